@@ -1,0 +1,1 @@
+//! What an x86-64 machine looks like to its software: registers, CPUID, ACPI tables and boot protocols.

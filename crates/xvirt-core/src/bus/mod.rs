@@ -1,0 +1,1 @@
+//! Address decoding: which device answers at a port or a memory address.

@@ -1,0 +1,1 @@
+//! What a user writes: serde types that describe a VM, checked before anything is built.

@@ -1,0 +1,1 @@
+//! A small freestanding guest that exercises every device.

@@ -1,0 +1,34 @@
+//! The contract between a block device and what holds its bytes.
+
+use std::fmt;
+use std::io;
+
+use vm_memory::VolatileSlice;
+
+/// Where the bytes of a disk are kept.
+///
+/// Offsets and lengths are in bytes. A device only asks for ranges inside [`capacity`](Self::capacity). All methods may
+/// be called from several threads at once. A failed call leaves the contents of the range undefined, and nothing else.
+/// Buffers are pieces of guest memory, which the guest may change at any moment.
+pub trait BlockBackend: Send + Sync + fmt::Debug {
+    /// Size of the disk in bytes, a multiple of 512.
+    fn capacity(&self) -> u64;
+
+    /// Whether writes are refused.
+    fn read_only(&self) -> bool;
+
+    /// Fills `buffers`, in order, from `offset` on.
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()>;
+
+    /// Writes `buffers`, in order, from `offset` on.
+    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()>;
+
+    /// Returns when everything written before is on stable storage.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Tells that a range is not needed any more; it may read as anything that it held before, or as zeroes.
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// Makes a range read as zeroes; where `unmap` is set its space may be given back.
+    fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()>;
+}

@@ -1,0 +1,145 @@
+//! The one error type: what failed, on what, why, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What sort of failure an [`Error`] is: stable, so that a program can decide by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A configuration or argument makes no sense; the message names the field.
+    InvalidConfig,
+    /// A file, interface or other named thing does not exist.
+    NotFound,
+    /// The thing to be made is already there.
+    AlreadyExists,
+    /// The operating system refused access.
+    PermissionDenied,
+    /// Somebody else holds the thing, such as the lock of a disk.
+    Busy,
+    /// A disk or file system is full.
+    NoSpace,
+    /// The host has not enough memory.
+    OutOfMemory,
+    /// There is no KVM on this host.
+    KvmAbsent,
+    /// KVM is there, but this user may not use it.
+    KvmDenied,
+    /// The host lacks a capability that is needed.
+    HostUnsupported,
+    /// The verb is not legal in the VM's power state.
+    InvalidState,
+    /// A disk image is damaged or not what it claims to be.
+    CorruptImage,
+    /// A disk image is encrypted, which is not supported.
+    EncryptedImage,
+    /// A disk image uses a feature that is not supported.
+    UnsupportedImage,
+    /// A kernel or initrd cannot be loaded.
+    InvalidKernel,
+    /// No bootable kernel was found on a disk.
+    NotBootable,
+    /// The guest did something a real machine would not survive.
+    GuestFault,
+    /// It took longer than the limit given.
+    Timeout,
+    /// The caller cancelled it.
+    Cancelled,
+    /// Any other input or output error.
+    Io,
+}
+
+/// A failure: its kind, what failed on what, why, and what to do.
+///
+/// `Display` gives all of it in one line. [`source`](std::error::Error::source) gives the underlying error, if any.
+#[derive(Debug, thiserror::Error)]
+pub struct Error {
+    kind: ErrorKind,
+    what: String,
+    remedy: Option<String>,
+    #[source]
+    source: Option<Source>,
+}
+
+impl Error {
+    /// An error of `kind`; `what` says what failed and on what, as in "cannot open disk image /a/b.qcow2".
+    pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), remedy: None, source: None }
+    }
+
+    /// An I/O error, whose kind follows from the operating system's error.
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::new(kind_of(&source), what).because(source)
+    }
+
+    /// Adds the underlying error: the "why".
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The stable kind of this error.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to do about it, where something can be done.
+    pub fn remedy_text(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(source) = &self.source {
+            write!(f, ": {source}")?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "; {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+fn kind_of(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+        io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
+        io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+        io::ErrorKind::ResourceBusy => ErrorKind::Busy,
+        io::ErrorKind::TimedOut => ErrorKind::Timeout,
+        _ => ErrorKind::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_says_what_why_and_what_to_do() {
+        let error = Error::io("cannot open disk image a.raw", io::Error::from_raw_os_error(libc::ENOENT))
+            .remedy("check the path");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(
+            error.to_string(),
+            "cannot open disk image a.raw: No such file or directory (os error 2); check the path"
+        );
+    }
+}

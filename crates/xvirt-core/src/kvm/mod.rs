@@ -1,0 +1,1 @@
+//! The objects KVM gives us, with errors that say what to do.

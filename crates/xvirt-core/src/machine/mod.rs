@@ -1,0 +1,1 @@
+//! One assembled VM: memory, vCPUs, buses and devices under one owner.

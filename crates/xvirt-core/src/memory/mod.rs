@@ -1,0 +1,1 @@
+//! Guest memory: where it lies and what backs it.

@@ -1,0 +1,1 @@
+//! Host network interfaces that a NIC can be connected to.

@@ -1,0 +1,1 @@
+//! PCI configuration space, base address registers and MSI-X.

@@ -1,0 +1,1 @@
+//! The handle users hold: a VM from its configuration to its end.

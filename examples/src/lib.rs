@@ -1,0 +1,1 @@
+//! The programs themselves are in this folder, one file each.
