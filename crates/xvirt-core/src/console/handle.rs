@@ -1,0 +1,185 @@
+//! The handle users hold.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vmm_sys_util::eventfd::EventFd;
+
+use super::port::ConsolePort;
+use super::pty::PtyAttachment;
+use super::reader::ConsoleReader;
+use super::shared::Shared;
+use super::socket::SocketAttachment;
+use crate::{Error, ErrorKind, Result};
+
+/// How many bytes of output a console keeps unless told otherwise.
+const DEFAULT_CAPACITY: usize = 1 << 20;
+
+/// How long a blocking write waits for a guest that does not read.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The console of a VM: what it printed so far, and a way to type into it.
+///
+/// Cloning is cheap and gives the same console; all methods may be called from any thread. Nothing a user does here
+/// slows the guest down: output goes into a bounded ring, and readers that fall behind lose the oldest bytes and are
+/// told so. The console lives through reboots and ends with the VM.
+///
+/// ```
+/// use std::time::Duration;
+/// use xvirt_core::console::{Console, ConsolePort};
+///
+/// let console = Console::new()?;
+/// console.output(b"login: "); // what the guest's serial port does
+/// let mut reader = console.reader();
+/// assert_eq!(reader.wait_for("login:", Duration::from_secs(5))?, "login:");
+/// console.write_all(b"root\n")?;
+/// # Ok::<(), xvirt_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Console {
+    shared: Arc<Shared>,
+}
+
+impl Console {
+    /// A console that keeps the newest 1 MiB of output; memory is taken as output comes.
+    ///
+    /// # Errors
+    /// `Io` when the process is out of file descriptors.
+    pub fn new() -> Result<Self> {
+        Self::with_capacity(DEFAULT_CAPACITY)
+    }
+
+    /// A console that keeps the newest `capacity` bytes of output.
+    ///
+    /// # Errors
+    /// `Io` when the process is out of file descriptors.
+    pub fn with_capacity(capacity: usize) -> Result<Self> {
+        Ok(Self { shared: Arc::new(Shared::new(capacity)?) })
+    }
+
+    /// A reader that starts at the first byte the VM ever printed (or the oldest still kept: see
+    /// [`ConsoleReader::lost`]).
+    pub fn reader(&self) -> ConsoleReader {
+        ConsoleReader::new(Arc::clone(&self.shared), 0)
+    }
+
+    /// A reader that sees only what is printed from now on.
+    pub fn reader_at_end(&self) -> ConsoleReader {
+        let end = self.shared.lock().ring.end();
+        ConsoleReader::new(Arc::clone(&self.shared), end)
+    }
+
+    /// Types `bytes`. Up to 64 KiB wait for the guest; beyond that this blocks until the guest reads, at most 10 s.
+    ///
+    /// # Errors
+    /// `Timeout` when the guest did not read in time (the message says how many bytes were accepted), `InvalidState`
+    /// when the console is closed.
+    pub fn write_all(&self, bytes: &[u8]) -> Result<()> {
+        self.write_all_timeout(bytes, WRITE_TIMEOUT)
+    }
+
+    /// [`write_all`](Self::write_all) with a limit of one's own.
+    ///
+    /// # Errors
+    /// As [`write_all`](Self::write_all).
+    pub fn write_all_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<()> {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.shared.input(&bytes[written..], deadline)? {
+                Some(n) => written += n,
+                None => return Err(guest_does_not_read(written, bytes.len(), timeout)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Types as much of `bytes` as there is room for, without waiting; returns how many bytes, maybe 0.
+    ///
+    /// # Errors
+    /// `InvalidState` when the console is closed.
+    pub fn try_write(&self, bytes: &[u8]) -> Result<usize> {
+        self.shared.try_input(bytes, None)
+    }
+
+    /// Opens a pseudo-terminal whose other end `screen`, `minicom` or a program can open by path. It begins with the
+    /// oldest output kept. One thread serves it until the attachment is dropped.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io` when the host has no pseudo-terminal to give.
+    pub fn attach_pty(&self) -> Result<PtyAttachment> {
+        PtyAttachment::new(&self.shared)
+    }
+
+    /// Listens on a unix socket at `path` (mode 0600). Any number of clients up to 32 at a time each get the output
+    /// from the oldest byte kept, and may type. A socket file that nobody listens on any more is replaced. One thread
+    /// serves all clients until the attachment is dropped.
+    ///
+    /// # Errors
+    /// `Busy` when somebody listens there, `AlreadyExists` when the path is something other than a socket,
+    /// `InvalidConfig` when the path is longer than a socket address, `NotFound` or `PermissionDenied` by its folder.
+    pub fn attach_unix_socket(&self, path: impl AsRef<Path>) -> Result<SocketAttachment> {
+        SocketAttachment::new(&self.shared, path.as_ref())
+    }
+
+    /// Ends the console for good, as the end of its VM does: readers get what is left and then end of file, input is
+    /// refused. Closing twice is fine.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+}
+
+impl ConsolePort for Console {
+    fn output(&self, bytes: &[u8]) {
+        self.shared.output(bytes);
+    }
+
+    fn read_input(&self, buf: &mut [u8]) -> usize {
+        self.shared.take_input(buf)
+    }
+
+    fn input_event(&self) -> &EventFd {
+        &self.shared.input_event
+    }
+}
+
+/// Blocks like [`Console::write_all`].
+impl io::Write for Console {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Blocks like [`Console::write_all`].
+impl io::Write for &Console {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let deadline = Instant::now().checked_add(WRITE_TIMEOUT);
+        match self.shared.input(buf, deadline) {
+            Ok(Some(n)) => Ok(n),
+            Ok(None) => Err(io::Error::new(io::ErrorKind::TimedOut, guest_does_not_read(0, buf.len(), WRITE_TIMEOUT))),
+            Err(error) => Err(io::Error::new(io::ErrorKind::BrokenPipe, error)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").finish_non_exhaustive()
+    }
+}
+
+fn guest_does_not_read(written: usize, total: usize, timeout: Duration) -> Error {
+    let what = format!("the guest does not read its console: {written} of {total} bytes were accepted in {timeout:?}");
+    Error::new(ErrorKind::Timeout, what).remedy("check that the VM is running and reads its console, or use try_write")
+}

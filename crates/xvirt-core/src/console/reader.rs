@@ -1,0 +1,183 @@
+//! One reader's view of a console.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::shared::{Shared, State, Watcher};
+use crate::{Error, ErrorKind, Result};
+
+/// How much `wait_for` keeps of what it has seen.
+const WAIT_TEXT: usize = 1 << 20;
+
+/// How much of the latest output an error quotes.
+const QUOTED: usize = 240;
+
+/// Reads a console's output from its own position; other readers are not affected.
+///
+/// [`Read`](io::Read) blocks until there is output; it answers 0 bytes once the console is closed and drained.
+pub struct ConsoleReader {
+    shared: Arc<Shared>,
+    position: u64,
+    /// Bytes skipped so far because they were overwritten.
+    skipped: u64,
+    watcher: Option<Arc<Watcher>>,
+}
+
+impl ConsoleReader {
+    pub(super) fn new(shared: Arc<Shared>, position: u64) -> Self {
+        Self { shared, position, skipped: 0, watcher: None }
+    }
+
+    /// How many bytes this reader can no longer get because newer output overwrote them, since it was made.
+    pub fn lost(&self) -> u64 {
+        self.skipped + self.shared.lock().ring.start().saturating_sub(self.position)
+    }
+
+    /// Reads what is there without waiting: nothing if there is no output yet, 0 bytes if the console is closed and
+    /// drained.
+    pub fn try_read(&mut self, buf: &mut [u8]) -> Option<usize> {
+        self.read_until(buf, Some(Instant::now()))
+    }
+
+    /// Reads, waiting at most `timeout` for output; 0 bytes mean that the console is closed and drained.
+    ///
+    /// # Errors
+    /// `Timeout` when there was no output.
+    pub fn read_timeout(&mut self, buf: &mut [u8], timeout: Duration) -> Result<usize> {
+        self.read_until(buf, Instant::now().checked_add(timeout))
+            .ok_or_else(|| Error::new(ErrorKind::Timeout, format!("no console output within {timeout:?}")))
+    }
+
+    /// Waits until `pattern` is printed, and returns the output up to and with it (its newest 1 MiB; bytes that are
+    /// not UTF-8 are replaced). The next read continues behind it. On an error nothing counts as read.
+    ///
+    /// # Errors
+    /// `Timeout` when it was not printed in time, `InvalidState` when the console was closed before. Both quote what
+    /// was printed last.
+    pub fn wait_for(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
+        let deadline = Instant::now().checked_add(timeout);
+        let (origin, skipped) = (self.position, self.skipped);
+        let mut text = Vec::new();
+        let mut chunk = [0; 4096];
+        let mut searched = 0;
+        let seen = loop {
+            if let Some(at) = find(&text[searched..], pattern.as_bytes()) {
+                let surplus = text.split_off(searched + at + pattern.len());
+                self.rewind(self.position - surplus.len() as u64);
+                return Ok(String::from_utf8_lossy(&text).into_owned());
+            }
+            if text.len() > 2 * WAIT_TEXT {
+                text.drain(..text.len() - WAIT_TEXT);
+            }
+            // The pattern may have begun in what is there; nothing before that needs searching again.
+            searched = text.len().saturating_sub(pattern.len().saturating_sub(1));
+            match self.read_until(&mut chunk, deadline) {
+                Some(0) => break Seen::Closed,
+                None => break Seen::TooLate,
+                Some(n) => text.extend_from_slice(&chunk[..n]),
+            }
+        };
+        self.skipped = skipped;
+        self.rewind(origin);
+        let last = String::from_utf8_lossy(&text[text.len().saturating_sub(QUOTED)..]).into_owned();
+        let seen_last = if last.is_empty() { "nothing was printed".into() } else { format!("printed last: {last:?}") };
+        Err(match seen {
+            Seen::Closed => Error::new(
+                ErrorKind::InvalidState,
+                format!("the console was closed before it showed {pattern:?}; {seen_last}"),
+            ),
+            Seen::TooLate => Error::new(
+                ErrorKind::Timeout,
+                format!("the console did not show {pattern:?} within {timeout:?}; {seen_last}"),
+            ),
+        })
+    }
+
+    /// A descriptor for `poll` or an event loop: readable while [`try_read`](Self::try_read) has something to say.
+    /// Only poll it; reading from it is this reader's business.
+    ///
+    /// # Errors
+    /// `Io` when the process is out of file descriptors.
+    pub fn event_fd(&mut self) -> Result<BorrowedFd<'_>> {
+        let watcher = match self.watcher.take() {
+            Some(watcher) => watcher,
+            None => self.shared.watch()?,
+        };
+        self.watcher = Some(Arc::clone(&watcher));
+        // There may be something to read already.
+        self.rewind(self.position);
+        let watcher: &Arc<Watcher> = self.watcher.insert(watcher);
+        Ok(watcher.as_fd())
+    }
+
+    /// Puts back the last `n` bytes read.
+    pub(super) fn unread(&mut self, n: usize) {
+        self.rewind(self.position - n as u64);
+    }
+
+    /// How many bytes were skipped by the reads so far.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    fn rewind(&mut self, position: u64) {
+        self.position = position;
+        let state = self.shared.lock();
+        if let Some(watcher) = &self.watcher
+            && (state.ring.end() > position || state.closed)
+        {
+            watcher.raise();
+        }
+    }
+
+    fn read_until(&mut self, buf: &mut [u8], deadline: Option<Instant>) -> Option<usize> {
+        if buf.is_empty() {
+            return Some(0);
+        }
+        let shared = Arc::clone(&self.shared);
+        let state = shared.wait_output(self.position, deadline)?;
+        Some(self.take(&state, buf))
+    }
+
+    fn take(&mut self, state: &State, buf: &mut [u8]) -> usize {
+        let overwritten = state.ring.start().saturating_sub(self.position);
+        self.skipped += overwritten;
+        self.position += overwritten;
+        let n = state.ring.copy(self.position, buf);
+        self.position += n as u64;
+        if let Some(watcher) = &self.watcher
+            && self.position == state.ring.end()
+            && !state.closed
+        {
+            watcher.clear();
+        }
+        n
+    }
+}
+
+enum Seen {
+    Closed,
+    TooLate,
+}
+
+impl io::Read for ConsoleReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_until(buf, None).unwrap_or(0))
+    }
+}
+
+impl fmt::Debug for ConsoleReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsoleReader").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    if pattern.is_empty() {
+        return Some(0);
+    }
+    text.windows(pattern.len()).position(|window| window == pattern)
+}

@@ -1,0 +1,127 @@
+//! The bytes a console keeps: the newest ones, up to a bound, each with its position since the first byte.
+
+use std::collections::VecDeque;
+
+/// A bounded ring of bytes that is allocated as it fills.
+///
+/// Positions count from the first byte ever pushed; they never wrap in practice (u64) and never restart.
+#[derive(Debug)]
+pub(super) struct ConsoleRing {
+    bytes: VecDeque<u8>,
+    /// The position of the oldest byte kept.
+    start: u64,
+    limit: usize,
+}
+
+/// The first allocation: a boot log's first screenful.
+const SMALLEST: usize = 4 << 10;
+
+impl ConsoleRing {
+    /// A ring that keeps the newest `limit` bytes and allocates nothing yet.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { bytes: VecDeque::new(), start: 0, limit }
+    }
+
+    /// The position of the oldest byte kept.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The position after the newest byte.
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// Appends `bytes`, overwriting the oldest where the bound is reached.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let room = self.reserve(bytes.len());
+        // More than fits at all: only its newest part is kept, the rest counts as overwritten.
+        let skipped = bytes.len().saturating_sub(room);
+        let kept = &bytes[skipped..];
+        let dropped = (self.bytes.len() + kept.len()).saturating_sub(room);
+        self.bytes.drain(..dropped);
+        self.bytes.extend(kept);
+        self.start += (skipped + dropped) as u64;
+    }
+
+    /// Copies what is kept from `position` on into `buf`; returns how many bytes.
+    pub(super) fn copy(&self, position: u64, buf: &mut [u8]) -> usize {
+        let skip = usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        let (old, new) = self.bytes.as_slices();
+        let old_part = &old[skip.min(old.len())..];
+        let new_part = &new[skip.saturating_sub(old.len()).min(new.len())..];
+        let first = old_part.len().min(buf.len());
+        buf[..first].copy_from_slice(&old_part[..first]);
+        let second = new_part.len().min(buf.len() - first);
+        buf[first..first + second].copy_from_slice(&new_part[..second]);
+        first + second
+    }
+
+    /// Makes room for `more` bytes as far as the bound allows; returns how many bytes the ring may now hold.
+    ///
+    /// A host out of memory costs old output, never the VM.
+    fn reserve(&mut self, more: usize) -> usize {
+        let wanted = self.bytes.len().saturating_add(more).min(self.limit);
+        if wanted > self.bytes.capacity() {
+            let grown = wanted.max(self.bytes.capacity() * 2).max(SMALLEST).min(self.limit);
+            if self.bytes.try_reserve_exact(grown - self.bytes.len()).is_err() {
+                return self.bytes.capacity().min(self.limit);
+            }
+        }
+        self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(ring: &ConsoleRing, position: u64) -> Vec<u8> {
+        let mut buf = vec![0; 64];
+        let n = ring.copy(position, &mut buf);
+        buf.truncate(n);
+        buf
+    }
+
+    #[test]
+    fn keeps_the_newest_bytes_and_their_positions() {
+        let mut ring = ConsoleRing::new(8);
+        ring.push(b"abcdef");
+        assert_eq!((ring.start(), ring.end()), (0, 6));
+        ring.push(b"ghij");
+        assert_eq!((ring.start(), ring.end()), (2, 10));
+        assert_eq!(contents(&ring, 2), b"cdefghij");
+        assert_eq!(contents(&ring, 7), b"hij");
+        assert_eq!(contents(&ring, 0), b"cdefghij");
+        assert_eq!(contents(&ring, 99), b"");
+    }
+
+    #[test]
+    fn a_push_larger_than_the_ring_keeps_its_tail() {
+        let mut ring = ConsoleRing::new(4);
+        ring.push(b"xy");
+        ring.push(b"0123456789");
+        assert_eq!((ring.start(), ring.end()), (8, 12));
+        assert_eq!(contents(&ring, 8), b"6789");
+    }
+
+    #[test]
+    fn memory_grows_with_output_and_stays_bounded() {
+        let mut ring = ConsoleRing::new(1 << 20);
+        assert_eq!(ring.bytes.capacity(), 0);
+        ring.push(b"x");
+        assert_eq!(ring.bytes.capacity(), SMALLEST);
+        for _ in 0..3000 {
+            ring.push(&[0; 1000]);
+        }
+        assert_eq!(ring.bytes.capacity(), 1 << 20);
+        assert_eq!(ring.end() - ring.start(), 1 << 20);
+    }
+
+    #[test]
+    fn a_ring_of_nothing_counts_only() {
+        let mut ring = ConsoleRing::new(0);
+        ring.push(b"abc");
+        assert_eq!((ring.start(), ring.end()), (3, 3));
+    }
+}

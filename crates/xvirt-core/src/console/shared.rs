@@ -1,0 +1,215 @@
+//! What the device, the handles and the attachments of one console share.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use rustix::event::{EventfdFlags, eventfd};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::ring::ConsoleRing;
+use crate::{Error, ErrorKind, Result};
+
+/// How much input may wait for the guest: more than a pasted page, less than anyone would miss.
+pub(super) const INPUT_LIMIT: usize = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    output_ready: Condvar,
+    input_room: Condvar,
+    /// Tells the device that input waits.
+    pub(super) input_event: EventFd,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) ring: ConsoleRing,
+    input: VecDeque<u8>,
+    pub(super) closed: bool,
+    watchers: Vec<Weak<Watcher>>,
+    // A condition variable's notification is a system call even when nobody waits, and a serial port writes single bytes.
+    readers_waiting: usize,
+    writers_waiting: usize,
+}
+
+/// An event that follows a console: readable when there is something to look at. Changed only under the state's lock.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    event: OwnedFd,
+    raised: AtomicBool,
+    wants_room: AtomicBool,
+}
+
+impl Watcher {
+    pub(super) fn raise(&self) {
+        if !self.raised.swap(true, Ordering::Relaxed) {
+            // Cannot fail: the counter is 0 here and the descriptor is ours.
+            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        if self.raised.swap(false, Ordering::Relaxed) {
+            let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
+        }
+    }
+}
+
+impl AsFd for Watcher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(capacity: usize) -> Result<Self> {
+        let input_event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(no_event)?;
+        let state = State {
+            ring: ConsoleRing::new(capacity),
+            input: VecDeque::new(),
+            closed: false,
+            watchers: Vec::new(),
+            readers_waiting: 0,
+            writers_waiting: 0,
+        };
+        Ok(Self { state: Mutex::new(state), output_ready: Condvar::new(), input_room: Condvar::new(), input_event })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new event, not raised yet, that is raised with every output and at the close.
+    pub(super) fn watch(&self) -> Result<Arc<Watcher>> {
+        let event =
+            eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(|errno| no_event(errno.into()))?;
+        let watcher = Arc::new(Watcher { event, raised: false.into(), wants_room: false.into() });
+        self.lock().watchers.push(Arc::downgrade(&watcher));
+        Ok(watcher)
+    }
+
+    pub(super) fn output(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        if state.closed || bytes.is_empty() {
+            return;
+        }
+        state.ring.push(bytes);
+        self.announce(&mut state);
+    }
+
+    /// Ends the console: readers drain and then see the end, writers are refused.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.input = VecDeque::new();
+        self.announce(&mut state);
+        self.input_room.notify_all();
+    }
+
+    fn announce(&self, state: &mut State) {
+        state.watchers.retain(|watcher| watcher.upgrade().inspect(|watcher| watcher.raise()).is_some());
+        if state.readers_waiting > 0 {
+            self.output_ready.notify_all();
+        }
+    }
+
+    /// The state once there is output after `position` or the console is closed; nothing if `deadline` comes first.
+    pub(super) fn wait_output(&self, position: u64, deadline: Option<Instant>) -> Option<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        while state.ring.end() <= position && !state.closed {
+            state.readers_waiting += 1;
+            let (next, in_time) = wait(&self.output_ready, state, deadline);
+            state = next;
+            state.readers_waiting -= 1;
+            if !in_time && state.ring.end() <= position && !state.closed {
+                return None;
+            }
+        }
+        Some(state)
+    }
+
+    /// Queues as much of `bytes` as there is room for. When not all fits, `watcher` is raised once there is room.
+    pub(super) fn try_input(&self, bytes: &[u8], watcher: Option<&Watcher>) -> Result<usize> {
+        let mut state = self.lock();
+        let accepted = self.queue(&mut state, bytes)?;
+        if accepted < bytes.len()
+            && let Some(watcher) = watcher
+        {
+            watcher.wants_room.store(true, Ordering::Relaxed);
+        }
+        Ok(accepted)
+    }
+
+    /// Queues at least one of `bytes`, waiting for room until `deadline`; nothing if that comes first.
+    pub(super) fn input(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<usize>> {
+        let mut state = self.lock();
+        loop {
+            let accepted = self.queue(&mut state, bytes)?;
+            if accepted > 0 || bytes.is_empty() {
+                return Ok(Some(accepted));
+            }
+            state.writers_waiting += 1;
+            let (next, in_time) = wait(&self.input_room, state, deadline);
+            state = next;
+            state.writers_waiting -= 1;
+            if !in_time && state.input.len() >= INPUT_LIMIT && !state.closed {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn queue(&self, state: &mut State, bytes: &[u8]) -> Result<usize> {
+        if state.closed {
+            return Err(Error::new(ErrorKind::InvalidState, "the console is closed: its VM is gone"));
+        }
+        let accepted = bytes.len().min(INPUT_LIMIT.saturating_sub(state.input.len()));
+        if accepted > 0 {
+            state.input.extend(&bytes[..accepted]);
+            // Fails only when the counter is full, and then the event is raised already.
+            let _ = self.input_event.write(1);
+        }
+        Ok(accepted)
+    }
+
+    pub(super) fn take_input(&self, buf: &mut [u8]) -> usize {
+        let mut state = self.lock();
+        let n = buf.len().min(state.input.len());
+        for (to, from) in buf.iter_mut().zip(state.input.drain(..n)) {
+            *to = from;
+        }
+        if n > 0 {
+            if state.writers_waiting > 0 {
+                self.input_room.notify_all();
+            }
+            for watcher in state.watchers.iter().filter_map(Weak::upgrade) {
+                if watcher.wants_room.swap(false, Ordering::Relaxed) {
+                    watcher.raise();
+                }
+            }
+        }
+        n
+    }
+}
+
+fn wait<'a>(
+    condition: &Condvar,
+    guard: MutexGuard<'a, State>,
+    deadline: Option<Instant>,
+) -> (MutexGuard<'a, State>, bool) {
+    match deadline {
+        None => (condition.wait(guard).unwrap_or_else(PoisonError::into_inner), true),
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (guard, result) = condition.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
+            (guard, !result.timed_out())
+        }
+    }
+}
+
+fn no_event(source: std::io::Error) -> Error {
+    Error::io("cannot create an event for the console", source)
+        .remedy("raise the limit of open files: ulimit -n, or LimitNOFILE= of the service")
+}

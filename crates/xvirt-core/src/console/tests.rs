@@ -1,0 +1,375 @@
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::*;
+use crate::ErrorKind;
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(5);
+
+fn readable(reader: &mut ConsoleReader) -> bool {
+    let fd = reader.event_fd().unwrap();
+    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+}
+
+/// Waits for input as a device does, until `n` bytes came.
+fn input(console: &Console, n: usize) -> Vec<u8> {
+    let mut got = Vec::new();
+    let mut buf = [0; 256];
+    while got.len() < n {
+        let taken = console.read_input(&mut buf);
+        got.extend_from_slice(&buf[..taken]);
+        if taken == 0 {
+            let event = console.input_event();
+            // SAFETY: the descriptor lives as long as the console it was borrowed from.
+            let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(std::os::fd::AsRawFd::as_raw_fd(event)) };
+            let ready =
+                poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&Timespec { tv_sec: 20, tv_nsec: 0 }));
+            assert_eq!(ready.unwrap(), 1, "no input came");
+            event.read().unwrap();
+        }
+    }
+    got
+}
+
+fn read_exactly(from: &mut impl Read, n: usize) -> Vec<u8> {
+    let mut buf = vec![0; n];
+    from.read_exact(&mut buf).unwrap();
+    buf
+}
+
+#[test]
+fn a_late_reader_gets_everything_from_the_first_byte() {
+    let console = Console::new().unwrap();
+    console.output(b"first ");
+    let mut late = console.reader();
+    let mut at_end = console.reader_at_end();
+    console.output(b"second");
+    console.close();
+    let mut text = String::new();
+    late.read_to_string(&mut text).unwrap();
+    assert_eq!((text.as_str(), late.lost()), ("first second", 0));
+    text.clear();
+    at_end.read_to_string(&mut text).unwrap();
+    assert_eq!((text.as_str(), at_end.lost()), ("second", 0));
+}
+
+#[test]
+fn overwritten_bytes_are_counted_for_each_reader() {
+    let console = Console::with_capacity(4).unwrap();
+    let mut early = console.reader();
+    console.output(b"ab");
+    assert_eq!(early.try_read(&mut [0; 1]), Some(1));
+    console.output(b"cdefgh");
+    let mut late = console.reader();
+    assert_eq!((early.lost(), late.lost()), (3, 4));
+    let mut buf = [0; 8];
+    assert_eq!(early.try_read(&mut buf), Some(4));
+    assert_eq!(&buf[..4], b"efgh");
+    assert_eq!(early.lost(), 3);
+    assert_eq!(late.try_read(&mut buf), Some(4));
+    assert_eq!(late.lost(), 4);
+}
+
+#[test]
+fn reading_without_output_times_out_and_a_closed_console_ends() {
+    let console = Console::new().unwrap();
+    let mut reader = console.reader();
+    let mut buf = [0; 8];
+    assert_eq!(reader.try_read(&mut buf), None);
+    let error = reader.read_timeout(&mut buf, SHORT).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.to_string(), "no console output within 5ms");
+    console.output(b"end");
+    console.close();
+    console.output(b"after the end");
+    assert_eq!(reader.read_timeout(&mut buf, LONG).unwrap(), 3);
+    assert_eq!(reader.read(&mut buf).unwrap(), 0);
+    assert_eq!(reader.try_read(&mut buf), Some(0));
+}
+
+#[test]
+fn a_blocked_reader_wakes_with_output_and_with_the_close() {
+    let console = Console::new().unwrap();
+    let mut reader = console.reader();
+    let thread = thread::spawn(move || {
+        let first = read_exactly(&mut reader, 5);
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        (first, rest)
+    });
+    console.output(b"hello");
+    console.output(b" world");
+    console.close();
+    assert_eq!(thread.join().unwrap(), (b"hello".to_vec(), b" world".to_vec()));
+}
+
+#[test]
+fn many_writers_and_readers_lose_and_mix_nothing() {
+    let console = Console::new().unwrap();
+    let writers: Vec<_> = (0..4u8)
+        .map(|id| {
+            let console = console.clone();
+            thread::spawn(move || (0..5000).for_each(|_| console.output(&[b'a' + id; 7])))
+        })
+        .collect();
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let mut reader = console.reader();
+            thread::spawn(move || {
+                let mut all = Vec::new();
+                reader.read_to_end(&mut all).unwrap();
+                (all, reader.lost())
+            })
+        })
+        .collect();
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    console.close();
+    for reader in readers {
+        let (all, lost) = reader.join().unwrap();
+        assert_eq!((all.len(), lost), (4 * 5000 * 7, 0));
+        assert!(all.chunks(7).all(|line| line.iter().all(|byte| *byte == line[0])));
+    }
+}
+
+#[test]
+fn wait_for_returns_up_to_the_pattern_and_reads_on_behind_it() {
+    let console = Console::new().unwrap();
+    let mut reader = console.reader();
+    let device = console.clone();
+    let thread = thread::spawn(move || b"Debian\r\nlogin: _rest".iter().for_each(|byte| device.output(&[*byte])));
+    assert_eq!(reader.wait_for("login:", LONG).unwrap(), "Debian\r\nlogin:");
+    assert_eq!(reader.wait_for("rest", LONG).unwrap(), " _rest");
+    assert_eq!(reader.wait_for("", LONG).unwrap(), "");
+    thread.join().unwrap();
+}
+
+#[test]
+fn wait_for_says_what_was_seen_and_keeps_it() {
+    let console = Console::new().unwrap();
+    let mut reader = console.reader();
+    let error = reader.wait_for("login:", SHORT).unwrap_err();
+    assert_eq!(error.to_string(), "the console did not show \"login:\" within 5ms; nothing was printed");
+    console.output(b"Kernel panic\n");
+    let error = reader.wait_for("login:", SHORT).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.to_string(), "the console did not show \"login:\" within 5ms; printed last: \"Kernel panic\\n\"");
+    console.close();
+    let error = reader.wait_for("login:", LONG).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert!(error.to_string().contains("closed before it showed \"login:\""), "{error}");
+    assert_eq!(reader.wait_for("panic", LONG).unwrap(), "Kernel panic");
+}
+
+#[test]
+fn the_event_follows_what_there_is_to_read() {
+    let console = Console::new().unwrap();
+    console.output(b"before");
+    let mut reader = console.reader();
+    assert!(readable(&mut reader));
+    assert_eq!(reader.try_read(&mut [0; 4]), Some(4));
+    assert!(readable(&mut reader));
+    assert_eq!(reader.try_read(&mut [0; 4]), Some(2));
+    assert!(!readable(&mut reader));
+    console.output(b"more");
+    assert!(readable(&mut reader));
+    reader.wait_for("no such thing", SHORT).unwrap_err();
+    assert!(readable(&mut reader));
+    reader.wait_for("more", LONG).unwrap();
+    assert!(!readable(&mut reader));
+    console.close();
+    assert!(readable(&mut reader));
+    assert_eq!(reader.try_read(&mut [0; 4]), Some(0));
+    assert!(readable(&mut reader));
+}
+
+#[test]
+fn input_reaches_the_device_and_is_bounded() {
+    let console = Console::new().unwrap();
+    console.write_all(b"uname -a\n").unwrap();
+    assert_eq!(input(&console, 9), b"uname -a\n");
+    let flood = vec![b'x'; 100 << 10];
+    assert_eq!(console.try_write(&flood).unwrap(), 64 << 10);
+    assert_eq!(console.try_write(&flood).unwrap(), 0);
+    let error = console.write_all_timeout(b"y", SHORT).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(
+        error.to_string(),
+        "the guest does not read its console: 0 of 1 bytes were accepted in 5ms; \
+         check that the VM is running and reads its console, or use try_write"
+    );
+    let writer = console.clone();
+    let thread = thread::spawn(move || writer.write_all(&[b'z'; 70 << 10]));
+    let all = input(&console, (64 << 10) + (70 << 10));
+    thread.join().unwrap().unwrap();
+    assert!(all[64 << 10..].iter().all(|byte| *byte == b'z'));
+}
+
+#[test]
+fn a_closed_console_refuses_input_also_to_those_who_wait() {
+    let console = Console::new().unwrap();
+    console.write_all(&[0; 64 << 10]).unwrap();
+    let writer = console.clone();
+    let thread = thread::spawn(move || (&writer).write(b"waits"));
+    console.close();
+    assert_eq!(thread.join().unwrap().unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    let error = console.write_all(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert_eq!(error.to_string(), "the console is closed: its VM is gone");
+}
+
+#[test]
+fn a_pty_carries_both_ways_from_the_first_byte() {
+    let console = Console::new().unwrap();
+    console.output(b"boot\r\n");
+    let pty = console.attach_pty().unwrap();
+    let mut terminal = OpenOptions::new().read(true).write(true).open(pty.path()).unwrap();
+    assert_eq!(read_exactly(&mut terminal, 6), b"boot\r\n");
+    terminal.write_all(b"ls\x03\r").unwrap();
+    assert_eq!(input(&console, 4), b"ls\x03\r");
+    // Leaving and coming back keeps the console going.
+    drop(terminal);
+    console.output(b"again");
+    let mut terminal = File::open(pty.path()).unwrap();
+    assert_eq!(read_exactly(&mut terminal, 5), b"again");
+    console.output(b"last");
+    console.close();
+    assert_eq!(read_exactly(&mut terminal, 4), b"last");
+    let path = pty.path().to_owned();
+    drop((terminal, pty));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_pty_nobody_reads_says_what_it_lost() {
+    let console = Console::with_capacity(1000).unwrap();
+    let pty = console.attach_pty().unwrap();
+    // Far more than a terminal holds.
+    for _ in 0..1000 {
+        console.output(&[b'.'; 1000]);
+    }
+    console.output(b"<end>");
+    console.close();
+    let mut terminal = File::open(pty.path()).unwrap();
+    let mut text = String::new();
+    while !text.ends_with("<end>") {
+        let mut buf = [0; 4096];
+        let n = terminal.read(&mut buf).unwrap();
+        text.push_str(std::str::from_utf8(&buf[..n]).unwrap());
+    }
+    let lost: usize = text
+        .split("\r\n[")
+        .filter_map(|part| part.split_once(" bytes of console output were lost here]\r\n"))
+        .map(|(n, _)| n.parse::<usize>().unwrap())
+        .sum();
+    let dots = text.bytes().filter(|byte| *byte == b'.').count();
+    assert_eq!(lost + dots, 1_000_000);
+}
+
+#[test]
+fn a_socket_serves_two_clients_both_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("console");
+    let console = Console::new().unwrap();
+    console.output(b"boot ");
+    let socket = console.attach_unix_socket(&path).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let mut one = UnixStream::connect(socket.path()).unwrap();
+    assert_eq!(read_exactly(&mut one, 5), b"boot ");
+    let mut two = UnixStream::connect(socket.path()).unwrap();
+    console.output(b"both");
+    assert_eq!(read_exactly(&mut one, 4), b"both");
+    assert_eq!(read_exactly(&mut two, 9), b"boot both");
+    one.write_all(b"1").unwrap();
+    assert_eq!(input(&console, 1), b"1");
+    two.write_all(b"2").unwrap();
+    assert_eq!(input(&console, 1), b"2");
+    // One that sent its last word still gets output; one that leaves disturbs nobody.
+    two.shutdown(std::net::Shutdown::Write).unwrap();
+    drop(one);
+    console.output(b"last");
+    console.close();
+    let mut rest = Vec::new();
+    two.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"last");
+    drop(socket);
+    assert!(!path.exists());
+}
+
+#[test]
+fn input_of_a_client_that_left_is_delivered_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let console = Console::new().unwrap();
+    let socket = console.attach_unix_socket(folder.path().join("console")).unwrap();
+    console.write_all(&[b'a'; 64 << 10]).unwrap();
+    let mut client = UnixStream::connect(socket.path()).unwrap();
+    client.write_all(&[b'b'; 20_000]).unwrap();
+    drop(client);
+    let all = input(&console, (64 << 10) + 20_000);
+    assert!(all[64 << 10..].iter().all(|byte| *byte == b'b'));
+}
+
+#[test]
+fn dropping_a_socket_disconnects_its_clients() {
+    let folder = tempfile::tempdir().unwrap();
+    let console = Console::new().unwrap();
+    console.output(b"x");
+    let socket = console.attach_unix_socket(folder.path().join("console")).unwrap();
+    let mut client = UnixStream::connect(socket.path()).unwrap();
+    assert_eq!(read_exactly(&mut client, 1), b"x");
+    drop(socket);
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    // The console itself goes on.
+    console.output(b"y");
+    assert_eq!(console.reader().wait_for("xy", LONG).unwrap(), "xy");
+}
+
+#[test]
+fn a_stale_socket_file_is_replaced_and_others_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("console");
+    let shown = path.display();
+    let console = Console::new().unwrap();
+    drop(UnixListener::bind(&path).unwrap());
+    let socket = console.attach_unix_socket(&path).unwrap();
+
+    let error = console.attach_unix_socket(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "somebody already listens on console socket {shown}; \
+             choose another path, or end the program that listens there"
+        )
+    );
+
+    // A file that took the name meanwhile is not ours to remove.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "data").unwrap();
+    drop(socket);
+    let error = console.attach_unix_socket(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        error.to_string(),
+        format!("{shown} exists and is not a socket; choose another path for the console socket")
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), b"data");
+}
+
+#[test]
+fn a_socket_path_that_cannot_be_is_refused_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let console = Console::new().unwrap();
+    let error = console.attach_unix_socket(folder.path().join("no/such/console")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.remedy_text(), Some("create its folder first"));
+    let error = console.attach_unix_socket(folder.path().join("x".repeat(200))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert_eq!(error.remedy_text(), Some("use a path of at most 107 bytes"));
+}
