@@ -1,1 +1,19 @@
-//! PCI configuration space, base address registers and MSI-X.
+//! PCI bus 0 of a VM: slots, configuration space, base address registers and MSI-X.
+//!
+//! The machine makes one [`PciBus`], maps its [`ecam`](PciBus::ecam) and [`ports`](PciBus::ports) and inserts
+//! functions. A function reaches the machine only through [`PciHost`], so all of it is testable without KVM. There is
+//! no firmware: the machine assigns every base address before the guest starts.
+
+mod access;
+mod bridge;
+mod bus;
+mod config;
+mod host;
+mod msix;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use bus::{PciBus, PciBusState, PciFunction, SLOTS};
+pub(crate) use config::{ConfigSpace, ConfigState, Identity, MEMORY_ENABLE};
+pub(crate) use host::{MsiVector, PciHost};
+pub(crate) use msix::{Msix, MsixState};

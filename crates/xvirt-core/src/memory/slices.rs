@@ -1,0 +1,68 @@
+//! Pieces of guest memory as the plain slices that host backends take.
+
+use vm_memory::bitmap::Bitmap;
+use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
+
+use super::GuestRam;
+
+/// Appends the pieces of host memory behind guest memory `[address, address + length)` to `slices`.
+///
+/// `None` when part of the range is not guest memory. Writes through these slices are not tracked: whoever lets a
+/// backend write calls [`mark_dirty`] afterwards.
+pub(crate) fn append_slices<'a>(
+    memory: &'a GuestRam,
+    address: u64,
+    length: usize,
+    slices: &mut Vec<VolatileSlice<'a>>,
+) -> Option<()> {
+    for slice in memory.get_slices(GuestAddress(address), length) {
+        let slice = slice.ok()?;
+        let (pointer, length) = (slice.ptr_guard_mut().as_ptr(), slice.len());
+        // SAFETY: `slice` covers `length` bytes at `pointer` of a mapping that `memory` keeps alive for 'a. Guest
+        // memory is only ever accessed through volatile accesses and system calls.
+        slices.push(unsafe { VolatileSlice::new(pointer, length) });
+    }
+    Some(())
+}
+
+/// Records that guest memory `[address, address + length)` was written to behind the back of the dirty bitmap.
+pub(crate) fn mark_dirty(memory: &GuestRam, address: u64, length: usize) {
+    for slice in memory.get_slices(GuestAddress(address), length).flatten() {
+        slice.bitmap().mark_dirty(0, slice.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vm_memory::{Bytes, GuestMemoryRegion};
+
+    use super::*;
+
+    fn memory() -> GuestRam {
+        let ranges = [(GuestAddress(0), 0x2000), (GuestAddress(0x2000), 0x2000), (GuestAddress(0x10_0000), 0x1000)];
+        GuestRam::from_ranges(&ranges).unwrap()
+    }
+
+    #[test]
+    fn a_range_over_two_regions_gives_two_slices_and_a_hole_none() {
+        let memory = memory();
+        memory.write_obj(0x1122_u16, GuestAddress(0x1fff)).unwrap();
+        let mut slices = Vec::new();
+        append_slices(&memory, 0x1fff, 2, &mut slices).unwrap();
+        assert_eq!(slices.iter().map(VolatileSlice::len).collect::<Vec<_>>(), [1, 1]);
+        let mut byte = [0_u8];
+        slices[1].copy_to(&mut byte);
+        assert_eq!(byte, [0x11]);
+        for (address, length) in [(0x3fff, 2), (0x8000, 1), (u64::MAX, 2), (0x10_0000, 0x1001)] {
+            assert_eq!(append_slices(&memory, address, length, &mut Vec::new()), None);
+        }
+    }
+
+    #[test]
+    fn dirty_ranges_reach_the_bitmap() {
+        let memory = memory();
+        mark_dirty(&memory, 0x1fff, 2);
+        let dirty: Vec<_> = memory.iter().map(|r| (r.bitmap().dirty_at(0), r.bitmap().dirty_at(0x1fff))).collect();
+        assert_eq!(dirty[..2], [(false, true), (true, false)]);
+    }
+}

@@ -1,0 +1,154 @@
+//! A machine and a function for tests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::bus::PciFunction;
+use super::config::{ConfigSpace, Identity};
+use super::host::{MsiVector, PciHost};
+use crate::Result;
+use crate::bus::{Bus, BusDevice};
+
+/// A machine that remembers what it was asked for.
+#[derive(Debug)]
+pub(crate) struct TestHost {
+    pub(crate) mmio: Bus,
+    vectors: Mutex<Vec<Arc<TestVector>>>,
+    doorbells: Mutex<BTreeMap<u64, EventFd>>,
+    maps: Mutex<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TestVector {
+    event: EventFd,
+    routes: Mutex<Vec<(u64, u32)>>,
+    attached: Mutex<bool>,
+}
+
+impl TestHost {
+    pub(crate) fn new() -> Self {
+        Self { mmio: Bus::new("test"), vectors: Mutex::default(), doorbells: Mutex::default(), maps: Mutex::default() }
+    }
+
+    pub(crate) fn vector(&self, index: usize) -> Arc<TestVector> {
+        self.vectors.lock().unwrap()[index].clone()
+    }
+
+    /// How often a vector was sent since the last look.
+    pub(crate) fn taken(&self, index: usize) -> u64 {
+        self.vector(index).event.read().unwrap_or(0)
+    }
+
+    /// Signals the doorbell at `address`; `false` when there is none.
+    pub(crate) fn ring(&self, address: u64) -> bool {
+        self.doorbells.lock().unwrap().get(&address).is_some_and(|event| event.write(1).is_ok())
+    }
+
+    pub(crate) fn doorbells(&self) -> Vec<u64> {
+        self.doorbells.lock().unwrap().keys().copied().collect()
+    }
+
+    /// How often something was mapped.
+    pub(crate) fn maps(&self) -> usize {
+        *self.maps.lock().unwrap()
+    }
+}
+
+impl PciHost for TestHost {
+    fn msi_vector(&self) -> Result<Box<dyn MsiVector>> {
+        let event = EventFd::new(EFD_NONBLOCK).unwrap();
+        let vector = Arc::new(TestVector { event, routes: Mutex::default(), attached: Mutex::default() });
+        self.vectors.lock().unwrap().push(vector.clone());
+        Ok(Box::new(vector))
+    }
+
+    fn attach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
+        let old = self.doorbells.lock().unwrap().insert(address, event.try_clone().unwrap());
+        assert!(old.is_none(), "two doorbells at {address:#x}");
+        Ok(())
+    }
+
+    fn detach_doorbell(&self, address: u64, _: &EventFd) -> Result<()> {
+        assert!(self.doorbells.lock().unwrap().remove(&address).is_some(), "no doorbell at {address:#x}");
+        Ok(())
+    }
+
+    fn map(&self, base: u64, length: u64, device: Arc<dyn BusDevice>) -> Result<()> {
+        *self.maps.lock().unwrap() += 1;
+        self.mmio.insert(base, length, device)
+    }
+
+    fn unmap(&self, base: u64, length: u64) -> Result<()> {
+        self.mmio.remove(base, length).map(|_| ())
+    }
+}
+
+impl TestVector {
+    /// Every message it was given.
+    pub(crate) fn routes(&self) -> Vec<(u64, u32)> {
+        self.routes.lock().unwrap().clone()
+    }
+
+    pub(crate) fn attached(&self) -> bool {
+        *self.attached.lock().unwrap()
+    }
+}
+
+impl MsiVector for Arc<TestVector> {
+    fn set_message(&self, address: u64, data: u32) -> Result<()> {
+        self.routes.lock().unwrap().push((address, data));
+        Ok(())
+    }
+
+    fn mask(&self) -> Result<()> {
+        *self.attached.lock().unwrap() = false;
+        Ok(())
+    }
+
+    fn unmask(&self) -> Result<()> {
+        *self.attached.lock().unwrap() = true;
+        Ok(())
+    }
+
+    fn event(&self) -> &EventFd {
+        &self.event
+    }
+}
+
+/// A function that has nothing but registers.
+#[derive(Debug)]
+pub(crate) struct TestFunction(Mutex<ConfigSpace>);
+
+impl TestFunction {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Self::registers()))
+    }
+
+    fn registers() -> ConfigSpace {
+        ConfigSpace::new(Identity {
+            vendor: 0x1af4,
+            device: 0x1042,
+            revision: 1,
+            class: 0x01_80_00,
+            subsystem_vendor: 0x1af4,
+            subsystem: 0x42,
+        })
+    }
+}
+
+impl PciFunction for TestFunction {
+    fn config_read(&self, offset: u16, data: &mut [u8]) {
+        self.0.lock().unwrap().read(offset.into(), data);
+    }
+
+    fn config_write(&self, offset: u16, data: &[u8]) {
+        self.0.lock().unwrap().write(offset.into(), data);
+    }
+
+    fn reset(&self) -> Result<()> {
+        *self.0.lock().unwrap() = Self::registers();
+        Ok(())
+    }
+}
