@@ -1,5 +1,26 @@
-//! Disk images and the locks on them, behind one trait.
+//! Disk images: raw files, block devices and qcow2 with backing chains, opened under locks, behind one trait.
+//!
+//! [`open`] gives a [`BlockBackend`], which holds the locks of the image and of every file below it until it is
+//! dropped. The other functions make and inspect images: [`create`], [`overlay`], [`grow`], [`inspect`].
+//!
+//! Inside: `file` is a locked file and its input and output, on which both formats stand; `lock` is who may open what
+//! together; `probe` and `header` judge bytes that strangers wrote, before anything else looks at them; `chain` follows
+//! backing files; `raw` and `qcow2` are the two formats.
 
 mod backend;
+mod chain;
+mod file;
+mod format;
+mod header;
+mod holder;
+mod lock;
+mod open;
+mod probe;
+#[cfg(feature = "qcow2")]
+mod qcow2;
+mod raw;
+mod segments;
 
 pub use backend::BlockBackend;
+pub use format::ImageFormat;
+pub use open::{Access, open};

@@ -1,0 +1,148 @@
+//! Following an image to the files it is based on.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file::ImageFile;
+use super::format::ImageFormat;
+use super::header::Header;
+use super::lock::Hold;
+use super::probe;
+use crate::{Error, ErrorKind, Result};
+
+/// More images than this on one another are taken for a mistake.
+const DEEPEST: usize = 64;
+
+/// One image file of a chain.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) file: Arc<ImageFile>,
+    pub(super) kind: LayerKind,
+}
+
+/// What a layer's format tells about it.
+#[derive(Debug)]
+pub(super) enum LayerKind {
+    Raw,
+    Qcow2(Header),
+}
+
+impl Layer {
+    pub(super) fn format(&self) -> ImageFormat {
+        match self.kind {
+            LayerKind::Raw => ImageFormat::Raw,
+            LayerKind::Qcow2(_) => ImageFormat::Qcow2,
+        }
+    }
+}
+
+/// Opens an image and everything below it; the first layer is the image itself.
+///
+/// `hold` is how to lock the image; what is below it is held for reading. Without `hold` nothing is locked.
+pub(super) fn open(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>) -> Result<Vec<Layer>> {
+    let write = hold.is_some_and(|hold| hold != Hold::Read);
+    let top = ImageFile::open(path, write)?;
+    if let Some(hold) = hold {
+        top.lock(hold)?;
+    }
+    let format = match format {
+        Some(format) => format,
+        None => probe::format(&top)?,
+    };
+    let mut seen = HashSet::from([top.id()]);
+    let mut layers = vec![layer(top, format)?];
+    while let Some((backing, format)) = layers.last().map(backing).transpose()?.flatten() {
+        let above = layers.last().map(|layer| layer.file.path().to_owned()).unwrap_or_default();
+        let file = ImageFile::open(&backing, false).map_err(|error| explain(error, &above, &backing))?;
+        if !seen.insert(file.id()) {
+            let what = format!("disk image {} is based on itself, through {}", backing.display(), above.display());
+            return Err(Error::new(ErrorKind::CorruptImage, what)
+                .remedy("give one of the images another backing file: qemu-img rebase -u -b BASE IMAGE"));
+        }
+        if layers.len() >= DEEPEST {
+            let what = format!("disk image {} is based on more than {DEEPEST} images", path.display());
+            return Err(
+                Error::new(ErrorKind::UnsupportedImage, what).remedy("flatten it: qemu-img convert -O qcow2 OLD NEW")
+            );
+        }
+        if hold.is_some() {
+            file.lock(Hold::Read)?;
+        }
+        let format = match format {
+            Some(format) => format,
+            None => safe_format(&file, &above)?,
+        };
+        layers.push(layer(file, format)?);
+    }
+    Ok(layers)
+}
+
+fn layer(file: ImageFile, format: ImageFormat) -> Result<Layer> {
+    let kind = match format {
+        ImageFormat::Raw => LayerKind::Raw,
+        ImageFormat::Qcow2 => LayerKind::Qcow2(probe::header(&file)?),
+    };
+    Ok(Layer { file: Arc::new(file), kind })
+}
+
+/// The format of a backing file whose image does not say it.
+///
+/// Were it probed, a guest that once wrote to it as a raw disk could have it opened as a qcow2 image that names any
+/// file of the host as its own backing file.
+fn safe_format(file: &ImageFile, above: &Path) -> Result<ImageFormat> {
+    if probe::format(file).is_ok_and(|format| format == ImageFormat::Raw) {
+        return Ok(ImageFormat::Raw);
+    }
+    let (above, below) = (above.display(), file.path().display());
+    let what = format!("disk image {above} does not say the format of its backing file {below}");
+    Err(Error::new(ErrorKind::UnsupportedImage, what).remedy(format!(
+        "record it, if the file can be trusted: qemu-img rebase -u -F qcow2 -b {below} {above} (or -F raw)"
+    )))
+}
+
+/// Where the file below a layer is, and in which format.
+fn backing(layer: &Layer) -> Result<Option<(PathBuf, Option<ImageFormat>)>> {
+    let LayerKind::Qcow2(header) = &layer.kind else { return Ok(None) };
+    let Some(name) = &header.backing else { return Ok(None) };
+    let above = layer.file.path();
+    let format = match header.backing_format.as_deref() {
+        None | Some("") => None,
+        Some("raw" | "file" | "host_device") => Some(ImageFormat::Raw),
+        Some("qcow2") => Some(ImageFormat::Qcow2),
+        Some(other) => {
+            let what = format!("disk image {} is based on {name} in the format {other}", above.display());
+            return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}, which is not supported"))
+                .remedy("flatten it: qemu-img convert -O qcow2 OLD NEW"));
+        }
+    };
+    Ok(Some((resolve(above, name)?, format)))
+}
+
+/// Makes a path of the name of a backing file, which is relative to the folder of the image that names it.
+fn resolve(above: &Path, name: &str) -> Result<PathBuf> {
+    let plain = name.strip_prefix("file:").unwrap_or(name);
+    // As in QEMU: a colon before the first slash means a protocol, such as "nbd:" or "json:".
+    if plain.split('/').next().is_some_and(|first| first.contains(':')) {
+        let what = format!("disk image {} is based on {name}, which is not a file", above.display());
+        return Err(
+            Error::new(ErrorKind::UnsupportedImage, what).remedy("flatten it: qemu-img convert -O qcow2 OLD NEW")
+        );
+    }
+    Ok(above.parent().unwrap_or(Path::new("")).join(plain))
+}
+
+fn explain(error: Error, above: &Path, below: &Path) -> Error {
+    let what = format!("cannot open backing file {} of disk image {}", below.display(), above.display());
+    let explained = Error::new(error.kind(), what);
+    let remedy = match error.kind() {
+        ErrorKind::NotFound => {
+            format!("put the file back, or name its new place: qemu-img rebase -u -F FORMAT -b NEW {}", above.display())
+        }
+        _ => error.remedy_text().unwrap_or("check the file").to_owned(),
+    };
+    match std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>()) {
+        Some(source) => explained.because(source.to_string()).remedy(remedy),
+        None => explained.because(error.to_string()),
+    }
+}

@@ -1,0 +1,294 @@
+//! A locked image file and its input and output.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::holder;
+use super::lock::{self, Hold};
+use super::segments::Segments;
+use crate::{Error, ErrorKind, Result};
+
+/// Which file it is, whatever its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// An open image file or block device.
+///
+/// All methods may be called from several threads at once. Calls that a signal interrupts are repeated, short ones are
+/// continued, and errors of the operating system keep their number.
+pub(super) struct ImageFile {
+    file: File,
+    path: PathBuf,
+    id: FileId,
+    block_device: bool,
+    /// The error of the first `fdatasync` that failed. The kernel reports lost pages only once and then takes them for
+    /// clean, so a later success would mean nothing.
+    lost: AtomicI32,
+}
+
+impl ImageFile {
+    /// Opens a file that is there, without locking it.
+    pub(super) fn open(path: &Path, write: bool) -> Result<Self> {
+        let what = || format!("cannot open disk image {}", path.display());
+        // A pipe would block the opening for ever without O_NONBLOCK; to files and disks it makes no difference.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(write)
+            .custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|error| explain_open(what(), error))?;
+        Self::adopt(file, path, write)
+    }
+
+    /// Makes a new file; fails if one is there.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let what = format!("cannot create disk image {}", path.display());
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_CLOEXEC)
+            .open(path)
+            .map_err(|error| explain_create(what, error))?;
+        Self::adopt(file, path, true)
+    }
+
+    fn adopt(file: File, path: &Path, write: bool) -> Result<Self> {
+        let what = || format!("cannot open disk image {}", path.display());
+        let metadata = file.metadata().map_err(|error| Error::io(what(), error))?;
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is a directory", what()))
+                .remedy("give the path of an image file or a block device"));
+        }
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is neither a file nor a disk", what()))
+                .remedy("give the path of an image file or a block device"));
+        }
+        let image = Self {
+            file,
+            path: path.to_owned(),
+            id: FileId { device: metadata.dev(), inode: metadata.ino() },
+            block_device: kind.is_block_device(),
+            lost: AtomicI32::new(0),
+        };
+        if image.block_device && write {
+            image.claim_device()?;
+        }
+        Ok(image)
+    }
+
+    /// Fails if the block device is mounted or otherwise in use by the host itself.
+    fn claim_device(&self) -> Result<()> {
+        let claimed = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_EXCL).open(&self.path);
+        match claimed {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                Err(Error::io(format!("block device {} is in use by the host", self.path.display()), error)
+                    .remedy("unmount it, or choose another device"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Locks the file until this value is dropped.
+    pub(super) fn lock(&self, hold: Hold) -> Result<()> {
+        let path = self.path.display();
+        match lock::acquire(&self.file, hold) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let holder = holder::find(self.id.device, self.id.inode);
+                let holder = holder.map(|name| format!(" by {name}")).unwrap_or_default();
+                let remedy = match hold {
+                    Hold::Exclusive => "stop the VM that runs it, or make an overlay of it while it is not in use",
+                    Hold::Read => "stop the VM that writes to it",
+                    Hold::Shared => "let every VM that uses it open it as shared",
+                };
+                Err(Error::new(ErrorKind::Busy, format!("disk image {path} is in use{holder}")).remedy(remedy))
+            }
+            Err(error) => Err(Error::new(ErrorKind::HostUnsupported, format!("cannot lock disk image {path}"))
+                .because(error)
+                .remedy("keep disk images on a file system that has locks")),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn id(&self) -> FileId {
+        self.id
+    }
+
+    pub(super) fn is_block_device(&self) -> bool {
+        self.block_device
+    }
+
+    pub(super) fn as_file(&self) -> &File {
+        &self.file
+    }
+
+    /// Size in bytes at this moment.
+    pub(super) fn len(&self) -> io::Result<u64> {
+        // Seeking also works for block devices, and nothing here uses the file's own position.
+        (&self.file).seek(SeekFrom::End(0))
+    }
+
+    /// Bytes it takes on the disk of the host; holes take none.
+    pub(super) fn allocated(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.blocks() * 512)
+    }
+
+    /// Reads until `into` is full or the file ends; what is missing then is left in `into`.
+    pub(super) fn read(&self, into: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
+        while !into.is_empty() {
+            let pieces = into.next();
+            let position = position(offset)?;
+            // SAFETY: the pieces describe memory that is valid for writing while `into` lives.
+            let count = check(unsafe {
+                libc::preadv(self.file.as_raw_fd(), pieces.as_ptr(), pieces.len() as libc::c_int, position)
+            });
+            match count {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    into.advance(count);
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything.
+    pub(super) fn write(&self, from: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
+        while !from.is_empty() {
+            let pieces = from.next();
+            let position = position(offset)?;
+            // SAFETY: the pieces describe memory that is valid for reading while `from` lives.
+            let count = check(unsafe {
+                libc::pwritev(self.file.as_raw_fd(), pieces.as_ptr(), pieces.len() as libc::c_int, position)
+            });
+            match count {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    from.advance(count);
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when everything written before is on stable storage.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match self.lost.load(Ordering::Acquire) {
+            0 => self.file.sync_data().inspect_err(|error| {
+                self.lost.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
+            }),
+            number => Err(io::Error::from_raw_os_error(number)),
+        }
+    }
+
+    /// Gives the space of a range back to the host, if its file system can; the range then reads as zeroes.
+    ///
+    /// Answers whether it could.
+    pub(super) fn punch(&self, offset: u64, length: u64) -> io::Result<bool> {
+        self.allocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, length)
+    }
+
+    /// Makes a range read as zeroes. With `unmap` its space may go back to the host, else it stays reserved.
+    pub(super) fn zero(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
+        if unmap && self.punch(offset, length)? || self.allocate(libc::FALLOC_FL_ZERO_RANGE, offset, length)? {
+            return Ok(());
+        }
+        self.write_zeroes(offset, length)
+    }
+
+    fn write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        const CHUNK: u64 = 1 << 20;
+        let mut zeroes = vec![0; length.min(CHUNK) as usize];
+        let mut done = 0;
+        while done < length {
+            let count = (length - done).min(CHUNK);
+            let chunk = zeroes.get_mut(..count as usize).unwrap_or_default();
+            self.write(&mut Segments::of_bytes(chunk), offset + done)?;
+            done += count;
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, mode: libc::c_int, offset: u64, length: u64) -> io::Result<bool> {
+        if length == 0 {
+            return Ok(true);
+        }
+        let (start, length) = (position(offset)?, position(length)?);
+        loop {
+            // SAFETY: the call takes no memory of ours.
+            let result = check(unsafe { libc::fallocate(self.file.as_raw_fd(), mode, start, length) } as isize);
+            match result.map_err(|error| (error.raw_os_error(), error)) {
+                Ok(_) => return Ok(true),
+                Err((Some(libc::EINTR), _)) => {}
+                Err((Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENODEV), _)) => return Ok(false),
+                Err((_, error)) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for ImageFile {
+    fn drop(&mut self) {
+        lock::release(&self.file);
+    }
+}
+
+impl fmt::Debug for ImageFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ImageFile").field(&self.path).finish()
+    }
+}
+
+fn position(offset: u64) -> io::Result<libc::off_t> {
+    offset.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))
+}
+
+fn check(result: isize) -> io::Result<usize> {
+    result.try_into().map_err(|_| io::Error::last_os_error())
+}
+
+fn explain_open(what: String, error: io::Error) -> Error {
+    let remedy = match error.raw_os_error() {
+        Some(libc::ENOENT) => "check the path, or create the image first",
+        Some(libc::EISDIR) => {
+            return Error::new(ErrorKind::InvalidConfig, format!("{what}: it is a directory"))
+                .remedy("give the path of an image file or a block device");
+        }
+        Some(libc::EACCES | libc::EPERM) => "run as a user who may read and write the file, or change its permissions",
+        Some(libc::EROFS) => "open it read-only, or move it to a file system that is mounted writable",
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n)",
+        _ => return Error::io(what, error),
+    };
+    Error::io(what, error).remedy(remedy)
+}
+
+fn explain_create(what: String, error: io::Error) -> Error {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EEXIST) => "choose another name, or remove the old file first",
+        Some(libc::ENOENT) => "create the directory first",
+        Some(libc::EACCES | libc::EPERM) => "run as a user who may write to the directory",
+        Some(libc::ENOSPC | libc::EDQUOT) => "make room on the file system",
+        _ => return Error::io(what, error),
+    };
+    Error::io(what, error).remedy(remedy)
+}

@@ -1,0 +1,246 @@
+//! The qcow2 header, judged before anything acts on it.
+//!
+//! The header comes from whoever made the image, so every field is checked against what it stands for, and whatever we
+//! do not support is refused by name. Limits on table sizes are QEMU's.
+
+use std::path::Path;
+
+use crate::{Error, ErrorKind, Result};
+
+pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
+
+/// The biggest cluster, and so the biggest header with everything that belongs to it.
+pub(super) const BIGGEST_CLUSTER: u64 = 1 << MAX_CLUSTER_BITS;
+
+const MIN_CLUSTER_BITS: u32 = 9;
+const MAX_CLUSTER_BITS: u32 = 21;
+const V2_LENGTH: u32 = 72;
+const V3_LENGTH: u32 = 104;
+const MAX_L1_BYTES: u64 = 32 << 20;
+const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
+const MAX_REFCOUNT_ORDER: u32 = 6;
+const MAX_BACKING_NAME: u32 = 1023;
+
+const DIRTY: u64 = 1 << 0;
+const CORRUPT: u64 = 1 << 1;
+const EXTERNAL_DATA: u64 = 1 << 2;
+const COMPRESSION_TYPE: u64 = 1 << 3;
+const EXTENDED_L2: u64 = 1 << 4;
+
+const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
+const EXTENSION_LUKS: u32 = 0x0537_be77;
+
+/// What of a header matters to those who open the image.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) version: u32,
+    /// Size of the disk in bytes.
+    pub(super) size: u64,
+    pub(super) cluster_size: u64,
+    /// Name of the backing file as it is written in the image.
+    pub(super) backing: Option<String>,
+    /// Format of the backing file, if the image says.
+    pub(super) backing_format: Option<String>,
+}
+
+/// Reads the header from the first bytes of an image file of `file_length` bytes.
+///
+/// `start` must be the first cluster, or the whole file where that is shorter.
+pub(super) fn parse(start: &[u8], file_length: u64, path: &Path) -> Result<Header> {
+    Parser { start, file_length, path }.header()
+}
+
+struct Parser<'a> {
+    start: &'a [u8],
+    file_length: u64,
+    path: &'a Path,
+}
+
+impl Parser<'_> {
+    fn header(&self) -> Result<Header> {
+        if self.bytes(0, 4)? != MAGIC {
+            return Err(self.corrupt("it does not begin like a qcow2 image"));
+        }
+        let version = self.u32(4)?;
+        if !(2..=3).contains(&version) {
+            return Err(self.unsupported(&format!("qcow2 version {version}"), CONVERT));
+        }
+        self.encryption()?;
+        if version >= 3 {
+            self.features()?;
+        }
+        let cluster_bits = self.u32(20)?;
+        if !(MIN_CLUSTER_BITS..=MAX_CLUSTER_BITS).contains(&cluster_bits) {
+            return Err(self.corrupt(&format!("a cluster size of 2^{cluster_bits} bytes is impossible")));
+        }
+        let cluster_size = 1u64 << cluster_bits;
+        let header_length = if version >= 3 { self.header_length(cluster_size)? } else { V2_LENGTH };
+        let size = self.u64(24)?;
+        self.l1_table(size, cluster_bits)?;
+        self.refcounts(version, cluster_bits)?;
+        let backing_format = self.extensions(header_length, cluster_size)?;
+        let backing = self.backing(cluster_size)?;
+        Ok(Header { version, size, cluster_size, backing, backing_format })
+    }
+
+    fn encryption(&self) -> Result<()> {
+        let method = match self.u32(32)? {
+            0 => return Ok(()),
+            1 => "AES",
+            2 => "LUKS",
+            _ => "an unknown method",
+        };
+        let path = self.path.display();
+        Err(Error::new(ErrorKind::EncryptedImage, format!("disk image {path} is encrypted with {method}"))
+            .remedy("decrypt it first: qemu-img convert --object secret,id=s,file=PASSWORD --image-opts driver=qcow2,encrypt.key-secret=s,file.filename=IMAGE -O qcow2 NEW"))
+    }
+
+    fn features(&self) -> Result<()> {
+        let features = self.u64(72)?;
+        if features & CORRUPT != 0 {
+            return Err(self.corrupt("it is marked as corrupt"));
+        }
+        if features & DIRTY != 0 {
+            return Err(self.corrupt("it was not closed properly"));
+        }
+        if features & EXTERNAL_DATA != 0 {
+            return Err(self.unsupported("an external data file", CONVERT));
+        }
+        if features & COMPRESSION_TYPE != 0 {
+            return Err(self.unsupported("zstd compression", CONVERT));
+        }
+        if features & EXTENDED_L2 != 0 {
+            return Err(self.unsupported("extended L2 entries", CONVERT));
+        }
+        if features != 0 {
+            return Err(self.unsupported(&format!("the unknown features {features:#x}"), CONVERT));
+        }
+        Ok(())
+    }
+
+    fn header_length(&self, cluster_size: u64) -> Result<u32> {
+        let length = self.u32(100)?;
+        if length < V3_LENGTH || u64::from(length) > cluster_size || !length.is_multiple_of(8) {
+            return Err(self.corrupt(&format!("a header of {length} bytes is impossible")));
+        }
+        // Compression type, which says zlib wherever the feature bit is not set.
+        if length > V3_LENGTH && self.bytes(u64::from(V3_LENGTH), 1)? != [0] {
+            return Err(self.corrupt("its compression type contradicts its features"));
+        }
+        Ok(length)
+    }
+
+    fn l1_table(&self, size: u64, cluster_bits: u32) -> Result<()> {
+        let (entries, offset) = (u64::from(self.u32(36)?), self.u64(40)?);
+        if size > i64::MAX as u64 {
+            return Err(self.corrupt(&format!("a disk of {size} bytes is impossible")));
+        }
+        if entries * 8 > MAX_L1_BYTES {
+            return Err(self.corrupt(&format!("an L1 table of {entries} entries is too big")));
+        }
+        let mapped_by_entry = 1u64 << (2 * cluster_bits - 3);
+        if entries < size.div_ceil(mapped_by_entry) {
+            return Err(self.corrupt("its L1 table is too small for its size"));
+        }
+        self.table("L1", offset, entries * 8, cluster_bits)
+    }
+
+    fn refcounts(&self, version: u32, cluster_bits: u32) -> Result<()> {
+        let (offset, clusters) = (self.u64(48)?, u64::from(self.u32(56)?));
+        if clusters == 0 || clusters << cluster_bits > MAX_REFCOUNT_TABLE_BYTES {
+            return Err(self.corrupt(&format!("a refcount table of {clusters} clusters is impossible")));
+        }
+        if version >= 3 && self.u32(96)? > MAX_REFCOUNT_ORDER {
+            return Err(self.corrupt("its refcounts are too wide"));
+        }
+        // Only its beginning must be in the file: what a file ends before is zeroes.
+        self.table("refcount", offset, 8, cluster_bits)
+    }
+
+    fn table(&self, name: &str, offset: u64, length: u64, cluster_bits: u32) -> Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        if !offset.is_multiple_of(1 << cluster_bits) || offset == 0 {
+            return Err(self.corrupt(&format!("its {name} table is not where a table can be")));
+        }
+        match offset.checked_add(length) {
+            Some(end) if end <= self.file_length => Ok(()),
+            _ => Err(self.corrupt(&format!("its {name} table is beyond the end of the file"))),
+        }
+    }
+
+    fn extensions(&self, header_length: u32, cluster_size: u64) -> Result<Option<String>> {
+        let mut at = u64::from(header_length);
+        let mut backing_format = None;
+        // In version 2 the backing file's name may follow the header at once; then there are no extensions.
+        let name_at = self.u64(8)?;
+        let end = if name_at > 0 { name_at.min(cluster_size) } else { cluster_size };
+        while at + 8 <= end.min(self.start.len() as u64) {
+            let (kind, length) = (self.u32(at)?, u64::from(self.u32(at + 4)?));
+            at += 8;
+            if kind == 0 {
+                break;
+            }
+            if at + length > cluster_size {
+                return Err(self.corrupt("a header extension is too long"));
+            }
+            match kind {
+                EXTENSION_BACKING_FORMAT => backing_format = Some(self.text(at, length)?),
+                EXTENSION_LUKS => return Err(self.corrupt("it has keys for an encryption that it does not use")),
+                _ => {}
+            }
+            at += length.next_multiple_of(8);
+        }
+        Ok(backing_format)
+    }
+
+    fn backing(&self, cluster_size: u64) -> Result<Option<String>> {
+        let (offset, length) = (self.u64(8)?, self.u32(16)?);
+        if offset == 0 {
+            return Ok(None);
+        }
+        if length == 0 || length > MAX_BACKING_NAME {
+            return Err(self.corrupt(&format!("a backing file name of {length} bytes is impossible")));
+        }
+        match offset.checked_add(u64::from(length)) {
+            Some(end) if end <= cluster_size => self.text(offset, u64::from(length)).map(Some),
+            _ => Err(self.corrupt("its backing file name is not in its header")),
+        }
+    }
+
+    fn text(&self, at: u64, length: u64) -> Result<String> {
+        let text = std::str::from_utf8(self.bytes(at, length)?);
+        match text {
+            Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
+            _ => Err(self.corrupt("a name in its header is not UTF-8 text")),
+        }
+    }
+
+    fn u32(&self, at: u64) -> Result<u32> {
+        let bytes = self.bytes(at, 4)?;
+        Ok(bytes.iter().fold(0, |value, byte| value << 8 | u32::from(*byte)))
+    }
+
+    fn u64(&self, at: u64) -> Result<u64> {
+        Ok(u64::from(self.u32(at)?) << 32 | u64::from(self.u32(at + 4)?))
+    }
+
+    fn bytes(&self, at: u64, length: u64) -> Result<&[u8]> {
+        let range = at as usize..at.saturating_add(length) as usize;
+        self.start.get(range).ok_or_else(|| self.corrupt("it ends within its header"))
+    }
+
+    fn corrupt(&self, why: &str) -> Error {
+        Error::new(ErrorKind::CorruptImage, format!("disk image {} is damaged: {why}", self.path.display()))
+            .remedy(format!("repair it with qemu-img check -r all {}, or restore a copy", self.path.display()))
+    }
+
+    fn unsupported(&self, what: &str, remedy: &str) -> Error {
+        let path = self.path.display();
+        Error::new(ErrorKind::UnsupportedImage, format!("disk image {path} uses {what}, which is not supported"))
+            .remedy(remedy)
+    }
+}
+
+const CONVERT: &str = "convert it: qemu-img convert -O qcow2 OLD NEW";

@@ -1,0 +1,80 @@
+//! Opening a disk.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::backend::BlockBackend;
+use super::chain::{self, Layer, LayerKind};
+use super::file::ImageFile;
+use super::format::ImageFormat;
+use super::header::Header;
+use super::lock::Hold;
+use super::raw::RawDisk;
+use crate::{Error, ErrorKind, Result};
+
+/// What an opener may do with a disk, and with whom it gets along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Read and write, with nobody else on it.
+    ReadWrite,
+    /// Read only, together with other readers.
+    ReadOnly,
+    /// Read and write, together with others who also open it as shared. For raw images whose guests coordinate their
+    /// writing themselves, as cluster file systems do.
+    Shared,
+}
+
+/// Opens a disk image or block device and locks it, with everything it is based on, until the backend is dropped.
+///
+/// The lock keeps out other openers in this process and in others, QEMU and `qemu-img` among them: a writer excludes
+/// everybody, readers exclude writers. What the image is based on is only read.
+///
+/// Without `format` the image is probed. That is a convenience for images that come from people: a guest decides what
+/// its raw disk begins with, and could make it pose as a qcow2 image that is based on a file of the host. Give the
+/// format where you know it, above all for a raw disk that a guest has written to. Backing files are never probed so:
+/// an image must say the format of its backing file, or it is taken as raw.
+///
+/// A raw image whose size is not a multiple of 512 bytes is rounded up, as QEMU does; the rest of the last sector reads
+/// as zeroes until the guest writes it, which makes the file grow to the full sector.
+///
+/// # Errors
+///
+/// [`NotFound`](ErrorKind::NotFound), [`PermissionDenied`](ErrorKind::PermissionDenied), [`Busy`](ErrorKind::Busy) if
+/// somebody holds it, [`CorruptImage`](ErrorKind::CorruptImage), [`EncryptedImage`](ErrorKind::EncryptedImage),
+/// [`UnsupportedImage`](ErrorKind::UnsupportedImage), [`InvalidConfig`](ErrorKind::InvalidConfig) for what is no file.
+/// Errors about backing files name the file and the image that needs it.
+pub fn open(path: impl AsRef<Path>, format: Option<ImageFormat>, access: Access) -> Result<Arc<dyn BlockBackend>> {
+    let hold = match access {
+        Access::ReadWrite => Hold::Exclusive,
+        Access::ReadOnly => Hold::Read,
+        Access::Shared => Hold::Shared,
+    };
+    let layers = chain::open(path.as_ref(), format, Some(hold))?;
+    backend(layers, access)
+}
+
+fn backend(layers: Vec<Layer>, access: Access) -> Result<Arc<dyn BlockBackend>> {
+    let read_only = access == Access::ReadOnly;
+    let mut layers = layers.into_iter();
+    match layers.next() {
+        Some(Layer { file, kind: LayerKind::Raw }) => Ok(Arc::new(RawDisk::new(file, read_only)?)),
+        Some(Layer { file, kind: LayerKind::Qcow2(_) }) if access == Access::Shared => {
+            let what = format!("disk image {} cannot be shared, because it is a qcow2 image", file.path().display());
+            Err(Error::new(ErrorKind::UnsupportedImage, what).remedy("convert it: qemu-img convert -O raw OLD NEW"))
+        }
+        Some(Layer { file, kind: LayerKind::Qcow2(header) }) => qcow2(file, &header, layers.collect(), read_only),
+        None => Err(Error::new(ErrorKind::InvalidConfig, "a disk needs an image")),
+    }
+}
+
+#[cfg(feature = "qcow2")]
+fn qcow2(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>, read_only: bool) -> Result<Arc<dyn BlockBackend>> {
+    Ok(Arc::new(super::qcow2::Qcow2Disk::new(file, header, below, read_only)?))
+}
+
+#[cfg(not(feature = "qcow2"))]
+fn qcow2(file: Arc<ImageFile>, _: &Header, _: Vec<Layer>, _: bool) -> Result<Arc<dyn BlockBackend>> {
+    Err(Error::new(ErrorKind::UnsupportedImage, format!("disk image {} is a qcow2 image", file.path().display()))
+        .remedy("build xvirt-core with the feature qcow2, or convert the image: qemu-img convert -O raw OLD NEW"))
+}

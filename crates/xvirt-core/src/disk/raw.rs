@@ -1,0 +1,93 @@
+//! Raw images: the bytes of the disk, one to one.
+
+use std::io;
+use std::sync::Arc;
+
+use vm_memory::VolatileSlice;
+
+use super::backend::BlockBackend;
+use super::file::ImageFile;
+use super::segments::Segments;
+use crate::{Error, ErrorKind, Result};
+
+const SECTOR: u64 = 512;
+
+/// A raw image. A last sector that the file holds only a part of reads as zeroes where the file ends.
+#[derive(Debug)]
+pub(super) struct RawDisk {
+    file: Arc<ImageFile>,
+    /// Size of the file when it was opened.
+    length: u64,
+    read_only: bool,
+}
+
+impl RawDisk {
+    pub(super) fn new(file: Arc<ImageFile>, read_only: bool) -> Result<Self> {
+        let length =
+            file.len().map_err(|error| Error::io(format!("cannot measure {}", file.path().display()), error))?;
+        if length == 0 {
+            return Err(Error::new(ErrorKind::CorruptImage, format!("disk image {} is empty", file.path().display()))
+                .remedy("check that it was copied completely, or create it anew with a size"));
+        }
+        Ok(Self { file, length, read_only })
+    }
+
+    fn writable(&self, offset: u64, length: u64) -> io::Result<()> {
+        if self.read_only {
+            return Err(io::Error::from_raw_os_error(libc::EROFS));
+        }
+        within(self.capacity(), offset, length)
+    }
+}
+
+impl BlockBackend for RawDisk {
+    fn capacity(&self) -> u64 {
+        self.length.next_multiple_of(SECTOR)
+    }
+
+    fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut segments = Segments::of_guest(buffers);
+        let length = segments.len();
+        within(self.capacity(), offset, length)?;
+        self.file.read(&mut segments, offset)?;
+        if offset + length - segments.len() >= self.length {
+            segments.fill_with_zeroes();
+        }
+        if segments.is_empty() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the image file has become shorter since it was opened"))
+    }
+
+    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut segments = Segments::of_guest(buffers);
+        self.writable(offset, segments.len())?;
+        self.file.write(&mut segments, offset)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        if self.read_only { Ok(()) } else { self.file.sync() }
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.writable(offset, length)?;
+        self.file.punch(offset, length).map(|_| ())
+    }
+
+    fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
+        self.writable(offset, length)?;
+        self.file.zero(offset, length, unmap)
+    }
+}
+
+/// Refuses a range that is not inside the disk, whoever asks.
+pub(super) fn within(capacity: u64, offset: u64, length: u64) -> io::Result<()> {
+    match offset.checked_add(length) {
+        Some(end) if end <= capacity => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the range is not inside the disk")),
+    }
+}

@@ -1,0 +1,146 @@
+//! Pieces of memory in the form the kernel wants them.
+
+use std::marker::PhantomData;
+
+use vm_memory::VolatileSlice;
+
+/// The most pieces one call takes (`IOV_MAX` of Linux).
+const MOST_PIECES: usize = 1024;
+
+/// Memory to read into or to write from, of which a part may be done already.
+///
+/// Guest memory stays guest memory: nothing here makes a reference to it, because the guest may change it at any time.
+#[derive(Debug)]
+pub(super) struct Segments<'a> {
+    pieces: Vec<libc::iovec>,
+    done: usize,
+    memory: PhantomData<&'a ()>,
+}
+
+impl<'a> Segments<'a> {
+    /// Pieces of guest memory.
+    pub(super) fn of_guest(slices: &[VolatileSlice<'a>]) -> Self {
+        let piece = |slice: &VolatileSlice<'_>| {
+            // The guard is a plain pointer: vm-memory's mapping on demand (for Xen) is not compiled in.
+            let pointer = slice.ptr_guard_mut().as_ptr();
+            libc::iovec { iov_base: pointer.cast(), iov_len: slice.len() }
+        };
+        Self::new(slices.iter().filter(|slice| !slice.is_empty()).map(piece).collect())
+    }
+
+    /// Memory of this process, to read into or to write from.
+    pub(super) fn of_bytes(bytes: &'a mut [u8]) -> Self {
+        Self::new(vec![libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() }])
+    }
+
+    /// Pieces that another library describes.
+    ///
+    /// # Safety
+    ///
+    /// The memory must stay valid for `'a`: for reading if it is only written from, for writing if it is read into.
+    #[cfg(feature = "qcow2")]
+    pub(super) unsafe fn of_iovecs(pieces: &[libc::iovec]) -> Self {
+        Self::new(pieces.iter().filter(|piece| piece.iov_len > 0).copied().collect())
+    }
+
+    fn new(pieces: Vec<libc::iovec>) -> Self {
+        Self { pieces, done: 0, memory: PhantomData }
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next().iter().all(|piece| piece.iov_len == 0)
+    }
+
+    /// Bytes left to do.
+    pub(super) fn len(&self) -> u64 {
+        self.pieces.get(self.done..).unwrap_or_default().iter().map(|piece| piece.iov_len as u64).sum()
+    }
+
+    /// What the next call of the kernel is to work on.
+    pub(super) fn next(&self) -> &[libc::iovec] {
+        let left = self.pieces.get(self.done..).unwrap_or_default();
+        left.get(..MOST_PIECES).unwrap_or(left)
+    }
+
+    /// Notes that the next `bytes` bytes are done.
+    pub(super) fn advance(&mut self, mut bytes: usize) {
+        while let Some(piece) = self.pieces.get_mut(self.done) {
+            if bytes < piece.iov_len {
+                // Wrapping, because only the kernel will look at it.
+                piece.iov_base = piece.iov_base.wrapping_byte_add(bytes);
+                piece.iov_len -= bytes;
+                return;
+            }
+            bytes -= piece.iov_len;
+            self.done += 1;
+        }
+    }
+
+    /// Splits off the next `bytes` bytes; they then count as done here.
+    #[cfg(feature = "qcow2")]
+    pub(super) fn take(&mut self, bytes: u64) -> Self {
+        let mut left = bytes;
+        let mut head = Vec::new();
+        for piece in self.pieces.get(self.done..).unwrap_or_default() {
+            if left == 0 {
+                break;
+            }
+            let length = left.min(piece.iov_len as u64);
+            head.push(libc::iovec { iov_base: piece.iov_base, iov_len: length as usize });
+            left -= length;
+        }
+        self.advance((bytes - left) as usize);
+        Self::new(head)
+    }
+
+    /// Fills everything that is left with zeroes.
+    pub(super) fn fill_with_zeroes(&mut self) {
+        for piece in self.pieces.get(self.done..).unwrap_or_default() {
+            // SAFETY: this is only called by a read, so the memory is valid for writing for 'a; no reference is made.
+            unsafe { std::ptr::write_bytes(piece.iov_base.cast::<u8>(), 0, piece.iov_len) };
+        }
+        self.done = self.pieces.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advances_over_pieces_and_within_them() {
+        let mut memory = [1u8; 64];
+        let slice = |from: &mut [u8]| {
+            let (pointer, length) = (from.as_mut_ptr(), from.len());
+            // SAFETY: the test's array outlives the slices, and nothing else uses it meanwhile.
+            unsafe { VolatileSlice::new(pointer, length) }
+        };
+        let (one, rest) = memory.split_at_mut(10);
+        let (two, three) = rest.split_at_mut(20);
+        let slices = [slice(one), slice(&mut []), slice(two), slice(three)];
+        let mut segments = Segments::of_guest(&slices);
+        assert_eq!((segments.len(), segments.next().len()), (64, 3));
+        segments.advance(10);
+        assert_eq!((segments.len(), segments.next().len()), (54, 2));
+        segments.advance(25);
+        assert_eq!((segments.len(), segments.next().len()), (29, 1));
+        segments.fill_with_zeroes();
+        assert!(segments.is_empty());
+        assert_eq!(memory.iter().filter(|byte| **byte == 0).count(), 29);
+        assert_eq!(memory[34..36], [1, 0]);
+    }
+
+    #[test]
+    fn gives_the_kernel_no_more_pieces_than_it_takes() {
+        let mut memory = [0u8; 3000];
+        // SAFETY: as above.
+        let slices: Vec<_> =
+            memory.chunks_mut(1).map(|piece| unsafe { VolatileSlice::new(piece.as_mut_ptr(), 1) }).collect();
+        let mut segments = Segments::of_guest(&slices);
+        assert_eq!(segments.next().len(), 1024);
+        segments.advance(2900);
+        assert_eq!(segments.next().len(), 100);
+        assert_eq!(segments.len(), 100);
+    }
+}

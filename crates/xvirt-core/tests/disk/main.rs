@@ -1,0 +1,5 @@
+//! Disk images against real files, with `qemu-img` as the judge.
+
+mod support;
+
+mod images;

@@ -1,0 +1,110 @@
+//! What all tests here use.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use vm_memory::VolatileSlice;
+use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
+
+pub const MIB: u64 = 1 << 20;
+
+/// Runs a program and gives what it printed; a failure of it fails the test.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {text}");
+    text
+}
+
+/// Whether a program is there; if not, says that the test was skipped.
+pub fn have(test: &str, program: &str) -> bool {
+    let there = Command::new(program).arg("--version").output().is_ok();
+    if !there {
+        println!("SKIPPED {test}: {program} is not installed");
+    }
+    there
+}
+
+/// Returns from the test if a program is missing.
+#[macro_export]
+macro_rules! need {
+    ($program:literal) => {
+        if !$crate::support::have(std::thread::current().name().unwrap_or("?"), $program) {
+            return;
+        }
+    };
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A new image made by `qemu-img create` with these arguments before the file name.
+pub fn qemu_create(folder: &Path, name: &str, arguments: &[&str], size: &str) -> PathBuf {
+    let path = folder.join(name);
+    let arguments = [&["create", "-q"], arguments, &[text(&path)], &[size][..usize::from(!size.is_empty())]].concat();
+    run("qemu-img", &arguments);
+    path
+}
+
+pub fn check(image: &Path) {
+    run("qemu-img", &["check", "-q", "-f", "qcow2", text(image)]);
+}
+
+/// The bytes of a disk, as `qemu-img` sees them.
+pub fn qemu_bytes(image: &Path, format: &str) -> Vec<u8> {
+    let raw = image.with_extension("converted");
+    run("qemu-img", &["convert", "-f", format, "-O", "raw", text(image), text(&raw)]);
+    let bytes = std::fs::read(&raw).unwrap();
+    std::fs::remove_file(raw).unwrap();
+    bytes
+}
+
+pub fn open(path: &Path) -> Arc<dyn BlockBackend> {
+    disk::open(path, None, Access::ReadWrite).unwrap()
+}
+
+pub fn open_as(path: &Path, format: ImageFormat, access: Access) -> Arc<dyn BlockBackend> {
+    disk::open(path, Some(format), access).unwrap()
+}
+
+pub fn read(disk: &dyn BlockBackend, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0xee; length];
+    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset)?;
+    Ok(bytes)
+}
+
+pub fn write(disk: &dyn BlockBackend, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+    let mut bytes = bytes.to_vec();
+    disk.write(&[VolatileSlice::from(bytes.as_mut_slice())], offset)
+}
+
+pub fn all(disk: &dyn BlockBackend) -> Vec<u8> {
+    let chunk = |offset| read(disk, offset, (disk.capacity() - offset).min(MIB) as usize).unwrap();
+    (0..disk.capacity()).step_by(MIB as usize).flat_map(chunk).collect()
+}
+
+/// Bytes that differ from place to place and from seed to seed.
+pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
+}
+
+/// A pseudo random number generator, so that a failing run can be repeated.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
