@@ -1,1 +1,31 @@
-//! Finding what to boot: the kernel, initrd and command line that the owner of a disk would have booted.
+//! Booting a VM from its own disk: the room where partition tables, file systems and boot loader configurations are
+//! read, so that the kernel which the disk's owner would have booted can be loaded without running a boot loader.
+//!
+//! ```no_run
+//! # fn example(disk: &dyn xvirt_core::disk::BlockBackend) -> xvirt_core::Result<()> {
+//! use xvirt_core::boot::{BootMenu, EntryChoice};
+//!
+//! let menu = BootMenu::read(disk)?;
+//! for entry in menu.entries() {
+//!     println!("{}{}", if entry.default { "* " } else { "  " }, entry.title);
+//! }
+//! let files = menu.load(menu.entry(&EntryChoice::Default)?)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every byte read here was written by the guest: all readers are bounded in time and memory, and none panics.
+
+mod entry;
+mod filesystem;
+mod grub;
+mod menu;
+mod partition;
+#[cfg(test)]
+mod test_support;
+mod volume;
+mod window;
+
+pub use entry::{BootEntry, BootFiles, BootSource, EntryChoice};
+pub use menu::{BootMenu, Limits};
+pub use volume::DiskPath;

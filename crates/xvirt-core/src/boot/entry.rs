@@ -1,0 +1,121 @@
+//! What a boot menu consists of.
+
+use serde::Serialize;
+
+use super::volume::DiskPath;
+
+/// The boot configuration an entry was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum BootSource {
+    /// GRUB 2's `grub.cfg`, with the loader entries it includes by `blscfg`.
+    Grub,
+    /// Boot Loader Specification entries in `/loader/entries`, as systemd-boot reads them.
+    LoaderEntries,
+    /// A unified kernel image in `/EFI/Linux`.
+    UnifiedKernel,
+    /// `extlinux.conf` or `syslinux.cfg`.
+    Extlinux,
+    /// `menu.lst` or `grub.conf` of GRUB 0.97.
+    GrubLegacy,
+    /// No configuration: kernels found by their usual names.
+    KernelFiles,
+}
+
+/// One entry of a disk's boot menu.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BootEntry {
+    /// The entry's identifier in its configuration; its title where it has none.
+    pub id: String,
+    /// What the menu shows.
+    pub title: String,
+    /// The titles of the submenus it is in, outermost first.
+    pub submenu: Vec<String>,
+    /// The kernel, if the entry starts one.
+    pub kernel: Option<DiskPath>,
+    /// The initial RAM disks, which are loaded one after the other.
+    pub initrds: Vec<DiskPath>,
+    /// The kernel command line.
+    pub command_line: String,
+    /// Whether this is what the disk boots when nobody intervenes.
+    pub default: bool,
+    /// The configuration it comes from.
+    pub source: BootSource,
+    /// Why this entry cannot be booted, if so.
+    pub not_bootable: Option<String>,
+}
+
+impl BootEntry {
+    /// An entry without a kernel yet.
+    pub(super) fn new(source: BootSource, id: impl Into<String>, title: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            title: title.into(),
+            submenu: Vec::new(),
+            kernel: None,
+            initrds: Vec::new(),
+            command_line: String::new(),
+            default: false,
+            source,
+            not_bootable: None,
+        }
+    }
+
+    /// Whether it can be booted, as far as its configuration tells.
+    pub fn is_bootable(&self) -> bool {
+        self.not_bootable.is_none() && self.kernel.is_some()
+    }
+}
+
+/// Which entry of a boot menu to take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EntryChoice {
+    /// The one the disk boots when nobody intervenes.
+    #[default]
+    Default,
+    /// By its place in [`BootMenu::entries`](super::BootMenu::entries), from 0.
+    Index(usize),
+    /// By its title.
+    Title(String),
+    /// By its identifier.
+    Id(String),
+}
+
+/// What a kernel is started with.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BootFiles {
+    /// The kernel image.
+    pub kernel: Vec<u8>,
+    /// The initial RAM disks, joined.
+    pub initrd: Option<Vec<u8>>,
+    /// The kernel command line.
+    pub command_line: String,
+}
+
+impl std::fmt::Debug for BootFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BootFiles")
+            .field("kernel", &format_args!("{} bytes", self.kernel.len()))
+            .field("initrd", &format_args!("{} bytes", self.initrd.as_ref().map_or(0, Vec::len)))
+            .field("command_line", &self.command_line)
+            .finish()
+    }
+}
+
+/// The entries of a configuration, and which it boots by itself.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) entries: Vec<BootEntry>,
+    pub(super) default: Option<usize>,
+}
+
+impl Found {
+    /// Whether there is anything here that can be booted.
+    pub(super) fn is_bootable(&self) -> bool {
+        self.entries.iter().any(BootEntry::is_bootable)
+    }
+}

@@ -1,0 +1,36 @@
+//! What else a partition may hold: recognized so that an error can name it.
+
+use std::io;
+
+use crate::boot::window::Window;
+
+/// A name, and the bytes that tell it, at an offset.
+const SIGNATURES: [(&str, u64, &[u8]); 16] = [
+    ("LUKS encryption", 0, b"LUKS\xba\xbe"),
+    ("LVM", 512 + 24, b"LVM2 001"),
+    ("LVM", 24, b"LVM2 001"),
+    ("LVM", 1024 + 24, b"LVM2 001"),
+    ("LVM", 1536 + 24, b"LVM2 001"),
+    ("btrfs", 0x1_0040, b"_BHRfS_M"),
+    ("xfs", 0, b"XFSB"),
+    ("Linux software RAID", 4096, b"\xfc\x4e\x2b\xa9"),
+    ("Linux software RAID", 0, b"\xfc\x4e\x2b\xa9"),
+    ("swap space", 4086, b"SWAPSPACE2"),
+    ("f2fs", 1024, b"\x10\x20\xf5\xf2"),
+    ("bcachefs", 4096 + 24, b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca"),
+    ("squashfs", 0, b"hsqs"),
+    ("an ISO 9660 image", 0x8001, b"CD001"),
+    ("NTFS", 3, b"NTFS    "),
+    ("exFAT", 3, b"EXFAT   "),
+];
+
+/// The name of a known format that is not read here.
+pub(super) fn recognize(window: &Window<'_>) -> io::Result<Option<&'static str>> {
+    for (name, offset, signature) in SIGNATURES {
+        if offset + signature.len() as u64 <= window.length() && window.read_vec(offset, signature.len())? == signature
+        {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}

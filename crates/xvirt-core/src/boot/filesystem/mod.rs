@@ -1,0 +1,97 @@
+//! The file systems a `/boot` lies in, read-only: ext2, ext3, ext4 and FAT.
+//!
+//! The readers are ours because the disk's bytes are hostile and boot speed counts. `ext4-view` allocates what a
+//! symbolic link's inode claims as its length, refuses an ext3 journal that needs replay, and copies a file 4 KiB at a
+//! time; `fatfs` follows a looped directory for ever. These read whole extents straight into the result.
+
+mod ext;
+mod ext_map;
+mod foreign;
+
+use std::fmt;
+use std::io;
+
+use super::window::Window;
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+}
+
+/// A file's kind and length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Metadata {
+    pub(super) kind: Kind,
+    pub(super) length: u64,
+}
+
+/// A mounted file system. Paths are separated by `/` and start at its root, with or without a leading `/`.
+pub(super) trait FileSystem: fmt::Debug + Send + Sync {
+    /// The UUID or serial number, as `blkid` and GRUB print it.
+    fn uuid(&self) -> &str;
+
+    /// The label, empty if there is none.
+    fn label(&self) -> &str;
+
+    /// What `path` leads to; symbolic links are followed, inside this file system only.
+    fn metadata(&self, path: &str) -> io::Result<Metadata>;
+
+    /// The names in a directory, without `.` and `..`.
+    fn list(&self, path: &str) -> io::Result<Vec<String>>;
+
+    /// Appends the contents of a file; one longer than `limit` is an error of kind `FileTooLarge`.
+    fn read(&self, path: &str, limit: u64, out: &mut Vec<u8>) -> io::Result<()>;
+}
+
+/// What a partition turned out to hold.
+#[derive(Debug)]
+pub(super) enum Contents<'d> {
+    Files(Box<dyn FileSystem + 'd>),
+    /// Something that is known but cannot be read here.
+    Foreign(&'static str),
+    /// A file system that ought to be readable and is not.
+    Unreadable(io::Error),
+    Nothing,
+}
+
+/// Finds out what a partition holds.
+pub(super) fn open<'d>(window: Window<'d>) -> Contents<'d> {
+    match foreign::recognize(&window) {
+        Ok(None) => {}
+        Ok(Some(name)) => return Contents::Foreign(name),
+        Err(error) => return Contents::Unreadable(error),
+    }
+    match ext::Ext::open(window) {
+        Ok(Ok(ext)) => Contents::Files(Box::new(ext)),
+        Ok(Err(_window)) => Contents::Nothing,
+        Err(error) => Contents::Unreadable(error),
+    }
+}
+
+/// An error for bytes that are not what the format demands.
+fn corrupt(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// An error for a feature that is not read here.
+fn unsupported(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, what.into())
+}
+
+/// Makes room for a file of `length` bytes at the end of `out`, and gives that room, zeroed.
+fn make_room(out: &mut Vec<u8>, length: u64, limit: u64) -> io::Result<&mut [u8]> {
+    if length > limit {
+        let what = format!("the file has {length} bytes, more than the limit of {limit}");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    out.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let start = out.len();
+    out.resize(start + length, 0);
+    Ok(out.get_mut(start..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

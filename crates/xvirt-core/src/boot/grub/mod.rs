@@ -1,0 +1,52 @@
+//! GRUB 2: finding `grub.cfg` and running it as far as the boot menu goes.
+
+mod commands;
+mod device;
+mod environment;
+mod interpreter;
+mod lexer;
+mod outcome;
+mod parser;
+mod test_command;
+
+use super::entry::Found;
+use super::volume::{DiskPath, Volumes};
+use interpreter::Interpreter;
+
+/// The longest `grub.cfg` that is read.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// Where `grub.cfg` is, seen from the partition it is in: as a boot partition of its own, or inside the root.
+const PLACES: [&str; 4] = ["/grub2/grub.cfg", "/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"];
+
+/// Reads the menu of the first `grub.cfg` that has something to boot; the first of all if none has.
+pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
+    let mut first = None;
+    for config in candidates(volumes) {
+        let found = Interpreter::new(volumes).boot_menu(&config);
+        if found.is_bootable() {
+            return Some(found);
+        }
+        first = first.or(Some(found).filter(|found| !found.entries.is_empty()));
+    }
+    first
+}
+
+/// All `grub.cfg` of the disk. Those of the EFI system partition come first: a firmware would read them first, and they
+/// say by UUID where the real one is.
+fn candidates(volumes: &Volumes<'_>) -> Vec<DiskPath> {
+    let mut found = Vec::new();
+    for (partition, _) in volumes.readable() {
+        for vendor in volumes.list(&DiskPath::new(partition, "/EFI")) {
+            found.push(DiskPath::new(partition, format!("/EFI/{vendor}/grub.cfg")));
+        }
+    }
+    for place in PLACES {
+        found.extend(volumes.readable().map(|(partition, _)| DiskPath::new(partition, place)));
+    }
+    found.retain(|config| volumes.file_length(config).is_some());
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! A disk's boot menu: found, chosen from and loaded.
+
+use crate::disk::BlockBackend;
+use crate::error::{Error, ErrorKind, Result};
+
+use super::entry::{BootEntry, BootFiles, EntryChoice, Found};
+use super::grub;
+use super::volume::{DiskPath, Volumes};
+
+/// How large the files taken from a disk may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest kernel image, in bytes.
+    pub kernel: u64,
+    /// The largest sum of all initial RAM disks, in bytes.
+    pub initrd: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { kernel: 256 << 20, initrd: 1 << 30 }
+    }
+}
+
+/// What a disk can boot.
+///
+/// The menu reads from the disk while it lives, so that nobody may write to the disk meanwhile.
+#[derive(Debug)]
+pub struct BootMenu<'d> {
+    volumes: Volumes<'d>,
+    entries: Vec<BootEntry>,
+}
+
+impl<'d> BootMenu<'d> {
+    /// Reads the boot menu of a disk: GRUB's first, then those of other loaders, then kernels by their usual names.
+    pub fn read(disk: &'d dyn BlockBackend) -> Result<Self> {
+        let volumes = Volumes::open(disk)?;
+        let readers: [fn(&Volumes<'_>) -> Option<Found>; 1] = [grub::read];
+        // What lists entries but none that boots still is better than nothing, to show why.
+        let mut second_best = None;
+        for found in readers.iter().filter_map(|read| read(&volumes)) {
+            if found.is_bootable() {
+                return Ok(Self::new(volumes, found));
+            }
+            second_best = second_best.or(Some(found));
+        }
+        match second_best.filter(|found| !found.entries.is_empty()) {
+            Some(found) => Ok(Self::new(volumes, found)),
+            None => Err(volumes.nothing_to_boot()),
+        }
+    }
+
+    fn new(volumes: Volumes<'d>, found: Found) -> Self {
+        let mut entries = found.entries;
+        let wanted = found.default.filter(|index| entries.get(*index).is_some_and(BootEntry::is_bootable));
+        let default = wanted.or_else(|| entries.iter().position(BootEntry::is_bootable));
+        if let Some(entry) = default.and_then(|index| entries.get_mut(index)) {
+            entry.default = true;
+        }
+        Self { volumes, entries }
+    }
+
+    /// All entries in the order of the menu, also those that cannot be booted.
+    pub fn entries(&self) -> &[BootEntry] {
+        &self.entries
+    }
+
+    /// What the disk boots when nobody intervenes; none if no entry can be booted.
+    pub fn default_entry(&self) -> Option<&BootEntry> {
+        self.entries.iter().find(|entry| entry.default)
+    }
+
+    /// The entry that is asked for. It may be one that cannot be booted, which [`load`](Self::load) will say.
+    pub fn entry(&self, choice: &EntryChoice) -> Result<&BootEntry> {
+        let (found, wanted) = match choice {
+            // Where nothing can be booted, the first says why.
+            EntryChoice::Default => (self.default_entry().or(self.entries.first()), "a default".to_owned()),
+            EntryChoice::Index(index) => (self.entries.get(*index), format!("number {index}")),
+            EntryChoice::Title(title) => (self.find(|entry| &entry.title == title), format!("the title {title:?}")),
+            EntryChoice::Id(id) => (self.find(|entry| &entry.id == id), format!("the id {id:?}")),
+        };
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("the disk's boot menu has no entry with {wanted}")).remedy(format!(
+                "choose one of its {} entries: {}",
+                self.entries.len(),
+                self.listing()
+            ))
+        })
+    }
+
+    fn find(&self, is_wanted: impl Fn(&BootEntry) -> bool) -> Option<&BootEntry> {
+        self.entries.iter().find(|entry| is_wanted(entry))
+    }
+
+    /// The first entries for an error message.
+    fn listing(&self) -> String {
+        const SHOWN: usize = 8;
+        let show = |(index, entry): (usize, &BootEntry)| format!("{index} {:?} (id {:?})", entry.title, entry.id);
+        let mut shown: Vec<_> = self.entries.iter().enumerate().take(SHOWN).map(show).collect();
+        if self.entries.len() > SHOWN {
+            shown.push("…".into());
+        }
+        shown.join(", ")
+    }
+
+    /// Reads kernel and initial RAM disks of an entry, within the default limits.
+    pub fn load(&self, entry: &BootEntry) -> Result<BootFiles> {
+        self.load_within(entry, &Limits::default())
+    }
+
+    /// Reads kernel and initial RAM disks of an entry.
+    pub fn load_within(&self, entry: &BootEntry, limits: &Limits) -> Result<BootFiles> {
+        let Some(path) = entry.kernel.as_ref().filter(|_| entry.is_bootable()) else {
+            let why = entry.not_bootable.as_deref().unwrap_or("it starts no Linux kernel");
+            return Err(Error::new(
+                ErrorKind::NotBootable,
+                format!("boot entry {:?} cannot be booted: {why}", entry.title),
+            )
+            .remedy("choose another entry, or give the kernel explicitly with Boot::kernel"));
+        };
+        let mut kernel = Vec::new();
+        self.read_file("kernel", entry, path, limits.kernel, &mut kernel)?;
+        let mut initrd = Vec::new();
+        let total: u64 = entry.initrds.iter().filter_map(|path| self.volumes.file_length(path)).sum();
+        let room = usize::try_from(total.min(limits.initrd)).unwrap_or(0);
+        // A failure shows again when the files are read, where it is reported.
+        let _ = initrd.try_reserve_exact(room + 4 * entry.initrds.len());
+        for path in &entry.initrds {
+            // The kernel looks for the next archive at a multiple of four, as GRUB pads it.
+            initrd.resize(initrd.len().next_multiple_of(4), 0);
+            let left = limits.initrd.saturating_sub(initrd.len() as u64);
+            self.read_file("initrd", entry, path, left, &mut initrd)?;
+        }
+        Ok(BootFiles {
+            kernel,
+            initrd: (!entry.initrds.is_empty()).then_some(initrd),
+            command_line: entry.command_line.clone(),
+        })
+    }
+
+    fn read_file(&self, role: &str, entry: &BootEntry, path: &DiskPath, limit: u64, out: &mut Vec<u8>) -> Result<()> {
+        self.volumes.read(path, limit, out).map_err(|source| {
+            let remedy = match source.kind() {
+                std::io::ErrorKind::NotFound => "choose another boot entry, or repair the guest's boot configuration",
+                std::io::ErrorKind::FileTooLarge => "raise the limit, or choose another boot entry",
+                _ => "check the file system in the guest, or choose another boot entry",
+            };
+            let kind = match source.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                std::io::ErrorKind::FileTooLarge => ErrorKind::InvalidKernel,
+                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => ErrorKind::CorruptImage,
+                std::io::ErrorKind::Unsupported => ErrorKind::UnsupportedImage,
+                std::io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+                _ => ErrorKind::Io,
+            };
+            Error::new(kind, format!("cannot read {role} {path} of boot entry {:?}", entry.title))
+                .because(source)
+                .remedy(remedy)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

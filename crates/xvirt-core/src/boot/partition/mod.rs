@@ -1,0 +1,64 @@
+//! Where the file systems of a disk begin and end: GPT, MBR with logical partitions, or no table at all.
+//!
+//! Written here because the tables are small and the bytes hostile: the `gpt` crate allocates what the header asks for,
+//! which a damaged header can make terabytes.
+
+mod gpt;
+mod mbr;
+
+use super::window::{Window, le16};
+use crate::disk::BlockBackend;
+use crate::error::{Error, ErrorKind, Result};
+#[cfg(test)]
+pub(super) use gpt::crc32;
+
+/// The sort of table a partition was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Whole,
+    Mbr,
+    Gpt,
+}
+
+/// A range of the disk that may hold a file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Partition {
+    /// As Linux numbers it, from 1; 0 is the whole disk.
+    pub(super) number: u32,
+    pub(super) start: u64,
+    pub(super) length: u64,
+    pub(super) scheme: Scheme,
+}
+
+/// The partitions of `disk` in the order of their numbers; the whole disk where there is no table.
+pub(super) fn read(disk: &dyn BlockBackend) -> Result<Vec<Partition>> {
+    let window = Window::whole(disk);
+    let capacity = window.length();
+    let failed = |source| Error::io("cannot read the partition table", source);
+    if capacity < 512 {
+        return Err(Error::new(ErrorKind::NotBootable, format!("the disk is empty: it has {capacity} bytes"))
+            .remedy("install an operating system on it, or give the kernel explicitly with Boot::kernel"));
+    }
+    let mut partitions = match gpt::read(&window).map_err(failed)? {
+        gpt::Found::Table(partitions) => partitions,
+        gpt::Found::Damaged(why) => {
+            return Err(Error::new(ErrorKind::CorruptImage, format!("the GPT partition table is damaged: {why}"))
+                .remedy("repair it with sgdisk, or give the kernel explicitly with Boot::kernel"));
+        }
+        gpt::Found::None => mbr::read(&window).map_err(failed)?,
+    };
+    partitions.retain(|partition| partition.length > 0 && partition.start < capacity);
+    partitions.sort_by_key(|partition| partition.number);
+    if partitions.is_empty() {
+        partitions.push(Partition { number: 0, start: 0, length: capacity, scheme: Scheme::Whole });
+    }
+    Ok(partitions)
+}
+
+/// Whether a first sector carries the mark that both an MBR and a FAT boot sector have.
+fn has_boot_signature(sector: &[u8]) -> bool {
+    le16(sector, 510) == 0xaa55
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Disks for tests: real file systems made by the usual tools, tables written by hand.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use vm_memory::VolatileSlice;
+
+use super::partition::crc32;
+use crate::disk::BlockBackend;
+
+/// A disk in memory.
+#[derive(Clone, Debug)]
+pub(super) struct MemoryDisk(pub(super) Vec<u8>);
+
+impl BlockBackend for MemoryDisk {
+    fn capacity(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_only(&self) -> bool {
+        true
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut at = usize::try_from(offset).unwrap();
+        for buffer in buffers {
+            let bytes = self.0.get(at..at + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            buffer.copy_from(bytes);
+            at += buffer.len();
+        }
+        Ok(())
+    }
+
+    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}
+
+/// What goes into a test file system.
+#[derive(Clone, Copy)]
+pub(super) enum Entry<'a> {
+    File(&'a str, &'a [u8]),
+    Link(&'a str, &'a str),
+}
+
+pub(super) use Entry::{File, Link};
+
+/// A text file.
+pub(super) fn text<'a>(path: &'a str, contents: &'a str) -> Entry<'a> {
+    File(path, contents.as_bytes())
+}
+
+fn fill(root: &Path, entries: &[Entry<'_>]) {
+    for entry in entries {
+        let (File(path, _) | Link(path, _)) = entry;
+        let at = root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        match entry {
+            File(_, contents) => fs::write(at, contents).unwrap(),
+            Link(_, target) => std::os::unix::fs::symlink(target, at).unwrap(),
+        }
+    }
+}
+
+/// Runs a tool; none where it is not installed, which is said.
+pub(super) fn tool(name: &str, arguments: &[&str]) -> Option<()> {
+    // Where a user's path has no /sbin, these still are there.
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = match Command::new(name).args(arguments).env("PATH", path).env("MTOOLS_SKIP_CHECK", "1").output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let thread = std::thread::current();
+            println!("SKIPPED {}: {name} is not installed", thread.name().unwrap_or_default());
+            return None;
+        }
+        output => output.unwrap(),
+    };
+    assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(())
+}
+
+/// An ext file system made by `mke2fs` with more `options`, of so many MiB.
+pub(super) fn ext(options: &[&str], mib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, image) = (folder.path().join("root"), folder.path().join("image"));
+    fs::create_dir(&root).unwrap();
+    fill(&root, entries);
+    fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
+    let mut arguments = vec!["-q", "-F", "-d", root.to_str().unwrap()];
+    arguments.extend(options);
+    arguments.push(image.to_str().unwrap());
+    tool("mke2fs", &arguments)?;
+    Some(fs::read(image).unwrap())
+}
+
+/// An ext4 file system with a UUID and a label.
+pub(super) fn ext4(uuid: &str, label: &str, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
+    ext(&["-t", "ext4", "-U", uuid, "-L", label], 8, entries)
+}
+
+/// A GPT disk with these partitions' contents, one after the other.
+pub(super) fn gpt(partitions: &[&[u8]]) -> MemoryDisk {
+    let sector = |bytes: usize| bytes.div_ceil(512);
+    let first = 2048;
+    let total = first + partitions.iter().map(|p| sector(p.len())).sum::<usize>() + 34;
+    let mut disk = vec![0; total * 512];
+    let mut table = vec![0; 128 * 128];
+    let mut at = first;
+    for (entry, contents) in table.chunks_exact_mut(128).zip(partitions) {
+        entry[..16].fill(0xaf);
+        entry[32..40].copy_from_slice(&(at as u64).to_le_bytes());
+        entry[40..48].copy_from_slice(&((at + sector(contents.len()) - 1) as u64).to_le_bytes());
+        disk[at * 512..at * 512 + contents.len()].copy_from_slice(contents);
+        at += sector(contents.len());
+    }
+    for (header_at, table_at) in [(1, 2), (total - 1, total - 33)] {
+        let mut header = [0; 92];
+        header[..8].copy_from_slice(b"EFI PART");
+        header[8..12].copy_from_slice(&[0, 0, 1, 0]);
+        header[12..16].copy_from_slice(&92u32.to_le_bytes());
+        header[24..32].copy_from_slice(&(header_at as u64).to_le_bytes());
+        header[32..40].copy_from_slice(&((total - header_at) as u64).to_le_bytes());
+        header[72..80].copy_from_slice(&(table_at as u64).to_le_bytes());
+        header[80..84].copy_from_slice(&128u32.to_le_bytes());
+        header[84..88].copy_from_slice(&128u32.to_le_bytes());
+        header[88..92].copy_from_slice(&crc32(&table).to_le_bytes());
+        let crc = crc32(&header);
+        header[16..20].copy_from_slice(&crc.to_le_bytes());
+        disk[header_at * 512..header_at * 512 + 92].copy_from_slice(&header);
+        disk[table_at * 512..table_at * 512 + table.len()].copy_from_slice(&table);
+    }
+    disk[446 + 4] = 0xee;
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    MemoryDisk(disk)
+}

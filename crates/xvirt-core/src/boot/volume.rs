@@ -1,0 +1,152 @@
+//! The partitions of a disk with what they hold, and paths on them.
+
+use std::fmt;
+use std::io;
+
+use serde::Serialize;
+
+use super::filesystem::{self, Contents, FileSystem, Kind};
+use super::partition::{self, Partition, Scheme};
+use super::window::Window;
+use crate::disk::BlockBackend;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A file on a partition of the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct DiskPath {
+    /// The partition as Linux numbers it, from 1; 0 for a disk without a partition table.
+    pub partition: u32,
+    /// The path from the root of the file system in that partition.
+    pub path: String,
+}
+
+impl DiskPath {
+    pub(super) fn new(partition: u32, path: impl Into<String>) -> Self {
+        Self { partition, path: path.into() }
+    }
+}
+
+impl fmt::Display for DiskPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.partition {
+            0 => f.write_str(&self.path),
+            number => write!(f, "{} on partition {number}", self.path),
+        }
+    }
+}
+
+/// A partition and what is in it.
+#[derive(Debug)]
+pub(super) struct Volume<'d> {
+    pub(super) partition: Partition,
+    pub(super) contents: Contents<'d>,
+}
+
+impl Volume<'_> {
+    /// The file system, where there is one that can be read.
+    pub(super) fn files(&self) -> Option<&dyn FileSystem> {
+        match &self.contents {
+            Contents::Files(files) => Some(files.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// All partitions of a disk.
+#[derive(Debug)]
+pub(super) struct Volumes<'d>(Vec<Volume<'d>>);
+
+impl<'d> Volumes<'d> {
+    /// Reads the partition table and looks into every partition.
+    pub(super) fn open(disk: &'d dyn BlockBackend) -> Result<Self> {
+        let open = |partition: Partition| {
+            let contents = filesystem::open(Window::new(disk, partition.start, partition.length));
+            Volume { partition, contents }
+        };
+        Ok(Self(partition::read(disk)?.into_iter().map(open).collect()))
+    }
+
+    /// The partitions with a file system that can be read, in order.
+    pub(super) fn readable(&self) -> impl Iterator<Item = (u32, &dyn FileSystem)> {
+        self.0.iter().filter_map(|volume| Some((volume.partition.number, volume.files()?)))
+    }
+
+    /// The file system of a partition.
+    pub(super) fn files(&self, partition: u32) -> Option<&dyn FileSystem> {
+        self.0.iter().find(|volume| volume.partition.number == partition)?.files()
+    }
+
+    /// The sort of partition table the disk has.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.0.first().map_or(Scheme::Whole, |volume| volume.partition.scheme)
+    }
+
+    /// Whether the path leads to a file, and how long it is.
+    pub(super) fn file_length(&self, at: &DiskPath) -> Option<u64> {
+        let metadata = self.files(at.partition)?.metadata(&at.path).ok()?;
+        (metadata.kind == Kind::File).then_some(metadata.length)
+    }
+
+    /// The names in a directory in order of the alphabet; none where there is no such directory.
+    pub(super) fn list(&self, at: &DiskPath) -> Vec<String> {
+        let mut names = self.files(at.partition).and_then(|files| files.list(&at.path).ok()).unwrap_or_default();
+        names.sort();
+        names
+    }
+
+    /// A text file, with what is not UTF-8 replaced; none where it cannot be read or is longer than `limit`.
+    pub(super) fn text(&self, at: &DiskPath, limit: u64) -> Option<String> {
+        let mut bytes = Vec::new();
+        self.files(at.partition)?.read(&at.path, limit, &mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Appends a file to `out`.
+    pub(super) fn read(&self, at: &DiskPath, limit: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let files = self.files(at.partition).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("partition {} has no file system that can be read", at.partition),
+            )
+        })?;
+        files.read(&at.path, limit, out)
+    }
+
+    /// The error for a disk on which nothing to boot was found: it says what was found.
+    pub(super) fn nothing_to_boot(&self) -> Error {
+        let explicit = "give the kernel explicitly with Boot::kernel";
+        let mut found = Vec::new();
+        for Volume { partition, contents } in &self.0 {
+            let place = match partition.number {
+                0 => "the whole disk".to_owned(),
+                number => format!("partition {number}"),
+            };
+            match contents {
+                Contents::Foreign(name) => found.push(format!("{name} on {place}")),
+                Contents::Unreadable(why) => found.push(format!("an unreadable file system on {place} ({why})")),
+                Contents::Files(_) | Contents::Nothing => {}
+            }
+        }
+        let readable = self.readable().next().is_some();
+        if !found.is_empty() {
+            let what = match readable {
+                true => "no boot configuration and no kernel was found in the file systems that can be read",
+                false => "no file system that can be read was found",
+            };
+            return Error::new(ErrorKind::NotBootable, format!("{what}; there is {}", found.join(", ")))
+                .remedy(format!("{explicit}, or use a separate ext4 /boot"));
+        }
+        if readable {
+            return Error::new(
+                ErrorKind::NotBootable,
+                "no boot configuration (GRUB, systemd-boot, extlinux) and no kernel in /boot was found on the disk",
+            )
+            .remedy(format!("install a boot loader configuration in the guest, or {explicit}"));
+        }
+        let what = match self.scheme() {
+            Scheme::Whole => "the disk has neither a partition table nor a file system that can be read",
+            Scheme::Mbr | Scheme::Gpt => "no partition of the disk has a file system",
+        };
+        Error::new(ErrorKind::NotBootable, what).remedy(format!("install an operating system on it, or {explicit}"))
+    }
+}

@@ -1,0 +1,125 @@
+//! Read-only bytes of a disk or of one partition, with a small cache for the many small reads of metadata.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use vm_memory::VolatileSlice;
+
+use crate::disk::BlockBackend;
+
+/// What a cache line holds, and the alignment of what is read into one.
+const CHUNK: u64 = 64 * 1024;
+
+/// How many chunks are kept: enough for a directory, an inode table and a FAT at once.
+const CHUNKS: usize = 16;
+
+/// Reads go to the disk in whole sectors of this size.
+const SECTOR: u64 = 512;
+
+/// A range of a disk, which the bytes outside it cannot be reached through.
+#[derive(Debug)]
+pub(super) struct Window<'d> {
+    disk: &'d dyn BlockBackend,
+    start: u64,
+    length: u64,
+    cache: Mutex<Vec<Chunk>>,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// Position on the disk, a multiple of [`CHUNK`].
+    position: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'d> Window<'d> {
+    /// The whole disk.
+    pub(super) fn whole(disk: &'d dyn BlockBackend) -> Self {
+        Self { disk, start: 0, length: disk.capacity(), cache: Mutex::default() }
+    }
+
+    /// A range of the disk, cut where the disk ends.
+    pub(super) fn new(disk: &'d dyn BlockBackend, start: u64, length: u64) -> Self {
+        let start = start.min(disk.capacity());
+        let length = length.min(disk.capacity() - start);
+        Self { disk, start, length, cache: Mutex::default() }
+    }
+
+    /// Number of bytes in the window.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Fills `buffer` from `offset` on. Whole sectors of a large read go straight into it.
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let wanted = buffer.len() as u64;
+        if offset.checked_add(wanted).is_none_or(|end| end > self.length) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a read past the end of the partition"));
+        }
+        let position = self.start + offset;
+        if wanted < CHUNK || !position.is_multiple_of(SECTOR) {
+            return self.read_cached(position, buffer);
+        }
+        let body = wanted - wanted % SECTOR;
+        let (body_bytes, tail) = buffer.split_at_mut(usize::try_from(body).unwrap_or(0));
+        self.disk.read(&[VolatileSlice::from(body_bytes)], position)?;
+        self.read_cached(position + body, tail)
+    }
+
+    /// Reads `length` bytes at `offset` into a new buffer.
+    pub(super) fn read_vec(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.read(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_cached(&self, mut position: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        while !buffer.is_empty() {
+            let chunk = self.chunk(&mut cache, position - position % CHUNK)?;
+            let from = usize::try_from(position % CHUNK).unwrap_or(usize::MAX);
+            let source = chunk.bytes.get(from..).unwrap_or_default();
+            let count = source.len().min(buffer.len());
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let (filled, rest) = buffer.split_at_mut(count);
+            filled.copy_from_slice(&source[..count]);
+            buffer = rest;
+            position += count as u64;
+        }
+        Ok(())
+    }
+
+    /// The chunk at `position`, most recently used first.
+    fn chunk<'c>(&self, cache: &'c mut Vec<Chunk>, position: u64) -> io::Result<&'c Chunk> {
+        let found = match cache.iter().position(|chunk| chunk.position == position) {
+            Some(found) => found,
+            None => {
+                let length = CHUNK.min(self.disk.capacity().saturating_sub(position));
+                let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+                self.disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], position)?;
+                cache.truncate(CHUNKS - 1);
+                cache.push(Chunk { position, bytes });
+                cache.len() - 1
+            }
+        };
+        cache[..=found].rotate_right(1);
+        Ok(&cache[0])
+    }
+}
+
+/// A little-endian number at `offset`, or zero past the end of `bytes`.
+pub(super) fn le16(bytes: &[u8], offset: usize) -> u16 {
+    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u16::from_le_bytes(*b))
+}
+
+/// A little-endian number at `offset`, or zero past the end of `bytes`.
+pub(super) fn le32(bytes: &[u8], offset: usize) -> u32 {
+    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+/// A little-endian number at `offset`, or zero past the end of `bytes`.
+pub(super) fn le64(bytes: &[u8], offset: usize) -> u64 {
+    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u64::from_le_bytes(*b))
+}
