@@ -1,0 +1,73 @@
+#include "options.h"
+#include "boot.h"
+#include "memory.h"
+
+/* The text after `key=`, or null. Where a key is given twice the last one counts, as with Linux. */
+static const char *value_of(const char *key)
+{
+    size_t length = strlen(key);
+    const char *found = 0, *word = boot.command_line;
+
+    while (*word) {
+        while (*word == ' ')
+            word++;
+        if (!memcmp(word, key, length) && word[length] == '=')
+            found = word + length + 1;
+        while (*word && *word != ' ')
+            word++;
+    }
+    return found;
+}
+
+/* Whether the word `wanted` stands at `text`, ended by a blank, a comma or the end. */
+static int starts_with_word(const char *text, const char *wanted)
+{
+    size_t length = strlen(wanted);
+
+    return !memcmp(text, wanted, length) && (!text[length] || text[length] == ' ' || text[length] == ',');
+}
+
+int option_mode(const char *word)
+{
+    const char *modes = value_of("mode");
+
+    while (modes) {
+        if (starts_with_word(modes, word))
+            return 1;
+        while (*modes && *modes != ' ' && *modes != ',')
+            modes++;
+        modes = *modes == ',' ? modes + 1 : 0;
+    }
+    return 0;
+}
+
+uint64_t option_number(const char *key, uint64_t otherwise)
+{
+    const char *text = value_of(key);
+    unsigned int base = 10;
+    uint64_t number = 0;
+
+    if (!text)
+        return otherwise;
+    if (text[0] == '0' && text[1] == 'x') {
+        base = 16;
+        text += 2;
+    }
+    for (;; text++) {
+        unsigned int digit;
+        if (*text >= '0' && *text <= '9')
+            digit = (unsigned int)(*text - '0');
+        else if (base == 16 && *text >= 'a' && *text <= 'f')
+            digit = (unsigned int)(*text - 'a') + 10;
+        else
+            return number;
+        number = number * base + digit;
+    }
+}
+
+int option_is(const char *key, const char *value)
+{
+    const char *text = value_of(key);
+
+    return text && starts_with_word(text, value);
+}

@@ -1,0 +1,58 @@
+#include "power.h"
+#include "acpi.h"
+#include "io.h"
+#include "print.h"
+
+#define PM1_CONTROL_SLEEP_TYPE  10
+#define PM1_CONTROL_SLEEP       (1 << 13)
+#define FADT_HAS_RESET          (1 << 10)
+#define KEYBOARD_CONTROLLER     0x64
+#define KEYBOARD_RESET          0xfe
+
+/* Says that the machine is still there, but only after the VMM had the time to act on what was asked. */
+__attribute__((noreturn)) static void complain(const char *what)
+{
+    for (uint32_t i = 0; i < 1000000; i++)
+        cpu_pause();
+    print("demo: %s failed\n", what);
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+void power_off(void)
+{
+    const struct acpi_fadt *fadt = acpi_fadt();
+    int type = acpi_soft_off_type();
+
+    if (type >= 0 && fadt->pm1a_control)
+        out16((uint16_t)fadt->pm1a_control, (uint16_t)(type << PM1_CONTROL_SLEEP_TYPE | PM1_CONTROL_SLEEP));
+    complain("poweroff");
+}
+
+void power_reboot(void)
+{
+    const struct acpi_fadt *fadt = acpi_fadt();
+
+    if (fadt && fadt->header.length >= __builtin_offsetof(struct acpi_fadt, arm_boot_flags)
+        && fadt->flags & FADT_HAS_RESET) {
+        const struct acpi_address *reset = &fadt->reset_register;
+        if (reset->space == ACPI_SPACE_PORT)
+            out8((uint16_t)reset->address, fadt->reset_value);
+        else if (reset->space == ACPI_SPACE_MEMORY)
+            write8(reset->address, fadt->reset_value);
+    }
+    out8(KEYBOARD_CONTROLLER, KEYBOARD_RESET);
+    complain("reboot");
+}
+
+/* An exception without a handler, and none for that, is a triple fault. */
+void power_crash(void)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) nothing = { 0, 0 };
+
+    __asm__ volatile("lidt %0; ud2" : : "m"(nothing));
+    __builtin_unreachable();
+}

@@ -1,0 +1,8 @@
+/* One line, one event, on every console. */
+#pragma once
+
+/*
+ * Prints to all consoles; a call is never torn by another CPU's. Understands %s %c %u %x with an optional zero-padded
+ * width and `l`. Interrupt handlers must not call it: the lock is not theirs to wait for.
+ */
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));

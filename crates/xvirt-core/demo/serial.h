@@ -1,0 +1,14 @@
+/* The 16550 at COM1. */
+#pragma once
+#include <stddef.h>
+
+#define SERIAL_IRQ 4
+
+/* Sends all bytes; a line feed goes out as carriage return and line feed. */
+void serial_write(const char *bytes, size_t length);
+
+/* Asks for an interrupt when a byte arrives. */
+void serial_enable_interrupt(void);
+
+/* The next received byte, or -1. */
+int serial_read(void);
