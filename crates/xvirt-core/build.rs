@@ -48,7 +48,9 @@ fn main() -> Result<(), String> {
         .arg("-o")
         .arg(Path::new(&out).join("demo.elf"))
         .status()
-        .map_err(|e| format!("feature `demo` needs a C compiler: cannot run `{compiler}` ({e}); install gcc or set CC"))?;
+        .map_err(|e| {
+            format!("feature `demo` needs a C compiler: cannot run `{compiler}` ({e}); install gcc or set CC")
+        })?;
     if status.success() { Ok(()) } else { Err(format!("`{compiler}` could not build the demo guest: {status}")) }
 }
 

@@ -4,13 +4,9 @@
  * Both send one byte to COM1 before anything else: it marks the moment the first guest instruction ran.
  */
 #include "boot.h"
+#include "cpu.h"
 
 #define COM1            0x3f8
-#define MSR_EFER        0xc0000080
-#define EFER_LME        (1 << 8)
-#define CR0_PE          (1 << 0)
-#define CR0_PG          (1 << 31)
-#define CR4_PAE         (1 << 5)
 #define STACK_SIZE      0x4000
 
     .section .note.Xen, "a", @note
@@ -86,13 +82,14 @@ enter_c:
 
     .section .data
     .balign 8
-    .globl gdt_pointer
+    .globl gdt, gdt_limit, gdt_pointer
 gdt:
     .quad 0
     .quad 0x00af9b000000ffff            /* SEGMENT_CODE: 64-bit code */
     .quad 0x00cf93000000ffff            /* SEGMENT_DATA: flat data */
 gdt_pointer:
-    .word gdt_pointer - gdt - 1
+    .set gdt_limit, gdt_pointer - gdt - 1
+    .word gdt_limit
     .quad gdt
 
 /*

@@ -1,13 +1,19 @@
 #include "power.h"
 #include "acpi.h"
+#include "apic.h"
+#include "interrupt.h"
 #include "io.h"
 #include "print.h"
 
+#define PM1_POWER_BUTTON        (1 << 8)        /* in status and in enable */
+#define PM1_CONTROL_SCI         (1 << 0)
 #define PM1_CONTROL_SLEEP_TYPE  10
 #define PM1_CONTROL_SLEEP       (1 << 13)
 #define FADT_HAS_RESET          (1 << 10)
 #define KEYBOARD_CONTROLLER     0x64
 #define KEYBOARD_RESET          0xfe
+
+static volatile int pressed;
 
 /* Says that the machine is still there, but only after the VMM had the time to act on what was asked. */
 __attribute__((noreturn)) static void complain(const char *what)
@@ -55,4 +61,36 @@ void power_crash(void)
 
     __asm__ volatile("lidt %0; ud2" : : "m"(nothing));
     __builtin_unreachable();
+}
+
+void power_button_enable(void)
+{
+    const struct acpi_fadt *fadt = acpi_fadt();
+
+    if (!fadt || !fadt->pm1a_event)
+        return;
+    /* Firmware that keeps ACPI for itself until asked names a port to ask at; without one it is always on. */
+    if (fadt->smi_command && fadt->acpi_enable && !(in16((uint16_t)fadt->pm1a_control) & PM1_CONTROL_SCI)) {
+        out8((uint16_t)fadt->smi_command, fadt->acpi_enable);
+        while (!(in16((uint16_t)fadt->pm1a_control) & PM1_CONTROL_SCI))
+            cpu_pause();
+    }
+    /* The SCI is level-triggered: something left over from before would keep coming. */
+    out16((uint16_t)fadt->pm1a_event, 0xffff);
+    apic_route_irq(fadt->sci_interrupt, VECTOR_ACPI);
+    out16((uint16_t)(fadt->pm1a_event + fadt->pm1_event_length / 2), PM1_POWER_BUTTON);
+}
+
+void power_interrupt(void)
+{
+    uint16_t port = (uint16_t)acpi_fadt()->pm1a_event, status = in16(port);
+
+    out16(port, status);
+    if (status & PM1_POWER_BUTTON)
+        pressed = 1;
+}
+
+int power_button_pressed(void)
+{
+    return pressed;
 }

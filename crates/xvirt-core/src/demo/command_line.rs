@@ -8,6 +8,12 @@ use std::fmt;
 pub enum Mode {
     /// Say hello.
     Hello,
+    /// Keep a counter in every page of a range and check it at every pass: shows memory lost, stale or swapped.
+    Counter,
+    /// Start the other CPUs; with [`Mode::Counter`] each takes its share of the pages.
+    Smp,
+    /// Take timer interrupts and tell each.
+    Timer,
     /// At the end, leave the machine by ACPI soft-off. Without an ending the guest halts and waits for the power button.
     PowerOff,
     /// At the end, reset the machine by the register the FADT names.
@@ -20,6 +26,9 @@ impl Mode {
     fn word(self) -> &'static str {
         match self {
             Mode::Hello => "hello",
+            Mode::Counter => "counter",
+            Mode::Smp => "smp",
+            Mode::Timer => "timer",
             Mode::PowerOff => "poweroff",
             Mode::Reboot => "reboot",
             Mode::Crash => "crash",

@@ -1,0 +1,112 @@
+#include "counter.h"
+#include "io.h"
+#include "memory.h"
+#include "options.h"
+#include "print.h"
+#include "result.h"
+#include "smp.h"
+#include "acpi.h"
+
+#define START_DEFAULT   0x1000000ul
+#define PAGES_DEFAULT   256
+
+/* What each page begins with. The address is there because two swapped pages hold the same count. */
+struct page {
+    uint64_t address, count;
+};
+
+struct share {
+    uint64_t first, pages, passes;
+    int finished;
+};
+
+static uint64_t wanted, every;
+static struct share shares[ACPI_MAX_CPUS];
+static uint32_t cpus, finished;
+static int stopped;
+
+int counter_setup(void)
+{
+    uint64_t start = option_number("start", START_DEFAULT), pages = option_number("pages", PAGES_DEFAULT);
+
+    wanted = option_number("passes", 0);
+    every = option_number("every", 100);
+    cpus = option_mode("smp") ? acpi_interrupts.cpus : 1;
+    if (start % PAGE_SIZE || start < memory_end() || !memory_is_ram(start, pages * PAGE_SIZE)) {
+        print("counter: start=0x%lx pages=%lu is not free memory\n", start, pages);
+        result_fail();
+        return 0;
+    }
+    for (uint32_t i = 0; i < cpus; i++) {
+        uint64_t from = pages * i / cpus, to = pages * (i + 1) / cpus;
+        shares[i] = (struct share){ .first = start + from * PAGE_SIZE, .pages = to - from };
+    }
+    print("counter: start=0x%lx pages=%lu cpus=%u\n", start, pages, cpus);
+    return 1;
+}
+
+static void fill(const struct share *share)
+{
+    for (uint64_t i = 0; i < share->pages; i++) {
+        uint64_t address = share->first + i * PAGE_SIZE;
+        *(volatile struct page *)address = (struct page){ address, 0 };
+    }
+}
+
+static void fail(const char *what, uint64_t address, uint64_t expected, uint64_t found)
+{
+    __atomic_store_n(&stopped, 1, __ATOMIC_RELAXED);
+    print("counter: page 0x%lx %sexpected %lu found %lu\n", address, what, expected, found);
+    result_fail();
+}
+
+/* Checks and raises every counter of the share; 0 when one was wrong. */
+static int pass(struct share *share)
+{
+    for (uint64_t i = 0; i < share->pages; i++) {
+        uint64_t address = share->first + i * PAGE_SIZE;
+        volatile struct page *page = (volatile struct page *)address;
+        if (page->count != share->passes) {
+            fail("", address, share->passes, page->count);
+            return 0;
+        }
+        if (page->address != address) {
+            fail("address ", address, address, page->address);
+            return 0;
+        }
+        page->count = share->passes + 1;
+    }
+    share->passes++;
+    return 1;
+}
+
+/* Does one pass; 0 when there is nothing more to do. */
+static int step(uint32_t cpu)
+{
+    struct share *share = &shares[cpu];
+
+    if (!share->passes)
+        fill(share);
+    int going = !__atomic_load_n(&stopped, __ATOMIC_RELAXED) && pass(share);
+    int last = wanted && share->passes == wanted;
+    if (going && (last || share->passes % every == 0))
+        print("counter: cpu %u pass %lu\n", cpu, share->passes);
+    if (going && !last)
+        return 1;
+    share->finished = 1;
+    __atomic_fetch_add(&finished, 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
+void counter_run(uint32_t cpu)
+{
+    while (step(cpu))
+        ;
+}
+
+int counter_poll(void)
+{
+    if (!shares[0].finished)
+        step(0);
+    return __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < smp_cpus();
+}

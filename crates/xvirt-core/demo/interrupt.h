@@ -1,0 +1,31 @@
+/* The interrupt table, and sleeping until an interrupt comes. */
+#pragma once
+
+#define INTERRUPT_VECTORS       0x50
+#define INTERRUPT_STUB_SIZE     16
+
+#define VECTOR_TIMER            0x20
+#define VECTOR_SERIAL           0x21
+#define VECTOR_ACPI             0x22
+#define VECTOR_FIRST_DEVICE     0x30
+#define VECTOR_SPURIOUS         0x4f
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/* Fills the table and loads it on this CPU. */
+void interrupt_setup(void);
+
+/* Loads the filled table on another CPU. */
+void interrupt_load(void);
+
+/* A vector for a device's message-signalled interrupt; they are shared once all are given out. */
+uint8_t interrupt_vector(void);
+
+/*
+ * How many interrupts came so far, and sleeping unless that number changed: take the count, look at the devices, and
+ * then wait for what came since. Nothing that arrives between looking and sleeping is slept through.
+ */
+uint32_t interrupt_count(void);
+void interrupt_wait(uint32_t seen);
+#endif
