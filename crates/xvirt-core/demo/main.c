@@ -1,13 +1,16 @@
 /* What the command line asks for, in order. */
 #include "acpi.h"
 #include "boot.h"
+#include "console.h"
 #include "counter.h"
 #include "interrupt.h"
 #include "options.h"
 #include "paging.h"
+#include "pci.h"
 #include "power.h"
 #include "print.h"
 #include "result.h"
+#include "rng.h"
 #include "smp.h"
 #include "timer.h"
 
@@ -19,6 +22,7 @@ static void check_power_button(void)
     if (!power_button_pressed())
         return;
     print("power button\n");
+    console_flush();
     power_off();
 }
 
@@ -39,6 +43,7 @@ static void run(void)
 __attribute__((noreturn)) static void end(void)
 {
     result_print();
+    console_flush();
     if (option_mode("poweroff"))
         power_off();
     if (option_mode("reboot"))
@@ -59,12 +64,16 @@ void demo_main(uint32_t protocol, uint64_t handed_over)
     acpi_read();
     print("xvirt demo: entry=%s cpus=%u memory=%luM\n", boot_protocol_name(), acpi_interrupts.cpus,
           (boot_ram_bytes() + (1 << 20) - 1) >> 20);
-    paging_map_high_ram();
+    paging_map_ram();
     interrupt_setup();
     power_button_enable();
+    pci_scan();
+    console_start();
 
     if (option_mode("hello"))
         print("demo: hello\n");
+    if (option_mode("rng"))
+        rng_run();
     counting = option_mode("counter") && counter_setup();
     if (option_mode("smp"))
         smp_start(counting ? counter_run : 0);

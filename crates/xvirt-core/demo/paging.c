@@ -15,13 +15,13 @@
 
 extern uint64_t page_directory_pointers[ENTRIES];
 
-static void map_gib(uint64_t address, int large)
+static void map_gib(uint64_t address)
 {
     uint64_t *entry = &page_directory_pointers[address / GIB];
 
     if (*entry)
         return;
-    if (large) {
+    if (cpuid(CPUID_EXTENDED).edx & EDX_1_GIB_PAGES) {
         *entry = address | LARGE;
         return;
     }
@@ -31,15 +31,18 @@ static void map_gib(uint64_t address, int large)
     *entry = (uint64_t)directory | PRESENT_WRITABLE;
 }
 
-void paging_map_high_ram(void)
+void paging_map(uint64_t start, uint64_t bytes)
 {
-    int large = !!(cpuid(CPUID_EXTENDED).edx & EDX_1_GIB_PAGES);
+    uint64_t end = start + bytes, at = start & ~(GIB - 1);
 
-    for (uint32_t i = 0; i < boot.ram_ranges; i++) {
-        uint64_t end = boot.ram[i].start + boot.ram[i].size, at = boot.ram[i].start & ~(GIB - 1);
-        if (at < MAPPED_AT_ENTRY)
-            at = MAPPED_AT_ENTRY;
-        for (; at < end && at < MAPPABLE; at += GIB)
-            map_gib(at, large);
-    }
+    if (at < MAPPED_AT_ENTRY)
+        at = MAPPED_AT_ENTRY;
+    for (; at < end && at < MAPPABLE; at += GIB)
+        map_gib(at);
+}
+
+void paging_map_ram(void)
+{
+    for (uint32_t i = 0; i < boot.ram_ranges; i++)
+        paging_map(boot.ram[i].start, boot.ram[i].size);
 }

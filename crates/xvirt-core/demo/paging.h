@@ -1,5 +1,9 @@
 /* The page tables beyond the first 4 GiB, which entry.S brings along. */
 #pragma once
+#include <stdint.h>
 
-/* Maps RAM above 4 GiB one to one, if there is any. */
-void paging_map_high_ram(void);
+/* Maps a range one to one where it is not yet. */
+void paging_map(uint64_t start, uint64_t bytes);
+
+/* Maps all RAM. */
+void paging_map_ram(void);

@@ -14,6 +14,8 @@ struct line {
 };
 
 static struct lock console_lock;
+static struct line early;
+static void (*write_also)(const char *bytes, size_t length);
 
 static void put(struct line *line, char c)
 {
@@ -40,6 +42,8 @@ static void format_line(struct line *line, const char *format, va_list arguments
 {
     for (; *format; format++) {
         if (*format != '%') {
+            if (*format == '\n')
+                put(line, '\r');
             put(line, *format);
             continue;
         }
@@ -75,5 +79,19 @@ void print(const char *format, ...)
 
     lock(&console_lock);
     serial_write(line.text, line.length);
+    if (write_also) {
+        write_also(line.text, line.length);
+    } else {
+        for (size_t i = 0; i < line.length; i++)
+            put(&early, line.text[i]);
+    }
+    unlock(&console_lock);
+}
+
+void print_also_to(void (*write)(const char *bytes, size_t length))
+{
+    lock(&console_lock);
+    write(early.text, early.length);
+    write_also = write;
     unlock(&console_lock);
 }

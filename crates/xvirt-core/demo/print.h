@@ -1,8 +1,12 @@
 /* One line, one event, on every console. */
 #pragma once
+#include <stddef.h>
 
 /*
  * Prints to all consoles; a call is never torn by another CPU's. Understands %s %c %u %x with an optional zero-padded
  * width and `l`. Interrupt handlers must not call it: the lock is not theirs to wait for.
  */
 void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Prints to one more console from now on, beginning with what was printed before. */
+void print_also_to(void (*write)(const char *bytes, size_t length));

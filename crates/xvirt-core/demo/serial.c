@@ -21,11 +21,8 @@ static void send(char byte)
 
 void serial_write(const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
-        if (bytes[i] == '\n')
-            send('\r');
+    for (size_t i = 0; i < length; i++)
         send(bytes[i]);
-    }
 }
 
 void serial_enable_interrupt(void)

@@ -4,7 +4,6 @@
 
 #define SERIAL_IRQ 4
 
-/* Sends all bytes; a line feed goes out as carriage return and line feed. */
 void serial_write(const char *bytes, size_t length);
 
 /* Asks for an interrupt when a byte arrives. */

@@ -1,0 +1,37 @@
+/* PCI configuration by ports, on bus 0. */
+#pragma once
+#include <stdint.h>
+
+#define PCI_CAPABILITY_VENDOR   0x09
+#define PCI_CAPABILITY_MSIX     0x11
+
+/* A function is named by slot and function number as in a configuration address: slot << 3 | function. */
+struct pci_function {
+    uint8_t address;
+    uint16_t vendor, device;
+};
+
+/* Looks at all slots once. */
+void pci_scan(void);
+
+/* The nth function with these ids, or null. */
+const struct pci_function *pci_find(uint16_t vendor, uint16_t device, uint32_t nth);
+
+uint8_t pci_read8(const struct pci_function *function, uint32_t offset);
+uint16_t pci_read16(const struct pci_function *function, uint32_t offset);
+uint32_t pci_read32(const struct pci_function *function, uint32_t offset);
+
+/* The offset of the first capability of a kind behind `after` (0 for the first of all), or 0. */
+uint8_t pci_capability(const struct pci_function *function, uint8_t id, uint8_t after);
+
+/* Where the VMM put a memory BAR; mapped. */
+uint64_t pci_bar(const struct pci_function *function, uint32_t index);
+
+/* Lets the function answer at its BARs and reach memory. */
+void pci_enable(const struct pci_function *function);
+
+/* Switches MSI-X on and returns the address of its table, or 0 when the function has none. */
+uint64_t pci_msix_enable(const struct pci_function *function);
+
+/* Sends entry `entry` of a table to this CPU as `vector`. */
+void pci_msix_route(uint64_t table, uint32_t entry, uint8_t vector);

@@ -1,0 +1,34 @@
+/* A modern virtio device on PCI (virtio 1.2, 4.1). */
+#pragma once
+#include "pci.h"
+#include "virtqueue.h"
+
+#define VIRTIO_NET      1
+#define VIRTIO_BLK      2
+#define VIRTIO_CONSOLE  3
+#define VIRTIO_RNG      4
+
+struct virtio {
+    const struct pci_function *function;
+    uint64_t common, notify, config, msix_table;
+    uint32_t notify_multiplier;
+    uint64_t features;          /* what both sides agreed on */
+};
+
+/*
+ * The order is the specification's: open resets the nth device of a type (0 when there is none), negotiate agrees on
+ * features (0 when the device refuses), then come the queues, and ready lets it run.
+ */
+int virtio_open(struct virtio *device, uint16_t type, uint32_t nth);
+int virtio_negotiate(struct virtio *device, uint64_t wanted);
+int virtio_queue(struct virtio *device, struct virtqueue *queue, uint16_t index);
+void virtio_ready(struct virtio *device);
+
+/* Whether feature number `bit` was agreed on. */
+int virtio_has(const struct virtio *device, uint32_t bit);
+
+/* Fields of the device's own configuration. */
+uint8_t virtio_config8(const struct virtio *device, uint32_t offset);
+uint16_t virtio_config16(const struct virtio *device, uint32_t offset);
+uint32_t virtio_config32(const struct virtio *device, uint32_t offset);
+uint64_t virtio_config64(const struct virtio *device, uint32_t offset);
