@@ -9,6 +9,7 @@ use super::format::ImageFormat;
 use super::header::Header;
 use super::lock::Hold;
 use super::probe;
+use super::qcow2;
 use crate::{Error, ErrorKind, Result};
 
 /// More images than this on one another are taken for a mistake.
@@ -51,7 +52,7 @@ pub(super) fn open(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>)
         None => probe::format(&top)?,
     };
     let mut seen = HashSet::from([top.id()]);
-    let mut layers = vec![layer(top, format)?];
+    let mut layers = vec![layer(top, format, hold)?];
     while let Some((backing, format)) = layers.last().map(backing).transpose()?.flatten() {
         let above = layers.last().map(|layer| layer.file.path().to_owned()).unwrap_or_default();
         let file = ImageFile::open(&backing, false).map_err(|error| explain(error, &above, &backing))?;
@@ -73,17 +74,33 @@ pub(super) fn open(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>)
             Some(format) => format,
             None => safe_format(&file, &above)?,
         };
-        layers.push(layer(file, format)?);
+        layers.push(layer(file, format, hold.map(|_| Hold::Read))?);
     }
     Ok(layers)
 }
 
-fn layer(file: ImageFile, format: ImageFormat) -> Result<Layer> {
-    let kind = match format {
-        ImageFormat::Raw => LayerKind::Raw,
-        ImageFormat::Qcow2 => LayerKind::Qcow2(probe::header(&file)?),
-    };
-    Ok(Layer { file: Arc::new(file), kind })
+fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Layer> {
+    if format == ImageFormat::Raw {
+        return Ok(Layer { file: Arc::new(file), kind: LayerKind::Raw });
+    }
+    let header = probe::header(&file)?;
+    let path = file.path().display();
+    match hold {
+        Some(Hold::Exclusive) if header.version < 3 => {
+            let what = format!("disk image {path} is qcow2 of version 2, which cannot be written to safely");
+            return Err(Error::new(ErrorKind::UnsupportedImage, what).remedy(format!(
+                "upgrade it in a moment with qemu-img amend -f qcow2 -o compat=1.1 {path}, or write to an overlay of it"
+            )));
+        }
+        Some(Hold::Exclusive) if header.dirty => qcow2::repair(&file, &header)?,
+        Some(_) if header.dirty => {
+            let what = format!("disk image {path} was not closed properly by who wrote to it last");
+            return Err(Error::new(ErrorKind::CorruptImage, what)
+                .remedy(format!("open it for writing once, which repairs it, or run qemu-img check -r all {path}")));
+        }
+        _ => {}
+    }
+    Ok(Layer { file: Arc::new(file), kind: LayerKind::Qcow2(header) })
 }
 
 /// The format of a backing file whose image does not say it.

@@ -19,6 +19,7 @@ const V3_LENGTH: u32 = 104;
 const MAX_L1_BYTES: u64 = 32 << 20;
 const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
 const MAX_REFCOUNT_ORDER: u32 = 6;
+const V2_REFCOUNT_ORDER: u32 = 4;
 const MAX_BACKING_NAME: u32 = 1023;
 
 const DIRTY: u64 = 1 << 0;
@@ -28,15 +29,26 @@ const COMPRESSION_TYPE: u64 = 1 << 3;
 const EXTENDED_L2: u64 = 1 << 4;
 
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
+const EXTENSION_FEATURE_NAMES: u32 = 0x6803_f857;
+const EXTENSION_BITMAPS: u32 = 0x2385_2875;
 const EXTENSION_LUKS: u32 = 0x0537_be77;
 
 /// What of a header matters to those who open the image.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "qcow2"), expect(dead_code, reason = "without the format only the refusals matter"))]
 pub(super) struct Header {
     pub(super) version: u32,
+    /// Whether whoever wrote last did not come to finish, so that the refcounts may be wrong.
+    pub(super) dirty: bool,
     /// Size of the disk in bytes.
     pub(super) size: u64,
     pub(super) cluster_size: u64,
+    pub(super) l1_offset: u64,
+    pub(super) l1_entries: u64,
+    /// Logarithm of the width of a refcount in bits.
+    pub(super) refcount_order: u32,
+    /// Whether there are snapshots inside the image, or bitmaps of changes.
+    pub(super) has_extras: bool,
     /// Name of the backing file as it is written in the image.
     pub(super) backing: Option<String>,
     /// Format of the backing file, if the image says.
@@ -48,6 +60,17 @@ pub(super) struct Header {
 /// `start` must be the first cluster, or the whole file where that is shorter.
 pub(super) fn parse(start: &[u8], file_length: u64, path: &Path) -> Result<Header> {
     Parser { start, file_length, path }.header()
+}
+
+/// The error for an image that is not as it must be.
+pub(super) fn corrupt(path: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::CorruptImage, format!("disk image {} is damaged: {why}", path.display()))
+        .remedy(format!("repair it with qemu-img check -r all {}, or restore a copy", path.display()))
+}
+
+struct Extensions {
+    backing_format: Option<String>,
+    bitmaps: bool,
 }
 
 struct Parser<'a> {
@@ -66,9 +89,7 @@ impl Parser<'_> {
             return Err(self.unsupported(&format!("qcow2 version {version}"), CONVERT));
         }
         self.encryption()?;
-        if version >= 3 {
-            self.features()?;
-        }
+        let dirty = version >= 3 && self.features()?;
         let cluster_bits = self.u32(20)?;
         if !(MIN_CLUSTER_BITS..=MAX_CLUSTER_BITS).contains(&cluster_bits) {
             return Err(self.corrupt(&format!("a cluster size of 2^{cluster_bits} bytes is impossible")));
@@ -77,10 +98,20 @@ impl Parser<'_> {
         let header_length = if version >= 3 { self.header_length(cluster_size)? } else { V2_LENGTH };
         let size = self.u64(24)?;
         self.l1_table(size, cluster_bits)?;
-        self.refcounts(version, cluster_bits)?;
-        let backing_format = self.extensions(header_length, cluster_size)?;
-        let backing = self.backing(cluster_size)?;
-        Ok(Header { version, size, cluster_size, backing, backing_format })
+        let refcount_order = self.refcounts(version, cluster_bits)?;
+        let extensions = self.extensions(version, header_length, cluster_size)?;
+        Ok(Header {
+            version,
+            dirty,
+            size,
+            cluster_size,
+            l1_offset: self.u64(40)?,
+            l1_entries: u64::from(self.u32(36)?),
+            refcount_order,
+            has_extras: self.u32(60)? > 0 || extensions.bitmaps,
+            backing: self.backing(cluster_size)?,
+            backing_format: extensions.backing_format,
+        })
     }
 
     fn encryption(&self) -> Result<()> {
@@ -95,13 +126,11 @@ impl Parser<'_> {
             .remedy("decrypt it first: qemu-img convert --object secret,id=s,file=PASSWORD --image-opts driver=qcow2,encrypt.key-secret=s,file.filename=IMAGE -O qcow2 NEW"))
     }
 
-    fn features(&self) -> Result<()> {
+    /// Whether the image is dirty; refuses all other features.
+    fn features(&self) -> Result<bool> {
         let features = self.u64(72)?;
         if features & CORRUPT != 0 {
             return Err(self.corrupt("it is marked as corrupt"));
-        }
-        if features & DIRTY != 0 {
-            return Err(self.corrupt("it was not closed properly"));
         }
         if features & EXTERNAL_DATA != 0 {
             return Err(self.unsupported("an external data file", CONVERT));
@@ -112,10 +141,10 @@ impl Parser<'_> {
         if features & EXTENDED_L2 != 0 {
             return Err(self.unsupported("extended L2 entries", CONVERT));
         }
-        if features != 0 {
+        if features & !DIRTY != 0 {
             return Err(self.unsupported(&format!("the unknown features {features:#x}"), CONVERT));
         }
-        Ok(())
+        Ok(features & DIRTY != 0)
     }
 
     fn header_length(&self, cluster_size: u64) -> Result<u32> {
@@ -145,16 +174,19 @@ impl Parser<'_> {
         self.table("L1", offset, entries * 8, cluster_bits)
     }
 
-    fn refcounts(&self, version: u32, cluster_bits: u32) -> Result<()> {
+    /// The logarithm of the width of a refcount.
+    fn refcounts(&self, version: u32, cluster_bits: u32) -> Result<u32> {
         let (offset, clusters) = (self.u64(48)?, u64::from(self.u32(56)?));
         if clusters == 0 || clusters << cluster_bits > MAX_REFCOUNT_TABLE_BYTES {
             return Err(self.corrupt(&format!("a refcount table of {clusters} clusters is impossible")));
         }
-        if version >= 3 && self.u32(96)? > MAX_REFCOUNT_ORDER {
+        let order = if version >= 3 { self.u32(96)? } else { V2_REFCOUNT_ORDER };
+        if order > MAX_REFCOUNT_ORDER {
             return Err(self.corrupt("its refcounts are too wide"));
         }
         // Only its beginning must be in the file: what a file ends before is zeroes.
-        self.table("refcount", offset, 8, cluster_bits)
+        self.table("refcount", offset, 8, cluster_bits)?;
+        Ok(order)
     }
 
     fn table(&self, name: &str, offset: u64, length: u64, cluster_bits: u32) -> Result<()> {
@@ -170,29 +202,37 @@ impl Parser<'_> {
         }
     }
 
-    fn extensions(&self, header_length: u32, cluster_size: u64) -> Result<Option<String>> {
+    fn extensions(&self, version: u32, header_length: u32, cluster_size: u64) -> Result<Extensions> {
+        let mut found = Extensions { backing_format: None, bitmaps: false };
         let mut at = u64::from(header_length);
-        let mut backing_format = None;
-        // In version 2 the backing file's name may follow the header at once; then there are no extensions.
+        // In version 2 the name of the backing file may follow at once, where there are no extensions.
         let name_at = self.u64(8)?;
-        let end = if name_at > 0 { name_at.min(cluster_size) } else { cluster_size };
+        let end = if version == 2 && name_at > 0 { name_at.min(cluster_size) } else { cluster_size };
+        // What the file ends before is zeroes, which end the extensions.
         while at + 8 <= end.min(self.start.len() as u64) {
             let (kind, length) = (self.u32(at)?, u64::from(self.u32(at + 4)?));
             at += 8;
             if kind == 0 {
-                break;
+                return Ok(found);
             }
             if at + length > cluster_size {
                 return Err(self.corrupt("a header extension is too long"));
             }
             match kind {
-                EXTENSION_BACKING_FORMAT => backing_format = Some(self.text(at, length)?),
+                EXTENSION_BACKING_FORMAT => found.backing_format = Some(self.text(at, length)?),
+                EXTENSION_BITMAPS => found.bitmaps = true,
+                EXTENSION_FEATURE_NAMES if !length.is_multiple_of(48) => {
+                    return Err(self.corrupt("its table of feature names is broken"));
+                }
                 EXTENSION_LUKS => return Err(self.corrupt("it has keys for an encryption that it does not use")),
                 _ => {}
             }
             at += length.next_multiple_of(8);
         }
-        Ok(backing_format)
+        if version >= 3 && at + 8 > cluster_size {
+            return Err(self.corrupt("its header extensions do not end"));
+        }
+        Ok(found)
     }
 
     fn backing(&self, cluster_size: u64) -> Result<Option<String>> {
@@ -232,8 +272,7 @@ impl Parser<'_> {
     }
 
     fn corrupt(&self, why: &str) -> Error {
-        Error::new(ErrorKind::CorruptImage, format!("disk image {} is damaged: {why}", self.path.display()))
-            .remedy(format!("repair it with qemu-img check -r all {}, or restore a copy", self.path.display()))
+        corrupt(self.path, why)
     }
 
     fn unsupported(&self, what: &str, remedy: &str) -> Error {

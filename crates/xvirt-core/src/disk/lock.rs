@@ -42,7 +42,8 @@ impl Hold {
 
     fn unshared(self) -> &'static [i64] {
         match self {
-            Self::Exclusive | Self::Read => &[WRITE, RESIZE],
+            Self::Exclusive => &[READ, WRITE, RESIZE],
+            Self::Read => &[WRITE, RESIZE],
             Self::Shared => &[RESIZE],
         }
     }

@@ -9,18 +9,27 @@
 
 mod backend;
 mod chain;
+mod create;
 mod file;
 mod format;
 mod header;
 mod holder;
+mod info;
 mod lock;
 mod open;
+mod overlay;
 mod probe;
 #[cfg(feature = "qcow2")]
+mod qcow2;
+#[cfg(not(feature = "qcow2"))]
+#[path = "without_qcow2.rs"]
 mod qcow2;
 mod raw;
 mod segments;
 
 pub use backend::BlockBackend;
+pub use create::{create, grow};
 pub use format::ImageFormat;
+pub use info::{BackingFile, ImageInfo, inspect};
 pub use open::{Access, open};
+pub use overlay::{OverlayKind, overlay};

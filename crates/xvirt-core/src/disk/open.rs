@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use super::backend::BlockBackend;
 use super::chain::{self, Layer, LayerKind};
-use super::file::ImageFile;
 use super::format::ImageFormat;
-use super::header::Header;
 use super::lock::Hold;
+use super::qcow2;
 use super::raw::RawDisk;
 use crate::{Error, ErrorKind, Result};
 
@@ -63,18 +62,7 @@ fn backend(layers: Vec<Layer>, access: Access) -> Result<Arc<dyn BlockBackend>> 
             let what = format!("disk image {} cannot be shared, because it is a qcow2 image", file.path().display());
             Err(Error::new(ErrorKind::UnsupportedImage, what).remedy("convert it: qemu-img convert -O raw OLD NEW"))
         }
-        Some(Layer { file, kind: LayerKind::Qcow2(header) }) => qcow2(file, &header, layers.collect(), read_only),
+        Some(Layer { file, kind: LayerKind::Qcow2(header) }) => qcow2::open(file, &header, layers.collect(), read_only),
         None => Err(Error::new(ErrorKind::InvalidConfig, "a disk needs an image")),
     }
-}
-
-#[cfg(feature = "qcow2")]
-fn qcow2(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>, read_only: bool) -> Result<Arc<dyn BlockBackend>> {
-    Ok(Arc::new(super::qcow2::Qcow2Disk::new(file, header, below, read_only)?))
-}
-
-#[cfg(not(feature = "qcow2"))]
-fn qcow2(file: Arc<ImageFile>, _: &Header, _: Vec<Layer>, _: bool) -> Result<Arc<dyn BlockBackend>> {
-    Err(Error::new(ErrorKind::UnsupportedImage, format!("disk image {} is a qcow2 image", file.path().display()))
-        .remedy("build xvirt-core with the feature qcow2, or convert the image: qemu-img convert -O raw OLD NEW"))
 }

@@ -1,5 +1,15 @@
 //! Disk images against real files, with `qemu-img` as the judge.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod support;
 
+mod chains;
+mod child;
+mod crash;
+mod errors;
+mod hostile;
 mod images;
+mod locks;
+mod overlays;
+mod space;
+mod threads;

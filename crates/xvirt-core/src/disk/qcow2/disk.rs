@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use imago::format::PreallocateMode;
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, ShallowMapping};
 use vm_memory::VolatileSlice;
 
+use super::mark;
 use super::storage::ImageStorage;
 use crate::disk::backend::BlockBackend;
 use crate::disk::chain::{Layer, LayerKind};
@@ -24,23 +28,24 @@ const SECTOR: u64 = 512;
 type Image = FormatAccess<ImageStorage>;
 
 /// A qcow2 image, with what it is based on.
-pub(in crate::disk) struct Qcow2Disk {
+pub(super) struct Qcow2Disk {
     /// Locked for writing by whoever changes where data lies, for reading by everybody else.
     image: RwLock<Image>,
     file: Arc<ImageFile>,
     capacity: u64,
     cluster_size: u64,
+    /// Whether there is something below, which shows where the image itself has nothing.
+    based: bool,
     read_only: bool,
+    /// Whether the file is marked as dirty. Only changed by who has the image alone.
+    marked: AtomicBool,
+    /// Whether clusters were freed to which tables in the file may still point. Only changed as above.
+    freed: AtomicBool,
 }
 
 impl Qcow2Disk {
     /// Puts an image together with the layers below it, of which the deepest is the last.
-    pub(in crate::disk) fn new(
-        file: Arc<ImageFile>,
-        header: &Header,
-        below: Vec<Layer>,
-        read_only: bool,
-    ) -> Result<Self> {
+    pub(super) fn new(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>, read_only: bool) -> Result<Self> {
         let mut backing = None;
         for layer in below.into_iter().rev() {
             backing = Some(match &layer.kind {
@@ -55,8 +60,17 @@ impl Qcow2Disk {
             image: RwLock::new(image),
             file,
             cluster_size: header.cluster_size,
+            based: header.backing.is_some(),
             read_only,
+            marked: AtomicBool::new(false),
+            freed: AtomicBool::new(false),
         })
+    }
+
+    /// Makes the disk bigger, and its new part read as zeroes whatever lies below.
+    pub(super) fn grow(self, size: u64) -> io::Result<()> {
+        self.change()?.resize_grow(size, PreallocateMode::Zero)?;
+        self.close()
     }
 
     fn together(&self) -> io::Result<RwLockReadGuard<'_, Image>> {
@@ -65,6 +79,34 @@ impl Qcow2Disk {
 
     fn alone(&self) -> io::Result<RwLockWriteGuard<'_, Image>> {
         self.image.write().map_err(broken)
+    }
+
+    /// The image for who is about to change its tables.
+    fn change(&self) -> io::Result<RwLockWriteGuard<'_, Image>> {
+        let image = self.alone()?;
+        if !self.marked.load(Ordering::Relaxed) {
+            mark::set(&self.file, true)?;
+            self.marked.store(true, Ordering::Relaxed);
+        }
+        if self.freed.load(Ordering::Relaxed) {
+            // Else a freed cluster could become a table while the old tables in the file still call it data.
+            image.flush()?;
+            self.file.sync()?;
+            self.freed.store(false, Ordering::Relaxed);
+        }
+        Ok(image)
+    }
+
+    /// Writes everything, and takes the mark away that says that something is still to be written.
+    fn close(&self) -> io::Result<()> {
+        let image = self.alone()?;
+        if self.marked.load(Ordering::Relaxed) {
+            image.flush()?;
+            self.file.sync()?;
+            mark::set(&self.file, false)?;
+            self.marked.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn writable(&self, offset: u64, length: u64) -> io::Result<()> {
@@ -101,8 +143,16 @@ impl BlockBackend for Qcow2Disk {
             return Ok(());
         }
         let buffers = skip(buffers, done);
-        let (vector, _guard) = IoVector::from_volatile_slice(&buffers);
-        self.alone()?.writev(vector, offset + done)
+        let (mut vector, _guard) = IoVector::from_volatile_slice(&buffers);
+        for piece in self.by_table(offset + done..offset + length) {
+            let (head, tail) = vector.split_at(piece.end - piece.start);
+            vector = tail;
+            let image = self.change()?;
+            let frees = survey(&image, piece.clone(), |found| found == Found::Replaceable)?;
+            self.freed.fetch_or(frees, Ordering::Relaxed);
+            image.writev(head, piece.start)?;
+        }
+        Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -115,49 +165,115 @@ impl BlockBackend for Qcow2Disk {
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.writable(offset, length)?;
-        let image = self.alone()?;
-        let clusters = self.own_clusters(&image, offset, length)?;
-        // SAFETY: nobody else uses the image now, so there are no mappings that this could invalidate.
-        unsafe { image.discard_to_any_unsafe(offset, length) }?;
-        self.give_back(clusters)
+        self.unmap(self.whole_clusters(offset..offset + length))
     }
 
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         self.writable(offset, length)?;
-        let image = self.alone()?;
+        let range = offset..offset + length;
         if !unmap {
-            return image.write_zeroes(offset, length);
+            return self.zero(range);
         }
-        let clusters = self.own_clusters(&image, offset, length)?;
-        // SAFETY: as in `discard`.
-        unsafe { image.discard_to_zero_unsafe(offset, length) }?;
-        self.give_back(clusters)
+        let whole = self.whole_clusters(range.clone());
+        if whole.is_empty() {
+            return self.zero(range);
+        }
+        self.zero(range.start..whole.start)?;
+        self.zero(whole.end..range.end)?;
+        self.unmap(whole)
     }
 }
 
+/// What lies in a part of the image, as far as freeing clusters is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Nothing of its own.
+    Nothing,
+    /// Clusters of the image alone, at this offset in the file.
+    Own { at: u64, length: u64 },
+    /// Zeroes, for which clusters may be reserved.
+    Zeroes,
+    /// Data that a write replaces by other clusters: compressed, or shared with a snapshot.
+    Replaceable,
+}
+
 impl Qcow2Disk {
-    /// Where in the file the whole clusters of a range lie that no snapshot needs.
-    fn own_clusters(&self, image: &Image, offset: u64, length: u64) -> io::Result<Vec<(u64, u64)>> {
-        let end = match offset + length {
-            end if end == self.capacity => end,
-            end => end / self.cluster_size * self.cluster_size,
-        };
-        let mut at = offset.next_multiple_of(self.cluster_size);
-        let mut clusters = Vec::new();
-        while at < end {
-            let (mapping, length) = image.inner().get_mapping(at, end - at)?;
-            if let ShallowMapping::Raw { offset, writable: true, .. } = mapping {
-                clusters.push((offset, length.next_multiple_of(self.cluster_size)));
-            }
-            at += length;
+    /// Makes a range read as zeroes and keeps its space.
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        for piece in self.by_table(range) {
+            let image = self.change()?;
+            let frees = survey(&image, piece.clone(), |found| found == Found::Replaceable)?;
+            self.freed.fetch_or(frees, Ordering::Relaxed);
+            image.write_zeroes(piece.start, piece.end - piece.start)?;
         }
-        Ok(clusters)
+        Ok(())
     }
 
-    /// Gives clusters that the image has freed back to the host.
-    fn give_back(&self, clusters: Vec<(u64, u64)>) -> io::Result<()> {
-        clusters.into_iter().try_for_each(|(offset, length)| self.file.punch(offset, length).map(|_| ()))
+    /// Makes whole clusters read as zeroes and gives their space back to the host.
+    fn unmap(&self, range: Range<u64>) -> io::Result<()> {
+        for piece in self.by_table(range) {
+            let image = self.change()?;
+            let mut own = Vec::new();
+            let frees = survey(&image, piece.clone(), |found| {
+                if let Found::Own { at, length } = found {
+                    own.push((at, length.next_multiple_of(self.cluster_size)));
+                }
+                found != Found::Nothing
+            })?;
+            if !frees && !self.based {
+                continue;
+            }
+            self.freed.fetch_or(frees, Ordering::Relaxed);
+            let length = piece.end - piece.start;
+            // SAFETY: nobody else uses the image now, so there are no mappings that this could invalidate.
+            unsafe { image.discard_to_zero_unsafe(piece.start, length) }?;
+            own.into_iter().try_for_each(|(at, length)| self.file.punch(at, length).map(|_| ()))?;
+        }
+        Ok(())
     }
+
+    /// The clusters that lie in a range completely; the last one of the disk may be a part of one.
+    fn whole_clusters(&self, range: Range<u64>) -> Range<u64> {
+        let end =
+            if range.end == self.capacity { range.end } else { range.end / self.cluster_size * self.cluster_size };
+        let start = range.start.next_multiple_of(self.cluster_size);
+        start.min(end)..end
+    }
+
+    /// A range in pieces of which each needs only one L2 table.
+    ///
+    /// The library may allocate such a table at the beginning of a request; one that comes later in the same request
+    /// could get a cluster that the request has freed, too early for [`change`](Self::change).
+    fn by_table(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+        let covered = self.cluster_size * (self.cluster_size / 8);
+        let mut start = range.start;
+        std::iter::from_fn(move || {
+            let end = (start + 1).next_multiple_of(covered).min(range.end);
+            let piece = start..end;
+            start = end;
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+}
+
+/// Shows `look` what lies in a range, and tells whether it said yes to any of it.
+fn survey(image: &Image, range: Range<u64>, mut look: impl FnMut(Found) -> bool) -> io::Result<bool> {
+    let mut any = false;
+    let mut at = range.start;
+    while at < range.end {
+        let (mapping, length) = image.inner().get_mapping(at, range.end - at)?;
+        if length == 0 {
+            break;
+        }
+        any |= look(match mapping {
+            ShallowMapping::Raw { offset, writable: true, .. } => Found::Own { at: offset, length },
+            ShallowMapping::Raw { .. } | ShallowMapping::Special { .. } => Found::Replaceable,
+            ShallowMapping::Zero { explicit: true, .. } => Found::Zeroes,
+            _ => Found::Nothing,
+        });
+        at += length;
+    }
+    Ok(any)
 }
 
 /// Writes as much of the beginning as lies in clusters that are there and belong to this image alone.
@@ -212,6 +328,15 @@ fn total(buffers: &[VolatileSlice<'_>]) -> u64 {
 
 fn broken<T>(_: PoisonError<T>) -> io::Error {
     io::Error::other("an earlier failure left the image in an unknown state")
+}
+
+impl Drop for Qcow2Disk {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            let path = self.file.path().display();
+            tracing::error!("cannot close disk image {path} properly; it will be repaired when it is opened: {error}");
+        }
+    }
 }
 
 impl fmt::Debug for Qcow2Disk {

@@ -4,8 +4,58 @@
 //! change where data lies (the first write to a cluster, discarding, zeroing) run alone; reads, and writes to clusters
 //! that are there already, run side by side. So no two threads ever work on the tables of an image at once, and no
 //! cluster is given back while somebody uses it.
+//!
+//! The library keeps refcounts in memory until a flush, while the tables in the file already use the clusters. A process
+//! that is killed would leave an image in which the next writer puts new data over tables. So an image is marked as
+//! dirty before its tables first change and until it is closed, as QEMU does with lazy refcounts, and whoever opens a
+//! dirty image for writing counts anew.
 
 mod disk;
+mod mark;
+mod repair;
 mod storage;
 
-pub(super) use disk::Qcow2Disk;
+use std::sync::Arc;
+
+use imago::FormatCreateBuilder;
+use imago::qcow2::Qcow2;
+
+use self::disk::Qcow2Disk;
+pub(super) use self::repair::repair;
+use self::storage::ImageStorage;
+use super::backend::BlockBackend;
+use super::chain::Layer;
+use super::create::cannot;
+use super::file::ImageFile;
+use super::format::ImageFormat;
+use super::header::Header;
+use crate::Result;
+
+const CLUSTER: u64 = 64 << 10;
+
+/// Opens an image whose header was judged, on top of the layers below it.
+pub(super) fn open(
+    file: Arc<ImageFile>,
+    header: &Header,
+    below: Vec<Layer>,
+    read_only: bool,
+) -> Result<Arc<dyn BlockBackend>> {
+    Ok(Arc::new(Qcow2Disk::new(file, header, below, read_only)?))
+}
+
+/// Fills a new file with an empty image, based on the file of that name if one is given.
+pub(super) fn create(file: &Arc<ImageFile>, size: u64, backing: Option<(String, ImageFormat)>) -> Result<()> {
+    let storage = ImageStorage::new(Arc::clone(file), CLUSTER);
+    let mut builder = Qcow2::<ImageStorage>::create_builder(storage).size(size).cluster_size(CLUSTER as usize);
+    if let Some((name, format)) = backing {
+        builder = builder.backing(name, format.to_string());
+    }
+    builder.create().map_err(|error| cannot("create", file.path(), error))
+}
+
+/// Makes the disk in an image bigger.
+pub(super) fn grow(file: &Arc<ImageFile>, header: &Header, below: Vec<Layer>, size: u64) -> Result<()> {
+    Qcow2Disk::new(Arc::clone(file), header, below, false)?
+        .grow(size)
+        .map_err(|error| cannot("grow", file.path(), error))
+}

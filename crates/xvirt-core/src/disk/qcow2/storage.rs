@@ -11,6 +11,9 @@ use imago::storage::drivers::CommonStorageHelper;
 use crate::disk::file::ImageFile;
 use crate::disk::segments::Segments;
 
+/// Guest data and whole tables have at least the size of a sector.
+const SMALLEST_DATA: u64 = 512;
+
 /// A locked image file as the library's storage.
 pub(super) struct ImageStorage {
     file: Arc<ImageFile>,
@@ -54,7 +57,14 @@ impl Storage for ImageStorage {
     unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
         // SAFETY: `bufv` is borrowed memory and lives until the end of this function, and is only read.
         let mut segments = unsafe { Segments::of_iovecs(bufv.as_iovec()) };
-        self.file.write(&mut segments, offset)
+        if segments.len() >= SMALLEST_DATA {
+            return self.file.write(&mut segments, offset);
+        }
+        // An entry of an L1 or refcount table, or the header. What it points to must be there before it, and it must be
+        // there before what it pointed to until now is used for something else, or a power failure breaks the image.
+        self.file.sync()?;
+        self.file.write(&mut segments, offset)?;
+        self.file.sync()
     }
 
     unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {

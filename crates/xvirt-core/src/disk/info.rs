@@ -1,0 +1,63 @@
+//! Looking at an image without opening it as a disk.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::chain::{self, Layer, LayerKind};
+use super::format::ImageFormat;
+use crate::{Error, Result};
+
+/// What an image is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ImageInfo {
+    /// How the image is laid out.
+    pub format: ImageFormat,
+    /// Size of the disk in bytes, as a guest sees it.
+    pub virtual_size: u64,
+    /// Bytes the image file takes on the host's disk, without what it is based on. Holes take none.
+    pub allocated: u64,
+    /// What the image is based on, from the nearest file to the deepest.
+    pub backing: Vec<BackingFile>,
+}
+
+/// A file that an image is based on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BackingFile {
+    /// Where it is; relative if the path that was inspected is.
+    pub path: PathBuf,
+    /// How it is laid out.
+    pub format: ImageFormat,
+}
+
+/// Tells what an image is. Takes no locks, so that the image may be in use; what a VM does meanwhile may be missing.
+///
+/// # Errors
+///
+/// As [`open`](super::open), but never [`Busy`](crate::ErrorKind::Busy).
+pub fn inspect(path: impl AsRef<Path>, format: Option<ImageFormat>) -> Result<ImageInfo> {
+    let path = path.as_ref();
+    let layers = chain::open(path, format, None)?;
+    let cannot = |error| Error::io(format!("cannot measure disk image {}", path.display()), error);
+    let mut info = ImageInfo { format: ImageFormat::Raw, virtual_size: 0, allocated: 0, backing: Vec::new() };
+    for (depth, layer) in layers.iter().enumerate() {
+        if depth > 0 {
+            info.backing.push(BackingFile { path: layer.file.path().to_owned(), format: layer.format() });
+            continue;
+        }
+        info.format = layer.format();
+        info.virtual_size = virtual_size(layer).map_err(cannot)?;
+        info.allocated = layer.file.allocated().map_err(cannot)?;
+    }
+    Ok(info)
+}
+
+/// Size in bytes of the disk in a layer, as [`open`](super::open) presents it.
+pub(super) fn virtual_size(layer: &Layer) -> std::io::Result<u64> {
+    match &layer.kind {
+        LayerKind::Raw => Ok(layer.file.len()?.next_multiple_of(512)),
+        LayerKind::Qcow2(header) => Ok(header.size / 512 * 512),
+    }
+}

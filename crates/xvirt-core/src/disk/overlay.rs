@@ -1,0 +1,103 @@
+//! Copies of a disk that share its data until they are written to.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::chain::{self, Layer, LayerKind};
+use super::create::{cannot, make};
+use super::file::ImageFile;
+use super::format::ImageFormat;
+use super::info::virtual_size;
+use super::lock::Hold;
+use super::qcow2;
+use crate::{Error, ErrorKind, Result};
+
+/// How a copy shares its data with its base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum OverlayKind {
+    /// The file system shares the blocks. The copy has the format of the base and does not depend on it: the base may
+    /// be changed or deleted.
+    Reflink,
+    /// The copy is a qcow2 image that is based on the base, which must stay where and as it is.
+    Qcow2,
+}
+
+/// Makes a copy of a disk that takes no space for what it shares with `base`, in a time that does not depend on size.
+///
+/// The file system shares the blocks where it can (XFS, Btrfs, ...; both files on the same one), else the copy is a
+/// qcow2 image on top of the base. The answer tells which. A qcow2 copy in the folder of its base names it relative to
+/// that folder, so that both can be moved together; elsewhere it names the full path.
+///
+/// Give the `format` of a raw base that a guest has written to: see [`open`](super::open). When this returns, the copy
+/// is on stable storage.
+///
+/// # Errors
+///
+/// [`Busy`](ErrorKind::Busy) if somebody writes to the base; [`AlreadyExists`](ErrorKind::AlreadyExists) if there is
+/// something at `copy`; otherwise as [`open`](super::open). A failure leaves no file behind.
+pub fn overlay(base: impl AsRef<Path>, format: Option<ImageFormat>, copy: impl AsRef<Path>) -> Result<OverlayKind> {
+    let (base, copy) = (base.as_ref(), copy.as_ref());
+    let layers = chain::open(base, format, Some(Hold::Read))?;
+    let Some(top) = layers.first() else { return Err(Error::new(ErrorKind::InvalidConfig, "a disk needs an image")) };
+    let mut kind = OverlayKind::Reflink;
+    make(copy, |file| {
+        if may_clone(top, copy) && clone(&top.file, file).map_err(|error| cannot("create", copy, error))? {
+            return Ok(());
+        }
+        kind = OverlayKind::Qcow2;
+        let size = virtual_size(top).map_err(|error| cannot("measure", base, error))?;
+        qcow2::create(file, size, Some((name_of(base, copy)?, top.format())))
+    })?;
+    Ok(kind)
+}
+
+/// Whether a clone of the file would find its own backing file: a relative name means another file elsewhere.
+fn may_clone(base: &Layer, copy: &Path) -> bool {
+    let relative = match &base.kind {
+        LayerKind::Qcow2(header) => header.backing.as_ref().is_some_and(|name| !name.starts_with('/')),
+        LayerKind::Raw => false,
+    };
+    !base.file.is_block_device() && (!relative || folder(base.file.path()).ok() == folder(copy).ok())
+}
+
+/// Shares the blocks of a file with a new one, if the file system can.
+fn clone(base: &ImageFile, copy: &ImageFile) -> io::Result<bool> {
+    // SAFETY: both descriptors are open, and the call takes no memory of ours.
+    let result = unsafe { libc::ioctl(copy.as_file().as_raw_fd(), libc::FICLONE, base.as_file().as_raw_fd()) };
+    if result == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EIO) => Err(error),
+        _ => Ok(false),
+    }
+}
+
+fn folder(path: &Path) -> io::Result<std::path::PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).canonicalize()
+}
+
+/// How the copy is to name its base.
+fn name_of(base: &Path, copy: &Path) -> Result<String> {
+    let home = folder(base).map_err(|error| cannot("find", base, error))?;
+    let file = base.file_name().unwrap_or_default();
+    let beside = folder(copy).is_ok_and(|folder| folder == home);
+    // "./" because a colon in the name would otherwise be taken for a protocol.
+    let name = match beside {
+        true if file.as_encoded_bytes().contains(&b':') => Path::new(".").join(file),
+        true => file.into(),
+        false => home.join(file),
+    };
+    match name.to_str() {
+        Some(name) if name.len() < 1024 => Ok(name.to_owned()),
+        _ => Err(Error::new(ErrorKind::InvalidConfig, format!("a copy cannot name its base {}", name.display()))
+            .remedy("give the base a path of UTF-8 text with less than 1024 bytes")),
+    }
+}
