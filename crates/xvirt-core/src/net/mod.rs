@@ -1,1 +1,14 @@
-//! Host network interfaces that a NIC can be connected to.
+//! Host network interfaces that a NIC can be connected to, and the addresses NICs have.
+//!
+//! A [`Tap`] carries whole Ethernet frames between a guest's NIC and the host's network stack; attached to a bridge it
+//! puts the VM on a network.
+
+mod interface;
+mod ioctl;
+mod mac;
+mod tap;
+#[cfg(test)]
+mod tests;
+
+pub use mac::MacAddress;
+pub use tap::{Offloads, Tap, VNET_HEADER_LEN};
