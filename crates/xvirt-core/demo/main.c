@@ -1,9 +1,12 @@
 /* What the command line asks for, in order. */
 #include "acpi.h"
+#include "blk.h"
 #include "boot.h"
 #include "console.h"
 #include "counter.h"
+#include "echo.h"
 #include "interrupt.h"
+#include "net.h"
 #include "options.h"
 #include "paging.h"
 #include "pci.h"
@@ -14,11 +17,15 @@
 #include "smp.h"
 #include "timer.h"
 
-static int counting, ticking;
+/* What goes on until it is told to stop. The first two use the CPU all the time, the others wait for interrupts. */
+static int counting, loading;
+static int echoing, networking, ticking;
 
-/* Ends what was set up without being asked on the command line. */
-static void check_power_button(void)
+/* Things nobody asked for that happen to a machine. */
+static void watch(void)
 {
+    blk_watch();
+    net_watch();
     if (!power_button_pressed())
         return;
     print("power button\n");
@@ -26,16 +33,25 @@ static void check_power_button(void)
     power_off();
 }
 
-/* Everything that goes on until it is told to stop, a little of each in turn; sleeps when none has anything to do. */
+/* A little of everything in turn; sleeps when nothing has anything to do. */
 static void run(void)
 {
-    while (counting || ticking) {
+    uint32_t looked_at = interrupt_count() - 1;
+
+    while (counting || loading || echoing || networking || ticking) {
         uint32_t seen = interrupt_count();
 
-        check_power_button();
+        if (seen != looked_at) {
+            watch();
+            if (echoing)
+                echo_poll();
+            networking = networking && net_poll();
+            ticking = ticking && timer_poll();
+            looked_at = seen;
+        }
         counting = counting && counter_poll();
-        ticking = ticking && timer_poll();
-        if (!counting && ticking)
+        loading = loading && blk_load_poll();
+        if (!counting && !loading && (echoing || networking || ticking))
             interrupt_wait(seen);
     }
 }
@@ -53,12 +69,12 @@ __attribute__((noreturn)) static void end(void)
     for (;;) {
         uint32_t seen = interrupt_count();
 
-        check_power_button();
+        watch();
         interrupt_wait(seen);
     }
 }
 
-void demo_main(uint32_t protocol, uint64_t handed_over)
+static void setup(uint32_t protocol, uint64_t handed_over)
 {
     boot_read(protocol, handed_over);
     acpi_read();
@@ -69,17 +85,40 @@ void demo_main(uint32_t protocol, uint64_t handed_over)
     power_button_enable();
     pci_scan();
     console_start();
+}
 
+/* Starts what is asked for; what comes to an end by itself is done here. */
+static void start(void)
+{
     if (option_mode("hello"))
         print("demo: hello\n");
     if (option_mode("rng"))
         rng_run();
+    loading = option_mode("blkload");
+    if (option_mode("blk") || option_mode("blkverify") || loading)
+        blk_start();
+    if (option_mode("blk"))
+        blk_run();
+    if (option_mode("blkverify"))
+        blk_verify();
+    networking = option_mode("net");
+    if (networking)
+        net_start();
     counting = option_mode("counter") && counter_setup();
     if (option_mode("smp"))
         smp_start(counting ? counter_run : 0);
     ticking = option_mode("timer");
     if (ticking)
         timer_start();
+    echoing = option_mode("echo");
+    if (echoing)
+        echo_start();
+}
+
+void demo_main(uint32_t protocol, uint64_t handed_over)
+{
+    setup(protocol, handed_over);
+    start();
     run();
     end();
 }

@@ -71,3 +71,19 @@ int option_is(const char *key, const char *value)
 
     return text && starts_with_word(text, value);
 }
+
+int option_ipv4(const char *key, uint8_t address[4])
+{
+    const char *text = value_of(key);
+
+    if (!text)
+        return 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        address[i] = 0;
+        for (; *text >= '0' && *text <= '9'; text++)
+            address[i] = (uint8_t)(address[i] * 10 + *text - '0');
+        if (*text == '.')
+            text++;
+    }
+    return 1;
+}

@@ -88,6 +88,21 @@ void print(const char *format, ...)
     unlock(&console_lock);
 }
 
+void print_only(void (*write)(const char *bytes, size_t length), const char *format, ...)
+{
+    struct line line;
+    va_list arguments;
+
+    line.length = 0;
+    va_start(arguments, format);
+    format_line(&line, format, arguments);
+    va_end(arguments);
+
+    lock(&console_lock);
+    write(line.text, line.length);
+    unlock(&console_lock);
+}
+
 void print_also_to(void (*write)(const char *bytes, size_t length))
 {
     lock(&console_lock);

@@ -8,5 +8,9 @@
  */
 void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Prints to one console only. */
+void print_only(void (*write)(const char *bytes, size_t length), const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Prints to one more console from now on, beginning with what was printed before. */
 void print_also_to(void (*write)(const char *bytes, size_t length));

@@ -1,0 +1,239 @@
+#include "blk.h"
+#include "disk.h"
+#include "memory.h"
+#include "options.h"
+#include "print.h"
+#include "result.h"
+
+#define MAX_DISKS       16
+#define BLOCKS_DEFAULT  16
+
+static struct disk *disks[MAX_DISKS];
+static uint32_t disk_count;
+static uint64_t rounds;
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    return x ^ x >> 31;
+}
+
+/*
+ * What a disk's data depends on: the seed, and which disk it is, so that swapped disks show. A clone has another serial
+ * and its template's data; `pattern=index` goes by the disk's number instead.
+ */
+static uint64_t pattern_of(const struct disk *disk)
+{
+    uint64_t pattern = mix(option_number("seed", 1));
+
+    if (option_is("pattern", "index") || !disk->serial[0])
+        return mix(pattern + disk->number);
+    for (const char *c = disk->serial; *c; c++)
+        pattern = mix(pattern + (uint8_t)*c);
+    return pattern;
+}
+
+/* Word `i` of the block at a sector; cheap, because the CPU may be an emulated one. */
+static uint64_t word_at(uint64_t pattern, uint64_t sector, uint64_t i)
+{
+    return pattern + sector * 0x9e3779b97f4a7c15 + i * 0xd1342543de82ef95;
+}
+
+static uint64_t block_count(const struct disk *disk)
+{
+    uint64_t wanted = option_number("blocks", BLOCKS_DEFAULT), there = disk->sectors / DISK_BLOCK_SECTORS;
+
+    return wanted < there ? wanted : there;
+}
+
+/* Blocks lie evenly over the disk, the first at its beginning and the last at its end. */
+static uint64_t sector_of(const struct disk *disk, uint64_t block)
+{
+    uint64_t count = block_count(disk), there = disk->sectors / DISK_BLOCK_SECTORS;
+
+    return (block + 1 == count && block ? there - 1 : block * (there / count)) * DISK_BLOCK_SECTORS;
+}
+
+static int compare(const struct disk *disk, uint32_t slot)
+{
+    const uint64_t *data = disk->slots[slot].data;
+    uint64_t sector = disk->slots[slot].header.sector;
+
+    for (uint64_t i = 0; i < DISK_BLOCK_SIZE / 8; i++) {
+        uint64_t expected = word_at(disk->pattern, sector, i);
+        if (data[i] == expected)
+            continue;
+        print("blk %u: sector %lu word %lu expected 0x%lx found 0x%lx\n", disk->number, sector, i, expected, data[i]);
+        result_fail();
+        return 0;
+    }
+    return 1;
+}
+
+/* Writes or reads all blocks, in batches over all queues; what is read is compared if `verify`. */
+static int transfer(struct disk *disk, uint32_t type, int verify)
+{
+    uint64_t blocks = block_count(disk);
+    int good = 1;
+
+    for (uint64_t first = 0; first < blocks; first += disk->batch) {
+        uint32_t count = blocks - first < disk->batch ? (uint32_t)(blocks - first) : disk->batch;
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t sector = sector_of(disk, first + i), *data = disk->slots[i].data;
+            /* A read that transfers nothing must not find what was there before. */
+            data[0] = ~word_at(disk->pattern, sector, 0);
+            for (uint64_t word = 0; type == DISK_WRITE && word < DISK_BLOCK_SIZE / 8; word++)
+                data[word] = word_at(disk->pattern, sector, word);
+            disk_submit(disk, i, type, sector, DISK_BLOCK_SIZE);
+        }
+        disk_finish(disk, count);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!disk_check(disk, i, type == DISK_WRITE ? "write" : "read") || (verify && !compare(disk, i)))
+                good = 0;
+        }
+    }
+    return good;
+}
+
+static int is_meant(uint32_t number)
+{
+    return option_number("disk", number) == number;
+}
+
+static void say(const struct disk *disk, const char *what)
+{
+    print("blk %u: %s blocks=%lu\n", disk->number, what, block_count(disk));
+}
+
+/* Discard and write-zeroes share the form of their range: sector, count, flags. */
+static int clear(struct disk *disk, uint32_t type, uint64_t sector, const char *what)
+{
+    disk->slots[0].data[0] = sector;
+    disk->slots[0].data[1] = DISK_BLOCK_SECTORS;
+    return disk_request(disk, type, 0, 16, what);
+}
+
+static int is_zero(struct disk *disk, uint64_t sector)
+{
+    const uint64_t *data = disk->slots[0].data;
+
+    memset(disk->slots[0].data, 0xff, DISK_BLOCK_SIZE);
+    if (!disk_request(disk, DISK_READ, sector, DISK_BLOCK_SIZE, "read"))
+        return 0;
+    for (uint32_t i = 0; i < DISK_BLOCK_SIZE / 8; i++) {
+        if (data[i]) {
+            print("blk %u: sector %lu not zero\n", disk->number, sector);
+            result_fail();
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Exercises what empties blocks, on one between two patterned ones if there is one. What a discard leaves is not defined. */
+static int clear_some(struct disk *disk)
+{
+    uint64_t sector = DISK_BLOCK_SECTORS;
+
+    if (block_count(disk) < 2 || sector_of(disk, 1) <= sector)
+        return 1;
+    if (virtio_has(&disk->device, DISK_FEATURE_WRITE_ZEROES)) {
+        memset(disk->slots[0].data, 0xa5, DISK_BLOCK_SIZE);
+        if (!disk_request(disk, DISK_WRITE, sector, DISK_BLOCK_SIZE, "write")
+            || !clear(disk, DISK_WRITE_ZEROES, sector, "write-zeroes") || !is_zero(disk, sector))
+            return 0;
+        print("blk %u: zeroed\n", disk->number);
+    }
+    if (virtio_has(&disk->device, DISK_FEATURE_DISCARD)) {
+        if (!clear(disk, DISK_DISCARD, sector, "discard"))
+            return 0;
+        print("blk %u: discarded\n", disk->number);
+    }
+    return 1;
+}
+
+static int write_all(struct disk *disk)
+{
+    if (!transfer(disk, DISK_WRITE, 0))
+        return 0;
+    say(disk, "written");
+    if (virtio_has(&disk->device, DISK_FEATURE_FLUSH)) {
+        if (!disk_request(disk, DISK_FLUSH, 0, 0, "flush"))
+            return 0;
+        print("blk %u: flushed\n", disk->number);
+    }
+    return clear_some(disk);
+}
+
+static int read_all(struct disk *disk, int verify)
+{
+    if (!transfer(disk, DISK_READ, verify))
+        return 0;
+    say(disk, verify ? "verified" : "read");
+    return 1;
+}
+
+void blk_start(void)
+{
+    for (; disk_count < MAX_DISKS; disk_count++) {
+        struct disk *disk = memory_pages(sizeof *disk);
+        if (!disk_open(disk, disk_count))
+            return;
+        disk->pattern = pattern_of(disk);
+        print("blk %u: serial=%s sectors=%lu queues=%u readonly=%s\n", disk->number, disk->serial, disk->sectors,
+              disk->queue_count, virtio_has(&disk->device, DISK_FEATURE_READ_ONLY) ? "yes" : "no");
+        disks[disk_count] = disk;
+    }
+}
+
+void blk_run(void)
+{
+    for (uint32_t i = 0; i < disk_count; i++) {
+        struct disk *disk = disks[i];
+        if (!is_meant(i))
+            continue;
+        int read_only = virtio_has(&disk->device, DISK_FEATURE_READ_ONLY);
+        int good = read_only ? read_all(disk, 0) : write_all(disk) && read_all(disk, 1);
+        print("blk %u: %s\n", i, good ? "ok" : "failed");
+    }
+}
+
+void blk_verify(void)
+{
+    for (uint32_t i = 0; i < disk_count; i++) {
+        if (is_meant(i))
+            print("blk %u: %s\n", i, read_all(disks[i], 1) ? "ok" : "failed");
+    }
+}
+
+int blk_load_poll(void)
+{
+    uint64_t wanted = option_number("rounds", 0);
+
+    rounds++;
+    for (uint32_t i = 0; i < disk_count; i++) {
+        struct disk *disk = disks[i];
+        if (!is_meant(i) || virtio_has(&disk->device, DISK_FEATURE_READ_ONLY))
+            continue;
+        disk->pattern = mix(disk->pattern);
+        if (!transfer(disk, DISK_WRITE, 0) || !transfer(disk, DISK_READ, 1)) {
+            print("blk %u: failed\n", i);
+            return 0;
+        }
+        if (rounds % option_number("every", 100) == 0 || rounds == wanted)
+            print("blk %u: round %lu\n", i, rounds);
+    }
+    return rounds != wanted;
+}
+
+void blk_watch(void)
+{
+    for (uint32_t i = 0; i < disk_count; i++) {
+        uint64_t sectors = disk_capacity(disks[i]);
+        if (sectors == disks[i]->sectors)
+            continue;
+        disks[i]->sectors = sectors;
+        print("blk %u: resized sectors=%lu\n", i, sectors);
+    }
+}
