@@ -1,19 +1,33 @@
 //! What the guest is asked to do.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
-/// One thing the guest can do. They are done in the order listed here, whatever the order on the command line.
+/// One thing the guest can do. What ends by itself is done first and in the order listed here, whatever the order on the
+/// command line; then come those that go on until they reach a number given or are told to stop; then the ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
     /// Say hello.
     Hello,
+    /// Read some bytes from every entropy device.
+    Rng,
+    /// Write patterned blocks to every disk, flush, read them back and compare; a read-only disk is only read.
+    Blk,
+    /// Compare what a former run of [`Mode::Blk`] with the same seed and blocks wrote.
+    BlkVerify,
+    /// Send every network frame back to its sender, for ever or until [`CommandLine::frames`].
+    Net,
     /// Keep a counter in every page of a range and check it at every pass: shows memory lost, stale or swapped.
     Counter,
     /// Start the other CPUs; with [`Mode::Counter`] each takes its share of the pages.
     Smp,
     /// Take timer interrupts and tell each.
     Timer,
+    /// Write and compare blocks with another pattern each round, for ever or until [`CommandLine::rounds`].
+    BlkLoad,
+    /// Answer lines on COM1 and the virtio console: `ping`, `status`, `poweroff`, `reboot`, `crash`, or anything else.
+    Echo,
     /// At the end, leave the machine by ACPI soft-off. Without an ending the guest halts and waits for the power button.
     PowerOff,
     /// At the end, reset the machine by the register the FADT names.
@@ -26,9 +40,15 @@ impl Mode {
     fn word(self) -> &'static str {
         match self {
             Mode::Hello => "hello",
+            Mode::Rng => "rng",
+            Mode::Blk => "blk",
+            Mode::BlkVerify => "blkverify",
+            Mode::Net => "net",
             Mode::Counter => "counter",
             Mode::Smp => "smp",
             Mode::Timer => "timer",
+            Mode::BlkLoad => "blkload",
+            Mode::Echo => "echo",
             Mode::PowerOff => "poweroff",
             Mode::Reboot => "reboot",
             Mode::Crash => "crash",
@@ -37,6 +57,13 @@ impl Mode {
 }
 
 /// Builds the kernel command line; `to_string` gives the text to boot with.
+///
+/// ```
+/// use xvirt_core::demo::{CommandLine, Mode};
+///
+/// let line = CommandLine::new([Mode::Blk, Mode::PowerOff]).seed(7).blocks(64);
+/// assert_eq!(line.to_string(), "mode=blk,poweroff seed=7 blocks=64");
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct CommandLine {
     modes: Vec<Mode>,
@@ -48,6 +75,86 @@ impl CommandLine {
     pub fn new(modes: impl IntoIterator<Item = Mode>) -> CommandLine {
         CommandLine { modes: modes.into_iter().collect(), options: Vec::new() }
     }
+
+    /// Disks: what the pattern depends on, besides the disk's serial and the sector. Default 1.
+    pub fn seed(self, seed: u64) -> CommandLine {
+        self.with("seed", seed)
+    }
+
+    /// Disks: how many blocks of 4 KiB, spread evenly over each disk. Default 16.
+    pub fn blocks(self, blocks: u64) -> CommandLine {
+        self.with("blocks", blocks)
+    }
+
+    /// Disks: write and verify only this one, counted from 0 in the order of PCI slots.
+    pub fn disk(self, number: u32) -> CommandLine {
+        self.with("disk", number)
+    }
+
+    /// Disks: let the pattern depend on the disk's number and not on its serial, for clones with serials of their own.
+    pub fn pattern_by_index(self) -> CommandLine {
+        self.with("pattern", "index")
+    }
+
+    /// [`Mode::BlkLoad`]: end after this many rounds.
+    pub fn rounds(self, rounds: u64) -> CommandLine {
+        self.with("rounds", rounds)
+    }
+
+    /// [`Mode::Counter`]: the guest-physical address of the first page. Default 16 MiB.
+    pub fn start(self, address: u64) -> CommandLine {
+        self.with("start", format_args!("{address:#x}"))
+    }
+
+    /// [`Mode::Counter`]: how many pages. Default 256.
+    pub fn pages(self, pages: u64) -> CommandLine {
+        self.with("pages", pages)
+    }
+
+    /// [`Mode::Counter`]: end after this many passes.
+    pub fn passes(self, passes: u64) -> CommandLine {
+        self.with("passes", passes)
+    }
+
+    /// [`Mode::Counter`] and [`Mode::BlkLoad`]: print a line every so many passes or rounds. Default 100.
+    pub fn every(self, passes: u64) -> CommandLine {
+        self.with("every", passes)
+    }
+
+    /// [`Mode::Timer`]: ticks a second. Default 10.
+    pub fn hertz(self, hertz: u32) -> CommandLine {
+        self.with("hz", hertz)
+    }
+
+    /// [`Mode::Timer`]: end after this many ticks, 0 for never. Default 10.
+    pub fn ticks(self, ticks: u64) -> CommandLine {
+        self.with("ticks", ticks)
+    }
+
+    /// [`Mode::Timer`]: take the PIT (19 ticks a second at least, 50 by default) and not the local APIC's timer.
+    pub fn pit(self) -> CommandLine {
+        self.with("timer", "pit")
+    }
+
+    /// [`Mode::Net`]: end after this many frames over all cards.
+    pub fn frames(self, frames: u64) -> CommandLine {
+        self.with("frames", frames)
+    }
+
+    /// [`Mode::Net`]: print a line every so many frames. Default 1.
+    pub fn net_every(self, frames: u64) -> CommandLine {
+        self.with("netevery", frames)
+    }
+
+    /// [`Mode::Net`]: answer ARP and ping for this address, on every card.
+    pub fn ip(self, address: Ipv4Addr) -> CommandLine {
+        self.with("ip", address)
+    }
+
+    fn with(mut self, key: &'static str, value: impl fmt::Display) -> CommandLine {
+        self.options.push((key, value.to_string()));
+        self
+    }
 }
 
 impl fmt::Display for CommandLine {
@@ -58,5 +165,26 @@ impl fmt::Display for CommandLine {
             write!(f, "{separator}{}", mode.word())?;
         }
         self.options.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_come_first_and_options_in_the_order_given() {
+        let line = CommandLine::new([Mode::Smp, Mode::Counter, Mode::Reboot]).start(32 << 20).pages(64).passes(3);
+        assert_eq!(line.to_string(), "mode=smp,counter,reboot start=0x2000000 pages=64 passes=3");
+    }
+
+    #[test]
+    fn words_are_what_the_guest_reads() {
+        let line = CommandLine::new([Mode::Timer, Mode::Net, Mode::BlkVerify])
+            .pit()
+            .hertz(50)
+            .ip(Ipv4Addr::new(10, 0, 0, 2))
+            .pattern_by_index();
+        assert_eq!(line.to_string(), "mode=timer,net,blkverify timer=pit hz=50 ip=10.0.0.2 pattern=index");
     }
 }

@@ -13,8 +13,10 @@
 //! ```
 
 mod command_line;
+mod output;
 
 pub use command_line::{CommandLine, Mode};
+pub use output::{DONE, ECHO_READY, FAILED, POWER_BUTTON, STARTED, counter_pass, cpu_up, tick, value};
 
 static KERNEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo.elf"));
 
@@ -22,13 +24,6 @@ static KERNEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo.elf"));
 pub fn kernel() -> &'static [u8] {
     KERNEL
 }
-
-/// How the first line starts; `entry=`, `cpus=` and `memory=` follow.
-pub const STARTED: &str = "xvirt demo: ";
-/// The line printed when everything asked for was done and found right.
-pub const DONE: &str = "demo: done";
-/// How the line starts that is printed in place of [`DONE`] when something was wrong.
-pub const FAILED: &str = "demo: failed";
 
 #[cfg(test)]
 mod tests {
