@@ -40,7 +40,10 @@ fn main() -> Result<(), String> {
     let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set; build.rs is run by cargo")?;
     let compiler = env::var("CC").unwrap_or_else(|_| "gcc".to_owned());
     let sources = sources(Path::new(GUEST)).map_err(|e| format!("cannot list {GUEST}/: {e}"))?;
-    let status = Command::new(&compiler)
+    // `CC` may carry arguments or a wrapper, as in `ccache gcc`.
+    let mut words = compiler.split_whitespace();
+    let status = Command::new(words.next().unwrap_or("gcc"))
+        .args(words)
         .args(FLAGS)
         .arg("-T")
         .arg(Path::new(GUEST).join("link.ld"))

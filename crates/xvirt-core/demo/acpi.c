@@ -107,7 +107,7 @@ const struct acpi_fadt *acpi_fadt(void)
 
 /*
  * `_S5_` is Name(_S5_, Package() { Byte, ... }): NameOp, the name, PackageOp, a package length of 1 to 4 bytes, the
- * element count, and the first element as ZeroOp, OneOp, a byte or a word. Reading that by eye spares an AML interpreter.
+ * element count, and the first element as ZeroOp, OneOp, a byte or a word. Looking for that spares an AML interpreter.
  */
 int acpi_soft_off_type(void)
 {

@@ -10,7 +10,7 @@
 
 static struct disk *disks[MAX_DISKS];
 static uint32_t disk_count;
-static uint64_t rounds;
+static uint64_t rounds, rounds_wanted, rounds_per_line;
 
 static uint64_t mix(uint64_t x)
 {
@@ -40,19 +40,23 @@ static uint64_t word_at(uint64_t pattern, uint64_t sector, uint64_t i)
     return pattern + sector * 0x9e3779b97f4a7c15 + i * 0xd1342543de82ef95;
 }
 
-static uint64_t block_count(const struct disk *disk)
+/* Blocks lie evenly over the disk, the first at its beginning and the last at its end, whatever size it gets later. */
+static void lay_out(struct disk *disk)
 {
     uint64_t wanted = option_number("blocks", BLOCKS_DEFAULT), there = disk->sectors / DISK_BLOCK_SECTORS;
 
-    return wanted < there ? wanted : there;
+    disk->blocks = wanted < there ? wanted : there;
+    if (!disk->blocks)
+        return;
+    disk->stride = there / disk->blocks * DISK_BLOCK_SECTORS;
+    disk->last = (there - 1) * DISK_BLOCK_SECTORS;
 }
 
-/* Blocks lie evenly over the disk, the first at its beginning and the last at its end. */
 static uint64_t sector_of(const struct disk *disk, uint64_t block)
 {
-    uint64_t count = block_count(disk), there = disk->sectors / DISK_BLOCK_SECTORS;
-
-    return (block + 1 == count && block ? there - 1 : block * (there / count)) * DISK_BLOCK_SECTORS;
+    if (block && block + 1 == disk->blocks)
+        return disk->last;
+    return block * disk->stride;
 }
 
 static int compare(const struct disk *disk, uint32_t slot)
@@ -74,7 +78,7 @@ static int compare(const struct disk *disk, uint32_t slot)
 /* Writes or reads all blocks, in batches over all queues; what is read is compared if `verify`. */
 static int transfer(struct disk *disk, uint32_t type, int verify)
 {
-    uint64_t blocks = block_count(disk);
+    uint64_t blocks = disk->blocks;
     int good = 1;
 
     for (uint64_t first = 0; first < blocks; first += disk->batch) {
@@ -96,6 +100,7 @@ static int transfer(struct disk *disk, uint32_t type, int verify)
     return good;
 }
 
+/* Whether `disk=` leaves this one in. */
 static int is_meant(uint32_t number)
 {
     return option_number("disk", number) == number;
@@ -103,7 +108,7 @@ static int is_meant(uint32_t number)
 
 static void say(const struct disk *disk, const char *what)
 {
-    print("blk %u: %s blocks=%lu\n", disk->number, what, block_count(disk));
+    print("blk %u: %s blocks=%lu\n", disk->number, what, disk->blocks);
 }
 
 /* Discard and write-zeroes share the form of their range: sector, count, flags. */
@@ -131,12 +136,12 @@ static int is_zero(struct disk *disk, uint64_t sector)
     return 1;
 }
 
-/* Exercises what empties blocks, on one between two patterned ones if there is one. What a discard leaves is not defined. */
+/* Empties a block between the first two patterned ones, if there is one. What a discard leaves there is not defined. */
 static int clear_some(struct disk *disk)
 {
     uint64_t sector = DISK_BLOCK_SECTORS;
 
-    if (block_count(disk) < 2 || sector_of(disk, 1) <= sector)
+    if (disk->blocks < 2 || sector_of(disk, 1) <= sector)
         return 1;
     if (virtio_has(&disk->device, DISK_FEATURE_WRITE_ZEROES)) {
         memset(disk->slots[0].data, 0xa5, DISK_BLOCK_SIZE);
@@ -176,11 +181,14 @@ static int read_all(struct disk *disk, int verify)
 
 void blk_start(void)
 {
+    rounds_wanted = option_number("rounds", 0);
+    rounds_per_line = option_number("every", 100);
     for (; disk_count < MAX_DISKS; disk_count++) {
         struct disk *disk = memory_pages(sizeof *disk);
         if (!disk_open(disk, disk_count))
             return;
         disk->pattern = pattern_of(disk);
+        lay_out(disk);
         print("blk %u: serial=%s sectors=%lu queues=%u readonly=%s\n", disk->number, disk->serial, disk->sectors,
               disk->queue_count, virtio_has(&disk->device, DISK_FEATURE_READ_ONLY) ? "yes" : "no");
         disks[disk_count] = disk;
@@ -209,8 +217,6 @@ void blk_verify(void)
 
 int blk_load_poll(void)
 {
-    uint64_t wanted = option_number("rounds", 0);
-
     rounds++;
     for (uint32_t i = 0; i < disk_count; i++) {
         struct disk *disk = disks[i];
@@ -221,10 +227,10 @@ int blk_load_poll(void)
             print("blk %u: failed\n", i);
             return 0;
         }
-        if (rounds % option_number("every", 100) == 0 || rounds == wanted)
+        if (rounds % rounds_per_line == 0 || rounds == rounds_wanted)
             print("blk %u: round %lu\n", i, rounds);
     }
-    return rounds != wanted;
+    return rounds != rounds_wanted;
 }
 
 void blk_watch(void)

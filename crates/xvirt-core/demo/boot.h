@@ -10,7 +10,7 @@
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
-#define BOOT_COMMAND_LINE_SIZE 2048
+#define BOOT_COMMAND_LINE_SIZE 1024
 #define BOOT_RAM_RANGES 32
 
 struct ram_range {

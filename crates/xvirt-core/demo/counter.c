@@ -1,11 +1,10 @@
 #include "counter.h"
-#include "io.h"
+#include "acpi.h"
 #include "memory.h"
 #include "options.h"
 #include "print.h"
 #include "result.h"
 #include "smp.h"
-#include "acpi.h"
 
 #define START_DEFAULT   0x1000000ul
 #define PAGES_DEFAULT   256
@@ -21,17 +20,18 @@ struct share {
 };
 
 static uint64_t wanted, every;
-static struct share shares[ACPI_MAX_CPUS];
-static uint32_t cpus, finished;
+static struct share *shares;
+static uint32_t finished;
 static int stopped;
 
 int counter_setup(void)
 {
     uint64_t start = option_number("start", START_DEFAULT), pages = option_number("pages", PAGES_DEFAULT);
+    uint32_t cpus = option_mode(MODE_SMP) ? acpi_interrupts.cpus : 1;
 
+    shares = memory_pages(cpus * sizeof *shares);
     wanted = option_number("passes", 0);
     every = option_number("every", 100);
-    cpus = option_mode("smp") ? acpi_interrupts.cpus : 1;
     if (start % PAGE_SIZE || start < memory_end() || !memory_is_ram(start, pages * PAGE_SIZE)) {
         print("counter: start=0x%lx pages=%lu is not free memory\n", start, pages);
         result_fail();

@@ -34,7 +34,8 @@ struct disk {
     struct virtio device;
     struct virtqueue queues[DISK_MAX_QUEUES];
     uint32_t number, queue_count, batch;
-    uint64_t sectors, pattern;
+    uint64_t sectors;
+    uint64_t blocks, stride, last, pattern; /* blk.c's: how many blocks, how far apart, where the last one, with what */
     char serial[DISK_SERIAL_SIZE + 1];
     struct disk_slot *slots;    /* DISK_BATCH of them */
 };

@@ -26,6 +26,7 @@ extern const char interrupt_stubs[];
 
 static struct gate gates[INTERRUPT_VECTORS];
 static volatile uint32_t count;
+static int config_changed;
 
 void interrupt_load(void)
 {
@@ -84,8 +85,16 @@ void interrupt_handle(const struct frame *frame)
         timer_interrupt();
     else if (frame->vector == VECTOR_ACPI)
         power_interrupt();
+    else if (frame->vector == VECTOR_CONFIG)
+        __atomic_store_n(&config_changed, 1, __ATOMIC_RELEASE);
     count++;
     apic_end_of_interrupt();
+}
+
+int interrupt_config_changed(void)
+{
+    /* In one step, and before the caller looks: a change while he does is told again. */
+    return __atomic_exchange_n(&config_changed, 0, __ATOMIC_ACQ_REL);
 }
 
 uint32_t interrupt_count(void)

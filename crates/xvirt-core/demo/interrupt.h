@@ -7,6 +7,7 @@
 #define VECTOR_TIMER            0x20
 #define VECTOR_SERIAL           0x21
 #define VECTOR_ACPI             0x22
+#define VECTOR_CONFIG           0x23    /* a virtio device changed its configuration */
 #define VECTOR_FIRST_DEVICE     0x30
 #define VECTOR_SPURIOUS         0x4f
 
@@ -21,6 +22,9 @@ void interrupt_load(void);
 
 /* A vector for a device's message-signalled interrupt; they are shared once all are given out. */
 uint8_t interrupt_vector(void);
+
+/* Whether a device's configuration changed since the last call. */
+int interrupt_config_changed(void);
 
 /*
  * How many interrupts came so far, and sleeping unless that number changed: take the count, look at the devices, and

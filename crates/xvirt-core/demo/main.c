@@ -14,6 +14,7 @@
 #include "print.h"
 #include "result.h"
 #include "rng.h"
+#include "serial.h"
 #include "smp.h"
 #include "timer.h"
 
@@ -24,8 +25,10 @@ static int echoing, networking, ticking;
 /* Things nobody asked for that happen to a machine. */
 static void watch(void)
 {
-    blk_watch();
-    net_watch();
+    if (interrupt_config_changed()) {
+        blk_watch();
+        net_watch();
+    }
     if (!power_button_pressed())
         return;
     print("power button\n");
@@ -60,11 +63,11 @@ __attribute__((noreturn)) static void end(void)
 {
     result_print();
     console_flush();
-    if (option_mode("poweroff"))
+    if (option_mode(MODE_POWEROFF))
         power_off();
-    if (option_mode("reboot"))
+    if (option_mode(MODE_REBOOT))
         power_reboot();
-    if (option_mode("crash"))
+    if (option_mode(MODE_CRASH))
         power_crash();
     for (;;) {
         uint32_t seen = interrupt_count();
@@ -76,10 +79,12 @@ __attribute__((noreturn)) static void end(void)
 
 static void setup(uint32_t protocol, uint64_t handed_over)
 {
+    serial_start();
     boot_read(protocol, handed_over);
     acpi_read();
     print("xvirt demo: entry=%s cpus=%u memory=%luM\n", boot_protocol_name(), acpi_interrupts.cpus,
           (boot_ram_bytes() + (1 << 20) - 1) >> 20);
+    options_read();
     paging_map_ram();
     interrupt_setup();
     power_button_enable();
@@ -90,27 +95,27 @@ static void setup(uint32_t protocol, uint64_t handed_over)
 /* Starts what is asked for; what comes to an end by itself is done here. */
 static void start(void)
 {
-    if (option_mode("hello"))
+    if (option_mode(MODE_HELLO))
         print("demo: hello\n");
-    if (option_mode("rng"))
+    if (option_mode(MODE_RNG))
         rng_run();
-    loading = option_mode("blkload");
-    if (option_mode("blk") || option_mode("blkverify") || loading)
+    loading = option_mode(MODE_BLKLOAD);
+    if (option_mode(MODE_BLK) || option_mode(MODE_BLKVERIFY) || loading)
         blk_start();
-    if (option_mode("blk"))
+    if (option_mode(MODE_BLK))
         blk_run();
-    if (option_mode("blkverify"))
+    if (option_mode(MODE_BLKVERIFY))
         blk_verify();
-    networking = option_mode("net");
+    networking = option_mode(MODE_NET);
     if (networking)
         net_start();
-    counting = option_mode("counter") && counter_setup();
-    if (option_mode("smp"))
+    counting = option_mode(MODE_COUNTER) && counter_setup();
+    if (option_mode(MODE_SMP))
         smp_start(counting ? counter_run : 0);
-    ticking = option_mode("timer");
+    ticking = option_mode(MODE_TIMER);
     if (ticking)
         timer_start();
-    echoing = option_mode("echo");
+    echoing = option_mode(MODE_ECHO);
     if (echoing)
         echo_start();
 }

@@ -39,6 +39,7 @@ struct card {
 
 static struct card *cards[MAX_CARDS];
 static uint32_t card_count;
+static uint64_t wanted, every;
 
 static int link_of(const struct card *card)
 {
@@ -84,6 +85,9 @@ static int open(struct card *card, uint32_t number)
 
 void net_start(void)
 {
+    wanted = option_number("frames", 0);
+    every = option_number("netevery", 1);
+    reply_start();
     for (; card_count < MAX_CARDS; card_count++) {
         struct card *card = memory_pages(sizeof *card);
         const uint8_t *mac = card->mac;
@@ -133,7 +137,7 @@ static void poll(struct card *card)
 
 int net_poll(void)
 {
-    uint64_t wanted = option_number("frames", 0), every = option_number("netevery", 1), sum = 0;
+    uint64_t sum = 0;
 
     for (uint32_t i = 0; i < card_count; i++) {
         struct card *card = cards[i];

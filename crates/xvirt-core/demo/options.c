@@ -1,6 +1,27 @@
 #include "options.h"
 #include "boot.h"
 #include "memory.h"
+#include "print.h"
+#include "result.h"
+
+static const char *const words[MODES] = {
+    [MODE_HELLO] = "hello",
+    [MODE_RNG] = "rng",
+    [MODE_BLK] = "blk",
+    [MODE_BLKVERIFY] = "blkverify",
+    [MODE_BLKLOAD] = "blkload",
+    [MODE_NET] = "net",
+    [MODE_COUNTER] = "counter",
+    [MODE_SMP] = "smp",
+    [MODE_TIMER] = "timer",
+    [MODE_ECHO] = "echo",
+    [MODE_HALT] = "halt",
+    [MODE_POWEROFF] = "poweroff",
+    [MODE_REBOOT] = "reboot",
+    [MODE_CRASH] = "crash",
+};
+
+static uint32_t asked;
 
 /* The text after `key=`, or null. Where a key is given twice the last one counts, as with Linux. */
 static const char *value_of(const char *key)
@@ -27,18 +48,30 @@ static int starts_with_word(const char *text, const char *wanted)
     return !memcmp(text, wanted, length) && (!text[length] || text[length] == ' ' || text[length] == ',');
 }
 
-int option_mode(const char *word)
+void options_read(void)
 {
-    const char *modes = value_of("mode");
+    const char *text = value_of("mode");
 
-    while (modes) {
-        if (starts_with_word(modes, word))
-            return 1;
-        while (*modes && *modes != ' ' && *modes != ',')
-            modes++;
-        modes = *modes == ',' ? modes + 1 : 0;
+    while (text && *text && *text != ' ') {
+        uint32_t mode = 0;
+        while (mode < MODES && !starts_with_word(text, words[mode]))
+            mode++;
+        if (mode < MODES) {
+            asked |= 1u << mode;
+        } else {
+            print("demo: unknown mode %s\n", text);
+            result_fail();
+        }
+        while (*text && *text != ' ' && *text != ',')
+            text++;
+        if (*text == ',')
+            text++;
     }
-    return 0;
+}
+
+int option_mode(enum mode mode)
+{
+    return asked >> mode & 1;
 }
 
 uint64_t option_number(const char *key, uint64_t otherwise)

@@ -2,8 +2,29 @@
 #pragma once
 #include <stdint.h>
 
-/* Whether `mode=` lists this word. */
-int option_mode(const char *word);
+enum mode {
+    MODE_HELLO,
+    MODE_RNG,
+    MODE_BLK,
+    MODE_BLKVERIFY,
+    MODE_BLKLOAD,
+    MODE_NET,
+    MODE_COUNTER,
+    MODE_SMP,
+    MODE_TIMER,
+    MODE_ECHO,
+    MODE_HALT,
+    MODE_POWEROFF,
+    MODE_REBOOT,
+    MODE_CRASH,
+    MODES
+};
+
+/* Reads `mode=`, once: the CPU may be slow. */
+void options_read(void);
+
+/* Whether this mode was asked for. */
+int option_mode(enum mode mode);
 
 /* The number given for `key` (decimal, or hexadecimal after 0x), or `otherwise`. */
 uint64_t option_number(const char *key, uint64_t otherwise);

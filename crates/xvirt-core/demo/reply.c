@@ -29,6 +29,14 @@
 #define ICMP_ECHO           8
 #define ICMP_ECHO_REPLY     0
 
+static int has_ip;
+static uint8_t ip[4];
+
+void reply_start(void)
+{
+    has_ip = option_ipv4("ip", ip);
+}
+
 static uint32_t get16(const uint8_t *at)
 {
     return (uint32_t)at[0] << 8 | at[1];
@@ -40,7 +48,7 @@ static void put16(uint8_t *at, uint32_t value)
     at[1] = (uint8_t)value;
 }
 
-static void answer_arp(uint8_t *frame, const uint8_t *mac, const uint8_t *ip)
+static void answer_arp(uint8_t *frame, const uint8_t *mac)
 {
     put16(frame + ARP_OPERATION, ARP_REPLY);
     memcpy(frame + ARP_TARGET_MAC, frame + ARP_SENDER_MAC, 10);
@@ -49,7 +57,7 @@ static void answer_arp(uint8_t *frame, const uint8_t *mac, const uint8_t *ip)
 }
 
 /* Swapped addresses leave both checksums as they are; the changed type is added to ICMP's (RFC 1624). */
-static void answer_ping(uint8_t *frame, const uint8_t *ip)
+static void answer_ping(uint8_t *frame)
 {
     uint32_t sum = get16(frame + ICMP_CHECKSUM) + (ICMP_ECHO << 8);
 
@@ -61,15 +69,13 @@ static void answer_ping(uint8_t *frame, const uint8_t *ip)
 
 void reply_rewrite(uint8_t *frame, uint32_t length, const uint8_t *mac)
 {
-    uint8_t ip[4];
-
-    if (!option_ipv4("ip", ip) || length < ARP_SIZE)
+    if (!has_ip || length < ARP_SIZE)
         return;
     uint32_t type = get16(frame + TYPE);
     if (type == TYPE_ARP && get16(frame + ARP_OPERATION) == ARP_REQUEST && !memcmp(frame + ARP_TARGET_IP, ip, 4))
-        answer_arp(frame, mac, ip);
+        answer_arp(frame, mac);
     else if (type == TYPE_IPV4 && length >= ICMP_SIZE && frame[IP_VERSION] == IP_PLAIN
              && frame[IP_PROTOCOL] == PROTOCOL_ICMP && frame[ICMP_TYPE] == ICMP_ECHO
              && !memcmp(frame + IP_DESTINATION, ip, 4))
-        answer_ping(frame, ip);
+        answer_ping(frame);
 }

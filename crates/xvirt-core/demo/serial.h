@@ -4,6 +4,8 @@
 
 #define SERIAL_IRQ 4
 
+void serial_start(void);
+
 void serial_write(const char *bytes, size_t length);
 
 /* Asks for an interrupt when a byte arrives. */

@@ -88,6 +88,8 @@ int virtio_negotiate(struct virtio *device, uint64_t wanted)
 {
     uint64_t common = device->common, offered = 0;
 
+    if (!device->msix_table)
+        return 0;
     for (uint32_t half = 0; half < 2; half++) {
         write32(common + DEVICE_FEATURE_SELECT, half);
         offered |= (uint64_t)read32(common + DEVICE_FEATURE) << 32 * half;
@@ -102,7 +104,7 @@ int virtio_negotiate(struct virtio *device, uint64_t wanted)
         return 0;
 
     /* Entry 0 of the table tells of changed configuration, entry n + 1 of queue n. */
-    pci_msix_route(device->msix_table, 0, interrupt_vector());
+    pci_msix_route(device->msix_table, 0, VECTOR_CONFIG);
     write16(common + CONFIG_MSIX_VECTOR, 0);
     return 1;
 }

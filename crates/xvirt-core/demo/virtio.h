@@ -17,7 +17,7 @@ struct virtio {
 
 /*
  * The order is the specification's: open resets the nth device of a type (0 when there is none), negotiate agrees on
- * features (0 when the device refuses), then come the queues, and ready lets it run.
+ * features (0 when the device refuses, or has no MSI-X), then come the queues, and ready lets it run.
  */
 int virtio_open(struct virtio *device, uint16_t type, uint32_t nth);
 int virtio_negotiate(struct virtio *device, uint64_t wanted);

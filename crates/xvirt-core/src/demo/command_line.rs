@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// One thing the guest can do. What ends by itself is done first and in the order listed here, whatever the order on the
-/// command line; then come those that go on until they reach a number given or are told to stop; then the ending.
+/// One thing the guest can do. What ends by itself is done first and in the order listed here, whatever the order on
+/// the command line; then come those that go on until they reach a number given or are told to stop; then the ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
@@ -28,7 +28,7 @@ pub enum Mode {
     BlkLoad,
     /// Answer lines on COM1 and the virtio console: `ping`, `status`, `poweroff`, `reboot`, `crash`, or anything else.
     Echo,
-    /// At the end, leave the machine by ACPI soft-off. Without an ending the guest halts and waits for the power button.
+    /// At the end, leave the machine by ACPI soft-off. Without an ending the guest halts, awake for the power button.
     PowerOff,
     /// At the end, reset the machine by the register the FADT names.
     Reboot,

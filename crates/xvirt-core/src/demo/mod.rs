@@ -1,9 +1,9 @@
 //! The demo guest: a small freestanding kernel that exercises every device and prints what it sees.
 //!
 //! It is compiled from `demo/` by the build script and needs no disk image, no firmware and no floating point, so it
-//! runs wherever `/dev/kvm` opens, on KVMs without hardware help too, and is up in milliseconds. It boots by PVH and by
-//! the 64-bit Linux protocol. What it does is chosen on its [`CommandLine`]; every line it prints is one event, the same
-//! on COM1 and on the virtio console.
+//! runs wherever `/dev/kvm` opens, on KVMs without hardware help too, and is up in milliseconds. It boots by PVH and
+//! by the 64-bit Linux protocol. What it does is chosen on its [`CommandLine`]; every line it prints is one event, the
+//! same on COM1 and on the virtio console.
 //!
 //! ```
 //! use xvirt_core::demo::{CommandLine, Mode};
