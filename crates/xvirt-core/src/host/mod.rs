@@ -1,1 +1,139 @@
 //! What this host can do, and what to do about what it cannot.
+//!
+//! [`Host::probe`] looks once and keeps what it saw. Each part of the report has its file here; all of them read
+//! `/proc`, `/sys` and `/dev` below a [`HostRoot`], so that every sort of host can be tested on any.
+
+mod cpu;
+mod display;
+mod feature;
+mod kvm;
+mod memory;
+mod problem;
+mod reflink;
+mod root;
+mod syscall;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{Error, ErrorKind, Result};
+use root::HostRoot;
+
+pub use cpu::Cpus;
+pub use feature::Availability;
+pub use kvm::{KvmAbsence, KvmCapabilities, KvmStatus};
+pub use memory::{HugePages, Memory};
+pub use problem::Problem;
+
+/// What a host offers to VMs, as it was when probed.
+///
+/// `Display` prints it as a table for people, `Serialize` gives the same to programs. Sizes are in bytes.
+///
+/// ```
+/// let host = xvirt_core::host::Host::probe()?;
+/// println!("{host}");
+/// for problem in host.problems() {
+///     eprintln!("{problem}");
+/// }
+/// # Ok::<(), xvirt_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize)]
+pub struct Host {
+    kernel: String,
+    kvm: KvmStatus,
+    cpus: Cpus,
+    memory: Memory,
+    io_uring: Availability,
+    userfaultfd: Availability,
+    problems: Vec<Problem>,
+}
+
+impl Host {
+    /// Looks at this host. What it lacks, KVM included, is reported and not an error.
+    ///
+    /// # Errors
+    /// `HostUnsupported` when `/proc` cannot be read, so that nothing can be said.
+    pub fn probe() -> Result<Self> {
+        Self::probe_at(&HostRoot::new("/"))
+    }
+
+    fn probe_at(root: &HostRoot) -> Result<Self> {
+        let mut problems = Vec::new();
+        let cpus = Cpus::probe(root)?;
+        Ok(Self {
+            kernel: root.word("proc/sys/kernel/osrelease").unwrap_or_default(),
+            kvm: KvmStatus::probe(root, &cpus, &mut problems),
+            memory: Memory::probe(root)?,
+            io_uring: feature::io_uring(root, &mut problems),
+            userfaultfd: feature::userfaultfd(root, &mut problems),
+            cpus,
+            problems,
+        })
+    }
+
+    /// The release of the running kernel.
+    pub fn kernel(&self) -> &str {
+        &self.kernel
+    }
+
+    /// Whether and how well VMs can run here.
+    pub fn kvm(&self) -> &KvmStatus {
+        &self.kvm
+    }
+
+    /// The processors.
+    pub fn cpus(&self) -> &Cpus {
+        &self.cpus
+    }
+
+    /// The memory and its page sizes.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Whether disks can use io_uring. It was really tried.
+    pub fn io_uring(&self) -> Availability {
+        self.io_uring
+    }
+
+    /// Whether guest memory can be filled while the guest runs. It was really tried.
+    pub fn userfaultfd(&self) -> Availability {
+        self.userfaultfd
+    }
+
+    /// What is missing or slow here, what follows from it, and what to do.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Whether files in the folder `dir` can share their blocks, so that copies of a disk take no time and no space.
+    /// Really tries it, with two files that are never visible for longer than a moment.
+    ///
+    /// # Errors
+    /// `NotFound` or `InvalidConfig` when `dir` is not there or not a folder, `PermissionDenied` when nothing can be
+    /// written there, `NoSpace` when it is full.
+    pub fn reflink_support(&self, dir: impl AsRef<Path>) -> Result<bool> {
+        reflink::supported(dir.as_ref())
+    }
+
+    /// Fails where no VM can run; the error says what to do. A KVM without hardware help passes.
+    ///
+    /// # Errors
+    /// `KvmAbsent`, `KvmDenied`, or `HostUnsupported` when it is too old or does not work.
+    pub fn require_kvm(&self) -> Result<()> {
+        let kind = match self.kvm {
+            KvmStatus::Ready { .. } | KvmStatus::Emulated { .. } => return Ok(()),
+            KvmStatus::Absent { .. } => ErrorKind::KvmAbsent,
+            KvmStatus::Denied => ErrorKind::KvmDenied,
+            KvmStatus::TooOld { .. } | KvmStatus::Failed { .. } => ErrorKind::HostUnsupported,
+        };
+        // The first problem is KVM's: it is probed first.
+        Err(match self.problems.first() {
+            Some(problem) => Error::new(kind, problem.what.clone()).remedy(problem.remedy.clone()),
+            None => Error::new(kind, "KVM cannot be used"),
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! Whether VMs can run here, and what KVM offers them.
+
+mod capabilities;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use kvm_ioctls::Kvm;
+use rustix::io::Errno;
+use serde::Serialize;
+
+use super::cpu::Cpus;
+use super::problem::Problem;
+use super::root::HostRoot;
+use capabilities::REQUIRED;
+
+pub use capabilities::KvmCapabilities;
+
+/// The API level every KVM since Linux 2.6.22 has; there is no other.
+const API_VERSION: i32 = 12;
+
+/// Whether and how well VMs can run on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum KvmStatus {
+    /// Everything is there.
+    Ready {
+        /// What this KVM can do.
+        capabilities: KvmCapabilities,
+    },
+    /// VMs run, but without the hardware's help: orders of magnitude slower, and not every guest starts.
+    Emulated {
+        /// The kernel module that stands in for the hardware, if one is seen.
+        module: Option<String>,
+        /// What this KVM can do.
+        capabilities: KvmCapabilities,
+    },
+    /// KVM is there, but this process may not use it.
+    Denied,
+    /// There is no KVM.
+    Absent {
+        /// Why not.
+        cause: KvmAbsence,
+    },
+    /// KVM is older than what we need.
+    TooOld {
+        /// The level of its interface; 12 is the one that is known.
+        api_version: i32,
+        /// What it lacks, named as in [`KvmCapabilities`].
+        missing: Vec<String>,
+    },
+    /// KVM is there and may be used, but does not work.
+    Failed {
+        /// What it answered.
+        reason: String,
+    },
+}
+
+/// Why a host has no KVM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum KvmAbsence {
+    /// The processor shows no support for virtualisation.
+    NoHardware,
+    /// The kernel module is not loaded.
+    NotLoaded,
+    /// The module is loaded, but there is no `/dev/kvm`: usually a container.
+    NoDevice,
+}
+
+/// A KVM that was opened, or a made-up one in tests.
+struct Answers<'a> {
+    api_version: i32,
+    extension: &'a dyn Fn(u32) -> i32,
+    /// What came of making a VM.
+    vm: Result<(), Errno>,
+}
+
+impl KvmStatus {
+    /// What this KVM can do, where it can be used.
+    pub fn capabilities(&self) -> Option<&KvmCapabilities> {
+        match self {
+            Self::Ready { capabilities } | Self::Emulated { capabilities, .. } => Some(capabilities),
+            _ => None,
+        }
+    }
+
+    pub(super) fn probe(root: &HostRoot, cpus: &Cpus, problems: &mut Vec<Problem>) -> Self {
+        let path = CString::new(root.path("dev/kvm").as_os_str().as_bytes()).unwrap_or_default();
+        let status = match Kvm::new_with_path(path) {
+            Err(error) => not_opened(root, cpus, Errno::from_raw_os_error(error.errno())),
+            Ok(kvm) => judge(
+                root,
+                cpus,
+                &Answers {
+                    api_version: kvm.get_api_version(),
+                    extension: &|cap| kvm.check_extension_raw(cap.into()),
+                    // A KVM can be there while another hypervisor holds the hardware: only a VM shows.
+                    vm: kvm.create_vm().map(drop).map_err(|error| Errno::from_raw_os_error(error.errno())),
+                },
+            ),
+        };
+        problems.extend(status.problem(root, cpus));
+        status
+    }
+
+    fn problem(&self, root: &HostRoot, cpus: &Cpus) -> Option<Problem> {
+        let no_vm = "no VM can start";
+        Some(match self {
+            Self::Ready { .. } => return None,
+            Self::Emulated { module, .. } => {
+                let by = module.as_ref().map(|module| format!(" ({module})")).unwrap_or_default();
+                Problem::new(
+                    format!("KVM works without help of the hardware{by}"),
+                    "guests run orders of magnitude slower, and those that need SSE or x87 do not start",
+                    no_hardware(cpus),
+                )
+            }
+            Self::Denied => Problem::new("this process may not open /dev/kvm", no_vm, denied(root)),
+            Self::Absent { cause: KvmAbsence::NoHardware } => {
+                Problem::new("there is no KVM: the processor shows neither VT-x nor AMD-V", no_vm, no_hardware(cpus))
+            }
+            Self::Absent { cause: KvmAbsence::NotLoaded } => {
+                let module = if cpus.virtualization.as_deref() == Some("svm") { "kvm_amd" } else { "kvm_intel" };
+                Problem::new(
+                    "there is no KVM: its kernel module is not loaded",
+                    no_vm,
+                    format!(
+                        "load the module: modprobe {module} (if it refuses, virtualisation is off in the firmware; \
+                         dmesg says so); in a container load it on the host and pass --device /dev/kvm"
+                    ),
+                )
+            }
+            Self::Absent { cause: KvmAbsence::NoDevice } => Problem::new(
+                "KVM is loaded, but there is no /dev/kvm",
+                no_vm,
+                "in a container pass --device /dev/kvm; elsewhere mknod /dev/kvm c 10 232",
+            ),
+            Self::TooOld { api_version, missing } if missing.is_empty() => Problem::new(
+                format!("KVM has API level {api_version}, not {API_VERSION}"),
+                no_vm,
+                "use Linux 5.10 or newer",
+            ),
+            Self::TooOld { missing, .. } => Problem::new(
+                format!("KVM is too old: it lacks {}", missing.join(", ")),
+                no_vm,
+                "use Linux 5.10 or newer",
+            ),
+            Self::Failed { reason } => Problem::new(
+                format!("KVM does not work: {reason}"),
+                no_vm,
+                "end other hypervisors (VirtualBox, VMware) that hold the processor, and see the kernel's log: dmesg",
+            ),
+        })
+    }
+}
+
+fn not_opened(root: &HostRoot, cpus: &Cpus, errno: Errno) -> KvmStatus {
+    match errno {
+        Errno::ACCESS | Errno::PERM => KvmStatus::Denied,
+        // A node without a driver behind it answers NODEV or NXIO.
+        Errno::NOENT | Errno::NODEV | Errno::NXIO => KvmStatus::Absent {
+            cause: if errno == Errno::NOENT && stand_in(root).or(hardware_module(root)).is_some() {
+                KvmAbsence::NoDevice
+            } else if cpus.virtualization.is_some() {
+                KvmAbsence::NotLoaded
+            } else {
+                KvmAbsence::NoHardware
+            },
+        },
+        other => KvmStatus::Failed { reason: format!("cannot open /dev/kvm: {other}") },
+    }
+}
+
+fn judge(root: &HostRoot, cpus: &Cpus, answers: &Answers<'_>) -> KvmStatus {
+    let api_version = answers.api_version;
+    if api_version < 0 {
+        return KvmStatus::Failed { reason: "/dev/kvm is something else".into() };
+    }
+    let missing: Vec<String> =
+        REQUIRED.iter().filter(|(_, cap)| (answers.extension)(*cap) <= 0).map(|(name, _)| (*name).to_owned()).collect();
+    if api_version != API_VERSION || !missing.is_empty() {
+        return KvmStatus::TooOld { api_version, missing };
+    }
+    if let Err(errno) = answers.vm {
+        return KvmStatus::Failed { reason: format!("it cannot make a VM: {errno}") };
+    }
+    let capabilities = KvmCapabilities::ask(api_version, answers.extension);
+    let module = stand_in(root);
+    // Without the processor's flag there is no hardware to help; with it, KVM may still have been given another
+    // back end. Modules alone do not tell: those built into the kernel are listed even where they found nothing.
+    if cpus.virtualization.is_none() || module.is_some() && hardware_module(root).is_none() {
+        KvmStatus::Emulated { module, capabilities }
+    } else {
+        KvmStatus::Ready { capabilities }
+    }
+}
+
+/// The module that drives the hardware, if it is loaded or built in.
+fn hardware_module(root: &HostRoot) -> Option<String> {
+    ["kvm_intel", "kvm_amd"].into_iter().find(|name| root.exists(&format!("sys/module/{name}"))).map(Into::into)
+}
+
+/// A module that serves KVM in place of the hardware's.
+fn stand_in(root: &HostRoot) -> Option<String> {
+    let known = ["kvm_intel", "kvm_amd"];
+    root.names("sys/module").into_iter().find(|name| name.starts_with("kvm_") && !known.contains(&name.as_str()))
+}
+
+fn no_hardware(cpus: &Cpus) -> &'static str {
+    if cpus.is_guest {
+        "this host is itself a VM: enable nested virtualisation for it where it runs \
+         (on KVM: modprobe kvm_intel or kvm_amd with nested=1, and pass the host's CPU model)"
+    } else {
+        "enable VT-x or AMD-V (SVM) in the firmware's setup"
+    }
+}
+
+/// What to do depends on whom the device is open to.
+fn denied(root: &HostRoot) -> String {
+    let Ok(found) = fs::metadata(root.path("dev/kvm")) else {
+        return "in a container pass --device /dev/kvm".into();
+    };
+    let group = group_name(root, found.gid());
+    match group {
+        Some(group) if found.mode() & 0o060 == 0o060 && group != "root" => format!(
+            "add the user to group {group}: usermod -aG {group} USER, then log in again; \
+             in a container pass --device /dev/kvm and --group-add {}",
+            found.gid()
+        ),
+        _ => "give the device to a group and add the user to it: chgrp kvm /dev/kvm && chmod 660 /dev/kvm && \
+              usermod -aG kvm USER, then log in again; in a container pass --device /dev/kvm"
+            .into(),
+    }
+}
+
+fn group_name(root: &HostRoot, gid: u32) -> Option<String> {
+    let groups = root.read("etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(gid)).then(|| name.to_owned())
+    })
+}

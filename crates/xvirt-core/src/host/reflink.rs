@@ -1,0 +1,122 @@
+//! Whether files can share blocks.
+
+use std::fs::{File, OpenOptions, remove_file};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::ioctl_ficlone;
+use rustix::io::Errno;
+
+use crate::{Error, ErrorKind, Result};
+
+/// Clones one file without a name into another in `dir`.
+pub(super) fn supported(dir: &Path) -> Result<bool> {
+    let failed = |source| not_tried(dir, source);
+    let mut from = unnamed(dir).map_err(failed)?;
+    // More than a file system keeps inside the inode, where nothing can be shared.
+    from.write_all(&[0x5a; 64 << 10]).map_err(failed)?;
+    let to = unnamed(dir).map_err(failed)?;
+    judge(ioctl_ficlone(&to, &from)).map_err(failed)
+}
+
+fn judge(cloned: rustix::io::Result<()>) -> io::Result<bool> {
+    match cloned {
+        Ok(()) => Ok(true),
+        // Each is some file system's way to say that it cannot.
+        Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::XDEV | Errno::NOSYS) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn unnamed(dir: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    match options.clone().custom_flags(libc::O_TMPFILE).open(dir) {
+        // Some file systems cannot make a file without a name; then it loses it at once.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {
+            let path = dir.join(format!(".xvirt-{}", uuid::Uuid::new_v4()));
+            let file = options.create_new(true).open(&path)?;
+            remove_file(&path)?;
+            Ok(file)
+        }
+        other => other,
+    }
+}
+
+fn not_tried(dir: &Path, source: io::Error) -> Error {
+    let what = format!("cannot try reflinks in folder {}", dir.display());
+    match source.raw_os_error() {
+        Some(libc::ENOENT) => Error::io(what, source).remedy("create the folder first"),
+        Some(libc::ENOTDIR) => {
+            Error::new(ErrorKind::InvalidConfig, what).because(source).remedy("name a folder, not a file")
+        }
+        Some(libc::EROFS) => Error::new(ErrorKind::PermissionDenied, what)
+            .because(source)
+            .remedy("choose a folder that is not on a read-only file system, or remount it"),
+        Some(libc::EACCES | libc::EPERM) => Error::io(what, source).remedy("choose a folder this user may write to"),
+        Some(libc::ENOSPC | libc::EDQUOT) => {
+            Error::new(ErrorKind::NoSpace, what).because(source).remedy("free 64 KiB there")
+        }
+        _ => Error::io(what, source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_really_tried_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = supported(folder.path()).unwrap();
+        assert_eq!(supported(folder.path()).unwrap(), first);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_is_no_error() {
+        assert!(judge(Ok(())).unwrap());
+        for errno in [Errno::OPNOTSUPP, Errno::NOTTY, Errno::INVAL, Errno::XDEV] {
+            assert!(!judge(Err(errno)).unwrap());
+        }
+        assert!(judge(Err(Errno::IO)).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_an_error_with_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = supported(&folder.path().join("missing")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.remedy_text(), Some("create the folder first"));
+
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = supported(&file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert_eq!(error.remedy_text(), Some("name a folder, not a file"));
+
+        for (errno, kind, text) in [
+            (
+                libc::EROFS,
+                ErrorKind::PermissionDenied,
+                "cannot try reflinks in folder /d: Read-only file system (os error 30); \
+                 choose a folder that is not on a read-only file system, or remount it",
+            ),
+            (
+                libc::EACCES,
+                ErrorKind::PermissionDenied,
+                "cannot try reflinks in folder /d: Permission denied (os error 13); \
+                 choose a folder this user may write to",
+            ),
+            (
+                libc::ENOSPC,
+                ErrorKind::NoSpace,
+                "cannot try reflinks in folder /d: No space left on device (os error 28); free 64 KiB there",
+            ),
+        ] {
+            let error = not_tried(Path::new("/d"), io::Error::from_raw_os_error(errno));
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, text));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The system calls that a probe really makes, each made harmless: what it opens is closed at once.
+
+use std::fs::OpenOptions;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+
+/// `USERFAULTFD_IOC_NEW`, from `linux/userfaultfd.h`.
+const USERFAULTFD_IOC_NEW: libc::Ioctl = 0xaa00;
+
+/// Tries to set up an io_uring with one entry.
+pub(super) fn try_io_uring() -> Result<(), Errno> {
+    // `struct io_uring_params`, all zeros: no flags.
+    let mut params = [0u64; 15];
+    // SAFETY: the kernel reads and writes 120 bytes at the pointer, which is what `params` has; it lives for the call.
+    take(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) })
+}
+
+/// Tries to get a userfaultfd that also serves faults of the kernel, as KVM makes them.
+pub(super) fn try_userfaultfd() -> Result<(), Errno> {
+    // SAFETY: the call takes flags only and touches no memory of ours.
+    take(unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | libc::O_NONBLOCK) })
+}
+
+/// Tries to get one from the device at `path`, whose permissions decide instead of a capability.
+pub(super) fn try_userfaultfd_device(path: &Path) -> Result<(), Errno> {
+    let device = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    // SAFETY: the operation takes flags by value and touches no memory of ours.
+    take(unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, libc::O_CLOEXEC) }.into())
+}
+
+fn take(result: libc::c_long) -> Result<(), Errno> {
+    match RawFd::try_from(result) {
+        Ok(fd) if fd >= 0 => {
+            // SAFETY: a system call that succeeded just made this descriptor, and nobody else knows it.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            Ok(())
+        }
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
