@@ -74,6 +74,34 @@ mod tests {
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     }
 
+    /// On a real Btrfs, which can, and then cannot be written.
+    #[test]
+    fn a_file_system_that_can_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        let dir = folder.path().join("mounted");
+        std::fs::create_dir(&dir).unwrap();
+        File::create(&image).unwrap().set_len(128 << 20).unwrap();
+        let run = |program: &str, args: &[&std::ffi::OsStr]| {
+            std::process::Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+        };
+        if !run("mkfs.btrfs", &[image.as_ref()])
+            || !run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), dir.as_ref()])
+        {
+            println!("SKIPPED a_file_system_that_can_is_found_out: needs root, mkfs.btrfs and loop devices");
+            return;
+        }
+        let can = supported(&dir);
+        let remounted = run("mount", &["-o".as_ref(), "remount,ro".as_ref(), dir.as_ref()]);
+        let read_only = supported(&dir);
+        assert!(run("umount", &[dir.as_ref()]));
+        assert!(can.unwrap());
+        assert!(remounted);
+        let error = read_only.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(error.remedy_text(), Some("choose a folder that is not on a read-only file system, or remount it"));
+    }
+
     #[test]
     fn a_file_system_that_cannot_is_no_error() {
         assert!(judge(Ok(())).unwrap());
