@@ -85,7 +85,7 @@ pub enum EntryChoice {
 }
 
 /// What a kernel is started with.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BootFiles {
     /// The kernel image.

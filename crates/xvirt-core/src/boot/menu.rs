@@ -1,11 +1,14 @@
 //! A disk's boot menu: found, chosen from and loaded.
 
+use std::io;
+
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
-use super::entry::{BootEntry, BootFiles, EntryChoice, Found};
-use super::grub;
+use super::entry::{BootEntry, BootFiles, BootSource, EntryChoice, Found};
+use super::unified::Section;
 use super::volume::{DiskPath, Volumes};
+use super::{extlinux, grub, kernel_files, legacy, loader_entries, unified};
 
 /// How large the files taken from a disk may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,8 @@ impl<'d> BootMenu<'d> {
     /// Reads the boot menu of a disk: GRUB's first, then those of other loaders, then kernels by their usual names.
     pub fn read(disk: &'d dyn BlockBackend) -> Result<Self> {
         let volumes = Volumes::open(disk)?;
-        let readers: [fn(&Volumes<'_>) -> Option<Found>; 1] = [grub::read];
+        let readers: [fn(&Volumes<'_>) -> Option<Found>; 5] =
+            [grub::read, loader_entries::read, extlinux::read, legacy::read, kernel_files::read];
         // What lists entries but none that boots still is better than nothing, to show why.
         let mut second_best = None;
         for found in readers.iter().filter_map(|read| read(&volumes)) {
@@ -119,46 +123,77 @@ impl<'d> BootMenu<'d> {
             )
             .remedy("choose another entry, or give the kernel explicitly with Boot::kernel"));
         };
-        let mut kernel = Vec::new();
-        self.read_file("kernel", entry, path, limits.kernel, &mut kernel)?;
-        let mut initrd = Vec::new();
-        let total: u64 = entry.initrds.iter().filter_map(|path| self.volumes.file_length(path)).sum();
-        let room = usize::try_from(total.min(limits.initrd)).unwrap_or(0);
-        // A failure shows again when the files are read, where it is reported.
-        let _ = initrd.try_reserve_exact(room + 4 * entry.initrds.len());
-        for path in &entry.initrds {
-            // The kernel looks for the next archive at a multiple of four, as GRUB pads it.
-            initrd.resize(initrd.len().next_multiple_of(4), 0);
-            let left = limits.initrd.saturating_sub(initrd.len() as u64);
-            self.read_file("initrd", entry, path, left, &mut initrd)?;
-        }
-        Ok(BootFiles {
-            kernel,
-            initrd: (!entry.initrds.is_empty()).then_some(initrd),
-            command_line: entry.command_line.clone(),
-        })
+        self.volumes.allow(limits.kernel.saturating_add(limits.initrd));
+        let mut files = match entry.source {
+            BootSource::UnifiedKernel => self.load_unified(entry, path, limits)?,
+            _ => self.load_files(entry, path, limits)?,
+        };
+        files.command_line.clone_from(&entry.command_line);
+        Ok(files)
     }
 
-    fn read_file(&self, role: &str, entry: &BootEntry, path: &DiskPath, limit: u64, out: &mut Vec<u8>) -> Result<()> {
-        self.volumes.read(path, limit, out).map_err(|source| {
-            let remedy = match source.kind() {
-                std::io::ErrorKind::NotFound => "choose another boot entry, or repair the guest's boot configuration",
-                std::io::ErrorKind::FileTooLarge => "raise the limit, or choose another boot entry",
-                _ => "check the file system in the guest, or choose another boot entry",
-            };
-            let kind = match source.kind() {
-                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                std::io::ErrorKind::FileTooLarge => ErrorKind::InvalidKernel,
-                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => ErrorKind::CorruptImage,
-                std::io::ErrorKind::Unsupported => ErrorKind::UnsupportedImage,
-                std::io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
-                _ => ErrorKind::Io,
-            };
-            Error::new(kind, format!("cannot read {role} {path} of boot entry {:?}", entry.title))
-                .because(source)
-                .remedy(remedy)
-        })
+    fn load_files(&self, entry: &BootEntry, kernel: &DiskPath, limits: &Limits) -> Result<BootFiles> {
+        let mut files = BootFiles::default();
+        let read = |role, path: &DiskPath, limit, out: &mut Vec<u8>| {
+            self.volumes.read(path, limit, out).map_err(|source| unreadable(role, entry, path, source))
+        };
+        read("kernel", kernel, limits.kernel, &mut files.kernel)?;
+        if entry.initrds.is_empty() {
+            return Ok(files);
+        }
+        let initrd = files.initrd.insert(Vec::new());
+        let total: u64 = entry.initrds.iter().filter_map(|path| self.volumes.file_length(path)).sum();
+        // One allocation for all. Where it fails, reading reports it.
+        let _ =
+            initrd.try_reserve_exact(usize::try_from(total.min(limits.initrd)).unwrap_or(0) + 4 * entry.initrds.len());
+        for path in &entry.initrds {
+            // The kernel looks for the next archive at a multiple of four, and GRUB pads so too.
+            initrd.resize(initrd.len().next_multiple_of(4), 0);
+            let left = limits.initrd.saturating_sub(initrd.len() as u64);
+            read("initrd", path, left, initrd)?;
+        }
+        Ok(files)
     }
+
+    fn load_unified(&self, entry: &BootEntry, path: &DiskPath, limits: &Limits) -> Result<BootFiles> {
+        let mut files = BootFiles::default();
+        let sections = unified::sections(&self.volumes, path).unwrap_or_default();
+        let read = |role, section: Section, limit, out: &mut Vec<u8>| {
+            let result = self.volumes.read_range(path, section.offset, section.length, limit, out);
+            result.map_err(|source| unreadable(role, entry, path, source))
+        };
+        if let Some(section) = sections.linux {
+            read("kernel", section, limits.kernel, &mut files.kernel)?;
+        }
+        for section in [sections.microcode, sections.initrd].into_iter().flatten() {
+            let initrd = files.initrd.get_or_insert_default();
+            initrd.resize(initrd.len().next_multiple_of(4), 0);
+            let left = limits.initrd.saturating_sub(initrd.len() as u64);
+            read("initrd", section, left, initrd)?;
+        }
+        Ok(files)
+    }
+}
+
+/// The error for a file of an entry that cannot be read.
+fn unreadable(role: &str, entry: &BootEntry, path: &DiskPath, source: io::Error) -> Error {
+    let (kind, remedy) = match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            (ErrorKind::NotFound, "choose another boot entry, or repair the guest's boot configuration")
+        }
+        io::ErrorKind::FileTooLarge => (ErrorKind::InvalidKernel, "raise the limit, or choose another boot entry"),
+        io::ErrorKind::OutOfMemory => (ErrorKind::OutOfMemory, "free memory on the host"),
+        io::ErrorKind::Unsupported => {
+            (ErrorKind::UnsupportedImage, "choose another boot entry, or give the kernel explicitly with Boot::kernel")
+        }
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            (ErrorKind::CorruptImage, "check the file system in the guest, or choose another boot entry")
+        }
+        _ => (ErrorKind::Io, "check the disk image"),
+    };
+    Error::new(kind, format!("cannot read the {role} {path} of boot entry {:?}", entry.title))
+        .because(source)
+        .remedy(remedy)
 }
 
 #[cfg(test)]

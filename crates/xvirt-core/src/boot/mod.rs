@@ -17,12 +17,18 @@
 //! Every byte read here was written by the guest: all readers are bounded in time and memory, and none panics.
 
 mod entry;
+mod extlinux;
 mod filesystem;
 mod grub;
+mod kernel_files;
+mod legacy;
+mod loader_entries;
 mod menu;
 mod partition;
 #[cfg(test)]
 mod test_support;
+mod unified;
+mod version;
 mod volume;
 mod window;
 

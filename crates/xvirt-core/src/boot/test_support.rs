@@ -111,6 +111,43 @@ pub(super) fn ext4(uuid: &str, label: &str, entries: &[Entry<'_>]) -> Option<Vec
     ext(&["-t", "ext4", "-U", uuid, "-L", label], 8, entries)
 }
 
+/// A FAT file system made by `mkfs.vfat` with more `options`, of so many KiB.
+pub(super) fn fat(options: &[&str], kib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, image) = (folder.path().join("root"), folder.path().join("image"));
+    fs::create_dir(&root).unwrap();
+    fill(&root, entries);
+    fs::File::create(&image).unwrap().set_len(kib << 10).unwrap();
+    let image_name = image.to_str().unwrap();
+    tool("mkfs.vfat", &[options, &[image_name]].concat())?;
+    for entry in fs::read_dir(&root).unwrap() {
+        tool("mcopy", &["-Q", "-s", "-i", image_name, entry.unwrap().path().to_str().unwrap(), "::"])?;
+    }
+    Some(fs::read(image).unwrap())
+}
+
+/// Bytes that look random and are the same each time.
+pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..length).map(|_| random.next() as u8).collect()
+}
+
+/// A generator of numbers that look random (SplitMix64).
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+}
+
 /// A GPT disk with these partitions' contents, one after the other.
 pub(super) fn gpt(partitions: &[&[u8]]) -> MemoryDisk {
     let sector = |bytes: usize| bytes.div_ceil(512);

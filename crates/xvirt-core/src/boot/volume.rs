@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::filesystem::{self, Contents, FileSystem, Kind};
 use super::partition::{self, Partition, Scheme};
-use super::window::Window;
+use super::window::{Allowance, Window};
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -54,31 +55,36 @@ impl Volume<'_> {
 
 /// All partitions of a disk.
 #[derive(Debug)]
-pub(super) struct Volumes<'d>(Vec<Volume<'d>>);
+pub(super) struct Volumes<'d> {
+    volumes: Vec<Volume<'d>>,
+    allowance: Arc<Allowance>,
+}
 
 impl<'d> Volumes<'d> {
     /// Reads the partition table and looks into every partition.
     pub(super) fn open(disk: &'d dyn BlockBackend) -> Result<Self> {
+        let allowance = Allowance::new();
         let open = |partition: Partition| {
-            let contents = filesystem::open(Window::new(disk, partition.start, partition.length));
-            Volume { partition, contents }
+            let window = Window::new(disk, partition.start, partition.length, Arc::clone(&allowance));
+            Volume { contents: filesystem::open(window), partition }
         };
-        Ok(Self(partition::read(disk)?.into_iter().map(open).collect()))
+        let volumes = partition::read(disk)?.into_iter().map(open).collect();
+        Ok(Self { volumes, allowance })
     }
 
     /// The partitions with a file system that can be read, in order.
     pub(super) fn readable(&self) -> impl Iterator<Item = (u32, &dyn FileSystem)> {
-        self.0.iter().filter_map(|volume| Some((volume.partition.number, volume.files()?)))
+        self.volumes.iter().filter_map(|volume| Some((volume.partition.number, volume.files()?)))
     }
 
     /// The file system of a partition.
     pub(super) fn files(&self, partition: u32) -> Option<&dyn FileSystem> {
-        self.0.iter().find(|volume| volume.partition.number == partition)?.files()
+        self.volumes.iter().find(|volume| volume.partition.number == partition)?.files()
     }
 
     /// The sort of partition table the disk has.
     pub(super) fn scheme(&self) -> Scheme {
-        self.0.first().map_or(Scheme::Whole, |volume| volume.partition.scheme)
+        self.volumes.first().map_or(Scheme::Whole, |volume| volume.partition.scheme)
     }
 
     /// Whether the path leads to a file, and how long it is.
@@ -97,26 +103,56 @@ impl<'d> Volumes<'d> {
     /// A text file, with what is not UTF-8 replaced; none where it cannot be read or is longer than `limit`.
     pub(super) fn text(&self, at: &DiskPath, limit: u64) -> Option<String> {
         let mut bytes = Vec::new();
-        self.files(at.partition)?.read(&at.path, limit, &mut bytes).ok()?;
+        self.read(at, limit, &mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Appends a file to `out`.
+    /// Lets files of `bytes` in all be read, whatever was read before.
+    pub(super) fn allow(&self, bytes: u64) {
+        self.allowance.renew(bytes);
+    }
+
+    /// Appends a file to `out`; one longer than `limit` is an error of kind `FileTooLarge`.
     pub(super) fn read(&self, at: &DiskPath, limit: u64, out: &mut Vec<u8>) -> io::Result<()> {
-        let files = self.files(at.partition).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("partition {} has no file system that can be read", at.partition),
-            )
-        })?;
-        files.read(&at.path, limit, out)
+        let metadata = self.mounted(at)?.metadata(&at.path)?;
+        if metadata.kind == Kind::Directory {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        self.read_range(at, 0, metadata.length, limit, out)
+    }
+
+    /// Appends `length` bytes of a file to `out`.
+    pub(super) fn read_range(
+        &self,
+        at: &DiskPath,
+        offset: u64,
+        length: u64,
+        limit: u64,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        if length > limit {
+            let what = format!("it has {length} bytes, more than the limit of {limit}");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+        }
+        let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        out.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let start = out.len();
+        out.resize(start + length, 0);
+        self.mounted(at)?.read(&at.path, offset, out.get_mut(start..).unwrap_or_default())
+    }
+
+    fn mounted(&self, at: &DiskPath) -> io::Result<&dyn FileSystem> {
+        self.files(at.partition).ok_or_else(|| {
+            let what = format!("partition {} has no file system that can be read", at.partition);
+            io::Error::new(io::ErrorKind::NotFound, what)
+        })
     }
 
     /// The error for a disk on which nothing to boot was found: it says what was found.
     pub(super) fn nothing_to_boot(&self) -> Error {
         let explicit = "give the kernel explicitly with Boot::kernel";
         let mut found = Vec::new();
-        for Volume { partition, contents } in &self.0 {
+        for Volume { partition, contents } in &self.volumes {
             let place = match partition.number {
                 0 => "the whole disk".to_owned(),
                 number => format!("partition {number}"),

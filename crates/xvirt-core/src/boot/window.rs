@@ -1,7 +1,8 @@
 //! Read-only bytes of a disk or of one partition, with a small cache for the many small reads of metadata.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vm_memory::VolatileSlice;
 
@@ -16,12 +17,43 @@ const CHUNKS: usize = 16;
 /// Reads go to the disk in whole sectors of this size.
 const SECTOR: u64 = 512;
 
+/// How many bytes may still be read: what hostile bytes can cost, however they send a reader around.
+#[derive(Debug)]
+pub(super) struct Allowance(AtomicU64);
+
+impl Allowance {
+    /// Far more than reading all configurations of a disk takes.
+    const START: u64 = 1 << 30;
+
+    /// What one read costs beyond its bytes.
+    const PER_READ: u64 = 256;
+
+    /// An allowance for reading configurations.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(Self::START)))
+    }
+
+    /// Starts again, with `more` for files that are to be loaded.
+    pub(super) fn renew(&self, more: u64) {
+        self.0.store(Self::START.saturating_add(more), Ordering::Relaxed);
+    }
+
+    fn spend(&self, bytes: u64) -> io::Result<()> {
+        let take = |left: u64| left.checked_sub(bytes.saturating_add(Self::PER_READ));
+        match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "reading goes round in circles")),
+        }
+    }
+}
+
 /// A range of a disk, which the bytes outside it cannot be reached through.
 #[derive(Debug)]
 pub(super) struct Window<'d> {
     disk: &'d dyn BlockBackend,
     start: u64,
     length: u64,
+    allowance: Arc<Allowance>,
     cache: Mutex<Vec<Chunk>>,
 }
 
@@ -35,14 +67,14 @@ struct Chunk {
 impl<'d> Window<'d> {
     /// The whole disk.
     pub(super) fn whole(disk: &'d dyn BlockBackend) -> Self {
-        Self { disk, start: 0, length: disk.capacity(), cache: Mutex::default() }
+        Self::new(disk, 0, disk.capacity(), Allowance::new())
     }
 
     /// A range of the disk, cut where the disk ends.
-    pub(super) fn new(disk: &'d dyn BlockBackend, start: u64, length: u64) -> Self {
+    pub(super) fn new(disk: &'d dyn BlockBackend, start: u64, length: u64, allowance: Arc<Allowance>) -> Self {
         let start = start.min(disk.capacity());
         let length = length.min(disk.capacity() - start);
-        Self { disk, start, length, cache: Mutex::default() }
+        Self { disk, start, length, allowance, cache: Mutex::default() }
     }
 
     /// Number of bytes in the window.
@@ -56,6 +88,7 @@ impl<'d> Window<'d> {
         if offset.checked_add(wanted).is_none_or(|end| end > self.length) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a read past the end of the partition"));
         }
+        self.allowance.spend(wanted)?;
         let position = self.start + offset;
         if wanted < CHUNK || !position.is_multiple_of(SECTOR) {
             return self.read_cached(position, buffer);
@@ -97,6 +130,7 @@ impl<'d> Window<'d> {
             Some(found) => found,
             None => {
                 let length = CHUNK.min(self.disk.capacity().saturating_sub(position));
+                self.allowance.spend(length)?;
                 let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
                 self.disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], position)?;
                 cache.truncate(CHUNKS - 1);

@@ -2,13 +2,15 @@
 
 use std::io;
 
+use super::ext_journal::Overlay;
 use super::ext_map::{self, Run};
-use super::{FileSystem, Kind, Metadata, corrupt, make_room, unsupported};
+use super::{FileSystem, Kind, MAX_COMPONENTS, MAX_DIRECTORY, Metadata, components, corrupt, unsupported};
 use crate::boot::window::{Window, le16, le32};
 
 /// Features a reader has to know. Those that only writers, or names compared without case, need are passed over.
 mod incompatible {
     pub(super) const COMPRESSION: u32 = 0x1;
+    pub(super) const RECOVER: u32 = 0x4;
     pub(super) const JOURNAL_DEVICE: u32 = 0x8;
     pub(super) const META_BG: u32 = 0x10;
     pub(super) const BITS64: u32 = 0x80;
@@ -25,11 +27,7 @@ const ROOT: u32 = 2;
 
 /// As Linux: more links than this on one path are a loop.
 const MAX_LINKS: u32 = 40;
-const MAX_PATH: u64 = 4096;
-const MAX_COMPONENTS: u32 = 512;
-
-/// A larger directory than any `/boot`, though not than any a hostile disk may claim.
-const MAX_DIRECTORY: u64 = 16 << 20;
+const MAX_TARGET: u64 = 4096;
 
 /// An ext file system in a partition.
 #[derive(Debug)]
@@ -43,6 +41,8 @@ pub(super) struct Ext<'d> {
     inodes_per_group: u32,
     inodes: u32,
     descriptors: Descriptors,
+    /// What the journal says otherwise than the blocks themselves.
+    overlay: Overlay,
 }
 
 /// Where group descriptors lie.
@@ -112,7 +112,7 @@ impl<'d> Ext<'d> {
         let bits64 = features & incompatible::BITS64 != 0;
         let block_size = 1024 << log_block_size;
         let high_blocks = if bits64 { u64::from(le32(&sb, 0x150)) << 32 } else { 0 };
-        let ext = Self {
+        let mut ext = Self {
             uuid: uuid::Uuid::from_slice(&sb[0x68..0x78]).unwrap_or_default().to_string(),
             label: until_nul(&sb[0x78..0x88]),
             block_size,
@@ -126,12 +126,16 @@ impl<'d> Ext<'d> {
                 blocks_per_group: le32(&sb, 0x20).into(),
                 first_meta_block: (features & incompatible::META_BG != 0).then(|| le32(&sb, 0x104).into()),
             },
+            overlay: Overlay::default(),
             window,
         };
         let inode_fits = (128..=block_size).contains(&ext.inode_size);
         let descriptor_fits = (32..=1024).contains(&ext.descriptors.size);
         if !inode_fits || !descriptor_fits || ext.inodes_per_group == 0 || ext.descriptors.blocks_per_group == 0 {
             return Err(corrupt("the ext superblock has impossible sizes"));
+        }
+        if features & incompatible::RECOVER != 0 && le32(&sb, 0xe0) != 0 {
+            ext.overlay = Overlay::read(&ext, le32(&sb, 0xe0))?;
         }
         Ok(Ok(ext))
     }
@@ -140,9 +144,19 @@ impl<'d> Ext<'d> {
         self.block_size
     }
 
-    /// Fills `buffer` from block `block` on.
-    pub(super) fn read_blocks(&self, block: u64, buffer: &mut [u8]) -> io::Result<()> {
+    /// Fills `buffer` from `offset` in block `block` on, as the file system is once its journal is replayed.
+    pub(super) fn read_blocks(&self, block: u64, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         if block == 0 || block >= self.blocks {
+            return Err(corrupt("a block number is outside the ext file system"));
+        }
+        let start = block * self.block_size + offset;
+        self.window.read(start, buffer)?;
+        self.overlay.apply(self, start, buffer)
+    }
+
+    /// Fills `buffer` from a block on, past the journal.
+    pub(super) fn read_raw(&self, block: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if block >= self.blocks {
             return Err(corrupt("a block number is outside the ext file system"));
         }
         self.window.read(block * self.block_size, buffer)
@@ -170,17 +184,15 @@ impl<'d> Ext<'d> {
             return Err(corrupt("an inode number is outside the ext file system"));
         }
         let (group, index) = ((number - 1) / self.inodes_per_group, (number - 1) % self.inodes_per_group);
-        let descriptor =
-            self.window.read_vec(self.descriptor_offset(group.into()), 64.min(self.descriptors.size as usize))?;
+        let descriptor_offset = self.descriptor_offset(group.into());
+        let mut descriptor = vec![0; 64.min(self.descriptors.size as usize)];
+        let (block, within) = (descriptor_offset / self.block_size, descriptor_offset % self.block_size);
+        self.read_blocks(block, within, &mut descriptor)?;
         let table = u64::from(le32(&descriptor, 0x8)) | u64::from(le32(&descriptor, 0x28)) << 32;
         let offset_in_table = u64::from(index) * self.inode_size;
-        let mut bytes = [0; 128];
         let block = table.saturating_add(offset_in_table / self.block_size);
-        let mut inodes = vec![0; self.block_size as usize];
-        self.read_blocks(block, &mut inodes)?;
-        let at = (offset_in_table % self.block_size) as usize;
-        let found = inodes.get(at..at + 128).ok_or_else(|| corrupt("an inode crosses a block"))?;
-        bytes.copy_from_slice(found);
+        let mut bytes = [0; 128];
+        self.read_blocks(block, offset_in_table % self.block_size, &mut bytes)?;
         let mut map = [0; 60];
         map.copy_from_slice(&bytes[0x28..0x64]);
         let mut inode = Inode { mode: le16(&bytes, 0), flags: le32(&bytes, 0x20), length: le32(&bytes, 4).into(), map };
@@ -191,29 +203,40 @@ impl<'d> Ext<'d> {
         Ok(inode)
     }
 
-    /// Appends an inode's bytes to `out`.
-    fn read_inode(&self, inode: &Inode, limit: u64, out: &mut Vec<u8>) -> io::Result<()> {
+    /// Fills `buffer` from `offset` in the file on, which may go past its end.
+    pub(super) fn read_inode(&self, inode: &Inode, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         if inode.flags & INODE_ENCRYPTED != 0 {
             return Err(unsupported("the file is encrypted"));
         }
         if inode.flags & INODE_INLINE_DATA != 0 {
             return Err(unsupported("the file is kept inside its inode, which is not read here"));
         }
-        let room = make_room(out, inode.length, limit)?;
-        for Run { logical, physical, count } in ext_map::runs(self, inode)? {
-            let from = logical.saturating_mul(self.block_size).min(inode.length);
-            let to = (logical + count).saturating_mul(self.block_size).min(inode.length);
-            if let Some(part) = room.get_mut(from as usize..to as usize).filter(|part| !part.is_empty()) {
-                self.read_blocks(physical, part)?;
+        buffer.fill(0);
+        let end = offset.saturating_add(buffer.len() as u64);
+        for Run { logical, physical, count } in ext_map::runs(self, inode, end)? {
+            let run = logical * self.block_size..(logical + count) * self.block_size;
+            let (from, to) = (run.start.max(offset), run.end.min(end));
+            if from < to {
+                let part = buffer.get_mut((from - offset) as usize..(to - offset) as usize).unwrap_or_default();
+                self.read_blocks(physical, from - run.start, part)?;
             }
         }
         Ok(())
     }
 
+    /// All bytes of a small file.
+    fn small(&self, inode: &Inode, limit: u64) -> io::Result<Vec<u8>> {
+        if inode.length > limit {
+            return Err(corrupt("a directory or symbolic link is too large"));
+        }
+        let mut bytes = vec![0; inode.length as usize];
+        self.read_inode(inode, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// The names and inodes of a directory.
     fn entries(&self, directory: &Inode) -> io::Result<Vec<(Vec<u8>, u32)>> {
-        let mut bytes = Vec::new();
-        self.read_inode(directory, MAX_DIRECTORY, &mut bytes)?;
+        let bytes = self.small(directory, MAX_DIRECTORY)?;
         let mut entries = Vec::new();
         // The nodes of a hash tree look like unused entries, so that reading in order finds every name.
         for block in bytes.chunks(self.block_size as usize) {
@@ -236,12 +259,10 @@ impl<'d> Ext<'d> {
     }
 
     fn link_target(&self, link: &Inode) -> io::Result<Vec<u8>> {
-        let mut target = Vec::new();
         match link.map.get(..link.length as usize).filter(|_| link.length < 60) {
-            Some(short) => target.extend_from_slice(short),
-            None => self.read_inode(link, MAX_PATH, &mut target)?,
+            Some(short) => Ok(short.to_vec()),
+            None => self.small(link, MAX_TARGET),
         }
-        Ok(target)
     }
 
     /// Follows a path from the root; `..` above it stays there, so that nothing outside is ever meant.
@@ -313,7 +334,7 @@ impl FileSystem for Ext<'_> {
         Ok(names.filter(|name| name != b"." && name != b"..").filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
-    fn read(&self, path: &str, limit: u64, out: &mut Vec<u8>) -> io::Result<()> {
+    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let inode = self.walk(path)?;
         if inode.is_directory() {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -321,14 +342,8 @@ impl FileSystem for Ext<'_> {
         if !inode.is_file() {
             return Err(unsupported("the path leads to a special file"));
         }
-        self.read_inode(&inode, limit, out)
+        self.read_inode(&inode, offset, buffer)
     }
-}
-
-/// The parts of a path, last first.
-fn components(path: &[u8]) -> Vec<Vec<u8>> {
-    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
-    parts.rev().map(<[u8]>::to_vec).collect()
 }
 
 /// Whether a group starts with a copy of the superblock, by the rule of `sparse_super`.

@@ -14,12 +14,12 @@ pub(super) struct Run {
     pub(super) count: u64,
 }
 
-/// The runs of a file in order; what no run covers is zeroes.
+/// The runs of a file before `end`, in order; what no run covers is zeroes.
 ///
-/// The caller has checked the file's length against its limit. That bounds the work here: blocks past the end are
-/// ignored, and what would go back in the file is damage.
-pub(super) fn runs(ext: &Ext<'_>, inode: &Inode) -> io::Result<Vec<Run>> {
-    let blocks = inode.length.div_ceil(ext.block_size());
+/// The caller has limited `end`. That bounds the work here: blocks past it are ignored, and what would go back in the
+/// file is damage.
+pub(super) fn runs(ext: &Ext<'_>, inode: &Inode, end: u64) -> io::Result<Vec<Run>> {
+    let blocks = end.div_ceil(ext.block_size());
     let mut map = Map { ext, blocks, next: 0, runs: Vec::new() };
     if inode.has_extents() {
         map.extents(&inode.map, None)?;
@@ -90,10 +90,11 @@ impl Map<'_, '_> {
                 let child = u64::from(le32(entry, 4)) | u64::from(le16(entry, 8)) << 32;
                 let progress = self.next;
                 let mut bytes = vec![0; self.ext.block_size() as usize];
-                self.ext.read_blocks(child, &mut bytes)?;
+                self.ext.read_blocks(child, 0, &mut bytes)?;
                 self.extents(&bytes, Some(own_depth - 1))?;
                 if self.next == progress {
-                    return Err(corrupt("a node of an extent tree is empty"));
+                    // All that comes later lies past the end.
+                    break;
                 }
             }
         }
@@ -111,7 +112,7 @@ impl Map<'_, '_> {
             return self.push(self.next, 0, hole);
         }
         let mut bytes = vec![0; self.ext.block_size() as usize];
-        self.ext.read_blocks(block.into(), &mut bytes)?;
+        self.ext.read_blocks(block.into(), 0, &mut bytes)?;
         for number in bytes.chunks_exact(4).map(|bytes| le32(bytes, 0)) {
             if self.next >= self.blocks {
                 break;

@@ -5,13 +5,21 @@
 //! time; `fatfs` follows a looped directory for ever. These read whole extents straight into the result.
 
 mod ext;
+mod ext_journal;
 mod ext_map;
+mod fat;
 mod foreign;
 
 use std::fmt;
 use std::io;
 
 use super::window::Window;
+
+/// A larger directory than any `/boot`, though not than any a hostile disk may claim.
+const MAX_DIRECTORY: u64 = 4 << 20;
+
+/// Longer paths than this lead nowhere.
+const MAX_COMPONENTS: u32 = 512;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +49,8 @@ pub(super) trait FileSystem: fmt::Debug + Send + Sync {
     /// The names in a directory, without `.` and `..`.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
 
-    /// Appends the contents of a file; one longer than `limit` is an error of kind `FileTooLarge`.
-    fn read(&self, path: &str, limit: u64, out: &mut Vec<u8>) -> io::Result<()>;
+    /// Fills `buffer` from `offset` in a file on; what a file has no blocks for is zeroes.
+    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
 /// What a partition turned out to hold.
@@ -63,9 +71,14 @@ pub(super) fn open<'d>(window: Window<'d>) -> Contents<'d> {
         Ok(Some(name)) => return Contents::Foreign(name),
         Err(error) => return Contents::Unreadable(error),
     }
-    match ext::Ext::open(window) {
-        Ok(Ok(ext)) => Contents::Files(Box::new(ext)),
-        Ok(Err(_window)) => Contents::Nothing,
+    let opened = match ext::Ext::open(window) {
+        Ok(Ok(ext)) => return Contents::Files(Box::new(ext)),
+        Ok(Err(window)) => fat::Fat::open(window),
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok(Some(fat)) => Contents::Files(Box::new(fat)),
+        Ok(None) => Contents::Nothing,
         Err(error) => Contents::Unreadable(error),
     }
 }
@@ -80,17 +93,10 @@ fn unsupported(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, what.into())
 }
 
-/// Makes room for a file of `length` bytes at the end of `out`, and gives that room, zeroed.
-fn make_room(out: &mut Vec<u8>, length: u64, limit: u64) -> io::Result<&mut [u8]> {
-    if length > limit {
-        let what = format!("the file has {length} bytes, more than the limit of {limit}");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-    }
-    let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    out.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let start = out.len();
-    out.resize(start + length, 0);
-    Ok(out.get_mut(start..).unwrap_or_default())
+/// The parts of a path, last first. `.` is dropped.
+fn components(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    parts.rev().map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]

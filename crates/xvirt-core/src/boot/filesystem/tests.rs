@@ -1,1 +1,245 @@
+use super::super::test_support::*;
+use super::super::volume::{DiskPath, Volumes};
+use super::super::window::{Allowance, Window};
+use super::*;
 
+fn contents(disk: &MemoryDisk) -> Contents<'_> {
+    open(Window::new(disk, 0, disk.0.len() as u64, Allowance::new()))
+}
+
+fn read(files: &dyn FileSystem, path: &str) -> Vec<u8> {
+    let mut bytes = vec![0xee; files.metadata(path).unwrap().length as usize];
+    files.read(path, 0, &mut bytes).unwrap();
+    bytes
+}
+
+/// Every way `mke2fs` lays a file system out, read back byte for byte.
+#[test]
+fn ext_file_systems_are_read_back() {
+    let layouts: [&[&str]; 10] = [
+        &["-t", "ext2", "-b", "1024"],
+        &["-t", "ext2", "-b", "4096", "-O", "^dir_index,^filetype"],
+        &["-t", "ext3", "-b", "2048"],
+        &["-t", "ext4", "-b", "1024"],
+        &["-t", "ext4", "-b", "4096", "-O", "^64bit,^metadata_csum"],
+        &["-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode", "-g", "1024"],
+        &["-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode,^64bit", "-g", "512"],
+        &["-t", "ext4", "-b", "4096", "-O", "bigalloc", "-C", "16384"],
+        &["-t", "ext4", "-b", "65536"],
+        &["-t", "ext4", "-I", "128", "-O", "large_dir,mmp,ea_inode,sparse_super2"],
+    ];
+    let large = noise(1, 3_000_001);
+    let mut sparse = vec![0; 1_500_000];
+    sparse[700_000..700_100].fill(7);
+    let names: Vec<String> = (0..300).map(|n| format!("/many/a-rather-long-file-name-number-{n}")).collect();
+    let mut entries = vec![
+        File("/boot/large", &large),
+        File("/boot/sparse", &sparse),
+        File("/boot/empty", &[]),
+        Link("/absolute", "/boot/large"),
+        Link("/relative", "boot/../boot/./large"),
+        Link("/boot/up", "../../../../boot/large"),
+        Link("/boot/chain", "up"),
+        Link("/folder", "boot"),
+        Link("/long", "boot/../boot/../boot/../boot/../boot/../boot/../boot/../boot/../boot/../boot/large"),
+        Link("/loop", "loop"),
+        Link("/dangling", "boot/nothing"),
+    ];
+    entries.extend(names.iter().map(|name| File(name, b"x")));
+    for options in layouts {
+        let options = [options, &["-U", "3f5ad593-4546-4a94-a374-bcfb68aa11f7", "-L", "a label"]].concat();
+        let Some(image) = ext(&options, 48, &entries) else { return };
+        let disk = MemoryDisk(image);
+        let Contents::Files(files) = contents(&disk) else {
+            panic!("{options:?}: {:?}", contents(&disk));
+        };
+        let files = files.as_ref();
+        assert_eq!(files.uuid(), "3f5ad593-4546-4a94-a374-bcfb68aa11f7");
+        assert_eq!(files.label(), "a label");
+        for path in ["/boot/large", "/absolute", "relative", "/boot/up", "/boot/chain", "/folder/large", "/long"] {
+            assert!(read(files, path) == large, "{path} {options:?}");
+        }
+        assert!(read(files, "/boot/sparse") == sparse, "{options:?}");
+        assert_eq!(read(files, "/boot/empty"), b"");
+        let mut middle = [0; 100_000];
+        files.read("/boot/large", 1_234_567, &mut middle).unwrap();
+        assert!(middle == large[1_234_567..1_334_567], "{options:?}");
+        assert_eq!(files.list("/many").unwrap().len(), 300);
+        assert_eq!(files.metadata("/many/a-rather-long-file-name-number-299").unwrap().length, 1);
+        assert_eq!(files.metadata("/boot").unwrap().kind, Kind::Directory);
+        let errors = [
+            ("/loop", io::ErrorKind::InvalidData),
+            ("/dangling", io::ErrorKind::NotFound),
+            ("/boot/nothing", io::ErrorKind::NotFound),
+            ("/boot/large/x", io::ErrorKind::NotADirectory),
+        ];
+        for (path, kind) in errors {
+            assert_eq!(files.metadata(path).unwrap_err().kind(), kind, "{path}");
+        }
+        assert_eq!(files.read("/boot", 0, &mut [0]).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    }
+}
+
+#[test]
+fn fat_file_systems_are_read_back() {
+    let layouts: [(&[&str], u64); 5] = [
+        (&["-F", "12"], 2 << 10),
+        (&["-F", "16"], 20 << 10),
+        (&["-F", "32"], 40 << 10),
+        (&["-F", "32", "-s", "1"], 40 << 10),
+        (&["-F", "16", "-S", "4096", "-s", "1"], 40 << 10),
+    ];
+    let large = noise(2, 1_000_003);
+    let names: Vec<String> = (0..300).map(|n| format!("/many/a rather long name {n}.conf")).collect();
+    let mut entries = vec![
+        File("/EFI/BOOT/BOOTX64.EFI", b"boot"),
+        File("/loader/entries/Ünïcode-name-that-is-long.conf", b"title"),
+        File("/vmlinuz", &large),
+        File("/empty", &[]),
+    ];
+    entries.extend(names.iter().map(|name| File(name, b"x")));
+    for (options, kib) in layouts {
+        let options = [options, &["-i", "1a2b3c4d", "-n", "BOOTFS"]].concat();
+        let Some(image) = fat(&options, kib, &entries) else { return };
+        let disk = MemoryDisk(image);
+        let Contents::Files(files) = contents(&disk) else {
+            panic!("{options:?}: {:?}", contents(&disk));
+        };
+        let files = files.as_ref();
+        assert_eq!((files.uuid(), files.label()), ("1A2B-3C4D", "BOOTFS"));
+        assert!(read(files, "/vmlinuz") == large, "{options:?}");
+        assert!(read(files, "/efi/../efi/boot/../../VMLINUZ") == large);
+        assert_eq!(read(files, "/efi/boot/bootx64.efi"), b"boot");
+        assert_eq!(read(files, "/empty"), b"");
+        assert_eq!(files.list("/many").unwrap().len(), 300);
+        assert_eq!(read(files, "/many/A rather long name 299.CONF"), b"x");
+        assert_eq!(files.list("/loader/entries").unwrap(), ["Ünïcode-name-that-is-long.conf"]);
+        let mut middle = [0; 70_000];
+        files.read("/vmlinuz", 123_457, &mut middle).unwrap();
+        assert!(middle == large[123_457..193_457]);
+        assert_eq!(files.metadata("/nothing").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(files.metadata("/vmlinuz/x").unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    }
+}
+
+/// A journal that was written and not replayed counts, as it will when the guest mounts the file system.
+#[test]
+fn a_journal_is_replayed() {
+    let old = vec![b'o'; 4096];
+    let cases: [(&[&str], &str); 4] = [
+        (&["-t", "ext3", "-b", "1024"], "jo"),
+        (&["-t", "ext4", "-b", "1024", "-O", "^64bit,^metadata_csum"], "jo"),
+        (&["-t", "ext4", "-b", "1024"], "jo -c"),
+        (&["-t", "ext4", "-b", "4096", "-O", "64bit,^metadata_csum"], "jo"),
+    ];
+    for (options, open_journal) in cases {
+        let Some(image) = ext(options, 16, &[File("/config", &old), File("/other", &old)]) else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("image"), &image).unwrap();
+        // The second starts like a block of the journal itself, which has to be escaped there.
+        std::fs::write(path("new"), [b"\xc0\x3b\x39\x98".as_slice(), &[b'n'; 4092]].concat()).unwrap();
+        std::fs::write(path("newer"), [b'm'; 4096]).unwrap();
+        let blocks = |name| {
+            let block_size = if options.contains(&"4096") { 4096 } else { 1024 };
+            let at = image.windows(4096).step_by(block_size).position(|bytes| bytes == old);
+            let at = at.unwrap() as u64;
+            let at = if name == "config" { at } else { at + 4096 / block_size as u64 };
+            (0..4096 / block_size as u64).map(|n| (at + n).to_string()).collect::<Vec<_>>().join(",")
+        };
+        let commands = [
+            open_journal.to_owned(),
+            format!("jw -b {} {}", blocks("config"), path("newer")),
+            format!("jw -b {} {}", blocks("other"), path("newer")),
+            format!("jw -r {}", blocks("other")),
+            format!("jw -b {} {}", blocks("config"), path("new")),
+            "jc".to_owned(),
+        ];
+        std::fs::write(path("commands"), commands.join("\n")).unwrap();
+        let Some(()) = tool("debugfs", &["-w", "-f", &path("commands"), &path("image")]) else { return };
+        let disk = MemoryDisk(std::fs::read(path("image")).unwrap());
+        let Contents::Files(files) = contents(&disk) else {
+            panic!("{options:?}: {:?}", contents(&disk));
+        };
+        let new = std::fs::read(path("new")).unwrap();
+        assert!(
+            disk.0.windows(4096).step_by(1024).any(|bytes| bytes == old),
+            "the journal is not replayed on disk yet"
+        );
+        assert!(read(files.as_ref(), "/config") == new, "{options:?}");
+        assert!(read(files.as_ref(), "/other") == old, "a revoked block must not come back {options:?}");
+    }
+}
+
+#[test]
+fn other_formats_are_named() {
+    let cases: [(&str, usize, &[u8]); 6] = [
+        ("LUKS encryption", 0, b"LUKS\xba\xbe"),
+        ("LVM", 512, b"LABELONE................LVM2 001"),
+        ("btrfs", 0x1_0040, b"_BHRfS_M"),
+        ("xfs", 0, b"XFSB"),
+        ("swap space", 4086, b"SWAPSPACE2"),
+        ("NTFS", 0, b"\xebR\x90NTFS    "),
+    ];
+    for (name, at, signature) in cases {
+        let mut disk = MemoryDisk(vec![0; 1 << 20]);
+        disk.0[at..at + signature.len()].copy_from_slice(signature);
+        let Contents::Foreign(found) = contents(&disk) else { panic!("{name}: {:?}", contents(&disk)) };
+        assert_eq!(found, name);
+    }
+    for empty in [0, 512, 4096, 1 << 20] {
+        assert!(matches!(contents(&MemoryDisk(vec![0; empty])), Contents::Nothing), "{empty}");
+    }
+}
+
+#[test]
+fn a_file_larger_than_the_limit_is_refused() {
+    let Some(image) = ext4("3f5ad593-4546-4a94-a374-bcfb68aa11f7", "", &[File("/file", &[0; 1001])]) else { return };
+    let disk = MemoryDisk(image);
+    let volumes = Volumes::open(&disk).unwrap();
+    let file = DiskPath::new(0, "/file");
+    let mut out = Vec::new();
+    assert_eq!(volumes.read(&file, 1000, &mut out).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    assert_eq!(out.capacity(), 0);
+    volumes.read(&file, 1001, &mut out).unwrap();
+    assert_eq!(out.len(), 1001);
+}
+
+/// Damage anywhere in the metadata gives errors or other bytes, never a panic, and never takes long.
+#[test]
+fn damaged_file_systems_do_no_harm() {
+    let entries = [File("/boot/file", &[1; 300_000]), Link("/link", "/boot/file"), File("/a/b/c", b"x")];
+    let images = [
+        ext(&["-t", "ext2", "-b", "1024"], 4, &entries),
+        ext(&["-t", "ext4", "-b", "1024"], 4, &entries),
+        fat(&["-F", "12"], 1 << 10, &entries[2..]),
+        fat(&["-F", "32", "-s", "1"], 34 << 10, &entries[2..]),
+    ];
+    let mut random = Random(3);
+    for image in images.into_iter().flatten() {
+        // Metadata is where the bytes are not zero; the file's own contents do not matter.
+        let places: Vec<usize> = (0..image.len()).filter(|at| !matches!(image[*at], 0 | 1)).collect();
+        let mut disk = MemoryDisk(image.clone());
+        for _ in 0..300 {
+            let damage: Vec<usize> = (0..=random.below(8)).map(|_| places[random.below(places.len())]).collect();
+            for at in &damage {
+                disk.0[*at] = [0, 1, 0x7f, 0xff, random.next() as u8][random.below(5)];
+            }
+            walk_everything(&disk);
+            for at in damage {
+                disk.0[at] = image[at];
+            }
+        }
+    }
+}
+
+fn walk_everything(disk: &MemoryDisk) {
+    let Contents::Files(files) = contents(disk) else { return };
+    for path in ["/", "/boot/file", "/link", "/a/b/c"] {
+        let _ = files.list(path);
+        if let Ok(metadata) = files.metadata(path) {
+            let mut buffer = vec![0; metadata.length.min(1 << 20) as usize];
+            let _ = files.read(path, 0, &mut buffer);
+        }
+    }
+}

@@ -1,9 +1,10 @@
 //! GRUB's commands, as far as they decide what is booted. The others succeed and do nothing.
 
 use super::super::filesystem::Metadata;
+use super::super::loader_entries;
 use super::super::volume::DiskPath;
 use super::interpreter::{Block, Flow, Interpreter, Item};
-use super::parser::Script;
+use super::parser::{Script, parse};
 use super::{device, test_command};
 
 /// A `grubenv` has 1024 bytes; tools for larger ones are conceivable.
@@ -60,6 +61,7 @@ impl Interpreter<'_, '_> {
                 self.outcome.obstacle("it starts the Xen hypervisor or another multiboot program, not Linux by itself");
             }
             "chainloader" => self.outcome.obstacle("it starts another boot loader"),
+            "blscfg" => self.loader_entries(),
             "exit" => return Flow::Halt,
             _ => {
                 if block.is_none() && arguments.is_empty() && name.contains('=') {
@@ -203,6 +205,42 @@ impl Interpreter<'_, '_> {
             }
         });
         found.map(|(partition, _)| partition)
+    }
+
+    /// Fedora's `blscfg`: makes menu entries of the files in `/loader/entries`, which may have variables in them.
+    fn loader_entries(&mut self) {
+        let devices = [self.environment.get("boot"), self.environment.get("root")];
+        let partitions = devices.into_iter().filter_map(|device| device::partition(device.trim_matches(['(', ')'])));
+        let configured = self.environment.get("blsdir");
+        let places = [configured, "/loader/entries", "/boot/loader/entries"].map(str::to_owned);
+        let mut directories = partitions.flat_map(|partition| {
+            let places = places.iter().filter(|place| !place.is_empty());
+            places.map(move |place| DiskPath::new(partition, place))
+        });
+        let found = directories.find_map(|directory| {
+            let entries = loader_entries::read_directory(self.volumes, &directory);
+            (self.spend(FILE_STEPS) && !entries.is_empty()).then_some((directory, entries))
+        });
+        let Some((directory, entries)) = found else {
+            self.success = false;
+            return;
+        };
+        let device = device::name(self.volumes, directory.partition);
+        let place = |path: &str| match path.strip_prefix('$') {
+            // A variable stands for a whole path, or for nothing.
+            Some(_) => path.to_owned(),
+            None => format!("({device}){}", loader_entries::resolve(self.volumes, &directory, path).path),
+        };
+        for entry in entries {
+            let initrds: Vec<_> = entry.initrds.iter().flat_map(|line| line.split_whitespace()).map(place).collect();
+            let script =
+                format!("linux {} {}\ninitrd {}", place(&entry.linux), entry.options.join(" "), initrds.join(" "));
+            if self.items.len() < MAX_ITEMS && self.spend(u32::try_from(script.len() / 16).unwrap_or(u32::MAX)) {
+                let (id, title) = (entry.id, entry.title);
+                let arguments = vec![title.clone()];
+                self.items.push(Item::Entry(Block { id, title, body: parse(&script), arguments }));
+            }
+        }
     }
 
     /// Tells about a device: `probe --set=variable --fs-uuid device`.

@@ -40,8 +40,6 @@ pub(super) enum Flow {
 pub(super) enum Item {
     Entry(Block),
     Submenu(Block),
-    /// An entry that needs no running.
-    Ready(Box<BootEntry>),
 }
 
 /// What `menuentry` and `submenu` keep for later.
@@ -309,12 +307,6 @@ impl<'v, 'd> Interpreter<'v, 'd> {
                 break;
             }
             let place = match item {
-                Item::Ready(mut entry) => {
-                    entry.submenu = submenu.to_vec();
-                    let place = Place::entry(&entry.id, &entry.title, entries.len());
-                    entries.push(*entry);
-                    place
-                }
                 Item::Entry(block) => {
                     let mut run = self.enter(submenu, &block);
                     run.run_nested(&block.body);

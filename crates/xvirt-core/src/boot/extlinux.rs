@@ -1,0 +1,192 @@
+//! `extlinux.conf` and `syslinux.cfg`: Alpine, Arch and many small systems.
+
+use super::entry::{BootEntry, BootSource, Found};
+use super::volume::{DiskPath, Volumes};
+
+const MAX_CONFIG: u64 = 1 << 20;
+const MAX_ENTRIES: usize = 256;
+
+/// Files that may be read by way of `INCLUDE`.
+const MAX_INCLUDES: u32 = 16;
+
+/// Where the configuration is, seen from the partition it is in. Paths in it start from its directory.
+const PLACES: [&str; 11] = [
+    "/extlinux/extlinux.conf",
+    "/boot/extlinux/extlinux.conf",
+    "/boot/extlinux.conf",
+    "/extlinux.conf",
+    "/syslinux/syslinux.cfg",
+    "/boot/syslinux/syslinux.cfg",
+    "/boot/syslinux/extlinux.conf",
+    "/syslinux/extlinux.conf",
+    "/EFI/syslinux/syslinux.cfg",
+    "/EFI/BOOT/syslinux.cfg",
+    "/syslinux.cfg",
+];
+
+/// Reads the menu of the first configuration that has something to boot.
+pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
+    let mut first = None;
+    for place in PLACES {
+        for (partition, _) in volumes.readable() {
+            let config = DiskPath::new(partition, place);
+            let Some(text) = volumes.text(&config, MAX_CONFIG) else { continue };
+            let directory = place.rsplit_once('/').map_or("", |(directory, _)| directory);
+            let mut reader = Reader::new(volumes, partition, directory);
+            reader.run(&text);
+            let found = reader.finish();
+            if found.is_bootable() {
+                return Some(found);
+            }
+            first = first.or(Some(found).filter(|found| !found.entries.is_empty()));
+        }
+    }
+    first
+}
+
+/// One `LABEL`.
+#[derive(Debug, Default)]
+struct Label {
+    name: String,
+    title: Option<String>,
+    submenu: Vec<String>,
+    kernel: Option<String>,
+    initrds: Vec<String>,
+    append: Option<String>,
+    is_default: bool,
+    obstacle: Option<&'static str>,
+}
+
+struct Reader<'v, 'd> {
+    volumes: &'v Volumes<'d>,
+    partition: u32,
+    directory: &'v str,
+    labels: Vec<Label>,
+    /// What `DEFAULT` says: a label, or a command line.
+    default: String,
+    append: String,
+    /// The menus around the current line; one without a title yet is empty.
+    submenu: Vec<String>,
+    includes_left: u32,
+}
+
+impl<'v, 'd> Reader<'v, 'd> {
+    fn new(volumes: &'v Volumes<'d>, partition: u32, directory: &'v str) -> Self {
+        Self {
+            volumes,
+            partition,
+            directory,
+            labels: Vec::new(),
+            default: String::new(),
+            append: String::new(),
+            submenu: Vec::new(),
+            includes_left: MAX_INCLUDES,
+        }
+    }
+
+    fn run(&mut self, text: &str) {
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            let (keyword, rest) = split(line);
+            let is_full = self.labels.len() >= MAX_ENTRIES;
+            match (keyword.to_ascii_uppercase().as_str(), self.labels.last_mut()) {
+                ("LABEL", _) if !is_full => {
+                    let submenu = self.submenu.clone();
+                    self.labels.push(Label { name: rest.to_owned(), submenu, ..Label::default() });
+                }
+                ("DEFAULT", _) => rest.clone_into(&mut self.default),
+                ("APPEND", None) => rest.clone_into(&mut self.append),
+                ("APPEND", Some(label)) => label.append = Some(rest.to_owned()),
+                ("LINUX", Some(label)) => label.kernel = Some(rest.to_owned()),
+                ("KERNEL", Some(label)) => {
+                    label.kernel = Some(rest.to_owned());
+                    let other = [".c32", ".com", ".cbt", ".bin", ".bs", ".bss", ".0", ".img"];
+                    if other.iter().any(|ending| rest.to_ascii_lowercase().ends_with(ending)) {
+                        label.obstacle = Some("it starts a program of the boot loader");
+                    }
+                }
+                ("INITRD", Some(label)) => label.initrds = rest.split(',').map(str::to_owned).collect(),
+                ("LOCALBOOT" | "COM32" | "COMBOOT" | "BOOT" | "BSS" | "PXE" | "FDIMAGE" | "CONFIG", Some(label)) => {
+                    label.obstacle = Some("it starts something else than a Linux kernel");
+                }
+                ("INCLUDE", _) => self.include(rest),
+                ("MENU", _) => self.menu(rest),
+                _ => {}
+            }
+        }
+    }
+
+    fn menu(&mut self, line: &str) {
+        let (keyword, rest) = split(line);
+        match (keyword.to_ascii_uppercase().as_str(), self.labels.last_mut()) {
+            // A caret marks the letter that chooses the entry.
+            ("LABEL", Some(label)) => label.title = Some(rest.replacen('^', "", 1)),
+            ("DEFAULT", Some(label)) => label.is_default = true,
+            ("BEGIN", _) if self.submenu.len() < 16 => self.submenu.push(rest.to_owned()),
+            ("END", _) => drop(self.submenu.pop()),
+            ("TITLE", _) => {
+                if let Some(menu) = self.submenu.last_mut() {
+                    rest.clone_into(menu);
+                }
+            }
+            ("INCLUDE", _) => self.include(split(rest).0),
+            _ => {}
+        }
+    }
+
+    fn include(&mut self, path: &str) {
+        if let Some(left) = self.includes_left.checked_sub(1) {
+            self.includes_left = left;
+            if let Some(text) = self.volumes.text(&self.resolve(path), MAX_CONFIG) {
+                self.run(&text);
+            }
+        }
+    }
+
+    fn resolve(&self, path: &str) -> DiskPath {
+        match path.starts_with('/') {
+            true => DiskPath::new(self.partition, path),
+            false => DiskPath::new(self.partition, format!("{}/{path}", self.directory)),
+        }
+    }
+
+    fn finish(self) -> Found {
+        let labels = &self.labels;
+        let by_name = labels.iter().position(|label| label.name == self.default);
+        let default = labels.iter().position(|label| label.is_default).or(by_name);
+        Found { entries: labels.iter().map(|label| self.entry(label)).collect(), default }
+    }
+
+    fn entry(&self, label: &Label) -> BootEntry {
+        let title = label.title.as_ref().unwrap_or(&label.name);
+        let mut entry = BootEntry::new(BootSource::Extlinux, &label.name, title);
+        entry.submenu.clone_from(&label.submenu);
+        if let Some(obstacle) = label.obstacle {
+            entry.not_bootable = Some(obstacle.into());
+            return entry;
+        }
+        // Without a kernel, the label is one; arguments may follow its name.
+        let (kernel, arguments) = split(label.kernel.as_ref().unwrap_or(&label.name));
+        let append = match label.append.as_deref() {
+            Some("-") => "",
+            Some(append) => append,
+            None => &self.append,
+        };
+        let mut initrds = label.initrds.clone();
+        if initrds.is_empty() {
+            // The old way; the last one counts.
+            let words = append.split_whitespace().filter_map(|word| word.strip_prefix("initrd="));
+            initrds = words.last().map_or_else(Vec::new, |list| list.split(',').map(str::to_owned).collect());
+        }
+        entry.kernel = Some(self.resolve(kernel));
+        entry.initrds = initrds.iter().map(|path| self.resolve(path.trim())).collect();
+        let words = [&format!("BOOT_IMAGE={kernel}"), arguments, append];
+        entry.command_line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        entry
+    }
+}
+
+/// The first word, and what comes after it.
+fn split(line: &str) -> (&str, &str) {
+    let (word, rest) = line.trim().split_once([' ', '\t']).unwrap_or((line.trim(), ""));
+    (word, rest.trim())
+}

@@ -1,0 +1,306 @@
+//! FAT12, FAT16 and FAT32 with long names: EFI system partitions, and the boot partitions of small systems.
+
+use std::io;
+
+use super::{FileSystem, Kind, MAX_COMPONENTS, MAX_DIRECTORY, Metadata, components, corrupt};
+use crate::boot::window::{Window, le16, le32};
+
+/// A FAT file system in a partition. All positions are in bytes.
+#[derive(Debug)]
+pub(super) struct Fat<'d> {
+    window: Window<'d>,
+    serial: String,
+    label: String,
+    width: Width,
+    cluster_size: u64,
+    clusters: u32,
+    table: u64,
+    data: u64,
+    root: Place,
+}
+
+/// Bits in an entry of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    Fat12,
+    Fat16,
+    Fat32,
+}
+
+/// Where a file begins.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// The root of FAT12 and FAT16: position and length.
+    Fixed(u64, u64),
+    Cluster(u32),
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    name: String,
+    is_directory: bool,
+    length: u64,
+    place: Place,
+}
+
+mod attribute {
+    pub(super) const LABEL: u8 = 0x08;
+    pub(super) const DIRECTORY: u8 = 0x10;
+    /// A piece of a long name.
+    pub(super) const LONG: u8 = 0x0f;
+    pub(super) const MASK: u8 = 0x3f;
+}
+
+impl<'d> Fat<'d> {
+    /// Opens the file system, if there is one.
+    pub(super) fn open(window: Window<'d>) -> io::Result<Option<Self>> {
+        if window.length() < 512 {
+            return Ok(None);
+        }
+        let boot = window.read_vec(0, 512)?;
+        let sector = u64::from(le16(&boot, 11));
+        let (per_cluster, tables) = (u64::from(boot[13]), u64::from(boot[16]));
+        let reserved = u64::from(le16(&boot, 14));
+        let plausible = le16(&boot, 510) == 0xaa55
+            && sector.is_power_of_two()
+            && (512..=4096).contains(&sector)
+            && per_cluster.is_power_of_two()
+            && (boot[21] == 0xf0 || boot[21] >= 0xf8)
+            && reserved > 0
+            && (1..=4).contains(&tables);
+        if !plausible {
+            return Ok(None);
+        }
+        let or = |small: u16, large: u32| if small == 0 { u64::from(large) } else { small.into() };
+        let sectors_per_table = or(le16(&boot, 22), le32(&boot, 36));
+        let sectors = or(le16(&boot, 19), le32(&boot, 32)).min(window.length() / sector);
+        let root_length = u64::from(le16(&boot, 17)) * 32;
+        let root_start = reserved + tables * sectors_per_table;
+        let data_start = root_start + root_length.div_ceil(sector);
+        let clusters = sectors.saturating_sub(data_start) / per_cluster;
+        let width = match clusters {
+            _ if le16(&boot, 22) == 0 => Width::Fat32,
+            0..4085 => Width::Fat12,
+            _ => Width::Fat16,
+        };
+        let (root, serial, label) = match width {
+            Width::Fat32 => (Place::Cluster(le32(&boot, 44)), le32(&boot, 67), &boot[71..82]),
+            _ => (Place::Fixed(root_start * sector, root_length), le32(&boot, 39), &boot[43..54]),
+        };
+        let mut fat = Self {
+            serial: format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff),
+            label: String::from_utf8_lossy(label).trim_end().to_owned(),
+            width,
+            cluster_size: per_cluster * sector,
+            clusters: u32::try_from(clusters).unwrap_or(u32::MAX).min(0x0fff_fff0),
+            table: reserved * sector,
+            data: data_start * sector,
+            root,
+            window,
+        };
+        if clusters == 0 {
+            return Err(corrupt("the FAT file system has no room for files"));
+        }
+        if let Some(label) = fat.nodes(root)?.1 {
+            fat.label = label;
+        }
+        Ok(Some(fat))
+    }
+
+    /// The cluster after one in its chain; none at the end.
+    fn next(&self, cluster: u32) -> io::Result<Option<u32>> {
+        let index = u64::from(cluster);
+        let entry = |offset, length| self.window.read_vec(self.table + offset, length);
+        let (next, end) = match self.width {
+            Width::Fat12 => {
+                let pair = le16(&entry(index * 3 / 2, 2)?, 0);
+                (u32::from(if cluster % 2 == 0 { pair & 0xfff } else { pair >> 4 }), 0xff8)
+            }
+            Width::Fat16 => (le16(&entry(index * 2, 2)?, 0).into(), 0xfff8),
+            Width::Fat32 => (le32(&entry(index * 4, 4)?, 0) & 0x0fff_ffff, 0x0fff_fff8),
+        };
+        Ok((next < end).then_some(next))
+    }
+
+    fn position(&self, cluster: u32) -> io::Result<u64> {
+        let index = cluster.checked_sub(2).filter(|index| *index < self.clusters);
+        let index = index.ok_or_else(|| corrupt("a cluster number is outside the FAT file system"))?;
+        Ok(self.data + u64::from(index) * self.cluster_size)
+    }
+
+    /// Ranges of the partition that hold the first `wanted` bytes; fewer if the chain ends before.
+    fn ranges(&self, place: Place, wanted: u64) -> io::Result<Vec<(u64, u64)>> {
+        let mut cluster = match place {
+            Place::Fixed(start, length) => return Ok(vec![(start, length.min(wanted))]),
+            Place::Cluster(cluster) => cluster,
+        };
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        let mut found = 0;
+        while found < wanted {
+            let start = self.position(cluster)?;
+            let length = self.cluster_size.min(wanted - found);
+            match ranges.last_mut() {
+                Some((last, count)) if *last + *count == start => *count += length,
+                _ => ranges.push((start, length)),
+            }
+            found += length;
+            match self.next(cluster)? {
+                Some(next) => cluster = next,
+                None => break,
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// What a directory contains, and the label if it is the root.
+    fn nodes(&self, directory: Place) -> io::Result<(Vec<Node>, Option<String>)> {
+        let (mut nodes, mut label) = (Vec::new(), None);
+        let mut long = LongName::default();
+        // A chain that loops ends where directories are too large.
+        for (start, length) in self.ranges(directory, MAX_DIRECTORY)? {
+            let bytes = self.window.read_vec(start, length as usize)?;
+            for entry in bytes.chunks_exact(32) {
+                let attributes = entry[11] & attribute::MASK;
+                match entry[0] {
+                    0 => return Ok((nodes, label)),
+                    0xe5 => long.clear(),
+                    _ if attributes == attribute::LONG => long.add(entry),
+                    _ if attributes & attribute::LABEL != 0 => {
+                        label = Some(String::from_utf8_lossy(&entry[..11]).trim_end().to_owned());
+                        long.clear();
+                    }
+                    b'.' => long.clear(),
+                    _ => nodes.push(self.node(entry, long.take(&entry[..11]))),
+                }
+            }
+        }
+        Ok((nodes, label))
+    }
+
+    fn node(&self, entry: &[u8], long_name: Option<String>) -> Node {
+        let high = if self.width == Width::Fat32 { u32::from(le16(entry, 20)) << 16 } else { 0 };
+        Node {
+            name: long_name.unwrap_or_else(|| short_name(entry)),
+            is_directory: entry[11] & attribute::DIRECTORY != 0,
+            length: le32(entry, 28).into(),
+            place: Place::Cluster(u32::from(le16(entry, 26)) | high),
+        }
+    }
+
+    fn walk(&self, path: &str) -> io::Result<Node> {
+        let root = Node { name: String::new(), is_directory: true, length: 0, place: self.root };
+        let mut stack = vec![root];
+        for (name, steps) in components(path.as_bytes()).into_iter().rev().zip(1..) {
+            let here = stack.last().filter(|_| steps <= MAX_COMPONENTS);
+            let here = here.ok_or_else(|| corrupt("a path has too many parts"))?;
+            if !here.is_directory {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            if name == b".." {
+                stack.truncate(stack.len().saturating_sub(1).max(1));
+                continue;
+            }
+            let wanted = String::from_utf8_lossy(&name).to_lowercase();
+            let found = self.nodes(here.place)?.0.into_iter().find(|node| node.name.to_lowercase() == wanted);
+            stack.push(found.ok_or(io::ErrorKind::NotFound)?);
+        }
+        stack.pop().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl FileSystem for Fat<'_> {
+    fn uuid(&self) -> &str {
+        &self.serial
+    }
+
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn metadata(&self, path: &str) -> io::Result<Metadata> {
+        let node = self.walk(path)?;
+        let kind = if node.is_directory { Kind::Directory } else { Kind::File };
+        Ok(Metadata { kind, length: node.length })
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        let directory = self.walk(path)?;
+        if !directory.is_directory {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(self.nodes(directory.place)?.0.into_iter().map(|node| node.name).collect())
+    }
+
+    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let node = self.walk(path)?;
+        if node.is_directory {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let end = offset.saturating_add(buffer.len() as u64);
+        let mut position = 0;
+        let mut rest = buffer;
+        for (start, length) in self.ranges(node.place, end)? {
+            let skip = offset.saturating_sub(position).min(length);
+            let count = (length - skip) as usize;
+            let (part, after) = rest.split_at_mut(count.min(rest.len()));
+            self.window.read(start + skip, part)?;
+            rest = after;
+            position += length;
+        }
+        match rest {
+            [] => Ok(()),
+            _ => Err(corrupt("a file is shorter than its directory says")),
+        }
+    }
+}
+
+/// A name of 8 and 3 characters, with the two flags for lower case that Windows NT and Linux set.
+fn short_name(entry: &[u8]) -> String {
+    let part = |bytes: &[u8], is_lower: bool| {
+        let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if is_lower { text.to_lowercase() } else { text }
+    };
+    let base = part(&entry[..8], entry[12] & 0x08 != 0);
+    let extension = part(&entry[8..11], entry[12] & 0x10 != 0);
+    if extension.is_empty() { base } else { format!("{base}.{extension}") }
+}
+
+/// A long name, put together from the entries before the short one.
+#[derive(Default)]
+struct LongName {
+    /// The pieces found so far, last piece first.
+    units: Vec<[u16; 13]>,
+    checksum: u8,
+    /// The number of the piece that has to come next.
+    expected: u8,
+}
+
+impl LongName {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn add(&mut self, entry: &[u8]) {
+        let number = entry[0] & 0x1f;
+        if entry[0] & 0x40 != 0 {
+            *self = Self { units: Vec::new(), checksum: entry[13], expected: number };
+        }
+        if number == 0 || number != self.expected || entry[13] != self.checksum {
+            return self.clear();
+        }
+        self.expected -= 1;
+        const PLACES: [usize; 13] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
+        self.units.push(PLACES.map(|place| le16(entry, place)));
+    }
+
+    /// The name, if it is whole and belongs to this short name.
+    fn take(&mut self, short: &[u8]) -> Option<String> {
+        let Self { units, checksum, expected } = std::mem::take(self);
+        let sum = short.iter().fold(0u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
+        if units.is_empty() || expected != 0 || sum != checksum {
+            return None;
+        }
+        let units = units.into_iter().rev().flatten().take_while(|unit| *unit != 0);
+        Some(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    }
+}
