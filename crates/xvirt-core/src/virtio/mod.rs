@@ -1,1 +1,46 @@
-//! Virtio devices and their PCI transport.
+//! Virtio devices (virtio 1.2) and their PCI transport.
+//!
+//! - [`VirtioDevice`]: what a kind of device is. Its guest-visible state is plain data; its host backend is a trait
+//!   object given to its constructor. [`Handler`] is its part that serves queues.
+//! - [`VirtioPci`]: a device in a PCI slot: negotiation, queues, interrupts, and the worker thread, which exists from
+//!   `DRIVER_OK` to reset.
+//! - `blk`, `net`, `console`, `rng`: the devices.
+//!
+//! Life of a device, as the machine sees it:
+//!
+//! ```text
+//! let blk = Arc::new(Block::new(backend, sink, BlockState::new(..))?);  // or with the state that was saved
+//! let pci = VirtioPci::new(blk.clone(), memory, host, bar, None)?;      // bar: BAR_SIZE bytes, aligned to it
+//! bus.insert(slot, pci.clone())?;
+//! pci.pause();                         // no request is in flight now, and none will be until resume()
+//! let state = pci.save()?;             // only while paused
+//! pci.resume();
+//! blk.refresh_capacity(); pci.config_changed();
+//! pci.reset()?;                        // machine reboot: back to power-on, base address included
+//! pci.stop();                          // or drop it: joins the worker, gives back addresses and interrupts
+//! ```
+//!
+//! A device built from a saved state is paused until `resume()`.
+//!
+//! A hostile driver is met with `DEVICE_NEEDS_RESET` (section 2.1.1): its queue is not looked at again until it resets
+//! the device. Work done for one descriptor chain is bounded, and memory use does not depend on the driver.
+
+mod blk;
+mod chain;
+mod console;
+mod device;
+mod interrupt;
+mod queue;
+mod rng;
+#[cfg(test)]
+mod testing;
+mod transport;
+mod worker;
+
+pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink, IoOperation};
+pub(crate) use chain::{Chain, Malformed, Served};
+pub(crate) use console::Console;
+pub(crate) use device::{DeviceKind, DeviceState, Handler, VirtioDevice};
+pub(crate) use queue::{Queues, VirtQueue};
+pub(crate) use rng::Rng;
+pub(crate) use transport::{BAR_SIZE, VirtioPci, VirtioPciState};

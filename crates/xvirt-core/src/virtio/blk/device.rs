@@ -1,0 +1,152 @@
+//! What the driver sees of a disk.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_RO,
+    VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_WRITE_ZEROES,
+};
+
+use super::error::IoErrorSink;
+use super::request::{BlockHandler, Disk};
+use crate::disk::BlockBackend;
+use crate::virtio::device::read_config_bytes;
+use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::{Error, ErrorKind, Result};
+
+/// Bytes in a sector, in which the protocol counts.
+pub(super) const SECTOR: u64 = 512;
+/// Bytes in a serial number.
+pub(super) const SERIAL: usize = 20;
+/// Descriptors of a queue.
+const QUEUE_SIZE: u16 = 256;
+/// Ranges in one discard or write-zeroes request.
+pub(super) const MAX_RANGES: u32 = 32;
+/// Sectors in one range to discard: 1 GiB.
+pub(super) const MAX_DISCARD: u32 = 1 << 21;
+/// Sectors in one range to fill with zeroes, for which a backend may have to write them: 32 MiB.
+pub(super) const MAX_ZEROES: u32 = 1 << 16;
+/// Sectors to which a discard is best aligned: 4 KiB.
+const DISCARD_ALIGNMENT: u32 = 8;
+
+/// A virtio disk.
+pub(crate) struct Block {
+    disk: Arc<Disk>,
+    state: BlockState,
+    queue_sizes: Vec<u16>,
+}
+
+/// What the driver was told of a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlockState {
+    /// Serial number, at most 20 bytes.
+    pub(crate) serial: String,
+    /// Number of queues.
+    pub(crate) queues: u16,
+    /// Size in sectors of 512 bytes.
+    pub(crate) sectors: u64,
+    /// Whether it cannot be written.
+    pub(crate) read_only: bool,
+}
+
+impl BlockState {
+    /// A disk as large as `backend`, and as writable.
+    pub(crate) fn new(backend: &dyn BlockBackend, serial: impl Into<String>, queues: u16) -> Self {
+        let sectors = backend.capacity() / SECTOR;
+        Self { serial: serial.into(), queues, sectors, read_only: backend.read_only() }
+    }
+}
+
+impl Block {
+    /// The disk that `state` describes, its bytes in `backend`. `sink` hears of requests that `backend` fails.
+    ///
+    /// A backend that is larger than the state says becomes visible with [`refresh_capacity`](Self::refresh_capacity).
+    pub(crate) fn new(backend: Arc<dyn BlockBackend>, sink: IoErrorSink, state: BlockState) -> Result<Self> {
+        let wrong = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).remedy(remedy));
+        if backend.capacity() / SECTOR < state.sectors {
+            return wrong(
+                format!(
+                    "the disk has {} bytes, the guest knows it with {}",
+                    backend.capacity(),
+                    state.sectors * SECTOR
+                ),
+                "give the VM the disk that it was saved with",
+            );
+        }
+        if backend.read_only() && !state.read_only {
+            return wrong("the disk is read-only, the guest knows it writable".into(), "open the disk for writing");
+        }
+        if state.serial.len() > SERIAL {
+            return wrong(format!("the disk serial {:?} is too long", state.serial), "use at most 20 bytes");
+        }
+        if state.queues == 0 {
+            return wrong("the disk has no queues".into(), "give it at least one");
+        }
+        let mut serial = [0; SERIAL];
+        for (byte, new) in serial.iter_mut().zip(state.serial.bytes()) {
+            *byte = new;
+        }
+        let (read_only, sectors) = (state.read_only, AtomicU64::new(state.sectors));
+        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial });
+        Ok(Self { disk, queue_sizes: vec![QUEUE_SIZE; state.queues.into()], state })
+    }
+
+    /// Takes over the size of the backend, which has grown. The driver is told by the transport's `config_changed`.
+    pub(crate) fn refresh_capacity(&self) {
+        self.disk.sectors.store(self.disk.backend.capacity() / SECTOR, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("backend", &self.disk.backend).field("state", &self.state).finish()
+    }
+}
+
+impl VirtioDevice for Block {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Block
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &self.queue_sizes
+    }
+
+    fn features(&self) -> u64 {
+        let always = 1 << VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_BLK_SIZE | 1 << VIRTIO_BLK_F_FLUSH;
+        let writable = 1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
+        let several = if self.state.queues > 1 { 1 << VIRTIO_BLK_F_MQ } else { 0 };
+        always | several | if self.state.read_only { 1 << VIRTIO_BLK_F_RO } else { writable }
+    }
+
+    fn read_config(&self, offset: usize, data: &mut [u8]) {
+        // struct virtio_blk_config (section 5.2.4); fields of features that are not offered stay zero.
+        let mut config = [0; 60];
+        let mut put = |at: usize, value: &[u8]| config[at..at + value.len()].copy_from_slice(value);
+        put(0, &self.disk.sectors.load(Ordering::Acquire).to_le_bytes());
+        // A request has two more descriptors than data segments.
+        put(12, &u32::from(QUEUE_SIZE - 2).to_le_bytes());
+        put(20, &(SECTOR as u32).to_le_bytes());
+        put(34, &self.state.queues.to_le_bytes());
+        put(36, &MAX_DISCARD.to_le_bytes());
+        put(40, &MAX_RANGES.to_le_bytes());
+        put(44, &DISCARD_ALIGNMENT.to_le_bytes());
+        put(48, &MAX_ZEROES.to_le_bytes());
+        put(52, &MAX_RANGES.to_le_bytes());
+        put(56, &[1]);
+        read_config_bytes(&config, offset, data);
+    }
+
+    fn activate(&self, features: u64) -> Result<Box<dyn Handler>> {
+        // A driver that does not know of flushing expects what is written to be durable (section 5.2.6.2).
+        let write_back = features >> VIRTIO_BLK_F_FLUSH & 1 != 0;
+        Ok(Box::new(BlockHandler::new(self.disk.clone(), write_back)))
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Block(BlockState { sectors: self.disk.sectors.load(Ordering::Acquire), ..self.state.clone() })
+    }
+}

@@ -1,0 +1,166 @@
+//! Descriptor chains, taken apart and checked before a device sees them.
+
+use std::fmt;
+
+use virtio_queue::DescriptorChain;
+use vm_memory::{Bytes, GuestAddress, VolatileSlice};
+
+use crate::memory::{GuestRam, append_slices, mark_dirty};
+
+/// Descriptors in a chain, indirect ones included: what a vectored system call takes.
+const MAX_SEGMENTS: usize = 1024;
+
+/// The result of serving a driver.
+pub(crate) type Served<T = ()> = Result<T, Malformed>;
+
+/// How a driver broke the rules of its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// One request of a driver: buffers to read, then buffers to write. Kept and refilled, so that a request costs no
+/// allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    head: u16,
+    /// What the driver wrote for the device.
+    pub(crate) readable: Segments,
+    /// What the device is to fill.
+    pub(crate) writable: Segments,
+}
+
+impl Chain {
+    /// Which chain it is: the index of its first descriptor.
+    pub(crate) fn head(&self) -> u16 {
+        self.head
+    }
+
+    /// Takes over the descriptors of `chain`.
+    pub(super) fn load(&mut self, chain: DescriptorChain<&GuestRam>) -> Served {
+        self.head = chain.head_index();
+        self.readable.clear();
+        self.writable.clear();
+        let (mut count, mut more) = (0, true);
+        for descriptor in chain {
+            count += 1;
+            if count > MAX_SEGMENTS {
+                return Err(Malformed("a descriptor chain is too long"));
+            }
+            more = descriptor.has_next();
+            let segment = Segment { address: descriptor.addr().0, length: descriptor.len() };
+            if descriptor.is_write_only() {
+                self.writable.list.push(segment);
+            } else if self.writable.list.is_empty() {
+                self.readable.list.push(segment);
+            } else {
+                return Err(Malformed("a readable descriptor follows a writable one"));
+            }
+        }
+        // The iterator ends at a loop, at an index or a table that is not there, and at a bad indirect table alike.
+        if more { Err(Malformed("a descriptor chain is broken")) } else { Ok(()) }
+    }
+}
+
+/// Pieces of guest memory, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    list: Vec<Segment>,
+    /// How many at the front have been taken.
+    taken: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    address: u64,
+    length: u32,
+}
+
+impl Segments {
+    fn clear(&mut self) {
+        self.list.clear();
+        self.taken = 0;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.list.iter().skip(self.taken)
+    }
+
+    /// Bytes left.
+    pub(crate) fn len(&self) -> u64 {
+        self.iter().map(|s| u64::from(s.length)).sum()
+    }
+
+    /// Reads the first bytes into `data` and takes them off; an error if there are too few.
+    pub(crate) fn take(&mut self, memory: &GuestRam, mut data: &mut [u8]) -> Served {
+        while !data.is_empty() {
+            let Some(segment) = self.list.get_mut(self.taken) else {
+                return Err(Malformed("a request is too short"));
+            };
+            let count = data.len().min(segment.length as usize);
+            let (now, rest) = data.split_at_mut(count);
+            memory.read_slice(now, GuestAddress(segment.address)).map_err(|_| OUTSIDE)?;
+            segment.advance(count as u32);
+            if segment.length == 0 {
+                self.taken += 1;
+            }
+            data = rest;
+        }
+        Ok(())
+    }
+
+    /// Takes off the last byte and returns its address.
+    pub(crate) fn take_last(&mut self) -> Option<u64> {
+        while self.list.len() > self.taken {
+            let segment = self.list.last_mut()?;
+            if let Some(rest) = segment.length.checked_sub(1) {
+                segment.length = rest;
+                return segment.address.checked_add(rest.into());
+            }
+            self.list.pop();
+        }
+        None
+    }
+
+    /// Copies `data` to the front, as much as fits, takes that off, and returns how much it was.
+    pub(crate) fn put(&mut self, memory: &GuestRam, data: &[u8]) -> Served<usize> {
+        let mut done = 0;
+        while done < data.len() {
+            let Some(segment) = self.list.get_mut(self.taken) else { break };
+            let count = (data.len() - done).min(segment.length as usize);
+            memory.write_slice(&data[done..done + count], GuestAddress(segment.address)).map_err(|_| OUTSIDE)?;
+            segment.advance(count as u32);
+            if segment.length == 0 {
+                self.taken += 1;
+            }
+            done += count;
+        }
+        Ok(done)
+    }
+
+    /// Appends the host memory of what is left to `slices`. See [`append_slices`] for what writing to it takes.
+    pub(crate) fn slices<'a>(&self, memory: &'a GuestRam, slices: &mut Vec<VolatileSlice<'a>>) -> Served {
+        self.iter().try_for_each(|s| append_slices(memory, s.address, s.length as usize, slices).ok_or(OUTSIDE))
+    }
+
+    /// Records that all that is left was written to.
+    pub(crate) fn mark_dirty(&self, memory: &GuestRam) {
+        for segment in self.iter() {
+            mark_dirty(memory, segment.address, segment.length as usize);
+        }
+    }
+}
+
+impl Segment {
+    fn advance(&mut self, count: u32) {
+        // Cannot wrap: memory was accessed at `address + count - 1` before. At zero it does not matter.
+        self.address = self.address.wrapping_add(count.into());
+        self.length -= count;
+    }
+}
+
+const OUTSIDE: Malformed = Malformed("a buffer is not in guest memory");

@@ -1,0 +1,101 @@
+//! What every virtio device is, apart from the transport that carries it.
+
+use std::fmt;
+use std::os::fd::RawFd;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BlockState, Queues, Served};
+use crate::Result;
+
+/// The kinds of device there are, by their virtio device id (virtio 1.2, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceKind {
+    /// Network card.
+    Net = 1,
+    /// Disk.
+    Block = 2,
+    /// Console.
+    Console = 3,
+    /// Entropy source.
+    Rng = 4,
+}
+
+impl DeviceKind {
+    /// For logs and thread names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Net => "virtio-net",
+            Self::Block => "virtio-blk",
+            Self::Console => "virtio-console",
+            Self::Rng => "virtio-rng",
+        }
+    }
+
+    /// PCI class, subclass and programming interface.
+    pub(crate) fn pci_class(self) -> u32 {
+        match self {
+            Self::Net => 0x02_00_00,
+            Self::Block => 0x01_80_00,
+            Self::Console => 0x07_80_00,
+            Self::Rng => 0x10_00_00,
+        }
+    }
+}
+
+/// The saved state of a device, without its transport. It knows of no host path, descriptor or limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DeviceState {
+    /// A disk.
+    Block(BlockState),
+    /// A console keeps nothing: its bytes are in its queues or in its host backend.
+    Console,
+    /// Entropy has no state.
+    Rng,
+}
+
+/// A virtio device: what the driver sees of it, and how to serve its queues.
+///
+/// The transport calls these from vCPU threads, also while the [`Handler`] runs on the worker thread. What both need is
+/// behind the device's own locks, which are never held during I/O.
+pub(crate) trait VirtioDevice: Send + Sync + fmt::Debug {
+    /// The kind of device.
+    fn kind(&self) -> DeviceKind;
+
+    /// The largest size of each queue, a power of two; as many as there are queues.
+    fn queue_sizes(&self) -> &[u16];
+
+    /// The feature bits of this kind of device that are offered. The transport adds its own.
+    fn features(&self) -> u64;
+
+    /// Fills `data` from the device configuration space; zeroes where there is none.
+    fn read_config(&self, offset: usize, data: &mut [u8]);
+
+    /// The driver is ready, having accepted `features`. The handler is dropped when the driver resets the device.
+    fn activate(&self, features: u64) -> Result<Box<dyn Handler>>;
+
+    /// The state to construct this device from elsewhere. No request is in flight.
+    fn save(&self) -> DeviceState;
+}
+
+/// The part of a device that moves data. It lives on the worker thread.
+///
+/// Between any two calls no request is in flight: that is where pausing and stopping happen. An `Err` means that the
+/// driver broke the rules; the device then does nothing until it is reset.
+pub(crate) trait Handler: Send {
+    /// Serves queue `index`, which the driver notified. Also called without a notification, after every resume.
+    fn queue(&mut self, index: usize, queues: &mut Queues) -> Served;
+
+    /// The backend's descriptor, while the handler wants to be told of input.
+    fn input(&self) -> Option<RawFd>;
+
+    /// There is input.
+    fn receive(&mut self, queues: &mut Queues) -> Served;
+}
+
+/// Fills `data` from `config[offset..]`, with zeroes beyond the end: how any device answers `read_config`.
+pub(crate) fn read_config_bytes(config: &[u8], offset: usize, data: &mut [u8]) {
+    for (i, byte) in data.iter_mut().enumerate() {
+        *byte = config.get(offset.saturating_add(i)).copied().unwrap_or(0);
+    }
+}

@@ -1,0 +1,330 @@
+//! The PCI function that carries a device, from power-on to unplugging.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use serde::{Deserialize, Serialize};
+use virtio_bindings::virtio_config::{
+    VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET,
+};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::layout::{self, BAR, BAR_SIZE, MAX_QUEUES, NOTIFY, PAGE, Places};
+use super::registers::{Registers, TRANSPORT_FEATURES, notify_offset};
+use crate::bus::{BusDevice, lock};
+use crate::memory::GuestRam;
+use crate::pci::{ConfigSpace, ConfigState, PciHost};
+use crate::virtio::interrupt::{Interrupt, InterruptState};
+use crate::virtio::worker::{Control, Worker};
+use crate::virtio::{DeviceState, Malformed, Queues, VirtQueue, VirtioDevice};
+use crate::{Error, ErrorKind, Result};
+
+pub(super) const FEATURES_OK: u8 = VIRTIO_CONFIG_S_FEATURES_OK as u8;
+pub(super) const DRIVER_OK: u8 = VIRTIO_CONFIG_S_DRIVER_OK as u8;
+const NEEDS_RESET: u8 = VIRTIO_CONFIG_S_NEEDS_RESET as u8;
+
+/// A virtio device in a PCI slot. Dropping it ends its worker and returns all it took of the machine.
+#[derive(Debug)]
+pub(crate) struct VirtioPci {
+    pub(super) device: Arc<dyn VirtioDevice>,
+    memory: GuestRam,
+    host: Arc<dyn PciHost>,
+    pub(super) interrupt: Arc<Interrupt>,
+    /// The driver's notifications, by queue.
+    pub(super) kicks: Vec<EventFd>,
+    /// Where the BAR is at power-on.
+    bar: u64,
+    pub(super) inner: Mutex<Inner>,
+    this: Weak<Self>,
+}
+
+/// What accesses to configuration space and to the common structure change.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) config: ConfigSpace,
+    pub(super) places: Places,
+    pub(super) registers: Registers,
+    /// Serves the queues, from `DRIVER_OK` to reset.
+    worker: Option<Worker>,
+    /// A worker takes no requests.
+    paused: bool,
+    /// Where the machine was told that the BAR is.
+    mapped: Option<u64>,
+    /// Which queues have a doorbell, and where.
+    doorbells: Vec<(usize, u64)>,
+}
+
+/// Everything that a driver can tell from one device, and nothing of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VirtioPciState {
+    /// PCI configuration space.
+    pub(crate) config: ConfigState,
+    /// The common configuration structure.
+    pub(crate) registers: Registers,
+    /// Status and interrupts.
+    pub(crate) interrupt: InterruptState,
+    /// The device itself: what its constructor wants.
+    pub(crate) device: DeviceState,
+}
+
+/// The BAR as the machine sees it; does not keep the function alive.
+#[derive(Debug)]
+struct Bar(Weak<VirtioPci>);
+
+impl BusDevice for Bar {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        match self.0.upgrade() {
+            Some(function) => function.bar_read(offset, data),
+            None => data.fill(0xff),
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) {
+        if let Some(function) = self.0.upgrade() {
+            function.bar_write(offset, data);
+        }
+    }
+}
+
+impl VirtioPci {
+    /// Puts `device` behind a BAR of [`BAR_SIZE`] bytes at `bar`. With a saved state the BAR is where the guest had it,
+    /// and the device is paused.
+    pub(crate) fn new(
+        device: Arc<dyn VirtioDevice>,
+        memory: GuestRam,
+        host: Arc<dyn PciHost>,
+        bar: u64,
+        state: Option<&VirtioPciState>,
+    ) -> Result<Arc<Self>> {
+        let name = device.kind().name();
+        let sizes = device.queue_sizes();
+        let queues = sizes.len();
+        if queues > MAX_QUEUES {
+            return Err(Error::new(ErrorKind::InvalidConfig, format!("{name} cannot have {queues} queues"))
+                .remedy(format!("use at most {MAX_QUEUES}")));
+        }
+        let interrupt = Arc::new(Interrupt::new(&*host, queues, state.map(|s| &s.interrupt))?);
+        let (mut config, places) = layout::config_space(device.kind(), queues, &interrupt.msix, bar)?;
+        let mut registers = Registers::new(sizes);
+        if let Some(state) = state {
+            config.restore(&state.config)?;
+            check(state, sizes, device.features() | TRANSPORT_FEATURES, name)?;
+            registers = state.registers.clone();
+        }
+        let kick = |_| EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC);
+        let kicks = (0..queues).map(kick).collect::<std::io::Result<_>>();
+        let kicks = kicks.map_err(|e| Error::io(format!("cannot create the queue events of {name}"), e))?;
+        let paused = state.is_some();
+        let inner = Inner { config, places, registers, worker: None, paused, mapped: None, doorbells: Vec::new() };
+        let this = Arc::new_cyclic(|this| Self {
+            device,
+            memory,
+            host,
+            interrupt,
+            kicks,
+            bar,
+            inner: Mutex::new(inner),
+            this: this.clone(),
+        });
+        let mut inner = lock(&this.inner);
+        this.place(&mut inner)?;
+        if this.interrupt.status() & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK {
+            this.activate(&mut inner)?;
+        }
+        drop(inner);
+        Ok(this)
+    }
+
+    /// Returns when no request is in flight; none is taken until [`resume`](Self::resume).
+    pub(crate) fn pause(&self) {
+        let mut inner = lock(&self.inner);
+        inner.paused = true;
+        if let Some(worker) = &inner.worker {
+            worker.pause();
+        }
+    }
+
+    /// Serves the queues again.
+    pub(crate) fn resume(&self) {
+        let mut inner = lock(&self.inner);
+        inner.paused = false;
+        if let Some(worker) = &inner.worker {
+            worker.resume();
+        }
+    }
+
+    /// Tells the driver that the device's configuration is another: a grown disk, a link that went down.
+    pub(crate) fn config_changed(&self) {
+        if self.interrupt.status() & DRIVER_OK != 0 {
+            self.interrupt.config_changed();
+        }
+    }
+
+    /// The state of the device, which must be paused.
+    pub(crate) fn save(&self) -> Result<VirtioPciState> {
+        let inner = lock(&self.inner);
+        let mut registers = inner.registers.clone();
+        if let Some(worker) = &inner.worker {
+            let positions = worker.positions().ok_or_else(|| {
+                Error::new(ErrorKind::InvalidState, format!("{} is not paused", self.device.kind().name()))
+                    .remedy("pause the device before saving it")
+            })?;
+            for (queue, position) in registers.queues.iter_mut().zip(positions) {
+                if let Some(position) = position {
+                    (queue.next_avail, queue.next_used) = (position.next_avail, position.next_used);
+                }
+            }
+        }
+        Ok(VirtioPciState {
+            config: inner.config.save(),
+            registers,
+            interrupt: self.interrupt.save(),
+            device: self.device.save(),
+        })
+    }
+
+    /// Goes back to power-on, base address included: what a reboot of the machine does.
+    pub(crate) fn reset(&self) -> Result<()> {
+        let mut inner = lock(&self.inner);
+        self.reset_device(&mut inner);
+        self.interrupt.msix.reset();
+        let queues = self.device.queue_sizes().len();
+        (inner.config, inner.places) =
+            layout::config_space(self.device.kind(), queues, &self.interrupt.msix, self.bar)?;
+        self.place(&mut inner)
+    }
+
+    /// Ends the worker and returns the addresses. The device cannot be used any more.
+    pub(crate) fn stop(&self) {
+        let mut inner = lock(&self.inner);
+        inner.worker = None;
+        self.unplace(&mut inner);
+    }
+
+    /// What is offered to the driver.
+    pub(super) fn offered(&self) -> u64 {
+        self.device.features() | TRANSPORT_FEATURES
+    }
+
+    /// The driver wrote the device status (virtio 1.2, section 2.1).
+    pub(super) fn set_status(&self, inner: &mut Inner, status: u8) {
+        if status == 0 {
+            return self.reset_device(inner);
+        }
+        let old = self.interrupt.status();
+        let mut new = status & !old;
+        if new & FEATURES_OK != 0 && !inner.registers.acceptable(self.offered()) {
+            new &= !FEATURES_OK;
+        }
+        if (old | new) & FEATURES_OK == 0 {
+            new &= !DRIVER_OK;
+        }
+        self.interrupt.add_status(new);
+        if new & DRIVER_OK != 0
+            && let Err(error) = self.activate(inner)
+        {
+            tracing::error!(%error, "a device cannot start");
+            self.interrupt.needs_reset();
+        }
+    }
+
+    /// Starts to serve the queues that the driver enabled.
+    fn activate(&self, inner: &mut Inner) -> Result<()> {
+        let name = self.device.kind().name();
+        let control = Control::new(inner.paused)?;
+        let mut queues = Vec::new();
+        for (index, kick) in self.kicks.iter().enumerate() {
+            let Some(state) = inner.registers.queue_state(index) else {
+                queues.push(None);
+                continue;
+            };
+            let kick = kick.try_clone().map_err(|e| Error::io(format!("cannot watch a queue of {name}"), e))?;
+            let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
+            let queue = VirtQueue::new(state, index, memory, interrupt, kick, control.interrupted());
+            let why = || Malformed("a ring is not aligned or not in guest memory");
+            queues.push(Some(queue.ok_or_else(why).map_err(|why| {
+                Error::new(ErrorKind::GuestFault, format!("queue {index} of {name} cannot be used: {why}"))
+            })?));
+        }
+        let handler = self.device.activate(inner.registers.driver_features)?;
+        inner.worker = Some(Worker::start(name, control, handler, Queues(queues), self.interrupt.clone())?);
+        self.attach_doorbells(inner)
+    }
+
+    /// A reset by the driver (section 2.4).
+    fn reset_device(&self, inner: &mut Inner) {
+        inner.worker = None;
+        self.detach_doorbells(inner);
+        for kick in &self.kicks {
+            // Empty, unless the driver notified just before.
+            let _ = kick.read();
+        }
+        self.interrupt.reset_device();
+        inner.registers = Registers::new(self.device.queue_sizes());
+    }
+
+    /// Maps the BAR where the guest wants it, if that is somewhere else than before. While the guest has memory
+    /// decoding off it may be looking for the BAR's size: nothing is changed then.
+    pub(super) fn place(&self, inner: &mut Inner) -> Result<()> {
+        let wanted = inner.config.memory_bar(BAR);
+        if !inner.config.memory_enabled() || inner.mapped == Some(wanted) {
+            return Ok(());
+        }
+        self.unplace(inner);
+        self.host.map(wanted, BAR_SIZE, Arc::new(Bar(self.this.clone())))?;
+        inner.mapped = Some(wanted);
+        if inner.worker.is_some() { self.attach_doorbells(inner) } else { Ok(()) }
+    }
+
+    fn unplace(&self, inner: &mut Inner) {
+        self.detach_doorbells(inner);
+        if let Some(old) = inner.mapped.take() {
+            log(self.host.unmap(old, BAR_SIZE));
+        }
+    }
+
+    fn attach_doorbells(&self, inner: &mut Inner) -> Result<()> {
+        let Some(bar) = inner.mapped else { return Ok(()) };
+        for queue in inner.registers.enabled() {
+            let Some(kick) = self.kicks.get(queue) else { continue };
+            let address = bar + NOTIFY * PAGE + notify_offset(queue);
+            self.host.attach_doorbell(address, kick)?;
+            inner.doorbells.push((queue, address));
+        }
+        Ok(())
+    }
+
+    fn detach_doorbells(&self, inner: &mut Inner) {
+        for (queue, address) in inner.doorbells.drain(..) {
+            if let Some(kick) = self.kicks.get(queue) {
+                log(self.host.detach_doorbell(address, kick));
+            }
+        }
+    }
+}
+
+impl Drop for VirtioPci {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The machine is being taken apart, or the guest cannot be told.
+pub(super) fn log(result: Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "a virtio device's address range");
+    }
+}
+
+/// A saved state must be one that this device can have been in.
+fn check(state: &VirtioPciState, sizes: &[u16], offered: u64, name: &str) -> Result<()> {
+    let queues = &state.registers.queues;
+    let fits = queues.len() == sizes.len()
+        && state.interrupt.queue_vectors.len() == sizes.len()
+        && queues.iter().zip(sizes).all(|(q, max)| q.size.is_power_of_two() && q.size <= *max)
+        && (state.interrupt.status & FEATURES_OK == 0 || state.registers.acceptable(offered));
+    if fits {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidConfig, format!("the saved {name} has other queues or features than this one"))
+        .remedy("restore with the devices that the VM was saved with"))
+}

@@ -1,0 +1,263 @@
+//! The thread that serves the queues of one device.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::interrupt::Interrupt;
+use super::queue::Position;
+use super::{Handler, Malformed, Queues, Served};
+use crate::bus::lock;
+use crate::{Error, Result};
+
+/// Room for the deepest image format, not for a default 2 MiB in every device of every VM.
+const STACK: usize = 512 << 10;
+
+/// `epoll` data of what is not a queue.
+const WAKE: u64 = u64::MAX;
+const INPUT: u64 = u64::MAX - 1;
+
+/// A running worker thread. Dropping it waits for the request in flight and ends the thread.
+#[derive(Debug)]
+pub(super) struct Worker {
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a worker and its owner share.
+#[derive(Debug)]
+pub(super) struct Control {
+    state: Mutex<State>,
+    changed: Condvar,
+    wake: EventFd,
+    /// Set while the worker is wanted elsewhere: it takes no further request.
+    interrupted: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct State {
+    wanted: Wanted,
+    /// Where the worker is in its queues, while it is paused.
+    paused: Option<Vec<Option<Position>>>,
+    /// The thread has ended.
+    ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Run,
+    Pause,
+    Stop,
+}
+
+impl Control {
+    /// For a worker that starts paused or running.
+    pub(super) fn new(paused: bool) -> Result<Self> {
+        let wake = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
+            .map_err(|e| Error::io("cannot create a device worker's event", e))?;
+        let wanted = if paused { Wanted::Pause } else { Wanted::Run };
+        Ok(Self {
+            state: Mutex::new(State { wanted, paused: None, ended: false }),
+            changed: Condvar::new(),
+            wake,
+            interrupted: Arc::new(AtomicBool::new(paused)),
+        })
+    }
+
+    /// The flag that the queues look at.
+    pub(super) fn interrupted(&self) -> Arc<AtomicBool> {
+        self.interrupted.clone()
+    }
+
+    fn set(&self, wanted: Wanted) {
+        let mut state = lock(&self.state);
+        state.wanted = wanted;
+        self.interrupted.store(wanted != Wanted::Run, Ordering::Relaxed);
+        self.changed.notify_all();
+        // Only fails when the counter is full, which wakes as well.
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Worker {
+    /// Starts a thread that serves `queues` with `handler`.
+    pub(super) fn start(
+        name: &str,
+        control: Control,
+        handler: Box<dyn Handler>,
+        queues: Queues,
+        interrupt: Arc<Interrupt>,
+    ) -> Result<Self> {
+        let epoll = Epoll::new().map_err(|e| Error::io("cannot create a device worker's epoll", e))?;
+        let control = Arc::new(control);
+        let service =
+            Service { control: control.clone(), epoll, handler, queues, interrupt, polled: None, broken: false };
+        service.watch(control.wake.as_raw_fd(), WAKE)?;
+        for (i, queue) in service.queues.0.iter().enumerate() {
+            if let Some(queue) = queue {
+                service.watch(queue.kick.as_raw_fd(), i as u64)?;
+            }
+        }
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(STACK)
+            .spawn(move || service.run())
+            .map_err(|e| Error::io(format!("cannot start the worker thread of {name}"), e))?;
+        Ok(Self { control, thread: Some(thread) })
+    }
+
+    /// Returns when no request is in flight; none is taken until [`resume`](Self::resume).
+    pub(super) fn pause(&self) {
+        self.control.set(Wanted::Pause);
+        let mut state = lock(&self.control.state);
+        while state.paused.is_none() && !state.ended {
+            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Goes on.
+    pub(super) fn resume(&self) {
+        self.control.set(Wanted::Run);
+    }
+
+    /// Where the worker is in its queues; `None` unless it is paused.
+    pub(super) fn positions(&self) -> Option<Vec<Option<Position>>> {
+        lock(&self.control.state).paused.clone()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.control.set(Wanted::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the worker thread of a device panicked");
+        }
+    }
+}
+
+/// The worker's own side.
+struct Service {
+    control: Arc<Control>,
+    epoll: Epoll,
+    handler: Box<dyn Handler>,
+    queues: Queues,
+    interrupt: Arc<Interrupt>,
+    /// The backend's descriptor in `epoll`.
+    polled: Option<RawFd>,
+    /// The driver broke the rules, and nothing is served any more.
+    broken: bool,
+}
+
+/// Lets nobody wait for a thread that has ended, however it ended.
+struct Ending(Arc<Control>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        lock(&self.0.state).ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Service {
+    fn run(mut self) {
+        let _ending = Ending(self.control.clone());
+        while self.obey() {
+            // Notifications may have come before this thread, or been lost with the machine this device was saved on.
+            let all = (0..self.queues.0.len()).try_for_each(|i| self.serve(i as u64));
+            if let Err(reason) = all.and_then(|()| self.serve_events()) {
+                tracing::warn!(%reason, "a driver broke the rules of its virtqueue; the device needs a reset");
+                self.broken = true;
+                self.interrupt.needs_reset();
+            }
+        }
+    }
+
+    /// Waits as long as it is told to pause, or has nothing left to do; `false` when told to stop.
+    fn obey(&mut self) -> bool {
+        let mut state = lock(&self.control.state);
+        loop {
+            match state.wanted {
+                Wanted::Stop => return false,
+                Wanted::Run if !self.broken => break,
+                Wanted::Run => state.paused = None,
+                Wanted::Pause if state.paused.is_none() => {
+                    state.paused = Some(self.queues.0.iter().map(|q| q.as_ref().map(|q| q.position())).collect());
+                    self.control.changed.notify_all();
+                }
+                Wanted::Pause => {}
+            }
+            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.paused = None;
+        true
+    }
+
+    /// Serves what comes, until it is wanted elsewhere.
+    fn serve_events(&mut self) -> Served {
+        let mut events = [EpollEvent::default(); 16];
+        loop {
+            self.poll_input();
+            let count = match self.epoll.wait(-1, &mut events) {
+                Ok(count) => count,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "a device worker cannot wait for events");
+                    return Err(Malformed("the host failed to wait for events"));
+                }
+            };
+            for event in &events[..count] {
+                match event.data() {
+                    WAKE => {
+                        // Empty when somebody was faster, which is as good.
+                        let _ = self.control.wake.read();
+                    }
+                    INPUT => self.handler.receive(&mut self.queues)?,
+                    queue => self.serve(queue)?,
+                }
+            }
+            if self.control.interrupted.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn serve(&mut self, queue: u64) -> Served {
+        let Ok(index) = usize::try_from(queue) else { return Ok(()) };
+        if let Some(queue) = self.queues.get(index) {
+            // Empty when it is served without a notification.
+            let _ = queue.kick.read();
+            self.handler.queue(index, &mut self.queues)?;
+        }
+        Ok(())
+    }
+
+    /// Watches the backend as long as the handler wants to know.
+    fn poll_input(&mut self) {
+        let wanted = self.handler.input();
+        if wanted == self.polled {
+            return;
+        }
+        if let Some(old) = self.polled.take() {
+            // Fails if the backend closed it, which is what was to be achieved.
+            let _ = self.epoll.ctl(ControlOperation::Delete, old, EpollEvent::default());
+        }
+        if let Some(new) = wanted {
+            match self.watch(new, INPUT) {
+                Ok(()) => self.polled = Some(new),
+                Err(error) => tracing::error!(%error, "a device gets no input"),
+            }
+        }
+    }
+
+    fn watch(&self, fd: RawFd, data: u64) -> Result<()> {
+        self.epoll
+            .ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, data))
+            .map_err(|e| Error::io("cannot watch a device's event", e))
+    }
+}
