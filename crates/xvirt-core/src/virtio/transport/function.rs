@@ -246,7 +246,12 @@ impl VirtioPci {
             })?));
         }
         let handler = self.device.activate(inner.registers.driver_features)?;
-        inner.worker = Some(Worker::start(name, control, handler, Queues(queues), self.interrupt.clone())?);
+        let worker = Worker::start(name, control, handler, Queues(queues), self.interrupt.clone())?;
+        if inner.paused {
+            // From now on it can be saved.
+            worker.pause();
+        }
+        inner.worker = Some(worker);
         self.attach_doorbells(inner)
     }
 
