@@ -1,6 +1,6 @@
 //! What a boot menu consists of.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::volume::DiskPath;
 
@@ -70,7 +70,8 @@ impl BootEntry {
 }
 
 /// Which entry of a boot menu to take.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EntryChoice {
     /// The one the disk boots when nobody intervenes.

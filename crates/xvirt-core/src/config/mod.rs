@@ -1,1 +1,24 @@
 //! What a user writes: serde types that describe a VM, checked before anything is built.
+//!
+//! A configuration is consumed by the build and never consulted afterwards.
+
+mod boot;
+mod cpu;
+mod disk;
+mod machine;
+mod nic;
+mod size;
+
+pub use boot::{Boot, EntryProtocol, KernelImage};
+pub use cpu::{CpuConfig, CpuidMask, CpuidRegister, MAX_VCPUS};
+pub use disk::{Disk, DiskSource};
+pub use machine::{MemoryBacking, VmConfig};
+pub use nic::{Nic, NicBackendConfig};
+pub use size::ByteSize;
+
+use crate::{Error, ErrorKind};
+
+/// A mistake in a configuration: `what` names the field and the value.
+fn invalid(what: impl Into<String>, remedy: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfig, what).remedy(remedy)
+}

@@ -1,1 +1,7 @@
-//! The few devices of a PC that are not PCI: serial port, clock, power management.
+//! The few devices of a PC that are not PCI: serial port, real-time clock, power management.
+//!
+//! Each is guest-visible state (plain serde data) behind a lock, and a host side given to its constructor.
+
+pub(crate) mod power;
+pub(crate) mod rtc;
+pub(crate) mod serial;

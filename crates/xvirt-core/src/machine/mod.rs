@@ -1,1 +1,166 @@
 //! One assembled VM: memory, vCPUs, buses and devices under one owner.
+//!
+//! A [`Machine`] is built parked. It can be run, parked, reset to power-on and, by dropping it, taken apart: threads,
+//! descriptors and memory go back to the host. It has no notion of power states; that is the floor above.
+
+mod interconnect;
+mod power;
+mod signal;
+mod vcpus;
+
+use std::sync::Arc;
+
+use crate::arch::x86_64::registers::{self, Entry, Pristine};
+use crate::arch::x86_64::{acpi, cpuid::CpuidTemplate, layout};
+use crate::bus::Bus;
+use crate::config::{ByteSize, CpuConfig, MemoryBacking};
+use crate::console::ConsolePort;
+use crate::device::power::{self as power_device, Power};
+use crate::device::rtc::Rtc;
+use crate::device::serial::Serial;
+use crate::kvm::{self, System, Vcpu};
+use crate::memory::{GuestRam, allocate};
+use crate::pci::{PciBus, PciFunction};
+use crate::virtio::{VirtioDevice, VirtioPci};
+use crate::{Error, ErrorKind, Result};
+
+use interconnect::Interconnect;
+use power::PowerLine;
+use vcpus::Vcpus;
+
+pub use signal::CrashReason;
+pub(crate) use signal::{Signal, SignalReceiver, Signals, signals};
+
+/// How far apart the registers of two PCI functions lie: room for each to have its own power-of-two range.
+const BAR_STRIDE: u64 = 0x10_0000;
+
+/// What a machine is made of, apart from its virtio devices.
+pub(crate) struct Parts<'a> {
+    pub(crate) cpus: &'a CpuConfig,
+    pub(crate) memory: ByteSize,
+    pub(crate) backing: &'a MemoryBacking,
+    pub(crate) serial: Arc<dyn ConsolePort>,
+    pub(crate) signals: Signals,
+}
+
+/// An assembled VM.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    // Fields are dropped in this order: first whatever runs, then whatever it uses.
+    vcpus: Vcpus,
+    functions: Vec<Arc<VirtioPci>>,
+    pci: Arc<PciBus>,
+    serial: Arc<Serial>,
+    power: Arc<Power<PowerLine>>,
+    host: Arc<Interconnect>,
+    pristine: Vec<Pristine>,
+    ram: GuestRam,
+}
+
+impl Machine {
+    /// Assembles a machine without virtio devices, parked and without anything to start.
+    pub(crate) fn new(parts: Parts<'_>) -> Result<Self> {
+        let system = System::open()?;
+        check_vcpus(&system, parts.cpus.count)?;
+        let ram = allocate(parts.memory, parts.backing)?;
+        let vm = Arc::new(system.create_vm()?);
+        vm.set_memory(&ram)?;
+        let vcpus = create_vcpus(&system, &vm, parts.cpus)?;
+        let pristine = vcpus.iter().map(Pristine::of).collect::<Result<_>>()?;
+
+        let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
+        let pci = Arc::new(PciBus::new(None));
+        ports.insert(layout::PCI_CONFIG_PORTS, 8, pci.ports())?;
+        memory.insert(layout::PCI_CONFIG, layout::PCI_CONFIG_SIZE, pci.ecam())?;
+        let serial = Arc::new(Serial::new(parts.serial, vm.interrupt_line(layout::SERIAL_INTERRUPT)?)?);
+        ports.insert(layout::SERIAL_PORTS, 8, Arc::clone(&serial) as _)?;
+        ports.insert(layout::RTC_PORTS, 2, Arc::new(Rtc::new(None)))?;
+        let line = PowerLine { vm: Arc::clone(&vm), signals: parts.signals.clone() };
+        let power = Arc::new(Power::new(line, None));
+        ports.insert(layout::POWER_PORTS, power_device::PORTS, Arc::clone(&power) as _)?;
+
+        let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), parts.signals)?;
+        let host = Arc::new(Interconnect { vm, memory });
+        Ok(Self { vcpus, functions: Vec::new(), pci, serial, power, host, pristine, ram })
+    }
+
+    /// Puts a virtio device into the next slot of the PCI bus.
+    pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<()> {
+        let slot = self.functions.len() + 1;
+        let bar = layout::PCI_MEMORY + slot as u64 * BAR_STRIDE;
+        let host = Arc::clone(&self.host) as Arc<dyn crate::pci::PciHost>;
+        let function = VirtioPci::new(device, self.ram.clone(), host, bar, None)?;
+        self.pci.insert(slot, Arc::clone(&function) as Arc<dyn PciFunction>)?;
+        self.functions.push(function);
+        Ok(())
+    }
+
+    /// Guest memory, for loading what is to be started.
+    pub(crate) fn ram(&self) -> &GuestRam {
+        &self.ram
+    }
+
+    /// The serial port, which needs somebody to carry its input.
+    pub(crate) fn serial(&self) -> &Arc<Serial> {
+        &self.serial
+    }
+
+    /// Puts all processors at power-on and the first one at `entry`. The machine is parked.
+    pub(crate) fn prepare(&self, entry: Entry) -> Result<()> {
+        acpi::write_tables(&self.ram, self.pristine.len() as u32)?;
+        let mut pristine = self.pristine.iter();
+        self.vcpus.each(|vcpu| pristine.next().map_or(Ok(()), |pristine| registers::power_on(vcpu, pristine)))?;
+        self.vcpus.each(|vcpu| if vcpu.id() == 0 { registers::enter(vcpu, &self.ram, entry) } else { Ok(()) })
+    }
+
+    /// Puts all devices at power-on. The machine is parked; memory keeps its contents, as on a PC.
+    pub(crate) fn reset_devices(&self) -> Result<()> {
+        self.functions.iter().try_for_each(|function| function.reset())?;
+        self.pci.reset()?;
+        self.power.reset();
+        Ok(())
+    }
+
+    /// Lets the guest run.
+    pub(crate) fn run(&self) {
+        self.functions.iter().for_each(|function| function.resume());
+        self.vcpus.run();
+    }
+
+    /// Stops the guest: once this returns, neither vCPUs nor devices touch its memory or disks.
+    pub(crate) fn park(&self) {
+        self.vcpus.park();
+        self.functions.iter().for_each(|function| function.pause());
+    }
+
+    /// Presses the power button.
+    pub(crate) fn press_power_button(&self) {
+        self.power.press_button();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.vcpus.park();
+        self.functions.iter().for_each(|function| function.stop());
+    }
+}
+
+fn check_vcpus(system: &System, count: u32) -> Result<()> {
+    let most = system.max_vcpus();
+    if count as usize > most {
+        return Err(Error::new(ErrorKind::HostUnsupported, format!("KVM on this host cannot run {count} vCPUs"))
+            .remedy(format!("give the VM at most {most}")));
+    }
+    Ok(())
+}
+
+fn create_vcpus(system: &System, vm: &kvm::Vm, cpus: &CpuConfig) -> Result<Vec<Vcpu>> {
+    let template = CpuidTemplate::new(&system.supported_cpuid()?, cpus)?;
+    let create = |id| {
+        let vcpu = vm.create_vcpu(id)?;
+        vcpu.set_cpuid(&template.for_vcpu(id))?;
+        Ok(vcpu)
+    };
+    (0..cpus.count).map(create).collect()
+}

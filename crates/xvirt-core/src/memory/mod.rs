@@ -1,7 +1,9 @@
-//! Guest memory: where it lies and what backs it.
+//! Guest memory: where it lies in the guest's address space and what backs it on the host.
 
+mod layout;
+mod ram;
 mod slices;
 
+pub(crate) use layout::{LOW_RAM_LIMIT, ram_ranges};
+pub(crate) use ram::{GuestRam, allocate};
 pub(crate) use slices::{append_slices, mark_dirty};
-
-pub(crate) type GuestRam = vm_memory::GuestMemoryMmap<vm_memory::bitmap::AtomicBitmap>;

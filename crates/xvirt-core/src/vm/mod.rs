@@ -1,1 +1,14 @@
 //! The handle users hold: a VM from its configuration to its end.
+//!
+//! `state` is the table of what is legal when, `events` how the outside hears of what happens, `assemble` makes a
+//! machine from a configuration, `supervisor` is the thread that answers the guest's own requests.
+
+mod assemble;
+mod events;
+mod handle;
+mod state;
+mod supervisor;
+
+pub use events::{CrashReason, Event, EventReceiver, IoOperation};
+pub use handle::Vm;
+pub use state::{PowerState, Verb};

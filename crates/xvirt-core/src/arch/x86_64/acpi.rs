@@ -1,0 +1,254 @@
+//! The ACPI tables that describe the machine: processors, interrupts, PCI, the power button and reset.
+//!
+//! Source: ACPI specification 6.5, chapter 5 (tables) and chapter 4.8 (fixed hardware).
+
+use acpi_tables::aml::{
+    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name, Package,
+    ResourceTemplate, Scope,
+};
+use acpi_tables::fadt::{FADTBuilder, Flags};
+use acpi_tables::gas::{AccessSize, AddressSpace as GasSpace, GAS};
+use acpi_tables::madt::{EnabledStatus, IoApic, ProcessorLocalApic};
+use acpi_tables::mcfg::MCFG;
+use acpi_tables::rsdp::Rsdp;
+use acpi_tables::sdt::Sdt;
+use acpi_tables::xsdt::XSDT;
+use acpi_tables::{Aml, facs::FACS};
+use vm_memory::{Bytes, GuestAddress};
+
+use super::layout;
+use crate::device::power;
+use crate::memory::GuestRam;
+use crate::{Error, ErrorKind, Result};
+
+const OEM: [u8; 6] = *b"XVIRT ";
+const OEM_TABLE: [u8; 8] = *b"XVIRTPC ";
+const OEM_REVISION: u32 = 1;
+
+/// The sleep type that means "off" in the ACPI control register.
+pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
+
+/// Writes all tables; the root pointer lies at [`layout::ACPI_TABLES`].
+pub(crate) fn write_tables(ram: &GuestRam, vcpus: u32) -> Result<()> {
+    let mut writer = Writer { ram, next: layout::ACPI_TABLES + 64 };
+    let facs = writer.place(&FACS::new())?;
+    let dsdt = writer.place(&dsdt())?;
+    let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
+    xsdt.add_entry(writer.place(&fadt(facs as u32, dsdt as u32))?);
+    xsdt.add_entry(writer.place(&madt(vcpus))?);
+    let mut mcfg = MCFG::new(OEM, OEM_TABLE, OEM_REVISION);
+    mcfg.add_ecam(layout::PCI_CONFIG, 0, 0, 0);
+    xsdt.add_entry(writer.place(&mcfg)?);
+    let xsdt = writer.place(&xsdt)?;
+    writer.next = layout::ACPI_TABLES;
+    writer.place(&Rsdp::new(OEM, xsdt)).map(|_| ())
+}
+
+struct Writer<'a> {
+    ram: &'a GuestRam,
+    next: u64,
+}
+
+impl Writer<'_> {
+    /// Writes a table at the next free address, which is returned.
+    fn place(&mut self, table: &dyn Aml) -> Result<u64> {
+        let mut bytes = Vec::new();
+        table.to_aml_bytes(&mut bytes);
+        let address = self.next;
+        let end = address + bytes.len() as u64;
+        if end > layout::ACPI_TABLES_END {
+            return Err(Error::new(ErrorKind::InvalidConfig, "the ACPI tables do not fit their room")
+                .remedy("give the VM fewer vCPUs"));
+        }
+        self.ram.write_slice(&bytes, GuestAddress(address)).map_err(|e| {
+            Error::new(ErrorKind::InvalidConfig, "the ACPI tables do not fit the guest's memory")
+                .because(e)
+                .remedy("give the VM at least 2 MiB of memory")
+        })?;
+        self.next = end.next_multiple_of(64);
+        Ok(address)
+    }
+}
+
+fn fadt(facs: u32, dsdt: u32) -> impl Aml {
+    let mut fadt = FADTBuilder::new(OEM, OEM_TABLE, OEM_REVISION)
+        .firmware_ctrl_32(facs)
+        .dsdt_32(dsdt)
+        .flag(Flags::Wbinvd)
+        .flag(Flags::ProcC1)
+        // Set means "not fixed hardware": there is a power button, and no sleep button.
+        .flag(Flags::SlpButton)
+        .flag(Flags::TmrValExt)
+        .flag(Flags::ResetRegSup);
+    fadt.sci_int = (layout::POWER_INTERRUPT as u16).into();
+    fadt.pm1a_evt_blk = u32::from(power::EVENT_PORT).into();
+    fadt.pm1_evt_len = 4;
+    fadt.pm1a_cnt_blk = u32::from(power::CONTROL_PORT).into();
+    fadt.pm1_cnt_len = 2;
+    fadt.pm_tmr_blk = u32::from(power::TIMER_PORT).into();
+    fadt.pm_tmr_len = 4;
+    // Larger than the limits that mean "supported": there are no C2 and C3 states.
+    fadt.p_lvl2_lat = 0xFFF.into();
+    fadt.p_lvl3_lat = 0xFFFF.into();
+    fadt.century = 0x32;
+    // Legacy devices are present (bit 0), but neither a keyboard controller (bit 1) nor a VGA (bit 2).
+    fadt.iapc_boot_arch = 0b101.into();
+    fadt.reset_reg = GAS::new(GasSpace::SystemIo, 8, 0, AccessSize::ByteAccess, u64::from(power::RESET_PORT));
+    fadt.reset_value = power::RESET_VALUE;
+    fadt.finalize()
+}
+
+fn madt(vcpus: u32) -> Sdt {
+    const PC_COMPATIBLE: u32 = 1;
+    let mut madt = Sdt::new(*b"APIC", 36, 4, OEM, OEM_TABLE, OEM_REVISION);
+    madt.append_slice(&layout::LOCAL_APIC.to_le_bytes());
+    madt.append_slice(&PC_COMPATIBLE.to_le_bytes());
+    for id in 0..vcpus {
+        append(&mut madt, &ProcessorLocalApic::new(id as u8, id as u8, EnabledStatus::Enabled));
+    }
+    append(&mut madt, &IoApic::new(0, layout::IO_APIC, 0));
+    madt.append_slice(&interrupt_override(0, 2, 0));
+    // The SCI is active high and level triggered.
+    madt.append_slice(&interrupt_override(9, layout::POWER_INTERRUPT, 0xD));
+    // NMI at LINT1 of all processors: type 4, length 6.
+    madt.append_slice(&[4, 6, 0xFF, 0, 0, 1]);
+    madt
+}
+
+fn append(table: &mut Sdt, entry: &dyn Aml) {
+    let mut bytes = Vec::new();
+    entry.to_aml_bytes(&mut bytes);
+    table.append_slice(&bytes);
+}
+
+/// Interrupt source override (type 2, length 10): legacy line `source` arrives at `gsi`.
+fn interrupt_override(source: u8, gsi: u32, flags: u16) -> [u8; 10] {
+    let ([g0, g1, g2, g3], [f0, f1]) = (gsi.to_le_bytes(), flags.to_le_bytes());
+    [2, 10, 0, source, g0, g1, g2, g3, f0, f1]
+}
+
+/// The definition block: the PCI host bridge, the legacy devices, and how to switch off.
+fn dsdt() -> Sdt {
+    let mut bus = Vec::new();
+    pci_host_bridge(&mut bus);
+    pci_config_reservation(&mut bus);
+    legacy_device(&mut bus, "COM1", "PNP0501", layout::SERIAL_PORTS, 8, layout::SERIAL_INTERRUPT);
+    legacy_device(&mut bus, "RTC_", "PNP0B00", layout::RTC_PORTS, 2, layout::RTC_INTERRUPT);
+    let mut body = Scope::raw("_SB_".into(), bus);
+    let (off, zero) = (SLEEP_TYPE_OFF, 0u8);
+    Name::new("_S5_".into(), &Package::new(vec![&off, &off, &zero, &zero])).to_aml_bytes(&mut body);
+    let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
+    dsdt.append_slice(&body);
+    dsdt
+}
+
+fn pci_host_bridge(sink: &mut Vec<u8>) {
+    let memory_end = (layout::PCI_MEMORY + layout::PCI_MEMORY_SIZE - 1) as u32;
+    Device::new(
+        "PCI0".into(),
+        vec![
+            &Name::new("_HID".into(), &EISAName::new("PNP0A08")),
+            &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
+            &Name::new("_UID".into(), &0u8),
+            &Name::new("_SEG".into(), &0u8),
+            &Name::new("_BBN".into(), &0u8),
+            // Linux takes the memory window for cacheable unless told that devices are there.
+            &Name::new("_CCA".into(), &1u8),
+            &Name::new(
+                "_CRS".into(),
+                &ResourceTemplate::new(vec![
+                    &AddressSpace::new_bus_number(0u16, 0u16),
+                    &IO::new(0xCF8, 0xCF8, 1, 8),
+                    &AddressSpace::new_memory(
+                        AddressSpaceCacheable::NotCacheable,
+                        true,
+                        layout::PCI_MEMORY as u32,
+                        memory_end,
+                        None,
+                    ),
+                ]),
+            ),
+        ],
+    )
+    .to_aml_bytes(sink);
+}
+
+/// Linux only uses memory-mapped configuration space that a motherboard resource reserves.
+fn pci_config_reservation(sink: &mut Vec<u8>) {
+    Device::new(
+        "MBRD".into(),
+        vec![
+            &Name::new("_HID".into(), &EISAName::new("PNP0C02")),
+            &Name::new("_UID".into(), &0u8),
+            &Name::new(
+                "_CRS".into(),
+                &ResourceTemplate::new(vec![&Memory32Fixed::new(
+                    true,
+                    layout::PCI_CONFIG as u32,
+                    layout::PCI_CONFIG_SIZE as u32,
+                )]),
+            ),
+        ],
+    )
+    .to_aml_bytes(sink);
+}
+
+fn legacy_device(sink: &mut Vec<u8>, name: &str, id: &str, port: u64, ports: u8, interrupt: u32) {
+    Device::new(
+        name.into(),
+        vec![
+            &Name::new("_HID".into(), &EISAName::new(id)),
+            &Name::new("_UID".into(), &0u8),
+            &Name::new(
+                "_CRS".into(),
+                &ResourceTemplate::new(vec![
+                    &IO::new(port as u16, port as u16, 1, ports),
+                    &Interrupt::new(true, true, false, false, interrupt),
+                ]),
+            ),
+        ],
+    )
+    .to_aml_bytes(sink);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ByteSize, MemoryBacking};
+    use crate::memory::allocate;
+
+    fn read(ram: &GuestRam, address: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        ram.read_slice(&mut bytes, GuestAddress(address)).unwrap();
+        bytes
+    }
+
+    fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+        u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap())
+    }
+
+    fn table(ram: &GuestRam, address: u64) -> Vec<u8> {
+        let length = u32_at(&read(ram, address, 8), 4);
+        let bytes = read(ram, address, length as usize);
+        assert_eq!(bytes.iter().fold(0u8, |sum, b| sum.wrapping_add(*b)), 0, "checksum at {address:#x}");
+        bytes
+    }
+
+    #[test]
+    fn every_table_is_reachable_from_the_root_and_sums_to_zero() {
+        let ram = allocate(ByteSize::mib(2), &MemoryBacking::default()).unwrap();
+        write_tables(&ram, 64).unwrap();
+        let root = read(&ram, layout::ACPI_TABLES, 36);
+        assert_eq!(&root[..8], b"RSD PTR ");
+        let xsdt = table(&ram, u64::from_le_bytes(root[24..32].try_into().unwrap()));
+        let tables: Vec<_> =
+            xsdt[36..].chunks(8).map(|a| table(&ram, u64::from_le_bytes(a.try_into().unwrap()))).collect();
+        let names: Vec<_> = tables.iter().map(|t| String::from_utf8_lossy(&t[..4]).into_owned()).collect();
+        assert_eq!(names, ["FACP", "APIC", "MCFG"]);
+        let dsdt = table(&ram, u64::from(u32_at(&tables[0], 40)));
+        assert_eq!(&dsdt[..4], b"DSDT");
+        assert!(dsdt.windows(4).any(|w| w == b"_S5_"));
+        let processors = tables[1][44..].chunk_by(|_, _| false).count();
+        assert!(processors > 64 * 8);
+    }
+}

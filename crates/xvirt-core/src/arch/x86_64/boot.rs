@@ -1,0 +1,270 @@
+//! Placing a kernel, its initrd and its command line in guest memory.
+//!
+//! Sources: Linux `Documentation/arch/x86/boot.rst` (64-bit protocol), Xen `docs/misc/pvh.pandoc` (PVH).
+
+use std::io::{Read, Seek, SeekFrom};
+
+use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
+use linux_loader::loader::elf::{Elf, PvhBootCapability};
+use linux_loader::loader::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
+use linux_loader::loader::{BzImage, KernelLoader};
+use vm_memory::{Address, ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, ReadVolatile};
+
+use super::layout;
+use super::registers::Entry;
+use crate::config::EntryProtocol;
+use crate::memory::{GuestRam, LOW_RAM_LIMIT};
+use crate::{Error, ErrorKind, Result};
+
+const E820_RAM: u32 = 1;
+const E820_RESERVED: u32 = 2;
+const BZIMAGE_MAGIC: u32 = 0x5372_6448;
+const BOOT_FLAG: u16 = 0xAA55;
+/// A boot loader without a number of its own.
+const LOADER_UNDEFINED: u8 = 0xFF;
+/// The 64-bit entry of a bzImage lies this far into its protected-mode part.
+const ENTRY_64_OFFSET: u64 = 0x200;
+const XLF_KERNEL_64: u16 = 1;
+const PVH_MAGIC: u32 = 0x336E_C578;
+const PAGE: u64 = 4096;
+
+/// A kernel that can be read: from a file or from memory.
+pub(crate) trait KernelSource: Read + ReadVolatile + Seek {}
+impl<T: Read + ReadVolatile + Seek> KernelSource for T {}
+
+/// What is to be started.
+pub(crate) struct Payload<'a, K> {
+    pub(crate) kernel: &'a mut K,
+    pub(crate) initrd: Option<&'a [u8]>,
+    pub(crate) command_line: &'a str,
+    pub(crate) protocol: EntryProtocol,
+}
+
+/// Loads everything and says where the boot processor has to begin.
+pub(crate) fn load<K: KernelSource>(ram: &GuestRam, payload: Payload<'_, K>) -> Result<Entry> {
+    let mut magic = [0u8; 4];
+    payload.kernel.rewind().and_then(|()| payload.kernel.read_exact(&mut magic)).map_err(|e| {
+        Error::new(ErrorKind::InvalidKernel, "the kernel cannot be read").because(e).remedy("check the kernel image")
+    })?;
+    write_command_line(ram, payload.command_line)?;
+    if magic == *b"\x7FELF" { load_elf(ram, payload) } else { load_bzimage(ram, payload) }
+}
+
+fn load_elf<K: KernelSource>(ram: &GuestRam, payload: Payload<'_, K>) -> Result<Entry> {
+    let loaded = Elf::load(ram, None, payload.kernel, Some(GuestAddress(layout::HIGH_MEMORY))).map_err(load_error)?;
+    let initrd = place_initrd(ram, payload.initrd, loaded.kernel_end, u64::from(u32::MAX))?;
+    let pvh = match (loaded.pvh_boot_cap, payload.protocol) {
+        (PvhBootCapability::PvhEntryPresent(address), EntryProtocol::Auto | EntryProtocol::Pvh) => Some(address),
+        (_, EntryProtocol::Pvh) => {
+            return Err(Error::new(ErrorKind::InvalidKernel, "the kernel has no PVH entry")
+                .remedy("use a kernel built with CONFIG_PVH, or let xvirt choose the entry"));
+        }
+        _ => None,
+    };
+    if let Some(address) = pvh {
+        write_pvh_start_info(ram, initrd)?;
+        return Ok(Entry::Pvh { address: address.raw_value() });
+    }
+    write_zero_page(ram, setup_header::default(), initrd)?;
+    Ok(Entry::Linux64 { address: loaded.kernel_load.raw_value() })
+}
+
+fn load_bzimage<K: KernelSource>(ram: &GuestRam, payload: Payload<'_, K>) -> Result<Entry> {
+    if payload.protocol == EntryProtocol::Pvh {
+        return Err(Error::new(ErrorKind::InvalidKernel, "a bzImage has no PVH entry")
+            .remedy("use the uncompressed vmlinux, or let xvirt choose the entry"));
+    }
+    let header = read_setup_header(payload.kernel)?;
+    let loaded =
+        BzImage::load(ram, None, payload.kernel, Some(GuestAddress(layout::HIGH_MEMORY))).map_err(load_error)?;
+    // The kernel unpacks itself over this much memory from where it was loaded, or from where it prefers to be.
+    let base = loaded.kernel_load.raw_value().max(header.pref_address);
+    let end = loaded.kernel_end.max(base.saturating_add(u64::from(header.init_size)));
+    let initrd = place_initrd(ram, payload.initrd, end, u64::from(header.initrd_addr_max))?;
+    write_zero_page(ram, loaded.setup_header.unwrap_or(header), initrd)?;
+    Ok(Entry::Linux64 { address: loaded.kernel_load.raw_value() + ENTRY_64_OFFSET })
+}
+
+/// Reads and checks the header, so that what is no kernel at all is said in plain words.
+fn read_setup_header<K: KernelSource>(kernel: &mut K) -> Result<setup_header> {
+    let mut header = setup_header::default();
+    let read =
+        kernel.seek(SeekFrom::Start(0x1F1)).and_then(|_| kernel.read_exact(ByteValued::as_mut_slice(&mut header)));
+    let magic = header.header;
+    if read.is_err() || magic != BZIMAGE_MAGIC {
+        return Err(Error::new(ErrorKind::InvalidKernel, "the kernel is neither a bzImage nor an ELF image")
+            .remedy("give a Linux kernel for x86-64 (vmlinuz or vmlinux)"));
+    }
+    let (version, flags) = (header.version, header.xloadflags);
+    if version < 0x20C || flags & XLF_KERNEL_64 == 0 {
+        return Err(Error::new(ErrorKind::InvalidKernel, "the kernel has no 64-bit entry")
+            .remedy("give a Linux kernel for x86-64 of version 3.8 or later"));
+    }
+    Ok(header)
+}
+
+fn load_error(error: linux_loader::loader::Error) -> Error {
+    Error::new(ErrorKind::InvalidKernel, "the kernel cannot be loaded")
+        .because(error)
+        .remedy("check the kernel image, and that the VM has enough memory for it")
+}
+
+fn write_command_line(ram: &GuestRam, command_line: &str) -> Result<()> {
+    if command_line.len() >= layout::COMMAND_LINE_MAX || command_line.contains('\0') {
+        return Err(Error::new(ErrorKind::InvalidConfig, "the kernel's command line is not usable")
+            .remedy(format!("keep it below {} bytes and without zero bytes", layout::COMMAND_LINE_MAX)));
+    }
+    let mut bytes = command_line.as_bytes().to_vec();
+    bytes.push(0);
+    ram.write_slice(&bytes, GuestAddress(layout::COMMAND_LINE)).map_err(too_small)
+}
+
+/// Where the initrd lies and how long it is.
+#[derive(Clone, Copy)]
+struct Initrd {
+    address: u64,
+    length: u64,
+}
+
+/// Puts the initrd as high as it may lie, so that the kernel has room to unpack itself below.
+fn place_initrd(ram: &GuestRam, initrd: Option<&[u8]>, kernel_end: u64, highest: u64) -> Result<Option<Initrd>> {
+    let Some(bytes) = initrd else { return Ok(None) };
+    let length = bytes.len() as u64;
+    let no_room = || {
+        Error::new(ErrorKind::InvalidConfig, format!("an initrd of {} MiB does not fit the VM's memory", length >> 20))
+            .remedy("give the VM more memory")
+    };
+    let ceiling = low_ram_end(ram).min(highest.saturating_add(1));
+    let address = ceiling.checked_sub(length).ok_or_else(no_room)? & !(PAGE - 1);
+    if address < kernel_end {
+        return Err(no_room());
+    }
+    ram.write_slice(bytes, GuestAddress(address)).map_err(too_small)?;
+    Ok(Some(Initrd { address, length }))
+}
+
+fn low_ram_end(ram: &GuestRam) -> u64 {
+    ram.iter().map(|r| r.start_addr().raw_value() + r.len()).find(|end| *end <= LOW_RAM_LIMIT).unwrap_or(LOW_RAM_LIMIT)
+}
+
+/// The memory map as firmware would report it: `(address, length, type)`.
+fn memory_map(ram: &GuestRam) -> Vec<(u64, u64, u32)> {
+    let mut map = vec![
+        (0, layout::LOW_MEMORY_END, E820_RAM),
+        (layout::LOW_MEMORY_END, layout::HIGH_MEMORY - layout::LOW_MEMORY_END, E820_RESERVED),
+        (layout::HIGH_MEMORY, low_ram_end(ram).saturating_sub(layout::HIGH_MEMORY), E820_RAM),
+        (layout::PCI_CONFIG, layout::PCI_CONFIG_SIZE, E820_RESERVED),
+    ];
+    let high = ram.iter().filter(|r| r.start_addr().raw_value() >= LOW_RAM_LIMIT);
+    map.extend(high.map(|r| (r.start_addr().raw_value(), r.len(), E820_RAM)));
+    map
+}
+
+fn write_zero_page(ram: &GuestRam, header: setup_header, initrd: Option<Initrd>) -> Result<()> {
+    let mut params = boot_params { hdr: header, ..Default::default() };
+    params.hdr.boot_flag = BOOT_FLAG;
+    params.hdr.header = BZIMAGE_MAGIC;
+    params.hdr.type_of_loader = LOADER_UNDEFINED;
+    params.hdr.cmd_line_ptr = layout::COMMAND_LINE as u32;
+    params.hdr.cmdline_size = layout::COMMAND_LINE_MAX as u32;
+    params.acpi_rsdp_addr = layout::ACPI_TABLES;
+    if let Some(initrd) = initrd {
+        params.hdr.ramdisk_image = initrd.address as u32;
+        params.hdr.ramdisk_size = initrd.length as u32;
+    }
+    let map = memory_map(ram);
+    for (slot, (addr, size, type_)) in params.e820_table.iter_mut().zip(&map) {
+        *slot = boot_e820_entry { addr: *addr, size: *size, r#type: *type_ };
+    }
+    params.e820_entries = map.len() as u8;
+    ram.write_obj(params, GuestAddress(layout::ZERO_PAGE)).map_err(too_small)
+}
+
+fn write_pvh_start_info(ram: &GuestRam, initrd: Option<Initrd>) -> Result<()> {
+    let map = memory_map(ram);
+    for (index, (addr, size, type_)) in map.iter().enumerate() {
+        let entry = hvm_memmap_table_entry { addr: *addr, size: *size, type_: *type_, reserved: 0 };
+        let address = layout::PVH_MEMORY_MAP + (index * size_of::<hvm_memmap_table_entry>()) as u64;
+        ram.write_obj(entry, GuestAddress(address)).map_err(too_small)?;
+    }
+    if let Some(initrd) = initrd {
+        let module = hvm_modlist_entry { paddr: initrd.address, size: initrd.length, ..Default::default() };
+        ram.write_obj(module, GuestAddress(layout::PVH_MODULES)).map_err(too_small)?;
+    }
+    let info = hvm_start_info {
+        magic: PVH_MAGIC,
+        version: 1,
+        nr_modules: u32::from(initrd.is_some()),
+        modlist_paddr: if initrd.is_some() { layout::PVH_MODULES } else { 0 },
+        cmdline_paddr: layout::COMMAND_LINE,
+        rsdp_paddr: layout::ACPI_TABLES,
+        memmap_paddr: layout::PVH_MEMORY_MAP,
+        memmap_entries: map.len() as u32,
+        ..Default::default()
+    };
+    ram.write_obj(info, GuestAddress(layout::PVH_START_INFO)).map_err(too_small)
+}
+
+fn too_small(error: vm_memory::GuestMemoryError) -> Error {
+    Error::new(ErrorKind::InvalidConfig, "what the kernel needs does not fit the guest's memory")
+        .because(error)
+        .remedy("give the VM more memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::config::{ByteSize, MemoryBacking};
+    use crate::memory::allocate;
+
+    fn ram() -> GuestRam {
+        allocate(ByteSize::mib(16), &MemoryBacking::default()).unwrap()
+    }
+
+    fn load_bytes(kernel: &[u8], initrd: Option<&[u8]>, command_line: &str) -> Result<Entry> {
+        let payload = Payload { kernel: &mut Cursor::new(kernel), initrd, command_line, protocol: EntryProtocol::Auto };
+        load(&ram(), payload)
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_refused_in_plain_words() {
+        for bytes in [&b"not a kernel, but long enough to be one"[..], &[0u8; 4096]] {
+            let error = load_bytes(bytes, None, "").unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the kernel is neither a bzImage nor an ELF image; give a Linux kernel for x86-64 (vmlinuz or vmlinux)"
+            );
+        }
+        assert_eq!(load_bytes(b"", None, "").unwrap_err().kind(), ErrorKind::InvalidKernel);
+    }
+
+    #[test]
+    fn a_truncated_elf_is_an_error() {
+        let error = load_bytes(b"\x7FELF\x02\x01\x01", None, "").unwrap_err();
+        assert!(error.to_string().starts_with("the kernel cannot be loaded: "), "{error}");
+    }
+
+    #[test]
+    fn an_endless_command_line_is_refused() {
+        let error = load_bytes(b"\x7FELF", None, &"x".repeat(layout::COMMAND_LINE_MAX)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains("keep it below 65536 bytes"), "{error}");
+    }
+
+    #[test]
+    fn an_initrd_that_does_not_fit_is_refused() {
+        let initrd = vec![0; 15 << 20];
+        let error = place_initrd(&ram(), Some(&initrd), 2 << 20, u64::from(u32::MAX)).err().unwrap();
+        assert_eq!(error.to_string(), "an initrd of 15 MiB does not fit the VM's memory; give the VM more memory");
+    }
+
+    #[test]
+    fn the_memory_map_leaves_out_the_hole() {
+        let ram = allocate(ByteSize::gib(4), &MemoryBacking::default()).unwrap();
+        let usable: u64 = memory_map(&ram).iter().filter(|m| m.2 == E820_RAM).map(|m| m.1).sum();
+        assert_eq!(usable, (4 << 30) - (layout::HIGH_MEMORY - layout::LOW_MEMORY_END));
+        assert!(memory_map(&ram).iter().all(|(a, l, t)| *t != E820_RAM || *a >= 1 << 32 || a + l <= LOW_RAM_LIMIT));
+    }
+}

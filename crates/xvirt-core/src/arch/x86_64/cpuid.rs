@@ -1,0 +1,161 @@
+//! What CPUID tells each vCPU: the host's features that KVM can virtualise, our topology, and the user's mask.
+//!
+//! Sources: Intel SDM volume 2A "CPUID", AMD APM volume 3 appendix E.
+
+use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
+
+use crate::config::{CpuConfig, CpuidRegister};
+use crate::{Error, ErrorKind, Result};
+
+const HYPERVISOR: u32 = 1 << 31;
+const TSC_DEADLINE: u32 = 1 << 24;
+const HYPERTHREADING: u32 = 1 << 28;
+
+/// The CPUID of every vCPU of a VM, made once and then adapted to each.
+#[derive(Debug)]
+pub(crate) struct CpuidTemplate {
+    base: CpuId,
+    vcpus: u32,
+    threads: u32,
+}
+
+impl CpuidTemplate {
+    /// `supported` is what KVM can offer on this host.
+    pub(crate) fn new(supported: &CpuId, cpu: &CpuConfig) -> Result<Self> {
+        let threads = cpu.threads_per_core;
+        let mut entries: Vec<kvm_cpuid_entry2> = supported.as_slice().to_vec();
+        entries.retain(|e| !matches!(e.function, 0xB | 0x1F | 0x8000_0026));
+        for leaf in topology_leaves(supported) {
+            entries.extend([topology_entry(leaf, 0), topology_entry(leaf, 1)]);
+        }
+        for entry in &mut entries {
+            set_common(entry, cpu.count, threads);
+            apply_mask(entry, cpu);
+        }
+        let base = CpuId::from_entries(&entries)
+            .map_err(|_| Error::new(ErrorKind::HostUnsupported, "this CPU has more CPUID leaves than KVM can carry"))?;
+        Ok(Self { base, vcpus: cpu.count, threads })
+    }
+
+    /// The CPUID of the vCPU with APIC id `id`.
+    pub(crate) fn for_vcpu(&self, id: u32) -> CpuId {
+        let mut cpuid = self.base.clone();
+        for entry in cpuid.as_mut_slice() {
+            match entry.function {
+                1 => entry.ebx = (entry.ebx & 0x00FF_FFFF) | (id << 24),
+                0xB | 0x1F => self.set_topology(entry, id),
+                0x8000_001E => {
+                    entry.eax = id;
+                    entry.ebx = (id / self.threads) | ((self.threads - 1) << 8);
+                    entry.ecx = 0;
+                }
+                _ => {}
+            }
+        }
+        cpuid
+    }
+
+    /// Extended topology: subleaf 0 is the threads of a core, subleaf 1 the cores of the package.
+    fn set_topology(&self, entry: &mut kvm_cpuid_entry2, id: u32) {
+        let (shift, count, level) = match entry.index {
+            0 => (bits_for(self.threads), self.threads, 1),
+            1 => (bits_for(self.vcpus), self.vcpus, 2),
+            _ => (0, 0, 0),
+        };
+        entry.eax = shift;
+        entry.ebx = count;
+        entry.ecx = entry.index | (level << 8);
+        entry.edx = id;
+    }
+}
+
+/// The extended topology leaves this CPU has; 0xB is always given, because x2APIC guests rely on it.
+fn topology_leaves(supported: &CpuId) -> Vec<u32> {
+    let has_1f = supported.as_slice().iter().any(|e| e.function == 0x1F);
+    if has_1f { vec![0xB, 0x1F] } else { vec![0xB] }
+}
+
+fn topology_entry(function: u32, index: u32) -> kvm_cpuid_entry2 {
+    kvm_cpuid_entry2 { function, index, flags: KVM_CPUID_FLAG_SIGNIFCANT_INDEX, ..Default::default() }
+}
+
+/// What does not differ between the vCPUs of a VM.
+fn set_common(entry: &mut kvm_cpuid_entry2, vcpus: u32, threads: u32) {
+    match entry.function {
+        0 => entry.eax = entry.eax.max(0xB),
+        1 => {
+            entry.ecx |= HYPERVISOR | TSC_DEADLINE;
+            entry.ebx = (entry.ebx & 0xFF00_FFFF) | (vcpus.min(255) << 16);
+            entry.edx = if vcpus > 1 { entry.edx | HYPERTHREADING } else { entry.edx & !HYPERTHREADING };
+        }
+        // Deterministic caches: level 1 and 2 belong to a core, the last level to the package.
+        4 | 0x8000_001D if entry.eax & 0x1F != 0 => {
+            let level = (entry.eax >> 5) & 7;
+            let sharing = if level < 3 { threads } else { vcpus };
+            entry.eax = (entry.eax & !(0xFFF << 14)) | ((sharing - 1) << 14);
+            if entry.function == 4 {
+                entry.eax = (entry.eax & 0x03FF_FFFF) | ((vcpus / threads).clamp(1, 64) - 1) << 26;
+            }
+        }
+        // No performance counters: what they count is the host's.
+        0xA => (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0),
+        0x8000_0008 => entry.ecx = (vcpus - 1) | (bits_for(vcpus) << 12),
+        _ => {}
+    }
+}
+
+fn apply_mask(entry: &mut kvm_cpuid_entry2, cpu: &CpuConfig) {
+    for mask in cpu.mask.iter().filter(|m| m.leaf == entry.function && m.subleaf == entry.index) {
+        let register = match mask.register {
+            CpuidRegister::Eax => &mut entry.eax,
+            CpuidRegister::Ebx => &mut entry.ebx,
+            CpuidRegister::Ecx => &mut entry.ecx,
+            CpuidRegister::Edx => &mut entry.edx,
+        };
+        *register &= !mask.clear;
+    }
+}
+
+/// How many bits number `count` things.
+fn bits_for(count: u32) -> u32 {
+    count.next_power_of_two().trailing_zeros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CpuidMask;
+
+    fn entry(function: u32, index: u32) -> kvm_cpuid_entry2 {
+        kvm_cpuid_entry2 { function, index, ..Default::default() }
+    }
+
+    fn find(cpuid: &CpuId, function: u32, index: u32) -> kvm_cpuid_entry2 {
+        *cpuid.as_slice().iter().find(|e| e.function == function && e.index == index).unwrap()
+    }
+
+    fn template(cpu: &CpuConfig) -> CpuidTemplate {
+        let supported = CpuId::from_entries(&[entry(0, 0), entry(1, 0), entry(0x8000_0008, 0)]).unwrap();
+        CpuidTemplate::new(&supported, cpu).unwrap()
+    }
+
+    #[test]
+    fn topology_counts_threads_and_cores() {
+        let cpu = CpuConfig { count: 6, threads_per_core: 2, ..CpuConfig::default() };
+        let cpuid = template(&cpu).for_vcpu(5);
+        let threads = find(&cpuid, 0xB, 0);
+        assert_eq!((threads.eax, threads.ebx, threads.edx), (1, 2, 5));
+        let package = find(&cpuid, 0xB, 1);
+        assert_eq!((package.eax, package.ebx, package.ecx), (3, 6, 0x201));
+        assert_eq!(find(&cpuid, 1, 0).ebx >> 24, 5);
+        assert_eq!(find(&cpuid, 0x8000_0008, 0).ecx, 5 | (3 << 12));
+    }
+
+    #[test]
+    fn the_mask_only_clears_bits_of_its_leaf() {
+        let mask = CpuidMask { leaf: 1, subleaf: 0, register: CpuidRegister::Ecx, clear: TSC_DEADLINE };
+        let cpu = CpuConfig { mask: vec![mask], ..CpuConfig::default() };
+        let cpuid = template(&cpu).for_vcpu(0);
+        assert_eq!(find(&cpuid, 1, 0).ecx, HYPERVISOR);
+    }
+}

@@ -1,0 +1,165 @@
+//! A CPU's registers at power-on, and as each boot protocol wants them.
+
+use kvm_bindings::{
+    KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment,
+    kvm_sregs,
+};
+use vm_memory::{Bytes, GuestAddress};
+
+use super::layout;
+use crate::kvm::Vcpu;
+use crate::memory::GuestRam;
+use crate::{Error, ErrorKind, Result};
+
+const MSR_IA32_MISC_ENABLE: u32 = 0x1A0;
+const MSR_MTRR_DEFAULT_TYPE: u32 = 0x2FF;
+const FAST_STRINGS: u64 = 1;
+const MTRR_ENABLE_WRITE_BACK: u64 = (1 << 11) | 6;
+
+const CR0_PE: u64 = 1;
+const CR0_ET: u64 = 1 << 4;
+const CR0_PG: u64 = 1 << 31;
+const CR4_PAE: u64 = 1 << 5;
+const EFER_LME: u64 = 1 << 8;
+const EFER_LMA: u64 = 1 << 10;
+const RFLAGS_RESERVED: u64 = 1 << 1;
+
+const PAGE_PRESENT_WRITABLE: u64 = 3;
+const PAGE_LARGE: u64 = 1 << 7;
+const LARGE_PAGE: u64 = 2 << 20;
+const TABLE_ENTRIES: u64 = 512;
+
+/// How the boot processor enters the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Linux's 64-bit boot protocol: long mode, RSI points to the zero page.
+    Linux64 { address: u64 },
+    /// PVH: 32-bit protected mode without paging, EBX points to the start information.
+    Pvh { address: u64 },
+}
+
+/// The state of a CPU that waits to be started: all but its CPUID, which KVM takes only once.
+pub(crate) fn power_on(vcpu: &Vcpu, pristine: &Pristine) -> Result<()> {
+    vcpu.set_sregs(&pristine.sregs)?;
+    vcpu.set_regs(&pristine.regs)?;
+    vcpu.set_fpu(&kvm_fpu { fcw: 0x37F, mxcsr: 0x1F80, ..Default::default() })?;
+    vcpu.set_msrs(&[msr(MSR_IA32_MISC_ENABLE, FAST_STRINGS), msr(MSR_MTRR_DEFAULT_TYPE, MTRR_ENABLE_WRITE_BACK)])?;
+    vcpu.set_lapic(&pristine.lapic)?;
+    let state = if vcpu.id() == 0 { KVM_MP_STATE_RUNNABLE } else { KVM_MP_STATE_UNINITIALIZED };
+    vcpu.set_mp_state(state)
+}
+
+fn msr(index: u32, data: u64) -> kvm_msr_entry {
+    kvm_msr_entry { index, data, ..Default::default() }
+}
+
+/// What KVM gives a new vCPU, kept so that a reset can go back to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pristine {
+    sregs: kvm_sregs,
+    regs: kvm_regs,
+    lapic: kvm_lapic_state,
+}
+
+impl Pristine {
+    /// Reads the state of a vCPU that has never run.
+    pub(crate) fn of(vcpu: &Vcpu) -> Result<Self> {
+        let mut lapic = vcpu.lapic()?;
+        connect_local_interrupts(&mut lapic);
+        Ok(Self { sregs: vcpu.sregs()?, regs: vcpu.regs()?, lapic })
+    }
+}
+
+/// Wires the legacy interrupt controller to LINT0 and NMI to LINT1, as PC firmware does.
+fn connect_local_interrupts(lapic: &mut kvm_lapic_state) {
+    const LVT_LINT0: usize = 0x350;
+    const LVT_LINT1: usize = 0x360;
+    const DELIVERY_NMI: u32 = 4 << 8;
+    const DELIVERY_EXTINT: u32 = 7 << 8;
+    for (offset, mode) in [(LVT_LINT0, DELIVERY_EXTINT), (LVT_LINT1, DELIVERY_NMI)] {
+        for (register, byte) in lapic.regs.iter_mut().skip(offset).zip(mode.to_le_bytes()) {
+            *register = byte as _;
+        }
+    }
+}
+
+/// Points the boot processor at the kernel, and writes the tables it needs there.
+pub(crate) fn enter(vcpu: &Vcpu, ram: &GuestRam, entry: Entry) -> Result<()> {
+    let mut sregs = vcpu.sregs()?;
+    let long = matches!(entry, Entry::Linux64 { .. });
+    write_gdt(ram, long)?;
+    let code = segment(1, 0xB, !long, long);
+    let data = segment(2, 0x3, true, false);
+    sregs.cs = code;
+    (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
+    sregs.tr = task_segment();
+    (sregs.gdt.base, sregs.gdt.limit) = (layout::GDT, 31);
+    (sregs.idt.base, sregs.idt.limit) = (layout::IDT, 7);
+    sregs.cr0 = CR0_PE | CR0_ET;
+    sregs.cr4 = 0;
+    let mut regs = kvm_regs { rflags: RFLAGS_RESERVED, ..Default::default() };
+    match entry {
+        Entry::Linux64 { address } => {
+            write_page_tables(ram)?;
+            sregs.cr3 = layout::PAGE_TABLES;
+            sregs.cr4 |= CR4_PAE;
+            sregs.cr0 |= CR0_PG;
+            sregs.efer |= EFER_LME | EFER_LMA;
+            (regs.rip, regs.rsi) = (address, layout::ZERO_PAGE);
+        }
+        Entry::Pvh { address } => (regs.rip, regs.rbx) = (address, layout::PVH_START_INFO),
+    }
+    vcpu.set_sregs(&sregs)?;
+    vcpu.set_regs(&regs)
+}
+
+/// A flat segment; `kind` is its type field.
+fn segment(index: u16, kind: u8, default_32: bool, long: bool) -> kvm_segment {
+    kvm_segment {
+        base: 0,
+        limit: 0xFFFF_FFFF,
+        selector: index * 8,
+        type_: kind,
+        present: 1,
+        dpl: 0,
+        db: u8::from(default_32),
+        s: 1,
+        l: u8::from(long),
+        g: 1,
+        ..Default::default()
+    }
+}
+
+fn task_segment() -> kvm_segment {
+    kvm_segment { limit: 0x67, selector: 3 * 8, type_: 0xB, present: 1, ..Default::default() }
+}
+
+/// The descriptors that match the segment registers: null, code, data, task state.
+fn write_gdt(ram: &GuestRam, long: bool) -> Result<()> {
+    let code: u64 = if long { 0x00AF_9B00_0000_FFFF } else { 0x00CF_9B00_0000_FFFF };
+    let table: [u64; 4] = [0, code, 0x00CF_9300_0000_FFFF, 0x0000_8B00_0000_0067];
+    for (address, entry) in (layout::GDT..).step_by(8).zip(table) {
+        write(ram, address, entry)?;
+    }
+    write(ram, layout::IDT, 0)
+}
+
+/// Maps the first GiB one to one with 2 MiB pages; Linux's own start-up code maps what it needs beyond.
+fn write_page_tables(ram: &GuestRam) -> Result<()> {
+    let (pml4, pdpt, pd) = (layout::PAGE_TABLES, layout::PAGE_TABLES + 0x1000, layout::PAGE_TABLES + 0x2000);
+    write(ram, pml4, pdpt | PAGE_PRESENT_WRITABLE)?;
+    write(ram, pdpt, pd | PAGE_PRESENT_WRITABLE)?;
+    let entries: Vec<u8> =
+        (0..TABLE_ENTRIES).flat_map(|i| (i * LARGE_PAGE | PAGE_PRESENT_WRITABLE | PAGE_LARGE).to_le_bytes()).collect();
+    ram.write_slice(&entries, GuestAddress(pd)).map_err(too_small)
+}
+
+fn write(ram: &GuestRam, address: u64, value: u64) -> Result<()> {
+    ram.write_obj(value, GuestAddress(address)).map_err(too_small)
+}
+
+fn too_small(error: vm_memory::GuestMemoryError) -> Error {
+    Error::new(ErrorKind::InvalidConfig, "the boot tables do not fit the guest's memory")
+        .because(error)
+        .remedy("give the VM at least 2 MiB of memory")
+}

@@ -1,0 +1,159 @@
+//! What a VM starts: the kernel its disk's owner chose, or one given by the user.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::boot::EntryChoice;
+
+/// What a VM starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Boot {
+    /// Reads the boot loader's configuration on a disk and loads the kernel it names, at every start and reboot.
+    Disk {
+        /// The position of the disk in the configuration, from 0.
+        #[serde(default)]
+        disk: usize,
+        /// Which entry of the boot menu.
+        #[serde(default)]
+        entry: EntryChoice,
+        /// Added to the entry's command line.
+        #[serde(default)]
+        append: String,
+    },
+    /// Loads a given kernel.
+    Kernel {
+        /// A bzImage or an ELF image.
+        kernel: KernelImage,
+        /// The initial RAM disk.
+        #[serde(default)]
+        initrd: Option<PathBuf>,
+        /// The kernel's command line.
+        #[serde(default)]
+        command_line: String,
+        /// How to enter the kernel.
+        #[serde(default)]
+        protocol: EntryProtocol,
+    },
+}
+
+impl Default for Boot {
+    fn default() -> Self {
+        Self::from_disk()
+    }
+}
+
+impl Boot {
+    /// Boots the first disk, as its owner configured it.
+    pub fn from_disk() -> Self {
+        Self::Disk { disk: 0, entry: EntryChoice::default(), append: String::new() }
+    }
+
+    /// Boots `kernel`: a path, or an image in memory.
+    pub fn kernel(kernel: impl Into<KernelImage>) -> Self {
+        Self::Kernel { kernel: kernel.into(), initrd: None, command_line: String::new(), protocol: EntryProtocol::Auto }
+    }
+
+    /// Chooses an entry of the disk's boot menu. Has no meaning for a given kernel.
+    #[must_use]
+    pub fn entry(mut self, choice: EntryChoice) -> Self {
+        if let Self::Disk { entry, .. } = &mut self {
+            *entry = choice;
+        }
+        self
+    }
+
+    /// Gives the kernel an initial RAM disk. Has no meaning when booting from a disk, which names its own.
+    #[must_use]
+    pub fn initrd(mut self, path: impl Into<PathBuf>) -> Self {
+        if let Self::Kernel { initrd, .. } = &mut self {
+            *initrd = Some(path.into());
+        }
+        self
+    }
+
+    /// Sets the command line of a given kernel, or what is added to the one found on the disk.
+    #[must_use]
+    pub fn command_line(mut self, text: impl Into<String>) -> Self {
+        match &mut self {
+            Self::Kernel { command_line, .. } => *command_line = text.into(),
+            Self::Disk { append, .. } => *append = text.into(),
+        }
+        self
+    }
+
+    /// Sets how a given kernel is entered.
+    #[must_use]
+    pub fn protocol(mut self, choice: EntryProtocol) -> Self {
+        if let Self::Kernel { protocol, .. } = &mut self {
+            *protocol = choice;
+        }
+        self
+    }
+}
+
+/// How a kernel is entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryProtocol {
+    /// By PVH where an ELF image offers it, else by Linux's 64-bit protocol.
+    #[default]
+    Auto,
+    /// By PVH: 32-bit, for ELF images with the note.
+    Pvh,
+    /// By Linux's 64-bit boot protocol.
+    Linux64,
+}
+
+/// Where a kernel is.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelImage {
+    /// In a file, read at every start and reboot.
+    Path(PathBuf),
+    /// In memory.
+    #[serde(skip)]
+    Bytes(Arc<[u8]>),
+}
+
+impl fmt::Debug for KernelImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Bytes(bytes) => write!(f, "{} bytes in memory", bytes.len()),
+        }
+    }
+}
+
+impl From<PathBuf> for KernelImage {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl From<&std::path::Path> for KernelImage {
+    fn from(path: &std::path::Path) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<&str> for KernelImage {
+    fn from(path: &str) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<&[u8]> for KernelImage {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for KernelImage {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}

@@ -1,0 +1,71 @@
+//! Virtual CPUs: how many, how they are arranged, and which features they hide.
+
+use serde::{Deserialize, Serialize};
+
+use super::invalid;
+use crate::Result;
+
+/// The most vCPUs a VM can have: APIC ids of 8 bits, of which the last means "all".
+pub const MAX_VCPUS: u32 = 254;
+
+/// The processors of a VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CpuConfig {
+    /// How many vCPUs there are, 1 to [`MAX_VCPUS`].
+    pub count: u32,
+    /// How many vCPUs share a core, as the guest sees it; `count` is a multiple of it.
+    pub threads_per_core: u32,
+    /// Feature bits to hide from the guest, for instance to make different hosts look alike.
+    pub mask: Vec<CpuidMask>,
+}
+
+impl Default for CpuConfig {
+    fn default() -> Self {
+        Self { count: 1, threads_per_core: 1, mask: Vec::new() }
+    }
+}
+
+/// Bits of one CPUID register that the guest sees as zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CpuidMask {
+    /// The leaf: EAX before the instruction.
+    pub leaf: u32,
+    /// The subleaf: ECX before the instruction; 0 where the leaf has none.
+    #[serde(default)]
+    pub subleaf: u32,
+    /// The register of the answer.
+    pub register: CpuidRegister,
+    /// The bits to clear.
+    pub clear: u32,
+}
+
+/// A register of CPUID's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum CpuidRegister {
+    Eax,
+    Ebx,
+    Ecx,
+    Edx,
+}
+
+impl CpuConfig {
+    pub(super) fn check(&self) -> Result<()> {
+        if self.count == 0 || self.count > MAX_VCPUS {
+            return Err(invalid(
+                format!("a VM cannot have {} vCPUs", self.count),
+                &format!("give it between 1 and {MAX_VCPUS}"),
+            ));
+        }
+        if self.threads_per_core == 0 || !self.count.is_multiple_of(self.threads_per_core) {
+            return Err(invalid(
+                format!("{} vCPUs cannot be arranged {} to a core", self.count, self.threads_per_core),
+                "choose threads_per_core so that it divides the number of vCPUs",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Disks of a VM.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::invalid;
+use crate::Result;
+use crate::disk::{self, BlockBackend, ImageFormat};
+
+/// The longest serial number virtio-blk can carry, in bytes (virtio 1.2, section 5.2.6).
+const MAX_SERIAL: usize = 20;
+/// More queues than this gain nothing and cost interrupts.
+const MAX_QUEUES: u16 = 16;
+
+/// A disk of a VM: where its bytes are and how the guest sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// Where the bytes are.
+    pub source: DiskSource,
+    /// Whether the guest may only read.
+    #[serde(default)]
+    pub read_only: bool,
+    /// The serial number the guest sees (`/dev/disk/by-id/virtio-SERIAL`), at most 20 bytes.
+    #[serde(default)]
+    pub serial: String,
+    /// How many request queues the guest gets, 1 to 16; `None` is one for each vCPU, up to four.
+    #[serde(default)]
+    pub queues: Option<u16>,
+}
+
+/// Where a disk's bytes are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskSource {
+    /// In an image file or block device, locked while the VM runs.
+    Image {
+        /// The path of the image.
+        path: PathBuf,
+        /// Its format.
+        format: ImageFormat,
+    },
+    /// In something of the embedder's.
+    #[serde(skip)]
+    Backend(Arc<dyn BlockBackend>),
+}
+
+impl Disk {
+    /// The image at `path`, whose format is found out now by looking at it. A raw image of a guest that can write an
+    /// image header at its start must be given with [`raw`](Self::raw) instead.
+    ///
+    /// # Errors
+    /// The file is missing or unreadable, or is a damaged or unsupported image. It is not locked yet.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let format = disk::inspect(&path, None)?.format;
+        Ok(Self::image(path, format))
+    }
+
+    /// The raw image at `path`.
+    pub fn raw(path: impl Into<PathBuf>) -> Self {
+        Self::image(path.into(), ImageFormat::Raw)
+    }
+
+    /// The qcow2 image at `path`.
+    pub fn qcow2(path: impl Into<PathBuf>) -> Self {
+        Self::image(path.into(), ImageFormat::Qcow2)
+    }
+
+    /// A disk whose bytes the embedder keeps.
+    pub fn backend(backend: Arc<dyn BlockBackend>) -> Self {
+        Self::new(DiskSource::Backend(backend))
+    }
+
+    /// Lets the guest only read.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Sets the serial number the guest sees.
+    #[must_use]
+    pub fn serial(mut self, serial: impl Into<String>) -> Self {
+        self.serial = serial.into();
+        self
+    }
+
+    /// Sets how many request queues the guest gets.
+    #[must_use]
+    pub fn queues(mut self, count: u16) -> Self {
+        self.queues = Some(count);
+        self
+    }
+
+    fn image(path: PathBuf, format: ImageFormat) -> Self {
+        Self::new(DiskSource::Image { path, format })
+    }
+
+    fn new(source: DiskSource) -> Self {
+        Self { source, read_only: false, serial: String::new(), queues: None }
+    }
+
+    /// How messages call the disk.
+    pub(crate) fn name(&self) -> String {
+        match &self.source {
+            DiskSource::Image { path, .. } => path.display().to_string(),
+            DiskSource::Backend(_) => "a disk of the embedder's".to_owned(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.serial.len() > MAX_SERIAL {
+            return Err(invalid(
+                format!("the serial number '{}' of disk {} is too long", self.serial, self.name()),
+                "use at most 20 bytes",
+            ));
+        }
+        if self.queues.is_some_and(|n| n == 0 || n > MAX_QUEUES) {
+            return Err(invalid(format!("disk {} has a bad number of queues", self.name()), "use 1 to 16 queues"));
+        }
+        Ok(())
+    }
+}

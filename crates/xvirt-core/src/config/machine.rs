@@ -1,0 +1,276 @@
+//! A whole VM.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Boot, ByteSize, CpuConfig, CpuidMask, Disk, Nic, invalid};
+use crate::Result;
+use crate::host::Host;
+use crate::vm::Vm;
+
+const DEFAULT_MEMORY: ByteSize = ByteSize::mib(512);
+const MIN_MEMORY: ByteSize = ByteSize::mib(2);
+const PAGE: u64 = 4096;
+const HUGE_PAGE: u64 = 2 << 20;
+/// Slots of PCI bus 0, without the host bridge and the devices every VM has.
+const MAX_DEVICES: usize = 28;
+
+/// The description of a VM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmConfig {
+    /// The name people know it by.
+    pub name: String,
+    /// What identifies it.
+    #[serde(default = "Uuid::new_v4")]
+    pub uuid: Uuid,
+    /// Its processors.
+    #[serde(default)]
+    pub cpus: CpuConfig,
+    /// Its memory, a multiple of 4 KiB and at least 2 MiB.
+    #[serde(default = "default_memory")]
+    pub memory: ByteSize,
+    /// What backs its memory on the host.
+    #[serde(default)]
+    pub memory_backing: MemoryBacking,
+    /// What it starts.
+    #[serde(default)]
+    pub boot: Boot,
+    /// Its disks, in the order the guest sees them.
+    #[serde(default)]
+    pub disks: Vec<Disk>,
+    /// Its network interfaces, in the order the guest sees them.
+    #[serde(default)]
+    pub nics: Vec<Nic>,
+}
+
+/// What backs guest memory on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryBacking {
+    /// Uses the host's huge pages of 2 MiB, which must have been reserved.
+    pub huge_pages: bool,
+    /// Keeps memory in a shareable memory file instead of private pages.
+    pub shared: bool,
+}
+
+impl MemoryBacking {
+    pub(crate) fn needs_file(&self) -> bool {
+        self.huge_pages || self.shared
+    }
+}
+
+fn default_memory() -> ByteSize {
+    DEFAULT_MEMORY
+}
+
+impl VmConfig {
+    /// A VM with one vCPU and 512 MiB of memory that boots from its first disk, of which there is none yet.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            uuid: Uuid::new_v4(),
+            cpus: CpuConfig::default(),
+            memory: DEFAULT_MEMORY,
+            memory_backing: MemoryBacking::default(),
+            boot: Boot::default(),
+            disks: Vec::new(),
+            nics: Vec::new(),
+        }
+    }
+
+    /// Sets the identity, which is a new one otherwise.
+    #[must_use]
+    pub fn uuid(mut self, uuid: Uuid) -> Self {
+        self.uuid = uuid;
+        self
+    }
+
+    /// Sets the number of vCPUs.
+    #[must_use]
+    pub fn vcpus(mut self, count: u32) -> Self {
+        self.cpus.count = count;
+        self
+    }
+
+    /// Arranges the vCPUs as threads of cores.
+    #[must_use]
+    pub fn threads_per_core(mut self, count: u32) -> Self {
+        self.cpus.threads_per_core = count;
+        self
+    }
+
+    /// Hides CPU features from the guest.
+    #[must_use]
+    pub fn cpuid_mask(mut self, mask: impl IntoIterator<Item = CpuidMask>) -> Self {
+        self.cpus.mask.extend(mask);
+        self
+    }
+
+    /// Sets the amount of memory.
+    #[must_use]
+    pub fn memory(mut self, size: ByteSize) -> Self {
+        self.memory = size;
+        self
+    }
+
+    /// Uses the host's huge pages of 2 MiB.
+    #[must_use]
+    pub fn huge_pages(mut self) -> Self {
+        self.memory_backing.huge_pages = true;
+        self
+    }
+
+    /// Keeps memory in a shareable memory file.
+    #[must_use]
+    pub fn shared_memory(mut self) -> Self {
+        self.memory_backing.shared = true;
+        self
+    }
+
+    /// Sets what the VM starts.
+    #[must_use]
+    pub fn boot(mut self, boot: Boot) -> Self {
+        self.boot = boot;
+        self
+    }
+
+    /// Adds a disk.
+    #[must_use]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disks.push(disk);
+        self
+    }
+
+    /// Adds a network interface.
+    #[must_use]
+    pub fn nic(mut self, nic: Nic) -> Self {
+        self.nics.push(nic);
+        self
+    }
+
+    /// Makes the VM, halted.
+    ///
+    /// # Errors
+    /// The configuration makes no sense, or `host` cannot run VMs; the message says what to do.
+    pub fn build(self, host: &Host) -> Result<Vm> {
+        self.check()?;
+        host.require_kvm()?;
+        Vm::new(self)
+    }
+
+    /// Checks everything that can be checked without the host.
+    ///
+    /// # Errors
+    /// A field makes no sense; the message names it and what it may be.
+    pub fn check(&self) -> Result<()> {
+        if self.name.is_empty() {
+            return Err(invalid("the VM has no name", "give it a name"));
+        }
+        self.cpus.check()?;
+        self.check_memory()?;
+        self.disks.iter().try_for_each(Disk::check)?;
+        self.nics.iter().try_for_each(Nic::check)?;
+        self.check_devices()
+    }
+
+    fn check_memory(&self) -> Result<()> {
+        let unit = if self.memory_backing.huge_pages { HUGE_PAGE } else { PAGE };
+        if self.memory < MIN_MEMORY || !self.memory.bytes().is_multiple_of(unit) {
+            return Err(invalid(
+                format!("a VM cannot have {} of memory", self.memory),
+                &format!("give it at least {MIN_MEMORY}, in steps of {}", ByteSize::new(unit)),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_devices(&self) -> Result<()> {
+        if self.disks.len() + self.nics.len() > MAX_DEVICES {
+            return Err(invalid(
+                format!("{} disks and {} network interfaces are too many", self.disks.len(), self.nics.len()),
+                &format!("a VM takes {MAX_DEVICES} of both together"),
+            ));
+        }
+        match self.boot {
+            Boot::Disk { disk, .. } if disk >= self.disks.len() => Err(invalid(
+                format!("the VM is to boot from disk {disk}, but has {} disks", self.disks.len()),
+                "add the disk, or give a kernel with Boot::kernel",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel() -> Boot {
+        Boot::kernel("vmlinuz")
+    }
+
+    fn refused(config: VmConfig) -> String {
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_remedy() {
+        let base = || VmConfig::new("a").boot(kernel());
+        assert_eq!(refused(VmConfig::new("").boot(kernel())), "the VM has no name; give it a name");
+        assert_eq!(refused(base().vcpus(0)), "a VM cannot have 0 vCPUs; give it between 1 and 254");
+        assert_eq!(
+            refused(base().vcpus(3).threads_per_core(2)),
+            "3 vCPUs cannot be arranged 2 to a core; \
+             choose threads_per_core so that it divides the number of vCPUs"
+        );
+        assert_eq!(
+            refused(base().memory(ByteSize::new(5_000_000))),
+            "a VM cannot have 5000000 bytes of memory; give it at least 2 MiB, in steps of 4 KiB"
+        );
+        assert_eq!(
+            refused(base().huge_pages().memory(ByteSize::mib(3))),
+            "a VM cannot have 3 MiB of memory; give it at least 2 MiB, in steps of 2 MiB"
+        );
+        assert_eq!(
+            refused(VmConfig::new("a")),
+            "the VM is to boot from disk 0, but has 0 disks; add the disk, or give a kernel with Boot::kernel"
+        );
+        assert_eq!(
+            refused(base().disk(Disk::raw("d").serial("x".repeat(21)))),
+            format!("the serial number '{}' of disk d is too long; use at most 20 bytes", "x".repeat(21))
+        );
+        assert_eq!(
+            refused(base().disk(Disk::raw("d").queues(0))),
+            "disk d has a bad number of queues; use 1 to 16 queues"
+        );
+        assert_eq!(
+            refused(base().nic(Nic::new_tap().mtu(60))),
+            "an MTU below 68 bytes cannot carry IPv4; use an MTU between 68 and 65535"
+        );
+        let many = (0..29).fold(base(), |config, _| config.nic(Nic::new_tap()));
+        assert_eq!(refused(many), "0 disks and 29 network interfaces are too many; a VM takes 28 of both together");
+    }
+
+    #[test]
+    fn a_configuration_survives_json() {
+        let config = VmConfig::new("web-1").vcpus(2).disk(Disk::qcow2("root.qcow2").serial("root")).nic(Nic::tap("t0"));
+        let json = serde_json::to_string(&config).unwrap();
+        let back: VmConfig = serde_json::from_str(&json).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), json);
+        assert_eq!(back.memory, ByteSize::mib(512));
+    }
+
+    #[test]
+    fn a_short_configuration_takes_the_defaults() {
+        let config: VmConfig =
+            serde_json::from_str(r#"{"name":"a","memory":"1GiB","boot":{"kernel":{"kernel":{"path":"k"}}}}"#).unwrap();
+        assert_eq!((config.memory, config.cpus.count), (ByteSize::gib(1), 1));
+        config.check().unwrap();
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        assert!(serde_json::from_str::<VmConfig>(r#"{"name":"a","memroy":1}"#).is_err());
+    }
+}

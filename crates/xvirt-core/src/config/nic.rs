@@ -1,0 +1,81 @@
+//! Network interfaces of a VM.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::invalid;
+use crate::Result;
+use crate::net::MacAddress;
+
+const MIN_MTU: u16 = 68;
+
+/// A network interface of a VM: what it is connected to and how the guest sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nic {
+    /// What the interface is connected to.
+    pub backend: NicBackendConfig,
+    /// The hardware address; chosen at random when the VM is built where none is given.
+    #[serde(default)]
+    pub mac: Option<MacAddress>,
+    /// The largest packet in bytes; the host interface's where none is given.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+}
+
+/// What a network interface is connected to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NicBackendConfig {
+    /// A tap interface of this name: the existing one, or one made at start and removed with the VM.
+    Tap(String),
+    /// A tap interface made at start under a free name.
+    NewTap,
+    /// A tap interface given as an open descriptor.
+    #[serde(skip)]
+    TapDescriptor(Arc<OwnedFd>),
+}
+
+impl Nic {
+    /// Connects to the tap interface `name`, which is made if it does not exist.
+    pub fn tap(name: impl Into<String>) -> Self {
+        Self::new(NicBackendConfig::Tap(name.into()))
+    }
+
+    /// Connects to a new tap interface under a free name; the VM tells which.
+    pub fn new_tap() -> Self {
+        Self::new(NicBackendConfig::NewTap)
+    }
+
+    /// Connects to a tap interface that is already open, for programs without the right to open one.
+    pub fn tap_descriptor(descriptor: OwnedFd) -> Self {
+        Self::new(NicBackendConfig::TapDescriptor(Arc::new(descriptor)))
+    }
+
+    /// Sets the hardware address.
+    #[must_use]
+    pub fn mac(mut self, mac: MacAddress) -> Self {
+        self.mac = Some(mac);
+        self
+    }
+
+    /// Sets the largest packet in bytes.
+    #[must_use]
+    pub fn mtu(mut self, mtu: u16) -> Self {
+        self.mtu = Some(mtu);
+        self
+    }
+
+    fn new(backend: NicBackendConfig) -> Self {
+        Self { backend, mac: None, mtu: None }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.mtu.is_some_and(|mtu| mtu < MIN_MTU) {
+            return Err(invalid("an MTU below 68 bytes cannot carry IPv4", "use an MTU between 68 and 65535"));
+        }
+        Ok(())
+    }
+}

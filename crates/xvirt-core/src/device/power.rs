@@ -1,0 +1,197 @@
+//! ACPI fixed hardware: the power button, switching off, the timer, and the reset register.
+//!
+//! Source: ACPI specification 6.5, section 4.8 "ACPI Register Model".
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::x86_64::acpi::SLEEP_TYPE_OFF;
+use crate::bus::BusDevice;
+
+/// Status and enable registers, two bytes each.
+pub(crate) const EVENT_PORT: u16 = 0x600;
+/// Control register, two bytes.
+pub(crate) const CONTROL_PORT: u16 = 0x604;
+/// Timer, four bytes.
+pub(crate) const TIMER_PORT: u16 = 0x608;
+/// Reset register, one byte.
+pub(crate) const RESET_PORT: u16 = 0x60C;
+/// What resets the machine when written to [`RESET_PORT`].
+pub(crate) const RESET_VALUE: u8 = 1;
+/// How many ports there are from [`EVENT_PORT`] on.
+pub(crate) const PORTS: u64 = 16;
+
+const POWER_BUTTON: u16 = 1 << 8;
+const ACPI_MODE: u16 = 1;
+const SLEEP_ENABLE: u16 = 1 << 13;
+/// Bits of the status register that are cleared by writing ones to them.
+const STATUS_BITS: u16 = 0b1000_0111_0011_0001;
+
+const TIMER_HZ: u128 = 3_579_545;
+
+/// What a guest asks of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PowerRequest {
+    /// Switch off (sleep state S5).
+    Off,
+    /// Reset everything.
+    Reset,
+}
+
+/// Where power management reports to, and the interrupt line it drives.
+pub(crate) trait PowerHost: Send + Sync + fmt::Debug {
+    /// The guest asked for something.
+    fn request(&self, request: PowerRequest);
+    /// Sets the level of the interrupt line of ACPI events.
+    fn set_interrupt(&self, active: bool);
+}
+
+/// The registers a guest sees.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct PowerState {
+    status: u16,
+    enable: u16,
+    control: u16,
+}
+
+/// Power management registers.
+#[derive(Debug)]
+pub(crate) struct Power<H> {
+    host: H,
+    state: Mutex<PowerState>,
+    started: Instant,
+}
+
+impl<H: PowerHost> Power<H> {
+    pub(crate) fn new(host: H, state: Option<PowerState>) -> Self {
+        Self { host, state: Mutex::new(state.unwrap_or_default()), started: Instant::now() }
+    }
+
+    /// Presses the power button once.
+    pub(crate) fn press_button(&self) {
+        let mut state = self.lock();
+        state.status |= POWER_BUTTON;
+        self.update_interrupt(&state);
+    }
+
+    /// Goes back to the state at power-on.
+    pub(crate) fn reset(&self) {
+        let mut state = self.lock();
+        *state = PowerState::default();
+        self.update_interrupt(&state);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PowerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update_interrupt(&self, state: &PowerState) {
+        self.host.set_interrupt(state.status & state.enable != 0);
+    }
+
+    /// All registers as bytes, in the order of their ports.
+    fn registers(&self, state: &PowerState) -> [u8; PORTS as usize] {
+        let ticks = self.started.elapsed().as_nanos() * TIMER_HZ / 1_000_000_000;
+        let mut bytes = [0; PORTS as usize];
+        let words = [(0, state.status), (2, state.enable), (4, state.control | ACPI_MODE)];
+        for (offset, word) in words {
+            bytes[offset..offset + 2].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes[8..12].copy_from_slice(&(ticks as u32).to_le_bytes());
+        bytes
+    }
+
+    fn write_control(&self, state: &mut PowerState, value: u16) {
+        state.control = value & !SLEEP_ENABLE;
+        let sleep_type = (value >> 10) & 7;
+        if value & SLEEP_ENABLE != 0 && sleep_type == u16::from(SLEEP_TYPE_OFF) {
+            self.host.request(PowerRequest::Off);
+        }
+    }
+}
+
+impl<H: PowerHost> BusDevice for Power<H> {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        let registers = self.registers(&self.lock());
+        for (byte, offset) in data.iter_mut().zip(offset as usize..) {
+            *byte = registers.get(offset).copied().unwrap_or(0xFF);
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) {
+        let word = match *data {
+            [byte] => u16::from(byte),
+            [low, high, ..] => u16::from_le_bytes([low, high]),
+            [] => return,
+        };
+        let mut state = self.lock();
+        match offset {
+            0 => state.status &= !(word & STATUS_BITS),
+            2 => state.enable = word,
+            4 => self.write_control(&mut state, word),
+            12 if word as u8 == RESET_VALUE => self.host.request(PowerRequest::Reset),
+            _ => {}
+        }
+        self.update_interrupt(&state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Recorder {
+        requests: Mutex<Vec<PowerRequest>>,
+        line: Mutex<bool>,
+    }
+
+    impl PowerHost for Arc<Recorder> {
+        fn request(&self, request: PowerRequest) {
+            self.requests.lock().unwrap().push(request);
+        }
+        fn set_interrupt(&self, active: bool) {
+            *self.line.lock().unwrap() = active;
+        }
+    }
+
+    fn device() -> (Power<Arc<Recorder>>, Arc<Recorder>) {
+        let host = Arc::new(Recorder::default());
+        (Power::new(Arc::clone(&host), None), host)
+    }
+
+    fn read16(power: &Power<Arc<Recorder>>, offset: u64) -> u16 {
+        let mut bytes = [0; 2];
+        power.read(offset, &mut bytes);
+        u16::from_le_bytes(bytes)
+    }
+
+    #[test]
+    fn the_button_interrupts_once_enabled_and_until_acknowledged() {
+        let (power, host) = device();
+        power.press_button();
+        assert!(!*host.line.lock().unwrap());
+        power.write(2, &POWER_BUTTON.to_le_bytes());
+        assert!(*host.line.lock().unwrap());
+        assert_eq!(read16(&power, 0), POWER_BUTTON);
+        power.write(0, &POWER_BUTTON.to_le_bytes());
+        assert!(!*host.line.lock().unwrap());
+        assert_eq!(read16(&power, 0), 0);
+    }
+
+    #[test]
+    fn only_sleep_type_five_switches_off() {
+        let (power, host) = device();
+        power.write(4, &(SLEEP_ENABLE | (1 << 10)).to_le_bytes());
+        assert!(host.requests.lock().unwrap().is_empty());
+        power.write(4, &(SLEEP_ENABLE | (u16::from(SLEEP_TYPE_OFF) << 10)).to_le_bytes());
+        power.write(12, &[RESET_VALUE]);
+        assert_eq!(*host.requests.lock().unwrap(), [PowerRequest::Off, PowerRequest::Reset]);
+        assert_eq!(read16(&power, 4) & ACPI_MODE, ACPI_MODE);
+    }
+}

@@ -1,0 +1,194 @@
+//! How devices interrupt: lines of the in-kernel controllers, and messages (MSI) routed through irqfds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kvm_bindings::{
+    KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
+    KvmIrqRouting, kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_irqchip,
+    kvm_irq_routing_msi,
+};
+use kvm_ioctls::VmFd;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::kvm_error;
+use crate::{Error, ErrorKind, Result};
+
+/// Lines of the IOAPIC; message interrupts are numbered after them.
+const IOAPIC_LINES: u32 = 24;
+/// Lines of the two legacy PICs.
+const PIC_LINES: u32 = 16;
+/// KVM's limit on the routing table.
+const MAX_ROUTES: u32 = 4096;
+
+/// The table of all interrupt routes of a VM, of which KVM only takes the whole.
+#[derive(Debug)]
+pub(super) struct Routes {
+    vm: Arc<VmFd>,
+    messages: BTreeMap<u32, Message>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Message {
+    address: u64,
+    data: u32,
+}
+
+impl Routes {
+    pub(super) fn new(vm: Arc<VmFd>) -> Self {
+        Self { vm, messages: BTreeMap::new() }
+    }
+
+    fn allocate(&mut self) -> Result<u32> {
+        let free = (IOAPIC_LINES..MAX_ROUTES).find(|gsi| !self.messages.contains_key(gsi));
+        let gsi = free.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidConfig, "the VM has no interrupt routes left")
+                .remedy("give it fewer devices or fewer queues")
+        })?;
+        self.messages.insert(gsi, Message { address: 0, data: 0 });
+        Ok(gsi)
+    }
+
+    fn set(&mut self, gsi: u32, message: Message) -> Result<()> {
+        if self.messages.insert(gsi, message) == Some(message) {
+            return Ok(());
+        }
+        self.apply()
+    }
+
+    fn apply(&self) -> Result<()> {
+        let mut entries: Vec<_> = (0..PIC_LINES).map(pic_route).chain((0..IOAPIC_LINES).map(ioapic_route)).collect();
+        entries.extend(self.messages.iter().filter(|(_, m)| m.address != 0).map(|(gsi, m)| message_route(*gsi, *m)));
+        let table = KvmIrqRouting::from_entries(&entries).map_err(|_| {
+            Error::new(ErrorKind::InvalidConfig, "too many interrupt routes").remedy("use fewer devices")
+        })?;
+        self.vm.set_gsi_routing(&table).map_err(|e| kvm_error("cannot route interrupts", e))
+    }
+}
+
+fn chip_route(gsi: u32, irqchip: u32, pin: u32) -> kvm_irq_routing_entry {
+    kvm_irq_routing_entry {
+        gsi,
+        type_: KVM_IRQ_ROUTING_IRQCHIP,
+        u: kvm_irq_routing_entry__bindgen_ty_1 { irqchip: kvm_irq_routing_irqchip { irqchip, pin } },
+        ..Default::default()
+    }
+}
+
+fn pic_route(gsi: u32) -> kvm_irq_routing_entry {
+    if gsi < 8 { chip_route(gsi, KVM_IRQCHIP_PIC_MASTER, gsi) } else { chip_route(gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - 8) }
+}
+
+fn ioapic_route(gsi: u32) -> kvm_irq_routing_entry {
+    // The timer's line 0 arrives at IOAPIC pin 2, as on PCs; the MADT says so too.
+    chip_route(gsi, KVM_IRQCHIP_IOAPIC, if gsi == 0 { 2 } else { gsi })
+}
+
+fn message_route(gsi: u32, message: Message) -> kvm_irq_routing_entry {
+    let msi = kvm_irq_routing_msi {
+        address_lo: message.address as u32,
+        address_hi: (message.address >> 32) as u32,
+        data: message.data,
+        ..Default::default()
+    };
+    kvm_irq_routing_entry {
+        gsi,
+        type_: KVM_IRQ_ROUTING_MSI,
+        u: kvm_irq_routing_entry__bindgen_ty_1 { msi },
+        ..Default::default()
+    }
+}
+
+/// An edge-triggered line of the IOAPIC.
+#[derive(Debug)]
+pub(crate) struct InterruptLine {
+    vm: Arc<VmFd>,
+    gsi: u32,
+    event: EventFd,
+}
+
+impl InterruptLine {
+    pub(super) fn new(vm: Arc<VmFd>, gsi: u32) -> Result<Self> {
+        let event = interrupt_event()?;
+        vm.register_irqfd(&event, gsi).map_err(|e| kvm_error(format!("cannot attach interrupt line {gsi}"), e))?;
+        Ok(Self { vm, gsi, event })
+    }
+
+    /// The event to write to.
+    pub(crate) fn event(&self) -> &EventFd {
+        &self.event
+    }
+}
+
+impl Drop for InterruptLine {
+    fn drop(&mut self) {
+        // The VM may be gone already, and its irqfds with it.
+        let _ = self.vm.unregister_irqfd(&self.event, self.gsi);
+    }
+}
+
+/// One message-signalled interrupt: an irqfd whose route is the message.
+#[derive(Debug)]
+pub(crate) struct MessageInterrupt {
+    vm: Arc<VmFd>,
+    routes: Arc<Mutex<Routes>>,
+    gsi: u32,
+    event: EventFd,
+    attached: Mutex<bool>,
+}
+
+impl MessageInterrupt {
+    pub(super) fn new(vm: Arc<VmFd>, routes: Arc<Mutex<Routes>>) -> Result<Self> {
+        let event = interrupt_event()?;
+        let gsi = lock(&routes).allocate()?;
+        Ok(Self { vm, routes, gsi, event, attached: Mutex::new(false) })
+    }
+
+    /// The event to write to. While masked, it remembers that it was written to.
+    pub(crate) fn event(&self) -> &EventFd {
+        &self.event
+    }
+
+    /// Sets what is sent to the interrupt controller.
+    pub(crate) fn set_message(&self, address: u64, data: u32) -> Result<()> {
+        lock(&self.routes).set(self.gsi, Message { address, data })
+    }
+
+    /// Detaches the event from the interrupt controller.
+    pub(crate) fn mask(&self) -> Result<()> {
+        let mut attached = lock(&self.attached);
+        if !*attached {
+            return Ok(());
+        }
+        self.vm.unregister_irqfd(&self.event, self.gsi).map_err(|e| kvm_error("cannot mask an interrupt", e))?;
+        *attached = false;
+        Ok(())
+    }
+
+    /// Attaches the event; what it remembered is delivered now.
+    pub(crate) fn unmask(&self) -> Result<()> {
+        let mut attached = lock(&self.attached);
+        if *attached {
+            return Ok(());
+        }
+        self.vm.register_irqfd(&self.event, self.gsi).map_err(|e| kvm_error("cannot unmask an interrupt", e))?;
+        *attached = true;
+        Ok(())
+    }
+}
+
+impl Drop for MessageInterrupt {
+    fn drop(&mut self) {
+        // Nothing to be done if the VM is gone: its irqfds went with it.
+        let _ = self.mask();
+        lock(&self.routes).messages.remove(&self.gsi);
+    }
+}
+
+fn interrupt_event() -> Result<EventFd> {
+    EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(|e| Error::io("cannot create an interrupt event", e))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,104 @@
+//! `/dev/kvm` itself: whether it can be used, and what it can do.
+
+use std::io;
+
+use kvm_bindings::{CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
+use kvm_ioctls::{Cap, Kvm};
+
+use super::{Vm, kvm_error};
+use crate::{Error, ErrorKind, Result};
+
+/// Capabilities without which no VM of ours runs.
+const REQUIRED: [(Cap, &str); 9] = [
+    (Cap::Irqchip, "in-kernel interrupt controller"),
+    (Cap::Irqfd, "irqfd"),
+    (Cap::IrqRouting, "interrupt routing"),
+    (Cap::Ioeventfd, "ioeventfd"),
+    (Cap::UserMemory, "user memory regions"),
+    (Cap::ImmediateExit, "immediate exit"),
+    (Cap::ExtCpuid, "CPUID control"),
+    (Cap::MpState, "multiprocessor state"),
+    (Cap::Pit2, "in-kernel timer"),
+];
+
+/// An open `/dev/kvm` that has everything a VM needs.
+#[derive(Debug)]
+pub(crate) struct System {
+    kvm: Kvm,
+}
+
+impl System {
+    /// Opens `/dev/kvm` and checks its API version and capabilities.
+    pub(crate) fn open() -> Result<Self> {
+        let kvm = Kvm::new().map_err(|e| open_error(io::Error::from_raw_os_error(e.errno())))?;
+        let version = kvm.get_api_version();
+        if version != KVM_API_VERSION as i32 {
+            return Err(Error::new(
+                ErrorKind::HostUnsupported,
+                format!("/dev/kvm speaks API version {version}, not {KVM_API_VERSION}"),
+            )
+            .remedy("run a Linux kernel of version 5.10 or later"));
+        }
+        let missing: Vec<_> = REQUIRED.iter().filter(|(cap, _)| !kvm.check_extension(*cap)).map(|(_, n)| *n).collect();
+        if !missing.is_empty() {
+            return Err(Error::new(ErrorKind::HostUnsupported, format!("/dev/kvm lacks {}", missing.join(", ")))
+                .remedy("run a Linux kernel of version 5.10 or later with KVM for x86-64"));
+        }
+        Ok(Self { kvm })
+    }
+
+    /// The most vCPUs a VM can have.
+    pub(crate) fn max_vcpus(&self) -> usize {
+        self.kvm.get_max_vcpus()
+    }
+
+    /// The CPUID leaves that KVM can offer a guest on this host.
+    pub(crate) fn supported_cpuid(&self) -> Result<CpuId> {
+        self.kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(|e| kvm_error("cannot ask KVM for the CPU features it supports", e))
+    }
+
+    /// Makes a VM without memory or vCPUs.
+    pub(crate) fn create_vm(&self) -> Result<Vm> {
+        let fd = loop {
+            match self.kvm.create_vm() {
+                // A signal of the embedder's may interrupt the call, which is then safe to repeat.
+                Err(e) if e.errno() == libc::EINTR => {}
+                result => break result.map_err(|e| kvm_error("KVM cannot create a VM", e))?,
+            }
+        };
+        Vm::new(fd)
+    }
+}
+
+/// Explains why `/dev/kvm` cannot be opened.
+fn open_error(error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
+            Error::new(ErrorKind::KvmAbsent, "this host has no /dev/kvm").because(error).remedy(
+                "load the module (modprobe kvm_intel or kvm_amd), switch virtualisation on in the firmware, \
+                 or pass the device into the container (--device /dev/kvm)",
+            )
+        }
+        Some(libc::EACCES | libc::EPERM) => Error::new(ErrorKind::KvmDenied, "this user may not open /dev/kvm")
+            .because(error)
+            .remedy("add the user to group kvm (usermod -aG kvm USER) and log in again"),
+        _ => Error::io("cannot open /dev/kvm", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_names_its_remedy() {
+        let absent = open_error(io::Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(absent.kind(), ErrorKind::KvmAbsent);
+        assert!(absent.to_string().contains("modprobe kvm_intel"), "{absent}");
+        let denied = open_error(io::Error::from_raw_os_error(libc::EACCES));
+        assert_eq!(denied.kind(), ErrorKind::KvmDenied);
+        assert!(denied.to_string().contains("usermod -aG kvm"), "{denied}");
+    }
+}

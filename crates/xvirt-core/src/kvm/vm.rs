@@ -1,0 +1,96 @@
+//! One KVM virtual machine: memory slots, in-kernel interrupt controllers, doorbells and vCPUs.
+
+use std::sync::{Arc, Mutex};
+
+use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
+use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
+use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::interrupts::Routes;
+use super::{InterruptLine, MessageInterrupt, Vcpu, kvm_error};
+use crate::memory::GuestRam;
+use crate::{Error, Result};
+
+/// Three pages that Intel CPUs need for real mode, below the firmware area at the top of 32-bit space.
+const TSS_ADDRESS: usize = 0xFFFB_D000;
+/// One page that Intel CPUs need for the identity map.
+const IDENTITY_MAP_ADDRESS: u64 = 0xFFFB_C000;
+
+/// A KVM virtual machine.
+#[derive(Debug)]
+pub(crate) struct Vm {
+    fd: Arc<VmFd>,
+    routes: Arc<Mutex<Routes>>,
+}
+
+impl Vm {
+    pub(super) fn new(fd: VmFd) -> Result<Self> {
+        fd.set_tss_address(TSS_ADDRESS).map_err(|e| kvm_error("cannot place the task state segment", e))?;
+        fd.set_identity_map_address(IDENTITY_MAP_ADDRESS).map_err(|e| kvm_error("cannot place the identity map", e))?;
+        fd.create_irq_chip().map_err(|e| kvm_error("cannot create the interrupt controllers", e))?;
+        // A port 0x61 that answers keeps guests that probe the speaker from hanging.
+        let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
+        fd.create_pit2(pit).map_err(|e| kvm_error("cannot create the interval timer", e))?;
+        let fd = Arc::new(fd);
+        let routes = Arc::new(Mutex::new(Routes::new(Arc::clone(&fd))));
+        Ok(Self { fd, routes })
+    }
+
+    /// Gives the VM its memory, one slot for each region.
+    pub(crate) fn set_memory(&self, ram: &GuestRam) -> Result<()> {
+        for (slot, region) in ram.iter().enumerate() {
+            let address = region
+                .get_host_address(MemoryRegionAddress(0))
+                .map_err(|e| Error::new(crate::ErrorKind::OutOfMemory, "guest memory is not mapped").because(e))?;
+            let slot = kvm_userspace_memory_region {
+                slot: slot as u32,
+                guest_phys_addr: region.start_addr().raw_value(),
+                memory_size: region.len(),
+                userspace_addr: address as u64,
+                flags: 0,
+            };
+            // SAFETY: the mapping lives as long as the machine, which drops its VM first.
+            unsafe { self.fd.set_user_memory_region(slot) }
+                .map_err(|e| kvm_error("KVM refuses the guest's memory", e))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the vCPU with this APIC id.
+    pub(crate) fn create_vcpu(&self, id: u32) -> Result<Vcpu> {
+        let fd =
+            self.fd.create_vcpu(u64::from(id)).map_err(|e| kvm_error(format!("KVM cannot create vCPU {id}"), e))?;
+        Ok(Vcpu::new(id, fd))
+    }
+
+    /// An event that raises the interrupt line `gsi` once each time it is written to.
+    pub(crate) fn interrupt_line(&self, gsi: u32) -> Result<InterruptLine> {
+        InterruptLine::new(Arc::clone(&self.fd), gsi)
+    }
+
+    /// Sets the level of the level-triggered interrupt line `gsi`.
+    pub(crate) fn set_line(&self, gsi: u32, active: bool) {
+        // Fails only for lines that do not exist, and those we name are constants.
+        let _ = self.fd.set_irq_line(gsi, active);
+    }
+
+    /// A message-signalled interrupt, masked and without a message.
+    pub(crate) fn message_interrupt(&self) -> Result<MessageInterrupt> {
+        MessageInterrupt::new(Arc::clone(&self.fd), Arc::clone(&self.routes))
+    }
+
+    /// Makes KVM signal `event` when the guest writes to `address`, without leaving the kernel.
+    pub(crate) fn attach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
+        self.fd
+            .register_ioevent(event, &IoEventAddress::Mmio(address), NoDatamatch)
+            .map_err(|e| kvm_error(format!("cannot attach a doorbell at {address:#x}"), e))
+    }
+
+    /// Undoes [`attach_doorbell`](Self::attach_doorbell).
+    pub(crate) fn detach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
+        self.fd
+            .unregister_ioevent(event, &IoEventAddress::Mmio(address), NoDatamatch)
+            .map_err(|e| kvm_error(format!("cannot detach the doorbell at {address:#x}"), e))
+    }
+}

@@ -1,0 +1,57 @@
+//! What PCI functions reach of their machine: interrupts and doorbells of KVM, and the memory bus.
+
+use std::sync::Arc;
+
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::Result;
+use crate::bus::{Bus, BusDevice};
+use crate::kvm::{self, MessageInterrupt};
+use crate::pci::{MsiVector, PciHost};
+
+/// The machine, as a PCI function sees it.
+#[derive(Debug)]
+pub(super) struct Interconnect {
+    pub(super) vm: Arc<kvm::Vm>,
+    pub(super) memory: Arc<Bus>,
+}
+
+impl PciHost for Interconnect {
+    fn msi_vector(&self) -> Result<Box<dyn MsiVector>> {
+        Ok(Box::new(self.vm.message_interrupt()?))
+    }
+
+    fn attach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
+        self.vm.attach_doorbell(address, event)
+    }
+
+    fn detach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
+        self.vm.detach_doorbell(address, event)
+    }
+
+    fn map(&self, base: u64, length: u64, device: Arc<dyn BusDevice>) -> Result<()> {
+        self.memory.insert(base, length, device)
+    }
+
+    fn unmap(&self, base: u64, length: u64) -> Result<()> {
+        self.memory.remove(base, length).map(drop)
+    }
+}
+
+impl MsiVector for MessageInterrupt {
+    fn set_message(&self, address: u64, data: u32) -> Result<()> {
+        MessageInterrupt::set_message(self, address, data)
+    }
+
+    fn mask(&self) -> Result<()> {
+        MessageInterrupt::mask(self)
+    }
+
+    fn unmask(&self) -> Result<()> {
+        MessageInterrupt::unmask(self)
+    }
+
+    fn event(&self) -> &EventFd {
+        MessageInterrupt::event(self)
+    }
+}

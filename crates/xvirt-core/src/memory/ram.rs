@@ -1,0 +1,121 @@
+//! Allocation of guest memory, with the errors a user can act on.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::FromRawFd;
+
+use vm_memory::bitmap::{AtomicBitmap, NewBitmap};
+use vm_memory::mmap::MmapRegionBuilder;
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+
+use crate::config::{ByteSize, MemoryBacking};
+use crate::memory::ram_ranges;
+use crate::{Error, ErrorKind, Result};
+
+/// Guest memory whose writes by devices are noted in a dirty bitmap; clones share it.
+pub(crate) type GuestRam = GuestMemoryMmap<AtomicBitmap>;
+
+/// Maps `size` of guest memory.
+pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
+    let mut regions = Vec::new();
+    for (start, length) in ram_ranges(size.bytes()) {
+        let length = usize::try_from(length).map_err(|_| too_large(size))?;
+        regions.push(region(start, length, size, backing)?);
+    }
+    GuestMemoryMmap::from_regions(regions)
+        .map_err(|e| Error::new(ErrorKind::InvalidConfig, "bad memory layout").because(e))
+}
+
+fn region(start: u64, length: usize, size: ByteSize, backing: &MemoryBacking) -> Result<GuestRegionMmap<AtomicBitmap>> {
+    let refused = |error: io::Error| allocation_error(size, backing, error);
+    let mut flags = libc::MAP_NORESERVE;
+    let mut builder = MmapRegionBuilder::new_with_bitmap(length, AtomicBitmap::with_len(length))
+        .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE);
+    if backing.needs_file() {
+        flags |= libc::MAP_SHARED;
+        let file = memory_file(length as u64, backing).map_err(refused)?;
+        builder = builder.with_file_offset(FileOffset::new(file, 0)).with_hugetlbfs(backing.huge_pages);
+    } else {
+        flags |= libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    }
+    if backing.huge_pages {
+        // Reserved now, so that a lack of huge pages is this error and not a SIGBUS later.
+        flags &= !libc::MAP_NORESERVE;
+    }
+    let mapping = builder.with_mmap_flags(flags).build().map_err(|e| match e {
+        vm_memory::mmap::MmapRegionError::Mmap(error) => refused(error),
+        other => Error::new(ErrorKind::OutOfMemory, format!("cannot map {size} of guest memory")).because(other),
+    })?;
+    GuestRegionMmap::new(mapping, GuestAddress(start)).ok_or_else(|| too_large(size))
+}
+
+/// An unnamed file in memory, of huge pages if so configured.
+fn memory_file(length: u64, backing: &MemoryBacking) -> io::Result<File> {
+    let mut flags = libc::MFD_CLOEXEC;
+    if backing.huge_pages {
+        flags |= libc::MFD_HUGETLB;
+    }
+    // SAFETY: the name is a NUL-terminated constant; the result is checked.
+    let fd = unsafe { libc::memfd_create(c"xvirt-guest-memory".as_ptr(), flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(length)?;
+    Ok(file)
+}
+
+fn too_large(size: ByteSize) -> Error {
+    Error::new(ErrorKind::InvalidConfig, format!("{size} of guest memory do not fit an address space"))
+        .remedy("give the VM less memory")
+}
+
+fn allocation_error(size: ByteSize, backing: &MemoryBacking, error: io::Error) -> Error {
+    let (what, remedy) = if backing.huge_pages {
+        (
+            format!("cannot allocate {size} of guest memory in huge pages"),
+            format!(
+                "reserve {} of them (sysctl vm.nr_hugepages) or turn huge pages off for this VM",
+                size.bytes().div_ceil(2 << 20)
+            ),
+        )
+    } else {
+        (
+            format!("cannot allocate {size} of guest memory"),
+            "give the VM less memory, or raise the limits of this process (ulimit -v)".to_owned(),
+        )
+    };
+    Error::new(ErrorKind::OutOfMemory, what).because(error).remedy(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_memory::{Bytes, GuestMemoryBackend};
+
+    #[test]
+    fn memory_can_be_written_below_and_above_the_hole() {
+        let ram = allocate(ByteSize::gib(5), &MemoryBacking::default()).unwrap();
+        for address in [0x1000, (1 << 32) + 0x1000] {
+            ram.write_obj(0x1234_5678_u32, GuestAddress(address)).unwrap();
+            assert_eq!(ram.read_obj::<u32>(GuestAddress(address)).unwrap(), 0x1234_5678);
+        }
+        assert!(!ram.address_in_range(GuestAddress(0xE000_0000)));
+    }
+
+    #[test]
+    fn shared_memory_has_a_descriptor() {
+        let backing = MemoryBacking { shared: true, ..MemoryBacking::default() };
+        let ram = allocate(ByteSize::mib(2), &backing).unwrap();
+        assert!(ram.find_region(GuestAddress(0)).unwrap().file_offset().is_some());
+    }
+
+    #[test]
+    fn absurd_memory_is_refused_with_a_remedy() {
+        let error = allocate(ByteSize::gib(1 << 20), &MemoryBacking::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+        assert!(error.to_string().starts_with("cannot allocate 1 PiB of guest memory: "), "{error}");
+        assert!(error.to_string().contains("give the VM less memory"), "{error}");
+    }
+}

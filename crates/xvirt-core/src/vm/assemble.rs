@@ -1,0 +1,101 @@
+//! From a configuration to a machine that is ready to run.
+//!
+//! Whatever fails here, everything made before it is dropped: locks, taps, memory, threads.
+
+use std::fs::{self, File};
+use std::sync::Arc;
+
+use super::events::Events;
+use super::handle::Consoles;
+use crate::arch::x86_64::boot::{self, Payload};
+use crate::arch::x86_64::registers::Entry;
+use crate::boot::BootMenu;
+use crate::config::{Boot, Disk, DiskSource, KernelImage, VmConfig};
+use crate::disk::{self, Access, BlockBackend};
+use crate::machine::{Machine, Parts, Signals};
+use crate::memory::GuestRam;
+use crate::{Error, ErrorKind, Result};
+
+/// The disks of a running VM, which hold their locks.
+pub(super) type Backends = Vec<Arc<dyn BlockBackend>>;
+
+/// Opens and locks the disks of a VM.
+pub(super) fn open_disks(disks: &[Disk]) -> Result<Backends> {
+    disks.iter().map(open_disk).collect()
+}
+
+fn open_disk(disk: &Disk) -> Result<Arc<dyn BlockBackend>> {
+    match &disk.source {
+        DiskSource::Image { path, format } => {
+            let access = if disk.read_only { Access::ReadOnly } else { Access::ReadWrite };
+            disk::open(path, Some(*format), access)
+        }
+        DiskSource::Backend(backend) => Ok(Arc::clone(backend)),
+    }
+}
+
+/// Assembles the machine and all its devices, parked.
+pub(super) fn machine(
+    config: &VmConfig,
+    backends: &Backends,
+    consoles: &Consoles,
+    signals: Signals,
+    events: &Events,
+) -> Result<Machine> {
+    let _ = (backends, events);
+    let parts = Parts {
+        cpus: &config.cpus,
+        memory: config.memory,
+        backing: &config.memory_backing,
+        serial: Arc::new(consoles.serial.clone()),
+        signals,
+    };
+    Machine::new(parts)
+}
+
+/// Puts what the VM is to start into its memory.
+pub(super) fn load(boot: &Boot, backends: &Backends, ram: &GuestRam) -> Result<Entry> {
+    match boot {
+        Boot::Disk { disk, entry, append } => {
+            let backend = backends.get(*disk).ok_or_else(|| no_such_disk(*disk))?;
+            let menu = BootMenu::read(&**backend)?;
+            let files = menu.load(menu.entry(entry)?)?;
+            let command_line = [files.command_line.as_str(), append].join(" ");
+            let payload = Payload {
+                kernel: &mut std::io::Cursor::new(&files.kernel),
+                initrd: files.initrd.as_deref(),
+                command_line: command_line.trim_end(),
+                protocol: crate::config::EntryProtocol::Auto,
+            };
+            boot::load(ram, payload)
+        }
+        Boot::Kernel { kernel, initrd, command_line, protocol } => {
+            let read = |path| fs::read(path).map_err(|e| cannot_open("initrd", path, e));
+            let initrd = initrd.as_deref().map(read).transpose()?;
+            let (initrd, protocol) = (initrd.as_deref(), *protocol);
+            match kernel {
+                KernelImage::Path(path) => {
+                    let mut file = File::open(path).map_err(|e| cannot_open("kernel", path, e))?;
+                    boot::load(ram, Payload { kernel: &mut file, initrd, command_line, protocol })
+                        .map_err(|e| in_file(e, path))
+                }
+                KernelImage::Bytes(bytes) => {
+                    let kernel = &mut std::io::Cursor::new(bytes);
+                    boot::load(ram, Payload { kernel, initrd, command_line, protocol })
+                }
+            }
+        }
+    }
+}
+
+fn no_such_disk(disk: usize) -> Error {
+    Error::new(ErrorKind::InvalidConfig, format!("there is no disk {disk} to boot from")).remedy("add the disk")
+}
+
+fn cannot_open(what: &str, path: &std::path::Path, error: std::io::Error) -> Error {
+    Error::io(format!("cannot read the {what} {}", path.display()), error).remedy("check the path and its permissions")
+}
+
+fn in_file(error: Error, path: &std::path::Path) -> Error {
+    Error::new(error.kind(), format!("cannot boot {}", path.display())).because(error)
+}

@@ -1,0 +1,378 @@
+//! The VM handle: its power state and the verbs that change it.
+
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::assemble::{self, Backends};
+use super::events::{CrashReason, Event, EventReceiver, Events};
+use super::state::{PowerState, Verb};
+use super::supervisor::Supervisor;
+use crate::config::VmConfig;
+use crate::console::Console;
+use crate::machine::{Machine, SignalReceiver, signals};
+use crate::{Error, ErrorKind, Result};
+
+/// A virtual machine.
+///
+/// All methods may be called from any thread; verbs that change the power state exclude each other. Dropping it is a
+/// hard shutdown: threads, descriptors, locks and memory go back to the host.
+#[derive(Debug)]
+pub struct Vm {
+    inner: Arc<Inner>,
+}
+
+/// What the handle and the supervisor thread share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    config: VmConfig,
+    consoles: Consoles,
+    events: Events,
+    power: Mutex<Power>,
+    changed: Condvar,
+}
+
+/// The consoles of a VM, which outlive its runs.
+#[derive(Clone, Debug)]
+pub(super) struct Consoles {
+    pub(super) serial: Console,
+    pub(super) virtio: Console,
+}
+
+#[derive(Debug)]
+struct Power {
+    state: PowerState,
+    running: Option<Running>,
+    /// Counts the starts, so that a supervisor knows whether its run is over.
+    run: u64,
+    /// Counts the reboots of this run.
+    reboots: u64,
+    /// Whether the guest's next power-off is the first half of a reboot.
+    reboot_on_power_off: bool,
+    /// The supervisor of a run that the guest ended, to be joined.
+    ended: Option<Supervisor>,
+}
+
+/// What a VM has while it is in memory. The machine is dropped before the locks of its disks are.
+#[derive(Debug)]
+struct Running {
+    machine: Machine,
+    backends: Backends,
+    supervisor: Option<Supervisor>,
+}
+
+impl Vm {
+    pub(crate) fn new(config: VmConfig) -> Result<Self> {
+        let consoles = Consoles { serial: Console::new()?, virtio: Console::new()? };
+        let power = Power {
+            state: PowerState::Halted,
+            running: None,
+            run: 0,
+            reboots: 0,
+            reboot_on_power_off: false,
+            ended: None,
+        };
+        let inner =
+            Inner { config, consoles, events: Events::default(), power: Mutex::new(power), changed: Condvar::new() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The name people know it by.
+    pub fn name(&self) -> &str {
+        &self.inner.config.name
+    }
+
+    /// What identifies it.
+    pub fn uuid(&self) -> Uuid {
+        self.inner.config.uuid
+    }
+
+    /// Whether it runs.
+    pub fn power_state(&self) -> PowerState {
+        self.inner.lock().state
+    }
+
+    /// The first serial port (`ttyS0`): output from the first byte on, and input.
+    pub fn console(&self) -> &Console {
+        &self.inner.consoles.serial
+    }
+
+    /// The virtio console (`hvc0`): output from the first byte on, and input.
+    pub fn virtio_console(&self) -> &Console {
+        &self.inner.consoles.virtio
+    }
+
+    /// Listens to what happens from now on.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn events(&self) -> Result<EventReceiver> {
+        self.inner.events.subscribe()
+    }
+
+    /// Starts a halted VM: locks its disks, assembles the machine, loads what it boots and lets it run.
+    ///
+    /// # Errors
+    /// It is not halted, or any of these steps fails; then it is halted as before and nothing is left behind.
+    pub fn start(&self) -> Result<()> {
+        let mut power = self.inner.lock();
+        Verb::Start.check(self.name(), power.state)?;
+        if let Some(supervisor) = power.ended.take() {
+            supervisor.join();
+        }
+        let run = power.run + 1;
+        let running = self.inner.assemble(run)?;
+        running.machine.run();
+        power.running = Some(running);
+        (power.run, power.reboots, power.reboot_on_power_off) = (run, 0, false);
+        self.inner.enter(&mut power, PowerState::Running, &Event::Started);
+        Ok(())
+    }
+
+    /// Stops a running VM, which stays in memory.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn pause(&self) -> Result<()> {
+        let mut power = self.inner.lock();
+        self.inner.machine(&power, Verb::Pause)?.park();
+        self.inner.enter(&mut power, PowerState::Paused, &Event::Paused);
+        Ok(())
+    }
+
+    /// Lets a paused VM go on.
+    ///
+    /// # Errors
+    /// It is not paused.
+    pub fn unpause(&self) -> Result<()> {
+        let mut power = self.inner.lock();
+        self.inner.machine(&power, Verb::Unpause)?.run();
+        self.inner.enter(&mut power, PowerState::Running, &Event::Unpaused);
+        Ok(())
+    }
+
+    /// Presses the power button and waits until the guest has switched itself off.
+    ///
+    /// # Errors
+    /// It is not running, or it has not switched off within `timeout`; then it still runs.
+    pub fn clean_shutdown(&self, timeout: Duration) -> Result<()> {
+        let power = self.inner.lock();
+        self.inner.machine(&power, Verb::CleanShutdown)?.press_power_button();
+        let run = power.run;
+        let done = |power: &Power| power.run != run || power.state == PowerState::Halted;
+        self.inner
+            .wait(power, timeout, done)
+            .map(drop)
+            .map_err(|_| self.too_late("shut down", timeout).remedy("give it more time, or use hard_shutdown"))
+    }
+
+    /// Takes the power away.
+    ///
+    /// # Errors
+    /// It is halted already.
+    pub fn hard_shutdown(&self) -> Result<()> {
+        let power = self.inner.lock();
+        Verb::HardShutdown.check(self.name(), power.state)?;
+        self.inner.halt(power, &Event::HardShutdown);
+        Ok(())
+    }
+
+    /// Presses the power button, waits until the guest has switched itself off, and starts it again.
+    ///
+    /// # Errors
+    /// It is not running, or it has not switched off within `timeout`; then it still runs. Or what it boots cannot be
+    /// loaded any more; then it is halted.
+    pub fn clean_reboot(&self, timeout: Duration) -> Result<()> {
+        let mut power = self.inner.lock();
+        self.inner.machine(&power, Verb::CleanReboot)?.press_power_button();
+        power.reboot_on_power_off = true;
+        let (run, reboots) = (power.run, power.reboots);
+        let done = |power: &Power| power.run != run || power.reboots != reboots || power.state == PowerState::Halted;
+        let power = self.inner.wait(power, timeout, done).map_err(|mut power| {
+            power.reboot_on_power_off = false;
+            self.too_late("reboot", timeout).remedy("give it more time, or use hard_reboot")
+        })?;
+        if power.state == PowerState::Halted {
+            return Err(Error::new(ErrorKind::NotBootable, format!("VM '{}' did not come back up", self.name()))
+                .remedy("its last event says why"));
+        }
+        Ok(())
+    }
+
+    /// Resets the machine in place: what the guest has not written is lost. A paused VM runs afterwards.
+    ///
+    /// # Errors
+    /// It is halted. Or what it boots cannot be loaded any more; then it is halted.
+    pub fn hard_reboot(&self) -> Result<()> {
+        let mut power = self.inner.lock();
+        self.inner.machine(&power, Verb::HardReboot)?;
+        if let Err(error) = self.inner.reset(&mut power) {
+            self.inner.halt(power, &Event::Crashed(CrashReason::Reset(error.to_string())));
+            return Err(error);
+        }
+        self.inner.enter(&mut power, PowerState::Running, &Event::HardReset);
+        Ok(())
+    }
+
+    /// Waits until the VM is halted, for whatever reason.
+    ///
+    /// # Errors
+    /// It is not halted within `timeout`.
+    pub fn wait_halted(&self, timeout: Duration) -> Result<()> {
+        let power = self.inner.lock();
+        self.inner.wait(power, timeout, |power| power.state == PowerState::Halted).map(drop).map_err(|_| {
+            self.too_late("halt", timeout).remedy("give it more time, or use clean_shutdown or hard_shutdown")
+        })
+    }
+
+    fn too_late(&self, what: &str, timeout: Duration) -> Error {
+        Error::new(ErrorKind::Timeout, format!("VM '{}' did not {what} within {timeout:?}", self.name()))
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        let mut power = self.inner.lock();
+        if let Some(supervisor) = power.ended.take() {
+            supervisor.join();
+        }
+        if power.running.is_some() {
+            self.inner.halt(power, &Event::HardShutdown);
+        } else {
+            drop(power);
+        }
+        self.inner.consoles.serial.close();
+        self.inner.consoles.virtio.close();
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Power> {
+        self.power.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn assemble(self: &Arc<Self>, run: u64) -> Result<Running> {
+        let backends = assemble::open_disks(&self.config.disks)?;
+        let (sender, receiver) = signals()?;
+        let machine = assemble::machine(&self.config, &backends, &self.consoles, sender, &self.events)?;
+        machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
+        let supervisor = Supervisor::spawn(self, run, receiver, Arc::clone(machine.serial()))?;
+        Ok(Running { machine, backends, supervisor: Some(supervisor) })
+    }
+
+    /// The machine, if `verb` is legal now.
+    fn machine<'a>(&self, power: &'a Power, verb: Verb) -> Result<&'a Machine> {
+        verb.check(&self.config.name, power.state)?;
+        let running = power
+            .running
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidState, format!("VM '{}' has no machine", self.config.name)))?;
+        Ok(&running.machine)
+    }
+
+    fn enter(&self, power: &mut Power, state: PowerState, event: &Event) {
+        power.state = state;
+        self.events.send(event);
+        self.changed.notify_all();
+    }
+
+    /// Waits until `done`; the error is that it is not after `timeout`.
+    fn wait<'a>(
+        &self,
+        mut power: MutexGuard<'a, Power>,
+        timeout: Duration,
+        done: impl Fn(&Power) -> bool,
+    ) -> std::result::Result<MutexGuard<'a, Power>, MutexGuard<'a, Power>> {
+        let deadline = Instant::now() + timeout;
+        while !done(&power) {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                return Err(power);
+            };
+            power = self.changed.wait_timeout(power, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(power)
+    }
+
+    /// Takes the machine apart, whoever asked for it.
+    fn halt(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
+        let Some(Running { machine, backends, supervisor }) = mem::take(&mut power.running) else { return };
+        drop(machine);
+        drop(backends);
+        self.enter(&mut power, PowerState::Halted, event);
+        // The supervisor may be waiting for the lock that we hold.
+        drop(power);
+        if let Some(supervisor) = supervisor {
+            supervisor.join();
+        }
+    }
+
+    /// As [`halt`](Self::halt), called by the supervisor itself, which somebody else has to join.
+    fn halt_from_supervisor(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
+        let supervisor = power.running.as_mut().and_then(|running| running.supervisor.take());
+        power.ended = supervisor;
+        self.halt(power, event);
+    }
+
+    /// Puts the machine at power-on, loads again what it boots, and lets it run.
+    fn reset(&self, power: &mut Power) -> Result<()> {
+        let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
+        machine.park();
+        machine.reset_devices()?;
+        machine.prepare(assemble::load(&self.config.boot, backends, machine.ram())?)?;
+        machine.run();
+        power.reboots += 1;
+        power.reboot_on_power_off = false;
+        Ok(())
+    }
+
+    /// The guest of run `run` switched itself off. Whether the VM still runs.
+    pub(super) fn guest_powered_off(&self, run: u64, signals: &SignalReceiver) -> bool {
+        let power = self.lock();
+        if power.run != run || power.running.is_none() {
+            return false;
+        }
+        if power.reboot_on_power_off {
+            return self.reset_from_supervisor(power, signals);
+        }
+        self.halt_from_supervisor(power, &Event::GuestShutdown);
+        false
+    }
+
+    /// The guest of run `run` wants to be reset. Whether the VM still runs.
+    pub(super) fn guest_reset(&self, run: u64, signals: &SignalReceiver) -> bool {
+        let power = self.lock();
+        if power.run != run || power.running.is_none() {
+            return false;
+        }
+        self.reset_from_supervisor(power, signals)
+    }
+
+    fn reset_from_supervisor(&self, mut power: MutexGuard<'_, Power>, signals: &SignalReceiver) -> bool {
+        if let Some(running) = &power.running {
+            running.machine.park();
+        }
+        // What the old guest has sent meanwhile is not the new one's.
+        signals.clear();
+        match self.reset(&mut power) {
+            Ok(()) => {
+                self.enter(&mut power, PowerState::Running, &Event::GuestReset);
+                true
+            }
+            Err(error) => {
+                self.halt_from_supervisor(power, &Event::Crashed(CrashReason::Reset(error.to_string())));
+                false
+            }
+        }
+    }
+
+    /// The guest of run `run` cannot go on. Whether the VM still runs.
+    pub(super) fn guest_crashed(&self, run: u64, reason: CrashReason) -> bool {
+        let power = self.lock();
+        if power.run == run && power.running.is_some() {
+            self.halt_from_supervisor(power, &Event::Crashed(reason));
+        }
+        false
+    }
+}

@@ -1,0 +1,139 @@
+//! Power states and verbs, which are XenServer's, and the one table of what is legal when.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Whether a VM runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerState {
+    /// Off: nothing of it is in memory.
+    Halted,
+    /// Executing.
+    Running,
+    /// In memory, and stopped.
+    Paused,
+    /// Saved to disk, with its memory.
+    Suspended,
+}
+
+/// What can be done to a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Verb {
+    Start,
+    CleanShutdown,
+    HardShutdown,
+    CleanReboot,
+    HardReboot,
+    Pause,
+    Unpause,
+    Suspend,
+    Resume,
+    Snapshot,
+    Checkpoint,
+    Revert,
+    Clone,
+    Copy,
+    Export,
+    Migrate,
+}
+
+use PowerState::{Halted, Paused, Running, Suspended};
+
+/// In which states each verb is legal.
+const LEGAL: [(Verb, &[PowerState]); 16] = [
+    (Verb::Start, &[Halted]),
+    (Verb::CleanShutdown, &[Running]),
+    (Verb::HardShutdown, &[Running, Paused, Suspended]),
+    (Verb::CleanReboot, &[Running]),
+    (Verb::HardReboot, &[Running, Paused]),
+    (Verb::Pause, &[Running]),
+    (Verb::Unpause, &[Paused]),
+    (Verb::Suspend, &[Running]),
+    (Verb::Resume, &[Suspended]),
+    (Verb::Snapshot, &[Halted, Running, Paused, Suspended]),
+    (Verb::Checkpoint, &[Running, Paused, Suspended]),
+    (Verb::Revert, &[Halted, Running, Paused, Suspended]),
+    (Verb::Clone, &[Halted, Suspended]),
+    (Verb::Copy, &[Halted, Suspended]),
+    (Verb::Export, &[Halted, Running, Paused, Suspended]),
+    (Verb::Migrate, &[Running, Paused]),
+];
+
+impl Verb {
+    /// The states in which it is legal.
+    pub fn legal_states(self) -> &'static [PowerState] {
+        LEGAL.iter().find(|(verb, _)| *verb == self).map_or(&[], |(_, states)| states)
+    }
+
+    /// Checks that it is legal for a VM called `name` that is in `state`.
+    pub(super) fn check(self, name: &str, state: PowerState) -> Result<()> {
+        if self.legal_states().contains(&state) {
+            return Ok(());
+        }
+        let states: Vec<_> = self.legal_states().iter().map(PowerState::to_string).collect();
+        Err(Error::new(ErrorKind::InvalidState, format!("cannot {self} VM '{name}' while it is {state}"))
+            .remedy(format!("it must be {}", states.join(" or "))))
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::CleanShutdown => "cleanly shut down",
+            Self::HardShutdown => "hard shut down",
+            Self::CleanReboot => "cleanly reboot",
+            Self::HardReboot => "hard reboot",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Snapshot => "snapshot",
+            Self::Checkpoint => "checkpoint",
+            Self::Revert => "revert",
+            Self::Clone => "clone",
+            Self::Copy => "copy",
+            Self::Export => "export",
+            Self::Migrate => "migrate",
+        })
+    }
+}
+
+impl fmt::Display for PowerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Halted => "halted",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Suspended => "suspended",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_illegal_verb_names_state_and_remedy() {
+        let error = Verb::Start.check("web-1", Running).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidState);
+        assert_eq!(error.to_string(), "cannot start VM 'web-1' while it is running; it must be halted");
+        let error = Verb::HardReboot.check("web-1", Halted).unwrap_err();
+        assert_eq!(error.to_string(), "cannot hard reboot VM 'web-1' while it is halted; it must be running or paused");
+    }
+
+    #[test]
+    fn each_verb_stands_once_in_the_table() {
+        for (verb, states) in LEGAL {
+            assert_eq!(LEGAL.iter().filter(|(other, _)| *other == verb).count(), 1, "{verb}");
+            assert!(!states.is_empty(), "{verb}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The thread beside a running VM: it acts on what the guest asks of its machine, and carries serial input.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::handle::Inner;
+use crate::device::serial::Serial;
+use crate::machine::{Signal, SignalReceiver};
+use crate::{Error, Result};
+
+const STACK_SIZE: usize = 512 << 10;
+
+const STOP: u64 = 0;
+const SIGNAL: u64 = 1;
+const SERIAL: u64 = 2;
+
+/// A running supervisor. It ends by itself when the guest switches off.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    stop: EventFd,
+    handle: JoinHandle<()>,
+}
+
+impl Supervisor {
+    /// Watches over run number `run` of `vm`.
+    pub(super) fn spawn(vm: &Arc<Inner>, run: u64, signals: SignalReceiver, serial: Arc<Serial>) -> Result<Self> {
+        let failed = |e| Error::io("cannot start the supervisor thread", e).remedy("raise the process's limits");
+        let stop = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?;
+        let epoll = watch(&stop, &signals, &serial).map_err(failed)?;
+        let watcher = Watcher { epoll, vm: Arc::clone(vm), run, signals, serial };
+        let handle = thread::Builder::new()
+            .name("vm-supervisor".into())
+            .stack_size(STACK_SIZE)
+            .spawn(move || watcher.watch())
+            .map_err(failed)?;
+        Ok(Self { stop, handle })
+    }
+
+    /// Ends the thread and waits for it, unless it is the calling one.
+    pub(super) fn join(self) {
+        // Fails only when the counter is full, and then the event is readable already.
+        let _ = self.stop.write(1);
+        if self.handle.thread().id() != thread::current().id() {
+            // A panic in it was reported when it happened.
+            let _ = self.handle.join();
+        }
+    }
+}
+
+fn watch(stop: &EventFd, signals: &SignalReceiver, serial: &Serial) -> io::Result<Epoll> {
+    let epoll = Epoll::new()?;
+    let [input, refill] = serial.input_events();
+    for (event, token) in [(stop, STOP), (signals.event(), SIGNAL), (input, SERIAL), (refill, SERIAL)] {
+        epoll.ctl(ControlOperation::Add, event.as_raw_fd(), EpollEvent::new(EventSet::IN, token))?;
+    }
+    Ok(epoll)
+}
+
+struct Watcher {
+    epoll: Epoll,
+    vm: Arc<Inner>,
+    run: u64,
+    signals: SignalReceiver,
+    serial: Arc<Serial>,
+}
+
+impl Watcher {
+    fn watch(self) {
+        let mut ready = [EpollEvent::default(); 4];
+        loop {
+            let count = match self.epoll.wait(-1, &mut ready) {
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    tracing::error!(error = %e, "the supervisor of a VM cannot wait");
+                    return;
+                }
+            };
+            for event in ready.iter().take(count) {
+                match event.data() {
+                    STOP => return,
+                    SIGNAL => {
+                        if !self.act() {
+                            return;
+                        }
+                    }
+                    _ => self.serial.receive(),
+                }
+            }
+        }
+    }
+
+    /// Acts on one signal; whether the VM still runs.
+    fn act(&self) -> bool {
+        match self.signals.next() {
+            None => true,
+            Some(Signal::PowerOff) => self.vm.guest_powered_off(self.run, &self.signals),
+            Some(Signal::Reset) => self.vm.guest_reset(self.run, &self.signals),
+            Some(Signal::Crashed(reason)) => self.vm.guest_crashed(self.run, reason),
+        }
+    }
+}
