@@ -1,7 +1,7 @@
 //! What this host can do, and what to do about what it cannot.
 //!
 //! [`Host::probe`] looks once and keeps what it saw. Each part of the report has its file here; all of them read
-//! `/proc`, `/sys` and `/dev` below a [`HostRoot`], so that every sort of host can be tested on any.
+//! `/proc`, `/sys` and `/dev` below one root, so that every sort of host can be tested on any.
 
 mod cpu;
 mod display;

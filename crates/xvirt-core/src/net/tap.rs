@@ -91,15 +91,19 @@ impl Tap {
     /// attached to it, `PermissionDenied` when it belongs to another user, `HostUnsupported` when the host has no taps.
     pub fn open(name: &str) -> Result<Self> {
         check_name(name)?;
-        // Asked first because attaching would make it.
+        // Asked first because attaching would make it, or say that this needs privileges.
         if !interface::exists(name)? {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no interface {name}")).remedy(format!(
-                "make it with: ip tuntap add {name} mode tap user USER; or check the network namespace"
-            )));
+            return Err(not_there(name));
         }
-        Self::attach(open_device(Path::new(DEVICE))?.into(), name, KIND)
-            .map_err(|source| not_opened(name, source))?
-            .ready()
+        let tap = Self::attach(open_device(Path::new(DEVICE))?.into(), name, KIND)
+            .map_err(|source| not_opened(name, source))?;
+        let mut req = IfReq::new("");
+        ioctl::interface(&tap.fd, ioctl::TUNGETIFF, &mut req).map_err(|source| not_opened(name, source))?;
+        // It went away just now, and attaching made another that nobody configured.
+        if req.flags() & libc::IFF_PERSIST as u16 == 0 {
+            return Err(not_there(name));
+        }
+        tap.ready()
     }
 
     /// Takes over a descriptor of a tap that somebody with more rights has attached.
@@ -295,6 +299,11 @@ pub(super) fn open_device(path: &Path) -> Result<File> {
             _ => Error::io(what, source),
         }
     })
+}
+
+fn not_there(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no persistent tap {name}"))
+        .remedy(format!("make it with: ip tuntap add {name} mode tap user USER; or check the network namespace"))
 }
 
 pub(super) fn not_created(name: Option<&str>, source: io::Error) -> Error {

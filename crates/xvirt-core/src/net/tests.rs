@@ -48,6 +48,16 @@ fn run(program: &str, args: &[&str]) -> bool {
     std::process::Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
 }
 
+/// Opens a tap that was just let go of: while another test starts a program, its copy may live for a moment.
+fn reopen(name: &str) -> Result<Tap> {
+    loop {
+        match Tap::open(name) {
+            Err(error) if error.kind() == ErrorKind::Busy => thread::yield_now(),
+            other => return other,
+        }
+    }
+}
+
 /// Waits for a frame of the given EtherType; returns it with its header.
 fn frame(tap: &Tap, ether_type: [u8; 2]) -> Vec<u8> {
     loop {
@@ -158,11 +168,11 @@ fn a_tap_is_gone_when_dropped_and_its_name_is_exclusive() {
             Some("an interface has this name: choose another one, or open it if it is a tap made for this")
         );
         drop(tap);
-        let error = Tap::open("mine").unwrap_err();
+        let error = reopen("mine").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(
             error.to_string(),
-            "there is no interface mine; \
+            "there is no persistent tap mine; \
              make it with: ip tuntap add mine mode tap user USER; or check the network namespace"
         );
     });
@@ -183,7 +193,7 @@ fn a_persistent_tap_is_opened_by_one_at_a_time() {
             Some("another program is attached to it, maybe another VM: use a tap for each NIC")
         );
         drop(tap);
-        Tap::open("kept").unwrap();
+        reopen("kept").unwrap();
         let error = Tap::open("lo").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert_eq!(
