@@ -76,8 +76,8 @@ fn fill(root: &Path, entries: &[Entry<'_>]) {
     }
 }
 
-/// Runs a tool; none where it is not installed, which is said.
-pub(super) fn tool(name: &str, arguments: &[&str]) -> Option<()> {
+/// What a tool prints; none where it is not installed, which is said.
+pub(super) fn tool(name: &str, arguments: &[&str]) -> Option<String> {
     // Where a user's path has no /sbin, these still are there.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = match Command::new(name).args(arguments).env("PATH", path).env("MTOOLS_SKIP_CHECK", "1").output() {
@@ -89,7 +89,7 @@ pub(super) fn tool(name: &str, arguments: &[&str]) -> Option<()> {
         output => output.unwrap(),
     };
     assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Some(())
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// An ext file system made by `mke2fs` with more `options`, of so many MiB.
@@ -180,6 +180,22 @@ pub(super) fn gpt(partitions: &[&[u8]]) -> MemoryDisk {
         disk[table_at * 512..table_at * 512 + table.len()].copy_from_slice(&table);
     }
     disk[446 + 4] = 0xee;
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    MemoryDisk(disk)
+}
+
+/// A disk with an MBR and these partitions' contents, one after the other.
+pub(super) fn mbr(partitions: &[&[u8]]) -> MemoryDisk {
+    let mut disk = vec![0; 1 << 20];
+    for (slot, contents) in partitions.iter().enumerate() {
+        let (first, sectors) = (disk.len() / 512, contents.len().div_ceil(512));
+        let slot = 446 + slot * 16;
+        disk[slot + 4] = 0x83;
+        disk[slot + 8..slot + 12].copy_from_slice(&(first as u32).to_le_bytes());
+        disk[slot + 12..slot + 16].copy_from_slice(&(sectors as u32).to_le_bytes());
+        disk.extend_from_slice(contents);
+        disk.resize((first + sectors) * 512, 0);
+    }
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     MemoryDisk(disk)
 }

@@ -104,4 +104,4 @@ fn pretty_name(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

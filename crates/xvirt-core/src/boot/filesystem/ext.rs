@@ -4,7 +4,7 @@ use std::io;
 
 use super::ext_journal::Overlay;
 use super::ext_map::{self, Run};
-use super::{FileSystem, Kind, MAX_COMPONENTS, MAX_DIRECTORY, Metadata, components, corrupt, unsupported};
+use super::{FileSystem, Kind, MAX_COMPONENTS, MAX_DIRECTORY, Metadata, components, corrupt, not_found, unsupported};
 use crate::boot::window::{Window, le16, le32};
 
 /// Features a reader has to know. Those that only writers, or names compared without case, need are passed over.
@@ -284,7 +284,7 @@ impl<'d> Ext<'d> {
                 }
                 continue;
             }
-            let number = self.find(here, &name)?.ok_or(io::ErrorKind::NotFound)?;
+            let number = self.find(here, &name)?.ok_or_else(not_found)?;
             let inode = self.inode(number)?;
             if !inode.is_link() {
                 stack.push(inode);
@@ -300,7 +300,7 @@ impl<'d> Ext<'d> {
             }
             ahead.append(&mut components(&target));
         }
-        stack.pop().ok_or_else(|| io::ErrorKind::NotFound.into())
+        stack.pop().ok_or_else(not_found)
     }
 }
 

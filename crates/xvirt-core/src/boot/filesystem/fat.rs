@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{FileSystem, Kind, MAX_COMPONENTS, MAX_DIRECTORY, Metadata, components, corrupt};
+use super::{FileSystem, Kind, MAX_COMPONENTS, MAX_DIRECTORY, Metadata, components, corrupt, not_found};
 use crate::boot::window::{Window, le16, le32};
 
 /// A FAT file system in a partition. All positions are in bytes.
@@ -202,9 +202,9 @@ impl<'d> Fat<'d> {
             }
             let wanted = String::from_utf8_lossy(&name).to_lowercase();
             let found = self.nodes(here.place)?.0.into_iter().find(|node| node.name.to_lowercase() == wanted);
-            stack.push(found.ok_or(io::ErrorKind::NotFound)?);
+            stack.push(found.ok_or_else(not_found)?);
         }
-        stack.pop().ok_or_else(|| io::ErrorKind::NotFound.into())
+        stack.pop().ok_or_else(not_found)
     }
 }
 

@@ -88,6 +88,11 @@ fn corrupt(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
+/// An error for a path that leads nowhere.
+fn not_found() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "there is no such file")
+}
+
 /// An error for a feature that is not read here.
 fn unsupported(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, what.into())

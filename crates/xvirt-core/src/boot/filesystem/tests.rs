@@ -156,7 +156,9 @@ fn a_journal_is_replayed() {
             "jc".to_owned(),
         ];
         std::fs::write(path("commands"), commands.join("\n")).unwrap();
-        let Some(()) = tool("debugfs", &["-w", "-f", &path("commands"), &path("image")]) else { return };
+        if tool("debugfs", &["-w", "-f", &path("commands"), &path("image")]).is_none() {
+            return;
+        }
         let disk = MemoryDisk(std::fs::read(path("image")).unwrap());
         let Contents::Files(files) = contents(&disk) else {
             panic!("{options:?}: {:?}", contents(&disk));

@@ -12,6 +12,9 @@ const MAX_ENVIRONMENT: u64 = 64 << 10;
 
 const MAX_ITEMS: usize = 512;
 
+/// Longer titles are no menu's.
+const MAX_TITLE: usize = 4096;
+
 /// What looking into a file system costs, in steps.
 const FILE_STEPS: u32 = 20;
 
@@ -98,8 +101,8 @@ impl Interpreter<'_, '_> {
             self.success = false;
             return;
         };
-        if self.items.len() < MAX_ITEMS {
-            let id = id.unwrap_or_else(|| title.clone());
+        let id = id.unwrap_or_else(|| title.clone());
+        if self.items.len() < MAX_ITEMS && title.len() <= MAX_TITLE && id.len() <= MAX_TITLE {
             let block = Block { id, title, body: body.clone(), arguments: plain };
             self.items.push(if is_submenu { Item::Submenu(block) } else { Item::Entry(block) });
         }
@@ -219,7 +222,7 @@ impl Interpreter<'_, '_> {
         });
         let found = directories.find_map(|directory| {
             let entries = loader_entries::read_directory(self.volumes, &directory);
-            (self.spend(FILE_STEPS) && !entries.is_empty()).then_some((directory, entries))
+            (self.spend(50 * FILE_STEPS) && !entries.is_empty()).then_some((directory, entries))
         });
         let Some((directory, entries)) = found else {
             self.success = false;

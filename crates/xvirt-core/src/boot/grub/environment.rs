@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// What all names and values together may take, against scripts that double a value for ever.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 256 << 10;
 
 /// The variables of a script.
 #[derive(Clone, Debug, Default)]

@@ -19,6 +19,7 @@ const MAX_STEPS: u32 = 200_000;
 const MAX_DEPTH: u32 = 16;
 
 const MAX_ENTRIES: usize = 512;
+const MAX_FUNCTIONS: usize = 512;
 
 /// What the arguments of one command may come to.
 const MAX_ARGUMENTS: usize = 1024;
@@ -202,8 +203,10 @@ impl<'v, 'd> Interpreter<'v, 'd> {
                 Flow::Next
             }
             Command::Function { name, body } => {
-                self.functions.insert(name.clone(), Rc::clone(body));
-                self.success = true;
+                self.success = self.functions.len() < MAX_FUNCTIONS;
+                if self.success {
+                    self.functions.insert(name.clone(), Rc::clone(body));
+                }
                 Flow::Next
             }
         }
