@@ -174,8 +174,8 @@ impl<'v, 'd> Reader<'v, 'd> {
         let mut initrds = label.initrds.clone();
         if initrds.is_empty() {
             // The old way; the last one counts.
-            let words = append.split_whitespace().filter_map(|word| word.strip_prefix("initrd="));
-            initrds = words.last().map_or_else(Vec::new, |list| list.split(',').map(str::to_owned).collect());
+            let mut words = append.split_whitespace().filter_map(|word| word.strip_prefix("initrd="));
+            initrds = words.next_back().map_or_else(Vec::new, |list| list.split(',').map(str::to_owned).collect());
         }
         entry.kernel = Some(self.resolve(kernel));
         entry.initrds = initrds.iter().map(|path| self.resolve(path.trim())).collect();

@@ -153,8 +153,8 @@ pub(super) fn resolve(volumes: &Volumes<'_>, directory: &DiskPath, path: &str) -
 
 /// The pattern after `default` in `loader.conf`.
 fn default_pattern(config: &str) -> Option<String> {
-    let lines = config.lines().filter_map(|line| line.trim().split_once([' ', '\t']));
-    let pattern = lines.filter(|(key, _)| *key == "default").last()?.1.trim();
+    let mut lines = config.lines().filter_map(|line| line.trim().split_once([' ', '\t']));
+    let pattern = lines.rfind(|(key, _)| *key == "default")?.1.trim();
     // What firmware variables would tell is not on the disk.
     (!pattern.starts_with('@')).then(|| pattern.to_owned())
 }

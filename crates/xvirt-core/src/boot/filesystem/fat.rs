@@ -114,7 +114,7 @@ impl<'d> Fat<'d> {
         let (next, end) = match self.width {
             Width::Fat12 => {
                 let pair = le16(&entry(index * 3 / 2, 2)?, 0);
-                (u32::from(if cluster % 2 == 0 { pair & 0xfff } else { pair >> 4 }), 0xff8)
+                (u32::from(if cluster.is_multiple_of(2) { pair & 0xfff } else { pair >> 4 }), 0xff8)
             }
             Width::Fat16 => (le16(&entry(index * 2, 2)?, 0).into(), 0xfff8),
             Width::Fat32 => (le32(&entry(index * 4, 4)?, 0) & 0x0fff_ffff, 0x0fff_fff8),

@@ -1,1 +1,187 @@
+use super::super::test_support::*;
+use super::*;
+use crate::boot::entry::BootEntry;
 
+const UUID: &str = "3f5ad593-4546-4a94-a374-bcfb68aa11f7";
+
+/// The menu of a script that lies in `/boot/grub/grub.cfg` of the second partition.
+fn menu(config: &str, more: &[Entry<'_>]) -> Option<Found> {
+    let first = ext4("11111111-1111-4111-8111-111111111111", "first", &[text("/only-here", "x")])?;
+    let second = ext4(UUID, "second", &[&[text("/boot/grub/grub.cfg", config)], more].concat())?;
+    let disk = gpt(&[&first, &second]);
+    let volumes = Volumes::open(&disk).unwrap();
+    Some(Interpreter::new(&volumes).boot_menu(&DiskPath::new(2, "/boot/grub/grub.cfg")))
+}
+
+/// The command line of the only entry, whose arguments tell what the script did.
+fn line(config: &str, more: &[Entry<'_>]) -> Option<String> {
+    let found = menu(config, more)?;
+    assert_eq!(found.entries.len(), 1, "{config}: {:?}", found.entries);
+    Some(found.entries[0].command_line.strip_prefix("BOOT_IMAGE=").unwrap_or("nothing").to_owned())
+}
+
+#[test]
+fn scripts_do_what_they_do_in_grub() {
+    let cases = [
+        ("linux a b=c", "a b=c"),
+        ("set x='one two'; linux $x \"$x\" z$x", "one two \"one two\" zone two"),
+        ("x=1; linux /k x=$x ${x}2 $xy-", "/k x=1 12 -"),
+        ("set e=; linux /k $e \"\" $e$e end", "/k  end"),
+        ("linux /k 'a\"b' a\\\\b \"c'd\"", "/k a\\\"b a\\\\b c\\'d"),
+        ("if [ a = b ]; then linux /1; elif [ -n x ]; then linux /2; else linux /3; fi", "/2"),
+        ("if false; then linux /1; else\n linux /2\nfi", "/2"),
+        ("if ! false; then linux /1; fi", "/1"),
+        ("if test -f /boot/grub/grub.cfg -a ! -e /nothing; then linux /1; fi", "/1"),
+        ("if [ -d /boot -a -s (hd0,gpt1)/only-here ]\nthen linux /1\nfi", "/1"),
+        ("function f { linux /k \"$1\" $# $2; return; linux /never; }\nf 'a b' c", "/k \"a b\" 2 c"),
+        ("function f { linux /k \"$@\"; }\nf 'a b' c", "/k \"a b\" c"),
+        ("function f { shift; linux /k $1; }\nf a b", "/k b"),
+        ("function f { return 1; }\nif f; then linux /1; else linux /2; fi", "/2"),
+        ("setparams a b; linux /k $2", "/k b"),
+        ("for i in 1 2 3; do if [ $i = 2 ]; then break; fi; set all=\"$all$i\"; done; linux /k $all", "/k 1"),
+        ("for i in 1 2 3; do if [ $i = 2 ]; then continue; fi; set all=\"$all$i\"; done; linux /k $all", "/k 13"),
+        (
+            "set n=x\nwhile [ $n != xxx ]; do set n=x$n; done\nuntil [ $n = xxxxx ]; do set n=x$n; done\nlinux /k $n",
+            "/k xxxxx",
+        ),
+        ("search --no-floppy --fs-uuid --set=root 11111111-1111-4111-8111-111111111111; linux /k $root", "/k hd0,gpt1"),
+        ("search -l first --set=r; linux /k $r $root", "/k hd0,gpt1 hd0,gpt2"),
+        ("search --file /only-here -s; linux /k $root", "/k hd0,gpt1"),
+        ("search.fs_label first where hd0,gpt9; linux /k $where", "/k hd0,gpt1"),
+        ("search.file /only-here where; linux /k $where", "/k hd0,gpt1"),
+        ("if search --fs-uuid --set=root gone; then linux /1; else linux /k $root; fi", "/k hd0,gpt2"),
+        (
+            "probe --set=u --fs-uuid (hd0,gpt1); probe -s l -l hd0,gpt2; linux /k $u $l",
+            "/k 11111111-1111-4111-8111-111111111111 second",
+        ),
+        ("linux /k $prefix $cmdpath $config_file", "/k (hd0,gpt2)/boot/grub (hd0,gpt2)/boot/grub"),
+        ("source $prefix/more.cfg; linux /k $more $config_directory", "/k yes (hd0,gpt2)/boot/grub"),
+        ("if source /nothing; then linux /1; else linux /2; fi", "/2"),
+        ("load_env; linux /k $saved $other", "/k a\\\\b yes"),
+        ("load_env --file (hd0,gpt2)/boot/grub/grubenv saved; linux /k $saved $other", "/k a\\\\b"),
+        ("eval \"set x=1; linux /k \\$x\"", "/k 1"),
+        ("unknown command; set x=$?; if nonsense; then linux /k $x; fi", "/k 0"),
+        ("false; linux /k $?", "/k 1"),
+        ("insmod gzio; linuxefi /k; exit; linux /never", "/k"),
+        ("linux /k # comment\n", "/k"),
+        ("linux /k a\\\n b", "/k a b"),
+    ];
+    let more = [
+        text("/boot/grub/more.cfg", "set more=yes\n"),
+        text("/boot/grub/grubenv", "# GRUB Environment Block\nsaved=a\\\\b\nother=yes\n#####"),
+    ];
+    for (body, expected) in cases {
+        let Some(found) = line(&format!("menuentry 'x' {{\n{body}\n}}\n"), &more) else { return };
+        assert_eq!(found, expected, "in an entry: {body}");
+    }
+}
+
+#[test]
+fn menu_entries_take_all_their_options() {
+    let config = "
+menuentry_id_option=--id
+menuentry \"Title with > sign\" --class a --class 'b c' --users x --unrestricted --hotkey=t $menuentry_id_option 'the id' extra {
+  linux /k \"$1\" \"$2\" $chosen
+}
+submenu Outer --id outer {
+  set shared=yes
+  menuentry first { linux /1 }
+  submenu Inner { menuentry second { linux /2 $shared } }
+}
+menuentry none
+menuentry third { initrd /i /j; linux (lvm/vg-root)/k; initrd /l }
+menuentry last { linux (hd0,gpt1)/k; initrd (hd0,gpt1)/i; set x=$shared; linux (hd0,gpt1)/k x=$x }
+";
+    let Some(found) = menu(config, &[]) else { return };
+    let summary: Vec<_> = found
+        .entries
+        .iter()
+        .map(|entry| {
+            let kernel = entry.kernel.as_ref().map(|kernel| (kernel.partition, kernel.path.as_str()));
+            (entry.id.as_str(), entry.submenu.join("/"), kernel, entry.command_line.as_str(), entry.initrds.len())
+        })
+        .collect();
+    assert_eq!(
+        summary,
+        [
+            (
+                "the id",
+                String::new(),
+                Some((2, "/k")),
+                "BOOT_IMAGE=/k \"Title with > sign\" extra Title with > sign",
+                0
+            ),
+            ("first", "Outer".into(), Some((2, "/1")), "BOOT_IMAGE=/1", 0),
+            ("second", "Outer/Inner".into(), Some((2, "/2")), "BOOT_IMAGE=/2 yes", 0),
+            ("third", String::new(), None, "BOOT_IMAGE=(lvm/vg-root)/k", 1),
+            ("last", String::new(), Some((1, "/k")), "BOOT_IMAGE=(hd0,gpt1)/k x=", 1),
+        ]
+    );
+    assert_eq!(
+        found.entries[3].not_bootable.as_deref(),
+        Some("its kernel lies on lvm/vg-root, which is not on this disk")
+    );
+}
+
+#[test]
+fn the_default_is_found_by_number_id_and_title() {
+    let entries = "
+menuentry zero --id a { linux /0 }
+menuentry 'one > two' { linux /1 }
+submenu sub --id s { menuentry inner --id i { linux /2 }; menuentry 7 { linux /3 } }
+menuentry xen { multiboot /xen }
+menuentry four { linux /4 }
+";
+    let cases = [
+        ("", Some("/0")),
+        ("set default=1", Some("/1")),
+        ("set default=a", Some("/0")),
+        ("set default='one >> two'", Some("/1")),
+        ("set default=2", Some("/2")),
+        ("set default='2>1'", Some("/3")),
+        ("set default='s>i'", Some("/2")),
+        ("set default='sub>inner'", Some("/2")),
+        ("set default='s>gone'", Some("/0")),
+        ("set default=99", Some("/0")),
+        ("set default=saved", Some("/0")),
+        ("set default=saved; set saved_entry=four", Some("/4")),
+        ("set default=3", None),
+        ("set default=3; set fallback='3 9 four'", Some("/4")),
+        ("set default=3; set fallback=\"2>1\"", Some("/3")),
+    ];
+    for (settings, expected) in cases {
+        let Some(found) = menu(&format!("{settings}\n{entries}"), &[]) else { return };
+        let default = found.default.map(|index| found.entries[index].kernel.as_ref().unwrap().path.as_str());
+        assert_eq!(default, expected, "{settings}");
+        assert!(found.is_bootable());
+    }
+}
+
+/// Scripts that would run for ever, or take all memory, end.
+#[test]
+fn scripts_are_bounded() {
+    let entry = "menuentry end { linux /k }\n";
+    let bombs = [
+        "while true; do true; done",
+        "until false; do set a=x$a$a; done",
+        "function f { f; f; }\nf",
+        "source $prefix/grub.cfg",
+        "set a=xxxxxxxxxxxxxxxx; for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9; do set a=$a$a; set b=\"$b $a\"; done",
+        "while true; do menuentry $a$a { linux /k }; submenu x { menuentry y { while true; do true; done } }; done",
+        "function f { submenu x { f; menuentry y { true } } }\nf",
+        "function f { eval \"f $1$1\"; }\nf aaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "while true; do if [ -e /boot/grub ]; then search --file /x; load_env; blscfg; fi; done",
+    ];
+    for bomb in bombs {
+        let started = std::time::Instant::now();
+        let Some(found) = menu(&format!("{entry}{bomb}\n"), &[text("/boot/grub/grubenv", "a=b\n")]) else { return };
+        assert_eq!(found.entries.first().map(|entry| entry.title.as_str()), Some("end"), "{bomb}");
+        assert!(found.entries.len() <= 512);
+        let size = |entry: &BootEntry| entry.title.len() + entry.id.len() + entry.command_line.len();
+        assert!(found.entries.iter().map(size).sum::<usize>() < 32 << 20);
+        assert!(started.elapsed().as_secs() < 20, "{bomb}");
+    }
+    let deep =
+        "if true; then ".repeat(20_000) + &"{ ".repeat(20_000) + &"( ".repeat(5000) + "\n" + &"! ".repeat(20_000);
+    assert!(menu(&format!("{entry}{deep}"), &[]).is_none_or(|found| found.entries.len() == 1));
+}

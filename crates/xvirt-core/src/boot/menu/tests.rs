@@ -315,6 +315,9 @@ MENU END
     assert!(!menu.entries()[2].is_bootable());
 }
 
+/// `loader.conf`, files, titles in order, the default's title.
+type LoaderCase<'a> = (&'a str, &'a [&'a [Entry<'a>]], &'a [&'a str], &'a str);
+
 #[test]
 fn loader_entries_are_read_as_systemd_boot_does() {
     let entry = |title: &str, kernel: &str, more: &str| {
@@ -336,7 +339,7 @@ fn loader_entries_are_read_as_systemd_boot_does() {
     ];
     let arch_files = [text("/loader/entries/arch.conf", &arch), text("/loader/entries/arch-lts.conf", &lts)];
     let debian_files = [text("/loader/entries/d-1.conf", &old), text("/loader/entries/d-2.conf", &new)];
-    let cases: [(&str, &[&[Entry<'_>]], &[&str], &str); 6] = [
+    let cases: [LoaderCase<'_>; 6] = [
         ("default arch.conf\ntimeout 3\n", &[&arch_files], &["Arch LTS", "Arch Linux"], "Arch Linux"),
         ("default arch-*\n", &[&arch_files], &["Arch LTS", "Arch Linux"], "Arch LTS"),
         ("default @saved\n", &[&arch_files], &["Arch LTS", "Arch Linux"], "Arch LTS"),
@@ -439,12 +442,15 @@ chainloader     +1
     assert_eq!(bootable, [false, true, true, false]);
 }
 
+/// Files, kernel, initrd, command line.
+type KernelCase<'a> = (&'a [Entry<'a>], &'a str, Option<&'a [u8]>, &'a str);
+
 #[test]
 fn kernels_are_found_without_any_configuration() {
     let system = [text("/etc/hostname", "x"), text("/usr/bin/x", "x")];
     let fstab = "# <device>\nLABEL=root / ext4 defaults 0 1\n";
     let by_uuid = format!("root=UUID={ROOT} ro");
-    let cases: [(&[Entry<'_>], &str, Option<&[u8]>, &str); 5] = [
+    let cases: [KernelCase<'_>; 5] = [
         (
             &[
                 text("/boot/vmlinuz-6.1.0-9-amd64", "old"),
@@ -654,14 +660,13 @@ fn damaged_configurations_do_no_harm() {
             .map(|part| root.chunks(4096).position(|block| block.starts_with(part)).unwrap() * 4096)
             .collect();
         for round in 0..60 {
-            let mut text = config.as_bytes().to_vec();
+            let mut text = [config.as_bytes(), b"\n"].concat();
             for _ in 0..if round == 0 { 0 } else { random.below(12) } {
-                text.push(b'\n');
                 let (at, word) = (random.below(text.len()), words[random.below(words.len())]);
                 match random.below(3) {
                     0 => text[at] = random.next() as u8,
                     1 => text.splice(at..at, word.bytes()).for_each(drop),
-                    _ => text.drain(at..(at + random.below(40)).min(text.len())).for_each(drop),
+                    _ => text.drain(at..(at + random.below(40)).min(text.len() - 1)).for_each(drop),
                 }
             }
             text.resize(holder.len(), b'\n');
