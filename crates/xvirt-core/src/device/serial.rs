@@ -1,5 +1,6 @@
 //! The first serial port (16550A), connected to a console.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use crate::{Error, Result};
 /// A serial port. Input waits in the console until the guest has room for it.
 pub(crate) struct Serial {
     console: Arc<dyn ConsolePort>,
+    line: InterruptLine,
     uart: Mutex<Uart<Line, Refill, Output>>,
     refill: EventFd,
 }
@@ -24,9 +26,14 @@ impl Serial {
     /// A serial port at power-on.
     pub(crate) fn new(console: Arc<dyn ConsolePort>, line: InterruptLine) -> Result<Self> {
         let refill = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(event_error)?;
-        let events = Refill(refill.try_clone().map_err(event_error)?);
-        let uart = Uart::with_events(Line(line), events, Output(Arc::clone(&console)));
-        Ok(Self { console, uart: Mutex::new(uart), refill })
+        let uart = Mutex::new(uart(&console, &line, &refill)?);
+        Ok(Self { console, line, uart, refill })
+    }
+
+    /// Goes back to the state at power-on. Input that the guest has not read is lost, as on a real line.
+    pub(crate) fn reset(&self) -> Result<()> {
+        *self.lock() = uart(&self.console, &self.line, &self.refill)?;
+        Ok(())
     }
 
     /// Events after which [`receive`](Self::receive) has something to do: input arrived, or the guest made room.
@@ -42,13 +49,18 @@ impl Serial {
         let mut buffer = [0; 64];
         let room = uart.fifo_capacity().min(buffer.len());
         let count = self.console.read_input(&mut buffer[..room]);
-        // There is room for all of it, and a lost interrupt is as good as a lost character on a real line.
+        // There is room for all of it.
         let _ = uart.enqueue_raw_bytes(&buffer[..count]);
     }
 
     fn lock(&self) -> MutexGuard<'_, Uart<Line, Refill, Output>> {
         self.uart.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn uart(console: &Arc<dyn ConsolePort>, line: &InterruptLine, refill: &EventFd) -> Result<Uart<Line, Refill, Output>> {
+    let events = Refill(refill.try_clone().map_err(event_error)?);
+    Ok(Uart::with_events(Line(line.clone()), events, Output(Arc::clone(console))))
 }
 
 fn event_error(error: io::Error) -> Error {
@@ -81,10 +93,11 @@ impl fmt::Debug for Serial {
 struct Line(InterruptLine);
 
 impl Trigger for Line {
-    type E = io::Error;
+    type E = Infallible;
 
-    fn trigger(&self) -> io::Result<()> {
-        self.0.event().write(1)
+    fn trigger(&self) -> std::result::Result<(), Infallible> {
+        self.0.pulse();
+        Ok(())
     }
 }
 

@@ -99,31 +99,28 @@ fn message_route(gsi: u32, message: Message) -> kvm_irq_routing_entry {
     }
 }
 
-/// An edge-triggered line of the IOAPIC.
-#[derive(Debug)]
+/// A line of the in-kernel interrupt controllers.
+#[derive(Clone, Debug)]
 pub(crate) struct InterruptLine {
     vm: Arc<VmFd>,
     gsi: u32,
-    event: EventFd,
 }
 
 impl InterruptLine {
-    pub(super) fn new(vm: Arc<VmFd>, gsi: u32) -> Result<Self> {
-        let event = interrupt_event()?;
-        vm.register_irqfd(&event, gsi).map_err(|e| kvm_error(format!("cannot attach interrupt line {gsi}"), e))?;
-        Ok(Self { vm, gsi, event })
+    pub(super) fn new(vm: Arc<VmFd>, gsi: u32) -> Self {
+        Self { vm, gsi }
     }
 
-    /// The event to write to.
-    pub(crate) fn event(&self) -> &EventFd {
-        &self.event
+    /// Sets the level of the line.
+    pub(crate) fn set(&self, active: bool) {
+        // Fails only for lines that do not exist, and those we name are constants.
+        let _ = self.vm.set_irq_line(self.gsi, active);
     }
-}
 
-impl Drop for InterruptLine {
-    fn drop(&mut self) {
-        // The VM may be gone already, and its irqfds with it.
-        let _ = self.vm.unregister_irqfd(&self.event, self.gsi);
+    /// Raises the line once, for an edge-triggered interrupt.
+    pub(crate) fn pulse(&self) {
+        self.set(true);
+        self.set(false);
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Vm, kvm_error};
 use crate::{Error, ErrorKind, Result};
 
 /// Capabilities without which no VM of ours runs.
-const REQUIRED: [(Cap, &str); 9] = [
+const REQUIRED: [(Cap, &str); 8] = [
     (Cap::Irqchip, "in-kernel interrupt controller"),
     (Cap::Irqfd, "irqfd"),
     (Cap::IrqRouting, "interrupt routing"),
@@ -18,7 +18,6 @@ const REQUIRED: [(Cap, &str); 9] = [
     (Cap::ImmediateExit, "immediate exit"),
     (Cap::ExtCpuid, "CPUID control"),
     (Cap::MpState, "multiprocessor state"),
-    (Cap::Pit2, "in-kernel timer"),
 ];
 
 /// An open `/dev/kvm` that has everything a VM needs.

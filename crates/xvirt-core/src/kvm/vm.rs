@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
+use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
@@ -29,9 +29,6 @@ impl Vm {
         fd.set_tss_address(TSS_ADDRESS).map_err(|e| kvm_error("cannot place the task state segment", e))?;
         fd.set_identity_map_address(IDENTITY_MAP_ADDRESS).map_err(|e| kvm_error("cannot place the identity map", e))?;
         fd.create_irq_chip().map_err(|e| kvm_error("cannot create the interrupt controllers", e))?;
-        // A port 0x61 that answers keeps guests that probe the speaker from hanging.
-        let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
-        fd.create_pit2(pit).map_err(|e| kvm_error("cannot create the interval timer", e))?;
         let fd = Arc::new(fd);
         let routes = Arc::new(Mutex::new(Routes::new(Arc::clone(&fd))));
         Ok(Self { fd, routes })
@@ -64,15 +61,9 @@ impl Vm {
         Ok(Vcpu::new(id, fd))
     }
 
-    /// An event that raises the interrupt line `gsi` once each time it is written to.
-    pub(crate) fn interrupt_line(&self, gsi: u32) -> Result<InterruptLine> {
+    /// The interrupt line `gsi`.
+    pub(crate) fn interrupt_line(&self, gsi: u32) -> InterruptLine {
         InterruptLine::new(Arc::clone(&self.fd), gsi)
-    }
-
-    /// Sets the level of the level-triggered interrupt line `gsi`.
-    pub(crate) fn set_line(&self, gsi: u32, active: bool) {
-        // Fails only for lines that do not exist, and those we name are constants.
-        let _ = self.fd.set_irq_line(gsi, active);
     }
 
     /// A message-signalled interrupt, masked and without a message.

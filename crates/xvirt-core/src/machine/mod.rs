@@ -21,7 +21,7 @@ use crate::device::serial::Serial;
 use crate::kvm::{self, System, Vcpu};
 use crate::memory::{GuestRam, allocate};
 use crate::pci::{PciBus, PciFunction};
-use crate::virtio::{VirtioDevice, VirtioPci};
+use crate::virtio::{BAR_SIZE, VirtioDevice, VirtioPci};
 use crate::{Error, ErrorKind, Result};
 
 use interconnect::Interconnect;
@@ -30,9 +30,6 @@ use vcpus::Vcpus;
 
 pub use signal::CrashReason;
 pub(crate) use signal::{Signal, SignalReceiver, Signals, signals};
-
-/// How far apart the registers of two PCI functions lie: room for each to have its own power-of-two range.
-const BAR_STRIDE: u64 = 0x10_0000;
 
 /// What a machine is made of, apart from its virtio devices.
 pub(crate) struct Parts<'a> {
@@ -72,10 +69,10 @@ impl Machine {
         let pci = Arc::new(PciBus::new(None));
         ports.insert(layout::PCI_CONFIG_PORTS, 8, pci.ports())?;
         memory.insert(layout::PCI_CONFIG, layout::PCI_CONFIG_SIZE, pci.ecam())?;
-        let serial = Arc::new(Serial::new(parts.serial, vm.interrupt_line(layout::SERIAL_INTERRUPT)?)?);
+        let serial = Arc::new(Serial::new(parts.serial, vm.interrupt_line(layout::SERIAL_INTERRUPT))?);
         ports.insert(layout::SERIAL_PORTS, 8, Arc::clone(&serial) as _)?;
         ports.insert(layout::RTC_PORTS, 2, Arc::new(Rtc::new(None)))?;
-        let line = PowerLine { vm: Arc::clone(&vm), signals: parts.signals.clone() };
+        let line = PowerLine { line: vm.interrupt_line(layout::POWER_INTERRUPT), signals: parts.signals.clone() };
         let power = Arc::new(Power::new(line, None));
         ports.insert(layout::POWER_PORTS, power_device::PORTS, Arc::clone(&power) as _)?;
 
@@ -87,7 +84,7 @@ impl Machine {
     /// Puts a virtio device into the next slot of the PCI bus.
     pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<()> {
         let slot = self.functions.len() + 1;
-        let bar = layout::PCI_MEMORY + slot as u64 * BAR_STRIDE;
+        let bar = layout::PCI_MEMORY + slot as u64 * BAR_SIZE;
         let host = Arc::clone(&self.host) as Arc<dyn crate::pci::PciHost>;
         let function = VirtioPci::new(device, self.ram.clone(), host, bar, None)?;
         self.pci.insert(slot, Arc::clone(&function) as Arc<dyn PciFunction>)?;
@@ -118,6 +115,7 @@ impl Machine {
         self.functions.iter().try_for_each(|function| function.reset())?;
         self.pci.reset()?;
         self.power.reset();
+        self.serial.reset()?;
         Ok(())
     }
 
@@ -142,7 +140,11 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.vcpus.park();
-        self.functions.iter().for_each(|function| function.stop());
+        for (index, function) in self.functions.iter().enumerate() {
+            function.stop();
+            // A function reaches the memory bus, on which the PCI bus is, which has the function: the circle ends here.
+            let _ = self.pci.remove(index + 1);
+        }
     }
 }
 

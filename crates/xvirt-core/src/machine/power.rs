@@ -1,15 +1,12 @@
 //! How power management reaches the machine: an interrupt line and the owner's signals.
 
-use std::sync::Arc;
-
 use super::signal::{Signal, Signals};
-use crate::arch::x86_64::layout;
 use crate::device::power::{PowerHost, PowerRequest};
-use crate::kvm;
+use crate::kvm::InterruptLine;
 
 #[derive(Debug)]
 pub(super) struct PowerLine {
-    pub(super) vm: Arc<kvm::Vm>,
+    pub(super) line: InterruptLine,
     pub(super) signals: Signals,
 }
 
@@ -22,6 +19,6 @@ impl PowerHost for PowerLine {
     }
 
     fn set_interrupt(&self, active: bool) {
-        self.vm.set_line(layout::POWER_INTERRUPT, active);
+        self.line.set(active);
     }
 }

@@ -37,7 +37,8 @@ mod testing;
 mod transport;
 mod worker;
 
-pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink, IoOperation};
+pub use blk::IoOperation;
+pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink};
 pub(crate) use chain::{Chain, Malformed, Served};
 pub(crate) use console::Console;
 pub(crate) use device::{DeviceKind, DeviceState, Handler, VirtioDevice};

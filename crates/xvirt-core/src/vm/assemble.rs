@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::sync::Arc;
 
-use super::events::Events;
+use super::events::{Event, Events};
 use super::handle::Consoles;
 use crate::arch::x86_64::boot::{self, Payload};
 use crate::arch::x86_64::registers::Entry;
@@ -14,7 +14,11 @@ use crate::config::{Boot, Disk, DiskSource, KernelImage, VmConfig};
 use crate::disk::{self, Access, BlockBackend};
 use crate::machine::{Machine, Parts, Signals};
 use crate::memory::GuestRam;
+use crate::virtio::{self, Block, BlockState, IoError, IoErrorSink, Rng};
 use crate::{Error, ErrorKind, Result};
+
+/// More request queues than this gain little, unless somebody asks for them.
+const MAX_DEFAULT_QUEUES: u32 = 4;
 
 /// The disks of a running VM, which hold their locks.
 pub(super) type Backends = Vec<Arc<dyn BlockBackend>>;
@@ -42,7 +46,6 @@ pub(super) fn machine(
     signals: Signals,
     events: &Events,
 ) -> Result<Machine> {
-    let _ = (backends, events);
     let parts = Parts {
         cpus: &config.cpus,
         memory: config.memory,
@@ -50,7 +53,24 @@ pub(super) fn machine(
         serial: Arc::new(consoles.serial.clone()),
         signals,
     };
-    Machine::new(parts)
+    let mut machine = Machine::new(parts)?;
+    for (index, (disk, backend)) in config.disks.iter().zip(backends).enumerate() {
+        let queues = disk.queues.unwrap_or(config.cpus.count.min(MAX_DEFAULT_QUEUES) as u16);
+        let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
+        machine.add(Arc::new(Block::new(Arc::clone(backend), io_errors_of(index, events), state)?))?;
+    }
+    machine.add(Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone()))))?;
+    machine.add(Arc::new(Rng))?;
+    Ok(machine)
+}
+
+/// Turns failed requests of a disk into events.
+fn io_errors_of(disk: usize, events: &Events) -> IoErrorSink {
+    let events = events.clone();
+    Arc::new(move |failed: IoError| {
+        let (operation, offset) = (failed.operation, failed.offset);
+        events.send(&Event::IoError { disk, operation, offset, reason: failed.error.to_string() });
+    })
 }
 
 /// Puts what the VM is to start into its memory.

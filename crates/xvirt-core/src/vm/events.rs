@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 pub use crate::machine::CrashReason;
+pub use crate::virtio::IoOperation;
 use crate::{Error, Result};
 
 /// How many events wait for a listener before the oldest are dropped.
@@ -47,18 +48,6 @@ pub enum Event {
     },
     /// The listener was slow, and this many events are lost.
     Missed(u64),
-}
-
-/// A request of a guest to a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum IoOperation {
-    Read,
-    Write,
-    Flush,
-    Discard,
-    WriteZeroes,
 }
 
 /// One listener. Each gets all events from its making on, in order. May be used from several threads.

@@ -71,6 +71,8 @@ struct Watcher {
 
 impl Watcher {
     fn watch(self) {
+        // Input from before the start.
+        self.serial.receive();
         let mut ready = [EpollEvent::default(); 4];
         loop {
             let count = match self.epoll.wait(-1, &mut ready) {

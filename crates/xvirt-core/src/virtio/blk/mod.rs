@@ -10,4 +10,5 @@ mod request;
 mod tests;
 
 pub(crate) use device::{Block, BlockState};
-pub(crate) use error::{IoError, IoErrorSink, IoOperation};
+pub use error::IoOperation;
+pub(crate) use error::{IoError, IoErrorSink};
