@@ -1,0 +1,1 @@
+//! Starts that fail: the message, its remedy, and that nothing is left behind.

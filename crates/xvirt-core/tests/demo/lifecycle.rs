@@ -1,0 +1,166 @@
+//! Power states and verbs.
+
+use std::time::Duration;
+
+use xvirt_core::ErrorKind;
+use xvirt_core::config::EntryProtocol;
+use xvirt_core::config::{Boot, VmConfig};
+use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::vm::{CrashReason, Event, PowerState};
+
+use crate::host;
+use crate::support::{Guest, PATIENCE, config};
+
+#[test]
+fn both_boot_protocols_reach_the_guest() {
+    let host = host!();
+    for (protocol, name) in [(EntryProtocol::Pvh, "pvh"), (EntryProtocol::Linux64, "linux64")] {
+        let line = CommandLine::new([Mode::Smp, Mode::PowerOff]).to_string();
+        let boot = Boot::kernel(demo::kernel()).command_line(line).protocol(protocol);
+        let mut guest = Guest::start(VmConfig::new("demo").vcpus(4).boot(boot), &host).unwrap();
+        let text = guest.expect(demo::DONE);
+        assert!(text.contains(&format!("entry={name} cpus=4 memory=512M")), "{text}");
+        assert!(text.contains("smp: cpus=4"), "{text}");
+        guest.vm.wait_halted(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn sixty_four_vcpus_come_up() {
+    let host = host!();
+    let line = CommandLine::new([Mode::Smp, Mode::PowerOff]);
+    let mut guest = Guest::start(config(&line).vcpus(64).threads_per_core(2), &host).unwrap();
+    let text = guest.expect(demo::DONE);
+    assert!(text.contains("smp: cpus=64"), "{text}");
+}
+
+#[test]
+fn a_guest_that_switches_off_leaves_the_vm_halted() {
+    let host = host!();
+    let guest = Guest::start(config(&CommandLine::new([Mode::Hello, Mode::PowerOff])), &host).unwrap();
+    guest.expect_event(&Event::Started);
+    guest.expect_event(&Event::GuestShutdown);
+    assert_eq!(guest.vm.power_state(), PowerState::Halted);
+    guest.vm.start().unwrap();
+    guest.vm.wait_halted(PATIENCE).unwrap();
+}
+
+#[test]
+fn the_power_button_shuts_down() {
+    let host = host!();
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Hello])), &host).unwrap();
+    guest.expect(demo::DONE);
+    guest.vm.clean_shutdown(PATIENCE).unwrap();
+    assert_eq!(guest.vm.power_state(), PowerState::Halted);
+    guest.expect(demo::POWER_BUTTON);
+}
+
+#[test]
+fn a_guest_that_ignores_the_button_keeps_running() {
+    let host = host!();
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Hello, Mode::Crash])).vcpus(1), &host).unwrap();
+    guest.vm.wait_halted(PATIENCE).unwrap();
+    // A kernel that never looks at the button: two bytes that jump to themselves, as an ELF image.
+    let deaf = Guest::start(VmConfig::new("deaf").boot(Boot::kernel(endless_loop())), &host).unwrap();
+    let error = deaf.vm.clean_shutdown(Duration::from_millis(50)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.to_string(), "VM 'deaf' did not shut down within 50ms; give it more time, or use hard_shutdown");
+    assert_eq!(deaf.vm.power_state(), PowerState::Running);
+    deaf.vm.hard_shutdown().unwrap();
+    assert_eq!(guest.console.lost(), 0);
+}
+
+/// An ELF image for the 64-bit entry whose only instruction is `jmp $`.
+fn endless_loop() -> Vec<u8> {
+    const ADDRESS: u64 = 0x10_0000;
+    let mut image = vec![0x7F, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
+    image.extend(ADDRESS.to_le_bytes());
+    image.extend(64u64.to_le_bytes());
+    image.extend(0u64.to_le_bytes());
+    image.extend([0u8, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    image.extend([1u8, 0, 0, 0, 5, 0, 0, 0]);
+    for field in [120u64, ADDRESS, ADDRESS, 2, 2, 0x1000] {
+        image.extend(field.to_le_bytes());
+    }
+    image.extend([0xEB, 0xFE]);
+    image
+}
+
+#[test]
+fn reboots_happen_in_place() {
+    let host = host!();
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Echo])), &host).unwrap();
+    guest.expect_event(&Event::Started);
+    guest.expect(demo::ECHO_READY);
+    guest.vm.console().write_all(b"reboot\n").unwrap();
+    guest.expect(demo::ECHO_READY);
+    guest.expect_event(&Event::GuestReset);
+    guest.vm.hard_reboot().unwrap();
+    guest.expect(demo::ECHO_READY);
+    guest.expect_event(&Event::HardReset);
+    guest.vm.clean_reboot(PATIENCE).unwrap();
+    guest.expect(demo::ECHO_READY);
+    guest.expect_event(&Event::GuestReset);
+    guest.vm.console().write_all(b"ping\n").unwrap();
+    guest.expect("pong");
+    guest.vm.hard_shutdown().unwrap();
+    guest.expect_event(&Event::HardShutdown);
+}
+
+#[test]
+fn a_paused_guest_stands_still_and_goes_on() {
+    let host = host!();
+    let line = CommandLine::new([Mode::Counter, Mode::Smp]).pages(16).every(1);
+    let mut guest = Guest::start(config(&line).vcpus(2), &host).unwrap();
+    guest.expect("pass 3");
+    for _ in 0..20 {
+        guest.vm.pause().unwrap();
+        let mut buffer = [0; 4096];
+        while guest.console.try_read(&mut buffer).is_some_and(|n| n > 0) {}
+        assert_eq!(guest.vm.power_state(), PowerState::Paused);
+        assert_eq!(guest.console.try_read(&mut buffer), None, "a paused guest printed something");
+        guest.vm.unpause().unwrap();
+        guest.expect("pass");
+    }
+    assert_eq!(guest.vm.pause().and_then(|()| guest.vm.pause()).unwrap_err().kind(), ErrorKind::InvalidState);
+    guest.vm.hard_shutdown().unwrap();
+}
+
+#[test]
+fn a_triple_fault_is_a_crash() {
+    let host = host!();
+    let guest = Guest::start(config(&CommandLine::new([Mode::Hello, Mode::Crash])), &host).unwrap();
+    guest.expect_event(&Event::Started);
+    guest.expect_event(&Event::Crashed(CrashReason::TripleFault));
+    assert_eq!(guest.vm.power_state(), PowerState::Halted);
+}
+
+#[test]
+fn verbs_from_many_threads_exclude_each_other() {
+    let host = host!();
+    let vm = config(&CommandLine::new([Mode::Hello])).build(&host).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let verbs = [vm.start(), vm.pause(), vm.unpause(), vm.hard_reboot(), vm.hard_shutdown()];
+                    for error in verbs.into_iter().filter_map(Result::err) {
+                        assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
+                    }
+                }
+            });
+        }
+    });
+    if vm.power_state() != PowerState::Halted {
+        vm.hard_shutdown().unwrap();
+    }
+}
+
+#[test]
+fn the_console_keeps_what_a_late_reader_wants() {
+    let host = host!();
+    let guest = Guest::start(config(&CommandLine::new([Mode::Hello, Mode::PowerOff])), &host).unwrap();
+    guest.vm.wait_halted(PATIENCE).unwrap();
+    let text = guest.vm.console().reader().wait_for(demo::DONE, PATIENCE).unwrap();
+    assert!(text.contains(demo::STARTED), "{text}");
+}

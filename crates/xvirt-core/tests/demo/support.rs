@@ -1,0 +1,64 @@
+//! What all tests here use.
+
+use std::time::Duration;
+
+use xvirt_core::Result;
+use xvirt_core::config::{Boot, ByteSize, VmConfig};
+use xvirt_core::console::ConsoleReader;
+use xvirt_core::demo::{self, CommandLine};
+use xvirt_core::host::Host;
+use xvirt_core::vm::{Event, EventReceiver, Vm};
+
+/// Long enough for a busy machine whose KVM only emulates; never waited for in full when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// This host, if it can run VMs; if not, says that the test was skipped.
+pub fn host() -> Option<Host> {
+    let host = Host::probe().unwrap();
+    if let Err(error) = host.require_kvm() {
+        println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));
+        return None;
+    }
+    Some(host)
+}
+
+/// Returns from the test if this host cannot run VMs.
+#[macro_export]
+macro_rules! host {
+    () => {
+        match $crate::support::host() {
+            Some(host) => host,
+            None => return,
+        }
+    };
+}
+
+pub fn config(line: &CommandLine) -> VmConfig {
+    VmConfig::new("demo").memory(ByteSize::mib(64)).boot(Boot::kernel(demo::kernel()).command_line(line.to_string()))
+}
+
+/// A started VM, its console from the first byte, and its events from the start.
+pub struct Guest {
+    pub vm: Vm,
+    pub console: ConsoleReader,
+    pub events: EventReceiver,
+}
+
+impl Guest {
+    pub fn start(config: VmConfig, host: &Host) -> Result<Self> {
+        let vm = config.build(host)?;
+        let events = vm.events()?;
+        vm.start()?;
+        Ok(Self { console: vm.console().reader(), vm, events })
+    }
+
+    /// Waits until the guest has printed `text`, and gives everything up to it.
+    pub fn expect(&mut self, text: &str) -> String {
+        self.console.wait_for(text, PATIENCE).unwrap()
+    }
+
+    pub fn expect_event(&self, event: &Event) {
+        let next = self.events.next_timeout(PATIENCE);
+        assert_eq!(next.as_ref(), Some(event));
+    }
+}

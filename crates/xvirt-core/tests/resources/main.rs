@@ -1,0 +1,78 @@
+//! What VMs take of the host, and that they give it back. In a process of its own, because it counts what all of the
+//! process has.
+#![cfg(feature = "demo")]
+
+#[path = "../demo/support.rs"]
+mod support;
+
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+
+use support::{Guest, PATIENCE, config};
+use xvirt_core::config::Disk;
+use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::{self, ImageFormat};
+
+/// These tests count what the whole process has, so they must not run beside each other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Taken {
+    descriptors: usize,
+    threads: usize,
+}
+
+fn taken() -> Taken {
+    let count = |folder| fs::read_dir(folder).unwrap().count();
+    Taken { descriptors: count("/proc/self/fd"), threads: count("/proc/self/task") }
+}
+
+/// Virtual memory of the process in KiB: what is mapped, whether touched or not.
+fn virtual_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_thousand_rounds_end_as_they_began() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let (raw, qcow2) = (folder.path().join("a.raw"), folder.path().join("b.qcow2"));
+    disk::create(&raw, ImageFormat::Raw, 1 << 20).unwrap();
+    disk::create(&qcow2, ImageFormat::Qcow2, 1 << 20).unwrap();
+    let round = || {
+        let config = config(&CommandLine::new([Mode::Hello])).disk(Disk::raw(&raw)).disk(Disk::qcow2(&qcow2));
+        let vm = config.build(&host).unwrap();
+        vm.start().unwrap();
+        vm.hard_shutdown().unwrap();
+    };
+    // The first rounds fill the allocator's pools and the thread stacks that glibc keeps.
+    (0..10).for_each(|_| round());
+    let (before, memory) = (taken(), virtual_memory());
+    (0..1000).for_each(|_| round());
+    assert_eq!(taken(), before);
+    let grown = virtual_memory().saturating_sub(memory);
+    // One leaked VM would be 64 MiB, one leaked thread stack 256 KiB.
+    assert!(grown < 4 << 10, "{grown} KiB more are mapped than before");
+}
+
+#[test]
+fn fifty_vms_run_at_once() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = host!();
+    let before = taken();
+    let line = CommandLine::new([Mode::Counter, Mode::Hello]).pages(8).passes(3);
+    let mut guests: Vec<_> = (0..50).map(|_| Guest::start(config(&line), &host).unwrap()).collect();
+    for guest in &mut guests {
+        let text = guest.expect("demo: ");
+        assert!(!text.contains(demo::FAILED), "{text}");
+    }
+    for guest in &mut guests {
+        guest.expect(demo::DONE);
+        guest.vm.clean_shutdown(PATIENCE).unwrap();
+    }
+    drop(guests);
+    assert_eq!(taken(), before);
+}
