@@ -83,7 +83,7 @@ fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Lay
     if format == ImageFormat::Raw {
         return Ok(Layer { file: Arc::new(file), kind: LayerKind::Raw });
     }
-    let header = probe::header(&file)?;
+    let mut header = probe::header(&file)?;
     let path = file.path().display();
     match hold {
         Some(Hold::Exclusive) if header.version < 3 => {
@@ -92,7 +92,10 @@ fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Lay
                 "upgrade it in a moment with qemu-img amend -f qcow2 -o compat=1.1 {path}, or write to an overlay of it"
             )));
         }
-        Some(Hold::Exclusive) if header.dirty => qcow2::repair(&file, &header)?,
+        Some(Hold::Exclusive) if header.dirty => {
+            qcow2::repair(&file, &header)?;
+            header = probe::header(&file)?;
+        }
         Some(_) if header.dirty => {
             let what = format!("disk image {path} was not closed properly by who wrote to it last");
             return Err(Error::new(ErrorKind::CorruptImage, what)

@@ -45,6 +45,8 @@ pub(super) struct Header {
     pub(super) cluster_size: u64,
     pub(super) l1_offset: u64,
     pub(super) l1_entries: u64,
+    pub(super) refcount_offset: u64,
+    pub(super) refcount_bytes: u64,
     /// Logarithm of the width of a refcount in bits.
     pub(super) refcount_order: u32,
     /// Whether there are snapshots inside the image, or bitmaps of changes.
@@ -107,6 +109,8 @@ impl Parser<'_> {
             cluster_size,
             l1_offset: self.u64(40)?,
             l1_entries: u64::from(self.u32(36)?),
+            refcount_offset: self.u64(48)?,
+            refcount_bytes: u64::from(self.u32(56)?) << cluster_bits,
             refcount_order,
             has_extras: self.u32(60)? > 0 || extensions.bitmaps,
             backing: self.backing(cluster_size)?,

@@ -34,6 +34,12 @@ pub enum Access {
 /// format where you know it, above all for a raw disk that a guest has written to. Backing files are never probed so:
 /// an image must say the format of its backing file, or it is taken as raw.
 ///
+/// An image from a stranger may be based on any file that this process can read, and so show it to the guest:
+/// [`inspect`](super::inspect) lists what an image is based on.
+///
+/// A qcow2 image that a killed process or a power failure left half-written is repaired when it is opened for writing;
+/// what was not flushed may be lost.
+///
 /// A raw image whose size is not a multiple of 512 bytes is rounded up, as QEMU does; the rest of the last sector reads
 /// as zeroes until the guest writes it, which makes the file grow to the full sector.
 ///

@@ -4,9 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use xvirt_core::disk::{self, Access};
+use xvirt_core::disk::{self, Access, BlockBackend};
 
 use crate::support::*;
+
+/// What a storm writes at once, in bytes.
+pub const BLOCK: u64 = 4096;
 
 const ORDER: &str = "XVIRT_TEST_DISK_CHILD";
 
@@ -30,6 +33,26 @@ pub fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
+/// Writes, discards, zeroes and flushes for ever. Every block only ever holds its own pattern, or zeroes.
+fn storm(disk: &dyn BlockBackend, seed: u64) {
+    let mut random = Random(seed * 77 + 1);
+    let blocks = disk.capacity() / BLOCK;
+    loop {
+        let block = random.below(blocks);
+        let count = (random.below(20) + 1).min(blocks - block);
+        match random.below(40) {
+            0 => disk.flush().unwrap(),
+            1..=4 => disk.discard(block * BLOCK, random.below(MIB).min(disk.capacity() - block * BLOCK)).unwrap(),
+            5 => disk.write_zeroes(block * BLOCK, count * BLOCK, true).unwrap(),
+            6 => disk.write_zeroes(block * BLOCK, count * BLOCK, false).unwrap(),
+            _ => {
+                let bytes = (block..block + count).flat_map(|block| pattern(block + 1, BLOCK as usize));
+                write(disk, block * BLOCK, &bytes.collect::<Vec<_>>()).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn obeys() {
     let Ok(order) = std::env::var(ORDER) else { return };
@@ -50,6 +73,9 @@ fn obeys() {
         }
     }
     println!("ready");
+    if let Some(seed) = order.strip_prefix("storm") {
+        storm(&*disk, seed.parse().unwrap());
+    }
     loop {
         std::thread::park();
     }

@@ -67,3 +67,30 @@ fn compressed_clusters_survive_a_repair() {
     drop(disk);
     check(&path);
 }
+
+#[test]
+fn a_kill_at_any_moment_leaves_only_what_was_written() {
+    need!("qemu-img");
+    let rounds = std::env::var("XVIRT_TEST_ROUNDS").map_or(8, |rounds| rounds.parse().unwrap());
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    for (cluster, size) in [("512", 3 * MIB), ("4k", 16 * MIB), ("64k", 64 * MIB)] {
+        let options = format!("cluster_size={cluster}");
+        let path = qemu_create(folder.path(), cluster, &["-f", "qcow2", "-o", &options], &size.to_string());
+        for round in 0..rounds {
+            let writer = child::start(&format!("storm{round}"), &path);
+            std::thread::sleep(std::time::Duration::from_micros(Random(round + 1).below(1000) * 150));
+            child::kill(writer);
+            let disk = open(&path);
+            for block in 0..size / child::BLOCK {
+                let bytes = read(&*disk, block * child::BLOCK, child::BLOCK as usize).unwrap();
+                let expected = pattern(block + 1, child::BLOCK as usize);
+                for (found, expected) in bytes.chunks(512).zip(expected.chunks(512)) {
+                    let right = found == expected || found.iter().all(|byte| *byte == 0);
+                    assert!(right, "cluster size {cluster}, round {round}, block {block}");
+                }
+            }
+            drop(disk);
+            check(&path);
+        }
+    }
+}

@@ -144,3 +144,34 @@ fn random_damage_never_panics() {
         }
     }
 }
+
+#[test]
+fn an_image_cannot_seem_endlessly_full() {
+    need!("qemu-img");
+    let folder = tempfile::tempdir().unwrap();
+    let path = qemu_create(folder.path(), "a.qcow2", &["-f", "qcow2"], "1M");
+    let mut image = fs::read(&path).unwrap();
+    // All entries of the refcount table (in cluster 1) name the same block (in cluster 2), which is full.
+    let block = image[65536..65544].to_vec();
+    image[65536..131_072].copy_from_slice(&block.repeat(8192));
+    image[131_072..196_608].fill(1);
+    fs::write(&path, image).unwrap();
+    let error = disk::open(&path, None, Access::ReadWrite).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CorruptImage);
+    assert!(error.to_string().contains("its refcount table points to 0x20000"), "{error}");
+}
+
+#[test]
+fn a_chain_cannot_take_endless_memory() {
+    need!("qemu-img");
+    let folder = tempfile::tempdir().unwrap();
+    for depth in 0..8 {
+        let base = (depth - 1).to_string();
+        let arguments = ["-u", "-f", "qcow2", "-o", "cluster_size=2M", "-F", "qcow2", "-b", &base];
+        qemu_create(folder.path(), &depth.to_string(), &arguments[..if depth == 0 { 5 } else { 9 }], "4M");
+    }
+    drop(open(&folder.path().join("5")));
+    let error = disk::open(folder.path().join("7"), None, Access::ReadOnly).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedImage);
+    assert!(error.to_string().contains("too many images with big clusters"), "{error}");
+}

@@ -13,8 +13,8 @@ use imago::raw::Raw;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, ShallowMapping};
 use vm_memory::VolatileSlice;
 
-use super::mark;
 use super::storage::ImageStorage;
+use super::{limits, mark};
 use crate::disk::backend::BlockBackend;
 use crate::disk::chain::{Layer, LayerKind};
 use crate::disk::file::ImageFile;
@@ -46,6 +46,10 @@ pub(super) struct Qcow2Disk {
 impl Qcow2Disk {
     /// Puts an image together with the layers below it, of which the deepest is the last.
     pub(super) fn new(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>, read_only: bool) -> Result<Self> {
+        limits::memory(&file, header, &below)?;
+        if !read_only {
+            limits::refcount_table(&file, header)?;
+        }
         let mut backing = None;
         for layer in below.into_iter().rev() {
             backing = Some(match &layer.kind {

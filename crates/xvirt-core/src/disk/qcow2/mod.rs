@@ -11,6 +11,7 @@
 //! dirty image for writing counts anew.
 
 mod disk;
+mod limits;
 mod mark;
 mod repair;
 mod storage;
