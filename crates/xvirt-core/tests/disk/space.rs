@@ -86,6 +86,8 @@ fn growing_adds_zeroes() {
     let bytes = all(&*open(&top));
     assert!(bytes[..MIB as usize] == pattern(1, MIB as usize) && bytes[MIB as usize..].iter().all(|byte| *byte == 0));
     check(&top);
+    disk::grow(&top, None, 16 << 40).unwrap();
+    assert!(allocated(&top) < 3 * MIB);
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub(super) struct Qcow2Disk {
     file: Arc<ImageFile>,
     capacity: u64,
     cluster_size: u64,
-    /// Whether there is something below, which shows where the image itself has nothing.
-    based: bool,
+    /// Size of what lies below, in bytes, which shows where the image itself has nothing.
+    below: u64,
     read_only: bool,
     /// Whether the file is marked as dirty. Only changed by who has the image alone.
     marked: AtomicBool,
@@ -57,6 +57,7 @@ impl Qcow2Disk {
                 LayerKind::Qcow2(header) => open_qcow2(layer.file, header, backing, false)?,
             });
         }
+        let shown = backing.as_ref().map_or(0, |backing| backing.size());
         let image = open_qcow2(Arc::clone(&file), header, backing, !read_only)?;
         Ok(Self {
             // As QEMU does: a last piece of a sector does not exist for the guest.
@@ -64,7 +65,7 @@ impl Qcow2Disk {
             image: RwLock::new(image),
             file,
             cluster_size: header.cluster_size,
-            based: header.backing.is_some(),
+            below: shown,
             read_only,
             marked: AtomicBool::new(false),
             freed: AtomicBool::new(false),
@@ -73,7 +74,11 @@ impl Qcow2Disk {
 
     /// Makes the disk bigger, and its new part read as zeroes whatever lies below.
     pub(super) fn grow(self, size: u64) -> io::Result<()> {
-        self.change()?.resize_grow(size, PreallocateMode::Zero)?;
+        let image = self.change()?;
+        // Only where something would show: it takes a table for each half gigabyte.
+        image.resize_grow(size.min(self.below), PreallocateMode::Zero)?;
+        image.resize_grow(size, PreallocateMode::None)?;
+        drop(image);
         self.close()
     }
 
@@ -224,7 +229,7 @@ impl Qcow2Disk {
                 }
                 found != Found::Nothing
             })?;
-            if !frees && !self.based {
+            if !frees && self.below <= piece.start {
                 continue;
             }
             self.freed.fetch_or(frees, Ordering::Relaxed);
