@@ -11,7 +11,7 @@ use crate::bus::{BusDevice, lock};
 use crate::{Error, ErrorKind, Result};
 
 /// Slots of a PCI bus; the host bridge has the first.
-pub(crate) const SLOTS: usize = 32;
+const SLOTS: usize = 32;
 
 /// A function (always function 0 of its slot).
 pub(crate) trait PciFunction: Send + Sync + fmt::Debug {

@@ -15,7 +15,7 @@ const INTERRUPT_LINE: usize = 0x3c;
 const FIRST_CAPABILITY: usize = 0x40;
 
 /// Command register: the function answers at its memory BARs.
-pub(crate) const MEMORY_ENABLE: u16 = 1 << 1;
+const MEMORY_ENABLE: u16 = 1 << 1;
 /// Command register bits that can be set: memory, bus master, parity, SERR, interrupt disable.
 const COMMAND_MASK: u16 = MEMORY_ENABLE | 1 << 2 | 1 << 6 | 1 << 8 | 1 << 10;
 const STATUS_CAPABILITIES: u16 = 1 << 4;

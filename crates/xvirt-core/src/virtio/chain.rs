@@ -142,6 +142,17 @@ impl Segments {
         Ok(done)
     }
 
+    /// Where the byte at `offset` is.
+    pub(crate) fn address_of(&self, mut offset: usize) -> Option<u64> {
+        for segment in self.iter() {
+            match offset.checked_sub(segment.length as usize) {
+                Some(rest) => offset = rest,
+                None => return segment.address.checked_add(offset as u64),
+            }
+        }
+        None
+    }
+
     /// Appends the host memory of what is left to `slices`. See [`append_slices`] for what writing to it takes.
     pub(crate) fn slices<'a>(&self, memory: &'a GuestRam, slices: &mut Vec<VolatileSlice<'a>>) -> Served {
         self.iter().try_for_each(|s| append_slices(memory, s.address, s.length as usize, slices).ok_or(OUTSIDE))

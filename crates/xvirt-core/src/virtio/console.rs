@@ -128,3 +128,113 @@ impl Handler for ConsoleHandler {
         queues.get(RECEIVE).map_or(Ok(()), |queue| self.feed(queue))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+    use super::*;
+    use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, wait};
+
+    const TRANSMIT: usize = 1;
+
+    struct Port {
+        output: Mutex<Vec<u8>>,
+        input: Mutex<VecDeque<u8>>,
+        event: EventFd,
+    }
+
+    impl Port {
+        fn new() -> Arc<Self> {
+            let event = EventFd::new(EFD_NONBLOCK).unwrap();
+            Arc::new(Self { output: Mutex::default(), input: Mutex::default(), event })
+        }
+
+        fn type_in(&self, text: &[u8]) {
+            self.input.lock().unwrap().extend(text);
+            self.event.write(1).unwrap();
+        }
+    }
+
+    impl ConsolePort for Port {
+        fn output(&self, bytes: &[u8]) {
+            self.output.lock().unwrap().extend(bytes);
+        }
+
+        fn read_input(&self, buf: &mut [u8]) -> usize {
+            let mut input = self.input.lock().unwrap();
+            let count = buf.len().min(input.len());
+            buf[..count].iter_mut().zip(input.drain(..count)).for_each(|(to, from)| *to = from);
+            count
+        }
+
+        fn input_event(&self) -> &EventFd {
+            &self.event
+        }
+    }
+
+    fn started() -> (Rig, Arc<Port>) {
+        let port = Port::new();
+        let mut rig = Rig::new(Arc::new(Console::new(port.clone())));
+        rig.start(EVENT_IDX);
+        (rig, port)
+    }
+
+    #[test]
+    fn output_arrives_in_order() {
+        let (mut rig, port) = started();
+        let text: Vec<u8> = (0..10_000_u32).map(|i| i as u8).collect();
+        rig.fill(DATA, &text);
+        rig.request(TRANSMIT, &[Piece::Read(DATA, 1), Piece::Read(DATA + 1, 0), Piece::Read(DATA + 1, 9000)]);
+        rig.request(TRANSMIT, &[Piece::Read(DATA + 9001, 999)]);
+        assert!(*port.output.lock().unwrap() == text);
+    }
+
+    #[test]
+    fn input_waits_for_buffers_and_buffers_for_input() {
+        let (mut rig, port) = started();
+        port.type_in(b"early");
+        rig.post(RECEIVE, &[Piece::Write(DATA, 3)]);
+        rig.kick(RECEIVE);
+        assert_eq!((rig.used(RECEIVE).1, rig.bytes(DATA, 3)), (3, b"ear".to_vec()));
+        rig.post(RECEIVE, &[Piece::Write(DATA, 16)]);
+        rig.kick(RECEIVE);
+        assert_eq!((rig.used(RECEIVE).1, rig.bytes(DATA, 2)), (2, b"ly".to_vec()));
+        rig.post(RECEIVE, &[Piece::Write(DATA, 0)]);
+        rig.post(RECEIVE, &[Piece::Write(DATA, 16)]);
+        rig.kick(RECEIVE);
+        std::thread::sleep(Duration::from_millis(5));
+        port.type_in(b"late");
+        assert_eq!((rig.used(RECEIVE).1, rig.used(RECEIVE).1, rig.bytes(DATA, 4)), (0, 4, b"late".to_vec()));
+        wait("an interrupt", || rig.host.taken(RECEIVE) > 0);
+    }
+
+    #[test]
+    fn a_console_moves_with_the_input_that_nobody_read() {
+        let (mut rig, port) = started();
+        rig.post(RECEIVE, &[Piece::Write(DATA, 16)]);
+        rig.kick(RECEIVE);
+        rig.pci.pause();
+        port.type_in(b"x");
+        assert_eq!(rig.used_index(RECEIVE), 0);
+        let other = port.clone();
+        let mut rig = rig.moved(|_| Arc::new(Console::new(other)));
+        rig.pci.resume();
+        assert_eq!((rig.used(RECEIVE).1, rig.bytes(DATA, 1)), (1, b"x".to_vec()));
+    }
+
+    #[test]
+    fn endless_output_is_cut_and_outside_memory_needs_a_reset() {
+        let (mut rig, port) = started();
+        let pieces = [Piece::Read(DATA, 0x30_0000 - 1), Piece::Read(DATA, 0x30_0000 - 1)];
+        rig.request(TRANSMIT, &pieces);
+        assert_eq!(port.output.lock().unwrap().len(), MAX_OUTPUT);
+        rig.post(TRANSMIT, &[Piece::Read(u64::MAX - 1, 8)]);
+        rig.kick(TRANSMIT);
+        rig.wait_needs_reset();
+    }
+}

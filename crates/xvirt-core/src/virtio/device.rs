@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockState, Queues, Served};
+use super::{BlockState, NetState, Queues, Served};
 use crate::Result;
 
 /// The kinds of device there are, by their virtio device id (virtio 1.2, section 5).
@@ -48,6 +48,8 @@ impl DeviceKind {
 pub(crate) enum DeviceState {
     /// A disk.
     Block(BlockState),
+    /// A network card.
+    Net(NetState),
     /// A console keeps nothing: its bytes are in its queues or in its host backend.
     Console,
     /// Entropy has no state.

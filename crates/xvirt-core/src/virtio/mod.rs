@@ -30,6 +30,7 @@ mod chain;
 mod console;
 mod device;
 mod interrupt;
+mod net;
 mod queue;
 mod rng;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink};
 pub(crate) use chain::{Chain, Malformed, Served};
 pub(crate) use console::Console;
 pub(crate) use device::{DeviceKind, DeviceState, Handler, VirtioDevice};
+pub(crate) use net::{Net, NetBackend, NetState};
 pub(crate) use queue::{Queues, VirtQueue};
 pub(crate) use rng::Rng;
 pub(crate) use transport::{BAR_SIZE, VirtioPci, VirtioPciState};

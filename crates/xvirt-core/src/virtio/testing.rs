@@ -39,7 +39,7 @@ struct Queue {
     used: u16,
 }
 
-/// A piece of a chain.
+/// A piece of a chain: where, and how long.
 #[derive(Clone, Copy)]
 pub(super) enum Piece {
     Read(u64, u32),

@@ -71,7 +71,7 @@ impl Block {
                 format!(
                     "the disk has {} bytes, the guest knows it with {}",
                     backend.capacity(),
-                    state.sectors * SECTOR
+                    state.sectors.saturating_mul(SECTOR)
                 ),
                 "give the VM the disk that it was saved with",
             );

@@ -1,0 +1,111 @@
+//! What the driver sees of a network card.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+use virtio_bindings::virtio_net::{
+    VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_TSO4,
+    VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_MAC,
+    VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU, VIRTIO_NET_F_STATUS, VIRTIO_NET_S_LINK_UP,
+};
+
+use super::backend::NetBackend;
+use super::handler::NetHandler;
+use crate::Result;
+use crate::net::Offloads;
+use crate::virtio::device::read_config_bytes;
+use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
+
+/// Receive and transmit.
+const QUEUE_SIZES: [u16; 2] = [256, 256];
+/// What every backend does, being a tap or like one.
+const OFFERED: [u32; 12] = [
+    VIRTIO_NET_F_MAC,
+    VIRTIO_NET_F_STATUS,
+    VIRTIO_NET_F_MRG_RXBUF,
+    VIRTIO_NET_F_CSUM,
+    VIRTIO_NET_F_HOST_TSO4,
+    VIRTIO_NET_F_HOST_TSO6,
+    VIRTIO_NET_F_HOST_ECN,
+    VIRTIO_NET_F_GUEST_CSUM,
+    VIRTIO_NET_F_GUEST_TSO4,
+    VIRTIO_NET_F_GUEST_TSO6,
+    VIRTIO_NET_F_GUEST_ECN,
+    // Only with an MTU; see `features`.
+    VIRTIO_NET_F_MTU,
+];
+
+/// A virtio network card.
+#[derive(Debug)]
+pub(crate) struct Net {
+    backend: Arc<dyn NetBackend>,
+    state: NetState,
+    link_up: Arc<AtomicBool>,
+}
+
+/// What the driver was told of a network card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetState {
+    /// Its address.
+    pub(crate) mac: [u8; 6],
+    /// The largest packet that the driver should send, if it is told.
+    pub(crate) mtu: Option<u16>,
+    /// Whether the cable is plugged in.
+    pub(crate) link_up: bool,
+}
+
+impl Net {
+    /// The card that `state` describes, plugged into `backend`.
+    pub(crate) fn new(backend: Arc<dyn NetBackend>, state: NetState) -> Self {
+        Self { backend, link_up: Arc::new(AtomicBool::new(state.link_up)), state }
+    }
+
+    /// Plugs the cable in or out. The driver is told by the transport's `config_changed`.
+    pub(crate) fn set_link(&self, up: bool) {
+        self.link_up.store(up, Ordering::Release);
+    }
+
+    fn link_up(&self) -> bool {
+        self.link_up.load(Ordering::Acquire)
+    }
+}
+
+impl VirtioDevice for Net {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Net
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &QUEUE_SIZES
+    }
+
+    fn features(&self) -> u64 {
+        let offered = OFFERED.iter().filter(|bit| **bit != VIRTIO_NET_F_MTU || self.state.mtu.is_some());
+        offered.fold(0, |features, bit| features | 1 << bit)
+    }
+
+    fn read_config(&self, offset: usize, data: &mut [u8]) {
+        // struct virtio_net_config (section 5.1.4).
+        let mut config = [0; 12];
+        config[..6].copy_from_slice(&self.state.mac);
+        config[6] = if self.link_up() { VIRTIO_NET_S_LINK_UP as u8 } else { 0 };
+        config[10..].copy_from_slice(&self.state.mtu.unwrap_or(0).to_le_bytes());
+        read_config_bytes(&config, offset, data);
+    }
+
+    fn activate(&self, features: u64) -> Result<Box<dyn Handler>> {
+        let has = |bit: u32| features >> bit & 1 != 0;
+        // Segmentation without checksums makes no sense, nor does congestion notification without segmentation.
+        let checksum = has(VIRTIO_NET_F_GUEST_CSUM);
+        let (tso4, tso6) = (checksum && has(VIRTIO_NET_F_GUEST_TSO4), checksum && has(VIRTIO_NET_F_GUEST_TSO6));
+        let tso_ecn = (tso4 || tso6) && has(VIRTIO_NET_F_GUEST_ECN);
+        self.backend.set_offloads(Offloads { checksum, tso4, tso6, tso_ecn, uso: false })?;
+        let mergeable = has(VIRTIO_NET_F_MRG_RXBUF);
+        Ok(Box::new(NetHandler::new(self.backend.clone(), self.link_up.clone(), mergeable)))
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Net(NetState { link_up: self.link_up(), ..self.state.clone() })
+    }
+}

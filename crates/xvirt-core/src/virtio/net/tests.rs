@@ -1,0 +1,282 @@
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use vm_memory::VolatileSlice;
+
+use super::*;
+use crate::Result;
+use crate::net::Offloads;
+use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, SIZE, wait};
+use crate::virtio::{DeviceState, VirtioDevice};
+
+const MERGEABLE: u64 = 1 << 15;
+const RX: usize = 0;
+const TX: usize = 1;
+
+/// A cable whose other end is a socket.
+#[derive(Debug)]
+struct Cable {
+    end: UnixDatagram,
+    offloads: Mutex<Offloads>,
+    broken: AtomicBool,
+}
+
+impl NetBackend for Cable {
+    fn input(&self) -> RawFd {
+        self.end.as_raw_fd()
+    }
+
+    fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
+        if self.broken.load(Ordering::SeqCst) { Err(io::Error::other("gone")) } else { self.end.recv(frame) }
+    }
+
+    fn send(&self, frame: &[VolatileSlice<'_>]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for piece in frame {
+            let mut part = vec![0_u8; piece.len()];
+            piece.copy_to(&mut part);
+            bytes.extend(part);
+        }
+        self.end.send(&bytes).map(|_| ())
+    }
+
+    fn set_offloads(&self, offloads: Offloads) -> Result<()> {
+        *self.offloads.lock().unwrap() = offloads;
+        Ok(())
+    }
+}
+
+fn cable() -> (Arc<Cable>, UnixDatagram) {
+    let (end, far) = UnixDatagram::pair().unwrap();
+    end.set_nonblocking(true).unwrap();
+    far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    (Arc::new(Cable { end, offloads: Mutex::default(), broken: AtomicBool::new(false) }), far)
+}
+
+fn card(cable: &Arc<Cable>) -> Arc<Net> {
+    Arc::new(Net::new(cable.clone(), NetState { mac: [2, 0, 0, 1, 2, 3], mtu: Some(1400), link_up: true }))
+}
+
+fn started(features: u64) -> (Rig, UnixDatagram, Arc<Net>, Arc<Cable>) {
+    let (cable, far) = cable();
+    let net = card(&cable);
+    let mut rig = Rig::new(net.clone());
+    rig.start(EVENT_IDX | features);
+    (rig, far, net, cable)
+}
+
+/// A frame of `length` bytes behind a header.
+fn frame(length: usize, seed: u8) -> Vec<u8> {
+    let mut frame = vec![0; 12];
+    frame.extend((0..length).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)));
+    frame
+}
+
+#[test]
+fn the_driver_sees_address_link_and_mtu() {
+    let (rig, _, net, _) = started(0);
+    assert_eq!((rig.config(0), rig.config(6), rig.config(10)), ([2, 0, 0, 1, 2, 3], [1, 0], 1400_u16.to_le_bytes()));
+    net.set_link(false);
+    rig.pci.config_changed();
+    assert_eq!((rig.config(6), rig.host.taken(2)), ([0, 0], 1));
+    let without = Net::new(cable().0, NetState { mac: [0; 6], mtu: None, link_up: true });
+    assert_eq!(without.features() & 1 << 3, 0);
+    assert_eq!(rig.offered() & 1 << 3, 1 << 3);
+}
+
+#[test]
+fn frames_go_out_as_they_are() {
+    let (mut rig, far, ..) = started(0);
+    for (i, length) in [14, 60, 1514, 65_000].into_iter().enumerate() {
+        let sent = frame(length, i as u8);
+        rig.fill(DATA, &sent);
+        let pieces = [Piece::Read(DATA, 5), Piece::Read(DATA + 5, 7), Piece::Read(DATA + 12, length as u32)];
+        assert_eq!(rig.request(TX, &pieces), 0);
+        let mut got = vec![0; 70_000];
+        let count = far.recv(&mut got).unwrap();
+        assert!(got[..count] == sent, "{length}");
+    }
+}
+
+#[test]
+fn frames_come_in_whole_and_in_order() {
+    let (mut rig, far, ..) = started(0);
+    for round in 0..40_u8 {
+        let sent = frame(100 + usize::from(round), round);
+        far.send(&sent).unwrap();
+        rig.post(RX, &[Piece::Write(DATA, 12), Piece::Write(DATA + 0x1000, 2000)]);
+        rig.kick(RX);
+        assert_eq!(rig.used(RX).1 as usize, sent.len());
+        assert_eq!(rig.bytes(DATA, 12)[10..], [1, 0], "one buffer");
+        assert!(rig.bytes(DATA + 0x1000, sent.len() - 12) == sent[12..], "{round}");
+    }
+}
+
+#[test]
+fn a_large_frame_is_spread_over_merged_buffers() {
+    let (mut rig, far, ..) = started(MERGEABLE);
+    let sent = frame(5000, 3);
+    for i in 0..4 {
+        rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, 2000)]);
+    }
+    rig.kick(RX);
+    far.send(&sent).unwrap();
+    let lengths: Vec<_> = (0..3).map(|_| rig.used(RX).1).collect();
+    assert_eq!(lengths, [2000, 2000, 1012]);
+    let got = [rig.bytes(DATA, 2000), rig.bytes(DATA + 0x1000, 2000), rig.bytes(DATA + 0x2000, 1012)].concat();
+    assert_eq!(got[10..12], [3, 0]);
+    assert!(got[12..] == sent[12..]);
+    far.send(&frame(50, 9)).unwrap();
+    assert_eq!(rig.used(RX).1, 62, "the fourth buffer");
+}
+
+#[test]
+fn a_frame_waits_for_room_and_keeps_its_place() {
+    let (mut rig, far, ..) = started(MERGEABLE);
+    far.send(&frame(3000, 1)).unwrap();
+    far.send(&frame(20, 2)).unwrap();
+    rig.post(RX, &[Piece::Write(DATA, 1024)]);
+    rig.kick(RX);
+    std::thread::sleep(Duration::from_millis(10));
+    assert_eq!(rig.used_index(RX), 0);
+    for i in 1..4 {
+        rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, 1024)]);
+        rig.kick(RX);
+    }
+    assert_eq!([rig.used(RX).1, rig.used(RX).1, rig.used(RX).1, rig.used(RX).1], [1024, 1024, 964, 32]);
+}
+
+#[test]
+fn frames_that_never_fit_are_dropped_alone() {
+    for (features, buffer) in [(0, 100), (MERGEABLE, 12)] {
+        let (mut rig, far, ..) = started(features);
+        for i in 0..u64::from(SIZE) {
+            rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, buffer)]);
+        }
+        rig.kick(RX);
+        far.send(&frame(500, 1)).unwrap();
+        far.send(&frame(8, 2)).unwrap();
+        rig.used(RX);
+        let got = [rig.bytes(DATA, 12), rig.bytes(DATA + 0x1000, 8)].concat();
+        let first = if buffer == 100 { rig.bytes(DATA, 20) } else { got };
+        assert!(first[12..] == frame(8, 2)[12..]);
+    }
+}
+
+#[test]
+fn a_lowered_link_loses_frames_both_ways() {
+    let (mut rig, far, net, _) = started(0);
+    rig.post(RX, &[Piece::Write(DATA, 2000)]);
+    rig.kick(RX);
+    net.set_link(false);
+    far.send(&frame(30, 1)).unwrap();
+    rig.fill(DATA + 0x1000, &frame(30, 4));
+    rig.request(TX, &[Piece::Read(DATA + 0x1000, 42)]);
+    std::thread::sleep(Duration::from_millis(10));
+    net.set_link(true);
+    far.send(&frame(40, 2)).unwrap();
+    assert_eq!(rig.used(RX).1, 52);
+    rig.fill(DATA + 0x1000, &frame(31, 5));
+    rig.request(TX, &[Piece::Read(DATA + 0x1000, 43)]);
+    assert_eq!(far.recv(&mut [0; 100]).unwrap(), 43);
+}
+
+#[test]
+fn offloads_follow_what_was_negotiated() {
+    for (features, expected) in [
+        (0, Offloads::default()),
+        (1 << 1, Offloads { checksum: true, ..Default::default() }),
+        (1 << 1 | 1 << 7 | 1 << 9, Offloads { checksum: true, tso4: true, tso_ecn: true, ..Default::default() }),
+        (1 << 7 | 1 << 8, Offloads::default()),
+    ] {
+        let (_rig, _far, _net, cable) = started(features);
+        assert_eq!(*cable.offloads.lock().unwrap(), expected, "{features:#x}");
+    }
+}
+
+#[test]
+fn a_frame_without_header_needs_a_reset_and_a_huge_one_is_lost() {
+    let (mut rig, far, ..) = started(0);
+    rig.request(TX, &[Piece::Read(DATA, 0x10_0000), Piece::Read(DATA, 0x10_0000)]);
+    rig.fill(DATA, &frame(1, 0));
+    rig.request(TX, &[Piece::Read(DATA, 13)]);
+    assert_eq!(far.recv(&mut [0; 100]).unwrap(), 13);
+    rig.post(TX, &[Piece::Read(DATA, 11)]);
+    rig.kick(TX);
+    rig.wait_needs_reset();
+}
+
+#[test]
+fn a_broken_backend_does_not_spin_and_sends_on() {
+    let (mut rig, far, _, cable) = started(0);
+    cable.broken.store(true, Ordering::SeqCst);
+    rig.post(RX, &[Piece::Write(DATA, 2000)]);
+    far.send(&frame(30, 1)).unwrap();
+    rig.kick(RX);
+    rig.fill(DATA + 0x1000, &frame(30, 4));
+    rig.request(TX, &[Piece::Read(DATA + 0x1000, 42)]);
+    assert_eq!((far.recv(&mut [0; 100]).unwrap(), rig.status()), (42, 15));
+}
+
+#[test]
+fn a_card_moves_to_another_cable() {
+    let (mut rig, far, net, _) = started(MERGEABLE);
+    rig.post(RX, &[Piece::Write(DATA, 1000)]);
+    rig.kick(RX);
+    far.send(&frame(100, 1)).unwrap();
+    rig.used(RX);
+    rig.post(RX, &[Piece::Write(DATA, 1000)]);
+    net.set_link(false);
+    let (other, far) = cable();
+    let mut moved = None;
+    let mut rig = rig.moved(|state| {
+        let DeviceState::Net(state) = &state.device else { panic!("not a network card") };
+        assert!(!state.link_up);
+        let net = Arc::new(Net::new(other.clone(), state.clone()));
+        moved = Some(net.clone());
+        net
+    });
+    rig.pci.resume();
+    moved.unwrap().set_link(true);
+    far.send(&frame(200, 2)).unwrap();
+    assert_eq!(rig.used(RX).1, 212);
+}
+
+#[test]
+fn both_directions_at_once_lose_nothing() {
+    let (mut rig, far, ..) = started(MERGEABLE);
+    let far_out = far.try_clone().unwrap();
+    const FRAMES: u32 = 3000;
+    let sender = std::thread::spawn(move || {
+        for i in 0..FRAMES {
+            far_out.send(&[frame(60, 0), i.to_le_bytes().to_vec()].concat()).unwrap();
+        }
+    });
+    let receiver = std::thread::spawn(move || {
+        let mut buffer = [0; 2000];
+        for i in 0..FRAMES {
+            let count = far.recv(&mut buffer).unwrap();
+            assert_eq!((count, &buffer[72..76]), (76, &i.to_le_bytes()[..]));
+        }
+    });
+    for i in 0..u64::from(SIZE) {
+        rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, 1000)]);
+    }
+    rig.kick(RX);
+    for i in 0..FRAMES {
+        rig.fill(DATA + 0x10_0000, &[frame(60, 0), i.to_le_bytes().to_vec()].concat());
+        rig.request(TX, &[Piece::Read(DATA + 0x10_0000, 76)]);
+        let at = DATA + 0x1000 * u64::from(i % u32::from(SIZE));
+        assert_eq!(rig.used(RX).1, 76);
+        assert_eq!(rig.bytes(at + 72, 4), i.to_le_bytes());
+        rig.post(RX, &[Piece::Write(at, 1000)]);
+        rig.kick(RX);
+    }
+    sender.join().unwrap();
+    receiver.join().unwrap();
+    wait("the last frame", || rig.used_index(RX) == FRAMES as u16);
+}
