@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{Boot, ByteSize, CpuConfig, CpuidMask, Disk, Nic, invalid};
 use crate::Result;
 use crate::host::Host;
+use crate::net::MacAddress;
 use crate::vm::Vm;
 
 const DEFAULT_MEMORY: ByteSize = ByteSize::mib(512);
@@ -153,9 +154,12 @@ impl VmConfig {
     ///
     /// # Errors
     /// The configuration makes no sense, or `host` cannot run VMs; the message says what to do.
-    pub fn build(self, host: &Host) -> Result<Vm> {
+    pub fn build(mut self, host: &Host) -> Result<Vm> {
         self.check()?;
         host.require_kvm()?;
+        for nic in &mut self.nics {
+            nic.mac.get_or_insert_with(MacAddress::random);
+        }
         Vm::new(self)
     }
 

@@ -23,6 +23,9 @@ pub struct Nic {
     /// The largest packet in bytes; the host interface's where none is given.
     #[serde(default)]
     pub mtu: Option<u16>,
+    /// The host's bridge that the tap interface is put on at start.
+    #[serde(default)]
+    pub bridge: Option<String>,
 }
 
 /// What a network interface is connected to.
@@ -68,8 +71,15 @@ impl Nic {
         self
     }
 
+    /// Puts the tap interface on a bridge of the host at start.
+    #[must_use]
+    pub fn bridge(mut self, name: impl Into<String>) -> Self {
+        self.bridge = Some(name.into());
+        self
+    }
+
     fn new(backend: NicBackendConfig) -> Self {
-        Self { backend, mac: None, mtu: None }
+        Self { backend, mac: None, mtu: None, bridge: None }
     }
 
     pub(super) fn check(&self) -> Result<()> {

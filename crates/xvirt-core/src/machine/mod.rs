@@ -82,14 +82,14 @@ impl Machine {
     }
 
     /// Puts a virtio device into the next slot of the PCI bus.
-    pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<()> {
+    pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let slot = self.functions.len() + 1;
         let bar = layout::PCI_MEMORY + slot as u64 * BAR_SIZE;
         let host = Arc::clone(&self.host) as Arc<dyn crate::pci::PciHost>;
         let function = VirtioPci::new(device, self.ram.clone(), host, bar, None)?;
         self.pci.insert(slot, Arc::clone(&function) as Arc<dyn PciFunction>)?;
-        self.functions.push(function);
-        Ok(())
+        self.functions.push(Arc::clone(&function));
+        Ok(function)
     }
 
     /// Guest memory, for loading what is to be started.

@@ -17,6 +17,12 @@ pub(crate) type GuestRam = GuestMemoryMmap<AtomicBitmap>;
 
 /// Maps `size` of guest memory.
 pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
+    // Also keeps the dirty bitmap, which is allocated with the memory, within reason.
+    let host = host_memory()?;
+    if size > host {
+        let cause = io::Error::other(format!("this host has {host}, swap included"));
+        return Err(allocation_error(size, backing, cause));
+    }
     let mut regions = Vec::new();
     for (start, length) in ram_ranges(size.bytes()) {
         let length = usize::try_from(length).map_err(|_| too_large(size))?;
@@ -24,6 +30,18 @@ pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestR
     }
     GuestMemoryMmap::from_regions(regions)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, "bad memory layout").because(e))
+}
+
+/// All memory of the host, with swap.
+fn host_memory() -> Result<ByteSize> {
+    // SAFETY: all zeroes is a valid sysinfo.
+    let mut info: libc::sysinfo = unsafe { std::mem::zeroed() };
+    // SAFETY: writes into a struct of ours.
+    if unsafe { libc::sysinfo(&raw mut info) } != 0 {
+        return Err(Error::io("cannot ask how much memory the host has", io::Error::last_os_error()));
+    }
+    let units = info.totalram.saturating_add(info.totalswap);
+    Ok(ByteSize::new(units.saturating_mul(info.mem_unit.into())))
 }
 
 fn region(start: u64, length: usize, size: ByteSize, backing: &MemoryBacking) -> Result<GuestRegionMmap<AtomicBitmap>> {
@@ -115,7 +133,7 @@ mod tests {
     fn absurd_memory_is_refused_with_a_remedy() {
         let error = allocate(ByteSize::gib(1 << 20), &MemoryBacking::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfMemory);
-        assert!(error.to_string().starts_with("cannot allocate 1 PiB of guest memory: "), "{error}");
+        assert!(error.to_string().starts_with("cannot allocate 1 PiB of guest memory: this host has "), "{error}");
         assert!(error.to_string().contains("give the VM less memory"), "{error}");
     }
 }

@@ -10,11 +10,12 @@ use super::handle::Consoles;
 use crate::arch::x86_64::boot::{self, Payload};
 use crate::arch::x86_64::registers::Entry;
 use crate::boot::BootMenu;
-use crate::config::{Boot, Disk, DiskSource, KernelImage, VmConfig};
+use crate::config::{Boot, Disk, DiskSource, KernelImage, Nic, NicBackendConfig, VmConfig};
 use crate::disk::{self, Access, BlockBackend};
 use crate::machine::{Machine, Parts, Signals};
 use crate::memory::GuestRam;
-use crate::virtio::{self, Block, BlockState, IoError, IoErrorSink, Rng};
+use crate::net::{MacAddress, Tap};
+use crate::virtio::{self, Block, BlockState, IoError, IoErrorSink, Net, NetState, Rng, VirtioPci};
 use crate::{Error, ErrorKind, Result};
 
 /// More request queues than this gain little, unless somebody asks for them.
@@ -38,6 +39,21 @@ fn open_disk(disk: &Disk) -> Result<Arc<dyn BlockBackend>> {
     }
 }
 
+/// An assembled machine, and those of its devices that can be asked or told something.
+#[derive(Debug)]
+pub(super) struct Assembled {
+    pub(super) machine: Machine,
+    pub(super) nics: Vec<NicDevice>,
+}
+
+/// A network interface of a running VM.
+#[derive(Debug)]
+pub(super) struct NicDevice {
+    pub(super) tap: Arc<Tap>,
+    pub(super) net: Arc<Net>,
+    pub(super) function: Arc<VirtioPci>,
+}
+
 /// Assembles the machine and all its devices, parked.
 pub(super) fn machine(
     config: &VmConfig,
@@ -45,23 +61,65 @@ pub(super) fn machine(
     consoles: &Consoles,
     signals: Signals,
     events: &Events,
-) -> Result<Machine> {
-    let parts = Parts {
+) -> Result<Assembled> {
+    let taps = config.nics.iter().map(|nic| open_tap(nic).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+    let mut machine = Machine::new(Parts {
         cpus: &config.cpus,
         memory: config.memory,
         backing: &config.memory_backing,
         serial: Arc::new(consoles.serial.clone()),
         signals,
-    };
-    let mut machine = Machine::new(parts)?;
+    })?;
     for (index, (disk, backend)) in config.disks.iter().zip(backends).enumerate() {
         let queues = disk.queues.unwrap_or(config.cpus.count.min(MAX_DEFAULT_QUEUES) as u16);
         let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
         machine.add(Arc::new(Block::new(Arc::clone(backend), io_errors_of(index, events), state)?))?;
     }
+    let mut nics = Vec::new();
+    for (nic, tap) in config.nics.iter().zip(taps) {
+        let net = Arc::new(Net::new(Arc::clone(&tap) as _, net_state(nic, &tap)?));
+        let function = machine.add(Arc::clone(&net) as _)?;
+        nics.push(NicDevice { tap, net, function });
+    }
     machine.add(Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone()))))?;
     machine.add(Arc::new(Rng))?;
-    Ok(machine)
+    Ok(Assembled { machine, nics })
+}
+
+/// Opens or makes the tap interface of a NIC. One that was made is gone with the VM.
+fn open_tap(nic: &Nic) -> Result<Tap> {
+    let tap = match &nic.backend {
+        NicBackendConfig::Tap(name) => match Tap::open(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => made(Tap::create(Some(name))?, nic),
+            opened => opened,
+        },
+        NicBackendConfig::NewTap => made(Tap::create(None)?, nic),
+        NicBackendConfig::TapDescriptor(descriptor) => {
+            let copy = descriptor.try_clone().map_err(|e| Error::io("cannot use the descriptor of a tap", e))?;
+            Tap::from_fd(copy)
+        }
+    }?;
+    if let Some(bridge) = &nic.bridge {
+        tap.attach_to_bridge(bridge)?;
+    }
+    Ok(tap)
+}
+
+/// Sets up a tap interface that was just made, which nobody else will do.
+fn made(tap: Tap, nic: &Nic) -> Result<Tap> {
+    if let Some(mtu) = nic.mtu {
+        tap.set_mtu(mtu.into())?;
+    }
+    tap.set_up()?;
+    Ok(tap)
+}
+
+fn net_state(nic: &Nic, tap: &Tap) -> Result<NetState> {
+    let mtu = match nic.mtu {
+        Some(mtu) => Some(mtu),
+        None => u16::try_from(tap.mtu()?).ok(),
+    };
+    Ok(NetState { mac: nic.mac.unwrap_or_else(MacAddress::random).octets(), mtu, link_up: true })
 }
 
 /// Turns failed requests of a disk into events.

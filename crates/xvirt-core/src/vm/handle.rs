@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::assemble::{self, Backends};
+use super::assemble::{self, Assembled, Backends, NicDevice};
 use super::events::{CrashReason, Event, EventReceiver, Events};
 use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
 use crate::config::VmConfig;
 use crate::console::Console;
 use crate::machine::{Machine, SignalReceiver, signals};
+use crate::net::MacAddress;
+use crate::virtio::NetState;
 use crate::{Error, ErrorKind, Result};
 
 /// A virtual machine.
@@ -22,6 +24,18 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct Vm {
     inner: Arc<Inner>,
+}
+
+/// A network interface of a running VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NicStatus {
+    /// The host's interface it is connected to.
+    pub interface: String,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// Whether the guest sees the cable plugged in.
+    pub link_up: bool,
 }
 
 /// What the handle and the supervisor thread share.
@@ -59,6 +73,7 @@ struct Power {
 #[derive(Debug)]
 struct Running {
     machine: Machine,
+    nics: Vec<NicDevice>,
     backends: Backends,
     supervisor: Option<Supervisor>,
 }
@@ -227,6 +242,32 @@ impl Vm {
         })
     }
 
+    /// The network interfaces in the order of the configuration; empty while the VM is halted.
+    pub fn nics(&self) -> Vec<NicStatus> {
+        let power = self.inner.lock();
+        let nics = power.running.iter().flat_map(|running| &running.nics);
+        nics.map(|nic| {
+            let NetState { mac, link_up, .. } = nic.net.state();
+            NicStatus { interface: nic.tap.name().to_owned(), mac: MacAddress::new(mac), link_up }
+        })
+        .collect()
+    }
+
+    /// Plugs the cable of a network interface in or out, as the guest sees it at once.
+    ///
+    /// # Errors
+    /// The VM is halted, or has no interface of that number.
+    pub fn set_link(&self, nic: usize, up: bool) -> Result<()> {
+        let power = self.inner.lock();
+        let Some(nic) = power.running.as_ref().and_then(|running| running.nics.get(nic)) else {
+            return Err(Error::new(ErrorKind::NotFound, format!("VM '{}' has no NIC {nic} now", self.name()))
+                .remedy("start the VM, and count its NICs from 0"));
+        };
+        nic.net.set_link(up);
+        nic.function.config_changed();
+        Ok(())
+    }
+
     fn too_late(&self, what: &str, timeout: Duration) -> Error {
         Error::new(ErrorKind::Timeout, format!("VM '{}' did not {what} within {timeout:?}", self.name()))
     }
@@ -256,10 +297,11 @@ impl Inner {
     fn assemble(self: &Arc<Self>, run: u64) -> Result<Running> {
         let backends = assemble::open_disks(&self.config.disks)?;
         let (sender, receiver) = signals()?;
-        let machine = assemble::machine(&self.config, &backends, &self.consoles, sender, &self.events)?;
+        let Assembled { machine, nics } =
+            assemble::machine(&self.config, &backends, &self.consoles, sender, &self.events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
         let supervisor = Supervisor::spawn(self, run, receiver, Arc::clone(machine.serial()))?;
-        Ok(Running { machine, backends, supervisor: Some(supervisor) })
+        Ok(Running { machine, nics, backends, supervisor: Some(supervisor) })
     }
 
     /// The machine, if `verb` is legal now.
@@ -297,9 +339,9 @@ impl Inner {
 
     /// Takes the machine apart, whoever asked for it.
     fn halt(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
-        let Some(Running { machine, backends, supervisor }) = mem::take(&mut power.running) else { return };
+        let Some(Running { machine, nics, backends, supervisor }) = mem::take(&mut power.running) else { return };
         drop(machine);
-        drop(backends);
+        drop((nics, backends));
         self.enter(&mut power, PowerState::Halted, event);
         // The supervisor may be waiting for the lock that we hold.
         drop(power);

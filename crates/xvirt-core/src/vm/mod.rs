@@ -10,5 +10,5 @@ mod state;
 mod supervisor;
 
 pub use events::{CrashReason, Event, EventReceiver, IoOperation};
-pub use handle::Vm;
+pub use handle::{NicStatus, Vm};
 pub use state::{PowerState, Verb};

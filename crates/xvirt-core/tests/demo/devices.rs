@@ -1,11 +1,19 @@
 //! Virtio devices in a whole VM.
 
 use std::fs::File;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::sync::Arc;
 
+use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
-use xvirt_core::config::Disk;
+use xvirt_core::config::{Disk, Nic};
 use xvirt_core::demo::{self, CommandLine, Mode};
-use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::disk::{self, BlockBackend, ImageFormat};
+use xvirt_core::net::{MacAddress, Tap};
+use xvirt_core::vm::{Event, IoOperation};
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
@@ -78,4 +86,84 @@ fn the_disk_of_a_running_vm_is_locked() {
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     first.vm.hard_shutdown().unwrap();
     second.start().unwrap();
+}
+
+/// A disk that is full: it reads as zeroes and cannot be written.
+#[derive(Debug)]
+struct Full;
+
+impl BlockBackend for Full {
+    fn capacity(&self) -> u64 {
+        DISK_SIZE
+    }
+
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        buffers.iter().for_each(|buffer| buffer.copy_from(&vec![0u8; buffer.len()]));
+        Ok(())
+    }
+
+    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::ENOSPC))
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_to_the_guest_and_an_event_to_the_embedder() {
+    let host = host!();
+    let line = CommandLine::new([Mode::Blk, Mode::PowerOff]);
+    let mut guest = Guest::start(config(&line).disk(Disk::backend(Arc::new(Full))), &host).unwrap();
+    let text = guest.expect(demo::FAILED);
+    assert!(text.contains("blk 0: write error status=1"), "{text}");
+    guest.expect_event(&Event::Started);
+    match guest.events.next_timeout(PATIENCE) {
+        Some(Event::IoError { disk: 0, operation: IoOperation::Write, reason, .. }) => {
+            assert!(reason.contains("No space left"), "{reason}");
+        }
+        other => panic!("{other:?} is not an I/O error"),
+    }
+}
+
+#[test]
+fn frames_cross_the_tap_both_ways_and_the_link_goes_down_and_up() {
+    let host = host!();
+    let skip = |why: &str| println!("SKIPPED frames_cross_the_tap_both_ways_and_the_link_goes_down_and_up: {why}");
+    if Command::new("ping").arg("-V").output().is_err() {
+        return skip("ping is not installed");
+    }
+    let tap = match Tap::create(None) {
+        Ok(tap) => tap,
+        Err(error) => return skip(&error.to_string()),
+    };
+    tap.set_address(Ipv4Addr::new(10, 91, 7, 1), 24).unwrap();
+    tap.set_up().unwrap();
+    let mac: MacAddress = "02:00:00:00:00:07".parse().unwrap();
+    let nic = Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap()).mac(mac).mtu(1400);
+    let line = CommandLine::new([Mode::Net, Mode::Echo]).ip(Ipv4Addr::new(10, 91, 7, 2));
+    let mut guest = Guest::start(config(&line).nic(nic), &host).unwrap();
+    let text = guest.expect(demo::ECHO_READY);
+    assert!(text.contains("net 0: mac=02:00:00:00:00:07 mtu=1400 link=up"), "{text}");
+    let ping = Command::new("ping").args(["-c", "3", "-W", "20", "10.91.7.2"]).output().unwrap();
+    assert!(ping.status.success(), "{}", String::from_utf8_lossy(&ping.stdout));
+    let [status] = &guest.vm.nics()[..] else { panic!("not one NIC") };
+    assert_eq!((status.interface.as_str(), status.mac, status.link_up), (tap.name(), mac, true));
+    guest.vm.set_link(0, false).unwrap();
+    guest.expect("net 0: link=down");
+    guest.vm.set_link(0, true).unwrap();
+    guest.expect("net 0: link=up");
 }

@@ -66,6 +66,11 @@ impl Net {
         self.link_up.store(up, Ordering::Release);
     }
 
+    /// What the driver is told.
+    pub(crate) fn state(&self) -> NetState {
+        NetState { link_up: self.link_up(), ..self.state.clone() }
+    }
+
     fn link_up(&self) -> bool {
         self.link_up.load(Ordering::Acquire)
     }
@@ -106,6 +111,6 @@ impl VirtioDevice for Net {
     }
 
     fn save(&self) -> DeviceState {
-        DeviceState::Net(NetState { link_up: self.link_up(), ..self.state.clone() })
+        DeviceState::Net(self.state())
     }
 }
