@@ -38,7 +38,7 @@ impl DeviceKind {
             Self::Net => 0x02_00_00,
             Self::Block => 0x01_80_00,
             Self::Console => 0x07_80_00,
-            Self::Rng => 0x10_00_00,
+            Self::Rng => 0xff_00_00,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a device tells its driver: interrupts, and the two bits of status that the device itself sets.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 
 use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_config::VIRTIO_CONFIG_S_NEEDS_RESET;
@@ -23,6 +24,8 @@ pub(super) struct Interrupt {
     generation: AtomicU8,
     config_vector: AtomicU16,
     queue_vectors: Vec<AtomicU16>,
+    /// The log knows that the device failed.
+    reported: AtomicBool,
 }
 
 /// An [`Interrupt`] as data.
@@ -54,6 +57,7 @@ impl Interrupt {
             generation: AtomicU8::new(state.map_or(0, |s| s.generation)),
             config_vector: vector(state.map(|s| s.config_vector)),
             queue_vectors: (0..queues).map(|i| vector(state.and_then(|s| s.queue_vectors.get(i).copied()))).collect(),
+            reported: AtomicBool::new(false),
         })
     }
 
@@ -71,8 +75,12 @@ impl Interrupt {
         self.config_interrupt();
     }
 
-    /// Tells the driver that the device cannot go on (section 2.1.2).
-    pub(super) fn needs_reset(&self) {
+    /// Tells the driver that the device cannot go on (section 2.1.2), and the log `why`: but once, for a driver can
+    /// bring this about as often as it likes.
+    pub(super) fn needs_reset(&self, why: &dyn fmt::Display) {
+        if !self.reported.swap(true, Ordering::Relaxed) {
+            tracing::warn!(reason = %why, "a virtio device needs a reset; further ones are not reported");
+        }
         self.status.fetch_or(NEEDS_RESET, Ordering::AcqRel);
         self.config_interrupt();
     }

@@ -29,6 +29,8 @@ mod blk;
 mod chain;
 mod console;
 mod device;
+#[cfg(test)]
+mod hostile_tests;
 mod interrupt;
 mod net;
 mod queue;

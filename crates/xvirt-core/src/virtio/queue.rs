@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::{Duration, Instant};
 
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
@@ -11,6 +12,9 @@ use vmm_sys_util::eventfd::EventFd;
 use super::interrupt::Interrupt;
 use super::{Chain, Malformed, Served};
 use crate::memory::GuestRam;
+
+/// How long a driver waits to hear of a request that is done while others are being served.
+const MAX_DELAY: Duration = Duration::from_micros(50);
 
 /// The queues of a device, by index; those that the driver did not enable are `None`.
 #[derive(Debug)]
@@ -126,17 +130,21 @@ impl VirtQueue {
         Ok(more && !self.interrupted.load(Ordering::Relaxed))
     }
 
-    /// Serves all chains with `serve`, which returns how many bytes it wrote; one interrupt for all of them.
-    ///
-    /// After as many chains as the queue has descriptors the other queues get their turn.
+    /// Serves all chains with `serve`, which returns how many bytes it wrote. One interrupt tells of all that were done
+    /// within [`MAX_DELAY`]; after as many chains as the queue has descriptors the other queues get their turn.
     pub(crate) fn drain(&mut self, chain: &mut Chain, mut serve: impl FnMut(&mut Chain) -> Served<u32>) -> Served {
         let mut turn = self.size();
+        let mut told = Instant::now();
         loop {
             self.disable_notification()?;
             while turn > 0 && self.pop(chain)? {
                 turn -= 1;
                 let written = serve(chain)?;
                 self.push(chain.head(), written)?;
+                if told.elapsed() >= MAX_DELAY {
+                    self.signal()?;
+                    told = Instant::now();
+                }
             }
             self.signal()?;
             if turn == 0 {

@@ -171,9 +171,8 @@ impl Service {
             // Notifications may have come before this thread, or been lost with the machine this device was saved on.
             let all = (0..self.queues.0.len()).try_for_each(|i| self.serve(i as u64));
             if let Err(reason) = all.and_then(|()| self.serve_events()) {
-                tracing::warn!(%reason, "a driver broke the rules of its virtqueue; the device needs a reset");
                 self.broken = true;
-                self.interrupt.needs_reset();
+                self.interrupt.needs_reset(&reason);
             }
         }
     }

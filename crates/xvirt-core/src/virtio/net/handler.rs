@@ -32,6 +32,8 @@ pub(super) struct NetHandler {
     spread: Vec<(u16, u32)>,
     /// The driver has room: more frames are worth knowing about.
     listening: bool,
+    /// The log knows that the backend failed.
+    reported: bool,
 }
 
 /// What became of a received frame.
@@ -45,7 +47,7 @@ impl NetHandler {
     pub(super) fn new(backend: Arc<dyn NetBackend>, link_up: Arc<AtomicBool>, mergeable: bool) -> Self {
         let frame = vec![0; MAX_FRAME].into_boxed_slice();
         let (chain, spread) = (Chain::default(), Vec::new());
-        Self { backend, link_up, mergeable, chain, frame, waiting: 0, spread, listening: false }
+        Self { backend, link_up, mergeable, chain, frame, waiting: 0, spread, listening: false, reported: false }
     }
 
     /// Moves frames to the driver until one of both sides has no more.
@@ -82,7 +84,9 @@ impl NetHandler {
             Err(error) => {
                 if error.kind() != ErrorKind::WouldBlock {
                     // The interface is gone; polling it would turn round and round.
-                    tracing::warn!(%error, "a network card cannot receive");
+                    if !std::mem::replace(&mut self.reported, true) {
+                        tracing::warn!(%error, "a network card cannot receive");
+                    }
                     self.listening = false;
                 }
                 false

@@ -222,8 +222,7 @@ impl VirtioPci {
         if new & DRIVER_OK != 0
             && let Err(error) = self.activate(inner)
         {
-            tracing::error!(%error, "a device cannot start");
-            self.interrupt.needs_reset();
+            self.interrupt.needs_reset(&error);
         }
     }
 
@@ -313,10 +312,10 @@ impl Drop for VirtioPci {
     }
 }
 
-/// The machine is being taken apart, or the guest cannot be told.
+/// For what neither the guest nor a caller can be told. A guest can bring it about as often as it likes.
 pub(super) fn log(result: Result<()>) {
     if let Err(error) = result {
-        tracing::warn!(%error, "a virtio device's address range");
+        tracing::debug!(%error, "a virtio device's addresses");
     }
 }
 

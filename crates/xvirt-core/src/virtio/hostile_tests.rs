@@ -1,0 +1,178 @@
+//! Drivers that write anything at all into their rings. No device may panic, hang or stop obeying the machine.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+use vm_memory::VolatileSlice;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::testing::{DATA, RAM, Rig, SIZE, base};
+use super::{Block, BlockState, Console, Net, NetBackend, NetState, Rng, VirtioDevice};
+use crate::console::ConsolePort;
+use crate::disk::BlockBackend;
+use crate::net::Offloads;
+
+/// Always has input, and takes all output.
+#[derive(Debug)]
+struct Everything(EventFd);
+
+impl Everything {
+    fn new() -> Arc<Self> {
+        let event = EventFd::new(EFD_NONBLOCK).unwrap();
+        event.write(1).unwrap();
+        Arc::new(Self(event))
+    }
+}
+
+impl ConsolePort for Everything {
+    fn output(&self, _: &[u8]) {}
+
+    fn read_input(&self, buf: &mut [u8]) -> usize {
+        buf.fill(b'x');
+        buf.len()
+    }
+
+    fn input_event(&self) -> &EventFd {
+        &self.0
+    }
+}
+
+impl NetBackend for Everything {
+    fn input(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
+        frame[..900].fill(7);
+        Ok(900)
+    }
+
+    fn send(&self, _: &[VolatileSlice<'_>]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_offloads(&self, _: Offloads) -> crate::Result<()> {
+        Ok(())
+    }
+}
+
+impl BlockBackend for Everything {
+    fn capacity(&self) -> u64 {
+        1 << 40
+    }
+
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        self.write(buffers, offset)
+    }
+
+    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        let length: usize = buffers.iter().map(VolatileSlice::len).sum();
+        self.discard(offset, length as u64)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        assert!(offset + length <= self.capacity(), "asked for what is beyond the disk");
+        Ok(())
+    }
+
+    fn write_zeroes(&self, offset: u64, length: u64, _: bool) -> io::Result<()> {
+        self.discard(offset, length)
+    }
+}
+
+/// Numbers that look random and are the same in every run (xorshift64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.next().is_multiple_of(n)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// A ring that is mostly sound, for one that is mostly not is thrown out at once.
+fn scribble(rig: &mut Rig, queue: usize, numbers: &mut Numbers) {
+    for index in 0..SIZE {
+        let address = if numbers.one_in(40) { numbers.next() } else { DATA + numbers.below(RAM - DATA) };
+        let length =
+            if numbers.one_in(30) { numbers.next() } else { [0, 1, 12, 16, 512, 4096][numbers.below(6) as usize] };
+        let write = index >= SIZE / 2;
+        let flags =
+            if numbers.one_in(20) { numbers.next() as u16 } else { u16::from(write) * 2 + numbers.below(2) as u16 };
+        let next = if numbers.one_in(20) { numbers.next() as u16 } else { index + 1 };
+        rig.write_descriptor(base(queue) + 16 * u64::from(index), address, length as u32, flags, next);
+    }
+    // Headers of disk requests, and indirect tables by accident.
+    let header = [numbers.below(15).to_le_bytes(), numbers.below(64).to_le_bytes()].concat();
+    for at in (DATA..RAM).step_by(0x1_0000) {
+        rig.fill(at, &header);
+    }
+    for _ in 0..numbers.below(u64::from(SIZE)) {
+        let head = if numbers.one_in(50) { numbers.next() as u16 } else { numbers.below(u64::from(SIZE)) as u16 };
+        rig.offer(queue, head);
+    }
+    if numbers.one_in(50) {
+        rig.set_available(queue, numbers.next() as u16);
+    }
+}
+
+fn attack(device: Arc<dyn VirtioDevice>, seed: u64) {
+    let queues = device.queue_sizes().len();
+    let mut rig = Rig::new(device);
+    let mut numbers = Numbers(seed);
+    let features = rig.offered();
+    for round in 0..300 {
+        rig.start(features & !(numbers.next() & 0xffff_ffff));
+        for _ in 0..3 {
+            for queue in 0..queues {
+                scribble(&mut rig, queue, &mut numbers);
+                rig.kick(queue);
+            }
+        }
+        rig.pci.pause();
+        rig.pci.save().unwrap_or_else(|e| panic!("round {round}: the worker is gone: {e}"));
+        rig.pci.resume();
+    }
+}
+
+#[test]
+fn the_disk_survives() {
+    let everything = Everything::new();
+    let state = BlockState::new(&*everything, "", 2);
+    attack(Arc::new(Block::new(everything, Arc::new(|_| {}), state).unwrap()), 0x9e37_79b9_7f4a_7c15);
+}
+
+#[test]
+fn the_network_card_survives() {
+    let state = NetState { mac: [2; 6], mtu: None, link_up: true };
+    attack(Arc::new(Net::new(Everything::new(), state)), 0xd1b5_4a32_d192_ed03);
+}
+
+#[test]
+fn the_console_survives() {
+    attack(Arc::new(Console::new(Everything::new())), 0x94d0_49bb_1331_11eb);
+}
+
+#[test]
+fn the_entropy_source_survives() {
+    attack(Arc::new(Rng), 0xbf58_476d_1ce4_e5b9);
+}
