@@ -8,7 +8,7 @@ mod ioctl;
 mod mac;
 mod tap;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use mac::MacAddress;
 pub use tap::{Offloads, Tap, VNET_HEADER_LEN};

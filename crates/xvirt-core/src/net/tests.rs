@@ -15,7 +15,7 @@ use super::*;
 use crate::{ErrorKind, Result};
 
 /// Runs `test` on a thread with its own network namespace and `/sys`; says so where that cannot be.
-fn isolated(name: &str, test: impl FnOnce() + Send + 'static) {
+pub(crate) fn isolated(name: &str, test: impl FnOnce() + Send + 'static) {
     let name = name.to_owned();
     thread::spawn(move || {
         // SAFETY: concerns this thread only, which ends with the test.

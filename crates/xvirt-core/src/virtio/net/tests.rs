@@ -9,7 +9,7 @@ use vm_memory::VolatileSlice;
 
 use super::*;
 use crate::Result;
-use crate::net::Offloads;
+use crate::net::{Offloads, Tap};
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, SIZE, wait};
 use crate::virtio::{DeviceState, VirtioDevice};
 
@@ -279,4 +279,39 @@ fn both_directions_at_once_lose_nothing() {
     sender.join().unwrap();
     receiver.join().unwrap();
     wait("the last frame", || rig.used_index(RX) == FRAMES as u16);
+}
+
+/// The host's own network stack at the other end: it answers who has its address.
+#[test]
+fn a_host_answers_on_a_tap() {
+    crate::net::tests::isolated("a_host_answers_on_a_tap", || {
+        let tap = Arc::new(Tap::create(None).unwrap());
+        let host_mac = tap.mac().unwrap();
+        tap.set_address([198, 51, 100, 1].into(), 24).unwrap();
+        tap.set_up().unwrap();
+        let mac = [2, 0, 0, 1, 2, 3];
+        let net = Net::new(tap.clone(), NetState { mac, mtu: None, link_up: true });
+        let mut rig = Rig::new(Arc::new(net));
+        rig.start(EVENT_IDX | MERGEABLE | 1 << 1 | 1 << 7);
+        for i in 0..u64::from(SIZE) {
+            rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, 2000)]);
+        }
+        rig.kick(RX);
+        let mut request = vec![0; 12];
+        request.extend([0xff; 6].iter().chain(&mac).chain(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]));
+        request.extend(mac.iter().chain(&[198, 51, 100, 2]).chain(&[0; 6]).chain(&[198, 51, 100, 1]));
+        rig.fill(DATA + 0x10_0000, &request);
+        rig.request(TX, &[Piece::Read(DATA + 0x10_0000, request.len() as u32)]);
+        // The host also says things of its own accord, such as looking for IPv6 routers.
+        for i in 0..u64::from(SIZE) {
+            let length = rig.used(RX).1 as usize;
+            let frame = rig.bytes(DATA + 0x1000 * i, length);
+            if frame[12..18] == mac && frame[24..26] == [8, 6] {
+                assert_eq!((&frame[32..34], &frame[40..44]), (&[0, 2][..], &[198, 51, 100, 1][..]));
+                assert_eq!(frame[34..40], host_mac.octets());
+                return;
+            }
+        }
+        panic!("no answer");
+    });
 }
