@@ -13,7 +13,7 @@ mod msix;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use bus::{PciBus, PciBusState, PciFunction};
+pub(crate) use bus::{PciBus, PciFunction};
 pub(crate) use config::{ConfigSpace, ConfigState, Identity};
 pub(crate) use host::{MsiVector, PciHost};
 pub(crate) use msix::{Msix, MsixState};

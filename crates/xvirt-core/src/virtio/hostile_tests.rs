@@ -7,8 +7,9 @@ use std::sync::Arc;
 use vm_memory::VolatileSlice;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::net::NetBackend;
 use super::testing::{DATA, RAM, Rig, SIZE, base};
-use super::{Block, BlockState, Console, Net, NetBackend, NetState, Rng, VirtioDevice};
+use super::{Block, BlockState, Console, Net, NetState, Rng, VirtioDevice};
 use crate::console::ConsolePort;
 use crate::disk::BlockBackend;
 use crate::net::Offloads;

@@ -126,8 +126,8 @@ fn net_state(nic: &Nic, tap: &Tap) -> Result<NetState> {
 fn io_errors_of(disk: usize, events: &Events) -> IoErrorSink {
     let events = events.clone();
     Arc::new(move |failed: IoError| {
-        let (operation, offset) = (failed.operation, failed.offset);
-        events.send(&Event::IoError { disk, operation, offset, reason: failed.error.to_string() });
+        let IoError { operation, offset, length, error } = failed;
+        events.send(&Event::IoError { disk, operation, offset, length, reason: error.to_string() });
     })
 }
 

@@ -43,6 +43,8 @@ pub enum Event {
         operation: IoOperation,
         /// Where, in bytes.
         offset: u64,
+        /// How much, in bytes.
+        length: u64,
         /// Why it failed.
         reason: String,
     },

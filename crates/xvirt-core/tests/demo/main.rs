@@ -1,4 +1,5 @@
 //! Whole VMs on this machine's `/dev/kvm`, running the demo guest.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
 mod devices;

@@ -149,8 +149,9 @@ fn write_page_tables(ram: &GuestRam) -> Result<()> {
     let (pml4, pdpt, pd) = (layout::PAGE_TABLES, layout::PAGE_TABLES + 0x1000, layout::PAGE_TABLES + 0x2000);
     write(ram, pml4, pdpt | PAGE_PRESENT_WRITABLE)?;
     write(ram, pdpt, pd | PAGE_PRESENT_WRITABLE)?;
-    let entries: Vec<u8> =
-        (0..TABLE_ENTRIES).flat_map(|i| (i * LARGE_PAGE | PAGE_PRESENT_WRITABLE | PAGE_LARGE).to_le_bytes()).collect();
+    let entries: Vec<u8> = (0..TABLE_ENTRIES)
+        .flat_map(|i| ((i * LARGE_PAGE) | PAGE_PRESENT_WRITABLE | PAGE_LARGE).to_le_bytes())
+        .collect();
     ram.write_slice(&entries, GuestAddress(pd)).map_err(too_small)
 }
 

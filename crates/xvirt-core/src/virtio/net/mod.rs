@@ -9,5 +9,6 @@ mod handler;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
 pub(crate) use backend::NetBackend;
 pub(crate) use device::{Net, NetState};

@@ -1,0 +1,52 @@
+//! A Debian guest, driven over its serial console.
+
+use std::time::Duration;
+
+use xvirt_core::console::ConsoleReader;
+use xvirt_core::vm::Vm;
+
+/// Long enough for a host emulated in software on a busy machine; never waited for in full when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A started VM with a root shell on its console.
+pub struct Guest {
+    pub vm: Vm,
+    console: ConsoleReader,
+    commands: u32,
+}
+
+impl Guest {
+    pub fn start(vm: Vm) -> Self {
+        vm.start().unwrap();
+        Self { console: vm.console().reader(), vm, commands: 0 }
+    }
+
+    /// Waits for the shell that a booted system starts.
+    pub fn log_in(&mut self) {
+        self.wait_for("root@");
+    }
+
+    /// Runs a command, which must succeed, and gives what it printed.
+    pub fn run(&mut self, command: &str) -> String {
+        self.commands += 1;
+        // The marks differ from the echo of what is typed by the quotes in it.
+        let (begin, end) = (format!("begin-{}", self.commands), format!("end-{}", self.commands));
+        let typed = format!("echo 'begin'-{0}; {command}; echo 'end'-{0}=$?\n", self.commands);
+        self.vm.console().write_all(typed.as_bytes()).unwrap();
+        self.wait_for(&begin);
+        let output = self.wait_for(&format!("{end}="));
+        let status = self.wait_for("\n");
+        assert_eq!(status.trim(), "0", "{command} failed: {output}");
+        output.trim_end_matches(&format!("{end}=")).trim().to_owned()
+    }
+
+    /// Has the guest reboot itself.
+    pub fn reboot(&mut self) {
+        self.vm.console().write_all(b"systemctl reboot\n").unwrap();
+        self.wait_for("reboot: Restarting system");
+    }
+
+    fn wait_for(&mut self, pattern: &str) -> String {
+        self.console.wait_for(pattern, PATIENCE).unwrap()
+    }
+}
