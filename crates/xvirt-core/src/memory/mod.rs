@@ -1,5 +1,6 @@
 //! Guest memory: where it lies in the guest's address space and what backs it on the host.
 
+mod huge_page;
 mod layout;
 mod ram;
 mod slices;

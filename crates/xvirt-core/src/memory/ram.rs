@@ -9,6 +9,7 @@ use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::config::{ByteSize, MemoryBacking};
+use crate::memory::huge_page::{self, Placeholder};
 use crate::memory::ram_ranges;
 use crate::{Error, ErrorKind, Result};
 
@@ -60,10 +61,13 @@ fn region(start: u64, length: usize, size: ByteSize, backing: &MemoryBacking) ->
         // Reserved now, so that a lack of huge pages is this error and not a SIGBUS later.
         flags &= !libc::MAP_NORESERVE;
     }
+    let placeholder = Placeholder::aligning(length);
     let mapping = builder.with_mmap_flags(flags).build().map_err(|e| match e {
         vm_memory::mmap::MmapRegionError::Mmap(error) => refused(error),
         other => Error::new(ErrorKind::OutOfMemory, format!("cannot map {size} of guest memory")).because(other),
     })?;
+    drop(placeholder);
+    huge_page::advise(&mapping);
     GuestRegionMmap::new(mapping, GuestAddress(start)).ok_or_else(|| too_large(size))
 }
 
