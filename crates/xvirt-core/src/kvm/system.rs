@@ -51,6 +51,11 @@ impl System {
         self.kvm.get_max_vcpus()
     }
 
+    /// Whether the in-kernel local APIC has the deadline timer, which KVM leaves to us to offer.
+    pub(crate) fn has_tsc_deadline(&self) -> bool {
+        self.kvm.check_extension(Cap::TscDeadlineTimer)
+    }
+
     /// The CPUID leaves that KVM can offer a guest on this host.
     pub(crate) fn supported_cpuid(&self) -> Result<CpuId> {
         self.kvm

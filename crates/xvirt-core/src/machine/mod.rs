@@ -158,7 +158,7 @@ fn check_vcpus(system: &System, count: u32) -> Result<()> {
 }
 
 fn create_vcpus(system: &System, vm: &kvm::Vm, cpus: &CpuConfig) -> Result<Vec<Vcpu>> {
-    let template = CpuidTemplate::new(&system.supported_cpuid()?, cpus)?;
+    let template = CpuidTemplate::new(&system.supported_cpuid()?, system.has_tsc_deadline(), cpus)?;
     let create = |id| {
         let vcpu = vm.create_vcpu(id)?;
         vcpu.set_cpuid(&template.for_vcpu(id))?;

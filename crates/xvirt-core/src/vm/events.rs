@@ -79,13 +79,13 @@ impl EventReceiver {
 
     /// Waits for the next event, at most `timeout`; `None` is that nothing happened.
     pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
-        let deadline = Instant::now() + timeout;
+        let began = Instant::now();
         let mut waiting = lock(&self.mailbox.waiting);
         loop {
             if let Some(event) = self.mailbox.take(&mut waiting) {
                 return Some(event);
             }
-            let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            let left = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero())?;
             waiting = self.mailbox.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -327,9 +327,9 @@ impl Inner {
         timeout: Duration,
         done: impl Fn(&Power) -> bool,
     ) -> std::result::Result<MutexGuard<'a, Power>, MutexGuard<'a, Power>> {
-        let deadline = Instant::now() + timeout;
+        let began = Instant::now();
         while !done(&power) {
-            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
                 return Err(power);
             };
             power = self.changed.wait_timeout(power, left).unwrap_or_else(PoisonError::into_inner).0;

@@ -20,8 +20,8 @@ pub(crate) struct CpuidTemplate {
 }
 
 impl CpuidTemplate {
-    /// `supported` is what KVM can offer on this host.
-    pub(crate) fn new(supported: &CpuId, cpu: &CpuConfig) -> Result<Self> {
+    /// `supported` is what KVM can offer on this host, without the deadline timer.
+    pub(crate) fn new(supported: &CpuId, tsc_deadline: bool, cpu: &CpuConfig) -> Result<Self> {
         let threads = cpu.threads_per_core;
         let mut entries: Vec<kvm_cpuid_entry2> = supported.as_slice().to_vec();
         entries.retain(|e| !matches!(e.function, 0xB | 0x1F | 0x8000_0026));
@@ -30,6 +30,9 @@ impl CpuidTemplate {
         }
         for entry in &mut entries {
             set_common(entry, cpu.count, threads);
+            if tsc_deadline && entry.function == 1 {
+                entry.ecx |= TSC_DEADLINE;
+            }
             apply_mask(entry, cpu);
         }
         let base = CpuId::from_entries(&entries)
@@ -84,7 +87,7 @@ fn set_common(entry: &mut kvm_cpuid_entry2, vcpus: u32, threads: u32) {
     match entry.function {
         0 => entry.eax = entry.eax.max(0xB),
         1 => {
-            entry.ecx |= HYPERVISOR | TSC_DEADLINE;
+            entry.ecx |= HYPERVISOR;
             entry.ebx = (entry.ebx & 0xFF00_FFFF) | (vcpus.min(255) << 16);
             entry.edx = if vcpus > 1 { entry.edx | HYPERTHREADING } else { entry.edx & !HYPERTHREADING };
         }
@@ -136,7 +139,7 @@ mod tests {
 
     fn template(cpu: &CpuConfig) -> CpuidTemplate {
         let supported = CpuId::from_entries(&[entry(0, 0), entry(1, 0), entry(0x8000_0008, 0)]).unwrap();
-        CpuidTemplate::new(&supported, cpu).unwrap()
+        CpuidTemplate::new(&supported, true, cpu).unwrap()
     }
 
     #[test]
