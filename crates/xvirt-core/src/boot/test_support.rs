@@ -64,6 +64,11 @@ pub(super) fn text<'a>(path: &'a str, contents: &'a str) -> Entry<'a> {
     File(path, contents.as_bytes())
 }
 
+/// A folder for one test, in memory where the system has such a place: the tools wait for the disk otherwise.
+pub(super) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn fill(root: &Path, entries: &[Entry<'_>]) {
     for entry in entries {
         let (File(path, _) | Link(path, _)) = entry;
@@ -80,7 +85,15 @@ fn fill(root: &Path, entries: &[Entry<'_>]) {
 pub(super) fn tool(name: &str, arguments: &[&str]) -> Option<String> {
     // Where a user's path has no /sbin, these still are there.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let output = match Command::new(name).args(arguments).env("PATH", path).env("MTOOLS_SKIP_CHECK", "1").output() {
+    // mkfs.xfs makes file systems as small as ours only for its own tests, which it tells by these.
+    let settings = [
+        ("PATH", path.as_str()),
+        ("MTOOLS_SKIP_CHECK", "1"),
+        ("TEST_DIR", "1"),
+        ("TEST_DEV", "1"),
+        ("QA_CHECK_FS", "1"),
+    ];
+    let output = match Command::new(name).args(arguments).envs(settings).output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let thread = std::thread::current();
             println!("SKIPPED {}: {name} is not installed", thread.name().unwrap_or_default());
@@ -94,7 +107,7 @@ pub(super) fn tool(name: &str, arguments: &[&str]) -> Option<String> {
 
 /// An ext file system made by `mke2fs` with more `options`, of so many MiB.
 pub(super) fn ext(options: &[&str], mib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let (root, image) = (folder.path().join("root"), folder.path().join("image"));
     fs::create_dir(&root).unwrap();
     fill(&root, entries);
@@ -113,7 +126,7 @@ pub(super) fn ext4(uuid: &str, label: &str, entries: &[Entry<'_>]) -> Option<Vec
 
 /// A FAT file system made by `mkfs.vfat` with more `options`, of so many KiB.
 pub(super) fn fat(options: &[&str], kib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let (root, image) = (folder.path().join("root"), folder.path().join("image"));
     fs::create_dir(&root).unwrap();
     fill(&root, entries);
@@ -124,6 +137,41 @@ pub(super) fn fat(options: &[&str], kib: u64, entries: &[Entry<'_>]) -> Option<V
         tool("mcopy", &["-Q", "-s", "-i", image_name, entry.unwrap().path().to_str().unwrap(), "::"])?;
     }
     Some(fs::read(image).unwrap())
+}
+
+/// An XFS made by `mkfs.xfs` with more `options`. Names must not have spaces.
+pub(super) fn xfs(options: &[&str], mib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
+    let folder = scratch();
+    let (root, image) = (folder.path().join("root"), folder.path().join("image"));
+    fs::create_dir(&root).unwrap();
+    fill(&root, entries);
+    let mut prototype = "/\n0 0\nd--755 0 0\n".to_owned();
+    describe(&root, &mut prototype);
+    let description = folder.path().join("prototype");
+    fs::write(&description, prototype).unwrap();
+    fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
+    let mut arguments = vec!["-q", "-f", "-p", description.to_str().unwrap()];
+    arguments.extend(options);
+    arguments.push(image.to_str().unwrap());
+    tool("mkfs.xfs", &arguments)?;
+    Some(fs::read(image).unwrap())
+}
+
+/// Describes a directory for `mkfs.xfs`.
+fn describe(directory: &Path, out: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if let Ok(target) = fs::read_link(&path) {
+            out.push_str(&format!("{name} l--777 0 0 {}\n", target.display()));
+        } else if path.is_dir() {
+            out.push_str(&format!("{name} d--755 0 0\n"));
+            describe(&path, out);
+        } else {
+            out.push_str(&format!("{name} ---644 0 0 {}\n", path.display()));
+        }
+    }
+    out.push_str("$\n");
 }
 
 /// Bytes that look random and are the same each time.
@@ -150,20 +198,26 @@ impl Random {
 
 /// A GPT disk with these partitions' contents, one after the other.
 pub(super) fn gpt(partitions: &[&[u8]]) -> MemoryDisk {
-    let sector = |bytes: usize| bytes.div_ceil(512);
-    let first = 2048;
-    let total = first + partitions.iter().map(|p| sector(p.len())).sum::<usize>() + 34;
-    let mut disk = vec![0; total * 512];
+    gpt_in_sectors(512, partitions)
+}
+
+/// A GPT disk with sectors of `size` bytes.
+pub(super) fn gpt_in_sectors(size: usize, partitions: &[&[u8]]) -> MemoryDisk {
+    let sectors = |bytes: usize| bytes.div_ceil(size);
+    let first = (1 << 20) / size;
+    let table_sectors = sectors(128 * 128);
+    let total = first + partitions.iter().map(|p| sectors(p.len())).sum::<usize>() + table_sectors + 2;
+    let mut disk = vec![0; total * size];
     let mut table = vec![0; 128 * 128];
     let mut at = first;
     for (entry, contents) in table.chunks_exact_mut(128).zip(partitions) {
         entry[..16].fill(0xaf);
         entry[32..40].copy_from_slice(&(at as u64).to_le_bytes());
-        entry[40..48].copy_from_slice(&((at + sector(contents.len()) - 1) as u64).to_le_bytes());
-        disk[at * 512..at * 512 + contents.len()].copy_from_slice(contents);
-        at += sector(contents.len());
+        entry[40..48].copy_from_slice(&((at + sectors(contents.len()) - 1) as u64).to_le_bytes());
+        disk[at * size..at * size + contents.len()].copy_from_slice(contents);
+        at += sectors(contents.len());
     }
-    for (header_at, table_at) in [(1, 2), (total - 1, total - 33)] {
+    for (header_at, table_at) in [(1, 2), (total - 1, total - 1 - table_sectors)] {
         let mut header = [0; 92];
         header[..8].copy_from_slice(b"EFI PART");
         header[8..12].copy_from_slice(&[0, 0, 1, 0]);
@@ -176,8 +230,8 @@ pub(super) fn gpt(partitions: &[&[u8]]) -> MemoryDisk {
         header[88..92].copy_from_slice(&crc32(&table).to_le_bytes());
         let crc = crc32(&header);
         header[16..20].copy_from_slice(&crc.to_le_bytes());
-        disk[header_at * 512..header_at * 512 + 92].copy_from_slice(&header);
-        disk[table_at * 512..table_at * 512 + table.len()].copy_from_slice(&table);
+        disk[header_at * size..header_at * size + 92].copy_from_slice(&header);
+        disk[table_at * size..table_at * size + table.len()].copy_from_slice(&table);
     }
     disk[446 + 4] = 0xee;
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);

@@ -82,6 +82,11 @@ impl<'d> Window<'d> {
         self.length
     }
 
+    /// Takes from the allowance what keeping something in memory costs.
+    pub(super) fn charge(&self, bytes: u64) -> io::Result<()> {
+        self.allowance.spend(bytes)
+    }
+
     /// Fills `buffer` from `offset` on. Whole sectors of a large read go straight into it.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let wanted = buffer.len() as u64;
@@ -156,4 +161,19 @@ pub(super) fn le32(bytes: &[u8], offset: usize) -> u32 {
 /// A little-endian number at `offset`, or zero past the end of `bytes`.
 pub(super) fn le64(bytes: &[u8], offset: usize) -> u64 {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u64::from_le_bytes(*b))
+}
+
+/// A big-endian number at `offset`, or zero past the end of `bytes`.
+pub(super) fn be16(bytes: &[u8], offset: usize) -> u16 {
+    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u16::from_be_bytes(*b))
+}
+
+/// A big-endian number at `offset`, or zero past the end of `bytes`.
+pub(super) fn be32(bytes: &[u8], offset: usize) -> u32 {
+    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u32::from_be_bytes(*b))
+}
+
+/// A big-endian number at `offset`, or zero past the end of `bytes`.
+pub(super) fn be64(bytes: &[u8], offset: usize) -> u64 {
+    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u64::from_be_bytes(*b))
 }

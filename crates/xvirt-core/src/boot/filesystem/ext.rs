@@ -4,7 +4,8 @@ use std::io;
 
 use super::ext_journal::Overlay;
 use super::ext_map::{self, Run};
-use super::{FileSystem, Kind, MAX_COMPONENTS, MAX_DIRECTORY, Metadata, components, corrupt, not_found, unsupported};
+use super::tree::{NodeKind, Tree};
+use super::{MAX_DIRECTORY, corrupt, unsupported, until_nul};
 use crate::boot::window::{Window, le16, le32};
 
 /// Features a reader has to know. Those that only writers, or names compared without case, need are passed over.
@@ -25,8 +26,6 @@ const INODE_INLINE_DATA: u32 = 0x1000_0000;
 
 const ROOT: u32 = 2;
 
-/// As Linux: more links than this on one path are a loop.
-const MAX_LINKS: u32 = 40;
 const MAX_TARGET: u64 = 4096;
 
 /// An ext file system in a partition.
@@ -66,20 +65,13 @@ pub(super) struct Inode {
 }
 
 impl Inode {
-    fn is(&self, format: u16) -> bool {
-        self.mode & 0xf000 == format
-    }
-
-    fn is_directory(&self) -> bool {
-        self.is(0x4000)
-    }
-
-    fn is_file(&self) -> bool {
-        self.is(0x8000)
-    }
-
-    fn is_link(&self) -> bool {
-        self.is(0xa000)
+    fn kind(&self) -> NodeKind {
+        match self.mode & 0xf000 {
+            0x8000 => NodeKind::File,
+            0x4000 => NodeKind::Directory,
+            0xa000 => NodeKind::Link,
+            _ => NodeKind::Special,
+        }
     }
 
     pub(super) fn has_extents(&self) -> bool {
@@ -154,6 +146,11 @@ impl<'d> Ext<'d> {
         self.overlay.apply(self, start, buffer)
     }
 
+    /// Takes from the disk's allowance.
+    pub(super) fn charge(&self, bytes: u64) -> io::Result<()> {
+        self.window.charge(bytes)
+    }
+
     /// Fills `buffer` from a block on, past the journal.
     pub(super) fn read_raw(&self, block: u64, buffer: &mut [u8]) -> io::Result<()> {
         if block >= self.blocks {
@@ -197,7 +194,7 @@ impl<'d> Ext<'d> {
         map.copy_from_slice(&bytes[0x28..0x64]);
         let mut inode = Inode { mode: le16(&bytes, 0), flags: le32(&bytes, 0x20), length: le32(&bytes, 4).into(), map };
         // In a directory of ext2 the upper half means something else.
-        if inode.is_file() {
+        if inode.kind() == NodeKind::File {
             inode.length |= u64::from(le32(&bytes, 0x6c)) << 32;
         }
         Ok(inode)
@@ -253,9 +250,38 @@ impl<'d> Ext<'d> {
         }
         Ok(entries)
     }
+}
 
-    fn find(&self, directory: &Inode, name: &[u8]) -> io::Result<Option<u32>> {
-        Ok(self.entries(directory)?.into_iter().find(|(found, _)| found == name).map(|(_, number)| number))
+impl Tree for Ext<'_> {
+    type Node = Inode;
+
+    fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn root(&self) -> io::Result<Inode> {
+        self.inode(ROOT)
+    }
+
+    fn kind(&self, node: &Inode) -> NodeKind {
+        node.kind()
+    }
+
+    fn length(&self, node: &Inode) -> u64 {
+        node.length
+    }
+
+    fn find(&self, directory: &Inode, name: &[u8]) -> io::Result<Option<Inode>> {
+        let found = self.entries(directory)?.into_iter().find(|(found, _)| found == name);
+        found.map(|(_, number)| self.inode(number)).transpose()
+    }
+
+    fn names(&self, directory: &Inode) -> io::Result<Vec<Vec<u8>>> {
+        Ok(self.entries(directory)?.into_iter().map(|(name, _)| name).collect())
     }
 
     fn link_target(&self, link: &Inode) -> io::Result<Vec<u8>> {
@@ -265,84 +291,8 @@ impl<'d> Ext<'d> {
         }
     }
 
-    /// Follows a path from the root; `..` above it stays there, so that nothing outside is ever meant.
-    fn walk(&self, path: &str) -> io::Result<Inode> {
-        let mut stack = vec![self.inode(ROOT)?];
-        let mut ahead: Vec<Vec<u8>> = components(path.as_bytes());
-        let (mut links, mut steps) = (0, 0);
-        while let Some(name) = ahead.pop() {
-            steps += 1;
-            let Some(here) = stack.last().filter(|_| steps <= MAX_COMPONENTS) else {
-                return Err(corrupt("a path has too many parts"));
-            };
-            if !here.is_directory() {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
-            if name == b".." {
-                if stack.len() > 1 {
-                    stack.pop();
-                }
-                continue;
-            }
-            let number = self.find(here, &name)?.ok_or_else(not_found)?;
-            let inode = self.inode(number)?;
-            if !inode.is_link() {
-                stack.push(inode);
-                continue;
-            }
-            links += 1;
-            if links > MAX_LINKS {
-                return Err(corrupt("symbolic links go in a circle"));
-            }
-            let target = self.link_target(&inode)?;
-            if target.starts_with(b"/") {
-                stack.truncate(1);
-            }
-            ahead.append(&mut components(&target));
-        }
-        stack.pop().ok_or_else(not_found)
-    }
-}
-
-impl FileSystem for Ext<'_> {
-    fn uuid(&self) -> &str {
-        &self.uuid
-    }
-
-    fn label(&self) -> &str {
-        &self.label
-    }
-
-    fn metadata(&self, path: &str) -> io::Result<Metadata> {
-        let inode = self.walk(path)?;
-        let kind = if inode.is_directory() {
-            Kind::Directory
-        } else if inode.is_file() {
-            Kind::File
-        } else {
-            return Err(unsupported("the path leads to a special file"));
-        };
-        Ok(Metadata { kind, length: inode.length })
-    }
-
-    fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        let directory = self.walk(path)?;
-        if !directory.is_directory() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        let names = self.entries(&directory)?.into_iter().map(|(name, _)| name);
-        Ok(names.filter(|name| name != b"." && name != b"..").filter_map(|name| String::from_utf8(name).ok()).collect())
-    }
-
-    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let inode = self.walk(path)?;
-        if inode.is_directory() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        if !inode.is_file() {
-            return Err(unsupported("the path leads to a special file"));
-        }
-        self.read_inode(&inode, offset, buffer)
+    fn read(&self, file: &Inode, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_inode(file, offset, buffer)
     }
 }
 
@@ -352,8 +302,4 @@ fn has_superblock(group: u64) -> bool {
         || [3, 5, 7].into_iter().any(|base| {
             std::iter::successors(Some(base), |p| Some(p * base)).take_while(|p| *p <= group).any(|p| p == group)
         })
-}
-
-fn until_nul(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }

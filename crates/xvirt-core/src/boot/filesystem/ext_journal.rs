@@ -5,6 +5,7 @@ use std::io;
 
 use super::corrupt;
 use super::ext::Ext;
+use crate::boot::window::be32;
 
 const MAGIC: u32 = 0xc03b_3998;
 
@@ -35,7 +36,10 @@ mod tag {
 }
 
 /// A journal of more blocks is none that a file system was made with.
-const MAX_BLOCKS: u32 = 1 << 20;
+const MAX_BLOCKS: u32 = 1 << 18;
+
+/// What a block in the journal costs of the disk's allowance: more than it takes in memory.
+const COST: u64 = 1024;
 
 /// Blocks of the file system whose newest contents are in the journal.
 #[derive(Debug, Default)]
@@ -146,6 +150,7 @@ impl Journal<'_, '_> {
             match be32(&block, 4) {
                 kind::DESCRIPTOR => {
                     for (target, escaped) in self.tags(&block) {
+                        self.ext.charge(COST)?;
                         if let Some(place) = self.blocks.get(at as usize) {
                             pending.push(Write { block: target, copy: Copy { at: *place, escaped }, sequence });
                         }
@@ -153,7 +158,11 @@ impl Journal<'_, '_> {
                         left = left.saturating_sub(1);
                     }
                 }
-                kind::REVOCATION => revoking.extend(self.revoked(&block)),
+                kind::REVOCATION => {
+                    let blocks = self.revoked(&block);
+                    self.ext.charge(COST * blocks.len() as u64)?;
+                    revoking.extend(blocks);
+                }
                 kind::COMMIT => {
                     committed.append(&mut pending);
                     for block in revoking.drain(..) {
@@ -222,9 +231,4 @@ impl Journal<'_, '_> {
             numbers.chunks_exact(4).map(|bytes| be32(bytes, 0).into()).collect()
         }
     }
-}
-
-/// A journal's numbers have the other byte order.
-fn be32(bytes: &[u8], offset: usize) -> u32 {
-    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u32::from_be_bytes(*b))
 }

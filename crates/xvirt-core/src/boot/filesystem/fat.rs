@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{FileSystem, Kind, MAX_COMPONENTS, MAX_DIRECTORY, Metadata, components, corrupt, not_found};
+use super::tree::{NodeKind, Tree};
+use super::{MAX_DIRECTORY, corrupt};
 use crate::boot::window::{Window, le16, le32};
 
 /// A FAT file system in a partition. All positions are in bytes.
@@ -35,8 +36,9 @@ enum Place {
     Cluster(u32),
 }
 
+/// A file or directory.
 #[derive(Clone, Debug)]
-struct Node {
+pub(super) struct Node {
     name: String,
     is_directory: bool,
     length: u64,
@@ -186,29 +188,11 @@ impl<'d> Fat<'d> {
             place: Place::Cluster(u32::from(le16(entry, 26)) | high),
         }
     }
-
-    fn walk(&self, path: &str) -> io::Result<Node> {
-        let root = Node { name: String::new(), is_directory: true, length: 0, place: self.root };
-        let mut stack = vec![root];
-        for (name, steps) in components(path.as_bytes()).into_iter().rev().zip(1..) {
-            let here = stack.last().filter(|_| steps <= MAX_COMPONENTS);
-            let here = here.ok_or_else(|| corrupt("a path has too many parts"))?;
-            if !here.is_directory {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
-            if name == b".." {
-                stack.truncate(stack.len().saturating_sub(1).max(1));
-                continue;
-            }
-            let wanted = String::from_utf8_lossy(&name).to_lowercase();
-            let found = self.nodes(here.place)?.0.into_iter().find(|node| node.name.to_lowercase() == wanted);
-            stack.push(found.ok_or_else(not_found)?);
-        }
-        stack.pop().ok_or_else(not_found)
-    }
 }
 
-impl FileSystem for Fat<'_> {
+impl Tree for Fat<'_> {
+    type Node = Node;
+
     fn uuid(&self) -> &str {
         &self.serial
     }
@@ -217,29 +201,37 @@ impl FileSystem for Fat<'_> {
         &self.label
     }
 
-    fn metadata(&self, path: &str) -> io::Result<Metadata> {
-        let node = self.walk(path)?;
-        let kind = if node.is_directory { Kind::Directory } else { Kind::File };
-        Ok(Metadata { kind, length: node.length })
+    fn root(&self) -> io::Result<Node> {
+        Ok(Node { name: String::new(), is_directory: true, length: 0, place: self.root })
     }
 
-    fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        let directory = self.walk(path)?;
-        if !directory.is_directory {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        Ok(self.nodes(directory.place)?.0.into_iter().map(|node| node.name).collect())
+    fn kind(&self, node: &Node) -> NodeKind {
+        if node.is_directory { NodeKind::Directory } else { NodeKind::File }
     }
 
-    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let node = self.walk(path)?;
-        if node.is_directory {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
+    fn length(&self, node: &Node) -> u64 {
+        node.length
+    }
+
+    /// Names differ by more than case.
+    fn find(&self, directory: &Node, name: &[u8]) -> io::Result<Option<Node>> {
+        let wanted = String::from_utf8_lossy(name).to_lowercase();
+        Ok(self.nodes(directory.place)?.0.into_iter().find(|node| node.name.to_lowercase() == wanted))
+    }
+
+    fn names(&self, directory: &Node) -> io::Result<Vec<Vec<u8>>> {
+        Ok(self.nodes(directory.place)?.0.into_iter().map(|node| node.name.into_bytes()).collect())
+    }
+
+    fn link_target(&self, _: &Node) -> io::Result<Vec<u8>> {
+        Err(corrupt("FAT has no symbolic links"))
+    }
+
+    fn read(&self, file: &Node, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = offset.saturating_add(buffer.len() as u64);
         let mut position = 0;
         let mut rest = buffer;
-        for (start, length) in self.ranges(node.place, end)? {
+        for (start, length) in self.ranges(file.place, end)? {
             let skip = offset.saturating_sub(position).min(length);
             let count = (length - skip) as usize;
             let (part, after) = rest.split_at_mut(count.min(rest.len()));

@@ -5,14 +5,13 @@ use std::io;
 use crate::boot::window::Window;
 
 /// A name, and the bytes that tell it, at an offset.
-const SIGNATURES: [(&str, u64, &[u8]); 16] = [
+const SIGNATURES: [(&str, u64, &[u8]); 15] = [
     ("LUKS encryption", 0, b"LUKS\xba\xbe"),
     ("LVM", 512 + 24, b"LVM2 001"),
     ("LVM", 24, b"LVM2 001"),
     ("LVM", 1024 + 24, b"LVM2 001"),
     ("LVM", 1536 + 24, b"LVM2 001"),
     ("btrfs", 0x1_0040, b"_BHRfS_M"),
-    ("xfs", 0, b"XFSB"),
     ("Linux software RAID", 4096, b"\xfc\x4e\x2b\xa9"),
     ("Linux software RAID", 0, b"\xfc\x4e\x2b\xa9"),
     ("swap space", 4086, b"SWAPSPACE2"),

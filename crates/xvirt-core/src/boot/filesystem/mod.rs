@@ -1,4 +1,4 @@
-//! The file systems a `/boot` lies in, read-only: ext2, ext3, ext4 and FAT.
+//! The file systems a `/boot` lies in, read-only: ext2, ext3, ext4, XFS and FAT.
 //!
 //! The readers are ours because the disk's bytes are hostile and boot speed counts. `ext4-view` allocates what a
 //! symbolic link's inode claims as its length, refuses an ext3 journal that needs replay, and copies a file 4 KiB at a
@@ -9,6 +9,9 @@ mod ext_journal;
 mod ext_map;
 mod fat;
 mod foreign;
+mod tree;
+mod xfs;
+mod xfs_map;
 
 use std::fmt;
 use std::io;
@@ -17,9 +20,6 @@ use super::window::Window;
 
 /// A larger directory than any `/boot`, though not than any a hostile disk may claim.
 const MAX_DIRECTORY: u64 = 4 << 20;
-
-/// Longer paths than this lead nowhere.
-const MAX_COMPONENTS: u32 = 512;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,17 @@ pub(super) fn open<'d>(window: Window<'d>) -> Contents<'d> {
         Ok(Some(name)) => return Contents::Foreign(name),
         Err(error) => return Contents::Unreadable(error),
     }
-    let opened = match ext::Ext::open(window) {
+    let window = match ext::Ext::open(window) {
         Ok(Ok(ext)) => return Contents::Files(Box::new(ext)),
-        Ok(Err(window)) => fat::Fat::open(window),
-        Err(error) => Err(error),
+        Ok(Err(window)) => window,
+        Err(error) => return Contents::Unreadable(error),
     };
-    match opened {
+    let window = match xfs::Xfs::open(window) {
+        Ok(Ok(xfs)) => return Contents::Files(Box::new(xfs)),
+        Ok(Err(window)) => window,
+        Err(error) => return Contents::Unreadable(error),
+    };
+    match fat::Fat::open(window) {
         Ok(Some(fat)) => Contents::Files(Box::new(fat)),
         Ok(None) => Contents::Nothing,
         Err(error) => Contents::Unreadable(error),
@@ -98,10 +103,9 @@ fn unsupported(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, what.into())
 }
 
-/// The parts of a path, last first. `.` is dropped.
-fn components(path: &[u8]) -> Vec<Vec<u8>> {
-    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
-    parts.rev().map(<[u8]>::to_vec).collect()
+/// Text that ends before its first zero byte.
+fn until_nul(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

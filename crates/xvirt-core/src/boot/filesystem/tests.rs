@@ -1,6 +1,6 @@
 use super::super::test_support::*;
 use super::super::volume::{DiskPath, Volumes};
-use super::super::window::{Allowance, Window};
+use super::super::window::{Allowance, Window, le16};
 use super::*;
 
 fn contents(disk: &MemoryDisk) -> Contents<'_> {
@@ -28,7 +28,62 @@ fn ext_file_systems_are_read_back() {
         &["-t", "ext4", "-b", "65536"],
         &["-t", "ext4", "-I", "128", "-O", "large_dir,mmp,ea_inode,sparse_super2"],
     ];
+    with_entries(|entries, large, sparse| {
+        for options in layouts {
+            let options = [options, &["-U", UUID, "-L", "a label"]].concat();
+            let Some(image) = ext(&options, 48, entries) else { return };
+            check_entries(&MemoryDisk(image), "a label", large, sparse, &options);
+        }
+    });
+}
+
+/// The same with `mkfs.xfs`.
+#[test]
+fn xfs_file_systems_are_read_back() {
+    let layouts: [&[&str]; 6] = [
+        &[],
+        &["-b", "size=1024"],
+        &["-m", "crc=0", "-b", "size=512", "-i", "size=256"],
+        &["-m", "crc=0", "-n", "ftype=0"],
+        &["-n", "size=65536", "-i", "size=2048"],
+        &["-i", "nrext64=1", "-d", "agcount=4"],
+    ];
+    with_entries(|entries, large, sparse| {
+        for options in layouts {
+            let uuid = format!("uuid={UUID}");
+            let options = [options, &["-m", &uuid, "-L", "label"]].concat();
+            let Some(image) = xfs(&options, 64, entries) else { return };
+            check_entries(&MemoryDisk(image), "label", large, sparse, &options);
+        }
+    });
+}
+
+/// So many files that the directory lies in pieces, and needs a tree of extents.
+#[test]
+fn a_scattered_directory_of_xfs_is_read() {
+    let names: Vec<String> =
+        (0..2500).map(|n| format!("/many/{n}-a-name-that-takes-much-space-in-its-directory-as-it-is-long")).collect();
+    let entries: Vec<_> = names.iter().map(|name| File(name, b"x")).collect();
+    let layouts: [&[&str]; 2] = [&["-i", "size=512"], &["-m", "crc=0", "-i", "size=256"]];
+    for options in layouts {
+        let Some(image) = xfs(options, 64, &entries) else { return };
+        let disk = MemoryDisk(image);
+        let Contents::Files(files) = contents(&disk) else { panic!("{:?}", contents(&disk)) };
+        let mut found = files.list("/many").unwrap();
+        found.sort();
+        let mut expected: Vec<_> = names.iter().map(|name| name.trim_start_matches("/many/").to_owned()).collect();
+        expected.sort();
+        assert_eq!(found, expected);
+        assert_eq!(read(files.as_ref(), &names[2499]), b"x");
+    }
+}
+
+const UUID: &str = "3f5ad593-4546-4a94-a374-bcfb68aa11f7";
+
+/// What is put into a file system to be read back.
+fn with_entries(test: impl Fn(&[Entry<'_>], &[u8], &[u8])) {
     let large = noise(1, 3_000_001);
+    let long = "boot/../".repeat(60) + "boot/large";
     let mut sparse = vec![0; 1_500_000];
     sparse[700_000..700_100].fill(7);
     let names: Vec<String> = (0..300).map(|n| format!("/many/a-rather-long-file-name-number-{n}")).collect();
@@ -41,43 +96,42 @@ fn ext_file_systems_are_read_back() {
         Link("/boot/up", "../../../../boot/large"),
         Link("/boot/chain", "up"),
         Link("/folder", "boot"),
-        Link("/long", "boot/../boot/../boot/../boot/../boot/../boot/../boot/../boot/../boot/../boot/large"),
+        Link("/long", &long),
         Link("/loop", "loop"),
         Link("/dangling", "boot/nothing"),
     ];
     entries.extend(names.iter().map(|name| File(name, b"x")));
-    for options in layouts {
-        let options = [options, &["-U", "3f5ad593-4546-4a94-a374-bcfb68aa11f7", "-L", "a label"]].concat();
-        let Some(image) = ext(&options, 48, &entries) else { return };
-        let disk = MemoryDisk(image);
-        let Contents::Files(files) = contents(&disk) else {
-            panic!("{options:?}: {:?}", contents(&disk));
-        };
-        let files = files.as_ref();
-        assert_eq!(files.uuid(), "3f5ad593-4546-4a94-a374-bcfb68aa11f7");
-        assert_eq!(files.label(), "a label");
-        for path in ["/boot/large", "/absolute", "relative", "/boot/up", "/boot/chain", "/folder/large", "/long"] {
-            assert!(read(files, path) == large, "{path} {options:?}");
-        }
-        assert!(read(files, "/boot/sparse") == sparse, "{options:?}");
-        assert_eq!(read(files, "/boot/empty"), b"");
-        let mut middle = [0; 100_000];
-        files.read("/boot/large", 1_234_567, &mut middle).unwrap();
-        assert!(middle == large[1_234_567..1_334_567], "{options:?}");
-        assert_eq!(files.list("/many").unwrap().len(), 300);
-        assert_eq!(files.metadata("/many/a-rather-long-file-name-number-299").unwrap().length, 1);
-        assert_eq!(files.metadata("/boot").unwrap().kind, Kind::Directory);
-        let errors = [
-            ("/loop", io::ErrorKind::InvalidData),
-            ("/dangling", io::ErrorKind::NotFound),
-            ("/boot/nothing", io::ErrorKind::NotFound),
-            ("/boot/large/x", io::ErrorKind::NotADirectory),
-        ];
-        for (path, kind) in errors {
-            assert_eq!(files.metadata(path).unwrap_err().kind(), kind, "{path}");
-        }
-        assert_eq!(files.read("/boot", 0, &mut [0]).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    test(&entries, &large, &sparse);
+}
+
+fn check_entries(disk: &MemoryDisk, label: &str, large: &[u8], sparse: &[u8], options: &[&str]) {
+    let Contents::Files(files) = contents(disk) else {
+        panic!("{options:?}: {:?}", contents(disk));
+    };
+    let files = files.as_ref();
+    assert_eq!(files.uuid(), UUID);
+    assert_eq!(files.label(), label);
+    for path in ["/boot/large", "/absolute", "relative", "/boot/up", "/boot/chain", "/folder/large", "/long"] {
+        assert!(read(files, path) == large, "{path} {options:?}");
     }
+    assert!(read(files, "/boot/sparse") == sparse, "{options:?}");
+    assert_eq!(read(files, "/boot/empty"), b"");
+    let mut middle = [0; 100_000];
+    files.read("/boot/large", 1_234_567, &mut middle).unwrap();
+    assert!(middle == large[1_234_567..1_334_567], "{options:?}");
+    assert_eq!(files.list("/many").unwrap().len(), 300);
+    assert_eq!(files.metadata("/many/a-rather-long-file-name-number-299").unwrap().length, 1);
+    assert_eq!(files.metadata("/boot").unwrap().kind, Kind::Directory);
+    let errors = [
+        ("/loop", io::ErrorKind::InvalidData),
+        ("/dangling", io::ErrorKind::NotFound),
+        ("/boot/nothing", io::ErrorKind::NotFound),
+        ("/boot/large/x", io::ErrorKind::NotADirectory),
+    ];
+    for (path, kind) in errors {
+        assert_eq!(files.metadata(path).unwrap_err().kind(), kind, "{path}");
+    }
+    assert_eq!(files.read("/boot", 0, &mut [0]).unwrap_err().kind(), io::ErrorKind::IsADirectory);
 }
 
 #[test]
@@ -134,7 +188,7 @@ fn a_journal_is_replayed() {
     ];
     for (options, open_journal) in cases {
         let Some(image) = ext(options, 16, &[File("/config", &old), File("/other", &old)]) else { return };
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(path("image"), &image).unwrap();
         // The second starts like a block of the journal itself, which has to be escaped there.
@@ -175,11 +229,10 @@ fn a_journal_is_replayed() {
 
 #[test]
 fn other_formats_are_named() {
-    let cases: [(&str, usize, &[u8]); 6] = [
+    let cases: [(&str, usize, &[u8]); 5] = [
         ("LUKS encryption", 0, b"LUKS\xba\xbe"),
         ("LVM", 512, b"LABELONE................LVM2 001"),
         ("btrfs", 0x1_0040, b"_BHRfS_M"),
-        ("xfs", 0, b"XFSB"),
         ("swap space", 4086, b"SWAPSPACE2"),
         ("NTFS", 0, b"\xebR\x90NTFS    "),
     ];
@@ -207,6 +260,60 @@ fn a_file_larger_than_the_limit_is_refused() {
     assert_eq!(out.len(), 1001);
 }
 
+/// Finds the inode of the only file with this length, and gives its place in the image.
+fn inode_of_length(image: &[u8], length: u32) -> usize {
+    let places: Vec<_> = (0..image.len() - 128)
+        .step_by(128)
+        .filter(|at| image[at + 4..at + 8] == length.to_le_bytes() && image[at + 26] != 0)
+        .collect();
+    assert_eq!(places.len(), 1);
+    places[0]
+}
+
+/// Sizes that a hostile inode claims cost nothing before they are refused.
+#[test]
+fn claims_of_an_inode_are_not_believed() {
+    let target = "x/".repeat(70) + "y";
+    let Some(image) = ext(&["-t", "ext4"], 8, &[Link("/link", &target), text("/file", &"z".repeat(777))]) else {
+        return;
+    };
+    let mut disk = MemoryDisk(image);
+    let link = inode_of_length(&disk.0, target.len() as u32);
+    let file = inode_of_length(&disk.0, 777);
+    disk.0[link + 4..link + 8].fill(0xff);
+    disk.0[file + 4..file + 8].fill(0xff);
+    disk.0[file + 0x6c..file + 0x70].fill(0xff);
+    let Contents::Files(files) = contents(&disk) else { panic!() };
+    assert_eq!(files.metadata("/link").unwrap_err().to_string(), "a directory or symbolic link is too large");
+    assert_eq!(files.metadata("/file").unwrap().length, u64::MAX);
+    let mut start = [0; 4096];
+    files.read("/file", 0, &mut start).unwrap();
+    assert!(start.starts_with(b"zzz"));
+    for offset in [1 << 20, u64::MAX - 5000] {
+        files.read("/file", offset, &mut start).unwrap();
+    }
+    let volumes = Volumes::open(&disk).unwrap();
+    let error = volumes.read(&DiskPath::new(0, "/file"), 1 << 30, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+}
+
+/// A directory whose chain of clusters comes back to itself ends.
+#[test]
+fn a_looped_directory_ends() {
+    let names: Vec<String> = (0..100).map(|n| format!("/many/a long name that takes space {n}")).collect();
+    let entries: Vec<_> = names.iter().map(|name| File(name, b"")).collect();
+    let Some(mut image) = fat(&["-F", "16", "-s", "1"], 20 << 10, &entries) else { return };
+    let reserved = usize::from(le16(&image, 14)) * 512;
+    // The directory's second cluster is followed by the first.
+    image[reserved + 6..reserved + 8].copy_from_slice(&2u16.to_le_bytes());
+    let disk = MemoryDisk(image);
+    let Contents::Files(files) = contents(&disk) else { panic!() };
+    let started = std::time::Instant::now();
+    let _ = files.list("/many");
+    let _ = files.metadata("/many/gone");
+    assert!(started.elapsed().as_secs() < 10);
+}
+
 /// Damage anywhere in the metadata gives errors or other bytes, never a panic, and never takes long.
 #[test]
 fn damaged_file_systems_do_no_harm() {
@@ -214,6 +321,7 @@ fn damaged_file_systems_do_no_harm() {
     let images = [
         ext(&["-t", "ext2", "-b", "1024"], 4, &entries),
         ext(&["-t", "ext4", "-b", "1024"], 4, &entries),
+        xfs(&["-b", "size=1024"], 32, &entries),
         fat(&["-F", "12"], 1 << 10, &entries[2..]),
         fat(&["-F", "32", "-s", "1"], 34 << 10, &entries[2..]),
     ];

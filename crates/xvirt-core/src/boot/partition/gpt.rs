@@ -7,8 +7,8 @@ use crate::boot::window::{Window, le32, le64};
 
 const SIGNATURE: &[u8] = b"EFI PART";
 
-/// More entries than any tool makes; the rest of a larger table is checked but not listed.
-const MAX_PARTITIONS: usize = 1024;
+/// What tables are made for; the rest of a larger one is checked but not listed.
+const MAX_PARTITIONS: usize = 128;
 
 /// The largest entry array that is read.
 const MAX_TABLE: u64 = 4 << 20;

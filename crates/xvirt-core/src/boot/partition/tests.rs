@@ -18,7 +18,7 @@ fn tables_of_sfdisk_are_read() {
         ("label: dos\n4: size=30MiB, type=f\n5: size=4MiB\n6: size=5MiB\n", Scheme::Mbr),
     ];
     for (script, scheme) in cases {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let (image, table) = (folder.path().join("image"), folder.path().join("table"));
         std::fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
         std::fs::write(&table, script).unwrap();
@@ -85,6 +85,16 @@ fn either_copy_of_a_gpt_is_enough() {
 }
 
 #[test]
+fn sectors_may_have_4096_bytes() {
+    let whole = gpt_in_sectors(4096, &[&[1; 4096], &[2; 8192]]);
+    let expected = [(1, 1 << 20, 4096), (2, (1 << 20) + 4096, 8192)];
+    assert_eq!(places(&whole), expected);
+    let mut damaged = whole;
+    damaged.0[4096 + 24] ^= 0xff;
+    assert_eq!(places(&damaged), expected);
+}
+
+#[test]
 fn a_disk_without_a_table_is_one_partition() {
     let mut fat = vec![0; 1 << 20];
     fat[510..512].copy_from_slice(&[0x55, 0xaa]);
@@ -132,7 +142,7 @@ fn damaged_tables_do_no_harm() {
     let mut mbr = vec![0; 1 << 20];
     mbr[510..512].copy_from_slice(&[0x55, 0xaa]);
     for whole in [gpt(&[&[1; 4096], &[2; 8192]]), MemoryDisk(mbr)] {
-        for round in 0..2000 {
+        for round in 0..400 {
             let mut disk = whole.clone();
             for _ in 0..=random.below(6) {
                 let at = [446 + random.below(66), 512 + random.below(92), 1024 + random.below(512)][random.below(3)];
@@ -149,7 +159,7 @@ fn damaged_tables_do_no_harm() {
             }
             if let Ok(partitions) = read(&disk) {
                 assert!(
-                    partitions.len() <= 1024 && partitions.iter().all(|partition| partition.start < disk.capacity())
+                    partitions.len() <= 128 && partitions.iter().all(|partition| partition.start < disk.capacity())
                 );
             }
         }

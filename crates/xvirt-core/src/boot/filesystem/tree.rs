@@ -1,0 +1,122 @@
+//! What file systems have in common: directories of names, and paths through them.
+
+use std::fmt;
+use std::io;
+
+use super::{FileSystem, Kind, Metadata, corrupt, not_found, unsupported};
+
+/// As Linux: more symbolic links than this on one path are a loop.
+const MAX_LINKS: u32 = 40;
+
+/// Longer paths than this lead nowhere.
+const MAX_COMPONENTS: u32 = 512;
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeKind {
+    File,
+    Directory,
+    Link,
+    Special,
+}
+
+/// A file system seen as a tree of nodes, which is all that paths need.
+pub(super) trait Tree: fmt::Debug + Send + Sync {
+    /// A file, directory or link.
+    type Node;
+
+    fn uuid(&self) -> &str;
+    fn label(&self) -> &str;
+    fn root(&self) -> io::Result<Self::Node>;
+    fn kind(&self, node: &Self::Node) -> NodeKind;
+    fn length(&self, node: &Self::Node) -> u64;
+    /// The node of this name in a directory.
+    fn find(&self, directory: &Self::Node, name: &[u8]) -> io::Result<Option<Self::Node>>;
+    /// All names in a directory, perhaps also `.` and `..`.
+    fn names(&self, directory: &Self::Node) -> io::Result<Vec<Vec<u8>>>;
+    fn link_target(&self, link: &Self::Node) -> io::Result<Vec<u8>>;
+    /// As [`FileSystem::read`].
+    fn read(&self, file: &Self::Node, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+impl<T: Tree> FileSystem for T {
+    fn uuid(&self) -> &str {
+        Tree::uuid(self)
+    }
+
+    fn label(&self) -> &str {
+        Tree::label(self)
+    }
+
+    fn metadata(&self, path: &str) -> io::Result<Metadata> {
+        let node = walk(self, path)?;
+        let kind = match self.kind(&node) {
+            NodeKind::Directory => Kind::Directory,
+            NodeKind::File => Kind::File,
+            NodeKind::Link | NodeKind::Special => return Err(unsupported("the path leads to a special file")),
+        };
+        Ok(Metadata { kind, length: self.length(&node) })
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        let directory = walk(self, path)?;
+        if self.kind(&directory) != NodeKind::Directory {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let names = self.names(&directory)?.into_iter().filter(|name| name != b"." && name != b"..");
+        // A name that is not UTF-8 could not be given as a path either.
+        Ok(names.filter_map(|name| String::from_utf8(name).ok()).collect())
+    }
+
+    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let node = walk(self, path)?;
+        match self.kind(&node) {
+            NodeKind::File => Tree::read(self, &node, offset, buffer),
+            NodeKind::Directory => Err(io::ErrorKind::IsADirectory.into()),
+            NodeKind::Link | NodeKind::Special => Err(unsupported("the path leads to a special file")),
+        }
+    }
+}
+
+/// Follows a path from the root; `..` above it stays there, so that nothing outside is ever meant.
+fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
+    let mut stack = vec![tree.root()?];
+    let mut ahead = components(path.as_bytes());
+    let (mut links, mut steps) = (0, 0);
+    while let Some(name) = ahead.pop() {
+        steps += 1;
+        let Some(here) = stack.last().filter(|_| steps <= MAX_COMPONENTS) else {
+            return Err(corrupt("a path has too many parts"));
+        };
+        if tree.kind(here) != NodeKind::Directory {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if name == b".." {
+            if stack.len() > 1 {
+                stack.pop();
+            }
+            continue;
+        }
+        let node = tree.find(here, &name)?.ok_or_else(not_found)?;
+        if tree.kind(&node) != NodeKind::Link {
+            stack.push(node);
+            continue;
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(corrupt("symbolic links go in a circle"));
+        }
+        let target = tree.link_target(&node)?;
+        if target.starts_with(b"/") {
+            stack.truncate(1);
+        }
+        ahead.append(&mut components(&target));
+    }
+    stack.pop().ok_or_else(not_found)
+}
+
+/// The parts of a path, last first. `.` is dropped.
+fn components(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    parts.rev().map(<[u8]>::to_vec).collect()
+}

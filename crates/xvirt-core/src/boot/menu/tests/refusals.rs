@@ -1,0 +1,175 @@
+//! What is said where nothing can be booted, and that damage does no harm.
+
+use super::*;
+
+/// The message of the error that reading the menu of a disk ends with.
+fn refusal(disk: &MemoryDisk) -> String {
+    let error = BootMenu::read(disk).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotBootable, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn a_disk_that_cannot_be_booted_says_what_is_on_it() {
+    let nothing = vec![0; 1 << 20];
+    let mut lvm = nothing.clone();
+    lvm[536..544].copy_from_slice(b"LVM2 001");
+    let mut luks = nothing.clone();
+    luks[..6].copy_from_slice(b"LUKS\xba\xbe");
+    let mut btrfs = nothing.clone();
+    btrfs[0x1_0040..0x1_0048].copy_from_slice(b"_BHRfS_M");
+    let mut ntfs = nothing.clone();
+    ntfs[3..11].copy_from_slice(b"NTFS    ");
+    let mut broken = nothing.clone();
+    broken[1024 + 0x38..1024 + 0x3a].copy_from_slice(&[0x53, 0xef]);
+    let explicit = "give the kernel explicitly with Boot::kernel";
+    let cases = [
+        (
+            MemoryDisk(nothing.clone()),
+            format!(
+                "the disk has neither a partition table nor a file system that can be read; \
+                 install an operating system on it, or {explicit}"
+            ),
+        ),
+        (
+            gpt(&[&nothing]),
+            format!("no partition of the disk has a file system; install an operating system on it, or {explicit}"),
+        ),
+        (
+            mbr(&[&luks, &lvm]),
+            format!(
+                "no file system that can be read was found; there is LUKS encryption on partition 1, LVM on partition 2; \
+                 {explicit}, or use a separate ext4 /boot"
+            ),
+        ),
+        (
+            MemoryDisk(btrfs),
+            format!(
+                "no file system that can be read was found; there is btrfs on the whole disk; \
+                 {explicit}, or use a separate ext4 /boot"
+            ),
+        ),
+        (
+            gpt(&[&broken]),
+            format!(
+                "no file system that can be read was found; there is an unreadable file system on partition 1 \
+                 (the ext superblock has impossible sizes); {explicit}, or use a separate ext4 /boot"
+            ),
+        ),
+    ];
+    for (disk, expected) in cases {
+        assert_eq!(refusal(&disk), expected);
+    }
+    let (Some(data), Some(esp)) = (ext4(ROOT, "", &[text("/data", "x")]), fat(&[], 4 << 10, &[])) else { return };
+    assert_eq!(
+        refusal(&gpt(&[&data])),
+        format!(
+            "no boot configuration (GRUB, systemd-boot, extlinux) and no kernel in /boot was found on the disk; \
+             install a boot loader configuration in the guest, or {explicit}"
+        )
+    );
+    assert_eq!(
+        refusal(&gpt(&[&esp, &ntfs])),
+        format!(
+            "no boot configuration and no kernel was found in the file systems that can be read; \
+             there is NTFS on partition 2; {explicit}, or use a separate ext4 /boot"
+        )
+    );
+}
+
+#[test]
+fn an_entry_that_is_not_there_is_answered_with_those_that_are() {
+    let config: String =
+        (0..10).map(|n| format!("menuentry 'Linux {n}' --id l{n} {{ linux /vmlinuz-{n} }}\n")).collect();
+    let Some(root) = ext4(ROOT, "", &[text("/boot/grub/grub.cfg", &config), File("/vmlinuz-2", &[1; 2000])]) else {
+        return;
+    };
+    let disk = MemoryDisk(root);
+    let menu = BootMenu::read(&disk).unwrap();
+    let listing = (0..8).map(|n| format!("{n} \"Linux {n}\" (id \"l{n}\")")).collect::<Vec<_>>().join(", ");
+    let cases = [
+        (EntryChoice::Index(10), "number 10"),
+        (EntryChoice::Title("Windows".into()), "the title \"Windows\""),
+        (EntryChoice::Id("l10".into()), "the id \"l10\""),
+    ];
+    for (choice, wanted) in cases {
+        let error = menu.entry(&choice).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(
+            error.to_string(),
+            format!("the disk's boot menu has no entry with {wanted}; choose one of its 10 entries: {listing}, …")
+        );
+    }
+
+    let error = menu.load(menu.entry(&EntryChoice::Default).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        error.to_string(),
+        "cannot read the kernel /vmlinuz-0 of boot entry \"Linux 0\": there is no such file; \
+         choose another boot entry, or repair the guest's boot configuration"
+    );
+    let error = menu.load_within(&menu.entries()[2], &Limits { kernel: 1999, initrd: 0 }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidKernel);
+    assert_eq!(
+        error.to_string(),
+        "cannot read the kernel /vmlinuz-2 of boot entry \"Linux 2\": it has 2000 bytes, more than the limit of 1999; \
+         raise the limit, or choose another boot entry"
+    );
+    assert_eq!(menu.load(&menu.entries()[2]).unwrap().initrd, None);
+}
+
+/// Every kind of configuration, damaged in many ways: never a panic, and never long.
+#[test]
+fn damaged_configurations_do_no_harm() {
+    let configs = [
+        ("/boot/grub/grub.cfg", DEBIAN),
+        ("/boot/grub/grub.cfg", UBUNTU),
+        ("/boot/grub/grub.cfg", FEDORA),
+        ("/boot/grub/grub.cfg", "set a=x\nwhile true; do set a=$a$a; menuentry $a { linux $a }; done"),
+        ("/boot/grub/grub.cfg", "function f { f; f; }\nf\nfor i in 1 2 3; do source /boot/grub/grub.cfg; done"),
+        ("/loader/entries/x.conf", FEDORA_ENTRY),
+        (
+            "/extlinux/extlinux.conf",
+            "DEFAULT x\nINCLUDE extlinux.conf\nLABEL x\nLINUX /vmlinuz\nINITRD a,b\nAPPEND x\n",
+        ),
+        ("/boot/grub/menu.lst", "default 0\ntitle x\nroot (hd0,0)\nkernel /vmlinuz x\ninitrd /x\n"),
+    ];
+    let mut random = Random(5);
+    let words =
+        ["if ", " then ", "fi\n", "{", "}", "'", "\"", "$", "${", "\\", "\n", "(", ")", "[ ", " ]", ">", "function f "];
+    for (path, config) in configs {
+        // A place holder of the same length is replaced in the image, which saves a run of the tool each time.
+        let holder = noise(6, config.len() + 64);
+        let Some(root) = ext(&["-t", "ext4", "-b", "4096"], 4, &[File(path, &holder), text("/boot/vmlinuz", "x")])
+        else {
+            return;
+        };
+        let places: Vec<usize> = holder
+            .chunks(4096)
+            .map(|part| root.chunks(4096).position(|block| block.starts_with(part)).unwrap() * 4096)
+            .collect();
+        for round in 0..40 {
+            let mut text = [config.as_bytes(), b"\n"].concat();
+            for _ in 0..if round == 0 { 0 } else { random.below(12) } {
+                let (at, word) = (random.below(text.len()), words[random.below(words.len())]);
+                match random.below(3) {
+                    0 => text[at] = random.next() as u8,
+                    1 => text.splice(at..at, word.bytes()).for_each(drop),
+                    _ => text.drain(at..(at + random.below(40)).min(text.len() - 1)).for_each(drop),
+                }
+            }
+            text.resize(holder.len(), b'\n');
+            let mut disk = MemoryDisk(root.clone());
+            for (part, at) in text.chunks(4096).zip(&places) {
+                disk.0[*at..at + part.len()].copy_from_slice(part);
+            }
+            let started = std::time::Instant::now();
+            if let Ok(menu) = BootMenu::read(&disk) {
+                for entry in menu.entries() {
+                    let _ = menu.load(entry);
+                }
+            }
+            assert!(started.elapsed().as_secs() < 20, "{path}: {}", String::from_utf8_lossy(&text));
+        }
+    }
+}
