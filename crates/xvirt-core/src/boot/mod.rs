@@ -15,6 +15,10 @@
 //! ```
 //!
 //! Every byte read here was written by the guest: all readers are bounded in time and memory, and none panics.
+//!
+//! Read are GPT and MBR tables and disks without one; ext2, ext3, ext4 (with a journal that was not replayed), XFS and
+//! FAT; GRUB 2 with Fedora's loader entries, systemd-boot's entries and unified kernels, extlinux and syslinux, and
+//! GRUB 0.97. A `/boot` inside LVM, RAID, LUKS, btrfs or another file system is named in the error, and not read.
 
 mod entry;
 mod extlinux;

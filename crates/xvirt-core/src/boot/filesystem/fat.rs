@@ -54,10 +54,10 @@ mod attribute {
 }
 
 impl<'d> Fat<'d> {
-    /// Opens the file system, if there is one.
-    pub(super) fn open(window: Window<'d>) -> io::Result<Option<Self>> {
+    /// Opens the file system; gives the window back where there is none.
+    pub(super) fn open(window: Window<'d>) -> io::Result<Result<Self, Window<'d>>> {
         if window.length() < 512 {
-            return Ok(None);
+            return Ok(Err(window));
         }
         let boot = window.read_vec(0, 512)?;
         let sector = u64::from(le16(&boot, 11));
@@ -71,7 +71,7 @@ impl<'d> Fat<'d> {
             && reserved > 0
             && (1..=4).contains(&tables);
         if !plausible {
-            return Ok(None);
+            return Ok(Err(window));
         }
         let or = |small: u16, large: u32| if small == 0 { u64::from(large) } else { small.into() };
         let sectors_per_table = or(le16(&boot, 22), le32(&boot, 36));
@@ -106,7 +106,7 @@ impl<'d> Fat<'d> {
         if let Some(label) = fat.nodes(root)?.1 {
             fat.label = label;
         }
-        Ok(Some(fat))
+        Ok(Ok(fat))
     }
 
     /// The cluster after one in its chain; none at the end.

@@ -5,16 +5,23 @@ use std::io;
 use crate::boot::window::Window;
 
 /// A name, and the bytes that tell it, at an offset.
-const SIGNATURES: [(&str, u64, &[u8]); 15] = [
+type Signature = (&'static str, u64, &'static [u8]);
+
+/// What holds something else inside. Remains of a file system from before may lie beside these.
+const CONTAINERS: [Signature; 8] = [
     ("LUKS encryption", 0, b"LUKS\xba\xbe"),
-    ("LVM", 512 + 24, b"LVM2 001"),
     ("LVM", 24, b"LVM2 001"),
+    ("LVM", 512 + 24, b"LVM2 001"),
     ("LVM", 1024 + 24, b"LVM2 001"),
     ("LVM", 1536 + 24, b"LVM2 001"),
-    ("btrfs", 0x1_0040, b"_BHRfS_M"),
-    ("Linux software RAID", 4096, b"\xfc\x4e\x2b\xa9"),
     ("Linux software RAID", 0, b"\xfc\x4e\x2b\xa9"),
+    ("Linux software RAID", 4096, b"\xfc\x4e\x2b\xa9"),
     ("swap space", 4086, b"SWAPSPACE2"),
+];
+
+/// Other file systems. Their own remains may lie inside of those that can be read.
+const FILE_SYSTEMS: [Signature; 7] = [
+    ("btrfs", 0x1_0040, b"_BHRfS_M"),
     ("f2fs", 1024, b"\x10\x20\xf5\xf2"),
     ("bcachefs", 4096 + 24, b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca"),
     ("squashfs", 0, b"hsqs"),
@@ -23,11 +30,20 @@ const SIGNATURES: [(&str, u64, &[u8]); 15] = [
     ("exFAT", 3, b"EXFAT   "),
 ];
 
-/// The name of a known format that is not read here.
-pub(super) fn recognize(window: &Window<'_>) -> io::Result<Option<&'static str>> {
-    for (name, offset, signature) in SIGNATURES {
-        if offset + signature.len() as u64 <= window.length() && window.read_vec(offset, signature.len())? == signature
-        {
+/// The name of a container that is not looked into here.
+pub(super) fn container(window: &Window<'_>) -> io::Result<Option<&'static str>> {
+    recognize(window, &CONTAINERS)
+}
+
+/// The name of a file system that is not read here.
+pub(super) fn file_system(window: &Window<'_>) -> io::Result<Option<&'static str>> {
+    recognize(window, &FILE_SYSTEMS)
+}
+
+fn recognize(window: &Window<'_>, signatures: &[Signature]) -> io::Result<Option<&'static str>> {
+    for (name, offset, signature) in signatures {
+        let is_inside = offset + signature.len() as u64 <= window.length();
+        if is_inside && window.read_vec(*offset, signature.len())? == *signature {
             return Ok(Some(name));
         }
     }

@@ -65,27 +65,27 @@ pub(super) enum Contents<'d> {
 }
 
 /// Finds out what a partition holds.
-pub(super) fn open<'d>(window: Window<'d>) -> Contents<'d> {
-    match foreign::recognize(&window) {
-        Ok(None) => {}
-        Ok(Some(name)) => return Contents::Foreign(name),
-        Err(error) => return Contents::Unreadable(error),
+pub(super) fn open(window: Window<'_>) -> Contents<'_> {
+    try_open(window).unwrap_or_else(Contents::Unreadable)
+}
+
+fn try_open(window: Window<'_>) -> io::Result<Contents<'_>> {
+    if let Some(name) = foreign::container(&window)? {
+        return Ok(Contents::Foreign(name));
     }
-    let window = match ext::Ext::open(window) {
-        Ok(Ok(ext)) => return Contents::Files(Box::new(ext)),
-        Ok(Err(window)) => window,
-        Err(error) => return Contents::Unreadable(error),
+    let window = match ext::Ext::open(window)? {
+        Ok(ext) => return Ok(Contents::Files(Box::new(ext))),
+        Err(window) => window,
     };
-    let window = match xfs::Xfs::open(window) {
-        Ok(Ok(xfs)) => return Contents::Files(Box::new(xfs)),
-        Ok(Err(window)) => window,
-        Err(error) => return Contents::Unreadable(error),
+    let window = match xfs::Xfs::open(window)? {
+        Ok(xfs) => return Ok(Contents::Files(Box::new(xfs))),
+        Err(window) => window,
     };
-    match fat::Fat::open(window) {
-        Ok(Some(fat)) => Contents::Files(Box::new(fat)),
-        Ok(None) => Contents::Nothing,
-        Err(error) => Contents::Unreadable(error),
-    }
+    let window = match fat::Fat::open(window)? {
+        Ok(fat) => return Ok(Contents::Files(Box::new(fat))),
+        Err(window) => window,
+    };
+    Ok(foreign::file_system(&window)?.map_or(Contents::Nothing, Contents::Foreign))
 }
 
 /// An error for bytes that are not what the format demands.

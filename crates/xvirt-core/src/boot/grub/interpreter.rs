@@ -71,8 +71,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
     pub(super) fn new(volumes: &'v Volumes<'d>) -> Self {
         let mut environment = Environment::default();
         // As GRUB for BIOS has them: scripts choose by these, and its way to the kernel has the fewest detours.
-        let constants =
-            [("grub_platform", "pc"), ("grub_cpu", "i386"), ("?", "0"), ("menu_color_normal", "white/black")];
+        let constants = [("grub_platform", "pc"), ("grub_cpu", "i386"), ("?", "0")];
         let features = ["menuentry_id", "menuentry_options", "timeout_style", "200_final", "default_font_path"];
         for (name, value) in constants {
             environment.set(name, value);

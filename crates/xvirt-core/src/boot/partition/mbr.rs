@@ -20,6 +20,14 @@ struct Slot {
     sectors: u64,
 }
 
+/// Whether this table is the one that counts, rather than the cover of a GPT.
+pub(super) fn is_real(window: &Window<'_>) -> io::Result<bool> {
+    let slots = table(&window.read_vec(0, 512)?);
+    Ok(slots.is_some_and(|slots| {
+        slots.iter().any(|slot| slot.kind != 0) && slots.iter().all(|slot| slot.kind != PROTECTIVE)
+    }))
+}
+
 /// Reads the table; none is an empty list.
 pub(super) fn read(window: &Window<'_>) -> io::Result<Vec<Partition>> {
     let sector = window.read_vec(0, 512)?;

@@ -39,7 +39,12 @@ pub(super) fn read(disk: &dyn BlockBackend) -> Result<Vec<Partition>> {
         return Err(Error::new(ErrorKind::NotBootable, format!("the disk is empty: it has {capacity} bytes"))
             .remedy("install an operating system on it, or give the kernel explicitly with Boot::kernel"));
     }
-    let mut partitions = match gpt::read(&window).map_err(failed)? {
+    // As Linux does: a GPT without its cover in the MBR is what was there before.
+    let found = match mbr::is_real(&window).map_err(failed)? {
+        true => gpt::Found::None,
+        false => gpt::read(&window).map_err(failed)?,
+    };
+    let mut partitions = match found {
         gpt::Found::Table(partitions) => partitions,
         gpt::Found::Damaged(why) => {
             return Err(Error::new(ErrorKind::CorruptImage, format!("the GPT partition table is damaged: {why}"))

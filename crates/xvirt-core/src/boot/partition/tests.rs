@@ -85,6 +85,13 @@ fn either_copy_of_a_gpt_is_enough() {
 }
 
 #[test]
+fn an_old_gpt_under_a_new_mbr_does_not_count() {
+    let mut disk = gpt(&[&[1; 4096], &[2; 8192]]);
+    disk.0[..512].copy_from_slice(&mbr(&[&[3; 1024]]).0[..512]);
+    assert_eq!(places(&disk), [(1, 1 << 20, 1024)]);
+}
+
+#[test]
 fn sectors_may_have_4096_bytes() {
     let whole = gpt_in_sectors(4096, &[&[1; 4096], &[2; 8192]]);
     let expected = [(1, 1 << 20, 4096), (2, (1 << 20) + 4096, 8192)];
