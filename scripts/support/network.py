@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import socket
+import struct
 import tempfile
 import threading
 import zlib
@@ -97,7 +98,7 @@ class Member(threading.Thread):
     def run(self):
         # A full socket makes the sender wait, which slows the host down as a full link would; a host that stays
         # stopped for longer loses the frame, as on any network.
-        self.frames.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, (0).to_bytes(8, "little") + (100_000).to_bytes(8, "little"))
+        self.frames.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 100_000))
         while True:
             try:
                 frame = self.frames.recv(LARGEST_FRAME)
