@@ -29,7 +29,8 @@ Boots a Debian disk and works in it: usage: debian --disk FILE [OPTION]...
   --memory SIZE     memory, such as 512MiB (512MiB)
   --data-size SIZE  size of the empty second disk (256MiB)
   --command TEXT    a command to run in the guest (uname -a; nproc; lsblk; ip -br addr)
-  --timeout S       how long booting may take, in seconds (180)
+  --append TEXT     added to the kernel's command line
+  --timeout S       how long each step in the guest may take, in seconds (180)
   --help            this text
 
 Needs a KVM with hardware help and, for the network, root or CAP_NET_ADMIN.
@@ -38,9 +39,6 @@ Needs a KVM with hardware help and, for the network, root or CAP_NET_ADMIN.
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const PREFIX: u8 = 24;
-
-/// How long a command in the guest may take, and its shutdown.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -85,7 +83,7 @@ fn run(options: &Options) -> Result<()> {
     let vm = VmConfig::new("debian")
         .vcpus(options.vcpus)
         .memory(options.memory)
-        .boot(Boot::from_disk())
+        .boot(Boot::from_disk().command_line(&options.append))
         .disk(Disk::raw(&options.disk).serial("root"))
         .disk(Disk::qcow2(&data.0).serial("data"))
         .nic(Nic::tap_descriptor(tap.as_fd().try_clone_to_owned()?))
@@ -95,8 +93,8 @@ fn run(options: &Options) -> Result<()> {
     vm.start()?;
     steps.done(&format!("started a VM of {} vCPUs and {}", options.vcpus, options.memory));
 
-    let mut guest = Shell { vm: &vm, console: vm.console().reader() };
-    guest.log_in(options.timeout)?;
+    let mut guest = Shell { vm: &vm, console: vm.console().reader(), timeout: options.timeout };
+    guest.log_in()?;
     steps.done("Debian booted from its disk and logged in");
 
     guest.run(&options.command)?;
@@ -109,7 +107,7 @@ fn run(options: &Options) -> Result<()> {
     guest.run(&format!("ping -c 3 -i 0.2 {HOST}"))?;
     steps.done("pinged from host to guest and from guest to host");
 
-    vm.clean_shutdown(PATIENCE)?;
+    vm.clean_shutdown(options.timeout)?;
     steps.done("pressed the power button; Debian shut down");
 
     // The console ends with the VM, and then everything of it has been shown.
@@ -123,12 +121,13 @@ fn run(options: &Options) -> Result<()> {
 struct Shell<'a> {
     vm: &'a Vm,
     console: ConsoleReader,
+    timeout: Duration,
 }
 
 impl Shell<'_> {
     /// Waits for the shell, and has it show in its prompt how each command ended.
-    fn log_in(&mut self, timeout: Duration) -> Result<()> {
-        self.wait_for(":~# ", timeout)?;
+    fn log_in(&mut self) -> Result<()> {
+        self.wait_for(":~# ")?;
         self.vm.console().write_all(b"PS1='[$?] \\u@\\h:\\w# '\n")?;
         self.status()?;
         Ok(())
@@ -145,15 +144,15 @@ impl Shell<'_> {
 
     /// Waits for the prompt, as in `[0] root@debian:~# `, and reads the status in it.
     fn status(&mut self) -> Result<String> {
-        let text = self.wait_for("] root@", PATIENCE)?;
+        let text = self.wait_for("] root@")?;
         let status = text.trim_end_matches("] root@").rsplit('[').next().unwrap_or_default().to_owned();
-        self.wait_for("# ", PATIENCE)?;
+        self.wait_for("# ")?;
         Ok(status)
     }
 
     /// Waits for output, and no longer than the guest lives.
-    fn wait_for(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
-        let deadline = Instant::now() + timeout;
+    fn wait_for(&mut self, pattern: &str) -> Result<String> {
+        let deadline = Instant::now() + self.timeout;
         loop {
             match self.console.wait_for(pattern, Duration::from_secs(1)) {
                 Ok(text) => return Ok(text),
@@ -161,7 +160,7 @@ impl Shell<'_> {
                     return Err(format!("the guest stopped too early: {error}").into());
                 }
                 Err(error) if Instant::now() >= deadline => {
-                    return Err(format!("gave up after {} s: {error}", timeout.as_secs()).into());
+                    return Err(format!("gave up after {} s: {error}", self.timeout.as_secs()).into());
                 }
                 Err(_) => {}
             }
@@ -269,6 +268,7 @@ struct Options {
     memory: ByteSize,
     data_size: ByteSize,
     command: String,
+    append: String,
     timeout: Duration,
 }
 
@@ -281,6 +281,7 @@ impl Options {
             memory: ByteSize::mib(512),
             data_size: ByteSize::mib(256),
             command: "uname -a; nproc; lsblk; ip -br addr".into(),
+            append: String::new(),
             timeout: Duration::from_secs(180),
         };
         while let Some(name) = arguments.next() {
@@ -295,6 +296,7 @@ impl Options {
                 "--memory" => options.memory = value()?.parse()?,
                 "--data-size" => options.data_size = value()?.parse()?,
                 "--command" => options.command = value()?,
+                "--append" => options.append = value()?,
                 "--timeout" => options.timeout = Duration::from_secs(number(value()?)?.into()),
                 _ => return Err(format!("there is no option {name}").into()),
             }
