@@ -1,0 +1,68 @@
+//! What everybody starts, and when it is there.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use xvirt_core::config::ByteSize;
+
+/// What everybody starts, with one vCPU.
+pub(crate) struct Guest {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: Option<PathBuf>,
+    pub(crate) command_line: String,
+    /// What it prints on the serial port when it has come far enough.
+    pub(crate) marker: String,
+    pub(crate) memory: ByteSize,
+    /// How long to wait for it.
+    pub(crate) patience: Duration,
+}
+
+impl Guest {
+    pub(crate) fn mebibytes(&self) -> u64 {
+        self.memory.bytes() >> 20
+    }
+}
+
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernel = self.kernel.file_name().unwrap_or_default().display();
+        write!(f, "{kernel}, 1 vCPU, {}, until '{}' on the serial port", self.memory, self.marker.trim())
+    }
+}
+
+/// Waits for the marker in what comes from a serial port, and knows when its first byte came. Whatever a firmware or a
+/// kernel prints before it does not count.
+pub(crate) struct Stopwatch<'a> {
+    begun: Instant,
+    marker: &'a [u8],
+    text: Vec<u8>,
+    /// Up to where the text had come, and when.
+    arrivals: Vec<(usize, Duration)>,
+}
+
+impl<'a> Stopwatch<'a> {
+    pub(crate) fn start(guest: &'a Guest) -> Self {
+        Self { begun: Instant::now(), marker: guest.marker.as_bytes(), text: Vec::new(), arrivals: Vec::new() }
+    }
+
+    /// How long it has run.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Takes what has just come; when the marker's first byte had, if the marker is whole now.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Duration> {
+        let now = self.begun.elapsed();
+        self.text.extend_from_slice(bytes);
+        self.arrivals.push((self.text.len(), now));
+        let at = self.text.windows(self.marker.len()).position(|window| window == self.marker)?;
+        self.arrivals.iter().find(|(end, _)| *end > at).map(|(_, when)| *when)
+    }
+
+    /// The end of what has come, for an error message.
+    pub(crate) fn last(&self) -> String {
+        let text = String::from_utf8_lossy(&self.text[self.text.len().saturating_sub(200)..]).into_owned();
+        if text.is_empty() { "it printed nothing".to_owned() } else { format!("it printed last: {text:?}") }
+    }
+}

@@ -1,0 +1,85 @@
+//! Starts the same guest under xvirt and under every peer there is, in turns, and compares the times.
+
+mod contender;
+mod guest;
+mod options;
+mod peers;
+mod process;
+mod qemu;
+mod report;
+mod xvirt;
+
+use std::process::ExitCode;
+
+use contender::Contender;
+use guest::Guest;
+use options::{Command, Options};
+use report::Report;
+use xvirt_benches::Result;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match options::parse(&arguments).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Help => {
+            println!("{}", options::USAGE);
+            Ok(())
+        }
+        Command::Boot(guest) => xvirt::boot(&guest),
+        Command::Compare(options) => compare(&options),
+    }
+}
+
+fn compare(options: &Options) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let guest = options.guest(folder.path())?;
+    println!("{guest}, {} runs each, in turns", options.runs);
+    let mut contenders = xvirt::contenders()?;
+    for (name, found) in peers::find(&guest, folder.path()) {
+        match found {
+            Ok(found) => contenders.extend(found),
+            Err(reason) => println!("{name}: not measured: {reason}"),
+        }
+    }
+    let mut contenders = qualify(contenders, &guest)?;
+    let mut report = Report::new(contenders.len());
+    for run in 0..options.runs {
+        // Whoever runs first after a pause has colder caches: nobody always does.
+        for turn in 0..contenders.len() {
+            let index = (turn + run) % contenders.len();
+            match contenders[index].run(&guest) {
+                Ok(time) => report.add(index, time),
+                Err(error) if contenders[index].is_peer() => {
+                    if report.add_failure(index) {
+                        println!("{}: run {run} failed: {error}", contenders[index].name());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    print!("{}", report.table(&contenders));
+    Ok(())
+}
+
+/// Lets everybody run once, which also warms the page cache, and leaves out the peers that cannot.
+fn qualify(contenders: Vec<Box<dyn Contender>>, guest: &Guest) -> Result<Vec<Box<dyn Contender>>> {
+    let mut qualified = Vec::new();
+    for mut contender in contenders {
+        match contender.run(guest) {
+            Ok(_) => qualified.push(contender),
+            Err(error) if contender.is_peer() => println!("{}: not measured: {error}", contender.name()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(qualified)
+}

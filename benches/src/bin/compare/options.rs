@@ -1,0 +1,138 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xvirt_benches::Result;
+use xvirt_core::config::ByteSize;
+use xvirt_core::demo::{self, CommandLine, Mode};
+
+use crate::guest::Guest;
+
+pub(crate) const USAGE: &str = "\
+usage: compare [--runs N] [--guest demo]
+       compare [--runs N] --guest linux --kernel VMLINUX --initrd INITRAMFS [--append WORDS] [--marker TEXT]
+either may have: [--memory SIZE] [--timeout SECONDS]
+
+Starts the same guest under xvirt (as a library call and as a process of its own) and under every peer there is, in
+turns, and prints how long each takes until the guest's marker is on the serial port: for the demo guest its first
+byte, for Linux a line that the init in the initramfs prints on /dev/console ('xvirt-init-reached' unless told
+otherwise). The kernel must be an uncompressed one with a PVH entry, which is what all of them start.
+
+The peers: QEMU is the program in QEMU, or qemu-system-x86_64 on the PATH (QEMU_DATA: its folder of firmware);
+FIRECRACKER and CLOUD_HYPERVISOR name those programs. Peers that are not there are left out and named.";
+
+/// What to do.
+pub(crate) enum Command {
+    Help,
+    Compare(Options),
+    /// Be the process that is compared: start one guest and show its console.
+    Boot(Guest),
+}
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) runs: usize,
+    linux: bool,
+    kernel: Option<PathBuf>,
+    initrd: Option<PathBuf>,
+    append: Option<String>,
+    marker: Option<String>,
+    memory: Option<ByteSize>,
+    timeout: Option<Duration>,
+}
+
+/// Quiet, because printing to a serial port takes longer than anything else.
+const LINUX_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1";
+const LINUX_MARKER: &str = "xvirt-init-reached";
+
+pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
+    let (boot, arguments) = match arguments.split_first() {
+        Some((first, rest)) if first == "boot" => (true, rest),
+        _ => (false, arguments),
+    };
+    let mut options = Options {
+        runs: 11,
+        linux: false,
+        kernel: None,
+        initrd: None,
+        append: None,
+        marker: None,
+        memory: None,
+        timeout: None,
+    };
+    let mut words = arguments.iter();
+    while let Some(option) = words.next() {
+        if option == "--help" || option == "-h" {
+            return Ok(Command::Help);
+        }
+        let value = words.next().ok_or_else(|| wrong(&format!("{option} needs a value")))?;
+        options.set(option, value)?;
+    }
+    if boot {
+        return options.linux_guest().map(Command::Boot);
+    }
+    Ok(Command::Compare(options))
+}
+
+impl Options {
+    fn set(&mut self, option: &str, value: &str) -> Result<()> {
+        let number = || value.parse::<u32>().map_err(|_| wrong(&format!("{option} needs a number, not '{value}'")));
+        match option {
+            "--runs" => self.runs = number()?.max(1) as usize,
+            "--timeout" => self.timeout = Some(Duration::from_secs(number()?.into())),
+            "--guest" if value == "demo" => self.linux = false,
+            "--guest" if value == "linux" => self.linux = true,
+            "--kernel" => self.kernel = Some(value.into()),
+            "--initrd" => self.initrd = Some(value.into()),
+            "--append" => self.append = Some(value.into()),
+            "--marker" => self.marker = Some(value.into()),
+            "--memory" => self.memory = Some(value.parse()?),
+            _ => return Err(wrong(&format!("there is no option {option} {value}"))),
+        }
+        Ok(())
+    }
+
+    /// The guest asked for; the image of the demo guest is put into `folder`.
+    pub(crate) fn guest(&self, folder: &Path) -> Result<Guest> {
+        if self.linux { self.linux_guest() } else { self.demo_guest(folder) }
+    }
+
+    fn demo_guest(&self, folder: &Path) -> Result<Guest> {
+        if self.kernel.is_some() || self.initrd.is_some() {
+            return Err(wrong("--kernel and --initrd go with --guest linux"));
+        }
+        let kernel = folder.join("demo.elf");
+        std::fs::write(&kernel, demo::kernel())?;
+        Ok(Guest {
+            kernel,
+            initrd: None,
+            command_line: CommandLine::new([Mode::Hello]).to_string(),
+            // Its first byte is a line feed, printed before anything else is done.
+            marker: format!("\n{}", demo::STARTED),
+            memory: self.memory.unwrap_or(ByteSize::mib(128)),
+            patience: self.timeout.unwrap_or(Duration::from_secs(60)),
+        })
+    }
+
+    fn linux_guest(&self) -> Result<Guest> {
+        let kernel = self.kernel.clone().ok_or_else(|| wrong("--guest linux needs --kernel"))?;
+        for path in [Some(&kernel), self.initrd.as_ref()].into_iter().flatten() {
+            if !path.is_file() {
+                return Err(wrong(&format!("there is no file {}", path.display())));
+            }
+        }
+        Ok(Guest {
+            kernel,
+            initrd: self.initrd.clone(),
+            command_line: self.append.clone().unwrap_or_else(|| LINUX_COMMAND_LINE.to_owned()),
+            marker: self.marker.clone().unwrap_or_else(|| LINUX_MARKER.to_owned()),
+            memory: self.memory.unwrap_or(ByteSize::mib(256)),
+            patience: self.timeout.unwrap_or(Duration::from_secs(120)),
+        })
+    }
+}
+
+fn wrong(what: &str) -> Box<dyn std::error::Error> {
+    format!("{what}\n\n{USAGE}").into()
+}

@@ -1,0 +1,57 @@
+//! The peers: where they are and how they are run, by their documentation.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use xvirt_benches::Result;
+
+use crate::contender::Contender;
+use crate::guest::Guest;
+use crate::process::Program;
+use crate::qemu;
+
+type Found = Result<Vec<Box<dyn Contender>>>;
+
+/// All peers by name, each with how to run it or why that cannot be. `folder` is for files of theirs.
+pub(crate) fn find(guest: &Guest, folder: &Path) -> [(&'static str, Found); 3] {
+    [
+        ("qemu", qemu::find(guest)),
+        ("firecracker", named("FIRECRACKER").and_then(|program| firecracker(program, guest, folder))),
+        ("cloud-hypervisor", named("CLOUD_HYPERVISOR").and_then(|program| cloud_hypervisor(program))),
+    ]
+}
+
+fn named(variable: &str) -> Result<OsString> {
+    std::env::var_os(variable).ok_or_else(|| format!("{variable} does not name a program").into())
+}
+
+fn firecracker(program: OsString, guest: &Guest, folder: &Path) -> Found {
+    let mut source = json!({ "kernel_image_path": guest.kernel, "boot_args": guest.command_line });
+    if let Some(initrd) = &guest.initrd {
+        source["initrd_path"] = json!(initrd);
+    }
+    let machine = json!({ "vcpu_count": 1, "mem_size_mib": guest.mebibytes() });
+    let config = json!({ "boot-source": source, "drives": [], "machine-config": machine });
+    let path = folder.join("firecracker.json");
+    std::fs::write(&path, config.to_string())?;
+    Ok(vec![Box::new(Program::new("firecracker", true, move |_| {
+        let mut command = Command::new(&program);
+        command.args(["--no-api", "--config-file"]).arg(&path);
+        command
+    }))])
+}
+
+fn cloud_hypervisor(program: OsString) -> Found {
+    Ok(vec![Box::new(Program::new("cloud-hypervisor", true, move |guest| {
+        let mut command = Command::new(&program);
+        command.args(["--serial", "tty", "--console", "off", "--cpus", "boot=1"]);
+        command.arg("--memory").arg(format!("size={}M", guest.mebibytes()));
+        command.arg("--kernel").arg(&guest.kernel).arg("--cmdline").arg(&guest.command_line);
+        if let Some(initrd) = &guest.initrd {
+            command.arg("--initramfs").arg(initrd);
+        }
+        command
+    }))])
+}

@@ -1,0 +1,95 @@
+//! How much memory a running VM takes beyond that of its guest.
+//!
+//! `cargo run --release -p xvirt-benches --bin memory [-- --vms N --disks N]`
+
+use std::process::ExitCode;
+
+use xvirt_benches::resident::Resident;
+use xvirt_benches::{Result, demo_vm};
+use xvirt_core::host::Host;
+use xvirt_core::vm::Vm;
+
+const USAGE: &str = "\
+usage: memory [--vms N] [--disks N]
+
+Runs 1 and then N (50) VMs of 1 vCPU and 128 MiB with the demo guest in this process, each with so many disks (0), and
+tells the process's proportional set size beyond guest memory: in all, and for each VM. What the kernel keeps for a VM
+does not count to any process and is not in it.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match Plan::parse(&arguments).and_then(|plan| plan.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Plan {
+    vms: usize,
+    disks: usize,
+}
+
+impl Plan {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let mut plan = Self { vms: 50, disks: 0 };
+        let mut words = arguments.iter();
+        while let Some(option) = words.next() {
+            let number = words.next().and_then(|word| word.parse().ok());
+            let number = number.ok_or_else(|| format!("{option} needs a number\n\n{USAGE}"))?;
+            match option.as_str() {
+                "--vms" => plan.vms = number,
+                "--disks" => plan.disks = number,
+                _ => return Err(format!("there is no option {option}\n\n{USAGE}").into()),
+            }
+        }
+        Ok(plan)
+    }
+
+    fn run(&self) -> Result<()> {
+        let host = Host::probe()?;
+        let folder = tempfile::tempdir()?;
+        println!("KiB, VMs of {} with {} disks; guest memory apart", demo_vm::MEMORY, self.disks);
+        println!("{:>5} {:>12} {:>12} {:>14} {:>16}", "VMs", "beyond", "a VM", "a further VM", "guest memory/VM");
+        let empty = look(0)?.rest;
+        println!("{:>5} {empty:>12}", 0);
+        let mut vms = Vec::new();
+        for count in [1, self.vms] {
+            while vms.len() < count {
+                vms.push(self.start(&host, &folder, vms.len())?);
+            }
+            let now = look(count)?;
+            let each = |kib: u64| kib.checked_div(count as u64).unwrap_or_default();
+            let further = each(now.rest.saturating_sub(empty));
+            println!("{count:>5} {:>12} {:>12} {further:>14} {:>16}", now.rest, each(now.rest), each(now.guests));
+        }
+        Ok(())
+    }
+
+    fn start(&self, host: &Host, folder: &tempfile::TempDir, number: usize) -> Result<Vm> {
+        let config = demo_vm::config(&format!("vm-{number}"));
+        let vm = demo_vm::with_disks(config, folder.path(), self.disks)?.build(host)?;
+        vm.start()?;
+        demo_vm::wait_up(&vm)?;
+        Ok(vm)
+    }
+}
+
+/// Looks at this process, in which `vms` VMs run.
+fn look(vms: usize) -> Result<Resident> {
+    let each = demo_vm::MEMORY.bytes() >> 10;
+    let mut now = Resident::of_this_process(each)?;
+    let surplus = now.guest_size.checked_sub(each * vms as u64).filter(|surplus| *surplus < each);
+    // Otherwise the two kinds of memory were not told apart, and the figures would be about something else.
+    let surplus =
+        surplus.ok_or_else(|| format!("{vms} guests of {each} KiB seem to have {} KiB of memory", now.guest_size))?;
+    // Heap that the kernel has put into one area with guest memory: how much of it was touched cannot be told, so all.
+    now.rest += surplus;
+    Ok(now)
+}

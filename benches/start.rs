@@ -1,0 +1,79 @@
+//! How long a VM takes from `start()` to the first byte of its guest, and from `hard_shutdown()` to nothing.
+//!
+//! `cargo bench -p xvirt-benches --bench start`; the VM is configured and built outside what is measured.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
+use xvirt_benches::{Result, demo_vm};
+use xvirt_core::config::VmConfig;
+use xvirt_core::host::Host;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let host = Host::probe()?;
+    host.require_kvm()?;
+    let folder = tempfile::tempdir()?;
+    let plain = demo_vm::config("plain");
+    let disks = demo_vm::with_disks(demo_vm::config("disks"), folder.path(), 2)?;
+
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("vm");
+    // Rounds take milliseconds and differ little: the same number of them in every sample ends sooner.
+    group.sample_size(50).sampling_mode(SamplingMode::Flat);
+    measure(&mut group, "start to first byte", || start(&plain, &host))?;
+    measure(&mut group, "start to first byte, 2 disks", || start(&disks, &host))?;
+    measure(&mut group, "hard_shutdown", || hard_shutdown(&plain, &host))?;
+    measure(&mut group, "hard_shutdown, 2 disks", || hard_shutdown(&disks, &host))?;
+    group.finish();
+    Ok(())
+}
+
+fn start(config: &VmConfig, host: &Host) -> Result<Duration> {
+    demo_vm::start(&config.clone().build(host)?)
+}
+
+fn hard_shutdown(config: &VmConfig, host: &Host) -> Result<Duration> {
+    let vm = config.clone().build(host)?;
+    vm.start()?;
+    demo_vm::wait_up(&vm)?;
+    let begun = Instant::now();
+    vm.hard_shutdown()?;
+    Ok(begun.elapsed())
+}
+
+/// Measures what `round` says it took. Criterion knows no failure, so the first one is kept until it is done.
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut round: impl FnMut() -> Result<Duration>,
+) -> Result<()> {
+    let mut failure = None;
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut sum = Duration::ZERO;
+            for _ in 0..rounds {
+                match round() {
+                    Ok(time) => sum += time,
+                    Err(error) => {
+                        failure.get_or_insert(error);
+                        // Long, so that criterion soon has enough.
+                        return Duration::from_secs(10);
+                    }
+                }
+            }
+            sum
+        });
+    });
+    failure.map_or(Ok(()), Err)
+}
