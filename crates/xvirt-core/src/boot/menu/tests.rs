@@ -42,3 +42,10 @@ grub_users $grub_users
 grub_arg --unrestricted
 grub_class fedora
 ";
+
+/// A menu may be handed to another thread.
+#[test]
+fn a_menu_can_be_sent_and_shared() {
+    fn check<T: Send + Sync>() {}
+    check::<BootMenu<'_>>();
+}
