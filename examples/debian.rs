@@ -128,7 +128,7 @@ impl Shell<'_> {
     /// Waits for the shell, and has it show in its prompt how each command ended.
     fn log_in(&mut self) -> Result<()> {
         self.wait_for(":~# ")?;
-        self.vm.console().write_all(b"PS1='[$?] \\u@\\h:\\w# '\n")?;
+        self.vm.console().write_all(b"stty cols 160; PS1='[$?] \\u@\\h:\\w# '\n")?;
         self.status()?;
         Ok(())
     }
@@ -174,7 +174,7 @@ fn ping_from_host() -> Result<()> {
         .args(["-c", "3", &guest])
         .output()
         .map_err(|error| format!("cannot run ping: {error}; install iputils-ping"))?;
-    print!("{}", String::from_utf8_lossy(&output.stdout));
+    print!("host# ping -c 3 {guest}\n{}", String::from_utf8_lossy(&output.stdout));
     if output.status.success() { Ok(()) } else { Err(format!("the guest at {guest} does not answer pings").into()) }
 }
 
