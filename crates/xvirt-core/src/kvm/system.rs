@@ -6,6 +6,7 @@ use kvm_bindings::{CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm};
 
 use super::{Vm, kvm_error};
+use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
 
 /// Capabilities without which no VM of ours runs.
@@ -63,8 +64,8 @@ impl System {
             .map_err(|e| kvm_error("cannot ask KVM for the CPU features it supports", e))
     }
 
-    /// Makes a VM without memory or vCPUs.
-    pub(crate) fn create_vm(&self) -> Result<Vm> {
+    /// Makes a VM that has `ram` for its memory, and no vCPUs.
+    pub(crate) fn create_vm(&self, ram: &GuestRam) -> Result<Vm> {
         let fd = loop {
             match self.kvm.create_vm() {
                 // A signal of the embedder's may interrupt the call, which is then safe to repeat.
@@ -72,7 +73,7 @@ impl System {
                 result => break result.map_err(|e| kvm_error("KVM cannot create a VM", e))?,
             }
         };
-        Vm::new(fd)
+        Vm::new(fd, ram)
     }
 }
 

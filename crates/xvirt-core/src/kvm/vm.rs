@@ -10,7 +10,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::interrupts::Routes;
 use super::{InterruptLine, MessageInterrupt, Vcpu, kvm_error};
 use crate::memory::GuestRam;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Three pages that Intel CPUs need for real mode, below the firmware area at the top of 32-bit space.
 const TSS_ADDRESS: usize = 0xFFFB_D000;
@@ -25,33 +25,16 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    pub(super) fn new(fd: VmFd) -> Result<Self> {
+    pub(super) fn new(fd: VmFd, ram: &GuestRam) -> Result<Self> {
+        // Before the interrupt controllers: making those starts a lazy grace period in the kernel, and giving the VM
+        // its memory would wait several milliseconds for the end of it.
+        set_memory(&fd, ram)?;
         fd.set_tss_address(TSS_ADDRESS).map_err(|e| kvm_error("cannot place the task state segment", e))?;
         fd.set_identity_map_address(IDENTITY_MAP_ADDRESS).map_err(|e| kvm_error("cannot place the identity map", e))?;
         fd.create_irq_chip().map_err(|e| kvm_error("cannot create the interrupt controllers", e))?;
         let fd = Arc::new(fd);
         let routes = Arc::new(Mutex::new(Routes::new(Arc::clone(&fd))));
         Ok(Self { fd, routes })
-    }
-
-    /// Gives the VM its memory, one slot for each region.
-    pub(crate) fn set_memory(&self, ram: &GuestRam) -> Result<()> {
-        for (slot, region) in ram.iter().enumerate() {
-            let address = region
-                .get_host_address(MemoryRegionAddress(0))
-                .map_err(|e| Error::new(crate::ErrorKind::OutOfMemory, "guest memory is not mapped").because(e))?;
-            let slot = kvm_userspace_memory_region {
-                slot: slot as u32,
-                guest_phys_addr: region.start_addr().raw_value(),
-                memory_size: region.len(),
-                userspace_addr: address as u64,
-                flags: 0,
-            };
-            // SAFETY: the mapping lives as long as the machine, which drops its VM first.
-            unsafe { self.fd.set_user_memory_region(slot) }
-                .map_err(|e| kvm_error("KVM refuses the guest's memory", e))?;
-        }
-        Ok(())
     }
 
     /// Makes the vCPU with this APIC id.
@@ -84,4 +67,23 @@ impl Vm {
             .unregister_ioevent(event, &IoEventAddress::Mmio(address), NoDatamatch)
             .map_err(|e| kvm_error(format!("cannot detach the doorbell at {address:#x}"), e))
     }
+}
+
+/// Gives the VM its memory, one slot for each region.
+fn set_memory(fd: &VmFd, ram: &GuestRam) -> Result<()> {
+    for (slot, region) in ram.iter().enumerate() {
+        let address = region
+            .get_host_address(MemoryRegionAddress(0))
+            .map_err(|e| Error::new(ErrorKind::OutOfMemory, "guest memory is not mapped").because(e))?;
+        let slot = kvm_userspace_memory_region {
+            slot: slot as u32,
+            guest_phys_addr: region.start_addr().raw_value(),
+            memory_size: region.len(),
+            userspace_addr: address as u64,
+            flags: 0,
+        };
+        // SAFETY: the mapping lives as long as the machine, which drops its VM first.
+        unsafe { fd.set_user_memory_region(slot) }.map_err(|e| kvm_error("KVM refuses the guest's memory", e))?;
+    }
+    Ok(())
 }

@@ -60,8 +60,7 @@ impl Machine {
         let system = System::open()?;
         check_vcpus(&system, parts.cpus.count)?;
         let ram = allocate(parts.memory, parts.backing)?;
-        let vm = Arc::new(system.create_vm()?);
-        vm.set_memory(&ram)?;
+        let vm = Arc::new(system.create_vm(&ram)?);
         let vcpus = create_vcpus(&system, &vm, parts.cpus)?;
         let pristine = vcpus.iter().map(Pristine::of).collect::<Result<_>>()?;
 
