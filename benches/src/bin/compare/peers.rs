@@ -19,7 +19,7 @@ pub(crate) fn find(guest: &Guest, folder: &Path) -> [(&'static str, Found); 3] {
     [
         ("qemu", qemu::find(guest)),
         ("firecracker", named("FIRECRACKER").and_then(|program| firecracker(program, guest, folder))),
-        ("cloud-hypervisor", named("CLOUD_HYPERVISOR").and_then(|program| cloud_hypervisor(program))),
+        ("cloud-hypervisor", named("CLOUD_HYPERVISOR").and_then(cloud_hypervisor)),
     ]
 }
 
