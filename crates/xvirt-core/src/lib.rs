@@ -2,7 +2,11 @@
 //!
 //! A program that links this crate can do what an administrator does on a XenServer host: describe a VM, start it
 //! from its own disk, talk to its console, and stop it, without a daemon and without a process per VM.
-#![deny(clippy::undocumented_unsafe_blocks)]
+//!
+//! [`config::VmConfig`] describes a VM, [`host::Host`] says what the machine can do, and
+//! [`build`](config::VmConfig::build) makes of both a [`vm::Vm`], which has the verbs. [`disk`] makes and inspects
+//! images, [`boot`] reads the boot menu of a disk, [`net`] has the host's side of a network and [`console`] that of a
+//! console. Everything blocks, nothing needs a runtime, and every type may be shared between threads.
 
 pub mod boot;
 pub mod config;
@@ -26,3 +30,8 @@ mod pci;
 mod virtio;
 
 pub use error::{Error, ErrorKind, Result};
+
+/// The examples of the front page, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct FrontPage;

@@ -11,6 +11,7 @@ use crate::boot::EntryChoice;
 /// What a VM starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Boot {
     /// Reads the boot loader's configuration on a disk and loads the kernel it names, at every start and reboot.
     Disk {
@@ -98,6 +99,7 @@ impl Boot {
 /// How a kernel is entered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EntryProtocol {
     /// By PVH where an ELF image offers it, else by Linux's 64-bit protocol.
     #[default]
@@ -111,6 +113,7 @@ pub enum EntryProtocol {
 /// Where a kernel is.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum KernelImage {
     /// In a file, read at every start and reboot.
     Path(PathBuf),

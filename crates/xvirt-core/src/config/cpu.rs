@@ -11,6 +11,7 @@ pub const MAX_VCPUS: u32 = 254;
 /// The processors of a VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct CpuConfig {
     /// How many vCPUs there are, 1 to [`MAX_VCPUS`].
     pub count: u32,

@@ -17,6 +17,7 @@ const MAX_QUEUES: u16 = 16;
 /// A disk of a VM: where its bytes are and how the guest sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Disk {
     /// Where the bytes are.
     pub source: DiskSource,
@@ -34,6 +35,7 @@ pub struct Disk {
 /// Where a disk's bytes are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DiskSource {
     /// In an image file or block device, locked while the VM runs.
     Image {

@@ -19,6 +19,7 @@ const MAX_DEVICES: usize = 28;
 /// The description of a VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct VmConfig {
     /// The name people know it by.
     pub name: String,
@@ -48,6 +49,7 @@ pub struct VmConfig {
 /// What backs guest memory on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct MemoryBacking {
     /// Uses the host's huge pages of 2 MiB, which must have been reserved.
     pub huge_pages: bool,

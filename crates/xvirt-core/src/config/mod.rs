@@ -15,6 +15,7 @@ pub use disk::{Disk, DiskSource};
 pub use machine::{MemoryBacking, VmConfig};
 pub use nic::{Nic, NicBackendConfig};
 pub use size::ByteSize;
+pub use uuid::Uuid;
 
 use crate::{Error, ErrorKind};
 

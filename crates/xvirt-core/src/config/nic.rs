@@ -14,6 +14,7 @@ const MIN_MTU: u16 = 68;
 /// A network interface of a VM: what it is connected to and how the guest sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Nic {
     /// What the interface is connected to.
     pub backend: NicBackendConfig,
@@ -31,6 +32,7 @@ pub struct Nic {
 /// What a network interface is connected to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum NicBackendConfig {
     /// A tap interface of this name: the existing one, or one made at start and removed with the VM.
     Tap(String),

@@ -33,3 +33,4 @@ pub use format::ImageFormat;
 pub use info::{BackingFile, ImageInfo, inspect};
 pub use open::{Access, open};
 pub use overlay::{OverlayKind, overlay};
+pub use vm_memory::VolatileSlice;

@@ -82,7 +82,7 @@ fn set_memory(fd: &VmFd, ram: &GuestRam) -> Result<()> {
             userspace_addr: address as u64,
             flags: 0,
         };
-        // SAFETY: the mapping lives as long as the machine, which drops its VM first.
+        // SAFETY: no vCPU runs once the mapping is gone: the machine, which owns both, joins their threads first.
         unsafe { fd.set_user_memory_region(slot) }.map_err(|e| kvm_error("KVM refuses the guest's memory", e))?;
     }
     Ok(())
