@@ -131,11 +131,6 @@ impl CommandLine {
         self.with("ticks", ticks)
     }
 
-    /// [`Mode::Timer`]: take the PIT (19 ticks a second at least, 50 by default) and not the local APIC's timer.
-    pub fn pit(self) -> CommandLine {
-        self.with("timer", "pit")
-    }
-
     /// [`Mode::Net`]: end after this many frames over all cards.
     pub fn frames(self, frames: u64) -> CommandLine {
         self.with("frames", frames)
@@ -181,10 +176,9 @@ mod tests {
     #[test]
     fn words_are_what_the_guest_reads() {
         let line = CommandLine::new([Mode::Timer, Mode::Net, Mode::BlkVerify])
-            .pit()
             .hertz(50)
             .ip(Ipv4Addr::new(10, 0, 0, 2))
             .pattern_by_index();
-        assert_eq!(line.to_string(), "mode=timer,net,blkverify timer=pit hz=50 ip=10.0.0.2 pattern=index");
+        assert_eq!(line.to_string(), "mode=timer,net,blkverify hz=50 ip=10.0.0.2 pattern=index");
     }
 }

@@ -15,12 +15,13 @@ use crate::support::{Guest, PATIENCE, config};
 fn both_boot_protocols_reach_the_guest() {
     let host = host!();
     for (protocol, name) in [(EntryProtocol::Pvh, "pvh"), (EntryProtocol::Linux64, "linux64")] {
-        let line = CommandLine::new([Mode::Smp, Mode::PowerOff]).to_string();
+        let line = CommandLine::new([Mode::Smp, Mode::Timer, Mode::PowerOff]).hertz(50).ticks(3).to_string();
         let boot = Boot::kernel(demo::kernel()).command_line(line).protocol(protocol);
         let mut guest = Guest::start(VmConfig::new("demo").vcpus(4).boot(boot), &host).unwrap();
         let text = guest.expect(demo::DONE);
         assert!(text.contains(&format!("entry={name} cpus=4 memory=512M")), "{text}");
         assert!(text.contains("smp: cpus=4"), "{text}");
+        assert!(text.contains("timer: tick 3"), "{text}");
         guest.vm.wait_halted(PATIENCE).unwrap();
     }
 }
