@@ -22,7 +22,9 @@ use xvirt_core::vm::{PowerState, Vm};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "\
-Boots a Debian disk and works in it: usage: debian --disk FILE [OPTION]...
+usage: debian --disk FILE [OPTION]...
+
+Boots a Debian disk, works in it over its serial console, and shuts it down.
 
   --disk FILE       the root disk, whose system logs root in on ttyS0 (scripts/debian-disk makes one)
   --vcpus N         virtual processors (2)
