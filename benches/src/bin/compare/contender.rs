@@ -10,6 +10,11 @@ pub(crate) trait Contender {
     /// How the table calls it.
     fn name(&self) -> &str;
 
+    /// What exactly it is, if there is more to say.
+    fn detail(&self) -> &str {
+        ""
+    }
+
     /// Whether it is somebody else's, and may be left out.
     fn is_peer(&self) -> bool;
 

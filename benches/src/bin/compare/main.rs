@@ -10,6 +10,7 @@ mod report;
 mod xvirt;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use contender::Contender;
 use guest::Guest;
@@ -56,28 +57,42 @@ fn compare(options: &Options) -> Result<()> {
         // Whoever runs first after a pause has colder caches: nobody always does.
         for turn in 0..contenders.len() {
             let index = (turn + run) % contenders.len();
-            match contenders[index].run(&guest) {
-                Ok(time) => report.add(index, time),
-                Err(error) if contenders[index].is_peer() => {
-                    if report.add_failure(index) {
-                        println!("{}: run {run} failed: {error}", contenders[index].name());
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+            report.add(index, take(&mut contenders[index], &guest)?);
         }
+        eprintln!("run {} of {}: {}", run + 1, options.runs, report.last());
     }
     print!("{}", report.table(&contenders));
     Ok(())
 }
 
-/// Lets everybody run once, which also warms the page cache, and leaves out the peers that cannot.
+/// One measurement; `None` is a failure of a peer, which is told.
+fn take(contender: &mut Box<dyn Contender>, guest: &Guest) -> Result<Option<Duration>> {
+    match contender.run(guest) {
+        Ok(time) => Ok(Some(time)),
+        Err(error) if contender.is_peer() => {
+            eprintln!("{} failed: {error}", contender.name());
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets everybody run once, which also warms the page cache, and leaves out the peers that cannot, and those that would
+/// only be tried if one of the same name could not.
 fn qualify(contenders: Vec<Box<dyn Contender>>, guest: &Guest) -> Result<Vec<Box<dyn Contender>>> {
-    let mut qualified = Vec::new();
+    let mut qualified: Vec<Box<dyn Contender>> = Vec::new();
     for mut contender in contenders {
+        if qualified.iter().any(|other| other.name() == contender.name()) {
+            continue;
+        }
         match contender.run(guest) {
-            Ok(_) => qualified.push(contender),
-            Err(error) if contender.is_peer() => println!("{}: not measured: {error}", contender.name()),
+            Ok(_) => {
+                println!("{}: measured {}", contender.name(), contender.detail());
+                qualified.push(contender);
+            }
+            Err(error) if contender.is_peer() => {
+                println!("{}: not measured {}: {error}", contender.name(), contender.detail());
+            }
             Err(error) => return Err(error),
         }
     }

@@ -19,8 +19,8 @@ turns, and prints how long each takes until the guest's marker is on the serial 
 byte, for Linux a line that the init in the initramfs prints on /dev/console ('xvirt-init-reached' unless told
 otherwise). The kernel must be an uncompressed one with a PVH entry, which is what all of them start.
 
-The peers: QEMU is the program in QEMU, or qemu-system-x86_64 on the PATH (QEMU_DATA: its folder of firmware);
-FIRECRACKER and CLOUD_HYPERVISOR name those programs. Peers that are not there are left out and named.";
+The peers: QEMU is the program in QEMU, or qemu-system-x86_64 on the PATH (QEMU_DATA: its folders of firmware, as in
+PATH); FIRECRACKER and CLOUD_HYPERVISOR name those programs. Peers that are not there are left out and named.";
 
 /// What to do.
 pub(crate) enum Command {

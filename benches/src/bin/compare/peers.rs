@@ -17,7 +17,7 @@ type Found = Result<Vec<Box<dyn Contender>>>;
 /// All peers by name, each with how to run it or why that cannot be. `folder` is for files of theirs.
 pub(crate) fn find(guest: &Guest, folder: &Path) -> [(&'static str, Found); 3] {
     [
-        ("qemu", qemu::find(guest)),
+        ("qemu", qemu::find()),
         ("firecracker", named("FIRECRACKER").and_then(|program| firecracker(program, guest, folder))),
         ("cloud-hypervisor", named("CLOUD_HYPERVISOR").and_then(cloud_hypervisor)),
     ]

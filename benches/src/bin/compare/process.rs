@@ -13,19 +13,28 @@ use crate::guest::{Guest, Stopwatch};
 
 pub(crate) struct Program {
     name: String,
+    detail: String,
     peer: bool,
     command: Box<dyn Fn(&Guest) -> Command>,
 }
 
 impl Program {
     pub(crate) fn new(name: impl Into<String>, peer: bool, command: impl Fn(&Guest) -> Command + 'static) -> Self {
-        Self { name: name.into(), peer, command: Box::new(command) }
+        Self { name: name.into(), detail: String::new(), peer, command: Box::new(command) }
+    }
+
+    pub(crate) fn with_detail(self, detail: String) -> Self {
+        Self { detail, ..self }
     }
 }
 
 impl Contender for Program {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn detail(&self) -> &str {
+        &self.detail
     }
 
     fn is_peer(&self) -> bool {

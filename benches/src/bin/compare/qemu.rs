@@ -6,45 +6,30 @@ use std::process::Command;
 use xvirt_benches::Result;
 
 use crate::contender::Contender;
-use crate::guest::Guest;
 use crate::process::Program;
 
 /// What the table calls them, and their options: without what only an older kernel needs.
 const MACHINES: [(&str, &str); 3] = [
     ("qemu microvm", "microvm,pit=off,pic=off,rtc=off,acpi=on"),
-    // Without ACPI it starts by the smaller of its two firmwares.
-    ("qemu microvm, qboot", "microvm,pit=off,pic=off,rtc=off,acpi=off,x-option-roms=off"),
+    // Without ACPI it starts by the smaller of its two firmwares, and Linux needs the PIC.
+    ("qemu microvm, qboot", "microvm,pit=off,rtc=off,acpi=off,x-option-roms=off"),
     ("qemu q35", "q35"),
 ];
 
 /// The host's CPU where KVM can give it; on some hosts it is refused.
 const CPUS: [&str; 2] = ["host", "qemu64"];
 
-pub(crate) fn find(guest: &Guest) -> Result<Vec<Box<dyn Contender>>> {
+/// Each machine with each CPU: the first of a name that works is the one to take.
+pub(crate) fn find() -> Result<Vec<Box<dyn Contender>>> {
     let program = std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-x86_64".into());
     let answer = Command::new(&program).arg("--version").output();
     let answer = answer.map_err(|e| format!("cannot run {}: {e}; install it, or set QEMU", program.display()))?;
     let version = String::from_utf8_lossy(&answer.stdout).lines().next().unwrap_or_default().to_owned();
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    let mut failure = None;
     for (name, machine) in MACHINES {
-        let mut working = None;
         for cpu in CPUS {
-            let mut candidate = contender(&program, name, machine, cpu);
-            match candidate.run(guest) {
-                Ok(_) => {
-                    working = Some((cpu, candidate));
-                    break;
-                }
-                Err(error) => failure = Some(error),
-            }
-        }
-        match working {
-            Some((cpu, candidate)) => {
-                println!("{name}: {version}, -M {machine} -cpu {cpu}");
-                contenders.push(Box::new(candidate));
-            }
-            None => println!("{name}: not measured: {}", failure.take().map(|e| e.to_string()).unwrap_or_default()),
+            let detail = format!("{version}, -M {machine} -cpu {cpu}");
+            contenders.push(Box::new(contender(&program, name, machine, cpu).with_detail(detail)));
         }
     }
     Ok(contenders)
@@ -54,8 +39,9 @@ fn contender(program: &OsString, name: &str, machine: &'static str, cpu: &'stati
     let program = program.clone();
     Program::new(name, true, move |guest| {
         let mut command = Command::new(&program);
-        if let Some(data) = std::env::var_os("QEMU_DATA") {
-            command.arg("-L").arg(data);
+        let data = std::env::var_os("QEMU_DATA").unwrap_or_default();
+        for folder in std::env::split_paths(&data).filter(|folder| !folder.as_os_str().is_empty()) {
+            command.arg("-L").arg(folder);
         }
         command.args(["-accel", "kvm", "-M", machine, "-cpu", cpu, "-smp", "1"]);
         command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);

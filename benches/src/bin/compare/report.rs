@@ -7,37 +7,38 @@ use xvirt_benches::summary::{Summary, milliseconds};
 
 use crate::contender::Contender;
 
-/// All measurements, by contender.
+/// All measurements, by contender; `None` is a run that failed.
 pub(crate) struct Report {
-    series: Vec<Vec<Duration>>,
-    failures: Vec<usize>,
+    series: Vec<Vec<Option<Duration>>>,
 }
 
 impl Report {
     pub(crate) fn new(contenders: usize) -> Self {
-        Self { series: vec![Vec::new(); contenders], failures: vec![0; contenders] }
+        Self { series: vec![Vec::new(); contenders] }
     }
 
-    pub(crate) fn add(&mut self, contender: usize, time: Duration) {
+    pub(crate) fn add(&mut self, contender: usize, time: Option<Duration>) {
         self.series[contender].push(time);
     }
 
-    /// Counts a failure; whether it was the contender's first.
-    pub(crate) fn add_failure(&mut self, contender: usize) -> bool {
-        self.failures[contender] += 1;
-        self.failures[contender] == 1
+    /// The latest time of each.
+    pub(crate) fn last(&self) -> String {
+        let time = |series: &Vec<_>| series.last().copied().flatten().map_or("failed".to_owned(), milliseconds);
+        self.series.iter().map(time).collect::<Vec<_>>().join(" ")
     }
 
     /// The times of all, and how many times as long they are as those of xvirt: of each row that is xvirt's.
     pub(crate) fn table(&self, contenders: &[Box<dyn Contender>]) -> String {
-        let summaries: Vec<_> = self.series.iter().map(|series| Summary::of(series)).collect();
+        let times = |series: &Vec<Option<Duration>>| series.iter().copied().flatten().collect::<Vec<_>>();
+        let summaries: Vec<_> = self.series.iter().map(|series| Summary::of(&times(series))).collect();
         let ours: Vec<_> = (0..contenders.len()).filter(|&i| !contenders[i].is_peer()).collect();
         let mut text = format!("\n{:<22}{:>10}{:>10}{:>10}{:>8}", "milliseconds", "median", "min", "max", "failed");
         // Writing to a string cannot fail.
         for &i in &ours {
             let _ = write!(text, "{:>20}", format!("× {}", contenders[i].name()));
         }
-        for ((contender, summary), failures) in contenders.iter().zip(&summaries).zip(&self.failures) {
+        for ((contender, summary), series) in contenders.iter().zip(&summaries).zip(&self.series) {
+            let failures = series.iter().filter(|time| time.is_none()).count();
             let _ = write!(text, "\n{:<22}", contender.name());
             let Some(summary) = summary else { continue };
             let [median, min, max] = [summary.median, summary.min, summary.max].map(milliseconds);
