@@ -33,6 +33,8 @@ impl Serial {
     /// Goes back to the state at power-on. Input that the guest has not read is lost, as on a real line.
     pub(crate) fn reset(&self) -> Result<()> {
         *self.lock() = uart(&self.console, &self.line, &self.refill)?;
+        // What waits in the console had its event already.
+        self.receive();
         Ok(())
     }
 

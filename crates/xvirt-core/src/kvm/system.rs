@@ -52,6 +52,13 @@ impl System {
         self.kvm.get_max_vcpus()
     }
 
+    /// The model-specific registers that belong to the state of a vCPU.
+    pub(crate) fn msr_indices(&self) -> Result<Vec<u32>> {
+        let list = self.kvm.get_msr_index_list();
+        let list = list.map_err(|e| kvm_error("cannot ask KVM for its model-specific registers", e))?;
+        Ok(list.as_slice().to_vec())
+    }
+
     /// Whether the in-kernel local APIC has the deadline timer, which KVM leaves to us to offer.
     pub(crate) fn has_tsc_deadline(&self) -> bool {
         self.kvm.check_extension(Cap::TscDeadlineTimer)

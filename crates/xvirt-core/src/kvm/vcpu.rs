@@ -75,8 +75,7 @@ impl Vcpu {
     }
 
     pub(crate) fn set_msrs(&self, entries: &[kvm_msr_entry]) -> Result<()> {
-        let msrs = Msrs::from_entries(entries)
-            .map_err(|_| Error::new(ErrorKind::HostUnsupported, "too many model-specific registers for one call"))?;
+        let msrs = Msrs::from_entries(entries).map_err(|_| self.too_many_msrs())?;
         let written = self.fd.set_msrs(&msrs).map_err(|e| self.error("take its model-specific registers", e))?;
         match entries.get(written) {
             None => Ok(()),
@@ -85,6 +84,28 @@ impl Vcpu {
                 format!("vCPU {} refuses model-specific register {:#x}", self.id, entry.index),
             )),
         }
+    }
+
+    /// Those of the registers that this vCPU has.
+    pub(crate) fn msrs(&self, indices: &[u32]) -> Result<Vec<kvm_msr_entry>> {
+        let wanted: Vec<_> = indices.iter().map(|&index| kvm_msr_entry { index, ..Default::default() }).collect();
+        let mut found = Vec::new();
+        let mut rest = &wanted[..];
+        while !rest.is_empty() {
+            let mut msrs = Msrs::from_entries(rest).map_err(|_| self.too_many_msrs())?;
+            let read = self.fd.get_msrs(&mut msrs).map_err(|e| self.error("give its model-specific registers", e))?;
+            found.extend(msrs.as_slice().iter().take(read));
+            // KVM stops at the first one that this vCPU does not have.
+            rest = rest.get(read + 1..).unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    fn too_many_msrs(&self) -> Error {
+        Error::new(
+            ErrorKind::HostUnsupported,
+            format!("vCPU {} has more model-specific registers than KVM can carry", self.id),
+        )
     }
 
     fn error(&self, doing: &str, error: kvm_ioctls::Error) -> Error {

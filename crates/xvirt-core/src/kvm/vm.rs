@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use kvm_bindings::kvm_userspace_memory_region;
+use kvm_bindings::{
+    KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_irqchip, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
@@ -16,6 +18,9 @@ use crate::{Error, ErrorKind, Result};
 const TSS_ADDRESS: usize = 0xFFFB_D000;
 /// One page that Intel CPUs need for the identity map.
 const IDENTITY_MAP_ADDRESS: u64 = 0xFFFB_C000;
+
+/// The legacy controllers and the I/O APIC.
+const CONTROLLERS: [u32; 3] = [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC];
 
 /// A KVM virtual machine.
 #[derive(Debug)]
@@ -42,6 +47,25 @@ impl Vm {
         let fd =
             self.fd.create_vcpu(u64::from(id)).map_err(|e| kvm_error(format!("KVM cannot create vCPU {id}"), e))?;
         Ok(Vcpu::new(id, fd))
+    }
+
+    /// The state of the in-kernel interrupt controllers.
+    pub(crate) fn interrupt_controllers(&self) -> Result<Vec<kvm_irqchip>> {
+        CONTROLLERS
+            .map(|chip_id| {
+                let mut chip = kvm_irqchip { chip_id, ..Default::default() };
+                let read = self.fd.get_irqchip(&mut chip);
+                read.map(|()| chip).map_err(|e| kvm_error("cannot read the interrupt controllers", e))
+            })
+            .into_iter()
+            .collect()
+    }
+
+    /// Puts the in-kernel interrupt controllers into a state that [`interrupt_controllers`](Self::interrupt_controllers)
+    /// gave.
+    pub(crate) fn set_interrupt_controllers(&self, chips: &[kvm_irqchip]) -> Result<()> {
+        let set = |chip| self.fd.set_irqchip(chip).map_err(|e| kvm_error("cannot reset the interrupt controllers", e));
+        chips.iter().try_for_each(set)
     }
 
     /// The interrupt line `gsi`.

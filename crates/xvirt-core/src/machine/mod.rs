@@ -50,6 +50,7 @@ pub(crate) struct Machine {
     serial: Arc<Serial>,
     power: Arc<Power<PowerLine>>,
     host: Arc<Interconnect>,
+    cpuid: CpuidTemplate,
     pristine: Vec<Pristine>,
     ram: GuestRam,
 }
@@ -61,7 +62,8 @@ impl Machine {
         check_vcpus(&system, parts.cpus.count)?;
         let ram = allocate(parts.memory, parts.backing)?;
         let vm = Arc::new(system.create_vm(&ram)?);
-        let vcpus = create_vcpus(&system, &vm, parts.cpus)?;
+        let cpuid = CpuidTemplate::new(&system.supported_cpuid()?, system.has_tsc_deadline(), parts.cpus)?;
+        let vcpus = create_vcpus(&vm, &cpuid, parts.cpus.count)?;
         let pristine = vcpus.iter().map(Pristine::of).collect::<Result<_>>()?;
 
         let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
@@ -77,7 +79,7 @@ impl Machine {
 
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), parts.signals)?;
         let host = Arc::new(Interconnect { vm, memory });
-        Ok(Self { vcpus, functions: Vec::new(), pci, serial, power, host, pristine, ram })
+        Ok(Self { vcpus, functions: Vec::new(), pci, serial, power, host, cpuid, pristine, ram })
     }
 
     /// Puts a virtio device into the next slot of the PCI bus.
@@ -109,13 +111,27 @@ impl Machine {
         self.vcpus.each(|vcpu| if vcpu.id() == 0 { registers::enter(vcpu, &self.ram, entry) } else { Ok(()) })
     }
 
-    /// Puts all devices at power-on. The machine is parked; memory keeps its contents, as on a PC.
-    pub(crate) fn reset_devices(&self) -> Result<()> {
+    /// Puts the machine at power-on, all but the registers that [`prepare`](Self::prepare) sets. It is parked; memory
+    /// keeps its contents, as on a PC.
+    pub(crate) fn reset(&self) -> Result<()> {
+        self.reset_processors()?;
         self.functions.iter().try_for_each(|function| function.reset())?;
         self.pci.reset()?;
         self.power.reset();
         self.serial.reset()?;
         Ok(())
+    }
+
+    /// Takes back what the guest did to interrupt controllers and model-specific registers, by the example of a VM that
+    /// never ran.
+    fn reset_processors(&self) -> Result<()> {
+        let system = System::open()?;
+        let example = system.create_vm(&self.ram)?;
+        self.host.vm.set_interrupt_controllers(&example.interrupt_controllers()?)?;
+        let vcpu = example.create_vcpu(0)?;
+        vcpu.set_cpuid(&self.cpuid.for_vcpu(0))?;
+        let fresh = vcpu.msrs(&system.msr_indices()?)?;
+        self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &fresh))
     }
 
     /// Lets the guest run.
@@ -156,12 +172,11 @@ fn check_vcpus(system: &System, count: u32) -> Result<()> {
     Ok(())
 }
 
-fn create_vcpus(system: &System, vm: &kvm::Vm, cpus: &CpuConfig) -> Result<Vec<Vcpu>> {
-    let template = CpuidTemplate::new(&system.supported_cpuid()?, system.has_tsc_deadline(), cpus)?;
+fn create_vcpus(vm: &kvm::Vm, cpuid: &CpuidTemplate, count: u32) -> Result<Vec<Vcpu>> {
     let create = |id| {
         let vcpu = vm.create_vcpu(id)?;
-        vcpu.set_cpuid(&template.for_vcpu(id))?;
+        vcpu.set_cpuid(&cpuid.for_vcpu(id))?;
         Ok(vcpu)
     };
-    (0..cpus.count).map(create).collect()
+    (0..count).map(create).collect()
 }

@@ -361,7 +361,7 @@ impl Inner {
     fn reset(&self, power: &mut Power) -> Result<()> {
         let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
         machine.park();
-        machine.reset_devices()?;
+        machine.reset()?;
         machine.prepare(assemble::load(&self.config.boot, backends, machine.ram())?)?;
         machine.run();
         power.reboots += 1;

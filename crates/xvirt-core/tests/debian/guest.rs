@@ -8,6 +8,17 @@ use xvirt_core::vm::Vm;
 /// Long enough for a host emulated in software on a busy machine; never waited for in full when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
+/// Who reboots.
+#[derive(Clone, Copy)]
+pub enum Reboot {
+    /// The guest, by itself.
+    Guest,
+    /// The guest, asked by the power button, and then the VM.
+    Clean,
+    /// The VM, without asking.
+    Hard,
+}
+
 /// A started VM with a root shell on its console.
 pub struct Guest {
     pub vm: Vm,
@@ -40,10 +51,22 @@ impl Guest {
         output.trim_end_matches(&format!("{end}=")).trim().to_owned()
     }
 
-    /// Has the guest reboot itself.
-    pub fn reboot(&mut self) {
-        self.vm.console().write_all(b"systemctl reboot\n").unwrap();
-        self.wait_for("reboot: Restarting system");
+    /// Reboots, in one of the three ways, and waits for the shell.
+    pub fn reboot(&mut self, how: Reboot) {
+        // The prompt of the last command, which is not to be taken for the next one.
+        self.wait_for("root@");
+        match how {
+            Reboot::Guest => {
+                self.vm.console().write_all(b"systemctl reboot\n").unwrap();
+                self.wait_for("reboot: Restarting system");
+            }
+            Reboot::Clean => {
+                self.vm.clean_reboot(PATIENCE).unwrap();
+                self.wait_for("reboot: Power down");
+            }
+            Reboot::Hard => self.vm.hard_reboot().unwrap(),
+        }
+        self.log_in();
     }
 
     fn wait_for(&mut self, pattern: &str) -> String {

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
 
-use guest::{Guest, PATIENCE};
+use guest::{Guest, PATIENCE, Reboot};
 use xvirt_core::boot::{BootMenu, EntryChoice};
 use xvirt_core::config::{Boot, ByteSize, Disk, EntryProtocol, Nic, VmConfig};
 use xvirt_core::disk::{self, Access, ImageFormat};
@@ -49,7 +49,7 @@ fn bench() -> Option<Bench> {
 
 /// Boots Debian with a root disk, a data disk, a read-only disk and two NICs, looks at all of them, reboots it, and
 /// presses the power button.
-fn debian_works(boot: impl Fn(&Bench) -> Boot, vcpus: u32) {
+fn debian_works(boot: impl Fn(&Bench) -> Boot, vcpus: u32, reboot: Reboot) {
     let Some(bench) = bench() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = |name| folder.path().join(name);
@@ -83,8 +83,7 @@ fn debian_works(boot: impl Fn(&Bench) -> Boot, vcpus: u32) {
     let ping = Command::new("ping").args(["-c", "2", "-W", "20", &GUEST.to_string()]).output().unwrap();
     assert!(ping.status.success(), "{}", String::from_utf8_lossy(&ping.stdout));
 
-    guest.reboot();
-    guest.log_in();
+    guest.reboot(reboot);
     guest.run("mount /dev/vdb /mnt");
     assert_eq!(guest.run("cat /mnt/file"), "kept");
 
@@ -109,32 +108,32 @@ fn pvh(bench: &Bench) -> Boot {
 
 #[test]
 fn from_its_own_disk_with_one_vcpu() {
-    debian_works(from_disk, 1);
+    debian_works(from_disk, 1, Reboot::Hard);
 }
 
 #[test]
 fn from_its_own_disk_with_four_vcpus() {
-    debian_works(from_disk, 4);
+    debian_works(from_disk, 4, Reboot::Guest);
 }
 
 #[test]
 fn from_a_bzimage_with_one_vcpu() {
-    debian_works(bzimage, 1);
+    debian_works(bzimage, 1, Reboot::Guest);
 }
 
 #[test]
 fn from_a_bzimage_with_four_vcpus() {
-    debian_works(bzimage, 4);
+    debian_works(bzimage, 4, Reboot::Clean);
 }
 
 #[test]
 fn from_a_vmlinux_by_pvh_with_one_vcpu() {
-    debian_works(pvh, 1);
+    debian_works(pvh, 1, Reboot::Clean);
 }
 
 #[test]
 fn from_a_vmlinux_by_pvh_with_four_vcpus() {
-    debian_works(pvh, 4);
+    debian_works(pvh, 4, Reboot::Hard);
 }
 
 #[test]

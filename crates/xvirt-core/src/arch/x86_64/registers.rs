@@ -11,6 +11,9 @@ use crate::kvm::Vcpu;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
 
+const MSR_IA32_TSC: u32 = 0x10;
+const MSR_IA32_APIC_BASE: u32 = 0x1B;
+const MSR_IA32_TSC_ADJUST: u32 = 0x3B;
 const MSR_IA32_MISC_ENABLE: u32 = 0x1A0;
 const MSR_MTRR_DEFAULT_TYPE: u32 = 0x2FF;
 const FAST_STRINGS: u64 = 1;
@@ -36,6 +39,26 @@ pub(crate) enum Entry {
     Linux64 { address: u64 },
     /// PVH: 32-bit protected mode without paging, EBX points to the start information.
     Pvh { address: u64 },
+}
+
+/// Model-specific registers that a reset leaves alone: time goes on, and the base of the local APIC, which differs
+/// between CPUs, is one of the special registers.
+const KEPT_AT_RESET: [u32; 3] = [MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_IA32_APIC_BASE];
+
+/// Takes back what an operating system wrote to model-specific registers. `fresh` are those of a vCPU that never ran.
+///
+/// Among them are addresses to which KVM writes the time and more: left alone, they would point into the memory of the
+/// operating system that comes next.
+pub(crate) fn reset_msrs(vcpu: &Vcpu, fresh: &[kvm_msr_entry]) -> Result<()> {
+    let kept = |entry: &&kvm_msr_entry| !KEPT_AT_RESET.contains(&entry.index);
+    for entry in fresh.iter().filter(kept) {
+        match vcpu.set_msrs(std::slice::from_ref(entry)) {
+            // Some can be read but not written, and those did not change.
+            Err(error) if error.kind() == ErrorKind::HostUnsupported => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// The state of a CPU that waits to be started: all but its CPUID, which KVM takes only once.
