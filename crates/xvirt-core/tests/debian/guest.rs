@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use xvirt_core::console::ConsoleReader;
-use xvirt_core::vm::Vm;
+use xvirt_core::vm::{EventReceiver, Vm};
 
 /// Long enough for a host emulated in software on a busy machine; never waited for in full when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(240);
@@ -23,13 +23,15 @@ pub enum Reboot {
 pub struct Guest {
     pub vm: Vm,
     console: ConsoleReader,
+    events: EventReceiver,
     commands: u32,
 }
 
 impl Guest {
     pub fn start(vm: Vm) -> Self {
+        let events = vm.events().unwrap();
         vm.start().unwrap();
-        Self { console: vm.console().reader(), vm, commands: 0 }
+        Self { console: vm.console().reader(), events, vm, commands: 0 }
     }
 
     /// Waits for the shell that a booted system starts.
@@ -70,6 +72,9 @@ impl Guest {
     }
 
     fn wait_for(&mut self, pattern: &str) -> String {
-        self.console.wait_for(pattern, PATIENCE).unwrap()
+        self.console.wait_for(pattern, PATIENCE).unwrap_or_else(|error| {
+            let events: Vec<_> = std::iter::from_fn(|| self.events.try_next()).collect();
+            panic!("{error}; the VM is {}, and its events were {events:?}", self.vm.power_state());
+        })
     }
 }
