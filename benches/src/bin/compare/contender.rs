@@ -10,7 +10,7 @@ pub(crate) trait Contender {
     /// How the table calls it.
     fn name(&self) -> &str;
 
-    /// What exactly it is, if there is more to say.
+    /// What exactly it is, behind a comma, if there is more to say.
     fn detail(&self) -> &str {
         ""
     }

@@ -66,3 +66,27 @@ impl<'a> Stopwatch<'a> {
         if text.is_empty() { "it printed nothing".to_owned() } else { format!("it printed last: {text:?}") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_that_of_the_markers_first_byte() {
+        let guest = Guest {
+            kernel: "k".into(),
+            initrd: None,
+            command_line: String::new(),
+            marker: "\nready".to_owned(),
+            memory: ByteSize::mib(1),
+            patience: Duration::ZERO,
+        };
+        let mut watch = Stopwatch::start(&guest);
+        assert_eq!(watch.take(b"firmware\r\n"), None);
+        let before = watch.elapsed();
+        assert_eq!(watch.take(b"\nrea"), None);
+        let between = watch.elapsed();
+        let time = watch.take(b"dy at last").unwrap();
+        assert!((before..=between).contains(&time), "{before:?} {time:?} {between:?}");
+    }
+}

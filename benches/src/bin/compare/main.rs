@@ -87,11 +87,11 @@ fn qualify(contenders: Vec<Box<dyn Contender>>, guest: &Guest) -> Result<Vec<Box
         }
         match contender.run(guest) {
             Ok(_) => {
-                println!("{}: measured {}", contender.name(), contender.detail());
+                println!("{}: measured{}", contender.name(), contender.detail());
                 qualified.push(contender);
             }
             Err(error) if contender.is_peer() => {
-                println!("{}: not measured {}: {error}", contender.name(), contender.detail());
+                println!("{}: not measured{}: {error}", contender.name(), contender.detail());
             }
             Err(error) => return Err(error),
         }

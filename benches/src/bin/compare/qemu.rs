@@ -28,7 +28,7 @@ pub(crate) fn find() -> Result<Vec<Box<dyn Contender>>> {
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
     for (name, machine) in MACHINES {
         for cpu in CPUS {
-            let detail = format!("{version}, -M {machine} -cpu {cpu}");
+            let detail = format!(", {version}, -M {machine} -cpu {cpu}");
             contenders.push(Box::new(contender(&program, name, machine, cpu).with_detail(detail)));
         }
     }
