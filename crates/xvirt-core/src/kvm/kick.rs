@@ -54,22 +54,20 @@ pub(crate) struct Kicker {
 }
 
 impl Kicker {
-    /// A kicker for the calling thread. `immediate_exit` is the field of that name in the vCPU's shared run page.
-    pub(super) fn for_this_thread(immediate_exit: *mut u8) -> Self {
-        // SAFETY: has no preconditions.
-        let thread = unsafe { libc::pthread_self() };
+    /// A kicker for the thread that runs a vCPU. `immediate_exit` is the field of that name in the vCPU's run page.
+    pub(super) fn new(thread: libc::pthread_t, immediate_exit: *mut u8) -> Self {
         Self { thread, immediate_exit: AtomicPtr::new(immediate_exit) }
     }
 
-    /// Makes the vCPU return from `KVM_RUN`, now or at its next call. The caller sees to it that the vCPU's thread
-    /// has not ended.
+    /// Makes the vCPU return from `KVM_RUN`, now or at its next call. The caller sees to it that the vCPU exists
+    /// and that its thread has not been joined.
     pub(crate) fn kick(&self) {
         let flag = self.immediate_exit.load(Ordering::Acquire);
-        // SAFETY: the run page is mapped as long as the thread that owns the vCPU lives, which the caller sees to; the
+        // SAFETY: the run page is mapped as long as the vCPU exists, which the caller sees to; the
         // field is one byte that the kernel only reads.
         unsafe { AtomicU8::from_ptr(flag) }.store(1, Ordering::SeqCst);
         if let Ok(signal) = kick_signal() {
-            // SAFETY: the thread has not ended, which the caller sees to.
+            // SAFETY: the thread has not been joined, which the caller sees to.
             unsafe { libc::pthread_kill(self.thread, signal) };
         }
     }

@@ -23,9 +23,9 @@ impl Vcpu {
         self.id
     }
 
-    /// A kicker for this vCPU, made by the thread that will run it.
-    pub(crate) fn kicker(&mut self) -> Kicker {
-        Kicker::for_this_thread(&raw mut self.fd.get_kvm_run().immediate_exit)
+    /// A kicker for this vCPU, which `thread` runs.
+    pub(crate) fn kicker(&mut self, thread: libc::pthread_t) -> Kicker {
+        Kicker::new(thread, &raw mut self.fd.get_kvm_run().immediate_exit)
     }
 
     /// Runs guest code until something has to be done for it.

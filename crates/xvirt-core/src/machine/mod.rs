@@ -33,11 +33,30 @@ pub(crate) use signal::{Signal, SignalReceiver, Signals, signals};
 
 /// What a machine is made of, apart from its virtio devices.
 pub(crate) struct Parts<'a> {
-    pub(crate) cpus: &'a CpuConfig,
+    pub(crate) processors: &'a Processors,
     pub(crate) memory: ByteSize,
     pub(crate) backing: &'a MemoryBacking,
     pub(crate) serial: Arc<dyn ConsolePort>,
     pub(crate) signals: Signals,
+}
+
+/// What the processors of a VM are made from, found out once for all its starts: asking KVM what it can offer takes
+/// longer than making a VM.
+#[derive(Debug)]
+pub(crate) struct Processors {
+    system: System,
+    cpuid: CpuidTemplate,
+    count: u32,
+}
+
+impl Processors {
+    /// Asks this host's KVM.
+    pub(crate) fn new(cpus: &CpuConfig) -> Result<Self> {
+        let system = System::open()?;
+        check_vcpus(&system, cpus.count)?;
+        let cpuid = CpuidTemplate::new(&system.supported_cpuid()?, system.has_tsc_deadline(), cpus)?;
+        Ok(Self { system, cpuid, count: cpus.count })
+    }
 }
 
 /// An assembled VM.
@@ -50,7 +69,6 @@ pub(crate) struct Machine {
     serial: Arc<Serial>,
     power: Arc<Power<PowerLine>>,
     host: Arc<Interconnect>,
-    cpuid: CpuidTemplate,
     pristine: Vec<Pristine>,
     ram: GuestRam,
 }
@@ -58,12 +76,10 @@ pub(crate) struct Machine {
 impl Machine {
     /// Assembles a machine without virtio devices, parked and without anything to start.
     pub(crate) fn new(parts: Parts<'_>) -> Result<Self> {
-        let system = System::open()?;
-        check_vcpus(&system, parts.cpus.count)?;
+        let Processors { system, cpuid, count } = parts.processors;
         let ram = allocate(parts.memory, parts.backing)?;
         let vm = Arc::new(system.create_vm(&ram)?);
-        let cpuid = CpuidTemplate::new(&system.supported_cpuid()?, system.has_tsc_deadline(), parts.cpus)?;
-        let vcpus = create_vcpus(&vm, &cpuid, parts.cpus.count)?;
+        let vcpus = create_vcpus(&vm, cpuid, *count)?;
         let pristine = vcpus.iter().map(Pristine::of).collect::<Result<_>>()?;
 
         let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
@@ -79,7 +95,7 @@ impl Machine {
 
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), parts.signals)?;
         let host = Arc::new(Interconnect { vm, memory });
-        Ok(Self { vcpus, functions: Vec::new(), pci, serial, power, host, cpuid, pristine, ram })
+        Ok(Self { vcpus, functions: Vec::new(), pci, serial, power, host, pristine, ram })
     }
 
     /// Puts a virtio device into the next slot of the PCI bus.
@@ -113,8 +129,8 @@ impl Machine {
 
     /// Puts the machine at power-on, all but the registers that [`prepare`](Self::prepare) sets. It is parked; memory
     /// keeps its contents, as on a PC.
-    pub(crate) fn reset(&self) -> Result<()> {
-        self.reset_processors()?;
+    pub(crate) fn reset(&self, processors: &Processors) -> Result<()> {
+        self.reset_processors(processors)?;
         self.functions.iter().try_for_each(|function| function.reset())?;
         self.pci.reset()?;
         self.power.reset();
@@ -124,12 +140,11 @@ impl Machine {
 
     /// Takes back what the guest did to interrupt controllers and model-specific registers, by the example of a VM that
     /// never ran.
-    fn reset_processors(&self) -> Result<()> {
-        let system = System::open()?;
+    fn reset_processors(&self, Processors { system, cpuid, .. }: &Processors) -> Result<()> {
         let example = system.create_vm(&self.ram)?;
         self.host.vm.set_interrupt_controllers(&example.interrupt_controllers()?)?;
         let vcpu = example.create_vcpu(0)?;
-        vcpu.set_cpuid(&self.cpuid.for_vcpu(0))?;
+        vcpu.set_cpuid(&cpuid.for_vcpu(0))?;
         let fresh = vcpu.msrs(&system.msr_indices()?)?;
         self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &fresh))
     }

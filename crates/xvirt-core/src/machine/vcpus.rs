@@ -1,7 +1,7 @@
 //! The vCPU threads: started parked, run and parked together.
 
-use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use kvm_ioctls::VcpuExit;
@@ -64,7 +64,7 @@ impl Vcpus {
         let mut group = Self { vcpus, threads: Vec::new(), shared };
         for (id, vcpu) in group.vcpus.iter().enumerate() {
             // If a thread cannot be started, dropping the group stops the others.
-            let thread = VcpuThread::spawn(id, Arc::clone(vcpu), Arc::clone(&group.shared))?;
+            let thread = VcpuThread::spawn(id, vcpu, Arc::clone(&group.shared))?;
             group.threads.push(thread);
         }
         Ok(group)
@@ -114,21 +114,17 @@ impl Drop for Vcpus {
 }
 
 impl VcpuThread {
-    fn spawn(id: usize, vcpu: Arc<Mutex<Vcpu>>, shared: Arc<Shared>) -> Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let main = move || {
-            let kicker = lock(&vcpu).kicker();
-            if sender.send(kicker).is_ok() {
-                shared.obey(&vcpu);
-            }
-        };
-        let failed = |e: io::Error| {
-            Error::io(format!("cannot start the thread of vCPU {id}"), e)
-                .remedy("raise the limit of processes (ulimit -u), or give the VM fewer vCPUs")
-        };
-        let handle =
-            thread::Builder::new().name(format!("vcpu{id}")).stack_size(STACK_SIZE).spawn(main).map_err(failed)?;
-        let kicker = receiver.recv().map_err(|e| failed(io::Error::other(e)))?;
+    fn spawn(id: usize, vcpu: &Arc<Mutex<Vcpu>>, shared: Arc<Shared>) -> Result<Self> {
+        let own = Arc::clone(vcpu);
+        let handle = thread::Builder::new()
+            .name(format!("vcpu{id}"))
+            .stack_size(STACK_SIZE)
+            .spawn(move || shared.obey(&own))
+            .map_err(|e| {
+                Error::io(format!("cannot start the thread of vCPU {id}"), e)
+                    .remedy("raise the limit of processes (ulimit -u), or give the VM fewer vCPUs")
+            })?;
+        let kicker = lock(vcpu).kicker(handle.as_pthread_t());
         Ok(Self { kicker, handle })
     }
 }

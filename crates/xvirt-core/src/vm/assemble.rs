@@ -12,7 +12,7 @@ use crate::arch::x86_64::registers::Entry;
 use crate::boot::BootMenu;
 use crate::config::{Boot, Disk, DiskSource, KernelImage, Nic, NicBackendConfig, VmConfig};
 use crate::disk::{self, Access, BlockBackend};
-use crate::machine::{Machine, Parts, Signals};
+use crate::machine::{Machine, Parts, Processors, Signals};
 use crate::memory::GuestRam;
 use crate::net::{MacAddress, Tap};
 use crate::virtio::{self, Block, BlockState, IoError, IoErrorSink, Net, NetState, Rng, VirtioPci};
@@ -57,6 +57,7 @@ pub(super) struct NicDevice {
 /// Assembles the machine and all its devices, parked.
 pub(super) fn machine(
     config: &VmConfig,
+    processors: &Processors,
     backends: &Backends,
     consoles: &Consoles,
     signals: Signals,
@@ -64,7 +65,7 @@ pub(super) fn machine(
 ) -> Result<Assembled> {
     let taps = config.nics.iter().map(|nic| open_tap(nic).map(Arc::new)).collect::<Result<Vec<_>>>()?;
     let mut machine = Machine::new(Parts {
-        cpus: &config.cpus,
+        processors,
         memory: config.memory,
         backing: &config.memory_backing,
         serial: Arc::new(consoles.serial.clone()),

@@ -12,7 +12,7 @@ use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
 use crate::config::VmConfig;
 use crate::console::Console;
-use crate::machine::{Machine, SignalReceiver, signals};
+use crate::machine::{Machine, Processors, SignalReceiver, signals};
 use crate::net::MacAddress;
 use crate::virtio::NetState;
 use crate::{Error, ErrorKind, Result};
@@ -42,6 +42,7 @@ pub struct NicStatus {
 #[derive(Debug)]
 pub(super) struct Inner {
     config: VmConfig,
+    processors: Processors,
     consoles: Consoles,
     events: Events,
     power: Mutex<Power>,
@@ -80,6 +81,7 @@ struct Running {
 
 impl Vm {
     pub(crate) fn new(config: VmConfig) -> Result<Self> {
+        let processors = Processors::new(&config.cpus)?;
         let consoles = Consoles { serial: Console::new()?, virtio: Console::new()? };
         let power = Power {
             state: PowerState::Halted,
@@ -89,8 +91,14 @@ impl Vm {
             reboot_on_power_off: false,
             ended: None,
         };
-        let inner =
-            Inner { config, consoles, events: Events::default(), power: Mutex::new(power), changed: Condvar::new() };
+        let inner = Inner {
+            config,
+            processors,
+            consoles,
+            events: Events::default(),
+            power: Mutex::new(power),
+            changed: Condvar::new(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -298,7 +306,7 @@ impl Inner {
         let backends = assemble::open_disks(&self.config.disks)?;
         let (sender, receiver) = signals()?;
         let Assembled { machine, nics } =
-            assemble::machine(&self.config, &backends, &self.consoles, sender, &self.events)?;
+            assemble::machine(&self.config, &self.processors, &backends, &self.consoles, sender, &self.events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
         let supervisor = Supervisor::spawn(self, run, receiver, Arc::clone(machine.serial()))?;
         Ok(Running { machine, nics, backends, supervisor: Some(supervisor) })
@@ -361,7 +369,7 @@ impl Inner {
     fn reset(&self, power: &mut Power) -> Result<()> {
         let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
         machine.park();
-        machine.reset()?;
+        machine.reset(&self.processors)?;
         machine.prepare(assemble::load(&self.config.boot, backends, machine.ram())?)?;
         machine.run();
         power.reboots += 1;
