@@ -131,7 +131,6 @@ impl Machine {
     /// keeps its contents, as on a PC.
     pub(crate) fn reset(&self, processors: &Processors) -> Result<()> {
         self.reset_processors(processors)?;
-        self.functions.iter().try_for_each(|function| function.reset())?;
         self.pci.reset()?;
         self.power.reset();
         self.serial.reset()?;
