@@ -27,6 +27,7 @@ mod kvm;
 mod machine;
 mod memory;
 mod pci;
+mod sync;
 mod virtio;
 
 pub use error::{Error, ErrorKind, Result};

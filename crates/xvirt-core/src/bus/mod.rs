@@ -2,8 +2,6 @@
 
 mod device;
 mod map;
-mod sync;
 
 pub(crate) use device::BusDevice;
 pub(crate) use map::Bus;
-pub(crate) use sync::lock;

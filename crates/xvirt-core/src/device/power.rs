@@ -3,13 +3,14 @@
 //! Source: ACPI specification 6.5, section 4.8 "ACPI Register Model".
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::arch::x86_64::acpi::SLEEP_TYPE_OFF;
 use crate::bus::BusDevice;
+use crate::sync::lock;
 
 /// Status and enable registers, two bytes each.
 pub(crate) const EVENT_PORT: u16 = 0x600;
@@ -85,7 +86,7 @@ impl<H: PowerHost> Power<H> {
     }
 
     fn lock(&self) -> MutexGuard<'_, PowerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn update_interrupt(&self, state: &PowerState) {

@@ -3,12 +3,13 @@
 //! Source: Motorola MC146818A data sheet. Alarms and periodic interrupts are not there; the time cannot be set, because
 //! it is the host's.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::bus::BusDevice;
+use crate::sync::lock;
 
 const SIZE: usize = 128;
 const CENTURY: usize = 0x32;
@@ -45,7 +46,7 @@ impl Rtc {
     }
 
     fn lock(&self) -> MutexGuard<'_, RtcState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

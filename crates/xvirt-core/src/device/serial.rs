@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use vm_superio::serial::SerialEvents;
 use vm_superio::{Serial as Uart, Trigger};
@@ -12,6 +12,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use crate::bus::BusDevice;
 use crate::console::ConsolePort;
 use crate::kvm::InterruptLine;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// A serial port. Input waits in the console until the guest has room for it.
@@ -56,7 +57,7 @@ impl Serial {
     }
 
     fn lock(&self) -> MutexGuard<'_, Uart<Line, Refill, Output>> {
-        self.uart.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.uart)
     }
 }
 

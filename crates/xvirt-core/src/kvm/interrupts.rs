@@ -1,7 +1,7 @@
 //! How devices interrupt: lines of the in-kernel controllers, and messages (MSI) routed through irqfds.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kvm_bindings::{
     KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
@@ -12,6 +12,7 @@ use kvm_ioctls::VmFd;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::kvm_error;
+use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// Lines of the IOAPIC; message interrupts are numbered after them.
@@ -184,8 +185,4 @@ impl Drop for MessageInterrupt {
 
 fn interrupt_event() -> Result<EventFd> {
     EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(|e| Error::io("cannot create an interrupt event", e))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

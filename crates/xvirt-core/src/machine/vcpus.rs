@@ -9,6 +9,7 @@ use kvm_ioctls::VcpuExit;
 use super::signal::{CrashReason, Signal, Signals};
 use crate::bus::Bus;
 use crate::kvm::{Kicker, Vcpu};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// Running guest code needs little stack; the default of 8 MiB would only cost address space.
@@ -206,8 +207,4 @@ fn emulation_failure(vcpu: &Vcpu) -> CrashReason {
     CrashReason::Hardware(format!(
         "KVM cannot emulate the instruction at {at}; a host without hardware virtualisation only runs simple guests"
     ))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

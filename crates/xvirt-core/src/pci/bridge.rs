@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::bus::PciFunction;
 use super::config::{ConfigSpace, Identity};
 use crate::Result;
-use crate::bus::lock;
+use crate::sync::lock;
 
 /// Red Hat's generic host bridge, which needs no driver and sets off no quirks.
 const IDENTITY: Identity = Identity {

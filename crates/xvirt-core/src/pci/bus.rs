@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{ConfigPorts, Ecam};
 use super::bridge::HostBridge;
-use crate::bus::{BusDevice, lock};
+use crate::bus::BusDevice;
+use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// Slots of a PCI bus; the host bridge has the first.

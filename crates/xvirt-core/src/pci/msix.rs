@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::host::{MsiVector, PciHost};
-use crate::bus::lock;
+use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// Message control: the function uses MSI-X.

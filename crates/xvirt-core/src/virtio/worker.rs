@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::interrupt::Interrupt;
 use super::queue::Position;
 use super::{Handler, Malformed, Queues, Served};
-use crate::bus::lock;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// Room for the deepest image format, not for a default 2 MiB in every device of every VM.

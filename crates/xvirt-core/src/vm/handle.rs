@@ -14,6 +14,7 @@ use crate::config::VmConfig;
 use crate::console::Console;
 use crate::machine::{Machine, Processors, SignalReceiver, signals};
 use crate::net::MacAddress;
+use crate::sync::lock;
 use crate::virtio::NetState;
 use crate::{Error, ErrorKind, Result};
 
@@ -299,7 +300,7 @@ impl Drop for Vm {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Power> {
-        self.power.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.power)
     }
 
     fn assemble(self: &Arc<Self>, run: u64) -> Result<Running> {

@@ -4,8 +4,8 @@ use super::function::{FEATURES_OK, VirtioPci, log};
 use super::layout::{self, NOTIFY_MULTIPLIER, PAGE};
 use super::registers::Request;
 use crate::Result;
-use crate::bus::lock;
 use crate::pci::PciFunction;
+use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
 
 /// Where the data register is in the capability that gives access to the BAR.

@@ -10,9 +10,10 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::layout::{self, BAR, BAR_SIZE, MAX_QUEUES, NOTIFY, PAGE, Places};
 use super::registers::{Registers, TRANSPORT_FEATURES, notify_offset};
-use crate::bus::{BusDevice, lock};
+use crate::bus::BusDevice;
 use crate::memory::GuestRam;
 use crate::pci::{ConfigSpace, ConfigState, PciHost};
+use crate::sync::lock;
 use crate::virtio::interrupt::{Interrupt, InterruptState};
 use crate::virtio::worker::{Control, Worker};
 use crate::virtio::{DeviceState, Malformed, Queues, VirtQueue, VirtioDevice};

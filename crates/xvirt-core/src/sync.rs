@@ -1,3 +1,5 @@
+//! Locking, for every floor.
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks `mutex`, also when a thread panicked while holding it: guest-visible state is valid between any two
