@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 
 use vm_memory::VolatileSlice;
 
@@ -31,4 +32,11 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
 
     /// Makes a range read as zeroes; where `unmap` is set its space may be given back.
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()>;
+
+    /// The first range at or after `offset` that may hold anything but zeroes; none if the rest reads as zeroes.
+    ///
+    /// Who reads a whole disk skips holes by this. A backend that does not know its holes says that all is data.
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        Ok((offset < self.capacity()).then(|| offset..self.capacity()))
+    }
 }

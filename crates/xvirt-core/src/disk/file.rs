@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -145,6 +146,24 @@ impl ImageFile {
     /// Bytes it takes on the disk of the host; holes take none.
     pub(super) fn allocated(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.blocks() * 512)
+    }
+
+    /// The first range at or after `offset` that is not a hole, as far as the host's file system tells.
+    pub(super) fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let end = self.len()?;
+        if offset >= end {
+            return Ok(None);
+        }
+        if self.block_device {
+            return Ok(Some(offset..end));
+        }
+        let start = match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(rustix::io::Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Hole(start))?;
+        Ok(Some(start..end))
     }
 
     /// Reads until `into` is full or the file ends; what is missing then is left in `into`.

@@ -1,6 +1,7 @@
 //! Raw images: the bytes of the disk, one to one.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use vm_memory::VolatileSlice;
@@ -81,6 +82,10 @@ impl BlockBackend for RawDisk {
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         self.writable(offset, length)?;
         self.file.zero(offset, length, unmap)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.file.next_data(offset)
     }
 }
 

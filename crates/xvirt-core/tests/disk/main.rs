@@ -7,6 +7,7 @@ mod chains;
 mod child;
 mod crash;
 mod errors;
+mod holes;
 mod hostile;
 mod images;
 mod locks;

@@ -10,7 +10,7 @@ use imago::format::PreallocateMode;
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
-use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, ShallowMapping};
+use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, Mapping, ShallowMapping};
 use vm_memory::VolatileSlice;
 
 use super::storage::ImageStorage;
@@ -191,6 +191,40 @@ impl BlockBackend for Qcow2Disk {
         self.zero(whole.end..range.end)?;
         self.unmap(whole)
     }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let image = self.together()?;
+        let mut at = offset;
+        while at < self.capacity {
+            let (mapping, length) = image.get_mapping(at, self.capacity - at)?;
+            let extent = match mapping {
+                Mapping::Zero { .. } => Extent::Zeroes(length),
+                Mapping::Raw { storage, offset, .. } => extent(storage, offset, length)?,
+                _ => Extent::Data(length),
+            };
+            match extent {
+                Extent::Zeroes(0) => return Err(io::Error::other("the image does not say what lies in it")),
+                Extent::Zeroes(length) => at += length,
+                Extent::Data(length) => return Ok(Some(at..at + length)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What a range of a disk begins with, and for how many bytes.
+enum Extent {
+    Zeroes(u64),
+    Data(u64),
+}
+
+/// What the `length` bytes at `offset` of a file begin with, as far as its holes tell.
+fn extent(storage: &ImageStorage, offset: u64, length: u64) -> io::Result<Extent> {
+    let Some(data) = storage.file().next_data(offset)? else { return Ok(Extent::Zeroes(length)) };
+    Ok(match data.start.saturating_sub(offset).min(length) {
+        0 => Extent::Data((data.end - offset).min(length)),
+        zeroes => Extent::Zeroes(zeroes),
+    })
 }
 
 /// What lies in a part of the image, as far as freeing clusters is concerned.
