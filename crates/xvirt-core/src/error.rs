@@ -40,6 +40,14 @@ pub enum ErrorKind {
     EncryptedImage,
     /// A disk image uses a feature that is not supported.
     UnsupportedImage,
+    /// A virtual appliance is damaged, incomplete or not what it claims to be.
+    CorruptArchive,
+    /// A virtual appliance uses something that is not supported.
+    UnsupportedArchive,
+    /// A storage repository is damaged.
+    CorruptRepository,
+    /// Other things depend on the thing; the message names them.
+    InUse,
     /// A kernel or initrd cannot be loaded.
     InvalidKernel,
     /// No bootable kernel was found on a disk.

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod error;
 pub mod host;
 pub mod net;
+pub mod progress;
 pub mod vm;
 
 #[cfg(feature = "demo")]

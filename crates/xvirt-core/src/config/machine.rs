@@ -23,9 +23,15 @@ const MAX_DEVICES: usize = 28;
 pub struct VmConfig {
     /// The name people know it by.
     pub name: String,
+    /// What people know about it.
+    #[serde(default)]
+    pub description: String,
     /// What identifies it.
     #[serde(default = "Uuid::new_v4")]
     pub uuid: Uuid,
+    /// Tells copies of one state apart: new whenever the VM becomes a copy of another, or goes back in time.
+    #[serde(default = "Uuid::new_v4")]
+    pub generation_id: Uuid,
     /// Its processors.
     #[serde(default)]
     pub cpus: CpuConfig,
@@ -72,7 +78,9 @@ impl VmConfig {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            description: String::new(),
             uuid: Uuid::new_v4(),
+            generation_id: Uuid::new_v4(),
             cpus: CpuConfig::default(),
             memory: DEFAULT_MEMORY,
             memory_backing: MemoryBacking::default(),
@@ -80,6 +88,13 @@ impl VmConfig {
             disks: Vec::new(),
             nics: Vec::new(),
         }
+    }
+
+    /// Sets what people know about it.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = text.into();
+        self
     }
 
     /// Sets the identity, which is a new one otherwise.
