@@ -17,6 +17,7 @@ pub mod host;
 pub mod net;
 pub mod progress;
 pub mod vm;
+pub mod xva;
 
 #[cfg(feature = "demo")]
 pub mod demo;

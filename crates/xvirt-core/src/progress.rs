@@ -43,7 +43,6 @@ impl Progress for AtomicBool {
 }
 
 /// Reports, and fails if the work was cancelled; `work` says what it is, as in "the import".
-#[expect(dead_code, reason = "what uses it comes next")]
 pub(crate) fn step(progress: &dyn Progress, bytes: u64, total: Option<u64>, work: &str) -> Result<()> {
     if progress.cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, format!("{work} was cancelled")));

@@ -1,0 +1,89 @@
+//! Checksums of chunks.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+use xxhash_rust::xxh64::Xxh64;
+
+/// How chunks are protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Checksum {
+    /// XXH64, which XenServer and XCP-ng read from 8.1 on.
+    #[default]
+    Xxhash,
+    /// SHA-1, which every version reads.
+    Sha1,
+}
+
+impl Checksum {
+    /// How the names of its members end.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Xxhash => ".xxhash",
+            Self::Sha1 => ".checksum",
+        }
+    }
+
+    /// The checksum of some bytes, in the letters that XenServer writes and demands.
+    pub(crate) fn of(self, bytes: &[u8]) -> String {
+        let mut sum = Sum::new(self);
+        sum.update(bytes);
+        sum.finish()
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Xxhash => "xxhash",
+            Self::Sha1 => "sha1",
+        })
+    }
+}
+
+/// A checksum in the making.
+pub(crate) enum Sum {
+    Xxhash(Xxh64),
+    Sha1(Sha1),
+}
+
+impl Sum {
+    pub(crate) fn new(kind: Checksum) -> Self {
+        match kind {
+            Checksum::Xxhash => Self::Xxhash(Xxh64::new(0)),
+            Checksum::Sha1 => Self::Sha1(Sha1::new()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Xxhash(sum) => sum.update(bytes),
+            Self::Sha1(sum) => sum.update(bytes),
+        }
+    }
+
+    /// XXH64 in capital letters, SHA-1 in small ones.
+    pub(crate) fn finish(self) -> String {
+        match self {
+            Self::Xxhash(sum) => format!("{:016X}", sum.digest()),
+            Self::Sha1(sum) => sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_those_of_xenserver() {
+        let zeroes = vec![0; 1 << 20];
+        assert_eq!(Checksum::Xxhash.of(&zeroes), "87D2A1B6E1163EF1");
+        assert_eq!(Checksum::Xxhash.of(&[]), "EF46DB3751D8E999");
+        assert_eq!(Checksum::Sha1.of(&zeroes), "3b71f43ff30f4b15b5cd85dd9e95ebc7e84eb5a3");
+        assert_eq!(Checksum::Sha1.of(&[]), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    }
+}

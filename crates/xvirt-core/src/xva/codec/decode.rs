@@ -1,0 +1,287 @@
+//! The thread that decompresses an archive.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Scope;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use flate2::bufread::MultiGzDecoder;
+use zstd::bulk::Decompressor;
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+use super::frame::{self, Header, Start};
+use super::{Compression, Pool, Stream, detect};
+use crate::xva::parallel::threads;
+use crate::{Error, ErrorKind, Result};
+
+/// The size of a piece of the stream in bytes.
+const PIECE: usize = 1 << 20;
+/// How many pieces may wait for who reads them.
+const WAITING: usize = 4;
+/// A frame whose content is bigger is decompressed as it comes, by one processor.
+const MOST_FRAME: u64 = 4 << 20;
+/// zstd's largest window is 2^31 bytes.
+const LARGEST_WINDOW: u32 = 31;
+
+/// An input of which the first bytes were looked at.
+pub(crate) struct Opened<R> {
+    pub(crate) compression: Compression,
+    input: io::Chain<Cursor<Vec<u8>>, R>,
+}
+
+/// Looks at the first bytes of an input.
+pub(crate) fn open<R: Read>(mut input: R) -> Result<Opened<R>> {
+    let mut start = Vec::with_capacity(512);
+    (&mut input).take(512).read_to_end(&mut start).map_err(cannot_read)?;
+    let compression = detect(&start)?;
+    Ok(Opened { compression, input: Cursor::new(start).chain(input) })
+}
+
+/// What the decoder sends: a piece, or where one will come from.
+enum Slot {
+    Ready(Result<Bytes>),
+    Pending(Receiver<Result<Bytes>>),
+}
+
+/// Decompresses an input in threads of `scope`; `read` counts the bytes taken from it.
+pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    opened: Opened<R>,
+    read: &'scope AtomicU64,
+) -> Stream<'scope> {
+    let Opened { compression, input } = opened;
+    let (sender, receiver) = bounded(WAITING);
+    scope.spawn(move || {
+        let mut input = BufReader::with_capacity(256 << 10, Counted { input, read });
+        let mut output = Output { pool: Pool::new(PIECE), slots: sender };
+        let done = match compression {
+            Compression::None => output.copy(&mut input),
+            Compression::Gzip => output.copy(&mut MultiGzDecoder::new(&mut input)),
+            Compression::Zstd => output.frames(scope, &mut input),
+        };
+        if let Err(error) = done {
+            // Whoever listened has gone, or hears it.
+            let _ = output.slots.send(Slot::Ready(Err(explain(error, compression))));
+        }
+    });
+    Stream::new(move || match receiver.recv() {
+        Ok(Slot::Ready(piece)) => piece.map(Some),
+        Ok(Slot::Pending(piece)) => piece.recv().unwrap_or_else(|_| Err(stopped())).map(Some),
+        Err(_) => Ok(None),
+    })
+}
+
+struct Output {
+    pool: Pool,
+    slots: Sender<Slot>,
+}
+
+impl Output {
+    /// Passes on what `input` gives.
+    fn copy(&mut self, input: &mut impl Read) -> io::Result<()> {
+        loop {
+            let mut buffer = self.pool.take();
+            let length = fill(input, &mut buffer)?;
+            if length == 0 || !self.send(buffer, length) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether anybody still listens.
+    fn send(&self, buffer: Vec<u8>, length: usize) -> bool {
+        self.slots.send(Slot::Ready(Ok(self.pool.share(buffer, length)))).is_ok()
+    }
+
+    fn frames<'scope>(&mut self, scope: &'scope Scope<'scope, '_>, input: &mut impl BufRead) -> io::Result<()> {
+        let mut workers: Option<Workers> = None;
+        let mut decoder = Decoder::new()?;
+        decoder.set_parameter(DParameter::WindowLogMax(LARGEST_WINDOW))?;
+        while let Some(start) = frame::start(input)? {
+            let listening = match start {
+                Start::Skippable(length) => skip(input, length).map(|()| true)?,
+                Start::Data(header) if header.content.is_some_and(|content| content <= MOST_FRAME) => {
+                    let workers = workers.get_or_insert_with(|| Workers::spawn(scope));
+                    self.small_frame(workers, &header, input)?
+                }
+                Start::Data(header) => self.big_frame(&mut decoder, &header, input)?,
+            };
+            if !listening {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a frame to the workers. Whether anybody still listens.
+    fn small_frame(&self, workers: &Workers, header: &Header, input: &mut impl Read) -> io::Result<bool> {
+        let content = header.content.unwrap_or_default() as usize;
+        let mut frame = workers.compressed.take();
+        frame::rest(input, header, &mut frame, 2 * content + PIECE)?;
+        let (sender, receiver) = bounded(1);
+        // The order of the slots is that of the frames, whichever is ready first.
+        if self.slots.send(Slot::Pending(receiver)).is_err() {
+            return Ok(false);
+        }
+        Ok(workers.jobs.send(Job { frame, content, done: sender }).is_ok())
+    }
+
+    /// Decompresses a frame as it comes. Whether anybody still listens.
+    fn big_frame(
+        &self,
+        decoder: &mut Decoder<'_>,
+        header: &Header,
+        input: &mut impl BufRead,
+    ) -> io::Result<bool> {
+        decoder.reinit()?;
+        let mut head = InBuffer::around(&header.bytes);
+        let mut ended = false;
+        while !ended {
+            let mut buffer = self.pool.take();
+            let mut out = OutBuffer::around(&mut buffer[..]);
+            while !ended && out.pos() < PIECE {
+                if head.pos < header.bytes.len() {
+                    ended = decoder.run(&mut head, &mut out)? == 0;
+                    continue;
+                }
+                let available = input.fill_buf()?;
+                let nothing = available.is_empty();
+                let mut part = InBuffer::around(available);
+                let before = out.pos();
+                ended = decoder.run(&mut part, &mut out)? == 0;
+                let used = part.pos;
+                input.consume(used);
+                if nothing && !ended && out.pos() == before {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            let length = out.pos();
+            if !self.send(buffer, length) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A frame to be decompressed.
+struct Job {
+    frame: Vec<u8>,
+    content: usize,
+    done: Sender<Result<Bytes>>,
+}
+
+/// Threads that decompress small frames, until no more can come.
+struct Workers {
+    jobs: Sender<Job>,
+    compressed: Pool,
+}
+
+impl Workers {
+    fn spawn<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
+        let (jobs, receiver) = bounded::<Job>(1);
+        let (compressed, pool) = (Pool::new(PIECE), Pool::new(PIECE + 4096));
+        for _ in 0..threads() {
+            let (receiver, compressed, pool) = (receiver.clone(), compressed.clone(), pool.clone());
+            scope.spawn(move || {
+                let mut decompressor = Decompressor::new();
+                for job in receiver {
+                    let piece = decompress(&mut decompressor, &job, &pool).map_err(|error| explain(error, Compression::Zstd));
+                    // Whoever listened may have gone.
+                    let _ = job.done.send(piece);
+                    compressed.give_back(job.frame);
+                }
+            });
+        }
+        Self { jobs, compressed }
+    }
+}
+
+fn decompress(decompressor: &mut io::Result<Decompressor<'_>>, job: &Job, pool: &Pool) -> io::Result<Bytes> {
+    let decompressor = decompressor.as_mut().map_err(|error| io::Error::from(error.kind()))?;
+    let mut content = if job.content <= pool.size() { pool.take() } else { vec![0; job.content] };
+    let length = decompressor.decompress_to_buffer(&job.frame, &mut content[..])?;
+    if length != job.content {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is shorter than it says"));
+    }
+    Ok(pool.share(content, length))
+}
+
+/// Counts what is read, and marks errors as those of the input.
+struct Counted<'a, R> {
+    input: R,
+    read: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.input.read(into) {
+            Ok(count) => {
+                self.read.fetch_add(count as u64, Ordering::Relaxed);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => Err(io::Error::new(error.kind(), InputFailed(error))),
+        }
+    }
+}
+
+/// An error of the input, not of what is in it.
+#[derive(Debug)]
+struct InputFailed(io::Error);
+
+impl fmt::Display for InputFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for InputFailed {}
+
+/// Reads until `into` is full or the input ends; answers how much that is.
+fn fill(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match input.read(rest) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+fn skip(input: &mut impl Read, length: u64) -> io::Result<()> {
+    let skipped = io::copy(&mut input.take(length), &mut io::sink())?;
+    if skipped == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn explain(error: io::Error, compression: Compression) -> Error {
+    if error.get_ref().is_some_and(|inner| inner.is::<InputFailed>()) {
+        return cannot_read(error);
+    }
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => format!("the archive's {compression} stream ends too early"),
+        _ => format!("the archive's {compression} stream is damaged"),
+    };
+    Error::new(ErrorKind::CorruptArchive, what)
+        .because(error)
+        .remedy("copy or export the archive again; verify tells which disks are whole")
+}
+
+fn cannot_read(error: io::Error) -> Error {
+    Error::io("cannot read the archive", error)
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Io, "a thread that decompresses the archive has stopped")
+}
+
+impl<R> fmt::Debug for Opened<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("compression", &self.compression).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! The frames of a zstd stream, as far as one can see them without decompressing (RFC 8878, section 3).
+
+use std::io::{self, Read};
+
+/// How a frame begins.
+pub(crate) const MAGIC: u32 = 0xfd2f_b528;
+/// How a skippable frame begins, without its lowest four bits.
+const SKIPPABLE: u32 = 0x184d_2a50;
+/// The most that one block holds.
+const MOST_BLOCK: usize = 128 << 10;
+
+/// Whether these bytes begin a zstd stream.
+pub(super) fn is_magic(start: &[u8]) -> bool {
+    let magic = start.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    magic.is_some_and(|magic| magic == MAGIC || is_skippable(magic))
+}
+
+fn is_skippable(magic: u32) -> bool {
+    magic & !0xf == SKIPPABLE
+}
+
+/// A skippable frame around `content`; `variant` is 0 to 15.
+pub(crate) fn skippable(variant: u32, content: &[u8]) -> Vec<u8> {
+    let length = content.len() as u32;
+    [&(SKIPPABLE | variant & 0xf).to_le_bytes(), &length.to_le_bytes(), content].concat()
+}
+
+/// The beginning of a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// A frame with data.
+    Data(Header),
+    /// A frame without meaning, whose content of this length is still to be read.
+    Skippable(u64),
+}
+
+/// What the header of a frame says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The bytes of the header.
+    pub(super) bytes: Vec<u8>,
+    /// Size of the content in bytes, if the header tells.
+    pub(super) content: Option<u64>,
+    checksum: bool,
+}
+
+/// Reads the beginning of a frame; none at the end of the input.
+pub(super) fn start(input: &mut impl Read) -> io::Result<Option<Start>> {
+    let mut bytes = Vec::with_capacity(18);
+    if input.take(4).read_to_end(&mut bytes)? == 0 {
+        return Ok(None);
+    }
+    let magic = u32::from_le_bytes(*bytes.first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?);
+    if is_skippable(magic) {
+        let mut length = [0; 4];
+        input.read_exact(&mut length)?;
+        return Ok(Some(Start::Skippable(u32::from_le_bytes(length).into())));
+    }
+    if magic != MAGIC {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "what follows a frame is not a frame"));
+    }
+    let descriptor = next(input, &mut bytes, 1)?;
+    let single = descriptor & 0x20 != 0;
+    let identifier = [0, 1, 2, 4][(descriptor & 3) as usize];
+    next(input, &mut bytes, usize::from(!single) + identifier)?;
+    let content = match (descriptor >> 6, single) {
+        (0, false) => None,
+        (0, true) => Some(next(input, &mut bytes, 1)?),
+        (1, _) => Some(next(input, &mut bytes, 2)? + 256),
+        (2, _) => Some(next(input, &mut bytes, 4)?),
+        _ => Some(next(input, &mut bytes, 8)?),
+    };
+    Ok(Some(Start::Data(Header { bytes, content, checksum: descriptor & 4 != 0 })))
+}
+
+/// Takes the next bytes of a header, and gives them as a number.
+fn next(input: &mut impl Read, bytes: &mut Vec<u8>, count: usize) -> io::Result<u64> {
+    let mut buffer = [0; 8];
+    let field = buffer.get_mut(..count).ok_or(io::ErrorKind::InvalidData)?;
+    input.read_exact(field)?;
+    bytes.extend_from_slice(field);
+    Ok(u64::from_le_bytes(buffer))
+}
+
+/// Reads the rest of a frame into `whole`, after its header, without decompressing it. Fails if that is more than `most`
+/// bytes.
+pub(super) fn rest(input: &mut impl Read, header: &Header, whole: &mut Vec<u8>, most: usize) -> io::Result<()> {
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+    whole.clear();
+    whole.extend_from_slice(&header.bytes);
+    loop {
+        let mut block = [0; 4];
+        input.read_exact(&mut block[..3])?;
+        whole.extend_from_slice(&block[..3]);
+        let block = u32::from_le_bytes(block);
+        let length = match block >> 1 & 3 {
+            // One byte stands for the whole block.
+            1 => 1,
+            0 | 2 => (block >> 3) as usize,
+            _ => return Err(invalid("a block has a reserved type")),
+        };
+        if length > MOST_BLOCK || whole.len() + length > most {
+            return Err(invalid("a frame is longer than its content allows"));
+        }
+        append(input, whole, length)?;
+        if block & 1 != 0 {
+            break;
+        }
+    }
+    if header.checksum { append(input, whole, 4) } else { Ok(()) }
+}
+
+fn append(input: &mut impl Read, whole: &mut Vec<u8>, length: usize) -> io::Result<()> {
+    let read = input.take(length as u64).read_to_end(whole)?;
+    if read == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_taken_apart_as_they_were_put_together() {
+        let contents = [vec![], vec![7; 300_000], (0..=255).cycle().take(100_000).collect::<Vec<u8>>()];
+        let frames: Vec<_> = contents.iter().map(|content| zstd::bulk::compress(content, 3).unwrap()).collect();
+        let mut input = [frames.concat(), skippable(1, b"abc")].concat();
+        input.extend(&frames[1]);
+        let mut input = &input[..];
+        for (content, frame) in contents.iter().zip(&frames) {
+            let Some(Start::Data(header)) = start(&mut input).unwrap() else { panic!("not a frame") };
+            assert_eq!(header.content, Some(content.len() as u64));
+            let mut whole = Vec::new();
+            rest(&mut input, &header, &mut whole, 1 << 20).unwrap();
+            assert_eq!(whole, *frame);
+        }
+        assert_eq!(start(&mut input).unwrap(), Some(Start::Skippable(3)));
+        input = &input[3..];
+        let Some(Start::Data(header)) = start(&mut input).unwrap() else { panic!("not a frame") };
+        assert!(rest(&mut &input[..input.len() - 1], &header, &mut Vec::new(), 1 << 20).is_err());
+        assert!(rest(&mut &input[..], &header, &mut Vec::new(), 10).is_err());
+        assert_eq!(start(&mut &b""[..]).unwrap(), None);
+        assert!(start(&mut &b"\x28\xb5"[..]).is_err() && start(&mut &b"abcd"[..]).is_err());
+    }
+}

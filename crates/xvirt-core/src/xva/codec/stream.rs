@@ -1,0 +1,122 @@
+//! Plain bytes in pieces, as the decoder gives them.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::Result;
+
+/// A stream of bytes that is read once, in order.
+pub(crate) struct Stream<'a> {
+    next: Box<dyn FnMut() -> Result<Option<Bytes>> + 'a>,
+    current: Bytes,
+    position: u64,
+}
+
+impl<'a> Stream<'a> {
+    /// A stream of what `next` gives, until it gives nothing.
+    pub(crate) fn new(next: impl FnMut() -> Result<Option<Bytes>> + 'a) -> Self {
+        Self { next: Box::new(next), current: Bytes::new(), position: 0 }
+    }
+
+    /// A stream of bytes that are there.
+    #[cfg(test)]
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
+        let mut bytes = Some(Bytes::from(bytes));
+        Self::new(move || Ok(bytes.take()))
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What is next, however much that is; none at the end.
+    pub(crate) fn next_piece(&mut self) -> Result<Option<Bytes>> {
+        if !self.fill()? {
+            return Ok(None);
+        }
+        Ok(Some(self.split(u64::MAX)))
+    }
+
+    /// The next `length` bytes, without copying them; none if the stream ends before.
+    pub(crate) fn take(&mut self, length: u64) -> Result<Option<Vec<Bytes>>> {
+        let mut pieces = Vec::new();
+        let mut left = length;
+        while left > 0 {
+            if !self.fill()? {
+                return Ok(None);
+            }
+            let piece = self.split(left);
+            left -= piece.len() as u64;
+            pieces.push(piece);
+        }
+        Ok(Some(pieces))
+    }
+
+    /// Fills `into`, or as much of it as there is before the end; answers how much that is.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        let mut done = 0;
+        while done < into.len() && self.fill()? {
+            let rest = into.get_mut(done..).unwrap_or_default();
+            let piece = self.split(rest.len() as u64);
+            rest[..piece.len()].copy_from_slice(&piece);
+            done += piece.len();
+        }
+        Ok(done)
+    }
+
+    /// Passes `length` bytes; whether there are so many.
+    pub(crate) fn skip(&mut self, length: u64) -> Result<bool> {
+        let mut left = length;
+        while left > 0 {
+            if !self.fill()? {
+                return Ok(false);
+            }
+            left -= self.split(left).len() as u64;
+        }
+        Ok(true)
+    }
+
+    /// Makes `current` hold something; whether there is anything left.
+    fn fill(&mut self) -> Result<bool> {
+        while self.current.is_empty() {
+            match (self.next)()? {
+                Some(piece) => self.current = piece,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn split(&mut self, most: u64) -> Bytes {
+        let length = most.min(self.current.len() as u64);
+        self.position += length;
+        self.current.split_to(length as usize)
+    }
+}
+
+impl fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_cut_and_joined_as_asked() {
+        let mut pieces = [&b"abc"[..], b"", b"defgh", b"i"].into_iter();
+        let mut stream = Stream::new(move || Ok(pieces.next().map(Bytes::from_static)));
+        assert_eq!(stream.take(5).unwrap().unwrap(), ["abc", "de"]);
+        assert!(stream.skip(1).unwrap());
+        let mut into = [0; 2];
+        assert_eq!((stream.read(&mut into).unwrap(), &into), (2, b"gh"));
+        assert_eq!(stream.position(), 8);
+        assert_eq!(stream.read(&mut into).unwrap(), 1);
+        assert_eq!((stream.read(&mut into).unwrap(), stream.next_piece().unwrap()), (0, None));
+        assert!(stream.take(1).unwrap().is_none() && !stream.skip(1).unwrap());
+    }
+}

@@ -1,0 +1,194 @@
+//! The objects of an appliance.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::value::{Record, Value};
+use super::{fields, parse, write};
+use crate::Result;
+use crate::xva::error::{corrupt, unsupported};
+
+/// A whole `ova.xml`.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    /// Everything but the objects.
+    top: Record,
+    pub(crate) objects: Vec<Object>,
+}
+
+/// One object of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    pub(crate) class: String,
+    pub(crate) id: String,
+    pub(crate) fields: Record,
+}
+
+/// A disk whose contents an archive should hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// The id of its VDI object, which is the name of its folder in the archive.
+    pub(crate) id: String,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// Whether the archive must hold it; one that no device uses may be missing.
+    pub(crate) required: bool,
+}
+
+impl Document {
+    /// An empty one of this version.
+    pub(crate) fn new(version: Record) -> Self {
+        Self { top: Record(vec![("version".to_owned(), Value::Struct(version))]), objects: Vec::new() }
+    }
+
+    pub(crate) fn parse(xml: &[u8]) -> Result<Self> {
+        let Value::Struct(Record(members)) = parse::value(xml)? else {
+            return Err(corrupt("ova.xml", "it does not hold a structure"));
+        };
+        let mut document = Self { top: Record::default(), objects: Vec::new() };
+        for (name, value) in members {
+            match (name.as_str(), value) {
+                ("objects", Value::Array(objects)) => {
+                    document.objects = objects.into_iter().map(Object::read).collect::<Result<_>>()?;
+                }
+                (_, value) => document.top.0.push((name, value)),
+            }
+        }
+        document.check()?;
+        Ok(document)
+    }
+
+    pub(crate) fn to_xml(&self) -> String {
+        let mut top = self.top.clone();
+        top.0.push(("objects".to_owned(), Value::Array(self.objects.iter().map(Object::value).collect())));
+        write::document(&Value::Struct(top))
+    }
+
+    /// What made the appliance.
+    pub(crate) fn version(&self) -> &Record {
+        static NOTHING: Record = Record(Vec::new());
+        match self.top.get("version") {
+            Some(Value::Struct(version)) => version,
+            _ => &NOTHING,
+        }
+    }
+
+    pub(crate) fn set_version(&mut self, version: Record) {
+        self.top.set("version", Value::Struct(version));
+    }
+
+    /// How the archive is laid out: 2 since 2008.
+    pub(crate) fn export_version(&self) -> u64 {
+        self.version().number("export_vsn").unwrap_or(0)
+    }
+
+    pub(crate) fn of_class<'a>(&'a self, class: &'a str) -> impl Iterator<Item = &'a Object> {
+        self.objects.iter().filter(move |object| object.class == class)
+    }
+
+    /// The object that a reference means; none for a reference to nothing, which any text may be that matches none.
+    pub(crate) fn find(&self, class: &str, id: &str) -> Option<&Object> {
+        self.objects.iter().find(|object| object.class == class && object.id == id)
+    }
+
+    /// The VM.
+    pub(crate) fn vm(&self) -> Result<&Object> {
+        let mut vms = self.of_class("VM").filter(|vm| !vm.fields.flag("is_a_snapshot"));
+        match (vms.next(), vms.next()) {
+            (Some(vm), None) => Ok(vm),
+            (Some(_), Some(_)) => Err(unsupported(
+                "the archive describes several VMs: it is an export of metadata",
+                "export each VM with its disks",
+            )),
+            (None, _) => Err(corrupt("ova.xml", "it describes no VM")),
+        }
+    }
+
+    /// The block devices of the VM.
+    pub(crate) fn block_devices(&self) -> Result<impl Iterator<Item = &Object>> {
+        let vm = self.vm()?.id.as_str();
+        // Some producers leave the reference to the VM out, as there is only one.
+        let ours = move |vbd: &&Object| matches!(vbd.fields.reference("VM"), id if id == vm || id.is_empty());
+        Ok(self.of_class("VBD").filter(ours))
+    }
+
+    /// The disks whose contents the archive should hold, in the order in which XenServer writes them.
+    pub(crate) fn expected(&self) -> Result<Vec<Expected>> {
+        let mut used: HashSet<&str> = HashSet::new();
+        for vbd in self.block_devices()? {
+            if !vbd.fields.text("type").eq_ignore_ascii_case("CD") {
+                used.insert(vbd.fields.reference("VDI"));
+            }
+        }
+        used.insert(self.vm()?.fields.reference("suspend_VDI"));
+        let mut disks = BTreeMap::new();
+        for vdi in self.of_class("VDI") {
+            let repository = self.find("SR", vdi.fields.reference("SR"));
+            if repository.is_some_and(|sr| sr.fields.text("content_type").eq_ignore_ascii_case("iso")) {
+                continue;
+            }
+            let size = vdi.fields.number("virtual_size");
+            let size = size.filter(|size| *size <= i64::MAX.cast_unsigned()).ok_or_else(|| {
+                let size = vdi.fields.text("virtual_size");
+                corrupt("ova.xml", format!("disk {} cannot have a size of '{size}' bytes", vdi.id))
+            })?;
+            let expected = Expected { id: vdi.id.clone(), size, required: used.contains(vdi.id.as_str()) };
+            disks.insert(vdi.id.as_bytes(), expected);
+        }
+        Ok(disks.into_values().collect())
+    }
+
+    /// Adds what objects of known classes lack.
+    pub(crate) fn complete(&mut self) {
+        self.objects.iter_mut().for_each(fields::complete);
+    }
+
+    /// An id that no object has.
+    pub(crate) fn free_id(&self) -> String {
+        let number = |id: &str| id.strip_prefix("Ref:").and_then(|digits| digits.parse::<u64>().ok());
+        let highest = self.objects.iter().filter_map(|object| number(&object.id)).max();
+        format!("Ref:{}", highest.map_or(0, |highest| highest.saturating_add(1)))
+    }
+
+    /// Checks what everything else relies on.
+    fn check(&self) -> Result<()> {
+        let mut ids = HashSet::new();
+        for Object { class, id, .. } in &self.objects {
+            if !ids.insert((class, id)) {
+                return Err(corrupt("ova.xml", format!("two objects of class {class} have the id {id}")));
+            }
+        }
+        for disk in self.expected()? {
+            if disk.id.is_empty() || disk.id.contains(['/', '\0']) {
+                return Err(corrupt("ova.xml", format!("a disk cannot have the id '{}'", disk.id)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Object {
+    pub(crate) fn new<const N: usize>(class: &str, id: impl Into<String>, fields: [(&str, Value); N]) -> Self {
+        let fields = Record(fields.map(|(name, value)| (name.to_owned(), value)).into());
+        Self { class: class.to_owned(), id: id.into(), fields }
+    }
+
+    fn read(value: Value) -> Result<Self> {
+        let Value::Struct(record) = value else { return Err(corrupt("ova.xml", "an object is not a structure")) };
+        match record.get("snapshot") {
+            Some(Value::Struct(fields)) => Ok(Self {
+                class: record.text("class").to_owned(),
+                id: record.reference("id").to_owned(),
+                fields: fields.clone(),
+            }),
+            _ => Err(corrupt("ova.xml", format!("object {} has no fields", record.text("id")))),
+        }
+    }
+
+    fn value(&self) -> Value {
+        Value::Struct(Record(vec![
+            ("class".to_owned(), Value::text(&self.class)),
+            ("id".to_owned(), Value::text(&self.id)),
+            ("snapshot".to_owned(), Value::Struct(self.fields.clone())),
+        ]))
+    }
+}

@@ -1,0 +1,15 @@
+//! `ova.xml`: what an appliance is, as the objects of XenServer's database.
+//!
+//! `value` is how it is written: XML-RPC's values, read by `parse` and written by `compose`. `document` are the objects,
+//! `fields` what each class of them must have. `read_config` and `write_config` map a VM from them and to them.
+
+mod document;
+mod fields;
+mod parse;
+mod value;
+mod write;
+
+pub(super) use document::{Document, Expected, Object};
+pub(super) use fields::NULL;
+pub(super) use parse::value as parse_value;
+pub(super) use value::{Record, Value};

@@ -1,0 +1,250 @@
+//! From XML to values.
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use super::value::{Record, Value};
+use crate::xva::error::{corrupt, unsupported};
+use crate::{Error, Result};
+
+/// Values lie within one another no deeper than this.
+const DEEPEST: usize = 64;
+
+/// Reads the one value that an XML document holds.
+pub(crate) fn value(xml: &[u8]) -> Result<Value> {
+    let text = std::str::from_utf8(xml).map_err(|error| damaged(format!("it is not UTF-8 text: {error}")))?;
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().expand_empty_elements = true;
+    let mut parser = Parser { reader, depth: 0 };
+    let root = parser.element()?;
+    match root.name().as_ref() {
+        "value" => {}
+        "appliance" => {
+            return Err(unsupported(
+                "this is an appliance of version 0.1, as XenServer made them before 2008",
+                "import it with XenServer 5.6 to 7.6, and export it from there",
+            ));
+        }
+        name => return Err(damaged(format!("it begins with <{}>", name))),
+    }
+    let value = parser.value()?;
+    parser.end()?;
+    Ok(value)
+}
+
+struct Parser<'a> {
+    reader: Reader<&'a [u8]>,
+    depth: usize,
+}
+
+/// What comes next between two tags.
+enum Next<'a> {
+    Open(BytesStart<'a>),
+    Text(String),
+    Close,
+    End,
+}
+
+impl<'a> Parser<'a> {
+    /// The value between `<value>`, which was read, and `</value>`.
+    fn value(&mut self) -> Result<Value> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(damaged("its values lie too deep within one another"));
+        }
+        let mut text = String::new();
+        let value = loop {
+            match self.next()? {
+                Next::Text(more) => text.push_str(&more),
+                Next::Close => break Value::Text(text),
+                Next::Open(tag) => {
+                    let value = self.typed(tag.name().as_ref())?;
+                    self.close()?;
+                    break value;
+                }
+                Next::End => return Err(too_short()),
+            }
+        };
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    /// The value within a tag that says its type, up to and with the end of that tag.
+    fn typed(&mut self, tag: &str) -> Result<Value> {
+        Ok(match tag {
+            "struct" => Value::Struct(self.members()?),
+            "array" => Value::Array(self.array()?),
+            "boolean" => Value::Flag(matches!(self.text()?.trim(), "1" | "true")),
+            "int" | "i4" | "i8" => Value::text(self.text()?.trim()),
+            "string" | "base64" => Value::Text(self.text()?),
+            "double" => Value::Double(self.text()?),
+            "dateTime.iso8601" => Value::Date(self.text()?),
+            "nil" => Value::Text(self.text()?),
+            other => return Err(damaged(format!("a value has the unknown type {}", other))),
+        })
+    }
+
+    fn members(&mut self) -> Result<Record> {
+        let mut members = Vec::new();
+        while let Some(tag) = self.child()? {
+            expect(&tag, "member")?;
+            let (mut name, mut value) = (None, None);
+            while let Some(tag) = self.child()? {
+                match tag.name().as_ref() {
+                    "name" => name = Some(self.text()?),
+                    "value" => value = Some(self.value()?),
+                    _ => return Err(unexpected(&tag)),
+                }
+            }
+            match (name, value) {
+                (Some(name), Some(value)) => members.push((name, value)),
+                _ => return Err(damaged("a member of a structure lacks its name or value")),
+            }
+        }
+        Ok(Record(members))
+    }
+
+    fn array(&mut self) -> Result<Vec<Value>> {
+        let mut values = Vec::new();
+        while let Some(tag) = self.child()? {
+            expect(&tag, "data")?;
+            while let Some(tag) = self.child()? {
+                expect(&tag, "value")?;
+                values.push(self.value()?);
+            }
+        }
+        Ok(values)
+    }
+
+    /// The text up to the end of the element.
+    fn text(&mut self) -> Result<String> {
+        let mut text = String::new();
+        loop {
+            match self.next()? {
+                Next::Text(more) => text.push_str(&more),
+                Next::Close => return Ok(text),
+                Next::Open(tag) => return Err(unexpected(&tag)),
+                Next::End => return Err(too_short()),
+            }
+        }
+    }
+
+    /// The next element within the present one, or none at its end.
+    fn child(&mut self) -> Result<Option<BytesStart<'a>>> {
+        loop {
+            match self.next()? {
+                Next::Open(tag) => return Ok(Some(tag)),
+                Next::Close => return Ok(None),
+                Next::Text(text) if text.trim().is_empty() => {}
+                Next::Text(_) => return Err(damaged("there is text where an element belongs")),
+                Next::End => return Err(too_short()),
+            }
+        }
+    }
+
+    fn element(&mut self) -> Result<BytesStart<'a>> {
+        self.child()?.ok_or_else(too_short)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        match self.child()? {
+            None => Ok(()),
+            Some(tag) => Err(unexpected(&tag)),
+        }
+    }
+
+    /// Checks that nothing follows.
+    fn end(&mut self) -> Result<()> {
+        loop {
+            match self.next()? {
+                Next::End => return Ok(()),
+                Next::Text(text) if text.trim().is_empty() => {}
+                _ => return Err(damaged("something follows its value")),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Next<'a>> {
+        loop {
+            return Ok(match self.reader.read_event().map_err(|error| damaged(error.to_string()))? {
+                Event::Start(tag) => Next::Open(tag),
+                Event::End(_) => Next::Close,
+                Event::Text(text) => Next::Text(text.xml10_content().into_owned()),
+                Event::CData(data) => Next::Text(data.into_inner().into_owned()),
+                Event::GeneralRef(reference) => {
+                    let character = reference.resolve_char_ref().map_err(|error| damaged(error.to_string()))?;
+                    let name = reference.to_string();
+                    let predefined = || quick_xml::escape::resolve_predefined_entity(&name).map(str::to_owned);
+                    let text = character.map(String::from).or_else(predefined);
+                    Next::Text(text.ok_or_else(|| damaged(format!("the entity &{name}; is not known")))?)
+                }
+                Event::Eof => Next::End,
+                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => continue,
+            });
+        }
+    }
+}
+
+fn expect(tag: &BytesStart<'_>, name: &str) -> Result<()> {
+    if tag.name().as_ref() == name { Ok(()) } else { Err(unexpected(tag)) }
+}
+
+fn unexpected(tag: &BytesStart<'_>) -> Error {
+    damaged(format!("the element <{}> is in the wrong place", tag.name().as_ref()))
+}
+
+fn too_short() -> Error {
+    damaged("it ends too early")
+}
+
+fn damaged(why: impl Into<String>) -> Error {
+    corrupt("ova.xml", why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(xml: &str) -> Value {
+        value(xml.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_type_is_read() {
+        let pretty = "<?xml version='1.0'?>\n<!DOCTYPE x>\n<value>\n <struct>\n <member>\n<name>a&amp;b</name> <value><boolean>1</boolean></value>\
+                      </member><!-- x --><member><name>l</name><value><array><data><value><i4> 5 </i4></value><value/></data></array></value></member>\
+                      <member><value><dateTime.iso8601>19700101T00:00:00Z</dateTime.iso8601></value><name>d</name></member></struct>\n</value>\n";
+        let expected = Record(vec![
+            ("a&b".to_owned(), Value::Flag(true)),
+            ("l".to_owned(), Value::set(["5", ""])),
+            ("d".to_owned(), Value::Date("19700101T00:00:00Z".to_owned())),
+        ]);
+        assert_eq!(text(pretty), Value::Struct(expected));
+        assert_eq!(text("<value> a &lt;&#x416;&gt; <![CDATA[<b>]]></value>"), Value::text(" a <Ж> <b>"));
+        assert_eq!(text("<value><boolean>0</boolean></value>"), Value::Flag(false));
+        assert_eq!(text("<value><double>1</double></value>"), Value::Double("1".to_owned()));
+        assert_eq!(text("<value><string>x</string></value>"), Value::text("x"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let deep = "<value><array><data>".repeat(100);
+        for (xml, why) in [
+            (&b"<value>\xff</value>"[..], "it is not UTF-8 text"),
+            (b"<html></html>", "it begins with <html>"),
+            (b"", "it ends too early"),
+            (b"<value>a", "it ends too early"),
+            (b"<value>a</data>", "expected `</value>`"),
+            (b"<value><struct><x/></struct></value>", "the element <x> is in the wrong place"),
+            (b"<value><struct><member><name>a</name></member></struct></value>", "lacks its name or value"),
+            (b"<value>&xxe;</value>", "the entity &xxe; is not known"),
+            (b"<value><blob>1</blob></value>", "unknown type blob"),
+            (b"<value>a</value><value>b</value>", "something follows its value"),
+            (b"<appliance version='0.1'></appliance>", "an appliance of version 0.1"),
+            (deep.as_bytes(), "too deep"),
+        ] {
+            let error = value(xml).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Values of XML-RPC, as XenServer uses them.
+
+/// A value. Numbers are text: XenServer writes them without a tag, as it does strings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Text(String),
+    Flag(bool),
+    Double(String),
+    Date(String),
+    Array(Vec<Value>),
+    Struct(Record),
+}
+
+/// Named values, in order. Of those with one name, the last counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record(pub(crate) Vec<(String, Value)>);
+
+impl Value {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A set of references or other text.
+    pub(crate) fn set<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
+        Self::Array(texts.into_iter().map(Self::text).collect())
+    }
+
+    /// A map of text to text.
+    pub(crate) fn map<const N: usize>(pairs: [(&str, &str); N]) -> Self {
+        Self::Struct(Record(pairs.map(|(key, value)| (key.to_owned(), Self::text(value))).into()))
+    }
+
+    pub(crate) fn as_text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Double(text) | Self::Date(text) => text,
+            _ => "",
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Sets a value, in the place of an old one if there is one.
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        match self.0.iter_mut().rev().find(|(key, _)| key == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name.to_owned(), value)),
+        }
+    }
+
+    /// A text; empty where there is none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.get(name).map_or("", Value::as_text)
+    }
+
+    /// A reference, without the white space that some producers leave around it.
+    pub(crate) fn reference(&self, name: &str) -> &str {
+        self.text(name).trim()
+    }
+
+    /// A number, if there is one.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.text(name).trim().parse().ok()
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        matches!(self.get(name), Some(Value::Flag(true)))
+    }
+
+    /// A text within a map.
+    pub(crate) fn text_in(&self, map: &str, key: &str) -> &str {
+        match self.get(map) {
+            Some(Value::Struct(record)) => record.text(key),
+            _ => "",
+        }
+    }
+}

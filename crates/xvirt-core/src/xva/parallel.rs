@@ -1,0 +1,95 @@
+//! Work that all processors share and whose results are wanted in order.
+
+use std::thread;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::{Error, ErrorKind, Result};
+
+/// How many threads share a piece of work.
+pub(super) fn threads() -> usize {
+    thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// Runs `work` on each of `jobs` in several threads, and hands the results to `sink` in the order of the jobs.
+///
+/// Each thread makes itself a worker first. A failure of any part ends the whole, and is the one that comes first in the
+/// order. No more than a few jobs and results exist at any time.
+pub(super) fn in_order<Job: Send, Done: Send, Worker>(
+    jobs: impl Iterator<Item = Result<Job>> + Send,
+    worker: impl Fn() -> Worker + Sync,
+    work: impl Fn(&mut Worker, Job) -> Result<Done> + Sync,
+    mut sink: impl FnMut(Done) -> Result<()>,
+) -> Result<()> {
+    let count = threads();
+    // Dropped when the sink fails, which ends the threads.
+    let (orders, results) = bounded::<Receiver<Result<Done>>>(count + 1);
+    thread::scope(|scope| {
+        let (queue, waiting) = bounded(1);
+        for _ in 0..count {
+            let (waiting, worker, work) = (waiting.clone(), &worker, &work);
+            scope.spawn(move || {
+                let mut worker = worker();
+                for (job, done) in waiting {
+                    let done: crossbeam_channel::Sender<_> = done;
+                    // Fails only when the sink has failed.
+                    let _ = done.send(work(&mut worker, job));
+                }
+            });
+        }
+        scope.spawn(move || {
+            for job in jobs {
+                let (sender, receiver) = bounded(1);
+                if orders.send(receiver).is_err() {
+                    return;
+                }
+                let sent = match job {
+                    Ok(job) => queue.send((job, sender)).is_ok(),
+                    // The last one, whatever it says.
+                    Err(error) => sender.send(Err(error)).is_err(),
+                };
+                if !sent {
+                    return;
+                }
+            }
+        });
+        for result in results {
+            sink(result.recv().unwrap_or_else(|_| Err(stopped()))?)?;
+        }
+        Ok(())
+    })
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Io, "a thread that worked on the archive has stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed() -> Error {
+        Error::new(ErrorKind::Io, "it failed")
+    }
+
+    #[test]
+    fn results_come_in_order_and_a_failure_ends_all() {
+        let mut seen = Vec::new();
+        let square = |(): &mut (), n: u64| Ok(n * n);
+        in_order((0..1000).map(Ok), || (), square, |n| Ok(seen.push(n))).unwrap();
+        assert_eq!(seen, (0..1000).map(|n| n * n).collect::<Vec<u64>>());
+
+        let mut seen = 0;
+        let failing = |(): &mut (), n| if n == 100 { Err(failed()) } else { Ok(n) };
+        let count = |_| Ok(seen += 1);
+        assert_eq!(in_order((0..).map(Ok), || (), failing, count).unwrap_err().to_string(), "it failed");
+        assert_eq!(seen, 100);
+
+        let sink = |n| if n == 5 { Err(failed()) } else { Ok(()) };
+        in_order((0..).map(Ok), || (), |(): &mut (), n| Ok(n), sink).unwrap_err();
+        let jobs = (0..).map(|n| if n == 7 { Err(failed()) } else { Ok(n) });
+        let mut seen = 0;
+        in_order(jobs, || (), |(): &mut (), n| Ok(n), |_| Ok(seen += 1)).unwrap_err();
+        assert_eq!(seen, 7);
+    }
+}

@@ -1,0 +1,125 @@
+//! The threads that check chunks.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use bytes::{Buf, Bytes};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+
+use super::{Consumer, Defect, Severity};
+use crate::sync::lock;
+use crate::xva::chunk::{Checksum, Place, Sum};
+use crate::xva::error::corrupt;
+use crate::xva::parallel::threads;
+use crate::{Error, Result};
+
+/// A chunk to be checked.
+pub(super) struct Job {
+    pub(super) member: String,
+    pub(super) place: Place,
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) checksum: Option<(Checksum, String)>,
+}
+
+/// Threads that check chunks and hand them to the consumer.
+pub(super) struct Checkers<'scope> {
+    jobs: Sender<Job>,
+    threads: Vec<ScopedJoinHandle<'scope, ()>>,
+    failure: Arc<Failure>,
+}
+
+/// The first failure, after which nothing is checked any more.
+#[derive(Default)]
+struct Failure {
+    happened: AtomicBool,
+    error: Mutex<Option<Error>>,
+}
+
+impl<'scope> Checkers<'scope> {
+    pub(super) fn spawn(scope: &'scope Scope<'scope, '_>, consumer: &'scope dyn Consumer) -> Self {
+        let count = threads();
+        let (jobs, receiver) = bounded(count);
+        let failure = Arc::new(Failure::default());
+        let spawn = |_| {
+            let (receiver, failure) = (receiver.clone(), Arc::clone(&failure));
+            scope.spawn(move || work(&receiver, consumer, &failure))
+        };
+        let threads = (0..count).map(spawn).collect();
+        Self { jobs, threads, failure }
+    }
+
+    /// Hands on a chunk. Whether there is any use in more.
+    pub(super) fn check(&self, job: Job) -> bool {
+        self.jobs.send(job).is_ok() && !self.failed()
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.failure.happened.load(Ordering::Acquire)
+    }
+
+    /// Waits for the chunks that were handed on.
+    pub(super) fn finish(self) -> Result<()> {
+        drop(self.jobs);
+        for thread in self.threads {
+            // Its panic, if any, is the scope's.
+            let _ = thread.join();
+        }
+        lock(&self.failure.error).take().map_or(Ok(()), Err)
+    }
+}
+
+fn work(jobs: &Receiver<Job>, consumer: &dyn Consumer, failure: &Failure) {
+    for job in jobs {
+        if failure.happened.load(Ordering::Acquire) {
+            continue;
+        }
+        if let Err(error) = check(job, consumer) {
+            lock(&failure.error).get_or_insert(error);
+            failure.happened.store(true, Ordering::Release);
+        }
+    }
+}
+
+fn check(mut job: Job, consumer: &dyn Consumer) -> Result<()> {
+    let defect = |severity, why: String| {
+        let error = corrupt(&job.member, why);
+        consumer.defect(Defect { severity, disk: Some(job.place.disk), error })
+    };
+    match &job.checksum {
+        None => defect(Severity::Unchecked, "its checksum is missing".to_owned())?,
+        Some((kind, claimed)) => {
+            let mut sum = Sum::new(*kind);
+            job.pieces.iter().for_each(|piece| sum.update(piece));
+            let found = sum.finish();
+            if *claimed != found && claimed.trim().eq_ignore_ascii_case(&found) {
+                defect(Severity::Harmless, format!("XenServer would take its checksum '{claimed}' for wrong"))?;
+            } else if *claimed != found {
+                let why = format!("its {kind} checksum is {found}, not '{}'", claimed.trim());
+                return defect(Severity::Damage, why);
+            }
+        }
+    }
+    let beyond = cut(&mut job.pieces, job.place.length);
+    if beyond.iter().any(|piece| piece.iter().any(|byte| *byte != 0)) {
+        defect(Severity::Damage, "it goes beyond the end of its disk, and not with zeroes".to_owned())?;
+    }
+    if job.pieces.is_empty() { Ok(()) } else { consumer.chunk(job.place.disk, job.place.offset, &job.pieces) }
+}
+
+/// Leaves the first `length` bytes, and gives the rest.
+fn cut(pieces: &mut Vec<Bytes>, length: u64) -> Vec<Bytes> {
+    let mut left = length;
+    let mut rest = Vec::new();
+    pieces.retain_mut(|piece| {
+        let keep = left.min(piece.remaining() as u64);
+        left -= keep;
+        let beyond = piece.split_off(keep as usize);
+        if !beyond.is_empty() {
+            rest.push(beyond);
+        }
+        !piece.is_empty()
+    });
+    rest
+}
