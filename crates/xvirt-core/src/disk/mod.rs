@@ -8,6 +8,7 @@
 //! backing files; `raw` and `qcow2` are the two formats.
 
 mod backend;
+mod bytes;
 mod chain;
 mod create;
 mod file;
@@ -28,6 +29,7 @@ mod raw;
 mod segments;
 
 pub use backend::BlockBackend;
+pub(crate) use bytes::{read_bytes, write_bytes};
 pub use create::{create, grow};
 pub use format::ImageFormat;
 pub use info::{BackingFile, ImageInfo, inspect};

@@ -1,12 +1,19 @@
 //! Virtual appliances: whole VMs in one `.xva` file, the format of XenServer and XCP-ng.
 
+mod appliance;
 mod chunk;
 mod codec;
 mod error;
+mod extract;
 mod ova;
 mod parallel;
 mod read;
 mod tar;
+mod target;
+mod verify;
 
+pub use appliance::{Appliance, ApplianceDisk, ApplianceNic, Firmware, Producer};
 pub use chunk::Checksum;
 pub use codec::Compression;
+pub use extract::{Extract, Extracted, extract};
+pub use verify::{DiskReport, Problem, Report, verify};

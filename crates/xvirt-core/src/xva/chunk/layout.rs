@@ -26,12 +26,14 @@ struct Disk {
 }
 
 /// Where a chunk belongs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) disk: usize,
     pub(crate) offset: u64,
     /// How many of its bytes are on the disk; what is beyond its end must be zeroes.
     pub(crate) length: u64,
+    number: u64,
+    unit: Option<u64>,
 }
 
 impl Layout {
@@ -40,28 +42,33 @@ impl Layout {
         Self { disks: disks.iter().map(disk).collect(), unit: None }
     }
 
-    /// Places the next chunk. The error says why that is impossible.
-    pub(crate) fn place(&mut self, id: &str, number: u64, length: u64) -> Result<Place, String> {
+    /// Where the next chunk belongs. The error says why it belongs nowhere.
+    pub(crate) fn place(&self, id: &str, number: u64, length: u64) -> Result<Place, String> {
         let index = self.disks.iter().position(|disk| disk.id == id);
-        let (Some(index), Some(disk)) = (index, index.and_then(|index| self.disks.get_mut(index))) else {
+        let (Some(index), Some(disk)) = (index, index.and_then(|index| self.disks.get(index))) else {
             return Err("it belongs to no disk of ova.xml".to_owned());
         };
         let gap = number.checked_sub(disk.next).ok_or("its number was there already, or is out of order")?;
-        let left = disk.size - disk.offset;
         let skipped = match gap {
             0 => Some(0),
             _ => gap.checked_mul(self.unit.unwrap_or(length.max(CHUNK))),
         };
-        let left = skipped.and_then(|skipped| left.checked_sub(skipped));
+        let left = skipped.and_then(|skipped| (disk.size - disk.offset).checked_sub(skipped));
         let left = left.filter(|left| *left > 0 || length == 0).ok_or("it lies beyond the end of its disk")?;
         // A chunk that is small because its disk ends does not tell how big others are.
-        if self.unit.is_none() && length > 0 {
-            self.unit = Some(if length < left { length } else { length.max(CHUNK) });
+        let told = if length < left { length } else { length.max(CHUNK) };
+        let unit = self.unit.or((length > 0).then_some(told));
+        Ok(Place { disk: index, offset: disk.size - left, length: length.min(left), number, unit })
+    }
+
+    /// Notes that a chunk came by completely.
+    pub(crate) fn pass(&mut self, place: &Place) {
+        self.unit = place.unit;
+        if let Some(disk) = self.disks.get_mut(place.disk) {
+            disk.next = place.number.saturating_add(1);
+            disk.offset = place.offset + place.length;
+            disk.begun = true;
         }
-        let length = length.min(left);
-        let offset = disk.size - left;
-        (disk.next, disk.offset, disk.begun) = (number.saturating_add(1), offset + length, true);
-        Ok(Place { disk: index, offset, length })
     }
 
     /// Whether all of a disk came by.
@@ -92,7 +99,9 @@ mod tests {
     }
 
     fn place(layout: &mut Layout, disk: usize, number: u64, length: u64) -> Result<(u64, u64), String> {
-        layout.place(&format!("Ref:{disk}"), number, length).map(|place| (place.offset, place.length))
+        let place = layout.place(&format!("Ref:{disk}"), number, length)?;
+        layout.pass(&place);
+        Ok((place.offset, place.length))
     }
 
     #[test]

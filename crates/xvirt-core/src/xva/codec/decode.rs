@@ -129,12 +129,7 @@ impl Output {
     }
 
     /// Decompresses a frame as it comes. Whether anybody still listens.
-    fn big_frame(
-        &self,
-        decoder: &mut Decoder<'_>,
-        header: &Header,
-        input: &mut impl BufRead,
-    ) -> io::Result<bool> {
+    fn big_frame(&self, decoder: &mut Decoder<'_>, header: &Header, input: &mut impl BufRead) -> io::Result<bool> {
         decoder.reinit()?;
         let mut head = InBuffer::around(&header.bytes);
         let mut ended = false;
@@ -188,7 +183,8 @@ impl Workers {
             scope.spawn(move || {
                 let mut decompressor = Decompressor::new();
                 for job in receiver {
-                    let piece = decompress(&mut decompressor, &job, &pool).map_err(|error| explain(error, Compression::Zstd));
+                    let piece =
+                        decompress(&mut decompressor, &job, &pool).map_err(|error| explain(error, Compression::Zstd));
                     // Whoever listened may have gone.
                     let _ = job.done.send(piece);
                     compressed.give_back(job.frame);

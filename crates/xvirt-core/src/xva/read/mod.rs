@@ -170,23 +170,20 @@ impl<'a> Reading<'a> {
     }
 
     /// A chunk and its checksum; where there is none, the member in its place is to be looked at next.
-    fn chunk(
-        &mut self,
-        walk: &mut Walk<'_>,
-        entry: &Entry,
-        disk: &str,
-        number: u64,
-    ) -> Result<(Job, Option<Entry>)> {
+    fn chunk(&mut self, walk: &mut Walk<'_>, entry: &Entry, disk: &str, number: u64) -> Result<(Job, Option<Entry>)> {
         if entry.size > MOST_CHUNK {
             return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
         }
         let place = self.layout.place(disk, number, entry.size).map_err(|why| corrupt(&entry.name, why))?;
         let pieces = walk.take(entry.size)?;
-        let mut job = Job { member: entry.name.clone(), place, pieces, checksum: None };
         let next = walk.next()?;
+        let mut job = Job { member: entry.name.clone(), place, pieces, checksum: None };
         let kind = match next.as_ref().map(|next| Name::parse(&next.name)) {
             Some(Name::Checksum { chunk, kind }) if chunk == entry.name => kind,
-            _ => return Ok((job, next)),
+            _ => {
+                self.layout.pass(&job.place);
+                return Ok((job, next));
+            }
         };
         let text = walk.take_all(MOST_CHECKSUM)?;
         let text = String::from_utf8_lossy(&text).into_owned();
@@ -195,6 +192,7 @@ impl<'a> Reading<'a> {
             table.note(entry.name.clone(), text.clone());
         }
         job.checksum = Some((kind, text));
+        self.layout.pass(&job.place);
         Ok((job, None))
     }
 

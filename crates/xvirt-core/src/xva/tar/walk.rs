@@ -238,7 +238,10 @@ mod tests {
         let mut broken = archive.clone();
         broken[2 * BLOCK + 3] ^= 4;
         let broken = names(&broken).unwrap_err().to_string();
-        assert!(broken.contains("the member after ova.xml is damaged: the checksum of its header is wrong"), "{broken}");
+        assert!(
+            broken.contains("the member after ova.xml is damaged: the checksum of its header is wrong"),
+            "{broken}"
+        );
     }
 
     #[test]
@@ -247,7 +250,9 @@ mod tests {
             let error = names(&member("x", kind, &data)).unwrap_err().to_string();
             assert!(error.contains("100000 bytes are more than the 65536 it may have"), "{error}");
         }
-        for records in ["9 path=x", "99 path=x\n", "x path=x\n", "8 path\n\n", "2 ", "18446744073709551615 a=b\n", "0 a=b\n"] {
+        for records in
+            ["9 path=x", "99 path=x\n", "x path=x\n", "8 path\n\n", "2 ", "18446744073709551615 a=b\n", "0 a=b\n"]
+        {
             let archive = [member("x", b'x', records.as_bytes()), member("a", 0, b"")].concat();
             let error = names(&archive).unwrap_err().to_string();
             assert!(error.contains("its pax records are broken"), "{records}: {error}");

@@ -1,0 +1,27 @@
+//! Disks and the memory of this process, which is not a guest's.
+
+use std::io;
+
+use vm_memory::VolatileSlice;
+
+use super::backend::BlockBackend;
+
+/// Fills `bytes` from `offset` of a disk on.
+pub(crate) fn read_bytes(disk: &dyn BlockBackend, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    disk.read(&[VolatileSlice::from(bytes)], offset)
+}
+
+/// Writes pieces, in order, from `offset` of a disk on. For the images of this crate, not for backends of embedders.
+pub(crate) fn write_bytes<'a>(
+    disk: &dyn BlockBackend,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    offset: u64,
+) -> io::Result<()> {
+    let slice = |piece: &[u8]| {
+        // SAFETY: the memory is valid for the length of the call, and the images of this crate only read what they are
+        // to write, so that the slice's right to change it is never used.
+        unsafe { VolatileSlice::new(piece.as_ptr().cast_mut(), piece.len()) }
+    };
+    let slices: Vec<_> = pieces.into_iter().map(slice).collect();
+    disk.write(&slices, offset)
+}

@@ -1,0 +1,158 @@
+//! Taking the disks out of an archive.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::appliance::Appliance;
+use super::ova::{Document, Expected};
+use super::read;
+use super::target::Targets;
+use crate::disk::{self, Access, BlockBackend, ImageFormat};
+use crate::progress::Progress;
+use crate::sync::lock;
+use crate::{Error, Result};
+
+/// How disks are taken out of an archive.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Extract {
+    /// The format of the images.
+    pub format: ImageFormat,
+    /// Takes chunks that have no checksum for right, instead of refusing the archive.
+    pub accept_unchecked: bool,
+}
+
+impl Default for Extract {
+    fn default() -> Self {
+        Self { format: ImageFormat::Raw, accept_unchecked: false }
+    }
+}
+
+impl Extract {
+    /// Sets the format of the images.
+    #[must_use]
+    pub fn format(mut self, format: ImageFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Takes chunks that have no checksum for right.
+    #[must_use]
+    pub fn accept_unchecked(mut self) -> Self {
+        self.accept_unchecked = true;
+        self
+    }
+}
+
+/// What came out of an archive.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Extracted {
+    /// The VM.
+    pub appliance: Appliance,
+    /// The image of each disk, in the order of the appliance.
+    pub disks: Vec<PathBuf>,
+    /// The image of the VM's memory, where it was exported suspended. Its contents mean something to Xen only.
+    pub memory_image: Option<PathBuf>,
+    /// What was odd about the archive, and did no harm.
+    pub remarks: Vec<String>,
+}
+
+/// Writes the disks of an archive as `disk-0.raw`, `disk-1.raw` … into `folder`, which is made if it is not there, and
+/// its metadata as `ova.xml`.
+///
+/// Each chunk is checked before it is written. When this returns, everything is on stable storage.
+///
+/// # Errors
+/// The archive is damaged, incomplete or unsupported; a file is there already, or cannot be written; the work was
+/// cancelled. Then no new file is left.
+pub fn extract(
+    input: impl Read + Send,
+    folder: impl AsRef<Path>,
+    options: &Extract,
+    progress: &dyn Progress,
+) -> Result<Extracted> {
+    let files = Files::in_folder(folder.as_ref())?;
+    let targets = Targets::new(options.accept_unchecked, |document, disk| files.make(document, disk, options.format));
+    let outcome = read::read(input, &targets, progress)?;
+    if let Some(error) = outcome.failure {
+        return Err(error);
+    }
+    let remarks = targets.finish()?;
+    let document = outcome.document.as_ref().ok_or_else(|| super::error::corrupt("ova.xml", "it is missing"))?;
+    files.write("ova.xml", document.to_xml().as_bytes())?;
+    let appliance = Appliance::read(document)?;
+    let path = |name: String| files.folder.join(name);
+    let disks = (0..appliance.disks.len()).map(|index| path(disk_name(index, options.format))).collect();
+    let memory_image = appliance.suspended.then(|| path(memory_name(options.format)));
+    files.keep();
+    Ok(Extracted { appliance, disks, memory_image, remarks })
+}
+
+fn disk_name(index: usize, format: ImageFormat) -> String {
+    format!("disk-{index}.{format}")
+}
+
+fn memory_name(format: ImageFormat) -> String {
+    format!("memory.{format}")
+}
+
+/// The files that were made, which go again unless they are to be kept.
+struct Files {
+    folder: PathBuf,
+    made_folder: bool,
+    made: Mutex<Vec<PathBuf>>,
+}
+
+impl Files {
+    fn in_folder(folder: &Path) -> Result<Self> {
+        let made_folder = !folder.exists();
+        if made_folder {
+            fs::create_dir(folder)
+                .map_err(|error| Error::io(format!("cannot make folder {}", folder.display()), error))?;
+        }
+        Ok(Self { folder: folder.to_owned(), made_folder, made: Mutex::default() })
+    }
+
+    fn make(&self, document: &Document, disk: &Expected, format: ImageFormat) -> Result<Option<Arc<dyn BlockBackend>>> {
+        let appliance = Appliance::read(document)?;
+        let name = match appliance.disks.iter().position(|other| other.id == disk.id) {
+            Some(index) => disk_name(index, format),
+            None if disk.required => memory_name(format),
+            None => return Ok(None),
+        };
+        let path = self.folder.join(name);
+        disk::create(&path, format, disk.size.next_multiple_of(512).max(512))?;
+        lock(&self.made).push(path.clone());
+        disk::open(&path, Some(format), Access::ReadWrite).map(Some)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.folder.join(name);
+        let cannot = |error| Error::io(format!("cannot write {}", path.display()), error);
+        let mut file = fs::File::create_new(&path).map_err(cannot)?;
+        lock(&self.made).push(path.clone());
+        std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).map_err(cannot)
+    }
+
+    fn keep(mut self) {
+        self.made_folder = false;
+        lock(&self.made).clear();
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // The error that is reported matters more than that a piece stays.
+        for path in self.made.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            let _ = fs::remove_file(path);
+        }
+        if self.made_folder {
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The images that the disks of an archive are written to.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+
+use super::ova::{Document, Expected};
+use super::read::{Consumer, Defect, Severity};
+use crate::disk::{BlockBackend, write_bytes};
+use crate::sync::lock;
+use crate::{Error, Result};
+
+/// What is told of harmless defects at most.
+const MOST_REMARKS: usize = 100;
+
+/// Makes the image of a disk, or none where the disk is not wanted. The image must read as zeroes.
+type MakeImage<'a> = dyn Fn(&Document, &Expected) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
+
+/// Writes the disks of an archive into images; zeroes are left out, because new images read as zeroes.
+pub(super) struct Targets<'a> {
+    make: Box<MakeImage<'a>>,
+    accept_unchecked: bool,
+    disks: OnceLock<Vec<Option<Arc<dyn BlockBackend>>>>,
+    remarks: Mutex<Vec<String>>,
+}
+
+impl<'a> Targets<'a> {
+    /// Writes to the images that `make` makes. Chunks without a checksum are refused unless `accept_unchecked`.
+    pub(super) fn new(
+        accept_unchecked: bool,
+        make: impl Fn(&Document, &Expected) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a,
+    ) -> Self {
+        Self { make: Box::new(make), accept_unchecked, disks: OnceLock::new(), remarks: Mutex::default() }
+    }
+
+    /// Puts everything on stable storage, and gives what is to be told of the archive.
+    pub(super) fn finish(self) -> Result<Vec<String>> {
+        for disk in self.disks.into_inner().into_iter().flatten().flatten() {
+            disk.flush().map_err(|error| Error::io("cannot write a disk of the archive to stable storage", error))?;
+        }
+        Ok(self.remarks.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Consumer for Targets<'_> {
+    fn begin(&self, document: &Document, disks: &[Expected]) -> Result<()> {
+        let made = disks.iter().map(|disk| (self.make)(document, disk)).collect::<Result<Vec<_>>>()?;
+        // There is one beginning.
+        let _ = self.disks.set(made);
+        Ok(())
+    }
+
+    fn chunk(&self, disk: usize, offset: u64, pieces: &[Bytes]) -> Result<()> {
+        let target = self.disks.get().and_then(|disks| disks.get(disk)).and_then(Option::as_ref);
+        let Some(target) = target.filter(|_| !pieces.iter().all(|piece| is_zero(piece))) else { return Ok(()) };
+        write_bytes(&**target, pieces.iter().map(|piece| &piece[..]), offset).map_err(|error| {
+            let full = matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
+            let error = Error::io(format!("cannot write byte {offset} of disk {disk} of the archive"), error);
+            if full { error.remedy("make room on the file system") } else { error }
+        })
+    }
+
+    fn defect(&self, defect: Defect) -> Result<()> {
+        match defect.severity {
+            Severity::Damage => return Err(defect.error),
+            Severity::Unchecked if !self.accept_unchecked => {
+                return Err(defect
+                    .error
+                    .remedy("export the VM again, or accept unchecked contents if you trust the file"));
+            }
+            Severity::Unchecked | Severity::Harmless => {}
+        }
+        let mut remarks = lock(&self.remarks);
+        if remarks.len() < MOST_REMARKS {
+            remarks.push(defect.error.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Whether bytes are all zeroes.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}

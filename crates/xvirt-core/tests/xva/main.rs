@@ -1,0 +1,5 @@
+//! Virtual appliances: real ones of others, ours in the hands of others, and damaged ones.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod samples;
+mod support;

@@ -1,0 +1,48 @@
+//! What all tests here use.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use xvirt_core::xva::{self, Extract, Extracted};
+
+/// Archives written by XenServer's own code and by Xen Orchestra.
+pub const SAMPLES: [&str; 10] = [
+    "xapi-gzip.xva",
+    "xapi-heartbeats.xva",
+    "xapi-odd-tail.xva",
+    "xapi-plain-3disks.xva",
+    "xapi-refs-cross-100.xva",
+    "xapi-suspended.xva",
+    "xapi-template.xva",
+    "xapi-zstd.xva",
+    "xo-3disks.xva",
+    "xs70-genuine-ovaxml-emptydisk.xva",
+];
+
+/// The bytes of one sample.
+pub fn sample(name: &str) -> Vec<u8> {
+    let packed = &include_bytes!("samples.tar.zst")[..];
+    let mut archive = tar::Archive::new(zstd::Decoder::new(packed).unwrap());
+    let mut found = archive.entries().unwrap().map(Result::unwrap).find(|entry| entry.path().unwrap().ends_with(name));
+    let mut bytes = Vec::new();
+    found.as_mut().unwrap_or_else(|| panic!("no sample {name}")).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// The SHA-256 of a file, as `sha256sum` computes it.
+pub fn sha256(path: &Path) -> String {
+    let output = Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+pub fn extract(archive: &[u8], folder: &Path) -> xvirt_core::Result<Extracted> {
+    xva::extract(archive, folder, &Extract::default(), &())
+}
+
+/// All files of a folder, by name.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
