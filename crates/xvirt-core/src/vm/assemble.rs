@@ -22,7 +22,7 @@ use crate::{Error, ErrorKind, Result};
 const MAX_DEFAULT_QUEUES: u32 = 4;
 
 /// The disks of a running VM, which hold their locks.
-pub(super) type Backends = Vec<Arc<dyn BlockBackend>>;
+pub(crate) type Backends = Vec<Arc<dyn BlockBackend>>;
 
 /// Opens and locks the disks of a VM.
 pub(super) fn open_disks(disks: &[Disk]) -> Result<Backends> {
@@ -37,6 +37,11 @@ fn open_disk(disk: &Disk) -> Result<Arc<dyn BlockBackend>> {
         }
         DiskSource::Backend(backend) => Ok(Arc::clone(backend)),
     }
+}
+
+/// Opens the disks of a VM that does not run, to read them; locks them against who would write.
+pub(crate) fn open_disks_read_only(disks: &[Disk]) -> Result<Backends> {
+    disks.iter().map(|disk| open_disk(&disk.clone().read_only())).collect()
 }
 
 /// An assembled machine, and those of its devices that can be asked or told something.

@@ -165,7 +165,7 @@ fn position(device: &str) -> u64 {
 }
 
 /// The memory of the VM: without ballooning, what it may have at most while it runs.
-fn memory(document: &Document) -> Result<u64> {
+pub(super) fn memory(document: &Document) -> Result<u64> {
     let vm = &document.vm()?.fields;
     let sizes = ["memory_dynamic_max", "memory_static_max"].map(|field| vm.number(field));
     Ok(sizes.into_iter().flatten().find(|size| *size > 0).unwrap_or(0))

@@ -1,5 +1,6 @@
 //! Virtual appliances: real ones of others, ours in the hands of others, and damaged ones.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod export;
 mod samples;
 mod support;

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use vm_memory::VolatileSlice;
+use xvirt_core::disk::BlockBackend;
 use xvirt_core::xva::{self, Extract, Extracted};
 
 /// Archives written by XenServer's own code and by Xen Orchestra.
@@ -45,4 +47,27 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
+}
+
+/// Bytes that differ from place to place and from seed to seed.
+pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
+}
+
+pub fn read(disk: &dyn BlockBackend, offset: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0xee; length];
+    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    bytes
+}
+
+pub fn write(disk: &dyn BlockBackend, offset: u64, bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    disk.write(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
 }

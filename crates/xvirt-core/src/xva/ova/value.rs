@@ -16,12 +16,13 @@ pub(crate) enum Value {
 pub(crate) struct Record(pub(crate) Vec<(String, Value)>);
 
 impl Value {
-    pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self::Text(text.into())
+    /// Text, or a number as text.
+    pub(crate) fn text(text: impl ToString) -> Self {
+        Self::Text(text.to_string())
     }
 
     /// A set of references or other text.
-    pub(crate) fn set<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn set<T: ToString>(texts: impl IntoIterator<Item = T>) -> Self {
         Self::Array(texts.into_iter().map(Self::text).collect())
     }
 

@@ -1,0 +1,137 @@
+//! Archives of ours.
+
+use std::fs;
+
+use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
+use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
+use xvirt_core::xva::{self, Checksum, Compression, Export};
+
+use crate::support::*;
+
+const MIB: u64 = 1 << 20;
+
+/// A VM with three disks: 5 MiB with something in places, a qcow2 of 300 MiB with something at its end, an odd small one.
+fn vm(folder: &std::path::Path) -> VmConfig {
+    let path = |name: &str| folder.join(name);
+    let mut root = vec![0; 5 << 20];
+    root[..600].fill(7);
+    root[2 << 20..3 << 20].copy_from_slice(&pattern(1, 1 << 20));
+    fs::write(path("root.raw"), &root).unwrap();
+    disk::create(path("data.qcow2"), ImageFormat::Qcow2, 300 * MIB).unwrap();
+    let data = disk::open(path("data.qcow2"), None, Access::ReadWrite).unwrap();
+    write(&*data, 299 * MIB + 4096, &pattern(2, 9000));
+    drop(data);
+    fs::write(path("small.raw"), pattern(3, 1536)).unwrap();
+    VmConfig::new("web <1> & Ж 漢字")
+        .description("first line\nsecond")
+        .vcpus(3)
+        .memory(ByteSize::mib(768))
+        .disk(Disk::raw(path("root.raw")))
+        .disk(Disk::qcow2(path("data.qcow2")).read_only())
+        .disk(Disk::raw(path("small.raw")))
+        .nic(Nic::new_tap().mac("02:00:00:00:00:07".parse().unwrap()).mtu(1400))
+        .nic(Nic::new_tap().bridge("br7"))
+}
+
+#[test]
+fn what_is_exported_is_extracted() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = vm(folder.path());
+    let mut sizes = Vec::new();
+    for options in [Export::none(), Export::gzip(), Export::zstd(), Export::none().checksum(Checksum::Sha1)] {
+        let mut archive = Vec::new();
+        let exported = xva::export(&config, &mut archive, &options, &()).unwrap();
+        assert_eq!(exported.size, archive.len() as u64);
+        sizes.push(exported.size);
+        let report = xva::verify(&archive[..], &()).unwrap();
+        assert!(report.good && report.problems.is_empty(), "{options:?}: {:?}", report.problems);
+        assert_eq!((report.compression, report.checksums), (options.compression, vec![options.checksum]));
+        let appliance = report.appliance.unwrap();
+        assert_eq!((&appliance.name, &appliance.description), (&config.name, &config.description));
+        assert_eq!((appliance.vcpus, appliance.memory), (3, ByteSize::mib(768)));
+        let nics: Vec<_> = appliance.nics.iter().map(|nic| (nic.network.as_str(), nic.mtu)).collect();
+        assert_eq!(nics, [("Pool-wide network associated with eth0", Some(1400)), ("br7", Some(1500))]);
+        let disks: Vec<_> = appliance.disks.iter().map(|disk| (disk.size, disk.bootable, disk.read_only)).collect();
+        assert_eq!(disks, [(5 * MIB, true, false), (300 * MIB, false, true), (MIB, false, false)]);
+
+        let into = tempfile::tempdir().unwrap();
+        let extracted = extract(&archive, into.path()).unwrap();
+        for (out, original) in extracted.disks.iter().zip(&config.disks) {
+            let original = xvirt_core::disk::open(path(original), None, Access::ReadOnly).unwrap();
+            let out = disk::open(out, Some(ImageFormat::Raw), Access::ReadOnly).unwrap();
+            assert!(same_disk(&*original, &*out), "{options:?}");
+        }
+    }
+    assert!(sizes[1] < sizes[0] && sizes[2] < sizes[0], "{sizes:?}");
+}
+
+#[test]
+fn an_archive_is_laid_out_as_xenserver_wants_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut archive = Vec::new();
+    xva::export(&vm(folder.path()), &mut archive, &Export::none(), &()).unwrap();
+    let mut tar = tar::Archive::new(&archive[..]);
+    let members: Vec<_> = tar
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (entry.path().unwrap().to_str().unwrap().to_owned(), entry.header().mode().unwrap(), entry.size())
+        })
+        .collect();
+    assert_eq!(members[0].0, "ova.xml");
+    assert!(members.iter().all(|(_, mode, _)| *mode == 0o400));
+    let chunks: Vec<_> = members.iter().skip(1).step_by(2).map(|(name, _, size)| (name.as_str(), *size)).collect();
+    let number = |name: &str| name.split_once('/').unwrap().1.to_owned();
+    let numbers: Vec<_> = chunks.iter().map(|(name, _)| number(name)).collect();
+    // First and last of each, and what is not zeroes between.
+    assert_eq!(numbers, ["00000000", "00000002", "00000004", "00000000", "00000299", "00000000"]);
+    assert!(chunks.iter().all(|(_, size)| *size == MIB));
+    let mut ids: Vec<_> = chunks.iter().map(|(name, _)| name.split_once('/').unwrap().0).collect();
+    ids.dedup();
+    assert!(ids.is_sorted() && ids.len() == 3, "{ids:?}");
+    for ((chunk, ..), (checksum, _, size)) in members.iter().skip(1).step_by(2).zip(members.iter().skip(2).step_by(2)) {
+        assert_eq!((checksum, *size), (&format!("{chunk}.xxhash"), 16));
+    }
+    // Two blocks of zeroes and nothing else end it.
+    assert!(archive.ends_with(&[0; 1024]) && archive.len() % 512 == 0);
+    assert!(archive[archive.len() - 1536..].iter().any(|byte| *byte != 0));
+    assert_eq!(Compression::None, xva::verify(&archive[..], &()).unwrap().compression);
+}
+
+#[test]
+fn what_cannot_be_exported_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = vm(folder.path());
+    let refused = |config: &VmConfig, options| xva::export(config, Vec::new(), &options, &()).unwrap_err().to_string();
+    assert_eq!(refused(&config, Export::zstd().level(20)), "zstd has no level 20; choose one between 1 and 19");
+    let _writer = disk::open(folder.path().join("root.raw"), Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
+    assert!(refused(&config, Export::none()).contains("root.raw is in use by this process"));
+}
+
+#[test]
+fn an_export_that_is_cancelled_or_cannot_be_written_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = vm(folder.path());
+    let cancelled = std::sync::atomic::AtomicBool::new(true);
+    let error = xva::export(&config, Vec::new(), &Export::none(), &cancelled).unwrap_err();
+    assert_eq!(error.kind(), xvirt_core::ErrorKind::Cancelled);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let error = xva::export(&config, full, &Export::zstd(), &()).unwrap_err();
+    assert_eq!(error.kind(), xvirt_core::ErrorKind::NoSpace);
+    assert!(error.to_string().contains("make room where it is written to"), "{error}");
+}
+
+fn path(disk: &Disk) -> &std::path::Path {
+    match &disk.source {
+        xvirt_core::config::DiskSource::Image { path, .. } => path,
+        _ => panic!("not an image"),
+    }
+}
+
+/// Whether the first disk is the beginning of the second, whose rest is zeroes.
+fn same_disk(original: &dyn BlockBackend, copy: &dyn BlockBackend) -> bool {
+    let all = |disk: &dyn BlockBackend| read(disk, 0, disk.capacity() as usize);
+    let (original, copy) = (all(original), all(copy));
+    copy.starts_with(&original) && copy[original.len()..].iter().all(|byte| *byte == 0)
+}
