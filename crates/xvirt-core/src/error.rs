@@ -32,7 +32,7 @@ pub enum ErrorKind {
     KvmDenied,
     /// The host lacks a capability that is needed.
     HostUnsupported,
-    /// The verb is not legal in the VM's power state.
+    /// The verb is not legal in the VM's power state, or in the state its disks are in.
     InvalidState,
     /// A disk image is damaged or not what it claims to be.
     CorruptImage,
@@ -46,6 +46,8 @@ pub enum ErrorKind {
     UnsupportedArchive,
     /// A storage repository is damaged.
     CorruptRepository,
+    /// A storage repository was made by a newer version.
+    UnsupportedRepository,
     /// Other things depend on the thing; the message names them.
     InUse,
     /// A kernel or initrd cannot be loaded.

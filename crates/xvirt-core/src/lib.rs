@@ -16,6 +16,8 @@ pub mod error;
 pub mod host;
 pub mod net;
 pub mod progress;
+pub mod repository;
+pub mod template;
 pub mod vm;
 pub mod xva;
 

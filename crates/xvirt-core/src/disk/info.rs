@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::chain::{self, Layer, LayerKind};
 use super::format::ImageFormat;
+use super::qcow2;
 use crate::{Error, Result};
 
 /// What an image is.
@@ -52,6 +53,19 @@ pub fn inspect(path: impl AsRef<Path>, format: Option<ImageFormat>) -> Result<Im
         info.allocated = layer.file.allocated().map_err(cannot)?;
     }
     Ok(info)
+}
+
+/// Whether anything was ever written to a copy-on-write image; that of another kind always has data of its own.
+///
+/// Takes no locks: the caller sees to it that nobody writes.
+pub(crate) fn has_own_data(path: &Path, format: ImageFormat) -> Result<bool> {
+    let mut layers = chain::open(path, Some(format), None)?.into_iter();
+    match layers.next() {
+        Some(Layer { file, kind: LayerKind::Qcow2(header) }) if header.backing.is_some() => {
+            qcow2::has_own_data(file, &header, layers.collect())
+        }
+        _ => Ok(true),
+    }
 }
 
 /// Size in bytes of the disk in a layer, as [`open`](super::open) presents it.

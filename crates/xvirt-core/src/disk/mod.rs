@@ -5,11 +5,12 @@
 //!
 //! Inside: `file` is a locked file and its input and output, on which both formats stand; `lock` is who may open what
 //! together; `probe` and `header` judge bytes that strangers wrote, before anything else looks at them; `chain` follows
-//! backing files; `raw` and `qcow2` are the two formats.
+//! backing files; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes.
 
 mod backend;
 mod bytes;
 mod chain;
+mod copy;
 mod create;
 mod file;
 mod format;
@@ -26,13 +27,19 @@ mod qcow2;
 #[path = "without_qcow2.rs"]
 mod qcow2;
 mod raw;
+mod scan;
 mod segments;
 
 pub use backend::BlockBackend;
 pub(crate) use bytes::{read_bytes, write_bytes};
+pub(crate) use copy::copy;
 pub use create::{create, grow};
 pub use format::ImageFormat;
+pub(crate) use info::has_own_data;
 pub use info::{BackingFile, ImageInfo, inspect};
+pub(crate) use open::claim;
 pub use open::{Access, open};
+pub(crate) use overlay::overlay_as;
 pub use overlay::{OverlayKind, overlay};
+pub(crate) use scan::{BLOCK, scan};
 pub use vm_memory::VolatileSlice;

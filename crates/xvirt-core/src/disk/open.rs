@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::backend::BlockBackend;
 use super::chain::{self, Layer, LayerKind};
+use super::file::ImageFile;
 use super::format::ImageFormat;
 use super::lock::Hold;
 use super::qcow2;
@@ -57,6 +58,19 @@ pub fn open(path: impl AsRef<Path>, format: Option<ImageFormat>, access: Access)
     };
     let layers = chain::open(path.as_ref(), format, Some(hold))?;
     backend(layers, access)
+}
+
+/// The lock of one image file, with nobody else on it, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    _file: ImageFile,
+}
+
+/// Locks an image file without looking into it, so that nobody uses it while it is moved or removed.
+pub(crate) fn claim(path: &Path) -> Result<Claim> {
+    let file = ImageFile::open(path, true)?;
+    file.lock(Hold::Exclusive)?;
+    Ok(Claim { _file: file })
 }
 
 fn backend(layers: Vec<Layer>, access: Access) -> Result<Arc<dyn BlockBackend>> {

@@ -1,5 +1,6 @@
 //! Copies of a disk that share its data until they are written to.
 
+use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -43,30 +44,43 @@ pub enum OverlayKind {
 pub fn overlay(base: impl AsRef<Path>, format: Option<ImageFormat>, copy: impl AsRef<Path>) -> Result<OverlayKind> {
     let (base, copy) = (base.as_ref(), copy.as_ref());
     let layers = chain::open(base, format, Some(Hold::Read))?;
+    derive(&layers, copy, || name_of(base, copy))
+}
+
+/// As [`overlay`], but a qcow2 copy calls its base `name`, which may be where the base is to be later, and nothing is
+/// locked: the caller sees to it that nobody writes to the base.
+pub(crate) fn overlay_as(base: &Path, format: ImageFormat, copy: &Path, name: &str) -> Result<OverlayKind> {
+    derive(&chain::open(base, Some(format), None)?, copy, || Ok(name.to_owned()))
+}
+
+fn derive(layers: &[Layer], copy: &Path, name: impl FnOnce() -> Result<String>) -> Result<OverlayKind> {
     let Some(top) = layers.first() else { return Err(Error::new(ErrorKind::InvalidConfig, "a disk needs an image")) };
     let mut kind = OverlayKind::Reflink;
     make(copy, |file| {
-        if may_clone(top, copy) && clone(&top.file, file).map_err(|error| cannot("create", copy, error))? {
+        if may_clone(layers, copy) && clone(&top.file, file).map_err(|error| cannot("create", copy, error))? {
             return Ok(());
         }
         kind = OverlayKind::Qcow2;
-        let size = virtual_size(top).map_err(|error| cannot("measure", base, error))?;
-        qcow2::create(file, size, Some((name_of(base, copy)?, top.format())))
+        let size = virtual_size(top).map_err(|error| cannot("measure", top.file.path(), error))?;
+        qcow2::create(file, size, Some((name()?, top.format())))
     })?;
     Ok(kind)
 }
 
-/// Whether a clone of the file would find its own backing file: a relative name means another file elsewhere.
-fn may_clone(base: &Layer, copy: &Path) -> bool {
-    let relative = match &base.kind {
-        LayerKind::Qcow2(header) => header.backing.as_ref().is_some_and(|name| !name.starts_with('/')),
-        LayerKind::Raw => false,
+/// Whether a clone of the first file would find its own backing file: a relative name may mean another file elsewhere.
+fn may_clone(layers: &[Layer], copy: &Path) -> bool {
+    let [top, below @ ..] = layers else { return false };
+    let LayerKind::Qcow2(header) = &top.kind else { return !top.file.is_block_device() };
+    let found = || {
+        let below = fs::canonicalize(below.first()?.file.path()).ok()?;
+        let from_copy = fs::canonicalize(copy.parent()?.join(header.backing.as_ref()?)).ok()?;
+        Some(below == from_copy)
     };
-    !base.file.is_block_device() && (!relative || folder(base.file.path()).ok() == folder(copy).ok())
+    !top.file.is_block_device() && (header.backing.is_none() || found().unwrap_or(false))
 }
 
 /// Shares the blocks of a file with a new one, if the file system can.
-fn clone(base: &ImageFile, copy: &ImageFile) -> io::Result<bool> {
+pub(super) fn clone(base: &ImageFile, copy: &ImageFile) -> io::Result<bool> {
     // SAFETY: both descriptors are open, and the call takes no memory of ours.
     let result = unsafe { libc::ioctl(copy.as_file().as_raw_fd(), libc::FICLONE, base.as_file().as_raw_fd()) };
     if result == 0 {

@@ -21,6 +21,10 @@ pub(super) fn grow(file: &Arc<ImageFile>, _: &Header, _: Vec<Layer>, _: u64) -> 
     Err(absent(file))
 }
 
+pub(super) fn has_own_data(file: Arc<ImageFile>, _: &Header, _: Vec<Layer>) -> Result<bool> {
+    Err(absent(&file))
+}
+
 pub(super) fn repair(file: &ImageFile, _: &Header) -> Result<()> {
     Err(absent(file))
 }

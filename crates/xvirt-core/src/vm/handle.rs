@@ -113,6 +113,11 @@ impl Vm {
         self.inner.config.uuid
     }
 
+    /// What it was built from.
+    pub(crate) fn config(&self) -> &VmConfig {
+        &self.inner.config
+    }
+
     /// Whether it runs.
     pub fn power_state(&self) -> PowerState {
         self.inner.lock().state

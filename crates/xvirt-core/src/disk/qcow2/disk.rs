@@ -82,6 +82,11 @@ impl Qcow2Disk {
         self.close()
     }
 
+    /// Whether the image itself holds anything.
+    pub(super) fn has_own_data(&self) -> io::Result<bool> {
+        survey(&*self.together()?, 0..self.capacity, |found| found != Found::Nothing)
+    }
+
     fn together(&self) -> io::Result<RwLockReadGuard<'_, Image>> {
         self.image.read().map_err(broken)
     }

@@ -60,3 +60,10 @@ pub(super) fn grow(file: &Arc<ImageFile>, header: &Header, below: Vec<Layer>, si
         .grow(size)
         .map_err(|error| cannot("grow", file.path(), error))
 }
+
+/// Whether the image holds anything itself, be it data or zeroes, rather than showing what is below.
+pub(super) fn has_own_data(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>) -> Result<bool> {
+    let path = file.path().to_owned();
+    let disk = Qcow2Disk::new(file, header, below, true)?;
+    disk.has_own_data().map_err(|error| cannot("read", &path, error))
+}

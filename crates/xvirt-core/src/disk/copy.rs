@@ -1,0 +1,76 @@
+//! Full copies of a disk, which depend on nothing.
+
+use std::fs;
+use std::path::Path;
+
+use vm_memory::VolatileSlice;
+
+use super::backend::BlockBackend;
+use super::chain::{self, LayerKind};
+use super::create::{cannot, create, make};
+use super::format::ImageFormat;
+use super::open::{Access, open};
+use super::overlay::clone;
+use super::scan::{BLOCK, scan};
+use crate::Result;
+use crate::progress::Progress;
+
+/// Copies everything of `disk` into a new image, leaving holes where there are only zeroes.
+///
+/// Where `image` says which file holds the disk, that file's blocks are shared, if the file system can and the image
+/// depends on no other. When this returns, the copy is on stable storage; a failure leaves no file behind.
+pub(crate) fn copy(
+    disk: &dyn BlockBackend,
+    image: Option<(&Path, ImageFormat)>,
+    target: &Path,
+    format: ImageFormat,
+    progress: &dyn Progress,
+) -> Result<()> {
+    if let Some((path, _)) = image.filter(|image| image.1 == format)
+        && share(path, format, target)?
+    {
+        return Ok(());
+    }
+    create(target, format, disk.capacity())?;
+    fill(disk, target, format, progress).inspect_err(|_| {
+        // The error that is reported matters more than that a piece stays.
+        let _ = fs::remove_file(target);
+    })
+}
+
+fn fill(disk: &dyn BlockBackend, target: &Path, format: ImageFormat, progress: &dyn Progress) -> Result<()> {
+    let copy = open(target, Some(format), Access::ReadWrite)?;
+    let cannot = |error| cannot("write", target, error);
+    scan(disk, "the copy", progress, |offset, bytes| {
+        for (at, block) in (offset..).step_by(BLOCK as usize).zip(bytes.chunks_mut(BLOCK as usize)) {
+            if block.iter().any(|byte| *byte != 0) {
+                copy.write(&[VolatileSlice::from(block)], at).map_err(cannot)?;
+            }
+        }
+        Ok(())
+    })?;
+    copy.flush().map_err(cannot)
+}
+
+/// Makes the copy by sharing the blocks of the image file, if that can be done.
+fn share(image: &Path, format: ImageFormat, target: &Path) -> Result<bool> {
+    let layers = chain::open(image, Some(format), None)?;
+    let [top] = layers.as_slice() else { return Ok(false) };
+    let whole = match &top.kind {
+        // The last sector of a copy is whole, so it takes more than sharing to copy a broken one.
+        LayerKind::Raw => top.file.len().map_err(|error| cannot("measure", image, error))?.is_multiple_of(512),
+        LayerKind::Qcow2(_) => true,
+    };
+    if !whole || top.file.is_block_device() {
+        return Ok(false);
+    }
+    let mut shared = false;
+    make(target, |file| {
+        shared = clone(&top.file, file).map_err(|error| cannot("create", target, error))?;
+        Ok(())
+    })?;
+    if !shared {
+        fs::remove_file(target).map_err(|error| cannot("replace", target, error))?;
+    }
+    Ok(shared)
+}

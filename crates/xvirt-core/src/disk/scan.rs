@@ -1,0 +1,40 @@
+//! Reading a whole disk without its holes.
+
+use vm_memory::VolatileSlice;
+
+use super::backend::BlockBackend;
+use crate::progress::{self, Progress};
+use crate::{Error, Result};
+
+/// The smallest piece that is visited, in bytes.
+pub(crate) const BLOCK: u64 = 64 << 10;
+/// How much is read at once, in bytes.
+const CHUNK: u64 = 16 * BLOCK;
+
+/// Shows `visit` everything of `disk` that is not a hole: offset and bytes, in ascending order, in whole blocks of
+/// [`BLOCK`] bytes (the last one ends where the disk does). What it shows may be zeroes too; what it leaves out is.
+///
+/// `work` says what is done, as in "the copy".
+pub(crate) fn scan(
+    disk: &dyn BlockBackend,
+    work: &str,
+    progress: &dyn Progress,
+    mut visit: impl FnMut(u64, &mut [u8]) -> Result<()>,
+) -> Result<()> {
+    let capacity = disk.capacity();
+    let cannot = |error| Error::io(format!("{work} cannot read the disk"), error);
+    let mut buffer = vec![0; CHUNK as usize];
+    let mut at = 0;
+    while let Some(range) = disk.next_data(at).map_err(cannot)? {
+        let start = (range.start / BLOCK * BLOCK).max(at);
+        let end = range.end.next_multiple_of(BLOCK).min(capacity).min(start + CHUNK);
+        let Some(chunk) = buffer.get_mut(..end.saturating_sub(start) as usize).filter(|chunk| !chunk.is_empty()) else {
+            break;
+        };
+        progress::step(progress, start, Some(capacity), work)?;
+        disk.read(&[VolatileSlice::from(&mut *chunk)], start).map_err(cannot)?;
+        visit(start, chunk)?;
+        at = end;
+    }
+    progress::step(progress, capacity, Some(capacity), work)
+}

@@ -1,0 +1,158 @@
+//! Changes of a VM that take several renames.
+//!
+//! A VM is changed by putting a new folder in the place of its old one; sealing it also moves its disks into a new
+//! layer. What is to be renamed is written down before the first rename, and every step can see whether it was done,
+//! so whoever finds such a file completes it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::name::is_disk_name;
+use super::record::corrupt;
+use super::store::{absent_is, rename, sync_folder};
+use super::{Alone, FORMAT, Record, Repository, Room, Stage, stage};
+use crate::{Error, Result};
+
+/// Everybody may read, and nobody write.
+const READ_ONLY: u32 = 0o444;
+
+/// New folders that are to take their places together.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// The VM, and the stage with what it is to be.
+    pub(crate) vm: Uuid,
+    pub(crate) stage: Stage,
+    /// The layer that its disks become, if they do.
+    pub(crate) layer: Option<NewLayer>,
+}
+
+/// A layer that takes disks of a VM over.
+#[derive(Debug)]
+pub(crate) struct NewLayer {
+    pub(crate) id: Uuid,
+    pub(crate) stage: Stage,
+    /// The names of the disks that move out of the VM's old folder.
+    pub(crate) disks: Vec<Replacement>,
+}
+
+/// A disk that moves out of a VM's folder into a layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Replacement {
+    /// Its name in the VM.
+    pub(crate) from: String,
+    /// Its name in the layer.
+    pub(crate) to: String,
+}
+
+/// A change as it is written down: stages are named instead of owned.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pending {
+    format: u32,
+    vm: Uuid,
+    stage: Uuid,
+    #[serde(default)]
+    layer: Option<PendingLayer>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PendingLayer {
+    id: Uuid,
+    stage: Uuid,
+    disks: Vec<Replacement>,
+}
+
+impl Record for Pending {
+    const FILE: &str = "change.json";
+}
+
+impl Repository {
+    /// Makes a change: completely, whatever happens, once it was written down.
+    pub(crate) fn change(&self, alone: &Alone, change: Change) -> Result<()> {
+        let Change { vm, stage, layer } = change;
+        let names = layer.as_ref().map(|layer| PendingLayer {
+            id: layer.id,
+            stage: layer.stage.id(),
+            disks: layer.disks.clone(),
+        });
+        let pending = Pending { format: FORMAT, vm, stage: stage.id(), layer: names };
+        pending.write(stage.folder())?;
+        stage.settle()?;
+        if let Some(layer) = &layer {
+            layer.stage.settle()?;
+        }
+        rename(&stage.folder().join(Pending::FILE), &self.folder().join(Pending::FILE))?;
+        stage.keep();
+        if let Some(layer) = layer {
+            layer.stage.keep();
+        }
+        sync_folder(self.folder())?;
+        complete(self, alone)
+    }
+}
+
+/// Whether somebody died before a change was complete.
+pub(super) fn is_pending(repository: &Repository) -> Result<bool> {
+    exists(&repository.folder().join(Pending::FILE))
+}
+
+/// Completes a change that was written down, if there is one.
+pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
+    if !is_pending(repository)? {
+        return Ok(());
+    }
+    let pending = Pending::read(repository.folder())?;
+    let place = repository.place(Room::Vms, pending.vm);
+    if let Some(layer) = &pending.layer {
+        move_into_layer(repository, &place, layer)?;
+    }
+    let new = repository.place(Room::Staging, pending.stage);
+    if exists(&new)? {
+        if exists(&place)? {
+            rename(&place, &repository.place(Room::Trash, pending.stage))?;
+        }
+        stage::settle_in(&new, &place)?;
+    }
+    sync_folder(&repository.room(Room::Vms))?;
+    let done = repository.folder().join(Pending::FILE);
+    fs::remove_file(&done).map_err(|error| Error::io(format!("cannot remove {}", done.display()), error))?;
+    sync_folder(repository.folder())?;
+    repository.empty(pending.stage);
+    Ok(())
+}
+
+/// Moves the disks of a VM into a layer, and the layer into its place. Only then is the VM's folder replaced, so a
+/// layer that has its place needs nothing more.
+fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> Result<()> {
+    let staged = repository.place(Room::Staging, layer.stage);
+    if !exists(&staged)? {
+        return Ok(());
+    }
+    for Replacement { from, to } in &layer.disks {
+        if !is_disk_name(from) || !is_disk_name(to) {
+            return Err(corrupt(&repository.folder().join(Pending::FILE), "it names what cannot be a disk"));
+        }
+        let to = staged.join(to);
+        if !exists(&to)? {
+            rename(&vm.join(from), &to)?;
+        }
+        protect(&to)?;
+    }
+    sync_folder(&staged)?;
+    stage::settle_in(&staged, &repository.place(Room::Layers, layer.id))?;
+    sync_folder(&repository.room(Room::Layers))
+}
+
+/// Lets nobody write to a file any more.
+pub(crate) fn protect(path: &Path) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(READ_ONLY))
+        .map_err(|error| Error::io(format!("cannot protect {}", path.display()), error))
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    let found = fs::symlink_metadata(path).map(|_| true).or_else(absent_is(false));
+    found.map_err(|error| Error::io(format!("cannot find {}", path.display()), error))
+}

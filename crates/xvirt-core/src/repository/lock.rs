@@ -1,0 +1,50 @@
+//! Locks between processes, and between the threads of one.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::{Error, ErrorKind, Result};
+
+/// A lock on a file until it is dropped; the kernel frees it when its holder dies.
+///
+/// It belongs to the open file, so it also keeps two holders in one process apart.
+#[derive(Debug)]
+pub(super) struct FileLock {
+    file: File,
+}
+
+impl FileLock {
+    /// Waits for the lock: alone, or together with others who want it together.
+    pub(super) fn wait(path: &Path, alone: bool) -> Result<Self> {
+        let kind = if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
+        let file =
+            File::open(path).map_err(|error| Error::io(format!("cannot open lock {}", path.display()), error))?;
+        retry_on_intr(|| flock(&file, kind)).map_err(|error| cannot(path, error))?;
+        Ok(Self { file })
+    }
+
+    /// Takes the lock alone, unless somebody holds it.
+    pub(super) fn take(path: &Path, file: File) -> Result<Option<Self>> {
+        match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(cannot(path, error)),
+        }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Explicit, because a child process between fork and exec may have inherited the open file.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+fn cannot(path: &Path, error: Errno) -> Error {
+    Error::new(ErrorKind::HostUnsupported, format!("cannot lock {}", path.display()))
+        .because(std::io::Error::from(error))
+        .remedy("keep the repository on a file system that has locks")
+}

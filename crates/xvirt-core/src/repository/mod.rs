@@ -1,0 +1,43 @@
+//! The storage repository: templates, VMs and their disks in one folder, safe for several processes at once.
+//!
+//! ```text
+//! repository.json   says that this is a repository, and of which format
+//! lock              held for moments: alone around every change, together by who reads
+//! change.json       a change that takes several renames, while it is being made
+//! vms/UUID/         a VM: vm.json, its disks, its attachments
+//! layers/UUID/      a template: template.json and its disks, never changed again
+//! staging/UUID/     what is being made; `alive` in it is locked by its maker
+//! trash/UUID        what is being removed
+//! ```
+//!
+//! Whatever is made is made in `staging` and put on stable storage there; the rename into its place is what makes it
+//! exist. What is removed first goes into `trash` by a rename. So a crash at any moment leaves only things that are
+//! there completely, and leftovers in `staging` and `trash` that the next [`Repository::open`] clears away: it knows a
+//! dead maker by the lock that is gone. Changes of a VM that need several renames are written down in `change.json`
+//! first, and whoever next takes the lock completes one that was interrupted.
+//!
+//! All folders lie equally deep, and disks name the disks they are based on relative to their own folder, so that a
+//! repository can be moved, and mounted elsewhere.
+//!
+//! Inside: `store` is the folder and its locks, `stage` what is being made, `change` the several renames, `record` the
+//! files of metadata, all of which are taken for a stranger's when they are read, `vm` the VMs, `check` the search for
+//! damage. What templates are and what can be done with them is [`template`](crate::template).
+
+mod change;
+mod check;
+mod lock;
+mod name;
+mod record;
+mod stage;
+mod store;
+mod vm;
+
+pub(crate) use change::{Change, NewLayer, Replacement, protect};
+pub use check::{Check, Problem};
+pub(crate) use name::{check_name, disk_name};
+pub(crate) use record::{FORMAT, Record, corrupt};
+pub use stage::Stage;
+pub use store::Repository;
+pub(crate) use store::{Alone, Room};
+pub use vm::StoredVm;
+pub(crate) use vm::{OwnDisk, VmRecord, check_disks, with_full_paths};

@@ -1,0 +1,90 @@
+//! The files of metadata: JSON with the number of its format.
+//!
+//! They are read as if a stranger had written them: of bounded size, no symbolic link, of no newer format, and what
+//! they name is checked by who reads them.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The newest format that is understood, of the repository and of every record.
+pub(crate) const FORMAT: u32 = 1;
+
+/// More than a record ever needs, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+/// Something that is kept in a file of its own.
+pub(crate) trait Record: Serialize + DeserializeOwned {
+    /// The name of the file.
+    const FILE: &str;
+
+    /// Reads it from the folder.
+    fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(Self::FILE);
+        let text = read_bounded(&path, LARGEST)?;
+        let damaged = |error: serde_json::Error| corrupt(&path, &error.to_string());
+        let Format { format } = serde_json::from_slice(&text).map_err(damaged)?;
+        if format > FORMAT {
+            let what = format!("{} has format {format}, and this version reads up to {FORMAT}", path.display());
+            return Err(Error::new(ErrorKind::UnsupportedRepository, what).remedy("use a newer version of xvirt"));
+        }
+        serde_json::from_slice(&text).map_err(damaged)
+    }
+
+    /// Writes it as a new file into the folder, on stable storage but for the file's name.
+    fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(Self::FILE);
+        let text = serde_json::to_vec_pretty(self).map_err(|error| {
+            Error::new(ErrorKind::InvalidConfig, format!("what {} is to say cannot be kept", path.display()))
+                .because(error)
+                .remedy("give kernels, disks and network interfaces by path or name instead of as open objects")
+        })?;
+        write_new(&path, &text)
+    }
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Reads a plain file, if it is not bigger than `most` bytes.
+pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let cannot = |error: io::Error| match error.raw_os_error() {
+        Some(libc::ELOOP) => corrupt(path, "it is a symbolic link"),
+        _ => Error::io(format!("cannot read {}", path.display()), error),
+    };
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
+    if !file.metadata().map_err(cannot)?.is_file() {
+        return Err(corrupt(path, "it is not a plain file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > most {
+        return Err(corrupt(path, &format!("it is bigger than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Writes a new file, on stable storage but for its name.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error: io::Error| Error::io(format!("cannot write {}", path.display()), error))
+}
+
+/// The error for a file or folder that is not as it must be.
+pub(crate) fn corrupt(path: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::CorruptRepository, format!("{} is damaged: {why}", path.display()))
+        .remedy("Repository::check finds all damage and says what to do")
+}

@@ -1,0 +1,219 @@
+//! The folder of a repository, its rooms and its locks.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::lock::FileLock;
+use super::record::{FORMAT, Record};
+use super::stage;
+use crate::{Error, ErrorKind, Result};
+
+const LOCK: &str = "lock";
+
+/// A folder that keeps templates, VMs and their disks.
+///
+/// Several processes may use it at once, and all methods may be called from any thread. A copy of this value is the
+/// same repository. Nothing is held open between calls.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    folder: Arc<Path>,
+}
+
+/// What lies where in the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Vms,
+    Layers,
+    Staging,
+    Trash,
+}
+
+impl Room {
+    pub(super) const ALL: [Self; 4] = [Self::Vms, Self::Layers, Self::Staging, Self::Trash];
+
+    /// The name of its folder.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Vms => "vms",
+            Self::Layers => "layers",
+            Self::Staging => "staging",
+            Self::Trash => "trash",
+        }
+    }
+}
+
+/// The lock of the whole repository: nobody else reads its records or changes anything.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    _lock: FileLock,
+}
+
+/// The lock of the whole repository together with others who read its records.
+#[derive(Debug)]
+pub(crate) struct Together {
+    _lock: FileLock,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    format: u32,
+}
+
+impl Record for Marker {
+    const FILE: &str = "repository.json";
+}
+
+impl Repository {
+    /// Opens the repository in `folder`, or makes one there if the folder is empty or does not exist.
+    ///
+    /// What processes left half made that have died meanwhile is completed or cleared away.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if there is something else in the folder;
+    /// [`UnsupportedRepository`](ErrorKind::UnsupportedRepository) if a newer version made it;
+    /// [`CorruptRepository`](ErrorKind::CorruptRepository); or the folder cannot be read and written.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let cannot = |error| Error::io(format!("cannot open repository {}", folder.display()), error);
+        if fs::read_dir(folder).map(|mut entries| entries.next().is_none()).or_else(absent_is(true)).map_err(cannot)? {
+            make_folders(folder).map_err(cannot)?;
+        }
+        let repository = Self { folder: fs::canonicalize(folder).map_err(cannot)?.into() };
+        repository.require_marker()?;
+        let trash = stage::clear(&repository)?;
+        trash.into_iter().for_each(|id| repository.empty(id));
+        Ok(repository)
+    }
+
+    /// Where it is: the full path.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of one thing.
+    pub(crate) fn place(&self, room: Room, id: Uuid) -> PathBuf {
+        self.room(room).join(id.to_string())
+    }
+
+    pub(super) fn room(&self, room: Room) -> PathBuf {
+        self.folder.join(room.name())
+    }
+
+    /// Keeps everybody else out for a moment, in order to change something. Completes what somebody left incomplete.
+    pub(crate) fn alone(&self) -> Result<Alone> {
+        let alone = Alone { _lock: FileLock::wait(&self.folder.join(LOCK), true)? };
+        super::change::complete(self, &alone)?;
+        Ok(alone)
+    }
+
+    /// Keeps changes out for a moment, in order to read records.
+    pub(crate) fn together(&self) -> Result<Together> {
+        loop {
+            let together = Together { _lock: FileLock::wait(&self.folder.join(LOCK), false)? };
+            if !super::change::is_pending(self)? {
+                return Ok(together);
+            }
+            drop(together);
+            self.alone()?;
+        }
+    }
+
+    /// What is in a room; other names than UUIDs mean nothing.
+    pub(crate) fn ids(&self, room: Room) -> Result<Vec<Uuid>> {
+        let folder = self.room(room);
+        let cannot = |error| Error::io(format!("cannot read {}", folder.display()), error);
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(cannot)? {
+            let name = entry.map_err(cannot)?.file_name();
+            ids.extend(name.to_str().and_then(id_of));
+        }
+        Ok(ids)
+    }
+
+    /// Puts something into the trash: from now on it does not exist. [`empty`](Self::empty) gives its space back.
+    pub(crate) fn discard(&self, _: &Alone, room: Room, id: Uuid) -> Result<Uuid> {
+        let trash = Uuid::new_v4();
+        rename(&self.place(room, id), &self.place(Room::Trash, trash))?;
+        sync_folder(&self.room(room))?;
+        Ok(trash)
+    }
+
+    /// Removes what is in the trash under this name. What cannot be removed now is tried again by the next opening.
+    pub(crate) fn empty(&self, id: Uuid) {
+        let place = self.place(Room::Trash, id);
+        match fs::remove_dir_all(&place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("cannot remove {}: {error}", place.display());
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks that the folder is a repository that we understand, or makes it one if nothing else is in it.
+    fn require_marker(&self) -> Result<()> {
+        match Marker::read(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => return other.map(drop),
+        }
+        let cannot = |error| Error::io(format!("cannot make repository {}", self.folder.display()), error);
+        for entry in fs::read_dir(&self.folder).map_err(cannot)? {
+            let name = entry.map_err(cannot)?.file_name();
+            let ours = name == LOCK || name == Marker::FILE || Room::ALL.iter().any(|room| name == room.name());
+            if !ours {
+                let what = format!("{} is not a repository, and holds other files", self.folder.display());
+                return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give an empty folder, or a new one"));
+            }
+        }
+        make_folders(&self.folder).map_err(cannot)?;
+        let _lock = FileLock::wait(&self.folder.join(LOCK), true)?;
+        // Somebody else may have been faster.
+        if self.folder.join(Marker::FILE).exists() {
+            return Marker::read(&self.folder).map(drop);
+        }
+        let draft = self.room(Room::Staging);
+        match fs::remove_file(draft.join(Marker::FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot(error)),
+            _ => Marker { format: FORMAT }.write(&draft)?,
+        }
+        rename(&draft.join(Marker::FILE), &self.folder.join(Marker::FILE))?;
+        sync_folder(&self.folder)
+    }
+}
+
+/// The UUID that a name stands for, if it is written as we write it.
+pub(super) fn id_of(name: &str) -> Option<Uuid> {
+    Uuid::try_parse(name).ok().filter(|id| id.to_string() == name)
+}
+
+/// What to take something for that is not there.
+pub(crate) fn absent_is<T>(value: T) -> impl FnOnce(io::Error) -> io::Result<T> {
+    |error| if error.kind() == io::ErrorKind::NotFound { Ok(value) } else { Err(error) }
+}
+
+fn make_folders(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    for room in Room::ALL {
+        builder.create(folder.join(room.name()))?;
+    }
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(LOCK)).map(drop)
+}
+
+/// Gives something another place in the repository.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to)
+        .map_err(|error| Error::io(format!("cannot move {} to {}", from.display(), to.display()), error))
+}
+
+/// Puts the names in a folder on stable storage.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    let sync = || File::open(folder)?.sync_all();
+    sync().map_err(|error| Error::io(format!("cannot write {}", folder.display()), error))
+}

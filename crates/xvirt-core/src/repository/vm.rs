@@ -1,0 +1,293 @@
+//! The VMs of a repository.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::name::{check_name, disk_name, is_disk_name, is_plain};
+use super::record::{corrupt, read_bounded, write_new};
+use super::store::absent_is;
+use super::{Alone, Change, FORMAT, Record, Repository, Room, Stage};
+use crate::config::{Disk, DiskSource, VmConfig};
+use crate::disk::{self, ImageFormat};
+use crate::template::Lineage;
+use crate::{Error, ErrorKind, Result};
+
+/// What the names of attachments begin with on disk.
+const ATTACHMENT: &str = "attachment-";
+/// The biggest attachment in bytes.
+const BIGGEST_ATTACHMENT: u64 = 16 << 20;
+
+/// What is kept about a VM. The paths of its disks are names beside the record, or full paths to elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct VmRecord {
+    format: u32,
+    pub(crate) config: VmConfig,
+    /// The template its disks are based on.
+    #[serde(default)]
+    pub(crate) layer: Option<Lineage>,
+}
+
+impl Record for VmRecord {
+    const FILE: &str = "vm.json";
+}
+
+impl VmRecord {
+    pub(crate) fn new(config: VmConfig, layer: Option<Lineage>) -> Result<Self> {
+        check_name("VM", &config.name)?;
+        Ok(Self { format: FORMAT, config, layer })
+    }
+
+    /// Makes a disk that image beside the record.
+    pub(crate) fn set_disk(&mut self, index: usize, format: ImageFormat) {
+        if let Some(disk) = self.config.disks.get_mut(index) {
+            disk.source = DiskSource::Image { path: disk_name(index, format).into(), format };
+        }
+    }
+}
+
+/// A disk of a VM that lies in the VM's folder.
+#[derive(Debug)]
+pub(crate) struct OwnDisk {
+    /// Its number in the configuration.
+    pub(crate) index: usize,
+    /// Its name in the folder.
+    pub(crate) name: String,
+    /// Its full path.
+    pub(crate) path: PathBuf,
+    pub(crate) format: ImageFormat,
+}
+
+/// A VM that a repository keeps: as it was when it was asked for.
+#[derive(Clone, Debug)]
+pub struct StoredVm {
+    repository: Repository,
+    record: VmRecord,
+}
+
+impl StoredVm {
+    pub(super) fn new(repository: Repository, record: VmRecord) -> Self {
+        Self { repository, record }
+    }
+
+    /// What identifies it.
+    pub fn uuid(&self) -> Uuid {
+        self.record.config.uuid
+    }
+
+    /// The name people know it by; others may have the same.
+    pub fn name(&self) -> &str {
+        &self.record.config.name
+    }
+
+    /// Its configuration with the full paths of its disks, ready to be built and started.
+    pub fn config(&self) -> VmConfig {
+        with_full_paths(&self.record.config, &self.folder())
+    }
+
+    /// The template that its disks are based on; none if they depend on nothing.
+    pub fn layer(&self) -> Option<&Lineage> {
+        self.record.layer.as_ref()
+    }
+
+    /// A file that was attached under this name, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read, or [`CorruptRepository`](ErrorKind::CorruptRepository): it is no plain file, or too big.
+    pub fn attachment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = attachment_path(&self.folder(), name)?;
+        match read_bounded(&path, BIGGEST_ATTACHMENT) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The folder that holds its disks.
+    pub fn folder(&self) -> PathBuf {
+        self.repository.place(Room::Vms, self.uuid())
+    }
+
+    pub(crate) fn record(&self) -> &VmRecord {
+        &self.record
+    }
+
+    /// Its disks, but those that lie outside the repository.
+    pub(crate) fn own_disks(&self) -> Vec<OwnDisk> {
+        let folder = self.folder();
+        let own = |(index, disk): (usize, &Disk)| {
+            let DiskSource::Image { path, format } = &disk.source else { return None };
+            let name = path.to_str().filter(|name| is_disk_name(name))?.to_owned();
+            Some(OwnDisk { index, path: folder.join(&name), name, format: *format })
+        };
+        self.record.config.disks.iter().enumerate().filter_map(own).collect()
+    }
+
+    /// Gives what was attached also to what the VM is to become.
+    pub(crate) fn copy_attachments(&self, stage: &Stage) -> Result<()> {
+        for name in names_in(&self.folder())?.iter().filter_map(|name| name.strip_prefix(ATTACHMENT)) {
+            if let Some(bytes) = self.attachment(name)? {
+                stage.attach(name, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing has changed about it since `other` was read.
+    fn is_as(&self, other: &Self) -> bool {
+        let text = |vm: &Self| serde_json::to_string(&vm.record).ok();
+        text(self) == text(other)
+    }
+}
+
+impl Repository {
+    /// All VMs, by name.
+    ///
+    /// # Errors
+    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if the record of one is damaged, or cannot be read.
+    pub fn vms(&self) -> Result<Vec<StoredVm>> {
+        let together = self.together()?;
+        let vms = self.read_vms();
+        drop(together);
+        vms
+    }
+
+    /// The VM of this UUID or name.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`InvalidConfig`](ErrorKind::InvalidConfig) if several have the name; or its
+    /// record is damaged, or cannot be read.
+    pub fn vm(&self, name_or_uuid: &str) -> Result<StoredVm> {
+        if let Ok(id) = Uuid::try_parse(name_or_uuid) {
+            let _together = self.together()?;
+            return self.read_vm(id);
+        }
+        let mut found: Vec<_> = self.vms()?.into_iter().filter(|vm| vm.name() == name_or_uuid).collect();
+        if found.len() > 1 {
+            let ids: Vec<_> = found.iter().map(|vm| vm.uuid().to_string()).collect();
+            let what = format!("{} VMs are called '{name_or_uuid}'", found.len());
+            return Err(Error::new(ErrorKind::InvalidConfig, what)
+                .remedy(format!("give the UUID of the one that is meant: {}", ids.join(", "))));
+        }
+        found.pop().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("there is no VM '{name_or_uuid}'"))
+                .remedy("Repository::vms lists all there are")
+        })
+    }
+
+    /// Removes a VM with its disks. What is outside the repository stays. Also works where its record is damaged.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`Busy`](ErrorKind::Busy) while it runs or its disks are used otherwise.
+    pub fn remove_vm(&self, uuid: Uuid) -> Result<()> {
+        let folder = self.place(Room::Vms, uuid);
+        let alone = self.alone()?;
+        let disks = names_in(&folder).map_err(|error| explain(uuid, error))?;
+        let claims = disks.iter().filter(|name| is_disk_name(name)).map(|name| disk::claim(&folder.join(name)));
+        let claims = claims.collect::<Result<Vec<_>>>()?;
+        let trash = self.discard(&alone, Room::Vms, uuid)?;
+        drop(claims);
+        drop(alone);
+        self.empty(trash);
+        Ok(())
+    }
+
+    /// Makes a change of a VM, if it still is as it was when the change was prepared.
+    pub(crate) fn replace(&self, alone: &Alone, vm: &StoredVm, change: Change) -> Result<()> {
+        if !self.read_vm(vm.uuid())?.is_as(vm) {
+            return Err(Error::new(ErrorKind::Busy, format!("VM '{}' was changed by somebody else", vm.name()))
+                .remedy("try again"));
+        }
+        self.change(alone, change)
+    }
+
+    /// As [`vms`](Self::vms), for who keeps changes out.
+    pub(crate) fn read_vms(&self) -> Result<Vec<StoredVm>> {
+        let mut vms = self.ids(Room::Vms)?.into_iter().map(|id| self.read_vm(id)).collect::<Result<Vec<_>>>()?;
+        vms.sort_by(|a, b| (a.name(), a.uuid()).cmp(&(b.name(), b.uuid())));
+        Ok(vms)
+    }
+
+    /// The VM of this UUID, for who keeps changes out.
+    pub(crate) fn read_vm(&self, id: Uuid) -> Result<StoredVm> {
+        let folder = self.place(Room::Vms, id);
+        let record = VmRecord::read(&folder).map_err(|error| match fs::symlink_metadata(&folder) {
+            Ok(_) if error.kind() == ErrorKind::NotFound => corrupt(&folder, "its record is missing"),
+            _ => explain(id, error),
+        })?;
+        if record.config.uuid != id {
+            return Err(corrupt(&folder, "its record is that of another VM"));
+        }
+        check_disks(&record.config, &folder)?;
+        Ok(StoredVm { repository: self.clone(), record })
+    }
+}
+
+/// Keeps a small file in a folder.
+pub(super) fn write_attachment(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = attachment_path(folder, name)?;
+    if bytes.len() as u64 > BIGGEST_ATTACHMENT {
+        let what = format!("the attachment {name} of {} bytes is too big", bytes.len());
+        return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("attach at most 16 MiB"));
+    }
+    write_new(&path, bytes)
+}
+
+/// Checks that the disks of a record that was read are beside it, or elsewhere by full path.
+pub(crate) fn check_disks(config: &VmConfig, folder: &Path) -> Result<()> {
+    for disk in &config.disks {
+        let DiskSource::Image { path, .. } = &disk.source else { continue };
+        if !path.is_absolute() && !path.to_str().is_some_and(is_disk_name) {
+            return Err(corrupt(folder, &format!("its record calls {} a disk", path.display())));
+        }
+        if path.is_absolute() {
+            continue;
+        }
+        let full = folder.join(path);
+        let file = fs::symlink_metadata(&full).map(|metadata| metadata.is_file()).or_else(absent_is(true));
+        if !file.map_err(|error| Error::io(format!("cannot find disk {}", full.display()), error))? {
+            return Err(corrupt(&full, "it is not a plain file"));
+        }
+    }
+    Ok(())
+}
+
+/// A configuration out of a record, with the full paths of the disks in the record's folder.
+pub(crate) fn with_full_paths(config: &VmConfig, folder: &Path) -> VmConfig {
+    let mut config = config.clone();
+    for disk in &mut config.disks {
+        if let DiskSource::Image { path, .. } = &mut disk.source {
+            *path = folder.join(&path);
+        }
+    }
+    config
+}
+
+/// The names in a folder, as far as they can be ours.
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let read = || {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    };
+    read().map_err(|error| Error::io(format!("cannot read {}", folder.display()), error))
+}
+
+fn attachment_path(folder: &Path, name: &str) -> Result<PathBuf> {
+    if is_plain(name) {
+        return Ok(folder.join(format!("{ATTACHMENT}{name}")));
+    }
+    Err(Error::new(ErrorKind::InvalidConfig, format!("{name:?} cannot be the name of an attachment"))
+        .remedy("use letters, digits, dots, dashes and underscores, and do not begin with a dot"))
+}
+
+fn explain(id: Uuid, error: Error) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    Error::new(ErrorKind::NotFound, format!("there is no VM {id}")).remedy("Repository::vms lists all there are")
+}

@@ -1,0 +1,48 @@
+//! The hash of what a disk holds.
+//!
+//! The hash of a disk is the SHA-256 of: the 16 bytes `xvirt disk\0\0\0\0\0\1`; the size of the disk in bytes; and, in
+//! ascending order, for each 64 KiB block that is not all zeroes its offset in bytes and its bytes (the last block ends
+//! where the disk does). Numbers have 64 bits, least significant byte first. So the same content gives the same hash,
+//! whatever the image format, its holes, and the layers it is spread over.
+//!
+//! The hash of a template is the SHA-256 of the 16 bytes `xvirt template\0\1` and the hashes of its disks as
+//! they are written, in order. Both are written as `sha256:` and hexadecimal digits.
+
+use sha2::{Digest, Sha256};
+
+use crate::Result;
+use crate::disk::{BLOCK, BlockBackend, scan};
+use crate::progress::Progress;
+
+const DISK: &[u8; 16] = b"xvirt disk\0\0\0\0\0\x01";
+const TEMPLATE: &[u8; 16] = b"xvirt template\0\x01";
+
+/// The hash of what a disk holds.
+pub(crate) fn hash_disk(disk: &dyn BlockBackend, progress: &dyn Progress) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(DISK);
+    hash.update(disk.capacity().to_le_bytes());
+    scan(disk, "the hashing", progress, |offset, bytes| {
+        for (at, block) in (offset..).step_by(BLOCK as usize).zip(bytes.chunks(BLOCK as usize)) {
+            if block.iter().any(|byte| *byte != 0) {
+                hash.update(at.to_le_bytes());
+                hash.update(block);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(text(hash))
+}
+
+/// The hash of a template whose disks have these hashes.
+pub(super) fn hash_template<'a>(disks: impl Iterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(TEMPLATE);
+    disks.for_each(|disk| hash.update(disk));
+    text(hash)
+}
+
+fn text(hash: Sha256) -> String {
+    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{digits}")
+}

@@ -1,0 +1,243 @@
+//! What a template is.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::hash::hash_template;
+use crate::config::{Disk, DiskSource, VmConfig};
+use crate::disk::ImageFormat;
+use crate::repository::{Record, Repository, Room, check_disks, corrupt, with_full_paths};
+use crate::{Error, ErrorKind, Result};
+
+/// The template that something was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Lineage {
+    /// What identifies the template.
+    pub template: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A disk of a template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TemplateDisk {
+    /// Size in bytes, as a guest sees it.
+    pub size: u64,
+    /// The hash of what it holds: see [`Template::hash`].
+    pub hash: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TemplateRecord {
+    pub(super) format: u32,
+    pub(super) uuid: Uuid,
+    pub(super) name: String,
+    pub(super) version: String,
+    #[serde(default)]
+    pub(super) description: String,
+    /// Counts the templates of one name.
+    pub(super) number: u64,
+    /// Seconds since 1970.
+    pub(super) created: u64,
+    /// The template that the disks of what was sealed were based on.
+    #[serde(default)]
+    pub(super) parent: Option<Lineage>,
+    /// One for each disk of the configuration.
+    pub(super) disks: Vec<TemplateDisk>,
+    /// What instances begin with. The paths of disks are names beside the record.
+    pub(super) config: VmConfig,
+}
+
+impl Record for TemplateRecord {
+    const FILE: &str = "template.json";
+}
+
+/// A template in a repository. It never changes.
+#[derive(Clone, Debug)]
+pub struct Template {
+    repository: Repository,
+    record: TemplateRecord,
+}
+
+impl Template {
+    pub(super) fn new(repository: Repository, record: TemplateRecord) -> Self {
+        Self { repository, record }
+    }
+
+    /// What identifies it.
+    pub fn uuid(&self) -> Uuid {
+        self.record.uuid
+    }
+
+    /// The name it shares with its other versions.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// Which of the templates of its name it is.
+    pub fn version(&self) -> &str {
+        &self.record.version
+    }
+
+    /// What people know about it.
+    pub fn description(&self) -> &str {
+        &self.record.description
+    }
+
+    /// When it was sealed.
+    pub fn created(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.record.created)).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Its disks, in the order of its configuration.
+    pub fn disks(&self) -> &[TemplateDisk] {
+        &self.record.disks
+    }
+
+    /// What instances begin with, with the full paths of the template's disks.
+    pub fn config(&self) -> VmConfig {
+        with_full_paths(&self.record.config, &self.folder())
+    }
+
+    /// The template below it; none if it depends on nothing.
+    pub fn parent(&self) -> Option<&Lineage> {
+        self.record.parent.as_ref()
+    }
+
+    /// The hash of what all its disks hold, as `sha256:` and hexadecimal digits.
+    ///
+    /// That of a disk is the SHA-256 of: the 16 bytes `xvirt disk\0\0\0\0\0\1`; its size in bytes; and, in ascending
+    /// order, for each 64 KiB block that is not all zeroes its offset in bytes and its bytes (the last block ends where
+    /// the disk does). Numbers have 64 bits, least significant byte first. That of a template is the SHA-256 of the 16
+    /// bytes `xvirt template\0\1` and the hashes of its disks as they are written. So the same content gives the same
+    /// hash, whatever the image format, its holes, and the layers it is spread over.
+    pub fn hash(&self) -> String {
+        hash_template(self.record.disks.iter().map(|disk| disk.hash.as_str()))
+    }
+
+    /// The template and all below it, the deepest last.
+    ///
+    /// # Errors
+    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if one is missing or damaged, or cannot be read.
+    pub fn chain(&self) -> Result<Vec<Self>> {
+        let _together = self.repository.together()?;
+        self.repository.read_chain(self.clone())
+    }
+
+    /// How VMs and templates that are based on it name it.
+    pub fn lineage(&self) -> Lineage {
+        Lineage { template: self.uuid(), name: self.name().to_owned(), version: self.version().to_owned() }
+    }
+
+    /// The images of its disks, in order: name, full path, format.
+    pub(crate) fn images(&self) -> Vec<(String, PathBuf, ImageFormat)> {
+        let folder = self.folder();
+        let image = |disk: &Disk| match &disk.source {
+            DiskSource::Image { path, format } => Some((path.to_str()?.to_owned(), folder.join(path), *format)),
+            DiskSource::Backend(_) => None,
+        };
+        self.record.config.disks.iter().filter_map(image).collect()
+    }
+
+    /// How messages call it.
+    pub(super) fn title(&self) -> String {
+        format!("template '{}:{}'", self.name(), self.version())
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.repository.place(Room::Layers, self.uuid())
+    }
+
+    pub(super) fn record(&self) -> &TemplateRecord {
+        &self.record
+    }
+}
+
+impl Repository {
+    /// All templates, by name and in the order in which they were sealed.
+    ///
+    /// # Errors
+    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if the record of one is damaged, or cannot be read.
+    pub fn templates(&self) -> Result<Vec<Template>> {
+        let _together = self.together()?;
+        self.read_templates()
+    }
+
+    /// The template called `name:version`, the newest one called `name`, or that of this UUID.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); or a record is damaged, or cannot be read.
+    pub fn template(&self, which: &str) -> Result<Template> {
+        if let Ok(id) = Uuid::try_parse(which) {
+            let _together = self.together()?;
+            return self.read_template(id);
+        }
+        let (name, version) = match which.split_once(':') {
+            Some((name, version)) => (name, Some(version)),
+            None => (which, None),
+        };
+        let mut templates = self.templates()?.into_iter();
+        let found = templates
+            .rfind(|template| template.name() == name && version.is_none_or(|version| template.version() == version));
+        found.ok_or_else(|| absent(which))
+    }
+
+    /// As [`templates`](Self::templates), for who keeps changes out.
+    pub(crate) fn read_templates(&self) -> Result<Vec<Template>> {
+        let ids = self.ids(Room::Layers)?.into_iter();
+        let mut all = ids.map(|id| self.read_template(id)).collect::<Result<Vec<_>>>()?;
+        all.sort_by(|a, b| (a.name(), a.record.number).cmp(&(b.name(), b.record.number)));
+        Ok(all)
+    }
+
+    /// The template of this UUID, for who keeps changes out.
+    pub(crate) fn read_template(&self, id: Uuid) -> Result<Template> {
+        let folder = self.place(Room::Layers, id);
+        let record = TemplateRecord::read(&folder).map_err(|error| match fs::symlink_metadata(&folder) {
+            Ok(_) if error.kind() == ErrorKind::NotFound => corrupt(&folder, "its record is missing"),
+            Err(_) if error.kind() == ErrorKind::NotFound => absent(&id.to_string()),
+            _ => error,
+        })?;
+        if record.uuid != id {
+            return Err(corrupt(&folder, "its record is that of another template"));
+        }
+        check_disks(&record.config, &folder)?;
+        let beside = record.config.disks.iter().all(|disk| match &disk.source {
+            DiskSource::Image { path, .. } => path.is_relative(),
+            DiskSource::Backend(_) => false,
+        });
+        if !beside || record.config.disks.len() != record.disks.len() {
+            return Err(corrupt(&folder, "its record does not describe its disks"));
+        }
+        Ok(Template { repository: self.clone(), record })
+    }
+
+    /// A template and all below it, the deepest last, for who keeps changes out.
+    pub(crate) fn read_chain(&self, top: Template) -> Result<Vec<Template>> {
+        let mut chain = vec![top];
+        while let Some(parent) = chain.last().and_then(Template::parent) {
+            if chain.iter().any(|template| template.uuid() == parent.template) {
+                return Err(corrupt(&self.place(Room::Layers, parent.template), "it is based on itself"));
+            }
+            let missing = |error: Error| match error.kind() {
+                ErrorKind::NotFound => corrupt(&self.place(Room::Layers, parent.template), "it is missing"),
+                _ => error,
+            };
+            chain.push(self.read_template(parent.template).map_err(missing)?);
+        }
+        Ok(chain)
+    }
+}
+
+pub(super) fn absent(which: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no template '{which}'"))
+        .remedy("Repository::templates lists all there are")
+}

@@ -1,0 +1,93 @@
+//! The way of layers that are not needed.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::Template;
+use super::layer::absent;
+use crate::repository::{Alone, Repository, Room};
+use crate::{Error, ErrorKind, Result};
+
+/// Which templates that nothing is based on are not needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unused {
+    /// Those of which there is a newer version.
+    Superseded,
+    /// All.
+    All,
+}
+
+impl Repository {
+    /// Removes a template with its disks.
+    ///
+    /// # Errors
+    /// [`InUse`](ErrorKind::InUse) if VMs or other templates are based on it, which the error names;
+    /// [`NotFound`](ErrorKind::NotFound) if it was removed already.
+    pub fn remove_template(&self, template: &Template) -> Result<()> {
+        let alone = self.alone()?;
+        if !self.place(Room::Layers, template.uuid()).exists() {
+            return Err(absent(&template.uuid().to_string()));
+        }
+        let users = self.users(&alone, template.uuid())?;
+        if !users.is_empty() {
+            let what = format!("{} is in use by {}", template.title(), users.join(", "));
+            return Err(Error::new(ErrorKind::InUse, what).remedy("remove them, or flatten the VMs"));
+        }
+        let trash = self.discard(&alone, Room::Layers, template.uuid())?;
+        drop(alone);
+        self.empty(trash);
+        Ok(())
+    }
+
+    /// Removes templates that nothing is based on; those below them too, if that leaves them unused. Answers which.
+    ///
+    /// # Errors
+    /// A record is damaged, or something cannot be removed.
+    pub fn collect(&self, which: Unused) -> Result<Vec<Template>> {
+        let alone = self.alone()?;
+        let vms = self.read_vms()?;
+        let mut left = self.read_templates()?;
+        let newest = newest(&left);
+        let (mut removed, mut trash) = (Vec::new(), Vec::new());
+        loop {
+            let parents = left.iter().filter_map(Template::parent);
+            let used: HashSet<_> =
+                parents.chain(vms.iter().filter_map(|vm| vm.layer())).map(|lineage| lineage.template).collect();
+            let needless = |template: &Template| {
+                !used.contains(&template.uuid()) && (which == Unused::All || !newest.contains(&template.uuid()))
+            };
+            let Some(at) = left.iter().position(needless) else { break };
+            let template = left.remove(at);
+            trash.push(self.discard(&alone, Room::Layers, template.uuid())?);
+            removed.push(template);
+        }
+        drop(alone);
+        trash.into_iter().for_each(|id| self.empty(id));
+        Ok(removed)
+    }
+
+    /// What is based on a template, in words.
+    fn users(&self, _: &Alone, template: Uuid) -> Result<Vec<String>> {
+        let mut users = Vec::new();
+        for vm in self.read_vms()? {
+            if vm.layer().is_some_and(|layer| layer.template == template) {
+                users.push(format!("VM '{}' ({})", vm.name(), vm.uuid()));
+            }
+        }
+        for above in self.read_templates()? {
+            if above.parent().is_some_and(|parent| parent.template == template) {
+                users.push(above.title());
+            }
+        }
+        Ok(users)
+    }
+}
+
+/// The newest template of each name, out of templates that are sorted by name and age.
+fn newest(sorted: &[Template]) -> HashSet<Uuid> {
+    let next = sorted.iter().skip(1).map(Some).chain([None]);
+    let last = sorted.iter().zip(next).filter(|(this, next)| next.is_none_or(|next| next.name() != this.name()));
+    last.map(|(this, _)| this.uuid()).collect()
+}

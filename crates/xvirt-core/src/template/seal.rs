@@ -1,0 +1,281 @@
+//! Making a template of a VM.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use super::child::{Base, child};
+use super::layer::{Template, TemplateDisk, TemplateRecord};
+use super::{Lineage, hash_disk};
+use crate::config::{Disk, DiskSource, VmConfig};
+use crate::disk::{self, Access, BlockBackend, ImageFormat};
+use crate::progress::Progress;
+use crate::repository::{
+    Change, FORMAT, NewLayer, OwnDisk, Record, Replacement, Repository, Room, Stage, StoredVm, check_name, disk_name,
+    protect,
+};
+use crate::vm::{PowerState, Vm};
+use crate::{Error, ErrorKind, Result};
+
+/// More layers than this on one another are refused: every read of an instance may have to look through all of them.
+const DEEPEST: usize = 48;
+
+/// What a template is to be called.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    name: String,
+    version: Option<String>,
+    description: String,
+}
+
+/// What a template is made of.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Source<'a> {
+    /// A VM of the repository. Its disks become the template's without being copied, and it goes on with copies on
+    /// write of them, as an instance of the template.
+    Stored(&'a StoredVm),
+    /// A halted VM. If it is one of the repository, it is treated as such and has to be built anew to be started again;
+    /// else its disks are copied.
+    Halted(&'a Vm),
+    /// A configuration whose disks are copied.
+    Config(&'a VmConfig),
+}
+
+impl Seal {
+    /// A template of this name. Its version is the next number, if none is given.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), version: None, description: String::new() }
+    }
+
+    /// Sets the version: any text.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets what people know about it.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = text.into();
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        for (of, name) in [("template", Some(&self.name)), ("version", self.version.as_ref())] {
+            let Some(name) = name else { continue };
+            check_name(of, name)?;
+            if name.contains(':') || Uuid::try_parse(name).is_ok() {
+                return Err(Error::new(ErrorKind::InvalidConfig, format!("'{name}' cannot be the name of a {of}"))
+                    .remedy("use no colon, and nothing that looks like a UUID"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<&str> for Seal {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Seal {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+impl<'a> From<&'a StoredVm> for Source<'a> {
+    fn from(vm: &'a StoredVm) -> Self {
+        Self::Stored(vm)
+    }
+}
+
+impl<'a> From<&'a Vm> for Source<'a> {
+    fn from(vm: &'a Vm) -> Self {
+        Self::Halted(vm)
+    }
+}
+
+impl<'a> From<&'a VmConfig> for Source<'a> {
+    fn from(config: &'a VmConfig) -> Self {
+        Self::Config(config)
+    }
+}
+
+/// A template that lacks only what is decided when it takes its place.
+struct Draft {
+    id: Uuid,
+    parent: Option<Lineage>,
+    disks: Vec<TemplateDisk>,
+    config: VmConfig,
+}
+
+impl Repository {
+    /// Makes a template of a VM that does not run.
+    ///
+    /// Name and version together are those of one template only. What the disks hold is hashed, so this takes the time
+    /// to read them; only disks from outside the repository are copied. Kernels that are given by path stay where they
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a template of this name and version;
+    /// [`InvalidState`](ErrorKind::InvalidState) if the VM is not halted; [`Busy`](ErrorKind::Busy) if a disk is in
+    /// use, or the VM was changed meanwhile; [`Cancelled`](ErrorKind::Cancelled);
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration holds open objects other than disks, which
+    /// cannot be kept; [`UnsupportedImage`](ErrorKind::UnsupportedImage) if there are 48 layers below already. Then
+    /// everything is as before.
+    pub fn seal<'a>(
+        &self,
+        seal: impl Into<Seal>,
+        source: impl Into<Source<'a>>,
+        progress: &dyn Progress,
+    ) -> Result<Template> {
+        let seal = seal.into();
+        seal.check()?;
+        let together = self.together()?;
+        self.number(&seal)?;
+        drop(together);
+        match source.into() {
+            Source::Stored(vm) => self.seal_stored(&seal, self.vm(&vm.uuid().to_string())?, progress),
+            Source::Config(config) => self.seal_copy(&seal, config, progress),
+            Source::Halted(vm) => {
+                if vm.power_state() != PowerState::Halted {
+                    let what = format!("cannot seal VM '{}' while it is {}", vm.name(), vm.power_state());
+                    return Err(Error::new(ErrorKind::InvalidState, what).remedy("it must be halted"));
+                }
+                match self.vm(&vm.uuid().to_string()) {
+                    Ok(stored) => self.seal_stored(&seal, stored, progress),
+                    Err(error) if error.kind() == ErrorKind::NotFound => self.seal_copy(&seal, vm.config(), progress),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Copies disks from anywhere.
+    fn seal_copy(&self, seal: &Seal, config: &VmConfig, progress: &dyn Progress) -> Result<Template> {
+        let stage = self.stage()?;
+        let mut draft = Draft { id: Uuid::new_v4(), parent: None, disks: Vec::new(), config: config.clone() };
+        for (index, disk) in draft.config.disks.iter_mut().enumerate() {
+            let opened = open(disk, Access::ReadOnly)?;
+            draft.disks.push(take_copy(&stage, index, disk, &*opened, progress)?);
+        }
+        let alone = self.alone()?;
+        let template = self.finish(seal, draft, &stage)?;
+        stage.put(&alone, Room::Layers, template.uuid())?;
+        Ok(template)
+    }
+
+    /// Makes the disks of a VM those of a template, and gives the VM children of them.
+    fn seal_stored(&self, seal: &Seal, vm: StoredVm, progress: &dyn Progress) -> Result<Template> {
+        if let Some(layer) = vm.layer() {
+            let below = self.template(&layer.template.to_string())?.chain()?.len();
+            if below >= DEEPEST {
+                let what = format!("VM '{}' stands on {below} layers, and one more is too many", vm.name());
+                return Err(Error::new(ErrorKind::UnsupportedImage, what).remedy("flatten the VM, then seal it"));
+            }
+        }
+        let (layer_stage, vm_stage) = (self.stage()?, self.stage()?);
+        let id = Uuid::new_v4();
+        let mut record = vm.record().clone();
+        let (mut sealed, mut disks, mut moves) = (record.config.clone(), Vec::new(), Vec::new());
+        // Open until the end, so that nobody writes to what becomes immutable.
+        let mut held = Vec::new();
+        let mut own = vm.own_disks().into_iter().peekable();
+        for (index, disk) in sealed.disks.iter_mut().enumerate() {
+            let Some(OwnDisk { name, path, format, .. }) = own.next_if(|own| own.index == index) else {
+                let opened = open(disk, Access::ReadOnly)?;
+                disks.push(take_copy(&layer_stage, index, disk, &*opened, progress)?);
+                continue;
+            };
+            // For writing, because that also repairs what a killed process left.
+            let opened = disk::open(&path, Some(format), Access::ReadWrite)?;
+            disks.push(TemplateDisk { size: opened.capacity(), hash: hash_disk(&*opened, progress)? });
+            held.push(opened);
+            let to = disk_name(index, format);
+            let base = Base { image: &path, format, layer: id, name: &to };
+            record.set_disk(index, child(&vm_stage, index, &base)?);
+            disk.source = DiskSource::Image { path: to.clone().into(), format };
+            moves.push(Replacement { from: name, to });
+        }
+        vm.copy_attachments(&vm_stage)?;
+        let draft = Draft { id, parent: vm.layer().cloned(), disks, config: sealed };
+        let alone = self.alone()?;
+        let template = self.finish(seal, draft, &layer_stage)?;
+        record.layer = Some(template.lineage());
+        record.write(vm_stage.folder())?;
+        let layer = NewLayer { id, stage: layer_stage, disks: moves };
+        self.replace(&alone, &vm, Change { vm: vm.uuid(), stage: vm_stage, layer: Some(layer) })?;
+        drop(held);
+        Ok(template)
+    }
+
+    /// Decides number and version, and writes the record into the stage.
+    fn finish(&self, seal: &Seal, draft: Draft, stage: &Stage) -> Result<Template> {
+        let number = self.number(seal)?;
+        let record = TemplateRecord {
+            format: FORMAT,
+            uuid: draft.id,
+            name: seal.name.clone(),
+            version: seal.version.clone().unwrap_or_else(|| number.to_string()),
+            description: seal.description.clone(),
+            number,
+            created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
+            parent: draft.parent,
+            disks: draft.disks,
+            config: draft.config,
+        };
+        record.write(stage.folder())?;
+        stage.settle()?;
+        Ok(Template::new(self.clone(), record))
+    }
+
+    /// The number of the next template of this name, for who keeps changes out; fails if there is that version.
+    fn number(&self, seal: &Seal) -> Result<u64> {
+        let mut same = self.read_templates()?;
+        same.retain(|template| template.name() == seal.name);
+        let last = same.last().map_or(0, |template| template.record().number);
+        let taken = |version: &str| same.iter().any(|template| template.version() == version);
+        match &seal.version {
+            Some(version) if taken(version) => {
+                let what = format!("there is a template '{}:{version}'", seal.name);
+                Err(Error::new(ErrorKind::AlreadyExists, what).remedy("give another version, or none"))
+            }
+            Some(_) => Ok(last.saturating_add(1)),
+            None => Ok((last.saturating_add(1)..).find(|number| !taken(&number.to_string())).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+fn open(disk: &Disk, access: Access) -> Result<Arc<dyn BlockBackend>> {
+    match &disk.source {
+        DiskSource::Image { path, format } => disk::open(path, Some(*format), access),
+        DiskSource::Backend(backend) => Ok(Arc::clone(backend)),
+    }
+}
+
+/// Copies a disk into the stage of a layer, which its configuration then names.
+fn take_copy(
+    stage: &Stage,
+    index: usize,
+    disk: &mut Disk,
+    opened: &dyn BlockBackend,
+    progress: &dyn Progress,
+) -> Result<TemplateDisk> {
+    let image = match &disk.source {
+        DiskSource::Image { path, format } => Some((path.as_path(), *format)),
+        DiskSource::Backend(_) => None,
+    };
+    let format = image.map_or(ImageFormat::Raw, |image| image.1);
+    let path = stage.disk_path(index, format);
+    disk::copy(opened, image, &path, format, progress)?;
+    let hash = hash_disk(opened, progress)?;
+    protect(&path)?;
+    disk.source = DiskSource::Image { path: disk_name(index, format).into(), format };
+    Ok(TemplateDisk { size: opened.capacity(), hash })
+}

@@ -1,0 +1,80 @@
+//! What all tests here use.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use vm_memory::VolatileSlice;
+use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
+use xvirt_core::disk::{self, Access, ImageFormat};
+use xvirt_core::repository::{Repository, StoredVm};
+
+pub const MIB: u64 = 1 << 20;
+
+pub fn repository() -> (TempDir, Repository) {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path().join("repository")).unwrap();
+    (folder, repository)
+}
+
+/// A VM with one disk of this size that holds `text` at its beginning.
+pub fn vm(repository: &Repository, name: &str, format: ImageFormat, size: u64, text: &[u8]) -> StoredVm {
+    let stage = repository.stage().unwrap();
+    let path = stage.disk_path(0, format);
+    disk::create(&path, format, size).unwrap();
+    write(&path, format, 0, text);
+    stage.commit(config(name, &path, format)).unwrap()
+}
+
+pub fn config(name: &str, path: &Path, format: ImageFormat) -> VmConfig {
+    let disk = match format {
+        ImageFormat::Raw => Disk::raw(path),
+        _ => Disk::qcow2(path),
+    };
+    VmConfig::new(name).boot(Boot::kernel("/boot/vmlinuz")).disk(disk).nic(Nic::tap("tap-of-mine").bridge("br0"))
+}
+
+/// Where a disk of a VM is, and its format.
+pub fn image(config: &VmConfig, index: usize) -> (PathBuf, ImageFormat) {
+    match &config.disks[index].source {
+        xvirt_core::config::DiskSource::Image { path, format } => (path.clone(), *format),
+        _ => panic!("not an image"),
+    }
+}
+
+pub fn write(path: &Path, format: ImageFormat, offset: u64, bytes: &[u8]) {
+    let disk = disk::open(path, Some(format), Access::ReadWrite).unwrap();
+    let mut bytes = bytes.to_vec();
+    disk.write(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    disk.flush().unwrap();
+}
+
+pub fn read(path: &Path, format: ImageFormat, offset: u64, length: usize) -> Vec<u8> {
+    let disk = disk::open(path, Some(format), Access::ReadOnly).unwrap();
+    let mut bytes = vec![0xee; length];
+    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    bytes
+}
+
+/// Writes to the first disk of a VM.
+pub fn write_vm(vm: &StoredVm, offset: u64, bytes: &[u8]) {
+    let (path, format) = image(&vm.config(), 0);
+    write(&path, format, offset, bytes);
+}
+
+/// Reads from the first disk of a VM.
+pub fn read_vm(vm: &StoredVm, offset: u64, length: usize) -> Vec<u8> {
+    let (path, format) = image(&vm.config(), 0);
+    read(&path, format, offset, length)
+}
+
+/// Fails the test if a check finds anything.
+pub fn sound(repository: &Repository) {
+    let check = repository.check(&()).unwrap();
+    assert_eq!(check.problems, []);
+}
+
+/// The names in a folder of the repository.
+pub fn names(repository: &Repository, room: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(repository.folder().join(room)).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
