@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::chunk::Checksum;
 use super::codec::Compression;
 use super::error::unsupported;
+use super::import::METADATA;
 use super::ova::{Document, compose};
 use super::write::{self, Source};
 use crate::Result;
 use crate::config::{Boot, VmConfig};
 use crate::disk::BlockBackend;
 use crate::progress::Progress;
+use crate::repository::StoredVm;
 use crate::vm::open_disks_read_only;
 
 /// The longest id that the names of members have room for, in bytes.
@@ -109,6 +111,17 @@ pub struct Exported {
 pub fn export(config: &VmConfig, output: impl Write, options: &Export, progress: &dyn Progress) -> Result<Exported> {
     let disks = open_disks_read_only(&config.disks)?;
     export_disks(config, &disks, None, output, options, progress)
+}
+
+/// Writes a VM of a repository that does not run into an archive, as [`export`] does. What an imported VM came with and
+/// has no meaning here goes into the archive again.
+///
+/// # Errors
+/// As [`export`]; or the VM's metadata is damaged.
+pub fn export_stored(vm: &StoredVm, output: impl Write, options: &Export, progress: &dyn Progress) -> Result<Exported> {
+    let config = vm.config();
+    let disks = open_disks_read_only(&config.disks)?;
+    export_disks(&config, &disks, vm.attachment(METADATA)?.as_deref(), output, options, progress)
 }
 
 /// Writes a VM whose disks are open. `original` is the `ova.xml` it once came with, of which everything is kept that the

@@ -6,7 +6,7 @@ use super::document::{Document, Object};
 use super::fields::NULL;
 use super::value::{Record, Value};
 use crate::Result;
-use crate::config::{Boot, Disk, Nic, VmConfig};
+use crate::config::{Boot, Nic, VmConfig};
 use crate::net::MacAddress;
 use crate::xva::appliance::{block_devices, memory, network_interfaces};
 
@@ -96,6 +96,13 @@ impl Composer {
             self.remove("VBD", vbd);
             self.remove("VDI", &slot.id);
         }
+        let boot = match config.boot {
+            Boot::Disk { disk, .. } => Some(disk),
+            Boot::Kernel { .. } => None,
+        };
+        // What the flags of the original say already need not be said another way.
+        let flagged = known.iter().position(|(vbd, _)| self.is_bootable(vbd)).unwrap_or(0);
+        let as_before = !known.is_empty() && boot == Some(flagged);
         let mut slots = Vec::new();
         for (index, (disk, capacity)) in config.disks.iter().zip(capacities).enumerate() {
             let (vbd, slot) = match known.get(index) {
@@ -105,11 +112,18 @@ impl Composer {
                 None => self.new_disk(config, index, rounded(*capacity))?,
             };
             self.set("VDI", &slot.id, [("virtual_size", Value::text(slot.size))]);
-            self.set("VBD", &vbd, device(config, index, disk));
+            self.set("VBD", &vbd, [("mode", Value::text(if disk.read_only { "RO" } else { "RW" }))]);
+            if !as_before || index >= known.len() {
+                self.set("VBD", &vbd, [("bootable", Value::Flag(boot == Some(index)))]);
+            }
             slots.push(slot);
         }
         self.link("VBD", "VBDs");
         Ok(slots)
+    }
+
+    fn is_bootable(&self, vbd: &str) -> bool {
+        self.document.find("VBD", vbd).is_some_and(|vbd| vbd.fields.flag("bootable"))
     }
 
     /// The devices and disks of the original, in the order of a configuration that was made of it.
@@ -247,17 +261,6 @@ impl Composer {
         let vm = self.vm.clone();
         self.set("VM", &vm, [(field, Value::set(ids))]);
     }
-}
-
-/// What a disk's device says of it.
-fn device(config: &VmConfig, index: usize, disk: &Disk) -> [(&'static str, Value); 4] {
-    let boots = matches!(config.boot, Boot::Disk { disk, .. } if disk == index);
-    [
-        ("bootable", Value::Flag(boots)),
-        ("mode", Value::text(if disk.read_only { "RO" } else { "RW" })),
-        ("type", Value::text("Disk")),
-        ("empty", Value::Flag(false)),
-    ]
 }
 
 fn rounded(capacity: u64) -> u64 {

@@ -25,7 +25,7 @@ use crate::progress::{Progress, step};
 use crate::{Error, Result};
 
 /// The most bytes that `ova.xml` may have; real ones have some ten thousand.
-const MOST_METADATA: u64 = 16 << 20;
+pub(super) const MOST_METADATA: u64 = 16 << 20;
 /// The most bytes that a checksum may have.
 const MOST_CHECKSUM: u64 = 128;
 

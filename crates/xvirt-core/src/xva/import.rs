@@ -1,0 +1,115 @@
+//! Making a VM of a repository out of an archive.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use super::appliance::Appliance;
+use super::configure::{Choices, configure};
+use super::error::corrupt;
+use super::ova::{Document, Expected};
+use super::read;
+use super::root_device;
+use super::target::Targets;
+use crate::Result;
+use crate::config::{Disk, VmConfig};
+use crate::disk::{self, Access, BlockBackend, ImageFormat};
+use crate::progress::Progress;
+use crate::repository::{Repository, Stage, StoredVm};
+
+/// Under which name `ova.xml` is kept with an imported VM, for a later export.
+pub(super) const METADATA: &str = "ova.xml";
+
+/// How an archive is imported.
+#[derive(Clone, Debug, Default)]
+pub struct Import {
+    choices: Choices,
+    accept_unchecked: bool,
+}
+
+impl Import {
+    /// Gives the VM another name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.choices.name = Some(name.into());
+        self
+    }
+
+    /// Connects network interfaces that were on the network of this name to a bridge of the host. Others are on none.
+    #[must_use]
+    pub fn network(mut self, name: impl Into<String>, bridge: impl Into<String>) -> Self {
+        self.choices.networks.insert(name.into(), bridge.into());
+        self
+    }
+
+    /// Keeps UUID, generation ID and hardware addresses: for a VM that moves here, and will not run there again. Else the
+    /// VM is a copy with an identity of its own.
+    #[must_use]
+    pub fn preserve(mut self) -> Self {
+        self.choices.preserve = true;
+        self
+    }
+
+    /// Takes chunks that have no checksum for right, instead of refusing the archive.
+    #[must_use]
+    pub fn accept_unchecked(mut self) -> Self {
+        self.accept_unchecked = true;
+        self
+    }
+
+    pub(super) fn configure(&self, document: &Document, disks: Vec<Disk>) -> Result<(VmConfig, Vec<String>)> {
+        configure(document, disks, &self.choices)
+    }
+}
+
+/// A VM that was imported.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Imported {
+    /// The VM, halted.
+    pub vm: StoredVm,
+    /// What of the appliance cannot be had here, and what was odd about the archive.
+    pub remarks: Vec<String>,
+}
+
+/// Makes a VM of `repository` out of an archive, in one pass and in constant memory.
+///
+/// Each chunk is checked before it is written; zeroes stay holes. The VM exists when this returns, and then completely
+/// and on stable storage. What the archive says that has no meaning here is kept for a later
+/// [`export_stored`](super::export_stored).
+///
+/// # Errors
+/// The archive is damaged, incomplete or unsupported, the message names its member; the repository cannot be written;
+/// the work was cancelled. Then nothing is left behind.
+pub fn import(
+    input: impl Read + Send,
+    repository: &Repository,
+    options: &Import,
+    progress: &dyn Progress,
+) -> Result<Imported> {
+    let stage = repository.stage()?;
+    let targets = Targets::new(options.accept_unchecked, |document, disk| make_disk(&stage, document, disk));
+    let outcome = read::read(input, &targets, progress)?;
+    if let Some(error) = outcome.failure {
+        return Err(error);
+    }
+    let odd = targets.finish()?;
+    let document = outcome.document.ok_or_else(|| corrupt("ova.xml", "it is missing"))?;
+    let count = Appliance::read(&document)?.disks.len();
+    let disks = (0..count).map(|index| Disk::raw(stage.disk_path(index, ImageFormat::Raw))).collect();
+    let (mut config, mut remarks) = options.configure(&document, disks)?;
+    remarks.extend(odd);
+    remarks.extend(root_device::adapt(&mut config, |disk| match &disk.source {
+        crate::config::DiskSource::Image { path, format } => disk::open(path, Some(*format), Access::ReadOnly),
+        crate::config::DiskSource::Backend(backend) => Ok(Arc::clone(backend)),
+    })?);
+    stage.attach(METADATA, document.to_xml().as_bytes())?;
+    Ok(Imported { vm: stage.commit(config)?, remarks })
+}
+
+fn make_disk(stage: &Stage, document: &Document, disk: &Expected) -> Result<Option<Arc<dyn BlockBackend>>> {
+    let appliance = Appliance::read(document)?;
+    let Some(index) = appliance.disks.iter().position(|other| other.id == disk.id) else { return Ok(None) };
+    let path = stage.disk_path(index, ImageFormat::Raw);
+    disk::create(&path, ImageFormat::Raw, disk.size.next_multiple_of(512).max(512))?;
+    disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite).map(Some)
+}
