@@ -20,6 +20,8 @@ use crate::{Error, ErrorKind, Result};
 const PIECE: usize = 1 << 20;
 /// How many pieces may wait for who reads them.
 const WAITING: usize = 4;
+/// What is read of the input ahead. Small, because what is longer is read past this buffer.
+const BUFFER: usize = 16 << 10;
 /// A frame whose content is bigger is decompressed as it comes, by one processor.
 const MOST_FRAME: u64 = 4 << 20;
 /// zstd's largest window is 2^31 bytes.
@@ -54,7 +56,7 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
     let Opened { compression, input } = opened;
     let (sender, receiver) = bounded(WAITING);
     scope.spawn(move || {
-        let mut input = BufReader::with_capacity(256 << 10, Counted { input, read });
+        let mut input = BufReader::with_capacity(BUFFER, Counted { input, read });
         let mut output = Output { pool: Pool::new(PIECE), slots: sender };
         let done = match compression {
             Compression::None => output.copy(&mut input),
@@ -119,13 +121,13 @@ impl Output {
     fn small_frame(&self, workers: &Workers, header: &Header, input: &mut impl Read) -> io::Result<bool> {
         let content = header.content.unwrap_or_default() as usize;
         let mut frame = workers.compressed.take();
-        frame::rest(input, header, &mut frame, 2 * content + PIECE)?;
+        let length = frame::rest(input, header, &mut frame, 2 * content + PIECE)?;
         let (sender, receiver) = bounded(1);
         // The order of the slots is that of the frames, whichever is ready first.
         if self.slots.send(Slot::Pending(receiver)).is_err() {
             return Ok(false);
         }
-        Ok(workers.jobs.send(Job { frame, content, done: sender }).is_ok())
+        Ok(workers.jobs.send(Job { frame, length, content, done: sender }).is_ok())
     }
 
     /// Decompresses a frame as it comes. Whether anybody still listens.
@@ -164,6 +166,7 @@ impl Output {
 /// A frame to be decompressed.
 struct Job {
     frame: Vec<u8>,
+    length: usize,
     content: usize,
     done: Sender<Result<Bytes>>,
 }
@@ -198,7 +201,8 @@ impl Workers {
 fn decompress(decompressor: &mut io::Result<Decompressor<'_>>, job: &Job, pool: &Pool) -> io::Result<Bytes> {
     let decompressor = decompressor.as_mut().map_err(|error| io::Error::from(error.kind()))?;
     let mut content = if job.content <= pool.size() { pool.take() } else { vec![0; job.content] };
-    let length = decompressor.decompress_to_buffer(&job.frame, &mut content[..])?;
+    let length =
+        decompressor.decompress_to_buffer(job.frame.get(..job.length).unwrap_or_default(), &mut content[..])?;
     if length != job.content {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is shorter than it says"));
     }

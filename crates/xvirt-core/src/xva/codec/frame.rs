@@ -82,16 +82,16 @@ fn next(input: &mut impl Read, bytes: &mut Vec<u8>, count: usize) -> io::Result<
     Ok(u64::from_le_bytes(buffer))
 }
 
-/// Reads the rest of a frame into `whole`, after its header, without decompressing it. Fails if that is more than `most`
-/// bytes.
-pub(super) fn rest(input: &mut impl Read, header: &Header, whole: &mut Vec<u8>, most: usize) -> io::Result<()> {
+/// Reads the rest of a frame behind its header into `buffer`, without decompressing it; answers how long the frame is.
+/// The buffer grows as needed, up to `most` bytes; a frame that is longer is an error.
+pub(super) fn rest(input: &mut impl Read, header: &Header, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
-    whole.clear();
-    whole.extend_from_slice(&header.bytes);
+    let mut frame = Frame { buffer, length: 0, most };
+    frame.space(header.bytes.len())?.copy_from_slice(&header.bytes);
     loop {
         let mut block = [0; 4];
         input.read_exact(&mut block[..3])?;
-        whole.extend_from_slice(&block[..3]);
+        frame.space(3)?.copy_from_slice(&block[..3]);
         let block = u32::from_le_bytes(block);
         let length = match block >> 1 & 3 {
             // One byte stands for the whole block.
@@ -99,20 +99,40 @@ pub(super) fn rest(input: &mut impl Read, header: &Header, whole: &mut Vec<u8>, 
             0 | 2 => (block >> 3) as usize,
             _ => return Err(invalid("a block has a reserved type")),
         };
-        if length > MOST_BLOCK || whole.len() + length > most {
-            return Err(invalid("a frame is longer than its content allows"));
+        if length > MOST_BLOCK {
+            return Err(invalid("a block is too long"));
         }
-        append(input, whole, length)?;
+        input.read_exact(frame.space(length)?)?;
         if block & 1 != 0 {
             break;
         }
     }
-    if header.checksum { append(input, whole, 4) } else { Ok(()) }
+    if header.checksum {
+        input.read_exact(frame.space(4)?)?;
+    }
+    Ok(frame.length)
 }
 
-fn append(input: &mut impl Read, whole: &mut Vec<u8>, length: usize) -> io::Result<()> {
-    let read = input.take(length as u64).read_to_end(whole)?;
-    if read == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+/// A frame that is being read.
+struct Frame<'a> {
+    buffer: &'a mut Vec<u8>,
+    length: usize,
+    most: usize,
+}
+
+impl Frame<'_> {
+    /// Room for the next bytes.
+    fn space(&mut self, count: usize) -> io::Result<&mut [u8]> {
+        let start = self.length;
+        self.length += count;
+        if self.length > self.most {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than its content allows"));
+        }
+        if self.length > self.buffer.len() {
+            self.buffer.resize(self.length, 0);
+        }
+        self.buffer.get_mut(start..self.length).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
 }
 
 #[cfg(test)]
@@ -130,8 +150,8 @@ mod tests {
             let Some(Start::Data(header)) = start(&mut input).unwrap() else { panic!("not a frame") };
             assert_eq!(header.content, Some(content.len() as u64));
             let mut whole = Vec::new();
-            rest(&mut input, &header, &mut whole, 1 << 20).unwrap();
-            assert_eq!(whole, *frame);
+            let length = rest(&mut input, &header, &mut whole, 1 << 20).unwrap();
+            assert_eq!(whole[..length], *frame);
         }
         assert_eq!(start(&mut input).unwrap(), Some(Start::Skippable(3)));
         input = &input[3..];

@@ -31,7 +31,7 @@ impl Encoder {
             Compression::None => Self::None,
             Compression::Gzip => Self::Gzip(flate2::Compression::new(options.level.cast_unsigned())),
             Compression::Zstd => Self::Zstd {
-                compressor: Compressor::new(options.level),
+                compressor: compressor(options.level),
                 pool: Pool::new(zstd::zstd_safe::compress_bound(MEMBER)),
             },
         }
@@ -57,6 +57,13 @@ impl Encoder {
         };
         Ok(Encoded { bytes, plain })
     }
+}
+
+/// Frames get checksums, so that `zstd -t` has something to test.
+fn compressor(level: i32) -> std::io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(level)?;
+    compressor.include_checksum(true)?;
+    Ok(compressor)
 }
 
 fn failed(error: std::io::Error) -> Error {

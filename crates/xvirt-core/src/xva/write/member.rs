@@ -5,11 +5,14 @@ use bytes::Bytes;
 use super::Source;
 use super::plan::Job;
 use crate::disk::read_bytes;
-use crate::xva::chunk::{CHUNK, Checksum, name};
+use crate::xva::chunk::{CHUNK, Checksum, Sum, name};
 use crate::xva::codec::Pool;
 use crate::xva::tar::{BLOCK, file_header};
 use crate::xva::target::is_zero;
 use crate::{Error, Result};
+
+/// How much is read at once, in bytes.
+const PIECE: usize = 128 << 10;
 
 /// Makes chunks.
 pub(super) struct Members<'a> {
@@ -38,16 +41,24 @@ impl Members<'_> {
         let (data, rest) = rest.split_at_mut(length);
         let (there, beyond) =
             data.split_at_mut(source.disk.capacity().saturating_sub(offset).min(length as u64) as usize);
-        read_bytes(&*source.disk, there, offset)
-            .map_err(|error| Error::io(format!("cannot read byte {offset} of disk {}", source.id), error))?;
         beyond.fill(0);
-        if !job.required && is_zero(data) {
+        // In pieces that stay in the processor's cache until their sum is taken.
+        let mut sum = Sum::new(self.checksum);
+        let mut zero = is_zero(beyond);
+        for (at, piece) in (offset..).step_by(PIECE).zip(there.chunks_mut(PIECE)) {
+            read_bytes(&*source.disk, piece, at)
+                .map_err(|error| Error::io(format!("cannot read byte {at} of disk {}", source.id), error))?;
+            zero &= is_zero(piece);
+            sum.update(piece);
+        }
+        sum.update(beyond);
+        if !job.required && zero {
             self.pool.give_back(buffer);
             return Ok(piece);
         }
         let chunk = name(&source.id, job.number);
         header.copy_from_slice(&file_header(&chunk, length as u64));
-        let checksum = self.checksum.of(data);
+        let checksum = sum.finish();
         let (header, text) = rest.split_at_mut(BLOCK);
         header.copy_from_slice(&file_header(&(chunk + self.checksum.extension()), checksum.len() as u64));
         let text = text.get_mut(..BLOCK).unwrap_or_default();
