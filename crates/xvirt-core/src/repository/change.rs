@@ -71,7 +71,7 @@ impl Record for Pending {
 
 impl Repository {
     /// Makes a change: completely, whatever happens, once it was written down.
-    pub(crate) fn change(&self, alone: &Alone, change: Change) -> Result<()> {
+    pub(crate) fn change(&self, alone: Alone, change: Change) -> Result<()> {
         let Change { vm, stage, layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {
             id: layer.id,
@@ -90,7 +90,10 @@ impl Repository {
             layer.stage.keep();
         }
         sync_folder(self.folder())?;
-        complete(self, alone)
+        complete(self, &alone)?;
+        drop(alone);
+        self.empty(pending.stage);
+        Ok(())
     }
 }
 
@@ -99,7 +102,7 @@ pub(super) fn is_pending(repository: &Repository) -> Result<bool> {
     exists(&repository.folder().join(Pending::FILE))
 }
 
-/// Completes a change that was written down, if there is one.
+/// Completes a change that was written down, if there is one. What the VM was goes into the trash.
 pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
     if !is_pending(repository)? {
         return Ok(());
@@ -119,9 +122,7 @@ pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
     sync_folder(&repository.room(Room::Vms))?;
     let done = repository.folder().join(Pending::FILE);
     fs::remove_file(&done).map_err(|error| Error::io(format!("cannot remove {}", done.display()), error))?;
-    sync_folder(repository.folder())?;
-    repository.empty(pending.stage);
-    Ok(())
+    sync_folder(repository.folder())
 }
 
 /// Moves the disks of a VM into a layer, and the layer into its place. Only then is the VM's folder replaced, so a

@@ -143,22 +143,25 @@ impl StoredVm {
 }
 
 impl Repository {
-    /// All VMs, by name.
+    /// All VMs, by name. Those whose record is damaged or of a newer format are left out: [`check`](Self::check) finds
+    /// them.
     ///
     /// # Errors
-    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if the record of one is damaged, or cannot be read.
+    /// The repository cannot be read.
     pub fn vms(&self) -> Result<Vec<StoredVm>> {
-        let together = self.together()?;
-        let vms = self.read_vms();
-        drop(together);
-        vms
+        let _together = self.together()?;
+        let readable =
+            |id: Uuid| self.read_vm(id).inspect_err(|error| tracing::warn!("a VM is left out: {error}")).ok();
+        let mut vms: Vec<_> = self.ids(Room::Vms)?.into_iter().filter_map(readable).collect();
+        vms.sort_by(|a, b| (a.name(), a.uuid()).cmp(&(b.name(), b.uuid())));
+        Ok(vms)
     }
 
     /// The VM of this UUID or name.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`InvalidConfig`](ErrorKind::InvalidConfig) if several have the name; or its
-    /// record is damaged, or cannot be read.
+    /// [`NotFound`](ErrorKind::NotFound); [`InvalidConfig`](ErrorKind::InvalidConfig) if several have the name;
+    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if it is asked for by UUID and its record is damaged.
     pub fn vm(&self, name_or_uuid: &str) -> Result<StoredVm> {
         if let Ok(id) = Uuid::try_parse(name_or_uuid) {
             let _together = self.together()?;
@@ -195,7 +198,7 @@ impl Repository {
     }
 
     /// Makes a change of a VM, if it still is as it was when the change was prepared.
-    pub(crate) fn replace(&self, alone: &Alone, vm: &StoredVm, change: Change) -> Result<()> {
+    pub(crate) fn replace(&self, alone: Alone, vm: &StoredVm, change: Change) -> Result<()> {
         if !self.read_vm(vm.uuid())?.is_as(vm) {
             return Err(Error::new(ErrorKind::Busy, format!("VM '{}' was changed by somebody else", vm.name()))
                 .remedy("try again"));
@@ -203,11 +206,9 @@ impl Repository {
         self.change(alone, change)
     }
 
-    /// As [`vms`](Self::vms), for who keeps changes out.
+    /// All VMs, for who keeps changes out and must not miss one.
     pub(crate) fn read_vms(&self) -> Result<Vec<StoredVm>> {
-        let mut vms = self.ids(Room::Vms)?.into_iter().map(|id| self.read_vm(id)).collect::<Result<Vec<_>>>()?;
-        vms.sort_by(|a, b| (a.name(), a.uuid()).cmp(&(b.name(), b.uuid())));
-        Ok(vms)
+        self.ids(Room::Vms)?.into_iter().map(|id| self.read_vm(id)).collect()
     }
 
     /// The VM of this UUID, for who keeps changes out.

@@ -162,19 +162,21 @@ impl Template {
 }
 
 impl Repository {
-    /// All templates, by name and in the order in which they were sealed.
+    /// All templates, by name and in the order in which they were sealed. Those whose record is damaged or of a newer
+    /// format are left out: [`check`](Self::check) finds them.
     ///
     /// # Errors
-    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if the record of one is damaged, or cannot be read.
+    /// The repository cannot be read.
     pub fn templates(&self) -> Result<Vec<Template>> {
         let _together = self.together()?;
-        self.read_templates()
+        self.readable_templates()
     }
 
     /// The template called `name:version`, the newest one called `name`, or that of this UUID.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); or a record is damaged, or cannot be read.
+    /// [`NotFound`](ErrorKind::NotFound); [`CorruptRepository`](ErrorKind::CorruptRepository) if it is asked for by UUID
+    /// and its record is damaged.
     pub fn template(&self, which: &str) -> Result<Template> {
         if let Ok(id) = Uuid::try_parse(which) {
             let _together = self.together()?;
@@ -191,11 +193,17 @@ impl Repository {
     }
 
     /// As [`templates`](Self::templates), for who keeps changes out.
-    pub(crate) fn read_templates(&self) -> Result<Vec<Template>> {
+    pub(super) fn readable_templates(&self) -> Result<Vec<Template>> {
+        let readable = |id: Uuid| {
+            self.read_template(id).inspect_err(|error| tracing::warn!("a template is left out: {error}")).ok()
+        };
+        Ok(sorted(self.ids(Room::Layers)?.into_iter().filter_map(readable).collect()))
+    }
+
+    /// As [`templates`](Self::templates), for who keeps changes out and must not miss one.
+    pub(super) fn read_templates(&self) -> Result<Vec<Template>> {
         let ids = self.ids(Room::Layers)?.into_iter();
-        let mut all = ids.map(|id| self.read_template(id)).collect::<Result<Vec<_>>>()?;
-        all.sort_by(|a, b| (a.name(), a.record.number).cmp(&(b.name(), b.record.number)));
-        Ok(all)
+        Ok(sorted(ids.map(|id| self.read_template(id)).collect::<Result<_>>()?))
     }
 
     /// The template of this UUID, for who keeps changes out.
@@ -235,6 +243,11 @@ impl Repository {
         }
         Ok(chain)
     }
+}
+
+fn sorted(mut templates: Vec<Template>) -> Vec<Template> {
+    templates.sort_by(|a, b| (a.name(), a.record.number).cmp(&(b.name(), b.record.number)));
+    templates
 }
 
 pub(super) fn absent(which: &str) -> Error {

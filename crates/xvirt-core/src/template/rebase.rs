@@ -111,7 +111,7 @@ impl Repository {
         if let Some(layer) = &record.layer {
             self.read_template(layer.template)?;
         }
-        self.replace(&alone, vm, Change { vm: vm.uuid(), stage, layer: None })?;
+        self.replace(alone, vm, Change { vm: vm.uuid(), stage, layer: None })?;
         self.read_vm(vm.uuid())
     }
 }

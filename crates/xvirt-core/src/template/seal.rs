@@ -210,7 +210,7 @@ impl Repository {
         record.layer = Some(template.lineage());
         record.write(vm_stage.folder())?;
         let layer = NewLayer { id, stage: layer_stage, disks: moves };
-        self.replace(&alone, &vm, Change { vm: vm.uuid(), stage: vm_stage, layer: Some(layer) })?;
+        self.replace(alone, &vm, Change { vm: vm.uuid(), stage: vm_stage, layer: Some(layer) })?;
         drop(held);
         Ok(template)
     }
@@ -237,7 +237,7 @@ impl Repository {
 
     /// The number of the next template of this name, for who keeps changes out; fails if there is that version.
     fn number(&self, seal: &Seal) -> Result<u64> {
-        let mut same = self.read_templates()?;
+        let mut same = self.readable_templates()?;
         same.retain(|template| template.name() == seal.name);
         let last = same.last().map_or(0, |template| template.record().number);
         let taken = |version: &str| same.iter().any(|template| template.version() == version);

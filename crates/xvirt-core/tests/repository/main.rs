@@ -4,5 +4,8 @@
 
 mod support;
 
+mod child;
+mod crash;
 mod templates;
+mod together;
 mod vms;

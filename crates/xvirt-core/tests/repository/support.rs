@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use vm_memory::VolatileSlice;
+use xvirt_core::Result;
 use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::repository::{Repository, StoredVm};
@@ -42,10 +43,16 @@ pub fn image(config: &VmConfig, index: usize) -> (PathBuf, ImageFormat) {
 }
 
 pub fn write(path: &Path, format: ImageFormat, offset: u64, bytes: &[u8]) {
-    let disk = disk::open(path, Some(format), Access::ReadWrite).unwrap();
+    try_write(path, format, offset, bytes).unwrap();
+}
+
+/// As [`write`], where somebody else may use the disk.
+pub fn try_write(path: &Path, format: ImageFormat, offset: u64, bytes: &[u8]) -> Result<()> {
+    let disk = disk::open(path, Some(format), Access::ReadWrite)?;
     let mut bytes = bytes.to_vec();
     disk.write(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
     disk.flush().unwrap();
+    Ok(())
 }
 
 pub fn read(path: &Path, format: ImageFormat, offset: u64, length: usize) -> Vec<u8> {
@@ -77,4 +84,27 @@ pub fn sound(repository: &Repository) {
 pub fn names(repository: &Repository, room: &str) -> Vec<String> {
     let entries = std::fs::read_dir(repository.folder().join(room)).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// A pseudo random number generator, so that a failing run can be repeated.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    /// One of these, if there are any.
+    pub fn of<'a, T>(&mut self, things: &'a [T]) -> Option<&'a T> {
+        let index = self.below(things.len().max(1) as u64);
+        things.get(index as usize)
+    }
+
+    /// One of few names.
+    pub fn name(&mut self) -> &'static str {
+        ["t", "u", "v"][self.below(3) as usize]
+    }
 }

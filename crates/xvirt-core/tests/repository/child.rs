@@ -1,0 +1,117 @@
+//! Other processes: the test program runs itself again with an order in its environment.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use xvirt_core::repository::Repository;
+use xvirt_core::template::Unused;
+use xvirt_core::{ErrorKind, Result};
+
+use crate::support::*;
+
+const ORDER: &str = "XVIRT_TEST_REPOSITORY_CHILD";
+
+/// Starts a child with an order for a repository.
+pub fn start(order: &str, repository: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child::obeys", "--nocapture"])
+        .env(ORDER, format!("{order}:{}", repository.to_str().unwrap()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What a child said until its end.
+pub fn words(mut child: Child) -> Vec<String> {
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    child.wait().unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// What is known about VMs from what children said.
+#[derive(Default)]
+pub struct Told {
+    pub made: HashSet<String>,
+    pub wrote: HashSet<String>,
+    pub removing: HashSet<String>,
+}
+
+impl Told {
+    pub fn hear(&mut self, words: &[String]) {
+        for line in words {
+            assert!(!line.starts_with("FAILED"), "{line}");
+            let Some((verb, uuid)) = line.split_once(' ') else { continue };
+            match verb {
+                "made" => self.made.insert(uuid.to_owned()),
+                "wrote" => self.wrote.insert(uuid.to_owned()),
+                "removing" => self.removing.insert(uuid.to_owned()),
+                _ => continue,
+            };
+        }
+    }
+}
+
+/// One random thing. What it is about may be gone or in use, because others do the same.
+fn step(repository: &Repository, random: &mut Random) -> Result<()> {
+    let vms = repository.vms()?;
+    let templates = repository.templates()?;
+    let Some(vm) = random.of(&vms) else { return Ok(()) };
+    let Some(template) = random.of(&templates) else { return repository.seal("t", vm, &()).map(drop) };
+    match random.below(if vms.len() > 8 { 20 } else { 14 }) {
+        0..=4 => {
+            let vm = repository.instantiate(template, "instance")?;
+            println!("made {}", vm.uuid());
+        }
+        5 => {
+            let (path, format) = image(&vm.config(), 0);
+            try_write(&path, format, MIB, b"data")?;
+            println!("wrote {}", vm.uuid());
+        }
+        6 | 7 => drop(repository.seal(random.name(), vm, &())?),
+        8 | 9 => drop(repository.flatten(vm, &())?),
+        10 => drop(repository.rebase(vm, template, &())?),
+        11 => repository.remove_template(template)?,
+        12 | 13 => drop(repository.collect(if random.below(2) == 0 { Unused::Superseded } else { Unused::All })?),
+        _ if vm.name() == "root" => {}
+        _ => {
+            println!("removing {}", vm.uuid());
+            repository.remove_vm(vm.uuid())?;
+        }
+    }
+    Ok(())
+}
+
+/// What can come of meeting others.
+const EXPECTED: [ErrorKind; 6] = [
+    ErrorKind::Busy,
+    ErrorKind::NotFound,
+    ErrorKind::InUse,
+    ErrorKind::InvalidState,
+    ErrorKind::InvalidConfig,
+    ErrorKind::UnsupportedImage,
+];
+
+#[test]
+fn obeys() {
+    let Ok(order) = std::env::var(ORDER) else { return };
+    let (order, folder) = order.split_once(':').unwrap();
+    let repository = Repository::open(folder).unwrap();
+    if let Some(count) = order.strip_prefix("instantiate") {
+        let template = repository.template("t").unwrap();
+        for number in 0..count.parse().unwrap() {
+            repository.instantiate(&template, format!("process {} {number}", std::process::id())).unwrap();
+        }
+    }
+    if let Some(seed) = order.strip_prefix("storm") {
+        let mut random = Random(seed.parse::<u64>().unwrap() * 7919 + 1);
+        loop {
+            match step(&repository, &mut random) {
+                Err(error) if !EXPECTED.contains(&error.kind()) => println!("FAILED {:?}: {error}", error.kind()),
+                _ => {}
+            }
+        }
+    }
+}
