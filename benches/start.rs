@@ -2,13 +2,17 @@
 //!
 //! `cargo bench -p xvirt-benches --bench start`; the VM is configured and built outside what is measured.
 
+mod measure;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
+use criterion::{Criterion, SamplingMode};
 use xvirt_benches::{Result, demo_vm};
 use xvirt_core::config::VmConfig;
 use xvirt_core::host::Host;
+
+use crate::measure::measure;
 
 fn main() -> ExitCode {
     match run() {
@@ -50,30 +54,4 @@ fn hard_shutdown(config: &VmConfig, host: &Host) -> Result<Duration> {
     let begun = Instant::now();
     vm.hard_shutdown()?;
     Ok(begun.elapsed())
-}
-
-/// Measures what `round` says it took. Criterion knows no failure, so the first one is kept until it is done.
-fn measure(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    mut round: impl FnMut() -> Result<Duration>,
-) -> Result<()> {
-    let mut failure = None;
-    group.bench_function(name, |bencher| {
-        bencher.iter_custom(|rounds| {
-            let mut sum = Duration::ZERO;
-            for _ in 0..rounds {
-                match round() {
-                    Ok(time) => sum += time,
-                    Err(error) => {
-                        failure.get_or_insert(error);
-                        // Long, so that criterion soon has enough.
-                        return Duration::from_secs(10);
-                    }
-                }
-            }
-            sum
-        });
-    });
-    failure.map_or(Ok(()), Err)
 }

@@ -11,7 +11,7 @@ use crate::support::*;
 #[test]
 fn a_kill_at_any_moment_leaves_a_sound_repository() {
     let rounds = std::env::var("XVIRT_TEST_ROUNDS").map_or(120, |rounds| rounds.parse().unwrap());
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("repository");
     let repository = Repository::open(&path).unwrap();
     let root = vm(&repository, "root", ImageFormat::Qcow2, 4 * MIB, b"root");

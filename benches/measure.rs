@@ -1,0 +1,32 @@
+//! Measuring rounds that time themselves and can fail.
+
+use std::time::Duration;
+
+use criterion::{BenchmarkGroup, measurement::WallTime};
+use xvirt_benches::Result;
+
+/// Measures what `round` says it took. Criterion knows no failure, so the first one is kept until it is done.
+pub fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut round: impl FnMut() -> Result<Duration>,
+) -> Result<()> {
+    let mut failure = None;
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut sum = Duration::ZERO;
+            for _ in 0..rounds {
+                match round() {
+                    Ok(time) => sum += time,
+                    Err(error) => {
+                        failure.get_or_insert(error);
+                        // Long, so that criterion soon has enough.
+                        return Duration::from_secs(10);
+                    }
+                }
+            }
+            sum
+        });
+    });
+    failure.map_or(Ok(()), Err)
+}
