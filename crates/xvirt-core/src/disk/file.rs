@@ -9,6 +9,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use uuid::Uuid;
+
 use super::holder;
 use super::lock::{self, Hold};
 use super::segments::Segments;
@@ -61,6 +63,23 @@ impl ImageFile {
             .open(path)
             .map_err(|error| explain_create(what, error))?;
         Self::adopt(file, path, true)
+    }
+
+    /// Makes a file of `length` bytes in `folder` that has no name and is gone when it is closed. It reads as zeroes, and
+    /// takes no space until it is written.
+    pub(super) fn unnamed(folder: &Path, length: u64) -> Result<Self> {
+        let what = format!("cannot create a scratch file in {}", folder.display());
+        let flags = libc::O_CLOEXEC | libc::O_TMPFILE;
+        let opened = OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags).open(folder);
+        let opened = match opened {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => unlinked(folder),
+            opened => opened,
+        };
+        let file = opened.map_err(|error| explain_create(what.clone(), error))?;
+        file.set_len(length).map_err(|error| {
+            Error::io(what, error).remedy(format!("choose a folder on a file system that has files of {length} bytes"))
+        })?;
+        Self::adopt(file, folder, true)
     }
 
     fn adopt(file: File, path: &Path, write: bool) -> Result<Self> {
@@ -276,6 +295,16 @@ impl fmt::Debug for ImageFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ImageFile").field(&self.path).finish()
     }
+}
+
+/// For file systems without `O_TMPFILE`, NFS among them: a file whose name is taken away at once.
+fn unlinked(folder: &Path) -> io::Result<File> {
+    let path = folder.join(format!(".xvirt-scratch-{}", Uuid::new_v4()));
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC);
+    let file = options.open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 fn position(offset: u64) -> io::Result<libc::off_t> {

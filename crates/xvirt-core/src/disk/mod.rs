@@ -5,9 +5,12 @@
 //!
 //! Inside: `file` is a locked file and its input and output, on which both formats stand; `lock` is who may open what
 //! together; `probe` and `header` judge bytes that strangers wrote, before anything else looks at them; `chain` follows
-//! backing files; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes.
+//! backing files; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes. On any
+//! backend stands `point`, which keeps what a disk held while its guest writes; `blocks` counts for it what is done.
 
 mod backend;
+mod bitmap;
+mod blocks;
 mod bytes;
 mod chain;
 mod copy;
@@ -20,6 +23,7 @@ mod info;
 mod lock;
 mod open;
 mod overlay;
+mod point;
 mod probe;
 #[cfg(feature = "qcow2")]
 mod qcow2;
@@ -41,5 +45,7 @@ pub(crate) use open::claim;
 pub use open::{Access, open};
 pub(crate) use overlay::overlay_as;
 pub use overlay::{OverlayKind, overlay};
+pub use point::PointInTime;
+pub(crate) use point::{CopyBeforeWrite, point_in_time};
 pub(crate) use scan::{BLOCK, scan};
 pub use vm_memory::VolatileSlice;

@@ -1,6 +1,7 @@
 //! Pieces of memory in the form the kernel wants them.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use vm_memory::VolatileSlice;
 
@@ -104,6 +105,24 @@ impl<'a> Segments<'a> {
     }
 }
 
+/// Bytes in all the buffers of a request.
+pub(super) fn total(buffers: &[VolatileSlice<'_>]) -> u64 {
+    buffers.iter().map(|buffer| buffer.len() as u64).sum()
+}
+
+/// The part of a request's buffers that lies in a range of its bytes, without empty buffers.
+pub(super) fn part<'a>(buffers: &[VolatileSlice<'a>], range: Range<u64>) -> Vec<VolatileSlice<'a>> {
+    let (mut skip, mut left) = (range.start, range.end.saturating_sub(range.start));
+    let cut = |buffer: &VolatileSlice<'a>| {
+        let length = buffer.len() as u64;
+        let skipped = skip.min(length);
+        let taken = left.min(length - skipped);
+        (skip, left) = (skip - skipped, left - taken);
+        buffer.subslice(skipped as usize, taken as usize).ok().filter(|piece| !piece.is_empty())
+    };
+    buffers.iter().filter_map(cut).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +148,18 @@ mod tests {
         assert!(segments.is_empty());
         assert_eq!(memory.iter().filter(|byte| **byte == 0).count(), 29);
         assert_eq!(memory[34..36], [1, 0]);
+    }
+
+    #[test]
+    fn cuts_a_part_out_of_buffers() {
+        let mut memory = [[0u8; 10], [1; 10], [2; 10]];
+        let slices: Vec<_> = memory.iter_mut().map(|piece| VolatileSlice::from(piece.as_mut_slice())).collect();
+        let lengths = |range| part(&slices, range).iter().map(VolatileSlice::len).collect::<Vec<_>>();
+        assert_eq!(lengths(5..25), [5, 10, 5]);
+        assert_eq!(lengths(10..20), [10]);
+        assert_eq!(lengths(12..u64::MAX), [8, 10]);
+        assert_eq!(lengths(30..40), [0; 0]);
+        assert_eq!(total(&slices), 30);
     }
 
     #[test]

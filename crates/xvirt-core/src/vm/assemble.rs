@@ -3,7 +3,7 @@
 //! Whatever fails here, everything made before it is dropped: locks, taps, memory, threads.
 
 use std::fs::{self, File};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::events::{Event, Events};
 use super::handle::Consoles;
@@ -11,7 +11,7 @@ use crate::arch::x86_64::boot::{self, Payload};
 use crate::arch::x86_64::registers::Entry;
 use crate::boot::BootMenu;
 use crate::config::{Boot, Disk, DiskSource, KernelImage, Nic, NicBackendConfig, VmConfig};
-use crate::disk::{self, Access, BlockBackend};
+use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors, Signals};
 use crate::memory::GuestRam;
 use crate::net::{MacAddress, Tap};
@@ -21,27 +21,33 @@ use crate::{Error, ErrorKind, Result};
 /// More request queues than this gain little, unless somebody asks for them.
 const MAX_DEFAULT_QUEUES: u32 = 4;
 
-/// The disks of a running VM, which hold their locks.
-pub(crate) type Backends = Vec<Arc<dyn BlockBackend>>;
+/// The disks of a VM, which hold their locks.
+pub(super) type Backends = Vec<Arc<CopyBeforeWrite>>;
 
-/// Opens and locks the disks of a VM.
-pub(super) fn open_disks(disks: &[Disk]) -> Result<Backends> {
-    disks.iter().map(open_disk).collect()
+/// Opens and locks the disks of a VM, `to_read` or as the guest wants them. A disk of `former`, the last run, that a view
+/// still holds is taken over, because nobody else could open it.
+pub(super) fn open_disks(disks: &[Disk], former: &[Weak<CopyBeforeWrite>], to_read: bool) -> Result<Backends> {
+    let open = |(index, disk): (usize, &Disk)| match former.get(index).and_then(Weak::upgrade) {
+        Some(held) => Ok(held),
+        None => open_disk(disk, to_read || disk.read_only),
+    };
+    disks.iter().enumerate().map(open).collect()
 }
 
-fn open_disk(disk: &Disk) -> Result<Arc<dyn BlockBackend>> {
-    match &disk.source {
+fn open_disk(disk: &Disk, read_only: bool) -> Result<Arc<CopyBeforeWrite>> {
+    let backend = match &disk.source {
         DiskSource::Image { path, format } => {
-            let access = if disk.read_only { Access::ReadOnly } else { Access::ReadWrite };
-            disk::open(path, Some(*format), access)
+            let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
+            disk::open(path, Some(*format), access)?
         }
-        DiskSource::Backend(backend) => Ok(Arc::clone(backend)),
-    }
+        DiskSource::Backend(backend) => Arc::clone(backend),
+    };
+    Ok(Arc::new(CopyBeforeWrite::new(backend)))
 }
 
 /// Opens the disks of a VM that does not run, to read them; locks them against who would write.
-pub(crate) fn open_disks_read_only(disks: &[Disk]) -> Result<Backends> {
-    disks.iter().map(|disk| open_disk(&disk.clone().read_only())).collect()
+pub(crate) fn open_disks_read_only(disks: &[Disk]) -> Result<Vec<Arc<dyn BlockBackend>>> {
+    disks.iter().map(|disk| open_disk(disk, true).map(|disk| disk as _)).collect()
 }
 
 /// An assembled machine, and those of its devices that can be asked or told something.
@@ -79,7 +85,8 @@ pub(super) fn machine(
     for (index, (disk, backend)) in config.disks.iter().zip(backends).enumerate() {
         let queues = disk.queues.unwrap_or(config.cpus.count.min(MAX_DEFAULT_QUEUES) as u16);
         let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
-        machine.add(Arc::new(Block::new(Arc::clone(backend), io_errors_of(index, events), state)?))?;
+        let backend = Arc::clone(backend) as _;
+        machine.add(Arc::new(Block::new(backend, io_errors_of(index, events), state)?))?;
     }
     let mut nics = Vec::new();
     for (nic, tap) in config.nics.iter().zip(taps) {

@@ -1,7 +1,8 @@
 //! The VM handle: its power state and the verbs that change it.
 
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -12,6 +13,7 @@ use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
 use crate::config::VmConfig;
 use crate::console::Console;
+use crate::disk::{self, CopyBeforeWrite, PointInTime};
 use crate::machine::{Machine, Processors, SignalReceiver, signals};
 use crate::net::MacAddress;
 use crate::sync::lock;
@@ -61,6 +63,8 @@ pub(super) struct Consoles {
 struct Power {
     state: PowerState,
     running: Option<Running>,
+    /// The disks of this run or the last, which views may outlive it with.
+    disks: Vec<Weak<CopyBeforeWrite>>,
     /// Counts the starts, so that a supervisor knows whether its run is over.
     run: u64,
     /// Counts the reboots of this run.
@@ -87,6 +91,7 @@ impl Vm {
         let power = Power {
             state: PowerState::Halted,
             running: None,
+            disks: Vec::new(),
             run: 0,
             reboots: 0,
             reboot_on_power_off: false,
@@ -152,8 +157,9 @@ impl Vm {
             supervisor.join();
         }
         let run = power.run + 1;
-        let running = self.inner.assemble(run)?;
+        let running = self.inner.assemble(run, &power.disks)?;
         running.machine.run();
+        power.disks = running.backends.iter().map(Arc::downgrade).collect();
         power.running = Some(running);
         (power.run, power.reboots, power.reboot_on_power_off) = (run, 0, false);
         self.inner.enter(&mut power, PowerState::Running, &Event::Started);
@@ -282,6 +288,32 @@ impl Vm {
         Ok(())
     }
 
+    /// All disks in the order of the configuration, as they are at one moment, to be read while the VM goes on.
+    ///
+    /// It is what a power failure at this moment would leave: what the guest has written, but not what it still keeps in
+    /// its memory. The guest is not stopped; its writes wait until those in flight are done. Afterwards it waits,
+    /// whenever it overwrites something for the first time, until the old contents are copied to a file without a name
+    /// in the folder `scratch`. That takes as much space as the guest changes, at most the size of the disks. Dropping a
+    /// view ends that for its disk.
+    ///
+    /// A view keeps its disk locked, also when the VM is halted meanwhile; this VM can be started again all the same,
+    /// unless the view is one of a halted VM.
+    ///
+    /// # Errors
+    /// The VM is in a state that cannot be exported; `scratch` cannot be written; a disk has four views already
+    /// ([`Busy`](ErrorKind::Busy)); a disk of a halted VM cannot be opened.
+    pub fn point_in_time(&self, scratch: impl AsRef<Path>) -> Result<Vec<Arc<PointInTime>>> {
+        let power = self.inner.lock();
+        Verb::Export.check(self.name(), power.state)?;
+        match &power.running {
+            Some(running) => disk::point_in_time(&running.backends, scratch.as_ref()),
+            None => {
+                let disks = assemble::open_disks(&self.inner.config.disks, &power.disks, true)?;
+                disk::point_in_time(&disks, scratch.as_ref())
+            }
+        }
+    }
+
     fn too_late(&self, what: &str, timeout: Duration) -> Error {
         Error::new(ErrorKind::Timeout, format!("VM '{}' did not {what} within {timeout:?}", self.name()))
     }
@@ -308,8 +340,8 @@ impl Inner {
         lock(&self.power)
     }
 
-    fn assemble(self: &Arc<Self>, run: u64) -> Result<Running> {
-        let backends = assemble::open_disks(&self.config.disks)?;
+    fn assemble(self: &Arc<Self>, run: u64, former: &[Weak<CopyBeforeWrite>]) -> Result<Running> {
+        let backends = assemble::open_disks(&self.config.disks, former, false)?;
         let (sender, receiver) = signals()?;
         let Assembled { machine, nics } =
             assemble::machine(&self.config, &self.processors, &backends, &self.consoles, sender, &self.events)?;

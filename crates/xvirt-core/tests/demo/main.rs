@@ -5,4 +5,5 @@
 mod devices;
 mod failures;
 mod lifecycle;
+mod points;
 mod support;

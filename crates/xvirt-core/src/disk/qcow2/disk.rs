@@ -20,7 +20,7 @@ use crate::disk::chain::{Layer, LayerKind};
 use crate::disk::file::ImageFile;
 use crate::disk::header::Header;
 use crate::disk::raw::within;
-use crate::disk::segments::Segments;
+use crate::disk::segments::{Segments, part, total};
 use crate::{Error, ErrorKind, Result};
 
 const SECTOR: u64 = 512;
@@ -141,7 +141,8 @@ impl BlockBackend for Qcow2Disk {
     }
 
     fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
-        let buffers = skip(buffers, 0);
+        // Without empty ones, which the library does not expect.
+        let buffers = part(buffers, 0..u64::MAX);
         within(self.capacity, offset, total(&buffers))?;
         let (vector, _guard) = IoVectorMut::from_volatile_slice(&buffers);
         self.together()?.readv(vector, offset)
@@ -156,7 +157,7 @@ impl BlockBackend for Qcow2Disk {
         if segments.is_empty() {
             return Ok(());
         }
-        let buffers = skip(buffers, done);
+        let buffers = part(buffers, done..length);
         let (mut vector, _guard) = IoVector::from_volatile_slice(&buffers);
         for piece in self.by_table(offset + done..offset + length) {
             let (head, tail) = vector.split_at(piece.end - piece.start);
@@ -357,21 +358,6 @@ fn explain(file: &ImageFile, error: io::Error) -> Error {
     Error::new(ErrorKind::CorruptImage, what)
         .because(error)
         .remedy(format!("repair it with qemu-img check -r all {path}, or restore a copy"))
-}
-
-/// The buffers without their first `bytes` bytes, and without empty ones, which the library does not expect.
-fn skip<'a>(buffers: &[VolatileSlice<'a>], bytes: u64) -> Vec<VolatileSlice<'a>> {
-    let mut bytes = bytes;
-    let rest = |buffer: &VolatileSlice<'a>| {
-        let skipped = bytes.min(buffer.len() as u64);
-        bytes -= skipped;
-        buffer.offset(skipped as usize).ok().filter(|rest| !rest.is_empty())
-    };
-    buffers.iter().filter_map(rest).collect()
-}
-
-fn total(buffers: &[VolatileSlice<'_>]) -> u64 {
-    buffers.iter().map(|buffer| buffer.len() as u64).sum()
 }
 
 fn broken<T>(_: PoisonError<T>) -> io::Error {

@@ -1,0 +1,142 @@
+//! Keeping what a disk held at a point.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use vm_memory::VolatileSlice;
+
+use super::CopyBeforeWrite;
+use crate::disk::backend::BlockBackend;
+use crate::disk::bitmap::Bitmap;
+use crate::disk::blocks::{self, Blocks};
+use crate::sync::lock;
+
+/// What is copied at least, in bytes: less would cost more requests than it saves bytes.
+const BLOCK: u64 = 64 << 10;
+/// Blocks are so large that there are not more, whatever size a disk says it has: the bits of this many take 16 MiB.
+const MOST_BLOCKS: u64 = 1 << 27;
+/// What is copied at once, in bytes: what it takes of memory.
+const CHUNK: u64 = 1 << 20;
+
+/// One point of one disk.
+///
+/// It only goes forward, whoever looks at which part of it: a block that was kept stays so, what was released is so for
+/// ever, and so is what was lost.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    disk: Arc<CopyBeforeWrite>,
+    capacity: u64,
+    /// Done are those that are kept.
+    kept: Blocks,
+    /// What lies before is not needed any more.
+    released: AtomicU64,
+    scratch: Mutex<Scratch>,
+}
+
+/// Where old blocks are kept, each at its own place, or why that is over.
+#[derive(Clone, Debug)]
+enum Scratch {
+    Open(Arc<dyn BlockBackend>),
+    Lost { kind: io::ErrorKind, reason: String },
+}
+
+/// The first piece of a range of a point that lies in one place.
+pub(super) struct Piece {
+    /// Whether it is in the scratch file, else still on the disk.
+    pub(super) kept: bool,
+    pub(super) place: Arc<dyn BlockBackend>,
+    pub(super) end: u64,
+}
+
+impl Keeper {
+    pub(super) fn new(disk: Arc<CopyBeforeWrite>, scratch: Arc<dyn BlockBackend>) -> Self {
+        let capacity = disk.capacity();
+        let size = BLOCK.max((capacity / MOST_BLOCKS).next_power_of_two());
+        let kept = Blocks::new(capacity, size, Bitmap::new(blocks::count(capacity, size)));
+        let scratch = Mutex::new(Scratch::Open(scratch));
+        Self { disk, capacity, kept, released: AtomicU64::new(0), scratch }
+    }
+
+    /// Size of the disk at the point.
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Copies what a range holds, as far as it is needed and nobody did before. Once this returns the range may change.
+    pub(super) fn keep(&self, range: Range<u64>) {
+        let range = range.start.max(self.released.load(Ordering::Acquire))..range.end;
+        while let Scratch::Open(scratch) = self.scratch() {
+            let Some(claim) = self.kept.claim_next(range.clone(), CHUNK) else { return };
+            match self.copy(claim.bytes(), &*scratch) {
+                Ok(()) => claim.finish(),
+                Err(lost) => self.lose(lost),
+            }
+        }
+    }
+
+    /// The first piece of a range that is not empty, as it is now. A reader asks again after reading: what was kept
+    /// meanwhile may have changed under it.
+    pub(super) fn piece(&self, range: Range<u64>) -> io::Result<Piece> {
+        let (kept, end) = self.kept.run(range.clone());
+        let released = self.released.load(Ordering::Acquire);
+        if range.start < released {
+            return Err(io::Error::other(format!("the view of the disk was released up to byte {released}")));
+        }
+        match self.scratch() {
+            Scratch::Open(scratch) => {
+                let place = if kept { scratch } else { Arc::clone(&self.disk) as _ };
+                Ok(Piece { kept, place, end })
+            }
+            Scratch::Lost { kind, reason } => {
+                Err(io::Error::new(kind, format!("the view of the disk is lost, because the host {reason}")))
+            }
+        }
+    }
+
+    /// What lies before `end` is not needed any more.
+    pub(super) fn release(&self, end: u64) {
+        let end = end.min(self.capacity);
+        let before = self.released.fetch_max(end, Ordering::AcqRel);
+        if let Scratch::Open(scratch) = self.scratch()
+            && before < end
+        {
+            // Only gives space back a little earlier.
+            let _ = scratch.discard(before, end - before);
+        }
+    }
+
+    fn scratch(&self) -> Scratch {
+        lock(&self.scratch).clone()
+    }
+
+    /// Ends the view, and gives back at once the space that it took: the guest may need it.
+    fn lose(&self, lost: Scratch) {
+        if let Scratch::Lost { reason, .. } = &lost {
+            tracing::warn!(reason, "a view of a running VM's disk is lost");
+        }
+        *lock(&self.scratch) = lost;
+    }
+
+    /// Copies a range, all but its holes, which the scratch file has by itself.
+    fn copy(&self, range: Range<u64>, scratch: &dyn BlockBackend) -> Result<(), Scratch> {
+        let (disk, mut at) = (&*self.disk, range.start);
+        let mut memory = Vec::new();
+        while at < range.end {
+            let found = disk.next_data(at).map_err(|error| lost("could not read the disk", at, &error))?;
+            let Some(data) = found.filter(|data| data.start < range.end) else { return Ok(()) };
+            let start = data.start.max(at);
+            at = data.end.min(range.end).min(start + CHUNK);
+            memory.resize(at.saturating_sub(start) as usize, 0);
+            let buffers = [VolatileSlice::from(memory.as_mut_slice())];
+            disk.read(&buffers, start).map_err(|error| lost("could not read the disk", start, &error))?;
+            scratch.write(&buffers, start).map_err(|error| lost("could not write the scratch file", start, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn lost(what: &str, at: u64, error: &io::Error) -> Scratch {
+    Scratch::Lost { kind: error.kind(), reason: format!("{what} at byte {at}: {error}") }
+}

@@ -1,0 +1,139 @@
+//! The disks of a running VM as they were at one moment, while the guest goes on writing: copy before write.
+//!
+//! Every disk of a VM is a [`CopyBeforeWrite`], which costs a look at a lock while nothing is wanted of it. A *point*
+//! (`keeper`) is made while no write is in flight; from then on a block that the guest is about to change is first
+//! copied to a scratch file. The [`PointInTime`] (`view`) reads from there what was copied, and all else from the disk.
+//!
+//! The guest comes first: it waits for the copying of what it overwrites and for nothing else. If the copying fails,
+//! the view is lost and says why, and the guest goes on.
+
+mod keeper;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
+use std::time::Instant;
+
+use vm_memory::VolatileSlice;
+
+use super::backend::BlockBackend;
+use super::file::ImageFile;
+use super::raw::RawDisk;
+use super::segments::total;
+use crate::{Error, ErrorKind, Result};
+
+use keeper::Keeper;
+pub use view::PointInTime;
+
+/// The most views a disk can have at once: each costs the guest another copy of what it overwrites.
+const MOST: usize = 4;
+
+/// A raw image, which the scratch file is, cannot be smaller.
+const SECTOR: u64 = 512;
+
+/// A disk whose old contents can be kept while it is written.
+#[derive(Debug)]
+pub(crate) struct CopyBeforeWrite {
+    disk: Arc<dyn BlockBackend>,
+    /// Locked for reading by every change in flight, for writing by whoever makes a point. A view that was dropped
+    /// leaves its place here until the next one is made.
+    points: RwLock<Vec<Weak<Keeper>>>,
+}
+
+/// Views of all `disks` as they are at one moment, in the same order. What was copied for them is kept in files without
+/// a name in the folder `scratch`.
+///
+/// The disks stand still only while the changes in flight come to their end. To be called by one thread at a time.
+pub(crate) fn point_in_time(disks: &[Arc<CopyBeforeWrite>], scratch: &Path) -> Result<Vec<Arc<PointInTime>>> {
+    let file = |disk: &Arc<CopyBeforeWrite>| {
+        let file = ImageFile::unnamed(scratch, disk.capacity().max(SECTOR))?;
+        Ok(Arc::new(RawDisk::new(Arc::new(file), false)?) as Arc<dyn BlockBackend>)
+    };
+    make(disks, disks.iter().map(file).collect::<Result<_>>()?)
+}
+
+fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> Result<Vec<Arc<PointInTime>>> {
+    // All that takes time is done before the disks stand still.
+    let keeper = |(disk, scratch)| Arc::new(Keeper::new(Arc::clone(disk), scratch));
+    let keepers: Vec<_> = disks.iter().zip(scratch).map(keeper).collect();
+    let began = Instant::now();
+    let mut all: Vec<_> = disks.iter().map(|disk| disk.stand_still()).collect();
+    for points in &mut all {
+        points.retain(|point| point.strong_count() > 0);
+        if points.len() >= MOST {
+            return Err(Error::new(ErrorKind::Busy, format!("a disk of the VM has {MOST} views already"))
+                .remedy("drop a view that is not needed any more"));
+        }
+    }
+    for (points, keeper) in all.iter_mut().zip(&keepers) {
+        points.push(Arc::downgrade(keeper));
+    }
+    drop(all);
+    tracing::debug!(disks = disks.len(), still = ?began.elapsed(), "made a point in time");
+    Ok(keepers.into_iter().map(|keeper| Arc::new(PointInTime::new(keeper))).collect())
+}
+
+impl CopyBeforeWrite {
+    /// `disk`, which from now on is only to be written through this.
+    pub(crate) fn new(disk: Arc<dyn BlockBackend>) -> Self {
+        Self { disk, points: RwLock::default() }
+    }
+
+    /// Waits until no change is in flight and lets none begin.
+    fn stand_still(&self) -> RwLockWriteGuard<'_, Vec<Weak<Keeper>>> {
+        self.points.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what changes a range, after all points have kept what it holds.
+    fn change(&self, range: Range<u64>, change: impl FnOnce(&dyn BlockBackend) -> io::Result<()>) -> io::Result<()> {
+        // Held to the end, so that a point that is being made has all of the change or nothing of it.
+        let points = self.points.read().unwrap_or_else(PoisonError::into_inner);
+        for point in points.iter().filter_map(Weak::upgrade) {
+            point.keep(range.clone());
+        }
+        change(&*self.disk)
+    }
+}
+
+impl BlockBackend for CopyBeforeWrite {
+    fn capacity(&self) -> u64 {
+        self.disk.capacity()
+    }
+
+    fn read_only(&self) -> bool {
+        self.disk.read_only()
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        self.disk.read(buffers, offset)
+    }
+
+    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        self.change(range(offset, total(buffers)), |disk| disk.write(buffers, offset))
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.disk.flush()
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.change(range(offset, length), |disk| disk.discard(offset, length))
+    }
+
+    fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
+        self.change(range(offset, length), |disk| disk.write_zeroes(offset, length, unmap))
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.disk.next_data(offset)
+    }
+}
+
+fn range(offset: u64, length: u64) -> Range<u64> {
+    offset..offset.saturating_add(length)
+}

@@ -1,0 +1,97 @@
+//! Reading what a disk held at a point.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use vm_memory::VolatileSlice;
+
+use super::keeper::Keeper;
+use crate::disk::backend::BlockBackend;
+use crate::disk::raw::within;
+use crate::disk::segments::{part, total};
+
+/// A disk as it was at one moment, whatever was written to it since: a read-only backend.
+///
+/// As long as it is there, the disk's image stays locked, and the old contents of what the guest overwrites take space
+/// in the scratch file. If the host cannot keep them, above all because the scratch file's file system is full, every
+/// further read fails and says why; the guest does not notice. May be used from several threads.
+#[derive(Debug)]
+pub struct PointInTime {
+    keeper: Arc<Keeper>,
+}
+
+impl PointInTime {
+    pub(super) fn new(keeper: Arc<Keeper>) -> Self {
+        Self { keeper }
+    }
+
+    /// Tells that what lies before byte `end` was read for the last time: its old contents are not kept any more, and
+    /// reading it fails. Who reads a disk from its beginning to its end spares the guest copies so.
+    pub fn release(&self, end: u64) {
+        self.keeper.release(end);
+    }
+}
+
+impl BlockBackend for PointInTime {
+    fn capacity(&self) -> u64 {
+        self.keeper.capacity()
+    }
+
+    fn read_only(&self) -> bool {
+        true
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        let length = total(buffers);
+        within(self.capacity(), offset, length)?;
+        let (mut at, end) = (offset, offset + length);
+        while at < end {
+            let piece = self.keeper.piece(at..end)?;
+            piece.place.read(&part(buffers, at - offset..piece.end - offset), at)?;
+            let after = self.keeper.piece(at..piece.end)?;
+            // What was kept while it was read from the disk is read again.
+            if after.kept == piece.kept {
+                at = after.end;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        Err(read_only())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(read_only())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        Err(read_only())
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let mut at = offset;
+        while at < self.capacity() {
+            let piece = self.keeper.piece(at..self.capacity())?;
+            let found = piece.place.next_data(at)?;
+            let after = self.keeper.piece(at..piece.end)?;
+            if after.kept != piece.kept {
+                continue;
+            }
+            match found.filter(|data| data.start < after.end) {
+                Some(data) => return Ok(Some(data.start.max(at)..data.end.min(after.end))),
+                None => at = after.end,
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn read_only() -> io::Error {
+    io::Error::from_raw_os_error(libc::EROFS)
+}
