@@ -92,9 +92,20 @@ impl Blocks {
         }
     }
 
+    /// The whole blocks in a range, in bytes; may be empty.
+    pub(super) fn whole(&self, bytes: Range<u64>) -> Range<u64> {
+        let range = self.inside(bytes);
+        range.start.saturating_mul(self.size)..range.end.saturating_mul(self.size).min(self.capacity)
+    }
+
     /// All that are done at this moment.
     pub(super) fn done(&self) -> Bitmap {
         lock(&self.state).done.clone()
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        count(self.capacity, self.size)
     }
 
     /// How many are done.

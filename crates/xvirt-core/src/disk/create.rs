@@ -91,7 +91,12 @@ pub(super) fn make(path: &Path, fill: impl FnOnce(&Arc<ImageFile>) -> Result<()>
 /// Puts a new file on stable storage, and its name.
 fn settle(file: &ImageFile) -> io::Result<()> {
     file.as_file().sync_all()?;
-    let folder = file.path().parent().filter(|folder| !folder.as_os_str().is_empty());
+    sync_folder(file.path())
+}
+
+/// Puts the name of a file on stable storage.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 

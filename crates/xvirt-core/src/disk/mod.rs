@@ -6,7 +6,8 @@
 //! Inside: `file` is a locked file and its input and output, on which both formats stand; `lock` is who may open what
 //! together; `probe` and `header` judge bytes that strangers wrote, before anything else looks at them; `chain` follows
 //! backing files; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes. On any
-//! backend stands `point`, which keeps what a disk held while its guest writes; `blocks` counts for it what is done.
+//! backend stand `point`, which keeps what a disk held while its guest writes, and `lazy`, which has its bytes still
+//! elsewhere; `blocks` counts for both what is done.
 
 mod backend;
 mod bitmap;
@@ -20,6 +21,7 @@ mod format;
 mod header;
 mod holder;
 mod info;
+mod lazy;
 mod lock;
 mod open;
 mod overlay;
@@ -42,6 +44,7 @@ pub use format::ImageFormat;
 pub(crate) use info::has_own_data;
 pub use info::{BackingFile, ImageInfo, inspect};
 pub(crate) use open::claim;
+pub use lazy::LazyDisk;
 pub use open::{Access, open};
 pub(crate) use overlay::overlay_as;
 pub use overlay::{OverlayKind, overlay};

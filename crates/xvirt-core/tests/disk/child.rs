@@ -1,8 +1,8 @@
 //! Things that must happen in another process: the test program runs itself again with an order in its environment.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use xvirt_core::disk::{self, Access, BlockBackend};
 
@@ -15,6 +15,11 @@ const ORDER: &str = "XVIRT_TEST_DISK_CHILD";
 
 /// Starts a child with an order for an image, and returns when it says that it has done its part.
 pub fn start(order: &str, image: &Path) -> Child {
+    start_talking(order, image).0
+}
+
+/// As [`start`], and gives what else it says.
+pub fn start_talking(order: &str, image: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child::obeys", "--nocapture"])
         .env(ORDER, format!("{order}:{}", text(image)))
@@ -24,7 +29,7 @@ pub fn start(order: &str, image: &Path) -> Child {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("ready")), "the child failed");
-    child
+    (child, lines)
 }
 
 /// Kills a child as the kernel does when memory runs out.
@@ -57,6 +62,9 @@ fn storm(disk: &dyn BlockBackend, seed: u64) {
 fn obeys() {
     let Ok(order) = std::env::var(ORDER) else { return };
     let (order, image) = order.split_once(':').unwrap();
+    if let Some(order) = order.strip_prefix("lazy") {
+        return crate::lazy::storm(order, Path::new(image));
+    }
     let access = if order == "read" { Access::ReadOnly } else { Access::ReadWrite };
     let disk = disk::open(image, None, access).unwrap();
     if let Some(step) = order.strip_prefix("write") {

@@ -10,6 +10,7 @@ mod errors;
 mod holes;
 mod hostile;
 mod images;
+mod lazy;
 mod locks;
 mod overlays;
 mod space;

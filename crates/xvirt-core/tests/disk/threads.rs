@@ -7,13 +7,13 @@ use xvirt_core::disk::{self, Access, BlockBackend};
 use crate::need;
 use crate::support::*;
 
-const SIZE: u64 = 24 * MIB;
-const THREADS: u64 = 4;
+pub const SIZE: u64 = 24 * MIB;
+pub const THREADS: u64 = 4;
 /// Small, so that threads meet in clusters; what a thread owns lies between what others own.
 const STRIPE: u64 = 8 * 1024;
 
 /// Works on every fourth stripe, and gives back what must be there at the end.
-fn work(disk: &dyn BlockBackend, thread: u64, base: &[u8], requests: u64) -> Vec<(u64, Vec<u8>)> {
+pub fn work(disk: &dyn BlockBackend, thread: u64, base: &[u8], requests: u64) -> Vec<(u64, Vec<u8>)> {
     let mut random = Random(1000 + thread);
     let stripes = SIZE / STRIPE / THREADS;
     let at = |stripe: u64| (stripe * THREADS + thread) * STRIPE;

@@ -1,0 +1,105 @@
+//! Fetching the rest in the background.
+
+use std::ops::Range;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use super::LazyDisk;
+use crate::disk::backend::BlockBackend;
+use crate::progress::{Progress, step};
+use crate::sync::lock;
+use crate::{Error, Result};
+
+/// How much is fetched before it is put on stable storage, so that it survives a kill: in bytes.
+const SETTLE_EVERY: u64 = 256 << 20;
+
+/// The requests of the guest that need the source, which go first.
+#[derive(Debug, Default)]
+pub(super) struct Guests {
+    count: Mutex<u64>,
+    gone: Condvar,
+}
+
+/// One request that needs the source, until it is dropped.
+pub(super) struct Guest<'a>(&'a Guests);
+
+impl Guests {
+    pub(super) fn come(&self) -> Guest<'_> {
+        *lock(&self.count) += 1;
+        Guest(self)
+    }
+
+    /// Returns when no request needs the source.
+    fn let_pass(&self) {
+        let count = lock(&self.count);
+        drop(self.gone.wait_while(count, |count| *count > 0).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.count) -= 1;
+        self.0.gone.notify_all();
+    }
+}
+
+impl LazyDisk {
+    /// Fetches all that is still missing, in ascending order, while the guest goes on; its requests to the source go
+    /// first. When this returns, all is in the target and on stable storage, and the source is let go.
+    ///
+    /// It blocks: call it on a thread of its own.
+    ///
+    /// # Errors
+    /// The source cannot be read or the target or the map not written, or it was cancelled. What was fetched stays, the
+    /// disk goes on working, and this can be called again.
+    pub fn complete(&self, progress: &dyn Progress) -> Result<()> {
+        let (capacity, size) = (self.capacity(), self.blocks.size());
+        let (mut at, mut unsettled) = (0, 0);
+        while at < capacity {
+            let done = (self.blocks.done_count() * size).min(capacity);
+            step(progress, done, Some(capacity), "the completion of a disk")?;
+            self.guests.let_pass();
+            at += self.complete_next(at..capacity, &mut unsettled)?;
+            if unsettled >= SETTLE_EVERY {
+                self.settle().map_err(|error| self.cannot_settle(error))?;
+                unsettled = 0;
+            }
+        }
+        self.settle().map_err(|error| self.cannot_settle(error))?;
+        step(progress, capacity, Some(capacity), "the completion of a disk")
+    }
+
+    /// Sees to the beginning of a range that starts with a block, and tells how much of it is now in the target.
+    fn complete_next(&self, range: Range<u64>, fetched: &mut u64) -> Result<u64> {
+        if let (true, end) = self.blocks.run(range.clone()) {
+            return Ok(end - range.start);
+        }
+        let failed = |error| {
+            Error::io(format!("cannot fetch the disk {} from byte {}", self.name(), range.start), error)
+                .remedy("see to it that its source can be read and its target has room, then complete it again")
+        };
+        // Zeroes cost nothing, so they need not go block by block.
+        let zeroes = match self.source() {
+            Some(source) => source.next_data(range.start).map_err(failed)?.map_or(range.end, |data| data.start),
+            None => return Ok(range.end - range.start),
+        };
+        let most = zeroes.saturating_sub(range.start).max(self.blocks.size());
+        let Some(claim) = self.blocks.claim_next(range.clone(), most) else { return Ok(range.end - range.start) };
+        let bytes = claim.bytes();
+        self.fill(bytes.clone()).map_err(failed)?;
+        claim.finish();
+        if zeroes < bytes.end {
+            *fetched += bytes.end - bytes.start;
+        }
+        Ok(bytes.end - range.start)
+    }
+
+    fn cannot_settle(&self, error: std::io::Error) -> Error {
+        Error::io(format!("cannot put the disk {} on stable storage", self.name()), error)
+            .remedy("make room on its file system, then complete it again")
+    }
+
+    /// How messages call it.
+    fn name(&self) -> String {
+        format!("with the map {}", lock(&self.map).path().display())
+    }
+}

@@ -1,0 +1,140 @@
+//! The file that remembers which blocks are in the target.
+//!
+//! Little-endian: magic, version (4 bytes), four bytes of zero, size of the disk and of a block in bytes (8 each), one
+//! bit for each block in words of 8 bytes, CRC-32C of all before (4 bytes). It is replaced as a whole, so that it is
+//! always either the old or the new one; one that is anything else is damaged, and never taken for less complete.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::disk::bitmap::Bitmap;
+use crate::disk::blocks;
+use crate::disk::create::sync_folder;
+use crate::{Error, ErrorKind, Result};
+
+const MAGIC: [u8; 8] = *b"XVLAZYMP";
+const VERSION: u32 = 1;
+const HEADER: usize = 32;
+const CHECKSUM: usize = 4;
+/// No map is longer: what is read of a file that claims to be one.
+const LONGEST: u64 = (16 << 20) + (HEADER + CHECKSUM) as u64;
+
+#[derive(Debug)]
+pub(super) struct Map {
+    path: PathBuf,
+    capacity: u64,
+    block_size: u64,
+    /// How many blocks are done on stable storage. They only become more, so as many are the same ones.
+    recorded: u64,
+}
+
+impl Map {
+    /// Makes a new map; fails if there is a file of this name.
+    pub(super) fn create(path: &Path, capacity: u64, block_size: u64, done: &Bitmap) -> Result<Self> {
+        let map = Self { path: path.to_owned(), capacity, block_size, recorded: done.count() };
+        let made = map.write(done).and_then(|new| {
+            // Unlike renaming this replaces nothing.
+            let linked = fs::hard_link(&new, path);
+            let removed = fs::remove_file(&new);
+            linked.and(removed).and_then(|()| sync_folder(path))
+        });
+        made.map_err(|error| {
+            let exists = error.kind() == io::ErrorKind::AlreadyExists;
+            let remedy = if exists { "open it, or choose another name" } else { "check the folder and its space" };
+            Error::io(format!("cannot create the disk map {}", path.display()), error).remedy(remedy)
+        })?;
+        Ok(map)
+    }
+
+    /// Reads the map of a disk of `capacity` bytes, and what is done.
+    pub(super) fn open(path: &Path, capacity: u64) -> Result<(Self, Bitmap)> {
+        let what = format!("cannot use the disk map {}", path.display());
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+        read.map_err(|error| Error::io(what.clone(), error).remedy("check the path and its permissions"))?;
+        let damaged = |why: &str| {
+            Error::new(ErrorKind::CorruptImage, what.clone()).because(why).remedy("make the disk anew from its source")
+        };
+        let mut fields = Fields(&bytes);
+        if fields.take() != Some(MAGIC) {
+            return Err(damaged("it is not a disk map"));
+        }
+        match fields.take().map(u32::from_le_bytes) {
+            Some(VERSION) => {}
+            Some(version) => {
+                return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}: it is of version {version}"))
+                    .remedy("use the version that wrote it, or a newer one"));
+            }
+            None => return Err(damaged("it is cut off")),
+        }
+        let body = bytes.split_last_chunk::<CHECKSUM>();
+        let whole = body.is_some_and(|(body, sum)| crc32c::crc32c(body) == u32::from_le_bytes(*sum));
+        if !whole {
+            return Err(damaged("its checksum is wrong"));
+        }
+        let zero = fields.take::<4>();
+        let (size, block_size) = (fields.take().map(u64::from_le_bytes), fields.take().map(u64::from_le_bytes));
+        let (Some([0, 0, 0, 0]), Some(size), Some(block_size @ 1..)) = (zero, size, block_size) else {
+            return Err(damaged("it contradicts itself"));
+        };
+        if size != capacity {
+            let what = format!("{what}: it is for a disk of {size} bytes, this one has {capacity}");
+            return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give the map that belongs to the disk"));
+        }
+        let done = fields.0.split_last_chunk::<CHECKSUM>().map_or(&[][..], |(done, _)| done);
+        let done = Bitmap::from_bytes(done, blocks::count(size, block_size));
+        let done = done.ok_or_else(|| damaged("it contradicts itself"))?;
+        Ok((Self { path: path.to_owned(), capacity, block_size, recorded: done.count() }, done))
+    }
+
+    /// Replaces the map. When this returns, the new one is on stable storage; a failure leaves the old one.
+    pub(super) fn record(&mut self, done: &Bitmap) -> io::Result<()> {
+        let new = self.write(done)?;
+        fs::rename(new, &self.path)?;
+        sync_folder(&self.path)?;
+        self.recorded = done.count();
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn block_size(&self) -> u64 {
+        self.block_size
+    }
+
+    /// How many blocks are done on stable storage.
+    pub(super) fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Writes a map beside the old one.
+    fn write(&self, done: &Bitmap) -> io::Result<PathBuf> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(self.capacity.to_le_bytes());
+        bytes.extend(self.block_size.to_le_bytes());
+        bytes.extend(done.to_bytes());
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        let mut new = self.path.clone().into_os_string();
+        new.push(".new");
+        let mut file = File::create(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        Ok(new.into())
+    }
+}
+
+/// What is left to be understood of a file.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*field)
+    }
+}

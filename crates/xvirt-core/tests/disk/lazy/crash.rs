@@ -1,0 +1,118 @@
+//! What is left when a process is killed that writes to a lazy disk, and fetches it.
+
+use std::collections::BTreeMap;
+
+use xvirt_core::disk::Access;
+
+use super::*;
+use crate::child;
+
+const SIZE: u64 = 4 * MIB;
+const SECTOR: u64 = 512;
+/// A child flushes after so many changes, and tells.
+const FLUSH_EVERY: u64 = 8;
+
+/// What a child does, one change after the other: where, and the bytes, of which a sector all has the same.
+fn changes(seed: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    let mut random = Random(seed * 77 + 1);
+    (1u64..).map(move |number| {
+        let sectors = SIZE / SECTOR;
+        // Parts of blocks, and several blocks.
+        let (start, most) = (random.below(sectors), if random.below(3) == 0 { 400 } else { 20 });
+        let count = (random.below(most) + 1).min(sectors - start);
+        let word = if random.below(6) == 0 { 0 } else { seed << 32 | number };
+        (start * SECTOR, word.to_le_bytes().repeat((count * SECTOR / 8) as usize))
+    })
+}
+
+fn disk(folder: &Path, format: ImageFormat) -> LazyDisk {
+    let source = open_as(&folder.join("source"), ImageFormat::Raw, Access::ReadOnly);
+    LazyDisk::open(source, open_as(&folder.join("target"), format, Access::ReadWrite), folder.join("map")).unwrap()
+}
+
+/// The child's side: `order` is the seed and the format.
+pub fn storm(order: &str, folder: &Path) {
+    let (seed, format) = order.split_once('-').unwrap();
+    let (seed, format) = (seed.parse().unwrap(), if format == "raw" { ImageFormat::Raw } else { ImageFormat::Qcow2 });
+    let disk = disk(folder, format);
+    println!("ready");
+    std::thread::scope(|scope| {
+        // Not always, so that some disks stay incomplete for long.
+        if seed % 3 == 0 {
+            scope.spawn(|| disk.complete(&()).unwrap());
+        }
+        let mut random = Random(seed + 1);
+        for (number, (offset, bytes)) in (1..).zip(changes(seed)) {
+            if bytes[0] == 0 && bytes[1] == 0 {
+                disk.write_zeroes(offset, bytes.len() as u64, number % 2 == 0).unwrap();
+            } else {
+                write(&disk, offset, &bytes).unwrap();
+            }
+            read(&disk, random.below(SIZE / SECTOR) * SECTOR, SECTOR as usize).unwrap();
+            if number % FLUSH_EVERY == 0 {
+                disk.flush().unwrap();
+                println!("flushed {number}");
+            }
+        }
+    });
+}
+
+/// What every sector may hold after a kill: what it held at the last flush that is known of, or what came later.
+fn possible(before: &[u8], seed: u64, flushed: u64) -> BTreeMap<u64, Vec<Vec<u8>>> {
+    let mut later: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
+    let known = |sector: u64| before[(sector * SECTOR) as usize..][..SECTOR as usize].to_vec();
+    // It goes no further than to the next flush before it tells of that.
+    for (number, (offset, bytes)) in (1..).zip(changes(seed)).take((flushed + FLUSH_EVERY) as usize) {
+        for (sector, bytes) in (offset / SECTOR..).zip(bytes.chunks(SECTOR as usize)) {
+            let values = later.entry(sector).or_insert_with(|| vec![known(sector)]);
+            if number <= flushed {
+                values.clear();
+            }
+            values.push(bytes.to_vec());
+        }
+    }
+    later
+}
+
+/// Ten kills of one disk, each followed by a look at every sector of it. Tells how many flushes there were.
+fn kills(folder: &Path, seed: u64, format: ImageFormat) -> u64 {
+    let mut state = pattern(seed, (SIZE / 2) as usize);
+    state.extend(vec![0; (SIZE / 4) as usize]);
+    state.extend(pattern(seed + 1, (SIZE / 4) as usize));
+    std::fs::write(folder.join("source"), &state).unwrap();
+    disk::create(folder.join("target"), format, SIZE).unwrap();
+    let source = open_as(&folder.join("source"), ImageFormat::Raw, Access::ReadOnly);
+    let target = open_as(&folder.join("target"), format, Access::ReadWrite);
+    drop(LazyDisk::create(source, target, folder.join("map"), BLOCK).unwrap());
+    let mut flushes = 0;
+    for seed in seed * 10..seed * 10 + 10 {
+        let (writer, lines) = child::start_talking(&format!("lazy{seed}-{format}"), folder);
+        std::thread::sleep(std::time::Duration::from_micros(Random(seed + 1).below(1000) * 40));
+        child::kill(writer);
+        let told = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("flushed ")?.parse::<u64>().ok());
+        let flushed = told.last().unwrap_or(0);
+        flushes += flushed / FLUSH_EVERY;
+        let found = all(&disk(folder, format));
+        let possible = possible(&state, seed, flushed);
+        for sector in 0..SIZE / SECTOR {
+            let range = (sector * SECTOR) as usize..((sector + 1) * SECTOR) as usize;
+            let right = match possible.get(&sector) {
+                Some(values) => values.iter().any(|value| *value == found[range.clone()]),
+                None => found[range.clone()] == state[range],
+            };
+            assert!(right, "{format}, seed {seed}, sector {sector}, {flushed} changes flushed");
+        }
+        state = found;
+    }
+    flushes
+}
+
+#[test]
+fn what_was_flushed_survives_a_kill_at_any_moment() {
+    let mut flushes = 0;
+    for (seed, format) in (1..=12).zip([ImageFormat::Raw, ImageFormat::Qcow2].into_iter().cycle()) {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        flushes += kills(folder.path(), seed, format);
+    }
+    assert!(flushes > 100, "the children were killed too early to mean anything: {flushes} flushes");
+}
