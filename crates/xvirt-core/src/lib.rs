@@ -6,7 +6,7 @@
 //! [`config::VmConfig`] describes a VM, [`host::Host`] says what the machine can do, and
 //! [`build`](config::VmConfig::build) makes of both a [`vm::Vm`], which has the verbs. [`disk`] makes and inspects
 //! images, [`boot`] reads the boot menu of a disk, [`net`] has the host's side of a network and [`console`] that of a
-//! console. Everything blocks, nothing needs a runtime, and every type may be shared between threads.
+//! console; [`seed`] gives a guest its host name, users and keys at its first boot. Everything blocks, nothing needs a runtime, and every type may be shared between threads.
 
 pub mod boot;
 pub mod config;
@@ -17,6 +17,7 @@ pub mod host;
 pub mod net;
 pub mod progress;
 pub mod repository;
+pub mod seed;
 pub mod template;
 pub mod vm;
 pub mod xva;

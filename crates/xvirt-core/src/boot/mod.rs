@@ -30,7 +30,7 @@ mod loader_entries;
 mod menu;
 mod partition;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 mod unified;
 mod version;
 mod volume;

@@ -65,7 +65,7 @@ pub(super) fn text<'a>(path: &'a str, contents: &'a str) -> Entry<'a> {
 }
 
 /// A folder for one test, in memory where the system has such a place: the tools wait for the disk otherwise.
-pub(super) fn scratch() -> tempfile::TempDir {
+pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
@@ -82,7 +82,7 @@ fn fill(root: &Path, entries: &[Entry<'_>]) {
 }
 
 /// What a tool prints; none where it is not installed, which is said.
-pub(super) fn tool(name: &str, arguments: &[&str]) -> Option<String> {
+pub(crate) fn tool(name: &str, arguments: &[&str]) -> Option<String> {
     // Where a user's path has no /sbin, these still are there.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     // mkfs.xfs makes file systems as small as ours only for its own tests, which it tells by these.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +31,11 @@ pub fn create(path: impl AsRef<Path>, format: ImageFormat, size: u64) -> Result<
         ImageFormat::Raw => file.as_file().set_len(size).map_err(|error| cannot("create", path, error)),
         ImageFormat::Qcow2 => qcow2::create(file, size, None),
     })
+}
+
+/// Makes a new raw disk of these bytes, as [`create`] makes an empty one.
+pub(crate) fn create_with(path: &Path, bytes: &[u8]) -> Result<()> {
+    make(path, |file| file.as_file().write_all_at(bytes, 0).map_err(|error| cannot("write", path, error)))
 }
 
 /// Makes the disk in an image bigger; its new part reads as zeroes.

@@ -1,10 +1,12 @@
 //! A stock Debian under xvirt: booted from its own disk, from a bzImage, and from a vmlinux by PVH.
 //!
 //! Needs a KVM that runs stock kernels, and a disk and kernels made by `scripts/debian-disk`, named in
-//! `XVIRT_DEBIAN_DISK` and `XVIRT_DEBIAN_KERNELS`. `scripts/test` sets all that up.
+//! `XVIRT_DEBIAN_DISK` and `XVIRT_DEBIAN_KERNELS`; the one that `--cloud-init` makes, in `XVIRT_DEBIAN_CLOUD_DISK`.
+//! `scripts/test` sets all that up.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod guest;
+mod identity;
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
@@ -30,21 +32,25 @@ struct Bench {
     kernels: PathBuf,
 }
 
-/// The means to run these tests, or that the test was skipped and why.
-fn bench() -> Option<Bench> {
+/// The host and the files these variables name, or that the test was skipped and why.
+fn needs<const N: usize>(variables: [&str; N]) -> Option<(Host, [PathBuf; N])> {
     let skip = |why: String| {
         println!("SKIPPED {}: {why}", std::thread::current().name().unwrap_or("?"));
         None
     };
-    let (Some(disk), Some(kernels)) = (std::env::var_os("XVIRT_DEBIAN_DISK"), std::env::var_os("XVIRT_DEBIAN_KERNELS"))
-    else {
-        return skip("XVIRT_DEBIAN_DISK and XVIRT_DEBIAN_KERNELS are not set; run scripts/test".into());
-    };
+    if let Some(missing) = variables.iter().find(|name| std::env::var_os(name).is_none()) {
+        return skip(format!("{missing} is not set; run scripts/test"));
+    }
     let host = Host::probe().unwrap();
     match host.require_kvm() {
-        Ok(()) => Some(Bench { host, disk: disk.into(), kernels: kernels.into() }),
+        Ok(()) => Some((host, variables.map(|name| std::env::var_os(name).unwrap().into()))),
         Err(error) => skip(error.to_string()),
     }
+}
+
+fn bench() -> Option<Bench> {
+    let (host, [disk, kernels]) = needs(["XVIRT_DEBIAN_DISK", "XVIRT_DEBIAN_KERNELS"])?;
+    Some(Bench { host, disk, kernels })
 }
 
 /// Boots Debian with a root disk, a data disk, a read-only disk and two NICs, looks at all of them, reboots it, and

@@ -176,6 +176,21 @@ fn fat_file_systems_are_read_back() {
     }
 }
 
+/// What our own writer lays out, with a file of several clusters among small ones.
+#[test]
+fn a_seed_is_read_back() {
+    let text = "#!/bin/sh\n".repeat(100_000);
+    let mac = crate::net::MacAddress::new([2, 0, 0, 0, 0, 1]);
+    let seed = crate::seed::Seed::new("web-1").user_data(&text).nic(crate::seed::SeedNic::dhcp(mac));
+    let disk = MemoryDisk(seed.image().unwrap());
+    let Contents::Files(files) = contents(&disk) else { panic!("{:?}", contents(&disk)) };
+    assert_eq!((files.uuid(), files.label()), ("5EED-0001", "CIDATA"));
+    assert_eq!(files.list("/").unwrap(), ["meta-data", "user-data", "network-config"]);
+    assert!(read(files.as_ref(), "/user-data") == text.as_bytes());
+    let network: serde_json::Value = serde_json::from_slice(&read(files.as_ref(), "/network-config")).unwrap();
+    assert_eq!(network["ethernets"]["eth0"]["match"]["macaddress"], "02:00:00:00:00:01");
+}
+
 /// A journal that was written and not replayed counts, as it will when the guest mounts the file system.
 #[test]
 fn a_journal_is_replayed() {

@@ -1,0 +1,158 @@
+//! The three files cloud-init reads, as JSON, which is YAML too: whatever is in a name or key stays inside its quotes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{InterfaceAddress, Seed, SeedNic, User};
+use crate::net::MacAddress;
+use crate::{Error, ErrorKind, Result};
+
+/// Everything, as anybody, without a password (sudoers(5)).
+const SUDO_ALL: &str = "ALL=(ALL) NOPASSWD:ALL";
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct MetaData<'a> {
+    instance_id: &'a str,
+    local_hostname: &'a str,
+}
+
+/// What differs from cloud-init's defaults, or must not differ from them in the image.
+#[derive(Serialize)]
+struct CloudConfig<'a> {
+    preserve_hostname: bool,
+    /// The guest finds itself under its own name, without any name server.
+    manage_etc_hosts: &'a str,
+    ssh_deletekeys: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    users: Vec<CloudUser<'a>>,
+    /// Root's keys: an entry of `users` would touch its password as well.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ssh_authorized_keys: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disable_root: Option<bool>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    runcmd: &'a [Vec<String>],
+}
+
+#[derive(Serialize)]
+struct CloudUser<'a> {
+    name: &'a str,
+    lock_passwd: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hashed_passwd: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sudo: Option<[&'a str; 1]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ssh_authorized_keys: &'a [String],
+}
+
+/// Network configuration, version 2.
+#[derive(Serialize)]
+struct Network<'a> {
+    version: u8,
+    ethernets: BTreeMap<String, Ethernet<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Ethernet<'a> {
+    r#match: Match,
+    set_name: String,
+    dhcp4: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    addresses: &'a [InterfaceAddress],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<Route>,
+    #[serde(skip_serializing_if = "NameServers::is_empty")]
+    nameservers: NameServers<'a>,
+}
+
+#[derive(Serialize)]
+struct Match {
+    macaddress: MacAddress,
+}
+
+#[derive(Serialize)]
+struct Route {
+    to: &'static str,
+    via: IpAddr,
+}
+
+#[derive(Serialize)]
+struct NameServers<'a> {
+    addresses: &'a [IpAddr],
+    search: &'a [String],
+}
+
+impl NameServers<'_> {
+    fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.search.is_empty()
+    }
+}
+
+pub(super) fn meta_data(seed: &Seed) -> Result<String> {
+    yaml(&MetaData { instance_id: &seed.instance_id, local_hostname: &seed.hostname })
+}
+
+pub(super) fn user_data(seed: &Seed) -> Result<String> {
+    let config = CloudConfig {
+        preserve_hostname: false,
+        manage_etc_hosts: "localhost",
+        ssh_deletekeys: true,
+        users: seed.users.iter().map(cloud_user).collect(),
+        ssh_authorized_keys: &seed.root_authorized_keys,
+        disable_root: (!seed.root_authorized_keys.is_empty()).then_some(false),
+        runcmd: &seed.commands,
+    };
+    Ok(format!("#cloud-config\n{}", yaml(&config)?))
+}
+
+fn cloud_user(user: &User) -> CloudUser<'_> {
+    CloudUser {
+        name: &user.name,
+        lock_passwd: user.lock_password || user.password_hash.is_none(),
+        hashed_passwd: user.password_hash.as_deref(),
+        sudo: user.sudo.then_some([SUDO_ALL]),
+        groups: &user.groups,
+        ssh_authorized_keys: &user.authorized_keys,
+    }
+}
+
+pub(super) fn network_config(nics: &[SeedNic]) -> Result<String> {
+    let named = |(number, nic)| (format!("eth{number}"), ethernet(number, nic));
+    yaml(&Network { version: 2, ethernets: nics.iter().enumerate().map(named).collect() })
+}
+
+fn ethernet(number: usize, nic: &SeedNic) -> Ethernet<'_> {
+    let route = |via: &IpAddr| Route { to: if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" }, via: *via };
+    Ethernet {
+        r#match: Match { macaddress: nic.mac },
+        // Without it cloud-init's renderers other than netplan's take the key for the interface's name.
+        set_name: format!("eth{number}"),
+        dhcp4: nic.dhcp,
+        addresses: &nic.addresses,
+        routes: nic.gateways.iter().map(route).collect(),
+        nameservers: NameServers { addresses: &nic.nameservers, search: &nic.search_domains },
+    }
+}
+
+/// JSON that a YAML reader takes for the same: some characters are line breaks to YAML 1.1, or not allowed at all, so
+/// those JSON may escape by one `\u` are. The others, beyond U+FFFF, YAML takes as they are.
+fn yaml(value: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::new(ErrorKind::InvalidConfig, "cannot write the seed").because(error))?;
+    let mut text = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        match u32::from(c) {
+            code @ 0x7f..=0xffff => text.push_str(&format!("\\u{code:04x}")),
+            _ => text.push(c),
+        }
+    }
+    text.push('\n');
+    Ok(text)
+}
