@@ -28,7 +28,7 @@
 //!
 //! Inside: `identity` is what a user writes, with `user`, `nic` and `address`; `name` says what each may look like;
 //! `render` makes the three files of it, and `fat` the disk that holds them. The writer of FAT is ours: `fatfs` has had
-//! no release for years, writes through a file with the time of day in it, and a fixed layout of one folder is small.
+//! no release since January 2023, and one fixed layout of one folder is little code.
 
 mod address;
 mod fat;

@@ -3,9 +3,9 @@
 use super::invalid;
 use crate::Result;
 
-/// The longest host name Linux keeps, in bytes (`uname(2)`), without the domain.
-const MAX_HOSTNAME: usize = 63;
-/// The longest name in DNS, in bytes (RFC 1035, section 2.3.4).
+/// The longest part of a name in DNS, in bytes (RFC 1035, section 2.3.4).
+const MAX_LABEL: usize = 63;
+/// The longest name in DNS, in bytes.
 const MAX_DOMAIN: usize = 253;
 /// The longest user name `useradd` takes, in bytes.
 const MAX_USER: usize = 32;
@@ -36,7 +36,7 @@ pub(super) fn check_search_domain(name: &str) -> Result<()> {
 
 fn is_domain(name: &str) -> bool {
     let is_label = |label: &str| {
-        (1..=MAX_HOSTNAME).contains(&label.len())
+        (1..=MAX_LABEL).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
