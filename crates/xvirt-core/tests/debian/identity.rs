@@ -86,9 +86,9 @@ impl Member {
         assert_eq!(guest.run("cat ~root/.ssh/authorized_keys"), self.key);
         assert_eq!(guest.run(&format!("su {user} -c 'sudo -n id -un'")), "root");
         assert_eq!(guest.run("cat /sys/class/net/eth0/address"), self.mac.to_string());
-        let addresses = guest.run("ip -4 -o address show dev eth0");
+        let addresses = guest.run("ip -color=never -4 -o address show dev eth0");
         assert!(addresses.contains(&self.address.to_string()), "{addresses}");
-        let route = guest.run("ip route show default");
+        let route = guest.run("ip -color=never route show default");
         assert!(route.starts_with(&format!("default via {HOST} dev eth0")), "{route}");
         guest.run(&format!("ping -c 2 -W 20 {HOST}"));
         assert_eq!(guest.run("cat /run/seeded"), "it's “done”: {yes}");
