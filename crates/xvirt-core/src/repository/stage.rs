@@ -91,6 +91,24 @@ impl Stage {
         self.commit_record(VmRecord::new(config, None)?, |_| Ok(()))
     }
 
+    /// As [`commit`](Self::commit), for disks that are in use, and whose contents are on stable storage.
+    pub(crate) fn commit_in_use(self, mut config: VmConfig) -> Result<StoredVm> {
+        for disk in &mut config.disks {
+            if let DiskSource::Image { path, .. } = &mut disk.source
+                && let Some(name) = self.disk_in_stage(path)
+            {
+                *path = name.into();
+            }
+        }
+        self.commit_record(VmRecord::new(config, None)?, |_| Ok(()))
+    }
+
+    /// The name of a disk, if it is in the stage.
+    fn disk_in_stage(&self, path: &Path) -> Option<String> {
+        let name = path.strip_prefix(&self.folder).ok().and_then(Path::to_str).filter(|name| is_disk_name(name));
+        name.map(str::to_owned)
+    }
+
     /// Makes it the VM of this record, whose disks are staged and on stable storage, if `check` agrees at the end.
     pub(crate) fn commit_record(self, record: VmRecord, check: impl FnOnce(&Alone) -> Result<()>) -> Result<StoredVm> {
         record.write(&self.folder)?;
@@ -138,8 +156,7 @@ impl Stage {
         let DiskSource::Image { path, format } = &mut disk.source else { return Ok(()) };
         let full =
             absolute(&*path).map_err(|error| Error::io(format!("cannot find disk {}", path.display()), error))?;
-        let name = full.strip_prefix(&self.folder).ok().and_then(Path::to_str).filter(|name| is_disk_name(name));
-        let Some(name) = name else {
+        let Some(name) = self.disk_in_stage(&full) else {
             *path = full;
             return Ok(());
         };

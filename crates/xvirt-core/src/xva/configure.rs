@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::appliance::{Appliance, ApplianceNic, Firmware};
 use super::ova::{Document, Record};
 use crate::config::{Boot, ByteSize, Disk, MAX_VCPUS, Nic, Uuid, VmConfig};
+use crate::net::MacAddress;
 use crate::{Error, ErrorKind, Result};
 
 /// Memory is given in pages of this size, and at least so many bytes.
@@ -84,7 +85,7 @@ fn memory(appliance: &Appliance, remarks: &mut Vec<String>) -> ByteSize {
 }
 
 fn nic(index: usize, described: &ApplianceNic, choices: &Choices, remarks: &mut Vec<String>) -> Result<Nic> {
-    let mut nic = Nic::new_tap();
+    let mut nic = Nic::new_tap().mac(MacAddress::random());
     if choices.preserve && !described.mac.is_empty() {
         let mac = described.mac.parse().map_err(|error: Error| {
             Error::new(ErrorKind::CorruptArchive, format!("network interface {index} in ova.xml")).because(error)

@@ -1,6 +1,7 @@
 //! Writing a VM into an archive.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::chunk::Checksum;
@@ -11,10 +12,10 @@ use super::ova::{Document, compose};
 use super::write::{self, Source};
 use crate::Result;
 use crate::config::{Boot, VmConfig};
-use crate::disk::BlockBackend;
+use crate::disk::{BlockBackend, PointInTime};
 use crate::progress::Progress;
 use crate::repository::StoredVm;
-use crate::vm::open_disks_read_only;
+use crate::vm::{Vm, open_disks_read_only};
 
 /// The longest id that the names of members have room for, in bytes.
 const MOST_ID: usize = 80;
@@ -109,8 +110,8 @@ pub struct Exported {
 /// A disk cannot be opened or read, or is in use; `output` cannot be written; the work was cancelled. What `output` has
 /// got by then is no archive.
 pub fn export(config: &VmConfig, output: impl Write, options: &Export, progress: &dyn Progress) -> Result<Exported> {
-    let disks = open_disks_read_only(&config.disks)?;
-    export_disks(config, &disks, None, output, options, progress)
+    let disks = open_disks_read_only(&config.disks)?.into_iter().map(Opened::from).collect();
+    export_disks(config, disks, None, output, options, progress)
 }
 
 /// Writes a VM of a repository that does not run into an archive, as [`export`] does. What an imported VM came with and
@@ -120,33 +121,76 @@ pub fn export(config: &VmConfig, output: impl Write, options: &Export, progress:
 /// As [`export`]; or the VM's metadata is damaged.
 pub fn export_stored(vm: &StoredVm, output: impl Write, options: &Export, progress: &dyn Progress) -> Result<Exported> {
     let config = vm.config();
-    let disks = open_disks_read_only(&config.disks)?;
-    export_disks(&config, &disks, vm.attachment(METADATA)?.as_deref(), output, options, progress)
+    let disks = open_disks_read_only(&config.disks)?.into_iter().map(Opened::from).collect();
+    export_disks(&config, disks, vm.attachment(METADATA)?.as_deref(), output, options, progress)
+}
+
+/// Writes a VM into an archive while it runs, as [`export`] does: its disks as they are at one moment at the beginning.
+///
+/// The guest goes on writing, and the archive does not change. What it overwrites meanwhile is kept in files without a
+/// name in the folder `scratch`, which need at most as much room as the guest changes. The guest finds its file systems
+/// in the archive as after a power failure. `stored` is the VM in a repository it runs from, if there is one: see
+/// [`export_stored`].
+///
+/// # Errors
+/// As [`export`]; or `scratch` cannot hold what the guest overwrites: then the export fails and the guest goes on.
+pub fn export_running(
+    vm: &Vm,
+    stored: Option<&StoredVm>,
+    scratch: impl AsRef<Path>,
+    output: impl Write,
+    options: &Export,
+    progress: &dyn Progress,
+) -> Result<Exported> {
+    let metadata = stored.map(|stored| stored.attachment(METADATA)).transpose()?.flatten();
+    let disks = vm.point_in_time(scratch)?.into_iter().map(Opened::from).collect();
+    export_disks(vm.config(), disks, metadata.as_deref(), output, options, progress)
+}
+
+/// A disk to be exported.
+struct Opened {
+    disk: Arc<dyn BlockBackend>,
+    /// Hears up to where it will not be read any more.
+    passed: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+impl From<Arc<dyn BlockBackend>> for Opened {
+    fn from(disk: Arc<dyn BlockBackend>) -> Self {
+        Self { disk, passed: Box::new(|_| {}) }
+    }
+}
+
+impl From<Arc<PointInTime>> for Opened {
+    /// What was exported need not be kept while the guest overwrites it.
+    fn from(view: Arc<PointInTime>) -> Self {
+        let disk = Arc::clone(&view);
+        Self { disk, passed: Box::new(move |end| view.release(end)) }
+    }
 }
 
 /// Writes a VM whose disks are open. `original` is the `ova.xml` it once came with, of which everything is kept that the
 /// configuration does not say.
-pub(super) fn export_disks(
+fn export_disks(
     config: &VmConfig,
-    disks: &[Arc<dyn BlockBackend>],
+    disks: Vec<Opened>,
     original: Option<&[u8]>,
     mut output: impl Write,
     options: &Export,
     progress: &dyn Progress,
 ) -> Result<Exported> {
     options.check()?;
-    let capacities: Vec<_> = disks.iter().map(|disk| disk.capacity()).collect();
+    let capacities: Vec<_> = disks.iter().map(|opened| opened.disk.capacity()).collect();
     let original = original.map(Document::parse).transpose()?;
     let (document, slots) = compose(config, &capacities, original)?;
     let mut sources = Vec::new();
-    for (slot, disk) in slots.into_iter().zip(disks) {
+    for (slot, opened) in slots.into_iter().zip(disks) {
         if slot.id.len() > MOST_ID {
             return Err(unsupported(
                 format!("the id {} of a disk is too long", slot.id),
                 "import the appliance anew and export that",
             ));
         }
-        sources.push(Source { id: slot.id, size: slot.size, disk: Arc::clone(disk) });
+        sources.push(Source { id: slot.id, size: slot.size, disk: opened.disk, passed: opened.passed });
     }
     let size = write::write(&mut output, &document, sources, options, progress)?;
     Ok(Exported { size, remarks: remarks(config) })

@@ -1,6 +1,21 @@
 //! Virtual appliances: whole VMs in one `.xva` file, the format of XenServer and XCP-ng.
+//!
+//! An archive is a tar file: `ova.xml` describes the VM as the objects of XenServer's database, and then come the disks
+//! in chunks of 1 MiB, each with its checksum; all of it may be compressed. There is no public specification: what is
+//! read and written here is what XenServer's toolstack (xapi) reads and writes.
+//!
+//! [`inspect`], [`verify`] and [`extract`] look at archives, [`import`] makes a VM of a
+//! [`Repository`](crate::repository::Repository) out of one, [`export`], [`export_stored`] and [`export_running`] write
+//! one. They take any reader or writer, a pipe or a socket too, in one pass and in constant memory.
+//! [`import_on_demand`] lets a VM start from an archive at once.
+//!
+//! Inside: `codec`, `tar`, `ova` and `chunk` are the layers of the format, from the outside in; `read` and `write` go
+//! through all of them with all processors; `archive` reads one in any order. `appliance` and `configure` say what an
+//! appliance is in the terms used here, `target` is where disks are written to, `root_device` helps kernels that come
+//! from Xen. What is left are the functions above.
 
 mod appliance;
+mod archive;
 mod chunk;
 mod codec;
 mod configure;
@@ -9,6 +24,7 @@ mod export;
 mod extract;
 mod import;
 mod inspect;
+mod on_demand;
 mod ova;
 mod parallel;
 mod read;
@@ -19,10 +35,12 @@ mod verify;
 mod write;
 
 pub use appliance::{Appliance, ApplianceDisk, ApplianceNic, Firmware, Producer};
+pub use archive::Archive;
 pub use chunk::Checksum;
 pub use codec::Compression;
-pub use export::{Export, Exported, export, export_stored};
+pub use export::{Export, Exported, export, export_running, export_stored};
 pub use extract::{Extract, Extracted, extract};
 pub use import::{Import, Imported, import};
 pub use inspect::{Inspected, inspect};
+pub use on_demand::{OnDemand, import_on_demand};
 pub use verify::{DiskReport, Problem, Report, verify};

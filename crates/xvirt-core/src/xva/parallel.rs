@@ -76,12 +76,24 @@ mod tests {
     fn results_come_in_order_and_a_failure_ends_all() {
         let mut seen = Vec::new();
         let square = |(): &mut (), n: u64| Ok(n * n);
-        in_order((0..1000).map(Ok), || (), square, |n| Ok(seen.push(n))).unwrap();
+        in_order(
+            (0..1000).map(Ok),
+            || (),
+            square,
+            |n| {
+                seen.push(n);
+                Ok(())
+            },
+        )
+        .unwrap();
         assert_eq!(seen, (0..1000).map(|n| n * n).collect::<Vec<u64>>());
 
         let mut seen = 0;
         let failing = |(): &mut (), n| if n == 100 { Err(failed()) } else { Ok(n) };
-        let count = |_| Ok(seen += 1);
+        let count = |_| {
+            seen += 1;
+            Ok(())
+        };
         assert_eq!(in_order((0..).map(Ok), || (), failing, count).unwrap_err().to_string(), "it failed");
         assert_eq!(seen, 100);
 
@@ -89,7 +101,16 @@ mod tests {
         in_order((0..).map(Ok), || (), |(): &mut (), n| Ok(n), sink).unwrap_err();
         let jobs = (0..).map(|n| if n == 7 { Err(failed()) } else { Ok(n) });
         let mut seen = 0;
-        in_order(jobs, || (), |(): &mut (), n| Ok(n), |_| Ok(seen += 1)).unwrap_err();
+        in_order(
+            jobs,
+            || (),
+            |(): &mut (), n| Ok(n),
+            |_| {
+                seen += 1;
+                Ok(())
+            },
+        )
+        .unwrap_err();
         assert_eq!(seen, 7);
     }
 }

@@ -3,5 +3,6 @@
 
 mod export;
 mod import;
+mod on_demand;
 mod samples;
 mod support;

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 /// How a frame begins.
-pub(crate) const MAGIC: u32 = 0xfd2f_b528;
+const MAGIC: u32 = 0xfd2f_b528;
 /// How a skippable frame begins, without its lowest four bits.
 const SKIPPABLE: u32 = 0x184d_2a50;
 /// The most that one block holds.

@@ -14,8 +14,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use decode::{Opened, decode, open};
-pub(super) use frame::{MAGIC as ZSTD_MAGIC, skippable};
+pub(super) use decode::{decode, open};
+pub(super) use frame::skippable;
 pub(super) use pool::Pool;
 pub(super) use seek_table::{Frame, SeekTable};
 pub(super) use stream::Stream;

@@ -17,7 +17,7 @@ pub(super) use index::Index;
 use member::{Members, Piece};
 use plan::Plan;
 
-use super::chunk::{CHUNK, Checksum};
+use super::chunk::CHUNK;
 use super::codec::{Compression, Pool, SeekTable};
 use super::export::Export;
 use super::ova::Document;
@@ -27,16 +27,17 @@ use crate::progress::{Progress, step};
 use crate::{Error, ErrorKind, Result};
 
 /// A disk to be written, under the id of its VDI object.
-#[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) id: String,
     /// The size that `ova.xml` says, in bytes: that of the disk or more, up to which zeroes follow.
     pub(super) size: u64,
     pub(super) disk: Arc<dyn BlockBackend>,
+    /// Hears up to where the disk will not be read any more, in bytes.
+    pub(super) passed: Box<dyn Fn(u64) + Send + Sync>,
 }
 
 /// The room for a chunk with everything around it: two headers, and the checksum in a block of its own.
-const MEMBER: usize = CHUNK as usize + 3 * super::tar::BLOCK;
+pub(super) const MEMBER: usize = CHUNK as usize + 3 * super::tar::BLOCK;
 
 /// Writes an archive; answers how many bytes it has.
 pub(super) fn write(
@@ -65,6 +66,9 @@ pub(super) fn write(
         encoded,
         |(piece, content)| {
             step(progress, piece.done, Some(total), "the export")?;
+            if let Some(source) = disks.get(piece.disk) {
+                (source.passed)((piece.number + 1) * CHUNK);
+            }
             content.map_or(Ok(()), |content| archive.chunk(&piece, &content))
         },
     )?;

@@ -1,0 +1,135 @@
+//! A VM that starts from an archive at once, and is imported while it runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::archive::Archive;
+use super::chunk::CHUNK;
+use super::import::{Import, Imported, METADATA};
+use super::root_device;
+use crate::config::{Disk, VmConfig};
+use crate::disk::{self, Access, BlockBackend, ImageFormat, LazyDisk};
+use crate::progress::{Done, Progress};
+use crate::repository::{Repository, Stage};
+use crate::sync::lock;
+use crate::{Error, ErrorKind, Result};
+
+/// A VM whose disks are still in an archive, or on their way from there.
+///
+/// [`config`](Self::config) is ready to be built and started at once: what the guest reads is fetched from the archive
+/// when it is needed, and what it writes goes into images of the repository. [`complete`](Self::complete) copies the
+/// rest meanwhile and makes it a VM of the repository, which may go on running. Before that, the VM exists as long as
+/// this value and what runs of it; dropped, or should the process die, it is gone as if it had never been there.
+///
+/// May be used from several threads.
+#[derive(Debug)]
+pub struct OnDemand {
+    config: VmConfig,
+    stored: VmConfig,
+    remarks: Vec<String>,
+    disks: Vec<Arc<LazyDisk>>,
+    maps: Vec<PathBuf>,
+    /// Nothing once it is a VM of the repository.
+    stage: Mutex<Option<Stage>>,
+}
+
+/// Makes a VM of an archive that can start at once. The archive must be in a file, not compressed or exported from here
+/// with zstd, and stay there unchanged until all of it was copied.
+///
+/// # Errors
+/// [`UnsupportedArchive`](ErrorKind::UnsupportedArchive) if the archive can only be read from its beginning to its end:
+/// [`import`](super::import) it. Else as for [`import`](super::import), but for damage in chunks, which is an I/O error
+/// to the guest that needs them.
+pub fn import_on_demand(archive: impl AsRef<Path>, repository: &Repository, options: &Import) -> Result<OnDemand> {
+    let archive = Archive::open(archive)?;
+    let stage = repository.stage()?;
+    let (mut lazy, mut maps, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, source) in archive.disks().into_iter().enumerate() {
+        let path = stage.disk_path(index, ImageFormat::Raw);
+        disk::create(&path, ImageFormat::Raw, source.capacity().max(512))?;
+        let target = disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite)?;
+        let map = path.with_extension("map");
+        lazy.push(Arc::new(LazyDisk::create(source, target, &map, CHUNK)?));
+        maps.push(map);
+        paths.push(path);
+    }
+    let stored = paths.iter().map(Disk::raw).collect();
+    let (mut stored, mut remarks) = options.configure(archive.document(), stored)?;
+    let backend =
+        |disk: &Disk| position(disk, &paths).and_then(|index| lazy.get(index)).map(|disk| Arc::clone(disk) as _);
+    remarks.extend(root_device::adapt(&mut stored, |disk| {
+        backend(disk).ok_or_else(|| Error::new(ErrorKind::NotFound, "the disk to boot from is not in the archive"))
+    })?);
+    stage.attach(METADATA, archive.document().to_xml().as_bytes())?;
+    let mut config = stored.clone();
+    for disk in &mut config.disks {
+        if let Some(backend) = backend(disk) {
+            disk.source = crate::config::DiskSource::Backend(backend);
+        }
+    }
+    Ok(OnDemand { config, stored, remarks, disks: lazy, maps, stage: Mutex::new(Some(stage)) })
+}
+
+/// Which of the staged images a disk is.
+fn position(disk: &Disk, paths: &[PathBuf]) -> Option<usize> {
+    let crate::config::DiskSource::Image { path, .. } = &disk.source else { return None };
+    paths.iter().position(|other| other == path)
+}
+
+impl OnDemand {
+    /// The VM, ready to be built and started.
+    pub fn config(&self) -> &VmConfig {
+        &self.config
+    }
+
+    /// What of the appliance cannot be had here.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
+    /// Copies what is still in the archive only, and makes it a VM of the repository. Takes its time, so call it in a
+    /// thread of its own while the VM runs; the guest's requests go first. The archive is not needed any more afterwards.
+    ///
+    /// # Errors
+    /// A chunk of the archive is damaged; the repository cannot be written; the work was cancelled. Then it can be tried
+    /// again. [`InvalidState`](ErrorKind::InvalidState) if it is a VM of the repository already.
+    pub fn complete(&self, progress: &dyn Progress) -> Result<Imported> {
+        let total: u64 = self.disks.iter().map(|disk| disk.capacity()).sum();
+        let mut before = 0;
+        for disk in &self.disks {
+            disk.complete(&Part { progress, before, total })?;
+            before += disk.capacity();
+        }
+        let mut stage = lock(&self.stage);
+        let gone = || Error::new(ErrorKind::InvalidState, format!("VM '{}' is stored already", self.config.name));
+        stage.as_ref().ok_or_else(gone)?;
+        for map in &self.maps {
+            match fs::remove_file(map) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("cannot remove {}", map.display()), error));
+                }
+                _ => {}
+            }
+        }
+        let vm = stage.take().ok_or_else(gone)?.commit_in_use(self.stored.clone())?;
+        Ok(Imported { vm, remarks: self.remarks.clone() })
+    }
+}
+
+/// The progress of one disk among several.
+struct Part<'a> {
+    progress: &'a dyn Progress,
+    before: u64,
+    total: u64,
+}
+
+impl Progress for Part<'_> {
+    fn report(&self, done: Done) {
+        self.progress.report(Done { bytes: self.before + done.bytes, total: Some(self.total) });
+    }
+
+    fn cancelled(&self) -> bool {
+        self.progress.cancelled()
+    }
+}
