@@ -16,6 +16,7 @@ mod bytes;
 mod chain;
 mod copy;
 mod create;
+mod extent;
 mod file;
 mod format;
 mod header;

@@ -79,7 +79,10 @@ impl LazyDisk {
         };
         // Zeroes cost nothing, so they need not go block by block.
         let zeroes = match self.source() {
-            Some(source) => source.next_data(range.start).map_err(failed)?.map_or(range.end, |data| data.start),
+            Some(source) => {
+                let found = self.extent.next_data(&*source, range.start).map_err(failed)?;
+                found.map_or(range.end, |data| data.start)
+            }
             None => return Ok(range.end - range.start),
         };
         let most = zeroes.saturating_sub(range.start).max(self.blocks.size());

@@ -23,6 +23,7 @@ use vm_memory::VolatileSlice;
 use super::backend::BlockBackend;
 use super::bitmap::Bitmap;
 use super::blocks::{self, Blocks};
+use super::extent::LastExtent;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
@@ -43,6 +44,8 @@ pub struct LazyDisk {
     target: Arc<dyn BlockBackend>,
     /// Nothing once all is in the target.
     source: RwLock<Option<Arc<dyn BlockBackend>>>,
+    /// Where the source has data.
+    extent: LastExtent,
     /// Done are those that are in the target.
     blocks: Blocks,
     map: Mutex<Map>,
@@ -97,6 +100,7 @@ impl LazyDisk {
         Self {
             blocks: Blocks::new(target.capacity(), map.block_size(), done),
             source: RwLock::new((!complete).then_some(source)),
+            extent: LastExtent::default(),
             target,
             map: Mutex::new(map),
             complete: AtomicBool::new(complete),
@@ -114,7 +118,7 @@ impl LazyDisk {
         let gone = || io::Error::other("the source of the disk is gone");
         let (source, size) = (self.source().ok_or_else(gone)?, self.blocks.size());
         let (mut at, mut memory) = (range.start, Vec::new());
-        while let Some(data) = source.next_data(at)?.filter(|data| data.start < range.end) {
+        while let Some(data) = self.extent.next_data(&*source, at)?.filter(|data| data.start < range.end) {
             let start = data.start.max(at) / size * size;
             at = (start + size).min(range.end);
             memory.resize((at - start) as usize, 0);

@@ -11,6 +11,7 @@ use super::CopyBeforeWrite;
 use crate::disk::backend::BlockBackend;
 use crate::disk::bitmap::Bitmap;
 use crate::disk::blocks::{self, Blocks};
+use crate::disk::extent::LastExtent;
 use crate::sync::lock;
 
 /// What is copied at least, in bytes: less would cost more requests than it saves bytes.
@@ -30,6 +31,8 @@ pub(super) struct Keeper {
     capacity: u64,
     /// Done are those that are kept.
     kept: Blocks,
+    /// What is not kept did not change since the point.
+    extent: LastExtent,
     /// What lies before is not needed any more.
     released: AtomicU64,
     scratch: Mutex<Scratch>,
@@ -56,7 +59,7 @@ impl Keeper {
         let size = BLOCK.max((capacity / MOST_BLOCKS).next_power_of_two());
         let kept = Blocks::new(capacity, size, Bitmap::new(blocks::count(capacity, size)));
         let scratch = Mutex::new(Scratch::Open(scratch));
-        Self { disk, capacity, kept, released: AtomicU64::new(0), scratch }
+        Self { disk, capacity, kept, extent: LastExtent::default(), released: AtomicU64::new(0), scratch }
     }
 
     /// Size of the disk at the point.
@@ -124,7 +127,7 @@ impl Keeper {
         let (disk, mut at) = (&*self.disk, range.start);
         let mut memory = Vec::new();
         while at < range.end {
-            let found = disk.next_data(at).map_err(|error| lost("could not read the disk", at, &error))?;
+            let found = self.extent.next_data(disk, at).map_err(|error| lost("could not read the disk", at, &error))?;
             let Some(data) = found.filter(|data| data.start < range.end) else { return Ok(()) };
             let start = data.start.max(at);
             at = data.end.min(range.end).min(start + CHUNK);

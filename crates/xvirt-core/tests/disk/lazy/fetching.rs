@@ -59,11 +59,11 @@ fn holes_of_the_source_are_holes_of_the_disk_before_and_after() {
     assert_eq!(parts.source.reads(), [2, 7]);
 }
 
-#[test]
-fn several_who_want_a_block_wait_for_one_fetch() {
-    let folder = tempfile::tempdir().unwrap();
-    let parts = Parts::new(folder.path(), numbered(4, &[]));
+/// One fetch is held up while three want the block and one overwrites it.
+fn meet_at_a_block(folder: &Path) {
+    let parts = Parts::new(folder, numbered(4, &[]));
     let disk = parts.create();
+    let (about_to_write, told) = mpsc::channel();
     parts.source.hold_next();
     std::thread::scope(|scope| {
         let wanting = |at| {
@@ -73,10 +73,17 @@ fn several_who_want_a_block_wait_for_one_fetch() {
         let first = wanting(BLOCK);
         parts.source.wait_until_held();
         let others = [wanting(BLOCK), wanting(BLOCK + 512)];
-        let writer = scope.spawn(|| write(&disk, BLOCK, &[0xaa; BLOCK as usize]).unwrap());
+        let disk = &disk;
+        let writer = scope.spawn(move || {
+            about_to_write.send(()).unwrap();
+            write(disk, BLOCK, &[0xaa; BLOCK as usize]).unwrap();
+        });
         // Who wants something that is there already does not wait.
-        write(&disk, 3 * BLOCK, &[0xbb; BLOCK as usize]).unwrap();
-        assert!(read(&disk, 3 * BLOCK, 512).unwrap() == [0xbb; 512]);
+        write(disk, 3 * BLOCK, &[0xbb; BLOCK as usize]).unwrap();
+        assert!(read(disk, 3 * BLOCK, 512).unwrap() == [0xbb; 512]);
+        told.recv().unwrap();
+        // Gives the writer the chance to do what it must not.
+        (0..100).for_each(|_| std::thread::yield_now());
         assert!(!first.is_finished() && !writer.is_finished());
         parts.source.let_go();
         for thread in [first].into_iter().chain(others) {
@@ -87,6 +94,13 @@ fn several_who_want_a_block_wait_for_one_fetch() {
     // The fetch did not come to lie over the write that waited for it.
     assert!(read(&disk, BLOCK, BLOCK as usize).unwrap().iter().all(|byte| *byte == 0xaa));
     assert_eq!(parts.source.reads(), [1]);
+}
+
+#[test]
+fn several_who_want_a_block_wait_for_one_fetch() {
+    for _ in 0..20 {
+        meet_at_a_block(tempfile::tempdir().unwrap().path());
+    }
 }
 
 #[test]

@@ -40,6 +40,8 @@ struct Flushes {
     map: PathBuf,
     seen: Mutex<Vec<Vec<u8>>>,
     failing: AtomicBool,
+    /// Written to between a flush of the target and its end.
+    meanwhile: Mutex<Option<Arc<LazyDisk>>>,
 }
 
 impl BlockBackend for Flushes {
@@ -64,7 +66,11 @@ impl BlockBackend for Flushes {
         if self.failing.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        self.bytes.flush()
+        self.bytes.flush()?;
+        match self.meanwhile.lock().unwrap().take() {
+            Some(disk) => write(&*disk, 2 * BLOCK, &[0xbb; BLOCK as usize]),
+            None => Ok(()),
+        }
     }
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
@@ -80,15 +86,39 @@ impl BlockBackend for Flushes {
     }
 }
 
+/// A lazy disk of four blocks, and its target.
+fn with_flushes(folder: &Path) -> (Parts, Arc<Flushes>, Arc<LazyDisk>) {
+    let parts = Parts::new(folder, numbered(4, &[]));
+    let target = Arc::new(Flushes {
+        bytes: Arc::clone(&parts.target),
+        map: parts.map.clone(),
+        seen: Mutex::default(),
+        failing: AtomicBool::new(false),
+        meanwhile: Mutex::default(),
+    });
+    let disk = LazyDisk::create(Arc::clone(&parts.source) as _, Arc::clone(&target) as _, &parts.map, BLOCK).unwrap();
+    (parts, target, Arc::new(disk))
+}
+
+#[test]
+fn what_is_written_during_a_flush_is_not_taken_for_flushed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (parts, target, disk) = with_flushes(folder.path());
+    *target.meanwhile.lock().unwrap() = Some(Arc::clone(&disk));
+    write(&*disk, 0, &[0xaa; BLOCK as usize]).unwrap();
+    disk.flush().unwrap();
+    drop(disk);
+    let disk = parts.reopen().unwrap();
+    assert!(read(&disk, 0, 512).unwrap() == [0xaa; 512] && read(&disk, 2 * BLOCK, 512).unwrap() == [3; 512]);
+}
+
 #[test]
 fn the_map_is_written_after_the_target_was_flushed() {
     let folder = tempfile::tempdir().unwrap();
-    let Parts { source, target, map } = Parts::new(folder.path(), numbered(4, &[]));
-    let (seen, failing) = (Mutex::default(), AtomicBool::new(true));
-    let target = Arc::new(Flushes { bytes: target, map: map.clone(), seen, failing });
-    let disk = LazyDisk::create(source, Arc::clone(&target) as _, &map, BLOCK).unwrap();
+    let (Parts { map, .. }, target, disk) = with_flushes(folder.path());
+    target.failing.store(true, Ordering::SeqCst);
     let empty = fs::read(&map).unwrap();
-    write(&disk, 0, &[0xaa; BLOCK as usize]).unwrap();
+    write(&*disk, 0, &[0xaa; BLOCK as usize]).unwrap();
     // What was not flushed is not claimed to be there.
     assert_eq!(disk.flush().unwrap_err().raw_os_error(), Some(libc::EIO));
     assert!(fs::read(&map).unwrap() == empty);

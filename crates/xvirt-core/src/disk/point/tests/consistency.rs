@@ -164,7 +164,7 @@ fn all_disks_get_their_points_at_one_moment() {
         }
         let mut wrong = Vec::new();
         let mut seen = std::collections::BTreeSet::new();
-        while wrong.is_empty() && seen.len() < 300 {
+        while wrong.is_empty() && seen.len() < 1000 {
             let views = point_in_time(&disks, folder.path()).unwrap();
             for (first, second, at) in order {
                 let (ahead, behind) = (number(&views[first], at), number(&views[second], at));

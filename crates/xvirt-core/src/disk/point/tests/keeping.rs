@@ -56,6 +56,18 @@ fn holes_stay_holes_and_read_as_zeroes_after_they_were_written() {
 }
 
 #[test]
+fn where_data_is_is_not_asked_for_again_with_each_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let (storage, disk, scratch) = filled(folder.path(), 32);
+    let view = view(&disk, &scratch);
+    for block in 0..32 {
+        write(&*disk, block * BLOCK, &[0xaa; 512]).unwrap();
+    }
+    assert_eq!(storage.searches.load(Ordering::SeqCst), 1);
+    assert!(read(&*view, 31 * BLOCK, BLOCK).unwrap().iter().all(|byte| *byte == 32));
+}
+
+#[test]
 fn a_block_is_copied_once_and_its_writers_wait_for_that() {
     let folder = tempfile::tempdir().unwrap();
     let (storage, disk, scratch) = filled(folder.path(), 4);

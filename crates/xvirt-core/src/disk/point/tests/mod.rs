@@ -24,6 +24,7 @@ struct Storage {
     bytes: Arc<dyn BlockBackend>,
     reads: AtomicUsize,
     writes: AtomicUsize,
+    searches: AtomicUsize,
     unreadable: AtomicBool,
     full: AtomicBool,
     held: Mutex<Held>,
@@ -48,6 +49,7 @@ impl Storage {
             bytes: disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite).unwrap(),
             reads: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
+            searches: AtomicUsize::new(0),
             unreadable: AtomicBool::new(false),
             full: AtomicBool::new(false),
             held: Mutex::default(),
@@ -119,6 +121,7 @@ impl BlockBackend for Storage {
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.searches.fetch_add(1, Ordering::SeqCst);
         self.bytes.next_data(offset)
     }
 }
