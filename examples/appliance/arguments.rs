@@ -1,0 +1,189 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use xvirt_core::config::ByteSize;
+use xvirt_core::disk::ImageFormat;
+use xvirt_core::xva::{Checksum, Compression, Export};
+
+/// Works with virtual appliances (.xva), the format of XenServer and XCP-ng
+///
+/// Where an archive is named, - is standard input or standard output. The exit status is 0 if all is well, 1 if something
+/// failed or an archive is damaged, 2 if the arguments make no sense, 130 after Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(name = "appliance", version)]
+pub struct Appliance {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show what an archive is, by reading only its beginning
+    Inspect(Look),
+    /// Check a whole archive: every header, place and checksum
+    Verify(Look),
+    /// Take the disks out of an archive
+    Extract(Extract),
+    /// Make an archive of disk images
+    Pack(Pack),
+    /// Make a VM of a repository out of an archive
+    Import(Import),
+    /// Write a VM of a repository into an archive
+    Export(ExportStored),
+}
+
+#[derive(Debug, Args)]
+pub struct Look {
+    /// The archive
+    pub file: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Extract {
+    /// The archive
+    pub file: PathBuf,
+    /// The folder for the disks, which is made if it is not there
+    pub folder: PathBuf,
+    /// The format of the disk images
+    #[arg(long, value_enum, default_value_t = Format::Raw)]
+    pub format: Format,
+    /// Accept contents that have no checksum
+    #[arg(long)]
+    pub accept_unchecked: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Pack {
+    /// The archive to write
+    pub output: PathBuf,
+    /// The VM's name
+    #[arg(long)]
+    pub name: String,
+    /// What people should know about it
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub description: String,
+    /// Its memory
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    pub memory: ByteSize,
+    /// Its virtual processors
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub vcpus: u32,
+    /// A disk, the first one to boot from. A name that ends in .raw is taken at its word; of others the format is found out
+    #[arg(long = "disk", value_name = "FILE", required = true)]
+    pub disks: Vec<PathBuf>,
+    /// A network interface, on the network of this bridge where it will be imported
+    #[arg(long = "nic", value_name = "BRIDGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub nics: Vec<String>,
+    #[command(flatten)]
+    pub writing: Writing,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The archive
+    pub file: PathBuf,
+    /// The folder of the repository, which is made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub repository: PathBuf,
+    /// Another name for the VM
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Put interfaces that were on the network NAME on a bridge of this host
+    #[arg(long = "network", value_name = "NAME=BRIDGE", value_parser = pair)]
+    pub networks: Vec<(String, String)>,
+    /// Keep UUID and hardware addresses: for a VM that moves here, and will not run there again
+    #[arg(long)]
+    pub preserve: bool,
+    /// Accept contents that have no checksum
+    #[arg(long)]
+    pub accept_unchecked: bool,
+    /// Start the VM, with its serial console here, until it halts; Ctrl-C presses its power button
+    #[arg(long)]
+    pub start: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportStored {
+    /// The name or UUID of the VM
+    pub vm: String,
+    /// The archive to write
+    pub output: PathBuf,
+    /// The folder of the repository
+    #[arg(long, value_name = "DIR")]
+    pub repository: PathBuf,
+    #[command(flatten)]
+    pub writing: Writing,
+}
+
+/// How an archive is written.
+#[derive(Debug, Args)]
+pub struct Writing {
+    /// The compression
+    #[arg(long, value_enum, default_value_t = Compress::Zstd)]
+    compress: Compress,
+    /// How hard to compress: 1 to 9 for gzip, 1 to 19 for zstd
+    #[arg(long, value_name = "N")]
+    level: Option<i32>,
+    /// The checksums; hosts before 8.1 need sha1
+    #[arg(long, value_enum, default_value_t = Sum::Xxhash)]
+    checksum: Sum,
+    /// Replace an archive that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Writing {
+    pub fn export(&self) -> Export {
+        let export = Export::with(match self.compress {
+            Compress::None => Compression::None,
+            Compress::Gzip => Compression::Gzip,
+            Compress::Zstd => Compression::Zstd,
+        });
+        let export = export.checksum(match self.checksum {
+            Sum::Xxhash => Checksum::Xxhash,
+            Sum::Sha1 => Checksum::Sha1,
+        });
+        self.level.map_or(export, |level| export.level(level))
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    Raw,
+    Qcow2,
+}
+
+impl From<Format> for ImageFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Raw => Self::Raw,
+            Format::Qcow2 => Self::Qcow2,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Compress {
+    None,
+    Gzip,
+    Zstd,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Sum {
+    Xxhash,
+    Sha1,
+}
+
+/// Reads `NAME=BRIDGE`. Names of networks may hold an equals sign, those of bridges do not.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.rsplit_once('=') {
+        Some((name, bridge)) if !name.is_empty() && !bridge.is_empty() => Ok((name.to_owned(), bridge.to_owned())),
+        _ => Err("write the network's name, an equals sign, and the bridge".into()),
+    }
+}

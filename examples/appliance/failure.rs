@@ -1,0 +1,51 @@
+//! How the program fails: a line for people, and an exit status for scripts.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// The result of every part of the program.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Why the program ends without success.
+#[derive(Debug)]
+pub struct Failure {
+    what: String,
+    status: u8,
+}
+
+impl Failure {
+    /// The work failed, or an archive is damaged. `subject` is the file or VM.
+    pub fn new(subject: impl Display, why: impl Display) -> Self {
+        Self { what: format!("{subject}: {why}"), status: 1 }
+    }
+
+    /// Ctrl-C was pressed.
+    pub fn interrupted() -> Self {
+        Self { what: "interrupted".into(), status: 130 }
+    }
+
+    /// The arguments make no sense. What clap says about them in a paragraph is made one line.
+    pub fn usage(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let what = lines.join(" ");
+        Self { what: format!("{}; see --help", what.strip_prefix("error: ").unwrap_or(&what)), status: 2 }
+    }
+
+    /// Says it on standard error; gives the exit status.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("appliance: {}", self.what);
+        ExitCode::from(self.status)
+    }
+}
+
+/// Tells on standard error what somebody should know although all went well.
+pub fn note(text: impl Display) {
+    eprintln!("appliance: note: {text}");
+}
+
+impl From<xvirt_core::Error> for Failure {
+    fn from(error: xvirt_core::Error) -> Self {
+        Self { what: error.to_string(), status: 1 }
+    }
+}

@@ -1,0 +1,55 @@
+//! Where an archive is read from: a file, or standard input.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+
+/// An archive to read. Waiting for more of it ends with Ctrl-C.
+#[derive(Debug)]
+pub struct Input<'a> {
+    file: File,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a> Input<'a> {
+    /// Opens an archive; `-` is standard input.
+    pub fn open(path: &Path, interrupt: &'a Interrupt) -> Result<Self> {
+        let file = if path == Path::new("-") { standard_input() } else { File::open(path) };
+        let file = file.map_err(|error| Failure::new(Name(path), error))?;
+        if file.is_terminal() {
+            return Err(Failure::new(Name(path), "a terminal holds no archive; name a file, or use a pipe"));
+        }
+        Ok(Self { file, interrupt })
+    }
+
+    /// How many bytes it has, if that is known.
+    pub fn size(&self) -> Option<u64> {
+        self.file.metadata().ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len())
+    }
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.interrupt.wait_readable(self.file.as_fd())?;
+        self.file.read(buffer)
+    }
+}
+
+fn standard_input() -> io::Result<File> {
+    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+}
+
+/// How messages call an archive that is read.
+#[derive(Debug)]
+pub struct Name<'a>(pub &'a Path);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Path::new("-") { f.write_str("standard input") } else { self.0.display().fmt(f) }
+    }
+}

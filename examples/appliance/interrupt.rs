@@ -1,0 +1,73 @@
+//! Ctrl-C: the first one ends the work so that nothing half made stays, a second one ends the program at once.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{SigId, flag, low_level};
+
+use crate::failure::{Failure, Result};
+
+/// Hears of Ctrl-C, and of a polite request to end.
+#[derive(Debug)]
+pub struct Interrupt {
+    flag: Arc<AtomicBool>,
+    /// Readable as soon as the flag is up, for who waits for something else too.
+    wakeup: UnixStream,
+    /// What ends the program the second time.
+    endings: Vec<SigId>,
+}
+
+impl Interrupt {
+    /// Begins to listen.
+    pub fn listen() -> Result<Self> {
+        let cannot = |error| Failure::new("cannot listen for Ctrl-C", error);
+        let flag = Arc::new(AtomicBool::new(false));
+        let (wakeup, ring) = UnixStream::pair().map_err(cannot)?;
+        let mut endings = Vec::new();
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag still down.
+            endings.push(flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag)).map_err(cannot)?);
+            flag::register(signal, Arc::clone(&flag)).map_err(cannot)?;
+            low_level::pipe::register(signal, ring.try_clone().map_err(cannot)?).map_err(cannot)?;
+        }
+        Ok(Self { flag, wakeup, endings })
+    }
+
+    /// Whether the work should end.
+    pub fn came(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing ends the program; each signal is to be taken with [`take`](Self::take).
+    pub fn only_count(&self) {
+        for ending in &self.endings {
+            low_level::unregister(*ending);
+        }
+    }
+
+    /// Whether a signal came since the last call.
+    pub fn take(&self) -> bool {
+        self.flag.swap(false, Ordering::Relaxed)
+    }
+
+    /// Waits until a descriptor can be read from. Fails if the work should end.
+    pub fn wait_readable(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let mut fds = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN), PollFd::new(&self.wakeup, PollFlags::IN)];
+        loop {
+            if self.came() {
+                return Err(io::Error::other("interrupted"));
+            }
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) if fds[0].revents().is_empty() => {}
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Works with virtual appliances (`.xva`): looks into them, checks, makes, imports and exports them.
+//!
+//! `cargo run --release --bin appliance -- --help` tells how. Each subcommand is one call of the library, in a file of
+//! its own; around it are what a program needs: `arguments`, `input` and `output` of files and pipes, a `progress` bar
+//! on a terminal, and `interrupt`, which ends long work when Ctrl-C is pressed.
+
+mod arguments;
+mod export;
+mod extract;
+mod failure;
+mod import;
+mod input;
+mod inspect;
+mod interrupt;
+mod output;
+mod pack;
+mod progress;
+mod run;
+mod table;
+mod terminal;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Appliance, Verb};
+use failure::{Failure, Result};
+use interrupt::Interrupt;
+
+fn main() -> ExitCode {
+    let verb = match Appliance::try_parse() {
+        Ok(appliance) => appliance.verb,
+        Err(error) if error.use_stderr() => return Failure::usage(&error).report(),
+        Err(help) => {
+            // Whoever reads may have seen enough.
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    match work(verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn work(verb: Verb) -> Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let done = match verb {
+        Verb::Inspect(arguments) => inspect::inspect(&arguments, &interrupt),
+        Verb::Verify(arguments) => verify::verify(&arguments, &interrupt),
+        Verb::Extract(arguments) => extract::extract(&arguments, &interrupt),
+        Verb::Pack(arguments) => pack::pack(&arguments, &interrupt),
+        Verb::Import(arguments) => import::import(&arguments, &interrupt),
+        Verb::Export(arguments) => export::export(&arguments, &interrupt),
+    };
+    // However it failed, it failed because it was to end.
+    done.map_err(|failure| if interrupt.came() { Failure::interrupted() } else { failure })
+}

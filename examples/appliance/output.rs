@@ -1,0 +1,85 @@
+//! Where an archive is written to: a file that is there only when it is complete, or standard output.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use xvirt_core::xva::Exported;
+
+use crate::failure::{Failure, Result, note};
+use crate::table::{Size, print};
+
+/// An archive to be written. A file has another name until [`finish`](Self::finish), and goes away without that; only
+/// its owner may read it, as is right for disks.
+#[derive(Debug)]
+pub enum Output {
+    Stream(File),
+    File { draft: NamedTempFile, path: PathBuf, replace: bool },
+}
+
+impl Output {
+    /// Begins an archive; `-` is standard output. A file that is there is only replaced with `force`.
+    pub fn create(path: &Path, force: bool) -> Result<Self> {
+        if path == Path::new("-") {
+            return standard_output();
+        }
+        let cannot = |error: io::Error| Failure::new(path.display(), error);
+        // The file that a link leads to is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(Failure::new(path.display(), "it is no plain file; write to - to fill something else"));
+            }
+            Ok(_) if !force => return Err(exists(&path)),
+            _ => {}
+        }
+        let draft = tempfile::Builder::new().prefix(".appliance-").tempfile_in(folder(&path)).map_err(cannot)?;
+        Ok(Self::File { draft, path, replace: force })
+    }
+
+    /// What to write to.
+    pub fn file(&self) -> &File {
+        match self {
+            Self::Stream(file) => file,
+            Self::File { draft, .. } => draft.as_file(),
+        }
+    }
+
+    /// Puts a file on stable storage and gives it its name, and tells what was written.
+    pub fn finish(self, exported: &Exported) -> Result<()> {
+        exported.remarks.iter().for_each(note);
+        let Self::File { draft, path, replace } = self else { return Ok(()) };
+        let cannot = |error: io::Error| Failure::new(path.display(), error);
+        draft.as_file().sync_all().map_err(cannot)?;
+        let kept = if replace { draft.persist(&path) } else { draft.persist_noclobber(&path) };
+        kept.map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => exists(&path),
+            _ => cannot(error.error),
+        })?;
+        File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(cannot)?;
+        print(&format!("{}: {}\n", path.display(), Size(exported.size)))
+    }
+}
+
+fn standard_output() -> Result<Output> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        return Err(Failure::new(
+            "standard output",
+            "an archive is nothing for a terminal; name a file, or use a pipe",
+        ));
+    }
+    // Past the buffer of lines, which an archive has none of.
+    let file = stdout.as_fd().try_clone_to_owned().map_err(|error| Failure::new("standard output", error))?;
+    Ok(Output::Stream(file.into()))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::new(path.display(), "it is there already; replace it with --force, or give another name")
+}

@@ -1,0 +1,46 @@
+//! `appliance pack`: an archive of disk images.
+
+use std::path::Path;
+
+use xvirt_core::config::{Disk, Nic, VmConfig};
+use xvirt_core::xva;
+
+use crate::arguments::Pack;
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::progress::Bar;
+
+pub fn pack(arguments: &Pack, interrupt: &Interrupt) -> Result<()> {
+    let config = config(arguments)?;
+    let output = Output::create(&arguments.output, arguments.writing.force)?;
+    let bar = Bar::new(None, interrupt);
+    let exported = xva::export(&config, output.file(), &arguments.writing.export(), &bar)
+        .map_err(|error| Failure::new(arguments.output.display(), error))?;
+    drop(bar);
+    output.finish(&exported)
+}
+
+fn config(arguments: &Pack) -> Result<VmConfig> {
+    let mut config = VmConfig::new(&arguments.name)
+        .description(&arguments.description)
+        .memory(arguments.memory)
+        .vcpus(arguments.vcpus);
+    for path in &arguments.disks {
+        config = config.disk(disk(path)?);
+    }
+    for bridge in &arguments.nics {
+        let nic = Nic::new_tap();
+        config = config.nic(if bridge.is_empty() { nic } else { nic.bridge(bridge) });
+    }
+    config.check()?;
+    Ok(config)
+}
+
+/// What is called raw is not looked at: a guest may have made it look like something else.
+fn disk(path: &Path) -> Result<Disk> {
+    if path.extension().is_some_and(|extension| extension == "raw") {
+        return Ok(Disk::raw(path));
+    }
+    Ok(Disk::open(path)?)
+}

@@ -1,0 +1,94 @@
+//! A VM that runs with its serial console on standard input and output.
+
+use std::io::{self, Read, Write};
+use std::thread::{self, Scope};
+use std::time::Duration;
+
+use xvirt_core::console::{Console, ConsoleReader};
+use xvirt_core::vm::{PowerState, Vm};
+
+use crate::failure::{Result, note};
+use crate::interrupt::Interrupt;
+use crate::terminal::Keys;
+
+/// How long a guest may take to switch itself off.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How soon Ctrl-C is noticed.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Starts a VM and stays until it is halted. The first Ctrl-C presses its power button, the second takes its power away.
+/// Standard input goes to the guest if `typed`.
+pub fn run(vm: Vm, typed: bool, interrupt: &Interrupt) -> Result<()> {
+    interrupt.only_count();
+    let output = vm.console().reader();
+    let shown = thread::spawn(move || show(output));
+    vm.start()?;
+    let keys = typed.then(Keys::one_by_one);
+    if typed {
+        let console = vm.console().clone();
+        // It may be waiting for a key when the guest is gone, so nobody waits for it.
+        thread::spawn(move || forward(&console));
+    }
+    let ended = thread::scope(|scope| wait(&vm, interrupt, scope));
+    drop(keys);
+    // The console ends with the VM, and then everything of it has been shown.
+    drop(vm);
+    let _ = shown.join();
+    ended
+}
+
+/// Waits until the VM is halted, and halts it when that is asked for.
+fn wait<'scope>(vm: &'scope Vm, interrupt: &Interrupt, scope: &'scope Scope<'scope, '_>) -> Result<()> {
+    let mut asked = false;
+    while vm.wait_halted(GLANCE).is_err() {
+        if !interrupt.take() {
+            continue;
+        }
+        if asked {
+            halt(vm)?;
+        } else {
+            note("pressed the power button; Ctrl-C once more takes the power away");
+            scope.spawn(|| press(vm));
+        }
+        asked = true;
+    }
+    Ok(())
+}
+
+fn press(vm: &Vm) {
+    // It may have halted by itself meanwhile.
+    if let Err(error) = vm.clean_shutdown(PATIENCE)
+        && vm.power_state() != PowerState::Halted
+    {
+        note(error);
+    }
+}
+
+/// Takes the power away, if there is any left.
+fn halt(vm: &Vm) -> Result<()> {
+    match vm.hard_shutdown() {
+        Err(error) if vm.power_state() != PowerState::Halted => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Shows what the guest prints, until its console ends or nobody looks any more.
+fn show(mut output: ConsoleReader) {
+    let mut stdout = io::stdout().lock();
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = output.read(&mut chunk) {
+        if stdout.write_all(&chunk[..count]).and_then(|()| stdout.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Types what comes in, until there is no more or the guest is gone.
+fn forward(console: &Console) {
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = io::stdin().lock().read(&mut chunk) {
+        if console.write_all(&chunk[..count]).is_err() {
+            return;
+        }
+    }
+}

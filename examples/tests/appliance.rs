@@ -1,0 +1,313 @@
+//! The program `appliance`, run as people run it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const MIB: usize = 1 << 20;
+
+fn appliance(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_appliance"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs it in a folder; answers its exit status and what it printed on both streams.
+fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+    text(appliance(arguments).current_dir(folder.path()).output().unwrap())
+}
+
+fn text(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// Runs what has to go well, and answers what it printed.
+fn good(folder: &TempDir, arguments: &[&str]) -> String {
+    let (status, stdout, stderr) = run(folder, arguments);
+    assert_eq!(status, 0, "{arguments:?}: {stderr}");
+    stdout
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Bytes that differ from place to place and that nothing compresses.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
+}
+
+/// A folder with `a.raw`, a disk of 4 MiB whose third MiB is empty.
+fn folder_with_disk() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = noise(1, 4 * MIB);
+    disk[2 * MIB..3 * MIB].fill(0);
+    fs::write(folder.path().join("a.raw"), disk).unwrap();
+    folder
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    fs::read(one).unwrap() == fs::read(other).unwrap()
+}
+
+/// Waits until something is so, and fails when it takes too long.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} took too long");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn interrupt(child: &Child) {
+    let killed = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    assert!(killed.success());
+}
+
+#[test]
+fn what_is_packed_is_inspected_verified_and_extracted() {
+    let folder = folder_with_disk();
+    let status = Command::new("truncate").args(["-s", "3M"]).arg(folder.path().join("b.raw")).status().unwrap();
+    assert!(status.success());
+    for compress in ["none", "gzip", "zstd"] {
+        let packed = good(
+            &folder,
+            &[
+                "pack",
+                "--name",
+                "web",
+                "--description",
+                "a web server",
+                "--memory",
+                "1GiB",
+                "--vcpus",
+                "2",
+                "--disk",
+                "a.raw",
+                "--disk",
+                "b.raw",
+                "--nic=xenbr7",
+                "--nic",
+                "--compress",
+                compress,
+                "--force",
+                "web.xva",
+            ],
+        );
+        assert!(packed.contains("web.xva: "), "{packed}");
+
+        let inspected = json(&good(&folder, &["inspect", "--json", "web.xva"]));
+        let vm = &inspected["appliance"];
+        assert_eq!((vm["name"].as_str(), vm["description"].as_str()), (Some("web"), Some("a web server")));
+        assert_eq!((vm["vcpus"].as_u64(), vm["memory"].as_u64()), (Some(2), Some(1 << 30)));
+        assert_eq!(vm["disks"][0]["size"], 4 * MIB);
+        assert_eq!(vm["disks"][1]["size"], 3 * MIB);
+        assert_eq!(vm["nics"][0]["bridge"], "xenbr7");
+        assert_eq!(vm["nics"].as_array().unwrap().len(), 2);
+        assert_eq!((&inspected["compression"], &inspected["checksum"]), (&compress.into(), &"xxhash".into()));
+
+        let verified = json(&good(&folder, &["verify", "--json", "web.xva"]));
+        assert_eq!((&verified["good"], &verified["disks"][0]["whole"]), (&true.into(), &true.into()));
+
+        let out = folder.path().join(compress);
+        let images = good(&folder, &["extract", "web.xva", compress]);
+        assert_eq!(images, format!("{compress}/disk-0.raw\n{compress}/disk-1.raw\n"));
+        assert!(same(&folder.path().join("a.raw"), &out.join("disk-0.raw")), "{compress}");
+        assert!(same(&folder.path().join("b.raw"), &out.join("disk-1.raw")), "{compress}");
+    }
+}
+
+#[test]
+fn people_get_a_table() {
+    let folder = folder_with_disk();
+    good(&folder, &["pack", "--name", "we\u{9b}b", "--disk", "a.raw", "--checksum", "sha1", "web.xva"]);
+    let table = good(&folder, &["inspect", "web.xva"]);
+    for line in
+        ["name         we b", "vCPUs        1", "memory       512 MiB", "compression  zstd", "checksums    sha1"]
+    {
+        assert!(table.lines().any(|other| other == line), "{line} is not in\n{table}");
+    }
+    assert!(table.contains("disk         0  4.00 MiB"), "{table}");
+    assert!(!table.contains('\u{9b}'), "a name could steer the terminal");
+    assert!(good(&folder, &["verify", "web.xva"]).ends_with("verdict      good\n"));
+}
+
+#[test]
+fn it_works_through_pipes_and_prints_nothing_else() {
+    let folder = folder_with_disk();
+    let pack = ["pack", "--name", "web", "--disk", "a.raw", "--nic", "-"];
+    let mut packing = appliance(&pack).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let archive = packing.stdout.take().unwrap();
+    let output = appliance(&["extract", "-", "out"]).current_dir(folder.path()).stdin(archive).output().unwrap();
+    assert!(packing.wait().unwrap().success());
+    assert_eq!(text(output), (0, "out/disk-0.raw\n".into(), String::new()));
+    assert!(same(&folder.path().join("a.raw"), &folder.path().join("out/disk-0.raw")));
+
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "web.xva"]);
+    let archive = File::open(folder.path().join("web.xva")).unwrap();
+    let output = appliance(&["inspect", "-", "--json"]).stdin(archive).output().unwrap();
+    assert_eq!(json(&text(output).1)["appliance"]["name"], "web");
+}
+
+#[test]
+fn inspecting_reads_only_the_beginning() {
+    let folder = folder_with_disk();
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "web.xva"]);
+    let whole = fs::read(folder.path().join("web.xva")).unwrap();
+    fs::write(folder.path().join("begun.xva"), &whole[..2 * MIB]).unwrap();
+    assert_eq!(json(&good(&folder, &["inspect", "--json", "begun.xva"]))["checksum"], "xxhash");
+    assert_eq!(run(&folder, &["verify", "begun.xva"]).0, 1);
+}
+
+#[test]
+fn damage_is_named_and_gives_status_1() {
+    let folder = folder_with_disk();
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "web.xva"]);
+    let mut bytes = fs::read(folder.path().join("web.xva")).unwrap();
+    // In the second of the three chunks that hold anything.
+    bytes[3 * MIB / 2] ^= 1;
+    fs::write(folder.path().join("web.xva"), bytes).unwrap();
+
+    let (status, table, error) = run(&folder, &["verify", "web.xva"]);
+    assert_eq!(status, 1);
+    assert!(error.starts_with("appliance: web.xva: ") && error.contains("/00000001"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(table.ends_with("verdict      DAMAGED\n"), "{table}");
+    let (status, report, _) = run(&folder, &["verify", "--json", "web.xva"]);
+    assert_eq!((status, &json(&report)["good"]), (1, &false.into()));
+
+    let (status, stdout, error) = run(&folder, &["extract", "web.xva", "out"]);
+    assert_eq!((status, stdout.as_str()), (1, ""));
+    assert!(error.contains("/00000001"), "{error}");
+    assert_eq!(names(folder.path()), ["a.raw", "web.xva"], "what is damaged was not taken");
+}
+
+#[test]
+fn a_failure_leaves_no_file_and_replaces_none() {
+    let folder = folder_with_disk();
+    let pack = |output, more: &[&str]| {
+        let arguments = [&["pack", "--name", "web", "--disk", "a.raw", output], more].concat();
+        run(&folder, &arguments)
+    };
+    let (status, _, error) = pack("web.xva", &["--disk", "none.raw"]);
+    assert_eq!(status, 1);
+    assert!(error.starts_with("appliance: ") && error.contains("none.raw"), "{error}");
+    assert_eq!(pack("web.xva", &["--level", "99"]).0, 1);
+    assert_eq!(names(folder.path()), ["a.raw"]);
+
+    fs::write(folder.path().join("web.xva"), "precious").unwrap();
+    let (status, _, error) = pack("web.xva", &[]);
+    assert_eq!(status, 1);
+    assert!(error.contains("--force"), "{error}");
+    assert_eq!(pack("web.xva", &["--force", "--level", "99"]).0, 1);
+    assert_eq!(fs::read(folder.path().join("web.xva")).unwrap(), b"precious");
+    assert_eq!(names(folder.path()), ["a.raw", "web.xva"]);
+    assert_eq!(pack("web.xva", &["--force"]).0, 0);
+    assert_eq!(run(&folder, &["verify", "web.xva"]).0, 0);
+
+    let (status, _, error) = pack("/dev/null", &["--force"]);
+    assert_eq!(status, 1, "a device would be replaced by a file");
+    assert!(error.starts_with("appliance: /dev/null: "), "{error}");
+}
+
+#[test]
+fn mistakes_on_the_command_line_give_status_2_and_one_line() {
+    let folder = folder_with_disk();
+    for arguments in [
+        &["pack", "web.xva"][..],
+        &["pack", "--name", "web", "--disk", "a.raw", "--memory", "lots", "web.xva"],
+        &["import", "web.xva", "--repository", "repo", "--network", "LAN"],
+        &["unpack"],
+    ] {
+        let (status, stdout, error) = run(&folder, arguments);
+        assert_eq!((status, stdout.as_str(), error.lines().count()), (2, "", 1), "{arguments:?}: {error}");
+        assert!(error.starts_with("appliance: "), "{error}");
+    }
+    let help = good(&folder, &["--help"]);
+    assert!(help.contains("inspect") && help.contains("exit status"), "{help}");
+}
+
+#[test]
+fn what_is_imported_can_be_exported() {
+    let folder = folder_with_disk();
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--nic=xenbr0", "web.xva"]);
+    let (status, imported, notes) = run(&folder, &["import", "web.xva", "--repository", "repo", "--name", "web-2"]);
+    assert_eq!(status, 0, "{notes}");
+    assert!(imported.ends_with("  web-2\n"), "{imported}");
+    assert!(notes.starts_with("appliance: note: network interface 0 was on"), "{notes}");
+
+    good(&folder, &["export", "--repository", "repo", "web-2", "back.xva", "--compress", "gzip"]);
+    good(&folder, &["extract", "back.xva", "out"]);
+    assert!(same(&folder.path().join("a.raw"), &folder.path().join("out/disk-0.raw")));
+    assert_eq!(json(&good(&folder, &["inspect", "--json", "back.xva"]))["appliance"]["name"], "web-2");
+
+    let (status, _, error) = run(&folder, &["export", "--repository", "repo", "web-3", "more.xva"]);
+    assert_eq!(status, 1);
+    assert!(error.contains("there is no VM 'web-3'"), "{error}");
+    assert_eq!(run(&folder, &["export", "--repository", "nowhere", "web-2", "more.xva"]).0, 1);
+    assert_eq!(names(folder.path()), ["a.raw", "back.xva", "out", "repo", "web.xva"]);
+}
+
+#[test]
+fn an_interrupted_pack_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("big.raw"), noise(2, 64 * MIB)).unwrap();
+    // So slow that it cannot be over before it is interrupted.
+    let pack = ["pack", "--name", "web", "--disk", "big.raw", "--level", "19", "web.xva"];
+    let packing = appliance(&pack).current_dir(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the beginning", || {
+        let drafts = folder.path().read_dir().unwrap().map(|entry| entry.unwrap());
+        drafts.filter(|file| file.file_name() != "big.raw").any(|file| file.metadata().unwrap().len() > 0)
+    });
+    interrupt(&packing);
+    let (status, _, error) = text(packing.wait_with_output().unwrap());
+    assert_eq!((status, error.as_str()), (130, "appliance: interrupted\n"));
+    assert_eq!(names(folder.path()), ["big.raw"]);
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_more_of_an_archive() {
+    let folder = folder_with_disk();
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "web.xva"]);
+    let bytes = fs::read(folder.path().join("web.xva")).unwrap();
+    let extract = ["extract", "-", "out"];
+    let mut extracting = appliance(&extract)
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = extracting.stdin.take().unwrap();
+    pipe.write_all(&bytes[..2 * MIB]).unwrap();
+    wait_until("the beginning", || folder.path().join("out/disk-0.raw").exists());
+    interrupt(&extracting);
+    // The pipe stays open: nothing but the signal can end it.
+    let mut error = String::new();
+    extracting.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!((extracting.wait().unwrap().code(), error.as_str()), (Some(130), "appliance: interrupted\n"));
+    drop(pipe);
+    assert_eq!(names(folder.path()), ["a.raw", "web.xva"]);
+}
