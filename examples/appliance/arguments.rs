@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xvirt_core::config::ByteSize;
 use xvirt_core::disk::ImageFormat;
-use xvirt_core::xva::{Checksum, Compression, Export};
+
+use crate::writing::Writing;
 
 /// Works with virtual appliances (.xva), the format of XenServer and XCP-ng
 ///
 /// Where an archive is named, - is standard input or standard output. The exit status is 0 if all is well, 1 if something
 /// failed or an archive is damaged, 2 if the arguments make no sense, 130 after Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(name = "appliance", version)]
+#[command(name = "appliance", version, arg_required_else_help = false)]
 pub struct Appliance {
     #[command(subcommand)]
     pub verb: Verb,
@@ -120,38 +121,6 @@ pub struct ExportStored {
     pub writing: Writing,
 }
 
-/// How an archive is written.
-#[derive(Debug, Args)]
-pub struct Writing {
-    /// The compression
-    #[arg(long, value_enum, default_value_t = Compress::Zstd)]
-    compress: Compress,
-    /// How hard to compress: 1 to 9 for gzip, 1 to 19 for zstd
-    #[arg(long, value_name = "N")]
-    level: Option<i32>,
-    /// The checksums; hosts before 8.1 need sha1
-    #[arg(long, value_enum, default_value_t = Sum::Xxhash)]
-    checksum: Sum,
-    /// Replace an archive that is there
-    #[arg(long)]
-    pub force: bool,
-}
-
-impl Writing {
-    pub fn export(&self) -> Export {
-        let export = Export::with(match self.compress {
-            Compress::None => Compression::None,
-            Compress::Gzip => Compression::Gzip,
-            Compress::Zstd => Compression::Zstd,
-        });
-        let export = export.checksum(match self.checksum {
-            Sum::Xxhash => Checksum::Xxhash,
-            Sum::Sha1 => Checksum::Sha1,
-        });
-        self.level.map_or(export, |level| export.level(level))
-    }
-}
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Format {
     Raw,
@@ -165,19 +134,6 @@ impl From<Format> for ImageFormat {
             Format::Qcow2 => Self::Qcow2,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Compress {
-    None,
-    Gzip,
-    Zstd,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Sum {
-    Xxhash,
-    Sha1,
 }
 
 /// Reads `NAME=BRIDGE`. Names of networks may hold an equals sign, those of bridges do not.

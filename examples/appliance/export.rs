@@ -19,7 +19,7 @@ pub fn export(arguments: &ExportStored, interrupt: &Interrupt) -> Result<()> {
     let output = Output::create(&arguments.output, arguments.writing.force)?;
     let bar = Bar::new(None, interrupt);
     let exported = xva::export_stored(&vm, output.file(), &arguments.writing.export(), &bar)
-        .map_err(|error| Failure::new(arguments.output.display(), error))?;
+        .map_err(|error| output.failed(error))?;
     drop(bar);
     output.finish(&exported)
 }

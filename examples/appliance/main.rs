@@ -19,6 +19,7 @@ mod run;
 mod table;
 mod terminal;
 mod verify;
+mod writing;
 
 use std::process::ExitCode;
 

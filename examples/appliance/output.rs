@@ -1,5 +1,6 @@
 //! Where an archive is written to: a file that is there only when it is complete, or standard output.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -10,6 +11,8 @@ use xvirt_core::xva::Exported;
 
 use crate::failure::{Failure, Result, note};
 use crate::table::{Size, print};
+
+const STDOUT: &str = "standard output";
 
 /// An archive to be written. A file has another name until [`finish`](Self::finish), and goes away without that; only
 /// its owner may read it, as is right for disks.
@@ -47,6 +50,14 @@ impl Output {
         }
     }
 
+    /// That it could not be written, or what it was to hold not be read.
+    pub fn failed(&self, why: impl Display) -> Failure {
+        match self {
+            Self::Stream(_) => Failure::new(STDOUT, why),
+            Self::File { path, .. } => Failure::new(path.display(), why),
+        }
+    }
+
     /// Puts a file on stable storage and gives it its name, and tells what was written.
     pub fn finish(self, exported: &Exported) -> Result<()> {
         exported.remarks.iter().for_each(note);
@@ -72,7 +83,7 @@ fn standard_output() -> Result<Output> {
         ));
     }
     // Past the buffer of lines, which an archive has none of.
-    let file = stdout.as_fd().try_clone_to_owned().map_err(|error| Failure::new("standard output", error))?;
+    let file = stdout.as_fd().try_clone_to_owned().map_err(|error| Failure::new(STDOUT, error))?;
     Ok(Output::Stream(file.into()))
 }
 

@@ -6,7 +6,7 @@ use xvirt_core::config::{Disk, Nic, VmConfig};
 use xvirt_core::xva;
 
 use crate::arguments::Pack;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress::Bar;
@@ -15,8 +15,8 @@ pub fn pack(arguments: &Pack, interrupt: &Interrupt) -> Result<()> {
     let config = config(arguments)?;
     let output = Output::create(&arguments.output, arguments.writing.force)?;
     let bar = Bar::new(None, interrupt);
-    let exported = xva::export(&config, output.file(), &arguments.writing.export(), &bar)
-        .map_err(|error| Failure::new(arguments.output.display(), error))?;
+    let exported =
+        xva::export(&config, output.file(), &arguments.writing.export(), &bar).map_err(|error| output.failed(error))?;
     drop(bar);
     output.finish(&exported)
 }

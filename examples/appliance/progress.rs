@@ -1,7 +1,5 @@
 //! The bar that shows how far long work is. There is none where standard error is no terminal.
 
-use std::fmt;
-
 use indicatif::{ProgressBar, ProgressStyle};
 use xvirt_core::progress::{Done, Progress};
 
@@ -11,6 +9,7 @@ const KNOWN: &str = "{bar:30} {percent:>3} %  {bytes} of {total_bytes}, {bytes_p
 const UNKNOWN: &str = "{spinner} {bytes}, {bytes_per_sec}, {elapsed} gone";
 
 /// Shows how far the work is, and ends it with Ctrl-C. The bar goes away with this value.
+#[derive(Debug)]
 pub struct Bar<'a> {
     bar: ProgressBar,
     interrupt: &'a Interrupt,
@@ -44,12 +43,6 @@ impl Progress for Bar<'_> {
 impl Drop for Bar<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-    }
-}
-
-impl fmt::Debug for Bar<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bar").finish_non_exhaustive()
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use xvirt_core::demo::{self, CommandLine, Mode};
 
 const MIB: usize = 1 << 20;
 
@@ -79,6 +80,24 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what} took too long");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A program that does not outlive a test that fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts it in a folder, with all three streams in our hands.
+fn start(folder: &TempDir, arguments: &[&str]) -> Running {
+    let mut command = appliance(arguments);
+    command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running(command.spawn().unwrap())
 }
 
 fn interrupt(child: &Child) {
@@ -240,6 +259,7 @@ fn mistakes_on_the_command_line_give_status_2_and_one_line() {
         &["pack", "--name", "web", "--disk", "a.raw", "--memory", "lots", "web.xva"],
         &["import", "web.xva", "--repository", "repo", "--network", "LAN"],
         &["unpack"],
+        &[],
     ] {
         let (status, stdout, error) = run(&folder, arguments);
         assert_eq!((status, stdout.as_str(), error.lines().count()), (2, "", 1), "{arguments:?}: {error}");
@@ -293,21 +313,69 @@ fn an_interrupt_ends_the_wait_for_more_of_an_archive() {
     good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "web.xva"]);
     let bytes = fs::read(folder.path().join("web.xva")).unwrap();
     let extract = ["extract", "-", "out"];
-    let mut extracting = appliance(&extract)
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut pipe = extracting.stdin.take().unwrap();
+    let mut extracting = start(&folder, &extract);
+    let mut pipe = extracting.0.stdin.take().unwrap();
     pipe.write_all(&bytes[..2 * MIB]).unwrap();
     wait_until("the beginning", || folder.path().join("out/disk-0.raw").exists());
-    interrupt(&extracting);
+    interrupt(&extracting.0);
     // The pipe stays open: nothing but the signal can end it.
     let mut error = String::new();
-    extracting.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-    assert_eq!((extracting.wait().unwrap().code(), error.as_str()), (Some(130), "appliance: interrupted\n"));
+    extracting.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!((extracting.0.wait().unwrap().code(), error.as_str()), (Some(130), "appliance: interrupted\n"));
     drop(pipe);
     assert_eq!(names(folder.path()), ["a.raw", "web.xva"]);
+}
+
+/// A disk that boots the demo guest, which answers on its console; none if a tool is missing here.
+fn bootable_disk(folder: &Path) -> Option<()> {
+    let line = CommandLine::new([Mode::Echo]);
+    fs::write(folder.join("guest"), demo::kernel()).unwrap();
+    fs::write(folder.join("extlinux.conf"), format!("LABEL demo\nKERNEL /guest\nAPPEND {line}\n")).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new(program);
+        let output = command.args(arguments).env("PATH", path).current_dir(folder).output().ok()?;
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        Some(())
+    };
+    run("mkfs.vfat", &["-C", "boot.raw", "8192"])?;
+    run("mcopy", &["-i", "boot.raw", "guest", "extlinux.conf", "::"])
+}
+
+/// Reads until a text was read; answers all that was.
+fn read_until(from: &mut impl Read, text: &str) -> String {
+    let mut all = Vec::new();
+    while !String::from_utf8_lossy(&all).contains(text) {
+        let mut byte = [0];
+        assert_eq!(from.read(&mut byte).unwrap(), 1, "{text:?} did not come: {:?}", String::from_utf8_lossy(&all));
+        all.push(byte[0]);
+    }
+    String::from_utf8(all).unwrap()
+}
+
+#[test]
+fn an_imported_vm_is_started_used_and_shut_down() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
+        println!("SKIPPED an_imported_vm_is_started_used_and_shut_down: /dev/kvm: {error}");
+        return;
+    }
+    if bootable_disk(folder.path()).is_none() {
+        println!("SKIPPED an_imported_vm_is_started_used_and_shut_down: needs dosfstools and mtools");
+        return;
+    }
+    good(&folder, &["pack", "--name", "demo", "--memory", "64MiB", "--disk", "boot.raw", "demo.xva"]);
+    let mut started = start(&folder, &["import", "demo.xva", "--repository", "repo", "--start"]);
+    let (mut keys, mut screen) = (started.0.stdin.take().unwrap(), started.0.stdout.take().unwrap());
+    read_until(&mut screen, demo::ECHO_READY);
+    keys.write_all(b"ping\n").unwrap();
+    read_until(&mut screen, "pong");
+    interrupt(&started.0);
+    read_until(&mut screen, demo::POWER_BUTTON);
+    // The keyboard is still there: that the guest is gone ends the program.
+    let mut error = String::new();
+    started.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!(started.0.wait().unwrap().code(), Some(0), "{error}");
+    assert!(error.contains("pressed the power button"), "{error}");
+    drop(keys);
 }
