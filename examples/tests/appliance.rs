@@ -326,20 +326,50 @@ fn an_interrupt_ends_the_wait_for_more_of_an_archive() {
     assert_eq!(names(folder.path()), ["a.raw", "web.xva"]);
 }
 
-/// A disk that boots the demo guest, which answers on its console; none if a tool is missing here.
-fn bootable_disk(folder: &Path) -> Option<()> {
+/// Makes `demo.xva`, a VM that boots this kernel from its disk. False if this machine cannot run it, which is told.
+fn bootable_appliance(test: &str, folder: &TempDir, kernel: &[u8]) -> bool {
+    let skipped = |reason: &str| {
+        println!("SKIPPED {test}: {reason}");
+        false
+    };
+    if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
+        return skipped(&format!("/dev/kvm: {error}"));
+    }
     let line = CommandLine::new([Mode::Echo]);
-    fs::write(folder.join("guest"), demo::kernel()).unwrap();
-    fs::write(folder.join("extlinux.conf"), format!("LABEL demo\nKERNEL /guest\nAPPEND {line}\n")).unwrap();
+    fs::write(folder.path().join("guest"), kernel).unwrap();
+    fs::write(folder.path().join("extlinux.conf"), format!("LABEL demo\nKERNEL /guest\nAPPEND {line}\n")).unwrap();
     let run = |program: &str, arguments: &[&str]| {
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new(program);
-        let output = command.args(arguments).env("PATH", path).current_dir(folder).output().ok()?;
+        let output = command.args(arguments).env("PATH", path).current_dir(folder.path()).output().ok()?;
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
         Some(())
     };
-    run("mkfs.vfat", &["-C", "boot.raw", "8192"])?;
-    run("mcopy", &["-i", "boot.raw", "guest", "extlinux.conf", "::"])
+    let made = run("mkfs.vfat", &["-C", "boot.raw", "8192"])
+        .and_then(|()| run("mcopy", &["-i", "boot.raw", "guest", "extlinux.conf", "::"]));
+    if made.is_none() {
+        return skipped("needs dosfstools and mtools");
+    }
+    good(folder, &["pack", "--name", "demo", "--memory", "64MiB", "--disk", "boot.raw", "demo.xva"]);
+    true
+}
+
+/// The demo guest with nothing in it but a loop without end.
+fn deaf_kernel() -> Vec<u8> {
+    const NOP: u8 = 0x90;
+    const LOOP: [u8; 2] = [0xeb, 0xfe];
+    const EXECUTABLE: u8 = 1;
+    let mut elf = demo::kernel().to_vec();
+    let word = |elf: &[u8], at: usize| u64::from_le_bytes(elf[at..at + 8].try_into().unwrap()) as usize;
+    let (headers, count) = (word(&elf, 32), usize::from(elf[56]));
+    for header in (0..count).map(|index| headers + 56 * index) {
+        let (start, length) = (word(&elf, header + 8), word(&elf, header + 32));
+        if elf[header] == 1 && elf[header + 4] & EXECUTABLE != 0 {
+            elf[start..start + length].fill(NOP);
+            elf[start + length - 2..start + length].copy_from_slice(&LOOP);
+        }
+    }
+    elf
 }
 
 /// Reads until a text was read; answers all that was.
@@ -356,15 +386,9 @@ fn read_until(from: &mut impl Read, text: &str) -> String {
 #[test]
 fn an_imported_vm_is_started_used_and_shut_down() {
     let folder = tempfile::tempdir().unwrap();
-    if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
-        println!("SKIPPED an_imported_vm_is_started_used_and_shut_down: /dev/kvm: {error}");
+    if !bootable_appliance("an_imported_vm_is_started_used_and_shut_down", &folder, demo::kernel()) {
         return;
     }
-    if bootable_disk(folder.path()).is_none() {
-        println!("SKIPPED an_imported_vm_is_started_used_and_shut_down: needs dosfstools and mtools");
-        return;
-    }
-    good(&folder, &["pack", "--name", "demo", "--memory", "64MiB", "--disk", "boot.raw", "demo.xva"]);
     let mut started = start(&folder, &["import", "demo.xva", "--repository", "repo", "--start"]);
     let (mut keys, mut screen) = (started.0.stdin.take().unwrap(), started.0.stdout.take().unwrap());
     read_until(&mut screen, demo::ECHO_READY);
@@ -378,4 +402,20 @@ fn an_imported_vm_is_started_used_and_shut_down() {
     assert_eq!(started.0.wait().unwrap().code(), Some(0), "{error}");
     assert!(error.contains("pressed the power button"), "{error}");
     drop(keys);
+}
+
+#[test]
+fn a_guest_that_does_not_listen_loses_its_power() {
+    let folder = tempfile::tempdir().unwrap();
+    if !bootable_appliance("a_guest_that_does_not_listen_loses_its_power", &folder, &deaf_kernel()) {
+        return;
+    }
+    let mut started = start(&folder, &["import", "demo.xva", "--repository", "repo", "--start"]);
+    let mut notes = started.0.stderr.take().unwrap();
+    read_until(&mut notes, "demo is VM");
+    interrupt(&started.0);
+    read_until(&mut notes, "takes the power away");
+    assert!(started.0.try_wait().unwrap().is_none(), "the guest does not know a power button");
+    interrupt(&started.0);
+    assert_eq!(started.0.wait().unwrap().code(), Some(0));
 }
