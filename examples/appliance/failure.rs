@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::table::Plain;
+
 /// The result of every part of the program.
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -34,14 +36,14 @@ impl Failure {
 
     /// Says it on standard error; gives the exit status.
     pub fn report(&self) -> ExitCode {
-        eprintln!("appliance: {}", self.what);
+        eprintln!("appliance: {}", Plain(&self.what));
         ExitCode::from(self.status)
     }
 }
 
 /// Tells on standard error what somebody should know although all went well.
 pub fn note(text: impl Display) {
-    eprintln!("appliance: note: {text}");
+    eprintln!("appliance: note: {}", Plain(text));
 }
 
 impl From<xvirt_core::Error> for Failure {

@@ -37,8 +37,9 @@ impl Display for Size {
     }
 }
 
-/// What a stranger wrote, without the characters that do something to a terminal.
-struct Plain<T>(T);
+/// What a stranger may have written, without the characters that do something to a terminal: one line.
+#[derive(Debug)]
+pub struct Plain<T>(pub T);
 
 impl<T: Display> Display for Plain<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

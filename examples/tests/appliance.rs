@@ -170,6 +170,8 @@ fn people_get_a_table() {
     }
     assert!(table.contains("disk         0  4.00 MiB"), "{table}");
     assert!(!table.contains('\u{9b}'), "a name could steer the terminal");
+    let (_, _, notes) = run(&folder, &["verify", "no\u{1b}such\nfile"]);
+    assert!(notes.starts_with("appliance: no such file: ") && notes.lines().count() == 1, "{notes}");
     assert!(good(&folder, &["verify", "web.xva"]).ends_with("verdict      good\n"));
 }
 
