@@ -1,16 +1,16 @@
-//! Machines made from one disk, each with a seed that makes it somebody.
+//! Machines made from one template, each with a seed that makes it somebody.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::Instant;
 
 use xvirt_core::config::{Boot, ByteSize, Disk, Nic, VmConfig};
-use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::net::{MacAddress, Tap};
+use xvirt_core::repository::Repository;
 use xvirt_core::seed::{InterfaceAddress, Seed, SeedNic, User};
+use xvirt_core::template::{Source, Template};
 
 use crate::guest::{Guest, PATIENCE};
 use crate::{HOST, needs};
@@ -26,40 +26,35 @@ struct Member {
     hostname: &'static str,
     user: &'static str,
     key: &'static str,
-    mac: MacAddress,
     address: InterfaceAddress,
 }
 
 impl Member {
     fn new(number: u8, hostname: &'static str, user: &'static str) -> Self {
         let address = InterfaceAddress::new(Ipv4Addr::new(10, 77, 0, 10 + number).into(), 24).unwrap();
-        let mac = MacAddress::new([2, 0, 0, 0, 0x77, number]);
-        Self { hostname, user, key: KEYS[usize::from(number)], mac, address }
+        Self { hostname, user, key: KEYS[usize::from(number)], address }
     }
 
-    fn seed(&self) -> Seed {
+    fn seed(&self, mac: MacAddress) -> Seed {
         Seed::new(self.hostname)
             .user(User::new(self.user).sudo().group("operators").authorized_key(self.key))
             .root_authorized_key(self.key)
-            .nic(SeedNic::static_address(self.mac, self.address).gateway(HOST))
+            .nic(SeedNic::static_address(mac, self.address).gateway(HOST))
             .command(["/bin/sh", "-c", "echo \"$0\" > /run/seeded", "it's “done”: {yes}"])
     }
 
-    /// Boots the machine, looks at who it is, and gives what no other may have.
-    fn boot(&self, host: &Host, disk: &Path) -> Vec<String> {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, seed) = (folder.path().join("root"), folder.path().join("seed"));
-        disk::overlay(disk, Some(ImageFormat::Raw), &root).unwrap();
-        self.seed().write(&seed).unwrap();
+    /// Boots a machine of the template, looks at who it is, and gives what no other may have.
+    fn boot(&self, host: &Host, repository: &Repository, template: &Template) -> Vec<String> {
+        let stored = repository.instantiate(template, self.hostname).unwrap();
+        let mut config = stored.config();
+        let mac = config.nics[0].mac.unwrap();
+        let seed = stored.folder().join("seed");
+        self.seed(mac).write(&seed).unwrap();
         let tap = Tap::create(None).unwrap();
         tap.set_address(HOST, 24).unwrap();
         tap.set_up().unwrap();
-        let config = VmConfig::new(self.hostname)
-            .memory(ByteSize::mib(512))
-            .boot(Boot::from_disk().command_line("quiet"))
-            .disk(Disk::open(root).unwrap())
-            .disk(Disk::raw(seed).read_only().serial("cidata"))
-            .nic(Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap()).mac(self.mac));
+        config.nics = vec![Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap()).mac(mac)];
+        let config = config.disk(Disk::raw(seed).read_only().serial("cidata"));
 
         let started = Instant::now();
         let mut guest = Guest::start(config.build(host).unwrap());
@@ -68,7 +63,7 @@ impl Member {
         // Waits for the last of cloud-init's services, should it still be at work.
         guest.run("systemctl start cloud-final.service");
         println!("{} has its identity after {:.1?}", self.hostname, started.elapsed());
-        self.check(&mut guest);
+        self.check(&mut guest, mac);
         let unique =
             ["cat /etc/machine-id", "cat /etc/ssh/ssh_host_ed25519_key.pub", "cat /sys/class/net/eth0/address"]
                 .map(|command| guest.run(command));
@@ -77,7 +72,7 @@ impl Member {
         unique.to_vec()
     }
 
-    fn check(&self, guest: &mut Guest) {
+    fn check(&self, guest: &mut Guest, mac: MacAddress) {
         let user = self.user;
         assert_eq!(guest.run("hostname"), self.hostname);
         assert_eq!(guest.run("getent hosts $(hostname) | cut -d ' ' -f 1"), "127.0.1.1");
@@ -85,7 +80,7 @@ impl Member {
         assert_eq!(guest.run(&format!("cat ~{user}/.ssh/authorized_keys")), self.key);
         assert_eq!(guest.run("cat ~root/.ssh/authorized_keys"), self.key);
         assert_eq!(guest.run(&format!("su {user} -c 'sudo -n id -un'")), "root");
-        assert_eq!(guest.run("cat /sys/class/net/eth0/address"), self.mac.to_string());
+        assert_eq!(guest.run("cat /sys/class/net/eth0/address"), mac.to_string());
         let addresses = guest.run("ip -color=never -4 -o address show dev eth0");
         assert!(addresses.contains(&self.address.to_string()), "{addresses}");
         let route = guest.run("ip -color=never route show default");
@@ -100,10 +95,19 @@ impl Member {
 }
 
 #[test]
-fn two_machines_of_one_disk_are_somebody_each() {
+fn two_machines_of_one_template_are_somebody_each() {
     let Some((host, [disk])) = needs(["XVIRT_DEBIAN_CLOUD_DISK"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path().join("repository")).unwrap();
+    let config = VmConfig::new("debian")
+        .memory(ByteSize::mib(512))
+        .boot(Boot::from_disk().command_line("quiet"))
+        .disk(Disk::raw(disk))
+        .nic(Nic::new_tap());
+    let template = repository.seal("debian", Source::Config(&config), &()).unwrap();
     let members = [Member::new(0, "web-1", "alice"), Member::new(1, "web-2", "bob")];
-    let unique: Vec<String> = members.iter().flat_map(|member| member.boot(&host, &disk)).collect();
+    let boot = |member: &Member| member.boot(&host, &repository, &template);
+    let unique: Vec<String> = members.iter().flat_map(boot).collect();
     let different: HashSet<&String> = unique.iter().filter(|value| !value.is_empty()).collect();
     assert_eq!(different.len(), 6, "{unique:?}");
 }

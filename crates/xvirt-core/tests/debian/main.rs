@@ -7,6 +7,7 @@
 
 mod guest;
 mod identity;
+mod stored;
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
