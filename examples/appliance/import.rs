@@ -1,10 +1,12 @@
 //! `appliance import`: a VM of a repository out of an archive.
 
 use std::path::Path;
+use std::thread;
 
+use xvirt_core::ErrorKind;
 use xvirt_core::host::Host;
 use xvirt_core::repository::Repository;
-use xvirt_core::xva;
+use xvirt_core::xva::{self, OnDemand};
 
 use crate::arguments::Import;
 use crate::failure::{Failure, Result, note};
@@ -19,6 +21,11 @@ pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
     let host = arguments.start.then(host).transpose()?;
     let input = Input::open(&arguments.file, interrupt)?;
     let repository = Repository::open(&arguments.repository)?;
+    if let Some(host) = &host
+        && let Some(on_demand) = on_demand(arguments, &repository)?
+    {
+        return start_at_once(&on_demand, host, interrupt);
+    }
     let bar = Bar::new(input.size(), interrupt);
     let imported = xva::import(input, &repository, &options(arguments), &bar)
         .map_err(|error| Failure::new(Name(&arguments.file), error))?;
@@ -33,6 +40,34 @@ pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
         }
         None => print(&format!("{}  {}\n", imported.vm.uuid(), imported.vm.name())),
     }
+}
+
+/// The VM, to be imported while it runs; none where the archive has to be read from its beginning to its end first.
+fn on_demand(arguments: &Import, repository: &Repository) -> Result<Option<OnDemand>> {
+    if arguments.file == Path::new("-") || arguments.accept_unchecked {
+        return Ok(None);
+    }
+    match xva::import_on_demand(&arguments.file, repository, &options(arguments)) {
+        Ok(on_demand) => Ok(Some(on_demand)),
+        Err(error) if error.kind() == ErrorKind::UnsupportedArchive => Ok(None),
+        Err(error) => Err(Failure::new(Name(&arguments.file), error)),
+    }
+}
+
+/// Runs a VM straight from its archive, and imports the rest meanwhile, however the VM ends.
+fn start_at_once(on_demand: &OnDemand, host: &Host, interrupt: &Interrupt) -> Result<()> {
+    on_demand.remarks().iter().for_each(note);
+    let config = on_demand.config();
+    note(format!("{} is VM {}, and starts from the archive at once", config.name, config.uuid));
+    let vm = config.clone().build(host)?;
+    thread::scope(|scope| {
+        let completed = scope.spawn(|| on_demand.complete(&()));
+        let ran = run(vm, true, interrupt);
+        match completed.join() {
+            Ok(completed) => completed.map(drop).map_err(Failure::from).and(ran),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 fn host() -> Result<Host> {
