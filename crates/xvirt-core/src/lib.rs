@@ -6,7 +6,9 @@
 //! [`config::VmConfig`] describes a VM, [`host::Host`] says what the machine can do, and
 //! [`build`](config::VmConfig::build) makes of both a [`vm::Vm`], which has the verbs. [`disk`] makes and inspects
 //! images, [`boot`] reads the boot menu of a disk, [`net`] has the host's side of a network and [`console`] that of a
-//! console; [`seed`] gives a guest its host name, users and keys at its first boot. Everything blocks, nothing needs a runtime, and every type may be shared between threads.
+//! console. A [`repository`] keeps VMs, and the [`template`]s that new ones are made of; [`xva`] has the virtual appliances
+//! of XenServer; [`seed`] gives a guest its host name, users and keys at its first boot. Everything blocks, nothing needs
+//! a runtime, and every type may be shared between threads.
 
 pub mod boot;
 pub mod config;

@@ -157,3 +157,83 @@ fn exists(path: &Path) -> Result<bool> {
     let found = fs::symlink_metadata(path).map(|_| true).or_else(absent_is(false));
     found.map_err(|error| Error::io(format!("cannot find {}", path.display()), error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Boot, Disk, VmConfig};
+    use crate::disk::{self, ImageFormat};
+    use crate::repository::VmRecord;
+
+    /// A repository in which a change of a VM was written down and then interrupted after `done` renames.
+    fn interrupted(folder: &Path, done: usize) -> (Repository, Uuid, Uuid) {
+        let repository = Repository::open(folder).unwrap();
+        let stage = repository.stage().unwrap();
+        let path = stage.disk_path(0, ImageFormat::Raw);
+        disk::create(&path, ImageFormat::Raw, 512).unwrap();
+        let vm = stage.commit(VmConfig::new("a").boot(Boot::kernel("k")).disk(Disk::raw(path))).unwrap();
+
+        let (new, layer) = (repository.stage().unwrap(), repository.stage().unwrap());
+        let mut config = vm.record().config.clone();
+        config.name = "b".to_owned();
+        disk::create(new.disk_path(0, ImageFormat::Raw), ImageFormat::Raw, 1024).unwrap();
+        VmRecord::new(config, None).unwrap().write(new.folder()).unwrap();
+        let moved = Replacement { from: "disk-0.raw".to_owned(), to: "disk-0.raw".to_owned() };
+        let id = Uuid::new_v4();
+        let names = PendingLayer { id, stage: layer.id(), disks: vec![moved] };
+        let pending = Pending { format: FORMAT, vm: vm.uuid(), stage: new.id(), layer: Some(names) };
+        pending.write(repository.folder()).unwrap();
+
+        let place = repository.place(Room::Vms, vm.uuid());
+        let renames = [
+            (place.join("disk-0.raw"), layer.disk_path(0, ImageFormat::Raw)),
+            (layer.folder().to_owned(), repository.place(Room::Layers, id)),
+            (place.clone(), repository.place(Room::Trash, new.id())),
+            (new.folder().to_owned(), place),
+        ];
+        for (number, (from, to)) in renames.iter().take(done).enumerate() {
+            rename(from, to).unwrap();
+            if number == 0 {
+                protect(to).unwrap();
+            }
+        }
+        new.keep();
+        layer.keep();
+        (repository, vm.uuid(), id)
+    }
+
+    #[test]
+    fn a_change_is_completed_wherever_it_was_interrupted() {
+        for done in 0..=4 {
+            for open in [false, true] {
+                let folder = tempfile::tempdir().unwrap();
+                let (repository, vm, layer) = interrupted(folder.path(), done);
+                if open {
+                    Repository::open(folder.path()).unwrap();
+                }
+                // Who has it open already need not open it again.
+                let vm = repository.vm(&vm.to_string()).unwrap();
+                assert_eq!(vm.name(), "b", "{done}");
+                let length = |path: &Path| fs::metadata(path).unwrap().len();
+                assert_eq!(length(&vm.folder().join("disk-0.raw")), 1024, "{done}");
+                let sealed = repository.place(Room::Layers, layer).join("disk-0.raw");
+                assert_eq!(length(&sealed), 512, "{done}");
+                assert_eq!(fs::metadata(&sealed).unwrap().permissions().mode() & 0o777, READ_ONLY);
+                assert!(!is_pending(&repository).unwrap());
+                assert!(repository.ids(Room::Staging).unwrap().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_hostile_change_moves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (repository, vm, _) = interrupted(folder.path(), 0);
+        let path = folder.path().join(Pending::FILE);
+        let text = fs::read_to_string(&path).unwrap().replace("\"from\": \"disk-0.raw\"", "\"from\": \"../../lock\"");
+        fs::write(&path, text).unwrap();
+        let error = repository.vm(&vm.to_string()).unwrap_err();
+        assert!(error.to_string().contains("it names what cannot be a disk"), "{error}");
+        assert!(folder.path().join("lock").exists());
+    }
+}

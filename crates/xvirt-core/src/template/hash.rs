@@ -1,12 +1,6 @@
 //! The hash of what a disk holds.
 //!
-//! The hash of a disk is the SHA-256 of: the 16 bytes `xvirt disk\0\0\0\0\0\1`; the size of the disk in bytes; and, in
-//! ascending order, for each 64 KiB block that is not all zeroes its offset in bytes and its bytes (the last block ends
-//! where the disk does). Numbers have 64 bits, least significant byte first. So the same content gives the same hash,
-//! whatever the image format, its holes, and the layers it is spread over.
-//!
-//! The hash of a template is the SHA-256 of the 16 bytes `xvirt template\0\1` and the hashes of its disks as
-//! they are written, in order. Both are written as `sha256:` and hexadecimal digits.
+//! [`Template::hash`](super::Template::hash) defines it.
 
 use sha2::{Digest, Sha256};
 

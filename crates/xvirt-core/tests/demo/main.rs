@@ -8,3 +8,4 @@ mod failures;
 mod lifecycle;
 mod points;
 mod support;
+mod templates;

@@ -6,6 +6,7 @@ mod support;
 
 mod child;
 mod crash;
+mod damage;
 mod templates;
 mod together;
 mod vms;
