@@ -98,6 +98,11 @@ impl Keeper {
         }
     }
 
+    /// As [`BlockBackend::next_data`] of where a piece is, from `at` in the piece on.
+    pub(super) fn next_data(&self, piece: &Piece, at: u64) -> io::Result<Option<Range<u64>>> {
+        if piece.kept { piece.place.next_data(at) } else { self.extent.next_data(&*piece.place, at) }
+    }
+
     /// What lies before `end` is not needed any more.
     pub(super) fn release(&self, end: u64) {
         let end = end.min(self.capacity);

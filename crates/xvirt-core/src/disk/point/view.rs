@@ -78,7 +78,7 @@ impl BlockBackend for PointInTime {
         let mut at = offset;
         while at < self.capacity() {
             let piece = self.keeper.piece(at..self.capacity())?;
-            let found = piece.place.next_data(at)?;
+            let found = self.keeper.next_data(&piece, at)?;
             let after = self.keeper.piece(at..piece.end)?;
             if after.kept != piece.kept {
                 continue;
