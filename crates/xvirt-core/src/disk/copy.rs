@@ -6,6 +6,7 @@ use std::path::Path;
 use vm_memory::VolatileSlice;
 
 use super::backend::BlockBackend;
+use super::bytes::is_zero;
 use super::chain::{self, LayerKind};
 use super::create::{cannot, create, make};
 use super::format::ImageFormat;
@@ -43,7 +44,7 @@ fn fill(disk: &dyn BlockBackend, target: &Path, format: ImageFormat, progress: &
     let cannot = |error| cannot("write", target, error);
     scan(disk, "the copy", progress, |offset, bytes| {
         for (at, block) in (offset..).step_by(BLOCK as usize).zip(bytes.chunks_mut(BLOCK as usize)) {
-            if block.iter().any(|byte| *byte != 0) {
+            if !is_zero(block) {
                 copy.write(&[VolatileSlice::from(block)], at).map_err(cannot)?;
             }
         }

@@ -38,7 +38,7 @@ mod scan;
 mod segments;
 
 pub use backend::BlockBackend;
-pub(crate) use bytes::{read_bytes, write_bytes};
+pub(crate) use bytes::{is_zero, read_bytes, write_bytes};
 pub(crate) use copy::copy;
 pub(crate) use create::create_with;
 pub use create::{create, grow};

@@ -5,7 +5,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::Result;
-use crate::disk::{BLOCK, BlockBackend, scan};
+use crate::disk::{BLOCK, BlockBackend, is_zero, scan};
 use crate::progress::Progress;
 
 const DISK: &[u8; 16] = b"xvirt disk\0\0\0\0\0\x01";
@@ -18,7 +18,7 @@ pub(crate) fn hash_disk(disk: &dyn BlockBackend, progress: &dyn Progress) -> Res
     hash.update(disk.capacity().to_le_bytes());
     scan(disk, "the hashing", progress, |offset, bytes| {
         for (at, block) in (offset..).step_by(BLOCK as usize).zip(bytes.chunks(BLOCK as usize)) {
-            if block.iter().any(|byte| *byte != 0) {
+            if !is_zero(block) {
                 hash.update(at.to_le_bytes());
                 hash.update(block);
             }

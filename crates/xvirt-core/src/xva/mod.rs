@@ -9,6 +9,20 @@
 //! one. They take any reader or writer, a pipe or a socket too, in one pass and in constant memory.
 //! [`import_on_demand`] lets a VM start from an archive at once.
 //!
+//! ```no_run
+//! use std::fs::File;
+//! use xvirt_core::repository::Repository;
+//! use xvirt_core::xva::{self, Export, Import};
+//!
+//! let repository = Repository::open("/var/lib/xvirt")?;
+//! let imported = xva::import(File::open("web.xva")?, &repository, &Import::default().name("web-2"), &())?;
+//! for remark in &imported.remarks {
+//!     eprintln!("{remark}");
+//! }
+//! xva::export_stored(&imported.vm, File::create("backup.xva")?, &Export::zstd(), &())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Inside: `codec`, `tar`, `ova` and `chunk` are the layers of the format, from the outside in; `read` and `write` go
 //! through all of them with all processors; `archive` reads one in any order. `appliance` and `configure` say what an
 //! appliance is in the terms used here, `target` is where disks are written to, `root_device` helps kernels that come

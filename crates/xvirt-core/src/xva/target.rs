@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ova::{Document, Expected};
 use super::read::{Consumer, Defect, Severity};
-use crate::disk::{BlockBackend, write_bytes};
+use crate::disk::{BlockBackend, is_zero, write_bytes};
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -76,10 +76,4 @@ impl Consumer for Targets<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether bytes are all zeroes.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<64>();
-    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }

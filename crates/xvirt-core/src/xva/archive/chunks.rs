@@ -14,6 +14,9 @@ use crate::xva::tar::{BLOCK, EntryKind, Walk};
 use crate::xva::write::{Index, MEMBER};
 use crate::{Error, Result};
 
+/// The most bytes that an index may have: far more than disks of hundreds of TiB need.
+const MOST_INDEX: usize = 64 << 20;
+
 /// The chunks of each disk by its id, in ascending order.
 pub(super) type Map = BTreeMap<String, Vec<Chunk>>;
 
@@ -96,7 +99,7 @@ fn pieces(source: &Source, mut at: u64, size: usize) -> impl FnMut() -> Result<O
 fn frames(source: &Source, frames: &[Frame]) -> Result<(Document, Map)> {
     // The metadata, one frame a chunk, the end of the archive, and the index.
     let [metadata, chunks @ .., _, index] = frames else { return Err(unseekable(source, "zstd by another program")) };
-    let index = read_frame(source, index)?;
+    let index = read_frame(source, index, MOST_INDEX)?;
     let Some(index) = Index::from_frame(&index) else { return Err(unseekable(source, "zstd by another program")) };
     let document = metadata_in(&decompress(source, metadata, MOST_METADATA as usize)?)?;
     let expected = document.expected()?;
@@ -138,7 +141,7 @@ pub(super) fn decompress(source: &Source, frame: &Frame, most: usize) -> Result<
     if content > most {
         return Err(corrupt(&place(), "a frame is too big"));
     }
-    let compressed = read_frame(source, frame)?;
+    let compressed = read_frame(source, frame, zstd::zstd_safe::compress_bound(most))?;
     let plain = zstd::bulk::decompress(&compressed, content);
     let plain = plain.map_err(|error| corrupt(&place(), "a frame of the zstd stream is damaged").because(error))?;
     if plain.len() == content {
@@ -148,7 +151,11 @@ pub(super) fn decompress(source: &Source, frame: &Frame, most: usize) -> Result<
     }
 }
 
-fn read_frame(source: &Source, frame: &Frame) -> Result<Vec<u8>> {
+/// The bytes of a frame as they are in the file, at most `most`.
+fn read_frame(source: &Source, frame: &Frame, most: usize) -> Result<Vec<u8>> {
+    if frame.length as usize > most {
+        return Err(corrupt(&format!("at byte {}", frame.offset), "a frame is too big"));
+    }
     let mut bytes = vec![0; frame.length as usize];
     source.file.read_exact_at(&mut bytes, frame.offset).map_err(|error| cannot_read(source, error))?;
     Ok(bytes)

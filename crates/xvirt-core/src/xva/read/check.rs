@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 
 use super::{Consumer, Defect, Severity};
+use crate::disk::is_zero;
 use crate::sync::lock;
 use crate::xva::chunk::{Checksum, Place, Sum};
 use crate::xva::error::corrupt;
@@ -102,7 +103,7 @@ fn check(mut job: Job, consumer: &dyn Consumer) -> Result<()> {
         }
     }
     let beyond = cut(&mut job.pieces, job.place.length);
-    if beyond.iter().any(|piece| piece.iter().any(|byte| *byte != 0)) {
+    if !beyond.iter().all(|piece| is_zero(piece)) {
         defect(Severity::Damage, "it goes beyond the end of its disk, and not with zeroes".to_owned())?;
     }
     if job.pieces.is_empty() { Ok(()) } else { consumer.chunk(job.place.disk, job.place.offset, &job.pieces) }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::header::{self, BLOCK, Header, Kind};
+use crate::disk::is_zero;
 use crate::xva::codec::Stream;
 use crate::xva::error::corrupt;
 use crate::{Error, Result};
@@ -98,7 +99,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn has_garbage(&mut self) -> Result<bool> {
         let mut garbage = false;
         while let Some(piece) = self.stream.next_piece()? {
-            garbage |= piece.iter().any(|byte| *byte != 0);
+            garbage |= !is_zero(&piece);
         }
         Ok(garbage)
     }

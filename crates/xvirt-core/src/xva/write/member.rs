@@ -4,11 +4,10 @@ use bytes::Bytes;
 
 use super::Source;
 use super::plan::Job;
-use crate::disk::read_bytes;
+use crate::disk::{is_zero, read_bytes};
 use crate::xva::chunk::{CHUNK, Checksum, Sum, name};
 use crate::xva::codec::Pool;
 use crate::xva::tar::{BLOCK, file_header};
-use crate::xva::target::is_zero;
 use crate::{Error, Result};
 
 /// How much is read at once, in bytes.
