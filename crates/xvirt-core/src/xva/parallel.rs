@@ -11,17 +11,17 @@ pub(super) fn threads() -> usize {
     thread::available_parallelism().map_or(2, usize::from)
 }
 
-/// Runs `work` on each of `jobs` in several threads, and hands the results to `sink` in the order of the jobs.
+/// Runs `work` on each of `jobs` in `count` threads, and hands the results to `sink` in the order of the jobs.
 ///
 /// Each thread makes itself a worker first. A failure of any part ends the whole, and is the one that comes first in the
 /// order. No more than a few jobs and results exist at any time.
 pub(super) fn in_order<Job: Send, Done: Send, Worker>(
+    count: usize,
     jobs: impl Iterator<Item = Result<Job>> + Send,
     worker: impl Fn() -> Worker + Sync,
     work: impl Fn(&mut Worker, Job) -> Result<Done> + Sync,
     mut sink: impl FnMut(Done) -> Result<()>,
 ) -> Result<()> {
-    let count = threads();
     // Dropped when the sink fails, which ends the threads.
     let (orders, results) = bounded::<Receiver<Result<Done>>>(count + 1);
     thread::scope(|scope| {
@@ -77,6 +77,7 @@ mod tests {
         let mut seen = Vec::new();
         let square = |(): &mut (), n: u64| Ok(n * n);
         in_order(
+            3,
             (0..1000).map(Ok),
             || (),
             square,
@@ -94,14 +95,15 @@ mod tests {
             seen += 1;
             Ok(())
         };
-        assert_eq!(in_order((0..).map(Ok), || (), failing, count).unwrap_err().to_string(), "it failed");
+        assert_eq!(in_order(3, (0..).map(Ok), || (), failing, count).unwrap_err().to_string(), "it failed");
         assert_eq!(seen, 100);
 
         let sink = |n| if n == 5 { Err(failed()) } else { Ok(()) };
-        in_order((0..).map(Ok), || (), |(): &mut (), n| Ok(n), sink).unwrap_err();
+        in_order(3, (0..).map(Ok), || (), |(): &mut (), n| Ok(n), sink).unwrap_err();
         let jobs = (0..).map(|n| if n == 7 { Err(failed()) } else { Ok(n) });
         let mut seen = 0;
         in_order(
+            3,
             jobs,
             || (),
             |(): &mut (), n| Ok(n),

@@ -1,7 +1,7 @@
 //! The thread that decompresses an archive.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Scope;
 
@@ -11,19 +11,21 @@ use flate2::bufread::MultiGzDecoder;
 use zstd::bulk::Decompressor;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
+use super::ahead::Ahead;
 use super::frame::{self, Header, Start};
 use super::{Compression, Pool, Stream, detect};
 use crate::xva::parallel::threads;
+use crate::xva::write::MEMBER;
 use crate::{Error, ErrorKind, Result};
 
-/// The size of a piece of the stream in bytes.
-const PIECE: usize = 1 << 20;
+/// The size of a piece of the stream in bytes: what several of take stays in a processor's cache.
+const PIECE: usize = 256 << 10;
 /// How many pieces may wait for who reads them.
-const WAITING: usize = 4;
-/// What is read of the input ahead. Small, because what is longer is read past this buffer.
-const BUFFER: usize = 16 << 10;
+const WAITING: usize = 8;
 /// A frame whose content is bigger is decompressed as it comes, by one processor.
 const MOST_FRAME: u64 = 4 << 20;
+/// The room for the content of a frame with one chunk.
+const CONTENT: usize = MEMBER;
 /// zstd's largest window is 2^31 bytes.
 const LARGEST_WINDOW: u32 = 31;
 
@@ -56,12 +58,12 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
     let Opened { compression, input } = opened;
     let (sender, receiver) = bounded(WAITING);
     scope.spawn(move || {
-        let mut input = BufReader::with_capacity(BUFFER, Counted { input, read });
+        let mut input = Counted { input, read };
         let mut output = Output { pool: Pool::new(PIECE), slots: sender };
         let done = match compression {
             Compression::None => output.copy(&mut input),
-            Compression::Gzip => output.copy(&mut MultiGzDecoder::new(&mut input)),
-            Compression::Zstd => output.frames(scope, &mut input),
+            Compression::Gzip => output.copy(&mut MultiGzDecoder::new(Ahead::spawn(scope, input))),
+            Compression::Zstd => output.frames(scope, &mut Ahead::spawn(scope, input)),
         };
         if let Err(error) = done {
             // Whoever listened has gone, or hears it.
@@ -121,7 +123,7 @@ impl Output {
     fn small_frame(&self, workers: &Workers, header: &Header, input: &mut impl Read) -> io::Result<bool> {
         let content = header.content.unwrap_or_default() as usize;
         let mut frame = workers.compressed.take();
-        let length = frame::rest(input, header, &mut frame, 2 * content + PIECE)?;
+        let length = frame::rest(input, header, &mut frame, 2 * content + CONTENT)?;
         let (sender, receiver) = bounded(1);
         // The order of the slots is that of the frames, whichever is ready first.
         if self.slots.send(Slot::Pending(receiver)).is_err() {
@@ -180,7 +182,7 @@ struct Workers {
 impl Workers {
     fn spawn<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
         let (jobs, receiver) = bounded::<Job>(1);
-        let (compressed, pool) = (Pool::new(PIECE), Pool::new(PIECE + 4096));
+        let (compressed, pool) = (Pool::new(CONTENT), Pool::new(CONTENT));
         for _ in 0..threads() {
             let (receiver, compressed, pool) = (receiver.clone(), compressed.clone(), pool.clone());
             scope.spawn(move || {
@@ -241,7 +243,7 @@ impl fmt::Display for InputFailed {
 impl std::error::Error for InputFailed {}
 
 /// Reads until `into` is full or the input ends; answers how much that is.
-fn fill(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+pub(super) fn fill(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
         match input.read(rest) {

@@ -1,9 +1,10 @@
 //! The compression around an archive: none, gzip or zstd, found out by looking.
 //!
-//! `decode` is a thread that turns the input into a `stream` of plain bytes; members of gzip and frames of zstd may
+//! `decode` is a thread that turns the input, which another reads `ahead`, into a `stream` of plain bytes; members of gzip and frames of zstd may
 //! follow one another. Small zstd frames, which `frame` takes out of the input without decompressing them, are
 //! decompressed by all processors side by side. `seek_table` finds frames without reading what is before them.
 
+mod ahead;
 mod decode;
 mod frame;
 mod pool;

@@ -61,6 +61,7 @@ pub(super) fn write(
         Ok((piece, content))
     };
     parallel::in_order(
+        workers(options.compression),
         plan,
         || Encoder::new(options),
         encoded,
@@ -79,6 +80,14 @@ pub(super) fn write(
     archive.output.flush().map_err(cannot_write)?;
     step(progress, total, Some(total), "the export")?;
     Ok(archive.written)
+}
+
+/// How many threads make chunks. Without compression there is less to do than writing, which is not to wait for them.
+fn workers(compression: Compression) -> usize {
+    match compression {
+        Compression::None => parallel::threads().saturating_sub(1).max(1),
+        _ => parallel::threads(),
+    }
 }
 
 /// What was written so far.
