@@ -4,5 +4,6 @@
 mod export;
 mod import;
 mod on_demand;
+mod peers;
 mod samples;
 mod support;
