@@ -24,14 +24,14 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("appliance: {error}; see --help");
+            eprintln!("archives: {error}; see --help");
             return ExitCode::from(2);
         }
     };
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("appliance: {error}");
+            eprintln!("archives: {error}");
             ExitCode::FAILURE
         }
     }

@@ -6,7 +6,7 @@ use xvirt_benches::Result;
 use xvirt_core::config::ByteSize;
 
 pub(crate) const USAGE: &str = "\
-usage: appliance [OPTION]...
+usage: archives [OPTION]...
 
 Exports, imports and verifies a disk, half random and half holes, in turn with the programs people use for the same.
 
