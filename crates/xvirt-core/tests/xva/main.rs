@@ -4,6 +4,7 @@
 mod export;
 mod import;
 mod on_demand;
+mod missing;
 mod peers;
 mod samples;
 mod support;

@@ -48,6 +48,9 @@ impl Layout {
         let (Some(index), Some(disk)) = (index, index.and_then(|index| self.disks.get(index))) else {
             return Err("it belongs to no disk of ova.xml".to_owned());
         };
+        if number > 0 && !disk.begun {
+            return Err("the first chunk of its disk is missing".to_owned());
+        }
         let gap = number.checked_sub(disk.next).ok_or("its number was there already, or is out of order")?;
         let skipped = match gap {
             0 => Some(0),
@@ -140,6 +143,8 @@ mod tests {
     fn impossible_places_are_refused() {
         let mut layout = layout(&[u64::MAX / 2, MIB]);
         assert!(place(&mut layout, 7, 0, MIB).unwrap_err().contains("no disk"));
+        assert!(place(&mut layout, 0, 5, MIB).unwrap_err().contains("first chunk of its disk is missing"));
+        assert_eq!(place(&mut layout, 0, 0, MIB), Ok((0, MIB)));
         assert_eq!(place(&mut layout, 0, 5, MIB), Ok((5 * MIB, MIB)));
         for number in [0, 5] {
             assert!(place(&mut layout, 0, number, MIB).unwrap_err().contains("out of order"));

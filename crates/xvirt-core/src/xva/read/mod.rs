@@ -205,6 +205,7 @@ impl<'a> Reading<'a> {
                 self.table.take().map_or(Ok(()), |table| table.compare(&xml))
             }
             (name, None) if Name::parse(name) != Name::Other => Err(corrupt(name, "it comes before ova.xml")),
+            (name, Some(_)) if matches!(Name::parse(name), Name::Checksum { .. }) => self.without_chunk(name),
             (name, _) => self.harmless(name, "it does not belong to an appliance; XenServer would refuse the archive"),
         }
     }
@@ -231,6 +232,14 @@ impl<'a> Reading<'a> {
             self.consumer.defect(Defect { severity: Severity::Damage, disk: Some(index), error })?;
         }
         Ok(())
+    }
+
+    /// Reports a checksum that follows no chunk of its name, for without that chunk there would be zeroes in its place.
+    fn without_chunk(&self, name: &str) -> Result<()> {
+        let id = name.rsplit_once('/').map_or("", |(id, _)| id);
+        let disk = self.expected.iter().position(|disk| disk.id == id);
+        let error = corrupt(name, "the chunk that it is the checksum of is not before it");
+        self.consumer.defect(Defect { severity: Severity::Damage, disk, error })
     }
 
     fn harmless(&self, member: &str, why: &str) -> Result<()> {

@@ -1,0 +1,47 @@
+//! Archives that lack members.
+
+use xvirt_core::config::{Disk, VmConfig};
+use xvirt_core::xva::{self, Export};
+
+use crate::support::*;
+
+/// An archive of one disk with three chunks, without members whose names end so.
+fn without(ends: &[&str]) -> Vec<u8> {
+    let disk = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(disk.path(), pattern(1, 3 << 20)).unwrap();
+    let mut archive = Vec::new();
+    xva::export(&VmConfig::new("vm").disk(Disk::raw(disk.path())), &mut archive, &Export::none(), &()).unwrap();
+    let mut kept = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(&archive[..]).entries().unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.path().unwrap().into_owned();
+        if !ends.iter().any(|end| name.to_str().unwrap().ends_with(end)) {
+            kept.append(&entry.header().clone(), entry).unwrap();
+        }
+    }
+    kept.into_inner().unwrap()
+}
+
+/// What is said of an archive, the same by all who read it.
+fn refused(archive: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let error = extract(archive, &folder.path().join("out")).unwrap_err().to_string();
+    let report = xva::verify(archive, &()).unwrap();
+    assert!(!report.good && !report.disks[0].whole, "{report:?}");
+    assert!(report.problems.iter().any(|problem| problem.serious && problem.what == error), "{error}: {report:?}");
+    error
+}
+
+#[test]
+fn a_chunk_that_left_its_checksum_behind_is_missed() {
+    let error = refused(&without(&["/00000001"]));
+    assert!(error.contains("/00000001.xxhash is damaged: the chunk that it is the checksum of"), "{error}");
+}
+
+#[test]
+fn the_first_and_the_last_chunk_of_a_disk_are_missed() {
+    let error = refused(&without(&["/00000000", "/00000000.xxhash"]));
+    assert!(error.contains("/00000001 is damaged: the first chunk of its disk is missing"), "{error}");
+    let error = refused(&without(&["/00000002", "/00000002.xxhash"]));
+    assert!(error.contains("the disk ends after 2097152 of 3145728 bytes"), "{error}");
+}
