@@ -127,7 +127,8 @@ impl Document {
                 continue;
             }
             let size = vdi.fields.number("virtual_size");
-            let size = size.filter(|size| *size <= i64::MAX.cast_unsigned()).ok_or_else(|| {
+            // Images have whole sectors, and the offsets of files are signed.
+            let size = size.filter(|size| *size <= i64::MAX.cast_unsigned() - 511).ok_or_else(|| {
                 let size = vdi.fields.text("virtual_size");
                 corrupt("ova.xml", format!("disk {} cannot have a size of '{size}' bytes", vdi.id))
             })?;
