@@ -5,6 +5,7 @@ mod export;
 mod import;
 mod on_demand;
 mod missing;
+mod mutations;
 mod peers;
 mod samples;
 mod support;

@@ -1,0 +1,73 @@
+//! Members that are missing, there twice, or somewhere else.
+
+use super::{Damaged, Member, join};
+use crate::mutations::bases::{Base, Disks, MEMORY};
+use crate::mutations::random::Random;
+
+const MIB: usize = 1 << 20;
+
+pub(super) fn damage(base: &Base, random: &mut Random) -> Damaged {
+    let mut members = Member::all(&base.plain);
+    let mut disks = None;
+    let one = random.below(members.len());
+    let other = random.below(members.len());
+    let name = members[one].name.clone();
+    let what = match random.below(7) {
+        0 => {
+            members.remove(one);
+            format!("{name} removed")
+        }
+        1 => {
+            members.insert(one, members[one].clone());
+            format!("{name} repeated")
+        }
+        2 => {
+            members.insert(other, members[one].clone());
+            format!("{name} repeated before {}", members[other + 1].name)
+        }
+        3 => {
+            members.swap(one, other);
+            format!("{name} and {} exchanged", members[one].name)
+        }
+        4 => {
+            let member = members.remove(one);
+            members.insert(other.min(members.len()), member);
+            format!("{name} moved to {other}")
+        }
+        5 if base.regular => {
+            let index = chunk(&members, random);
+            let what = format!("{} and its checksum removed", members[index].name);
+            disks = without(base, &members, index);
+            members.drain(index..index + 2);
+            what
+        }
+        _ => {
+            let (one, other) = (chunk(&members, random), chunk(&members, random));
+            members.swap(one, other);
+            members.swap(one + 1, other + 1);
+            format!("{} and {} exchanged with their checksums", members[one].name, members[other].name)
+        }
+    };
+    Damaged { bytes: (base.pack)(&join(&members)), what, disks, metadata: false }
+}
+
+/// The position of any chunk.
+fn chunk(members: &[Member], random: &mut Random) -> usize {
+    let chunks: Vec<_> = (0..members.len()).filter(|index| members[*index].is_chunk()).collect();
+    *random.pick(&chunks)
+}
+
+/// The disks of an archive without a chunk, where that is an archive too: zeroes are left out in the middle of disks.
+fn without(base: &Base, members: &[Member], index: usize) -> Option<Disks> {
+    let member = &members[index];
+    let same_disk = |other: Option<&Member>| other.is_some_and(|other| other.disk() == member.disk());
+    if !same_disk(members.get(index - 1)) || !same_disk(members.get(index + 2)) {
+        return None;
+    }
+    let mut disks = base.disks.clone();
+    let number: usize = member.name.split('/').nth(1).unwrap().parse().unwrap();
+    let id = if disks.contains_key(member.disk()) { member.disk() } else { MEMORY };
+    let disk = disks.get_mut(id)?;
+    disk[number * MIB..(number + 1) * MIB].fill(0);
+    Some(disks)
+}

@@ -1,0 +1,80 @@
+//! Ways to damage an archive.
+
+mod header;
+mod members;
+mod metadata;
+mod stream;
+
+use super::bases::{Base, Disks};
+use super::random::Random;
+
+/// An archive that was damaged.
+pub struct Damaged {
+    pub bytes: Vec<u8>,
+    /// What was done to it.
+    pub what: String,
+    /// What its disks are now, if that is legal and not what they were.
+    pub disks: Option<Disks>,
+    /// Whether `ova.xml` may say something else now.
+    pub metadata: bool,
+}
+
+/// Damages an archive in one way.
+pub fn damage(base: &Base, random: &mut Random) -> Damaged {
+    match random.below(10) {
+        0..=3 => stream::damage(base, random),
+        4..=5 => header::damage(base, random),
+        6..=7 => members::damage(base, random),
+        _ => metadata::damage(base, random),
+    }
+}
+
+/// One member of an archive.
+#[derive(Clone)]
+struct Member {
+    name: String,
+    /// Its 512 bytes of header, and its data with the padding.
+    bytes: Vec<u8>,
+    size: usize,
+}
+
+const BLOCK: usize = 512;
+
+impl Member {
+    /// All members of an archive, up to the blocks that end it.
+    fn all(archive: &[u8]) -> Vec<Self> {
+        let mut members = Vec::new();
+        let mut rest = archive;
+        while rest.len() > BLOCK && rest[0] != 0 {
+            let text =
+                |field: &[u8]| String::from_utf8(field.split(|byte| *byte == 0).next().unwrap().to_vec()).unwrap();
+            let size = usize::from_str_radix(text(&rest[124..136]).trim(), 8).unwrap();
+            let (bytes, more) = rest.split_at(BLOCK + size.next_multiple_of(BLOCK));
+            members.push(Self { name: text(&bytes[..100]), bytes: bytes.to_vec(), size });
+            rest = more;
+        }
+        members
+    }
+
+    /// Whether it is a chunk, rather than a checksum or metadata.
+    fn is_chunk(&self) -> bool {
+        self.name.contains('/') && !self.name.contains('.')
+    }
+
+    fn disk(&self) -> &str {
+        self.name.split('/').next().unwrap()
+    }
+
+    /// Makes the checksum of the header fit it again.
+    fn seal(&mut self) {
+        self.bytes[148..156].fill(b' ');
+        let sum: u32 = self.bytes[..BLOCK].iter().map(|byte| u32::from(*byte)).sum();
+        self.bytes[148..156].copy_from_slice(format!("{sum:07o}\0").as_bytes());
+    }
+}
+
+/// An archive of members.
+fn join(members: &[Member]) -> Vec<u8> {
+    let end = [0; 2 * BLOCK];
+    members.iter().map(|member| &member.bytes[..]).chain([&end[..]]).collect::<Vec<_>>().concat()
+}
