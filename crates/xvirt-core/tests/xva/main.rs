@@ -4,6 +4,7 @@
 mod export;
 mod import;
 mod on_demand;
+mod memory;
 mod missing;
 mod mutations;
 mod peers;
