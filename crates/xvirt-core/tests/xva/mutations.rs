@@ -22,7 +22,7 @@ use random::Random;
 
 /// Reading an archive takes no more memory than this, in bytes, whatever is in it. Metadata made of nothing but values
 /// takes the most: some times its 16 MiB.
-const MOST_MEMORY: u64 = 128 << 20;
+const MOST_MEMORY: u64 = 160 << 20;
 
 /// What an error must say: where the damage is, or that it is no appliance at all.
 const PLACES: [&str; 7] = [
