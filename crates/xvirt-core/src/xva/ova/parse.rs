@@ -4,6 +4,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::value::{Record, Value};
+use super::write::is_allowed;
 use crate::xva::error::{corrupt, unsupported};
 use crate::{Error, Result};
 
@@ -169,19 +170,27 @@ impl<'a> Parser<'a> {
             return Ok(match self.reader.read_event().map_err(|error| damaged(error.to_string()))? {
                 Event::Start(tag) => Next::Open(tag),
                 Event::End(_) => Next::Close,
-                Event::Text(text) => Next::Text(text.xml10_content().into_owned()),
-                Event::CData(data) => Next::Text(data.into_inner().into_owned()),
+                Event::Text(text) => text_of(text.xml10_content().into_owned())?,
+                Event::CData(data) => text_of(data.into_inner().into_owned())?,
                 Event::GeneralRef(reference) => {
                     let character = reference.resolve_char_ref().map_err(|error| damaged(error.to_string()))?;
                     let name = reference.to_string();
                     let predefined = || quick_xml::escape::resolve_predefined_entity(&name).map(str::to_owned);
                     let text = character.map(String::from).or_else(predefined);
-                    Next::Text(text.ok_or_else(|| damaged(format!("the entity &{name}; is not known")))?)
+                    text_of(text.ok_or_else(|| damaged(format!("the entity &{name}; is not known")))?)?
                 }
                 Event::Eof => Next::End,
                 Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => continue,
             });
         }
+    }
+}
+
+/// Text, unless it could not be written again.
+fn text_of<'a>(text: String) -> Result<Next<'a>> {
+    match text.chars().find(|char| !is_allowed(*char)) {
+        None => Ok(Next::Text(text)),
+        Some(char) => Err(damaged(format!("it holds the character U+{:04X}, which XML has not", u32::from(char)))),
     }
 }
 
@@ -238,6 +247,9 @@ mod tests {
             (b"<value><struct><x/></struct></value>", "the element <x> is in the wrong place"),
             (b"<value><struct><member><name>a</name></member></struct></value>", "lacks its name or value"),
             (b"<value>&xxe;</value>", "the entity &xxe; is not known"),
+            (b"<value>a\0b</value>", "the character U+0000"),
+            (b"<value><![CDATA[\x1b]]></value>", "the character U+001B"),
+            (b"<value>&#x1f;</value>", "the character U+001F"),
             (b"<value><blob>1</blob></value>", "unknown type blob"),
             (b"<value>a</value><value>b</value>", "something follows its value"),
             (b"<appliance version='0.1'></appliance>", "an appliance of version 0.1"),

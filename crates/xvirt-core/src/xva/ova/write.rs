@@ -41,6 +41,11 @@ fn element(tag: &str, text: &str, xml: &mut String) {
     xml.extend(["</", tag, ">"]);
 }
 
+/// Whether XML can hold a character at all (XML 1.0, section 2.2).
+pub(super) fn is_allowed(char: char) -> bool {
+    matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
 /// Escapes what XML needs, and drops what it cannot hold.
 fn escape(text: &str, xml: &mut String) {
     for char in text.chars() {
@@ -51,9 +56,8 @@ fn escape(text: &str, xml: &mut String) {
             '"' => xml.push_str("&quot;"),
             // Else a reader would make a line feed of it.
             '\r' => xml.push_str("&#13;"),
-            '\t' | '\n' => xml.push(char),
-            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => {}
-            _ => xml.push(char),
+            _ if is_allowed(char) => xml.push(char),
+            _ => {}
         }
     }
 }
