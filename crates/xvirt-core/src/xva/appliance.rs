@@ -105,7 +105,7 @@ impl Appliance {
         let mut cd_drives = Vec::new();
         for vbd in block_devices(document)? {
             let vdi = document.find("VDI", vbd.fields.reference("VDI"));
-            if vbd.fields.text("type").eq_ignore_ascii_case("CD") {
+            if document.is_disc(vbd) {
                 cd_drives.push(vdi.map(|vdi| vdi.fields.text("name_label").to_owned()));
             } else if let Some(vdi) = vdi.filter(|vdi| !disks.iter().any(|disk: &ApplianceDisk| disk.id == vdi.id)) {
                 disks.push(disk(vbd, vdi));
@@ -217,7 +217,23 @@ fn producer(document: &Document) -> Producer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ova::{Record, Value};
     use super::*;
+
+    #[test]
+    fn a_disc_in_a_device_for_disks_is_a_disc() {
+        let mut document = Document::new(Record::default());
+        document.objects = vec![
+            Object::new("VM", "Ref:0", []),
+            Object::new("VBD", "Ref:1", [("type", Value::text("Disk")), ("VDI", Value::text("Ref:2"))]),
+            Object::new("VDI", "Ref:2", [("SR", Value::text("Ref:3")), ("name_label", Value::text("tools.iso"))]),
+            Object::new("SR", "Ref:3", [("content_type", Value::text("iso"))]),
+        ];
+        // As its contents are not in the archive.
+        assert_eq!(document.expected().unwrap(), []);
+        let appliance = Appliance::read(&document).unwrap();
+        assert_eq!((appliance.disks, appliance.cd_drives), (vec![], vec![Some("tools.iso".to_owned())]));
+    }
 
     #[test]
     fn devices_have_an_order() {

@@ -131,7 +131,7 @@ impl Composer {
         let mut known: Vec<(String, Slot)> = Vec::new();
         for vbd in block_devices(&self.document)? {
             let vdi = self.document.find("VDI", vbd.fields.reference("VDI"));
-            let Some(vdi) = vdi.filter(|_| !vbd.fields.text("type").eq_ignore_ascii_case("CD")) else { continue };
+            let Some(vdi) = vdi.filter(|_| !self.document.is_disc(vbd)) else { continue };
             if known.iter().all(|(_, slot)| slot.id != vdi.id) {
                 let slot = Slot { id: vdi.id.clone(), size: vdi.fields.number("virtual_size").unwrap_or(0) };
                 known.push((vbd.id.clone(), slot));
@@ -255,10 +255,14 @@ impl Composer {
         self.document.objects.retain(|object| object.class != class || object.id != id);
     }
 
-    /// Lists all objects of a class in a field of the VM.
+    /// Lists all objects of a class in a field of the VM, and the VM in those that did not name it.
     fn link(&mut self, class: &str, field: &'static str) {
         let ids: Vec<_> = self.document.of_class(class).map(|object| object.id.clone()).collect();
         let vm = self.vm.clone();
+        let of_class = self.document.objects.iter_mut().filter(|object| object.class == class);
+        for object in of_class.filter(|object| object.fields.reference("VM").is_empty()) {
+            object.fields.set("VM", Value::text(&vm));
+        }
         self.set("VM", &vm, [(field, Value::set(ids))]);
     }
 }
@@ -319,4 +323,50 @@ fn version() -> Record {
         ("export_vsn", "2"),
     ];
     Record(fields.map(|(name, value)| (name.to_owned(), Value::text(value))).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Disk;
+
+    /// Composes a VM with one disk out of objects, and reads what was written of it.
+    fn composed<const N: usize>(objects: [Object; N]) -> (Document, Slot) {
+        let mut original = Document::new(version());
+        original.objects = objects.into();
+        let config = VmConfig::new("vm").disk(Disk::raw("disk"));
+        let (document, slots) = compose(&config, &[UNIT], Some(original)).unwrap();
+        (Document::parse(document.to_xml().as_bytes()).unwrap(), slots[0].clone())
+    }
+
+    #[test]
+    fn a_device_that_names_no_vm_stays_with_the_vm() {
+        let (document, slot) = composed([
+            Object::new("VM", "Ref:0", []),
+            Object::new("VBD", "Ref:1", [("VDI", Value::text("Ref:2"))]),
+            Object::new("VDI", "Ref:2", [("virtual_size", Value::text(UNIT))]),
+        ]);
+        assert_eq!(slot, Slot { id: "Ref:2".to_owned(), size: UNIT });
+        assert_eq!(document.block_devices().unwrap().count(), 1);
+        assert!(document.expected().unwrap()[0].required);
+    }
+
+    #[test]
+    fn a_new_disk_is_not_what_a_reference_to_nothing_means() {
+        let drive = [("type", Value::text("CD")), ("VM", Value::text("Ref:0")), ("VDI", Value::text(" Ref:2"))];
+        let (document, slot) = composed([Object::new("VM", "Ref:0", []), Object::new("VBD", "Ref:1", drive)]);
+        assert_eq!(document.find("VDI", "Ref:2"), None);
+        assert!(document.find("VDI", &slot.id).is_some());
+    }
+
+    #[test]
+    fn there_is_an_id_after_the_last() {
+        let last = format!("Ref:{}", u64::MAX);
+        let (document, slot) = composed([
+            Object::new("VM", "Ref:0", []),
+            Object::new("VDI", &last, [("virtual_size", Value::text(UNIT))]),
+        ]);
+        assert_ne!(slot.id, last);
+        assert_eq!(document.of_class("VDI").count(), 2);
+    }
 }

@@ -1,6 +1,6 @@
 //! The objects of an appliance.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::value::{Record, Value};
 use super::{fields, parse, write};
@@ -111,6 +111,17 @@ impl Document {
         Ok(self.of_class("VBD").filter(ours))
     }
 
+    /// Whether a block device is a drive with a disc rather than a disk. Discs are never in the archive.
+    pub(crate) fn is_disc(&self, vbd: &Object) -> bool {
+        let vdi = self.find("VDI", vbd.fields.reference("VDI"));
+        vbd.fields.text("type").eq_ignore_ascii_case("CD") || vdi.is_some_and(|vdi| self.is_image_of_disc(vdi))
+    }
+
+    fn is_image_of_disc(&self, vdi: &Object) -> bool {
+        let repository = self.find("SR", vdi.fields.reference("SR"));
+        repository.is_some_and(|sr| sr.fields.text("content_type").eq_ignore_ascii_case("iso"))
+    }
+
     /// The disks whose contents the archive should hold, in the order in which XenServer writes them.
     pub(crate) fn expected(&self) -> Result<Vec<Expected>> {
         let mut used: HashSet<&str> = HashSet::new();
@@ -122,8 +133,7 @@ impl Document {
         used.insert(self.vm()?.fields.reference("suspend_VDI"));
         let mut disks = BTreeMap::new();
         for vdi in self.of_class("VDI") {
-            let repository = self.find("SR", vdi.fields.reference("SR"));
-            if repository.is_some_and(|sr| sr.fields.text("content_type").eq_ignore_ascii_case("iso")) {
+            if self.is_image_of_disc(vdi) {
                 continue;
             }
             let size = vdi.fields.number("virtual_size");
@@ -143,11 +153,20 @@ impl Document {
         self.objects.iter_mut().for_each(fields::complete);
     }
 
-    /// An id that no object has.
+    /// An id that no object has and no reference to nothing, for XenServer numbers these as any other.
     pub(crate) fn free_id(&self) -> String {
-        let number = |id: &str| id.strip_prefix("Ref:").and_then(|digits| digits.parse::<u64>().ok());
-        let highest = self.objects.iter().filter_map(|object| number(&object.id)).max();
-        format!("Ref:{}", highest.map_or(0, |highest| highest.saturating_add(1)))
+        let mut used = BTreeSet::new();
+        let mut note = |text: &str| {
+            let number = text.trim().strip_prefix("Ref:").and_then(|digits| digits.parse::<u64>().ok());
+            used.extend(number);
+        };
+        for object in &self.objects {
+            note(&object.id);
+            object.fields.0.iter().for_each(|(_, value)| value.each_text(&mut note));
+        }
+        let next = used.last().map_or(0, |highest| highest.wrapping_add(1));
+        let free = (0..).map(|step| next.wrapping_add(step)).find(|number| !used.contains(number));
+        format!("Ref:{}", free.unwrap_or(next))
     }
 
     /// Checks what everything else relies on.

@@ -37,6 +37,15 @@ impl Value {
             _ => "",
         }
     }
+
+    /// All texts in it, however deep.
+    pub(super) fn each_text(&self, found: &mut dyn FnMut(&str)) {
+        match self {
+            Self::Array(values) => values.iter().for_each(|value| value.each_text(found)),
+            Self::Struct(Record(members)) => members.iter().for_each(|(_, value)| value.each_text(found)),
+            _ => found(self.as_text()),
+        }
+    }
 }
 
 impl Record {
