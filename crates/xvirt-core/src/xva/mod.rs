@@ -36,6 +36,9 @@ mod configure;
 mod error;
 mod export;
 mod extract;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod import;
 mod inspect;
 mod on_demand;

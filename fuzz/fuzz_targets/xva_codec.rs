@@ -1,0 +1,151 @@
+//! Decompression against zstd's and gzip's own decoders, and what is at the end of an archive of ours.
+//!
+//! The first byte of the input says whether the rest is a stream, or how a stream is to be made: of frames and members
+//! that fit one another, with a little damage.
+#![no_main]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use arbitrary::{Arbitrary, Unstructured};
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use libfuzzer_sys::fuzz_target;
+use rustix::fs::{MemfdFlags, memfd_create};
+use xvirt_core::xva::Compression;
+use xvirt_core::xva::fuzzing::{decode, index, seek_table};
+
+/// How much is decompressed at most: a few bytes can stand for very many.
+const MOST: usize = 24 << 20;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((control, data)) = data.split_first() else { return };
+    let stream = match control & 1 {
+        0 => data.to_vec(),
+        _ => match Made::arbitrary_take_rest(Unstructured::new(data)) {
+            Ok(made) => made.stream(),
+            Err(_) => return,
+        },
+    };
+    check_end(&stream);
+    let ours = decode(&stream[..], MOST);
+    let gzip = stream.starts_with(b"\x1f\x8b");
+    match (&ours, gzip) {
+        (Ok((Compression::None, content)), _) => assert_eq!(*content, stream),
+        (_, true) => compare(&ours, MultiGzDecoder::new(&stream[..])),
+        (_, false) => compare(&ours, reference(&stream)),
+    }
+});
+
+fn reference(stream: &[u8]) -> impl Read {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(stream).expect("there is memory");
+    decoder.window_log_max(31).expect("zstd can do 2 GiB");
+    decoder
+}
+
+fn compare(ours: &xvirt_core::Result<(Compression, Vec<u8>)>, mut reference: impl Read) {
+    let mut theirs = Vec::new();
+    let result = (&mut reference).take(MOST as u64).read_to_end(&mut theirs);
+    match (ours, result) {
+        (Ok((_, ours)), Ok(_)) => assert!(*ours == theirs, "{} bytes differ from {}", ours.len(), theirs.len()),
+        // Ours may have met damage that is beyond what was asked for.
+        (Err(_), Ok(_)) if theirs.len() == MOST => {}
+        (Err(error), Ok(_)) => panic!("ours fails where theirs does not: {error}"),
+        (Ok((_, ours)), Err(error)) => panic!("ours gives {} bytes where theirs fails: {error}", ours.len()),
+        (Err(_), Err(_)) => {}
+    }
+}
+
+/// Looks for a seek table and a chunk index.
+fn check_end(stream: &[u8]) {
+    let mut file = File::from(memfd_create("stream", MemfdFlags::CLOEXEC).expect("there is memory"));
+    file.write_all(stream).expect("there is memory");
+    index(stream);
+    let Some(frames) = seek_table(&file).expect("it can be read") else { return };
+    let mut end = 0;
+    for (offset, length, _) in frames {
+        assert_eq!(offset, end);
+        end += u64::from(length);
+        let frame = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
+        let frame = frame.and_then(|(from, to)| stream.get(from..to)).expect("a frame is in the file");
+        index(frame);
+    }
+}
+
+/// A stream to be made.
+#[derive(Arbitrary, Debug)]
+struct Made {
+    gzip: bool,
+    parts: Vec<Part>,
+    /// Where a byte is changed, and how.
+    damage: Option<(u16, u8)>,
+    /// How many bytes the end lacks.
+    cut: Option<u8>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Part {
+    Frame { content: Content, level: u8, checksum: bool, told: bool },
+    Skippable { variant: u8, content: Vec<u8> },
+    Raw(Vec<u8>),
+}
+
+#[derive(Arbitrary, Debug)]
+struct Content {
+    pattern: Vec<u8>,
+    repeat: u16,
+}
+
+impl Content {
+    fn bytes(&self) -> Vec<u8> {
+        let most = (5 << 20) / self.pattern.len().max(1);
+        self.pattern.repeat(most.min(self.repeat.into()))
+    }
+}
+
+impl Made {
+    fn stream(&self) -> Vec<u8> {
+        let mut stream = Vec::new();
+        for part in self.parts.iter().take(16) {
+            match part {
+                Part::Frame { content, level, checksum, told } => {
+                    let made = match self.gzip {
+                        true => gzip(&content.bytes(), *level),
+                        false => zstd(&content.bytes(), *level, *checksum, *told),
+                    };
+                    stream.extend(made.expect("it can be compressed"));
+                }
+                Part::Skippable { variant, content } => {
+                    stream.extend((0x184d_2a50 | u32::from(variant & 15)).to_le_bytes());
+                    stream.extend((content.len() as u32).to_le_bytes());
+                    stream.extend(content);
+                }
+                Part::Raw(bytes) => stream.extend(bytes),
+            }
+        }
+        if let Some((at, change)) = self.damage
+            && !stream.is_empty()
+        {
+            let at = usize::from(at) % stream.len();
+            stream[at] ^= change;
+        }
+        stream.truncate(stream.len() - usize::from(self.cut.unwrap_or(0)).min(stream.len()));
+        stream
+    }
+}
+
+fn zstd(content: &[u8], level: u8, checksum: bool, told: bool) -> io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), i32::from(level % 4) + 1)?;
+    encoder.include_checksum(checksum)?;
+    if told {
+        encoder.set_pledged_src_size(Some(content.len() as u64))?;
+    }
+    encoder.write_all(content)?;
+    encoder.finish()
+}
+
+fn gzip(content: &[u8], level: u8) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(u32::from(level % 4)));
+    encoder.write_all(content)?;
+    encoder.finish()
+}

@@ -1,0 +1,50 @@
+//! `ova.xml`: what is read is written and read again, as it is and by way of a configuration.
+//!
+//! The input is an `ova.xml` and one more byte, which says how the configuration differs from what was read.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use xvirt_core::xva::fuzzing::{ExpectedDisk, Ova};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((control, xml)) = data.split_last() else { return };
+    let Ok(ova) = Ova::parse(xml) else { return };
+    let appliance = ova.appliance().expect("what was parsed is an appliance");
+    let written = ova.to_xml();
+    let again = Ova::parse(written.as_bytes()).expect("what was written is read");
+    assert_eq!(again.to_xml(), written);
+    assert_eq!(again.appliance().expect("it is the same appliance"), appliance);
+
+    let mut capacities: Vec<_> = appliance.disks.iter().map(|disk| disk.size).collect();
+    match control & 3 {
+        0 => {}
+        1 => drop(capacities.pop()),
+        _ => capacities.extend([1 << 20, 512]),
+    }
+    let (more_nics, preserve) = (usize::from(control >> 2 & 3), control & 16 != 0);
+    let Ok((composed, slots)) = ova.compose(&capacities, more_nics, preserve) else {
+        assert!(preserve, "only a MAC address can be refused");
+        return;
+    };
+    let written = composed.to_xml();
+    let again = Ova::parse(written.as_bytes()).expect("what was composed is read");
+    assert_eq!(again.to_xml(), written);
+    let after = again.appliance().expect("what was composed is an appliance");
+    assert_eq!((after.disks.len(), slots.len()), (capacities.len(), capacities.len()));
+    assert_eq!(after.nics.len(), appliance.nics.len() + more_nics);
+    // A drive that is empty stays so, though its reference to nothing may look like that of a disk.
+    assert_eq!(after.cd_drives.len(), appliance.cd_drives.len());
+    assert!(
+        appliance.cd_drives.iter().zip(&after.cd_drives).all(|(before, after)| before.is_some() || after.is_none())
+    );
+    assert!(!after.suspended);
+
+    // What an export writes is what a reader expects.
+    let expected = again.expected().expect("its disks are told");
+    for ((id, size), capacity) in slots.into_iter().zip(capacities) {
+        assert!(size >= capacity);
+        assert!(after.disks.iter().any(|disk| disk.id == id && disk.size == size));
+        let disk = ExpectedDisk { id, size, required: true };
+        assert!(expected.contains(&disk), "{disk:?} is not among {expected:?}");
+    }
+});
