@@ -16,9 +16,9 @@ use xxhash_rust::xxh64::xxh64;
 
 const BLOCK: usize = 512;
 const MIB: u64 = 1 << 20;
-/// An archive has no more chunks, and no more bytes in them than this many MiB.
-const MOST_CHUNKS: usize = 40;
-const MOST_DATA: u64 = 20 << 20;
+/// An archive has no more members than this, and no more bytes in its chunks.
+const MOST_MEMBERS: usize = 40;
+const MOST_DATA: u64 = 12 << 20;
 const SIZES: [u64; 8] = [0, 1, 512, 1000, MIB - 1, MIB, 3 * MIB + 512, i64::MAX.cast_unsigned()];
 
 fuzz_target!(|input: Input| {
@@ -169,7 +169,7 @@ impl Plan {
             // From what is allowed to a little more.
             Size::Large(count) => u64::from(count % 10) * MIB,
         };
-        if self.members.len() >= MOST_CHUNKS || self.data + size > MOST_DATA {
+        if self.members.len() >= MOST_MEMBERS || self.data + size > MOST_DATA {
             return;
         }
         self.data += size;
@@ -217,7 +217,7 @@ impl Other {
         let name = match self {
             Self::Folder => "Ref:0/",
             Self::File => "README",
-            Self::StrayChecksum => "Ref:0/00000000.xxhash",
+            Self::StrayChecksum => "Ref:9/00000000.xxhash",
             Self::Metadata => "ova.xml",
             Self::Table => "checksum.xml",
         };
