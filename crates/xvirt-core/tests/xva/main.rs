@@ -3,10 +3,10 @@
 
 mod export;
 mod import;
-mod on_demand;
 mod memory;
 mod missing;
 mod mutations;
+mod on_demand;
 mod peers;
 mod samples;
 mod support;
