@@ -14,7 +14,7 @@ use super::open::{Access, open};
 use super::overlay::clone;
 use super::scan::{BLOCK, scan};
 use crate::Result;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 
 /// Copies everything of `disk` into a new image, leaving holes where there are only zeroes.
 ///
@@ -27,6 +27,7 @@ pub(crate) fn copy(
     format: ImageFormat,
     progress: &dyn Progress,
 ) -> Result<()> {
+    progress::step(progress, 0, Some(disk.capacity()), "the copy")?;
     if let Some((path, _)) = image.filter(|image| image.1 == format)
         && share(path, format, target)?
     {

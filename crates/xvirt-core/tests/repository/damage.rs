@@ -76,8 +76,9 @@ fn strangers_are_found() {
 
 #[test]
 fn an_image_based_on_a_file_of_the_host_is_found() {
+    let outside = other_file_system();
     let text = found(|repository| {
-        let secret = repository.folder().with_file_name("secret");
+        let secret = outside.path().join("secret");
         fs::write(&secret, [7; 4096]).unwrap();
         let (path, _) = image(&repository.vm("a").unwrap().config(), 0);
         fs::remove_file(&path).unwrap();

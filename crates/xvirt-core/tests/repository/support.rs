@@ -74,6 +74,11 @@ pub fn read_vm(vm: &StoredVm, offset: u64, length: usize) -> Vec<u8> {
     read(&path, format, offset, length)
 }
 
+/// A folder whose files cannot share blocks with those in the temporary folder, so that overlays are qcow2 images.
+pub fn other_file_system() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
 /// Fails the test if a check finds anything.
 pub fn sound(repository: &Repository) {
     let check = repository.check(&()).unwrap();

@@ -150,7 +150,8 @@ fn the_hash_is_that_of_the_contents() {
 #[test]
 fn images_from_outside_are_copied_without_their_holes() {
     let (folder, repository) = repository();
-    let (base, top) = (folder.path().join("base.raw"), folder.path().join("top.qcow2"));
+    let outside = other_file_system();
+    let (base, top) = (outside.path().join("base.raw"), folder.path().join("top.qcow2"));
     disk::create(&base, ImageFormat::Raw, 1 << 40).unwrap();
     write(&base, ImageFormat::Raw, 5 * MIB, b"below");
     disk::overlay(&base, Some(ImageFormat::Raw), &top).unwrap();

@@ -52,7 +52,8 @@ fn what_is_not_committed_is_gone() {
 
 #[test]
 fn bad_commits_leave_nothing() {
-    let (folder, repository) = repository();
+    let (_folder, repository) = repository();
+    let outside = other_file_system();
     let commit = |format: ImageFormat, prepare: &dyn Fn(&std::path::Path)| {
         let stage = repository.stage().unwrap();
         let path = stage.disk_path(0, format);
@@ -63,7 +64,7 @@ fn bad_commits_leave_nothing() {
     assert_eq!(commit(ImageFormat::Qcow2, &|path| fs::write(path, b"junk").unwrap()).kind(), ErrorKind::CorruptImage);
 
     // An image from a stranger must not show a file of the host.
-    let secret = folder.path().join("secret");
+    let secret = outside.path().join("secret");
     fs::write(&secret, [7; 4096]).unwrap();
     let error = commit(ImageFormat::Qcow2, &|path| {
         disk::overlay(&secret, Some(ImageFormat::Raw), path).unwrap();
