@@ -37,6 +37,8 @@ pub struct Told {
     pub made: HashSet<String>,
     pub wrote: HashSet<String>,
     pub removing: HashSet<String>,
+    /// What was written before a VM was sealed is its template's, and a rebase leaves it there.
+    pub rebasing: HashSet<String>,
 }
 
 impl Told {
@@ -48,6 +50,7 @@ impl Told {
                 "made" => self.made.insert(uuid.to_owned()),
                 "wrote" => self.wrote.insert(uuid.to_owned()),
                 "removing" => self.removing.insert(uuid.to_owned()),
+                "rebasing" => self.rebasing.insert(uuid.to_owned()),
                 _ => continue,
             };
         }
@@ -72,7 +75,10 @@ fn step(repository: &Repository, random: &mut Random) -> Result<()> {
         }
         6 | 7 => drop(repository.seal(random.name(), vm, &())?),
         8 | 9 => drop(repository.flatten(vm, &())?),
-        10 => drop(repository.rebase(vm, template, &())?),
+        10 => {
+            println!("rebasing {}", vm.uuid());
+            repository.rebase(vm, template, &())?;
+        }
         11 => repository.remove_template(template)?,
         12 | 13 => drop(repository.collect(if random.below(2) == 0 { Unused::Superseded } else { Unused::All })?),
         _ if vm.name() == "root" => {}
