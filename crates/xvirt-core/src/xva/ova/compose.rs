@@ -354,7 +354,12 @@ mod tests {
     #[test]
     fn a_new_disk_is_not_what_a_reference_to_nothing_means() {
         let drive = [("type", Value::text("CD")), ("VM", Value::text("Ref:0")), ("VDI", Value::text(" Ref:2"))];
-        let (document, slot) = composed([Object::new("VM", "Ref:0", []), Object::new("VBD", "Ref:1", drive)]);
+        // The disk gets the first free id, because there is a place for it.
+        let (document, slot) = composed([
+            Object::new("VM", "Ref:0", []),
+            Object::new("SR", "Ref:0", []),
+            Object::new("VBD", "Ref:1", drive),
+        ]);
         assert_eq!(document.find("VDI", "Ref:2"), None);
         assert!(document.find("VDI", &slot.id).is_some());
     }
