@@ -10,8 +10,10 @@ use crate::net::MacAddress;
 use crate::vm::Vm;
 
 const DEFAULT_MEMORY: ByteSize = ByteSize::mib(512);
-const MIN_MEMORY: ByteSize = ByteSize::mib(2);
-const PAGE: u64 = 4096;
+/// The least memory a VM can have.
+pub(crate) const MIN_MEMORY: ByteSize = ByteSize::mib(2);
+/// Memory is given in pages of so many bytes.
+pub(crate) const PAGE: u64 = 4096;
 const HUGE_PAGE: u64 = 2 << 20;
 /// Slots of PCI bus 0, without the host bridge and the devices every VM has.
 const MAX_DEVICES: usize = 28;

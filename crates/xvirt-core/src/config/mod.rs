@@ -12,6 +12,7 @@ mod size;
 pub use boot::{Boot, EntryProtocol, KernelImage};
 pub use cpu::{CpuConfig, CpuidMask, CpuidRegister, MAX_VCPUS};
 pub use disk::{Disk, DiskSource};
+pub(crate) use machine::{MIN_MEMORY, PAGE};
 pub use machine::{MemoryBacking, VmConfig};
 pub use nic::{Nic, NicBackendConfig};
 pub use size::ByteSize;

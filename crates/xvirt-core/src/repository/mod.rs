@@ -34,7 +34,7 @@ mod vm;
 
 pub(crate) use change::{Change, NewLayer, Replacement, protect};
 pub use check::{Check, Problem};
-pub(crate) use name::{check_name, disk_name};
+pub(crate) use name::{LONGEST_NAME, check_name, disk_name};
 pub(crate) use record::{FORMAT, Record, corrupt};
 pub use stage::Stage;
 pub use store::Repository;

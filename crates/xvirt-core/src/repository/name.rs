@@ -3,7 +3,8 @@
 use crate::disk::ImageFormat;
 use crate::{Error, ErrorKind, Result};
 
-const LONGEST: usize = 200;
+/// The longest name, in bytes.
+pub(crate) const LONGEST_NAME: usize = 200;
 
 /// The file name of a disk in its folder.
 pub(crate) fn disk_name(index: usize, format: ImageFormat) -> String {
@@ -18,17 +19,17 @@ pub(crate) fn is_disk_name(name: &str) -> bool {
 /// Whether it is one component of a path, of harmless characters.
 pub(super) fn is_plain(name: &str) -> bool {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    !name.is_empty() && name.len() <= LONGEST && !name.starts_with('.') && name.bytes().all(harmless)
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.starts_with('.') && name.bytes().all(harmless)
 }
 
 /// Checks a name that people give; `of` is what it names, as in "VM".
 pub(crate) fn check_name(of: &str, name: &str) -> Result<()> {
-    let fine = !name.trim().is_empty() && name.len() <= LONGEST && !name.chars().any(char::is_control);
+    let fine = !name.trim().is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
     if fine {
         return Ok(());
     }
     Err(Error::new(ErrorKind::InvalidConfig, format!("{name:?} cannot be the name of a {of}"))
-        .remedy(format!("use up to {LONGEST} bytes of text in one line")))
+        .remedy(format!("use up to {LONGEST_NAME} bytes of text in one line")))
 }
 
 #[cfg(test)]
@@ -43,13 +44,13 @@ mod tests {
         for bad in ["", "disk", "vm.json", "disk-/../../x", "../disk-0.raw", "disk-0\0", "/disk-0.raw", "disk-ä"] {
             assert!(!is_disk_name(bad), "{bad}");
         }
-        assert!(!is_disk_name(&format!("disk-{}", "0".repeat(LONGEST))));
+        assert!(!is_disk_name(&format!("disk-{}", "0".repeat(LONGEST_NAME))));
     }
 
     #[test]
     fn people_may_use_any_text_of_one_line() {
         check_name("VM", "Büro 1: web").unwrap();
-        for bad in ["", " ", "a\nb", &"x".repeat(LONGEST + 1)] {
+        for bad in ["", " ", "a\nb", &"x".repeat(LONGEST_NAME + 1)] {
             assert_eq!(check_name("VM", bad).unwrap_err().kind(), ErrorKind::InvalidConfig);
         }
     }

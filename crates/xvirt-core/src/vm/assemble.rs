@@ -47,7 +47,12 @@ fn open_disk(disk: &Disk, read_only: bool) -> Result<Arc<CopyBeforeWrite>> {
 
 /// Opens the disks of a VM that does not run, to read them; locks them against who would write.
 pub(crate) fn open_disks_read_only(disks: &[Disk]) -> Result<Vec<Arc<dyn BlockBackend>>> {
-    disks.iter().map(|disk| open_disk(disk, true).map(|disk| disk as _)).collect()
+    disks.iter().map(open_disk_read_only).collect()
+}
+
+/// Opens one disk so.
+pub(crate) fn open_disk_read_only(disk: &Disk) -> Result<Arc<dyn BlockBackend>> {
+    open_disk(disk, true).map(|disk| disk as _)
 }
 
 /// An assembled machine, and those of its devices that can be asked or told something.

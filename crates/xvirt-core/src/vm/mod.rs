@@ -9,7 +9,7 @@ mod handle;
 mod state;
 mod supervisor;
 
-pub(crate) use assemble::open_disks_read_only;
+pub(crate) use assemble::{open_disk_read_only, open_disks_read_only};
 pub use events::{CrashReason, Event, EventReceiver, IoOperation};
 pub use handle::{NicStatus, Vm};
 pub use state::{PowerState, Verb};

@@ -4,15 +4,10 @@ use std::collections::BTreeMap;
 
 use super::appliance::{Appliance, ApplianceNic, Firmware};
 use super::ova::{Document, Record};
-use crate::config::{Boot, ByteSize, Disk, MAX_VCPUS, Nic, Uuid, VmConfig};
+use crate::config::{Boot, ByteSize, Disk, MAX_VCPUS, MIN_MEMORY, Nic, PAGE, Uuid, VmConfig};
 use crate::net::MacAddress;
+use crate::repository::LONGEST_NAME;
 use crate::{Error, ErrorKind, Result};
-
-/// Memory is given in pages of this size, and at least so many bytes.
-const PAGE: u64 = 4096;
-const LEAST_MEMORY: u64 = 2 << 20;
-/// The longest name that a VM can have here, in bytes.
-const LONGEST_NAME: usize = 200;
 
 /// What of an appliance is to be another way.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +72,7 @@ fn vcpus(appliance: &Appliance, remarks: &mut Vec<String>) -> u32 {
 
 fn memory(appliance: &Appliance, remarks: &mut Vec<String>) -> ByteSize {
     let asked = appliance.memory.bytes();
-    let size = ByteSize::new(asked.clamp(LEAST_MEMORY, u64::MAX - PAGE).next_multiple_of(PAGE));
+    let size = ByteSize::new(asked.clamp(MIN_MEMORY.bytes(), u64::MAX - PAGE).next_multiple_of(PAGE));
     if size != appliance.memory {
         remarks.push(format!("it gets {size} of memory instead of {}", appliance.memory));
     }

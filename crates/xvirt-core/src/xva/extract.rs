@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::appliance::Appliance;
-use super::ova::{Document, Expected};
+use super::ova::Expected;
 use super::read;
-use super::target::Targets;
-use crate::disk::{self, Access, BlockBackend, ImageFormat};
+use super::target::{Targets, make_image};
+use crate::disk::{BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::sync::lock;
 use crate::{Error, Result};
@@ -77,7 +77,7 @@ pub fn extract(
     progress: &dyn Progress,
 ) -> Result<Extracted> {
     let files = Files::in_folder(folder.as_ref())?;
-    let targets = Targets::new(options.accept_unchecked, |document, disk| files.make(document, disk, options.format));
+    let targets = Targets::new(options.accept_unchecked, |appliance, disk| files.make(appliance, disk, options.format));
     let outcome = read::read(input, &targets, progress)?;
     if let Some(error) = outcome.failure {
         return Err(error);
@@ -118,17 +118,21 @@ impl Files {
         Ok(Self { folder: folder.to_owned(), made_folder, made: Mutex::default() })
     }
 
-    fn make(&self, document: &Document, disk: &Expected, format: ImageFormat) -> Result<Option<Arc<dyn BlockBackend>>> {
-        let appliance = Appliance::read(document)?;
+    fn make(
+        &self,
+        appliance: &Appliance,
+        disk: &Expected,
+        format: ImageFormat,
+    ) -> Result<Option<Arc<dyn BlockBackend>>> {
         let name = match appliance.disks.iter().position(|other| other.id == disk.id) {
             Some(index) => disk_name(index, format),
             None if disk.required => memory_name(format),
             None => return Ok(None),
         };
         let path = self.folder.join(name);
-        disk::create(&path, format, disk.size.next_multiple_of(512).max(512))?;
-        lock(&self.made).push(path.clone());
-        disk::open(&path, Some(format), Access::ReadWrite).map(Some)
+        let image = make_image(&path, format, disk.size)?;
+        lock(&self.made).push(path);
+        Ok(Some(image))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {

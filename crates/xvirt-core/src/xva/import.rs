@@ -9,12 +9,13 @@ use super::error::corrupt;
 use super::ova::{Document, Expected};
 use super::read;
 use super::root_device;
-use super::target::Targets;
+use super::target::{Targets, make_image};
 use crate::Result;
 use crate::config::{Disk, VmConfig};
-use crate::disk::{self, Access, BlockBackend, ImageFormat};
+use crate::disk::{BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{Repository, Stage, StoredVm};
+use crate::vm::open_disk_read_only;
 
 /// Under which name `ova.xml` is kept with an imported VM, for a later export.
 pub(super) const METADATA: &str = "ova.xml";
@@ -87,7 +88,7 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Imported> {
     let stage = repository.stage()?;
-    let targets = Targets::new(options.accept_unchecked, |document, disk| make_disk(&stage, document, disk));
+    let targets = Targets::new(options.accept_unchecked, |appliance, disk| make_disk(&stage, appliance, disk));
     let outcome = read::read(input, &targets, progress)?;
     if let Some(error) = outcome.failure {
         return Err(error);
@@ -98,18 +99,12 @@ pub fn import(
     let disks = (0..count).map(|index| Disk::raw(stage.disk_path(index, ImageFormat::Raw))).collect();
     let (mut config, mut remarks) = options.configure(&document, disks)?;
     remarks.extend(odd);
-    remarks.extend(root_device::adapt(&mut config, |disk| match &disk.source {
-        crate::config::DiskSource::Image { path, format } => disk::open(path, Some(*format), Access::ReadOnly),
-        crate::config::DiskSource::Backend(backend) => Ok(Arc::clone(backend)),
-    })?);
+    remarks.extend(root_device::adapt(&mut config, open_disk_read_only)?);
     stage.attach(METADATA, document.to_xml().as_bytes())?;
     Ok(Imported { vm: stage.commit(config)?, remarks })
 }
 
-fn make_disk(stage: &Stage, document: &Document, disk: &Expected) -> Result<Option<Arc<dyn BlockBackend>>> {
-    let appliance = Appliance::read(document)?;
+fn make_disk(stage: &Stage, appliance: &Appliance, disk: &Expected) -> Result<Option<Arc<dyn BlockBackend>>> {
     let Some(index) = appliance.disks.iter().position(|other| other.id == disk.id) else { return Ok(None) };
-    let path = stage.disk_path(index, ImageFormat::Raw);
-    disk::create(&path, ImageFormat::Raw, disk.size.next_multiple_of(512).max(512))?;
-    disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite).map(Some)
+    make_image(&stage.disk_path(index, ImageFormat::Raw), ImageFormat::Raw, disk.size).map(Some)
 }

@@ -8,8 +8,9 @@ use super::archive::Archive;
 use super::chunk::CHUNK;
 use super::import::{Import, Imported, METADATA};
 use super::root_device;
+use super::target::make_image;
 use crate::config::{Disk, VmConfig};
-use crate::disk::{self, Access, BlockBackend, ImageFormat, LazyDisk};
+use crate::disk::{BlockBackend, ImageFormat, LazyDisk};
 use crate::progress::{Done, Progress};
 use crate::repository::{Repository, Stage};
 use crate::sync::lock;
@@ -47,8 +48,7 @@ pub fn import_on_demand(archive: impl AsRef<Path>, repository: &Repository, opti
     let (mut lazy, mut maps, mut paths) = (Vec::new(), Vec::new(), Vec::new());
     for (index, source) in archive.disks().into_iter().enumerate() {
         let path = stage.disk_path(index, ImageFormat::Raw);
-        disk::create(&path, ImageFormat::Raw, source.capacity().max(512))?;
-        let target = disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite)?;
+        let target = make_image(&path, ImageFormat::Raw, source.capacity())?;
         let map = path.with_extension("map");
         lazy.push(Arc::new(LazyDisk::create(source, target, &map, CHUNK)?));
         maps.push(map);

@@ -1,20 +1,35 @@
 //! The images that the disks of an archive are written to.
 
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
+use super::appliance::Appliance;
 use super::ova::{Document, Expected};
 use super::read::{Consumer, Defect, Severity};
-use crate::disk::{BlockBackend, is_zero, write_bytes};
+use crate::disk::{self, Access, BlockBackend, ImageFormat, is_zero, write_bytes};
 use crate::sync::lock;
 use crate::{Error, Result};
+
+/// Disks consist of these, and have one at least.
+const SECTOR: u64 = 512;
+
+/// Makes the image of a disk of so many bytes, which become whole sectors. A failure leaves no file behind.
+pub(super) fn make_image(path: &Path, format: ImageFormat, size: u64) -> Result<Arc<dyn BlockBackend>> {
+    disk::create(path, format, size.next_multiple_of(SECTOR).max(SECTOR))?;
+    disk::open(path, Some(format), Access::ReadWrite).inspect_err(|_| {
+        // The error that is reported matters more than that an empty image stays.
+        let _ = fs::remove_file(path);
+    })
+}
 
 /// What is told of harmless defects at most.
 const MOST_REMARKS: usize = 100;
 
 /// Makes the image of a disk, or none where the disk is not wanted. The image must read as zeroes.
-type MakeImage<'a> = dyn Fn(&Document, &Expected) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
+type MakeImage<'a> = dyn Fn(&Appliance, &Expected) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
 
 /// Writes the disks of an archive into images; zeroes are left out, because new images read as zeroes.
 pub(super) struct Targets<'a> {
@@ -28,7 +43,7 @@ impl<'a> Targets<'a> {
     /// Writes to the images that `make` makes. Chunks without a checksum are refused unless `accept_unchecked`.
     pub(super) fn new(
         accept_unchecked: bool,
-        make: impl Fn(&Document, &Expected) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a,
+        make: impl Fn(&Appliance, &Expected) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a,
     ) -> Self {
         Self { make: Box::new(make), accept_unchecked, disks: OnceLock::new(), remarks: Mutex::default() }
     }
@@ -44,7 +59,8 @@ impl<'a> Targets<'a> {
 
 impl Consumer for Targets<'_> {
     fn begin(&self, document: &Document, disks: &[Expected]) -> Result<()> {
-        let made = disks.iter().map(|disk| (self.make)(document, disk)).collect::<Result<Vec<_>>>()?;
+        let appliance = Appliance::read(document)?;
+        let made = disks.iter().map(|disk| (self.make)(&appliance, disk)).collect::<Result<Vec<_>>>()?;
         // There is one beginning.
         let _ = self.disks.set(made);
         Ok(())

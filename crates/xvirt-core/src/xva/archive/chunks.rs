@@ -1,7 +1,8 @@
 //! Where the chunks of an archive are.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use super::Source;
@@ -85,11 +86,11 @@ fn plain(source: &Source) -> Result<(Document, Map)> {
 }
 
 /// The archive from an offset on, in pieces of this size.
-fn pieces(source: &Source, mut at: u64, size: usize) -> impl FnMut() -> Result<Option<bytes::Bytes>> + '_ {
+fn pieces(source: &Source, at: u64, size: usize) -> impl FnMut() -> Result<Option<bytes::Bytes>> + '_ {
+    let mut file = At { file: &source.file, offset: at };
     move || {
         let mut piece = vec![0; size];
-        let length = read_at(source, &mut piece, at).map_err(|error| cannot_read(source, error))?;
-        at += length as u64;
+        let length = codec::fill(&mut file, &mut piece).map_err(|error| cannot_read(source, error))?;
         piece.truncate(length);
         Ok((length > 0).then(|| piece.into()))
     }
@@ -161,18 +162,18 @@ fn read_frame(source: &Source, frame: &Frame, most: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads until `into` is full or the file ends; answers how much that is.
-fn read_at(source: &Source, into: &mut [u8], at: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match source.file.read_at(rest, at + done as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// A file that is read from an offset on, whatever its own position.
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(into, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
     }
-    Ok(done)
 }
 
 pub(super) fn cannot_read(source: &Source, error: io::Error) -> Error {

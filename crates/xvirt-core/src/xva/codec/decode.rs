@@ -18,14 +18,12 @@ use crate::xva::parallel::threads;
 use crate::xva::write::MEMBER;
 use crate::{Error, ErrorKind, Result};
 
-/// The size of a piece of the stream in bytes: what several of take stays in a processor's cache.
+/// The size of a piece of the stream in bytes: several of them stay in a processor's cache.
 const PIECE: usize = 256 << 10;
 /// How many pieces may wait for who reads them.
 const WAITING: usize = 8;
 /// A frame whose content is bigger is decompressed as it comes, by one processor.
 const MOST_FRAME: u64 = 4 << 20;
-/// The room for the content of a frame with one chunk.
-const CONTENT: usize = MEMBER;
 /// zstd's largest window is 2^31 bytes.
 const LARGEST_WINDOW: u32 = 31;
 
@@ -123,7 +121,7 @@ impl Output {
     fn small_frame(&self, workers: &Workers, header: &Header, input: &mut impl Read) -> io::Result<bool> {
         let content = header.content.unwrap_or_default() as usize;
         let mut frame = workers.compressed.take();
-        let length = frame::rest(input, header, &mut frame, 2 * content + CONTENT)?;
+        let length = frame::rest(input, header, &mut frame, 2 * content + MEMBER)?;
         let (sender, receiver) = bounded(1);
         // The order of the slots is that of the frames, whichever is ready first.
         if self.slots.send(Slot::Pending(receiver)).is_err() {
@@ -182,7 +180,7 @@ struct Workers {
 impl Workers {
     fn spawn<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
         let (jobs, receiver) = bounded::<Job>(1);
-        let (compressed, pool) = (Pool::new(CONTENT), Pool::new(CONTENT));
+        let (compressed, pool) = (Pool::new(MEMBER), Pool::new(MEMBER));
         for _ in 0..threads() {
             let (receiver, compressed, pool) = (receiver.clone(), compressed.clone(), pool.clone());
             scope.spawn(move || {
@@ -243,7 +241,7 @@ impl fmt::Display for InputFailed {
 impl std::error::Error for InputFailed {}
 
 /// Reads until `into` is full or the input ends; answers how much that is.
-pub(super) fn fill(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
         match input.read(rest) {

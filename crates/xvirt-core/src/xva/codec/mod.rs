@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use decode::{decode, open};
+pub(super) use decode::{decode, fill, open};
 pub(super) use frame::skippable;
 pub(super) use pool::Pool;
 pub(super) use seek_table::{Frame, SeekTable};
