@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::os::fd::RawFd;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +83,8 @@ pub(crate) trait VirtioDevice: Send + Sync + fmt::Debug {
 
 /// The part of a device that moves data. It lives on the worker thread.
 ///
-/// Between any two calls no request is in flight: that is where pausing and stopping happen. An `Err` means that the
-/// driver broke the rules; the device then does nothing until it is reset.
+/// Requests may be in flight between two calls, but not after [`settle`](Self::settle): that is where pausing and
+/// stopping happen. An `Err` means that the driver broke the rules; the device then does nothing until it is reset.
 pub(crate) trait Handler: Send {
     /// Serves queue `index`, which the driver notified. Also called without a notification, after every resume.
     fn queue(&mut self, index: usize, queues: &mut Queues) -> Served;
@@ -93,6 +94,21 @@ pub(crate) trait Handler: Send {
 
     /// There is input.
     fn receive(&mut self, queues: &mut Queues) -> Served;
+
+    /// When the handler wants to be called although nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// That moment has come.
+    fn due(&mut self, _: &mut Queues) -> Served {
+        Ok(())
+    }
+
+    /// Brings every request in flight to its end. The worker is to pause or stop, or the driver broke the rules.
+    fn settle(&mut self, _: &mut Queues) -> Served {
+        Ok(())
+    }
 }
 
 /// Fills `data` from `config[offset..]`, with zeroes beyond the end: how any device answers `read_config`.

@@ -39,6 +39,8 @@ mod rng;
 mod testing;
 mod transport;
 mod worker;
+#[cfg(test)]
+mod worker_tests;
 
 pub use blk::IoOperation;
 pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink};

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -170,7 +171,9 @@ impl Service {
         while self.obey() {
             // Notifications may have come before this thread, or been lost with the machine this device was saved on.
             let all = (0..self.queues.0.len()).try_for_each(|i| self.serve(i as u64));
-            if let Err(reason) = all.and_then(|()| self.serve_events()) {
+            let served = all.and_then(|()| self.serve_events());
+            let settled = self.handler.settle(&mut self.queues);
+            if let Err(reason) = served.and(settled) {
                 self.broken = true;
                 self.interrupt.needs_reset(&reason);
             }
@@ -202,7 +205,7 @@ impl Service {
         let mut events = [EpollEvent::default(); 16];
         loop {
             self.poll_input();
-            let count = match self.epoll.wait(-1, &mut events) {
+            let count = match self.epoll.wait(self.patience(), &mut events) {
                 Ok(count) => count,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -223,7 +226,18 @@ impl Service {
             if self.control.interrupted.load(Ordering::Relaxed) {
                 return Ok(());
             }
+            if self.handler.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                self.handler.due(&mut self.queues)?;
+            }
         }
+    }
+
+    /// How long to wait for events, in milliseconds: up to the handler's deadline, or for ever.
+    fn patience(&self) -> i32 {
+        let Some(deadline) = self.handler.deadline() else { return -1 };
+        // Rounded up, because a wait that ends too early would only begin again.
+        let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+        i32::try_from(left).unwrap_or(i32::MAX)
     }
 
     fn serve(&mut self, queue: u64) -> Served {

@@ -1,0 +1,130 @@
+//! Requests that stay in flight between two calls of a handler.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::testing::{DATA, Piece, Rig, wait};
+use super::{Chain, DeviceKind, DeviceState, Handler, Queues, Served, VirtioDevice};
+use crate::Result;
+
+/// A device that leaves each request in flight for a time, and counts those it has taken.
+#[derive(Debug)]
+struct Slow {
+    delay: Duration,
+    taken: Arc<AtomicUsize>,
+}
+
+struct SlowHandler {
+    delay: Duration,
+    taken: Arc<AtomicUsize>,
+    in_flight: Vec<(u16, Instant)>,
+}
+
+impl VirtioDevice for Slow {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Rng
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &[16]
+    }
+
+    fn features(&self) -> u64 {
+        0
+    }
+
+    fn read_config(&self, _: usize, _: &mut [u8]) {}
+
+    fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
+        Ok(Box::new(SlowHandler { delay: self.delay, taken: self.taken.clone(), in_flight: Vec::new() }))
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Rng
+    }
+}
+
+impl SlowHandler {
+    fn finish(&mut self, queues: &mut Queues, done: impl Fn(Instant) -> bool) -> Served {
+        let Some(queue) = queues.get(0) else { return Ok(()) };
+        while let Some((head, _)) = self.in_flight.first().copied().filter(|(_, at)| done(*at)) {
+            self.in_flight.remove(0);
+            queue.push(head, 7)?;
+        }
+        queue.signal()
+    }
+}
+
+impl Handler for SlowHandler {
+    fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
+        let Some(queue) = queues.get(index) else { return Ok(()) };
+        let mut chain = Chain::default();
+        while queue.pop(&mut chain)? {
+            self.in_flight.push((chain.head(), Instant::now() + self.delay));
+            self.taken.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn input(&self) -> Option<RawFd> {
+        None
+    }
+
+    fn receive(&mut self, _: &mut Queues) -> Served {
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.in_flight.first().map(|(_, at)| *at)
+    }
+
+    fn due(&mut self, queues: &mut Queues) -> Served {
+        let now = Instant::now();
+        self.finish(queues, |at| at <= now)
+    }
+
+    fn settle(&mut self, queues: &mut Queues) -> Served {
+        self.finish(queues, |_| true)
+    }
+}
+
+fn rig(delay: Duration) -> (Rig, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let mut rig = Rig::new(Arc::new(Slow { delay, taken: taken.clone() }));
+    rig.start(0);
+    (rig, taken)
+}
+
+/// A device that has a request in flight which would take an hour.
+fn busy() -> Rig {
+    let (mut rig, taken) = rig(Duration::from_secs(3600));
+    rig.post(0, &[Piece::Write(DATA, 8)]);
+    rig.kick(0);
+    wait("the request to be taken", || taken.load(Ordering::SeqCst) == 1);
+    assert_eq!(rig.used_index(0), 0);
+    rig
+}
+
+#[test]
+fn a_handler_is_called_when_its_moment_comes() {
+    let (mut rig, _) = rig(Duration::from_millis(20));
+    let began = Instant::now();
+    assert_eq!(rig.request(0, &[Piece::Write(DATA, 8)]), 7);
+    assert!(began.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
+fn pausing_brings_requests_in_flight_to_their_end() {
+    let rig = busy();
+    rig.pci.pause();
+    assert_eq!(rig.used_index(0), 1);
+}
+
+#[test]
+fn a_reset_brings_requests_in_flight_to_their_end() {
+    let rig = busy();
+    rig.set_status(0);
+    assert_eq!(rig.used_index(0), 1);
+}
