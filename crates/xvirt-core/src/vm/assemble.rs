@@ -59,13 +59,23 @@ pub(crate) fn open_disk_read_only(disk: &Disk) -> Result<Arc<dyn BlockBackend>> 
 #[derive(Debug)]
 pub(super) struct Assembled {
     pub(super) machine: Machine,
+    pub(super) disks: Vec<DiskDevice>,
     pub(super) nics: Vec<NicDevice>,
+}
+
+/// A disk of a running VM, whose bytes are in the backend of the same position.
+#[derive(Debug)]
+#[expect(dead_code, reason = "nothing is told to a disk that is in use so far")]
+pub(super) struct DiskDevice {
+    pub(super) block: Arc<Block>,
+    pub(super) function: Arc<VirtioPci>,
 }
 
 /// A network interface of a running VM.
 #[derive(Debug)]
 pub(super) struct NicDevice {
-    pub(super) tap: Arc<Tap>,
+    /// The host's interface it is connected to.
+    pub(super) interface: String,
     pub(super) net: Arc<Net>,
     pub(super) function: Arc<VirtioPci>,
 }
@@ -79,7 +89,7 @@ pub(super) fn machine(
     signals: Signals,
     events: &Events,
 ) -> Result<Assembled> {
-    let taps = config.nics.iter().map(|nic| open_tap(nic).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+    let taps = config.nics.iter().map(open_tap).collect::<Result<Vec<_>>>()?;
     let mut machine = Machine::new(Parts {
         processors,
         memory: config.memory,
@@ -87,21 +97,25 @@ pub(super) fn machine(
         serial: Arc::new(consoles.serial.clone()),
         signals,
     })?;
+    let mut disks = Vec::new();
     for (index, (disk, backend)) in config.disks.iter().zip(backends).enumerate() {
         let queues = disk.queues.unwrap_or(config.cpus.count.min(MAX_DEFAULT_QUEUES) as u16);
         let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
         let backend = Arc::clone(backend) as _;
-        machine.add(Arc::new(Block::new(backend, io_errors_of(index, events), state)?))?;
+        let block = Arc::new(Block::new(backend, io_errors_of(index, events), state)?);
+        let function = machine.add(Arc::clone(&block) as _)?;
+        disks.push(DiskDevice { block, function });
     }
     let mut nics = Vec::new();
     for (nic, tap) in config.nics.iter().zip(taps) {
-        let net = Arc::new(Net::new(Arc::clone(&tap) as _, net_state(nic, &tap)?));
+        let (interface, state) = (tap.name().to_owned(), net_state(nic, &tap)?);
+        let net = Arc::new(Net::new(Arc::new(tap), state));
         let function = machine.add(Arc::clone(&net) as _)?;
-        nics.push(NicDevice { tap, net, function });
+        nics.push(NicDevice { interface, net, function });
     }
     machine.add(Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone()))))?;
     machine.add(Arc::new(Rng))?;
-    Ok(Assembled { machine, nics })
+    Ok(Assembled { machine, disks, nics })
 }
 
 /// Opens or makes the tap interface of a NIC. One that was made is gone with the VM.

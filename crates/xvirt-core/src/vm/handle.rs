@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::assemble::{self, Assembled, Backends, NicDevice};
+use super::assemble::{self, Assembled, Backends, DiskDevice, NicDevice};
 use super::events::{CrashReason, Event, EventReceiver, Events};
 use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
@@ -79,6 +79,7 @@ struct Power {
 #[derive(Debug)]
 struct Running {
     machine: Machine,
+    disks: Vec<DiskDevice>,
     nics: Vec<NicDevice>,
     backends: Backends,
     supervisor: Option<Supervisor>,
@@ -268,7 +269,7 @@ impl Vm {
         let nics = power.running.iter().flat_map(|running| &running.nics);
         nics.map(|nic| {
             let NetState { mac, link_up, .. } = nic.net.state();
-            NicStatus { interface: nic.tap.name().to_owned(), mac: MacAddress::new(mac), link_up }
+            NicStatus { interface: nic.interface.clone(), mac: MacAddress::new(mac), link_up }
         })
         .collect()
     }
@@ -343,11 +344,11 @@ impl Inner {
     fn assemble(self: &Arc<Self>, run: u64, former: &[Weak<CopyBeforeWrite>]) -> Result<Running> {
         let backends = assemble::open_disks(&self.config.disks, former, false)?;
         let (sender, receiver) = signals()?;
-        let Assembled { machine, nics } =
+        let Assembled { machine, disks, nics } =
             assemble::machine(&self.config, &self.processors, &backends, &self.consoles, sender, &self.events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
         let supervisor = Supervisor::spawn(self, run, receiver, Arc::clone(machine.serial()))?;
-        Ok(Running { machine, nics, backends, supervisor: Some(supervisor) })
+        Ok(Running { machine, disks, nics, backends, supervisor: Some(supervisor) })
     }
 
     /// The machine, if `verb` is legal now.
@@ -385,9 +386,11 @@ impl Inner {
 
     /// Takes the machine apart, whoever asked for it.
     fn halt(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
-        let Some(Running { machine, nics, backends, supervisor }) = mem::take(&mut power.running) else { return };
+        let Some(Running { machine, disks, nics, backends, supervisor }) = mem::take(&mut power.running) else {
+            return;
+        };
         drop(machine);
-        drop((nics, backends));
+        drop((disks, nics, backends));
         self.enter(&mut power, PowerState::Halted, event);
         // The supervisor may be waiting for the lock that we hold.
         drop(power);
