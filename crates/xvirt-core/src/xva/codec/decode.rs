@@ -134,7 +134,7 @@ impl Output {
     fn big_frame(&self, decoder: &mut Decoder<'_>, header: &Header, input: &mut impl BufRead) -> io::Result<bool> {
         decoder.reinit()?;
         let mut head = InBuffer::around(&header.bytes);
-        let mut ended = false;
+        let (mut ended, mut content) = (false, 0);
         while !ended {
             let mut buffer = self.pool.take();
             let mut out = OutBuffer::around(&mut buffer[..]);
@@ -155,9 +155,14 @@ impl Output {
                 }
             }
             let length = out.pos();
+            content += length as u64;
             if !self.send(buffer, length) {
                 return Ok(false);
             }
+        }
+        // zstd itself does not look where the last block is empty.
+        if header.content.is_some_and(|told| told != content) {
+            return Err(shorter());
         }
         Ok(true)
     }
@@ -204,9 +209,13 @@ fn decompress(decompressor: &mut io::Result<Decompressor<'_>>, job: &Job, pool: 
     let length =
         decompressor.decompress_to_buffer(job.frame.get(..job.length).unwrap_or_default(), &mut content[..])?;
     if length != job.content {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is shorter than it says"));
+        return Err(shorter());
     }
     Ok(pool.share(content, length))
+}
+
+fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a frame is shorter than it says")
 }
 
 /// Counts what is read, and marks errors as those of the input.
@@ -283,5 +292,41 @@ fn stopped() -> Error {
 impl<R> fmt::Debug for Opened<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opened").field("compression", &self.compression).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(stream: &[u8]) -> Result<Vec<u8>> {
+        let (opened, read) = (open(stream)?, AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            let mut stream = decode(scope, opened, &read);
+            let mut content = Vec::new();
+            while let Some(piece) = stream.next_piece()? {
+                content.extend_from_slice(&piece);
+            }
+            Ok(content)
+        })
+    }
+
+    /// A frame that tells its content as `told`, and holds `bytes` and an empty last block.
+    fn frame(told: u32, bytes: &[u8]) -> Vec<u8> {
+        let block = |last: u32, bytes: &[u8]| {
+            let header = (last | (bytes.len() as u32) << 3).to_le_bytes();
+            [&header[..3], bytes].concat()
+        };
+        let header = [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0], &told.to_le_bytes()[..]].concat();
+        [header, block(0, bytes), block(1, &[])].concat()
+    }
+
+    #[test]
+    fn a_frame_holds_as_much_as_it_tells_whatever_its_size() {
+        assert_eq!(content(&frame(3, b"abc")).unwrap(), b"abc");
+        for told in [4, 151, MOST_FRAME as u32 + 1] {
+            let error = content(&frame(told, b"abc")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::CorruptArchive, "{told}");
+        }
     }
 }
