@@ -3,6 +3,7 @@
 #include "memory.h"
 #include "options.h"
 #include "print.h"
+#include "random.h"
 #include "result.h"
 
 #define MAX_DISKS       16
@@ -12,25 +13,18 @@ static struct disk *disks[MAX_DISKS];
 static uint32_t disk_count;
 static uint64_t rounds, rounds_wanted, rounds_per_line;
 
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-    x = (x ^ x >> 27) * 0x94d049bb133111eb;
-    return x ^ x >> 31;
-}
-
 /*
  * What a disk's data depends on: the seed, and which disk it is, so that swapped disks show. A clone has another serial
  * and its template's data; `pattern=index` goes by the disk's number instead.
  */
 static uint64_t pattern_of(const struct disk *disk)
 {
-    uint64_t pattern = mix(option_number("seed", 1));
+    uint64_t pattern = random_mix(option_number("seed", 1));
 
     if (option_is("pattern", "index") || !disk->serial[0])
-        return mix(pattern + disk->number);
+        return random_mix(pattern + disk->number);
     for (const char *c = disk->serial; *c; c++)
-        pattern = mix(pattern + (uint8_t)*c);
+        pattern = random_mix(pattern + (uint8_t)*c);
     return pattern;
 }
 
@@ -222,7 +216,7 @@ int blk_load_poll(void)
         struct disk *disk = disks[i];
         if (!is_meant(i) || virtio_has(&disk->device, DISK_FEATURE_READ_ONLY))
             continue;
-        disk->pattern = mix(disk->pattern);
+        disk->pattern = random_mix(disk->pattern);
         if (!transfer(disk, DISK_WRITE, 0) || !transfer(disk, DISK_READ, 1)) {
             print("blk %u: failed\n", i);
             return 0;

@@ -5,6 +5,7 @@
 #include "console.h"
 #include "counter.h"
 #include "echo.h"
+#include "hostile.h"
 #include "interrupt.h"
 #include "net.h"
 #include "options.h"
@@ -16,10 +17,11 @@
 #include "rng.h"
 #include "serial.h"
 #include "smp.h"
+#include "soak.h"
 #include "timer.h"
 
-/* What goes on until it is told to stop. The first two use the CPU all the time, the others wait for interrupts. */
-static int counting, loading;
+/* What goes on until it is told to stop. The first use the CPU all the time, the others wait for interrupts. */
+static int counting, loading, soaking, attacking;
 static int echoing, networking, ticking;
 
 /* Things nobody asked for that happen to a machine. */
@@ -31,9 +33,17 @@ static void watch(void)
     }
     if (!power_button_pressed())
         return;
+    if (soaking)
+        soak_end();
     print("power button\n");
     console_flush();
     power_off();
+}
+
+/* Whether something goes on that does not wait for interrupts. */
+static int busy(void)
+{
+    return counting || loading || soaking || attacking;
 }
 
 /* A little of everything in turn; sleeps when nothing has anything to do. */
@@ -41,7 +51,7 @@ static void run(void)
 {
     uint32_t looked_at = interrupt_count() - 1;
 
-    while (counting || loading || echoing || networking || ticking) {
+    while (busy() || echoing || networking || ticking) {
         uint32_t seen = interrupt_count();
 
         if (seen != looked_at) {
@@ -54,7 +64,9 @@ static void run(void)
         }
         counting = counting && counter_poll();
         loading = loading && blk_load_poll();
-        if (!counting && !loading && (echoing || networking || ticking))
+        soaking = soaking && soak_poll();
+        attacking = attacking && hostile_poll();
+        if (!busy() && (echoing || networking || ticking))
             interrupt_wait(seen);
     }
 }
@@ -89,7 +101,9 @@ static void setup(uint32_t protocol, uint64_t handed_over)
     interrupt_setup();
     power_button_enable();
     pci_scan();
-    console_start();
+    /* A console that is attacked cannot be printed on. */
+    if (!option_mode(MODE_HOSTILE))
+        console_start();
 }
 
 /* Starts what is asked for; what comes to an end by itself is done here. */
@@ -106,12 +120,14 @@ static void start(void)
         blk_run();
     if (option_mode(MODE_BLKVERIFY))
         blk_verify();
+    soaking = option_mode(MODE_SOAK) && soak_start();
     networking = option_mode(MODE_NET);
     if (networking)
         net_start();
     counting = option_mode(MODE_COUNTER) && counter_setup();
+    attacking = option_mode(MODE_HOSTILE) && hostile_start();
     if (option_mode(MODE_SMP))
-        smp_start(counting ? counter_run : 0);
+        smp_start(counting ? counter_run : attacking ? hostile_run : 0);
     ticking = option_mode(MODE_TIMER);
     if (ticking)
         timer_start();

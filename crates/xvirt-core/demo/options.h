@@ -8,6 +8,8 @@ enum mode {
     MODE_BLK,
     MODE_BLKVERIFY,
     MODE_BLKLOAD,
+    MODE_SOAK,
+    MODE_HOSTILE,
     MODE_NET,
     MODE_COUNTER,
     MODE_SMP,

@@ -60,6 +60,12 @@ uint32_t pci_read32(const struct pci_function *function, uint32_t offset)
     return in32(CONFIG_DATA);
 }
 
+void pci_write32(const struct pci_function *function, uint32_t offset, uint32_t value)
+{
+    select(function->address, offset);
+    out32(CONFIG_DATA, value);
+}
+
 static void config_write16(const struct pci_function *function, uint32_t offset, uint16_t value)
 {
     select(function->address, offset);

@@ -20,6 +20,7 @@ const struct pci_function *pci_find(uint16_t vendor, uint16_t device, uint32_t n
 uint8_t pci_read8(const struct pci_function *function, uint32_t offset);
 uint16_t pci_read16(const struct pci_function *function, uint32_t offset);
 uint32_t pci_read32(const struct pci_function *function, uint32_t offset);
+void pci_write32(const struct pci_function *function, uint32_t offset, uint32_t value);
 
 /* The offset of the first capability of a kind behind `after` (0 for the first of all), or 0. */
 uint8_t pci_capability(const struct pci_function *function, uint8_t id, uint8_t after);

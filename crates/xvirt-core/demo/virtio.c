@@ -110,10 +110,27 @@ int virtio_negotiate(struct virtio *device, uint64_t wanted)
 }
 
 /* Two halves: the specification allows 64-bit fields to be written so, and every device must take it. */
-static void write_address(uint64_t field, volatile const void *address)
+static void write_address(uint64_t field, uint64_t address)
 {
-    write32(field, (uint32_t)(uint64_t)address);
-    write32(field + 4, (uint32_t)((uint64_t)address >> 32));
+    write32(field, (uint32_t)address);
+    write32(field + 4, (uint32_t)(address >> 32));
+}
+
+int virtio_place_queue(const struct virtio *device, uint16_t index, const struct virtio_rings *rings)
+{
+    uint64_t common = device->common;
+
+    write16(common + QUEUE_SELECT, index);
+    if (!read16(common + QUEUE_SIZE))
+        return 0;
+    write16(common + QUEUE_SIZE, rings->size);
+    write_address(common + QUEUE_DESCRIPTORS, rings->descriptors);
+    write_address(common + QUEUE_AVAILABLE, rings->available);
+    write_address(common + QUEUE_USED, rings->used);
+    pci_msix_route(device->msix_table, index + 1u, interrupt_vector());
+    write16(common + QUEUE_MSIX_VECTOR, index + 1);
+    write16(common + QUEUE_ENABLE, 1);
+    return 1;
 }
 
 int virtio_queue(struct virtio *device, struct virtqueue *queue, uint16_t index)
@@ -128,15 +145,12 @@ int virtio_queue(struct virtio *device, struct virtqueue *queue, uint16_t index)
         size = VIRTQUEUE_SIZE;
     virtqueue_setup(queue, index, size, virtio_has(device, FEATURE_EVENT_INDEX));
     queue->notify = device->notify + read16(common + QUEUE_NOTIFY_OFFSET) * device->notify_multiplier;
-
-    write16(common + QUEUE_SIZE, size);
-    write_address(common + QUEUE_DESCRIPTORS, queue->descriptors);
-    write_address(common + QUEUE_AVAILABLE, queue->available);
-    write_address(common + QUEUE_USED, queue->used_header);
-    pci_msix_route(device->msix_table, index + 1u, interrupt_vector());
-    write16(common + QUEUE_MSIX_VECTOR, index + 1);
-    write16(common + QUEUE_ENABLE, 1);
-    return 1;
+    return virtio_place_queue(device, index, &(struct virtio_rings){
+        .size = size,
+        .descriptors = (uint64_t)queue->descriptors,
+        .available = (uint64_t)queue->available,
+        .used = (uint64_t)queue->used_header,
+    });
 }
 
 void virtio_ready(struct virtio *device)

@@ -24,6 +24,15 @@ int virtio_negotiate(struct virtio *device, uint64_t wanted);
 int virtio_queue(struct virtio *device, struct virtqueue *queue, uint16_t index);
 void virtio_ready(struct virtio *device);
 
+/* Where a queue lies in memory, and how many descriptors it has. */
+struct virtio_rings {
+    uint16_t size;
+    uint64_t descriptors, available, used;
+};
+
+/* Lets a queue lie there, whatever is there; 0 when the device has no such queue. `virtio_queue` does it properly. */
+int virtio_place_queue(const struct virtio *device, uint16_t index, const struct virtio_rings *rings);
+
 /* Whether feature number `bit` was agreed on. */
 int virtio_has(const struct virtio *device, uint32_t bit);
 

@@ -26,6 +26,13 @@ pub enum Mode {
     Timer,
     /// Write and compare blocks with another pattern each round, for ever or until [`CommandLine::rounds`].
     BlkLoad,
+    /// Write blocks and compare what is read with what was written last, in random order and with a flush now and then,
+    /// for ever or until [`CommandLine::rounds`]; then, or when the power button is pressed, tell what must be on each
+    /// disk: [`soak_digest`](super::soak_digest) looks.
+    Soak,
+    /// Break the rules of every device, as the seed says, for ever or until [`CommandLine::rounds`]; with [`Mode::Smp`]
+    /// the other CPUs change what the devices read meanwhile. Only COM1 is printed on.
+    Hostile,
     /// Answer lines on COM1 and the virtio console: `ping`, `status`, `poweroff`, `reboot`, `crash`, or anything else.
     Echo,
     /// At the end, leave the machine by ACPI soft-off. Without an ending the guest halts, awake for the power button.
@@ -48,6 +55,8 @@ impl Mode {
             Mode::Smp => "smp",
             Mode::Timer => "timer",
             Mode::BlkLoad => "blkload",
+            Mode::Soak => "soak",
+            Mode::Hostile => "hostile",
             Mode::Echo => "echo",
             Mode::PowerOff => "poweroff",
             Mode::Reboot => "reboot",
@@ -76,12 +85,13 @@ impl CommandLine {
         CommandLine { modes: modes.into_iter().collect(), options: Vec::new() }
     }
 
-    /// Disks: what the pattern depends on, besides the disk's serial and the sector. Default 1.
+    /// Disks: what the pattern depends on, besides the disk's serial and the sector; what [`Mode::Hostile`] does. Default
+    /// 1.
     pub fn seed(self, seed: u64) -> CommandLine {
         self.with("seed", seed)
     }
 
-    /// Disks: how many blocks of 4 KiB, spread evenly over each disk. Default 16.
+    /// Disks: how many blocks of 4 KiB, spread evenly over each disk. Default 16, of [`Mode::Soak`] 256.
     pub fn blocks(self, blocks: u64) -> CommandLine {
         self.with("blocks", blocks)
     }
@@ -96,7 +106,7 @@ impl CommandLine {
         self.with("pattern", "index")
     }
 
-    /// [`Mode::BlkLoad`]: end after this many rounds.
+    /// [`Mode::BlkLoad`], [`Mode::Soak`] and [`Mode::Hostile`]: end after this many rounds.
     pub fn rounds(self, rounds: u64) -> CommandLine {
         self.with("rounds", rounds)
     }
@@ -116,7 +126,7 @@ impl CommandLine {
         self.with("passes", passes)
     }
 
-    /// [`Mode::Counter`] and [`Mode::BlkLoad`]: print a line every so many passes or rounds. Default 100.
+    /// [`Mode::Counter`] and those with rounds: print a line every so many passes or rounds. Default 100.
     pub fn every(self, passes: u64) -> CommandLine {
         self.with("every", passes)
     }

@@ -14,9 +14,11 @@
 
 mod command_line;
 mod output;
+mod soak;
 
 pub use command_line::{CommandLine, Mode};
 pub use output::{DONE, ECHO_READY, FAILED, POWER_BUTTON, STARTED, counter_pass, cpu_up, tick, value};
+pub use soak::soak_digest;
 
 static KERNEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo.elf"));
 

@@ -5,6 +5,7 @@
 mod appliances;
 mod devices;
 mod failures;
+mod hostile;
 mod lifecycle;
 mod points;
 mod support;
