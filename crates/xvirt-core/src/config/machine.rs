@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Boot, ByteSize, CpuConfig, CpuidMask, Disk, Nic, invalid};
+use super::{Balloon, Boot, ByteSize, CpuConfig, CpuidMask, CrashAction, Disk, Nic, invalid};
 use crate::Result;
 use crate::host::Host;
 use crate::net::MacAddress;
@@ -43,6 +43,15 @@ pub struct VmConfig {
     /// What backs its memory on the host.
     #[serde(default)]
     pub memory_backing: MemoryBacking,
+    /// How its memory changes while it runs.
+    #[serde(default)]
+    pub balloon: Balloon,
+    /// What happens when the guest crashes: by a triple fault, or because its kernel panics and has no crash kernel.
+    #[serde(default)]
+    pub on_crash: CrashAction,
+    /// What happens when the guest has started its watchdog and does not attend to it any more.
+    #[serde(default = "default_on_watchdog")]
+    pub on_watchdog: CrashAction,
     /// What it starts.
     #[serde(default)]
     pub boot: Boot,
@@ -75,6 +84,10 @@ fn default_memory() -> ByteSize {
     DEFAULT_MEMORY
 }
 
+fn default_on_watchdog() -> CrashAction {
+    CrashAction::Restart
+}
+
 impl VmConfig {
     /// A VM with one vCPU and 512 MiB of memory that boots from its first disk, of which there is none yet.
     pub fn new(name: impl Into<String>) -> Self {
@@ -86,6 +99,9 @@ impl VmConfig {
             cpus: CpuConfig::default(),
             memory: DEFAULT_MEMORY,
             memory_backing: MemoryBacking::default(),
+            balloon: Balloon::default(),
+            on_crash: CrashAction::default(),
+            on_watchdog: default_on_watchdog(),
             boot: Boot::default(),
             disks: Vec::new(),
             nics: Vec::new(),
@@ -148,6 +164,41 @@ impl VmConfig {
         self
     }
 
+    /// Sets how much of its memory the guest is to have at first.
+    #[must_use]
+    pub fn memory_target(mut self, target: ByteSize) -> Self {
+        self.balloon.target = Some(target);
+        self
+    }
+
+    /// Lets the guest report on its memory every so many seconds.
+    #[must_use]
+    pub fn memory_statistics_every(mut self, seconds: u32) -> Self {
+        self.balloon.statistics_seconds = seconds;
+        self
+    }
+
+    /// Leaves out the memory balloon.
+    #[must_use]
+    pub fn without_balloon(mut self) -> Self {
+        self.balloon.enabled = false;
+        self
+    }
+
+    /// Sets what happens when the guest crashes.
+    #[must_use]
+    pub fn on_crash(mut self, action: CrashAction) -> Self {
+        self.on_crash = action;
+        self
+    }
+
+    /// Sets what happens when the guest does not attend to its watchdog.
+    #[must_use]
+    pub fn on_watchdog(mut self, action: CrashAction) -> Self {
+        self.on_watchdog = action;
+        self
+    }
+
     /// Sets what the VM starts.
     #[must_use]
     pub fn boot(mut self, boot: Boot) -> Self {
@@ -192,6 +243,7 @@ impl VmConfig {
         }
         self.cpus.check()?;
         self.check_memory()?;
+        self.balloon.check(self.memory, &self.memory_backing)?;
         self.disks.iter().try_for_each(Disk::check)?;
         self.nics.iter().try_for_each(Nic::check)?;
         self.check_devices()
@@ -254,6 +306,19 @@ mod tests {
         assert_eq!(
             refused(base().huge_pages().memory(ByteSize::mib(3))),
             "a VM cannot have 3 MiB of memory; give it at least 2 MiB, in steps of 2 MiB"
+        );
+        assert_eq!(
+            refused(base().memory_target(ByteSize::mib(513))),
+            "a VM of 512 MiB cannot have a memory target of 513 MiB; give between 2 MiB and 512 MiB, in steps of 4 KiB"
+        );
+        assert_eq!(
+            refused(base().memory_target(ByteSize::mib(256)).without_balloon()),
+            "a VM without a balloon cannot have a memory target; enable its balloon"
+        );
+        assert_eq!(
+            refused(base().memory_target(ByteSize::mib(256)).huge_pages()),
+            "the memory target 256 MiB cannot be reached, because reserved huge pages stay reserved; \
+             turn huge pages off for this VM: the host uses transparent ones where it can"
         );
         assert_eq!(
             refused(VmConfig::new("a")),

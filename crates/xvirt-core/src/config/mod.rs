@@ -2,15 +2,20 @@
 //!
 //! A configuration is consumed by the build and never consulted afterwards.
 
+mod balloon;
 mod boot;
 mod cpu;
+mod crash;
 mod disk;
 mod machine;
 mod nic;
 mod size;
 
+pub use balloon::Balloon;
+pub(crate) use balloon::check_memory_target;
 pub use boot::{Boot, EntryProtocol, KernelImage};
 pub use cpu::{CpuConfig, CpuidMask, CpuidRegister, MAX_VCPUS};
+pub use crash::CrashAction;
 pub use disk::{Disk, DiskSource};
 pub(crate) use machine::{MIN_MEMORY, PAGE};
 pub use machine::{MemoryBacking, VmConfig};

@@ -1,10 +1,14 @@
 //! Guest memory: where it lies in the guest's address space and what backs it on the host.
 
+mod give_back;
 mod huge_page;
 mod layout;
 mod ram;
 mod slices;
 
+pub(crate) use give_back::give_back;
+#[cfg(test)]
+pub(crate) use give_back::tests::resident;
 pub(crate) use layout::{LOW_RAM_LIMIT, ram_ranges};
 pub(crate) use ram::{GuestRam, allocate};
 pub(crate) use slices::{append_slices, mark_dirty};

@@ -1,6 +1,7 @@
 //! Descriptor chains, taken apart and checked before a device sees them.
 
 use std::fmt;
+use std::ops::Range;
 
 use virtio_queue::DescriptorChain;
 use vm_memory::{Bytes, GuestAddress, VolatileSlice};
@@ -88,6 +89,11 @@ impl Segments {
 
     fn iter(&self) -> impl Iterator<Item = &Segment> {
         self.list.iter().skip(self.taken)
+    }
+
+    /// What is left, as guest addresses; nothing is known of whether there is memory.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.iter().map(|s| s.address..s.address.saturating_add(s.length.into()))
     }
 
     /// Bytes left.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockState, NetState, Queues, Served};
+use super::{BalloonState, BlockState, NetState, Queues, Served};
 use crate::Result;
 
 /// The kinds of device there are, by their virtio device id (virtio 1.2, section 5).
@@ -20,6 +20,8 @@ pub(crate) enum DeviceKind {
     Console = 3,
     /// Entropy source.
     Rng = 4,
+    /// Memory balloon.
+    Balloon = 5,
 }
 
 impl DeviceKind {
@@ -30,6 +32,7 @@ impl DeviceKind {
             Self::Block => "virtio-blk",
             Self::Console => "virtio-console",
             Self::Rng => "virtio-rng",
+            Self::Balloon => "virtio-balloon",
         }
     }
 
@@ -39,7 +42,7 @@ impl DeviceKind {
             Self::Net => 0x02_00_00,
             Self::Block => 0x01_80_00,
             Self::Console => 0x07_80_00,
-            Self::Rng => 0xff_00_00,
+            Self::Rng | Self::Balloon => 0xff_00_00,
         }
     }
 }
@@ -55,6 +58,8 @@ pub(crate) enum DeviceState {
     Console,
     /// Entropy has no state.
     Rng,
+    /// A memory balloon.
+    Balloon(BalloonState),
 }
 
 /// A virtio device: what the driver sees of it, and how to serve its queues.
@@ -73,6 +78,9 @@ pub(crate) trait VirtioDevice: Send + Sync + fmt::Debug {
 
     /// Fills `data` from the device configuration space; zeroes where there is none.
     fn read_config(&self, offset: usize, data: &mut [u8]);
+
+    /// The driver wrote `data` to the device configuration space, in which few devices have anything that is its to write.
+    fn write_config(&self, _offset: usize, _data: &[u8]) {}
 
     /// The driver is ready, having accepted `features`. The handler is dropped when the driver resets the device.
     fn activate(&self, features: u64) -> Result<Box<dyn Handler>>;

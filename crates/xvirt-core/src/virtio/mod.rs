@@ -4,7 +4,7 @@
 //!   object given to its constructor. [`Handler`] is its part that serves queues.
 //! - [`VirtioPci`]: a device in a PCI slot: negotiation, queues, interrupts, and the worker thread, which exists from
 //!   `DRIVER_OK` to reset.
-//! - `blk`, `net`, `console`, `rng`: the devices.
+//! - `blk`, `net`, `console`, `rng`, `balloon`: the devices.
 //!
 //! Life of a device, as the machine sees it:
 //!
@@ -25,6 +25,7 @@
 //! A hostile driver is met with `DEVICE_NEEDS_RESET` (section 2.1.1): its queue is not looked at again until it resets
 //! the device. Work done for one descriptor chain is bounded, and memory use does not depend on the driver.
 
+mod balloon;
 mod blk;
 mod chain;
 mod console;
@@ -42,6 +43,7 @@ mod worker;
 #[cfg(test)]
 mod worker_tests;
 
+pub(crate) use balloon::{Balloon, BalloonState, GuestReport};
 pub use blk::IoOperation;
 pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink};
 pub(crate) use chain::{Chain, Malformed, Served};

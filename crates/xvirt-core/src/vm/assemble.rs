@@ -4,18 +4,21 @@
 
 use std::fs::{self, File};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::events::{Event, Events};
 use super::handle::Consoles;
 use crate::arch::x86_64::boot::{self, Payload};
 use crate::arch::x86_64::registers::Entry;
 use crate::boot::BootMenu;
-use crate::config::{Boot, Disk, DiskSource, KernelImage, Nic, NicBackendConfig, VmConfig};
+use crate::config::{Boot, ByteSize, Disk, DiskSource, KernelImage, Nic, NicBackendConfig, PAGE, VmConfig};
 use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors, Signals};
 use crate::memory::GuestRam;
 use crate::net::{MacAddress, Tap};
-use crate::virtio::{self, Block, BlockState, IoError, IoErrorSink, Net, NetState, Rng, VirtioPci};
+use crate::virtio::{
+    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetState, Rng, VirtioPci,
+};
 use crate::{Error, ErrorKind, Result};
 
 /// More request queues than this gain little, unless somebody asks for them.
@@ -61,6 +64,7 @@ pub(super) struct Assembled {
     pub(super) machine: Machine,
     pub(super) disks: Vec<DiskDevice>,
     pub(super) nics: Vec<NicDevice>,
+    pub(super) balloon: Option<BalloonDevice>,
 }
 
 /// A disk of a running VM, whose bytes are in the backend of the same position.
@@ -77,6 +81,13 @@ pub(super) struct NicDevice {
     /// The host's interface it is connected to.
     pub(super) interface: String,
     pub(super) net: Arc<Net>,
+    pub(super) function: Arc<VirtioPci>,
+}
+
+/// The balloon of a running VM.
+#[derive(Debug)]
+pub(super) struct BalloonDevice {
+    pub(super) balloon: Arc<Balloon>,
     pub(super) function: Arc<VirtioPci>,
 }
 
@@ -115,7 +126,24 @@ pub(super) fn machine(
     }
     machine.add(Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone()))))?;
     machine.add(Arc::new(Rng))?;
-    Ok(Assembled { machine, disks, nics })
+    let balloon = config.balloon.enabled.then(|| add_balloon(&mut machine, config)).transpose()?;
+    Ok(Assembled { machine, disks, nics, balloon })
+}
+
+fn add_balloon(machine: &mut Machine, config: &VmConfig) -> Result<BalloonDevice> {
+    let target = balloon_pages(config.memory, config.balloon.target.unwrap_or(config.memory));
+    let seconds = config.balloon.statistics_seconds;
+    let interval = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+    // What is reported free is given back, which reserved huge pages cannot be.
+    let state = BalloonState::new(target, !config.memory_backing.huge_pages);
+    let balloon = Arc::new(Balloon::new(interval, state)?);
+    let function = machine.add(Arc::clone(&balloon) as _)?;
+    Ok(BalloonDevice { balloon, function })
+}
+
+/// How many pages of 4 KiB are in the balloon of a VM of `memory` that has only `target` of it.
+pub(super) fn balloon_pages(memory: ByteSize, target: ByteSize) -> u32 {
+    u32::try_from(memory.bytes().saturating_sub(target.bytes()) / PAGE).unwrap_or(u32::MAX)
 }
 
 /// Opens or makes the tap interface of a NIC. One that was made is gone with the VM.

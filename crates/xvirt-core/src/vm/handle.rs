@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::assemble::{self, Assembled, Backends, DiskDevice, NicDevice};
+use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, NicDevice};
 use super::events::{CrashReason, Event, EventReceiver, Events};
 use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
@@ -26,7 +26,7 @@ use crate::{Error, ErrorKind, Result};
 /// hard shutdown: threads, descriptors, locks and memory go back to the host.
 #[derive(Debug)]
 pub struct Vm {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// A network interface of a running VM.
@@ -44,7 +44,7 @@ pub struct NicStatus {
 /// What the handle and the supervisor thread share.
 #[derive(Debug)]
 pub(super) struct Inner {
-    config: VmConfig,
+    pub(super) config: VmConfig,
     processors: Processors,
     consoles: Consoles,
     events: Events,
@@ -60,9 +60,9 @@ pub(super) struct Consoles {
 }
 
 #[derive(Debug)]
-struct Power {
+pub(super) struct Power {
     state: PowerState,
-    running: Option<Running>,
+    pub(super) running: Option<Running>,
     /// The disks of this run or the last, which views may outlive it with.
     disks: Vec<Weak<CopyBeforeWrite>>,
     /// Counts the starts, so that a supervisor knows whether its run is over.
@@ -77,10 +77,11 @@ struct Power {
 
 /// What a VM has while it is in memory. The machine is dropped before the locks of its disks are.
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
     machine: Machine,
     disks: Vec<DiskDevice>,
     nics: Vec<NicDevice>,
+    pub(super) balloon: Option<BalloonDevice>,
     backends: Backends,
     supervisor: Option<Supervisor>,
 }
@@ -337,18 +338,18 @@ impl Drop for Vm {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Power> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Power> {
         lock(&self.power)
     }
 
     fn assemble(self: &Arc<Self>, run: u64, former: &[Weak<CopyBeforeWrite>]) -> Result<Running> {
         let backends = assemble::open_disks(&self.config.disks, former, false)?;
         let (sender, receiver) = signals()?;
-        let Assembled { machine, disks, nics } =
+        let Assembled { machine, disks, nics, balloon } =
             assemble::machine(&self.config, &self.processors, &backends, &self.consoles, sender, &self.events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
         let supervisor = Supervisor::spawn(self, run, receiver, Arc::clone(machine.serial()))?;
-        Ok(Running { machine, disks, nics, backends, supervisor: Some(supervisor) })
+        Ok(Running { machine, disks, nics, balloon, backends, supervisor: Some(supervisor) })
     }
 
     /// The machine, if `verb` is legal now.
@@ -386,11 +387,12 @@ impl Inner {
 
     /// Takes the machine apart, whoever asked for it.
     fn halt(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
-        let Some(Running { machine, disks, nics, backends, supervisor }) = mem::take(&mut power.running) else {
+        let Some(Running { machine, disks, nics, balloon, backends, supervisor }) = mem::take(&mut power.running)
+        else {
             return;
         };
         drop(machine);
-        drop((disks, nics, backends));
+        drop((disks, nics, balloon, backends));
         self.enter(&mut power, PowerState::Halted, event);
         // The supervisor may be waiting for the lock that we hold.
         drop(power);

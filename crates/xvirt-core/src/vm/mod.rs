@@ -1,15 +1,18 @@
 //! The handle users hold: a VM from its configuration to its end.
 //!
 //! `state` is the table of what is legal when, `events` how the outside hears of what happens, `assemble` makes a
-//! machine from a configuration, `supervisor` is the thread that answers the guest's own requests.
+//! machine from a configuration, `supervisor` is the thread that answers the guest's own requests, `memory` changes how
+//! much of it there is.
 
 mod assemble;
 mod events;
 mod handle;
+mod memory;
 mod state;
 mod supervisor;
 
 pub(crate) use assemble::{open_disk_read_only, open_disks_read_only};
 pub use events::{CrashReason, Event, EventReceiver, IoOperation};
 pub use handle::{NicStatus, Vm};
+pub use memory::{GuestMemory, MemoryStatistics};
 pub use state::{PowerState, Verb};

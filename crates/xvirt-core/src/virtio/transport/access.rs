@@ -52,7 +52,7 @@ impl VirtioPci {
                 }
             }
             layout::TABLE => self.interrupt.msix.write_table(offset, data),
-            // Nothing in any device's configuration is the driver's to write.
+            layout::DEVICE => self.device.write_config(offset as usize, data),
             _ => {}
         }
     }

@@ -1,0 +1,123 @@
+//! Giving guest memory back to the host, which the guest says it does not use.
+
+use std::io;
+use std::ops::Range;
+
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+
+use super::{GuestRam, mark_dirty};
+
+const PAGE: u64 = 4096;
+
+/// Gives back the whole pages in `range` that are guest memory; they read as zeroes from now on, and are the guest's
+/// again as soon as it touches them. Whatever else is in `range` is left alone.
+///
+/// Reserved huge pages stay: their reservation would go with them, and a guest that touched them again when another
+/// program has the last one would take this process down with it.
+pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> {
+    let (Some(start), end) = (range.start.checked_next_multiple_of(PAGE), range.end & !(PAGE - 1)) else {
+        return Ok(());
+    };
+    for region in memory.iter() {
+        let base = region.start_addr().0;
+        let (from, to) = (start.max(base), end.min(base.saturating_add(region.len())));
+        if from >= to || region.is_hugetlbfs() == Some(true) {
+            continue;
+        }
+        // Pages of a private file would show the file's contents again, which nobody asked for.
+        let advice = match (region.get_mmap().flags() & libc::MAP_SHARED != 0, region.file_offset().is_some()) {
+            (true, _) => libc::MADV_REMOVE,
+            (false, false) => libc::MADV_DONTNEED,
+            (false, true) => continue,
+        };
+        let address = region.get_host_address(MemoryRegionAddress(from - base)).map_err(io::Error::other)?;
+        let length = usize::try_from(to - from).map_err(io::Error::other)?;
+        // SAFETY: `length` bytes from `address` on lie in this region's mapping, which `memory` keeps. It stays mapped,
+        // and guest memory is only ever accessed through volatile accesses and system calls, whatever it contains.
+        if unsafe { libc::madvise(address.cast(), length, advice) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        mark_dirty(memory, from, length);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use vm_memory::bitmap::Bitmap;
+    use vm_memory::{Bytes, GuestAddress};
+
+    use super::*;
+    use crate::config::{ByteSize, MemoryBacking};
+    use crate::memory::{allocate, append_slices};
+
+    /// Whether the host has memory behind each of `count` pages from `address` on.
+    pub(crate) fn resident(memory: &GuestRam, address: u64, count: usize) -> Vec<bool> {
+        let mut pages = vec![0_u8; count];
+        let start = memory.get_host_address(GuestAddress(address)).unwrap();
+        let length = count * PAGE as usize;
+        // SAFETY: the range is mapped, and `pages` has a byte for each of its pages.
+        assert_eq!(unsafe { libc::mincore(start.cast(), length, pages.as_mut_ptr()) }, 0);
+        pages.iter().map(|page| page & 1 != 0).collect()
+    }
+
+    fn filled(shared: bool) -> GuestRam {
+        let backing = MemoryBacking { shared, ..MemoryBacking::default() };
+        let memory = allocate(ByteSize::mib(4), &backing).unwrap();
+        let mut slices = Vec::new();
+        append_slices(&memory, 0, 4 << 20, &mut slices).unwrap();
+        slices[0].copy_from(&[0xa5_u8; 4 << 20]);
+        memory
+    }
+
+    fn dirty(memory: &GuestRam, address: u64) -> bool {
+        memory.iter().next().unwrap().bitmap().dirty_at(address as usize)
+    }
+
+    #[test]
+    fn whole_pages_go_and_come_back_as_zeroes() {
+        for shared in [false, true] {
+            let memory = filled(shared);
+            give_back(&memory, 0x10_0800..0x10_4800).unwrap();
+            assert_eq!(resident(&memory, 0x10_0000, 6), [true, false, false, false, true, true], "shared: {shared}");
+            let first = |address| memory.read_obj::<u8>(GuestAddress(address)).unwrap();
+            assert_eq!([first(0x10_0fff), first(0x10_1000), first(0x10_3fff), first(0x10_4000)], [0xa5, 0, 0, 0xa5]);
+            assert_eq!(
+                [0x10_0000, 0x10_1000, 0x10_3000, 0x10_4000].map(|a| dirty(&memory, a)),
+                [false, true, true, false]
+            );
+            memory.write_obj(7_u8, GuestAddress(0x10_2000)).unwrap();
+            assert_eq!(first(0x10_2000), 7);
+        }
+    }
+
+    #[test]
+    fn what_is_not_guest_memory_is_left_alone() {
+        let memory = filled(false);
+        let empty =
+            [(0, 0), (5, 4096), (0x2000, 0x1000), (u64::MAX - 8, u64::MAX), (u64::MAX, 0), (0x40_0000, 0x50_0000)];
+        for (start, end) in empty {
+            give_back(&memory, start..end).unwrap();
+            assert_eq!(memory.read_obj::<u8>(GuestAddress(0)).unwrap(), 0xa5, "{start:#x} to {end:#x}");
+        }
+        give_back(&memory, 0x3f_f000..u64::MAX).unwrap();
+        assert_eq!(resident(&memory, 0x3f_e000, 2), [true, false]);
+    }
+
+    #[test]
+    fn pages_of_a_private_file_stay_as_they_are() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(0x2000).unwrap();
+        let region = vm_memory::mmap::MmapRegionBuilder::new_with_bitmap(0x2000, Default::default())
+            .with_file_offset(vm_memory::FileOffset::new(file, 0))
+            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+            .with_mmap_flags(libc::MAP_PRIVATE)
+            .build()
+            .unwrap();
+        let region = vm_memory::GuestRegionMmap::new(region, GuestAddress(0)).unwrap();
+        let memory = GuestRam::from_regions(vec![region]).unwrap();
+        memory.write_obj(7_u8, GuestAddress(0)).unwrap();
+        give_back(&memory, 0..0x2000).unwrap();
+        assert_eq!(memory.read_obj::<u8>(GuestAddress(0)).unwrap(), 7);
+    }
+}

@@ -1,0 +1,206 @@
+//! What the driver sees of a balloon, and what the VM's owner asks of it.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::GuestReport;
+use super::handler::BalloonHandler;
+use crate::sync::lock;
+use crate::virtio::device::read_config_bytes;
+use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::{Error, Result};
+
+/// Inflate, deflate, statistics, and twice free page reporting: see [`handler`](super::handler).
+const QUEUE_SIZES: [u16; 5] = [128, 128, 16, 32, 32];
+
+/// Feature bits (section 5.5.3).
+const STATISTICS: u64 = 1 << 1;
+const DEFLATE_ON_OOM: u64 = 1 << 2;
+/// A driver that fills its free pages with a value reports none of them unless it can tell us the value.
+const PAGE_POISON: u64 = 1 << 4;
+const REPORTING: u64 = 1 << 5;
+
+/// Where the fields are that the driver writes (section 5.5.4).
+const ACTUAL: usize = 4;
+const POISON: usize = 12;
+
+/// A memory balloon.
+#[derive(Debug)]
+pub(crate) struct Balloon {
+    shared: Arc<Shared>,
+    reporting: bool,
+    interval: Option<Duration>,
+}
+
+/// A balloon as its driver knows it; pages are of 4 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BalloonState {
+    /// How many pages the host wants.
+    pub(crate) target: u32,
+    /// How many pages the driver says it has given.
+    pub(crate) actual: u32,
+    /// What the driver fills its free pages with.
+    pub(crate) poison: u32,
+    /// Whether the driver is asked to report free pages.
+    pub(crate) reporting: bool,
+}
+
+impl BalloonState {
+    /// Of a driver that is yet to come.
+    pub(crate) fn new(target: u32, reporting: bool) -> Self {
+        Self { target, actual: 0, poison: 0, reporting }
+    }
+}
+
+/// What vCPUs, the worker and the owner share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    /// Tells the worker that there is a question.
+    question: EventFd,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) target: u32,
+    pub(super) actual: u32,
+    pub(super) poison: u32,
+    pub(super) report: Option<GuestReport>,
+    /// There is a driver that gives statistics.
+    pub(super) answering: bool,
+    /// How often statistics were asked for, and which time was answered last.
+    pub(super) asked: u64,
+    pub(super) answered: u64,
+}
+
+impl Balloon {
+    /// The balloon that `state` describes. The guest gives statistics each `interval`, or only when asked.
+    pub(crate) fn new(interval: Option<Duration>, state: BalloonState) -> Result<Self> {
+        let question = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
+            .map_err(|e| Error::io("cannot create the event of a balloon", e))?;
+        let BalloonState { target, actual, poison, reporting } = state;
+        let inner = Inner { target, actual, poison, report: None, answering: false, asked: 0, answered: 0 };
+        let shared = Shared { inner: Mutex::new(inner), changed: Condvar::new(), question };
+        Ok(Self { shared: Arc::new(shared), reporting, interval })
+    }
+
+    /// Sets how many pages the host wants; the transport tells the driver.
+    pub(crate) fn set_target(&self, pages: u32) {
+        self.shared.change(|inner| inner.target = pages);
+    }
+
+    /// As the driver knows it now.
+    pub(crate) fn state(&self) -> BalloonState {
+        let inner = self.shared.lock();
+        BalloonState { target: inner.target, actual: inner.actual, poison: inner.poison, reporting: self.reporting }
+    }
+
+    /// What the guest said last of its memory, since its driver came.
+    pub(crate) fn report(&self) -> Option<GuestReport> {
+        self.shared.lock().report
+    }
+
+    /// Whether there is a driver that gives statistics.
+    pub(crate) fn answers(&self) -> bool {
+        self.shared.lock().answering
+    }
+
+    /// Asks for statistics and waits for them; `false` when they have not come within `timeout`, or the driver has gone.
+    pub(crate) fn refresh(&self, timeout: Duration) -> bool {
+        let question = self.shared.ask();
+        // Only fails when the counter is full, and then the worker is on its way.
+        let _ = self.shared.question.write(1);
+        self.shared.wait(timeout, |inner| inner.answered >= question || !inner.answering).answered >= question
+    }
+
+    /// Waits until the driver has given just as many pages as are wanted; `false` when it has not within `timeout`.
+    pub(crate) fn wait_target(&self, timeout: Duration) -> bool {
+        let inner = self.shared.wait(timeout, |inner| inner.actual == inner.target);
+        inner.actual == inner.target
+    }
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    /// Changes something and tells whoever waits for it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Counts a question, and returns which it is.
+    pub(super) fn ask(&self) -> u64 {
+        let mut inner = self.lock();
+        inner.asked += 1;
+        inner.asked
+    }
+
+    pub(super) fn question(&self) -> RawFd {
+        self.question.as_raw_fd()
+    }
+
+    /// Clears the event.
+    pub(super) fn hear(&self) {
+        // Empty when the worker was faster, which is as good.
+        let _ = self.question.read();
+    }
+
+    fn wait(&self, timeout: Duration, done: impl Fn(&Inner) -> bool) -> MutexGuard<'_, Inner> {
+        let began = Instant::now();
+        let mut inner = self.lock();
+        while !done(&inner) {
+            let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else { break };
+            inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        inner
+    }
+}
+
+impl VirtioDevice for Balloon {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Balloon
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &QUEUE_SIZES
+    }
+
+    fn features(&self) -> u64 {
+        STATISTICS | DEFLATE_ON_OOM | PAGE_POISON | if self.reporting { REPORTING } else { 0 }
+    }
+
+    fn read_config(&self, offset: usize, data: &mut [u8]) {
+        let BalloonState { target, actual, poison, .. } = self.state();
+        // The third field is the command of free page hinting, which is not offered.
+        let fields = [target, actual, 0, poison].map(u32::to_le_bytes);
+        read_config_bytes(fields.as_flattened(), offset, data);
+    }
+
+    fn write_config(&self, offset: usize, data: &[u8]) {
+        let Ok(value) = data.try_into().map(u32::from_le_bytes) else { return };
+        match offset {
+            ACTUAL => self.shared.change(|inner| inner.actual = value),
+            POISON => self.shared.change(|inner| inner.poison = value),
+            _ => {}
+        }
+    }
+
+    fn activate(&self, features: u64) -> Result<Box<dyn Handler>> {
+        let statistics = features & STATISTICS != 0;
+        self.shared.change(|inner| inner.answering = statistics);
+        let interval = self.interval.filter(|_| statistics);
+        Ok(Box::new(BalloonHandler::new(Arc::clone(&self.shared), interval, features & REPORTING != 0)))
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Balloon(self.state())
+    }
+}

@@ -1,0 +1,193 @@
+//! The queues of a balloon.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::GuestReport;
+use super::device::Shared;
+use super::report::{ENTRY, MAX_ENTRIES};
+use crate::arch::x86_64::layout::HIGH_MEMORY;
+use crate::memory::{GuestRam, give_back};
+use crate::virtio::{Chain, Handler, Queues, Served, VirtQueue};
+
+const INFLATE: usize = 0;
+const STATISTICS: usize = 2;
+/// Where free pages are reported. The specification counts the queue of a feature that is not offered, so it is 4; Linux
+/// before 6.11 does not count it. We are the same to both.
+const REPORTING: [usize; 2] = [3, 4];
+
+const PAGE: u64 = 4096;
+/// Pages in one request that are looked at, 64 MiB: drivers send 256, and the rest stays where it is.
+const MAX_PAGES: usize = 1 << 14;
+/// Page numbers sorted at a time.
+const CHUNK: usize = 1024;
+/// Bytes in one report that are looked at, for the same reason; Linux reports 128 MiB at most.
+const MAX_REPORTED: u64 = 1 << 30;
+
+/// Serves a balloon, from its driver's coming to its going.
+pub(super) struct BalloonHandler {
+    shared: Arc<Shared>,
+    /// How often to ask for statistics, and when next.
+    interval: Option<Duration>,
+    next: Option<Instant>,
+    reporting: bool,
+    /// Which question the driver was sent that it has not answered: it sends the first statistics unasked.
+    sent: Option<u64>,
+    /// Questions up to this one were sent.
+    last_sent: u64,
+    chain: Chain,
+    bytes: Vec<u8>,
+    pages: Vec<u32>,
+    /// The log knows that memory cannot be given back.
+    failed: bool,
+}
+
+impl BalloonHandler {
+    pub(super) fn new(shared: Arc<Shared>, interval: Option<Duration>, reporting: bool) -> Self {
+        let last_sent = shared.lock().asked;
+        Self {
+            next: interval.and_then(|interval| Instant::now().checked_add(interval)),
+            shared,
+            interval,
+            reporting,
+            sent: Some(0),
+            last_sent,
+            chain: Chain::default(),
+            bytes: vec![0; 4 * CHUNK],
+            pages: Vec::with_capacity(CHUNK),
+            failed: false,
+        }
+    }
+
+    fn inflate(&mut self, queue: &mut VirtQueue) -> Served {
+        let memory = queue.memory().clone();
+        let Self { chain, bytes, pages, failed, .. } = self;
+        queue.drain(chain, |chain| {
+            let mut left = usize::try_from(chain.readable.len() / 4).unwrap_or(MAX_PAGES).min(MAX_PAGES);
+            while left > 0 {
+                let count = left.min(CHUNK);
+                let bytes = &mut bytes[..4 * count];
+                chain.readable.take(&memory, bytes)?;
+                pages.clear();
+                pages.extend(bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)));
+                // One call for neighbours, which pages that are given together mostly are.
+                pages.sort_unstable();
+                pages.dedup();
+                for run in pages.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {
+                    let Some(first) = run.first() else { continue };
+                    let start = u64::from(*first) * PAGE;
+                    lend(&memory, start, start + run.len() as u64 * PAGE, failed);
+                }
+                left -= count;
+            }
+            Ok(0)
+        })
+    }
+
+    /// Pages leave the balloon, which takes no more than that the guest touches them.
+    fn deflate(&mut self, queue: &mut VirtQueue) -> Served {
+        queue.drain(&mut self.chain, |_| Ok(0))
+    }
+
+    fn free_pages(&mut self, queue: &mut VirtQueue) -> Served {
+        let memory = queue.memory().clone();
+        // The guest expects to find in its free pages what it has filled them with (section 5.5.6.7).
+        let zeroes = self.shared.lock().poison == 0;
+        let Self { chain, failed, .. } = self;
+        queue.drain(chain, |chain| {
+            let mut left = if zeroes { MAX_REPORTED } else { 0 };
+            for range in chain.writable.ranges() {
+                let end = range.end.min(range.start.saturating_add(left));
+                left -= end - range.start;
+                lend(&memory, range.start, end, failed);
+            }
+            Ok(0)
+        })
+    }
+
+    /// The driver leaves a buffer with statistics in its queue. Taking it asks for fresh ones, which come in the next.
+    fn statistics(&mut self, queue: &mut VirtQueue) -> Served {
+        loop {
+            let asked = self.shared.lock().asked;
+            if self.sent.is_none() && asked == self.last_sent {
+                return Ok(());
+            }
+            if !queue.pop(&mut self.chain)? {
+                if queue.enable_notification()? {
+                    continue;
+                }
+                return Ok(());
+            }
+            if let Some(answered) = self.sent.take() {
+                let report = self.read_report(queue.memory())?;
+                self.shared.change(|inner| (inner.report, inner.answered) = (Some(report), answered));
+                // For the next question, or for none.
+                queue.unpop(1);
+            } else {
+                (self.sent, self.last_sent) = (Some(asked), asked);
+                queue.push(self.chain.head(), 0)?;
+                queue.signal()?;
+            }
+        }
+    }
+
+    fn read_report(&mut self, memory: &GuestRam) -> Served<GuestReport> {
+        let most = MAX_ENTRIES * ENTRY;
+        let length = usize::try_from(self.chain.readable.len()).unwrap_or(most).min(most);
+        let bytes = &mut self.bytes[..length];
+        self.chain.readable.take(memory, bytes)?;
+        Ok(GuestReport::parse(bytes, SystemTime::now()))
+    }
+}
+
+/// Gives `[start, end)` back to the host, but for what lies below 1 MiB: firmware tables are there.
+fn lend(memory: &GuestRam, start: u64, end: u64, failed: &mut bool) {
+    let result: io::Result<()> = give_back(memory, start.max(HIGH_MEMORY)..end);
+    if let Err(error) = result
+        && !std::mem::replace(failed, true)
+    {
+        tracing::warn!(%error, "the host does not take a balloon's memory; further failures are not reported");
+    }
+}
+
+impl Handler for BalloonHandler {
+    fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
+        let Some(queue) = queues.get(index) else { return Ok(()) };
+        match index {
+            INFLATE => self.inflate(queue),
+            STATISTICS => self.statistics(queue),
+            index if REPORTING.contains(&index) && self.reporting => self.free_pages(queue),
+            _ => self.deflate(queue),
+        }
+    }
+
+    fn input(&self) -> Option<RawFd> {
+        Some(self.shared.question())
+    }
+
+    fn receive(&mut self, queues: &mut Queues) -> Served {
+        self.shared.hear();
+        queues.get(STATISTICS).map_or(Ok(()), |queue| self.statistics(queue))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn due(&mut self, queues: &mut Queues) -> Served {
+        self.next = self.interval.and_then(|interval| Instant::now().checked_add(interval));
+        self.shared.ask();
+        queues.get(STATISTICS).map_or(Ok(()), |queue| self.statistics(queue))
+    }
+}
+
+impl Drop for BalloonHandler {
+    /// The driver is gone, and with it what it said. What the host wants stays.
+    fn drop(&mut self) {
+        self.shared.change(|inner| {
+            (inner.actual, inner.poison, inner.report, inner.answering) = (0, 0, None, false);
+        });
+    }
+}
