@@ -39,4 +39,10 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         Ok((offset < self.capacity()).then(|| offset..self.capacity()))
     }
+
+    /// Makes the disk `size` bytes big, which is more than it is; the new part reads as zeroes. Returns when that is on
+    /// stable storage. A backend that cannot grow says so, as [`Unsupported`](io::ErrorKind::Unsupported).
+    fn grow(&self, size: u64) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("it cannot get {size} bytes while it is in use")))
+    }
 }

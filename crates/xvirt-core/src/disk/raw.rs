@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use vm_memory::VolatileSlice;
 
@@ -17,8 +18,8 @@ const SECTOR: u64 = 512;
 #[derive(Debug)]
 pub(super) struct RawDisk {
     file: Arc<ImageFile>,
-    /// Size of the file when it was opened.
-    length: u64,
+    /// Size of the file when it was opened, or grown since.
+    length: AtomicU64,
     read_only: bool,
 }
 
@@ -30,7 +31,11 @@ impl RawDisk {
             return Err(Error::new(ErrorKind::CorruptImage, format!("disk image {} is empty", file.path().display()))
                 .remedy("check that it was copied completely, or create it anew with a size"));
         }
-        Ok(Self { file, length, read_only })
+        Ok(Self { file, length: AtomicU64::new(length), read_only })
+    }
+
+    fn length(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
     }
 
     fn writable(&self, offset: u64, length: u64) -> io::Result<()> {
@@ -43,7 +48,7 @@ impl RawDisk {
 
 impl BlockBackend for RawDisk {
     fn capacity(&self) -> u64 {
-        self.length.next_multiple_of(SECTOR)
+        self.length().next_multiple_of(SECTOR)
     }
 
     fn read_only(&self) -> bool {
@@ -55,7 +60,7 @@ impl BlockBackend for RawDisk {
         let length = segments.len();
         within(self.capacity(), offset, length)?;
         self.file.read(&mut segments, offset)?;
-        if offset + length - segments.len() >= self.length {
+        if offset + length - segments.len() >= self.length() {
             segments.fill_with_zeroes();
         }
         if segments.is_empty() {
@@ -86,6 +91,23 @@ impl BlockBackend for RawDisk {
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         self.file.next_data(offset)
+    }
+
+    fn grow(&self, size: u64) -> io::Result<()> {
+        if self.file.is_block_device() {
+            // Somebody may have made it bigger since it was opened.
+            if self.file.len()? < size {
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "a block device is grown by its volume manager",
+                ));
+            }
+        } else {
+            self.file.as_file().set_len(size)?;
+            self.file.as_file().sync_all()?;
+        }
+        self.length.store(size, Ordering::Release);
+        Ok(())
     }
 }
 

@@ -132,6 +132,11 @@ impl BlockBackend for CopyBeforeWrite {
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         self.disk.next_data(offset)
     }
+
+    fn grow(&self, size: u64) -> io::Result<()> {
+        // A view keeps nothing of the new part, which is beyond its end.
+        self.disk.grow(size)
+    }
 }
 
 fn range(offset: u64, length: u64) -> Range<u64> {

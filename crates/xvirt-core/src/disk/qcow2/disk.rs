@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use imago::format::PreallocateMode;
@@ -32,7 +32,8 @@ pub(super) struct Qcow2Disk {
     /// Locked for writing by whoever changes where data lies, for reading by everybody else.
     image: RwLock<Image>,
     file: Arc<ImageFile>,
-    capacity: u64,
+    /// Only changed by who has the image alone.
+    capacity: AtomicU64,
     cluster_size: u64,
     /// Size of what lies below, in bytes, which shows where the image itself has nothing.
     below: u64,
@@ -61,7 +62,7 @@ impl Qcow2Disk {
         let image = open_qcow2(Arc::clone(&file), header, backing, !read_only)?;
         Ok(Self {
             // As QEMU does: a last piece of a sector does not exist for the guest.
-            capacity: image.size() / SECTOR * SECTOR,
+            capacity: AtomicU64::new(image.size() / SECTOR * SECTOR),
             image: RwLock::new(image),
             file,
             cluster_size: header.cluster_size,
@@ -72,19 +73,9 @@ impl Qcow2Disk {
         })
     }
 
-    /// Makes the disk bigger, and its new part read as zeroes whatever lies below.
-    pub(super) fn grow(self, size: u64) -> io::Result<()> {
-        let image = self.change()?;
-        // Only where something would show: it takes a table for each half gigabyte.
-        image.resize_grow(size.min(self.below), PreallocateMode::Zero)?;
-        image.resize_grow(size, PreallocateMode::None)?;
-        drop(image);
-        self.close()
-    }
-
     /// Whether the image itself holds anything.
     pub(super) fn has_own_data(&self) -> io::Result<bool> {
-        survey(&*self.together()?, 0..self.capacity, |found| found != Found::Nothing)
+        survey(&*self.together()?, 0..self.capacity(), |found| found != Found::Nothing)
     }
 
     fn together(&self) -> io::Result<RwLockReadGuard<'_, Image>> {
@@ -112,7 +103,7 @@ impl Qcow2Disk {
     }
 
     /// Writes everything, and takes the mark away that says that something is still to be written.
-    fn close(&self) -> io::Result<()> {
+    pub(super) fn close(&self) -> io::Result<()> {
         let image = self.alone()?;
         if self.marked.load(Ordering::Relaxed) {
             image.flush()?;
@@ -127,13 +118,13 @@ impl Qcow2Disk {
         if self.read_only {
             return Err(io::Error::from_raw_os_error(libc::EROFS));
         }
-        within(self.capacity, offset, length)
+        within(self.capacity(), offset, length)
     }
 }
 
 impl BlockBackend for Qcow2Disk {
     fn capacity(&self) -> u64 {
-        self.capacity
+        self.capacity.load(Ordering::Acquire)
     }
 
     fn read_only(&self) -> bool {
@@ -143,7 +134,7 @@ impl BlockBackend for Qcow2Disk {
     fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
         // Without empty ones, which the library does not expect.
         let buffers = part(buffers, 0..u64::MAX);
-        within(self.capacity, offset, total(&buffers))?;
+        within(self.capacity(), offset, total(&buffers))?;
         let (vector, _guard) = IoVectorMut::from_volatile_slice(&buffers);
         self.together()?.readv(vector, offset)
     }
@@ -201,8 +192,8 @@ impl BlockBackend for Qcow2Disk {
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         let image = self.together()?;
         let mut at = offset;
-        while at < self.capacity {
-            let (mapping, length) = image.get_mapping(at, self.capacity - at)?;
+        while at < self.capacity() {
+            let (mapping, length) = image.get_mapping(at, self.capacity() - at)?;
             let extent = match mapping {
                 Mapping::Zero { .. } => Extent::Zeroes(length),
                 Mapping::Raw { storage, offset, .. } => extent(storage, offset, length)?,
@@ -215,6 +206,18 @@ impl BlockBackend for Qcow2Disk {
             }
         }
         Ok(None)
+    }
+
+    /// Makes the new part read as zeroes whatever lies below.
+    fn grow(&self, size: u64) -> io::Result<()> {
+        let image = self.change()?;
+        // Only where something would show: it takes a table for each half gigabyte.
+        image.resize_grow(size.min(self.below), PreallocateMode::Zero)?;
+        image.resize_grow(size, PreallocateMode::None)?;
+        image.flush()?;
+        self.file.sync()?;
+        self.capacity.store(size, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -284,7 +287,7 @@ impl Qcow2Disk {
     /// The clusters that lie in a range completely; the last one of the disk may be a part of one.
     fn whole_clusters(&self, range: Range<u64>) -> Range<u64> {
         let end =
-            if range.end == self.capacity { range.end } else { range.end / self.cluster_size * self.cluster_size };
+            if range.end == self.capacity() { range.end } else { range.end / self.cluster_size * self.cluster_size };
         let start = range.start.next_multiple_of(self.cluster_size);
         start.min(end)..end
     }

@@ -56,9 +56,8 @@ pub(super) fn create(file: &Arc<ImageFile>, size: u64, backing: Option<(String, 
 
 /// Makes the disk in an image bigger.
 pub(super) fn grow(file: &Arc<ImageFile>, header: &Header, below: Vec<Layer>, size: u64) -> Result<()> {
-    Qcow2Disk::new(Arc::clone(file), header, below, false)?
-        .grow(size)
-        .map_err(|error| cannot("grow", file.path(), error))
+    let disk = Qcow2Disk::new(Arc::clone(file), header, below, false)?;
+    disk.grow(size).and_then(|()| disk.close()).map_err(|error| cannot("grow", file.path(), error))
 }
 
 /// Whether the image holds anything itself, be it data or zeroes, rather than showing what is below.
