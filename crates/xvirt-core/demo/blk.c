@@ -94,10 +94,10 @@ static int transfer(struct disk *disk, uint32_t type, int verify)
     return good;
 }
 
-/* Whether `disk=` leaves this one in. */
+/* Whether `disk=` leaves this one in, and it is there. */
 static int is_meant(uint32_t number)
 {
-    return option_number("disk", number) == number;
+    return disks[number]->device.function && option_number("disk", number) == number;
 }
 
 static void say(const struct disk *disk, const char *what)
@@ -173,31 +173,68 @@ static int read_all(struct disk *disk, int verify)
     return 1;
 }
 
+/* Sets a disk up under the lowest number that is free, or returns null. */
+static struct disk *open(const struct pci_function *function)
+{
+    uint32_t number = 0;
+
+    while (number < disk_count && disks[number]->device.function)
+        number++;
+    if (!function || number == MAX_DISKS)
+        return 0;
+    if (number == disk_count)
+        disks[disk_count++] = memory_pages(sizeof **disks);
+    struct disk *disk = disks[number];
+    if (!disk_open(disk, function, number)) {
+        disk->device.function = 0;
+        return 0;
+    }
+    disk->pattern = pattern_of(disk);
+    lay_out(disk);
+    print("blk %u: serial=%s sectors=%lu queues=%u readonly=%s\n", disk->number, disk->serial, disk->sectors,
+          disk->queue_count, virtio_has(&disk->device, DISK_FEATURE_READ_ONLY) ? "yes" : "no");
+    return disk;
+}
+
 void blk_start(void)
 {
+    uint32_t next = 0;
+
     rounds_wanted = option_number("rounds", 0);
     rounds_per_line = option_number("every", 100);
-    for (; disk_count < MAX_DISKS; disk_count++) {
-        struct disk *disk = memory_pages(sizeof *disk);
-        if (!disk_open(disk, disk_count))
-            return;
-        disk->pattern = pattern_of(disk);
-        lay_out(disk);
-        print("blk %u: serial=%s sectors=%lu queues=%u readonly=%s\n", disk->number, disk->serial, disk->sectors,
-              disk->queue_count, virtio_has(&disk->device, DISK_FEATURE_READ_ONLY) ? "yes" : "no");
-        disks[disk_count] = disk;
-    }
+    while (open(virtio_find(VIRTIO_BLK, next)))
+        next++;
+}
+
+static int run(struct disk *disk)
+{
+    int read_only = virtio_has(&disk->device, DISK_FEATURE_READ_ONLY);
+    int good = read_only ? read_all(disk, 0) : write_all(disk) && read_all(disk, 1);
+
+    print("blk %u: %s\n", disk->number, good ? "ok" : "failed");
+    return good;
 }
 
 void blk_run(void)
 {
     for (uint32_t i = 0; i < disk_count; i++) {
-        struct disk *disk = disks[i];
-        if (!is_meant(i))
-            continue;
-        int read_only = virtio_has(&disk->device, DISK_FEATURE_READ_ONLY);
-        int good = read_only ? read_all(disk, 0) : write_all(disk) && read_all(disk, 1);
-        print("blk %u: %s\n", i, good ? "ok" : "failed");
+        if (is_meant(i))
+            run(disks[i]);
+    }
+}
+
+int blk_plug(const struct pci_function *function)
+{
+    struct disk *disk = open(function);
+
+    return disk && run(disk);
+}
+
+void blk_unplug(const struct pci_function *function)
+{
+    for (uint32_t i = 0; i < disk_count; i++) {
+        if (disks[i]->device.function == function)
+            disk_close(disks[i]);
     }
 }
 
@@ -230,6 +267,8 @@ int blk_load_poll(void)
 void blk_watch(void)
 {
     for (uint32_t i = 0; i < disk_count; i++) {
+        if (!disks[i]->device.function)
+            continue;
         uint64_t sectors = disk_capacity(disks[i]);
         if (sectors == disks[i]->sectors)
             continue;

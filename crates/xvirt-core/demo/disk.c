@@ -10,11 +10,12 @@
 
 static void setup_slots(struct disk *disk)
 {
-    disk->slots = memory_pages(DISK_BATCH * sizeof *disk->slots);
-    uint8_t *data = memory_pages(DISK_BATCH * DISK_BLOCK_SIZE);
-    for (uint32_t i = 0; i < DISK_BATCH; i++)
-        disk->slots[i].data = (uint64_t *)(data + i * DISK_BLOCK_SIZE);
-
+    if (!disk->slots) {
+        disk->slots = memory_pages(DISK_BATCH * sizeof *disk->slots);
+        uint8_t *data = memory_pages(DISK_BATCH * DISK_BLOCK_SIZE);
+        for (uint32_t i = 0; i < DISK_BATCH; i++)
+            disk->slots[i].data = (uint64_t *)(data + i * DISK_BLOCK_SIZE);
+    }
     disk->batch = disk->queues[0].size / PIECES;
     if (disk->batch > DISK_BATCH)
         disk->batch = DISK_BATCH;
@@ -31,13 +32,14 @@ static void read_serial(struct disk *disk)
         memcpy(disk->serial, slot->data, DISK_SERIAL_SIZE);
 }
 
-int disk_open(struct disk *disk, uint32_t number)
+int disk_open(struct disk *disk, const struct pci_function *function, uint32_t number)
 {
     const uint64_t wanted = FEATURE(DISK_FEATURE_READ_ONLY) | FEATURE(DISK_FEATURE_FLUSH)
         | FEATURE(DISK_FEATURE_QUEUES) | FEATURE(DISK_FEATURE_DISCARD) | FEATURE(DISK_FEATURE_WRITE_ZEROES);
 
     disk->number = number;
-    if (!virtio_open(&disk->device, VIRTIO_BLK, number))
+    disk->queue_count = 0;
+    if (!virtio_open_function(&disk->device, function))
         return 0;
     uint32_t queues = virtio_negotiate(&disk->device, wanted) ? 1 : 0;
     if (queues && virtio_has(&disk->device, DISK_FEATURE_QUEUES))
@@ -57,6 +59,11 @@ int disk_open(struct disk *disk, uint32_t number)
     disk->sectors = disk_capacity(disk);
     read_serial(disk);
     return 1;
+}
+
+void disk_close(struct disk *disk)
+{
+    virtio_close(&disk->device);
 }
 
 uint64_t disk_capacity(const struct disk *disk)

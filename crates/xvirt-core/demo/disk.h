@@ -40,8 +40,9 @@ struct disk {
     struct disk_slot *slots;    /* DISK_BATCH of them */
 };
 
-/* Sets the nth disk up and reads its serial; 0 when there is none. */
-int disk_open(struct disk *disk, uint32_t number);
+/* Sets a disk up, calls it by a number and reads its serial; 0 when there is none. One that was closed may be another. */
+int disk_open(struct disk *disk, const struct pci_function *function, uint32_t number);
+void disk_close(struct disk *disk);
 
 /* Capacity in sectors of 512 bytes, as the device has it now. */
 uint64_t disk_capacity(const struct disk *disk);

@@ -1,6 +1,7 @@
 #include "echo.h"
 #include "apic.h"
 #include "console.h"
+#include "hotplug.h"
 #include "interrupt.h"
 #include "memory.h"
 #include "power.h"
@@ -36,6 +37,16 @@ static void leave(void (*how)(void))
     how();
 }
 
+/* `eject` and a slot, in decimal. */
+static void eject(const char *text)
+{
+    uint32_t slot = 0;
+
+    for (; *text >= '0' && *text <= '9'; text++)
+        slot = slot * 10 + (uint32_t)(*text - '0');
+    hotplug_eject(slot & 31);
+}
+
 static void answer(const struct source *source)
 {
     const char *line = source->line;
@@ -50,6 +61,8 @@ static void answer(const struct source *source)
         leave(power_reboot);
     else if (!strcmp(line, "crash"))
         leave(power_crash);
+    else if (!memcmp(line, "eject ", 6))
+        eject(line + 6);
     else
         print_only(source->write, "echo: %s\n", line);
 }

@@ -6,6 +6,7 @@
 #include "counter.h"
 #include "echo.h"
 #include "hostile.h"
+#include "hotplug.h"
 #include "interrupt.h"
 #include "net.h"
 #include "options.h"
@@ -22,7 +23,7 @@
 
 /* What goes on until it is told to stop. The first use the CPU all the time, the others wait for interrupts. */
 static int counting, loading, soaking, attacking;
-static int echoing, networking, ticking;
+static int echoing, networking, plugging, ticking;
 
 /* Things nobody asked for that happen to a machine. */
 static void watch(void)
@@ -51,7 +52,7 @@ static void run(void)
 {
     uint32_t looked_at = interrupt_count() - 1;
 
-    while (busy() || echoing || networking || ticking) {
+    while (busy() || echoing || networking || plugging || ticking) {
         uint32_t seen = interrupt_count();
 
         if (seen != looked_at) {
@@ -59,6 +60,8 @@ static void run(void)
             if (echoing)
                 echo_poll();
             networking = networking && net_poll();
+            if (plugging)
+                hotplug_poll();
             ticking = ticking && timer_poll();
             looked_at = seen;
         }
@@ -66,7 +69,7 @@ static void run(void)
         loading = loading && blk_load_poll();
         soaking = soaking && soak_poll();
         attacking = attacking && hostile_poll();
-        if (!busy() && (echoing || networking || ticking))
+        if (!busy() && (echoing || networking || plugging || ticking))
             interrupt_wait(seen);
     }
 }
@@ -131,6 +134,9 @@ static void start(void)
     ticking = option_mode(MODE_TIMER);
     if (ticking)
         timer_start();
+    plugging = option_mode(MODE_HOTPLUG);
+    if (plugging)
+        hotplug_start();
     echoing = option_mode(MODE_ECHO);
     if (echoing)
         echo_start();

@@ -35,6 +35,8 @@ struct card {
     int link;
     uint64_t frames, bytes, told;
     uint8_t mac[6];
+    uint8_t *packets;               /* one for each receive buffer, with so much room; kept for the next card */
+    uint32_t room;
 };
 
 static struct card *cards[MAX_CARDS];
@@ -54,10 +56,11 @@ static void give(struct card *card, struct packet *packet)
     virtqueue_add(&card->receive, &piece, 1, packet);
 }
 
-static int open(struct card *card, uint32_t number)
+static int setup(struct card *card, const struct pci_function *function, uint32_t number)
 {
     card->number = number;
-    if (!virtio_open(&card->device, VIRTIO_NET, number))
+    card->frames = card->bytes = card->told = 0;
+    if (!virtio_open_function(&card->device, function))
         return 0;
     if (!virtio_negotiate(&card->device, 1ul << FEATURE_MTU | 1ul << FEATURE_MAC | 1ul << FEATURE_STATUS)
         || !virtio_queue(&card->device, &card->receive, RECEIVE)
@@ -74,28 +77,74 @@ static int open(struct card *card, uint32_t number)
     card->packet_size = HEADER_SIZE + ETHERNET_SIZE + VLAN_TAG_SIZE + card->mtu;
     virtio_ready(&card->device);
 
-    uint32_t stride = (card->packet_size + (uint32_t)sizeof(struct packet) + 63) & ~63u;
-    uint8_t *packets = memory_pages((size_t)stride * card->receive.size);
+    uint32_t room = (card->packet_size + (uint32_t)sizeof(struct packet) + 63) & ~63u;
+    if (card->room < room) {
+        card->packets = memory_pages((size_t)room * VIRTQUEUE_SIZE);
+        card->room = room;
+    }
     for (uint32_t i = 0; i < card->receive.size; i++)
-        give(card, (struct packet *)(packets + i * stride));
+        give(card, (struct packet *)(card->packets + i * card->room));
     virtqueue_kick(&card->receive);
     card->link = link_of(card);
     return 1;
 }
 
+/* Sets a card up under the lowest number that is free, or returns null. */
+static struct card *open(const struct pci_function *function)
+{
+    uint32_t number = 0;
+
+    while (number < card_count && cards[number]->device.function)
+        number++;
+    if (!function || number == MAX_CARDS)
+        return 0;
+    if (number == card_count)
+        cards[card_count++] = memory_pages(sizeof **cards);
+    struct card *card = cards[number];
+    const uint8_t *mac = card->mac;
+    if (!setup(card, function, number)) {
+        card->device.function = 0;
+        return 0;
+    }
+    print("net %u: mac=%02x:%02x:%02x:%02x:%02x:%02x mtu=%u link=%s\n", card->number, mac[0], mac[1], mac[2],
+          mac[3], mac[4], mac[5], card->mtu, card->link ? "up" : "down");
+    return card;
+}
+
 void net_start(void)
 {
+    uint32_t next = 0;
+
     wanted = option_number("frames", 0);
     every = option_number("netevery", 1);
     reply_start();
-    for (; card_count < MAX_CARDS; card_count++) {
-        struct card *card = memory_pages(sizeof *card);
-        const uint8_t *mac = card->mac;
-        if (!open(card, card_count))
-            return;
-        print("net %u: mac=%02x:%02x:%02x:%02x:%02x:%02x mtu=%u link=%s\n", card->number, mac[0], mac[1], mac[2],
-              mac[3], mac[4], mac[5], card->mtu, card->link ? "up" : "down");
-        cards[card_count] = card;
+    while (open(virtio_find(VIRTIO_NET, next)))
+        next++;
+}
+
+int net_plug(const struct pci_function *function)
+{
+    static struct {
+        uint8_t header[HEADER_SIZE], to[6], from[6], type[2], data[46];
+    } __attribute__((packed)) frame = { .to = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, .type = { 0x88, 0xb5 } };
+    struct virtqueue_buffer piece = { &frame, sizeof frame, 0 };
+    struct card *card = open(function);
+
+    if (!card)
+        return 0;
+    memcpy(frame.from, card->mac, 6);
+    virtqueue_add(&card->transmit, &piece, 1, &frame);
+    virtqueue_kick(&card->transmit);
+    virtqueue_wait(&card->transmit, 0);
+    print("net %u: sent\n", card->number);
+    return 1;
+}
+
+void net_unplug(const struct pci_function *function)
+{
+    for (uint32_t i = 0; i < card_count; i++) {
+        if (cards[i]->device.function == function)
+            virtio_close(&cards[i]->device);
     }
 }
 
@@ -141,6 +190,8 @@ int net_poll(void)
 
     for (uint32_t i = 0; i < card_count; i++) {
         struct card *card = cards[i];
+        if (!card->device.function)
+            continue;
         poll(card);
         sum += card->frames;
         if (card->frames / every == card->told / every)
@@ -154,6 +205,8 @@ int net_poll(void)
 void net_watch(void)
 {
     for (uint32_t i = 0; i < card_count; i++) {
+        if (!cards[i]->device.function)
+            continue;
         int link = link_of(cards[i]);
         if (link == cards[i]->link)
             continue;

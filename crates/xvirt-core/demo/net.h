@@ -1,5 +1,6 @@
 /* Virtio network cards: every frame goes back to its sender. */
 #pragma once
+#include "pci.h"
 #include <stdint.h>
 
 /* Finds all cards and says what they are. */
@@ -10,3 +11,9 @@ int net_poll(void);
 
 /* Says when a link went up or down. */
 void net_watch(void);
+
+/* Sets up a card that was plugged in and sends a frame; 0 when it does not work. */
+int net_plug(const struct pci_function *function);
+
+/* Lets go of the card that is this function, if one is. */
+void net_unplug(const struct pci_function *function);

@@ -17,6 +17,7 @@ static const char *const words[MODES] = {
     [MODE_SMP] = "smp",
     [MODE_TIMER] = "timer",
     [MODE_ECHO] = "echo",
+    [MODE_HOTPLUG] = "hotplug",
     [MODE_HALT] = "halt",
     [MODE_POWEROFF] = "poweroff",
     [MODE_REBOOT] = "reboot",

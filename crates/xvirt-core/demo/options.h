@@ -15,6 +15,7 @@ enum mode {
     MODE_SMP,
     MODE_TIMER,
     MODE_ECHO,
+    MODE_HOTPLUG,
     MODE_HALT,
     MODE_POWEROFF,
     MODE_REBOOT,

@@ -72,28 +72,48 @@ static void config_write16(const struct pci_function *function, uint32_t offset,
     out16((uint16_t)(CONFIG_DATA + (offset & 2)), value);
 }
 
-/* Whether there is a function; it is remembered. */
-static int look_at(uint8_t address)
+const struct pci_function *pci_at(uint8_t address)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (functions[i].address == address && functions[i].vendor != NO_FUNCTION)
+            return &functions[i];
+    }
+    return 0;
+}
+
+/* What is found is remembered, in the place of one that was forgotten if there is such a place. */
+const struct pci_function *pci_look_at(uint8_t address)
 {
     struct pci_function found = { .address = address };
+    uint32_t place = 0;
 
     found.vendor = pci_read16(&found, VENDOR);
     if (found.vendor == NO_FUNCTION)
         return 0;
     found.device = pci_read16(&found, DEVICE);
-    if (count < MAX_FUNCTIONS)
-        functions[count++] = found;
-    return 1;
+    while (place < count && functions[place].vendor != NO_FUNCTION)
+        place++;
+    if (place == MAX_FUNCTIONS)
+        return 0;
+    if (place == count)
+        count++;
+    functions[place] = found;
+    return &functions[place];
+}
+
+void pci_forget(const struct pci_function *function)
+{
+    functions[function - functions].vendor = NO_FUNCTION;
 }
 
 void pci_scan(void)
 {
     for (uint32_t slot = 0; slot < 32; slot++) {
         struct pci_function first = { .address = (uint8_t)(slot << 3) };
-        if (!look_at(first.address) || !(pci_read8(&first, HEADER_TYPE) & HEADER_MULTI))
+        if (!pci_look_at(first.address) || !(pci_read8(&first, HEADER_TYPE) & HEADER_MULTI))
             continue;
         for (uint32_t i = 1; i < 8; i++)
-            look_at((uint8_t)(slot << 3 | i));
+            pci_look_at((uint8_t)(slot << 3 | i));
     }
 }
 

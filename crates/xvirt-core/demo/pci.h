@@ -14,6 +14,13 @@ struct pci_function {
 /* Looks at all slots once. */
 void pci_scan(void);
 
+/* The function at an address that was looked at before, or null; the first looks now. */
+const struct pci_function *pci_look_at(uint8_t address);
+const struct pci_function *pci_at(uint8_t address);
+
+/* The function is not there any more. */
+void pci_forget(const struct pci_function *function);
+
 /* The nth function with these ids, or null. */
 const struct pci_function *pci_find(uint16_t vendor, uint16_t device, uint32_t nth);
 

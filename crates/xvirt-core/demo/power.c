@@ -1,6 +1,7 @@
 #include "power.h"
 #include "acpi.h"
 #include "apic.h"
+#include "hotplug.h"
 #include "interrupt.h"
 #include "io.h"
 #include "print.h"
@@ -86,6 +87,7 @@ void power_interrupt(void)
     uint16_t port = (uint16_t)acpi_fadt()->pm1a_event, status = in16(port);
 
     out16(port, status);
+    hotplug_interrupt();
     if (status & PM1_POWER_BUTTON)
         pressed = 1;
 }

@@ -44,7 +44,7 @@ static int open(struct soak *soak, uint32_t number, uint64_t seed)
     struct disk *disk = &soak->disk;
     uint64_t wanted = option_number("blocks", BLOCKS_DEFAULT);
 
-    if (!disk_open(disk, number))
+    if (!disk_open(disk, virtio_find(VIRTIO_BLK, number), number))
         return 0;
     uint64_t there = disk->sectors / DISK_BLOCK_SECTORS;
     disk->blocks = wanted < there ? wanted : there;

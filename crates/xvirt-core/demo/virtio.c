@@ -3,7 +3,6 @@
 #include "io.h"
 
 #define VENDOR                  0x1af4
-#define FIRST_DEVICE            0x1040
 
 /* struct virtio_pci_cap */
 #define CAPABILITY_TYPE         3
@@ -66,18 +65,33 @@ static void add_status(const struct virtio *device, uint8_t bits)
     write8(device->common + STATUS, read8(device->common + STATUS) | bits);
 }
 
+static void reset(const struct virtio *device)
+{
+    write8(device->common + STATUS, 0);
+    while (read8(device->common + STATUS))
+        cpu_pause();
+}
+
+const struct pci_function *virtio_find(uint16_t type, uint32_t nth)
+{
+    return pci_find(VENDOR, VIRTIO_FIRST_DEVICE + type, nth);
+}
+
 int virtio_open(struct virtio *device, uint16_t type, uint32_t nth)
 {
-    *device = (struct virtio){ .function = pci_find(VENDOR, FIRST_DEVICE + type, nth) };
+    return virtio_open_function(device, virtio_find(type, nth));
+}
+
+int virtio_open_function(struct virtio *device, const struct pci_function *function)
+{
+    *device = (struct virtio){ .function = function };
     if (!device->function)
         return 0;
     pci_enable(device->function);
     find_structures(device);
     if (!device->common || !device->notify)
         return 0;
-    write8(device->common + STATUS, 0);
-    while (read8(device->common + STATUS))
-        cpu_pause();
+    reset(device);
     add_status(device, STATUS_ACKNOWLEDGE);
     add_status(device, STATUS_DRIVER);
     device->msix_table = pci_msix_enable(device->function);
@@ -156,6 +170,12 @@ int virtio_queue(struct virtio *device, struct virtqueue *queue, uint16_t index)
 void virtio_ready(struct virtio *device)
 {
     add_status(device, STATUS_DRIVER_OK);
+}
+
+void virtio_close(struct virtio *device)
+{
+    reset(device);
+    device->function = 0;
 }
 
 int virtio_has(const struct virtio *device, uint32_t bit)

@@ -8,6 +8,8 @@
 #define VIRTIO_CONSOLE  3
 #define VIRTIO_RNG      4
 
+#define VIRTIO_FIRST_DEVICE 0x1040     /* the PCI device id of type 0 */
+
 struct virtio {
     const struct pci_function *function;
     uint64_t common, notify, config, msix_table;
@@ -19,7 +21,9 @@ struct virtio {
  * The order is the specification's: open resets the nth device of a type (0 when there is none), negotiate agrees on
  * features (0 when the device refuses, or has no MSI-X), then come the queues, and ready lets it run.
  */
+const struct pci_function *virtio_find(uint16_t type, uint32_t nth);
 int virtio_open(struct virtio *device, uint16_t type, uint32_t nth);
+int virtio_open_function(struct virtio *device, const struct pci_function *function);
 int virtio_negotiate(struct virtio *device, uint64_t wanted);
 int virtio_queue(struct virtio *device, struct virtqueue *queue, uint16_t index);
 void virtio_ready(struct virtio *device);
@@ -32,6 +36,9 @@ struct virtio_rings {
 
 /* Lets a queue lie there, whatever is there; 0 when the device has no such queue. `virtio_queue` does it properly. */
 int virtio_place_queue(const struct virtio *device, uint16_t index, const struct virtio_rings *rings);
+
+/* Resets the device: it touches no memory any more. */
+void virtio_close(struct virtio *device);
 
 /* Whether feature number `bit` was agreed on. */
 int virtio_has(const struct virtio *device, uint32_t bit);

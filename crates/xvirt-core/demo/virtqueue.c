@@ -29,8 +29,9 @@ struct virtqueue_used {
 
 void virtqueue_setup(struct virtqueue *queue, uint16_t index, uint16_t size, int event_index)
 {
-    uint8_t *page = memory_pages(PAGE_SIZE);
+    uint8_t *page = queue->descriptors ? (uint8_t *)queue->descriptors : memory_pages(PAGE_SIZE);
 
+    memset(page, 0, PAGE_SIZE);
     *queue = (struct virtqueue){
         .size = size,
         .index = index,

@@ -25,7 +25,7 @@ struct virtqueue_buffer {
     int device_writes;
 };
 
-/* Lays the rings out in fresh memory. */
+/* Lays the rings out, in fresh memory unless the queue had some before. */
 void virtqueue_setup(struct virtqueue *queue, uint16_t index, uint16_t size, int event_index);
 
 /* No interrupts for this queue: its owner looks by himself. */

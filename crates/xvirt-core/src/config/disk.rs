@@ -113,7 +113,7 @@ impl Disk {
         }
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.serial.len() > MAX_SERIAL {
             return Err(invalid(
                 format!("the serial number '{}' of disk {} is too long", self.serial, self.name()),

@@ -16,7 +16,7 @@ pub(crate) const MIN_MEMORY: ByteSize = ByteSize::mib(2);
 pub(crate) const PAGE: u64 = 4096;
 const HUGE_PAGE: u64 = 2 << 20;
 /// Slots of PCI bus 0, without the host bridge and the devices every VM has.
-const MAX_DEVICES: usize = 28;
+pub(crate) const MAX_DEVICES: usize = 28;
 
 /// The description of a VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]

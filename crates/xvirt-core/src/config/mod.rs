@@ -17,7 +17,7 @@ pub use boot::{Boot, EntryProtocol, KernelImage};
 pub use cpu::{CpuConfig, CpuidMask, CpuidRegister, MAX_VCPUS};
 pub use crash::CrashAction;
 pub use disk::{Disk, DiskSource};
-pub(crate) use machine::{MIN_MEMORY, PAGE};
+pub(crate) use machine::{MAX_DEVICES, MIN_MEMORY, PAGE};
 pub use machine::{MemoryBacking, VmConfig};
 pub use nic::{Nic, NicBackendConfig};
 pub use size::ByteSize;

@@ -84,7 +84,7 @@ impl Nic {
         Self { backend, mac: None, mtu: None, bridge: None }
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.mtu.is_some_and(|mtu| mtu < MIN_MTU) {
             return Err(invalid("an MTU below 68 bytes cannot carry IPv4", "use an MTU between 68 and 65535"));
         }

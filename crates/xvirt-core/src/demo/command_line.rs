@@ -33,8 +33,12 @@ pub enum Mode {
     /// Break the rules of every device, as the seed says, for ever or until [`CommandLine::rounds`]; with [`Mode::Smp`]
     /// the other CPUs change what the devices read meanwhile. Only COM1 is printed on.
     Hostile,
-    /// Answer lines on COM1 and the virtio console: `ping`, `status`, `poweroff`, `reboot`, `crash`, or anything else.
+    /// Answer lines on COM1 and the virtio console: `ping`, `status`, `poweroff`, `reboot`, `crash`, `eject` with the
+    /// number of a PCI slot, or anything else.
     Echo,
+    /// Set up disks and network cards that are plugged in, write and verify the disks, send a frame; let go of them when
+    /// asked. With [`Mode::BlkLoad`] disks that are plugged in take part. Goes on for ever.
+    HotPlug,
     /// At the end, leave the machine by ACPI soft-off. Without an ending the guest halts, awake for the power button.
     PowerOff,
     /// At the end, reset the machine by the register the FADT names.
@@ -58,6 +62,7 @@ impl Mode {
             Mode::Soak => "soak",
             Mode::Hostile => "hostile",
             Mode::Echo => "echo",
+            Mode::HotPlug => "hotplug",
             Mode::PowerOff => "poweroff",
             Mode::Reboot => "reboot",
             Mode::Crash => "crash",

@@ -1,7 +1,8 @@
-//! The few devices of a PC that are not PCI: serial port, real-time clock, power management.
+//! The few devices of a PC that are not PCI: serial port, real-time clock, power management, hot plug.
 //!
 //! Each is guest-visible state (plain serde data) behind a lock, and a host side given to its constructor.
 
+pub(crate) mod hotplug;
 pub(crate) mod power;
 pub(crate) mod rtc;
 pub(crate) mod serial;

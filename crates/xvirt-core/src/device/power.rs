@@ -1,4 +1,4 @@
-//! ACPI fixed hardware: the power button, switching off, the timer, and the reset register.
+//! ACPI fixed hardware: the power button, switching off, the timer, the reset register, and general-purpose events.
 //!
 //! Source: ACPI specification 6.5, section 4.8 "ACPI Register Model".
 
@@ -22,6 +22,8 @@ pub(crate) const TIMER_PORT: u16 = 0x608;
 pub(crate) const RESET_PORT: u16 = 0x60C;
 /// What resets the machine when written to [`RESET_PORT`].
 pub(crate) const RESET_VALUE: u8 = 1;
+/// Status and enable registers of the general-purpose events (GPE0 block), one byte each.
+pub(crate) const GENERAL_EVENT_PORT: u16 = 0x60E;
 /// How many ports there are from [`EVENT_PORT`] on.
 pub(crate) const PORTS: u64 = 16;
 
@@ -42,6 +44,14 @@ pub(crate) enum PowerRequest {
     Reset,
 }
 
+/// A general-purpose event, which the guest answers by the method `_GPE._Exx` of the same number. It is edge-triggered:
+/// the guest clears its status before it looks at the devices, so nothing that comes meanwhile is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GeneralEvent {
+    /// PCI devices were plugged in, or are to be removed.
+    HotPlug = 1,
+}
+
 /// Where power management reports to, and the interrupt line it drives.
 pub(crate) trait PowerHost: Send + Sync + fmt::Debug {
     /// The guest asked for something.
@@ -56,6 +66,10 @@ pub(crate) struct PowerState {
     status: u16,
     enable: u16,
     control: u16,
+    #[serde(default)]
+    general_status: u8,
+    #[serde(default)]
+    general_enable: u8,
 }
 
 /// Power management registers.
@@ -78,6 +92,13 @@ impl<H: PowerHost> Power<H> {
         self.update_interrupt(&state);
     }
 
+    /// Tells the guest that `event` has happened.
+    pub(crate) fn raise(&self, event: GeneralEvent) {
+        let mut state = self.lock();
+        state.general_status |= 1 << event as u8;
+        self.update_interrupt(&state);
+    }
+
     /// Goes back to the state at power-on.
     pub(crate) fn reset(&self) {
         let mut state = self.lock();
@@ -90,7 +111,8 @@ impl<H: PowerHost> Power<H> {
     }
 
     fn update_interrupt(&self, state: &PowerState) {
-        self.host.set_interrupt(state.status & state.enable != 0);
+        let fixed = state.status & state.enable != 0;
+        self.host.set_interrupt(fixed || state.general_status & state.general_enable != 0);
     }
 
     /// All registers as bytes, in the order of their ports.
@@ -102,6 +124,7 @@ impl<H: PowerHost> Power<H> {
             bytes[offset..offset + 2].copy_from_slice(&word.to_le_bytes());
         }
         bytes[8..12].copy_from_slice(&(ticks as u32).to_le_bytes());
+        bytes[14..].copy_from_slice(&[state.general_status, state.general_enable]);
         bytes
     }
 
@@ -134,6 +157,8 @@ impl<H: PowerHost> BusDevice for Power<H> {
             2 => state.enable = word,
             4 => self.write_control(&mut state, word),
             12 if word as u8 == RESET_VALUE => self.host.request(PowerRequest::Reset),
+            14 => state.general_status &= !(word as u8),
+            15 => state.general_enable = word as u8,
             _ => {}
         }
         self.update_interrupt(&state);
@@ -183,6 +208,24 @@ mod tests {
         power.write(0, &POWER_BUTTON.to_le_bytes());
         assert!(!*host.line.lock().unwrap());
         assert_eq!(read16(&power, 0), 0);
+    }
+
+    #[test]
+    fn a_general_event_interrupts_like_the_button_and_beside_it() {
+        let (power, host) = device();
+        let bit = 1 << GeneralEvent::HotPlug as u8;
+        power.raise(GeneralEvent::HotPlug);
+        assert!(!*host.line.lock().unwrap());
+        power.write(15, &[bit]);
+        assert!(*host.line.lock().unwrap());
+        assert_eq!(read16(&power, 14), u16::from(bit) << 8 | u16::from(bit));
+        power.write(2, &POWER_BUTTON.to_le_bytes());
+        power.press_button();
+        power.write(0, &POWER_BUTTON.to_le_bytes());
+        assert!(*host.line.lock().unwrap(), "the event is still there");
+        power.write(14, &[bit]);
+        assert!(!*host.line.lock().unwrap());
+        assert_eq!(read16(&power, 14), u16::from(bit) << 8);
     }
 
     #[test]

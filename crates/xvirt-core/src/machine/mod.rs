@@ -3,11 +3,14 @@
 //! A [`Machine`] is built parked. It can be run, parked, reset to power-on and, by dropping it, taken apart: threads,
 //! descriptors and memory go back to the host. It has no notion of power states; that is the floor above.
 
+mod hotplug;
 mod interconnect;
 mod power;
 mod signal;
+mod slots;
 mod vcpus;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::arch::x86_64::registers::{self, Entry, Pristine};
@@ -15,15 +18,17 @@ use crate::arch::x86_64::{acpi, cpuid::CpuidTemplate, layout};
 use crate::bus::Bus;
 use crate::config::{ByteSize, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
+use crate::device::hotplug::{self as hotplug_device, HotPlug};
 use crate::device::power::{self as power_device, Power};
 use crate::device::rtc::Rtc;
 use crate::device::serial::Serial;
 use crate::kvm::{self, System, Vcpu};
 use crate::memory::{GuestRam, allocate};
-use crate::pci::{PciBus, PciFunction};
-use crate::virtio::{BAR_SIZE, VirtioDevice, VirtioPci};
+use crate::pci::PciBus;
+use crate::virtio::VirtioPci;
 use crate::{Error, ErrorKind, Result};
 
+use hotplug::Ejector;
 use interconnect::Interconnect;
 use power::PowerLine;
 use vcpus::Vcpus;
@@ -64,9 +69,13 @@ impl Processors {
 pub(crate) struct Machine {
     // Fields are dropped in this order: first whatever runs, then whatever it uses.
     vcpus: Vcpus,
-    functions: Vec<Arc<VirtioPci>>,
+    /// The virtio devices by their PCI slots.
+    functions: BTreeMap<usize, Arc<VirtioPci>>,
+    /// Slots whose device stays as long as the machine, a bit for each; the host bridge's is one.
+    fixed: u32,
     pci: Arc<PciBus>,
     serial: Arc<Serial>,
+    hotplug: Arc<HotPlug<Ejector>>,
     power: Arc<Power<PowerLine>>,
     host: Arc<Interconnect>,
     pristine: Vec<Pristine>,
@@ -92,21 +101,13 @@ impl Machine {
         let line = PowerLine { line: vm.interrupt_line(layout::POWER_INTERRUPT), signals: parts.signals.clone() };
         let power = Arc::new(Power::new(line, None));
         ports.insert(layout::POWER_PORTS, power_device::PORTS, Arc::clone(&power) as _)?;
+        let ejector = Ejector::new(Arc::clone(&pci), Arc::clone(&power), parts.signals.clone());
+        let hotplug = Arc::new(HotPlug::new(ejector, None));
+        ports.insert(layout::HOT_PLUG_PORTS, hotplug_device::PORTS, Arc::clone(&hotplug) as _)?;
 
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), parts.signals)?;
         let host = Arc::new(Interconnect { vm, memory });
-        Ok(Self { vcpus, functions: Vec::new(), pci, serial, power, host, pristine, ram })
-    }
-
-    /// Puts a virtio device into the next slot of the PCI bus.
-    pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
-        let slot = self.functions.len() + 1;
-        let bar = layout::PCI_MEMORY + slot as u64 * BAR_SIZE;
-        let host = Arc::clone(&self.host) as Arc<dyn crate::pci::PciHost>;
-        let function = VirtioPci::new(device, self.ram.clone(), host, bar, None)?;
-        self.pci.insert(slot, Arc::clone(&function) as Arc<dyn PciFunction>)?;
-        self.functions.push(Arc::clone(&function));
-        Ok(function)
+        Ok(Self { vcpus, functions: BTreeMap::new(), fixed: 1, pci, serial, hotplug, power, host, pristine, ram })
     }
 
     /// Guest memory, for loading what is to be started.
@@ -121,7 +122,7 @@ impl Machine {
 
     /// Puts all processors at power-on and the first one at `entry`. The machine is parked.
     pub(crate) fn prepare(&self, entry: Entry) -> Result<()> {
-        acpi::write_tables(&self.ram, self.pristine.len() as u32)?;
+        acpi::write_tables(&self.ram, self.pristine.len() as u32, !self.fixed)?;
         let mut pristine = self.pristine.iter();
         self.vcpus.each(|vcpu| pristine.next().map_or(Ok(()), |pristine| registers::power_on(vcpu, pristine)))?;
         self.vcpus.each(|vcpu| if vcpu.id() == 0 { registers::enter(vcpu, &self.ram, entry) } else { Ok(()) })
@@ -131,8 +132,11 @@ impl Machine {
     /// keeps its contents, as on a PC.
     pub(crate) fn reset(&self, processors: &Processors) -> Result<()> {
         self.reset_processors(processors)?;
+        // First all leave the places where the guest put them, for one may be where another belongs.
+        self.functions.values().for_each(|function| function.stop());
         self.pci.reset()?;
         self.power.reset();
+        self.hotplug.reset();
         self.serial.reset()?;
         Ok(())
     }
@@ -150,14 +154,14 @@ impl Machine {
 
     /// Lets the guest run.
     pub(crate) fn run(&self) {
-        self.functions.iter().for_each(|function| function.resume());
+        self.functions.values().for_each(|function| function.resume());
         self.vcpus.run();
     }
 
     /// Stops the guest: once this returns, neither vCPUs nor devices touch its memory or disks.
     pub(crate) fn park(&self) {
         self.vcpus.park();
-        self.functions.iter().for_each(|function| function.pause());
+        self.functions.values().for_each(|function| function.pause());
     }
 
     /// Presses the power button.
@@ -169,10 +173,10 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.vcpus.park();
-        for (index, function) in self.functions.iter().enumerate() {
+        while let Some((slot, function)) = self.functions.pop_first() {
             function.stop();
             // A function reaches the memory bus, on which the PCI bus is, which has the function: the circle ends here.
-            let _ = self.pci.remove(index + 1);
+            let _ = self.pci.remove(slot);
         }
     }
 }

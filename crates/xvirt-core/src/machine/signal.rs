@@ -1,4 +1,4 @@
-//! What a machine tells its owner: that the guest wants off or reset, or that it cannot go on.
+//! What a machine tells its owner: that the guest wants off or reset, let go of a device, or cannot go on.
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ pub(crate) enum Signal {
     PowerOff,
     /// The guest wants to be reset.
     Reset,
+    /// The guest let go of devices; the machine knows which.
+    Ejected,
     /// A vCPU cannot go on.
     Crashed(CrashReason),
 }

@@ -87,6 +87,11 @@ impl ConfigSpace {
         Ok(())
     }
 
+    /// Lets the function not answer at its memory BARs until the guest enables them.
+    pub(crate) fn disable_memory(&mut self) {
+        self.set(COMMAND, &[0, 0]);
+    }
+
     /// Where the guest put the memory BAR at `index`.
     pub(crate) fn memory_bar(&self, index: usize) -> u64 {
         let mut register = [0; 8];

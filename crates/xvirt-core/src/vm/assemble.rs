@@ -2,10 +2,12 @@
 //!
 //! Whatever fails here, everything made before it is dropped: locks, taps, memory, threads.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::attached::Attachments;
 use super::events::{Event, Events};
 use super::handle::Consoles;
 use crate::arch::x86_64::boot::{self, Payload};
@@ -24,20 +26,22 @@ use crate::{Error, ErrorKind, Result};
 /// More request queues than this gain little, unless somebody asks for them.
 const MAX_DEFAULT_QUEUES: u32 = 4;
 
-/// The disks of a VM, which hold their locks.
-pub(super) type Backends = Vec<Arc<CopyBeforeWrite>>;
+/// The disks of a VM by their positions. They hold their locks.
+pub(super) type Backends = BTreeMap<usize, Arc<CopyBeforeWrite>>;
+/// Those of this run or the last, which views may outlive it with.
+pub(super) type Former = BTreeMap<usize, Weak<CopyBeforeWrite>>;
 
 /// Opens and locks the disks of a VM, `to_read` or as the guest wants them. A disk of `former`, the last run, that a view
 /// still holds is taken over, because nobody else could open it.
-pub(super) fn open_disks(disks: &[Disk], former: &[Weak<CopyBeforeWrite>], to_read: bool) -> Result<Backends> {
-    let open = |(index, disk): (usize, &Disk)| match former.get(index).and_then(Weak::upgrade) {
+pub(super) fn open_disks(attached: &Attachments, former: &Former, to_read: bool) -> Result<Backends> {
+    let open = |position: &usize, disk: &Disk| match former.get(position).and_then(Weak::upgrade) {
         Some(held) => Ok(held),
         None => open_disk(disk, to_read || disk.read_only),
     };
-    disks.iter().enumerate().map(open).collect()
+    attached.disks.iter().map(|(position, disk)| Ok((*position, open(position, &disk.device)?))).collect()
 }
 
-fn open_disk(disk: &Disk, read_only: bool) -> Result<Arc<CopyBeforeWrite>> {
+pub(super) fn open_disk(disk: &Disk, read_only: bool) -> Result<Arc<CopyBeforeWrite>> {
     let backend = match &disk.source {
         DiskSource::Image { path, format } => {
             let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
@@ -62,14 +66,13 @@ pub(crate) fn open_disk_read_only(disk: &Disk) -> Result<Arc<dyn BlockBackend>> 
 #[derive(Debug)]
 pub(super) struct Assembled {
     pub(super) machine: Machine,
-    pub(super) disks: Vec<DiskDevice>,
-    pub(super) nics: Vec<NicDevice>,
+    pub(super) disks: BTreeMap<usize, DiskDevice>,
+    pub(super) nics: BTreeMap<usize, NicDevice>,
     pub(super) balloon: Option<BalloonDevice>,
 }
 
 /// A disk of a running VM, whose bytes are in the backend of the same position.
 #[derive(Debug)]
-#[expect(dead_code, reason = "nothing is told to a disk that is in use so far")]
 pub(super) struct DiskDevice {
     pub(super) block: Arc<Block>,
     pub(super) function: Arc<VirtioPci>,
@@ -94,13 +97,14 @@ pub(super) struct BalloonDevice {
 /// Assembles the machine and all its devices, parked.
 pub(super) fn machine(
     config: &VmConfig,
+    attached: &Attachments,
     processors: &Processors,
     backends: &Backends,
     consoles: &Consoles,
     signals: Signals,
     events: &Events,
 ) -> Result<Assembled> {
-    let taps = config.nics.iter().map(open_tap).collect::<Result<Vec<_>>>()?;
+    let cards = attached.nics.values().map(|nic| card(&nic.device)).collect::<Result<Vec<_>>>()?;
     let mut machine = Machine::new(Parts {
         processors,
         memory: config.memory,
@@ -108,21 +112,16 @@ pub(super) fn machine(
         serial: Arc::new(consoles.serial.clone()),
         signals,
     })?;
-    let mut disks = Vec::new();
-    for (index, (disk, backend)) in config.disks.iter().zip(backends).enumerate() {
-        let queues = disk.queues.unwrap_or(config.cpus.count.min(MAX_DEFAULT_QUEUES) as u16);
-        let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
-        let backend = Arc::clone(backend) as _;
-        let block = Arc::new(Block::new(backend, io_errors_of(index, events), state)?);
-        let function = machine.add(Arc::clone(&block) as _)?;
-        disks.push(DiskDevice { block, function });
+    let mut disks = BTreeMap::new();
+    for ((position, disk), backend) in attached.disks.iter().zip(backends.values()) {
+        let block = block(*position, &disk.device, backend, config.cpus.count, events)?;
+        let function = machine.insert(disk.slot, Arc::clone(&block) as _)?;
+        disks.insert(*position, DiskDevice { block, function });
     }
-    let mut nics = Vec::new();
-    for (nic, tap) in config.nics.iter().zip(taps) {
-        let (interface, state) = (tap.name().to_owned(), net_state(nic, &tap)?);
-        let net = Arc::new(Net::new(Arc::new(tap), state));
-        let function = machine.add(Arc::clone(&net) as _)?;
-        nics.push(NicDevice { interface, net, function });
+    let mut nics = BTreeMap::new();
+    for ((position, nic), Card { interface, net }) in attached.nics.iter().zip(cards) {
+        let function = machine.insert(nic.slot, Arc::clone(&net) as _)?;
+        nics.insert(*position, NicDevice { interface, net, function });
     }
     machine.add(Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone()))))?;
     machine.add(Arc::new(Rng))?;
@@ -144,6 +143,33 @@ fn add_balloon(machine: &mut Machine, config: &VmConfig) -> Result<BalloonDevice
 /// How many pages of 4 KiB are in the balloon of a VM of `memory` that has only `target` of it.
 pub(super) fn balloon_pages(memory: ByteSize, target: ByteSize) -> u32 {
     u32::try_from(memory.bytes().saturating_sub(target.bytes()) / PAGE).unwrap_or(u32::MAX)
+}
+
+/// The device of a disk at `position`, for a VM with so many vCPUs.
+pub(super) fn block(
+    position: usize,
+    disk: &Disk,
+    backend: &Arc<CopyBeforeWrite>,
+    vcpus: u32,
+    events: &Events,
+) -> Result<Arc<Block>> {
+    let queues = disk.queues.unwrap_or(vcpus.min(MAX_DEFAULT_QUEUES) as u16);
+    let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
+    let backend = Arc::clone(backend) as _;
+    Ok(Arc::new(Block::new(backend, io_errors_of(position, events), state)?))
+}
+
+/// A network card, not yet in a machine.
+pub(super) struct Card {
+    pub(super) interface: String,
+    pub(super) net: Arc<Net>,
+}
+
+/// Makes the device of a NIC, and opens what it is connected to.
+pub(super) fn card(nic: &Nic) -> Result<Card> {
+    let tap = open_tap(nic)?;
+    let (interface, state) = (tap.name().to_owned(), net_state(nic, &tap)?);
+    Ok(Card { interface, net: Arc::new(Net::new(Arc::new(tap), state)) })
 }
 
 /// Opens or makes the tap interface of a NIC. One that was made is gone with the VM.
@@ -195,7 +221,7 @@ fn io_errors_of(disk: usize, events: &Events) -> IoErrorSink {
 pub(super) fn load(boot: &Boot, backends: &Backends, ram: &GuestRam) -> Result<Entry> {
     match boot {
         Boot::Disk { disk, entry, append } => {
-            let backend = backends.get(*disk).ok_or_else(|| no_such_disk(*disk))?;
+            let backend = backends.get(disk).ok_or_else(|| no_such_disk(*disk))?;
             let menu = BootMenu::read(&**backend)?;
             let files = menu.load(menu.entry(entry)?)?;
             let command_line = [files.command_line.as_str(), append].join(" ");

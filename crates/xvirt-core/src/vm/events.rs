@@ -36,9 +36,36 @@ pub enum Event {
     GuestReset,
     /// The guest cannot go on, and the VM is halted.
     Crashed(CrashReason),
+    /// A disk was plugged in.
+    DiskPlugged {
+        /// Its position.
+        disk: usize,
+    },
+    /// A disk is out, because that was asked or because the guest let go of it, and its image is not locked any more.
+    DiskUnplugged {
+        /// The position it had.
+        disk: usize,
+    },
+    /// A disk has another size.
+    DiskResized {
+        /// Its position.
+        disk: usize,
+        /// The new size in bytes.
+        size: u64,
+    },
+    /// A network interface was plugged in.
+    NicPlugged {
+        /// Its position.
+        nic: usize,
+    },
+    /// A network interface is out, because that was asked or because the guest let go of it.
+    NicUnplugged {
+        /// The position it had.
+        nic: usize,
+    },
     /// A disk could not do what the guest asked, and the guest was told so.
     IoError {
-        /// The position of the disk in the configuration, from 0.
+        /// The position of the disk, from 0.
         disk: usize,
         /// What was asked.
         operation: IoOperation,

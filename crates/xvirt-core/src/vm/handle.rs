@@ -1,19 +1,21 @@
 //! The VM handle: its power state and the verbs that change it.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, NicDevice};
+use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, Former, NicDevice};
+use super::attached::Attachments;
 use super::events::{CrashReason, Event, EventReceiver, Events};
 use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
 use crate::config::VmConfig;
 use crate::console::Console;
-use crate::disk::{self, CopyBeforeWrite, PointInTime};
+use crate::disk::{self, PointInTime};
 use crate::machine::{Machine, Processors, SignalReceiver, signals};
 use crate::net::MacAddress;
 use crate::sync::lock;
@@ -33,6 +35,8 @@ pub struct Vm {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NicStatus {
+    /// Its position.
+    pub position: usize,
     /// The host's interface it is connected to.
     pub interface: String,
     /// Its hardware address.
@@ -44,12 +48,13 @@ pub struct NicStatus {
 /// What the handle and the supervisor thread share.
 #[derive(Debug)]
 pub(super) struct Inner {
+    /// What it was built from, without disks and network interfaces: those come and go.
     pub(super) config: VmConfig,
     processors: Processors,
     consoles: Consoles,
-    events: Events,
+    pub(super) events: Events,
     power: Mutex<Power>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
 }
 
 /// The consoles of a VM, which outlive its runs.
@@ -61,14 +66,14 @@ pub(super) struct Consoles {
 
 #[derive(Debug)]
 pub(super) struct Power {
-    state: PowerState,
+    pub(super) state: PowerState,
     pub(super) running: Option<Running>,
-    /// The disks of this run or the last, which views may outlive it with.
-    disks: Vec<Weak<CopyBeforeWrite>>,
+    pub(super) attached: Attachments,
+    pub(super) former: Former,
     /// Counts the starts, so that a supervisor knows whether its run is over.
-    run: u64,
+    pub(super) run: u64,
     /// Counts the reboots of this run.
-    reboots: u64,
+    pub(super) reboots: u64,
     /// Whether the guest's next power-off is the first half of a reboot.
     reboot_on_power_off: bool,
     /// The supervisor of a run that the guest ended, to be joined.
@@ -78,22 +83,24 @@ pub(super) struct Power {
 /// What a VM has while it is in memory. The machine is dropped before the locks of its disks are.
 #[derive(Debug)]
 pub(super) struct Running {
-    machine: Machine,
-    disks: Vec<DiskDevice>,
-    nics: Vec<NicDevice>,
+    pub(super) machine: Machine,
+    pub(super) disks: BTreeMap<usize, DiskDevice>,
+    pub(super) nics: BTreeMap<usize, NicDevice>,
     pub(super) balloon: Option<BalloonDevice>,
-    backends: Backends,
+    pub(super) backends: Backends,
     supervisor: Option<Supervisor>,
 }
 
 impl Vm {
-    pub(crate) fn new(config: VmConfig) -> Result<Self> {
+    pub(crate) fn new(mut config: VmConfig) -> Result<Self> {
+        let attached = Attachments::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
         let processors = Processors::new(&config.cpus)?;
         let consoles = Consoles { serial: Console::new()?, virtio: Console::new()? };
         let power = Power {
             state: PowerState::Halted,
             running: None,
-            disks: Vec::new(),
+            attached,
+            former: Former::new(),
             run: 0,
             reboots: 0,
             reboot_on_power_off: false,
@@ -120,9 +127,9 @@ impl Vm {
         self.inner.config.uuid
     }
 
-    /// What it was built from.
-    pub(crate) fn config(&self) -> &VmConfig {
-        &self.inner.config
+    /// What would build it as it is now.
+    pub(crate) fn config(&self) -> VmConfig {
+        self.inner.lock().attached.in_config(&self.inner.config)
     }
 
     /// Whether it runs.
@@ -159,9 +166,9 @@ impl Vm {
             supervisor.join();
         }
         let run = power.run + 1;
-        let running = self.inner.assemble(run, &power.disks)?;
+        let running = self.inner.assemble(run, &power)?;
         running.machine.run();
-        power.disks = running.backends.iter().map(Arc::downgrade).collect();
+        power.former = running.backends.iter().map(|(at, disk)| (*at, Arc::downgrade(disk))).collect();
         power.running = Some(running);
         (power.run, power.reboots, power.reboot_on_power_off) = (run, 0, false);
         self.inner.enter(&mut power, PowerState::Running, &Event::Started);
@@ -264,33 +271,34 @@ impl Vm {
         })
     }
 
-    /// The network interfaces in the order of the configuration; empty while the VM is halted.
+    /// The network interfaces in the order of their positions; empty while the VM is halted.
     pub fn nics(&self) -> Vec<NicStatus> {
         let power = self.inner.lock();
         let nics = power.running.iter().flat_map(|running| &running.nics);
-        nics.map(|nic| {
+        nics.map(|(position, nic)| {
             let NetState { mac, link_up, .. } = nic.net.state();
-            NicStatus { interface: nic.interface.clone(), mac: MacAddress::new(mac), link_up }
+            let (position, interface) = (*position, nic.interface.clone());
+            NicStatus { position, interface, mac: MacAddress::new(mac), link_up }
         })
         .collect()
     }
 
-    /// Plugs the cable of a network interface in or out, as the guest sees it at once.
+    /// Plugs the cable of the network interface at position `nic` in or out, as the guest sees it at once.
     ///
     /// # Errors
-    /// The VM is halted, or has no interface of that number.
+    /// The VM is halted, or has no interface there.
     pub fn set_link(&self, nic: usize, up: bool) -> Result<()> {
         let power = self.inner.lock();
-        let Some(nic) = power.running.as_ref().and_then(|running| running.nics.get(nic)) else {
+        let Some(nic) = power.running.as_ref().and_then(|running| running.nics.get(&nic)) else {
             return Err(Error::new(ErrorKind::NotFound, format!("VM '{}' has no NIC {nic} now", self.name()))
-                .remedy("start the VM, and count its NICs from 0"));
+                .remedy("start the VM, and see nics() for those it has"));
         };
         nic.net.set_link(up);
         nic.function.config_changed();
         Ok(())
     }
 
-    /// All disks in the order of the configuration, as they are at one moment, to be read while the VM goes on.
+    /// All disks in the order of their positions, as they are at one moment, to be read while the VM goes on.
     ///
     /// It is what a power failure at this moment would leave: what the guest has written, but not what it still keeps in
     /// its memory. The guest is not stopped; its writes wait until those in flight are done. Afterwards it waits,
@@ -305,18 +313,21 @@ impl Vm {
     /// The VM is in a state that cannot be exported; `scratch` cannot be written; a disk has four views already
     /// ([`Busy`](ErrorKind::Busy)); a disk of a halted VM cannot be opened.
     pub fn point_in_time(&self, scratch: impl AsRef<Path>) -> Result<Vec<Arc<PointInTime>>> {
-        let power = self.inner.lock();
-        Verb::Export.check(self.name(), power.state)?;
-        match &power.running {
-            Some(running) => disk::point_in_time(&running.backends, scratch.as_ref()),
-            None => {
-                let disks = assemble::open_disks(&self.inner.config.disks, &power.disks, true)?;
-                disk::point_in_time(&disks, scratch.as_ref())
-            }
-        }
+        self.config_in_time(scratch.as_ref()).map(|(_, views)| views)
     }
 
-    fn too_late(&self, what: &str, timeout: Duration) -> Error {
+    /// [`point_in_time`](Self::point_in_time), with the configuration that has exactly these disks.
+    pub(crate) fn config_in_time(&self, scratch: &Path) -> Result<(VmConfig, Vec<Arc<PointInTime>>)> {
+        let power = self.inner.lock();
+        Verb::Export.check(self.name(), power.state)?;
+        let disks: Vec<_> = match &power.running {
+            Some(running) => running.backends.values().cloned().collect(),
+            None => assemble::open_disks(&power.attached, &power.former, true)?.into_values().collect(),
+        };
+        Ok((power.attached.in_config(&self.inner.config), disk::point_in_time(&disks, scratch)?))
+    }
+
+    pub(super) fn too_late(&self, what: &str, timeout: Duration) -> Error {
         Error::new(ErrorKind::Timeout, format!("VM '{}' did not {what} within {timeout:?}", self.name()))
     }
 }
@@ -342,11 +353,12 @@ impl Inner {
         lock(&self.power)
     }
 
-    fn assemble(self: &Arc<Self>, run: u64, former: &[Weak<CopyBeforeWrite>]) -> Result<Running> {
-        let backends = assemble::open_disks(&self.config.disks, former, false)?;
+    fn assemble(self: &Arc<Self>, run: u64, power: &Power) -> Result<Running> {
+        let Self { config, processors, consoles, events, .. } = &**self;
+        let backends = assemble::open_disks(&power.attached, &power.former, false)?;
         let (sender, receiver) = signals()?;
         let Assembled { machine, disks, nics, balloon } =
-            assemble::machine(&self.config, &self.processors, &backends, &self.consoles, sender, &self.events)?;
+            assemble::machine(config, &power.attached, processors, &backends, consoles, sender, events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
         let supervisor = Supervisor::spawn(self, run, receiver, Arc::clone(machine.serial()))?;
         Ok(Running { machine, disks, nics, balloon, backends, supervisor: Some(supervisor) })
@@ -387,6 +399,7 @@ impl Inner {
 
     /// Takes the machine apart, whoever asked for it.
     fn halt(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
+        self.take_ejected(&mut power);
         let Some(Running { machine, disks, nics, balloon, backends, supervisor }) = mem::take(&mut power.running)
         else {
             return;
@@ -410,8 +423,10 @@ impl Inner {
 
     /// Puts the machine at power-on, loads again what it boots, and lets it run.
     fn reset(&self, power: &mut Power) -> Result<()> {
-        let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
+        let Some(Running { machine, .. }) = &power.running else { return Ok(()) };
         machine.park();
+        self.take_wanted_out(power);
+        let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
         machine.reset(&self.processors)?;
         machine.prepare(assemble::load(&self.config.boot, backends, machine.ram())?)?;
         machine.run();

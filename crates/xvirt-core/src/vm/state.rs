@@ -41,12 +41,15 @@ pub enum Verb {
     Copy,
     Export,
     Migrate,
+    Plug,
+    Unplug,
+    ResizeDisk,
 }
 
 use PowerState::{Halted, Paused, Running, Suspended};
 
 /// In which states each verb is legal.
-const LEGAL: [(Verb, &[PowerState]); 16] = [
+const LEGAL: [(Verb, &[PowerState]); 19] = [
     (Verb::Start, &[Halted]),
     (Verb::CleanShutdown, &[Running]),
     (Verb::HardShutdown, &[Running, Paused, Suspended]),
@@ -63,6 +66,9 @@ const LEGAL: [(Verb, &[PowerState]); 16] = [
     (Verb::Copy, &[Halted, Suspended]),
     (Verb::Export, &[Halted, Running, Paused, Suspended]),
     (Verb::Migrate, &[Running, Paused]),
+    (Verb::Plug, &[Halted, Running, Paused]),
+    (Verb::Unplug, &[Halted, Running, Paused]),
+    (Verb::ResizeDisk, &[Halted, Running, Paused]),
 ];
 
 impl Verb {
@@ -101,6 +107,9 @@ impl fmt::Display for Verb {
             Self::Copy => "copy",
             Self::Export => "export",
             Self::Migrate => "migrate",
+            Self::Plug => "plug something into",
+            Self::Unplug => "unplug something from",
+            Self::ResizeDisk => "resize a disk of",
         })
     }
 }

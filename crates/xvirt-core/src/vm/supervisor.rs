@@ -103,6 +103,7 @@ impl Watcher {
             None => true,
             Some(Signal::PowerOff) => self.vm.guest_powered_off(self.run, &self.signals),
             Some(Signal::Reset) => self.vm.guest_reset(self.run, &self.signals),
+            Some(Signal::Ejected) => self.vm.guest_ejected(self.run),
             Some(Signal::Crashed(reason)) => self.vm.guest_crashed(self.run, reason),
         }
     }

@@ -143,8 +143,9 @@ pub fn export_running(
     progress: &dyn Progress,
 ) -> Result<Exported> {
     let metadata = stored.map(|stored| stored.attachment(METADATA)).transpose()?.flatten();
-    let disks = vm.point_in_time(scratch)?.into_iter().map(Opened::from).collect();
-    export_disks(vm.config(), disks, metadata.as_deref(), output, options, progress)
+    let (config, disks) = vm.config_in_time(scratch.as_ref())?;
+    let disks = disks.into_iter().map(Opened::from).collect();
+    export_disks(&config, disks, metadata.as_deref(), output, options, progress)
 }
 
 /// A disk to be exported.

@@ -172,7 +172,7 @@ fn verbs_in_the_wrong_state() {
         assert_eq!(result.unwrap_err().to_string(), what);
     }
     let error = vm.set_link(0, false).unwrap_err();
-    assert_eq!(error.to_string(), "VM 'demo' has no NIC 0 now; start the VM, and count its NICs from 0");
+    assert_eq!(error.to_string(), "VM 'demo' has no NIC 0 now; start the VM, and see nics() for those it has");
     let error = vm.wait_halted(PATIENCE).and_then(|()| vm.start()).and_then(|()| vm.start()).unwrap_err();
     assert_eq!(error.to_string(), "cannot start VM 'demo' while it is running; it must be halted");
 }

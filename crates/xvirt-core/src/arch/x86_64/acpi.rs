@@ -1,4 +1,4 @@
-//! The ACPI tables that describe the machine: processors, interrupts, PCI, the power button and reset.
+//! The ACPI tables that describe the machine: processors, interrupts, PCI, hot plug, the power button and reset.
 //!
 //! Source: ACPI specification 6.5, chapter 5 (tables) and chapter 4.8 (fixed hardware).
 
@@ -16,7 +16,7 @@ use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, facs::FACS};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::layout;
+use super::{acpi_hotplug, layout};
 use crate::device::power;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
@@ -28,11 +28,12 @@ const OEM_REVISION: u32 = 1;
 /// The sleep type that means "off" in the ACPI control register.
 pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
 
-/// Writes all tables; the root pointer lies at [`layout::ACPI_TABLES`].
-pub(crate) fn write_tables(ram: &GuestRam, vcpus: u32) -> Result<()> {
+/// Writes all tables; the root pointer lies at [`layout::ACPI_TABLES`]. `slots` are the PCI slots into which devices can
+/// be plugged while the guest runs, a bit for each.
+pub(crate) fn write_tables(ram: &GuestRam, vcpus: u32, slots: u32) -> Result<()> {
     let mut writer = Writer { ram, next: layout::ACPI_TABLES + 64 };
     let facs = writer.place(&FACS::new())?;
-    let dsdt = writer.place(&dsdt())?;
+    let dsdt = writer.place(&dsdt(slots))?;
     let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
     xsdt.add_entry(writer.place(&fadt(facs as u32, dsdt as u32))?);
     xsdt.add_entry(writer.place(&madt(vcpus))?);
@@ -87,6 +88,8 @@ fn fadt(facs: u32, dsdt: u32) -> impl Aml {
     fadt.pm1_cnt_len = 2;
     fadt.pm_tmr_blk = u32::from(power::TIMER_PORT).into();
     fadt.pm_tmr_len = 4;
+    fadt.gpe0_blk = u32::from(power::GENERAL_EVENT_PORT).into();
+    fadt.gpe0_blk_len = 2;
     // Larger than the limits that mean "supported": there are no C2 and C3 states.
     fadt.p_lvl2_lat = 0xFFF.into();
     fadt.p_lvl3_lat = 0xFFFF.into();
@@ -127,14 +130,16 @@ fn interrupt_override(source: u8, gsi: u32, flags: u16) -> [u8; 10] {
     [2, 10, 0, source, g0, g1, g2, g3, f0, f1]
 }
 
-/// The definition block: the PCI host bridge, the legacy devices, and how to switch off.
-fn dsdt() -> Sdt {
+/// The definition block: the PCI host bridge and its slots, the legacy devices, and how to switch off.
+fn dsdt(slots: u32) -> Sdt {
     let mut bus = Vec::new();
     pci_host_bridge(&mut bus);
+    bus.extend(Scope::raw("PCI0".into(), acpi_hotplug::in_host_bridge(slots)));
     pci_config_reservation(&mut bus);
     legacy_device(&mut bus, "COM1", "PNP0501", layout::SERIAL_PORTS, 8, layout::SERIAL_INTERRUPT);
     legacy_device(&mut bus, "RTC_", "PNP0B00", layout::RTC_PORTS, 2, layout::RTC_INTERRUPT);
     let mut body = Scope::raw("_SB_".into(), bus);
+    body.extend(acpi_hotplug::events());
     let (off, zero) = (SLEEP_TYPE_OFF, 0u8);
     Name::new("_S5_".into(), &Package::new(vec![&off, &off, &zero, &zero])).to_aml_bytes(&mut body);
     let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
@@ -237,7 +242,7 @@ mod tests {
     #[test]
     fn every_table_is_reachable_from_the_root_and_sums_to_zero() {
         let ram = allocate(ByteSize::mib(2), &MemoryBacking::default()).unwrap();
-        write_tables(&ram, 64).unwrap();
+        write_tables(&ram, 254, u32::MAX).unwrap();
         let root = read(&ram, layout::ACPI_TABLES, 36);
         assert_eq!(&root[..8], b"RSD PTR ");
         let xsdt = table(&ram, u64::from_le_bytes(root[24..32].try_into().unwrap()));
@@ -247,8 +252,11 @@ mod tests {
         assert_eq!(names, ["FACP", "APIC", "MCFG"]);
         let dsdt = table(&ram, u64::from(u32_at(&tables[0], 40)));
         assert_eq!(&dsdt[..4], b"DSDT");
-        assert!(dsdt.windows(4).any(|w| w == b"_S5_"));
+        for name in [&b"_S5_"[..], b"_E01", b"S031\x08_SUN\x0a\x1f", b"_EJ0"] {
+            assert!(dsdt.windows(name.len()).any(|w| w == name), "{}", String::from_utf8_lossy(name));
+        }
+        assert_eq!(u32_at(&tables[0], 80), u32::from(power::GENERAL_EVENT_PORT));
         let processors = tables[1][44..].chunk_by(|_, _| false).count();
-        assert!(processors > 64 * 8);
+        assert!(processors > 254 * 8);
     }
 }

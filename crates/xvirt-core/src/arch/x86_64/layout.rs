@@ -52,5 +52,7 @@ pub(crate) const RTC_PORTS: u64 = 0x70;
 pub(crate) const RTC_INTERRUPT: u32 = 8;
 /// Ports of power management: ACPI event, control and timer blocks, and the reset register.
 pub(crate) const POWER_PORTS: u64 = 0x600;
+/// Ports of the hot plug controller.
+pub(crate) const HOT_PLUG_PORTS: u64 = 0x620;
 /// Interrupt line of ACPI events (SCI).
 pub(crate) const POWER_INTERRUPT: u32 = 9;

@@ -95,7 +95,6 @@ impl Block {
     }
 
     /// Takes over the size of the backend, which has grown. The driver is told by the transport's `config_changed`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests grow the disk of a running guest so far"))]
     pub(crate) fn refresh_capacity(&self) {
         self.disk.sectors.store(self.disk.backend.capacity() / SECTOR, Ordering::Release);
     }

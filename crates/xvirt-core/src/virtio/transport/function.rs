@@ -96,6 +96,29 @@ impl VirtioPci {
         bar: u64,
         state: Option<&VirtioPciState>,
     ) -> Result<Arc<Self>> {
+        Self::make(device, memory, host, bar, state, true)
+    }
+
+    /// As [`new`](Self::new), for a running guest, in which no firmware gives the BAR its place: it does not answer
+    /// until the guest has put it where it wants it, and enabled it. Wherever the guest has its other devices by now,
+    /// this one is not in their way.
+    pub(crate) fn new_plugged(
+        device: Arc<dyn VirtioDevice>,
+        memory: GuestRam,
+        host: Arc<dyn PciHost>,
+        bar: u64,
+    ) -> Result<Arc<Self>> {
+        Self::make(device, memory, host, bar, None, false)
+    }
+
+    fn make(
+        device: Arc<dyn VirtioDevice>,
+        memory: GuestRam,
+        host: Arc<dyn PciHost>,
+        bar: u64,
+        state: Option<&VirtioPciState>,
+        enabled: bool,
+    ) -> Result<Arc<Self>> {
         let name = device.kind().name();
         let sizes = device.queue_sizes();
         let queues = sizes.len();
@@ -105,6 +128,9 @@ impl VirtioPci {
         }
         let interrupt = Arc::new(Interrupt::new(&*host, queues, state.map(|s| &s.interrupt))?);
         let (mut config, places) = layout::config_space(device.kind(), queues, &interrupt.msix, bar)?;
+        if !enabled {
+            config.disable_memory();
+        }
         let mut registers = Registers::new(sizes);
         if let Some(state) = state {
             config.restore(&state.config)?;
@@ -195,7 +221,7 @@ impl VirtioPci {
         self.place(&mut inner)
     }
 
-    /// Ends the worker and returns the addresses. The device cannot be used any more.
+    /// Ends the worker and returns the addresses. The device cannot be used any more, unless it is reset.
     pub(crate) fn stop(&self) {
         let mut inner = lock(&self.inner);
         inner.worker = None;

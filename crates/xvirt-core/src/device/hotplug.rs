@@ -1,0 +1,228 @@
+//! The hot plug controller: how the guest's ACPI code hears of PCI devices that come and go, and lets go of them.
+//!
+//! | offset | bytes | register | access |
+//! |---|---|---|---|
+//! | 0 | 4 | slots into which a device was plugged | read, which clears it |
+//! | 4 | 4 | slots whose device is to be removed | read, which clears it |
+//! | 8 | 4 | slots whose device the guest has let go of | write |
+//!
+//! One bit stands for one slot of PCI bus 0. A change raises a general-purpose event, whose method in the DSDT reads both
+//! registers and notifies the slots (ACPI specification 6.5, section 5.6.6: 1 is a device check, 3 an eject request);
+//! `_EJ0` of a slot (section 6.3.3) writes the third. A guest without ACPI code may do the same by itself.
+
+use std::fmt;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::BusDevice;
+use crate::sync::lock;
+
+/// How many ports the controller has.
+pub(crate) const PORTS: u64 = 12;
+
+const INSERTED: u64 = 0;
+const REMOVAL: u64 = 4;
+const EJECT: u64 = 8;
+
+/// What the controller reaches of its machine.
+pub(crate) trait HotPlugHost: Send + Sync + fmt::Debug {
+    /// Lets the guest look at the registers.
+    fn notify(&self);
+
+    /// The guest has let go of the devices in `slots`, a bit for each. It may name any slots.
+    fn eject(&self, slots: u32);
+}
+
+/// What the guest has not read yet, a bit for each slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HotPlugState {
+    inserted: u32,
+    removal: u32,
+}
+
+/// The hot plug controller.
+#[derive(Debug)]
+pub(crate) struct HotPlug<H> {
+    host: H,
+    state: Mutex<HotPlugState>,
+}
+
+impl<H: HotPlugHost> HotPlug<H> {
+    pub(crate) fn new(host: H, state: Option<HotPlugState>) -> Self {
+        Self { host, state: Mutex::new(state.unwrap_or_default()) }
+    }
+
+    /// What the controller reaches of its machine.
+    pub(crate) fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// Tells the guest that there is a device in `slot` now.
+    pub(crate) fn inserted(&self, slot: usize) {
+        lock(&self.state).inserted |= bit(slot);
+        self.host.notify();
+    }
+
+    /// Asks the guest to let go of the device in `slot`.
+    pub(crate) fn request_removal(&self, slot: usize) {
+        lock(&self.state).removal |= bit(slot);
+        self.host.notify();
+    }
+
+    /// Tells the guest again what it has not looked at: a guest that starts forgets events, and looks at no register.
+    pub(crate) fn remind(&self) {
+        if self.save() != HotPlugState::default() {
+            self.host.notify();
+        }
+    }
+
+    /// Forgets what the guest does not know yet of `slot`.
+    pub(crate) fn forget(&self, slot: usize) {
+        let mut state = lock(&self.state);
+        state.inserted &= !bit(slot);
+        state.removal &= !bit(slot);
+    }
+
+    /// Takes back a request that the guest has not read yet.
+    pub(crate) fn withdraw_request(&self, slot: usize) {
+        lock(&self.state).removal &= !bit(slot);
+    }
+
+    /// Goes back to power-on: what is plugged in then is found by looking.
+    pub(crate) fn reset(&self) {
+        *lock(&self.state) = HotPlugState::default();
+    }
+
+    /// What the guest has not read yet.
+    pub(crate) fn save(&self) -> HotPlugState {
+        lock(&self.state).clone()
+    }
+}
+
+impl<H: HotPlugHost> BusDevice for HotPlug<H> {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        data.fill(0);
+        let Ok(register) = <&mut [u8; 4]>::try_from(data) else { return };
+        let mut state = lock(&self.state);
+        let slots = match offset {
+            INSERTED => std::mem::take(&mut state.inserted),
+            REMOVAL => std::mem::take(&mut state.removal),
+            _ => 0,
+        };
+        *register = slots.to_le_bytes();
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) {
+        let Ok(slots) = data.try_into().map(u32::from_le_bytes) else { return };
+        if offset == EJECT {
+            self.host.eject(slots);
+        }
+    }
+}
+
+fn bit(slot: usize) -> u32 {
+    1u32.checked_shl(slot as u32).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Recorder {
+        notified: Mutex<u32>,
+        ejected: Mutex<Vec<u32>>,
+    }
+
+    impl HotPlugHost for Arc<Recorder> {
+        fn notify(&self) {
+            *self.notified.lock().unwrap() += 1;
+        }
+
+        fn eject(&self, slots: u32) {
+            self.ejected.lock().unwrap().push(slots);
+        }
+    }
+
+    fn device() -> (HotPlug<Arc<Recorder>>, Arc<Recorder>) {
+        let host = Arc::new(Recorder::default());
+        (HotPlug::new(Arc::clone(&host), None), host)
+    }
+
+    fn read(device: &HotPlug<Arc<Recorder>>, offset: u64) -> u32 {
+        let mut data = [0xff; 4];
+        device.read(offset, &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    #[test]
+    fn the_guest_reads_once_what_came_and_what_is_to_go() {
+        let (device, host) = device();
+        device.inserted(3);
+        device.inserted(31);
+        device.request_removal(5);
+        assert_eq!(*host.notified.lock().unwrap(), 3);
+        assert_eq!((read(&device, INSERTED), read(&device, INSERTED)), (1 << 3 | 1 << 31, 0));
+        assert_eq!((read(&device, REMOVAL), read(&device, REMOVAL)), (1 << 5, 0));
+    }
+
+    #[test]
+    fn an_eject_reaches_the_machine() {
+        let (device, host) = device();
+        device.write(EJECT, &(1u32 << 5 | 1 << 31).to_le_bytes());
+        assert_eq!(*host.ejected.lock().unwrap(), [1 << 5 | 1 << 31]);
+    }
+
+    #[test]
+    fn only_what_was_not_read_is_told_again() {
+        let (device, host) = device();
+        device.request_removal(4);
+        device.remind();
+        assert_eq!(*host.notified.lock().unwrap(), 2);
+        read(&device, REMOVAL);
+        device.remind();
+        assert_eq!(*host.notified.lock().unwrap(), 2);
+    }
+
+    #[test]
+    fn a_request_is_withdrawn_and_a_device_forgotten() {
+        let (device, _) = device();
+        device.inserted(4);
+        device.request_removal(4);
+        device.withdraw_request(4);
+        assert_eq!(device.save(), HotPlugState { inserted: 1 << 4, removal: 0 });
+        device.forget(4);
+        assert_eq!(device.save(), HotPlugState::default());
+    }
+
+    #[test]
+    fn other_accesses_neither_clear_nor_eject() {
+        let (device, host) = device();
+        device.inserted(4);
+        for (offset, length) in [(0, 1), (0, 2), (0, 8), (1, 4), (2, 2), (8, 4), (12, 4), (u64::MAX, 4)] {
+            let mut data = vec![0xff; length];
+            device.read(offset, &mut data);
+            assert_eq!(data, vec![0; length], "{offset} {length}");
+        }
+        for (offset, length) in [(0, 4), (4, 4), (8, 1), (8, 2), (8, 8), (9, 4)] {
+            device.write(offset, &vec![0xff; length]);
+        }
+        assert!(host.ejected.lock().unwrap().is_empty());
+        assert_eq!(read(&device, INSERTED), 1 << 4);
+    }
+
+    #[test]
+    fn state_goes_round_and_a_reset_clears_it() {
+        let (old, host) = device();
+        old.inserted(1);
+        old.request_removal(2);
+        let text = serde_json::to_string(&old.save()).unwrap();
+        let new = HotPlug::new(host, Some(serde_json::from_str(&text).unwrap()));
+        assert_eq!(new.save(), old.save());
+        new.reset();
+        assert_eq!((read(&new, INSERTED), read(&new, REMOVAL)), (0, 0));
+    }
+}

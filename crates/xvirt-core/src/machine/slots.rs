@@ -1,0 +1,93 @@
+//! The PCI slots of a machine: which device is where, and how devices come and go while the guest runs.
+
+use std::sync::Arc;
+
+use super::Machine;
+use super::hotplug::slots_of;
+use crate::arch::x86_64::layout;
+use crate::pci::{PciFunction, PciHost};
+use crate::virtio::{BAR_SIZE, VirtioDevice, VirtioPci};
+use crate::{Error, ErrorKind, Result};
+
+/// Slot 0 has the host bridge.
+const LAST: usize = 31;
+
+impl Machine {
+    /// Adds a device that stays as long as the machine, in the highest free slot. Not while the guest runs: its ACPI
+    /// tables say which slots take other devices.
+    pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
+        let free = (1..=LAST).rev().find(|slot| !self.functions.contains_key(slot));
+        let slot = free.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidConfig, "the VM has no PCI slot left").remedy("give it fewer disks and NICs")
+        })?;
+        let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
+        self.place(slot, &function)?;
+        self.fixed |= 1 << slot;
+        Ok(function)
+    }
+
+    /// Puts a device that can be unplugged into `slot`, before the guest runs.
+    pub(crate) fn insert(&mut self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
+        let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
+        self.place(slot, &function)?;
+        self.hotplug.host().allow(slot);
+        Ok(function)
+    }
+
+    /// Puts a device that can be unplugged into `slot` while the guest runs, and tells the guest.
+    pub(crate) fn plug(&mut self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
+        let function = VirtioPci::new_plugged(device, self.ram.clone(), self.host(), bar(slot))?;
+        self.place(slot, &function)?;
+        self.hotplug.host().allow(slot);
+        self.hotplug.inserted(slot);
+        Ok(function)
+    }
+
+    /// Takes the device out of `slot`, whatever the guest does with it: what it took of the host goes back.
+    pub(crate) fn unplug(&mut self, slot: usize) {
+        self.hotplug.host().forbid(slot);
+        self.hotplug.forget(slot);
+        // Not there any more if the guest has let go of it.
+        let _ = self.pci.remove(slot);
+        if let Some(function) = self.functions.remove(&slot) {
+            function.stop();
+        }
+    }
+
+    /// Takes out what the guest has let go of since the last call, and says from which slots.
+    pub(crate) fn take_ejected(&mut self) -> Vec<usize> {
+        let slots: Vec<_> = slots_of(self.hotplug.host().take_ejected()).collect();
+        slots.iter().for_each(|slot| self.unplug(*slot));
+        slots
+    }
+
+    /// Asks the guest to let go of what is in `slot`.
+    pub(crate) fn request_removal(&self, slot: usize) {
+        self.hotplug.request_removal(slot);
+    }
+
+    /// Asks again, if the guest has not heard of it.
+    pub(crate) fn remind(&self) {
+        self.hotplug.remind();
+    }
+
+    /// Takes back what was asked of the guest, if it has not heard of it.
+    pub(crate) fn withdraw_request(&self, slot: usize) {
+        self.hotplug.withdraw_request(slot);
+    }
+
+    fn host(&self) -> Arc<dyn PciHost> {
+        Arc::clone(&self.host) as _
+    }
+
+    fn place(&mut self, slot: usize, function: &Arc<VirtioPci>) -> Result<()> {
+        self.pci.insert(slot, Arc::clone(function) as Arc<dyn PciFunction>)?;
+        self.functions.insert(slot, Arc::clone(function));
+        Ok(())
+    }
+}
+
+/// Where the BAR of the device in `slot` is when the machine is switched on.
+fn bar(slot: usize) -> u64 {
+    layout::PCI_MEMORY + slot as u64 * BAR_SIZE
+}

@@ -1,0 +1,191 @@
+//! The disks and network interfaces that a VM has, running or not: each at its position and in its PCI slot.
+//!
+//! A position is what users name a device by; disks and network interfaces count from 0 each. It stays until the device
+//! is unplugged, and so does the slot, by which a guest names its network interfaces.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Boot, Disk, MAX_DEVICES, Nic, VmConfig};
+use crate::{Error, ErrorKind, Result};
+
+/// The two kinds of device that come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Disk,
+    Nic,
+}
+
+/// One device.
+#[derive(Debug)]
+pub(super) struct Attached<T> {
+    pub(super) device: T,
+    pub(super) slot: usize,
+    pub(super) removal: Removal,
+}
+
+/// Who wants to have a device out.
+#[derive(Debug)]
+pub(super) struct Removal {
+    /// Tells the device from others that have its position later.
+    pub(super) id: u64,
+    /// How many wait for it.
+    pub(super) waiting: u32,
+}
+
+/// All disks and network interfaces of a VM.
+#[derive(Debug, Default)]
+pub(super) struct Attachments {
+    pub(super) disks: BTreeMap<usize, Attached<Disk>>,
+    pub(super) nics: BTreeMap<usize, Attached<Nic>>,
+    /// Counts what was ever attached.
+    ids: u64,
+}
+
+impl Attachments {
+    /// Those of a configuration: positions and slots as they come, disks first.
+    pub(super) fn new(disks: Vec<Disk>, nics: Vec<Nic>) -> Result<Self> {
+        let mut all = Self::default();
+        for disk in disks {
+            let (position, slot) = all.place(Kind::Disk)?;
+            all.attach_disk(position, slot, disk);
+        }
+        for nic in nics {
+            let (position, slot) = all.place(Kind::Nic)?;
+            all.attach_nic(position, slot, nic);
+        }
+        Ok(all)
+    }
+
+    /// The lowest free position of a kind, and the lowest free slot.
+    pub(super) fn place(&self, kind: Kind) -> Result<(usize, usize)> {
+        let taken = |position: &usize| match kind {
+            Kind::Disk => self.disks.contains_key(position),
+            Kind::Nic => self.nics.contains_key(position),
+        };
+        let position = (0..MAX_DEVICES).find(|position| !taken(position));
+        let slot = (1..=MAX_DEVICES).find(|slot| self.in_slot(*slot).is_none());
+        position.zip(slot).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidConfig,
+                format!("the VM has {MAX_DEVICES} disks and network interfaces already"),
+            )
+            .remedy("unplug one that is not needed")
+        })
+    }
+
+    pub(super) fn attach_disk(&mut self, position: usize, slot: usize, disk: Disk) {
+        let removal = self.nobody();
+        self.disks.insert(position, Attached { device: disk, slot, removal });
+    }
+
+    pub(super) fn attach_nic(&mut self, position: usize, slot: usize, nic: Nic) {
+        let removal = self.nobody();
+        self.nics.insert(position, Attached { device: nic, slot, removal });
+    }
+
+    fn nobody(&mut self) -> Removal {
+        self.ids += 1;
+        Removal { id: self.ids, waiting: 0 }
+    }
+
+    pub(super) fn detach(&mut self, kind: Kind, position: usize) {
+        match kind {
+            Kind::Disk => drop(self.disks.remove(&position)),
+            Kind::Nic => drop(self.nics.remove(&position)),
+        }
+    }
+
+    /// The slot of the device at a position, and who wants to have it out.
+    pub(super) fn get(&mut self, kind: Kind, position: usize) -> Option<(usize, &mut Removal)> {
+        match kind {
+            Kind::Disk => self.disks.get_mut(&position).map(|disk| (disk.slot, &mut disk.removal)),
+            Kind::Nic => self.nics.get_mut(&position).map(|nic| (nic.slot, &mut nic.removal)),
+        }
+    }
+
+    /// What is in a slot.
+    pub(super) fn in_slot(&self, slot: usize) -> Option<(Kind, usize)> {
+        self.all().find(|(_, _, taken, _)| *taken == slot).map(|(kind, position, ..)| (kind, position))
+    }
+
+    /// Slots of the devices that somebody wants to have out.
+    pub(super) fn wanted_out(&self) -> Vec<usize> {
+        self.all().filter(|(.., waiting)| *waiting > 0).map(|(_, _, slot, _)| slot).collect()
+    }
+
+    /// Kind, position and slot of every device, and how many wait for its removal.
+    fn all(&self) -> impl Iterator<Item = (Kind, usize, usize, u32)> {
+        let disks = self.disks.iter().map(|(at, disk)| (Kind::Disk, *at, disk.slot, disk.removal.waiting));
+        disks.chain(self.nics.iter().map(|(at, nic)| (Kind::Nic, *at, nic.slot, nic.removal.waiting)))
+    }
+
+    /// A configuration that `base` and these devices make, without gaps between positions.
+    pub(super) fn in_config(&self, base: &VmConfig) -> VmConfig {
+        let mut config = base.clone();
+        config.disks = self.disks.values().map(|disk| disk.device.clone()).collect();
+        config.nics = self.nics.values().map(|nic| nic.device.clone()).collect();
+        if let Boot::Disk { disk, .. } = &mut config.boot {
+            // One that is not there stays one that is not there.
+            let there = self.disks.contains_key(disk);
+            *disk = if there { self.disks.range(..*disk).count() } else { self.disks.len() };
+        }
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attachments(disks: usize, nics: usize) -> Attachments {
+        let disks = (0..disks).map(|n| Disk::raw(format!("{n}"))).collect();
+        Attachments::new(disks, (0..nics).map(|n| Nic::tap(format!("t{n}"))).collect()).unwrap()
+    }
+
+    #[test]
+    fn the_lowest_free_places_are_taken_and_others_stay() {
+        let mut all = attachments(3, 1);
+        assert_eq!(all.in_slot(4), Some((Kind::Nic, 0)));
+        all.detach(Kind::Disk, 1);
+        assert_eq!((all.get(Kind::Disk, 2).unwrap().0, all.get(Kind::Nic, 0).unwrap().0), (3, 4));
+        assert_eq!((all.place(Kind::Disk).unwrap(), all.place(Kind::Nic).unwrap()), ((1, 2), (1, 2)));
+        all.attach_nic(1, 2, Nic::new_tap());
+        assert_eq!(all.place(Kind::Disk).unwrap(), (1, 5));
+    }
+
+    #[test]
+    fn a_full_vm_takes_nothing_more() {
+        let all = attachments(MAX_DEVICES - 1, 1);
+        for kind in [Kind::Disk, Kind::Nic] {
+            let error = all.place(kind).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.remedy_text().is_some());
+        }
+    }
+
+    #[test]
+    fn the_configuration_has_no_gaps_and_boots_from_the_same_disk() {
+        let mut all = attachments(3, 0);
+        all.detach(Kind::Disk, 1);
+        let base =
+            |disk| VmConfig::new("a").boot(Boot::Disk { disk, entry: Default::default(), append: String::new() });
+        for (position, index) in [(0, 0), (2, 1), (1, 2)] {
+            let config = all.in_config(&base(position));
+            let names: Vec<_> = config.disks.iter().map(Disk::name).collect();
+            assert_eq!(names, ["0", "2"]);
+            assert!(matches!(config.boot, Boot::Disk { disk, .. } if disk == index), "{:?}", config.boot);
+        }
+    }
+
+    #[test]
+    fn a_device_that_takes_the_place_of_another_is_another() {
+        let mut all = attachments(1, 0);
+        let first = all.get(Kind::Disk, 0).unwrap().1.id;
+        all.detach(Kind::Disk, 0);
+        all.attach_disk(0, 1, Disk::raw("x"));
+        let (_, removal) = all.get(Kind::Disk, 0).unwrap();
+        assert_ne!(removal.id, first);
+        removal.waiting = 1;
+        assert_eq!(all.wanted_out(), [1]);
+    }
+}

@@ -1,0 +1,76 @@
+//! Disks that become bigger, which a running guest sees at once.
+
+use std::io;
+use std::sync::Weak;
+
+use super::assemble;
+use super::events::Event;
+use super::handle::Vm;
+use super::state::Verb;
+use crate::disk::BlockBackend;
+use crate::{Error, ErrorKind, Result};
+
+const SECTOR: u64 = 512;
+
+impl Vm {
+    /// Makes the disk at `position` `size` bytes big; the new part reads as zeroes.
+    ///
+    /// The guest of a running VM sees the new size at once; partitions and file systems in the disk are its own business.
+    /// When this returns, the new size is on stable storage. A disk that has the size already is left alone.
+    ///
+    /// # Errors
+    /// There is no such disk ([`NotFound`](ErrorKind::NotFound)); `size` is smaller than the disk, because that would
+    /// destroy data, or not a multiple of 512 ([`InvalidConfig`](ErrorKind::InvalidConfig)); the guest may only read it
+    /// ([`InvalidState`](ErrorKind::InvalidState)); its backend cannot grow
+    /// ([`UnsupportedImage`](ErrorKind::UnsupportedImage)); the file system is full; the disk of a halted VM cannot be
+    /// opened.
+    pub fn resize_disk(&self, position: usize, size: u64) -> Result<()> {
+        let power = &mut *self.inner.lock();
+        Verb::ResizeDisk.check(self.name(), power.state)?;
+        let disk = power.attached.disks.get(&position).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("VM '{}' has no disk at position {position}", self.name()))
+                .remedy("see disk_positions() for those it has")
+        })?;
+        let name = disk.device.name();
+        let open = power.former.get(&position).and_then(Weak::upgrade);
+        let backend = open.map_or_else(|| assemble::open_disk(&disk.device, disk.device.read_only), Ok)?;
+        let old = backend.capacity();
+        check(&name, old, size)?;
+        if old == size {
+            return Ok(());
+        }
+        if backend.read_only() {
+            return Err(Error::new(ErrorKind::InvalidState, format!("cannot resize disk {name}, which is read-only"))
+                .remedy("give the disk to the VM writable"));
+        }
+        backend.grow(size).map_err(|error| cannot(&name, error))?;
+        if let Some(disk) = power.running.as_ref().and_then(|running| running.disks.get(&position)) {
+            disk.block.refresh_capacity();
+            disk.function.config_changed();
+        }
+        self.inner.events.send(&Event::DiskResized { disk: position, size });
+        Ok(())
+    }
+}
+
+fn check(name: &str, old: u64, size: u64) -> Result<()> {
+    if !size.is_multiple_of(SECTOR) {
+        return Err(Error::new(ErrorKind::InvalidConfig, format!("disk {name} cannot have {size} bytes"))
+            .remedy("give a size that is a multiple of 512 bytes"));
+    }
+    if size < old {
+        let what = format!("cannot shrink disk {name} from {old} to {size} bytes");
+        return Err(Error::new(ErrorKind::InvalidConfig, what)
+            .remedy("plug in a smaller disk and copy the files inside the guest"));
+    }
+    Ok(())
+}
+
+fn cannot(name: &str, error: io::Error) -> Error {
+    let what = format!("cannot grow disk {name}");
+    if error.kind() == io::ErrorKind::Unsupported {
+        return Error::new(ErrorKind::UnsupportedImage, what).because(error).remedy("grow it where its bytes are kept");
+    }
+    let error = Error::io(what, error);
+    if error.kind() == ErrorKind::NoSpace { error.remedy("make room on the file system") } else { error }
+}
