@@ -1,6 +1,7 @@
 //! What the measuring programs share.
 
 pub mod demo_vm;
+pub mod process;
 pub mod resident;
 pub mod summary;
 

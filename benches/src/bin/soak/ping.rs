@@ -1,0 +1,63 @@
+//! Frames to a guest and back, by the system's `ping`, which compares what comes back with what it sent.
+
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use xvirt_benches::Result;
+
+/// Bytes of each, enough for a frame of nearly every MTU.
+const SIZE: &str = "1400";
+/// An answer may take long on a machine with many more guests than CPUs.
+const PATIENCE: &str = "60";
+
+pub(crate) struct Ping(Child);
+
+/// How many were sent and came back unharmed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pings {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+impl Ping {
+    /// Once a second for so long.
+    pub(crate) fn start(address: Ipv4Addr, time: Duration) -> Result<Self> {
+        let count = time.as_secs().max(1).to_string();
+        let mut command = Command::new("ping");
+        command.args(["-q", "-n", "-s", SIZE, "-W", PATIENCE, "-c", &count, &address.to_string()]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        Ok(Self(child.map_err(|e| format!("cannot run ping ({e}); install it, or use --no-network"))?))
+    }
+
+    /// Waits for the last one.
+    pub(crate) fn finish(self) -> Result<Pings> {
+        let output = self.0.wait_with_output()?;
+        parse(&String::from_utf8_lossy(&output.stdout))
+    }
+}
+
+fn parse(output: &str) -> Result<Pings> {
+    let numbers = output.lines().find(|line| line.contains(" packets transmitted")).map(|line| {
+        let mut parts = line.split(", ").filter_map(|part| part.split_ascii_whitespace().next()?.parse().ok());
+        (parts.next(), parts.next())
+    });
+    let harmed = output.matches("wrong data byte").count() as u64;
+    match numbers {
+        Some((Some(sent), Some(received))) => Ok(Pings { sent, received: u64::saturating_sub(received, harmed) }),
+        _ => Err(format!("ping said '{output}'").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_back_garbled_is_lost() {
+        let said = "wrong data byte #16 should be 0x10 but was 0x0\n\
+                    5 packets transmitted, 4 received, 20% packet loss, time 4006ms\n";
+        assert_eq!(parse(said).unwrap(), Pings { sent: 5, received: 3 });
+        assert!(parse("ping: unknown host").is_err());
+    }
+}
