@@ -34,6 +34,7 @@ mod kvm;
 mod machine;
 mod memory;
 mod pci;
+mod socket;
 mod sync;
 mod virtio;
 
