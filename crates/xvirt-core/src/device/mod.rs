@@ -1,8 +1,11 @@
-//! The few devices of a PC that are not PCI: serial port, real-time clock, power management, hot plug.
+//! The few devices of a PC that are not PCI: serial port, real-time clock, power management, hot plug, watchdog, panic
+//! port.
 //!
 //! Each is guest-visible state (plain serde data) behind a lock, and a host side given to its constructor.
 
 pub(crate) mod hotplug;
+pub(crate) mod panic;
 pub(crate) mod power;
 pub(crate) mod rtc;
 pub(crate) mod serial;
+pub(crate) mod watchdog;

@@ -13,15 +13,19 @@ mod vcpus;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::arch::x86_64::registers::{self, Entry, Pristine};
 use crate::arch::x86_64::{acpi, cpuid::CpuidTemplate, layout};
 use crate::bus::Bus;
 use crate::config::{ByteSize, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
 use crate::device::hotplug::{self as hotplug_device, HotPlug};
+use crate::device::panic::Panic;
 use crate::device::power::{self as power_device, Power};
 use crate::device::rtc::Rtc;
 use crate::device::serial::Serial;
+use crate::device::watchdog::{self, Watchdog};
 use crate::kvm::{self, System, Vcpu};
 use crate::memory::{GuestRam, allocate};
 use crate::pci::PciBus;
@@ -30,7 +34,7 @@ use crate::{Error, ErrorKind, Result};
 
 use hotplug::Ejector;
 use interconnect::Interconnect;
-use power::PowerLine;
+use power::{PanicLine, PowerLine};
 use vcpus::Vcpus;
 
 pub use signal::CrashReason;
@@ -41,6 +45,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) processors: &'a Processors,
     pub(crate) memory: ByteSize,
     pub(crate) backing: &'a MemoryBacking,
+    pub(crate) generation_id: Uuid,
     pub(crate) serial: Arc<dyn ConsolePort>,
     pub(crate) signals: Signals,
 }
@@ -77,8 +82,11 @@ pub(crate) struct Machine {
     serial: Arc<Serial>,
     hotplug: Arc<HotPlug<Ejector>>,
     power: Arc<Power<PowerLine>>,
+    watchdog: Arc<Watchdog>,
+    panic: Arc<Panic<PanicLine>>,
     host: Arc<Interconnect>,
     pristine: Vec<Pristine>,
+    generation_id: Uuid,
     ram: GuestRam,
 }
 
@@ -104,10 +112,28 @@ impl Machine {
         let ejector = Ejector::new(Arc::clone(&pci), Arc::clone(&power), parts.signals.clone());
         let hotplug = Arc::new(HotPlug::new(ejector, None));
         ports.insert(layout::HOT_PLUG_PORTS, hotplug_device::PORTS, Arc::clone(&hotplug) as _)?;
+        let watchdog = Arc::new(Watchdog::new(None)?);
+        ports.insert(layout::WATCHDOG_PORTS, watchdog::PORTS, Arc::clone(&watchdog) as _)?;
+        let panic = Arc::new(Panic::new(PanicLine(parts.signals.clone())));
+        ports.insert(layout::PANIC_PORT, 1, Arc::clone(&panic) as _)?;
 
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), parts.signals)?;
         let host = Arc::new(Interconnect { vm, memory });
-        Ok(Self { vcpus, functions: BTreeMap::new(), fixed: 1, pci, serial, hotplug, power, host, pristine, ram })
+        Ok(Self {
+            vcpus,
+            functions: BTreeMap::new(),
+            fixed: 1,
+            pci,
+            serial,
+            hotplug,
+            power,
+            watchdog,
+            panic,
+            host,
+            pristine,
+            generation_id: parts.generation_id,
+            ram,
+        })
     }
 
     /// Guest memory, for loading what is to be started.
@@ -120,9 +146,14 @@ impl Machine {
         &self.serial
     }
 
+    /// The watchdog, which needs somebody to act when it bites.
+    pub(crate) fn watchdog(&self) -> &Arc<Watchdog> {
+        &self.watchdog
+    }
+
     /// Puts all processors at power-on and the first one at `entry`. The machine is parked.
     pub(crate) fn prepare(&self, entry: Entry) -> Result<()> {
-        acpi::write_tables(&self.ram, self.pristine.len() as u32, !self.fixed)?;
+        acpi::write_tables(&self.ram, self.pristine.len() as u32, !self.fixed, self.generation_id)?;
         let mut pristine = self.pristine.iter();
         self.vcpus.each(|vcpu| pristine.next().map_or(Ok(()), |pristine| registers::power_on(vcpu, pristine)))?;
         self.vcpus.each(|vcpu| if vcpu.id() == 0 { registers::enter(vcpu, &self.ram, entry) } else { Ok(()) })
@@ -137,6 +168,8 @@ impl Machine {
         self.pci.reset()?;
         self.power.reset();
         self.hotplug.reset();
+        self.watchdog.reset();
+        self.panic.reset();
         self.serial.reset()?;
         Ok(())
     }
@@ -155,12 +188,14 @@ impl Machine {
     /// Lets the guest run.
     pub(crate) fn run(&self) {
         self.functions.values().for_each(|function| function.resume());
+        self.watchdog.resume();
         self.vcpus.run();
     }
 
     /// Stops the guest: once this returns, neither vCPUs nor devices touch its memory or disks.
     pub(crate) fn park(&self) {
         self.vcpus.park();
+        self.watchdog.pause();
         self.functions.values().for_each(|function| function.pause());
     }
 

@@ -1,6 +1,7 @@
-//! How power management reaches the machine: an interrupt line and the owner's signals.
+//! How power management and the panic port reach the machine: an interrupt line and the owner's signals.
 
 use super::signal::{Signal, Signals};
+use crate::device::panic::PanicHost;
 use crate::device::power::{PowerHost, PowerRequest};
 use crate::kvm::InterruptLine;
 
@@ -20,5 +21,14 @@ impl PowerHost for PowerLine {
 
     fn set_interrupt(&self, active: bool) {
         self.line.set(active);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct PanicLine(pub(super) Signals);
+
+impl PanicHost for PanicLine {
+    fn panicked(&self, crash_kernel: bool) {
+        self.0.send(Signal::Panicked(crash_kernel));
     }
 }

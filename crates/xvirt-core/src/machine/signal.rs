@@ -19,6 +19,8 @@ pub(crate) enum Signal {
     Ejected,
     /// A vCPU cannot go on.
     Crashed(CrashReason),
+    /// The guest's kernel panicked; whether a crash kernel takes over.
+    Panicked(bool),
 }
 
 /// Why a guest cannot go on.
@@ -27,6 +29,10 @@ pub(crate) enum Signal {
 pub enum CrashReason {
     /// A triple fault: an exception while an exception while an exception was handled.
     TripleFault,
+    /// The guest's kernel says that it panicked.
+    Panic,
+    /// The guest did not attend to its watchdog in time.
+    Watchdog,
     /// KVM or the CPU gave up, as the text says.
     Hardware(String),
     /// What it boots could not be loaded again at a reset, as the text says.

@@ -109,6 +109,7 @@ pub(super) fn machine(
         processors,
         memory: config.memory,
         backing: &config.memory_backing,
+        generation_id: config.generation_id,
         serial: Arc::new(consoles.serial.clone()),
         signals,
     })?;

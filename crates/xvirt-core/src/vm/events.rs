@@ -34,8 +34,16 @@ pub enum Event {
     GuestShutdown,
     /// The guest reset itself, and runs again.
     GuestReset,
-    /// The guest cannot go on, and the VM is halted.
+    /// The guest's kernel says that it panicked. Unless its crash kernel goes on, [`Crashed`](Self::Crashed) follows.
+    GuestPanicked {
+        /// Whether it has a crash kernel (kdump).
+        crash_kernel: bool,
+    },
+    /// The guest cannot go on. The VM is halted, or [`Restarted`](Self::Restarted) or [`Paused`](Self::Paused) follows, as
+    /// its configuration says.
     Crashed(CrashReason),
+    /// It was reset after a crash, and runs again.
+    Restarted,
     /// A disk was plugged in.
     DiskPlugged {
         /// Its position.

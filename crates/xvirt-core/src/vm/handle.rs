@@ -360,7 +360,7 @@ impl Inner {
         let Assembled { machine, disks, nics, balloon } =
             assemble::machine(config, &power.attached, processors, &backends, consoles, sender, events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
-        let supervisor = Supervisor::spawn(self, run, receiver, Arc::clone(machine.serial()))?;
+        let supervisor = Supervisor::spawn(self, run, receiver, &machine)?;
         Ok(Running { machine, disks, nics, balloon, backends, supervisor: Some(supervisor) })
     }
 
@@ -374,7 +374,7 @@ impl Inner {
         Ok(&running.machine)
     }
 
-    fn enter(&self, power: &mut Power, state: PowerState, event: &Event) {
+    pub(super) fn enter(&self, power: &mut Power, state: PowerState, event: &Event) {
         power.state = state;
         self.events.send(event);
         self.changed.notify_all();
@@ -415,7 +415,7 @@ impl Inner {
     }
 
     /// As [`halt`](Self::halt), called by the supervisor itself, which somebody else has to join.
-    fn halt_from_supervisor(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
+    pub(super) fn halt_from_supervisor(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
         let supervisor = power.running.as_mut().and_then(|running| running.supervisor.take());
         power.ended = supervisor;
         self.halt(power, event);
@@ -442,7 +442,7 @@ impl Inner {
             return false;
         }
         if power.reboot_on_power_off {
-            return self.reset_from_supervisor(power, signals);
+            return self.reset_from_supervisor(power, signals, &Event::GuestReset);
         }
         self.halt_from_supervisor(power, &Event::GuestShutdown);
         false
@@ -454,10 +454,16 @@ impl Inner {
         if power.run != run || power.running.is_none() {
             return false;
         }
-        self.reset_from_supervisor(power, signals)
+        self.reset_from_supervisor(power, signals, &Event::GuestReset)
     }
 
-    fn reset_from_supervisor(&self, mut power: MutexGuard<'_, Power>, signals: &SignalReceiver) -> bool {
+    /// Resets the machine, called by the supervisor itself; `event` says why. Whether the VM still runs.
+    pub(super) fn reset_from_supervisor(
+        &self,
+        mut power: MutexGuard<'_, Power>,
+        signals: &SignalReceiver,
+        event: &Event,
+    ) -> bool {
         if let Some(running) = &power.running {
             running.machine.park();
         }
@@ -465,7 +471,7 @@ impl Inner {
         signals.clear();
         match self.reset(&mut power) {
             Ok(()) => {
-                self.enter(&mut power, PowerState::Running, &Event::GuestReset);
+                self.enter(&mut power, PowerState::Running, event);
                 true
             }
             Err(error) => {
@@ -473,14 +479,5 @@ impl Inner {
                 false
             }
         }
-    }
-
-    /// The guest of run `run` cannot go on. Whether the VM still runs.
-    pub(super) fn guest_crashed(&self, run: u64, reason: CrashReason) -> bool {
-        let power = self.lock();
-        if power.run == run && power.running.is_some() {
-            self.halt_from_supervisor(power, &Event::Crashed(reason));
-        }
-        false
     }
 }

@@ -1,12 +1,13 @@
 //! The handle users hold: a VM from its configuration to its end.
 //!
 //! `state` is the table of what is legal when, `events` how the outside hears of what happens, `assemble` makes a
-//! machine from a configuration, `supervisor` is the thread that answers the guest's own requests. `attached` is what
-//! disks and network interfaces there are, which `hotplug` changes at any time, `resize` the size of disks, and `memory`
-//! how much memory there is.
+//! machine from a configuration, `supervisor` is the thread that answers the guest's own requests, `crash` does what is
+//! configured for a guest that cannot go on. `attached` is what disks and network interfaces there are, which `hotplug`
+//! changes at any time, `resize` the size of disks, and `memory` how much memory there is.
 
 mod assemble;
 mod attached;
+mod crash;
 mod events;
 mod handle;
 mod hotplug;

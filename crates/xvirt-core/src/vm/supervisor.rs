@@ -1,4 +1,5 @@
-//! The thread beside a running VM: it acts on what the guest asks of its machine, and carries serial input.
+//! The thread beside a running VM: it acts on what the guest asks of its machine and when the watchdog bites, and
+//! carries serial input.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,7 +11,8 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::handle::Inner;
 use crate::device::serial::Serial;
-use crate::machine::{Signal, SignalReceiver};
+use crate::device::watchdog::Watchdog;
+use crate::machine::{Machine, Signal, SignalReceiver};
 use crate::{Error, Result};
 
 const STACK_SIZE: usize = 512 << 10;
@@ -18,6 +20,7 @@ const STACK_SIZE: usize = 512 << 10;
 const STOP: u64 = 0;
 const SIGNAL: u64 = 1;
 const SERIAL: u64 = 2;
+const WATCHDOG: u64 = 3;
 
 /// A running supervisor. It ends by itself when the guest switches off.
 #[derive(Debug)]
@@ -27,12 +30,13 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Watches over run number `run` of `vm`.
-    pub(super) fn spawn(vm: &Arc<Inner>, run: u64, signals: SignalReceiver, serial: Arc<Serial>) -> Result<Self> {
+    /// Watches over run number `run` of `vm`, which is that of `machine`.
+    pub(super) fn spawn(vm: &Arc<Inner>, run: u64, signals: SignalReceiver, machine: &Machine) -> Result<Self> {
         let failed = |e| Error::io("cannot start the supervisor thread", e).remedy("raise the process's limits");
         let stop = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?;
-        let epoll = watch(&stop, &signals, &serial).map_err(failed)?;
-        let watcher = Watcher { epoll, vm: Arc::clone(vm), run, signals, serial };
+        let (serial, watchdog) = (Arc::clone(machine.serial()), Arc::clone(machine.watchdog()));
+        let epoll = watch(&stop, &signals, &serial, &watchdog).map_err(failed)?;
+        let watcher = Watcher { epoll, vm: Arc::clone(vm), run, signals, serial, watchdog };
         let handle = thread::Builder::new()
             .name("vm-supervisor".into())
             .stack_size(STACK_SIZE)
@@ -52,12 +56,13 @@ impl Supervisor {
     }
 }
 
-fn watch(stop: &EventFd, signals: &SignalReceiver, serial: &Serial) -> io::Result<Epoll> {
+fn watch(stop: &EventFd, signals: &SignalReceiver, serial: &Serial, watchdog: &Watchdog) -> io::Result<Epoll> {
     let epoll = Epoll::new()?;
     let [input, refill] = serial.input_events();
     for (event, token) in [(stop, STOP), (signals.event(), SIGNAL), (input, SERIAL), (refill, SERIAL)] {
         epoll.ctl(ControlOperation::Add, event.as_raw_fd(), EpollEvent::new(EventSet::IN, token))?;
     }
+    epoll.ctl(ControlOperation::Add, watchdog.event(), EpollEvent::new(EventSet::IN, WATCHDOG))?;
     Ok(epoll)
 }
 
@@ -67,13 +72,14 @@ struct Watcher {
     run: u64,
     signals: SignalReceiver,
     serial: Arc<Serial>,
+    watchdog: Arc<Watchdog>,
 }
 
 impl Watcher {
     fn watch(self) {
         // Input from before the start.
         self.serial.receive();
-        let mut ready = [EpollEvent::default(); 4];
+        let mut ready = [EpollEvent::default(); 5];
         loop {
             let count = match self.epoll.wait(-1, &mut ready) {
                 Ok(count) => count,
@@ -91,6 +97,11 @@ impl Watcher {
                             return;
                         }
                     }
+                    WATCHDOG => {
+                        if self.watchdog.bite() && !self.vm.watchdog_bit(self.run, &self.signals) {
+                            return;
+                        }
+                    }
                     _ => self.serial.receive(),
                 }
             }
@@ -104,7 +115,8 @@ impl Watcher {
             Some(Signal::PowerOff) => self.vm.guest_powered_off(self.run, &self.signals),
             Some(Signal::Reset) => self.vm.guest_reset(self.run, &self.signals),
             Some(Signal::Ejected) => self.vm.guest_ejected(self.run),
-            Some(Signal::Crashed(reason)) => self.vm.guest_crashed(self.run, reason),
+            Some(Signal::Crashed(reason)) => self.vm.guest_crashed(self.run, reason, &self.signals),
+            Some(Signal::Panicked(crash_kernel)) => self.vm.guest_panicked(self.run, crash_kernel, &self.signals),
         }
     }
 }

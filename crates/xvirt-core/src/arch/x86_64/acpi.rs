@@ -14,9 +14,10 @@ use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, facs::FACS};
+use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{acpi_hotplug, layout};
+use super::{acpi_hotplug, layout, paravirtual, wdat};
 use crate::device::power;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
@@ -28,9 +29,11 @@ const OEM_REVISION: u32 = 1;
 /// The sleep type that means "off" in the ACPI control register.
 pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
 
-/// Writes all tables; the root pointer lies at [`layout::ACPI_TABLES`]. `slots` are the PCI slots into which devices can
-/// be plugged while the guest runs, a bit for each.
-pub(crate) fn write_tables(ram: &GuestRam, vcpus: u32, slots: u32) -> Result<()> {
+/// Writes all tables, and the generation ID that one of them points to; the root pointer lies at
+/// [`layout::ACPI_TABLES`]. `slots` are the PCI slots into which devices can be plugged while the guest runs, a bit for
+/// each.
+pub(crate) fn write_tables(ram: &GuestRam, vcpus: u32, slots: u32, generation_id: Uuid) -> Result<()> {
+    paravirtual::write_generation_id(ram, generation_id)?;
     let mut writer = Writer { ram, next: layout::ACPI_TABLES + 64 };
     let facs = writer.place(&FACS::new())?;
     let dsdt = writer.place(&dsdt(slots))?;
@@ -40,6 +43,7 @@ pub(crate) fn write_tables(ram: &GuestRam, vcpus: u32, slots: u32) -> Result<()>
     let mut mcfg = MCFG::new(OEM, OEM_TABLE, OEM_REVISION);
     mcfg.add_ecam(layout::PCI_CONFIG, 0, 0, 0);
     xsdt.add_entry(writer.place(&mcfg)?);
+    xsdt.add_entry(writer.place(&wdat::table(OEM, OEM_TABLE, OEM_REVISION))?);
     let xsdt = writer.place(&xsdt)?;
     writer.next = layout::ACPI_TABLES;
     writer.place(&Rsdp::new(OEM, xsdt)).map(|_| ())
@@ -138,6 +142,8 @@ fn dsdt(slots: u32) -> Sdt {
     pci_config_reservation(&mut bus);
     legacy_device(&mut bus, "COM1", "PNP0501", layout::SERIAL_PORTS, 8, layout::SERIAL_INTERRUPT);
     legacy_device(&mut bus, "RTC_", "PNP0B00", layout::RTC_PORTS, 2, layout::RTC_INTERRUPT);
+    paravirtual::panic_port(&mut bus);
+    paravirtual::generation_id(&mut bus);
     let mut body = Scope::raw("_SB_".into(), bus);
     body.extend(acpi_hotplug::events());
     let (off, zero) = (SLEEP_TYPE_OFF, 0u8);
@@ -242,20 +248,27 @@ mod tests {
     #[test]
     fn every_table_is_reachable_from_the_root_and_sums_to_zero() {
         let ram = allocate(ByteSize::mib(2), &MemoryBacking::default()).unwrap();
-        write_tables(&ram, 254, u32::MAX).unwrap();
+        let id = Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+        write_tables(&ram, 254, u32::MAX, id).unwrap();
         let root = read(&ram, layout::ACPI_TABLES, 36);
         assert_eq!(&root[..8], b"RSD PTR ");
         let xsdt = table(&ram, u64::from_le_bytes(root[24..32].try_into().unwrap()));
         let tables: Vec<_> =
             xsdt[36..].chunks(8).map(|a| table(&ram, u64::from_le_bytes(a.try_into().unwrap()))).collect();
         let names: Vec<_> = tables.iter().map(|t| String::from_utf8_lossy(&t[..4]).into_owned()).collect();
-        assert_eq!(names, ["FACP", "APIC", "MCFG"]);
+        assert_eq!(names, ["FACP", "APIC", "MCFG", "WDAT"]);
         let dsdt = table(&ram, u64::from(u32_at(&tables[0], 40)));
         assert_eq!(&dsdt[..4], b"DSDT");
         for name in [&b"_S5_"[..], b"_E01", b"S031\x08_SUN\x0a\x1f", b"_EJ0"] {
             assert!(dsdt.windows(name.len()).any(|w| w == name), "{}", String::from_utf8_lossy(name));
         }
         assert_eq!(u32_at(&tables[0], 80), u32::from(power::GENERAL_EVENT_PORT));
+        // A GUID has its first three fields in little endian.
+        assert_eq!(read(&ram, layout::GENERATION_ID, 6), [0x33, 0x22, 0x11, 0x00, 0x55, 0x44]);
+        let place = (layout::GENERATION_ID as u32).to_le_bytes();
+        assert!(dsdt.windows(12).any(|w| w[..5] == *b"ADDR\x12" && w[8..] == place));
+        let wdat = &tables[3];
+        assert_eq!(wdat.len(), 36 + 32 + u32_at(wdat, 64) as usize * 24);
         let processors = tables[1][44..].chunk_by(|_, _| false).count();
         assert!(processors > 254 * 8);
     }

@@ -23,7 +23,9 @@ pub(crate) const LOW_MEMORY_END: u64 = 0x9_FC00;
 /// ACPI tables; the first of them is the root pointer, where an operating system looks for it.
 pub(crate) const ACPI_TABLES: u64 = 0xE_0000;
 /// The end of the room for ACPI tables.
-pub(crate) const ACPI_TABLES_END: u64 = 0x10_0000;
+pub(crate) const ACPI_TABLES_END: u64 = GENERATION_ID;
+/// The generation ID, in a page of its own that no operating system takes for memory.
+pub(crate) const GENERATION_ID: u64 = 0xF_F000;
 /// Where kernels are loaded.
 pub(crate) const HIGH_MEMORY: u64 = 0x10_0000;
 
@@ -54,5 +56,9 @@ pub(crate) const RTC_INTERRUPT: u32 = 8;
 pub(crate) const POWER_PORTS: u64 = 0x600;
 /// Ports of the hot plug controller.
 pub(crate) const HOT_PLUG_PORTS: u64 = 0x620;
+/// Ports of the watchdog.
+pub(crate) const WATCHDOG_PORTS: u64 = 0x640;
+/// Port by which the guest tells of a panic.
+pub(crate) const PANIC_PORT: u64 = 0x505;
 /// Interrupt line of ACPI events (SCI).
 pub(crate) const POWER_INTERRUPT: u32 = 9;

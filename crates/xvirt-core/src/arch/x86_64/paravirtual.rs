@@ -1,0 +1,48 @@
+//! ACPI devices that only virtual machines have: the generation ID and the panic port.
+
+use acpi_tables::Aml;
+use acpi_tables::aml::{Device, IO, Name, Package, ResourceTemplate};
+use uuid::Uuid;
+use vm_memory::{Bytes, GuestAddress};
+
+use super::layout;
+use crate::memory::GuestRam;
+use crate::{Error, ErrorKind, Result};
+
+/// Source: Microsoft, "Virtual Machine Generation ID". The second of the compatible ids is what Linux prefers, for the
+/// first is longer than ACPI allows.
+pub(super) fn generation_id(sink: &mut Vec<u8>) {
+    let address = Package::new(vec![&(layout::GENERATION_ID as u32), &0_u32]);
+    Device::new(
+        "VGEN".into(),
+        vec![
+            &Name::new("_HID".into(), &"QEMUVGID"),
+            &Name::new("_CID".into(), &Package::new(vec![&"VM_Gen_Counter", &"VMGENCTR"])),
+            &Name::new("_DDN".into(), &"VM_Gen_Counter"),
+            &Name::new("ADDR".into(), &address),
+        ],
+    )
+    .to_aml_bytes(sink);
+}
+
+/// Puts the generation ID where the device says that it is, as a GUID lies in memory.
+pub(super) fn write_generation_id(ram: &GuestRam, id: Uuid) -> Result<()> {
+    ram.write_slice(&id.to_bytes_le(), GuestAddress(layout::GENERATION_ID)).map_err(|e| {
+        Error::new(ErrorKind::InvalidConfig, "the generation ID does not fit the guest's memory")
+            .because(e)
+            .remedy("give the VM at least 2 MiB of memory")
+    })
+}
+
+/// Source: QEMU, `docs/specs/pvpanic.rst`.
+pub(super) fn panic_port(sink: &mut Vec<u8>) {
+    let port = layout::PANIC_PORT as u16;
+    Device::new(
+        "PEVT".into(),
+        vec![
+            &Name::new("_HID".into(), &"QEMU0001"),
+            &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&IO::new(port, port, 1, 1)])),
+        ],
+    )
+    .to_aml_bytes(sink);
+}

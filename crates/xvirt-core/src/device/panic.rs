@@ -1,0 +1,83 @@
+//! The port by which a guest's kernel says that it has panicked.
+//!
+//! Source: QEMU, `docs/specs/pvpanic.rst`: one port for events, of which the guest reads which are understood.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::bus::BusDevice;
+
+/// The guest panicked and does nothing any more.
+const PANICKED: u8 = 1;
+/// The guest panicked and goes on in its crash kernel.
+const CRASH_LOADED: u8 = 2;
+
+/// Who wants to know.
+pub(crate) trait PanicHost: Send + Sync + fmt::Debug {
+    /// The guest panicked; whether a crash kernel takes over.
+    fn panicked(&self, crash_kernel: bool);
+}
+
+/// The panic port.
+#[derive(Debug)]
+pub(crate) struct Panic<H> {
+    host: H,
+    /// What was told already: a guest may write as often as it likes.
+    told: AtomicU8,
+}
+
+impl<H: PanicHost> Panic<H> {
+    pub(crate) fn new(host: H) -> Self {
+        Self { host, told: AtomicU8::new(0) }
+    }
+
+    /// Goes back to power-on.
+    pub(crate) fn reset(&self) {
+        self.told.store(0, Ordering::Relaxed);
+    }
+}
+
+impl<H: PanicHost> BusDevice for Panic<H> {
+    fn read(&self, _: u64, data: &mut [u8]) {
+        data.fill(PANICKED | CRASH_LOADED);
+    }
+
+    fn write(&self, _: u64, data: &[u8]) {
+        let Some(event) = data.first() else { return };
+        let event = event & (PANICKED | CRASH_LOADED);
+        let new = event & !self.told.fetch_or(event, Ordering::Relaxed);
+        if new != 0 {
+            self.host.panicked(new & CRASH_LOADED != 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    impl PanicHost for Arc<Mutex<Vec<bool>>> {
+        fn panicked(&self, crash_kernel: bool) {
+            self.lock().unwrap().push(crash_kernel);
+        }
+    }
+
+    #[test]
+    fn each_event_is_told_once_until_reset() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let port = Panic::new(told.clone());
+        let mut events = [0];
+        port.read(0, &mut events);
+        assert_eq!(events, [3]);
+        for event in [0, 4, 0x80, 2, 2, 1, 1, 3] {
+            port.write(0, &[event]);
+        }
+        port.write(0, &[]);
+        assert_eq!(*told.lock().unwrap(), [true, false]);
+        port.reset();
+        port.write(0, &[1]);
+        assert_eq!(*told.lock().unwrap(), [true, false, false]);
+    }
+}

@@ -1,0 +1,292 @@
+//! A watchdog: once the guest has started it, it bites unless the guest attends to it in time.
+//!
+//! Source: Microsoft, "Watchdog Action Table (WDAT) Hardware Watchdog Timer Specification" 1.1. That table describes the
+//! registers to the guest, so they are ours to lay out, and the guest's driver is for all machines that have the table.
+//! Debian's kernel for virtual machines has that driver and none for the watchdogs that other machines imitate
+//! (i6300ESB, iTCO, iB700); the kernels of other distributions have it as well, and Windows has it built in.
+//!
+//! Time stands still while the machine is paused.
+
+use std::fmt;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use vmm_sys_util::timerfd::TimerFd;
+
+use crate::bus::BusDevice;
+use crate::sync::lock;
+use crate::{Error, Result};
+
+/// How many periods the guest has between two pings: two bytes.
+pub(crate) const COUNT: u64 = 0;
+/// How many of them are left: two bytes.
+pub(crate) const LEFT: u64 = 2;
+/// 1 starts the watchdog, 0 stops it; tells whether it runs.
+pub(crate) const CONTROL: u64 = 4;
+/// Any write is a ping.
+pub(crate) const PING: u64 = 5;
+/// 1 if the watchdog bit before the machine started this time; writing 1 clears it.
+pub(crate) const STATUS: u64 = 6;
+/// How many ports there are.
+pub(crate) const PORTS: u64 = 8;
+
+/// What the guest counts in.
+pub(crate) const PERIOD: Duration = Duration::from_millis(100);
+/// 30 seconds.
+const DEFAULT_COUNT: u16 = 300;
+
+/// The registers a guest sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WatchdogState {
+    count: u16,
+    /// How long until it bites, if it runs; while the machine is not paused, how long that was when it last counted.
+    left: Option<Duration>,
+    bitten: bool,
+}
+
+impl Default for WatchdogState {
+    fn default() -> Self {
+        Self { count: DEFAULT_COUNT, left: None, bitten: false }
+    }
+}
+
+/// A watchdog. It is paused when it is made.
+pub(crate) struct Watchdog {
+    inner: Mutex<Inner>,
+    timer: RawFd,
+}
+
+struct Inner {
+    state: WatchdogState,
+    paused: bool,
+    /// When it bites, unless it is paused or stopped.
+    deadline: Option<Instant>,
+    timer: TimerFd,
+}
+
+impl fmt::Debug for Watchdog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watchdog").field("state", &self.lock().state).finish_non_exhaustive()
+    }
+}
+
+impl Watchdog {
+    pub(crate) fn new(state: Option<WatchdogState>) -> Result<Self> {
+        let timer = TimerFd::new().map_err(|e| {
+            Error::io("cannot create the timer of a watchdog", e.into())
+                .remedy("raise the limit of open files (ulimit -n)")
+        })?;
+        let descriptor = timer.as_raw_fd();
+        let inner = Inner { state: state.unwrap_or_default(), paused: true, deadline: None, timer };
+        Ok(Self { inner: Mutex::new(inner), timer: descriptor })
+    }
+
+    /// Readable when it is time to [`bite`](Self::bite); open as long as this lives.
+    pub(crate) fn event(&self) -> RawFd {
+        self.timer
+    }
+
+    /// Whether the guest has come too late. The watchdog has stopped then.
+    pub(crate) fn bite(&self) -> bool {
+        let mut inner = self.lock();
+        let late = inner.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if late {
+            inner.state.bitten = true;
+            inner.count_from(None);
+        } else {
+            // The guest was faster; the timer is set anew.
+            let left = inner.left();
+            inner.count_from(left);
+        }
+        late
+    }
+
+    /// Time stands still from now on.
+    pub(crate) fn pause(&self) {
+        let mut inner = self.lock();
+        let left = inner.left();
+        inner.paused = true;
+        inner.count_from(left);
+    }
+
+    /// Time goes on.
+    pub(crate) fn resume(&self) {
+        let mut inner = self.lock();
+        inner.paused = false;
+        let left = inner.state.left;
+        inner.count_from(left);
+    }
+
+    /// Goes back to the state at power-on, but for whether it bit.
+    pub(crate) fn reset(&self) {
+        let mut inner = self.lock();
+        inner.state = WatchdogState { bitten: inner.state.bitten, ..WatchdogState::default() };
+        inner.count_from(None);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+}
+
+impl Inner {
+    fn left(&self) -> Option<Duration> {
+        match self.deadline {
+            Some(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
+            None => self.state.left,
+        }
+    }
+
+    /// Runs, with so much time left, or stops.
+    fn count_from(&mut self, left: Option<Duration>) {
+        self.state.left = left;
+        self.deadline = None;
+        let set = match left.filter(|_| !self.paused) {
+            Some(left) => {
+                self.deadline = Instant::now().checked_add(left);
+                // No time at all would switch the timer off.
+                self.timer.reset(left.max(Duration::from_nanos(1)), None)
+            }
+            None => self.timer.clear(),
+        };
+        if let Err(error) = set {
+            tracing::error!(%error, "the timer of a watchdog cannot be set");
+        }
+    }
+
+    fn all_of_it(&self) -> Duration {
+        PERIOD * u32::from(self.state.count)
+    }
+
+    fn registers(&self) -> [u8; PORTS as usize] {
+        let left = self.left().unwrap_or_default().as_millis() / PERIOD.as_millis();
+        let [count_low, count_high] = self.state.count.to_le_bytes();
+        let [left_low, left_high] = u16::try_from(left).unwrap_or(u16::MAX).to_le_bytes();
+        let (runs, bitten) = (u8::from(self.state.left.is_some()), u8::from(self.state.bitten));
+        [count_low, count_high, left_low, left_high, runs, 0, bitten, 0]
+    }
+}
+
+impl BusDevice for Watchdog {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        let registers = self.lock().registers();
+        for (byte, offset) in data.iter_mut().zip(offset as usize..) {
+            *byte = registers.get(offset).copied().unwrap_or(0);
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) {
+        let mut inner = self.lock();
+        let all = Some(inner.all_of_it());
+        match (offset, data) {
+            // Counts from the next ping or start on.
+            (COUNT, [low, high]) => inner.state.count = u16::from_le_bytes([*low, *high]).max(1),
+            (CONTROL, [0]) => inner.count_from(None),
+            (CONTROL, [1]) => inner.count_from(all),
+            (PING, [_]) if inner.state.left.is_some() => inner.count_from(all),
+            (STATUS, [1]) => inner.state.bitten = false,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(count: u16) -> Watchdog {
+        let watchdog = Watchdog::new(None).unwrap();
+        watchdog.resume();
+        watchdog.write(COUNT, &count.to_le_bytes());
+        watchdog.write(CONTROL, &[1]);
+        watchdog
+    }
+
+    fn read(watchdog: &Watchdog, offset: u64) -> u16 {
+        let mut data = [0; 2];
+        watchdog.read(offset, &mut data);
+        u16::from_le_bytes(data)
+    }
+
+    /// Whether its event comes within so many milliseconds.
+    fn event_within(watchdog: &Watchdog, milliseconds: i32) -> bool {
+        let mut poll = libc::pollfd { fd: watchdog.event(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid pollfd.
+        unsafe { libc::poll(&raw mut poll, 1, milliseconds) == 1 }
+    }
+
+    #[test]
+    fn it_bites_once_when_nobody_pings_and_remembers_it() {
+        let watchdog = running(1);
+        assert!(!watchdog.bite());
+        assert!(event_within(&watchdog, 60_000));
+        assert!(watchdog.bite());
+        assert!(!watchdog.bite() && !event_within(&watchdog, 0));
+        watchdog.reset();
+        assert_eq!((read(&watchdog, CONTROL), read(&watchdog, STATUS)), (0, 1));
+        watchdog.write(STATUS, &[1]);
+        assert_eq!(read(&watchdog, STATUS), 0);
+    }
+
+    #[test]
+    fn a_ping_gives_all_of_the_time_again() {
+        let watchdog = running(600);
+        watchdog.lock().count_from(Some(Duration::from_secs(1)));
+        assert!(read(&watchdog, LEFT) <= 10);
+        watchdog.write(PING, &[0]);
+        assert!(read(&watchdog, LEFT) > 500);
+        assert_eq!(read(&watchdog, COUNT), 600);
+    }
+
+    #[test]
+    fn a_ping_after_the_timer_ran_out_is_in_time_if_nobody_was_bitten() {
+        let watchdog = running(1);
+        assert!(event_within(&watchdog, 60_000));
+        watchdog.write(COUNT, &600_u16.to_le_bytes());
+        watchdog.write(PING, &[0]);
+        assert!(!watchdog.bite() && !event_within(&watchdog, 0));
+    }
+
+    #[test]
+    fn time_stands_still_while_paused() {
+        let watchdog = running(2);
+        watchdog.pause();
+        let left = watchdog.lock().state.left.unwrap();
+        assert!(left > Duration::ZERO && left <= 2 * PERIOD);
+        assert!(!event_within(&watchdog, 2 * PERIOD.as_millis() as i32 + 50));
+        assert_eq!((watchdog.bite(), watchdog.lock().left()), (false, Some(left)));
+        watchdog.resume();
+        assert!(event_within(&watchdog, 60_000) && watchdog.bite());
+    }
+
+    #[test]
+    fn it_does_not_run_until_started_and_stops_when_told() {
+        let watchdog = Watchdog::new(None).unwrap();
+        watchdog.resume();
+        watchdog.write(COUNT, &[1, 0]);
+        for offset in 0..PORTS {
+            // Neither odd lengths nor odd values start it.
+            watchdog.write(offset, &[]);
+            watchdog.write(offset, &[0xff]);
+            watchdog.write(offset, &[1, 1, 1, 1]);
+        }
+        assert_eq!(read(&watchdog, CONTROL), 0);
+        watchdog.write(CONTROL, &[1]);
+        watchdog.write(CONTROL, &[0]);
+        assert!(!event_within(&watchdog, PERIOD.as_millis() as i32 + 50));
+        assert!(!watchdog.bite());
+    }
+
+    #[test]
+    fn it_moves_with_the_time_that_is_left() {
+        let watchdog = running(600);
+        watchdog.pause();
+        let text = serde_json::to_string(&watchdog.lock().state).unwrap();
+        let moved = Watchdog::new(Some(serde_json::from_str(&text).unwrap())).unwrap();
+        assert_eq!(moved.lock().state, watchdog.lock().state);
+        moved.resume();
+        assert!(read(&moved, LEFT) > 500 && !moved.bite());
+    }
+}
