@@ -105,18 +105,48 @@ const struct acpi_fadt *acpi_fadt(void)
     return fadt;
 }
 
+const void *acpi_table(const char *signature)
+{
+    const struct rsdp *rsdp = find_rsdp();
+
+    return rsdp ? find_table(rsdp, signature) : 0;
+}
+
+static const struct acpi_header *find_dsdt(void)
+{
+    if (!fadt)
+        return 0;
+    if (fadt->header.length >= sizeof *fadt && fadt->x_dsdt)
+        return (const struct acpi_header *)fadt->x_dsdt;
+    return (const struct acpi_header *)(uint64_t)fadt->dsdt;
+}
+
+/*
+ * `ADDR` is Name(ADDR, Package() { DWord, 0 }): PackageOp, a package length of one byte, the element count, and the
+ * first element, the lower half of the address. The upper half is not looked at.
+ */
+const uint8_t *acpi_generation_id(void)
+{
+    const struct acpi_header *dsdt = find_dsdt();
+
+    if (!dsdt || dsdt->length < sizeof *dsdt + 16)
+        return 0;
+    const uint8_t *at = (const uint8_t *)(dsdt + 1), *end = (const uint8_t *)dsdt + dsdt->length - 12;
+    for (; at < end; at++) {
+        if (!memcmp(at, "ADDR\x12", 5) && at[7] == 0x0c)
+            return (const uint8_t *)(uint64_t)field32(at + 8);
+    }
+    return 0;
+}
+
 /*
  * `_S5_` is Name(_S5_, Package() { Byte, ... }): NameOp, the name, PackageOp, a package length of 1 to 4 bytes, the
  * element count, and the first element as ZeroOp, OneOp, a byte or a word. Looking for that spares an AML interpreter.
  */
 int acpi_soft_off_type(void)
 {
-    if (!fadt)
-        return -1;
-    uint64_t address = fadt->dsdt;
-    if (fadt->header.length >= sizeof *fadt && fadt->x_dsdt)
-        address = fadt->x_dsdt;
-    const struct acpi_header *dsdt = (const struct acpi_header *)address;
+    const struct acpi_header *dsdt = find_dsdt();
+
     if (!dsdt || dsdt->length < sizeof *dsdt + 16)
         return -1;
 

@@ -60,6 +60,12 @@ extern struct acpi_interrupts acpi_interrupts;
 /* Finds the tables. Without any, one CPU and no power control is what is left. */
 void acpi_read(void);
 
+/* The table with this signature, or null. */
+const void *acpi_table(const char *signature);
+
+/* The 16 bytes of the virtual machine's generation ID, or null. */
+const uint8_t *acpi_generation_id(void);
+
 /* Null when there is none. */
 const struct acpi_fadt *acpi_fadt(void);
 

@@ -1,5 +1,6 @@
 /* What the command line asks for, in order. */
 #include "acpi.h"
+#include "balloon.h"
 #include "blk.h"
 #include "boot.h"
 #include "console.h"
@@ -20,10 +21,11 @@
 #include "smp.h"
 #include "soak.h"
 #include "timer.h"
+#include "watchdog.h"
 
 /* What goes on until it is told to stop. The first use the CPU all the time, the others wait for interrupts. */
 static int counting, loading, soaking, attacking;
-static int echoing, networking, plugging, ticking;
+static int ballooning, echoing, networking, plugging, ticking;
 
 /* Things nobody asked for that happen to a machine. */
 static void watch(void)
@@ -31,6 +33,7 @@ static void watch(void)
     if (interrupt_config_changed()) {
         blk_watch();
         net_watch();
+        balloon_watch();
     }
     if (!power_button_pressed())
         return;
@@ -52,11 +55,13 @@ static void run(void)
 {
     uint32_t looked_at = interrupt_count() - 1;
 
-    while (busy() || echoing || networking || plugging || ticking) {
+    while (busy() || ballooning || echoing || networking || plugging || ticking) {
         uint32_t seen = interrupt_count();
 
         if (seen != looked_at) {
             watch();
+            if (ballooning)
+                balloon_poll();
             if (echoing)
                 echo_poll();
             networking = networking && net_poll();
@@ -69,7 +74,7 @@ static void run(void)
         loading = loading && blk_load_poll();
         soaking = soaking && soak_poll();
         attacking = attacking && hostile_poll();
-        if (!busy() && (echoing || networking || plugging || ticking))
+        if (!busy() && (ballooning || echoing || networking || plugging || ticking))
             interrupt_wait(seen);
     }
 }
@@ -84,6 +89,8 @@ __attribute__((noreturn)) static void end(void)
         power_reboot();
     if (option_mode(MODE_CRASH))
         power_crash();
+    if (option_mode(MODE_PANIC))
+        power_panic();
     for (;;) {
         uint32_t seen = interrupt_count();
 
@@ -116,6 +123,8 @@ static void start(void)
         print("demo: hello\n");
     if (option_mode(MODE_RNG))
         rng_run();
+    if (option_mode(MODE_GENERATION))
+        generation_run();
     loading = option_mode(MODE_BLKLOAD);
     if (option_mode(MODE_BLK) || option_mode(MODE_BLKVERIFY) || loading)
         blk_start();
@@ -127,6 +136,9 @@ static void start(void)
     networking = option_mode(MODE_NET);
     if (networking)
         net_start();
+    ballooning = option_mode(MODE_BALLOON) && balloon_start();
+    if (option_mode(MODE_WATCHDOG))
+        watchdog_run();
     counting = option_mode(MODE_COUNTER) && counter_setup();
     attacking = option_mode(MODE_HOSTILE) && hostile_start();
     if (option_mode(MODE_SMP))

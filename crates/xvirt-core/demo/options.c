@@ -7,12 +7,15 @@
 static const char *const words[MODES] = {
     [MODE_HELLO] = "hello",
     [MODE_RNG] = "rng",
+    [MODE_GENERATION] = "generation",
     [MODE_BLK] = "blk",
     [MODE_BLKVERIFY] = "blkverify",
     [MODE_BLKLOAD] = "blkload",
     [MODE_SOAK] = "soak",
     [MODE_HOSTILE] = "hostile",
     [MODE_NET] = "net",
+    [MODE_BALLOON] = "balloon",
+    [MODE_WATCHDOG] = "watchdog",
     [MODE_COUNTER] = "counter",
     [MODE_SMP] = "smp",
     [MODE_TIMER] = "timer",
@@ -22,6 +25,7 @@ static const char *const words[MODES] = {
     [MODE_POWEROFF] = "poweroff",
     [MODE_REBOOT] = "reboot",
     [MODE_CRASH] = "crash",
+    [MODE_PANIC] = "panic",
 };
 
 static uint32_t asked;

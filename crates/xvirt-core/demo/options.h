@@ -5,12 +5,15 @@
 enum mode {
     MODE_HELLO,
     MODE_RNG,
+    MODE_GENERATION,
     MODE_BLK,
     MODE_BLKVERIFY,
     MODE_BLKLOAD,
     MODE_SOAK,
     MODE_HOSTILE,
     MODE_NET,
+    MODE_BALLOON,
+    MODE_WATCHDOG,
     MODE_COUNTER,
     MODE_SMP,
     MODE_TIMER,
@@ -20,6 +23,7 @@ enum mode {
     MODE_POWEROFF,
     MODE_REBOOT,
     MODE_CRASH,
+    MODE_PANIC,
     MODES
 };
 

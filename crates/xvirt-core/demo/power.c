@@ -4,6 +4,7 @@
 #include "hotplug.h"
 #include "interrupt.h"
 #include "io.h"
+#include "options.h"
 #include "print.h"
 
 #define PM1_POWER_BUTTON        (1 << 8)        /* in status and in enable */
@@ -13,6 +14,8 @@
 #define FADT_HAS_RESET          (1 << 10)
 #define KEYBOARD_CONTROLLER     0x64
 #define KEYBOARD_RESET          0xfe
+#define PANIC_PORT              0x505
+#define PANICKED                1
 
 static volatile int pressed;
 
@@ -62,6 +65,14 @@ void power_crash(void)
 
     __asm__ volatile("lidt %0; ud2" : : "m"(nothing));
     __builtin_unreachable();
+}
+
+/* Says what event it is (pvpanic), and does nothing any more. */
+void power_panic(void)
+{
+    out8(PANIC_PORT, (uint8_t)option_number("event", PANICKED));
+    for (;;)
+        __asm__ volatile("cli; hlt");
 }
 
 void power_button_enable(void)

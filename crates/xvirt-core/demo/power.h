@@ -4,6 +4,7 @@
 __attribute__((noreturn)) void power_off(void);
 __attribute__((noreturn)) void power_reboot(void);
 __attribute__((noreturn)) void power_crash(void);
+__attribute__((noreturn)) void power_panic(void);
 
 /* Makes the power button raise the SCI. */
 void power_button_enable(void);

@@ -209,3 +209,8 @@ uint64_t virtio_config64(const struct virtio *device, uint32_t offset)
     } while (read8(device->common + CONFIG_GENERATION) != before);
     return value;
 }
+
+void virtio_set_config32(const struct virtio *device, uint32_t offset, uint32_t value)
+{
+    write32(device->config + offset, value);
+}

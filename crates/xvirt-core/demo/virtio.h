@@ -7,6 +7,7 @@
 #define VIRTIO_BLK      2
 #define VIRTIO_CONSOLE  3
 #define VIRTIO_RNG      4
+#define VIRTIO_BALLOON  5
 
 #define VIRTIO_FIRST_DEVICE 0x1040     /* the PCI device id of type 0 */
 
@@ -48,3 +49,4 @@ uint8_t virtio_config8(const struct virtio *device, uint32_t offset);
 uint16_t virtio_config16(const struct virtio *device, uint32_t offset);
 uint32_t virtio_config32(const struct virtio *device, uint32_t offset);
 uint64_t virtio_config64(const struct virtio *device, uint32_t offset);
+void virtio_set_config32(const struct virtio *device, uint32_t offset, uint32_t value);

@@ -12,12 +12,18 @@ pub enum Mode {
     Hello,
     /// Read some bytes from every entropy device.
     Rng,
+    /// Print the generation ID.
+    Generation,
     /// Write patterned blocks to every disk, flush, read them back and compare; a read-only disk is only read.
     Blk,
     /// Compare what a former run of [`Mode::Blk`] with the same seed and blocks wrote.
     BlkVerify,
     /// Send every network frame back to its sender, for ever or until [`CommandLine::frames`].
     Net,
+    /// Touch [`CommandLine::pages`] pages, and give the host as many as the memory balloon is to hold.
+    Balloon,
+    /// Start the watchdog and forget it; but only say so if it bit before.
+    Watchdog,
     /// Keep a counter in every page of a range and check it at every pass: shows memory lost, stale or swapped.
     Counter,
     /// Start the other CPUs; with [`Mode::Counter`] each takes its share of the pages.
@@ -45,6 +51,8 @@ pub enum Mode {
     Reboot,
     /// At the end, triple-fault.
     Crash,
+    /// At the end, say that the kernel panicked.
+    Panic,
 }
 
 impl Mode {
@@ -52,9 +60,12 @@ impl Mode {
         match self {
             Mode::Hello => "hello",
             Mode::Rng => "rng",
+            Mode::Generation => "generation",
             Mode::Blk => "blk",
             Mode::BlkVerify => "blkverify",
             Mode::Net => "net",
+            Mode::Balloon => "balloon",
+            Mode::Watchdog => "watchdog",
             Mode::Counter => "counter",
             Mode::Smp => "smp",
             Mode::Timer => "timer",
@@ -66,6 +77,7 @@ impl Mode {
             Mode::PowerOff => "poweroff",
             Mode::Reboot => "reboot",
             Mode::Crash => "crash",
+            Mode::Panic => "panic",
         }
     }
 }
@@ -116,12 +128,12 @@ impl CommandLine {
         self.with("rounds", rounds)
     }
 
-    /// [`Mode::Counter`]: the guest-physical address of the first page. Default 16 MiB.
+    /// [`Mode::Counter`] and [`Mode::Balloon`]: the guest-physical address of the first page. Default 16 MiB.
     pub fn start(self, address: u64) -> CommandLine {
         self.with("start", format_args!("{address:#x}"))
     }
 
-    /// [`Mode::Counter`]: how many pages. Default 256.
+    /// [`Mode::Counter`] and [`Mode::Balloon`]: how many pages. Default 256, and 4096 for the balloon.
     pub fn pages(self, pages: u64) -> CommandLine {
         self.with("pages", pages)
     }
@@ -134,6 +146,16 @@ impl CommandLine {
     /// [`Mode::Counter`] and those with rounds: print a line every so many passes or rounds. Default 100.
     pub fn every(self, passes: u64) -> CommandLine {
         self.with("every", passes)
+    }
+
+    /// [`Mode::Watchdog`]: after how many tenths of a second it bites. Default 5.
+    pub fn periods(self, periods: u32) -> CommandLine {
+        self.with("periods", periods)
+    }
+
+    /// [`Mode::Panic`]: the event that is told, 1 without and 2 with a crash kernel. Default 1.
+    pub fn panic_event(self, event: u8) -> CommandLine {
+        self.with("event", event)
     }
 
     /// [`Mode::Timer`]: ticks a second. Default 10.

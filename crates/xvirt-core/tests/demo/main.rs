@@ -3,11 +3,13 @@
 #![cfg(feature = "demo")]
 
 mod appliances;
+mod crashes;
 mod devices;
 mod failures;
 mod hostile;
 mod hotplug;
 mod lifecycle;
+mod memory;
 mod points;
 mod resize;
 mod support;

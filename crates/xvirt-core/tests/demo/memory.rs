@@ -1,0 +1,102 @@
+//! Memory that a guest lends to its host, and what it says of it.
+
+use std::fs;
+use std::time::Duration;
+
+use xvirt_core::ErrorKind;
+use xvirt_core::config::{ByteSize, VmConfig};
+use xvirt_core::demo::{CommandLine, Mode};
+
+use crate::host;
+use crate::support::{Guest, PATIENCE, config};
+
+/// What the balloon guest touches: 4096 pages.
+const TOUCHED: u64 = 16 << 20;
+const MEMORY: ByteSize = ByteSize::mib(64);
+
+/// Bytes of this process that are in memory, of which each test has its own under nextest.
+fn resident() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+fn balloon() -> VmConfig {
+    config(&CommandLine::new([Mode::Balloon]))
+}
+
+/// Guest memory goes to the host and comes back, by the target.
+fn lends(config: VmConfig) {
+    let host = host!();
+    let mut guest = Guest::start(config, &host).unwrap();
+    guest.expect("balloon: touched=4096");
+    let before = guest.vm.memory_statistics().unwrap();
+    assert_eq!((before.target, before.actual), (MEMORY, MEMORY));
+    let full = resident();
+
+    guest.vm.set_memory_target(ByteSize::mib(64 - 12)).unwrap();
+    guest.expect("balloon: pages=3072");
+    guest.vm.wait_memory_target(PATIENCE).unwrap();
+    let lent = full.saturating_sub(resident());
+    assert!(lent > TOUCHED / 2 && lent <= TOUCHED, "{lent} bytes went to the host");
+    let now = guest.vm.refresh_memory_statistics(PATIENCE).unwrap();
+    assert_eq!((now.target, now.actual), (ByteSize::mib(52), ByteSize::mib(52)));
+    let report = now.guest.unwrap();
+    assert_eq!((report.total, report.available), (Some(ByteSize::mib(16)), Some(ByteSize::mib(4))));
+    assert_eq!((report.free, report.disk_caches), (Some(ByteSize::mib(2)), None));
+
+    guest.vm.set_memory_target(MEMORY).unwrap();
+    guest.expect("balloon: pages=0");
+    assert!(full.abs_diff(resident()) < TOUCHED / 4, "all of it is the guest's again");
+    guest.vm.hard_reboot().unwrap();
+    guest.vm.hard_shutdown().unwrap();
+}
+
+#[test]
+fn private_memory_is_lent_and_taken_back() {
+    lends(balloon());
+}
+
+#[test]
+fn shared_memory_is_lent_and_taken_back() {
+    lends(balloon().shared_memory());
+}
+
+#[test]
+fn the_target_is_there_at_the_start_and_stays_when_the_guest_reboots() {
+    let host = host!();
+    let mut guest = Guest::start(balloon().memory_target(ByteSize::mib(60)).memory_statistics_every(1), &host).unwrap();
+    guest.expect("balloon: pages=1024");
+    guest.vm.set_memory_target(ByteSize::mib(56)).unwrap();
+    guest.expect("balloon: pages=2048");
+    guest.vm.hard_reboot().unwrap();
+    guest.expect("balloon: pages=2048");
+    guest.vm.wait_memory_target(PATIENCE).unwrap();
+    assert_eq!(guest.vm.memory_statistics().unwrap().target, ByteSize::mib(56));
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let host = host!();
+    let vm = balloon().build(&host).unwrap();
+    assert_eq!(
+        vm.set_memory_target(MEMORY).unwrap_err().to_string(),
+        "VM 'demo' has no memory balloon now; start the VM, and enable its balloon"
+    );
+    let error = vm.set_memory_target(ByteSize::mib(65)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+    assert_eq!(vm.memory_statistics().unwrap_err().kind(), ErrorKind::InvalidState);
+
+    let guest = Guest::start(config(&CommandLine::new([Mode::Hello])), &host).unwrap();
+    guest.vm.set_memory_target(ByteSize::mib(32)).unwrap();
+    let error = guest.vm.refresh_memory_statistics(PATIENCE).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert!(error.to_string().contains("has no balloon driver now"), "{error}");
+    let error = guest.vm.wait_memory_target(Duration::from_millis(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("has 64 MiB of memory after 1ms, not 32 MiB"), "{error}");
+
+    let guest = Guest::start(balloon().without_balloon(), &host);
+    let mut guest = guest.unwrap();
+    guest.expect("balloon: none");
+    assert_eq!(guest.vm.memory_statistics().unwrap_err().kind(), ErrorKind::InvalidState);
+}
