@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use xvirt_core::console::ConsoleReader;
-use xvirt_core::vm::{EventReceiver, Vm};
+use xvirt_core::vm::{Event, EventReceiver, Vm};
 
 /// Long enough for a host emulated in software on a busy machine; never waited for in full when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(240);
@@ -67,6 +67,17 @@ impl Guest {
                 self.wait_for("reboot: Power down");
             }
             Reboot::Hard => self.vm.hard_reboot().unwrap(),
+        }
+        self.log_in();
+    }
+
+    /// Runs a command that ends in these events and another boot, and waits for the shell.
+    pub fn crash(&mut self, command: &str, expected: &[Event]) {
+        self.wait_for("root@");
+        while self.events.try_next().is_some() {}
+        self.vm.console().write_all(format!("{command}\n").as_bytes()).unwrap();
+        for event in expected {
+            assert_eq!(self.events.next_timeout(PATIENCE).as_ref(), Some(event));
         }
         self.log_in();
     }

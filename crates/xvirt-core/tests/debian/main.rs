@@ -5,8 +5,10 @@
 //! `scripts/test` sets all that up.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod crash;
 mod guest;
 mod identity;
+mod memory;
 mod stored;
 
 use std::net::Ipv4Addr;
