@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid;
+use super::{RateLimit, invalid};
 use crate::Result;
 use crate::disk::{self, BlockBackend, ImageFormat};
 
@@ -30,6 +30,9 @@ pub struct Disk {
     /// How many request queues the guest gets, 1 to 16; `None` is one for each vCPU, up to four.
     #[serde(default)]
     pub queues: Option<u16>,
+    /// How fast it may be.
+    #[serde(default)]
+    pub limit: RateLimit,
 }
 
 /// Where a disk's bytes are.
@@ -97,12 +100,19 @@ impl Disk {
         self
     }
 
+    /// Limits how fast it may be.
+    #[must_use]
+    pub fn limit(mut self, limit: RateLimit) -> Self {
+        self.limit = limit;
+        self
+    }
+
     fn image(path: PathBuf, format: ImageFormat) -> Self {
         Self::new(DiskSource::Image { path, format })
     }
 
     fn new(source: DiskSource) -> Self {
-        Self { source, read_only: false, serial: String::new(), queues: None }
+        Self { source, read_only: false, serial: String::new(), queues: None, limit: RateLimit::none() }
     }
 
     /// How messages call the disk.
@@ -123,6 +133,6 @@ impl Disk {
         if self.queues.is_some_and(|n| n == 0 || n > MAX_QUEUES) {
             return Err(invalid(format!("disk {} has a bad number of queues", self.name()), "use 1 to 16 queues"));
         }
-        Ok(())
+        self.limit.check(&format!("disk {}", self.name()))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid;
+use super::{NicLimit, RateLimit, invalid};
 use crate::Result;
 use crate::net::MacAddress;
 
@@ -27,6 +27,9 @@ pub struct Nic {
     /// The host's bridge that the tap interface is put on at start.
     #[serde(default)]
     pub bridge: Option<String>,
+    /// How fast it may be.
+    #[serde(default)]
+    pub limit: NicLimit,
 }
 
 /// What a network interface is connected to.
@@ -80,14 +83,28 @@ impl Nic {
         self
     }
 
+    /// Limits what the guest receives.
+    #[must_use]
+    pub fn receive_limit(mut self, limit: RateLimit) -> Self {
+        self.limit.receive = limit;
+        self
+    }
+
+    /// Limits what the guest sends.
+    #[must_use]
+    pub fn transmit_limit(mut self, limit: RateLimit) -> Self {
+        self.limit.transmit = limit;
+        self
+    }
+
     fn new(backend: NicBackendConfig) -> Self {
-        Self { backend, mac: None, mtu: None, bridge: None }
+        Self { backend, mac: None, mtu: None, bridge: None, limit: NicLimit::none() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         if self.mtu.is_some_and(|mtu| mtu < MIN_MTU) {
             return Err(invalid("an MTU below 68 bytes cannot carry IPv4", "use an MTU between 68 and 65535"));
         }
-        Ok(())
+        self.limit.check()
     }
 }
