@@ -31,7 +31,6 @@ mod arch;
 mod bus;
 mod device;
 mod kvm;
-#[cfg_attr(not(test), expect(dead_code, reason = "no device is limited so far"))]
 mod limit;
 mod machine;
 mod memory;

@@ -133,13 +133,26 @@ impl VirtQueue {
     /// Serves all chains with `serve`, which returns how many bytes it wrote. One interrupt tells of all that were done
     /// within [`MAX_DELAY`]; after as many chains as the queue has descriptors the other queues get their turn.
     pub(crate) fn drain(&mut self, chain: &mut Chain, mut serve: impl FnMut(&mut Chain) -> Served<u32>) -> Served {
+        self.drain_while(chain, |chain| serve(chain).map(Some))
+    }
+
+    /// As [`drain`](Self::drain), up to a chain that `serve` says `None` to: it stays in the queue, and whoever left it
+    /// there has to come back. The driver is not asked to tell of more until then.
+    pub(crate) fn drain_while(
+        &mut self,
+        chain: &mut Chain,
+        mut serve: impl FnMut(&mut Chain) -> Served<Option<u32>>,
+    ) -> Served {
         let mut turn = self.size();
         let mut told = Instant::now();
         loop {
             self.disable_notification()?;
             while turn > 0 && self.pop(chain)? {
                 turn -= 1;
-                let written = serve(chain)?;
+                let Some(written) = serve(chain)? else {
+                    self.unpop(1);
+                    return self.signal();
+                };
                 self.push(chain.head(), written)?;
                 if told.elapsed() >= MAX_DELAY {
                     self.signal()?;

@@ -170,7 +170,9 @@ pub(super) struct Card {
 pub(super) fn card(nic: &Nic) -> Result<Card> {
     let tap = open_tap(nic)?;
     let (interface, state) = (tap.name().to_owned(), net_state(nic, &tap)?);
-    Ok(Card { interface, net: Arc::new(Net::new(Arc::new(tap), state)) })
+    let net = Arc::new(Net::new(Arc::new(tap), state));
+    net.set_limit(nic.limit);
+    Ok(Card { interface, net })
 }
 
 /// Opens or makes the tap interface of a NIC. One that was made is gone with the VM.

@@ -13,7 +13,7 @@ use super::attached::Attachments;
 use super::events::{CrashReason, Event, EventReceiver, Events};
 use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
-use crate::config::VmConfig;
+use crate::config::{NicLimit, VmConfig};
 use crate::console::Console;
 use crate::disk::{self, PointInTime};
 use crate::machine::{Machine, Processors, SignalReceiver, signals};
@@ -43,6 +43,8 @@ pub struct NicStatus {
     pub mac: MacAddress,
     /// Whether the guest sees the cable plugged in.
     pub link_up: bool,
+    /// How fast it may be.
+    pub limit: NicLimit,
 }
 
 /// What the handle and the supervisor thread share.
@@ -277,8 +279,8 @@ impl Vm {
         let nics = power.running.iter().flat_map(|running| &running.nics);
         nics.map(|(position, nic)| {
             let NetState { mac, link_up, .. } = nic.net.state();
-            let (position, interface) = (*position, nic.interface.clone());
-            NicStatus { position, interface, mac: MacAddress::new(mac), link_up }
+            let (position, interface, limit) = (*position, nic.interface.clone(), nic.net.limit());
+            NicStatus { position, interface, mac: MacAddress::new(mac), link_up, limit }
         })
         .collect()
     }

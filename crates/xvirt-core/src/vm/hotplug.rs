@@ -133,7 +133,7 @@ impl Vm {
         Ok(())
     }
 
-    fn no_such(&self, kind: Kind, position: usize) -> Error {
+    pub(super) fn no_such(&self, kind: Kind, position: usize) -> Error {
         let what = match kind {
             Kind::Disk => "disk",
             Kind::Nic => "NIC",

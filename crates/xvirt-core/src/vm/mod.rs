@@ -3,7 +3,7 @@
 //! `state` is the table of what is legal when, `events` how the outside hears of what happens, `assemble` makes a
 //! machine from a configuration, `supervisor` is the thread that answers the guest's own requests, `crash` does what is
 //! configured for a guest that cannot go on. `attached` is what disks and network interfaces there are, which `hotplug`
-//! changes at any time, `resize` the size of disks, and `memory` how much memory there is.
+//! changes at any time, `resize` the size of disks, `limits` how fast they may be, and `memory` how much memory there is.
 
 mod assemble;
 mod attached;
@@ -11,6 +11,7 @@ mod crash;
 mod events;
 mod handle;
 mod hotplug;
+mod limits;
 mod memory;
 mod resize;
 mod state;

@@ -1,7 +1,6 @@
 //! What the driver sees of a network card.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_net::{
@@ -12,7 +11,9 @@ use virtio_bindings::virtio_net::{
 
 use super::backend::NetBackend;
 use super::handler::NetHandler;
+use super::port::Port;
 use crate::Result;
+use crate::config::NicLimit;
 use crate::net::Offloads;
 use crate::virtio::device::read_config_bytes;
 use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
@@ -39,9 +40,8 @@ const OFFERED: [u32; 12] = [
 /// A virtio network card.
 #[derive(Debug)]
 pub(crate) struct Net {
-    backend: Arc<dyn NetBackend>,
+    port: Arc<Port>,
     state: NetState,
-    link_up: Arc<AtomicBool>,
 }
 
 /// What the driver was told of a network card.
@@ -56,23 +56,29 @@ pub(crate) struct NetState {
 }
 
 impl Net {
-    /// The card that `state` describes, plugged into `backend`.
+    /// The card that `state` describes, plugged into `backend`, without limits.
     pub(crate) fn new(backend: Arc<dyn NetBackend>, state: NetState) -> Self {
-        Self { backend, link_up: Arc::new(AtomicBool::new(state.link_up)), state }
+        Self { port: Arc::new(Port::new(backend, state.link_up)), state }
     }
 
     /// Plugs the cable in or out. The driver is told by the transport's `config_changed`.
     pub(crate) fn set_link(&self, up: bool) {
-        self.link_up.store(up, Ordering::Release);
+        self.port.set_link(up);
     }
 
     /// What the driver is told.
     pub(crate) fn state(&self) -> NetState {
-        NetState { link_up: self.link_up(), ..self.state.clone() }
+        NetState { link_up: self.port.link_up(), ..self.state.clone() }
     }
 
-    fn link_up(&self) -> bool {
-        self.link_up.load(Ordering::Acquire)
+    /// How fast it may be.
+    pub(crate) fn limit(&self) -> NicLimit {
+        self.port.limit()
+    }
+
+    /// Sets how fast it may be. What waits is looked at again when the transport is kicked.
+    pub(crate) fn set_limit(&self, limit: NicLimit) {
+        self.port.set_limit(limit);
     }
 }
 
@@ -94,7 +100,7 @@ impl VirtioDevice for Net {
         // struct virtio_net_config (section 5.1.4).
         let mut config = [0; 12];
         config[..6].copy_from_slice(&self.state.mac);
-        config[6] = if self.link_up() { VIRTIO_NET_S_LINK_UP as u8 } else { 0 };
+        config[6] = if self.port.link_up() { VIRTIO_NET_S_LINK_UP as u8 } else { 0 };
         config[10..].copy_from_slice(&self.state.mtu.unwrap_or(0).to_le_bytes());
         read_config_bytes(&config, offset, data);
     }
@@ -105,9 +111,9 @@ impl VirtioDevice for Net {
         let checksum = has(VIRTIO_NET_F_GUEST_CSUM);
         let (tso4, tso6) = (checksum && has(VIRTIO_NET_F_GUEST_TSO4), checksum && has(VIRTIO_NET_F_GUEST_TSO6));
         let tso_ecn = (tso4 || tso6) && has(VIRTIO_NET_F_GUEST_ECN);
-        self.backend.set_offloads(Offloads { checksum, tso4, tso6, tso_ecn, uso: false })?;
+        self.port.backend.set_offloads(Offloads { checksum, tso4, tso6, tso_ecn, uso: false })?;
         let mergeable = has(VIRTIO_NET_F_MRG_RXBUF);
-        Ok(Box::new(NetHandler::new(self.backend.clone(), self.link_up.clone(), mergeable)))
+        Ok(Box::new(NetHandler::new(self.port.clone(), mergeable)))
     }
 
     fn save(&self) -> DeviceState {

@@ -3,23 +3,24 @@
 use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use vm_memory::{Bytes, GuestAddress};
 
-use super::backend::NetBackend;
+use super::port::Port;
 use crate::net::VNET_HEADER_LEN;
+use crate::sync::lock;
 use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
 
 const RECEIVE: usize = 0;
+const TRANSMIT: usize = 1;
 /// Where the header says over how many buffers a frame is spread (section 5.1.6).
 const NUM_BUFFERS: usize = 10;
 /// The largest frame, with header: 64 KiB of segments that somebody will cut up, and their Ethernet header.
 const MAX_FRAME: usize = VNET_HEADER_LEN + 65_536 + 18;
 
 pub(super) struct NetHandler {
-    backend: Arc<dyn NetBackend>,
-    link_up: Arc<AtomicBool>,
+    port: Arc<Port>,
     /// A frame may be spread over several buffers.
     mergeable: bool,
     chain: Chain,
@@ -28,6 +29,12 @@ pub(super) struct NetHandler {
     frame: Box<[u8]>,
     /// How long it is; 0 when there is none.
     waiting: usize,
+    /// The limit has let it through.
+    granted: bool,
+    /// When the limit will let it through.
+    receive_at: Option<Instant>,
+    /// When the limit will let the next frame of the transmit queue through.
+    transmit_at: Option<Instant>,
     /// Buffers it was written to so far.
     spread: Vec<(u16, u32)>,
     /// The driver has room: more frames are worth knowing about.
@@ -44,13 +51,23 @@ enum Delivery {
 }
 
 impl NetHandler {
-    pub(super) fn new(backend: Arc<dyn NetBackend>, link_up: Arc<AtomicBool>, mergeable: bool) -> Self {
-        let frame = vec![0; MAX_FRAME].into_boxed_slice();
-        let (chain, spread) = (Chain::default(), Vec::new());
-        Self { backend, link_up, mergeable, chain, frame, waiting: 0, spread, listening: false, reported: false }
+    pub(super) fn new(port: Arc<Port>, mergeable: bool) -> Self {
+        Self {
+            port,
+            mergeable,
+            chain: Chain::default(),
+            frame: vec![0; MAX_FRAME].into_boxed_slice(),
+            waiting: 0,
+            granted: false,
+            receive_at: None,
+            transmit_at: None,
+            spread: Vec::new(),
+            listening: false,
+            reported: false,
+        }
     }
 
-    /// Moves frames to the driver until one of both sides has no more.
+    /// Moves frames to the driver until one of both sides has no more, or the limit is reached.
     fn feed(&mut self, queue: &mut VirtQueue) -> Served {
         queue.disable_notification()?;
         self.listening = true;
@@ -60,8 +77,12 @@ impl NetHandler {
                 break;
             }
             if self.waiting > 0 {
+                if !self.may_receive() {
+                    self.listening = false;
+                    break;
+                }
                 match self.deliver(queue)? {
-                    Delivery::Done => self.waiting = 0,
+                    Delivery::Done => (self.waiting, self.granted) = (0, false),
                     Delivery::NoRoom => {
                         self.listening = false;
                         break;
@@ -72,11 +93,21 @@ impl NetHandler {
         queue.signal()
     }
 
+    /// Whether the limit lets the waiting frame through.
+    fn may_receive(&mut self) -> bool {
+        if !self.granted {
+            let length = self.waiting - VNET_HEADER_LEN;
+            self.receive_at = lock(&self.port.receive).grant(length as u64, Instant::now()).err();
+            self.granted = self.receive_at.is_none();
+        }
+        self.granted
+    }
+
     /// Reads the next frame, `false` when there is none. What comes while the link is down is lost.
     fn take_frame(&mut self) -> bool {
-        match self.backend.receive(&mut self.frame) {
+        match self.port.backend.receive(&mut self.frame) {
             Ok(length) => {
-                let keep = length > VNET_HEADER_LEN && self.link_up.load(Ordering::Acquire);
+                let keep = length > VNET_HEADER_LEN && self.port.link_up();
                 self.waiting = if keep { length } else { 0 };
                 true
             }
@@ -141,18 +172,24 @@ impl NetHandler {
     fn transmit(&mut self, queue: &mut VirtQueue) -> Served {
         let memory = queue.memory().clone();
         let mut pieces = Vec::new();
-        queue.drain(&mut self.chain, |chain| {
+        self.transmit_at = None;
+        queue.drain_while(&mut self.chain, |chain| {
             let length = chain.readable.len();
-            if length < VNET_HEADER_LEN as u64 {
+            let Some(bytes) = length.checked_sub(VNET_HEADER_LEN as u64) else {
                 return Err(Malformed("a frame has no header"));
-            }
+            };
             pieces.clear();
             chain.readable.slices(&memory, &mut pieces)?;
-            if length <= MAX_FRAME as u64 && self.link_up.load(Ordering::Acquire) {
-                // What a network cannot take is lost; nobody tells the sender on a cable either.
-                let _ = self.backend.send(&pieces);
+            if length > MAX_FRAME as u64 || !self.port.link_up() {
+                return Ok(Some(0));
             }
-            Ok(0)
+            if let Err(later) = lock(&self.port.transmit).grant(bytes, Instant::now()) {
+                self.transmit_at = Some(later);
+                return Ok(None);
+            }
+            // What a network cannot take is lost; nobody tells the sender on a cable either.
+            let _ = self.port.backend.send(&pieces);
+            Ok(Some(0))
         })
     }
 }
@@ -164,10 +201,20 @@ impl Handler for NetHandler {
     }
 
     fn input(&self) -> Option<RawFd> {
-        self.listening.then(|| self.backend.input())
+        self.listening.then(|| self.port.backend.input())
     }
 
     fn receive(&mut self, queues: &mut Queues) -> Served {
         queues.get(RECEIVE).map_or(Ok(()), |queue| self.feed(queue))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        [self.receive_at, self.transmit_at].into_iter().flatten().min()
+    }
+
+    fn due(&mut self, queues: &mut Queues) -> Served {
+        // Whichever it is: the other one is told when to come back again.
+        queues.get(RECEIVE).map_or(Ok(()), |queue| self.feed(queue))?;
+        queues.get(TRANSMIT).map_or(Ok(()), |queue| self.transmit(queue))
     }
 }

@@ -1,11 +1,13 @@
 //! The network card (virtio 1.2, section 5.1), with one pair of queues.
 //!
-//! `device` is what the driver sees, `handler` moves frames, `backend` is where they go to and come from. The header
+//! `device` is what the driver sees, `handler` moves frames, `port` is what both share, `backend` is where frames go to
+//! and come from. The header
 //! before each frame is handed on as it is: checksums and segmentation are the backend's business.
 
 mod backend;
 mod device;
 mod handler;
+mod port;
 #[cfg(test)]
 mod tests;
 

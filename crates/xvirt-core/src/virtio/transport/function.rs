@@ -179,6 +179,14 @@ impl VirtioPci {
         }
     }
 
+    /// Has the worker look at all queues again, as if the driver had notified: something that it waited for is there.
+    pub(crate) fn kick(&self) {
+        for kick in &self.kicks {
+            // Only fails when the counter is full, which will do.
+            let _ = kick.write(1);
+        }
+    }
+
     /// Tells the driver that the device's configuration is another: a grown disk, a link that went down.
     pub(crate) fn config_changed(&self) {
         if self.interrupt.status() & DRIVER_OK != 0 {
