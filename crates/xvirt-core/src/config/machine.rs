@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Balloon, Boot, ByteSize, CpuConfig, CpuidMask, CrashAction, Disk, Nic, invalid};
+use super::{Balloon, Boot, ByteSize, CpuConfig, CpuidMask, CrashAction, Disk, Nic, Vsock, invalid};
 use crate::Result;
 use crate::host::Host;
 use crate::net::MacAddress;
@@ -15,8 +15,8 @@ pub(crate) const MIN_MEMORY: ByteSize = ByteSize::mib(2);
 /// Memory is given in pages of so many bytes.
 pub(crate) const PAGE: u64 = 4096;
 const HUGE_PAGE: u64 = 2 << 20;
-/// Slots of PCI bus 0, without the host bridge and the devices every VM has.
-pub(crate) const MAX_DEVICES: usize = 28;
+/// Slots of PCI bus 0, without the host bridge and the devices that every VM has or may have once.
+pub(crate) const MAX_DEVICES: usize = 27;
 
 /// The description of a VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct VmConfig {
     /// Its network interfaces, in the order the guest sees them.
     #[serde(default)]
     pub nics: Vec<Nic>,
+    /// Its sockets to the host.
+    #[serde(default)]
+    pub vsock: Option<Vsock>,
 }
 
 /// What backs guest memory on the host.
@@ -105,6 +108,7 @@ impl VmConfig {
             boot: Boot::default(),
             disks: Vec::new(),
             nics: Vec::new(),
+            vsock: None,
         }
     }
 
@@ -220,6 +224,13 @@ impl VmConfig {
         self
     }
 
+    /// Adds sockets between guest and host.
+    #[must_use]
+    pub fn vsock(mut self, vsock: Vsock) -> Self {
+        self.vsock = Some(vsock);
+        self
+    }
+
     /// Makes the VM, halted.
     ///
     /// # Errors
@@ -246,6 +257,7 @@ impl VmConfig {
         self.balloon.check(self.memory, &self.memory_backing)?;
         self.disks.iter().try_for_each(Disk::check)?;
         self.nics.iter().try_for_each(Nic::check)?;
+        self.vsock.iter().try_for_each(Vsock::check)?;
         self.check_devices()
     }
 
@@ -336,13 +348,25 @@ mod tests {
             refused(base().nic(Nic::new_tap().mtu(60))),
             "an MTU below 68 bytes cannot carry IPv4; use an MTU between 68 and 65535"
         );
-        let many = (0..29).fold(base(), |config, _| config.nic(Nic::new_tap()));
-        assert_eq!(refused(many), "0 disks and 29 network interfaces are too many; a VM takes 28 of both together");
+        assert_eq!(
+            refused(base().vsock(Vsock::new(2, "s"))),
+            "2 is not a guest's vsock identifier; use a CID from 3 to 4294967294"
+        );
+        assert_eq!(
+            refused(base().vsock(Vsock::new(3, "s".repeat(97)))),
+            format!("the vsock path '{}' cannot be a socket's; use a path of 1 to 96 bytes", "s".repeat(97))
+        );
+        let many = (0..28).fold(base(), |config, _| config.nic(Nic::new_tap()));
+        assert_eq!(refused(many), "0 disks and 28 network interfaces are too many; a VM takes 27 of both together");
     }
 
     #[test]
     fn a_configuration_survives_json() {
-        let config = VmConfig::new("web-1").vcpus(2).disk(Disk::qcow2("root.qcow2").serial("root")).nic(Nic::tap("t0"));
+        let config = VmConfig::new("web-1")
+            .vcpus(2)
+            .disk(Disk::qcow2("root.qcow2").serial("root"))
+            .nic(Nic::tap("t0"))
+            .vsock(Vsock::new(3, "v"));
         let json = serde_json::to_string(&config).unwrap();
         let back: VmConfig = serde_json::from_str(&json).unwrap();
         assert_eq!(serde_json::to_string(&back).unwrap(), json);

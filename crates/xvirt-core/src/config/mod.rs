@@ -11,6 +11,7 @@ mod limit;
 mod machine;
 mod nic;
 mod size;
+mod vsock;
 
 pub use balloon::Balloon;
 pub(crate) use balloon::check_memory_target;
@@ -24,6 +25,7 @@ pub use machine::{MemoryBacking, VmConfig};
 pub use nic::{Nic, NicBackendConfig};
 pub use size::ByteSize;
 pub use uuid::Uuid;
+pub use vsock::Vsock;
 
 use crate::{Error, ErrorKind};
 

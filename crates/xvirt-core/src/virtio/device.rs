@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BalloonState, BlockState, NetState, Queues, Served};
+use super::{BalloonState, BlockState, NetState, Queues, Served, VsockState};
 use crate::Result;
 
 /// The kinds of device there are, by their virtio device id (virtio 1.2, section 5).
@@ -22,6 +22,8 @@ pub(crate) enum DeviceKind {
     Rng = 4,
     /// Memory balloon.
     Balloon = 5,
+    /// Sockets between guest and host.
+    Vsock = 19,
 }
 
 impl DeviceKind {
@@ -33,6 +35,7 @@ impl DeviceKind {
             Self::Console => "virtio-console",
             Self::Rng => "virtio-rng",
             Self::Balloon => "virtio-balloon",
+            Self::Vsock => "virtio-vsock",
         }
     }
 
@@ -43,6 +46,7 @@ impl DeviceKind {
             Self::Block => 0x01_80_00,
             Self::Console => 0x07_80_00,
             Self::Rng | Self::Balloon => 0xff_00_00,
+            Self::Vsock => 0x07_80_00,
         }
     }
 }
@@ -60,6 +64,8 @@ pub(crate) enum DeviceState {
     Rng,
     /// A memory balloon.
     Balloon(BalloonState),
+    /// A socket device.
+    Vsock(VsockState),
 }
 
 /// A virtio device: what the driver sees of it, and how to serve its queues.

@@ -9,7 +9,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::net::NetBackend;
 use super::testing::{DATA, RAM, Rig, SIZE, base};
-use super::{Block, BlockState, Console, Net, NetState, Rng, VirtioDevice};
+use super::{Block, BlockState, Console, Net, NetState, Rng, VirtioDevice, Vsock, VsockState};
 use crate::console::ConsolePort;
 use crate::disk::BlockBackend;
 use crate::net::Offloads;
@@ -176,4 +176,11 @@ fn the_console_survives() {
 #[test]
 fn the_entropy_source_survives() {
     attack(Arc::new(Rng), 0xbf58_476d_1ce4_e5b9);
+}
+
+#[test]
+fn the_socket_device_survives() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = VsockState { guest_cid: 0 };
+    attack(Arc::new(Vsock::new(&folder.path().join("s"), state, false).unwrap()), 0x2545_f491_4f6c_dd1d);
 }

@@ -4,7 +4,7 @@
 //!   object given to its constructor. [`Handler`] is its part that serves queues.
 //! - [`VirtioPci`]: a device in a PCI slot: negotiation, queues, interrupts, and the worker thread, which exists from
 //!   `DRIVER_OK` to reset.
-//! - `blk`, `net`, `console`, `rng`, `balloon`: the devices.
+//! - `blk`, `net`, `console`, `rng`, `balloon`, `vsock`: the devices.
 //!
 //! Life of a device, as the machine sees it:
 //!
@@ -39,6 +39,7 @@ mod rng;
 #[cfg(test)]
 mod testing;
 mod transport;
+mod vsock;
 mod worker;
 #[cfg(test)]
 mod worker_tests;
@@ -53,3 +54,4 @@ pub(crate) use net::{Net, NetState};
 pub(crate) use queue::{Queues, VirtQueue};
 pub(crate) use rng::Rng;
 pub(crate) use transport::{BAR_SIZE, VirtioPci};
+pub(crate) use vsock::{Vsock, VsockState, port_path};

@@ -19,7 +19,8 @@ use crate::machine::{Machine, Parts, Processors, Signals};
 use crate::memory::GuestRam;
 use crate::net::{MacAddress, Tap};
 use crate::virtio::{
-    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetState, Rng, VirtioPci,
+    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetState, Rng, VirtioPci, Vsock,
+    VsockState,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -126,6 +127,10 @@ pub(super) fn machine(
     }
     machine.add(Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone()))))?;
     machine.add(Arc::new(Rng))?;
+    if let Some(vsock) = &config.vsock {
+        let state = VsockState { guest_cid: vsock.cid.into() };
+        machine.add(Arc::new(Vsock::new(&vsock.path, state, false)?))?;
+    }
     let balloon = config.balloon.enabled.then(|| add_balloon(&mut machine, config)).transpose()?;
     Ok(Assembled { machine, disks, nics, balloon })
 }

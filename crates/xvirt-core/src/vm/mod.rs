@@ -4,6 +4,7 @@
 //! machine from a configuration, `supervisor` is the thread that answers the guest's own requests, `crash` does what is
 //! configured for a guest that cannot go on. `attached` is what disks and network interfaces there are, which `hotplug`
 //! changes at any time, `resize` the size of disks, `limits` how fast they may be, and `memory` how much memory there is.
+//! `vsock` reaches programs in the guest.
 
 mod assemble;
 mod attached;
@@ -16,9 +17,11 @@ mod memory;
 mod resize;
 mod state;
 mod supervisor;
+mod vsock;
 
 pub(crate) use assemble::{open_disk_read_only, open_disks_read_only};
 pub use events::{CrashReason, Event, EventReceiver, IoOperation};
 pub use handle::{NicStatus, Vm};
 pub use memory::{GuestMemory, MemoryStatistics};
 pub use state::{PowerState, Verb};
+pub use vsock::VsockListener;

@@ -1,0 +1,82 @@
+//! What the driver sees of a socket device.
+
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::handler::VsockHandler;
+use super::table::Table;
+use crate::socket::{self, SocketFile};
+use crate::virtio::device::read_config_bytes;
+use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::{Error, Result};
+
+const QUEUE_SIZES: [u16; 3] = [128, 128, 16];
+pub(super) const RECEIVE: usize = 0;
+pub(super) const TRANSMIT: usize = 1;
+pub(super) const EVENT: usize = 2;
+
+/// `VIRTIO_VSOCK_F_STREAM` (virtio 1.2, section 5.10.3).
+const STREAMS: u64 = 1 << 0;
+
+/// A virtio socket device.
+#[derive(Debug)]
+pub(crate) struct Vsock {
+    state: VsockState,
+    // In this order: nobody is let in any more when the file goes.
+    listener: Arc<UnixListener>,
+    file: SocketFile,
+    /// The driver has connections that it does not know are gone.
+    moved: AtomicBool,
+}
+
+/// What the driver was told of a socket device. Connections are not part of it: they end with the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VsockState {
+    /// The context identifier of the guest.
+    pub(crate) guest_cid: u64,
+}
+
+impl Vsock {
+    /// The device that `state` describes, listening for host programs at `path`. `moved` is that the state was saved
+    /// elsewhere: the driver is then told that its connections are gone.
+    ///
+    /// # Errors
+    /// Somebody listens at `path`, or the socket cannot be made.
+    pub(crate) fn new(path: &Path, state: VsockState, moved: bool) -> Result<Self> {
+        let (listener, file) = socket::listen_at(path, "vsock socket")?;
+        Ok(Self { state, listener: Arc::new(listener), file, moved: AtomicBool::new(moved) })
+    }
+}
+
+impl VirtioDevice for Vsock {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Vsock
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &QUEUE_SIZES
+    }
+
+    fn features(&self) -> u64 {
+        STREAMS
+    }
+
+    fn read_config(&self, offset: usize, data: &mut [u8]) {
+        read_config_bytes(&self.state.guest_cid.to_le_bytes(), offset, data);
+    }
+
+    fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
+        let table = Table::new(self.state.guest_cid, self.file.path().to_owned(), Arc::clone(&self.listener))
+            .map_err(|e| Error::io("cannot watch a vsock device's sockets", e))?;
+        let reset_event = self.moved.swap(false, Ordering::Relaxed);
+        Ok(Box::new(VsockHandler::new(self.state.guest_cid, table, reset_event)))
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Vsock(self.state.clone())
+    }
+}

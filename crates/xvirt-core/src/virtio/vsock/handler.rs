@@ -1,0 +1,160 @@
+//! Moves packets between the queues and the connections.
+
+use std::os::fd::RawFd;
+use std::time::Instant;
+
+use super::device::{EVENT, RECEIVE, TRANSMIT};
+use super::packet::{HEADER, Header, MAX_DATA};
+use super::table::Table;
+use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
+
+/// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET` (virtio 1.2, section 5.10.6.7): connections are gone, and the identifier may be
+/// another.
+const TRANSPORT_RESET: u32 = 0;
+
+pub(super) struct VsockHandler {
+    guest_cid: u64,
+    table: Table,
+    chain: Chain,
+    data: Box<[u8]>,
+    /// The driver has to hear that its connections did not come along.
+    reset_event: bool,
+    /// Packets of the driver wait until it has taken its answers.
+    stalled: bool,
+}
+
+impl VsockHandler {
+    pub(super) fn new(guest_cid: u64, table: Table, reset_event: bool) -> Self {
+        let data = vec![0; MAX_DATA].into_boxed_slice();
+        Self { guest_cid, table, chain: Chain::default(), data, reset_event, stalled: false }
+    }
+
+    /// Takes the driver's packets.
+    fn transmit(&mut self, queue: &mut VirtQueue) -> Served {
+        let mut turn = queue.size();
+        queue.disable_notification()?;
+        loop {
+            self.stalled = self.table.is_full();
+            if self.stalled || turn == 0 {
+                break;
+            }
+            if !queue.pop(&mut self.chain)? {
+                if queue.enable_notification()? {
+                    continue;
+                }
+                break;
+            }
+            turn -= 1;
+            self.take(queue)?;
+            queue.push(self.chain.head(), 0)?;
+        }
+        if turn == 0 {
+            // Comes back here by way of the other queues. Only fails when the counter is full, which will do.
+            let _ = queue.kick.write(1);
+        }
+        queue.signal()
+    }
+
+    fn take(&mut self, queue: &VirtQueue) -> Served {
+        let mut header = [0; HEADER];
+        self.chain.readable.take(queue.memory(), &mut header)?;
+        let header = Header::from_bytes(&header);
+        // What the header says and what there is are compared by the table.
+        let there = usize::try_from(self.chain.readable.len()).unwrap_or(MAX_DATA);
+        let data = &mut self.data[..there.min(header.length as usize).min(MAX_DATA)];
+        self.chain.readable.take(queue.memory(), data)?;
+        self.table.take(&header, data);
+        Ok(())
+    }
+
+    /// Gives the driver what there is for it.
+    fn feed(&mut self, queue: &mut VirtQueue) -> Served {
+        let mut turn = queue.size();
+        queue.disable_notification()?;
+        while self.table.has_output() && turn > 0 {
+            if !queue.pop(&mut self.chain)? {
+                if queue.enable_notification()? {
+                    continue;
+                }
+                break;
+            }
+            turn -= 1;
+            self.give(queue)?;
+        }
+        if turn == 0 {
+            let _ = queue.kick.write(1);
+        }
+        queue.signal()
+    }
+
+    /// Puts the next packet into the buffer that was popped, or puts the buffer back.
+    fn give(&mut self, queue: &mut VirtQueue) -> Served {
+        let Some(room) = self.chain.writable.len().checked_sub(HEADER as u64) else {
+            return Err(Malformed("a receive buffer has no room for the header"));
+        };
+        let room = usize::try_from(room).unwrap_or(MAX_DATA).min(MAX_DATA);
+        let data = &mut self.data[..room];
+        let Some(packet) = self.table.next(data) else {
+            queue.unpop(1);
+            return Ok(());
+        };
+        let length = packet.length as usize;
+        let header = packet.to_bytes(self.guest_cid);
+        let written = self.chain.writable.put(queue.memory(), &header)?
+            + self.chain.writable.put(queue.memory(), data.get(..length).unwrap_or_default())?;
+        queue.push(self.chain.head(), written as u32)
+    }
+
+    fn feed_from(&mut self, queues: &mut Queues) -> Served {
+        if let Some(queue) = queues.get(RECEIVE) {
+            self.feed(queue)?;
+        }
+        if self.stalled
+            && !self.table.is_full()
+            && let Some(queue) = queues.get(TRANSMIT)
+        {
+            // Comes by way of `queue`, so that no side has all the turns.
+            let _ = queue.kick.write(1);
+        }
+        Ok(())
+    }
+
+    /// Tells the driver what it has to hear, once it has room for that.
+    fn event(&mut self, queue: &mut VirtQueue) -> Served {
+        if self.reset_event && queue.pop(&mut self.chain)? {
+            let written = self.chain.writable.put(queue.memory(), &TRANSPORT_RESET.to_le_bytes())?;
+            queue.push(self.chain.head(), written as u32)?;
+            self.reset_event = false;
+        }
+        queue.signal()
+    }
+}
+
+impl Handler for VsockHandler {
+    fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
+        match (index, queues.get(index)) {
+            (TRANSMIT, Some(queue)) => self.transmit(queue)?,
+            (EVENT, Some(queue)) => self.event(queue)?,
+            _ => {}
+        }
+        self.feed_from(queues)
+    }
+
+    fn input(&self) -> Option<RawFd> {
+        Some(self.table.descriptor())
+    }
+
+    fn receive(&mut self, queues: &mut Queues) -> Served {
+        self.table.host_events();
+        self.feed_from(queues)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.table.deadline()
+    }
+
+    fn due(&mut self, queues: &mut Queues) -> Served {
+        self.table.due();
+        self.feed_from(queues)
+    }
+}

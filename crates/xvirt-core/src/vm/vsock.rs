@@ -1,0 +1,118 @@
+//! Talking to programs in the guest through its socket device.
+
+use std::io::{ErrorKind as IoKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use super::handle::Vm;
+use crate::config::Vsock;
+use crate::socket::{self, SocketFile};
+use crate::virtio;
+use crate::{Error, ErrorKind, Result};
+
+/// The longest answer is `OK 4294967295`.
+const MAX_ANSWER: usize = 16;
+
+/// Listens for connections of a guest to one port of its host. Dropping it refuses further ones.
+///
+/// May be used from several threads.
+#[derive(Debug)]
+pub struct VsockListener {
+    // In this order: nobody is let in any more when the file goes.
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl VsockListener {
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn accept(&self) -> Result<UnixStream> {
+        let accepted = self.listener.accept();
+        let failed = |e| Error::io(format!("cannot accept a connection on {}", self.file.path().display()), e);
+        accepted.map(|(stream, _)| stream).map_err(failed)
+    }
+}
+
+impl AsRef<UnixListener> for VsockListener {
+    /// For a program's own event loop.
+    fn as_ref(&self) -> &UnixListener {
+        &self.listener
+    }
+}
+
+impl Vm {
+    /// Connects to a program in the guest that listens on `port` (`AF_VSOCK`). Waits until it is accepted, at most
+    /// `timeout` for each step.
+    ///
+    /// # Errors
+    /// The VM has no socket device or is halted, nobody listens there in the guest, or it takes too long.
+    pub fn vsock_connect(&self, port: u32, timeout: Duration) -> Result<UnixStream> {
+        let path = &self.vsock()?.path;
+        let failed = |e: std::io::Error| {
+            let kind = if matches!(e.kind(), IoKind::WouldBlock | IoKind::TimedOut) {
+                ErrorKind::Timeout
+            } else {
+                Error::io("", std::io::Error::from(e.kind())).kind()
+            };
+            Error::new(kind, format!("cannot reach vsock port {port} of VM '{}'", self.name()))
+                .because(e)
+                .remedy("the VM must run, and its guest have a vsock driver")
+        };
+        let stream = UnixStream::connect(path).map_err(failed)?;
+        let timeout = Some(timeout.max(Duration::from_millis(1)));
+        stream.set_read_timeout(timeout).map_err(failed)?;
+        (&stream).write_all(format!("CONNECT {port}\n").as_bytes()).map_err(failed)?;
+        if !granted(&stream).map_err(failed)? {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("nothing in VM '{}' listens on vsock port {port}", self.name()),
+            )
+            .remedy("start the program in the guest first"));
+        }
+        stream.set_read_timeout(None).map_err(failed)?;
+        Ok(stream)
+    }
+
+    /// Listens for connections of the guest to `port` of its host (CID 2), from now on; the VM need not run yet.
+    ///
+    /// # Errors
+    /// The VM has no socket device, or somebody else listens there.
+    pub fn vsock_listen(&self, port: u32) -> Result<VsockListener> {
+        let path = virtio::port_path(&self.vsock()?.path, port);
+        let (listener, file) = socket::listen_at(&path, "vsock socket")?;
+        let failed = |e| Error::io(format!("cannot listen on {}", path.display()), e);
+        listener.set_nonblocking(false).map_err(failed)?;
+        Ok(VsockListener { listener, file })
+    }
+
+    /// The unix socket for host programs, if the VM has a socket device.
+    pub fn vsock_path(&self) -> Option<&Path> {
+        self.inner.config.vsock.as_ref().map(|vsock| vsock.path.as_path())
+    }
+
+    fn vsock(&self) -> Result<&Vsock> {
+        self.inner.config.vsock.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidState, format!("VM '{}' has no vsock device", self.name()))
+                .remedy("give it one with VmConfig::vsock")
+        })
+    }
+}
+
+/// Reads the answer, and nothing behind it; `false` is that there is none.
+fn granted(mut stream: &UnixStream) -> std::io::Result<bool> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") && line.len() < MAX_ANSWER {
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Ok(0) => return Ok(false),
+            Ok(_) => line.extend(byte),
+            Err(error) if error.kind() == IoKind::Interrupted => {}
+            Err(error) if error.kind() == IoKind::ConnectionReset => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(line.starts_with(b"OK "))
+}
