@@ -21,11 +21,17 @@
 #include "smp.h"
 #include "soak.h"
 #include "timer.h"
+#include "vsock.h"
 #include "watchdog.h"
 
 /* What goes on until it is told to stop. The first use the CPU all the time, the others wait for interrupts. */
 static int counting, loading, soaking, attacking;
-static int ballooning, echoing, networking, plugging, ticking;
+static int ballooning, echoing, networking, plugging, talking, ticking;
+
+static int waiting(void)
+{
+    return ballooning || echoing || networking || plugging || talking || ticking;
+}
 
 /* Things nobody asked for that happen to a machine. */
 static void watch(void)
@@ -55,7 +61,7 @@ static void run(void)
 {
     uint32_t looked_at = interrupt_count() - 1;
 
-    while (busy() || ballooning || echoing || networking || plugging || ticking) {
+    while (busy() || waiting()) {
         uint32_t seen = interrupt_count();
 
         if (seen != looked_at) {
@@ -67,6 +73,8 @@ static void run(void)
             networking = networking && net_poll();
             if (plugging)
                 hotplug_poll();
+            if (talking)
+                vsock_poll();
             ticking = ticking && timer_poll();
             looked_at = seen;
         }
@@ -74,7 +82,7 @@ static void run(void)
         loading = loading && blk_load_poll();
         soaking = soaking && soak_poll();
         attacking = attacking && hostile_poll();
-        if (!busy() && (ballooning || echoing || networking || plugging || ticking))
+        if (!busy() && waiting())
             interrupt_wait(seen);
     }
 }
@@ -136,6 +144,9 @@ static void start(void)
     networking = option_mode(MODE_NET);
     if (networking)
         net_start();
+    talking = option_mode(MODE_VSOCK);
+    if (talking)
+        vsock_start();
     ballooning = option_mode(MODE_BALLOON) && balloon_start();
     if (option_mode(MODE_WATCHDOG))
         watchdog_run();

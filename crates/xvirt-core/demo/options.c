@@ -14,6 +14,7 @@ static const char *const words[MODES] = {
     [MODE_SOAK] = "soak",
     [MODE_HOSTILE] = "hostile",
     [MODE_NET] = "net",
+    [MODE_VSOCK] = "vsock",
     [MODE_BALLOON] = "balloon",
     [MODE_WATCHDOG] = "watchdog",
     [MODE_COUNTER] = "counter",

@@ -12,6 +12,7 @@ enum mode {
     MODE_SOAK,
     MODE_HOSTILE,
     MODE_NET,
+    MODE_VSOCK,
     MODE_BALLOON,
     MODE_WATCHDOG,
     MODE_COUNTER,

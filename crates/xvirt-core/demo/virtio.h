@@ -8,6 +8,7 @@
 #define VIRTIO_CONSOLE  3
 #define VIRTIO_RNG      4
 #define VIRTIO_BALLOON  5
+#define VIRTIO_VSOCK    19
 
 #define VIRTIO_FIRST_DEVICE 0x1040     /* the PCI device id of type 0 */
 

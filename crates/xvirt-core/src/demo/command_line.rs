@@ -20,6 +20,8 @@ pub enum Mode {
     BlkVerify,
     /// Send every network frame back to its sender, for ever or until [`CommandLine::frames`].
     Net,
+    /// Send back what comes in on every stream socket, for ever; ports 1000 to 1007 are listened on.
+    Vsock,
     /// Touch [`CommandLine::pages`] pages, and give the host as many as the memory balloon is to hold.
     Balloon,
     /// Start the watchdog and forget it; but only say so if it bit before.
@@ -64,6 +66,7 @@ impl Mode {
             Mode::Blk => "blk",
             Mode::BlkVerify => "blkverify",
             Mode::Net => "net",
+            Mode::Vsock => "vsock",
             Mode::Balloon => "balloon",
             Mode::Watchdog => "watchdog",
             Mode::Counter => "counter",
@@ -181,6 +184,11 @@ impl CommandLine {
     /// [`Mode::Net`]: answer ARP and ping for this address, on every card.
     pub fn ip(self, address: Ipv4Addr) -> CommandLine {
         self.with("ip", address)
+    }
+
+    /// [`Mode::Vsock`]: open so many connections to this port of the host, too.
+    pub fn vsock_connect(self, port: u32, count: u32) -> CommandLine {
+        self.with("vsockport", port).with("vsockcount", count)
     }
 
     fn with(mut self, key: &'static str, value: impl fmt::Display) -> CommandLine {

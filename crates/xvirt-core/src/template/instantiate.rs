@@ -49,6 +49,9 @@ fn renew(config: &mut VmConfig, name: String) {
     config.uuid = Uuid::new_v4();
     config.generation_id = Uuid::new_v4();
     config.nics.iter_mut().for_each(renew_nic);
+    if let Some(vsock) = &mut config.vsock {
+        vsock.path.set_file_name(format!("{}.vsock", config.uuid));
+    }
 }
 
 fn renew_nic(nic: &mut Nic) {

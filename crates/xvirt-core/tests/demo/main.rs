@@ -14,3 +14,4 @@ mod points;
 mod resize;
 mod support;
 mod templates;
+mod vsock;

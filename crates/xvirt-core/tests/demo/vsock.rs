@@ -1,0 +1,157 @@
+//! Sockets between the demo guest, which sends back what it gets, and programs on the host.
+
+use std::io::{ErrorKind as IoKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use xvirt_core::ErrorKind;
+use xvirt_core::config::{VmConfig, Vsock};
+use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::host::Host;
+
+use crate::host;
+use crate::support::{Guest, PATIENCE, config};
+
+struct Bench {
+    guest: Guest,
+    folder: tempfile::TempDir,
+}
+
+fn with_vsock(line: &CommandLine, folder: &tempfile::TempDir) -> VmConfig {
+    config(line).vsock(Vsock::new(77, folder.path().join("v.sock")))
+}
+
+impl Bench {
+    fn start(host: &Host) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let line = CommandLine::new([Mode::Vsock, Mode::Echo]);
+        let mut guest = Guest::start(with_vsock(&line, &folder), host).unwrap();
+        guest.expect("vsock: cid=77 ready");
+        Self { guest, folder }
+    }
+
+    fn connect(&self, port: u32) -> UnixStream {
+        patient(self.guest.vm.vsock_connect(port, PATIENCE).unwrap())
+    }
+}
+
+fn patient(stream: UnixStream) -> UnixStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn pattern(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8).collect()
+}
+
+/// Sends `data`, ends sending, and must get it all back and then the end.
+fn there_and_back(stream: UnixStream, data: &[u8]) {
+    let mut reader = stream.try_clone().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            (&stream).write_all(data).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut back = Vec::new();
+        reader.read_to_end(&mut back).unwrap();
+        assert!(back == data, "{} of {} bytes came back", back.len(), data.len());
+    });
+}
+
+#[test]
+fn several_ports_and_connections_carry_megabytes_at_once() {
+    let host = host!();
+    let mut bench = Bench::start(&host);
+    thread::scope(|scope| {
+        for (i, port) in [1000, 1001, 1002, 1007, 1000, 1000].into_iter().enumerate() {
+            let stream = bench.connect(port);
+            scope.spawn(move || there_and_back(stream, &pattern(2_000_000 + i, i)));
+        }
+    });
+    // The device has told the guest, too.
+    for _ in 0..6 {
+        bench.guest.expect(" closed");
+    }
+}
+
+#[test]
+fn a_guest_connects_to_listeners_of_its_host() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let line = CommandLine::new([Mode::Vsock]).vsock_connect(9000, 5);
+    let vm = with_vsock(&line, &folder).build(&host).unwrap();
+    let listener = vm.vsock_listen(9000).unwrap();
+    vm.start().unwrap();
+    thread::scope(|scope| {
+        for i in 0..5 {
+            let stream = patient(listener.accept().unwrap());
+            scope.spawn(move || there_and_back(stream, &pattern(300_000, i)));
+        }
+    });
+    assert_eq!(vm.vsock_listen(9000).unwrap_err().kind(), ErrorKind::Busy);
+    drop(listener);
+    assert!(!folder.path().join("v.sock_9000").exists());
+    assert!(folder.path().join("v.sock").exists());
+    vm.hard_shutdown().unwrap();
+    assert!(!folder.path().join("v.sock").exists(), "the socket outlives the VM's run");
+}
+
+#[test]
+fn a_program_that_does_not_read_leaves_the_others_alone() {
+    let host = host!();
+    let bench = Bench::start(&host);
+    let slow = bench.connect(1000);
+    slow.set_nonblocking(true).unwrap();
+    // Until guest and device keep all that they keep. Written in one go, it would never end.
+    let chunk = pattern(32 << 10, 1);
+    let mut written = 0;
+    let mut waits = 0;
+    while waits < 20 {
+        match (&slow).write(&chunk[written % chunk.len()..]) {
+            Ok(count) => (written, waits) = (written + count, 0),
+            Err(error) if error.kind() == IoKind::WouldBlock => {
+                waits += 1;
+                there_and_back(bench.connect(1001), b"meanwhile");
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(written < 16 << 20, "there is no end to what is kept");
+    }
+    slow.set_nonblocking(false).unwrap();
+    slow.shutdown(Shutdown::Write).unwrap();
+    let mut back = Vec::new();
+    (&slow).read_to_end(&mut back).unwrap();
+    assert!(back.len() == written && back.chunks(chunk.len()).all(|part| chunk.starts_with(part)));
+}
+
+#[test]
+fn what_cannot_be_reached_is_an_error_that_says_why() {
+    let host = host!();
+    let bench = Bench::start(&host);
+    let refused = bench.guest.vm.vsock_connect(999, PATIENCE).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        refused.to_string(),
+        "nothing in VM 'demo' listens on vsock port 999; start the program in the guest first"
+    );
+    let again = with_vsock(&CommandLine::new([Mode::Vsock]), &bench.folder).build(&host).unwrap();
+    assert_eq!(again.start().unwrap_err().kind(), ErrorKind::Busy);
+    bench.guest.vm.hard_shutdown().unwrap();
+    assert!(bench.guest.vm.vsock_connect(1000, PATIENCE).is_err());
+    let none = config(&CommandLine::new([Mode::Hello])).build(&host).unwrap();
+    assert_eq!(none.vsock_connect(1000, Duration::ZERO).unwrap_err().kind(), ErrorKind::InvalidState);
+}
+
+#[test]
+fn a_reboot_disconnects_and_the_next_guest_is_reached() {
+    let host = host!();
+    let mut bench = Bench::start(&host);
+    let mut stream = bench.connect(1000);
+    bench.guest.vm.hard_reboot().unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    bench.guest.expect("vsock: cid=77 ready");
+    there_and_back(bench.connect(1000), &pattern(100_000, 9));
+}
