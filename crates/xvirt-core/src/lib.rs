@@ -30,6 +30,9 @@ pub mod demo;
 mod arch;
 mod bus;
 mod device;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kvm;
 mod limit;
 mod machine;

@@ -38,7 +38,10 @@ pub struct BootMenu<'d> {
 impl<'d> BootMenu<'d> {
     /// Reads the boot menu of a disk: GRUB's first, then those of other loaders, then kernels by their usual names.
     pub fn read(disk: &'d dyn BlockBackend) -> Result<Self> {
-        let volumes = Volumes::open(disk)?;
+        Self::of(Volumes::open(disk)?)
+    }
+
+    pub(super) fn of(volumes: Volumes<'d>) -> Result<Self> {
         let readers: [fn(&Volumes<'_>) -> Option<Found>; 5] =
             [grub::read, loader_entries::read, extlinux::read, legacy::read, kernel_files::read];
         // What lists entries but none that boots still is better than nothing, to show why.

@@ -23,6 +23,9 @@
 mod entry;
 mod extlinux;
 mod filesystem;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grub;
 mod kernel_files;
 mod legacy;

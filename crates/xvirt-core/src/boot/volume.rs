@@ -72,6 +72,12 @@ impl<'d> Volumes<'d> {
         Ok(Self { volumes, allowance })
     }
 
+    /// Those that are given.
+    #[cfg(fuzzing)]
+    pub(super) fn of(volumes: Vec<Volume<'d>>, allowance: Arc<Allowance>) -> Self {
+        Self { volumes, allowance }
+    }
+
     /// The partitions with a file system that can be read, in order.
     pub(super) fn readable(&self) -> impl Iterator<Item = (u32, &dyn FileSystem)> {
         self.volumes.iter().filter_map(|volume| Some((volume.partition.number, volume.files()?)))

@@ -10,7 +10,8 @@ mod bus;
 mod config;
 mod host;
 mod msix;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))]
 pub(crate) mod testing;
 
 pub(crate) use bus::{PciBus, PciFunction};

@@ -30,6 +30,9 @@ mod blk;
 mod chain;
 mod console;
 mod device;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile_tests;
 mod interrupt;

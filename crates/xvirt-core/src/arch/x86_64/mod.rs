@@ -8,6 +8,9 @@ pub(crate) mod acpi;
 mod acpi_hotplug;
 pub(crate) mod boot;
 pub(crate) mod cpuid;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub(crate) mod layout;
 mod paravirtual;
 pub(crate) mod registers;

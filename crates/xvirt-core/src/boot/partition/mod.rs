@@ -9,7 +9,7 @@ mod mbr;
 use super::window::{Window, le16};
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) use gpt::crc32;
 
 /// The sort of table a partition was found in.

@@ -11,6 +11,6 @@ mod port;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use backend::NetBackend;
 pub(crate) use device::{Net, NetState};

@@ -195,7 +195,7 @@ impl VirtioPci {
     }
 
     /// The state of the device, which must be paused.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests save a machine so far"))]
+    #[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "only tests save a machine so far"))]
     pub(crate) fn save(&self) -> Result<VirtioPciState> {
         let inner = lock(&self.inner);
         let mut registers = inner.registers.clone();

@@ -1,0 +1,170 @@
+//! The devices that are fuzzed, and what is behind them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex};
+
+use vm_memory::VolatileSlice;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use crate::console::ConsolePort;
+use crate::disk::BlockBackend;
+use crate::net::Offloads;
+use crate::sync::lock;
+use crate::virtio::net::NetBackend;
+use crate::virtio::{Block, BlockState, Console, DeviceState, Net, NetState, Rng, VirtioDevice};
+
+/// Bytes of the disk.
+const DISK: usize = 64 << 9;
+/// The last sector of the disk is bad.
+const BAD: usize = DISK - 512;
+
+/// The kinds of device that are fuzzed.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Block,
+    Net,
+    Console,
+    Rng,
+}
+
+/// The host's side of any device: bytes that wait to be received, a disk, and an event.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    input: Mutex<VecDeque<Vec<u8>>>,
+    event: EventFd,
+    disk: Mutex<Vec<u8>>,
+}
+
+impl Endpoint {
+    pub(super) fn new() -> Arc<Self> {
+        let event = EventFd::new(EFD_NONBLOCK).expect("there are descriptors");
+        Arc::new(Self { input: Mutex::default(), event, disk: Mutex::new(vec![0; DISK]) })
+    }
+
+    /// Lets `bytes` be received.
+    pub(super) fn give(&self, bytes: Vec<u8>) {
+        lock(&self.input).push_back(bytes);
+        self.event.write(1).expect("the counter has room");
+    }
+
+    fn take(&self, into: &mut [u8]) -> usize {
+        let Some(bytes) = lock(&self.input).pop_front() else { return 0 };
+        let count = bytes.len().min(into.len());
+        into[..count].copy_from_slice(&bytes[..count]);
+        count
+    }
+
+    /// The range of a request, or its failure.
+    fn place(&self, offset: u64, length: u64) -> io::Result<usize> {
+        let end = offset.checked_add(length).expect("no range wraps around");
+        assert!(end <= DISK as u64, "asked for what is beyond the disk");
+        if end > BAD as u64 && length > 0 { Err(io::ErrorKind::Other.into()) } else { Ok(offset as usize) }
+    }
+}
+
+/// The device of a kind, with a saved state or a new one.
+pub(super) fn device(kind: Kind, endpoint: &Arc<Endpoint>, state: Option<DeviceState>) -> Arc<dyn VirtioDevice> {
+    match (kind, state) {
+        (Kind::Block, state) => {
+            let state = match state {
+                Some(DeviceState::Block(state)) => state,
+                _ => BlockState::new(&**endpoint, "serial", 2),
+            };
+            Arc::new(Block::new(endpoint.clone(), Arc::new(|_| {}), state).expect("the state is good"))
+        }
+        (Kind::Net, state) => {
+            let state = match state {
+                Some(DeviceState::Net(state)) => state,
+                _ => NetState { mac: [2; 6], mtu: Some(1500), link_up: true },
+            };
+            Arc::new(Net::new(endpoint.clone(), state))
+        }
+        (Kind::Console, _) => Arc::new(Console::new(endpoint.clone())),
+        (Kind::Rng, _) => Arc::new(Rng),
+    }
+}
+
+impl ConsolePort for Endpoint {
+    fn output(&self, _: &[u8]) {}
+
+    fn read_input(&self, buf: &mut [u8]) -> usize {
+        self.take(buf)
+    }
+
+    fn input_event(&self) -> &EventFd {
+        &self.event
+    }
+}
+
+impl NetBackend for Endpoint {
+    fn input(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+
+    fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
+        match self.take(frame) {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+
+    fn send(&self, frame: &[VolatileSlice<'_>]) -> io::Result<()> {
+        let mut bytes = [0; 64];
+        let read: usize = frame.iter().map(|piece| piece.copy_to(&mut bytes)).sum();
+        if read == 0 { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
+    }
+
+    fn set_offloads(&self, _: Offloads) -> crate::Result<()> {
+        Ok(())
+    }
+}
+
+impl BlockBackend for Endpoint {
+    fn capacity(&self) -> u64 {
+        DISK as u64
+    }
+
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        let disk = lock(&self.disk);
+        let mut at = self.place(offset, total(buffers))?;
+        for buffer in buffers {
+            buffer.copy_from(&disk[at..at + buffer.len()]);
+            at += buffer.len();
+        }
+        Ok(())
+    }
+
+    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        let mut at = self.place(offset, total(buffers))?;
+        for buffer in buffers {
+            buffer.copy_to(&mut disk[at..at + buffer.len()]);
+            at += buffer.len();
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.place(offset, length).map(drop)
+    }
+
+    fn write_zeroes(&self, offset: u64, length: u64, _: bool) -> io::Result<()> {
+        let at = self.place(offset, length)?;
+        lock(&self.disk)[at..at + length as usize].fill(0);
+        Ok(())
+    }
+}
+
+fn total(buffers: &[VolatileSlice<'_>]) -> u64 {
+    buffers.iter().map(|buffer| buffer.len() as u64).sum()
+}

@@ -1,0 +1,125 @@
+//! qcow2 images: opening one, and reading and writing what it holds.
+//!
+//! An image may be based on `base` beside it and on nothing else, so that no other file of this machine is opened.
+#![no_main]
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arbitrary::{Arbitrary, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use xvirt_core::disk::{Access, BlockBackend, ImageFormat, VolatileSlice, inspect, open};
+
+const MOST_STEPS: usize = 16;
+const MOST_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static FOLDER: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+}
+
+fuzz_target!(|data: &[u8]| {
+    // The last bytes say what is done, so that the image begins where its file does.
+    let Some((image, steps)) = data.split_last_chunk::<64>().map(|(image, steps)| (image.to_vec(), steps)) else {
+        return;
+    };
+    let Ok(input) = Input::arbitrary(&mut Unstructured::new(steps)) else { return };
+    let folder = folder();
+    let path = folder.join("image");
+    fs::write(&path, harmless(image)).expect("there is memory");
+    drop(inspect(&path, Some(ImageFormat::Qcow2)));
+    let access = if input.write { Access::ReadWrite } else { Access::ReadOnly };
+    let Ok(disk) = open(&path, Some(ImageFormat::Qcow2), access) else { return };
+    input.steps.iter().take(MOST_STEPS).for_each(|step| step.run(&*disk));
+});
+
+/// A folder for this process, with a file that images may be based on.
+fn folder() -> PathBuf {
+    FOLDER.with_borrow_mut(|folder| {
+        folder
+            .get_or_insert_with(|| {
+                let shm = Path::new("/dev/shm");
+                let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
+                let folder = parent.join(format!("xvirt-fuzz-qcow2-{}", std::process::id()));
+                fs::create_dir_all(&folder).expect("a folder can be made");
+                fs::write(folder.join("base"), [0xba; 128 << 10]).expect("there is memory");
+                folder
+            })
+            .clone()
+    })
+}
+
+/// Takes the name of a backing file away unless it is `base`.
+fn harmless(mut image: Vec<u8>) -> Vec<u8> {
+    let Some(header) = image.first_chunk::<20>() else { return image };
+    let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let (at, length) = (number(&header[8..16]), number(&header[16..20]));
+    let range = usize::try_from(at).ok().zip(at.checked_add(length).and_then(|end| usize::try_from(end).ok()));
+    if range.and_then(|(from, to)| image.get(from..to)) != Some(b"base") {
+        image[8..16].fill(0);
+    }
+    image
+}
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    write: bool,
+    steps: Vec<Step>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    Read { at: u16, length: u16 },
+    Write { at: u16, length: u16, fill: u8 },
+    Discard { at: u16, length: u16 },
+    Zero { at: u16, length: u16, unmap: bool },
+    Flush,
+    NextData { at: u16 },
+}
+
+impl Step {
+    fn run(&self, disk: &dyn BlockBackend) {
+        // Any place on the disk, in steps of a 2^16th.
+        let place = |at: u16, length: u16| {
+            let offset = (disk.capacity() / (1 << 16) * u64::from(at)).next_multiple_of(512);
+            let length = (u64::from(length) % MOST_BYTES as u64).next_multiple_of(512);
+            (offset, length.min(disk.capacity().saturating_sub(offset)))
+        };
+        match *self {
+            Self::Read { at, length } => drop(read(disk, place(at, length))),
+            Self::Write { at, length, fill } if !disk.read_only() => {
+                let (offset, length) = place(at, length);
+                let mut bytes = vec![fill; length as usize];
+                if disk.write(&[VolatileSlice::from(&mut bytes[..])], offset).is_ok() {
+                    let now = read(disk, (offset, length)).expect("what was written can be read");
+                    assert!(now.iter().all(|byte| *byte == fill), "what was written is not there");
+                }
+            }
+            Self::Discard { at, length } if !disk.read_only() => {
+                let (offset, length) = place(at, length);
+                drop(disk.discard(offset, length));
+            }
+            Self::Zero { at, length, unmap } if !disk.read_only() => {
+                let (offset, length) = place(at, length);
+                if disk.write_zeroes(offset, length, unmap).is_ok() {
+                    let now = read(disk, (offset, length)).expect("zeroes can be read");
+                    assert!(now.iter().all(|byte| *byte == 0), "what was zeroed is not");
+                }
+            }
+            Self::Flush => drop(disk.flush()),
+            Self::NextData { at } => {
+                let (offset, _) = place(at, 0);
+                if let Ok(Some(range)) = disk.next_data(offset) {
+                    assert!(range.start >= offset && range.start < range.end && range.end <= disk.capacity());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn read(disk: &dyn BlockBackend, (offset, length): (u64, u64)) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length as usize];
+    disk.read(&[VolatileSlice::from(&mut bytes[..])], offset)?;
+    Ok(bytes)
+}

@@ -1,0 +1,4 @@
+//! What several fuzzers share.
+
+pub mod disk;
+pub mod virtio;

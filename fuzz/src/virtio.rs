@@ -1,0 +1,217 @@
+//! What a driver does to a device, for the fuzzers of queue handlers.
+
+use arbitrary::Arbitrary;
+use xvirt_core::fuzzing::virtio::{Driver, Kind, Piece, Place};
+
+/// More steps say nothing new.
+const MOST_STEPS: usize = 64;
+const MOST_PIECES: usize = 24;
+/// The first byte of what a guest may use freely.
+const DATA: u64 = 0x8000;
+
+/// Everything that a driver does.
+#[derive(Arbitrary, Debug)]
+pub struct Session {
+    features: u32,
+    steps: Vec<Step>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    /// Makes a chain available and notifies.
+    Request {
+        queue: u8,
+        pieces: Vec<Part>,
+        indirect: bool,
+    },
+    /// Makes a chain available.
+    Chain {
+        queue: u8,
+        pieces: Vec<Part>,
+        indirect: bool,
+    },
+    Kick {
+        queue: u8,
+    },
+    Input {
+        bytes: Vec<u8>,
+    },
+    Frame {
+        length: u16,
+    },
+    Wait,
+    Descriptor {
+        queue: u8,
+        index: u8,
+        address: Address,
+        length: Length,
+        flags: u8,
+        next: u8,
+    },
+    Offer {
+        queue: u8,
+        head: u8,
+    },
+    Available {
+        queue: u8,
+        index: u16,
+    },
+    Fill {
+        address: Address,
+        bytes: Vec<u8>,
+    },
+    Config {
+        offset: u16,
+        length: u8,
+    },
+    Pause {
+        moved: bool,
+    },
+    Start {
+        features: u64,
+    },
+    StartElsewhere {
+        features: u64,
+        queue: u8,
+        size: u16,
+        descriptors: Address,
+        available: Address,
+        used: Address,
+    },
+}
+
+#[derive(Arbitrary, Debug)]
+enum Part {
+    /// Bytes to be read.
+    Data {
+        bytes: Vec<u8>,
+    },
+    /// Fields to be read: headers are made of them.
+    Words {
+        words: Vec<u32>,
+    },
+    /// The header of a disk request.
+    Disk {
+        kind: u8,
+        sector: u8,
+    },
+    Room {
+        address: Address,
+        length: Length,
+    },
+    Read {
+        address: Address,
+        length: Length,
+    },
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Address {
+    Data(u16),
+    Memory(u16),
+    High(u16),
+    Wild(u64),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Length {
+    Small(u8),
+    Sectors(u8),
+    Some(u16),
+    Wild(u32),
+}
+
+impl Address {
+    fn place(self) -> u64 {
+        match self {
+            Self::Data(at) => DATA + u64::from(at % 0x7000),
+            Self::Memory(at) => at.into(),
+            // Behind the hole, or in it.
+            Self::High(at) => 0x1_0000 + u64::from(at % 0x9000),
+            Self::Wild(at) => at,
+        }
+    }
+}
+
+impl Length {
+    fn bytes(self) -> u32 {
+        match self {
+            Self::Small(length) => length.into(),
+            Self::Sectors(count) => 512 * u32::from(count % 16),
+            Self::Some(length) => length.into(),
+            Self::Wild(length) => length,
+        }
+    }
+}
+
+impl Part {
+    fn piece(&self, driver: &mut Driver) -> Piece {
+        let mut data = |bytes: &[u8]| Piece { address: driver.place(bytes), length: bytes.len() as u32, write: false };
+        match self {
+            Self::Data { bytes } => data(bytes),
+            Self::Words { words } => data(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>()),
+            Self::Disk { kind, sector } => {
+                data(&[u64::from(*kind).to_le_bytes(), u64::from(*sector).to_le_bytes()].concat())
+            }
+            Self::Room { address, length } => Piece { address: address.place(), length: length.bytes(), write: true },
+            Self::Read { address, length } => Piece { address: address.place(), length: length.bytes(), write: false },
+        }
+    }
+}
+
+impl Step {
+    fn run(&self, driver: &mut Driver) {
+        let queues = driver.queues();
+        let choose = |queue: u8| usize::from(queue) % queues;
+        match self {
+            Self::Request { queue, pieces, indirect } => {
+                let queue = choose(*queue);
+                offer(driver, queue, pieces, *indirect);
+                driver.kick(queue);
+            }
+            Self::Chain { queue, pieces, indirect } => offer(driver, choose(*queue), pieces, *indirect),
+            Self::Kick { queue } => driver.kick(choose(*queue)),
+            Self::Input { bytes } => driver.input(bytes.clone()),
+            Self::Frame { length } => driver.input(vec![7; usize::from(*length)]),
+            Self::Wait => driver.wait(),
+            Self::Descriptor { queue, index, address, length, flags, next } => driver.descriptor(
+                choose(*queue),
+                u16::from(*index % 16),
+                address.place(),
+                length.bytes(),
+                u16::from(*flags % 8),
+                u16::from(*next % 32),
+            ),
+            Self::Offer { queue, head } => driver.offer(choose(*queue), u16::from(*head % 32)),
+            Self::Available { queue, index } => driver.set_available(choose(*queue), *index),
+            Self::Fill { address, bytes } => driver.fill(address.place(), bytes),
+            Self::Config { offset, length } => driver.read_config(usize::from(*offset), usize::from(*length)),
+            Self::Pause { moved } => driver.pause(*moved),
+            Self::Start { features } => driver.start(*features, &[]),
+            Self::StartElsewhere { features, queue, size, descriptors, available, used } => {
+                let mut places = vec![None; queues];
+                places[choose(*queue)] = Some(Place {
+                    size: *size,
+                    descriptors: descriptors.place(),
+                    available: available.place(),
+                    used: used.place(),
+                });
+                driver.start(*features, &places);
+            }
+        }
+    }
+}
+
+fn offer(driver: &mut Driver, queue: usize, parts: &[Part], indirect: bool) {
+    let pieces: Vec<_> = parts.iter().take(MOST_PIECES).map(|part| part.piece(driver)).collect();
+    if !pieces.is_empty() {
+        driver.chain(queue, &pieces, indirect);
+    }
+}
+
+/// Does all of it to a device.
+pub fn drive(kind: Kind, session: &Session) {
+    let mut driver = Driver::new(kind);
+    driver.start(session.features.into(), &[]);
+    session.steps.iter().take(MOST_STEPS).for_each(|step| step.run(&mut driver));
+}
