@@ -38,6 +38,7 @@ mod limit;
 mod machine;
 mod memory;
 mod pci;
+mod sandbox;
 mod socket;
 mod sync;
 mod virtio;

@@ -64,6 +64,10 @@ pub struct VmConfig {
     /// Its sockets to the host.
     #[serde(default)]
     pub vsock: Option<Vsock>,
+    /// Whether the threads that serve its devices run under filters of system calls. A disk whose backend is the
+    /// program's own has none.
+    #[serde(default = "default_seccomp")]
+    pub seccomp: bool,
 }
 
 /// What backs guest memory on the host.
@@ -91,6 +95,10 @@ fn default_on_watchdog() -> CrashAction {
     CrashAction::Restart
 }
 
+fn default_seccomp() -> bool {
+    cfg!(feature = "seccomp")
+}
+
 impl VmConfig {
     /// A VM with one vCPU and 512 MiB of memory that boots from its first disk, of which there is none yet.
     pub fn new(name: impl Into<String>) -> Self {
@@ -109,6 +117,7 @@ impl VmConfig {
             disks: Vec::new(),
             nics: Vec::new(),
             vsock: None,
+            seccomp: default_seccomp(),
         }
     }
 
@@ -228,6 +237,15 @@ impl VmConfig {
     #[must_use]
     pub fn vsock(mut self, vsock: Vsock) -> Self {
         self.vsock = Some(vsock);
+        self
+    }
+
+    /// Sets whether the threads that serve its devices run under filters of system calls (seccomp), as they do unless
+    /// this crate was built without. A system call that such a thread has no need for then fails with `EPERM`. The
+    /// program's log subscriber runs on them too: it can write to what is open, and cannot open anything.
+    #[must_use]
+    pub fn seccomp(mut self, on: bool) -> Self {
+        self.seccomp = on;
         self
     }
 

@@ -14,6 +14,8 @@ use crate::pci::{MsiVector, PciHost};
 pub(super) struct Interconnect {
     pub(super) vm: Arc<kvm::Vm>,
     pub(super) memory: Arc<Bus>,
+    /// Whether threads of devices are put under filters of system calls.
+    pub(super) seccomp: bool,
 }
 
 impl PciHost for Interconnect {
@@ -35,6 +37,10 @@ impl PciHost for Interconnect {
 
     fn unmap(&self, base: u64, length: u64) -> Result<()> {
         self.memory.remove(base, length).map(drop)
+    }
+
+    fn filters_threads(&self) -> bool {
+        self.seccomp
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) generation_id: Uuid,
     pub(crate) serial: Arc<dyn ConsolePort>,
     pub(crate) signals: Signals,
+    /// Whether threads of devices are put under filters of system calls.
+    pub(crate) seccomp: bool,
 }
 
 /// What the processors of a VM are made from, found out once for all its starts: asking KVM what it can offer takes
@@ -118,7 +120,7 @@ impl Machine {
         ports.insert(layout::PANIC_PORT, 1, Arc::clone(&panic) as _)?;
 
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), parts.signals)?;
-        let host = Arc::new(Interconnect { vm, memory });
+        let host = Arc::new(Interconnect { vm, memory, seccomp: parts.seccomp });
         Ok(Self {
             vcpus,
             functions: BTreeMap::new(),

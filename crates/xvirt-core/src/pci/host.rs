@@ -24,6 +24,9 @@ pub(crate) trait PciHost: Send + Sync + fmt::Debug {
 
     /// Undoes [`map`](Self::map).
     fn unmap(&self, base: u64, length: u64) -> Result<()>;
+
+    /// Whether threads that serve functions are put under filters of system calls.
+    fn filters_threads(&self) -> bool;
 }
 
 /// One message-signalled interrupt. Dropping it returns what it took of the machine.

@@ -83,6 +83,10 @@ impl PciHost for TestHost {
     fn unmap(&self, base: u64, length: u64) -> Result<()> {
         self.mmio.remove(base, length).map(|_| ())
     }
+
+    fn filters_threads(&self) -> bool {
+        cfg!(feature = "seccomp")
+    }
 }
 
 impl TestVector {

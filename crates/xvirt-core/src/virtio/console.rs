@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Chain, DeviceKind, DeviceState, Handler, Queues, Served, VirtQueue, VirtioDevice};
 use crate::Result;
 use crate::console::ConsolePort;
+use crate::sandbox::Work;
 
 const QUEUE_SIZES: [u16; 2] = [64, 64];
 const RECEIVE: usize = 0;
@@ -55,6 +56,10 @@ impl VirtioDevice for Console {
 
     fn save(&self) -> DeviceState {
         DeviceState::Console
+    }
+
+    fn work(&self) -> Option<Work> {
+        Some(Work::Memory)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BalloonState, BlockState, NetState, Queues, Served, VsockState};
 use crate::Result;
+use crate::sandbox::Work;
 
 /// The kinds of device there are, by their virtio device id (virtio 1.2, section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,11 @@ pub(crate) trait VirtioDevice: Send + Sync + fmt::Debug {
 
     /// The state to construct this device from elsewhere. No request is in flight.
     fn save(&self) -> DeviceState;
+
+    /// What its handler asks the kernel for; none where it calls what is not ours, and so cannot be put under a filter.
+    fn work(&self) -> Option<Work> {
+        None
+    }
 }
 
 /// The part of a device that moves data. It lives on the worker thread.

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use super::{Chain, DeviceKind, DeviceState, Handler, Queues, Served, VirtioDevice};
 use crate::Result;
+use crate::sandbox::Work;
 
 const QUEUE_SIZES: [u16; 1] = [64];
 /// Bytes given for one buffer: a driver that wants more asks again.
@@ -34,6 +35,10 @@ impl VirtioDevice for Rng {
 
     fn save(&self) -> DeviceState {
         DeviceState::Rng
+    }
+
+    fn work(&self) -> Option<Work> {
+        Some(Work::Memory)
     }
 }
 

@@ -12,6 +12,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::interrupt::Interrupt;
 use super::queue::Position;
 use super::{Handler, Malformed, Queues, Served};
+use crate::sandbox::Filter;
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -85,13 +86,14 @@ impl Control {
 }
 
 impl Worker {
-    /// Starts a thread that serves `queues` with `handler`.
+    /// Starts a thread that serves `queues` with `handler`, under a filter of system calls if there is one.
     pub(super) fn start(
         name: &str,
         control: Control,
         handler: Box<dyn Handler>,
         queues: Queues,
         interrupt: Arc<Interrupt>,
+        filter: Option<Filter>,
     ) -> Result<Self> {
         let epoll = Epoll::new().map_err(|e| Error::io("cannot create a device worker's epoll", e))?;
         let control = Arc::new(control);
@@ -106,7 +108,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .stack_size(STACK)
-            .spawn(move || service.run())
+            .spawn(move || service.run(filter))
             .map_err(|e| Error::io(format!("cannot start the worker thread of {name}"), e))?;
         Ok(Self { control, thread: Some(thread) })
     }
@@ -166,8 +168,13 @@ impl Drop for Ending {
 }
 
 impl Service {
-    fn run(mut self) {
+    fn run(mut self, filter: Option<Filter>) {
         let _ending = Ending(self.control.clone());
+        if let Some(Err(error)) = filter.map(|filter| filter.apply()) {
+            tracing::error!(%error, "a device is not served");
+            self.broken = true;
+            self.interrupt.needs_reset(&error);
+        }
         while self.obey() {
             // Notifications may have come before this thread, or been lost with the machine this device was saved on.
             let all = (0..self.queues.0.len()).try_for_each(|i| self.serve(i as u64));

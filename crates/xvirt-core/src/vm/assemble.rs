@@ -113,6 +113,7 @@ pub(super) fn machine(
         generation_id: config.generation_id,
         serial: Arc::new(consoles.serial.clone()),
         signals,
+        seccomp: config.seccomp,
     })?;
     let mut disks = BTreeMap::new();
     for ((position, disk), backend) in attached.disks.iter().zip(backends.values()) {
@@ -162,7 +163,14 @@ pub(super) fn block(
     let queues = disk.queues.unwrap_or(vcpus.min(MAX_DEFAULT_QUEUES) as u16);
     let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
     let backend = Arc::clone(backend) as _;
-    Ok(Arc::new(Block::new(backend, io_errors_of(position, events), state)?))
+    let block = Block::new(backend, io_errors_of(position, events), state)?;
+    Ok(Arc::new(match disk.source {
+        DiskSource::Image { .. } => block.with_image(),
+        DiskSource::Backend(_) => {
+            tracing::info!(disk = position, "the disk's backend is the program's own, and runs without a filter");
+            block
+        }
+    }))
 }
 
 /// A network card, not yet in a machine.

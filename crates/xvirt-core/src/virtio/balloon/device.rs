@@ -9,6 +9,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::GuestReport;
 use super::handler::BalloonHandler;
+use crate::sandbox::Work;
 use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
 use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
@@ -202,5 +203,9 @@ impl VirtioDevice for Balloon {
 
     fn save(&self) -> DeviceState {
         DeviceState::Balloon(self.state())
+    }
+
+    fn work(&self) -> Option<Work> {
+        Some(Work::Memory)
     }
 }

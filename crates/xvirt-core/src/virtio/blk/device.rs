@@ -13,6 +13,7 @@ use virtio_bindings::virtio_blk::{
 use super::error::IoErrorSink;
 use super::request::{BlockHandler, Disk};
 use crate::disk::BlockBackend;
+use crate::sandbox::Work;
 use crate::virtio::device::read_config_bytes;
 use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
 use crate::{Error, ErrorKind, Result};
@@ -37,6 +38,8 @@ pub(crate) struct Block {
     disk: Arc<Disk>,
     state: BlockState,
     queue_sizes: Vec<u16>,
+    /// The backend is one of this crate's.
+    ours: bool,
 }
 
 /// What the driver was told of a disk.
@@ -91,7 +94,12 @@ impl Block {
         }
         let (read_only, sectors) = (state.read_only, AtomicU64::new(state.sectors));
         let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial });
-        Ok(Self { disk, queue_sizes: vec![QUEUE_SIZE; state.queues.into()], state })
+        Ok(Self { disk, queue_sizes: vec![QUEUE_SIZE; state.queues.into()], state, ours: false })
+    }
+
+    /// Tells that the backend is one of this crate's, of which it is known what it asks the kernel for.
+    pub(crate) fn with_image(self) -> Self {
+        Self { ours: true, ..self }
     }
 
     /// Takes over the size of the backend, which has grown. The driver is told by the transport's `config_changed`.
@@ -148,5 +156,9 @@ impl VirtioDevice for Block {
 
     fn save(&self) -> DeviceState {
         DeviceState::Block(BlockState { sectors: self.disk.sectors.load(Ordering::Acquire), ..self.state.clone() })
+    }
+
+    fn work(&self) -> Option<Work> {
+        self.ours.then_some(Work::Disk)
     }
 }

@@ -15,6 +15,7 @@ use super::port::Port;
 use crate::Result;
 use crate::config::NicLimit;
 use crate::net::Offloads;
+use crate::sandbox::Work;
 use crate::virtio::device::read_config_bytes;
 use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
 
@@ -118,5 +119,9 @@ impl VirtioDevice for Net {
 
     fn save(&self) -> DeviceState {
         DeviceState::Net(self.state())
+    }
+
+    fn work(&self) -> Option<Work> {
+        Some(Work::Network)
     }
 }

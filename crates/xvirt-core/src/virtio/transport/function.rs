@@ -13,6 +13,7 @@ use super::registers::{Registers, TRANSPORT_FEATURES, notify_offset};
 use crate::bus::BusDevice;
 use crate::memory::GuestRam;
 use crate::pci::{ConfigSpace, ConfigState, PciHost};
+use crate::sandbox::Filter;
 use crate::sync::lock;
 use crate::virtio::interrupt::{Interrupt, InterruptState};
 use crate::virtio::worker::{Control, Worker};
@@ -281,7 +282,8 @@ impl VirtioPci {
             })?));
         }
         let handler = self.device.activate(inner.registers.driver_features)?;
-        let worker = Worker::start(name, control, handler, Queues(queues), self.interrupt.clone())?;
+        let filter = self.device.work().filter(|_| self.host.filters_threads()).map(Filter::new).transpose()?;
+        let worker = Worker::start(name, control, handler, Queues(queues), self.interrupt.clone(), filter)?;
         if inner.paused {
             // From now on it can be saved.
             worker.pause();
