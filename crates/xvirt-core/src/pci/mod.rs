@@ -12,6 +12,7 @@ mod host;
 mod msix;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code))]
+#[allow(clippy::unwrap_used, reason = "it is for tests and fuzzers")]
 pub(crate) mod testing;
 
 pub(crate) use bus::{PciBus, PciFunction};

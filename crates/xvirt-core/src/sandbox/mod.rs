@@ -22,7 +22,8 @@ mod filter;
 #[cfg(not(feature = "seccomp"))]
 #[path = "without_seccomp.rs"]
 mod filter;
-#[cfg(all(test, feature = "seccomp"))]
+#[cfg(feature = "seccomp")]
+#[cfg(test)]
 mod tests;
 
 pub(crate) use filter::{Filter, require};

@@ -30,6 +30,9 @@ mod blk;
 mod chain;
 mod console;
 mod device;
+#[cfg(feature = "seccomp")]
+#[cfg(test)]
+mod filter_tests;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -18,6 +18,7 @@ use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors, Signals};
 use crate::memory::GuestRam;
 use crate::net::{MacAddress, Tap};
+use crate::sandbox;
 use crate::virtio::{
     self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetState, Rng, VirtioPci, Vsock,
     VsockState,
@@ -105,6 +106,9 @@ pub(super) fn machine(
     signals: Signals,
     events: &Events,
 ) -> Result<Assembled> {
+    if config.seccomp {
+        sandbox::require()?;
+    }
     let cards = attached.nics.values().map(|nic| card(&nic.device)).collect::<Result<Vec<_>>>()?;
     let mut machine = Machine::new(Parts {
         processors,

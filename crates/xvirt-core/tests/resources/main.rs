@@ -6,6 +6,8 @@
 #[path = "../demo/support.rs"]
 mod support;
 
+mod filters;
+
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 

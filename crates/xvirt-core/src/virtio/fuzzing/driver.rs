@@ -156,13 +156,15 @@ impl Driver {
 
     /// Writes into guest memory, as far as there is any.
     pub fn fill(&mut self, address: u64, bytes: &[u8]) {
-        for (place, byte) in (address..=u64::MAX).zip(bytes) {
-            for ((start, length), shadow) in MEMORY.iter().zip(&mut self.shadow) {
-                let at = place.wrapping_sub(*start);
-                if at < *length as u64 {
-                    shadow[at as usize] = *byte;
-                    self.memory.write_obj(*byte, GuestAddress(place)).expect("it is in memory");
-                }
+        for ((start, length), shadow) in MEMORY.iter().zip(&mut self.shadow) {
+            let first = start.saturating_sub(address);
+            let Some(bytes) = usize::try_from(first).ok().and_then(|first| bytes.get(first..)) else { continue };
+            let at = address.saturating_sub(*start);
+            let room = usize::try_from((*length as u64).saturating_sub(at)).unwrap_or(0);
+            let bytes = &bytes[..bytes.len().min(room)];
+            if !bytes.is_empty() {
+                shadow[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+                self.memory.write_slice(bytes, GuestAddress(start + at)).expect("it is in memory");
             }
         }
     }

@@ -11,6 +11,9 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
+/// More descriptors than a device takes in one chain.
+const LONGEST: usize = 1100;
+
 /// Where the rings of a queue are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rings {
@@ -86,8 +89,7 @@ impl Ledger {
     fn walk(&mut self, memory: &GuestRam, head: u16) -> u64 {
         let (mut table, mut entries) = (self.rings.descriptors, u64::from(self.rings.size));
         let (mut index, mut room) = (u64::from(head), 0_u64);
-        // Twice, for a chain may go into a table at its end.
-        for _ in 0..2 * u64::from(u16::MAX) {
+        for _ in 0..LONGEST {
             let at = table.saturating_add(index * DESCRIPTOR);
             let Ok(bytes) = memory.read_obj::<[u8; 16]>(GuestAddress(at)) else { break };
             if index >= entries {
@@ -106,8 +108,7 @@ impl Ledger {
                 room += length;
                 self.note(range);
             }
-            // Longer than what a device takes, or going round.
-            if flags & NEXT == 0 || self.writable.len() > 1 << 14 {
+            if flags & NEXT == 0 {
                 break;
             }
             index = next.into();
