@@ -1,6 +1,7 @@
 //! qcow2 images: opening one, and reading and writing what it holds.
 //!
-//! An image may be based on `base` beside it and on nothing else, so that no other file of this machine is opened.
+//! What was written need not be there: clusters of a hostile image may lie on one another, or on its tables. An image
+//! may be based on `base` beside it and on nothing else, so that no other file of this machine is opened.
 #![no_main]
 
 use std::cell::RefCell;
@@ -90,10 +91,8 @@ impl Step {
             Self::Write { at, length, fill } if !disk.read_only() => {
                 let (offset, length) = place(at, length);
                 let mut bytes = vec![fill; length as usize];
-                if disk.write(&[VolatileSlice::from(&mut bytes[..])], offset).is_ok() {
-                    let now = read(disk, (offset, length)).expect("what was written can be read");
-                    assert!(now.iter().all(|byte| *byte == fill), "what was written is not there");
-                }
+                drop(disk.write(&[VolatileSlice::from(&mut bytes[..])], offset));
+                drop(read(disk, (offset, length)));
             }
             Self::Discard { at, length } if !disk.read_only() => {
                 let (offset, length) = place(at, length);
@@ -101,10 +100,7 @@ impl Step {
             }
             Self::Zero { at, length, unmap } if !disk.read_only() => {
                 let (offset, length) = place(at, length);
-                if disk.write_zeroes(offset, length, unmap).is_ok() {
-                    let now = read(disk, (offset, length)).expect("zeroes can be read");
-                    assert!(now.iter().all(|byte| *byte == 0), "what was zeroed is not");
-                }
+                drop(disk.write_zeroes(offset, length, unmap));
             }
             Self::Flush => drop(disk.flush()),
             Self::NextData { at } => {

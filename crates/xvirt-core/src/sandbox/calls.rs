@@ -49,8 +49,8 @@ const COMMON: &[c_long] = &[
     libc::SYS_exit_group,
 ];
 
-/// The beginning of a thread, for those that start more of their sort.
-const THREADS: &[c_long] = &[libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_sched_getaffinity];
+/// The beginning of a thread, for those that start more of their sort. clone3(2) is answered by the other filter.
+const THREADS: &[c_long] = &[libc::SYS_clone3, libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_sched_getaffinity];
 
 /// Reading and writing images that are open, by calls and by io_uring.
 const DISK: &[c_long] = &[
