@@ -82,7 +82,8 @@ impl Guest {
         self.log_in();
     }
 
-    fn wait_for(&mut self, pattern: &str) -> String {
+    /// Waits until the guest has printed this, and gives everything up to it.
+    pub fn wait_for(&mut self, pattern: &str) -> String {
         self.console.wait_for(pattern, PATIENCE).unwrap_or_else(|error| {
             let events: Vec<_> = std::iter::from_fn(|| self.events.try_next()).collect();
             panic!("{error}; the VM is {}, and its events were {events:?}", self.vm.power_state());

@@ -7,6 +7,7 @@
 
 mod crash;
 mod guest;
+mod hotplug;
 mod identity;
 mod memory;
 mod stored;

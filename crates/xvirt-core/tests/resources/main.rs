@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
+mod hotplug;
 #[path = "../demo/support.rs"]
 mod support;
 
@@ -38,6 +39,12 @@ fn virtual_memory() -> u64 {
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// glibc gives each thread that runs beside others an arena of 64 MiB, and how many ever do so is a matter of chance.
+fn limit_arenas() {
+    // SAFETY: it only sets a limit.
+    assert_eq!(unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) }, 1);
+}
+
 #[test]
 fn a_thousand_rounds_end_as_they_began() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,9 +59,7 @@ fn a_thousand_rounds_end_as_they_began() {
         vm.start().unwrap();
         vm.hard_shutdown().unwrap();
     };
-    // glibc gives each thread that runs beside others an arena of 64 MiB, and how many ever do so is a matter of chance.
-    // SAFETY: it only sets a limit.
-    assert_eq!(unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) }, 1);
+    limit_arenas();
     // The first rounds fill the allocator's pools and the thread stacks that glibc keeps.
     (0..10).for_each(|_| round());
     let (before, memory) = (taken(), virtual_memory());
