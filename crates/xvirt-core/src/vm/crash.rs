@@ -38,8 +38,9 @@ impl Inner {
             }
             CrashAction::Preserve => {
                 running.machine.park();
-                // The other vCPUs' crashes are the same one.
+                // The other vCPUs' crashes are the same one; but what the guest let go of before stays gone.
                 signals.clear();
+                self.take_ejected(&mut power);
                 self.events.send(&event);
                 self.enter(&mut power, PowerState::Paused, &Event::Paused);
                 true

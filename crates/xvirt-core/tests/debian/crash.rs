@@ -21,7 +21,7 @@ fn a_panic_and_a_forgotten_watchdog_restart_it() {
     let mut guest = Guest::start(config.build(&bench.host).unwrap());
     guest.log_in();
     guest.run("udevadm settle");
-    assert_eq!(guest.run("cat /sys/bus/acpi/devices/QEMU0001:00/physical_node/capability"), "0x3");
+    assert_eq!(guest.run("cat /sys/bus/acpi/devices/QEMU0001:00/physical_node/capability"), "3");
     assert_eq!(guest.run("cat /sys/class/watchdog/watchdog0/bootstatus"), "0");
 
     // This kernel has no driver for the generation ID, but the device and what it points to are there.
