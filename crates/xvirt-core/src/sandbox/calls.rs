@@ -81,6 +81,9 @@ const NETWORK: &[c_long] = &[
     libc::SYS_shutdown,
 ];
 
+/// Connections that are made and accepted.
+const SOCKETS: &[c_long] = &[libc::SYS_connect, libc::SYS_accept4];
+
 /// `BLKDISCARD`, `BLKZEROOUT` and `BLKGETSIZE64` of linux/fs.h.
 const BLOCK_DEVICE: [u64; 3] = [0x1277, 0x127f, 0x8008_1272];
 
@@ -102,6 +105,12 @@ pub(super) fn of(work: Work) -> Result<Rules> {
             rules.push((libc::SYS_prctl, any(0, &[libc::PR_SET_NAME as u64])?));
         }
         Work::Network => rules.extend(all(NETWORK)),
+        Work::Sockets => {
+            rules.extend(all(NETWORK));
+            rules.extend(all(SOCKETS));
+            rules.push((libc::SYS_socket, any(0, &[libc::AF_UNIX as u64])?));
+            rules.push((libc::SYS_ioctl, any(1, &[libc::FIONBIO])?));
+        }
     }
     Ok(rules)
 }

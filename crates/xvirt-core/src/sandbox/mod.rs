@@ -1,7 +1,8 @@
 //! Filters of system calls (seccomp(2)) around the threads that serve a guest's devices.
 //!
 //! These threads read what a guest wrote. Should one ever be led astray by it, it can still only ask the kernel for what
-//! its work takes: it starts no program, opens no file and makes no connection.
+//! its work takes: it starts no program, opens no file, and makes no connection but to Unix sockets where that is its
+//! work.
 //!
 //! What is not allowed fails with `EPERM`. The alternatives do not suit a library: killing the thread would leave
 //! everybody waiting for it, killing the process would take all other VMs and the program along, and `SIGSYS` has one
@@ -37,4 +38,6 @@ pub(crate) enum Work {
     Disk,
     /// Moves frames.
     Network,
+    /// Connects the guest with Unix sockets of the host.
+    Sockets,
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use vm_memory::VolatileSlice;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -13,7 +14,7 @@ use crate::disk::BlockBackend;
 use crate::net::Offloads;
 use crate::sync::lock;
 use crate::virtio::net::NetBackend;
-use crate::virtio::{Block, BlockState, Console, DeviceState, Net, NetState, Rng, VirtioDevice};
+use crate::virtio::{Balloon, BalloonState, Block, BlockState, Console, DeviceState, Net, NetState, Rng, VirtioDevice};
 
 /// Bytes of the disk.
 const DISK: usize = 64 << 9;
@@ -27,6 +28,7 @@ pub enum Kind {
     Net,
     Console,
     Rng,
+    Balloon,
 }
 
 /// The host's side of any device: bytes that wait to be received, a disk, and an event.
@@ -83,6 +85,13 @@ pub(super) fn device(kind: Kind, endpoint: &Arc<Endpoint>, state: Option<DeviceS
         }
         (Kind::Console, _) => Arc::new(Console::new(endpoint.clone())),
         (Kind::Rng, _) => Arc::new(Rng),
+        (Kind::Balloon, state) => {
+            let state = match state {
+                Some(DeviceState::Balloon(state)) => state,
+                _ => BalloonState::new(4, true),
+            };
+            Arc::new(Balloon::new(Some(Duration::from_secs(1)), state).expect("there are descriptors"))
+        }
     }
 }
 

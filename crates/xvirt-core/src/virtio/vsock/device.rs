@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::handler::VsockHandler;
 use super::table::Table;
+use crate::sandbox::Work;
 use crate::socket::{self, SocketFile};
 use crate::virtio::device::read_config_bytes;
 use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
@@ -78,5 +79,9 @@ impl VirtioDevice for Vsock {
 
     fn save(&self) -> DeviceState {
         DeviceState::Vsock(self.state.clone())
+    }
+
+    fn work(&self) -> Option<Work> {
+        Some(Work::Sockets)
     }
 }
