@@ -1,0 +1,70 @@
+//! What everybody boots.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use vm_memory::VolatileSlice;
+use xvirt_benches::Result;
+use xvirt_core::config::ByteSize;
+use xvirt_core::disk::{self, Access, ImageFormat};
+
+pub(crate) const MEMORY: ByteSize = ByteSize::mib(512);
+/// Quiet, because printing to a serial port takes longer than anything else.
+pub(crate) const COMMAND_LINE: &str = "root=/dev/vda1 ro console=ttyS0 quiet";
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Guest {
+    #[arg(long)]
+    pub(crate) kernel: PathBuf,
+    #[arg(long)]
+    pub(crate) initrd: PathBuf,
+    /// The root disk and those that are measured.
+    #[arg(long = "disk")]
+    pub(crate) disks: Vec<Image>,
+    /// The tap of its network card.
+    #[arg(long)]
+    pub(crate) tap: Option<String>,
+}
+
+/// A disk image, written `FORMAT:PATH`.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) format: ImageFormat,
+    pub(crate) path: PathBuf,
+}
+
+impl Image {
+    /// Makes it, all of it allocated.
+    pub(crate) fn fill(&self, size: u64) -> Result<()> {
+        disk::create(&self.path, self.format, size)?;
+        let disk = disk::open(&self.path, Some(self.format), Access::ReadWrite)?;
+        let mut piece = vec![0xa5_u8; 1 << 20];
+        for offset in (0..size).step_by(piece.len()) {
+            let length = piece.len().min((size - offset) as usize);
+            disk.write(&[VolatileSlice::from(&mut piece[..length])], offset)?;
+        }
+        disk.flush()?;
+        Ok(())
+    }
+
+    pub(crate) fn format_name(&self) -> &'static str {
+        if self.format == ImageFormat::Raw { "raw" } else { "qcow2" }
+    }
+
+    pub(crate) fn argument(&self) -> String {
+        format!("{}:{}", self.format_name(), self.path.display())
+    }
+}
+
+impl FromStr for Image {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once(':') {
+            Some(("raw", path)) => Ok(Self { format: ImageFormat::Raw, path: path.into() }),
+            Some(("qcow2", path)) => Ok(Self { format: ImageFormat::Qcow2, path: path.into() }),
+            _ => Err(format!("'{text}' is not raw:PATH or qcow2:PATH")),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! QEMU with its q35 machine and modern virtio devices.
+
+use std::process::Command;
+
+use xvirt_benches::Result;
+
+use crate::Contender;
+use crate::guest::{COMMAND_LINE, Guest, MEMORY};
+
+/// How it opens the images: through the page cache, as xvirt does, and past it.
+const CACHES: [&str; 2] = ["writeback", "none"];
+
+pub(crate) fn contenders() -> Result<Vec<Contender>> {
+    let program = std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-x86_64".into());
+    let answer = Command::new(&program).arg("--version").output();
+    let answer = answer.map_err(|e| format!("cannot run {} ({e}); set QEMU, or use --alone", program.display()))?;
+    println!("{}", String::from_utf8_lossy(&answer.stdout).lines().next().unwrap_or_default());
+    let contender = |cache| {
+        let program = program.clone();
+        let command = move |guest: &Guest| {
+            let mut command = Command::new(&program);
+            let data = std::env::var_os("QEMU_DATA").unwrap_or_default();
+            for folder in std::env::split_paths(&data).filter(|folder| !folder.as_os_str().is_empty()) {
+                command.arg("-L").arg(folder);
+            }
+            machine(&mut command, guest, cache);
+            command
+        };
+        Contender { name: format!("qemu {cache}"), command: Box::new(command) }
+    };
+    Ok(CACHES.into_iter().map(contender).collect())
+}
+
+fn machine(command: &mut Command, guest: &Guest, cache: &str) {
+    command.args(["-accel", "kvm", "-M", "q35", "-cpu", "host", "-smp", "1", "-m"]);
+    command.arg(format!("{}M", MEMORY.bytes() >> 20));
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
+    command.arg("-kernel").arg(&guest.kernel).arg("-initrd").arg(&guest.initrd).args(["-append", COMMAND_LINE]);
+    for (number, disk) in guest.disks.iter().enumerate() {
+        let (format, path) = (disk.format_name(), disk.path.display());
+        let drive =
+            format!("if=none,id=disk{number},file={path},format={format},cache={cache},aio=io_uring,discard=unmap");
+        let device = format!("virtio-blk-pci,drive=disk{number},disable-legacy=on");
+        command.arg("-drive").arg(drive).arg("-device").arg(device);
+    }
+    if let Some(tap) = &guest.tap {
+        command.arg("-netdev").arg(format!("tap,id=net,ifname={tap},script=no,downscript=no,vhost=off"));
+        command.args(["-device", "virtio-net-pci,netdev=net,disable-legacy=on,romfile="]);
+    }
+}

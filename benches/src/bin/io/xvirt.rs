@@ -1,0 +1,58 @@
+//! xvirt, in a process of its own as QEMU has one.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::process::Command;
+
+use xvirt_benches::Result;
+use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
+use xvirt_core::host::Host;
+
+use crate::Contender;
+use crate::guest::{COMMAND_LINE, Guest, MEMORY};
+
+pub(crate) fn contender() -> Result<Contender> {
+    let program = std::env::current_exe()?;
+    let command = move |guest: &Guest| {
+        let mut command = Command::new(&program);
+        command.arg("boot").arg("--kernel").arg(&guest.kernel).arg("--initrd").arg(&guest.initrd);
+        for disk in &guest.disks {
+            command.arg("--disk").arg(disk.argument());
+        }
+        if let Some(tap) = &guest.tap {
+            command.arg("--tap").arg(tap);
+        }
+        command
+    };
+    Ok(Contender { name: "xvirt".to_owned(), command: Box::new(command) })
+}
+
+/// Boots the guest, and is its serial port until this process is ended.
+pub(crate) fn boot(guest: &Guest) -> Result<()> {
+    let boot = Boot::kernel(guest.kernel.as_path()).initrd(&guest.initrd).command_line(COMMAND_LINE);
+    let mut config = VmConfig::new("measured").memory(MEMORY).boot(boot);
+    for disk in &guest.disks {
+        config = config.disk(match disk.format_name() {
+            "raw" => Disk::raw(&disk.path),
+            _ => Disk::qcow2(&disk.path),
+        });
+    }
+    if let Some(tap) = &guest.tap {
+        config = config.nic(Nic::tap(tap));
+    }
+    let vm = config.build(&Host::probe()?)?;
+    vm.start()?;
+    // Rust's own standard output would keep bytes back until a line is whole.
+    let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut reader = vm.console().reader();
+    std::thread::spawn(move || io::copy(&mut reader, &mut output));
+    let mut input = [0; 256];
+    loop {
+        let count = io::stdin().read(&mut input)?;
+        if count == 0 {
+            return Ok(());
+        }
+        vm.console().write_all(&input[..count])?;
+    }
+}
