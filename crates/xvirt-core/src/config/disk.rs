@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RateLimit, invalid};
+use super::{IoEngine, RateLimit, invalid};
 use crate::Result;
 use crate::disk::{self, BlockBackend, ImageFormat};
 
@@ -33,6 +33,12 @@ pub struct Disk {
     /// How fast it may be.
     #[serde(default)]
     pub limit: RateLimit,
+    /// How the host does its input and output.
+    #[serde(default)]
+    pub engine: IoEngine,
+    /// Whether the guest's data goes past the host's page cache (`O_DIRECT`).
+    #[serde(default)]
+    pub direct: bool,
 }
 
 /// Where a disk's bytes are.
@@ -107,12 +113,35 @@ impl Disk {
         self
     }
 
+    /// Chooses how the host does its input and output.
+    #[must_use]
+    pub fn engine(mut self, engine: IoEngine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Lets the guest's data go past the host's page cache (`O_DIRECT`), which leaves that memory to others and makes
+    /// the time of a request that of the device. What a guest gives that is not aligned as the host needs it is copied.
+    #[must_use]
+    pub fn direct(mut self) -> Self {
+        self.direct = true;
+        self
+    }
+
     fn image(path: PathBuf, format: ImageFormat) -> Self {
         Self::new(DiskSource::Image { path, format })
     }
 
     fn new(source: DiskSource) -> Self {
-        Self { source, read_only: false, serial: String::new(), queues: None, limit: RateLimit::none() }
+        Self {
+            source,
+            read_only: false,
+            serial: String::new(),
+            queues: None,
+            limit: RateLimit::none(),
+            engine: IoEngine::Auto,
+            direct: false,
+        }
     }
 
     /// How messages call the disk.
@@ -132,6 +161,12 @@ impl Disk {
         }
         if self.queues.is_some_and(|n| n == 0 || n > MAX_QUEUES) {
             return Err(invalid(format!("disk {} has a bad number of queues", self.name()), "use 1 to 16 queues"));
+        }
+        if self.direct && matches!(self.source, DiskSource::Backend(_)) {
+            return Err(invalid(
+                format!("{} cannot be told to be direct", self.name()),
+                "leave direct off, and let the backend go past the page cache itself",
+            ));
         }
         self.limit.check(&format!("disk {}", self.name()))
     }

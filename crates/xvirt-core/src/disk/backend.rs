@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use vm_memory::VolatileSlice;
 
+use super::engine::Place;
+
 /// Where the bytes of a disk are kept.
 ///
 /// Offsets and lengths are in bytes. A device only asks for ranges inside [`capacity`](Self::capacity). All methods may
@@ -32,6 +34,16 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
 
     /// Makes a range read as zeroes; where `unmap` is set its space may be given back.
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()>;
+
+    /// Where in a file a range of the disk lies, if to read it (to write it, with `write`) at that place is all there is
+    /// to do. Whoever has the place may do so at any time without this backend, until the place is dropped.
+    ///
+    /// This must not wait for another request: a place that is not known at once is not known. A backend that wraps
+    /// another may answer what that one does, where it adds nothing of its own.
+    fn place(&self, offset: u64, length: u64, write: bool) -> Option<Place> {
+        let _ = (offset, length, write);
+        None
+    }
 
     /// The first range at or after `offset` that may hold anything but zeroes; none if the rest reads as zeroes.
     ///

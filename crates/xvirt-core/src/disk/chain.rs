@@ -14,6 +14,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// More images than this on one another are taken for a mistake.
 const DEEPEST: usize = 64;
+/// What the page cache counts in, in bytes.
+const PAGE: u64 = 4096;
 
 /// One image file of a chain.
 #[derive(Debug)]
@@ -30,6 +32,18 @@ pub(super) enum LayerKind {
 }
 
 impl Layer {
+    /// Lets the data of the layer go past the page cache.
+    pub(super) fn go_direct(&self) -> Result<()> {
+        if let LayerKind::Qcow2(header) = &self.kind
+            && header.cluster_size < PAGE
+        {
+            let what = format!("disk image {} has clusters smaller than a page", self.file.path().display());
+            return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}, which cannot be used directly"))
+                .remedy("turn direct off for this disk, or convert the image: qemu-img convert -O qcow2 OLD NEW"));
+        }
+        self.file.go_direct()
+    }
+
     pub(super) fn format(&self) -> ImageFormat {
         match self.kind {
             LayerKind::Raw => ImageFormat::Raw,

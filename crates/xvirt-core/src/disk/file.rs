@@ -4,17 +4,23 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use uuid::Uuid;
 
+use super::direct::DirectFile;
 use super::holder;
 use super::lock::{self, Hold};
 use super::segments::Segments;
+use super::transfer::{self, check, position};
 use crate::{Error, ErrorKind, Result};
+
+/// File systems that write to the page cache without waiting: XFS and btrfs, since Linux 6.0.
+const WAITLESS: [i64; 2] = [0x5846_5342, 0x9123_683e];
 
 /// Which file it is, whatever its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,9 +38,13 @@ pub(super) struct ImageFile {
     path: PathBuf,
     id: FileId,
     block_device: bool,
+    /// Whether its file system can write to the page cache without ever waiting, which few can.
+    waitless: bool,
     /// The error of the first `fdatasync` that failed. The kernel reports lost pages only once and then takes them for
     /// clean, so a later success would mean nothing.
     lost: AtomicI32,
+    /// For what goes past the page cache.
+    direct: OnceLock<DirectFile>,
 }
 
 impl ImageFile {
@@ -94,12 +104,15 @@ impl ImageFile {
             return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is neither a file nor a disk", what()))
                 .remedy("give the path of an image file or a block device"));
         }
+        let waitless = rustix::fs::fstatfs(&file).is_ok_and(|system| WAITLESS.contains(&system.f_type));
         let image = Self {
             file,
             path: path.to_owned(),
             id: FileId { device: metadata.dev(), inode: metadata.ino() },
             block_device: kind.is_block_device(),
+            waitless,
             lost: AtomicI32::new(0),
+            direct: OnceLock::new(),
         };
         if image.block_device && write {
             image.claim_device()?;
@@ -185,48 +198,41 @@ impl ImageFile {
         Ok(Some(start..end))
     }
 
-    /// Reads until `into` is full or the file ends; what is missing then is left in `into`.
-    pub(super) fn read(&self, into: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
-        while !into.is_empty() {
-            let pieces = into.next();
-            let position = position(offset)?;
-            // SAFETY: the pieces describe memory that is valid for writing while `into` lives.
-            let count = check(unsafe {
-                libc::preadv(self.file.as_raw_fd(), pieces.as_ptr(), pieces.len() as libc::c_int, position)
-            });
-            match count {
-                Ok(0) => return Ok(()),
-                Ok(count) => {
-                    into.advance(count);
-                    offset += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+    /// Lets what is aligned for it go past the page cache from now on.
+    pub(super) fn go_direct(&self) -> Result<()> {
+        let direct = DirectFile::open(&self.file, &self.path)?;
+        // Somebody else may have been faster, which is as good.
+        let _ = self.direct.set(direct);
         Ok(())
     }
 
-    /// Writes everything.
-    pub(super) fn write(&self, from: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
-        while !from.is_empty() {
-            let pieces = from.next();
-            let position = position(offset)?;
-            // SAFETY: the pieces describe memory that is valid for reading while `from` lives.
-            let count = check(unsafe {
-                libc::pwritev(self.file.as_raw_fd(), pieces.as_ptr(), pieces.len() as libc::c_int, position)
-            });
-            match count {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    from.advance(count);
-                    offset += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    /// Whether a write, asked to return at once, would not even begin.
+    pub(super) fn writing_waits(&self) -> bool {
+        !self.waitless && self.direct.get().is_none()
+    }
+
+    /// The descriptor for the kernel to read into `pieces`, or write from them, at `offset`; `None` if that needs a copy.
+    pub(super) fn descriptor(&self, pieces: &[libc::iovec], offset: u64) -> Option<RawFd> {
+        match self.direct.get() {
+            None => Some(self.file.as_raw_fd()),
+            Some(direct) => direct.takes(pieces, offset).then(|| direct.as_raw_fd()),
         }
-        Ok(())
+    }
+
+    /// Reads until `into` is full or the file ends; what is missing then is left in `into`.
+    pub(super) fn read(&self, into: &mut Segments<'_>, offset: u64) -> io::Result<()> {
+        match self.direct.get().filter(|_| DirectFile::can(offset, into.len())) {
+            Some(direct) => direct.read(into, offset),
+            None => transfer::read(&self.file, into, offset),
+        }
+    }
+
+    /// Writes everything.
+    pub(super) fn write(&self, from: &mut Segments<'_>, offset: u64) -> io::Result<()> {
+        match self.direct.get().filter(|_| DirectFile::can(offset, from.len())) {
+            Some(direct) => direct.write(from, offset),
+            None => transfer::write(&self.file, from, offset),
+        }
     }
 
     /// Returns when everything written before is on stable storage.
@@ -305,14 +311,6 @@ fn unlinked(folder: &Path) -> io::Result<File> {
     let file = options.open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
-}
-
-fn position(offset: u64) -> io::Result<libc::off_t> {
-    offset.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))
-}
-
-fn check(result: isize) -> io::Result<usize> {
-    result.try_into().map_err(|_| io::Error::last_os_error())
 }
 
 fn explain_open(what: String, error: io::Error) -> Error {

@@ -7,7 +7,8 @@
 //! together; `probe` and `header` judge bytes that strangers wrote, before anything else looks at them; `chain` follows
 //! backing files; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes. On any
 //! backend stand `point`, which keeps what a disk held while its guest writes, and `lazy`, which has its bytes still
-//! elsewhere; `blocks` counts for both what is done.
+//! elsewhere; `blocks` counts for both what is done. `engine` does many requests of a guest at once; `direct` is how a file
+//! is used past the page cache.
 
 mod backend;
 mod bitmap;
@@ -16,6 +17,8 @@ mod bytes;
 mod chain;
 mod copy;
 mod create;
+mod direct;
+mod engine;
 mod extent;
 mod file;
 mod format;
@@ -36,17 +39,21 @@ mod qcow2;
 mod raw;
 mod scan;
 mod segments;
+mod transfer;
 
 pub use backend::BlockBackend;
 pub(crate) use bytes::{is_zero, read_bytes, write_bytes};
 pub(crate) use copy::copy;
 pub(crate) use create::create_with;
 pub use create::{create, grow};
+pub(crate) use engine::{Engine, Failure, Request};
+pub use engine::{IoOperation, Place};
 pub use format::ImageFormat;
 pub(crate) use info::has_own_data;
 pub use info::{BackingFile, ImageInfo, inspect};
 pub use lazy::LazyDisk;
 pub(crate) use open::claim;
+pub(crate) use open::open_as;
 pub use open::{Access, open};
 pub(crate) use overlay::overlay_as;
 pub use overlay::{OverlayKind, overlay};

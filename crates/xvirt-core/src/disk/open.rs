@@ -51,12 +51,25 @@ pub enum Access {
 /// [`UnsupportedImage`](ErrorKind::UnsupportedImage), [`InvalidConfig`](ErrorKind::InvalidConfig) for what is no file.
 /// Errors about backing files name the file and the image that needs it.
 pub fn open(path: impl AsRef<Path>, format: Option<ImageFormat>, access: Access) -> Result<Arc<dyn BlockBackend>> {
+    open_as(path.as_ref(), format, access, false)
+}
+
+/// As [`open`], and with `direct` past the page cache.
+pub(crate) fn open_as(
+    path: &Path,
+    format: Option<ImageFormat>,
+    access: Access,
+    direct: bool,
+) -> Result<Arc<dyn BlockBackend>> {
     let hold = match access {
         Access::ReadWrite => Hold::Exclusive,
         Access::ReadOnly => Hold::Read,
         Access::Shared => Hold::Shared,
     };
-    let layers = chain::open(path.as_ref(), format, Some(hold))?;
+    let layers = chain::open(path, format, Some(hold))?;
+    if direct {
+        layers.iter().try_for_each(Layer::go_direct)?;
+    }
     backend(layers, access)
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vm_memory::VolatileSlice;
 
 use super::backend::BlockBackend;
+use super::engine::Place;
 use super::file::ImageFile;
 use super::segments::Segments;
 use crate::{Error, ErrorKind, Result};
@@ -87,6 +88,11 @@ impl BlockBackend for RawDisk {
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         self.writable(offset, length)?;
         self.file.zero(offset, length, unmap)
+    }
+
+    fn place(&self, offset: u64, length: u64, write: bool) -> Option<Place> {
+        let allowed = if write { self.writable(offset, length) } else { within(self.capacity(), offset, length) };
+        allowed.ok().map(|()| Place::new(Arc::clone(&self.file), offset))
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {

@@ -95,6 +95,40 @@ impl<'a> Segments<'a> {
         Self::new(head)
     }
 
+    /// Fills the beginning of what is left with `bytes`, as far as there is room; that then counts as done.
+    pub(super) fn fill(&mut self, bytes: &[u8]) {
+        self.copy(bytes.len(), |memory, at, count| {
+            let Some(from) = bytes.get(at..at + count) else { return };
+            // SAFETY: this is only called by a read, so the memory is valid for writing for 'a; no reference is made.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), memory, count) }
+        });
+    }
+
+    /// Copies the beginning of what is left to `bytes`, as far as there is any; that then counts as done.
+    pub(super) fn copy_to(&mut self, bytes: &mut [u8]) {
+        self.copy(bytes.len(), |memory, at, count| {
+            let Some(to) = bytes.get_mut(at..at + count) else { return };
+            // SAFETY: the memory is valid for reading for 'a; no reference is made.
+            unsafe { std::ptr::copy_nonoverlapping(memory, to.as_mut_ptr(), count) }
+        });
+    }
+
+    /// Shows the pieces of the next `length` bytes to `each`, and where they are among these.
+    fn copy(&mut self, length: usize, mut each: impl FnMut(*mut u8, usize, usize)) {
+        let mut at = 0;
+        for piece in self.pieces.get(self.done..).unwrap_or_default() {
+            let count = piece.iov_len.min(length - at);
+            each(piece.iov_base.cast(), at, count);
+            at += count;
+        }
+        self.advance(at);
+    }
+
+    /// Whether every piece left begins and ends at a multiple of `alignment`.
+    pub(super) fn are_aligned(&self, alignment: usize) -> bool {
+        are_aligned(self.pieces.get(self.done..).unwrap_or_default(), alignment)
+    }
+
     /// Fills everything that is left with zeroes.
     pub(super) fn fill_with_zeroes(&mut self) {
         for piece in self.pieces.get(self.done..).unwrap_or_default() {
@@ -103,6 +137,13 @@ impl<'a> Segments<'a> {
         }
         self.done = self.pieces.len();
     }
+}
+
+/// Whether every piece begins and ends at a multiple of `alignment`.
+pub(super) fn are_aligned(pieces: &[libc::iovec], alignment: usize) -> bool {
+    pieces
+        .iter()
+        .all(|piece| piece.iov_base.addr().is_multiple_of(alignment) && piece.iov_len.is_multiple_of(alignment))
 }
 
 /// Bytes in all the buffers of a request.

@@ -1,11 +1,13 @@
 //! Guest memory: where it lies in the guest's address space and what backs it on the host.
 
+mod buffers;
 mod give_back;
 mod huge_page;
 mod layout;
 mod ram;
 mod slices;
 
+pub(crate) use buffers::GuestBuffers;
 pub(crate) use give_back::give_back;
 #[cfg(test)]
 pub(crate) use give_back::tests::resident;

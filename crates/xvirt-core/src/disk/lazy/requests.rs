@@ -7,6 +7,7 @@ use vm_memory::VolatileSlice;
 
 use super::LazyDisk;
 use crate::disk::backend::BlockBackend;
+use crate::disk::engine::Place;
 use crate::disk::raw::within;
 use crate::disk::segments::total;
 
@@ -83,6 +84,11 @@ impl BlockBackend for LazyDisk {
     fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
         let range = self.range(offset, total(buffers))?;
         self.replace(range, || self.target.write(buffers, offset))
+    }
+
+    fn place(&self, offset: u64, length: u64, write: bool) -> Option<Place> {
+        let there = self.is_complete() || !write && self.blocks.all_done(self.range(offset, length).ok()?);
+        there.then(|| self.target.place(offset, length, write)).flatten()
     }
 
     fn flush(&self) -> io::Result<()> {

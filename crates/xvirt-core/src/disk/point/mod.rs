@@ -22,6 +22,7 @@ use std::time::Instant;
 use vm_memory::VolatileSlice;
 
 use super::backend::BlockBackend;
+use super::engine::{Flights, Place};
 use super::file::ImageFile;
 use super::raw::RawDisk;
 use super::segments::total;
@@ -43,6 +44,8 @@ pub(crate) struct CopyBeforeWrite {
     /// Locked for reading by every change in flight, for writing by whoever makes a point. A view that was dropped
     /// leaves its place here until the next one is made.
     points: RwLock<Vec<Weak<Keeper>>>,
+    /// Changes in flight that hold no lock. They come with the points locked for reading.
+    flights: Arc<Flights>,
 }
 
 /// Views of all `disks` as they are at one moment, in the same order. What was copied for them is kept in files without
@@ -81,12 +84,14 @@ fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> 
 impl CopyBeforeWrite {
     /// `disk`, which from now on is only to be written through this.
     pub(crate) fn new(disk: Arc<dyn BlockBackend>) -> Self {
-        Self { disk, points: RwLock::default() }
+        Self { disk, points: RwLock::default(), flights: Arc::default() }
     }
 
     /// Waits until no change is in flight and lets none begin.
     fn stand_still(&self) -> RwLockWriteGuard<'_, Vec<Weak<Keeper>>> {
-        self.points.write().unwrap_or_else(PoisonError::into_inner)
+        let points = self.points.write().unwrap_or_else(PoisonError::into_inner);
+        self.flights.wait();
+        points
     }
 
     /// Does what changes a range, after all points have kept what it holds.
@@ -115,6 +120,17 @@ impl BlockBackend for CopyBeforeWrite {
 
     fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
         self.change(range(offset, total(buffers)), |disk| disk.write(buffers, offset))
+    }
+
+    fn place(&self, offset: u64, length: u64, write: bool) -> Option<Place> {
+        if !write {
+            return self.disk.place(offset, length, write);
+        }
+        let points = self.points.try_read().ok()?;
+        if points.iter().any(|point| point.strong_count() > 0) {
+            return None;
+        }
+        self.disk.place(offset, length, write)?.counted(&self.flights)
     }
 
     fn flush(&self) -> io::Result<()> {

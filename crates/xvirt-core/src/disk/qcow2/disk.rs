@@ -17,6 +17,7 @@ use super::storage::ImageStorage;
 use super::{limits, mark};
 use crate::disk::backend::BlockBackend;
 use crate::disk::chain::{Layer, LayerKind};
+use crate::disk::engine::{Flights, Place};
 use crate::disk::file::ImageFile;
 use crate::disk::header::Header;
 use crate::disk::raw::within;
@@ -42,6 +43,10 @@ pub(super) struct Qcow2Disk {
     marked: AtomicBool,
     /// Whether clusters were freed to which tables in the file may still point. Only changed as above.
     freed: AtomicBool,
+    /// Whether the library may keep changes of the tables in memory. Only changed as above.
+    unwritten: AtomicBool,
+    /// Those who use clusters without a lock. They come with the image locked for reading.
+    flights: Arc<Flights>,
 }
 
 impl Qcow2Disk {
@@ -70,6 +75,8 @@ impl Qcow2Disk {
             read_only,
             marked: AtomicBool::new(false),
             freed: AtomicBool::new(false),
+            unwritten: AtomicBool::new(false),
+            flights: Arc::default(),
         })
     }
 
@@ -83,12 +90,15 @@ impl Qcow2Disk {
     }
 
     fn alone(&self) -> io::Result<RwLockWriteGuard<'_, Image>> {
-        self.image.write().map_err(broken)
+        let image = self.image.write().map_err(broken)?;
+        self.flights.wait();
+        Ok(image)
     }
 
     /// The image for who is about to change its tables.
     fn change(&self) -> io::Result<RwLockWriteGuard<'_, Image>> {
         let image = self.alone()?;
+        self.unwritten.store(true, Ordering::Relaxed);
         if !self.marked.load(Ordering::Relaxed) {
             mark::set(&self.file, true)?;
             self.marked.store(true, Ordering::Relaxed);
@@ -165,7 +175,12 @@ impl BlockBackend for Qcow2Disk {
         if self.read_only {
             return Ok(());
         }
-        self.alone()?.flush()?;
+        // What a write has changed was changed before it ended, so this cannot miss a write that is to be flushed.
+        if self.unwritten.load(Ordering::Acquire) {
+            let image = self.alone()?;
+            image.flush()?;
+            self.unwritten.store(false, Ordering::Release);
+        }
         self.file.sync()
     }
 
@@ -187,6 +202,24 @@ impl BlockBackend for Qcow2Disk {
         self.zero(range.start..whole.start)?;
         self.zero(whole.end..range.end)?;
         self.unmap(whole)
+    }
+
+    fn place(&self, offset: u64, length: u64, write: bool) -> Option<Place> {
+        // Who waits to have the image alone comes first.
+        let image = self.image.try_read().ok()?;
+        let (storage, at, found) = if write {
+            let (mapping, found) = image.inner().get_mapping(offset, length).ok()?;
+            let ShallowMapping::Raw { storage, offset, writable: true, .. } = mapping else { return None };
+            (storage, offset, found)
+        } else {
+            let (mapping, found) = image.get_mapping(offset, length).ok()?;
+            let Mapping::Raw { storage, offset, .. } = mapping else { return None };
+            (storage, offset, found)
+        };
+        if found < length || write && self.read_only {
+            return None;
+        }
+        Place::new(Arc::clone(storage.file()), at).counted(&self.flights)
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {

@@ -27,7 +27,7 @@ impl ImageStorage {
         Self { file, slack, helper: CommonStorageHelper::default() }
     }
 
-    pub(super) fn file(&self) -> &ImageFile {
+    pub(super) fn file(&self) -> &Arc<ImageFile> {
         &self.file
     }
 }

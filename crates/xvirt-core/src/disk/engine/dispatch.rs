@@ -1,0 +1,159 @@
+//! The engine of one disk.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags};
+
+use super::pool::{self, Pool};
+use super::request::{IoOperation, Request};
+use super::ring::Ring;
+use crate::config::IoEngine;
+use crate::disk::backend::BlockBackend;
+use crate::{Error, ErrorKind, Result};
+
+/// What does the requests of one disk, many at once. It belongs to one thread at a time.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    backend: Arc<dyn BlockBackend>,
+    ring: Option<Ring>,
+    pool: Pool,
+    /// Readable when the ring or the pool is.
+    events: OwnedFd,
+    /// What is for the pool and was not given to it yet.
+    staged: Vec<Box<Request>>,
+    /// What has ended and was not asked for yet.
+    ended: VecDeque<Box<Request>>,
+    in_flight: usize,
+}
+
+impl Engine {
+    /// An engine for `backend`, as chosen.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if io_uring was asked for by name and the host refuses it; the
+    /// process has no descriptors left.
+    pub(crate) fn new(backend: Arc<dyn BlockBackend>, choice: IoEngine) -> Result<Self> {
+        let ring = match (choice, (choice != IoEngine::Threads).then(Ring::new)) {
+            (_, Some(Ok(ring))) => Some(ring),
+            (IoEngine::IoUring, Some(Err(error))) => {
+                return Err(Error::new(ErrorKind::HostUnsupported, "the host refuses io_uring for a disk")
+                    .because(error)
+                    .remedy("allow it (sysctl kernel.io_uring_disabled=0, and in the seccomp filter of a container), or choose auto or threads as the engine of the disk"));
+            }
+            (_, Some(Err(error))) => {
+                tracing::info!(%error, "the host refuses io_uring; a disk uses threads");
+                None
+            }
+            (_, None) => None,
+        };
+        let pool = Pool::new(Arc::clone(&backend))?;
+        let failed = |error| Error::io("cannot create the events of a disk's engine", error);
+        let events = epoll::create(CreateFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+        // SAFETY: the pool's event lives longer than this borrow.
+        let event = unsafe { BorrowedFd::borrow_raw(pool.event().as_raw_fd()) };
+        let watched = [Some(event), ring.as_ref().map(AsFd::as_fd)];
+        for (number, descriptor) in watched.into_iter().flatten().enumerate() {
+            epoll::add(&events, descriptor, EventData::new_u64(number as u64), EventFlags::IN)
+                .map_err(|error| failed(error.into()))?;
+        }
+        let (staged, ended) = (Vec::new(), VecDeque::new());
+        Ok(Self { backend, ring, pool, events, staged, ended, in_flight: 0 })
+    }
+
+    /// Which it is: never [`Auto`](IoEngine::Auto).
+    pub(crate) fn kind(&self) -> IoEngine {
+        if self.ring.as_ref().is_some_and(Ring::works) { IoEngine::IoUring } else { IoEngine::Threads }
+    }
+
+    /// Readable when there is something to reap.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.events.as_raw_fd()
+    }
+
+    /// How many were added and not reaped.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Takes a request over. It begins with the next [`submit`](Self::submit) at the latest.
+    pub(crate) fn add(&mut self, request: Box<Request>) {
+        self.in_flight += 1;
+        if let Some(ring) = self.ring.as_mut().filter(|ring| ring.has_room())
+            && let Some(range) = request.transfer()
+            && let write = request.operation == IoOperation::Write
+            && let Some(place) = self.backend.place(range.start, range.end - range.start, write)
+            && let Some(descriptor) = place.descriptor(&request.buffers)
+        {
+            ring.add(request, place, descriptor);
+        } else {
+            self.staged.push(request);
+        }
+    }
+
+    /// Starts all that was added.
+    pub(crate) fn submit(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.submit(&mut self.staged);
+        }
+        self.start_staged();
+    }
+
+    /// A request that has ended, whichever did first.
+    pub(crate) fn reap(&mut self) -> Option<Box<Request>> {
+        if self.ended.is_empty() {
+            self.collect();
+        }
+        let request = self.ended.pop_front()?;
+        self.in_flight -= 1;
+        Some(request)
+    }
+
+    /// Waits until there is something to reap, if anything is in flight.
+    pub(crate) fn wait(&mut self) {
+        self.collect();
+        while self.ended.is_empty() && self.in_flight > 0 {
+            // Interrupted when the kernel finishes a request in the name of this thread.
+            let _ = rustix::event::poll(&mut [PollFd::new(&self.events, PollFlags::IN)], None);
+            self.collect();
+        }
+    }
+
+    /// Takes what has ended, and starts again what the ring could not do.
+    fn collect(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.reap(&mut self.ended, &mut self.staged);
+        }
+        while let Some(request) = self.pool.reap() {
+            self.ended.push_back(request);
+        }
+        self.start_staged();
+    }
+
+    fn start_staged(&mut self) {
+        self.pool.start(&mut self.staged);
+        if self.staged.is_empty() {
+            return;
+        }
+        // There is no thread to be had. A backend may wait for what is in the ring, so that must be over first.
+        if let Some(ring) = &mut self.ring {
+            ring.drain(&mut self.ended, &mut self.staged);
+        }
+        for mut request in self.staged.drain(..) {
+            pool::perform(&mut request, &*self.backend);
+            self.ended.push_back(request);
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.submit();
+        while self.in_flight > 0 {
+            self.wait();
+            while self.reap().is_some() {}
+        }
+    }
+}

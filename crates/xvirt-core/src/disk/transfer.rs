@@ -1,0 +1,59 @@
+//! Vectored reading and writing at a place of a file, to its end.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use super::segments::Segments;
+
+/// Reads until `into` is full or the file ends; what is missing then is left in `into`.
+pub(super) fn read(file: &File, into: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
+    while !into.is_empty() {
+        let pieces = into.next();
+        let position = position(offset)?;
+        // SAFETY: the pieces describe memory that is valid for writing while `into` lives.
+        let count =
+            check(unsafe { libc::preadv(file.as_raw_fd(), pieces.as_ptr(), pieces.len() as libc::c_int, position) });
+        match count {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                into.advance(count);
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes everything.
+pub(super) fn write(file: &File, from: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
+    while !from.is_empty() {
+        let pieces = from.next();
+        let position = position(offset)?;
+        // SAFETY: the pieces describe memory that is valid for reading while `from` lives.
+        let count =
+            check(unsafe { libc::pwritev(file.as_raw_fd(), pieces.as_ptr(), pieces.len() as libc::c_int, position) });
+        match count {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                from.advance(count);
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// An offset in a file as the kernel takes it.
+pub(super) fn position(offset: u64) -> io::Result<libc::off_t> {
+    offset.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))
+}
+
+/// The result of a call that returns a count, or -1.
+pub(super) fn check(result: isize) -> io::Result<usize> {
+    result.try_into().map_err(|_| io::Error::last_os_error())
+}
