@@ -6,7 +6,7 @@ use std::ops::Range;
 use virtio_queue::DescriptorChain;
 use vm_memory::{Bytes, GuestAddress, VolatileSlice};
 
-use crate::memory::{GuestRam, append_slices, mark_dirty};
+use crate::memory::{GuestBuffers, GuestRam, append_slices, mark_dirty};
 
 /// Descriptors in a chain, indirect ones included: what a vectored system call takes.
 const MAX_SEGMENTS: usize = 1024;
@@ -162,6 +162,11 @@ impl Segments {
     /// Appends the host memory of what is left to `slices`. See [`append_slices`] for what writing to it takes.
     pub(crate) fn slices<'a>(&self, memory: &'a GuestRam, slices: &mut Vec<VolatileSlice<'a>>) -> Served {
         self.iter().try_for_each(|s| append_slices(memory, s.address, s.length as usize, slices).ok_or(OUTSIDE))
+    }
+
+    /// Appends what is left to `buffers`.
+    pub(crate) fn buffers(&self, buffers: &mut GuestBuffers) -> Served {
+        self.iter().try_for_each(|s| buffers.append(s.address, s.length).ok_or(OUTSIDE))
     }
 
     /// Records that all that is left was written to.

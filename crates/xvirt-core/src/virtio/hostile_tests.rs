@@ -10,6 +10,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::net::NetBackend;
 use super::testing::{DATA, RAM, Rig, SIZE, base};
 use super::{Block, BlockState, Console, Net, NetState, Rng, VirtioDevice, Vsock, VsockState};
+use crate::config::IoEngine;
 use crate::console::ConsolePort;
 use crate::disk::BlockBackend;
 use crate::net::Offloads;
@@ -159,7 +160,7 @@ fn attack(device: Arc<dyn VirtioDevice>, seed: u64) {
 fn the_disk_survives() {
     let everything = Everything::new();
     let state = BlockState::new(&*everything, "", 2);
-    attack(Arc::new(Block::new(everything, Arc::new(|_| {}), state).unwrap()), 0x9e37_79b9_7f4a_7c15);
+    attack(Arc::new(Block::new(everything, IoEngine::Auto, Arc::new(|_| {}), state).unwrap()), 0x9e37_79b9_7f4a_7c15);
 }
 
 #[test]

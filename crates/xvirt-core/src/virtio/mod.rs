@@ -9,7 +9,7 @@
 //! Life of a device, as the machine sees it:
 //!
 //! ```text
-//! let blk = Arc::new(Block::new(backend, sink, BlockState::new(..))?);  // or with the state that was saved
+//! let blk = Arc::new(Block::new(backend, engine, sink, BlockState::new(..))?);  // or with the state that was saved
 //! let pci = VirtioPci::new(blk.clone(), memory, host, bar, None)?;      // bar: BAR_SIZE bytes, aligned to it
 //! bus.insert(slot, pci.clone())?;
 //! pci.pause();                         // no request is in flight now, and none will be until resume()
@@ -51,7 +51,6 @@ mod worker;
 mod worker_tests;
 
 pub(crate) use balloon::{Balloon, BalloonState, GuestReport};
-pub use blk::IoOperation;
 pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink};
 pub(crate) use chain::{Chain, Malformed, Served};
 pub(crate) use console::Console;

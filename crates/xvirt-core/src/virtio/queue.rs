@@ -25,6 +25,11 @@ impl Queues {
     pub(crate) fn get(&mut self, index: usize) -> Option<&mut VirtQueue> {
         self.0.get_mut(index)?.as_mut()
     }
+
+    /// As [`VirtQueue::signal`], for every queue.
+    pub(crate) fn signal(&mut self) -> Served {
+        self.0.iter_mut().flatten().try_for_each(VirtQueue::signal)
+    }
 }
 
 /// An enabled virtqueue.
@@ -71,6 +76,17 @@ impl VirtQueue {
     /// The number of descriptors.
     pub(crate) fn size(&self) -> u16 {
         self.queue.size()
+    }
+
+    /// The number of chains that were popped and not pushed.
+    pub(crate) fn in_flight(&self) -> u16 {
+        self.queue.next_avail().wrapping_sub(self.queue.next_used())
+    }
+
+    /// Lets the worker come back to this queue by way of the others.
+    pub(crate) fn come_back(&self) {
+        // Only fails when the counter is full, which will do.
+        let _ = self.kick.write(1);
     }
 
     pub(super) fn position(&self) -> Position {
@@ -161,8 +177,7 @@ impl VirtQueue {
             }
             self.signal()?;
             if turn == 0 {
-                // Comes back here by way of the other queues. Only fails when the counter is full, which will do.
-                let _ = self.kick.write(1);
+                self.come_back();
                 return Ok(());
             }
             if !self.enable_notification()? {

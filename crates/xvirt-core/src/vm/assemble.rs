@@ -47,7 +47,7 @@ pub(super) fn open_disk(disk: &Disk, read_only: bool) -> Result<Arc<CopyBeforeWr
     let backend = match &disk.source {
         DiskSource::Image { path, format } => {
             let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
-            disk::open(path, Some(*format), access)?
+            disk::open_as(path, Some(*format), access, disk.direct)?
         }
         DiskSource::Backend(backend) => Arc::clone(backend),
     };
@@ -167,7 +167,7 @@ pub(super) fn block(
     let queues = disk.queues.unwrap_or(vcpus.min(MAX_DEFAULT_QUEUES) as u16);
     let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
     let backend = Arc::clone(backend) as _;
-    let block = Block::new(backend, io_errors_of(position, events), state)?;
+    let block = Block::new(backend, disk.engine, io_errors_of(position, events), state)?;
     Ok(Arc::new(match disk.source {
         DiskSource::Image { .. } => block.with_image(),
         DiskSource::Backend(_) => {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+pub use crate::disk::IoOperation;
 pub use crate::machine::CrashReason;
 use crate::sync::lock;
-pub use crate::virtio::IoOperation;
 use crate::{Error, Result};
 
 /// How many events wait for a listener before the oldest are dropped.

@@ -1,8 +1,8 @@
 //! What the driver sees of a disk.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_blk::{
@@ -11,9 +11,11 @@ use virtio_bindings::virtio_blk::{
 };
 
 use super::error::IoErrorSink;
-use super::request::{BlockHandler, Disk};
-use crate::disk::BlockBackend;
+use super::handler::{BlockHandler, Disk};
+use crate::config::IoEngine;
+use crate::disk::{BlockBackend, Engine};
 use crate::sandbox::Work;
+use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
 use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
 use crate::{Error, ErrorKind, Result};
@@ -22,6 +24,8 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const SECTOR: u64 = 512;
 /// Bytes in a serial number.
 pub(super) const SERIAL: usize = 20;
+/// Queues of a disk, whose fullness is noted in a word.
+const MAX_QUEUES: u16 = 64;
 /// Descriptors of a queue.
 const QUEUE_SIZE: u16 = 256;
 /// Ranges in one discard or write-zeroes request.
@@ -40,6 +44,9 @@ pub(crate) struct Block {
     queue_sizes: Vec<u16>,
     /// The backend is one of this crate's.
     ours: bool,
+    choice: IoEngine,
+    /// For the first driver; later ones get their own.
+    engine: Mutex<Option<Engine>>,
 }
 
 /// What the driver was told of a disk.
@@ -64,10 +71,16 @@ impl BlockState {
 }
 
 impl Block {
-    /// The disk that `state` describes, its bytes in `backend`. `sink` hears of requests that `backend` fails.
+    /// The disk that `state` describes, its bytes in `backend`, which the engine of this `choice` works on. `sink` hears of
+    /// requests that fail.
     ///
     /// A backend that is larger than the state says becomes visible with [`refresh_capacity`](Self::refresh_capacity).
-    pub(crate) fn new(backend: Arc<dyn BlockBackend>, sink: IoErrorSink, state: BlockState) -> Result<Self> {
+    pub(crate) fn new(
+        backend: Arc<dyn BlockBackend>,
+        choice: IoEngine,
+        sink: IoErrorSink,
+        state: BlockState,
+    ) -> Result<Self> {
         let wrong = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).remedy(remedy));
         if backend.capacity() / SECTOR < state.sectors {
             return wrong(
@@ -85,21 +98,30 @@ impl Block {
         if state.serial.len() > SERIAL {
             return wrong(format!("the disk serial {:?} is too long", state.serial), "use at most 20 bytes");
         }
-        if state.queues == 0 {
-            return wrong("the disk has no queues".into(), "give it at least one");
+        if !(1..=MAX_QUEUES).contains(&state.queues) {
+            return wrong(format!("the disk has {} queues", state.queues), "give it 1 to 64");
         }
         let mut serial = [0; SERIAL];
         for (byte, new) in serial.iter_mut().zip(state.serial.bytes()) {
             *byte = new;
         }
         let (read_only, sectors) = (state.read_only, AtomicU64::new(state.sectors));
-        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial });
-        Ok(Self { disk, queue_sizes: vec![QUEUE_SIZE; state.queues.into()], state, ours: false })
+        let engine = Engine::new(Arc::clone(&backend), choice)?;
+        let ring = AtomicBool::new(engine.kind() == IoEngine::IoUring);
+        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring });
+        let engine = Mutex::new(Some(engine));
+        let queue_sizes = vec![QUEUE_SIZE; state.queues.into()];
+        Ok(Self { disk, queue_sizes, state, choice, engine, ours: false })
     }
 
     /// Tells that the backend is one of this crate's, of which it is known what it asks the kernel for.
     pub(crate) fn with_image(self) -> Self {
         Self { ours: true, ..self }
+    }
+
+    /// What does its input and output now: never [`Auto`](IoEngine::Auto).
+    pub(crate) fn engine(&self) -> IoEngine {
+        if self.disk.ring.load(Ordering::Relaxed) { IoEngine::IoUring } else { IoEngine::Threads }
     }
 
     /// Takes over the size of the backend, which has grown. The driver is told by the transport's `config_changed`.
@@ -151,7 +173,9 @@ impl VirtioDevice for Block {
     fn activate(&self, features: u64) -> Result<Box<dyn Handler>> {
         // A driver that does not know of flushing expects what is written to be durable (section 5.2.6.2).
         let write_back = features >> VIRTIO_BLK_F_FLUSH & 1 != 0;
-        Ok(Box::new(BlockHandler::new(self.disk.clone(), write_back)))
+        let first = lock(&self.engine).take();
+        let engine = first.map_or_else(|| Engine::new(Arc::clone(&self.disk.backend), self.choice), Ok)?;
+        Ok(Box::new(BlockHandler::new(self.disk.clone(), engine, write_back)))
     }
 
     fn save(&self) -> DeviceState {

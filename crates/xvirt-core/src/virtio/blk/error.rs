@@ -3,21 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-/// What was asked of a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum IoOperation {
-    /// Reading.
-    Read,
-    /// Writing.
-    Write,
-    /// Making everything written before durable.
-    Flush,
-    /// Giving back space.
-    Discard,
-    /// Writing zeroes.
-    WriteZeroes,
-}
+use crate::disk::IoOperation;
 
 /// A request that a disk's backend failed, and the guest was told so.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use vm_memory::VolatileSlice;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use crate::config::IoEngine;
 use crate::console::ConsolePort;
 use crate::disk::BlockBackend;
 use crate::net::Offloads;
@@ -74,7 +75,7 @@ pub(super) fn device(kind: Kind, endpoint: &Arc<Endpoint>, state: Option<DeviceS
                 Some(DeviceState::Block(state)) => state,
                 _ => BlockState::new(&**endpoint, "serial", 2),
             };
-            Arc::new(Block::new(endpoint.clone(), Arc::new(|_| {}), state).expect("the state is good"))
+            Arc::new(Block::new(endpoint.clone(), IoEngine::Auto, Arc::new(|_| {}), state).expect("the state is good"))
         }
         (Kind::Net, state) => {
             let state = match state {

@@ -282,7 +282,9 @@ impl Driver {
         let Some((handler, queues)) = &mut self.live else { return };
         self.ledgers.iter_mut().for_each(|ledger| ledger.take_in(&self.memory));
         let known = !self.ledgers.iter().any(|ledger| ledger.lost || ledger.is_tangled(&self.rings));
+        // What is in flight comes to its end, so that what it writes can be judged.
         let served = work(&mut **handler, queues);
+        let served = served.and(handler.settle(queues));
         if served.is_err() {
             self.live = None;
         }

@@ -1,0 +1,227 @@
+//! Serving the queues of a disk: many requests in flight, in whatever order they end.
+//!
+//! A chain that was popped is read (`request`) and given to the engine; when the engine has done it, its status is
+//! written and the chain pushed. One system call starts all that was popped together, and one interrupt tells of all that
+//! ended together. There is never more in flight than a queue has descriptors. Nothing is in flight once the handler has
+//! [settled](Handler::settle), so what was popped was pushed, and the positions in the queues say all.
+//!
+//! A limit on the rate belongs between reading a request and giving it to the engine, in [`BlockHandler::take`]: nothing
+//! has begun there, and the chain can be [put back](crate::virtio::VirtQueue::unpop) until the
+//! [deadline](Handler::deadline) that the limit names.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK};
+use vm_memory::{Bytes, GuestAddress};
+
+use super::device::SERIAL;
+use super::error::{IoError, IoErrorSink};
+use super::request::{self, Asked, Limits};
+use crate::config::IoEngine;
+use crate::disk::{BlockBackend, Engine, Failure, IoOperation, Request};
+use crate::memory::GuestRam;
+use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
+
+/// Requests that are started together, so that the first does not wait for the last of a full queue.
+const BATCH: u16 = 32;
+
+/// What the driver's view and the handlers of a disk share.
+pub(super) struct Disk {
+    pub(super) backend: Arc<dyn BlockBackend>,
+    pub(super) sink: IoErrorSink,
+    pub(super) sectors: AtomicU64,
+    pub(super) read_only: bool,
+    pub(super) serial: [u8; SERIAL],
+    /// Whether the engine uses io_uring.
+    pub(super) ring: AtomicBool,
+}
+
+pub(super) struct BlockHandler {
+    disk: Arc<Disk>,
+    engine: Engine,
+    /// Writes need not be durable before a flush.
+    write_back: bool,
+    chain: Chain,
+    /// What is in flight, and room for more.
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    spare: Vec<Box<Request>>,
+    /// The guest's memory, once it was seen.
+    memory: Option<Arc<GuestRam>>,
+    /// The queues that had all their chains in flight when they were last looked at, a bit for each.
+    full: u64,
+}
+
+/// What is to be done when a request has ended.
+#[derive(Default)]
+struct Slot {
+    queue: usize,
+    chain: Chain,
+    /// Where the status is to be written.
+    status: u64,
+    /// Bytes that will have been written before the status.
+    written: u32,
+}
+
+impl BlockHandler {
+    pub(super) fn new(disk: Arc<Disk>, engine: Engine, write_back: bool) -> Self {
+        Self {
+            disk,
+            engine,
+            write_back,
+            chain: Chain::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            spare: Vec::new(),
+            memory: None,
+            full: 0,
+        }
+    }
+
+    /// Pops up to `most` chains of queue `index` and gives them to the engine; how many there were.
+    fn take(&mut self, index: usize, queue: &mut VirtQueue, most: u16) -> Served<u16> {
+        let memory = Arc::clone(self.memory.get_or_insert_with(|| Arc::new(queue.memory().clone())));
+        let limits = self.disk.limits();
+        for count in 0..most {
+            if queue.in_flight() >= queue.size() || !queue.pop(&mut self.chain)? {
+                return Ok(count);
+            }
+            let status = request::status(&mut self.chain)?;
+            let mut request = self.spare.pop().unwrap_or_else(|| Box::new(Request::new(Arc::clone(&memory))));
+            match request::read(&limits, &memory, &mut self.chain, &mut request)? {
+                Ok(Asked::Engine(written)) => {
+                    let changes = matches!(request.operation, IoOperation::Write | IoOperation::WriteZeroes);
+                    request.durable = changes && !self.write_back;
+                    request.token = self.remember(index, status, written);
+                    self.engine.add(request);
+                }
+                Ok(Asked::Done(written)) => {
+                    self.spare.push(request);
+                    answer(&memory, status, VIRTIO_BLK_S_OK as u8)?;
+                    queue.push(self.chain.head(), written.saturating_add(1))?;
+                }
+                Err(refusal) => {
+                    self.spare.push(request);
+                    answer(&memory, status, refusal as u8)?;
+                    queue.push(self.chain.head(), 1)?;
+                }
+            }
+        }
+        Ok(most)
+    }
+
+    /// Keeps the chain until its request has ended, under the number that is returned.
+    fn remember(&mut self, queue: usize, status: u64, written: u32) -> usize {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        if let Some(slot) = self.slots.get_mut(number) {
+            (slot.queue, slot.status, slot.written) = (queue, status, written);
+            std::mem::swap(&mut slot.chain, &mut self.chain);
+        }
+        number
+    }
+
+    /// Gives back everything that has ended, and tells the driver.
+    fn finish(&mut self, queues: &mut Queues) -> Served {
+        while let Some(request) = self.engine.reap() {
+            self.end(request, queues)?;
+        }
+        queues.signal()
+    }
+
+    fn end(&mut self, mut request: Box<Request>, queues: &mut Queues) -> Served {
+        let outcome = std::mem::replace(&mut request.outcome, Ok(()));
+        let (number, operation) = (request.token, request.operation);
+        self.spare.push(request);
+        self.free.push(number);
+        let Some(slot) = self.slots.get_mut(number) else { return Ok(()) };
+        let Some(queue) = queues.get(slot.queue) else { return Ok(()) };
+        if operation == IoOperation::Read {
+            // Also after a failure: some of it may have been read.
+            slot.chain.writable.mark_dirty(queue.memory());
+        }
+        let (status, written) = match outcome {
+            Ok(()) => (VIRTIO_BLK_S_OK as u8, slot.written),
+            Err(failure) => {
+                self.disk.report(failure);
+                (VIRTIO_BLK_S_IOERR as u8, 0)
+            }
+        };
+        answer(queue.memory(), slot.status, status)?;
+        queue.push(slot.chain.head(), written.saturating_add(1))
+    }
+}
+
+impl Handler for BlockHandler {
+    fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
+        let Some(queue) = queues.get(index) else { return Ok(()) };
+        let mut turn = queue.size();
+        loop {
+            let Some(queue) = queues.get(index) else { return Ok(()) };
+            queue.disable_notification()?;
+            let taken = self.take(index, queue, BATCH.min(turn))?;
+            turn -= taken;
+            self.engine.submit();
+            self.disk.ring.store(self.engine.kind() == IoEngine::IoUring, Ordering::Relaxed);
+            self.finish(queues)?;
+            let Some(queue) = queues.get(index) else { return Ok(()) };
+            if queue.in_flight() >= queue.size() {
+                // Goes on when a request has ended.
+                self.full |= 1 << index;
+                return Ok(());
+            }
+            if turn == 0 {
+                queue.come_back();
+                return Ok(());
+            }
+            if taken == 0 && !queue.enable_notification()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn input(&self) -> Option<RawFd> {
+        Some(self.engine.descriptor())
+    }
+
+    fn receive(&mut self, queues: &mut Queues) -> Served {
+        self.finish(queues)?;
+        let full = std::mem::take(&mut self.full);
+        (0..u64::BITS as usize).filter(|index| full >> index & 1 != 0).try_for_each(|index| self.queue(index, queues))
+    }
+
+    fn settle(&mut self, queues: &mut Queues) -> Served {
+        self.engine.submit();
+        let mut settled = Ok(());
+        loop {
+            // Whatever the driver did wrong, everything has to end.
+            settled = settled.and(self.finish(queues));
+            if self.engine.in_flight() == 0 {
+                return settled;
+            }
+            self.engine.wait();
+        }
+    }
+}
+
+impl Disk {
+    fn limits(&self) -> Limits {
+        Limits { sectors: self.sectors.load(Ordering::Acquire), read_only: self.read_only, serial: self.serial }
+    }
+
+    /// Tells the embedder of a failure.
+    fn report(&self, failure: Failure) {
+        let Failure { operation, range, error } = failure;
+        let (offset, length) = (range.start, range.end.saturating_sub(range.start));
+        (self.sink)(IoError { operation, offset, length, error });
+    }
+}
+
+/// Writes the status of a request.
+fn answer(memory: &GuestRam, at: u64, status: u8) -> Served {
+    memory.write_obj(status, GuestAddress(at)).map_err(|_| Malformed("a status is not in guest memory"))
+}
