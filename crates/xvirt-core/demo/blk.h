@@ -11,7 +11,10 @@ void blk_run(void);
 /* Verifies what a former run with the same seed wrote. */
 void blk_verify(void);
 
-/* One more round of writing and verifying, each with another pattern; 0 when all wanted rounds are done. */
+/*
+ * One more round of writing and verifying, each with another pattern; 0 when all wanted rounds are done. With
+ * `load=flush` a round writes some blocks, flushes, and says so.
+ */
 int blk_load_poll(void);
 
 /* Sets one up that was plugged in, writes and verifies it; 0 when it does not work. Later rounds go over it too. */

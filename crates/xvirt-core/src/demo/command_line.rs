@@ -131,6 +131,12 @@ impl CommandLine {
         self.with("rounds", rounds)
     }
 
+    /// [`Mode::BlkLoad`]: write half of the blocks in each round, which its pattern chooses, flush, and print `flushed`
+    /// with the number of the round, instead of verifying.
+    pub fn flushing(self) -> CommandLine {
+        self.with("load", "flush")
+    }
+
     /// [`Mode::Counter`] and [`Mode::Balloon`]: the guest-physical address of the first page. Default 16 MiB.
     pub fn start(self, address: u64) -> CommandLine {
         self.with("start", format_args!("{address:#x}"))

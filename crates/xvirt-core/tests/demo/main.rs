@@ -8,6 +8,7 @@ mod devices;
 mod failures;
 mod hostile;
 mod hotplug;
+mod kill;
 mod lifecycle;
 mod memory;
 mod points;
