@@ -9,6 +9,7 @@ mod crash;
 mod guest;
 mod hotplug;
 mod identity;
+mod io;
 mod memory;
 mod stored;
 
