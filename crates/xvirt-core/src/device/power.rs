@@ -50,6 +50,8 @@ pub(crate) enum PowerRequest {
 pub(crate) enum GeneralEvent {
     /// PCI devices were plugged in, or are to be removed.
     HotPlug = 1,
+    /// The VM has another generation ID: it is a copy of another, or has gone back in time.
+    GenerationId = 2,
 }
 
 /// Where power management reports to, and the interrupt line it drives.

@@ -22,7 +22,7 @@ use crate::config::{ByteSize, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
 use crate::device::hotplug::{self as hotplug_device, HotPlug};
 use crate::device::panic::Panic;
-use crate::device::power::{self as power_device, Power};
+use crate::device::power::{self as power_device, GeneralEvent, Power};
 use crate::device::rtc::Rtc;
 use crate::device::serial::Serial;
 use crate::device::watchdog::{self, Watchdog};
@@ -185,6 +185,15 @@ impl Machine {
         vcpu.set_cpuid(&cpuid.for_vcpu(0))?;
         let fresh = vcpu.msrs(&system.msr_indices()?)?;
         self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &fresh))
+    }
+
+    /// Gives the machine another generation ID, and tells the guest: it is a copy, or has gone back in time.
+    #[expect(dead_code, reason = "no machine is a copy of one that ran so far")]
+    pub(crate) fn set_generation_id(&mut self, id: Uuid) -> Result<()> {
+        acpi::write_generation_id(&self.ram, id)?;
+        self.generation_id = id;
+        self.power.raise(GeneralEvent::GenerationId);
+        Ok(())
     }
 
     /// Lets the guest run.

@@ -17,6 +17,7 @@ use acpi_tables::{Aml, facs::FACS};
 use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 
+pub(crate) use super::paravirtual::write_generation_id;
 use super::{acpi_hotplug, layout, paravirtual, wdat};
 use crate::device::power;
 use crate::memory::GuestRam;
@@ -33,7 +34,7 @@ pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
 /// [`layout::ACPI_TABLES`]. `slots` are the PCI slots into which devices can be plugged while the guest runs, a bit for
 /// each.
 pub(crate) fn write_tables(ram: &GuestRam, vcpus: u32, slots: u32, generation_id: Uuid) -> Result<()> {
-    paravirtual::write_generation_id(ram, generation_id)?;
+    write_generation_id(ram, generation_id)?;
     let mut writer = Writer { ram, next: layout::ACPI_TABLES + 64 };
     let facs = writer.place(&FACS::new())?;
     let dsdt = writer.place(&dsdt(slots))?;
@@ -146,6 +147,7 @@ fn dsdt(slots: u32) -> Sdt {
     paravirtual::generation_id(&mut bus);
     let mut body = Scope::raw("_SB_".into(), bus);
     body.extend(acpi_hotplug::events());
+    paravirtual::generation_event(&mut body);
     let (off, zero) = (SLEEP_TYPE_OFF, 0u8);
     Name::new("_S5_".into(), &Package::new(vec![&off, &off, &zero, &zero])).to_aml_bytes(&mut body);
     let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
@@ -259,7 +261,7 @@ mod tests {
         assert_eq!(names, ["FACP", "APIC", "MCFG", "WDAT"]);
         let dsdt = table(&ram, u64::from(u32_at(&tables[0], 40)));
         assert_eq!(&dsdt[..4], b"DSDT");
-        for name in [&b"_S5_"[..], b"_E01", b"S031\x08_SUN\x0a\x1f", b"_EJ0"] {
+        for name in [&b"_S5_"[..], b"_E01", b"_E02\x00\x86\\._SB_VGEN\x0a\x80", b"S031\x08_SUN\x0a\x1f", b"_EJ0"] {
             assert!(dsdt.windows(name.len()).any(|w| w == name), "{}", String::from_utf8_lossy(name));
         }
         assert_eq!(u32_at(&tables[0], 80), u32::from(power::GENERAL_EVENT_PORT));

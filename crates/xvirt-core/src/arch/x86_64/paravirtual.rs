@@ -1,11 +1,12 @@
 //! ACPI devices that only virtual machines have: the generation ID and the panic port.
 
 use acpi_tables::Aml;
-use acpi_tables::aml::{Device, IO, Name, Package, ResourceTemplate};
+use acpi_tables::aml::{Device, IO, Method, Name, Notify, Package, Path, ResourceTemplate, Scope};
 use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::layout;
+use crate::device::power::GeneralEvent;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
 
@@ -25,8 +26,17 @@ pub(super) fn generation_id(sink: &mut Vec<u8>) {
     .to_aml_bytes(sink);
 }
 
+/// The method of the general-purpose event that tells of another generation ID.
+pub(super) fn generation_event(sink: &mut Vec<u8>) {
+    const CHANGED: u8 = 0x80;
+    let name = format!("_E{:02X}", GeneralEvent::GenerationId as u8);
+    let device: Path = "\\_SB_.VGEN".into();
+    let notify = Notify::new(&device, &CHANGED);
+    Scope::new("\\_GPE".into(), vec![&Method::new(name.as_str().into(), 0, false, vec![&notify])]).to_aml_bytes(sink);
+}
+
 /// Puts the generation ID where the device says that it is, as a GUID lies in memory.
-pub(super) fn write_generation_id(ram: &GuestRam, id: Uuid) -> Result<()> {
+pub(crate) fn write_generation_id(ram: &GuestRam, id: Uuid) -> Result<()> {
     ram.write_slice(&id.to_bytes_le(), GuestAddress(layout::GENERATION_ID)).map_err(|e| {
         Error::new(ErrorKind::InvalidConfig, "the generation ID does not fit the guest's memory")
             .because(e)
