@@ -85,7 +85,9 @@ impl PciBus {
     /// Takes the bus and every function on it back to power-on. The first failure is returned, after all were tried.
     pub(crate) fn reset(&self) -> Result<()> {
         self.ports.set_address(0);
-        let functions: Vec<_> = lock(&self.slots.0).iter().flatten().cloned().collect();
+        let mut functions: Vec<_> = lock(&self.slots.0).iter().flatten().cloned().collect();
+        // A guest may have put one function where another was, which finds its place free once all others are back.
+        functions.retain(|function| function.reset().is_err());
         functions.iter().map(|function| function.reset()).fold(Ok(()), Result::and)
     }
 

@@ -40,6 +40,8 @@ struct Vector {
     /// The message that `interrupt` sends, once there is one.
     routed: Option<(u64, u32)>,
     interrupt: Box<dyn MsiVector>,
+    /// The log knows that it does not work.
+    reported: bool,
 }
 
 /// One row of the vector table, as the guest wrote it.
@@ -85,6 +87,7 @@ impl Msix {
                 pending: state.and_then(|s| s.pending.get(i)).copied().unwrap_or_default(),
                 routed: None,
                 interrupt: host.msi_vector()?,
+                reported: false,
             })
         };
         let control = state.map_or(0, |s| s.control & (ENABLE | FUNCTION_MASK));
@@ -200,7 +203,8 @@ impl Vector {
     fn update(&mut self, enabled: bool, open: bool) {
         if !enabled {
             if self.routed.take().is_some() {
-                report(self.interrupt.mask());
+                let masked = self.interrupt.mask();
+                self.report(masked);
             }
         } else if open && self.entry.control & MASKED == 0 {
             let message = (self.entry.address, self.entry.data);
@@ -211,7 +215,7 @@ impl Vector {
                     result = self.interrupt.unmask();
                 }
                 if result.is_err() {
-                    return report(result);
+                    return self.report(result);
                 }
                 self.routed = Some(message);
             }
@@ -225,12 +229,15 @@ impl Vector {
         // Only fails when the counter is full: then the interrupt is under way already.
         let _ = self.interrupt.event().write(1);
     }
-}
 
-/// A guest cannot be told that the host failed to route its interrupt; the log can.
-fn report(result: Result<()>) {
-    if let Err(error) = result {
-        tracing::error!(%error, "an MSI-X vector does not work");
+    /// A guest cannot be told that the host failed to route its interrupt; the log can, but once, for a guest can bring
+    /// it about as often as it likes.
+    fn report(&mut self, result: Result<()>) {
+        if let Err(error) = result
+            && !std::mem::replace(&mut self.reported, true)
+        {
+            tracing::error!(%error, "an MSI-X vector does not work; further failures of it are not reported");
+        }
     }
 }
 

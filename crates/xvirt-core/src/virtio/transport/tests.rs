@@ -4,7 +4,9 @@ use std::time::Duration;
 use super::*;
 use crate::ErrorKind;
 use crate::bus::BusDevice;
+use crate::pci::testing::TestHost;
 use crate::pci::{PciBus, PciFunction};
+use crate::sync::lock;
 use crate::virtio::testing::{
     BAR, DATA, EVENT_IDX, INDIRECT, NEXT, Piece, RAM, Rig, SIZE, VERSION_1, WRITE, base, ram,
 };
@@ -348,4 +350,28 @@ fn dropping_gives_everything_back() {
     assert_eq!(data, [0xff]);
     drop(memory);
     assert_eq!(base(0), 0x1_0000);
+}
+
+#[test]
+fn devices_that_changed_places_find_their_own_again() {
+    let (host, memory, bus) = (Arc::new(TestHost::new()), ram(), PciBus::new(None));
+    let places = [BAR, BAR + BAR_SIZE];
+    let functions = places.map(|bar| VirtioPci::new(Arc::new(Rng), memory.clone(), host.clone(), bar, None).unwrap());
+    for (slot, function) in (1..).zip(&functions) {
+        bus.insert(slot, function.clone()).unwrap();
+    }
+    let put = |function: &VirtioPci, bar: u64| {
+        // Off while it moves, as a guest does.
+        function.config_write(4, &0_u16.to_le_bytes());
+        function.config_write(0x10, &(bar as u32).to_le_bytes());
+        function.config_write(4, &2_u16.to_le_bytes());
+    };
+    put(&functions[0], BAR + 8 * BAR_SIZE);
+    put(&functions[1], places[0]);
+    put(&functions[0], places[1]);
+    bus.reset().unwrap();
+    for (function, bar) in functions.iter().zip(places) {
+        host.mmio.write(bar + 0x16, &[7, 0]);
+        assert_eq!(lock(&function.inner).registers.queue_select, 7);
+    }
 }
