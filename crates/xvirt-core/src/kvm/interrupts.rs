@@ -51,10 +51,19 @@ impl Routes {
     }
 
     fn set(&mut self, gsi: u32, message: Message) -> Result<()> {
-        if self.messages.insert(gsi, message) == Some(message) {
+        let before = self.messages.insert(gsi, message);
+        if before == Some(message) {
             return Ok(());
         }
-        self.apply()
+        let applied = self.apply();
+        if applied.is_err() {
+            // One message that KVM refuses must not be in the way of all others.
+            match before {
+                Some(before) => self.messages.insert(gsi, before),
+                None => self.messages.remove(&gsi),
+            };
+        }
+        applied
     }
 
     fn apply(&self) -> Result<()> {

@@ -131,11 +131,10 @@ impl Document {
             }
         }
         used.insert(self.vm()?.fields.reference("suspend_VDI"));
+        let holds_discs = |sr: &&Object| sr.fields.text("content_type").eq_ignore_ascii_case("iso");
+        let discs: HashSet<&str> = self.of_class("SR").filter(holds_discs).map(|sr| sr.id.as_str()).collect();
         let mut disks = BTreeMap::new();
-        for vdi in self.of_class("VDI") {
-            if self.is_image_of_disc(vdi) {
-                continue;
-            }
+        for vdi in self.of_class("VDI").filter(|vdi| !discs.contains(vdi.fields.reference("SR"))) {
             let size = vdi.fields.number("virtual_size");
             // Images have whole sectors, and the offsets of files are signed.
             let size = size.filter(|size| *size <= i64::MAX.cast_unsigned() - 511).ok_or_else(|| {
