@@ -36,11 +36,14 @@ mod filter_tests;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gate;
 #[cfg(test)]
 mod hostile_tests;
 mod interrupt;
 mod net;
 mod queue;
+#[cfg(test)]
+mod queue_tests;
 mod rng;
 #[cfg(test)]
 mod testing;

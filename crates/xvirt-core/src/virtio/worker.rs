@@ -1,19 +1,19 @@
 //! The thread that serves the queues of one device.
 
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::gate::{Gate, Wanted};
 use super::interrupt::Interrupt;
 use super::queue::Position;
 use super::{Handler, Malformed, Queues, Served};
 use crate::sandbox::Filter;
-use crate::sync::lock;
 use crate::{Error, Result};
 
 /// Room for the deepest image format, not for a default 2 MiB in every device of every VM.
@@ -33,27 +33,8 @@ pub(super) struct Worker {
 /// What a worker and its owner share.
 #[derive(Debug)]
 pub(super) struct Control {
-    state: Mutex<State>,
-    changed: Condvar,
+    gate: Gate<Vec<Option<Position>>>,
     wake: EventFd,
-    /// Set while the worker is wanted elsewhere: it takes no further request.
-    interrupted: Arc<AtomicBool>,
-}
-
-#[derive(Debug)]
-struct State {
-    wanted: Wanted,
-    /// Where the worker is in its queues, while it is paused.
-    paused: Option<Vec<Option<Position>>>,
-    /// The thread has ended.
-    ended: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Run,
-    Pause,
-    Stop,
 }
 
 impl Control {
@@ -61,25 +42,16 @@ impl Control {
     pub(super) fn new(paused: bool) -> Result<Self> {
         let wake = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
             .map_err(|e| Error::io("cannot create a device worker's event", e))?;
-        let wanted = if paused { Wanted::Pause } else { Wanted::Run };
-        Ok(Self {
-            state: Mutex::new(State { wanted, paused: None, ended: false }),
-            changed: Condvar::new(),
-            wake,
-            interrupted: Arc::new(AtomicBool::new(paused)),
-        })
+        Ok(Self { gate: Gate::new(paused), wake })
     }
 
     /// The flag that the queues look at.
     pub(super) fn interrupted(&self) -> Arc<AtomicBool> {
-        self.interrupted.clone()
+        self.gate.interrupted()
     }
 
     fn set(&self, wanted: Wanted) {
-        let mut state = lock(&self.state);
-        state.wanted = wanted;
-        self.interrupted.store(wanted != Wanted::Run, Ordering::Relaxed);
-        self.changed.notify_all();
+        self.gate.want(wanted);
         // Only fails when the counter is full, which wakes as well.
         let _ = self.wake.write(1);
     }
@@ -97,8 +69,17 @@ impl Worker {
     ) -> Result<Self> {
         let epoll = Epoll::new().map_err(|e| Error::io("cannot create a device worker's epoll", e))?;
         let control = Arc::new(control);
-        let service =
-            Service { control: control.clone(), epoll, handler, queues, interrupt, polled: None, broken: false };
+        let interrupted = control.interrupted();
+        let service = Service {
+            control: control.clone(),
+            interrupted,
+            epoll,
+            handler,
+            queues,
+            interrupt,
+            polled: None,
+            broken: false,
+        };
         service.watch(control.wake.as_raw_fd(), WAKE)?;
         for (i, queue) in service.queues.0.iter().enumerate() {
             if let Some(queue) = queue {
@@ -116,10 +97,7 @@ impl Worker {
     /// Returns when no request is in flight; none is taken until [`resume`](Self::resume).
     pub(super) fn pause(&self) {
         self.control.set(Wanted::Pause);
-        let mut state = lock(&self.control.state);
-        while state.paused.is_none() && !state.ended {
-            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.control.gate.wait_paused();
     }
 
     /// Goes on.
@@ -129,7 +107,7 @@ impl Worker {
 
     /// Where the worker is in its queues; `None` unless it is paused.
     pub(super) fn positions(&self) -> Option<Vec<Option<Position>>> {
-        lock(&self.control.state).paused.clone()
+        self.control.gate.position()
     }
 }
 
@@ -147,6 +125,8 @@ impl Drop for Worker {
 /// The worker's own side.
 struct Service {
     control: Arc<Control>,
+    /// Set while this thread is wanted elsewhere.
+    interrupted: Arc<AtomicBool>,
     epoll: Epoll,
     handler: Box<dyn Handler>,
     queues: Queues,
@@ -162,8 +142,7 @@ struct Ending(Arc<Control>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        lock(&self.0.state).ended = true;
-        self.0.changed.notify_all();
+        self.0.gate.end();
     }
 }
 
@@ -188,23 +167,9 @@ impl Service {
     }
 
     /// Waits as long as it is told to pause, or has nothing left to do; `false` when told to stop.
-    fn obey(&mut self) -> bool {
-        let mut state = lock(&self.control.state);
-        loop {
-            match state.wanted {
-                Wanted::Stop => return false,
-                Wanted::Run if !self.broken => break,
-                Wanted::Run => state.paused = None,
-                Wanted::Pause if state.paused.is_none() => {
-                    state.paused = Some(self.queues.0.iter().map(|q| q.as_ref().map(|q| q.position())).collect());
-                    self.control.changed.notify_all();
-                }
-                Wanted::Pause => {}
-            }
-            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.paused = None;
-        true
+    fn obey(&self) -> bool {
+        let positions = || self.queues.0.iter().map(|q| q.as_ref().map(|q| q.position())).collect();
+        self.control.gate.obey(self.broken, positions)
     }
 
     /// Serves what comes, until it is wanted elsewhere.
@@ -230,7 +195,7 @@ impl Service {
                     queue => self.serve(queue)?,
                 }
             }
-            if self.control.interrupted.load(Ordering::Relaxed) {
+            if self.interrupted.load(Ordering::Relaxed) {
                 return Ok(());
             }
             if self.handler.deadline().is_some_and(|deadline| deadline <= Instant::now()) {

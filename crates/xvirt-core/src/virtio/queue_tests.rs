@@ -1,0 +1,109 @@
+//! The arithmetic of a ring, at every position that 16 bits have.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use virtio_queue::QueueState;
+use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::interrupt::Interrupt;
+use super::queue::VirtQueue;
+use super::{Chain, Malformed};
+use crate::memory::GuestRam;
+use crate::pci::testing::TestHost;
+
+const AVAILABLE: u64 = 0x400;
+const USED: u64 = 0x800;
+
+struct Ring {
+    memory: GuestRam,
+    queue: VirtQueue,
+    size: u16,
+}
+
+impl Ring {
+    /// A ring whose descriptors are chains of one each.
+    fn new(size: u16) -> Self {
+        let memory = GuestRam::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
+        for index in 0..u64::from(size) {
+            memory.write_obj(0xc00_u64, GuestAddress(16 * index)).unwrap();
+            memory.write_obj(8_u32, GuestAddress(16 * index + 8)).unwrap();
+        }
+        for place in 0..size {
+            memory.write_obj(place, GuestAddress(AVAILABLE + 4 + 2 * u64::from(place))).unwrap();
+        }
+        let state = QueueState {
+            max_size: size,
+            next_avail: 0,
+            next_used: 0,
+            event_idx_enabled: false,
+            size,
+            ready: true,
+            desc_table: 0,
+            avail_ring: AVAILABLE,
+            used_ring: USED,
+        };
+        let interrupt = Arc::new(Interrupt::new(&TestHost::new(), 1, None).unwrap());
+        let (kick, interrupted) = (EventFd::new(EFD_NONBLOCK).unwrap(), Arc::new(AtomicBool::new(false)));
+        let queue = VirtQueue::new(state, 0, memory.clone(), interrupt, kick, interrupted).unwrap();
+        Self { memory, queue, size }
+    }
+
+    fn offer_up_to(&self, index: u16) {
+        self.memory.write_obj(index, GuestAddress(AVAILABLE + 2)).unwrap();
+    }
+
+    /// Takes chains until there is none, and tells the place that the first had, and how many there were.
+    fn drain(&mut self, chain: &mut Chain) -> Result<(Option<u16>, u16), Malformed> {
+        let (mut first, mut count) = (None, 0);
+        while self.queue.pop(chain)? {
+            first.get_or_insert(chain.head());
+            count += 1;
+        }
+        Ok((first, count))
+    }
+}
+
+/// From every position on: all that may be available is taken, in order, and put back; more than that is an error; and
+/// what is used lands in its place.
+fn check(size: u16) {
+    let (mut ring, mut chain) = (Ring::new(size), Chain::default());
+    for start in 0..=u16::MAX {
+        for count in 0..=size {
+            ring.offer_up_to(start.wrapping_add(count));
+            let first = (count > 0).then_some(start % size);
+            assert_eq!(ring.drain(&mut chain).unwrap(), (first, count), "from {start}");
+            ring.queue.unpop(count);
+            assert_eq!(ring.queue.position().next_avail, start);
+        }
+        for beyond in [size + 1, 0x8000, u16::MAX] {
+            ring.offer_up_to(start.wrapping_add(beyond));
+            assert!(ring.queue.pop(&mut chain).is_err(), "{beyond} chains from {start}");
+        }
+        ring.offer_up_to(start.wrapping_add(1));
+        assert!(ring.queue.pop(&mut chain).unwrap());
+        ring.queue.push(chain.head(), start.into()).unwrap();
+        let used: u16 = ring.memory.read_obj(GuestAddress(USED + 2)).unwrap();
+        assert_eq!(used, start.wrapping_add(1));
+        let place = USED + 4 + 8 * u64::from(start % ring.size);
+        let element: [u32; 2] = [place, place + 4].map(|at| ring.memory.read_obj(GuestAddress(at)).unwrap());
+        assert_eq!(element, [u32::from(start % size), u32::from(start)]);
+    }
+    assert_eq!(ring.queue.position().next_used, 0, "it went round");
+}
+
+#[test]
+fn a_ring_of_one_is_right_at_every_position() {
+    check(1);
+}
+
+#[test]
+fn a_ring_of_two_is_right_at_every_position() {
+    check(2);
+}
+
+#[test]
+fn a_ring_of_eight_is_right_at_every_position() {
+    check(8);
+}

@@ -1,0 +1,118 @@
+//! A worker as `virtio/worker.rs` has it: it serves until it is interrupted, and sleeps until it is woken.
+
+use loom::cell::Cell;
+use loom::sync::Notify;
+use loom::thread;
+
+use crate::gate::{Gate, Wanted};
+use crate::sync::{Arc, Ordering};
+
+struct Shared {
+    gate: Gate<usize>,
+    /// As the event that wakes the worker from waiting for others.
+    wake: Notify,
+    /// What only the worker may touch while it is not paused, and only its owner while it is.
+    work: Cell<usize>,
+}
+
+// SAFETY: loom's cell looks itself whether two touch it at once, and fails the model.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn new(paused: bool) -> Arc<Self> {
+        Arc::new(Self { gate: Gate::new(paused), wake: Notify::new(), work: Cell::new(0) })
+    }
+
+    fn set(&self, wanted: Wanted) {
+        self.gate.want(wanted);
+        self.wake.notify();
+    }
+
+    fn pause(&self) {
+        self.set(Wanted::Pause);
+        self.gate.wait_paused();
+    }
+
+    /// The life of a worker that breaks after so much work.
+    fn live(&self, breaks_after: usize) {
+        let interrupted = self.gate.interrupted();
+        let mut broken = false;
+        while self.gate.obey(broken, || self.work.get()) {
+            loop {
+                if !interrupted.load(Ordering::Relaxed) {
+                    self.work.set(self.work.get() + 1);
+                    broken = self.work.get() >= breaks_after;
+                }
+                if broken {
+                    break;
+                }
+                self.wake.wait();
+                if interrupted.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        }
+        self.gate.end();
+    }
+}
+
+fn check(breaks_after: usize, owner: impl Fn(&Shared) + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let shared = Shared::new(false);
+        let worker = {
+            let shared = shared.clone();
+            thread::spawn(move || shared.live(breaks_after))
+        };
+        owner(&shared);
+        shared.set(Wanted::Stop);
+        worker.join().expect("it does not panic");
+    });
+}
+
+/// Nothing is touched between a pause and what ends it, and what was saved is what there is.
+fn pause_and_look(shared: &Shared) {
+    shared.pause();
+    let saved = shared.gate.position();
+    assert_eq!(saved, Some(shared.work.get()));
+}
+
+#[test]
+fn a_paused_worker_touches_nothing() {
+    check(usize::MAX, |shared| {
+        pause_and_look(shared);
+        shared.set(Wanted::Run);
+    });
+}
+
+#[test]
+fn a_pause_right_after_a_resume_holds() {
+    check(usize::MAX, |shared| {
+        pause_and_look(shared);
+        shared.set(Wanted::Run);
+        pause_and_look(shared);
+    });
+}
+
+#[test]
+fn a_broken_worker_pauses_and_stops_too() {
+    check(1, |shared| {
+        pause_and_look(shared);
+        shared.set(Wanted::Run);
+        pause_and_look(shared);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_worker_that_has_ended() {
+    loom::model(|| {
+        let shared = Shared::new(false);
+        let worker = {
+            let shared = shared.clone();
+            thread::spawn(move || shared.gate.end())
+        };
+        shared.pause();
+        worker.join().expect("it does not panic");
+    });
+}
