@@ -34,6 +34,7 @@ mod device;
 #[doc(hidden)]
 pub mod fuzzing;
 mod kvm;
+mod latency;
 mod limit;
 mod machine;
 mod memory;

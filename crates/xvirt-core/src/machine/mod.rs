@@ -3,6 +3,7 @@
 //! A [`Machine`] is built parked. It can be run, parked, reset to power-on and, by dropping it, taken apart: threads,
 //! descriptors and memory go back to the host. It has no notion of power states; that is the floor above.
 
+mod exits;
 mod hotplug;
 mod interconnect;
 mod power;
@@ -12,6 +13,7 @@ mod vcpus;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -37,6 +39,7 @@ use interconnect::Interconnect;
 use power::{PanicLine, PowerLine};
 use vcpus::Vcpus;
 
+pub(crate) use exits::ExitCounts;
 pub use signal::CrashReason;
 pub(crate) use signal::{Signal, SignalReceiver, Signals, signals};
 
@@ -208,6 +211,16 @@ impl Machine {
         self.vcpus.park();
         self.watchdog.pause();
         self.functions.values().for_each(|function| function.pause());
+    }
+
+    /// For each vCPU, why it left the guest so far, and how much of the host's processors its thread has taken.
+    pub(crate) fn vcpu_statistics(&self) -> impl Iterator<Item = (ExitCounts, Duration)> {
+        self.vcpus.statistics()
+    }
+
+    /// The virtio devices, in the order of their slots.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &Arc<VirtioPci>> {
+        self.functions.values()
     }
 
     /// Presses the power button.

@@ -3,12 +3,14 @@
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use kvm_ioctls::VcpuExit;
 
+use super::exits::{ExitCounts, Exits};
 use super::signal::{CrashReason, Signal, Signals};
 use crate::bus::Bus;
-use crate::kvm::{Kicker, Vcpu};
+use crate::kvm::{Kicker, ThreadTime, Vcpu};
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -52,6 +54,8 @@ pub(crate) struct Vcpus {
 #[derive(Debug)]
 struct VcpuThread {
     kicker: Kicker,
+    exits: Arc<Exits>,
+    time: Arc<ThreadTime>,
     handle: JoinHandle<()>,
 }
 
@@ -90,6 +94,11 @@ impl Vcpus {
         self.vcpus.iter().try_for_each(|vcpu| change(&lock(vcpu)))
     }
 
+    /// For each vCPU, why it left the guest so far, and how much of the host's processors its thread has taken.
+    pub(crate) fn statistics(&self) -> impl Iterator<Item = (ExitCounts, Duration)> {
+        self.threads.iter().map(|thread| (thread.exits.read(), thread.time.total()))
+    }
+
     fn give(&self, order: Order) -> MutexGuard<'_, Orders> {
         let mut orders = lock(&self.shared.orders);
         orders.order = order;
@@ -117,16 +126,21 @@ impl Drop for Vcpus {
 impl VcpuThread {
     fn spawn(id: usize, vcpu: &Arc<Mutex<Vcpu>>, shared: Arc<Shared>) -> Result<Self> {
         let own = Arc::clone(vcpu);
+        let (exits, time) = (Arc::<Exits>::default(), Arc::<ThreadTime>::default());
+        let (own_exits, own_time) = (Arc::clone(&exits), Arc::clone(&time));
         let handle = thread::Builder::new()
             .name(format!("vcpu{id}"))
             .stack_size(STACK_SIZE)
-            .spawn(move || shared.obey(&own))
+            .spawn(move || {
+                let _at_work = own_time.begin();
+                shared.obey(&own, &own_exits);
+            })
             .map_err(|e| {
                 Error::io(format!("cannot start the thread of vCPU {id}"), e)
                     .remedy("raise the limit of processes (ulimit -u), or give the VM fewer vCPUs")
             })?;
         let kicker = lock(vcpu).kicker(handle.as_pthread_t());
-        Ok(Self { kicker, handle })
+        Ok(Self { kicker, exits, time, handle })
     }
 }
 
@@ -140,11 +154,11 @@ enum Stopped {
 
 impl Shared {
     /// The life of a vCPU thread.
-    fn obey(&self, vcpu: &Mutex<Vcpu>) {
+    fn obey(&self, vcpu: &Mutex<Vcpu>, exits: &Exits) {
         let mut obeyed = None;
         while let Some(number) = self.wait_for_run(obeyed) {
             let mut vcpu = lock(vcpu);
-            match self.run(&mut vcpu) {
+            match self.run(&mut vcpu, exits) {
                 Stopped::Kicked => vcpu.clear_kick(),
                 Stopped::Stuck(reason) => {
                     obeyed = Some(number);
@@ -176,9 +190,11 @@ impl Shared {
     ///
     /// A vCPU is only left after `KVM_RUN` was interrupted, which is after KVM has finished the last instruction's I/O:
     /// so its registers are whole.
-    fn run(&self, vcpu: &mut Vcpu) -> Stopped {
+    fn run(&self, vcpu: &mut Vcpu, exits: &Exits) -> Stopped {
         loop {
-            match vcpu.run() {
+            let exit = vcpu.run();
+            exits.count(&exit);
+            match exit {
                 Ok(VcpuExit::IoIn(port, data)) => self.ports.read(u64::from(port), data),
                 Ok(VcpuExit::IoOut(port, data)) => self.ports.write(u64::from(port), data),
                 Ok(VcpuExit::MmioRead(address, data)) => self.memory.read(address, data),

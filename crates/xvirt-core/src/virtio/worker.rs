@@ -13,6 +13,7 @@ use super::gate::{Gate, Wanted};
 use super::interrupt::Interrupt;
 use super::queue::Position;
 use super::{Handler, Malformed, Queues, Served};
+use crate::kvm::ThreadTime;
 use crate::sandbox::Filter;
 use crate::{Error, Result};
 
@@ -59,6 +60,7 @@ impl Control {
 
 impl Worker {
     /// Starts a thread that serves `queues` with `handler`, under a filter of system calls if there is one.
+    /// `time` adds up what it takes.
     pub(super) fn start(
         name: &str,
         control: Control,
@@ -66,6 +68,7 @@ impl Worker {
         queues: Queues,
         interrupt: Arc<Interrupt>,
         filter: Option<Filter>,
+        time: Arc<ThreadTime>,
     ) -> Result<Self> {
         let epoll = Epoll::new().map_err(|e| Error::io("cannot create a device worker's epoll", e))?;
         let control = Arc::new(control);
@@ -89,7 +92,10 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .stack_size(STACK)
-            .spawn(move || service.run(filter))
+            .spawn(move || {
+                let _at_work = time.begin();
+                service.run(filter);
+            })
             .map_err(|e| Error::io(format!("cannot start the worker thread of {name}"), e))?;
         Ok(Self { control, thread: Some(thread) })
     }

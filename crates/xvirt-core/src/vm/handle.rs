@@ -91,6 +91,8 @@ pub(super) struct Running {
     pub(super) balloon: Option<BalloonDevice>,
     pub(super) backends: Backends,
     supervisor: Option<Supervisor>,
+    /// When it was started.
+    pub(super) since: Instant,
 }
 
 impl Vm {
@@ -363,7 +365,7 @@ impl Inner {
             assemble::machine(config, &power.attached, processors, &backends, consoles, sender, events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
         let supervisor = Supervisor::spawn(self, run, receiver, &machine)?;
-        Ok(Running { machine, disks, nics, balloon, backends, supervisor: Some(supervisor) })
+        Ok(Running { machine, disks, nics, balloon, backends, supervisor: Some(supervisor), since: Instant::now() })
     }
 
     /// The machine, if `verb` is legal now.
@@ -402,7 +404,7 @@ impl Inner {
     /// Takes the machine apart, whoever asked for it.
     fn halt(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
         self.take_ejected(&mut power);
-        let Some(Running { machine, disks, nics, balloon, backends, supervisor }) = mem::take(&mut power.running)
+        let Some(Running { machine, disks, nics, balloon, backends, supervisor, .. }) = mem::take(&mut power.running)
         else {
             return;
         };

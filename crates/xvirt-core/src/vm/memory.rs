@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::Vm;
 use super::assemble::balloon_pages;
 use crate::config::{ByteSize, PAGE, check_memory_target};
@@ -10,7 +12,7 @@ use crate::virtio::{Balloon, GuestReport};
 use crate::{Error, ErrorKind, Result};
 
 /// What a running VM does with its memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryStatistics {
     /// How much the guest is to have.
@@ -22,7 +24,7 @@ pub struct MemoryStatistics {
 }
 
 /// What a guest reports on its memory. Counts are since it booted; what it does not know is `None`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GuestMemory {
     /// When the report came.
@@ -89,7 +91,7 @@ impl Vm {
         if balloon.wait_target(timeout) {
             return Ok(());
         }
-        let now = self.statistics(&balloon);
+        let now = self.memory_of(&balloon);
         let what = format!("VM '{}' has {} of memory after {timeout:?}, not {}", self.name(), now.actual, now.target);
         Err(Error::new(ErrorKind::Timeout, what)
             .remedy("give it more time or more memory, or see whether its guest has a balloon driver"))
@@ -100,7 +102,7 @@ impl Vm {
     /// # Errors
     /// It is halted, or it has no balloon.
     pub fn memory_statistics(&self) -> Result<MemoryStatistics> {
-        Ok(self.statistics(&*self.balloon()?))
+        Ok(self.memory_of(&*self.balloon()?))
     }
 
     /// Asks the guest for a report on its memory, and waits for it.
@@ -110,7 +112,7 @@ impl Vm {
     pub fn refresh_memory_statistics(&self, timeout: Duration) -> Result<MemoryStatistics> {
         let balloon = self.balloon()?;
         if balloon.answers() && balloon.refresh(timeout) {
-            return Ok(self.statistics(&balloon));
+            return Ok(self.memory_of(&balloon));
         }
         if !balloon.answers() {
             let what = format!("the guest of VM '{}' has no balloon driver now", self.name());
@@ -131,7 +133,7 @@ impl Vm {
             .remedy("start the VM, and enable its balloon")
     }
 
-    fn statistics(&self, balloon: &Balloon) -> MemoryStatistics {
+    pub(super) fn memory_of(&self, balloon: &Balloon) -> MemoryStatistics {
         let state = balloon.state();
         let left = |pages: u32| ByteSize::new(self.inner.config.memory.bytes().saturating_sub(u64::from(pages) * PAGE));
         MemoryStatistics {

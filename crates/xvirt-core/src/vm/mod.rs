@@ -3,8 +3,8 @@
 //! `state` is the table of what is legal when, `events` how the outside hears of what happens, `assemble` makes a
 //! machine from a configuration, `supervisor` is the thread that answers the guest's own requests, `crash` does what is
 //! configured for a guest that cannot go on. `attached` is what disks and network interfaces there are, which `hotplug`
-//! changes at any time, `resize` the size of disks, `disks` tells of them, `limits` how fast they may be, and `memory` how much memory there is.
-//! `vsock` reaches programs in the guest.
+//! changes at any time, `resize` the size of disks, `disks` tells of them, `limits` how fast they may be, and `memory` how
+//! much memory there is. `vsock` reaches programs in the guest, `statistics` says what the VM has done.
 
 mod assemble;
 mod attached;
@@ -17,13 +17,19 @@ mod limits;
 mod memory;
 mod resize;
 mod state;
+mod statistics;
 mod supervisor;
 mod vsock;
 
+pub use crate::latency::Latencies;
 pub(crate) use assemble::{open_disk_read_only, open_disks_read_only};
 pub use disks::DiskStatus;
 pub use events::{CrashReason, Event, EventReceiver, IoOperation};
 pub use handle::{NicStatus, Vm};
 pub use memory::{GuestMemory, MemoryStatistics};
 pub use state::{PowerState, Verb};
+pub use statistics::{
+    DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,
+    VcpuStatistics,
+};
 pub use vsock::VsockListener;

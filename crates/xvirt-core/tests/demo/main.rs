@@ -13,6 +13,7 @@ mod lifecycle;
 mod memory;
 mod points;
 mod resize;
+mod statistics;
 mod support;
 mod templates;
 mod vsock;

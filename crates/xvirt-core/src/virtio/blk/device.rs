@@ -12,6 +12,7 @@ use virtio_bindings::virtio_blk::{
 
 use super::error::IoErrorSink;
 use super::handler::{BlockHandler, Disk};
+use super::statistics::BlockCounters;
 use crate::config::IoEngine;
 use crate::disk::{BlockBackend, Engine};
 use crate::sandbox::Work;
@@ -108,7 +109,8 @@ impl Block {
         let (read_only, sectors) = (state.read_only, AtomicU64::new(state.sectors));
         let engine = Engine::new(Arc::clone(&backend), choice)?;
         let ring = AtomicBool::new(engine.kind() == IoEngine::IoUring);
-        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring });
+        let counters = BlockCounters::default();
+        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring, counters });
         let engine = Mutex::new(Some(engine));
         let queue_sizes = vec![QUEUE_SIZE; state.queues.into()];
         Ok(Self { disk, queue_sizes, state, choice, engine, ours: false })
@@ -122,6 +124,11 @@ impl Block {
     /// What does its input and output now: never [`Auto`](IoEngine::Auto).
     pub(crate) fn engine(&self) -> IoEngine {
         if self.disk.ring.load(Ordering::Relaxed) { IoEngine::IoUring } else { IoEngine::Threads }
+    }
+
+    /// What was counted of its requests.
+    pub(crate) fn counters(&self) -> &BlockCounters {
+        &self.disk.counters
     }
 
     /// Takes over the size of the backend, which has grown. The driver is told by the transport's `config_changed`.

@@ -18,7 +18,8 @@ use vm_memory::{Bytes, GuestAddress};
 
 use super::device::SERIAL;
 use super::error::{IoError, IoErrorSink};
-use super::request::{self, Asked, Limits};
+use super::request::{self, Asked, Limits, Refusal};
+use super::statistics::{BlockCounters, InFlight};
 use crate::config::IoEngine;
 use crate::disk::{BlockBackend, Engine, Failure, IoOperation, Request};
 use crate::memory::GuestRam;
@@ -36,6 +37,7 @@ pub(super) struct Disk {
     pub(super) serial: [u8; SERIAL],
     /// Whether the engine uses io_uring.
     pub(super) ring: AtomicBool,
+    pub(super) counters: BlockCounters,
 }
 
 pub(super) struct BlockHandler {
@@ -55,8 +57,8 @@ pub(super) struct BlockHandler {
 }
 
 /// What is to be done when a request has ended.
-#[derive(Default)]
 struct Slot {
+    begun: InFlight,
     queue: usize,
     chain: Chain,
     /// Where the status is to be written.
@@ -88,13 +90,13 @@ impl BlockHandler {
             if queue.in_flight() >= queue.size() || !queue.pop(&mut self.chain)? {
                 return Ok(count);
             }
-            let status = request::status(&mut self.chain)?;
+            let (begun, status) = (InFlight::begin(), request::status(&mut self.chain)?);
             let mut request = self.spare.pop().unwrap_or_else(|| Box::new(Request::new(Arc::clone(&memory))));
             match request::read(&limits, &memory, &mut self.chain, &mut request)? {
                 Ok(Asked::Engine(written)) => {
                     let changes = matches!(request.operation, IoOperation::Write | IoOperation::WriteZeroes);
                     request.durable = changes && !self.write_back;
-                    request.token = self.remember(index, status, written);
+                    request.token = self.remember(begun, index, status, written);
                     self.engine.add(request);
                 }
                 Ok(Asked::Done(written)) => {
@@ -103,6 +105,9 @@ impl BlockHandler {
                     queue.push(self.chain.head(), written.saturating_add(1))?;
                 }
                 Err(refusal) => {
+                    if matches!(refusal, Refusal::Failed) {
+                        self.disk.counters.end(begun, request.operation, Err(()));
+                    }
                     self.spare.push(request);
                     answer(&memory, status, refusal as u8)?;
                     queue.push(self.chain.head(), 1)?;
@@ -113,13 +118,13 @@ impl BlockHandler {
     }
 
     /// Keeps the chain until its request has ended, under the number that is returned.
-    fn remember(&mut self, queue: usize, status: u64, written: u32) -> usize {
+    fn remember(&mut self, begun: InFlight, queue: usize, status: u64, written: u32) -> usize {
         let number = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(Slot { begun, queue, chain: Chain::default(), status, written });
             self.slots.len() - 1
         });
         if let Some(slot) = self.slots.get_mut(number) {
-            (slot.queue, slot.status, slot.written) = (queue, status, written);
+            (slot.begun, slot.queue, slot.status, slot.written) = (begun, queue, status, written);
             std::mem::swap(&mut slot.chain, &mut self.chain);
         }
         number
@@ -136,6 +141,7 @@ impl BlockHandler {
     fn end(&mut self, mut request: Box<Request>, queues: &mut Queues) -> Served {
         let outcome = std::mem::replace(&mut request.outcome, Ok(()));
         let (number, operation) = (request.token, request.operation);
+        let bytes = request.ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         self.spare.push(request);
         self.free.push(number);
         let Some(slot) = self.slots.get_mut(number) else { return Ok(()) };
@@ -144,6 +150,7 @@ impl BlockHandler {
             // Also after a failure: some of it may have been read.
             slot.chain.writable.mark_dirty(queue.memory());
         }
+        self.disk.counters.end(slot.begun, operation, outcome.as_ref().map(|()| bytes).map_err(drop));
         let (status, written) = match outcome {
             Ok(()) => (VIRTIO_BLK_S_OK as u8, slot.written),
             Err(failure) => {

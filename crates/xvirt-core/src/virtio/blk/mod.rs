@@ -1,14 +1,17 @@
 //! The disk (virtio 1.2, section 5.2).
 //!
 //! `device` is what the driver sees, `request` understands what the driver asks for, `handler` has that done by the
-//! disk's engine and keeps account of what is in flight, `error` is what the embedder hears when the host fails to.
+//! disk's engine and keeps account of what is in flight, `error` is what the embedder hears when the host fails to,
+//! `statistics` what is counted.
 
 mod device;
 mod error;
 mod handler;
 mod request;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use device::{Block, BlockState};
 pub(crate) use error::{IoError, IoErrorSink};
+pub(crate) use statistics::OperationCounts;

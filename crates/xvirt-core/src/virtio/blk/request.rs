@@ -44,7 +44,8 @@ pub(super) fn status(chain: &mut Chain) -> Served<u64> {
     chain.writable.take_last().ok_or(Malformed("a disk request has no room for its status"))
 }
 
-/// Reads the request in `chain`, whose status was taken off, and fills in what is to be done for it.
+/// Reads the request in `chain`, whose status was taken off, and fills in what is to be done for it. Also of one that
+/// has [`Failed`](Refusal::Failed) the operation is filled in.
 pub(super) fn read(
     limits: &Limits,
     memory: &GuestRam,
@@ -70,7 +71,8 @@ pub(super) fn read(
             Ok(Asked::Engine(0))
         }
         VIRTIO_BLK_T_GET_ID => Ok(Asked::Done(chain.writable.put(memory, &limits.serial)? as u32)),
-        VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => limits.clear(kind, memory, chain, request)?,
+        VIRTIO_BLK_T_DISCARD => limits.clear(IoOperation::Discard, memory, chain, request)?,
+        VIRTIO_BLK_T_WRITE_ZEROES => limits.clear(IoOperation::WriteZeroes, memory, chain, request)?,
         _ => Err(Refusal::Unsupported),
     })
 }
@@ -83,11 +85,11 @@ impl Limits {
         length: u64,
         request: &mut Request,
     ) -> Result<Asked, Refusal> {
+        request.operation = operation;
         let offset = self.offset(sector, length)?;
         if operation == IoOperation::Write {
             self.writable()?;
         }
-        request.operation = operation;
         request.ranges.push(offset..offset + length);
         let written = if operation == IoOperation::Read { length } else { 0 };
         u32::try_from(written).map(Asked::Engine).map_err(|_| Refusal::Failed)
@@ -96,11 +98,12 @@ impl Limits {
     /// Discards ranges, or fills them with zeroes.
     fn clear(
         &self,
-        kind: u32,
+        operation: IoOperation,
         memory: &GuestRam,
         chain: &mut Chain,
         request: &mut Request,
     ) -> Served<Result<Asked, Refusal>> {
+        request.operation = operation;
         let length = chain.readable.len();
         if length == 0 || !length.is_multiple_of(RANGE) || length / RANGE > MAX_RANGES.into() {
             return Ok(Err(Refusal::Failed));
@@ -109,17 +112,17 @@ impl Limits {
             let mut range = [0; RANGE as usize];
             chain.readable.take(memory, &mut range)?;
             let range = u128::from_le_bytes(range);
-            if let Err(refusal) = self.range(kind, range as u64, (range >> 64) as u32, (range >> 96) as u32, request) {
+            if let Err(refusal) = self.range(range as u64, (range >> 64) as u32, (range >> 96) as u32, request) {
                 return Ok(Err(refusal));
             }
         }
         Ok(Ok(Asked::Engine(0)))
     }
 
-    fn range(&self, kind: u32, sector: u64, sectors: u32, flags: u32, request: &mut Request) -> Result<(), Refusal> {
-        let (operation, allowed, max) = match kind {
-            VIRTIO_BLK_T_DISCARD => (IoOperation::Discard, 0, MAX_DISCARD),
-            _ => (IoOperation::WriteZeroes, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, MAX_ZEROES),
+    fn range(&self, sector: u64, sectors: u32, flags: u32, request: &mut Request) -> Result<(), Refusal> {
+        let (allowed, max) = match request.operation {
+            IoOperation::Discard => (0, MAX_DISCARD),
+            _ => (VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, MAX_ZEROES),
         };
         if flags & !allowed != 0 {
             return Err(Refusal::Unsupported);
@@ -130,7 +133,6 @@ impl Limits {
         if sectors > max {
             return Err(Refusal::Failed);
         }
-        request.operation = operation;
         // The driver may want the space of some to be kept, which then holds for all.
         request.unmap = flags != 0 && (request.unmap || request.ranges.is_empty());
         request.ranges.push(offset..offset + length);

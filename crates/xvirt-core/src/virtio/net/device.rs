@@ -12,6 +12,7 @@ use virtio_bindings::virtio_net::{
 use super::backend::NetBackend;
 use super::handler::NetHandler;
 use super::port::Port;
+use super::statistics::NetCounters;
 use crate::Result;
 use crate::config::NicLimit;
 use crate::net::Offloads;
@@ -75,6 +76,11 @@ impl Net {
     /// How fast it may be.
     pub(crate) fn limit(&self) -> NicLimit {
         self.port.limit()
+    }
+
+    /// What was counted of its frames.
+    pub(crate) fn counters(&self) -> &NetCounters {
+        &self.port.counters
     }
 
     /// Sets how fast it may be. What waits is looked at again when the transport is kicked.

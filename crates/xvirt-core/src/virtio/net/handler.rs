@@ -46,6 +46,8 @@ pub(super) struct NetHandler {
 /// What became of a received frame.
 enum Delivery {
     Done,
+    /// The driver will never have room for it.
+    Lost,
     /// The driver must make more buffers available first.
     NoRoom,
 }
@@ -82,7 +84,14 @@ impl NetHandler {
                     break;
                 }
                 match self.deliver(queue)? {
-                    Delivery::Done => (self.waiting, self.granted) = (0, false),
+                    Delivery::Done => {
+                        self.port.counters.received.passed((self.waiting - VNET_HEADER_LEN) as u64);
+                        (self.waiting, self.granted) = (0, false);
+                    }
+                    Delivery::Lost => {
+                        self.port.counters.received.dropped();
+                        (self.waiting, self.granted) = (0, false);
+                    }
                     Delivery::NoRoom => {
                         self.listening = false;
                         break;
@@ -109,6 +118,9 @@ impl NetHandler {
             Ok(length) => {
                 let keep = length > VNET_HEADER_LEN && self.port.link_up();
                 self.waiting = if keep { length } else { 0 };
+                if !keep {
+                    self.port.counters.received.dropped();
+                }
                 true
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
@@ -134,7 +146,7 @@ impl NetHandler {
             if self.spread.len() == usize::from(queue.size()) {
                 // A driver whose whole ring has no room for the frame will never have it.
                 queue.unpop(queue.size());
-                return Ok(Delivery::Done);
+                return Ok(Delivery::Lost);
             }
             if !queue.pop(&mut self.chain)? {
                 // Asked before the buffers are put back: the driver then notifies when it adds one to them.
@@ -151,7 +163,7 @@ impl NetHandler {
             if !self.mergeable && self.chain.writable.len() < left.len() as u64 {
                 // Better lost than cut off. The buffer is for the next one.
                 queue.unpop(1);
-                return Ok(Delivery::Done);
+                return Ok(Delivery::Lost);
             }
             let written = self.chain.writable.put(queue.memory(), left)?;
             self.spread.push((self.chain.head(), written as u32));
@@ -181,6 +193,7 @@ impl NetHandler {
             pieces.clear();
             chain.readable.slices(&memory, &mut pieces)?;
             if length > MAX_FRAME as u64 || !self.port.link_up() {
+                self.port.counters.sent.dropped();
                 return Ok(Some(0));
             }
             if let Err(later) = lock(&self.port.transmit).grant(bytes, Instant::now()) {
@@ -188,7 +201,10 @@ impl NetHandler {
                 return Ok(None);
             }
             // What a network cannot take is lost; nobody tells the sender on a cable either.
-            let _ = self.port.backend.send(&pieces);
+            match self.port.backend.send(&pieces) {
+                Ok(()) => self.port.counters.sent.passed(bytes),
+                Err(_) => self.port.counters.sent.dropped(),
+            }
             Ok(Some(0))
         })
     }

@@ -8,9 +8,11 @@ mod backend;
 mod device;
 mod handler;
 mod port;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use backend::NetBackend;
 pub(crate) use device::{Net, NetState};
+pub(crate) use statistics::FrameCounters;

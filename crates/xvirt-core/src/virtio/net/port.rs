@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::backend::NetBackend;
+use super::statistics::NetCounters;
 use crate::config::{NicLimit, RateLimit};
 use crate::limit::Limiter;
 use crate::sync::lock;
@@ -17,12 +18,14 @@ pub(super) struct Port {
     pub(super) receive: Mutex<Limiter>,
     /// Of what the guest sends.
     pub(super) transmit: Mutex<Limiter>,
+    pub(super) counters: NetCounters,
 }
 
 impl Port {
     pub(super) fn new(backend: Arc<dyn NetBackend>, link_up: bool) -> Self {
         let unlimited = || Mutex::new(Limiter::new(RateLimit::none(), Instant::now()));
-        Self { backend, link_up: AtomicBool::new(link_up), receive: unlimited(), transmit: unlimited() }
+        let (receive, transmit) = (unlimited(), unlimited());
+        Self { backend, link_up: AtomicBool::new(link_up), receive, transmit, counters: NetCounters::default() }
     }
 
     pub(super) fn link_up(&self) -> bool {

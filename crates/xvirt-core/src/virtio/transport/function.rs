@@ -1,6 +1,7 @@
 //! The PCI function that carries a device, from power-on to unplugging.
 
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_config::{
@@ -11,13 +12,14 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::layout::{self, BAR, BAR_SIZE, MAX_QUEUES, NOTIFY, PAGE, Places};
 use super::registers::{Registers, TRANSPORT_FEATURES, notify_offset};
 use crate::bus::BusDevice;
+use crate::kvm::ThreadTime;
 use crate::memory::GuestRam;
 use crate::pci::{ConfigSpace, ConfigState, PciHost};
 use crate::sandbox::Filter;
 use crate::sync::lock;
 use crate::virtio::interrupt::{Interrupt, InterruptState};
 use crate::virtio::worker::{Control, Worker};
-use crate::virtio::{DeviceState, Malformed, Queues, VirtQueue, VirtioDevice};
+use crate::virtio::{DeviceKind, DeviceState, Malformed, Queues, VirtQueue, VirtioDevice};
 use crate::{Error, ErrorKind, Result};
 
 pub(super) const FEATURES_OK: u8 = VIRTIO_CONFIG_S_FEATURES_OK as u8;
@@ -35,6 +37,8 @@ pub(crate) struct VirtioPci {
     pub(super) kicks: Vec<EventFd>,
     /// Where the BAR is at power-on.
     bar: u64,
+    /// What its workers take of the host's processors.
+    worker_time: Arc<ThreadTime>,
     pub(super) inner: Mutex<Inner>,
     this: Weak<Self>,
 }
@@ -150,6 +154,7 @@ impl VirtioPci {
             interrupt,
             kicks,
             bar,
+            worker_time: Arc::default(),
             inner: Mutex::new(inner),
             this: this.clone(),
         });
@@ -160,6 +165,16 @@ impl VirtioPci {
         }
         drop(inner);
         Ok(this)
+    }
+
+    /// The kind of device it carries.
+    pub(crate) fn kind(&self) -> DeviceKind {
+        self.device.kind()
+    }
+
+    /// How much of the host's processors its workers have taken.
+    pub(crate) fn worker_time(&self) -> Duration {
+        self.worker_time.total()
     }
 
     /// Returns when no request is in flight; none is taken until [`resume`](Self::resume).
@@ -283,7 +298,8 @@ impl VirtioPci {
         }
         let handler = self.device.activate(inner.registers.driver_features)?;
         let filter = self.device.work().filter(|_| self.host.filters_threads()).map(Filter::new).transpose()?;
-        let worker = Worker::start(name, control, handler, Queues(queues), self.interrupt.clone(), filter)?;
+        let (interrupt, time) = (self.interrupt.clone(), self.worker_time.clone());
+        let worker = Worker::start(name, control, handler, Queues(queues), interrupt, filter, time)?;
         if inner.paused {
             // From now on it can be saved.
             worker.pause();

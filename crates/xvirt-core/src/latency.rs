@@ -1,0 +1,136 @@
+//! How long things take, counted in buckets.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The first bucket is for all that is below 2^10 ns, the last for what takes 2^36 ns (69 s) and more.
+const LOWEST: u32 = 10;
+const HIGHEST: u32 = 36;
+/// Each power of two between them has 2^3 buckets.
+const PRECISION: u32 = 3;
+const BUCKETS: usize = (((HIGHEST - LOWEST) << PRECISION) + 2) as usize;
+
+/// Counts durations while others read. Counting takes a few nanoseconds and no lock.
+#[derive(Debug)]
+pub(crate) struct LatencyCounter {
+    buckets: [AtomicU64; BUCKETS],
+}
+
+impl Default for LatencyCounter {
+    fn default() -> Self {
+        Self { buckets: [const { AtomicU64::new(0) }; BUCKETS] }
+    }
+}
+
+impl LatencyCounter {
+    pub(crate) fn count(&self, duration: Duration) {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(bucket) = self.buckets.get(bucket_of(nanoseconds)) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn read(&self) -> Latencies {
+        let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
+        Latencies { counts }
+    }
+}
+
+/// How many took how long.
+///
+/// Durations are counted in buckets that are at most an eighth wider than their lower end: what is said of a duration is
+/// that much too long, at most. All below 1024 ns count as one, as do all of 69 s and more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latencies {
+    counts: Vec<u64>,
+}
+
+impl Latencies {
+    /// How many were counted.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// What `percent` of a hundred did not exceed, rounded up to the end of a bucket; `None` if nothing was counted.
+    /// `percentile(50.0)` is the median.
+    pub fn percentile(&self, percent: f64) -> Option<Duration> {
+        let total = self.total();
+        // The rank of the one that is asked for, from 1.
+        let rank = ((percent.clamp(0.0, 100.0) / 100.0 * total as f64).ceil() as u64).max(1);
+        let mut seen = 0;
+        self.buckets().find_map(|(end, count)| {
+            seen += count;
+            (seen >= rank && total > 0).then_some(end)
+        })
+    }
+
+    /// The buckets that are not empty, in order: their upper ends, and how many lie in each.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let counts = self.counts.iter().take(BUCKETS).enumerate();
+        counts.filter(|(_, count)| **count > 0).map(|(bucket, count)| (Duration::from_nanos(end_of(bucket)), *count))
+    }
+
+    /// What was counted since `earlier`, which is of the same run.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let before = earlier.counts.iter().copied().chain(std::iter::repeat(0));
+        Self { counts: self.counts.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect() }
+    }
+}
+
+fn bucket_of(nanoseconds: u64) -> usize {
+    let Some(power) = nanoseconds.checked_ilog2().filter(|power| *power >= LOWEST) else { return 0 };
+    if power >= HIGHEST {
+        return BUCKETS - 1;
+    }
+    let within = (nanoseconds >> (power - PRECISION)) & ((1 << PRECISION) - 1);
+    1 + (((power - LOWEST) as usize) << PRECISION) + within as usize
+}
+
+/// Where a bucket ends; the last has no end, and is said to end where it begins.
+fn end_of(bucket: usize) -> u64 {
+    let Some(regular) = bucket.checked_sub(1) else { return 1 << LOWEST };
+    let (power, within) = (LOWEST + (regular >> PRECISION) as u32, (regular & ((1 << PRECISION) - 1)) as u64);
+    if power >= HIGHEST {
+        return 1 << HIGHEST;
+    }
+    ((1 << PRECISION) + within + 1) << (power - PRECISION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_duration_is_in_a_bucket_that_is_an_eighth_wide() {
+        let mut previous = 0;
+        for nanoseconds in (0..64).flat_map(|power| (0..16).map(move |i| (1_u64 << power) + (i << power) / 16)) {
+            let bucket = bucket_of(nanoseconds);
+            assert!(bucket < BUCKETS && (bucket >= previous || nanoseconds < 32), "{nanoseconds}");
+            previous = bucket;
+            if (1 << LOWEST..1 << HIGHEST).contains(&nanoseconds) {
+                let end = end_of(bucket);
+                assert!(nanoseconds < end && end - nanoseconds <= nanoseconds / 8 + 1, "{nanoseconds} ends at {end}");
+            }
+        }
+        assert_eq!(end_of(BUCKETS - 1), 1 << HIGHEST);
+    }
+
+    #[test]
+    fn percentiles_are_where_they_should_be() {
+        let counter = LatencyCounter::default();
+        assert_eq!(counter.read().percentile(50.0), None);
+        (1..=100).for_each(|i| counter.count(Duration::from_micros(i * 100)));
+        let latencies = counter.read();
+        assert_eq!(latencies.total(), 100);
+        for (percent, exact) in [(0.0, 100), (50.0, 5000), (99.0, 9900), (100.0, 10_000)] {
+            let found = latencies.percentile(percent).unwrap().as_micros();
+            assert!(found >= exact && found <= exact + exact / 8 + 1, "{percent}: {found}");
+        }
+        counter.count(Duration::MAX);
+        let since = counter.read().since(&latencies);
+        assert_eq!((since.total(), since.percentile(1.0)), (1, Some(Duration::from_nanos(1 << HIGHEST))));
+    }
+}

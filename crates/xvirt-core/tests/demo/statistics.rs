@@ -1,0 +1,146 @@
+//! What a VM says of what it did, where that is known exactly.
+
+use std::time::{Duration, Instant};
+
+use xvirt_core::config::{Disk, Nic};
+use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::vm::{OperationStatistics, Statistics};
+
+use crate::host;
+use crate::support::{Guest, PATIENCE, config};
+
+const BLOCK: u64 = 4096;
+
+fn blocks(operation: &OperationStatistics, operations: u64) {
+    assert_eq!((operation.operations, operation.bytes, operation.errors), (operations, operations * BLOCK, 0));
+    assert_eq!(operation.latency.total(), operations);
+    let (median, longest) = (operation.latency.percentile(50.0).unwrap(), operation.latency.percentile(100.0).unwrap());
+    assert!(median > Duration::ZERO && median <= longest && longest < PATIENCE, "{median:?} {longest:?}");
+}
+
+#[test]
+fn requests_are_counted_one_by_one() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, fixed) = (folder.path().join("a.raw"), folder.path().join("b.raw"));
+    disk::create(&path, ImageFormat::Raw, 64 << 20).unwrap();
+    disk::create(&fixed, ImageFormat::Raw, 64 << 20).unwrap();
+    // One block, so that none lies between the first two to be discarded and filled with zeroes.
+    let line = CommandLine::new([Mode::Blk]).blocks(1);
+    let config = config(&line).vcpus(2).disk(Disk::raw(&path)).disk(Disk::raw(&fixed).read_only());
+    let built = config.clone().build(&host).unwrap();
+    assert_eq!(built.statistics(), Statistics::default());
+    drop(built);
+    let mut guest = Guest::start(config, &host).unwrap();
+    guest.expect(demo::DONE);
+    let now = guest.vm.statistics();
+
+    assert!(now.uptime > Duration::ZERO && now.uptime < PATIENCE);
+    let [writable, read_only] = [0, 1].map(|position| &now.disks[&position]);
+    blocks(&writable.writes, 1);
+    blocks(&writable.reads, 1);
+    assert_eq!((writable.flushes.operations, writable.flushes.bytes, writable.flushes.latency.total()), (1, 0, 1));
+    assert_eq!((writable.discards.operations, writable.discards.latency.total()), (0, 0));
+    blocks(&read_only.reads, 1);
+    assert_eq!((read_only.writes.operations, read_only.writes.errors), (0, 0));
+    assert!(writable.cpu_time > Duration::ZERO);
+
+    assert_eq!(now.vcpus.len(), 2);
+    // Every character on COM1 is a write, after a look at the line's status.
+    let printed = guest.vm.console().reader().wait_for(demo::DONE, PATIENCE).unwrap().len() as u64;
+    let exits = &now.vcpus[0].exits;
+    assert!(exits.port_writes >= printed && exits.port_reads > 0, "{exits:?} for {printed} bytes");
+    assert!(exits.memory_reads > 0 && exits.memory_writes > 0, "{exits:?}");
+    assert!(now.vcpus[0].cpu_time > now.vcpus[1].cpu_time);
+    let names: Vec<_> = now.devices.iter().map(|device| device.name.as_str()).collect();
+    assert!(names.contains(&"virtio-console") && names.contains(&"virtio-rng"), "{names:?}");
+
+    let json = serde_json::to_string(&now).unwrap();
+    assert_eq!(serde_json::from_str::<Statistics>(&json).unwrap(), now);
+    guest.vm.pause().unwrap();
+    let paused = guest.vm.statistics();
+    guest.vm.unpause().unwrap();
+    assert!(paused.vcpus[0].exits.interrupted > exits.interrupted);
+    guest.vm.hard_shutdown().unwrap();
+    assert_eq!(guest.vm.statistics(), Statistics::default());
+    guest.vm.start().unwrap();
+    assert!(guest.vm.statistics().uptime < paused.uptime);
+}
+
+#[test]
+fn what_a_reboot_interrupts_is_not_forgotten() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.raw");
+    disk::create(&path, ImageFormat::Raw, 64 << 20).unwrap();
+    let line = CommandLine::new([Mode::Blk]).blocks(1);
+    let mut guest = Guest::start(config(&line).disk(Disk::raw(&path)), &host).unwrap();
+    guest.expect(demo::DONE);
+    let before = guest.vm.statistics();
+    guest.vm.hard_reboot().unwrap();
+    guest.expect(demo::DONE);
+    let after = guest.vm.statistics();
+    blocks(&after.disks[&0].writes, 2);
+    // The worker thread is another, and what the first one took is still counted.
+    assert!(after.disks[&0].cpu_time > before.disks[&0].cpu_time);
+    assert_eq!(after.disks[&0].writes.latency.since(&before.disks[&0].writes.latency).total(), 1);
+}
+
+#[test]
+fn reading_them_costs_microseconds() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.raw");
+    disk::create(&path, ImageFormat::Raw, 64 << 20).unwrap();
+    let config = config(&CommandLine::new([Mode::Hello])).vcpus(2).disk(Disk::raw(&path));
+    let mut guest = Guest::start(config, &host).unwrap();
+    guest.expect(demo::DONE);
+    let rounds = 1000;
+    let best = (0..5).map(|_| {
+        let began = Instant::now();
+        (0..rounds).for_each(|_| drop(guest.vm.statistics()));
+        began.elapsed() / rounds
+    });
+    let best = best.min().unwrap();
+    println!("statistics of a VM with 2 vCPUs and 1 disk: {best:.1?} a call");
+    // A thousand VMs every second must not cost more than a tenth of one processor.
+    assert!(best < Duration::from_micros(100), "{best:?}");
+}
+
+#[test]
+fn lost_frames_are_counted_where_they_are_lost() {
+    let host = host!();
+    let guest = Guest::start(config(&CommandLine::new([Mode::Net, Mode::Echo])).nic(Nic::new_tap()), &host);
+    let mut guest = match guest {
+        Ok(guest) => guest,
+        Err(error) => return println!("SKIPPED lost_frames_are_counted_where_they_are_lost: {error}"),
+    };
+    guest.expect(demo::ECHO_READY);
+    let interface = guest.vm.nics()[0].interface.clone();
+    let send = |count: u64| {
+        let socket = std::net::UdpSocket::bind("[::]:0").unwrap();
+        let scope = std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).unwrap();
+        let group = std::net::SocketAddrV6::new("ff02::1".parse().unwrap(), 9, 0, scope.trim().parse().unwrap());
+        (0..count).all(|_| socket.send_to(&[7; 100], group).is_ok())
+    };
+    if !send(1) {
+        return println!("SKIPPED lost_frames_are_counted_where_they_are_lost: the tap interface has no IPv6");
+    }
+    let until = |what: &str, done: &dyn Fn(&Statistics) -> bool| {
+        let began = Instant::now();
+        while !done(&guest.vm.statistics()) {
+            assert!(began.elapsed() < PATIENCE, "{what}: {:?}", guest.vm.statistics().nics);
+            std::thread::yield_now();
+        }
+    };
+    // The guest sends every frame back.
+    until("a frame there and back", &|now| {
+        let nic = &now.nics[&0];
+        nic.received.frames > 0 && nic.received.bytes >= 100 && nic.sent.frames > 0 && nic.sent.bytes >= 100
+    });
+    let before = guest.vm.statistics().nics[&0].received.dropped;
+    guest.vm.set_link(0, false).unwrap();
+    assert!(send(3));
+    until("frames lost while the link is down", &|now| now.nics[&0].received.dropped >= before + 3);
+}
