@@ -4,7 +4,8 @@
 //! machine from a configuration, `supervisor` is the thread that answers the guest's own requests, `crash` does what is
 //! configured for a guest that cannot go on. `attached` is what disks and network interfaces there are, which `hotplug`
 //! changes at any time, `resize` the size of disks, `disks` tells of them, `limits` how fast they may be, and `memory` how
-//! much memory there is. `vsock` reaches programs in the guest, `statistics` says what the VM has done.
+//! much memory there is. `vsock` reaches programs in the guest, `statistics` says what the VM has done, and `metrics`
+//! publishes that.
 
 mod assemble;
 mod attached;
@@ -15,6 +16,8 @@ mod handle;
 mod hotplug;
 mod limits;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod resize;
 mod state;
 mod statistics;
@@ -27,6 +30,8 @@ pub use disks::DiskStatus;
 pub use events::{CrashReason, Event, EventReceiver, IoOperation};
 pub use handle::{NicStatus, Vm};
 pub use memory::{GuestMemory, MemoryStatistics};
+#[cfg(feature = "metrics")]
+pub use metrics::MetricsPublisher;
 pub use state::{PowerState, Verb};
 pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,

@@ -144,3 +144,78 @@ fn lost_frames_are_counted_where_they_are_lost() {
     assert!(send(3));
     until("frames lost while the link is down", &|now| now.nics[&0].received.dropped >= before + 3);
 }
+
+#[cfg(feature = "metrics")]
+mod published {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use xvirt_core::vm::MetricsPublisher;
+
+    use super::*;
+
+    /// Keeps every metric under its name and labels.
+    #[derive(Default)]
+    struct Kept(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+    impl Kept {
+        fn at(&self, key: &Key) -> Arc<AtomicU64> {
+            let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let name = format!("{} {}", key.name(), labels.join(" "));
+            Arc::clone(self.0.lock().unwrap().entry(name).or_default())
+        }
+
+        fn counter(&self, name: &str) -> u64 {
+            self.0.lock().unwrap().get(name).unwrap_or_else(|| panic!("no {name}")).load(Ordering::Relaxed)
+        }
+    }
+
+    impl Recorder for Kept {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(self.at(key))
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(self.at(key))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn metrics_grow_by_what_happened_and_survive_a_new_start() {
+        let host = host!();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.raw");
+        disk::create(&path, ImageFormat::Raw, 64 << 20).unwrap();
+        let line = CommandLine::new([Mode::Blk, Mode::Echo]).blocks(1);
+        let mut guest = Guest::start(config(&line).disk(Disk::raw(&path)), &host).unwrap();
+        let kept = Kept::default();
+        let mut publisher = MetricsPublisher::new(&guest.vm);
+        let vm = format!("vm=demo uuid={}", guest.vm.uuid());
+        for start in 1..=2 {
+            guest.expect(demo::ECHO_READY);
+            let now = guest.vm.statistics();
+            // What did not happen again is not counted again.
+            metrics::with_local_recorder(&kept, || (0..2).for_each(|_| publisher.publish(&now)));
+            let written = format!("{vm} disk=0 operation=writes");
+            assert_eq!(kept.counter(&format!("xvirt_disk_operations_total {written}")), start);
+            assert_eq!(kept.counter(&format!("xvirt_disk_bytes_total {written}")), start * BLOCK);
+            assert!(kept.counter(&format!("xvirt_disk_latency_seconds {written} quantile=0.99")) > 0);
+            assert!(kept.counter(&format!("xvirt_vcpu_exits_total {vm} vcpu=0 reason=port_writes")) > 0);
+            let uptime = f64::from_bits(kept.counter(&format!("xvirt_uptime_seconds {vm}")));
+            assert_eq!(uptime, now.uptime.as_secs_f64());
+            guest.vm.hard_shutdown().unwrap();
+            metrics::with_local_recorder(&kept, || publisher.publish(&guest.vm.statistics()));
+            guest.vm.start().unwrap();
+        }
+    }
+}
