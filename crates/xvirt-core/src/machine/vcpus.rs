@@ -126,13 +126,13 @@ impl Drop for Vcpus {
 impl VcpuThread {
     fn spawn(id: usize, vcpu: &Arc<Mutex<Vcpu>>, shared: Arc<Shared>) -> Result<Self> {
         let own = Arc::clone(vcpu);
-        let (exits, time) = (Arc::<Exits>::default(), Arc::<ThreadTime>::default());
+        let (exits, time, span) = (Arc::<Exits>::default(), Arc::<ThreadTime>::default(), tracing::Span::current());
         let (own_exits, own_time) = (Arc::clone(&exits), Arc::clone(&time));
         let handle = thread::Builder::new()
             .name(format!("vcpu{id}"))
             .stack_size(STACK_SIZE)
             .spawn(move || {
-                let _at_work = own_time.begin();
+                let (_span, _at_work) = (span.enter(), own_time.begin());
                 shared.obey(&own, &own_exits);
             })
             .map_err(|e| {

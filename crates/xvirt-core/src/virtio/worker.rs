@@ -59,8 +59,8 @@ impl Control {
 }
 
 impl Worker {
-    /// Starts a thread that serves `queues` with `handler`, under a filter of system calls if there is one.
-    /// `time` adds up what it takes.
+    /// Starts a thread that serves `queues` with `handler`, in the caller's span and under a filter of system calls if
+    /// there is one. `time` adds up what it takes.
     pub(super) fn start(
         name: &str,
         control: Control,
@@ -89,11 +89,12 @@ impl Worker {
                 service.watch(queue.kick.as_raw_fd(), i as u64)?;
             }
         }
+        let span = tracing::Span::current();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                let _at_work = time.begin();
+                let (_span, _at_work) = (span.enter(), time.begin());
                 service.run(filter);
             })
             .map_err(|e| Error::io(format!("cannot start the worker thread of {name}"), e))?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::Span;
 use uuid::Uuid;
 
 use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, Former, NicDevice};
@@ -57,6 +58,8 @@ pub(super) struct Inner {
     pub(super) events: Events,
     power: Mutex<Power>,
     pub(super) changed: Condvar,
+    /// What its verbs and threads log is told apart by.
+    pub(super) span: Span,
 }
 
 /// The consoles of a VM, which outlive its runs.
@@ -110,6 +113,8 @@ impl Vm {
             reboot_on_power_off: false,
             ended: None,
         };
+        // The level of errors, so that no filter that shows a line hides which VM it is about.
+        let span = tracing::error_span!("vm", name = config.name, uuid = %config.uuid);
         let inner = Inner {
             config,
             processors,
@@ -117,6 +122,7 @@ impl Vm {
             events: Events::default(),
             power: Mutex::new(power),
             changed: Condvar::new(),
+            span,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -164,6 +170,7 @@ impl Vm {
     /// # Errors
     /// It is not halted, or any of these steps fails; then it is halted as before and nothing is left behind.
     pub fn start(&self) -> Result<()> {
+        let _span = self.inner.span.enter();
         let mut power = self.inner.lock();
         Verb::Start.check(self.name(), power.state)?;
         if let Some(supervisor) = power.ended.take() {
@@ -184,6 +191,7 @@ impl Vm {
     /// # Errors
     /// It is not running.
     pub fn pause(&self) -> Result<()> {
+        let _span = self.inner.span.enter();
         let mut power = self.inner.lock();
         self.inner.machine(&power, Verb::Pause)?.park();
         self.inner.enter(&mut power, PowerState::Paused, &Event::Paused);
@@ -195,6 +203,7 @@ impl Vm {
     /// # Errors
     /// It is not paused.
     pub fn unpause(&self) -> Result<()> {
+        let _span = self.inner.span.enter();
         let mut power = self.inner.lock();
         self.inner.machine(&power, Verb::Unpause)?.run();
         self.inner.enter(&mut power, PowerState::Running, &Event::Unpaused);
@@ -206,6 +215,7 @@ impl Vm {
     /// # Errors
     /// It is not running, or it has not switched off within `timeout`; then it still runs.
     pub fn clean_shutdown(&self, timeout: Duration) -> Result<()> {
+        let _span = self.inner.span.enter();
         let power = self.inner.lock();
         self.inner.machine(&power, Verb::CleanShutdown)?.press_power_button();
         let run = power.run;
@@ -221,6 +231,7 @@ impl Vm {
     /// # Errors
     /// It is halted already.
     pub fn hard_shutdown(&self) -> Result<()> {
+        let _span = self.inner.span.enter();
         let power = self.inner.lock();
         Verb::HardShutdown.check(self.name(), power.state)?;
         self.inner.halt(power, &Event::HardShutdown);
@@ -233,6 +244,7 @@ impl Vm {
     /// It is not running, or it has not switched off within `timeout`; then it still runs. Or what it boots cannot be
     /// loaded any more; then it is halted.
     pub fn clean_reboot(&self, timeout: Duration) -> Result<()> {
+        let _span = self.inner.span.enter();
         let mut power = self.inner.lock();
         self.inner.machine(&power, Verb::CleanReboot)?.press_power_button();
         power.reboot_on_power_off = true;
@@ -254,6 +266,7 @@ impl Vm {
     /// # Errors
     /// It is halted. Or what it boots cannot be loaded any more; then it is halted.
     pub fn hard_reboot(&self) -> Result<()> {
+        let _span = self.inner.span.enter();
         let mut power = self.inner.lock();
         self.inner.machine(&power, Verb::HardReboot)?;
         if let Err(error) = self.inner.reset(&mut power) {
@@ -338,6 +351,7 @@ impl Vm {
 
 impl Drop for Vm {
     fn drop(&mut self) {
+        let _span = self.inner.span.enter();
         let mut power = self.inner.lock();
         if let Some(supervisor) = power.ended.take() {
             supervisor.join();

@@ -30,6 +30,7 @@ impl Vm {
     /// # Errors
     /// The disk cannot be opened, or makes no sense; the VM has as many devices as it can have. Then all is as before.
     pub fn plug_disk(&self, disk: Disk) -> Result<usize> {
+        let _span = self.inner.span.enter();
         disk.check()?;
         let power = &mut *self.inner.lock();
         Verb::Plug.check(self.name(), power.state)?;
@@ -54,6 +55,7 @@ impl Vm {
     /// # Errors
     /// What it is connected to cannot be opened; the VM has as many devices as it can have. Then all is as before.
     pub fn plug_nic(&self, mut nic: Nic) -> Result<usize> {
+        let _span = self.inner.span.enter();
         nic.check()?;
         nic.mac.get_or_insert_with(MacAddress::random);
         let power = &mut *self.inner.lock();

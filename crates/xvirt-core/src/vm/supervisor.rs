@@ -37,10 +37,11 @@ impl Supervisor {
         let (serial, watchdog) = (Arc::clone(machine.serial()), Arc::clone(machine.watchdog()));
         let epoll = watch(&stop, &signals, &serial, &watchdog).map_err(failed)?;
         let watcher = Watcher { epoll, vm: Arc::clone(vm), run, signals, serial, watchdog };
+        let span = tracing::Span::current();
         let handle = thread::Builder::new()
             .name("vm-supervisor".into())
             .stack_size(STACK_SIZE)
-            .spawn(move || watcher.watch())
+            .spawn(move || span.in_scope(|| watcher.watch()))
             .map_err(failed)?;
         Ok(Self { stop, handle })
     }
