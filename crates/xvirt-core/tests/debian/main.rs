@@ -12,6 +12,7 @@ mod identity;
 mod io;
 mod memory;
 mod stored;
+mod vsock;
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;

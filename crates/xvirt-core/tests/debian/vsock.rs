@@ -1,0 +1,132 @@
+//! Sockets between Debian and programs on its host, and what its statistics say of all that.
+
+use std::io::{ErrorKind as IoKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use xvirt_core::config::{Boot, ByteSize, Disk, VmConfig, Vsock};
+use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::vm::Vm;
+
+use crate::guest::{Guest, PATIENCE, Reboot};
+use crate::needs;
+
+const PROGRAM: &str = include_str!("vsock.py");
+const MEGABYTES: usize = 20;
+
+/// A disk with a Python program and nothing else, which Python can read as it is.
+fn program_disk(path: &Path) -> Disk {
+    let length = PROGRAM.len().next_multiple_of(4096);
+    std::fs::write(path, format!("{PROGRAM:\n<length$}")).unwrap();
+    Disk::raw(path).read_only()
+}
+
+fn pattern(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 9).wrapping_add(seed) as u8).collect()
+}
+
+fn connect(vm: &Vm, port: u32) -> UnixStream {
+    let stream = vm.vsock_connect(port, PATIENCE).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Sends `data`, ends sending, and must get it all back and then the end.
+fn there_and_back(stream: UnixStream, data: &[u8]) {
+    let mut reader = stream.try_clone().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            (&stream).write_all(data).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut back = Vec::new();
+        reader.read_to_end(&mut back).unwrap();
+        assert!(back == data, "{} of {} bytes came back", back.len(), data.len());
+    });
+}
+
+fn start_listening(guest: &mut Guest) {
+    let command = "python3 /dev/vdb listen 1 7000 4294967294 > /run/listening & \
+                   for i in $(seq 600); do grep -q listening /run/listening && break; sleep 0.2; done; \
+                   cat /run/listening";
+    assert!(guest.run(command).ends_with("listening"));
+}
+
+#[test]
+fn debian_and_its_host_talk_through_sockets() {
+    // The one with Python in it; without a seed it takes no identity.
+    let Some((host, [root])) = needs(["XVIRT_DEBIAN_CLOUD_DISK"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name| folder.path().join(name);
+    disk::overlay(&root, Some(ImageFormat::Raw), path("root")).unwrap();
+    disk::create(path("data"), ImageFormat::Raw, 64 << 20).unwrap();
+    let config = VmConfig::new("debian")
+        .vcpus(2)
+        .memory(ByteSize::mib(512))
+        .boot(Boot::from_disk().command_line("quiet"))
+        .disk(Disk::open(path("root")).unwrap())
+        .disk(program_disk(&path("program")))
+        .disk(Disk::open(path("data")).unwrap())
+        .vsock(Vsock::new(1234, path("vsock")));
+    let vm = config.build(&host).unwrap();
+    let listener = vm.vsock_listen(9000).unwrap();
+    let mut guest = Guest::start(vm);
+    guest.log_in();
+    // Before any program asked for it.
+    assert_eq!(guest.run("lsmod | grep -c ^vmw_vsock_virtio_transport"), "2");
+    start_listening(&mut guest);
+
+    let began = Instant::now();
+    there_and_back(connect(&guest.vm, 1), &pattern(MEGABYTES << 20, 1));
+    println!("{MEGABYTES} MB there and back in {:.1?}", began.elapsed());
+    thread::scope(|scope| {
+        for (seed, port) in [1, 7000, u32::MAX - 1, 7000].into_iter().enumerate() {
+            let stream = connect(&guest.vm, port);
+            scope.spawn(move || there_and_back(stream, &pattern(1 << 20, seed)));
+        }
+    });
+    assert!(guest.vm.vsock_connect(7001, PATIENCE).unwrap_err().to_string().contains("nothing in VM 'debian' listens"));
+
+    let began = Instant::now();
+    let answering = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap();
+        let mut data = Vec::new();
+        stream.read_to_end(&mut data).unwrap();
+        let digest: String = Sha256::digest(&data).iter().map(|byte| format!("{byte:02x}")).collect();
+        stream.write_all(digest.as_bytes()).unwrap();
+    });
+    assert_eq!(guest.run(&format!("python3 /dev/vdb ask 9000 {MEGABYTES}")), "same");
+    println!("{MEGABYTES} MB from the guest in {:.1?}", began.elapsed());
+    answering.join().unwrap();
+    guest.run("python3 /dev/vdb ask 9001 1 2>&1 | grep -q 'Connection reset'");
+
+    let before = guest.vm.statistics();
+    guest.run("dd if=/dev/zero of=/dev/vdc bs=1M count=16 oflag=direct conv=fsync");
+    guest.run("dd if=/dev/vdc of=/dev/null bs=1M count=8 iflag=direct");
+    let after = guest.vm.statistics();
+    println!("{:.1?} of uptime, {:?}", after.uptime, after.vcpus);
+    let (old, new) = (&before.disks[&2], &after.disks[&2]);
+    assert_eq!((new.writes.bytes - old.writes.bytes, new.writes.errors), (16 << 20, 0));
+    assert!((8 << 20..16 << 20).contains(&(new.reads.bytes - old.reads.bytes)), "{:?}", new.reads.bytes);
+    assert!(new.flushes.operations > old.flushes.operations && new.cpu_time > old.cpu_time);
+    assert_eq!(new.writes.latency.total(), new.writes.operations);
+    assert!(after.vcpus.iter().zip(&before.vcpus).all(|(new, old)| new.cpu_time > old.cpu_time));
+
+    let mut kept = connect(&guest.vm, 7000);
+    kept.write_all(b"x").unwrap();
+    kept.read_exact(&mut [0]).unwrap();
+    guest.reboot(Reboot::Guest);
+    match kept.read(&mut [0]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == IoKind::ConnectionReset => {}
+        other => panic!("{other:?} after the guest has rebooted"),
+    }
+    start_listening(&mut guest);
+    there_and_back(connect(&guest.vm, 7000), &pattern(1 << 20, 5));
+    guest.vm.clean_shutdown(PATIENCE).unwrap();
+}
