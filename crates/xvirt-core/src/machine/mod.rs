@@ -168,8 +168,6 @@ impl Machine {
     /// keeps its contents, as on a PC.
     pub(crate) fn reset(&self, processors: &Processors) -> Result<()> {
         self.reset_processors(processors)?;
-        // First all leave the places where the guest put them, for one may be where another belongs.
-        self.functions.values().for_each(|function| function.stop());
         self.pci.reset()?;
         self.power.reset();
         self.hotplug.reset();

@@ -245,7 +245,7 @@ impl VirtioPci {
         self.place(&mut inner)
     }
 
-    /// Ends the worker and returns the addresses. The device cannot be used any more, unless it is reset.
+    /// Ends the worker and returns the addresses. The device cannot be used any more.
     pub(crate) fn stop(&self) {
         let mut inner = lock(&self.inner);
         inner.worker = None;
