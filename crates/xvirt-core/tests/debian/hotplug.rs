@@ -56,7 +56,7 @@ impl Bench {
     fn used(&mut self) {
         self.guest.run("mount /dev/vdc /mnt && date >>/mnt/kept && umount /mnt");
         // Its network manager gives it an address.
-        self.guest.run(&format!("until ping -c 1 -W 20 {HOST}; do sleep 0.05; done"));
+        self.guest.run(&format!("until ping -c 1 -W 2 {HOST}; do sleep 0.05; done"));
     }
 
     fn next_event(&self) -> Event {
@@ -125,7 +125,7 @@ fn cycles(bench: &mut Bench) {
         }
         bench.unplug(positions);
         // While somebody has the old one open, the new one gets another name.
-        bench.guest.run(if reading { "wait $! || ! [ -e /dev/vdc ]" } else { "! [ -e /dev/vdc ]" });
+        bench.guest.run(if reading { "wait $!; ! [ -e /dev/vdc ]" } else { "! [ -e /dev/vdc ]" });
         let events = std::iter::from_fn(|| bench.events.try_next()).collect::<Vec<_>>();
         let expected = [
             Event::DiskPlugged { disk: 2 },
