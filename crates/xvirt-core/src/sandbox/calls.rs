@@ -120,6 +120,8 @@ fn common() -> Result<Rules> {
     let mut rules: Rules = all(COMMON).collect();
     rules.push((libc::SYS_mmap, vec![masked(2, executable, 0)?]));
     rules.push((libc::SYS_mprotect, vec![masked(2, executable, 0)?]));
+    // The standard library looks whether a descriptor that it closes is open.
+    rules.push((libc::SYS_fcntl, any(1, &[libc::F_GETFD as u64])?));
     rules.push((libc::SYS_tgkill, any(2, &[libc::SIGABRT as u64])?));
     Ok(rules)
 }
