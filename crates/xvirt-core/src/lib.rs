@@ -29,6 +29,7 @@ pub mod demo;
 
 mod arch;
 mod bus;
+mod cgroup;
 mod device;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid;
+use super::{CpuLimit, invalid};
 use crate::Result;
 
 /// The most vCPUs a VM can have: APIC ids of 8 bits, of which the last means "all".
@@ -19,11 +19,13 @@ pub struct CpuConfig {
     pub threads_per_core: u32,
     /// Feature bits to hide from the guest, for instance to make different hosts look alike.
     pub mask: Vec<CpuidMask>,
+    /// What they may take of the host's processors.
+    pub limit: CpuLimit,
 }
 
 impl Default for CpuConfig {
     fn default() -> Self {
-        Self { count: 1, threads_per_core: 1, mask: Vec::new() }
+        Self { count: 1, threads_per_core: 1, mask: Vec::new(), limit: CpuLimit::none() }
     }
 }
 
@@ -67,6 +69,6 @@ impl CpuConfig {
                 "choose threads_per_core so that it divides the number of vCPUs",
             ));
         }
-        Ok(())
+        self.limit.check()
     }
 }

@@ -156,6 +156,20 @@ impl VmConfig {
         self
     }
 
+    /// Sets what the VM gets of the host's processors when VMs want more than there is, 1 to 10000; 100 is usual.
+    #[must_use]
+    pub fn cpu_weight(mut self, weight: u32) -> Self {
+        self.cpus.limit.weight = Some(weight);
+        self
+    }
+
+    /// Sets what the VM gets of the host's processors at most, in percent of one of them; 0 is no cap.
+    #[must_use]
+    pub fn cpu_cap(mut self, percent: u32) -> Self {
+        self.cpus.limit.cap = percent;
+        self
+    }
+
     /// Sets the amount of memory.
     #[must_use]
     pub fn memory(mut self, size: ByteSize) -> Self {
@@ -328,6 +342,11 @@ mod tests {
             refused(base().vcpus(3).threads_per_core(2)),
             "3 vCPUs cannot be arranged 2 to a core; \
              choose threads_per_core so that it divides the number of vCPUs"
+        );
+        assert_eq!(refused(base().cpu_weight(0)), "a VM cannot have a CPU weight of 0; use 1 to 10000; 100 is usual");
+        assert_eq!(
+            refused(base().cpu_cap(25_401)),
+            "a VM cannot have a CPU cap of 25401 percent; use 1 to 25400, where 100 is one processor, or 0 for no cap"
         );
         assert_eq!(
             refused(base().memory(ByteSize::new(5_000_000))),

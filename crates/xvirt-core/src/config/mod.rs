@@ -5,6 +5,7 @@
 mod balloon;
 mod boot;
 mod cpu;
+mod cpu_limit;
 mod crash;
 mod disk;
 mod io_engine;
@@ -18,6 +19,7 @@ pub use balloon::Balloon;
 pub(crate) use balloon::check_memory_target;
 pub use boot::{Boot, EntryProtocol, KernelImage};
 pub use cpu::{CpuConfig, CpuidMask, CpuidRegister, MAX_VCPUS};
+pub use cpu_limit::CpuLimit;
 pub use crash::CrashAction;
 pub use disk::{Disk, DiskSource};
 pub use io_engine::IoEngine;

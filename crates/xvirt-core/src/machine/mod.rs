@@ -216,6 +216,11 @@ impl Machine {
         self.vcpus.statistics()
     }
 
+    /// What the kernel calls the threads of the vCPUs.
+    pub(crate) fn vcpu_threads(&self) -> impl Iterator<Item = u32> {
+        self.vcpus.threads()
+    }
+
     /// The virtio devices, in the order of their slots.
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Arc<VirtioPci>> {
         self.functions.values()

@@ -1,7 +1,7 @@
 //! The vCPU threads: started parked, run and parked together.
 
 use std::os::unix::thread::JoinHandleExt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::signal::{CrashReason, Signal, Signals};
 use crate::bus::Bus;
 use crate::kvm::{Kicker, ThreadTime, Vcpu};
 use crate::sync::lock;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Running guest code needs little stack; the default of 8 MiB would only cost address space.
 const STACK_SIZE: usize = 256 << 10;
@@ -53,6 +53,8 @@ pub(crate) struct Vcpus {
 
 #[derive(Debug)]
 struct VcpuThread {
+    /// What the kernel calls it.
+    number: u32,
     kicker: Kicker,
     exits: Arc<Exits>,
     time: Arc<ThreadTime>,
@@ -73,6 +75,11 @@ impl Vcpus {
             group.threads.push(thread);
         }
         Ok(group)
+    }
+
+    /// What the kernel calls their threads (gettid(2)).
+    pub(crate) fn threads(&self) -> impl Iterator<Item = u32> {
+        self.threads.iter().map(|thread| thread.number)
     }
 
     /// Lets all vCPUs run guest code.
@@ -128,11 +135,14 @@ impl VcpuThread {
         let own = Arc::clone(vcpu);
         let (exits, time, span) = (Arc::<Exits>::default(), Arc::<ThreadTime>::default(), tracing::Span::current());
         let (own_exits, own_time) = (Arc::clone(&exits), Arc::clone(&time));
+        let (sender, receiver) = mpsc::channel();
         let handle = thread::Builder::new()
             .name(format!("vcpu{id}"))
             .stack_size(STACK_SIZE)
             .spawn(move || {
                 let (_span, _at_work) = (span.enter(), own_time.begin());
+                // Only fails if the one who started it has gone.
+                let _ = sender.send(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs());
                 shared.obey(&own, &own_exits);
             })
             .map_err(|e| {
@@ -140,7 +150,8 @@ impl VcpuThread {
                     .remedy("raise the limit of processes (ulimit -u), or give the VM fewer vCPUs")
             })?;
         let kicker = lock(vcpu).kicker(handle.as_pthread_t());
-        Ok(Self { kicker, exits, time, handle })
+        let ended = |e| Error::new(ErrorKind::Io, format!("the thread of vCPU {id} ended at once")).because(e);
+        Ok(Self { number: receiver.recv().map_err(ended)?, kicker, exits, time, handle })
     }
 }
 

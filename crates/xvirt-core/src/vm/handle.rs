@@ -12,9 +12,11 @@ use uuid::Uuid;
 use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, Former, NicDevice};
 use super::attached::Attachments;
 use super::events::{CrashReason, Event, EventReceiver, Events};
+use super::limits;
 use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
-use crate::config::{NicLimit, VmConfig};
+use crate::cgroup::CpuGroup;
+use crate::config::{CpuLimit, NicLimit, VmConfig};
 use crate::console::Console;
 use crate::disk::{self, PointInTime};
 use crate::machine::{Machine, Processors, SignalReceiver, signals};
@@ -75,6 +77,8 @@ pub(super) struct Power {
     pub(super) running: Option<Running>,
     pub(super) attached: Attachments,
     pub(super) former: Former,
+    /// What its vCPUs may take of the host.
+    pub(super) cpu_limit: CpuLimit,
     /// Counts the starts, so that a supervisor knows whether its run is over.
     pub(super) run: u64,
     /// Counts the reboots of this run.
@@ -85,7 +89,7 @@ pub(super) struct Power {
     ended: Option<Supervisor>,
 }
 
-/// What a VM has while it is in memory. The machine is dropped before the locks of its disks are.
+/// What a VM has while it is in memory. The machine is dropped before the locks of its disks and its control group are.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) machine: Machine,
@@ -93,6 +97,7 @@ pub(super) struct Running {
     pub(super) nics: BTreeMap<usize, NicDevice>,
     pub(super) balloon: Option<BalloonDevice>,
     pub(super) backends: Backends,
+    pub(super) cpu_group: Option<CpuGroup>,
     supervisor: Option<Supervisor>,
     /// When it was started.
     pub(super) since: Instant,
@@ -108,6 +113,7 @@ impl Vm {
             running: None,
             attached,
             former: Former::new(),
+            cpu_limit: config.cpus.limit,
             run: 0,
             reboots: 0,
             reboot_on_power_off: false,
@@ -139,7 +145,7 @@ impl Vm {
 
     /// What would build it as it is now.
     pub(crate) fn config(&self) -> VmConfig {
-        self.inner.lock().attached.in_config(&self.inner.config)
+        self.inner.lock().config(&self.inner.config)
     }
 
     /// Whether it runs.
@@ -341,7 +347,7 @@ impl Vm {
             Some(running) => running.backends.values().cloned().collect(),
             None => assemble::open_disks(&power.attached, &power.former, true)?.into_values().collect(),
         };
-        Ok((power.attached.in_config(&self.inner.config), disk::point_in_time(&disks, scratch)?))
+        Ok((power.config(&self.inner.config), disk::point_in_time(&disks, scratch)?))
     }
 
     pub(super) fn too_late(&self, what: &str, timeout: Duration) -> Error {
@@ -378,8 +384,9 @@ impl Inner {
         let Assembled { machine, disks, nics, balloon } =
             assemble::machine(config, &power.attached, processors, &backends, consoles, sender, events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
-        let supervisor = Supervisor::spawn(self, run, receiver, &machine)?;
-        Ok(Running { machine, disks, nics, balloon, backends, supervisor: Some(supervisor), since: Instant::now() })
+        let cpu_group = limits::make_cpu_group(config, power.cpu_limit, &machine)?;
+        let supervisor = Some(Supervisor::spawn(self, run, receiver, &machine)?);
+        Ok(Running { machine, disks, nics, balloon, backends, cpu_group, supervisor, since: Instant::now() })
     }
 
     /// The machine, if `verb` is legal now.
@@ -418,12 +425,13 @@ impl Inner {
     /// Takes the machine apart, whoever asked for it.
     fn halt(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
         self.take_ejected(&mut power);
-        let Some(Running { machine, disks, nics, balloon, backends, supervisor, .. }) = mem::take(&mut power.running)
+        let Some(Running { machine, disks, nics, balloon, backends, cpu_group, supervisor, .. }) =
+            mem::take(&mut power.running)
         else {
             return;
         };
         drop(machine);
-        drop((disks, nics, balloon, backends));
+        drop((disks, nics, balloon, backends, cpu_group));
         self.enter(&mut power, PowerState::Halted, event);
         // The supervisor may be waiting for the lock that we hold.
         drop(power);

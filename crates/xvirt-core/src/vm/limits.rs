@@ -1,9 +1,12 @@
-//! How fast the devices of a VM may be, changed at any time.
+//! What a VM may take of the host: how fast its devices may be, and its vCPUs. Changed at any time.
 
 use super::Vm;
 use super::attached::Kind;
+use super::handle::{Power, Running};
 use crate::Result;
-use crate::config::NicLimit;
+use crate::cgroup::CpuGroup;
+use crate::config::{CpuLimit, NicLimit, VmConfig};
+use crate::machine::Machine;
 
 impl Vm {
     /// Limits what the network interface at `position` receives and sends, from now on, across reboots and starts. No
@@ -24,4 +27,59 @@ impl Vm {
         }
         Ok(())
     }
+
+    /// Limits what the vCPUs take of the host's processors together, from now on, across reboots and starts.
+    ///
+    /// The threads of the vCPUs are put into a control group of their own, below the one that this process is in; the
+    /// group goes with the machine. It takes version 2 of control groups, or version 1 where that is what has the CPU
+    /// controller, and the right to make groups there: root has it, and a user whom the group is delegated to, as
+    /// systemd's `Delegate=cpu` does. A process in a group of version 2 that has other groups below it cannot do it.
+    ///
+    /// # Errors
+    /// The limit makes no sense, or the host does not let this process set it, of which the message tells the remedy;
+    /// then all is as before. A halted VM notices only when it starts.
+    pub fn set_cpu_limit(&self, limit: CpuLimit) -> Result<()> {
+        limit.check()?;
+        let power = &mut *self.inner.lock();
+        if let Some(Running { machine, cpu_group, .. }) = &mut power.running {
+            match cpu_group {
+                Some(group) => group.set(limit).inspect_err(|_| {
+                    // Half of it may have been set. Nothing more can be done for a group that takes neither.
+                    let _ = group.set(power.cpu_limit);
+                })?,
+                None => *cpu_group = make_cpu_group(&self.inner.config, limit, machine)?,
+            }
+        }
+        power.cpu_limit = limit;
+        Ok(())
+    }
+
+    /// What the vCPUs may take of the host's processors, as the kernel says while the VM runs.
+    ///
+    /// # Errors
+    /// The VM's control group cannot be read.
+    pub fn cpu_limit(&self) -> Result<CpuLimit> {
+        let power = self.inner.lock();
+        let group = power.running.as_ref().and_then(|running| running.cpu_group.as_ref());
+        group.map_or(Ok(power.cpu_limit), CpuGroup::limit)
+    }
+}
+
+impl Power {
+    /// What would build the VM as it is now; `base` is what it was built from.
+    pub(super) fn config(&self, base: &VmConfig) -> VmConfig {
+        let mut config = self.attached.in_config(base);
+        config.cpus.limit = self.cpu_limit;
+        config
+    }
+}
+
+/// The control group of a machine's vCPUs, if they are to be limited.
+pub(super) fn make_cpu_group(config: &VmConfig, limit: CpuLimit, machine: &Machine) -> Result<Option<CpuGroup>> {
+    if limit == CpuLimit::none() {
+        return Ok(None);
+    }
+    let group = CpuGroup::new(&format!("xvirt-{}", config.uuid), limit)?;
+    machine.vcpu_threads().try_for_each(|thread| group.add_thread(thread))?;
+    Ok(Some(group))
 }

@@ -10,6 +10,7 @@ mod hostile;
 mod hotplug;
 mod kill;
 mod lifecycle;
+mod limits;
 mod memory;
 mod points;
 mod resize;

@@ -1,0 +1,191 @@
+//! The control group of one VM's vCPUs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::hierarchy::{Home, Version, home};
+use crate::config::CpuLimit;
+use crate::{Error, ErrorKind, Result};
+
+/// Microseconds in which a capped VM gets its share: the kernel's default, and long enough for a cap of one percent,
+/// which is the shortest share that it takes.
+const PERIOD: u64 = 100_000;
+/// The weight of version 2 that is usual, and what stands for it in version 1.
+const USUAL: (u64, u64) = (100, 1024);
+/// What version 1 takes as shares.
+const SHARES: (u64, u64) = (2, 262_144);
+/// How often the removal of a group is tried: a thread is gone from it a moment after it has ended.
+const REMOVALS: u32 = 1000;
+
+/// A control group below that of the process, for threads only. When it is dropped, threads that are still in it go back
+/// to the one above.
+#[derive(Debug)]
+pub(crate) struct CpuGroup {
+    home: Home,
+    folder: PathBuf,
+}
+
+impl CpuGroup {
+    /// A group named after `name`, with that limit and without threads.
+    pub(crate) fn new(name: &str, limit: CpuLimit) -> Result<Self> {
+        Self::below(&home()?, name, limit)
+    }
+
+    pub(super) fn below(home: &Home, name: &str, limit: CpuLimit) -> Result<Self> {
+        if home.version == Version::Two {
+            enable_controller(&home.folder)?;
+        }
+        let folder = make(&home.folder, name)?;
+        let group = Self { home: home.clone(), folder };
+        if home.version == Version::Two {
+            group.write("cgroup.type", "threaded")?;
+        }
+        group.set(limit)?;
+        Ok(group)
+    }
+
+    /// Puts a thread of this process into the group, by its number.
+    pub(crate) fn add_thread(&self, thread: u32) -> Result<()> {
+        self.write(self.threads(), &thread.to_string())
+    }
+
+    /// Sets what its threads may take together.
+    pub(crate) fn set(&self, limit: CpuLimit) -> Result<()> {
+        let weight = limit.weight.map_or(USUAL.0, u64::from);
+        let quota = (limit.cap > 0).then(|| u64::from(limit.cap) * PERIOD / 100);
+        match self.home.version {
+            Version::Two => {
+                self.write("cpu.weight", &weight.to_string())?;
+                let quota = quota.map_or("max".to_owned(), |quota| quota.to_string());
+                self.write("cpu.max", &format!("{quota} {PERIOD}"))
+            }
+            Version::One => {
+                let shares = (weight * USUAL.1 / USUAL.0).clamp(SHARES.0, SHARES.1);
+                self.write("cpu.shares", &shares.to_string())?;
+                self.write("cpu.cfs_period_us", &PERIOD.to_string())?;
+                self.write("cpu.cfs_quota_us", &quota.map_or("-1".to_owned(), |quota| quota.to_string()))
+            }
+        }
+    }
+
+    /// What the kernel says that they may take.
+    pub(crate) fn limit(&self) -> Result<CpuLimit> {
+        let (weight, quota, period) = match self.home.version {
+            Version::Two => {
+                let max = self.read("cpu.max")?;
+                let (quota, period) = max.split_once(' ').unwrap_or((&max, ""));
+                (self.number("cpu.weight")?, quota.parse().ok(), period.parse().ok())
+            }
+            Version::One => {
+                let shares = self.number("cpu.shares")?;
+                let quota = self.read("cpu.cfs_quota_us")?.parse().ok();
+                ((shares * USUAL.0).div_ceil(USUAL.1), quota, Some(self.number("cpu.cfs_period_us")?))
+            }
+        };
+        // Without a cap there is a word in the place of the quota, or a negative number.
+        let cap = quota
+            .zip(period.filter(|period| *period > 0))
+            .map_or(0, |(quota, period): (u64, u64)| quota.saturating_mul(100) / period);
+        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(CpuLimit::none().weight(narrow(weight)).cap(narrow(cap)))
+    }
+
+    /// The file of the threads in a group.
+    fn threads(&self) -> &'static str {
+        match self.home.version {
+            Version::Two => "cgroup.threads",
+            Version::One => "tasks",
+        }
+    }
+
+    fn number(&self, file: &str) -> Result<u64> {
+        self.read(file)?.parse().map_err(|e| {
+            Error::new(ErrorKind::Io, format!("{} is not a number", self.folder.join(file).display())).because(e)
+        })
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        let path = self.folder.join(file);
+        let text = fs::read_to_string(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<()> {
+        let path = self.folder.join(file);
+        fs::write(&path, text).map_err(|error| refused(&format!("cannot write '{text}' to {}", path.display()), error))
+    }
+}
+
+impl Drop for CpuGroup {
+    fn drop(&mut self) {
+        let left = self.read(self.threads()).unwrap_or_default();
+        for thread in left.lines() {
+            // One that has ended meanwhile needs no other group.
+            let _ = fs::write(self.home.folder.join(self.threads()), thread);
+        }
+        for _ in 0..REMOVALS {
+            match fs::remove_dir(&self.folder) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => thread::sleep(Duration::from_millis(1)),
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, folder = %self.folder.display(), "a control group is left behind");
+                    return;
+                }
+            }
+        }
+        tracing::warn!(folder = %self.folder.display(), "a control group is left behind with somebody in it");
+    }
+}
+
+/// Lets groups below `home` divide its CPU time.
+fn enable_controller(home: &Path) -> Result<()> {
+    let path = home.join("cgroup.subtree_control");
+    let enabled = fs::read_to_string(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;
+    if enabled.split_whitespace().any(|controller| controller == "cpu") {
+        return Ok(());
+    }
+    fs::write(&path, "+cpu")
+        .map_err(|error| refused(&format!("cannot divide the CPU time of {}", home.display()), error))
+}
+
+/// Makes a folder for a group whose name begins with `name`. One of a process that was killed is taken away first.
+fn make(home: &Path, name: &str) -> Result<PathBuf> {
+    let mut number = 0;
+    loop {
+        let folder = home.join(if number == 0 { name.to_owned() } else { format!("{name}.{number}") });
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            // One that is in use cannot be removed, and keeps its name.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if fs::remove_dir(&folder).is_err() {
+                    number += 1;
+                }
+            }
+            Err(error) => return Err(refused(&format!("cannot make the control group {}", folder.display()), error)),
+        }
+    }
+}
+
+/// An error of the kernel's, with what is probably missing.
+fn refused(what: &str, error: io::Error) -> Error {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
+            "run as root, or have the control group of this process delegated to its user: systemd-run --user --scope -p \
+             Delegate=cpu PROGRAM, or Delegate=cpu in the unit of a service; in a container mount /sys/fs/cgroup writable"
+        }
+        Some(libc::EBUSY | libc::EOPNOTSUPP) => {
+            "the control group of this process has groups below it that are not for threads: run the program in a group of \
+             its own, as systemd-run --scope -p Delegate=cpu PROGRAM does"
+        }
+        Some(libc::ENOSPC) => "the host allows no more control groups: see cgroup.max.descendants of the groups above",
+        Some(libc::EINVAL) => {
+            "a group above gives less than that (see cpu.max or cpu.cfs_quota_us there), or takes no threads of real-time \
+             priority: use a lower cap"
+        }
+        _ => return Error::io(what, error),
+    };
+    Error::io(what, error).remedy(remedy)
+}
