@@ -26,6 +26,8 @@
 //! What an engine takes is bounded by what its owner adds. It has at most [`pool::MOST_THREADS`] threads, which are there
 //! only while they are needed.
 
+#![expect(clippy::vec_box, reason = "requests go from list to list, where each is a word")]
+
 mod dispatch;
 mod place;
 mod pool;

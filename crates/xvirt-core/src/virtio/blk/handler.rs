@@ -49,6 +49,7 @@ pub(super) struct BlockHandler {
     /// What is in flight, and room for more.
     slots: Vec<Slot>,
     free: Vec<usize>,
+    #[expect(clippy::vec_box, reason = "the engine takes them in their boxes")]
     spare: Vec<Box<Request>>,
     /// The guest's memory, once it was seen.
     memory: Option<Arc<GuestRam>>,

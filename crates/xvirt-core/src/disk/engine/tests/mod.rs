@@ -2,6 +2,7 @@ mod failures;
 mod transfers;
 mod waiting;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,10 +48,10 @@ impl Rig {
         request
     }
 
-    pub(super) fn other(&self, operation: IoOperation, ranges: &[std::ops::Range<u64>]) -> Box<Request> {
+    pub(super) fn other(&self, operation: IoOperation, ranges: impl IntoIterator<Item = Range<u64>>) -> Box<Request> {
         let mut request = Box::new(Request::new(Arc::clone(&self.memory)));
         request.operation = operation;
-        request.ranges.extend(ranges.iter().cloned());
+        request.ranges.extend(ranges);
         request
     }
 

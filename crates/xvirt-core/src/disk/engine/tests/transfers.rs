@@ -113,12 +113,12 @@ fn space_is_cleared_and_flushes_reach_the_backend() {
             let Some(mut rig) = Rig::new(&disk, choice) else { continue };
             rig.fill(0, &[7; 1 << 20]);
             rig.one(rig.transfer(IoOperation::Write, 0, &[(0, 1 << 20)])).unwrap();
-            rig.one(rig.other(IoOperation::Discard, &[0..65536, 131_072..196_608])).unwrap();
-            let mut request = rig.other(IoOperation::WriteZeroes, &[262_144..327_680]);
+            rig.one(rig.other(IoOperation::Discard, [0..65536, 131_072..196_608])).unwrap();
+            let mut request = rig.other(IoOperation::WriteZeroes, Some(262_144..327_680));
             request.unmap = true;
             rig.one(request).unwrap();
-            rig.one(rig.other(IoOperation::WriteZeroes, &[327_680..331_776])).unwrap();
-            rig.one(rig.other(IoOperation::Flush, &[])).unwrap();
+            rig.one(rig.other(IoOperation::WriteZeroes, Some(327_680..331_776))).unwrap();
+            rig.one(rig.other(IoOperation::Flush, None)).unwrap();
             let bytes = read(&*disk, 0, 1 << 20);
             assert!(bytes[262_144..331_776].iter().all(|byte| *byte == 0));
             assert!(bytes[65536..131_072].iter().chain(&bytes[331_776..]).all(|byte| *byte == 7));

@@ -14,6 +14,8 @@ const MOMENT: Duration = Duration::from_millis(30);
 struct GatedDisk {
     allowed: Mutex<(bool, HashSet<u64>)>,
     changed: Condvar,
+    /// How many have begun.
+    begun: AtomicUsize,
     /// What has ended, in order: the operation, and where.
     log: Mutex<Vec<(IoOperation, u64)>>,
 }
@@ -30,6 +32,7 @@ impl GatedDisk {
     }
 
     fn pass(&self, operation: IoOperation, offset: u64) -> io::Result<()> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         let mut allowed = self.allowed.lock().unwrap();
         while !allowed.0 && !allowed.1.contains(&offset) {
             allowed = self.changed.wait(allowed).unwrap();
@@ -212,9 +215,10 @@ fn a_full_queue_goes_on_when_a_request_has_ended() {
         rig.descriptor(0, sector as u16, at + 0x100, 32, INDIRECT, 0);
         rig.offer(0, sector as u16);
     }
-    // One more than there is room for, which nobody may notice before a request has ended.
-    rig.offer(0, 3);
     rig.kick(0);
+    wait("a request in flight", || disk.begun.load(Ordering::SeqCst) > 0);
+    // Now the device has all of the queue, and wants no notification of one more until a request has ended.
+    rig.offer(0, 3);
     disk.allow(5);
     assert_eq!(rig.used(0), (5, 513));
     disk.allow_all();
