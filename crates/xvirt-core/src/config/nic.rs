@@ -1,13 +1,14 @@
 //! Network interfaces of a VM.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{NicLimit, RateLimit, invalid};
 use crate::Result;
-use crate::net::MacAddress;
+use crate::net::{FrameStream, MacAddress};
 
 const MIN_MTU: u16 = 68;
 
@@ -44,6 +45,11 @@ pub enum NicBackendConfig {
     /// A tap interface given as an open descriptor.
     #[serde(skip)]
     TapDescriptor(Arc<OwnedFd>),
+    /// The unix socket at this path, on which somebody listens who carries frames, such as `passt`.
+    Stream(PathBuf),
+    /// A unix socket that is connected already.
+    #[serde(skip)]
+    Connection(Arc<FrameStream>),
 }
 
 impl Nic {
@@ -60,6 +66,19 @@ impl Nic {
     /// Connects to a tap interface that is already open, for programs without the right to open one.
     pub fn tap_descriptor(descriptor: OwnedFd) -> Self {
         Self::new(NicBackendConfig::TapDescriptor(Arc::new(descriptor)))
+    }
+
+    /// Connects at start to the unix socket at `path`, on which `passt`, QEMU's `-netdev stream` or the like listens: a
+    /// network that takes no privileges. When the peer goes, the guest sees its cable unplugged, and it is connected to
+    /// again as soon as somebody listens.
+    pub fn stream(path: impl Into<PathBuf>) -> Self {
+        Self::new(NicBackendConfig::Stream(path.into()))
+    }
+
+    /// Connects to who is at the other end of a unix socket, as [`stream`](Self::stream) does, but only once: a connection
+    /// that has ended stays so.
+    pub fn connection(stream: FrameStream) -> Self {
+        Self::new(NicBackendConfig::Connection(Arc::new(stream)))
     }
 
     /// Sets the hardware address.
@@ -104,6 +123,13 @@ impl Nic {
     pub(crate) fn check(&self) -> Result<()> {
         if self.mtu.is_some_and(|mtu| mtu < MIN_MTU) {
             return Err(invalid("an MTU below 68 bytes cannot carry IPv4", "use an MTU between 68 and 65535"));
+        }
+        let is_tap = !matches!(self.backend, NicBackendConfig::Stream(_) | NicBackendConfig::Connection(_));
+        if let Some(bridge) = self.bridge.as_ref().filter(|_| !is_tap) {
+            return Err(invalid(
+                format!("a NIC on a socket cannot be on bridge {bridge}"),
+                "use a tap for a bridge, or leave the bridge to who listens on the socket",
+            ));
         }
         self.limit.check()
     }

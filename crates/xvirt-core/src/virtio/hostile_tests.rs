@@ -41,8 +41,8 @@ impl ConsolePort for Everything {
 }
 
 impl NetBackend for Everything {
-    fn input(&self) -> RawFd {
-        self.0.as_raw_fd()
+    fn input(&self) -> Option<RawFd> {
+        Some(self.0.as_raw_fd())
     }
 
     fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {

@@ -58,7 +58,7 @@ pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink, OperationCounts};
 pub(crate) use chain::{Chain, Malformed, Served};
 pub(crate) use console::Console;
 pub(crate) use device::{DeviceKind, DeviceState, Handler, VirtioDevice};
-pub(crate) use net::{FrameCounters, Net, NetState};
+pub(crate) use net::{FrameCounters, Net, NetBackend, NetState};
 pub(crate) use queue::{Queues, VirtQueue};
 pub(crate) use rng::Rng;
 pub(crate) use transport::{BAR_SIZE, VirtioPci};

@@ -17,11 +17,11 @@ use crate::config::{Boot, ByteSize, Disk, DiskSource, KernelImage, Nic, NicBacke
 use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors, Signals};
 use crate::memory::GuestRam;
-use crate::net::{MacAddress, Tap};
+use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
 use crate::virtio::{
-    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetState, Rng, VirtioPci, Vsock,
-    VsockState,
+    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetBackend, NetState, Rng, VirtioPci,
+    Vsock, VsockState,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -126,9 +126,9 @@ pub(super) fn machine(
         disks.insert(*position, DiskDevice { block, function });
     }
     let mut nics = BTreeMap::new();
-    for ((position, nic), Card { interface, net }) in attached.nics.iter().zip(cards) {
-        let function = machine.insert(nic.slot, Arc::clone(&net) as _)?;
-        nics.insert(*position, NicDevice { interface, net, function });
+    for ((position, nic), card) in attached.nics.iter().zip(cards) {
+        let function = machine.insert(nic.slot, Arc::clone(&card.net) as _)?;
+        nics.insert(*position, NicDevice::new(*position, card, function, events));
     }
     machine.add(Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone()))))?;
     machine.add(Arc::new(Rng))?;
@@ -185,16 +185,50 @@ pub(super) struct Card {
 
 /// Makes the device of a NIC, and opens what it is connected to.
 pub(super) fn card(nic: &Nic) -> Result<Card> {
-    let tap = open_tap(nic)?;
-    let (interface, state) = (tap.name().to_owned(), net_state(nic, &tap)?);
-    let net = Arc::new(Net::new(Arc::new(tap), state));
+    let Cable { interface, backend, mtu } = cable(nic)?;
+    let mac = nic.mac.unwrap_or_else(MacAddress::random).octets();
+    let net = Arc::new(Net::new(backend, NetState { mac, mtu, link_up: true }));
     net.set_limit(nic.limit);
     Ok(Card { interface, net })
 }
 
-/// Opens or makes the tap interface of a NIC. One that was made is gone with the VM.
-fn open_tap(nic: &Nic) -> Result<Tap> {
+impl NicDevice {
+    /// A card that is in the machine as `function`; from now on its guest, and who listens to the VM, hear of its
+    /// connection.
+    pub(super) fn new(position: usize, card: Card, function: Arc<VirtioPci>, events: &Events) -> Self {
+        let Card { interface, net } = card;
+        let (guest, events) = (Arc::downgrade(&function), events.clone());
+        net.on_connection(move |connected| {
+            if let Some(function) = guest.upgrade() {
+                function.config_changed();
+            }
+            events.send(&match connected {
+                true => Event::NicConnected { nic: position },
+                false => Event::NicDisconnected { nic: position },
+            });
+        });
+        Self { interface, net, function }
+    }
+}
+
+/// What a NIC is connected to.
+struct Cable {
+    interface: String,
+    backend: Arc<dyn NetBackend>,
+    mtu: Option<u16>,
+}
+
+/// Opens, makes or connects to it. A tap interface that was made is gone with the VM.
+fn cable(nic: &Nic) -> Result<Cable> {
     let tap = match &nic.backend {
+        NicBackendConfig::Stream(path) => {
+            let (interface, backend) = (path.display().to_string(), Arc::new(FrameStream::connect(path)?));
+            return Ok(Cable { interface, backend, mtu: nic.mtu });
+        }
+        NicBackendConfig::Connection(stream) => {
+            let (interface, backend) = ("a socket".to_owned(), Arc::clone(stream) as _);
+            return Ok(Cable { interface, backend, mtu: nic.mtu });
+        }
         NicBackendConfig::Tap(name) => match Tap::open(name) {
             Err(error) if error.kind() == ErrorKind::NotFound => made(Tap::create(Some(name))?, nic),
             opened => opened,
@@ -208,7 +242,11 @@ fn open_tap(nic: &Nic) -> Result<Tap> {
     if let Some(bridge) = &nic.bridge {
         tap.attach_to_bridge(bridge)?;
     }
-    Ok(tap)
+    let mtu = match nic.mtu {
+        Some(mtu) => Some(mtu),
+        None => u16::try_from(tap.mtu()?).ok(),
+    };
+    Ok(Cable { interface: tap.name().to_owned(), backend: Arc::new(tap), mtu })
 }
 
 /// Sets up a tap interface that was just made, which nobody else will do.
@@ -218,14 +256,6 @@ fn made(tap: Tap, nic: &Nic) -> Result<Tap> {
     }
     tap.set_up()?;
     Ok(tap)
-}
-
-fn net_state(nic: &Nic, tap: &Tap) -> Result<NetState> {
-    let mtu = match nic.mtu {
-        Some(mtu) => Some(mtu),
-        None => u16::try_from(tap.mtu()?).ok(),
-    };
-    Ok(NetState { mac: nic.mac.unwrap_or_else(MacAddress::random).octets(), mtu, link_up: true })
 }
 
 /// Turns failed requests of a disk into events.

@@ -84,6 +84,16 @@ pub enum Event {
         /// Why it failed.
         reason: String,
     },
+    /// A network interface on a socket has lost its peer, and the guest sees the cable unplugged.
+    NicDisconnected {
+        /// Its position.
+        nic: usize,
+    },
+    /// A network interface on a socket has a peer again.
+    NicConnected {
+        /// Its position.
+        nic: usize,
+    },
     /// The listener was slow, and this many events are lost.
     Missed(u64),
 }

@@ -40,7 +40,7 @@ pub struct Vm {
 pub struct NicStatus {
     /// Its position.
     pub position: usize,
-    /// The host's interface it is connected to.
+    /// The host's interface or the socket that it is connected to.
     pub interface: String,
     /// Its hardware address.
     pub mac: MacAddress,
@@ -299,7 +299,7 @@ impl Vm {
         let power = self.inner.lock();
         let nics = power.running.iter().flat_map(|running| &running.nics);
         nics.map(|(position, nic)| {
-            let NetState { mac, link_up, .. } = nic.net.state();
+            let (NetState { mac, .. }, link_up) = (nic.net.state(), nic.net.link_up());
             let (position, interface, limit) = (*position, nic.interface.clone(), nic.net.limit());
             NicStatus { position, interface, mac: MacAddress::new(mac), link_up, limit }
         })

@@ -8,7 +8,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::assemble::{self, Card, DiskDevice, NicDevice};
+use super::assemble::{self, DiskDevice, NicDevice};
 use super::attached::Kind;
 use super::events::Event;
 use super::handle::{Inner, Power, Running, Vm};
@@ -62,10 +62,10 @@ impl Vm {
         Verb::Plug.check(self.name(), power.state)?;
         let (position, slot) = power.attached.place(Kind::Nic)?;
         if let Some(running) = &mut power.running {
-            let Card { interface, net } = assemble::card(&nic)?;
-            let function = running.machine.plug(slot, Arc::clone(&net) as _)?;
+            let card = assemble::card(&nic)?;
+            let function = running.machine.plug(slot, Arc::clone(&card.net) as _)?;
             pause_like_the_vm(power.state, &function);
-            running.nics.insert(position, NicDevice { interface, net, function });
+            running.nics.insert(position, NicDevice::new(position, card, function, &self.inner.events));
         }
         power.attached.attach_nic(position, slot, nic);
         self.inner.events.send(&Event::NicPlugged { nic: position });

@@ -22,11 +22,10 @@ use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
 
 /// Receive and transmit.
 const QUEUE_SIZES: [u16; 2] = [256, 256];
-/// What every backend does, being a tap or like one.
-const OFFERED: [u32; 12] = [
-    VIRTIO_NET_F_MAC,
-    VIRTIO_NET_F_STATUS,
-    VIRTIO_NET_F_MRG_RXBUF,
+/// What every backend does.
+const OFFERED: [u32; 3] = [VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MRG_RXBUF];
+/// What those do that take unfinished frames, as taps do.
+const UNFINISHED: [u32; 8] = [
     VIRTIO_NET_F_CSUM,
     VIRTIO_NET_F_HOST_TSO4,
     VIRTIO_NET_F_HOST_TSO6,
@@ -35,8 +34,6 @@ const OFFERED: [u32; 12] = [
     VIRTIO_NET_F_GUEST_TSO4,
     VIRTIO_NET_F_GUEST_TSO6,
     VIRTIO_NET_F_GUEST_ECN,
-    // Only with an MTU; see `features`.
-    VIRTIO_NET_F_MTU,
 ];
 
 /// A virtio network card.
@@ -70,7 +67,17 @@ impl Net {
 
     /// What the driver is told.
     pub(crate) fn state(&self) -> NetState {
-        NetState { link_up: self.port.link_up(), ..self.state.clone() }
+        NetState { link_up: self.port.plugged(), ..self.state.clone() }
+    }
+
+    /// Whether the driver is told that the link is up: plugged in, and somebody at the other end.
+    pub(crate) fn link_up(&self) -> bool {
+        self.port.link_up()
+    }
+
+    /// Has `listener` told, on the device's thread, when the backend loses its connection and when it has one again.
+    pub(crate) fn on_connection(&self, listener: impl Fn(bool) + Send + Sync + 'static) {
+        self.port.listen(Box::new(listener));
     }
 
     /// How fast it may be.
@@ -99,8 +106,9 @@ impl VirtioDevice for Net {
     }
 
     fn features(&self) -> u64 {
-        let offered = OFFERED.iter().filter(|bit| **bit != VIRTIO_NET_F_MTU || self.state.mtu.is_some());
-        offered.fold(0, |features, bit| features | 1 << bit)
+        let unfinished: &[u32] = if self.port.backend.takes_unfinished() { &UNFINISHED } else { &[] };
+        let mtu: &[u32] = if self.state.mtu.is_some() { &[VIRTIO_NET_F_MTU] } else { &[] };
+        OFFERED.iter().chain(unfinished).chain(mtu).fold(0, |features, bit| features | 1 << bit)
     }
 
     fn read_config(&self, offset: usize, data: &mut [u8]) {

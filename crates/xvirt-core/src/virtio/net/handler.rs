@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vm_memory::{Bytes, GuestAddress};
 
@@ -16,6 +16,10 @@ const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
 /// Where the header says over how many buffers a frame is spread (section 5.1.6).
 const NUM_BUFFERS: usize = 10;
+/// How long to wait until a peer is asked again that does not take a frame now.
+const RETRY: Duration = Duration::from_millis(1);
+/// How long to wait until a connection is tried again.
+const RECONNECT: Duration = Duration::from_secs(1);
 /// The largest frame, with header: 64 KiB of segments that somebody will cut up, and their Ethernet header.
 const MAX_FRAME: usize = VNET_HEADER_LEN + 65_536 + 18;
 
@@ -35,6 +39,8 @@ pub(super) struct NetHandler {
     receive_at: Option<Instant>,
     /// When the limit will let the next frame of the transmit queue through.
     transmit_at: Option<Instant>,
+    /// When a lost connection will be tried again.
+    connect_at: Option<Instant>,
     /// Buffers it was written to so far.
     spread: Vec<(u16, u32)>,
     /// The driver has room: more frames are worth knowing about.
@@ -54,6 +60,7 @@ enum Delivery {
 
 impl NetHandler {
     pub(super) fn new(port: Arc<Port>, mergeable: bool) -> Self {
+        let connect_at = (!port.connected()).then(Instant::now);
         Self {
             port,
             mergeable,
@@ -63,6 +70,7 @@ impl NetHandler {
             granted: false,
             receive_at: None,
             transmit_at: None,
+            connect_at,
             spread: Vec::new(),
             listening: false,
             reported: false,
@@ -73,8 +81,10 @@ impl NetHandler {
     fn feed(&mut self, queue: &mut VirtQueue) -> Served {
         queue.disable_notification()?;
         self.listening = true;
-        // After that many the transmit queue has its turn; the descriptor stays readable.
-        for _ in 0..queue.size() {
+        // After that many the transmit queue has its turn.
+        let mut turn = queue.size();
+        while turn > 0 {
+            turn -= 1;
             if self.waiting == 0 && !self.take_frame() {
                 break;
             }
@@ -97,6 +107,10 @@ impl NetHandler {
                         break;
                     }
                 }
+            }
+            if turn == 0 {
+                // The backend may have taken more off its descriptor. Only fails when the counter is full, which will do.
+                let _ = queue.kick.write(1);
             }
         }
         queue.signal()
@@ -124,6 +138,10 @@ impl NetHandler {
                 true
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
+            Err(error) if error.kind() == ErrorKind::NotConnected => {
+                self.disconnected();
+                false
+            }
             Err(error) => {
                 if error.kind() != ErrorKind::WouldBlock {
                     // The interface is gone; polling it would turn round and round.
@@ -134,6 +152,22 @@ impl NetHandler {
                 }
                 false
             }
+        }
+    }
+
+    /// The backend has lost its connection.
+    fn disconnected(&mut self) {
+        self.listening = false;
+        self.connect_at.get_or_insert_with(|| Instant::now() + RECONNECT);
+        self.port.set_connected(false);
+    }
+
+    fn connect(&mut self) {
+        if self.port.backend.reconnect() {
+            self.connect_at = None;
+            self.port.set_connected(true);
+        } else {
+            self.connect_at = Some(Instant::now() + RECONNECT);
         }
     }
 
@@ -185,6 +219,7 @@ impl NetHandler {
         let memory = queue.memory().clone();
         let mut pieces = Vec::new();
         self.transmit_at = None;
+        let mut ended = false;
         queue.drain_while(&mut self.chain, |chain| {
             let length = chain.readable.len();
             let Some(bytes) = length.checked_sub(VNET_HEADER_LEN as u64) else {
@@ -196,6 +231,11 @@ impl NetHandler {
                 self.port.counters.sent.dropped();
                 return Ok(Some(0));
             }
+            // What is under way goes first, so that nothing is granted that cannot be sent.
+            if would_block(&self.port.backend.flush()) {
+                self.transmit_at = Some(Instant::now() + RETRY);
+                return Ok(None);
+            }
             if let Err(later) = lock(&self.port.transmit).grant(bytes, Instant::now()) {
                 self.transmit_at = Some(later);
                 return Ok(None);
@@ -203,10 +243,20 @@ impl NetHandler {
             // What a network cannot take is lost; nobody tells the sender on a cable either.
             match self.port.backend.send(&pieces) {
                 Ok(()) => self.port.counters.sent.passed(bytes),
-                Err(_) => self.port.counters.sent.dropped(),
+                Err(error) => {
+                    self.port.counters.sent.dropped();
+                    ended |= error.kind() == ErrorKind::NotConnected;
+                }
             }
             Ok(Some(0))
-        })
+        })?;
+        if ended {
+            self.disconnected();
+        }
+        if self.transmit_at.is_none() && would_block(&self.port.backend.flush()) {
+            self.transmit_at = Some(Instant::now() + RETRY);
+        }
+        Ok(())
     }
 }
 
@@ -217,7 +267,7 @@ impl Handler for NetHandler {
     }
 
     fn input(&self) -> Option<RawFd> {
-        self.listening.then(|| self.port.backend.input())
+        self.port.backend.input().filter(|_| self.listening)
     }
 
     fn receive(&mut self, queues: &mut Queues) -> Served {
@@ -225,12 +275,19 @@ impl Handler for NetHandler {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.receive_at, self.transmit_at].into_iter().flatten().min()
+        [self.receive_at, self.transmit_at, self.connect_at].into_iter().flatten().min()
     }
 
     fn due(&mut self, queues: &mut Queues) -> Served {
+        if self.connect_at.is_some_and(|moment| moment <= Instant::now()) {
+            self.connect();
+        }
         // Whichever it is: the other one is told when to come back again.
         queues.get(RECEIVE).map_or(Ok(()), |queue| self.feed(queue))?;
         queues.get(TRANSMIT).map_or(Ok(()), |queue| self.transmit(queue))
     }
+}
+
+fn would_block(result: &std::io::Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }

@@ -12,7 +12,6 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(test, fuzzing))]
 pub(crate) use backend::NetBackend;
 pub(crate) use device::{Net, NetState};
 pub(crate) use statistics::FrameCounters;

@@ -1,7 +1,8 @@
 //! What the driver's view of a network card and its handler share: the cable, and what may pass through it.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use super::backend::NetBackend;
@@ -10,10 +11,16 @@ use crate::config::{NicLimit, RateLimit};
 use crate::limit::Limiter;
 use crate::sync::lock;
 
-#[derive(Debug)]
+/// Hears on the device's thread whether there is a connection; it must not block.
+type Listener = Box<dyn Fn(bool) + Send + Sync>;
+
 pub(super) struct Port {
     pub(super) backend: Arc<dyn NetBackend>,
-    link_up: AtomicBool,
+    /// Whether the cable is plugged in.
+    plugged: AtomicBool,
+    /// Whether there is somebody at its other end.
+    connected: AtomicBool,
+    listener: OnceLock<Listener>,
     /// Of what the guest receives. Kept here and not in the handler, which a driver makes anew by resetting the device.
     pub(super) receive: Mutex<Limiter>,
     /// Of what the guest sends.
@@ -21,19 +28,56 @@ pub(super) struct Port {
     pub(super) counters: NetCounters,
 }
 
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port").field("backend", &self.backend).field("link_up", &self.link_up()).finish_non_exhaustive()
+    }
+}
+
 impl Port {
     pub(super) fn new(backend: Arc<dyn NetBackend>, link_up: bool) -> Self {
         let unlimited = || Mutex::new(Limiter::new(RateLimit::none(), Instant::now()));
-        let (receive, transmit) = (unlimited(), unlimited());
-        Self { backend, link_up: AtomicBool::new(link_up), receive, transmit, counters: NetCounters::default() }
+        Self {
+            connected: AtomicBool::new(backend.input().is_some()),
+            backend,
+            plugged: AtomicBool::new(link_up),
+            listener: OnceLock::new(),
+            receive: unlimited(),
+            transmit: unlimited(),
+            counters: NetCounters::default(),
+        }
     }
 
+    /// Whether frames can pass, as the driver is told.
     pub(super) fn link_up(&self) -> bool {
-        self.link_up.load(Ordering::Acquire)
+        self.plugged() && self.connected()
+    }
+
+    pub(super) fn plugged(&self) -> bool {
+        self.plugged.load(Ordering::Acquire)
     }
 
     pub(super) fn set_link(&self, up: bool) {
-        self.link_up.store(up, Ordering::Release);
+        self.plugged.store(up, Ordering::Release);
+    }
+
+    pub(super) fn connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    /// Takes note of whether there is a connection, and tells who listens if that is new.
+    pub(super) fn set_connected(&self, connected: bool) {
+        if self.connected.swap(connected, Ordering::AcqRel) != connected
+            && let Some(listener) = self.listener.get()
+        {
+            listener(connected);
+        }
+    }
+
+    /// Has `listener` told of connections from now on; only the first one is.
+    pub(super) fn listen(&self, listener: Listener) {
+        // A second one has no place, and there is none.
+        let _ = self.listener.set(listener);
     }
 
     pub(super) fn limit(&self) -> NicLimit {

@@ -1,6 +1,6 @@
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use vm_memory::VolatileSlice;
 use super::*;
 use crate::Result;
 use crate::config::{ByteSize, NicLimit, RateLimit};
-use crate::net::{Offloads, Tap};
+use crate::net::{FrameStream, Offloads, Tap};
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, SIZE, wait};
 use crate::virtio::{DeviceState, VirtioDevice};
 
@@ -27,8 +27,8 @@ struct Cable {
 }
 
 impl NetBackend for Cable {
-    fn input(&self) -> RawFd {
-        self.end.as_raw_fd()
+    fn input(&self) -> Option<RawFd> {
+        Some(self.end.as_raw_fd())
     }
 
     fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
@@ -413,4 +413,118 @@ fn a_limited_card_pauses_at_once_and_goes_on() {
     for _ in 0..3 {
         far.recv(&mut [0; 100]).unwrap();
     }
+}
+
+/// A card on a unix socket, and the other end.
+fn on_a_socket() -> (Rig, UnixStream, Arc<Net>) {
+    let (near, far) = UnixStream::pair().unwrap();
+    far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let stream = Arc::new(FrameStream::new(near).unwrap());
+    let net = Arc::new(Net::new(stream, NetState { mac: [2, 0, 0, 1, 2, 3], mtu: None, link_up: true }));
+    let mut rig = Rig::new(net.clone());
+    rig.start(EVENT_IDX | MERGEABLE);
+    (rig, far, net)
+}
+
+/// What goes through the socket for a frame with its header.
+fn on_the_wire(frame: &[u8]) -> Vec<u8> {
+    [&(frame.len() as u32 - 12).to_be_bytes()[..], &frame[12..]].concat()
+}
+
+#[test]
+fn a_socket_carries_finished_frames_behind_their_length() {
+    let (mut rig, mut far, _) = on_a_socket();
+    assert_eq!(rig.offered() & 0x7fff, 1 << 5, "nothing but an address");
+    let sent = frame(300, 3);
+    rig.fill(DATA, &sent);
+    // As a driver that asks for what was not offered would fill the header.
+    rig.fill(DATA, &[1; 12]);
+    rig.request(TX, &[Piece::Read(DATA, 7), Piece::Read(DATA + 7, 305)]);
+    let mut got = vec![0; 304];
+    far.read_exact(&mut got).unwrap();
+    assert!(got == on_the_wire(&sent));
+    // More than a turn's frames at once, of which the socket shows nothing any more once they were read.
+    let count = 3 * SIZE;
+    let bytes: Vec<u8> = (0..count).flat_map(|i| on_the_wire(&frame(60, i as u8))).collect();
+    far.write_all(&bytes).unwrap();
+    for i in 0..count {
+        let at = DATA + 0x1000 * u64::from(i % SIZE);
+        rig.post(RX, &[Piece::Write(at, 1000)]);
+        rig.kick(RX);
+        assert_eq!(rig.used(RX).1, 72);
+        let mut expected = frame(60, i as u8);
+        expected[10] = 1;
+        assert!(rig.bytes(at, 72) == expected, "{i}");
+    }
+}
+
+#[test]
+fn a_turn_of_frames_that_came_at_once_is_gone_on_with() {
+    let (mut rig, mut far, _) = on_a_socket();
+    let small = on_the_wire(&frame(20, 0));
+    far.write_all(&small.repeat(2 * usize::from(SIZE))).unwrap();
+    // All buffers are there before the first frame is looked at.
+    for i in 0..u64::from(SIZE) {
+        rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, 1000)]);
+    }
+    rig.kick(RX);
+    for _ in 0..SIZE {
+        rig.used(RX);
+    }
+    for i in 0..u64::from(SIZE) {
+        rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, 1000)]);
+    }
+    rig.kick(RX);
+    for _ in 0..SIZE {
+        rig.used(RX);
+    }
+}
+
+#[test]
+fn frames_wait_for_a_peer_that_does_not_read() {
+    let (mut rig, mut far, _) = on_a_socket();
+    let sent = frame(60_000, 5);
+    rig.fill(DATA, &sent);
+    let mut posted = 0_u16;
+    // Until the socket is full: then the queue keeps what it has.
+    while posted - rig.used_index(TX) < SIZE {
+        rig.post(TX, &[Piece::Read(DATA, 60_012)]);
+        posted += 1;
+        rig.kick(TX);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let expected = on_the_wire(&sent);
+    for i in 0..posted {
+        let mut got = vec![0; expected.len()];
+        far.read_exact(&mut got).unwrap();
+        assert!(got == expected, "{i}");
+    }
+    wait("the last frame", || rig.used_index(TX) == posted);
+}
+
+#[test]
+fn a_peer_that_goes_takes_the_link_down_and_one_that_comes_puts_it_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let stream = Arc::new(FrameStream::connect(&path).unwrap());
+    let net = Arc::new(Net::new(stream, NetState { mac: [2, 0, 0, 1, 2, 3], mtu: None, link_up: true }));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = heard.clone();
+    net.on_connection(move |connected| ear.lock().unwrap().push(connected));
+    let mut rig = Rig::new(net.clone());
+    rig.start(EVENT_IDX | MERGEABLE);
+    rig.post(RX, &[Piece::Write(DATA, 1000)]);
+    rig.kick(RX);
+    drop(listener.accept().unwrap());
+    wait("the link to go down", || rig.config::<1>(6) == [0]);
+    assert!(!net.link_up() && net.state().link_up, "unplugged it is not");
+    // What is sent meanwhile is lost, and holds up nothing.
+    rig.fill(DATA + 0x8000, &frame(60, 0));
+    rig.request(TX, &[Piece::Read(DATA + 0x8000, 72)]);
+    let (mut far, _) = listener.accept().unwrap();
+    wait("the link to come up", || rig.config::<1>(6) == [1]);
+    far.write_all(&on_the_wire(&frame(80, 0))).unwrap();
+    assert_eq!(rig.used(RX).1, 92);
+    assert_eq!(*heard.lock().unwrap(), [false, true]);
 }

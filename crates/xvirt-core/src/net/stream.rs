@@ -1,0 +1,325 @@
+//! Frames over a unix socket: a network without privileges, as `passt` and QEMU's `-netdev stream` speak it.
+//!
+//! Each frame follows its length, four bytes in network order, without any other header. Nothing is left undone in a
+//! frame: checksums are filled in, and none is larger than the MTU.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
+};
+
+use crate::sync::lock;
+use crate::{Error, Result};
+
+/// Bytes of the length before each frame.
+const PREFIX: usize = 4;
+/// The largest frame: an IP packet and its Ethernet header with a VLAN tag. No honest peer sends a larger one.
+pub(crate) const MAX_STREAM_FRAME: usize = 65_535 + 18;
+
+/// One end of a connection that carries Ethernet frames. No call blocks, and all may be made from any thread.
+///
+/// What has been received or sent of a frame is kept here, so that a connection may outlive the NIC it serves.
+pub struct FrameStream {
+    path: Option<PathBuf>,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl fmt::Debug for FrameStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameStream").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A connection, and the frames that are under way.
+struct Connection {
+    socket: OwnedFd,
+    incoming: Incoming,
+    outgoing: Outgoing,
+}
+
+/// What was received and not yet taken.
+struct Incoming {
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+/// A frame of which the peer has taken only a part, or none.
+#[derive(Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl FrameStream {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    /// Nobody listens there, or this user may not connect.
+    pub fn connect(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let socket = open(&path).map_err(|error| {
+            Error::io(format!("cannot connect to the network socket {}", path.display()), error).remedy(
+                "start what listens there first, as in: passt --socket PATH; and check the socket's permissions",
+            )
+        })?;
+        Ok(Self { path: Some(path), connection: Mutex::new(Some(Connection::new(socket))) })
+    }
+
+    /// Takes over a connected socket.
+    ///
+    /// # Errors
+    /// The socket cannot be made not to block.
+    pub fn new(socket: UnixStream) -> Result<Self> {
+        socket.set_nonblocking(true).map_err(|e| Error::io("cannot use a socket for frames", e))?;
+        Ok(Self { path: None, connection: Mutex::new(Some(Connection::new(socket.into()))) })
+    }
+
+    /// The socket that it was connected to, if by its path.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// A descriptor of the connection, while there is one.
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::RawFd> {
+        use std::os::fd::AsRawFd;
+        lock(&self.connection).as_ref().map(|connection| connection.socket.as_raw_fd())
+    }
+
+    /// Connects again, after the connection was lost; `false` when that is not possible now.
+    pub(crate) fn reconnect(&self) -> bool {
+        let Some(socket) = self.path.as_deref().and_then(|path| open(path).ok()) else { return false };
+        *lock(&self.connection) = Some(Connection::new(socket));
+        true
+    }
+
+    /// Takes one frame and gives its length.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; `NotConnected` when the peer has gone or broken the rules, which ends the
+    /// connection.
+    pub fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
+        self.connected(|connection| connection.incoming.next(&connection.socket, frame))
+    }
+
+    /// Sends one frame, or keeps what the peer does not take of it now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when an earlier one is still under way: then this one was not taken. `NotConnected` as in
+    /// [`receive`](Self::receive). `InvalidInput` for a frame that is too large.
+    pub fn send(&self, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        self.connected(|connection| {
+            let Connection { socket, outgoing, .. } = connection;
+            outgoing.flush(socket)?;
+            outgoing.bytes.clear();
+            outgoing.sent = 0;
+            outgoing.bytes.extend([0; PREFIX]);
+            fill(&mut outgoing.bytes);
+            let length = outgoing.bytes.len() - PREFIX;
+            if length > MAX_STREAM_FRAME {
+                outgoing.bytes.clear();
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            outgoing.bytes[..PREFIX].copy_from_slice(&(length as u32).to_be_bytes());
+            match outgoing.flush(socket) {
+                // It is kept, and goes first.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                other => other,
+            }
+        })
+    }
+
+    /// Goes on with a frame that is under way.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.connected(|connection| connection.outgoing.flush(&connection.socket))
+    }
+
+    /// Calls `use_it` with the connection, which ends if that fails.
+    fn connected<T>(&self, use_it: impl FnOnce(&mut Connection) -> io::Result<T>) -> io::Result<T> {
+        let mut slot = lock(&self.connection);
+        let connection = slot.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        use_it(connection).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => error,
+            _ => {
+                *slot = None;
+                tracing::debug!(%error, "a network socket's connection has ended");
+                io::ErrorKind::NotConnected.into()
+            }
+        })
+    }
+}
+
+impl Connection {
+    fn new(socket: OwnedFd) -> Self {
+        // Room for one frame at least, and for many small ones.
+        let buffer = vec![0; 2 * (PREFIX + MAX_STREAM_FRAME)].into_boxed_slice();
+        Self { socket, incoming: Incoming { buffer, start: 0, end: 0 }, outgoing: Outgoing::default() }
+    }
+}
+
+impl Incoming {
+    fn next(&mut self, socket: &OwnedFd, frame: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(found) = self.whole()? {
+                // The frame is cut off where there is no room for it.
+                let length = found.len().min(frame.len());
+                frame[..length].copy_from_slice(&self.buffer[found.start..found.start + length]);
+                self.start = found.end;
+                return Ok(length);
+            }
+            self.fill(socket)?;
+        }
+    }
+
+    /// Where the next frame is, if all of it is there.
+    fn whole(&self) -> io::Result<Option<std::ops::Range<usize>>> {
+        let waiting = &self.buffer[self.start..self.end];
+        let Some(prefix) = waiting.first_chunk::<PREFIX>() else { return Ok(None) };
+        let length = u32::from_be_bytes(*prefix) as usize;
+        if length == 0 || length > MAX_STREAM_FRAME {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
+        }
+        let start = self.start + PREFIX;
+        Ok((start + length <= self.end).then_some(start..start + length))
+    }
+
+    fn fill(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        // There is room: a frame that has not come whole is smaller than the buffer.
+        match recv(socket.as_fd(), &mut self.buffer[self.end..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((count, _)) => {
+                self.end += count;
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl Outgoing {
+    /// Sends what is left of the frame; `WouldBlock` when the peer does not take all of it.
+    fn flush(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        while self.sent < self.bytes.len() {
+            // Without a signal if the peer has gone: whose program this is has its own idea of signals.
+            match send(socket.as_fd(), &self.bytes[self.sent..], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(count) => self.sent += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    fn pair() -> (FrameStream, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        (FrameStream::new(near).unwrap(), far)
+    }
+
+    fn prefixed(frame: &[u8]) -> Vec<u8> {
+        [&(frame.len() as u32).to_be_bytes()[..], frame].concat()
+    }
+
+    fn receive(stream: &FrameStream) -> io::Result<Vec<u8>> {
+        let mut frame = vec![0; MAX_STREAM_FRAME];
+        stream.receive(&mut frame).map(|length| frame[..length].to_vec())
+    }
+
+    #[test]
+    fn frames_come_whole_however_they_are_cut() {
+        let (stream, mut far) = pair();
+        let frames: Vec<Vec<u8>> =
+            [14, 60, 1514, 65_553, 1].iter().enumerate().map(|(i, length)| vec![i as u8; *length]).collect();
+        let bytes: Vec<u8> = frames.iter().flat_map(|frame| prefixed(frame)).collect();
+        for step in [1, 3, 1000, bytes.len()] {
+            let mut got = Vec::new();
+            for piece in bytes.chunks(step) {
+                far.write_all(piece).unwrap();
+                while let Ok(frame) = receive(&stream) {
+                    got.push(frame);
+                }
+            }
+            assert!(got == frames, "in pieces of {step}");
+        }
+        assert_eq!(receive(&stream).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_slow_peer_gets_every_frame_that_was_taken() {
+        let (stream, mut far) = pair();
+        let mut taken = 0_u32;
+        let send = |number: u32| stream.send(|bytes| bytes.extend([&number.to_be_bytes()[..], &[7; 9000]].concat()));
+        while send(taken).is_ok() {
+            taken += 1;
+        }
+        assert_eq!(send(taken).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        for number in 0..taken {
+            let mut frame = [0; PREFIX + 9004];
+            far.read_exact(&mut frame).unwrap();
+            assert_eq!((&frame[..4], &frame[4..8]), (&9004_u32.to_be_bytes()[..], &number.to_be_bytes()[..]));
+            // The end of the last one is under way until somebody goes on with it.
+            let _ = stream.flush();
+        }
+        assert!(taken > 2 && send(0).is_ok());
+    }
+
+    #[test]
+    fn a_peer_that_goes_or_lies_ends_the_connection() {
+        for lie in [vec![], vec![0, 0, 0, 0], vec![0xff; 4], (MAX_STREAM_FRAME as u32 + 1).to_be_bytes().to_vec()] {
+            let (stream, mut far) = pair();
+            far.write_all(&prefixed(&[1; 20])).unwrap();
+            far.write_all(&lie).unwrap();
+            drop(far);
+            assert_eq!(receive(&stream).unwrap(), [1; 20]);
+            assert_eq!(receive(&stream).unwrap_err().kind(), io::ErrorKind::NotConnected, "{lie:?}");
+            assert_eq!(stream.send(|bytes| bytes.push(1)).unwrap_err().kind(), io::ErrorKind::NotConnected);
+            assert!(stream.descriptor().is_none() && !stream.reconnect());
+        }
+        let (stream, far) = pair();
+        drop(far);
+        assert_eq!(stream.send(|bytes| bytes.push(1)).unwrap_err().kind(), io::ErrorKind::NotConnected);
+    }
+
+    #[test]
+    fn it_connects_by_path_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let error = FrameStream::connect(&path).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::NotFound);
+        assert!(error.to_string().contains("passt --socket"), "{error}");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let stream = FrameStream::connect(&path).unwrap();
+        drop(listener.accept().unwrap());
+        assert_eq!(receive(&stream).unwrap_err().kind(), io::ErrorKind::NotConnected);
+        assert!(stream.reconnect());
+        let (mut far, _) = listener.accept().unwrap();
+        far.write_all(&prefixed(&[2; 30])).unwrap();
+        assert_eq!(receive(&stream).unwrap(), [2; 30]);
+    }
+}
