@@ -7,8 +7,8 @@ use crate::Result;
 
 /// A limit in operations and in bytes; what is not given is not limited.
 ///
-/// An operation is a request to a disk that reads, writes, discards or zeroes, or a frame of a network interface. Its
-/// bytes are those it moves: none for discarding and zeroing, and for a frame everything from its Ethernet header on. A
+/// An operation is any request to a disk, or a frame of a network interface. Its bytes are those that are moved, with
+/// the few that a disk's request and its answer are framed by, and for a frame everything from its Ethernet header on. A
 /// burst is what may go at once after a pause, and counts towards the rate; an operation larger than the burst is let
 /// through whole, and those behind it wait for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

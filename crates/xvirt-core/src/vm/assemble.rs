@@ -168,6 +168,7 @@ pub(super) fn block(
     let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
     let backend = Arc::clone(backend) as _;
     let block = Block::new(backend, disk.engine, io_errors_of(position, events), state)?;
+    block.set_limit(disk.limit);
     Ok(Arc::new(match disk.source {
         DiskSource::Image { .. } => block.with_image(),
         DiskSource::Backend(_) => {

@@ -5,7 +5,7 @@ use super::attached::Kind;
 use super::handle::{Power, Running};
 use crate::Result;
 use crate::cgroup::CpuGroup;
-use crate::config::{CpuLimit, NicLimit, VmConfig};
+use crate::config::{CpuLimit, NicLimit, RateLimit, VmConfig};
 use crate::machine::Machine;
 
 impl Vm {
@@ -26,6 +26,35 @@ impl Vm {
             nic.function.kick();
         }
         Ok(())
+    }
+
+    /// Limits how fast the disk at `position` may be, from now on, across reboots and starts. What is over the limit waits
+    /// in the guest's queue.
+    ///
+    /// # Errors
+    /// The limit makes no sense, or there is no disk at that position.
+    pub fn set_disk_limit(&self, position: usize, limit: RateLimit) -> Result<()> {
+        let power = &mut *self.inner.lock();
+        let attached = power.attached.disks.get_mut(&position).ok_or_else(|| self.no_such(Kind::Disk, position))?;
+        limit.check(&format!("disk {}", attached.device.name()))?;
+        attached.device.limit = limit;
+        if let Some(disk) = power.running.as_ref().and_then(|running| running.disks.get(&position)) {
+            disk.block.set_limit(limit);
+            // What waits may go now.
+            disk.function.kick();
+        }
+        Ok(())
+    }
+
+    /// How fast the disk at `position` may be: what is in force where the VM runs.
+    ///
+    /// # Errors
+    /// There is no disk at that position.
+    pub fn disk_limit(&self, position: usize) -> Result<RateLimit> {
+        let power = self.inner.lock();
+        let attached = power.attached.disks.get(&position).ok_or_else(|| self.no_such(Kind::Disk, position))?;
+        let disk = power.running.as_ref().and_then(|running| running.disks.get(&position));
+        Ok(disk.map_or(attached.device.limit, |disk| disk.block.limit()))
     }
 
     /// Limits what the vCPUs take of the host's processors together, from now on, across reboots and starts.

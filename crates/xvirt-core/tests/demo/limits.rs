@@ -1,16 +1,22 @@
 //! Limits of a VM, measured from outside.
 
 use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
-use xvirt_core::config::CpuLimit;
+use xvirt_core::config::{CpuLimit, Disk, Nic, NicLimit, RateLimit};
 use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::disk::BlockBackend;
+use xvirt_core::net::FrameStream;
 use xvirt_core::vm::Vm;
 
 use crate::host;
-use crate::support::{Guest, config};
+use crate::support::{Guest, PATIENCE, config};
 
 /// Long enough for a rate to be told to a few percent.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -97,4 +103,126 @@ fn without_a_limit_there_is_no_control_group() {
     assert_eq!(group_of(&guest.vm), None);
     let error = guest.vm.set_cpu_limit(CpuLimit::none().weight(0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+}
+
+/// A disk that takes everything, reads as zeroes, and knows when it was asked.
+#[derive(Debug, Default)]
+struct Counting(Mutex<Vec<Instant>>);
+
+impl Counting {
+    fn count(&self) -> io::Result<()> {
+        self.0.lock().unwrap().push(Instant::now());
+        Ok(())
+    }
+
+    /// Requests in each second of a time that begins with the first request after now and the burst.
+    fn rate(&self, burst: usize) -> f64 {
+        self.0.lock().unwrap().clear();
+        std::thread::sleep(MEASURED);
+        let times = self.0.lock().unwrap();
+        let times = &times[burst..];
+        (times.len() - 1) as f64 / (times[times.len() - 1] - times[0]).as_secs_f64()
+    }
+}
+
+impl BlockBackend for Counting {
+    fn capacity(&self) -> u64 {
+        64 << 20
+    }
+
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        buffers.iter().for_each(|buffer| buffer.copy_from(&vec![0u8; buffer.len()]));
+        self.count()
+    }
+
+    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        self.count()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.count()
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        self.count()
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        self.count()
+    }
+}
+
+#[test]
+fn a_disk_keeps_to_its_limit_and_to_another_one_given_meanwhile() {
+    let host = host!();
+    let backend = Arc::new(Counting::default());
+    let limit = |rate| RateLimit::none().operations_per_second(rate).operations_burst(5);
+    let disk = Disk::backend(Arc::clone(&backend) as _).limit(limit(40));
+    // One write after another, of which the guest reads nothing back within the time: it writes them all first.
+    let line = CommandLine::new([Mode::Blk]).blocks(4000);
+    let guest = Guest::start(config(&line).disk(disk), &host).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while backend.0.lock().unwrap().len() < 10 {
+        assert!(Instant::now() < deadline, "the guest does nothing");
+        std::thread::yield_now();
+    }
+    for rate in [40, 80] {
+        guest.vm.set_disk_limit(0, limit(rate)).unwrap();
+        assert_eq!(guest.vm.disk_limit(0).unwrap(), limit(rate));
+        let measured = backend.rate(5);
+        println!("limit {rate}: {measured:.2}");
+        assert!((0.95..1.05).contains(&(measured / rate as f64)), "{measured} of {rate}");
+    }
+}
+
+/// Frames per second that come back from a guest that returns them all, in a time that begins after the burst.
+fn echoed(far: &mut UnixStream, burst: u32) -> f64 {
+    let mut prefix = [0; 4];
+    let mut next = || {
+        far.read_exact(&mut prefix).unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(prefix) as usize];
+        far.read_exact(&mut frame).unwrap();
+    };
+    (0..burst).for_each(|_| next());
+    let (began, mut count) = (Instant::now(), 0_u32);
+    while began.elapsed() < MEASURED {
+        next();
+        count += 1;
+    }
+    f64::from(count) / began.elapsed().as_secs_f64()
+}
+
+#[test]
+fn a_nic_keeps_to_its_limit_each_way_and_to_another_one_given_meanwhile() {
+    let host = host!();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    far.set_read_timeout(Some(PATIENCE)).unwrap();
+    let limit = |rate| RateLimit::none().operations_per_second(rate).operations_burst(5);
+    let nic = Nic::connection(FrameStream::new(near).unwrap()).receive_limit(limit(40));
+    let line = CommandLine::new([Mode::Net]).net_every(1_000_000);
+    let mut guest = Guest::start(config(&line).nic(nic), &host).unwrap();
+    guest.expect("net 0: mac=");
+    // Somebody who sends as much as the socket takes: the rest waits with him.
+    let mut sender = far.try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let frame = [&100_u32.to_be_bytes()[..], &[0xff; 6], &[2, 0, 0, 0, 0, 9], &[7; 88]].concat();
+        while sender.write_all(&frame).is_ok() {}
+    });
+    let (slow, fast) = (limit(40), limit(80));
+    let limits = [(40, NicLimit::none().receive(slow)), (80, NicLimit::none().receive(fast))];
+    for (rate, limit) in limits.into_iter().chain([(40, NicLimit::none().transmit(slow))]) {
+        guest.vm.set_nic_limit(0, limit).unwrap();
+        assert_eq!(guest.vm.nics()[0].limit, limit);
+        // What is under way is of the limit before.
+        let measured = echoed(&mut far, 20);
+        println!("{limit:?}: {measured:.2}");
+        assert!((0.95..1.05).contains(&(measured / f64::from(rate))), "{measured} of {rate}");
+    }
+    drop(guest);
+    far.shutdown(std::net::Shutdown::Both).unwrap();
+    flood.join().unwrap();
 }

@@ -11,9 +11,10 @@ use virtio_bindings::virtio_blk::{
 };
 
 use super::error::IoErrorSink;
+use super::gate::Gate;
 use super::handler::{BlockHandler, Disk};
 use super::statistics::BlockCounters;
-use crate::config::IoEngine;
+use crate::config::{IoEngine, RateLimit};
 use crate::disk::{BlockBackend, Engine};
 use crate::sandbox::Work;
 use crate::sync::lock;
@@ -110,7 +111,7 @@ impl Block {
         let engine = Engine::new(Arc::clone(&backend), choice)?;
         let ring = AtomicBool::new(engine.kind() == IoEngine::IoUring);
         let counters = BlockCounters::default();
-        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring, counters });
+        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring, counters, gate: Gate::open() });
         let engine = Mutex::new(Some(engine));
         let queue_sizes = vec![QUEUE_SIZE; state.queues.into()];
         Ok(Self { disk, queue_sizes, state, choice, engine, ours: false })
@@ -124,6 +125,16 @@ impl Block {
     /// What does its input and output now: never [`Auto`](IoEngine::Auto).
     pub(crate) fn engine(&self) -> IoEngine {
         if self.disk.ring.load(Ordering::Relaxed) { IoEngine::IoUring } else { IoEngine::Threads }
+    }
+
+    /// How fast it may be.
+    pub(crate) fn limit(&self) -> RateLimit {
+        self.disk.gate.limit()
+    }
+
+    /// Sets how fast it may be. What waits is looked at again when the transport is kicked.
+    pub(crate) fn set_limit(&self, limit: RateLimit) {
+        self.disk.gate.set(limit);
     }
 
     /// What was counted of its requests.

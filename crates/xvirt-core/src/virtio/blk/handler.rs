@@ -5,19 +5,20 @@
 //! ended together. There is never more in flight than a queue has descriptors. Nothing is in flight once the handler has
 //! [settled](Handler::settle), so what was popped was pushed, and the positions in the queues say all.
 //!
-//! A limit on the rate belongs between reading a request and giving it to the engine, in [`BlockHandler::take`]: nothing
-//! has begun there, and the chain can be [put back](crate::virtio::VirtQueue::unpop) until the
+//! A chain that the limit on the rate (`gate`) does not let through is [put back](crate::virtio::VirtQueue::unpop) until the
 //! [deadline](Handler::deadline) that the limit names.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK};
 use vm_memory::{Bytes, GuestAddress};
 
 use super::device::SERIAL;
 use super::error::{IoError, IoErrorSink};
+use super::gate::Gate;
 use super::request::{self, Asked, Limits, Refusal};
 use super::statistics::{BlockCounters, InFlight};
 use crate::config::IoEngine;
@@ -38,6 +39,7 @@ pub(super) struct Disk {
     /// Whether the engine uses io_uring.
     pub(super) ring: AtomicBool,
     pub(super) counters: BlockCounters,
+    pub(super) gate: Gate,
 }
 
 pub(super) struct BlockHandler {
@@ -55,6 +57,12 @@ pub(super) struct BlockHandler {
     memory: Option<Arc<GuestRam>>,
     /// The queues that had all their chains in flight when they were last looked at, a bit for each.
     full: u64,
+    /// The queues with a chain that the limit holds back, a bit for each.
+    held: u64,
+    /// When the limit lets the next one through.
+    later: Option<Instant>,
+    /// The queue that is the first to go on then.
+    first: usize,
 }
 
 /// What is to be done when a request has ended.
@@ -80,6 +88,9 @@ impl BlockHandler {
             spare: Vec::new(),
             memory: None,
             full: 0,
+            held: 0,
+            later: None,
+            first: 0,
         }
     }
 
@@ -89,6 +100,12 @@ impl BlockHandler {
         let limits = self.disk.limits();
         for count in 0..most {
             if queue.in_flight() >= queue.size() || !queue.pop(&mut self.chain)? {
+                return Ok(count);
+            }
+            if let Err(later) = self.disk.gate.admit(&self.chain) {
+                queue.unpop(1);
+                self.held |= 1 << index;
+                self.later = Some(later);
                 return Ok(count);
             }
             let (begun, status) = (InFlight::begin(), request::status(&mut self.chain)?);
@@ -168,6 +185,8 @@ impl Handler for BlockHandler {
     fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
         let Some(queue) = queues.get(index) else { return Ok(()) };
         let mut turn = queue.size();
+        self.held &= !(1 << index);
+        self.later = self.later.filter(|_| self.held != 0);
         loop {
             let Some(queue) = queues.get(index) else { return Ok(()) };
             queue.disable_notification()?;
@@ -180,6 +199,9 @@ impl Handler for BlockHandler {
             if queue.in_flight() >= queue.size() {
                 // Goes on when a request has ended.
                 self.full |= 1 << index;
+                return Ok(());
+            }
+            if self.held >> index & 1 != 0 {
                 return Ok(());
             }
             if turn == 0 {
@@ -200,6 +222,20 @@ impl Handler for BlockHandler {
         self.finish(queues)?;
         let full = std::mem::take(&mut self.full);
         (0..u64::BITS as usize).filter(|index| full >> index & 1 != 0).try_for_each(|index| self.queue(index, queues))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.later
+    }
+
+    fn due(&mut self, queues: &mut Queues) -> Served {
+        self.later = None;
+        let held = std::mem::take(&mut self.held);
+        // The one that was served last comes last: alone it could take all that the limit leaves.
+        let order = (0..u64::BITS as usize).map(|index| (self.first + index) % u64::BITS as usize);
+        let order: Vec<_> = order.filter(|index| held >> index & 1 != 0).collect();
+        self.first = order.first().map_or(0, |index| index + 1);
+        order.into_iter().try_for_each(|index| self.queue(index, queues))
     }
 
     fn settle(&mut self, queues: &mut Queues) -> Served {

@@ -3,14 +3,14 @@ mod in_flight;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vm_memory::VolatileSlice;
 use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::*;
-use crate::config::IoEngine;
+use crate::config::{IoEngine, RateLimit};
 use crate::disk::{BlockBackend, IoOperation};
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, RAM, Rig, wait};
 use crate::virtio::{DeviceState, VirtioDevice};
@@ -371,4 +371,30 @@ fn a_disk_that_does_not_fit_its_state_is_refused() {
     assert!(new(&disk, BlockState { queues: 0, ..state.clone() }).is_err());
     let fixed = Arc::new(MemoryDisk { read_only: true, bytes: Mutex::new(vec![0; DISK]), ..Default::default() });
     assert!(new(&fixed, state).is_err());
+}
+
+#[test]
+fn requests_over_the_limit_wait_in_all_queues_and_a_change_reaches_them() {
+    let disk = MemoryDisk::new();
+    let (block, _) = block(&disk, 2);
+    let limit = |rate| RateLimit::none().operations_per_second(rate).operations_burst(1);
+    block.set_limit(limit(50));
+    let mut rig = Rig::new(block.clone());
+    rig.start(EVENT_IDX | FLUSH);
+    rig.fill(HEADER, &[4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let began = Instant::now();
+    for queue in [0, 1, 0, 1, 0, 1] {
+        rig.post(queue, &[Piece::Read(HEADER, 16), Piece::Write(STATUS, 1)]);
+    }
+    rig.kick(0);
+    rig.kick(1);
+    for queue in [0, 1, 0, 1] {
+        rig.used(queue);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(3 * 20), "{:?}", began.elapsed());
+    block.set_limit(RateLimit::none());
+    rig.pci.kick();
+    rig.used(0);
+    rig.used(1);
+    assert_eq!((disk.flushes.load(Ordering::SeqCst), block.limit()), (6, RateLimit::none()));
 }

@@ -109,8 +109,8 @@ impl ConsolePort for Endpoint {
 }
 
 impl NetBackend for Endpoint {
-    fn input(&self) -> RawFd {
-        self.event.as_raw_fd()
+    fn input(&self) -> Option<RawFd> {
+        Some(self.event.as_raw_fd())
     }
 
     fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {

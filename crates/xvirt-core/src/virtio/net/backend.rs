@@ -8,6 +8,7 @@ use vm_memory::VolatileSlice;
 
 use crate::Result;
 use crate::net::{FrameStream, Offloads, Tap, VNET_HEADER_LEN};
+use crate::sandbox::Work;
 
 /// Where a network card's frames go to and come from.
 ///
@@ -22,6 +23,11 @@ pub(crate) trait NetBackend: Send + Sync + fmt::Debug {
 
     /// Sends one frame that lies in guest memory; `WouldBlock` when it was not taken and may be later.
     fn send(&self, frame: &[VolatileSlice<'_>]) -> io::Result<()>;
+
+    /// What it asks the kernel for, on the device's thread.
+    fn work(&self) -> Work {
+        Work::Network
+    }
 
     /// Whether it takes frames that are not finished: without checksums, and larger than the MTU.
     fn takes_unfinished(&self) -> bool {
@@ -89,6 +95,11 @@ impl NetBackend for FrameStream {
                 }
             }
         })
+    }
+
+    fn work(&self) -> Work {
+        // It connects again.
+        Work::Sockets
     }
 
     fn takes_unfinished(&self) -> bool {

@@ -136,6 +136,6 @@ impl VirtioDevice for Net {
     }
 
     fn work(&self) -> Option<Work> {
-        Some(Work::Network)
+        Some(self.port.backend.work())
     }
 }
