@@ -145,11 +145,7 @@ impl Soak {
         let replaced: u64 = self.hostile.iter().map(|vm| vm.replaced).sum();
         let counts = (self.honest.len() as f64, self.hostile.len() as f64);
         self.hostile.clear();
-        let mut pings = Pings::default();
-        for vm in &mut self.honest {
-            let one = vm.finish()?;
-            pings = Pings { sent: pings.sent + one.sent, received: pings.received + one.received };
-        }
+        let pings = finish(&mut self.honest)?;
         let (written, verified) = self.bytes();
         let failures: Vec<_> = self.honest.iter_mut().flat_map(|vm| vm.failures.drain(..)).collect();
         self.honest.clear();
@@ -179,4 +175,19 @@ impl Soak {
         }
         Ok(failures.is_empty() && given_back && verified > 0)
     }
+}
+
+/// Ends all at once, because each is slow as long as the others compute.
+fn finish(honest: &mut [Honest]) -> Result<Pings> {
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let ending = honest.iter_mut().map(|vm| scope.spawn(move || vm.finish().map_err(|error| error.to_string())));
+        let ending: Vec<_> = ending.collect();
+        ending.into_iter().map(|thread| thread.join()).collect()
+    });
+    let mut sum = Pings::default();
+    for one in all {
+        let one = one.map_err(|_| "a thread that shut a VM down panicked")??;
+        sum = Pings { sent: sum.sent + one.sent, received: sum.received + one.received };
+    }
+    Ok(sum)
 }
