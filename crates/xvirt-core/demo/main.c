@@ -2,6 +2,7 @@
 #include "acpi.h"
 #include "balloon.h"
 #include "blk.h"
+#include "blkbench.h"
 #include "boot.h"
 #include "console.h"
 #include "counter.h"
@@ -140,6 +141,8 @@ static void start(void)
         blk_run();
     if (option_mode(MODE_BLKVERIFY))
         blk_verify();
+    if (option_mode(MODE_BLKBENCH))
+        blkbench_run();
     soaking = option_mode(MODE_SOAK) && soak_start();
     networking = option_mode(MODE_NET);
     if (networking)

@@ -11,6 +11,7 @@ static const char *const words[MODES] = {
     [MODE_BLK] = "blk",
     [MODE_BLKVERIFY] = "blkverify",
     [MODE_BLKLOAD] = "blkload",
+    [MODE_BLKBENCH] = "blkbench",
     [MODE_SOAK] = "soak",
     [MODE_HOSTILE] = "hostile",
     [MODE_NET] = "net",

@@ -9,6 +9,7 @@ enum mode {
     MODE_BLK,
     MODE_BLKVERIFY,
     MODE_BLKLOAD,
+    MODE_BLKBENCH,
     MODE_SOAK,
     MODE_HOSTILE,
     MODE_NET,

@@ -11,15 +11,17 @@ use xvirt_core::disk::{self, Access, ImageFormat};
 
 pub(crate) const MEMORY: ByteSize = ByteSize::mib(512);
 /// Quiet, because printing to a serial port takes longer than anything else.
-pub(crate) const COMMAND_LINE: &str = "root=/dev/vda1 ro console=ttyS0 quiet";
+pub(crate) const LINUX_COMMAND_LINE: &str = "root=/dev/vda1 ro console=ttyS0 quiet";
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Guest {
     #[arg(long)]
     pub(crate) kernel: PathBuf,
     #[arg(long)]
-    pub(crate) initrd: PathBuf,
-    /// The root disk and those that are measured.
+    pub(crate) initrd: Option<PathBuf>,
+    #[arg(long)]
+    pub(crate) append: String,
+    /// The root disk, if there is one, and those that are measured.
     #[arg(long = "disk")]
     pub(crate) disks: Vec<Image>,
     /// The tap of its network card.

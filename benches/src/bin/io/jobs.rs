@@ -1,5 +1,6 @@
 //! What is measured.
 
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 use xvirt_benches::Result;
@@ -9,6 +10,7 @@ use crate::shell::Shell;
 /// The tap, named so that both can attach to it, and the addresses that the guest's disk expects.
 const TAP: &str = "xvio0";
 const HOST: &str = "10.77.0.1";
+pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
 /// fio's options of each, and the unit of its result.
 const DISK_JOBS: [(&str, &str, Unit); 6] = [
@@ -99,17 +101,22 @@ fn bits(output: &str) -> Option<f64> {
 
 /// The host's side: a tap, and iperf3 that waits for the guest.
 pub(crate) struct Network {
-    server: Child,
+    server: Option<Child>,
 }
 
 impl Network {
-    pub(crate) fn new() -> Result<Self> {
+    /// The tap, and the server if `serve`.
+    pub(crate) fn new(serve: bool) -> Result<Self> {
         ip(&["tuntap", "add", TAP, "mode", "tap", "vnet_hdr"])?;
         ip(&["address", "add", &format!("{HOST}/24"), "dev", TAP])?;
         ip(&["link", "set", TAP, "up"])?;
-        let server = Command::new("iperf3").args(["-s", "-B", HOST]).stdout(Stdio::null()).spawn();
-        let server = server.map_err(|e| format!("cannot run iperf3 ({e}); install it, or use --no-network"))?;
-        Ok(Self { server })
+        let mut network = Self { server: None };
+        if serve {
+            let server = Command::new("iperf3").args(["-s", "-B", HOST]).stdout(Stdio::null()).spawn();
+            let server = server.map_err(|e| format!("cannot run iperf3 ({e}); install it, or use --no-network"))?;
+            network.server = Some(server);
+        }
+        Ok(network)
     }
 
     pub(crate) fn tap(&self) -> &str {
@@ -120,8 +127,10 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         // Each fails only when it is gone already.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
         let _ = ip(&["tuntap", "del", TAP, "mode", "tap"]);
     }
 }

@@ -1,7 +1,9 @@
-//! Disks and network of a stock Debian under xvirt and under QEMU, in turns: fio and iperf3 in the guest.
+//! Disks and network of a guest under xvirt and under QEMU, in turns.
 
+mod demo;
 mod guest;
 mod jobs;
+mod monitor;
 mod qemu;
 mod report;
 mod shell;
@@ -10,38 +12,58 @@ mod xvirt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use guest::{Guest, Image};
+use clap::{Args, Parser, Subcommand};
+use guest::{Guest, Image, LINUX_COMMAND_LINE};
+use jobs::Network;
 use report::Report;
 use shell::Shell;
 use xvirt_benches::Result;
 use xvirt_core::config::ByteSize;
 use xvirt_core::disk::{self, ImageFormat, OverlayKind};
 
-/// Boots the same Debian under xvirt and under QEMU (virtio-blk-pci with io_uring, virtio-net-pci on a tap without
-/// vhost), in turns, and lets fio and iperf3 measure in the guest: a raw and a qcow2 disk, fully allocated, and the
-/// network to the host. Whatever is measured is measured on the same images and the same tap.
+/// Measures a raw disk, a qcow2 disk and the network to the host, under xvirt and under QEMU (virtio-blk-pci with
+/// io_uring, virtio-net-pci on a tap without vhost), in turns, on the same images and the same tap. Both images are
+/// fully allocated.
 ///
 /// QEMU is the program in QEMU, or qemu-system-x86_64 on the PATH (QEMU_DATA: its folders of firmware, as in PATH).
 #[derive(Debug, Parser)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Options {
-    /// The guest's root disk, with fio and iperf3, as scripts/debian-disk --include fio,iperf3 makes it.
-    #[arg(long, required = true)]
-    disk: Option<PathBuf>,
-    /// The folder with vmlinuz and initrd.img of the same making.
-    #[arg(long, required = true)]
-    kernels: Option<PathBuf>,
+    #[command(subcommand)]
+    guest: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// With fio and iperf3 in a stock Debian.
+    Linux {
+        /// The guest's root disk, as scripts/debian-disk --include fio,iperf3 makes it.
+        #[arg(long)]
+        disk: PathBuf,
+        /// The folder with vmlinuz and initrd.img of the same making.
+        #[arg(long)]
+        kernels: PathBuf,
+        /// For how long each job runs, in seconds.
+        #[arg(long, default_value_t = 5)]
+        seconds: u32,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// With the demo guest, which needs nothing and runs on any KVM.
+    Demo(Common),
+    /// Be the process that is measured: boot one guest, its serial port on standard input and output.
+    #[command(hide = true)]
+    Boot(Guest),
+}
+
+#[derive(Debug, Args)]
+struct Common {
     /// Where the data disks are made; O_DIRECT must work there for cache=none [default: the system's temporary folder].
     #[arg(long)]
     folder: Option<PathBuf>,
     /// The size of each data disk.
     #[arg(long, default_value = "256MiB")]
     size: ByteSize,
-    /// For how long each job runs, in seconds.
-    #[arg(long, default_value_t = 5)]
-    seconds: u32,
-    /// How often each contender is booted and measured.
+    /// How often each contender is measured.
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Only jobs whose name contains this.
@@ -50,18 +72,12 @@ struct Options {
     /// Leave QEMU out.
     #[arg(long)]
     alone: bool,
-    /// Leave the network out; a tap needs CAP_NET_ADMIN, and iperf3 has to be installed here too.
+    /// The CPU that QEMU gives the guest: qemu64 where KVM refuses the host's.
+    #[arg(long, default_value = "host")]
+    qemu_cpu: String,
+    /// Leave the network out; a tap needs CAP_NET_ADMIN, and a Linux guest needs iperf3 here too.
     #[arg(long)]
     no_network: bool,
-    #[command(subcommand)]
-    boot: Option<Boot>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Boot {
-    /// Be the process that is measured: boot one guest, its console on standard input and output.
-    #[command(hide = true)]
-    Boot(Guest),
 }
 
 /// Somebody who can boot the guest.
@@ -71,10 +87,10 @@ struct Contender {
 }
 
 fn main() -> ExitCode {
-    let mut options = Options::parse();
-    let done = match options.boot.take() {
-        Some(Boot::Boot(guest)) => xvirt::boot(&guest),
-        None => run(&options),
+    let done = match Options::parse().guest {
+        Command::Boot(guest) => xvirt::boot(&guest),
+        Command::Linux { disk, kernels, seconds, common } => linux(&disk, &kernels, seconds, &common),
+        Command::Demo(common) => demo(&common),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,47 +101,58 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<()> {
-    let folder = match &options.folder {
-        Some(folder) => tempfile::tempdir_in(folder)?,
-        None => tempfile::tempdir()?,
-    };
-    let (Some(disk), Some(kernels)) = (&options.disk, &options.kernels) else {
-        return Err("--disk and --kernels are needed".into());
-    };
-    let mut data = Vec::new();
-    for (name, format) in [("raw", ImageFormat::Raw), ("qcow2", ImageFormat::Qcow2)] {
-        let image = Image { format, path: folder.path().join(format!("data.{name}")) };
-        image.fill(options.size.bytes())?;
-        data.push(image);
+/// What is measured on, by everybody.
+struct Bench {
+    folder: tempfile::TempDir,
+    data: Vec<Image>,
+    network: Option<Network>,
+    contenders: Vec<Contender>,
+}
+
+impl Bench {
+    fn new(common: &Common, serve: bool) -> Result<Self> {
+        let folder = match &common.folder {
+            Some(folder) => tempfile::tempdir_in(folder)?,
+            None => tempfile::tempdir()?,
+        };
+        let mut data = Vec::new();
+        for (name, format) in [("raw", ImageFormat::Raw), ("qcow2", ImageFormat::Qcow2)] {
+            let image = Image { format, path: folder.path().join(format!("data.{name}")) };
+            image.fill(common.size.bytes())?;
+            data.push(image);
+        }
+        let network = if common.no_network { None } else { Some(Network::new(serve)?) };
+        let mut contenders = vec![xvirt::contender()?];
+        if !common.alone {
+            contenders.extend(qemu::contenders(&common.qemu_cpu)?);
+        }
+        Ok(Self { folder, data, network, contenders })
     }
-    let network = if options.no_network { None } else { Some(jobs::Network::new()?) };
-    let jobs: Vec<_> =
-        jobs::all(network.is_some()).into_iter().filter(|job| job.name().contains(&options.only)).collect();
-    let mut contenders = vec![xvirt::contender()?];
-    if !options.alone {
-        contenders.extend(qemu::contenders()?);
+
+    fn tap(&self) -> Option<String> {
+        self.network.as_ref().map(|network| network.tap().to_owned())
     }
-    let mut report = Report::new(&contenders, &jobs);
-    for run in 0..options.runs {
-        for turn in 0..contenders.len() {
-            // Nobody is always the first.
-            let index = (turn + run) % contenders.len();
-            let guest = guest(disk, kernels, folder.path(), &data, network.as_ref().map(|network| network.tap()))?;
-            let mut shell = Shell::start((contenders[index].command)(&guest))
-                .map_err(|error| format!("{}: {error}", contenders[index].name))?;
-            for (number, job) in jobs.iter().enumerate() {
-                let value = job.run(&mut shell, options.seconds);
-                let value = value.map_err(|error| format!("{}, {}: {error}", contenders[index].name, job.name()))?;
-                eprintln!(
-                    "run {} of {}: {}: {}: {value:.1}",
-                    run + 1,
-                    options.runs,
-                    contenders[index].name,
-                    job.name()
-                );
-                report.add(index, number, value);
-            }
+
+    /// All contenders, in another order in each run: nobody is always the first.
+    fn turns(&self, runs: usize) -> impl Iterator<Item = usize> + use<> {
+        let count = self.contenders.len();
+        (0..runs).flat_map(move |run| (0..count).map(move |turn| (turn + run) % count))
+    }
+}
+
+fn linux(disk: &Path, kernels: &Path, seconds: u32, common: &Common) -> Result<()> {
+    let bench = Bench::new(common, true)?;
+    let mut jobs = jobs::all(bench.network.is_some());
+    jobs.retain(|job| job.name().contains(&common.only));
+    let names = jobs.iter().map(|job| (job.name().to_owned(), job.unit)).collect();
+    let mut report = Report::new(&bench.contenders, names);
+    for index in bench.turns(common.runs) {
+        let Contender { name, command } = &bench.contenders[index];
+        let mut shell =
+            Shell::start(command(&linux_guest(disk, kernels, &bench)?)).map_err(|e| format!("{name}: {e}"))?;
+        for (number, job) in jobs.iter().enumerate() {
+            let value = job.run(&mut shell, seconds).map_err(|e| format!("{name}, {}: {e}", job.name()))?;
+            report.add(index, number, value);
         }
     }
     print!("{}", report.table());
@@ -133,8 +160,8 @@ fn run(options: &Options) -> Result<()> {
 }
 
 /// The guest with a fresh layer over its root disk, which nobody writes to.
-fn guest(disk: &Path, kernels: &Path, folder: &Path, data: &[Image], tap: Option<&str>) -> Result<Guest> {
-    let root = folder.join("root");
+fn linux_guest(disk: &Path, kernels: &Path, bench: &Bench) -> Result<Guest> {
+    let root = bench.folder.path().join("root");
     if root.exists() {
         std::fs::remove_file(&root)?;
     }
@@ -143,11 +170,37 @@ fn guest(disk: &Path, kernels: &Path, folder: &Path, data: &[Image], tap: Option
         _ => ImageFormat::Qcow2,
     };
     let mut disks = vec![Image { format, path: root }];
-    disks.extend_from_slice(data);
+    disks.extend_from_slice(&bench.data);
     Ok(Guest {
         kernel: kernels.join("vmlinuz"),
-        initrd: kernels.join("initrd.img"),
+        initrd: Some(kernels.join("initrd.img")),
+        append: LINUX_COMMAND_LINE.to_owned(),
         disks,
-        tap: tap.map(str::to_owned),
+        tap: bench.tap(),
     })
+}
+
+fn demo(common: &Common) -> Result<()> {
+    let bench = Bench::new(common, false)?;
+    let kernel = bench.folder.path().join("demo.elf");
+    std::fs::write(&kernel, xvirt_core::demo::kernel())?;
+    let formats: Vec<_> = bench.data.iter().map(Image::format_name).collect();
+    let mut jobs = demo::all(formats.len(), bench.network.is_some());
+    jobs.retain(|job| job.name(&formats).contains(&common.only));
+    let names = jobs.iter().map(|job| (job.name(&formats), job.unit())).collect();
+    let mut report = Report::new(&bench.contenders, names);
+    for index in bench.turns(common.runs) {
+        let Contender { name, command } = &bench.contenders[index];
+        for (number, job) in jobs.iter().enumerate() {
+            let (disks, tap) = match job {
+                demo::Job::Disk { disk, .. } => (vec![bench.data[*disk].clone()], None),
+                demo::Job::Ping => (Vec::new(), bench.tap()),
+            };
+            let guest = Guest { kernel: kernel.clone(), initrd: None, append: job.command_line(), disks, tap };
+            let value = job.run(command(&guest)).map_err(|e| format!("{name}, {}: {e}", job.name(&formats)))?;
+            report.add(index, number, value);
+        }
+    }
+    print!("{}", report.table());
+    Ok(())
 }

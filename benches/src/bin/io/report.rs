@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::Contender;
-use crate::jobs::{Job, Unit};
+use crate::jobs::Unit;
 
 pub(crate) struct Report {
     contenders: Vec<String>,
@@ -13,15 +13,17 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(contenders: &[Contender], jobs: &[Job]) -> Self {
+    pub(crate) fn new(contenders: &[Contender], jobs: Vec<(String, Unit)>) -> Self {
         Self {
             contenders: contenders.iter().map(|contender| contender.name.clone()).collect(),
-            jobs: jobs.iter().map(|job| (job.name().to_owned(), job.unit)).collect(),
             values: vec![vec![Vec::new(); contenders.len()]; jobs.len()],
+            jobs,
         }
     }
 
+    /// Takes a result, and tells it.
     pub(crate) fn add(&mut self, contender: usize, job: usize, value: f64) {
+        eprintln!("{}: {}: {value:.1}", self.contenders[contender], self.jobs[job].0);
         self.values[job][contender].push(value);
     }
 

@@ -1,37 +1,22 @@
-//! A root shell in a guest, over the serial port that its monitor has as standard input and output.
+//! A root shell in a guest.
 
-use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xvirt_benches::Result;
 
-/// Long enough for a host emulated in software on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::monitor::Monitor;
 
 pub(crate) struct Shell {
-    child: Child,
-    input: ChildStdin,
-    output: ChildStdout,
-    /// What came and was not waited for yet.
-    text: String,
+    monitor: Monitor,
     commands: u32,
 }
 
 impl Shell {
     /// Starts the monitor, and waits until the guest has booted.
-    pub(crate) fn start(mut command: Command) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|e| format!("cannot run {:?}: {e}", command.get_program()))?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let (Some(input), Some(output)) = (input, output) else { return Err("a child without its pipes".into()) };
-        let mut shell = Self { child, input, output, text: String::new(), commands: 0 };
-        shell.wait_for("root@")?;
-        Ok(shell)
+    pub(crate) fn start(command: Command) -> Result<Self> {
+        let mut monitor = Monitor::start(command)?;
+        monitor.wait_for("root@")?;
+        Ok(Self { monitor, commands: 0 })
     }
 
     /// Runs a command, which must succeed, and gives what it printed.
@@ -39,44 +24,13 @@ impl Shell {
         self.commands += 1;
         let number = self.commands;
         // The marks differ from the echo of what is typed by the quotes in it.
-        let typed = format!("echo 'begin'-{number}; {command}; echo 'end'-{number}=$?\n");
-        self.input.write_all(typed.as_bytes())?;
-        self.wait_for(&format!("begin-{number}"))?;
-        let output = self.wait_for(&format!("end-{number}="))?;
-        let status = self.wait_for("\n")?;
+        self.monitor.write(&format!("echo 'begin'-{number}; {command}; echo 'end'-{number}=$?\n"))?;
+        self.monitor.wait_for(&format!("begin-{number}"))?;
+        let output = self.monitor.wait_for(&format!("end-{number}="))?;
+        let status = self.monitor.wait_for("\n")?;
         if status.trim() != "0" {
             return Err(format!("{command} failed in the guest: {output}").into());
         }
         Ok(output)
-    }
-
-    /// What comes before `pattern`; both are taken.
-    fn wait_for(&mut self, pattern: &str) -> Result<String> {
-        let begun = Instant::now();
-        loop {
-            if let Some(at) = self.text.find(pattern) {
-                let rest = self.text.split_off(at + pattern.len());
-                let mut found = std::mem::replace(&mut self.text, rest);
-                found.truncate(at);
-                return Ok(found);
-            }
-            let left = PATIENCE.saturating_sub(begun.elapsed());
-            let mut buffer = [0; 4096];
-            let ready = poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&Timespec::try_from(left)?))?;
-            let count = if ready == 0 { 0 } else { self.output.read(&mut buffer)? };
-            if count == 0 {
-                let end: String = self.text.chars().rev().take(300).collect::<Vec<_>>().into_iter().rev().collect();
-                return Err(format!("no '{pattern}' after {:.0?}; the last of it: {end:?}", begun.elapsed()).into());
-            }
-            self.text.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        }
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        // Fails only when it has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -10,13 +10,16 @@ use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
 use xvirt_core::host::Host;
 
 use crate::Contender;
-use crate::guest::{COMMAND_LINE, Guest, MEMORY};
+use crate::guest::{Guest, MEMORY};
 
 pub(crate) fn contender() -> Result<Contender> {
     let program = std::env::current_exe()?;
     let command = move |guest: &Guest| {
         let mut command = Command::new(&program);
-        command.arg("boot").arg("--kernel").arg(&guest.kernel).arg("--initrd").arg(&guest.initrd);
+        command.arg("boot").arg("--kernel").arg(&guest.kernel).arg("--append").arg(&guest.append);
+        if let Some(initrd) = &guest.initrd {
+            command.arg("--initrd").arg(initrd);
+        }
         for disk in &guest.disks {
             command.arg("--disk").arg(disk.argument());
         }
@@ -30,7 +33,10 @@ pub(crate) fn contender() -> Result<Contender> {
 
 /// Boots the guest, and is its serial port until this process is ended.
 pub(crate) fn boot(guest: &Guest) -> Result<()> {
-    let boot = Boot::kernel(guest.kernel.as_path()).initrd(&guest.initrd).command_line(COMMAND_LINE);
+    let mut boot = Boot::kernel(guest.kernel.as_path()).command_line(guest.append.as_str());
+    if let Some(initrd) = &guest.initrd {
+        boot = boot.initrd(initrd);
+    }
     let mut config = VmConfig::new("measured").memory(MEMORY).boot(boot);
     for disk in &guest.disks {
         config = config.disk(match disk.format_name() {

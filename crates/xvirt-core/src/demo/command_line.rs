@@ -34,6 +34,9 @@ pub enum Mode {
     Timer,
     /// Write and compare blocks with another pattern each round, for ever or until [`CommandLine::rounds`].
     BlkLoad,
+    /// Keep the first disk busy with requests whose data is not looked at, for measuring, as [`CommandLine::requests`]
+    /// says.
+    BlkBench,
     /// Write blocks and compare what is read with what was written last, in random order and with a flush now and then,
     /// for ever or until [`CommandLine::rounds`]; then, or when the power button is pressed, tell what must be on each
     /// disk: [`soak_digest`](super::soak_digest) looks.
@@ -73,6 +76,7 @@ impl Mode {
             Mode::Smp => "smp",
             Mode::Timer => "timer",
             Mode::BlkLoad => "blkload",
+            Mode::BlkBench => "blkbench",
             Mode::Soak => "soak",
             Mode::Hostile => "hostile",
             Mode::Echo => "echo",
@@ -135,6 +139,12 @@ impl CommandLine {
     /// with the number of the round, instead of verifying.
     pub fn flushing(self) -> CommandLine {
         self.with("load", "flush")
+    }
+
+    /// [`Mode::BlkBench`]: how many requests, what they do (`read`, `write`, `randread`, `randwrite`, or `flush` for
+    /// writes and flushes in turn), of how many bytes, and how many at once (at most 21).
+    pub fn requests(self, count: u64, what: &str, bytes: u32, depth: u32) -> CommandLine {
+        self.with("requests", count).with("do", what).with("bytes", bytes).with("depth", depth)
     }
 
     /// [`Mode::Counter`] and [`Mode::Balloon`]: the guest-physical address of the first page. Default 16 MiB.
