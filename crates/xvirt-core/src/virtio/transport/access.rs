@@ -1,6 +1,6 @@
 //! What the guest's reads and writes reach.
 
-use super::function::{FEATURES_OK, VirtioPci, log};
+use super::function::{VirtioPci, log};
 use super::layout::{self, NOTIFY_MULTIPLIER, PAGE};
 use super::registers::Request;
 use crate::Result;
@@ -37,9 +37,8 @@ impl VirtioPci {
         match page {
             layout::COMMON => {
                 let inner = &mut *lock(&self.inner);
-                let features_ok = self.interrupt.status() & FEATURES_OK != 0;
-                let sizes = self.device.queue_sizes();
-                match inner.registers.write(offset, data, sizes, features_ok, &self.interrupt) {
+                let (status, sizes) = (self.interrupt.status(), self.device.queue_sizes());
+                match inner.registers.write(offset, data, sizes, status, &self.interrupt) {
                     Request::Status(status) => self.set_status(inner, status),
                     Request::Nothing => {}
                 }

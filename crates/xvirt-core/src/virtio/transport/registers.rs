@@ -5,6 +5,7 @@ use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::QueueState;
 
+use super::function::{DRIVER_OK, FEATURES_OK};
 use super::layout::NOTIFY_MULTIPLIER;
 use crate::virtio::interrupt::Interrupt;
 
@@ -103,13 +104,14 @@ impl Registers {
         image
     }
 
-    /// A driver's write. Once `features_ok`, features stay; once a queue is enabled, so does the queue.
+    /// A driver's write. Once the `status` says that features are good, features stay; once a queue is enabled, so does
+    /// the queue; and once the driver is ready, which its device was then told of, so do all queues.
     pub(super) fn write(
         &mut self,
         offset: u64,
         data: &[u8],
         queue_sizes: &[u16],
-        features_ok: bool,
+        status: u8,
         interrupt: &Interrupt,
     ) -> Request {
         let Some(value) = value(data) else { return Request::Nothing };
@@ -117,7 +119,7 @@ impl Registers {
         match (offset, data.len()) {
             (at::DEVICE_FEATURE_SELECT, 4) => self.device_feature_select = value as u32,
             (at::DRIVER_FEATURE_SELECT, 4) => self.driver_feature_select = value as u32,
-            (at::DRIVER_FEATURE, 4) if !features_ok => {
+            (at::DRIVER_FEATURE, 4) if status & FEATURES_OK == 0 => {
                 if let shift @ (0 | 32) = u64::from(self.driver_feature_select) * 32 {
                     self.driver_features = self.driver_features & !(0xffff_ffff << shift) | value << shift;
                 }
@@ -129,6 +131,7 @@ impl Registers {
             _ => {
                 if let (Some(queue), Some(max)) = (self.queues.get_mut(selected), queue_sizes.get(selected))
                     && !queue.enabled
+                    && status & DRIVER_OK == 0
                 {
                     queue.write(offset, data.len(), value, *max);
                 }

@@ -375,3 +375,19 @@ fn devices_that_changed_places_find_their_own_again() {
         assert_eq!(lock(&function.inner).registers.queue_select, 7);
     }
 }
+
+#[test]
+fn a_queue_that_is_enabled_too_late_is_not_and_the_device_still_moves() {
+    let mut rig = rig();
+    rig.set_status(3);
+    rig.accept(VERSION_1);
+    rig.set_status(11);
+    rig.set_status(15);
+    // Not in guest memory: a device that took it could not be made again elsewhere.
+    rig.enable(0, RAM);
+    assert_eq!(rig.read::<2>(0x1c), [0; 2]);
+    rig = rig.moved(|_| Arc::new(Rng));
+    rig.pci.resume();
+    rig.start(EVENT_IDX);
+    assert_eq!(rig.request(0, &[Piece::Write(DATA, 64)]), 64);
+}
