@@ -11,6 +11,9 @@
 //! device threads alone, and not where a thread calls backends of the program that embeds us. vCPU threads have none,
 //! because activating a device, which starts threads, is their work.
 //!
+//! Requests in an io_uring are no system calls, and no filter sees them: the thread of a disk that has a ring is confined
+//! less than others.
+//!
 //! The program's log subscriber runs on these threads too. It may write to what is open and cannot open anything: a file
 //! that a log goes on in, or the time zone, it must have opened before.
 //!
