@@ -162,6 +162,23 @@ fn an_image_cannot_seem_endlessly_full() {
 }
 
 #[test]
+fn an_image_whose_header_has_no_refcount_is_not_written_to() {
+    need!("qemu-img");
+    let folder = tempfile::tempdir().unwrap();
+    let path = qemu_create(folder.path(), "a.qcow2", &["-f", "qcow2"], "1M");
+    let mut image = fs::read(&path).unwrap();
+    // The refcount block moves to the next entry of the table.
+    let block = image[65536..65544].to_vec();
+    image[65536..65544].fill(0);
+    image[65544..65552].copy_from_slice(&block);
+    fs::write(&path, image).unwrap();
+    let error = disk::open(&path, None, Access::ReadWrite).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CorruptImage);
+    assert!(error.to_string().contains("its header has no refcount"), "{error}");
+    disk::open(&path, None, Access::ReadOnly).unwrap();
+}
+
+#[test]
 fn a_chain_cannot_take_endless_memory() {
     need!("qemu-img");
     let folder = tempfile::tempdir().unwrap();

@@ -30,13 +30,17 @@ pub(super) fn memory(file: &ImageFile, header: &Header, below: &[Layer]) -> Resu
 }
 
 /// Refuses a refcount table that names a block twice, through which a small image could seem to have endlessly many
-/// clusters in use, and looking for a free one would not end.
+/// clusters in use, and looking for a free one would not end. And one without a block for the first clusters, in which the
+/// header is: to find room for that block the library would first look for room for that block, until the stack ends.
 pub(super) fn refcount_table(file: &ImageFile, header: &Header) -> Result<()> {
     let read = |bytes: &mut [u8]| file.read(&mut Segments::of_bytes(bytes), header.refcount_offset);
     let mut bytes = vec![0; header.refcount_bytes as usize];
     read(&mut bytes).map_err(|error| cannot("open", file.path(), error))?;
     let length = file.len().map_err(|error| cannot("open", file.path(), error))?;
     let entries = bytes.chunks_exact(8).map(|entry| entry.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
+    if bytes.iter().take(8).all(|byte| *byte == 0) {
+        return Err(corrupt(file.path(), "its header has no refcount"));
+    }
     let mut seen = HashSet::new();
     for block in entries.filter(|block| *block != 0) {
         if !block.is_multiple_of(header.cluster_size) || block >= length || !seen.insert(block) {
