@@ -10,11 +10,11 @@ use xvirt_core::config::{Boot, ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
-use xvirt_core::net::Tap;
+use xvirt_core::net::{MacAddress, Tap};
 use xvirt_core::vm::{PowerState, Vm};
 
 use crate::lines::Lines;
-use crate::ping::{Ping, Pings};
+use crate::ping::{self, Ping, Pings};
 
 /// The memory of every VM here.
 pub(crate) const MEMORY: ByteSize = ByteSize::mib(32);
@@ -79,7 +79,9 @@ impl Honest {
             let tap = Tap::create(None)?;
             tap.set_address(Ipv4Addr::new(10, 200 + high, low, 1), 30)?;
             tap.set_up()?;
-            config = config.nic(Nic::tap_descriptor(tap.as_fd().try_clone_to_owned()?));
+            let mac = MacAddress::new([2, 0, 0, 0, high, low]);
+            ping::know(guest, mac, tap.name())?;
+            config = config.nic(Nic::tap_descriptor(tap.as_fd().try_clone_to_owned()?).mac(mac));
             Some(Network { _tap: tap, guest, ping: None })
         } else {
             None

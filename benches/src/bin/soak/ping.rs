@@ -5,13 +5,24 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use xvirt_benches::Result;
+use xvirt_core::net::MacAddress;
 
 /// Bytes of each, enough for a frame of nearly every MTU.
 const SIZE: &str = "1400";
 /// An answer may take long on a machine with many more guests than CPUs.
-const PATIENCE: &str = "60";
+const PATIENCE: &str = "120";
 
 pub(crate) struct Ping(Child);
+
+/// Tells the host a guest's hardware address for good. It would ask for it now and then, and drop frames when a guest that
+/// waits for a CPU does not answer within three seconds.
+pub(crate) fn know(guest: Ipv4Addr, mac: MacAddress, interface: &str) -> Result<()> {
+    let (guest, mac) = (guest.to_string(), mac.to_string());
+    let arguments = ["neighbour", "replace", &guest, "lladdr", &mac, "dev", interface, "nud", "permanent"];
+    let status = Command::new("ip").args(arguments).status();
+    let status = status.map_err(|e| format!("cannot run ip ({e}); install iproute2, or use --no-network"))?;
+    if status.success() { Ok(()) } else { Err(format!("ip {} failed", arguments.join(" ")).into()) }
+}
 
 /// How many were sent and came back unharmed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
