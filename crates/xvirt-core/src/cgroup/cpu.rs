@@ -28,6 +28,23 @@ pub(crate) struct CpuGroup {
     folder: PathBuf,
 }
 
+/// The control group that the process is in. Threads begin in the group of who starts them: those that are not to be
+/// counted to a [`CpuGroup`] go here.
+#[derive(Debug)]
+pub(crate) struct OutsideGroup {
+    threads: PathBuf,
+}
+
+impl OutsideGroup {
+    /// Puts the calling thread there.
+    pub(crate) fn enter(&self) {
+        // 0 is who writes it.
+        if let Err(error) = fs::write(&self.threads, "0") {
+            tracing::warn!(%error, file = %self.threads.display(), "a device's thread is limited as a vCPU is");
+        }
+    }
+}
+
 impl CpuGroup {
     /// A group named after `name`, with that limit and without threads.
     pub(crate) fn new(name: &str, limit: CpuLimit) -> Result<Self> {
@@ -45,6 +62,11 @@ impl CpuGroup {
         }
         group.set(limit)?;
         Ok(group)
+    }
+
+    /// Where threads go that are not to be in it.
+    pub(crate) fn outside(&self) -> OutsideGroup {
+        OutsideGroup { threads: self.home.folder.join(self.threads()) }
     }
 
     /// Puts a thread of this process into the group, by its number.

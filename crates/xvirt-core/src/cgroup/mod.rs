@@ -9,4 +9,4 @@ mod hierarchy;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cpu::CpuGroup;
+pub(crate) use cpu::{CpuGroup, OutsideGroup};

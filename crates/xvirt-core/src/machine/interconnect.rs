@@ -1,13 +1,15 @@
 //! What PCI functions reach of their machine: interrupts and doorbells of KVM, and the memory bus.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::Result;
 use crate::bus::{Bus, BusDevice};
+use crate::cgroup::OutsideGroup;
 use crate::kvm::{self, MessageInterrupt};
 use crate::pci::{MsiVector, PciHost};
+use crate::sync::lock;
 
 /// The machine, as a PCI function sees it.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(super) struct Interconnect {
     pub(super) memory: Arc<Bus>,
     /// Whether threads of devices are put under filters of system calls.
     pub(super) seccomp: bool,
+    /// Where threads of devices go that vCPUs start, which are limited and have their threads in a group of their own.
+    pub(super) outside: Mutex<Option<OutsideGroup>>,
 }
 
 impl PciHost for Interconnect {
@@ -41,6 +45,12 @@ impl PciHost for Interconnect {
 
     fn filters_threads(&self) -> bool {
         self.seccomp
+    }
+
+    fn thread_begins(&self) {
+        if let Some(outside) = &*lock(&self.outside) {
+            outside.enter();
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod slots;
 mod vcpus;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::arch::x86_64::registers::{self, Entry, Pristine};
 use crate::arch::x86_64::{acpi, cpuid::CpuidTemplate, layout};
 use crate::bus::Bus;
+use crate::cgroup::OutsideGroup;
 use crate::config::{ByteSize, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
 use crate::device::hotplug::{self as hotplug_device, HotPlug};
@@ -31,6 +32,7 @@ use crate::device::watchdog::{self, Watchdog};
 use crate::kvm::{self, System, Vcpu};
 use crate::memory::{GuestRam, allocate};
 use crate::pci::PciBus;
+use crate::sync::lock;
 use crate::virtio::VirtioPci;
 use crate::{Error, ErrorKind, Result};
 
@@ -123,7 +125,7 @@ impl Machine {
         ports.insert(layout::PANIC_PORT, 1, Arc::clone(&panic) as _)?;
 
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), parts.signals)?;
-        let host = Arc::new(Interconnect { vm, memory, seccomp: parts.seccomp });
+        let host = Arc::new(Interconnect { vm, memory, seccomp: parts.seccomp, outside: Mutex::default() });
         Ok(Self {
             vcpus,
             functions: BTreeMap::new(),
@@ -214,6 +216,11 @@ impl Machine {
     /// For each vCPU, why it left the guest so far, and how much of the host's processors its thread has taken.
     pub(crate) fn vcpu_statistics(&self) -> impl Iterator<Item = (ExitCounts, Duration)> {
         self.vcpus.statistics()
+    }
+
+    /// Has threads of devices that vCPUs start from now on not be in the control group of the vCPUs.
+    pub(crate) fn keep_device_threads_out(&self, outside: OutsideGroup) {
+        *lock(&self.host.outside) = Some(outside);
     }
 
     /// What the kernel calls the threads of the vCPUs.

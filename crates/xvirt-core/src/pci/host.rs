@@ -27,6 +27,9 @@ pub(crate) trait PciHost: Send + Sync + fmt::Debug {
 
     /// Whether threads that serve functions are put under filters of system calls.
     fn filters_threads(&self) -> bool;
+
+    /// Called on each thread that serves a function, as the first thing it does and without a filter.
+    fn thread_begins(&self);
 }
 
 /// One message-signalled interrupt. Dropping it returns what it took of the machine.

@@ -87,6 +87,8 @@ impl PciHost for TestHost {
     fn filters_threads(&self) -> bool {
         cfg!(feature = "seccomp")
     }
+
+    fn thread_begins(&self) {}
 }
 
 impl TestVector {

@@ -14,6 +14,7 @@ use super::interrupt::Interrupt;
 use super::queue::Position;
 use super::{Handler, Malformed, Queues, Served};
 use crate::kvm::ThreadTime;
+use crate::pci::PciHost;
 use crate::sandbox::Filter;
 use crate::{Error, Result};
 
@@ -58,17 +59,24 @@ impl Control {
     }
 }
 
+/// What a worker's thread is in.
+pub(super) struct Surroundings {
+    pub(super) host: Arc<dyn PciHost>,
+    /// The filter of its system calls, if it gets one.
+    pub(super) filter: Option<Filter>,
+    /// Adds up what it takes.
+    pub(super) time: Arc<ThreadTime>,
+}
+
 impl Worker {
-    /// Starts a thread that serves `queues` with `handler`, in the caller's span and under a filter of system calls if
-    /// there is one. `time` adds up what it takes.
+    /// Starts a thread that serves `queues` with `handler`, in the caller's span.
     pub(super) fn start(
         name: &str,
         control: Control,
         handler: Box<dyn Handler>,
         queues: Queues,
         interrupt: Arc<Interrupt>,
-        filter: Option<Filter>,
-        time: Arc<ThreadTime>,
+        surroundings: Surroundings,
     ) -> Result<Self> {
         let epoll = Epoll::new().map_err(|e| Error::io("cannot create a device worker's epoll", e))?;
         let control = Arc::new(control);
@@ -94,8 +102,9 @@ impl Worker {
             .name(name.to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                let (_span, _at_work) = (span.enter(), time.begin());
-                service.run(filter);
+                let (_span, _at_work) = (span.enter(), surroundings.time.begin());
+                surroundings.host.thread_begins();
+                service.run(surroundings.filter);
             })
             .map_err(|e| Error::io(format!("cannot start the worker thread of {name}"), e))?;
         Ok(Self { control, thread: Some(thread) })

@@ -109,6 +109,7 @@ pub(super) fn make_cpu_group(config: &VmConfig, limit: CpuLimit, machine: &Machi
         return Ok(None);
     }
     let group = CpuGroup::new(&format!("xvirt-{}", config.uuid), limit)?;
+    machine.keep_device_threads_out(group.outside());
     machine.vcpu_threads().try_for_each(|thread| group.add_thread(thread))?;
     Ok(Some(group))
 }

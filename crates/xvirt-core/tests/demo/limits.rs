@@ -74,7 +74,10 @@ fn vcpus_take_no_more_of_the_host_than_their_cap() {
     let vm = &guest.vm;
     let group = group_of(vm).unwrap();
     let vcpus = threads(&group);
-    assert_eq!(vcpus.len(), 2);
+    let name = |thread: &String| fs::read_to_string(format!("/proc/self/task/{thread}/comm")).unwrap();
+    // Neither the threads of devices, which vCPUs start; new kernels have one of KVM's own there.
+    let names: Vec<_> = vcpus.iter().map(name).filter(|name| !name.starts_with("kvm-")).collect();
+    assert_eq!(names, ["vcpu0\n", "vcpu1\n"]);
     assert_eq!(vm.cpu_limit().unwrap(), CpuLimit::none().weight(10_000).cap(20));
     // A period may have begun just before, and one may be paid for just afterwards.
     let capped = share(&vcpus, MEASURED);
@@ -160,7 +163,7 @@ impl BlockBackend for Counting {
 fn a_disk_keeps_to_its_limit_and_to_another_one_given_meanwhile() {
     let host = host!();
     let backend = Arc::new(Counting::default());
-    let limit = |rate| RateLimit::none().operations_per_second(rate).operations_burst(5);
+    let limit = |rate| RateLimit::none().operations_per_second(rate).operations_burst(20);
     let disk = Disk::backend(Arc::clone(&backend) as _).limit(limit(40));
     // One write after another, of which the guest reads nothing back within the time: it writes them all first.
     let line = CommandLine::new([Mode::Blk]).blocks(4000);
@@ -173,7 +176,7 @@ fn a_disk_keeps_to_its_limit_and_to_another_one_given_meanwhile() {
     for rate in [40, 80] {
         guest.vm.set_disk_limit(0, limit(rate)).unwrap();
         assert_eq!(guest.vm.disk_limit(0).unwrap(), limit(rate));
-        let measured = backend.rate(5);
+        let measured = backend.rate(20);
         println!("limit {rate}: {measured:.2}");
         assert!((0.95..1.05).contains(&(measured / rate as f64)), "{measured} of {rate}");
     }

@@ -18,7 +18,7 @@ use crate::pci::{ConfigSpace, ConfigState, PciHost};
 use crate::sandbox::Filter;
 use crate::sync::lock;
 use crate::virtio::interrupt::{Interrupt, InterruptState};
-use crate::virtio::worker::{Control, Worker};
+use crate::virtio::worker::{Control, Surroundings, Worker};
 use crate::virtio::{DeviceKind, DeviceState, Malformed, Queues, VirtQueue, VirtioDevice};
 use crate::{Error, ErrorKind, Result};
 
@@ -298,8 +298,9 @@ impl VirtioPci {
         }
         let handler = self.device.activate(inner.registers.driver_features)?;
         let filter = self.device.work().filter(|_| self.host.filters_threads()).map(Filter::new).transpose()?;
-        let (interrupt, time) = (self.interrupt.clone(), self.worker_time.clone());
-        let worker = Worker::start(name, control, handler, Queues(queues), interrupt, filter, time)?;
+        let surroundings = Surroundings { host: self.host.clone(), filter, time: self.worker_time.clone() };
+        let interrupt = self.interrupt.clone();
+        let worker = Worker::start(name, control, handler, Queues(queues), interrupt, surroundings)?;
         if inner.paused {
             // From now on it can be saved.
             worker.pause();
