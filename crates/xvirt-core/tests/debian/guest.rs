@@ -79,6 +79,8 @@ impl Guest {
         for event in expected {
             assert_eq!(self.events.next_timeout(PATIENCE).as_ref(), Some(event));
         }
+        // The old shell may have shown its prompt again, with what was typed.
+        self.wait_for("(automatic login)");
         self.log_in();
     }
 

@@ -14,14 +14,14 @@ use crate::guest::{Guest, PATIENCE};
 use crate::needs;
 
 /// How often a disk and a network interface come and go.
-const CYCLES: usize = 20;
+const CYCLES: usize = 4;
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const MAC: &str = "02:00:00:00:77:03";
 const SIZE: u64 = 32 << 20;
 
 /// Writes and compares files on the data disk until `/run/stop` is there; says in `/run/broken` what went wrong.
-const LOAD: &str = "mkfs.ext4 -q /dev/vdb && mkdir -p /data && mount /dev/vdb /data && (n=0; while [ ! -e /run/stop ]; do \
+const LOAD: &str = "(n=0; while [ ! -e /run/stop ]; do \
     n=$((n+1)); dd if=/dev/urandom of=/run/new bs=64k count=4 2>/dev/null; cp /run/new /data/file && sync /data/file && \
     dd if=/data/file iflag=direct bs=64k 2>/dev/null | cmp - /run/new || echo $n >>/run/broken; \
     echo $n >/run/rounds; done; touch /run/stopped) >/dev/null 2>&1 & true";
@@ -89,6 +89,7 @@ fn disks_and_nics_come_and_go_and_disks_grow() {
     let events = guest.vm.events().unwrap();
     let mut bench = Bench { guest, events, hot: image(folder.path(), "hot"), tap };
     bench.guest.log_in();
+    bench.guest.run("mkfs.ext4 -q /dev/vdb && mkdir -p /data && mount /dev/vdb /data");
     bench.guest.run(LOAD);
 
     grows(&mut bench);
