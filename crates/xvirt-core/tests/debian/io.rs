@@ -29,7 +29,6 @@ fn files_survive_on_disks_of_every_engine() {
     let path = |name: &str| folder.path().join(name);
     disk::overlay(&root, Some(ImageFormat::Raw), path("root")).unwrap();
     let mut config = VmConfig::new("debian")
-        .vcpus(2)
         .memory(ByteSize::mib(512))
         .boot(Boot::from_disk().command_line("quiet"))
         .disk(Disk::open(path("root")).unwrap());
