@@ -10,7 +10,9 @@ mod guest;
 mod hotplug;
 mod identity;
 mod io;
+mod limits;
 mod memory;
+mod passt;
 mod stored;
 mod vsock;
 
