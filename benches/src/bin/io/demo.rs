@@ -37,11 +37,11 @@ pub(crate) fn all(disks: usize, network: bool) -> Vec<Job> {
 }
 
 impl Job {
-    pub(crate) fn name(self, formats: &[&str]) -> String {
+    pub(crate) fn name(self, disks: &[&str]) -> String {
         match self {
             Self::Disk { disk, what, bytes, depth, .. } => {
-                let format = formats.get(disk).unwrap_or(&"?");
-                format!("{format}: {what} {}k, {depth} deep", bytes >> 10)
+                let disk = disks.get(disk).unwrap_or(&"?");
+                format!("{disk}: {what} {}k, {depth} deep", bytes >> 10)
             }
             Self::Ping => "pings of 1400 bytes".to_owned(),
         }

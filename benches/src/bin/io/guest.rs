@@ -4,10 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use vm_memory::VolatileSlice;
-use xvirt_benches::Result;
 use xvirt_core::config::ByteSize;
-use xvirt_core::disk::{self, Access, ImageFormat};
+use xvirt_core::disk::ImageFormat;
 
 pub(crate) const MEMORY: ByteSize = ByteSize::mib(512);
 /// Quiet, because printing to a serial port takes longer than anything else.
@@ -37,19 +35,6 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Makes it, all of it allocated.
-    pub(crate) fn fill(&self, size: u64) -> Result<()> {
-        disk::create(&self.path, self.format, size)?;
-        let disk = disk::open(&self.path, Some(self.format), Access::ReadWrite)?;
-        let mut piece = vec![0xa5_u8; 1 << 20];
-        for offset in (0..size).step_by(piece.len()) {
-            let length = piece.len().min((size - offset) as usize);
-            disk.write(&[VolatileSlice::from(&mut piece[..length])], offset)?;
-        }
-        disk.flush()?;
-        Ok(())
-    }
-
     pub(crate) fn format_name(&self) -> &'static str {
         if self.format == ImageFormat::Raw { "raw" } else { "qcow2" }
     }

@@ -22,7 +22,7 @@ const DISK_JOBS: [(&str, &str, Unit); 6] = [
     ("write 128k, 8 deep", "--rw=write --bs=128k --iodepth=8", Unit::Bytes),
 ];
 /// Where the guest sees the data disks.
-const DISKS: [(&str, &str); 2] = [("raw", "/dev/vdb"), ("qcow2", "/dev/vdc")];
+const DISKS: [(&str, &str); 3] = [("raw", "/dev/vdb"), ("qcow2", "/dev/vdc"), ("overlay", "/dev/vdd")];
 /// iperf3's options, from the guest.
 const NETWORK_JOBS: [(&str, &str); 2] = [("TCP out of the guest", ""), ("TCP into the guest", "-R")];
 
@@ -44,13 +44,13 @@ pub(crate) struct Job {
 
 pub(crate) fn all(network: bool) -> Vec<Job> {
     let mut jobs = Vec::new();
-    for (format, device) in DISKS {
+    for (disk, device) in DISKS {
         for (name, options, unit) in DISK_JOBS {
             let command = format!(
                 "fio --name=job --filename={device} --direct=1 --ioengine=libaio --time_based --output-format=terse \
                  --terse-version=3 {options} --runtime="
             );
-            jobs.push(Job { name: format!("{format}: {name}"), command, unit });
+            jobs.push(Job { name: format!("{disk}: {name}"), command, unit });
         }
     }
     if network {

@@ -1,5 +1,6 @@
 //! Disks and network of a guest under xvirt and under QEMU, in turns.
 
+mod data;
 mod demo;
 mod guest;
 mod jobs;
@@ -13,17 +14,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use guest::{Guest, Image, LINUX_COMMAND_LINE};
+use data::DataDisk;
+use guest::{Guest, LINUX_COMMAND_LINE};
 use jobs::Network;
 use report::Report;
 use shell::Shell;
 use xvirt_benches::Result;
 use xvirt_core::config::ByteSize;
-use xvirt_core::disk::{self, ImageFormat, OverlayKind};
 
-/// Measures a raw disk, a qcow2 disk and the network to the host, under xvirt and under QEMU (virtio-blk-pci with
-/// io_uring, virtio-net-pci on a tap without vhost), in turns, on the same images and the same tap. Both images are
-/// fully allocated.
+/// Measures a raw disk, a qcow2 disk, an overlay and the network to the host, under xvirt and under QEMU
+/// (virtio-blk-pci with io_uring, virtio-net-pci on a tap without vhost), in turns, on the same images and the same
+/// tap. The raw and the qcow2 disk are fully allocated; the overlay is a layer over a raw disk, empty at each boot.
 ///
 /// QEMU is the program in QEMU, or qemu-system-x86_64 on the PATH (QEMU_DATA: its folders of firmware, as in PATH).
 #[derive(Debug, Parser)]
@@ -104,7 +105,7 @@ fn main() -> ExitCode {
 /// What is measured on, by everybody.
 struct Bench {
     folder: tempfile::TempDir,
-    data: Vec<Image>,
+    data: Vec<DataDisk>,
     network: Option<Network>,
     contenders: Vec<Contender>,
 }
@@ -115,12 +116,7 @@ impl Bench {
             Some(folder) => tempfile::tempdir_in(folder)?,
             None => tempfile::tempdir()?,
         };
-        let mut data = Vec::new();
-        for (name, format) in [("raw", ImageFormat::Raw), ("qcow2", ImageFormat::Qcow2)] {
-            let image = Image { format, path: folder.path().join(format!("data.{name}")) };
-            image.fill(common.size.bytes())?;
-            data.push(image);
-        }
+        let data = data::all(folder.path(), common.size.bytes())?;
         let network = if common.no_network { None } else { Some(Network::new(serve)?) };
         let mut contenders = vec![xvirt::contender()?];
         if !common.alone {
@@ -161,16 +157,10 @@ fn linux(disk: &Path, kernels: &Path, seconds: u32, common: &Common) -> Result<(
 
 /// The guest with a fresh layer over its root disk, which nobody writes to.
 fn linux_guest(disk: &Path, kernels: &Path, bench: &Bench) -> Result<Guest> {
-    let root = bench.folder.path().join("root");
-    if root.exists() {
-        std::fs::remove_file(&root)?;
+    let mut disks = vec![data::layer(disk, bench.folder.path().join("root"))?];
+    for disk in &bench.data {
+        disks.push(disk.image()?);
     }
-    let format = match disk::overlay(disk, Some(ImageFormat::Raw), &root)? {
-        OverlayKind::Reflink => ImageFormat::Raw,
-        _ => ImageFormat::Qcow2,
-    };
-    let mut disks = vec![Image { format, path: root }];
-    disks.extend_from_slice(&bench.data);
     Ok(Guest {
         kernel: kernels.join("vmlinuz"),
         initrd: Some(kernels.join("initrd.img")),
@@ -184,20 +174,20 @@ fn demo(common: &Common) -> Result<()> {
     let bench = Bench::new(common, false)?;
     let kernel = bench.folder.path().join("demo.elf");
     std::fs::write(&kernel, xvirt_core::demo::kernel())?;
-    let formats: Vec<_> = bench.data.iter().map(Image::format_name).collect();
-    let mut jobs = demo::all(formats.len(), bench.network.is_some());
-    jobs.retain(|job| job.name(&formats).contains(&common.only));
-    let names = jobs.iter().map(|job| (job.name(&formats), job.unit())).collect();
+    let data: Vec<_> = bench.data.iter().map(DataDisk::name).collect();
+    let mut jobs = demo::all(data.len(), bench.network.is_some());
+    jobs.retain(|job| job.name(&data).contains(&common.only));
+    let names = jobs.iter().map(|job| (job.name(&data), job.unit())).collect();
     let mut report = Report::new(&bench.contenders, names);
     for index in bench.turns(common.runs) {
         let Contender { name, command } = &bench.contenders[index];
         for (number, job) in jobs.iter().enumerate() {
             let (disks, tap) = match job {
-                demo::Job::Disk { disk, .. } => (vec![bench.data[*disk].clone()], None),
+                demo::Job::Disk { disk, .. } => (vec![bench.data[*disk].image()?], None),
                 demo::Job::Ping => (Vec::new(), bench.tap()),
             };
             let guest = Guest { kernel: kernel.clone(), initrd: None, append: job.command_line(), disks, tap };
-            let value = job.run(command(&guest)).map_err(|e| format!("{name}, {}: {e}", job.name(&formats)))?;
+            let value = job.run(command(&guest)).map_err(|e| format!("{name}, {}: {e}", job.name(&data)))?;
             report.add(index, number, value);
         }
     }
