@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod crash;
+#[path = "../demo/echo.rs"]
+mod echo;
 mod guest;
 mod hotplug;
 mod identity;

@@ -1,7 +1,6 @@
 //! Sockets between Debian and programs on its host, and what its statistics say of all that.
 
 use std::io::{ErrorKind as IoKind, Read, Write};
-use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -12,6 +11,7 @@ use xvirt_core::config::{Boot, ByteSize, Disk, VmConfig, Vsock};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::Vm;
 
+use crate::echo::{pattern, there_and_back};
 use crate::guest::{Guest, PATIENCE, Reboot};
 use crate::needs;
 
@@ -25,29 +25,11 @@ fn program_disk(path: &Path) -> Disk {
     Disk::raw(path).read_only()
 }
 
-fn pattern(length: usize, seed: usize) -> Vec<u8> {
-    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 9).wrapping_add(seed) as u8).collect()
-}
-
 fn connect(vm: &Vm, port: u32) -> UnixStream {
     let stream = vm.vsock_connect(port, PATIENCE).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
-}
-
-/// Sends `data`, ends sending, and must get it all back and then the end.
-fn there_and_back(stream: UnixStream, data: &[u8]) {
-    let mut reader = stream.try_clone().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            (&stream).write_all(data).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-        });
-        let mut back = Vec::new();
-        reader.read_to_end(&mut back).unwrap();
-        assert!(back == data, "{} of {} bytes came back", back.len(), data.len());
-    });
 }
 
 fn start_listening(guest: &mut Guest) {

@@ -5,6 +5,7 @@
 mod appliances;
 mod crashes;
 mod devices;
+mod echo;
 mod failures;
 mod hostile;
 mod hotplug;

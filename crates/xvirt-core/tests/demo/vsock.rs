@@ -11,6 +11,7 @@ use xvirt_core::config::{VmConfig, Vsock};
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::host::Host;
 
+use crate::echo::{pattern, there_and_back};
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
@@ -41,24 +42,6 @@ fn patient(stream: UnixStream) -> UnixStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
-}
-
-fn pattern(length: usize, seed: usize) -> Vec<u8> {
-    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8).collect()
-}
-
-/// Sends `data`, ends sending, and must get it all back and then the end.
-fn there_and_back(stream: UnixStream, data: &[u8]) {
-    let mut reader = stream.try_clone().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            (&stream).write_all(data).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-        });
-        let mut back = Vec::new();
-        reader.read_to_end(&mut back).unwrap();
-        assert!(back == data, "{} of {} bytes came back", back.len(), data.len());
-    });
 }
 
 #[test]
