@@ -13,7 +13,7 @@ use crate::honest::{MEMORY, with_disks};
 use crate::lines::Lines;
 
 /// A guest that is silent for so long attacks nobody any more, even where many share few CPUs.
-const SILENCE: Duration = Duration::from_secs(180);
+const SILENCE: Duration = Duration::from_secs(60);
 /// One to attack, and one to change what the devices read meanwhile.
 pub(crate) const CPUS: u32 = 2;
 const ROUNDS_PER_LINE: u64 = 1;
