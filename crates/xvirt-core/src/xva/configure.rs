@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::appliance::{Appliance, ApplianceNic, Firmware};
+use super::appliance::{Appliance, ApplianceNic, Firmware, network_interfaces};
 use super::ova::{Document, Record};
-use crate::config::{Boot, ByteSize, Disk, MAX_VCPUS, MIN_MEMORY, Nic, PAGE, Uuid, VmConfig};
+use super::policy;
+use crate::config::{Boot, ByteSize, Disk, MAX_VCPUS, MIN_MEMORY, Nic, PAGE, RateLimit, Uuid, VmConfig};
 use crate::net::MacAddress;
 use crate::repository::LONGEST_NAME;
 use crate::{Error, ErrorKind, Result};
@@ -31,6 +32,7 @@ pub(super) fn configure(document: &Document, disks: Vec<Disk>, choices: &Choices
         config = config.uuid(uuid);
         config.generation_id = generation(&document.vm()?.fields).unwrap_or(config.generation_id);
     }
+    config.on_crash = policy::crash_action(&document.vm()?.fields).unwrap_or(config.on_crash);
     let bootable = appliance.disks.iter().position(|disk| disk.bootable).unwrap_or(0);
     if let Boot::Disk { disk, .. } = &mut config.boot {
         *disk = bootable;
@@ -38,8 +40,9 @@ pub(super) fn configure(document: &Document, disks: Vec<Disk>, choices: &Choices
     for (disk, described) in disks.into_iter().zip(&appliance.disks) {
         config = config.disk(if described.read_only { disk.read_only() } else { disk });
     }
-    for (index, described) in appliance.nics.iter().enumerate() {
-        config = config.nic(nic(index, described, choices, &mut remarks)?);
+    for (index, (described, vif)) in appliance.nics.iter().zip(network_interfaces(document)).enumerate() {
+        let nic = nic(index, described, choices, &mut remarks)?;
+        config = config.nic(nic.transmit_limit(policy::transmit_limit(&vif.fields)));
     }
     machine_remarks(&appliance, &mut remarks);
     field_remarks(&document.vm()?.fields, &mut remarks);
@@ -135,7 +138,7 @@ fn machine_remarks(appliance: &Appliance, remarks: &mut Vec<String>) {
 }
 
 /// What fields of the VM say that is left out, and what they say where there is nothing to leave out.
-const FIELDS: [(&str, &[&str], &str); 13] = [
+const FIELDS: [(&str, &[&str], &str); 14] = [
     ("PV_kernel", &[""], "it started the kernel {} of its host; here it boots the kernel on its disk"),
     ("PV_args", &[""], "its kernel got the arguments '{}' from outside, which are left out"),
     ("PV_bootloader", &["", "pygrub", "eliloader"], "its boot loader {} is left out"),
@@ -145,6 +148,11 @@ const FIELDS: [(&str, &[&str], &str); 13] = [
     ("order", &["", "0"], "its place {} in the order of starts is left out"),
     ("actions_after_shutdown", &["", "destroy", "Destroy"], "it was to '{}' after a shutdown, and is halted here"),
     ("actions_after_reboot", &["", "restart", "Restart"], "it was to '{}' after a reboot, and is restarted here"),
+    (
+        "actions_after_crash",
+        &["", "destroy", "Destroy", "restart", "Restart", "preserve", "Preserve"],
+        "it was to '{}' after a crash; here no dump is written, and its name stays",
+    ),
     ("PCI_bus", &[""], "the PCI devices {} of its host are left out"),
     ("appliance", &["", "OpaqueRef:NULL"], "its membership in the group of VMs {} is left out"),
     ("HVM_shadow_multiplier", &["", "1", "1."], "its factor {} for shadow memory is left out"),
@@ -206,13 +214,15 @@ fn object_remarks(document: &Document, remarks: &mut Vec<String>) {
     for (class, text) in DEVICES {
         remarks.extend(document.of_class(class).map(|_| text.to_owned()));
     }
-    for (class, what, number) in [("VBD", "disk", "userdevice"), ("VIF", "network interface", "device")] {
-        for object in document.of_class(class) {
-            let fields = &object.fields;
-            if !fields.text("qos_algorithm_type").is_empty() {
-                remarks.push(format!("the limit of {what} {} is left out", fields.text(number)));
-            }
-        }
+    let limited = |class| {
+        let objects = document.of_class(class);
+        objects.map(|object| &object.fields).filter(|fields| !fields.text("qos_algorithm_type").is_empty())
+    };
+    for vbd in limited("VBD") {
+        remarks.push(format!("the priority of disk {} is left out", vbd.text("userdevice")));
+    }
+    for vif in limited("VIF").filter(|vif| policy::transmit_limit(vif) == RateLimit::none()) {
+        remarks.push(format!("the limit of network interface {} is left out", vif.text("device")));
     }
     for vif in document.of_class("VIF") {
         let locked = !matches!(vif.fields.text("locking_mode"), "" | "network_default" | "unlocked");

@@ -24,8 +24,8 @@
 //! ```
 //!
 //! Inside: `codec`, `tar`, `ova` and `chunk` are the layers of the format, from the outside in; `read` and `write` go
-//! through all of them with all processors; `archive` reads one in any order. `appliance` and `configure` say what an
-//! appliance is in the terms used here, `target` is where disks are written to, `root_device` helps kernels that come
+//! through all of them with all processors; `archive` reads one in any order. `appliance`, `configure` and `policy` say
+//! what an appliance is in the terms used here, `target` is where disks are written to, `root_device` helps kernels that come
 //! from Xen. What is left are the functions above.
 
 mod appliance;
@@ -44,6 +44,7 @@ mod inspect;
 mod on_demand;
 mod ova;
 mod parallel;
+mod policy;
 mod read;
 mod root_device;
 mod tar;

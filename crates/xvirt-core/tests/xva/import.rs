@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xvirt_core::ErrorKind;
-use xvirt_core::config::{Boot, VmConfig};
+use xvirt_core::config::{Boot, ByteSize, CrashAction, Disk, Nic, RateLimit, VmConfig};
 use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::Repository;
 use xvirt_core::xva::{self, Appliance, Export, Import};
@@ -100,13 +100,41 @@ fn the_configuration_is_that_of_the_appliance_and_the_rest_is_told() {
 }
 
 #[test]
+fn crash_actions_and_limits_of_nics_come_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = repository(&folder);
+    let limit = RateLimit::none().bytes_per_second(ByteSize::mib(3));
+    std::fs::write(folder.path().join("disk"), pattern(1, 1 << 20)).unwrap();
+    let mut config = VmConfig::new("one")
+        .on_crash(CrashAction::Preserve)
+        .disk(Disk::raw(folder.path().join("disk")))
+        .nic(Nic::new_tap().transmit_limit(limit))
+        .nic(Nic::new_tap());
+    let mut archive = Vec::new();
+    xva::export(&config, &mut archive, &Export::none(), &()).unwrap();
+    let imported = xva::import(&archive[..], &repository, &Import::default(), &()).unwrap();
+    let limits = |config: &VmConfig| config.nics.iter().map(|nic| nic.limit).collect::<Vec<_>>();
+    assert_eq!(imported.vm.config().on_crash, CrashAction::Preserve);
+    assert_eq!(limits(&imported.vm.config()), limits(&config));
+
+    // A sample that XenServer wrote says what XenServer does where nothing else is chosen.
+    let sample = sample("xapi-zstd.xva");
+    let imported = xva::import(&sample[..], &repository, &Import::default(), &()).unwrap();
+    assert_eq!(imported.vm.config().on_crash, CrashAction::Restart);
+    config.on_crash = CrashAction::Halt;
+    let mut archive = Vec::new();
+    xva::export(&config, &mut archive, &Export::none(), &()).unwrap();
+    assert!(String::from_utf8_lossy(&archive).contains("<name>actions_after_crash</name><value>destroy</value>"));
+}
+
+#[test]
 fn the_disk_marked_as_bootable_is_booted() {
     let folder = tempfile::tempdir().unwrap();
     let mut archive = Vec::new();
     let disk = |name: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, pattern(1, 1 << 20)).unwrap();
-        xvirt_core::config::Disk::raw(path)
+        Disk::raw(path)
     };
     let mut config = VmConfig::new("two").disk(disk("a")).disk(disk("b"));
     config.boot = serde_json::from_str(r#"{"disk":{"disk":1}}"#).unwrap();
