@@ -68,10 +68,8 @@ impl Pool {
         }
         let mut state = lock(&self.shared.state);
         state.waiting.extend(requests.drain(..));
-        let wanted = state.waiting.len().saturating_sub(state.idle).min(MOST_THREADS.saturating_sub(state.threads));
-        for _ in 0..state.waiting.len().min(state.idle) {
-            self.shared.work.notify_one();
-        }
+        let woken = state.waiting.len().min(state.idle);
+        let wanted = (state.waiting.len() - woken).min(MOST_THREADS.saturating_sub(state.threads));
         for _ in 0..wanted {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new().name("disk-io".to_owned()).stack_size(STACK);
@@ -89,6 +87,11 @@ impl Pool {
         }
         if state.threads == 0 {
             requests.extend(state.waiting.drain(..));
+        }
+        // Without the lock, which is the first thing that they take.
+        drop(state);
+        for _ in 0..woken {
+            self.shared.work.notify_one();
         }
     }
 
@@ -143,7 +146,9 @@ impl Shared {
     fn finish(&self, request: Box<Request>) {
         let mut finished = lock(&self.finished);
         finished.push(request);
-        if finished.len() == 1 {
+        let first = finished.len() == 1;
+        drop(finished);
+        if first {
             // Only fails when the counter is full, which rings as well.
             let _ = self.wake.write(1);
         }
