@@ -4,49 +4,14 @@ use std::net::UdpSocket;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
 
-use super::testing::{DATA, Piece, Rig};
-use super::{Chain, DeviceKind, DeviceState, Handler, Queues, Served, VirtioDevice};
-use crate::Result;
+use super::testing::{Bare, DATA, Piece, Rig};
+use super::{Chain, Handler, Queues, Served};
 use crate::sandbox::Work;
 
-/// A device whose handler tries to reach the network, and remembers what came of it.
-#[derive(Debug)]
-struct Curious {
-    work: Option<Work>,
-    errors: Arc<Mutex<Vec<Option<i32>>>>,
-}
+/// Tries to reach the network, and remembers what came of it.
+struct Curious(Arc<Mutex<Vec<Option<i32>>>>);
 
-struct CuriousHandler(Arc<Mutex<Vec<Option<i32>>>>);
-
-impl VirtioDevice for Curious {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Rng
-    }
-
-    fn queue_sizes(&self) -> &[u16] {
-        &[16]
-    }
-
-    fn features(&self) -> u64 {
-        0
-    }
-
-    fn read_config(&self, _: usize, _: &mut [u8]) {}
-
-    fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
-        Ok(Box::new(CuriousHandler(self.errors.clone())))
-    }
-
-    fn save(&self) -> DeviceState {
-        DeviceState::Rng
-    }
-
-    fn work(&self) -> Option<Work> {
-        self.work
-    }
-}
-
-impl Handler for CuriousHandler {
+impl Handler for Curious {
     fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
         let Some(queue) = queues.get(index) else { return Ok(()) };
         queue.drain(&mut Chain::default(), |_| {
@@ -68,7 +33,8 @@ impl Handler for CuriousHandler {
 /// What the system call of a handler with such work gives.
 fn error_of(work: Option<Work>) -> Option<i32> {
     let errors = Arc::new(Mutex::new(Vec::new()));
-    let mut rig = Rig::new(Arc::new(Curious { work, errors: errors.clone() }));
+    let tried = errors.clone();
+    let mut rig = Rig::new(Arc::new(Bare { work, handler: move || Box::new(Curious(tried.clone())) as _ }));
     rig.start(0);
     rig.request(0, &[Piece::Write(DATA, 8)]);
     let errors = errors.lock().unwrap();

@@ -1,15 +1,18 @@
 //! A driver for tests: it negotiates, posts chains and waits for them, all through the BAR and guest memory.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vm_memory::{Bytes, GuestAddress};
 
-use super::VirtioDevice;
 use super::transport::{VirtioPci, VirtioPciState};
+use super::{DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::Result;
 use crate::memory::GuestRam;
 use crate::pci::PciFunction;
 use crate::pci::testing::TestHost;
+use crate::sandbox::Work;
 
 pub(super) const BAR: u64 = 0xc000_0000;
 /// Descriptors in each queue.
@@ -24,6 +27,46 @@ pub(super) const EVENT_IDX: u64 = 1 << 29;
 pub(super) const WRITE: u16 = 2;
 pub(super) const NEXT: u16 = 1;
 pub(super) const INDIRECT: u16 = 4;
+
+/// A device that is nothing but its handler.
+pub(super) struct Bare<F> {
+    pub(super) work: Option<Work>,
+    pub(super) handler: F,
+}
+
+impl<F> fmt::Debug for Bare<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bare").field("work", &self.work).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn() -> Box<dyn Handler> + Send + Sync> VirtioDevice for Bare<F> {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Rng
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &[SIZE]
+    }
+
+    fn features(&self) -> u64 {
+        0
+    }
+
+    fn read_config(&self, _: usize, _: &mut [u8]) {}
+
+    fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
+        Ok((self.handler)())
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Rng
+    }
+
+    fn work(&self) -> Option<Work> {
+        self.work
+    }
+}
 
 pub(super) struct Rig {
     pub(super) host: Arc<TestHost>,

@@ -5,48 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::testing::{DATA, Piece, Rig, wait};
-use super::{Chain, DeviceKind, DeviceState, Handler, Queues, Served, VirtioDevice};
-use crate::Result;
+use super::testing::{Bare, DATA, Piece, Rig, wait};
+use super::{Chain, Handler, Queues, Served};
 
-/// A device that leaves each request in flight for a time, and counts those it has taken.
-#[derive(Debug)]
+/// Leaves each request in flight for a time, and counts those it has taken.
 struct Slow {
-    delay: Duration,
-    taken: Arc<AtomicUsize>,
-}
-
-struct SlowHandler {
     delay: Duration,
     taken: Arc<AtomicUsize>,
     in_flight: Vec<(u16, Instant)>,
 }
 
-impl VirtioDevice for Slow {
-    fn kind(&self) -> DeviceKind {
-        DeviceKind::Rng
-    }
-
-    fn queue_sizes(&self) -> &[u16] {
-        &[16]
-    }
-
-    fn features(&self) -> u64 {
-        0
-    }
-
-    fn read_config(&self, _: usize, _: &mut [u8]) {}
-
-    fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
-        Ok(Box::new(SlowHandler { delay: self.delay, taken: self.taken.clone(), in_flight: Vec::new() }))
-    }
-
-    fn save(&self) -> DeviceState {
-        DeviceState::Rng
-    }
-}
-
-impl SlowHandler {
+impl Slow {
     fn finish(&mut self, queues: &mut Queues, done: impl Fn(Instant) -> bool) -> Served {
         let Some(queue) = queues.get(0) else { return Ok(()) };
         while let Some((head, _)) = self.in_flight.first().copied().filter(|(_, at)| done(*at)) {
@@ -57,7 +26,7 @@ impl SlowHandler {
     }
 }
 
-impl Handler for SlowHandler {
+impl Handler for Slow {
     fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
         let Some(queue) = queues.get(index) else { return Ok(()) };
         let mut chain = Chain::default();
@@ -92,7 +61,9 @@ impl Handler for SlowHandler {
 
 fn rig(delay: Duration) -> (Rig, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
-    let mut rig = Rig::new(Arc::new(Slow { delay, taken: taken.clone() }));
+    let counter = taken.clone();
+    let handler = move || Box::new(Slow { delay, taken: counter.clone(), in_flight: Vec::new() }) as _;
+    let mut rig = Rig::new(Arc::new(Bare { work: None, handler }));
     rig.start(0);
     (rig, taken)
 }
