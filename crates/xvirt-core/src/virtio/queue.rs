@@ -13,6 +13,11 @@ use super::interrupt::Interrupt;
 use super::{Chain, Malformed, Served};
 use crate::memory::GuestRam;
 
+/// Where in the available and the used ring their elements begin, and the bytes of one (section 2.7).
+const AVAILABLE_RING: u64 = 4;
+const AVAILABLE_ELEMENT: u64 = 2;
+const USED_RING: u64 = 4;
+const USED_ELEMENT: u64 = 8;
 /// How long a driver waits to hear of a request that is done while others are being served.
 const MAX_DELAY: Duration = Duration::from_micros(50);
 
@@ -43,8 +48,8 @@ pub(crate) struct VirtQueue {
     pub(super) kick: EventFd,
     /// Set while the worker is wanted elsewhere.
     interrupted: Arc<AtomicBool>,
-    /// Buffers were used since the driver was last told.
-    used: bool,
+    /// Up to where the driver was told of what was used.
+    told: u16,
 }
 
 /// Where a device is in a queue.
@@ -65,7 +70,8 @@ impl VirtQueue {
         interrupted: Arc<AtomicBool>,
     ) -> Option<Self> {
         let queue = Queue::try_from(state).ok().filter(|queue| queue.is_valid(&memory))?;
-        Some(Self { queue, index, memory, interrupt, kick, interrupted, used: false })
+        let told = queue.next_used();
+        Some(Self { queue, index, memory, interrupt, kick, interrupted, told })
     }
 
     /// The guest's memory.
@@ -111,23 +117,45 @@ impl VirtQueue {
 
     /// Gives a chain back, with `written` bytes written to it.
     pub(crate) fn push(&mut self, head: u16, written: u32) -> Served {
-        self.used = true;
-        self.queue.add_used(&self.memory, head, written).map_err(|_| BAD_RING)
+        self.push_all(&[(head, written)])
+    }
+
+    /// Gives chains back with what was written to each. The driver sees all of them or none: that of a network card
+    /// drops a frame of which it sees a part (virtio 1.2, section 5.1.6.4).
+    pub(crate) fn push_all(&mut self, chains: &[(u16, u32)]) -> Served {
+        let (ring, size) = (self.queue.used_ring(), self.queue.size());
+        let mut next = self.queue.next_used();
+        for (head, written) in chains {
+            // struct virtq_used_elem (section 2.7.8).
+            let element = u64::from(*head) | u64::from(*written) << 32;
+            let at = ring + USED_RING + USED_ELEMENT * u64::from(next % size);
+            self.memory.write_obj(element.to_le(), GuestAddress(at)).map_err(|_| BAD_RING)?;
+            next = next.wrapping_add(1);
+        }
+        self.queue.set_next_used(next);
+        self.memory.store(next.to_le(), GuestAddress(ring + 2), Ordering::Release).map_err(|_| BAD_RING)
     }
 
     /// Tells the driver what was used since the last time, if it wants to know.
     pub(crate) fn signal(&mut self) -> Served {
-        if !std::mem::take(&mut self.used) {
+        let used = self.queue.next_used();
+        let since = used.wrapping_sub(std::mem::replace(&mut self.told, used));
+        if since == 0 {
             return Ok(());
         }
+        // The used index must be visible before the driver's wish is read (section 2.7.10).
+        fence(Ordering::SeqCst);
+        let available = self.queue.avail_ring();
+        let wish = |at: u64| {
+            let wish: std::result::Result<u16, _> = self.memory.load(GuestAddress(at), Ordering::Relaxed);
+            wish.map(u16::from_le).map_err(|_| BAD_RING)
+        };
         let wanted = if self.queue.event_idx_enabled() {
-            self.queue.needs_notification(&self.memory).map_err(|_| BAD_RING)?
+            // It wants to know when the index passes a place: whether that is among those since.
+            let place = wish(available + AVAILABLE_RING + AVAILABLE_ELEMENT * u64::from(self.queue.size()))?;
+            used.wrapping_sub(place).wrapping_sub(1) < since
         } else {
-            // The used index must be visible before the driver's wish is read (section 2.7.10).
-            fence(Ordering::SeqCst);
-            let flags: u16 =
-                self.memory.load(GuestAddress(self.queue.avail_ring()), Ordering::Relaxed).map_err(|_| BAD_RING)?;
-            u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0
+            u32::from(wish(available)?) & VRING_AVAIL_F_NO_INTERRUPT == 0
         };
         if wanted {
             self.interrupt.queue_used(self.index);

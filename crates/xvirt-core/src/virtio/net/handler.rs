@@ -209,9 +209,7 @@ impl NetHandler {
                 queue.memory().write_obj(byte, GuestAddress(address)).map_err(|_| Malformed("a buffer went away"))?;
             }
         }
-        for (head, written) in &self.spread {
-            queue.push(*head, *written)?;
-        }
+        queue.push_all(&self.spread)?;
         Ok(Delivery::Done)
     }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -5,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use vm_memory::VolatileSlice;
+use vm_memory::{Bytes, GuestAddress, VolatileSlice};
 
 use super::*;
 use crate::Result;
 use crate::config::{ByteSize, NicLimit, RateLimit};
 use crate::net::{FrameStream, Offloads, Tap};
-use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, SIZE, wait};
+use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, SIZE, base, wait};
 use crate::virtio::{DeviceState, VirtioDevice};
 
 const MERGEABLE: u64 = 1 << 15;
@@ -133,6 +134,35 @@ fn a_large_frame_is_spread_over_merged_buffers() {
     assert!(got[12..] == sent[12..]);
     far.send(&frame(50, 9)).unwrap();
     assert_eq!(rig.used(RX).1, 62, "the fourth buffer");
+}
+
+#[test]
+fn a_driver_that_looks_at_any_time_sees_whole_frames() {
+    const FRAMES: u16 = 2000;
+    let (mut rig, far, ..) = started(MERGEABLE);
+    let sent = frame(7000, 5);
+    let memory = rig.memory.clone();
+    let watching = std::thread::spawn(move || {
+        let (mut seen, deadline) = (BTreeSet::new(), Instant::now() + Duration::from_secs(60));
+        loop {
+            let used: u16 = memory.load(GuestAddress(base(RX) + 0x2002), Ordering::Acquire).unwrap();
+            seen.insert(used % 8);
+            if used == 8 * FRAMES || Instant::now() > deadline {
+                return seen;
+            }
+        }
+    });
+    for _ in 0..FRAMES {
+        for i in 0..8 {
+            rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, 1000)]);
+        }
+        rig.kick(RX);
+        far.send(&sent).unwrap();
+        for _ in 0..8 {
+            rig.used(RX);
+        }
+    }
+    assert_eq!(watching.join().unwrap(), BTreeSet::from([0]), "places within a frame");
 }
 
 #[test]
