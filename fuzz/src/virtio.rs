@@ -9,25 +9,31 @@ const MOST_PIECES: usize = 24;
 /// The first byte of what a guest may use freely.
 const DATA: u64 = 0x8000;
 
-/// Everything that a driver does.
+/// Everything that a driver does; its requests are made of `P`.
 #[derive(Arbitrary, Debug)]
-pub struct Session {
+pub struct Session<P = Part> {
     features: u32,
-    steps: Vec<Step>,
+    steps: Vec<Step<P>>,
+}
+
+/// Something that makes a piece of a chain.
+pub trait Content {
+    /// Writes what is to be read, and says where.
+    fn piece(&self, driver: &mut Driver) -> Piece;
 }
 
 #[derive(Arbitrary, Debug)]
-enum Step {
+enum Step<P> {
     /// Makes a chain available and notifies.
     Request {
         queue: u8,
-        pieces: Vec<Part>,
+        pieces: Vec<P>,
         indirect: bool,
     },
     /// Makes a chain available.
     Chain {
         queue: u8,
-        pieces: Vec<Part>,
+        pieces: Vec<P>,
         indirect: bool,
     },
     Kick {
@@ -80,8 +86,9 @@ enum Step {
     },
 }
 
+/// A piece for any device.
 #[derive(Arbitrary, Debug)]
-enum Part {
+pub enum Part {
     /// Bytes to be read.
     Data {
         bytes: Vec<u8>,
@@ -105,16 +112,18 @@ enum Part {
     },
 }
 
+/// Where a piece is.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Address {
+pub enum Address {
     Data(u16),
     Memory(u16),
     High(u16),
     Wild(u64),
 }
 
+/// How long a piece is.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Length {
+pub enum Length {
     Small(u8),
     Sectors(u8),
     Some(u16),
@@ -144,7 +153,7 @@ impl Length {
     }
 }
 
-impl Part {
+impl Content for Part {
     fn piece(&self, driver: &mut Driver) -> Piece {
         let mut data = |bytes: &[u8]| Piece { address: driver.place(bytes), length: bytes.len() as u32, write: false };
         match self {
@@ -159,7 +168,7 @@ impl Part {
     }
 }
 
-impl Step {
+impl<P: Content> Step<P> {
     fn run(&self, driver: &mut Driver) {
         let queues = driver.queues();
         let choose = |queue: u8| usize::from(queue) % queues;
@@ -202,16 +211,28 @@ impl Step {
     }
 }
 
-fn offer(driver: &mut Driver, queue: usize, parts: &[Part], indirect: bool) {
+fn offer(driver: &mut Driver, queue: usize, parts: &[impl Content], indirect: bool) {
     let pieces: Vec<_> = parts.iter().take(MOST_PIECES).map(|part| part.piece(driver)).collect();
     if !pieces.is_empty() {
         driver.chain(queue, &pieces, indirect);
     }
 }
 
+impl<P: Content> Session<P> {
+    /// A device that has just been started.
+    pub fn begin(&self, kind: Kind) -> Driver {
+        let mut driver = Driver::new(kind);
+        driver.start(self.features.into(), &[]);
+        driver
+    }
+
+    /// Does everything else.
+    pub fn go_on(&self, driver: &mut Driver) {
+        self.steps.iter().take(MOST_STEPS).for_each(|step| step.run(driver));
+    }
+}
+
 /// Does all of it to a device.
 pub fn drive(kind: Kind, session: &Session) {
-    let mut driver = Driver::new(kind);
-    driver.start(session.features.into(), &[]);
-    session.steps.iter().take(MOST_STEPS).for_each(|step| step.run(&mut driver));
+    session.go_on(&mut session.begin(kind));
 }

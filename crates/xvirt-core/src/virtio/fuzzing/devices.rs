@@ -9,13 +9,16 @@ use std::time::Duration;
 use vm_memory::VolatileSlice;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::programs::Programs;
 use crate::config::IoEngine;
 use crate::console::ConsolePort;
 use crate::disk::BlockBackend;
 use crate::net::Offloads;
 use crate::sync::lock;
 use crate::virtio::net::NetBackend;
-use crate::virtio::{Balloon, BalloonState, Block, BlockState, Console, DeviceState, Net, NetState, Rng, VirtioDevice};
+use crate::virtio::{
+    Balloon, BalloonState, Block, BlockState, Console, DeviceState, Net, NetState, Rng, VirtioDevice, Vsock, VsockState,
+};
 
 /// Bytes of the disk.
 const DISK: usize = 64 << 9;
@@ -30,24 +33,31 @@ pub enum Kind {
     Console,
     Rng,
     Balloon,
+    Vsock,
 }
 
-/// The host's side of any device: bytes that wait to be received, a disk, and an event.
+/// The host's side of any device: bytes that wait to be received, a disk, an event, and programs.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     input: Mutex<VecDeque<Vec<u8>>>,
     event: EventFd,
     disk: Mutex<Vec<u8>>,
+    programs: Mutex<Option<Programs>>,
 }
 
 impl Endpoint {
     pub(super) fn new() -> Arc<Self> {
         let event = EventFd::new(EFD_NONBLOCK).expect("there are descriptors");
-        Arc::new(Self { input: Mutex::default(), event, disk: Mutex::new(vec![0; DISK]) })
+        let disk = Mutex::new(vec![0; DISK]);
+        Arc::new(Self { input: Mutex::default(), event, disk, programs: Mutex::default() })
     }
 
     /// Lets `bytes` be received.
     pub(super) fn give(&self, bytes: Vec<u8>) {
+        if let Some(programs) = &mut *lock(&self.programs) {
+            programs.act(&bytes);
+            return;
+        }
         lock(&self.input).push_back(bytes);
         self.event.write(1).expect("the counter has room");
     }
@@ -92,6 +102,18 @@ pub(super) fn device(kind: Kind, endpoint: &Arc<Endpoint>, state: Option<DeviceS
                 _ => BalloonState::new(4, true),
             };
             Arc::new(Balloon::new(Some(Duration::from_secs(1)), state).expect("there are descriptors"))
+        }
+        (Kind::Vsock, state) => {
+            let moved = state.is_some();
+            let state = match state {
+                Some(DeviceState::Vsock(state)) => state,
+                _ => VsockState { guest_cid: 3 },
+            };
+            // At a path of its own: one that it is made from has not gone yet.
+            let programs = Programs::new();
+            let device = Vsock::new(programs.path(), state, moved).expect("nobody listens there");
+            *lock(&endpoint.programs) = Some(programs);
+            Arc::new(device)
         }
     }
 }

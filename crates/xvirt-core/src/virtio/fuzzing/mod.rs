@@ -10,6 +10,7 @@ mod devices;
 mod driver;
 mod function;
 mod ledger;
+mod programs;
 
 pub use devices::Kind;
 pub use driver::{Driver, Piece, Place};

@@ -1,0 +1,82 @@
+//! Programs of the host at the other side of a socket device.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::virtio::port_path;
+
+/// The port of the host at which a program listens.
+const PORT: u32 = 1;
+/// Programs that are connected at once.
+const MOST: usize = 8;
+
+/// Programs that the guest reaches at a port, and those that reach the guest.
+#[derive(Debug)]
+pub(super) struct Programs {
+    path: PathBuf,
+    listener: UnixListener,
+    connected: Vec<UnixStream>,
+}
+
+impl Programs {
+    pub(super) fn new() -> Self {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("xvirt-fuzz-{}-{number}", std::process::id()));
+        // A process that crashed may have left one with this number.
+        let _ = fs::remove_file(port_path(&path, PORT));
+        let listener = UnixListener::bind(port_path(&path, PORT)).expect("a socket can be made");
+        listener.set_nonblocking(true).expect("it is a socket");
+        Self { path, listener, connected: Vec::new() }
+    }
+
+    /// Where the device listens.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Does one thing, which the first byte chooses and the others are the contents of.
+    pub(super) fn act(&mut self, bytes: &[u8]) {
+        if self.connected.len() < MOST
+            && let Ok((program, _)) = self.listener.accept()
+        {
+            self.keep(program);
+        }
+        let [choice, contents @ ..] = bytes else { return };
+        let which = usize::from(choice >> 3).checked_rem(self.connected.len());
+        match (choice & 7, which) {
+            (0, _) => self.ask(contents),
+            (1, _) => self.ask(format!("CONNECT {}\n", contents.len()).as_bytes()),
+            (2, Some(which)) => drop(self.connected.swap_remove(which)),
+            // Fails when the guest has ended it, which is fine.
+            (3, Some(which)) => drop(self.connected[which].shutdown(std::net::Shutdown::Write)),
+            (4 | 5, Some(which)) => drop(self.connected[which].write(contents)),
+            (_, Some(which)) => drop(self.connected[which].read(&mut [0; 4096])),
+            (_, None) => {}
+        }
+    }
+
+    /// Connects to the device, as far as it lets programs in, and says this.
+    fn ask(&mut self, line: &[u8]) {
+        if self.connected.len() < MOST
+            && let Ok(mut program) = UnixStream::connect(&self.path)
+        {
+            let _ = program.write(line);
+            self.keep(program);
+        }
+    }
+
+    fn keep(&mut self, program: UnixStream) {
+        program.set_nonblocking(true).expect("it is a socket");
+        self.connected.push(program);
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(port_path(&self.path, PORT));
+    }
+}
