@@ -25,8 +25,8 @@
 //!
 //! Inside: `codec`, `tar`, `ova` and `chunk` are the layers of the format, from the outside in; `read` and `write` go
 //! through all of them with all processors; `archive` reads one in any order. `appliance`, `configure` and `policy` say
-//! what an appliance is in the terms used here, `target` is where disks are written to, `root_device` helps kernels that come
-//! from Xen. What is left are the functions above.
+//! what an appliance is in the terms used here, `target` is where disks are written to, `root_device` helps kernels that
+//! come from Xen. What is left are the functions above.
 
 mod appliance;
 mod archive;
