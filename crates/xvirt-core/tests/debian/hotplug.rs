@@ -14,7 +14,7 @@ use crate::guest::{Guest, PATIENCE};
 use crate::needs;
 
 /// How often a disk and a network interface come and go.
-const CYCLES: usize = 4;
+const CYCLES: usize = 2;
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const MAC: &str = "02:00:00:00:77:03";
@@ -80,7 +80,6 @@ fn disks_and_nics_come_and_go_and_disks_grow() {
     tap.set_address(HOST, 24).unwrap();
     tap.set_up().unwrap();
     let config = VmConfig::new("debian")
-        .vcpus(2)
         .memory(ByteSize::mib(512))
         .boot(Boot::from_disk().command_line("quiet"))
         .disk(Disk::open(&root).unwrap().serial("root"))
