@@ -36,15 +36,18 @@ fn keeps(what: &str, limit: f64, measured: f64) {
     assert!((0.95..=1.05).contains(&(measured / limit)), "{what}: {measured} with a limit of {limit}");
 }
 
+/// With a burst of half a second: as long may a busy host keep the guest from using what it has.
 fn operations(rate: u64) -> RateLimit {
-    RateLimit::none().operations_per_second(rate)
+    RateLimit::none().operations_per_second(rate).operations_burst(rate / 2)
 }
 
+/// The same.
 fn kibibytes(rate: u64) -> RateLimit {
-    RateLimit::none().bytes_per_second(ByteSize::new(rate << 10))
+    RateLimit::none().bytes_per_second(ByteSize::new(rate << 10)).bytes_burst(ByteSize::new(rate << 9))
 }
 
-/// Runs a command over and over in the guest while `measure` does.
+/// Runs a command over and over in the guest while `measure` does. A program is to be executed in the shell's place, which
+/// is what is killed; it has to take longer than is measured.
 fn while_guest_repeats(guest: &mut Guest, command: &str, measure: impl FnOnce(&Vm)) {
     guest.run(&format!("{{ (while :; do {command}; done) >/dev/null 2>&1 & }}"));
     measure(&guest.vm);
@@ -78,16 +81,16 @@ fn disks_nics_and_vcpus_keep_to_their_limits() {
 
 fn a_disk(guest: &mut Guest) {
     let count = |vm: &Vm, what: fn(&DiskStatistics) -> u64| what(&vm.statistics().disks[&1]);
-    while_guest_repeats(guest, "dd if=/dev/vdb of=/dev/null bs=4k iflag=direct", |vm| {
+    while_guest_repeats(guest, "exec dd if=/dev/vdb of=/dev/null bs=4k iflag=direct", |vm| {
         for limit in [40, 80] {
             vm.set_disk_limit(1, operations(limit)).unwrap();
-            let measured = rate(limit / 5, || count(vm, |disk| disk.reads.operations));
+            let measured = rate(limit, || count(vm, |disk| disk.reads.operations));
             keeps("reads per second", limit as f64, measured);
         }
     });
-    while_guest_repeats(guest, "dd if=/dev/zero of=/dev/vdb bs=16k oflag=direct", |vm| {
+    while_guest_repeats(guest, "exec dd if=/dev/zero of=/dev/vdb bs=16k oflag=direct", |vm| {
         vm.set_disk_limit(1, kibibytes(512)).unwrap();
-        let measured = rate(512 << 8, || count(vm, |disk| disk.writes.bytes));
+        let measured = rate(512 << 10, || count(vm, |disk| disk.writes.bytes));
         keeps("bytes written per second", 524_288.0, measured);
         vm.set_disk_limit(1, RateLimit::none()).unwrap();
     });
@@ -100,11 +103,11 @@ fn frames_sent(guest: &mut Guest) {
     while_guest_repeats(guest, &format!("echo {} >/dev/udp/{HOST}/9", "x".repeat(999)), |vm| {
         for limit in [40, 80] {
             vm.set_nic_limit(0, NicLimit::none().transmit(operations(limit))).unwrap();
-            let measured = rate(limit / 5, || count(vm, |sent| sent.frames));
+            let measured = rate(limit, || count(vm, |sent| sent.frames));
             keeps("frames sent per second", limit as f64, measured);
         }
         vm.set_nic_limit(0, NicLimit::none().transmit(kibibytes(64))).unwrap();
-        let measured = rate(64 << 8, || count(vm, |sent| sent.bytes));
+        let measured = rate(64 << 10, || count(vm, |sent| sent.bytes));
         keeps("bytes sent per second", 65_536.0, measured);
         vm.set_nic_limit(0, NicLimit::none()).unwrap();
     });
@@ -124,11 +127,11 @@ fn frames_received(vm: &Vm) {
         });
         for limit in [40, 80] {
             vm.set_nic_limit(0, NicLimit::none().receive(operations(limit))).unwrap();
-            let measured = rate(limit / 5, || count(|received| received.frames));
+            let measured = rate(limit, || count(|received| received.frames));
             keeps("frames received per second", limit as f64, measured);
         }
         vm.set_nic_limit(0, NicLimit::none().receive(kibibytes(64))).unwrap();
-        let measured = rate(64 << 8, || count(|received| received.bytes));
+        let measured = rate(64 << 10, || count(|received| received.bytes));
         keeps("bytes received per second", 65_536.0, measured);
         enough.store(true, Ordering::Relaxed);
     });
