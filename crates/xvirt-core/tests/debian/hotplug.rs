@@ -1,6 +1,5 @@
 //! Disks and network interfaces that come and go under a stock kernel, which nobody tells to look for them.
 
-use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,12 +10,11 @@ use xvirt_core::net::Tap;
 use xvirt_core::vm::{Event, EventReceiver};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::needs;
+use crate::{HOST, needs, tap};
 
 /// How often a disk and a network interface come and go.
 const CYCLES: usize = 2;
 
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const MAC: &str = "02:00:00:00:77:03";
 const SIZE: u64 = 32 << 20;
 
@@ -76,9 +74,7 @@ fn disks_and_nics_come_and_go_and_disks_grow() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     disk::overlay(disk, Some(ImageFormat::Raw), &root).unwrap();
-    let tap = Tap::create(None).unwrap();
-    tap.set_address(HOST, 24).unwrap();
-    tap.set_up().unwrap();
+    let tap = tap(HOST);
     let config = VmConfig::new("debian")
         .memory(ByteSize::mib(512))
         .boot(Boot::from_disk().command_line("quiet"))

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use xvirt_core::config::{Boot, ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::host::Host;
-use xvirt_core::net::{MacAddress, Tap};
+use xvirt_core::net::MacAddress;
 use xvirt_core::repository::Repository;
 use xvirt_core::seed::{InterfaceAddress, Seed, SeedNic, User};
 use xvirt_core::template::{Source, Template};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{HOST, needs};
+use crate::{HOST, needs, tap};
 
 /// Not anybody's: nobody knows a private key for these.
 const KEYS: [&str; 2] = [
@@ -50,9 +50,7 @@ impl Member {
         let mac = config.nics[0].mac.unwrap();
         let seed = stored.folder().join("seed");
         self.seed(mac).write(&seed).unwrap();
-        let tap = Tap::create(None).unwrap();
-        tap.set_address(HOST, 24).unwrap();
-        tap.set_up().unwrap();
+        let tap = tap(HOST);
         config.nics = vec![Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap()).mac(mac)];
         let config = config.disk(Disk::raw(seed).read_only().serial("cidata"));
 

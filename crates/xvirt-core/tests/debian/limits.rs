@@ -2,17 +2,16 @@
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use xvirt_core::config::{Boot, ByteSize, CpuLimit, Disk, Nic, NicLimit, RateLimit, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
-use xvirt_core::net::Tap;
 use xvirt_core::vm::{DiskStatistics, FrameStatistics, Vm};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{GUEST, HOST, needs};
+use crate::{GUEST, HOST, needs, tap};
 
 /// Long enough for a rate to be told to a few percent.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -61,9 +60,7 @@ fn disks_nics_and_vcpus_keep_to_their_limits() {
     let path = |name| folder.path().join(name);
     disk::overlay(&root, Some(ImageFormat::Raw), path("root")).unwrap();
     disk::create(path("data"), ImageFormat::Raw, 64 << 20).unwrap();
-    let tap = Tap::create(None).unwrap();
-    tap.set_address(HOST, 24).unwrap();
-    tap.set_up().unwrap();
+    let tap = tap(HOST);
     let config = VmConfig::new("debian")
         .memory(ByteSize::mib(512))
         .boot(Boot::from_disk().command_line("quiet"))
@@ -115,14 +112,14 @@ fn frames_sent(guest: &mut Guest) {
 
 fn frames_received(vm: &Vm) {
     let count = |what: fn(&FrameStatistics) -> u64| what(&vm.statistics().nics[&0].received);
-    let enough = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
+        // Dropped when all is measured, or when something is wrong.
+        let (_going_on, end) = mpsc::channel::<()>();
+        scope.spawn(move || {
             let source = UdpSocket::bind((HOST, 0)).unwrap();
-            while !enough.load(Ordering::Relaxed) {
-                // More than any limit, and no more than leaves the guest some of a slow processor.
+            // More than any limit, and no more than leaves the guest some of a slow processor.
+            while end.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Timeout) {
                 source.send_to(&[0; 1000], (GUEST, 9)).unwrap();
-                thread::sleep(Duration::from_millis(2));
             }
         });
         for limit in [40, 80] {
@@ -133,7 +130,6 @@ fn frames_received(vm: &Vm) {
         vm.set_nic_limit(0, NicLimit::none().receive(kibibytes(64))).unwrap();
         let measured = rate(64 << 10, || count(|received| received.bytes));
         keeps("bytes received per second", 65_536.0, measured);
-        enough.store(true, Ordering::Relaxed);
     });
     vm.set_nic_limit(0, NicLimit::none()).unwrap();
 }

@@ -72,9 +72,7 @@ fn debian_works(boot: impl Fn(&Bench) -> Boot, vcpus: u32, reboot: Reboot) {
     disk::overlay(&bench.disk, Some(ImageFormat::Raw), path("root")).unwrap();
     disk::create(path("data"), ImageFormat::Raw, 64 << 20).unwrap();
     disk::create(path("fixed"), ImageFormat::Raw, 32 << 20).unwrap();
-    let tap = Tap::create(None).unwrap();
-    tap.set_address(HOST, 24).unwrap();
-    tap.set_up().unwrap();
+    let tap = tap(HOST);
     let mac: MacAddress = "02:00:00:00:77:02".parse().unwrap();
     let config = VmConfig::new("debian")
         .vcpus(vcpus)
@@ -105,6 +103,14 @@ fn debian_works(boot: impl Fn(&Bench) -> Boot, vcpus: u32, reboot: Reboot) {
 
     guest.vm.clean_shutdown(PATIENCE).unwrap();
     assert_eq!(guest.vm.power_state(), PowerState::Halted);
+}
+
+/// A tap that is up, with this address of the host.
+fn tap(address: Ipv4Addr) -> Tap {
+    let tap = Tap::create(None).unwrap();
+    tap.set_address(address, 24).unwrap();
+    tap.set_up().unwrap();
+    tap
 }
 
 fn from_disk(_: &Bench) -> Boot {

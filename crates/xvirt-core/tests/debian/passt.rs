@@ -11,11 +11,10 @@ use std::{fs, thread};
 use sha2::{Digest, Sha256};
 use xvirt_core::config::{Boot, ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
-use xvirt_core::net::Tap;
 use xvirt_core::vm::Event;
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{GUEST, HOST, needs};
+use crate::{GUEST, HOST, needs, tap};
 
 const PAGE: usize = 256 << 10;
 
@@ -84,9 +83,7 @@ fn a_page_of_the_host_is_fetched_through_passt() {
     let digest: String = Sha256::digest(&page).iter().map(|byte| format!("{byte:02x}")).collect();
     let port = serve(page);
     // What passt takes for the way into the world has to be up.
-    let world = Tap::create(None).unwrap();
-    world.set_address(Ipv4Addr::new(10, 79, 0, 1), 24).unwrap();
-    world.set_up().unwrap();
+    let world = tap(Ipv4Addr::new(10, 79, 0, 1));
 
     let folder = tempfile::tempdir().unwrap();
     // For passt, which becomes nobody before it makes its socket.
