@@ -1,14 +1,19 @@
-//! Unix sockets that listen at a path, for every floor: bound safely, and gone from the file system with their owner.
+//! Unix sockets, for every floor: those that listen at a path are bound safely, and gone from the file system with their
+//! owner; connecting never waits without a limit.
+//!
+//! A connection waits while the listener's queue of waiting connections (its backlog) is full. A socket that does not
+//! block fails then, and cannot be polled for room; but `SO_SNDTIMEO` limits how long one that blocks waits (unix(7)).
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -48,7 +53,7 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
             .because(io::Error::from(errno))
             .remedy("use a path of at most 107 bytes")
     })?;
-    let listener = stream_socket().map_err(failed)?;
+    let listener = stream_socket(SocketFlags::NONBLOCK).map_err(failed)?;
     // Before the file exists, so that it never has wider rights.
     fchmod(&listener, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     match bind(&listener, &address) {
@@ -70,9 +75,46 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
     Ok((listener.into(), file))
 }
 
-/// A socket that does not block.
-pub(crate) fn stream_socket() -> rustix::io::Result<OwnedFd> {
-    socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
+/// Connects to the socket at `path` without waiting; what is connected does not block either.
+///
+/// # Errors
+/// `ResourceBusy` when whoever listens there has no room for another connection now; any other of the operating
+/// system's.
+pub(crate) fn connect_at_once(path: &Path) -> io::Result<OwnedFd> {
+    let socket = stream_socket(SocketFlags::NONBLOCK)?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Ok(()) => Ok(socket),
+        Err(Errno::AGAIN) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "too many connections wait there")),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Connects to the socket at `path`, waiting at most `limit`; what is connected blocks without a limit.
+///
+/// # Errors
+/// `TimedOut` when whoever listens there did not accept enough connections in time; any other of the operating
+/// system's.
+pub(crate) fn connect_within(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let (began, address) = (Instant::now(), SocketAddrUnix::new(path)?);
+    let stream = UnixStream::from(stream_socket(SocketFlags::empty())?);
+    loop {
+        // A limit of nothing would be none.
+        let left = limit.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+        stream.set_write_timeout(Some(left))?;
+        match connect(&stream, &address) {
+            Ok(()) => break,
+            // By a signal of the embedder's.
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    stream.set_write_timeout(None)?;
+    Ok(stream)
+}
+
+fn stream_socket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | flags, None)
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -87,7 +129,7 @@ fn remove_stale(path: &Path, what: &str) -> Result<()> {
         return Err(Error::new(ErrorKind::AlreadyExists, format!("{shown} exists and is not a socket"))
             .remedy(format!("choose another path for the {what}")));
     }
-    match UnixStream::connect(path) {
+    match connect_at_once(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
             .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
             .map_err(|source| Error::io(format!("cannot remove stale {what} {shown}"), source)),
@@ -98,4 +140,70 @@ fn remove_stale(path: &Path, what: &str) -> Result<()> {
 fn busy(path: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Busy, format!("somebody already listens on {what} {}", path.display()))
         .remedy("choose another path, or end the program that listens there")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    /// Long enough for a busy machine; never waited for in full when all is well.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A socket with all the connections waiting that it has room for.
+    struct Full {
+        folder: tempfile::TempDir,
+        listener: UnixListener,
+        _file: SocketFile,
+        _waiting: Vec<OwnedFd>,
+    }
+
+    impl Full {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (listener, file) = listen_at(&folder.path().join("socket"), "socket").unwrap();
+            let waiting: Vec<_> = std::iter::from_fn(|| connect_at_once(file.path()).ok()).collect();
+            assert!(!waiting.is_empty());
+            Self { folder, listener, _file: file, _waiting: waiting }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("socket")
+        }
+    }
+
+    /// What `call` gives, which must end whatever others do.
+    fn ends<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(call()));
+        receiver.recv_timeout(PATIENCE).unwrap()
+    }
+
+    #[test]
+    fn a_full_socket_keeps_nobody_waiting_longer_than_its_limit() {
+        let full = Full::new();
+        let path = full.path();
+        let (error, took) = ends(move || {
+            let began = Instant::now();
+            (connect_within(&path, Duration::from_millis(50)).unwrap_err(), began.elapsed())
+        });
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(took >= Duration::from_millis(50));
+        assert_eq!(connect_at_once(&full.path()).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        let path = full.path();
+        let waiting = thread::spawn(move || connect_within(&path, PATIENCE));
+        // Makes room.
+        drop(full.listener.accept().unwrap());
+        waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_full_socket_is_somebody_elses() {
+        let full = Full::new();
+        let path = full.path();
+        let error = ends(move || listen_at(&path, "test socket").unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Busy);
+    }
 }

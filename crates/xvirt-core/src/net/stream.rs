@@ -11,12 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
-};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::sync::lock;
-use crate::{Error, Result};
+use crate::{Error, Result, socket};
 
 /// Bytes of the length before each frame.
 const PREFIX: usize = 4;
@@ -62,10 +60,11 @@ impl FrameStream {
     /// Connects to the socket at `path`.
     ///
     /// # Errors
-    /// Nobody listens there, or this user may not connect.
+    /// Nobody listens there, this user may not connect, or whoever listens has no room for another connection now
+    /// ([`Busy`](crate::ErrorKind::Busy)).
     pub fn connect(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let socket = open(&path).map_err(|error| {
+        let socket = socket::connect_at_once(&path).map_err(|error| {
             Error::io(format!("cannot connect to the network socket {}", path.display()), error).remedy(
                 "start what listens there first, as in: passt --socket PATH; and check the socket's permissions",
             )
@@ -95,7 +94,9 @@ impl FrameStream {
 
     /// Connects again, after the connection was lost; `false` when that is not possible now.
     pub(crate) fn reconnect(&self) -> bool {
-        let Some(socket) = self.path.as_deref().and_then(|path| open(path).ok()) else { return false };
+        let Some(socket) = self.path.as_deref().and_then(|path| socket::connect_at_once(path).ok()) else {
+            return false;
+        };
         *lock(&self.connection) = Some(Connection::new(socket));
         true
     }
@@ -222,13 +223,6 @@ impl Outgoing {
         }
         Ok(())
     }
-}
-
-fn open(path: &Path) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
 }
 
 #[cfg(test)]

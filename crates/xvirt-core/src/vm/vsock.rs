@@ -1,9 +1,9 @@
 //! Talking to programs in the guest through its socket device.
 
-use std::io::{ErrorKind as IoKind, Read, Write};
+use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::handle::Vm;
 use crate::config::Vsock;
@@ -44,28 +44,26 @@ impl AsRef<UnixListener> for VsockListener {
 }
 
 impl Vm {
-    /// Connects to a program in the guest that listens on `port` (`AF_VSOCK`). Waits until it is accepted, at most
-    /// `timeout` for each step.
+    /// Connects to a program in the guest that listens on `port` (`AF_VSOCK`). Waits at most `timeout` until it has
+    /// accepted.
     ///
     /// # Errors
-    /// The VM has no socket device or is halted, nobody listens there in the guest, or it takes too long.
+    /// The VM has no socket device or is halted, nobody listens there in the guest ([`NotFound`](ErrorKind::NotFound)), or
+    /// it takes too long ([`Timeout`](ErrorKind::Timeout)).
     pub fn vsock_connect(&self, port: u32, timeout: Duration) -> Result<UnixStream> {
         let path = &self.vsock()?.path;
-        let failed = |e: std::io::Error| {
-            let kind = if matches!(e.kind(), IoKind::WouldBlock | IoKind::TimedOut) {
-                ErrorKind::Timeout
-            } else {
-                Error::io("", std::io::Error::from(e.kind())).kind()
-            };
-            Error::new(kind, format!("cannot reach vsock port {port} of VM '{}'", self.name()))
-                .because(e)
-                .remedy("the VM must run, and its guest have a vsock driver")
+        let began = Instant::now();
+        let failed = |error: io::Error| match error.kind() {
+            IoKind::WouldBlock | IoKind::TimedOut => self
+                .too_late(&format!("accept a connection to vsock port {port}"), timeout)
+                .remedy("the VM must run, and its guest have a vsock driver"),
+            _ => Error::io(format!("cannot reach vsock port {port} of VM '{}'", self.name()), error)
+                .remedy("the VM must run, and its guest have a vsock driver"),
         };
-        let stream = UnixStream::connect(path).map_err(failed)?;
-        let timeout = Some(timeout.max(Duration::from_millis(1)));
-        stream.set_read_timeout(timeout).map_err(failed)?;
+        let stream = socket::connect_within(path, timeout).map_err(failed)?;
+        // The one line has room in a new socket, whoever reads it when.
         (&stream).write_all(format!("CONNECT {port}\n").as_bytes()).map_err(failed)?;
-        if !granted(&stream).map_err(failed)? {
+        if !granted(&stream, || timeout.saturating_sub(began.elapsed())).map_err(failed)? {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("nothing in VM '{}' listens on vsock port {port}", self.name()),
@@ -101,11 +99,13 @@ impl Vm {
     }
 }
 
-/// Reads the answer, and nothing behind it; `false` is that there is none.
-fn granted(mut stream: &UnixStream) -> std::io::Result<bool> {
+/// Reads the answer, and nothing behind it, as long as there is time `left`; `false` is that there is none.
+fn granted(mut stream: &UnixStream, left: impl Fn() -> Duration) -> io::Result<bool> {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") && line.len() < MAX_ANSWER {
         let mut byte = [0];
+        // A limit of nothing would be none.
+        stream.set_read_timeout(Some(left().max(Duration::from_millis(1))))?;
         match stream.read(&mut byte) {
             Ok(0) => return Ok(false),
             Ok(_) => line.extend(byte),

@@ -2,10 +2,14 @@
 
 use std::io::{ErrorKind as IoKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{VmConfig, Vsock};
 use xvirt_core::demo::{CommandLine, Mode};
@@ -137,4 +141,44 @@ fn a_reboot_disconnects_and_the_next_guest_is_reached() {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     bench.guest.expect("vsock: cid=77 ready");
     there_and_back(bench.connect(1000), &pattern(100_000, 9));
+}
+
+/// Nobody looks at the socket of a paused VM, so the connections that it has room for are soon there.
+#[test]
+fn a_connection_does_not_wait_longer_than_it_may() {
+    let host = host!();
+    let bench = Bench::start(&host);
+    bench.guest.vm.pause().unwrap();
+    let limit = Duration::from_millis(100);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Each takes up room, and goes only when all is over.
+            let path = bench.guest.vm.vsock_path().unwrap();
+            let waiting: Vec<_> = (0..32).map_while(|_| waits_there(path)).collect();
+            let began = Instant::now();
+            let error = bench.guest.vm.vsock_connect(1000, limit).unwrap_err();
+            sender.send((waiting.len(), error, began.elapsed())).unwrap();
+        });
+        let (waiting, error, took) = receiver.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            // Lets it go on, so that the test ends.
+            bench.guest.vm.unpause().unwrap();
+            panic!("the connection waits for ever: {error}");
+        });
+        assert!(waiting < 32, "there is room for any number");
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let what = "VM 'demo' did not accept a connection to vsock port 1000 within 100ms; \
+                    the VM must run, and its guest have a vsock driver";
+        assert_eq!(error.to_string(), what);
+        assert!(took >= limit);
+    });
+    bench.guest.vm.unpause().unwrap();
+    there_and_back(bench.connect(1000), b"afterwards");
+}
+
+/// A connection that nobody has accepted yet, if there is room for it.
+fn waits_there(path: &Path) -> Option<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).ok().map(|()| socket)
 }

@@ -1,13 +1,12 @@
 //! The host's side: unix sockets, and the line that a program asks for a connection with.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::net::{RecvFlags, SocketAddrUnix, connect, recv};
+use rustix::net::{RecvFlags, recv};
 
-use crate::socket::stream_socket;
+use crate::socket;
 
 /// The longest line: the largest port, and perhaps a carriage return.
 const MAX_LINE: usize = b"CONNECT 4294967295\r\n".len();
@@ -21,9 +20,7 @@ pub(crate) fn port_path(path: &Path, port: u32) -> PathBuf {
 
 /// Connects to the program that listens at `path`, without waiting: one that is too busy to listen does not.
 pub(super) fn reach(path: &Path) -> io::Result<UnixStream> {
-    let socket: OwnedFd = stream_socket()?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket.into())
+    socket::connect_at_once(path).map(UnixStream::from)
 }
 
 /// What a program has said so far.
