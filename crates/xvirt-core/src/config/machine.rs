@@ -79,6 +79,9 @@ pub struct MemoryBacking {
     pub huge_pages: bool,
     /// Keeps memory in a shareable memory file instead of private pages.
     pub shared: bool,
+    /// Includes guest memory in core dumps of this process, which then hold the guest's data. Child processes do not
+    /// inherit guest memory in either case.
+    pub core_dumps: bool,
 }
 
 impl MemoryBacking {
@@ -188,6 +191,13 @@ impl VmConfig {
     #[must_use]
     pub fn shared_memory(mut self) -> Self {
         self.memory_backing.shared = true;
+        self
+    }
+
+    /// Includes its memory in core dumps of this process, for debugging; they leave it out otherwise.
+    #[must_use]
+    pub fn memory_in_core_dumps(mut self) -> Self {
+        self.memory_backing.core_dumps = true;
         self
     }
 

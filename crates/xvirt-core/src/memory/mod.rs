@@ -4,6 +4,7 @@ mod buffers;
 mod give_back;
 mod huge_page;
 mod layout;
+mod process;
 mod ram;
 mod slices;
 

@@ -10,6 +10,7 @@ use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::config::{ByteSize, MemoryBacking};
 use crate::memory::huge_page::{self, Placeholder};
+use crate::memory::process;
 use crate::memory::ram_ranges;
 use crate::{Error, ErrorKind, Result};
 
@@ -68,6 +69,10 @@ fn region(start: u64, length: usize, size: ByteSize, backing: &MemoryBacking) ->
     })?;
     drop(placeholder);
     huge_page::advise(&mapping);
+    process::keep_private(&mapping, backing.core_dumps).map_err(|e| {
+        Error::new(ErrorKind::HostUnsupported, "cannot keep guest memory out of child processes and core dumps")
+            .because(e)
+    })?;
     GuestRegionMmap::new(mapping, GuestAddress(start)).ok_or_else(|| too_large(size))
 }
 

@@ -1,0 +1,64 @@
+//! Guest memory and the rest of the process: children do not inherit it, and core dumps leave it out.
+//!
+//! A child of `fork` has no use for it, and would share its pages copy-on-write: while it lives, each page that the guest
+//! writes to is copied first, and a device could write to the copy that the guest no longer sees. A core dump would
+//! be as large as all guests together and hold their secrets.
+
+use std::io;
+
+use vm_memory::MmapRegion;
+use vm_memory::bitmap::Bitmap;
+
+/// Excludes `mapping` from children of `fork`, and from core dumps unless `core_dumps` is set.
+pub(super) fn keep_private<B: Bitmap>(mapping: &MmapRegion<B>, core_dumps: bool) -> io::Result<()> {
+    advise(mapping, libc::MADV_DONTFORK)?;
+    if core_dumps { Ok(()) } else { advise(mapping, libc::MADV_DONTDUMP) }
+}
+
+fn advise<B: Bitmap>(mapping: &MmapRegion<B>, advice: libc::c_int) -> io::Result<()> {
+    // SAFETY: the range is exactly this mapping, and neither advice changes what this process sees in it.
+    let result = unsafe { libc::madvise(mapping.as_ptr().cast(), mapping.size(), advice) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use vm_memory::{GuestAddress, GuestMemoryBackend};
+
+    use crate::config::{ByteSize, MemoryBacking};
+    use crate::memory::allocate;
+
+    /// The kernel's flags of the mapping that holds `address` (`VmFlags` of proc_pid_smaps(5)).
+    fn flags(address: usize) -> Vec<String> {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut inside = false;
+        for line in maps.lines() {
+            if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| inside) {
+                return flags.split_whitespace().map(str::to_owned).collect();
+            }
+            let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+            if let Some((start, end)) = range
+                && let (Ok(start), Ok(end)) = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16))
+            {
+                inside = (start..end).contains(&address);
+            }
+        }
+        panic!("no mapping holds {address:#x}");
+    }
+
+    #[test]
+    fn children_and_core_dumps_do_not_get_guest_memory() {
+        for shared in [false, true] {
+            for core_dumps in [false, true] {
+                let backing = MemoryBacking { shared, core_dumps, ..MemoryBacking::default() };
+                let ram = allocate(ByteSize::gib(4), &backing).unwrap();
+                for start in [0, 1 << 32] {
+                    let flags = flags(ram.get_host_address(GuestAddress(start)).unwrap() as usize);
+                    let has = |flag: &str| flags.iter().any(|other| other == flag);
+                    assert!(has("dc"), "a child inherits the memory at {start:#x}: {flags:?}");
+                    assert_eq!(has("dd"), !core_dumps, "{backing:?}, at {start:#x}: {flags:?}");
+                }
+            }
+        }
+    }
+}
