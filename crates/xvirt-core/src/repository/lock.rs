@@ -1,6 +1,6 @@
 //! Locks between processes, and between the threads of one.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -10,7 +10,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// A lock on a file until it is dropped; the kernel frees it when its holder dies.
 ///
-/// It belongs to the open file, so it also keeps two holders in one process apart.
+/// It belongs to the open file, so it also keeps two holders in one process apart. On NFS the kernel makes it a lock of
+/// the byte range, which it gives alone only to a descriptor that can write, and shared only to one that can read
+/// (flock(2)).
 #[derive(Debug)]
 pub(super) struct FileLock {
     file: File,
@@ -20,13 +22,13 @@ impl FileLock {
     /// Waits for the lock: alone, or together with others who want it together.
     pub(super) fn wait(path: &Path, alone: bool) -> Result<Self> {
         let kind = if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
-        let file =
-            File::open(path).map_err(|error| Error::io(format!("cannot open lock {}", path.display()), error))?;
+        let file = OpenOptions::new().read(!alone).write(alone).open(path);
+        let file = file.map_err(|error| Error::io(format!("cannot open lock {}", path.display()), error))?;
         retry_on_intr(|| flock(&file, kind)).map_err(|error| cannot(path, error))?;
         Ok(Self { file })
     }
 
-    /// Takes the lock alone, unless somebody holds it.
+    /// Takes the lock alone, unless somebody holds it. `file` can be written to.
     pub(super) fn take(path: &Path, file: File) -> Result<Option<Self>> {
         match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => Ok(Some(Self { file })),
@@ -47,4 +49,27 @@ fn cannot(path: &Path, error: Errno) -> Error {
     Error::new(ErrorKind::HostUnsupported, format!("cannot lock {}", path.display()))
         .because(std::io::Error::from(error))
         .remedy("keep the repository on a file system that has locks")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::fcntl_lock;
+
+    use super::*;
+
+    /// Whether NFS would give the lock: it takes one of the byte range, which makes the same demands on the descriptor
+    /// on every file system.
+    fn works_on_nfs(file: &File, alone: bool) -> bool {
+        let kind = if alone { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
+        fcntl_lock(file, kind).is_ok()
+    }
+
+    #[test]
+    fn locks_are_taken_through_descriptors_that_nfs_accepts() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for alone in [false, true] {
+            let lock = FileLock::wait(file.path(), alone).unwrap();
+            assert!(works_on_nfs(&lock.file, alone), "alone: {alone}");
+        }
+    }
 }

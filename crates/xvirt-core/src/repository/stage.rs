@@ -207,7 +207,7 @@ pub(super) fn clear(repository: &Repository) -> Result<Vec<Uuid>> {
 
 fn is_alive(folder: &Path) -> Result<bool> {
     let path = folder.join(ALIVE);
-    let opened = File::open(&path).map(Some).or_else(absent_is(None));
+    let opened = OpenOptions::new().write(true).open(&path).map(Some).or_else(absent_is(None));
     match opened.map_err(|error: io::Error| Error::io(format!("cannot open {}", path.display()), error))? {
         Some(file) => Ok(FileLock::take(&path, file)?.is_none()),
         None => Ok(false),
