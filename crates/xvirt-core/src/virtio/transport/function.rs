@@ -263,7 +263,9 @@ impl VirtioPci {
             return self.reset_device(inner);
         }
         let old = self.interrupt.status();
-        let mut new = status & !old;
+        // That the device needs a reset is for the device to say; a driver that claims it would lose its worker when the
+        // device is restored.
+        let mut new = status & !old & !NEEDS_RESET;
         if new & FEATURES_OK != 0 && !inner.registers.acceptable(self.offered()) {
             new &= !FEATURES_OK;
         }

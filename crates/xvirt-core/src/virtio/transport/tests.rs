@@ -296,6 +296,16 @@ fn an_idle_and_a_broken_device_move_too() {
 }
 
 #[test]
+fn a_driver_cannot_say_that_the_device_needs_a_reset() {
+    let rig = started();
+    rig.set_status(0x4f);
+    assert_eq!(rig.status(), 15);
+    let mut rig = rig.moved(|_| Arc::new(Rng));
+    rig.pci.resume();
+    assert_eq!(rig.request(0, &[Piece::Write(DATA, 8)]), 8);
+}
+
+#[test]
 fn a_foreign_state_is_refused() {
     let rig = started();
     rig.pci.pause();
