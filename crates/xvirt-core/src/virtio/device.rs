@@ -92,6 +92,11 @@ pub(crate) trait VirtioDevice: Send + Sync + fmt::Debug {
     /// The driver is ready, having accepted `features`. The handler is dropped when the driver resets the device.
     fn activate(&self, features: u64) -> Result<Box<dyn Handler>>;
 
+    /// The driver resets the device, or there was none yet; its handler is gone. What came for that driver must not reach
+    /// the next one. Input that people send to the VM rather than to a driver may wait for it: what is typed into a
+    /// console, and programs that ask for a connection.
+    fn reset(&self) {}
+
     /// The state to construct this device from elsewhere. No request is in flight.
     fn save(&self) -> DeviceState;
 

@@ -137,6 +137,11 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// The driver is gone, and with it what it said. What the host wants stays.
+    pub(super) fn forget_driver(&self) {
+        self.change(|inner| (inner.actual, inner.poison, inner.report, inner.answering) = (0, 0, None, false));
+    }
+
     /// Counts a question, and returns which it is.
     pub(super) fn ask(&self) -> u64 {
         let mut inner = self.lock();
@@ -199,6 +204,10 @@ impl VirtioDevice for Balloon {
         self.shared.change(|inner| inner.answering = statistics);
         let interval = self.interval.filter(|_| statistics);
         Ok(Box::new(BalloonHandler::new(Arc::clone(&self.shared), interval, features & REPORTING != 0)))
+    }
+
+    fn reset(&self) {
+        self.shared.forget_driver();
     }
 
     fn save(&self) -> DeviceState {

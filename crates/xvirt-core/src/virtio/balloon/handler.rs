@@ -184,10 +184,7 @@ impl Handler for BalloonHandler {
 }
 
 impl Drop for BalloonHandler {
-    /// The driver is gone, and with it what it said. What the host wants stays.
     fn drop(&mut self) {
-        self.shared.change(|inner| {
-            (inner.actual, inner.poison, inner.report, inner.answering) = (0, 0, None, false);
-        });
+        self.shared.forget_driver();
     }
 }

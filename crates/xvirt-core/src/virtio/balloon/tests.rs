@@ -162,8 +162,10 @@ fn the_target_is_told_and_survives_a_reset_but_not_what_the_driver_said() {
     assert_eq!((rig.config(0), rig.config(4)), (1000_u32.to_le_bytes(), 1000_u32.to_le_bytes()));
     rig.set_status(0);
     assert_eq!((balloon.state().target, balloon.state().actual), (1000, 0));
+    // Neither does what one said that never got ready.
+    set_config(&rig, 4, 1000);
     rig.start(ALL);
-    assert_eq!(rig.config(0), 1000_u32.to_le_bytes());
+    assert_eq!((rig.config(0), rig.config(4)), (1000_u32.to_le_bytes(), [0; 4]));
 }
 
 #[test]

@@ -131,6 +131,10 @@ impl VirtioDevice for Net {
         Ok(Box::new(NetHandler::new(self.port.clone(), mergeable)))
     }
 
+    fn reset(&self) {
+        self.port.discard();
+    }
+
     fn save(&self) -> DeviceState {
         DeviceState::Net(self.state())
     }

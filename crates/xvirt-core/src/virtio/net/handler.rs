@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use vm_memory::{Bytes, GuestAddress};
 
+use super::MAX_FRAME;
 use super::port::Port;
 use crate::net::VNET_HEADER_LEN;
 use crate::sync::lock;
@@ -20,8 +21,6 @@ const NUM_BUFFERS: usize = 10;
 const RETRY: Duration = Duration::from_millis(1);
 /// How long to wait until a connection is tried again.
 const RECONNECT: Duration = Duration::from_secs(1);
-/// The largest frame, with header: 64 KiB of segments that somebody will cut up, and their Ethernet header.
-const MAX_FRAME: usize = VNET_HEADER_LEN + 65_536 + 18;
 
 pub(super) struct NetHandler {
     port: Arc<Port>,

@@ -15,3 +15,6 @@ mod tests;
 pub(crate) use backend::NetBackend;
 pub(crate) use device::{Net, NetState};
 pub(crate) use statistics::FrameCounters;
+
+/// The largest frame, with header: 64 KiB of segments that somebody will cut up, and their Ethernet header.
+const MAX_FRAME: usize = crate::net::VNET_HEADER_LEN + 65_536 + 18;

@@ -1,15 +1,20 @@
 //! What the driver's view of a network card and its handler share: the cable, and what may pass through it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use super::MAX_FRAME;
 use super::backend::NetBackend;
 use super::statistics::NetCounters;
 use crate::config::{NicLimit, RateLimit};
 use crate::limit::Limiter;
 use crate::sync::lock;
+
+/// Frames that are discarded at once: more than a tap holds, and an end where they come faster than they go.
+const MAX_DISCARDED: usize = 1 << 16;
 
 /// Hears on the device's thread whether there is a connection; it must not block.
 type Listener = Box<dyn Fn(bool) + Send + Sync>;
@@ -78,6 +83,19 @@ impl Port {
     pub(super) fn listen(&self, listener: Listener) {
         // A second one has no place, and there is none.
         let _ = self.listener.set(listener);
+    }
+
+    /// Drops what waits in the backend, as a card does that no driver has set up. A connection that turns out to be lost
+    /// is for the next handler to notice.
+    pub(super) fn discard(&self) {
+        let mut frame = vec![0; MAX_FRAME];
+        for _ in 0..MAX_DISCARDED {
+            match self.backend.receive(&mut frame) {
+                Ok(_) => self.counters.received.dropped(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
     }
 
     pub(super) fn limit(&self) -> NicLimit {

@@ -445,6 +445,50 @@ fn a_limited_card_pauses_at_once_and_goes_on() {
     }
 }
 
+#[test]
+fn frames_for_one_driver_are_not_given_to_the_next() {
+    let (mut rig, far, net, _) = started(0);
+    for seed in 0..5 {
+        far.send(&frame(60, seed)).unwrap();
+    }
+    rig.start(EVENT_IDX);
+    far.send(&frame(80, 9)).unwrap();
+    rig.post(RX, &[Piece::Write(DATA, 1000)]);
+    rig.kick(RX);
+    assert_eq!(rig.used(RX).1, 92, "a frame that came before the reset");
+    assert!(net.counters().received.read().2 >= 4, "they are counted, but for one that was in hand");
+}
+
+#[test]
+fn frames_on_a_socket_for_one_driver_are_not_given_to_the_next() {
+    let (mut rig, mut far, _) = on_a_socket();
+    let whole = on_the_wire(&frame(60, 1));
+    far.write_all(&whole).unwrap();
+    far.write_all(&whole[..20]).unwrap();
+    rig.start(EVENT_IDX | MERGEABLE);
+    // It arrives only now, and the stream stays in step.
+    far.write_all(&whole[20..]).unwrap();
+    far.write_all(&on_the_wire(&frame(80, 2))).unwrap();
+    for length in [72, 92] {
+        rig.post(RX, &[Piece::Write(DATA, 1000)]);
+        rig.kick(RX);
+        assert_eq!(rig.used(RX).1, length);
+    }
+    assert_eq!(rig.used_index(RX), 2);
+}
+
+#[test]
+fn a_card_that_moves_keeps_the_frames_for_its_driver() {
+    let (rig, far, _, cable) = started(0);
+    rig.pci.pause();
+    far.send(&frame(60, 1)).unwrap();
+    let mut rig = rig.moved(|_| card(&cable));
+    rig.pci.resume();
+    rig.post(RX, &[Piece::Write(DATA, 1000)]);
+    rig.kick(RX);
+    assert_eq!(rig.used(RX).1, 72);
+}
+
 /// A card on a unix socket, and the other end.
 fn on_a_socket() -> (Rig, UnixStream, Arc<Net>) {
     let (near, far) = UnixStream::pair().unwrap();

@@ -319,6 +319,7 @@ impl VirtioPci {
             // Empty, unless the driver notified just before.
             let _ = kick.read();
         }
+        self.device.reset();
         self.interrupt.reset_device();
         inner.registers = Registers::new(self.device.queue_sizes());
     }
