@@ -11,21 +11,26 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::bus::BusDevice;
 use crate::console::ConsolePort;
-use crate::kvm::InterruptLine;
 use crate::sync::lock;
 use crate::{Error, Result};
 
-/// A serial port. Input waits in the console until the guest has room for it.
+/// The modem control register, and its bit for loopback: the transmitter feeds the receiver, and the line is cut off.
+const MODEM_CONTROL: u8 = 4;
+const LOOPBACK: u8 = 1 << 4;
+
+/// A serial port. Input waits in the console until the guest has room for it, and while the port is in loopback mode:
+/// drivers test the port that way when they look for it.
 pub(crate) struct Serial {
     console: Arc<dyn ConsolePort>,
-    line: InterruptLine,
+    line: Line,
     uart: Mutex<Uart<Line, Refill, Output>>,
     refill: EventFd,
 }
 
 impl Serial {
-    /// A serial port at power-on.
-    pub(crate) fn new(console: Arc<dyn ConsolePort>, line: InterruptLine) -> Result<Self> {
+    /// A serial port at power-on, which calls `interrupt` to raise its interrupt line once.
+    pub(crate) fn new(console: Arc<dyn ConsolePort>, interrupt: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+        let line = Line(Arc::new(interrupt));
         let refill = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(event_error)?;
         let uart = Mutex::new(uart(&console, &line, &refill)?);
         Ok(Self { console, line, uart, refill })
@@ -39,7 +44,7 @@ impl Serial {
         Ok(())
     }
 
-    /// Events after which [`receive`](Self::receive) has something to do: input arrived, or the guest made room.
+    /// Events after which [`receive`](Self::receive) has something to do: input arrived, or the guest can take some.
     pub(crate) fn input_events(&self) -> [&EventFd; 2] {
         [self.console.input_event(), &self.refill]
     }
@@ -49,6 +54,9 @@ impl Serial {
         // Reading the counters makes the events silent; that they were silent already does no harm.
         let _ = (self.console.input_event().read(), self.refill.read());
         let mut uart = self.lock();
+        if in_loopback(&mut uart) {
+            return;
+        }
         let mut buffer = [0; 64];
         let room = uart.fifo_capacity().min(buffer.len());
         let count = self.console.read_input(&mut buffer[..room]);
@@ -61,9 +69,13 @@ impl Serial {
     }
 }
 
-fn uart(console: &Arc<dyn ConsolePort>, line: &InterruptLine, refill: &EventFd) -> Result<Uart<Line, Refill, Output>> {
+fn in_loopback(uart: &mut Uart<Line, Refill, Output>) -> bool {
+    uart.read(MODEM_CONTROL) & LOOPBACK != 0
+}
+
+fn uart(console: &Arc<dyn ConsolePort>, line: &Line, refill: &EventFd) -> Result<Uart<Line, Refill, Output>> {
     let events = Refill(refill.try_clone().map_err(event_error)?);
-    Ok(Uart::with_events(Line(line.clone()), events, Output(Arc::clone(console))))
+    Ok(Uart::with_events(line.clone(), events, Output(Arc::clone(console))))
 }
 
 fn event_error(error: io::Error) -> Error {
@@ -80,8 +92,14 @@ impl BusDevice for Serial {
 
     fn write(&self, offset: u64, data: &[u8]) {
         if let Some(&byte) = data.first() {
+            let mut uart = self.lock();
+            let was_in_loopback = in_loopback(&mut uart);
             // Output never fails; see `Output`.
-            let _ = self.lock().write(offset as u8, byte);
+            let _ = uart.write(offset as u8, byte);
+            if was_in_loopback && !in_loopback(&mut uart) {
+                // Fails only when the counter is full, and then the event is readable already.
+                let _ = self.refill.write(1);
+            }
         }
     }
 }
@@ -93,13 +111,14 @@ impl fmt::Debug for Serial {
 }
 
 /// Raises the port's interrupt line.
-struct Line(InterruptLine);
+#[derive(Clone)]
+struct Line(Arc<dyn Fn() + Send + Sync>);
 
 impl Trigger for Line {
     type E = Infallible;
 
     fn trigger(&self) -> std::result::Result<(), Infallible> {
-        self.0.pulse();
+        (self.0)();
         Ok(())
     }
 }
@@ -128,5 +147,77 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const DATA: u64 = 0;
+    const INTERRUPT_ENABLE: u64 = 1;
+    const LINE_STATUS: u64 = 5;
+
+    struct Keyboard {
+        input: Mutex<VecDeque<u8>>,
+        event: EventFd,
+    }
+
+    impl Keyboard {
+        fn type_in(&self, text: &[u8]) {
+            lock(&self.input).extend(text);
+            self.event.write(1).unwrap();
+        }
+    }
+
+    impl ConsolePort for Keyboard {
+        fn output(&self, _: &[u8]) {}
+
+        fn read_input(&self, buf: &mut [u8]) -> usize {
+            let mut input = lock(&self.input);
+            let count = buf.len().min(input.len());
+            buf.iter_mut().zip(input.drain(..count)).for_each(|(to, from)| *to = from);
+            count
+        }
+
+        fn input_event(&self) -> &EventFd {
+            &self.event
+        }
+    }
+
+    fn read(serial: &Serial, register: u64) -> u8 {
+        let mut data = [0];
+        serial.read(register, &mut data);
+        data[0]
+    }
+
+    /// What the driver finds in the port.
+    fn received(serial: &Serial) -> Vec<u8> {
+        std::iter::from_fn(|| (read(serial, LINE_STATUS) & 1 != 0).then(|| read(serial, DATA))).collect()
+    }
+
+    #[test]
+    fn input_waits_while_the_driver_tests_the_port_in_loopback() {
+        let keyboard = Arc::new(Keyboard { input: Mutex::default(), event: EventFd::new(EFD_NONBLOCK).unwrap() });
+        let interrupts = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&interrupts);
+        let serial = Serial::new(keyboard.clone(), move || _ = counter.fetch_add(1, Ordering::Relaxed)).unwrap();
+        serial.write(INTERRUPT_ENABLE, &[1]);
+        serial.write(MODEM_CONTROL.into(), &[LOOPBACK]);
+        keyboard.type_in(b"root\n");
+        serial.receive();
+        serial.write(DATA, b"t");
+        assert_eq!(received(&serial), b"t", "the driver hears itself");
+        serial.receive();
+        assert_eq!(received(&serial), b"");
+        let before = interrupts.load(Ordering::Relaxed);
+        serial.write(MODEM_CONTROL.into(), &[0xB]);
+        assert!(serial.input_events()[1].read().is_ok(), "nobody is told that the port takes input again");
+        serial.receive();
+        assert_eq!(received(&serial), b"root\n");
+        assert!(interrupts.load(Ordering::Relaxed) > before);
     }
 }

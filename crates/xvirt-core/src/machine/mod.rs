@@ -110,7 +110,8 @@ impl Machine {
         let pci = Arc::new(PciBus::new(None));
         ports.insert(layout::PCI_CONFIG_PORTS, 8, pci.ports())?;
         memory.insert(layout::PCI_CONFIG, layout::PCI_CONFIG_SIZE, pci.ecam())?;
-        let serial = Arc::new(Serial::new(parts.serial, vm.interrupt_line(layout::SERIAL_INTERRUPT))?);
+        let line = vm.interrupt_line(layout::SERIAL_INTERRUPT);
+        let serial = Arc::new(Serial::new(parts.serial, move || line.pulse())?);
         ports.insert(layout::SERIAL_PORTS, 8, Arc::clone(&serial) as _)?;
         ports.insert(layout::RTC_PORTS, 2, Arc::new(Rtc::new(None)))?;
         let line = PowerLine { line: vm.interrupt_line(layout::POWER_INTERRUPT), signals: parts.signals.clone() };
