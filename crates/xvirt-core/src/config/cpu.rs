@@ -15,7 +15,9 @@ pub const MAX_VCPUS: u32 = 254;
 pub struct CpuConfig {
     /// How many vCPUs there are, 1 to [`MAX_VCPUS`].
     pub count: u32,
-    /// How many vCPUs share a core, as the guest sees it; `count` is a multiple of it.
+    /// How many vCPUs share a core, as the guest sees it: a power of two, and `count` is a multiple of it. A guest finds
+    /// the core in the upper bits of the APIC id, which leaves no room for other numbers (Intel SDM volume 3,
+    /// "Hierarchical Mapping of Shared Resources").
     pub threads_per_core: u32,
     /// Feature bits to hide from the guest, for instance to make different hosts look alike.
     pub mask: Vec<CpuidMask>,
@@ -63,10 +65,10 @@ impl CpuConfig {
                 &format!("give it between 1 and {MAX_VCPUS}"),
             ));
         }
-        if self.threads_per_core == 0 || !self.count.is_multiple_of(self.threads_per_core) {
+        if !self.threads_per_core.is_power_of_two() || !self.count.is_multiple_of(self.threads_per_core) {
             return Err(invalid(
                 format!("{} vCPUs cannot be arranged {} to a core", self.count, self.threads_per_core),
-                "choose threads_per_core so that it divides the number of vCPUs",
+                "choose a power of two for threads_per_core that divides the number of vCPUs",
             ));
         }
         self.limit.check()

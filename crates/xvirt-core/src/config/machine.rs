@@ -348,11 +348,16 @@ mod tests {
         let base = || VmConfig::new("a").boot(kernel());
         assert_eq!(refused(VmConfig::new("").boot(kernel())), "the VM has no name; give it a name");
         assert_eq!(refused(base().vcpus(0)), "a VM cannot have 0 vCPUs; give it between 1 and 254");
-        assert_eq!(
-            refused(base().vcpus(3).threads_per_core(2)),
-            "3 vCPUs cannot be arranged 2 to a core; \
-             choose threads_per_core so that it divides the number of vCPUs"
-        );
+        for (vcpus, threads) in [(3, 2), (6, 3), (2, 4), (2, 0)] {
+            assert_eq!(
+                refused(base().vcpus(vcpus).threads_per_core(threads)),
+                format!(
+                    "{vcpus} vCPUs cannot be arranged {threads} to a core; \
+                     choose a power of two for threads_per_core that divides the number of vCPUs"
+                )
+            );
+        }
+        base().vcpus(6).threads_per_core(2).check().unwrap();
         assert_eq!(refused(base().cpu_weight(0)), "a VM cannot have a CPU weight of 0; use 1 to 10000; 100 is usual");
         assert_eq!(
             refused(base().cpu_cap(25_401)),
