@@ -11,7 +11,6 @@ const FLAGS: &[&str] = &[
     "-O2",
     "-Wall",
     "-Wextra",
-    "-Werror",
     // No C library, and no unit but the integer one: interrupt handlers and an emulating KVM need it so.
     "-ffreestanding",
     "-mgeneral-regs-only",
@@ -42,7 +41,7 @@ fn main() -> Result<(), String> {
     let sources = sources(Path::new(GUEST)).map_err(|e| format!("cannot list {GUEST}/: {e}"))?;
     // `CC` may carry arguments or a wrapper, as in `ccache gcc`.
     let mut words = compiler.split_whitespace();
-    let status = Command::new(words.next().unwrap_or("gcc"))
+    let output = Command::new(words.next().unwrap_or("gcc"))
         .args(words)
         .args(FLAGS)
         .arg("-T")
@@ -50,10 +49,15 @@ fn main() -> Result<(), String> {
         .args(&sources)
         .arg("-o")
         .arg(Path::new(&out).join("demo.elf"))
-        .status()
+        .output()
         .map_err(|e| {
             format!("feature `demo` needs a C compiler: cannot run `{compiler}` ({e}); install gcc or set CC")
         })?;
+    // Not errors: another compiler than ours warns of other things. scripts/test fails if there are any.
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        println!("cargo::warning={line}");
+    }
+    let status = output.status;
     if status.success() { Ok(()) } else { Err(format!("`{compiler}` could not build the demo guest: {status}")) }
 }
 
