@@ -9,6 +9,15 @@
 //! console. A [`repository`] keeps VMs, and the [`template`]s that new ones are made of; [`xva`] has the virtual appliances
 //! of XenServer; [`seed`] gives a guest its host name, users and keys at its first boot. Everything blocks, nothing needs
 //! a runtime, and every type may be shared between threads.
+//!
+//! # Features
+//!
+//! - `qcow2` (on by default): qcow2 images with backing files, and overlays on file systems without reflinks.
+//! - `seccomp` (on by default): system call filters for the threads that serve guests.
+//! - `demo`: module `demo`, a small guest to try VMs with. Compiled by gcc, or the compiler that `CC` names.
+//! - `metrics`: `vm::MetricsPublisher`, which publishes a VM's statistics through the [`metrics`] crate.
+//!
+//! [`metrics`]: https://docs.rs/metrics
 
 pub mod boot;
 pub mod config;
@@ -49,5 +58,5 @@ pub use error::{Error, ErrorKind, Result};
 
 /// The examples of the front page, compiled.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct FrontPage;
