@@ -82,9 +82,10 @@ impl Error {
         Self { kind, what: what.into(), remedy: None, source: None }
     }
 
-    /// An I/O error, whose kind follows from the operating system's error.
+    /// An I/O error, whose kind follows from the operating system's error. That of a full file system says to make room.
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
-        Self::new(kind_of(&source), what).because(source)
+        let error = Self::new(kind_of(&source), what).because(source);
+        if error.kind == ErrorKind::NoSpace { error.remedy("make room on the file system") } else { error }
     }
 
     /// Adds the underlying error: the "why".

@@ -107,7 +107,5 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn cannot(verb: &str, path: &Path, error: io::Error) -> Error {
-    let full = matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
-    let error = Error::io(format!("cannot {verb} disk image {}", path.display()), error);
-    if full { error.remedy("make room on the file system") } else { error }
+    Error::io(format!("cannot {verb} disk image {}", path.display()), error)
 }

@@ -333,7 +333,6 @@ fn explain_create(what: String, error: io::Error) -> Error {
         Some(libc::EEXIST) => "choose another name, or remove the old file first",
         Some(libc::ENOENT) => "create the directory first",
         Some(libc::EACCES | libc::EPERM) => "run as a user who may write to the directory",
-        Some(libc::ENOSPC | libc::EDQUOT) => "make room on the file system",
         _ => return Error::io(what, error),
     };
     Error::io(what, error).remedy(remedy)

@@ -71,6 +71,5 @@ fn cannot(name: &str, error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::Unsupported {
         return Error::new(ErrorKind::UnsupportedImage, what).because(error).remedy("grow it where its bytes are kept");
     }
-    let error = Error::io(what, error);
-    if error.kind() == ErrorKind::NoSpace { error.remedy("make room on the file system") } else { error }
+    Error::io(what, error)
 }

@@ -69,11 +69,8 @@ impl Consumer for Targets<'_> {
     fn chunk(&self, disk: usize, offset: u64, pieces: &[Bytes]) -> Result<()> {
         let target = self.disks.get().and_then(|disks| disks.get(disk)).and_then(Option::as_ref);
         let Some(target) = target.filter(|_| !pieces.iter().all(|piece| is_zero(piece))) else { return Ok(()) };
-        write_bytes(&**target, pieces.iter().map(|piece| &piece[..]), offset).map_err(|error| {
-            let full = matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
-            let error = Error::io(format!("cannot write byte {offset} of disk {disk} of the archive"), error);
-            if full { error.remedy("make room on the file system") } else { error }
-        })
+        write_bytes(&**target, pieces.iter().map(|piece| &piece[..]), offset)
+            .map_err(|error| Error::io(format!("cannot write byte {offset} of disk {disk} of the archive"), error))
     }
 
     fn defect(&self, defect: Defect) -> Result<()> {
