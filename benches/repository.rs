@@ -44,7 +44,7 @@ fn run() -> Result<()> {
 }
 
 fn template(repository: &Repository, format: ImageFormat, size: ByteSize) -> Result<Template> {
-    let stage = repository.stage()?;
+    let mut stage = repository.stage()?;
     let path = stage.disk_path(0, format);
     disk::create(&path, format, size.bytes())?;
     let config = VmConfig::new("golden").boot(Boot::from_disk()).disk(Disk::open(path)?);

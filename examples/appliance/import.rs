@@ -61,10 +61,16 @@ fn start_at_once(on_demand: &OnDemand, host: &Host, interrupt: &Interrupt) -> Re
     note(format!("{} is VM {}, and starts from the archive at once", config.name, config.uuid));
     let vm = config.clone().build(host)?;
     thread::scope(|scope| {
-        let completed = scope.spawn(|| on_demand.complete(&()));
+        let completed = scope.spawn(|| {
+            on_demand.complete(&()).inspect_err(|error| {
+                note(format!("the import failed, and is tried once more when the VM is halted: {error}"));
+            })
+        });
         let ran = run(vm, true, interrupt);
         match completed.join() {
-            Ok(completed) => completed.map(drop).map_err(Failure::from).and(ran),
+            Ok(Ok(_)) => ran,
+            // Else all that the guest has written would be lost.
+            Ok(Err(_)) => on_demand.complete(&()).map(drop).map_err(Failure::from).and(ran),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::name::is_disk_name;
 use super::record::corrupt;
-use super::store::{absent_is, rename, sync_folder};
+use super::store::{absent_is, move_into, rename, sync_folder};
 use super::{Alone, FORMAT, Record, Repository, Room, Stage, stage};
 use crate::{Error, Result};
 
@@ -72,7 +72,7 @@ impl Record for Pending {
 impl Repository {
     /// Makes a change: completely, whatever happens, once it was written down.
     pub(crate) fn change(&self, alone: Alone, change: Change) -> Result<()> {
-        let Change { vm, stage, layer } = change;
+        let Change { vm, mut stage, mut layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {
             id: layer.id,
             stage: layer.stage.id(),
@@ -84,12 +84,11 @@ impl Repository {
         if let Some(layer) = &layer {
             layer.stage.settle()?;
         }
-        rename(&stage.folder().join(Pending::FILE), &self.folder().join(Pending::FILE))?;
+        move_into(&stage.folder().join(Pending::FILE), &self.folder().join(Pending::FILE), self.folder())?;
         stage.keep();
-        if let Some(layer) = layer {
+        if let Some(layer) = &mut layer {
             layer.stage.keep();
         }
-        sync_folder(self.folder())?;
         complete(self, &alone)?;
         drop(alone);
         self.empty(pending.stage);
@@ -117,7 +116,7 @@ pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
         if exists(&place)? {
             rename(&place, &repository.place(Room::Trash, pending.stage))?;
         }
-        stage::settle_in(&new, &place)?;
+        stage::settle_in(&new, &place, &repository.room(Room::Vms))?;
     }
     sync_folder(&repository.room(Room::Vms))?;
     let done = repository.folder().join(Pending::FILE);
@@ -143,8 +142,7 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
         protect(&to)?;
     }
     sync_folder(&staged)?;
-    stage::settle_in(&staged, &repository.place(Room::Layers, layer.id))?;
-    sync_folder(&repository.room(Room::Layers))
+    stage::settle_in(&staged, &repository.place(Room::Layers, layer.id), &repository.room(Room::Layers))
 }
 
 /// Lets nobody write to a file any more.
@@ -168,12 +166,12 @@ mod tests {
     /// A repository in which a change of a VM was written down and then interrupted after `done` renames.
     fn interrupted(folder: &Path, done: usize) -> (Repository, Uuid, Uuid) {
         let repository = Repository::open(folder).unwrap();
-        let stage = repository.stage().unwrap();
+        let mut stage = repository.stage().unwrap();
         let path = stage.disk_path(0, ImageFormat::Raw);
         disk::create(&path, ImageFormat::Raw, 512).unwrap();
         let vm = stage.commit(VmConfig::new("a").boot(Boot::kernel("k")).disk(Disk::raw(path))).unwrap();
 
-        let (new, layer) = (repository.stage().unwrap(), repository.stage().unwrap());
+        let (mut new, mut layer) = (repository.stage().unwrap(), repository.stage().unwrap());
         let mut config = vm.record().config.clone();
         config.name = "b".to_owned();
         disk::create(new.disk_path(0, ImageFormat::Raw), ImageFormat::Raw, 1024).unwrap();

@@ -3,7 +3,7 @@
 //! They are read as if a stranger had written them: of bounded size, no symbolic link, of no newer format, and what
 //! they name is checked by who reads them.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::store::absent_is;
 use crate::{Error, ErrorKind, Result};
 
 /// The newest format that is understood, of the repository and of every record.
@@ -37,7 +38,7 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
         serde_json::from_slice(&text).map_err(damaged)
     }
 
-    /// Writes it as a new file into the folder, on stable storage but for the file's name.
+    /// Writes it into the folder, in the place of one that is there, on stable storage but for the file's name.
     fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(Self::FILE);
         let text = serde_json::to_vec_pretty(self).map_err(|error| {
@@ -45,6 +46,10 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
                 .because(error)
                 .remedy("give kernels, disks and network interfaces by path or name instead of as open objects")
         })?;
+        // What an attempt left that failed later.
+        fs::remove_file(&path)
+            .or_else(absent_is(()))
+            .map_err(|error| Error::io(format!("cannot replace {}", path.display()), error))?;
         write_new(&path, &text)
     }
 }
@@ -73,14 +78,15 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a new file, on stable storage but for its name.
+/// Writes a new file, on stable storage but for its name. A failure leaves no file behind.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error: io::Error| Error::io(format!("cannot write {}", path.display()), error))
+    let cannot = |error: io::Error| Error::io(format!("cannot write {}", path.display()), error);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
+        // The error that is reported matters more than that a piece stays.
+        let _ = fs::remove_file(path);
+        cannot(error)
+    })
 }
 
 /// The error for a file or folder that is not as it must be.

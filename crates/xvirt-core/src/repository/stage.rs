@@ -2,7 +2,6 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::mem;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf, absolute};
 
@@ -10,7 +9,7 @@ use uuid::Uuid;
 
 use super::lock::FileLock;
 use super::name::{disk_name, is_disk_name};
-use super::store::{Alone, absent_is, rename, sync_folder};
+use super::store::{Alone, absent_is, move_into, sync_folder};
 use super::vm::{self, StoredVm, VmRecord};
 use super::{Record, Repository, Room};
 use crate::config::{Disk, DiskSource, VmConfig};
@@ -21,7 +20,7 @@ use crate::{Error, ErrorKind, Result};
 /// The file whose lock says that the maker lives.
 const ALIVE: &str = "alive";
 
-/// Where the disks of a new VM are made, until it is committed. Dropped without that, everything in it is gone.
+/// Where the disks of a new VM are made, until it is committed. Dropped without that, everything in it is removed.
 ///
 /// It may be used from any thread. Should the process die, the next opening of the repository clears it away.
 #[derive(Debug)]
@@ -30,8 +29,8 @@ pub struct Stage {
     id: Uuid,
     folder: PathBuf,
     _alive: FileLock,
-    /// Whether what was made has its place, or is to get it.
-    kept: bool,
+    /// Whether what was made has its place, or others see to it that it gets it.
+    committed: bool,
 }
 
 impl Repository {
@@ -50,7 +49,7 @@ impl Repository {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
         let alive = FileLock::take(&path, file)?
             .ok_or_else(|| Error::new(ErrorKind::Busy, format!("{} is locked by somebody else", path.display())))?;
-        Ok(Stage { repository: self.clone(), id, folder, _alive: alive, kept: false })
+        Ok(Stage { repository: self.clone(), id, folder, _alive: alive, committed: false })
     }
 }
 
@@ -65,8 +64,10 @@ impl Stage {
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the name has other characters than letters, digits, dots, dashes
     /// and underscores, or begins with a dot, or if there are more than 16 MiB;
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) for a name that was used; or the file cannot be written.
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) for a name that was used;
+    /// [`InvalidState`](ErrorKind::InvalidState) after the commit; or the file cannot be written, and nothing of it is left.
     pub fn attach(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.require_uncommitted()?;
         vm::write_attachment(&self.folder, name, bytes)
     }
 
@@ -79,9 +80,11 @@ impl Stage {
     ///
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a VM with this UUID; [`Busy`](ErrorKind::Busy) if a disk
     /// is still open; [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk in the stage is based on another file, or if
-    /// a part of the configuration is an open object that cannot be kept; or a disk is missing or damaged. Then
-    /// everything staged is gone.
-    pub fn commit(self, mut config: VmConfig) -> Result<StoredVm> {
+    /// a part of the configuration is an open object that cannot be kept; [`NoSpace`](ErrorKind::NoSpace) if the file
+    /// system is full; or a disk is missing or damaged. Then there is no new VM, everything staged stays, and the commit
+    /// can be tried again once the cause is gone. [`InvalidState`](ErrorKind::InvalidState) if it was committed already.
+    pub fn commit(&mut self, mut config: VmConfig) -> Result<StoredVm> {
+        self.require_uncommitted()?;
         for disk in &mut config.disks {
             self.adopt(disk)?;
         }
@@ -92,7 +95,7 @@ impl Stage {
     }
 
     /// As [`commit`](Self::commit), for disks that are in use, and whose contents are on stable storage.
-    pub(crate) fn commit_in_use(self, mut config: VmConfig) -> Result<StoredVm> {
+    pub(crate) fn commit_in_use(&mut self, mut config: VmConfig) -> Result<StoredVm> {
         for disk in &mut config.disks {
             if let DiskSource::Image { path, .. } = &mut disk.source
                 && let Some(name) = self.disk_in_stage(path)
@@ -109,28 +112,29 @@ impl Stage {
         name.map(str::to_owned)
     }
 
-    /// Makes it the VM of this record, whose disks are staged and on stable storage, if `check` agrees at the end.
-    pub(crate) fn commit_record(self, record: VmRecord, check: impl FnOnce(&Alone) -> Result<()>) -> Result<StoredVm> {
+    /// Makes it the VM of this record, whose disks are staged and on stable storage, if `check` agrees at the end. After a
+    /// failure it can be tried again, with this or another record.
+    pub(crate) fn commit_record(
+        &mut self,
+        record: VmRecord,
+        check: impl FnOnce(&Alone) -> Result<()>,
+    ) -> Result<StoredVm> {
+        self.require_uncommitted()?;
         record.write(&self.folder)?;
-        let repository = self.repository.clone();
-        let vm = StoredVm::new(repository.clone(), record);
+        let vm = StoredVm::new(self.repository.clone(), record);
         self.settle()?;
-        let alone = repository.alone()?;
+        let alone = self.repository.alone()?;
         check(&alone)?;
-        if repository.place(Room::Vms, vm.uuid()).exists() {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a VM with the UUID {}", vm.uuid()))
-                .remedy("give the new one another UUID, or remove the old one"));
-        }
+        self.repository.require_new(vm.uuid())?;
         self.put(&alone, Room::Vms, vm.uuid())?;
         Ok(vm)
     }
 
-    /// Gives what was made its place: from now on it exists.
-    pub(crate) fn put(self, _: &Alone, room: Room, id: Uuid) -> Result<()> {
-        let repository = self.repository.clone();
-        settle_in(&self.folder, &repository.place(room, id))?;
-        self.keep();
-        sync_folder(&repository.room(room))
+    /// Gives what was made its place: from now on it exists. After a failure it is still staged.
+    pub(crate) fn put(&mut self, _: &Alone, room: Room, id: Uuid) -> Result<()> {
+        settle_in(&self.folder, &self.repository.place(room, id), &self.repository.room(room))?;
+        self.committed = true;
+        Ok(())
     }
 
     /// Puts the names of what was made on stable storage.
@@ -139,8 +143,16 @@ impl Stage {
     }
 
     /// Leaves it to others to give what was made its place.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
+    pub(crate) fn keep(&mut self) {
+        self.committed = true;
+    }
+
+    fn require_uncommitted(&self) -> Result<()> {
+        if self.committed {
+            return Err(Error::new(ErrorKind::InvalidState, "what was staged is committed already")
+                .remedy("make another stage for another VM"));
+        }
+        Ok(())
     }
 
     pub(crate) fn id(&self) -> Uuid {
@@ -178,20 +190,22 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let gone = mem::replace(&mut self.kept, true) || fs::remove_dir_all(&self.folder).is_ok();
+        let gone = self.committed || fs::remove_dir_all(&self.folder).is_ok();
         if !gone {
             tracing::warn!("cannot remove {}; the next opening of the repository will", self.folder.display());
         }
     }
 }
 
-/// Gives a staged folder its place. Its maker matters no more from here on, for who holds the repository alone.
-pub(super) fn settle_in(staged: &Path, place: &Path) -> Result<()> {
-    let alive = staged.join(ALIVE);
-    fs::remove_file(&alive)
-        .or_else(absent_is(()))
-        .map_err(|error| Error::io(format!("cannot remove {}", alive.display()), error))?;
-    rename(staged, place)
+/// Gives a staged folder its place in a room. After a failure it is still staged.
+pub(super) fn settle_in(staged: &Path, place: &Path, room: &Path) -> Result<()> {
+    move_into(staged, place, room)?;
+    // Only now, because without this file a stage is taken for that of a dead maker, and cleared away.
+    let alive = place.join(ALIVE);
+    if let Err(error) = fs::remove_file(&alive).or_else(absent_is(())) {
+        tracing::warn!("cannot remove {}, which means nothing there: {error}", alive.display());
+    }
+    Ok(())
 }
 
 /// Moves what dead processes staged into the trash; answers everything that is in the trash.

@@ -178,12 +178,8 @@ impl Repository {
             return Marker::read(&self.folder).map(drop);
         }
         let draft = self.room(Room::Staging);
-        match fs::remove_file(draft.join(Marker::FILE)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot(error)),
-            _ => Marker { format: FORMAT }.write(&draft)?,
-        }
-        rename(&draft.join(Marker::FILE), &self.folder.join(Marker::FILE))?;
-        sync_folder(&self.folder)
+        Marker { format: FORMAT }.write(&draft)?;
+        move_into(&draft.join(Marker::FILE), &self.folder.join(Marker::FILE), &self.folder)
     }
 }
 
@@ -210,6 +206,17 @@ fn make_folders(folder: &Path) -> io::Result<()> {
 pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to)
         .map_err(|error| Error::io(format!("cannot move {} to {}", from.display(), to.display()), error))
+}
+
+/// Gives something a place in `folder`, on stable storage. After a failure it is where it was.
+pub(super) fn move_into(from: &Path, to: &Path, folder: &Path) -> Result<()> {
+    rename(from, to)?;
+    sync_folder(folder).inspect_err(|_| {
+        // Who hears of the failure must not find it done.
+        if let Err(error) = fs::rename(to, from) {
+            tracing::warn!("cannot move {} back to {}: {error}", to.display(), from.display());
+        }
+    })
 }
 
 /// Puts the names in a folder on stable storage.

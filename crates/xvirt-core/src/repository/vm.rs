@@ -197,6 +197,15 @@ impl Repository {
         Ok(())
     }
 
+    /// Fails if there is a VM of this UUID.
+    pub(crate) fn require_new(&self, uuid: Uuid) -> Result<()> {
+        if !self.place(Room::Vms, uuid).exists() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::AlreadyExists, format!("there is a VM with the UUID {uuid}"))
+            .remedy("give the new one another UUID, or remove the old one"))
+    }
+
     /// Makes a change of a VM, if it still is as it was when the change was prepared.
     pub(crate) fn replace(&self, alone: Alone, vm: &StoredVm, change: Change) -> Result<()> {
         if !self.read_vm(vm.uuid())?.is_as(vm) {

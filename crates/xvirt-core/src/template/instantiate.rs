@@ -20,7 +20,7 @@ impl Repository {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if the template was removed; or the disks cannot be made.
     pub fn instantiate(&self, template: &Template, name: impl Into<String>) -> Result<StoredVm> {
-        let stage = self.stage()?;
+        let mut stage = self.stage()?;
         let mut config = template.record().config.clone();
         renew(&mut config, name.into());
         let mut record = VmRecord::new(config, Some(template.lineage()))?;

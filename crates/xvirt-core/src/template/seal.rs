@@ -159,7 +159,7 @@ impl Repository {
 
     /// Copies disks from anywhere.
     fn seal_copy(&self, seal: &Seal, config: &VmConfig, progress: &dyn Progress) -> Result<Template> {
-        let stage = self.stage()?;
+        let mut stage = self.stage()?;
         let mut draft = Draft { id: Uuid::new_v4(), parent: None, disks: Vec::new(), config: config.clone() };
         for (index, disk) in draft.config.disks.iter_mut().enumerate() {
             let opened = open(disk, Access::ReadOnly)?;

@@ -80,15 +80,21 @@ pub struct Imported {
 ///
 /// # Errors
 /// The archive is damaged, incomplete or unsupported, the message names its member; the repository cannot be written;
-/// the work was cancelled. Then nothing is left behind.
+/// there is a VM of the UUID that is to be preserved; the work was cancelled. Then nothing is left behind.
 pub fn import(
     input: impl Read + Send,
     repository: &Repository,
     options: &Import,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let stage = repository.stage()?;
-    let targets = Targets::new(options.accept_unchecked, |appliance, disk| make_disk(&stage, appliance, disk));
+    let mut stage = repository.stage()?;
+    let targets = Targets::new(options.accept_unchecked, |appliance, disk| {
+        // Before the long work. The commit looks again.
+        if let Some(uuid) = appliance.uuid.filter(|_| options.choices.preserve) {
+            repository.require_new(uuid)?;
+        }
+        make_disk(&stage, appliance, disk)
+    });
     let outcome = read::read(input, &targets, progress)?;
     if let Some(error) = outcome.failure {
         return Err(error);

@@ -20,8 +20,9 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// [`config`](Self::config) is ready to be built and started at once: what the guest reads is fetched from the archive
 /// when it is needed, and what it writes goes into images of the repository. [`complete`](Self::complete) copies the
-/// rest meanwhile and makes it a VM of the repository, which may go on running. Before that, the VM exists as long as
-/// this value and what runs of it; dropped, or should the process die, it is gone as if it had never been there.
+/// rest meanwhile and makes it a VM of the repository, which may go on running. Before that, the VM exists only as long
+/// as this value: when it is dropped, or the process dies, the images are removed, and what the guest wrote is lost. So
+/// keep it until [`complete`](Self::complete) has succeeded.
 ///
 /// May be used from several threads.
 #[derive(Debug)]
@@ -40,8 +41,9 @@ pub struct OnDemand {
 ///
 /// # Errors
 /// [`UnsupportedArchive`](ErrorKind::UnsupportedArchive) if the archive can only be read from its beginning to its end:
-/// [`import`](super::import) it. Else as for [`import`](super::import), but for damage in chunks, which is an I/O error
-/// to the guest that needs them.
+/// [`import`](super::import) it; [`AlreadyExists`](ErrorKind::AlreadyExists) if its UUID is to be preserved, and there is a
+/// VM of that UUID. Else as for [`import`](super::import), but for damage in chunks, which is an I/O error to the guest
+/// that needs them.
 pub fn import_on_demand(archive: impl AsRef<Path>, repository: &Repository, options: &Import) -> Result<OnDemand> {
     let archive = Archive::open(archive)?;
     let stage = repository.stage()?;
@@ -56,6 +58,7 @@ pub fn import_on_demand(archive: impl AsRef<Path>, repository: &Repository, opti
     }
     let stored = paths.iter().map(Disk::raw).collect();
     let (mut stored, mut remarks) = options.configure(archive.document(), stored)?;
+    repository.require_new(stored.uuid)?;
     let backend =
         |disk: &Disk| position(disk, &paths).and_then(|index| lazy.get(index)).map(|disk| Arc::clone(disk) as _);
     remarks.extend(root_device::adapt(&mut stored, |disk| {
@@ -92,8 +95,10 @@ impl OnDemand {
     /// thread of its own while the VM runs; the guest's requests go first. The archive is not needed any more afterwards.
     ///
     /// # Errors
-    /// A chunk of the archive is damaged; the repository cannot be written; the work was cancelled. Then it can be tried
-    /// again. [`InvalidState`](ErrorKind::InvalidState) if it is a VM of the repository already.
+    /// A chunk of the archive is damaged; the repository is full or cannot be written;
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if somebody else has made a VM of its UUID meanwhile; the work was
+    /// cancelled. Then the VM goes on running as before, and this can be called again once the cause is gone.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is a VM of the repository already.
     pub fn complete(&self, progress: &dyn Progress) -> Result<Imported> {
         let total: u64 = self.disks.iter().map(|disk| disk.capacity()).sum();
         let mut before = 0;
@@ -103,7 +108,7 @@ impl OnDemand {
         }
         let mut stage = lock(&self.stage);
         let gone = || Error::new(ErrorKind::InvalidState, format!("VM '{}' is stored already", self.config.name));
-        stage.as_ref().ok_or_else(gone)?;
+        let staged = stage.as_mut().ok_or_else(gone)?;
         for map in &self.maps {
             match fs::remove_file(map) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -112,7 +117,8 @@ impl OnDemand {
                 _ => {}
             }
         }
-        let vm = stage.take().ok_or_else(gone)?.commit_in_use(self.stored.clone())?;
+        let vm = staged.commit_in_use(self.stored.clone())?;
+        *stage = None;
         Ok(Imported { vm, remarks: self.remarks.clone() })
     }
 }

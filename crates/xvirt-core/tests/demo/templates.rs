@@ -19,7 +19,7 @@ fn repository(folder: &std::path::Path) -> (Repository, StoredVm) {
     let repository = Repository::open(folder.join("repository")).unwrap();
     let kernel = folder.join("demo.elf");
     std::fs::write(&kernel, demo::kernel()).unwrap();
-    let stage = repository.stage().unwrap();
+    let mut stage = repository.stage().unwrap();
     let mut config = config(&CommandLine::new([])).boot(Boot::kernel(kernel));
     for (index, format) in [ImageFormat::Raw, ImageFormat::Qcow2, ImageFormat::Qcow2].into_iter().enumerate() {
         let path = stage.disk_path(index, format);

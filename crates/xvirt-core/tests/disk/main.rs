@@ -1,6 +1,7 @@
 //! Disk images against real files, with `qemu-img` as the judge.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod mount;
 mod support;
 
 mod chains;

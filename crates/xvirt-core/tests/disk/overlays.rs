@@ -8,8 +8,8 @@ use std::process::Command;
 use xvirt_core::ErrorKind;
 use xvirt_core::disk::{self, Access, ImageFormat, OverlayKind};
 
+use crate::mount::Mount;
 use crate::need;
-use crate::space::Mount;
 use crate::support::*;
 
 /// A base with known bytes, whose copies are made, changed and compared.

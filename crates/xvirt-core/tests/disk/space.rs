@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use xvirt_core::ErrorKind;
 use xvirt_core::disk::{self, Access, ImageFormat};
 
+use crate::mount::Mount;
 use crate::need;
 use crate::support::*;
 
@@ -137,27 +137,6 @@ fn readers_cannot_write() {
     }
 }
 
-/// A file system of its own, mounted while this lives.
-pub struct Mount(pub PathBuf);
-
-impl Mount {
-    pub fn new(test: &str, at: &Path, arguments: &[&str]) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let output = Command::new("mount").args(arguments).arg(at).output();
-        if output.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        println!("SKIPPED {test}: cannot mount {arguments:?}");
-        None
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_file_system_is_an_error_and_breaks_nothing() {
     need!("qemu-img");
@@ -194,7 +173,7 @@ fn a_full_file_system_is_an_error_and_breaks_nothing() {
         fs::remove_file(&path).unwrap();
     }
     // Nothing is left of an image that could not be made.
-    fs::write(mount.0.join("filler"), vec![1; 6 * MIB as usize - 4096]).unwrap();
+    mount.fill();
     let path = mount.0.join("b");
     let error = disk::create(&path, ImageFormat::Qcow2, 64 * MIB).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");

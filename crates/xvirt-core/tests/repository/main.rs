@@ -7,6 +7,8 @@ mod support;
 mod child;
 mod crash;
 mod damage;
+#[path = "../disk/mount.rs"]
+mod mount;
 mod templates;
 mod together;
 mod vms;

@@ -19,7 +19,7 @@ pub fn repository() -> (TempDir, Repository) {
 
 /// A VM with one disk of this size that holds `text` at its beginning.
 pub fn vm(repository: &Repository, name: &str, format: ImageFormat, size: u64, text: &[u8]) -> StoredVm {
-    let stage = repository.stage().unwrap();
+    let mut stage = repository.stage().unwrap();
     let path = stage.disk_path(0, format);
     disk::create(&path, format, size).unwrap();
     write(&path, format, 0, text);

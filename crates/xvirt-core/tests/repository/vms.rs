@@ -7,12 +7,13 @@ use xvirt_core::config::{Boot, VmConfig};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::repository::Repository;
 
+use crate::mount::Mount;
 use crate::support::*;
 
 #[test]
 fn a_vm_is_there_when_it_was_committed_and_not_before() {
     let (_folder, repository) = repository();
-    let stage = repository.stage().unwrap();
+    let mut stage = repository.stage().unwrap();
     let path = stage.disk_path(0, ImageFormat::Qcow2);
     disk::create(&path, ImageFormat::Qcow2, MIB).unwrap();
     write(&path, ImageFormat::Qcow2, 4096, b"hello");
@@ -55,7 +56,7 @@ fn bad_commits_leave_nothing() {
     let (_folder, repository) = repository();
     let outside = other_file_system();
     let commit = |format: ImageFormat, prepare: &dyn Fn(&std::path::Path)| {
-        let stage = repository.stage().unwrap();
+        let mut stage = repository.stage().unwrap();
         let path = stage.disk_path(0, format);
         prepare(&path);
         stage.commit(config("bad", &path, format)).unwrap_err()
@@ -82,13 +83,76 @@ fn bad_commits_leave_nothing() {
 }
 
 #[test]
-fn a_disk_that_is_open_is_not_committed() {
+fn a_commit_that_failed_can_be_tried_again() {
     let (_folder, repository) = repository();
-    let stage = repository.stage().unwrap();
+    let other = vm(&repository, "other", ImageFormat::Raw, MIB, b"x");
+    let mut stage = repository.stage().unwrap();
     let path = stage.disk_path(0, ImageFormat::Raw);
     disk::create(&path, ImageFormat::Raw, MIB).unwrap();
-    let _writer = disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
-    assert_eq!(stage.commit(config("a", &path, ImageFormat::Raw)).unwrap_err().kind(), ErrorKind::Busy);
+    write(&path, ImageFormat::Raw, 0, b"hello");
+    stage.attach("ova.xml", b"<xml/>").unwrap();
+    let config = config("a", &path, ImageFormat::Raw);
+
+    let writer = disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
+    assert_eq!(stage.commit(config.clone()).unwrap_err().kind(), ErrorKind::Busy);
+    drop(writer);
+    let in_memory = config.clone().boot(Boot::kernel(vec![1]));
+    assert_eq!(stage.commit(in_memory).unwrap_err().kind(), ErrorKind::InvalidConfig);
+    let same = config.clone().uuid(other.uuid());
+    assert_eq!(stage.commit(same).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    // Nor does somebody who opens the repository take it for left behind.
+    Repository::open(repository.folder()).unwrap();
+
+    let vm = stage.commit(config.clone()).unwrap();
+    assert_eq!((vm.uuid(), read_vm(&vm, 0, 5)), (config.uuid, b"hello".to_vec()));
+    assert_eq!(vm.attachment("ova.xml").unwrap().unwrap(), b"<xml/>");
+    assert_eq!(stage.commit(config.clone()).unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(stage.attach("more", b"").unwrap_err().kind(), ErrorKind::InvalidState);
+    drop(stage);
+    assert_eq!(repository.vm("a").unwrap().uuid(), config.uuid);
+    assert_eq!(repository.vms().unwrap().len(), 2);
+    sound(&repository);
+}
+
+#[test]
+fn a_full_file_system_fails_what_it_must_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "a_full_file_system_fails_what_it_must_and_loses_nothing";
+    let small = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"];
+    let Some(mount) = Mount::new(name, &folder.path().join("small"), &small) else { return };
+    let repository = Repository::open(mount.0.join("repository")).unwrap();
+    let mut stage = repository.stage().unwrap();
+    let path = stage.disk_path(0, ImageFormat::Qcow2);
+    disk::create(&path, ImageFormat::Qcow2, MIB).unwrap();
+    write(&path, ImageFormat::Qcow2, 0, b"hello");
+    let config = config("a", &path, ImageFormat::Qcow2);
+    let no_space = |error: xvirt_core::Error| {
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+        assert_eq!(error.remedy_text(), Some("make room on the file system"));
+    };
+
+    let filler = mount.fill();
+    no_space(stage.attach("ova.xml", b"<xml/>").unwrap_err());
+    no_space(stage.commit(config.clone()).unwrap_err());
+    fs::remove_file(filler).unwrap();
+    stage.attach("ova.xml", b"<xml/>").unwrap();
+    let vm = stage.commit(config).unwrap();
+    assert_eq!(read_vm(&vm, 0, 5), b"hello");
+
+    let filler = mount.fill();
+    no_space(repository.seal("t", &vm, &()).unwrap_err());
+    assert_eq!(read_vm(&vm, 0, 5), b"hello");
+    fs::remove_file(filler).unwrap();
+    let template = repository.seal("t", &vm, &()).unwrap();
+    let filler = mount.fill();
+    no_space(repository.instantiate(&template, "b").unwrap_err());
+    no_space(repository.flatten(&repository.vm("a").unwrap(), &()).unwrap_err());
+    fs::remove_file(filler).unwrap();
+    let instance = repository.instantiate(&template, "b").unwrap();
+    let flat = repository.flatten(&repository.vm("a").unwrap(), &()).unwrap();
+    assert_eq!((read_vm(&instance, 0, 5), read_vm(&flat, 0, 5)), (b"hello".to_vec(), b"hello".to_vec()));
+    assert_eq!(names(&repository, "staging").len(), 0);
+    sound(&repository);
 }
 
 #[test]

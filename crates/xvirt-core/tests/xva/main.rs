@@ -5,6 +5,8 @@ mod export;
 mod import;
 mod memory;
 mod missing;
+#[path = "../disk/mount.rs"]
+mod mount;
 mod mutations;
 mod on_demand;
 mod peers;

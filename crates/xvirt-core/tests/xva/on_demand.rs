@@ -1,7 +1,7 @@
 //! Archives that are read in any order, and VMs that use them so.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,21 +12,26 @@ use xvirt_core::disk::BlockBackend;
 use xvirt_core::repository::Repository;
 use xvirt_core::xva::{self, Archive, Export, Import};
 
+use crate::mount::Mount;
 use crate::support::*;
 
 const MIB: usize = 1 << 20;
 
 /// A disk of 20 MiB with data in some places, and an archive with it.
-fn archive(folder: &Path, options: &Export) -> (Vec<u8>, std::path::PathBuf) {
+fn archive(folder: &Path, options: &Export) -> (Vec<u8>, PathBuf) {
     let mut disk = vec![0; 20 * MIB];
     for (at, length) in [(0, 5000), (3 * MIB + 100, 2 * MIB), (9 * MIB, MIB), (20 * MIB - 512, 512)] {
         disk[at..at + length].copy_from_slice(&pattern(at as u64 + 1, length));
     }
     let (raw, path) = (folder.join("source.raw"), folder.join("archive.xva"));
     fs::write(&raw, &disk).unwrap();
-    let config = VmConfig::new("a").disk(Disk::raw(raw));
-    xva::export(&config, fs::File::create(&path).unwrap(), options, &()).unwrap();
+    xva::export(&config(&raw), fs::File::create(&path).unwrap(), options, &()).unwrap();
     (disk, path)
+}
+
+/// A VM with more to say of it than fits into the space that a small file gives back.
+fn config(disk: &Path) -> VmConfig {
+    VmConfig::new("a").description("long ".repeat(5000)).disk(Disk::raw(disk))
 }
 
 /// All of a disk, read in pieces that fit nothing.
@@ -128,6 +133,54 @@ fn a_vm_is_used_while_it_is_imported_and_stays() {
 }
 
 #[test]
+fn a_commit_that_fails_leaves_what_runs_alone_and_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "a_commit_that_fails_leaves_what_runs_alone_and_is_tried_again";
+    let small = ["-t", "tmpfs", "-o", "size=64m", "tmpfs"];
+    let Some(mount) = Mount::new(name, &folder.path().join("small"), &small) else { return };
+    let repository = Repository::open(mount.0.join("repository")).unwrap();
+    let (mut expected, path) = archive(folder.path(), &Export::zstd());
+    let moves = Import::default().preserve();
+    let on_demand = xva::import_on_demand(&path, &repository, &moves).unwrap();
+    let DiskSource::Backend(disk) = &on_demand.config().disks[0].source else { panic!("not a backend") };
+    let mut stays_usable = |seed| {
+        let written = pattern(seed, 512);
+        write(&**disk, 0, &written);
+        expected[..512].copy_from_slice(&written);
+        assert!(all(&**disk) == expected);
+        disk.flush().unwrap();
+        // A file that was unlinked would do as well for as long as it is open.
+        assert_eq!(files(&repository.folder().join("staging")).len(), 1);
+    };
+
+    // All of the disk is there, so that nothing is left to do but the commit.
+    stays_usable(1);
+    let filler = mount.fill();
+    let error = on_demand.complete(&()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+    assert!(error.to_string().contains("vm.json"), "{error}");
+    stays_usable(2);
+    // Nor does somebody who opens the repository take it for left behind.
+    Repository::open(repository.folder()).unwrap();
+    stays_usable(3);
+    fs::remove_file(filler).unwrap();
+
+    let other = xva::import(fs::File::open(&path).unwrap(), &repository, &moves, &()).unwrap().vm;
+    assert_eq!(on_demand.complete(&()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    stays_usable(4);
+    let early = xva::import_on_demand(&path, &repository, &moves).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::AlreadyExists);
+    repository.remove_vm(other.uuid()).unwrap();
+
+    let stored = on_demand.complete(&()).unwrap().vm;
+    assert_eq!(stored.uuid(), on_demand.config().uuid);
+    let DiskSource::Image { path, .. } = &stored.config().disks[0].source else { panic!("not an image") };
+    assert!(fs::read(path).unwrap() == expected);
+    assert_eq!(files(&stored.folder()).len(), 3);
+    assert_eq!(repository.check(&()).unwrap().problems, []);
+}
+
+#[test]
 fn what_was_not_completed_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let repository = Repository::open(folder.path().join("repository")).unwrap();
@@ -148,7 +201,6 @@ fn others_take_our_archives_as_any_zstd_stream() {
     let output = Command::new("zstd").args(["-dc", path.to_str().unwrap()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut plain = Vec::new();
-    let config = VmConfig::new("a").disk(Disk::raw(folder.path().join("source.raw")));
-    xva::export(&config, &mut plain, &Export::none(), &()).unwrap();
+    xva::export(&config(&folder.path().join("source.raw")), &mut plain, &Export::none(), &()).unwrap();
     assert_eq!(output.stdout.len(), plain.len());
 }
