@@ -48,6 +48,7 @@ mod latency;
 mod limit;
 mod machine;
 mod memory;
+mod named_file;
 mod pci;
 mod sandbox;
 mod socket;

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use super::segments::{Segments, are_aligned};
 use super::transfer;
+use crate::named_file::reopen;
 use crate::{Error, ErrorKind, Result};
 
 /// What everything is aligned to, in bytes: a sector.
@@ -40,9 +41,8 @@ impl DirectFile {
         };
         let writable = rustix::fs::fcntl_getfl(file).map_err(|error| failed(error.into()))?;
         let writable = writable.contains(rustix::fs::OFlags::RDWR);
-        let same = format!("/proc/self/fd/{}", file.as_raw_fd());
         let flags = libc::O_CLOEXEC | libc::O_DIRECT;
-        let opened = OpenOptions::new().read(true).write(writable).custom_flags(flags).open(same);
+        let opened = reopen(file, OpenOptions::new().read(true).write(writable).custom_flags(flags));
         let direct = Self { file: opened.map_err(failed)? };
         direct.try_reading().map_err(failed)?;
         Ok(direct)

@@ -17,6 +17,7 @@ use super::holder;
 use super::lock::{self, Hold};
 use super::segments::Segments;
 use super::transfer::{self, check, position};
+use crate::named_file::{NamedFile, reopen};
 use crate::{Error, ErrorKind, Result};
 
 /// File systems that write to the page cache without waiting: XFS and btrfs, since Linux 6.0.
@@ -51,14 +52,19 @@ impl ImageFile {
     /// Opens a file that is there, without locking it.
     pub(super) fn open(path: &Path, write: bool) -> Result<Self> {
         let what = || format!("cannot open disk image {}", path.display());
-        // A pipe would block the opening for ever without O_NONBLOCK; to files and disks it makes no difference.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(write)
-            .custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK)
-            .open(path)
-            .map_err(|error| explain_open(what(), error))?;
-        Self::adopt(file, path, write)
+        let found = NamedFile::find(path).map_err(|error| explain_open(what(), error))?;
+        if !found.is_file() && !found.is_block_device() {
+            return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is {}", what(), found.description()))
+                .remedy("give the path of an image file or a block device"));
+        }
+        // Without O_NONBLOCK a drive would close its tray.
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+        let file = found.open(OpenOptions::new().read(true).write(write).custom_flags(flags));
+        let image = Self::adopt(file.map_err(|error| explain_open(what(), error))?, path)?;
+        if image.block_device && write {
+            image.claim_device()?;
+        }
+        Ok(image)
     }
 
     /// Makes a new file; fails if one is there.
@@ -72,7 +78,7 @@ impl ImageFile {
             .custom_flags(libc::O_CLOEXEC)
             .open(path)
             .map_err(|error| explain_create(what, error))?;
-        Self::adopt(file, path, true)
+        Self::adopt(file, path)
     }
 
     /// Makes a file of `length` bytes in `folder` that has no name and is gone when it is closed. It reads as zeroes, and
@@ -89,41 +95,28 @@ impl ImageFile {
         file.set_len(length).map_err(|error| {
             Error::io(what, error).remedy(format!("choose a folder on a file system that has files of {length} bytes"))
         })?;
-        Self::adopt(file, folder, true)
+        Self::adopt(file, folder)
     }
 
-    fn adopt(file: File, path: &Path, write: bool) -> Result<Self> {
-        let what = || format!("cannot open disk image {}", path.display());
-        let metadata = file.metadata().map_err(|error| Error::io(what(), error))?;
-        let kind = metadata.file_type();
-        if kind.is_dir() {
-            return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is a directory", what()))
-                .remedy("give the path of an image file or a block device"));
-        }
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is neither a file nor a disk", what()))
-                .remedy("give the path of an image file or a block device"));
-        }
+    fn adopt(file: File, path: &Path) -> Result<Self> {
+        let failed = |error| Error::io(format!("cannot open disk image {}", path.display()), error);
+        let metadata = file.metadata().map_err(failed)?;
         let waitless = rustix::fs::fstatfs(&file).is_ok_and(|system| WAITLESS.contains(&system.f_type));
-        let image = Self {
+        Ok(Self {
             file,
             path: path.to_owned(),
             id: FileId { device: metadata.dev(), inode: metadata.ino() },
-            block_device: kind.is_block_device(),
+            block_device: metadata.file_type().is_block_device(),
             waitless,
             lost: AtomicI32::new(0),
             direct: OnceLock::new(),
-        };
-        if image.block_device && write {
-            image.claim_device()?;
-        }
-        Ok(image)
+        })
     }
 
     /// Fails if the block device is mounted or otherwise in use by the host itself.
     fn claim_device(&self) -> Result<()> {
-        let claimed = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_EXCL).open(&self.path);
-        match claimed {
+        let flags = libc::O_CLOEXEC | libc::O_EXCL | libc::O_NONBLOCK;
+        match reopen(&self.file, OpenOptions::new().read(true).custom_flags(flags)) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                 Err(Error::io(format!("block device {} is in use by the host", self.path.display()), error)
                     .remedy("unmount it, or choose another device"))
@@ -316,10 +309,6 @@ fn unlinked(folder: &Path) -> io::Result<File> {
 fn explain_open(what: String, error: io::Error) -> Error {
     let remedy = match error.raw_os_error() {
         Some(libc::ENOENT) => "check the path, or create the image first",
-        Some(libc::EISDIR) => {
-            return Error::new(ErrorKind::InvalidConfig, format!("{what}: it is a directory"))
-                .remedy("give the path of an image file or a block device");
-        }
         Some(libc::EACCES | libc::EPERM) => "run as a user who may read and write the file, or change its permissions",
         Some(libc::EROFS) => "open it read-only, or move it to a file system that is mounted writable",
         Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n)",

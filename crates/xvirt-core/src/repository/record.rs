@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::store::absent_is;
+use crate::named_file::NamedFile;
 use crate::{Error, ErrorKind, Result};
 
 /// The newest format that is understood, of the repository and of every record.
@@ -61,15 +62,12 @@ struct Format {
 
 /// Reads a plain file, if it is not bigger than `most` bytes.
 pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let cannot = |error: io::Error| match error.raw_os_error() {
-        Some(libc::ELOOP) => corrupt(path, "it is a symbolic link"),
-        _ => Error::io(format!("cannot read {}", path.display()), error),
-    };
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
-    if !file.metadata().map_err(cannot)?.is_file() {
-        return Err(corrupt(path, "it is not a plain file"));
+    let cannot = |error: io::Error| Error::io(format!("cannot read {}", path.display()), error);
+    let found = NamedFile::find_without_following(path).map_err(cannot)?;
+    if !found.is_file() {
+        return Err(corrupt(path, &format!("it is {}", found.description())));
     }
+    let file = found.open(OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC)).map_err(cannot)?;
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > most {

@@ -3,7 +3,8 @@
 //! Whatever fails here, everything made before it is dropped: locks, taps, memory, threads.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::config::{Boot, ByteSize, Disk, DiskSource, KernelImage, Nic, NicBacke
 use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors, Signals};
 use crate::memory::GuestRam;
+use crate::named_file::open_file;
 use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
 use crate::virtio::{
@@ -285,12 +287,11 @@ pub(super) fn load(boot: &Boot, backends: &Backends, ram: &GuestRam) -> Result<E
             boot::load(ram, payload)
         }
         Boot::Kernel { kernel, initrd, command_line, protocol } => {
-            let read = |path| fs::read(path).map_err(|e| cannot_open("initrd", path, e));
-            let initrd = initrd.as_deref().map(read).transpose()?;
+            let initrd = initrd.as_deref().map(read_initrd).transpose()?;
             let (initrd, protocol) = (initrd.as_deref(), *protocol);
             match kernel {
                 KernelImage::Path(path) => {
-                    let mut file = File::open(path).map_err(|e| cannot_open("kernel", path, e))?;
+                    let mut file = open_file(path, "kernel")?;
                     boot::load(ram, Payload { kernel: &mut file, initrd, command_line, protocol })
                         .map_err(|e| in_file(e, path))
                 }
@@ -307,10 +308,13 @@ fn no_such_disk(disk: usize) -> Error {
     Error::new(ErrorKind::InvalidConfig, format!("there is no disk {disk} to boot from")).remedy("add the disk")
 }
 
-fn cannot_open(what: &str, path: &std::path::Path, error: std::io::Error) -> Error {
-    Error::io(format!("cannot read the {what} {}", path.display()), error).remedy("check the path and its permissions")
+fn read_initrd(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = open_file(path, "initrd")?.read_to_end(&mut bytes);
+    read.map_err(|error| Error::io(format!("cannot read the initrd {}", path.display()), error))?;
+    Ok(bytes)
 }
 
-fn in_file(error: Error, path: &std::path::Path) -> Error {
+fn in_file(error: Error, path: &Path) -> Error {
     Error::new(error.kind(), format!("cannot boot {}", path.display())).because(error)
 }

@@ -13,6 +13,7 @@ mod hostile;
 mod images;
 mod lazy;
 mod locks;
+mod opening;
 mod overlays;
 mod space;
 mod threads;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::bitmap::Bitmap;
 use crate::disk::blocks;
 use crate::disk::create::sync_folder;
+use crate::named_file::open_file;
 use crate::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 8] = *b"XVLAZYMP";
@@ -51,8 +52,8 @@ impl Map {
     pub(super) fn open(path: &Path, capacity: u64) -> Result<(Self, Bitmap)> {
         let what = format!("cannot use the disk map {}", path.display());
         let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
-        read.map_err(|error| Error::io(what.clone(), error).remedy("check the path and its permissions"))?;
+        let read = open_file(path, "disk map")?.take(LONGEST + 1).read_to_end(&mut bytes);
+        read.map_err(|error| Error::io(what.clone(), error))?;
         let damaged = |why: &str| {
             Error::new(ErrorKind::CorruptImage, what.clone()).because(why).remedy("make the disk anew from its source")
         };

@@ -16,8 +16,9 @@ use disk::ArchiveDisk;
 use super::appliance::Appliance;
 use super::error::corrupt;
 use super::ova::Document;
+use crate::Result;
 use crate::disk::BlockBackend;
-use crate::{Error, Result};
+use crate::named_file::open_file;
 
 /// An archive whose disks can be read in any order.
 ///
@@ -44,9 +45,7 @@ impl Archive {
     /// or it is damaged, or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let cannot = |error| Error::io(format!("cannot open the archive {}", path.display()), error);
-        let file = File::open(path).map_err(cannot)?;
-        let source = Arc::new(Source { file, path: path.to_owned() });
+        let source = Arc::new(Source { file: open_file(path, "archive")?, path: path.to_owned() });
         let (document, mut map) = chunks::find(&source)?;
         let appliance = Appliance::read(&document)?;
         let mut disks = Vec::new();

@@ -175,7 +175,7 @@ fn what_does_not_fit_together_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let parts = Parts::new(folder.path(), numbered(4, &[]));
     let create = |source: Arc<Source>, size| LazyDisk::create(source, Arc::clone(&parts.target), &parts.map, size);
-    tells(parts.reopen().unwrap_err(), ErrorKind::NotFound, "cannot use the disk map");
+    tells(parts.reopen().unwrap_err(), ErrorKind::NotFound, "cannot read the disk map");
     for size in [0, 2048, 5000, 128 << 20] {
         tells(create(parts.source.clone(), size).unwrap_err(), ErrorKind::InvalidConfig, "in blocks of");
     }
