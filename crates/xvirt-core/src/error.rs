@@ -58,6 +58,8 @@ pub enum ErrorKind {
     GuestFault,
     /// It took longer than the limit given.
     Timeout,
+    /// What was waited for cannot come any more: the VM was dropped, or the console closed.
+    Gone,
     /// The caller cancelled it.
     Cancelled,
     /// Any other input or output error.

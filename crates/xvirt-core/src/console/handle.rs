@@ -75,7 +75,7 @@ impl Console {
     /// Types `bytes`. Up to 64 KiB wait for the guest; beyond that this blocks until the guest reads, at most 10 s.
     ///
     /// # Errors
-    /// `Timeout` when the guest did not read in time (the message says how many bytes were accepted), `InvalidState`
+    /// `Timeout` when the guest did not read in time (the message says how many bytes were accepted), `Gone`
     /// when the console is closed.
     pub fn write_all(&self, bytes: &[u8]) -> Result<()> {
         self.write_all_timeout(bytes, WRITE_TIMEOUT)
@@ -100,7 +100,7 @@ impl Console {
     /// Types as much of `bytes` as there is room for, without waiting; returns how many bytes, maybe 0.
     ///
     /// # Errors
-    /// `InvalidState` when the console is closed.
+    /// `Gone` when the console is closed.
     pub fn try_write(&self, bytes: &[u8]) -> Result<usize> {
         self.shared.try_input(bytes, None)
     }

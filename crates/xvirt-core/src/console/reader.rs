@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::shared::{Shared, State, Watcher};
@@ -23,12 +23,12 @@ pub struct ConsoleReader {
     position: u64,
     /// Bytes skipped so far because they were overwritten.
     skipped: u64,
-    watcher: Option<Arc<Watcher>>,
+    watcher: OnceLock<Arc<Watcher>>,
 }
 
 impl ConsoleReader {
     pub(super) fn new(shared: Arc<Shared>, position: u64) -> Self {
-        Self { shared, position, skipped: 0, watcher: None }
+        Self { shared, position, skipped: 0, watcher: OnceLock::new() }
     }
 
     /// How many bytes this reader can no longer get because newer output overwrote them, since it was made.
@@ -55,7 +55,7 @@ impl ConsoleReader {
     /// not UTF-8 are replaced). The next read continues behind it. On an error nothing counts as read.
     ///
     /// # Errors
-    /// `Timeout` when it was not printed in time, `InvalidState` when the console was closed before. Both quote what
+    /// `Timeout` when it was not printed in time, `Gone` when the console was closed before. Both quote what
     /// was printed last.
     pub fn wait_for(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
         let deadline = Instant::now().checked_add(timeout);
@@ -85,10 +85,9 @@ impl ConsoleReader {
         let last = String::from_utf8_lossy(&text[text.len().saturating_sub(QUOTED)..]).into_owned();
         let seen_last = if last.is_empty() { "nothing was printed".into() } else { format!("printed last: {last:?}") };
         Err(match seen {
-            Seen::Closed => Error::new(
-                ErrorKind::InvalidState,
-                format!("the console was closed before it showed {pattern:?}; {seen_last}"),
-            ),
+            Seen::Closed => {
+                Error::new(ErrorKind::Gone, format!("the console was closed before it showed {pattern:?}; {seen_last}"))
+            }
             Seen::TooLate => Error::new(
                 ErrorKind::Timeout,
                 format!("the console did not show {pattern:?} within {timeout:?}; {seen_last}"),
@@ -96,20 +95,20 @@ impl ConsoleReader {
         })
     }
 
-    /// A descriptor for `poll` or an event loop: readable while [`try_read`](Self::try_read) has something to say.
-    /// Only poll it; reading from it is this reader's business.
+    /// A descriptor for `poll` or an event loop: readable while [`try_read`](Self::try_read) has something to say. It is
+    /// the same one each time. Only poll it; reading from it is this reader's business.
     ///
     /// # Errors
     /// `Io` when the process is out of file descriptors.
-    pub fn event_fd(&mut self) -> Result<BorrowedFd<'_>> {
-        let watcher = match self.watcher.take() {
-            Some(watcher) => watcher,
-            None => self.shared.watch()?,
-        };
-        self.watcher = Some(Arc::clone(&watcher));
+    pub fn event_fd(&self) -> Result<BorrowedFd<'_>> {
+        if let Some(watcher) = self.watcher.get() {
+            return Ok(watcher.as_fd());
+        }
+        let new = self.shared.watch()?;
+        // Of two threads that ask at the same time, one has its watcher kept.
+        let watcher = self.watcher.get_or_init(|| new);
         // There may be something to read already.
-        self.rewind(self.position);
-        let watcher: &Arc<Watcher> = self.watcher.insert(watcher);
+        self.raise_if_readable();
         Ok(watcher.as_fd())
     }
 
@@ -125,9 +124,13 @@ impl ConsoleReader {
 
     fn rewind(&mut self, position: u64) {
         self.position = position;
+        self.raise_if_readable();
+    }
+
+    fn raise_if_readable(&self) {
         let state = self.shared.lock();
-        if let Some(watcher) = &self.watcher
-            && (state.ring.end() > position || state.closed)
+        if let Some(watcher) = self.watcher.get()
+            && (state.ring.end() > self.position || state.closed)
         {
             watcher.raise();
         }
@@ -148,7 +151,7 @@ impl ConsoleReader {
         self.position += overwritten;
         let n = state.ring.copy(self.position, buf);
         self.position += n as u64;
-        if let Some(watcher) = &self.watcher
+        if let Some(watcher) = self.watcher.get()
             && self.position == state.ring.end()
             && !state.closed
         {

@@ -163,7 +163,7 @@ impl Shared {
 
     fn queue(&self, state: &mut State, bytes: &[u8]) -> Result<usize> {
         if state.closed {
-            return Err(Error::new(ErrorKind::InvalidState, "the console is closed: its VM is gone"));
+            return Err(Error::new(ErrorKind::Gone, "the console is closed: its VM is gone"));
         }
         let accepted = bytes.len().min(INPUT_LIMIT.saturating_sub(state.input.len()));
         if accepted > 0 {

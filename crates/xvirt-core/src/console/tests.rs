@@ -13,7 +13,7 @@ use crate::ErrorKind;
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(5);
 
-fn readable(reader: &mut ConsoleReader) -> bool {
+fn readable(reader: &ConsoleReader) -> bool {
     let fd = reader.event_fd().unwrap();
     poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
 }
@@ -162,7 +162,7 @@ fn wait_for_says_what_was_seen_and_keeps_it() {
     assert_eq!(error.to_string(), "the console did not show \"login:\" within 5ms; printed last: \"Kernel panic\\n\"");
     console.close();
     let error = reader.wait_for("login:", LONG).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert_eq!(error.kind(), ErrorKind::Gone);
     assert!(error.to_string().contains("closed before it showed \"login:\""), "{error}");
     assert_eq!(reader.wait_for("panic", LONG).unwrap(), "Kernel panic");
 }
@@ -172,21 +172,36 @@ fn the_event_follows_what_there_is_to_read() {
     let console = Console::new().unwrap();
     console.output(b"before");
     let mut reader = console.reader();
-    assert!(readable(&mut reader));
+    assert!(readable(&reader));
     assert_eq!(reader.try_read(&mut [0; 4]), Some(4));
-    assert!(readable(&mut reader));
+    assert!(readable(&reader));
     assert_eq!(reader.try_read(&mut [0; 4]), Some(2));
-    assert!(!readable(&mut reader));
+    assert!(!readable(&reader));
     console.output(b"more");
-    assert!(readable(&mut reader));
+    assert!(readable(&reader));
     reader.wait_for("no such thing", SHORT).unwrap_err();
-    assert!(readable(&mut reader));
+    assert!(readable(&reader));
     reader.wait_for("more", LONG).unwrap();
-    assert!(!readable(&mut reader));
+    assert!(!readable(&reader));
     console.close();
-    assert!(readable(&mut reader));
+    assert!(readable(&reader));
     assert_eq!(reader.try_read(&mut [0; 4]), Some(0));
-    assert!(readable(&mut reader));
+    assert!(readable(&reader));
+}
+
+#[test]
+fn several_readers_are_waited_for_at_once() {
+    let console = Console::new().unwrap();
+    let readers = [console.reader(), console.reader()];
+    // Descriptors that outlive each other's borrow, as an event loop keeps them.
+    let descriptors = readers.each_ref().map(|reader| reader.event_fd().unwrap());
+    let ready = |descriptors: &[std::os::fd::BorrowedFd<'_>]| {
+        let mut polled: Vec<_> = descriptors.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap()
+    };
+    assert_eq!(ready(&descriptors), 0);
+    console.output(b"both");
+    assert_eq!((ready(&descriptors), readers[0].lost()), (2, 0));
 }
 
 #[test]
@@ -220,7 +235,7 @@ fn a_closed_console_refuses_input_also_to_those_who_wait() {
     console.close();
     assert_eq!(thread.join().unwrap().unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
     let error = console.write_all(b"x").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert_eq!(error.kind(), ErrorKind::Gone);
     assert_eq!(error.to_string(), "the console is closed: its VM is gone");
 }
 

@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 pub use crate::disk::IoOperation;
 pub use crate::machine::CrashReason;
 use crate::sync::lock;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// How many events wait for a listener before the oldest are dropped.
 const CAPACITY: usize = 1024;
@@ -98,7 +98,8 @@ pub enum Event {
     Missed(u64),
 }
 
-/// One listener. Each gets all events from its making on, in order. May be used from several threads.
+/// One listener. Each gets all events from its making on, in order, and then hears that the VM is gone. May be used from
+/// several threads.
 #[derive(Debug)]
 pub struct EventReceiver {
     mailbox: Arc<Mailbox>,
@@ -115,30 +116,42 @@ struct Mailbox {
 struct Waiting {
     events: VecDeque<Event>,
     missed: u64,
+    /// The VM is gone: nothing comes any more.
+    over: bool,
 }
 
 impl EventReceiver {
-    /// Takes the next event if one waits.
-    pub fn try_next(&self) -> Option<Event> {
+    /// Takes the next event; `None` is that nothing has happened yet.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) once the VM was dropped and all its events were taken.
+    pub fn try_next(&self) -> Result<Option<Event>> {
         self.mailbox.take(&mut lock(&self.mailbox.waiting))
     }
 
-    /// Waits for the next event, at most `timeout`; `None` is that nothing happened.
-    pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
+    /// Waits for the next event, at most `timeout`.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout) when nothing happened, [`Gone`](ErrorKind::Gone) once the VM was dropped and all its
+    /// events were taken.
+    pub fn next_timeout(&self, timeout: Duration) -> Result<Event> {
         let began = Instant::now();
         let mut waiting = lock(&self.mailbox.waiting);
         loop {
-            if let Some(event) = self.mailbox.take(&mut waiting) {
-                return Some(event);
+            if let Some(event) = self.mailbox.take(&mut waiting)? {
+                return Ok(event);
             }
-            let left = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero())?;
+            let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
+                return Err(Error::new(ErrorKind::Timeout, format!("nothing happened to the VM within {timeout:?}")));
+            };
             waiting = self.mailbox.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
 impl AsFd for EventReceiver {
-    /// A descriptor that is readable while an event waits, for a program's own event loop. Only poll it: do not read.
+    /// A descriptor that is readable while an event waits or the VM is gone, for a program's own event loop. Only poll it:
+    /// do not read.
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor is open as long as the mailbox, which lives as long as the borrow.
         unsafe { BorrowedFd::borrow_raw(self.mailbox.event.as_raw_fd()) }
@@ -158,21 +171,33 @@ impl Mailbox {
             waiting.missed += 1;
         }
         waiting.events.push_back(event);
+        self.announce();
+    }
+
+    fn end(&self) {
+        lock(&self.waiting).over = true;
+        self.announce();
+    }
+
+    fn announce(&self) {
         // Fails only when the counter is full, and then the descriptor is readable already.
         let _ = self.event.write(1);
         self.arrived.notify_all();
     }
 
-    fn take(&self, waiting: &mut Waiting) -> Option<Event> {
+    fn take(&self, waiting: &mut Waiting) -> Result<Option<Event>> {
         if waiting.missed > 0 {
-            return Some(Event::Missed(std::mem::take(&mut waiting.missed)));
+            return Ok(Some(Event::Missed(std::mem::take(&mut waiting.missed))));
         }
         let event = waiting.events.pop_front();
-        if waiting.events.is_empty() {
+        if event.is_none() && waiting.over {
+            return Err(Error::new(ErrorKind::Gone, "the VM is gone: it was dropped"));
+        }
+        if waiting.events.is_empty() && !waiting.over {
             // That nothing was to be read is no error.
             let _ = self.event.read();
         }
-        event
+        Ok(event)
     }
 }
 
@@ -200,6 +225,11 @@ impl Events {
             None => false,
         });
     }
+
+    /// Tells all listeners that nothing comes any more.
+    pub(super) fn end(&self) {
+        lock(&self.listeners).iter().filter_map(Weak::upgrade).for_each(|mailbox| mailbox.end());
+    }
 }
 
 #[cfg(test)]
@@ -220,9 +250,9 @@ mod tests {
         events.send(&Event::Paused);
         for receiver in [&one, &two] {
             assert!(readable(receiver));
-            assert_eq!(receiver.try_next(), Some(Event::Started));
-            assert_eq!(receiver.try_next(), Some(Event::Paused));
-            assert_eq!(receiver.try_next(), None);
+            assert_eq!(receiver.try_next().unwrap(), Some(Event::Started));
+            assert_eq!(receiver.try_next().unwrap(), Some(Event::Paused));
+            assert_eq!(receiver.try_next().unwrap(), None);
             assert!(!readable(receiver));
         }
     }
@@ -234,8 +264,24 @@ mod tests {
         for _ in 0..CAPACITY + 3 {
             events.send(&Event::Paused);
         }
-        assert_eq!(receiver.try_next(), Some(Event::Missed(3)));
-        assert_eq!(std::iter::from_fn(|| receiver.try_next()).count(), CAPACITY);
+        assert_eq!(receiver.try_next().unwrap(), Some(Event::Missed(3)));
+        assert_eq!(std::iter::from_fn(|| receiver.try_next().unwrap()).count(), CAPACITY);
+    }
+
+    #[test]
+    fn a_vm_that_is_gone_is_told_from_a_quiet_one() {
+        let events = Events::default();
+        let receiver = events.subscribe().unwrap();
+        let limit = Duration::from_millis(1);
+        assert_eq!(receiver.next_timeout(limit).unwrap_err().kind(), ErrorKind::Timeout);
+        events.send(&Event::HardShutdown);
+        events.end();
+        assert_eq!(receiver.next_timeout(limit).unwrap(), Event::HardShutdown);
+        for _ in 0..2 {
+            assert!(readable(&receiver), "who polls it would wait for ever");
+            assert_eq!(receiver.try_next().unwrap_err().kind(), ErrorKind::Gone);
+            assert_eq!(receiver.next_timeout(limit).unwrap_err().kind(), ErrorKind::Gone);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::events::{CrashReason, Event, EventReceiver, Events};
 use super::limits;
 use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
+use super::vsock::VsockListeners;
 use crate::cgroup::CpuGroup;
 use crate::config::{CpuLimit, NicLimit, VmConfig};
 use crate::console::Console;
@@ -60,6 +61,8 @@ pub(super) struct Inner {
     pub(super) events: Events,
     power: Mutex<Power>,
     pub(super) changed: Condvar,
+    /// Who listens for connections of its guest.
+    pub(super) vsock_listeners: VsockListeners,
     /// What its verbs and threads log is told apart by.
     pub(super) span: Span,
 }
@@ -128,6 +131,7 @@ impl Vm {
             events: Events::default(),
             power: Mutex::new(power),
             changed: Condvar::new(),
+            vsock_listeners: VsockListeners::default(),
             span,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -369,6 +373,8 @@ impl Drop for Vm {
         }
         self.inner.consoles.serial.close();
         self.inner.consoles.virtio.close();
+        self.inner.vsock_listeners.end();
+        self.inner.events.end();
     }
 }
 

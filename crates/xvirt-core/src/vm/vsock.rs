@@ -1,38 +1,75 @@
 //! Talking to programs in the guest through its socket device.
 
 use std::io::{self, ErrorKind as IoKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::handle::Vm;
 use crate::config::Vsock;
 use crate::socket::{self, SocketFile};
+use crate::sync::lock;
 use crate::virtio;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest answer is `OK 4294967295`.
 const MAX_ANSWER: usize = 16;
 
-/// Listens for connections of a guest to one port of its host. Dropping it refuses further ones.
+/// Listens for connections of a guest to one port of its host. Dropping it refuses further ones, and so does dropping the
+/// VM; halting the VM does not.
 ///
-/// May be used from several threads.
+/// May be used from several threads. As a descriptor it is readable while a connection waits or the VM is gone, for a
+/// program's own event loop.
 #[derive(Debug)]
 pub struct VsockListener {
     // In this order: nobody is let in any more when the file goes.
-    listener: UnixListener,
+    listener: Arc<UnixListener>,
     file: SocketFile,
 }
 
+/// All listeners of a VM.
+#[derive(Debug, Default)]
+pub(super) struct VsockListeners(Mutex<Vec<Weak<UnixListener>>>);
+
+impl VsockListeners {
+    fn add(&self, listener: &Arc<UnixListener>) {
+        let mut all = lock(&self.0);
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Arc::downgrade(listener));
+    }
+
+    /// Ends every wait for a connection, now and later.
+    pub(super) fn end(&self) {
+        for listener in lock(&self.0).iter().filter_map(Weak::upgrade) {
+            // Fails only for what is no socket.
+            let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+        }
+    }
+}
+
 impl VsockListener {
-    /// Waits for the next connection.
+    /// Waits for the next connection, as long as the VM is there.
     ///
     /// # Errors
-    /// The process has no descriptors left.
+    /// The VM was dropped ([`Gone`](ErrorKind::Gone)), or the process has no descriptors left.
     pub fn accept(&self) -> Result<UnixStream> {
-        let accepted = self.listener.accept();
-        let failed = |e| Error::io(format!("cannot accept a connection on {}", self.file.path().display()), e);
-        accepted.map(|(stream, _)| stream).map_err(failed)
+        let what = || format!("cannot accept a connection on {}", self.file.path().display());
+        match self.listener.accept() {
+            Ok((stream, _)) => Ok(stream),
+            // It was shut down.
+            Err(error) if error.kind() == IoKind::InvalidInput => {
+                Err(Error::new(ErrorKind::Gone, format!("{}: its VM is gone", what())))
+            }
+            Err(error) => Err(Error::io(what(), error)),
+        }
+    }
+}
+
+impl AsFd for VsockListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 }
 
@@ -83,6 +120,8 @@ impl Vm {
         let (listener, file) = socket::listen_at(&path, "vsock socket")?;
         let failed = |e| Error::io(format!("cannot listen on {}", path.display()), e);
         listener.set_nonblocking(false).map_err(failed)?;
+        let listener = Arc::new(listener);
+        self.inner.vsock_listeners.add(&listener);
         Ok(VsockListener { listener, file })
     }
 

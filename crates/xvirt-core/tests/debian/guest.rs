@@ -74,10 +74,10 @@ impl Guest {
     /// Runs a command that ends in these events and another boot, and waits for the shell.
     pub fn crash(&mut self, command: &str, expected: &[Event]) {
         self.wait_for("root@");
-        while self.events.try_next().is_some() {}
+        while self.events.try_next().unwrap().is_some() {}
         self.vm.console().write_all(format!("{command}\n").as_bytes()).unwrap();
         for event in expected {
-            assert_eq!(self.events.next_timeout(PATIENCE).as_ref(), Some(event));
+            assert_eq!(&self.events.next_timeout(PATIENCE).unwrap(), event);
         }
         // The old shell may have shown its prompt again, with what was typed.
         self.wait_for("(automatic login)");
@@ -87,7 +87,7 @@ impl Guest {
     /// Waits until the guest has printed this, and gives everything up to it.
     pub fn wait_for(&mut self, pattern: &str) -> String {
         self.console.wait_for(pattern, PATIENCE).unwrap_or_else(|error| {
-            let events: Vec<_> = std::iter::from_fn(|| self.events.try_next()).collect();
+            let events: Vec<_> = std::iter::from_fn(|| self.events.try_next().unwrap()).collect();
             panic!("{error}; the VM is {}, and its events were {events:?}", self.vm.power_state());
         })
     }

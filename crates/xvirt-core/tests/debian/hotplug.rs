@@ -122,7 +122,7 @@ fn cycles(bench: &mut Bench) {
         bench.unplug(positions);
         // While somebody has the old one open, the new one gets another name.
         bench.guest.run(if reading { "wait $!; ! [ -e /dev/vdc ]" } else { "! [ -e /dev/vdc ]" });
-        let events = std::iter::from_fn(|| bench.events.try_next()).collect::<Vec<_>>();
+        let events = std::iter::from_fn(|| bench.events.try_next().unwrap()).collect::<Vec<_>>();
         let expected = [
             Event::DiskPlugged { disk: 2 },
             Event::NicPlugged { nic: 0 },
@@ -142,7 +142,7 @@ fn cycles(bench: &mut Bench) {
     bench.guest.run("! cat /run/broken");
     let rounds: u64 = bench.guest.run("cat /run/rounds").parse().unwrap();
     assert!(rounds > 1, "{rounds} rounds of other I/O");
-    while bench.events.try_next().is_some() {}
+    while bench.events.try_next().unwrap().is_some() {}
 }
 
 /// As an administrator of the guest would take a disk out.

@@ -109,7 +109,7 @@ fn a_page_of_the_host_is_fetched_through_passt() {
     assert_eq!(guest.run(&fetch), digest);
 
     let wait_for = |expected: &Event| {
-        while let Some(event) = events.next_timeout(PATIENCE) {
+        while let Ok(event) = events.next_timeout(PATIENCE) {
             if event == *expected {
                 return;
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use xvirt_core::ErrorKind;
 use xvirt_core::config::{CrashAction, Uuid, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::host::Host;
@@ -78,7 +79,8 @@ fn a_watchdog_does_not_bite_a_paused_guest() {
     guest.expect_event(&Event::Started);
     guest.expect_event(&Event::Paused);
     // Longer than it takes to bite.
-    assert_eq!(guest.events.next_timeout(Duration::from_millis(2500)), None);
+    let quiet = guest.events.next_timeout(Duration::from_millis(2500));
+    assert_eq!(quiet.unwrap_err().kind(), ErrorKind::Timeout);
     guest.vm.unpause().unwrap();
     guest.expect_event(&Event::Unpaused);
     guest.expect_event(&Event::Crashed(CrashReason::Watchdog));

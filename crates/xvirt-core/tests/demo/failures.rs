@@ -190,5 +190,5 @@ fn a_kernel_that_vanished_before_a_reboot_halts_the_vm() {
     let error = guest.vm.hard_reboot().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(guest.vm.power_state(), PowerState::Halted);
-    assert!(matches!(guest.events.next_timeout(PATIENCE), Some(Event::Crashed(_))));
+    assert!(matches!(guest.events.next_timeout(PATIENCE), Ok(Event::Crashed(_))));
 }

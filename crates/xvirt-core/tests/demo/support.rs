@@ -58,7 +58,6 @@ impl Guest {
     }
 
     pub fn expect_event(&self, event: &Event) {
-        let next = self.events.next_timeout(PATIENCE);
-        assert_eq!(next.as_ref(), Some(event));
+        assert_eq!(&self.events.next_timeout(PATIENCE).unwrap(), event);
     }
 }

@@ -2,18 +2,20 @@
 
 use std::io::{ErrorKind as IoKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{VmConfig, Vsock};
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::host::Host;
+use xvirt_core::vm::Event;
 
 use crate::echo::{pattern, there_and_back};
 use crate::host;
@@ -181,4 +183,27 @@ fn waits_there(path: &Path) -> Option<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
     rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).ok().map(|()| socket)
+}
+
+#[test]
+fn whoever_waits_for_a_vm_hears_when_it_is_gone() {
+    let host = host!();
+    let Bench { guest: Guest { vm, console, events }, folder: _folder } = Bench::start(&host);
+    let listener = Arc::new(vm.vsock_listen(9000).unwrap());
+    let (sender, receiver) = mpsc::channel();
+    let accepting = Arc::clone(&listener);
+    thread::spawn(move || sender.send(accepting.accept().unwrap_err()));
+    // All at once, and what is borrowed for it stays usable.
+    let waited = [listener.as_fd(), events.as_fd(), console.event_fd().unwrap()];
+    while events.try_next().unwrap().is_some() {}
+    vm.hard_shutdown().unwrap();
+    assert_eq!(events.next_timeout(PATIENCE).unwrap(), Event::HardShutdown);
+    assert!(receiver.try_recv().is_err(), "a halted VM may be started again");
+    drop(vm);
+    let accepted = receiver.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(accepted.kind(), ErrorKind::Gone);
+    assert_eq!(events.next_timeout(PATIENCE).unwrap_err().kind(), ErrorKind::Gone);
+    let mut polled = waited.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    assert_eq!(rustix::event::poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap(), 3);
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::Gone);
 }
