@@ -50,6 +50,7 @@ mod machine;
 mod memory;
 mod named_file;
 mod pci;
+mod process;
 mod sandbox;
 mod socket;
 mod sync;

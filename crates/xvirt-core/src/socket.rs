@@ -15,11 +15,13 @@ use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
+use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
-/// The file a socket is bound to; removed when dropped, unless it is another one by then.
+/// The file a socket is bound to; removed when dropped by the process that made it, unless it is another one by then.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
+    process: Process,
     path: PathBuf,
     identity: (u64, u64),
 }
@@ -33,7 +35,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        if self.process.is_current() && identity(&self.path).is_ok_and(|found| found == self.identity) {
             // If it cannot be removed, the next to bind finds it stale.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -70,7 +72,7 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
         _ => failed(errno),
     })?;
     let identity = identity(path).map_err(|source| Error::io(format!("{what} {shown} vanished"), source))?;
-    let file = SocketFile { path: path.to_owned(), identity };
+    let file = SocketFile { process: Process::current(), path: path.to_owned(), identity };
     listen(&listener, 16).map_err(failed)?;
     Ok((listener.into(), file))
 }

@@ -30,9 +30,10 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
         {
-            let _state = self.shared.lock();
+            // In a child of the process that made it, the thread is the parent's.
+            let Ok(_state) = self.shared.lock() else { return };
+            self.stop.store(true, Ordering::Relaxed);
             self.watcher.raise();
         }
         if let Some(thread) = self.thread.take() {

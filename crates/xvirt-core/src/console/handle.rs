@@ -25,7 +25,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Cloning is cheap and gives the same console; all methods may be called from any thread. Nothing a user does here
 /// slows the guest down: output goes into a bounded ring, and readers that fall behind lose the oldest bytes and are
-/// told so. The console lives through reboots and ends with the VM.
+/// told so. The console lives through reboots and ends with the VM. In a child of fork(2) it is closed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,7 +68,7 @@ impl Console {
 
     /// A reader that sees only what is printed from now on.
     pub fn reader_at_end(&self) -> ConsoleReader {
-        let end = self.shared.lock().ring.end();
+        let end = self.shared.lock().map_or(0, |state| state.ring.end());
         ConsoleReader::new(Arc::clone(&self.shared), end)
     }
 

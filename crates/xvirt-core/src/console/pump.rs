@@ -65,7 +65,7 @@ impl Pump {
         loop {
             // Cleared before looking: whatever happens from here on raises it again.
             let closed = {
-                let state = self.shared.lock();
+                let Ok(state) = self.shared.lock() else { return };
                 self.watcher.clear();
                 state.closed
             };

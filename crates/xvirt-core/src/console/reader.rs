@@ -33,7 +33,7 @@ impl ConsoleReader {
 
     /// How many bytes this reader can no longer get because newer output overwrote them, since it was made.
     pub fn lost(&self) -> u64 {
-        self.skipped + self.shared.lock().ring.start().saturating_sub(self.position)
+        self.skipped + self.shared.lock().map_or(0, |state| state.ring.start().saturating_sub(self.position))
     }
 
     /// Reads what is there without waiting: nothing if there is no output yet, 0 bytes if the console is closed and
@@ -128,8 +128,7 @@ impl ConsoleReader {
     }
 
     fn raise_if_readable(&self) {
-        let state = self.shared.lock();
-        if let Some(watcher) = self.watcher.get()
+        if let (Some(watcher), Ok(state)) = (self.watcher.get(), self.shared.lock())
             && (state.ring.end() > self.position || state.closed)
         {
             watcher.raise();
@@ -141,8 +140,11 @@ impl ConsoleReader {
             return Some(0);
         }
         let shared = Arc::clone(&self.shared);
-        let state = shared.wait_output(self.position, deadline)?;
-        Some(self.take(&state, buf))
+        match shared.wait_output(self.position, deadline) {
+            Ok(state) => state.map(|state| self.take(&state, buf)),
+            // A child of the process that has the console gets nothing of it.
+            Err(_) => Some(0),
+        }
     }
 
     fn take(&mut self, state: &State, buf: &mut [u8]) -> usize {

@@ -10,6 +10,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::ring::ConsoleRing;
+use crate::process::Process;
+use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// How much input may wait for the guest: more than a pasted page, less than anyone would miss.
@@ -17,6 +19,7 @@ pub(super) const INPUT_LIMIT: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Shared {
+    process: Process,
     state: Mutex<State>,
     output_ready: Condvar,
     input_room: Condvar,
@@ -75,11 +78,20 @@ impl Shared {
             readers_waiting: 0,
             writers_waiting: 0,
         };
-        Ok(Self { state: Mutex::new(state), output_ready: Condvar::new(), input_room: Condvar::new(), input_event })
+        Ok(Self {
+            process: Process::current(),
+            state: Mutex::new(state),
+            output_ready: Condvar::new(),
+            input_room: Condvar::new(),
+            input_event,
+        })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// # Errors
+    /// This process is a child of the one that made it, where the lock may never be released.
+    pub(super) fn lock(&self) -> Result<MutexGuard<'_, State>> {
+        self.process.require("a console")?;
+        Ok(lock(&self.state))
     }
 
     /// A new event, not raised yet, that is raised with every output and at the close.
@@ -87,12 +99,12 @@ impl Shared {
         let event =
             eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(|errno| no_event(errno.into()))?;
         let watcher = Arc::new(Watcher { event, raised: false.into(), wants_room: false.into() });
-        self.lock().watchers.push(Arc::downgrade(&watcher));
+        self.lock()?.watchers.push(Arc::downgrade(&watcher));
         Ok(watcher)
     }
 
     pub(super) fn output(&self, bytes: &[u8]) {
-        let mut state = self.lock();
+        let Ok(mut state) = self.lock() else { return };
         if state.closed || bytes.is_empty() {
             return;
         }
@@ -102,7 +114,7 @@ impl Shared {
 
     /// Ends the console: readers drain and then see the end, writers are refused.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
+        let Ok(mut state) = self.lock() else { return };
         state.closed = true;
         state.input = VecDeque::new();
         self.announce(&mut state);
@@ -117,23 +129,27 @@ impl Shared {
     }
 
     /// The state once there is output after `position` or the console is closed; nothing if `deadline` comes first.
-    pub(super) fn wait_output(&self, position: u64, deadline: Option<Instant>) -> Option<MutexGuard<'_, State>> {
-        let mut state = self.lock();
+    pub(super) fn wait_output(
+        &self,
+        position: u64,
+        deadline: Option<Instant>,
+    ) -> Result<Option<MutexGuard<'_, State>>> {
+        let mut state = self.lock()?;
         while state.ring.end() <= position && !state.closed {
             state.readers_waiting += 1;
             let (next, in_time) = wait(&self.output_ready, state, deadline);
             state = next;
             state.readers_waiting -= 1;
             if !in_time && state.ring.end() <= position && !state.closed {
-                return None;
+                return Ok(None);
             }
         }
-        Some(state)
+        Ok(Some(state))
     }
 
     /// Queues as much of `bytes` as there is room for. When not all fits, `watcher` is raised once there is room.
     pub(super) fn try_input(&self, bytes: &[u8], watcher: Option<&Watcher>) -> Result<usize> {
-        let mut state = self.lock();
+        let mut state = self.lock()?;
         let accepted = self.queue(&mut state, bytes)?;
         if accepted < bytes.len()
             && let Some(watcher) = watcher
@@ -145,7 +161,7 @@ impl Shared {
 
     /// Queues at least one of `bytes`, waiting for room until `deadline`; nothing if that comes first.
     pub(super) fn input(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<usize>> {
-        let mut state = self.lock();
+        let mut state = self.lock()?;
         loop {
             let accepted = self.queue(&mut state, bytes)?;
             if accepted > 0 || bytes.is_empty() {
@@ -175,7 +191,7 @@ impl Shared {
     }
 
     pub(super) fn take_input(&self, buf: &mut [u8]) -> usize {
-        let mut state = self.lock();
+        let Ok(mut state) = self.lock() else { return 0 };
         let n = buf.len().min(state.input.len());
         for (to, from) in buf.iter_mut().zip(state.input.drain(..n)) {
             *to = from;

@@ -18,6 +18,7 @@ use super::lock::{self, Hold};
 use super::segments::Segments;
 use super::transfer::{self, check, position};
 use crate::named_file::{NamedFile, reopen};
+use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
 /// File systems that write to the page cache without waiting: XFS and btrfs, since Linux 6.0.
@@ -35,6 +36,7 @@ pub(super) struct FileId {
 /// All methods may be called from several threads at once. Calls that a signal interrupts are repeated, short ones are
 /// continued, and errors of the operating system keep their number.
 pub(super) struct ImageFile {
+    process: Process,
     file: File,
     path: PathBuf,
     id: FileId,
@@ -103,6 +105,7 @@ impl ImageFile {
         let metadata = file.metadata().map_err(failed)?;
         let waitless = rustix::fs::fstatfs(&file).is_ok_and(|system| WAITLESS.contains(&system.f_type));
         Ok(Self {
+            process: Process::current(),
             file,
             path: path.to_owned(),
             id: FileId { device: metadata.dev(), inode: metadata.ino() },
@@ -123,6 +126,11 @@ impl ImageFile {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether it is not the copy that a child of fork(2) has, which is to leave the image alone.
+    pub(super) fn is_ours(&self) -> bool {
+        self.process.is_current()
     }
 
     /// Locks the file until this value is dropped.
@@ -286,7 +294,9 @@ impl ImageFile {
 
 impl Drop for ImageFile {
     fn drop(&mut self) {
-        lock::release(&self.file);
+        if self.is_ours() {
+            lock::release(&self.file);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
 /// A lock on a file until it is dropped; the kernel frees it when its holder dies.
@@ -15,6 +16,7 @@ use crate::{Error, ErrorKind, Result};
 /// (flock(2)).
 #[derive(Debug)]
 pub(super) struct FileLock {
+    process: Process,
     file: File,
 }
 
@@ -25,13 +27,13 @@ impl FileLock {
         let file = OpenOptions::new().read(!alone).write(alone).open(path);
         let file = file.map_err(|error| Error::io(format!("cannot open lock {}", path.display()), error))?;
         retry_on_intr(|| flock(&file, kind)).map_err(|error| cannot(path, error))?;
-        Ok(Self { file })
+        Ok(Self { process: Process::current(), file })
     }
 
     /// Takes the lock alone, unless somebody holds it. `file` can be written to.
     pub(super) fn take(path: &Path, file: File) -> Result<Option<Self>> {
         match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => Ok(Some(Self { file })),
+            Ok(()) => Ok(Some(Self { process: Process::current(), file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(cannot(path, error)),
         }
@@ -40,8 +42,11 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Explicit, because a child process between fork and exec may have inherited the open file.
-        let _ = flock(&self.file, FlockOperation::Unlock);
+        // Explicit, because a child process between fork and exec may have inherited the open file; and for the same
+        // reason not by a child itself.
+        if self.process.is_current() {
+            let _ = flock(&self.file, FlockOperation::Unlock);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Record, Repository, Room};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::{self, Access, ImageFormat};
 use crate::net::MacAddress;
+use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
 /// The file whose lock says that the maker lives.
@@ -22,9 +23,11 @@ const ALIVE: &str = "alive";
 
 /// Where the disks of a new VM are made, until it is committed. Dropped without that, everything in it is removed.
 ///
-/// It may be used from any thread. Should the process die, the next opening of the repository clears it away.
+/// It may be used from any thread of the process that made it; a child of fork(2) that drops it changes nothing. Should
+/// the process die, the next opening of the repository clears it away.
 #[derive(Debug)]
 pub struct Stage {
+    process: Process,
     repository: Repository,
     id: Uuid,
     folder: PathBuf,
@@ -49,7 +52,8 @@ impl Repository {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
         let alive = FileLock::take(&path, file)?
             .ok_or_else(|| Error::new(ErrorKind::Busy, format!("{} is locked by somebody else", path.display())))?;
-        Ok(Stage { repository: self.clone(), id, folder, _alive: alive, committed: false })
+        let process = Process::current();
+        Ok(Stage { process, repository: self.clone(), id, folder, _alive: alive, committed: false })
     }
 }
 
@@ -190,6 +194,9 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        if !self.process.is_current() {
+            return;
+        }
         let gone = self.committed || fs::remove_dir_all(&self.folder).is_ok();
         if !gone {
             tracing::warn!("cannot remove {}; the next opening of the repository will", self.folder.display());

@@ -150,7 +150,7 @@ impl Repository {
                 }
                 match self.vm(&vm.uuid().to_string()) {
                     Ok(stored) => self.seal_stored(&seal, stored, progress),
-                    Err(error) if error.kind() == ErrorKind::NotFound => self.seal_copy(&seal, &vm.config(), progress),
+                    Err(error) if error.kind() == ErrorKind::NotFound => self.seal_copy(&seal, &vm.config()?, progress),
                     Err(error) => Err(error),
                 }
             }

@@ -19,7 +19,7 @@ pub struct DiskStatus {
 impl Vm {
     /// The disks in use, in the order of their positions; empty while the VM is halted.
     pub fn disks(&self) -> Vec<DiskStatus> {
-        let power = self.inner.lock();
+        let Ok(power) = self.lock() else { return Vec::new() };
         let running = power.running.iter().flat_map(|running| &running.disks);
         let status = |(position, device): (&usize, &DiskDevice)| {
             let direct = power.attached.disks.get(position).is_some_and(|disk| disk.device.direct);

@@ -10,6 +10,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 pub use crate::disk::IoOperation;
 pub use crate::machine::CrashReason;
+use crate::process::Process;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
@@ -102,6 +103,7 @@ pub enum Event {
 /// several threads.
 #[derive(Debug)]
 pub struct EventReceiver {
+    process: Process,
     mailbox: Arc<Mailbox>,
 }
 
@@ -126,6 +128,7 @@ impl EventReceiver {
     /// # Errors
     /// [`Gone`](ErrorKind::Gone) once the VM was dropped and all its events were taken.
     pub fn try_next(&self) -> Result<Option<Event>> {
+        self.require_process()?;
         self.mailbox.take(&mut lock(&self.mailbox.waiting))
     }
 
@@ -135,6 +138,7 @@ impl EventReceiver {
     /// [`Timeout`](ErrorKind::Timeout) when nothing happened, [`Gone`](ErrorKind::Gone) once the VM was dropped and all its
     /// events were taken.
     pub fn next_timeout(&self, timeout: Duration) -> Result<Event> {
+        self.require_process()?;
         let began = Instant::now();
         let mut waiting = lock(&self.mailbox.waiting);
         loop {
@@ -146,6 +150,10 @@ impl EventReceiver {
             };
             waiting = self.mailbox.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn require_process(&self) -> Result<()> {
+        self.process.require("a receiver of a VM's events")
     }
 }
 
@@ -212,7 +220,7 @@ impl Events {
         let mailbox = Mailbox::new().map_err(|e| Error::io("cannot listen to the VM's events", e))?;
         let mailbox = Arc::new(mailbox);
         lock(&self.listeners).push(Arc::downgrade(&mailbox));
-        Ok(EventReceiver { mailbox })
+        Ok(EventReceiver { process: Process::current(), mailbox })
     }
 
     pub(super) fn send(&self, event: &Event) {

@@ -22,6 +22,7 @@ use crate::console::Console;
 use crate::disk::{self, PointInTime};
 use crate::machine::{Machine, Processors, SignalReceiver, signals};
 use crate::net::MacAddress;
+use crate::process::Process;
 use crate::sync::lock;
 use crate::virtio::NetState;
 use crate::{Error, ErrorKind, Result};
@@ -30,6 +31,10 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// All methods may be called from any thread; verbs that change the power state exclude each other. Dropping it is a
 /// hard shutdown: threads, descriptors, locks and memory go back to the host.
+///
+/// It belongs to the process that made it. In a child of fork(2) verbs fail with
+/// [`InvalidState`](ErrorKind::InvalidState), questions are answered as for a halted VM without devices, and dropping it
+/// changes nothing.
 #[derive(Debug)]
 pub struct Vm {
     pub(super) inner: Arc<Inner>,
@@ -54,6 +59,8 @@ pub struct NicStatus {
 /// What the handle and the supervisor thread share.
 #[derive(Debug)]
 pub(super) struct Inner {
+    /// Whose it is.
+    process: Process,
     /// What it was built from, without disks and network interfaces: those come and go.
     pub(super) config: VmConfig,
     processors: Processors,
@@ -125,6 +132,7 @@ impl Vm {
         // The level of errors, so that no filter that shows a line hides which VM it is about.
         let span = tracing::error_span!("vm", name = config.name, uuid = %config.uuid);
         let inner = Inner {
+            process: Process::current(),
             config,
             processors,
             consoles,
@@ -148,13 +156,13 @@ impl Vm {
     }
 
     /// What would build it as it is now.
-    pub(crate) fn config(&self) -> VmConfig {
-        self.inner.lock().config(&self.inner.config)
+    pub(crate) fn config(&self) -> Result<VmConfig> {
+        Ok(self.lock()?.config(&self.inner.config))
     }
 
     /// Whether it runs.
     pub fn power_state(&self) -> PowerState {
-        self.inner.lock().state
+        self.lock().map_or(PowerState::Halted, |power| power.state)
     }
 
     /// The first serial port (`ttyS0`): output from the first byte on, and input.
@@ -172,6 +180,7 @@ impl Vm {
     /// # Errors
     /// The process has no descriptors left.
     pub fn events(&self) -> Result<EventReceiver> {
+        self.require_process()?;
         self.inner.events.subscribe()
     }
 
@@ -181,7 +190,7 @@ impl Vm {
     /// It is not halted, or any of these steps fails; then it is halted as before and nothing is left behind.
     pub fn start(&self) -> Result<()> {
         let _span = self.inner.span.enter();
-        let mut power = self.inner.lock();
+        let mut power = self.lock()?;
         Verb::Start.check(self.name(), power.state)?;
         if let Some(supervisor) = power.ended.take() {
             supervisor.join();
@@ -202,7 +211,7 @@ impl Vm {
     /// It is not running.
     pub fn pause(&self) -> Result<()> {
         let _span = self.inner.span.enter();
-        let mut power = self.inner.lock();
+        let mut power = self.lock()?;
         self.inner.machine(&power, Verb::Pause)?.park();
         self.inner.enter(&mut power, PowerState::Paused, &Event::Paused);
         Ok(())
@@ -214,7 +223,7 @@ impl Vm {
     /// It is not paused.
     pub fn unpause(&self) -> Result<()> {
         let _span = self.inner.span.enter();
-        let mut power = self.inner.lock();
+        let mut power = self.lock()?;
         self.inner.machine(&power, Verb::Unpause)?.run();
         self.inner.enter(&mut power, PowerState::Running, &Event::Unpaused);
         Ok(())
@@ -226,7 +235,7 @@ impl Vm {
     /// It is not running, or it has not switched off within `timeout`; then it still runs.
     pub fn clean_shutdown(&self, timeout: Duration) -> Result<()> {
         let _span = self.inner.span.enter();
-        let power = self.inner.lock();
+        let power = self.lock()?;
         self.inner.machine(&power, Verb::CleanShutdown)?.press_power_button();
         let run = power.run;
         let done = |power: &Power| power.run != run || power.state == PowerState::Halted;
@@ -242,7 +251,7 @@ impl Vm {
     /// It is halted already.
     pub fn hard_shutdown(&self) -> Result<()> {
         let _span = self.inner.span.enter();
-        let power = self.inner.lock();
+        let power = self.lock()?;
         Verb::HardShutdown.check(self.name(), power.state)?;
         self.inner.halt(power, &Event::HardShutdown);
         Ok(())
@@ -255,7 +264,7 @@ impl Vm {
     /// loaded any more; then it is halted.
     pub fn clean_reboot(&self, timeout: Duration) -> Result<()> {
         let _span = self.inner.span.enter();
-        let mut power = self.inner.lock();
+        let mut power = self.lock()?;
         self.inner.machine(&power, Verb::CleanReboot)?.press_power_button();
         power.reboot_on_power_off = true;
         let (run, reboots) = (power.run, power.reboots);
@@ -277,7 +286,7 @@ impl Vm {
     /// It is halted. Or what it boots cannot be loaded any more; then it is halted.
     pub fn hard_reboot(&self) -> Result<()> {
         let _span = self.inner.span.enter();
-        let mut power = self.inner.lock();
+        let mut power = self.lock()?;
         self.inner.machine(&power, Verb::HardReboot)?;
         if let Err(error) = self.inner.reset(&mut power) {
             self.inner.halt(power, &Event::Crashed(CrashReason::Reset(error.to_string())));
@@ -292,7 +301,7 @@ impl Vm {
     /// # Errors
     /// It is not halted within `timeout`.
     pub fn wait_halted(&self, timeout: Duration) -> Result<()> {
-        let power = self.inner.lock();
+        let power = self.lock()?;
         self.inner.wait(power, timeout, |power| power.state == PowerState::Halted).map(drop).map_err(|_| {
             self.too_late("halt", timeout).remedy("give it more time, or use clean_shutdown or hard_shutdown")
         })
@@ -300,7 +309,7 @@ impl Vm {
 
     /// The network interfaces in the order of their positions; empty while the VM is halted.
     pub fn nics(&self) -> Vec<NicStatus> {
-        let power = self.inner.lock();
+        let Ok(power) = self.lock() else { return Vec::new() };
         let nics = power.running.iter().flat_map(|running| &running.nics);
         nics.map(|(position, nic)| {
             let (NetState { mac, .. }, link_up) = (nic.net.state(), nic.net.link_up());
@@ -315,7 +324,7 @@ impl Vm {
     /// # Errors
     /// The VM is halted, or has no interface there.
     pub fn set_link(&self, nic: usize, up: bool) -> Result<()> {
-        let power = self.inner.lock();
+        let power = self.lock()?;
         let Some(nic) = power.running.as_ref().and_then(|running| running.nics.get(&nic)) else {
             return Err(Error::new(ErrorKind::NotFound, format!("VM '{}' has no NIC {nic} now", self.name()))
                 .remedy("start the VM, and see nics() for those it has"));
@@ -345,13 +354,27 @@ impl Vm {
 
     /// [`point_in_time`](Self::point_in_time), with the configuration that has exactly these disks.
     pub(crate) fn config_in_time(&self, scratch: &Path) -> Result<(VmConfig, Vec<Arc<PointInTime>>)> {
-        let power = self.inner.lock();
+        let power = self.lock()?;
         Verb::Export.check(self.name(), power.state)?;
         let disks: Vec<_> = match &power.running {
             Some(running) => running.backends.values().cloned().collect(),
             None => assemble::open_disks(&power.attached, &power.former, true)?.into_values().collect(),
         };
         Ok((power.config(&self.inner.config), disk::point_in_time(&disks, scratch)?))
+    }
+
+    /// Its power state, which nobody else changes meanwhile.
+    ///
+    /// # Errors
+    /// This process is a child of the one that made it, where the lock may never be released.
+    pub(super) fn lock(&self) -> Result<MutexGuard<'_, Power>> {
+        self.require_process()?;
+        Ok(self.inner.lock())
+    }
+
+    /// An error in a child of the process that made it.
+    pub(super) fn require_process(&self) -> Result<()> {
+        self.inner.process.require(format_args!("VM '{}'", self.name()))
     }
 
     pub(super) fn too_late(&self, what: &str, timeout: Duration) -> Error {
@@ -361,6 +384,11 @@ impl Vm {
 
 impl Drop for Vm {
     fn drop(&mut self) {
+        if !self.inner.process.is_current() {
+            // Its threads are not here, and what it has of the host is still the parent's: so it is never taken apart.
+            mem::forget(Arc::clone(&self.inner));
+            return;
+        }
         let _span = self.inner.span.enter();
         let mut power = self.inner.lock();
         if let Some(supervisor) = power.ended.take() {

@@ -32,7 +32,7 @@ impl Vm {
     pub fn plug_disk(&self, disk: Disk) -> Result<usize> {
         let _span = self.inner.span.enter();
         disk.check()?;
-        let power = &mut *self.inner.lock();
+        let power = &mut *self.lock()?;
         Verb::Plug.check(self.name(), power.state)?;
         let (position, slot) = power.attached.place(Kind::Disk)?;
         if let Some(running) = &mut power.running {
@@ -58,7 +58,7 @@ impl Vm {
         let _span = self.inner.span.enter();
         nic.check()?;
         nic.mac.get_or_insert_with(MacAddress::random);
-        let power = &mut *self.inner.lock();
+        let power = &mut *self.lock()?;
         Verb::Plug.check(self.name(), power.state)?;
         let (position, slot) = power.attached.place(Kind::Nic)?;
         if let Some(running) = &mut power.running {
@@ -100,13 +100,13 @@ impl Vm {
     /// The positions at which there are disks, running or not: those of the views that
     /// [`point_in_time`](Self::point_in_time) gives.
     pub fn disk_positions(&self) -> Vec<usize> {
-        self.inner.lock().attached.disks.keys().copied().collect()
+        self.lock().map_or_else(|_| Vec::new(), |power| power.attached.disks.keys().copied().collect())
     }
 
     fn unplug(&self, kind: Kind, position: usize, timeout: Duration) -> Result<()> {
         let inner = &*self.inner;
         let began = Instant::now();
-        let mut power = inner.lock();
+        let mut power = self.lock()?;
         Verb::Unplug.check(self.name(), power.state)?;
         let (_, removal) = power.attached.get(kind, position).ok_or_else(|| self.no_such(kind, position))?;
         removal.waiting += 1;

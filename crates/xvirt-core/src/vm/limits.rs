@@ -17,7 +17,7 @@ impl Vm {
     /// The limit makes no sense, or there is no interface at that position.
     pub fn set_nic_limit(&self, position: usize, limit: NicLimit) -> Result<()> {
         limit.check()?;
-        let power = &mut *self.inner.lock();
+        let power = &mut *self.lock()?;
         let attached = power.attached.nics.get_mut(&position).ok_or_else(|| self.no_such(Kind::Nic, position))?;
         attached.device.limit = limit;
         if let Some(nic) = power.running.as_ref().and_then(|running| running.nics.get(&position)) {
@@ -34,7 +34,7 @@ impl Vm {
     /// # Errors
     /// The limit makes no sense, or there is no disk at that position.
     pub fn set_disk_limit(&self, position: usize, limit: RateLimit) -> Result<()> {
-        let power = &mut *self.inner.lock();
+        let power = &mut *self.lock()?;
         let attached = power.attached.disks.get_mut(&position).ok_or_else(|| self.no_such(Kind::Disk, position))?;
         limit.check(&format!("disk {}", attached.device.name()))?;
         attached.device.limit = limit;
@@ -51,7 +51,7 @@ impl Vm {
     /// # Errors
     /// There is no disk at that position.
     pub fn disk_limit(&self, position: usize) -> Result<RateLimit> {
-        let power = self.inner.lock();
+        let power = self.lock()?;
         let attached = power.attached.disks.get(&position).ok_or_else(|| self.no_such(Kind::Disk, position))?;
         let disk = power.running.as_ref().and_then(|running| running.disks.get(&position));
         Ok(disk.map_or(attached.device.limit, |disk| disk.block.limit()))
@@ -69,7 +69,7 @@ impl Vm {
     /// then all is as before. A halted VM notices only when it starts.
     pub fn set_cpu_limit(&self, limit: CpuLimit) -> Result<()> {
         limit.check()?;
-        let power = &mut *self.inner.lock();
+        let power = &mut *self.lock()?;
         if let Some(Running { machine, cpu_group, .. }) = &mut power.running {
             match cpu_group {
                 Some(group) => group.set(limit).inspect_err(|_| {
@@ -88,7 +88,7 @@ impl Vm {
     /// # Errors
     /// The VM's control group cannot be read.
     pub fn cpu_limit(&self) -> Result<CpuLimit> {
-        let power = self.inner.lock();
+        let power = self.lock()?;
         let group = power.running.as_ref().and_then(|running| running.cpu_group.as_ref());
         group.map_or(Ok(power.cpu_limit), CpuGroup::limit)
     }

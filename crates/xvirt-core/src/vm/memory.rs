@@ -74,7 +74,7 @@ impl Vm {
     pub fn set_memory_target(&self, target: ByteSize) -> Result<()> {
         let config = &self.inner.config;
         check_memory_target(target, config.memory, &config.memory_backing)?;
-        let power = self.inner.lock();
+        let power = self.lock()?;
         let device = power.running.as_ref().and_then(|running| running.balloon.as_ref());
         let device = device.ok_or_else(|| self.no_balloon())?;
         device.balloon.set_target(balloon_pages(config.memory, target));
@@ -123,7 +123,7 @@ impl Vm {
     }
 
     fn balloon(&self) -> Result<Arc<Balloon>> {
-        let power = self.inner.lock();
+        let power = self.lock()?;
         let device = power.running.as_ref().and_then(|running| running.balloon.as_ref());
         device.map(|device| Arc::clone(&device.balloon)).ok_or_else(|| self.no_balloon())
     }

@@ -25,7 +25,7 @@ impl Vm {
     /// ([`UnsupportedImage`](ErrorKind::UnsupportedImage)); the file system is full; the disk of a halted VM cannot be
     /// opened.
     pub fn resize_disk(&self, position: usize, size: u64) -> Result<()> {
-        let power = &mut *self.inner.lock();
+        let power = &mut *self.lock()?;
         Verb::ResizeDisk.check(self.name(), power.state)?;
         let disk = power.attached.disks.get(&position).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("VM '{}' has no disk at position {position}", self.name()))

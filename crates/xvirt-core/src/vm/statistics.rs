@@ -137,7 +137,7 @@ impl Vm {
     /// Meant to be asked for every second: it takes some microseconds, one system call for each of the VM's threads, and
     /// never disturbs the guest. It waits for a verb that is changing the VM's power state.
     pub fn statistics(&self) -> Statistics {
-        let power = self.inner.lock();
+        let Ok(power) = self.lock() else { return Statistics::default() };
         let Some(running) = &power.running else { return Statistics::default() };
         let memory = running.balloon.as_ref().map(|device| self.memory_of(&device.balloon));
         Statistics::of(running, memory)

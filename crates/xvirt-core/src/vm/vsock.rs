@@ -131,6 +131,7 @@ impl Vm {
     }
 
     fn vsock(&self) -> Result<&Vsock> {
+        self.require_process()?;
         self.inner.config.vsock.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, format!("VM '{}' has no vsock device", self.name()))
                 .remedy("give it one with VmConfig::vsock")

@@ -7,6 +7,7 @@ mod crashes;
 mod devices;
 mod echo;
 mod failures;
+mod fork;
 mod hostile;
 mod hotplug;
 mod kill;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -31,7 +32,7 @@ type Image = FormatAccess<ImageStorage>;
 /// A qcow2 image, with what it is based on.
 pub(super) struct Qcow2Disk {
     /// Locked for writing by whoever changes where data lies, for reading by everybody else.
-    image: RwLock<Image>,
+    image: Arc<RwLock<Image>>,
     file: Arc<ImageFile>,
     /// Only changed by who has the image alone.
     capacity: AtomicU64,
@@ -68,7 +69,7 @@ impl Qcow2Disk {
         Ok(Self {
             // As QEMU does: a last piece of a sector does not exist for the guest.
             capacity: AtomicU64::new(image.size() / SECTOR * SECTOR),
-            image: RwLock::new(image),
+            image: Arc::new(RwLock::new(image)),
             file,
             cluster_size: header.cluster_size,
             below: shown,
@@ -402,6 +403,11 @@ fn broken<T>(_: PoisonError<T>) -> io::Error {
 
 impl Drop for Qcow2Disk {
     fn drop(&mut self) {
+        if !self.file.is_ours() {
+            // The library writes what it has in memory when its image is dropped, so that never is.
+            mem::forget(Arc::clone(&self.image));
+            return;
+        }
         if let Err(error) = self.close() {
             let path = self.file.path().display();
             tracing::error!("cannot close disk image {path} properly; it will be repaired when it is opened: {error}");
