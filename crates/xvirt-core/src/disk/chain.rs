@@ -93,6 +93,11 @@ pub(super) fn open(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>)
     Ok(layers)
 }
 
+/// Where the file below an image is, and in which format if the image says that. Locks nothing.
+pub(crate) fn below(path: &Path, format: ImageFormat) -> Result<Option<(PathBuf, Option<ImageFormat>)>> {
+    backing(&layer(ImageFile::open(path, false)?, format, None)?)
+}
+
 fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Layer> {
     if format == ImageFormat::Raw {
         return Ok(Layer { file: Arc::new(file), kind: LayerKind::Raw });

@@ -43,6 +43,7 @@ mod transfer;
 
 pub use backend::BlockBackend;
 pub(crate) use bytes::{is_zero, read_bytes, write_bytes};
+pub(crate) use chain::below;
 pub(crate) use copy::copy;
 pub(crate) use create::create_with;
 pub use create::{create, grow};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::store::id_of;
 use super::vm::names_in;
 use super::{Repository, Room, StoredVm};
+use crate::config::DiskSource;
 use crate::disk::{self, Access, ImageFormat};
 use crate::progress::Progress;
 use crate::template::{Template, hash_disk};
@@ -49,8 +50,9 @@ impl Check {
 }
 
 impl Repository {
-    /// Looks for damage: reads all records, follows what every disk is based on, and compares the disks of all templates
-    /// with their hashes, which takes the time to read them. Others may use the repository meanwhile.
+    /// Looks for damage: reads all records, follows what every disk is based on, looks for disks that are missing or
+    /// belong to another VM, and compares the disks of all templates with their hashes, which takes the time to read them.
+    /// Others may use the repository meanwhile.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled); or the repository itself cannot be read. Damage is no error.
@@ -118,7 +120,10 @@ impl Repository {
         for id in self.ids(Room::Vms)? {
             check.vms += 1;
             match self.read_vm(id) {
-                Ok(vm) => self.check_vm(&vm, templates, check),
+                Ok(vm) => {
+                    self.check_references(&vm, check);
+                    self.check_vm(&vm, templates, check);
+                }
                 Err(error) => check.add_error(&error, "restore it from a copy, or remove the VM"),
             }
         }
@@ -140,6 +145,27 @@ impl Repository {
         }
         for disk in vm.own_disks() {
             check_image(&disk.path, disk.format, &folders, check);
+        }
+    }
+
+    /// Finds what a VM uses of others, and what it uses from outside the repository that is missing.
+    fn check_references(&self, vm: &StoredVm, check: &mut Check) {
+        let folder = vm.folder();
+        match self.references(&vm.record().config, &folder) {
+            // What its own disks are based on is looked at with them.
+            Ok(found) => found.iter().filter(|reference| !reference.is_based_in(&folder)).for_each(|reference| {
+                let what = format!("{} does not have files of its own: its {}", vm.title(), reference.describe(self));
+                check.add(what, "copy the disk (qemu-img convert) and make a VM of the copy, then remove this one");
+            }),
+            Err(error) => check.add_error(&error, "make it readable, then check again"),
+        }
+        for disk in &vm.record().config.disks {
+            let DiskSource::Image { path, .. } = &disk.source else { continue };
+            let outside = path.is_absolute() && !path.starts_with(self.folder());
+            if outside && matches!(path.try_exists(), Ok(false)) {
+                let what = format!("{} is missing, and is a disk of {}", path.display(), vm.title());
+                check.add(what, "restore it from a copy, or mount the file system that it was on");
+            }
         }
     }
 }

@@ -20,14 +20,15 @@
 //! repository can be moved, and mounted elsewhere.
 //!
 //! Inside: `store` is the folder and its locks, `stage` what is being made, `change` the several renames, `record` the
-//! files of metadata, all of which are taken for a stranger's when they are read, `vm` the VMs, `check` the search for
-//! damage. What templates are and what can be done with them is [`template`](crate::template).
+//! files of metadata, all of which are taken for a stranger's when they are read, `vm` the VMs, `reference` what VMs use
+//! of one another, `check` the search for damage. What templates are and what can be done with them is [`template`](crate::template).
 
 mod change;
 mod check;
 mod lock;
 mod name;
 mod record;
+mod reference;
 mod stage;
 mod store;
 mod vm;
@@ -36,6 +37,7 @@ pub(crate) use change::{Change, NewLayer, Replacement, protect};
 pub use check::{Check, Problem};
 pub(crate) use name::{LONGEST_NAME, check_name, disk_name};
 pub(crate) use record::{FORMAT, Record, corrupt};
+pub(crate) use reference::Owner;
 pub use stage::Stage;
 pub use store::Repository;
 pub(crate) use store::{Alone, Room};

@@ -77,21 +77,24 @@ impl Stage {
 
     /// Makes what was staged a VM, at once and completely.
     ///
-    /// Disks of `config` that are files in the stage move with it; all others are left as and where they are. Network
-    /// interfaces without an address get one.
+    /// Disks of `config` that are files in the stage move with it; those outside the repository are left as and where they
+    /// are. Network interfaces without an address get one.
     ///
     /// # Errors
     ///
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a VM with this UUID; [`Busy`](ErrorKind::Busy) if a disk
-    /// is still open; [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk in the stage is based on another file, or if
-    /// a part of the configuration is an open object that cannot be kept; [`NoSpace`](ErrorKind::NoSpace) if the file
+    /// is still open; [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk belongs to another VM or a template of the
+    /// repository or is based on such a disk, which would be gone when its owner is removed, if a disk in the stage is
+    /// based on another file or is no plain file, or if a part of the configuration is an open object that cannot be kept; [`NoSpace`](ErrorKind::NoSpace) if the file
     /// system is full; or a disk is missing or damaged. Then there is no new VM, everything staged stays, and the commit
     /// can be tried again once the cause is gone. [`InvalidState`](ErrorKind::InvalidState) if it was committed already.
     pub fn commit(&mut self, mut config: VmConfig) -> Result<StoredVm> {
         self.require_uncommitted()?;
+        self.repository.require_new(config.uuid)?;
         for disk in &mut config.disks {
             self.adopt(disk)?;
         }
+        self.repository.require_own_files(&config, &self.folder)?;
         for nic in &mut config.nics {
             nic.mac.get_or_insert_with(MacAddress::random);
         }
@@ -176,6 +179,10 @@ impl Stage {
             *path = full;
             return Ok(());
         };
+        if fs::symlink_metadata(&full).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::new(ErrorKind::InvalidConfig, format!("disk {} is not a plain file", full.display()))
+                .remedy("make the disk itself in the stage, not a link to it"));
+        }
         let info = disk::inspect(&full, Some(*format))?;
         if let Some(below) = info.backing.first() {
             let what = format!("disk {} is based on {}", full.display(), below.path.display());

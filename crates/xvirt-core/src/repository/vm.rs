@@ -125,6 +125,11 @@ impl StoredVm {
         self.record.config.disks.iter().enumerate().filter_map(own).collect()
     }
 
+    /// How messages call it.
+    pub(crate) fn title(&self) -> String {
+        format!("VM '{}' ({})", self.name(), self.uuid())
+    }
+
     /// Gives what was attached also to what the VM is to become.
     pub(crate) fn copy_attachments(&self, stage: &Stage) -> Result<()> {
         for name in names_in(&self.folder())?.iter().filter_map(|name| name.strip_prefix(ATTACHMENT)) {
@@ -183,8 +188,11 @@ impl Repository {
     /// Removes a VM with its disks. What is outside the repository stays. Also works where its record is damaged.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`Busy`](ErrorKind::Busy) while it runs or its disks are used otherwise.
+    /// [`NotFound`](ErrorKind::NotFound); [`Busy`](ErrorKind::Busy) while it runs or its disks are used otherwise;
+    /// [`InUse`](ErrorKind::InUse) if other VMs have its disks or disks based on them, which the error names; or it cannot
+    /// be found out what the disks of other VMs are based on.
     pub fn remove_vm(&self, uuid: Uuid) -> Result<()> {
+        self.require_unused(uuid)?;
         let folder = self.place(Room::Vms, uuid);
         let alone = self.alone()?;
         let disks = names_in(&folder).map_err(|error| explain(uuid, error))?;

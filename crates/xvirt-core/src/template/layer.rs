@@ -148,7 +148,7 @@ impl Template {
     }
 
     /// How messages call it.
-    pub(super) fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         format!("template '{}:{}'", self.name(), self.version())
     }
 

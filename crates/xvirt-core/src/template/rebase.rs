@@ -18,13 +18,15 @@ impl Repository {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the VM was removed; [`Busy`](ErrorKind::Busy) while it runs, or if it was
-    /// changed meanwhile; [`Cancelled`](ErrorKind::Cancelled); or a disk cannot be read or its copy not be written.
-    /// Then everything is as before.
+    /// changed meanwhile; [`InUse`](ErrorKind::InUse) if other VMs have its disks or disks based on them;
+    /// [`Cancelled`](ErrorKind::Cancelled); or a disk cannot be read or its copy not be written. Then everything is as
+    /// before.
     pub fn flatten(&self, vm: &StoredVm, progress: &dyn Progress) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
         if vm.layer().is_none() {
             return Ok(vm);
         }
+        self.require_unused(vm.uuid())?;
         let stage = self.stage()?;
         let mut record = vm.record().clone();
         let mut held = Vec::new();
@@ -50,11 +52,12 @@ impl Repository {
     /// [`InvalidState`](ErrorKind::InvalidState) if something was written to disks, which the error names;
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is no instance of a template of that name, or the versions
     /// have not equally many disks; [`NotFound`](ErrorKind::NotFound) if one of them was removed;
-    /// [`Busy`](ErrorKind::Busy) while the VM runs, or if it was changed meanwhile;
-    /// [`Cancelled`](ErrorKind::Cancelled). Then everything is as before.
+    /// [`Busy`](ErrorKind::Busy) while the VM runs, or if it was changed meanwhile; [`InUse`](ErrorKind::InUse) if other
+    /// VMs have its disks or disks based on them; [`Cancelled`](ErrorKind::Cancelled). Then everything is as before.
     pub fn rebase(&self, vm: &StoredVm, to: &Template, progress: &dyn Progress) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
         let from = self.origin(&vm, to)?;
+        self.require_unused(vm.uuid())?;
         let stage = self.stage()?;
         let mut record = vm.record().clone();
         let (mut held, mut written) = (Vec::new(), Vec::new());

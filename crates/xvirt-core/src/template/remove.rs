@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Template;
 use super::layer::absent;
-use crate::repository::{Alone, Repository, Room};
+use crate::repository::{Alone, Owner, Repository, Room};
 use crate::{Error, ErrorKind, Result};
 
 /// Which templates that nothing is based on are not needed.
@@ -26,11 +26,14 @@ impl Repository {
     /// [`InUse`](ErrorKind::InUse) if VMs or other templates are based on it, which the error names;
     /// [`NotFound`](ErrorKind::NotFound) if it was removed already.
     pub fn remove_template(&self, template: &Template) -> Result<()> {
+        let referring = self.referring(Owner { room: Room::Layers, id: template.uuid() })?;
         let alone = self.alone()?;
         if !self.place(Room::Layers, template.uuid()).exists() {
             return Err(absent(&template.uuid().to_string()));
         }
-        let users = self.users(&alone, template.uuid())?;
+        let mut users = self.users(&alone, template.uuid())?;
+        let more: Vec<_> = referring.into_iter().filter(|user| !users.contains(user)).collect();
+        users.extend(more);
         if !users.is_empty() {
             let what = format!("{} is in use by {}", template.title(), users.join(", "));
             return Err(Error::new(ErrorKind::InUse, what).remedy("remove them, or flatten the VMs"));
@@ -46,6 +49,10 @@ impl Repository {
     /// # Errors
     /// A record is damaged, or something cannot be removed.
     pub fn collect(&self, which: Unused) -> Result<Vec<Template>> {
+        let references = self.all_references()?;
+        let referenced = references.iter().flat_map(|(_, found)| found).map(|reference| reference.owner);
+        let referenced: HashSet<_> =
+            referenced.filter(|owner| owner.room == Room::Layers).map(|owner| owner.id).collect();
         let alone = self.alone()?;
         let vms = self.read_vms()?;
         let mut left = self.read_templates()?;
@@ -56,7 +63,10 @@ impl Repository {
             let used: HashSet<_> =
                 parents.chain(vms.iter().filter_map(|vm| vm.layer())).map(|lineage| lineage.template).collect();
             let needless = |template: &Template| {
-                !used.contains(&template.uuid()) && (which == Unused::All || !newest.contains(&template.uuid()))
+                let id = template.uuid();
+                !used.contains(&id)
+                    && !referenced.contains(&id)
+                    && (which == Unused::All || !newest.contains(&template.uuid()))
             };
             let Some(at) = left.iter().position(needless) else { break };
             let template = left.remove(at);
@@ -73,7 +83,7 @@ impl Repository {
         let mut users = Vec::new();
         for vm in self.read_vms()? {
             if vm.layer().is_some_and(|layer| layer.template == template) {
-                users.push(format!("VM '{}' ({})", vm.name(), vm.uuid()));
+                users.push(vm.title());
             }
         }
         for above in self.read_templates()? {

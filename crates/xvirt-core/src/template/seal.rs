@@ -125,7 +125,8 @@ impl Repository {
     ///
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a template of this name and version;
     /// [`InvalidState`](ErrorKind::InvalidState) if the VM is not halted; [`Busy`](ErrorKind::Busy) if a disk is in
-    /// use, or the VM was changed meanwhile; [`Cancelled`](ErrorKind::Cancelled);
+    /// use, or the VM was changed meanwhile; [`InUse`](ErrorKind::InUse) if other VMs have disks of this VM of the
+    /// repository, or disks based on them; [`Cancelled`](ErrorKind::Cancelled);
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration holds open objects other than disks, which
     /// cannot be kept; [`UnsupportedImage`](ErrorKind::UnsupportedImage) if there are 48 layers below already. Then
     /// everything is as before.
@@ -165,6 +166,7 @@ impl Repository {
             let opened = open(disk, Access::ReadOnly)?;
             draft.disks.push(take_copy(&stage, index, disk, &*opened, progress)?);
         }
+        self.require_own_files(&draft.config, stage.folder())?;
         let alone = self.alone()?;
         let template = self.finish(seal, draft, &stage)?;
         stage.put(&alone, Room::Layers, template.uuid())?;
@@ -173,6 +175,7 @@ impl Repository {
 
     /// Makes the disks of a VM those of a template, and gives the VM children of them.
     fn seal_stored(&self, seal: &Seal, vm: StoredVm, progress: &dyn Progress) -> Result<Template> {
+        self.require_unused(vm.uuid())?;
         if let Some(layer) = vm.layer() {
             let below = self.template(&layer.template.to_string())?.chain()?.len();
             if below >= DEEPEST {

@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 #[path = "../disk/mount.rs"]
 mod mount;
+mod references;
 mod templates;
 mod together;
 mod vms;

@@ -1,0 +1,197 @@
+//! Files of a repository that a VM uses although they belong to something else in it.
+//!
+//! Whoever removes or changes their owner would take them from under the VM, so a commit refuses them. A record of an
+//! older version, or an image that somebody has rebased, may have them all the same: removing and changing a VM or a
+//! template look for them first, and a check names them.
+
+use std::fs;
+use std::path::{Path, PathBuf, absolute};
+
+use uuid::Uuid;
+
+use super::store::id_of;
+use super::{Repository, Room, StoredVm};
+use crate::config::{Boot, DiskSource, KernelImage, VmConfig};
+use crate::disk::{self, ImageFormat};
+use crate::{Error, ErrorKind, Result};
+
+/// Images on one another are followed no deeper: none that can be opened has more.
+const DEEPEST: usize = 64;
+
+/// What a file in a repository belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) room: Room,
+    pub(crate) id: Uuid,
+}
+
+/// The use of a file that belongs to something else.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    /// What uses it, as in "disk 0".
+    user: String,
+    /// The file that the configuration names.
+    named: PathBuf,
+    /// The file that belongs to something else: the one that is named, or one that it is based on.
+    path: PathBuf,
+    based: bool,
+    pub(crate) owner: Owner,
+}
+
+/// A file that a configuration names.
+struct NamedFile<'a> {
+    user: String,
+    path: &'a Path,
+    /// How it is laid out, if it is a disk.
+    format: Option<ImageFormat>,
+}
+
+impl Reference {
+    /// Whether the configuration names a file in this folder, which is based on what belongs to something else.
+    pub(super) fn is_based_in(&self, folder: &Path) -> bool {
+        self.based && self.named.starts_with(folder)
+    }
+
+    /// Says what is used, and what it belongs to.
+    pub(super) fn describe(&self, repository: &Repository) -> String {
+        let owner = repository.title(self.owner);
+        let (user, path) = (&self.user, self.path.display());
+        let missing = if self.path.exists() { "" } else { " and is missing" };
+        if !self.based {
+            return format!("{user} is {path}, which belongs to {owner}{missing}");
+        }
+        format!("{user} is {}, based on {path}, which belongs to {owner}{missing}", self.named.display())
+    }
+
+    /// The error for who wants to keep a configuration that has it.
+    fn refuse(&self, repository: &Repository, vm: &str) -> Error {
+        let what = format!("VM '{vm}' cannot be kept: its {}", self.describe(repository));
+        Error::new(ErrorKind::InvalidConfig, what).remedy(match self.owner.room {
+            Room::Layers => "make an instance of the template: Repository::instantiate",
+            Room::Staging => "make disks at Stage::disk_path of the stage that is committed",
+            Room::Vms | Room::Trash => {
+                "copy the disk into the stage (qemu-img convert -O FORMAT OLD NEW), or seal the other VM and instantiate \
+                 the template"
+            }
+        })
+    }
+}
+
+impl Repository {
+    /// What a configuration, whose own disks are in `folder`, uses of what belongs to something else.
+    ///
+    /// An image that is missing or damaged is no error, and hides what it is based on: the VM cannot use it either.
+    pub(super) fn references(&self, config: &VmConfig, folder: &Path) -> Result<Vec<Reference>> {
+        let mut found = Vec::new();
+        for file in files(config) {
+            let named = folder.join(file.path);
+            let own = file.path.is_relative();
+            let (mut path, mut format) = (resolve(&named), file.format);
+            for depth in 0..DEEPEST {
+                let owner = self.owner(&path);
+                let below = format.map_or(Ok(None), |format| below(&path, format))?;
+                if let Some(owner) = owner.filter(|owner| !own || self.place(owner.room, owner.id) != folder) {
+                    let (user, named) = (file.user.clone(), named.clone());
+                    found.push(Reference { user, named, path, based: depth > 0, owner });
+                }
+                match below {
+                    // What a template is based on, its record says.
+                    Some(below) if owner.is_none_or(|owner| owner.room != Room::Layers) => {
+                        (path, format) = (resolve(&below.0), below.1);
+                    }
+                    _ => break,
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Fails if a configuration, whose own disks are in `folder`, uses what belongs to something else.
+    pub(crate) fn require_own_files(&self, config: &VmConfig, folder: &Path) -> Result<()> {
+        let references = self.references(config, folder)?;
+        references.first().map_or(Ok(()), |reference| Err(reference.refuse(self, &config.name)))
+    }
+
+    /// The references of all VMs. Those whose record cannot be read are left out.
+    pub(crate) fn all_references(&self) -> Result<Vec<(StoredVm, Vec<Reference>)>> {
+        let vms = self.vms()?.into_iter();
+        vms.map(|vm| Ok((vm.clone(), self.references(&vm.record().config, &vm.folder())?))).collect()
+    }
+
+    /// The VMs that use files of something else, in words.
+    pub(crate) fn referring(&self, to: Owner) -> Result<Vec<String>> {
+        let mut referring = self.all_references()?;
+        let itself = |vm: &StoredVm| to == Owner { room: Room::Vms, id: vm.uuid() };
+        referring.retain(|(vm, found)| !itself(vm) && found.iter().any(|reference| reference.owner == to));
+        Ok(referring.iter().map(|(vm, _)| vm.title()).collect())
+    }
+
+    /// Fails if other VMs use files of this one.
+    pub(crate) fn require_unused(&self, vm: Uuid) -> Result<()> {
+        let owner = Owner { room: Room::Vms, id: vm };
+        let users = self.referring(owner)?;
+        if users.is_empty() {
+            return Ok(());
+        }
+        let what = format!("disks of {} are in use by {}", self.title(owner), users.join(", "));
+        Err(Error::new(ErrorKind::InUse, what)
+            .remedy("remove these VMs first, or make them anew with copies of the disks: qemu-img convert"))
+    }
+
+    /// What a file belongs to, if it is in the repository.
+    fn owner(&self, path: &Path) -> Option<Owner> {
+        let mut names = path.strip_prefix(self.folder()).ok()?.iter().map(|name| name.to_str());
+        let (name, id) = (names.next()??, names.next()??);
+        let room = Room::ALL.into_iter().find(|room| room.name() == name)?;
+        Some(Owner { room, id: id_of(id)? })
+    }
+
+    /// How messages call an owner.
+    fn title(&self, Owner { room, id }: Owner) -> String {
+        let known = match room {
+            Room::Vms => self.read_vm(id).map(|vm| vm.title()),
+            Room::Layers => self.read_template(id).map(|template| template.title()),
+            Room::Staging => return "what is being made".to_owned(),
+            Room::Trash => return "what was removed".to_owned(),
+        };
+        let kind = if room == Room::Vms { "VM" } else { "template" };
+        known.unwrap_or_else(|_| format!("the {kind} {id}"))
+    }
+}
+
+/// The files that a configuration names.
+fn files(config: &VmConfig) -> Vec<NamedFile<'_>> {
+    let mut files = Vec::new();
+    for (index, disk) in config.disks.iter().enumerate() {
+        if let DiskSource::Image { path, format } = &disk.source {
+            files.push(NamedFile { user: format!("disk {index}"), path, format: Some(*format) });
+        }
+    }
+    if let Boot::Kernel { kernel, initrd, .. } = &config.boot {
+        if let KernelImage::Path(path) = kernel {
+            files.push(NamedFile { user: "kernel".to_owned(), path, format: None });
+        }
+        files.extend(initrd.iter().map(|path| NamedFile { user: "initrd".to_owned(), path, format: None }));
+    }
+    files
+}
+
+/// The file that an image is based on, and its format if that is known.
+fn below(path: &Path, format: ImageFormat) -> Result<Option<(PathBuf, Option<ImageFormat>)>> {
+    if format == ImageFormat::Raw {
+        return Ok(None);
+    }
+    disk::below(path, format).or_else(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::CorruptImage | ErrorKind::EncryptedImage | ErrorKind::UnsupportedImage => {
+            Ok(None)
+        }
+        _ => Err(error.remedy("see to it that it can be read, so that it is known what it is based on")),
+    })
+}
+
+/// The full path without symbolic links. What is missing may be in a folder that is there.
+fn resolve(path: &Path) -> PathBuf {
+    let whole = fs::canonicalize(path).ok();
+    let parent = || Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?));
+    whole.or_else(parent).or_else(|| absolute(path).ok()).unwrap_or_else(|| path.to_owned())
+}

@@ -1,0 +1,196 @@
+//! VMs whose disks are, or are based on, what belongs to something else in the repository.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+use xvirt_core::ErrorKind;
+use xvirt_core::config::{Boot, VmConfig};
+use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::repository::{Repository, StoredVm};
+use xvirt_core::template::Unused;
+
+use crate::support::*;
+
+/// An image outside of the repository that is based on the first disk of a VM.
+fn overlay(folder: &Path, vm: &StoredVm) -> PathBuf {
+    let (below, format) = image(&vm.config(), 0);
+    let path = folder.join("overlay.qcow2");
+    disk::overlay(&below, Some(format), &path).unwrap();
+    path
+}
+
+/// A configuration as that of another VM.
+fn changed(config: VmConfig) -> VmConfig {
+    let mut config = config.uuid(Uuid::new_v4());
+    config.name = "b".to_owned();
+    config
+}
+
+/// Makes a VM use another disk, as an older version or somebody by hand may have.
+fn point_to(vm: &StoredVm, disk: &Path) {
+    let record = vm.folder().join("vm.json");
+    let text = fs::read_to_string(&record).unwrap();
+    let name = image(&vm.config(), 0).0.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(text.contains(&name), "{text}");
+    fs::write(record, text.replace(&format!("\"{name}\""), &format!("\"{}\"", disk.display()))).unwrap();
+}
+
+/// The problems that a check finds, as one text.
+fn problems(repository: &Repository) -> String {
+    let problems = repository.check(&()).unwrap().problems;
+    assert!(problems.iter().all(|problem| !problem.remedy.is_empty()));
+    problems.iter().map(|problem| format!("{}\n", problem.what)).collect()
+}
+
+#[test]
+fn a_vm_of_the_disks_of_another_is_refused_with_a_way_out() {
+    let (folder, repository) = repository();
+    let outside = other_file_system();
+    let vm = vm(&repository, "a", ImageFormat::Raw, MIB, b"mine");
+    let (disk, _) = image(&vm.config(), 0);
+    let link = folder.path().join("link.raw");
+    symlink(&disk, &link).unwrap();
+    let strangers = repository.stage().unwrap();
+    let being_made = strangers.disk_path(0, ImageFormat::Raw);
+    disk::create(&being_made, ImageFormat::Raw, MIB).unwrap();
+    let kernel = VmConfig::new("b").boot(Boot::kernel("/boot/vmlinuz").initrd(vm.folder().join("initrd")));
+    for (config, why) in [
+        (changed(vm.config()), "disk 0 is /"),
+        (config("b", &link, ImageFormat::Raw), "which belongs to VM 'a' ("),
+        (config("b", &overlay(outside.path(), &vm), ImageFormat::Qcow2), "based on "),
+        (config("b", &being_made, ImageFormat::Raw), "which belongs to what is being made"),
+        (kernel, "initrd is "),
+    ] {
+        let mut stage = repository.stage().unwrap();
+        let error = stage.commit(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(error.remedy_text().is_some_and(|remedy| remedy.contains("the stage")), "{error}");
+    }
+    // What its own stage holds under another name would not be found after the commit.
+    let mut stage = repository.stage().unwrap();
+    let odd = stage.disk_path(0, ImageFormat::Raw).with_file_name("root.raw");
+    disk::create(&odd, ImageFormat::Raw, MIB).unwrap();
+    let error = stage.commit(config("b", &odd, ImageFormat::Raw)).unwrap_err();
+    assert!(error.to_string().contains("Stage::disk_path"), "{error}");
+    let linked = stage.disk_path(0, ImageFormat::Raw);
+    symlink(&disk, &linked).unwrap();
+    let error = stage.commit(config("b", &linked, ImageFormat::Raw)).unwrap_err();
+    assert!(error.to_string().contains("is not a plain file"), "{error}");
+    assert_eq!(repository.vms().unwrap().len(), 1);
+
+    // The way out.
+    let path = stage.disk_path(1, ImageFormat::Raw);
+    fs::copy(&disk, &path).unwrap();
+    let copy = stage.commit(config("b", &path, ImageFormat::Raw)).unwrap();
+    repository.remove_vm(vm.uuid()).unwrap();
+    assert_eq!(read_vm(&copy, 0, 4), b"mine");
+    sound(&repository);
+}
+
+#[test]
+fn a_vm_of_the_disks_of_a_template_is_refused_with_a_way_out() {
+    let (_folder, repository) = repository();
+    let outside = other_file_system();
+    let vm = vm(&repository, "a", ImageFormat::Qcow2, MIB, b"base");
+    let template = repository.seal("t", &vm, &()).unwrap();
+    let (below, format) = image(&template.config(), 0);
+    let overlay = outside.path().join("overlay.qcow2");
+    disk::overlay(&below, Some(format), &overlay).unwrap();
+    for config in [changed(template.config()), config("b", &overlay, ImageFormat::Qcow2)] {
+        let error = repository.stage().unwrap().commit(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains("which belongs to template 't:1'"), "{error}");
+        assert!(error.remedy_text().unwrap().contains("Repository::instantiate"), "{error}");
+    }
+}
+
+#[test]
+fn what_others_use_is_neither_removed_nor_changed() {
+    let outside = other_file_system();
+    for based in [false, true] {
+        let (_folder, repository) = repository();
+        let a = vm(&repository, "a", ImageFormat::Raw, MIB, b"shared");
+        let b = vm(&repository, "b", ImageFormat::Raw, MIB, b"b");
+        let (disk, _) = image(&a.config(), 0);
+        if based {
+            let overlay = overlay(outside.path(), &a);
+            point_to(&b, &overlay);
+            let record = b.folder().join("vm.json");
+            let text = fs::read_to_string(&record).unwrap().replace("\"raw\"", "\"qcow2\"");
+            fs::write(record, text).unwrap();
+        } else {
+            point_to(&b, &disk);
+        }
+        let found = problems(&repository);
+        assert!(found.contains("VM 'b'") && found.contains("belongs to VM 'a'"), "{found}");
+        for error in [repository.remove_vm(a.uuid()).unwrap_err(), repository.seal("t", &a, &()).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
+            assert!(error.to_string().contains(&format!("VM 'b' ({})", b.uuid())), "{error}");
+            assert!(error.remedy_text().is_some());
+        }
+        assert_eq!(read(&disk, ImageFormat::Raw, 0, 6), b"shared");
+        // A record that cannot be read is in nobody's way.
+        let c = vm(&repository, "c", ImageFormat::Raw, MIB, b"c");
+        fs::write(c.folder().join("vm.json"), "{").unwrap();
+        repository.remove_vm(b.uuid()).unwrap();
+        repository.remove_vm(a.uuid()).unwrap();
+        repository.remove_vm(c.uuid()).unwrap();
+        sound(&repository);
+        let _ = fs::remove_file(outside.path().join("overlay.qcow2"));
+    }
+}
+
+#[test]
+fn templates_that_others_use_without_being_instances_are_neither_removed_nor_collected() {
+    let (_folder, repository) = repository();
+    let root = vm(&repository, "root", ImageFormat::Raw, MIB, b"base");
+    let template = repository.seal("t", &root, &()).unwrap();
+    repository.flatten(&root, &()).unwrap();
+    let b = vm(&repository, "b", ImageFormat::Raw, MIB, b"b");
+    point_to(&b, &image(&template.config(), 0).0);
+    let found = problems(&repository);
+    assert!(found.contains("belongs to template 't:1'"), "{found}");
+    let error = repository.remove_template(&template).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
+    assert!(error.to_string().contains("VM 'b'"), "{error}");
+    assert_eq!(repository.collect(Unused::All).unwrap().len(), 0);
+    repository.remove_vm(b.uuid()).unwrap();
+    assert_eq!(repository.collect(Unused::All).unwrap().len(), 1);
+}
+
+#[test]
+fn an_instance_whose_disk_was_rebased_onto_another_vm_keeps_that_one() {
+    let (_folder, repository) = repository();
+    let a = vm(&repository, "a", ImageFormat::Raw, MIB, b"shared");
+    let b = vm(&repository, "b", ImageFormat::Qcow2, MIB, b"b");
+    let (path, _) = image(&b.config(), 0);
+    fs::remove_file(&path).unwrap();
+    let outside = other_file_system();
+    fs::rename(overlay(&b.folder(), &a), &path).unwrap();
+    drop(outside);
+    assert!(problems(&repository).contains("which is not its template's"));
+    assert_eq!(repository.remove_vm(a.uuid()).unwrap_err().kind(), ErrorKind::InUse);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let (folder, repository) = repository();
+    let a = vm(&repository, "a", ImageFormat::Raw, MIB, b"a");
+    let b = vm(&repository, "b", ImageFormat::Raw, MIB, b"b");
+    point_to(&b, &image(&a.config(), 0).0);
+    fs::remove_dir_all(a.folder()).unwrap();
+    let found = problems(&repository);
+    assert!(found.contains("VM 'b'") && found.contains(&a.uuid().to_string()) && found.contains("missing"), "{found}");
+
+    let path = folder.path().join("outside.raw");
+    disk::create(&path, ImageFormat::Raw, MIB).unwrap();
+    let c = repository.stage().unwrap().commit(config("c", &path, ImageFormat::Raw)).unwrap();
+    repository.remove_vm(b.uuid()).unwrap();
+    sound(&repository);
+    fs::remove_file(&path).unwrap();
+    let found = problems(&repository);
+    assert!(found.contains("outside.raw is missing") && found.contains(&c.uuid().to_string()), "{found}");
+}
