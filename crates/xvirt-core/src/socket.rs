@@ -4,26 +4,36 @@
 //! A connection waits while the listener's queue of waiting connections (its backlog) is full. A socket that does not
 //! block fails then, and cannot be polled for room; but `SO_SNDTIMEO` limits how long one that blocks waits (unix(7)).
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
 use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
+/// How long is waited for others who make or remove sockets in a folder, which takes each no time.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The file a socket is bound to; removed when dropped by the process that made it, unless it is another one by then.
+///
+/// It goes before its listener: a file on which nobody listens is one that was left behind, which others may replace at any
+/// time, and theirs can have the number of the inode that was ours.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     process: Process,
     path: PathBuf,
     identity: (u64, u64),
+    removed: AtomicBool,
 }
 
 impl SocketFile {
@@ -31,14 +41,51 @@ impl SocketFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Removes it before it is dropped.
+    pub(crate) fn remove(&self) {
+        if !self.process.is_current() || self.removed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let _lock = FolderLock::of(&self.path);
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            // If it cannot be removed, the next to bind finds it stale.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.process.is_current() && identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // If it cannot be removed, the next to bind finds it stale.
-            let _ = std::fs::remove_file(&self.path);
+        self.remove();
+    }
+}
+
+/// Keeps others who use this module from making and removing sockets in a folder. A file whose owner is about to listen looks
+/// like one that was left behind, and one that was left behind may be replaced by another before it is removed.
+///
+/// Where there can be no lock, as in a folder that cannot be read, it is done without. So it is where a lock is held for
+/// longer than anybody of us holds it: any user who can read the folder can do that.
+struct FolderLock(File);
+
+impl FolderLock {
+    fn of(path: &Path) -> Option<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (folder, began) = (File::open(folder).ok()?, Instant::now());
+        loop {
+            match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Some(Self(folder)),
+                Err(Errno::AGAIN) if began.elapsed() < LOCK_PATIENCE => thread::sleep(Duration::from_millis(1)),
+                Err(_) => return None,
+            }
         }
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // A child that was forked meanwhile has the descriptor, too.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
@@ -58,6 +105,7 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
     let listener = stream_socket(SocketFlags::NONBLOCK).map_err(failed)?;
     // Before the file exists, so that it never has wider rights.
     fchmod(&listener, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    let _lock = FolderLock::of(path);
     match bind(&listener, &address) {
         Err(Errno::ADDRINUSE) => {
             remove_stale(path, what)?;
@@ -72,7 +120,8 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
         _ => failed(errno),
     })?;
     let identity = identity(path).map_err(|source| Error::io(format!("{what} {shown} vanished"), source))?;
-    let file = SocketFile { process: Process::current(), path: path.to_owned(), identity };
+    let (process, path, removed) = (Process::current(), path.to_owned(), AtomicBool::new(false));
+    let file = SocketFile { process, path, identity, removed };
     listen(&listener, 16).map_err(failed)?;
     Ok((listener.into(), file))
 }
@@ -146,8 +195,8 @@ fn busy(path: &Path, what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc;
-    use std::thread;
 
     use super::*;
 
@@ -199,6 +248,34 @@ mod tests {
         // Makes room.
         drop(full.listener.accept().unwrap());
         waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn of_several_who_listen_at_a_path_at_once_one_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, listening, times) = (folder.path().join("s"), AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while times.load(Ordering::SeqCst) < 5000 {
+                        let (listener, file) = match listen_at(&path, "socket") {
+                            Ok(listening) => listening,
+                            Err(error) if error.kind() == ErrorKind::Busy => continue,
+                            Err(error) => panic!("{error}"),
+                        };
+                        assert_eq!(listening.fetch_add(1, Ordering::SeqCst), 0, "somebody else listens there");
+                        // Those who look whether it is stale may have filled its backlog.
+                        let reached = connect_at_once(&path).map_err(|error| error.kind());
+                        assert!(matches!(reached, Ok(_) | Err(io::ErrorKind::ResourceBusy)), "{reached:?}");
+                        times.fetch_add(1, Ordering::SeqCst);
+                        listening.fetch_sub(1, Ordering::SeqCst);
+                        drop(file);
+                        drop(listener);
+                    }
+                });
+            }
+        });
+        assert!(!path.exists());
     }
 
     #[test]

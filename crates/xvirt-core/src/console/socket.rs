@@ -13,9 +13,9 @@ use crate::socket::{self, SocketFile};
 #[derive(Debug)]
 #[must_use = "dropping it closes the socket"]
 pub struct SocketAttachment {
-    // In this order: nobody is served any more when the file goes.
-    _attachment: Attachment,
+    // In this order: the file goes while its thread listens.
     file: SocketFile,
+    _attachment: Attachment,
 }
 
 impl SocketAttachment {

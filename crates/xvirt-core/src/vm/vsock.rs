@@ -23,18 +23,21 @@ const MAX_ANSWER: usize = 16;
 /// May be used from several threads. As a descriptor it is readable while a connection waits or the VM is gone, for a
 /// program's own event loop.
 #[derive(Debug)]
-pub struct VsockListener {
-    // In this order: nobody is let in any more when the file goes.
-    listener: Arc<UnixListener>,
+pub struct VsockListener(Arc<Listening>);
+
+#[derive(Debug)]
+struct Listening {
+    // In this order: the file goes while somebody listens.
     file: SocketFile,
+    listener: UnixListener,
 }
 
 /// All listeners of a VM.
 #[derive(Debug, Default)]
-pub(super) struct VsockListeners(Mutex<Vec<Weak<UnixListener>>>);
+pub(super) struct VsockListeners(Mutex<Vec<Weak<Listening>>>);
 
 impl VsockListeners {
-    fn add(&self, listener: &Arc<UnixListener>) {
+    fn add(&self, listener: &Arc<Listening>) {
         let mut all = lock(&self.0);
         all.retain(|other| other.strong_count() > 0);
         all.push(Arc::downgrade(listener));
@@ -42,9 +45,10 @@ impl VsockListeners {
 
     /// Ends every wait for a connection, now and later.
     pub(super) fn end(&self) {
-        for listener in lock(&self.0).iter().filter_map(Weak::upgrade) {
+        for listening in lock(&self.0).iter().filter_map(Weak::upgrade) {
+            listening.file.remove();
             // Fails only for what is no socket.
-            let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+            let _ = rustix::net::shutdown(&listening.listener, rustix::net::Shutdown::Both);
         }
     }
 }
@@ -55,8 +59,8 @@ impl VsockListener {
     /// # Errors
     /// The VM was dropped ([`Gone`](ErrorKind::Gone)), or the process has no descriptors left.
     pub fn accept(&self) -> Result<UnixStream> {
-        let what = || format!("cannot accept a connection on {}", self.file.path().display());
-        match self.listener.accept() {
+        let what = || format!("cannot accept a connection on {}", self.0.file.path().display());
+        match self.0.listener.accept() {
             Ok((stream, _)) => Ok(stream),
             // It was shut down.
             Err(error) if error.kind() == IoKind::InvalidInput => {
@@ -69,14 +73,14 @@ impl VsockListener {
 
 impl AsFd for VsockListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+        self.0.listener.as_fd()
     }
 }
 
 impl AsRef<UnixListener> for VsockListener {
     /// For a program's own event loop.
     fn as_ref(&self) -> &UnixListener {
-        &self.listener
+        &self.0.listener
     }
 }
 
@@ -120,9 +124,9 @@ impl Vm {
         let (listener, file) = socket::listen_at(&path, "vsock socket")?;
         let failed = |e| Error::io(format!("cannot listen on {}", path.display()), e);
         listener.set_nonblocking(false).map_err(failed)?;
-        let listener = Arc::new(listener);
-        self.inner.vsock_listeners.add(&listener);
-        Ok(VsockListener { listener, file })
+        let listening = Arc::new(Listening { file, listener });
+        self.inner.vsock_listeners.add(&listening);
+        Ok(VsockListener(listening))
     }
 
     /// The unix socket for host programs, if the VM has a socket device.

@@ -27,9 +27,9 @@ const STREAMS: u64 = 1 << 0;
 #[derive(Debug)]
 pub(crate) struct Vsock {
     state: VsockState,
-    // In this order: nobody is let in any more when the file goes.
-    listener: Arc<UnixListener>,
+    // In this order: the file goes while somebody listens.
     file: SocketFile,
+    listener: Arc<UnixListener>,
     /// The driver has connections that it does not know are gone.
     moved: AtomicBool,
 }
