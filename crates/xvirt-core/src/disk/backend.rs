@@ -20,6 +20,13 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// Whether writes are refused.
     fn read_only(&self) -> bool;
 
+    /// The block that its storage writes at once, in bytes: a power of two, and at least 512. Everything works for
+    /// ranges of 512 bytes, but takes longer, and a crash may damage the rest of a block of which a part is written. The
+    /// guest is told, and keeps to it where it can.
+    fn block_size(&self) -> u32 {
+        512
+    }
+
     /// Fills `buffers`, in order, from `offset` on.
     fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()>;
 

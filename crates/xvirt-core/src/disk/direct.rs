@@ -1,9 +1,11 @@
 //! Going past the host's page cache (`O_DIRECT`).
 //!
-//! The kernel wants offset, length and memory of such a request aligned to the device's block. Guests count in sectors,
-//! so offset and length of their data always are; memory that is not is copied here. What is smaller than a sector, which
-//! are single entries of a qcow2 image's tables, goes through the page cache: the kernel keeps both views of a file alike,
-//! and such entries never share a page with data of the guest, which could be in flight at the same time.
+//! The kernel wants offset, length and memory of such a request aligned to the sectors of the device below: 512 bytes, or
+//! 4096. Memory that is not is copied here. What is smaller than a sector of the device goes through the page cache: that
+//! are requests of guests, which count in 512 bytes, and single entries of a qcow2 image's tables. The kernel keeps both
+//! views of a file alike, but for a sector that is written both ways at the same time. A request that goes past the page
+//! cache is of whole sectors with nothing but the guest's data in them, so that only happens to a guest that has two
+//! requests for the same bytes in flight.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,8 +18,8 @@ use super::transfer;
 use crate::named_file::reopen;
 use crate::{Error, ErrorKind, Result};
 
-/// What everything is aligned to, in bytes: a sector.
-const ALIGNMENT: usize = 512;
+/// The sectors there are, in bytes.
+const SECTORS: [u32; 2] = [512, 4096];
 /// A page, than which no device wants more of memory.
 const PAGE: usize = 4096;
 /// What is copied at once, in bytes.
@@ -27,6 +29,8 @@ const CHUNK: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct DirectFile {
     file: File,
+    /// What offset, length and memory are aligned to, in bytes.
+    alignment: u32,
 }
 
 impl DirectFile {
@@ -35,39 +39,41 @@ impl DirectFile {
         let failed = |error| {
             Error::new(ErrorKind::HostUnsupported, format!("cannot use disk image {} directly", path.display()))
                 .because(error)
-                .remedy(
-                    "turn direct off for this disk, or keep its image where O_DIRECT works for sectors of 512 bytes",
-                )
+                .remedy("turn direct off for this disk, or keep its image on a file system that has O_DIRECT")
         };
         let writable = rustix::fs::fcntl_getfl(file).map_err(|error| failed(error.into()))?;
         let writable = writable.contains(rustix::fs::OFlags::RDWR);
         let flags = libc::O_CLOEXEC | libc::O_DIRECT;
         let opened = reopen(file, OpenOptions::new().read(true).write(writable).custom_flags(flags));
-        let direct = Self { file: opened.map_err(failed)? };
-        direct.try_reading().map_err(failed)?;
-        Ok(direct)
+        let file = opened.map_err(failed)?;
+        let mut tried = Ok(());
+        for alignment in SECTORS {
+            tried = try_reading(&file, alignment as usize);
+            if tried.is_ok() {
+                return Ok(Self { file, alignment });
+            }
+        }
+        Err(tried.map_or_else(failed, |()| failed(io::ErrorKind::Unsupported.into())))
     }
 
-    /// Fails if sectors are not enough of an alignment.
-    fn try_reading(&self) -> io::Result<()> {
-        let mut memory = Aligned::new(PAGE + ALIGNMENT);
-        let Some(sector) = memory.bytes().get_mut(ALIGNMENT..2 * ALIGNMENT) else { return Ok(()) };
-        transfer::read(&self.file, &mut Segments::of_bytes(sector), ALIGNMENT as u64)
+    /// What offset, length and memory have to be aligned to, in bytes.
+    pub(super) fn alignment(&self) -> u32 {
+        self.alignment
     }
 
     /// Whether a transfer is of whole sectors.
-    pub(super) fn can(offset: u64, length: u64) -> bool {
-        (offset | length).is_multiple_of(ALIGNMENT as u64)
+    pub(super) fn can(&self, offset: u64, length: u64) -> bool {
+        (offset | length).is_multiple_of(self.alignment.into())
     }
 
     /// Whether the kernel can move these pieces as they are.
     pub(super) fn takes(&self, pieces: &[libc::iovec], offset: u64) -> bool {
-        offset.is_multiple_of(ALIGNMENT as u64) && are_aligned(pieces, ALIGNMENT)
+        offset.is_multiple_of(self.alignment.into()) && are_aligned(pieces, self.alignment as usize)
     }
 
     /// Reads whole sectors until `into` is full or the file ends; what is missing then is left in `into`.
     pub(super) fn read(&self, into: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
-        if into.are_aligned(ALIGNMENT) {
+        if into.are_aligned(self.alignment as usize) {
             return transfer::read(&self.file, into, offset);
         }
         let mut memory = Aligned::new(CHUNK.min(into.len() as usize));
@@ -89,7 +95,7 @@ impl DirectFile {
 
     /// Writes whole sectors, all of them.
     pub(super) fn write(&self, from: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
-        if from.are_aligned(ALIGNMENT) {
+        if from.are_aligned(self.alignment as usize) {
             return transfer::write(&self.file, from, offset);
         }
         let mut memory = Aligned::new(CHUNK.min(from.len() as usize));
@@ -109,6 +115,13 @@ impl AsRawFd for DirectFile {
     fn as_raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
     }
+}
+
+/// Fails if this is not enough of an alignment.
+fn try_reading(file: &File, alignment: usize) -> io::Result<()> {
+    let mut memory = Aligned::new(2 * alignment);
+    let Some(sector) = memory.bytes().get_mut(alignment..) else { return Ok(()) };
+    transfer::read(file, &mut Segments::of_bytes(sector), alignment as u64)
 }
 
 /// Memory of ours that begins at a page.

@@ -16,10 +16,13 @@ use super::direct::DirectFile;
 use super::holder;
 use super::lock::{self, Hold};
 use super::segments::Segments;
-use super::transfer::{self, check, position};
+use super::transfer;
 use crate::named_file::{NamedFile, reopen};
 use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
+
+/// Bytes in a sector of a disk, unless it says otherwise.
+const SECTOR: u32 = 512;
 
 /// File systems that write to the page cache without waiting: XFS and btrfs, since Linux 6.0.
 const WAITLESS: [i64; 2] = [0x5846_5342, 0x9123_683e];
@@ -41,6 +44,10 @@ pub(super) struct ImageFile {
     path: PathBuf,
     id: FileId,
     block_device: bool,
+    /// What a block device counts in, in bytes; 1 for a file.
+    sector: u64,
+    /// The block that a device writes at once, in bytes; a sector for a file.
+    block_size: u32,
     /// Whether its file system can write to the page cache without ever waiting, which few can.
     waitless: bool,
     /// The error of the first `fdatasync` that failed. The kernel reports lost pages only once and then takes them for
@@ -103,13 +110,23 @@ impl ImageFile {
     fn adopt(file: File, path: &Path) -> Result<Self> {
         let failed = |error| Error::io(format!("cannot open disk image {}", path.display()), error);
         let metadata = file.metadata().map_err(failed)?;
+        let kind = metadata.file_type();
+        let (sector, block_size) = if kind.is_block_device() {
+            // Disks of a kernel that does not tell are as they always were.
+            let sector = rustix::fs::ioctl_blksszget(&file).unwrap_or(SECTOR);
+            (sector.into(), rustix::fs::ioctl_blkpbszget(&file).unwrap_or(sector))
+        } else {
+            (1, SECTOR)
+        };
         let waitless = rustix::fs::fstatfs(&file).is_ok_and(|system| WAITLESS.contains(&system.f_type));
         Ok(Self {
             process: Process::current(),
             file,
             path: path.to_owned(),
             id: FileId { device: metadata.dev(), inode: metadata.ino() },
-            block_device: metadata.file_type().is_block_device(),
+            block_device: kind.is_block_device(),
+            sector,
+            block_size,
             waitless,
             lost: AtomicI32::new(0),
             direct: OnceLock::new(),
@@ -164,6 +181,16 @@ impl ImageFile {
 
     pub(super) fn is_block_device(&self) -> bool {
         self.block_device
+    }
+
+    /// What ranges have to be aligned to, in bytes, to be given back or zeroed by the host.
+    pub(super) fn sector(&self) -> u64 {
+        self.sector
+    }
+
+    /// See [`BlockBackend::block_size`](super::BlockBackend::block_size).
+    pub(super) fn block_size(&self) -> u32 {
+        self.direct.get().map_or(self.block_size, |direct| direct.alignment().max(self.block_size))
     }
 
     pub(super) fn as_file(&self) -> &File {
@@ -222,7 +249,7 @@ impl ImageFile {
 
     /// Reads until `into` is full or the file ends; what is missing then is left in `into`.
     pub(super) fn read(&self, into: &mut Segments<'_>, offset: u64) -> io::Result<()> {
-        match self.direct.get().filter(|_| DirectFile::can(offset, into.len())) {
+        match self.direct.get().filter(|direct| direct.can(offset, into.len())) {
             Some(direct) => direct.read(into, offset),
             None => transfer::read(&self.file, into, offset),
         }
@@ -230,7 +257,7 @@ impl ImageFile {
 
     /// Writes everything.
     pub(super) fn write(&self, from: &mut Segments<'_>, offset: u64) -> io::Result<()> {
-        match self.direct.get().filter(|_| DirectFile::can(offset, from.len())) {
+        match self.direct.get().filter(|direct| direct.can(offset, from.len())) {
             Some(direct) => direct.write(from, offset),
             None => transfer::write(&self.file, from, offset),
         }
@@ -243,51 +270,6 @@ impl ImageFile {
                 self.lost.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
             }),
             number => Err(io::Error::from_raw_os_error(number)),
-        }
-    }
-
-    /// Gives the space of a range back to the host, if its file system can; the range then reads as zeroes.
-    ///
-    /// Answers whether it could.
-    pub(super) fn punch(&self, offset: u64, length: u64) -> io::Result<bool> {
-        self.allocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, length)
-    }
-
-    /// Makes a range read as zeroes. With `unmap` its space may go back to the host, else it stays reserved.
-    pub(super) fn zero(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
-        if unmap && self.punch(offset, length)? || self.allocate(libc::FALLOC_FL_ZERO_RANGE, offset, length)? {
-            return Ok(());
-        }
-        self.write_zeroes(offset, length)
-    }
-
-    fn write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
-        const CHUNK: u64 = 1 << 20;
-        let mut zeroes = vec![0; length.min(CHUNK) as usize];
-        let mut done = 0;
-        while done < length {
-            let count = (length - done).min(CHUNK);
-            let chunk = zeroes.get_mut(..count as usize).unwrap_or_default();
-            self.write(&mut Segments::of_bytes(chunk), offset + done)?;
-            done += count;
-        }
-        Ok(())
-    }
-
-    fn allocate(&self, mode: libc::c_int, offset: u64, length: u64) -> io::Result<bool> {
-        if length == 0 {
-            return Ok(true);
-        }
-        let (start, length) = (position(offset)?, position(length)?);
-        loop {
-            // SAFETY: the call takes no memory of ours.
-            let result = check(unsafe { libc::fallocate(self.file.as_raw_fd(), mode, start, length) } as isize);
-            match result.map_err(|error| (error.raw_os_error(), error)) {
-                Ok(_) => return Ok(true),
-                Err((Some(libc::EINTR), _)) => {}
-                Err((Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENODEV), _)) => return Ok(false),
-                Err((_, error)) => return Err(error),
-            }
         }
     }
 }

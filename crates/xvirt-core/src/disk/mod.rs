@@ -39,6 +39,7 @@ mod qcow2;
 mod raw;
 mod scan;
 mod segments;
+mod space;
 mod transfer;
 
 pub use backend::BlockBackend;

@@ -56,6 +56,10 @@ impl BlockBackend for RawDisk {
         self.read_only
     }
 
+    fn block_size(&self) -> u32 {
+        self.file.block_size()
+    }
+
     fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
         let mut segments = Segments::of_guest(buffers);
         let length = segments.len();

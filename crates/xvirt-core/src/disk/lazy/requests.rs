@@ -76,6 +76,10 @@ impl BlockBackend for LazyDisk {
         false
     }
 
+    fn block_size(&self) -> u32 {
+        self.target.block_size()
+    }
+
     fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
         self.fetch(self.range(offset, total(buffers))?)?;
         self.target.read(buffers, offset)

@@ -114,6 +114,10 @@ impl BlockBackend for CopyBeforeWrite {
         self.disk.read_only()
     }
 
+    fn block_size(&self) -> u32 {
+        self.disk.block_size()
+    }
+
     fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
         self.disk.read(buffers, offset)
     }

@@ -142,6 +142,10 @@ impl BlockBackend for Qcow2Disk {
         self.read_only
     }
 
+    fn block_size(&self) -> u32 {
+        self.file.block_size()
+    }
+
     fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
         // Without empty ones, which the library does not expect.
         let buffers = part(buffers, 0..u64::MAX);

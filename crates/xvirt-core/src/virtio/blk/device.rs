@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_RO,
-    VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_WRITE_ZEROES,
+    VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
 };
 
 use super::error::IoErrorSink;
@@ -36,8 +36,10 @@ pub(super) const MAX_RANGES: u32 = 32;
 pub(super) const MAX_DISCARD: u32 = 1 << 21;
 /// Sectors in one range to fill with zeroes, for which a backend may have to write them: 32 MiB.
 pub(super) const MAX_ZEROES: u32 = 1 << 16;
-/// Sectors to which a discard is best aligned: 4 KiB.
+/// Sectors to which a discard is best aligned, if the blocks of the disk are no larger: 4 KiB.
 const DISCARD_ALIGNMENT: u32 = 8;
+/// The largest blocks that the driver is told of, 16 MiB: it takes their size as 16 bits of sectors.
+const MAX_BLOCK: u32 = 1 << 24;
 
 /// A virtio disk.
 pub(crate) struct Block {
@@ -62,14 +64,27 @@ pub(crate) struct BlockState {
     pub(crate) sectors: u64,
     /// Whether it cannot be written.
     pub(crate) read_only: bool,
+    /// The block that is written at once, in bytes. Sectors stay of 512 bytes, whatever the device of the host has, so that
+    /// a disk can be copied from one device to another: partition tables count in sectors.
+    #[serde(default = "sector")]
+    pub(crate) block_size: u32,
+}
+
+fn sector() -> u32 {
+    SECTOR as u32
 }
 
 impl BlockState {
     /// A disk as large as `backend`, and as writable.
     pub(crate) fn new(backend: &dyn BlockBackend, serial: impl Into<String>, queues: u16) -> Self {
         let sectors = backend.capacity() / SECTOR;
-        Self { serial: serial.into(), queues, sectors, read_only: backend.read_only() }
+        let block_size = Some(backend.block_size()).filter(|size| is_block_size(*size)).unwrap_or_else(sector);
+        Self { serial: serial.into(), queues, sectors, read_only: backend.read_only(), block_size }
     }
+}
+
+fn is_block_size(size: u32) -> bool {
+    size.is_power_of_two() && (sector()..=MAX_BLOCK).contains(&size)
 }
 
 impl Block {
@@ -102,6 +117,12 @@ impl Block {
         }
         if !(1..=MAX_QUEUES).contains(&state.queues) {
             return wrong(format!("the disk has {} queues", state.queues), "give it 1 to 64");
+        }
+        if !is_block_size(state.block_size) {
+            return wrong(
+                format!("the disk has blocks of {} bytes", state.block_size),
+                "give it a power of two from 512 on",
+            );
         }
         let mut serial = [0; SERIAL];
         for (byte, new) in serial.iter_mut().zip(state.serial.bytes()) {
@@ -167,7 +188,8 @@ impl VirtioDevice for Block {
         let always = 1 << VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_BLK_SIZE | 1 << VIRTIO_BLK_F_FLUSH;
         let writable = 1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
         let several = if self.state.queues > 1 { 1 << VIRTIO_BLK_F_MQ } else { 0 };
-        always | several | if self.state.read_only { 1 << VIRTIO_BLK_F_RO } else { writable }
+        let blocks = if self.state.block_size > sector() { 1 << VIRTIO_BLK_F_TOPOLOGY } else { 0 };
+        always | several | blocks | if self.state.read_only { 1 << VIRTIO_BLK_F_RO } else { writable }
     }
 
     fn read_config(&self, offset: usize, data: &mut [u8]) {
@@ -177,11 +199,17 @@ impl VirtioDevice for Block {
         put(0, &self.disk.sectors.load(Ordering::Acquire).to_le_bytes());
         // A request has two more descriptors than data segments.
         put(12, &u32::from(QUEUE_SIZE - 2).to_le_bytes());
-        put(20, &(SECTOR as u32).to_le_bytes());
+        put(20, &sector().to_le_bytes());
+        let block = self.state.block_size / sector();
+        if block > 1 {
+            // So large is a block, and less should not be written; no size is best.
+            put(24, &[block.trailing_zeros() as u8, 0]);
+            put(26, &(block as u16).to_le_bytes());
+        }
         put(34, &self.state.queues.to_le_bytes());
         put(36, &MAX_DISCARD.to_le_bytes());
         put(40, &MAX_RANGES.to_le_bytes());
-        put(44, &DISCARD_ALIGNMENT.to_le_bytes());
+        put(44, &DISCARD_ALIGNMENT.max(block).to_le_bytes());
         put(48, &MAX_ZEROES.to_le_bytes());
         put(52, &MAX_RANGES.to_le_bytes());
         put(56, &[1]);

@@ -31,6 +31,8 @@ struct MemoryDisk {
     flushes: AtomicUsize,
     in_flight: AtomicUsize,
     discards: Mutex<Vec<(u64, u64)>>,
+    /// 512 if it is 0.
+    block_size: u32,
 }
 
 impl MemoryDisk {
@@ -55,6 +57,10 @@ impl BlockBackend for MemoryDisk {
 
     fn read_only(&self) -> bool {
         self.read_only
+    }
+
+    fn block_size(&self) -> u32 {
+        self.block_size.max(512)
     }
 
     fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
@@ -357,6 +363,37 @@ fn resetting_a_busy_disk_ends_its_requests() {
 }
 
 #[test]
+fn the_driver_is_told_of_large_blocks_wherever_the_disk_moves() {
+    // Whether the topology is offered; sectors, exponent and least size of a block, and the alignment of discards.
+    let told = |rig: &Rig| {
+        let word = |at| u32::from_le_bytes(rig.config(at));
+        (rig.offered() >> 10 & 1 != 0, word(20), rig.config::<1>(24)[0], u16::from_le_bytes(rig.config(26)), word(44))
+    };
+    let new = |block_size| {
+        let bytes = Mutex::new(vec![0; DISK]);
+        Arc::new(MemoryDisk { block_size, bytes, ..MemoryDisk::default() })
+    };
+    let cases = [
+        (512, (false, 512, 0, 0, 8)),
+        (4096, (true, 512, 3, 8, 8)),
+        (65_536, (true, 512, 7, 128, 128)),
+        // What is no size of a block is not passed on.
+        (3000, (false, 512, 0, 0, 8)),
+        (1 << 30, (false, 512, 0, 0, 8)),
+    ];
+    for (size, expected) in cases {
+        let mut rig = Rig::new(block(&new(size), 1).0);
+        rig.start(rig.offered());
+        assert_eq!(told(&rig), expected, "{size}");
+        let rig = rig.moved(|state| {
+            let DeviceState::Block(state) = &state.device else { panic!("not a disk") };
+            Arc::new(Block::new(new(512), IoEngine::Auto, Arc::new(|_| {}), state.clone()).unwrap())
+        });
+        assert_eq!(told(&rig), expected, "{size}, moved to small blocks");
+    }
+}
+
+#[test]
 fn a_disk_that_does_not_fit_its_state_is_refused() {
     let disk = MemoryDisk::new();
     let new = |disk: &Arc<MemoryDisk>, state: BlockState| {
@@ -369,6 +406,7 @@ fn a_disk_that_does_not_fit_its_state_is_refused() {
     assert!(new(&disk, BlockState { sectors: u64::MAX, ..state.clone() }).is_err());
     assert!(new(&disk, BlockState { serial: "x".repeat(21), ..state.clone() }).is_err());
     assert!(new(&disk, BlockState { queues: 0, ..state.clone() }).is_err());
+    assert!(new(&disk, BlockState { block_size: 0, ..state.clone() }).is_err());
     let fixed = Arc::new(MemoryDisk { read_only: true, bytes: Mutex::new(vec![0; DISK]), ..Default::default() });
     assert!(new(&fixed, state).is_err());
 }
