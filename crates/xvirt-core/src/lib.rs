@@ -54,6 +54,7 @@ mod process;
 mod sandbox;
 mod socket;
 mod sync;
+mod thread;
 mod virtio;
 
 pub use error::{Error, ErrorKind, Result};

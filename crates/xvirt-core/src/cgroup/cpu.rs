@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::hierarchy::{Home, Version, home};
 use crate::config::CpuLimit;
+use crate::thread::caught;
 use crate::{Error, ErrorKind, Result};
 
 /// Microseconds in which a capped VM gets its share: the kernel's default, and long enough for a cap of one percent,
@@ -141,6 +142,13 @@ impl CpuGroup {
     }
 }
 
+impl CpuGroup {
+    /// Said by what drops it, maybe because of a panic: the log subscriber may panic, too.
+    fn left_behind(&self, why: &str) {
+        let _ = caught(|| tracing::warn!(why, folder = %self.folder.display(), "a control group is left behind"));
+    }
+}
+
 impl Drop for CpuGroup {
     fn drop(&mut self) {
         let left = self.read(self.threads()).unwrap_or_default();
@@ -152,13 +160,10 @@ impl Drop for CpuGroup {
             match fs::remove_dir(&self.folder) {
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => thread::sleep(Duration::from_millis(1)),
                 Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(%error, folder = %self.folder.display(), "a control group is left behind");
-                    return;
-                }
+                Err(error) => return self.left_behind(&error.to_string()),
             }
         }
-        tracing::warn!(folder = %self.folder.display(), "a control group is left behind with somebody in it");
+        self.left_behind("somebody is still in it");
     }
 }
 

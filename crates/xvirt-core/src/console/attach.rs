@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
+
+use tracing::Span;
 
 use super::pump::Pump;
 use super::shared::{Shared, Watcher};
-use crate::{Error, Result};
+use crate::{Error, Result, thread};
+
+/// It copies bytes; the default of 8 MiB would only cost address space.
+const STACK: usize = 256 << 10;
 
 /// A running pump: dropping it stops and joins its thread.
 #[derive(Debug)]
@@ -20,10 +25,12 @@ pub(super) struct Attachment {
 impl Attachment {
     pub(super) fn start(mut pump: Pump) -> Result<Self> {
         let (shared, watcher, stop) = pump.controls();
-        let thread = Builder::new().name("xvirt-console".into()).spawn(move || pump.run()).map_err(|source| {
-            Error::io("cannot start a thread for the console", source)
-                .remedy("raise the limit of processes: ulimit -u, or TasksMax= of the service")
-        })?;
+        // Nobody waits for a pump, and its peers see the end of their lines when it goes.
+        let thread =
+            thread::spawn("xvirt-console", STACK, Span::none(), move || pump.run(), drop).map_err(|source| {
+                Error::io("cannot start a thread for the console", source)
+                    .remedy("raise the limit of processes: ulimit -u, or TasksMax= of the service")
+            })?;
         Ok(Self { shared, watcher, stop, thread: Some(thread) })
     }
 }
@@ -37,7 +44,7 @@ impl Drop for Attachment {
             self.watcher.raise();
         }
         if let Some(thread) = self.thread.take() {
-            // A panic in it was reported when it happened, and there is nothing left to end.
+            // What panics on it is caught there.
             let _ = thread.join();
         }
     }

@@ -16,6 +16,7 @@ use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::{self, Access, ImageFormat};
 use crate::net::MacAddress;
 use crate::process::Process;
+use crate::thread::caught;
 use crate::{Error, ErrorKind, Result};
 
 /// The file whose lock says that the maker lives.
@@ -206,7 +207,9 @@ impl Drop for Stage {
         }
         let gone = self.committed || fs::remove_dir_all(&self.folder).is_ok();
         if !gone {
-            tracing::warn!("cannot remove {}; the next opening of the repository will", self.folder.display());
+            let folder = self.folder.display();
+            // This may be dropped because of a panic, and the log subscriber may panic, too.
+            let _ = caught(|| tracing::warn!("cannot remove {folder}; the next opening of the repository will"));
         }
     }
 }

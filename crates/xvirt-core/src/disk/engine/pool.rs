@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tracing::Span;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::request::{Failure, Request};
 use crate::disk::backend::BlockBackend;
 use crate::sync::lock;
+use crate::thread::{self, Panicked, caught};
 use crate::{Error, Result};
 
 /// Threads of one disk: enough to keep a disk busy that does several things at once.
@@ -72,15 +73,17 @@ impl Pool {
         let wanted = (state.waiting.len() - woken).min(MOST_THREADS.saturating_sub(state.threads));
         for _ in 0..wanted {
             let shared = Arc::clone(&self.shared);
-            let thread = std::thread::Builder::new().name("disk-io".to_owned()).stack_size(STACK);
-            match thread.spawn(move || shared.serve()) {
+            // What panics in a request is caught there.
+            match thread::spawn("disk-io", STACK, Span::none(), move || shared.serve(), drop) {
                 Ok(thread) => {
                     state.threads += 1;
                     self.threads.retain(|thread| !thread.is_finished());
                     self.threads.push(thread);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, threads = state.threads, "a disk gets no more threads");
+                    let threads = state.threads;
+                    // A log subscriber that panics must not leave requests that nobody does.
+                    let _ = caught(|| tracing::warn!(%error, threads, "a disk gets no more threads"));
                     break;
                 }
             }
@@ -111,7 +114,7 @@ impl Drop for Pool {
         lock(&self.shared.state).stopping = true;
         self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
-            // It catches what panics, so there is nothing to hear from it.
+            // What panics on it is caught there.
             let _ = thread.join();
         }
     }
@@ -157,10 +160,11 @@ impl Shared {
 
 /// Does a request. A backend that panics fails it, and no other.
 pub(super) fn perform(request: &mut Request, backend: &dyn BlockBackend) {
-    if catch_unwind(AssertUnwindSafe(|| request.perform(backend))).is_err() {
-        tracing::error!(?backend, "the backend of a disk panicked");
+    if let Err(Panicked { message, .. }) = caught(|| request.perform(backend)) {
+        // The log subscriber may panic, too.
+        let _ = caught(|| tracing::error!(?backend, message, "the backend of a disk panicked"));
         let range = request.ranges.first().cloned().unwrap_or_default();
-        let error = io::Error::other("the backend of the disk panicked");
+        let error = io::Error::other(format!("the backend of the disk panicked: {message}"));
         request.outcome = Err(Failure { operation: request.operation, range, error });
     }
 }

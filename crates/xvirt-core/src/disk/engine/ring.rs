@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::place::Place;
 use super::request::{IoOperation, Request};
+use crate::thread::caught;
 
 /// Requests that are given to the kernel at once; twice as many can be in flight.
 const ENTRIES: u32 = 128;
@@ -169,8 +170,11 @@ impl Ring {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "io_uring takes no more requests of a disk; it goes on with threads");
                     self.refused = true;
+                    // A log subscriber that panics must not keep what was added from those threads.
+                    let _ = caught(|| {
+                        tracing::warn!(%error, "io_uring takes no more requests of a disk; it goes on with threads");
+                    });
                 }
             }
         }

@@ -23,6 +23,7 @@ use crate::disk::file::ImageFile;
 use crate::disk::header::Header;
 use crate::disk::raw::within;
 use crate::disk::segments::{Segments, part, total};
+use crate::thread::caught;
 use crate::{Error, ErrorKind, Result};
 
 const SECTOR: u64 = 512;
@@ -414,7 +415,12 @@ impl Drop for Qcow2Disk {
         }
         if let Err(error) = self.close() {
             let path = self.file.path().display();
-            tracing::error!("cannot close disk image {path} properly; it will be repaired when it is opened: {error}");
+            // This may be dropped because of a panic, and the log subscriber may panic, too.
+            let _ = caught(|| {
+                tracing::error!(
+                    "cannot close disk image {path} properly; it will be repaired when it is opened: {error}"
+                );
+            });
         }
     }
 }
