@@ -1,8 +1,8 @@
 //! The objects KVM gives us, with errors that say what to do.
 //!
 //! `system` is `/dev/kvm`, `vm` one virtual machine, `vcpu` one of its processors, `interrupts` the lines and messages
-//! that reach them, `kick` the signal that makes a running vCPU look
-//! up, and `thread_time` how much of the host's processors a thread has taken.
+//! that reach them, `kick` the signal that makes a running vCPU look up, and `thread_time` how much of the host's
+//! processors a thread has taken.
 
 mod interrupts;
 mod kick;
@@ -12,7 +12,7 @@ mod vcpu;
 mod vm;
 
 pub(crate) use interrupts::{InterruptLine, MessageInterrupt};
-pub(crate) use kick::{Kicker, install_kick_handler};
+pub(crate) use kick::{KickSignal, Kicker};
 pub(crate) use system::System;
 pub(crate) use thread_time::ThreadTime;
 pub(crate) use vcpu::Vcpu;

@@ -3,7 +3,7 @@
 use kvm_bindings::{CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_sregs};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
-use super::{Kicker, kvm_error};
+use super::{KickSignal, Kicker, kvm_error};
 use crate::{Error, ErrorKind, Result};
 
 /// A vCPU. Once it runs, it belongs to one thread.
@@ -24,8 +24,8 @@ impl Vcpu {
     }
 
     /// A kicker for this vCPU, which `thread` runs.
-    pub(crate) fn kicker(&mut self, thread: libc::pthread_t) -> Kicker {
-        Kicker::new(thread, &raw mut self.fd.get_kvm_run().immediate_exit)
+    pub(crate) fn kicker(&mut self, signal: KickSignal, thread: libc::pthread_t) -> Kicker {
+        Kicker::new(signal, thread, &raw mut self.fd.get_kvm_run().immediate_exit)
     }
 
     /// Runs guest code until something has to be done for it.

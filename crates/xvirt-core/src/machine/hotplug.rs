@@ -15,7 +15,7 @@ use crate::pci::PciBus;
 pub(super) struct Ejector {
     pci: Arc<PciBus>,
     power: Arc<Power<PowerLine>>,
-    signals: Signals,
+    signals: Arc<Signals>,
     /// Slots with a device that the guest may let go of, a bit for each.
     plugged: AtomicU32,
     /// Slots whose device is off the bus, and that the owner has not heard of.
@@ -23,7 +23,7 @@ pub(super) struct Ejector {
 }
 
 impl Ejector {
-    pub(super) fn new(pci: Arc<PciBus>, power: Arc<Power<PowerLine>>, signals: Signals) -> Self {
+    pub(super) fn new(pci: Arc<PciBus>, power: Arc<Power<PowerLine>>, signals: Arc<Signals>) -> Self {
         Self { pci, power, signals, plugged: AtomicU32::new(0), ejected: AtomicU32::new(0) }
     }
 

@@ -4,18 +4,21 @@ use std::sync::{Arc, Mutex};
 
 use vmm_sys_util::eventfd::EventFd;
 
+use super::signal::{Signal, Signals};
 use crate::Result;
 use crate::bus::{Bus, BusDevice};
 use crate::cgroup::OutsideGroup;
 use crate::kvm::{self, MessageInterrupt};
 use crate::pci::{MsiVector, PciHost};
 use crate::sync::lock;
+use crate::thread::Panicked;
 
 /// The machine, as a PCI function sees it.
 #[derive(Debug)]
 pub(super) struct Interconnect {
     pub(super) vm: Arc<kvm::Vm>,
     pub(super) memory: Arc<Bus>,
+    pub(super) signals: Arc<Signals>,
     /// Whether threads of devices are put under filters of system calls.
     pub(super) seccomp: bool,
     /// Where threads of devices go that vCPUs start, which are limited and have their threads in a group of their own.
@@ -51,6 +54,10 @@ impl PciHost for Interconnect {
         if let Some(outside) = &*lock(&self.outside) {
             outside.enter();
         }
+    }
+
+    fn thread_panicked(&self, panic: Panicked) {
+        self.signals.send(Signal::Crashed(panic.into()));
     }
 }
 

@@ -43,7 +43,7 @@ use vcpus::Vcpus;
 
 pub(crate) use exits::ExitCounts;
 pub use signal::CrashReason;
-pub(crate) use signal::{Signal, SignalReceiver, Signals, signals};
+pub(crate) use signal::{Signal, Signals};
 
 /// What a machine is made of, apart from its virtio devices.
 pub(crate) struct Parts<'a> {
@@ -52,7 +52,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) backing: &'a MemoryBacking,
     pub(crate) generation_id: Uuid,
     pub(crate) serial: Arc<dyn ConsolePort>,
-    pub(crate) signals: Signals,
     /// Whether threads of devices are put under filters of system calls.
     pub(crate) seccomp: bool,
 }
@@ -91,6 +90,7 @@ pub(crate) struct Machine {
     power: Arc<Power<PowerLine>>,
     watchdog: Arc<Watchdog>,
     panic: Arc<Panic<PanicLine>>,
+    signals: Arc<Signals>,
     host: Arc<Interconnect>,
     pristine: Vec<Pristine>,
     generation_id: Uuid,
@@ -106,6 +106,7 @@ impl Machine {
         let vcpus = create_vcpus(&vm, cpuid, *count)?;
         let pristine = vcpus.iter().map(Pristine::of).collect::<Result<_>>()?;
 
+        let signals = Arc::new(Signals::new()?);
         let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
         let pci = Arc::new(PciBus::new(None));
         ports.insert(layout::PCI_CONFIG_PORTS, 8, pci.ports())?;
@@ -114,19 +115,25 @@ impl Machine {
         let serial = Arc::new(Serial::new(parts.serial, move || line.pulse())?);
         ports.insert(layout::SERIAL_PORTS, 8, Arc::clone(&serial) as _)?;
         ports.insert(layout::RTC_PORTS, 2, Arc::new(Rtc::new(None)))?;
-        let line = PowerLine { line: vm.interrupt_line(layout::POWER_INTERRUPT), signals: parts.signals.clone() };
+        let line = PowerLine { line: vm.interrupt_line(layout::POWER_INTERRUPT), signals: Arc::clone(&signals) };
         let power = Arc::new(Power::new(line, None));
         ports.insert(layout::POWER_PORTS, power_device::PORTS, Arc::clone(&power) as _)?;
-        let ejector = Ejector::new(Arc::clone(&pci), Arc::clone(&power), parts.signals.clone());
+        let ejector = Ejector::new(Arc::clone(&pci), Arc::clone(&power), Arc::clone(&signals));
         let hotplug = Arc::new(HotPlug::new(ejector, None));
         ports.insert(layout::HOT_PLUG_PORTS, hotplug_device::PORTS, Arc::clone(&hotplug) as _)?;
         let watchdog = Arc::new(Watchdog::new(None)?);
         ports.insert(layout::WATCHDOG_PORTS, watchdog::PORTS, Arc::clone(&watchdog) as _)?;
-        let panic = Arc::new(Panic::new(PanicLine(parts.signals.clone())));
+        let panic = Arc::new(Panic::new(PanicLine(Arc::clone(&signals))));
         ports.insert(layout::PANIC_PORT, 1, Arc::clone(&panic) as _)?;
 
-        let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), parts.signals)?;
-        let host = Arc::new(Interconnect { vm, memory, seccomp: parts.seccomp, outside: Mutex::default() });
+        let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), Arc::clone(&signals))?;
+        let host = Arc::new(Interconnect {
+            vm,
+            memory,
+            signals: Arc::clone(&signals),
+            seccomp: parts.seccomp,
+            outside: Mutex::default(),
+        });
         Ok(Self {
             vcpus,
             functions: BTreeMap::new(),
@@ -137,6 +144,7 @@ impl Machine {
             power,
             watchdog,
             panic,
+            signals,
             host,
             pristine,
             generation_id: parts.generation_id,
@@ -159,6 +167,11 @@ impl Machine {
         &self.watchdog
     }
 
+    /// What the machine tells, which needs somebody to act on it.
+    pub(crate) fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
     /// Puts all processors at power-on and the first one at `entry`. The machine is parked.
     pub(crate) fn prepare(&self, entry: Entry) -> Result<()> {
         acpi::write_tables(&self.ram, self.pristine.len() as u32, !self.fixed, self.generation_id)?;
@@ -168,8 +181,9 @@ impl Machine {
     }
 
     /// Puts the machine at power-on, all but the registers that [`prepare`](Self::prepare) sets. It is parked; memory
-    /// keeps its contents, as on a PC.
+    /// keeps its contents, as on a PC. What the guest told before is forgotten.
     pub(crate) fn reset(&self, processors: &Processors) -> Result<()> {
+        self.signals.clear();
         self.reset_processors(processors)?;
         self.pci.reset()?;
         self.power.reset();
@@ -200,18 +214,25 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets the guest run.
+    /// Lets the guest run, and gives out what it told before it was parked.
     pub(crate) fn run(&self) {
         self.functions.values().for_each(|function| function.resume());
         self.watchdog.resume();
+        self.signals.release();
         self.vcpus.run();
     }
 
-    /// Stops the guest: once this returns, neither vCPUs nor devices touch its memory or disks.
-    pub(crate) fn park(&self) {
-        self.vcpus.park();
+    /// Stops the guest: once this returns, neither vCPUs nor devices touch its memory or disks, and the machine tells
+    /// nothing until it runs again.
+    ///
+    /// # Errors
+    /// The program keeps the vCPUs from being stopped; then the guest goes on.
+    pub(crate) fn park(&self) -> Result<()> {
+        self.vcpus.park()?;
+        self.signals.hold();
         self.watchdog.pause();
         self.functions.values().for_each(|function| function.pause());
+        Ok(())
     }
 
     /// For each vCPU, why it left the guest so far, and how much of the host's processors its thread has taken.
@@ -242,7 +263,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.vcpus.park();
+        self.vcpus.stop();
         while let Some((slot, function)) = self.functions.pop_first() {
             function.stop();
             // A function reaches the memory bus, on which the PCI bus is, which has the function: the circle ends here.

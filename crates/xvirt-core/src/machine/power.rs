@@ -1,5 +1,7 @@
 //! How power management and the panic port reach the machine: an interrupt line and the owner's signals.
 
+use std::sync::Arc;
+
 use super::signal::{Signal, Signals};
 use crate::device::panic::PanicHost;
 use crate::device::power::{PowerHost, PowerRequest};
@@ -8,7 +10,7 @@ use crate::kvm::InterruptLine;
 #[derive(Debug)]
 pub(super) struct PowerLine {
     pub(super) line: InterruptLine,
-    pub(super) signals: Signals,
+    pub(super) signals: Arc<Signals>,
 }
 
 impl PowerHost for PowerLine {
@@ -25,7 +27,7 @@ impl PowerHost for PowerLine {
 }
 
 #[derive(Debug)]
-pub(super) struct PanicLine(pub(super) Signals);
+pub(super) struct PanicLine(pub(super) Arc<Signals>);
 
 impl PanicHost for PanicLine {
     fn panicked(&self, crash_kernel: bool) {

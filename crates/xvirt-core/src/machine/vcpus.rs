@@ -1,21 +1,30 @@
 //! The vCPU threads: started parked, run and parked together.
+//!
+//! A panic on one of them, in a device or in a log subscriber, is the end of the guest and not of the thread: the vCPU
+//! cannot go on before the next order, as after any other crash.
 
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kvm_ioctls::VcpuExit;
+use tracing::Span;
 
 use super::exits::{ExitCounts, Exits};
 use super::signal::{CrashReason, Signal, Signals};
 use crate::bus::Bus;
-use crate::kvm::{Kicker, ThreadTime, Vcpu};
+use crate::kvm::{KickSignal, Kicker, ThreadTime, Vcpu};
 use crate::sync::lock;
+use crate::thread::{self, Panicked, caught};
 use crate::{Error, ErrorKind, Result};
 
 /// Running guest code needs little stack; the default of 8 MiB would only cost address space.
 const STACK_SIZE: usize = 256 << 10;
+
+/// How long vCPUs may take to park before it is looked whether the kick reaches them. One that is at work for a device
+/// may take longer.
+const KICK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the vCPU threads are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +39,8 @@ struct Orders {
     order: Order,
     /// Counts the orders, so that a vCPU that cannot go on waits for the next one.
     number: u64,
-    parked: usize,
+    /// How many vCPUs run guest code or do its I/O.
+    running: usize,
 }
 
 /// What all vCPU threads of a machine share.
@@ -40,12 +50,13 @@ struct Shared {
     changed: Condvar,
     ports: Arc<Bus>,
     memory: Arc<Bus>,
-    signals: Signals,
+    signals: Arc<Signals>,
 }
 
 /// The vCPUs of a machine and their threads. Dropping it stops and joins them.
 #[derive(Debug)]
 pub(crate) struct Vcpus {
+    signal: KickSignal,
     vcpus: Vec<Arc<Mutex<Vcpu>>>,
     threads: Vec<VcpuThread>,
     shared: Arc<Shared>,
@@ -63,15 +74,15 @@ struct VcpuThread {
 
 impl Vcpus {
     /// Starts a parked thread for each vCPU.
-    pub(crate) fn spawn(vcpus: Vec<Vcpu>, ports: Arc<Bus>, memory: Arc<Bus>, signals: Signals) -> Result<Self> {
-        crate::kvm::install_kick_handler()?;
-        let orders = Mutex::new(Orders { order: Order::Park, number: 0, parked: 0 });
+    pub(crate) fn spawn(vcpus: Vec<Vcpu>, ports: Arc<Bus>, memory: Arc<Bus>, signals: Arc<Signals>) -> Result<Self> {
+        let signal = KickSignal::claim()?;
+        let orders = Mutex::new(Orders { order: Order::Park, number: 0, running: 0 });
         let shared = Arc::new(Shared { orders, changed: Condvar::new(), ports, memory, signals });
         let vcpus: Vec<_> = vcpus.into_iter().map(|v| Arc::new(Mutex::new(v))).collect();
-        let mut group = Self { vcpus, threads: Vec::new(), shared };
+        let mut group = Self { signal, vcpus, threads: Vec::new(), shared };
         for (id, vcpu) in group.vcpus.iter().enumerate() {
             // If a thread cannot be started, dropping the group stops the others.
-            let thread = VcpuThread::spawn(id, vcpu, Arc::clone(&group.shared))?;
+            let thread = VcpuThread::spawn(id, vcpu, signal, &group.shared)?;
             group.threads.push(thread);
         }
         Ok(group)
@@ -88,11 +99,34 @@ impl Vcpus {
     }
 
     /// Parks all vCPUs and returns once none runs guest code any more.
-    pub(crate) fn park(&self) {
+    ///
+    /// # Errors
+    /// The program keeps the kick from a vCPU; then they go on.
+    pub(crate) fn park(&self) -> Result<()> {
         let mut orders = self.give(Order::Park);
-        self.kick();
-        while orders.parked < self.threads.len() {
-            orders = self.shared.changed.wait(orders).unwrap_or_else(PoisonError::into_inner);
+        let mut checked = self.signal.check();
+        while orders.running > 0 {
+            if let Err(error) = checked {
+                drop(orders);
+                self.run();
+                return Err(error);
+            }
+            (orders, checked) = self.kick_and_wait(orders);
+        }
+        Ok(())
+    }
+
+    /// Ends all vCPUs, whatever the program does to the kick: a handler of its own is called then, and a thread that
+    /// blocks the signal ends when its guest leaves it by itself.
+    pub(crate) fn stop(&self) {
+        let mut orders = self.give(Order::Stop);
+        let mut checked = self.signal.check();
+        while orders.running > 0 {
+            if let Err(error) = checked {
+                // What drops a machine must not panic.
+                let _ = caught(|| tracing::error!(%error, "vCPUs are stopped all the same"));
+            }
+            (orders, checked) = self.kick_and_wait(orders);
         }
     }
 
@@ -114,44 +148,83 @@ impl Vcpus {
         orders
     }
 
-    fn kick(&self) {
+    /// Waits until no vCPU runs, or for a while; then also whether it is the program that keeps the kick from them.
+    fn kick_and_wait<'a>(&'a self, orders: MutexGuard<'a, Orders>) -> (MutexGuard<'a, Orders>, Result<()>) {
         self.threads.iter().for_each(|thread| thread.kicker.kick());
+        let running = |orders: &mut Orders| orders.running > 0;
+        let waited = self.shared.changed.wait_timeout_while(orders, KICK_AGAIN, running);
+        let (orders, patience) = waited.unwrap_or_else(PoisonError::into_inner);
+        (orders, if patience.timed_out() { self.check_kicks() } else { Ok(()) })
+    }
+
+    /// Whether a kick interrupts each vCPU.
+    fn check_kicks(&self) -> Result<()> {
+        self.signal.check()?;
+        self.threads().try_for_each(|thread| self.signal.check_reaches(thread))
     }
 }
 
 impl Drop for Vcpus {
     fn drop(&mut self) {
-        drop(self.give(Order::Stop));
-        self.kick();
+        self.stop();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has already said so on standard error; there is nothing left to do for it.
+            // What panics on it is caught there.
             let _ = thread.handle.join();
         }
     }
 }
 
 impl VcpuThread {
-    fn spawn(id: usize, vcpu: &Arc<Mutex<Vcpu>>, shared: Arc<Shared>) -> Result<Self> {
-        let own = Arc::clone(vcpu);
-        let (exits, time, span) = (Arc::<Exits>::default(), Arc::<ThreadTime>::default(), tracing::Span::current());
-        let (own_exits, own_time) = (Arc::clone(&exits), Arc::clone(&time));
+    fn spawn(id: usize, vcpu: &Arc<Mutex<Vcpu>>, signal: KickSignal, shared: &Arc<Shared>) -> Result<Self> {
+        let (exits, time) = (Arc::<Exits>::default(), Arc::<ThreadTime>::default());
         let (sender, receiver) = mpsc::channel();
-        let handle = thread::Builder::new()
-            .name(format!("vcpu{id}"))
-            .stack_size(STACK_SIZE)
-            .spawn(move || {
-                let (_span, _at_work) = (span.enter(), own_time.begin());
+        let work = {
+            let (vcpu, shared, sender) = (Arc::clone(vcpu), Arc::clone(shared), sender.clone());
+            let (exits, time) = (Arc::clone(&exits), Arc::clone(&time));
+            move || {
+                let _at_work = time.begin();
                 // Only fails if the one who started it has gone.
-                let _ = sender.send(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs());
-                shared.obey(&own, &own_exits);
-            })
-            .map_err(|e| {
-                Error::io(format!("cannot start the thread of vCPU {id}"), e)
-                    .remedy("raise the limit of processes (ulimit -u), or give the VM fewer vCPUs")
-            })?;
-        let kicker = lock(vcpu).kicker(handle.as_pthread_t());
-        let ended = |e| Error::new(ErrorKind::Io, format!("the thread of vCPU {id} ended at once")).because(e);
-        Ok(Self { number: receiver.recv().map_err(ended)?, kicker, exits, time, handle })
+                let _ = sender.send(Ok(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()));
+                drop(sender);
+                shared.obey(&vcpu, &exits, signal);
+            }
+        };
+        let signals = Arc::clone(&shared.signals);
+        let panicked = move |panic: Panicked| {
+            // The first concerns whoever is starting it, the second whoever owns the machine.
+            let _ = sender.send(Err(panic.clone()));
+            signals.send(Signal::Crashed(panic.into()));
+        };
+        let name = format!("vcpu{id}");
+        let handle = thread::spawn(&name, STACK_SIZE, Span::current(), work, panicked).map_err(|e| {
+            Error::io(format!("cannot start the thread of vCPU {id}"), e)
+                .remedy("raise the limit of processes (ulimit -u), or give the VM fewer vCPUs")
+        })?;
+        let kicker = lock(vcpu).kicker(signal, handle.as_pthread_t());
+        let number = match receiver.recv() {
+            Ok(Ok(number)) => number,
+            Ok(Err(Panicked { message, .. })) => {
+                return Err(Error::new(ErrorKind::Io, format!("the thread of vCPU {id} panicked: {message}")));
+            }
+            Err(error) => {
+                return Err(Error::new(ErrorKind::Io, format!("the thread of vCPU {id} ended")).because(error));
+            }
+        };
+        Ok(Self { number, kicker, exits, time, handle })
+    }
+}
+
+/// A vCPU's turn to run guest code, until it is dropped.
+struct Turn<'a> {
+    shared: &'a Shared,
+    /// That of the order.
+    number: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.orders).running -= 1;
+        self.shared.changed.notify_all();
     }
 }
 
@@ -165,31 +238,31 @@ enum Stopped {
 
 impl Shared {
     /// The life of a vCPU thread.
-    fn obey(&self, vcpu: &Mutex<Vcpu>, exits: &Exits) {
+    fn obey(&self, vcpu: &Mutex<Vcpu>, exits: &Exits, signal: KickSignal) {
         let mut obeyed = None;
-        while let Some(number) = self.wait_for_run(obeyed) {
+        while let Some(turn) = self.next_turn(obeyed) {
+            signal.unblock();
             let mut vcpu = lock(vcpu);
-            match self.run(&mut vcpu, exits) {
+            let stopped = caught(|| self.run(&mut vcpu, exits));
+            match stopped.unwrap_or_else(|panic| Stopped::Stuck(panic.into())) {
                 Stopped::Kicked => vcpu.clear_kick(),
                 Stopped::Stuck(reason) => {
-                    obeyed = Some(number);
+                    obeyed = Some(turn.number);
                     self.signals.send(Signal::Crashed(reason));
                 }
             }
         }
     }
 
-    /// Waits for an order to run, other than the one numbered `obeyed`, and returns its number; `None` is the end.
-    fn wait_for_run(&self, obeyed: Option<u64>) -> Option<u64> {
+    /// Waits for an order to run, other than the one numbered `obeyed`; `None` is the end.
+    fn next_turn(&self, obeyed: Option<u64>) -> Option<Turn<'_>> {
         let mut orders = lock(&self.orders);
-        orders.parked += 1;
-        self.changed.notify_all();
         loop {
             match orders.order {
                 Order::Stop => return None,
                 Order::Run if obeyed != Some(orders.number) => {
-                    orders.parked -= 1;
-                    return Some(orders.number);
+                    orders.running += 1;
+                    return Some(Turn { shared: self, number: orders.number });
                 }
                 Order::Run | Order::Park => {}
             }

@@ -7,6 +7,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::Result;
 use crate::bus::BusDevice;
+use crate::thread::Panicked;
 
 /// What a machine gives to the functions on its PCI bus.
 pub(crate) trait PciHost: Send + Sync + fmt::Debug {
@@ -30,6 +31,9 @@ pub(crate) trait PciHost: Send + Sync + fmt::Debug {
 
     /// Called on each thread that serves a function, as the first thing it does and without a filter.
     fn thread_begins(&self);
+
+    /// A thread that served a function has ended with a panic.
+    fn thread_panicked(&self, panic: Panicked);
 }
 
 /// One message-signalled interrupt. Dropping it returns what it took of the machine.

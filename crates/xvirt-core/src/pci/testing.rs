@@ -10,6 +10,7 @@ use super::config::{ConfigSpace, Identity};
 use super::host::{MsiVector, PciHost};
 use crate::Result;
 use crate::bus::{Bus, BusDevice};
+use crate::thread::Panicked;
 
 /// A machine that remembers what it was asked for.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct TestHost {
     vectors: Mutex<Vec<Arc<TestVector>>>,
     doorbells: Mutex<BTreeMap<u64, EventFd>>,
     maps: Mutex<usize>,
+    panics: Mutex<Vec<Panicked>>,
 }
 
 #[derive(Debug)]
@@ -29,7 +31,13 @@ pub(crate) struct TestVector {
 
 impl TestHost {
     pub(crate) fn new() -> Self {
-        Self { mmio: Bus::new("test"), vectors: Mutex::default(), doorbells: Mutex::default(), maps: Mutex::default() }
+        Self {
+            mmio: Bus::new("test"),
+            vectors: Mutex::default(),
+            doorbells: Mutex::default(),
+            maps: Mutex::default(),
+            panics: Mutex::default(),
+        }
     }
 
     pub(crate) fn vector(&self, index: usize) -> Arc<TestVector> {
@@ -53,6 +61,11 @@ impl TestHost {
     /// How often something was mapped.
     pub(crate) fn maps(&self) -> usize {
         *self.maps.lock().unwrap()
+    }
+
+    /// The panics of threads.
+    pub(crate) fn panics(&self) -> Vec<Panicked> {
+        self.panics.lock().unwrap().clone()
     }
 }
 
@@ -89,6 +102,10 @@ impl PciHost for TestHost {
     }
 
     fn thread_begins(&self) {}
+
+    fn thread_panicked(&self, panic: Panicked) {
+        self.panics.lock().unwrap().push(panic);
+    }
 }
 
 impl TestVector {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use tracing::Span;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -16,6 +17,7 @@ use super::{Handler, Malformed, Queues, Served};
 use crate::kvm::ThreadTime;
 use crate::pci::PciHost;
 use crate::sandbox::Filter;
+use crate::thread;
 use crate::{Error, Result};
 
 /// Room for the deepest image format, not for a default 2 MiB in every device of every VM.
@@ -97,15 +99,16 @@ impl Worker {
                 service.watch(queue.kick.as_raw_fd(), i as u64)?;
             }
         }
-        let span = tracing::Span::current();
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(STACK)
-            .spawn(move || {
-                let (_span, _at_work) = (span.enter(), surroundings.time.begin());
-                surroundings.host.thread_begins();
-                service.run(surroundings.filter);
-            })
+        // Made before the thread, which may panic before it does anything.
+        let ending = Ending(Arc::clone(&control));
+        let host = Arc::clone(&surroundings.host);
+        let work = move || {
+            let _ending = ending;
+            let _at_work = surroundings.time.begin();
+            surroundings.host.thread_begins();
+            service.run(surroundings.filter);
+        };
+        let thread = thread::spawn(name, STACK, Span::current(), work, move |panic| host.thread_panicked(panic))
             .map_err(|e| Error::io(format!("cannot start the worker thread of {name}"), e))?;
         Ok(Self { control, thread: Some(thread) })
     }
@@ -130,10 +133,9 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.control.set(Wanted::Stop);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the worker thread of a device panicked");
+        if let Some(thread) = self.thread.take() {
+            // What panics on it is caught there.
+            let _ = thread.join();
         }
     }
 }
@@ -153,7 +155,8 @@ struct Service {
     broken: bool,
 }
 
-/// Lets nobody wait for a thread that has ended, however it ended.
+/// Lets nobody wait for a thread that has ended, however it ended. By then its handler is gone, and with it all that was
+/// in flight.
 struct Ending(Arc<Control>);
 
 impl Drop for Ending {
@@ -164,7 +167,6 @@ impl Drop for Ending {
 
 impl Service {
     fn run(mut self, filter: Option<Filter>) {
-        let _ending = Ending(self.control.clone());
         if let Some(Err(error)) = filter.map(|filter| filter.apply()) {
             tracing::error!(%error, "a device is not served");
             self.broken = true;

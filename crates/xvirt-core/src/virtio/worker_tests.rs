@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::testing::{Bare, DATA, Piece, Rig, wait};
 use super::{Chain, Handler, Queues, Served};
+use crate::thread::Panicked;
 
 /// Leaves each request in flight for a time, and counts those it has taken.
 struct Slow {
@@ -98,4 +99,37 @@ fn a_reset_brings_requests_in_flight_to_their_end() {
     let rig = busy();
     rig.set_status(0);
     assert_eq!(rig.used_index(0), 1);
+}
+
+/// Panics at its first request.
+struct Panicking;
+
+impl Handler for Panicking {
+    fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
+        let Some(queue) = queues.get(index) else { return Ok(()) };
+        queue.drain(&mut Chain::default(), |_| panic!("a request of queue {index}"))
+    }
+
+    fn input(&self) -> Option<RawFd> {
+        None
+    }
+
+    fn receive(&mut self, _: &mut Queues) -> Served {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_is_told_to_the_machine_and_nobody_waits_for_the_worker() {
+    let mut rig = Rig::new(Arc::new(Bare { work: None, handler: || Box::new(Panicking) as _ }));
+    for count in 1..=2 {
+        rig.start(0);
+        rig.post(0, &[Piece::Write(DATA, 8)]);
+        rig.kick(0);
+        wait("the panic to be told", || rig.host.panics().len() == count);
+        rig.pci.pause();
+        rig.pci.resume();
+    }
+    let panic = Panicked { thread: rig.pci.kind().name().to_owned(), message: "a request of queue 0".to_owned() };
+    assert_eq!(rig.host.panics(), [panic.clone(), panic]);
 }

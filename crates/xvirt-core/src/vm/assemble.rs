@@ -16,7 +16,7 @@ use crate::arch::x86_64::registers::Entry;
 use crate::boot::BootMenu;
 use crate::config::{Boot, ByteSize, Disk, DiskSource, KernelImage, Nic, NicBackendConfig, PAGE, VmConfig};
 use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
-use crate::machine::{Machine, Parts, Processors, Signals};
+use crate::machine::{Machine, Parts, Processors};
 use crate::memory::GuestRam;
 use crate::named_file::open_file;
 use crate::net::{FrameStream, MacAddress, Tap};
@@ -105,7 +105,6 @@ pub(super) fn machine(
     processors: &Processors,
     backends: &Backends,
     consoles: &Consoles,
-    signals: Signals,
     events: &Events,
 ) -> Result<Assembled> {
     if config.seccomp {
@@ -118,7 +117,6 @@ pub(super) fn machine(
         backing: &config.memory_backing,
         generation_id: config.generation_id,
         serial: Arc::new(consoles.serial.clone()),
-        signals,
         seccomp: config.seccomp,
     })?;
     let mut disks = BTreeMap::new();

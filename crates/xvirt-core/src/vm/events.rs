@@ -12,6 +12,7 @@ pub use crate::disk::IoOperation;
 pub use crate::machine::CrashReason;
 use crate::process::Process;
 use crate::sync::lock;
+use crate::thread::caught;
 use crate::{Error, ErrorKind, Result};
 
 /// How many events wait for a listener before the oldest are dropped.
@@ -224,7 +225,8 @@ impl Events {
     }
 
     pub(super) fn send(&self, event: &Event) {
-        tracing::debug!(?event, "VM event");
+        // In the middle of what changes a VM, which a log subscriber that panics must not leave half done.
+        let _ = caught(|| tracing::debug!(?event, "VM event"));
         lock(&self.listeners).retain(|listener| match listener.upgrade() {
             Some(mailbox) => {
                 mailbox.put(event.clone());

@@ -1,50 +1,106 @@
-//! What happens to a VM whose guest cannot go on: what its configuration says.
+//! What a guest does to its VM by itself, and what becomes of a VM whose guest cannot go on.
+//!
+//! All of it comes through [`Inner::serve_guest`] and [`Inner::watchdog_expired`], which look at it with the VM's lock
+//! held. A machine that is parked tells nothing and its watchdog stands still, so a paused VM stays paused: what its guest
+//! had asked for is done when the VM goes on, or is forgotten with the guest by a hard reboot or shutdown.
+
+use std::sync::MutexGuard;
 
 use super::events::{CrashReason, Event};
-use super::handle::Inner;
+use super::handle::{Inner, Power};
 use super::state::PowerState;
 use crate::config::CrashAction;
-use crate::machine::SignalReceiver;
+use crate::machine::Signal;
+use crate::thread::Panicked;
 
 impl Inner {
-    /// A vCPU of run `run` cannot go on. Whether the VM is still in memory.
-    pub(super) fn guest_crashed(&self, run: u64, reason: CrashReason, signals: &SignalReceiver) -> bool {
-        self.crashed(run, reason, self.config.on_crash, signals)
-    }
-
-    /// The guest's kernel says that it panicked. Whether the VM is still in memory.
-    pub(super) fn guest_panicked(&self, run: u64, crash_kernel: bool, signals: &SignalReceiver) -> bool {
-        self.events.send(&Event::GuestPanicked { crash_kernel });
-        crash_kernel || self.crashed(run, CrashReason::Panic, self.config.on_crash, signals)
-    }
-
-    /// The guest did not attend to its watchdog. Whether the VM is still in memory.
-    pub(super) fn watchdog_bit(&self, run: u64, signals: &SignalReceiver) -> bool {
-        self.crashed(run, CrashReason::Watchdog, self.config.on_watchdog, signals)
-    }
-
-    fn crashed(&self, run: u64, reason: CrashReason, action: CrashAction, signals: &SignalReceiver) -> bool {
+    /// Does what the guest of run `run` has asked for, if anything. Whether the VM is still in memory.
+    pub(super) fn serve_guest(&self, run: u64) -> bool {
         let mut power = self.lock();
         let Some(running) = power.running.as_ref().filter(|_| power.run == run) else { return false };
+        match running.machine.signals().take() {
+            None => true,
+            Some(Signal::PowerOff) if !power.reboot_on_power_off => {
+                self.halt_from_supervisor(power, Event::GuestShutdown);
+                false
+            }
+            Some(Signal::PowerOff | Signal::Reset) => {
+                self.reset_from_supervisor(power, Event::GuestReset, &Event::GuestReset)
+            }
+            Some(Signal::Ejected) => {
+                self.take_ejected(&mut power);
+                true
+            }
+            Some(Signal::Panicked(crash_kernel)) => {
+                self.events.send(&Event::GuestPanicked { crash_kernel });
+                crash_kernel || self.crashed(power, CrashReason::Panic, self.config.on_crash)
+            }
+            Some(Signal::Crashed(reason)) => self.crashed(power, reason, self.config.on_crash),
+        }
+    }
+
+    /// The time of the watchdog of run `run` may be over. Whether the VM is still in memory.
+    pub(super) fn watchdog_expired(&self, run: u64) -> bool {
+        let power = self.lock();
+        let Some(running) = power.running.as_ref().filter(|_| power.run == run) else { return false };
+        !running.machine.watchdog().bite() || self.crashed(power, CrashReason::Watchdog, self.config.on_watchdog)
+    }
+
+    /// The supervisor of run `run` has panicked, and nobody would hear the guest any more: the VM is halted, whatever it
+    /// is configured to do after a crash.
+    pub(super) fn supervisor_panicked(&self, run: u64, panic: Panicked) {
+        let power = self.lock();
+        if power.run == run && power.running.is_some() {
+            self.halt_from_supervisor(power, Event::Crashed(panic.into()));
+        }
+    }
+
+    fn crashed(&self, mut power: MutexGuard<'_, Power>, reason: CrashReason, action: CrashAction) -> bool {
         let event = Event::Crashed(reason);
         match action {
             CrashAction::Halt => {
-                self.halt_from_supervisor(power, &event);
+                self.halt_from_supervisor(power, event);
                 false
             }
             CrashAction::Restart => {
                 self.events.send(&event);
-                self.reset_from_supervisor(power, signals, &Event::Restarted)
+                self.reset_from_supervisor(power, event, &Event::Restarted)
             }
             CrashAction::Preserve => {
-                running.machine.park();
+                let Some(running) = &power.running else { return false };
+                if let Err(error) = running.machine.park() {
+                    self.halt_from_supervisor(power, Event::Crashed(CrashReason::Hardware(error.to_string())));
+                    return false;
+                }
                 // The other vCPUs' crashes are the same one; but what the guest let go of before stays gone.
-                signals.clear();
+                running.machine.signals().clear();
                 self.take_ejected(&mut power);
                 self.events.send(&event);
                 self.enter(&mut power, PowerState::Paused, &Event::Paused);
                 true
             }
         }
+    }
+
+    /// Resets the machine, called by the supervisor itself, because the guest ended with `end`; `event` says that it runs
+    /// again. Whether it does.
+    fn reset_from_supervisor(&self, mut power: MutexGuard<'_, Power>, end: Event, event: &Event) -> bool {
+        match self.reset(&mut power, end) {
+            Ok(()) => {
+                self.enter(&mut power, PowerState::Running, event);
+                true
+            }
+            Err(error) => {
+                self.halt_from_supervisor(power, Event::Crashed(CrashReason::Reset(error.to_string())));
+                false
+            }
+        }
+    }
+
+    /// As [`halt`](Self::halt), called by the supervisor itself, which somebody else has to join.
+    fn halt_from_supervisor(&self, mut power: MutexGuard<'_, Power>, event: Event) {
+        let supervisor = power.running.as_mut().and_then(|running| running.supervisor.take());
+        power.ended = supervisor;
+        self.halt(power, event);
     }
 }

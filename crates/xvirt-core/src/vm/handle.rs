@@ -1,17 +1,18 @@
-//! The VM handle: its power state and the verbs that change it.
+//! The VM handle, and what is behind it.
 
 use std::collections::BTreeMap;
 use std::mem;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::time::Instant;
 
 use tracing::Span;
+use tracing::span::Entered;
 use uuid::Uuid;
 
 use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, Former, NicDevice};
 use super::attached::Attachments;
-use super::events::{CrashReason, Event, EventReceiver, Events};
+use super::events::{Event, EventReceiver, Events};
 use super::limits;
 use super::state::{PowerState, Verb};
 use super::supervisor::Supervisor;
@@ -20,10 +21,11 @@ use crate::cgroup::CpuGroup;
 use crate::config::{CpuLimit, NicLimit, VmConfig};
 use crate::console::Console;
 use crate::disk::{self, PointInTime};
-use crate::machine::{Machine, Processors, SignalReceiver, signals};
+use crate::machine::{Machine, Processors};
 use crate::net::MacAddress;
 use crate::process::Process;
 use crate::sync::lock;
+use crate::thread::caught;
 use crate::virtio::NetState;
 use crate::{Error, ErrorKind, Result};
 
@@ -35,6 +37,18 @@ use crate::{Error, ErrorKind, Result};
 /// It belongs to the process that made it. In a child of fork(2) verbs fail with
 /// [`InvalidState`](ErrorKind::InvalidState), questions are answered as for a halted VM without devices, and dropping it
 /// changes nothing.
+///
+/// A verb that the VM's state does not allow fails with [`InvalidState`](ErrorKind::InvalidState), which names both; that
+/// state may be the work of another thread, or of the guest.
+///
+/// # Signals and panics
+/// The VM's own threads have all signals blocked. One signal interrupts those of its vCPUs: the first real-time signal
+/// without a handler when the first VM of the process starts. A program that sets a handler for it later is told so by the
+/// verbs that need it ([`Busy`](ErrorKind::Busy)).
+///
+/// A panic on one of the VM's threads, as of the program's log subscriber, is a crash of the VM
+/// ([`CrashReason::ThreadPanicked`](super::CrashReason::ThreadPanicked)). A log subscriber that panics on the thread of a
+/// caller unwinds through the verb; the VM is then as its power state says.
 #[derive(Debug)]
 pub struct Vm {
     pub(super) inner: Arc<Inner>,
@@ -67,6 +81,8 @@ pub(super) struct Inner {
     consoles: Consoles,
     pub(super) events: Events,
     power: Mutex<Power>,
+    /// The power state again, for those who do not want to wait for a verb.
+    state: Mutex<PowerState>,
     pub(super) changed: Condvar,
     /// Who listens for connections of its guest.
     pub(super) vsock_listeners: VsockListeners,
@@ -94,9 +110,13 @@ pub(super) struct Power {
     /// Counts the reboots of this run.
     pub(super) reboots: u64,
     /// Whether the guest's next power-off is the first half of a reboot.
-    reboot_on_power_off: bool,
+    pub(super) reboot_on_power_off: bool,
+    /// What ends this run, for those who wait for it.
+    pub(super) run_end: Arc<OnceLock<Event>>,
+    /// What ends the time up to the next reboot or the end of the run.
+    pub(super) boot_end: Arc<OnceLock<Event>>,
     /// The supervisor of a run that the guest ended, to be joined.
-    ended: Option<Supervisor>,
+    pub(super) ended: Option<Supervisor>,
 }
 
 /// What a VM has while it is in memory. The machine is dropped before the locks of its disks and its control group are.
@@ -108,7 +128,7 @@ pub(super) struct Running {
     pub(super) balloon: Option<BalloonDevice>,
     pub(super) backends: Backends,
     pub(super) cpu_group: Option<CpuGroup>,
-    supervisor: Option<Supervisor>,
+    pub(super) supervisor: Option<Supervisor>,
     /// When it was started.
     pub(super) since: Instant,
 }
@@ -127,6 +147,8 @@ impl Vm {
             run: 0,
             reboots: 0,
             reboot_on_power_off: false,
+            run_end: Arc::default(),
+            boot_end: Arc::default(),
             ended: None,
         };
         // The level of errors, so that no filter that shows a line hides which VM it is about.
@@ -138,6 +160,7 @@ impl Vm {
             consoles,
             events: Events::default(),
             power: Mutex::new(power),
+            state: Mutex::new(PowerState::Halted),
             changed: Condvar::new(),
             vsock_listeners: VsockListeners::default(),
             span,
@@ -160,9 +183,9 @@ impl Vm {
         Ok(self.lock()?.config(&self.inner.config))
     }
 
-    /// Whether it runs.
+    /// Whether it runs. Does not wait for a verb that is changing that.
     pub fn power_state(&self) -> PowerState {
-        self.lock().map_or(PowerState::Halted, |power| power.state)
+        self.require_process().map_or(PowerState::Halted, |()| *lock(&self.inner.state))
     }
 
     /// The first serial port (`ttyS0`): output from the first byte on, and input.
@@ -182,129 +205,6 @@ impl Vm {
     pub fn events(&self) -> Result<EventReceiver> {
         self.require_process()?;
         self.inner.events.subscribe()
-    }
-
-    /// Starts a halted VM: locks its disks, assembles the machine, loads what it boots and lets it run.
-    ///
-    /// # Errors
-    /// It is not halted, or any of these steps fails; then it is halted as before and nothing is left behind.
-    pub fn start(&self) -> Result<()> {
-        let _span = self.inner.span.enter();
-        let mut power = self.lock()?;
-        Verb::Start.check(self.name(), power.state)?;
-        if let Some(supervisor) = power.ended.take() {
-            supervisor.join();
-        }
-        let run = power.run + 1;
-        let running = self.inner.assemble(run, &power)?;
-        running.machine.run();
-        power.former = running.backends.iter().map(|(at, disk)| (*at, Arc::downgrade(disk))).collect();
-        power.running = Some(running);
-        (power.run, power.reboots, power.reboot_on_power_off) = (run, 0, false);
-        self.inner.enter(&mut power, PowerState::Running, &Event::Started);
-        Ok(())
-    }
-
-    /// Stops a running VM, which stays in memory.
-    ///
-    /// # Errors
-    /// It is not running.
-    pub fn pause(&self) -> Result<()> {
-        let _span = self.inner.span.enter();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::Pause)?.park();
-        self.inner.enter(&mut power, PowerState::Paused, &Event::Paused);
-        Ok(())
-    }
-
-    /// Lets a paused VM go on.
-    ///
-    /// # Errors
-    /// It is not paused.
-    pub fn unpause(&self) -> Result<()> {
-        let _span = self.inner.span.enter();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::Unpause)?.run();
-        self.inner.enter(&mut power, PowerState::Running, &Event::Unpaused);
-        Ok(())
-    }
-
-    /// Presses the power button and waits until the guest has switched itself off.
-    ///
-    /// # Errors
-    /// It is not running, or it has not switched off within `timeout`; then it still runs.
-    pub fn clean_shutdown(&self, timeout: Duration) -> Result<()> {
-        let _span = self.inner.span.enter();
-        let power = self.lock()?;
-        self.inner.machine(&power, Verb::CleanShutdown)?.press_power_button();
-        let run = power.run;
-        let done = |power: &Power| power.run != run || power.state == PowerState::Halted;
-        self.inner
-            .wait(power, timeout, done)
-            .map(drop)
-            .map_err(|_| self.too_late("shut down", timeout).remedy("give it more time, or use hard_shutdown"))
-    }
-
-    /// Takes the power away.
-    ///
-    /// # Errors
-    /// It is halted already.
-    pub fn hard_shutdown(&self) -> Result<()> {
-        let _span = self.inner.span.enter();
-        let power = self.lock()?;
-        Verb::HardShutdown.check(self.name(), power.state)?;
-        self.inner.halt(power, &Event::HardShutdown);
-        Ok(())
-    }
-
-    /// Presses the power button, waits until the guest has switched itself off, and starts it again.
-    ///
-    /// # Errors
-    /// It is not running, or it has not switched off within `timeout`; then it still runs. Or what it boots cannot be
-    /// loaded any more; then it is halted.
-    pub fn clean_reboot(&self, timeout: Duration) -> Result<()> {
-        let _span = self.inner.span.enter();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::CleanReboot)?.press_power_button();
-        power.reboot_on_power_off = true;
-        let (run, reboots) = (power.run, power.reboots);
-        let done = |power: &Power| power.run != run || power.reboots != reboots || power.state == PowerState::Halted;
-        let power = self.inner.wait(power, timeout, done).map_err(|mut power| {
-            power.reboot_on_power_off = false;
-            self.too_late("reboot", timeout).remedy("give it more time, or use hard_reboot")
-        })?;
-        if power.state == PowerState::Halted {
-            return Err(Error::new(ErrorKind::NotBootable, format!("VM '{}' did not come back up", self.name()))
-                .remedy("its last event says why"));
-        }
-        Ok(())
-    }
-
-    /// Resets the machine in place: what the guest has not written is lost. A paused VM runs afterwards.
-    ///
-    /// # Errors
-    /// It is halted. Or what it boots cannot be loaded any more; then it is halted.
-    pub fn hard_reboot(&self) -> Result<()> {
-        let _span = self.inner.span.enter();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::HardReboot)?;
-        if let Err(error) = self.inner.reset(&mut power) {
-            self.inner.halt(power, &Event::Crashed(CrashReason::Reset(error.to_string())));
-            return Err(error);
-        }
-        self.inner.enter(&mut power, PowerState::Running, &Event::HardReset);
-        Ok(())
-    }
-
-    /// Waits until the VM is halted, for whatever reason.
-    ///
-    /// # Errors
-    /// It is not halted within `timeout`.
-    pub fn wait_halted(&self, timeout: Duration) -> Result<()> {
-        let power = self.lock()?;
-        self.inner.wait(power, timeout, |power| power.state == PowerState::Halted).map(drop).map_err(|_| {
-            self.too_late("halt", timeout).remedy("give it more time, or use clean_shutdown or hard_shutdown")
-        })
     }
 
     /// The network interfaces in the order of their positions; empty while the VM is halted.
@@ -376,10 +276,6 @@ impl Vm {
     pub(super) fn require_process(&self) -> Result<()> {
         self.inner.process.require(format_args!("VM '{}'", self.name()))
     }
-
-    pub(super) fn too_late(&self, what: &str, timeout: Duration) -> Error {
-        Error::new(ErrorKind::Timeout, format!("VM '{}' did not {what} within {timeout:?}", self.name()))
-    }
 }
 
 impl Drop for Vm {
@@ -389,20 +285,20 @@ impl Drop for Vm {
             mem::forget(Arc::clone(&self.inner));
             return;
         }
-        let _span = self.inner.span.enter();
-        let mut power = self.inner.lock();
-        if let Some(supervisor) = power.ended.take() {
-            supervisor.join();
+        // A log subscriber that panics must not keep the machine.
+        if caught(|| self.inner.span.in_scope(|| self.inner.end())).is_err() {
+            self.inner.end();
         }
-        if power.running.is_some() {
-            self.inner.halt(power, &Event::HardShutdown);
-        } else {
-            drop(power);
-        }
-        self.inner.consoles.serial.close();
-        self.inner.consoles.virtio.close();
-        self.inner.vsock_listeners.end();
-        self.inner.events.end();
+    }
+}
+
+/// The calling thread is in the VM's span, up to the end of this.
+pub(super) struct InSpan<'a>(Option<Entered<'a>>);
+
+impl Drop for InSpan<'_> {
+    fn drop(&mut self) {
+        // This may be a verb that unwinds because the log subscriber panicked: once more would abort the process.
+        let _ = caught(|| drop(self.0.take()));
     }
 }
 
@@ -411,20 +307,36 @@ impl Inner {
         lock(&self.power)
     }
 
-    fn assemble(self: &Arc<Self>, run: u64, power: &Power) -> Result<Running> {
+    pub(super) fn enter_span(&self) -> InSpan<'_> {
+        InSpan(Some(self.span.enter()))
+    }
+
+    /// Halts the VM and tells who waits for it that it is gone, because its handle is dropped.
+    fn end(&self) {
+        let mut power = self.lock();
+        if let Some(supervisor) = power.ended.take() {
+            supervisor.join();
+        }
+        self.halt(power, Event::HardShutdown);
+        self.consoles.serial.close();
+        self.consoles.virtio.close();
+        self.vsock_listeners.end();
+        self.events.end();
+    }
+
+    pub(super) fn assemble(self: &Arc<Self>, run: u64, power: &Power) -> Result<Running> {
         let Self { config, processors, consoles, events, .. } = &**self;
         let backends = assemble::open_disks(&power.attached, &power.former, false)?;
-        let (sender, receiver) = signals()?;
         let Assembled { machine, disks, nics, balloon } =
-            assemble::machine(config, &power.attached, processors, &backends, consoles, sender, events)?;
+            assemble::machine(config, &power.attached, processors, &backends, consoles, events)?;
         machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
         let cpu_group = limits::make_cpu_group(config, power.cpu_limit, &machine)?;
-        let supervisor = Some(Supervisor::spawn(self, run, receiver, &machine)?);
+        let supervisor = Some(Supervisor::spawn(self, run, &machine)?);
         Ok(Running { machine, disks, nics, balloon, backends, cpu_group, supervisor, since: Instant::now() })
     }
 
     /// The machine, if `verb` is legal now.
-    fn machine<'a>(&self, power: &'a Power, verb: Verb) -> Result<&'a Machine> {
+    pub(super) fn machine<'a>(&self, power: &'a Power, verb: Verb) -> Result<&'a Machine> {
         verb.check(&self.config.name, power.state)?;
         let running = power
             .running
@@ -435,38 +347,27 @@ impl Inner {
 
     pub(super) fn enter(&self, power: &mut Power, state: PowerState, event: &Event) {
         power.state = state;
-        self.events.send(event);
+        *lock(&self.state) = state;
         self.changed.notify_all();
-    }
-
-    /// Waits until `done`; the error is that it is not after `timeout`.
-    fn wait<'a>(
-        &self,
-        mut power: MutexGuard<'a, Power>,
-        timeout: Duration,
-        done: impl Fn(&Power) -> bool,
-    ) -> std::result::Result<MutexGuard<'a, Power>, MutexGuard<'a, Power>> {
-        let began = Instant::now();
-        while !done(&power) {
-            let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
-                return Err(power);
-            };
-            power = self.changed.wait_timeout(power, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Ok(power)
+        self.events.send(event);
     }
 
     /// Takes the machine apart, whoever asked for it.
-    fn halt(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
+    pub(super) fn halt(&self, mut power: MutexGuard<'_, Power>, event: Event) {
         self.take_ejected(&mut power);
         let Some(Running { machine, disks, nics, balloon, backends, cpu_group, supervisor, .. }) =
             mem::take(&mut power.running)
         else {
             return;
         };
-        drop(machine);
-        drop((disks, nics, balloon, backends, cpu_group));
-        self.enter(&mut power, PowerState::Halted, event);
+        // A backend of the program may panic when it is dropped. The VM is halted all the same.
+        let _ = caught(|| {
+            drop(machine);
+            drop((disks, nics, balloon, backends, cpu_group));
+        });
+        // Both are empty: they came with the machine, and a machine ends once.
+        let _ = (power.boot_end.set(event.clone()), power.run_end.set(event.clone()));
+        self.enter(&mut power, PowerState::Halted, &event);
         // The supervisor may be waiting for the lock that we hold.
         drop(power);
         if let Some(supervisor) = supervisor {
@@ -474,17 +375,10 @@ impl Inner {
         }
     }
 
-    /// As [`halt`](Self::halt), called by the supervisor itself, which somebody else has to join.
-    pub(super) fn halt_from_supervisor(&self, mut power: MutexGuard<'_, Power>, event: &Event) {
-        let supervisor = power.running.as_mut().and_then(|running| running.supervisor.take());
-        power.ended = supervisor;
-        self.halt(power, event);
-    }
-
-    /// Puts the machine at power-on, loads again what it boots, and lets it run.
-    fn reset(&self, power: &mut Power) -> Result<()> {
+    /// Puts the machine at power-on, loads again what it boots, and lets it run. `end` is what ended the guest.
+    pub(super) fn reset(&self, power: &mut Power, end: Event) -> Result<()> {
         let Some(Running { machine, .. }) = &power.running else { return Ok(()) };
-        machine.park();
+        machine.park()?;
         self.take_wanted_out(power);
         let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
         machine.reset(&self.processors)?;
@@ -492,52 +386,8 @@ impl Inner {
         machine.run();
         power.reboots += 1;
         power.reboot_on_power_off = false;
+        // It is empty: it came with the guest that has just ended.
+        let _ = mem::take(&mut power.boot_end).set(end);
         Ok(())
-    }
-
-    /// The guest of run `run` switched itself off. Whether the VM still runs.
-    pub(super) fn guest_powered_off(&self, run: u64, signals: &SignalReceiver) -> bool {
-        let power = self.lock();
-        if power.run != run || power.running.is_none() {
-            return false;
-        }
-        if power.reboot_on_power_off {
-            return self.reset_from_supervisor(power, signals, &Event::GuestReset);
-        }
-        self.halt_from_supervisor(power, &Event::GuestShutdown);
-        false
-    }
-
-    /// The guest of run `run` wants to be reset. Whether the VM still runs.
-    pub(super) fn guest_reset(&self, run: u64, signals: &SignalReceiver) -> bool {
-        let power = self.lock();
-        if power.run != run || power.running.is_none() {
-            return false;
-        }
-        self.reset_from_supervisor(power, signals, &Event::GuestReset)
-    }
-
-    /// Resets the machine, called by the supervisor itself; `event` says why. Whether the VM still runs.
-    pub(super) fn reset_from_supervisor(
-        &self,
-        mut power: MutexGuard<'_, Power>,
-        signals: &SignalReceiver,
-        event: &Event,
-    ) -> bool {
-        if let Some(running) = &power.running {
-            running.machine.park();
-        }
-        // What the old guest has sent meanwhile is not the new one's.
-        signals.clear();
-        match self.reset(&mut power) {
-            Ok(()) => {
-                self.enter(&mut power, PowerState::Running, event);
-                true
-            }
-            Err(error) => {
-                self.halt_from_supervisor(power, &Event::Crashed(CrashReason::Reset(error.to_string())));
-                false
-            }
-        }
     }
 }

@@ -173,15 +173,6 @@ impl Power {
 }
 
 impl Inner {
-    /// The guest of run `run` has let go of devices. The VM still runs.
-    pub(super) fn guest_ejected(&self, run: u64) -> bool {
-        let mut power = self.lock();
-        if power.run == run {
-            self.take_ejected(&mut power);
-        }
-        true
-    }
-
     /// Gives back what the guest has let go of.
     pub(super) fn take_ejected(&self, power: &mut Power) {
         let Some(running) = &mut power.running else { return };

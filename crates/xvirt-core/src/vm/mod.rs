@@ -1,19 +1,23 @@
 //! The handle users hold: a VM from its configuration to its end.
 //!
-//! `state` is the table of what is legal when, `events` how the outside hears of what happens, `assemble` makes a
-//! machine from a configuration, `supervisor` is the thread that answers the guest's own requests, `crash` does what is
-//! configured for a guest that cannot go on. `attached` is what disks and network interfaces there are, which `hotplug`
-//! changes at any time, `resize` the size of disks, `disks` tells of them, `limits` how fast they may be, and `memory` how
-//! much memory there is. `vsock` reaches programs in the guest, `statistics` says what the VM has done, and `metrics`
-//! publishes that.
+//! `state` is the table of what is legal when, `lifecycle` has the verbs that change the power state, `events` is how the
+//! outside hears of what happens, `assemble` makes a machine from a configuration, `supervisor` is the thread that hears
+//! the guest's own requests, and `guest` does what they and crashes ask for. `attached` is what disks and network
+//! interfaces there are, which `hotplug` changes at any time, `resize` the size of disks, `disks` tells of them, `limits`
+//! how fast they may be, and `memory` how much memory there is. `vsock` reaches programs in the guest, `statistics` says
+//! what the VM has done, and `metrics` publishes that.
 
 mod assemble;
 mod attached;
-mod crash;
 mod disks;
 mod events;
+mod guest;
+#[cfg(feature = "demo")]
+#[cfg(test)]
+mod guest_tests;
 mod handle;
 mod hotplug;
+mod lifecycle;
 mod limits;
 mod memory;
 #[cfg(feature = "metrics")]

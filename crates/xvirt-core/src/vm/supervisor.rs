@@ -4,16 +4,17 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::{JoinHandle, current};
 
+use tracing::Span;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::handle::Inner;
 use crate::device::serial::Serial;
 use crate::device::watchdog::Watchdog;
-use crate::machine::{Machine, Signal, SignalReceiver};
-use crate::{Error, Result};
+use crate::machine::{Machine, Signals};
+use crate::{Error, Result, thread};
 
 const STACK_SIZE: usize = 512 << 10;
 
@@ -31,17 +32,16 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Watches over run number `run` of `vm`, which is that of `machine`.
-    pub(super) fn spawn(vm: &Arc<Inner>, run: u64, signals: SignalReceiver, machine: &Machine) -> Result<Self> {
+    pub(super) fn spawn(vm: &Arc<Inner>, run: u64, machine: &Machine) -> Result<Self> {
         let failed = |e| Error::io("cannot start the supervisor thread", e).remedy("raise the process's limits");
         let stop = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?;
-        let (serial, watchdog) = (Arc::clone(machine.serial()), Arc::clone(machine.watchdog()));
+        let (serial, signals) = (Arc::clone(machine.serial()), Arc::clone(machine.signals()));
+        let watchdog = Arc::clone(machine.watchdog());
         let epoll = watch(&stop, &signals, &serial, &watchdog).map_err(failed)?;
-        let watcher = Watcher { epoll, vm: Arc::clone(vm), run, signals, serial, watchdog };
-        let span = tracing::Span::current();
-        let handle = thread::Builder::new()
-            .name("vm-supervisor".into())
-            .stack_size(STACK_SIZE)
-            .spawn(move || span.in_scope(|| watcher.watch()))
+        let watcher = Watcher { epoll, vm: Arc::clone(vm), run, serial, _signals: signals, _watchdog: watchdog };
+        let vm = Arc::clone(vm);
+        let panicked = move |panic| vm.supervisor_panicked(run, panic);
+        let handle = thread::spawn("vm-supervisor", STACK_SIZE, Span::current(), move || watcher.watch(), panicked)
             .map_err(failed)?;
         Ok(Self { stop, handle })
     }
@@ -50,14 +50,14 @@ impl Supervisor {
     pub(super) fn join(self) {
         // Fails only when the counter is full, and then the event is readable already.
         let _ = self.stop.write(1);
-        if self.handle.thread().id() != thread::current().id() {
-            // A panic in it was reported when it happened.
+        if self.handle.thread().id() != current().id() {
+            // What panics on it is caught there.
             let _ = self.handle.join();
         }
     }
 }
 
-fn watch(stop: &EventFd, signals: &SignalReceiver, serial: &Serial, watchdog: &Watchdog) -> io::Result<Epoll> {
+fn watch(stop: &EventFd, signals: &Signals, serial: &Serial, watchdog: &Watchdog) -> io::Result<Epoll> {
     let epoll = Epoll::new()?;
     let [input, refill] = serial.input_events();
     for (event, token) in [(stop, STOP), (signals.event(), SIGNAL), (input, SERIAL), (refill, SERIAL)] {
@@ -71,9 +71,10 @@ struct Watcher {
     epoll: Epoll,
     vm: Arc<Inner>,
     run: u64,
-    signals: SignalReceiver,
     serial: Arc<Serial>,
-    watchdog: Arc<Watchdog>,
+    // Their descriptors stay open as long as they are waited for.
+    _signals: Arc<Signals>,
+    _watchdog: Arc<Watchdog>,
 }
 
 impl Watcher {
@@ -91,33 +92,19 @@ impl Watcher {
                 }
             };
             for event in ready.iter().take(count) {
-                match event.data() {
-                    STOP => return,
-                    SIGNAL => {
-                        if !self.act() {
-                            return;
-                        }
+                let goes_on = match event.data() {
+                    STOP => false,
+                    SIGNAL => self.vm.serve_guest(self.run),
+                    WATCHDOG => self.vm.watchdog_expired(self.run),
+                    _ => {
+                        self.serial.receive();
+                        true
                     }
-                    WATCHDOG => {
-                        if self.watchdog.bite() && !self.vm.watchdog_bit(self.run, &self.signals) {
-                            return;
-                        }
-                    }
-                    _ => self.serial.receive(),
+                };
+                if !goes_on {
+                    return;
                 }
             }
-        }
-    }
-
-    /// Acts on one signal; whether the VM still runs.
-    fn act(&self) -> bool {
-        match self.signals.next() {
-            None => true,
-            Some(Signal::PowerOff) => self.vm.guest_powered_off(self.run, &self.signals),
-            Some(Signal::Reset) => self.vm.guest_reset(self.run, &self.signals),
-            Some(Signal::Ejected) => self.vm.guest_ejected(self.run),
-            Some(Signal::Crashed(reason)) => self.vm.guest_crashed(self.run, reason, &self.signals),
-            Some(Signal::Panicked(crash_kernel)) => self.vm.guest_panicked(self.run, crash_kernel, &self.signals),
         }
     }
 }

@@ -9,7 +9,7 @@ use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::vm::{CrashReason, Event, PowerState};
 
 use crate::host;
-use crate::support::{Guest, PATIENCE, config};
+use crate::support::{Guest, PATIENCE, config, endless_loop};
 
 #[test]
 fn both_boot_protocols_reach_the_guest() {
@@ -59,29 +59,12 @@ fn the_power_button_shuts_down() {
 #[test]
 fn a_guest_that_ignores_the_button_keeps_running() {
     let host = host!();
-    // A kernel that never looks at the button: two bytes that jump to themselves, as an ELF image.
     let deaf = Guest::start(VmConfig::new("deaf").boot(Boot::kernel(endless_loop())), &host).unwrap();
     let error = deaf.vm.clean_shutdown(Duration::from_millis(50)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(error.to_string(), "VM 'deaf' did not shut down within 50ms; give it more time, or use hard_shutdown");
     assert_eq!(deaf.vm.power_state(), PowerState::Running);
     deaf.vm.hard_shutdown().unwrap();
-}
-
-/// An ELF image for the 64-bit entry whose only instruction is `jmp $`.
-fn endless_loop() -> Vec<u8> {
-    const ADDRESS: u64 = 0x10_0000;
-    let mut image = vec![0x7F, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
-    image.extend(ADDRESS.to_le_bytes());
-    image.extend(64u64.to_le_bytes());
-    image.extend(0u64.to_le_bytes());
-    image.extend([0u8, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-    image.extend([1u8, 0, 0, 0, 5, 0, 0, 0]);
-    for field in [120u64, ADDRESS, ADDRESS, 2, 2, 0x1000] {
-        image.extend(field.to_le_bytes());
-    }
-    image.extend([0xEB, 0xFE]);
-    image
 }
 
 #[test]
@@ -122,6 +105,50 @@ fn a_paused_guest_stands_still_and_goes_on() {
     }
     assert_eq!(guest.vm.pause().and_then(|()| guest.vm.pause()).unwrap_err().kind(), ErrorKind::InvalidState);
     guest.vm.hard_shutdown().unwrap();
+}
+
+#[test]
+fn a_guest_that_reboots_all_the_time_stays_paused() {
+    let host = host!();
+    let guest = Guest::start(config(&CommandLine::new([Mode::Reboot])), &host).unwrap();
+    for _ in 0..100 {
+        guest.vm.pause().unwrap();
+        while guest.events.try_next().unwrap() != Some(Event::Paused) {}
+        let next = guest.events.next_timeout(Duration::from_millis(5));
+        assert_eq!(next.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(guest.vm.power_state(), PowerState::Paused);
+        guest.vm.unpause().unwrap();
+        guest.expect_event(&Event::Unpaused);
+    }
+    guest.expect_event(&Event::GuestReset);
+    guest.vm.hard_shutdown().unwrap();
+}
+
+#[test]
+fn the_button_is_pressed_again_for_a_guest_that_does_not_listen_yet() {
+    let host = host!();
+    let guest = Guest::start(config(&CommandLine::new([Mode::Hello])), &host).unwrap();
+    guest.vm.clean_reboot(PATIENCE).unwrap();
+    guest.vm.hard_reboot().unwrap();
+    guest.vm.clean_shutdown(PATIENCE).unwrap();
+    for event in [Event::Started, Event::GuestReset, Event::HardReset, Event::GuestShutdown] {
+        guest.expect_event(&event);
+    }
+}
+
+#[test]
+fn a_guest_that_is_late_for_a_reboot_comes_back() {
+    let host = host!();
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Echo])), &host).unwrap();
+    guest.expect_event(&Event::Started);
+    guest.expect(demo::ECHO_READY);
+    assert_eq!(guest.vm.clean_reboot(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
+    guest.expect_event(&Event::GuestReset);
+    guest.expect(demo::ECHO_READY);
+    // But it stays off if that is what was asked for last.
+    assert_eq!(guest.vm.clean_reboot(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
+    guest.vm.clean_shutdown(PATIENCE).unwrap();
+    guest.expect_event(&Event::GuestShutdown);
 }
 
 #[test]

@@ -37,6 +37,22 @@ pub fn config(line: &CommandLine) -> VmConfig {
     VmConfig::new("demo").memory(ByteSize::mib(64)).boot(Boot::kernel(demo::kernel()).command_line(line.to_string()))
 }
 
+/// An ELF image for the 64-bit entry whose only instruction is `jmp $`: a guest that never leaves its vCPU by itself.
+pub fn endless_loop() -> Vec<u8> {
+    const ADDRESS: u64 = 0x10_0000;
+    let mut image = vec![0x7F, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
+    image.extend(ADDRESS.to_le_bytes());
+    image.extend(64u64.to_le_bytes());
+    image.extend(0u64.to_le_bytes());
+    image.extend([0u8, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    image.extend([1u8, 0, 0, 0, 5, 0, 0, 0]);
+    for field in [120u64, ADDRESS, ADDRESS, 2, 2, 0x1000] {
+        image.extend(field.to_le_bytes());
+    }
+    image.extend([0xEB, 0xFE]);
+    image
+}
+
 /// A started VM, its console from the first byte, and its events from the start.
 pub struct Guest {
     pub vm: Vm,

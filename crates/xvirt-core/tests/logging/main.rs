@@ -1,4 +1,4 @@
-//! Which VM a line of the log is about. In a process of its own, because a process has one log.
+//! Which VM a line of the log is about, and logs that panic. In a process of its own, because a process has one log.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
@@ -6,11 +6,16 @@
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod support;
 
+mod panics;
+#[path = "../signals/within.rs"]
+mod within;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
+use panics::Moment;
 use support::{Guest, PATIENCE, config};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -18,12 +23,22 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 use xvirt_core::demo::{CommandLine, Mode};
 
-/// Keeps every event with the span it happened in.
+/// Keeps every event with the span it happened in, and panics where [`panics`] says.
+#[derive(Clone, Default)]
+struct Log(Arc<Kept>);
+
 #[derive(Default)]
-struct Log {
+struct Kept {
     spans: Mutex<HashMap<u64, Known>>,
-    lines: Arc<Mutex<Vec<(String, String)>>>,
+    lines: Mutex<Vec<(String, String)>>,
 }
+
+/// The log of all tests here.
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let log = Log::default();
+    tracing::subscriber::set_global_default(log.clone()).unwrap();
+    log
+});
 
 #[derive(Clone)]
 struct Known {
@@ -51,7 +66,7 @@ impl Subscriber for Log {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut fields = Fields(span.metadata().name().to_owned());
         span.record(&mut fields);
-        let mut spans = self.spans.lock().unwrap();
+        let mut spans = self.0.spans.lock().unwrap();
         let id = spans.len() as u64 + 1;
         spans.insert(id, Known { metadata: span.metadata(), text: fields.0 });
         Id::from_u64(id)
@@ -65,10 +80,13 @@ impl Subscriber for Log {
         let mut fields = Fields(String::new());
         event.record(&mut fields);
         let span = self.entered().map(|(_, span)| span.text).unwrap_or_default();
-        self.lines.lock().unwrap().push((span, fields.0));
+        panics::at(Moment::Event, &span);
+        self.0.lines.lock().unwrap().push((span, fields.0));
     }
 
     fn enter(&self, span: &Id) {
+        let text = self.0.spans.lock().unwrap()[&span.into_u64()].text.clone();
+        panics::at(Moment::Enter, &text);
         ENTERED.with_borrow_mut(|entered| entered.push(span.into_u64()));
     }
 
@@ -85,16 +103,14 @@ impl Log {
     /// The span that the calling thread is in.
     fn entered(&self) -> Option<(Id, Known)> {
         let id = ENTERED.with_borrow(|entered| entered.last().copied())?;
-        Some((Id::from_u64(id), self.spans.lock().unwrap()[&id].clone()))
+        Some((Id::from_u64(id), self.0.spans.lock().unwrap()[&id].clone()))
     }
 }
 
 #[test]
 fn lines_of_several_vms_are_told_apart() {
     let host = host!();
-    let log = Log::default();
-    let lines = Arc::clone(&log.lines);
-    tracing::subscriber::set_global_default(log).unwrap();
+    let log = &*LOG;
     let mut guests: Vec<_> = ["red", "blue"]
         .into_iter()
         .map(|name| {
@@ -106,7 +122,7 @@ fn lines_of_several_vms_are_told_apart() {
     for guest in &mut guests {
         guest.vm.wait_halted(PATIENCE).unwrap();
     }
-    let lines = lines.lock().unwrap();
+    let lines = log.0.lines.lock().unwrap();
     // The first from the caller's thread, the second from one of the VM's own.
     for event in ["Started", "GuestShutdown"] {
         for guest in &guests {

@@ -5,6 +5,7 @@
 
 mod hotplug;
 #[path = "../demo/support.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod support;
 
 mod filters;

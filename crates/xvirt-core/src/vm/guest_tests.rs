@@ -1,0 +1,144 @@
+//! What comes between a guest's request and the lock of its VM.
+
+use std::time::Duration;
+
+use super::events::{CrashReason, Event, EventReceiver};
+use super::handle::Vm;
+use super::state::{PowerState, Verb};
+use crate::ErrorKind;
+use crate::config::{Boot, ByteSize, VmConfig};
+use crate::demo::{self, CommandLine, Mode};
+use crate::host::Host;
+use crate::machine::Signal;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A VM that runs, and its events; nothing if this host cannot run one.
+fn running() -> Option<(Vm, EventReceiver)> {
+    let host = Host::probe().unwrap();
+    if let Err(error) = host.require_kvm() {
+        println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));
+        return None;
+    }
+    // It does not listen to the power button.
+    let boot = Boot::kernel(demo::kernel()).command_line(CommandLine::new([Mode::Panic]).panic_event(0).to_string());
+    let vm = VmConfig::new("demo").memory(ByteSize::mib(64)).boot(boot).build(&host).unwrap();
+    let events = vm.events().unwrap();
+    vm.start().unwrap();
+    assert_eq!(next(&events), Event::Started);
+    Some((vm, events))
+}
+
+/// Pauses a VM whose guest has just asked for something.
+fn pause_with(vm: &Vm, signal: Signal) {
+    let mut power = vm.inner.lock();
+    let machine = vm.inner.machine(&power, Verb::Pause).unwrap();
+    machine.signals().send(signal);
+    machine.park().unwrap();
+    vm.inner.enter(&mut power, PowerState::Paused, &Event::Paused);
+}
+
+/// Does what the supervisor does when it was on its way to the lock.
+fn supervise(vm: &Vm) {
+    let run = vm.inner.lock().run;
+    assert!(vm.inner.serve_guest(run));
+    assert!(vm.inner.watchdog_expired(run));
+}
+
+fn next(events: &EventReceiver) -> Event {
+    events.next_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn what_a_guest_has_asked_for_waits_until_its_vm_goes_on() {
+    let crash = CrashReason::TripleFault;
+    for (signal, then) in [
+        (Signal::Reset, Event::GuestReset),
+        (Signal::PowerOff, Event::GuestShutdown),
+        (Signal::Panicked(true), Event::GuestPanicked { crash_kernel: true }),
+        (Signal::Crashed(crash.clone()), Event::Crashed(crash)),
+    ] {
+        let Some((vm, events)) = running() else { return };
+        pause_with(&vm, signal);
+        supervise(&vm);
+        assert_eq!(
+            (next(&events), events.try_next().unwrap(), vm.power_state()),
+            (Event::Paused, None, PowerState::Paused)
+        );
+        vm.unpause().unwrap();
+        assert_eq!([next(&events), next(&events)], [Event::Unpaused, then]);
+    }
+}
+
+#[test]
+fn what_a_guest_has_asked_for_is_forgotten_with_it() {
+    let Some((vm, events)) = running() else { return };
+    pause_with(&vm, Signal::PowerOff);
+    vm.hard_reboot().unwrap();
+    supervise(&vm);
+    assert_eq!([next(&events), next(&events)], [Event::Paused, Event::HardReset]);
+    assert_eq!((events.try_next().unwrap(), vm.power_state()), (None, PowerState::Running));
+    pause_with(&vm, Signal::Reset);
+    vm.hard_shutdown().unwrap();
+    vm.start().unwrap();
+    supervise(&vm);
+    assert_eq!([next(&events), next(&events), next(&events)], [Event::Paused, Event::HardShutdown, Event::Started]);
+    assert_eq!((events.try_next().unwrap(), vm.power_state()), (None, PowerState::Running));
+}
+
+/// What a clean reboot says when `between` comes in between.
+fn interrupted(vm: &Vm, between: impl FnOnce(&Vm)) -> crate::Error {
+    std::thread::scope(|scope| {
+        let reboot = scope.spawn(|| vm.clean_reboot(PATIENCE).unwrap_err());
+        while !vm.inner.lock().reboot_on_power_off {
+            std::thread::yield_now();
+        }
+        between(vm);
+        reboot.join().unwrap()
+    })
+}
+
+#[test]
+fn a_clean_reboot_says_what_came_between() {
+    let Some((vm, _events)) = running() else { return };
+    let send = |vm: &Vm, signal| vm.inner.machine(&vm.inner.lock(), Verb::Pause).unwrap().signals().send(signal);
+    let error = interrupted(&vm, |vm| vm.hard_reboot().unwrap());
+    let what = "cannot cleanly reboot VM 'demo', because it was reset by hard_reboot meanwhile; \
+                see power_state() for the state it is in now";
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidState, what));
+    let error = interrupted(&vm, |vm| vm.hard_shutdown().unwrap());
+    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert!(error.to_string().contains("it was shut down by hard_shutdown meanwhile"), "{error}");
+    vm.start().unwrap();
+    let error = interrupted(&vm, |vm| {
+        assert_eq!(vm.clean_shutdown(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
+        send(vm, Signal::PowerOff);
+    });
+    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert!(error.to_string().contains("it was shut down by clean_shutdown meanwhile"), "{error}");
+    vm.start().unwrap();
+    let error = interrupted(&vm, |vm| send(vm, Signal::Crashed(CrashReason::TripleFault)));
+    assert_eq!(error.kind(), ErrorKind::GuestFault);
+    assert!(error.to_string().contains("it crashed (a vCPU met a triple fault) meanwhile"), "{error}");
+    vm.wait_halted(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_clean_shutdown_says_what_came_between() {
+    let Some((vm, _events)) = running() else { return };
+    std::thread::scope(|scope| {
+        let waiting = std::sync::Arc::clone(&vm.inner.lock().run_end);
+        let shutdown = scope.spawn(|| vm.clean_shutdown(PATIENCE).unwrap_err());
+        // The VM, this test and the verb, once it waits.
+        while std::sync::Arc::strong_count(&waiting) < 3 {
+            std::thread::yield_now();
+        }
+        vm.hard_shutdown().unwrap();
+        let error = shutdown.join().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidState);
+        assert!(
+            error.to_string().contains("cannot cleanly shut down VM 'demo', because it was shut down by"),
+            "{error}"
+        );
+    });
+}

@@ -1,0 +1,223 @@
+//! The verbs that change the power state, which are XenServer's.
+
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::events::{CrashReason, Event};
+use super::handle::{Inner, Power, Vm};
+use super::state::{PowerState, Verb};
+use crate::{Error, ErrorKind, Result};
+
+/// A power button that is pressed before the guest's kernel listens, or while nobody in the guest acts on it, is lost: it
+/// is pressed again after so long, and then after twice as long each time up to the longest.
+const PRESS_AGAIN: Duration = Duration::from_millis(250);
+const PRESS_AGAIN_LONGEST: Duration = Duration::from_secs(4);
+
+impl Vm {
+    /// Starts a halted VM: locks its disks, assembles the machine, loads what it boots and lets it run.
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is not halted. Otherwise whatever any of these steps fails with;
+    /// then it is halted as before and nothing is left behind.
+    pub fn start(&self) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let mut power = self.lock()?;
+        Verb::Start.check(self.name(), power.state)?;
+        if let Some(supervisor) = power.ended.take() {
+            supervisor.join();
+        }
+        let run = power.run + 1;
+        let running = self.inner.assemble(run, &power)?;
+        running.machine.run();
+        power.former = running.backends.iter().map(|(at, disk)| (*at, Arc::downgrade(disk))).collect();
+        power.running = Some(running);
+        (power.run, power.reboots, power.reboot_on_power_off) = (run, 0, false);
+        (power.run_end, power.boot_end) = (Arc::default(), Arc::default());
+        self.inner.enter(&mut power, PowerState::Running, &Event::Started);
+        Ok(())
+    }
+
+    /// Stops a running VM, which stays in memory.
+    ///
+    /// A paused VM stays paused until a verb changes that. What its guest asked for just before (to switch off or be
+    /// reset), its crashes and its watchdog wait: [`unpause`](Self::unpause) lets them happen, [`hard_reboot`] and
+    /// [`hard_shutdown`] forget them.
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is not running. [`Busy`](ErrorKind::Busy) if the program has taken
+    /// the signal that interrupts vCPUs for itself; then it runs on.
+    ///
+    /// [`hard_reboot`]: Self::hard_reboot
+    /// [`hard_shutdown`]: Self::hard_shutdown
+    pub fn pause(&self) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let mut power = self.lock()?;
+        self.inner.machine(&power, Verb::Pause)?.park()?;
+        self.inner.enter(&mut power, PowerState::Paused, &Event::Paused);
+        Ok(())
+    }
+
+    /// Lets a paused VM go on.
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is not paused.
+    pub fn unpause(&self) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let mut power = self.lock()?;
+        self.inner.machine(&power, Verb::Unpause)?.run();
+        self.inner.enter(&mut power, PowerState::Running, &Event::Unpaused);
+        Ok(())
+    }
+
+    /// Presses the power button and waits until the guest has switched itself off.
+    ///
+    /// The button is pressed again, less and less often, until the VM is halted: a guest that is still booting does not
+    /// notice the first time, and neither does one that reboots or is paused meanwhile.
+    ///
+    /// # Errors
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or was halted by
+    ///   [`hard_shutdown`](Self::hard_shutdown) while this waited.
+    /// - [`Timeout`](ErrorKind::Timeout) if it has not switched off within `timeout`; then it still runs, and may still
+    ///   switch off later.
+    /// - [`GuestFault`](ErrorKind::GuestFault) if it crashed while this waited, and is halted for that.
+    pub fn clean_shutdown(&self, timeout: Duration) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let mut power = self.lock()?;
+        self.inner.machine(&power, Verb::CleanShutdown)?;
+        power.reboot_on_power_off = false;
+        let end = Arc::clone(&power.run_end);
+        let Some(end) = self.inner.press_until(power, &end, timeout) else {
+            return Err(self.too_late("shut down", timeout).remedy("give it more time, or use hard_shutdown"));
+        };
+        match end {
+            Event::GuestShutdown => Ok(()),
+            other => Err(self.ended_otherwise(Verb::CleanShutdown, other)),
+        }
+    }
+
+    /// Powers the VM off immediately: what its guest has not written to its disks is lost.
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted already.
+    pub fn hard_shutdown(&self) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let power = self.lock()?;
+        Verb::HardShutdown.check(self.name(), power.state)?;
+        self.inner.halt(power, Event::HardShutdown);
+        Ok(())
+    }
+
+    /// Presses the power button, as [`clean_shutdown`](Self::clean_shutdown) does, waits until the guest has switched
+    /// itself off, and starts it again.
+    ///
+    /// # Errors
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or another verb came in between: a
+    ///   [`clean_shutdown`](Self::clean_shutdown) or [`hard_shutdown`](Self::hard_shutdown), after which it is halted, or
+    ///   a [`hard_reboot`](Self::hard_reboot).
+    /// - [`Timeout`](ErrorKind::Timeout) if it has not switched off within `timeout`; then it still runs. If its guest
+    ///   switches off later all the same, it comes back, unless a `clean_shutdown` was called meanwhile.
+    /// - [`GuestFault`](ErrorKind::GuestFault) if it crashed while this waited; then it is in the state that its
+    ///   configuration wants after a crash.
+    /// - [`NotBootable`](ErrorKind::NotBootable) if what it boots could not be loaded any more; then it is halted.
+    pub fn clean_reboot(&self, timeout: Duration) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let mut power = self.lock()?;
+        self.inner.machine(&power, Verb::CleanReboot)?;
+        power.reboot_on_power_off = true;
+        let end = Arc::clone(&power.boot_end);
+        let Some(end) = self.inner.press_until(power, &end, timeout) else {
+            return Err(self.too_late("reboot", timeout).remedy("give it more time, or use hard_reboot"));
+        };
+        match end {
+            Event::GuestReset => Ok(()),
+            other => Err(self.ended_otherwise(Verb::CleanReboot, other)),
+        }
+    }
+
+    /// Resets the machine in place: what the guest has not written to its disks is lost. A paused VM runs afterwards.
+    ///
+    /// # Errors
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is halted.
+    /// - [`Busy`](ErrorKind::Busy) if the program has taken the signal that interrupts vCPUs for itself; then it runs on.
+    /// - Whatever loading what it boots fails with, or resetting its devices; then it is halted.
+    pub fn hard_reboot(&self) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let mut power = self.lock()?;
+        self.inner.machine(&power, Verb::HardReboot)?.park()?;
+        if let Err(error) = self.inner.reset(&mut power, Event::HardReset) {
+            self.inner.halt(power, Event::Crashed(CrashReason::Reset(error.to_string())));
+            return Err(error);
+        }
+        self.inner.enter(&mut power, PowerState::Running, &Event::HardReset);
+        Ok(())
+    }
+
+    /// Waits until the VM is halted, for whatever reason.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout) if it is not halted within `timeout`.
+    pub fn wait_halted(&self, timeout: Duration) -> Result<()> {
+        let power = self.lock()?;
+        self.inner.wait(power, timeout, |power| power.state == PowerState::Halted).map(drop).map_err(|_| {
+            self.too_late("halt", timeout).remedy("give it more time, or use clean_shutdown or hard_shutdown")
+        })
+    }
+
+    pub(super) fn too_late(&self, what: &str, timeout: Duration) -> Error {
+        Error::new(ErrorKind::Timeout, format!("VM '{}' did not {what} within {timeout:?}", self.name()))
+    }
+
+    /// The error of a verb that waited for the guest to switch itself off, when it ended with `event`.
+    fn ended_otherwise(&self, verb: Verb, event: Event) -> Error {
+        let name = self.name();
+        let (kind, what) = match event {
+            Event::Crashed(CrashReason::Reset(text)) => {
+                return Error::new(ErrorKind::NotBootable, format!("VM '{name}' did not come back up: {text}"))
+                    .remedy("it is halted; start it when what it boots is there again");
+            }
+            Event::Crashed(reason) => (ErrorKind::GuestFault, format!("it crashed ({reason})")),
+            Event::HardReset => (ErrorKind::InvalidState, "it was reset by hard_reboot".to_owned()),
+            Event::GuestShutdown => (ErrorKind::InvalidState, "it was shut down by clean_shutdown".to_owned()),
+            _ => (ErrorKind::InvalidState, "it was shut down by hard_shutdown".to_owned()),
+        };
+        Error::new(kind, format!("cannot {verb} VM '{name}', because {what} meanwhile"))
+            .remedy("see power_state() for the state it is in now")
+    }
+}
+
+impl Inner {
+    /// Presses the power button until `end` is known, and gives it; `None` is that it is not after `timeout`.
+    fn press_until(&self, mut power: MutexGuard<'_, Power>, end: &OnceLock<Event>, timeout: Duration) -> Option<Event> {
+        let began = Instant::now();
+        let mut pause = PRESS_AGAIN;
+        loop {
+            if let Some(running) = power.running.as_ref().filter(|_| power.state == PowerState::Running) {
+                running.machine.press_power_button();
+            }
+            let left = timeout.saturating_sub(began.elapsed());
+            power = match self.wait(power, left.min(pause), |_| end.get().is_some()) {
+                Ok(_) => return end.get().cloned(),
+                Err(_) if left <= pause => return None,
+                Err(power) => power,
+            };
+            pause = (2 * pause).min(PRESS_AGAIN_LONGEST);
+        }
+    }
+
+    /// Waits until `done`; the error is that it is not after `timeout`.
+    fn wait<'a>(
+        &self,
+        mut power: MutexGuard<'a, Power>,
+        timeout: Duration,
+        done: impl Fn(&Power) -> bool,
+    ) -> std::result::Result<MutexGuard<'a, Power>, MutexGuard<'a, Power>> {
+        let began = Instant::now();
+        while !done(&power) {
+            let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
+                return Err(power);
+            };
+            power = self.changed.wait_timeout(power, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(power)
+    }
+}
