@@ -9,6 +9,7 @@ use std::sync::MutexGuard;
 use super::events::{CrashReason, Event};
 use super::handle::{Inner, Power};
 use super::state::PowerState;
+use super::supervisor::Supervisor;
 use crate::config::CrashAction;
 use crate::machine::Signal;
 use crate::thread::Panicked;
@@ -100,7 +101,7 @@ impl Inner {
     /// As [`halt`](Self::halt), called by the supervisor itself, which somebody else has to join.
     fn halt_from_supervisor(&self, mut power: MutexGuard<'_, Power>, event: Event) {
         let supervisor = power.running.as_mut().and_then(|running| running.supervisor.take());
-        power.ended = supervisor;
+        power.ended = supervisor.map(Supervisor::into_thread);
         self.halt(power, event);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tracing::Span;
@@ -15,7 +16,7 @@ use super::attached::Attachments;
 use super::events::{Event, EventReceiver, Events};
 use super::limits;
 use super::state::{PowerState, Verb};
-use super::supervisor::Supervisor;
+use super::supervisor::{self, Supervisor};
 use super::vsock::VsockListeners;
 use crate::cgroup::CpuGroup;
 use crate::config::{CpuLimit, NicLimit, VmConfig};
@@ -115,8 +116,8 @@ pub(super) struct Power {
     pub(super) run_end: Arc<OnceLock<Event>>,
     /// What ends the time up to the next reboot or the end of the run.
     pub(super) boot_end: Arc<OnceLock<Event>>,
-    /// The supervisor of a run that the guest ended, to be joined.
-    pub(super) ended: Option<Supervisor>,
+    /// The supervisor's thread of a run that the guest ended, to be joined.
+    pub(super) ended: Option<JoinHandle<()>>,
 }
 
 /// What a VM has while it is in memory. The machine is dropped before the locks of its disks and its control group are.
@@ -307,17 +308,23 @@ impl Inner {
         lock(&self.power)
     }
 
+    /// The lock, once the supervisor of a run that the guest ended is gone.
+    pub(super) fn lock_alone(&self) -> MutexGuard<'_, Power> {
+        loop {
+            let mut power = self.lock();
+            let Some(thread) = power.ended.take() else { return power };
+            drop(power);
+            supervisor::join(thread);
+        }
+    }
+
     pub(super) fn enter_span(&self) -> InSpan<'_> {
         InSpan(Some(self.span.enter()))
     }
 
     /// Halts the VM and tells who waits for it that it is gone, because its handle is dropped.
     fn end(&self) {
-        let mut power = self.lock();
-        if let Some(supervisor) = power.ended.take() {
-            supervisor.join();
-        }
-        self.halt(power, Event::HardShutdown);
+        self.halt(self.lock_alone(), Event::HardShutdown);
         self.consoles.serial.close();
         self.consoles.virtio.close();
         self.vsock_listeners.end();

@@ -21,11 +21,9 @@ impl Vm {
     /// then it is halted as before and nothing is left behind.
     pub fn start(&self) -> Result<()> {
         let _span = self.inner.enter_span();
-        let mut power = self.lock()?;
+        self.require_process()?;
+        let mut power = self.inner.lock_alone();
         Verb::Start.check(self.name(), power.state)?;
-        if let Some(supervisor) = power.ended.take() {
-            supervisor.join();
-        }
         let run = power.run + 1;
         let running = self.inner.assemble(run, &power)?;
         running.machine.run();

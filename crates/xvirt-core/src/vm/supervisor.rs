@@ -46,14 +46,25 @@ impl Supervisor {
         Ok(Self { stop, handle })
     }
 
+    /// Its thread, which is about to end by itself.
+    pub(super) fn into_thread(self) -> JoinHandle<()> {
+        self.handle
+    }
+
     /// Ends the thread and waits for it, unless it is the calling one.
     pub(super) fn join(self) {
         // Fails only when the counter is full, and then the event is readable already.
         let _ = self.stop.write(1);
-        if self.handle.thread().id() != current().id() {
-            // What panics on it is caught there.
-            let _ = self.handle.join();
-        }
+        join(self.handle);
+    }
+}
+
+/// Waits for the end of a supervisor's thread, unless it is the calling one. Nobody may hold the VM's lock meanwhile: the
+/// thread takes it if it panics, at its very end too.
+pub(super) fn join(thread: JoinHandle<()>) {
+    if thread.thread().id() != current().id() {
+        // What panics on it is caught there.
+        let _ = thread.join();
     }
 }
 

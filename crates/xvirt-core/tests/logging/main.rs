@@ -92,6 +92,8 @@ impl Subscriber for Log {
 
     fn exit(&self, span: &Id) {
         ENTERED.with_borrow_mut(|entered| entered.retain(|id| *id != span.into_u64()));
+        let text = self.0.spans.lock().unwrap()[&span.into_u64()].text.clone();
+        panics::at(Moment::Exit, &text);
     }
 
     fn current_span(&self) -> Current {

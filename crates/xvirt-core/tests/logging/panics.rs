@@ -19,12 +19,14 @@ use crate::within::within;
 pub enum Moment {
     Enter,
     Event,
+    Exit,
 }
 
 /// On which threads the log of which VM panics, and when.
-const PANICS: [(&str, &str, Moment); 6] = [
+const PANICS: [(&str, &str, Moment); 7] = [
     ("at the start of a vCPU", "vcpu1", Moment::Enter),
     ("at the start of the supervisor", "vm-supervisor", Moment::Enter),
+    ("at the end of the supervisor", "vm-supervisor", Moment::Exit),
     ("at the start of a device", "virtio-console", Moment::Enter),
     ("on a vCPU", "vcpu", Moment::Event),
     ("on a device", "virtio", Moment::Event),
@@ -97,6 +99,20 @@ fn a_vm_without_its_supervisor_is_halted() {
     guest.expect_event(&Event::Started);
     assert_eq!(panicked(&guest).as_deref(), Some("vm-supervisor"));
     assert_eq!(guest.vm.power_state(), PowerState::Halted);
+    end(guest);
+}
+
+#[test]
+fn a_supervisor_that_panics_at_its_end_keeps_nobody_waiting() {
+    let host = host!();
+    let guest = Guest::start(named("at the end of the supervisor", Mode::PowerOff, 1), &host).unwrap();
+    let guest = within(move || {
+        for _ in 0..20 {
+            guest.vm.wait_halted(PATIENCE).unwrap();
+            guest.vm.start().unwrap();
+        }
+        guest
+    });
     end(guest);
 }
 

@@ -12,6 +12,7 @@ mod filters;
 
 use std::fs;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use support::{Guest, PATIENCE, config};
 use xvirt_core::config::Disk;
@@ -69,6 +70,22 @@ fn a_thousand_rounds_end_as_they_began() {
     let grown = virtual_memory().saturating_sub(memory);
     // One leaked VM would be 64 MiB, one leaked thread stack 256 KiB.
     assert!(grown < 4 << 10, "{grown} KiB more are mapped than before");
+}
+
+#[test]
+fn a_vm_that_switched_itself_off_keeps_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = host!();
+    let vm = config(&CommandLine::new([Mode::Hello, Mode::PowerOff])).build(&host).unwrap();
+    let before = taken();
+    vm.start().unwrap();
+    vm.wait_halted(PATIENCE).unwrap();
+    // The thread that took the machine apart is about to end.
+    let began = Instant::now();
+    while taken() != before && began.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    assert_eq!(taken(), before);
 }
 
 #[test]
