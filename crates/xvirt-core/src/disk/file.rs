@@ -217,13 +217,30 @@ impl ImageFile {
         if self.block_device {
             return Ok(Some(offset..end));
         }
-        let start = match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(offset)) {
-            Ok(start) => start,
-            Err(rustix::io::Errno::NXIO) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        let Some(start) = self.skip_hole(offset)? else { return Ok(None) };
         let end = rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Hole(start))?;
         Ok(Some(start..end))
+    }
+
+    /// The first offset from `offset` on that is not in a hole. Cheaper than to ask for the range, for which a file
+    /// system may have to look at every page of it.
+    pub(super) fn skip_hole(&self, offset: u64) -> io::Result<Option<u64>> {
+        if self.block_device {
+            return Ok(Some(offset));
+        }
+        match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(offset)) {
+            Ok(start) => Ok(Some(start)),
+            Err(rustix::io::Errno::NXIO) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells the kernel that a range is going to be read.
+    #[cfg(feature = "qcow2")]
+    pub(super) fn will_read(&self, offset: u64, length: u64) {
+        let length = std::num::NonZero::new(length);
+        // Only advice.
+        let _ = rustix::fs::fadvise(&self.file, offset, length, rustix::fs::Advice::WillNeed);
     }
 
     /// Lets what is aligned for it go past the page cache from now on.

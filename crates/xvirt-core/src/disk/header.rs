@@ -3,6 +3,7 @@
 //! The header comes from whoever made the image, so every field is checked against what it stands for, and whatever we
 //! do not support is refused by name. Limits on table sizes are QEMU's.
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::{Error, ErrorKind, Result};
@@ -16,10 +17,11 @@ const MIN_CLUSTER_BITS: u32 = 9;
 const MAX_CLUSTER_BITS: u32 = 21;
 const V2_LENGTH: u32 = 72;
 const V3_LENGTH: u32 = 104;
-const MAX_L1_BYTES: u64 = 32 << 20;
+pub(super) const MAX_L1_BYTES: u64 = 32 << 20;
 const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
 const MAX_REFCOUNT_ORDER: u32 = 6;
 const V2_REFCOUNT_ORDER: u32 = 4;
+const MAX_BITMAP_DIRECTORY_BYTES: u64 = 64 << 20;
 const MAX_BACKING_NAME: u32 = 1023;
 
 const DIRTY: u64 = 1 << 0;
@@ -27,6 +29,8 @@ const CORRUPT: u64 = 1 << 1;
 const EXTERNAL_DATA: u64 = 1 << 2;
 const COMPRESSION_TYPE: u64 = 1 << 3;
 const EXTENDED_L2: u64 = 1 << 4;
+/// The autoclear feature of those who keep bitmaps up to date.
+const BITMAPS: u64 = 1 << 0;
 
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
 const EXTENSION_FEATURE_NAMES: u32 = 0x6803_f857;
@@ -49,12 +53,29 @@ pub(super) struct Header {
     pub(super) refcount_bytes: u64,
     /// Logarithm of the width of a refcount in bits.
     pub(super) refcount_order: u32,
-    /// Whether there are snapshots inside the image, or bitmaps of changes.
-    pub(super) has_extras: bool,
+    pub(super) snapshots: u64,
+    pub(super) snapshots_offset: u64,
+    /// Whether there are bitmaps of changes, right or not.
+    pub(super) has_bitmaps: bool,
+    /// Where the bitmap directory is, if it is right.
+    pub(super) bitmap_directory: Option<Range<u64>>,
     /// Name of the backing file as it is written in the image.
     pub(super) backing: Option<String>,
     /// Format of the backing file, if the image says.
     pub(super) backing_format: Option<String>,
+}
+
+#[cfg(feature = "qcow2")]
+impl Header {
+    /// Where the L1 table is, in bytes.
+    pub(super) fn l1_table(&self) -> Range<u64> {
+        self.l1_offset..self.l1_offset + self.l1_entries * 8
+    }
+
+    /// Where the refcount table is, in bytes.
+    pub(super) fn refcount_table(&self) -> Range<u64> {
+        self.refcount_offset..self.refcount_offset + self.refcount_bytes
+    }
 }
 
 /// Reads the header from the first bytes of an image file of `file_length` bytes.
@@ -72,7 +93,7 @@ pub(super) fn corrupt(path: &Path, why: &str) -> Error {
 
 struct Extensions {
     backing_format: Option<String>,
-    bitmaps: bool,
+    bitmap_directory: Option<Range<u64>>,
 }
 
 struct Parser<'a> {
@@ -102,6 +123,7 @@ impl Parser<'_> {
         self.l1_table(size, cluster_bits)?;
         let refcount_order = self.refcounts(version, cluster_bits)?;
         let extensions = self.extensions(version, header_length, cluster_size)?;
+        let current_bitmaps = version >= 3 && self.u64(88)? & BITMAPS != 0;
         Ok(Header {
             version,
             dirty,
@@ -112,7 +134,10 @@ impl Parser<'_> {
             refcount_offset: self.u64(48)?,
             refcount_bytes: u64::from(self.u32(56)?) << cluster_bits,
             refcount_order,
-            has_extras: self.u32(60)? > 0 || extensions.bitmaps,
+            snapshots: u64::from(self.u32(60)?),
+            snapshots_offset: self.u64(64)?,
+            has_bitmaps: extensions.bitmap_directory.is_some(),
+            bitmap_directory: extensions.bitmap_directory.filter(|_| current_bitmaps),
             backing: self.backing(cluster_size)?,
             backing_format: extensions.backing_format,
         })
@@ -207,7 +232,7 @@ impl Parser<'_> {
     }
 
     fn extensions(&self, version: u32, header_length: u32, cluster_size: u64) -> Result<Extensions> {
-        let mut found = Extensions { backing_format: None, bitmaps: false };
+        let mut found = Extensions { backing_format: None, bitmap_directory: None };
         let mut at = u64::from(header_length);
         // In version 2 the name of the backing file may follow at once, where there are no extensions.
         let name_at = self.u64(8)?;
@@ -224,7 +249,7 @@ impl Parser<'_> {
             }
             match kind {
                 EXTENSION_BACKING_FORMAT => found.backing_format = Some(self.text(at, length)?),
-                EXTENSION_BITMAPS => found.bitmaps = true,
+                EXTENSION_BITMAPS => found.bitmap_directory = Some(self.bitmap_directory(at, length)?),
                 EXTENSION_FEATURE_NAMES if !length.is_multiple_of(48) => {
                     return Err(self.corrupt("its table of feature names is broken"));
                 }
@@ -237,6 +262,16 @@ impl Parser<'_> {
             return Err(self.corrupt("its header extensions do not end"));
         }
         Ok(found)
+    }
+
+    fn bitmap_directory(&self, at: u64, length: u64) -> Result<Range<u64>> {
+        let (size, offset) = (self.u64(at + 8)?, self.u64(at + 16)?);
+        match offset.checked_add(size) {
+            Some(end) if length >= 24 && size <= MAX_BITMAP_DIRECTORY_BYTES && end <= self.file_length => {
+                Ok(offset..end)
+            }
+            _ => Err(self.corrupt("its bitmap directory is not where a directory can be")),
+        }
     }
 
     fn backing(&self, cluster_size: u64) -> Result<Option<String>> {

@@ -6,6 +6,7 @@ mod support;
 
 mod chains;
 mod child;
+mod contradictions;
 mod crash;
 mod errors;
 mod holes;

@@ -37,7 +37,7 @@ impl Place {
     }
 
     /// Where in the file.
-    pub(super) fn offset(&self) -> u64 {
+    pub(in crate::disk) fn offset(&self) -> u64 {
         self.offset
     }
 

@@ -14,8 +14,9 @@ use imago::raw::Raw;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, Mapping, ShallowMapping};
 use vm_memory::VolatileSlice;
 
+use super::metadata::Metadata;
 use super::storage::ImageStorage;
-use super::{limits, mark};
+use super::{check, limits, mark};
 use crate::disk::backend::BlockBackend;
 use crate::disk::chain::{Layer, LayerKind};
 use crate::disk::engine::{Flights, Place};
@@ -40,7 +41,8 @@ pub(super) struct Qcow2Disk {
     cluster_size: u64,
     /// Size of what lies below, in bytes, which shows where the image itself has nothing.
     below: u64,
-    read_only: bool,
+    /// Where the metadata is; only known of an image that may be written.
+    metadata: Option<Arc<Metadata>>,
     /// Whether the file is marked as dirty. Only changed by who has the image alone.
     marked: AtomicBool,
     /// Whether clusters were freed to which tables in the file may still point. Only changed as above.
@@ -54,19 +56,27 @@ pub(super) struct Qcow2Disk {
 impl Qcow2Disk {
     /// Puts an image together with the layers below it, of which the deepest is the last.
     pub(super) fn new(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>, read_only: bool) -> Result<Self> {
+        let metadata = if read_only { None } else { Some(Metadata::new(&check::check(&file, header)?, header)) };
+        Self::with(file, header, below, metadata.map(Arc::new))
+    }
+
+    /// As [`new`](Self::new), for writing if it is told where the metadata is.
+    pub(super) fn with(
+        file: Arc<ImageFile>,
+        header: &Header,
+        below: Vec<Layer>,
+        metadata: Option<Arc<Metadata>>,
+    ) -> Result<Self> {
         limits::memory(&file, header, &below)?;
-        if !read_only {
-            limits::refcount_table(&file, header)?;
-        }
         let mut backing = None;
         for layer in below.into_iter().rev() {
             backing = Some(match &layer.kind {
                 LayerKind::Raw => open_raw(layer.file)?,
-                LayerKind::Qcow2(header) => open_qcow2(layer.file, header, backing, false)?,
+                LayerKind::Qcow2(header) => open_qcow2(layer.file, header, backing, None)?,
             });
         }
         let shown = backing.as_ref().map_or(0, |backing| backing.size());
-        let image = open_qcow2(Arc::clone(&file), header, backing, !read_only)?;
+        let image = open_qcow2(Arc::clone(&file), header, backing, metadata.clone())?;
         Ok(Self {
             // As QEMU does: a last piece of a sector does not exist for the guest.
             capacity: AtomicU64::new(image.size() / SECTOR * SECTOR),
@@ -74,7 +84,7 @@ impl Qcow2Disk {
             file,
             cluster_size: header.cluster_size,
             below: shown,
-            read_only,
+            metadata,
             marked: AtomicBool::new(false),
             freed: AtomicBool::new(false),
             unwritten: AtomicBool::new(false),
@@ -127,7 +137,7 @@ impl Qcow2Disk {
     }
 
     fn writable(&self, offset: u64, length: u64) -> io::Result<()> {
-        if self.read_only {
+        if self.read_only() {
             return Err(io::Error::from_raw_os_error(libc::EROFS));
         }
         within(self.capacity(), offset, length)
@@ -140,7 +150,7 @@ impl BlockBackend for Qcow2Disk {
     }
 
     fn read_only(&self) -> bool {
-        self.read_only
+        self.metadata.is_none()
     }
 
     fn block_size(&self) -> u32 {
@@ -178,7 +188,7 @@ impl BlockBackend for Qcow2Disk {
     }
 
     fn flush(&self) -> io::Result<()> {
-        if self.read_only {
+        if self.read_only() {
             return Ok(());
         }
         // What a write has changed was changed before it ended, so this cannot miss a write that is to be flushed.
@@ -214,6 +224,7 @@ impl BlockBackend for Qcow2Disk {
         // Who waits to have the image alone comes first.
         let image = self.image.try_read().ok()?;
         let (storage, at, found) = if write {
+            self.writable(offset, length).ok()?;
             let (mapping, found) = image.inner().get_mapping(offset, length).ok()?;
             let ShallowMapping::Raw { storage, offset, writable: true, .. } = mapping else { return None };
             (storage, offset, found)
@@ -222,7 +233,7 @@ impl BlockBackend for Qcow2Disk {
             let Mapping::Raw { storage, offset, .. } = mapping else { return None };
             (storage, offset, found)
         };
-        if found < length || write && self.read_only {
+        if found < length || write && storage.may_write_data(at, length).is_err() {
             return None;
         }
         Place::new(Arc::clone(storage.file()), at).counted(&self.flights)
@@ -314,6 +325,9 @@ impl Qcow2Disk {
             if !frees && self.below <= piece.start {
                 continue;
             }
+            if let Some(metadata) = &self.metadata {
+                own.iter().try_for_each(|(at, length)| metadata.refuse_data(*at, *length))?;
+            }
             self.freed.fetch_or(frees, Ordering::Relaxed);
             let length = piece.end - piece.start;
             // SAFETY: nobody else uses the image now, so there are no mappings that this could invalidate.
@@ -372,7 +386,7 @@ fn overwrite(image: &Image, segments: &mut Segments<'_>, mut offset: u64) -> io:
     while !segments.is_empty() {
         let (mapping, length) = image.inner().get_mapping(offset, segments.len())?;
         let ShallowMapping::Raw { storage, offset: at, writable: true, .. } = mapping else { break };
-        storage.file().write(&mut segments.take(length), at)?;
+        storage.write_data(&mut segments.take(length), at)?;
         offset += length;
     }
     Ok(())
@@ -384,10 +398,25 @@ fn open_raw(file: Arc<ImageFile>) -> Result<Image> {
     opened.map(FormatAccess::new).map_err(|error| explain(&file, error))
 }
 
-fn open_qcow2(file: Arc<ImageFile>, header: &Header, backing: Option<Image>, write: bool) -> Result<Image> {
-    let storage = ImageStorage::new(Arc::clone(&file), header.cluster_size);
-    let builder = Qcow2::builder(storage).write(write).backing(backing).data_file(None);
-    let opened = builder.open(DenyImplicitOpenGate::default());
+/// With `metadata`, for writing.
+fn open_qcow2(
+    file: Arc<ImageFile>,
+    header: &Header,
+    backing: Option<Image>,
+    metadata: Option<Arc<Metadata>>,
+) -> Result<Image> {
+    let size = header.cluster_size;
+    let builder = match metadata {
+        None => Qcow2::builder(ImageStorage::new(Arc::clone(&file), size)).write(false).data_file(None),
+        Some(metadata) => {
+            // The data lies in the same file; but the library, told that it has a file of its own, keeps the two apart.
+            let data = ImageStorage::of_data(Arc::clone(&file), size, Arc::clone(&metadata));
+            Qcow2::builder(ImageStorage::of_metadata(Arc::clone(&file), size, metadata))
+                .write(true)
+                .data_file(Some(data))
+        }
+    };
+    let opened = builder.backing(backing).open(DenyImplicitOpenGate::default());
     opened.map(FormatAccess::new).map_err(|error| explain(&file, error))
 }
 
@@ -427,6 +456,6 @@ impl Drop for Qcow2Disk {
 
 impl fmt::Debug for Qcow2Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Qcow2Disk").field("file", &self.file).field("read_only", &self.read_only).finish()
+        f.debug_struct("Qcow2Disk").field("file", &self.file).field("read_only", &self.read_only()).finish()
     }
 }

@@ -9,12 +9,25 @@
 //! that is killed would leave an image in which the next writer puts new data over tables. So an image is marked as
 //! dirty before its tables first change and until it is closed, as QEMU does with lazy refcounts, and whoever opens a
 //! dirty image for writing counts anew.
+//!
+//! The tables of an image decide where the data of its guest is written. `check` refuses to write to an image whose
+//! tables contradict each other; `metadata` knows where they are while it is written, and keeps data away from them.
+//! Reading is allowed all the same: an entry that points to a table shows the guest bytes of its own image.
 
+mod check;
 mod disk;
+mod extras;
+mod layout;
 mod limits;
 mod mark;
+mod metadata;
+mod refcounts;
 mod repair;
 mod storage;
+mod table;
+#[cfg(test)]
+mod tests;
+mod usage;
 
 use std::sync::Arc;
 
@@ -33,6 +46,11 @@ use super::header::Header;
 use crate::Result;
 
 const CLUSTER: u64 = 64 << 10;
+
+/// Refuses an image whose tables contradict each other. Nobody may write to it meanwhile.
+pub(super) fn check(file: &ImageFile, header: &Header) -> Result<()> {
+    check::check(file, header).map(drop)
+}
 
 /// Opens an image whose header was judged, on top of the layers below it.
 pub(super) fn open(

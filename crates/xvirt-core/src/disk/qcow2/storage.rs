@@ -6,25 +6,63 @@ use std::sync::Arc;
 
 use imago::Storage;
 use imago::io_buffers::{IoVector, IoVectorMut};
+use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 
+use super::metadata::Metadata;
 use crate::disk::file::ImageFile;
 use crate::disk::segments::Segments;
 
-/// Guest data and whole tables have at least the size of a sector.
-const SMALLEST_DATA: u64 = 512;
+/// Whole tables have at least the size of a cluster, which has at least that of a sector.
+const SMALLEST_TABLE: u64 = 512;
 
 /// A locked image file as the library's storage.
+///
+/// An image that is written has two of them, so that what is written as data is told from what is written as metadata.
 pub(super) struct ImageStorage {
     file: Arc<ImageFile>,
     /// How far beyond the end of the file it may be read, which gives zeroes. More than that is data that got lost.
     slack: u64,
+    purpose: Purpose,
     helper: CommonStorageHelper,
+}
+
+/// What is written through a storage.
+enum Purpose {
+    /// Anything: a new image, or nothing at all.
+    Any,
+    Data(Arc<Metadata>),
+    Metadata(Arc<Metadata>),
 }
 
 impl ImageStorage {
     pub(super) fn new(file: Arc<ImageFile>, slack: u64) -> Self {
-        Self { file, slack, helper: CommonStorageHelper::default() }
+        Self { file, slack, purpose: Purpose::Any, helper: CommonStorageHelper::default() }
+    }
+
+    /// For the data of an image that is written.
+    pub(super) fn of_data(file: Arc<ImageFile>, slack: u64, metadata: Arc<Metadata>) -> Self {
+        Self { purpose: Purpose::Data(metadata), ..Self::new(file, slack) }
+    }
+
+    /// For the metadata of an image that is written.
+    pub(super) fn of_metadata(file: Arc<ImageFile>, slack: u64, metadata: Arc<Metadata>) -> Self {
+        Self { purpose: Purpose::Metadata(metadata), ..Self::new(file, slack) }
+    }
+
+    /// Fails where no data may be written.
+    pub(super) fn may_write_data(&self, offset: u64, length: u64) -> io::Result<()> {
+        match &self.purpose {
+            Purpose::Any => Ok(()),
+            Purpose::Data(metadata) => metadata.refuse_data(offset, length),
+            Purpose::Metadata(_) => Err(io::Error::other("metadata is only written as such")),
+        }
+    }
+
+    /// Writes data past the library.
+    pub(super) fn write_data(&self, from: &mut Segments<'_>, offset: u64) -> io::Result<()> {
+        self.may_write_data(offset, from.len())?;
+        self.file.write(from, offset)
     }
 
     pub(super) fn file(&self) -> &Arc<ImageFile> {
@@ -57,24 +95,40 @@ impl Storage for ImageStorage {
     unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
         // SAFETY: `bufv` is borrowed memory and lives until the end of this function, and is only read.
         let mut segments = unsafe { Segments::of_iovecs(bufv.as_iovec()) };
-        if segments.len() >= SMALLEST_DATA {
-            return self.file.write(&mut segments, offset);
+        let Purpose::Metadata(metadata) = &self.purpose else { return self.write_data(&mut segments, offset) };
+        let length = segments.len();
+        if length >= SMALLEST_TABLE {
+            return metadata.write(&self.file, offset, length, None, || self.file.write(&mut segments, offset));
         }
         // An entry of an L1 or refcount table, or the header. What it points to must be there before it, and it must be
         // there before what it pointed to until now is used for something else, or a power failure breaks the image.
-        self.file.sync()?;
-        self.file.write(&mut segments, offset)?;
-        self.file.sync()
+        let mut entry = vec![0; length as usize];
+        bufv.copy_into_slice(&mut entry);
+        metadata.write(&self.file, offset, length, Some(&entry), || {
+            self.file.sync()?;
+            self.file.write(&mut segments, offset)?;
+            self.file.sync()
+        })
     }
 
     unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.may_write_data(offset, length)?;
         // What is beyond the end of the file is zeroes already.
         let length = length.min(self.file.len()?.saturating_sub(offset));
         self.file.zero(offset, length, true)
     }
 
     unsafe fn pure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.may_write_data(offset, length)?;
         self.file.punch(offset, length).map(|_| ())
+    }
+
+    fn resize(&self, _: u64, _: PreallocateMode) -> io::Result<()> {
+        match self.purpose {
+            // The library asks for it where the data is in a file of its own. Here it is where the metadata is.
+            Purpose::Data(_) => Ok(()),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     fn flush(&self) -> io::Result<()> {

@@ -1,0 +1,192 @@
+//! Where the metadata of an image lies, as its own tables say: each piece aligned, inside the file, and on no other.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::extras;
+use super::table::{self, COPIED, L1_RESERVED, OFFSET};
+use crate::disk::create::cannot;
+use crate::disk::file::ImageFile;
+use crate::disk::header::{Header, corrupt};
+use crate::{Error, ErrorKind, Result};
+
+/// More clusters of metadata than any image has that is of use: the L2 tables of a pebibyte in clusters of 64 KiB. They
+/// take about 80 MiB here.
+const MOST_CLUSTERS: usize = 2 << 20;
+
+/// Where the metadata of an image lies.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// The clusters that hold any, by number.
+    pub(super) clusters: HashMap<u64, Part>,
+    /// Offsets of the L2 tables of the disk as it is now, without those of its snapshots.
+    pub(super) l2_tables: Vec<u64>,
+    /// Offsets of the refcount blocks, by position in the refcount table; 0 where there is none.
+    pub(super) refcount_blocks: Vec<u64>,
+}
+
+/// A cluster of metadata.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// What it is, for messages.
+    pub(super) what: &'static str,
+    /// How often tables point to it.
+    pub(super) references: u32,
+    /// Whether a snapshot or bitmap needs it, so that it must never change.
+    pub(super) kept: bool,
+    /// Whether L1 tables of snapshots may point to it as well.
+    shareable: bool,
+}
+
+impl Part {
+    fn new(what: &'static str) -> Self {
+        Self { what, references: 1, kept: false, shareable: false }
+    }
+
+    fn kept(what: &'static str) -> Self {
+        Self { kept: true, ..Self::new(what) }
+    }
+}
+
+impl Layout {
+    /// All metadata.
+    pub(super) fn read(file: &ImageFile, header: &Header) -> Result<Self> {
+        let mut reader = Reader::new(file, header)?;
+        reader.mappings()?;
+        reader.refcounts()?;
+        reader.snapshots()?;
+        reader.bitmaps()?;
+        Ok(reader.layout)
+    }
+
+    /// The header and the tables that say where data lies.
+    pub(super) fn read_mappings(file: &ImageFile, header: &Header) -> Result<Self> {
+        let mut reader = Reader::new(file, header)?;
+        reader.mappings()?;
+        Ok(reader.layout)
+    }
+}
+
+struct Reader<'a> {
+    file: &'a ImageFile,
+    header: &'a Header,
+    length: u64,
+    layout: Layout,
+}
+
+impl<'a> Reader<'a> {
+    fn new(file: &'a ImageFile, header: &'a Header) -> Result<Self> {
+        let length = file.len().map_err(|error| cannot("measure", file.path(), error))?;
+        let layout = Layout { clusters: HashMap::new(), l2_tables: Vec::new(), refcount_blocks: Vec::new() };
+        Ok(Self { file, header, length, layout })
+    }
+
+    fn mappings(&mut self) -> Result<()> {
+        let l1 = self.header.l1_table();
+        self.claim(0..1, "it", Part::new("its header"))?;
+        self.claim(l1.clone(), "its header", Part::new("its L1 table"))?;
+        table::entries(self.file, l1, |_, entry| {
+            if entry & L1_RESERVED != 0 {
+                return Err(corrupt(self.file.path(), &format!("its L1 table has an impossible entry, {entry:#x}")));
+            }
+            if entry & OFFSET == 0 {
+                return Ok(());
+            }
+            let offset = self.cluster("its L1 table", entry & OFFSET)?;
+            self.layout.l2_tables.push(offset);
+            let part = Part { shareable: entry & COPIED == 0, ..Part::new("an L2 table") };
+            self.claim(offset..offset + 1, "its L1 table", part)
+        })
+    }
+
+    fn refcounts(&mut self) -> Result<()> {
+        let refcounts = self.header.refcount_table();
+        self.claim(refcounts.clone(), "its header", Part::new("its refcount table"))?;
+        table::entries(self.file, refcounts, |position, entry| {
+            let offset = self.cluster("its refcount table", entry)?;
+            self.layout.refcount_blocks.resize(position as usize, 0);
+            self.layout.refcount_blocks.push(offset);
+            self.claim(offset..offset + 1, "its refcount table", Part::new("a refcount block"))
+        })
+    }
+
+    fn snapshots(&mut self) -> Result<()> {
+        let (table, l1_tables) = extras::snapshots(self.file, self.header)?;
+        self.claim(table, "its header", Part::kept("its snapshot table"))?;
+        for l1 in l1_tables {
+            self.cluster("its snapshot table", l1.start)?;
+            self.claim(l1.clone(), "its snapshot table", Part::kept("the L1 table of a snapshot"))?;
+            table::entries(self.file, l1, |_, entry| match entry & OFFSET {
+                0 => Ok(()),
+                offset => self.claim_for_snapshot(offset),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn bitmaps(&mut self) -> Result<()> {
+        let Some(directory) = self.header.bitmap_directory.clone() else { return Ok(()) };
+        self.cluster("its header", directory.start)?;
+        self.claim(directory.clone(), "its header", Part::kept("its bitmap directory"))?;
+        for table in extras::bitmap_tables(self.file, directory)? {
+            self.cluster("its bitmap directory", table.start)?;
+            self.claim(table, "its bitmap directory", Part::kept("a bitmap table"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that there can be something in a cluster at `offset`, where `pointer` says that there is.
+    fn cluster(&self, pointer: &str, offset: u64) -> Result<u64> {
+        if !offset.is_multiple_of(self.header.cluster_size) {
+            return Err(self.wrong(pointer, offset, "which is not where a cluster begins"));
+        }
+        if offset >= self.length {
+            return Err(self.wrong(pointer, offset, "which is beyond the end of the file"));
+        }
+        Ok(offset)
+    }
+
+    /// Notes what lies in a range of bytes, where nothing else may be.
+    fn claim(&mut self, range: Range<u64>, pointer: &str, part: Part) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let size = self.header.cluster_size;
+        for cluster in range.start / size..range.end.div_ceil(size) {
+            self.room()?;
+            if let Some(other) = self.layout.clusters.insert(cluster, part) {
+                return Err(self.wrong(pointer, cluster * size, &format!("where {} is", other.what)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes an L2 table of a snapshot, which may be one of the disk or of another snapshot as well.
+    fn claim_for_snapshot(&mut self, offset: u64) -> Result<()> {
+        let pointer = "the L1 table of a snapshot";
+        let cluster = self.cluster(pointer, offset)? / self.header.cluster_size;
+        self.room()?;
+        let first = Part { references: 0, shareable: true, ..Part::kept("the L2 table of a snapshot") };
+        let part = self.layout.clusters.entry(cluster).or_insert(first);
+        if !part.shareable {
+            let what = format!("where {} is", part.what);
+            return Err(self.wrong(pointer, offset, &what));
+        }
+        (part.references, part.kept) = (part.references.saturating_add(1), true);
+        Ok(())
+    }
+
+    fn room(&self) -> Result<()> {
+        if self.layout.clusters.len() < MOST_CLUSTERS {
+            return Ok(());
+        }
+        let path = self.file.path().display();
+        let what = format!("disk image {path} has more than {MOST_CLUSTERS} clusters of tables");
+        Err(Error::new(ErrorKind::UnsupportedImage, what)
+            .remedy("convert it: qemu-img convert -O qcow2 -o cluster_size=64k OLD NEW"))
+    }
+
+    fn wrong(&self, pointer: &str, offset: u64, why: &str) -> Error {
+        corrupt(self.file.path(), &format!("{pointer} points to {offset:#x}, {why}"))
+    }
+}
