@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::chain::{self, Layer, LayerKind};
+use super::file::ImageFile;
 use super::format::ImageFormat;
-use super::qcow2;
-use crate::{Error, Result};
+use super::lock::Hold;
+use super::{probe, qcow2};
+use crate::{Error, ErrorKind, Result};
 
 /// What an image is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +67,30 @@ pub(crate) fn has_own_data(path: &Path, format: ImageFormat) -> Result<bool> {
             qcow2::has_own_data(file, &header, layers.collect())
         }
         _ => Ok(true),
+    }
+}
+
+/// Refuses an image that could not be opened for writing, because its tables contradict each other.
+///
+/// One that is written just now was checked when it was opened, and one that its writer could not close will be repaired
+/// when it is opened, so neither is judged.
+pub(crate) fn check_tables(path: &Path, format: ImageFormat) -> Result<()> {
+    if format != ImageFormat::Qcow2 {
+        return Ok(());
+    }
+    let file = ImageFile::open(path, false)?;
+    let check = || match probe::header(&file)? {
+        header if header.dirty => Ok(()),
+        header => qcow2::check(&file, &header),
+    };
+    // Without a lock, which would keep a VM from starting, unless it has to be told from a table that just changes.
+    if check().is_ok() {
+        return Ok(());
+    }
+    match file.lock(Hold::Read) {
+        Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => check(),
     }
 }
 

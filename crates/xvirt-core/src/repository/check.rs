@@ -51,8 +51,8 @@ impl Check {
 
 impl Repository {
     /// Looks for damage: reads all records, follows what every disk is based on, looks for disks that are missing or
-    /// belong to another VM, and compares the disks of all templates with their hashes, which takes the time to read them.
-    /// Others may use the repository meanwhile.
+    /// belong to another VM and for qcow2 images whose tables contradict each other, and compares the disks of all
+    /// templates with their hashes, which takes the time to read them. Others may use the repository meanwhile.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled); or the repository itself cannot be read. Damage is no error.
@@ -172,7 +172,8 @@ impl Repository {
 
 const RESTORE_TEMPLATE: &str = "restore the template from a copy";
 
-/// Checks that an image can be opened and is only based on images in these folders. Answers the size of the disk.
+/// Checks that an image can be opened and written, and is only based on images in these folders. Answers the size of the
+/// disk.
 fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mut Check) -> Option<u64> {
     let info = match disk::inspect(path, Some(format)) {
         Ok(info) => info,
@@ -181,6 +182,9 @@ fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mu
             return None;
         }
     };
+    if let Err(error) = disk::check_tables(path, format) {
+        check.add_error(&error, "restore it from a copy");
+    }
     for below in info.backing {
         let place = fs::canonicalize(&below.path).unwrap_or(below.path);
         if !folders.iter().any(|folder| place.parent() == Some(folder)) {

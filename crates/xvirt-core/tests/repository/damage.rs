@@ -50,6 +50,32 @@ fn a_changed_template_is_found() {
 }
 
 #[test]
+fn an_image_whose_tables_contradict_each_other_is_found() {
+    let text = found(|repository| {
+        let path = image(&repository.vm("a").unwrap().config(), 0).0;
+        let mut bytes = fs::read(&path).unwrap();
+        let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+        let block = number(number(48));
+        bytes[block..block + 2].fill(0);
+        fs::write(&path, bytes).unwrap();
+    });
+    assert!(text.contains("disk-0.qcow2 is damaged: its header has no refcount"), "{text}");
+}
+
+#[test]
+fn an_image_in_use_is_not_called_damaged() {
+    let (_folder, repository) = repository();
+    let vm = vm(&repository, "a", ImageFormat::Qcow2, 4 * MIB, b"base");
+    let path = image(&vm.config(), 0).0;
+    let disk = disk::open(&path, Some(ImageFormat::Qcow2), disk::Access::ReadWrite).unwrap();
+    // What was allocated is in the tables of the file after the next flush.
+    disk.write(&[vm_memory::VolatileSlice::from(&mut [1; 512][..])], 2 * MIB).unwrap();
+    sound(&repository);
+    drop(disk);
+    sound(&repository);
+}
+
+#[test]
 fn what_is_missing_is_found() {
     let text = found(|repository| fs::remove_file(template_disk(repository)).unwrap());
     assert!(text.contains("disk-0.qcow2"), "{text}");
