@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CrashAction {
-    /// Takes the power away.
+    /// Powers the VM off.
     #[default]
     Halt,
     /// Resets it, so that it boots again. A guest that crashes at each boot does so for ever.

@@ -12,7 +12,6 @@ use super::state::PowerState;
 use super::supervisor::Supervisor;
 use crate::config::CrashAction;
 use crate::machine::Signal;
-use crate::thread::Panicked;
 
 impl Inner {
     /// Does what the guest of run `run` has asked for, if anything. Whether the VM is still in memory.
@@ -47,12 +46,12 @@ impl Inner {
         !running.machine.watchdog().bite() || self.crashed(power, CrashReason::Watchdog, self.config.on_watchdog)
     }
 
-    /// The supervisor of run `run` has panicked, and nobody would hear the guest any more: the VM is halted, whatever it
+    /// The supervisor of run `run` cannot go on, and nobody would hear the guest any more: the VM is halted, whatever it
     /// is configured to do after a crash.
-    pub(super) fn supervisor_panicked(&self, run: u64, panic: Panicked) {
+    pub(super) fn supervisor_failed(&self, run: u64, reason: CrashReason) {
         let power = self.lock();
         if power.run == run && power.running.is_some() {
-            self.halt_from_supervisor(power, Event::Crashed(panic.into()));
+            self.halt_from_supervisor(power, Event::Crashed(reason));
         }
     }
 

@@ -12,7 +12,7 @@ use tracing::span::Entered;
 use uuid::Uuid;
 
 use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, Former, NicDevice};
-use super::attached::Attachments;
+use super::attached::{Attachments, Kind};
 use super::events::{Event, EventReceiver, Events};
 use super::limits;
 use super::state::{PowerState, Verb};
@@ -223,13 +223,13 @@ impl Vm {
     /// Plugs the cable of the network interface at position `nic` in or out, as the guest sees it at once.
     ///
     /// # Errors
-    /// The VM is halted, or has no interface there.
+    /// [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, [`NotFound`](ErrorKind::NotFound) if it has no
+    /// interface there.
     pub fn set_link(&self, nic: usize, up: bool) -> Result<()> {
         let power = self.lock()?;
-        let Some(nic) = power.running.as_ref().and_then(|running| running.nics.get(&nic)) else {
-            return Err(Error::new(ErrorKind::NotFound, format!("VM '{}' has no NIC {nic} now", self.name()))
-                .remedy("start the VM, and see nics() for those it has"));
-        };
+        Verb::SetLink.check(self.name(), power.state)?;
+        let found = power.running.as_ref().and_then(|running| running.nics.get(&nic));
+        let nic = found.ok_or_else(|| self.no_such(Kind::Nic, nic))?;
         nic.net.set_link(up);
         nic.function.config_changed();
         Ok(())
@@ -367,6 +367,9 @@ impl Inner {
         else {
             return;
         };
+        if let Some(BalloonDevice { balloon, .. }) = &balloon {
+            balloon.end();
+        }
         // A backend of the program may panic when it is dropped. The VM is halted all the same.
         let _ = caught(|| {
             drop(machine);

@@ -28,7 +28,8 @@ impl Vm {
     /// is unplugged. A halted VM has it at the next start; only then is its image opened.
     ///
     /// # Errors
-    /// The disk cannot be opened, or makes no sense; the VM has as many devices as it can have. Then all is as before.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the disk makes no sense, or the VM has as many devices as it can
+    /// have. While the VM runs or is paused, also whatever opening the disk fails with. Then all is as before.
     pub fn plug_disk(&self, disk: Disk) -> Result<usize> {
         let _span = self.inner.span.enter();
         disk.check()?;
@@ -53,7 +54,9 @@ impl Vm {
     /// Plugs a network interface in, and gives the position it has from now on, as [`plug_disk`](Self::plug_disk) does.
     ///
     /// # Errors
-    /// What it is connected to cannot be opened; the VM has as many devices as it can have. Then all is as before.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the interface makes no sense, or the VM has as many devices as it can
+    /// have. While the VM runs or is paused, also whatever opening what it is connected to fails with. Then all is as
+    /// before.
     pub fn plug_nic(&self, mut nic: Nic) -> Result<usize> {
         let _span = self.inner.span.enter();
         nic.check()?;

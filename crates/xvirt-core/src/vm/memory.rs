@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::Vm;
-use super::assemble::balloon_pages;
+use super::assemble::{BalloonDevice, balloon_pages};
+use super::handle::Power;
+use super::state::Verb;
 use crate::config::{ByteSize, PAGE, check_memory_target};
 use crate::virtio::{Balloon, GuestReport};
 use crate::{Error, ErrorKind, Result};
@@ -70,13 +72,13 @@ impl Vm {
     /// ends when the VM halts. A guest that runs out of memory takes back what it needs.
     ///
     /// # Errors
-    /// It is halted, it has no balloon, or it cannot have so much or so little.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it cannot have so much or so little,
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted or has no balloon.
     pub fn set_memory_target(&self, target: ByteSize) -> Result<()> {
         let config = &self.inner.config;
         check_memory_target(target, config.memory, &config.memory_backing)?;
         let power = self.lock()?;
-        let device = power.running.as_ref().and_then(|running| running.balloon.as_ref());
-        let device = device.ok_or_else(|| self.no_balloon())?;
+        let device = self.balloon_device(&power, Verb::SetMemoryTarget)?;
         device.balloon.set_target(balloon_pages(config.memory, target));
         device.function.config_changed();
         Ok(())
@@ -85,12 +87,14 @@ impl Vm {
     /// Waits until the guest has just as much memory as it is to have.
     ///
     /// # Errors
-    /// It is halted, it has no balloon, or it has not come to its target within `timeout`.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted, also while this waits, or has no balloon;
+    /// [`Timeout`](ErrorKind::Timeout) if it has not come to its target within `timeout`.
     pub fn wait_memory_target(&self, timeout: Duration) -> Result<()> {
-        let balloon = self.balloon()?;
+        let balloon = self.balloon(Verb::WaitMemoryTarget)?;
         if balloon.wait_target(timeout) {
             return Ok(());
         }
+        Verb::WaitMemoryTarget.check(self.name(), self.lock()?.state)?;
         let now = self.memory_of(&balloon);
         let what = format!("VM '{}' has {} of memory after {timeout:?}, not {}", self.name(), now.actual, now.target);
         Err(Error::new(ErrorKind::Timeout, what)
@@ -100,20 +104,22 @@ impl Vm {
     /// What is known of its memory, without asking the guest.
     ///
     /// # Errors
-    /// It is halted, or it has no balloon.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted or has no balloon.
     pub fn memory_statistics(&self) -> Result<MemoryStatistics> {
-        Ok(self.memory_of(&*self.balloon()?))
+        Ok(self.memory_of(&*self.balloon(Verb::ReadMemoryStatistics)?))
     }
 
     /// Asks the guest for a report on its memory, and waits for it.
     ///
     /// # Errors
-    /// It is halted, it has no balloon, its guest has no balloon driver now, or it has not answered within `timeout`.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted, also while this waits, has no balloon, or its guest has no
+    /// balloon driver now; [`Timeout`](ErrorKind::Timeout) if it has not answered within `timeout`.
     pub fn refresh_memory_statistics(&self, timeout: Duration) -> Result<MemoryStatistics> {
-        let balloon = self.balloon()?;
+        let balloon = self.balloon(Verb::ReadMemoryStatistics)?;
         if balloon.answers() && balloon.refresh(timeout) {
             return Ok(self.memory_of(&balloon));
         }
+        Verb::ReadMemoryStatistics.check(self.name(), self.lock()?.state)?;
         if !balloon.answers() {
             let what = format!("the guest of VM '{}' has no balloon driver now", self.name());
             return Err(Error::new(ErrorKind::InvalidState, what).remedy("let it boot first, and load virtio_balloon"));
@@ -122,15 +128,17 @@ impl Vm {
         Err(Error::new(ErrorKind::Timeout, what).remedy("give it more time; a paused VM does not answer"))
     }
 
-    fn balloon(&self) -> Result<Arc<Balloon>> {
-        let power = self.lock()?;
-        let device = power.running.as_ref().and_then(|running| running.balloon.as_ref());
-        device.map(|device| Arc::clone(&device.balloon)).ok_or_else(|| self.no_balloon())
+    fn balloon(&self, verb: Verb) -> Result<Arc<Balloon>> {
+        Ok(Arc::clone(&self.balloon_device(&*self.lock()?, verb)?.balloon))
     }
 
-    fn no_balloon(&self) -> Error {
-        Error::new(ErrorKind::InvalidState, format!("VM '{}' has no memory balloon now", self.name()))
-            .remedy("start the VM, and enable its balloon")
+    /// The balloon, if `verb` is legal now.
+    fn balloon_device<'a>(&self, power: &'a Power, verb: Verb) -> Result<&'a BalloonDevice> {
+        verb.check(self.name(), power.state)?;
+        power.running.as_ref().and_then(|running| running.balloon.as_ref()).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidState, format!("VM '{}' has no memory balloon", self.name()))
+                .remedy("enable it in the configuration of the VM")
+        })
     }
 
     pub(super) fn memory_of(&self, balloon: &Balloon) -> MemoryStatistics {

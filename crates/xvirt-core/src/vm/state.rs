@@ -44,12 +44,17 @@ pub enum Verb {
     Plug,
     Unplug,
     ResizeDisk,
+    SetLink,
+    SetMemoryTarget,
+    WaitMemoryTarget,
+    ReadMemoryStatistics,
+    ConnectVsock,
 }
 
 use PowerState::{Halted, Paused, Running, Suspended};
 
 /// In which states each verb is legal.
-const LEGAL: [(Verb, &[PowerState]); 19] = [
+const LEGAL: [(Verb, &[PowerState]); 24] = [
     (Verb::Start, &[Halted]),
     (Verb::CleanShutdown, &[Running]),
     (Verb::HardShutdown, &[Running, Paused, Suspended]),
@@ -69,6 +74,11 @@ const LEGAL: [(Verb, &[PowerState]); 19] = [
     (Verb::Plug, &[Halted, Running, Paused]),
     (Verb::Unplug, &[Halted, Running, Paused]),
     (Verb::ResizeDisk, &[Halted, Running, Paused]),
+    (Verb::SetLink, &[Running, Paused]),
+    (Verb::SetMemoryTarget, &[Running, Paused]),
+    (Verb::WaitMemoryTarget, &[Running, Paused]),
+    (Verb::ReadMemoryStatistics, &[Running, Paused]),
+    (Verb::ConnectVsock, &[Running, Paused]),
 ];
 
 impl Verb {
@@ -110,6 +120,11 @@ impl fmt::Display for Verb {
             Self::Plug => "plug something into",
             Self::Unplug => "unplug something from",
             Self::ResizeDisk => "resize a disk of",
+            Self::SetLink => "change the link of a NIC of",
+            Self::SetMemoryTarget => "set the memory target of",
+            Self::WaitMemoryTarget => "wait for the memory target of",
+            Self::ReadMemoryStatistics => "read the memory statistics of",
+            Self::ConnectVsock => "connect to a vsock port of",
         })
     }
 }

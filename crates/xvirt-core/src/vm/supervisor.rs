@@ -13,8 +13,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::handle::Inner;
 use crate::device::serial::Serial;
 use crate::device::watchdog::Watchdog;
-use crate::machine::{Machine, Signals};
-use crate::{Error, Result, thread};
+use crate::machine::{CrashReason, Machine, Signals};
+use crate::thread::{self, Panicked};
+use crate::{Error, Result};
 
 const STACK_SIZE: usize = 512 << 10;
 
@@ -40,7 +41,7 @@ impl Supervisor {
         let epoll = watch(&stop, &signals, &serial, &watchdog).map_err(failed)?;
         let watcher = Watcher { epoll, vm: Arc::clone(vm), run, serial, _signals: signals, _watchdog: watchdog };
         let vm = Arc::clone(vm);
-        let panicked = move |panic| vm.supervisor_panicked(run, panic);
+        let panicked = move |panic: Panicked| vm.supervisor_failed(run, panic.into());
         let handle = thread::spawn("vm-supervisor", STACK_SIZE, Span::current(), move || watcher.watch(), panicked)
             .map_err(failed)?;
         Ok(Self { stop, handle })
@@ -98,8 +99,8 @@ impl Watcher {
                 Ok(count) => count,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => {
-                    tracing::error!(error = %e, "the supervisor of a VM cannot wait");
-                    return;
+                    let reason = CrashReason::Hardware(format!("the supervisor of the VM cannot wait: {e}"));
+                    return self.vm.supervisor_failed(self.run, reason);
                 }
             };
             for event in ready.iter().take(count) {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::handle::Vm;
+use super::state::Verb;
 use crate::config::Vsock;
 use crate::socket::{self, SocketFile};
 use crate::sync::lock;
@@ -89,10 +90,17 @@ impl Vm {
     /// accepted.
     ///
     /// # Errors
-    /// The VM has no socket device or is halted, nobody listens there in the guest ([`NotFound`](ErrorKind::NotFound)), or
-    /// it takes too long ([`Timeout`](ErrorKind::Timeout)).
+    /// The VM has no socket device or is halted, also while this waits ([`InvalidState`](ErrorKind::InvalidState)), nobody
+    /// listens there in the guest ([`NotFound`](ErrorKind::NotFound)), or it takes too long
+    /// ([`Timeout`](ErrorKind::Timeout)).
     pub fn vsock_connect(&self, port: u32, timeout: Duration) -> Result<UnixStream> {
         let path = &self.vsock()?.path;
+        let check = || Verb::ConnectVsock.check(self.name(), self.lock()?.state);
+        check()?;
+        self.connect(path, port, timeout).map_err(|error| check().err().unwrap_or(error))
+    }
+
+    fn connect(&self, path: &Path, port: u32, timeout: Duration) -> Result<UnixStream> {
         let began = Instant::now();
         let failed = |error: io::Error| match error.kind() {
             IoKind::WouldBlock | IoKind::TimedOut => self

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use xvirt_core::ErrorKind;
-use xvirt_core::config::{Boot, ByteSize, Disk, EntryProtocol, Nic, VmConfig};
+use xvirt_core::config::{Boot, ByteSize, Disk, EntryProtocol, Nic, VmConfig, Vsock};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::{Event, PowerState, Vm};
@@ -159,7 +160,8 @@ fn huge_pages_that_were_not_reserved() {
 #[test]
 fn verbs_in_the_wrong_state() {
     let host = host!();
-    let vm = hello().build(&host).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let vm = hello().vsock(Vsock::new(3, folder.path().join("vsock"))).build(&host).unwrap();
     for (result, what) in [
         (vm.pause(), "cannot pause VM 'demo' while it is halted; it must be running"),
         (vm.unpause(), "cannot unpause VM 'demo' while it is halted; it must be paused"),
@@ -171,10 +173,30 @@ fn verbs_in_the_wrong_state() {
     ] {
         assert_eq!(result.unwrap_err().to_string(), what);
     }
-    let error = vm.set_link(0, false).unwrap_err();
-    assert_eq!(error.to_string(), "VM 'demo' has no NIC 0 now; start the VM, and see nics() for those it has");
+    let vsock = || vm.vsock_connect(1, PATIENCE).map(drop);
+    for (result, what) in [
+        (vm.set_link(0, false), "cannot change the link of a NIC of VM 'demo'"),
+        (vm.set_memory_target(ByteSize::mib(64)), "cannot set the memory target of VM 'demo'"),
+        (vm.wait_memory_target(PATIENCE), "cannot wait for the memory target of VM 'demo'"),
+        (vm.memory_statistics().map(drop), "cannot read the memory statistics of VM 'demo'"),
+        (vm.refresh_memory_statistics(PATIENCE).map(drop), "cannot read the memory statistics of VM 'demo'"),
+        (vsock(), "cannot connect to a vsock port of VM 'demo'"),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidState);
+        assert_eq!(error.to_string(), format!("{what} while it is halted; it must be running or paused"));
+    }
     let error = vm.wait_halted(PATIENCE).and_then(|()| vm.start()).and_then(|()| vm.start()).unwrap_err();
     assert_eq!(error.to_string(), "cannot start VM 'demo' while it is running; it must be halted");
+    assert_eq!(vm.set_link(0, false).unwrap_err().kind(), ErrorKind::NotFound);
+    // It waits for a guest without a driver, until there is no guest.
+    vm.set_memory_target(ByteSize::mib(32)).unwrap();
+    let error = thread::scope(|scope| {
+        let waiting = scope.spawn(|| vm.wait_memory_target(PATIENCE));
+        vm.hard_shutdown().unwrap();
+        waiting.join().unwrap().unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn what_cannot_be_done_is_said() {
     let vm = balloon().build(&host).unwrap();
     assert_eq!(
         vm.set_memory_target(MEMORY).unwrap_err().to_string(),
-        "VM 'demo' has no memory balloon now; start the VM, and enable its balloon"
+        "cannot set the memory target of VM 'demo' while it is halted; it must be running or paused"
     );
     let error = vm.set_memory_target(ByteSize::mib(65)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
@@ -103,5 +103,7 @@ fn what_cannot_be_done_is_said() {
     let guest = Guest::start(balloon().without_balloon(), &host);
     let mut guest = guest.unwrap();
     guest.expect("balloon: none");
-    assert_eq!(guest.vm.memory_statistics().unwrap_err().kind(), ErrorKind::InvalidState);
+    let error = guest.vm.memory_statistics().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert_eq!(error.to_string(), "VM 'demo' has no memory balloon; enable it in the configuration of the VM");
 }

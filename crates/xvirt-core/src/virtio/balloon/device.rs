@@ -77,6 +77,8 @@ pub(super) struct Inner {
     /// How often statistics were asked for, and which time was answered last.
     pub(super) asked: u64,
     pub(super) answered: u64,
+    /// Nobody is there to answer any more.
+    ended: bool,
 }
 
 impl Balloon {
@@ -85,7 +87,8 @@ impl Balloon {
         let question = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
             .map_err(|e| Error::io("cannot create the event of a balloon", e))?;
         let BalloonState { target, actual, poison, reporting } = state;
-        let inner = Inner { target, actual, poison, report: None, answering: false, asked: 0, answered: 0 };
+        let inner =
+            Inner { target, actual, poison, report: None, answering: false, asked: 0, answered: 0, ended: false };
         let shared = Shared { inner: Mutex::new(inner), changed: Condvar::new(), question };
         Ok(Self { shared: Arc::new(shared), reporting, interval })
     }
@@ -93,6 +96,11 @@ impl Balloon {
     /// Sets how many pages the host wants; the transport tells the driver.
     pub(crate) fn set_target(&self, pages: u32) {
         self.shared.change(|inner| inner.target = pages);
+    }
+
+    /// Ends all waits: the VM is halted.
+    pub(crate) fn end(&self) {
+        self.shared.change(|inner| inner.ended = true);
     }
 
     /// As the driver knows it now.
@@ -119,10 +127,11 @@ impl Balloon {
         self.shared.wait(timeout, |inner| inner.answered >= question || !inner.answering).answered >= question
     }
 
-    /// Waits until the driver has given just as many pages as are wanted; `false` when it has not within `timeout`.
+    /// Waits until the driver has given just as many pages as are wanted; `false` when it has not within `timeout`, or the
+    /// VM was halted.
     pub(crate) fn wait_target(&self, timeout: Duration) -> bool {
         let inner = self.shared.wait(timeout, |inner| inner.actual == inner.target);
-        inner.actual == inner.target
+        inner.actual == inner.target && !inner.ended
     }
 }
 
@@ -162,7 +171,7 @@ impl Shared {
     fn wait(&self, timeout: Duration, done: impl Fn(&Inner) -> bool) -> MutexGuard<'_, Inner> {
         let began = Instant::now();
         let mut inner = self.lock();
-        while !done(&inner) {
+        while !done(&inner) && !inner.ended {
             let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else { break };
             inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
