@@ -27,6 +27,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// slows the guest down: output goes into a bounded ring, and readers that fall behind lose the oldest bytes and are
 /// told so. The console lives through reboots and ends with the VM. In a child of fork(2) it is closed.
 ///
+/// Input is for the guest that is there when it is typed. A halted VM takes none, and what its guest has not read when it
+/// is halted or reset is dropped: nothing that was typed before is executed by the next boot. The guest of a paused VM
+/// reads it when it goes on.
+///
 /// ```
 /// use std::time::Duration;
 /// use xvirt_core::console::{Console, ConsolePort};
@@ -75,8 +79,8 @@ impl Console {
     /// Types `bytes`. Up to 64 KiB wait for the guest; beyond that this blocks until the guest reads, at most 10 s.
     ///
     /// # Errors
-    /// `Timeout` when the guest did not read in time (the message says how many bytes were accepted), `Gone`
-    /// when the console is closed.
+    /// `Timeout` when the guest did not read in time (the message says how many bytes were accepted), `InvalidState` when
+    /// the VM is halted, or is halted or reset while this waits, `Gone` when the console is closed.
     pub fn write_all(&self, bytes: &[u8]) -> Result<()> {
         self.write_all_timeout(bytes, WRITE_TIMEOUT)
     }
@@ -87,9 +91,10 @@ impl Console {
     /// As [`write_all`](Self::write_all).
     pub fn write_all_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<()> {
         let deadline = Instant::now().checked_add(timeout);
+        let boot = self.shared.boot()?;
         let mut written = 0;
         while written < bytes.len() {
-            match self.shared.input(&bytes[written..], deadline)? {
+            match self.shared.input(&bytes[written..], boot, deadline)? {
                 Some(n) => written += n,
                 None => return Err(guest_does_not_read(written, bytes.len(), timeout)),
             }
@@ -100,13 +105,14 @@ impl Console {
     /// Types as much of `bytes` as there is room for, without waiting; returns how many bytes, maybe 0.
     ///
     /// # Errors
-    /// `Gone` when the console is closed.
+    /// `InvalidState` when the VM is halted, `Gone` when the console is closed.
     pub fn try_write(&self, bytes: &[u8]) -> Result<usize> {
-        self.shared.try_input(bytes, None)
+        self.shared.try_input(bytes, self.shared.boot()?, None)
     }
 
     /// Opens a pseudo-terminal whose other end `screen`, `minicom` or a program can open by path. It begins with the
-    /// oldest output kept. One thread serves it until the attachment is dropped.
+    /// oldest output kept. What is typed while the VM is halted is dropped. One thread serves it until the attachment is
+    /// dropped.
     ///
     /// # Errors
     /// `NotFound` or `Io` when the host has no pseudo-terminal to give.
@@ -115,7 +121,7 @@ impl Console {
     }
 
     /// Listens on a unix socket at `path` (mode 0600). Any number of clients up to 32 at a time each get the output
-    /// from the oldest byte kept, and may type. A socket file that nobody listens on any more is replaced. One thread
+    /// from the oldest byte kept, and may type; what they type while the VM is halted is dropped. A socket file that nobody listens on any more is replaced. One thread
     /// serves all clients until the attachment is dropped.
     ///
     /// # Errors
@@ -129,6 +135,30 @@ impl Console {
     /// refused. Closing twice is fine.
     pub fn close(&self) {
         self.shared.close();
+    }
+}
+
+impl Console {
+    /// The console of a VM that is halted.
+    pub(crate) fn powered_off() -> Result<Self> {
+        let console = Self::new()?;
+        console.power_off();
+        Ok(console)
+    }
+
+    /// The VM has a guest from now on, which gets nothing that was typed before.
+    pub(crate) fn power_on(&self) {
+        self.shared.power_on();
+    }
+
+    /// The VM has another guest from now on, which gets nothing that was typed before.
+    pub(crate) fn reset(&self) {
+        self.shared.reset();
+    }
+
+    /// The VM has no guest any more. What it has not read is dropped.
+    pub(crate) fn power_off(&self) {
+        self.shared.power_off();
     }
 }
 
@@ -161,7 +191,7 @@ impl io::Write for Console {
 impl io::Write for &Console {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let deadline = Instant::now().checked_add(WRITE_TIMEOUT);
-        match self.shared.input(buf, deadline) {
+        match self.shared.boot().and_then(|boot| self.shared.input(buf, boot, deadline)) {
             Ok(Some(n)) => Ok(n),
             Ok(None) => Err(io::Error::new(io::ErrorKind::TimedOut, guest_does_not_read(0, buf.len(), WRITE_TIMEOUT))),
             Err(error) => Err(io::Error::new(io::ErrorKind::BrokenPipe, error)),

@@ -10,10 +10,13 @@ use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
 use super::reader::ConsoleReader;
 use super::shared::{Shared, Watcher};
-use crate::Result;
+use crate::{ErrorKind, Result};
 
 /// More clients than this wait in the listener's queue until one leaves.
 const MAX_PEERS: usize = 32;
+
+/// How often a peer is read from before it is the others' turn: more than its descriptor holds.
+const READS: usize = 128;
 
 /// How long a process out of descriptors leaves a waiting client alone.
 const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -23,6 +26,8 @@ const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 pub(super) struct Pump {
     shared: Arc<Shared>,
     watcher: Arc<Watcher>,
+    /// The guest before which nothing of what was typed is still to be read.
+    boot: u64,
     stop: Arc<AtomicBool>,
     listener: Option<OwnedFd>,
     peers: Vec<Peer>,
@@ -45,9 +50,11 @@ impl Pump {
     }
 
     fn new(shared: &Arc<Shared>) -> Result<Self> {
+        let watcher = shared.watch()?;
         Ok(Self {
+            boot: shared.attach(&watcher)?,
             shared: Arc::clone(shared),
-            watcher: shared.watch()?,
+            watcher,
             stop: Arc::default(),
             listener: None,
             peers: Vec::new(),
@@ -64,10 +71,10 @@ impl Pump {
     pub(super) fn run(&mut self) {
         loop {
             // Cleared before looking: whatever happens from here on raises it again.
-            let closed = {
+            let (closed, boot) = {
                 let Ok(state) = self.shared.lock() else { return };
                 self.watcher.clear();
-                state.closed
+                (state.closed, state.boot)
             };
             if self.stop.load(Ordering::Relaxed) {
                 return;
@@ -77,7 +84,11 @@ impl Pump {
                 self.listener = None;
             }
             for peer in &mut self.peers {
-                peer.serve(&self.shared, &self.watcher, &mut self.scratch);
+                peer.serve(&self.shared, &self.watcher, boot, &mut self.scratch);
+            }
+            if self.boot != boot {
+                self.boot = boot;
+                self.shared.has_read(&self.watcher, boot);
             }
             self.peers.retain(|peer| peer.writable || peer.readable);
             if self.peers.is_empty() && self.listener.is_none() {
@@ -132,6 +143,12 @@ impl Pump {
     }
 }
 
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.shared.detach(&self.watcher);
+    }
+}
+
 #[derive(Debug)]
 enum Line {
     File(Arc<OwnedFd>),
@@ -148,6 +165,8 @@ struct Peer {
     reported: u64,
     /// Typed, and not yet accepted by the console.
     typed: Vec<u8>,
+    /// The guest that it was typed for.
+    boot: u64,
     /// The descriptor took less than there was: it is full.
     blocked: bool,
     readable: bool,
@@ -162,6 +181,7 @@ impl Peer {
             notice: Vec::new(),
             reported: 0,
             typed: Vec::new(),
+            boot: 0,
             blocked: false,
             readable: true,
             writable: true,
@@ -183,15 +203,20 @@ impl Peer {
     }
 
     /// Moves what can be moved without waiting. A peer neither readable nor writable any more is finished.
-    fn serve(&mut self, shared: &Shared, watcher: &Watcher, scratch: &mut [u8]) {
-        while self.readable && self.receive(shared, watcher, scratch) {}
+    fn serve(&mut self, shared: &Shared, watcher: &Watcher, boot: u64, scratch: &mut [u8]) {
+        for _ in 0..READS {
+            if !self.readable || !self.receive(shared, watcher, boot, scratch) {
+                break;
+            }
+        }
         self.blocked = false;
         while self.writable && !self.blocked && self.send(scratch) {}
     }
 
     /// Passes on what was typed; whether there may be more.
-    fn receive(&mut self, shared: &Shared, watcher: &Watcher, scratch: &mut [u8]) -> bool {
+    fn receive(&mut self, shared: &Shared, watcher: &Watcher, boot: u64, scratch: &mut [u8]) -> bool {
         if self.typed.is_empty() {
+            self.boot = boot;
             match rustix::io::read(self.fd(), &mut *scratch) {
                 Ok(0) => self.readable = false,
                 Ok(n) => self.typed.extend_from_slice(&scratch[..n]),
@@ -200,14 +225,15 @@ impl Peer {
                 Err(_) => (self.readable, self.writable) = (false, false),
             }
         }
-        match shared.try_input(&self.typed, Some(watcher)) {
+        match shared.try_input(&self.typed, self.boot, Some(watcher)) {
             Ok(n) => {
                 self.typed.drain(..n);
             }
-            // The console is closed: there is nobody to type to, but still output to deliver.
-            Err(_) => {
+            // The guest that it was typed for is gone. Once the console is closed none comes any more, and there is only
+            // output to deliver.
+            Err(error) => {
                 self.typed.clear();
-                self.readable = false;
+                self.readable = error.kind() != ErrorKind::Gone;
             }
         }
         self.typed.is_empty()

@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::ring::ConsoleRing;
 use crate::process::Process;
-use crate::sync::lock;
+use crate::sync::{self, lock};
 use crate::{Error, ErrorKind, Result};
 
 /// How much input may wait for the guest: more than a pasted page, less than anyone would miss.
@@ -23,6 +23,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     output_ready: Condvar,
     input_room: Condvar,
+    attachment_read: Condvar,
     /// Tells the device that input waits.
     pub(super) input_event: EventFd,
 }
@@ -32,10 +33,23 @@ pub(super) struct State {
     pub(super) ring: ConsoleRing,
     input: VecDeque<u8>,
     pub(super) closed: bool,
+    /// The VM is halted: what is typed is for nobody.
+    off: bool,
+    /// Counts what begins a guest or ends it (power-on, reset, power-off), so that none gets what was typed for another.
+    pub(super) boot: u64,
     watchers: Vec<Weak<Watcher>>,
+    attachments: Vec<Attached>,
     // A condition variable's notification is a system call even when nobody waits, and a serial port writes single bytes.
     readers_waiting: usize,
     writers_waiting: usize,
+}
+
+/// An attachment, which has a thread that reads what its peers type.
+#[derive(Debug)]
+struct Attached {
+    watcher: Arc<Watcher>,
+    /// The last beginning or end of a guest before which it has read everything.
+    read: u64,
 }
 
 /// An event that follows a console: readable when there is something to look at. Changed only under the state's lock.
@@ -74,7 +88,10 @@ impl Shared {
             ring: ConsoleRing::new(capacity),
             input: VecDeque::new(),
             closed: false,
+            off: false,
+            boot: 0,
             watchers: Vec::new(),
+            attachments: Vec::new(),
             readers_waiting: 0,
             writers_waiting: 0,
         };
@@ -83,6 +100,7 @@ impl Shared {
             state: Mutex::new(state),
             output_ready: Condvar::new(),
             input_room: Condvar::new(),
+            attachment_read: Condvar::new(),
             input_event,
         })
     }
@@ -101,6 +119,64 @@ impl Shared {
         let watcher = Arc::new(Watcher { event, raised: false.into(), wants_room: false.into() });
         self.lock()?.watchers.push(Arc::downgrade(&watcher));
         Ok(watcher)
+    }
+
+    /// An attachment begins, which follows the console by `watcher`, and has nothing to read yet.
+    pub(super) fn attach(&self, watcher: &Arc<Watcher>) -> Result<u64> {
+        let mut state = self.lock()?;
+        let read = state.boot;
+        state.attachments.push(Attached { watcher: Arc::clone(watcher), read });
+        Ok(read)
+    }
+
+    /// The attachment that has `watcher` has read all that was typed before `boot`.
+    pub(super) fn has_read(&self, watcher: &Arc<Watcher>, boot: u64) {
+        let Ok(mut state) = self.lock() else { return };
+        if let Some(attached) = state.attachments.iter_mut().find(|attached| Arc::ptr_eq(&attached.watcher, watcher)) {
+            attached.read = boot;
+            self.attachment_read.notify_all();
+        }
+    }
+
+    /// The attachment that has `watcher` has ended.
+    pub(super) fn detach(&self, watcher: &Arc<Watcher>) {
+        let Ok(mut state) = self.lock() else { return };
+        state.attachments.retain(|attached| !Arc::ptr_eq(&attached.watcher, watcher));
+        self.attachment_read.notify_all();
+    }
+
+    /// From now on there is a guest to type for. It gets nothing that was typed before, not even what attachments have not
+    /// read yet: so this waits until they have.
+    pub(super) fn power_on(&self) {
+        let Ok(mut state) = self.lock() else { return };
+        self.begin(&mut state, true);
+        let boot = state.boot;
+        state.attachments.iter().for_each(|attached| attached.watcher.raise());
+        while state.attachments.iter().any(|attached| attached.read < boot) {
+            state = sync::wait(&self.attachment_read, state);
+        }
+        state.off = false;
+    }
+
+    /// From now on what is typed is for another guest than before.
+    pub(super) fn reset(&self) {
+        let Ok(mut state) = self.lock() else { return };
+        let off = state.off;
+        self.begin(&mut state, off);
+    }
+
+    /// From now on there is no guest to type for.
+    pub(super) fn power_off(&self) {
+        let Ok(mut state) = self.lock() else { return };
+        self.begin(&mut state, true);
+    }
+
+    /// Drops what was typed for the guest so far, and refuses those who are at it.
+    fn begin(&self, state: &mut State, off: bool) {
+        state.boot += 1;
+        state.off = off;
+        state.input.clear();
+        self.tell_room(state);
     }
 
     pub(super) fn output(&self, bytes: &[u8]) {
@@ -147,10 +223,17 @@ impl Shared {
         Ok(Some(state))
     }
 
+    /// Which guest is there to type for.
+    pub(super) fn boot(&self) -> Result<u64> {
+        let state = self.lock()?;
+        state.accept(state.boot)?;
+        Ok(state.boot)
+    }
+
     /// Queues as much of `bytes` as there is room for. When not all fits, `watcher` is raised once there is room.
-    pub(super) fn try_input(&self, bytes: &[u8], watcher: Option<&Watcher>) -> Result<usize> {
+    pub(super) fn try_input(&self, bytes: &[u8], boot: u64, watcher: Option<&Watcher>) -> Result<usize> {
         let mut state = self.lock()?;
-        let accepted = self.queue(&mut state, bytes)?;
+        let accepted = self.queue(&mut state, bytes, boot)?;
         if accepted < bytes.len()
             && let Some(watcher) = watcher
         {
@@ -160,10 +243,10 @@ impl Shared {
     }
 
     /// Queues at least one of `bytes`, waiting for room until `deadline`; nothing if that comes first.
-    pub(super) fn input(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<usize>> {
+    pub(super) fn input(&self, bytes: &[u8], boot: u64, deadline: Option<Instant>) -> Result<Option<usize>> {
         let mut state = self.lock()?;
         loop {
-            let accepted = self.queue(&mut state, bytes)?;
+            let accepted = self.queue(&mut state, bytes, boot)?;
             if accepted > 0 || bytes.is_empty() {
                 return Ok(Some(accepted));
             }
@@ -177,10 +260,8 @@ impl Shared {
         }
     }
 
-    fn queue(&self, state: &mut State, bytes: &[u8]) -> Result<usize> {
-        if state.closed {
-            return Err(Error::new(ErrorKind::Gone, "the console is closed: its VM is gone"));
-        }
+    fn queue(&self, state: &mut State, bytes: &[u8], boot: u64) -> Result<usize> {
+        state.accept(boot)?;
         let accepted = bytes.len().min(INPUT_LIMIT.saturating_sub(state.input.len()));
         if accepted > 0 {
             state.input.extend(&bytes[..accepted]);
@@ -197,16 +278,39 @@ impl Shared {
             *to = from;
         }
         if n > 0 {
-            if state.writers_waiting > 0 {
-                self.input_room.notify_all();
-            }
-            for watcher in state.watchers.iter().filter_map(Weak::upgrade) {
-                if watcher.wants_room.swap(false, Ordering::Relaxed) {
-                    watcher.raise();
-                }
-            }
+            self.tell_room(&state);
         }
         n
+    }
+
+    /// Tells those who wait for room that there is some.
+    fn tell_room(&self, state: &State) {
+        if state.writers_waiting > 0 {
+            self.input_room.notify_all();
+        }
+        for watcher in state.watchers.iter().filter_map(Weak::upgrade) {
+            if watcher.wants_room.swap(false, Ordering::Relaxed) {
+                watcher.raise();
+            }
+        }
+    }
+}
+
+impl State {
+    /// Whether there is a guest to type for, and still that of `boot`.
+    fn accept(&self, boot: u64) -> Result<()> {
+        if self.closed {
+            return Err(Error::new(ErrorKind::Gone, "the console is closed: its VM is gone"));
+        }
+        if self.off {
+            return Err(Error::new(ErrorKind::InvalidState, "nobody reads the console: its VM is halted")
+                .remedy("start the VM first"));
+        }
+        if self.boot != boot {
+            let what = "the VM was halted or reset while its console was typed to";
+            return Err(Error::new(ErrorKind::InvalidState, what).remedy("see what the guest shows, and type again"));
+        }
+        Ok(())
     }
 }
 

@@ -394,3 +394,73 @@ fn a_socket_path_that_cannot_be_is_refused_with_a_remedy() {
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert_eq!(error.remedy_text(), Some("use a path of at most 107 bytes"));
 }
+
+#[test]
+fn a_halted_vm_takes_no_input_and_none_outlives_its_guest() {
+    let console = Console::powered_off().unwrap();
+    let refused = |result: crate::Result<()>| assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidState);
+    let refuse_all = || {
+        refused(console.write_all(b"x"));
+        refused(console.try_write(b"x").map(drop));
+        assert_eq!((&console).write(b"x").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    };
+    refuse_all();
+    console.power_on();
+    console.write_all(b"old").unwrap();
+    console.reset();
+    console.write_all(b"new").unwrap();
+    assert_eq!(input(&console, 3), b"new");
+    console.write_all(b"old").unwrap();
+    console.power_off();
+    refuse_all();
+    console.power_on();
+    assert_eq!(console.read_input(&mut [0; 8]), 0);
+    console.write_all(b"new").unwrap();
+    assert_eq!(input(&console, 3), b"new");
+}
+
+#[test]
+fn a_writer_that_waits_does_not_go_on_with_another_guest() {
+    let console = Console::new().unwrap();
+    for change in [Console::reset, |console: &Console| {
+        console.power_off();
+        console.power_on();
+    }] {
+        let writer = console.clone();
+        let thread = thread::spawn(move || writer.write_all(&[b'x'; 100 << 10]));
+        // Some of it is there, and the rest waits.
+        input(&console, 1);
+        change(&console);
+        let error = thread.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidState);
+        assert_eq!(console.read_input(&mut [0; 8]), 0);
+    }
+}
+
+#[test]
+fn what_was_typed_into_attachments_before_a_start_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let console = Console::new().unwrap();
+    let (pty, socket) =
+        (console.attach_pty().unwrap(), console.attach_unix_socket(folder.path().join("console")).unwrap());
+    let mut terminal = OpenOptions::new().read(true).write(true).open(pty.path()).unwrap();
+    let mut client = UnixStream::connect(socket.path()).unwrap();
+    for _ in 0..50 {
+        // More than the console holds, so that some is still with the attachments.
+        client.write_all(&[b'o'; 100 << 10]).unwrap();
+        console.power_off();
+        client.write_all(b"off").unwrap();
+        terminal.write_all(b"off").unwrap();
+        console.power_on();
+        assert_eq!(console.read_input(&mut [0; 8]), 0);
+        client.write_all(b"a").unwrap();
+        assert_eq!(input(&console, 1), b"a");
+        terminal.write_all(b"b").unwrap();
+        assert_eq!(input(&console, 1), b"b");
+    }
+    // One that has ended is not waited for.
+    drop(client);
+    drop((pty, socket));
+    console.power_off();
+    console.power_on();
+}

@@ -79,7 +79,7 @@ pub(super) struct Inner {
     /// What it was built from, without disks and network interfaces: those come and go.
     pub(super) config: VmConfig,
     processors: Processors,
-    consoles: Consoles,
+    pub(super) consoles: Consoles,
     pub(super) events: Events,
     power: Mutex<Power>,
     /// The power state again, for those who do not want to wait for a verb.
@@ -138,7 +138,7 @@ impl Vm {
     pub(crate) fn new(mut config: VmConfig) -> Result<Self> {
         let attached = Attachments::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
         let processors = Processors::new(&config.cpus)?;
-        let consoles = Consoles { serial: Console::new()?, virtio: Console::new()? };
+        let consoles = Consoles { serial: Console::powered_off()?, virtio: Console::powered_off()? };
         let power = Power {
             state: PowerState::Halted,
             running: None,
@@ -279,6 +279,12 @@ impl Vm {
     }
 }
 
+impl Consoles {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Console> {
+        [&self.serial, &self.virtio].into_iter()
+    }
+}
+
 impl Drop for Vm {
     fn drop(&mut self) {
         if !self.inner.process.is_current() {
@@ -325,8 +331,7 @@ impl Inner {
     /// Halts the VM and tells who waits for it that it is gone, because its handle is dropped.
     fn end(&self) {
         self.halt(self.lock_alone(), Event::HardShutdown);
-        self.consoles.serial.close();
-        self.consoles.virtio.close();
+        self.consoles.all().for_each(Console::close);
         self.vsock_listeners.end();
         self.events.end();
     }
@@ -367,6 +372,7 @@ impl Inner {
         else {
             return;
         };
+        self.consoles.all().for_each(Console::power_off);
         if let Some(BalloonDevice { balloon, .. }) = &balloon {
             balloon.end();
         }
@@ -391,6 +397,8 @@ impl Inner {
         machine.park()?;
         self.take_wanted_out(power);
         let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
+        // Before the serial port is reset, which takes in what waits.
+        self.consoles.all().for_each(Console::reset);
         machine.reset(&self.processors)?;
         machine.prepare(assemble::load(&self.config.boot, backends, machine.ram())?)?;
         machine.run();

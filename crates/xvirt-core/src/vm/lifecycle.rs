@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::events::{CrashReason, Event};
 use super::handle::{Inner, Power, Vm};
 use super::state::{PowerState, Verb};
+use crate::console::Console;
 use crate::{Error, ErrorKind, Result};
 
 /// A power button that is pressed before the guest's kernel listens, or while nobody in the guest acts on it, is lost: it
@@ -26,6 +27,7 @@ impl Vm {
         Verb::Start.check(self.name(), power.state)?;
         let run = power.run + 1;
         let running = self.inner.assemble(run, &power)?;
+        self.inner.consoles.all().for_each(Console::power_on);
         running.machine.run();
         power.former = running.backends.iter().map(|(at, disk)| (*at, Arc::downgrade(disk))).collect();
         power.running = Some(running);

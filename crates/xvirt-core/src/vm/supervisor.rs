@@ -91,8 +91,6 @@ struct Watcher {
 
 impl Watcher {
     fn watch(self) {
-        // Input from before the start.
-        self.serial.receive();
         let mut ready = [EpollEvent::default(); 5];
         loop {
             let count = match self.epoll.wait(-1, &mut ready) {

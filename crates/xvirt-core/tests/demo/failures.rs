@@ -186,6 +186,13 @@ fn verbs_in_the_wrong_state() {
         assert_eq!(error.kind(), ErrorKind::InvalidState);
         assert_eq!(error.to_string(), format!("{what} while it is halted; it must be running or paused"));
     }
+    for console in [vm.console(), vm.virtio_console()] {
+        for result in [console.write_all(b"x"), console.try_write(b"x").map(drop)] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidState);
+            assert_eq!(error.to_string(), "nobody reads the console: its VM is halted; start the VM first");
+        }
+    }
     let error = vm.wait_halted(PATIENCE).and_then(|()| vm.start()).and_then(|()| vm.start()).unwrap_err();
     assert_eq!(error.to_string(), "cannot start VM 'demo' while it is running; it must be halted");
     assert_eq!(vm.set_link(0, false).unwrap_err().kind(), ErrorKind::NotFound);

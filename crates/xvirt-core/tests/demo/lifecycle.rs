@@ -1,5 +1,7 @@
 //! Power states and verbs.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use xvirt_core::ErrorKind;
@@ -149,6 +151,37 @@ fn a_guest_that_is_late_for_a_reboot_comes_back() {
     assert_eq!(guest.vm.clean_reboot(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
     guest.vm.clean_shutdown(PATIENCE).unwrap();
     guest.expect_event(&Event::GuestShutdown);
+}
+
+#[test]
+fn what_was_typed_for_a_guest_is_not_executed_by_the_next() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Echo])), &host).unwrap();
+    guest.expect(demo::ECHO_READY);
+    let socket = guest.vm.console().attach_unix_socket(folder.path().join("console")).unwrap();
+    let mut client = UnixStream::connect(socket.path()).unwrap();
+    let both = |guest: &Guest| {
+        for console in [guest.vm.console(), guest.vm.virtio_console()] {
+            console.write_all(b"poweroff\n").unwrap();
+        }
+    };
+    // Its guest is switched off before it reads that.
+    guest.vm.pause().unwrap();
+    both(&guest);
+    guest.vm.hard_shutdown().unwrap();
+    client.write_all(b"poweroff\n").unwrap();
+    guest.vm.start().unwrap();
+    guest.expect(demo::ECHO_READY);
+    client.write_all(b"ping\n").unwrap();
+    guest.expect("pong");
+    // Or reset.
+    guest.vm.pause().unwrap();
+    both(&guest);
+    guest.vm.hard_reboot().unwrap();
+    guest.expect(demo::ECHO_READY);
+    guest.vm.console().write_all(b"ping\n").unwrap();
+    guest.expect("pong");
 }
 
 #[test]
