@@ -1,6 +1,8 @@
 //! One vCPU: its registers, and running it.
 
-use kvm_bindings::{CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_sregs};
+use kvm_bindings::{
+    CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_sregs, kvm_vcpu_events,
+};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::{KickSignal, Kicker, kvm_error};
@@ -68,6 +70,15 @@ impl Vcpu {
 
     pub(crate) fn set_lapic(&self, lapic: &kvm_lapic_state) -> Result<()> {
         self.fd.set_lapic(lapic).map_err(|e| self.error("take its local APIC", e))
+    }
+
+    /// Exceptions and interrupts that are about to be delivered.
+    pub(crate) fn events(&self) -> Result<kvm_vcpu_events> {
+        self.fd.get_vcpu_events().map_err(|e| self.error("give its pending events", e))
+    }
+
+    pub(crate) fn set_events(&self, events: &kvm_vcpu_events) -> Result<()> {
+        self.fd.set_vcpu_events(events).map_err(|e| self.error("take its pending events", e))
     }
 
     pub(crate) fn set_mp_state(&self, state: u32) -> Result<()> {

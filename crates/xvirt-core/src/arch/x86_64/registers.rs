@@ -2,7 +2,7 @@
 
 use kvm_bindings::{
     KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment,
-    kvm_sregs,
+    kvm_sregs, kvm_vcpu_events,
 };
 use vm_memory::{Bytes, GuestAddress};
 
@@ -69,7 +69,10 @@ pub(crate) fn power_on(vcpu: &Vcpu, pristine: &Pristine) -> Result<()> {
     vcpu.set_msrs(&[msr(MSR_IA32_MISC_ENABLE, FAST_STRINGS), msr(MSR_MTRR_DEFAULT_TYPE, MTRR_ENABLE_WRITE_BACK)])?;
     vcpu.set_lapic(&pristine.lapic)?;
     let state = if vcpu.id() == 0 { KVM_MP_STATE_RUNNABLE } else { KVM_MP_STATE_UNINITIALIZED };
-    vcpu.set_mp_state(state)
+    vcpu.set_mp_state(state)?;
+    // Last, because the others can queue or drop some. An interrupt that was about to be delivered would find no table of
+    // handlers, which is a triple fault.
+    vcpu.set_events(&pristine.events)
 }
 
 fn msr(index: u32, data: u64) -> kvm_msr_entry {
@@ -82,6 +85,7 @@ pub(crate) struct Pristine {
     sregs: kvm_sregs,
     regs: kvm_regs,
     lapic: kvm_lapic_state,
+    events: kvm_vcpu_events,
 }
 
 impl Pristine {
@@ -89,7 +93,7 @@ impl Pristine {
     pub(crate) fn of(vcpu: &Vcpu) -> Result<Self> {
         let mut lapic = vcpu.lapic()?;
         connect_local_interrupts(&mut lapic);
-        Ok(Self { sregs: vcpu.sregs()?, regs: vcpu.regs()?, lapic })
+        Ok(Self { sregs: vcpu.sregs()?, regs: vcpu.regs()?, lapic, events: vcpu.events()? })
     }
 }
 
@@ -186,4 +190,32 @@ fn too_small(error: vm_memory::GuestMemoryError) -> Error {
     Error::new(ErrorKind::InvalidConfig, "the boot tables do not fit the guest's memory")
         .because(error)
         .remedy("give the VM at least 2 MiB of memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ByteSize, MemoryBacking};
+    use crate::kvm::System;
+    use crate::memory::allocate;
+
+    #[test]
+    fn power_on_forgets_an_interrupt_that_is_about_to_be_delivered() {
+        let system = match System::open() {
+            Ok(system) => system,
+            Err(error) => {
+                println!("SKIPPED power_on_forgets_an_interrupt_that_is_about_to_be_delivered: {error}");
+                return;
+            }
+        };
+        let vm = system.create_vm(&allocate(ByteSize::mib(2), &MemoryBacking::default()).unwrap()).unwrap();
+        let vcpu = vm.create_vcpu(0).unwrap();
+        let pristine = Pristine::of(&vcpu).unwrap();
+        let mut events = vcpu.events().unwrap();
+        (events.interrupt.injected, events.interrupt.nr) = (1, 0x30);
+        vcpu.set_events(&events).unwrap();
+        assert_eq!(vcpu.events().unwrap().interrupt.injected, 1);
+        power_on(&vcpu, &pristine).unwrap();
+        assert_eq!(vcpu.events().unwrap().interrupt.injected, 0);
+    }
 }
