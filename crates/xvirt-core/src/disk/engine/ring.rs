@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::thread;
 
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use rustix::event::{PollFd, PollFlags};
@@ -17,6 +18,8 @@ const ENTRIES: u32 = 128;
 /// What requests that continue each other become together: bytes, and pieces of memory.
 const MOST_MERGED: u64 = 512 << 10;
 const MOST_PIECES: usize = 128;
+/// Of the thread that makes a ring.
+const STACK: usize = 64 << 10;
 
 /// An io_uring of one disk. Dropping it waits for what is in flight.
 pub(super) struct Ring {
@@ -62,17 +65,12 @@ unsafe impl Send for Ring {}
 
 impl Ring {
     /// A ring, unless the kernel is too old for it or told to refuse.
+    ///
+    /// It is made on a thread that ends at once. When a ring is closed, the kernel interrupts all threads that made or
+    /// used it, wherever they wait; and the caller may be one of the program's own.
     pub(super) fn new() -> io::Result<Self> {
-        let ring = IoUring::builder().dontfork().build(ENTRIES)?;
-        if !ring.params().is_feature_nodrop() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring is too old"));
-        }
-        let mut probe = Probe::new();
-        ring.submitter().register_probe(&mut probe)?;
-        let needed = [opcode::Read::CODE, opcode::Write::CODE, opcode::Readv::CODE, opcode::Writev::CODE];
-        if !needed.iter().all(|code| probe.is_supported(*code)) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring cannot read and write"));
-        }
+        let maker = thread::Builder::new().name("disk-ring".to_owned()).stack_size(STACK).spawn(make)?;
+        let ring = maker.join().map_err(|_| io::Error::other("the thread that makes an io_uring panicked"))??;
         Ok(Self {
             ring,
             slots: Vec::new(),
@@ -223,6 +221,20 @@ impl Ring {
         slot.requests.drain(..).for_each(&mut each);
         self.free.push(number);
     }
+}
+
+fn make() -> io::Result<IoUring> {
+    let ring = IoUring::builder().dontfork().build(ENTRIES)?;
+    if !ring.params().is_feature_nodrop() {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring is too old"));
+    }
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let needed = [opcode::Read::CODE, opcode::Write::CODE, opcode::Readv::CODE, opcode::Writev::CODE];
+    if !needed.iter().all(|code| probe.is_supported(*code)) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring cannot read and write"));
+    }
+    Ok(ring)
 }
 
 impl Slot {

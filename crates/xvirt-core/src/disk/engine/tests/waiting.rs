@@ -84,3 +84,28 @@ fn threads_end_with_their_disk() {
     drop(rig);
     assert_eq!(count(), before);
 }
+
+/// Who makes a ring and who drops it is a program's own thread, which waits for events of its own.
+#[test]
+fn a_ring_that_is_closed_interrupts_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = image(folder.path(), ImageFormat::Raw, 1 << 20);
+    let events = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC).unwrap();
+    let rings: Vec<_> = (0..20).map_while(|_| Rig::new(&disk, IoEngine::IoUring)).collect();
+    let dropped = std::thread::spawn(move || {
+        for mut rig in rings {
+            rig.one(rig.transfer(IoOperation::Write, 0, &[(0, 4096)])).unwrap();
+        }
+    });
+    let limit = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    let wait = || {
+        let mut ready = [std::mem::MaybeUninit::uninit(); 1];
+        rustix::event::epoll::wait(&events, &mut ready, Some(&limit)).map(|(ready, _)| ready.len())
+    };
+    // The kernel takes a ring apart some time after it was closed, so that it is waited a little longer.
+    while !dropped.is_finished() {
+        assert_eq!(wait(), Ok(0));
+    }
+    dropped.join().unwrap();
+    assert_eq!(wait(), Ok(0));
+}
