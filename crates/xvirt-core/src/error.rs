@@ -6,6 +6,10 @@ use std::io;
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What to do where there are no file descriptors left.
+const MORE_DESCRIPTORS: &str = "raise the limit of open files: ulimit -n, LimitNOFILE= of the service, or \
+                                setrlimit(RLIMIT_NOFILE) in the program";
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What sort of failure an [`Error`] is: stable, so that a program can decide by it.
@@ -26,6 +30,8 @@ pub enum ErrorKind {
     NoSpace,
     /// The host has not enough memory.
     OutOfMemory,
+    /// This process has as many file descriptors open as it may have, or the host as many files.
+    OutOfDescriptors,
     /// There is no KVM on this host.
     KvmAbsent,
     /// KVM is there, but this user may not use it.
@@ -91,16 +97,30 @@ impl Error {
     }
 
     /// Adds the underlying error: the "why".
+    ///
+    /// A lack of file descriptors can be met anywhere, and has nothing to do with what was done: with such an error as
+    /// its source, this one is of the kind [`OutOfDescriptors`](ErrorKind::OutOfDescriptors) and has its remedy.
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
-        self.source = Some(source.into());
+        let source = source.into();
+        let lack = match source.downcast_ref::<Error>() {
+            Some(error) => error.kind == ErrorKind::OutOfDescriptors,
+            None => source.downcast_ref().is_some_and(is_lack_of_descriptors),
+        };
+        if lack {
+            self.kind = ErrorKind::OutOfDescriptors;
+            self.remedy.get_or_insert_with(|| MORE_DESCRIPTORS.to_owned());
+        }
+        self.source = Some(source);
         self
     }
 
     /// Adds what to do about it.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
+        if self.kind != ErrorKind::OutOfDescriptors || self.remedy.is_none() {
+            self.remedy = Some(remedy.into());
+        }
         self
     }
 
@@ -126,6 +146,11 @@ impl fmt::Display for Error {
         }
         Ok(())
     }
+}
+
+/// Whether an error of the operating system says that there are no file descriptors left.
+pub(crate) fn is_lack_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn kind_of(error: &io::Error) -> ErrorKind {
@@ -154,5 +179,20 @@ mod tests {
             error.to_string(),
             "cannot open disk image a.raw: No such file or directory (os error 2); check the path"
         );
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_that_whatever_was_done() {
+        for number in [libc::EMFILE, libc::ENFILE] {
+            let source = || io::Error::from_raw_os_error(number);
+            let first = Error::io("cannot open it", source()).remedy("check the path");
+            let second =
+                Error::new(ErrorKind::HostUnsupported, "the host cannot").because(source()).remedy("ask it to");
+            let third = Error::new(ErrorKind::InvalidConfig, "no").because(second);
+            for error in [first, third] {
+                assert_eq!(error.kind(), ErrorKind::OutOfDescriptors);
+                assert_eq!(error.remedy_text(), Some(MORE_DESCRIPTORS));
+            }
+        }
     }
 }

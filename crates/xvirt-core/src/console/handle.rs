@@ -51,7 +51,7 @@ impl Console {
     /// A console that keeps the newest 1 MiB of output; memory is taken as output comes.
     ///
     /// # Errors
-    /// `Io` when the process is out of file descriptors.
+    /// `OutOfDescriptors`.
     pub fn new() -> Result<Self> {
         Self::with_capacity(DEFAULT_CAPACITY)
     }
@@ -59,7 +59,7 @@ impl Console {
     /// A console that keeps the newest `capacity` bytes of output.
     ///
     /// # Errors
-    /// `Io` when the process is out of file descriptors.
+    /// `OutOfDescriptors`.
     pub fn with_capacity(capacity: usize) -> Result<Self> {
         Ok(Self { shared: Arc::new(Shared::new(capacity)?) })
     }

@@ -99,7 +99,7 @@ impl ConsoleReader {
     /// the same one each time. Only poll it; reading from it is this reader's business.
     ///
     /// # Errors
-    /// `Io` when the process is out of file descriptors.
+    /// `OutOfDescriptors`.
     pub fn event_fd(&self) -> Result<BorrowedFd<'_>> {
         if let Some(watcher) = self.watcher.get() {
             return Ok(watcher.as_fd());

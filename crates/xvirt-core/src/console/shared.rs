@@ -331,5 +331,4 @@ fn wait<'a>(
 
 fn no_event(source: std::io::Error) -> Error {
     Error::io("cannot create an event for the console", source)
-        .remedy("raise the limit of open files: ulimit -n, or LimitNOFILE= of the service")
 }

@@ -74,10 +74,7 @@ impl fmt::Debug for Watchdog {
 
 impl Watchdog {
     pub(crate) fn new(state: Option<WatchdogState>) -> Result<Self> {
-        let timer = TimerFd::new().map_err(|e| {
-            Error::io("cannot create the timer of a watchdog", e.into())
-                .remedy("raise the limit of open files (ulimit -n)")
-        })?;
+        let timer = TimerFd::new().map_err(|e| Error::io("cannot create the timer of a watchdog", e.into()))?;
         let descriptor = timer.as_raw_fd();
         let inner = Inner { state: state.unwrap_or_default(), paused: true, deadline: None, timer };
         Ok(Self { inner: Mutex::new(inner), timer: descriptor })

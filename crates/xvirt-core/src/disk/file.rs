@@ -320,7 +320,6 @@ fn explain_open(what: String, error: io::Error) -> Error {
         Some(libc::ENOENT) => "check the path, or create the image first",
         Some(libc::EACCES | libc::EPERM) => "run as a user who may read and write the file, or change its permissions",
         Some(libc::EROFS) => "open it read-only, or move it to a file system that is mounted writable",
-        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n)",
         _ => return Error::io(what, error),
     };
     Error::io(what, error).remedy(remedy)

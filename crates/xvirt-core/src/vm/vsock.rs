@@ -58,7 +58,7 @@ impl VsockListener {
     /// Waits for the next connection, as long as the VM is there.
     ///
     /// # Errors
-    /// The VM was dropped ([`Gone`](ErrorKind::Gone)), or the process has no descriptors left.
+    /// The VM was dropped ([`Gone`](ErrorKind::Gone)), or [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
     pub fn accept(&self) -> Result<UnixStream> {
         let what = || format!("cannot accept a connection on {}", self.0.file.path().display());
         match self.0.listener.accept() {

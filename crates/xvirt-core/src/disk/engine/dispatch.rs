@@ -12,6 +12,7 @@ use super::request::{IoOperation, Request};
 use super::ring::Ring;
 use crate::config::IoEngine;
 use crate::disk::backend::BlockBackend;
+use crate::error::is_lack_of_descriptors;
 use crate::{Error, ErrorKind, Result};
 
 /// What does the requests of one disk, many at once. It belongs to one thread at a time.
@@ -33,11 +34,15 @@ impl Engine {
     /// An engine for `backend`, as chosen.
     ///
     /// # Errors
-    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if io_uring was asked for by name and the host refuses it; the
-    /// process has no descriptors left.
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if io_uring was asked for by name and the host refuses it;
+    /// [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
     pub(crate) fn new(backend: Arc<dyn BlockBackend>, choice: IoEngine) -> Result<Self> {
         let ring = match (choice, (choice != IoEngine::Threads).then(Ring::new)) {
             (_, Some(Ok(ring))) => Some(ring),
+            // Threads would lack them, too.
+            (_, Some(Err(error))) if is_lack_of_descriptors(&error) => {
+                return Err(Error::io("cannot create the io_uring of a disk", error));
+            }
             (IoEngine::IoUring, Some(Err(error))) => {
                 return Err(Error::new(ErrorKind::HostUnsupported, "the host refuses io_uring for a disk")
                     .because(error)
