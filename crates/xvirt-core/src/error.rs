@@ -124,6 +124,11 @@ impl Error {
         self
     }
 
+    /// The same for who knows better what to do about it.
+    pub(crate) fn without_remedy(self) -> Self {
+        Self { remedy: None, ..self }
+    }
+
     /// The stable kind of this error.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -24,24 +24,24 @@ pub(crate) struct Serial {
     console: Arc<dyn ConsolePort>,
     line: Line,
     uart: Mutex<Uart<Line, Refill, Output>>,
-    refill: EventFd,
+    refill: Arc<EventFd>,
 }
 
 impl Serial {
     /// A serial port at power-on, which calls `interrupt` to raise its interrupt line once.
     pub(crate) fn new(console: Arc<dyn ConsolePort>, interrupt: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let line = Line(Arc::new(interrupt));
-        let refill = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(event_error)?;
-        let uart = Mutex::new(uart(&console, &line, &refill)?);
+        let refill = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC);
+        let refill = Arc::new(refill.map_err(|e| Error::io("cannot create an event for the serial port", e))?);
+        let uart = Mutex::new(uart(&console, &line, &refill));
         Ok(Self { console, line, uart, refill })
     }
 
     /// Goes back to the state at power-on. Input that the guest has not read is lost, as on a real line.
-    pub(crate) fn reset(&self) -> Result<()> {
-        *self.lock() = uart(&self.console, &self.line, &self.refill)?;
+    pub(crate) fn reset(&self) {
+        *self.lock() = uart(&self.console, &self.line, &self.refill);
         // What waits in the console had its event already.
         self.receive();
-        Ok(())
     }
 
     /// Events after which [`receive`](Self::receive) has something to do: input arrived, or the guest can take some.
@@ -73,13 +73,8 @@ fn in_loopback(uart: &mut Uart<Line, Refill, Output>) -> bool {
     uart.read(MODEM_CONTROL) & LOOPBACK != 0
 }
 
-fn uart(console: &Arc<dyn ConsolePort>, line: &Line, refill: &EventFd) -> Result<Uart<Line, Refill, Output>> {
-    let events = Refill(refill.try_clone().map_err(event_error)?);
-    Ok(Uart::with_events(line.clone(), events, Output(Arc::clone(console))))
-}
-
-fn event_error(error: io::Error) -> Error {
-    Error::io("cannot create an event for the serial port", error)
+fn uart(console: &Arc<dyn ConsolePort>, line: &Line, refill: &Arc<EventFd>) -> Uart<Line, Refill, Output> {
+    Uart::with_events(line.clone(), Refill(Arc::clone(refill)), Output(Arc::clone(console)))
 }
 
 impl BusDevice for Serial {
@@ -124,7 +119,7 @@ impl Trigger for Line {
 }
 
 /// Asks for more input when the guest has read what there was.
-struct Refill(EventFd);
+struct Refill(Arc<EventFd>);
 
 impl SerialEvents for Refill {
     fn buffer_read(&self) {}

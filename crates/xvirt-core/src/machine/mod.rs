@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kvm_bindings::{kvm_irqchip, kvm_msr_entry};
 use uuid::Uuid;
 
 use crate::arch::x86_64::registers::{self, Entry, Pristine};
@@ -62,6 +63,8 @@ pub(crate) struct Parts<'a> {
 pub(crate) struct Processors {
     system: System,
     cpuid: CpuidTemplate,
+    /// The model-specific registers that belong to the state of a vCPU.
+    msrs: Vec<u32>,
     count: u32,
 }
 
@@ -71,7 +74,8 @@ impl Processors {
         let system = System::open()?;
         check_vcpus(&system, cpus.count)?;
         let cpuid = CpuidTemplate::new(&system.supported_cpuid()?, system.has_tsc_deadline(), cpus)?;
-        Ok(Self { system, cpuid, count: cpus.count })
+        let msrs = system.msr_indices()?;
+        Ok(Self { system, cpuid, msrs, count: cpus.count })
     }
 }
 
@@ -93,6 +97,9 @@ pub(crate) struct Machine {
     signals: Arc<Signals>,
     host: Arc<Interconnect>,
     pristine: Vec<Pristine>,
+    /// What interrupt controllers and model-specific registers were before the machine ran.
+    controllers: Vec<kvm_irqchip>,
+    msrs: Vec<kvm_msr_entry>,
     generation_id: Uuid,
     ram: GuestRam,
 }
@@ -100,11 +107,13 @@ pub(crate) struct Machine {
 impl Machine {
     /// Assembles a machine without virtio devices, parked and without anything to start.
     pub(crate) fn new(parts: Parts<'_>) -> Result<Self> {
-        let Processors { system, cpuid, count } = parts.processors;
+        let Processors { system, cpuid, msrs, count } = parts.processors;
         let ram = allocate(parts.memory, parts.backing)?;
         let vm = Arc::new(system.create_vm(&ram)?);
         let vcpus = create_vcpus(&vm, cpuid, *count)?;
         let pristine = vcpus.iter().map(Pristine::of).collect::<Result<_>>()?;
+        let controllers = vm.interrupt_controllers()?;
+        let msrs = vcpus.first().map_or_else(|| Ok(Vec::new()), |vcpu| vcpu.msrs(msrs))?;
 
         let signals = Arc::new(Signals::new()?);
         let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
@@ -147,6 +156,8 @@ impl Machine {
             signals,
             host,
             pristine,
+            controllers,
+            msrs,
             generation_id: parts.generation_id,
             ram,
         })
@@ -182,27 +193,18 @@ impl Machine {
 
     /// Puts the machine at power-on, all but the registers that [`prepare`](Self::prepare) sets. It is parked; memory
     /// keeps its contents, as on a PC. What the guest told before is forgotten.
-    pub(crate) fn reset(&self, processors: &Processors) -> Result<()> {
+    pub(crate) fn reset(&self) -> Result<()> {
         self.signals.clear();
-        self.reset_processors(processors)?;
+        // What the guest did to them. It takes no file descriptors, of which there may be none left by now.
+        self.host.vm.set_interrupt_controllers(&self.controllers)?;
+        self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &self.msrs))?;
         self.pci.reset()?;
         self.power.reset();
         self.hotplug.reset();
         self.watchdog.reset();
         self.panic.reset();
-        self.serial.reset()?;
+        self.serial.reset();
         Ok(())
-    }
-
-    /// Takes back what the guest did to interrupt controllers and model-specific registers, by the example of a VM that
-    /// never ran.
-    fn reset_processors(&self, Processors { system, cpuid, .. }: &Processors) -> Result<()> {
-        let example = system.create_vm(&self.ram)?;
-        self.host.vm.set_interrupt_controllers(&example.interrupt_controllers()?)?;
-        let vcpu = example.create_vcpu(0)?;
-        vcpu.set_cpuid(&cpuid.for_vcpu(0))?;
-        let fresh = vcpu.msrs(&system.msr_indices()?)?;
-        self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &fresh))
     }
 
     /// Gives the machine another generation ID, and tells the guest: it is a copy, or has gone back in time.

@@ -89,7 +89,10 @@ pub(crate) trait VirtioDevice: Send + Sync + fmt::Debug {
     /// The driver wrote `data` to the device configuration space, in which few devices have anything that is its to write.
     fn write_config(&self, _offset: usize, _data: &[u8]) {}
 
-    /// The driver is ready, having accepted `features`. The handler is dropped when the driver resets the device.
+    /// The driver is ready, having accepted `features`. The handler [ends](Handler::end) when the driver resets the device.
+    ///
+    /// What it needs of the host was taken when the device was made: a guest that finds its host wanting has nobody to
+    /// tell.
     fn activate(&self, features: u64) -> Result<Box<dyn Handler>>;
 
     /// The driver resets the device, or there was none yet; its handler is gone. What came for that driver must not reach
@@ -134,6 +137,10 @@ pub(crate) trait Handler: Send {
     fn settle(&mut self, _: &mut Queues) -> Served {
         Ok(())
     }
+
+    /// Gives back to the device what its next handler needs of the host. The driver has reset the device, and nothing is
+    /// in flight.
+    fn end(self: Box<Self>) {}
 }
 
 /// Fills `data` from `config[offset..]`, with zeroes beyond the end: how any device answers `read_config`.

@@ -23,13 +23,14 @@
 //! A device built from a saved state is paused until `resume()`.
 //!
 //! A hostile driver is met with `DEVICE_NEEDS_RESET` (section 2.1.1): its queue is not looked at again until it resets
-//! the device. Work done for one descriptor chain is bounded, and memory use does not depend on the driver.
+//! the device. So is a driver whose device the host cannot serve; the owner hears of that. Work done for one descriptor chain is bounded, and memory use does not depend on the driver.
 
 mod balloon;
 mod blk;
 mod chain;
 mod console;
 mod device;
+mod failure;
 #[cfg(feature = "seccomp")]
 #[cfg(test)]
 mod filter_tests;

@@ -45,7 +45,7 @@ pub(crate) struct VirtQueue {
     memory: GuestRam,
     interrupt: Arc<Interrupt>,
     /// The driver's notifications.
-    pub(super) kick: EventFd,
+    pub(super) kick: Arc<EventFd>,
     /// Set while the worker is wanted elsewhere.
     interrupted: Arc<AtomicBool>,
     /// Up to where the driver was told of what was used.
@@ -66,7 +66,7 @@ impl VirtQueue {
         index: usize,
         memory: GuestRam,
         interrupt: Arc<Interrupt>,
-        kick: EventFd,
+        kick: Arc<EventFd>,
         interrupted: Arc<AtomicBool>,
     ) -> Option<Self> {
         let queue = Queue::try_from(state).ok().filter(|queue| queue.is_valid(&memory))?;

@@ -45,7 +45,7 @@ impl Ring {
             used_ring: USED,
         };
         let interrupt = Arc::new(Interrupt::new(&TestHost::new(), 1, None).unwrap());
-        let (kick, interrupted) = (EventFd::new(EFD_NONBLOCK).unwrap(), Arc::new(AtomicBool::new(false)));
+        let (kick, interrupted) = (Arc::new(EventFd::new(EFD_NONBLOCK).unwrap()), Arc::new(AtomicBool::new(false)));
         let queue = VirtQueue::new(state, 0, memory.clone(), interrupt, kick, interrupted).unwrap();
         Self { memory, queue, size }
     }

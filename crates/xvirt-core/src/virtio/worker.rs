@@ -10,6 +10,7 @@ use tracing::Span;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::failure::Failures;
 use super::gate::{Gate, Wanted};
 use super::interrupt::Interrupt;
 use super::queue::Position;
@@ -34,19 +35,48 @@ pub(super) struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What the workers of a device, one after the other, wait for events with. Made with the device: a driver that comes
+/// when the process has no descriptors left would otherwise come in vain.
+#[derive(Debug)]
+pub(super) struct WorkerEvents {
+    epoll: Epoll,
+    /// From the owner.
+    wake: EventFd,
+}
+
+impl WorkerEvents {
+    pub(super) fn new() -> Result<Self> {
+        let failed = |e| Error::io("cannot create the events of a device's worker", e);
+        let epoll = Epoll::new().map_err(failed)?;
+        let wake = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?;
+        let events = Self { epoll, wake };
+        events.watch(events.wake.as_raw_fd(), WAKE)?;
+        Ok(events)
+    }
+
+    fn watch(&self, fd: RawFd, data: u64) -> Result<()> {
+        self.epoll
+            .ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, data))
+            .map_err(|e| Error::io("cannot watch a device's event", e))
+    }
+
+    fn forget(&self, fd: RawFd) {
+        // Fails if it is not watched or was closed, which is what was to be achieved.
+        let _ = self.epoll.ctl(ControlOperation::Delete, fd, EpollEvent::default());
+    }
+}
+
 /// What a worker and its owner share.
 #[derive(Debug)]
 pub(super) struct Control {
     gate: Gate<Vec<Option<Position>>>,
-    wake: EventFd,
+    events: Arc<WorkerEvents>,
 }
 
 impl Control {
     /// For a worker that starts paused or running.
-    pub(super) fn new(paused: bool) -> Result<Self> {
-        let wake = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
-            .map_err(|e| Error::io("cannot create a device worker's event", e))?;
-        Ok(Self { gate: Gate::new(paused), wake })
+    pub(super) fn new(paused: bool, events: Arc<WorkerEvents>) -> Self {
+        Self { gate: Gate::new(paused), events }
     }
 
     /// The flag that the queues look at.
@@ -57,7 +87,7 @@ impl Control {
     fn set(&self, wanted: Wanted) {
         self.gate.want(wanted);
         // Only fails when the counter is full, which wakes as well.
-        let _ = self.wake.write(1);
+        let _ = self.events.wake.write(1);
     }
 }
 
@@ -68,6 +98,8 @@ pub(super) struct Surroundings {
     pub(super) filter: Option<Filter>,
     /// Adds up what it takes.
     pub(super) time: Arc<ThreadTime>,
+    /// Hears what is wanting on the host.
+    pub(super) failures: Arc<Failures>,
 }
 
 impl Worker {
@@ -80,23 +112,22 @@ impl Worker {
         interrupt: Arc<Interrupt>,
         surroundings: Surroundings,
     ) -> Result<Self> {
-        let epoll = Epoll::new().map_err(|e| Error::io("cannot create a device worker's epoll", e))?;
         let control = Arc::new(control);
         let interrupted = control.interrupted();
-        let service = Service {
+        let watched = Watched { events: Arc::clone(&control.events), fds: Vec::new(), input: None };
+        let mut service = Service {
             control: control.clone(),
             interrupted,
-            epoll,
             handler,
             queues,
             interrupt,
-            polled: None,
+            watched,
+            failures: Arc::clone(&surroundings.failures),
             broken: false,
         };
-        service.watch(control.wake.as_raw_fd(), WAKE)?;
         for (i, queue) in service.queues.0.iter().enumerate() {
             if let Some(queue) = queue {
-                service.watch(queue.kick.as_raw_fd(), i as u64)?;
+                service.watched.add(queue.kick.as_raw_fd(), i as u64)?;
             }
         }
         // Made before the thread, which may panic before it does anything.
@@ -145,14 +176,50 @@ struct Service {
     control: Arc<Control>,
     /// Set while this thread is wanted elsewhere.
     interrupted: Arc<AtomicBool>,
-    epoll: Epoll,
     handler: Box<dyn Handler>,
     queues: Queues,
     interrupt: Arc<Interrupt>,
-    /// The backend's descriptor in `epoll`.
-    polled: Option<RawFd>,
+    watched: Watched,
+    failures: Arc<Failures>,
     /// The driver broke the rules, and nothing is served any more.
     broken: bool,
+}
+
+/// What one worker watches, apart from the owner's event; nothing any more once this is dropped.
+struct Watched {
+    events: Arc<WorkerEvents>,
+    fds: Vec<RawFd>,
+    /// The backend's descriptor.
+    input: Option<RawFd>,
+}
+
+impl Watched {
+    fn add(&mut self, fd: RawFd, data: u64) -> Result<()> {
+        self.events.watch(fd, data)?;
+        self.fds.push(fd);
+        Ok(())
+    }
+
+    /// Watches the backend as long as the handler wants to know.
+    fn set_input(&mut self, wanted: Option<RawFd>) -> Result<()> {
+        if wanted == self.input {
+            return Ok(());
+        }
+        if let Some(old) = self.input.take() {
+            self.events.forget(old);
+        }
+        if let Some(new) = wanted {
+            self.events.watch(new, INPUT)?;
+            self.input = Some(new);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.fds.drain(..).chain(self.input.take()).for_each(|fd| self.events.forget(fd));
+    }
 }
 
 /// Lets nobody wait for a thread that has ended, however it ended. By then its handler is gone, and with it all that was
@@ -168,9 +235,9 @@ impl Drop for Ending {
 impl Service {
     fn run(mut self, filter: Option<Filter>) {
         if let Some(Err(error)) = filter.map(|filter| filter.apply()) {
-            tracing::error!(%error, "a device is not served");
             self.broken = true;
             self.interrupt.needs_reset(&error);
+            self.failures.tell(&error);
         }
         while self.obey() {
             // Notifications may have come before this thread, or been lost with the machine this device was saved on.
@@ -182,6 +249,7 @@ impl Service {
                 self.interrupt.needs_reset(&reason);
             }
         }
+        self.handler.end();
     }
 
     /// Waits as long as it is told to pause, or has nothing left to do; `false` when told to stop.
@@ -194,20 +262,17 @@ impl Service {
     fn serve_events(&mut self) -> Served {
         let mut events = [EpollEvent::default(); 16];
         loop {
-            self.poll_input();
-            let count = match self.epoll.wait(self.patience(), &mut events) {
+            self.watched.set_input(self.handler.input()).map_err(|error| self.host_failed(&error))?;
+            let count = match self.watched.events.epoll.wait(self.patience(), &mut events) {
                 Ok(count) => count,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    tracing::error!(%error, "a device worker cannot wait for events");
-                    return Err(Malformed("the host failed to wait for events"));
-                }
+                Err(error) => return Err(self.host_failed(&Error::io("cannot wait for a device's events", error))),
             };
             for event in &events[..count] {
                 match event.data() {
                     WAKE => {
                         // Empty when somebody was faster, which is as good.
-                        let _ = self.control.wake.read();
+                        let _ = self.watched.events.wake.read();
                     }
                     INPUT => self.handler.receive(&mut self.queues)?,
                     queue => self.serve(queue)?,
@@ -220,6 +285,12 @@ impl Service {
                 self.handler.due(&mut self.queues)?;
             }
         }
+    }
+
+    /// Tells the owner of the error, and gives the one that ends the service.
+    fn host_failed(&self, error: &Error) -> Malformed {
+        self.failures.tell(error);
+        Malformed("the host cannot serve it")
     }
 
     /// How long to wait for events, in milliseconds: up to the handler's deadline, or for ever.
@@ -238,29 +309,5 @@ impl Service {
             self.handler.queue(index, &mut self.queues)?;
         }
         Ok(())
-    }
-
-    /// Watches the backend as long as the handler wants to know.
-    fn poll_input(&mut self) {
-        let wanted = self.handler.input();
-        if wanted == self.polled {
-            return;
-        }
-        if let Some(old) = self.polled.take() {
-            // Fails if the backend closed it, which is what was to be achieved.
-            let _ = self.epoll.ctl(ControlOperation::Delete, old, EpollEvent::default());
-        }
-        if let Some(new) = wanted {
-            match self.watch(new, INPUT) {
-                Ok(()) => self.polled = Some(new),
-                Err(error) => tracing::error!(%error, "a device gets no input"),
-            }
-        }
-    }
-
-    fn watch(&self, fd: RawFd, data: u64) -> Result<()> {
-        self.epoll
-            .ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, data))
-            .map_err(|e| Error::io("cannot watch a device's event", e))
     }
 }

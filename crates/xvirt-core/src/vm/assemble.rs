@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::attached::Attachments;
-use super::events::{Event, Events};
+use super::events::{Device, Event, Events};
 use super::handle::Consoles;
 use crate::arch::x86_64::boot::{self, Payload};
 use crate::arch::x86_64::registers::Entry;
@@ -22,8 +22,8 @@ use crate::named_file::open_file;
 use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
 use crate::virtio::{
-    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetBackend, NetState, Rng, VirtioPci,
-    Vsock, VsockState,
+    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetBackend, NetState, Rng, VirtioDevice,
+    VirtioPci, Vsock, VsockState,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -82,6 +82,14 @@ pub(super) struct DiskDevice {
     pub(super) function: Arc<VirtioPci>,
 }
 
+impl DiskDevice {
+    /// A disk that is in the machine as `function`, of whose failures from now on who listens to the VM hears.
+    pub(super) fn new(position: usize, block: Arc<Block>, function: Arc<VirtioPci>, events: &Events) -> Self {
+        tell_failures(Device::Disk(position), &function, events);
+        Self { block, function }
+    }
+}
+
 /// A network interface of a running VM.
 #[derive(Debug)]
 pub(super) struct NicDevice {
@@ -123,31 +131,39 @@ pub(super) fn machine(
     for ((position, disk), backend) in attached.disks.iter().zip(backends.values()) {
         let block = block(*position, &disk.device, backend, config.cpus.count, events)?;
         let function = machine.insert(disk.slot, Arc::clone(&block) as _)?;
-        disks.insert(*position, DiskDevice { block, function });
+        disks.insert(*position, DiskDevice::new(*position, block, function, events));
     }
     let mut nics = BTreeMap::new();
     for ((position, nic), card) in attached.nics.iter().zip(cards) {
         let function = machine.insert(nic.slot, Arc::clone(&card.net) as _)?;
         nics.insert(*position, NicDevice::new(*position, card, function, events));
     }
-    machine.add(Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone()))))?;
-    machine.add(Arc::new(Rng))?;
+    let console = Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone())));
+    add(&mut machine, Device::Console, console, events)?;
+    add(&mut machine, Device::Rng, Arc::new(Rng), events)?;
     if let Some(vsock) = &config.vsock {
         let state = VsockState { guest_cid: vsock.cid.into() };
-        machine.add(Arc::new(Vsock::new(&vsock.path, state, false)?))?;
+        add(&mut machine, Device::Vsock, Arc::new(Vsock::new(&vsock.path, state, false)?), events)?;
     }
-    let balloon = config.balloon.enabled.then(|| add_balloon(&mut machine, config)).transpose()?;
+    let balloon = config.balloon.enabled.then(|| add_balloon(&mut machine, config, events)).transpose()?;
     Ok(Assembled { machine, disks, nics, balloon })
 }
 
-fn add_balloon(machine: &mut Machine, config: &VmConfig) -> Result<BalloonDevice> {
+/// Adds a device that stays, of whose failures who listens to the VM hears.
+fn add(machine: &mut Machine, name: Device, device: Arc<dyn VirtioDevice>, events: &Events) -> Result<Arc<VirtioPci>> {
+    let function = machine.add(device)?;
+    tell_failures(name, &function, events);
+    Ok(function)
+}
+
+fn add_balloon(machine: &mut Machine, config: &VmConfig, events: &Events) -> Result<BalloonDevice> {
     let target = balloon_pages(config.memory, config.balloon.target.unwrap_or(config.memory));
     let seconds = config.balloon.statistics_seconds;
     let interval = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
     // What is reported free is given back, which reserved huge pages cannot be.
     let state = BalloonState::new(target, !config.memory_backing.huge_pages);
     let balloon = Arc::new(Balloon::new(interval, state)?);
-    let function = machine.add(Arc::clone(&balloon) as _)?;
+    let function = add(machine, Device::Balloon, Arc::clone(&balloon) as _, events)?;
     Ok(BalloonDevice { balloon, function })
 }
 
@@ -164,8 +180,7 @@ pub(super) fn block(
     vcpus: u32,
     events: &Events,
 ) -> Result<Arc<Block>> {
-    let queues = disk.queues.unwrap_or(vcpus.min(MAX_DEFAULT_QUEUES) as u16);
-    let state = BlockState::new(&**backend, disk.serial.as_str(), queues);
+    let state = BlockState::new(&**backend, disk.serial.as_str(), queues(disk, vcpus));
     let backend = Arc::clone(backend) as _;
     let block = Block::new(backend, disk.engine, io_errors_of(position, events), state)?;
     block.set_limit(disk.limit);
@@ -176,6 +191,11 @@ pub(super) fn block(
             block
         }
     }))
+}
+
+/// How many request queues a disk has in a VM with so many vCPUs.
+pub(super) fn queues(disk: &Disk, vcpus: u32) -> u16 {
+    disk.queues.unwrap_or(vcpus.min(MAX_DEFAULT_QUEUES) as u16)
 }
 
 /// A network card, not yet in a machine.
@@ -198,6 +218,7 @@ impl NicDevice {
     /// connection.
     pub(super) fn new(position: usize, card: Card, function: Arc<VirtioPci>, events: &Events) -> Self {
         let Card { interface, net } = card;
+        tell_failures(Device::Nic(position), &function, events);
         let (guest, events) = (Arc::downgrade(&function), events.clone());
         net.on_connection(move |connected| {
             if let Some(function) = guest.upgrade() {
@@ -257,6 +278,12 @@ fn made(tap: Tap, nic: &Nic) -> Result<Tap> {
     }
     tap.set_up()?;
     Ok(tap)
+}
+
+/// Makes events of what keeps a device from being served.
+fn tell_failures(device: Device, function: &VirtioPci, events: &Events) {
+    let events = events.clone();
+    function.on_failure(move |error| events.send(&Event::DeviceFailed { device, reason: error.to_string() }));
 }
 
 /// Turns failed requests of a disk into events.

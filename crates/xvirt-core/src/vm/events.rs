@@ -96,8 +96,35 @@ pub enum Event {
         /// Its position.
         nic: usize,
     },
+    /// A device cannot be served for want of something on the host, such as a thread or a network interface that is gone.
+    /// Its driver was told so (DEVICE_NEEDS_RESET); it is tried again when the driver resets the device, or at a reboot.
+    /// Told once, until the device works.
+    DeviceFailed {
+        /// Which it is.
+        device: Device,
+        /// What is wanting.
+        reason: String,
+    },
     /// The listener was slow, and this many events are lost.
     Missed(u64),
+}
+
+/// A device of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Device {
+    /// The disk at this position.
+    Disk(usize),
+    /// The network interface at this position.
+    Nic(usize),
+    /// The virtio console.
+    Console,
+    /// The entropy source.
+    Rng,
+    /// The memory balloon.
+    Balloon,
+    /// The socket device.
+    Vsock,
 }
 
 /// One listener. Each gets all events from its making on, in order, and then hears that the VM is gone. May be used from

@@ -202,7 +202,7 @@ impl Vm {
     /// Listens to what happens from now on.
     ///
     /// # Errors
-    /// The process has no descriptors left.
+    /// [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
     pub fn events(&self) -> Result<EventReceiver> {
         self.require_process()?;
         self.inner.events.subscribe()
@@ -399,7 +399,7 @@ impl Inner {
         let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
         // Before the serial port is reset, which takes in what waits.
         self.consoles.all().for_each(Console::reset);
-        machine.reset(&self.processors)?;
+        machine.reset()?;
         machine.prepare(assemble::load(&self.config.boot, backends, machine.ram())?)?;
         machine.run();
         power.reboots += 1;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::assemble::{self, DiskDevice, NicDevice};
 use super::attached::Kind;
+use super::descriptors;
 use super::events::Event;
 use super::handle::{Inner, Power, Running, Vm};
 use super::state::{PowerState, Verb};
@@ -36,15 +37,11 @@ impl Vm {
         let power = &mut *self.lock()?;
         Verb::Plug.check(self.name(), power.state)?;
         let (position, slot) = power.attached.place(Kind::Disk)?;
-        if let Some(running) = &mut power.running {
-            let backend = assemble::open_disk(&disk, disk.read_only)?;
-            let vcpus = self.inner.config.cpus.count;
-            let block = assemble::block(position, &disk, &backend, vcpus, &self.inner.events)?;
-            let function = running.machine.plug(slot, Arc::clone(&block) as _)?;
-            pause_like_the_vm(power.state, &function);
-            power.former.insert(position, Arc::downgrade(&backend));
-            running.backends.insert(position, backend);
-            running.disks.insert(position, DiskDevice { block, function });
+        if power.running.is_some() {
+            self.plug_disk_now(power, position, slot, &disk).map_err(|error| {
+                let needed = descriptors::of_disk(&disk, self.inner.config.cpus.count);
+                descriptors::explain(error, &format!("plugging disk {} in", disk.name()), needed)
+            })?;
         }
         power.attached.attach_disk(position, slot, disk);
         self.inner.events.send(&Event::DiskPlugged { disk: position });
@@ -64,15 +61,35 @@ impl Vm {
         let power = &mut *self.lock()?;
         Verb::Plug.check(self.name(), power.state)?;
         let (position, slot) = power.attached.place(Kind::Nic)?;
-        if let Some(running) = &mut power.running {
-            let card = assemble::card(&nic)?;
-            let function = running.machine.plug(slot, Arc::clone(&card.net) as _)?;
-            pause_like_the_vm(power.state, &function);
-            running.nics.insert(position, NicDevice::new(position, card, function, &self.inner.events));
+        if power.running.is_some() {
+            self.plug_nic_now(power, position, slot, &nic).map_err(|error| {
+                descriptors::explain(error, "plugging a network interface in", descriptors::of_nic(&nic))
+            })?;
         }
         power.attached.attach_nic(position, slot, nic);
         self.inner.events.send(&Event::NicPlugged { nic: position });
         Ok(position)
+    }
+
+    fn plug_disk_now(&self, power: &mut Power, position: usize, slot: usize, disk: &Disk) -> Result<()> {
+        let Some(running) = &mut power.running else { return Ok(()) };
+        let backend = assemble::open_disk(disk, disk.read_only)?;
+        let block = assemble::block(position, disk, &backend, self.inner.config.cpus.count, &self.inner.events)?;
+        let function = running.machine.plug(slot, Arc::clone(&block) as _)?;
+        pause_like_the_vm(power.state, &function);
+        power.former.insert(position, Arc::downgrade(&backend));
+        running.backends.insert(position, backend);
+        running.disks.insert(position, DiskDevice::new(position, block, function, &self.inner.events));
+        Ok(())
+    }
+
+    fn plug_nic_now(&self, power: &mut Power, position: usize, slot: usize, nic: &Nic) -> Result<()> {
+        let Some(running) = &mut power.running else { return Ok(()) };
+        let card = assemble::card(nic)?;
+        let function = running.machine.plug(slot, Arc::clone(&card.net) as _)?;
+        pause_like_the_vm(power.state, &function);
+        running.nics.insert(position, NicDevice::new(position, card, function, &self.inner.events));
+        Ok(())
     }
 
     /// Unplugs the disk at `position`: asks the guest to let go of it, and waits until it has, at most `timeout`. Then

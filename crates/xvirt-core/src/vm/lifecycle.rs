@@ -3,6 +3,7 @@
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::descriptors;
 use super::events::{CrashReason, Event};
 use super::handle::{Inner, Power, Vm};
 use super::state::{PowerState, Verb};
@@ -18,15 +19,19 @@ impl Vm {
     /// Starts a halted VM: locks its disks, assembles the machine, loads what it boots and lets it run.
     ///
     /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if it is not halted. Otherwise whatever any of these steps fails with;
-    /// then it is halted as before and nothing is left behind.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is not halted. [`OutOfDescriptors`](ErrorKind::OutOfDescriptors)
+    /// with how many [it takes](crate::config::VmConfig::file_descriptors) and how many are left. Otherwise whatever any
+    /// of these steps fails with. Then it is halted as before and nothing is left behind.
     pub fn start(&self) -> Result<()> {
         let _span = self.inner.enter_span();
         self.require_process()?;
         let mut power = self.inner.lock_alone();
         Verb::Start.check(self.name(), power.state)?;
         let run = power.run + 1;
-        let running = self.inner.assemble(run, &power)?;
+        let running = self.inner.assemble(run, &power).map_err(|error| {
+            let needed = power.config(&self.inner.config).file_descriptors_to_start();
+            descriptors::explain(error, &format!("starting VM '{}'", self.name()), needed)
+        })?;
         self.inner.consoles.all().for_each(Console::power_on);
         running.machine.run();
         power.former = running.backends.iter().map(|(at, disk)| (*at, Arc::downgrade(disk))).collect();

@@ -4,11 +4,12 @@
 //! outside hears of what happens, `assemble` makes a machine from a configuration, `supervisor` is the thread that hears
 //! the guest's own requests, and `guest` does what they and crashes ask for. `attached` is what disks and network
 //! interfaces there are, which `hotplug` changes at any time, `resize` the size of disks, `disks` tells of them, `limits`
-//! how fast they may be, and `memory` how much memory there is. `vsock` reaches programs in the guest, `statistics` says
-//! what the VM has done, and `metrics` publishes that.
+//! how fast they may be, and `memory` how much memory there is. `descriptors` counts the file descriptors that all of it
+//! takes. `vsock` reaches programs in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
 
 mod assemble;
 mod attached;
+mod descriptors;
 mod disks;
 mod events;
 mod guest;
@@ -31,7 +32,7 @@ mod vsock;
 pub use crate::latency::Latencies;
 pub(crate) use assemble::{open_disk_read_only, open_disks_read_only};
 pub use disks::DiskStatus;
-pub use events::{CrashReason, Event, EventReceiver, IoOperation};
+pub use events::{CrashReason, Device, Event, EventReceiver, IoOperation};
 pub use handle::{NicStatus, Vm};
 pub use memory::{GuestMemory, MemoryStatistics};
 #[cfg(feature = "metrics")]

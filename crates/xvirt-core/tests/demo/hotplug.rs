@@ -1,6 +1,8 @@
 //! Disks and network interfaces that come and go while a guest runs, and while none does.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use xvirt_core::ErrorKind;
@@ -8,7 +10,7 @@ use xvirt_core::config::{Disk, Nic, VmConfig};
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::net::Tap;
-use xvirt_core::vm::{Event, PowerState};
+use xvirt_core::vm::{Device, Event, PowerState};
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
@@ -196,6 +198,36 @@ fn a_network_card_comes_sends_and_goes() {
     guest.vm.set_link(1, false).unwrap();
     guest.expect("net 1: link=down");
     assert_eq!(guest.vm.set_link(0, false).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_device_that_the_host_cannot_serve_is_told() {
+    let host = host!();
+    let tap = match Tap::create(None) {
+        Ok(tap) => tap,
+        Err(error) => return println!("SKIPPED a_device_that_the_host_cannot_serve_is_told: {error}"),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let guest = start(&host, folder.path(), &["a"]);
+    guest.vm.pause().unwrap();
+    guest.expect_event(&Event::Paused);
+    let nic = Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap());
+    guest.vm.plug_nic(nic).unwrap();
+    guest.expect_event(&Event::NicPlugged { nic: 0 });
+    // The interface goes before the guest has seen it.
+    let removed = Command::new("ip").args(["link", "delete", tap.name()]).status();
+    if !removed.is_ok_and(|status| status.success()) {
+        return println!("SKIPPED a_device_that_the_host_cannot_serve_is_told: the tap cannot be removed");
+    }
+    guest.vm.unpause().unwrap();
+    guest.expect_event(&Event::Unpaused);
+    match guest.events.next_timeout(PATIENCE) {
+        Ok(Event::DeviceFailed { device: Device::Nic(0), reason }) => {
+            assert!(reason.contains("cannot set offloads"), "{reason}");
+        }
+        other => panic!("{other:?} is not that the NIC cannot be served"),
+    }
+    assert_eq!(guest.vm.power_state(), PowerState::Running);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
+mod descriptors;
 mod hotplug;
 #[path = "../demo/support.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::thread;
+use std::thread::Builder;
 
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use rustix::event::{PollFd, PollFlags};
@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::place::Place;
 use super::request::{IoOperation, Request};
 use crate::thread::caught;
+use crate::thread::with_signals_blocked;
 
 /// Requests that are given to the kernel at once; twice as many can be in flight.
 const ENTRIES: u32 = 128;
@@ -69,7 +70,8 @@ impl Ring {
     /// It is made on a thread that ends at once. When a ring is closed, the kernel interrupts all threads that made or
     /// used it, wherever they wait; and the caller may be one of the program's own.
     pub(super) fn new() -> io::Result<Self> {
-        let maker = thread::Builder::new().name("disk-ring".to_owned()).stack_size(STACK).spawn(make)?;
+        let thread = Builder::new().name("disk-ring".to_owned()).stack_size(STACK);
+        let maker = with_signals_blocked(|| thread.spawn(make))?;
         let ring = maker.join().map_err(|_| io::Error::other("the thread that makes an io_uring panicked"))??;
         Ok(Self {
             ring,

@@ -49,8 +49,6 @@ pub(crate) struct Block {
     /// The backend is one of this crate's.
     ours: bool,
     choice: IoEngine,
-    /// For the first driver; later ones get their own.
-    engine: Mutex<Option<Engine>>,
 }
 
 /// What the driver was told of a disk.
@@ -132,10 +130,10 @@ impl Block {
         let engine = Engine::new(Arc::clone(&backend), choice)?;
         let ring = AtomicBool::new(engine.kind() == IoEngine::IoUring);
         let counters = BlockCounters::default();
-        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring, counters, gate: Gate::open() });
-        let engine = Mutex::new(Some(engine));
+        let (gate, engine) = (Gate::open(), Mutex::new(Some(engine)));
+        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring, counters, gate, engine });
         let queue_sizes = vec![QUEUE_SIZE; state.queues.into()];
-        Ok(Self { disk, queue_sizes, state, choice, engine, ours: false })
+        Ok(Self { disk, queue_sizes, state, choice, ours: false })
     }
 
     /// Tells that the backend is one of this crate's, of which it is known what it asks the kernel for.
@@ -219,8 +217,9 @@ impl VirtioDevice for Block {
     fn activate(&self, features: u64) -> Result<Box<dyn Handler>> {
         // A driver that does not know of flushing expects what is written to be durable (section 5.2.6.2).
         let write_back = features >> VIRTIO_BLK_F_FLUSH & 1 != 0;
-        let first = lock(&self.engine).take();
-        let engine = first.map_or_else(|| Engine::new(Arc::clone(&self.disk.backend), self.choice), Ok)?;
+        // It is there, unless the handler before came to an end that was not foreseen.
+        let engine = lock(&self.disk.engine).take();
+        let engine = engine.map_or_else(|| Engine::new(Arc::clone(&self.disk.backend), self.choice), Ok)?;
         Ok(Box::new(BlockHandler::new(self.disk.clone(), engine, write_back)))
     }
 

@@ -9,8 +9,8 @@
 //! [deadline](Handler::deadline) that the limit names.
 
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK};
@@ -24,6 +24,7 @@ use super::statistics::{BlockCounters, InFlight};
 use crate::config::IoEngine;
 use crate::disk::{BlockBackend, Engine, Failure, IoOperation, Request};
 use crate::memory::GuestRam;
+use crate::sync::lock;
 use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
 
 /// Requests that are started together, so that the first does not wait for the last of a full queue.
@@ -40,6 +41,8 @@ pub(super) struct Disk {
     pub(super) ring: AtomicBool,
     pub(super) counters: BlockCounters,
     pub(super) gate: Gate,
+    /// While no handler has it.
+    pub(super) engine: Mutex<Option<Engine>>,
 }
 
 pub(super) struct BlockHandler {
@@ -249,6 +252,10 @@ impl Handler for BlockHandler {
             }
             self.engine.wait();
         }
+    }
+
+    fn end(self: Box<Self>) {
+        *lock(&self.disk.engine) = Some(self.engine);
     }
 }
 

@@ -143,14 +143,16 @@ impl Driver {
             avail_ring: rings.available,
             used_ring: rings.used,
         };
-        let kick = EventFd::new(EFD_NONBLOCK).expect("there are descriptors");
+        let kick = Arc::new(EventFd::new(EFD_NONBLOCK).expect("there are descriptors"));
         let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
         VirtQueue::new(state, index, memory, interrupt, kick, self.interrupted.clone()).map(Some)
     }
 
     fn stop(&mut self) {
         self.serve(|handler, queues| handler.settle(queues));
-        self.live = None;
+        if let Some((handler, _)) = self.live.take() {
+            handler.end();
+        }
         self.interrupt.reset_device();
     }
 

@@ -17,8 +17,9 @@ use crate::memory::GuestRam;
 use crate::pci::{ConfigSpace, ConfigState, PciHost};
 use crate::sandbox::Filter;
 use crate::sync::lock;
+use crate::virtio::failure::Failures;
 use crate::virtio::interrupt::{Interrupt, InterruptState};
-use crate::virtio::worker::{Control, Surroundings, Worker};
+use crate::virtio::worker::{Control, Surroundings, Worker, WorkerEvents};
 use crate::virtio::{DeviceKind, DeviceState, Malformed, Queues, VirtQueue, VirtioDevice};
 use crate::{Error, ErrorKind, Result};
 
@@ -34,11 +35,13 @@ pub(crate) struct VirtioPci {
     host: Arc<dyn PciHost>,
     pub(super) interrupt: Arc<Interrupt>,
     /// The driver's notifications, by queue.
-    pub(super) kicks: Vec<EventFd>,
+    pub(super) kicks: Vec<Arc<EventFd>>,
+    worker_events: Arc<WorkerEvents>,
     /// Where the BAR is at power-on.
     bar: u64,
     /// What its workers take of the host's processors.
     worker_time: Arc<ThreadTime>,
+    failures: Arc<Failures>,
     pub(super) inner: Mutex<Inner>,
     this: Weak<Self>,
 }
@@ -142,9 +145,10 @@ impl VirtioPci {
             check(state, sizes, device.features() | TRANSPORT_FEATURES, name)?;
             registers = state.registers.clone();
         }
-        let kick = |_| EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC);
+        let kick = |_| EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map(Arc::new);
         let kicks = (0..queues).map(kick).collect::<std::io::Result<_>>();
         let kicks = kicks.map_err(|e| Error::io(format!("cannot create the queue events of {name}"), e))?;
+        let worker_events = Arc::new(WorkerEvents::new()?);
         let paused = state.is_some();
         let inner = Inner { config, places, registers, worker: None, paused, mapped: None, doorbells: Vec::new() };
         let this = Arc::new_cyclic(|this| Self {
@@ -153,8 +157,10 @@ impl VirtioPci {
             host,
             interrupt,
             kicks,
+            worker_events,
             bar,
             worker_time: Arc::default(),
+            failures: Arc::default(),
             inner: Mutex::new(inner),
             this: this.clone(),
         });
@@ -175,6 +181,12 @@ impl VirtioPci {
     /// How much of the host's processors its workers have taken.
     pub(crate) fn worker_time(&self) -> Duration {
         self.worker_time.total()
+    }
+
+    /// Has `listener` told, on a vCPU's or the device's thread, what is wanting on the host when the device cannot be
+    /// served for that; it must not block. The driver is told that it has to reset the device.
+    pub(crate) fn on_failure(&self, listener: impl Fn(&Error) + Send + Sync + 'static) {
+        self.failures.listen(Box::new(listener));
     }
 
     /// Returns when no request is in flight; none is taken until [`resume`](Self::resume).
@@ -238,6 +250,7 @@ impl VirtioPci {
     pub(crate) fn reset(&self) -> Result<()> {
         let mut inner = lock(&self.inner);
         self.reset_device(&mut inner);
+        self.failures.forget();
         self.interrupt.msix.reset();
         let queues = self.device.queue_sizes().len();
         (inner.config, inner.places) =
@@ -273,25 +286,30 @@ impl VirtioPci {
             new &= !DRIVER_OK;
         }
         self.interrupt.add_status(new);
-        if new & DRIVER_OK != 0
-            && let Err(error) = self.activate(inner)
-        {
-            self.interrupt.needs_reset(&error);
+        if new & DRIVER_OK != 0 {
+            match self.activate(inner) {
+                Ok(()) => self.failures.forget(),
+                Err(error) => {
+                    self.interrupt.needs_reset(&error);
+                    if error.kind() != ErrorKind::GuestFault {
+                        self.failures.tell(&error);
+                    }
+                }
+            }
         }
     }
 
     /// Starts to serve the queues that the driver enabled.
     fn activate(&self, inner: &mut Inner) -> Result<()> {
         let name = self.device.kind().name();
-        let control = Control::new(inner.paused)?;
+        let control = Control::new(inner.paused, Arc::clone(&self.worker_events));
         let mut queues = Vec::new();
         for (index, kick) in self.kicks.iter().enumerate() {
             let Some(state) = inner.registers.queue_state(index) else {
                 queues.push(None);
                 continue;
             };
-            let kick = kick.try_clone().map_err(|e| Error::io(format!("cannot watch a queue of {name}"), e))?;
-            let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
+            let (memory, interrupt, kick) = (self.memory.clone(), self.interrupt.clone(), Arc::clone(kick));
             let queue = VirtQueue::new(state, index, memory, interrupt, kick, control.interrupted());
             let why = || Malformed("a ring is not aligned or not in guest memory");
             queues.push(Some(queue.ok_or_else(why).map_err(|why| {
@@ -300,7 +318,8 @@ impl VirtioPci {
         }
         let handler = self.device.activate(inner.registers.driver_features)?;
         let filter = self.device.work().filter(|_| self.host.filters_threads()).map(Filter::new).transpose()?;
-        let surroundings = Surroundings { host: self.host.clone(), filter, time: self.worker_time.clone() };
+        let (time, failures) = (self.worker_time.clone(), self.failures.clone());
+        let surroundings = Surroundings { host: self.host.clone(), filter, time, failures };
         let interrupt = self.interrupt.clone();
         let worker = Worker::start(name, control, handler, Queues(queues), interrupt, surroundings)?;
         if inner.paused {

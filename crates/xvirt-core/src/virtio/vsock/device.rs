@@ -1,16 +1,19 @@
 //! What the driver sees of a socket device.
 
+use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use vmm_sys_util::epoll::Epoll;
 
 use super::handler::VsockHandler;
 use super::table::Table;
 use crate::sandbox::Work;
 use crate::socket::{self, SocketFile};
+use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
 use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
 use crate::{Error, Result};
@@ -30,9 +33,14 @@ pub(crate) struct Vsock {
     // In this order: the file goes while somebody listens.
     file: SocketFile,
     listener: Arc<UnixListener>,
+    /// What connections are watched with.
+    epoll: SharedEpoll,
     /// The driver has connections that it does not know are gone.
     moved: AtomicBool,
 }
+
+/// The `epoll` of a device, while no handler has it.
+pub(super) type SharedEpoll = Arc<Mutex<Option<Epoll>>>;
 
 /// What the driver was told of a socket device. Connections are not part of it: they end with the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +57,8 @@ impl Vsock {
     /// Somebody listens at `path`, or the socket cannot be made.
     pub(crate) fn new(path: &Path, state: VsockState, moved: bool) -> Result<Self> {
         let (listener, file) = socket::listen_at(path, "vsock socket")?;
-        Ok(Self { state, listener: Arc::new(listener), file, moved: AtomicBool::new(moved) })
+        let epoll = Arc::new(Mutex::new(Some(Epoll::new().map_err(no_epoll)?)));
+        Ok(Self { state, listener: Arc::new(listener), file, epoll, moved: AtomicBool::new(moved) })
     }
 }
 
@@ -71,10 +80,13 @@ impl VirtioDevice for Vsock {
     }
 
     fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
-        let table = Table::new(self.state.guest_cid, self.file.path().to_owned(), Arc::clone(&self.listener))
-            .map_err(|e| Error::io("cannot watch a vsock device's sockets", e))?;
+        // It is there, unless the handler before came to an end that was not foreseen.
+        let epoll = lock(&self.epoll).take().map_or_else(Epoll::new, Ok).map_err(no_epoll)?;
+        let (path, listener) = (self.file.path().to_owned(), Arc::clone(&self.listener));
+        let table = Table::new(self.state.guest_cid, path, listener, epoll).map_err(no_epoll)?;
         let reset_event = self.moved.swap(false, Ordering::Relaxed);
-        Ok(Box::new(VsockHandler::new(self.state.guest_cid, table, reset_event)))
+        let epoll = Arc::clone(&self.epoll);
+        Ok(Box::new(VsockHandler::new(self.state.guest_cid, table, epoll, reset_event)))
     }
 
     fn save(&self) -> DeviceState {
@@ -84,4 +96,8 @@ impl VirtioDevice for Vsock {
     fn work(&self) -> Option<Work> {
         Some(Work::Sockets)
     }
+}
+
+fn no_epoll(error: io::Error) -> Error {
+    Error::io("cannot watch a vsock device's sockets", error)
 }

@@ -3,9 +3,10 @@
 use std::os::fd::RawFd;
 use std::time::Instant;
 
-use super::device::{EVENT, RECEIVE, TRANSMIT};
+use super::device::{EVENT, RECEIVE, SharedEpoll, TRANSMIT};
 use super::packet::{HEADER, Header, MAX_DATA};
 use super::table::Table;
+use crate::sync::lock;
 use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
 
 /// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET` (virtio 1.2, section 5.10.6.7): connections are gone, and the identifier may be
@@ -15,6 +16,8 @@ const TRANSPORT_RESET: u32 = 0;
 pub(super) struct VsockHandler {
     guest_cid: u64,
     table: Table,
+    /// Where the table's `epoll` goes in the end.
+    epoll: SharedEpoll,
     chain: Chain,
     data: Box<[u8]>,
     /// The driver has to hear that its connections did not come along.
@@ -24,9 +27,9 @@ pub(super) struct VsockHandler {
 }
 
 impl VsockHandler {
-    pub(super) fn new(guest_cid: u64, table: Table, reset_event: bool) -> Self {
+    pub(super) fn new(guest_cid: u64, table: Table, epoll: SharedEpoll, reset_event: bool) -> Self {
         let data = vec![0; MAX_DATA].into_boxed_slice();
-        Self { guest_cid, table, chain: Chain::default(), data, reset_event, stalled: false }
+        Self { guest_cid, table, epoll, chain: Chain::default(), data, reset_event, stalled: false }
     }
 
     /// Takes the driver's packets.
@@ -156,5 +159,9 @@ impl Handler for VsockHandler {
     fn due(&mut self, queues: &mut Queues) -> Served {
         self.table.due();
         self.feed_from(queues)
+    }
+
+    fn end(self: Box<Self>) {
+        *lock(&self.epoll) = Some(self.table.end());
     }
 }

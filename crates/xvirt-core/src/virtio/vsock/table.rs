@@ -59,12 +59,13 @@ struct Tracked {
 }
 
 impl Table {
-    pub(super) fn new(guest_cid: u64, path: PathBuf, listener: Arc<UnixListener>) -> io::Result<Self> {
+    /// No connections yet. `epoll` watches nothing.
+    pub(super) fn new(guest_cid: u64, path: PathBuf, listener: Arc<UnixListener>, epoll: Epoll) -> io::Result<Self> {
         let table = Self {
             guest_cid,
             path,
             listener,
-            epoll: Epoll::new()?,
+            epoll,
             asking: HashMap::new(),
             connections: HashMap::new(),
             by_ports: HashMap::new(),
@@ -76,6 +77,19 @@ impl Table {
         };
         table.watch(ControlOperation::Add, table.listener.as_raw_fd(), LISTENER, EventSet::IN | EventSet::ONE_SHOT)?;
         Ok(table)
+    }
+
+    /// Ends all connections and gives back what they were watched with.
+    pub(super) fn end(self) -> Epoll {
+        let asking = self.asking.values().map(AsRawFd::as_raw_fd);
+        let connected = self.connections.values().filter_map(|tracked| tracked.connection.interest());
+        let sockets = asking.chain(connected.map(|(descriptor, _)| descriptor));
+        // Closing them would not do where a child of fork(2) has them open still.
+        for descriptor in sockets.chain([self.listener.as_raw_fd()]) {
+            // Fails for what is not watched, which is what was to be achieved.
+            let _ = self.epoll.ctl(ControlOperation::Delete, descriptor, EpollEvent::default());
+        }
+        self.epoll
     }
 
     /// Readable when [`host_events`](Self::host_events) has something to do.

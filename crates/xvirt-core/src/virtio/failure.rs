@@ -1,0 +1,125 @@
+//! Telling the owner that a device cannot be served for want of something on the host.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::Error;
+
+/// Hears on a vCPU's or the device's thread what was wanting; it must not block.
+type Listener = Box<dyn Fn(&Error) + Send + Sync>;
+
+/// Where a device's failures are told. A guest can bring them about as often as it likes: so only the first is told until
+/// the device works again.
+#[derive(Default)]
+pub(super) struct Failures {
+    listener: OnceLock<Listener>,
+    told: AtomicBool,
+}
+
+impl Failures {
+    /// Has `listener` told from now on; only the first one is.
+    pub(super) fn listen(&self, listener: Listener) {
+        // A second one has no place, and there is none.
+        let _ = self.listener.set(listener);
+    }
+
+    pub(super) fn tell(&self, error: &Error) {
+        if !self.told.swap(true, Ordering::Relaxed)
+            && let Some(listener) = self.listener.get()
+        {
+            listener(error);
+        }
+    }
+
+    /// The device works, or begins anew.
+    pub(super) fn forget(&self) {
+        self.told.store(false, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failures").field("told", &self.told).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::RawFd;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::virtio::testing::{EVENT_IDX, Rig};
+    use crate::virtio::{DeviceKind, DeviceState, Handler, Queues, Served, VirtioDevice};
+    use crate::{ErrorKind, Result};
+
+    const NEEDS_RESET: u8 = 0x40;
+
+    /// A device that the host cannot serve, as long as `kind` says why.
+    #[derive(Debug)]
+    struct Wanting {
+        kind: Mutex<Option<ErrorKind>>,
+    }
+
+    impl VirtioDevice for Wanting {
+        fn kind(&self) -> DeviceKind {
+            DeviceKind::Rng
+        }
+        fn queue_sizes(&self) -> &[u16] {
+            &[16]
+        }
+        fn features(&self) -> u64 {
+            0
+        }
+        fn read_config(&self, _: usize, _: &mut [u8]) {}
+        fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
+            match *self.kind.lock().unwrap() {
+                Some(kind) => Err(Error::new(kind, "something is wanting")),
+                None => Ok(Box::new(Idle)),
+            }
+        }
+        fn save(&self) -> DeviceState {
+            DeviceState::Rng
+        }
+    }
+
+    struct Idle;
+
+    impl Handler for Idle {
+        fn queue(&mut self, _: usize, _: &mut Queues) -> Served {
+            Ok(())
+        }
+        fn input(&self) -> Option<RawFd> {
+            None
+        }
+        fn receive(&mut self, _: &mut Queues) -> Served {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_wanting_is_told_once_until_the_device_works() {
+        let device = Arc::new(Wanting { kind: Mutex::new(None) });
+        let mut rig = Rig::new(Arc::clone(&device) as _);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&told);
+        rig.pci.on_failure(move |error| hears.lock().unwrap().push(error.to_string()));
+        let mut drivers = |kind, count: usize| {
+            *device.kind.lock().unwrap() = kind;
+            for _ in 0..count {
+                rig.start(EVENT_IDX);
+                assert_eq!(rig.status() & NEEDS_RESET != 0, kind.is_some());
+                rig.set_status(0);
+            }
+            told.lock().unwrap().len()
+        };
+        assert_eq!(drivers(None, 2), 0);
+        assert_eq!(drivers(Some(ErrorKind::Io), 100), 1);
+        assert_eq!(drivers(None, 1), 1);
+        assert_eq!(drivers(Some(ErrorKind::OutOfDescriptors), 2), 2);
+        // That is the guest's own doing.
+        assert_eq!(drivers(None, 1) + drivers(Some(ErrorKind::GuestFault), 2), 4);
+        assert_eq!(told.lock().unwrap()[0], "something is wanting");
+    }
+}

@@ -1,0 +1,119 @@
+//! How many file descriptors a VM takes, and what to say to who has too few.
+
+use std::fs;
+
+use rustix::process::{Resource, getrlimit};
+
+use super::assemble::queues;
+use crate::config::{Disk, DiskSource, IoEngine, Nic, NicBackendConfig, VmConfig};
+use crate::error::is_lack_of_descriptors;
+use crate::memory::ram_ranges;
+use crate::{Error, ErrorKind};
+
+/// `/dev/kvm` and the events of both consoles.
+const HALTED: usize = 3;
+/// The VM of KVM, what the guest asks of its machine, the serial port, the watchdog, and two of the supervisor.
+const RUNNING: usize = 6;
+/// The events of a device's worker and its interrupt for changes of its configuration.
+const DEVICE: usize = 3;
+/// A notification and an interrupt.
+const QUEUE: usize = 2;
+/// What the engine of a disk waits with, and io_uring.
+const ENGINE: usize = 2;
+const RING: usize = 1;
+
+const fn device(queues: usize) -> usize {
+    DEVICE + queues * QUEUE
+}
+
+impl VmConfig {
+    /// How many file descriptors such a VM has open while it runs. All of them are taken by
+    /// [`build`](Self::build) and [`Vm::start`](crate::vm::Vm::start), or by plugging a device in, which fail with
+    /// [`OutOfDescriptors`](crate::ErrorKind::OutOfDescriptors) if there are too few: what a guest does takes no more,
+    /// apart from connections over its socket device, and neither does a reboot.
+    ///
+    /// | what | descriptors |
+    /// |---|---|
+    /// | the VM, also while it is halted | 3 |
+    /// | the VM while it runs | 6 |
+    /// | each vCPU | 1 |
+    /// | memory that is shared or in huge pages | 1, or 2 from 3 GiB on |
+    /// | the virtio console | 7 |
+    /// | the entropy source | 5 |
+    /// | the memory balloon | 14 |
+    /// | each disk | 5, 2 for each of its queues, 1 for io_uring, and its files |
+    /// | each network interface | 7, and its tap or socket |
+    /// | the socket device | 11, and 1 for each connection |
+    ///
+    /// The files of a disk are its image and those that the image is based on, each open twice if the disk is
+    /// [direct](Disk::direct). Only the image itself is counted here, and nothing for a backend of the program's own.
+    ///
+    /// Besides, the program has those it asks for: one for each [`EventReceiver`](crate::vm::EventReceiver), and those of
+    /// what it attaches to consoles. A usual soft limit is 1024; a program with many VMs raises it with
+    /// `setrlimit(RLIMIT_NOFILE)`, which this library leaves to it.
+    #[must_use]
+    pub fn file_descriptors(&self) -> usize {
+        HALTED + self.file_descriptors_to_start()
+    }
+
+    /// How many of them a start takes.
+    pub(super) fn file_descriptors_to_start(&self) -> usize {
+        let vcpus = self.cpus.count;
+        let files = if self.memory_backing.needs_file() { ram_ranges(self.memory.bytes()).len() } else { 0 };
+        let (console, rng) = (device(2), device(1));
+        let balloon = if self.balloon.enabled { device(5) + 1 } else { 0 };
+        // With its socket and what watches connections.
+        let vsock = if self.vsock.is_some() { device(3) + 2 } else { 0 };
+        let disks: usize = self.disks.iter().map(|disk| of_disk(disk, vcpus)).sum();
+        let nics: usize = self.nics.iter().map(of_nic).sum();
+        RUNNING + vcpus as usize + files + console + rng + balloon + vsock + disks + nics
+    }
+}
+
+/// How many a disk takes in a VM with so many vCPUs, without files that its image is based on.
+pub(super) fn of_disk(disk: &Disk, vcpus: u32) -> usize {
+    let files = match disk.source {
+        DiskSource::Image { .. } if disk.direct => 2,
+        DiskSource::Image { .. } => 1,
+        DiskSource::Backend(_) => 0,
+    };
+    let ring = if disk.engine == IoEngine::Threads { 0 } else { RING };
+    device(queues(disk, vcpus).into()) + ENGINE + ring + files
+}
+
+/// How many a network interface takes.
+pub(super) fn of_nic(nic: &Nic) -> usize {
+    let connection = if matches!(nic.backend, NicBackendConfig::Connection(_)) { 0 } else { 1 };
+    device(2) + connection
+}
+
+/// Makes of a lack of descriptors an error that says how many `what` takes, and how many there are.
+pub(super) fn explain(error: Error, what: &str, needed: usize) -> Error {
+    if error.kind() != ErrorKind::OutOfDescriptors {
+        return error;
+    }
+    let Some((open, limit)) = open_and_limit() else {
+        let text = format!("{what} takes {needed} file descriptors");
+        return Error::new(error.kind(), text).because(error.without_remedy());
+    };
+    let left = limit.saturating_sub(open);
+    let text = format!("{what} takes {needed} file descriptors, and this process has {left} left of {limit}");
+    let remedy = format!(
+        "raise the limit of open files to {} or more: ulimit -n, LimitNOFILE= of the service, or \
+         setrlimit(RLIMIT_NOFILE) in the program",
+        open + needed
+    );
+    Error::new(error.kind(), text).remedy(remedy).because(error.without_remedy())
+}
+
+/// How many descriptors this process has open, and how many it may have.
+fn open_and_limit() -> Option<(usize, usize)> {
+    let limit = usize::try_from(getrlimit(Resource::Nofile).current?).unwrap_or(usize::MAX);
+    let open = match fs::read_dir("/proc/self/fd") {
+        // One of them is for looking.
+        Ok(open) => open.count().saturating_sub(1),
+        Err(error) if is_lack_of_descriptors(&error) => limit,
+        Err(_) => return None,
+    };
+    Some((open, limit))
+}
