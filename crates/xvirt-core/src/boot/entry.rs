@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::volume::DiskPath;
 
+/// No kernel has a longer command line, in bytes.
+pub(super) const MAX_COMMAND_LINE: usize = 64 << 10;
+
+/// No menu has a longer title, in bytes.
+pub(super) const MAX_TITLE: usize = 4096;
+
+/// More initial RAM disks than any entry has.
+pub(super) const MAX_INITRDS: usize = 64;
+
 /// The boot configuration an entry was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -60,6 +69,15 @@ impl BootEntry {
             default: false,
             source,
             not_bootable: None,
+        }
+    }
+
+    /// Sets the kernel command line; an entry with one that no kernel takes cannot be booted.
+    pub(super) fn set_command_line(&mut self, line: String) {
+        if line.len() <= MAX_COMMAND_LINE {
+            self.command_line = line;
+        } else {
+            self.not_bootable.get_or_insert_with(|| "its kernel command line is too long".into());
         }
     }
 

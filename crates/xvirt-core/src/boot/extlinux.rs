@@ -1,6 +1,6 @@
 //! `extlinux.conf` and `syslinux.cfg`: Alpine, Arch and many small systems.
 
-use super::entry::{BootEntry, BootSource, Found};
+use super::entry::{BootEntry, BootSource, Found, MAX_COMMAND_LINE, MAX_INITRDS, MAX_TITLE};
 use super::volume::{DiskPath, Volumes};
 
 const MAX_CONFIG: u64 = 1 << 20;
@@ -91,11 +91,12 @@ impl<'v, 'd> Reader<'v, 'd> {
             match (keyword.to_ascii_uppercase().as_str(), self.labels.last_mut()) {
                 ("LABEL", _) if !is_full => {
                     let submenu = self.submenu.clone();
-                    self.labels.push(Label { name: rest.to_owned(), submenu, ..Label::default() });
+                    self.labels.push(Label { name: clipped(rest, MAX_TITLE), submenu, ..Label::default() });
                 }
                 ("DEFAULT", _) => rest.clone_into(&mut self.default),
-                ("APPEND", None) => rest.clone_into(&mut self.append),
-                ("APPEND", Some(label)) => label.append = Some(rest.to_owned()),
+                // One byte more than there may be, so that it shows.
+                ("APPEND", None) => self.append = clipped(rest, MAX_COMMAND_LINE + 1),
+                ("APPEND", Some(label)) => label.append = Some(clipped(rest, MAX_COMMAND_LINE + 1)),
                 ("LINUX", Some(label)) => label.kernel = Some(rest.to_owned()),
                 ("KERNEL", Some(label)) => {
                     label.kernel = Some(rest.to_owned());
@@ -104,7 +105,7 @@ impl<'v, 'd> Reader<'v, 'd> {
                         label.obstacle = Some("it starts a program of the boot loader");
                     }
                 }
-                ("INITRD", Some(label)) => label.initrds = rest.split(',').map(str::to_owned).collect(),
+                ("INITRD", Some(label)) => label.initrds = list(rest),
                 ("LOCALBOOT" | "COM32" | "COMBOOT" | "BOOT" | "BSS" | "PXE" | "FDIMAGE" | "CONFIG", Some(label)) => {
                     label.obstacle = Some("it starts something else than a Linux kernel");
                 }
@@ -119,13 +120,13 @@ impl<'v, 'd> Reader<'v, 'd> {
         let (keyword, rest) = split(line);
         match (keyword.to_ascii_uppercase().as_str(), self.labels.last_mut()) {
             // A caret marks the letter that chooses the entry.
-            ("LABEL", Some(label)) => label.title = Some(rest.replacen('^', "", 1)),
+            ("LABEL", Some(label)) => label.title = Some(clipped(rest, MAX_TITLE).replacen('^', "", 1)),
             ("DEFAULT", Some(label)) => label.is_default = true,
-            ("BEGIN", _) if self.submenu.len() < 16 => self.submenu.push(rest.to_owned()),
+            ("BEGIN", _) if self.submenu.len() < 16 => self.submenu.push(clipped(rest, MAX_TITLE)),
             ("END", _) => drop(self.submenu.pop()),
             ("TITLE", _) => {
                 if let Some(menu) = self.submenu.last_mut() {
-                    rest.clone_into(menu);
+                    *menu = clipped(rest, MAX_TITLE);
                 }
             }
             ("INCLUDE", _) => self.include(split(rest).0),
@@ -175,14 +176,24 @@ impl<'v, 'd> Reader<'v, 'd> {
         if initrds.is_empty() {
             // The old way; the last one counts.
             let mut words = append.split_whitespace().filter_map(|word| word.strip_prefix("initrd="));
-            initrds = words.next_back().map_or_else(Vec::new, |list| list.split(',').map(str::to_owned).collect());
+            initrds = words.next_back().map_or_else(Vec::new, list);
         }
         entry.kernel = Some(self.resolve(kernel));
         entry.initrds = initrds.iter().map(|path| self.resolve(path.trim())).collect();
         let words = [&format!("BOOT_IMAGE={kernel}"), arguments, append];
-        entry.command_line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        entry.set_command_line(words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "));
         entry
     }
+}
+
+/// The files in a list with commas.
+fn list(text: &str) -> Vec<String> {
+    text.split(',').take(MAX_INITRDS).map(str::to_owned).collect()
+}
+
+/// No more than so many bytes of a text, for what is kept for each label.
+fn clipped(text: &str, most: usize) -> String {
+    text.get(..text.floor_char_boundary(most)).unwrap_or(text).to_owned()
 }
 
 /// The first word, and what comes after it.

@@ -19,7 +19,8 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
             let mut kernels: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_kernel(name)).collect();
             // The link without a version first, then the newest.
             kernels.sort_by(|left, right| is_rescue(left).cmp(&is_rescue(right)).then_with(|| rank(right, left)));
-            for name in kernels.into_iter().filter(|name| exists(name)).take(MAX_KERNELS) {
+            let left = MAX_KERNELS - entries.len();
+            for name in kernels.into_iter().filter(|name| exists(name)).take(left) {
                 let path = format!("{directory}/{name}");
                 let mut entry = BootEntry::new(BootSource::KernelFiles, &path, format!("Linux {path}"));
                 let initrd = initrd_names(name).into_iter().find(|name| exists(name));
@@ -30,7 +31,6 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
             }
         }
     }
-    entries.truncate(MAX_KERNELS);
     let default = (!entries.is_empty()).then_some(0);
     Some(Found { entries, default })
 }

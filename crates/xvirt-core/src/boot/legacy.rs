@@ -1,6 +1,6 @@
 //! `menu.lst` and `grub.conf` of GRUB 0.97, which many old XenServer guests still have.
 
-use super::entry::{BootEntry, BootSource, Found};
+use super::entry::{BootEntry, BootSource, Found, MAX_INITRDS};
 use super::volume::{DiskPath, Volumes};
 
 const MAX_CONFIG: u64 = 1 << 20;
@@ -60,10 +60,13 @@ fn parse(volumes: &Volumes<'_>, partition: u32, text: &str) -> Found {
                 if let Some((path, arguments)) = words.split_first() {
                     xen = path.rsplit('/').next().is_some_and(|name| name.starts_with("xen"));
                     entry.kernel = Some(resolve(volumes, path, root));
-                    entry.command_line = arguments.join(" ");
+                    entry.set_command_line(arguments.join(" "));
                 }
             }
-            "initrd" => entry.initrds = rest.split_whitespace().map(|path| resolve(volumes, path, root)).collect(),
+            "initrd" => {
+                let words = rest.split_whitespace().take(MAX_INITRDS);
+                entry.initrds = words.map(|path| resolve(volumes, path, root)).collect();
+            }
             "chainloader" => entry.not_bootable = Some("it starts another boot loader".into()),
             _ => {}
         }

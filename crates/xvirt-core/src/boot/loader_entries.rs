@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::entry::{BootEntry, BootSource, Found};
+use super::entry::{BootEntry, BootSource, Found, MAX_INITRDS};
 use super::unified;
 use super::version;
 use super::volume::{DiskPath, Volumes};
@@ -82,19 +82,22 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
             let config = volumes.text(&DiskPath::new(partition, format!("{loader}/loader.conf")), MAX_FILE);
             default = config.as_deref().and_then(default_pattern).unwrap_or(default);
             let directory = DiskPath::new(partition, format!("{loader}/entries"));
-            for entry in read_directory(volumes, &directory) {
+            let left = MAX_ENTRIES - found.len();
+            for entry in read_directory(volumes, &directory).into_iter().take(left) {
                 let boot_entry = boot_entry(volumes, &directory, &entry);
-                found.push((entry, boot_entry));
+                // They are in the command line now, and may be long.
+                found.push((LoaderEntry { options: Vec::new(), ..entry }, boot_entry));
             }
         }
-        for entry in unified::read(volumes, partition) {
+        let left = MAX_ENTRIES - found.len();
+        for entry in unified::read(volumes, partition).into_iter().take(left) {
             let (id, is_bad) = without_attempts(entry.id.strip_suffix(".efi").unwrap_or(&entry.id));
             // They come in the order of their names, among the entries without a sort key.
             found.push((LoaderEntry { id: id.to_owned(), is_bad, ..LoaderEntry::default() }, entry));
         }
     }
     found.sort_by(|(left, _), (right, _)| order(left, right));
-    let entries: Vec<BootEntry> = found.into_iter().map(|(_, entry)| entry).take(MAX_ENTRIES).collect();
+    let entries: Vec<BootEntry> = found.into_iter().map(|(_, entry)| entry).collect();
     let matches = |entry: &BootEntry| {
         let names = [entry.id.clone(), format!("{}.conf", entry.id)];
         names.iter().any(|name| glob(default.as_bytes(), name.as_bytes()))
@@ -132,9 +135,9 @@ fn boot_entry(volumes: &Volumes<'_>, directory: &DiskPath, entry: &LoaderEntry) 
     }
     boot.kernel = Some(resolve(&entry.linux));
     // More than one file may stand on a line.
-    boot.initrds =
-        entry.initrds.iter().flat_map(|line| line.split_whitespace()).map(|path| resolve(&path.into())).collect();
-    boot.command_line = entry.options.join(" ");
+    let words = entry.initrds.iter().flat_map(|line| line.split_whitespace());
+    boot.initrds = words.take(MAX_INITRDS).map(|path| resolve(&path.into())).collect();
+    boot.set_command_line(entry.options.join(" "));
     boot
 }
 

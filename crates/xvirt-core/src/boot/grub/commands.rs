@@ -1,19 +1,17 @@
 //! GRUB's commands, as far as they decide what is booted. The others succeed and do nothing.
 
+use super::super::entry::{MAX_INITRDS, MAX_TITLE};
 use super::super::filesystem::Metadata;
 use super::super::loader_entries;
 use super::super::volume::DiskPath;
 use super::interpreter::{Block, Flow, Interpreter, Item};
-use super::parser::{Script, parse};
+use super::parser::Script;
 use super::{device, test_command};
 
 /// A `grubenv` has 1024 bytes; tools for larger ones are conceivable.
 const MAX_ENVIRONMENT: u64 = 64 << 10;
 
 const MAX_ITEMS: usize = 512;
-
-/// Longer titles are no menu's.
-const MAX_TITLE: usize = 4096;
 
 /// What looking into a file system costs, in steps.
 const FILE_STEPS: u32 = 20;
@@ -235,13 +233,16 @@ impl Interpreter<'_, '_> {
             None => format!("({device}){}", loader_entries::resolve(self.volumes, &directory, path).path),
         };
         for entry in entries {
-            let initrds: Vec<_> = entry.initrds.iter().flat_map(|line| line.split_whitespace()).map(place).collect();
+            let words = entry.initrds.iter().flat_map(|line| line.split_whitespace());
+            let initrds: Vec<_> = words.take(MAX_INITRDS).map(place).collect();
             let script =
                 format!("linux {} {}\ninitrd {}", place(&entry.linux), entry.options.join(" "), initrds.join(" "));
-            if self.items.len() < MAX_ITEMS && self.spend(u32::try_from(script.len() / 16).unwrap_or(u32::MAX)) {
+            if self.items.len() < MAX_ITEMS
+                && let Some(body) = self.parse(&script)
+            {
                 let (id, title) = (entry.id, entry.title);
                 let arguments = vec![title.clone()];
-                self.items.push(Item::Entry(Block { id, title, body: parse(&script), arguments }));
+                self.items.push(Item::Entry(Block { id, title, body, arguments }));
             }
         }
     }

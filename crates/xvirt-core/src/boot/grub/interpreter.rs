@@ -10,10 +10,30 @@ use super::environment::Environment;
 use super::lexer::{Piece, Word};
 use super::outcome::Outcome;
 use super::parser::{Command, Script, parse};
-use super::{MAX_CONFIG, device};
+use super::{MAX_CONFIG, device, lexer};
 
 /// Commands that may be run in all, with what they are worth: enough for hundreds of entries, over in a second.
 const MAX_STEPS: u32 = 200_000;
+
+/// Words, separators and braces of one script; each is worth a step, and takes some hundred bytes of memory.
+const MAX_TOKENS: usize = 64 << 10;
+
+/// What all scripts of a disk may do together.
+#[derive(Clone, Debug)]
+pub(super) struct Steps(Rc<Cell<u32>>);
+
+impl Steps {
+    pub(super) fn new() -> Self {
+        Self(Rc::new(Cell::new(MAX_STEPS)))
+    }
+
+    /// Takes from the steps that are left; whether there are as many.
+    fn spend(&self, steps: u32) -> bool {
+        let left = self.0.get().checked_sub(steps);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
 
 /// Nested functions, included files and submenus.
 const MAX_DEPTH: u32 = 16;
@@ -63,12 +83,12 @@ pub(super) struct Interpreter<'v, 'd> {
     pub(super) outcome: Outcome,
     /// Whether the last command succeeded.
     pub(super) success: bool,
-    steps_left: Rc<Cell<u32>>,
+    steps: Steps,
     depth: u32,
 }
 
 impl<'v, 'd> Interpreter<'v, 'd> {
-    pub(super) fn new(volumes: &'v Volumes<'d>) -> Self {
+    pub(super) fn new(volumes: &'v Volumes<'d>, steps: Steps) -> Self {
         let mut environment = Environment::default();
         // As GRUB for BIOS has them: scripts choose by these, and its way to the kernel has the fewest detours.
         let constants = [("grub_platform", "pc"), ("grub_cpu", "i386"), ("?", "0")];
@@ -89,7 +109,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
             items: Vec::new(),
             outcome: Outcome::default(),
             success: true,
-            steps_left: Rc::new(Cell::new(MAX_STEPS)),
+            steps,
             depth: 0,
         }
     }
@@ -117,10 +137,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
             self.success = false;
             return Flow::Next;
         };
-        if !self.spend(u32::try_from(text.len() / 16).unwrap_or(u32::MAX)) {
-            return Flow::Halt;
-        }
-        self.run_nested(&parse(&text))
+        self.run_text(&text)
     }
 
     /// Runs a script one level deeper; `return` leaves just that.
@@ -139,9 +156,14 @@ impl<'v, 'd> Interpreter<'v, 'd> {
 
     /// Takes from the steps that are left; whether there are as many.
     pub(super) fn spend(&self, steps: u32) -> bool {
-        let left = self.steps_left.get().checked_sub(steps);
-        self.steps_left.set(left.unwrap_or(0));
-        left.is_some()
+        self.steps.spend(steps)
+    }
+
+    /// Parses a script, if the steps that are left are enough for it.
+    pub(super) fn parse(&self, text: &str) -> Option<Script> {
+        let tokens = lexer::tokens(text, MAX_TOKENS);
+        let steps = u32::try_from(text.len() / 16 + tokens.len()).unwrap_or(u32::MAX);
+        self.spend(steps).then(|| parse(tokens))
     }
 
     pub(super) fn run(&mut self, script: &Script) -> Flow {
@@ -237,9 +259,9 @@ impl<'v, 'd> Interpreter<'v, 'd> {
 
     /// Parses and runs text, as `eval` does.
     pub(super) fn run_text(&mut self, text: &str) -> Flow {
-        match self.spend(u32::try_from(text.len() / 16).unwrap_or(u32::MAX)) {
-            true => self.run_nested(&parse(text)),
-            false => Flow::Halt,
+        match self.parse(text) {
+            Some(script) => self.run_nested(&script),
+            None => Flow::Halt,
         }
     }
 
@@ -286,7 +308,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
             }
             expanded.extend(current);
         }
-        self.spend(u32::try_from(bytes / 256).unwrap_or(u32::MAX));
+        self.spend(u32::try_from(bytes / 64).unwrap_or(u32::MAX));
         expanded
     }
 

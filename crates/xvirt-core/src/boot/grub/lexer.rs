@@ -23,10 +23,10 @@ pub(super) enum Token {
     Close,
 }
 
-/// All tokens of a script. Never fails: a quote that is left open ends with the text.
-pub(super) fn tokens(script: &str) -> Vec<Token> {
+/// The tokens of a script, as many as there may be. Never fails: a quote that is left open ends with the text.
+pub(super) fn tokens(script: &str, most: usize) -> Vec<Token> {
     let mut lexer = Lexer { rest: script.chars().peekable(), tokens: Vec::new(), pieces: Vec::new() };
-    lexer.run();
+    lexer.run(most);
     lexer.tokens
 }
 
@@ -38,8 +38,10 @@ struct Lexer<'s> {
 }
 
 impl Lexer<'_> {
-    fn run(&mut self) {
-        while let Some(c) = self.rest.next() {
+    fn run(&mut self, most: usize) {
+        while self.tokens.len() < most
+            && let Some(c) = self.rest.next()
+        {
             match c {
                 ' ' | '\t' | '\r' => self.end_word(),
                 '\n' | ';' => self.end_with(Token::End),
@@ -148,7 +150,7 @@ mod tests {
             Token::Open => "{".into(),
             Token::Close => "}".into(),
         };
-        tokens(script).iter().map(show).collect::<Vec<_>>().join(" ")
+        tokens(script, usize::MAX).iter().map(show).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

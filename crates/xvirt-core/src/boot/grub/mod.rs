@@ -11,7 +11,7 @@ mod test_command;
 
 use super::entry::Found;
 use super::volume::{DiskPath, Volumes};
-use interpreter::Interpreter;
+use interpreter::{Interpreter, Steps};
 
 /// The longest `grub.cfg` that is read.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -21,9 +21,9 @@ const PLACES: [&str; 4] = ["/grub2/grub.cfg", "/grub/grub.cfg", "/boot/grub2/gru
 
 /// Reads the menu of the first `grub.cfg` that has something to boot; the first of all if none has.
 pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
-    let mut first = None;
+    let (mut first, steps) = (None, Steps::new());
     for config in candidates(volumes) {
-        let found = Interpreter::new(volumes).boot_menu(&config);
+        let found = Interpreter::new(volumes, steps.clone()).boot_menu(&config);
         if found.is_bootable() {
             return Some(found);
         }

@@ -1,11 +1,7 @@
 //! What the commands of a menu entry come to: a kernel to start, or the reason why not.
 
-use super::super::entry::{BootEntry, BootSource};
+use super::super::entry::{BootEntry, BootSource, MAX_COMMAND_LINE, MAX_INITRDS};
 use super::super::volume::DiskPath;
-
-/// Longer command lines are no Linux kernel's.
-const MAX_COMMAND_LINE: usize = 64 << 10;
-const MAX_INITRDS: usize = 64;
 
 /// What is to be started, as far as an entry's commands have said.
 #[derive(Clone, Debug, Default)]

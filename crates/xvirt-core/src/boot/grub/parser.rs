@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::lexer::{Piece, Token, Word, tokens};
+use super::lexer::{Piece, Token, Word};
 
 /// Deeper nesting than any script has; what is deeper is passed over.
 const MAX_DEPTH: u32 = 48;
@@ -41,8 +41,8 @@ pub(super) enum Command {
 }
 
 /// Parses a script.
-pub(super) fn parse(script: &str) -> Script {
-    let mut parser = Parser { tokens: tokens(script), at: 0, depth: 0 };
+pub(super) fn parse(tokens: Vec<Token>) -> Script {
+    let mut parser = Parser { tokens, at: 0, depth: 0 };
     let mut commands = Vec::new();
     while parser.at < parser.tokens.len() {
         commands.extend(parser.list(&[]));
