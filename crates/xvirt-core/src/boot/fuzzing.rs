@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use super::BootMenu;
-use super::filesystem::{self, Contents, FileSystem, Kind, Metadata};
+use super::filesystem::{self, Contents, FileSystem, Kind, Metadata, OpenFile};
 use super::partition::{self, Partition, Scheme};
 use super::volume::{Volume, Volumes};
-use super::window::{Allowance, Window};
+use super::window::{Reads, Window};
 use crate::Result;
 use crate::disk::BlockBackend;
 
@@ -101,8 +102,18 @@ impl FileSystem for Given {
         Ok(names)
     }
 
-    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let bytes = usize::try_from(offset).ok().and_then(|offset| self.find(path).ok()?.get(offset..));
+    fn open(&self, path: &str, _: Range<u64>) -> io::Result<Box<dyn OpenFile + '_>> {
+        Ok(Box::new(GivenFile(self.find(path)?)))
+    }
+}
+
+/// A file without a disk.
+#[derive(Debug)]
+struct GivenFile<'g>(&'g [u8]);
+
+impl OpenFile for GivenFile<'_> {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let bytes = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..));
         let bytes = bytes.and_then(|bytes| bytes.get(..buffer.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
@@ -119,7 +130,7 @@ pub fn menu(partitions: Vec<Vec<(String, Vec<u8>)>>) -> Result<usize> {
         })),
     };
     let volumes = (1..).zip(partitions).map(volume).collect();
-    let menu = BootMenu::of(Volumes::of(volumes, Allowance::new()))?;
+    let menu = BootMenu::of(Volumes::of(volumes, Reads::new()))?;
     for entry in menu.entries() {
         // What it leads to may not be there.
         drop(menu.load(entry));

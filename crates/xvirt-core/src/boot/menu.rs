@@ -1,14 +1,12 @@
 //! A disk's boot menu: found, chosen from and loaded.
 
-use std::io;
-
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
-use super::entry::{BootEntry, BootFiles, BootSource, EntryChoice, Found};
-use super::unified::Section;
-use super::volume::{DiskPath, Volumes};
-use super::{extlinux, grub, kernel_files, legacy, loader_entries, unified};
+use super::entry::{BootEntry, BootFiles, EntryChoice, Found};
+use super::image::BootImage;
+use super::volume::Volumes;
+use super::{extlinux, grub, kernel_files, legacy, loader_entries};
 
 /// How large the files taken from a disk may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +116,13 @@ impl<'d> BootMenu<'d> {
 
     /// Reads kernel and initial RAM disks of an entry.
     pub fn load_within(&self, entry: &BootEntry, limits: &Limits) -> Result<BootFiles> {
-        let Some(path) = entry.kernel.as_ref().filter(|_| entry.is_bootable()) else {
+        self.open(entry, limits)?.read(limits)
+    }
+
+    /// Finds kernel and initial RAM disks of an entry, without reading them: who does must look at the length of the
+    /// initrd first. A kernel beyond the limit is an error, and no more than the limits can be read.
+    pub(crate) fn open(&self, entry: &BootEntry, limits: &Limits) -> Result<BootImage<'_>> {
+        let Some(kernel) = entry.kernel.as_ref().filter(|_| entry.is_bootable()) else {
             let why = entry.not_bootable.as_deref().unwrap_or("it starts no Linux kernel");
             return Err(Error::new(
                 ErrorKind::NotBootable,
@@ -127,76 +131,8 @@ impl<'d> BootMenu<'d> {
             .remedy("choose another entry, or give the kernel explicitly with Boot::kernel"));
         };
         self.volumes.allow(limits.kernel.saturating_add(limits.initrd));
-        let mut files = match entry.source {
-            BootSource::UnifiedKernel => self.load_unified(entry, path, limits)?,
-            _ => self.load_files(entry, path, limits)?,
-        };
-        files.command_line.clone_from(&entry.command_line);
-        Ok(files)
+        BootImage::open(&self.volumes, entry, kernel, limits)
     }
-
-    fn load_files(&self, entry: &BootEntry, kernel: &DiskPath, limits: &Limits) -> Result<BootFiles> {
-        let mut files = BootFiles::default();
-        let read = |role, path: &DiskPath, limit, out: &mut Vec<u8>| {
-            self.volumes.read(path, limit, out).map_err(|source| unreadable(role, entry, path, source))
-        };
-        read("kernel", kernel, limits.kernel, &mut files.kernel)?;
-        if entry.initrds.is_empty() {
-            return Ok(files);
-        }
-        let initrd = files.initrd.insert(Vec::new());
-        let total: u64 = entry.initrds.iter().filter_map(|path| self.volumes.file_length(path)).sum();
-        // One allocation for all. Where it fails, reading reports it.
-        let _ =
-            initrd.try_reserve_exact(usize::try_from(total.min(limits.initrd)).unwrap_or(0) + 4 * entry.initrds.len());
-        for path in &entry.initrds {
-            // The kernel looks for the next archive at a multiple of four, and GRUB pads so too.
-            initrd.resize(initrd.len().next_multiple_of(4), 0);
-            let left = limits.initrd.saturating_sub(initrd.len() as u64);
-            read("initrd", path, left, initrd)?;
-        }
-        Ok(files)
-    }
-
-    fn load_unified(&self, entry: &BootEntry, path: &DiskPath, limits: &Limits) -> Result<BootFiles> {
-        let mut files = BootFiles::default();
-        let sections = unified::sections(&self.volumes, path).unwrap_or_default();
-        let read = |role, section: Section, limit, out: &mut Vec<u8>| {
-            let result = self.volumes.read_range(path, section.offset, section.length, limit, out);
-            result.map_err(|source| unreadable(role, entry, path, source))
-        };
-        if let Some(section) = sections.linux {
-            read("kernel", section, limits.kernel, &mut files.kernel)?;
-        }
-        for section in [sections.microcode, sections.initrd].into_iter().flatten() {
-            let initrd = files.initrd.get_or_insert_default();
-            initrd.resize(initrd.len().next_multiple_of(4), 0);
-            let left = limits.initrd.saturating_sub(initrd.len() as u64);
-            read("initrd", section, left, initrd)?;
-        }
-        Ok(files)
-    }
-}
-
-/// The error for a file of an entry that cannot be read.
-fn unreadable(role: &str, entry: &BootEntry, path: &DiskPath, source: io::Error) -> Error {
-    let (kind, remedy) = match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-            (ErrorKind::NotFound, "choose another boot entry, or repair the guest's boot configuration")
-        }
-        io::ErrorKind::FileTooLarge => (ErrorKind::InvalidKernel, "raise the limit, or choose another boot entry"),
-        io::ErrorKind::OutOfMemory => (ErrorKind::OutOfMemory, "free memory on the host"),
-        io::ErrorKind::Unsupported => {
-            (ErrorKind::UnsupportedImage, "choose another boot entry, or give the kernel explicitly with Boot::kernel")
-        }
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            (ErrorKind::CorruptImage, "check the file system in the guest, or choose another boot entry")
-        }
-        _ => (ErrorKind::Io, "check the disk image"),
-    };
-    Error::new(kind, format!("cannot read the {role} {path} of boot entry {:?}", entry.title))
-        .because(source)
-        .remedy(remedy)
 }
 
 #[cfg(test)]

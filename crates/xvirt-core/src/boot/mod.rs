@@ -22,11 +22,13 @@
 
 mod entry;
 mod extlinux;
+mod file;
 mod filesystem;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod grub;
+mod image;
 mod kernel_files;
 mod legacy;
 mod loader_entries;

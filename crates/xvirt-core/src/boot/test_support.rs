@@ -12,7 +12,7 @@ use crate::disk::BlockBackend;
 
 /// A disk in memory.
 #[derive(Clone, Debug)]
-pub(super) struct MemoryDisk(pub(super) Vec<u8>);
+pub(crate) struct MemoryDisk(pub(crate) Vec<u8>);
 
 impl BlockBackend for MemoryDisk {
     fn capacity(&self) -> u64 {
@@ -52,15 +52,15 @@ impl BlockBackend for MemoryDisk {
 
 /// What goes into a test file system.
 #[derive(Clone, Copy)]
-pub(super) enum Entry<'a> {
+pub(crate) enum Entry<'a> {
     File(&'a str, &'a [u8]),
     Link(&'a str, &'a str),
 }
 
-pub(super) use Entry::{File, Link};
+pub(crate) use Entry::{File, Link};
 
 /// A text file.
-pub(super) fn text<'a>(path: &'a str, contents: &'a str) -> Entry<'a> {
+pub(crate) fn text<'a>(path: &'a str, contents: &'a str) -> Entry<'a> {
     File(path, contents.as_bytes())
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn tool(name: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// An ext file system made by `mke2fs` with more `options`, of so many MiB.
-pub(super) fn ext(options: &[&str], mib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
+pub(crate) fn ext(options: &[&str], mib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
     let folder = scratch();
     let (root, image) = (folder.path().join("root"), folder.path().join("image"));
     fs::create_dir(&root).unwrap();

@@ -1,5 +1,7 @@
 //! Unified kernel images: EFI programs that carry kernel, initrd and command line as sections.
 
+use std::ops::Range;
+
 use super::entry::{BootEntry, BootSource};
 use super::volume::{DiskPath, Volumes};
 use super::window::{le16, le32};
@@ -13,10 +15,16 @@ const MAX_HEADERS: u64 = 64 << 10;
 const MAX_TEXT: u32 = 64 << 10;
 
 /// Where a section's bytes are in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) offset: u64,
     pub(super) length: u64,
+}
+
+impl Section {
+    pub(super) fn range(self) -> Range<u64> {
+        self.offset..self.offset + self.length
+    }
 }
 
 /// The sections that matter.
@@ -42,9 +50,9 @@ fn entry(volumes: &Volumes<'_>, partition: u32, name: &str) -> BootEntry {
     let mut entry = BootEntry::new(BootSource::UnifiedKernel, name, name);
     let sections = sections(volumes, &file);
     let text = |section: Option<Section>| {
-        let section = section.filter(|section| section.length <= MAX_TEXT.into())?;
+        let section = section?;
         let mut bytes = Vec::new();
-        volumes.read_range(&file, section.offset, section.length, section.length, &mut bytes).ok()?;
+        volumes.read_range(&file, section.range(), MAX_TEXT.into(), &mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes).trim_end_matches(['\0', '\n', ' ']).to_owned())
     };
     match sections {
@@ -64,7 +72,7 @@ fn entry(volumes: &Volumes<'_>, partition: u32, name: &str) -> BootEntry {
 pub(super) fn sections(volumes: &Volumes<'_>, file: &DiskPath) -> Option<Sections> {
     let length = volumes.file_length(file)?;
     let mut headers = Vec::new();
-    volumes.read_range(file, 0, length.min(MAX_HEADERS), MAX_HEADERS, &mut headers).ok()?;
+    volumes.read_range(file, 0..length.min(MAX_HEADERS), MAX_HEADERS, &mut headers).ok()?;
     parse(&headers, length)
 }
 

@@ -2,15 +2,20 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::filesystem::{self, Contents, FileSystem, Kind};
+use super::filesystem::{self, Contents, FileSystem, Kind, OpenFile};
 use super::partition::{self, Partition, Scheme};
-use super::window::{Allowance, Window};
+use super::window::{Reads, Window};
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
+
+/// What a byte of text costs of the bytes that may be read of a disk: menus are made of it, and all disks of texts must
+/// not come to more than 32 MiB.
+const TEXT_COST: u64 = 32;
 
 /// A file on a partition of the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -57,25 +62,34 @@ impl Volume<'_> {
 #[derive(Debug)]
 pub(super) struct Volumes<'d> {
     volumes: Vec<Volume<'d>>,
-    allowance: Arc<Allowance>,
+    reads: Arc<Reads>,
+}
+
+/// A length that is not beyond a limit; one that is has an error of kind `FileTooLarge`.
+pub(super) fn within(length: u64, limit: u64) -> io::Result<usize> {
+    if length > limit {
+        let what = format!("it has {length} bytes, more than the limit of {limit}");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge.into())
 }
 
 impl<'d> Volumes<'d> {
     /// Reads the partition table and looks into every partition.
     pub(super) fn open(disk: &'d dyn BlockBackend) -> Result<Self> {
-        let allowance = Allowance::new();
+        let reads = Reads::new();
         let open = |partition: Partition| {
-            let window = Window::new(disk, partition.start, partition.length, Arc::clone(&allowance));
+            let window = Window::new(disk, partition.start, partition.length, Arc::clone(&reads));
             Volume { contents: filesystem::open(window), partition }
         };
         let volumes = partition::read(disk)?.into_iter().map(open).collect();
-        Ok(Self { volumes, allowance })
+        Ok(Self { volumes, reads })
     }
 
     /// Those that are given.
     #[cfg(fuzzing)]
-    pub(super) fn of(volumes: Vec<Volume<'d>>, allowance: Arc<Allowance>) -> Self {
-        Self { volumes, allowance }
+    pub(super) fn of(volumes: Vec<Volume<'d>>, reads: Arc<Reads>) -> Self {
+        Self { volumes, reads }
     }
 
     /// The partitions with a file system that can be read, in order.
@@ -110,41 +124,41 @@ impl<'d> Volumes<'d> {
     pub(super) fn text(&self, at: &DiskPath, limit: u64) -> Option<String> {
         let mut bytes = Vec::new();
         self.read(at, limit, &mut bytes).ok()?;
+        self.reads.spend(TEXT_COST * bytes.len() as u64).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Lets files of `bytes` in all be read, whatever was read before.
     pub(super) fn allow(&self, bytes: u64) {
-        self.allowance.renew(bytes);
+        self.reads.renew(bytes);
+    }
+
+    /// The length of a file, or why there is none.
+    pub(super) fn length(&self, at: &DiskPath) -> io::Result<u64> {
+        let metadata = self.mounted(at)?.metadata(&at.path)?;
+        match metadata.kind {
+            Kind::File => Ok(metadata.length),
+            Kind::Directory => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    /// Opens a range of a file. The caller has to know that so much may be read.
+    pub(super) fn open_file(&self, at: &DiskPath, range: Range<u64>) -> io::Result<Box<dyn OpenFile + '_>> {
+        self.mounted(at)?.open(&at.path, range)
     }
 
     /// Appends a file to `out`; one longer than `limit` is an error of kind `FileTooLarge`.
     pub(super) fn read(&self, at: &DiskPath, limit: u64, out: &mut Vec<u8>) -> io::Result<()> {
-        let metadata = self.mounted(at)?.metadata(&at.path)?;
-        if metadata.kind == Kind::Directory {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        self.read_range(at, 0, metadata.length, limit, out)
+        self.read_range(at, 0..self.length(at)?, limit, out)
     }
 
-    /// Appends `length` bytes of a file to `out`.
-    pub(super) fn read_range(
-        &self,
-        at: &DiskPath,
-        offset: u64,
-        length: u64,
-        limit: u64,
-        out: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        if length > limit {
-            let what = format!("it has {length} bytes, more than the limit of {limit}");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-        }
-        let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    /// Appends a range of a file to `out`.
+    pub(super) fn read_range(&self, at: &DiskPath, range: Range<u64>, limit: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let length = within(range.end.saturating_sub(range.start), limit)?;
         out.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let start = out.len();
         out.resize(start + length, 0);
-        self.mounted(at)?.read(&at.path, offset, out.get_mut(start..).unwrap_or_default())
+        self.open_file(at, range.clone())?.read(range.start, out.get_mut(start..).unwrap_or_default())
     }
 
     fn mounted(&self, at: &DiskPath) -> io::Result<&dyn FileSystem> {

@@ -11,36 +11,42 @@ use crate::disk::BlockBackend;
 /// What a cache line holds, and the alignment of what is read into one.
 const CHUNK: u64 = 64 * 1024;
 
-/// How many chunks are kept: enough for a directory, an inode table and a FAT at once.
+/// How many chunks are kept of a disk: enough for a directory, an inode table and a FAT at once.
 const CHUNKS: usize = 16;
 
 /// Reads go to the disk in whole sectors of this size.
 const SECTOR: u64 = 512;
 
-/// How many bytes may still be read: what hostile bytes can cost, however they send a reader around.
+/// What all windows of a disk share.
 #[derive(Debug)]
-pub(super) struct Allowance(AtomicU64);
+pub(super) struct Reads {
+    /// How many bytes may still be read: what hostile bytes can cost, however they send a reader around.
+    left: AtomicU64,
+    /// What was read last. Partitions may be many, and lie over each other, so it is not kept for each of them.
+    cache: Mutex<Vec<Chunk>>,
+}
 
-impl Allowance {
+impl Reads {
     /// Far more than reading all configurations of a disk takes.
     const START: u64 = 1 << 30;
 
     /// What one read costs beyond its bytes.
     const PER_READ: u64 = 256;
 
-    /// An allowance for reading configurations.
+    /// For reading configurations.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicU64::new(Self::START)))
+        Arc::new(Self { left: AtomicU64::new(Self::START), cache: Mutex::default() })
     }
 
     /// Starts again, with `more` for files that are to be loaded.
     pub(super) fn renew(&self, more: u64) {
-        self.0.store(Self::START.saturating_add(more), Ordering::Relaxed);
+        self.left.store(Self::START.saturating_add(more), Ordering::Relaxed);
     }
 
-    fn spend(&self, bytes: u64) -> io::Result<()> {
+    /// Takes from the bytes that may still be read; also what keeping something in memory costs.
+    pub(super) fn spend(&self, bytes: u64) -> io::Result<()> {
         let take = |left: u64| left.checked_sub(bytes.saturating_add(Self::PER_READ));
-        match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Ok(()),
             Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "reading goes round in circles")),
         }
@@ -53,8 +59,7 @@ pub(super) struct Window<'d> {
     disk: &'d dyn BlockBackend,
     start: u64,
     length: u64,
-    allowance: Arc<Allowance>,
-    cache: Mutex<Vec<Chunk>>,
+    reads: Arc<Reads>,
 }
 
 #[derive(Debug)]
@@ -67,14 +72,14 @@ struct Chunk {
 impl<'d> Window<'d> {
     /// The whole disk.
     pub(super) fn whole(disk: &'d dyn BlockBackend) -> Self {
-        Self::new(disk, 0, disk.capacity(), Allowance::new())
+        Self::new(disk, 0, disk.capacity(), Reads::new())
     }
 
     /// A range of the disk, cut where the disk ends.
-    pub(super) fn new(disk: &'d dyn BlockBackend, start: u64, length: u64, allowance: Arc<Allowance>) -> Self {
+    pub(super) fn new(disk: &'d dyn BlockBackend, start: u64, length: u64, reads: Arc<Reads>) -> Self {
         let start = start.min(disk.capacity());
         let length = length.min(disk.capacity() - start);
-        Self { disk, start, length, allowance, cache: Mutex::default() }
+        Self { disk, start, length, reads }
     }
 
     /// Number of bytes in the window.
@@ -82,9 +87,9 @@ impl<'d> Window<'d> {
         self.length
     }
 
-    /// Takes from the allowance what keeping something in memory costs.
+    /// Takes what keeping something in memory costs from the bytes that may still be read.
     pub(super) fn charge(&self, bytes: u64) -> io::Result<()> {
-        self.allowance.spend(bytes)
+        self.reads.spend(bytes)
     }
 
     /// Fills `buffer` from `offset` on. Whole sectors of a large read go straight into it.
@@ -93,7 +98,7 @@ impl<'d> Window<'d> {
         if offset.checked_add(wanted).is_none_or(|end| end > self.length) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a read past the end of the partition"));
         }
-        self.allowance.spend(wanted)?;
+        self.reads.spend(wanted)?;
         let position = self.start + offset;
         if wanted < CHUNK || !position.is_multiple_of(SECTOR) {
             return self.read_cached(position, buffer);
@@ -112,7 +117,7 @@ impl<'d> Window<'d> {
     }
 
     fn read_cached(&self, mut position: u64, mut buffer: &mut [u8]) -> io::Result<()> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.reads.cache.lock().unwrap_or_else(PoisonError::into_inner);
         while !buffer.is_empty() {
             let chunk = self.chunk(&mut cache, position - position % CHUNK)?;
             let from = usize::try_from(position % CHUNK).unwrap_or(usize::MAX);
@@ -135,7 +140,7 @@ impl<'d> Window<'d> {
             Some(found) => found,
             None => {
                 let length = CHUNK.min(self.disk.capacity().saturating_sub(position));
-                self.allowance.spend(length)?;
+                self.reads.spend(length)?;
                 let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
                 self.disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], position)?;
                 cache.truncate(CHUNKS - 1);

@@ -3,22 +3,15 @@
 //! Whatever fails here, everything made before it is dropped: locks, taps, memory, threads.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::attached::Attachments;
 use super::events::{Device, Event, Events};
 use super::handle::Consoles;
-use crate::arch::x86_64::boot::{self, Payload};
-use crate::arch::x86_64::registers::Entry;
-use crate::boot::BootMenu;
-use crate::config::{Boot, ByteSize, Disk, DiskSource, KernelImage, Nic, NicBackendConfig, PAGE, VmConfig};
+use crate::config::{ByteSize, Disk, DiskSource, Nic, NicBackendConfig, PAGE, VmConfig};
 use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors};
-use crate::memory::GuestRam;
-use crate::named_file::open_file;
 use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
 use crate::virtio::{
@@ -293,53 +286,4 @@ fn io_errors_of(disk: usize, events: &Events) -> IoErrorSink {
         let IoError { operation, offset, length, error } = failed;
         events.send(&Event::IoError { disk, operation, offset, length, reason: error.to_string() });
     })
-}
-
-/// Puts what the VM is to start into its memory.
-pub(super) fn load(boot: &Boot, backends: &Backends, ram: &GuestRam) -> Result<Entry> {
-    match boot {
-        Boot::Disk { disk, entry, append } => {
-            let backend = backends.get(disk).ok_or_else(|| no_such_disk(*disk))?;
-            let menu = BootMenu::read(&**backend)?;
-            let files = menu.load(menu.entry(entry)?)?;
-            let command_line = [files.command_line.as_str(), append].join(" ");
-            let payload = Payload {
-                kernel: &mut std::io::Cursor::new(&files.kernel),
-                initrd: files.initrd.as_deref(),
-                command_line: command_line.trim_end(),
-                protocol: crate::config::EntryProtocol::Auto,
-            };
-            boot::load(ram, payload)
-        }
-        Boot::Kernel { kernel, initrd, command_line, protocol } => {
-            let initrd = initrd.as_deref().map(read_initrd).transpose()?;
-            let (initrd, protocol) = (initrd.as_deref(), *protocol);
-            match kernel {
-                KernelImage::Path(path) => {
-                    let mut file = open_file(path, "kernel")?;
-                    boot::load(ram, Payload { kernel: &mut file, initrd, command_line, protocol })
-                        .map_err(|e| in_file(e, path))
-                }
-                KernelImage::Bytes(bytes) => {
-                    let kernel = &mut std::io::Cursor::new(bytes);
-                    boot::load(ram, Payload { kernel, initrd, command_line, protocol })
-                }
-            }
-        }
-    }
-}
-
-fn no_such_disk(disk: usize) -> Error {
-    Error::new(ErrorKind::InvalidConfig, format!("there is no disk {disk} to boot from")).remedy("add the disk")
-}
-
-fn read_initrd(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = open_file(path, "initrd")?.read_to_end(&mut bytes);
-    read.map_err(|error| Error::io(format!("cannot read the initrd {}", path.display()), error))?;
-    Ok(bytes)
-}
-
-fn in_file(error: Error, path: &Path) -> Error {
-    Error::new(error.kind(), format!("cannot boot {}", path.display())).because(error)
 }

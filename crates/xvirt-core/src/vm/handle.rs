@@ -15,6 +15,7 @@ use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, Form
 use super::attached::{Attachments, Kind};
 use super::events::{Event, EventReceiver, Events};
 use super::limits;
+use super::load::load;
 use super::state::{PowerState, Verb};
 use super::supervisor::{self, Supervisor};
 use super::vsock::VsockListeners;
@@ -341,7 +342,7 @@ impl Inner {
         let backends = assemble::open_disks(&power.attached, &power.former, false)?;
         let Assembled { machine, disks, nics, balloon } =
             assemble::machine(config, &power.attached, processors, &backends, consoles, events)?;
-        machine.prepare(assemble::load(&self.config.boot, &backends, machine.ram())?)?;
+        machine.prepare(load(&self.config.boot, &backends, machine.ram())?)?;
         let cpu_group = limits::make_cpu_group(config, power.cpu_limit, &machine)?;
         let supervisor = Some(Supervisor::spawn(self, run, &machine)?);
         Ok(Running { machine, disks, nics, balloon, backends, cpu_group, supervisor, since: Instant::now() })
@@ -400,7 +401,7 @@ impl Inner {
         // Before the serial port is reset, which takes in what waits.
         self.consoles.all().for_each(Console::reset);
         machine.reset()?;
-        machine.prepare(assemble::load(&self.config.boot, backends, machine.ram())?)?;
+        machine.prepare(load(&self.config.boot, backends, machine.ram())?)?;
         machine.run();
         power.reboots += 1;
         power.reboot_on_power_off = false;

@@ -20,6 +20,7 @@ mod handle;
 mod hotplug;
 mod lifecycle;
 mod limits;
+mod load;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
+mod boot;
 mod descriptors;
 mod hotplug;
 #[path = "../demo/support.rs"]
@@ -37,9 +38,25 @@ fn taken() -> Taken {
 
 /// Virtual memory of the process in KiB: what is mapped, whether touched or not.
 fn virtual_memory() -> u64 {
+    status("VmSize:")
+}
+
+/// What the kernel says of this process, in KiB.
+fn status(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// How much more memory this process has while it works than before, in bytes, at the highest; and what the work gives.
+fn peak_memory<T>(work: impl FnOnce() -> T) -> (u64, T) {
+    // SAFETY: it only gives memory back that is not used, which would hide what is taken from now on.
+    unsafe { libc::malloc_trim(0) };
+    // Begins the measurement anew (proc(5)).
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = status("VmRSS:");
+    let done = work();
+    (status("VmHWM:").saturating_sub(before) << 10, done)
 }
 
 /// glibc gives each thread that runs beside others an arena of 64 MiB, and how many ever do so is a matter of chance.

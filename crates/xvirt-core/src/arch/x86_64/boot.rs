@@ -32,16 +32,17 @@ const PAGE: u64 = 4096;
 pub(crate) trait KernelSource: Read + ReadVolatile + Seek {}
 impl<T: Read + ReadVolatile + Seek> KernelSource for T {}
 
-/// What is to be started.
-pub(crate) struct Payload<'a, K> {
+/// What is to be started. Kernel and initrd are read straight into guest memory, once it is known that they fit.
+pub(crate) struct Payload<'a, K, I> {
     pub(crate) kernel: &'a mut K,
-    pub(crate) initrd: Option<&'a [u8]>,
+    /// The initrd, and how long it is.
+    pub(crate) initrd: Option<(&'a mut I, u64)>,
     pub(crate) command_line: &'a str,
     pub(crate) protocol: EntryProtocol,
 }
 
 /// Loads everything and says where the boot processor has to begin.
-pub(crate) fn load<K: KernelSource>(ram: &GuestRam, payload: Payload<'_, K>) -> Result<Entry> {
+pub(crate) fn load<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'_, K, I>) -> Result<Entry> {
     let mut magic = [0u8; 4];
     payload.kernel.rewind().and_then(|()| payload.kernel.read_exact(&mut magic)).map_err(|e| {
         Error::new(ErrorKind::InvalidKernel, "the kernel cannot be read").because(e).remedy("check the kernel image")
@@ -50,7 +51,7 @@ pub(crate) fn load<K: KernelSource>(ram: &GuestRam, payload: Payload<'_, K>) -> 
     if magic == *b"\x7FELF" { load_elf(ram, payload) } else { load_bzimage(ram, payload) }
 }
 
-fn load_elf<K: KernelSource>(ram: &GuestRam, payload: Payload<'_, K>) -> Result<Entry> {
+fn load_elf<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'_, K, I>) -> Result<Entry> {
     let loaded = Elf::load(ram, None, payload.kernel, Some(GuestAddress(layout::HIGH_MEMORY))).map_err(load_error)?;
     let initrd = place_initrd(ram, payload.initrd, loaded.kernel_end, u64::from(u32::MAX))?;
     let pvh = match (loaded.pvh_boot_cap, payload.protocol) {
@@ -69,12 +70,13 @@ fn load_elf<K: KernelSource>(ram: &GuestRam, payload: Payload<'_, K>) -> Result<
     Ok(Entry::Linux64 { address: loaded.kernel_load.raw_value() })
 }
 
-fn load_bzimage<K: KernelSource>(ram: &GuestRam, payload: Payload<'_, K>) -> Result<Entry> {
+fn load_bzimage<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'_, K, I>) -> Result<Entry> {
     if payload.protocol == EntryProtocol::Pvh {
         return Err(Error::new(ErrorKind::InvalidKernel, "a bzImage has no PVH entry")
             .remedy("use the uncompressed vmlinux, or let xvirt choose the entry"));
     }
     let header = read_setup_header(payload.kernel)?;
+    check_size(ram, payload.kernel)?;
     let loaded =
         BzImage::load(ram, None, payload.kernel, Some(GuestAddress(layout::HIGH_MEMORY))).map_err(load_error)?;
     // The kernel unpacks itself over this much memory from where it was loaded, or from where it prefers to be.
@@ -103,6 +105,16 @@ fn read_setup_header<K: KernelSource>(kernel: &mut K) -> Result<setup_header> {
     Ok(header)
 }
 
+/// Refuses a bzImage that is larger than the memory it is unpacked in, before it is read.
+fn check_size<K: KernelSource>(ram: &GuestRam, kernel: &mut K) -> Result<()> {
+    let length = kernel.seek(SeekFrom::End(0)).map_err(|e| Error::io("cannot measure the kernel", e))?;
+    if length > low_ram_end(ram) {
+        let what = format!("a kernel of {} MiB does not fit the VM's memory", length >> 20);
+        return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give the VM more memory"));
+    }
+    Ok(())
+}
+
 fn load_error(error: linux_loader::loader::Error) -> Error {
     Error::new(ErrorKind::InvalidKernel, "the kernel cannot be loaded")
         .because(error)
@@ -127,9 +139,13 @@ struct Initrd {
 }
 
 /// Puts the initrd as high as it may lie, so that the kernel has room to unpack itself below.
-fn place_initrd(ram: &GuestRam, initrd: Option<&[u8]>, kernel_end: u64, highest: u64) -> Result<Option<Initrd>> {
-    let Some(bytes) = initrd else { return Ok(None) };
-    let length = bytes.len() as u64;
+fn place_initrd<I: ReadVolatile>(
+    ram: &GuestRam,
+    initrd: Option<(&mut I, u64)>,
+    kernel_end: u64,
+    highest: u64,
+) -> Result<Option<Initrd>> {
+    let Some((bytes, length)) = initrd else { return Ok(None) };
     let no_room = || {
         Error::new(ErrorKind::InvalidConfig, format!("an initrd of {} MiB does not fit the VM's memory", length >> 20))
             .remedy("give the VM more memory")
@@ -139,7 +155,8 @@ fn place_initrd(ram: &GuestRam, initrd: Option<&[u8]>, kernel_end: u64, highest:
     if address < kernel_end {
         return Err(no_room());
     }
-    ram.write_slice(bytes, GuestAddress(address)).map_err(too_small)?;
+    ram.read_exact_volatile_from(GuestAddress(address), bytes, length as usize)
+        .map_err(|e| Error::new(ErrorKind::Io, "cannot read the initrd").because(e))?;
     Ok(Some(Initrd { address, length }))
 }
 
@@ -224,6 +241,8 @@ mod tests {
     }
 
     fn load_bytes(kernel: &[u8], initrd: Option<&[u8]>, command_line: &str) -> Result<Entry> {
+        let mut initrd = initrd.map(|bytes| (bytes, bytes.len() as u64));
+        let initrd = initrd.as_mut().map(|(bytes, length)| (bytes, *length));
         let payload = Payload { kernel: &mut Cursor::new(kernel), initrd, command_line, protocol: EntryProtocol::Auto };
         load(&ram(), payload)
     }
@@ -255,8 +274,9 @@ mod tests {
 
     #[test]
     fn an_initrd_that_does_not_fit_is_refused() {
-        let initrd = vec![0; 15 << 20];
-        let error = place_initrd(&ram(), Some(&initrd), 2 << 20, u64::from(u32::MAX)).err().unwrap();
+        // Nothing of it is read.
+        let error =
+            place_initrd(&ram(), Some((&mut &[0_u8; 0][..], 15 << 20)), 2 << 20, u64::from(u32::MAX)).err().unwrap();
         assert_eq!(error.to_string(), "an initrd of 15 MiB does not fit the VM's memory; give the VM more memory");
     }
 

@@ -19,6 +19,8 @@ pub fn load(
     memory: usize,
 ) -> Result<u64> {
     let ram = GuestRam::from_ranges(&[(GuestAddress(0), memory)]).expect("there is memory");
+    let mut initrd = initrd.map(|bytes| (bytes, bytes.len() as u64));
+    let initrd = initrd.as_mut().map(|(bytes, length)| (bytes, *length));
     let payload = Payload { kernel: &mut Cursor::new(kernel), initrd, command_line, protocol };
     boot::load(&ram, payload).map(|(Entry::Linux64 { address } | Entry::Pvh { address })| address)
 }

@@ -1,9 +1,11 @@
 //! ext2, ext3 and ext4: superblock, inodes, directories, symbolic links.
 
 use std::io;
+use std::ops::Range;
 
 use super::ext_journal::Overlay;
-use super::ext_map::{self, Run};
+use super::ext_map;
+use super::run::{Run, read_runs};
 use super::tree::{NodeKind, Tree};
 use super::{MAX_DIRECTORY, corrupt, unsupported, until_nul};
 use crate::boot::window::{Window, le16, le32};
@@ -200,25 +202,21 @@ impl<'d> Ext<'d> {
         Ok(inode)
     }
 
-    /// Fills `buffer` from `offset` in the file on, which may go past its end.
-    pub(super) fn read_inode(&self, inode: &Inode, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    /// Where a range of a file lies, which may go past its end.
+    fn inode_runs(&self, inode: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
         if inode.flags & INODE_ENCRYPTED != 0 {
             return Err(unsupported("the file is encrypted"));
         }
         if inode.flags & INODE_INLINE_DATA != 0 {
             return Err(unsupported("the file is kept inside its inode, which is not read here"));
         }
-        buffer.fill(0);
-        let end = offset.saturating_add(buffer.len() as u64);
-        for Run { logical, physical, count } in ext_map::runs(self, inode, end)? {
-            let run = logical * self.block_size..(logical + count) * self.block_size;
-            let (from, to) = (run.start.max(offset), run.end.min(end));
-            if from < to {
-                let part = buffer.get_mut((from - offset) as usize..(to - offset) as usize).unwrap_or_default();
-                self.read_blocks(physical, from - run.start, part)?;
-            }
-        }
-        Ok(())
+        ext_map::runs(self, inode, range)
+    }
+
+    /// Fills `buffer` from the start of a file on, also past its end.
+    pub(super) fn read_inode(&self, inode: &Inode, buffer: &mut [u8]) -> io::Result<()> {
+        let runs = self.inode_runs(inode, 0..buffer.len() as u64)?;
+        self.read_runs(&runs, 0, buffer)
     }
 
     /// All bytes of a small file.
@@ -227,7 +225,7 @@ impl<'d> Ext<'d> {
             return Err(corrupt("a directory or symbolic link is too large"));
         }
         let mut bytes = vec![0; inode.length as usize];
-        self.read_inode(inode, 0, &mut bytes)?;
+        self.read_inode(inode, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -291,8 +289,13 @@ impl Tree for Ext<'_> {
         }
     }
 
-    fn read(&self, file: &Inode, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.read_inode(file, offset, buffer)
+    fn runs(&self, file: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
+        self.inode_runs(file, range)
+    }
+
+    fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let read = |block, offset, part: &mut [u8]| self.read_blocks(block, offset, part);
+        read_runs(runs, self.block_size, offset, buffer, read)
     }
 }
 

@@ -59,7 +59,7 @@ impl Overlay {
         let mut journal = Journal { ext, blocks: Vec::new(), first: 1, features: 0 };
         let superblock = {
             let mut bytes = vec![0; 1024];
-            ext.read_inode(&inode, 0, &mut bytes)?;
+            ext.read_inode(&inode, &mut bytes)?;
             bytes
         };
         let block_size = u64::from(be32(&superblock, 12));
@@ -87,7 +87,7 @@ impl Overlay {
         if length > MAX_BLOCKS || start >= length || journal.first >= length {
             return Err(corrupt("the journal of the ext file system is damaged"));
         }
-        for run in super::ext_map::runs(ext, &inode, u64::from(length) * block_size)? {
+        for run in super::ext_map::runs(ext, &inode, 0..u64::from(length) * block_size)? {
             journal.blocks.resize(run.logical as usize, 0);
             journal.blocks.extend(run.physical..run.physical + run.count);
         }

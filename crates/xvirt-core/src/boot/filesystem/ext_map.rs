@@ -1,26 +1,20 @@
 //! Where the blocks of a file lie: ext4's extent tree, and the indirect blocks of ext2 and ext3.
 
 use std::io;
+use std::ops::Range;
 
 use super::corrupt;
 use super::ext::{Ext, Inode};
+use super::run::Run;
 use crate::boot::window::{le16, le32};
 
-/// Blocks that follow each other both in the file and on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) logical: u64,
-    pub(super) physical: u64,
-    pub(super) count: u64,
-}
-
-/// The runs of a file before `end`, in order; what no run covers is zeroes.
+/// The runs of a file in a range, in order; what no run covers is zeroes.
 ///
-/// The caller has limited `end`. That bounds the work here: blocks past it are ignored, and what would go back in the
-/// file is damage.
-pub(super) fn runs(ext: &Ext<'_>, inode: &Inode, end: u64) -> io::Result<Vec<Run>> {
-    let blocks = end.div_ceil(ext.block_size());
-    let mut map = Map { ext, blocks, next: 0, runs: Vec::new() };
+/// The caller has limited the end. That bounds the work here: blocks past it are ignored, and what would go back in the
+/// file is damage. Its length bounds the memory.
+pub(super) fn runs(ext: &Ext<'_>, inode: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
+    let (first, blocks) = (range.start / ext.block_size(), range.end.div_ceil(ext.block_size()));
+    let mut map = Map { ext, first, blocks, next: 0, runs: Vec::new() };
     if inode.has_extents() {
         map.extents(&inode.map, None)?;
     } else {
@@ -36,6 +30,8 @@ pub(super) fn runs(ext: &Ext<'_>, inode: &Inode, end: u64) -> io::Result<Vec<Run
 
 struct Map<'e, 'd> {
     ext: &'e Ext<'d>,
+    /// The first block of the range, and the one after its last.
+    first: u64,
     blocks: u64,
     /// The first block of the file that nothing was said about yet.
     next: u64,
@@ -50,7 +46,7 @@ impl Map<'_, '_> {
         }
         let count = count.min(self.blocks.saturating_sub(logical));
         self.next = logical + count;
-        if physical == 0 || count == 0 {
+        if physical == 0 || count == 0 || self.next <= self.first {
             return Ok(());
         }
         match self.runs.last_mut() {

@@ -1,7 +1,9 @@
 //! FAT12, FAT16 and FAT32 with long names: EFI system partitions, and the boot partitions of small systems.
 
 use std::io;
+use std::ops::Range;
 
+use super::run::{Run, read_runs};
 use super::tree::{NodeKind, Tree};
 use super::{MAX_DIRECTORY, corrupt};
 use crate::boot::window::{Window, le16, le32};
@@ -130,28 +132,31 @@ impl<'d> Fat<'d> {
         Ok(self.data + u64::from(index) * self.cluster_size)
     }
 
-    /// Ranges of the partition that hold the first `wanted` bytes; fewer if the chain ends before.
-    fn ranges(&self, place: Place, wanted: u64) -> io::Result<Vec<(u64, u64)>> {
+    /// Where a range of a file lies, in runs of bytes; less of it if the chain ends before.
+    fn chain(&self, place: Place, range: Range<u64>) -> io::Result<Vec<Run>> {
         let mut cluster = match place {
-            Place::Fixed(start, length) => return Ok(vec![(start, length.min(wanted))]),
+            Place::Fixed(start, length) => {
+                return Ok(vec![Run { logical: 0, physical: start, count: length.min(range.end) }]);
+            }
             Place::Cluster(cluster) => cluster,
         };
-        let mut ranges: Vec<(u64, u64)> = Vec::new();
-        let mut found = 0;
-        while found < wanted {
-            let start = self.position(cluster)?;
-            let length = self.cluster_size.min(wanted - found);
-            match ranges.last_mut() {
-                Some((last, count)) if *last + *count == start => *count += length,
-                _ => ranges.push((start, length)),
+        let mut runs: Vec<Run> = Vec::new();
+        let mut logical = 0;
+        while logical < range.end {
+            let (physical, count) = (self.position(cluster)?, self.cluster_size.min(range.end - logical));
+            if logical + count > range.start {
+                match runs.last_mut() {
+                    Some(last) if last.physical + last.count == physical => last.count += count,
+                    _ => runs.push(Run { logical, physical, count }),
+                }
             }
-            found += length;
+            logical += count;
             match self.next(cluster)? {
                 Some(next) => cluster = next,
                 None => break,
             }
         }
-        Ok(ranges)
+        Ok(runs)
     }
 
     /// What a directory contains, and the label if it is the root.
@@ -159,8 +164,8 @@ impl<'d> Fat<'d> {
         let (mut nodes, mut label) = (Vec::new(), None);
         let mut long = LongName::default();
         // A chain that loops ends where directories are too large.
-        for (start, length) in self.ranges(directory, MAX_DIRECTORY)? {
-            let bytes = self.window.read_vec(start, length as usize)?;
+        for run in self.chain(directory, 0..MAX_DIRECTORY)? {
+            let bytes = self.window.read_vec(run.physical, run.count as usize)?;
             for entry in bytes.chunks_exact(32) {
                 let attributes = entry[11] & attribute::MASK;
                 match entry[0] {
@@ -227,22 +232,17 @@ impl Tree for Fat<'_> {
         Err(corrupt("FAT has no symbolic links"))
     }
 
-    fn read(&self, file: &Node, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let end = offset.saturating_add(buffer.len() as u64);
-        let mut position = 0;
-        let mut rest = buffer;
-        for (start, length) in self.ranges(file.place, end)? {
-            let skip = offset.saturating_sub(position).min(length);
-            let count = (length - skip) as usize;
-            let (part, after) = rest.split_at_mut(count.min(rest.len()));
-            self.window.read(start + skip, part)?;
-            rest = after;
-            position += length;
+    fn runs(&self, file: &Node, range: Range<u64>) -> io::Result<Vec<Run>> {
+        let runs = self.chain(file.place, range.clone())?;
+        let end = runs.last().map_or(0, |run| run.logical + run.count);
+        if end < range.end && !range.is_empty() {
+            return Err(corrupt("a file is shorter than its directory says"));
         }
-        match rest {
-            [] => Ok(()),
-            _ => Err(corrupt("a file is shorter than its directory says")),
-        }
+        Ok(runs)
+    }
+
+    fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        read_runs(runs, 1, offset, buffer, |start, skipped, part| self.window.read(start + skipped, part))
     }
 }
 

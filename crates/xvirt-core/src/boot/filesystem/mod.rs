@@ -2,24 +2,26 @@
 //!
 //! The readers are ours because the disk's bytes are hostile and boot speed counts. `ext4-view` allocates what a
 //! symbolic link's inode claims as its length, refuses an ext3 journal that needs replay, and copies a file 4 KiB at a
-//! time; `fatfs` follows a looped directory for ever. These read whole extents straight into the result.
+//! time; `fatfs` follows a looped directory for ever. These find out where a file lies once, and then read whole extents.
 
 mod ext;
 mod ext_journal;
 mod ext_map;
 mod fat;
 mod foreign;
+mod run;
 mod tree;
 mod xfs;
 mod xfs_map;
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 
 use super::window::Window;
 
 /// A larger directory than any `/boot`, though not than any a hostile disk may claim.
-const MAX_DIRECTORY: u64 = 4 << 20;
+const MAX_DIRECTORY: u64 = 1 << 20;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,21 @@ pub(super) trait FileSystem: fmt::Debug + Send + Sync {
     /// The names in a directory, without `.` and `..`.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
 
-    /// Fills `buffer` from `offset` in a file on; what a file has no blocks for is zeroes.
-    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// Finds out where a range of a file lies. That takes up to a twentieth of the range in memory, for a file that is
+    /// scattered over the smallest blocks: the caller has to know how long the file is, and that so much may be read.
+    fn open(&self, path: &str, range: Range<u64>) -> io::Result<Box<dyn OpenFile + '_>>;
+
+    /// Fills `buffer` from `offset` in a file on.
+    #[cfg(any(test, fuzzing))]
+    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.open(path, offset..offset.saturating_add(buffer.len() as u64))?.read(offset, buffer)
+    }
+}
+
+/// A range of a file, of which it is known where it lies.
+pub(super) trait OpenFile: fmt::Debug {
+    /// Fills `buffer` from `offset` in the file on; what the file has no blocks for is zeroes. It has to be in the range.
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
 /// What a partition turned out to hold.

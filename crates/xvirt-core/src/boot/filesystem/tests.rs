@@ -1,10 +1,10 @@
 use super::super::test_support::*;
 use super::super::volume::{DiskPath, Volumes};
-use super::super::window::{Allowance, Window, le16};
+use super::super::window::{Reads, Window, le16};
 use super::*;
 
 fn contents(disk: &MemoryDisk) -> Contents<'_> {
-    open(Window::new(disk, 0, disk.0.len() as u64, Allowance::new()))
+    open(Window::new(disk, 0, disk.0.len() as u64, Reads::new()))
 }
 
 fn read(files: &dyn FileSystem, path: &str) -> Vec<u8> {

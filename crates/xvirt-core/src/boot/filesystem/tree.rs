@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 
-use super::{FileSystem, Kind, Metadata, corrupt, not_found, unsupported};
+use super::run::Run;
+use super::{FileSystem, Kind, Metadata, OpenFile, corrupt, not_found, unsupported};
 
 /// As Linux: more symbolic links than this on one path are a loop.
 const MAX_LINKS: u32 = 40;
@@ -35,8 +37,23 @@ pub(super) trait Tree: fmt::Debug + Send + Sync {
     /// All names in a directory, perhaps also `.` and `..`.
     fn names(&self, directory: &Self::Node) -> io::Result<Vec<Vec<u8>>>;
     fn link_target(&self, link: &Self::Node) -> io::Result<Vec<u8>>;
-    /// As [`FileSystem::read`].
-    fn read(&self, file: &Self::Node, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// Where a range of a file lies, in order; what no run covers is zeroes.
+    fn runs(&self, file: &Self::Node, range: Range<u64>) -> io::Result<Vec<Run>>;
+    /// Fills `buffer` from a file that lies so, from `offset` in it on.
+    fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+/// A range of a file in a tree.
+#[derive(Debug)]
+struct Opened<'t, T> {
+    tree: &'t T,
+    runs: Vec<Run>,
+}
+
+impl<T: Tree> OpenFile for Opened<'_, T> {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.tree.read_runs(&self.runs, offset, buffer)
+    }
 }
 
 impl<T: Tree> FileSystem for T {
@@ -68,10 +85,10 @@ impl<T: Tree> FileSystem for T {
         Ok(names.filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
-    fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    fn open(&self, path: &str, range: Range<u64>) -> io::Result<Box<dyn OpenFile + '_>> {
         let node = walk(self, path)?;
         match self.kind(&node) {
-            NodeKind::File => Tree::read(self, &node, offset, buffer),
+            NodeKind::File => Ok(Box::new(Opened { tree: self, runs: self.runs(&node, range)? })),
             NodeKind::Directory => Err(io::ErrorKind::IsADirectory.into()),
             NodeKind::Link | NodeKind::Special => Err(unsupported("the path leads to a special file")),
         }

@@ -3,9 +3,11 @@
 //! The log is not replayed: what was written just before a VM was stopped hard may be seen as it was before.
 
 use std::io;
+use std::ops::Range;
 
+use super::run::{Run, read_runs};
 use super::tree::{NodeKind, Tree};
-use super::xfs_map::{self, Run};
+use super::xfs_map;
 use super::{MAX_DIRECTORY, corrupt, unsupported, until_nul};
 use crate::boot::window::{Window, be16, be32, be64};
 
@@ -172,7 +174,8 @@ impl<'d> Xfs<'d> {
             return Err(corrupt("a directory is too large"));
         }
         let mut bytes = vec![0; length as usize];
-        self.read_inode(directory, 0, &mut bytes)?;
+        let runs = self.inode_runs(directory, 0..length)?;
+        self.read_runs(&runs, 0, &mut bytes)?;
         let mut entries = Vec::new();
         for block in bytes.chunks_exact(self.directory_block) {
             self.block_entries(block, &mut entries);
@@ -229,21 +232,11 @@ impl<'d> Xfs<'d> {
         }
     }
 
-    fn read_inode(&self, inode: &Inode, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    fn inode_runs(&self, inode: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
         if inode.flags & INODE_REALTIME != 0 {
             return Err(unsupported("the file is in the realtime section of the XFS"));
         }
-        buffer.fill(0);
-        let end = offset.saturating_add(buffer.len() as u64);
-        for Run { logical, physical, count } in xfs_map::runs(self, inode, inode.format, end)? {
-            let run = logical * self.block_size..(logical + count) * self.block_size;
-            let (from, to) = (run.start.max(offset), run.end.min(end));
-            if from < to {
-                let part = buffer.get_mut((from - offset) as usize..(to - offset) as usize).unwrap_or_default();
-                self.read_blocks(physical, from - run.start, part)?;
-            }
-        }
-        Ok(())
+        xfs_map::runs(self, inode, inode.format, range)
     }
 }
 
@@ -293,7 +286,7 @@ impl Tree for Xfs<'_> {
             return Ok(link.fork.get(..length).unwrap_or_default().to_vec());
         }
         let mut target = Vec::new();
-        for run in xfs_map::runs(self, link, link.format, 2 * MAX_TARGET + self.block_size)? {
+        for run in xfs_map::runs(self, link, link.format, 0..2 * MAX_TARGET + self.block_size)? {
             let mut bytes = vec![0; (run.count * self.block_size) as usize];
             self.read_blocks(run.physical, 0, &mut bytes)?;
             // In version 5 a header comes first, except where mkfs.xfs made the link.
@@ -304,7 +297,12 @@ impl Tree for Xfs<'_> {
         Ok(target)
     }
 
-    fn read(&self, file: &Inode, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.read_inode(file, offset, buffer)
+    fn runs(&self, file: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
+        self.inode_runs(file, range)
+    }
+
+    fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let read = |block, offset, part: &mut [u8]| self.read_blocks(block, offset, part);
+        read_runs(runs, self.block_size, offset, buffer, read)
     }
 }

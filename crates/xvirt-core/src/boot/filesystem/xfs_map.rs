@@ -1,22 +1,22 @@
 //! Where the blocks of a file in XFS lie: a list of extents, or a tree of them.
 
 use std::io;
+use std::ops::Range;
 
 use super::corrupt;
+use super::run::Run;
 use super::xfs::{Format, Inode, Xfs};
 use crate::boot::window::{be16, be64};
-
-pub(super) use super::ext_map::Run;
 
 /// Deeper trees than this do not come about.
 const MAX_DEPTH: u16 = 9;
 
-/// The runs of a file before `end`, in order; what no run covers is zeroes.
+/// The runs of a file in a range, in order; what no run covers is zeroes.
 ///
-/// The caller has limited `end`, which bounds the work here.
-pub(super) fn runs(xfs: &Xfs<'_>, inode: &Inode, format: Format, end: u64) -> io::Result<Vec<Run>> {
-    let blocks = end.div_ceil(xfs.block_size());
-    let mut map = Map { xfs, blocks, next: 0, runs: Vec::new() };
+/// The caller has limited the end, which bounds the work here, and the length, which bounds the memory.
+pub(super) fn runs(xfs: &Xfs<'_>, inode: &Inode, format: Format, range: Range<u64>) -> io::Result<Vec<Run>> {
+    let (first, blocks) = (range.start / xfs.block_size(), range.end.div_ceil(xfs.block_size()));
+    let mut map = Map { xfs, first, blocks, next: 0, runs: Vec::new() };
     match format {
         Format::Extents => {
             let count = usize::try_from(inode.extents).unwrap_or(usize::MAX);
@@ -34,6 +34,8 @@ pub(super) fn runs(xfs: &Xfs<'_>, inode: &Inode, format: Format, end: u64) -> io
 
 struct Map<'x, 'd> {
     xfs: &'x Xfs<'d>,
+    /// The first block of the range, and the one after its last.
+    first: u64,
     blocks: u64,
     /// The first block of the file that nothing was said about yet.
     next: u64,
@@ -57,7 +59,7 @@ impl Map<'_, '_> {
             }
             let count = count.min(self.blocks - logical);
             self.next = logical + count;
-            if high >> 63 == 0 {
+            if high >> 63 == 0 && self.next > self.first {
                 self.runs.push(Run { logical, physical, count });
             }
         }

@@ -1,6 +1,7 @@
 //! Disks that boot by something else than GRUB 2, or by nothing.
 
 use super::*;
+use crate::boot::BootSource;
 
 #[test]
 fn alpine_boots_by_extlinux() {
@@ -142,14 +143,14 @@ fn loader_entries_are_read_as_systemd_boot_does() {
 
 #[test]
 fn unified_kernels_are_taken_apart() {
-    let image = super::super::unified::tests::image(&[
+    let image = crate::boot::unified::tests::image(&[
         (".osrel", b"NAME=Arch\nPRETTY_NAME=\"Arch Linux\"\n"),
         (".cmdline", b"root=/dev/vda2 rw\n\0"),
         (".ucode", b"micro"),
         (".initrd", b"initrd"),
         (".linux", b"kernel"),
     ]);
-    let shell = super::super::unified::tests::image(&[(".text", b"code")]);
+    let shell = crate::boot::unified::tests::image(&[(".text", b"code")]);
     let Some(esp) = fat(
         &["-F", "16"],
         20 << 10,

@@ -1,0 +1,122 @@
+//! What a VM starts, from where it is into the VM's memory.
+
+use std::fs::File;
+use std::io::Cursor;
+use std::path::Path;
+
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+
+use super::assemble::Backends;
+use crate::arch::x86_64::boot::{self, Payload};
+use crate::arch::x86_64::registers::Entry;
+use crate::boot::{BootMenu, EntryChoice, Limits};
+use crate::config::{Boot, EntryProtocol, KernelImage};
+use crate::disk::BlockBackend;
+use crate::memory::GuestRam;
+use crate::named_file::open_file;
+use crate::{Error, ErrorKind, Result};
+
+/// Puts what the VM is to start into its memory, and tells where it is entered.
+pub(super) fn load(what: &Boot, backends: &Backends, ram: &GuestRam) -> Result<Entry> {
+    match what {
+        Boot::Disk { disk, entry, append } => {
+            let backend = backends.get(disk).ok_or_else(|| no_such_disk(*disk))?;
+            from_disk(&**backend, entry, append, ram)
+        }
+        Boot::Kernel { kernel, initrd, command_line, protocol } => {
+            let mut initrd = initrd.as_deref().map(open_initrd).transpose()?;
+            let initrd = initrd.as_mut().map(|(file, length)| (file, *length));
+            let protocol = *protocol;
+            match kernel {
+                KernelImage::Path(path) => {
+                    let kernel = &mut open_file(path, "kernel")?;
+                    boot::load(ram, Payload { kernel, initrd, command_line, protocol }).map_err(|e| in_file(e, path))
+                }
+                KernelImage::Bytes(bytes) => {
+                    let kernel = &mut Cursor::new(bytes);
+                    boot::load(ram, Payload { kernel, initrd, command_line, protocol })
+                }
+            }
+        }
+    }
+}
+
+/// Loads an entry of a disk's boot menu. The disk is its guest's, which decides how large everything on it is: nothing is
+/// read but into the VM's memory.
+fn from_disk(disk: &dyn BlockBackend, entry: &EntryChoice, append: &str, ram: &GuestRam) -> Result<Entry> {
+    let menu = BootMenu::read(disk)?;
+    let memory = ram.iter().map(|region| region.len()).sum();
+    let mut image = menu.open(menu.entry(entry)?, &Limits { initrd: memory, ..Limits::default() })?;
+    let command_line = [image.command_line.as_str(), append].join(" ");
+    let initrd = image.initrd.as_mut().map(|initrd| {
+        let length = initrd.length();
+        (initrd, length)
+    });
+    let payload = Payload {
+        kernel: &mut image.kernel,
+        initrd,
+        command_line: command_line.trim_end(),
+        protocol: EntryProtocol::Auto,
+    };
+    let loaded = boot::load(ram, payload);
+    loaded.map_err(|error| image.take_failure().unwrap_or(error))
+}
+
+fn open_initrd(path: &Path) -> Result<(File, u64)> {
+    let file = open_file(path, "initrd")?;
+    let cannot = |error| Error::io(format!("cannot read the initrd {}", path.display()), error);
+    let length = file.metadata().map_err(cannot)?.len();
+    Ok((file, length))
+}
+
+fn no_such_disk(disk: usize) -> Error {
+    Error::new(ErrorKind::InvalidConfig, format!("there is no disk {disk} to boot from")).remedy("add the disk")
+}
+
+fn in_file(error: Error, path: &Path) -> Error {
+    Error::new(error.kind(), format!("cannot boot {}", path.display())).because(error)
+}
+
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod tests {
+    use vm_memory::{Bytes, GuestAddress};
+
+    use super::*;
+    use crate::arch::x86_64::layout;
+    use crate::boot::test_support::{File, ext, text};
+    use crate::config::{ByteSize, MemoryBacking};
+    use crate::memory::allocate;
+
+    /// Kernel and initrd in guest memory, from a disk with these initrds: what the initrd is there.
+    fn loaded(initrds: &[&[u8]]) -> Option<Result<Vec<u8>>> {
+        let names: Vec<_> = (0..initrds.len()).map(|number| format!("/initrd-{number}")).collect();
+        let config = format!("LABEL a\nLINUX /vmlinuz\nINITRD {}\n", names.join(","));
+        let mut files = vec![File("/vmlinuz", crate::demo::kernel()), text("/extlinux.conf", &config)];
+        files.extend(names.iter().zip(initrds).map(|(name, bytes)| File(name, bytes)));
+        let disk = crate::boot::test_support::MemoryDisk(ext(&["-t", "ext4"], 32, &files)?);
+        let ram = allocate(ByteSize::mib(16), &MemoryBacking::default()).unwrap();
+        Some(from_disk(&disk, &EntryChoice::Default, "", &ram).map(|_| {
+            let [address, size] = [0, 8].map(|at| ram.read_obj::<u64>(GuestAddress(layout::PVH_MODULES + at)).unwrap());
+            let mut bytes = vec![0; usize::try_from(size).unwrap()];
+            ram.read_slice(&mut bytes, GuestAddress(address)).unwrap();
+            bytes
+        }))
+    }
+
+    #[test]
+    fn initrds_follow_each_other_at_multiples_of_four() {
+        let large: Vec<u8> = (0..(5 << 20) + 3).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let Some(bytes) = loaded(&[b"first", &large, b"", b"last one"]) else { return };
+        let expected = [b"first\0\0\0", large.as_slice(), b"\0", b"last one"].concat();
+        assert!(bytes.unwrap() == expected);
+    }
+
+    #[test]
+    fn initrds_that_do_not_fit_together_are_refused() {
+        let part = vec![1; 8 << 20];
+        let Some(bytes) = loaded(&[&part, &part]) else { return };
+        let expected = "an initrd of 16 MiB does not fit the VM's memory; give the VM more memory";
+        assert_eq!(bytes.unwrap_err().to_string(), expected);
+    }
+}
