@@ -35,9 +35,22 @@ impl Pool {
         lock(&self.free).push(buffer);
     }
 
-    /// The first `length` bytes of a buffer, which goes back when the last reference to them is gone.
+    /// Takes back a buffer that is one of these. One of another size was made for once.
+    fn take_back(&self, buffer: Vec<u8>) {
+        if buffer.len() == self.size {
+            self.give_back(buffer);
+        }
+    }
+
+    /// The first `length` bytes of a buffer, which goes back when the last reference to them is gone. A few bytes are
+    /// copied, so that they do not keep all of it.
     pub(crate) fn share(&self, buffer: Vec<u8>, length: usize) -> Bytes {
         let length = length.min(buffer.len());
+        if length < buffer.len() / 2 {
+            let copy = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+            self.take_back(buffer);
+            return copy;
+        }
         Bytes::from_owner(Lent { buffer, length, pool: self.clone() })
     }
 }
@@ -62,10 +75,6 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.buffer);
-        // One that is bigger was made for once.
-        if buffer.len() == self.pool.size {
-            self.pool.give_back(buffer);
-        }
+        self.pool.take_back(std::mem::take(&mut self.buffer));
     }
 }

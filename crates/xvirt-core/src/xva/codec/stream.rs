@@ -1,22 +1,28 @@
 //! Plain bytes in pieces, as the decoder gives them.
 
 use std::fmt;
+use std::mem;
 
 use bytes::Bytes;
 
 use crate::Result;
 
+/// Shorter pieces are copied and put together, in bytes: each piece takes some memory of its own.
+const SHORTEST: usize = 4 << 10;
+
 /// A stream of bytes that is read once, in order.
 pub(crate) struct Stream<'a> {
     next: Box<dyn FnMut() -> Result<Option<Bytes>> + 'a>,
     current: Bytes,
+    /// How many bytes `current` had when it came.
+    whole: usize,
     position: u64,
 }
 
 impl<'a> Stream<'a> {
     /// A stream of what `next` gives, until it gives nothing.
     pub(crate) fn new(next: impl FnMut() -> Result<Option<Bytes>> + 'a) -> Self {
-        Self { next: Box::new(next), current: Bytes::new(), position: 0 }
+        Self { next: Box::new(next), current: Bytes::new(), whole: 0, position: 0 }
     }
 
     /// A stream of bytes that are there.
@@ -39,9 +45,12 @@ impl<'a> Stream<'a> {
         Ok(Some(self.split(u64::MAX)))
     }
 
-    /// The next `length` bytes, without copying them; none if the stream ends before.
+    /// The next `length` bytes, mostly without copying them; none if the stream ends before.
+    ///
+    /// They take no more than some times their own memory, into however small pieces the stream was cut: small pieces, and
+    /// small parts of larger ones, are copied and put together.
     pub(crate) fn take(&mut self, length: u64) -> Result<Option<Vec<Bytes>>> {
-        let mut pieces = Vec::new();
+        let (mut pieces, mut copied) = (Vec::new(), Vec::new());
         let mut left = length;
         while left > 0 {
             if !self.fill()? {
@@ -49,8 +58,14 @@ impl<'a> Stream<'a> {
             }
             let piece = self.split(left);
             left -= piece.len() as u64;
+            if piece.len() < (self.whole / 2).max(SHORTEST) {
+                copied.extend_from_slice(&piece);
+                continue;
+            }
+            pieces.extend((!copied.is_empty()).then(|| mem::take(&mut copied).into()));
             pieces.push(piece);
         }
+        pieces.extend((!copied.is_empty()).then(|| copied.into()));
         Ok(Some(pieces))
     }
 
@@ -82,7 +97,10 @@ impl<'a> Stream<'a> {
     fn fill(&mut self) -> Result<bool> {
         while self.current.is_empty() {
             match (self.next)()? {
-                Some(piece) => self.current = piece,
+                Some(piece) => {
+                    self.whole = piece.len();
+                    self.current = piece;
+                }
                 None => return Ok(false),
             }
         }
@@ -110,7 +128,7 @@ mod tests {
     fn pieces_are_cut_and_joined_as_asked() {
         let mut pieces = [&b"abc"[..], b"", b"defgh", b"i"].into_iter();
         let mut stream = Stream::new(move || Ok(pieces.next().map(Bytes::from_static)));
-        assert_eq!(stream.take(5).unwrap().unwrap(), ["abc", "de"]);
+        assert_eq!(stream.take(5).unwrap().unwrap(), ["abcde"]);
         assert!(stream.skip(1).unwrap());
         let mut into = [0; 2];
         assert_eq!((stream.read(&mut into).unwrap(), &into), (2, b"gh"));
@@ -118,5 +136,17 @@ mod tests {
         assert_eq!(stream.read(&mut into).unwrap(), 1);
         assert_eq!((stream.read(&mut into).unwrap(), stream.next_piece().unwrap()), (0, None));
         assert!(stream.take(1).unwrap().is_none() && !stream.skip(1).unwrap());
+    }
+
+    #[test]
+    fn only_pieces_that_are_worth_it_are_kept_as_they_are() {
+        let sizes = [1, SHORTEST, 1, 1, 3 * SHORTEST, 1];
+        let mut pieces = sizes.into_iter().map(|size| Bytes::from(vec![7; size]));
+        let mut stream = Stream::new(move || Ok(pieces.next()));
+        let lengths = |pieces: Option<Vec<Bytes>>| pieces.unwrap().iter().map(Bytes::len).collect::<Vec<_>>();
+        assert_eq!(lengths(stream.take(SHORTEST as u64 + 2).unwrap()), [1, SHORTEST, 1]);
+        // A third of a piece would keep all of it.
+        assert_eq!(lengths(stream.take(SHORTEST as u64 + 1).unwrap()), [SHORTEST + 1]);
+        assert_eq!(lengths(stream.take(2 * SHORTEST as u64 + 1).unwrap()), [2 * SHORTEST, 1]);
     }
 }
