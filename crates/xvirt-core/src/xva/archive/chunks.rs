@@ -15,8 +15,8 @@ use crate::xva::tar::{BLOCK, EntryKind, Walk};
 use crate::xva::write::{Index, MEMBER};
 use crate::{Error, Result};
 
-/// The most bytes that an index may have: far more than disks of hundreds of TiB need.
-const MOST_INDEX: usize = 64 << 20;
+/// The most bytes that an index may have: those of a disk of 2 TiB of which every second MiB is empty.
+const MOST_INDEX: usize = 16 << 20;
 
 /// The chunks of each disk by its id, in ascending order.
 pub(super) type Map = BTreeMap<String, Vec<Chunk>>;
@@ -100,6 +100,9 @@ fn pieces(source: &Source, at: u64, size: usize) -> impl FnMut() -> Result<Optio
 fn frames(source: &Source, frames: &[Frame]) -> Result<(Document, Map)> {
     // The metadata, one frame a chunk, the end of the archive, and the index.
     let [metadata, chunks @ .., _, index] = frames else { return Err(unseekable(source, "zstd by another program")) };
+    if index.length as usize > MOST_INDEX {
+        return Err(unseekable(source, "zstd, and has an index that is too large"));
+    }
     let index = read_frame(source, index, MOST_INDEX)?;
     let Some(index) = Index::from_frame(&index) else { return Err(unseekable(source, "zstd by another program")) };
     let document = metadata_in(&decompress(source, metadata, MOST_METADATA as usize)?)?;

@@ -15,8 +15,9 @@ const FOOTER: usize = 9;
 /// With a checksum for each frame, of which we write none.
 const CHECKSUMS: u8 = 0x80;
 const RESERVED: u8 = 0x7c;
-/// The most frames the format allows.
-const MOST_FRAMES: u64 = 0x0800_0000;
+/// The most frames of which a table is read: those of disks with 4 TiB of data. The format allows more, but what they take
+/// is then chosen by a file that may be nothing but holes.
+const MOST_FRAMES: u64 = 4 << 20;
 
 /// Where a frame is in its file, and what it holds, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl SeekTable {
         }
         let mut entries = vec![0; (count * entry) as usize];
         file.read_exact_at(&mut entries, start + 8)?;
-        let mut table = Self::default();
+        let mut table = Self { frames: Vec::with_capacity(count as usize) };
         for entry in entries.chunks_exact(entry as usize) {
             let Some(([a, b, c, d, e, f, g, h], _)) = entry.split_first_chunk() else { break };
             table.push(u32::from_le_bytes([*a, *b, *c, *d]), u32::from_le_bytes([*e, *f, *g, *h]));
@@ -114,6 +115,13 @@ mod tests {
         assert_eq!(found(&good[1..]), None);
         assert_eq!(found(&good[..good.len() - 1]), None);
         assert_eq!(found(b"short"), None);
+        // Nothing but a table, with more frames than are read.
+        let count = MOST_FRAMES + 1;
+        let mut large = tempfile::tempfile().unwrap();
+        large.write_all(&*skippable_head(8 * count + FOOTER as u64)).unwrap();
+        let footer = [&(count as u32).to_le_bytes()[..], &[0], &MAGIC.to_le_bytes()].concat();
+        large.write_all_at(&footer, 8 + 8 * count).unwrap();
+        assert_eq!(SeekTable::read(&large).unwrap(), None);
         for at in 30..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0xff;
