@@ -1,12 +1,11 @@
 //! The threads that check chunks.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use bytes::{Buf, Bytes};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::Arc;
 
 use super::{Consumer, Defect, Severity};
 use crate::disk::is_zero;
@@ -15,6 +14,9 @@ use crate::xva::chunk::{Checksum, Place, Sum};
 use crate::xva::error::corrupt;
 use crate::xva::parallel::threads;
 use crate::{Error, Result};
+
+/// How many bytes the chunks may have that are checked or wait for it, on however many processors: some of the largest.
+const MOST_IN_FLIGHT: u64 = 64 << 20;
 
 /// A chunk to be checked.
 pub(super) struct Job {
@@ -26,7 +28,8 @@ pub(super) struct Job {
 
 /// Threads that check chunks and hand them to the consumer.
 pub(super) struct Checkers<'scope> {
-    jobs: Sender<Job>,
+    jobs: Sender<(Job, Held)>,
+    in_flight: Arc<InFlight>,
     threads: Vec<ScopedJoinHandle<'scope, ()>>,
     failure: Arc<Failure>,
 }
@@ -48,12 +51,13 @@ impl<'scope> Checkers<'scope> {
             scope.spawn(move || work(&receiver, consumer, &failure))
         };
         let threads = (0..count).map(spawn).collect();
-        Self { jobs, threads, failure }
+        Self { jobs, in_flight: Arc::default(), threads, failure }
     }
 
     /// Hands on a chunk. Whether there is any use in more.
     pub(super) fn check(&self, job: Job) -> bool {
-        self.jobs.send(job).is_ok() && !self.failed()
+        let held = self.in_flight.hold(job.pieces.iter().map(|piece| piece.len() as u64).sum());
+        self.jobs.send((job, held)).is_ok() && !self.failed()
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -71,8 +75,37 @@ impl<'scope> Checkers<'scope> {
     }
 }
 
-fn work(jobs: &Receiver<Job>, consumer: &dyn Consumer, failure: &Failure) {
-    for job in jobs {
+/// How many bytes of chunks are in flight.
+#[derive(Default)]
+struct InFlight {
+    bytes: Mutex<u64>,
+    fewer: Condvar,
+}
+
+/// Bytes of a chunk that is in flight until this is dropped.
+struct Held {
+    bytes: u64,
+    all: Arc<InFlight>,
+}
+
+impl InFlight {
+    /// Waits until so many more bytes may be in flight, or nothing else is.
+    fn hold(self: &Arc<Self>, bytes: u64) -> Held {
+        let full = |held: &mut u64| *held > 0 && *held + bytes > MOST_IN_FLIGHT;
+        *self.fewer.wait_while(lock(&self.bytes), full).unwrap_or_else(PoisonError::into_inner) += bytes;
+        Held { bytes, all: Arc::clone(self) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *lock(&self.all.bytes) -= self.bytes;
+        self.all.fewer.notify_all();
+    }
+}
+
+fn work(jobs: &Receiver<(Job, Held)>, consumer: &dyn Consumer, failure: &Failure) {
+    for (job, _held) in jobs {
         if failure.happened.load(Ordering::Acquire) {
             continue;
         }
@@ -123,4 +156,38 @@ fn cut(pieces: &mut Vec<Bytes>, length: u64) -> Vec<Bytes> {
         !piece.is_empty()
     });
     rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_in_flight_are_bounded_on_however_many_processors() {
+        let (in_flight, held, highest) = (Arc::<InFlight>::default(), Mutex::new(0), Mutex::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..32 {
+                let (in_flight, held, highest) = (&in_flight, &held, &highest);
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let bytes = ((thread * 7 + round * 3) % 9) << 20;
+                        let _held = in_flight.hold(bytes);
+                        let now = {
+                            let mut held = lock(held);
+                            *held += bytes;
+                            *held
+                        };
+                        let mut highest = lock(highest);
+                        *highest = now.max(*highest);
+                        drop(highest);
+                        *lock(held) -= bytes;
+                    }
+                });
+            }
+        });
+        assert!(*lock(&highest) <= MOST_IN_FLIGHT);
+        // One that is too large for all others goes alone.
+        drop(in_flight.hold(2 * MOST_IN_FLIGHT));
+        assert_eq!(*lock(&in_flight.bytes), 0);
+    }
 }
