@@ -192,13 +192,13 @@ impl Object {
     }
 
     fn read(value: Value) -> Result<Self> {
-        let Value::Struct(record) = value else { return Err(corrupt("ova.xml", "an object is not a structure")) };
-        match record.get("snapshot") {
-            Some(Value::Struct(fields)) => Ok(Self {
-                class: record.text("class").to_owned(),
-                id: record.reference("id").to_owned(),
-                fields: fields.clone(),
-            }),
+        let Value::Struct(mut record) = value else {
+            return Err(corrupt("ova.xml", "an object is not a structure"));
+        };
+        match record.take("snapshot") {
+            Some(Value::Struct(fields)) => {
+                Ok(Self { class: record.text("class").to_owned(), id: record.reference("id").to_owned(), fields })
+            }
             _ => Err(corrupt("ova.xml", format!("object {} has no fields", record.text("id")))),
         }
     }

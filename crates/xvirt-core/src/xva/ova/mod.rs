@@ -12,5 +12,5 @@ mod write;
 
 pub(super) use compose::compose;
 pub(super) use document::{Document, Expected, Object};
-pub(super) use parse::value as parse_value;
+pub(super) use parse::structure as parse_structure;
 pub(super) use value::{Record, Value};

@@ -5,19 +5,23 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::value::{Record, Value};
 use super::write::is_allowed;
+use crate::Result;
 use crate::xva::error::{corrupt, unsupported};
-use crate::{Error, Result};
 
 /// Values lie within one another no deeper than this.
 const DEEPEST: usize = 64;
+/// A document holds no more values than this, so that it takes not much more memory than its text: a value takes up to
+/// some hundred bytes, and its tags as few as eight. Appliances with hundreds of disks have some ten thousand values.
+const MOST_VALUES: usize = 1 << 17;
 
-/// Reads the one value that an XML document holds.
+/// What is read, or what is wrong with it.
+type Parsed<T> = std::result::Result<T, String>;
+
+/// Reads the one value that the member `ova.xml` holds.
 pub(crate) fn value(xml: &[u8]) -> Result<Value> {
-    let text = std::str::from_utf8(xml).map_err(|error| damaged(format!("it is not UTF-8 text: {error}")))?;
-    let mut reader = Reader::from_str(text);
-    reader.config_mut().expand_empty_elements = true;
-    let mut parser = Parser { reader, depth: 0 };
-    let root = parser.element()?;
+    let damaged = |why: String| corrupt("ova.xml", why);
+    let mut parser = Parser::new(xml).map_err(damaged)?;
+    let root = parser.element().map_err(damaged)?;
     match root.name().as_ref() {
         "value" => {}
         "appliance" => {
@@ -26,16 +30,34 @@ pub(crate) fn value(xml: &[u8]) -> Result<Value> {
                 "import it with XenServer 5.6 to 7.6, and export it from there",
             ));
         }
-        name => return Err(damaged(format!("it begins with <{}>", name))),
+        name => return Err(damaged(format!("it begins with <{name}>"))),
     }
-    let value = parser.value()?;
-    parser.end()?;
+    let value = parser.value().map_err(damaged)?;
+    parser.end().map_err(damaged)?;
     Ok(value)
+}
+
+/// Reads the structure that a member of an archive holds, and keeps nothing of it: `found` is given each name and value.
+pub(crate) fn structure(member: &str, xml: &[u8], mut found: impl FnMut(String, Value)) -> Result<()> {
+    let mut read = || {
+        let mut parser = Parser::new(xml)?;
+        expect(&parser.element()?, "value")?;
+        expect(&parser.element()?, "struct")?;
+        while let Some((name, value)) = parser.member()? {
+            found(name, value);
+            parser.left = MOST_VALUES;
+        }
+        parser.close()?;
+        parser.end()
+    };
+    read().map_err(|why| corrupt(member, why))
 }
 
 struct Parser<'a> {
     reader: Reader<&'a [u8]>,
     depth: usize,
+    /// How many more values may be kept.
+    left: usize,
 }
 
 /// What comes next between two tags.
@@ -47,12 +69,20 @@ enum Next<'a> {
 }
 
 impl<'a> Parser<'a> {
+    fn new(xml: &'a [u8]) -> Parsed<Self> {
+        let text = std::str::from_utf8(xml).map_err(|error| format!("it is not UTF-8 text: {error}"))?;
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().expand_empty_elements = true;
+        Ok(Self { reader, depth: 0, left: MOST_VALUES })
+    }
+
     /// The value between `<value>`, which was read, and `</value>`.
-    fn value(&mut self) -> Result<Value> {
+    fn value(&mut self) -> Parsed<Value> {
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err(damaged("its values lie too deep within one another"));
+            return Err("its values lie too deep within one another".to_owned());
         }
+        self.left = self.left.checked_sub(1).ok_or_else(|| format!("it holds more than {MOST_VALUES} values"))?;
         let mut text = String::new();
         let value = loop {
             match self.next()? {
@@ -71,7 +101,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The value within a tag that says its type, up to and with the end of that tag.
-    fn typed(&mut self, tag: &str) -> Result<Value> {
+    fn typed(&mut self, tag: &str) -> Parsed<Value> {
         Ok(match tag {
             "struct" => Value::Struct(self.members()?),
             "array" => Value::Array(self.array()?),
@@ -81,31 +111,37 @@ impl<'a> Parser<'a> {
             "double" => Value::Double(self.text()?),
             "dateTime.iso8601" => Value::Date(self.text()?),
             "nil" => Value::Text(self.text()?),
-            other => return Err(damaged(format!("a value has the unknown type {}", other))),
+            other => return Err(format!("a value has the unknown type {}", other)),
         })
     }
 
-    fn members(&mut self) -> Result<Record> {
+    fn members(&mut self) -> Parsed<Record> {
         let mut members = Vec::new();
-        while let Some(tag) = self.child()? {
-            expect(&tag, "member")?;
-            let (mut name, mut value) = (None, None);
-            while let Some(tag) = self.child()? {
-                match tag.name().as_ref() {
-                    "name" => name = Some(self.text()?),
-                    "value" => value = Some(self.value()?),
-                    _ => return Err(unexpected(&tag)),
-                }
-            }
-            match (name, value) {
-                (Some(name), Some(value)) => members.push((name, value)),
-                _ => return Err(damaged("a member of a structure lacks its name or value")),
-            }
+        while let Some(member) = self.member()? {
+            members.push(member);
         }
         Ok(Record(members))
     }
 
-    fn array(&mut self) -> Result<Vec<Value>> {
+    /// The next member of a structure, or none at its end.
+    fn member(&mut self) -> Parsed<Option<(String, Value)>> {
+        let Some(tag) = self.child()? else { return Ok(None) };
+        expect(&tag, "member")?;
+        let (mut name, mut value) = (None, None);
+        while let Some(tag) = self.child()? {
+            match tag.name().as_ref() {
+                "name" => name = Some(self.text()?),
+                "value" => value = Some(self.value()?),
+                _ => return Err(unexpected(&tag)),
+            }
+        }
+        match (name, value) {
+            (Some(name), Some(value)) => Ok(Some((name, value))),
+            _ => Err("a member of a structure lacks its name or value".to_owned()),
+        }
+    }
+
+    fn array(&mut self) -> Parsed<Vec<Value>> {
         let mut values = Vec::new();
         while let Some(tag) = self.child()? {
             expect(&tag, "data")?;
@@ -118,7 +154,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The text up to the end of the element.
-    fn text(&mut self) -> Result<String> {
+    fn text(&mut self) -> Parsed<String> {
         let mut text = String::new();
         loop {
             match self.next()? {
@@ -131,23 +167,23 @@ impl<'a> Parser<'a> {
     }
 
     /// The next element within the present one, or none at its end.
-    fn child(&mut self) -> Result<Option<BytesStart<'a>>> {
+    fn child(&mut self) -> Parsed<Option<BytesStart<'a>>> {
         loop {
             match self.next()? {
                 Next::Open(tag) => return Ok(Some(tag)),
                 Next::Close => return Ok(None),
                 Next::Text(text) if text.trim().is_empty() => {}
-                Next::Text(_) => return Err(damaged("there is text where an element belongs")),
+                Next::Text(_) => return Err("there is text where an element belongs".to_owned()),
                 Next::End => return Err(too_short()),
             }
         }
     }
 
-    fn element(&mut self) -> Result<BytesStart<'a>> {
+    fn element(&mut self) -> Parsed<BytesStart<'a>> {
         self.child()?.ok_or_else(too_short)
     }
 
-    fn close(&mut self) -> Result<()> {
+    fn close(&mut self) -> Parsed<()> {
         match self.child()? {
             None => Ok(()),
             Some(tag) => Err(unexpected(&tag)),
@@ -155,29 +191,29 @@ impl<'a> Parser<'a> {
     }
 
     /// Checks that nothing follows.
-    fn end(&mut self) -> Result<()> {
+    fn end(&mut self) -> Parsed<()> {
         loop {
             match self.next()? {
                 Next::End => return Ok(()),
                 Next::Text(text) if text.trim().is_empty() => {}
-                _ => return Err(damaged("something follows its value")),
+                _ => return Err("something follows its value".to_owned()),
             }
         }
     }
 
-    fn next(&mut self) -> Result<Next<'a>> {
+    fn next(&mut self) -> Parsed<Next<'a>> {
         loop {
-            return Ok(match self.reader.read_event().map_err(|error| damaged(error.to_string()))? {
+            return Ok(match self.reader.read_event().map_err(|error| error.to_string())? {
                 Event::Start(tag) => Next::Open(tag),
                 Event::End(_) => Next::Close,
                 Event::Text(text) => text_of(text.xml10_content().into_owned())?,
                 Event::CData(data) => text_of(data.into_inner().into_owned())?,
                 Event::GeneralRef(reference) => {
-                    let character = reference.resolve_char_ref().map_err(|error| damaged(error.to_string()))?;
+                    let character = reference.resolve_char_ref().map_err(|error| error.to_string())?;
                     let name = reference.to_string();
                     let predefined = || quick_xml::escape::resolve_predefined_entity(&name).map(str::to_owned);
                     let text = character.map(String::from).or_else(predefined);
-                    text_of(text.ok_or_else(|| damaged(format!("the entity &{name}; is not known")))?)?
+                    text_of(text.ok_or_else(|| format!("the entity &{name}; is not known"))?)?
                 }
                 Event::Eof => Next::End,
                 Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => continue,
@@ -187,27 +223,23 @@ impl<'a> Parser<'a> {
 }
 
 /// Text, unless it could not be written again.
-fn text_of<'a>(text: String) -> Result<Next<'a>> {
+fn text_of<'a>(text: String) -> Parsed<Next<'a>> {
     match text.chars().find(|char| !is_allowed(*char)) {
         None => Ok(Next::Text(text)),
-        Some(char) => Err(damaged(format!("it holds the character U+{:04X}, which XML has not", u32::from(char)))),
+        Some(char) => Err(format!("it holds the character U+{:04X}, which XML has not", u32::from(char))),
     }
 }
 
-fn expect(tag: &BytesStart<'_>, name: &str) -> Result<()> {
+fn expect(tag: &BytesStart<'_>, name: &str) -> Parsed<()> {
     if tag.name().as_ref() == name { Ok(()) } else { Err(unexpected(tag)) }
 }
 
-fn unexpected(tag: &BytesStart<'_>) -> Error {
-    damaged(format!("the element <{}> is in the wrong place", tag.name().as_ref()))
+fn unexpected(tag: &BytesStart<'_>) -> String {
+    format!("the element <{}> is in the wrong place", tag.name().as_ref())
 }
 
-fn too_short() -> Error {
-    damaged("it ends too early")
-}
-
-fn damaged(why: impl Into<String>) -> Error {
-    corrupt("ova.xml", why)
+fn too_short() -> String {
+    "it ends too early".to_owned()
 }
 
 #[cfg(test)]

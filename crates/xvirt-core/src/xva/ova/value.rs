@@ -53,6 +53,12 @@ impl Record {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
+    /// Takes a value out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        let place = self.0.iter().rposition(|(key, _)| key == name)?;
+        Some(self.0.remove(place).1)
+    }
+
     /// Sets a value, in the place of an old one if there is one.
     pub(crate) fn set(&mut self, name: &str, value: Value) {
         match self.0.iter_mut().rev().find(|(key, _)| key == name) {

@@ -14,7 +14,7 @@ use std::thread;
 use bytes::Bytes;
 
 use check::{Checkers, Job};
-use table::Table;
+use table::Checksums;
 
 use super::chunk::{Checksum, Layout, MOST_CHUNK, Name};
 use super::codec::{self, Compression};
@@ -117,7 +117,8 @@ struct Reading<'a> {
     expected: Vec<Expected>,
     layout: Layout,
     checksums: BTreeSet<Checksum>,
-    table: Option<Table>,
+    /// Those that the table at the end must list, if there is to be one.
+    listed: Option<Checksums>,
 }
 
 impl<'a> Reading<'a> {
@@ -128,7 +129,7 @@ impl<'a> Reading<'a> {
             expected: Vec::new(),
             layout: Layout::new(&[]),
             checksums: BTreeSet::new(),
-            table: None,
+            listed: None,
         }
     }
 
@@ -188,8 +189,8 @@ impl<'a> Reading<'a> {
         let text = walk.take_all(MOST_CHECKSUM)?;
         let text = String::from_utf8_lossy(&text).into_owned();
         self.checksums.insert(kind);
-        if let Some(table) = &mut self.table {
-            table.note(entry.name.clone(), text.clone());
+        if let Some(listed) = &mut self.listed {
+            listed.add(&entry.name, &text);
         }
         job.checksum = Some((kind, text));
         self.layout.pass(&job.place);
@@ -200,9 +201,9 @@ impl<'a> Reading<'a> {
         match (entry.name.as_str(), &self.document) {
             ("ova.xml", None) => self.begin(&walk.take_all(MOST_METADATA)?),
             ("ova.xml", Some(_)) => Err(corrupt("ova.xml", "it is there twice")),
-            (table::NAME, Some(_)) if self.table.is_some() => {
+            (table::NAME, Some(_)) if self.listed.is_some() => {
                 let xml = walk.take_all(MOST_METADATA)?;
-                self.table.take().map_or(Ok(()), |table| table.compare(&xml))
+                self.listed.take().map_or(Ok(()), |listed| listed.compare(&xml))
             }
             (name, None) if Name::parse(name) != Name::Other => Err(corrupt(name, "it comes before ova.xml")),
             (name, Some(_)) if matches!(Name::parse(name), Name::Checksum { .. }) => self.without_chunk(name),
@@ -214,7 +215,7 @@ impl<'a> Reading<'a> {
         let document = Document::parse(xml)?;
         self.expected = document.expected()?;
         self.layout = Layout::new(&self.expected);
-        self.table = (document.export_version() == 1).then(Table::default);
+        self.listed = (document.export_version() == 1).then(Checksums::default);
         self.consumer.begin(&document, &self.expected)?;
         self.document = Some(document);
         Ok(())
