@@ -8,8 +8,10 @@ use crate::xva::codec::Stream;
 use crate::xva::error::corrupt;
 use crate::{Error, Result};
 
-/// The most bytes that long names and pax records may have: far more than any file system's longest path.
+/// The most bytes that pax records may have.
 const MOST_RECORDS: u64 = 64 << 10;
+/// The most bytes that a name may have: a file system's longest path. Messages hold names, and reports many messages.
+const LONGEST_NAME: usize = 4096;
 
 /// A member of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +111,9 @@ impl<'a> Walk<'a> {
             Some(name) => name,
             None => utf8(&header.name).map_err(|why| self.damaged(why))?,
         };
+        if name.len() > LONGEST_NAME {
+            return Err(self.damaged("its name is too long"));
+        }
         let name = name.trim_start_matches("./").to_owned();
         let size = overrides.size.unwrap_or(header.size);
         self.last.clone_from(&name);
@@ -251,6 +256,9 @@ mod tests {
             let error = names(&member("x", kind, &data)).unwrap_err().to_string();
             assert!(error.contains("100000 bytes are more than the 65536 it may have"), "{error}");
         }
+        let long = [member("x", b'L', &[b'a'; 5000]), member("a", 0, b"")].concat();
+        let error = names(&long).unwrap_err().to_string();
+        assert!(error.contains("its name is too long"), "{error}");
         for records in
             ["9 path=x", "99 path=x\n", "x path=x\n", "8 path\n\n", "2 ", "18446744073709551615 a=b\n", "0 a=b\n"]
         {
