@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use xvirt_core::config::ByteSize;
 use xvirt_core::disk::ImageFormat;
 
+use crate::reading::Reading;
 use crate::writing::Writing;
 
 /// Works with virtual appliances (.xva), the format of XenServer and XCP-ng
@@ -42,6 +43,8 @@ pub struct Look {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub reading: Reading,
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +59,8 @@ pub struct Extract {
     /// Accept contents that have no checksum
     #[arg(long)]
     pub accept_unchecked: bool,
+    #[command(flatten)]
+    pub reading: Reading,
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +108,8 @@ pub struct Import {
     /// Accept contents that have no checksum
     #[arg(long)]
     pub accept_unchecked: bool,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Start the VM, with its serial console here, until it halts; Ctrl-C presses its power button
     #[arg(long)]
     pub start: bool,

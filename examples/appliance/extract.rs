@@ -10,7 +10,7 @@ use crate::progress::Bar;
 use crate::table::print;
 
 pub fn extract(arguments: &Extract, interrupt: &Interrupt) -> Result<()> {
-    let mut options = xva::Extract::default().format(arguments.format.into());
+    let mut options = xva::Extract::default().format(arguments.format.into()).read(arguments.reading.options());
     if arguments.accept_unchecked {
         options = options.accept_unchecked();
     }

@@ -83,7 +83,7 @@ fn host() -> Result<Host> {
 }
 
 fn options(arguments: &Import) -> xva::Import {
-    let mut options = xva::Import::default();
+    let mut options = xva::Import::default().read(arguments.reading.options());
     if let Some(name) = &arguments.name {
         options = options.name(name);
     }

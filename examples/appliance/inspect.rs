@@ -12,7 +12,8 @@ use crate::table::{Size, Table, print_json};
 pub fn inspect(arguments: &Look, interrupt: &Interrupt) -> Result<()> {
     let input = Input::open(&arguments.file, interrupt)?;
     let bar = Bar::new(None, interrupt);
-    let inspected = xva::inspect(input, &bar).map_err(|error| Failure::new(Name(&arguments.file), error))?;
+    let inspected = xva::inspect(input, &arguments.reading.options(), &bar)
+        .map_err(|error| Failure::new(Name(&arguments.file), error))?;
     drop(bar);
     if arguments.json { print_json(&inspected) } else { table(&inspected).print() }
 }

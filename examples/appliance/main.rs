@@ -15,6 +15,7 @@ mod interrupt;
 mod output;
 mod pack;
 mod progress;
+mod reading;
 mod run;
 mod table;
 mod terminal;

@@ -13,7 +13,8 @@ use crate::table::{Size, Table, print_json};
 pub fn verify(arguments: &Look, interrupt: &Interrupt) -> Result<()> {
     let input = Input::open(&arguments.file, interrupt)?;
     let bar = Bar::new(input.size(), interrupt);
-    let report = xva::verify(input, &bar).map_err(|error| Failure::new(Name(&arguments.file), error))?;
+    let report = xva::verify(input, &arguments.reading.options(), &bar)
+        .map_err(|error| Failure::new(Name(&arguments.file), error))?;
     drop(bar);
     if arguments.json {
         print_json(&report)?;

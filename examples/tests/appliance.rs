@@ -203,6 +203,25 @@ fn inspecting_reads_only_the_beginning() {
 }
 
 #[test]
+fn memory_for_a_large_window_has_to_be_allowed() {
+    let folder = folder_with_disk();
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "plain.xva"]);
+    // A zstd frame with a window of 256 MiB, and blocks that are not compressed.
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, (28 - 10) << 3];
+    for block in fs::read(folder.path().join("plain.xva")).unwrap().chunks(128 << 10) {
+        frame.extend(&((block.len() as u32) << 3).to_le_bytes()[..3]);
+        frame.extend(block);
+    }
+    frame.extend([1, 0, 0]);
+    fs::write(folder.path().join("web.xva"), frame).unwrap();
+    for arguments in [&["inspect", "web.xva"][..], &["verify", "web.xva"], &["extract", "web.xva", "out"]] {
+        let (status, _, error) = run(&folder, arguments);
+        assert!(status == 1 && error.contains("a window of 256 MiB, and max_window allows 128 MiB"), "{error}");
+        good(&folder, &[arguments, &["--max-window", "256MiB"]].concat());
+    }
+}
+
+#[test]
 fn damage_is_named_and_gives_status_1() {
     let folder = folder_with_disk();
     good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "web.xva"]);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use sha1::{Digest, Sha1};
 use xvirt_core::xva::fuzzing::{Receiver, read};
-use xvirt_core::xva::verify;
+use xvirt_core::xva::{ReadOptions, verify};
 use xxhash_rust::xxh64::xxh64;
 
 const BLOCK: usize = 512;
@@ -29,7 +29,7 @@ fuzz_target!(|input: Input| {
     let outcome = read(&archive[..], &model);
     model.compare(&outcome.map(|reached| reached.into_iter().map(|(_, offset)| offset).collect()).ok());
 
-    let report = verify(&archive[..], &()).expect("it is an archive");
+    let report = verify(&archive[..], &ReadOptions::default(), &()).expect("it is an archive");
     let whole = model.is_whole();
     assert!(!report.good || whole, "a damaged archive is called good");
     assert!(report.good || !whole || !input.is_tidy(), "a good archive is called damaged: {:?}", report.problems);

@@ -56,6 +56,8 @@ pub enum ErrorKind {
     UnsupportedRepository,
     /// Other things depend on the thing; the message names them.
     InUse,
+    /// It would take more than a limit allows, which the message names with the setting that raises it.
+    LimitExceeded,
     /// A kernel or initrd cannot be loaded.
     InvalidKernel,
     /// No bootable kernel was found on a disk.

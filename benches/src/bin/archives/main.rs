@@ -14,7 +14,7 @@ use xvirt_benches::Result;
 use xvirt_benches::summary::{Summary, milliseconds};
 use xvirt_core::config::{Disk, VmConfig};
 use xvirt_core::repository::Repository;
-use xvirt_core::xva::{self, Export, Import};
+use xvirt_core::xva::{self, Export, Import, ReadOptions};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -125,6 +125,6 @@ fn import(archive: &Path, out: &Path) -> Result<()> {
 }
 
 fn verify(archive: &Path) -> Result<()> {
-    let report = xva::verify(File::open(archive)?, &())?;
+    let report = xva::verify(File::open(archive)?, &ReadOptions::default(), &())?;
     if report.good { Ok(()) } else { Err(format!("{:?}", report.problems).into()) }
 }

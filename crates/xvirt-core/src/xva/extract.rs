@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::appliance::Appliance;
+use super::options::ReadOptions;
 use super::ova::Expected;
 use super::read;
 use super::target::{Targets, make_image};
@@ -24,11 +25,13 @@ pub struct Extract {
     pub format: ImageFormat,
     /// Takes chunks that have no checksum for right, instead of refusing the archive.
     pub accept_unchecked: bool,
+    /// How the archive is read.
+    pub read: ReadOptions,
 }
 
 impl Default for Extract {
     fn default() -> Self {
-        Self { format: ImageFormat::Raw, accept_unchecked: false }
+        Self { format: ImageFormat::Raw, accept_unchecked: false, read: ReadOptions::default() }
     }
 }
 
@@ -44,6 +47,13 @@ impl Extract {
     #[must_use]
     pub fn accept_unchecked(mut self) -> Self {
         self.accept_unchecked = true;
+        self
+    }
+
+    /// Sets how the archive is read.
+    #[must_use]
+    pub fn read(mut self, options: ReadOptions) -> Self {
+        self.read = options;
         self
     }
 }
@@ -68,7 +78,7 @@ pub struct Extracted {
 /// Each chunk is checked before it is written. When this returns, everything is on stable storage.
 ///
 /// # Errors
-/// The archive is damaged, incomplete or unsupported; a file is there already, or cannot be written; the work was
+/// The archive is damaged, incomplete or unsupported, or its window larger than allowed; a file is there already, or cannot be written; the work was
 /// cancelled. Then no new file is left.
 pub fn extract(
     input: impl Read + Send,
@@ -78,7 +88,7 @@ pub fn extract(
 ) -> Result<Extracted> {
     let files = Files::in_folder(folder.as_ref())?;
     let targets = Targets::new(options.accept_unchecked, |appliance, disk| files.make(appliance, disk, options.format));
-    let outcome = read::read(input, &targets, progress)?;
+    let outcome = read::read(input, options.read, &targets, progress)?;
     if let Some(error) = outcome.failure {
         return Err(error);
     }

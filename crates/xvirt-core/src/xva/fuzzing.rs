@@ -13,7 +13,7 @@ use super::ova::{self, Document, Expected};
 use super::read::{self, Consumer, Defect, Outcome, Severity};
 use super::tar::{EntryKind, Walk};
 use super::write::Index;
-use super::{Appliance, Compression};
+use super::{Appliance, Compression, ReadOptions};
 use crate::Result;
 use crate::config::{Disk, MAX_VCPUS, Nic};
 
@@ -128,7 +128,7 @@ impl Consumer for Adapter<'_> {
 
 /// Reads an archive. Answers how far each disk came by, in the order of the expected ones.
 pub fn read(input: impl Read + Send, receiver: &dyn Receiver) -> Result<Vec<(ExpectedDisk, u64)>> {
-    let Outcome { disks, failure, .. } = read::read(input, &Adapter(receiver), &())?;
+    let Outcome { disks, failure, .. } = read::read(input, ReadOptions::default(), &Adapter(receiver), &())?;
     let reached = disks.into_iter().map(|disk| (disk.expected.into(), disk.offset)).collect();
     failure.map_or(Ok(reached), Err)
 }
@@ -139,7 +139,7 @@ pub fn decode(input: impl Read + Send, most: usize) -> Result<(Compression, Vec<
     let compression = opened.compression;
     let read = AtomicU64::new(0);
     thread::scope(|scope| {
-        let mut stream = codec::decode(scope, opened, &read);
+        let mut stream = codec::decode(scope, opened, ReadOptions::default(), &read);
         let mut content = Vec::new();
         while let Some(piece) = stream.next_piece()?.filter(|_| content.len() < most) {
             content.extend_from_slice(&piece);

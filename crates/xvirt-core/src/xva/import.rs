@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::appliance::Appliance;
 use super::configure::{Choices, configure};
 use super::error::corrupt;
+use super::options::ReadOptions;
 use super::ova::{Document, Expected};
 use super::read;
 use super::root_device;
@@ -25,6 +26,7 @@ pub(super) const METADATA: &str = "ova.xml";
 pub struct Import {
     choices: Choices,
     accept_unchecked: bool,
+    read: ReadOptions,
 }
 
 impl Import {
@@ -57,6 +59,13 @@ impl Import {
         self
     }
 
+    /// Sets how the archive is read.
+    #[must_use]
+    pub fn read(mut self, options: ReadOptions) -> Self {
+        self.read = options;
+        self
+    }
+
     pub(super) fn configure(&self, document: &Document, disks: Vec<Disk>) -> Result<(VmConfig, Vec<String>)> {
         configure(document, disks, &self.choices)
     }
@@ -72,14 +81,15 @@ pub struct Imported {
     pub remarks: Vec<String>,
 }
 
-/// Makes a VM of `repository` out of an archive, in one pass and in constant memory.
+/// Makes a VM of `repository` out of an archive, in one pass and in [bounded memory](super#memory).
 ///
 /// Each chunk is checked before it is written; zeroes stay holes. The VM exists when this returns, and then completely
 /// and on stable storage. What the archive says that has no meaning here is kept for a later
 /// [`export_stored`](super::export_stored).
 ///
 /// # Errors
-/// The archive is damaged, incomplete or unsupported, the message names its member; the repository cannot be written;
+/// The archive is damaged, incomplete or unsupported, the message names its member;
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window is larger than allowed; the repository cannot be written;
 /// there is a VM of the UUID that is to be preserved; the work was cancelled. Then nothing is left behind.
 pub fn import(
     input: impl Read + Send,
@@ -95,7 +105,7 @@ pub fn import(
         }
         make_disk(&stage, appliance, disk)
     });
-    let outcome = read::read(input, &targets, progress)?;
+    let outcome = read::read(input, options.read, &targets, progress)?;
     if let Some(error) = outcome.failure {
         return Err(error);
     }

@@ -10,6 +10,7 @@ use super::appliance::Appliance;
 use super::chunk::{Checksum, Name};
 use super::codec::{self, Compression};
 use super::error::corrupt;
+use super::options::ReadOptions;
 use super::ova::Document;
 use super::read::MOST_METADATA;
 use super::tar::Walk;
@@ -31,13 +32,14 @@ pub struct Inspected {
 /// Tells what an archive is. Reads its metadata and the first chunk, a few MiB at most.
 ///
 /// # Errors
-/// It is no archive, or its beginning is damaged, or it cannot be read; or the work was cancelled.
-pub fn inspect(input: impl Read + Send, progress: &dyn Progress) -> Result<Inspected> {
+/// It is no archive, or its beginning is damaged, or it cannot be read; or the work was cancelled;
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window is larger than `options` allow.
+pub fn inspect(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Inspected> {
     let opened = codec::open(input)?;
     let compression = opened.compression;
     let read = AtomicU64::new(0);
     let (document, checksum) = thread::scope(|scope| {
-        let mut walk = Walk::new(codec::decode(scope, opened, &read));
+        let mut walk = Walk::new(codec::decode(scope, opened, *options, &read));
         look(&mut walk, &mut || step(progress, read.load(Ordering::Relaxed), None, "looking at the archive"))
     })?;
     Ok(Inspected { appliance: Appliance::read(&document)?, compression, checksum })

@@ -6,8 +6,17 @@
 //!
 //! [`inspect`], [`verify`] and [`extract`] look at archives, [`import`] makes a VM of a
 //! [`Repository`](crate::repository::Repository) out of one, [`export`], [`export_stored`] and [`export_running`] write
-//! one. They take any reader or writer, a pipe or a socket too, in one pass and in constant memory.
+//! one. They take any reader or writer, a pipe or a socket too, in one pass and in bounded memory.
 //! [`import_on_demand`] lets a VM start from an archive at once.
+//!
+//! # Memory
+//!
+//! However large an archive is, reading or writing it takes some ten MiB on a few processors. What a damaged or hostile
+//! archive can bring that to is at most 300 MiB, and the window of a zstd stream besides, which is at most 128 MiB unless
+//! [`ReadOptions::max_window`] allows more. Only what is read in any order, an [`Archive`] or by [`import_on_demand`],
+//! takes 64 bytes for each MiB of data.
+//!
+//! # Examples
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -42,6 +51,7 @@ pub mod fuzzing;
 mod import;
 mod inspect;
 mod on_demand;
+mod options;
 mod ova;
 mod parallel;
 mod policy;
@@ -61,4 +71,5 @@ pub use extract::{Extract, Extracted, extract};
 pub use import::{Import, Imported, import};
 pub use inspect::{Inspected, inspect};
 pub use on_demand::{OnDemand, import_on_demand};
+pub use options::ReadOptions;
 pub use verify::{DiskReport, Problem, Report, verify};

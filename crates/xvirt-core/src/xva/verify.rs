@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::appliance::Appliance;
 use super::chunk::Checksum;
 use super::codec::Compression;
+use super::options::ReadOptions;
 use super::ova::{Document, Expected};
 use super::read::{self, Consumer, Defect, DiskOutcome, Severity};
 use crate::Result;
@@ -66,13 +67,14 @@ pub struct Problem {
 }
 
 /// Reads an archive and checks everything there is to check: compression, tar headers, `ova.xml`, places and checksums of
-/// all chunks. Needs one pass, and no more memory than any other reading.
+/// all chunks. Needs one pass, and no more memory than [any other reading](super#memory).
 ///
 /// # Errors
-/// It is no archive, or cannot be read, or the work was cancelled. What is wrong with the archive is in the report.
-pub fn verify(input: impl Read + Send, progress: &dyn Progress) -> Result<Report> {
+/// It is no archive, or cannot be read, or the work was cancelled; [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if
+/// its window is larger than `options` allow. What is wrong with the archive is in the report.
+pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Report> {
     let verifier = Verifier::default();
-    let outcome = read::read(input, &verifier, progress)?;
+    let outcome = read::read(input, *options, &verifier, progress)?;
     let mut found = verifier.found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(error) = outcome.failure {
         if !matches!(error.kind(), crate::ErrorKind::CorruptArchive | crate::ErrorKind::UnsupportedArchive) {

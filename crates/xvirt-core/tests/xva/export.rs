@@ -43,7 +43,7 @@ fn what_is_exported_is_extracted() {
         let exported = xva::export(&config, &mut archive, &options, &()).unwrap();
         assert_eq!(exported.size, archive.len() as u64);
         sizes.push(exported.size);
-        let report = xva::verify(&archive[..], &()).unwrap();
+        let report = verify(&archive[..]).unwrap();
         assert!(report.good && report.problems.is_empty(), "{options:?}: {:?}", report.problems);
         assert_eq!((report.compression, report.checksums), (options.compression, vec![options.checksum]));
         let appliance = report.appliance.unwrap();
@@ -96,7 +96,7 @@ fn an_archive_is_laid_out_as_xenserver_wants_it() {
     // Two blocks of zeroes and nothing else end it.
     assert!(archive.ends_with(&[0; 1024]) && archive.len() % 512 == 0);
     assert!(archive[archive.len() - 1536..].iter().any(|byte| *byte != 0));
-    assert_eq!(Compression::None, xva::verify(&archive[..], &()).unwrap().compression);
+    assert_eq!(Compression::None, verify(&archive[..]).unwrap().compression);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use xvirt_core::ErrorKind;
 use xvirt_core::config::{Boot, ByteSize, CrashAction, Disk, Nic, RateLimit, VmConfig};
 use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::Repository;
-use xvirt_core::xva::{self, Appliance, Export, Import};
+use xvirt_core::xva::{self, Appliance, Export, Import, ReadOptions};
 
 use crate::support::*;
 
@@ -53,7 +53,7 @@ fn an_empty_disk_is_imported_and_exported_without_being_read() {
     let imported = xva::import(&sample[..], &repository(&folder), &Import::default(), &()).unwrap();
     let mut archive = Vec::new();
     xva::export_stored(&imported.vm, &mut archive, &Export::none(), &()).unwrap();
-    let report = xva::verify(&archive[..], &()).unwrap();
+    let report = verify(&archive[..]).unwrap();
     assert!(report.good, "{:?}", report.problems);
     assert_eq!((report.disks[0].size, report.disks[0].whole), (32_212_254_720, true));
     assert!(archive.len() < 3 << 20);
@@ -191,10 +191,10 @@ fn an_import_can_be_cancelled_at_any_time() {
 fn an_appliance_is_inspected_by_its_beginning() {
     for name in SAMPLES {
         let whole = sample(name);
-        let report = xva::verify(&whole[..], &()).unwrap();
+        let report = verify(&whole[..]).unwrap();
         // What follows the first chunk is not looked at.
         let part = &whole[..whole.len().min(3 << 20)];
-        let inspected = xva::inspect(part, &()).unwrap();
+        let inspected = xva::inspect(part, &ReadOptions::default(), &()).unwrap();
         assert_eq!(Some(inspected.appliance), report.appliance, "{name}");
         assert_eq!(
             (inspected.compression, inspected.checksum),

@@ -1,6 +1,7 @@
 //! Virtual appliances: real ones of others, ours in the hands of others, and damaged ones.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod bounds;
 mod export;
 mod import;
 mod memory;

@@ -29,7 +29,7 @@ fn out_and_in(options: &Export) -> u64 {
     let (memory, chunks) = peak_memory(|| {
         let exported = xva::export(&config, File::create(&archive).unwrap(), options, &()).unwrap();
         let imported = xva::import(File::open(&archive).unwrap(), &repository, &Import::default(), &()).unwrap();
-        let report = xva::verify(File::open(&archive).unwrap(), &()).unwrap();
+        let report = verify(File::open(&archive).unwrap()).unwrap();
         assert!(report.good && exported.size == report.size && imported.vm.config().disks.len() == 1);
         report.decompressed / MIB
     });

@@ -26,7 +26,7 @@ fn without(ends: &[&str]) -> Vec<u8> {
 fn refused(archive: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let error = extract(archive, &folder.path().join("out")).unwrap_err().to_string();
-    let report = xva::verify(archive, &()).unwrap();
+    let report = verify(archive).unwrap();
     assert!(!report.good && !report.disks[0].whole, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.serious && problem.what == error), "{error}: {report:?}");
     error

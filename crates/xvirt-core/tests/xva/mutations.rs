@@ -21,8 +21,8 @@ use damage::Damaged;
 use random::Random;
 
 /// Reading an archive takes no more memory than this, in bytes, whatever is in it. Metadata made of nothing but values
-/// takes the most: some times its 16 MiB.
-const MOST_MEMORY: u64 = 160 << 20;
+/// takes the most: its 16 MiB, and the values.
+const MOST_MEMORY: u64 = 64 << 20;
 
 /// What an error must say: where the damage is, or that it is no appliance at all.
 const PLACES: [&str; 7] = [
@@ -79,7 +79,7 @@ fn judge(base: &Base, damaged: &Damaged, import: bool) -> Result<bool, String> {
             return Err(format!("{error}, and leaves files"));
         }
     }
-    match xva::verify(&damaged.bytes[..], &()) {
+    match verify(&damaged.bytes[..]) {
         Ok(report) => {
             report
                 .problems

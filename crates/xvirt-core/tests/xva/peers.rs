@@ -90,7 +90,7 @@ fn what_xen_orchestra_writes_is_read() {
     let archive = folder.path().join("orchestra.xva");
     run("node", &[&script, &modules, &archive, &disks[0], &disks[1], &disks[2]]);
 
-    let report = xva::verify(File::open(&archive).unwrap(), &()).unwrap();
+    let report = verify(File::open(&archive).unwrap()).unwrap();
     assert!(report.good && report.problems.is_empty(), "{:?}", report.problems);
     assert_eq!((report.compression, &report.checksums[..]), (Compression::None, &[Checksum::Xxhash][..]));
     let extracted = extract(&fs::read(&archive).unwrap(), &folder.path().join("out")).unwrap();
@@ -189,7 +189,7 @@ fn compressors_find_ours_good() {
         // Only the identity that each export makes up differs.
         let body = |archive: &[u8]| archive[archive.len() - 4 * MIB..].to_vec();
         assert!(output.stdout.len() == plain.len() && body(&output.stdout) == body(&plain), "{program}");
-        assert!(xva::verify(&output.stdout[..], &()).unwrap().good);
+        assert!(verify(&output.stdout[..]).unwrap().good);
     }
 }
 

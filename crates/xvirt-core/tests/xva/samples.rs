@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use xvirt_core::xva::{self, Checksum, Compression, Firmware};
+use xvirt_core::xva::{Checksum, Compression, Firmware};
 
 use crate::support::*;
 
@@ -50,7 +50,7 @@ fn an_empty_disk_of_30_gib_stays_empty() {
 fn every_sample_is_verified() {
     for name in SAMPLES {
         let archive = sample(name);
-        let report = xva::verify(&archive[..], &()).unwrap();
+        let report = verify(&archive[..]).unwrap();
         assert!(report.good && report.problems.is_empty(), "{name}: {:?}", report.problems);
         assert!(report.disks.iter().all(|disk| disk.whole && disk.reached == disk.size), "{name}: {:?}", report.disks);
         assert_eq!(report.size, archive.len() as u64, "{name}");
@@ -66,7 +66,7 @@ fn every_sample_is_verified() {
 
 #[test]
 fn what_an_appliance_is_can_be_told() {
-    let appliance = xva::verify(&sample("xapi-zstd.xva")[..], &()).unwrap().appliance.unwrap();
+    let appliance = verify(&sample("xapi-zstd.xva")[..]).unwrap().appliance.unwrap();
     assert_eq!((appliance.name.as_str(), appliance.vcpus, appliance.memory.bytes()), ("zs", 2, 2 << 30));
     assert_eq!((appliance.firmware, appliance.template, appliance.suspended), (Firmware::Uefi, false, false));
     assert_eq!((appliance.cd_drives.len(), appliance.cd_drives[0].as_deref()), (1, None));
@@ -79,7 +79,7 @@ fn what_an_appliance_is_can_be_told() {
         ("XCP-ng", "8.3.0", "24.19")
     );
 
-    let appliance = xva::verify(&sample("xapi-template.xva")[..], &()).unwrap().appliance.unwrap();
+    let appliance = verify(&sample("xapi-template.xva")[..]).unwrap().appliance.unwrap();
     assert_eq!((appliance.template, appliance.firmware), (true, Firmware::Bios));
-    assert!(xva::verify(&sample("xapi-suspended.xva")[..], &()).unwrap().appliance.unwrap().suspended);
+    assert!(verify(&sample("xapi-suspended.xva")[..]).unwrap().appliance.unwrap().suspended);
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use vm_memory::VolatileSlice;
 use xvirt_core::disk::BlockBackend;
-use xvirt_core::xva::{self, Extract, Extracted};
+use xvirt_core::xva::{self, Extract, Extracted, ReadOptions, Report};
 
 /// Archives written by XenServer's own code and by Xen Orchestra.
 pub const SAMPLES: [&str; 10] = [
@@ -36,6 +36,10 @@ pub fn sample(name: &str) -> Vec<u8> {
 pub fn sha256(path: &Path) -> String {
     let output = Command::new("sha256sum").arg(path).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+pub fn verify(archive: impl Read + Send) -> xvirt_core::Result<Report> {
+    xva::verify(archive, &ReadOptions::default(), &())
 }
 
 pub fn extract(archive: &[u8], folder: &Path) -> xvirt_core::Result<Extracted> {

@@ -14,6 +14,8 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 use super::ahead::Ahead;
 use super::frame::{self, Header, Start};
 use super::{Compression, Pool, Stream, detect};
+use crate::config::ByteSize;
+use crate::xva::options::ReadOptions;
 use crate::xva::parallel::threads;
 use crate::xva::write::MEMBER;
 use crate::{Error, ErrorKind, Result};
@@ -24,7 +26,7 @@ const PIECE: usize = 256 << 10;
 const WAITING: usize = 8;
 /// A frame whose content is bigger is decompressed as it comes, by one processor.
 const MOST_FRAME: u64 = 4 << 20;
-/// zstd's largest window is 2^31 bytes.
+/// zstd's largest window is 2^31 bytes. What is allowed is looked at before.
 const LARGEST_WINDOW: u32 = 31;
 
 /// An input of which the first bytes were looked at.
@@ -51,13 +53,15 @@ enum Slot {
 pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     opened: Opened<R>,
+    options: ReadOptions,
     read: &'scope AtomicU64,
 ) -> Stream<'scope> {
     let Opened { compression, input } = opened;
     let (sender, receiver) = bounded(WAITING);
     scope.spawn(move || {
         let mut input = Counted { input, read };
-        let mut output = Output { pool: Pool::new(PIECE), slots: sender };
+        let most_memory = options.max_window.bytes().min(1 << LARGEST_WINDOW);
+        let mut output = Output { pool: Pool::new(PIECE), slots: sender, most_memory };
         let done = match compression {
             Compression::None => output.copy(&mut input),
             Compression::Gzip => output.copy(&mut MultiGzDecoder::new(Ahead::spawn(scope, input))),
@@ -78,6 +82,8 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
 struct Output {
     pool: Pool,
     slots: Sender<Slot>,
+    /// How many bytes of memory a zstd frame may take that is decompressed as it comes.
+    most_memory: u64,
 }
 
 impl Output {
@@ -132,6 +138,10 @@ impl Output {
 
     /// Decompresses a frame as it comes. Whether anybody still listens.
     fn big_frame(&self, decoder: &mut Decoder<'_>, header: &Header, input: &mut impl BufRead) -> io::Result<bool> {
+        if header.memory() > self.most_memory {
+            let too_large = WindowTooLarge { window: header.memory(), most: self.most_memory };
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, too_large));
+        }
         decoder.reinit()?;
         let mut head = InBuffer::around(&header.bytes);
         let (mut ended, mut content) = (false, 0);
@@ -186,7 +196,8 @@ impl Workers {
     fn spawn<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
         let (jobs, receiver) = bounded::<Job>(1);
         let (compressed, pool) = (Pool::new(MEMBER), Pool::new(MEMBER));
-        for _ in 0..threads() {
+        // More would have nothing to do, because no more frames wait for who reads them.
+        for _ in 0..threads().min(WAITING) {
             let (receiver, compressed, pool) = (receiver.clone(), compressed.clone(), pool.clone());
             scope.spawn(move || {
                 let mut decompressor = Decompressor::new();
@@ -249,6 +260,26 @@ impl fmt::Display for InputFailed {
 
 impl std::error::Error for InputFailed {}
 
+/// A frame asks for more memory than is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("it asks for a window of {window} bytes, and {most} are allowed")]
+struct WindowTooLarge {
+    window: u64,
+    most: u64,
+}
+
+impl WindowTooLarge {
+    fn explain(&self) -> Error {
+        let [window, most] = [self.window, self.most].map(ByteSize::new);
+        let what = format!("decompressing the archive takes a window of {window}, and max_window allows {most}");
+        Error::new(ErrorKind::LimitExceeded, what).remedy(format!(
+            "if this may take so much memory, raise ReadOptions::max_window (to {} at the highest), or compress the \
+             archive with a smaller window: zstd -dc --long=31 OLD | zstd -o NEW",
+            ByteSize::new(1 << LARGEST_WINDOW)
+        ))
+    }
+}
+
 /// Reads until `into` is full or the input ends; answers how much that is.
 pub(crate) fn fill(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
@@ -269,7 +300,11 @@ fn skip(input: &mut impl Read, length: u64) -> io::Result<()> {
 }
 
 fn explain(error: io::Error, compression: Compression) -> Error {
-    if error.get_ref().is_some_and(|inner| inner.is::<InputFailed>()) {
+    let inner = error.get_ref();
+    if let Some(too_large) = inner.and_then(|inner| inner.downcast_ref::<WindowTooLarge>()) {
+        return too_large.explain();
+    }
+    if inner.is_some_and(|inner| inner.is::<InputFailed>()) {
         return cannot_read(error);
     }
     let what = match error.kind() {
@@ -302,7 +337,7 @@ mod tests {
     fn content(stream: &[u8]) -> Result<Vec<u8>> {
         let (opened, read) = (open(stream)?, AtomicU64::new(0));
         std::thread::scope(|scope| {
-            let mut stream = decode(scope, opened, &read);
+            let mut stream = decode(scope, opened, ReadOptions::default(), &read);
             let mut content = Vec::new();
             while let Some(piece) = stream.next_piece()? {
                 content.extend_from_slice(&piece);

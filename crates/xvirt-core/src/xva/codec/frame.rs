@@ -41,6 +41,8 @@ pub(super) struct Header {
     pub(super) bytes: Vec<u8>,
     /// Size of the content in bytes, if the header tells.
     pub(super) content: Option<u64>,
+    /// How far back the content may refer to, in bytes.
+    window: u64,
     checksum: bool,
 }
 
@@ -62,7 +64,8 @@ pub(super) fn start(input: &mut impl Read) -> io::Result<Option<Start>> {
     let descriptor = next(input, &mut bytes, 1)?;
     let single = descriptor & 0x20 != 0;
     let identifier = [0, 1, 2, 4][(descriptor & 3) as usize];
-    next(input, &mut bytes, usize::from(!single) + identifier)?;
+    let window = if single { None } else { Some(window(next(input, &mut bytes, 1)?)) };
+    next(input, &mut bytes, identifier)?;
     let content = match (descriptor >> 6, single) {
         (0, false) => None,
         (0, true) => Some(next(input, &mut bytes, 1)?),
@@ -70,7 +73,22 @@ pub(super) fn start(input: &mut impl Read) -> io::Result<Option<Start>> {
         (2, _) => Some(next(input, &mut bytes, 4)?),
         _ => Some(next(input, &mut bytes, 8)?),
     };
-    Ok(Some(Start::Data(Header { bytes, content, checksum: descriptor & 4 != 0 })))
+    // A frame in one segment has no window but its content, whose size it tells.
+    let window = window.or(content).unwrap_or_default();
+    Ok(Some(Start::Data(Header { bytes, content, window, checksum: descriptor & 4 != 0 })))
+}
+
+impl Header {
+    /// How much memory it takes to decompress the content as it comes, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.content.unwrap_or(u64::MAX).min(self.window)
+    }
+}
+
+/// The size of a window, as its descriptor tells it: an exponent, and eighths.
+fn window(descriptor: u64) -> u64 {
+    let base = 1 << (10 + (descriptor >> 3 & 0x1f));
+    base + base / 8 * (descriptor & 7)
 }
 
 /// Takes the next bytes of a header, and gives them as a number.
@@ -138,6 +156,22 @@ impl Frame<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_a_frame_is_that_of_its_window_or_its_content() {
+        let memory = |header: &[u8]| {
+            let bytes = [&MAGIC.to_le_bytes(), header].concat();
+            let Some(Start::Data(header)) = start(&mut &bytes[..]).unwrap() else { panic!("not a frame") };
+            header.memory()
+        };
+        assert_eq!(memory(&[0x00, 0x00]), 1 << 10);
+        assert_eq!(memory(&[0x00, 0x58]), 2 << 20);
+        assert_eq!(memory(&[0x00, 0x8f]), (128 << 20) / 8 * 15);
+        assert_eq!(memory(&[0x00, 0xff]), (1 << 41) / 8 * 15);
+        // With a content of 70,000 bytes, in a window of 2 GiB and in one segment.
+        assert_eq!(memory(&[0x80, 0xa8, 0x70, 0x11, 0x01, 0x00]), 70_000);
+        assert_eq!(memory(&[0xa0, 0x70, 0x11, 0x01, 0x00]), 70_000);
+    }
 
     #[test]
     fn frames_are_taken_apart_as_they_were_put_together() {

@@ -19,6 +19,7 @@ use table::Checksums;
 use super::chunk::{Checksum, Layout, MOST_CHUNK, Name};
 use super::codec::{self, Compression};
 use super::error::corrupt;
+use super::options::ReadOptions;
 use super::ova::{Document, Expected};
 use super::tar::{Entry, EntryKind, Walk};
 use crate::progress::{Progress, step};
@@ -85,7 +86,12 @@ pub(super) struct DiskOutcome {
 }
 
 /// Reads an archive. Only what is no archive at all is an error; all else is in the outcome.
-pub(super) fn read(input: impl Read + Send, consumer: &dyn Consumer, progress: &dyn Progress) -> Result<Outcome> {
+pub(super) fn read(
+    input: impl Read + Send,
+    options: ReadOptions,
+    consumer: &dyn Consumer,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
     let opened = codec::open(input)?;
     let compression = opened.compression;
     let read = AtomicU64::new(0);
@@ -93,7 +99,7 @@ pub(super) fn read(input: impl Read + Send, consumer: &dyn Consumer, progress: &
     let mut decompressed = 0;
     let failure = thread::scope(|scope| {
         let checkers = Checkers::spawn(scope, consumer);
-        let mut walk = Walk::new(codec::decode(scope, opened, &read));
+        let mut walk = Walk::new(codec::decode(scope, opened, options, &read));
         let mut report = || step(progress, read.load(Ordering::Relaxed), None, "reading the archive");
         let walked = reading.members(&mut walk, &checkers, &mut report);
         decompressed = walk.position();
