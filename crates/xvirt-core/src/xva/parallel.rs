@@ -4,6 +4,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use crate::thread::spawn_scoped;
 use crate::{Error, ErrorKind, Result};
 
 /// How many threads share a piece of work.
@@ -28,7 +29,7 @@ pub(super) fn in_order<Job: Send, Done: Send, Worker>(
         let (queue, waiting) = bounded(1);
         for _ in 0..count {
             let (waiting, worker, work) = (waiting.clone(), &worker, &work);
-            scope.spawn(move || {
+            spawn_scoped(scope, move || {
                 let mut worker = worker();
                 for (job, done) in waiting {
                     let done: crossbeam_channel::Sender<_> = done;
@@ -37,7 +38,9 @@ pub(super) fn in_order<Job: Send, Done: Send, Worker>(
                 }
             });
         }
-        scope.spawn(move || {
+        // Only workers take jobs: with the last of them, what waits for one is gone.
+        drop(waiting);
+        spawn_scoped(scope, move || {
             for job in jobs {
                 let (sender, receiver) = bounded(1);
                 if orders.send(receiver).is_err() {
@@ -114,5 +117,16 @@ mod tests {
         )
         .unwrap_err();
         assert_eq!(seen, 7);
+    }
+
+    #[test]
+    fn nobody_waits_for_workers_that_panicked() {
+        let (sender, ended) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let worker = || -> () { panic!("no worker can be made") };
+            let all = || in_order(2, (0..).map(Ok), worker, |(): &mut (), n: u64| Ok(n), |_| Ok(()));
+            sender.send(crate::thread::caught(all).is_err()).unwrap();
+        });
+        assert!(ended.recv_timeout(std::time::Duration::from_secs(60)).unwrap(), "the panic is not passed on");
     }
 }

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::Pool;
 use super::decode::fill;
+use crate::thread::spawn_scoped;
 
 /// The size of a piece in bytes: big enough for few calls, and small enough to stay in a processor's cache.
 const PIECE: usize = 256 << 10;
@@ -23,7 +24,7 @@ pub(super) struct Ahead {
 impl Ahead {
     pub(super) fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, mut input: impl Read + Send + 'scope) -> Self {
         let (sender, pieces) = bounded(WAITING);
-        scope.spawn(move || {
+        spawn_scoped(scope, move || {
             let pool = Pool::new(PIECE);
             loop {
                 let mut buffer = pool.take();

@@ -15,6 +15,7 @@ use super::ahead::Ahead;
 use super::frame::{self, Header, Start};
 use super::{Compression, Pool, Stream, detect};
 use crate::config::ByteSize;
+use crate::thread::spawn_scoped;
 use crate::xva::options::ReadOptions;
 use crate::xva::parallel::threads;
 use crate::xva::write::MEMBER;
@@ -58,7 +59,7 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
 ) -> Stream<'scope> {
     let Opened { compression, input } = opened;
     let (sender, receiver) = bounded(WAITING);
-    scope.spawn(move || {
+    spawn_scoped(scope, move || {
         let mut input = Counted { input, read };
         let most_memory = options.max_window.bytes().min(1 << LARGEST_WINDOW);
         let mut output = Output { pool: Pool::new(PIECE), slots: sender, most_memory };
@@ -199,7 +200,7 @@ impl Workers {
         // More would have nothing to do, because no more frames wait for who reads them.
         for _ in 0..threads().min(WAITING) {
             let (receiver, compressed, pool) = (receiver.clone(), compressed.clone(), pool.clone());
-            scope.spawn(move || {
+            spawn_scoped(scope, move || {
                 let mut decompressor = Decompressor::new();
                 for job in receiver {
                     let piece =

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::{Consumer, Defect, Severity};
 use crate::disk::is_zero;
 use crate::sync::lock;
+use crate::thread::spawn_scoped;
 use crate::xva::chunk::{Checksum, Place, Sum};
 use crate::xva::error::corrupt;
 use crate::xva::parallel::threads;
@@ -48,7 +49,7 @@ impl<'scope> Checkers<'scope> {
         let failure = Arc::new(Failure::default());
         let spawn = |_| {
             let (receiver, failure) = (receiver.clone(), Arc::clone(&failure));
-            scope.spawn(move || work(&receiver, consumer, &failure))
+            spawn_scoped(scope, move || work(&receiver, consumer, &failure))
         };
         let threads = (0..count).map(spawn).collect();
         Self { jobs, in_flight: Arc::default(), threads, failure }
