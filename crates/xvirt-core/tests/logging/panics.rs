@@ -1,11 +1,13 @@
 //! Log subscribers that panic on the threads of a VM.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
+use vm_memory::VolatileSlice;
 use xvirt_core::config::{CrashAction, Disk, VmConfig};
-use xvirt_core::demo::{CommandLine, Mode};
-use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::{self, BlockBackend, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::vm::{CrashReason, Event, PowerState, Vm};
 
@@ -22,8 +24,8 @@ pub enum Moment {
     Exit,
 }
 
-/// On which threads the log of which VM panics, and when.
-const PANICS: [(&str, &str, Moment); 7] = [
+/// On which threads the log of which VM panics, and when. The threads of disks are in no VM's span.
+const PANICS: [(&str, &str, Moment); 8] = [
     ("at the start of a vCPU", "vcpu1", Moment::Enter),
     ("at the start of the supervisor", "vm-supervisor", Moment::Enter),
     ("at the end of the supervisor", "vm-supervisor", Moment::Exit),
@@ -31,6 +33,7 @@ const PANICS: [(&str, &str, Moment); 7] = [
     ("on a vCPU", "vcpu", Moment::Event),
     ("on a device", "virtio", Moment::Event),
     ("on the caller", "caller", Moment::Enter),
+    ("", "disk-io", Moment::Event),
 ];
 
 /// Called by the log, in the span of a VM.
@@ -38,7 +41,8 @@ pub fn at(moment: Moment, span: &str) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
     let panics = |(vm, thread, when): &(&str, &str, Moment)| {
-        *when == moment && span.contains(&format!("name=\"{vm}\"")) && name.starts_with(thread)
+        let about = if vm.is_empty() { span.is_empty() } else { span.contains(&format!("name=\"{vm}\"")) };
+        *when == moment && about && name.starts_with(thread)
     };
     assert!(!PANICS.iter().any(panics), "the log is broken");
 }
@@ -157,4 +161,54 @@ fn a_panic_on_the_thread_of_a_caller_leaves_the_vm_as_it_was() {
     std::thread::Builder::new().name("caller".into()).spawn(call).unwrap().join().unwrap();
     // The machine is gone, and with it the lock of its disk.
     Guest::start(named("another", Mode::Hello, 1).disk(Disk::raw(&image)), &host).unwrap();
+}
+
+/// A disk that panics when it is written.
+#[derive(Debug)]
+struct Panicking;
+
+impl BlockBackend for Panicking {
+    fn capacity(&self) -> u64 {
+        1 << 20
+    }
+
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    fn read(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        panic!("no write is foreseen")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_that_panics_fails_its_requests_also_if_the_log_panics_over_it() {
+    let host = host!();
+    let config = named("with a disk that panics", Mode::Blk, 1).disk(Disk::backend(Arc::new(Panicking)));
+    let mut guest = Guest::start(config, &host).unwrap();
+    guest.expect(demo::FAILED);
+    guest.expect_event(&Event::Started);
+    match guest.events.next_timeout(PATIENCE).unwrap() {
+        Event::IoError { disk: 0, reason, .. } => {
+            assert_eq!(reason, "the backend of the disk panicked: no write is foreseen");
+        }
+        other => panic!("{other:?} is no failed request"),
+    }
+    end(guest);
 }
