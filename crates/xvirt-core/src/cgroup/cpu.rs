@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::hierarchy::{Home, Version, home};
+use super::owner::Owner;
 use crate::config::CpuLimit;
 use crate::thread::caught;
 use crate::{Error, ErrorKind, Result};
@@ -47,9 +48,12 @@ impl OutsideGroup {
 }
 
 impl CpuGroup {
-    /// A group named after `name`, with that limit and without threads.
+    /// A group named after `name`, which has no dot in it, with that limit and without threads. Groups that processes
+    /// left behind are removed first.
     pub(crate) fn new(name: &str, limit: CpuLimit) -> Result<Self> {
-        Self::below(&home()?, name, limit)
+        let (home, owner) = (home()?, Owner::this()?);
+        owner.remove_leftovers(&home.folder);
+        Self::below(&home, &owner.group_name(name), limit)
     }
 
     pub(super) fn below(home: &Home, name: &str, limit: CpuLimit) -> Result<Self> {
@@ -178,19 +182,15 @@ fn enable_controller(home: &Path) -> Result<()> {
         .map_err(|error| refused(&format!("cannot divide the CPU time of {}", home.display()), error))
 }
 
-/// Makes a folder for a group whose name begins with `name`. One of a process that was killed is taken away first.
+/// Makes a folder for a group whose name begins with `name`.
 fn make(home: &Path, name: &str) -> Result<PathBuf> {
     let mut number = 0;
     loop {
         let folder = home.join(if number == 0 { name.to_owned() } else { format!("{name}.{number}") });
         match fs::create_dir(&folder) {
             Ok(()) => return Ok(folder),
-            // One that is in use cannot be removed, and keeps its name.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if fs::remove_dir(&folder).is_err() {
-                    number += 1;
-                }
-            }
+            // Of another VM of this process, which has the same UUID.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(refused(&format!("cannot make the control group {}", folder.display()), error)),
         }
     }

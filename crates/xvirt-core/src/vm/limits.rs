@@ -60,7 +60,8 @@ impl Vm {
     /// Limits what the vCPUs take of the host's processors together, from now on, across reboots and starts.
     ///
     /// The threads of the vCPUs are put into a control group of their own, below the one that this process is in; the
-    /// group goes with the machine. It takes version 2 of control groups, or version 1 where that is what has the CPU
+    /// group goes with the machine. A process that is killed, or ends without dropping its VMs, leaves it behind, empty; the
+    /// next one that limits a VM from the same group removes it. It takes version 2 of control groups, or version 1 where that is what has the CPU
     /// controller, and the right to make groups there: root has it, and a user whom the group is delegated to, as
     /// systemd's `Delegate=cpu` does. A process in a group of version 2 that has other groups below it cannot do it.
     ///
@@ -108,7 +109,7 @@ pub(super) fn make_cpu_group(config: &VmConfig, limit: CpuLimit, machine: &Machi
     if limit == CpuLimit::none() {
         return Ok(None);
     }
-    let group = CpuGroup::new(&format!("xvirt-{}", config.uuid), limit)?;
+    let group = CpuGroup::new(&config.uuid.to_string(), limit)?;
     machine.keep_device_threads_out(group.outside());
     machine.vcpu_threads().try_for_each(|thread| group.add_thread(thread))?;
     Ok(Some(group))

@@ -1,17 +1,19 @@
 //! Limits of a VM, measured from outside.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{CpuLimit, Disk, Nic, NicLimit, RateLimit};
-use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::BlockBackend;
+use xvirt_core::host::Host;
 use xvirt_core::net::FrameStream;
 use xvirt_core::vm::Vm;
 
@@ -21,13 +23,16 @@ use crate::support::{Guest, PATIENCE, config};
 /// Long enough for a rate to be told to a few percent.
 const MEASURED: Duration = Duration::from_secs(10);
 
+const ORDER: &str = "XVIRT_TEST_DEMO_LIMITS";
+const STARTED: &str = "the VM has started";
+
 /// The control group of a VM, wherever it is.
 fn group_of(vm: &Vm) -> Option<PathBuf> {
     fn search(folder: &Path, name: &str, depth: u32) -> Option<PathBuf> {
         let below = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
         let mut below = below.filter(|path| !path.is_symlink());
         below.find_map(|path| match path.file_name() {
-            Some(found) if found == name => Some(path),
+            Some(found) if found.to_string_lossy().starts_with(name) => Some(path),
             _ => (depth > 0).then(|| search(&path, name, depth - 1)).flatten(),
         })
     }
@@ -106,6 +111,50 @@ fn without_a_limit_there_is_no_control_group() {
     assert_eq!(group_of(&guest.vm), None);
     let error = guest.vm.set_cpu_limit(CpuLimit::none().weight(0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+}
+
+/// The process that is killed.
+#[test]
+fn obeys() {
+    let Ok(uuid) = std::env::var(ORDER) else { return };
+    let config = config(&CommandLine::new([Mode::Hello])).uuid(uuid.parse().unwrap()).cpu_cap(50);
+    let mut guest = Guest::start(config, &Host::probe().unwrap()).unwrap();
+    guest.expect(demo::DONE);
+    println!("{STARTED}");
+    io::stdin().read_exact(&mut [0]).unwrap();
+}
+
+#[test]
+fn the_group_of_a_process_that_was_killed_goes_with_the_next_start() {
+    let host = host!();
+    let vm = || config(&CommandLine::new([Mode::Hello])).cpu_cap(50).build(&host).unwrap();
+    let first = vm();
+    match first.start() {
+        Err(error) if matches!(error.kind(), ErrorKind::HostUnsupported | ErrorKind::PermissionDenied) => {
+            return println!("SKIPPED the_group_of_a_process_that_was_killed_goes_with_the_next_start: {error}");
+        }
+        started => started.unwrap(),
+    }
+    let gone = vm();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "limits::obeys", "--nocapture"])
+        .env(ORDER, gone.uuid().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == STARTED), "the child did not start its VM");
+    assert!(group_of(&gone).is_some_and(|group| !threads(&group).is_empty()));
+    // Nobody takes away what is in use.
+    vm().start().unwrap();
+    assert!(group_of(&gone).is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(group_of(&gone).is_some_and(|group| threads(&group).is_empty()), "there is nothing left to remove");
+    vm().start().unwrap();
+    assert_eq!(group_of(&gone), None);
+    assert!(group_of(&first).is_some());
 }
 
 /// A disk that takes everything, reads as zeroes, and knows when it was asked.
