@@ -1,5 +1,6 @@
 //! How long things take, counted in buckets.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -42,9 +43,20 @@ impl LatencyCounter {
 ///
 /// Durations are counted in buckets that are at most an eighth wider than their lower end: what is said of a duration is
 /// that much too long, at most. All below 1024 ns count as one, as do all of 69 s and more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latencies {
     counts: Vec<u64>,
+}
+
+impl fmt::Debug for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut latencies = f.debug_struct("Latencies");
+        latencies.field("total", &self.total());
+        if let (Some(median), Some(most)) = (self.percentile(50.0), self.percentile(99.0)) {
+            latencies.field("median", &median).field("percentile_99", &most);
+        }
+        latencies.finish_non_exhaustive()
+    }
 }
 
 impl Latencies {

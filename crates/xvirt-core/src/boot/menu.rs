@@ -1,5 +1,7 @@
 //! A disk's boot menu: found, chosen from and loaded.
 
+use std::fmt;
+
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -27,10 +29,15 @@ impl Default for Limits {
 /// What a disk can boot.
 ///
 /// The menu reads from the disk while it lives, so that nobody may write to the disk meanwhile.
-#[derive(Debug)]
 pub struct BootMenu<'d> {
     volumes: Volumes<'d>,
     entries: Vec<BootEntry>,
+}
+
+impl fmt::Debug for BootMenu<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BootMenu").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
 }
 
 impl<'d> BootMenu<'d> {

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 /// A bounded ring of bytes that is allocated as it fills.
 ///
 /// Positions count from the first byte ever pushed; they never wrap in practice (u64) and never restart.
-#[derive(Debug)]
 pub(super) struct ConsoleRing {
     bytes: VecDeque<u8>,
     /// The position of the oldest byte kept.

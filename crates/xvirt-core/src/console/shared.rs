@@ -1,6 +1,7 @@
 //! What the device, the handles and the attachments of one console share.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,7 +18,6 @@ use crate::{Error, ErrorKind, Result};
 /// How much input may wait for the guest: more than a pasted page, less than anyone would miss.
 pub(super) const INPUT_LIMIT: usize = 64 << 10;
 
-#[derive(Debug)]
 pub(super) struct Shared {
     process: Process,
     state: Mutex<State>,
@@ -28,7 +28,6 @@ pub(super) struct Shared {
     pub(super) input_event: EventFd,
 }
 
-#[derive(Debug)]
 pub(super) struct State {
     pub(super) ring: ConsoleRing,
     input: VecDeque<u8>,
@@ -78,6 +77,12 @@ impl Watcher {
 impl AsFd for Watcher {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 

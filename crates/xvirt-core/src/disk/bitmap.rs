@@ -1,16 +1,23 @@
 //! A set of block numbers, as one bit for each.
 
+use std::fmt;
 use std::ops::Range;
 
 /// Bits in a word.
 const WORD: u64 = u64::BITS as u64;
 
 /// Which of `len` things are in the set.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Bitmap {
     words: Vec<u64>,
     len: u64,
     count: u64,
+}
+
+impl fmt::Debug for Bitmap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bitmap({} of {})", self.count, self.len)
+    }
 }
 
 impl Bitmap {

@@ -1,6 +1,7 @@
 //! The VM handle, and what is behind it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
@@ -51,9 +52,16 @@ use crate::{Error, ErrorKind, Result};
 /// A panic on one of the VM's threads, as of the program's log subscriber, is a crash of the VM
 /// ([`CrashReason::ThreadPanicked`](super::CrashReason::ThreadPanicked)). A log subscriber that panics on the thread of a
 /// caller unwinds through the verb; the VM is then as its power state says.
-#[derive(Debug)]
 pub struct Vm {
     pub(super) inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, uuid, power_state) = (self.name(), self.uuid(), self.power_state());
+        let mut vm = f.debug_struct("Vm");
+        vm.field("name", &name).field("uuid", &uuid).field("power_state", &power_state).finish_non_exhaustive()
+    }
 }
 
 /// A network interface of a running VM.
@@ -73,7 +81,6 @@ pub struct NicStatus {
 }
 
 /// What the handle and the supervisor thread share.
-#[derive(Debug)]
 pub(super) struct Inner {
     /// Whose it is.
     process: Process,
@@ -99,7 +106,6 @@ pub(super) struct Consoles {
     pub(super) virtio: Console,
 }
 
-#[derive(Debug)]
 pub(super) struct Power {
     pub(super) state: PowerState,
     pub(super) running: Option<Running>,

@@ -4,6 +4,7 @@
 
 mod appliances;
 mod crashes;
+mod debug;
 mod devices;
 mod echo;
 mod failures;
