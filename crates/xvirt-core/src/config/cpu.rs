@@ -9,6 +9,9 @@ use crate::Result;
 pub const MAX_VCPUS: u32 = 254;
 
 /// The processors of a VM.
+///
+/// They have the features that KVM can give a guest on this host, but for hardware virtualization (VMX, SVM): guests
+/// cannot run VMs of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

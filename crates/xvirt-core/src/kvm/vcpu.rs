@@ -1,7 +1,8 @@
 //! One vCPU: its registers, and running it.
 
 use kvm_bindings::{
-    CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_sregs, kvm_vcpu_events,
+    CpuId, Msrs, Xsave, kvm_debugregs, kvm_fpu, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_sregs,
+    kvm_vcpu_events, kvm_xcrs,
 };
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
@@ -13,11 +14,14 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Vcpu {
     id: u32,
     fd: VcpuFd,
+    /// How long the state is that the instruction XSAVE stores, in elements of [`Xsave`]; none where this host's KVM is
+    /// older than Linux 5.17 and does not tell.
+    xsave_length: Option<usize>,
 }
 
 impl Vcpu {
-    pub(super) fn new(id: u32, fd: VcpuFd) -> Self {
-        Self { id, fd }
+    pub(super) fn new(id: u32, fd: VcpuFd, xsave_length: Option<usize>) -> Self {
+        Self { id, fd, xsave_length }
     }
 
     /// The number of this vCPU, which is its APIC id.
@@ -62,6 +66,48 @@ impl Vcpu {
 
     pub(crate) fn set_fpu(&self, fpu: &kvm_fpu) -> Result<()> {
         self.fd.set_fpu(fpu).map_err(|e| self.error("take its floating point state", e))
+    }
+
+    /// All that is floating point, vectors and the like, if KVM can give it.
+    pub(crate) fn xsave(&self) -> Result<Option<Xsave>> {
+        let Some(length) = self.xsave_length else { return Ok(None) };
+        let mut xsave = Xsave::new(length).map_err(|_| self.too_long_xsave())?;
+        // SAFETY: it is as long as KVM says that the state of a vCPU of this VM is at most.
+        unsafe { self.fd.get_xsave2(&mut xsave) }.map_err(|e| self.error("give its extended state", e))?;
+        Ok(Some(xsave))
+    }
+
+    /// Sets what [`xsave`](Self::xsave) gave, of any vCPU of this VM.
+    pub(crate) fn set_xsave(&self, xsave: &Xsave) -> Result<()> {
+        if Some(xsave.as_slice().len()) != self.xsave_length {
+            return Err(self.too_long_xsave());
+        }
+        // SAFETY: it is as long as KVM says that the state of a vCPU of this VM is at most.
+        unsafe { self.fd.set_xsave2(xsave) }.map_err(|e| self.error("take its extended state", e))
+    }
+
+    fn too_long_xsave(&self) -> Error {
+        Error::new(ErrorKind::HostUnsupported, format!("vCPU {} has an extended state of another length", self.id))
+    }
+
+    /// The control registers of the extended state; none where the host has no XSAVE.
+    pub(crate) fn xcrs(&self) -> Result<kvm_xcrs> {
+        self.fd.get_xcrs().map_err(|e| self.error("give its extended control registers", e))
+    }
+
+    pub(crate) fn set_xcrs(&self, xcrs: &kvm_xcrs) -> Result<()> {
+        if xcrs.nr_xcrs == 0 {
+            return Ok(());
+        }
+        self.fd.set_xcrs(xcrs).map_err(|e| self.error("take its extended control registers", e))
+    }
+
+    pub(crate) fn debug_registers(&self) -> Result<kvm_debugregs> {
+        self.fd.get_debug_regs().map_err(|e| self.error("give its debug registers", e))
+    }
+
+    pub(crate) fn set_debug_registers(&self, registers: &kvm_debugregs) -> Result<()> {
+        self.fd.set_debug_regs(registers).map_err(|e| self.error("take its debug registers", e))
     }
 
     pub(crate) fn lapic(&self) -> Result<kvm_lapic_state> {

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use kvm_bindings::{
     KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_irqchip, kvm_userspace_memory_region,
+    kvm_xsave,
 };
-use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, NoDatamatch, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -46,7 +47,14 @@ impl Vm {
     pub(crate) fn create_vcpu(&self, id: u32) -> Result<Vcpu> {
         let fd =
             self.fd.create_vcpu(u64::from(id)).map_err(|e| kvm_error(format!("KVM cannot create vCPU {id}"), e))?;
-        Ok(Vcpu::new(id, fd))
+        Ok(Vcpu::new(id, fd, self.xsave_length()))
+    }
+
+    /// How many elements of an [`Xsave`](kvm_bindings::Xsave) come after those that were always there.
+    fn xsave_length(&self) -> Option<usize> {
+        let bytes = usize::try_from(self.fd.check_extension_int(Cap::Xsave2)).unwrap_or(0);
+        let more = bytes.checked_sub(size_of::<kvm_xsave>())?;
+        Some(more.div_ceil(size_of::<u32>()))
     }
 
     /// The state of the in-kernel interrupt controllers.

@@ -7,6 +7,10 @@ use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 use crate::config::{CpuConfig, CpuidRegister};
 use crate::{Error, ErrorKind, Result};
 
+/// Hardware virtualization, as Intel and AMD call it. Guests are not shown it: what a guest of the guest does is state
+/// of the vCPU that is neither reset nor saved.
+const VMX: u32 = 1 << 5;
+const SVM: u32 = 1 << 2;
 const HYPERVISOR: u32 = 1 << 31;
 const TSC_DEADLINE: u32 = 1 << 24;
 const HYPERTHREADING: u32 = 1 << 28;
@@ -87,7 +91,7 @@ fn set_common(entry: &mut kvm_cpuid_entry2, vcpus: u32, threads: u32) {
     match entry.function {
         0 => entry.eax = entry.eax.max(0xB),
         1 => {
-            entry.ecx |= HYPERVISOR;
+            entry.ecx = (entry.ecx & !VMX) | HYPERVISOR;
             entry.ebx = (entry.ebx & 0xFF00_FFFF) | (vcpus.min(255) << 16);
             entry.edx = if vcpus > 1 { entry.edx | HYPERTHREADING } else { entry.edx & !HYPERTHREADING };
         }
@@ -102,6 +106,9 @@ fn set_common(entry: &mut kvm_cpuid_entry2, vcpus: u32, threads: u32) {
         }
         // No performance counters: what they count is the host's.
         0xA => (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0),
+        0x8000_0001 => entry.ecx &= !SVM,
+        // What SVM can do.
+        0x8000_000A => (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0),
         0x8000_0008 => entry.ecx = (vcpus - 1) | (bits_for(vcpus) << 12),
         _ => {}
     }
@@ -152,6 +159,24 @@ mod tests {
         assert_eq!((package.eax, package.ebx, package.ecx), (3, 6, 0x201));
         assert_eq!(find(&cpuid, 1, 0).ebx >> 24, 5);
         assert_eq!(find(&cpuid, 0x8000_0008, 0).ecx, 5 | (3 << 12));
+    }
+
+    #[test]
+    fn guests_are_not_shown_hardware_virtualization() {
+        let all = |function| kvm_cpuid_entry2 {
+            function,
+            eax: u32::MAX,
+            ebx: u32::MAX,
+            ecx: u32::MAX,
+            edx: u32::MAX,
+            ..Default::default()
+        };
+        let supported = CpuId::from_entries(&[0, 1, 0x8000_0001, 0x8000_000A].map(all)).unwrap();
+        let cpuid = CpuidTemplate::new(&supported, true, &CpuConfig::default()).unwrap().for_vcpu(0);
+        assert_eq!(find(&cpuid, 1, 0).ecx, !(1 << 5));
+        assert_eq!(find(&cpuid, 0x8000_0001, 0).ecx, !(1 << 2));
+        let features = find(&cpuid, 0x8000_000A, 0);
+        assert_eq!([features.eax, features.ebx, features.ecx, features.edx], [0; 4]);
     }
 
     #[test]
