@@ -38,7 +38,7 @@ pub enum ErrorKind {
     KvmDenied,
     /// The host lacks a capability that is needed.
     HostUnsupported,
-    /// The verb is not legal in the VM's power state, or in the state its disks are in.
+    /// The verb is not legal in the VM's power state, or in the state its disks are in, or in a child of fork(2).
     InvalidState,
     /// A disk image is damaged or not what it claims to be.
     CorruptImage,

@@ -332,7 +332,8 @@ impl Inner {
     }
 
     pub(super) fn enter_span(&self) -> InSpan<'_> {
-        InSpan(Some(self.span.enter()))
+        // Not where the log subscriber is a copy, a lock of which may never be released.
+        InSpan(self.process.is_current().then(|| self.span.enter()))
     }
 
     /// Halts the VM and tells who waits for it that it is gone, because its handle is dropped.
