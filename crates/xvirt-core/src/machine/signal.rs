@@ -40,7 +40,8 @@ pub enum CrashReason {
     /// What it boots could not be loaded again at a reset, as the text says.
     Reset(String),
     /// A thread of the VM panicked: by a fault of this library, or of what the program has run there, such as its log
-    /// subscriber.
+    /// subscriber. If it was `vm-supervisor`, which does what is configured for a crash, the VM is halted in any case, also
+    /// from a pause.
     ThreadPanicked {
         /// The name of the thread, such as `vcpu0`.
         thread: String,
