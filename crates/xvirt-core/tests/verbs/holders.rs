@@ -1,0 +1,69 @@
+//! Who holds views of a VM's disks: views of a halted VM keep it from being started.
+
+use std::sync::Mutex;
+
+/// How many views a disk can have at once.
+const MOST: usize = 4;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    begun: usize,
+    holding: usize,
+    of_halted: usize,
+}
+
+/// Who holds views of one VM's disks, or has asked for them.
+#[derive(Debug, Default)]
+pub struct Holders(Mutex<Counts>);
+
+/// The holders at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(Counts);
+
+/// One holder, who may hold views of the halted VM until it is known better.
+#[derive(Debug)]
+pub struct Holder<'a> {
+    all: &'a Holders,
+    of_halted: bool,
+}
+
+impl Holders {
+    /// One more, who asks for views after this.
+    pub fn begin(&self) -> Holder<'_> {
+        let mut counts = self.0.lock().unwrap();
+        counts.begun += 1;
+        counts.holding += 1;
+        counts.of_halted += 1;
+        Holder { all: self, of_halted: true }
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark(*self.0.lock().unwrap())
+    }
+
+    /// Whether somebody may have held views of the halted VM since then.
+    pub fn may_lock(&self, since: Mark) -> bool {
+        since.0.of_halted > 0 || self.0.lock().unwrap().begun > since.0.begun
+    }
+
+    /// Whether a disk may have had as many views as it can have since then.
+    pub fn may_be_full(&self, since: Mark) -> bool {
+        since.0.holding + self.0.lock().unwrap().begun - since.0.begun >= MOST
+    }
+}
+
+impl Holder<'_> {
+    /// Its views are not those of a halted VM.
+    pub fn is_of_running(&mut self) {
+        if std::mem::take(&mut self.of_halted) {
+            self.all.0.lock().unwrap().of_halted -= 1;
+        }
+    }
+}
+
+impl Drop for Holder<'_> {
+    fn drop(&mut self) {
+        self.is_of_running();
+        self.all.0.lock().unwrap().holding -= 1;
+    }
+}

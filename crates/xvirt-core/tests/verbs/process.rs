@@ -1,0 +1,118 @@
+//! What the process has: threads, descriptors, memory; and a few system calls.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How long a thread may take from its end until the kernel has forgotten it.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// What the process has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub descriptors: usize,
+    pub threads: usize,
+}
+
+impl Taken {
+    pub fn now() -> Self {
+        // The folder that is read is open, too.
+        Self { descriptors: count("/proc/self/fd") - 1, threads: count("/proc/self/task") }
+    }
+}
+
+fn count(folder: &str) -> usize {
+    fs::read_dir(folder).unwrap().count()
+}
+
+/// The names of all threads.
+pub fn threads() -> Vec<String> {
+    // A thread may end while it is looked at.
+    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
+    tasks.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+}
+
+/// Where the descriptors lead.
+pub fn descriptors() -> Vec<String> {
+    let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
+    let entries = fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap);
+    entries.filter_map(target).map(|target| target.display().to_string()).collect()
+}
+
+/// Waits until the process has that, as threads that have ended go.
+pub fn comes_to<T: PartialEq>(expected: &T, now: impl Fn() -> T) -> Result<(), T> {
+    let began = Instant::now();
+    loop {
+        let found = now();
+        if found == *expected {
+            return Ok(());
+        }
+        if began.elapsed() > FAREWELL {
+            return Err(found);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A part of the address space.
+#[derive(Debug)]
+pub struct Mapping {
+    pub bytes: u64,
+    /// The line of the kernel's list.
+    pub line: String,
+}
+
+/// What is mapped, but for the heap.
+pub fn mappings() -> Vec<Mapping> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let address = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let mapping = |line: &str| {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        Mapping { bytes: address(end) - address(start), line: line.to_owned() }
+    };
+    maps.lines().filter(|line| !line.ends_with("[heap]")).map(mapping).collect()
+}
+
+/// There are no descriptors left for this process, until this is dropped. Nobody else may change the limit meanwhile.
+#[derive(Debug)]
+pub struct NoDescriptors(Rlimit);
+
+impl NoDescriptors {
+    pub fn new() -> Self {
+        let before = getrlimit(Resource::Nofile);
+        // The lowest free number is the next to be given.
+        let lowest = fs::File::open("/dev/null").unwrap().as_raw_fd();
+        let limit = Rlimit { current: Some(u64::try_from(lowest).unwrap()), maximum: before.maximum };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for NoDescriptors {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::Nofile, self.0);
+    }
+}
+
+/// Connects to a unix socket and hangs up, without waiting.
+pub fn connect_at_once(path: &Path) -> Result<(), Errno> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
+}
+
+/// Blocks all signals in the calling thread, as programs do that take signals by a descriptor.
+pub fn block_signals() {
+    // SAFETY: the set is filled before it is used; nothing else is changed than the mask of this thread.
+    let blocked = unsafe {
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut())
+    };
+    assert_eq!(blocked, 0);
+}

@@ -1,0 +1,87 @@
+//! Whatever happened to a VM before, its next guest serves as if it were the first.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use xvirt_core::config::Disk;
+use xvirt_core::demo::ECHO_READY;
+use xvirt_core::vm::{Event, Vm};
+use xvirt_core::{Error, ErrorKind, Result};
+
+use crate::power;
+use crate::process::NoDescriptors;
+use crate::subject::Subject;
+
+/// Enough for anything that a guest does, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The guest listens there.
+const PORT: u32 = 1000;
+
+/// Starts the VM, which is halted and nobody else uses, has its guest do a little of everything, and shuts it down.
+pub fn check(subject: &Subject) -> std::result::Result<(), String> {
+    let failed = |error: Error| format!("its guest does not serve: {error}");
+    let mut console = subject.vm().console().reader_at_end();
+    refuse_without_descriptors(subject)?;
+    power::start(subject);
+    {
+        // A start has taken all that devices will need.
+        let _none = NoDescriptors::new();
+        console.wait_for(ECHO_READY, PATIENCE).map_err(failed)?;
+    }
+    succeeds(subject, "write to a console", |vm| vm.console().write_all(b"last\n"))?;
+    // What was typed before the power-off, by whomever, is not this guest's.
+    let text = console.wait_for("echo: last", PATIENCE).map_err(failed)?;
+    if ["echo: typed", "pong", "status:"].iter().any(|answer| text.contains(answer)) {
+        return Err(format!("its guest was told what was typed before: {text}"));
+    }
+    talk(subject)?;
+    succeeds(subject, "refresh_memory_statistics", |vm| vm.refresh_memory_statistics(PATIENCE))?;
+    let image = subject.image().map_err(failed)?;
+    let plugged = subject.call("plug_disk", |vm| vm.plug_disk(Disk::raw(image)));
+    let position = plugged.announced(&Event::DiskPlugged { disk: 0 }).judge(|result, _| result.is_ok());
+    let position = position.ok_or("it takes no disk")?;
+    console.wait_for(" plugged", PATIENCE).map_err(failed)?;
+    succeeds(subject, "unplug_disk", |vm| vm.unplug_disk(position, PATIENCE))?;
+    succeeds(subject, "clean_reboot", |vm| vm.clean_reboot(PATIENCE))?;
+    console.wait_for(ECHO_READY, PATIENCE).map_err(failed)?;
+    subject.follow().shutdown_begins();
+    let down = succeeds(subject, "clean_shutdown", |vm| vm.clean_shutdown(PATIENCE));
+    subject.follow().shutdown_ends();
+    down.map(drop)
+}
+
+/// A start that lacks descriptors fails, and says so.
+fn refuse_without_descriptors(subject: &Subject) -> std::result::Result<(), String> {
+    let none = NoDescriptors::new();
+    let start = || subject.vm().start();
+    let (started, _) = subject.bench().watch.during(&subject.name, "start without descriptors", start);
+    drop(none);
+    match started {
+        Err(error) if error.kind() == ErrorKind::OutOfDescriptors => Ok(()),
+        other => Err(format!("without descriptors its start gave {other:?}")),
+    }
+}
+
+fn succeeds<T>(
+    subject: &Subject,
+    what: &'static str,
+    call: impl FnOnce(&Vm) -> Result<T>,
+) -> std::result::Result<T, String> {
+    let called = subject.call(what, call);
+    called.result.map_err(|error| format!("nobody else uses it, and {what} gave {error}"))
+}
+
+/// The guest sends back what it gets.
+fn talk(subject: &Subject) -> std::result::Result<(), String> {
+    let mut stream = succeeds(subject, "vsock_connect", |vm| vm.vsock_connect(PORT, PATIENCE))?;
+    let mut back = [0; 5];
+    let answered = (|| {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"hello")?;
+        stream.read_exact(&mut back)
+    })();
+    match answered {
+        Ok(()) if back == *b"hello" => Ok(()),
+        other => Err(format!("its guest sends back {back:?} over vsock: {other:?}")),
+    }
+}
