@@ -4,20 +4,15 @@
 //! may be based on `base` beside it and on nothing else, so that no other file of this machine is opened.
 #![no_main]
 
-use std::cell::RefCell;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use xvirt_core::disk::{Access, BlockBackend, ImageFormat, VolatileSlice, inspect, open};
+use xvirt_fuzz::qcow2::{Folder, Image};
 
 const MOST_STEPS: usize = 16;
 const MOST_BYTES: usize = 64 << 10;
-
-thread_local! {
-    static FOLDER: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
-}
 
 fuzz_target!(|data: &[u8]| {
     // The last bytes say what is done, so that the image begins where its file does.
@@ -25,42 +20,17 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let Ok(input) = Input::arbitrary(&mut Unstructured::new(steps)) else { return };
-    let folder = folder();
-    let path = folder.join("image");
-    fs::write(&path, harmless(image)).expect("there is memory");
-    drop(inspect(&path, Some(ImageFormat::Qcow2)));
-    let access = if input.write { Access::ReadWrite } else { Access::ReadOnly };
-    let Ok(disk) = open(&path, Some(ImageFormat::Qcow2), access) else { return };
-    input.steps.iter().take(MOST_STEPS).for_each(|step| step.run(&*disk));
+    let mut image = Image(image);
+    image.forget_backing_file();
+    Folder::with(|folder| {
+        let path = folder.image();
+        fs::write(path, &image.0).expect("there is memory");
+        drop(inspect(path, Some(ImageFormat::Qcow2)));
+        let access = if input.write { Access::ReadWrite } else { Access::ReadOnly };
+        let Ok(disk) = open(path, Some(ImageFormat::Qcow2), access) else { return };
+        input.steps.iter().take(MOST_STEPS).for_each(|step| step.run(&*disk));
+    });
 });
-
-/// A folder for this process, with a file that images may be based on.
-fn folder() -> PathBuf {
-    FOLDER.with_borrow_mut(|folder| {
-        folder
-            .get_or_insert_with(|| {
-                let shm = Path::new("/dev/shm");
-                let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-                let folder = parent.join(format!("xvirt-fuzz-qcow2-{}", std::process::id()));
-                fs::create_dir_all(&folder).expect("a folder can be made");
-                fs::write(folder.join("base"), [0xba; 128 << 10]).expect("there is memory");
-                folder
-            })
-            .clone()
-    })
-}
-
-/// Takes the name of a backing file away unless it is `base`.
-fn harmless(mut image: Vec<u8>) -> Vec<u8> {
-    let Some(header) = image.first_chunk::<20>() else { return image };
-    let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    let (at, length) = (number(&header[8..16]), number(&header[16..20]));
-    let range = usize::try_from(at).ok().zip(at.checked_add(length).and_then(|end| usize::try_from(end).ok()));
-    if range.and_then(|(from, to)| image.get(from..to)) != Some(b"base") {
-        image[8..16].fill(0);
-    }
-    image
-}
 
 #[derive(Arbitrary, Debug)]
 struct Input {
