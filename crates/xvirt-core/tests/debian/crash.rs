@@ -5,7 +5,7 @@ use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::{CrashReason, Event};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{bench, from_disk};
+use crate::{bench, without_mitigations};
 
 #[test]
 fn a_panic_and_a_forgotten_watchdog_restart_it() {
@@ -14,7 +14,7 @@ fn a_panic_and_a_forgotten_watchdog_restart_it() {
     let root = folder.path().join("root");
     disk::overlay(&bench.disk, Some(ImageFormat::Raw), &root).unwrap();
     let mut config = VmConfig::new("debian")
-        .boot(from_disk(&bench))
+        .boot(without_mitigations())
         .disk(Disk::open(&root).unwrap().serial("root"))
         .on_crash(CrashAction::Restart);
     config.generation_id = Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);

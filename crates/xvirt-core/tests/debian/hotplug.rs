@@ -4,13 +4,13 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use xvirt_core::config::{Boot, ByteSize, Disk, Nic, VmConfig};
+use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::net::Tap;
 use xvirt_core::vm::{Event, EventReceiver};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{HOST, needs, tap};
+use crate::{HOST, needs, tap, without_mitigations};
 
 /// How often a disk and a network interface come and go.
 const CYCLES: usize = 2;
@@ -77,7 +77,7 @@ fn disks_and_nics_come_and_go_and_disks_grow() {
     let tap = tap(HOST);
     let config = VmConfig::new("debian")
         .memory(ByteSize::mib(512))
-        .boot(Boot::from_disk().command_line("quiet"))
+        .boot(without_mitigations())
         .disk(Disk::open(&root).unwrap().serial("root"))
         .disk(Disk::raw(image(folder.path(), "data")));
     let guest = Guest::start(config.build(&host).unwrap());

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use xvirt_core::config::{Boot, ByteSize, Disk, Nic, VmConfig};
+use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::host::Host;
 use xvirt_core::net::MacAddress;
 use xvirt_core::repository::Repository;
@@ -13,7 +13,7 @@ use xvirt_core::seed::{InterfaceAddress, Seed, SeedNic, User};
 use xvirt_core::template::{Source, Template};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{HOST, needs, tap};
+use crate::{HOST, needs, tap, without_mitigations};
 
 /// Not anybody's: nobody knows a private key for these.
 const KEYS: [&str; 2] = [
@@ -99,7 +99,7 @@ fn two_machines_of_one_template_are_somebody_each() {
     let repository = Repository::open(folder.path().join("repository")).unwrap();
     let config = VmConfig::new("debian")
         .memory(ByteSize::mib(512))
-        .boot(Boot::from_disk().command_line("quiet"))
+        .boot(without_mitigations())
         .disk(Disk::raw(disk))
         .nic(Nic::new_tap());
     let template = repository.seal("debian", Source::Config(&config), &()).unwrap();

@@ -1,10 +1,10 @@
 //! Debian on data disks of every engine, past the host's page cache and through it: what it wrote survives a reset.
 
-use xvirt_core::config::{Boot, ByteSize, Disk, IoEngine, VmConfig};
+use xvirt_core::config::{ByteSize, Disk, IoEngine, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
 
 use crate::guest::{Guest, PATIENCE, Reboot};
-use crate::needs;
+use crate::{needs, without_mitigations};
 
 /// A data disk: its serial number, and how it is kept.
 const DISKS: [(&str, ImageFormat, IoEngine, bool); 4] = [
@@ -30,7 +30,7 @@ fn files_survive_on_disks_of_every_engine() {
     disk::overlay(&root, Some(ImageFormat::Raw), path("root")).unwrap();
     let mut config = VmConfig::new("debian")
         .memory(ByteSize::mib(512))
-        .boot(Boot::from_disk().command_line("quiet"))
+        .boot(without_mitigations())
         .disk(Disk::open(path("root")).unwrap());
     for (serial, format, engine, direct) in DISKS {
         disk::create(path(serial), format, 64 << 20).unwrap();

@@ -6,12 +6,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xvirt_core::config::{Boot, ByteSize, CpuLimit, Disk, Nic, NicLimit, RateLimit, VmConfig};
+use xvirt_core::config::{ByteSize, CpuLimit, Disk, Nic, NicLimit, RateLimit, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::{DiskStatistics, FrameStatistics, Vm};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{GUEST, HOST, needs, tap};
+use crate::{GUEST, HOST, needs, tap, without_mitigations};
 
 /// Long enough for a rate to be told to a few percent.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ fn disks_nics_and_vcpus_keep_to_their_limits() {
     let tap = tap(HOST);
     let config = VmConfig::new("debian")
         .memory(ByteSize::mib(512))
-        .boot(Boot::from_disk().command_line("quiet"))
+        .boot(without_mitigations())
         .disk(Disk::open(path("root")).unwrap())
         .disk(Disk::open(path("data")).unwrap())
         .nic(Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap()));

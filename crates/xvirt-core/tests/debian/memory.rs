@@ -7,7 +7,7 @@ use xvirt_core::config::{ByteSize, Disk, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{bench, from_disk};
+use crate::{bench, without_mitigations};
 
 const MEMORY: ByteSize = ByteSize::mib(512);
 /// What a running VM needs beside its guest's memory, and what the guest's kernel takes back at once.
@@ -39,8 +39,10 @@ fn memory_follows_its_target_and_what_is_free_goes_to_the_host() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     disk::overlay(&bench.disk, Some(ImageFormat::Raw), &root).unwrap();
-    let config =
-        VmConfig::new("debian").memory(MEMORY).boot(from_disk(&bench)).disk(Disk::open(&root).unwrap().serial("root"));
+    let config = VmConfig::new("debian")
+        .memory(MEMORY)
+        .boot(without_mitigations())
+        .disk(Disk::open(&root).unwrap().serial("root"));
     let before = resident();
     let mut guest = Guest::start(config.build(&bench.host).unwrap());
     guest.log_in();

@@ -9,12 +9,12 @@ use std::time::Instant;
 use std::{fs, thread};
 
 use sha2::{Digest, Sha256};
-use xvirt_core::config::{Boot, ByteSize, Disk, Nic, VmConfig};
+use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::Event;
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{GUEST, HOST, needs, tap};
+use crate::{GUEST, HOST, needs, tap, without_mitigations};
 
 const PAGE: usize = 256 << 10;
 
@@ -93,7 +93,7 @@ fn a_page_of_the_host_is_fetched_through_passt() {
     let passt = Passt::start(&path("socket"), world.name());
     let config = VmConfig::new("debian")
         .memory(ByteSize::mib(512))
-        .boot(Boot::from_disk().command_line("quiet"))
+        .boot(without_mitigations())
         .disk(Disk::open(path("root")).unwrap())
         .nic(Nic::stream(path("socket")));
     let vm = config.build(&host).unwrap();

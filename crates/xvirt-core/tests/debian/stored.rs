@@ -5,20 +5,17 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use xvirt_core::config::{Boot, ByteSize, Disk, VmConfig};
+use xvirt_core::config::{ByteSize, Disk, VmConfig};
 use xvirt_core::repository::Repository;
 use xvirt_core::template::Source;
 use xvirt_core::vm::PowerState;
 use xvirt_core::xva::{self, Export, Import};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::needs;
+use crate::{needs, without_mitigations};
 
 fn debian(disk: &Path) -> VmConfig {
-    VmConfig::new("debian")
-        .memory(ByteSize::mib(512))
-        .boot(Boot::from_disk().command_line("quiet"))
-        .disk(Disk::raw(disk))
+    VmConfig::new("debian").memory(ByteSize::mib(512)).boot(without_mitigations()).disk(Disk::raw(disk))
 }
 
 /// Tells how long each step took.
@@ -70,8 +67,7 @@ fn an_appliance_boots_imported_and_straight_from_its_archive() {
 
     let imported = xva::import(File::open(&archive).unwrap(), &repository, &Import::default(), &()).unwrap();
     steps.done("imported");
-    let mut guest =
-        Guest::start(imported.vm.config().boot(Boot::from_disk().command_line("quiet")).build(&host).unwrap());
+    let mut guest = Guest::start(imported.vm.config().boot(without_mitigations()).build(&host).unwrap());
     guest.log_in();
     guest.run("test -d /var/lib/dpkg");
     guest.vm.clean_shutdown(PATIENCE).unwrap();
@@ -79,7 +75,7 @@ fn an_appliance_boots_imported_and_straight_from_its_archive() {
     steps.done("booted what was imported");
 
     let on_demand = xva::import_on_demand(&archive, &repository, &Import::default().name("at once")).unwrap();
-    let config = on_demand.config().clone().boot(Boot::from_disk().command_line("quiet"));
+    let config = on_demand.config().clone().boot(without_mitigations());
     thread::scope(|scope| {
         let mut guest = Guest::start(config.build(&host).unwrap());
         guest.log_in();

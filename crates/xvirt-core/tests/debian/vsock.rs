@@ -7,13 +7,13 @@ use std::thread;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use xvirt_core::config::{Boot, ByteSize, Disk, VmConfig, Vsock};
+use xvirt_core::config::{ByteSize, Disk, VmConfig, Vsock};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::Vm;
 
 use crate::echo::{pattern, there_and_back};
 use crate::guest::{Guest, PATIENCE, Reboot};
-use crate::needs;
+use crate::{needs, without_mitigations};
 
 const PROGRAM: &str = include_str!("vsock.py");
 const MEGABYTES: usize = 20;
@@ -50,7 +50,7 @@ fn debian_and_its_host_talk_through_sockets() {
     let config = VmConfig::new("debian")
         .vcpus(2)
         .memory(ByteSize::mib(512))
-        .boot(Boot::from_disk().command_line("quiet"))
+        .boot(without_mitigations())
         .disk(Disk::open(path("root")).unwrap())
         .disk(program_disk(&path("program")))
         .disk(Disk::open(path("data")).unwrap())
