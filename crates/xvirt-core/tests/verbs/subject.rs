@@ -9,6 +9,7 @@ use std::thread;
 
 use tempfile::TempDir;
 use xvirt_core::config::{Boot, ByteSize, CrashAction, Disk, VmConfig, Vsock};
+use xvirt_core::console::Console;
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::vm::{Event, EventReceiver, PowerState, Vm, VsockListener};
@@ -32,6 +33,9 @@ const DISKS: [ImageFormat; 2] = [ImageFormat::Raw, ImageFormat::Qcow2];
 
 /// The port of the host that is listened on as long as the VM is there.
 const LISTENER: u32 = 9100;
+
+/// How many bytes of what a guest printed are told when something is wrong.
+const PRINTED: usize = 600;
 
 /// What all VMs of the test share.
 #[derive(Debug)]
@@ -173,7 +177,10 @@ impl Subject {
         if let Err(what) = result
             && !self.reported.swap(true, Ordering::Relaxed)
         {
-            self.bench.findings.report(format!("VM {}: {what}\n{}", self.name, ledger.lines()));
+            let printed = self.vm.as_ref().map(|vm| last_of(vm.console())).unwrap_or_default();
+            let report =
+                format!("VM {}: {what}\n{}    its guest printed last: {printed:?}\n", self.name, ledger.lines());
+            self.bench.findings.report(report);
         }
     }
 
@@ -194,6 +201,16 @@ impl Subject {
             }
         }
     }
+}
+
+/// The end of what was printed.
+fn last_of(console: &Console) -> String {
+    let (mut reader, mut text, mut part) = (console.reader(), Vec::new(), [0; 64 << 10]);
+    while let Some(length @ 1..) = reader.try_read(&mut part) {
+        text.extend_from_slice(&part[..length]);
+        text.drain(..text.len().saturating_sub(PRINTED));
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 impl Drop for Subject {
