@@ -1,5 +1,6 @@
 #include "console.h"
 #include "io.h"
+#include "lock.h"
 #include "memory.h"
 #include "print.h"
 #include "result.h"
@@ -15,7 +16,8 @@ static struct virtio device;
 static struct virtqueue receive, transmit;
 static int started;
 
-/* Transmit buffers not in the queue. */
+/* Transmit buffers not in the queue. One CPU may wait for all of them while another prints. */
+static struct lock transmit_lock;
 static char *free_buffers[VIRTQUEUE_SIZE];
 static uint32_t free_count, transmit_buffers;
 
@@ -55,6 +57,7 @@ void console_start(void)
     print_also_to(console_write);
 }
 
+/* With the lock held. */
 static void collect_sent(void)
 {
     char *sent;
@@ -65,6 +68,7 @@ static void collect_sent(void)
 
 void console_write(const char *bytes, size_t length)
 {
+    lock(&transmit_lock);
     collect_sent();
     while (length && free_count) {
         char *buffer = free_buffers[--free_count];
@@ -77,6 +81,7 @@ void console_write(const char *bytes, size_t length)
         length -= part;
     }
     virtqueue_kick(&transmit);
+    unlock(&transmit_lock);
 }
 
 int console_read(void)
@@ -100,8 +105,13 @@ void console_flush(void)
 {
     if (!started)
         return;
-    for (uint32_t i = 0; i < FLUSH_LOOKS && free_count < transmit_buffers; i++) {
+    uint32_t left = 1;
+
+    for (uint32_t i = 0; i < FLUSH_LOOKS && left; i++) {
+        lock(&transmit_lock);
         collect_sent();
+        left = transmit_buffers - free_count;
+        unlock(&transmit_lock);
         cpu_pause();
     }
 }
