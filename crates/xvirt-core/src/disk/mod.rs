@@ -60,6 +60,6 @@ pub use open::{Access, open};
 pub(crate) use overlay::overlay_as;
 pub use overlay::{OverlayKind, overlay};
 pub use point::PointInTime;
-pub(crate) use point::{CopyBeforeWrite, point_in_time};
+pub(crate) use point::{CopyBeforeWrite, FormerDisk, point_in_time};
 pub(crate) use scan::{BLOCK, scan};
 pub use vm_memory::VolatileSlice;

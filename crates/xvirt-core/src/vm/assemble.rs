@@ -3,14 +3,14 @@
 //! Whatever fails here, everything made before it is dropped: locks, taps, memory, threads.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::attached::Attachments;
 use super::events::{Device, Event, Events};
 use super::handle::Consoles;
 use crate::config::{ByteSize, Disk, DiskSource, Nic, NicBackendConfig, PAGE, VmConfig};
-use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
+use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite, FormerDisk};
 use crate::machine::{Machine, Parts, Processors};
 use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
@@ -26,12 +26,12 @@ const MAX_DEFAULT_QUEUES: u32 = 4;
 /// The disks of a VM by their positions. They hold their locks.
 pub(super) type Backends = BTreeMap<usize, Arc<CopyBeforeWrite>>;
 /// Those of this run or the last, which views may outlive it with.
-pub(super) type Former = BTreeMap<usize, Weak<CopyBeforeWrite>>;
+pub(super) type Former = BTreeMap<usize, FormerDisk>;
 
 /// Opens and locks the disks of a VM, `to_read` or as the guest wants them. A disk of `former`, the last run, that a view
 /// still holds is taken over, because nobody else could open it.
 pub(super) fn open_disks(attached: &Attachments, former: &Former, to_read: bool) -> Result<Backends> {
-    let open = |position: &usize, disk: &Disk| match former.get(position).and_then(Weak::upgrade) {
+    let open = |position: &usize, disk: &Disk| match former.get(position).and_then(FormerDisk::get) {
         Some(held) => Ok(held),
         None => open_disk(disk, to_read || disk.read_only),
     };

@@ -77,7 +77,7 @@ impl Vm {
         let block = assemble::block(position, disk, &backend, self.inner.config.cpus.count, &self.inner.events)?;
         let function = running.machine.plug(slot, Arc::clone(&block) as _)?;
         pause_like_the_vm(power.state, &function);
-        power.former.insert(position, Arc::downgrade(&backend));
+        power.former.insert(position, backend.former());
         running.backends.insert(position, backend);
         running.disks.insert(position, DiskDevice::new(position, block, function, &self.inner.events));
         Ok(())

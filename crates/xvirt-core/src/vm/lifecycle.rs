@@ -34,7 +34,7 @@ impl Vm {
         })?;
         self.inner.consoles.all().for_each(Console::power_on);
         running.machine.run();
-        power.former = running.backends.iter().map(|(at, disk)| (*at, Arc::downgrade(disk))).collect();
+        power.former = running.backends.iter().map(|(at, disk)| (*at, disk.former())).collect();
         power.running = Some(running);
         (power.run, power.reboots, power.reboot_on_power_off) = (run, 0, false);
         (power.run_end, power.boot_end) = (Arc::default(), Arc::default());

@@ -1,13 +1,12 @@
 //! Disks that become bigger, which a running guest sees at once.
 
 use std::io;
-use std::sync::Weak;
 
 use super::assemble;
 use super::events::Event;
 use super::handle::Vm;
 use super::state::Verb;
-use crate::disk::BlockBackend;
+use crate::disk::{BlockBackend, FormerDisk};
 use crate::{Error, ErrorKind, Result};
 
 const SECTOR: u64 = 512;
@@ -32,7 +31,7 @@ impl Vm {
                 .remedy("see disk_positions() for those it has")
         })?;
         let name = disk.device.name();
-        let open = power.former.get(&position).and_then(Weak::upgrade);
+        let open = power.former.get(&position).and_then(FormerDisk::get);
         let backend = open.map_or_else(|| assemble::open_disk(&disk.device, disk.device.read_only), Ok)?;
         let old = backend.capacity();
         check(&name, old, size)?;

@@ -7,6 +7,7 @@
 //! The guest comes first: it waits for the copying of what it overwrites and for nothing else. If the copying fails,
 //! the view is lost and says why, and the guest goes on.
 
+mod former;
 mod keeper;
 mod view;
 
@@ -28,6 +29,8 @@ use super::raw::RawDisk;
 use super::segments::total;
 use crate::{Error, ErrorKind, Result};
 
+use former::Closing;
+pub(crate) use former::FormerDisk;
 use keeper::Keeper;
 pub use view::PointInTime;
 
@@ -46,6 +49,8 @@ pub(crate) struct CopyBeforeWrite {
     points: RwLock<Vec<Weak<Keeper>>>,
     /// Changes in flight that hold no lock. They come with the points locked for reading.
     flights: Arc<Flights>,
+    /// The last field, so that the disk is closed when it is dropped.
+    closing: Closing,
 }
 
 /// Views of all `disks` as they are at one moment, in the same order. What was copied for them is kept in files without
@@ -84,7 +89,12 @@ fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> 
 impl CopyBeforeWrite {
     /// `disk`, which from now on is only to be written through this.
     pub(crate) fn new(disk: Arc<dyn BlockBackend>) -> Self {
-        Self { disk, points: RwLock::default(), flights: Arc::default() }
+        Self { disk, points: RwLock::default(), flights: Arc::default(), closing: Closing::default() }
+    }
+
+    /// What is kept of it when its run is over.
+    pub(crate) fn former(self: &Arc<Self>) -> FormerDisk {
+        FormerDisk::new(self, &self.closing)
     }
 
     /// Waits until no change is in flight and lets none begin.

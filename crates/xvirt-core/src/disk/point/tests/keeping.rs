@@ -1,5 +1,7 @@
 //! What is kept, when, and for how long.
 
+use std::thread;
+
 use super::*;
 
 #[test]
@@ -180,4 +182,22 @@ fn a_disk_of_any_size_can_have_a_view() {
     assert!(read(&*view, 0, 512).is_ok());
     let error = point_in_time(&[disk], folder.path()).unwrap_err();
     assert!(error.remedy_text().unwrap().contains("a file system that has files of"), "{error}");
+}
+
+#[test]
+fn a_disk_of_a_former_run_is_there_or_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    disk::create(&path, ImageFormat::Raw, 1 << 20).unwrap();
+    let open = || disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite);
+    for _ in 0..500 {
+        let disk = Arc::new(CopyBeforeWrite::new(open().unwrap()));
+        let former = disk.former();
+        assert!(former.get().is_some_and(|same| Arc::ptr_eq(&same, &disk)));
+        let user = thread::spawn(move || drop(disk));
+        while former.get().is_some() {}
+        // The user may have begun to close it.
+        open().unwrap();
+        user.join().unwrap();
+    }
 }

@@ -1,0 +1,50 @@
+//! Disks of a run that is over, which views may have kept open.
+
+use std::sync::Weak;
+
+use super::CopyBeforeWrite;
+use crate::sync::{Arc, Condvar, Mutex, lock, wait};
+
+/// A disk that is open as long as somebody uses it, and locked against everybody else.
+#[derive(Debug)]
+pub(crate) struct FormerDisk {
+    disk: Weak<CopyBeforeWrite>,
+    closed: Arc<Closed>,
+}
+
+/// Whether a disk is closed, so that it can be opened again.
+#[derive(Debug, Default)]
+struct Closed {
+    closed: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// What a disk drops last.
+#[derive(Debug, Default)]
+pub(super) struct Closing(Arc<Closed>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        *lock(&self.0.closed) = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl FormerDisk {
+    pub(super) fn new(disk: &Arc<CopyBeforeWrite>, closing: &Closing) -> Self {
+        Self { disk: Arc::downgrade(disk), closed: Arc::clone(&closing.0) }
+    }
+
+    /// The disk, if it is still used; if not, it is closed when this returns. Another thread may be about to close it,
+    /// which takes a moment and has the image locked until then.
+    pub(crate) fn get(&self) -> Option<Arc<CopyBeforeWrite>> {
+        let disk = self.disk.upgrade();
+        if disk.is_none() {
+            let mut closed = lock(&self.closed.closed);
+            while !*closed {
+                closed = wait(&self.closed.changed, closed);
+            }
+        }
+        disk
+    }
+}
