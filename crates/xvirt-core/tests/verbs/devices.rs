@@ -19,8 +19,7 @@ const POSITIONS: usize = 6;
 pub fn act(subject: &Subject, random: &mut Random) {
     let position = random.below(POSITIONS);
     match random.below(12) {
-        0 | 1 => plug_disk(subject),
-        2 | 3 => plug_nic(subject, random),
+        0..4 => plug(subject, random),
         4 | 5 => unplug_disk(subject, position, patience(random)),
         6 => unplug_nic(subject, position, patience(random)),
         7 => resize(subject, position, DISK_SIZE * (1 + random.below(3) as u64)),
@@ -35,25 +34,33 @@ fn patience(random: &mut Random) -> Duration {
     Duration::from_millis(*random.pick(&[0, 1, 50, 300]))
 }
 
-fn plug_disk(subject: &Subject) {
-    // Others may do so at the same time, so there may be a few more.
-    if subject.follow().model().disks.len() >= POSITIONS {
-        return;
+/// Others may do so at the same time, so there may be a few more than positions that calls are about.
+fn plug(subject: &Subject, random: &mut Random) {
+    let (disks, nics) = {
+        let ledger = subject.follow();
+        (ledger.model().disks.len(), ledger.model().nics.len())
+    };
+    if random.below(2) == 0 && disks < POSITIONS {
+        plug_disk(subject);
+    } else if nics < POSITIONS {
+        plug_nic(subject, subject.bench().taps && random.below(3) == 0);
     }
+}
+
+/// Plugs a disk in, and gives its position.
+pub fn plug_disk(subject: &Subject) -> Option<usize> {
     let image = subject.image().unwrap();
     let called = subject.call("plug_disk", |vm| vm.plug_disk(Disk::raw(image)));
     let called = called.announced(&Event::DiskPlugged { disk: 0 });
     called.judge(|result, window| match result {
         Ok(position) => window.events.contains(&Event::DiskPlugged { disk: *position }),
         Err(_) => false,
-    });
+    })
 }
 
-fn plug_nic(subject: &Subject, random: &mut Random) {
-    if subject.follow().model().nics.len() >= POSITIONS {
-        return;
-    }
-    let nic = if subject.bench().taps && random.below(3) == 0 {
+/// Plugs a network interface in, and gives its position.
+pub fn plug_nic(subject: &Subject, tap: bool) -> Option<usize> {
+    let nic = if tap {
         Nic::new_tap()
     } else {
         let (ours, peer) = UnixStream::pair().unwrap();
@@ -64,7 +71,7 @@ fn plug_nic(subject: &Subject, random: &mut Random) {
     called.judge(|result, window| match result {
         Ok(position) => window.events.contains(&Event::NicPlugged { nic: *position }),
         Err(_) => false,
-    });
+    })
 }
 
 pub fn unplug_disk(subject: &Subject, position: usize, timeout: Duration) {

@@ -3,14 +3,16 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use xvirt_core::config::Disk;
+use xvirt_core::config::{CpuLimit, NicLimit, RateLimit};
+use xvirt_core::console::ConsoleReader;
 use xvirt_core::demo::ECHO_READY;
-use xvirt_core::vm::{Event, Vm};
+use xvirt_core::vm::Vm;
 use xvirt_core::{Error, ErrorKind, Result};
 
+use crate::devices;
 use crate::power;
 use crate::process::NoDescriptors;
-use crate::subject::Subject;
+use crate::subject::{DISK_SIZE, MEMORY, Subject};
 
 /// Enough for anything that a guest does, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,18 +38,33 @@ pub fn check(subject: &Subject) -> std::result::Result<(), String> {
     }
     talk(subject)?;
     succeeds(subject, "refresh_memory_statistics", |vm| vm.refresh_memory_statistics(PATIENCE))?;
-    let image = subject.image().map_err(failed)?;
-    let plugged = subject.call("plug_disk", |vm| vm.plug_disk(Disk::raw(image)));
-    let position = plugged.announced(&Event::DiskPlugged { disk: 0 }).judge(|result, _| result.is_ok());
-    let position = position.ok_or("it takes no disk")?;
-    console.wait_for(" plugged", PATIENCE).map_err(failed)?;
-    succeeds(subject, "unplug_disk", |vm| vm.unplug_disk(position, PATIENCE))?;
+    use_devices(subject, &mut console)?;
     succeeds(subject, "clean_reboot", |vm| vm.clean_reboot(PATIENCE))?;
     console.wait_for(ECHO_READY, PATIENCE).map_err(failed)?;
     subject.follow().shutdown_begins();
     let down = succeeds(subject, "clean_shutdown", |vm| vm.clean_shutdown(PATIENCE));
     subject.follow().shutdown_ends();
     down.map(drop)
+}
+
+/// Disks and network interfaces come, are changed, and go.
+fn use_devices(subject: &Subject, console: &mut ConsoleReader) -> std::result::Result<(), String> {
+    let disk = devices::plug_disk(subject).ok_or("it takes no disk")?;
+    console.wait_for(" plugged", PATIENCE).map_err(|error| error.to_string())?;
+    succeeds(subject, "resize_disk", |vm| vm.resize_disk(disk, 2 * DISK_SIZE))?;
+    succeeds(subject, "set_disk_limit", |vm| vm.set_disk_limit(disk, RateLimit::none().operations_per_second(100)))?;
+    succeeds(subject, "disk_limit", |vm| vm.disk_limit(disk))?;
+    succeeds(subject, "unplug_disk", |vm| vm.unplug_disk(disk, PATIENCE))?;
+    let nic = devices::plug_nic(subject, false).ok_or("it takes no network interface")?;
+    console.wait_for(" plugged", PATIENCE).map_err(|error| error.to_string())?;
+    succeeds(subject, "set_link", |vm| vm.set_link(nic, false))?;
+    succeeds(subject, "set_nic_limit", |vm| vm.set_nic_limit(nic, NicLimit::none()))?;
+    succeeds(subject, "unplug_nic", |vm| vm.unplug_nic(nic, PATIENCE))?;
+    if subject.bench().cpu_limits {
+        succeeds(subject, "set_cpu_limit", |vm| vm.set_cpu_limit(CpuLimit::none()))?;
+    }
+    succeeds(subject, "set_memory_target", |vm| vm.set_memory_target(MEMORY))?;
+    succeeds(subject, "wait_memory_target", |vm| vm.wait_memory_target(PATIENCE))
 }
 
 /// A start that lacks descriptors fails, and says so.
