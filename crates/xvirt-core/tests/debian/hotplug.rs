@@ -173,6 +173,8 @@ fn while_it_reboots(bench: &mut Bench) {
 
     let positions = bench.plug();
     bench.found();
+    // The old shell's prompt, which is not to be taken for the next one's.
+    bench.guest.wait_for("root@");
     bench.guest.vm.hard_reboot().unwrap();
     // It has nothing yet that could hear of it.
     bench.unplug(positions);
