@@ -10,8 +10,8 @@ use linux_loader::loader::start_info::{hvm_memmap_table_entry, hvm_modlist_entry
 use linux_loader::loader::{BzImage, KernelLoader};
 use vm_memory::{Address, ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, ReadVolatile};
 
-use super::layout;
 use super::registers::Entry;
+use super::{elf, layout};
 use crate::config::EntryProtocol;
 use crate::memory::{GuestRam, LOW_RAM_LIMIT};
 use crate::{Error, ErrorKind, Result};
@@ -52,6 +52,7 @@ pub(crate) fn load<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Pa
 }
 
 fn load_elf<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'_, K, I>) -> Result<Entry> {
+    elf::check(payload.kernel, low_ram_end(ram))?;
     let loaded = Elf::load(ram, None, payload.kernel, Some(GuestAddress(layout::HIGH_MEMORY))).map_err(load_error)?;
     let initrd = place_initrd(ram, payload.initrd, loaded.kernel_end, u64::from(u32::MAX))?;
     let pvh = match (loaded.pvh_boot_cap, payload.protocol) {
@@ -233,6 +234,8 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
+    use crate::boot::test_support::{File, MemoryDisk, ext};
+    use crate::boot::{BootMenu, Limits};
     use crate::config::{ByteSize, MemoryBacking};
     use crate::memory::allocate;
 
@@ -263,6 +266,33 @@ mod tests {
     fn a_truncated_elf_is_an_error() {
         let error = load_bytes(b"\x7FELF\x02\x01\x01", None, "").unwrap_err();
         assert!(error.to_string().starts_with("the kernel cannot be loaded: "), "{error}");
+    }
+
+    /// Far fewer notes, and in a smaller hole, than a kernel can have: they would keep the loader busy for minutes.
+    #[test]
+    fn an_elf_with_thousands_of_notes_in_a_hole_is_refused() {
+        const NOTES: u16 = 2000;
+        let mut kernel = vec![0; 32 << 20];
+        kernel[..7].copy_from_slice(b"\x7FELF\x02\x01\x01");
+        kernel[24..32].copy_from_slice(&layout::HIGH_MEMORY.to_le_bytes());
+        kernel[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        kernel[54..58].copy_from_slice(&[56, 0, NOTES as u8, (NOTES >> 8) as u8]);
+        for header in kernel[64..].chunks_exact_mut(56).take(NOTES.into()) {
+            header[0] = 4;
+            header[8..16].copy_from_slice(&(1_u64 << 20).to_le_bytes());
+            header[32..40].copy_from_slice(&(30_u64 << 20).to_le_bytes());
+        }
+        let Some(image) = ext(&["-t", "ext4"], 8, &[File("/vmlinuz", &kernel)]) else { return };
+        let disk = MemoryDisk(image);
+        let menu = BootMenu::read(&disk).unwrap();
+        let mut image = menu.open(menu.default_entry().unwrap(), &Limits::default()).unwrap();
+        let (kernel, protocol) = (&mut image.kernel, EntryProtocol::Auto);
+        let payload = Payload { kernel, initrd: None::<(&mut &[u8], u64)>, command_line: "", protocol };
+        let error = load(&ram(), payload).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the kernel has 2000 program headers, and the most is 64; check the kernel image"
+        );
     }
 
     #[test]

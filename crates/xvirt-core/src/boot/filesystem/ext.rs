@@ -295,7 +295,7 @@ impl Tree for Ext<'_> {
 
     fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let read = |block, offset, part: &mut [u8]| self.read_blocks(block, offset, part);
-        read_runs(runs, self.block_size, offset, buffer, read)
+        read_runs(runs, self.block_size, offset, buffer, &self.window, read)
     }
 }
 

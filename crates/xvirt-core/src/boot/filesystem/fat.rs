@@ -242,7 +242,8 @@ impl Tree for Fat<'_> {
     }
 
     fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        read_runs(runs, 1, offset, buffer, |start, skipped, part| self.window.read(start + skipped, part))
+        let read = |start, skipped, part: &mut [u8]| self.window.read(start + skipped, part);
+        read_runs(runs, 1, offset, buffer, &self.window, read)
     }
 }
 

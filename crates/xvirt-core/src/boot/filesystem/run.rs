@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::boot::window::Window;
+
 /// Blocks that follow each other both in the file and on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
@@ -11,15 +13,18 @@ pub(super) struct Run {
 }
 
 /// Fills `buffer` from `offset` in a file on, whose parts, in order, are `runs` of blocks of `block_size` bytes. Each part
-/// is read by `read`, from an offset in a physical block on; what no run covers is zeroes.
+/// is read by `read`, from an offset in a physical block on; what no run covers is zeroes. Those cost the disk nothing, but
+/// their reader time: they count among what may be read of `window`.
 pub(super) fn read_runs(
     runs: &[Run],
     block_size: u64,
     offset: u64,
     buffer: &mut [u8],
+    window: &Window<'_>,
     mut read: impl FnMut(u64, u64, &mut [u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     buffer.fill(0);
+    let mut zeroes = buffer.len() as u64;
     let end = offset.saturating_add(buffer.len() as u64);
     let first = runs.partition_point(|run| (run.logical + run.count) * block_size <= offset);
     for Run { logical, physical, count } in runs.get(first..).unwrap_or_default() {
@@ -30,6 +35,7 @@ pub(super) fn read_runs(
         }
         let part = buffer.get_mut((from - offset) as usize..(to - offset) as usize).unwrap_or_default();
         read(*physical, from - run.start, part)?;
+        zeroes -= to - from;
     }
-    Ok(())
+    if zeroes > 0 { window.charge(zeroes) } else { Ok(()) }
 }

@@ -1,5 +1,7 @@
 //! What is said where nothing can be booted, and that damage does no harm.
 
+use std::io::{Read, Seek};
+
 use super::*;
 
 /// The message of the error that reading the menu of a disk ends with.
@@ -172,4 +174,42 @@ fn damaged_configurations_do_no_harm() {
             assert!(started.elapsed().as_secs() < 20, "{path}: {}", String::from_utf8_lossy(&text));
         }
     }
+}
+
+/// A hole is not on the disk, but a kernel can have its loader read it as often as it likes.
+#[test]
+fn reading_a_hole_again_and_again_ends() {
+    const HOLE: usize = 1 << 20;
+    let kernel = vec![0; HOLE];
+    let disks = [
+        ext(&["-t", "ext4"], 8, &[File("/vmlinuz", &kernel)]),
+        ext(&["-t", "ext2"], 8, &[File("/vmlinuz", &kernel)]),
+        xfs(&[], 64, &[File("/vmlinuz", &[0; 777])]).map(|image| lengthen(image, 777, HOLE)),
+    ];
+    for disk in disks.into_iter().flatten().map(MemoryDisk) {
+        let menu = BootMenu::read(&disk).unwrap();
+        let mut image = menu.open(menu.default_entry().unwrap(), &Limits { kernel: 2 << 20, initrd: 0 }).unwrap();
+        let mut bytes = vec![1; HOLE];
+        let mut read = || image.kernel.rewind().and_then(|()| image.kernel.read_exact(&mut bytes));
+        // The limits, and what configurations may take.
+        let most = 1024 + 2;
+        let ended = (0..=most).find_map(|_| read().err());
+        assert_eq!(ended.map(|error| error.kind()), Some(std::io::ErrorKind::InvalidData));
+        assert!(bytes.iter().all(|byte| *byte == 0));
+        let error = image.take_failure().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "cannot read the kernel /vmlinuz of boot entry \"Linux /vmlinuz\": reading goes round in circles; check the \
+             file system in the guest, or choose another boot entry"
+        );
+    }
+}
+
+/// Claims that the only file of some length in an XFS has another, without blocks for the rest.
+fn lengthen(mut image: Vec<u8>, from: usize, to: usize) -> Vec<u8> {
+    let is_file = |inode: &[u8]| inode.starts_with(b"IN") && inode[56..64] == (from as u64).to_be_bytes();
+    let inodes: Vec<_> = image.chunks_exact_mut(256).filter(|inode| is_file(inode)).collect();
+    assert_eq!(inodes.len(), 1);
+    inodes.into_iter().for_each(|inode| inode[56..64].copy_from_slice(&(to as u64).to_be_bytes()));
+    image
 }
