@@ -52,6 +52,7 @@ mod named_file;
 mod pci;
 mod process;
 mod sandbox;
+mod size;
 mod socket;
 mod sync;
 mod thread;

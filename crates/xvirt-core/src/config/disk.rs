@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{IoEngine, RateLimit, invalid};
 use crate::Result;
-use crate::disk::{self, BlockBackend, ImageFormat};
+use crate::disk::{BlockBackend, ImageFormat};
 
 /// The longest serial number virtio-blk can carry, in bytes (virtio 1.2, section 5.2.6).
 const MAX_SERIAL: usize = 20;
@@ -59,17 +59,6 @@ pub enum DiskSource {
 }
 
 impl Disk {
-    /// The image at `path`, whose format is found out now by looking at it. A raw image of a guest that can write an
-    /// image header at its start must be given with [`raw`](Self::raw) instead.
-    ///
-    /// # Errors
-    /// The file is missing or unreadable, or is a damaged or unsupported image. It is not locked yet.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
-        let format = disk::inspect(&path, None)?.format;
-        Ok(Self::image(path, format))
-    }
-
     /// The raw image at `path`.
     pub fn raw(path: impl Into<PathBuf>) -> Self {
         Self::image(path.into(), ImageFormat::Raw)
@@ -128,7 +117,7 @@ impl Disk {
         self
     }
 
-    fn image(path: PathBuf, format: ImageFormat) -> Self {
+    pub(crate) fn image(path: PathBuf, format: ImageFormat) -> Self {
         Self::new(DiskSource::Image { path, format })
     }
 

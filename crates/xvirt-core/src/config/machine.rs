@@ -3,11 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Balloon, Boot, ByteSize, CpuConfig, CpuidMask, CrashAction, Disk, Nic, Vsock, invalid};
+use super::{Balloon, Boot, ByteSize, CpuConfig, CpuidMask, CrashAction, Disk, MemoryBacking, Nic, Vsock, invalid};
 use crate::Result;
-use crate::host::Host;
-use crate::net::MacAddress;
-use crate::vm::Vm;
 
 const DEFAULT_MEMORY: ByteSize = ByteSize::mib(512);
 /// The least memory a VM can have.
@@ -68,26 +65,6 @@ pub struct VmConfig {
     /// program's own has none.
     #[serde(default = "default_seccomp")]
     pub seccomp: bool,
-}
-
-/// What backs guest memory on the host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct MemoryBacking {
-    /// Uses the host's huge pages of 2 MiB, which must have been reserved.
-    pub huge_pages: bool,
-    /// Keeps memory in a shareable memory file instead of private pages.
-    pub shared: bool,
-    /// Includes guest memory in core dumps of this process, which then hold the guest's data. Child processes do not
-    /// inherit guest memory in either case.
-    pub core_dumps: bool,
-}
-
-impl MemoryBacking {
-    pub(crate) fn needs_file(&self) -> bool {
-        self.huge_pages || self.shared
-    }
 }
 
 fn default_memory() -> ByteSize {
@@ -271,19 +248,6 @@ impl VmConfig {
     pub fn seccomp(mut self, on: bool) -> Self {
         self.seccomp = on;
         self
-    }
-
-    /// Makes the VM, halted.
-    ///
-    /// # Errors
-    /// The configuration makes no sense, or `host` cannot run VMs; the message says what to do.
-    pub fn build(mut self, host: &Host) -> Result<Vm> {
-        self.check()?;
-        host.require_kvm()?;
-        for nic in &mut self.nics {
-            nic.mac.get_or_insert_with(MacAddress::random);
-        }
-        Vm::new(self)
     }
 
     /// Checks everything that can be checked without the host.

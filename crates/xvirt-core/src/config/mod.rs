@@ -1,6 +1,7 @@
 //! What a user writes: serde types that describe a VM, checked before anything is built.
 //!
-//! A configuration is consumed by the build and never consulted afterwards.
+//! [`VmConfig::build`] consumes a configuration; nothing reads it afterwards. Nothing here opens a file or looks at the
+//! host: [`vm`](crate::vm) does. A configuration names images, networks and boot entries, whose modules do not know it.
 
 mod balloon;
 mod boot;
@@ -8,11 +9,9 @@ mod cpu;
 mod cpu_limit;
 mod crash;
 mod disk;
-mod io_engine;
 mod limit;
 mod machine;
 mod nic;
-mod size;
 mod vsock;
 
 pub use balloon::Balloon;
@@ -22,15 +21,16 @@ pub use cpu::{CpuConfig, CpuidMask, CpuidRegister, MAX_VCPUS};
 pub use cpu_limit::CpuLimit;
 pub use crash::CrashAction;
 pub use disk::{Disk, DiskSource};
-pub use io_engine::IoEngine;
 pub use limit::{NicLimit, RateLimit};
+pub use machine::VmConfig;
 pub(crate) use machine::{MAX_DEVICES, MIN_MEMORY, PAGE};
-pub use machine::{MemoryBacking, VmConfig};
 pub use nic::{Nic, NicBackendConfig};
-pub use size::ByteSize;
 pub use uuid::Uuid;
 pub use vsock::Vsock;
 
+pub use crate::disk::IoEngine;
+pub use crate::memory::MemoryBacking;
+pub use crate::size::ByteSize;
 use crate::{Error, ErrorKind};
 
 /// A mistake in a configuration: `what` names the field and the value.

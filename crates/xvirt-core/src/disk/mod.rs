@@ -49,7 +49,7 @@ pub(crate) use copy::copy;
 pub(crate) use create::create_with;
 pub use create::{create, grow};
 pub(crate) use engine::{Engine, Failure, Request};
-pub use engine::{IoOperation, Place};
+pub use engine::{IoEngine, IoOperation, Place};
 pub use format::ImageFormat;
 pub use info::{BackingFile, ImageInfo, inspect};
 pub(crate) use info::{check_tables, has_own_data};

@@ -48,8 +48,9 @@ pub(crate) mod tests {
     use vm_memory::{Bytes, GuestAddress};
 
     use super::*;
-    use crate::config::{ByteSize, MemoryBacking};
+    use crate::memory::MemoryBacking;
     use crate::memory::{allocate, append_slices};
+    use crate::size::ByteSize;
 
     /// Whether the host has memory behind each of `count` pages from `address` on.
     pub(crate) fn resident(memory: &GuestRam, address: u64, count: usize) -> Vec<bool> {

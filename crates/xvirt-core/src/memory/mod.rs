@@ -1,5 +1,6 @@
 //! Guest memory: where it lies in the guest's address space and what backs it on the host.
 
+mod backing;
 mod buffers;
 mod give_back;
 mod huge_page;
@@ -8,6 +9,7 @@ mod process;
 mod ram;
 mod slices;
 
+pub use backing::MemoryBacking;
 pub(crate) use buffers::GuestBuffers;
 pub(crate) use give_back::give_back;
 #[cfg(test)]

@@ -25,8 +25,9 @@ fn advise<B: Bitmap>(mapping: &MmapRegion<B>, advice: libc::c_int) -> io::Result
 mod tests {
     use vm_memory::{GuestAddress, GuestMemoryBackend};
 
-    use crate::config::{ByteSize, MemoryBacking};
+    use crate::memory::MemoryBacking;
     use crate::memory::allocate;
+    use crate::size::ByteSize;
 
     /// The kernel's flags of the mapping that holds `address` (`VmFlags` of proc_pid_smaps(5)).
     fn flags(address: usize) -> Vec<String> {

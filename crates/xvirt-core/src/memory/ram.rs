@@ -8,10 +8,11 @@ use vm_memory::bitmap::{AtomicBitmap, NewBitmap};
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
-use crate::config::{ByteSize, MemoryBacking};
+use crate::memory::MemoryBacking;
 use crate::memory::huge_page::{self, Placeholder};
 use crate::memory::process;
 use crate::memory::ram_ranges;
+use crate::size::ByteSize;
 use crate::{Error, ErrorKind, Result};
 
 /// Guest memory whose writes by devices are noted in a dirty bitmap; clones share it.

@@ -1,7 +1,7 @@
 //! The handle users hold: a VM from its configuration to its end.
 //!
 //! `state` is the table of what is legal when, `lifecycle` has the verbs that change the power state, `events` is how the
-//! outside hears of what happens, `assemble` makes a machine from a configuration, `supervisor` is the thread that hears
+//! outside hears of what happens, `build` makes the handle of a configuration and `assemble` its machine, `supervisor` is the thread that hears
 //! the guest's own requests, and `guest` does what they and crashes ask for. `attached` is what disks and network
 //! interfaces there are, which `hotplug` changes at any time, `resize` the size of disks, `disks` tells of them, `limits`
 //! how fast they may be, and `memory` how much memory there is. `descriptors` counts the file descriptors that all of it
@@ -9,6 +9,7 @@
 
 mod assemble;
 mod attached;
+mod build;
 mod descriptors;
 mod disks;
 mod events;

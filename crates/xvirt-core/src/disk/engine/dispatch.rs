@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags};
 
+use super::choice::IoEngine;
 use super::pool::{self, Pool};
 use super::request::{IoOperation, Request};
 use super::ring::Ring;
-use crate::config::IoEngine;
 use crate::disk::backend::BlockBackend;
 use crate::error::is_lack_of_descriptors;
 use crate::{Error, ErrorKind, Result};

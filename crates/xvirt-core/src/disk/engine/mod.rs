@@ -28,6 +28,7 @@
 
 #![expect(clippy::vec_box, reason = "requests go from list to list, where each is a word")]
 
+mod choice;
 mod dispatch;
 mod place;
 mod pool;
@@ -36,6 +37,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
+pub use choice::IoEngine;
 pub(crate) use dispatch::Engine;
 pub(super) use place::Flights;
 pub use place::Place;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::*;
-use crate::config::IoEngine;
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::memory::GuestRam;
 

@@ -1,0 +1,23 @@
+//! What backs guest memory on the host.
+
+use serde::{Deserialize, Serialize};
+
+/// What backs guest memory on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct MemoryBacking {
+    /// Uses the host's huge pages of 2 MiB, which must have been reserved.
+    pub huge_pages: bool,
+    /// Keeps memory in a shareable memory file instead of private pages.
+    pub shared: bool,
+    /// Includes guest memory in core dumps of this process, which then hold the guest's data. Child processes do not
+    /// inherit guest memory in either case.
+    pub core_dumps: bool,
+}
+
+impl MemoryBacking {
+    pub(crate) fn needs_file(&self) -> bool {
+        self.huge_pages || self.shared
+    }
+}
