@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arch::x86_64::acpi::SLEEP_TYPE_OFF;
 use crate::bus::BusDevice;
 use crate::sync::lock;
 
@@ -26,6 +25,9 @@ pub(crate) const RESET_VALUE: u8 = 1;
 pub(crate) const GENERAL_EVENT_PORT: u16 = 0x60E;
 /// How many ports there are from [`EVENT_PORT`] on.
 pub(crate) const PORTS: u64 = 16;
+
+/// The sleep type that means "off" (S5) in the control register.
+pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
 
 const POWER_BUTTON: u16 = 1 << 8;
 const ACPI_MODE: u16 = 1;

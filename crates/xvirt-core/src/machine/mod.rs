@@ -3,6 +3,7 @@
 //! A [`Machine`] is built parked. It can be run, parked, reset to power-on and, by dropping it, taken apart: threads,
 //! descriptors and memory go back to the host. It has no notion of power states; that is the floor above.
 
+mod acpi;
 mod exits;
 mod hotplug;
 mod interconnect;
@@ -19,7 +20,7 @@ use kvm_bindings::{kvm_irqchip, kvm_msr_entry};
 use uuid::Uuid;
 
 use crate::arch::x86_64::registers::{self, Entry, Pristine};
-use crate::arch::x86_64::{acpi, cpuid::CpuidTemplate, layout};
+use crate::arch::x86_64::{cpuid::CpuidTemplate, layout};
 use crate::bus::Bus;
 use crate::cgroup::OutsideGroup;
 use crate::config::{ByteSize, CpuConfig, MemoryBacking};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::bus::Slots;
+use super::slots::Slots;
 use crate::bus::BusDevice;
 
 #[derive(Debug)]

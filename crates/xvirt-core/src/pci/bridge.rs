@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
-use super::bus::PciFunction;
 use super::config::{ConfigSpace, Identity};
+use super::slots::PciFunction;
 use crate::Result;
 use crate::sync::lock;
 

@@ -10,12 +10,14 @@ mod bus;
 mod config;
 mod host;
 mod msix;
+mod slots;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code))]
 #[allow(clippy::unwrap_used, reason = "it is for tests and fuzzers")]
 pub(crate) mod testing;
 
-pub(crate) use bus::{PciBus, PciFunction};
+pub(crate) use bus::PciBus;
 pub(crate) use config::{ConfigSpace, ConfigState, Identity};
 pub(crate) use host::{MsiVector, PciHost};
 pub(crate) use msix::{Msix, MsixState};
+pub(crate) use slots::PciFunction;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::bus::PciFunction;
 use super::config::{ConfigSpace, Identity};
 use super::host::{MsiVector, PciHost};
+use super::slots::PciFunction;
 use crate::Result;
 use crate::bus::{Bus, BusDevice};
 use crate::thread::Panicked;

@@ -2,7 +2,7 @@
 
 use acpi_tables::sdt::Sdt;
 
-use super::layout::WATCHDOG_PORTS;
+use crate::arch::x86_64::layout::WATCHDOG_PORTS;
 use crate::device::watchdog::{self, CONTROL, COUNT, LEFT, PERIOD, PING, STATUS};
 
 /// Instructions.

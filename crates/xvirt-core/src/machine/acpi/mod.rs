@@ -1,11 +1,17 @@
-//! The ACPI tables that describe the machine: processors, interrupts, PCI, hot plug, the power button and reset.
+//! The ACPI tables that describe the machine to its operating system: processors, interrupts, PCI, hot plug, the power
+//! button, reset and the watchdog.
 //!
-//! Source: ACPI specification 6.5, chapter 5 (tables) and chapter 4.8 (fixed hardware).
+//! This file has the fixed tables and puts all of them into guest memory. `dsdt` is the definition block, to which
+//! `hotplug` adds the slots that devices are plugged into, and `paravirtual` the devices that only virtual machines have;
+//! `wdat` describes the watchdog. The registers that the tables name are those of [`device`](crate::device).
+//!
+//! Source: ACPI specification 6.5, chapter 5 (tables) and section 4.8 (fixed hardware).
 
-use acpi_tables::aml::{
-    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name, Package,
-    ResourceTemplate, Scope,
-};
+mod dsdt;
+mod hotplug;
+mod paravirtual;
+mod wdat;
+
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{AccessSize, AddressSpace as GasSpace, GAS};
 use acpi_tables::madt::{EnabledStatus, IoApic, ProcessorLocalApic};
@@ -17,23 +23,22 @@ use acpi_tables::{Aml, facs::FACS};
 use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 
-pub(crate) use super::paravirtual::write_generation_id;
-use super::{acpi_hotplug, layout, paravirtual, wdat};
+use crate::arch::x86_64::layout;
 use crate::device::power;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
+
+use dsdt::dsdt;
+pub(super) use paravirtual::write_generation_id;
 
 const OEM: [u8; 6] = *b"XVIRT ";
 const OEM_TABLE: [u8; 8] = *b"XVIRTPC ";
 const OEM_REVISION: u32 = 1;
 
-/// The sleep type that means "off" in the ACPI control register.
-pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
-
 /// Writes all tables, and the generation ID that one of them points to; the root pointer lies at
 /// [`layout::ACPI_TABLES`]. `slots` are the PCI slots into which devices can be plugged while the guest runs, a bit for
 /// each.
-pub(crate) fn write_tables(ram: &GuestRam, vcpus: u32, slots: u32, generation_id: Uuid) -> Result<()> {
+pub(super) fn write_tables(ram: &GuestRam, vcpus: u32, slots: u32, generation_id: Uuid) -> Result<()> {
     write_generation_id(ram, generation_id)?;
     let mut writer = Writer { ram, next: layout::ACPI_TABLES + 64 };
     let facs = writer.place(&FACS::new())?;
@@ -133,95 +138,6 @@ fn append(table: &mut Sdt, entry: &dyn Aml) {
 fn interrupt_override(source: u8, gsi: u32, flags: u16) -> [u8; 10] {
     let ([g0, g1, g2, g3], [f0, f1]) = (gsi.to_le_bytes(), flags.to_le_bytes());
     [2, 10, 0, source, g0, g1, g2, g3, f0, f1]
-}
-
-/// The definition block: the PCI host bridge and its slots, the legacy devices, and how to switch off.
-fn dsdt(slots: u32) -> Sdt {
-    let mut bus = Vec::new();
-    pci_host_bridge(&mut bus);
-    bus.extend(Scope::raw("PCI0".into(), acpi_hotplug::in_host_bridge(slots)));
-    pci_config_reservation(&mut bus);
-    legacy_device(&mut bus, "COM1", "PNP0501", layout::SERIAL_PORTS, 8, layout::SERIAL_INTERRUPT);
-    legacy_device(&mut bus, "RTC_", "PNP0B00", layout::RTC_PORTS, 2, layout::RTC_INTERRUPT);
-    paravirtual::panic_port(&mut bus);
-    paravirtual::generation_id(&mut bus);
-    let mut body = Scope::raw("_SB_".into(), bus);
-    body.extend(acpi_hotplug::events());
-    paravirtual::generation_event(&mut body);
-    let (off, zero) = (SLEEP_TYPE_OFF, 0u8);
-    Name::new("_S5_".into(), &Package::new(vec![&off, &off, &zero, &zero])).to_aml_bytes(&mut body);
-    let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
-    dsdt.append_slice(&body);
-    dsdt
-}
-
-fn pci_host_bridge(sink: &mut Vec<u8>) {
-    let memory_end = (layout::PCI_MEMORY + layout::PCI_MEMORY_SIZE - 1) as u32;
-    Device::new(
-        "PCI0".into(),
-        vec![
-            &Name::new("_HID".into(), &EISAName::new("PNP0A08")),
-            &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
-            &Name::new("_UID".into(), &0u8),
-            &Name::new("_SEG".into(), &0u8),
-            &Name::new("_BBN".into(), &0u8),
-            // Linux takes the memory window for cacheable unless told that devices are there.
-            &Name::new("_CCA".into(), &1u8),
-            &Name::new(
-                "_CRS".into(),
-                &ResourceTemplate::new(vec![
-                    &AddressSpace::new_bus_number(0u16, 0u16),
-                    &IO::new(0xCF8, 0xCF8, 1, 8),
-                    &AddressSpace::new_memory(
-                        AddressSpaceCacheable::NotCacheable,
-                        true,
-                        layout::PCI_MEMORY as u32,
-                        memory_end,
-                        None,
-                    ),
-                ]),
-            ),
-        ],
-    )
-    .to_aml_bytes(sink);
-}
-
-/// Linux only uses memory-mapped configuration space that a motherboard resource reserves.
-fn pci_config_reservation(sink: &mut Vec<u8>) {
-    Device::new(
-        "MBRD".into(),
-        vec![
-            &Name::new("_HID".into(), &EISAName::new("PNP0C02")),
-            &Name::new("_UID".into(), &0u8),
-            &Name::new(
-                "_CRS".into(),
-                &ResourceTemplate::new(vec![&Memory32Fixed::new(
-                    true,
-                    layout::PCI_CONFIG as u32,
-                    layout::PCI_CONFIG_SIZE as u32,
-                )]),
-            ),
-        ],
-    )
-    .to_aml_bytes(sink);
-}
-
-fn legacy_device(sink: &mut Vec<u8>, name: &str, id: &str, port: u64, ports: u8, interrupt: u32) {
-    Device::new(
-        name.into(),
-        vec![
-            &Name::new("_HID".into(), &EISAName::new(id)),
-            &Name::new("_UID".into(), &0u8),
-            &Name::new(
-                "_CRS".into(),
-                &ResourceTemplate::new(vec![
-                    &IO::new(port as u16, port as u16, 1, ports),
-                    &Interrupt::new(true, true, false, false, interrupt),
-                ]),
-            ),
-        ],
-    )
-    .to_aml_bytes(sink);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use acpi_tables::aml::{
 };
 use acpi_tables::{Aml, AmlSink};
 
-use super::layout;
+use crate::arch::x86_64::layout;
 use crate::device::hotplug;
 use crate::device::power::GeneralEvent;
 

@@ -5,7 +5,7 @@ use acpi_tables::aml::{Device, IO, Method, Name, Notify, Package, Path, Resource
 use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::layout;
+use crate::arch::x86_64::layout;
 use crate::device::power::GeneralEvent;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
@@ -36,7 +36,7 @@ pub(super) fn generation_event(sink: &mut Vec<u8>) {
 }
 
 /// Puts the generation ID where the device says that it is, as a GUID lies in memory.
-pub(crate) fn write_generation_id(ram: &GuestRam, id: Uuid) -> Result<()> {
+pub(in crate::machine) fn write_generation_id(ram: &GuestRam, id: Uuid) -> Result<()> {
     ram.write_slice(&id.to_bytes_le(), GuestAddress(layout::GENERATION_ID)).map_err(|e| {
         Error::new(ErrorKind::InvalidConfig, "the generation ID does not fit the guest's memory")
             .because(e)
