@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::store::id_of;
 use super::vm::names_in;
-use super::{Repository, Room, StoredVm};
+use super::{Repository, Room, StoredVm, Template, hash_disk};
 use crate::config::DiskSource;
 use crate::disk::{self, Access, ImageFormat};
 use crate::progress::Progress;
-use crate::template::{Template, hash_disk};
 use crate::{Error, ErrorKind, Result};
 
 /// What a check found.

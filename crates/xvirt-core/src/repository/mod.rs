@@ -20,26 +20,32 @@
 //! repository can be moved, and mounted elsewhere.
 //!
 //! Inside: `store` is the folder and its locks, `stage` what is being made, `change` the several renames, `record` the
-//! files of metadata, all of which are taken for a stranger's when they are read, `vm` the VMs, `reference` what VMs use
-//! of one another, `check` the search for damage. What templates are and what can be done with them is [`template`](crate::template).
+//! files of metadata, all of which are taken for a stranger's when they are read, `vm` the VMs, `template` the templates,
+//! `hash` what tells whether two disks hold the same, `reference` what VMs use of one another, `check` the search for
+//! damage. What can be done with templates is [`template`](crate::template).
 
 mod change;
 mod check;
+mod hash;
 mod lock;
 mod name;
 mod record;
 mod reference;
 mod stage;
 mod store;
+mod template;
 mod vm;
 
 pub(crate) use change::{Change, NewLayer, Replacement, protect};
 pub use check::{Check, Problem};
+pub(crate) use hash::hash_disk;
 pub(crate) use name::{LONGEST_NAME, check_name, disk_name};
-pub(crate) use record::{FORMAT, Record, corrupt};
+pub(crate) use record::{FORMAT, Record};
 pub(crate) use reference::Owner;
 pub use stage::Stage;
 pub use store::Repository;
 pub(crate) use store::{Alone, Room};
+pub use template::{Lineage, Template, TemplateDisk};
+pub(crate) use template::{TemplateRecord, absent};
 pub use vm::StoredVm;
-pub(crate) use vm::{OwnDisk, VmRecord, check_disks, with_full_paths};
+pub(crate) use vm::{OwnDisk, VmRecord};

@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::name::{check_name, disk_name, is_disk_name, is_plain};
 use super::record::{corrupt, read_bounded, write_new};
 use super::store::absent_is;
+use super::template::Lineage;
 use super::{Alone, Change, FORMAT, Record, Repository, Room, Stage};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::{self, ImageFormat};
-use crate::template::Lineage;
 use crate::{Error, ErrorKind, Result};
 
 /// What the names of attachments begin with on disk.

@@ -2,12 +2,10 @@
 
 use uuid::Uuid;
 
-use super::Template;
 use super::child::{Base, child};
-use super::layer::absent;
 use crate::config::{Nic, NicBackendConfig, VmConfig};
 use crate::net::MacAddress;
-use crate::repository::{Repository, Room, StoredVm, VmRecord};
+use crate::repository::{Repository, Room, StoredVm, Template, VmRecord, absent};
 use crate::{Error, Result};
 
 impl Repository {

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use super::child::{Base, child};
-use super::{Lineage, Template, TemplateDisk, hash_disk};
 use crate::disk::{self, Access, BlockBackend};
 use crate::progress::Progress;
-use crate::repository::{Change, OwnDisk, Record, Repository, Stage, StoredVm, VmRecord};
+use crate::repository::{
+    Change, Lineage, OwnDisk, Record, Repository, Stage, StoredVm, Template, TemplateDisk, VmRecord, hash_disk,
+};
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::Template;
-use super::layer::absent;
-use crate::repository::{Alone, Owner, Repository, Room};
+use crate::repository::{Alone, Owner, Repository, Room, Template, absent};
 use crate::{Error, ErrorKind, Result};
 
 /// Which templates that nothing is based on are not needed.

@@ -6,14 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use super::child::{Base, child};
-use super::layer::{Template, TemplateDisk, TemplateRecord};
-use super::{Lineage, hash_disk};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
-    Change, FORMAT, NewLayer, OwnDisk, Record, Replacement, Repository, Room, Stage, StoredVm, check_name, disk_name,
-    protect,
+    Change, FORMAT, Lineage, NewLayer, OwnDisk, Record, Replacement, Repository, Room, Stage, StoredVm, Template,
+    TemplateDisk, TemplateRecord, check_name, disk_name, hash_disk, protect,
 };
 use crate::vm::{PowerState, Vm};
 use crate::{Error, ErrorKind, Result};

@@ -1,4 +1,4 @@
-//! What a template is.
+//! The templates of a repository.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::hash::hash_template;
+use super::record::corrupt;
+use super::vm::{check_disks, with_full_paths};
+use super::{Record, Repository, Room};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::ImageFormat;
-use crate::repository::{Record, Repository, Room, check_disks, corrupt, with_full_paths};
 use crate::{Error, ErrorKind, Result};
 
 /// The template that something was made from.
@@ -36,24 +38,24 @@ pub struct TemplateDisk {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct TemplateRecord {
-    pub(super) format: u32,
-    pub(super) uuid: Uuid,
-    pub(super) name: String,
-    pub(super) version: String,
+pub(crate) struct TemplateRecord {
+    pub(crate) format: u32,
+    pub(crate) uuid: Uuid,
+    pub(crate) name: String,
+    pub(crate) version: String,
     #[serde(default)]
-    pub(super) description: String,
+    pub(crate) description: String,
     /// Counts the templates of one name.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Seconds since 1970.
-    pub(super) created: u64,
+    pub(crate) created: u64,
     /// The template that the disks of what was sealed were based on.
     #[serde(default)]
-    pub(super) parent: Option<Lineage>,
+    pub(crate) parent: Option<Lineage>,
     /// One for each disk of the configuration.
-    pub(super) disks: Vec<TemplateDisk>,
+    pub(crate) disks: Vec<TemplateDisk>,
     /// What instances begin with. The paths of disks are names beside the record.
-    pub(super) config: VmConfig,
+    pub(crate) config: VmConfig,
 }
 
 impl Record for TemplateRecord {
@@ -68,7 +70,7 @@ pub struct Template {
 }
 
 impl Template {
-    pub(super) fn new(repository: Repository, record: TemplateRecord) -> Self {
+    pub(crate) fn new(repository: Repository, record: TemplateRecord) -> Self {
         Self { repository, record }
     }
 
@@ -156,7 +158,7 @@ impl Template {
         self.repository.place(Room::Layers, self.uuid())
     }
 
-    pub(super) fn record(&self) -> &TemplateRecord {
+    pub(crate) fn record(&self) -> &TemplateRecord {
         &self.record
     }
 }
@@ -193,7 +195,7 @@ impl Repository {
     }
 
     /// As [`templates`](Self::templates), for who keeps changes out.
-    pub(super) fn readable_templates(&self) -> Result<Vec<Template>> {
+    pub(crate) fn readable_templates(&self) -> Result<Vec<Template>> {
         let readable = |id: Uuid| {
             self.read_template(id).inspect_err(|error| tracing::warn!("a template is left out: {error}")).ok()
         };
@@ -201,7 +203,7 @@ impl Repository {
     }
 
     /// As [`templates`](Self::templates), for who keeps changes out and must not miss one.
-    pub(super) fn read_templates(&self) -> Result<Vec<Template>> {
+    pub(crate) fn read_templates(&self) -> Result<Vec<Template>> {
         let ids = self.ids(Room::Layers)?.into_iter();
         Ok(sorted(ids.map(|id| self.read_template(id)).collect::<Result<_>>()?))
     }
@@ -250,7 +252,7 @@ fn sorted(mut templates: Vec<Template>) -> Vec<Template> {
     templates
 }
 
-pub(super) fn absent(which: &str) -> Error {
+pub(crate) fn absent(which: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no template '{which}'"))
         .remedy("Repository::templates lists all there are")
 }

@@ -1,6 +1,6 @@
-//! The hash of what a disk holds.
+//! The hash of what a disk or a template holds.
 //!
-//! [`Template::hash`](super::Template::hash) defines it.
+//! [`Template::hash`](super::Template::hash) defines both.
 
 use sha2::{Digest, Sha256};
 
