@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use vm_memory::VolatileSlice;
 
-use super::engine::Place;
+use super::place::Place;
 
 /// Where the bytes of a disk are kept.
 ///

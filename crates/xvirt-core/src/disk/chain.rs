@@ -6,55 +6,18 @@ use std::sync::Arc;
 
 use super::file::ImageFile;
 use super::format::ImageFormat;
-use super::header::Header;
+use super::layer::{Layer, LayerKind};
 use super::lock::Hold;
 use super::probe;
-use super::qcow2;
 use crate::{Error, ErrorKind, Result};
 
 /// More images than this on one another are taken for a mistake.
 const DEEPEST: usize = 64;
-/// What the page cache counts in, in bytes.
-const PAGE: u64 = 4096;
-
-/// One image file of a chain.
-#[derive(Debug)]
-pub(super) struct Layer {
-    pub(super) file: Arc<ImageFile>,
-    pub(super) kind: LayerKind,
-}
-
-/// What a layer's format tells about it.
-#[derive(Debug)]
-pub(super) enum LayerKind {
-    Raw,
-    Qcow2(Header),
-}
-
-impl Layer {
-    /// Lets the data of the layer go past the page cache.
-    pub(super) fn go_direct(&self) -> Result<()> {
-        if let LayerKind::Qcow2(header) = &self.kind
-            && header.cluster_size < PAGE
-        {
-            let what = format!("disk image {} has clusters smaller than a page", self.file.path().display());
-            return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}, which cannot be used directly"))
-                .remedy("turn direct off for this disk, or convert the image: qemu-img convert -O qcow2 OLD NEW"));
-        }
-        self.file.go_direct()
-    }
-
-    pub(super) fn format(&self) -> ImageFormat {
-        match self.kind {
-            LayerKind::Raw => ImageFormat::Raw,
-            LayerKind::Qcow2(_) => ImageFormat::Qcow2,
-        }
-    }
-}
 
 /// Opens an image and everything below it; the first layer is the image itself.
 ///
-/// `hold` is how to lock the image; what is below it is held for reading. Without `hold` nothing is locked.
+/// `hold` is how to lock the image; what is below it is held for reading. Without `hold` nothing is locked. No file is
+/// changed: whoever is alone with an image that its last writer did not close has to repair it before use.
 pub(super) fn open(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>) -> Result<Vec<Layer>> {
     let write = hold.is_some_and(|hold| hold != Hold::Read);
     let top = ImageFile::open(path, write)?;
@@ -102,7 +65,7 @@ fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Lay
     if format == ImageFormat::Raw {
         return Ok(Layer { file: Arc::new(file), kind: LayerKind::Raw });
     }
-    let mut header = probe::header(&file)?;
+    let header = probe::header(&file)?;
     let path = file.path().display();
     match hold {
         Some(Hold::Exclusive) if header.version < 3 => {
@@ -111,11 +74,7 @@ fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Lay
                 "upgrade it in a moment with qemu-img amend -f qcow2 -o compat=1.1 {path}, or write to an overlay of it"
             )));
         }
-        Some(Hold::Exclusive) if header.dirty => {
-            qcow2::repair(&file, &header)?;
-            header = probe::header(&file)?;
-        }
-        Some(_) if header.dirty => {
+        Some(hold) if header.dirty && hold != Hold::Exclusive => {
             let what = format!("disk image {path} was not closed properly by who wrote to it last");
             return Err(Error::new(ErrorKind::CorruptImage, what)
                 .remedy(format!("open it for writing once, which repairs it, or run qemu-img check -r all {path}")));

@@ -7,9 +7,11 @@ use vm_memory::VolatileSlice;
 
 use super::backend::BlockBackend;
 use super::bytes::is_zero;
-use super::chain::{self, LayerKind};
-use super::create::{cannot, create, make};
+use super::chain;
+use super::create::{create, make};
+use super::file::cannot;
 use super::format::ImageFormat;
+use super::layer::LayerKind;
 use super::open::{Access, open};
 use super::overlay::clone;
 use super::scan::{BLOCK, scan};

@@ -6,10 +6,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::chain::{self, LayerKind};
-use super::file::ImageFile;
+use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
+use super::layer::LayerKind;
 use super::lock::Hold;
+use super::open::open_to_write;
 use super::qcow2;
 use crate::{Error, ErrorKind, Result};
 
@@ -51,7 +52,7 @@ pub(crate) fn create_with(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn grow(path: impl AsRef<Path>, format: Option<ImageFormat>, size: u64) -> Result<()> {
     let path = path.as_ref();
     check_size(path, size)?;
-    let mut layers = chain::open(path, format, Some(Hold::Exclusive))?.into_iter();
+    let mut layers = open_to_write(path, format)?.into_iter();
     let Some(top) = layers.next() else { return Ok(()) };
     if top.file.is_block_device() {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("cannot grow block device {}", path.display()))
@@ -104,8 +105,4 @@ fn settle(file: &ImageFile) -> io::Result<()> {
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-pub(super) fn cannot(verb: &str, path: &Path, error: io::Error) -> Error {
-    Error::io(format!("cannot {verb} disk image {}", path.display()), error)
 }

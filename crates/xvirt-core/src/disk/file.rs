@@ -315,6 +315,11 @@ fn unlinked(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// What failed on an image file: `verb` is what was tried.
+pub(super) fn cannot(verb: &str, path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot {verb} disk image {}", path.display()), error)
+}
+
 fn explain_open(what: String, error: io::Error) -> Error {
     let remedy = match error.raw_os_error() {
         Some(libc::ENOENT) => "check the path, or create the image first",

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::chain::{self, Layer, LayerKind};
+use super::chain;
 use super::file::ImageFile;
 use super::format::ImageFormat;
+use super::layer::{Layer, LayerKind};
 use super::lock::Hold;
 use super::{probe, qcow2};
 use crate::{Error, ErrorKind, Result};

@@ -5,10 +5,10 @@
 //!
 //! Inside: `file` is a locked file and its input and output, on which both formats stand; `lock` is who may open what
 //! together; `probe` and `header` judge bytes that strangers wrote, before anything else looks at them; `chain` follows
-//! backing files; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes. On any
+//! backing files, each a `layer`; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes. On any
 //! backend stand `point`, which keeps what a disk held while its guest writes, and `lazy`, which has its bytes still
-//! elsewhere; `blocks` counts for both what is done. `engine` does many requests of a guest at once; `direct` is how a file
-//! is used past the page cache.
+//! elsewhere; `blocks` counts for both what is done. `engine` does many requests of a guest at once, some of them at the
+//! `place` in a file that a backend names; `direct` is how a file is used past the page cache.
 
 mod backend;
 mod bitmap;
@@ -25,10 +25,12 @@ mod format;
 mod header;
 mod holder;
 mod info;
+mod layer;
 mod lazy;
 mod lock;
 mod open;
 mod overlay;
+mod place;
 mod point;
 mod probe;
 #[cfg(feature = "qcow2")]
@@ -49,7 +51,7 @@ pub(crate) use copy::copy;
 pub(crate) use create::create_with;
 pub use create::{create, grow};
 pub(crate) use engine::{Engine, Failure, Request};
-pub use engine::{IoEngine, IoOperation, Place};
+pub use engine::{IoEngine, IoOperation};
 pub use format::ImageFormat;
 pub use info::{BackingFile, ImageInfo, inspect};
 pub(crate) use info::{check_tables, has_own_data};
@@ -59,6 +61,7 @@ pub(crate) use open::open_as;
 pub use open::{Access, open};
 pub(crate) use overlay::overlay_as;
 pub use overlay::{OverlayKind, overlay};
+pub use place::Place;
 pub use point::PointInTime;
 pub(crate) use point::{CopyBeforeWrite, FormerDisk, point_in_time};
 pub(crate) use scan::{BLOCK, scan};

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::backend::BlockBackend;
-use super::chain::{self, Layer, LayerKind};
+use super::chain;
 use super::file::ImageFile;
 use super::format::ImageFormat;
+use super::layer::{Layer, LayerKind};
 use super::lock::Hold;
-use super::qcow2;
 use super::raw::RawDisk;
+use super::{probe, qcow2};
 use crate::{Error, ErrorKind, Result};
 
 /// What an opener may do with a disk, and with whom it gets along.
@@ -65,16 +66,27 @@ pub(crate) fn open_as(
     access: Access,
     direct: bool,
 ) -> Result<Arc<dyn BlockBackend>> {
-    let hold = match access {
-        Access::ReadWrite => Hold::Exclusive,
-        Access::ReadOnly => Hold::Read,
-        Access::Shared => Hold::Shared,
+    let layers = match access {
+        Access::ReadWrite => open_to_write(path, format)?,
+        Access::ReadOnly => chain::open(path, format, Some(Hold::Read))?,
+        Access::Shared => chain::open(path, format, Some(Hold::Shared))?,
     };
-    let layers = chain::open(path, format, Some(hold))?;
     if direct {
         layers.iter().try_for_each(Layer::go_direct)?;
     }
     backend(layers, access)
+}
+
+/// Opens the files of an image that nobody else may use meanwhile, and repairs it if its last writer did not close it.
+pub(super) fn open_to_write(path: &Path, format: Option<ImageFormat>) -> Result<Vec<Layer>> {
+    let mut layers = chain::open(path, format, Some(Hold::Exclusive))?;
+    if let Some(Layer { file, kind: LayerKind::Qcow2(header) }) = layers.first_mut()
+        && header.dirty
+    {
+        qcow2::repair(file, header)?;
+        *header = probe::header(file)?;
+    }
+    Ok(layers)
 }
 
 /// The lock of one image file, with nobody else on it, until it is dropped.

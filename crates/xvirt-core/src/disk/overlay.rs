@@ -7,11 +7,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::chain::{self, Layer, LayerKind};
-use super::create::{cannot, make};
-use super::file::ImageFile;
+use super::chain;
+use super::create::make;
+use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
 use super::info::virtual_size;
+use super::layer::{Layer, LayerKind};
 use super::lock::Hold;
 use super::qcow2;
 use crate::{Error, ErrorKind, Result};

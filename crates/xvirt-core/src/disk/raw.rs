@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vm_memory::VolatileSlice;
 
 use super::backend::BlockBackend;
-use super::engine::Place;
 use super::file::ImageFile;
+use super::place::Place;
 use super::segments::Segments;
 use crate::{Error, ErrorKind, Result};
 

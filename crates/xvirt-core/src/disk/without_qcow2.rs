@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::backend::BlockBackend;
-use super::chain::Layer;
 use super::file::ImageFile;
 use super::format::ImageFormat;
 use super::header::Header;
+use super::layer::Layer;
 use crate::{Error, ErrorKind, Result};
 
 pub(super) fn open(file: Arc<ImageFile>, _: &Header, _: Vec<Layer>, _: bool) -> Result<Arc<dyn BlockBackend>> {

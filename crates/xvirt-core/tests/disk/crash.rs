@@ -1,5 +1,9 @@
 //! What is left when a process that writes to an image is killed.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
 use xvirt_core::ErrorKind;
 use xvirt_core::disk::{self, Access, ImageFormat};
 
@@ -93,4 +97,56 @@ fn a_kill_at_any_moment_leaves_only_what_was_written() {
             check(&path);
         }
     }
+}
+
+#[test]
+fn what_does_not_write_to_a_dirty_image_leaves_every_byte_as_it_is() {
+    need!("qemu-img");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.qcow2");
+    disk::create(&path, ImageFormat::Qcow2, 64 * MIB).unwrap();
+    write(&*open(&path), 0, &pattern(1, 300_000)).unwrap();
+    let above = qemu_above(&path, "above.qcow2");
+    mark_dirty(&path);
+    let before = std::fs::read(&path).unwrap();
+    let (qcow2, copy) = (Some(ImageFormat::Qcow2), folder.path().join("copy"));
+
+    let refused = |error: xvirt_core::Error| {
+        assert_eq!(error.kind(), ErrorKind::CorruptImage, "{error}");
+        assert!(error.to_string().contains("was not closed properly"), "{error}");
+        assert!(std::fs::read(&path).unwrap() == before, "{error}");
+    };
+    refused(disk::open(&path, qcow2, Access::ReadOnly).unwrap_err());
+    refused(disk::open(&path, qcow2, Access::Shared).unwrap_err());
+    refused(disk::overlay(&path, qcow2, &copy).unwrap_err());
+    // Who writes to an image only reads what it is based on.
+    refused(disk::open(&above, qcow2, Access::ReadWrite).unwrap_err());
+    assert_eq!(disk::inspect(&path, qcow2).unwrap().virtual_size, 64 * MIB);
+    assert!(std::fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn an_image_is_not_repaired_before_all_it_is_based_on_was_found() {
+    need!("qemu-img");
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base.qcow2");
+    disk::create(&base, ImageFormat::Qcow2, 64 * MIB).unwrap();
+    let path = qemu_above(&base, "a.qcow2");
+    mark_dirty(&path);
+    let before = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&base).unwrap();
+    let error = disk::open(&path, Some(ImageFormat::Qcow2), Access::ReadWrite).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(std::fs::read(&path).unwrap() == before);
+}
+
+/// Makes an image on top of another one, beside it.
+fn qemu_above(base: &Path, name: &str) -> PathBuf {
+    qemu_create(base.parent().unwrap(), name, &["-f", "qcow2", "-F", "qcow2", "-b", text(base)], "64M")
+}
+
+/// Sets the lowest bit of the incompatible features (qcow2 specification, "Header", bytes 72 to 79).
+fn mark_dirty(path: &Path) {
+    let image = OpenOptions::new().write(true).open(path).unwrap();
+    image.write_all_at(&1_u64.to_be_bytes(), 72).unwrap();
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. The owner, which is the handler of a device on its worker thread, describes it in a [`Request`] and
 //!    [adds](Engine::add) it. Its buffers are guest memory, which the request keeps mapped.
-//! 2. The engine asks the backend for the [`Place`] of the bytes: a raw disk always knows it, a qcow2 image for clusters
+//! 2. The engine asks the backend for the [`Place`](super::Place) of the bytes: a raw disk always knows it, a qcow2 image for clusters
 //!    that are there. With a place the request is prepared for io_uring (`ring`), together with its neighbours where
 //!    they continue each other. What has no place, and all that is not reading or writing, is left to threads that call
 //!    the backend (`pool`), and so is everything where there is no io_uring. So is a write by itself to the page cache of
@@ -17,7 +17,7 @@
 //!    thread does again with the backend, which knows what to make of it.
 //!
 //! A place holds its ground: as long as there is one, nothing that would move the bytes, or wants to see them stand
-//! still, goes on (`place`). So the owner must never wait for a backend while requests of its own are in the ring; no
+//! still, goes on. So the owner must never wait for a backend while requests of its own are in the ring; no
 //! method here does.
 //!
 //! Nothing is ordered but this: a request that is to be durable is flushed after it was written and before it ends, and a
@@ -30,7 +30,6 @@
 
 mod choice;
 mod dispatch;
-mod place;
 mod pool;
 mod request;
 mod ring;
@@ -39,7 +38,5 @@ mod tests;
 
 pub use choice::IoEngine;
 pub(crate) use dispatch::Engine;
-pub(super) use place::Flights;
-pub use place::Place;
 pub use request::IoOperation;
 pub(crate) use request::{Failure, Request};

@@ -9,8 +9,8 @@ use std::thread::Builder;
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use rustix::event::{PollFd, PollFlags};
 
-use super::place::Place;
 use super::request::{IoOperation, Request};
+use crate::disk::place::Place;
 use crate::thread::caught;
 use crate::thread::with_signals_blocked;
 

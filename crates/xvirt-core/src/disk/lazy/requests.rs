@@ -7,7 +7,7 @@ use vm_memory::VolatileSlice;
 
 use super::LazyDisk;
 use crate::disk::backend::BlockBackend;
-use crate::disk::engine::Place;
+use crate::disk::place::Place;
 use crate::disk::raw::within;
 use crate::disk::segments::total;
 

@@ -23,8 +23,8 @@ use std::time::Instant;
 use vm_memory::VolatileSlice;
 
 use super::backend::BlockBackend;
-use super::engine::{Flights, Place};
 use super::file::ImageFile;
+use super::place::{Flights, Place};
 use super::raw::RawDisk;
 use super::segments::total;
 use crate::{Error, ErrorKind, Result};

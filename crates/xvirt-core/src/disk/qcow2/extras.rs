@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::table;
 use crate::Result;
-use crate::disk::create::cannot;
-use crate::disk::file::ImageFile;
+use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, MAX_L1_BYTES, corrupt};
 
 /// Limits of QEMU.

@@ -5,8 +5,7 @@ use std::ops::Range;
 
 use super::extras;
 use super::table::{self, COPIED, L1_RESERVED, OFFSET};
-use crate::disk::create::cannot;
-use crate::disk::file::ImageFile;
+use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, corrupt};
 use crate::{Error, ErrorKind, Result};
 

@@ -1,8 +1,8 @@
 //! What is checked beyond the header before the library sees an image: that it cannot be made to take all memory.
 
-use crate::disk::chain::{Layer, LayerKind};
 use crate::disk::file::ImageFile;
 use crate::disk::header::Header;
+use crate::disk::layer::{Layer, LayerKind};
 use crate::{Error, ErrorKind, Result};
 
 /// How many tables the library keeps in memory for each image: 128 L2 tables and 32 refcount blocks.

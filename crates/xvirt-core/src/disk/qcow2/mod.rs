@@ -38,11 +38,10 @@ use self::disk::Qcow2Disk;
 pub(super) use self::repair::repair;
 use self::storage::ImageStorage;
 use super::backend::BlockBackend;
-use super::chain::Layer;
-use super::create::cannot;
-use super::file::ImageFile;
+use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
 use super::header::Header;
+use super::layer::Layer;
 use crate::Result;
 
 const CLUSTER: u64 = 64 << 10;

@@ -10,8 +10,7 @@ use super::layout::Layout;
 use super::mark;
 use super::usage::{self, ALONE, METADATA};
 use crate::Result;
-use crate::disk::create::cannot;
-use crate::disk::file::ImageFile;
+use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, corrupt};
 use crate::disk::segments::Segments;
 

@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use crate::Result;
-use crate::disk::create::cannot;
-use crate::disk::file::ImageFile;
+use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::Header;
 use crate::disk::segments::Segments;
 

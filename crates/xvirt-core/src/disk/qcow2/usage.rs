@@ -5,8 +5,7 @@ use std::ops::Range;
 use super::layout::Layout;
 use super::table::{self, Mapping};
 use crate::Result;
-use crate::disk::create::cannot;
-use crate::disk::file::ImageFile;
+use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, corrupt};
 
 /// Stands for the data of one cluster of the disk. Compressed data shares clusters, and its uses count up from 1.

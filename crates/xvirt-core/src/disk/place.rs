@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::disk::file::ImageFile;
+use super::file::ImageFile;
 use crate::memory::GuestBuffers;
 use crate::sync::lock;
 
@@ -25,19 +25,19 @@ pub struct Place {
 
 impl Place {
     /// At `offset` of `file`.
-    pub(in crate::disk) fn new(file: Arc<ImageFile>, offset: u64) -> Self {
+    pub(super) fn new(file: Arc<ImageFile>, offset: u64) -> Self {
         Self { file, offset, flights: [None, None] }
     }
 
     /// Counts what uses this place among `flights`; `None` if too many count already.
-    pub(in crate::disk) fn counted(mut self, flights: &Arc<Flights>) -> Option<Self> {
+    pub(super) fn counted(mut self, flights: &Arc<Flights>) -> Option<Self> {
         let free = self.flights.iter_mut().find(|flight| flight.is_none())?;
         *free = Some(Flights::enter(flights));
         Some(self)
     }
 
     /// Where in the file.
-    pub(in crate::disk) fn offset(&self) -> u64 {
+    pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
@@ -54,7 +54,7 @@ impl Place {
 
 /// Counts requests in flight that nobody waits for by holding a lock.
 #[derive(Default)]
-pub(in crate::disk) struct Flights {
+pub(super) struct Flights {
     count: AtomicUsize,
     /// Locked by who waits, until there is none; and by who is the last to leave.
     waiting: Mutex<()>,
@@ -69,7 +69,7 @@ impl Flights {
     }
 
     /// Returns when there is none. The caller makes sure, by a lock of its own, that no new one comes.
-    pub(in crate::disk) fn wait(&self) {
+    pub(super) fn wait(&self) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
