@@ -5,14 +5,11 @@
 //! time; `fatfs` follows a looped directory for ever. These find out where a file lies once, and then read whole extents.
 
 mod ext;
-mod ext_journal;
-mod ext_map;
 mod fat;
 mod foreign;
 mod run;
 mod tree;
 mod xfs;
-mod xfs_map;
 
 use std::fmt;
 use std::io;

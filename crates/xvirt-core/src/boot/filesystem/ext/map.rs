@@ -3,9 +3,10 @@
 use std::io;
 use std::ops::Range;
 
-use super::corrupt;
-use super::ext::{Ext, Inode};
-use super::run::Run;
+use super::Ext;
+use super::inode::Inode;
+use crate::boot::filesystem::corrupt;
+use crate::boot::filesystem::run::Run;
 use crate::boot::window::{le16, le32};
 
 /// The runs of a file in a range, in order; what no run covers is zeroes.

@@ -3,9 +3,10 @@
 use std::io;
 use std::ops::Range;
 
-use super::corrupt;
-use super::run::Run;
-use super::xfs::{Format, Inode, Xfs};
+use super::Xfs;
+use super::inode::{Format, Inode};
+use crate::boot::filesystem::corrupt;
+use crate::boot::filesystem::run::Run;
 use crate::boot::window::{be16, be64};
 
 /// Deeper trees than this do not come about.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use super::corrupt;
-use super::ext::Ext;
+use super::Ext;
+use crate::boot::filesystem::corrupt;
 use crate::boot::window::be32;
 
 const MAGIC: u32 = 0xc03b_3998;
@@ -87,7 +87,7 @@ impl Overlay {
         if length > MAX_BLOCKS || start >= length || journal.first >= length {
             return Err(corrupt("the journal of the ext file system is damaged"));
         }
-        for run in super::ext_map::runs(ext, &inode, 0..u64::from(length) * block_size)? {
+        for run in super::map::runs(ext, &inode, 0..u64::from(length) * block_size)? {
             journal.blocks.resize(run.logical as usize, 0);
             journal.blocks.extend(run.physical..run.physical + run.count);
         }

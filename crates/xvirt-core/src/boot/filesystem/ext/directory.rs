@@ -1,0 +1,102 @@
+//! Directories and symbolic links.
+
+use std::io;
+use std::ops::Range;
+
+use super::Ext;
+use super::inode::Inode;
+use crate::boot::filesystem::run::{Run, read_runs};
+use crate::boot::filesystem::tree::{NodeKind, Tree};
+use crate::boot::filesystem::{MAX_DIRECTORY, corrupt};
+use crate::boot::window::{le16, le32};
+
+const ROOT: u32 = 2;
+
+const MAX_TARGET: u64 = 4096;
+
+impl Ext<'_> {
+    /// Fills `buffer` from the start of a file on, also past its end.
+    pub(super) fn read_inode(&self, inode: &Inode, buffer: &mut [u8]) -> io::Result<()> {
+        let runs = self.inode_runs(inode, 0..buffer.len() as u64)?;
+        self.read_runs(&runs, 0, buffer)
+    }
+
+    /// All bytes of a small file.
+    fn small(&self, inode: &Inode, limit: u64) -> io::Result<Vec<u8>> {
+        if inode.length > limit {
+            return Err(corrupt("a directory or symbolic link is too large"));
+        }
+        let mut bytes = vec![0; inode.length as usize];
+        self.read_inode(inode, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The names and inodes of a directory.
+    fn entries(&self, directory: &Inode) -> io::Result<Vec<(Vec<u8>, u32)>> {
+        let bytes = self.small(directory, MAX_DIRECTORY)?;
+        let mut entries = Vec::new();
+        // The nodes of a hash tree look like unused entries, so that reading in order finds every name.
+        for block in bytes.chunks(self.block_size as usize) {
+            let mut rest = block;
+            while rest.len() >= 8 {
+                let (number, length, name_length) = (le32(rest, 0), le16(rest, 4), usize::from(rest[6]));
+                // 64 KiB do not fit the field.
+                let length = if length == 0 || length == u16::MAX { rest.len() } else { length.into() };
+                if let Some(name) = rest.get(8..8 + name_length).filter(|name| number != 0 && !name.is_empty()) {
+                    entries.push((name.to_vec(), number));
+                }
+                rest = rest.get(length.max(8)..).unwrap_or_default();
+            }
+        }
+        Ok(entries)
+    }
+}
+
+impl Tree for Ext<'_> {
+    type Node = Inode;
+
+    fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn root(&self) -> io::Result<Inode> {
+        self.inode(ROOT)
+    }
+
+    fn kind(&self, node: &Inode) -> NodeKind {
+        node.kind()
+    }
+
+    fn length(&self, node: &Inode) -> u64 {
+        node.length
+    }
+
+    fn find(&self, directory: &Inode, name: &[u8]) -> io::Result<Option<Inode>> {
+        let found = self.entries(directory)?.into_iter().find(|(found, _)| found == name);
+        found.map(|(_, number)| self.inode(number)).transpose()
+    }
+
+    fn names(&self, directory: &Inode) -> io::Result<Vec<Vec<u8>>> {
+        Ok(self.entries(directory)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn link_target(&self, link: &Inode) -> io::Result<Vec<u8>> {
+        match link.map.get(..link.length as usize).filter(|_| link.length < 60) {
+            Some(short) => Ok(short.to_vec()),
+            None => self.small(link, MAX_TARGET),
+        }
+    }
+
+    fn runs(&self, file: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
+        self.inode_runs(file, range)
+    }
+
+    fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let read = |block, offset, part: &mut [u8]| self.read_blocks(block, offset, part);
+        read_runs(runs, self.block_size, offset, buffer, &self.window, read)
+    }
+}

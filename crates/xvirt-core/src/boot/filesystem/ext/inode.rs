@@ -1,0 +1,111 @@
+//! Inodes: where they lie, and what of them reading needs.
+
+use std::io;
+use std::ops::Range;
+
+use super::{Ext, map};
+use crate::boot::filesystem::run::Run;
+use crate::boot::filesystem::tree::NodeKind;
+use crate::boot::filesystem::{corrupt, unsupported};
+use crate::boot::window::{le16, le32};
+
+const INODE_ENCRYPTED: u32 = 0x800;
+const INODE_EXTENTS: u32 = 0x8_0000;
+const INODE_INLINE_DATA: u32 = 0x1000_0000;
+
+/// Where group descriptors lie.
+#[derive(Debug)]
+pub(super) struct Descriptors {
+    pub(super) size: u64,
+    pub(super) first_data_block: u64,
+    pub(super) blocks_per_group: u64,
+    /// The first block of descriptors that lies in its own group, as `meta_bg` has it.
+    pub(super) first_meta_block: Option<u64>,
+}
+
+/// The parts of an inode that reading needs.
+#[derive(Clone, Debug)]
+pub(in crate::boot::filesystem) struct Inode {
+    mode: u16,
+    flags: u32,
+    pub(super) length: u64,
+    /// The root of the block map, or a short symbolic link's target.
+    pub(super) map: [u8; 60],
+}
+
+impl Inode {
+    pub(super) fn kind(&self) -> NodeKind {
+        match self.mode & 0xf000 {
+            0x8000 => NodeKind::File,
+            0x4000 => NodeKind::Directory,
+            0xa000 => NodeKind::Link,
+            _ => NodeKind::Special,
+        }
+    }
+
+    pub(super) fn has_extents(&self) -> bool {
+        self.flags & INODE_EXTENTS != 0
+    }
+}
+
+impl Ext<'_> {
+    /// Where the descriptor of a group lies, in bytes.
+    fn descriptor_offset(&self, group: u64) -> u64 {
+        let Descriptors { size, first_data_block, blocks_per_group, first_meta_block } = self.descriptors;
+        let per_block = self.block_size / size;
+        let table_block = group / per_block;
+        let block = match first_meta_block {
+            Some(first) if table_block >= first => {
+                let holder = table_block * per_block;
+                // A copy of the superblock comes first in the groups that have one.
+                let group_start = holder.saturating_mul(blocks_per_group).saturating_add(first_data_block);
+                group_start.saturating_add(has_superblock(holder).into())
+            }
+            _ => first_data_block + 1 + table_block,
+        };
+        block.saturating_mul(self.block_size).saturating_add(group % per_block * size)
+    }
+
+    pub(super) fn inode(&self, number: u32) -> io::Result<Inode> {
+        if number == 0 || number > self.inodes {
+            return Err(corrupt("an inode number is outside the ext file system"));
+        }
+        let (group, index) = ((number - 1) / self.inodes_per_group, (number - 1) % self.inodes_per_group);
+        let descriptor_offset = self.descriptor_offset(group.into());
+        let mut descriptor = vec![0; 64.min(self.descriptors.size as usize)];
+        let (block, within) = (descriptor_offset / self.block_size, descriptor_offset % self.block_size);
+        self.read_blocks(block, within, &mut descriptor)?;
+        let table = u64::from(le32(&descriptor, 0x8)) | u64::from(le32(&descriptor, 0x28)) << 32;
+        let offset_in_table = u64::from(index) * self.inode_size;
+        let block = table.saturating_add(offset_in_table / self.block_size);
+        let mut bytes = [0; 128];
+        self.read_blocks(block, offset_in_table % self.block_size, &mut bytes)?;
+        let mut map = [0; 60];
+        map.copy_from_slice(&bytes[0x28..0x64]);
+        let mut inode = Inode { mode: le16(&bytes, 0), flags: le32(&bytes, 0x20), length: le32(&bytes, 4).into(), map };
+        // In a directory of ext2 the upper half means something else.
+        if inode.kind() == NodeKind::File {
+            inode.length |= u64::from(le32(&bytes, 0x6c)) << 32;
+        }
+        Ok(inode)
+    }
+
+    /// Where a range of a file lies, which may go past its end.
+    pub(super) fn inode_runs(&self, inode: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
+        if inode.flags & INODE_ENCRYPTED != 0 {
+            return Err(unsupported("the file is encrypted"));
+        }
+        if inode.flags & INODE_INLINE_DATA != 0 {
+            return Err(unsupported("the file is kept inside its inode, which is not read here"));
+        }
+        map::runs(self, inode, range)
+    }
+}
+
+/// Whether a group starts with a copy of the superblock, by the rule of `sparse_super`.
+fn has_superblock(group: u64) -> bool {
+    group <= 1
+        || [3, 5, 7].into_iter().any(|base| {
+            std::iter::successors(Some(base), |p| Some(p * base)).take_while(|p| *p <= group).any(|p| p == group)
+        })
+}

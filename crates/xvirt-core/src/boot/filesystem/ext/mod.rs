@@ -1,0 +1,126 @@
+//! ext2, ext3 and ext4.
+//!
+//! This file has the superblock and the blocks. `inode` finds a file's inode and `map` the blocks of the file; `directory`
+//! reads directories and symbolic links. `journal` has what was written to the journal and not yet to its place.
+
+mod directory;
+mod inode;
+mod journal;
+mod map;
+
+use std::io;
+
+use super::{corrupt, unsupported, until_nul};
+use crate::boot::window::{Window, le16, le32};
+
+use inode::Descriptors;
+use journal::Overlay;
+
+/// Features a reader has to know. Those that only writers, or names compared without case, need are passed over.
+mod incompatible {
+    pub(super) const COMPRESSION: u32 = 0x1;
+    pub(super) const RECOVER: u32 = 0x4;
+    pub(super) const JOURNAL_DEVICE: u32 = 0x8;
+    pub(super) const META_BG: u32 = 0x10;
+    pub(super) const BITS64: u32 = 0x80;
+    pub(super) const DIRDATA: u32 = 0x1000;
+    /// All that have a meaning at the time of writing.
+    pub(super) const KNOWN: u32 = 0x3_f7df;
+}
+
+/// An ext file system in a partition.
+#[derive(Debug)]
+pub(super) struct Ext<'d> {
+    window: Window<'d>,
+    uuid: String,
+    label: String,
+    block_size: u64,
+    blocks: u64,
+    inode_size: u64,
+    inodes_per_group: u32,
+    inodes: u32,
+    descriptors: Descriptors,
+    /// What the journal says otherwise than the blocks themselves.
+    overlay: Overlay,
+}
+
+impl<'d> Ext<'d> {
+    /// Opens the file system; gives the window back where there is none.
+    pub(super) fn open(window: Window<'d>) -> io::Result<Result<Self, Window<'d>>> {
+        if window.length() < 2048 {
+            return Ok(Err(window));
+        }
+        let sb = window.read_vec(1024, 1024)?;
+        if le16(&sb, 0x38) != 0xef53 {
+            return Ok(Err(window));
+        }
+        let features = le32(&sb, 0x60);
+        let refused = incompatible::COMPRESSION | incompatible::JOURNAL_DEVICE | incompatible::DIRDATA;
+        if features & (refused | !incompatible::KNOWN) != 0 {
+            return Err(unsupported(format!(
+                "the ext file system has features that are not read here ({features:#x})"
+            )));
+        }
+        let log_block_size = le32(&sb, 0x18);
+        if log_block_size > 6 {
+            return Err(corrupt("the ext superblock has an impossible block size"));
+        }
+        let dynamic = le32(&sb, 0x4c) >= 1;
+        let bits64 = features & incompatible::BITS64 != 0;
+        let block_size = 1024 << log_block_size;
+        let high_blocks = if bits64 { u64::from(le32(&sb, 0x150)) << 32 } else { 0 };
+        let mut ext = Self {
+            uuid: uuid::Uuid::from_slice(&sb[0x68..0x78]).unwrap_or_default().to_string(),
+            label: until_nul(&sb[0x78..0x88]),
+            block_size,
+            blocks: (u64::from(le32(&sb, 0x4)) | high_blocks).min(window.length() / block_size),
+            inode_size: if dynamic { le16(&sb, 0x58).into() } else { 128 },
+            inodes_per_group: le32(&sb, 0x28),
+            inodes: le32(&sb, 0),
+            descriptors: Descriptors {
+                size: if bits64 { le16(&sb, 0xfe).into() } else { 32 },
+                first_data_block: le32(&sb, 0x14).into(),
+                blocks_per_group: le32(&sb, 0x20).into(),
+                first_meta_block: (features & incompatible::META_BG != 0).then(|| le32(&sb, 0x104).into()),
+            },
+            overlay: Overlay::default(),
+            window,
+        };
+        let inode_fits = (128..=block_size).contains(&ext.inode_size);
+        let descriptor_fits = (32..=1024).contains(&ext.descriptors.size);
+        if !inode_fits || !descriptor_fits || ext.inodes_per_group == 0 || ext.descriptors.blocks_per_group == 0 {
+            return Err(corrupt("the ext superblock has impossible sizes"));
+        }
+        if features & incompatible::RECOVER != 0 && le32(&sb, 0xe0) != 0 {
+            ext.overlay = Overlay::read(&ext, le32(&sb, 0xe0))?;
+        }
+        Ok(Ok(ext))
+    }
+
+    fn block_size(&self) -> u64 {
+        self.block_size
+    }
+
+    /// Fills `buffer` from `offset` in block `block` on, as the file system is once its journal is replayed.
+    fn read_blocks(&self, block: u64, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if block == 0 || block >= self.blocks {
+            return Err(corrupt("a block number is outside the ext file system"));
+        }
+        let start = block * self.block_size + offset;
+        self.window.read(start, buffer)?;
+        self.overlay.apply(self, start, buffer)
+    }
+
+    /// Takes from the disk's allowance.
+    fn charge(&self, bytes: u64) -> io::Result<()> {
+        self.window.charge(bytes)
+    }
+
+    /// Fills `buffer` from a block on, past the journal.
+    fn read_raw(&self, block: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if block >= self.blocks {
+            return Err(corrupt("a block number is outside the ext file system"));
+        }
+        self.window.read(block * self.block_size, buffer)
+    }
+}
