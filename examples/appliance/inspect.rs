@@ -1,5 +1,6 @@
 //! `appliance inspect`: what an archive is.
 
+use xvirt_core::config::ByteSize;
 use xvirt_core::xva::{self, Appliance, ApplianceDisk, ApplianceNic, Firmware, Inspected};
 
 use crate::arguments::Look;
@@ -43,7 +44,7 @@ pub fn describe(appliance: &Appliance, table: &mut Table) {
     );
     table.line("UUID", appliance.uuid.map_or_else(String::new, |uuid| uuid.to_string()));
     table.line("vCPUs", appliance.vcpus);
-    table.line("memory", appliance.memory);
+    table.line("memory", ByteSize::new(appliance.memory));
     table.line(
         "firmware",
         match appliance.firmware {

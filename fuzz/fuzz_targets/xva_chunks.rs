@@ -7,11 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arbitrary::Arbitrary;
-use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use sha1::{Digest, Sha1};
-use xvirt_core::xva::fuzzing::{Receiver, read};
-use xvirt_core::xva::{ReadOptions, verify};
+use xvirt_xva::fuzzing::read;
+use xvirt_xva::{Appliance, Defect, DiskSink, Error, ExpectedDisk, ReadOptions, Result, Severity, verify};
 use xxhash_rust::xxh64::xxh64;
 
 const BLOCK: usize = 512;
@@ -298,22 +297,30 @@ impl<'a> Model<'a> {
     }
 }
 
-impl Receiver for Model<'_> {
-    fn chunk(&self, disk: usize, offset: u64, pieces: &[Bytes]) {
+impl DiskSink for Model<'_> {
+    type Error = Error;
+
+    fn begin(&self, _: &Appliance, _: &[ExpectedDisk]) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, disk: usize, offset: u64, pieces: &[&[u8]]) -> Result<()> {
         let bytes = pieces.concat();
         assert!(offset + bytes.len() as u64 <= self.disks[disk], "beyond the end of the disk");
         // Too small to say which it is.
-        let Some(tag) = bytes.first_chunk().map(|tag| u32::from_le_bytes(*tag)) else { return };
+        let Some(tag) = bytes.first_chunk().map(|tag| u32::from_le_bytes(*tag)) else { return Ok(()) };
         let (chunk, place) = self.chunks.get(&tag).expect("a chunk without a place was handed on");
         assert!(chunk.may_pass(), "its checksum is wrong");
         assert_eq!((disk, offset), (chunk.disk, *place));
         assert!(chunk.bytes.starts_with(&bytes), "its bytes are others");
         let before = self.seen.lock().expect("nobody panicked").insert(tag, disk);
         assert_eq!(before, None, "it was handed on twice");
+        Ok(())
     }
 
-    fn defect(&self, serious: bool, _: Option<usize>) {
-        self.serious.fetch_or(serious, Ordering::Relaxed);
+    fn defect(&self, defect: Defect) -> Result<()> {
+        self.serious.fetch_or(defect.severity != Severity::Harmless, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use xvirt_core::xva::fuzzing::members;
+use xvirt_xva::fuzzing::members;
 
 const BLOCK: usize = 512;
 /// How much of each member is looked at; the rest is skipped.

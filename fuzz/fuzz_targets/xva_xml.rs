@@ -4,16 +4,18 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xvirt_core::xva::fuzzing::{ExpectedDisk, Ova};
+use xvirt_core::xva::fuzzing::recompose;
+use xvirt_xva::Appliance;
+use xvirt_xva::ova::Document;
 
 fuzz_target!(|data: &[u8]| {
     let Some((control, xml)) = data.split_last() else { return };
-    let Ok(ova) = Ova::parse(xml) else { return };
-    let appliance = ova.appliance().expect("what was parsed is an appliance");
-    let written = ova.to_xml();
-    let again = Ova::parse(written.as_bytes()).expect("what was written is read");
+    let Ok(document) = Document::parse(xml) else { return };
+    let appliance = Appliance::read(&document).expect("what was parsed is an appliance");
+    let written = document.to_xml();
+    let again = Document::parse(written.as_bytes()).expect("what was written is read");
     assert_eq!(again.to_xml(), written);
-    assert_eq!(again.appliance().expect("it is the same appliance"), appliance);
+    assert_eq!(Appliance::read(&again).expect("it is the same appliance"), appliance);
 
     let mut capacities: Vec<_> = appliance.disks.iter().map(|disk| disk.size).collect();
     match control & 3 {
@@ -22,14 +24,14 @@ fuzz_target!(|data: &[u8]| {
         _ => capacities.extend([1 << 20, 512]),
     }
     let (more_nics, preserve) = (usize::from(control >> 2 & 3), control & 16 != 0);
-    let Ok((composed, slots)) = ova.compose(&capacities, more_nics, preserve) else {
+    let Ok((composed, slots)) = recompose(document, &capacities, more_nics, preserve) else {
         assert!(preserve, "only a MAC address can be refused");
         return;
     };
     let written = composed.to_xml();
-    let again = Ova::parse(written.as_bytes()).expect("what was composed is read");
+    let again = Document::parse(written.as_bytes()).expect("what was composed is read");
     assert_eq!(again.to_xml(), written);
-    let after = again.appliance().expect("what was composed is an appliance");
+    let after = Appliance::read(&again).expect("what was composed is an appliance");
     assert_eq!((after.disks.len(), slots.len()), (capacities.len(), capacities.len()));
     assert_eq!(after.nics.len(), appliance.nics.len() + more_nics);
     // The image of its memory is gone, and may have been in a drive as well.
@@ -46,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
     for ((id, size), capacity) in slots.into_iter().zip(capacities) {
         assert!(size >= capacity);
         assert!(after.disks.iter().any(|disk| disk.id == id && disk.size == size));
-        let disk = ExpectedDisk { id, size, required: true };
-        assert!(expected.contains(&disk), "{disk:?} is not among {expected:?}");
+        let found = expected.iter().any(|disk| disk.id == id && disk.size == size && disk.required);
+        assert!(found, "{id} of {size} bytes is not among {expected:?}");
     }
 });

@@ -142,6 +142,29 @@ impl Error {
     }
 }
 
+impl From<xvirt_xva::Error> for Error {
+    /// The same error, with its whole context. One of the operating system is of the kind that this has elsewhere.
+    fn from(error: xvirt_xva::Error) -> Self {
+        use xvirt_xva::ErrorKind as Kind;
+
+        let kind = match error.kind() {
+            Kind::InvalidInput => ErrorKind::InvalidConfig,
+            Kind::Corrupt => ErrorKind::CorruptArchive,
+            Kind::Unsupported => ErrorKind::UnsupportedArchive,
+            Kind::LimitExceeded => ErrorKind::LimitExceeded,
+            Kind::NoSpace => ErrorKind::NoSpace,
+            Kind::Cancelled => ErrorKind::Cancelled,
+            _ => error.cause().and_then(|cause| cause.downcast_ref()).map_or(ErrorKind::Io, kind_of),
+        };
+        let (what, remedy) = (error.what().to_owned(), error.remedy_text().map(str::to_owned));
+        let mut same = Self { remedy, ..Self::new(kind, what) };
+        if let Some(cause) = error.into_cause() {
+            same = same.because(cause);
+        }
+        same
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
@@ -186,6 +209,28 @@ mod tests {
             error.to_string(),
             "cannot open disk image a.raw: No such file or directory (os error 2); check the path"
         );
+    }
+
+    #[test]
+    fn an_error_of_an_archive_keeps_its_kind_and_all_that_it_says() {
+        use xvirt_xva::ErrorKind as Kind;
+
+        let refused = || io::Error::from_raw_os_error(libc::EACCES);
+        for (kind, cause, expected) in [
+            (Kind::Corrupt, None, ErrorKind::CorruptArchive),
+            (Kind::Unsupported, None, ErrorKind::UnsupportedArchive),
+            (Kind::NoSpace, Some(refused()), ErrorKind::NoSpace),
+            (Kind::Io, Some(refused()), ErrorKind::PermissionDenied),
+            (Kind::Io, Some(io::Error::from_raw_os_error(libc::EMFILE)), ErrorKind::OutOfDescriptors),
+            (Kind::Io, None, ErrorKind::Io),
+        ] {
+            let said = xvirt_xva::Error::new(kind, "cannot read it");
+            let said = cause.into_iter().fold(said, |said, cause| said.because(cause)).remedy("look at it");
+            let text = said.to_string();
+            let error = Error::from(said);
+            assert_eq!((error.kind(), error.to_string()), (expected, text));
+            assert_eq!(error.remedy_text(), Some("look at it"));
+        }
     }
 
     #[test]

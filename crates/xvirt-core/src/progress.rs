@@ -1,52 +1,16 @@
 //! Watching long work, and ending it early.
+//!
+//! The trait is that of the crate for archives, so that one observer does for both crates.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+pub use xvirt_xva::{Done, Progress};
 
 use crate::{Error, ErrorKind, Result};
-
-/// How far long work is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Done {
-    /// Bytes that are done.
-    pub bytes: u64,
-    /// Bytes there are to do, where that is known.
-    pub total: Option<u64>,
-}
-
-/// Who watches long work: told how far it is, and asked whether it should go on. May be called from several threads.
-///
-/// `()` watches nothing and never cancels; an [`AtomicBool`] cancels once it is true.
-pub trait Progress: Sync {
-    /// Hears how far the work is. It is called often, and the work waits for it.
-    fn report(&self, done: Done);
-
-    /// Whether the work should end now; it then fails with [`Cancelled`](ErrorKind::Cancelled) and leaves nothing
-    /// behind.
-    fn cancelled(&self) -> bool;
-}
-
-impl Progress for () {
-    fn report(&self, _: Done) {}
-
-    fn cancelled(&self) -> bool {
-        false
-    }
-}
-
-impl Progress for AtomicBool {
-    fn report(&self, _: Done) {}
-
-    fn cancelled(&self) -> bool {
-        self.load(Ordering::Relaxed)
-    }
-}
 
 /// Reports, and fails if the work was cancelled; `work` says what it is, as in "the import".
 pub(crate) fn step(progress: &dyn Progress, bytes: u64, total: Option<u64>, work: &str) -> Result<()> {
     if progress.cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, format!("{work} was cancelled")));
     }
-    progress.report(Done { bytes, total });
+    progress.report(Done::new(bytes, total));
     Ok(())
 }

@@ -35,6 +35,12 @@ impl ByteSize {
     }
 }
 
+impl From<ByteSize> for u64 {
+    fn from(size: ByteSize) -> Self {
+        size.bytes()
+    }
+}
+
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = UNITS.iter().find(|(_, shift)| self.0 != 0 && self.0.trailing_zeros() >= *shift);

@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle, current};
+use std::thread::{Builder, JoinHandle, current};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use tracing::Span;
@@ -43,14 +43,6 @@ pub(crate) fn spawn(
         }
     };
     with_signals_blocked(|| Builder::new().name(name.to_owned()).stack_size(stack).spawn(life))
-}
-
-/// Starts a thread of `scope`, which passes on its panic.
-pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> ScopedJoinHandle<'scope, T> {
-    with_signals_blocked(|| scope.spawn(work))
 }
 
 /// Does `start` with the signals blocked that threads of ours have blocked, which those that it starts inherit.
@@ -116,12 +108,10 @@ mod tests {
         before.thread_swap_mask(SigmaskHow::SIG_SETMASK).unwrap();
         let (sender, receiver) = mpsc::channel();
         run(move || sender.send(SigSet::thread_get_mask().unwrap()).unwrap()).unwrap();
-        let scoped = std::thread::scope(|scope| spawn_scoped(scope, SigSet::thread_get_mask).join().unwrap());
-        for mask in [receiver.recv().unwrap(), scoped.unwrap()] {
-            for signal in Signal::iterator() {
-                let never = FAULTS.contains(&signal) || matches!(signal, Signal::SIGKILL | Signal::SIGSTOP);
-                assert_eq!(mask.contains(signal), !never, "{signal}");
-            }
+        let mask = receiver.recv().unwrap();
+        for signal in Signal::iterator() {
+            let never = FAULTS.contains(&signal) || matches!(signal, Signal::SIGKILL | Signal::SIGSTOP);
+            assert_eq!(mask.contains(signal), !never, "{signal}");
         }
         assert_eq!(SigSet::thread_get_mask().unwrap(), before);
     }

@@ -29,7 +29,7 @@ pub(super) struct Owner {
 impl Owner {
     /// This process.
     pub(super) fn this() -> Result<Self> {
-        let read = |path: &str| {
+        let read = |path: &str| -> Result<String> {
             let link = fs::read_link(path).map_err(|e| Error::io(format!("cannot read {path}"), e))?;
             Ok(link.to_string_lossy().into_owned())
         };

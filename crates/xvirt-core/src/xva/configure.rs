@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::appliance::{Appliance, ApplianceNic, Firmware, network_interfaces};
-use super::ova::{Document, Record};
-use super::policy;
-use crate::config::{Boot, ByteSize, Disk, MAX_VCPUS, MIN_MEMORY, Nic, PAGE, RateLimit, Uuid, VmConfig};
+use xvirt_xva::{AfterCrash, Appliance, ApplianceNic, Firmware, Setting};
+
+use crate::config::{Boot, ByteSize, CrashAction, Disk, MAX_VCPUS, MIN_MEMORY, Nic, PAGE, RateLimit, VmConfig};
 use crate::net::MacAddress;
 use crate::repository::LONGEST_NAME;
 use crate::{Error, ErrorKind, Result};
@@ -21,18 +20,17 @@ pub(super) struct Choices {
 }
 
 /// The configuration of an appliance with these disks, which are in the appliance's order; and what it cannot say.
-pub(super) fn configure(document: &Document, disks: Vec<Disk>, choices: &Choices) -> Result<(VmConfig, Vec<String>)> {
-    let appliance = Appliance::read(document)?;
+pub(super) fn configure(appliance: &Appliance, disks: Vec<Disk>, choices: &Choices) -> Result<(VmConfig, Vec<String>)> {
     let mut remarks = Vec::new();
-    let mut config = VmConfig::new(name(&appliance, choices, &mut remarks))
+    let mut config = VmConfig::new(name(appliance, choices, &mut remarks))
         .description(&appliance.description)
-        .vcpus(vcpus(&appliance, &mut remarks))
-        .memory(memory(&appliance, &mut remarks));
+        .vcpus(vcpus(appliance, &mut remarks))
+        .memory(memory(appliance, &mut remarks));
     if let Some(uuid) = appliance.uuid.filter(|_| choices.preserve) {
         config = config.uuid(uuid);
-        config.generation_id = generation(&document.vm()?.fields).unwrap_or(config.generation_id);
+        config.generation_id = appliance.generation_id.unwrap_or(config.generation_id);
     }
-    config.on_crash = policy::crash_action(&document.vm()?.fields).unwrap_or(config.on_crash);
+    config.on_crash = appliance.after_crash.and_then(crash_action).unwrap_or(config.on_crash);
     let bootable = appliance.disks.iter().position(|disk| disk.bootable).unwrap_or(0);
     if let Boot::Disk { disk, .. } = &mut config.boot {
         *disk = bootable;
@@ -40,14 +38,21 @@ pub(super) fn configure(document: &Document, disks: Vec<Disk>, choices: &Choices
     for (disk, described) in disks.into_iter().zip(&appliance.disks) {
         config = config.disk(if described.read_only { disk.read_only() } else { disk });
     }
-    for (index, (described, vif)) in appliance.nics.iter().zip(network_interfaces(document)).enumerate() {
-        let nic = nic(index, described, choices, &mut remarks)?;
-        config = config.nic(nic.transmit_limit(policy::transmit_limit(&vif.fields)));
+    for (index, described) in appliance.nics.iter().enumerate() {
+        config = config.nic(nic(index, described, choices, &mut remarks)?);
     }
-    machine_remarks(&appliance, &mut remarks);
-    field_remarks(&document.vm()?.fields, &mut remarks);
-    object_remarks(document, &mut remarks);
+    machine_remarks(appliance, &mut remarks);
+    remarks.extend(appliance.settings.iter().map(setting_remark));
     Ok((config, remarks))
+}
+
+fn crash_action(action: AfterCrash) -> Option<CrashAction> {
+    match action {
+        AfterCrash::Destroy => Some(CrashAction::Halt),
+        AfterCrash::Restart => Some(CrashAction::Restart),
+        AfterCrash::Preserve => Some(CrashAction::Preserve),
+        _ => None,
+    }
 }
 
 fn name(appliance: &Appliance, choices: &Choices, remarks: &mut Vec<String>) -> String {
@@ -74,10 +79,10 @@ fn vcpus(appliance: &Appliance, remarks: &mut Vec<String>) -> u32 {
 }
 
 fn memory(appliance: &Appliance, remarks: &mut Vec<String>) -> ByteSize {
-    let asked = appliance.memory.bytes();
-    let size = ByteSize::new(asked.clamp(MIN_MEMORY.bytes(), u64::MAX - PAGE).next_multiple_of(PAGE));
-    if size != appliance.memory {
-        remarks.push(format!("it gets {size} of memory instead of {}", appliance.memory));
+    let asked = ByteSize::new(appliance.memory);
+    let size = ByteSize::new(appliance.memory.clamp(MIN_MEMORY.bytes(), u64::MAX - PAGE).next_multiple_of(PAGE));
+    if size != asked {
+        remarks.push(format!("it gets {size} of memory instead of {asked}"));
     }
     size
 }
@@ -93,6 +98,9 @@ fn nic(index: usize, described: &ApplianceNic, choices: &Choices, remarks: &mut 
     if let Some(mtu) = described.mtu.filter(|mtu| *mtu >= 68 && *mtu != 1500) {
         nic = nic.mtu(mtu);
     }
+    if let Some(limit) = described.transmit_limit {
+        nic = nic.transmit_limit(RateLimit::none().bytes_per_second(ByteSize::new(limit)));
+    }
     match choices.networks.get(&described.network) {
         Some(bridge) => nic = nic.bridge(bridge),
         None => remarks.push(format!(
@@ -101,13 +109,6 @@ fn nic(index: usize, described: &ApplianceNic, choices: &Choices, remarks: &mut 
         )),
     }
     Ok(nic)
-}
-
-/// The generation ID, which is two signed numbers there.
-fn generation(vm: &Record) -> Option<Uuid> {
-    let (high, low) = vm.text("generation_id").split_once(':')?;
-    let number = |text: &str| text.parse::<i64>().ok().map(i64::cast_unsigned);
-    Some(Uuid::from_u64_pair(number(high)?, number(low)?)).filter(|id| !id.is_nil())
 }
 
 fn machine_remarks(appliance: &Appliance, remarks: &mut Vec<String>) {
@@ -119,6 +120,7 @@ fn machine_remarks(appliance: &Appliance, remarks: &mut Vec<String>) {
                 .into(),
         ),
         Firmware::Paravirtual => remarks.push("it was paravirtual; here it boots its own kernel on virtual hardware".into()),
+        other => remarks.push(format!("it booted by {other:?}; here it boots its own kernel")),
     }
     for disc in &appliance.cd_drives {
         let disc = disc.as_ref().map_or("empty".to_owned(), |name| format!("with the disc '{name}'"));
@@ -137,100 +139,74 @@ fn machine_remarks(appliance: &Appliance, remarks: &mut Vec<String>) {
     }
 }
 
-/// What fields of the VM say that is left out, and what they say where there is nothing to leave out.
-const FIELDS: [(&str, &[&str], &str); 14] = [
-    ("PV_kernel", &[""], "it started the kernel {} of its host; here it boots the kernel on its disk"),
-    ("PV_args", &[""], "its kernel got the arguments '{}' from outside, which are left out"),
-    ("PV_bootloader", &["", "pygrub", "eliloader"], "its boot loader {} is left out"),
-    ("ha_restart_priority", &["", "0"], "its priority '{}' for being restarted is left out"),
-    ("start_delay", &["", "0"], "its delay of {} s at the start is left out"),
-    ("shutdown_delay", &["", "0"], "its delay of {} s at the end is left out"),
-    ("order", &["", "0"], "its place {} in the order of starts is left out"),
-    ("actions_after_shutdown", &["", "destroy", "Destroy"], "it was to '{}' after a shutdown, and is halted here"),
-    ("actions_after_reboot", &["", "restart", "Restart"], "it was to '{}' after a reboot, and is restarted here"),
-    (
-        "actions_after_crash",
-        &["", "destroy", "Destroy", "restart", "Restart", "preserve", "Preserve"],
-        "it was to '{}' after a crash; here no dump is written, and its name stays",
-    ),
-    ("PCI_bus", &[""], "the PCI devices {} of its host are left out"),
-    ("appliance", &["", "OpaqueRef:NULL"], "its membership in the group of VMs {} is left out"),
-    ("HVM_shadow_multiplier", &["", "1", "1."], "its factor {} for shadow memory is left out"),
-    ("suspend_SR", &["", "OpaqueRef:NULL"], "the place {} for its memory when suspended is left out"),
-];
-
-/// What entries of maps in the VM say that is left out.
-const ENTRIES: [(&str, &str, &str, &str); 6] = [
-    ("platform", "secureboot", "true", "it booted by Secure Boot, which is left out"),
-    ("platform", "viridian", "true", "the interfaces for Windows that it had are left out"),
-    ("platform", "exp-nested-hvm", "true", "it could run VMs itself, which is left out"),
-    ("platform", "nested-virt", "true", "it could run VMs itself, which is left out"),
-    ("HVM_boot_params", "order", "n", "it booted from the network; here it boots from its disk"),
-    ("other_config", "auto_poweron", "true", "it was to start with its host, which is left out"),
-];
-
-fn field_remarks(vm: &Record, remarks: &mut Vec<String>) {
-    for (field, nothing, text) in FIELDS {
-        let value = vm.text(field);
-        // A reference within the archive stands for what the archive does not hold.
-        if !nothing.contains(&value) && !value.starts_with("Ref:") {
-            remarks.push(text.replace("{}", value));
-        }
-    }
-    for (map, key, value, text) in ENTRIES {
-        if vm.text_in(map, key) == value {
-            remarks.push(text.to_owned());
-        }
-    }
-    let cores = vm.text_in("platform", "cores-per-socket");
-    if !matches!(cores, "" | "1") {
-        remarks.push(format!("its vCPUs were {cores} to a socket; here they are all in one"));
-    }
-    for (key, what) in [("weight", "weight"), ("cap", "cap"), ("mask", "set of processors")] {
-        let value = vm.text_in("VCPUs_params", key);
-        if !value.is_empty() {
-            remarks.push(format!("the {what} {value} of its vCPUs is left out"));
-        }
-    }
-    let (most, start) = (vm.number("VCPUs_max"), vm.number("VCPUs_at_startup"));
-    if most > start {
-        remarks.push(format!("it could have had {} vCPUs; here it has those it starts with", most.unwrap_or_default()));
-    }
-    let (least, most) = (vm.number("memory_dynamic_min"), vm.number("memory_dynamic_max"));
-    if least < most {
-        remarks.push("its memory could shrink while it ran; here it has all of it".to_owned());
-    }
-}
-
-/// Classes of devices that are left out.
-const DEVICES: [(&str, &str); 4] = [
+/// What is told of a setting: `{value}` and `{device}` stand for what it says and where.
+const SETTINGS: [(&str, &str); 33] = [
+    ("PV_kernel", "it started the kernel {value} of its host; here it boots the kernel on its disk"),
+    ("PV_args", "its kernel got the arguments '{value}' from outside, which are left out"),
+    ("PV_bootloader", "its boot loader {value} is left out"),
+    ("ha_restart_priority", "its priority '{value}' for being restarted is left out"),
+    ("start_delay", "its delay of {value} s at the start is left out"),
+    ("shutdown_delay", "its delay of {value} s at the end is left out"),
+    ("order", "its place {value} in the order of starts is left out"),
+    ("actions_after_shutdown", "it was to '{value}' after a shutdown, and is halted here"),
+    ("actions_after_reboot", "it was to '{value}' after a reboot, and is restarted here"),
+    ("actions_after_crash", "it was to '{value}' after a crash; here no dump is written, and its name stays"),
+    ("PCI_bus", "the PCI devices {value} of its host are left out"),
+    ("appliance", "its membership in the group of VMs {value} is left out"),
+    ("HVM_shadow_multiplier", "its factor {value} for shadow memory is left out"),
+    ("suspend_SR", "the place {value} for its memory when suspended is left out"),
+    ("platform:secureboot", "it booted by Secure Boot, which is left out"),
+    ("platform:viridian", "the interfaces for Windows that it had are left out"),
+    ("platform:exp-nested-hvm", "it could run VMs itself, which is left out"),
+    ("platform:nested-virt", "it could run VMs itself, which is left out"),
+    ("HVM_boot_params:order", "it booted from the network; here it boots from its disk"),
+    ("other_config:auto_poweron", "it was to start with its host, which is left out"),
+    ("platform:cores-per-socket", "its vCPUs were {value} to a socket; here they are all in one"),
+    ("VCPUs_params:weight", "the weight {value} of its vCPUs is left out"),
+    ("VCPUs_params:cap", "the cap {value} of its vCPUs is left out"),
+    ("VCPUs_params:mask", "the set of processors {value} of its vCPUs is left out"),
+    ("VCPUs_max", "it could have had {value} vCPUs; here it has those it starts with"),
+    ("memory_dynamic_min", "its memory could shrink while it ran; here it has all of it"),
     ("VTPM", "its virtual TPM, with the secrets in it, is left out"),
     ("VGPU", "its graphics processor is left out"),
     ("PVS_proxy", "its connection to Citrix Provisioning is left out"),
     ("VUSB", "its USB device is left out"),
+    ("VBD:qos_algorithm_type", "the priority of disk {device} is left out"),
+    ("VIF:qos_algorithm_type", "the limit of network interface {device} is left out"),
+    ("VIF:locking_mode", "the lock of network interface {device} to its addresses is left out"),
 ];
 
-fn object_remarks(document: &Document, remarks: &mut Vec<String>) {
-    for (class, text) in DEVICES {
-        remarks.extend(document.of_class(class).map(|_| text.to_owned()));
-    }
-    let limited = |class| {
-        let objects = document.of_class(class);
-        objects.map(|object| &object.fields).filter(|fields| !fields.text("qos_algorithm_type").is_empty())
-    };
-    for vbd in limited("VBD") {
-        remarks.push(format!("the priority of disk {} is left out", vbd.text("userdevice")));
-    }
-    for vif in limited("VIF").filter(|vif| policy::transmit_limit(vif) == RateLimit::none()) {
-        remarks.push(format!("the limit of network interface {} is left out", vif.text("device")));
-    }
-    for vif in document.of_class("VIF") {
-        let locked = !matches!(vif.fields.text("locking_mode"), "" | "network_default" | "unlocked");
-        if locked {
-            remarks.push(format!(
-                "the lock of network interface {} to its addresses is left out",
-                vif.fields.text("device")
-            ));
-        }
+fn setting_remark(setting: &Setting) -> String {
+    let known = SETTINGS.iter().find(|(field, _)| *field == setting.field);
+    let text = known.map_or("its setting {value} is left out", |(_, text)| text);
+    let value = if known.is_some() { setting.value.clone() } else { format!("{}={}", setting.field, setting.value) };
+    text.replace("{value}", &value).replace("{device}", setting.device.as_deref().unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use xvirt_xva::ova::{Document, Value};
+
+    use super::*;
+
+    #[test]
+    fn every_setting_is_told_in_words_of_its_own() {
+        let mut document = Document::new_vm("vm");
+        let vm = &mut document.vm_mut().unwrap().fields;
+        vm.set("start_delay", Value::text(7));
+        vm.set("platform", Value::map([("viridian", "true"), ("cores-per-socket", "2")]));
+        vm.set("VCPUs_max", Value::text(8));
+        let vif = document.add_network_interface(None).unwrap();
+        document.object_mut("VIF", &vif).unwrap().fields.set("locking_mode", Value::text("locked"));
+        let appliance = Appliance::read(&document).unwrap();
+        let told: Vec<_> = appliance.settings.iter().map(setting_remark).collect();
+        let expected = [
+            "its delay of 7 s at the start is left out",
+            "the interfaces for Windows that it had are left out",
+            "its vCPUs were 2 to a socket; here they are all in one",
+            "it could have had 8 vCPUs; here it has those it starts with",
+            "the lock of network interface 0 to its addresses is left out",
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -1,95 +1,21 @@
 //! Writing a VM into an archive.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::chunk::Checksum;
-use super::codec::Compression;
-use super::error::unsupported;
+use xvirt_xva::ova::Document;
+use xvirt_xva::{DiskContents, DiskSource, ReadAt, WriteOptions};
+
+use super::compose::compose;
 use super::import::METADATA;
-use super::ova::{Document, compose};
-use super::write::{self, Source};
 use crate::Result;
 use crate::config::{Boot, VmConfig};
-use crate::disk::{BlockBackend, PointInTime};
+use crate::disk::{BlockBackend, PointInTime, read_bytes};
 use crate::progress::Progress;
 use crate::repository::StoredVm;
 use crate::vm::{Vm, open_disks_read_only};
-
-/// The longest id that the names of members have room for, in bytes.
-const MOST_ID: usize = 80;
-
-/// How an archive is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Export {
-    /// How it is compressed.
-    pub compression: Compression,
-    /// How hard it is compressed: 1 to 9 for gzip, 1 to 19 for zstd.
-    pub level: i32,
-    /// How its chunks are protected.
-    pub checksum: Checksum,
-}
-
-impl Default for Export {
-    fn default() -> Self {
-        Self::zstd()
-    }
-}
-
-impl Export {
-    /// Without compression: the fastest where disks and networks are.
-    pub fn none() -> Self {
-        Self { compression: Compression::None, level: 0, checksum: Checksum::Xxhash }
-    }
-
-    /// Compressed with gzip, for hosts that read nothing else.
-    pub fn gzip() -> Self {
-        Self { compression: Compression::Gzip, level: 6, checksum: Checksum::Xxhash }
-    }
-
-    /// Compressed with zstd, so that a VM can start from the archive.
-    pub fn zstd() -> Self {
-        Self { compression: Compression::Zstd, level: 3, checksum: Checksum::Xxhash }
-    }
-
-    /// Compressed in one of these ways.
-    pub fn with(compression: Compression) -> Self {
-        match compression {
-            Compression::None => Self::none(),
-            Compression::Gzip => Self::gzip(),
-            Compression::Zstd => Self::zstd(),
-        }
-    }
-
-    /// Sets how hard the archive is compressed.
-    #[must_use]
-    pub fn level(mut self, level: i32) -> Self {
-        self.level = level;
-        self
-    }
-
-    /// Sets how chunks are protected: hosts before 8.1 need SHA-1.
-    #[must_use]
-    pub fn checksum(mut self, checksum: Checksum) -> Self {
-        self.checksum = checksum;
-        self
-    }
-
-    fn check(&self) -> Result<()> {
-        let most = match self.compression {
-            Compression::None => return Ok(()),
-            Compression::Gzip => 9,
-            Compression::Zstd => 19,
-        };
-        if (1..=most).contains(&self.level) {
-            return Ok(());
-        }
-        let what = format!("{} has no level {}", self.compression, self.level);
-        Err(crate::Error::new(crate::ErrorKind::InvalidConfig, what).remedy(format!("choose one between 1 and {most}")))
-    }
-}
 
 /// What became of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +35,12 @@ pub struct Exported {
 /// # Errors
 /// A disk cannot be opened or read, or is in use; `output` cannot be written; the work was cancelled. What `output` has
 /// got by then is no archive.
-pub fn export(config: &VmConfig, output: impl Write, options: &Export, progress: &dyn Progress) -> Result<Exported> {
+pub fn export(
+    config: &VmConfig,
+    output: impl Write,
+    options: &WriteOptions,
+    progress: &dyn Progress,
+) -> Result<Exported> {
     let disks = open_disks_read_only(&config.disks)?.into_iter().map(Opened::from).collect();
     export_disks(config, disks, None, output, options, progress)
 }
@@ -119,7 +50,12 @@ pub fn export(config: &VmConfig, output: impl Write, options: &Export, progress:
 ///
 /// # Errors
 /// As [`export`]; or the VM's metadata is damaged.
-pub fn export_stored(vm: &StoredVm, output: impl Write, options: &Export, progress: &dyn Progress) -> Result<Exported> {
+pub fn export_stored(
+    vm: &StoredVm,
+    output: impl Write,
+    options: &WriteOptions,
+    progress: &dyn Progress,
+) -> Result<Exported> {
     let config = vm.config();
     let disks = open_disks_read_only(&config.disks)?.into_iter().map(Opened::from).collect();
     export_disks(&config, disks, vm.attachment(METADATA)?.as_deref(), output, options, progress)
@@ -139,7 +75,7 @@ pub fn export_running(
     stored: Option<&StoredVm>,
     scratch: impl AsRef<Path>,
     output: impl Write,
-    options: &Export,
+    options: &WriteOptions,
     progress: &dyn Progress,
 ) -> Result<Exported> {
     let metadata = stored.map(|stored| stored.attachment(METADATA)).transpose()?.flatten();
@@ -169,31 +105,45 @@ impl From<Arc<PointInTime>> for Opened {
     }
 }
 
+impl ReadAt for Opened {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.disk.capacity())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let length = buffer.len().min(self.disk.capacity().saturating_sub(offset) as usize);
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
+        read_bytes(&*self.disk, buffer, offset)?;
+        Ok(length)
+    }
+}
+
+impl DiskSource for Opened {
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.disk.next_data(offset)
+    }
+
+    fn release(&self, end: u64) {
+        (self.passed)(end);
+    }
+}
+
 /// Writes a VM whose disks are open. `original` is the `ova.xml` it once came with, of which everything is kept that the
 /// configuration does not say.
 fn export_disks(
     config: &VmConfig,
     disks: Vec<Opened>,
     original: Option<&[u8]>,
-    mut output: impl Write,
-    options: &Export,
+    output: impl Write,
+    options: &WriteOptions,
     progress: &dyn Progress,
 ) -> Result<Exported> {
-    options.check()?;
     let capacities: Vec<_> = disks.iter().map(|opened| opened.disk.capacity()).collect();
     let original = original.map(Document::parse).transpose()?;
-    let (document, slots) = compose(config, &capacities, original)?;
-    let mut sources = Vec::new();
-    for (slot, opened) in slots.into_iter().zip(disks) {
-        if slot.id.len() > MOST_ID {
-            return Err(unsupported(
-                format!("the id {} of a disk is too long", slot.id),
-                "import the appliance anew and export that",
-            ));
-        }
-        sources.push(Source { id: slot.id, size: slot.size, disk: opened.disk, passed: opened.passed });
-    }
-    let size = write::write(&mut output, &document, sources, options, progress)?;
+    let (document, described) = compose(config, &capacities, original)?;
+    let contents: Vec<_> =
+        described.iter().zip(&disks).map(|(disk, source)| DiskContents { id: &disk.vdi, source }).collect();
+    let size = xvirt_xva::write(output, &document, &contents, options, progress)?;
     Ok(Exported { size, remarks: remarks(config) })
 }
 

@@ -7,10 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::appliance::Appliance;
-use super::options::ReadOptions;
-use super::ova::Expected;
-use super::read;
+use xvirt_xva::{Appliance, ExpectedDisk, ReadOptions};
+
 use super::target::{Targets, make_image};
 use crate::disk::{BlockBackend, ImageFormat};
 use crate::progress::Progress;
@@ -78,8 +76,8 @@ pub struct Extracted {
 /// Each chunk is checked before it is written. When this returns, everything is on stable storage.
 ///
 /// # Errors
-/// The archive is damaged, incomplete or unsupported, or its window larger than allowed; a file is there already, or cannot be written; the work was
-/// cancelled. Then no new file is left.
+/// The archive is damaged, incomplete or unsupported, or its window larger than allowed; a file is there already, or
+/// cannot be written; the work was cancelled. Then no new file is left.
 pub fn extract(
     input: impl Read + Send,
     folder: impl AsRef<Path>,
@@ -88,14 +86,10 @@ pub fn extract(
 ) -> Result<Extracted> {
     let files = Files::in_folder(folder.as_ref())?;
     let targets = Targets::new(options.accept_unchecked, |appliance, disk| files.make(appliance, disk, options.format));
-    let outcome = read::read(input, options.read, &targets, progress)?;
-    if let Some(error) = outcome.failure {
-        return Err(error);
-    }
+    let read = xvirt_xva::read(input, &options.read, &targets, progress)?;
     let remarks = targets.finish()?;
-    let document = outcome.document.as_ref().ok_or_else(|| super::error::corrupt("ova.xml", "it is missing"))?;
-    files.write("ova.xml", document.to_xml().as_bytes())?;
-    let appliance = Appliance::read(document)?;
+    files.write("ova.xml", read.document.to_xml().as_bytes())?;
+    let appliance = read.appliance;
     let path = |name: String| files.folder.join(name);
     let disks = (0..appliance.disks.len()).map(|index| path(disk_name(index, options.format))).collect();
     let memory_image = appliance.suspended.then(|| path(memory_name(options.format)));
@@ -131,7 +125,7 @@ impl Files {
     fn make(
         &self,
         appliance: &Appliance,
-        disk: &Expected,
+        disk: &ExpectedDisk,
         format: ImageFormat,
     ) -> Result<Option<Arc<dyn BlockBackend>>> {
         let name = match appliance.disks.iter().position(|other| other.id == disk.id) {

@@ -3,12 +3,9 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::appliance::Appliance;
+use xvirt_xva::{Appliance, ExpectedDisk, ReadOptions};
+
 use super::configure::{Choices, configure};
-use super::error::corrupt;
-use super::options::ReadOptions;
-use super::ova::{Document, Expected};
-use super::read;
 use super::root_device;
 use super::target::{Targets, make_image};
 use crate::Result;
@@ -66,8 +63,8 @@ impl Import {
         self
     }
 
-    pub(super) fn configure(&self, document: &Document, disks: Vec<Disk>) -> Result<(VmConfig, Vec<String>)> {
-        configure(document, disks, &self.choices)
+    pub(super) fn configure(&self, appliance: &Appliance, disks: Vec<Disk>) -> Result<(VmConfig, Vec<String>)> {
+        configure(appliance, disks, &self.choices)
     }
 }
 
@@ -105,22 +102,18 @@ pub fn import(
         }
         make_disk(&stage, appliance, disk)
     });
-    let outcome = read::read(input, options.read, &targets, progress)?;
-    if let Some(error) = outcome.failure {
-        return Err(error);
-    }
+    let read = xvirt_xva::read(input, &options.read, &targets, progress)?;
     let odd = targets.finish()?;
-    let document = outcome.document.ok_or_else(|| corrupt("ova.xml", "it is missing"))?;
-    let count = Appliance::read(&document)?.disks.len();
-    let disks = (0..count).map(|index| Disk::raw(stage.disk_path(index, ImageFormat::Raw))).collect();
-    let (mut config, mut remarks) = options.configure(&document, disks)?;
+    let disks =
+        (0..read.appliance.disks.len()).map(|index| Disk::raw(stage.disk_path(index, ImageFormat::Raw))).collect();
+    let (mut config, mut remarks) = options.configure(&read.appliance, disks)?;
     remarks.extend(odd);
     remarks.extend(root_device::adapt(&mut config, open_disk_read_only)?);
-    stage.attach(METADATA, document.to_xml().as_bytes())?;
+    stage.attach(METADATA, read.document.to_xml().as_bytes())?;
     Ok(Imported { vm: stage.commit(config)?, remarks })
 }
 
-fn make_disk(stage: &Stage, appliance: &Appliance, disk: &Expected) -> Result<Option<Arc<dyn BlockBackend>>> {
+fn make_disk(stage: &Stage, appliance: &Appliance, disk: &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> {
     let Some(index) = appliance.disks.iter().position(|other| other.id == disk.id) else { return Ok(None) };
     make_image(&stage.disk_path(index, ImageFormat::Raw), ImageFormat::Raw, disk.size).map(Some)
 }

@@ -32,44 +32,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Inside: `codec`, `tar`, `ova` and `chunk` are the layers of the format, from the outside in; `read` and `write` go
-//! through all of them with all processors; `archive` reads one in any order. `appliance`, `configure` and `policy` say
-//! what an appliance is in the terms used here, `target` is where disks are written to, `root_device` helps kernels that
-//! come from Xen. What is left are the functions above.
+//! What archives are made of, and how they are read and written, is the crate [`xvirt_xva`], which can be used alone.
+//!
+//! Inside: `export` writes what `compose` makes of a configuration; `import`, `on_demand` and `extract` write into a
+//! `target` and, but for the last, `configure` a VM; `root_device` helps kernels that come from Xen. `archive` and `reading`
+//! give archives the disks and errors of this crate.
 
-mod appliance;
 mod archive;
-mod chunk;
-mod codec;
+mod compose;
 mod configure;
-mod error;
 mod export;
 mod extract;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod import;
-mod inspect;
 mod on_demand;
-mod options;
-mod ova;
-mod parallel;
-mod policy;
-mod read;
+mod reading;
 mod root_device;
-mod tar;
 mod target;
-mod verify;
-mod write;
 
-pub use appliance::{Appliance, ApplianceDisk, ApplianceNic, Firmware, Producer};
+pub use xvirt_xva::{
+    AfterCrash, Appliance, ApplianceDisk, ApplianceNic, Checksum, Compression, DiskReport, Firmware, Inspected,
+    Problem, Producer, ReadOptions, Report, Setting, WriteOptions as Export,
+};
+
 pub use archive::Archive;
-pub use chunk::Checksum;
-pub use codec::Compression;
-pub use export::{Export, Exported, export, export_running, export_stored};
+pub use export::{Exported, export, export_running, export_stored};
 pub use extract::{Extract, Extracted, extract};
 pub use import::{Import, Imported, import};
-pub use inspect::{Inspected, inspect};
 pub use on_demand::{OnDemand, import_on_demand};
-pub use options::ReadOptions;
-pub use verify::{DiskReport, Problem, Report, verify};
+pub use reading::{inspect, verify};

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::archive::Archive;
-use super::chunk::CHUNK;
 use super::import::{Import, Imported, METADATA};
 use super::root_device;
 use super::target::make_image;
@@ -15,6 +14,9 @@ use crate::progress::{Done, Progress};
 use crate::repository::{Repository, Stage};
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
+
+/// How much is copied at once, in bytes: a chunk of the archive.
+const CHUNK: u64 = 1 << 20;
 
 /// A VM whose disks are still in an archive, or on their way from there.
 ///
@@ -57,7 +59,7 @@ pub fn import_on_demand(archive: impl AsRef<Path>, repository: &Repository, opti
         paths.push(path);
     }
     let stored = paths.iter().map(Disk::raw).collect();
-    let (mut stored, mut remarks) = options.configure(archive.document(), stored)?;
+    let (mut stored, mut remarks) = options.configure(archive.appliance(), stored)?;
     repository.require_new(stored.uuid)?;
     let backend =
         |disk: &Disk| position(disk, &paths).and_then(|index| lazy.get(index)).map(|disk| Arc::clone(disk) as _);
@@ -132,7 +134,7 @@ struct Part<'a> {
 
 impl Progress for Part<'_> {
     fn report(&self, done: Done) {
-        self.progress.report(Done { bytes: self.before + done.bytes, total: Some(self.total) });
+        self.progress.report(Done::new(self.before + done.bytes, Some(self.total)));
     }
 
     fn cancelled(&self) -> bool {

@@ -4,11 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bytes::Bytes;
+use xvirt_xva::{Appliance, Defect, DiskSink, ExpectedDisk, Severity};
 
-use super::appliance::Appliance;
-use super::ova::{Document, Expected};
-use super::read::{Consumer, Defect, Severity};
 use crate::disk::{self, Access, BlockBackend, ImageFormat, is_zero, write_bytes};
 use crate::sync::lock;
 use crate::{Error, Result};
@@ -29,7 +26,7 @@ pub(super) fn make_image(path: &Path, format: ImageFormat, size: u64) -> Result<
 const MOST_REMARKS: usize = 100;
 
 /// Makes the image of a disk, or none where the disk is not wanted. The image must read as zeroes.
-type MakeImage<'a> = dyn Fn(&Appliance, &Expected) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
+type MakeImage<'a> = dyn Fn(&Appliance, &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
 
 /// Writes the disks of an archive into images; zeroes are left out, because new images read as zeroes.
 pub(super) struct Targets<'a> {
@@ -43,7 +40,7 @@ impl<'a> Targets<'a> {
     /// Writes to the images that `make` makes. Chunks without a checksum are refused unless `accept_unchecked`.
     pub(super) fn new(
         accept_unchecked: bool,
-        make: impl Fn(&Appliance, &Expected) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a,
+        make: impl Fn(&Appliance, &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a,
     ) -> Self {
         Self { make: Box::new(make), accept_unchecked, disks: OnceLock::new(), remarks: Mutex::default() }
     }
@@ -57,31 +54,32 @@ impl<'a> Targets<'a> {
     }
 }
 
-impl Consumer for Targets<'_> {
-    fn begin(&self, document: &Document, disks: &[Expected]) -> Result<()> {
-        let appliance = Appliance::read(document)?;
-        let made = disks.iter().map(|disk| (self.make)(&appliance, disk)).collect::<Result<Vec<_>>>()?;
+impl DiskSink for Targets<'_> {
+    type Error = Error;
+
+    fn begin(&self, appliance: &Appliance, disks: &[ExpectedDisk]) -> Result<()> {
+        let made = disks.iter().map(|disk| (self.make)(appliance, disk)).collect::<Result<Vec<_>>>()?;
         // There is one beginning.
         let _ = self.disks.set(made);
         Ok(())
     }
 
-    fn chunk(&self, disk: usize, offset: u64, pieces: &[Bytes]) -> Result<()> {
+    fn write(&self, disk: usize, offset: u64, pieces: &[&[u8]]) -> Result<()> {
         let target = self.disks.get().and_then(|disks| disks.get(disk)).and_then(Option::as_ref);
         let Some(target) = target.filter(|_| !pieces.iter().all(|piece| is_zero(piece))) else { return Ok(()) };
-        write_bytes(&**target, pieces.iter().map(|piece| &piece[..]), offset)
+        write_bytes(&**target, pieces.iter().copied(), offset)
             .map_err(|error| Error::io(format!("cannot write byte {offset} of disk {disk} of the archive"), error))
     }
 
     fn defect(&self, defect: Defect) -> Result<()> {
         match defect.severity {
-            Severity::Damage => return Err(defect.error),
-            Severity::Unchecked if !self.accept_unchecked => {
-                return Err(defect
-                    .error
-                    .remedy("export the VM again, or accept unchecked contents if you trust the file"));
+            Severity::Harmless => {}
+            Severity::Unchecked if self.accept_unchecked => {}
+            Severity::Unchecked => {
+                let remedy = "export the VM again, or accept unchecked contents if you trust the file";
+                return Err(defect.error.remedy(remedy).into());
             }
-            Severity::Unchecked | Severity::Harmless => {}
+            _ => return Err(defect.error.into()),
         }
         let mut remarks = lock(&self.remarks);
         if remarks.len() < MOST_REMARKS {

@@ -48,7 +48,7 @@ fn what_is_exported_is_extracted() {
         assert_eq!((report.compression, report.checksums), (options.compression, vec![options.checksum]));
         let appliance = report.appliance.unwrap();
         assert_eq!((&appliance.name, &appliance.description), (&config.name, &config.description));
-        assert_eq!((appliance.vcpus, appliance.memory), (3, ByteSize::mib(768)));
+        assert_eq!((appliance.vcpus, appliance.memory), (3, 768 * MIB));
         let nics: Vec<_> = appliance.nics.iter().map(|nic| (nic.network.as_str(), nic.mtu)).collect();
         assert_eq!(nics, [("Pool-wide network associated with eth0", Some(1400)), ("br7", Some(1500))]);
         let disks: Vec<_> = appliance.disks.iter().map(|disk| (disk.size, disk.bootable, disk.read_only)).collect();

@@ -20,12 +20,14 @@ fn is_empty(repository: &Repository) -> bool {
     repository.vms().unwrap().is_empty() && empty("staging") && empty("trash") && empty("vms")
 }
 
-/// What an appliance means, without what changes on the way by right: who wrote it, and the image of memory.
+/// What an appliance means, without what changes on the way by right: who wrote it, the image of memory, and the generation
+/// ID, which every VM here has.
 fn meaning(appliance: &Appliance) -> serde_json::Value {
     let mut value = serde_json::to_value(appliance).unwrap();
     let fields = value.as_object_mut().unwrap();
     fields.remove("producer");
     fields.remove("suspended");
+    fields.remove("generation_id");
     value
 }
 
@@ -42,6 +44,8 @@ fn every_sample_keeps_its_disks_and_meaning_through_import_and_export() {
         let sums = |paths: &[std::path::PathBuf]| paths.iter().map(|path| sha256(path)).collect::<Vec<_>>();
         assert_eq!(sums(&before.disks), sums(&after.disks), "{name}");
         assert_eq!(meaning(&before.appliance), meaning(&after.appliance), "{name}");
+        let (old, new) = (before.appliance.generation_id, after.appliance.generation_id);
+        assert!(old.is_none() || old == new, "{name}: {old:?} {new:?}");
         assert_eq!(after.remarks, [""; 0], "{name}");
     }
 }

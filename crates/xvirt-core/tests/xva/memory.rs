@@ -64,6 +64,7 @@ fn a_big_appliance_takes_no_more_memory_with_zstd() {
 fn memory_that_is_taken_is_seen() {
     in_own_process("memory::memory_that_is_taken_is_seen", || {
         let (memory, _) = peak_memory(|| drop(std::hint::black_box(vec![1_u8; 100 << 20])));
-        assert!((100 * MIB..101 * MIB).contains(&memory), "{memory}");
+        // The kernel counts pages of each processor apart, and adds them up now and then.
+        assert!(memory.abs_diff(100 * MIB) < MIB, "{memory}");
     });
 }

@@ -1,0 +1,109 @@
+//! The disks of an archive as disks of a VM.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use vm_memory::VolatileSlice;
+use xvirt_xva::ova::Document;
+use xvirt_xva::{Appliance, ArchiveDisk};
+
+use crate::disk::BlockBackend;
+use crate::named_file::open_file;
+use crate::{ErrorKind, Result};
+
+/// An archive whose disks can be read in any order.
+///
+/// That needs an archive in a file, not compressed or written by [`export`](super::export) with zstd. May be used from
+/// several threads. The file must not change meanwhile.
+#[derive(Debug)]
+pub struct Archive {
+    inner: xvirt_xva::Archive,
+}
+
+impl Archive {
+    /// Opens an archive and finds its chunks, of which none is read yet.
+    ///
+    /// # Errors
+    /// [`UnsupportedArchive`](ErrorKind::UnsupportedArchive) if it can only be read from its beginning to its end; or it is
+    /// damaged, or cannot be read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = open_file(path, "archive")?;
+        Ok(Self { inner: xvirt_xva::Archive::open(file, path.display().to_string())? })
+    }
+
+    /// The VM in it.
+    pub fn appliance(&self) -> &Appliance {
+        self.inner.appliance()
+    }
+
+    /// Its disks, in the order of the appliance. They are read-only; each chunk is checked when it is read, and damage is
+    /// an I/O error that names the member.
+    pub fn disks(&self) -> Vec<Arc<dyn BlockBackend>> {
+        self.inner.disks().iter().map(|disk| Arc::new(Backend(Arc::clone(disk))) as _).collect()
+    }
+
+    pub(super) fn document(&self) -> &Document {
+        self.inner.document()
+    }
+}
+
+/// A disk of an archive, read-only.
+#[derive(Debug)]
+struct Backend(Arc<ArchiveDisk>);
+
+impl BlockBackend for Backend {
+    fn capacity(&self) -> u64 {
+        self.0.size().next_multiple_of(512).max(512)
+    }
+
+    fn read_only(&self) -> bool {
+        true
+    }
+
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        for buffer in buffers {
+            let mut bytes = vec![0_u8; buffer.len()];
+            self.0.read_at(&mut bytes, at).map_err(as_io_error)?;
+            buffer.copy_from(&bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        Err(read_only())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(read_only())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        Err(read_only())
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        Ok(self.0.next_data(offset))
+    }
+}
+
+fn read_only() -> io::Error {
+    io::Error::from_raw_os_error(libc::EROFS)
+}
+
+fn as_io_error(error: xvirt_xva::Error) -> io::Error {
+    let error = crate::Error::from(error);
+    let kind = match error.kind() {
+        ErrorKind::CorruptArchive => io::ErrorKind::InvalidData,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}

@@ -1,0 +1,159 @@
+//! Where chunks belong.
+//!
+//! The number of a chunk does not tell: its place is the sum of what came before it on its disk. Each number that is
+//! missing stands for as many zeroes as the first chunk of the archive has bytes; a chunk without bytes, which exports
+//! over slow networks have, uses up a number and stands for none.
+
+use super::CHUNK;
+use crate::ova::ExpectedDisk;
+
+/// The places of all chunks of an archive.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    disks: Vec<Disk>,
+    /// How many bytes a missing number stands for, once it is known.
+    unit: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Disk {
+    id: String,
+    size: u64,
+    /// The number that must not come before the next one.
+    next: u64,
+    offset: u64,
+    begun: bool,
+}
+
+/// Where a chunk belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) disk: usize,
+    pub(crate) offset: u64,
+    /// How many of its bytes are on the disk; what is beyond its end must be zeroes.
+    pub(crate) length: u64,
+    number: u64,
+    unit: Option<u64>,
+}
+
+impl Layout {
+    pub(crate) fn new(disks: &[ExpectedDisk]) -> Self {
+        let disk =
+            |disk: &ExpectedDisk| Disk { id: disk.id.clone(), size: disk.size, next: 0, offset: 0, begun: false };
+        Self { disks: disks.iter().map(disk).collect(), unit: None }
+    }
+
+    /// Where the next chunk belongs. The error says why it belongs nowhere.
+    pub(crate) fn place(&self, id: &str, number: u64, length: u64) -> Result<Place, String> {
+        let index = self.disks.iter().position(|disk| disk.id == id);
+        let (Some(index), Some(disk)) = (index, index.and_then(|index| self.disks.get(index))) else {
+            return Err("it belongs to no disk of ova.xml".to_owned());
+        };
+        if number > 0 && !disk.begun {
+            return Err("the first chunk of its disk is missing".to_owned());
+        }
+        let gap = number.checked_sub(disk.next).ok_or("its number was there already, or is out of order")?;
+        let skipped = match gap {
+            0 => Some(0),
+            _ => gap.checked_mul(self.unit.unwrap_or(length.max(CHUNK))),
+        };
+        let left = skipped.and_then(|skipped| (disk.size - disk.offset).checked_sub(skipped));
+        let left = left.filter(|left| *left > 0 || length == 0).ok_or("it lies beyond the end of its disk")?;
+        // A chunk that is small because its disk ends does not tell how big others are.
+        let told = if length < left { length } else { length.max(CHUNK) };
+        let unit = self.unit.or((length > 0).then_some(told));
+        Ok(Place { disk: index, offset: disk.size - left, length: length.min(left), number, unit })
+    }
+
+    /// Notes that a chunk came by completely.
+    pub(crate) fn pass(&mut self, place: &Place) {
+        self.unit = place.unit;
+        if let Some(disk) = self.disks.get_mut(place.disk) {
+            disk.next = place.number.saturating_add(1);
+            disk.offset = place.offset + place.length;
+            disk.begun = true;
+        }
+    }
+
+    /// Whether all of a disk came by.
+    pub(crate) fn is_complete(&self, disk: usize) -> bool {
+        self.disks.get(disk).is_some_and(|disk| disk.offset == disk.size)
+    }
+
+    /// Up to where a disk came by, in bytes.
+    pub(crate) fn offset(&self, disk: usize) -> u64 {
+        self.disks.get(disk).map_or(0, |disk| disk.offset)
+    }
+
+    /// Whether anything of a disk came by.
+    pub(crate) fn has_begun(&self, disk: usize) -> bool {
+        self.disks.get(disk).is_some_and(|disk| disk.begun)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn layout(sizes: &[u64]) -> Layout {
+        let disk =
+            |(index, size): (usize, &u64)| ExpectedDisk { id: format!("Ref:{index}"), size: *size, required: true };
+        Layout::new(&sizes.iter().enumerate().map(disk).collect::<Vec<_>>())
+    }
+
+    fn place(layout: &mut Layout, disk: usize, number: u64, length: u64) -> Result<(u64, u64), String> {
+        let place = layout.place(&format!("Ref:{disk}"), number, length)?;
+        layout.pass(&place);
+        Ok((place.offset, place.length))
+    }
+
+    #[test]
+    fn gaps_and_chunks_without_bytes_are_counted() {
+        let mut layout = layout(&[10 * MIB]);
+        assert_eq!(place(&mut layout, 0, 0, MIB), Ok((0, MIB)));
+        assert_eq!(place(&mut layout, 0, 3, MIB), Ok((3 * MIB, MIB)));
+        assert_eq!(place(&mut layout, 0, 4, 0), Ok((4 * MIB, 0)));
+        assert_eq!(place(&mut layout, 0, 5, MIB), Ok((4 * MIB, MIB)));
+        assert!(!layout.is_complete(0));
+        assert_eq!(place(&mut layout, 0, 10, MIB), Ok((9 * MIB, MIB)));
+        assert!(layout.is_complete(0));
+    }
+
+    #[test]
+    fn the_first_chunk_tells_how_big_a_gap_is_unless_its_disk_ends_there() {
+        let mut big = layout(&[40 * MIB]);
+        assert_eq!(place(&mut big, 0, 0, 4 * MIB), Ok((0, 4 * MIB)));
+        assert_eq!(place(&mut big, 0, 9, 4 * MIB), Ok((36 * MIB, 4 * MIB)));
+        let mut small = layout(&[1536, 3 * MIB]);
+        assert_eq!(place(&mut small, 0, 0, 1536), Ok((0, 1536)));
+        assert_eq!(place(&mut small, 1, 0, MIB), Ok((0, MIB)));
+        assert_eq!(place(&mut small, 1, 2, MIB), Ok((2 * MIB, MIB)));
+    }
+
+    #[test]
+    fn a_tail_is_cut_at_the_end_of_the_disk() {
+        let mut layout = layout(&[MIB + 512]);
+        assert_eq!(place(&mut layout, 0, 0, MIB), Ok((0, MIB)));
+        assert_eq!(place(&mut layout, 0, 1, MIB), Ok((MIB, 512)));
+        assert!(layout.is_complete(0));
+        assert!(place(&mut layout, 0, 2, 512).unwrap_err().contains("beyond the end"));
+    }
+
+    #[test]
+    fn impossible_places_are_refused() {
+        let mut layout = layout(&[u64::MAX / 2, MIB]);
+        assert!(place(&mut layout, 7, 0, MIB).unwrap_err().contains("no disk"));
+        assert!(place(&mut layout, 0, 5, MIB).unwrap_err().contains("first chunk of its disk is missing"));
+        assert_eq!(place(&mut layout, 0, 0, MIB), Ok((0, MIB)));
+        assert_eq!(place(&mut layout, 0, 5, MIB), Ok((5 * MIB, MIB)));
+        for number in [0, 5] {
+            assert!(place(&mut layout, 0, number, MIB).unwrap_err().contains("out of order"));
+        }
+        for number in [u64::MAX, u64::MAX / MIB, 1 << 43] {
+            assert!(place(&mut layout, 0, number, MIB).unwrap_err().contains("beyond the end"), "{number}");
+        }
+        assert_eq!(place(&mut layout, 1, 0, MIB), Ok((0, MIB)));
+    }
+}

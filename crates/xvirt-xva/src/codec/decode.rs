@@ -1,0 +1,375 @@
+//! The thread that decompresses an archive.
+
+use std::fmt;
+use std::io::{self, BufRead, Cursor, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Scope;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use flate2::bufread::MultiGzDecoder;
+use zstd::bulk::Decompressor;
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+use super::ahead::Ahead;
+use super::frame::{self, Header, Start};
+use super::{Compression, detect};
+use crate::chunk::MEMBER;
+use crate::parallel::threads;
+use crate::pool::Pool;
+use crate::stream::Stream;
+use crate::thread::spawn_scoped;
+use crate::{Error, ErrorKind, Result};
+
+/// The size of a piece of the stream in bytes: several of them stay in a processor's cache.
+const PIECE: usize = 256 << 10;
+/// How many pieces may wait for who reads them.
+const WAITING: usize = 8;
+/// A frame whose content is bigger is decompressed as it comes, by one processor.
+const MOST_FRAME: u64 = 4 << 20;
+/// zstd's largest window is 2^31 bytes. What is allowed is looked at before.
+const LARGEST_WINDOW: u32 = 31;
+
+/// An input of which the first bytes were looked at.
+pub(crate) struct Opened<R> {
+    pub(crate) compression: Compression,
+    input: io::Chain<Cursor<Vec<u8>>, R>,
+}
+
+/// Looks at the first bytes of an input.
+pub(crate) fn open<R: Read>(mut input: R) -> Result<Opened<R>> {
+    let mut start = Vec::with_capacity(512);
+    (&mut input).take(512).read_to_end(&mut start).map_err(cannot_read)?;
+    let compression = detect(&start)?;
+    Ok(Opened { compression, input: Cursor::new(start).chain(input) })
+}
+
+/// What the decoder sends: a piece, or where one will come from.
+enum Slot {
+    Ready(Result<Bytes>),
+    Pending(Receiver<Result<Bytes>>),
+}
+
+/// Decompresses an input in threads of `scope`, with a window of at most `max_window` bytes; `read` counts the bytes taken
+/// from it.
+pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    opened: Opened<R>,
+    max_window: u64,
+    read: &'scope AtomicU64,
+) -> Stream<'scope> {
+    let Opened { compression, input } = opened;
+    let (sender, receiver) = bounded(WAITING);
+    spawn_scoped(scope, move || {
+        let mut input = Counted { input, read };
+        let most_memory = max_window.min(1 << LARGEST_WINDOW);
+        let mut output = Output { pool: Pool::new(PIECE), slots: sender, most_memory };
+        let done = match compression {
+            Compression::None => output.copy(&mut input),
+            Compression::Gzip => output.copy(&mut MultiGzDecoder::new(Ahead::spawn(scope, input))),
+            Compression::Zstd => output.frames(scope, &mut Ahead::spawn(scope, input)),
+        };
+        if let Err(error) = done {
+            // Whoever listened has gone, or hears it.
+            let _ = output.slots.send(Slot::Ready(Err(explain(error, compression))));
+        }
+    });
+    Stream::new(move || match receiver.recv() {
+        Ok(Slot::Ready(piece)) => piece.map(Some),
+        Ok(Slot::Pending(piece)) => piece.recv().unwrap_or_else(|_| Err(stopped())).map(Some),
+        Err(_) => Ok(None),
+    })
+}
+
+struct Output {
+    pool: Pool,
+    slots: Sender<Slot>,
+    /// How many bytes of memory a zstd frame may take that is decompressed as it comes.
+    most_memory: u64,
+}
+
+impl Output {
+    /// Passes on what `input` gives.
+    fn copy(&mut self, input: &mut impl Read) -> io::Result<()> {
+        loop {
+            let mut buffer = self.pool.take();
+            let length = fill(input, &mut buffer)?;
+            if length == 0 || !self.send(buffer, length) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether anybody still listens.
+    fn send(&self, buffer: Vec<u8>, length: usize) -> bool {
+        self.slots.send(Slot::Ready(Ok(self.pool.share(buffer, length)))).is_ok()
+    }
+
+    fn frames<'scope>(&mut self, scope: &'scope Scope<'scope, '_>, input: &mut impl BufRead) -> io::Result<()> {
+        let mut workers: Option<Workers> = None;
+        let mut decoder = Decoder::new()?;
+        decoder.set_parameter(DParameter::WindowLogMax(LARGEST_WINDOW))?;
+        while let Some(start) = frame::start(input)? {
+            let listening = match start {
+                Start::Skippable(length) => skip(input, length).map(|()| true)?,
+                Start::Data(header) if header.content.is_some_and(|content| content <= MOST_FRAME) => {
+                    let workers = workers.get_or_insert_with(|| Workers::spawn(scope));
+                    self.small_frame(workers, &header, input)?
+                }
+                Start::Data(header) => self.big_frame(&mut decoder, &header, input)?,
+            };
+            if !listening {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a frame to the workers. Whether anybody still listens.
+    fn small_frame(&self, workers: &Workers, header: &Header, input: &mut impl Read) -> io::Result<bool> {
+        let content = header.content.unwrap_or_default() as usize;
+        let mut frame = workers.compressed.take();
+        let length = frame::rest(input, header, &mut frame, 2 * content + MEMBER)?;
+        let (sender, receiver) = bounded(1);
+        // The order of the slots is that of the frames, whichever is ready first.
+        if self.slots.send(Slot::Pending(receiver)).is_err() {
+            return Ok(false);
+        }
+        Ok(workers.jobs.send(Job { frame, length, content, done: sender }).is_ok())
+    }
+
+    /// Decompresses a frame as it comes. Whether anybody still listens.
+    fn big_frame(&self, decoder: &mut Decoder<'_>, header: &Header, input: &mut impl BufRead) -> io::Result<bool> {
+        if header.memory() > self.most_memory {
+            let too_large = WindowTooLarge { window: header.memory(), most: self.most_memory };
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, too_large));
+        }
+        decoder.reinit()?;
+        let mut head = InBuffer::around(&header.bytes);
+        let (mut ended, mut content) = (false, 0);
+        while !ended {
+            let mut buffer = self.pool.take();
+            let mut out = OutBuffer::around(&mut buffer[..]);
+            while !ended && out.pos() < PIECE {
+                if head.pos < header.bytes.len() {
+                    ended = decoder.run(&mut head, &mut out)? == 0;
+                    continue;
+                }
+                let available = input.fill_buf()?;
+                let nothing = available.is_empty();
+                let mut part = InBuffer::around(available);
+                let before = out.pos();
+                ended = decoder.run(&mut part, &mut out)? == 0;
+                let used = part.pos;
+                input.consume(used);
+                if nothing && !ended && out.pos() == before {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            let length = out.pos();
+            content += length as u64;
+            if !self.send(buffer, length) {
+                return Ok(false);
+            }
+        }
+        // zstd itself does not look where the last block is empty.
+        if header.content.is_some_and(|told| told != content) {
+            return Err(shorter());
+        }
+        Ok(true)
+    }
+}
+
+/// A frame to be decompressed.
+struct Job {
+    frame: Vec<u8>,
+    length: usize,
+    content: usize,
+    done: Sender<Result<Bytes>>,
+}
+
+/// Threads that decompress small frames, until no more can come.
+struct Workers {
+    jobs: Sender<Job>,
+    compressed: Pool,
+}
+
+impl Workers {
+    fn spawn<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
+        let (jobs, receiver) = bounded::<Job>(1);
+        let (compressed, pool) = (Pool::new(MEMBER), Pool::new(MEMBER));
+        // More would have nothing to do, because no more frames wait for who reads them.
+        for _ in 0..threads().min(WAITING) {
+            let (receiver, compressed, pool) = (receiver.clone(), compressed.clone(), pool.clone());
+            spawn_scoped(scope, move || {
+                let mut decompressor = Decompressor::new();
+                for job in receiver {
+                    let piece =
+                        decompress(&mut decompressor, &job, &pool).map_err(|error| explain(error, Compression::Zstd));
+                    // Whoever listened may have gone.
+                    let _ = job.done.send(piece);
+                    compressed.give_back(job.frame);
+                }
+            });
+        }
+        Self { jobs, compressed }
+    }
+}
+
+fn decompress(decompressor: &mut io::Result<Decompressor<'_>>, job: &Job, pool: &Pool) -> io::Result<Bytes> {
+    let decompressor = decompressor.as_mut().map_err(|error| io::Error::from(error.kind()))?;
+    let mut content = if job.content <= pool.size() { pool.take() } else { vec![0; job.content] };
+    let length =
+        decompressor.decompress_to_buffer(job.frame.get(..job.length).unwrap_or_default(), &mut content[..])?;
+    if length != job.content {
+        return Err(shorter());
+    }
+    Ok(pool.share(content, length))
+}
+
+fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a frame is shorter than it says")
+}
+
+/// Counts what is read, and marks errors as those of the input.
+struct Counted<'a, R> {
+    input: R,
+    read: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.input.read(into) {
+            Ok(count) => {
+                self.read.fetch_add(count as u64, Ordering::Relaxed);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => Err(io::Error::new(error.kind(), InputFailed(error))),
+        }
+    }
+}
+
+/// An error of the input, not of what is in it.
+#[derive(Debug)]
+struct InputFailed(io::Error);
+
+impl fmt::Display for InputFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for InputFailed {}
+
+/// A frame asks for more memory than is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("it asks for a window of {window} bytes, and {most} are allowed")]
+struct WindowTooLarge {
+    window: u64,
+    most: u64,
+}
+
+impl WindowTooLarge {
+    fn explain(&self) -> Error {
+        let [window, most] = [self.window, self.most].map(size);
+        let what = format!("decompressing the archive takes a window of {window}, and max_window allows {most}");
+        Error::new(ErrorKind::LimitExceeded, what).remedy(format!(
+            "if this may take so much memory, raise ReadOptions::max_window (to {} at the highest), or compress the \
+             archive with a smaller window: zstd -dc --long=31 OLD | zstd -o NEW",
+            size(1 << LARGEST_WINDOW)
+        ))
+    }
+}
+
+/// A number of bytes for messages.
+fn size(bytes: u64) -> String {
+    let whole = [(30, "GiB"), (20, "MiB")].into_iter().find(|(shift, _)| bytes.trailing_zeros() >= *shift);
+    whole.map_or_else(|| format!("{bytes} bytes"), |(shift, unit)| format!("{} {unit}", bytes >> shift))
+}
+
+/// Reads until `into` is full or the input ends; answers how much that is.
+pub(crate) fn fill(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match input.read(rest) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+fn skip(input: &mut impl Read, length: u64) -> io::Result<()> {
+    let skipped = io::copy(&mut input.take(length), &mut io::sink())?;
+    if skipped == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn explain(error: io::Error, compression: Compression) -> Error {
+    let inner = error.get_ref();
+    if let Some(too_large) = inner.and_then(|inner| inner.downcast_ref::<WindowTooLarge>()) {
+        return too_large.explain();
+    }
+    if inner.is_some_and(|inner| inner.is::<InputFailed>()) {
+        return cannot_read(error);
+    }
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => format!("the archive's {compression} stream ends too early"),
+        _ => format!("the archive's {compression} stream is damaged"),
+    };
+    Error::new(ErrorKind::Corrupt, what)
+        .because(error)
+        .remedy("copy or export the archive again; verify tells which disks are whole")
+}
+
+fn cannot_read(error: io::Error) -> Error {
+    Error::io("cannot read the archive", error)
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Io, "a thread that decompresses the archive has stopped")
+}
+
+impl<R> fmt::Debug for Opened<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("compression", &self.compression).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(stream: &[u8]) -> Result<Vec<u8>> {
+        let (opened, read) = (open(stream)?, AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            let mut stream = decode(scope, opened, 128 << 20, &read);
+            let mut content = Vec::new();
+            while let Some(piece) = stream.next_piece()? {
+                content.extend_from_slice(&piece);
+            }
+            Ok(content)
+        })
+    }
+
+    /// A frame that tells its content as `told`, and holds `bytes` and an empty last block.
+    fn frame(told: u32, bytes: &[u8]) -> Vec<u8> {
+        let block = |last: u32, bytes: &[u8]| {
+            let header = (last | (bytes.len() as u32) << 3).to_le_bytes();
+            [&header[..3], bytes].concat()
+        };
+        let header = [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0], &told.to_le_bytes()[..]].concat();
+        [header, block(0, bytes), block(1, &[])].concat()
+    }
+
+    #[test]
+    fn a_frame_holds_as_much_as_it_tells_whatever_its_size() {
+        assert_eq!(content(&frame(3, b"abc")).unwrap(), b"abc");
+        for told in [4, 151, MOST_FRAME as u32 + 1] {
+            let error = content(&frame(told, b"abc")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{told}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The compression around an archive: none, gzip or zstd, found out by looking.
+//!
+//! `decode` is a thread that turns the input, which another reads `ahead`, into a stream of plain bytes; members of gzip
+//! and frames of zstd may follow one another. Small zstd frames, which `frame` takes out of the input without
+//! decompressing them, are decompressed by all processors side by side. `seek_table` finds frames without reading what is
+//! before them.
+
+mod ahead;
+mod decode;
+mod frame;
+mod seek_table;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use decode::{decode, fill, open};
+pub(crate) use frame::skippable;
+pub(crate) use seek_table::{Frame, SeekTable};
+
+use crate::Result;
+use crate::error::unsupported;
+use crate::tar;
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// With gzip, which every XenServer reads and which is slow.
+    Gzip,
+    /// With zstd, which XCP-ng reads from 7.6 on and XenServer from 8.1 on.
+    #[default]
+    Zstd,
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+/// What people take for an appliance, and what it is.
+const FOREIGN: [(&[u8], usize, &str); 6] = [
+    (b"\xfd7zXZ\0", 0, "compressed with xz; decompress it first"),
+    (b"BZh", 0, "compressed with bzip2; decompress it first"),
+    (b"PK\x03\x04", 0, "a zip archive; unpack it first"),
+    (b"QFI\xfb", 0, "a qcow2 disk image; use it as a disk"),
+    (b"conectix", 0, "a VHD disk image; convert it to raw or qcow2 and use it as a disk"),
+    (b"KDMV", 0, "a VMDK disk image; convert it to raw or qcow2 and use it as a disk"),
+];
+
+/// Judges the first bytes of an input, at most 512. As XenServer does, but for what is neither.
+fn detect(start: &[u8]) -> Result<Compression> {
+    if frame::is_magic(start) {
+        return Ok(Compression::Zstd);
+    }
+    if start.starts_with(b"\x1f\x8b") {
+        return Ok(Compression::Gzip);
+    }
+    if tar::is_header(start) {
+        return Ok(Compression::None);
+    }
+    let known = FOREIGN.iter().find(|(magic, at, _)| start.get(*at..).is_some_and(|bytes| bytes.starts_with(magic)));
+    let what = match (known, start) {
+        (Some((.., what)), _) => what,
+        (None, []) => "empty; copy it again",
+        (None, [b'<', ..]) => "an XML file; name the archive that holds it",
+        (None, _) => "neither a tar archive nor compressed with gzip or zstd; check that it is the right file",
+    };
+    let (what, remedy) = what.split_once("; ").unwrap_or((what, ""));
+    Err(unsupported(format!("this is not a virtual appliance (XVA): it is {what}"), remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_tell() {
+        assert_eq!(detect(b"\x28\xb5\x2f\xfdxxxx").unwrap(), Compression::Zstd);
+        assert_eq!(detect(b"\x51\x2a\x4d\x18xxxx").unwrap(), Compression::Zstd);
+        assert_eq!(detect(b"\x1f\x8b\x08").unwrap(), Compression::Gzip);
+        assert_eq!(detect(&tar::file_header("ova.xml", 5)).unwrap(), Compression::None);
+        for (start, text) in [
+            (&b""[..], "this is not a virtual appliance (XVA): it is empty; copy it again"),
+            (b"PK\x03\x04", "it is a zip archive; unpack it first"),
+            (&[7; 512], "it is neither a tar archive nor compressed with gzip or zstd; check that"),
+        ] {
+            let error = detect(start).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Looking at what an archive is, from its beginning.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::appliance::Appliance;
+use crate::chunk::{Checksum, Name};
+use crate::codec::{self, Compression};
+use crate::error::corrupt;
+use crate::options::ReadOptions;
+use crate::ova::{self, Document};
+use crate::progress::{Progress, step};
+use crate::tar::Walk;
+
+/// What the beginning of an archive tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Inspected {
+    /// The VM.
+    pub appliance: Appliance,
+    /// How the archive is compressed.
+    pub compression: Compression,
+    /// How its chunks are protected; none if it holds no chunk.
+    pub checksum: Option<Checksum>,
+}
+
+/// Tells what an archive is. Reads its metadata and the first chunk, a few MiB at most.
+///
+/// # Errors
+/// It is no archive, or its beginning is damaged, or it cannot be read; or the work was cancelled;
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window is larger than `options` allow.
+pub fn inspect(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Inspected> {
+    let opened = codec::open(input)?;
+    let compression = opened.compression;
+    let read = AtomicU64::new(0);
+    let (document, checksum) = thread::scope(|scope| {
+        let mut walk = Walk::new(codec::decode(scope, opened, options.max_window, &read));
+        look(&mut walk, &mut || step(progress, read.load(Ordering::Relaxed), None, "looking at the archive"))
+    })?;
+    Ok(Inspected { appliance: Appliance::read(&document)?, compression, checksum })
+}
+
+fn look(walk: &mut Walk<'_>, report: &mut dyn FnMut() -> Result<()>) -> Result<(Document, Option<Checksum>)> {
+    let mut document = None;
+    while let Some(entry) = walk.next()? {
+        report()?;
+        match (Name::parse(&entry.name), document) {
+            (Name::Other, None) if entry.name == "ova.xml" => {
+                document = Some(Document::parse(&walk.take_all(ova::MOST_BYTES)?)?);
+            }
+            (Name::Checksum { kind, .. }, Some(document)) => return Ok((document, Some(kind))),
+            (Name::Other, known) => document = known,
+            (_, None) => return Err(corrupt(&entry.name, "it comes before ova.xml")),
+            (_, known) => document = known,
+        }
+    }
+    document.map(|document| (document, None)).ok_or_else(|| corrupt("ova.xml", "the archive does not hold it"))
+}

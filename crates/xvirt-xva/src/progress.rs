@@ -1,0 +1,58 @@
+//! Watching long work, and ending it early.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{Error, ErrorKind, Result};
+
+/// How far long work is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Done {
+    /// Bytes that are done.
+    pub bytes: u64,
+    /// Bytes there are to do, where that is known.
+    pub total: Option<u64>,
+}
+
+impl Done {
+    /// `bytes` out of `total`.
+    pub fn new(bytes: u64, total: Option<u64>) -> Self {
+        Self { bytes, total }
+    }
+}
+
+/// Watches long work: is told how far it is, and says whether it should go on. Several threads may call it.
+///
+/// `()` watches nothing and never cancels; an [`AtomicBool`] cancels once it is true.
+pub trait Progress: Sync {
+    /// Hears how far the work is. It is called often, and the work waits for it.
+    fn report(&self, done: Done);
+
+    /// Whether the work should end now; it then fails with an error of the kind `Cancelled` and leaves nothing behind.
+    fn cancelled(&self) -> bool;
+}
+
+impl Progress for () {
+    fn report(&self, _: Done) {}
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+impl Progress for AtomicBool {
+    fn report(&self, _: Done) {}
+
+    fn cancelled(&self) -> bool {
+        self.load(Ordering::Relaxed)
+    }
+}
+
+/// Reports, and fails if the work was cancelled; `work` says what it is, as in "the import".
+pub(crate) fn step(progress: &dyn Progress, bytes: u64, total: Option<u64>, work: &str) -> Result<()> {
+    if progress.cancelled() {
+        return Err(Error::new(ErrorKind::Cancelled, format!("{work} was cancelled")));
+    }
+    progress.report(Done { bytes, total });
+    Ok(())
+}

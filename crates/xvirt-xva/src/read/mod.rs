@@ -1,0 +1,322 @@
+//! Reading an archive once, from its first byte to its last, with all processors.
+//!
+//! One thread decompresses (see `codec`), the caller's goes from member to member, and several check the chunks and hand
+//! those that are right to a [`DiskSink`], which may write them at once. At no time more than a few chunks are in memory.
+
+mod check;
+mod sink;
+mod table;
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use check::{Checkers, Job};
+use table::Checksums;
+
+pub use sink::{Defect, DiskSink, Severity};
+
+use crate::Result;
+use crate::appliance::Appliance;
+use crate::chunk::{Checksum, Layout, MOST_CHUNK, Name};
+use crate::codec::{self, Compression};
+use crate::error::corrupt;
+use crate::options::ReadOptions;
+use crate::ova::{self, Document, ExpectedDisk};
+use crate::progress::{Progress, step};
+use crate::tar::{Entry, EntryKind, Walk};
+
+/// The most bytes that a checksum may have.
+const MOST_CHECKSUM: u64 = 128;
+
+/// What was read of an archive that is whole.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The VM.
+    pub appliance: Appliance,
+    /// All that `ova.xml` says of it.
+    pub document: Document,
+    /// How the archive is compressed.
+    pub compression: Compression,
+    /// How its chunks are protected.
+    pub checksums: Vec<Checksum>,
+    /// Size of the archive in bytes.
+    pub size: u64,
+    /// Its size in bytes without compression.
+    pub decompressed: u64,
+}
+
+/// Reads an archive in one pass, and hands the contents of its disks to `sink`.
+///
+/// Each chunk is checked before it is handed on. It takes no more memory than [any other reading](crate#memory).
+///
+/// # Errors
+/// [`Unsupported`](crate::ErrorKind::Unsupported) if it is no archive; [`Corrupt`](crate::ErrorKind::Corrupt) if it is
+/// damaged or incomplete, and the message names the member; [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window
+/// is larger than `options` allow; it cannot be read; the work was cancelled; or what `sink` answers with. What the sink got
+/// by then is not all.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::sync::Mutex;
+/// use xvirt_xva::{Appliance, DiskSink, ExpectedDisk, ReadOptions};
+///
+/// /// Adds up how much data each disk has.
+/// struct Count(Mutex<BTreeMap<usize, u64>>);
+///
+/// impl DiskSink for Count {
+///     type Error = xvirt_xva::Error;
+///
+///     fn begin(&self, appliance: &Appliance, disks: &[ExpectedDisk]) -> xvirt_xva::Result<()> {
+///         println!("{} has {} disks", appliance.name, disks.len());
+///         Ok(())
+///     }
+///
+///     fn write(&self, disk: usize, _offset: u64, pieces: &[&[u8]]) -> xvirt_xva::Result<()> {
+///         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+///         *self.0.lock().expect("no thread panics").entry(disk).or_default() += bytes as u64;
+///         Ok(())
+///     }
+/// }
+///
+/// # let mut document = xvirt_xva::ova::Document::new_vm("web");
+/// # document.complete()?;
+/// # let mut archive = Vec::new();
+/// # xvirt_xva::write(&mut archive, &document, &[], &xvirt_xva::WriteOptions::zstd(), &())?;
+/// # let archive = &archive[..]; // any reader: a file, a pipe, a socket
+/// let count = Count(Mutex::default());
+/// let summary = xvirt_xva::read(archive, &ReadOptions::default(), &count, &())?;
+/// assert_eq!(summary.appliance.name, "web");
+/// # Ok::<(), xvirt_xva::Error>(())
+/// ```
+pub fn read<E: From<crate::Error> + Send>(
+    input: impl Read + Send,
+    options: &ReadOptions,
+    sink: &dyn DiskSink<Error = E>,
+    progress: &dyn Progress,
+) -> Result<Summary, E> {
+    let outcome = as_far_as_possible(input, options, sink, progress)?;
+    if let Some(failure) = outcome.failure {
+        return Err(failure);
+    }
+    let (document, appliance) = outcome.metadata.ok_or_else(no_metadata)?;
+    Ok(Summary {
+        appliance,
+        document,
+        compression: outcome.compression,
+        checksums: outcome.checksums.into_iter().collect(),
+        size: outcome.read,
+        decompressed: outcome.decompressed,
+    })
+}
+
+/// How far an archive could be read, and what came by.
+#[derive(Debug)]
+pub(crate) struct Outcome<E> {
+    pub(crate) compression: Compression,
+    pub(crate) metadata: Option<(Document, Appliance)>,
+    pub(crate) disks: Vec<DiskOutcome>,
+    pub(crate) checksums: BTreeSet<Checksum>,
+    /// Bytes of the archive, as it is and decompressed.
+    pub(crate) read: u64,
+    pub(crate) decompressed: u64,
+    /// Why it could not be read to the end.
+    pub(crate) failure: Option<E>,
+}
+
+/// What came by of a disk.
+#[derive(Debug)]
+pub(crate) struct DiskOutcome {
+    pub(crate) expected: ExpectedDisk,
+    /// Up to where it came by, in bytes.
+    pub(crate) offset: u64,
+    pub(crate) begun: bool,
+}
+
+/// Reads an archive. Only what is no archive at all is an error; all else is in the outcome.
+pub(crate) fn as_far_as_possible<E: From<crate::Error> + Send>(
+    input: impl Read + Send,
+    options: &ReadOptions,
+    sink: &dyn DiskSink<Error = E>,
+    progress: &dyn Progress,
+) -> Result<Outcome<E>> {
+    let opened = codec::open(input)?;
+    let compression = opened.compression;
+    let read = AtomicU64::new(0);
+    let mut reading = Reading::new(sink);
+    let mut decompressed = 0;
+    let failure = thread::scope(|scope| {
+        let checkers = Checkers::spawn(scope, sink);
+        let mut walk = Walk::new(codec::decode(scope, opened, options.max_window, &read));
+        let mut report = || step(progress, read.load(Ordering::Relaxed), None, "reading the archive");
+        let walked = reading.members(&mut walk, &checkers, &mut report);
+        decompressed = walk.position();
+        // A failed check comes before whatever the walk met later.
+        checkers.finish().and(walked).and_then(|()| reading.missing()).err()
+    });
+    Ok(Outcome {
+        compression,
+        disks: reading.outcomes(),
+        metadata: reading.metadata,
+        checksums: reading.checksums,
+        read: read.into_inner(),
+        decompressed,
+        failure,
+    })
+}
+
+fn no_metadata() -> crate::Error {
+    corrupt("ova.xml", "the archive does not hold it")
+}
+
+struct Reading<'a, E> {
+    sink: &'a dyn DiskSink<Error = E>,
+    metadata: Option<(Document, Appliance)>,
+    expected: Vec<ExpectedDisk>,
+    layout: Layout,
+    checksums: BTreeSet<Checksum>,
+    /// Those that the table at the end must list, if there is to be one.
+    listed: Option<Checksums>,
+}
+
+impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
+    fn new(sink: &'a dyn DiskSink<Error = E>) -> Self {
+        Self {
+            sink,
+            metadata: None,
+            expected: Vec::new(),
+            layout: Layout::new(&[]),
+            checksums: BTreeSet::new(),
+            listed: None,
+        }
+    }
+
+    fn members(
+        &mut self,
+        walk: &mut Walk<'_>,
+        checkers: &Checkers<'_, E>,
+        report: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<(), E> {
+        let mut waiting = None;
+        loop {
+            report()?;
+            let entry = match waiting.take() {
+                Some(entry) => Some(entry),
+                None => walk.next()?,
+            };
+            let Some(entry) = entry else { break };
+            if entry.kind == EntryKind::Directory {
+                continue;
+            }
+            match Name::parse(&entry.name) {
+                Name::Chunk { disk, number } if entry.kind == EntryKind::File && self.metadata.is_some() => {
+                    let (job, next) = self.chunk(walk, &entry, disk, number)?;
+                    waiting = next;
+                    if !checkers.check(job) {
+                        break;
+                    }
+                }
+                _ => self.other(walk, &entry)?,
+            }
+        }
+        if self.metadata.is_none() {
+            return Err(no_metadata().into());
+        }
+        if !checkers.failed() && walk.has_garbage()? {
+            self.harmless("the end of the archive", "something follows it")?;
+        }
+        Ok(())
+    }
+
+    /// A chunk and its checksum; where there is none, the member in its place is to be looked at next.
+    fn chunk(&mut self, walk: &mut Walk<'_>, entry: &Entry, disk: &str, number: u64) -> Result<(Job, Option<Entry>)> {
+        if entry.size > MOST_CHUNK {
+            return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
+        }
+        let place = self.layout.place(disk, number, entry.size).map_err(|why| corrupt(&entry.name, why))?;
+        let pieces = walk.take(entry.size)?;
+        let next = walk.next()?;
+        let mut job = Job { member: entry.name.clone(), place, pieces, checksum: None };
+        let kind = match next.as_ref().map(|next| Name::parse(&next.name)) {
+            Some(Name::Checksum { chunk, kind }) if chunk == entry.name => kind,
+            _ => {
+                self.layout.pass(&job.place);
+                return Ok((job, next));
+            }
+        };
+        let text = walk.take_all(MOST_CHECKSUM)?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        self.checksums.insert(kind);
+        if let Some(listed) = &mut self.listed {
+            listed.add(&entry.name, &text);
+        }
+        job.checksum = Some((kind, text));
+        self.layout.pass(&job.place);
+        Ok((job, None))
+    }
+
+    fn other(&mut self, walk: &mut Walk<'_>, entry: &Entry) -> Result<(), E> {
+        match (entry.name.as_str(), &self.metadata) {
+            ("ova.xml", None) => self.begin(&walk.take_all(ova::MOST_BYTES)?),
+            ("ova.xml", Some(_)) => Err(corrupt("ova.xml", "it is there twice").into()),
+            (table::NAME, Some(_)) if self.listed.is_some() => {
+                let xml = walk.take_all(ova::MOST_BYTES)?;
+                Ok(self.listed.take().map_or(Ok(()), |listed| listed.compare(&xml))?)
+            }
+            (name, None) if Name::parse(name) != Name::Other => Err(corrupt(name, "it comes before ova.xml").into()),
+            (name, Some(_)) if matches!(Name::parse(name), Name::Checksum { .. }) => self.without_chunk(name),
+            (name, _) => self.harmless(name, "it does not belong to an appliance; XenServer would refuse the archive"),
+        }
+    }
+
+    fn begin(&mut self, xml: &[u8]) -> Result<(), E> {
+        let document = Document::parse(xml)?;
+        let appliance = Appliance::read(&document)?;
+        self.expected = document.expected()?;
+        self.layout = Layout::new(&self.expected);
+        self.listed = (document.export_version() == 1).then(Checksums::default);
+        self.sink.begin(&appliance, &self.expected)?;
+        self.metadata = Some((document, appliance));
+        Ok(())
+    }
+
+    /// Reports the disks of which not all came by.
+    fn missing(&self) -> Result<(), E> {
+        for (index, disk) in self.expected.iter().enumerate() {
+            let wanted = disk.required || self.layout.has_begun(index);
+            if !wanted || self.layout.is_complete(index) {
+                continue;
+            }
+            let why = format!("the disk ends after {} of {} bytes", self.layout.offset(index), disk.size);
+            let error = corrupt(&disk.id, why);
+            self.sink.defect(Defect { severity: Severity::Damage, disk: Some(index), error })?;
+        }
+        Ok(())
+    }
+
+    /// Reports a checksum that follows no chunk of its name, for without that chunk there would be zeroes in its place.
+    fn without_chunk(&self, name: &str) -> Result<(), E> {
+        let id = name.rsplit_once('/').map_or("", |(id, _)| id);
+        let disk = self.expected.iter().position(|disk| disk.id == id);
+        let error = corrupt(name, "the chunk that it is the checksum of is not before it");
+        self.sink.defect(Defect { severity: Severity::Damage, disk, error })
+    }
+
+    fn harmless(&self, member: &str, why: &str) -> Result<(), E> {
+        let error = corrupt(member, why);
+        self.sink.defect(Defect { severity: Severity::Harmless, disk: None, error })
+    }
+
+    fn outcomes(&self) -> Vec<DiskOutcome> {
+        let outcome = |(index, expected): (usize, &ExpectedDisk)| DiskOutcome {
+            expected: expected.clone(),
+            offset: self.layout.offset(index),
+            begun: self.layout.has_begun(index),
+        };
+        self.expected.iter().enumerate().map(outcome).collect()
+    }
+}

@@ -1,0 +1,147 @@
+//! Checking an archive without importing it.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::appliance::Appliance;
+use crate::chunk::Checksum;
+use crate::codec::Compression;
+use crate::options::ReadOptions;
+use crate::ova::ExpectedDisk;
+use crate::progress::Progress;
+use crate::read::{Defect, DiskOutcome, DiskSink, Severity, as_far_as_possible};
+use crate::thread::lock;
+use crate::{Error, ErrorKind, Result};
+
+/// More problems of one sort than this are not listed.
+const MOST_PROBLEMS: usize = 1000;
+
+/// What is to be said of an archive.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The VM in it, if that much could be read.
+    pub appliance: Option<Appliance>,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// How its chunks are protected.
+    pub checksums: Vec<Checksum>,
+    /// Its disks, in the order in which they should come.
+    pub disks: Vec<DiskReport>,
+    /// Size of the archive in bytes, as far as it was read.
+    pub size: u64,
+    /// Its size in bytes without compression.
+    pub decompressed: u64,
+    /// Whether everything is there and right.
+    pub good: bool,
+    /// What is wrong, the worst first, at most a thousand of each sort.
+    pub problems: Vec<Problem>,
+}
+
+/// What is to be said of one disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DiskReport {
+    /// Its folder in the archive.
+    pub id: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Up to where it came by, in bytes.
+    pub reached: u64,
+    /// Whether all of it is there and right.
+    pub whole: bool,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Problem {
+    /// Whether contents are damaged, missing or unprotected; else XenServer would mind, and nothing is lost.
+    pub serious: bool,
+    /// What it is; it names the member of the archive.
+    pub what: String,
+}
+
+/// Reads an archive and checks everything there is to check: compression, tar headers, `ova.xml`, places and checksums of
+/// all chunks. Needs one pass, and no more memory than [any other reading](crate#memory).
+///
+/// # Errors
+/// It is no archive, or cannot be read, or the work was cancelled; [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if
+/// its window is larger than `options` allow. What is wrong with the archive is in the report.
+pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Report> {
+    let verifier = Verifier::default();
+    let outcome = as_far_as_possible(input, options, &verifier, progress)?;
+    let mut found = verifier.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = outcome.failure {
+        if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) {
+            return Err(error);
+        }
+        found.add(true, error.to_string());
+    }
+    let Found { serious, harmless, mut damaged } = found;
+    let disk = |(index, disk): (usize, DiskOutcome)| DiskReport {
+        whole: disk.offset == disk.expected.size && !damaged.remove(&index),
+        reached: disk.offset,
+        id: disk.expected.id,
+        size: disk.expected.size,
+    };
+    let wanted = outcome.disks.into_iter().enumerate().filter(|(_, disk)| disk.expected.required || disk.begun);
+    Ok(Report {
+        appliance: outcome.metadata.map(|(_, appliance)| appliance),
+        compression: outcome.compression,
+        checksums: outcome.checksums.into_iter().collect(),
+        disks: wanted.map(disk).collect(),
+        size: outcome.read,
+        decompressed: outcome.decompressed,
+        good: serious.is_empty(),
+        problems: serious.into_iter().chain(harmless).collect(),
+    })
+}
+
+/// Looks at everything and keeps nothing.
+#[derive(Default)]
+struct Verifier {
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    serious: Vec<Problem>,
+    harmless: Vec<Problem>,
+    /// The disks with serious problems.
+    damaged: BTreeSet<usize>,
+}
+
+impl Found {
+    fn add(&mut self, serious: bool, what: String) {
+        let list = if serious { &mut self.serious } else { &mut self.harmless };
+        if list.len() < MOST_PROBLEMS {
+            list.push(Problem { serious, what });
+        }
+    }
+}
+
+impl DiskSink for Verifier {
+    type Error = Error;
+
+    fn begin(&self, _: &Appliance, _: &[ExpectedDisk]) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, _: usize, _: u64, _: &[&[u8]]) -> Result<()> {
+        Ok(())
+    }
+
+    fn defect(&self, defect: Defect) -> Result<()> {
+        let mut found = lock(&self.found);
+        let serious = defect.severity != Severity::Harmless;
+        if let (true, Some(disk)) = (serious, defect.disk) {
+            found.damaged.insert(disk);
+        }
+        found.add(serious, defect.error.to_string());
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! What is written: the disks, and where their contents come from.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use crate::input::ReadAt;
+use crate::ova::{Document, ExpectedDisk};
+use crate::{Error, ErrorKind, Result};
+
+/// The longest id that the names of members have room for, in bytes.
+const MOST_ID: usize = 80;
+
+/// Where the contents of a disk come from, such as a raw image.
+///
+/// Several threads read at once. A disk that is smaller than `ova.xml` says is filled up with zeroes.
+pub trait DiskSource: ReadAt {
+    /// The first range of bytes at or after `offset` that may hold anything but zeroes; none if the rest reads as zeroes.
+    ///
+    /// Holes are not read. A source that does not know its holes says that all is data, as it does by default.
+    ///
+    /// # Errors
+    /// The storage does not tell.
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let size = self.size()?;
+        Ok((offset < size).then_some(offset..size))
+    }
+
+    /// Hears that nothing before `end`, in bytes, will be read any more. By default that means nothing.
+    fn release(&self, end: u64) {
+        let _ = end;
+    }
+}
+
+impl DiskSource for File {}
+
+impl DiskSource for Vec<u8> {}
+
+/// A disk to be written.
+#[derive(Clone, Copy)]
+pub struct DiskContents<'a> {
+    /// The id of the VDI object in the document.
+    pub id: &'a str,
+    /// Where its contents come from.
+    pub source: &'a dyn DiskSource,
+}
+
+impl std::fmt::Debug for DiskContents<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskContents").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A disk that was found to fit the document.
+pub(super) struct Source<'a> {
+    pub(super) id: String,
+    /// The size that `ova.xml` says, in bytes: that of the contents or more, up to which zeroes follow.
+    pub(super) size: u64,
+    /// The size of the contents in bytes.
+    pub(super) available: u64,
+    pub(super) contents: &'a dyn DiskSource,
+}
+
+/// The disks, in the order in which an importer expects them.
+pub(super) fn sources<'a>(document: &Document, disks: &[DiskContents<'a>]) -> Result<Vec<Source<'a>>> {
+    let mut sources = Vec::new();
+    for expected in document.expected()? {
+        let mut given = disks.iter().filter(|disk| disk.id == expected.id);
+        match (given.next(), given.next()) {
+            (Some(disk), None) => sources.push(source(expected, disk.source)?),
+            (Some(_), Some(_)) => return Err(invalid(&expected.id, "is given twice", "give each disk once")),
+            (None, _) if expected.required => {
+                return Err(invalid(&expected.id, "is not given", "give the contents of every disk of the VM"));
+            }
+            (None, _) => {}
+        }
+    }
+    match disks.iter().find(|disk| sources.iter().all(|source| source.id != disk.id)) {
+        Some(disk) => Err(invalid(disk.id, "is not in ova.xml", "add it to the document")),
+        None => Ok(sources),
+    }
+}
+
+fn source(ExpectedDisk { id, size, .. }: ExpectedDisk, contents: &dyn DiskSource) -> Result<Source<'_>> {
+    if id.is_empty() || id.contains(['/', '\0']) || id.len() > MOST_ID {
+        let remedy = format!("give it an id of at most {MOST_ID} bytes without a slash");
+        return Err(invalid(&id, "cannot have this id", &remedy));
+    }
+    let available =
+        contents.size().map_err(|error| Error::io(format!("cannot find out the size of disk {id}"), error))?;
+    if available > size {
+        let why = format!("has {available} bytes, and {size} in ova.xml");
+        return Err(invalid(&id, &why, "set its size in the document"));
+    }
+    Ok(Source { id, size, available, contents })
+}
+
+fn invalid(id: &str, why: &str, remedy: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("cannot write the archive: disk {id} {why}")).remedy(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ova::{Object, Value};
+
+    #[test]
+    fn disks_that_do_not_fit_the_document_are_refused() {
+        let mut document = Document::new_vm("vm");
+        let disk = document.add_disk("disk", 1).unwrap();
+        document.push(Object::new("VDI", "Ref:9", [("virtual_size", Value::text(512))]));
+        let (nothing, good, large) = (Vec::new(), vec![0; 1 << 20], vec![0; (1 << 20) + 1]);
+        let given = |id, source| DiskContents { id, source };
+        let told = |disks: &[DiskContents<'_>]| sources(&document, disks).err().map(|error| error.to_string());
+        let root = given(&disk.vdi, &good);
+        assert_eq!(told(&[root]), None);
+        // One that no device uses may be left out.
+        assert_eq!(told(&[given("Ref:9", &nothing), root]), None);
+        for (disks, why) in [
+            (&[][..], "is not given"),
+            (&[root, root], "is given twice"),
+            (&[root, given("Ref:77", &good)], "disk Ref:77 is not in ova.xml"),
+            (&[given(&disk.vdi, &large)], "has 1048577 bytes, and 1048576 in ova.xml"),
+        ] {
+            let error = told(disks).unwrap();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
