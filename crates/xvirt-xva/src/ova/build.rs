@@ -5,9 +5,10 @@ use uuid::Uuid;
 use super::document::{Document, Object};
 use super::fields::{self, NULL};
 use super::value::{Record, Value};
-use crate::chunk::CHUNK;
 use crate::{Error, ErrorKind, Result};
 
+/// Disks have a whole number of these, in bytes: the size of a chunk, which all importers can place.
+const UNIT: u64 = 1 << 20;
 /// The network that every XenServer has, to which an importer connects by name.
 const DEFAULT_NETWORK: (&str, &str) = ("Pool-wide network associated with eth0", "xenbr0");
 /// The version of the toolstack that we claim to be: whatever is newer reads what it writes.
@@ -206,7 +207,7 @@ impl Document {
     /// # Errors
     /// The size cannot be rounded up.
     pub fn resize_disk(&mut self, disk: &VmDisk, size: u64) -> Result<VmDisk> {
-        let size = if size == disk.size && size >= CHUNK { size } else { Self::rounded(size)? };
+        let size = if size == disk.size && size >= UNIT { size } else { Self::rounded(size)? };
         if let Some(vdi) = self.object_mut("VDI", &disk.vdi) {
             vdi.fields.set("virtual_size", Value::text(size));
         }
@@ -220,7 +221,7 @@ impl Document {
     }
 
     fn rounded(size: u64) -> Result<u64> {
-        size.max(1).checked_next_multiple_of(CHUNK).ok_or_else(|| {
+        size.max(1).checked_next_multiple_of(UNIT).ok_or_else(|| {
             Error::new(ErrorKind::InvalidInput, format!("a disk cannot have {size} bytes")).remedy("make it smaller")
         })
     }
