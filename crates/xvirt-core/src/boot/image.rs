@@ -4,10 +4,25 @@ use std::io::{self, Read};
 
 use super::entry::{BootEntry, BootFiles, BootSource};
 use super::file::{BootFile, Initrd};
-use super::menu::Limits;
 use super::unified;
 use super::volume::{DiskPath, Volumes, within};
 use crate::error::{Error, ErrorKind, Result};
+
+/// How large the files taken from a disk may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest kernel image, in bytes.
+    pub kernel: u64,
+    /// The largest sum of all initial RAM disks, in bytes.
+    pub initrd: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { kernel: 256 << 20, initrd: 1 << 30 }
+    }
+}
 
 /// Kernel and initial RAM disks of a boot entry, which are read from the disk when they are asked for.
 #[derive(Debug)]

@@ -6,25 +6,9 @@ use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::entry::{BootEntry, BootFiles, EntryChoice, Found};
-use super::image::BootImage;
+use super::image::{BootImage, Limits};
 use super::volume::Volumes;
 use super::{extlinux, grub, kernel_files, legacy, loader_entries};
-
-/// How large the files taken from a disk may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// The largest kernel image, in bytes.
-    pub kernel: u64,
-    /// The largest sum of all initial RAM disks, in bytes.
-    pub initrd: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { kernel: 256 << 20, initrd: 1 << 30 }
-    }
-}
 
 /// What a disk can boot.
 ///

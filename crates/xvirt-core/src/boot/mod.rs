@@ -42,5 +42,6 @@ mod volume;
 mod window;
 
 pub use entry::{BootEntry, BootFiles, BootSource, EntryChoice};
-pub use menu::{BootMenu, Limits};
+pub use image::Limits;
+pub use menu::BootMenu;
 pub use volume::DiskPath;
