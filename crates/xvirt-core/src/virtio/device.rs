@@ -4,9 +4,8 @@ use std::fmt;
 use std::os::fd::RawFd;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
-use super::{BalloonState, BlockState, NetState, Queues, Served, VsockState};
+use super::state::DeviceState;
+use super::{Queues, Served};
 use crate::Result;
 use crate::sandbox::Work;
 
@@ -50,23 +49,6 @@ impl DeviceKind {
             Self::Vsock => 0x07_80_00,
         }
     }
-}
-
-/// The saved state of a device, without its transport. It knows of no host path, descriptor or limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum DeviceState {
-    /// A disk.
-    Block(BlockState),
-    /// A network card.
-    Net(NetState),
-    /// A console keeps nothing: its bytes are in its queues or in its host backend.
-    Console,
-    /// Entropy has no state.
-    Rng,
-    /// A memory balloon.
-    Balloon(BalloonState),
-    /// A socket device.
-    Vsock(VsockState),
 }
 
 /// A virtio device: what the driver sees of it, and how to serve its queues.

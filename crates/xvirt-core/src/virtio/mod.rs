@@ -1,7 +1,7 @@
 //! Virtio devices (virtio 1.2) and their PCI transport.
 //!
-//! - [`VirtioDevice`]: what a kind of device is. Its guest-visible state is plain data; its host backend is a trait
-//!   object given to its constructor. [`Handler`] is its part that serves queues.
+//! - [`VirtioDevice`]: what a kind of device is. Its guest-visible state is plain data, in `state`; its host backend is a
+//!   trait object given to its constructor. [`Handler`] is its part that serves queues.
 //! - [`VirtioPci`]: a device in a PCI slot: negotiation, queues, interrupts, and the worker thread, which exists from
 //!   `DRIVER_OK` to reset.
 //! - `blk`, `net`, `console`, `rng`, `balloon`, `vsock`: the devices.
@@ -46,6 +46,7 @@ mod queue;
 #[cfg(test)]
 mod queue_tests;
 mod rng;
+mod state;
 #[cfg(test)]
 mod testing;
 mod transport;
@@ -54,13 +55,14 @@ mod worker;
 #[cfg(test)]
 mod worker_tests;
 
-pub(crate) use balloon::{Balloon, BalloonState, GuestReport};
-pub(crate) use blk::{Block, BlockState, IoError, IoErrorSink, OperationCounts};
+pub(crate) use balloon::{Balloon, GuestReport};
+pub(crate) use blk::{Block, IoError, IoErrorSink, OperationCounts};
 pub(crate) use chain::{Chain, Malformed, Served};
 pub(crate) use console::Console;
-pub(crate) use device::{DeviceKind, DeviceState, Handler, VirtioDevice};
-pub(crate) use net::{FrameCounters, Net, NetBackend, NetState};
+pub(crate) use device::{DeviceKind, Handler, VirtioDevice};
+pub(crate) use net::{FrameCounters, Net, NetBackend};
 pub(crate) use queue::{Queues, VirtQueue};
 pub(crate) use rng::Rng;
+pub(crate) use state::{BalloonState, BlockState, DeviceState, NetState, VsockState};
 pub(crate) use transport::{BAR_SIZE, VirtioPci};
-pub(crate) use vsock::{Vsock, VsockState, port_path};
+pub(crate) use vsock::{Vsock, port_path};

@@ -4,7 +4,6 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::GuestReport;
@@ -12,7 +11,7 @@ use super::handler::BalloonHandler;
 use crate::sandbox::Work;
 use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
-use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::virtio::{BalloonState, DeviceKind, DeviceState, Handler, VirtioDevice};
 use crate::{Error, Result};
 
 /// Inflate, deflate, statistics, and twice free page reporting: see [`handler`](super::handler).
@@ -35,26 +34,6 @@ pub(crate) struct Balloon {
     shared: Arc<Shared>,
     reporting: bool,
     interval: Option<Duration>,
-}
-
-/// A balloon as its driver knows it; pages are of 4 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BalloonState {
-    /// How many pages the host wants.
-    pub(crate) target: u32,
-    /// How many pages the driver says it has given.
-    pub(crate) actual: u32,
-    /// What the driver fills its free pages with.
-    pub(crate) poison: u32,
-    /// Whether the driver is asked to report free pages.
-    pub(crate) reporting: bool,
-}
-
-impl BalloonState {
-    /// Of a driver that is yet to come.
-    pub(crate) fn new(target: u32, reporting: bool) -> Self {
-        Self { target, actual: 0, poison: 0, reporting }
-    }
 }
 
 /// What vCPUs, the worker and the owner share.

@@ -13,5 +13,5 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use device::{Balloon, BalloonState};
+pub(crate) use device::Balloon;
 pub(crate) use report::GuestReport;

@@ -6,6 +6,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::*;
 use crate::memory::{GuestRam, resident};
+use crate::virtio::BalloonState;
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, RAM, Rig, wait};
 
 const INFLATE: usize = 0;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_RO,
     VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
@@ -19,7 +18,7 @@ use crate::disk::{BlockBackend, Engine};
 use crate::sandbox::Work;
 use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
-use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::virtio::{BlockState, DeviceKind, DeviceState, Handler, VirtioDevice};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes in a sector, in which the protocol counts.
@@ -38,6 +37,8 @@ pub(super) const MAX_DISCARD: u32 = 1 << 21;
 pub(super) const MAX_ZEROES: u32 = 1 << 16;
 /// Sectors to which a discard is best aligned, if the blocks of the disk are no larger: 4 KiB.
 const DISCARD_ALIGNMENT: u32 = 8;
+/// The smallest blocks that there are: a sector.
+const MIN_BLOCK: u32 = SECTOR as u32;
 /// The largest blocks that the driver is told of, 16 MiB: it takes their size as 16 bits of sectors.
 const MAX_BLOCK: u32 = 1 << 24;
 
@@ -51,38 +52,17 @@ pub(crate) struct Block {
     choice: IoEngine,
 }
 
-/// What the driver was told of a disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BlockState {
-    /// Serial number, at most 20 bytes.
-    pub(crate) serial: String,
-    /// Number of queues.
-    pub(crate) queues: u16,
-    /// Size in sectors of 512 bytes.
-    pub(crate) sectors: u64,
-    /// Whether it cannot be written.
-    pub(crate) read_only: bool,
-    /// The block that is written at once, in bytes. Sectors stay of 512 bytes, whatever the device of the host has, so that
-    /// a disk can be copied from one device to another: partition tables count in sectors.
-    #[serde(default = "sector")]
-    pub(crate) block_size: u32,
-}
-
-fn sector() -> u32 {
-    SECTOR as u32
-}
-
 impl BlockState {
     /// A disk as large as `backend`, and as writable.
     pub(crate) fn new(backend: &dyn BlockBackend, serial: impl Into<String>, queues: u16) -> Self {
         let sectors = backend.capacity() / SECTOR;
-        let block_size = Some(backend.block_size()).filter(|size| is_block_size(*size)).unwrap_or_else(sector);
+        let block_size = Some(backend.block_size()).filter(|size| is_block_size(*size)).unwrap_or(MIN_BLOCK);
         Self { serial: serial.into(), queues, sectors, read_only: backend.read_only(), block_size }
     }
 }
 
 fn is_block_size(size: u32) -> bool {
-    size.is_power_of_two() && (sector()..=MAX_BLOCK).contains(&size)
+    size.is_power_of_two() && (MIN_BLOCK..=MAX_BLOCK).contains(&size)
 }
 
 impl Block {
@@ -186,7 +166,7 @@ impl VirtioDevice for Block {
         let always = 1 << VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_BLK_SIZE | 1 << VIRTIO_BLK_F_FLUSH;
         let writable = 1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
         let several = if self.state.queues > 1 { 1 << VIRTIO_BLK_F_MQ } else { 0 };
-        let blocks = if self.state.block_size > sector() { 1 << VIRTIO_BLK_F_TOPOLOGY } else { 0 };
+        let blocks = if self.state.block_size > MIN_BLOCK { 1 << VIRTIO_BLK_F_TOPOLOGY } else { 0 };
         always | several | blocks | if self.state.read_only { 1 << VIRTIO_BLK_F_RO } else { writable }
     }
 
@@ -197,8 +177,8 @@ impl VirtioDevice for Block {
         put(0, &self.disk.sectors.load(Ordering::Acquire).to_le_bytes());
         // A request has two more descriptors than data segments.
         put(12, &u32::from(QUEUE_SIZE - 2).to_le_bytes());
-        put(20, &sector().to_le_bytes());
-        let block = self.state.block_size / sector();
+        put(20, &MIN_BLOCK.to_le_bytes());
+        let block = self.state.block_size / MIN_BLOCK;
         if block > 1 {
             // So large is a block, and less should not be written; no size is best.
             put(24, &[block.trailing_zeros() as u8, 0]);

@@ -13,6 +13,6 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use device::{Block, BlockState};
+pub(crate) use device::Block;
 pub(crate) use error::{IoError, IoErrorSink};
 pub(crate) use statistics::OperationCounts;

@@ -13,7 +13,7 @@ use super::*;
 use crate::config::{IoEngine, RateLimit};
 use crate::disk::{BlockBackend, IoOperation};
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, RAM, Rig, wait};
-use crate::virtio::{DeviceState, VirtioDevice};
+use crate::virtio::{BlockState, DeviceState, VirtioDevice};
 
 const FLUSH: u64 = 1 << 9;
 const HEADER: u64 = DATA;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_net::{
     VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_TSO4,
     VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_MAC,
@@ -18,7 +17,7 @@ use crate::config::NicLimit;
 use crate::net::Offloads;
 use crate::sandbox::Work;
 use crate::virtio::device::read_config_bytes;
-use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::virtio::{DeviceKind, DeviceState, Handler, NetState, VirtioDevice};
 
 /// Receive and transmit.
 const QUEUE_SIZES: [u16; 2] = [256, 256];
@@ -41,17 +40,6 @@ const UNFINISHED: [u32; 8] = [
 pub(crate) struct Net {
     port: Arc<Port>,
     state: NetState,
-}
-
-/// What the driver was told of a network card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct NetState {
-    /// Its address.
-    pub(crate) mac: [u8; 6],
-    /// The largest packet that the driver should send, if it is told.
-    pub(crate) mtu: Option<u16>,
-    /// Whether the cable is plugged in.
-    pub(crate) link_up: bool,
 }
 
 impl Net {

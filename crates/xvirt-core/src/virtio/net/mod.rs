@@ -13,7 +13,7 @@ mod statistics;
 mod tests;
 
 pub(crate) use backend::NetBackend;
-pub(crate) use device::{Net, NetState};
+pub(crate) use device::Net;
 pub(crate) use statistics::FrameCounters;
 
 /// The largest frame, with header: 64 KiB of segments that somebody will cut up, and their Ethernet header.

@@ -15,7 +15,7 @@ use crate::Result;
 use crate::config::{ByteSize, NicLimit, RateLimit};
 use crate::net::{FrameStream, Offloads, Tap};
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, SIZE, base, wait};
-use crate::virtio::{DeviceState, VirtioDevice};
+use crate::virtio::{DeviceState, NetState, VirtioDevice};
 
 const MERGEABLE: u64 = 1 << 15;
 const RX: usize = 0;

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
 use vmm_sys_util::epoll::Epoll;
 
 use super::handler::VsockHandler;
@@ -15,7 +14,7 @@ use crate::sandbox::Work;
 use crate::socket::{self, SocketFile};
 use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
-use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::virtio::{DeviceKind, DeviceState, Handler, VirtioDevice, VsockState};
 use crate::{Error, Result};
 
 const QUEUE_SIZES: [u16; 3] = [128, 128, 16];
@@ -41,13 +40,6 @@ pub(crate) struct Vsock {
 
 /// The `epoll` of a device, while no handler has it.
 pub(super) type SharedEpoll = Arc<Mutex<Option<Epoll>>>;
-
-/// What the driver was told of a socket device. Connections are not part of it: they end with the device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct VsockState {
-    /// The context identifier of the guest.
-    pub(crate) guest_cid: u64,
-}
 
 impl Vsock {
     /// The device that `state` describes, listening for host programs at `path`. `moved` is that the state was saved

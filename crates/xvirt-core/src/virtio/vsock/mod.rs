@@ -23,5 +23,5 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use device::{Vsock, VsockState};
+pub(crate) use device::Vsock;
 pub(crate) use host::port_path;

@@ -3,13 +3,14 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
+use super::super::Vsock;
 use super::super::connection::BUFFER;
 use super::super::device::{RECEIVE, TRANSMIT};
 use super::super::packet::{HEADER, Op, SHUTDOWN_SEND};
 use super::super::table::{MAX_ANSWERS, MAX_CONNECTIONS};
-use super::super::{Vsock, VsockState};
 use super::{CID, Guest, ROOM, Raw, answer};
 use crate::ErrorKind;
+use crate::virtio::VsockState;
 use crate::virtio::testing::{DATA, Piece, wait};
 
 #[test]

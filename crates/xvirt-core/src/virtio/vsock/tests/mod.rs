@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use super::device::{EVENT, RECEIVE, TRANSMIT};
 use super::packet::{HEADER, Header, Op};
-use super::{Vsock, VsockState, port_path};
+use super::{Vsock, port_path};
+use crate::virtio::VsockState;
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig};
 
 pub(super) const CID: u64 = 42;
