@@ -32,7 +32,7 @@ impl Failures {
         }
     }
 
-    /// The device works, or begins anew.
+    /// The device works: its worker has served whatever came. Or the machine starts anew.
     pub(super) fn forget(&self) {
         self.told.store(false, Ordering::Relaxed);
     }
@@ -46,12 +46,13 @@ impl fmt::Debug for Failures {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::RawFd;
+    use std::fs::File;
+    use std::os::fd::{AsRawFd, RawFd};
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::virtio::testing::{EVENT_IDX, Rig};
-    use crate::virtio::{DeviceKind, DeviceState, Handler, Queues, Served, VirtioDevice};
+    use crate::virtio::testing::{Bare, DATA, EVENT_IDX, Piece, Rig, wait};
+    use crate::virtio::{Chain, DeviceKind, DeviceState, Handler, Queues, Served, VirtioDevice};
     use crate::{ErrorKind, Result};
 
     const NEEDS_RESET: u8 = 0x40;
@@ -76,7 +77,7 @@ mod tests {
         fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
             match *self.kind.lock().unwrap() {
                 Some(kind) => Err(Error::new(kind, "something is wanting")),
-                None => Ok(Box::new(Idle)),
+                None => Ok(Box::new(Watching(None))),
             }
         }
         fn save(&self) -> DeviceState {
@@ -84,31 +85,41 @@ mod tests {
         }
     }
 
-    struct Idle;
+    /// Watches a descriptor, and answers requests.
+    struct Watching(Option<RawFd>);
 
-    impl Handler for Idle {
-        fn queue(&mut self, _: usize, _: &mut Queues) -> Served {
-            Ok(())
+    impl Handler for Watching {
+        fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
+            queues.get(index).map_or(Ok(()), |queue| queue.drain(&mut Chain::default(), |_| Ok(0)))
         }
         fn input(&self) -> Option<RawFd> {
-            None
+            self.0
         }
         fn receive(&mut self, _: &mut Queues) -> Served {
             Ok(())
         }
     }
 
+    /// What is told of a device from now on.
+    fn told(rig: &Rig) -> Arc<Mutex<Vec<String>>> {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&told);
+        rig.pci.on_failure(move |error| hears.lock().unwrap().push(error.to_string()));
+        told
+    }
+
     #[test]
     fn what_is_wanting_is_told_once_until_the_device_works() {
         let device = Arc::new(Wanting { kind: Mutex::new(None) });
         let mut rig = Rig::new(Arc::clone(&device) as _);
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let hears = Arc::clone(&told);
-        rig.pci.on_failure(move |error| hears.lock().unwrap().push(error.to_string()));
+        let told = told(&rig);
         let mut drivers = |kind, count: usize| {
             *device.kind.lock().unwrap() = kind;
             for _ in 0..count {
                 rig.start(EVENT_IDX);
+                if kind.is_none() {
+                    rig.request(0, &[Piece::Write(DATA, 8)]);
+                }
                 assert_eq!(rig.status() & NEEDS_RESET != 0, kind.is_some());
                 rig.set_status(0);
             }
@@ -121,5 +132,38 @@ mod tests {
         // That is the guest's own doing.
         assert_eq!(drivers(None, 1) + drivers(Some(ErrorKind::GuestFault), 2), 4);
         assert_eq!(told.lock().unwrap()[0], "something is wanting");
+    }
+
+    #[test]
+    fn what_a_worker_finds_wanting_is_told_once_until_the_device_works() {
+        // No regular file can be watched.
+        let file = File::open("/proc/self/exe").unwrap();
+        let watched = Arc::new(Mutex::new(None));
+        let watches = Arc::clone(&watched);
+        let handler = move || Box::new(Watching(*watches.lock().unwrap())) as _;
+        let mut rig = Rig::new(Arc::new(Bare { work: None, handler }));
+        let told = told(&rig);
+        for expected in [1, 2] {
+            *watched.lock().unwrap() = Some(file.as_raw_fd());
+            for _ in 0..100 {
+                rig.start(0);
+                rig.wait_needs_reset();
+                rig.set_status(0);
+            }
+            assert_eq!(told.lock().unwrap().len(), expected);
+            *watched.lock().unwrap() = None;
+            rig.start(0);
+            rig.request(0, &[Piece::Write(DATA, 8)]);
+            rig.set_status(0);
+        }
+        let reason = told.lock().unwrap()[0].clone();
+        assert!(reason.starts_with("cannot watch a device's event: Operation not permitted"), "{reason}");
+        // A machine that starts anew has been told nothing.
+        *watched.lock().unwrap() = Some(file.as_raw_fd());
+        for expected in [3, 4] {
+            rig.start(0);
+            wait("the failure to be told", || told.lock().unwrap().len() == expected);
+            rig.pci.reset().unwrap();
+        }
     }
 }

@@ -278,6 +278,8 @@ impl Service {
                     queue => self.serve(queue)?,
                 }
             }
+            // Only now: a thread that is there may still find that it cannot serve the device.
+            self.failures.forget();
             if self.interrupted.load(Ordering::Relaxed) {
                 return Ok(());
             }

@@ -287,13 +287,11 @@ impl VirtioPci {
         }
         self.interrupt.add_status(new);
         if new & DRIVER_OK != 0 {
-            match self.activate(inner) {
-                Ok(()) => self.failures.forget(),
-                Err(error) => {
-                    self.interrupt.needs_reset(&error);
-                    if error.kind() != ErrorKind::GuestFault {
-                        self.failures.tell(&error);
-                    }
+            // Whether the device works, its worker finds out.
+            if let Err(error) = self.activate(inner) {
+                self.interrupt.needs_reset(&error);
+                if error.kind() != ErrorKind::GuestFault {
+                    self.failures.tell(&error);
                 }
             }
         }
@@ -316,6 +314,8 @@ impl VirtioPci {
                 Error::new(ErrorKind::GuestFault, format!("queue {index} of {name} cannot be used: {why}"))
             })?));
         }
+        // Before there is a worker, which would take a device for one that works although its driver cannot notify it.
+        self.attach_doorbells(inner)?;
         let handler = self.device.activate(inner.registers.driver_features)?;
         let filter = self.device.work().filter(|_| self.host.filters_threads()).map(Filter::new).transpose()?;
         let (time, failures) = (self.worker_time.clone(), self.failures.clone());
@@ -327,7 +327,7 @@ impl VirtioPci {
             worker.pause();
         }
         inner.worker = Some(worker);
-        self.attach_doorbells(inner)
+        Ok(())
     }
 
     /// A reset by the driver (section 2.4).
