@@ -6,21 +6,37 @@ use std::ops::Range;
 use virtio_queue::DescriptorChain;
 use vm_memory::{Bytes, GuestAddress, VolatileSlice};
 
+use self::ServeError::Malformed;
+use crate::Error;
 use crate::memory::{GuestBuffers, GuestRam, append_slices, mark_dirty};
 
 /// Descriptors in a chain, indirect ones included: what a vectored system call takes.
 const MAX_SEGMENTS: usize = 1024;
 
 /// The result of serving a driver.
-pub(crate) type Served<T = ()> = Result<T, Malformed>;
+pub(crate) type Served<T = ()> = Result<T, ServeError>;
 
-/// How a driver broke the rules of its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) &'static str);
+/// Why a device is not served any more, until its driver resets it.
+#[derive(Debug)]
+pub(crate) enum ServeError {
+    /// The driver broke the rules of its queue in this way.
+    Malformed(&'static str),
+    /// The host lacks something that the device needs.
+    Host(Error),
+}
 
-impl fmt::Display for Malformed {
+impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        match self {
+            Self::Malformed(how) => f.write_str(how),
+            Self::Host(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<Error> for ServeError {
+    fn from(error: Error) -> Self {
+        Self::Host(error)
     }
 }
 
@@ -185,4 +201,4 @@ impl Segment {
     }
 }
 
-const OUTSIDE: Malformed = Malformed("a buffer is not in guest memory");
+const OUTSIDE: ServeError = Malformed("a buffer is not in guest memory");

@@ -94,7 +94,8 @@ pub(crate) trait VirtioDevice: Send + Sync + fmt::Debug {
 /// The part of a device that moves data. It lives on the worker thread.
 ///
 /// Requests may be in flight between two calls, but not after [`settle`](Self::settle): that is where pausing and
-/// stopping happen. An `Err` means that the driver broke the rules; the device then does nothing until it is reset.
+/// stopping happen. An `Err` says that the driver broke the rules, or that the host cannot serve the device, of which its
+/// owner is told; the device then does nothing until it is reset.
 pub(crate) trait Handler: Send {
     /// Serves queue `index`, which the driver notified. Also called without a notification, after every resume.
     fn queue(&mut self, index: usize, queues: &mut Queues) -> Served;

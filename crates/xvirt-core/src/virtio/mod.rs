@@ -23,7 +23,8 @@
 //! A device built from a saved state is paused until `resume()`.
 //!
 //! A hostile driver is met with `DEVICE_NEEDS_RESET` (section 2.1.1): its queue is not looked at again until it resets
-//! the device. So is a driver whose device the host cannot serve; the owner hears of that. Work done for one descriptor chain is bounded, and memory use does not depend on the driver.
+//! the device. So is a driver whose device the host cannot serve; the owner hears of that. Work done for one descriptor
+//! chain is bounded, and memory use does not depend on the driver.
 
 mod balloon;
 mod blk;
@@ -57,7 +58,8 @@ mod worker_tests;
 
 pub(crate) use balloon::{Balloon, GuestReport};
 pub(crate) use blk::{Block, IoError, IoErrorSink, OperationCounts};
-pub(crate) use chain::{Chain, Malformed, Served};
+pub(crate) use chain::ServeError::{self, Malformed};
+pub(crate) use chain::{Chain, Served};
 pub(crate) use console::Console;
 pub(crate) use device::{DeviceKind, Handler, VirtioDevice};
 pub(crate) use net::{FrameCounters, Net, NetBackend};

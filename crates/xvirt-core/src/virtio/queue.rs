@@ -10,7 +10,7 @@ use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::interrupt::Interrupt;
-use super::{Chain, Malformed, Served};
+use super::{Chain, Malformed, ServeError, Served};
 use crate::memory::GuestRam;
 
 /// Where in the available and the used ring their elements begin, and the bytes of one (section 2.7).
@@ -215,4 +215,4 @@ impl VirtQueue {
     }
 }
 
-const BAD_RING: Malformed = Malformed("a ring is not valid");
+const BAD_RING: ServeError = Malformed("a ring is not valid");

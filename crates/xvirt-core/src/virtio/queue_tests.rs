@@ -9,7 +9,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::interrupt::Interrupt;
 use super::queue::VirtQueue;
-use super::{Chain, Malformed};
+use super::{Chain, Served};
 use crate::memory::GuestRam;
 use crate::pci::testing::TestHost;
 
@@ -55,7 +55,7 @@ impl Ring {
     }
 
     /// Takes chains until there is none, and tells the place that the first had, and how many there were.
-    fn drain(&mut self, chain: &mut Chain) -> Result<(Option<u16>, u16), Malformed> {
+    fn drain(&mut self, chain: &mut Chain) -> Served<(Option<u16>, u16)> {
         let (mut first, mut count) = (None, 0);
         while self.queue.pop(chain)? {
             first.get_or_insert(chain.head());

@@ -14,7 +14,7 @@ use super::failure::Failures;
 use super::gate::{Gate, Wanted};
 use super::interrupt::Interrupt;
 use super::queue::Position;
-use super::{Handler, Malformed, Queues, Served};
+use super::{Handler, Queues, ServeError, Served};
 use crate::kvm::ThreadTime;
 use crate::pci::PciHost;
 use crate::sandbox::Filter;
@@ -181,7 +181,7 @@ struct Service {
     interrupt: Arc<Interrupt>,
     watched: Watched,
     failures: Arc<Failures>,
-    /// The driver broke the rules, and nothing is served any more.
+    /// Nothing is served any more, because the driver broke the rules or the host lacks something.
     broken: bool,
 }
 
@@ -235,9 +235,7 @@ impl Drop for Ending {
 impl Service {
     fn run(mut self, filter: Option<Filter>) {
         if let Some(Err(error)) = filter.map(|filter| filter.apply()) {
-            self.broken = true;
-            self.interrupt.needs_reset(&error);
-            self.failures.tell(&error);
+            self.give_up(&error.into());
         }
         while self.obey() {
             // Notifications may have come before this thread, or been lost with the machine this device was saved on.
@@ -245,8 +243,7 @@ impl Service {
             let served = all.and_then(|()| self.serve_events());
             let settled = self.handler.settle(&mut self.queues);
             if let Err(reason) = served.and(settled) {
-                self.broken = true;
-                self.interrupt.needs_reset(&reason);
+                self.give_up(&reason);
             }
         }
         self.handler.end();
@@ -258,15 +255,24 @@ impl Service {
         self.control.gate.obey(self.broken, positions)
     }
 
+    /// Serves nothing until the driver resets the device.
+    fn give_up(&mut self, why: &ServeError) {
+        self.broken = true;
+        self.interrupt.needs_reset(why);
+        if let ServeError::Host(error) = why {
+            self.failures.tell(error);
+        }
+    }
+
     /// Serves what comes, until it is wanted elsewhere.
     fn serve_events(&mut self) -> Served {
         let mut events = [EpollEvent::default(); 16];
         loop {
-            self.watched.set_input(self.handler.input()).map_err(|error| self.host_failed(&error))?;
+            self.watched.set_input(self.handler.input())?;
             let count = match self.watched.events.epoll.wait(self.patience(), &mut events) {
                 Ok(count) => count,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.host_failed(&Error::io("cannot wait for a device's events", error))),
+                Err(error) => return Err(Error::io("cannot wait for a device's events", error).into()),
             };
             for event in &events[..count] {
                 match event.data() {
@@ -287,12 +293,6 @@ impl Service {
                 self.handler.due(&mut self.queues)?;
             }
         }
-    }
-
-    /// Tells the owner of the error, and gives the one that ends the service.
-    fn host_failed(&self, error: &Error) -> Malformed {
-        self.failures.tell(error);
-        Malformed("the host cannot serve it")
     }
 
     /// How long to wait for events, in milliseconds: up to the handler's deadline, or for ever.

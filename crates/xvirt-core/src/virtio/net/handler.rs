@@ -9,6 +9,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use super::MAX_FRAME;
 use super::port::Port;
+use crate::Error;
 use crate::net::VNET_HEADER_LEN;
 use crate::sync::lock;
 use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
@@ -44,8 +45,6 @@ pub(super) struct NetHandler {
     spread: Vec<(u16, u32)>,
     /// The driver has room: more frames are worth knowing about.
     listening: bool,
-    /// The log knows that the backend failed.
-    reported: bool,
 }
 
 /// What became of a received frame.
@@ -72,7 +71,6 @@ impl NetHandler {
             connect_at,
             spread: Vec::new(),
             listening: false,
-            reported: false,
         }
     }
 
@@ -84,7 +82,7 @@ impl NetHandler {
         let mut turn = queue.size();
         while turn > 0 {
             turn -= 1;
-            if self.waiting == 0 && !self.take_frame() {
+            if self.waiting == 0 && !self.take_frame()? {
                 break;
             }
             if self.waiting > 0 {
@@ -125,8 +123,9 @@ impl NetHandler {
         self.granted
     }
 
-    /// Reads the next frame, `false` when there is none. What comes while the link is down is lost.
-    fn take_frame(&mut self) -> bool {
+    /// Reads the next frame, `false` when there is none. What comes while the link is down is lost. An interface that is
+    /// gone is an error.
+    fn take_frame(&mut self) -> Served<bool> {
         match self.port.backend.receive(&mut self.frame) {
             Ok(length) => {
                 let keep = length > VNET_HEADER_LEN && self.port.link_up();
@@ -134,23 +133,19 @@ impl NetHandler {
                 if !keep {
                     self.port.counters.received.dropped();
                 }
-                true
+                Ok(true)
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => true,
-            Err(error) if error.kind() == ErrorKind::NotConnected => {
-                self.disconnected();
-                false
-            }
-            Err(error) => {
-                if error.kind() != ErrorKind::WouldBlock {
-                    // The interface is gone; polling it would turn round and round.
-                    if !std::mem::replace(&mut self.reported, true) {
-                        tracing::warn!(%error, "a network card cannot receive");
-                    }
-                    self.listening = false;
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => Ok(true),
+                ErrorKind::WouldBlock => Ok(false),
+                ErrorKind::NotConnected => {
+                    self.disconnected();
+                    Ok(false)
                 }
-                false
-            }
+                _ => Err(Error::io("cannot read from the network interface", error)
+                    .remedy("unplug it from the VM, and plug in one that the host has")
+                    .into()),
+            },
         }
     }
 

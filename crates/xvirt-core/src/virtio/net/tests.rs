@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -243,16 +244,53 @@ fn a_frame_without_header_needs_a_reset_and_a_huge_one_is_lost() {
     rig.wait_needs_reset();
 }
 
+/// What is told of a card's failures from now on.
+fn told(rig: &Rig) -> Arc<Mutex<Vec<String>>> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    rig.pci.on_failure(move |error| hears.lock().unwrap().push(error.to_string()));
+    told
+}
+
+/// The host's administrator removes a tap while the driver waits for frames.
 #[test]
-fn a_broken_backend_does_not_spin_and_sends_on() {
+fn a_tap_that_is_removed_is_told() {
+    crate::net::tests::isolated("a_tap_that_is_removed_is_told", || {
+        let tap = Arc::new(Tap::create(None).unwrap());
+        let net = Net::new(tap.clone(), NetState { mac: [2, 0, 0, 1, 2, 3], mtu: None, link_up: true });
+        let mut rig = Rig::new(Arc::new(net));
+        let told = told(&rig);
+        rig.start(EVENT_IDX);
+        rig.post(RX, &[Piece::Write(DATA, 2000)]);
+        rig.kick(RX);
+        match Command::new("ip").args(["link", "delete", tap.name()]).status() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return println!("SKIPPED ip is not installed"),
+            removed => assert!(removed.unwrap().success()),
+        }
+        rig.wait_needs_reset();
+        rig.set_status(0);
+        let reason = told.lock().unwrap()[0].clone();
+        assert!(reason.starts_with("cannot read from the network interface: File descriptor in bad state"), "{reason}");
+    });
+}
+
+#[test]
+fn an_interface_that_is_gone_is_told_once() {
     let (mut rig, far, _, cable) = started(0);
-    cable.broken.store(true, Ordering::SeqCst);
+    let told = told(&rig);
     rig.post(RX, &[Piece::Write(DATA, 2000)]);
-    far.send(&frame(30, 1)).unwrap();
     rig.kick(RX);
-    rig.fill(DATA + 0x1000, &frame(30, 4));
-    rig.request(TX, &[Piece::Read(DATA + 0x1000, 42)]);
-    assert_eq!((far.recv(&mut [0; 100]).unwrap(), rig.status()), (42, 15));
+    cable.broken.store(true, Ordering::SeqCst);
+    far.send(&frame(30, 1)).unwrap();
+    rig.wait_needs_reset();
+    for _ in 0..100 {
+        rig.start(EVENT_IDX);
+        rig.wait_needs_reset();
+    }
+    rig.set_status(0);
+    let reason =
+        "cannot read from the network interface: gone; unplug it from the VM, and plug in one that the host has";
+    assert_eq!(*told.lock().unwrap(), [reason]);
 }
 
 #[test]
