@@ -13,6 +13,7 @@ mod slots;
 mod vcpus;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ pub(crate) struct Machine {
     // Fields are dropped in this order: first whatever runs, then whatever it uses.
     vcpus: Vcpus,
     /// The virtio devices by their PCI slots.
-    functions: BTreeMap<usize, Arc<VirtioPci>>,
+    functions: Mutex<BTreeMap<usize, Arc<VirtioPci>>>,
     /// Slots whose device stays as long as the machine, a bit for each; the host bridge's is one.
     fixed: u32,
     pci: Arc<PciBus>,
@@ -146,7 +147,7 @@ impl Machine {
         });
         Ok(Self {
             vcpus,
-            functions: BTreeMap::new(),
+            functions: Mutex::default(),
             fixed: 1,
             pci,
             serial,
@@ -219,7 +220,7 @@ impl Machine {
 
     /// Lets the guest run, and gives out what it told before it was parked.
     pub(crate) fn run(&self) {
-        self.functions.values().for_each(|function| function.resume());
+        self.functions().iter().for_each(|function| function.resume());
         self.watchdog.resume();
         self.signals.release();
         self.vcpus.run();
@@ -234,7 +235,7 @@ impl Machine {
         self.vcpus.park()?;
         self.signals.hold();
         self.watchdog.pause();
-        self.functions.values().for_each(|function| function.pause());
+        self.functions().iter().for_each(|function| function.pause());
         Ok(())
     }
 
@@ -254,8 +255,8 @@ impl Machine {
     }
 
     /// The virtio devices, in the order of their slots.
-    pub(crate) fn functions(&self) -> impl Iterator<Item = &Arc<VirtioPci>> {
-        self.functions.values()
+    pub(crate) fn functions(&self) -> Vec<Arc<VirtioPci>> {
+        lock(&self.functions).values().cloned().collect()
     }
 
     /// Presses the power button.
@@ -267,7 +268,8 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.vcpus.stop();
-        while let Some((slot, function)) = self.functions.pop_first() {
+        let functions = mem::take(&mut *lock(&self.functions));
+        for (slot, function) in functions {
             function.stop();
             // A function reaches the memory bus, on which the PCI bus is, which has the function: the circle ends here.
             let _ = self.pci.remove(slot);

@@ -37,6 +37,9 @@ pub enum CrashReason {
     Watchdog,
     /// KVM or the CPU gave up, as the text says.
     Hardware(String),
+    /// The guest was to be reset, or kept after a crash, and its vCPUs could not be stopped, as the text says: the program
+    /// has taken the signal that interrupts them.
+    NotStopped(String),
     /// What it boots could not be loaded again at a reset, as the text says.
     Reset(String),
     /// A thread of the VM panicked: by a fault of this library, or of what the program has run there, such as its log
@@ -57,6 +60,7 @@ impl fmt::Display for CrashReason {
             Self::Panic => f.write_str("the guest's kernel panicked"),
             Self::Watchdog => f.write_str("the guest did not attend to its watchdog"),
             Self::Hardware(text) => f.write_str(text),
+            Self::NotStopped(text) => write!(f, "its vCPUs could not be stopped: {text}"),
             Self::Reset(text) => write!(f, "what it boots could not be loaded again: {text}"),
             Self::ThreadPanicked { thread, message } => write!(f, "its thread {thread} panicked: {message}"),
         }

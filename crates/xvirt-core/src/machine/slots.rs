@@ -6,6 +6,7 @@ use super::Machine;
 use super::hotplug::slots_of;
 use crate::arch::x86_64::layout;
 use crate::pci::{PciFunction, PciHost};
+use crate::sync::lock;
 use crate::virtio::{BAR_SIZE, VirtioDevice, VirtioPci};
 use crate::{Error, ErrorKind, Result};
 
@@ -16,7 +17,10 @@ impl Machine {
     /// Adds a device that stays as long as the machine, in the highest free slot. Not while the guest runs: its ACPI
     /// tables say which slots take other devices.
     pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
-        let free = (1..=LAST).rev().find(|slot| !self.functions.contains_key(slot));
+        let free = {
+            let functions = lock(&self.functions);
+            (1..=LAST).rev().find(|slot| !functions.contains_key(slot))
+        };
         let slot = free.ok_or_else(|| {
             Error::new(ErrorKind::InvalidConfig, "the VM has no PCI slot left").remedy("give it fewer disks and NICs")
         })?;
@@ -27,7 +31,7 @@ impl Machine {
     }
 
     /// Puts a device that can be unplugged into `slot`, before the guest runs.
-    pub(crate) fn insert(&mut self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
+    pub(crate) fn insert(&self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
         self.place(slot, &function)?;
         self.hotplug.host().allow(slot);
@@ -35,7 +39,7 @@ impl Machine {
     }
 
     /// Puts a device that can be unplugged into `slot` while the guest runs, and tells the guest.
-    pub(crate) fn plug(&mut self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
+    pub(crate) fn plug(&self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let function = VirtioPci::new_plugged(device, self.ram.clone(), self.host(), bar(slot))?;
         self.place(slot, &function)?;
         self.hotplug.host().allow(slot);
@@ -44,18 +48,19 @@ impl Machine {
     }
 
     /// Takes the device out of `slot`, whatever the guest does with it: what it took of the host goes back.
-    pub(crate) fn unplug(&mut self, slot: usize) {
+    pub(crate) fn unplug(&self, slot: usize) {
         self.hotplug.host().forbid(slot);
         self.hotplug.forget(slot);
         // Not there any more if the guest has let go of it.
         let _ = self.pci.remove(slot);
-        if let Some(function) = self.functions.remove(&slot) {
+        let function = lock(&self.functions).remove(&slot);
+        if let Some(function) = function {
             function.stop();
         }
     }
 
     /// Takes out what the guest has let go of since the last call, and says from which slots.
-    pub(crate) fn take_ejected(&mut self) -> Vec<usize> {
+    pub(crate) fn take_ejected(&self) -> Vec<usize> {
         let slots: Vec<_> = slots_of(self.hotplug.host().take_ejected()).collect();
         slots.iter().for_each(|slot| self.unplug(*slot));
         slots
@@ -80,9 +85,9 @@ impl Machine {
         Arc::clone(&self.host) as _
     }
 
-    fn place(&mut self, slot: usize, function: &Arc<VirtioPci>) -> Result<()> {
+    fn place(&self, slot: usize, function: &Arc<VirtioPci>) -> Result<()> {
         self.pci.insert(slot, Arc::clone(function) as Arc<dyn PciFunction>)?;
-        self.functions.insert(slot, Arc::clone(function));
+        lock(&self.functions).insert(slot, Arc::clone(function));
         Ok(())
     }
 }

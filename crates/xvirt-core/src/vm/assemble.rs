@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attached::Attachments;
+use super::devices::{Devices, DiskSlot};
 use super::events::{Device, Event, Events};
 use super::handle::Consoles;
 use crate::config::{ByteSize, Disk, DiskSource, Nic, NicBackendConfig, PAGE, VmConfig};
-use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite, FormerDisk};
+use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors};
 use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
@@ -25,17 +25,14 @@ const MAX_DEFAULT_QUEUES: u32 = 4;
 
 /// The disks of a VM by their positions. They hold their locks.
 pub(super) type Backends = BTreeMap<usize, Arc<CopyBeforeWrite>>;
-/// Those of this run or the last, which views may outlive it with.
-pub(super) type Former = BTreeMap<usize, FormerDisk>;
 
-/// Opens and locks the disks of a VM, `to_read` or as the guest wants them. A disk of `former`, the last run, that a view
-/// still holds is taken over, because nobody else could open it.
-pub(super) fn open_disks(attached: &Attachments, former: &Former, to_read: bool) -> Result<Backends> {
-    let open = |position: &usize, disk: &Disk| match former.get(position).and_then(FormerDisk::get) {
+/// Opens and locks the disks of a VM that is not in memory, `to_read` or as the guest wants them.
+pub(super) fn open_disks(devices: &Devices, to_read: bool) -> Result<Backends> {
+    let open = |disk: &DiskSlot| match disk.open() {
         Some(held) => Ok(held),
-        None => open_disk(disk, to_read || disk.read_only),
+        None => open_disk(&disk.config, to_read || disk.config.read_only),
     };
-    attached.disks.iter().map(|(position, disk)| Ok((*position, open(position, &disk.device)?))).collect()
+    devices.disks.iter().map(|(position, disk)| Ok((*position, open(disk)?))).collect()
 }
 
 pub(super) fn open_disk(disk: &Disk, read_only: bool) -> Result<Arc<CopyBeforeWrite>> {
@@ -68,23 +65,31 @@ pub(super) struct Assembled {
     pub(super) balloon: Option<BalloonDevice>,
 }
 
-/// A disk of a running VM, whose bytes are in the backend of the same position.
-#[derive(Debug)]
+/// A disk of a running VM.
+#[derive(Clone, Debug)]
 pub(super) struct DiskDevice {
     pub(super) block: Arc<Block>,
     pub(super) function: Arc<VirtioPci>,
+    /// Where its bytes are; holds the image's lock.
+    pub(super) backend: Arc<CopyBeforeWrite>,
 }
 
 impl DiskDevice {
     /// A disk that is in the machine as `function`, of whose failures from now on who listens to the VM hears.
-    pub(super) fn new(position: usize, block: Arc<Block>, function: Arc<VirtioPci>, events: &Events) -> Self {
+    pub(super) fn new(
+        position: usize,
+        block: Arc<Block>,
+        function: Arc<VirtioPci>,
+        backend: Arc<CopyBeforeWrite>,
+        events: &Events,
+    ) -> Self {
         tell_failures(Device::Disk(position), &function, events);
-        Self { block, function }
+        Self { block, function, backend }
     }
 }
 
 /// A network interface of a running VM.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NicDevice {
     /// The host's interface it is connected to.
     pub(super) interface: String,
@@ -102,16 +107,16 @@ pub(super) struct BalloonDevice {
 /// Assembles the machine and all its devices, parked.
 pub(super) fn machine(
     config: &VmConfig,
-    attached: &Attachments,
+    devices: &Devices,
     processors: &Processors,
-    backends: &Backends,
+    backends: Backends,
     consoles: &Consoles,
     events: &Events,
 ) -> Result<Assembled> {
     if config.seccomp {
         sandbox::require()?;
     }
-    let cards = attached.nics.values().map(|nic| card(&nic.device)).collect::<Result<Vec<_>>>()?;
+    let cards = devices.nics.values().map(|nic| card(&nic.config)).collect::<Result<Vec<_>>>()?;
     let mut machine = Machine::new(Parts {
         processors,
         memory: config.memory,
@@ -121,13 +126,13 @@ pub(super) fn machine(
         seccomp: config.seccomp,
     })?;
     let mut disks = BTreeMap::new();
-    for ((position, disk), backend) in attached.disks.iter().zip(backends.values()) {
-        let block = block(*position, &disk.device, backend, config.cpus.count, events)?;
+    for ((position, disk), (_, backend)) in devices.disks.iter().zip(backends) {
+        let block = block(*position, &disk.config, &backend, config.cpus.count, events)?;
         let function = machine.insert(disk.slot, Arc::clone(&block) as _)?;
-        disks.insert(*position, DiskDevice::new(*position, block, function, events));
+        disks.insert(*position, DiskDevice::new(*position, block, function, backend, events));
     }
     let mut nics = BTreeMap::new();
-    for ((position, nic), card) in attached.nics.iter().zip(cards) {
+    for ((position, nic), card) in devices.nics.iter().zip(cards) {
         let function = machine.insert(nic.slot, Arc::clone(&card.net) as _)?;
         nics.insert(*position, NicDevice::new(*position, card, function, events));
     }

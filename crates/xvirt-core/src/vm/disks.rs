@@ -1,6 +1,6 @@
 //! What can be asked of the disks of a running VM.
 
-use super::assemble::DiskDevice;
+use super::devices::DiskSlot;
 use super::handle::Vm;
 use crate::config::IoEngine;
 
@@ -16,15 +16,17 @@ pub struct DiskStatus {
     pub direct: bool,
 }
 
+impl DiskStatus {
+    /// That of a disk in a machine.
+    pub(super) fn of(position: usize, disk: &DiskSlot) -> Option<Self> {
+        let engine = disk.device.as_ref()?.block.engine();
+        Some(Self { position, engine, direct: disk.config.direct })
+    }
+}
+
 impl Vm {
     /// The disks in use, in the order of their positions; empty while the VM is halted.
     pub fn disks(&self) -> Vec<DiskStatus> {
-        let Ok(power) = self.lock() else { return Vec::new() };
-        let running = power.running.iter().flat_map(|running| &running.disks);
-        let status = |(position, device): (&usize, &DiskDevice)| {
-            let direct = power.attached.disks.get(position).is_some_and(|disk| disk.device.direct);
-            DiskStatus { position: *position, engine: device.block.engine(), direct }
-        };
-        running.map(status).collect()
+        self.live().map_or_else(|_| Vec::new(), |live| live.disks())
     }
 }

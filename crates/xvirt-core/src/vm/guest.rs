@@ -4,21 +4,23 @@
 //! held. A machine that is parked tells nothing and its watchdog stands still, so a paused VM stays paused: what its guest
 //! had asked for is done when the VM goes on, or is forgotten with the guest by a hard reboot or shutdown.
 
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
 use super::events::{CrashReason, Event};
 use super::handle::{Inner, Power};
 use super::state::PowerState;
 use super::supervisor::Supervisor;
 use crate::config::CrashAction;
-use crate::machine::Signal;
+use crate::machine::{Machine, Signal};
 
 impl Inner {
     /// Does what the guest of run `run` has asked for, if anything. Whether the VM is still in memory.
     pub(super) fn serve_guest(&self, run: u64) -> bool {
-        let mut power = self.lock();
-        let Some(running) = power.running.as_ref().filter(|_| power.run == run) else { return false };
-        match running.machine.signals().take() {
+        let power = self.lock();
+        let Some(machine) = self.machine_of(run, &power) else { return false };
+        let signal = machine.signals().take();
+        drop(machine);
+        match signal {
             None => true,
             Some(Signal::PowerOff) if !power.reboot_on_power_off => {
                 self.halt_from_supervisor(power, Event::GuestShutdown);
@@ -28,7 +30,7 @@ impl Inner {
                 self.reset_from_supervisor(power, Event::GuestReset, &Event::GuestReset)
             }
             Some(Signal::Ejected) => {
-                self.take_ejected(&mut power);
+                self.take_ejected();
                 true
             }
             Some(Signal::Panicked(crash_kernel)) => {
@@ -42,20 +44,27 @@ impl Inner {
     /// The time of the watchdog of run `run` may be over. Whether the VM is still in memory.
     pub(super) fn watchdog_expired(&self, run: u64) -> bool {
         let power = self.lock();
-        let Some(running) = power.running.as_ref().filter(|_| power.run == run) else { return false };
-        !running.machine.watchdog().bite() || self.crashed(power, CrashReason::Watchdog, self.config.on_watchdog)
+        let Some(machine) = self.machine_of(run, &power) else { return false };
+        let bites = machine.watchdog().bite();
+        drop(machine);
+        !bites || self.crashed(power, CrashReason::Watchdog, self.config.on_watchdog)
     }
 
     /// The supervisor of run `run` cannot go on, and nobody would hear the guest any more: the VM is halted, whatever it
     /// is configured to do after a crash.
     pub(super) fn supervisor_failed(&self, run: u64, reason: CrashReason) {
         let power = self.lock();
-        if power.run == run && power.running.is_some() {
+        if self.machine_of(run, &power).is_some() {
             self.halt_from_supervisor(power, Event::Crashed(reason));
         }
     }
 
-    fn crashed(&self, mut power: MutexGuard<'_, Power>, reason: CrashReason, action: CrashAction) -> bool {
+    /// The machine, if `run` is not over.
+    fn machine_of(&self, run: u64, power: &Power) -> Option<Arc<Machine>> {
+        self.machine().filter(|_| power.run == run)
+    }
+
+    fn crashed(&self, power: MutexGuard<'_, Power>, reason: CrashReason, action: CrashAction) -> bool {
         let event = Event::Crashed(reason);
         match action {
             CrashAction::Halt => {
@@ -67,27 +76,39 @@ impl Inner {
                 self.reset_from_supervisor(power, event, &Event::Restarted)
             }
             CrashAction::Preserve => {
-                let Some(running) = &power.running else { return false };
-                if let Err(error) = running.machine.park() {
-                    self.halt_from_supervisor(power, Event::Crashed(CrashReason::Hardware(error.to_string())));
-                    return false;
-                }
-                // The other vCPUs' crashes are the same one; but what the guest let go of before stays gone.
-                running.machine.signals().clear();
-                self.take_ejected(&mut power);
                 self.events.send(&event);
-                self.enter(&mut power, PowerState::Paused, &Event::Paused);
+                let Some(_power) = self.park_from_supervisor(power) else { return false };
+                // The other vCPUs' crashes are the same one; but what the guest let go of before stays gone.
+                if let Some(machine) = self.machine() {
+                    machine.signals().clear();
+                }
+                self.take_ejected();
+                self.enter(PowerState::Paused, &Event::Paused);
                 true
+            }
+        }
+    }
+
+    /// Parks the machine, called by the supervisor itself. If the program keeps vCPUs from being stopped, the VM is halted
+    /// and there is nothing to go on with.
+    fn park_from_supervisor<'a>(&self, power: MutexGuard<'a, Power>) -> Option<MutexGuard<'a, Power>> {
+        let parked = self.machine().map_or(Ok(()), |machine| machine.park());
+        match parked {
+            Ok(()) => Some(power),
+            Err(error) => {
+                self.halt_from_supervisor(power, Event::Crashed(CrashReason::NotStopped(error.to_string())));
+                None
             }
         }
     }
 
     /// Resets the machine, called by the supervisor itself, because the guest ended with `end`; `event` says that it runs
     /// again. Whether it does.
-    fn reset_from_supervisor(&self, mut power: MutexGuard<'_, Power>, end: Event, event: &Event) -> bool {
+    fn reset_from_supervisor(&self, power: MutexGuard<'_, Power>, end: Event, event: &Event) -> bool {
+        let Some(mut power) = self.park_from_supervisor(power) else { return false };
         match self.reset(&mut power, end) {
             Ok(()) => {
-                self.enter(&mut power, PowerState::Running, event);
+                self.enter(PowerState::Running, event);
                 true
             }
             Err(error) => {
@@ -99,8 +120,7 @@ impl Inner {
 
     /// As [`halt`](Self::halt), called by the supervisor itself, which somebody else has to join.
     fn halt_from_supervisor(&self, mut power: MutexGuard<'_, Power>, event: Event) {
-        let supervisor = power.running.as_mut().and_then(|running| running.supervisor.take());
-        power.ended = supervisor.map(Supervisor::into_thread);
+        power.ended = power.supervisor.take().map(Supervisor::into_thread);
         self.halt(power, event);
     }
 }

@@ -31,11 +31,11 @@ fn running() -> Option<(Vm, EventReceiver)> {
 
 /// Pauses a VM whose guest has just asked for something.
 fn pause_with(vm: &Vm, signal: Signal) {
-    let mut power = vm.inner.lock();
-    let machine = vm.inner.machine(&power, Verb::Pause).unwrap();
+    let _turn = vm.begin(Verb::Pause).unwrap();
+    let machine = vm.inner.machine().unwrap();
     machine.signals().send(signal);
     machine.park().unwrap();
-    vm.inner.enter(&mut power, PowerState::Paused, &Event::Paused);
+    vm.inner.enter(PowerState::Paused, &Event::Paused);
 }
 
 /// Does what the supervisor does when it was on its way to the lock.
@@ -101,7 +101,10 @@ fn interrupted(vm: &Vm, between: impl FnOnce(&Vm)) -> crate::Error {
 #[test]
 fn a_clean_reboot_says_what_came_between() {
     let Some((vm, _events)) = running() else { return };
-    let send = |vm: &Vm, signal| vm.inner.machine(&vm.inner.lock(), Verb::Pause).unwrap().signals().send(signal);
+    let send = |vm: &Vm, signal| {
+        let _turn = vm.inner.lock();
+        vm.inner.machine().unwrap().signals().send(signal);
+    };
     let error = interrupted(&vm, |vm| vm.hard_reboot().unwrap());
     let what = "cannot cleanly reboot VM 'demo', because it was reset by hard_reboot meanwhile; \
                 see power_state() for the state it is in now";

@@ -12,30 +12,31 @@ use tracing::Span;
 use tracing::span::Entered;
 use uuid::Uuid;
 
-use super::assemble::{self, Assembled, Backends, BalloonDevice, DiskDevice, Former, NicDevice};
-use super::attached::{Attachments, Kind};
+use super::assemble::{self, Assembled, DiskDevice, NicDevice};
+use super::devices::{Devices, DiskSlot};
 use super::events::{Event, EventReceiver, Events};
 use super::limits;
+use super::live::{Live, Running};
 use super::load::load;
+use super::operation::Operations;
 use super::state::{PowerState, Verb};
 use super::supervisor::{self, Supervisor};
 use super::vsock::VsockListeners;
-use crate::cgroup::CpuGroup;
-use crate::config::{CpuLimit, NicLimit, VmConfig};
+use crate::config::VmConfig;
 use crate::console::Console;
 use crate::disk::{self, PointInTime};
 use crate::machine::{Machine, Processors};
-use crate::net::MacAddress;
 use crate::process::Process;
 use crate::sync::lock;
 use crate::thread::caught;
-use crate::virtio::NetState;
 use crate::{Error, ErrorKind, Result};
 
 /// A virtual machine.
 ///
-/// All methods may be called from any thread; verbs that change the power state exclude each other. Dropping it is a
-/// hard shutdown: threads, descriptors, locks and memory go back to the host.
+/// All methods may be called from any thread. Verbs change the VM one at a time: each waits for its turn, and
+/// [`current_operations`](Self::current_operations) tells which is at work. Questions (power state, statistics, lists,
+/// events) never wait for a verb. Dropping the VM is a hard shutdown: threads, descriptors, locks and memory go back to the
+/// host.
 ///
 /// It belongs to the process that made it. In a child of fork(2) verbs fail with
 /// [`InvalidState`](ErrorKind::InvalidState), questions are answered as for a halted VM without devices, and dropping it
@@ -64,22 +65,6 @@ impl fmt::Debug for Vm {
     }
 }
 
-/// A network interface of a running VM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NicStatus {
-    /// Its position.
-    pub position: usize,
-    /// The host's interface or the socket that it is connected to.
-    pub interface: String,
-    /// Its hardware address.
-    pub mac: MacAddress,
-    /// Whether the guest sees the cable plugged in.
-    pub link_up: bool,
-    /// How fast it may be.
-    pub limit: NicLimit,
-}
-
 /// What the handle and the supervisor thread share.
 pub(super) struct Inner {
     /// Whose it is.
@@ -89,14 +74,17 @@ pub(super) struct Inner {
     processors: Processors,
     pub(super) consoles: Consoles,
     pub(super) events: Events,
+    /// The operation lock: whoever changes the VM holds it, however long that takes.
     power: Mutex<Power>,
-    /// The power state again, for those who do not want to wait for a verb.
-    state: Mutex<PowerState>,
+    /// What the VM is now. Locked after the operation lock, and only for a moment.
+    live: Mutex<Live>,
+    pub(super) operations: Operations,
+    /// Something changed that a holder of the operation lock may be waiting for.
     pub(super) changed: Condvar,
     /// Who listens for connections of its guest.
     pub(super) vsock_listeners: VsockListeners,
     /// What its verbs and threads log is told apart by.
-    pub(super) span: Span,
+    span: Span,
 }
 
 /// The consoles of a VM, which outlive its runs.
@@ -106,13 +94,9 @@ pub(super) struct Consoles {
     pub(super) virtio: Console,
 }
 
+/// What only verbs and the supervisor need to know.
+#[derive(Debug, Default)]
 pub(super) struct Power {
-    pub(super) state: PowerState,
-    pub(super) running: Option<Running>,
-    pub(super) attached: Attachments,
-    pub(super) former: Former,
-    /// What its vCPUs may take of the host.
-    pub(super) cpu_limit: CpuLimit,
     /// Counts the starts, so that a supervisor knows whether its run is over.
     pub(super) run: u64,
     /// Counts the reboots of this run.
@@ -123,42 +107,26 @@ pub(super) struct Power {
     pub(super) run_end: Arc<OnceLock<Event>>,
     /// What ends the time up to the next reboot or the end of the run.
     pub(super) boot_end: Arc<OnceLock<Event>>,
+    /// The supervisor of this run.
+    pub(super) supervisor: Option<Supervisor>,
     /// The supervisor's thread of a run that the guest ended, to be joined.
     pub(super) ended: Option<JoinHandle<()>>,
 }
 
-/// What a VM has while it is in memory. The machine is dropped before the locks of its disks and its control group are.
-#[derive(Debug)]
-pub(super) struct Running {
-    pub(super) machine: Machine,
-    pub(super) disks: BTreeMap<usize, DiskDevice>,
-    pub(super) nics: BTreeMap<usize, NicDevice>,
-    pub(super) balloon: Option<BalloonDevice>,
-    pub(super) backends: Backends,
-    pub(super) cpu_group: Option<CpuGroup>,
-    pub(super) supervisor: Option<Supervisor>,
-    /// When it was started.
-    pub(super) since: Instant,
+/// What a start has made.
+pub(super) struct Started {
+    running: Running,
+    disks: BTreeMap<usize, DiskDevice>,
+    nics: BTreeMap<usize, NicDevice>,
+    supervisor: Supervisor,
 }
 
 impl Vm {
     pub(crate) fn new(mut config: VmConfig) -> Result<Self> {
-        let attached = Attachments::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
+        let devices = Devices::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
         let processors = Processors::new(&config.cpus)?;
         let consoles = Consoles { serial: Console::powered_off()?, virtio: Console::powered_off()? };
-        let power = Power {
-            state: PowerState::Halted,
-            running: None,
-            attached,
-            former: Former::new(),
-            cpu_limit: config.cpus.limit,
-            run: 0,
-            reboots: 0,
-            reboot_on_power_off: false,
-            run_end: Arc::default(),
-            boot_end: Arc::default(),
-            ended: None,
-        };
+        let live = Live::new(devices, config.cpus.limit);
         // The level of errors, so that no filter that shows a line hides which VM it is about.
         let span = tracing::error_span!("vm", name = config.name, uuid = %config.uuid);
         let inner = Inner {
@@ -167,8 +135,9 @@ impl Vm {
             processors,
             consoles,
             events: Events::default(),
-            power: Mutex::new(power),
-            state: Mutex::new(PowerState::Halted),
+            power: Mutex::default(),
+            live: Mutex::new(live),
+            operations: Operations::default(),
             changed: Condvar::new(),
             vsock_listeners: VsockListeners::default(),
             span,
@@ -188,12 +157,12 @@ impl Vm {
 
     /// What would build it as it is now.
     pub(crate) fn config(&self) -> Result<VmConfig> {
-        Ok(self.lock()?.config(&self.inner.config))
+        Ok(self.live()?.config(&self.inner.config))
     }
 
     /// Whether it runs. Does not wait for a verb that is changing that.
     pub fn power_state(&self) -> PowerState {
-        self.require_process().map_or(PowerState::Halted, |()| *lock(&self.inner.state))
+        self.live().map_or(PowerState::Halted, |live| live.state)
     }
 
     /// The first serial port (`ttyS0`): output from the first byte on, and input.
@@ -213,33 +182,6 @@ impl Vm {
     pub fn events(&self) -> Result<EventReceiver> {
         self.require_process()?;
         self.inner.events.subscribe()
-    }
-
-    /// The network interfaces in the order of their positions; empty while the VM is halted.
-    pub fn nics(&self) -> Vec<NicStatus> {
-        let Ok(power) = self.lock() else { return Vec::new() };
-        let nics = power.running.iter().flat_map(|running| &running.nics);
-        nics.map(|(position, nic)| {
-            let (NetState { mac, .. }, link_up) = (nic.net.state(), nic.net.link_up());
-            let (position, interface, limit) = (*position, nic.interface.clone(), nic.net.limit());
-            NicStatus { position, interface, mac: MacAddress::new(mac), link_up, limit }
-        })
-        .collect()
-    }
-
-    /// Plugs the cable of the network interface at position `nic` in or out, as the guest sees it at once.
-    ///
-    /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, [`NotFound`](ErrorKind::NotFound) if it has no
-    /// interface there.
-    pub fn set_link(&self, nic: usize, up: bool) -> Result<()> {
-        let power = self.lock()?;
-        Verb::SetLink.check(self.name(), power.state)?;
-        let found = power.running.as_ref().and_then(|running| running.nics.get(&nic));
-        let nic = found.ok_or_else(|| self.no_such(Kind::Nic, nic))?;
-        nic.net.set_link(up);
-        nic.function.config_changed();
-        Ok(())
     }
 
     /// All disks in the order of their positions, as they are at one moment, to be read while the VM goes on.
@@ -262,19 +204,29 @@ impl Vm {
 
     /// [`point_in_time`](Self::point_in_time), with the configuration that has exactly these disks.
     pub(crate) fn config_in_time(&self, scratch: &Path) -> Result<(VmConfig, Vec<Arc<PointInTime>>)> {
-        let power = self.lock()?;
-        Verb::Export.check(self.name(), power.state)?;
-        let disks: Vec<_> = match &power.running {
-            Some(running) => running.backends.values().cloned().collect(),
-            None => assemble::open_disks(&power.attached, &power.former, true)?.into_values().collect(),
+        let _turn = self.begin(Verb::Export)?;
+        let (config, devices) = {
+            let live = self.inner.live();
+            (live.config(&self.inner.config), live.devices.clone())
         };
-        Ok((power.config(&self.inner.config), disk::point_in_time(&disks, scratch)?))
+        // Those of a VM in memory are all open.
+        let disks: Vec<_> = assemble::open_disks(&devices, true)?.into_values().collect();
+        Ok((config, disk::point_in_time(&disks, scratch)?))
     }
 
-    /// Its power state, which nobody else changes meanwhile.
+    /// What it is now.
     ///
     /// # Errors
     /// This process is a child of the one that made it, where the lock may never be released.
+    pub(super) fn live(&self) -> Result<MutexGuard<'_, Live>> {
+        self.require_process()?;
+        Ok(self.inner.live())
+    }
+
+    /// Its operation lock, with which nobody else changes it.
+    ///
+    /// # Errors
+    /// As [`live`](Self::live).
     pub(super) fn lock(&self) -> Result<MutexGuard<'_, Power>> {
         self.require_process()?;
         Ok(self.inner.lock())
@@ -331,6 +283,22 @@ impl Inner {
         }
     }
 
+    /// What the VM is now, for a moment.
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        lock(&self.live)
+    }
+
+    /// The machine, while the VM is in memory. Only for who holds the operation lock, and no longer.
+    pub(super) fn machine(&self) -> Option<Arc<Machine>> {
+        self.live().running.as_ref().map(|running| Arc::clone(&running.machine))
+    }
+
+    /// The machine of a VM that is in memory, as its state says.
+    pub(super) fn running_machine(&self) -> Result<Arc<Machine>> {
+        self.machine()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidState, format!("VM '{}' has no machine", self.config.name)))
+    }
+
     pub(super) fn enter_span(&self) -> InSpan<'_> {
         // Not where the log subscriber is a copy, a lock of which may never be released.
         InSpan(self.process.is_current().then(|| self.span.enter()))
@@ -344,54 +312,55 @@ impl Inner {
         self.events.end();
     }
 
-    pub(super) fn assemble(self: &Arc<Self>, run: u64, power: &Power) -> Result<Running> {
+    /// Makes what run number `run` needs, parked.
+    pub(super) fn assemble(self: &Arc<Self>, run: u64) -> Result<Started> {
         let Self { config, processors, consoles, events, .. } = &**self;
-        let backends = assemble::open_disks(&power.attached, &power.former, false)?;
+        let (devices, cpu_limit) = {
+            let live = self.live();
+            (live.devices.clone(), live.cpu_limit)
+        };
+        let backends = assemble::open_disks(&devices, false)?;
         let Assembled { machine, disks, nics, balloon } =
-            assemble::machine(config, &power.attached, processors, &backends, consoles, events)?;
-        machine.prepare(load(&self.config.boot, &backends, machine.ram())?)?;
-        let cpu_group = limits::make_cpu_group(config, power.cpu_limit, &machine)?;
-        let supervisor = Some(Supervisor::spawn(self, run, &machine)?);
-        Ok(Running { machine, disks, nics, balloon, backends, cpu_group, supervisor, since: Instant::now() })
+            assemble::machine(config, &devices, processors, backends, consoles, events)?;
+        let disk_at = |position| disks.get(&position).map(|disk| Arc::clone(&disk.backend));
+        machine.prepare(load(&config.boot, disk_at, machine.ram())?)?;
+        let cpu_group = limits::make_cpu_group(config, cpu_limit, &machine)?;
+        let supervisor = Supervisor::spawn(self, run, &machine)?;
+        let (machine, memory) = (Arc::new(machine), config.memory);
+        let running = Running { machine, memory, balloon, cpu_group, since: Instant::now() };
+        Ok(Started { running, disks, nics, supervisor })
     }
 
-    /// The machine, if `verb` is legal now.
-    pub(super) fn machine<'a>(&self, power: &'a Power, verb: Verb) -> Result<&'a Machine> {
-        verb.check(&self.config.name, power.state)?;
-        let running = power
-            .running
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::InvalidState, format!("VM '{}' has no machine", self.config.name)))?;
-        Ok(&running.machine)
+    /// Lets what a start has made run.
+    pub(super) fn run(&self, power: &mut Power, started: Started) {
+        let Started { running, disks, nics, supervisor } = started;
+        running.machine.run();
+        *power = Power { run: power.run + 1, supervisor: Some(supervisor), ..Power::default() };
+        let mut live = self.live();
+        live.devices.enter_machine(disks, nics);
+        live.started(running);
+        drop(live);
+        self.changed.notify_all();
+        self.events.send(&Event::Started);
     }
 
-    pub(super) fn enter(&self, power: &mut Power, state: PowerState, event: &Event) {
-        power.state = state;
-        *lock(&self.state) = state;
+    pub(super) fn enter(&self, state: PowerState, event: &Event) {
+        self.live().enter(state);
         self.changed.notify_all();
         self.events.send(event);
     }
 
     /// Takes the machine apart, whoever asked for it.
     pub(super) fn halt(&self, mut power: MutexGuard<'_, Power>, event: Event) {
-        self.take_ejected(&mut power);
-        let Some(Running { machine, disks, nics, balloon, backends, cpu_group, supervisor, .. }) =
-            mem::take(&mut power.running)
-        else {
-            return;
-        };
+        self.take_ejected();
+        let Some(apart) = self.live().take_apart() else { return };
         self.consoles.all().for_each(Console::power_off);
-        if let Some(BalloonDevice { balloon, .. }) = &balloon {
-            balloon.end();
-        }
         // A backend of the program may panic when it is dropped. The VM is halted all the same.
-        let _ = caught(|| {
-            drop(machine);
-            drop((disks, nics, balloon, backends, cpu_group));
-        });
+        let _ = caught(|| drop(apart));
         // Both are empty: they came with the machine, and a machine ends once.
         let _ = (power.boot_end.set(event.clone()), power.run_end.set(event.clone()));
-        self.enter(&mut power, PowerState::Halted, &event);
+        self.enter(PowerState::Halted, &event);
+        let supervisor = power.supervisor.take();
         // The supervisor may be waiting for the lock that we hold.
         drop(power);
         if let Some(supervisor) = supervisor {
@@ -399,16 +368,16 @@ impl Inner {
         }
     }
 
-    /// Puts the machine at power-on, loads again what it boots, and lets it run. `end` is what ended the guest.
+    /// Puts the machine, which is parked, at power-on, loads again what it boots, and lets it run. `end` is what ended the
+    /// guest.
     pub(super) fn reset(&self, power: &mut Power, end: Event) -> Result<()> {
-        let Some(Running { machine, .. }) = &power.running else { return Ok(()) };
-        machine.park()?;
-        self.take_wanted_out(power);
-        let Some(Running { machine, backends, .. }) = &power.running else { return Ok(()) };
+        let Some(machine) = self.machine() else { return Ok(()) };
+        self.take_wanted_out(&machine);
         // Before the serial port is reset, which takes in what waits.
         self.consoles.all().for_each(Console::reset);
         machine.reset()?;
-        machine.prepare(load(&self.config.boot, backends, machine.ram())?)?;
+        let disk_at = |position| self.live().devices.disks.get(&position).and_then(DiskSlot::backend);
+        machine.prepare(load(&self.config.boot, disk_at, machine.ram())?)?;
         machine.run();
         power.reboots += 1;
         power.reboot_on_power_off = false;

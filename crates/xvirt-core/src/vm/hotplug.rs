@@ -9,12 +9,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::assemble::{self, DiskDevice, NicDevice};
-use super::attached::Kind;
 use super::descriptors;
+use super::devices::Kind;
 use super::events::Event;
-use super::handle::{Inner, Power, Running, Vm};
+use super::handle::{Inner, Vm};
 use super::state::{PowerState, Verb};
 use crate::config::{Disk, Nic};
+use crate::machine::Machine;
 use crate::net::MacAddress;
 use crate::virtio::VirtioPci;
 use crate::{Error, ErrorKind, Result};
@@ -32,18 +33,17 @@ impl Vm {
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the disk makes no sense, or the VM has as many devices as it can
     /// have. While the VM runs or is paused, also whatever opening the disk fails with. Then all is as before.
     pub fn plug_disk(&self, disk: Disk) -> Result<usize> {
-        let _span = self.inner.span.enter();
+        let _span = self.inner.enter_span();
         disk.check()?;
-        let power = &mut *self.lock()?;
-        Verb::Plug.check(self.name(), power.state)?;
-        let (position, slot) = power.attached.place(Kind::Disk)?;
-        if power.running.is_some() {
-            self.plug_disk_now(power, position, slot, &disk).map_err(|error| {
-                let needed = descriptors::of_disk(&disk, self.inner.config.cpus.count);
-                descriptors::explain(error, &format!("plugging disk {} in", disk.name()), needed)
-            })?;
-        }
-        power.attached.attach_disk(position, slot, disk);
+        let _turn = self.begin(Verb::Plug)?;
+        let (position, slot) = self.inner.live().devices.place(Kind::Disk)?;
+        let machine = self.inner.machine();
+        let plugged = machine.map(|machine| self.plug_disk_now(&machine, position, slot, &disk)).transpose();
+        let device = plugged.map_err(|error| {
+            let needed = descriptors::of_disk(&disk, self.inner.config.cpus.count);
+            descriptors::explain(error, &format!("plugging disk {} in", disk.name()), needed)
+        })?;
+        self.inner.live().devices.attach_disk(position, slot, disk, device);
         self.inner.events.send(&Event::DiskPlugged { disk: position });
         Ok(position)
     }
@@ -55,41 +55,34 @@ impl Vm {
     /// have. While the VM runs or is paused, also whatever opening what it is connected to fails with. Then all is as
     /// before.
     pub fn plug_nic(&self, mut nic: Nic) -> Result<usize> {
-        let _span = self.inner.span.enter();
+        let _span = self.inner.enter_span();
         nic.check()?;
         nic.mac.get_or_insert_with(MacAddress::random);
-        let power = &mut *self.lock()?;
-        Verb::Plug.check(self.name(), power.state)?;
-        let (position, slot) = power.attached.place(Kind::Nic)?;
-        if power.running.is_some() {
-            self.plug_nic_now(power, position, slot, &nic).map_err(|error| {
-                descriptors::explain(error, "plugging a network interface in", descriptors::of_nic(&nic))
-            })?;
-        }
-        power.attached.attach_nic(position, slot, nic);
+        let _turn = self.begin(Verb::Plug)?;
+        let (position, slot) = self.inner.live().devices.place(Kind::Nic)?;
+        let machine = self.inner.machine();
+        let plugged = machine.map(|machine| self.plug_nic_now(&machine, position, slot, &nic)).transpose();
+        let device = plugged.map_err(|error| {
+            descriptors::explain(error, "plugging a network interface in", descriptors::of_nic(&nic))
+        })?;
+        self.inner.live().devices.attach_nic(position, slot, nic, device);
         self.inner.events.send(&Event::NicPlugged { nic: position });
         Ok(position)
     }
 
-    fn plug_disk_now(&self, power: &mut Power, position: usize, slot: usize, disk: &Disk) -> Result<()> {
-        let Some(running) = &mut power.running else { return Ok(()) };
+    fn plug_disk_now(&self, machine: &Machine, position: usize, slot: usize, disk: &Disk) -> Result<DiskDevice> {
         let backend = assemble::open_disk(disk, disk.read_only)?;
         let block = assemble::block(position, disk, &backend, self.inner.config.cpus.count, &self.inner.events)?;
-        let function = running.machine.plug(slot, Arc::clone(&block) as _)?;
-        pause_like_the_vm(power.state, &function);
-        power.former.insert(position, backend.former());
-        running.backends.insert(position, backend);
-        running.disks.insert(position, DiskDevice::new(position, block, function, &self.inner.events));
-        Ok(())
+        let function = machine.plug(slot, Arc::clone(&block) as _)?;
+        pause_like_the_vm(self.power_state(), &function);
+        Ok(DiskDevice::new(position, block, function, backend, &self.inner.events))
     }
 
-    fn plug_nic_now(&self, power: &mut Power, position: usize, slot: usize, nic: &Nic) -> Result<()> {
-        let Some(running) = &mut power.running else { return Ok(()) };
+    fn plug_nic_now(&self, machine: &Machine, position: usize, slot: usize, nic: &Nic) -> Result<NicDevice> {
         let card = assemble::card(nic)?;
-        let function = running.machine.plug(slot, Arc::clone(&card.net) as _)?;
-        pause_like_the_vm(power.state, &function);
-        running.nics.insert(position, NicDevice::new(position, card, function, &self.inner.events));
-        Ok(())
+        let function = machine.plug(slot, Arc::clone(&card.net) as _)?;
+        pause_like_the_vm(self.power_state(), &function);
+        Ok(NicDevice::new(position, card, function, &self.inner.events))
     }
 
     /// Unplugs the disk at `position`: asks the guest to let go of it, and waits until it has, at most `timeout`. Then
@@ -120,39 +113,43 @@ impl Vm {
     /// The positions at which there are disks, running or not: those of the views that
     /// [`point_in_time`](Self::point_in_time) gives.
     pub fn disk_positions(&self) -> Vec<usize> {
-        self.lock().map_or_else(|_| Vec::new(), |power| power.attached.disks.keys().copied().collect())
+        self.live().map_or_else(|_| Vec::new(), |live| live.devices.disks.keys().copied().collect())
     }
 
     fn unplug(&self, kind: Kind, position: usize, timeout: Duration) -> Result<()> {
         let inner = &*self.inner;
         let began = Instant::now();
-        let mut power = self.lock()?;
-        Verb::Unplug.check(self.name(), power.state)?;
-        let (_, removal) = power.attached.get(kind, position).ok_or_else(|| self.no_such(kind, position))?;
-        removal.waiting += 1;
-        let id = removal.id;
+        let (mut power, _listed) = self.begin(Verb::Unplug)?;
+        let id = {
+            let mut live = inner.live();
+            let (_, removal) = live.devices.get(kind, position).ok_or_else(|| self.no_such(kind, position))?;
+            removal.waiting += 1;
+            removal.id
+        };
         // Which guest was asked: that of this run, up to its next reboot.
         let mut asked = None;
-        while let Some(slot) = power.slot_of(kind, position, id) {
-            let guest = (power.run, power.reboots);
-            let Some(running) = &power.running else {
-                inner.detach(&mut power, kind, position);
+        loop {
+            let Some(slot) = inner.live().devices.slot_of(kind, position, id) else { return Ok(()) };
+            let Some(machine) = inner.machine() else {
+                inner.detach(kind, position);
                 return Ok(());
             };
+            let guest = (power.run, power.reboots);
             if asked.replace(guest) == Some(guest) {
-                running.machine.remind();
+                machine.remind();
             } else {
-                running.machine.request_removal(slot);
+                machine.request_removal(slot);
             }
+            // Another verb may end it meanwhile, which has to be the last to have it.
+            drop(machine);
             let left = timeout.saturating_sub(began.elapsed());
             if left.is_zero() {
-                power.stop_waiting(kind, position);
+                inner.stop_waiting(kind, position);
                 return Err(self.not_let_go(kind, position, timeout));
             }
             let waited = inner.changed.wait_timeout(power, left.min(REMINDER));
             power = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        Ok(())
     }
 
     pub(super) fn no_such(&self, kind: Kind, position: usize) -> Error {
@@ -174,68 +171,52 @@ impl Vm {
     }
 }
 
-impl Power {
-    /// The slot of the device with that id, if it is still there.
-    fn slot_of(&mut self, kind: Kind, position: usize, id: u64) -> Option<usize> {
-        self.attached.get(kind, position).filter(|(_, removal)| removal.id == id).map(|(slot, _)| slot)
-    }
-
+impl Inner {
     /// One less waits for the removal of a device; if nobody does, the guest is not asked any more.
-    fn stop_waiting(&mut self, kind: Kind, position: usize) {
-        let Some((slot, removal)) = self.attached.get(kind, position) else { return };
+    fn stop_waiting(&self, kind: Kind, position: usize) {
+        let mut live = self.live();
+        let Some((slot, removal)) = live.devices.get(kind, position) else { return };
         removal.waiting = removal.waiting.saturating_sub(1);
         if removal.waiting == 0
-            && let Some(running) = &self.running
+            && let Some(running) = &live.running
         {
             running.machine.withdraw_request(slot);
         }
     }
-}
 
-impl Inner {
     /// Gives back what the guest has let go of.
-    pub(super) fn take_ejected(&self, power: &mut Power) {
-        let Some(running) = &mut power.running else { return };
-        for slot in running.machine.take_ejected() {
-            self.detach_slot(power, slot);
-        }
+    pub(super) fn take_ejected(&self) {
+        let Some(machine) = self.machine() else { return };
+        machine.take_ejected().into_iter().for_each(|slot| self.detach_slot(slot));
     }
 
     /// Takes away, of a machine that is parked and has no guest any more, what somebody waits for, and what the guest
     /// had let go of.
-    pub(super) fn take_wanted_out(&self, power: &mut Power) {
-        self.take_ejected(power);
-        for slot in power.attached.wanted_out() {
-            if let Some(running) = &mut power.running {
-                running.machine.unplug(slot);
-            }
-            self.detach_slot(power, slot);
+    pub(super) fn take_wanted_out(&self, machine: &Machine) {
+        self.take_ejected();
+        let wanted = self.live().devices.wanted_out();
+        for slot in wanted {
+            machine.unplug(slot);
+            self.detach_slot(slot);
         }
     }
 
-    fn detach_slot(&self, power: &mut Power, slot: usize) {
-        if let Some((kind, position)) = power.attached.in_slot(slot) {
-            self.detach(power, kind, position);
+    fn detach_slot(&self, slot: usize) {
+        let found = self.live().devices.in_slot(slot);
+        if let Some((kind, position)) = found {
+            self.detach(kind, position);
         }
     }
 
     /// Forgets a device that is in no machine any more, and tells everybody.
-    fn detach(&self, power: &mut Power, kind: Kind, position: usize) {
-        power.attached.detach(kind, position);
-        if let Some(Running { disks, nics, backends, .. }) = &mut power.running {
-            match kind {
-                Kind::Disk => drop((disks.remove(&position), backends.remove(&position))),
-                Kind::Nic => drop(nics.remove(&position)),
-            }
-        }
-        let event = match kind {
-            Kind::Disk => {
-                power.former.remove(&position);
-                Event::DiskUnplugged { disk: position }
-            }
+    fn detach(&self, kind: Kind, position: usize) {
+        let detached = self.live().devices.detach(kind, position);
+        // Closing an image may take its time.
+        drop(detached);
+        self.events.send(&match kind {
+            Kind::Disk => Event::DiskUnplugged { disk: position },
             Kind::Nic => Event::NicUnplugged { nic: position },
-        };
-        self.events.send(&event);
+        });
         self.changed.notify_all();
     }
 }

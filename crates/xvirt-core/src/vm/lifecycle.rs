@@ -24,21 +24,13 @@ impl Vm {
     /// of these steps fails with. Then it is halted as before and nothing is left behind.
     pub fn start(&self) -> Result<()> {
         let _span = self.inner.enter_span();
-        self.require_process()?;
-        let mut power = self.inner.lock_alone();
-        Verb::Start.check(self.name(), power.state)?;
-        let run = power.run + 1;
-        let running = self.inner.assemble(run, &power).map_err(|error| {
-            let needed = power.config(&self.inner.config).file_descriptors_to_start();
+        let (mut power, _listed) = self.begin_alone(Verb::Start)?;
+        let started = self.inner.assemble(power.run + 1).map_err(|error| {
+            let needed = self.inner.live().config(&self.inner.config).file_descriptors_to_start();
             descriptors::explain(error, &format!("starting VM '{}'", self.name()), needed)
         })?;
         self.inner.consoles.all().for_each(Console::power_on);
-        running.machine.run();
-        power.former = running.backends.iter().map(|(at, disk)| (*at, disk.former())).collect();
-        power.running = Some(running);
-        (power.run, power.reboots, power.reboot_on_power_off) = (run, 0, false);
-        (power.run_end, power.boot_end) = (Arc::default(), Arc::default());
-        self.inner.enter(&mut power, PowerState::Running, &Event::Started);
+        self.inner.run(&mut power, started);
         Ok(())
     }
 
@@ -56,9 +48,9 @@ impl Vm {
     /// [`hard_shutdown`]: Self::hard_shutdown
     pub fn pause(&self) -> Result<()> {
         let _span = self.inner.enter_span();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::Pause)?.park()?;
-        self.inner.enter(&mut power, PowerState::Paused, &Event::Paused);
+        let _turn = self.begin(Verb::Pause)?;
+        self.inner.running_machine()?.park()?;
+        self.inner.enter(PowerState::Paused, &Event::Paused);
         Ok(())
     }
 
@@ -68,9 +60,9 @@ impl Vm {
     /// [`InvalidState`](ErrorKind::InvalidState) if it is not paused.
     pub fn unpause(&self) -> Result<()> {
         let _span = self.inner.enter_span();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::Unpause)?.run();
-        self.inner.enter(&mut power, PowerState::Running, &Event::Unpaused);
+        let _turn = self.begin(Verb::Unpause)?;
+        self.inner.running_machine()?.run();
+        self.inner.enter(PowerState::Running, &Event::Unpaused);
         Ok(())
     }
 
@@ -87,8 +79,7 @@ impl Vm {
     /// - [`GuestFault`](ErrorKind::GuestFault) if it crashed while this waited, and is halted for that.
     pub fn clean_shutdown(&self, timeout: Duration) -> Result<()> {
         let _span = self.inner.enter_span();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::CleanShutdown)?;
+        let (mut power, _listed) = self.begin(Verb::CleanShutdown)?;
         power.reboot_on_power_off = false;
         let end = Arc::clone(&power.run_end);
         let Some(end) = self.inner.press_until(power, &end, timeout) else {
@@ -106,8 +97,7 @@ impl Vm {
     /// [`InvalidState`](ErrorKind::InvalidState) if it is halted already.
     pub fn hard_shutdown(&self) -> Result<()> {
         let _span = self.inner.enter_span();
-        let power = self.lock()?;
-        Verb::HardShutdown.check(self.name(), power.state)?;
+        let (power, _listed) = self.begin(Verb::HardShutdown)?;
         self.inner.halt(power, Event::HardShutdown);
         Ok(())
     }
@@ -126,8 +116,7 @@ impl Vm {
     /// - [`NotBootable`](ErrorKind::NotBootable) if what it boots could not be loaded any more; then it is halted.
     pub fn clean_reboot(&self, timeout: Duration) -> Result<()> {
         let _span = self.inner.enter_span();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::CleanReboot)?;
+        let (mut power, _listed) = self.begin(Verb::CleanReboot)?;
         power.reboot_on_power_off = true;
         let end = Arc::clone(&power.boot_end);
         let Some(end) = self.inner.press_until(power, &end, timeout) else {
@@ -147,23 +136,28 @@ impl Vm {
     /// - Whatever loading what it boots fails with, or resetting its devices; then it is halted.
     pub fn hard_reboot(&self) -> Result<()> {
         let _span = self.inner.enter_span();
-        let mut power = self.lock()?;
-        self.inner.machine(&power, Verb::HardReboot)?.park()?;
+        let (mut power, _listed) = self.begin(Verb::HardReboot)?;
+        self.inner.running_machine()?.park()?;
         if let Err(error) = self.inner.reset(&mut power, Event::HardReset) {
             self.inner.halt(power, Event::Crashed(CrashReason::Reset(error.to_string())));
             return Err(error);
         }
-        self.inner.enter(&mut power, PowerState::Running, &Event::HardReset);
+        self.inner.enter(PowerState::Running, &Event::HardReset);
         Ok(())
     }
 
-    /// Waits until the VM is halted, for whatever reason.
+    /// Waits until the VM is halted, for whatever reason. A VM that another thread starts again meanwhile was halted.
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) if it is not halted within `timeout`.
     pub fn wait_halted(&self, timeout: Duration) -> Result<()> {
         let power = self.lock()?;
-        self.inner.wait(power, timeout, |power| power.state == PowerState::Halted).map(drop).map_err(|_| {
+        if self.power_state() == PowerState::Halted {
+            return Ok(());
+        }
+        // Another thread may have started it again before this one has looked.
+        let end = Arc::clone(&power.run_end);
+        self.inner.wait(power, timeout, || end.get().is_some()).map(drop).map_err(|_| {
             self.too_late("halt", timeout).remedy("give it more time, or use clean_shutdown or hard_shutdown")
         })
     }
@@ -196,11 +190,9 @@ impl Inner {
         let began = Instant::now();
         let mut pause = PRESS_AGAIN;
         loop {
-            if let Some(running) = power.running.as_ref().filter(|_| power.state == PowerState::Running) {
-                running.machine.press_power_button();
-            }
+            self.press_power_button();
             let left = timeout.saturating_sub(began.elapsed());
-            power = match self.wait(power, left.min(pause), |_| end.get().is_some()) {
+            power = match self.wait(power, left.min(pause), || end.get().is_some()) {
                 Ok(_) => return end.get().cloned(),
                 Err(_) if left <= pause => return None,
                 Err(power) => power,
@@ -209,15 +201,22 @@ impl Inner {
         }
     }
 
+    fn press_power_button(&self) {
+        let live = self.live();
+        if let Some(running) = live.running.as_ref().filter(|_| live.state == PowerState::Running) {
+            running.machine.press_power_button();
+        }
+    }
+
     /// Waits until `done`; the error is that it is not after `timeout`.
     fn wait<'a>(
         &self,
         mut power: MutexGuard<'a, Power>,
         timeout: Duration,
-        done: impl Fn(&Power) -> bool,
+        done: impl Fn() -> bool,
     ) -> std::result::Result<MutexGuard<'a, Power>, MutexGuard<'a, Power>> {
         let began = Instant::now();
-        while !done(&power) {
+        while !done() {
             let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
                 return Err(power);
             };

@@ -1,8 +1,9 @@
 //! What a VM may take of the host: how fast its devices may be, and its vCPUs. Changed at any time.
 
 use super::Vm;
-use super::attached::Kind;
-use super::handle::{Power, Running};
+use super::devices::Kind;
+use super::live::Running;
+use super::state::Verb;
 use crate::Result;
 use crate::cgroup::CpuGroup;
 use crate::config::{CpuLimit, NicLimit, RateLimit, VmConfig};
@@ -17,10 +18,11 @@ impl Vm {
     /// The limit makes no sense, or there is no interface at that position.
     pub fn set_nic_limit(&self, position: usize, limit: NicLimit) -> Result<()> {
         limit.check()?;
-        let power = &mut *self.lock()?;
-        let attached = power.attached.nics.get_mut(&position).ok_or_else(|| self.no_such(Kind::Nic, position))?;
-        attached.device.limit = limit;
-        if let Some(nic) = power.running.as_ref().and_then(|running| running.nics.get(&position)) {
+        let _turn = self.begin(Verb::SetNicLimit)?;
+        let mut live = self.inner.live();
+        let nic = live.devices.nics.get_mut(&position).ok_or_else(|| self.no_such(Kind::Nic, position))?;
+        nic.config.limit = limit;
+        if let Some(nic) = &nic.device {
             nic.net.set_limit(limit);
             // What waits may go now.
             nic.function.kick();
@@ -34,11 +36,12 @@ impl Vm {
     /// # Errors
     /// The limit makes no sense, or there is no disk at that position.
     pub fn set_disk_limit(&self, position: usize, limit: RateLimit) -> Result<()> {
-        let power = &mut *self.lock()?;
-        let attached = power.attached.disks.get_mut(&position).ok_or_else(|| self.no_such(Kind::Disk, position))?;
-        limit.check(&format!("disk {}", attached.device.name()))?;
-        attached.device.limit = limit;
-        if let Some(disk) = power.running.as_ref().and_then(|running| running.disks.get(&position)) {
+        let _turn = self.begin(Verb::SetDiskLimit)?;
+        let mut live = self.inner.live();
+        let disk = live.devices.disks.get_mut(&position).ok_or_else(|| self.no_such(Kind::Disk, position))?;
+        limit.check(&format!("disk {}", disk.config.name()))?;
+        disk.config.limit = limit;
+        if let Some(disk) = &disk.device {
             disk.block.set_limit(limit);
             // What waits may go now.
             disk.function.kick();
@@ -51,10 +54,9 @@ impl Vm {
     /// # Errors
     /// There is no disk at that position.
     pub fn disk_limit(&self, position: usize) -> Result<RateLimit> {
-        let power = self.lock()?;
-        let attached = power.attached.disks.get(&position).ok_or_else(|| self.no_such(Kind::Disk, position))?;
-        let disk = power.running.as_ref().and_then(|running| running.disks.get(&position));
-        Ok(disk.map_or(attached.device.limit, |disk| disk.block.limit()))
+        let live = self.live()?;
+        let disk = live.devices.disks.get(&position).ok_or_else(|| self.no_such(Kind::Disk, position))?;
+        Ok(disk.device.as_ref().map_or(disk.config.limit, |device| device.block.limit()))
     }
 
     /// Limits what the vCPUs take of the host's processors together, from now on, across reboots and starts.
@@ -70,17 +72,18 @@ impl Vm {
     /// then all is as before. A halted VM notices only when it starts.
     pub fn set_cpu_limit(&self, limit: CpuLimit) -> Result<()> {
         limit.check()?;
-        let power = &mut *self.lock()?;
-        if let Some(Running { machine, cpu_group, .. }) = &mut power.running {
+        let _turn = self.begin(Verb::SetCpuLimit)?;
+        let live = &mut *self.inner.live();
+        if let Some(Running { machine, cpu_group, .. }) = &mut live.running {
             match cpu_group {
                 Some(group) => group.set(limit).inspect_err(|_| {
                     // Half of it may have been set. Nothing more can be done for a group that takes neither.
-                    let _ = group.set(power.cpu_limit);
+                    let _ = group.set(live.cpu_limit);
                 })?,
                 None => *cpu_group = make_cpu_group(&self.inner.config, limit, machine)?,
             }
         }
-        power.cpu_limit = limit;
+        live.cpu_limit = limit;
         Ok(())
     }
 
@@ -89,18 +92,9 @@ impl Vm {
     /// # Errors
     /// The VM's control group cannot be read.
     pub fn cpu_limit(&self) -> Result<CpuLimit> {
-        let power = self.lock()?;
-        let group = power.running.as_ref().and_then(|running| running.cpu_group.as_ref());
-        group.map_or(Ok(power.cpu_limit), CpuGroup::limit)
-    }
-}
-
-impl Power {
-    /// What would build the VM as it is now; `base` is what it was built from.
-    pub(super) fn config(&self, base: &VmConfig) -> VmConfig {
-        let mut config = self.attached.in_config(base);
-        config.cpus.limit = self.cpu_limit;
-        config
+        let live = self.live()?;
+        let group = live.running.as_ref().and_then(|running| running.cpu_group.as_ref());
+        group.map_or(Ok(live.cpu_limit), CpuGroup::limit)
     }
 }
 

@@ -3,25 +3,29 @@
 use std::fs::File;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
 
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
-use super::assemble::Backends;
 use crate::arch::x86_64::boot::{self, Payload};
 use crate::arch::x86_64::registers::Entry;
 use crate::boot::{BootMenu, EntryChoice, Limits};
 use crate::config::{Boot, EntryProtocol, KernelImage};
-use crate::disk::BlockBackend;
+use crate::disk::{BlockBackend, CopyBeforeWrite};
 use crate::memory::GuestRam;
 use crate::named_file::open_file;
 use crate::{Error, ErrorKind, Result};
 
-/// Puts what the VM is to start into its memory, and tells where it is entered.
-pub(super) fn load(what: &Boot, backends: &Backends, ram: &GuestRam) -> Result<Entry> {
+/// Puts what the VM is to start into its memory, and tells where it is entered. `disk_at` gives the disk at a position.
+pub(super) fn load(
+    what: &Boot,
+    disk_at: impl FnOnce(usize) -> Option<Arc<CopyBeforeWrite>>,
+    ram: &GuestRam,
+) -> Result<Entry> {
     match what {
         Boot::Disk { disk, entry, append } => {
-            let backend = backends.get(disk).ok_or_else(|| no_such_disk(*disk))?;
-            from_disk(&**backend, entry, append, ram)
+            let backend = disk_at(*disk).ok_or_else(|| no_such_disk(*disk))?;
+            from_disk(&*backend, entry, append, ram)
         }
         Boot::Kernel { kernel, initrd, command_line, protocol } => {
             let mut initrd = initrd.as_deref().map(open_initrd).transpose()?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Vm;
 use super::assemble::{BalloonDevice, balloon_pages};
-use super::handle::Power;
+use super::live::Live;
 use super::state::Verb;
 use crate::config::{ByteSize, PAGE, check_memory_target};
 use crate::virtio::{Balloon, GuestReport};
@@ -49,6 +49,15 @@ pub struct GuestMemory {
     pub minor_faults: Option<u64>,
 }
 
+impl MemoryStatistics {
+    /// What the balloon of a VM of `memory` knows.
+    pub(super) fn of(balloon: &Balloon, memory: ByteSize) -> Self {
+        let state = balloon.state();
+        let left = |pages: u32| ByteSize::new(memory.bytes().saturating_sub(u64::from(pages) * PAGE));
+        Self { target: left(state.target), actual: left(state.actual), guest: balloon.report().map(GuestMemory::from) }
+    }
+}
+
 impl From<GuestReport> for GuestMemory {
     fn from(report: GuestReport) -> Self {
         let size = |bytes: Option<u64>| bytes.map(ByteSize::new);
@@ -77,8 +86,9 @@ impl Vm {
     pub fn set_memory_target(&self, target: ByteSize) -> Result<()> {
         let config = &self.inner.config;
         check_memory_target(target, config.memory, &config.memory_backing)?;
-        let power = self.lock()?;
-        let device = self.balloon_device(&power, Verb::SetMemoryTarget)?;
+        let _turn = self.begin(Verb::SetMemoryTarget)?;
+        let live = self.inner.live();
+        let device = self.balloon_device(&live, Verb::SetMemoryTarget)?;
         device.balloon.set_target(balloon_pages(config.memory, target));
         device.function.config_changed();
         Ok(())
@@ -90,12 +100,14 @@ impl Vm {
     /// [`InvalidState`](ErrorKind::InvalidState) if it is halted, also while this waits, or has no balloon;
     /// [`Timeout`](ErrorKind::Timeout) if it has not come to its target within `timeout`.
     pub fn wait_memory_target(&self, timeout: Duration) -> Result<()> {
+        let (turn, _listed) = self.begin(Verb::WaitMemoryTarget)?;
         let balloon = self.balloon(Verb::WaitMemoryTarget)?;
+        drop(turn);
         if balloon.wait_target(timeout) {
             return Ok(());
         }
-        Verb::WaitMemoryTarget.check(self.name(), self.lock()?.state)?;
-        let now = self.memory_of(&balloon);
+        self.still_allows(Verb::WaitMemoryTarget)?;
+        let now = MemoryStatistics::of(&balloon, self.inner.config.memory);
         let what = format!("VM '{}' has {} of memory after {timeout:?}, not {}", self.name(), now.actual, now.target);
         Err(Error::new(ErrorKind::Timeout, what)
             .remedy("give it more time or more memory, or see whether its guest has a balloon driver"))
@@ -106,7 +118,9 @@ impl Vm {
     /// # Errors
     /// [`InvalidState`](ErrorKind::InvalidState) if it is halted or has no balloon.
     pub fn memory_statistics(&self) -> Result<MemoryStatistics> {
-        Ok(self.memory_of(&*self.balloon(Verb::ReadMemoryStatistics)?))
+        let live = self.live()?;
+        Verb::ReadMemoryStatistics.check(self.name(), live.state)?;
+        live.statistics().memory.ok_or_else(|| self.no_balloon())
     }
 
     /// Asks the guest for a report on its memory, and waits for it.
@@ -115,11 +129,13 @@ impl Vm {
     /// [`InvalidState`](ErrorKind::InvalidState) if it is halted, also while this waits, has no balloon, or its guest has no
     /// balloon driver now; [`Timeout`](ErrorKind::Timeout) if it has not answered within `timeout`.
     pub fn refresh_memory_statistics(&self, timeout: Duration) -> Result<MemoryStatistics> {
+        let (turn, _listed) = self.begin(Verb::ReadMemoryStatistics)?;
         let balloon = self.balloon(Verb::ReadMemoryStatistics)?;
+        drop(turn);
         if balloon.answers() && balloon.refresh(timeout) {
-            return Ok(self.memory_of(&balloon));
+            return Ok(MemoryStatistics::of(&balloon, self.inner.config.memory));
         }
-        Verb::ReadMemoryStatistics.check(self.name(), self.lock()?.state)?;
+        self.still_allows(Verb::ReadMemoryStatistics)?;
         if !balloon.answers() {
             let what = format!("the guest of VM '{}' has no balloon driver now", self.name());
             return Err(Error::new(ErrorKind::InvalidState, what).remedy("let it boot first, and load virtio_balloon"));
@@ -129,25 +145,17 @@ impl Vm {
     }
 
     fn balloon(&self, verb: Verb) -> Result<Arc<Balloon>> {
-        Ok(Arc::clone(&self.balloon_device(&*self.lock()?, verb)?.balloon))
+        Ok(Arc::clone(&self.balloon_device(&*self.live()?, verb)?.balloon))
     }
 
     /// The balloon, if `verb` is legal now.
-    fn balloon_device<'a>(&self, power: &'a Power, verb: Verb) -> Result<&'a BalloonDevice> {
-        verb.check(self.name(), power.state)?;
-        power.running.as_ref().and_then(|running| running.balloon.as_ref()).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidState, format!("VM '{}' has no memory balloon", self.name()))
-                .remedy("enable it in the configuration of the VM")
-        })
+    fn balloon_device<'a>(&self, live: &'a Live, verb: Verb) -> Result<&'a BalloonDevice> {
+        verb.check(self.name(), live.state)?;
+        live.running.as_ref().and_then(|running| running.balloon.as_ref()).ok_or_else(|| self.no_balloon())
     }
 
-    pub(super) fn memory_of(&self, balloon: &Balloon) -> MemoryStatistics {
-        let state = balloon.state();
-        let left = |pages: u32| ByteSize::new(self.inner.config.memory.bytes().saturating_sub(u64::from(pages) * PAGE));
-        MemoryStatistics {
-            target: left(state.target),
-            actual: left(state.actual),
-            guest: balloon.report().map(GuestMemory::from),
-        }
+    fn no_balloon(&self) -> Error {
+        Error::new(ErrorKind::InvalidState, format!("VM '{}' has no memory balloon", self.name()))
+            .remedy("enable it in the configuration of the VM")
     }
 }

@@ -1,16 +1,20 @@
 //! The handle users hold: a VM from its configuration to its end.
 //!
-//! `state` is the table of what is legal when, `lifecycle` has the verbs that change the power state, `events` is how the
-//! outside hears of what happens, `build` makes the handle of a configuration and `assemble` its machine, `supervisor` is the thread that hears
-//! the guest's own requests, and `guest` does what they and crashes ask for. `attached` is what disks and network
-//! interfaces there are, which `hotplug` changes at any time, `resize` the size of disks, `disks` tells of them, `limits`
-//! how fast they may be, and `memory` how much memory there is. `descriptors` counts the file descriptors that all of it
+//! A verb changes the VM while it holds the operation lock; `operation` lists the verbs in progress. What the VM is and has
+//! at this moment is in `live`, which is locked only for a moment, so that questions never wait for a verb. `devices` are
+//! its disks and network interfaces in it.
+//!
+//! `state` is the table of what is legal when, `lifecycle` has the verbs that change the power state, `events` tells the
+//! outside what happens, `build` makes the handle from a configuration, `assemble` its machine, `load` puts what it boots
+//! into its memory, `supervisor` is the thread that hears the guest's own requests, and `guest` does what they and crashes
+//! ask for. `hotplug` plugs and unplugs devices, `resize` grows disks, `disks` and `nics` list what there is, `limits` sets how fast devices
+//! and vCPUs may be, and `memory` how much memory the guest has. `descriptors` counts the file descriptors that all of it
 //! takes. `vsock` reaches programs in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
 
 mod assemble;
-mod attached;
 mod build;
 mod descriptors;
+mod devices;
 mod disks;
 mod events;
 mod guest;
@@ -21,10 +25,13 @@ mod handle;
 mod hotplug;
 mod lifecycle;
 mod limits;
+mod live;
 mod load;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod nics;
+mod operation;
 mod resize;
 mod state;
 mod statistics;
@@ -35,10 +42,12 @@ pub use crate::latency::Latencies;
 pub(crate) use assemble::{open_disk_read_only, open_disks_read_only};
 pub use disks::DiskStatus;
 pub use events::{CrashReason, Device, Event, EventReceiver, IoOperation};
-pub use handle::{NicStatus, Vm};
+pub use handle::Vm;
 pub use memory::{GuestMemory, MemoryStatistics};
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsPublisher;
+pub use nics::NicStatus;
+pub use operation::Operation;
 pub use state::{PowerState, Verb};
 pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,

@@ -6,7 +6,7 @@ use super::assemble;
 use super::events::Event;
 use super::handle::Vm;
 use super::state::Verb;
-use crate::disk::{BlockBackend, FormerDisk};
+use crate::disk::BlockBackend;
 use crate::{Error, ErrorKind, Result};
 
 const SECTOR: u64 = 512;
@@ -24,15 +24,13 @@ impl Vm {
     /// ([`UnsupportedImage`](ErrorKind::UnsupportedImage)); the file system is full; the disk of a halted VM cannot be
     /// opened.
     pub fn resize_disk(&self, position: usize, size: u64) -> Result<()> {
-        let power = &mut *self.lock()?;
-        Verb::ResizeDisk.check(self.name(), power.state)?;
-        let disk = power.attached.disks.get(&position).ok_or_else(|| {
+        let _turn = self.begin(Verb::ResizeDisk)?;
+        let disk = self.inner.live().devices.disks.get(&position).cloned().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("VM '{}' has no disk at position {position}", self.name()))
                 .remedy("see disk_positions() for those it has")
         })?;
-        let name = disk.device.name();
-        let open = power.former.get(&position).and_then(FormerDisk::get);
-        let backend = open.map_or_else(|| assemble::open_disk(&disk.device, disk.device.read_only), Ok)?;
+        let name = disk.config.name();
+        let backend = disk.open().map_or_else(|| assemble::open_disk(&disk.config, disk.config.read_only), Ok)?;
         let old = backend.capacity();
         check(&name, old, size)?;
         if old == size {
@@ -43,7 +41,7 @@ impl Vm {
                 .remedy("give the disk to the VM writable"));
         }
         backend.grow(size).map_err(|error| cannot(&name, error))?;
-        if let Some(disk) = power.running.as_ref().and_then(|running| running.disks.get(&position)) {
+        if let Some(disk) = &disk.device {
             disk.block.refresh_capacity();
             disk.function.config_changed();
         }

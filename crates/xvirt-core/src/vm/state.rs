@@ -24,6 +24,7 @@ pub enum PowerState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Verb {
     Start,
     CleanShutdown,
@@ -32,19 +33,14 @@ pub enum Verb {
     HardReboot,
     Pause,
     Unpause,
-    Suspend,
-    Resume,
-    Snapshot,
-    Checkpoint,
-    Revert,
-    Clone,
-    Copy,
     Export,
-    Migrate,
     Plug,
     Unplug,
     ResizeDisk,
     SetLink,
+    SetDiskLimit,
+    SetNicLimit,
+    SetCpuLimit,
     SetMemoryTarget,
     WaitMemoryTarget,
     ReadMemoryStatistics,
@@ -54,7 +50,7 @@ pub enum Verb {
 use PowerState::{Halted, Paused, Running, Suspended};
 
 /// In which states each verb is legal.
-const LEGAL: [(Verb, &[PowerState]); 24] = [
+const LEGAL: [(Verb, &[PowerState]); 19] = [
     (Verb::Start, &[Halted]),
     (Verb::CleanShutdown, &[Running]),
     (Verb::HardShutdown, &[Running, Paused, Suspended]),
@@ -62,19 +58,14 @@ const LEGAL: [(Verb, &[PowerState]); 24] = [
     (Verb::HardReboot, &[Running, Paused]),
     (Verb::Pause, &[Running]),
     (Verb::Unpause, &[Paused]),
-    (Verb::Suspend, &[Running]),
-    (Verb::Resume, &[Suspended]),
-    (Verb::Snapshot, &[Halted, Running, Paused, Suspended]),
-    (Verb::Checkpoint, &[Running, Paused, Suspended]),
-    (Verb::Revert, &[Halted, Running, Paused, Suspended]),
-    (Verb::Clone, &[Halted, Suspended]),
-    (Verb::Copy, &[Halted, Suspended]),
     (Verb::Export, &[Halted, Running, Paused, Suspended]),
-    (Verb::Migrate, &[Running, Paused]),
     (Verb::Plug, &[Halted, Running, Paused]),
     (Verb::Unplug, &[Halted, Running, Paused]),
     (Verb::ResizeDisk, &[Halted, Running, Paused]),
     (Verb::SetLink, &[Running, Paused]),
+    (Verb::SetDiskLimit, &[Halted, Running, Paused, Suspended]),
+    (Verb::SetNicLimit, &[Halted, Running, Paused, Suspended]),
+    (Verb::SetCpuLimit, &[Halted, Running, Paused, Suspended]),
     (Verb::SetMemoryTarget, &[Running, Paused]),
     (Verb::WaitMemoryTarget, &[Running, Paused]),
     (Verb::ReadMemoryStatistics, &[Running, Paused]),
@@ -82,6 +73,24 @@ const LEGAL: [(Verb, &[PowerState]); 24] = [
 ];
 
 impl Verb {
+    /// All verbs.
+    pub fn all() -> impl Iterator<Item = Self> {
+        LEGAL.iter().map(|(verb, _)| *verb)
+    }
+
+    /// Whether it spends its time waiting for the guest, so that other verbs may come in between.
+    pub(super) fn waits_for_guest(self) -> bool {
+        matches!(
+            self,
+            Self::CleanShutdown
+                | Self::CleanReboot
+                | Self::Unplug
+                | Self::WaitMemoryTarget
+                | Self::ReadMemoryStatistics
+                | Self::ConnectVsock
+        )
+    }
+
     /// The states in which it is legal.
     pub fn legal_states(self) -> &'static [PowerState] {
         LEGAL.iter().find(|(verb, _)| *verb == self).map_or(&[], |(_, states)| states)
@@ -108,19 +117,14 @@ impl fmt::Display for Verb {
             Self::HardReboot => "hard reboot",
             Self::Pause => "pause",
             Self::Unpause => "unpause",
-            Self::Suspend => "suspend",
-            Self::Resume => "resume",
-            Self::Snapshot => "snapshot",
-            Self::Checkpoint => "checkpoint",
-            Self::Revert => "revert",
-            Self::Clone => "clone",
-            Self::Copy => "copy",
             Self::Export => "export",
-            Self::Migrate => "migrate",
             Self::Plug => "plug something into",
             Self::Unplug => "unplug something from",
             Self::ResizeDisk => "resize a disk of",
             Self::SetLink => "change the link of a NIC of",
+            Self::SetDiskLimit => "limit a disk of",
+            Self::SetNicLimit => "limit a NIC of",
+            Self::SetCpuLimit => "limit the vCPUs of",
             Self::SetMemoryTarget => "set the memory target of",
             Self::WaitMemoryTarget => "wait for the memory target of",
             Self::ReadMemoryStatistics => "read the memory statistics of",

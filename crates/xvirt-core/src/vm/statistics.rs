@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::assemble::{DiskDevice, NicDevice};
-use super::handle::{Running, Vm};
+use super::devices::Devices;
+use super::handle::Vm;
+use super::live::Running;
 use super::memory::MemoryStatistics;
 use crate::disk::IoOperation;
 use crate::latency::Latencies;
@@ -137,17 +139,15 @@ impl Vm {
     /// Meant to be asked for every second: it takes some microseconds, one system call for each of the VM's threads, and
     /// never disturbs the guest. It waits for a verb that is changing the VM's power state.
     pub fn statistics(&self) -> Statistics {
-        let Ok(power) = self.lock() else { return Statistics::default() };
-        let Some(running) = &power.running else { return Statistics::default() };
-        let memory = running.balloon.as_ref().map(|device| self.memory_of(&device.balloon));
-        Statistics::of(running, memory)
+        self.live().map_or_else(|_| Statistics::default(), |live| live.statistics())
     }
 }
 
 impl Statistics {
-    fn of(running: &Running, memory: Option<MemoryStatistics>) -> Self {
+    pub(super) fn of(running: &Running, devices: &Devices) -> Self {
         let has_own = |kind| matches!(kind, DeviceKind::Block | DeviceKind::Net);
-        let others = running.machine.functions().filter(|function| !has_own(function.kind()));
+        let functions = running.machine.functions();
+        let others = functions.iter().filter(|function| !has_own(function.kind()));
         let device = |name: &str, cpu_time| DeviceStatistics { name: name.to_owned(), cpu_time };
         Self {
             uptime: running.since.elapsed(),
@@ -156,9 +156,9 @@ impl Statistics {
                 .vcpu_statistics()
                 .map(|(exits, cpu_time)| VcpuStatistics { cpu_time, exits: exits.into() })
                 .collect(),
-            memory,
-            disks: running.disks.iter().map(|(position, disk)| (*position, disk.into())).collect(),
-            nics: running.nics.iter().map(|(position, nic)| (*position, nic.into())).collect(),
+            memory: running.balloon.as_ref().map(|device| MemoryStatistics::of(&device.balloon, running.memory)),
+            disks: devices.disks.iter().filter_map(|(at, disk)| Some((*at, disk.device.as_ref()?.into()))).collect(),
+            nics: devices.nics.iter().filter_map(|(at, nic)| Some((*at, nic.device.as_ref()?.into()))).collect(),
             devices: others.map(|function| device(function.kind().name(), function.worker_time())).collect(),
         }
     }

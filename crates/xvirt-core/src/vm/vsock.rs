@@ -95,9 +95,10 @@ impl Vm {
     /// ([`Timeout`](ErrorKind::Timeout)).
     pub fn vsock_connect(&self, port: u32, timeout: Duration) -> Result<UnixStream> {
         let path = &self.vsock()?.path;
-        let check = || Verb::ConnectVsock.check(self.name(), self.lock()?.state);
-        check()?;
-        self.connect(path, port, timeout).map_err(|error| check().err().unwrap_or(error))
+        let (turn, _listed) = self.begin(Verb::ConnectVsock)?;
+        drop(turn);
+        let connected = self.connect(path, port, timeout);
+        connected.map_err(|error| self.still_allows(Verb::ConnectVsock).err().unwrap_or(error))
     }
 
     fn connect(&self, path: &Path, port: u32, timeout: Duration) -> Result<UnixStream> {

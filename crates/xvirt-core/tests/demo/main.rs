@@ -15,6 +15,7 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod memory;
+mod operations;
 mod points;
 mod resize;
 mod statistics;

@@ -6,7 +6,7 @@ use super::CopyBeforeWrite;
 use crate::sync::{Arc, Condvar, Mutex, lock, wait};
 
 /// A disk that is open as long as somebody uses it, and locked against everybody else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FormerDisk {
     disk: Weak<CopyBeforeWrite>,
     closed: Arc<Closed>,

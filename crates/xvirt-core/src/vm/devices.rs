@@ -4,8 +4,11 @@
 //! is unplugged, and so does the slot, by which a guest names its network interfaces.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::assemble::{DiskDevice, NicDevice};
 use crate::config::{Boot, Disk, MAX_DEVICES, Nic, VmConfig};
+use crate::disk::{CopyBeforeWrite, FormerDisk};
 use crate::{Error, ErrorKind, Result};
 
 /// The two kinds of device that come and go.
@@ -15,16 +18,30 @@ pub(super) enum Kind {
     Nic,
 }
 
-/// One device.
-#[derive(Debug)]
-pub(super) struct Attached<T> {
-    pub(super) device: T,
+/// A disk of a VM.
+#[derive(Clone, Debug)]
+pub(super) struct DiskSlot {
+    pub(super) config: Disk,
     pub(super) slot: usize,
-    pub(super) removal: Removal,
+    removal: Removal,
+    /// In the machine, while there is one.
+    pub(super) device: Option<DiskDevice>,
+    /// Its bytes in this run or the last, which views may outlive it with.
+    former: Option<FormerDisk>,
+}
+
+/// A network interface of a VM.
+#[derive(Clone, Debug)]
+pub(super) struct NicSlot {
+    pub(super) config: Nic,
+    pub(super) slot: usize,
+    removal: Removal,
+    /// In the machine, while there is one.
+    pub(super) device: Option<NicDevice>,
 }
 
 /// Who wants to have a device out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Removal {
     /// Tells the device from others that have its position later.
     pub(super) id: u64,
@@ -33,25 +50,50 @@ pub(super) struct Removal {
 }
 
 /// All disks and network interfaces of a VM.
-#[derive(Debug, Default)]
-pub(super) struct Attachments {
-    pub(super) disks: BTreeMap<usize, Attached<Disk>>,
-    pub(super) nics: BTreeMap<usize, Attached<Nic>>,
+#[derive(Clone, Debug, Default)]
+pub(super) struct Devices {
+    pub(super) disks: BTreeMap<usize, DiskSlot>,
+    pub(super) nics: BTreeMap<usize, NicSlot>,
     /// Counts what was ever attached.
     ids: u64,
 }
 
-impl Attachments {
+/// What was in a slot. Dropping it closes what it had open on the host.
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is kept to be dropped where waiting is allowed")]
+pub(super) enum Detached {
+    Disk(DiskSlot),
+    Nic(NicSlot),
+}
+
+impl DiskSlot {
+    /// The disk of this run, or of the last if a view still holds it: then nobody else could open it.
+    pub(super) fn open(&self) -> Option<Arc<CopyBeforeWrite>> {
+        self.backend().or_else(|| self.former.as_ref().and_then(FormerDisk::get))
+    }
+
+    /// Its bytes, while it is in a machine.
+    pub(super) fn backend(&self) -> Option<Arc<CopyBeforeWrite>> {
+        self.device.as_ref().map(|device| Arc::clone(&device.backend))
+    }
+
+    fn set_device(&mut self, device: DiskDevice) {
+        self.former = Some(device.backend.former());
+        self.device = Some(device);
+    }
+}
+
+impl Devices {
     /// Those of a configuration: positions and slots as they come, disks first.
     pub(super) fn new(disks: Vec<Disk>, nics: Vec<Nic>) -> Result<Self> {
         let mut all = Self::default();
         for disk in disks {
             let (position, slot) = all.place(Kind::Disk)?;
-            all.attach_disk(position, slot, disk);
+            all.attach_disk(position, slot, disk, None);
         }
         for nic in nics {
             let (position, slot) = all.place(Kind::Nic)?;
-            all.attach_nic(position, slot, nic);
+            all.attach_nic(position, slot, nic, None);
         }
         Ok(all)
     }
@@ -73,14 +115,17 @@ impl Attachments {
         })
     }
 
-    pub(super) fn attach_disk(&mut self, position: usize, slot: usize, disk: Disk) {
-        let removal = self.nobody();
-        self.disks.insert(position, Attached { device: disk, slot, removal });
+    pub(super) fn attach_disk(&mut self, position: usize, slot: usize, config: Disk, device: Option<DiskDevice>) {
+        let mut disk = DiskSlot { config, slot, removal: self.nobody(), device: None, former: None };
+        if let Some(device) = device {
+            disk.set_device(device);
+        }
+        self.disks.insert(position, disk);
     }
 
-    pub(super) fn attach_nic(&mut self, position: usize, slot: usize, nic: Nic) {
+    pub(super) fn attach_nic(&mut self, position: usize, slot: usize, config: Nic, device: Option<NicDevice>) {
         let removal = self.nobody();
-        self.nics.insert(position, Attached { device: nic, slot, removal });
+        self.nics.insert(position, NicSlot { config, slot, removal, device });
     }
 
     fn nobody(&mut self) -> Removal {
@@ -88,11 +133,32 @@ impl Attachments {
         Removal { id: self.ids, waiting: 0 }
     }
 
-    pub(super) fn detach(&mut self, kind: Kind, position: usize) {
+    /// Forgets a device, and gives what there was.
+    pub(super) fn detach(&mut self, kind: Kind, position: usize) -> Option<Detached> {
         match kind {
-            Kind::Disk => drop(self.disks.remove(&position)),
-            Kind::Nic => drop(self.nics.remove(&position)),
+            Kind::Disk => self.disks.remove(&position).map(Detached::Disk),
+            Kind::Nic => self.nics.remove(&position).map(Detached::Nic),
         }
+    }
+
+    /// These devices are in a machine now, by their positions.
+    pub(super) fn enter_machine(&mut self, disks: BTreeMap<usize, DiskDevice>, nics: BTreeMap<usize, NicDevice>) {
+        for (position, device) in disks {
+            if let Some(disk) = self.disks.get_mut(&position) {
+                disk.set_device(device);
+            }
+        }
+        for (position, device) in nics {
+            if let Some(nic) = self.nics.get_mut(&position) {
+                nic.device = Some(device);
+            }
+        }
+    }
+
+    /// The machine ends: gives what was in it.
+    pub(super) fn leave_machine(&mut self) -> (Vec<DiskDevice>, Vec<NicDevice>) {
+        let disks = self.disks.values_mut().filter_map(|disk| disk.device.take()).collect();
+        (disks, self.nics.values_mut().filter_map(|nic| nic.device.take()).collect())
     }
 
     /// The slot of the device at a position, and who wants to have it out.
@@ -119,11 +185,16 @@ impl Attachments {
         disks.chain(self.nics.iter().map(|(at, nic)| (Kind::Nic, *at, nic.slot, nic.removal.waiting)))
     }
 
+    /// The slot of the device with that id, if it is still there.
+    pub(super) fn slot_of(&mut self, kind: Kind, position: usize, id: u64) -> Option<usize> {
+        self.get(kind, position).filter(|(_, removal)| removal.id == id).map(|(slot, _)| slot)
+    }
+
     /// A configuration that `base` and these devices make, without gaps between positions.
     pub(super) fn in_config(&self, base: &VmConfig) -> VmConfig {
         let mut config = base.clone();
-        config.disks = self.disks.values().map(|disk| disk.device.clone()).collect();
-        config.nics = self.nics.values().map(|nic| nic.device.clone()).collect();
+        config.disks = self.disks.values().map(|disk| disk.config.clone()).collect();
+        config.nics = self.nics.values().map(|nic| nic.config.clone()).collect();
         if let Boot::Disk { disk, .. } = &mut config.boot {
             // One that is not there stays one that is not there.
             let there = self.disks.contains_key(disk);
@@ -137,25 +208,25 @@ impl Attachments {
 mod tests {
     use super::*;
 
-    fn attachments(disks: usize, nics: usize) -> Attachments {
+    fn devices(disks: usize, nics: usize) -> Devices {
         let disks = (0..disks).map(|n| Disk::raw(format!("{n}"))).collect();
-        Attachments::new(disks, (0..nics).map(|n| Nic::tap(format!("t{n}"))).collect()).unwrap()
+        Devices::new(disks, (0..nics).map(|n| Nic::tap(format!("t{n}"))).collect()).unwrap()
     }
 
     #[test]
     fn the_lowest_free_places_are_taken_and_others_stay() {
-        let mut all = attachments(3, 1);
+        let mut all = devices(3, 1);
         assert_eq!(all.in_slot(4), Some((Kind::Nic, 0)));
-        all.detach(Kind::Disk, 1);
+        all.detach(Kind::Disk, 1).unwrap();
         assert_eq!((all.get(Kind::Disk, 2).unwrap().0, all.get(Kind::Nic, 0).unwrap().0), (3, 4));
         assert_eq!((all.place(Kind::Disk).unwrap(), all.place(Kind::Nic).unwrap()), ((1, 2), (1, 2)));
-        all.attach_nic(1, 2, Nic::new_tap());
+        all.attach_nic(1, 2, Nic::new_tap(), None);
         assert_eq!(all.place(Kind::Disk).unwrap(), (1, 5));
     }
 
     #[test]
     fn a_full_vm_takes_nothing_more() {
-        let all = attachments(MAX_DEVICES - 1, 1);
+        let all = devices(MAX_DEVICES - 1, 1);
         for kind in [Kind::Disk, Kind::Nic] {
             let error = all.place(kind).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
@@ -165,8 +236,8 @@ mod tests {
 
     #[test]
     fn the_configuration_has_no_gaps_and_boots_from_the_same_disk() {
-        let mut all = attachments(3, 0);
-        all.detach(Kind::Disk, 1);
+        let mut all = devices(3, 0);
+        all.detach(Kind::Disk, 1).unwrap();
         let base =
             |disk| VmConfig::new("a").boot(Boot::Disk { disk, entry: Default::default(), append: String::new() });
         for (position, index) in [(0, 0), (2, 1), (1, 2)] {
@@ -179,10 +250,10 @@ mod tests {
 
     #[test]
     fn a_device_that_takes_the_place_of_another_is_another() {
-        let mut all = attachments(1, 0);
+        let mut all = devices(1, 0);
         let first = all.get(Kind::Disk, 0).unwrap().1.id;
-        all.detach(Kind::Disk, 0);
-        all.attach_disk(0, 1, Disk::raw("x"));
+        all.detach(Kind::Disk, 0).unwrap();
+        all.attach_disk(0, 1, Disk::raw("x"), None);
         let (_, removal) = all.get(Kind::Disk, 0).unwrap();
         assert_ne!(removal.id, first);
         removal.waiting = 1;

@@ -1,0 +1,61 @@
+//! What can be asked of the network interfaces of a running VM, and their cables.
+
+use super::devices::{Kind, NicSlot};
+use super::handle::Vm;
+use super::state::Verb;
+use crate::Result;
+use crate::config::NicLimit;
+use crate::net::MacAddress;
+use crate::virtio::NetState;
+
+/// A network interface of a running VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NicStatus {
+    /// Its position.
+    pub position: usize,
+    /// The host's interface or the socket that it is connected to.
+    pub interface: String,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// Whether the guest sees the cable plugged in.
+    pub link_up: bool,
+    /// How fast it may be.
+    pub limit: NicLimit,
+}
+
+impl NicStatus {
+    /// That of a network interface in a machine.
+    pub(super) fn of(position: usize, nic: &NicSlot) -> Option<Self> {
+        let nic = nic.device.as_ref()?;
+        let (NetState { mac, .. }, link_up) = (nic.net.state(), nic.net.link_up());
+        let (interface, limit) = (nic.interface.clone(), nic.net.limit());
+        Some(Self { position, interface, mac: MacAddress::new(mac), link_up, limit })
+    }
+}
+
+impl Vm {
+    /// The network interfaces in the order of their positions; empty while the VM is halted.
+    pub fn nics(&self) -> Vec<NicStatus> {
+        self.live().map_or_else(|_| Vec::new(), |live| live.nics())
+    }
+
+    /// Plugs the cable of the network interface at position `nic` in or out, as the guest sees it at once.
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, [`NotFound`](ErrorKind::NotFound) if it has no
+    /// interface there.
+    pub fn set_link(&self, nic: usize, up: bool) -> Result<()> {
+        let _turn = self.begin(Verb::SetLink)?;
+        let live = self.inner.live();
+        let nic = live
+            .devices
+            .nics
+            .get(&nic)
+            .and_then(|nic| nic.device.as_ref())
+            .ok_or_else(|| self.no_such(Kind::Nic, nic))?;
+        nic.net.set_link(up);
+        nic.function.config_changed();
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! The verbs that a VM is busy with, for whoever asks meanwhile: XenServer's `current_operations`.
+//!
+//! A verb waits for its turn at the VM's operation lock, and is listed here from then until it returns. One that waits for
+//! the guest gives its turn away meanwhile and stays listed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::handle::{Power, Vm};
+use super::state::Verb;
+use crate::Result;
+use crate::sync::lock;
+
+/// A verb in progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Operation {
+    /// What is being done.
+    pub verb: Verb,
+    /// When its turn came.
+    pub since: SystemTime,
+}
+
+/// The verbs in progress.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Operations(Arc<Mutex<Listed>>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    /// In the order in which they began.
+    operations: BTreeMap<u64, Operation>,
+    began: u64,
+}
+
+/// Lists a verb until it is dropped.
+#[derive(Debug)]
+pub(super) struct InProgress {
+    operations: Operations,
+    number: u64,
+}
+
+impl Operations {
+    fn begin(&self, verb: Verb) -> InProgress {
+        let mut listed = lock(&self.0);
+        listed.began += 1;
+        let number = listed.began;
+        listed.operations.insert(number, Operation { verb, since: SystemTime::now() });
+        InProgress { operations: self.clone(), number }
+    }
+
+    fn list(&self) -> Vec<Operation> {
+        lock(&self.0).operations.values().cloned().collect()
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        lock(&self.operations.0).operations.remove(&self.number);
+    }
+}
+
+impl Vm {
+    /// The verbs that are in progress, in the order in which they began. Does not wait for them.
+    pub fn current_operations(&self) -> Vec<Operation> {
+        self.require_process().map_or_else(|_| Vec::new(), |()| self.inner.operations.list())
+    }
+
+    /// The verbs that the VM would take now: those that its power state allows, and none while another one changes the
+    /// VM. A verb that is called all the same waits for its turn first. Does not wait.
+    pub fn allowed_operations(&self) -> Vec<Verb> {
+        if self.current_operations().iter().any(|operation| !operation.verb.waits_for_guest()) {
+            return Vec::new();
+        }
+        let state = self.power_state();
+        Verb::all().filter(|verb| verb.legal_states().contains(&state)).collect()
+    }
+
+    /// Waits for the turn of `verb`, and lists it as in progress. Nothing else changes the VM while the guard is held.
+    ///
+    /// # Errors
+    /// The power state that the VM has then does not allow the verb, or this process is not the VM's.
+    pub(super) fn begin(&self, verb: Verb) -> Result<(MutexGuard<'_, Power>, InProgress)> {
+        let power = self.lock()?;
+        verb.check(self.name(), self.inner.live().state)?;
+        Ok((power, self.inner.operations.begin(verb)))
+    }
+
+    /// Whether the VM still is in a state that allows `verb`, which has waited in vain: what ended the guest is over then.
+    pub(super) fn still_allows(&self, verb: Verb) -> Result<()> {
+        let _turn = self.lock()?;
+        verb.check(self.name(), self.inner.live().state)
+    }
+
+    /// As [`begin`](Self::begin), once the supervisor of a run that the guest ended is gone.
+    pub(super) fn begin_alone(&self, verb: Verb) -> Result<(MutexGuard<'_, Power>, InProgress)> {
+        self.require_process()?;
+        let power = self.inner.lock_alone();
+        verb.check(self.name(), self.inner.live().state)?;
+        Ok((power, self.inner.operations.begin(verb)))
+    }
+}

@@ -1,0 +1,210 @@
+//! Questions are answered while a verb waits, for a backend of the program or for anything else.
+
+use std::io;
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use vm_memory::VolatileSlice;
+use xvirt_core::config::Disk;
+use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::disk::BlockBackend;
+use xvirt_core::host::Host;
+use xvirt_core::vm::{PowerState, Statistics, Verb, Vm};
+
+use crate::host;
+use crate::support::{Guest, PATIENCE, config};
+
+const SIZE: u64 = 16 << 20;
+
+/// A disk that does not answer while it is held up.
+#[derive(Clone, Debug, Default)]
+struct Slow(Arc<(Mutex<Answers>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    held_up: bool,
+    waiting: usize,
+    bytes: Vec<u8>,
+}
+
+impl Slow {
+    fn hold_up(&self) {
+        self.0.0.lock().unwrap().held_up = true;
+    }
+
+    fn go_on(&self) {
+        self.0.0.lock().unwrap().held_up = false;
+        self.0.1.notify_all();
+    }
+
+    /// Waits until somebody waits for it.
+    fn wait_asked(&self) {
+        let answers = self.0.0.lock().unwrap();
+        let waited = self.0.1.wait_timeout_while(answers, PATIENCE, |answers| answers.waiting == 0).unwrap();
+        assert!(!waited.1.timed_out(), "nobody asks the disk anything");
+    }
+
+    fn answer(&self) {
+        let mut answers = self.0.0.lock().unwrap();
+        answers.waiting += 1;
+        self.0.1.notify_all();
+        let mut answers = self.0.1.wait_while(answers, |answers| answers.held_up).unwrap();
+        answers.waiting -= 1;
+    }
+}
+
+impl BlockBackend for Slow {
+    fn capacity(&self) -> u64 {
+        self.answer();
+        self.0.0.lock().unwrap().bytes.len() as u64
+    }
+    fn read_only(&self) -> bool {
+        false
+    }
+    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        self.answer();
+        let mut at = usize::try_from(offset).unwrap();
+        let answers = self.0.0.lock().unwrap();
+        for buffer in buffers {
+            buffer.copy_from(&answers.bytes[at..at + buffer.len()]);
+            at += buffer.len();
+        }
+        Ok(())
+    }
+    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+        self.answer();
+        let mut at = usize::try_from(offset).unwrap();
+        let mut answers = self.0.0.lock().unwrap();
+        for buffer in buffers {
+            buffer.copy_to(&mut answers.bytes[at..at + buffer.len()]);
+            at += buffer.len();
+        }
+        Ok(())
+    }
+    fn flush(&self) -> io::Result<()> {
+        self.answer();
+        Ok(())
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        self.answer();
+        Ok(())
+    }
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        self.answer();
+        Ok(())
+    }
+    fn grow(&self, size: u64) -> io::Result<()> {
+        self.answer();
+        self.0.0.lock().unwrap().bytes.resize(size as usize, 0);
+        Ok(())
+    }
+}
+
+/// What a VM answers.
+struct Answered {
+    state: PowerState,
+    statistics: Statistics,
+    disks: Vec<usize>,
+    operations: Vec<Verb>,
+    allowed: Vec<Verb>,
+}
+
+/// Asks a VM everything that can be asked, all of which must be answered in time.
+fn ask(vm: &Arc<Vm>) -> Answered {
+    let (sender, receiver) = mpsc::channel();
+    let asked = Arc::clone(vm);
+    thread::spawn(move || {
+        let events = asked.events().unwrap();
+        assert_eq!(events.try_next().unwrap(), None);
+        asked.disks();
+        asked.nics();
+        asked.cpu_limit().unwrap();
+        let answered = Answered {
+            state: asked.power_state(),
+            statistics: asked.statistics(),
+            disks: asked.disk_positions(),
+            operations: asked.current_operations().iter().map(|operation| operation.verb).collect(),
+            allowed: asked.allowed_operations(),
+        };
+        let _ = sender.send(answered);
+    });
+    // An error is that a question waits for a verb.
+    receiver.recv_timeout(PATIENCE).unwrap()
+}
+
+/// Calls `verb`, whose disk does not answer, and gives what the VM answers meanwhile.
+fn ask_during(vm: &Arc<Vm>, slow: &Slow, verb: impl FnOnce(&Vm) + Send) -> Answered {
+    slow.hold_up();
+    if vm.power_state() == PowerState::Running {
+        // The guest: else the verb could be done before it asks the disk for anything.
+        slow.wait_asked();
+    }
+    thread::scope(|scope| {
+        let verb = scope.spawn(move || verb(vm));
+        slow.wait_asked();
+        while vm.current_operations().is_empty() {
+            thread::yield_now();
+        }
+        let answered = ask(vm);
+        assert!(!verb.is_finished());
+        slow.go_on();
+        verb.join().unwrap();
+        answered
+    })
+}
+
+fn build(slow: &Slow, mode: Mode, host: &Host) -> Arc<Vm> {
+    let line = CommandLine::new([mode]).blocks(20).every(1);
+    Arc::new(config(&line).disk(Disk::backend(Arc::new(slow.clone()))).build(host).unwrap())
+}
+
+#[test]
+fn questions_are_answered_while_a_verb_waits_for_a_disk() {
+    let host = host!();
+    let slow = Slow::default();
+    slow.0.0.lock().unwrap().bytes.resize(SIZE as usize, 0);
+    let vm = build(&slow, Mode::BlkLoad, &host);
+    assert!(vm.allowed_operations().contains(&Verb::Start));
+
+    let during = ask_during(&vm, &slow, |vm| vm.start().unwrap());
+    assert_eq!((during.state, during.disks), (PowerState::Halted, vec![0]));
+    assert_eq!((during.operations, during.allowed), (vec![Verb::Start], vec![]));
+
+    vm.console().reader().wait_for("round 1", PATIENCE).unwrap();
+    // The guest waits for the disk, and the verb for the guest's request.
+    for (verb, name) in [(Vm::pause as fn(&Vm) -> _, Verb::Pause), (Vm::hard_reboot, Verb::HardReboot)] {
+        let during = ask_during(&vm, &slow, |vm| verb(vm).unwrap());
+        assert_eq!((during.state, during.disks), (PowerState::Running, vec![0]));
+        assert_eq!((during.operations, during.allowed), (vec![name], vec![]));
+        assert_eq!(during.statistics.disks.len(), 1);
+        if name == Verb::Pause {
+            vm.unpause().unwrap();
+        }
+    }
+    let during = ask_during(&vm, &slow, |vm| vm.resize_disk(0, 2 * SIZE).unwrap());
+    assert_eq!((during.state, during.operations), (PowerState::Running, vec![Verb::ResizeDisk]));
+    let during = ask_during(&vm, &slow, |vm| vm.hard_shutdown().unwrap());
+    assert_eq!((during.disks, during.operations), (vec![0], vec![Verb::HardShutdown]));
+    assert_eq!((vm.power_state(), vm.current_operations()), (PowerState::Halted, vec![]));
+}
+
+#[test]
+fn a_verb_that_waits_for_the_guest_lets_others_come() {
+    let host = host!();
+    let guest = Guest::start(config(&CommandLine::new([Mode::Panic]).panic_event(0)), &host).unwrap();
+    let vm = &guest.vm;
+    thread::scope(|scope| {
+        let shutdown = scope.spawn(|| vm.clean_shutdown(PATIENCE));
+        while vm.current_operations().is_empty() {
+            thread::yield_now();
+        }
+        let operations = vm.current_operations();
+        assert_eq!(operations.iter().map(|operation| operation.verb).collect::<Vec<_>>(), [Verb::CleanShutdown]);
+        assert!(vm.allowed_operations().contains(&Verb::HardShutdown));
+        assert!(!vm.allowed_operations().contains(&Verb::Start));
+        vm.hard_shutdown().unwrap();
+        shutdown.join().unwrap().unwrap_err();
+    });
+    assert_eq!(vm.current_operations(), []);
+}
