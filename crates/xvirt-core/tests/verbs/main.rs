@@ -20,9 +20,6 @@ mod power;
 mod process;
 mod program;
 mod quiet;
-#[path = "../xva/mutations/random.rs"]
-#[allow(dead_code, reason = "shared with a test that needs more of it")]
-mod random;
 mod scene;
 mod serving;
 mod subject;
@@ -45,6 +42,7 @@ use xvirt_core::config::CpuLimit;
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::host::Host;
 use xvirt_core::net::Tap;
+use xvirt_testing::random;
 
 /// More mappings than there were may stay: glibc keeps stacks for further threads, up to 40 MiB of 256 KiB and more, each
 /// with a guard page that is a mapping of its own.

@@ -4,7 +4,7 @@ use std::fs;
 
 use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
-use xvirt_core::xva::{self, Checksum, Compression, Export};
+use xvirt_core::xva::{self, Checksum, Export};
 
 use crate::support::*;
 
@@ -63,40 +63,6 @@ fn what_is_exported_is_extracted() {
         }
     }
     assert!(sizes[1] < sizes[0] && sizes[2] < sizes[0], "{sizes:?}");
-}
-
-#[test]
-fn an_archive_is_laid_out_as_xenserver_wants_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut archive = Vec::new();
-    xva::export(&vm(folder.path()), &mut archive, &Export::none(), &()).unwrap();
-    let mut tar = tar::Archive::new(&archive[..]);
-    let members: Vec<_> = tar
-        .entries()
-        .unwrap()
-        .map(|entry| {
-            let entry = entry.unwrap();
-            (entry.path().unwrap().to_str().unwrap().to_owned(), entry.header().mode().unwrap(), entry.size())
-        })
-        .collect();
-    assert_eq!(members[0].0, "ova.xml");
-    assert!(members.iter().all(|(_, mode, _)| *mode == 0o400));
-    let chunks: Vec<_> = members.iter().skip(1).step_by(2).map(|(name, _, size)| (name.as_str(), *size)).collect();
-    let number = |name: &str| name.split_once('/').unwrap().1.to_owned();
-    let numbers: Vec<_> = chunks.iter().map(|(name, _)| number(name)).collect();
-    // First and last of each, and what is not zeroes between.
-    assert_eq!(numbers, ["00000000", "00000002", "00000004", "00000000", "00000299", "00000000"]);
-    assert!(chunks.iter().all(|(_, size)| *size == MIB));
-    let mut ids: Vec<_> = chunks.iter().map(|(name, _)| name.split_once('/').unwrap().0).collect();
-    ids.dedup();
-    assert!(ids.is_sorted() && ids.len() == 3, "{ids:?}");
-    for ((chunk, ..), (checksum, _, size)) in members.iter().skip(1).step_by(2).zip(members.iter().skip(2).step_by(2)) {
-        assert_eq!((checksum, *size), (&format!("{chunk}.xxhash"), 16));
-    }
-    // Two blocks of zeroes and nothing else end it.
-    assert!(archive.ends_with(&[0; 1024]) && archive.len() % 512 == 0);
-    assert!(archive[archive.len() - 1536..].iter().any(|byte| *byte != 0));
-    assert_eq!(Compression::None, verify(&archive[..]).unwrap().compression);
 }
 
 #[test]

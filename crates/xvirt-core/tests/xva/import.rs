@@ -6,7 +6,7 @@ use xvirt_core::ErrorKind;
 use xvirt_core::config::{Boot, ByteSize, CrashAction, Disk, Nic, RateLimit, VmConfig};
 use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::Repository;
-use xvirt_core::xva::{self, Appliance, Export, Import, ReadOptions};
+use xvirt_core::xva::{self, Appliance, Export, Import};
 
 use crate::support::*;
 
@@ -188,22 +188,5 @@ fn an_import_can_be_cancelled_at_any_time() {
         let error = xva::import(&archive[..], &repository, &Import::default(), &Impatient(reports.into())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         assert!(is_empty(&repository));
-    }
-}
-
-#[test]
-fn an_appliance_is_inspected_by_its_beginning() {
-    for name in SAMPLES {
-        let whole = sample(name);
-        let report = verify(&whole[..]).unwrap();
-        // What follows the first chunk is not looked at.
-        let part = &whole[..whole.len().min(3 << 20)];
-        let inspected = xva::inspect(part, &ReadOptions::default(), &()).unwrap();
-        assert_eq!(Some(inspected.appliance), report.appliance, "{name}");
-        assert_eq!(
-            (inspected.compression, inspected.checksum),
-            (report.compression, Some(report.checksums[0])),
-            "{name}"
-        );
     }
 }

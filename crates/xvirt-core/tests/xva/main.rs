@@ -1,15 +1,14 @@
-//! Virtual appliances: real ones of others, ours in the hands of others, and damaged ones.
+//! Virtual appliances: extracted, imported, used at once, and exported. What only reads and writes archives is tested in
+//! the crate xvirt-xva.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod bounds;
+mod damaged;
 mod export;
+mod extract;
 mod import;
 mod memory;
-mod missing;
 #[path = "../disk/mount.rs"]
 mod mount;
-mod mutations;
 mod on_demand;
-mod peers;
-mod samples;
 mod support;

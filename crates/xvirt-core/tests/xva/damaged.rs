@@ -1,28 +1,18 @@
-//! Thousands of damaged archives: each gives the disks it was made of, or an error that says where the damage is.
-//!
-//! What the format itself cannot tell is no failure: an archive without a chunk in the middle of a disk, and without its
-//! checksum, is one of a disk with zeroes there; and nothing protects `ova.xml`.
+//! Damaged archives: extracting and importing them gives the disks they were made of, or an error and nothing else. The
+//! crate xvirt-xva tests thousands more.
 
-mod bases;
-mod damage;
-mod random;
-
+use std::collections::BTreeSet;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use xvirt_core::config::DiskSource;
 use xvirt_core::repository::Repository;
 use xvirt_core::xva::{self, Extracted, Import};
+use xvirt_testing::archives::Disks;
+use xvirt_testing::damage::{Base, Damaged, bases, damage};
+use xvirt_testing::random::Random;
 
 use crate::support::*;
-use bases::{Base, Disks, MEMORY};
-use damage::Damaged;
-use random::Random;
-
-/// Reading an archive takes no more memory than this, in bytes, whatever is in it. Metadata made of nothing but values
-/// takes the most: its 16 MiB, and the values.
-const MOST_MEMORY: u64 = 64 << 20;
 
 /// What an error must say: where the damage is, or that it is no appliance at all.
 const PLACES: [&str; 7] = [
@@ -38,73 +28,38 @@ const PLACES: [&str; 7] = [
 
 #[test]
 fn a_damaged_archive_never_gives_a_wrong_disk() {
-    in_own_process("mutations::a_damaged_archive_never_gives_a_wrong_disk", || {
-        let (mut right, mut refused, mut highest) = (0, 0, 0);
-        let mut failures = Vec::new();
-        let mut seeds = 0..;
-        for base in bases::all() {
-            for seed in seeds.by_ref().take(base.cases) {
-                let damaged = damage::damage(&base, &mut Random::new(seed));
-                let import = seed % 20 == 0;
-                let judge = || peak_memory(|| judge(&base, &damaged, import));
-                let judged = catch_unwind(AssertUnwindSafe(judge)).map_err(|_| "it panics".to_owned());
-                let judged = judged.and_then(|(memory, judged)| match judged {
-                    Ok(_) if memory > MOST_MEMORY => Err(format!("it takes {memory} bytes of memory")),
-                    judged => judged.map(|good| (memory, good)),
-                });
-                match judged {
-                    Ok((memory, good)) => {
-                        highest = highest.max(memory);
-                        *(if good { &mut right } else { &mut refused }) += 1;
-                    }
-                    Err(why) => failures.push(format!("{}, seed {seed}, {}: {why}", base.name, damaged.what)),
-                }
+    let (mut right, mut refused) = (0, 0);
+    let mut failures = Vec::new();
+    let mut seeds = 0..;
+    for base in bases() {
+        for seed in seeds.by_ref().take(base.cases).step_by(15) {
+            let damaged = damage(&base, &mut Random::new(seed));
+            match judge(&base, &damaged) {
+                Ok(good) => *(if good { &mut right } else { &mut refused }) += 1,
+                Err(why) => failures.push(format!("{}, seed {seed}, {}: {why}", base.name, damaged.what)),
             }
         }
-        assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
-        println!("{right} gave the right disks, {refused} were refused; at most {} KiB of memory", highest >> 10);
-        // Damage that does none, or that always shows at once, would test nothing.
-        assert!(right > 100 && refused > 1000);
-    });
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    println!("{right} gave the right disks, {refused} were refused");
+    // Damage that does none, or that always shows at once, would test nothing.
+    assert!(right > 10 && refused > 60);
 }
 
 /// Whether a damaged archive was read, and well; the error says what is wrong with how it was read or refused.
-fn judge(base: &Base, damaged: &Damaged, import: bool) -> Result<bool, String> {
+fn judge(base: &Base, damaged: &Damaged) -> Result<bool, String> {
     let folder = tempfile::tempdir_in(scratch()).unwrap();
     let out = folder.path().join("out");
+    let expected = damaged.disks.as_ref().unwrap_or(&base.disks);
     let extracted = extract(&damaged.bytes, &out);
-    if let Err(error) = &extracted {
-        says_where(&error.to_string())?;
-        if out.exists() {
-            return Err(format!("{error}, and leaves files"));
-        }
-    }
-    match verify(&damaged.bytes[..]) {
-        Ok(report) => {
-            report
-                .problems
-                .iter()
-                .filter(|problem| problem.serious)
-                .try_for_each(|problem| says_where(&problem.what))?;
-            if report.good != extracted.is_ok() {
-                return Err(format!("verify finds {:?}, and extract {extracted:?}", report.problems));
-            }
-        }
-        Err(error) => {
-            says_where(&error.to_string())?;
-            if extracted.is_ok() {
-                return Err(format!("it is extracted, and verify says: {error}"));
-            }
-        }
-    }
     let good = extracted.is_ok();
-    if let Ok(extracted) = extracted {
-        let expected = damaged.disks.as_ref().unwrap_or(&base.disks);
-        if damaged.metadata { are_as_described(&extracted, expected)? } else { are_exactly(&extracted, expected)? }
+    match extracted {
+        Ok(extracted) if damaged.metadata => are_as_described(&extracted, expected)?,
+        Ok(extracted) => are_exactly(&extracted, expected)?,
+        Err(error) if out.exists() => return Err(format!("{error}, and leaves files")),
+        Err(error) => says_where(&error.to_string())?,
     }
-    if import {
-        imports_as_it_extracts(damaged, good, folder.path(), damaged.disks.as_ref().unwrap_or(&base.disks))?;
-    }
+    imports_as_it_extracts(damaged, good, folder.path(), expected)?;
     Ok(good)
 }
 
@@ -115,8 +70,8 @@ fn says_where(error: &str) -> Result<(), String> {
 
 /// The metadata is as it was: so must all disks be.
 fn are_exactly(extracted: &Extracted, expected: &Disks) -> Result<(), String> {
-    let memory = extracted.memory_image.iter().map(|path| (MEMORY, path));
     let disks = extracted.appliance.disks.iter().map(|disk| disk.id.as_str()).zip(&extracted.disks);
+    let memory = memory_id(extracted, expected).zip(extracted.memory_image.as_ref());
     let found: Vec<_> = disks.chain(memory).collect();
     if found.len() != expected.len() {
         return Err(format!("{} disks instead of {}", found.len(), expected.len()));
@@ -125,6 +80,12 @@ fn are_exactly(extracted: &Extracted, expected: &Disks) -> Result<(), String> {
         let right = expected.get(id).is_some_and(|bytes| fs::read(path).unwrap() == *bytes);
         if right { Ok(()) } else { Err(format!("disk {id} is wrong")) }
     })
+}
+
+/// What is among the disks of an archive and is no disk of the appliance.
+fn memory_id<'a>(extracted: &Extracted, expected: &'a Disks) -> Option<&'a str> {
+    let disks: BTreeSet<_> = extracted.appliance.disks.iter().map(|disk| disk.id.as_str()).collect();
+    expected.keys().map(String::as_str).find(|id| !disks.contains(id))
 }
 
 /// The metadata may say anything: to have fewer disks, in another order, or to end one earlier, where only zeroes of its
@@ -140,8 +101,10 @@ fn are_as_described(extracted: &Extracted, expected: &Disks) -> Result<(), Strin
             return Err(format!("disk {} of {size} bytes is wrong", disk.id));
         }
     }
-    match (&extracted.memory_image, expected.get(MEMORY)) {
-        (Some(path), Some(memory)) if fs::read(path).unwrap() != *memory => Err("the image of memory is wrong".into()),
+    match &extracted.memory_image {
+        Some(path) if !expected.values().any(|bytes| fs::read(path).unwrap() == *bytes) => {
+            Err("the image of memory is wrong".into())
+        }
         _ => Ok(()),
     }
 }

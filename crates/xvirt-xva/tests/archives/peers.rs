@@ -6,11 +6,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xvirt_core::config::{ByteSize, Disk, DiskSource, VmConfig};
-use xvirt_core::repository::Repository;
-use xvirt_core::xva::{self, Checksum, Compression, Export, Import};
+use xvirt_testing::archives;
+use xvirt_testing::files::{files, pattern};
+use xvirt_xva::{Checksum, Compression, WriteOptions};
 
-use crate::support::*;
+use crate::verify;
 
 const MIB: usize = 1 << 20;
 
@@ -30,10 +30,10 @@ fn disks(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// An archive of ours with these disks.
-fn archive(folder: &Path, disks: &[PathBuf], name: &str, options: &Export) -> PathBuf {
+fn archive(folder: &Path, disks: &[PathBuf], name: &str, options: &WriteOptions) -> PathBuf {
     let path = folder.join(name);
-    let config = disks.iter().fold(VmConfig::new("peers"), |config, disk| config.disk(Disk::raw(disk)));
-    xva::export(&config, File::create(&path).unwrap(), options, &()).unwrap();
+    let disks: Vec<_> = disks.iter().map(|disk| fs::read(disk).unwrap()).collect();
+    fs::write(&path, archives::archive("peers", &disks, options)).unwrap();
     path
 }
 
@@ -86,30 +86,21 @@ fn what_xen_orchestra_writes_is_read() {
     }
     let folder = tempfile::tempdir().unwrap();
     let disks = disks(folder.path());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/xva/peers/xen-orchestra.mjs");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives/peers/xen-orchestra.mjs");
     let archive = folder.path().join("orchestra.xva");
     run("node", &[&script, &modules, &archive, &disks[0], &disks[1], &disks[2]]);
 
-    let report = verify(File::open(&archive).unwrap()).unwrap();
+    let archive = fs::read(&archive).unwrap();
+    let report = verify(&archive).unwrap();
     assert!(report.good && report.problems.is_empty(), "{:?}", report.problems);
     assert_eq!((report.compression, &report.checksums[..]), (Compression::None, &[Checksum::Xxhash][..]));
-    let extracted = extract(&fs::read(&archive).unwrap(), &folder.path().join("out")).unwrap();
-    assert_eq!(extracted.disks.len(), 3);
-    for (disk, original) in extracted.disks.iter().zip(&disks) {
-        assert_same(disk, original);
-    }
-
-    let repository = Repository::open(folder.path().join("repository")).unwrap();
-    let imported = xva::import(File::open(&archive).unwrap(), &repository, &Import::default().preserve(), &()).unwrap();
-    let config = imported.vm.config();
-    assert_eq!(
-        (config.name.as_str(), config.cpus.count, config.memory),
-        ("from <Xen Orchestra>", 3, ByteSize::mib(512))
-    );
-    assert_eq!(config.nics[0].mac.unwrap().to_string(), "02:00:00:00:00:09");
-    for (disk, original) in config.disks.iter().zip(&disks) {
-        let DiskSource::Image { path, .. } = &disk.source else { panic!("not an image") };
-        assert_same(path, original);
+    let (summary, read) = archives::disks(&archive).unwrap();
+    let appliance = summary.appliance;
+    assert_eq!((appliance.name.as_str(), appliance.vcpus, appliance.memory), ("from <Xen Orchestra>", 3, 512 << 20));
+    assert_eq!(appliance.nics[0].mac, "02:00:00:00:00:09");
+    assert_eq!(appliance.disks.len(), 3);
+    for (disk, original) in appliance.disks.iter().zip(&disks) {
+        assert!(read[&disk.id] == fs::read(original).unwrap(), "{}", disk.id);
     }
 }
 
@@ -120,7 +111,7 @@ fn xva_img_reads_ours() {
     }
     let folder = tempfile::tempdir().unwrap();
     let disks = disks(folder.path());
-    let archive = archive(folder.path(), &disks, "ours.xva", &Export::none().checksum(Checksum::Sha1));
+    let archive = archive(folder.path(), &disks, "ours.xva", &WriteOptions::none().checksum(Checksum::Sha1));
     let unpacked = unpack("tar", &archive);
     let ids = folders(&unpacked);
     assert_eq!(ids.len(), 3);
@@ -136,10 +127,10 @@ fn xva_img_reads_ours() {
 #[test]
 fn dissect_reads_ours() {
     let Some(python) = installed("python/bin/python") else { return };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/xva/peers/dissect-disks.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives/peers/dissect-disks.py");
     let folder = tempfile::tempdir().unwrap();
     let disks = disks(folder.path());
-    for options in [Export::none(), Export::gzip(), Export::none().checksum(Checksum::Sha1)] {
+    for options in [WriteOptions::none(), WriteOptions::gzip(), WriteOptions::none().checksum(Checksum::Sha1)] {
         let archive = archive(folder.path(), &disks, "ours.xva", &options);
         let out = tempfile::tempdir().unwrap();
         run(&python, &[&script, &archive, out.path()]);
@@ -158,7 +149,12 @@ fn gnu_tar_and_bsdtar_read_ours() {
     let folder = tempfile::tempdir().unwrap();
     let disks = disks(folder.path());
     for tar in ["tar", "bsdtar"].into_iter().filter(|tar| have(tar)) {
-        for options in [Export::none(), Export::gzip(), Export::zstd(), Export::none().checksum(Checksum::Sha1)] {
+        for options in [
+            WriteOptions::none(),
+            WriteOptions::gzip(),
+            WriteOptions::zstd(),
+            WriteOptions::none().checksum(Checksum::Sha1),
+        ] {
             let archive = archive(folder.path(), &disks, "ours.xva", &options);
             let listed = run(tar, &["-tf".as_ref(), &archive]);
             let listed: Vec<_> = listed.lines().collect();
@@ -176,8 +172,8 @@ fn gnu_tar_and_bsdtar_read_ours() {
 fn compressors_find_ours_good() {
     let folder = tempfile::tempdir().unwrap();
     let disks = disks(folder.path());
-    let plain = fs::read(archive(folder.path(), &disks, "plain.xva", &Export::none())).unwrap();
-    for (program, options) in [("gzip", Export::gzip()), ("zstd", Export::zstd())] {
+    let plain = fs::read(archive(folder.path(), &disks, "plain.xva", &WriteOptions::none())).unwrap();
+    for (program, options) in [("gzip", WriteOptions::gzip()), ("zstd", WriteOptions::zstd())] {
         if !have(program) {
             continue;
         }
@@ -189,7 +185,7 @@ fn compressors_find_ours_good() {
         // Only the identity that each export makes up differs.
         let body = |archive: &[u8]| archive[archive.len() - 4 * MIB..].to_vec();
         assert!(output.stdout.len() == plain.len() && body(&output.stdout) == body(&plain), "{program}");
-        assert!(verify(&output.stdout[..]).unwrap().good);
+        assert!(verify(&output.stdout).unwrap().good);
     }
 }
 

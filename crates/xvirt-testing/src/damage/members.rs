@@ -1,8 +1,9 @@
 //! Members that are missing, there twice, or somewhere else.
 
+use super::bases::Base;
 use super::{Damaged, Member, join};
-use crate::mutations::bases::{Base, Disks, MEMORY};
-use crate::mutations::random::Random;
+use crate::archives::Disks;
+use crate::random::Random;
 
 const MIB: usize = 1 << 20;
 
@@ -66,8 +67,7 @@ fn without(base: &Base, members: &[Member], index: usize) -> Option<Disks> {
     }
     let mut disks = base.disks.clone();
     let number: usize = member.name.split('/').nth(1).unwrap().parse().unwrap();
-    let id = if disks.contains_key(member.disk()) { member.disk() } else { MEMORY };
-    let disk = disks.get_mut(id)?;
+    let disk = disks.get_mut(member.disk())?;
     disk[number * MIB..(number + 1) * MIB].fill(0);
     Some(disks)
 }

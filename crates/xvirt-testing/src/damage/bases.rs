@@ -1,29 +1,27 @@
 //! The archives that are damaged.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io::{Read, Write};
 
-use xvirt_core::config::{Disk, VmConfig};
-use xvirt_core::xva::{self, Checksum, Export};
+use xvirt_xva::{Checksum, WriteOptions};
 
-use crate::support::*;
+use crate::archives::{Disks, archive, disks};
+use crate::files::pattern;
+use crate::samples::sample;
 
 const MIB: usize = 1 << 20;
 
-/// The contents of each disk, by its id in the archive.
-pub type Disks = BTreeMap<String, Vec<u8>>;
-
-/// The id under which an image of memory is kept with the disks.
-pub const MEMORY: &str = "memory";
-
 /// An archive that is whole.
+#[derive(Debug)]
 pub struct Base {
+    /// What it is.
     pub name: &'static str,
-    /// Decompressed.
+    /// The archive without compression.
     pub plain: Vec<u8>,
+    /// The archive.
     pub packed: Vec<u8>,
+    /// Compresses an archive in the same way.
     pub pack: fn(&[u8]) -> Vec<u8>,
+    /// Its disks, and the image of memory where it has one.
     pub disks: Disks,
     /// Whether the numbers of its chunks say where they are: there are no chunks without bytes.
     pub regular: bool,
@@ -31,23 +29,20 @@ pub struct Base {
     pub cases: usize,
 }
 
-pub fn all() -> Vec<Base> {
-    let plain = ours(&Export::none());
+/// All archives to damage.
+pub fn bases() -> Vec<Base> {
+    let plain = ours(&WriteOptions::none());
     let base = |name, plain: &[u8], packed: Vec<u8>, pack: fn(&[u8]) -> Vec<u8>, regular| {
-        let folder = tempfile::tempdir().unwrap();
-        let extracted = extract(plain, folder.path()).unwrap();
-        let memory = extracted.memory_image.iter().map(|path| (MEMORY.to_owned(), fs::read(path).unwrap()));
-        let ids = extracted.appliance.disks.iter().map(|disk| disk.id.clone());
-        let disks = ids.zip(extracted.disks.iter().map(|path| fs::read(path).unwrap())).chain(memory).collect();
+        let (_, disks) = disks(plain).unwrap();
         Base { name, plain: plain.to_vec(), packed, pack, disks, regular, cases: 320 }
     };
     let sample = |name, regular| {
         let bytes = sample(name);
         Base { cases: 50, ..base(name, &bytes, bytes.clone(), <[u8]>::to_vec, regular) }
     };
-    let sha1 = ours(&Export::none().checksum(Checksum::Sha1));
-    let zstd = ours(&Export::zstd());
-    let gzip = ours(&Export::gzip());
+    let sha1 = ours(&WriteOptions::none().checksum(Checksum::Sha1));
+    let zstd = ours(&WriteOptions::zstd());
+    let gzip = ours(&WriteOptions::gzip());
     vec![
         base("ours", &plain, plain.clone(), <[u8]>::to_vec, true),
         base("ours with SHA-1", &sha1, sha1.clone(), <[u8]>::to_vec, true),
@@ -62,13 +57,7 @@ pub fn all() -> Vec<Base> {
 }
 
 /// A small VM: a disk with data, a hole and an end that is no zeroes, and one that ends with zeroes.
-fn ours(options: &Export) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let disk = |name: &str, bytes: Vec<u8>| {
-        let path = folder.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        Disk::raw(path)
-    };
+fn ours(options: &WriteOptions) -> Vec<u8> {
     // A little noise in each chunk, and text that packs well.
     let chunk = |seed| {
         let mut bytes = format!("chunk {seed} ").into_bytes().repeat(MIB / 8);
@@ -79,10 +68,7 @@ fn ours(options: &Export) -> Vec<u8> {
     let root = [chunk(1), chunk(2), vec![0; MIB], chunk(3), chunk(4)].concat();
     let mut data = [chunk(5), chunk(6)].concat();
     data[MIB + 30_000..].fill(0);
-    let config = VmConfig::new("damaged").disk(disk("root", root)).disk(disk("data", data));
-    let mut archive = Vec::new();
-    xva::export(&config, &mut archive, options, &()).unwrap();
-    archive
+    archive("damaged", &[root, data], options)
 }
 
 fn gunzip(packed: &[u8]) -> Vec<u8> {

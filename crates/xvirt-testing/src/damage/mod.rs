@@ -1,15 +1,20 @@
-//! Ways to damage an archive.
+//! Ways to damage an archive, and the archives to damage.
 
+mod bases;
 mod header;
 mod members;
 mod metadata;
 mod stream;
 
-use super::bases::{Base, Disks};
-use super::random::Random;
+pub use bases::{Base, bases};
+
+use crate::archives::Disks;
+use crate::random::Random;
 
 /// An archive that was damaged.
+#[derive(Debug)]
 pub struct Damaged {
+    /// The archive.
     pub bytes: Vec<u8>,
     /// What was done to it.
     pub what: String,
@@ -30,7 +35,7 @@ pub fn damage(base: &Base, random: &mut Random) -> Damaged {
 }
 
 /// One member of an archive.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Member {
     name: String,
     /// Its 512 bytes of header, and its data with the padding.

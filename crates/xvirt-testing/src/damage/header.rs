@@ -1,8 +1,8 @@
 //! Headers that say something else, with checksums that fit.
 
+use super::bases::Base;
 use super::{BLOCK, Damaged, Member, join};
-use crate::mutations::bases::Base;
-use crate::mutations::random::Random;
+use crate::random::Random;
 
 pub(super) fn damage(base: &Base, random: &mut Random) -> Damaged {
     let mut members = Member::all(&base.plain);

@@ -1,8 +1,11 @@
 //! Choices that are the same for the same seed.
 
+/// A row of numbers that a seed determines.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
+    /// The row of a seed.
     pub fn new(seed: u64) -> Self {
         Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -19,10 +22,12 @@ impl Random {
         (self.next() % (end.max(1) as u64)) as usize
     }
 
+    /// One of these.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 
+    /// Any byte.
     pub fn byte(&mut self) -> u8 {
         self.below(256) as u8
     }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::bases::Base;
 use super::{Damaged, Member};
-use crate::mutations::bases::Base;
-use crate::mutations::random::Random;
+use crate::random::Random;
 
 pub(super) fn damage(base: &Base, random: &mut Random) -> Damaged {
     let mut bytes = base.packed.clone();

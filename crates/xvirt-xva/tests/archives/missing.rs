@@ -1,16 +1,14 @@
 //! Archives that lack members.
 
-use xvirt_core::config::{Disk, VmConfig};
-use xvirt_core::xva::{self, Export};
+use xvirt_testing::archives::{archive, disks};
+use xvirt_testing::files::pattern;
+use xvirt_xva::WriteOptions;
 
-use crate::support::*;
+use crate::verify;
 
 /// An archive of one disk with three chunks, without members whose names end so.
 fn without(ends: &[&str]) -> Vec<u8> {
-    let disk = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(disk.path(), pattern(1, 3 << 20)).unwrap();
-    let mut archive = Vec::new();
-    xva::export(&VmConfig::new("vm").disk(Disk::raw(disk.path())), &mut archive, &Export::none(), &()).unwrap();
+    let archive = archive("vm", &[pattern(1, 3 << 20)], &WriteOptions::none());
     let mut kept = tar::Builder::new(Vec::new());
     for entry in tar::Archive::new(&archive[..]).entries().unwrap() {
         let entry = entry.unwrap();
@@ -24,8 +22,7 @@ fn without(ends: &[&str]) -> Vec<u8> {
 
 /// What is said of an archive, the same by all who read it.
 fn refused(archive: &[u8]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let error = extract(archive, &folder.path().join("out")).unwrap_err().to_string();
+    let error = disks(archive).unwrap_err().to_string();
     let report = verify(archive).unwrap();
     assert!(!report.good && !report.disks[0].whole, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.serious && problem.what == error), "{error}: {report:?}");

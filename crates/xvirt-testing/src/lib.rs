@@ -1,0 +1,14 @@
+//! What the tests of several crates share.
+//!
+//! [`samples`] are archives of XenServer and Xen Orchestra, [`archives`] writes and reads others in memory, [`handmade`] are
+//! parts of archives that no program writes, and [`damage`] damages archives at [`random`]. [`process`] measures what a test
+//! takes, and [`files`] has files and contents for them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+pub mod archives;
+pub mod damage;
+pub mod files;
+pub mod handmade;
+pub mod process;
+pub mod random;
+pub mod samples;

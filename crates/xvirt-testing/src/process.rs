@@ -1,0 +1,33 @@
+//! What a test takes of its process.
+
+use std::process::Command;
+
+/// Runs a test in a process of its own, whose memory is that of the test alone.
+///
+/// `test` is its full name, with its modules.
+pub fn in_own_process(test: &str, work: impl FnOnce()) {
+    const CHILD: &str = "XVIRT_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return work();
+    }
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program).args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("1 passed"), "{test} failed: {}\n{text}", output.status);
+    print!("{text}");
+}
+
+/// How much more memory this process has while it works than before, in bytes, at the highest; and what the work gives.
+pub fn peak_memory<T>(work: impl FnOnce() -> T) -> (u64, T) {
+    // Begins the measurement anew (proc(5)).
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = resident("VmRSS:");
+    let done = work();
+    (resident("VmHWM:").saturating_sub(before), done)
+}
+
+fn resident(line: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let value = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+    value.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+}

@@ -1,0 +1,15 @@
+//! Archives of others, ours in the hands of others, and damaged ones.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod any_order;
+mod bounds;
+mod damaged;
+mod missing;
+mod peers;
+mod samples;
+mod write;
+
+/// Verifies an archive as it is done by default.
+fn verify(archive: &[u8]) -> xvirt_xva::Result<xvirt_xva::Report> {
+    xvirt_xva::verify(archive, &xvirt_xva::ReadOptions::default(), &())
+}
