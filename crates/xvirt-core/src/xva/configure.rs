@@ -185,28 +185,63 @@ fn setting_remark(setting: &Setting) -> String {
 
 #[cfg(test)]
 mod tests {
-    use xvirt_xva::ova::{Document, Value};
+    use std::collections::BTreeSet;
+
+    use xvirt_xva::ova::{Document, Object, Value};
 
     use super::*;
 
+    /// A document that says something of every field that there is a text for.
+    fn talkative() -> Document {
+        let mut document = Document::new_vm("vm");
+        let vif = document.add_network_interface(None).unwrap();
+        let disk = document.add_disk("disk", 1).unwrap();
+        for (field, _) in SETTINGS {
+            let value = match field {
+                "platform:cores-per-socket" | "VCPUs_max" | "start_delay" => "7",
+                "HVM_boot_params:order" => "n",
+                "memory_dynamic_min" => "1",
+                _ => "true",
+            };
+            match field.split_once(':') {
+                Some(("VIF", field)) => {
+                    document.object_mut("VIF", &vif).unwrap().fields.set(field, Value::text(value));
+                }
+                Some(("VBD", field)) => {
+                    document.object_mut("VBD", &disk.vbd).unwrap().fields.set(field, Value::text(value));
+                }
+                Some((map, key)) => {
+                    let vm = &mut document.vm_mut().unwrap().fields;
+                    let Some(Value::Struct(mut entries)) = vm.take(map).or(Some(Value::map([]))) else {
+                        panic!("{map}")
+                    };
+                    entries.set(key, Value::text(value));
+                    vm.set(map, Value::Struct(entries));
+                }
+                None if matches!(field, "VTPM" | "VGPU" | "PVS_proxy" | "VUSB") => {
+                    document.push(Object::new(field, document.free_id(), []));
+                }
+                None => document.vm_mut().unwrap().fields.set(field, Value::text(value)),
+            }
+        }
+        document
+    }
+
     #[test]
     fn every_setting_is_told_in_words_of_its_own() {
-        let mut document = Document::new_vm("vm");
-        let vm = &mut document.vm_mut().unwrap().fields;
-        vm.set("start_delay", Value::text(7));
-        vm.set("platform", Value::map([("viridian", "true"), ("cores-per-socket", "2")]));
-        vm.set("VCPUs_max", Value::text(8));
-        let vif = document.add_network_interface(None).unwrap();
-        document.object_mut("VIF", &vif).unwrap().fields.set("locking_mode", Value::text("locked"));
-        let appliance = Appliance::read(&document).unwrap();
+        let appliance = Appliance::read(&talkative()).unwrap();
+        let found: BTreeSet<_> = appliance.settings.iter().map(|setting| setting.field).collect();
+        assert_eq!(found, SETTINGS.iter().map(|(field, _)| *field).collect());
         let told: Vec<_> = appliance.settings.iter().map(setting_remark).collect();
-        let expected = [
+        for expected in [
             "its delay of 7 s at the start is left out",
             "the interfaces for Windows that it had are left out",
-            "its vCPUs were 2 to a socket; here they are all in one",
-            "it could have had 8 vCPUs; here it has those it starts with",
+            "its vCPUs were 7 to a socket; here they are all in one",
+            "it could have had 7 vCPUs; here it has those it starts with",
             "the lock of network interface 0 to its addresses is left out",
-        ];
-        assert_eq!(told, expected);
+        ] {
+            assert!(told.iter().any(|told| told == expected), "{expected}: {told:?}");
+        }
+        assert!(told.iter().all(|told| !told.contains(['{', '}', '=', '?'])), "{told:?}");
     }
 }
