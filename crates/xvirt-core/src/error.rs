@@ -10,6 +10,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 const MORE_DESCRIPTORS: &str = "raise the limit of open files: ulimit -n, LimitNOFILE= of the service, or \
                                 setrlimit(RLIMIT_NOFILE) in the program";
 
+/// What to do where the programs of the host have as many files open as it allows them together.
+const MORE_FILES: &str = "close files in other programs, or raise the host's limit of open files: sysctl fs.file-max";
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What sort of failure an [`Error`] is: stable, so that a program can decide by it.
@@ -105,13 +108,9 @@ impl Error {
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
         let source = source.into();
-        let lack = match source.downcast_ref::<Error>() {
-            Some(error) => error.kind == ErrorKind::OutOfDescriptors,
-            None => source.downcast_ref().is_some_and(is_lack_of_descriptors),
-        };
-        if lack {
+        if let Some(lack) = Lack::of(&*source) {
             self.kind = ErrorKind::OutOfDescriptors;
-            self.remedy.get_or_insert_with(|| MORE_DESCRIPTORS.to_owned());
+            self.remedy.get_or_insert_with(|| lack.remedy().to_owned());
         }
         self.source = Some(source);
         self
@@ -178,9 +177,35 @@ impl fmt::Display for Error {
     }
 }
 
-/// Whether an error of the operating system says that there are no file descriptors left.
-pub(crate) fn is_lack_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+/// Why no file can be opened: the limit that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// This process has as many descriptors as it may have.
+    Process,
+    /// The host has as many open files as it may have.
+    Host,
+}
+
+impl Lack {
+    /// The limit that this error comes from, if it comes from one.
+    pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        if let Some(error) = error.downcast_ref::<Error>() {
+            let below = || error.source.as_deref().and_then(|source| Self::of(source));
+            return (error.kind == ErrorKind::OutOfDescriptors).then(|| below().unwrap_or(Self::Process));
+        }
+        match error.downcast_ref::<io::Error>()?.raw_os_error()? {
+            libc::EMFILE => Some(Self::Process),
+            libc::ENFILE => Some(Self::Host),
+            _ => None,
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Process => MORE_DESCRIPTORS,
+            Self::Host => MORE_FILES,
+        }
+    }
 }
 
 fn kind_of(error: &io::Error) -> ErrorKind {
@@ -235,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_lack_of_descriptors_is_that_whatever_was_done() {
-        for number in [libc::EMFILE, libc::ENFILE] {
+        for (number, remedy) in [(libc::EMFILE, MORE_DESCRIPTORS), (libc::ENFILE, MORE_FILES)] {
             let source = || io::Error::from_raw_os_error(number);
             let first = Error::io("cannot open it", source()).remedy("check the path");
             let second =
@@ -243,7 +268,7 @@ mod tests {
             let third = Error::new(ErrorKind::InvalidConfig, "no").because(second);
             for error in [first, third] {
                 assert_eq!(error.kind(), ErrorKind::OutOfDescriptors);
-                assert_eq!(error.remedy_text(), Some(MORE_DESCRIPTORS));
+                assert_eq!(error.remedy_text(), Some(remedy));
             }
         }
     }

@@ -5,10 +5,10 @@ use std::fs;
 use rustix::process::{Resource, getrlimit};
 
 use super::assemble::queues;
+use crate::Error;
 use crate::config::{Disk, DiskSource, IoEngine, Nic, NicBackendConfig, VmConfig};
-use crate::error::is_lack_of_descriptors;
+use crate::error::Lack;
 use crate::memory::ram_ranges;
-use crate::{Error, ErrorKind};
 
 /// `/dev/kvm` and the events of both consoles.
 const HALTED: usize = 3;
@@ -87,17 +87,16 @@ pub(super) fn of_nic(nic: &Nic) -> usize {
     device(2) + connection
 }
 
-/// Makes of a lack of descriptors an error that says how many `what` takes, and how many there are.
+/// Makes of a lack of descriptors an error that says how many `what` takes, and how many there are, if there are too few.
 pub(super) fn explain(error: Error, what: &str, needed: usize) -> Error {
-    if error.kind() != ErrorKind::OutOfDescriptors {
-        return error;
-    }
-    let Some((open, limit)) = open_and_limit() else {
-        let text = format!("{what} takes {needed} file descriptors");
+    let Some(lack) = Lack::of(&error) else { return error };
+    let too_few = |(open, limit): &(usize, usize)| lack == Lack::Process && limit.saturating_sub(*open) < needed;
+    let text = format!("{what} takes {needed} file descriptors");
+    let Some((open, limit)) = open_and_limit().filter(too_few) else {
         return Error::new(error.kind(), text).because(error.without_remedy());
     };
     let left = limit.saturating_sub(open);
-    let text = format!("{what} takes {needed} file descriptors, and this process has {left} left of {limit}");
+    let text = format!("{text}, and this process has {left} left of {limit}");
     let remedy = format!(
         "raise the limit of open files to {} or more: ulimit -n, LimitNOFILE= of the service, or \
          setrlimit(RLIMIT_NOFILE) in the program",
@@ -112,8 +111,42 @@ fn open_and_limit() -> Option<(usize, usize)> {
     let open = match fs::read_dir("/proc/self/fd") {
         // One of them is for looking.
         Ok(open) => open.count().saturating_sub(1),
-        Err(error) if is_lack_of_descriptors(&error) => limit,
+        Err(error) if Lack::of(&error) == Some(Lack::Process) => limit,
         Err(_) => return None,
     };
     Some((open, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn explained(number: i32, needed: usize) -> String {
+        let error = Error::io("cannot open it", io::Error::from_raw_os_error(number)).remedy("check the path");
+        explain(error, "starting VM 'a'", needed).to_string()
+    }
+
+    #[test]
+    fn the_limit_that_was_reached_is_the_one_to_raise() {
+        let (_, limit) = open_and_limit().unwrap();
+        let host = "close files in other programs, or raise the host's limit of open files: sysctl fs.file-max";
+        for needed in [1, limit + 1] {
+            assert_eq!(
+                explained(libc::ENFILE, needed),
+                format!(
+                    "starting VM 'a' takes {needed} file descriptors: cannot open it: Too many open files in system (os \
+                     error 23); {host}"
+                )
+            );
+        }
+        let text = explained(libc::EMFILE, limit + 1);
+        assert!(text.contains(&format!(" left of {limit}: cannot open it: ")), "{text}");
+        assert!(text.contains("; raise the limit of open files to "), "{text}");
+        // More were taken than is known beforehand, or some were given back since.
+        let text = explained(libc::EMFILE, 1);
+        assert!(text.starts_with("starting VM 'a' takes 1 file descriptors: cannot open it: Too many open"), "{text}");
+        assert!(text.contains("; raise the limit of open files: ulimit -n"), "{text}");
+    }
 }

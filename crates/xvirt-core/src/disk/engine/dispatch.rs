@@ -12,7 +12,7 @@ use super::pool::{self, Pool};
 use super::request::{IoOperation, Request};
 use super::ring::Ring;
 use crate::disk::backend::BlockBackend;
-use crate::error::is_lack_of_descriptors;
+use crate::error::Lack;
 use crate::{Error, ErrorKind, Result};
 
 /// What does the requests of one disk, many at once. It belongs to one thread at a time.
@@ -40,7 +40,7 @@ impl Engine {
         let ring = match (choice, (choice != IoEngine::Threads).then(Ring::new)) {
             (_, Some(Ok(ring))) => Some(ring),
             // Threads would lack them, too.
-            (_, Some(Err(error))) if is_lack_of_descriptors(&error) => {
+            (_, Some(Err(error))) if Lack::of(&error).is_some() => {
                 return Err(Error::io("cannot create the io_uring of a disk", error));
             }
             (IoEngine::IoUring, Some(Err(error))) => {
