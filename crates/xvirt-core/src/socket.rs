@@ -4,7 +4,6 @@
 //! A connection waits while the listener's queue of waiting connections (its backlog) is full. A socket that does not
 //! block fails then, and cannot be polled for room; but `SO_SNDTIMEO` limits how long one that blocks waits (unix(7)).
 
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -14,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
@@ -66,12 +65,15 @@ impl Drop for SocketFile {
 ///
 /// Where there can be no lock, as in a folder that cannot be read, it is done without. So it is where a lock is held for
 /// longer than anybody of us holds it: any user who can read the folder can do that.
-struct FolderLock(File);
+struct FolderLock(OwnedFd);
 
 impl FolderLock {
     fn of(path: &Path) -> Option<Self> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let (folder, began) = (File::open(folder).ok()?, Instant::now());
+        // What is no folder would not even be opened: a FIFO waits for its writer.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(folder, flags, Mode::empty()).ok()?;
+        let began = Instant::now();
         loop {
             match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Some(Self(folder)),
@@ -248,6 +250,15 @@ mod tests {
         // Makes room.
         drop(full.listener.accept().unwrap());
         waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_path_in_a_fifo_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let error = ends(move || listen_at(&fifo.join("socket"), "console socket").unwrap_err());
+        assert!(error.to_string().contains("Not a directory"), "{error}");
     }
 
     #[test]
