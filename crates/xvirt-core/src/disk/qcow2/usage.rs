@@ -15,6 +15,9 @@ pub(super) const METADATA: u16 = u16::MAX - 1;
 /// How many clusters the last compressed data may take beyond the end of the file: its length is only known roughly.
 const BEYOND: u64 = 3;
 
+/// How many bytes of L2 tables the kernel is told of before they are read: enough to keep a disk busy.
+const AHEAD: u64 = 8 << 20;
+
 /// How many clusters the tables of an image may point to.
 pub(super) fn clusters(file: &ImageFile, header: &Header) -> Result<u64> {
     let length = file.len().map_err(|error| cannot("measure", file.path(), error))?;
@@ -32,11 +35,24 @@ pub(super) fn count(file: &ImageFile, header: &Header, layout: &Layout, clusters
             *count = METADATA;
         }
     }
-    layout.l2_tables.iter().for_each(|table| file.will_read(*table, header.cluster_size));
+    let mut ahead = layout.l2_tables.iter();
+    let together = (AHEAD / header.cluster_size).max(1) as usize;
+    ahead.by_ref().take(together).try_for_each(|table| advise(file, header, *table))?;
     for table in &layout.l2_tables {
+        ahead.next().map_or(Ok(()), |table| advise(file, header, *table))?;
         table::entries(file, *table..table + header.cluster_size, |_, entry| counter.entry(entry))?;
     }
     Ok(counter.counts)
+}
+
+/// Tells the kernel that an L2 table is going to be read. The kernel would read a hole, too.
+fn advise(file: &ImageFile, header: &Header, table: u64) -> Result<()> {
+    let end = table + header.cluster_size;
+    let data = file.skip_hole(table).map_err(|error| cannot("read", file.path(), error))?;
+    if let Some(data) = data.filter(|data| *data < end) {
+        file.will_read(data, end - data);
+    }
+    Ok(())
 }
 
 struct Counter<'a> {
@@ -107,5 +123,60 @@ impl Counter<'_> {
 
     fn wrong(&self, offset: u64, why: &str) -> crate::Error {
         corrupt(self.file.path(), &format!("an L2 table points to {offset:#x}, {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::process::Command;
+
+    use super::*;
+    use crate::disk::probe;
+    use crate::disk::qcow2::table::COPIED;
+
+    const CLUSTER: u64 = 2 << 20;
+    const TABLES: u64 = 64;
+
+    /// How much of a file is in the page cache, in bytes; `None` where that cannot be found out.
+    fn cached(path: &std::path::Path) -> Option<u64> {
+        let output = Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES"]).arg(path).output();
+        let text = String::from_utf8(output.ok()?.stdout).unwrap();
+        Some(text.trim().parse().unwrap())
+    }
+
+    #[test]
+    fn tables_in_holes_are_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let image = File::create(&path).unwrap();
+        let (l1, l2, refcounts) = (CLUSTER, 2 * CLUSTER, (2 + TABLES) * CLUSTER);
+        let mut header = b"QFI\xfb\0\0\0\x03".to_vec();
+        header.resize(104, 0);
+        let numbers: [(usize, &[u8]); 7] = [
+            (20, &21_u32.to_be_bytes()),
+            (24, &(TABLES * CLUSTER / 8 * CLUSTER).to_be_bytes()),
+            (36, &(TABLES as u32).to_be_bytes()),
+            (40, &l1.to_be_bytes()),
+            (48, &refcounts.to_be_bytes()),
+            (56, &1_u32.to_be_bytes()),
+            (96, &[0, 0, 0, 4, 0, 0, 0, 104]),
+        ];
+        for (at, number) in numbers {
+            header[at..at + number.len()].copy_from_slice(number);
+        }
+        image.write_all_at(&header, 0).unwrap();
+        let entries: Vec<_> = (0..TABLES).flat_map(|n| (COPIED | (l2 + n * CLUSTER)).to_be_bytes()).collect();
+        image.write_all_at(&entries, l1).unwrap();
+        image.set_len(refcounts + CLUSTER).unwrap();
+
+        let file = ImageFile::open(&path, false).unwrap();
+        let header = probe::header(&file).unwrap();
+        let layout = Layout::read_mappings(&file, &header).unwrap();
+        assert_eq!(layout.l2_tables.len() as u64, TABLES);
+        let Some(before) = cached(&path) else { return println!("SKIPPED tables_in_holes_are_not_read: no fincore") };
+        count(&file, &header, &layout, 0..clusters(&file, &header).unwrap()).unwrap();
+        assert_eq!(cached(&path), Some(before));
     }
 }
