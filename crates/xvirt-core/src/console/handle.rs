@@ -120,9 +120,9 @@ impl Console {
         PtyAttachment::new(&self.shared)
     }
 
-    /// Listens on a unix socket at `path` (mode 0600). Any number of clients up to 32 at a time each get the output
-    /// from the oldest byte kept, and may type; what they type while the VM is halted is dropped. A socket file that nobody listens on any more is replaced. One thread
-    /// serves all clients until the attachment is dropped.
+    /// Listens on a Unix socket at `path` (mode 0600). Up to 32 clients at a time may connect. Each gets the output from
+    /// the oldest byte kept on, and may type; what is typed while the VM is halted is dropped. A socket file on which
+    /// nobody listens any more is replaced. One thread serves all clients until the attachment is dropped.
     ///
     /// # Errors
     /// `Busy` when somebody listens there, `AlreadyExists` when the path is something other than a socket,

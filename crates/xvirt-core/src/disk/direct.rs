@@ -1,11 +1,11 @@
 //! Going past the host's page cache (`O_DIRECT`).
 //!
-//! The kernel wants offset, length and memory of such a request aligned to the sectors of the device below: 512 bytes, or
-//! 4096. Memory that is not is copied here. What is smaller than a sector of the device goes through the page cache: that
-//! are requests of guests, which count in 512 bytes, and single entries of a qcow2 image's tables. The kernel keeps both
-//! views of a file alike, but for a sector that is written both ways at the same time. A request that goes past the page
-//! cache is of whole sectors with nothing but the guest's data in them, so that only happens to a guest that has two
-//! requests for the same bytes in flight.
+//! The kernel requires that offset, length and memory of such a request are aligned to the sectors of the device below,
+//! of 512 or 4096 bytes. Memory that is not aligned is copied here. Requests smaller than a sector of the device go
+//! through the page cache: those of guests, whose unit is 512 bytes, and single entries of the tables of a qcow2 image.
+//! The kernel keeps the page cache and the device consistent, except for a sector that is written both ways at once. A
+//! request that goes past the page cache consists of whole sectors with only the guest's data in them, so this can only
+//! happen to a guest that has two requests for the same bytes in flight.
 
 use std::fs::{File, OpenOptions};
 use std::io;

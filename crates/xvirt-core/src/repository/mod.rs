@@ -19,10 +19,17 @@
 //! All folders lie equally deep, and disks name the disks they are based on relative to their own folder, so that a
 //! repository can be moved, and mounted elsewhere.
 //!
-//! Inside: `store` is the folder and its locks, `stage` what is being made, `change` the several renames, `record` the
-//! files of metadata, all of which are taken for a stranger's when they are read, `vm` the VMs, `template` the templates,
-//! `hash` what tells whether two disks hold the same, `reference` what VMs use of one another, `check` the search for
-//! damage. What can be done with templates is [`template`](crate::template).
+//! Inside:
+//!
+//! - `store`: the folder, and the `lock` on it
+//! - `record`: the files of metadata, whose contents are not trusted when they are read; `name`: the names in them
+//! - `vm` and `template`: what is kept
+//! - `stage`: what is being made; `change`: changes that take several renames
+//! - `hash`: whether two disks hold the same
+//! - `reference`: what VMs use of one another
+//! - `check`: finding damage
+//!
+//! What can be done with templates is in [`template`](crate::template).
 
 mod change;
 mod check;
