@@ -38,12 +38,19 @@ pub(crate) struct Reference {
     pub(crate) owner: Owner,
 }
 
-/// A file that a configuration names.
-struct NamedFile<'a> {
+/// A file that a configuration uses.
+struct UsedFile<'a> {
     user: String,
     path: &'a Path,
     /// How it is laid out, if it is a disk.
     format: Option<ImageFormat>,
+}
+
+impl UsedFile<'_> {
+    /// Whether it lies in the folder of the VM, as disks do whose path is relative.
+    fn is_own(&self) -> bool {
+        self.format.is_some() && self.path.is_relative()
+    }
 }
 
 impl Reference {
@@ -84,8 +91,8 @@ impl Repository {
     pub(super) fn references(&self, config: &VmConfig, folder: &Path) -> Result<Vec<Reference>> {
         let mut found = Vec::new();
         for file in files(config) {
-            let named = folder.join(file.path);
-            let own = file.path.is_relative();
+            let own = file.is_own();
+            let named = if own { folder.join(file.path) } else { file.path.to_owned() };
             let (mut path, mut format) = (resolve(&named), file.format);
             for depth in 0..DEEPEST {
                 let owner = self.owner(&path);
@@ -159,19 +166,19 @@ impl Repository {
     }
 }
 
-/// The files that a configuration names.
-fn files(config: &VmConfig) -> Vec<NamedFile<'_>> {
+/// The files that a configuration uses.
+fn files(config: &VmConfig) -> Vec<UsedFile<'_>> {
     let mut files = Vec::new();
     for (index, disk) in config.disks.iter().enumerate() {
         if let DiskSource::Image { path, format } = &disk.source {
-            files.push(NamedFile { user: format!("disk {index}"), path, format: Some(*format) });
+            files.push(UsedFile { user: format!("disk {index}"), path, format: Some(*format) });
         }
     }
     if let Boot::Kernel { kernel, initrd, .. } = &config.boot {
         if let KernelImage::Path(path) = kernel {
-            files.push(NamedFile { user: "kernel".to_owned(), path, format: None });
+            files.push(UsedFile { user: "kernel".to_owned(), path, format: None });
         }
-        files.extend(initrd.iter().map(|path| NamedFile { user: "initrd".to_owned(), path, format: None }));
+        files.extend(initrd.iter().map(|path| UsedFile { user: "initrd".to_owned(), path, format: None }));
     }
     files
 }

@@ -12,7 +12,7 @@ use super::name::{disk_name, is_disk_name};
 use super::store::{Alone, absent_is, move_into, sync_folder};
 use super::vm::{self, StoredVm, VmRecord};
 use super::{Record, Repository, Room};
-use crate::config::{Disk, DiskSource, VmConfig};
+use crate::config::{Boot, Disk, DiskSource, KernelImage, VmConfig};
 use crate::disk::{self, Access, ImageFormat};
 use crate::net::MacAddress;
 use crate::process::Process;
@@ -79,22 +79,29 @@ impl Stage {
     /// Makes what was staged a VM, at once and completely.
     ///
     /// Disks of `config` that are files in the stage move with it; those outside the repository are left as and where they
-    /// are. Network interfaces without an address get one.
+    /// are. Relative paths are taken from the working directory, and kept as full paths. Network interfaces without an
+    /// address get one.
     ///
     /// # Errors
     ///
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a VM with this UUID; [`Busy`](ErrorKind::Busy) if a disk
-    /// is still open; [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk belongs to another VM or a template of the
-    /// repository or is based on such a disk, which would be gone when its owner is removed, if a disk in the stage is
-    /// based on another file or is no plain file, or if a part of the configuration is an open object that cannot be kept; [`NoSpace`](ErrorKind::NoSpace) if the file
-    /// system is full; or a disk is missing or damaged. Then there is no new VM, everything staged stays, and the commit
-    /// can be tried again once the cause is gone. [`InvalidState`](ErrorKind::InvalidState) if it was committed already.
+    /// After an error there is no new VM, everything staged stays, and the commit can be tried again.
+    ///
+    /// - [`AlreadyExists`](ErrorKind::AlreadyExists): there is a VM with this UUID.
+    /// - [`Busy`](ErrorKind::Busy): a disk is still open.
+    /// - [`InvalidConfig`](ErrorKind::InvalidConfig): a disk, the kernel or the initrd belongs to another VM or a template
+    ///   of the repository, or a disk is based on such a disk, which would be gone once its owner is removed; a disk in
+    ///   the stage is based on another file, or is not a plain file; or a part of the configuration is an open object,
+    ///   which cannot be kept.
+    /// - [`NoSpace`](ErrorKind::NoSpace): the file system is full.
+    /// - [`InvalidState`](ErrorKind::InvalidState): it was committed already.
+    /// - Others: a disk is missing, damaged or cannot be read.
     pub fn commit(&mut self, mut config: VmConfig) -> Result<StoredVm> {
         self.require_uncommitted()?;
         self.repository.require_new(config.uuid)?;
         for disk in &mut config.disks {
             self.adopt(disk)?;
         }
+        make_boot_paths_full(&mut config.boot)?;
         self.repository.require_own_files(&config, &self.folder)?;
         for nic in &mut config.nics {
             nic.mac.get_or_insert_with(MacAddress::random);
@@ -198,6 +205,16 @@ impl Stage {
         *path = name.into();
         Ok(())
     }
+}
+
+/// Makes the paths of kernel and initrd full: whoever starts the VM may have another working directory.
+fn make_boot_paths_full(boot: &mut Boot) -> Result<()> {
+    let Boot::Kernel { kernel, initrd, .. } = boot else { return Ok(()) };
+    let kernel = if let KernelImage::Path(path) = kernel { Some(path) } else { None };
+    for path in kernel.into_iter().chain(initrd) {
+        *path = absolute(&*path).map_err(|error| Error::io(format!("cannot find {}", path.display()), error))?;
+    }
+    Ok(())
 }
 
 impl Drop for Stage {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 use xvirt_core::ErrorKind;
-use xvirt_core::config::{Boot, VmConfig};
+use xvirt_core::config::{Boot, KernelImage, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::template::Unused;
@@ -193,4 +193,28 @@ fn what_is_missing_is_named() {
     fs::remove_file(&path).unwrap();
     let found = problems(&repository);
     assert!(found.contains("outside.raw is missing") && found.contains(&c.uuid().to_string()), "{found}");
+}
+
+#[test]
+fn a_kernel_is_found_from_any_working_directory() {
+    let (_folder, repository) = repository();
+    let a = vm(&repository, "a", ImageFormat::Raw, MIB, b"a");
+    let here = std::env::current_dir().unwrap();
+    let up: PathBuf = here.ancestors().skip(1).map(|_| "..").collect();
+    // It leads nowhere from another folder.
+    let relative = Path::new("..")
+        .join(here.file_name().unwrap())
+        .join(up)
+        .join(image(&a.config(), 0).0.strip_prefix("/").unwrap());
+    let boot = |kernel: &Path, initrd: &Path| VmConfig::new("b").boot(Boot::kernel(kernel).initrd(initrd));
+    for config in [boot(&relative, "initrd".as_ref()), boot("vmlinuz".as_ref(), &relative)] {
+        let error = repository.stage().unwrap().commit(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains("which belongs to VM 'a' ("), "{error}");
+    }
+    let b = repository.stage().unwrap().commit(boot("vmlinuz".as_ref(), "images/initrd".as_ref())).unwrap();
+    let Boot::Kernel { kernel: KernelImage::Path(kernel), initrd: Some(initrd), .. } = b.config().boot else {
+        panic!("{:?}", b.config().boot)
+    };
+    assert_eq!((kernel, initrd), (here.join("vmlinuz"), here.join("images/initrd")));
 }
