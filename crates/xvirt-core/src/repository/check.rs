@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::reference::References;
 use super::store::id_of;
 use super::vm::names_in;
 use super::{Repository, Room, StoredVm, Template, hash_disk};
@@ -152,10 +153,17 @@ impl Repository {
         let folder = vm.folder();
         match self.references(&vm.record().config, &folder) {
             // What its own disks are based on is looked at with them.
-            Ok(found) => found.iter().filter(|reference| !reference.is_based_in(&folder)).for_each(|reference| {
-                let what = format!("{} does not have files of its own: its {}", vm.title(), reference.describe(self));
-                check.add(what, "copy the disk (qemu-img convert) and make a VM of the copy, then remove this one");
-            }),
+            Ok(References { found, unknown }) => {
+                found.iter().filter(|reference| !reference.is_based_in(&folder)).for_each(|reference| {
+                    let title = vm.title();
+                    let what = format!("{title} does not have files of its own: its {}", reference.describe(self));
+                    check.add(what, "copy the disk (qemu-img convert) and make a VM of the copy, then remove this one");
+                });
+                for error in unknown {
+                    let what = format!("it is not known what {} uses: {error}", vm.title());
+                    check.add(what, "make it readable, then check again");
+                }
+            }
             Err(error) => check.add_error(&error, "make it readable, then check again"),
         }
         for disk in &vm.record().config.disks {

@@ -38,6 +38,14 @@ pub(crate) struct Reference {
     pub(crate) owner: Owner,
 }
 
+/// All such uses of a VM.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    pub(crate) found: Vec<Reference>,
+    /// Why it is not known what images outside the repository are based on.
+    pub(crate) unknown: Vec<Error>,
+}
+
 /// A file that a configuration uses.
 struct UsedFile<'a> {
     user: String,
@@ -88,15 +96,24 @@ impl Repository {
     /// What a configuration, whose own disks are in `folder`, uses of what belongs to something else.
     ///
     /// An image that is missing or damaged is no error, and hides what it is based on: the VM cannot use it either.
-    pub(super) fn references(&self, config: &VmConfig, folder: &Path) -> Result<Vec<Reference>> {
-        let mut found = Vec::new();
+    ///
+    /// # Errors
+    /// An image in the repository cannot be read.
+    pub(super) fn references(&self, config: &VmConfig, folder: &Path) -> Result<References> {
+        let References { mut found, mut unknown } = References::default();
         for file in files(config) {
             let own = file.is_own();
             let named = if own { folder.join(file.path) } else { file.path.to_owned() };
             let (mut path, mut format) = (resolve(&named), file.format);
             for depth in 0..DEEPEST {
                 let owner = self.owner(&path);
-                let below = format.map_or(Ok(None), |format| below(&path, format))?;
+                let below = match format.map_or(Ok(None), |format| below(&path, format)) {
+                    Err(error) if owner.is_none() && !path.starts_with(self.folder()) => {
+                        unknown.push(error);
+                        None
+                    }
+                    below => below?,
+                };
                 if let Some(owner) = owner.filter(|owner| !own || self.place(owner.room, owner.id) != folder) {
                     let (user, named) = (file.user.clone(), named.clone());
                     found.push(Reference { user, named, path, based: depth > 0, owner });
@@ -110,26 +127,34 @@ impl Repository {
                 }
             }
         }
-        Ok(found)
+        Ok(References { found, unknown })
     }
 
     /// Fails if a configuration, whose own disks are in `folder`, uses what belongs to something else.
     pub(crate) fn require_own_files(&self, config: &VmConfig, folder: &Path) -> Result<()> {
-        let references = self.references(config, folder)?;
-        references.first().map_or(Ok(()), |reference| Err(reference.refuse(self, &config.name)))
+        let References { found, unknown } = self.references(config, folder)?;
+        let refused = found.first().map(|reference| reference.refuse(self, &config.name));
+        refused.or(unknown.into_iter().next()).map_or(Ok(()), Err)
     }
 
-    /// The references of all VMs. Those whose record cannot be read are left out.
-    pub(crate) fn all_references(&self) -> Result<Vec<(StoredVm, Vec<Reference>)>> {
-        let vms = self.vms()?.into_iter();
-        vms.map(|vm| Ok((vm.clone(), self.references(&vm.record().config, &vm.folder())?))).collect()
+    /// The references of all VMs but the owner. Those whose record cannot be read are left out.
+    pub(crate) fn all_references(&self, but: Option<Owner>) -> Result<Vec<(StoredVm, Vec<Reference>)>> {
+        let itself = |vm: &StoredVm| but == Some(Owner { room: Room::Vms, id: vm.uuid() });
+        let others = self.vms()?.into_iter().filter(|vm| !itself(vm));
+        let references = |vm: StoredVm| {
+            let References { found, unknown } = self.references(&vm.record().config, &vm.folder())?;
+            for error in unknown {
+                tracing::warn!("it is not known what {} uses: {error}", vm.title());
+            }
+            Ok((vm, found))
+        };
+        others.map(references).collect()
     }
 
     /// The VMs that use files of something else, in words.
     pub(crate) fn referring(&self, to: Owner) -> Result<Vec<String>> {
-        let mut referring = self.all_references()?;
-        let itself = |vm: &StoredVm| to == Owner { room: Room::Vms, id: vm.uuid() };
-        referring.retain(|(vm, found)| !itself(vm) && found.iter().any(|reference| reference.owner == to));
+        let mut referring = self.all_references(Some(to))?;
+        referring.retain(|(_, found)| found.iter().any(|reference| reference.owner == to));
         Ok(referring.iter().map(|(vm, _)| vm.title()).collect())
     }
 

@@ -189,8 +189,9 @@ impl Repository {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`Busy`](ErrorKind::Busy) while it runs or its disks are used otherwise;
-    /// [`InUse`](ErrorKind::InUse) if other VMs have its disks or disks based on them, which the error names; or it cannot
-    /// be found out what the disks of other VMs are based on.
+    /// [`InUse`](ErrorKind::InUse) if other VMs have its disks or disks based on them, which the error names; or disks of
+    /// other VMs in the repository cannot be read. Those outside that cannot be read are passed over with a warning in the
+    /// log.
     pub fn remove_vm(&self, uuid: Uuid) -> Result<()> {
         self.require_unused(uuid)?;
         let folder = self.place(Room::Vms, uuid);

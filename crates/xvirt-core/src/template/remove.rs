@@ -47,7 +47,7 @@ impl Repository {
     /// # Errors
     /// A record is damaged, or something cannot be removed.
     pub fn collect(&self, which: Unused) -> Result<Vec<Template>> {
-        let references = self.all_references()?;
+        let references = self.all_references(None)?;
         let referenced = references.iter().flat_map(|(_, found)| found).map(|reference| reference.owner);
         let referenced: HashSet<_> =
             referenced.filter(|owner| owner.room == Room::Layers).map(|owner| owner.id).collect();

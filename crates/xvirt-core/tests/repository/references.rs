@@ -195,6 +195,32 @@ fn what_is_missing_is_named() {
     assert!(found.contains("outside.raw is missing") && found.contains(&c.uuid().to_string()), "{found}");
 }
 
+/// What a VM has outside the repository is in nobody's way, least of all its own.
+#[test]
+fn a_disk_outside_that_cannot_be_read_keeps_nothing_from_being_removed() {
+    let (folder, repository) = repository();
+    let path = folder.path().join("outside.qcow2");
+    disk::create(&path, ImageFormat::Qcow2, MIB).unwrap();
+    let a = repository.stage().unwrap().commit(config("a", &path, ImageFormat::Qcow2)).unwrap();
+    let b = vm(&repository, "b", ImageFormat::Qcow2, MIB, b"b");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+
+    let found = problems(&repository);
+    let expected =
+        format!("it is not known what VM 'a' ({}) uses: cannot open disk image {}", a.uuid(), path.display());
+    assert!(found.starts_with(&expected), "{found}");
+    let template = repository.seal("t", &b, &()).unwrap();
+    repository.flatten(&repository.vm("b").unwrap(), &()).unwrap();
+    repository.remove_template(&template).unwrap();
+    assert_eq!(repository.collect(Unused::All).unwrap().len(), 0);
+    repository.remove_vm(b.uuid()).unwrap();
+    repository.remove_vm(a.uuid()).unwrap();
+    assert!(path.is_dir() && repository.vms().unwrap().is_empty());
+    let error = repository.stage().unwrap().commit(config("c", &path, ImageFormat::Qcow2)).unwrap_err();
+    assert!(error.to_string().contains("it is a directory"), "{error}");
+}
+
 #[test]
 fn a_kernel_is_found_from_any_working_directory() {
     let (_folder, repository) = repository();
