@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Mutex;
 
+use serde::{Deserialize, Serialize};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::sync::lock;
@@ -26,7 +27,8 @@ pub(crate) enum Signal {
 }
 
 /// Why a guest cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CrashReason {
     /// A triple fault: an exception while an exception while an exception was handled.

@@ -72,11 +72,11 @@ impl Inner {
                 false
             }
             CrashAction::Restart => {
-                self.events.send(&event);
+                self.crashes(&event);
                 self.reset_from_supervisor(power, event, &Event::Restarted)
             }
             CrashAction::Preserve => {
-                self.events.send(&event);
+                self.crashes(&event);
                 let Some(_power) = self.park_from_supervisor(power) else { return false };
                 // The other vCPUs' crashes are the same one; but what the guest let go of before stays gone.
                 if let Some(machine) = self.machine() {
@@ -87,6 +87,11 @@ impl Inner {
                 true
             }
         }
+    }
+
+    fn crashes(&self, event: &Event) {
+        self.live().happened(event);
+        self.events.send(event);
     }
 
     /// Parks the machine, called by the supervisor itself. If the program keeps vCPUs from being stopped, the VM is halted

@@ -46,7 +46,7 @@ fn supervise(vm: &Vm) {
 }
 
 fn next(events: &EventReceiver) -> Event {
-    events.next_timeout(PATIENCE).unwrap()
+    events.next_timeout(PATIENCE).unwrap().event
 }
 
 #[test]

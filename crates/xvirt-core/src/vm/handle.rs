@@ -129,12 +129,13 @@ impl Vm {
         let live = Live::new(devices, config.cpus.limit);
         // The level of errors, so that no filter that shows a line hides which VM it is about.
         let span = tracing::error_span!("vm", name = config.name, uuid = %config.uuid);
+        let events = Events::new(config.uuid);
         let inner = Inner {
             process: Process::current(),
             config,
             processors,
             consoles,
-            events: Events::default(),
+            events,
             power: Mutex::default(),
             live: Mutex::new(live),
             operations: Operations::default(),
@@ -155,8 +156,14 @@ impl Vm {
         self.inner.config.uuid
     }
 
-    /// What would build it as it is now.
-    pub(crate) fn config(&self) -> Result<VmConfig> {
+    /// The configuration that builds this VM as it is now: with what was plugged in, unplugged and limited since it was
+    /// built. Positions of disks and network interfaces have no gaps in it. Does not wait for a verb.
+    ///
+    /// It can be serialized, unless it holds open objects such as a [`Disk::backend`](crate::config::Disk::backend).
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) in a child of the process that made the VM.
+    pub fn config(&self) -> Result<VmConfig> {
         Ok(self.live()?.config(&self.inner.config))
     }
 
@@ -175,13 +182,14 @@ impl Vm {
         &self.inner.consoles.virtio
     }
 
-    /// Listens to what happens from now on.
+    /// Listens to what happens from now on. One [`EventReceiver`] can listen to many VMs.
     ///
     /// # Errors
     /// [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
     pub fn events(&self) -> Result<EventReceiver> {
-        self.require_process()?;
-        self.inner.events.subscribe()
+        let receiver = EventReceiver::new()?;
+        receiver.listen(self)?;
+        Ok(receiver)
     }
 
     /// All disks in the order of their positions, as they are at one moment, to be read while the VM goes on.
@@ -345,7 +353,7 @@ impl Inner {
     }
 
     pub(super) fn enter(&self, state: PowerState, event: &Event) {
-        self.live().enter(state);
+        self.live().enter(state, event);
         self.changed.notify_all();
         self.events.send(event);
     }

@@ -4,11 +4,13 @@
 //! are answered at once, whatever a verb is waiting for.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::assemble::{BalloonDevice, DiskDevice, NicDevice};
 use super::devices::Devices;
 use super::disks::DiskStatus;
+use super::events::Event;
+use super::halt::{Crash, HaltCause, Halted};
 use super::nics::NicStatus;
 use super::state::PowerState;
 use super::statistics::Statistics;
@@ -23,6 +25,8 @@ pub(super) struct Live {
     /// What its vCPUs may take of the host.
     pub(super) cpu_limit: CpuLimit,
     pub(super) running: Option<Running>,
+    pub(super) halted: Option<Halted>,
+    pub(super) last_crash: Option<Crash>,
     /// What is answered while the machine is being taken apart: what was so last.
     ending: Option<Ending>,
 }
@@ -60,13 +64,14 @@ pub(super) struct Running {
 
 impl Live {
     pub(super) fn new(devices: Devices, cpu_limit: CpuLimit) -> Self {
-        Self { state: PowerState::Halted, devices, cpu_limit, running: None, ending: None }
+        let halted = Some(Halted::now(HaltCause::NotStarted));
+        Self { state: PowerState::Halted, devices, cpu_limit, running: None, halted, last_crash: None, ending: None }
     }
 
     /// The VM runs.
     pub(super) fn started(&mut self, running: Running) {
         self.running = Some(running);
-        self.state = PowerState::Running;
+        self.enter(PowerState::Running, &Event::Started);
     }
 
     /// The machine is to be taken apart, if there is one; until the VM is halted, it is as it was.
@@ -81,10 +86,19 @@ impl Live {
         Some(Apart { machine, devices: self.devices.leave_machine(), balloon, cpu_group })
     }
 
-    /// Sets the power state of a VM that has the machine which that state has.
-    pub(super) fn enter(&mut self, state: PowerState) {
+    /// Sets the power state of a VM that has the machine which that state has; `event` is why.
+    pub(super) fn enter(&mut self, state: PowerState, event: &Event) {
         self.state = state;
         self.ending = None;
+        self.halted = (state == PowerState::Halted).then(|| Halted::now(event.into()));
+        self.happened(event);
+    }
+
+    /// Keeps what of `event` may be asked for later.
+    pub(super) fn happened(&mut self, event: &Event) {
+        if let Event::Crashed(reason) = event {
+            self.last_crash = Some(Crash { reason: reason.clone(), time: SystemTime::now() });
+        }
     }
 
     pub(super) fn statistics(&self) -> Statistics {

@@ -5,7 +5,7 @@
 //! its disks and network interfaces in it.
 //!
 //! `state` is the table of what is legal when, `lifecycle` has the verbs that change the power state, `events` tells the
-//! outside what happens, `build` makes the handle from a configuration, `assemble` its machine, `load` puts what it boots
+//! outside what happens and `halt` what ended it last, `build` makes the handle from a configuration, `assemble` its machine, `load` puts what it boots
 //! into its memory, `supervisor` is the thread that hears the guest's own requests, and `guest` does what they and crashes
 //! ask for. `hotplug` plugs and unplugs devices, `resize` grows disks, `disks` and `nics` list what there is, `limits` sets how fast devices
 //! and vCPUs may be, and `memory` how much memory the guest has. `descriptors` counts the file descriptors that all of it
@@ -21,6 +21,7 @@ mod guest;
 #[cfg(feature = "demo")]
 #[cfg(test)]
 mod guest_tests;
+mod halt;
 mod handle;
 mod hotplug;
 mod lifecycle;
@@ -41,7 +42,8 @@ mod vsock;
 pub use crate::latency::Latencies;
 pub(crate) use assemble::{open_disk_read_only, open_disks_read_only};
 pub use disks::DiskStatus;
-pub use events::{CrashReason, Device, Event, EventReceiver, IoOperation};
+pub use events::{CrashReason, Device, Event, EventReceiver, EventRecord, IoOperation};
+pub use halt::{Crash, HaltCause, Halted};
 pub use handle::Vm;
 pub use memory::{GuestMemory, MemoryStatistics};
 #[cfg(feature = "metrics")]

@@ -77,7 +77,7 @@ impl Guest {
         while self.events.try_next().unwrap().is_some() {}
         self.vm.console().write_all(format!("{command}\n").as_bytes()).unwrap();
         for event in expected {
-            assert_eq!(&self.events.next_timeout(PATIENCE).unwrap(), event);
+            assert_eq!(&self.events.next_timeout(PATIENCE).unwrap().event, event);
         }
         // The old shell may have shown its prompt again, with what was typed.
         self.wait_for("(automatic login)");

@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn next_event(&self) -> Event {
-        self.events.next_timeout(PATIENCE).unwrap()
+        self.events.next_timeout(PATIENCE).unwrap().event
     }
 }
 
@@ -122,7 +122,8 @@ fn cycles(bench: &mut Bench) {
         bench.unplug(positions);
         // While somebody has the old one open, the new one gets another name.
         bench.guest.run(if reading { "wait $!; ! [ -e /dev/vdc ]" } else { "! [ -e /dev/vdc ]" });
-        let events = std::iter::from_fn(|| bench.events.try_next().unwrap()).collect::<Vec<_>>();
+        let events =
+            std::iter::from_fn(|| bench.events.try_next().unwrap()).map(|record| record.event).collect::<Vec<_>>();
         let expected = [
             Event::DiskPlugged { disk: 2 },
             Event::NicPlugged { nic: 0 },

@@ -109,8 +109,8 @@ fn a_page_of_the_host_is_fetched_through_passt() {
     assert_eq!(guest.run(&fetch), digest);
 
     let wait_for = |expected: &Event| {
-        while let Ok(event) = events.next_timeout(PATIENCE) {
-            if event == *expected {
+        while let Ok(record) = events.next_timeout(PATIENCE) {
+            if record.event == *expected {
                 return;
             }
         }

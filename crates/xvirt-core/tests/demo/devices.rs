@@ -131,7 +131,7 @@ fn a_full_disk_is_an_error_to_the_guest_and_an_event_to_the_embedder() {
     let text = guest.expect(demo::FAILED);
     assert!(text.contains("blk 0: write error status=1"), "{text}");
     guest.expect_event(&Event::Started);
-    match guest.events.next_timeout(PATIENCE) {
+    match guest.events.next_timeout(PATIENCE).map(|record| record.event) {
         Ok(Event::IoError { disk: 0, operation: IoOperation::Write, reason, .. }) => {
             assert!(reason.contains("No space left"), "{reason}");
         }

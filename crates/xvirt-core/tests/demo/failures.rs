@@ -8,7 +8,7 @@ use xvirt_core::ErrorKind;
 use xvirt_core::config::{Boot, ByteSize, Disk, EntryProtocol, Nic, VmConfig, Vsock};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
-use xvirt_core::vm::{Event, PowerState, Vm};
+use xvirt_core::vm::{Event, HaltCause, PowerState, Vm};
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
@@ -219,5 +219,8 @@ fn a_kernel_that_vanished_before_a_reboot_halts_the_vm() {
     let error = guest.vm.hard_reboot().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(guest.vm.power_state(), PowerState::Halted);
-    assert!(matches!(guest.events.next_timeout(PATIENCE), Ok(Event::Crashed(_))));
+    let event = guest.events.next_timeout(PATIENCE).unwrap().event;
+    let Event::Crashed(reason) = event else { panic!("{event:?} is no crash") };
+    assert_eq!(guest.vm.halted().unwrap().cause, HaltCause::Crashed(reason.clone()));
+    assert_eq!(guest.vm.last_crash().unwrap().reason, reason);
 }

@@ -221,7 +221,7 @@ fn a_device_that_the_host_cannot_serve_is_told() {
     }
     guest.vm.unpause().unwrap();
     guest.expect_event(&Event::Unpaused);
-    match guest.events.next_timeout(PATIENCE) {
+    match guest.events.next_timeout(PATIENCE).map(|record| record.event) {
         Ok(Event::DeviceFailed { device: Device::Nic(0), reason }) => {
             assert!(reason.contains("cannot set offloads"), "{reason}");
         }

@@ -115,7 +115,7 @@ fn a_guest_that_reboots_all_the_time_stays_paused() {
     let guest = Guest::start(config(&CommandLine::new([Mode::Reboot])), &host).unwrap();
     for _ in 0..100 {
         guest.vm.pause().unwrap();
-        while guest.events.try_next().unwrap() != Some(Event::Paused) {}
+        while guest.events.try_next().unwrap().map(|record| record.event) != Some(Event::Paused) {}
         let next = guest.events.next_timeout(Duration::from_millis(5));
         assert_eq!(next.unwrap_err().kind(), ErrorKind::Timeout);
         assert_eq!(guest.vm.power_state(), PowerState::Paused);

@@ -3,10 +3,12 @@
 #![cfg(feature = "demo")]
 
 mod appliances;
+mod configuration;
 mod crashes;
 mod debug;
 mod devices;
 mod echo;
+mod events;
 mod failures;
 mod fork;
 mod hostile;

@@ -89,7 +89,7 @@ fn a_point_of_a_running_vm_does_not_stop_it_and_does_not_change() {
     guest.vm.start().unwrap();
     guest.expect("blk 1: round");
     assert!([0, 1].map(|disk: usize| all(&*views[disk])) == first);
-    let events = std::iter::from_fn(|| guest.events.try_next().unwrap()).collect::<Vec<_>>();
+    let events = std::iter::from_fn(|| guest.events.try_next().unwrap()).map(|record| record.event).collect::<Vec<_>>();
     assert_eq!(events, [Event::Started, Event::HardShutdown, Event::Started]);
     guest.vm.hard_shutdown().unwrap();
     drop(views);

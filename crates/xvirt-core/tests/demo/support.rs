@@ -74,6 +74,6 @@ impl Guest {
     }
 
     pub fn expect_event(&self, event: &Event) {
-        assert_eq!(&self.events.next_timeout(PATIENCE).unwrap(), event);
+        assert_eq!(&self.events.next_timeout(PATIENCE).unwrap().event, event);
     }
 }

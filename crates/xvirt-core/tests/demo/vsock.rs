@@ -197,11 +197,12 @@ fn whoever_waits_for_a_vm_hears_when_it_is_gone() {
     let waited = [listener.as_fd(), events.as_fd(), console.event_fd().unwrap()];
     while events.try_next().unwrap().is_some() {}
     vm.hard_shutdown().unwrap();
-    assert_eq!(events.next_timeout(PATIENCE).unwrap(), Event::HardShutdown);
+    assert_eq!(events.next_timeout(PATIENCE).unwrap().event, Event::HardShutdown);
     assert!(receiver.try_recv().is_err(), "a halted VM may be started again");
     drop(vm);
     let accepted = receiver.recv_timeout(PATIENCE).unwrap();
     assert_eq!(accepted.kind(), ErrorKind::Gone);
+    assert_eq!(events.next_timeout(PATIENCE).unwrap().event, Event::Dropped);
     assert_eq!(events.next_timeout(PATIENCE).unwrap_err().kind(), ErrorKind::Gone);
     let mut polled = waited.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     assert_eq!(rustix::event::poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap(), 3);

@@ -56,7 +56,7 @@ fn named(name: &str, mode: Mode, seed: u64) -> VmConfig {
 
 /// The thread on which the log panicked, if the VM crashes for that.
 fn panicked(guest: &Guest) -> Option<String> {
-    match guest.events.next_timeout(PATIENCE).unwrap() {
+    match guest.events.next_timeout(PATIENCE).unwrap().event {
         Event::Crashed(CrashReason::ThreadPanicked { thread, message }) => {
             assert_eq!(message, "the log is broken");
             Some(thread)
@@ -204,7 +204,7 @@ fn a_disk_that_panics_fails_its_requests_also_if_the_log_panics_over_it() {
     let mut guest = Guest::start(config, &host).unwrap();
     guest.expect(demo::FAILED);
     guest.expect_event(&Event::Started);
-    match guest.events.next_timeout(PATIENCE).unwrap() {
+    match guest.events.next_timeout(PATIENCE).unwrap().event {
         Event::IoError { disk: 0, reason, .. } => {
             assert_eq!(reason, "the backend of the disk panicked: no write is foreseen");
         }

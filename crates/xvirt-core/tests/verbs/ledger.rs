@@ -114,7 +114,7 @@ impl Ledger {
     pub fn follow(&mut self) -> Result<(), String> {
         loop {
             let event = match self.receiver.try_next() {
-                Ok(Some(event)) => event,
+                Ok(Some(record)) => record.event,
                 Ok(None) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Gone && self.may_be_gone => {
                     self.gone = true;
@@ -123,6 +123,9 @@ impl Ledger {
                 Err(error) => return Err(format!("its receiver gave {:?}: {error}", error.kind())),
             };
             self.note(format!("event {event:?}"));
+            if event == Event::Dropped && self.may_be_gone {
+                continue;
+            }
             match &event {
                 Event::Crashed(CrashReason::ThreadPanicked { thread, message }) => {
                     if !self.panics.had(&self.vm, thread, message) {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use crate::disk::backend::BlockBackend;
 use crate::memory::{GuestBuffers, GuestRam};
+use serde::{Deserialize, Serialize};
 
 /// What was asked of a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum IoOperation {
     /// Reading.
