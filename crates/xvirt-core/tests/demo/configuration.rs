@@ -1,0 +1,42 @@
+//! A VM says what would build it as it is.
+
+use std::fs;
+
+use xvirt_core::config::{Boot, CpuLimit, Disk, RateLimit, VmConfig};
+use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::{self, ImageFormat};
+
+use crate::host;
+use crate::support::{PATIENCE, config};
+
+#[test]
+fn the_configuration_of_a_vm_is_what_it_is_now() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["a", "b", "c"] {
+        disk::create(path(name), ImageFormat::Raw, 1 << 20).unwrap();
+    }
+    let line = CommandLine::new([Mode::HotPlug]);
+    // A kernel in memory could not be written down.
+    fs::write(path("kernel"), demo::kernel()).unwrap();
+    let boot = Boot::kernel(path("kernel")).command_line(line.to_string());
+    let vm = config(&line).boot(boot).disk(Disk::raw(path("a"))).disk(Disk::raw(path("b"))).build(&host).unwrap();
+    vm.start().unwrap();
+    let plugged = vm.plug_disk(Disk::raw(path("c")).serial("late")).unwrap();
+    vm.unplug_disk(0, PATIENCE).unwrap();
+    let limit = RateLimit::none().operations_per_second(40);
+    vm.set_disk_limit(plugged, limit).unwrap();
+    let now = vm.config().unwrap();
+    let source = |disk: &Disk| serde_json::to_value(disk).unwrap()["source"].clone();
+    assert_eq!(now.disks.iter().map(source).collect::<Vec<_>>(), ["b", "c"].map(|name| source(&Disk::raw(path(name)))));
+    assert_eq!((now.disks[1].serial.as_str(), now.disks[1].limit), ("late", limit));
+    assert_eq!((now.name.as_str(), now.uuid, now.cpus.limit), ("demo", vm.uuid(), CpuLimit::none()));
+
+    let text = serde_json::to_string(&now).unwrap();
+    vm.hard_shutdown().unwrap();
+    let again = serde_json::from_str::<VmConfig>(&text).unwrap().build(&host).unwrap();
+    again.start().unwrap();
+    assert_eq!(again.disks().len(), 2);
+    assert_eq!(again.disk_limit(1).unwrap(), limit);
+}
