@@ -1,21 +1,101 @@
 //! Virtual machines over KVM, as a library.
 //!
-//! A program that links this crate can do what an administrator does on a XenServer host: describe a VM, start it
-//! from its own disk, talk to its console, and stop it, without a daemon and without a process per VM.
+//! A program that links this crate can do what an administrator does on a XenServer host: describe a VM, start it from its
+//! own disk, talk to its console, pause, reboot and stop it, and hear what happens to it. There is no daemon and no process
+//! per VM.
 //!
-//! [`config::VmConfig`] describes a VM, [`host::Host`] says what the machine can do, and
-//! [`build`](config::VmConfig::build) makes of both a [`vm::Vm`], which has the verbs. [`disk`] makes and inspects
-//! images, [`boot`] reads the boot menu of a disk, [`net`] has the host's side of a network and [`console`] that of a
-//! console. A [`repository`] keeps VMs, and the [`template`]s that new ones are made of; [`xva`] has the virtual appliances
-//! of XenServer; [`seed`] gives a guest its host name, users and keys at its first boot. Everything blocks, nothing needs
-//! a runtime, and every type may be shared between threads.
+//! # Quick start
+//!
+//! With the feature `demo` the crate contains a small guest kernel, so a first VM needs no disk image. In a new project
+//! (`cargo new first-vm`), after `cargo add xvirt-core --features demo`:
+//!
+#![cfg_attr(feature = "demo", doc = "```")]
+#![cfg_attr(not(feature = "demo"), doc = "```ignore")]
+//! use std::time::Duration;
+//! use xvirt_core::config::{Boot, ByteSize, VmConfig};
+//! use xvirt_core::demo::{self, CommandLine, Mode};
+//! use xvirt_core::host::Host;
+//!
+//! fn run() -> xvirt_core::Result<()> {
+//!     let host = Host::probe()?;
+//!     host.require_kvm()?;
+//!     let line = CommandLine::new([Mode::Hello, Mode::PowerOff]).to_string();
+//!     let vm = VmConfig::new("first")
+//!         .memory(ByteSize::mib(64))
+//!         .boot(Boot::kernel(demo::kernel()).command_line(line))
+//!         .build(&host)?;
+//!     vm.start()?;
+//!     println!("{}", vm.console().reader().wait_for("demo: hello", Duration::from_secs(60))?);
+//!     vm.wait_halted(Duration::from_secs(60))
+//! }
+//!
+//! fn main() {
+//!     // Every error says what failed, why, and what to do about it.
+//!     if let Err(error) = run() {
+//!         eprintln!("first-vm: {error}");
+//!     }
+//! }
+//! ```
+//!
+//! A stock Debian boots from its own disk image, here the `nocloud` image that Debian publishes, whose user `root` has no
+//! password:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use xvirt_core::config::{Boot, ByteSize, Disk, VmConfig};
+//! use xvirt_core::host::Host;
+//!
+//! fn run() -> xvirt_core::Result<()> {
+//!     let host = Host::probe()?;
+//!     let vm = VmConfig::new("debian")
+//!         .vcpus(2)
+//!         .memory(ByteSize::gib(1))
+//!         .boot(Boot::from_disk()) // the kernel that the disk's own boot menu names
+//!         .disk(Disk::open("debian-12-nocloud-amd64.qcow2")?)
+//!         .build(&host)?;
+//!     vm.start()?;
+//!     let mut output = vm.console().reader(); // from the first byte on
+//!     output.wait_for("login:", Duration::from_secs(120))?;
+//!     vm.console().write_all(b"root\n")?;
+//!     output.wait_for("#", Duration::from_secs(30))?;
+//!     vm.clean_shutdown(Duration::from_secs(60)) // presses the power button and waits
+//! }
+//!
+//! fn main() {
+//!     if let Err(error) = run() {
+//!         eprintln!("debian: {error}");
+//!     }
+//! }
+//! ```
+//!
+//! # Where to find what
+//!
+//! | Module | What it is for |
+//! |---|---|
+//! | [`host`] | Find out what this machine offers to VMs, with a fix for what it lacks. |
+//! | [`config`] | Describe a VM: processors, memory, disks, network interfaces, limits. |
+//! | [`vm`] | The VM itself: its verbs, events, statistics, hot plug, sockets to its guest. |
+//! | [`console`] | Read and write serial and virtio consoles; attach a pty or a socket. |
+//! | [`disk`] | Create, inspect, open and overlay disk images. |
+//! | [`boot`] | Read the boot menu of a disk. |
+//! | [`net`] | Taps, bridges and sockets: the host's side of a network. |
+//! | [`seed`] | Give a guest its host name, users, keys and network at its first boot. |
+//! | [`repository`] | Keep VMs and their disks in a folder, safely for several processes. |
+//! | [`template`] | Seal a VM as a template and make VMs of it in milliseconds. |
+//! | [`xva`] | Import and export the virtual appliances of XenServer and XCP-ng. |
+//! | [`progress`] | Watch long work and cancel it. |
+//! | [`error`] | The error type: a stable kind, what failed, why, and what to do. |
+//!
+//! All calls block, none needs an async runtime, and every type can be shared between threads.
 //!
 //! # Features
 //!
-//! - `qcow2` (on by default): qcow2 images with backing files, and overlays on file systems without reflinks.
-//! - `seccomp` (on by default): system call filters for the threads that serve guests.
-//! - `demo`: module `demo`, a small guest to try VMs with. Compiled by gcc, or the compiler that `CC` names.
-//! - `metrics`: `vm::MetricsPublisher`, which publishes a VM's statistics through the [`metrics`] crate.
+//! | Feature | Default | What it adds |
+//! |---|---|---|
+//! | `qcow2` | yes | qcow2 images with backing files, and overlays where the file system has no reflinks |
+//! | `seccomp` | yes | system call filters for the threads that serve guests |
+//! | `demo` | no | the module `demo`: a small guest to try VMs with; takes gcc, or the compiler that `CC` names |
+//! | `metrics` | no | `vm::MetricsPublisher`, which publishes statistics through the crate [`metrics`] |
 //!
 //! [`metrics`]: https://docs.rs/metrics
 
