@@ -13,7 +13,7 @@ const MORE_DESCRIPTORS: &str = "raise the limit of open files: ulimit -n, LimitN
 /// What to do where the programs of the host have as many files open as it allows them together.
 const MORE_FILES: &str = "close files in other programs, or raise the host's limit of open files: sysctl fs.file-max";
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What sort of failure an [`Error`] is: stable, so that a program can decide by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,20 +79,20 @@ pub enum ErrorKind {
 
 /// A failure: its kind, what failed on what, why, and what to do.
 ///
-/// `Display` gives all of it in one line. [`source`](std::error::Error::source) gives the underlying error, if any.
-#[derive(Debug, thiserror::Error)]
+/// `Display` gives all of it in one line, with the [`cause`](Self::cause). [`source`](std::error::Error::source) goes on
+/// behind the cause, so that a program that prints the whole chain prints nothing twice.
+#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     what: String,
     remedy: Option<String>,
-    #[source]
-    source: Option<Source>,
+    cause: Option<Cause>,
 }
 
 impl Error {
     /// An error of `kind`; `what` says what failed and on what, as in "cannot open disk image /a/b.qcow2".
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), remedy: None, source: None }
+        Self { kind, what: what.into(), remedy: None, cause: None }
     }
 
     /// An I/O error, whose kind follows from the operating system's error. That of a full file system says to make room.
@@ -104,15 +104,15 @@ impl Error {
     /// Adds the underlying error: the "why".
     ///
     /// A lack of file descriptors can be met anywhere, and has nothing to do with what was done: with such an error as
-    /// its source, this one is of the kind [`OutOfDescriptors`](ErrorKind::OutOfDescriptors) and has its remedy.
+    /// its cause, this one is of the kind [`OutOfDescriptors`](ErrorKind::OutOfDescriptors) and has its remedy.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Source>) -> Self {
-        let source = source.into();
-        if let Some(lack) = Lack::of(&*source) {
+    pub fn because(mut self, cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        if let Some(lack) = Lack::of(&*cause) {
             self.kind = ErrorKind::OutOfDescriptors;
             self.remedy.get_or_insert_with(|| lack.remedy().to_owned());
         }
-        self.source = Some(source);
+        self.cause = Some(cause);
         self
     }
 
@@ -133,6 +133,16 @@ impl Error {
     /// The stable kind of this error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What failed, and on what.
+    pub fn message(&self) -> &str {
+        &self.what
+    }
+
+    /// The underlying error, if there is one.
+    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.cause.as_deref()
     }
 
     /// What to do about it, where something can be done.
@@ -167,13 +177,19 @@ impl From<xvirt_xva::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        if let Some(source) = &self.source {
-            write!(f, ": {source}")?;
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
         }
         if let Some(remedy) = &self.remedy {
             write!(f, "; {remedy}")?;
         }
         Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().and_then(|cause| cause.source())
     }
 }
 
@@ -190,7 +206,7 @@ impl Lack {
     /// The limit that this error comes from, if it comes from one.
     pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         if let Some(error) = error.downcast_ref::<Error>() {
-            let below = || error.source.as_deref().and_then(|source| Self::of(source));
+            let below = || error.cause.as_deref().and_then(|cause| Self::of(cause));
             return (error.kind == ErrorKind::OutOfDescriptors).then(|| below().unwrap_or(Self::Process));
         }
         match error.downcast_ref::<io::Error>()?.raw_os_error()? {
@@ -233,6 +249,26 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "cannot open disk image a.raw: No such file or directory (os error 2); check the path"
+        );
+    }
+
+    #[test]
+    fn a_program_that_prints_the_whole_chain_prints_nothing_twice() {
+        use std::error::Error as _;
+
+        #[derive(Debug, thiserror::Error)]
+        #[error("the disk is gone")]
+        struct Outer(#[source] io::Error);
+
+        let inner = Outer(io::Error::other("the cable is out"));
+        let first = Error::new(ErrorKind::Io, "cannot read it").because(inner);
+        let second = Error::new(ErrorKind::Io, "cannot start").because(first);
+        assert_eq!(second.to_string(), "cannot start: cannot read it: the disk is gone");
+        let rest = std::iter::successors(second.source(), |error| (*error).source()).map(ToString::to_string);
+        assert_eq!(rest.collect::<Vec<_>>(), ["the cable is out"]);
+        assert_eq!(
+            (second.message(), second.cause().unwrap().to_string().as_str()),
+            ("cannot start", "cannot read it: the disk is gone")
         );
     }
 

@@ -139,7 +139,7 @@ fn explain(error: Error, above: &Path, below: &Path) -> Error {
         }
         _ => error.remedy_text().unwrap_or("check the file").to_owned(),
     };
-    match std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>()) {
+    match error.cause().and_then(|source| source.downcast_ref::<std::io::Error>()) {
         Some(source) => explained.because(source.to_string()).remedy(remedy),
         None => explained.because(error.to_string()),
     }
