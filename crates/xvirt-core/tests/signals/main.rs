@@ -21,7 +21,7 @@ use xvirt_core::config::{Boot, ByteSize, Disk, IoEngine, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::host::Host;
-use xvirt_core::vm::{PowerState, Vm};
+use xvirt_core::vm::{CrashReason, Event, PowerState, Vm};
 
 /// Each test does to the process what others would not stand.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -128,12 +128,22 @@ fn set(signal: i32, action: libc::sighandler_t) {
     assert_ne!(unsafe { libc::signal(signal, action) }, libc::SIG_ERR);
 }
 
+fn of_the_program_address() -> libc::sighandler_t {
+    of_the_program as extern "C" fn(libc::c_int) as libc::sighandler_t
+}
+
+/// The signal that interrupts vCPUs: no test here sets another handler than its own.
+fn kick_signal() -> i32 {
+    let others = [libc::SIG_DFL, libc::SIG_IGN, of_the_program_address()];
+    (libc::SIGRTMIN()..=libc::SIGRTMAX()).rfind(|signal| !others.contains(&action(*signal))).unwrap()
+}
+
 #[test]
 fn a_handler_that_the_program_sets_later_is_named() {
     let _alone = alone();
     let host = host!();
     let vm = start_busy(&host);
-    let signal = (libc::SIGRTMIN()..=libc::SIGRTMAX()).rfind(|signal| action(*signal) != libc::SIG_DFL).unwrap();
+    let signal = kick_signal();
     // Nobody's handler is lost where there is none.
     for nothing in [libc::SIG_IGN, libc::SIG_DFL] {
         wait_busy(&vm);
@@ -142,7 +152,7 @@ fn a_handler_that_the_program_sets_later_is_named() {
         call(&vm, Vm::unpause).unwrap();
     }
     wait_busy(&vm);
-    set(signal, of_the_program as extern "C" fn(libc::c_int) as libc::sighandler_t);
+    set(signal, of_the_program_address());
     for verb in [Vm::pause, Vm::hard_reboot] {
         let error = call(&vm, verb).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
@@ -155,6 +165,22 @@ fn a_handler_that_the_program_sets_later_is_named() {
     // The next machine has another signal.
     call(&vm, Vm::start).unwrap();
     call(&vm, Vm::pause).unwrap();
-    assert_eq!(action(signal), of_the_program as extern "C" fn(libc::c_int) as libc::sighandler_t);
+    assert_eq!(action(signal), of_the_program_address());
     call(&vm, Vm::hard_shutdown).unwrap();
+}
+
+#[test]
+fn a_guest_that_cannot_be_stopped_for_its_reset_is_not_said_to_be_unbootable() {
+    let _alone = alone();
+    let host = host!();
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Echo])), &host).unwrap();
+    guest.expect(demo::ECHO_READY);
+    guest.expect_event(&Event::Started);
+    let signal = kick_signal();
+    set(signal, of_the_program_address());
+    guest.vm.console().write_all(b"reboot\n").unwrap();
+    let event = guest.events.next_timeout(support::PATIENCE).unwrap().event;
+    let Event::Crashed(CrashReason::NotStopped(why)) = event else { panic!("{event:?}") };
+    assert!(why.contains(&format!("its own handler for signal {signal}")), "{why}");
+    guest.vm.wait_halted(support::PATIENCE).unwrap();
 }
