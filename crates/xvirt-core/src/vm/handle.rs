@@ -246,6 +246,20 @@ impl Vm {
     }
 }
 
+impl EventReceiver {
+    /// Listens to what happens to `vm` from now on, besides the VMs it listens to already. To listen to a VM twice brings
+    /// its events twice.
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) in a child of the process that made the VM or the listener.
+    pub fn listen(&self, vm: &Vm) -> Result<()> {
+        self.require_process()?;
+        vm.require_process()?;
+        vm.inner.events.add(self);
+        Ok(())
+    }
+}
+
 impl Consoles {
     pub(super) fn all(&self) -> impl Iterator<Item = &Console> {
         [&self.serial, &self.virtio].into_iter()

@@ -35,11 +35,11 @@ impl Events {
         Self { vm, shared: Arc::default() }
     }
 
-    /// `mailbox` gets all events from now on.
-    fn add(&self, mailbox: &Arc<Mailbox>) {
+    /// `receiver` gets all events from now on.
+    pub(super) fn add(&self, receiver: &EventReceiver) {
         let mut shared = lock(&self.shared);
-        mailbox.begin();
-        shared.listeners.push(Arc::downgrade(mailbox));
+        receiver.mailbox.begin();
+        shared.listeners.push(Arc::downgrade(&receiver.mailbox));
     }
 
     pub(super) fn send(&self, event: &Event) {
@@ -91,7 +91,7 @@ mod tests {
 
     fn listener(all: &[&Events]) -> EventReceiver {
         let receiver = EventReceiver::new().unwrap();
-        all.iter().for_each(|events| events.add(&receiver.mailbox));
+        all.iter().for_each(|events| events.add(&receiver));
         receiver
     }
 

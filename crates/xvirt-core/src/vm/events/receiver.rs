@@ -13,7 +13,6 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::{Event, EventRecord};
 use crate::process::Process;
 use crate::sync::lock;
-use crate::vm::Vm;
 use crate::{Error, ErrorKind, Result};
 
 /// How many events wait for a listener before the oldest are dropped.
@@ -54,18 +53,6 @@ impl EventReceiver {
         Ok(Self { process: Process::current(), mailbox: Arc::new(mailbox) })
     }
 
-    /// Listens to what happens to `vm` from now on, besides the VMs it listens to already. To listen to a VM twice brings
-    /// its events twice.
-    ///
-    /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) in a child of the process that made the VM or the listener.
-    pub fn listen(&self, vm: &Vm) -> Result<()> {
-        self.require_process()?;
-        vm.require_process()?;
-        vm.inner.events.add(&self.mailbox);
-        Ok(())
-    }
-
     /// Takes the next event; `None` is that nothing has happened yet.
     ///
     /// # Errors
@@ -95,7 +82,7 @@ impl EventReceiver {
         }
     }
 
-    fn require_process(&self) -> Result<()> {
+    pub(in crate::vm) fn require_process(&self) -> Result<()> {
         self.process.require("a receiver of a VM's events")
     }
 }
