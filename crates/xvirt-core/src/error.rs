@@ -77,6 +77,48 @@ pub enum ErrorKind {
     Io,
 }
 
+impl ErrorKind {
+    /// Its name, such as `not_found`: as stable as the kind, for logs, and for programs in other languages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidConfig => "invalid_config",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::PermissionDenied => "permission_denied",
+            Self::Busy => "busy",
+            Self::NoSpace => "no_space",
+            Self::OutOfMemory => "out_of_memory",
+            Self::OutOfDescriptors => "out_of_descriptors",
+            Self::KvmAbsent => "kvm_absent",
+            Self::KvmDenied => "kvm_denied",
+            Self::HostUnsupported => "host_unsupported",
+            Self::InvalidState => "invalid_state",
+            Self::CorruptImage => "corrupt_image",
+            Self::EncryptedImage => "encrypted_image",
+            Self::UnsupportedImage => "unsupported_image",
+            Self::CorruptArchive => "corrupt_archive",
+            Self::UnsupportedArchive => "unsupported_archive",
+            Self::CorruptRepository => "corrupt_repository",
+            Self::UnsupportedRepository => "unsupported_repository",
+            Self::InUse => "in_use",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::InvalidKernel => "invalid_kernel",
+            Self::NotBootable => "not_bootable",
+            Self::GuestFault => "guest_fault",
+            Self::Timeout => "timeout",
+            Self::Gone => "gone",
+            Self::Cancelled => "cancelled",
+            Self::Io => "io",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A failure: its kind, what failed on what, why, and what to do.
 ///
 /// `Display` gives all of it in one line, with the [`cause`](Self::cause). [`source`](std::error::Error::source) goes on
@@ -250,6 +292,12 @@ mod tests {
             error.to_string(),
             "cannot open disk image a.raw: No such file or directory (os error 2); check the path"
         );
+    }
+
+    #[test]
+    fn kinds_have_names_for_other_languages() {
+        let named = [ErrorKind::NotFound, ErrorKind::OutOfDescriptors, ErrorKind::Io].map(|kind| kind.to_string());
+        assert_eq!(named, ["not_found", "out_of_descriptors", "io"]);
     }
 
     #[test]

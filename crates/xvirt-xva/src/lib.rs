@@ -91,7 +91,7 @@ pub use options::{ReadOptions, WriteOptions};
 pub use ova::{AfterCrash, ExpectedDisk};
 pub use progress::{Done, Progress};
 pub use read::{Defect, DiskSink, Severity, Summary, read};
-pub use verify::{DiskReport, Problem, Report, verify};
+pub use verify::{ArchiveProblem, DiskReport, Report, verify};
 pub use write::{DiskContents, DiskSource, write};
 
 /// The examples of the front page, compiled.

@@ -38,7 +38,7 @@ pub struct Report {
     /// Whether everything is there and right.
     pub good: bool,
     /// What is wrong, the worst first, at most a thousand of each sort.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ArchiveProblem>,
 }
 
 /// What is to be said of one disk.
@@ -58,7 +58,7 @@ pub struct DiskReport {
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Problem {
+pub struct ArchiveProblem {
     /// Whether contents are damaged, missing or unprotected; else XenServer would mind, and nothing is lost.
     pub serious: bool,
     /// What it is; it names the member of the archive.
@@ -109,8 +109,8 @@ struct Verifier {
 
 #[derive(Default)]
 struct Found {
-    serious: Vec<Problem>,
-    harmless: Vec<Problem>,
+    serious: Vec<ArchiveProblem>,
+    harmless: Vec<ArchiveProblem>,
     /// The disks with serious problems.
     damaged: BTreeSet<usize>,
 }
@@ -119,7 +119,7 @@ impl Found {
     fn add(&mut self, serious: bool, what: String) {
         let list = if serious { &mut self.serious } else { &mut self.harmless };
         if list.len() < MOST_PROBLEMS {
-            list.push(Problem { serious, what });
+            list.push(ArchiveProblem { serious, what });
         }
     }
 }

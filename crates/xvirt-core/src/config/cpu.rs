@@ -53,6 +53,7 @@ pub struct CpuidMask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum CpuidRegister {
     Eax,
     Ebx,

@@ -16,6 +16,7 @@ use crate::{Error, ErrorKind, Result};
 /// What an opener may do with a disk, and with whom it gets along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Access {
     /// Read and write, with nobody else on it.
     ReadWrite,

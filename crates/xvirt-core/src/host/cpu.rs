@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::root::HostRoot;
 use crate::{Error, ErrorKind, Result};
 
 /// The processors of a host, those that are online.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpus {
     /// Who made them, as CPUID says: `GenuineIntel`, `AuthenticAMD`.
     pub vendor: String,

@@ -3,14 +3,14 @@
 use std::fmt;
 
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
+use super::problem::HostProblem;
 use super::root::HostRoot;
 use super::syscall;
 
 /// Whether an optional feature of the kernel can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Availability {
@@ -38,11 +38,11 @@ impl fmt::Display for Availability {
     }
 }
 
-pub(super) fn io_uring(root: &HostRoot, problems: &mut Vec<Problem>) -> Availability {
+pub(super) fn io_uring(root: &HostRoot, problems: &mut Vec<HostProblem>) -> Availability {
     judge_io_uring(root, syscall::try_io_uring(), problems)
 }
 
-fn judge_io_uring(root: &HostRoot, tried: Result<(), Errno>, problems: &mut Vec<Problem>) -> Availability {
+fn judge_io_uring(root: &HostRoot, tried: Result<(), Errno>, problems: &mut Vec<HostProblem>) -> Availability {
     let Err(errno) = tried else { return Availability::Ready };
     let sysctl = root.number("proc/sys/kernel/io_uring_disabled").unwrap_or(0);
     let (availability, what, remedy) = match errno {
@@ -77,11 +77,11 @@ fn judge_io_uring(root: &HostRoot, tried: Result<(), Errno>, problems: &mut Vec<
         ),
         other => (Availability::Failed, format!("io_uring does not work: {other}"), "see the kernel's log: dmesg"),
     };
-    problems.push(Problem::new(what, "disks use threads, which are slower", remedy));
+    problems.push(HostProblem::new(what, "disks use threads, which are slower", remedy));
     availability
 }
 
-pub(super) fn userfaultfd(root: &HostRoot, problems: &mut Vec<Problem>) -> Availability {
+pub(super) fn userfaultfd(root: &HostRoot, problems: &mut Vec<HostProblem>) -> Availability {
     let tried = syscall::try_userfaultfd().or_else(|errno| match errno {
         Errno::PERM => syscall::try_userfaultfd_device(&root.path("dev/userfaultfd")).map_err(|_| errno),
         other => Err(other),
@@ -89,7 +89,7 @@ pub(super) fn userfaultfd(root: &HostRoot, problems: &mut Vec<Problem>) -> Avail
     judge_userfaultfd(root, tried, problems)
 }
 
-fn judge_userfaultfd(root: &HostRoot, tried: Result<(), Errno>, problems: &mut Vec<Problem>) -> Availability {
+fn judge_userfaultfd(root: &HostRoot, tried: Result<(), Errno>, problems: &mut Vec<HostProblem>) -> Availability {
     let Err(errno) = tried else { return Availability::Ready };
     let (availability, what, remedy) = match errno {
         Errno::PERM if root.exists("dev/userfaultfd") => (
@@ -111,7 +111,7 @@ fn judge_userfaultfd(root: &HostRoot, tried: Result<(), Errno>, problems: &mut V
         ),
         other => (Availability::Failed, format!("userfaultfd does not work: {other}"), "see the kernel's log: dmesg"),
     };
-    problems.push(Problem::new(what, "memory cannot be loaded or moved while the guest runs", remedy));
+    problems.push(HostProblem::new(what, "memory cannot be loaded or moved while the guest runs", remedy));
     availability
 }
 

@@ -1,12 +1,12 @@
 //! The host's memory and the page sizes it comes in.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::root::HostRoot;
 use crate::{Error, ErrorKind, Result};
 
 /// The memory of a host, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// All of it.
     pub total: u64,
@@ -19,7 +19,7 @@ pub struct Memory {
 }
 
 /// The pool of huge pages of one size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HugePages {
     /// The size of a page in bytes.
     pub page_size: u64,

@@ -17,7 +17,7 @@ mod tests;
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Result};
 use root::HostRoot;
@@ -26,11 +26,11 @@ pub use cpu::Cpus;
 pub use feature::Availability;
 pub use kvm::{KvmAbsence, KvmCapabilities, KvmStatus};
 pub use memory::{HugePages, Memory};
-pub use problem::Problem;
+pub use problem::HostProblem;
 
 /// What a host offers to VMs, as it was when probed.
 ///
-/// `Display` prints it as a table for people, `Serialize` gives the same to programs. Sizes are in bytes.
+/// `Display` prints it as a table for people, `Serialize` gives the same to programs, and `Deserialize` reads the report of another host. Sizes are in bytes.
 ///
 /// ```
 /// let host = xvirt_core::host::Host::probe()?;
@@ -40,7 +40,7 @@ pub use problem::Problem;
 /// }
 /// # Ok::<(), xvirt_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Host {
     kernel: String,
     kvm: KvmStatus,
@@ -48,7 +48,7 @@ pub struct Host {
     memory: Memory,
     io_uring: Availability,
     userfaultfd: Availability,
-    problems: Vec<Problem>,
+    problems: Vec<HostProblem>,
 }
 
 impl Host {
@@ -105,7 +105,7 @@ impl Host {
     }
 
     /// What is missing or slow here, what follows from it, and what to do.
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[HostProblem] {
         &self.problems
     }
 

@@ -81,6 +81,8 @@ fn a_host_is_read_and_told_to_both_people_and_programs() {
     assert_eq!(json["kvm"], serde_json::json!({ "status": "absent", "cause": "not-loaded" }));
     assert_eq!(json["memory"]["huge_pages"][1]["page_size"], 1 << 30);
     assert_eq!(json["userfaultfd"], "denied");
+    let read: Host = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), json);
 }
 
 #[test]

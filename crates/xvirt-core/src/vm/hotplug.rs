@@ -116,6 +116,11 @@ impl Vm {
         self.live().map_or_else(|_| Vec::new(), |live| live.devices.disks.keys().copied().collect())
     }
 
+    /// The positions at which there are network interfaces, running or not.
+    pub fn nic_positions(&self) -> Vec<usize> {
+        self.live().map_or_else(|_| Vec::new(), |live| live.devices.nics.keys().copied().collect())
+    }
+
     fn unplug(&self, kind: Kind, position: usize, timeout: Duration) -> Result<()> {
         let inner = &*self.inner;
         let began = Instant::now();

@@ -9,6 +9,7 @@ use crate::{Error, ErrorKind, Result};
 /// Whether a VM runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PowerState {
     /// Off: nothing of it is in memory.
     Halted,

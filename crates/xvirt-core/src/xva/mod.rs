@@ -53,8 +53,8 @@ mod root_device;
 mod target;
 
 pub use xvirt_xva::{
-    AfterCrash, Appliance, ApplianceDisk, ApplianceNic, Checksum, Compression, DiskReport, Firmware, Inspected,
-    Problem, Producer, ReadOptions, Report, Setting, WriteOptions as Export,
+    AfterCrash, Appliance, ApplianceDisk, ApplianceNic, ArchiveProblem, Checksum, Compression, DiskReport, Firmware,
+    Inspected, Producer, ReadOptions, Report, Setting, WriteOptions as Export,
 };
 
 pub use archive::Archive;

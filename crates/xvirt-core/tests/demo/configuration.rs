@@ -33,6 +33,7 @@ fn the_configuration_of_a_vm_is_what_it_is_now() {
     assert_eq!((now.disks[1].serial.as_str(), now.disks[1].limit), ("late", limit));
     assert_eq!((now.name.as_str(), now.uuid, now.cpus.limit), ("demo", vm.uuid(), CpuLimit::none()));
 
+    assert_eq!((vm.disk_positions(), vm.nic_positions()), (vec![1, 2], vec![]));
     let text = serde_json::to_string(&now).unwrap();
     vm.hard_shutdown().unwrap();
     let again = serde_json::from_str::<VmConfig>(&text).unwrap().build(&host).unwrap();

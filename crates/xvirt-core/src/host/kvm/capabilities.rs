@@ -1,7 +1,7 @@
 //! What a KVM says it can do.
 
 use kvm_bindings as bindings;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What we cannot do without, by its name in [`KvmCapabilities`]; the newest came with Linux 4.13.
 pub(super) const REQUIRED: &[(&str, u32)] = &[
@@ -14,7 +14,7 @@ pub(super) const REQUIRED: &[(&str, u32)] = &[
 ];
 
 /// What a KVM can do, as far as we use it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvmCapabilities {
     /// The level of its interface; always 12.
     pub api_version: i32,

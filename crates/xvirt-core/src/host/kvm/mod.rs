@@ -11,10 +11,10 @@ use std::os::unix::fs::MetadataExt;
 
 use kvm_ioctls::Kvm;
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cpu::Cpus;
-use super::problem::Problem;
+use super::problem::HostProblem;
 use super::root::HostRoot;
 use capabilities::REQUIRED;
 
@@ -24,7 +24,7 @@ pub use capabilities::KvmCapabilities;
 const API_VERSION: i32 = 12;
 
 /// Whether and how well VMs can run on a host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KvmStatus {
@@ -62,7 +62,7 @@ pub enum KvmStatus {
 }
 
 /// Why a host has no KVM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KvmAbsence {
@@ -91,7 +91,7 @@ impl KvmStatus {
         }
     }
 
-    pub(super) fn probe(root: &HostRoot, cpus: &Cpus, problems: &mut Vec<Problem>) -> Self {
+    pub(super) fn probe(root: &HostRoot, cpus: &Cpus, problems: &mut Vec<HostProblem>) -> Self {
         let path = CString::new(root.path("dev/kvm").as_os_str().as_bytes()).unwrap_or_default();
         let status = match Kvm::new_with_path(path) {
             Err(error) => not_opened(root, cpus, Errno::from_raw_os_error(error.errno())),
@@ -110,25 +110,27 @@ impl KvmStatus {
         status
     }
 
-    fn problem(&self, root: &HostRoot, cpus: &Cpus) -> Option<Problem> {
+    fn problem(&self, root: &HostRoot, cpus: &Cpus) -> Option<HostProblem> {
         let no_vm = "no VM can start";
         Some(match self {
             Self::Ready { .. } => return None,
             Self::Emulated { module, .. } => {
                 let by = module.as_ref().map(|module| format!(" ({module})")).unwrap_or_default();
-                Problem::new(
+                HostProblem::new(
                     format!("KVM works without help of the hardware{by}"),
                     "guests run orders of magnitude slower, and those that need SSE or x87 do not start",
                     no_hardware(cpus),
                 )
             }
-            Self::Denied => Problem::new("this process may not open /dev/kvm", no_vm, denied(root)),
-            Self::Absent { cause: KvmAbsence::NoHardware } => {
-                Problem::new("there is no KVM: the processor shows neither VT-x nor AMD-V", no_vm, no_hardware(cpus))
-            }
+            Self::Denied => HostProblem::new("this process may not open /dev/kvm", no_vm, denied(root)),
+            Self::Absent { cause: KvmAbsence::NoHardware } => HostProblem::new(
+                "there is no KVM: the processor shows neither VT-x nor AMD-V",
+                no_vm,
+                no_hardware(cpus),
+            ),
             Self::Absent { cause: KvmAbsence::NotLoaded } => {
                 let module = if cpus.virtualization.as_deref() == Some("svm") { "kvm_amd" } else { "kvm_intel" };
-                Problem::new(
+                HostProblem::new(
                     "there is no KVM: its kernel module is not loaded",
                     no_vm,
                     format!(
@@ -137,22 +139,22 @@ impl KvmStatus {
                     ),
                 )
             }
-            Self::Absent { cause: KvmAbsence::NoDevice } => Problem::new(
+            Self::Absent { cause: KvmAbsence::NoDevice } => HostProblem::new(
                 "KVM is loaded, but there is no /dev/kvm",
                 no_vm,
                 "in a container pass --device /dev/kvm; elsewhere mknod /dev/kvm c 10 232",
             ),
-            Self::TooOld { api_version, missing } if missing.is_empty() => Problem::new(
+            Self::TooOld { api_version, missing } if missing.is_empty() => HostProblem::new(
                 format!("KVM has API level {api_version}, not {API_VERSION}"),
                 no_vm,
                 "use Linux 5.10 or newer",
             ),
-            Self::TooOld { missing, .. } => Problem::new(
+            Self::TooOld { missing, .. } => HostProblem::new(
                 format!("KVM is too old: it lacks {}", missing.join(", ")),
                 no_vm,
                 "use Linux 5.10 or newer",
             ),
-            Self::Failed { reason } => Problem::new(
+            Self::Failed { reason } => HostProblem::new(
                 format!("KVM does not work: {reason}"),
                 no_vm,
                 "end other hypervisors (VirtualBox, VMware) that hold the processor, and see the kernel's log: dmesg",
