@@ -15,8 +15,10 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use super::Device;
 use crate::bus::BusDevice;
 use crate::sync::lock;
+use crate::{Error, ErrorKind, Result};
 
 /// How many ports the controller has.
 pub(crate) const PORTS: u64 = 12;
@@ -32,6 +34,9 @@ pub(crate) trait HotPlugHost: Send + Sync + fmt::Debug {
 
     /// The guest has let go of the devices in `slots`, a bit for each. It may name any slots.
     fn eject(&self, slots: u32);
+
+    /// The slots whose device the guest has let go of and the machine still has, a bit for each.
+    fn ejected(&self) -> u32;
 }
 
 /// What the guest has not read yet, a bit for each slot.
@@ -72,7 +77,7 @@ impl<H: HotPlugHost> HotPlug<H> {
 
     /// Tells the guest again what it has not looked at: a guest that starts forgets events, and looks at no register.
     pub(crate) fn remind(&self) {
-        if self.save() != HotPlugState::default() {
+        if *lock(&self.state) != HotPlugState::default() {
             self.host.notify();
         }
     }
@@ -88,15 +93,37 @@ impl<H: HotPlugHost> HotPlug<H> {
     pub(crate) fn withdraw_request(&self, slot: usize) {
         lock(&self.state).removal &= !bit(slot);
     }
+}
 
-    /// Goes back to power-on: what is plugged in then is found by looking.
-    pub(crate) fn reset(&self) {
-        *lock(&self.state) = HotPlugState::default();
+impl<H: HotPlugHost> Device for HotPlug<H> {
+    type State = HotPlugState;
+
+    fn name(&self) -> &'static str {
+        "hot plug controller"
     }
 
-    /// What the guest has not read yet.
-    pub(crate) fn save(&self) -> HotPlugState {
-        lock(&self.state).clone()
+    /// It does nothing by itself.
+    fn pause(&self) {}
+
+    fn resume(&self) {}
+
+    /// What is plugged in after a reset is found by looking.
+    fn reset(&self) -> Result<()> {
+        *lock(&self.state) = HotPlugState::default();
+        Ok(())
+    }
+
+    /// # Errors
+    /// The machine still has a device that the guest has let go of: wherever it went on, it would have it again.
+    fn save(&self) -> Result<HotPlugState> {
+        match self.host.ejected() {
+            0 => Ok(lock(&self.state).clone()),
+            slots => {
+                let slot = slots.trailing_zeros();
+                let what = format!("the guest has let go of the device in PCI slot {slot}, which is still there");
+                Err(Error::new(ErrorKind::InvalidState, what).remedy("take it out first"))
+            }
+        }
     }
 }
 
@@ -144,6 +171,10 @@ mod tests {
 
         fn eject(&self, slots: u32) {
             self.ejected.lock().unwrap().push(slots);
+        }
+
+        fn ejected(&self) -> u32 {
+            self.ejected.lock().unwrap().iter().fold(0, |all, slots| all | slots)
         }
     }
 
@@ -193,9 +224,9 @@ mod tests {
         device.inserted(4);
         device.request_removal(4);
         device.withdraw_request(4);
-        assert_eq!(device.save(), HotPlugState { inserted: 1 << 4, removal: 0 });
+        assert_eq!(device.save().unwrap(), HotPlugState { inserted: 1 << 4, removal: 0 });
         device.forget(4);
-        assert_eq!(device.save(), HotPlugState::default());
+        assert_eq!(device.save().unwrap(), HotPlugState::default());
     }
 
     #[test]
@@ -215,14 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn state_goes_round_and_a_reset_clears_it() {
-        let (old, host) = device();
-        old.inserted(1);
-        old.request_removal(2);
-        let text = serde_json::to_string(&old.save()).unwrap();
-        let new = HotPlug::new(host, Some(serde_json::from_str(&text).unwrap()));
-        assert_eq!(new.save(), old.save());
-        new.reset();
-        assert_eq!((read(&new, INSERTED), read(&new, REMOVAL)), (0, 0));
+    fn it_is_not_saved_with_a_device_that_the_guest_has_let_go_of() {
+        let (device, _) = device();
+        device.write(EJECT, &(1u32 << 5 | 1 << 7).to_le_bytes());
+        let error = device.save().unwrap_err();
+        let text = "the guest has let go of the device in PCI slot 5, which is still there; take it out first";
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidState, text));
     }
 }

@@ -5,6 +5,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use serde::{Deserialize, Serialize};
+
+use super::Device;
+use crate::Result;
 use crate::bus::BusDevice;
 
 /// The guest panicked and does nothing any more.
@@ -18,6 +22,12 @@ pub(crate) trait PanicHost: Send + Sync + fmt::Debug {
     fn panicked(&self, crash_kernel: bool);
 }
 
+/// What the guest has said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PanicState {
+    told: u8,
+}
+
 /// The panic port.
 #[derive(Debug)]
 pub(crate) struct Panic<H> {
@@ -27,13 +37,30 @@ pub(crate) struct Panic<H> {
 }
 
 impl<H: PanicHost> Panic<H> {
-    pub(crate) fn new(host: H) -> Self {
-        Self { host, told: AtomicU8::new(0) }
+    pub(crate) fn new(host: H, state: Option<PanicState>) -> Self {
+        Self { host, told: AtomicU8::new(state.unwrap_or_default().told) }
+    }
+}
+
+impl<H: PanicHost> Device for Panic<H> {
+    type State = PanicState;
+
+    fn name(&self) -> &'static str {
+        "panic port"
     }
 
-    /// Goes back to power-on.
-    pub(crate) fn reset(&self) {
+    /// It does nothing by itself.
+    fn pause(&self) {}
+
+    fn resume(&self) {}
+
+    fn reset(&self) -> Result<()> {
         self.told.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn save(&self) -> Result<PanicState> {
+        Ok(PanicState { told: self.told.load(Ordering::Relaxed) })
     }
 }
 
@@ -67,7 +94,7 @@ mod tests {
     #[test]
     fn each_event_is_told_once_until_reset() {
         let told = Arc::new(Mutex::new(Vec::new()));
-        let port = Panic::new(told.clone());
+        let port = Panic::new(told.clone(), None);
         let mut events = [0];
         port.read(0, &mut events);
         assert_eq!(events, [3]);
@@ -76,7 +103,7 @@ mod tests {
         }
         port.write(0, &[]);
         assert_eq!(*told.lock().unwrap(), [true, false]);
-        port.reset();
+        port.reset().unwrap();
         port.write(0, &[1]);
         assert_eq!(*told.lock().unwrap(), [true, false, false]);
     }

@@ -4,10 +4,12 @@
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Device, not_paused};
+use crate::Result;
 use crate::bus::BusDevice;
 use crate::sync::lock;
 
@@ -36,6 +38,7 @@ const SLEEP_ENABLE: u16 = 1 << 13;
 const STATUS_BITS: u16 = 0b1000_0111_0011_0001;
 
 const TIMER_HZ: u128 = 3_579_545;
+const NANOSECONDS: u128 = 1_000_000_000;
 
 /// What a guest asks of its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub(crate) trait PowerHost: Send + Sync + fmt::Debug {
 }
 
 /// The registers a guest sees.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PowerState {
     status: u16,
     enable: u16,
@@ -74,62 +77,55 @@ pub(crate) struct PowerState {
     general_status: u8,
     #[serde(default)]
     general_enable: u8,
+    /// The timer, in ticks, when it was paused last.
+    #[serde(default)]
+    timer: u32,
 }
 
-/// Power management registers.
+/// Power management registers. They are paused when they are made.
 #[derive(Debug)]
 pub(crate) struct Power<H> {
     host: H,
-    state: Mutex<PowerState>,
-    started: Instant,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: PowerState,
+    paused: bool,
+    /// When the timer was at zero; `None` before it runs for the first time.
+    zero: Option<Instant>,
 }
 
 impl<H: PowerHost> Power<H> {
     pub(crate) fn new(host: H, state: Option<PowerState>) -> Self {
-        Self { host, state: Mutex::new(state.unwrap_or_default()), started: Instant::now() }
+        let inner = Inner { state: state.unwrap_or_default(), paused: true, zero: None };
+        let power = Self { host, inner: Mutex::new(inner) };
+        power.update_interrupt(&power.lock().state);
+        power
     }
 
     /// Presses the power button once.
     pub(crate) fn press_button(&self) {
-        let mut state = self.lock();
+        let state = &mut self.lock().state;
         state.status |= POWER_BUTTON;
-        self.update_interrupt(&state);
+        self.update_interrupt(state);
     }
 
     /// Tells the guest that `event` has happened.
     pub(crate) fn raise(&self, event: GeneralEvent) {
-        let mut state = self.lock();
+        let state = &mut self.lock().state;
         state.general_status |= 1 << event as u8;
-        self.update_interrupt(&state);
+        self.update_interrupt(state);
     }
 
-    /// Goes back to the state at power-on.
-    pub(crate) fn reset(&self) {
-        let mut state = self.lock();
-        *state = PowerState::default();
-        self.update_interrupt(&state);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, PowerState> {
-        lock(&self.state)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
     }
 
     fn update_interrupt(&self, state: &PowerState) {
         let fixed = state.status & state.enable != 0;
         self.host.set_interrupt(fixed || state.general_status & state.general_enable != 0);
-    }
-
-    /// All registers as bytes, in the order of their ports.
-    fn registers(&self, state: &PowerState) -> [u8; PORTS as usize] {
-        let ticks = self.started.elapsed().as_nanos() * TIMER_HZ / 1_000_000_000;
-        let mut bytes = [0; PORTS as usize];
-        let words = [(0, state.status), (2, state.enable), (4, state.control | ACPI_MODE)];
-        for (offset, word) in words {
-            bytes[offset..offset + 2].copy_from_slice(&word.to_le_bytes());
-        }
-        bytes[8..12].copy_from_slice(&(ticks as u32).to_le_bytes());
-        bytes[14..].copy_from_slice(&[state.general_status, state.general_enable]);
-        bytes
     }
 
     fn write_control(&self, state: &mut PowerState, value: u16) {
@@ -141,9 +137,74 @@ impl<H: PowerHost> Power<H> {
     }
 }
 
+impl Inner {
+    fn timer(&self) -> u32 {
+        match self.zero {
+            Some(zero) if !self.paused => (zero.elapsed().as_nanos() * TIMER_HZ / NANOSECONDS) as u32,
+            _ => self.state.timer,
+        }
+    }
+
+    /// All registers as bytes, in the order of their ports.
+    fn registers(&self) -> [u8; PORTS as usize] {
+        let state = &self.state;
+        let mut bytes = [0; PORTS as usize];
+        let words = [(0, state.status), (2, state.enable), (4, state.control | ACPI_MODE)];
+        for (offset, word) in words {
+            bytes[offset..offset + 2].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes[8..12].copy_from_slice(&self.timer().to_le_bytes());
+        bytes[14..].copy_from_slice(&[state.general_status, state.general_enable]);
+        bytes
+    }
+}
+
+/// How long the timer takes to count so far.
+fn duration(ticks: u32) -> Duration {
+    Duration::from_nanos((u128::from(ticks) * NANOSECONDS).div_ceil(TIMER_HZ) as u64)
+}
+
+impl<H: PowerHost> Device for Power<H> {
+    type State = PowerState;
+
+    fn name(&self) -> &'static str {
+        "power management"
+    }
+
+    /// The timer is read, and shows the same until it is resumed.
+    fn pause(&self) {
+        let mut inner = self.lock();
+        inner.state.timer = inner.timer();
+        inner.paused = true;
+    }
+
+    /// The timer goes on as if it had not been paused, as the time stamp counters of the processors do: guests compare
+    /// the two. One that has never run counts from what it shows.
+    fn resume(&self) {
+        let mut inner = self.lock();
+        inner.paused = false;
+        if inner.zero.is_none() {
+            inner.zero = Instant::now().checked_sub(duration(inner.state.timer));
+        }
+    }
+
+    fn reset(&self) -> Result<()> {
+        let mut inner = self.lock();
+        inner.state = PowerState::default();
+        inner.zero = (!inner.paused).then(Instant::now);
+        self.update_interrupt(&inner.state);
+        Ok(())
+    }
+
+    fn save(&self) -> Result<PowerState> {
+        let inner = self.lock();
+        if inner.paused { Ok(inner.state.clone()) } else { Err(not_paused()) }
+    }
+}
+
 impl<H: PowerHost> BusDevice for Power<H> {
     fn read(&self, offset: u64, data: &mut [u8]) {
-        let registers = self.registers(&self.lock());
+        let registers = self.lock().registers();
         for (byte, offset) in data.iter_mut().zip(offset as usize..) {
             *byte = registers.get(offset).copied().unwrap_or(0xFF);
         }
@@ -155,17 +216,17 @@ impl<H: PowerHost> BusDevice for Power<H> {
             [low, high, ..] => u16::from_le_bytes([low, high]),
             [] => return,
         };
-        let mut state = self.lock();
+        let state = &mut self.lock().state;
         match offset {
             0 => state.status &= !(word & STATUS_BITS),
             2 => state.enable = word,
-            4 => self.write_control(&mut state, word),
+            4 => self.write_control(state, word),
             12 if word as u8 == RESET_VALUE => self.host.request(PowerRequest::Reset),
             14 => state.general_status &= !(word as u8),
             15 => state.general_enable = word as u8,
             _ => {}
         }
-        self.update_interrupt(&state);
+        self.update_interrupt(state);
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::Device;
+use crate::Result;
 use crate::bus::BusDevice;
 use crate::sync::lock;
 
@@ -22,7 +24,7 @@ const STATUS_D: u8 = 0x80;
 const FIRST_RAM: usize = 0x0E;
 
 /// The registers a guest sees.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RtcState {
     index: u8,
     ram: Vec<u8>,
@@ -42,11 +44,36 @@ pub(crate) struct Rtc {
 
 impl Rtc {
     pub(crate) fn new(state: Option<RtcState>) -> Self {
-        Self { state: Mutex::new(state.unwrap_or_default()) }
+        let mut state = state.unwrap_or_default();
+        state.ram.resize(SIZE, 0);
+        Self { state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, RtcState> {
         lock(&self.state)
+    }
+}
+
+impl Device for Rtc {
+    type State = RtcState;
+
+    fn name(&self) -> &'static str {
+        "real-time clock"
+    }
+
+    /// It does nothing by itself, and its time is the host's.
+    fn pause(&self) {}
+
+    fn resume(&self) {}
+
+    /// The memory outlives a reset: it has a battery.
+    fn reset(&self) -> Result<()> {
+        self.lock().index = 0;
+        Ok(())
+    }
+
+    fn save(&self) -> Result<RtcState> {
+        Ok(self.lock().clone())
     }
 }
 

@@ -5,43 +5,70 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use vm_superio::serial::SerialEvents;
+use serde::{Deserialize, Serialize};
+use vm_superio::serial::{SerialEvents, SerialState as UartState};
 use vm_superio::{Serial as Uart, Trigger};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::Device;
 use crate::bus::BusDevice;
 use crate::console::ConsolePort;
 use crate::sync::lock;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The modem control register, and its bit for loopback: the transmitter feeds the receiver, and the line is cut off.
 const MODEM_CONTROL: u8 = 4;
 const LOOPBACK: u8 = 1 << 4;
 
+/// The registers that a guest sees, and the input that it has not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SerialState(#[serde(with = "Registers")] UartState);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "UartState")]
+struct Registers {
+    baud_divisor_low: u8,
+    baud_divisor_high: u8,
+    interrupt_enable: u8,
+    interrupt_identification: u8,
+    line_control: u8,
+    line_status: u8,
+    modem_control: u8,
+    modem_status: u8,
+    scratch: u8,
+    in_buffer: Vec<u8>,
+}
+
 /// A serial port. Input waits in the console until the guest has room for it, and while the port is in loopback mode:
-/// drivers test the port that way when they look for it.
+/// drivers test the port that way when they look for it. It is paused when it is made.
 pub(crate) struct Serial {
     console: Arc<dyn ConsolePort>,
     line: Line,
-    uart: Mutex<Uart<Line, Refill, Output>>,
+    inner: Mutex<Inner>,
     refill: Arc<EventFd>,
 }
 
+struct Inner {
+    uart: Uart<Line, Refill, Output>,
+    paused: bool,
+}
+
 impl Serial {
-    /// A serial port at power-on, which calls `interrupt` to raise its interrupt line once.
-    pub(crate) fn new(console: Arc<dyn ConsolePort>, interrupt: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+    /// A serial port, which calls `interrupt` to raise its interrupt line once.
+    ///
+    /// # Errors
+    /// There are no file descriptors left, or `state` cannot be that of a serial port.
+    pub(crate) fn new(
+        console: Arc<dyn ConsolePort>,
+        interrupt: impl Fn() + Send + Sync + 'static,
+        state: Option<SerialState>,
+    ) -> Result<Self> {
         let line = Line(Arc::new(interrupt));
         let refill = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC);
         let refill = Arc::new(refill.map_err(|e| Error::io("cannot create an event for the serial port", e))?);
-        let uart = Mutex::new(uart(&console, &line, &refill));
-        Ok(Self { console, line, uart, refill })
-    }
-
-    /// Goes back to the state at power-on. Input that the guest has not read is lost, as on a real line.
-    pub(crate) fn reset(&self) {
-        *self.lock() = uart(&self.console, &self.line, &self.refill);
-        // What waits in the console had its event already.
-        self.receive();
+        let uart = uart(&console, &line, &refill, &state.unwrap_or_default())?;
+        Ok(Self { console, line, inner: Mutex::new(Inner { uart, paused: true }), refill })
     }
 
     /// Events after which [`receive`](Self::receive) has something to do: input arrived, or the guest can take some.
@@ -53,8 +80,8 @@ impl Serial {
     pub(crate) fn receive(&self) {
         // Reading the counters makes the events silent; that they were silent already does no harm.
         let _ = (self.console.input_event().read(), self.refill.read());
-        let mut uart = self.lock();
-        if in_loopback(&mut uart) {
+        let Inner { uart, paused } = &mut *self.lock();
+        if *paused || in_loopback(uart) {
             return;
         }
         let mut buffer = [0; 64];
@@ -64,8 +91,14 @@ impl Serial {
         let _ = uart.enqueue_raw_bytes(&buffer[..count]);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Uart<Line, Refill, Output>> {
-        lock(&self.uart)
+    /// Has [`receive`](Self::receive) called, because the port may take input that has had its event already.
+    fn ask_for_input(&self) {
+        // Fails only when the counter is full, and then the event is readable already.
+        let _ = self.refill.write(1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
     }
 }
 
@@ -73,27 +106,62 @@ fn in_loopback(uart: &mut Uart<Line, Refill, Output>) -> bool {
     uart.read(MODEM_CONTROL) & LOOPBACK != 0
 }
 
-fn uart(console: &Arc<dyn ConsolePort>, line: &Line, refill: &Arc<EventFd>) -> Uart<Line, Refill, Output> {
-    Uart::with_events(line.clone(), Refill(Arc::clone(refill)), Output(Arc::clone(console)))
+fn uart(
+    console: &Arc<dyn ConsolePort>,
+    line: &Line,
+    refill: &Arc<EventFd>,
+    SerialState(state): &SerialState,
+) -> Result<Uart<Line, Refill, Output>> {
+    Uart::from_state(state, line.clone(), Refill(Arc::clone(refill)), Output(Arc::clone(console))).map_err(|error| {
+        Error::new(ErrorKind::InvalidConfig, "the saved state of a serial port is not one").because(error)
+    })
+}
+
+impl Device for Serial {
+    type State = SerialState;
+
+    fn name(&self) -> &'static str {
+        "serial port"
+    }
+
+    /// Input waits in the console from now on.
+    fn pause(&self) {
+        self.lock().paused = true;
+    }
+
+    fn resume(&self) {
+        self.lock().paused = false;
+        self.ask_for_input();
+    }
+
+    /// Input that the guest has not read is lost, as on a real line.
+    fn reset(&self) -> Result<()> {
+        self.lock().uart = uart(&self.console, &self.line, &self.refill, &SerialState::default())?;
+        self.ask_for_input();
+        Ok(())
+    }
+
+    fn save(&self) -> Result<SerialState> {
+        Ok(SerialState(self.lock().uart.state()))
+    }
 }
 
 impl BusDevice for Serial {
     fn read(&self, offset: u64, data: &mut [u8]) {
         data.fill(0);
         if let Some(byte) = data.first_mut() {
-            *byte = self.lock().read(offset as u8);
+            *byte = self.lock().uart.read(offset as u8);
         }
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
         if let Some(&byte) = data.first() {
-            let mut uart = self.lock();
-            let was_in_loopback = in_loopback(&mut uart);
+            let uart = &mut self.lock().uart;
+            let was_in_loopback = in_loopback(uart);
             // Output never fails; see `Output`.
             let _ = uart.write(offset as u8, byte);
-            if was_in_loopback && !in_loopback(&mut uart) {
-                // Fails only when the counter is full, and then the event is readable already.
-                let _ = self.refill.write(1);
+            if was_in_loopback && !in_loopback(uart) {
+                self.ask_for_input();
             }
         }
     }
@@ -199,7 +267,8 @@ mod tests {
         let keyboard = Arc::new(Keyboard { input: Mutex::default(), event: EventFd::new(EFD_NONBLOCK).unwrap() });
         let interrupts = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&interrupts);
-        let serial = Serial::new(keyboard.clone(), move || _ = counter.fetch_add(1, Ordering::Relaxed)).unwrap();
+        let serial = Serial::new(keyboard.clone(), move || _ = counter.fetch_add(1, Ordering::Relaxed), None).unwrap();
+        serial.resume();
         serial.write(INTERRUPT_ENABLE, &[1]);
         serial.write(MODEM_CONTROL.into(), &[LOOPBACK]);
         keyboard.type_in(b"root\n");

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use vmm_sys_util::timerfd::TimerFd;
 
+use super::{Device, not_paused};
 use crate::bus::BusDevice;
 use crate::sync::lock;
 use crate::{Error, Result};
@@ -76,7 +77,11 @@ impl Watchdog {
     pub(crate) fn new(state: Option<WatchdogState>) -> Result<Self> {
         let timer = TimerFd::new().map_err(|e| Error::io("cannot create the timer of a watchdog", e.into()))?;
         let descriptor = timer.as_raw_fd();
-        let inner = Inner { state: state.unwrap_or_default(), paused: true, deadline: None, timer };
+        let mut state = state.unwrap_or_default();
+        // What no guest can have set would be no time, or more than the host can count.
+        state.count = state.count.max(1);
+        state.left = state.left.map(|left| left.min(PERIOD * u32::from(u16::MAX)));
+        let inner = Inner { state, paused: true, deadline: None, timer };
         Ok(Self { inner: Mutex::new(inner), timer: descriptor })
     }
 
@@ -100,8 +105,20 @@ impl Watchdog {
         late
     }
 
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+}
+
+impl Device for Watchdog {
+    type State = WatchdogState;
+
+    fn name(&self) -> &'static str {
+        "watchdog"
+    }
+
     /// Time stands still from now on.
-    pub(crate) fn pause(&self) {
+    fn pause(&self) {
         let mut inner = self.lock();
         let left = inner.left();
         inner.paused = true;
@@ -109,22 +126,24 @@ impl Watchdog {
     }
 
     /// Time goes on.
-    pub(crate) fn resume(&self) {
+    fn resume(&self) {
         let mut inner = self.lock();
         inner.paused = false;
-        let left = inner.state.left;
+        let left = inner.left();
         inner.count_from(left);
     }
 
-    /// Goes back to the state at power-on, but for whether it bit.
-    pub(crate) fn reset(&self) {
+    /// Whether it bit outlives a reset: that is how the guest learns of it.
+    fn reset(&self) -> Result<()> {
         let mut inner = self.lock();
         inner.state = WatchdogState { bitten: inner.state.bitten, ..WatchdogState::default() };
         inner.count_from(None);
+        Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.inner)
+    fn save(&self) -> Result<WatchdogState> {
+        let inner = self.lock();
+        if inner.paused { Ok(inner.state.clone()) } else { Err(not_paused()) }
     }
 }
 
@@ -221,7 +240,7 @@ mod tests {
         assert!(event_within(&watchdog, 60_000));
         assert!(watchdog.bite());
         assert!(!watchdog.bite() && !event_within(&watchdog, 0));
-        watchdog.reset();
+        watchdog.reset().unwrap();
         assert_eq!((read(&watchdog, CONTROL), read(&watchdog, STATUS)), (0, 1));
         watchdog.write(STATUS, &[1]);
         assert_eq!(read(&watchdog, STATUS), 0);

@@ -60,6 +60,10 @@ impl HotPlugHost for Ejector {
         self.ejected.fetch_or(taken, Ordering::AcqRel);
         self.signals.send(Signal::Ejected);
     }
+
+    fn ejected(&self) -> u32 {
+        self.ejected.load(Ordering::Acquire)
+    }
 }
 
 /// The slots that bits stand for.

@@ -4,9 +4,11 @@
 //! descriptors and memory go back to the host. It has no notion of power states; that is the floor above.
 
 mod acpi;
+mod devices;
 mod exits;
 mod hotplug;
 mod interconnect;
+mod platform;
 mod power;
 mod signal;
 mod slots;
@@ -20,28 +22,24 @@ use std::time::Duration;
 use kvm_bindings::{kvm_irqchip, kvm_msr_entry};
 use uuid::Uuid;
 
+use crate::arch::x86_64::cpuid::CpuidTemplate;
 use crate::arch::x86_64::registers::{self, Entry, Pristine};
-use crate::arch::x86_64::{cpuid::CpuidTemplate, layout};
 use crate::bus::Bus;
 use crate::cgroup::OutsideGroup;
 use crate::config::{ByteSize, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
-use crate::device::hotplug::{self as hotplug_device, HotPlug};
-use crate::device::panic::Panic;
-use crate::device::power::{self as power_device, GeneralEvent, Power};
-use crate::device::rtc::Rtc;
+use crate::device::power::GeneralEvent;
 use crate::device::serial::Serial;
-use crate::device::watchdog::{self, Watchdog};
+use crate::device::watchdog::Watchdog;
+use crate::device::{Device, reset_all};
 use crate::kvm::{self, System, Vcpu};
 use crate::memory::{GuestRam, allocate};
-use crate::pci::PciBus;
 use crate::sync::lock;
 use crate::virtio::VirtioPci;
 use crate::{Error, ErrorKind, Result};
 
-use hotplug::Ejector;
 use interconnect::Interconnect;
-use power::{PanicLine, PowerLine};
+use platform::Platform;
 use vcpus::Vcpus;
 
 pub(crate) use exits::ExitCounts;
@@ -90,12 +88,7 @@ pub(crate) struct Machine {
     functions: Mutex<BTreeMap<usize, Arc<VirtioPci>>>,
     /// Slots whose device stays as long as the machine, a bit for each; the host bridge's is one.
     fixed: u32,
-    pci: Arc<PciBus>,
-    serial: Arc<Serial>,
-    hotplug: Arc<HotPlug<Ejector>>,
-    power: Arc<Power<PowerLine>>,
-    watchdog: Arc<Watchdog>,
-    panic: Arc<Panic<PanicLine>>,
+    platform: Platform,
     signals: Arc<Signals>,
     host: Arc<Interconnect>,
     pristine: Vec<Pristine>,
@@ -119,24 +112,7 @@ impl Machine {
 
         let signals = Arc::new(Signals::new()?);
         let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
-        let pci = Arc::new(PciBus::new(None));
-        ports.insert(layout::PCI_CONFIG_PORTS, 8, pci.ports())?;
-        memory.insert(layout::PCI_CONFIG, layout::PCI_CONFIG_SIZE, pci.ecam())?;
-        let line = vm.interrupt_line(layout::SERIAL_INTERRUPT);
-        let serial = Arc::new(Serial::new(parts.serial, move || line.pulse())?);
-        ports.insert(layout::SERIAL_PORTS, 8, Arc::clone(&serial) as _)?;
-        ports.insert(layout::RTC_PORTS, 2, Arc::new(Rtc::new(None)))?;
-        let line = PowerLine { line: vm.interrupt_line(layout::POWER_INTERRUPT), signals: Arc::clone(&signals) };
-        let power = Arc::new(Power::new(line, None));
-        ports.insert(layout::POWER_PORTS, power_device::PORTS, Arc::clone(&power) as _)?;
-        let ejector = Ejector::new(Arc::clone(&pci), Arc::clone(&power), Arc::clone(&signals));
-        let hotplug = Arc::new(HotPlug::new(ejector, None));
-        ports.insert(layout::HOT_PLUG_PORTS, hotplug_device::PORTS, Arc::clone(&hotplug) as _)?;
-        let watchdog = Arc::new(Watchdog::new(None)?);
-        ports.insert(layout::WATCHDOG_PORTS, watchdog::PORTS, Arc::clone(&watchdog) as _)?;
-        let panic = Arc::new(Panic::new(PanicLine(Arc::clone(&signals))));
-        ports.insert(layout::PANIC_PORT, 1, Arc::clone(&panic) as _)?;
-
+        let platform = Platform::new(&vm, &ports, &memory, parts.serial, &signals)?;
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), Arc::clone(&signals))?;
         let host = Arc::new(Interconnect {
             vm,
@@ -149,12 +125,7 @@ impl Machine {
             vcpus,
             functions: Mutex::default(),
             fixed: 1,
-            pci,
-            serial,
-            hotplug,
-            power,
-            watchdog,
-            panic,
+            platform,
             signals,
             host,
             pristine,
@@ -172,12 +143,12 @@ impl Machine {
 
     /// The serial port, which needs somebody to carry its input.
     pub(crate) fn serial(&self) -> &Arc<Serial> {
-        &self.serial
+        &self.platform.serial
     }
 
     /// The watchdog, which needs somebody to act when it bites.
     pub(crate) fn watchdog(&self) -> &Arc<Watchdog> {
-        &self.watchdog
+        &self.platform.watchdog
     }
 
     /// What the machine tells, which needs somebody to act on it.
@@ -200,13 +171,7 @@ impl Machine {
         // What the guest did to them. It takes no file descriptors, of which there may be none left by now.
         self.host.vm.set_interrupt_controllers(&self.controllers)?;
         self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &self.msrs))?;
-        self.pci.reset()?;
-        self.power.reset();
-        self.hotplug.reset();
-        self.watchdog.reset();
-        self.panic.reset();
-        self.serial.reset();
-        Ok(())
+        reset_all(self.devices().iter().map(|placed| &*placed.device as &dyn Device))
     }
 
     /// Gives the machine another generation ID, and tells the guest: it is a copy, or has gone back in time.
@@ -214,14 +179,13 @@ impl Machine {
     pub(crate) fn set_generation_id(&mut self, id: Uuid) -> Result<()> {
         acpi::write_generation_id(&self.ram, id)?;
         self.generation_id = id;
-        self.power.raise(GeneralEvent::GenerationId);
+        self.platform.power.raise(GeneralEvent::GenerationId);
         Ok(())
     }
 
     /// Lets the guest run, and gives out what it told before it was parked.
     pub(crate) fn run(&self) {
-        self.functions().iter().for_each(|function| function.resume());
-        self.watchdog.resume();
+        self.devices().iter().for_each(|placed| placed.device.resume());
         self.signals.release();
         self.vcpus.run();
     }
@@ -234,8 +198,7 @@ impl Machine {
     pub(crate) fn park(&self) -> Result<()> {
         self.vcpus.park()?;
         self.signals.hold();
-        self.watchdog.pause();
-        self.functions().iter().for_each(|function| function.pause());
+        self.devices().iter().rev().for_each(|placed| placed.device.pause());
         Ok(())
     }
 
@@ -261,7 +224,7 @@ impl Machine {
 
     /// Presses the power button.
     pub(crate) fn press_power_button(&self) {
-        self.power.press_button();
+        self.platform.power.press_button();
     }
 }
 
@@ -272,7 +235,7 @@ impl Drop for Machine {
         for (slot, function) in functions {
             function.stop();
             // A function reaches the memory bus, on which the PCI bus is, which has the function: the circle ends here.
-            let _ = self.pci.remove(slot);
+            let _ = self.platform.pci.remove(slot);
         }
     }
 }

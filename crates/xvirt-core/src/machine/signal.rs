@@ -144,6 +144,11 @@ impl Signals {
         lock(&self.waiting).held = true;
     }
 
+    /// Whether they are held back: the machine is parked.
+    pub(super) fn are_held(&self) -> bool {
+        lock(&self.waiting).held
+    }
+
     /// Gives out what has arrived and what will.
     pub(super) fn release(&self) {
         let mut waiting = lock(&self.waiting);

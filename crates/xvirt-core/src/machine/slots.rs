@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Machine;
 use super::hotplug::slots_of;
 use crate::arch::x86_64::layout;
+use crate::device::Device;
 use crate::pci::{PciFunction, PciHost};
 use crate::sync::lock;
 use crate::virtio::{BAR_SIZE, VirtioDevice, VirtioPci};
@@ -34,25 +35,29 @@ impl Machine {
     pub(crate) fn insert(&self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
         self.place(slot, &function)?;
-        self.hotplug.host().allow(slot);
+        self.platform.hotplug.host().allow(slot);
         Ok(function)
     }
 
-    /// Puts a device that can be unplugged into `slot` while the guest runs, and tells the guest.
+    /// Puts a device that can be unplugged into `slot` of a machine that has run, and tells the guest. It is paused while
+    /// the machine is parked.
     pub(crate) fn plug(&self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let function = VirtioPci::new_plugged(device, self.ram.clone(), self.host(), bar(slot))?;
+        if self.signals.are_held() {
+            function.pause();
+        }
         self.place(slot, &function)?;
-        self.hotplug.host().allow(slot);
-        self.hotplug.inserted(slot);
+        self.platform.hotplug.host().allow(slot);
+        self.platform.hotplug.inserted(slot);
         Ok(function)
     }
 
     /// Takes the device out of `slot`, whatever the guest does with it: what it took of the host goes back.
     pub(crate) fn unplug(&self, slot: usize) {
-        self.hotplug.host().forbid(slot);
-        self.hotplug.forget(slot);
+        self.platform.hotplug.host().forbid(slot);
+        self.platform.hotplug.forget(slot);
         // Not there any more if the guest has let go of it.
-        let _ = self.pci.remove(slot);
+        let _ = self.platform.pci.remove(slot);
         let function = lock(&self.functions).remove(&slot);
         if let Some(function) = function {
             function.stop();
@@ -61,24 +66,24 @@ impl Machine {
 
     /// Takes out what the guest has let go of since the last call, and says from which slots.
     pub(crate) fn take_ejected(&self) -> Vec<usize> {
-        let slots: Vec<_> = slots_of(self.hotplug.host().take_ejected()).collect();
+        let slots: Vec<_> = slots_of(self.platform.hotplug.host().take_ejected()).collect();
         slots.iter().for_each(|slot| self.unplug(*slot));
         slots
     }
 
     /// Asks the guest to let go of what is in `slot`.
     pub(crate) fn request_removal(&self, slot: usize) {
-        self.hotplug.request_removal(slot);
+        self.platform.hotplug.request_removal(slot);
     }
 
     /// Asks again, if the guest has not heard of it.
     pub(crate) fn remind(&self) {
-        self.hotplug.remind();
+        self.platform.hotplug.remind();
     }
 
     /// Takes back what was asked of the guest, if it has not heard of it.
     pub(crate) fn withdraw_request(&self, slot: usize) {
-        self.hotplug.withdraw_request(slot);
+        self.platform.hotplug.withdraw_request(slot);
     }
 
     fn host(&self) -> Arc<dyn PciHost> {
@@ -86,7 +91,7 @@ impl Machine {
     }
 
     fn place(&self, slot: usize, function: &Arc<VirtioPci>) -> Result<()> {
-        self.pci.insert(slot, Arc::clone(function) as Arc<dyn PciFunction>)?;
+        self.platform.pci.insert(slot, Arc::clone(function) as Arc<dyn PciFunction>)?;
         lock(&self.functions).insert(slot, Arc::clone(function));
         Ok(())
     }

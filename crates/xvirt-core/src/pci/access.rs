@@ -103,9 +103,10 @@ impl BusDevice for ConfigPorts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bus::{PciBus, PciBusState};
+    use super::super::bus::PciBus;
     use super::super::testing::TestFunction;
     use super::*;
+    use crate::device::Device;
 
     fn read(device: &dyn BusDevice, offset: u64) -> u32 {
         let mut data = [0; 4];
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn both_ways_lead_to_the_same_registers() {
-        let bus = PciBus::new(None);
+        let bus = PciBus::new(None).unwrap();
         bus.insert(3, Arc::new(TestFunction::new())).unwrap();
         let (ecam, ports) = (bus.ecam(), bus.ports());
         assert_eq!(read(&*ecam, 0), 0x0008_1b36);
@@ -128,12 +129,12 @@ mod tests {
         let mut byte = [0];
         ports.read(4, &mut byte);
         assert_eq!((byte, read(&*ports, 0)), ([11], 0x8000_183c));
-        assert_eq!(bus.save(), PciBusState { config_address: 0x8000_183c });
+        assert_eq!(bus.save().unwrap().config_address, 0x8000_183c);
     }
 
     #[test]
     fn absent_functions_read_as_ones() {
-        let bus = PciBus::new(None);
+        let bus = PciBus::new(None).unwrap();
         let (ecam, ports) = (bus.ecam(), bus.ports());
         for offset in [1 << 15, 1 << 12, 1 << 20, 31 << 15 | 7 << 12 | 0xffc] {
             assert_eq!(read(&*ecam, offset), u32::MAX, "{offset:#x}");
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn slots_are_taken_and_freed() {
-        let bus = PciBus::new(None);
+        let bus = PciBus::new(None).unwrap();
         assert!(bus.insert(0, Arc::new(TestFunction::new())).is_err());
         assert!(bus.insert(32, Arc::new(TestFunction::new())).is_err());
         bus.insert(31, Arc::new(TestFunction::new())).unwrap();
@@ -157,12 +158,24 @@ mod tests {
     }
 
     #[test]
-    fn reset_reaches_every_function() {
-        let bus = PciBus::new(Some(PciBusState { config_address: 0x8000_0000 }));
-        bus.insert(1, Arc::new(TestFunction::new())).unwrap();
-        let ecam = bus.ecam();
-        ecam.write(1 << 15 | 0x3c, &[5]);
-        bus.reset().unwrap();
-        assert_eq!((read(&*ecam, 1 << 15 | 0x3c), bus.save()), (0, PciBusState::default()));
+    fn the_bus_is_saved_with_its_bridge_and_reset_with_it() {
+        let (old, at_power_on) = (PciBus::new(None).unwrap(), PciBus::new(None).unwrap().save().unwrap());
+        old.ports().write(0, &0x8000_0004_u32.to_le_bytes());
+        old.ecam().write(0x3c, &[5]);
+        let state = old.save().unwrap();
+        assert_ne!(state, at_power_on);
+        let text = serde_json::to_string(&state).unwrap();
+        let new = PciBus::new(Some(serde_json::from_str(&text).unwrap())).unwrap();
+        assert_eq!(new.save().unwrap(), state);
+        assert_eq!((read(&*new.ports(), 0), read(&*new.ecam(), 0x3c)), (0x8000_0004, 5));
+        new.reset().unwrap();
+        assert_eq!(new.save().unwrap(), at_power_on);
+    }
+
+    #[test]
+    fn the_state_of_another_bridge_is_refused() {
+        let mut state = PciBus::new(None).unwrap().save().unwrap();
+        state.bridge.bytes[2] ^= 1;
+        assert!(PciBus::new(Some(state)).is_err());
     }
 }

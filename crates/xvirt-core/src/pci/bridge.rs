@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::config::{ConfigSpace, Identity};
+use super::config::{ConfigSpace, ConfigState, Identity};
 use super::slots::PciFunction;
 use crate::Result;
 use crate::sync::lock;
@@ -23,8 +23,20 @@ pub(super) struct HostBridge {
 }
 
 impl HostBridge {
-    pub(super) fn new() -> Self {
-        Self { config: Mutex::new(ConfigSpace::new(IDENTITY)) }
+    pub(super) fn new(state: Option<&ConfigState>) -> Result<Self> {
+        let mut config = ConfigSpace::new(IDENTITY);
+        state.map_or(Ok(()), |state| config.restore(state))?;
+        Ok(Self { config: Mutex::new(config) })
+    }
+
+    /// Goes back to how it was at power-on.
+    pub(super) fn reset(&self) {
+        *lock(&self.config) = ConfigSpace::new(IDENTITY);
+    }
+
+    /// What the guest wrote.
+    pub(super) fn save(&self) -> ConfigState {
+        lock(&self.config).save()
     }
 }
 
@@ -35,10 +47,5 @@ impl PciFunction for HostBridge {
 
     fn config_write(&self, offset: u16, data: &[u8]) {
         lock(&self.config).write(offset.into(), data);
-    }
-
-    fn reset(&self) -> Result<()> {
-        *lock(&self.config) = ConfigSpace::new(IDENTITY);
-        Ok(())
     }
 }

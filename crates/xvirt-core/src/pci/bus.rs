@@ -6,30 +6,40 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{ConfigPorts, Ecam};
 use super::bridge::HostBridge;
+use super::config::ConfigState;
 use super::slots::{PciFunction, Slots};
 use crate::Result;
 use crate::bus::BusDevice;
+use crate::device::Device;
 
 /// PCI bus 0.
 #[derive(Debug)]
 pub(crate) struct PciBus {
     slots: Arc<Slots>,
     ports: Arc<ConfigPorts>,
+    bridge: Arc<HostBridge>,
 }
 
-/// What the guest wrote to the bus itself; each function has its own state.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the guest wrote to the bus itself and its host bridge; each other function has its own state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PciBusState {
     /// The address register at port 0xcf8.
     pub(crate) config_address: u32,
+    /// The registers of the host bridge.
+    pub(crate) bridge: ConfigState,
 }
 
 impl PciBus {
     /// A bus with a host bridge and nothing else.
-    pub(crate) fn new(state: Option<PciBusState>) -> Self {
-        let slots = Arc::new(Slots::new(Arc::new(HostBridge::new())));
-        let state = state.unwrap_or_default();
-        Self { ports: Arc::new(ConfigPorts::new(slots.clone(), state.config_address)), slots }
+    ///
+    /// # Errors
+    /// `state` is of another host bridge.
+    pub(crate) fn new(state: Option<PciBusState>) -> Result<Self> {
+        let state = state.as_ref();
+        let bridge = Arc::new(HostBridge::new(state.map(|s| &s.bridge))?);
+        let slots = Arc::new(Slots::new(bridge.clone()));
+        let ports = Arc::new(ConfigPorts::new(slots.clone(), state.map_or(0, |s| s.config_address)));
+        Ok(Self { slots, ports, bridge })
     }
 
     /// Plugs `function` into `slot`.
@@ -51,19 +61,28 @@ impl PciBus {
     pub(crate) fn ports(&self) -> Arc<dyn BusDevice> {
         self.ports.clone()
     }
+}
 
-    /// Takes the bus and every function on it back to power-on. The first failure is returned, after all were tried.
-    pub(crate) fn reset(&self) -> Result<()> {
-        self.ports.set_address(0);
-        let mut functions = self.slots.functions();
-        // A guest may have put one function where another was, which finds its place free once all others are back.
-        functions.retain(|function| function.reset().is_err());
-        functions.iter().map(|function| function.reset()).fold(Ok(()), Result::and)
+/// The bus and its host bridge. What else is on the bus is a device of its own.
+impl Device for PciBus {
+    type State = PciBusState;
+
+    fn name(&self) -> &'static str {
+        "PCI bus"
     }
 
-    /// What the guest wrote to the bus itself.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests save a machine so far"))]
-    pub(crate) fn save(&self) -> PciBusState {
-        PciBusState { config_address: self.ports.address() }
+    /// It does nothing by itself.
+    fn pause(&self) {}
+
+    fn resume(&self) {}
+
+    fn reset(&self) -> Result<()> {
+        self.ports.set_address(0);
+        self.bridge.reset();
+        Ok(())
+    }
+
+    fn save(&self) -> Result<PciBusState> {
+        Ok(PciBusState { config_address: self.ports.address(), bridge: self.bridge.save() })
     }
 }

@@ -16,7 +16,7 @@ mod slots;
 #[allow(clippy::unwrap_used, reason = "it is for tests and fuzzers")]
 pub(crate) mod testing;
 
-pub(crate) use bus::PciBus;
+pub(crate) use bus::{PciBus, PciBusState};
 pub(crate) use config::{ConfigSpace, ConfigState, Identity};
 pub(crate) use host::{MsiVector, PciHost};
 pub(crate) use msix::{Msix, MsixState};

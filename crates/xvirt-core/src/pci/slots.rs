@@ -16,9 +16,6 @@ pub(crate) trait PciFunction: Send + Sync + fmt::Debug {
 
     /// Writes configuration registers.
     fn config_write(&self, offset: u16, data: &[u8]);
-
-    /// Goes back to how it was at power-on, base addresses included.
-    fn reset(&self) -> Result<()>;
 }
 
 /// Which function is in which slot.
@@ -55,10 +52,5 @@ impl Slots {
     pub(super) fn remove(&self, slot: usize) -> Result<Arc<dyn PciFunction>> {
         let function = lock(&self.0).get_mut(slot).and_then(Option::take);
         function.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("PCI slot {slot} is empty")))
-    }
-
-    /// All functions, in the order of their slots.
-    pub(super) fn functions(&self) -> Vec<Arc<dyn PciFunction>> {
-        lock(&self.0).iter().flatten().cloned().collect()
     }
 }

@@ -146,18 +146,14 @@ pub(crate) struct TestFunction(Mutex<ConfigSpace>);
 
 impl TestFunction {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Self::registers()))
-    }
-
-    fn registers() -> ConfigSpace {
-        ConfigSpace::new(Identity {
+        Self(Mutex::new(ConfigSpace::new(Identity {
             vendor: 0x1af4,
             device: 0x1042,
             revision: 1,
             class: 0x01_80_00,
             subsystem_vendor: 0x1af4,
             subsystem: 0x42,
-        })
+        })))
     }
 }
 
@@ -168,10 +164,5 @@ impl PciFunction for TestFunction {
 
     fn config_write(&self, offset: u16, data: &[u8]) {
         self.0.lock().unwrap().write(offset.into(), data);
-    }
-
-    fn reset(&self) -> Result<()> {
-        *self.0.lock().unwrap() = Self::registers();
-        Ok(())
     }
 }

@@ -143,6 +143,7 @@ mod tests {
     use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
     use super::*;
+    use crate::device::Device;
     use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, wait};
 
     const TRANSMIT: usize = 1;

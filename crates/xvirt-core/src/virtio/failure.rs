@@ -51,6 +51,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::device::Device;
     use crate::virtio::testing::{Bare, DATA, EVENT_IDX, Piece, Rig, wait};
     use crate::virtio::{Chain, DeviceKind, DeviceState, Handler, Queues, Served, VirtioDevice};
     use crate::{ErrorKind, Result};

@@ -12,6 +12,7 @@ use super::testing::{DATA, RAM, Rig, SIZE, base};
 use super::{Block, BlockState, Console, Net, NetState, Rng, VirtioDevice, Vsock, VsockState};
 use crate::config::IoEngine;
 use crate::console::ConsolePort;
+use crate::device::Device;
 use crate::disk::BlockBackend;
 use crate::net::Offloads;
 

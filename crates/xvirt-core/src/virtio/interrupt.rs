@@ -140,6 +140,13 @@ impl Interrupt {
         }
     }
 
+    /// Back to power-on.
+    pub(super) fn reset(&self) {
+        self.reset_device();
+        self.generation.store(0, Ordering::Release);
+        self.msix.reset();
+    }
+
     pub(super) fn save(&self) -> InterruptState {
         InterruptState {
             status: self.status(),

@@ -6,7 +6,7 @@
 //!   `DRIVER_OK` to reset.
 //! - `blk`, `net`, `console`, `rng`, `balloon`, `vsock`: the devices.
 //!
-//! Life of a device, as the machine sees it:
+//! Life of a device, as the machine sees it; [`Device`](crate::device::Device) says what each step means:
 //!
 //! ```text
 //! let blk = Arc::new(Block::new(backend, engine, sink, BlockState::new(..))?);  // or with the state that was saved
@@ -66,5 +66,5 @@ pub(crate) use net::{FrameCounters, Net, NetBackend};
 pub(crate) use queue::{Queues, VirtQueue};
 pub(crate) use rng::Rng;
 pub(crate) use state::{BalloonState, BlockState, DeviceState, NetState, VsockState};
-pub(crate) use transport::{BAR_SIZE, VirtioPci};
+pub(crate) use transport::{BAR_SIZE, VirtioPci, VirtioPciState};
 pub(crate) use vsock::{Vsock, port_path};

@@ -9,6 +9,7 @@ use vm_memory::{Bytes, GuestAddress};
 use super::transport::{VirtioPci, VirtioPciState};
 use super::{DeviceKind, DeviceState, Handler, VirtioDevice};
 use crate::Result;
+use crate::device::Device;
 use crate::memory::GuestRam;
 use crate::pci::PciFunction;
 use crate::pci::testing::TestHost;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::testing::{Bare, DATA, Piece, Rig, wait};
 use super::{Chain, Handler, Queues, Served};
+use crate::device::Device;
 use crate::thread::Panicked;
 
 /// Leaves each request in flight for a time, and counts those it has taken.

@@ -13,11 +13,10 @@ use super::descriptors;
 use super::devices::Kind;
 use super::events::Event;
 use super::handle::{Inner, Vm};
-use super::state::{PowerState, Verb};
+use super::state::Verb;
 use crate::config::{Disk, Nic};
 use crate::machine::Machine;
 use crate::net::MacAddress;
-use crate::virtio::VirtioPci;
 use crate::{Error, ErrorKind, Result};
 
 /// How often a guest is told again that has not heard of a request, as one that was just starting.
@@ -74,14 +73,12 @@ impl Vm {
         let backend = assemble::open_disk(disk, disk.read_only)?;
         let block = assemble::block(position, disk, &backend, self.inner.config.cpus.count, &self.inner.events)?;
         let function = machine.plug(slot, Arc::clone(&block) as _)?;
-        pause_like_the_vm(self.power_state(), &function);
         Ok(DiskDevice::new(position, block, function, backend, &self.inner.events))
     }
 
     fn plug_nic_now(&self, machine: &Machine, position: usize, slot: usize, nic: &Nic) -> Result<NicDevice> {
         let card = assemble::card(nic)?;
         let function = machine.plug(slot, Arc::clone(&card.net) as _)?;
-        pause_like_the_vm(self.power_state(), &function);
         Ok(NicDevice::new(position, card, function, &self.inner.events))
     }
 
@@ -223,12 +220,5 @@ impl Inner {
             Kind::Nic => Event::NicUnplugged { nic: position },
         });
         self.changed.notify_all();
-    }
-}
-
-/// A device that comes while the VM is paused takes no requests either.
-fn pause_like_the_vm(state: PowerState, function: &VirtioPci) {
-    if state == PowerState::Paused {
-        function.pause();
     }
 }

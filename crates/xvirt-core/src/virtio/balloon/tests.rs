@@ -5,6 +5,7 @@ use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::*;
+use crate::device::Device;
 use crate::memory::{GuestRam, resident};
 use crate::virtio::BalloonState;
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, RAM, Rig, wait};

@@ -11,6 +11,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::*;
 use crate::config::{IoEngine, RateLimit};
+use crate::device::Device;
 use crate::disk::{BlockBackend, IoOperation};
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, RAM, Rig, wait};
 use crate::virtio::{BlockState, DeviceState, VirtioDevice};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vm_memory::GuestAddress;
 
 use super::devices::{self, Endpoint, Kind};
+use crate::device::{Device, reset_all};
 use crate::memory::GuestRam;
 use crate::pci::testing::TestHost;
 use crate::pci::{PciBus, PciFunction};
@@ -31,6 +32,7 @@ impl Function {
     pub fn new(kind: Kind) -> Self {
         let memory = GuestRam::from_ranges(&[(GuestAddress(0), 0x1_0000)]).expect("there is memory");
         let (host, bus, endpoint) = (Arc::new(TestHost::new()), PciBus::new(None), Endpoint::new());
+        let bus = bus.expect("nothing is restored");
         let device = devices::device(kind, &endpoint, None);
         let pci = VirtioPci::new(device, memory.clone(), host.clone(), BAR, None).expect("the host can do anything");
         bus.insert(SLOT, pci.clone()).expect("the slot is free");
@@ -95,7 +97,7 @@ impl Function {
     /// Reboots the machine.
     pub fn reset(&self) {
         // A device whose place is taken by nobody always finds it free.
-        self.bus.reset().expect("the device goes back to where it was");
+        reset_all([&self.bus as &dyn Device, &*self.pci]).expect("the device goes back to where it was");
         assert_eq!(self.bar(), BAR);
     }
 

@@ -14,6 +14,7 @@ use vm_memory::{Bytes, GuestAddress, VolatileSlice};
 use super::*;
 use crate::Result;
 use crate::config::{ByteSize, NicLimit, RateLimit};
+use crate::device::Device;
 use crate::net::{FrameStream, Offloads, Tap};
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, SIZE, base, wait};
 use crate::virtio::{DeviceState, NetState, VirtioDevice};

@@ -3,7 +3,6 @@
 use super::function::{VirtioPci, log};
 use super::layout::{self, NOTIFY_MULTIPLIER, PAGE};
 use super::registers::Request;
-use crate::Result;
 use crate::pci::PciFunction;
 use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
@@ -95,9 +94,5 @@ impl PciFunction for VirtioPci {
         inner.config.read(inner.places.msix_control, &mut control);
         self.interrupt.msix.set_control(u16::from_le_bytes(control));
         log(self.place(inner));
-    }
-
-    fn reset(&self) -> Result<()> {
-        VirtioPci::reset(self)
     }
 }

@@ -12,6 +12,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::layout::{self, BAR, BAR_SIZE, MAX_QUEUES, NOTIFY, PAGE, Places};
 use super::registers::{Registers, TRANSPORT_FEATURES, notify_offset};
 use crate::bus::BusDevice;
+use crate::device::{Device, not_paused};
 use crate::kvm::ThreadTime;
 use crate::memory::GuestRam;
 use crate::pci::{ConfigSpace, ConfigState, PciHost};
@@ -189,24 +190,6 @@ impl VirtioPci {
         self.failures.listen(Box::new(listener));
     }
 
-    /// Returns when no request is in flight; none is taken until [`resume`](Self::resume).
-    pub(crate) fn pause(&self) {
-        let mut inner = lock(&self.inner);
-        inner.paused = true;
-        if let Some(worker) = &inner.worker {
-            worker.pause();
-        }
-    }
-
-    /// Serves the queues again.
-    pub(crate) fn resume(&self) {
-        let mut inner = lock(&self.inner);
-        inner.paused = false;
-        if let Some(worker) = &inner.worker {
-            worker.resume();
-        }
-    }
-
     /// Has the worker look at all queues again, as if the driver had notified: something that it waited for is there.
     pub(crate) fn kick(&self) {
         for kick in &self.kicks {
@@ -220,42 +203,6 @@ impl VirtioPci {
         if self.interrupt.status() & DRIVER_OK != 0 {
             self.interrupt.config_changed();
         }
-    }
-
-    /// The state of the device, which must be paused.
-    #[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "only tests save a machine so far"))]
-    pub(crate) fn save(&self) -> Result<VirtioPciState> {
-        let inner = lock(&self.inner);
-        let mut registers = inner.registers.clone();
-        if let Some(worker) = &inner.worker {
-            let positions = worker.positions().ok_or_else(|| {
-                Error::new(ErrorKind::InvalidState, format!("{} is not paused", self.device.kind().name()))
-                    .remedy("pause the device before saving it")
-            })?;
-            for (queue, position) in registers.queues.iter_mut().zip(positions) {
-                if let Some(position) = position {
-                    (queue.next_avail, queue.next_used) = (position.next_avail, position.next_used);
-                }
-            }
-        }
-        Ok(VirtioPciState {
-            config: inner.config.save(),
-            registers,
-            interrupt: self.interrupt.save(),
-            device: self.device.save(),
-        })
-    }
-
-    /// Goes back to power-on, base address included: what a reboot of the machine does.
-    pub(crate) fn reset(&self) -> Result<()> {
-        let mut inner = lock(&self.inner);
-        self.reset_device(&mut inner);
-        self.failures.forget();
-        self.interrupt.msix.reset();
-        let queues = self.device.queue_sizes().len();
-        (inner.config, inner.places) =
-            layout::config_space(self.device.kind(), queues, &self.interrupt.msix, self.bar)?;
-        self.place(&mut inner)
     }
 
     /// Ends the worker and returns the addresses. The device cannot be used any more.
@@ -380,6 +327,68 @@ impl VirtioPci {
                 log(self.host.detach_doorbell(address, kick));
             }
         }
+    }
+}
+
+impl Device for VirtioPci {
+    type State = VirtioPciState;
+
+    fn name(&self) -> &'static str {
+        self.device.kind().name()
+    }
+
+    /// Waits until no request is in flight; none is taken until it is resumed.
+    fn pause(&self) {
+        let mut inner = lock(&self.inner);
+        inner.paused = true;
+        if let Some(worker) = &inner.worker {
+            worker.pause();
+        }
+    }
+
+    /// Its worker looks at all queues, as if the driver had notified.
+    fn resume(&self) {
+        let mut inner = lock(&self.inner);
+        inner.paused = false;
+        if let Some(worker) = &inner.worker {
+            worker.resume();
+        }
+    }
+
+    /// The base address goes back to where it was at power-on, which another function may have taken.
+    fn reset(&self) -> Result<()> {
+        let mut inner = lock(&self.inner);
+        self.reset_device(&mut inner);
+        self.failures.forget();
+        self.interrupt.reset();
+        let queues = self.device.queue_sizes().len();
+        (inner.config, inner.places) =
+            layout::config_space(self.device.kind(), queues, &self.interrupt.msix, self.bar)?;
+        self.place(&mut inner)
+    }
+
+    /// # Errors
+    /// It is not paused, or its worker has ended with a panic.
+    fn save(&self) -> Result<VirtioPciState> {
+        let inner = lock(&self.inner);
+        let mut registers = inner.registers.clone();
+        if let Some(worker) = &inner.worker {
+            let positions = worker.positions().ok_or_else(|| match inner.paused {
+                true => Error::new(ErrorKind::InvalidState, "its thread has panicked"),
+                false => not_paused(),
+            })?;
+            for (queue, position) in registers.queues.iter_mut().zip(positions) {
+                if let Some(position) = position {
+                    (queue.next_avail, queue.next_used) = (position.next_avail, position.next_used);
+                }
+            }
+        }
+        Ok(VirtioPciState {
+            config: inner.config.save(),
+            registers,
+            interrupt: self.interrupt.save(),
+            device: self.device.save(),
+        })
     }
 }
 

@@ -10,7 +10,5 @@ mod registers;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use function::VirtioPci;
-#[cfg(test)]
-pub(crate) use function::VirtioPciState;
+pub(crate) use function::{VirtioPci, VirtioPciState};
 pub(crate) use layout::BAR_SIZE;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::ErrorKind;
 use crate::bus::BusDevice;
+use crate::device::{Device, reset_all};
 use crate::pci::testing::TestHost;
 use crate::pci::{PciBus, PciFunction};
 use crate::sync::lock;
@@ -30,7 +31,7 @@ fn read(device: &dyn BusDevice, offset: u64) -> u32 {
 
 #[test]
 fn the_bus_shows_a_modern_device_with_its_structures() {
-    let (rig, bus) = (rig(), PciBus::new(None));
+    let (rig, bus) = (rig(), PciBus::new(None).unwrap());
     bus.insert(1, rig.pci.clone()).unwrap();
     let (ecam, slot) = (bus.ecam(), 1 << 15);
     assert_eq!(read(&*ecam, slot), 0x1044_1af4);
@@ -364,12 +365,9 @@ fn dropping_gives_everything_back() {
 
 #[test]
 fn devices_that_changed_places_find_their_own_again() {
-    let (host, memory, bus) = (Arc::new(TestHost::new()), ram(), PciBus::new(None));
+    let (host, memory) = (Arc::new(TestHost::new()), ram());
     let places = [BAR, BAR + BAR_SIZE];
     let functions = places.map(|bar| VirtioPci::new(Arc::new(Rng), memory.clone(), host.clone(), bar, None).unwrap());
-    for (slot, function) in (1..).zip(&functions) {
-        bus.insert(slot, function.clone()).unwrap();
-    }
     let put = |function: &VirtioPci, bar: u64| {
         // Off while it moves, as a guest does.
         function.config_write(4, &0_u16.to_le_bytes());
@@ -379,7 +377,7 @@ fn devices_that_changed_places_find_their_own_again() {
     put(&functions[0], BAR + 8 * BAR_SIZE);
     put(&functions[1], places[0]);
     put(&functions[0], places[1]);
-    bus.reset().unwrap();
+    reset_all(functions.iter().map(|function| &**function as &dyn Device)).unwrap();
     for (function, bar) in functions.iter().zip(places) {
         host.mmio.write(bar + 0x16, &[7, 0]);
         assert_eq!(lock(&function.inner).registers.queue_select, 7);

@@ -10,6 +10,7 @@ use super::super::packet::{HEADER, Op, SHUTDOWN_SEND};
 use super::super::table::{MAX_ANSWERS, MAX_CONNECTIONS};
 use super::{CID, Guest, ROOM, Raw, answer};
 use crate::ErrorKind;
+use crate::device::Device;
 use crate::virtio::VsockState;
 use crate::virtio::testing::{DATA, Piece, wait};
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::device::{EVENT, RECEIVE, TRANSMIT};
 use super::packet::{HEADER, Header, Op};
 use super::{Vsock, port_path};
+use crate::device::Device;
 use crate::virtio::VsockState;
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig};
 
