@@ -156,7 +156,10 @@ fn bit(slot: usize) -> u32 {
 mod tests {
     use std::sync::Arc;
 
+    use xvirt_testing::random::Random;
+
     use super::*;
+    use crate::device::testing::go_round;
 
     #[derive(Debug, Default)]
     struct Recorder {
@@ -175,6 +178,18 @@ mod tests {
 
         fn ejected(&self) -> u32 {
             self.ejected.lock().unwrap().iter().fold(0, |all, slots| all | slots)
+        }
+    }
+
+    /// A machine that has let go of whatever the guest has let go of.
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl HotPlugHost for Deaf {
+        fn notify(&self) {}
+        fn eject(&self, _: u32) {}
+        fn ejected(&self) -> u32 {
+            0
         }
     }
 
@@ -252,5 +267,16 @@ mod tests {
         let error = device.save().unwrap_err();
         let text = "the guest has let go of the device in PCI slot 5, which is still there; take it out first";
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidState, text));
+    }
+
+    #[test]
+    fn it_goes_round_and_is_reset() {
+        let stir = |device: &HotPlug<_>, random: &mut Random| match random.below(4) {
+            0 => device.inserted(random.below(32)),
+            1 => device.request_removal(random.below(32)),
+            _ => {}
+        };
+        let new = |state| HotPlug::new(Deaf, state);
+        go_round(PORTS, 0..PORTS, new, stir, |_| HotPlugState::default());
     }
 }

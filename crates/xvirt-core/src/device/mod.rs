@@ -9,6 +9,8 @@ pub(crate) mod panic;
 pub(crate) mod power;
 pub(crate) mod rtc;
 pub(crate) mod serial;
+#[cfg(test)]
+mod testing;
 pub(crate) mod watchdog;
 
 pub(crate) use lifecycle::{Device, not_paused, reset_all};

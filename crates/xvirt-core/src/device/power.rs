@@ -140,7 +140,7 @@ impl<H: PowerHost> Power<H> {
 impl Inner {
     fn timer(&self) -> u32 {
         match self.zero {
-            Some(zero) if !self.paused => (zero.elapsed().as_nanos() * TIMER_HZ / NANOSECONDS) as u32,
+            Some(zero) if !self.paused => ticks(zero.elapsed()),
             _ => self.state.timer,
         }
     }
@@ -157,6 +157,11 @@ impl Inner {
         bytes[14..].copy_from_slice(&[state.general_status, state.general_enable]);
         bytes
     }
+}
+
+/// What the timer shows after so long.
+fn ticks(time: Duration) -> u32 {
+    (time.as_nanos() * TIMER_HZ / NANOSECONDS) as u32
 }
 
 /// How long the timer takes to count so far.
@@ -234,7 +239,10 @@ impl<H: PowerHost> BusDevice for Power<H> {
 mod tests {
     use std::sync::Arc;
 
+    use xvirt_testing::random::Random;
+
     use super::*;
+    use crate::device::testing::go_round;
 
     #[derive(Debug, Default)]
     struct Recorder {
@@ -302,5 +310,68 @@ mod tests {
         power.write(12, &[RESET_VALUE]);
         assert_eq!(*host.requests.lock().unwrap(), [PowerRequest::Off, PowerRequest::Reset]);
         assert_eq!(read16(&power, 4) & ACPI_MODE, ACPI_MODE);
+    }
+
+    /// What the timer shows.
+    fn timer(power: &Power<Arc<Recorder>>) -> u32 {
+        let mut bytes = [0; 4];
+        power.read(8, &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    #[test]
+    fn it_goes_round_and_is_reset() {
+        let stir = |power: &Power<_>, random: &mut Random| match random.below(4) {
+            0 => power.press_button(),
+            1 => power.raise(*random.pick(&[GeneralEvent::HotPlug, GeneralEvent::GenerationId])),
+            _ => {}
+        };
+        let new = |state| Power::new(Arc::new(Recorder::default()), state);
+        go_round(PORTS, 0..PORTS, new, stir, |_| PowerState::default());
+    }
+
+    #[test]
+    fn the_interrupt_line_is_as_it_was_saved() {
+        let (old, _) = device();
+        old.write(2, &POWER_BUTTON.to_le_bytes());
+        old.press_button();
+        let host = Arc::new(Recorder::default());
+        let new = Power::new(Arc::clone(&host), Some(old.save().unwrap()));
+        assert!(*host.line.lock().unwrap());
+        new.reset().unwrap();
+        assert!(!*host.line.lock().unwrap());
+    }
+
+    #[test]
+    fn the_timer_stands_while_paused_and_goes_on_as_if_it_had_not() {
+        let (power, _) = device();
+        power.resume();
+        power.pause();
+        let (paused, began) = (timer(&power), Instant::now());
+        while began.elapsed() < Duration::from_millis(2) {}
+        assert_eq!((timer(&power), power.save().unwrap().timer), (paused, paused));
+        let passed = ticks(began.elapsed());
+        power.resume();
+        assert!(timer(&power).wrapping_sub(paused) >= passed);
+    }
+
+    #[test]
+    fn a_restored_timer_goes_on_from_where_it_was() {
+        for start in [0, 1, 3_579_545, 1 << 31, u32::MAX] {
+            let state = PowerState { timer: start, ..PowerState::default() };
+            let power = Power::new(Arc::new(Recorder::default()), Some(state));
+            assert_eq!((timer(&power), ticks(duration(start))), (start, start));
+            let began = Instant::now();
+            power.resume();
+            let passed = timer(&power).wrapping_sub(start);
+            assert!(passed <= ticks(began.elapsed()) + 1, "{passed} ticks after {start}");
+        }
+    }
+
+    #[test]
+    fn it_is_saved_only_while_the_timer_stands() {
+        let (power, _) = device();
+        power.resume();
+        assert_eq!(power.save().unwrap_err().to_string(), "it is not paused; park the machine first");
     }
 }

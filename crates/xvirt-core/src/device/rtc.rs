@@ -164,6 +164,7 @@ impl Date {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::testing::go_round;
 
     #[test]
     fn dates_match_the_calendar() {
@@ -194,5 +195,21 @@ mod tests {
         rtc.write(1, &[0]);
         rtc.read(1, &mut byte);
         assert_eq!(byte, [STATUS_D]);
+    }
+
+    #[test]
+    fn it_goes_round_and_a_reset_leaves_the_memory() {
+        // What the data port answers may be the time.
+        go_round(2, 0..1, Rtc::new, |_, _| {}, |state| RtcState { index: 0, ..state });
+    }
+
+    #[test]
+    fn a_state_with_any_memory_is_a_whole_clock() {
+        for length in [0, 5, SIZE, 5000] {
+            let rtc = Rtc::new(Some(RtcState { index: 0x7F, ram: vec![7; length] }));
+            rtc.write(1, &[9]);
+            let state = rtc.save().unwrap();
+            assert_eq!((state.ram.len(), state.ram[0x7F]), (SIZE, 9));
+        }
     }
 }

@@ -218,7 +218,10 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use xvirt_testing::random::Random;
+
     use super::*;
+    use crate::device::testing::go_round;
 
     const DATA: u64 = 0;
     const INTERRUPT_ENABLE: u64 = 1;
@@ -230,6 +233,10 @@ mod tests {
     }
 
     impl Keyboard {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { input: Mutex::default(), event: EventFd::new(EFD_NONBLOCK).unwrap() })
+        }
+
         fn type_in(&self, text: &[u8]) {
             lock(&self.input).extend(text);
             self.event.write(1).unwrap();
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn input_waits_while_the_driver_tests_the_port_in_loopback() {
-        let keyboard = Arc::new(Keyboard { input: Mutex::default(), event: EventFd::new(EFD_NONBLOCK).unwrap() });
+        let keyboard = Keyboard::new();
         let interrupts = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&interrupts);
         let serial = Serial::new(keyboard.clone(), move || _ = counter.fetch_add(1, Ordering::Relaxed), None).unwrap();
@@ -283,5 +290,53 @@ mod tests {
         serial.receive();
         assert_eq!(received(&serial), b"root\n");
         assert!(interrupts.load(Ordering::Relaxed) > before);
+    }
+
+    #[test]
+    fn it_goes_round_and_is_reset() {
+        let keyboard = Keyboard::new();
+        let stir = |serial: &Serial, random: &mut Random| {
+            if random.below(4) == 0 {
+                keyboard.type_in(&vec![random.byte(); random.below(40)]);
+                serial.receive();
+            }
+        };
+        let new = |state| Serial::new(keyboard.clone(), || {}, state).unwrap();
+        go_round(8, 0..8, new, stir, |_| SerialState::default());
+    }
+
+    #[test]
+    fn input_waits_while_the_port_is_paused_and_comes_after_what_was_saved() {
+        let keyboard = Keyboard::new();
+        let old = Serial::new(keyboard.clone(), || {}, None).unwrap();
+        old.resume();
+        old.write(INTERRUPT_ENABLE, &[1]);
+        keyboard.type_in(b"ro");
+        old.receive();
+        old.pause();
+        keyboard.type_in(b"ot");
+        old.receive();
+        let state = old.save().unwrap();
+        let interrupts = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&interrupts);
+        let interrupt = move || _ = counter.fetch_add(1, Ordering::Relaxed);
+        let new = Serial::new(keyboard, interrupt, Some(state)).unwrap();
+        assert_eq!(interrupts.load(Ordering::Relaxed), 1, "the driver is not told of what it has not read");
+        for serial in [&old, &new] {
+            assert_eq!(received(serial), b"ro");
+        }
+        new.refill.read().unwrap();
+        new.resume();
+        assert!(new.input_events()[1].read().is_ok(), "nobody is told that the port takes input again");
+        new.receive();
+        assert_eq!(received(&new), b"ot");
+    }
+
+    #[test]
+    fn a_state_with_more_input_than_fits_is_refused() {
+        let state = SerialState(UartState { in_buffer: vec![0; 65], ..UartState::default() });
+        let error = Serial::new(Keyboard::new(), || {}, Some(state)).unwrap_err();
+        let text = "the saved state of a serial port is not one: No space left in FIFO";
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidConfig, text));
     }
 }

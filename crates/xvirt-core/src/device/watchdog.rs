@@ -210,7 +210,10 @@ impl BusDevice for Watchdog {
 
 #[cfg(test)]
 mod tests {
+    use xvirt_testing::random::Random;
+
     use super::*;
+    use crate::device::testing::go_round;
 
     fn running(count: u16) -> Watchdog {
         let watchdog = Watchdog::new(None).unwrap();
@@ -299,10 +302,39 @@ mod tests {
     fn it_moves_with_the_time_that_is_left() {
         let watchdog = running(600);
         watchdog.pause();
-        let text = serde_json::to_string(&watchdog.lock().state).unwrap();
+        let text = serde_json::to_string(&watchdog.save().unwrap()).unwrap();
         let moved = Watchdog::new(Some(serde_json::from_str(&text).unwrap())).unwrap();
-        assert_eq!(moved.lock().state, watchdog.lock().state);
+        assert_eq!(moved.save().unwrap(), watchdog.save().unwrap());
         moved.resume();
         assert!(read(&moved, LEFT) > 500 && !moved.bite());
+    }
+
+    #[test]
+    fn it_goes_round_and_a_reset_leaves_whether_it_bit() {
+        let new = |state| Watchdog::new(state).unwrap();
+        let bite = |watchdog: &Watchdog, random: &mut Random| {
+            if random.below(16) == 0 {
+                watchdog.lock().state.bitten = true;
+            }
+        };
+        let at_power_on = WatchdogState::default();
+        go_round(PORTS, 0..PORTS, new, bite, |state| WatchdogState { bitten: state.bitten, ..at_power_on.clone() });
+    }
+
+    #[test]
+    fn it_is_saved_only_while_time_stands_still() {
+        let watchdog = running(600);
+        assert_eq!(watchdog.save().unwrap_err().to_string(), "it is not paused; park the machine first");
+        watchdog.pause();
+        assert!(watchdog.save().is_ok());
+    }
+
+    #[test]
+    fn a_state_that_no_guest_has_made_is_that_of_a_watchdog() {
+        let state = WatchdogState { count: 0, left: Some(Duration::MAX), bitten: false };
+        let watchdog = Watchdog::new(Some(state)).unwrap();
+        watchdog.resume();
+        assert!(!watchdog.bite() && watchdog.lock().deadline.is_some());
+        assert_eq!((read(&watchdog, COUNT), read(&watchdog, CONTROL)), (1, 1));
     }
 }

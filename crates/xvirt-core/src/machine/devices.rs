@@ -122,7 +122,7 @@ impl Machine {
     ///
     /// # Errors
     /// A device cannot be saved; the error says which, and why.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests save a machine so far"))]
+    #[cfg_attr(not(all(test, feature = "demo")), expect(dead_code, reason = "only tests save a machine so far"))]
     pub(crate) fn save(&self) -> Result<Vec<SavedDevice>> {
         self.devices().iter().map(Placed::save).collect()
     }

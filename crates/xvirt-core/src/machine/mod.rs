@@ -12,6 +12,9 @@ mod platform;
 mod power;
 mod signal;
 mod slots;
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod tests;
 mod vcpus;
 
 use std::collections::BTreeMap;

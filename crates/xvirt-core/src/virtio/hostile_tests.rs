@@ -18,10 +18,10 @@ use crate::net::Offloads;
 
 /// Always has input, and takes all output.
 #[derive(Debug)]
-struct Everything(EventFd);
+pub(super) struct Everything(EventFd);
 
 impl Everything {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         let event = EventFd::new(EFD_NONBLOCK).unwrap();
         event.write(1).unwrap();
         Arc::new(Self(event))

@@ -42,6 +42,8 @@ mod gate;
 #[cfg(test)]
 mod hostile_tests;
 mod interrupt;
+#[cfg(test)]
+mod lifecycle_tests;
 mod net;
 mod queue;
 #[cfg(test)]
