@@ -19,8 +19,8 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 ///
 /// A device is constructed from its backend and an `Option` of its [`State`](Self::State): restoring is the constructor,
-/// and there is no method for it. A device that was made from a state is paused. A new one need not be, because nothing
-/// reaches it before the machine runs, which resumes all devices.
+/// and there is no method for it. It is paused when it is made; only a new PCI function is not, which may be plugged into a
+/// machine that runs. A machine that is parked pauses it.
 ///
 /// No method has a body here: what a device does not need, it has to say.
 pub(crate) trait Device: Send + Sync + fmt::Debug {
@@ -37,7 +37,7 @@ pub(crate) trait Device: Send + Sync + fmt::Debug {
     ///
     /// All vCPUs are parked, and the devices that come later in the order are paused. It may wait until requests that
     /// are in flight have ended, and for nothing that the guest or an owner has to do. Afterwards the device touches no
-    /// guest memory and no backend, takes no input, raises no interrupt, and its clock shows the same until it is resumed.
+    /// guest memory and no backend, takes no input, raises no interrupt by itself, and its clock shows the same until it is resumed.
     /// What its owner asks of it (to press a button, to plug something in) still changes its state. To pause a paused
     /// device changes nothing.
     fn pause(&self);

@@ -39,13 +39,9 @@ impl Machine {
         Ok(function)
     }
 
-    /// Puts a device that can be unplugged into `slot` of a machine that has run, and tells the guest. It is paused while
-    /// the machine is parked.
+    /// Puts a device that can be unplugged into `slot` once the guest has run, and tells the guest.
     pub(crate) fn plug(&self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let function = VirtioPci::new_plugged(device, self.ram.clone(), self.host(), bar(slot))?;
-        if self.signals.are_held() {
-            function.pause();
-        }
         self.place(slot, &function)?;
         self.platform.hotplug.host().allow(slot);
         self.platform.hotplug.inserted(slot);
@@ -91,6 +87,9 @@ impl Machine {
     }
 
     fn place(&self, slot: usize, function: &Arc<VirtioPci>) -> Result<()> {
+        if self.signals.are_held() {
+            function.pause();
+        }
         self.platform.pci.insert(slot, Arc::clone(function) as Arc<dyn PciFunction>)?;
         lock(&self.functions).insert(slot, Arc::clone(function));
         Ok(())

@@ -371,12 +371,13 @@ impl Device for VirtioPci {
     /// It is not paused, or its worker has ended with a panic.
     fn save(&self) -> Result<VirtioPciState> {
         let inner = lock(&self.inner);
+        if !inner.paused {
+            return Err(not_paused());
+        }
         let mut registers = inner.registers.clone();
         if let Some(worker) = &inner.worker {
-            let positions = worker.positions().ok_or_else(|| match inner.paused {
-                true => Error::new(ErrorKind::InvalidState, "its thread has panicked"),
-                false => not_paused(),
-            })?;
+            let panicked = || Error::new(ErrorKind::InvalidState, "its thread has panicked");
+            let positions = worker.positions().ok_or_else(panicked)?;
             for (queue, position) in registers.queues.iter_mut().zip(positions) {
                 if let Some(position) = position {
                     (queue.next_avail, queue.next_used) = (position.next_avail, position.next_used);

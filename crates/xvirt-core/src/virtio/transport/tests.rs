@@ -260,6 +260,7 @@ fn a_paused_device_touches_nothing_until_resumed() {
     for _ in 0..200 {
         rig.pci.pause();
         rig.pci.resume();
+        assert!(rig.pci.save().is_err(), "its worker is about to go on");
         rig.request(0, &[Piece::Write(DATA, 8)]);
     }
 }
