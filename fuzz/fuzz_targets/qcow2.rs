@@ -8,7 +8,7 @@ use std::fs;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use xvirt_core::disk::{Access, BlockBackend, ImageFormat, VolatileSlice, inspect, open};
+use xvirt_core::disk::{Access, BlockBackend, GuestSlice, ImageFormat, inspect, open};
 use xvirt_fuzz::qcow2::{Folder, Image};
 
 const MOST_STEPS: usize = 16;
@@ -61,7 +61,7 @@ impl Step {
             Self::Write { at, length, fill } if !disk.read_only() => {
                 let (offset, length) = place(at, length);
                 let mut bytes = vec![fill; length as usize];
-                drop(disk.write(&[VolatileSlice::from(&mut bytes[..])], offset));
+                drop(disk.write(&[GuestSlice::from(&mut bytes[..])], offset));
                 drop(read(disk, (offset, length)));
             }
             Self::Discard { at, length } if !disk.read_only() => {
@@ -86,6 +86,6 @@ impl Step {
 
 fn read(disk: &dyn BlockBackend, (offset, length): (u64, u64)) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; length as usize];
-    disk.read(&[VolatileSlice::from(&mut bytes[..])], offset)?;
+    disk.read(&[GuestSlice::from(&mut bytes[..])], offset)?;
     Ok(bytes)
 }

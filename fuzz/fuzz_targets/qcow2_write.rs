@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use xvirt_core::disk::{Access, BlockBackend, ImageFormat, VolatileSlice, inspect, open};
+use xvirt_core::disk::{Access, BlockBackend, GuestSlice, ImageFormat, inspect, open};
 use xvirt_fuzz::qcow2::{Folder, Image, Mutation, SECTOR};
 
 const MOST_STEPS: usize = 24;
@@ -178,11 +178,11 @@ impl Fill {
 }
 
 fn write(disk: &dyn BlockBackend, offset: u64, bytes: &mut [u8]) -> bool {
-    disk.write(&[VolatileSlice::from(bytes)], offset).is_ok()
+    disk.write(&[GuestSlice::from(bytes)], offset).is_ok()
 }
 
 fn read(disk: &dyn BlockBackend, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; length as usize];
-    disk.read(&[VolatileSlice::from(&mut bytes[..])], offset)?;
+    disk.read(&[GuestSlice::from(&mut bytes[..])], offset)?;
     Ok(bytes)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use xvirt_core::disk::{BlockBackend, VolatileSlice};
+use xvirt_core::disk::{BlockBackend, GuestSlice};
 
 const SECTOR: usize = 512;
 
@@ -66,7 +66,7 @@ impl BlockBackend for SparseDisk {
         true
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let total: u64 = buffers.iter().map(|buffer| buffer.len() as u64).sum();
         let end = offset.checked_add(total).expect("no read wraps around");
         assert!(end <= self.capacity, "asked for what is beyond the disk");
@@ -88,7 +88,7 @@ impl BlockBackend for SparseDisk {
         Ok(())
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         panic!("a reader writes")
     }
 

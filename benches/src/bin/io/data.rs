@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vm_memory::VolatileSlice;
 use xvirt_benches::Result;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, ImageFormat, OverlayKind};
 
 use crate::guest::Image;
@@ -66,7 +66,7 @@ fn fill(image: &Image, size: u64) -> Result<()> {
     let mut piece = vec![0xa5_u8; 1 << 20];
     for offset in (0..size).step_by(piece.len()) {
         let length = piece.len().min((size - offset) as usize);
-        disk.write(&[VolatileSlice::from(&mut piece[..length])], offset)?;
+        disk.write(&[GuestSlice::from(&mut piece[..length])], offset)?;
     }
     disk.flush()?;
     Ok(())

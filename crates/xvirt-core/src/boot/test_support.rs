@@ -5,10 +5,9 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use vm_memory::VolatileSlice;
-
 use super::partition::crc32;
 use crate::disk::BlockBackend;
+use crate::memory::GuestSlice;
 
 /// A disk in memory.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ impl BlockBackend for MemoryDisk {
         true
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let mut at = usize::try_from(offset).unwrap();
         for buffer in buffers {
             let bytes = self.0.get(at..at + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -33,7 +32,7 @@ impl BlockBackend for MemoryDisk {
         Ok(())
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 

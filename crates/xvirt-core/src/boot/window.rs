@@ -4,9 +4,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vm_memory::VolatileSlice;
-
 use crate::disk::BlockBackend;
+use crate::memory::GuestSlice;
 
 /// What a cache line holds, and the alignment of what is read into one.
 const CHUNK: u64 = 64 * 1024;
@@ -105,7 +104,7 @@ impl<'d> Window<'d> {
         }
         let body = wanted - wanted % SECTOR;
         let (body_bytes, tail) = buffer.split_at_mut(usize::try_from(body).unwrap_or(0));
-        self.disk.read(&[VolatileSlice::from(body_bytes)], position)?;
+        self.disk.read(&[GuestSlice::from(body_bytes)], position)?;
         self.read_cached(position + body, tail)
     }
 
@@ -142,7 +141,7 @@ impl<'d> Window<'d> {
                 let length = CHUNK.min(self.disk.capacity().saturating_sub(position));
                 self.reads.spend(length)?;
                 let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-                self.disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], position)?;
+                self.disk.read(&[GuestSlice::from(bytes.as_mut_slice())], position)?;
                 cache.truncate(CHUNKS - 1);
                 cache.push(Chunk { position, bytes });
                 cache.len() - 1

@@ -5,7 +5,7 @@ use vmm_sys_util::eventfd::EventFd;
 /// The device side of a console: a serial port or virtio-console writes and reads here.
 ///
 /// All of it may be called from a vCPU thread: nothing here blocks.
-pub trait ConsolePort: Send + Sync {
+pub(crate) trait ConsolePort: Send + Sync {
     /// The guest wrote `bytes`.
     fn output(&self, bytes: &[u8]);
 

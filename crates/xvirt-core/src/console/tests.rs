@@ -464,3 +464,10 @@ fn what_was_typed_into_attachments_before_a_start_is_dropped() {
     console.power_off();
     console.power_on();
 }
+
+#[test]
+fn a_full_console_prints_briefly() {
+    let console = Console::new().unwrap();
+    console.output(&vec![b'x'; 2 << 20]);
+    assert!(format!("{console:?} {:?}", console.reader()).len() < 4 << 10);
+}

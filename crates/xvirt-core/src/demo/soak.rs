@@ -2,9 +2,8 @@
 
 use std::io;
 
-use vm_memory::VolatileSlice;
-
 use crate::disk::BlockBackend;
+use crate::memory::GuestSlice;
 
 const BLOCK: usize = 4096;
 /// The distance between two words of a block.
@@ -23,7 +22,7 @@ pub fn soak_digest(disk: &dyn BlockBackend, seed: u64, number: u32, blocks: u64)
     let mut data = vec![0; BLOCK];
     let mut digest = 0_u64;
     for block in 0..blocks {
-        disk.read(&[VolatileSlice::from(data.as_mut_slice())], block * (there / blocks) * BLOCK as u64)?;
+        disk.read(&[GuestSlice::from(data.as_mut_slice())], block * (there / blocks) * BLOCK as u64)?;
         let mut words = data.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
         let generation = words.next().unwrap_or_default();
         let first =

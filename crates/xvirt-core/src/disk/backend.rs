@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use vm_memory::VolatileSlice;
+use crate::memory::GuestSlice;
 
 use super::place::Place;
 
@@ -28,10 +28,10 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     }
 
     /// Fills `buffers`, in order, from `offset` on.
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()>;
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()>;
 
     /// Writes `buffers`, in order, from `offset` on.
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()>;
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()>;
 
     /// Returns when everything written before is on stable storage.
     fn flush(&self) -> io::Result<()>;

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use vm_memory::VolatileSlice;
+use crate::memory::GuestSlice;
 
 use super::backend::BlockBackend;
 
 /// Fills `bytes` from `offset` of a disk on.
 pub(crate) fn read_bytes(disk: &dyn BlockBackend, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    disk.read(&[VolatileSlice::from(bytes)], offset)
+    disk.read(&[GuestSlice::from(bytes)], offset)
 }
 
 /// Writes pieces, in order, from `offset` of a disk on. For the images of this crate, not for backends of embedders.
@@ -20,7 +20,7 @@ pub(crate) fn write_bytes<'a>(
     let slice = |piece: &[u8]| {
         // SAFETY: the memory is valid for the length of the call, and the images of this crate only read what they are
         // to write, so that the slice's right to change it is never used.
-        unsafe { VolatileSlice::new(piece.as_ptr().cast_mut(), piece.len()) }
+        unsafe { GuestSlice::new(piece.as_ptr().cast_mut(), piece.len()) }
     };
     let slices: Vec<_> = pieces.into_iter().map(slice).collect();
     disk.write(&slices, offset)

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use vm_memory::VolatileSlice;
-
 use super::backend::BlockBackend;
 use super::bytes::is_zero;
 use super::chain;
@@ -16,6 +14,7 @@ use super::open::{Access, open};
 use super::overlay::clone;
 use super::scan::{BLOCK, scan};
 use crate::Result;
+use crate::memory::GuestSlice;
 use crate::progress::{self, Progress};
 
 /// Copies everything of `disk` into a new image, leaving holes where there are only zeroes.
@@ -48,7 +47,7 @@ fn fill(disk: &dyn BlockBackend, target: &Path, format: ImageFormat, progress: &
     scan(disk, "the copy", progress, |offset, bytes| {
         for (at, block) in (offset..).step_by(BLOCK as usize).zip(bytes.chunks_mut(BLOCK as usize)) {
             if !is_zero(block) {
-                copy.write(&[VolatileSlice::from(block)], at).map_err(cannot)?;
+                copy.write(&[GuestSlice::from(block)], at).map_err(cannot)?;
             }
         }
         Ok(())

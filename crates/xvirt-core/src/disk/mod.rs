@@ -44,6 +44,7 @@ mod segments;
 mod space;
 mod transfer;
 
+pub use crate::memory::GuestSlice;
 pub use backend::BlockBackend;
 pub(crate) use bytes::{is_zero, read_bytes, write_bytes};
 pub(crate) use chain::below;
@@ -65,4 +66,3 @@ pub use place::Place;
 pub use point::PointInTime;
 pub(crate) use point::{CopyBeforeWrite, FormerDisk, point_in_time};
 pub(crate) use scan::{BLOCK, scan};
-pub use vm_memory::VolatileSlice;

@@ -5,12 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vm_memory::VolatileSlice;
-
 use super::backend::BlockBackend;
 use super::file::ImageFile;
 use super::place::Place;
 use super::segments::Segments;
+use crate::memory::GuestSlice;
 use crate::{Error, ErrorKind, Result};
 
 const SECTOR: u64 = 512;
@@ -60,7 +59,7 @@ impl BlockBackend for RawDisk {
         self.file.block_size()
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let mut segments = Segments::of_guest(buffers);
         let length = segments.len();
         within(self.capacity(), offset, length)?;
@@ -74,7 +73,7 @@ impl BlockBackend for RawDisk {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the image file has become shorter since it was opened"))
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let mut segments = Segments::of_guest(buffers);
         self.writable(offset, segments.len())?;
         self.file.write(&mut segments, offset)

@@ -1,8 +1,7 @@
 //! Reading a whole disk without its holes.
 
-use vm_memory::VolatileSlice;
-
 use super::backend::BlockBackend;
+use crate::memory::GuestSlice;
 use crate::progress::{self, Progress};
 use crate::{Error, Result};
 
@@ -32,7 +31,7 @@ pub(crate) fn scan(
             break;
         };
         progress::step(progress, start, Some(capacity), work)?;
-        disk.read(&[VolatileSlice::from(&mut *chunk)], start).map_err(cannot)?;
+        disk.read(&[GuestSlice::from(&mut *chunk)], start).map_err(cannot)?;
         visit(start, chunk)?;
         at = end;
     }

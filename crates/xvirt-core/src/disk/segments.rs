@@ -1,9 +1,9 @@
 //! Pieces of memory in the form the kernel wants them.
 
+use crate::memory::GuestSlice;
+
 use std::marker::PhantomData;
 use std::ops::Range;
-
-use vm_memory::VolatileSlice;
 
 /// The most pieces one call takes (`IOV_MAX` of Linux).
 const MOST_PIECES: usize = 1024;
@@ -20,12 +20,8 @@ pub(super) struct Segments<'a> {
 
 impl<'a> Segments<'a> {
     /// Pieces of guest memory.
-    pub(super) fn of_guest(slices: &[VolatileSlice<'a>]) -> Self {
-        let piece = |slice: &VolatileSlice<'_>| {
-            // The guard is a plain pointer: vm-memory's mapping on demand (for Xen) is not compiled in.
-            let pointer = slice.ptr_guard_mut().as_ptr();
-            libc::iovec { iov_base: pointer.cast(), iov_len: slice.len() }
-        };
+    pub(super) fn of_guest(slices: &[GuestSlice<'a>]) -> Self {
+        let piece = |slice: &GuestSlice<'_>| libc::iovec { iov_base: slice.as_mut_ptr().cast(), iov_len: slice.len() };
         Self::new(slices.iter().filter(|slice| !slice.is_empty()).map(piece).collect())
     }
 
@@ -147,19 +143,19 @@ pub(super) fn are_aligned(pieces: &[libc::iovec], alignment: usize) -> bool {
 }
 
 /// Bytes in all the buffers of a request.
-pub(super) fn total(buffers: &[VolatileSlice<'_>]) -> u64 {
+pub(super) fn total(buffers: &[GuestSlice<'_>]) -> u64 {
     buffers.iter().map(|buffer| buffer.len() as u64).sum()
 }
 
 /// The part of a request's buffers that lies in a range of its bytes, without empty buffers.
-pub(super) fn part<'a>(buffers: &[VolatileSlice<'a>], range: Range<u64>) -> Vec<VolatileSlice<'a>> {
+pub(super) fn part<'a>(buffers: &[GuestSlice<'a>], range: Range<u64>) -> Vec<GuestSlice<'a>> {
     let (mut skip, mut left) = (range.start, range.end.saturating_sub(range.start));
-    let cut = |buffer: &VolatileSlice<'a>| {
+    let cut = |buffer: &GuestSlice<'a>| {
         let length = buffer.len() as u64;
         let skipped = skip.min(length);
         let taken = left.min(length - skipped);
         (skip, left) = (skip - skipped, left - taken);
-        buffer.subslice(skipped as usize, taken as usize).ok().filter(|piece| !piece.is_empty())
+        buffer.part(skipped as usize, taken as usize).filter(|piece| !piece.is_empty())
     };
     buffers.iter().filter_map(cut).collect()
 }
@@ -174,7 +170,7 @@ mod tests {
         let slice = |from: &mut [u8]| {
             let (pointer, length) = (from.as_mut_ptr(), from.len());
             // SAFETY: the test's array outlives the slices, and nothing else uses it meanwhile.
-            unsafe { VolatileSlice::new(pointer, length) }
+            unsafe { GuestSlice::new(pointer, length) }
         };
         let (one, rest) = memory.split_at_mut(10);
         let (two, three) = rest.split_at_mut(20);
@@ -194,8 +190,8 @@ mod tests {
     #[test]
     fn cuts_a_part_out_of_buffers() {
         let mut memory = [[0u8; 10], [1; 10], [2; 10]];
-        let slices: Vec<_> = memory.iter_mut().map(|piece| VolatileSlice::from(piece.as_mut_slice())).collect();
-        let lengths = |range| part(&slices, range).iter().map(VolatileSlice::len).collect::<Vec<_>>();
+        let slices: Vec<_> = memory.iter_mut().map(|piece| GuestSlice::from(piece.as_mut_slice())).collect();
+        let lengths = |range| part(&slices, range).iter().map(GuestSlice::len).collect::<Vec<_>>();
         assert_eq!(lengths(5..25), [5, 10, 5]);
         assert_eq!(lengths(10..20), [10]);
         assert_eq!(lengths(12..u64::MAX), [8, 10]);
@@ -208,7 +204,7 @@ mod tests {
         let mut memory = [0u8; 3000];
         // SAFETY: as above.
         let slices: Vec<_> =
-            memory.chunks_mut(1).map(|piece| unsafe { VolatileSlice::new(piece.as_mut_ptr(), 1) }).collect();
+            memory.chunks_mut(1).map(|piece| unsafe { GuestSlice::new(piece.as_mut_ptr(), 1) }).collect();
         let mut segments = Segments::of_guest(&slices);
         assert_eq!(segments.next().len(), 1024);
         segments.advance(2900);

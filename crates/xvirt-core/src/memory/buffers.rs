@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
-use super::GuestRam;
+use super::{GuestRam, GuestSlice};
 
 /// A request that had more pieces than this does not keep the room for them when it is over.
 const USUAL_PIECES: usize = 256;
@@ -60,11 +60,11 @@ impl GuestBuffers {
     }
 
     /// The pieces as backends want them.
-    pub(crate) fn slices(&self) -> Vec<VolatileSlice<'_>> {
+    pub(crate) fn slices(&self) -> Vec<GuestSlice<'_>> {
         let slice = |piece: &libc::iovec| {
             // SAFETY: the piece lies in a mapping that `memory` keeps while `self` is borrowed. Guest memory is only ever
             // accessed through volatile accesses and system calls.
-            unsafe { VolatileSlice::new(piece.iov_base.cast(), piece.iov_len) }
+            unsafe { GuestSlice::new(piece.iov_base.cast(), piece.iov_len) }
         };
         self.pieces.iter().map(slice).collect()
     }

@@ -7,6 +7,7 @@ mod huge_page;
 mod layout;
 mod process;
 mod ram;
+mod slice;
 mod slices;
 
 pub use backing::MemoryBacking;
@@ -16,4 +17,5 @@ pub(crate) use give_back::give_back;
 pub(crate) use give_back::tests::resident;
 pub(crate) use layout::{LOW_RAM_LIMIT, ram_ranges};
 pub(crate) use ram::{GuestRam, allocate};
+pub use slice::GuestSlice;
 pub(crate) use slices::{append_slices, mark_dirty};

@@ -1,9 +1,9 @@
 //! Pieces of guest memory as the plain slices that host backends take.
 
 use vm_memory::bitmap::Bitmap;
-use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
-use super::GuestRam;
+use super::{GuestRam, GuestSlice};
 
 /// Appends the pieces of host memory behind guest memory `[address, address + length)` to `slices`.
 ///
@@ -13,14 +13,14 @@ pub(crate) fn append_slices<'a>(
     memory: &'a GuestRam,
     address: u64,
     length: usize,
-    slices: &mut Vec<VolatileSlice<'a>>,
+    slices: &mut Vec<GuestSlice<'a>>,
 ) -> Option<()> {
     for slice in memory.get_slices(GuestAddress(address), length) {
         let slice = slice.ok()?;
         let (pointer, length) = (slice.ptr_guard_mut().as_ptr(), slice.len());
         // SAFETY: `slice` covers `length` bytes at `pointer` of a mapping that `memory` keeps alive for 'a. Guest
         // memory is only ever accessed through volatile accesses and system calls.
-        slices.push(unsafe { VolatileSlice::new(pointer, length) });
+        slices.push(unsafe { GuestSlice::new(pointer, length) });
     }
     Some(())
 }
@@ -49,7 +49,7 @@ mod tests {
         memory.write_obj(0x1122_u16, GuestAddress(0x1fff)).unwrap();
         let mut slices = Vec::new();
         append_slices(&memory, 0x1fff, 2, &mut slices).unwrap();
-        assert_eq!(slices.iter().map(VolatileSlice::len).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(slices.iter().map(GuestSlice::len).collect::<Vec<_>>(), [1, 1]);
         let mut byte = [0_u8];
         slices[1].copy_to(&mut byte);
         assert_eq!(byte, [0x11]);

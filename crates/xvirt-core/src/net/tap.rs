@@ -7,12 +7,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use vm_memory::VolatileSlice;
-use vm_memory::bitmap::BitmapSlice;
 
 use super::interface::{self, NEEDS_NET_ADMIN, check_name};
 use super::ioctl::{self, IfReq};
 use super::mac::MacAddress;
+use crate::memory::GuestSlice;
 use crate::{Error, ErrorKind, Result};
 
 /// The bytes before each frame of a tap: `struct virtio_net_hdr_v1`, little-endian as modern virtio has it.
@@ -233,30 +232,23 @@ impl Tap {
         Ok(rustix::io::write(&self.fd, frame)?)
     }
 
-    /// Reads one frame, header first, into guest memory, and marks as dirty what it wrote.
+    /// Reads one frame, header first, into guest memory.
     ///
     /// # Errors
     /// As [`read`](Self::read); `InvalidInput` for more than 1024 slices.
-    pub fn read_vectored<B: BitmapSlice>(&self, slices: &[VolatileSlice<'_, B>]) -> io::Result<usize> {
+    pub fn read_vectored(&self, slices: &[GuestSlice<'_>]) -> io::Result<usize> {
         let iovecs = iovecs(slices)?;
         // SAFETY: each iovec is the memory of a slice, which is mapped and writable for as long as the slice lives, and
         // which everybody else who may reach it accesses as volatile too. There are at most `MAX_SLICES` of them.
         let n = unsafe { libc::readv(self.fd.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int) };
-        let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
-        let mut left = n;
-        for slice in slices {
-            let written = left.min(slice.len());
-            slice.bitmap().mark_dirty(0, written);
-            left -= written;
-        }
-        Ok(n)
+        usize::try_from(n).map_err(|_| io::Error::last_os_error())
     }
 
     /// Writes one frame, header first, out of guest memory.
     ///
     /// # Errors
     /// As [`write`](Self::write); `InvalidInput` for more than 1024 slices.
-    pub fn write_vectored<B: BitmapSlice>(&self, slices: &[VolatileSlice<'_, B>]) -> io::Result<usize> {
+    pub fn write_vectored(&self, slices: &[GuestSlice<'_>]) -> io::Result<usize> {
         let iovecs = iovecs(slices)?;
         // SAFETY: each iovec is the memory of a slice, which is mapped for as long as the slice lives; the kernel copies
         // it once, so a guest that changes it meanwhile only garbles its own frame. At most `MAX_SLICES` of them.
@@ -277,14 +269,11 @@ impl AsRawFd for Tap {
     }
 }
 
-fn iovecs<B: BitmapSlice>(slices: &[VolatileSlice<'_, B>]) -> io::Result<Vec<libc::iovec>> {
+fn iovecs(slices: &[GuestSlice<'_>]) -> io::Result<Vec<libc::iovec>> {
     if slices.len() > MAX_SLICES {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a frame in more than 1024 pieces"));
     }
-    let iovec = |slice: &VolatileSlice<'_, B>| libc::iovec {
-        iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-        iov_len: slice.len(),
-    };
+    let iovec = |slice: &GuestSlice<'_>| libc::iovec { iov_base: slice.as_mut_ptr().cast(), iov_len: slice.len() };
     Ok(slices.iter().map(iovec).collect())
 }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use vm_memory::VolatileSlice;
 
 use super::ioctl::{self, IfReq};
 use super::tap::{not_created, not_opened, open_device};
 use super::*;
+use crate::memory::GuestSlice;
 use crate::{ErrorKind, Result};
 
 /// Runs `test` on a thread with its own network namespace and `/sys`; says so where that cannot be.
@@ -105,7 +105,7 @@ fn frames_go_both_ways() {
         reply.extend_from_slice(&GUEST.octets());
         reply.extend_from_slice(&request[VNET_HEADER_LEN + 22..][..10]);
         let (header, rest) = reply.split_at_mut(VNET_HEADER_LEN);
-        let slices = [VolatileSlice::from(header), VolatileSlice::from(rest)];
+        let slices = [GuestSlice::from(header), GuestSlice::from(rest)];
         assert_eq!(tap.write_vectored(&slices).unwrap(), VNET_HEADER_LEN + 42);
 
         let packet = frame(&tap, [8, 0]);
@@ -138,7 +138,7 @@ fn a_frame_is_scattered_over_slices() {
         let (mut header, mut ethernet, mut rest) = ([0xff; VNET_HEADER_LEN], [0; 14], [0; 1600]);
         loop {
             wait(&tap);
-            let slices = [&mut header[..], &mut ethernet[..], &mut rest[..]].map(VolatileSlice::from);
+            let slices = [&mut header[..], &mut ethernet[..], &mut rest[..]].map(GuestSlice::from);
             let n = tap.read_vectored(&slices).unwrap();
             assert!(n >= VNET_HEADER_LEN + 14 + 28);
             if ethernet[12..] == [8, 6] {
@@ -149,7 +149,7 @@ fn a_frame_is_scattered_over_slices() {
         assert_eq!(ethernet[..6], [0xff; 6]);
         assert_eq!(rest[24..28], GUEST.octets());
         let mut byte = [0];
-        let many = [VolatileSlice::from(&mut byte[..]); 1025];
+        let many = [GuestSlice::from(&mut byte[..]); 1025];
         assert_eq!(tap.read_vectored(&many).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         assert_eq!(tap.write_vectored(&many).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     });

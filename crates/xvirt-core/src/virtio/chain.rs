@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::Range;
 
 use virtio_queue::DescriptorChain;
-use vm_memory::{Bytes, GuestAddress, VolatileSlice};
+use vm_memory::{Bytes, GuestAddress};
 
 use self::ServeError::Malformed;
 use crate::Error;
+use crate::memory::GuestSlice;
 use crate::memory::{GuestBuffers, GuestRam, append_slices, mark_dirty};
 
 /// Descriptors in a chain, indirect ones included: what a vectored system call takes.
@@ -176,7 +177,7 @@ impl Segments {
     }
 
     /// Appends the host memory of what is left to `slices`. See [`append_slices`] for what writing to it takes.
-    pub(crate) fn slices<'a>(&self, memory: &'a GuestRam, slices: &mut Vec<VolatileSlice<'a>>) -> Served {
+    pub(crate) fn slices<'a>(&self, memory: &'a GuestRam, slices: &mut Vec<GuestSlice<'a>>) -> Served {
         self.iter().try_for_each(|s| append_slices(memory, s.address, s.length as usize, slices).ok_or(OUTSIDE))
     }
 

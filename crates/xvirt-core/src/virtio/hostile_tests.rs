@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
-use vm_memory::VolatileSlice;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::net::NetBackend;
@@ -14,6 +13,7 @@ use crate::config::IoEngine;
 use crate::console::ConsolePort;
 use crate::device::Device;
 use crate::disk::BlockBackend;
+use crate::memory::GuestSlice;
 use crate::net::Offloads;
 
 /// Always has input, and takes all output.
@@ -51,7 +51,7 @@ impl NetBackend for Everything {
         Ok(900)
     }
 
-    fn send(&self, _: &[VolatileSlice<'_>]) -> io::Result<()> {
+    fn send(&self, _: &[GuestSlice<'_>]) -> io::Result<()> {
         Ok(())
     }
 
@@ -69,12 +69,12 @@ impl BlockBackend for Everything {
         false
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.write(buffers, offset)
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
-        let length: usize = buffers.iter().map(VolatileSlice::len).sum();
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
+        let length: usize = buffers.iter().map(GuestSlice::len).sum();
         self.discard(offset, length as u64)
     }
 

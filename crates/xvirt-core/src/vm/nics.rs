@@ -43,8 +43,8 @@ impl Vm {
     /// Plugs the cable of the network interface at position `nic` in or out, as the guest sees it at once.
     ///
     /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, [`NotFound`](ErrorKind::NotFound) if it has no
-    /// interface there.
+    /// [`InvalidState`](crate::ErrorKind::InvalidState) if the VM is halted,
+    /// [`NotFound`](crate::ErrorKind::NotFound) if it has no interface there.
     pub fn set_link(&self, nic: usize, up: bool) -> Result<()> {
         let _turn = self.begin(Verb::SetLink)?;
         let live = self.inner.live();

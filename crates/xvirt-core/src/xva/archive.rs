@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use vm_memory::VolatileSlice;
 use xvirt_xva::ova::Document;
 use xvirt_xva::{Appliance, ArchiveDisk};
 
 use crate::disk::BlockBackend;
+use crate::memory::GuestSlice;
 use crate::named_file::open_file;
 use crate::{ErrorKind, Result};
 
@@ -63,7 +63,7 @@ impl BlockBackend for Backend {
         true
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let mut at = offset;
         for buffer in buffers {
             let mut bytes = vec![0_u8; buffer.len()];
@@ -74,7 +74,7 @@ impl BlockBackend for Backend {
         Ok(())
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Err(read_only())
     }
 

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{Boot, Disk, VmConfig};
 use xvirt_core::console::ConsoleReader;
 use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 use xvirt_core::repository::Repository;
 use xvirt_core::vm::{PowerState, Vm};
@@ -28,7 +28,7 @@ fn image(folder: &Path, name: &str) -> std::path::PathBuf {
 
 fn all(disk: &dyn BlockBackend) -> Vec<u8> {
     let mut bytes = vec![0xee; disk.capacity() as usize];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], 0).unwrap();
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], 0).unwrap();
     bytes
 }
 

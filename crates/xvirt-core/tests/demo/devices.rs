@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::Arc;
 
-use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{Disk, Nic};
 use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, BlockBackend, ImageFormat};
 use xvirt_core::net::{MacAddress, Tap};
 use xvirt_core::vm::{Event, IoOperation};
@@ -101,12 +101,12 @@ impl BlockBackend for Full {
         false
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         buffers.iter().for_each(|buffer| buffer.copy_from(&vec![0u8; buffer.len()]));
         Ok(())
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(libc::ENOSPC))
     }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use vm_memory::VolatileSlice;
 use xvirt_core::config::{ByteSize, CpuLimit, Disk, Nic, NicLimit, RateLimit, Vsock};
 use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 use xvirt_core::repository::Repository;
 use xvirt_core::vm::{PowerState, Vm};
@@ -35,10 +35,10 @@ impl BlockBackend for Slow {
     fn read_only(&self) -> bool {
         false
     }
-    fn read(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn read(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Ok(())
     }
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Ok(())
     }
     fn flush(&self) -> io::Result<()> {
@@ -176,7 +176,7 @@ fn a_child_leaves_disks_and_stages_of_its_parent_alone() {
     let open = || disk::open(&image, Some(ImageFormat::Qcow2), Access::ReadWrite);
     let written = open().unwrap();
     let mut bytes = [7; 512];
-    written.write(&[VolatileSlice::from(&mut bytes[..])], 0).unwrap();
+    written.write(&[GuestSlice::from(&mut bytes[..])], 0).unwrap();
     let repository = Repository::open(folder.path().join("repository")).unwrap();
     let stage = repository.stage().unwrap();
     disk::create(stage.disk_path(0, ImageFormat::Raw), ImageFormat::Raw, 1 << 20).unwrap();

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use vm_memory::VolatileSlice;
 use xvirt_core::config::{Disk, IoEngine};
 use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 use xvirt_core::host::Host;
 
@@ -47,7 +47,7 @@ fn fill(disk: &dyn BlockBackend) {
     for block in 0..BLOCKS {
         let words = (0..BLOCK / 8).flat_map(|word| word_at(BASE, sector_of(block), word).to_le_bytes());
         let mut bytes: Vec<_> = words.collect();
-        disk.write(&[VolatileSlice::from(bytes.as_mut_slice())], sector_of(block) * 512).unwrap();
+        disk.write(&[GuestSlice::from(bytes.as_mut_slice())], sector_of(block) * 512).unwrap();
     }
 }
 
@@ -124,7 +124,7 @@ fn round(image: &Path, engine: IoEngine, seed: u64, held: &mut [Patterns]) {
     for ((block, allowed), held) in (0..).zip(&allowed).zip(held) {
         held.clear();
         let mut bytes = vec![0; BLOCK as usize];
-        disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], sector_of(block) * 512).unwrap();
+        disk.read(&[GuestSlice::from(bytes.as_mut_slice())], sector_of(block) * 512).unwrap();
         let words: Vec<_> = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
         for sector in 0..BLOCK / 512 {
             let first = sector * 64;

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{CpuLimit, Disk, Nic, NicLimit, RateLimit};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::BlockBackend;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::host::Host;
 use xvirt_core::net::FrameStream;
 use xvirt_core::vm::Vm;
@@ -186,12 +186,12 @@ impl BlockBackend for Counting {
         false
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         buffers.iter().for_each(|buffer| buffer.copy_from(&vec![0u8; buffer.len()]));
         self.count()
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         self.count()
     }
 

@@ -5,10 +5,10 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use vm_memory::VolatileSlice;
 use xvirt_core::config::Disk;
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::disk::BlockBackend;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::host::Host;
 use xvirt_core::vm::{PowerState, Statistics, Verb, Vm};
 
@@ -62,7 +62,7 @@ impl BlockBackend for Slow {
     fn read_only(&self) -> bool {
         false
     }
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.answer();
         let mut at = usize::try_from(offset).unwrap();
         let answers = self.0.0.lock().unwrap();
@@ -72,7 +72,7 @@ impl BlockBackend for Slow {
         }
         Ok(())
     }
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.answer();
         let mut at = usize::try_from(offset).unwrap();
         let mut answers = self.0.0.lock().unwrap();

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{Disk, VmConfig};
 use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 use xvirt_core::vm::{Event, PowerState};
 
@@ -27,7 +27,7 @@ fn image(folder: &Path, name: &str, format: ImageFormat) -> std::path::PathBuf {
 
 fn all(disk: &dyn BlockBackend) -> Vec<u8> {
     let mut bytes = vec![0xee; disk.capacity() as usize];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], 0).unwrap();
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], 0).unwrap();
     bytes
 }
 

@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 
-use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::Disk;
 use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 use xvirt_core::vm::Event;
 
@@ -17,7 +17,7 @@ const GROWN: u64 = 24 << 20;
 
 fn sector(disk: &dyn BlockBackend, offset: u64) -> Vec<u8> {
     let mut bytes = vec![0xee; 512];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], offset).unwrap();
     bytes
 }
 

@@ -1,6 +1,6 @@
 //! Reading and writing images of both formats.
 
-use vm_memory::VolatileSlice;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 
 use crate::need;
@@ -84,12 +84,12 @@ fn scattered_buffers_are_filled_and_written_in_order() {
 }
 
 /// More pieces than the kernel takes at once, of uneven sizes, some empty.
-fn pieces(memory: &mut [u8]) -> Vec<VolatileSlice<'_>> {
+fn pieces(memory: &mut [u8]) -> Vec<GuestSlice<'_>> {
     let mut slices = Vec::new();
     let mut rest = memory;
     while !rest.is_empty() {
         let (head, tail) = rest.split_at_mut((slices.len() % 700).min(rest.len()));
-        slices.push(VolatileSlice::from(head));
+        slices.push(GuestSlice::from(head));
         rest = tail;
     }
     assert!(slices.len() > 1024);

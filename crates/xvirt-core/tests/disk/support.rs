@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use vm_memory::VolatileSlice;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 
 pub const MIB: u64 = 1 << 20;
@@ -71,13 +71,13 @@ pub fn open_as(path: &Path, format: ImageFormat, access: Access) -> Arc<dyn Bloc
 
 pub fn read(disk: &dyn BlockBackend, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0xee; length];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset)?;
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], offset)?;
     Ok(bytes)
 }
 
 pub fn write(disk: &dyn BlockBackend, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
     let mut bytes = bytes.to_vec();
-    disk.write(&[VolatileSlice::from(bytes.as_mut_slice())], offset)
+    disk.write(&[GuestSlice::from(bytes.as_mut_slice())], offset)
 }
 
 pub fn all(disk: &dyn BlockBackend) -> Vec<u8> {

@@ -4,9 +4,9 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
-use vm_memory::VolatileSlice;
 use xvirt_core::config::{CrashAction, Disk, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, BlockBackend, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::vm::{CrashReason, Event, PowerState, Vm};
@@ -176,11 +176,11 @@ impl BlockBackend for Panicking {
         false
     }
 
-    fn read(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn read(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Ok(())
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         panic!("no write is foreseen")
     }
 

@@ -69,7 +69,7 @@ fn an_image_in_use_is_not_called_damaged() {
     let path = image(&vm.config(), 0).0;
     let disk = disk::open(&path, Some(ImageFormat::Qcow2), disk::Access::ReadWrite).unwrap();
     // What was allocated is in the tables of the file after the next flush.
-    disk.write(&[vm_memory::VolatileSlice::from(&mut [1; 512][..])], 2 * MIB).unwrap();
+    disk.write(&[xvirt_core::disk::GuestSlice::from(&mut [1; 512][..])], 2 * MIB).unwrap();
     sound(&repository);
     drop(disk);
     sound(&repository);

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use vm_memory::VolatileSlice;
 use xvirt_core::Result;
 use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::repository::{Repository, StoredVm};
 
@@ -50,7 +50,7 @@ pub fn write(path: &Path, format: ImageFormat, offset: u64, bytes: &[u8]) {
 pub fn try_write(path: &Path, format: ImageFormat, offset: u64, bytes: &[u8]) -> Result<()> {
     let disk = disk::open(path, Some(format), Access::ReadWrite)?;
     let mut bytes = bytes.to_vec();
-    disk.write(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    disk.write(&[GuestSlice::from(bytes.as_mut_slice())], offset).unwrap();
     disk.flush().unwrap();
     Ok(())
 }
@@ -58,7 +58,7 @@ pub fn try_write(path: &Path, format: ImageFormat, offset: u64, bytes: &[u8]) ->
 pub fn read(path: &Path, format: ImageFormat, offset: u64, length: usize) -> Vec<u8> {
     let disk = disk::open(path, Some(format), Access::ReadOnly).unwrap();
     let mut bytes = vec![0xee; length];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], offset).unwrap();
     bytes
 }
 

@@ -5,9 +5,9 @@ use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vm_memory::VolatileSlice;
 use xvirt_core::config::{Disk, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 use xvirt_core::host::Host;
 
@@ -46,12 +46,12 @@ impl BlockBackend for Own {
         false
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.opened.lock().unwrap().push(fs::read("/proc/thread-self/status").map(drop));
         self.disk.read(buffers, offset)
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.disk.write(buffers, offset)
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::AtomicBool;
 
-use vm_memory::VolatileSlice;
 use xvirt_core::ErrorKind;
 use xvirt_core::disk::BlockBackend;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::vm::{PowerState, Verb};
 use xvirt_core::xva::{self, Export};
 
@@ -71,6 +71,6 @@ fn full(kind: ErrorKind, subject: &Subject, mark: crate::holders::Mark) -> bool 
 /// The beginning of a disk, where guests write first.
 fn first(disk: &dyn BlockBackend) -> Vec<u8> {
     let mut bytes = vec![0; 64 << 10];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], 0).unwrap();
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], 0).unwrap();
     bytes
 }

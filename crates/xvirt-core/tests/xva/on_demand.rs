@@ -77,7 +77,7 @@ fn a_damaged_chunk_is_an_error_of_who_needs_it() {
     let disk = Arc::clone(&Archive::open(&path).unwrap().disks()[0]);
     assert!(read(&*disk, 0, MIB) == expected[..MIB]);
     let mut memory = vec![0_u8; 512];
-    let error = disk.read(&[vm_memory::VolatileSlice::from(&mut memory[..])], 9 * MIB as u64).unwrap_err();
+    let error = disk.read(&[xvirt_core::disk::GuestSlice::from(&mut memory[..])], 9 * MIB as u64).unwrap_err();
     assert!(error.to_string().contains("/00000009 is damaged: its xxhash checksum is"), "{error}");
 }
 

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use vm_memory::VolatileSlice;
 use xvirt_core::disk::BlockBackend;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::xva::{self, Extract, Extracted, ReadOptions, Report};
 
 pub use xvirt_testing::files::{files, pattern, scratch, sha256};
@@ -21,11 +21,11 @@ pub fn extract(archive: &[u8], folder: &Path) -> xvirt_core::Result<Extracted> {
 
 pub fn read(disk: &dyn BlockBackend, offset: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0xee; length];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], offset).unwrap();
     bytes
 }
 
 pub fn write(disk: &dyn BlockBackend, offset: u64, bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
-    disk.write(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    disk.write(&[GuestSlice::from(bytes.as_mut_slice())], offset).unwrap();
 }

@@ -18,12 +18,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use vm_memory::VolatileSlice;
-
 use super::backend::BlockBackend;
 use super::bitmap::Bitmap;
 use super::blocks::{self, Blocks};
 use super::extent::LastExtent;
+use crate::memory::GuestSlice;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
@@ -122,7 +121,7 @@ impl LazyDisk {
             let start = data.start.max(at) / size * size;
             at = (start + size).min(range.end);
             memory.resize((at - start) as usize, 0);
-            let buffers = [VolatileSlice::from(memory.as_mut_slice())];
+            let buffers = [GuestSlice::from(memory.as_mut_slice())];
             source.read(&buffers, start)?;
             self.target.write(&buffers, start)?;
         }

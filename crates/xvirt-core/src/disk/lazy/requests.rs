@@ -3,13 +3,12 @@
 use std::io;
 use std::ops::Range;
 
-use vm_memory::VolatileSlice;
-
 use super::LazyDisk;
 use crate::disk::backend::BlockBackend;
 use crate::disk::place::Place;
 use crate::disk::raw::within;
 use crate::disk::segments::total;
+use crate::memory::GuestSlice;
 
 impl LazyDisk {
     /// A range of the disk, in bytes.
@@ -80,12 +79,12 @@ impl BlockBackend for LazyDisk {
         self.target.block_size()
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.fetch(self.range(offset, total(buffers))?)?;
         self.target.read(buffers, offset)
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let range = self.range(offset, total(buffers))?;
         self.replace(range, || self.target.write(buffers, offset))
     }

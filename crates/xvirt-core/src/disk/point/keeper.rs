@@ -5,13 +5,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use vm_memory::VolatileSlice;
-
 use super::CopyBeforeWrite;
 use crate::disk::backend::BlockBackend;
 use crate::disk::bitmap::Bitmap;
 use crate::disk::blocks::{self, Blocks};
 use crate::disk::extent::LastExtent;
+use crate::memory::GuestSlice;
 use crate::sync::lock;
 
 /// What is copied at least, in bytes: less would cost more requests than it saves bytes.
@@ -137,7 +136,7 @@ impl Keeper {
             let start = data.start.max(at);
             at = data.end.min(range.end).min(start + CHUNK);
             memory.resize(at.saturating_sub(start) as usize, 0);
-            let buffers = [VolatileSlice::from(memory.as_mut_slice())];
+            let buffers = [GuestSlice::from(memory.as_mut_slice())];
             disk.read(&buffers, start).map_err(|error| lost("could not read the disk", start, &error))?;
             scratch.write(&buffers, start).map_err(|error| lost("could not write the scratch file", start, &error))?;
         }

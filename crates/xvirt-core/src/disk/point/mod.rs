@@ -20,13 +20,12 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 use std::time::Instant;
 
-use vm_memory::VolatileSlice;
-
 use super::backend::BlockBackend;
 use super::file::ImageFile;
 use super::place::{Flights, Place};
 use super::raw::RawDisk;
 use super::segments::total;
+use crate::memory::GuestSlice;
 use crate::{Error, ErrorKind, Result};
 
 use former::Closing;
@@ -128,11 +127,11 @@ impl BlockBackend for CopyBeforeWrite {
         self.disk.block_size()
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.disk.read(buffers, offset)
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.change(range(offset, total(buffers)), |disk| disk.write(buffers, offset))
     }
 

@@ -4,12 +4,11 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use vm_memory::VolatileSlice;
-
 use super::keeper::Keeper;
 use crate::disk::backend::BlockBackend;
 use crate::disk::raw::within;
 use crate::disk::segments::{part, total};
+use crate::memory::GuestSlice;
 
 /// A disk as it was at one moment, whatever was written to it since: a read-only backend.
 ///
@@ -42,7 +41,7 @@ impl BlockBackend for PointInTime {
         true
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let length = total(buffers);
         within(self.capacity(), offset, length)?;
         let (mut at, end) = (offset, offset + length);
@@ -58,7 +57,7 @@ impl BlockBackend for PointInTime {
         Ok(())
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Err(read_only())
     }
 

@@ -12,7 +12,6 @@ use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, Mapping, ShallowMapping};
-use vm_memory::VolatileSlice;
 
 use super::metadata::Metadata;
 use super::storage::ImageStorage;
@@ -24,6 +23,7 @@ use crate::disk::layer::{Layer, LayerKind};
 use crate::disk::place::{Flights, Place};
 use crate::disk::raw::within;
 use crate::disk::segments::{Segments, part, total};
+use crate::memory::GuestSlice;
 use crate::thread::caught;
 use crate::{Error, ErrorKind, Result};
 
@@ -157,15 +157,16 @@ impl BlockBackend for Qcow2Disk {
         self.file.block_size()
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         // Without empty ones, which the library does not expect.
         let buffers = part(buffers, 0..u64::MAX);
         within(self.capacity(), offset, total(&buffers))?;
+        let buffers: Vec<_> = buffers.iter().map(GuestSlice::volatile).collect();
         let (vector, _guard) = IoVectorMut::from_volatile_slice(&buffers);
         self.together()?.readv(vector, offset)
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let mut segments = Segments::of_guest(buffers);
         let length = segments.len();
         self.writable(offset, length)?;
@@ -174,7 +175,7 @@ impl BlockBackend for Qcow2Disk {
         if segments.is_empty() {
             return Ok(());
         }
-        let buffers = part(buffers, done..length);
+        let buffers: Vec<_> = part(buffers, done..length).iter().map(GuestSlice::volatile).collect();
         let (mut vector, _guard) = IoVector::from_volatile_slice(&buffers);
         for piece in self.by_table(offset + done..offset + length) {
             let (head, tail) = vector.split_at(piece.end - piece.start);

@@ -4,8 +4,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use vm_memory::VolatileSlice;
-
 use super::check::check;
 use super::disk::Qcow2Disk;
 use super::layout::Layout;
@@ -13,6 +11,7 @@ use super::metadata::Metadata;
 use super::*;
 use crate::disk::lock::Hold;
 use crate::disk::{ImageFormat, create, probe};
+use crate::memory::GuestSlice;
 
 /// What one L2 table covers.
 const TABLE: u64 = CLUSTER / 8 * CLUSTER;
@@ -38,7 +37,7 @@ fn open(path: &Path, checked: bool) -> Qcow2Disk {
 
 fn write(disk: &Qcow2Disk, offset: u64, fill: u8) -> io::Result<()> {
     let mut bytes = vec![fill; CLUSTER as usize];
-    disk.write(&[VolatileSlice::from(&mut bytes[..])], offset)
+    disk.write(&[GuestSlice::from(&mut bytes[..])], offset)
 }
 
 fn number(path: &Path, at: u64) -> u64 {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use vm_memory::VolatileSlice;
 use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
@@ -13,6 +12,7 @@ use super::*;
 use crate::config::{IoEngine, RateLimit};
 use crate::device::Device;
 use crate::disk::{BlockBackend, IoOperation};
+use crate::memory::GuestSlice;
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, RAM, Rig, wait};
 use crate::virtio::{BlockState, DeviceState, VirtioDevice};
 
@@ -64,7 +64,7 @@ impl BlockBackend for MemoryDisk {
         self.block_size.max(512)
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.busy()?;
         let bytes = self.bytes.lock().unwrap();
         let mut at = offset as usize;
@@ -75,7 +75,7 @@ impl BlockBackend for MemoryDisk {
         Ok(())
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.busy()?;
         let mut bytes = self.bytes.lock().unwrap();
         let mut at = offset as usize;

@@ -6,13 +6,13 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use vm_memory::VolatileSlice;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::programs::Programs;
 use crate::config::IoEngine;
 use crate::console::ConsolePort;
 use crate::disk::BlockBackend;
+use crate::memory::GuestSlice;
 use crate::net::Offloads;
 use crate::sync::lock;
 use crate::virtio::net::NetBackend;
@@ -142,7 +142,7 @@ impl NetBackend for Endpoint {
         }
     }
 
-    fn send(&self, frame: &[VolatileSlice<'_>]) -> io::Result<()> {
+    fn send(&self, frame: &[GuestSlice<'_>]) -> io::Result<()> {
         let mut bytes = [0; 64];
         let read: usize = frame.iter().map(|piece| piece.copy_to(&mut bytes)).sum();
         if read == 0 { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
@@ -162,7 +162,7 @@ impl BlockBackend for Endpoint {
         false
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let disk = lock(&self.disk);
         let mut at = self.place(offset, total(buffers))?;
         for buffer in buffers {
@@ -172,7 +172,7 @@ impl BlockBackend for Endpoint {
         Ok(())
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let mut disk = lock(&self.disk);
         let mut at = self.place(offset, total(buffers))?;
         for buffer in buffers {
@@ -197,6 +197,6 @@ impl BlockBackend for Endpoint {
     }
 }
 
-fn total(buffers: &[VolatileSlice<'_>]) -> u64 {
+fn total(buffers: &[GuestSlice<'_>]) -> u64 {
     buffers.iter().map(|buffer| buffer.len() as u64).sum()
 }

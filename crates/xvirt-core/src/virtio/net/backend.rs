@@ -4,9 +4,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use vm_memory::VolatileSlice;
-
 use crate::Result;
+use crate::memory::GuestSlice;
 use crate::net::{FrameStream, Offloads, Tap, VNET_HEADER_LEN};
 use crate::sandbox::Work;
 
@@ -22,7 +21,7 @@ pub(crate) trait NetBackend: Send + Sync + fmt::Debug {
     fn receive(&self, frame: &mut [u8]) -> io::Result<usize>;
 
     /// Sends one frame that lies in guest memory; `WouldBlock` when it was not taken and may be later.
-    fn send(&self, frame: &[VolatileSlice<'_>]) -> io::Result<()>;
+    fn send(&self, frame: &[GuestSlice<'_>]) -> io::Result<()>;
 
     /// What it asks the kernel for, on the device's thread.
     fn work(&self) -> Work {
@@ -57,7 +56,7 @@ impl NetBackend for Tap {
         self.read(frame)
     }
 
-    fn send(&self, frame: &[VolatileSlice<'_>]) -> io::Result<()> {
+    fn send(&self, frame: &[GuestSlice<'_>]) -> io::Result<()> {
         match self.write_vectored(frame) {
             // The host has more of them than it can use: one is lost, as on any cable.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -82,7 +81,7 @@ impl NetBackend for FrameStream {
         FrameStream::receive(self, frame).map(|length| VNET_HEADER_LEN + length)
     }
 
-    fn send(&self, frame: &[VolatileSlice<'_>]) -> io::Result<()> {
+    fn send(&self, frame: &[GuestSlice<'_>]) -> io::Result<()> {
         FrameStream::send(self, |bytes| {
             let mut header = VNET_HEADER_LEN;
             for slice in frame {
@@ -90,7 +89,7 @@ impl NetBackend for FrameStream {
                 header -= skipped;
                 let start = bytes.len();
                 bytes.resize(start + slice.len() - skipped, 0);
-                if let Ok(rest) = slice.offset(skipped) {
+                if let Some(rest) = slice.part(skipped, slice.len() - skipped) {
                     rest.copy_to(&mut bytes[start..]);
                 }
             }

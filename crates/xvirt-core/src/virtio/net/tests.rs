@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use vm_memory::{Bytes, GuestAddress, VolatileSlice};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::*;
 use crate::Result;
 use crate::config::{ByteSize, NicLimit, RateLimit};
 use crate::device::Device;
+use crate::memory::GuestSlice;
 use crate::net::{FrameStream, Offloads, Tap};
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig, SIZE, base, wait};
 use crate::virtio::{DeviceState, NetState, VirtioDevice};
@@ -40,7 +41,7 @@ impl NetBackend for Cable {
         if self.broken.load(Ordering::SeqCst) { Err(io::Error::other("gone")) } else { self.end.recv(frame) }
     }
 
-    fn send(&self, frame: &[VolatileSlice<'_>]) -> io::Result<()> {
+    fn send(&self, frame: &[GuestSlice<'_>]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for piece in frame {
             let mut part = vec![0_u8; piece.len()];

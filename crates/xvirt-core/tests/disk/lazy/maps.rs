@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use vm_memory::VolatileSlice;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::{Error, ErrorKind};
 
 use super::*;
@@ -53,11 +53,11 @@ impl BlockBackend for Flushes {
         false
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.bytes.read(buffers, offset)
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.bytes.write(buffers, offset)
     }
 

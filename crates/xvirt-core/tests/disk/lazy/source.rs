@@ -4,8 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 
-use vm_memory::VolatileSlice;
 use xvirt_core::disk::BlockBackend;
+use xvirt_core::disk::GuestSlice;
 
 use super::BLOCK;
 
@@ -62,7 +62,7 @@ impl BlockBackend for Source {
         true
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         let mut state = self.state.lock().unwrap();
         state.reads.push(offset / BLOCK);
         if std::mem::take(&mut state.hold_next) {
@@ -81,7 +81,7 @@ impl BlockBackend for Source {
         Ok(())
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(libc::EROFS))
     }
 

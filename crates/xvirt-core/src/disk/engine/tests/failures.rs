@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
 
-use vm_memory::VolatileSlice;
+use crate::memory::GuestSlice;
 
 use super::*;
 
@@ -83,12 +83,12 @@ impl BlockBackend for Panicking {
         false
     }
 
-    fn read(&self, _: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, _: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         assert_ne!(offset, 0);
         Ok(())
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
         Ok(())
     }
 

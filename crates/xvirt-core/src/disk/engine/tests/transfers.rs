@@ -1,6 +1,6 @@
 //! That the right bytes come to the right places, whichever way they go.
 
-use vm_memory::VolatileSlice;
+use crate::memory::GuestSlice;
 
 use super::*;
 
@@ -9,7 +9,7 @@ const SIZE: u64 = 4 * BLOCKS * BLOCK;
 
 fn read(disk: &dyn BlockBackend, offset: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0xee; length];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset).unwrap();
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], offset).unwrap();
     bytes
 }
 

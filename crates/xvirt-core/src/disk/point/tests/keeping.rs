@@ -35,7 +35,7 @@ fn a_buffer_in_pieces_is_filled_from_both_places() {
     let view = view(&disk, &scratch);
     write(&*disk, BLOCK, &[0xaa; 512]).unwrap();
     let (mut one, mut two) = (vec![0; 512], vec![0; 2 * BLOCK as usize]);
-    let buffers = [VolatileSlice::from(one.as_mut_slice()), VolatileSlice::from(two.as_mut_slice())];
+    let buffers = [GuestSlice::from(one.as_mut_slice()), GuestSlice::from(two.as_mut_slice())];
     view.read(&buffers, BLOCK / 2).unwrap();
     assert!([one, two].concat() == read(&*view, BLOCK / 2, 512 + 2 * BLOCK).unwrap());
 }
@@ -155,10 +155,10 @@ fn a_disk_of_any_size_can_have_a_view() {
         fn read_only(&self) -> bool {
             false
         }
-        fn read(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        fn read(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
             Ok(())
         }
-        fn write(&self, _: &[VolatileSlice<'_>], _: u64) -> io::Result<()> {
+        fn write(&self, _: &[GuestSlice<'_>], _: u64) -> io::Result<()> {
             Ok(())
         }
         fn flush(&self) -> io::Result<()> {

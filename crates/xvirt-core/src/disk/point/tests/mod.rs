@@ -11,10 +11,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use vm_memory::VolatileSlice;
-
 use super::*;
 use crate::disk::{self, Access, ImageFormat};
+use crate::memory::GuestSlice;
 
 const BLOCK: u64 = 64 << 10;
 
@@ -91,7 +90,7 @@ impl BlockBackend for Storage {
         false
     }
 
-    fn read(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.pass();
         if self.unreadable.load(Ordering::SeqCst) {
@@ -100,7 +99,7 @@ impl BlockBackend for Storage {
         self.bytes.read(buffers, offset)
     }
 
-    fn write(&self, buffers: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         if self.full.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
@@ -144,12 +143,12 @@ fn view(disk: &Arc<CopyBeforeWrite>, scratch: &Arc<Storage>) -> Arc<PointInTime>
 
 fn read(disk: &dyn BlockBackend, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0xee; length as usize];
-    disk.read(&[VolatileSlice::from(bytes.as_mut_slice())], offset)?;
+    disk.read(&[GuestSlice::from(bytes.as_mut_slice())], offset)?;
     Ok(bytes)
 }
 
 fn write(disk: &dyn BlockBackend, offset: u64, bytes: &[u8]) -> io::Result<()> {
-    disk.write(&[VolatileSlice::from(bytes.to_vec().as_mut_slice())], offset)
+    disk.write(&[GuestSlice::from(bytes.to_vec().as_mut_slice())], offset)
 }
 
 fn all(disk: &dyn BlockBackend) -> Vec<u8> {

@@ -55,11 +55,11 @@ impl BlockBackend for GatedDisk {
         false
     }
 
-    fn read(&self, _: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn read(&self, _: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.pass(IoOperation::Read, offset)
     }
 
-    fn write(&self, _: &[VolatileSlice<'_>], offset: u64) -> io::Result<()> {
+    fn write(&self, _: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
         self.pass(IoOperation::Write, offset)
     }
 
