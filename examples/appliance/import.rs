@@ -6,7 +6,7 @@ use std::thread;
 use xvirt_core::ErrorKind;
 use xvirt_core::host::Host;
 use xvirt_core::repository::Repository;
-use xvirt_core::xva::{self, OnDemand};
+use xvirt_core::xva::{self, StreamingImport};
 
 use crate::arguments::Import;
 use crate::failure::{Failure, Result, note};
@@ -22,9 +22,9 @@ pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
     let input = Input::open(&arguments.file, interrupt)?;
     let repository = Repository::open(&arguments.repository)?;
     if let Some(host) = &host
-        && let Some(on_demand) = on_demand(arguments, &repository)?
+        && let Some(streaming) = streaming(arguments, &repository)?
     {
-        return start_at_once(&on_demand, host, interrupt);
+        return start_at_once(&streaming, host, interrupt);
     }
     let bar = Bar::new(input.size(), interrupt);
     let imported = xva::import(input, &repository, &options(arguments), &bar)
@@ -43,26 +43,26 @@ pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
 }
 
 /// The VM, to be imported while it runs; none where the archive has to be read from its beginning to its end first.
-fn on_demand(arguments: &Import, repository: &Repository) -> Result<Option<OnDemand>> {
+fn streaming(arguments: &Import, repository: &Repository) -> Result<Option<StreamingImport>> {
     if arguments.file == Path::new("-") || arguments.accept_unchecked {
         return Ok(None);
     }
-    match xva::import_on_demand(&arguments.file, repository, &options(arguments)) {
-        Ok(on_demand) => Ok(Some(on_demand)),
+    match xva::import_streaming(&arguments.file, repository, &options(arguments)) {
+        Ok(streaming) => Ok(Some(streaming)),
         Err(error) if error.kind() == ErrorKind::UnsupportedArchive => Ok(None),
         Err(error) => Err(Failure::new(Name(&arguments.file), error)),
     }
 }
 
 /// Runs a VM straight from its archive, and imports the rest meanwhile, however the VM ends.
-fn start_at_once(on_demand: &OnDemand, host: &Host, interrupt: &Interrupt) -> Result<()> {
-    on_demand.remarks().iter().for_each(note);
-    let config = on_demand.config();
+fn start_at_once(streaming: &StreamingImport, host: &Host, interrupt: &Interrupt) -> Result<()> {
+    streaming.remarks().iter().for_each(note);
+    let config = streaming.config();
     note(format!("{} is VM {}, and starts from the archive at once", config.name, config.uuid));
     let vm = config.clone().build(host)?;
     thread::scope(|scope| {
         let completed = scope.spawn(|| {
-            on_demand.complete(&()).inspect_err(|error| {
+            streaming.complete(&()).inspect_err(|error| {
                 note(format!("the import failed, and is tried once more when the VM is halted: {error}"));
             })
         });
@@ -70,7 +70,7 @@ fn start_at_once(on_demand: &OnDemand, host: &Host, interrupt: &Interrupt) -> Re
         match completed.join() {
             Ok(Ok(_)) => ran,
             // Else all that the guest has written would be lost.
-            Ok(Err(_)) => on_demand.complete(&()).map(drop).map_err(Failure::from).and(ran),
+            Ok(Err(_)) => streaming.complete(&()).map(drop).map_err(Failure::from).and(ran),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })

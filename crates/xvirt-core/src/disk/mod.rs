@@ -6,7 +6,7 @@
 //! Inside: `file` is a locked file and its input and output, on which both formats stand; `lock` is who may open what
 //! together; `probe` and `header` judge bytes that strangers wrote, before anything else looks at them; `chain` follows
 //! backing files, each a `layer`; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes. On any
-//! backend stand `point`, which keeps what a disk held while its guest writes, and `lazy`, which has its bytes still
+//! backend stand `snapshot`, which keeps what a disk held while its guest writes, and `streaming`, which has its bytes still
 //! elsewhere; `blocks` counts for both what is done. `engine` does many requests of a guest at once, some of them at the
 //! `place` in a file that a backend names; `direct` is how a file is used past the page cache.
 
@@ -26,12 +26,10 @@ mod header;
 mod holder;
 mod info;
 mod layer;
-mod lazy;
 mod lock;
 mod open;
 mod overlay;
 mod place;
-mod point;
 mod probe;
 #[cfg(feature = "qcow2")]
 mod qcow2;
@@ -41,7 +39,9 @@ mod qcow2;
 mod raw;
 mod scan;
 mod segments;
+mod snapshot;
 mod space;
+mod streaming;
 mod transfer;
 
 pub use crate::memory::GuestSlice;
@@ -56,13 +56,13 @@ pub use engine::{IoEngine, IoOperation};
 pub use format::ImageFormat;
 pub use info::{BackingFile, ImageInfo, inspect};
 pub(crate) use info::{check_tables, has_own_data};
-pub use lazy::LazyDisk;
 pub(crate) use open::claim;
 pub(crate) use open::open_as;
 pub use open::{Access, open};
 pub(crate) use overlay::overlay_as;
 pub use overlay::{OverlayKind, overlay};
 pub use place::Place;
-pub use point::PointInTime;
-pub(crate) use point::{CopyBeforeWrite, FormerDisk, point_in_time};
 pub(crate) use scan::{BLOCK, scan};
+pub use snapshot::SnapshotView;
+pub(crate) use snapshot::{CopyBeforeWrite, PreviousDisk, snapshot_views};
+pub use streaming::StreamingDisk;

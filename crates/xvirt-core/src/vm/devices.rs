@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::assemble::{DiskDevice, NicDevice};
 use crate::config::{Boot, Disk, MAX_DEVICES, Nic, VmConfig};
-use crate::disk::{CopyBeforeWrite, FormerDisk};
+use crate::disk::{CopyBeforeWrite, PreviousDisk};
 use crate::{Error, ErrorKind, Result};
 
 /// The two kinds of device that come and go.
@@ -27,7 +27,7 @@ pub(super) struct DiskSlot {
     /// In the machine, while there is one.
     pub(super) device: Option<DiskDevice>,
     /// Its bytes in this run or the last, which views may outlive it with.
-    former: Option<FormerDisk>,
+    previous: Option<PreviousDisk>,
 }
 
 /// A network interface of a VM.
@@ -69,7 +69,7 @@ pub(super) enum Detached {
 impl DiskSlot {
     /// The disk of this run, or of the last if a view still holds it: then nobody else could open it.
     pub(super) fn open(&self) -> Option<Arc<CopyBeforeWrite>> {
-        self.backend().or_else(|| self.former.as_ref().and_then(FormerDisk::get))
+        self.backend().or_else(|| self.previous.as_ref().and_then(PreviousDisk::get))
     }
 
     /// Its bytes, while it is in a machine.
@@ -78,7 +78,7 @@ impl DiskSlot {
     }
 
     fn set_device(&mut self, device: DiskDevice) {
-        self.former = Some(device.backend.former());
+        self.previous = Some(device.backend.previous());
         self.device = Some(device);
     }
 }
@@ -116,7 +116,7 @@ impl Devices {
     }
 
     pub(super) fn attach_disk(&mut self, position: usize, slot: usize, config: Disk, device: Option<DiskDevice>) {
-        let mut disk = DiskSlot { config, slot, removal: self.nobody(), device: None, former: None };
+        let mut disk = DiskSlot { config, slot, removal: self.nobody(), device: None, previous: None };
         if let Some(device) = device {
             disk.set_device(device);
         }

@@ -24,7 +24,7 @@ use super::supervisor::{self, Supervisor};
 use super::vsock::VsockListeners;
 use crate::config::VmConfig;
 use crate::console::Console;
-use crate::disk::{self, PointInTime};
+use crate::disk::{self, SnapshotView};
 use crate::machine::{Machine, Processors};
 use crate::process::Process;
 use crate::sync::lock;
@@ -206,12 +206,12 @@ impl Vm {
     /// # Errors
     /// The VM is in a state that cannot be exported; `scratch` cannot be written; a disk has four views already
     /// ([`Busy`](ErrorKind::Busy)); a disk of a halted VM cannot be opened.
-    pub fn point_in_time(&self, scratch: impl AsRef<Path>) -> Result<Vec<Arc<PointInTime>>> {
-        self.config_in_time(scratch.as_ref()).map(|(_, views)| views)
+    pub fn snapshot_views(&self, scratch: impl AsRef<Path>) -> Result<Vec<Arc<SnapshotView>>> {
+        self.config_and_views(scratch.as_ref()).map(|(_, views)| views)
     }
 
-    /// [`point_in_time`](Self::point_in_time), with the configuration that has exactly these disks.
-    pub(crate) fn config_in_time(&self, scratch: &Path) -> Result<(VmConfig, Vec<Arc<PointInTime>>)> {
+    /// [`snapshot_views`](Self::snapshot_views), with the configuration that has exactly these disks.
+    pub(crate) fn config_and_views(&self, scratch: &Path) -> Result<(VmConfig, Vec<Arc<SnapshotView>>)> {
         let _turn = self.begin(Verb::Export)?;
         let (config, devices) = {
             let live = self.inner.live();
@@ -219,7 +219,7 @@ impl Vm {
         };
         // Those of a VM in memory are all open.
         let disks: Vec<_> = assemble::open_disks(&devices, true)?.into_values().collect();
-        Ok((config, disk::point_in_time(&disks, scratch)?))
+        Ok((config, disk::snapshot_views(&disks, scratch)?))
     }
 
     /// What it is now.

@@ -108,7 +108,7 @@ impl Vm {
     }
 
     /// The positions at which there are disks, running or not: those of the views that
-    /// [`point_in_time`](Self::point_in_time) gives.
+    /// [`snapshot_views`](Self::snapshot_views) gives.
     pub fn disk_positions(&self) -> Vec<usize> {
         self.live().map_or_else(|_| Vec::new(), |live| live.devices.disks.keys().copied().collect())
     }

@@ -12,7 +12,7 @@ use super::compose::compose;
 use super::import::METADATA;
 use crate::Result;
 use crate::config::{Boot, VmConfig};
-use crate::disk::{BlockBackend, PointInTime, read_bytes};
+use crate::disk::{BlockBackend, SnapshotView, read_bytes};
 use crate::progress::Progress;
 use crate::repository::StoredVm;
 use crate::vm::{Vm, open_disks_read_only};
@@ -79,7 +79,7 @@ pub fn export_running(
     progress: &dyn Progress,
 ) -> Result<Exported> {
     let metadata = stored.map(|stored| stored.attachment(METADATA)).transpose()?.flatten();
-    let (config, disks) = vm.config_in_time(scratch.as_ref())?;
+    let (config, disks) = vm.config_and_views(scratch.as_ref())?;
     let disks = disks.into_iter().map(Opened::from).collect();
     export_disks(&config, disks, metadata.as_deref(), output, options, progress)
 }
@@ -97,9 +97,9 @@ impl From<Arc<dyn BlockBackend>> for Opened {
     }
 }
 
-impl From<Arc<PointInTime>> for Opened {
+impl From<Arc<SnapshotView>> for Opened {
     /// What was exported need not be kept while the guest overwrites it.
-    fn from(view: Arc<PointInTime>) -> Self {
+    fn from(view: Arc<SnapshotView>) -> Self {
         let disk = Arc::clone(&view);
         Self { disk, passed: Box::new(move |end| view.release(end)) }
     }

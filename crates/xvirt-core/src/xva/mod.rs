@@ -7,13 +7,13 @@
 //! [`inspect`], [`verify`] and [`extract`] look at archives, [`import`] makes a VM of a
 //! [`Repository`](crate::repository::Repository) out of one, [`export`], [`export_stored`] and [`export_running`] write
 //! one. They take any reader or writer, a pipe or a socket too, in one pass and in bounded memory.
-//! [`import_on_demand`] lets a VM start from an archive at once.
+//! [`import_streaming`] lets a VM start from an archive at once.
 //!
 //! # Memory
 //!
 //! However large an archive is, reading or writing it takes some ten MiB on a few processors. What a damaged or hostile
 //! archive can bring that to is at most 300 MiB, and the window of a zstd stream besides, which is at most 128 MiB unless
-//! [`ReadOptions::max_window`] allows more. Only what is read in any order, an [`Archive`] or by [`import_on_demand`],
+//! [`ReadOptions::max_window`] allows more. Only what is read in any order, an [`Archive`] or by [`import_streaming`],
 //! takes 64 bytes for each MiB of data.
 //!
 //! # Examples
@@ -34,7 +34,7 @@
 //!
 //! What archives are made of, and how they are read and written, is the crate [`xvirt_xva`], which can be used alone.
 //!
-//! Inside: `export` writes what `compose` makes of a configuration; `import`, `on_demand` and `extract` write into a
+//! Inside: `export` writes what `compose` makes of a configuration; `import`, `streaming` and `extract` write into a
 //! `target` and, but for the last, `configure` a VM; `root_device` helps kernels that come from Xen. `archive` and `reading`
 //! give archives the disks and errors of this crate.
 
@@ -47,9 +47,9 @@ mod extract;
 #[doc(hidden)]
 pub mod fuzzing;
 mod import;
-mod on_demand;
 mod reading;
 mod root_device;
+mod streaming;
 mod target;
 
 pub use xvirt_xva::{
@@ -61,5 +61,5 @@ pub use archive::Archive;
 pub use export::{Exported, export, export_running, export_stored};
 pub use extract::{Extract, Extracted, extract};
 pub use import::{Import, Imported, import};
-pub use on_demand::{OnDemand, import_on_demand};
 pub use reading::{inspect, verify};
+pub use streaming::{StreamingImport, import_streaming};

@@ -74,13 +74,13 @@ fn an_appliance_boots_imported_and_straight_from_its_archive() {
     drop(guest);
     steps.done("booted what was imported");
 
-    let on_demand = xva::import_on_demand(&archive, &repository, &Import::default().name("at once")).unwrap();
-    let config = on_demand.config().clone().boot(without_mitigations());
+    let streaming = xva::import_streaming(&archive, &repository, &Import::default().name("at once")).unwrap();
+    let config = streaming.config().clone().boot(without_mitigations());
     thread::scope(|scope| {
         let mut guest = Guest::start(config.build(&host).unwrap());
         guest.log_in();
         steps.done("booted straight from the archive");
-        let completed = scope.spawn(|| on_demand.complete(&()));
+        let completed = scope.spawn(|| streaming.complete(&()));
         guest.run("echo kept > /etc/kept && sync");
         let stored = completed.join().unwrap().unwrap().vm;
         steps.done("imported the rest while it ran");

@@ -100,19 +100,19 @@ fn a_vm_starts_from_its_archive_and_is_imported_while_it_runs() {
     xva::export(&source, File::create(&path).unwrap(), &Export::zstd(), &()).unwrap();
 
     let repository = Repository::open(folder.path().join("repository")).unwrap();
-    let on_demand = xva::import_on_demand(&path, &repository, &Import::default()).unwrap();
+    let streaming = xva::import_streaming(&path, &repository, &Import::default()).unwrap();
     let without_nics = |mut config: VmConfig| {
         config.nics.clear();
         config
     };
     // It finds what it wrote before it was exported, and writes the same again while the import is completed.
-    let guest = run(without_nics(on_demand.config().clone()), &[Mode::BlkVerify, Mode::Echo]);
-    let stored = on_demand.complete(&()).unwrap().vm;
+    let guest = run(without_nics(streaming.config().clone()), &[Mode::BlkVerify, Mode::Echo]);
+    let stored = streaming.complete(&()).unwrap().vm;
     assert_eq!(guest.vm.power_state(), PowerState::Running);
     let busy = without_nics(stored.config()).boot(kernel(&[Mode::Hello])).build(&host).unwrap().start().unwrap_err();
     assert_eq!(busy.kind(), ErrorKind::Busy);
     drop(guest);
-    drop(on_demand);
+    drop(streaming);
     std::fs::remove_file(path).unwrap();
     run(without_nics(stored.config()), &[Mode::BlkVerify, Mode::PowerOff]);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xvirt_core::config::{Disk, Vsock};
 use xvirt_core::demo::{CommandLine, Mode};
-use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat, LazyDisk};
+use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat, StreamingDisk};
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
@@ -51,7 +51,7 @@ fn a_vm_and_what_belongs_to_it_are_short() {
     is_short(&vm.disks());
     is_short(&vm.statistics().disks);
     is_short(&vm.statistics().vcpus);
-    is_short(&vm.point_in_time(folder.path()).unwrap());
+    is_short(&vm.snapshot_views(folder.path()).unwrap());
     is_short(&vm.set_link(3, true).unwrap_err());
     vm.hard_shutdown().unwrap();
     is_short(&vm);
@@ -70,7 +70,7 @@ fn large_disks_are_short() {
     let (source, target) = (open("source", Access::ReadOnly), open("target", Access::ReadWrite));
     is_short(&source);
     is_short(&target);
-    let lazy = LazyDisk::create(source, target, folder.path().join("map"), 64 << 10).unwrap();
-    is_short(&lazy);
-    is_short(&Disk::backend(Arc::new(lazy)));
+    let streaming = StreamingDisk::create(source, target, folder.path().join("map"), 64 << 10).unwrap();
+    is_short(&streaming);
+    is_short(&Disk::backend(Arc::new(streaming)));
 }

@@ -103,7 +103,7 @@ fn works_in_child(vm: &Vm) -> Option<usize> {
         refused(vm.wait_memory_target(PATIENCE)),
         refused(vm.memory_statistics()),
         refused(vm.refresh_memory_statistics(PATIENCE)),
-        refused(vm.point_in_time("/tmp")),
+        refused(vm.snapshot_views("/tmp")),
         refused(vm.events()),
         refused(vm.vsock_connect(1000, now)),
         refused(vm.vsock_listen(9001)),

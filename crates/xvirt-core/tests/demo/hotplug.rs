@@ -62,7 +62,7 @@ fn a_disk_comes_works_and_goes_and_others_keep_their_positions() {
     // The first of them does not move the last, and its place is the next that is taken.
     guest.vm.unplug_disk(0, PATIENCE).unwrap();
     assert_eq!(guest.vm.disk_positions(), [1, 2]);
-    assert_eq!(guest.vm.point_in_time(folder.path()).unwrap().len(), 2);
+    assert_eq!(guest.vm.snapshot_views(folder.path()).unwrap().len(), 2);
     assert_eq!(guest.vm.plug_disk(Disk::raw(folder.path().join("a"))).unwrap(), 0);
     guest.expect("hotplug: slot 1 plugged");
 }

@@ -37,7 +37,7 @@ fn a_guest_sees_a_grown_disk_at_once_and_goes_on_with_it() {
     let mut guest = Guest::start(config, &host).unwrap();
     guest.expect_event(&Event::Started);
     guest.expect("blk 2: round 1");
-    let view = guest.vm.point_in_time(folder.path()).unwrap().swap_remove(0);
+    let view = guest.vm.snapshot_views(folder.path()).unwrap().swap_remove(0);
     for (disk, size) in [(0, GROWN), (1, GROWN), (2, GROWN)] {
         guest.vm.resize_disk(disk, size).unwrap();
         guest.expect_event(&Event::DiskResized { disk, size });

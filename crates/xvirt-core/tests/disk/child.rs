@@ -62,8 +62,8 @@ fn storm(disk: &dyn BlockBackend, seed: u64) {
 fn obeys() {
     let Ok(order) = std::env::var(ORDER) else { return };
     let (order, image) = order.split_once(':').unwrap();
-    if let Some(order) = order.strip_prefix("lazy") {
-        return crate::lazy::storm(order, Path::new(image));
+    if let Some(order) = order.strip_prefix("streaming") {
+        return crate::streaming::storm(order, Path::new(image));
     }
     let access = if order == "read" { Access::ReadOnly } else { Access::ReadWrite };
     let disk = disk::open(image, None, access).unwrap();

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use xvirt_core::disk::{self, Access, LazyDisk};
+use xvirt_core::disk::{self, Access, StreamingDisk};
 use xvirt_core::xva::Archive;
 use xvirt_core::{Error, ErrorKind};
 
@@ -66,7 +66,7 @@ fn is_refused_unopened(folder: &Path, path: &Path, what: &str) {
     let _ = fs::remove_file(&raw);
     disk::create(&raw, disk::ImageFormat::Raw, MIB).unwrap();
     let source = open_as(&raw, disk::ImageFormat::Raw, Access::ReadOnly);
-    refused(LazyDisk::open(source.clone(), source, path).unwrap_err(), "a regular file");
+    refused(StreamingDisk::open(source.clone(), source, path).unwrap_err(), "a regular file");
     // The watch works.
     let _ = fs::OpenOptions::new().read(true).write(true).open(path);
     assert!(watch.has_seen_an_open() || what == "it is a socket");

@@ -21,7 +21,7 @@ pub fn act(subject: &Subject, random: &mut Random) {
 fn view(subject: &Subject, random: &mut Random) {
     let mark = subject.holders.mark();
     let mut holder = subject.holders.begin();
-    let called = subject.call("point_in_time", |vm| vm.point_in_time(subject.folder.path()));
+    let called = subject.call("snapshot_views", |vm| vm.snapshot_views(subject.folder.path()));
     if called.window.always(is_in_memory) {
         holder.is_of_running();
     }

@@ -10,5 +10,5 @@ mod import;
 mod memory;
 #[path = "../disk/mount.rs"]
 mod mount;
-mod on_demand;
+mod streaming;
 mod support;

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
-use crate::disk::{CopyBeforeWrite, point_in_time};
+use crate::disk::{CopyBeforeWrite, snapshot_views};
 
 /// Longer than anything takes that does not wait.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -17,7 +17,7 @@ fn a_view_waits_for_writes_that_are_in_flight() {
     let place = disk.place(0, 4096, true).unwrap();
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| sender.send(point_in_time(&[Arc::clone(&disk)], folder.path()).unwrap()).unwrap());
+        scope.spawn(|| sender.send(snapshot_views(&[Arc::clone(&disk)], folder.path()).unwrap()).unwrap());
         assert!(receiver.recv_timeout(MOMENT).is_err(), "the view did not wait");
         drop(place);
         let view = receiver.recv().unwrap();

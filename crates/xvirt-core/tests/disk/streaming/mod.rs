@@ -8,7 +8,7 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xvirt_core::disk::{self, BlockBackend, ImageFormat, LazyDisk};
+use xvirt_core::disk::{self, BlockBackend, ImageFormat, StreamingDisk};
 
 use crate::support::*;
 pub use crash::storm;
@@ -30,12 +30,12 @@ impl Parts {
         Self { source: Source::new(bytes), target: open(&target), map: folder.join("map") }
     }
 
-    fn create(&self) -> LazyDisk {
-        LazyDisk::create(Arc::clone(&self.source) as _, Arc::clone(&self.target), &self.map, BLOCK).unwrap()
+    fn create(&self) -> StreamingDisk {
+        StreamingDisk::create(Arc::clone(&self.source) as _, Arc::clone(&self.target), &self.map, BLOCK).unwrap()
     }
 
-    fn reopen(&self) -> xvirt_core::Result<LazyDisk> {
-        LazyDisk::open(Arc::clone(&self.source) as _, Arc::clone(&self.target), &self.map)
+    fn reopen(&self) -> xvirt_core::Result<StreamingDisk> {
+        StreamingDisk::open(Arc::clone(&self.source) as _, Arc::clone(&self.target), &self.map)
     }
 }
 

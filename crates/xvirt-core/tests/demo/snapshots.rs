@@ -50,7 +50,7 @@ fn a_view_is_the_state_at_the_point_while_the_guest_overwrites_everything() {
     wait_for_a_round(&mut guest);
     guest.vm.pause().unwrap();
     let states = [0, 1].map(|disk: usize| all(&*backends[disk]));
-    let views = guest.vm.point_in_time(folder.path()).unwrap();
+    let views = guest.vm.snapshot_views(folder.path()).unwrap();
     guest.vm.unpause().unwrap();
     for _ in 0..2 {
         for (view, state) in views.iter().zip(&states) {
@@ -73,13 +73,13 @@ fn a_point_of_a_running_vm_does_not_stop_it_and_does_not_change() {
     let config = paths.iter().fold(load(), |config, path| config.disk(Disk::open(path).unwrap()));
     let mut guest = Guest::start(config, &host).unwrap();
     wait_for_a_round(&mut guest);
-    let views = guest.vm.point_in_time(folder.path()).unwrap();
+    let views = guest.vm.snapshot_views(folder.path()).unwrap();
     assert_eq!(guest.vm.power_state(), PowerState::Running);
     let first = [0, 1].map(|disk: usize| all(&*views[disk]));
     wait_for_a_round(&mut guest);
     let second = [0, 1].map(|disk: usize| all(&*views[disk]));
     assert!(first == second);
-    let later = guest.vm.point_in_time(folder.path()).unwrap();
+    let later = guest.vm.snapshot_views(folder.path()).unwrap();
     assert!((0..2).all(|disk| all(&*later[disk]) != first[disk]));
     drop(later);
 
@@ -102,7 +102,7 @@ fn the_disks_of_a_halted_vm_are_read_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = image(folder.path(), "a.raw", ImageFormat::Raw);
     let vm = load().disk(Disk::open(&path).unwrap()).build(&host).unwrap();
-    let views = vm.point_in_time(folder.path()).unwrap();
+    let views = vm.snapshot_views(folder.path()).unwrap();
     assert!(all(&*views[0]).iter().all(|byte| *byte == 0));
     assert_eq!(views[0].next_data(0).unwrap(), None);
     assert_eq!(vm.start().unwrap_err().kind(), ErrorKind::Busy);

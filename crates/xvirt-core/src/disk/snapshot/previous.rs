@@ -7,7 +7,7 @@ use crate::sync::{Arc, Condvar, Mutex, lock, wait};
 
 /// A disk that is open as long as somebody uses it, and locked against everybody else.
 #[derive(Clone, Debug)]
-pub(crate) struct FormerDisk {
+pub(crate) struct PreviousDisk {
     disk: Weak<CopyBeforeWrite>,
     closed: Arc<Closed>,
 }
@@ -30,7 +30,7 @@ impl Drop for Closing {
     }
 }
 
-impl FormerDisk {
+impl PreviousDisk {
     pub(super) fn new(disk: &Arc<CopyBeforeWrite>, closing: &Closing) -> Self {
         Self { disk: Arc::downgrade(disk), closed: Arc::clone(&closing.0) }
     }

@@ -9,7 +9,7 @@ fn a_view_shows_what_was_there_whatever_happens_to_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let (_, disk, _) = filled(folder.path(), 8);
     let before = all(&*disk);
-    let view = point_in_time(std::slice::from_ref(&disk), folder.path()).unwrap().remove(0);
+    let view = snapshot_views(std::slice::from_ref(&disk), folder.path()).unwrap().remove(0);
     write(&*disk, BLOCK - 512, &[0xaa; 1024]).unwrap();
     disk.write_zeroes(3 * BLOCK, 512, false).unwrap();
     disk.discard(5 * BLOCK, 2 * BLOCK).unwrap();
@@ -180,7 +180,7 @@ fn a_disk_of_any_size_can_have_a_view() {
     write(&*disk, disk.capacity() - 512, &[1; 512]).unwrap();
     assert!(read(&*view, disk.capacity() - 1024, 512).is_err(), "kept, but not in a file that is so small");
     assert!(read(&*view, 0, 512).is_ok());
-    let error = point_in_time(&[disk], folder.path()).unwrap_err();
+    let error = snapshot_views(&[disk], folder.path()).unwrap_err();
     assert!(error.remedy_text().unwrap().contains("a file system that has files of"), "{error}");
 }
 
@@ -192,10 +192,10 @@ fn a_disk_of_a_former_run_is_there_or_can_be_opened() {
     let open = || disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite);
     for _ in 0..500 {
         let disk = Arc::new(CopyBeforeWrite::new(open().unwrap()));
-        let former = disk.former();
-        assert!(former.get().is_some_and(|same| Arc::ptr_eq(&same, &disk)));
+        let previous = disk.previous();
+        assert!(previous.get().is_some_and(|same| Arc::ptr_eq(&same, &disk)));
         let user = thread::spawn(move || drop(disk));
-        while former.get().is_some() {}
+        while previous.get().is_some() {}
         // The user may have begun to close it.
         open().unwrap();
         user.join().unwrap();

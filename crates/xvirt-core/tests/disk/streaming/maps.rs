@@ -41,7 +41,7 @@ struct Flushes {
     seen: Mutex<Vec<Vec<u8>>>,
     failing: AtomicBool,
     /// Written to between a flush of the target and its end.
-    meanwhile: Mutex<Option<Arc<LazyDisk>>>,
+    meanwhile: Mutex<Option<Arc<StreamingDisk>>>,
 }
 
 impl BlockBackend for Flushes {
@@ -86,8 +86,8 @@ impl BlockBackend for Flushes {
     }
 }
 
-/// A lazy disk of four blocks, and its target.
-fn with_flushes(folder: &Path) -> (Parts, Arc<Flushes>, Arc<LazyDisk>) {
+/// A streaming disk of four blocks, and its target.
+fn with_flushes(folder: &Path) -> (Parts, Arc<Flushes>, Arc<StreamingDisk>) {
     let parts = Parts::new(folder, numbered(4, &[]));
     let target = Arc::new(Flushes {
         bytes: Arc::clone(&parts.target),
@@ -96,7 +96,8 @@ fn with_flushes(folder: &Path) -> (Parts, Arc<Flushes>, Arc<LazyDisk>) {
         failing: AtomicBool::new(false),
         meanwhile: Mutex::default(),
     });
-    let disk = LazyDisk::create(Arc::clone(&parts.source) as _, Arc::clone(&target) as _, &parts.map, BLOCK).unwrap();
+    let disk =
+        StreamingDisk::create(Arc::clone(&parts.source) as _, Arc::clone(&target) as _, &parts.map, BLOCK).unwrap();
     (parts, target, Arc::new(disk))
 }
 
@@ -174,20 +175,20 @@ fn no_damage_of_the_map_is_taken_for_another_map() {
 fn what_does_not_fit_together_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let parts = Parts::new(folder.path(), numbered(4, &[]));
-    let create = |source: Arc<Source>, size| LazyDisk::create(source, Arc::clone(&parts.target), &parts.map, size);
+    let create = |source: Arc<Source>, size| StreamingDisk::create(source, Arc::clone(&parts.target), &parts.map, size);
     tells(parts.reopen().unwrap_err(), ErrorKind::NotFound, "cannot read the disk map");
     for size in [0, 2048, 5000, 128 << 20] {
         tells(create(parts.source.clone(), size).unwrap_err(), ErrorKind::InvalidConfig, "in blocks of");
     }
     let other = Source::new(numbered(5, &[]));
     tells(create(other, BLOCK).unwrap_err(), ErrorKind::InvalidConfig, "has 262144 bytes, its source 327680");
-    let fixed = LazyDisk::create(Arc::clone(&parts.target), Arc::clone(&parts.source) as _, &parts.map, BLOCK);
+    let fixed = StreamingDisk::create(Arc::clone(&parts.target), Arc::clone(&parts.source) as _, &parts.map, BLOCK);
     tells(fixed.unwrap_err(), ErrorKind::InvalidConfig, "cannot be written");
     drop(parts.create());
     tells(create(parts.source.clone(), BLOCK).unwrap_err(), ErrorKind::AlreadyExists, "cannot create the disk map");
     let larger = folder.path().join("larger");
     disk::create(&larger, ImageFormat::Raw, 5 * BLOCK).unwrap();
-    let error = LazyDisk::open(Source::new(numbered(5, &[])), open(&larger), &parts.map).unwrap_err();
+    let error = StreamingDisk::open(Source::new(numbered(5, &[])), open(&larger), &parts.map).unwrap_err();
     tells(error, ErrorKind::InvalidConfig, "it is for a disk of 262144 bytes, this one has 327680");
     let names = folder.path().read_dir().unwrap().count();
     assert_eq!(names, 3, "target, larger and map, and nothing else");

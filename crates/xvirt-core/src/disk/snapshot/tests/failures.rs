@@ -44,7 +44,7 @@ fn an_unreadable_disk_breaks_the_view_only() {
 fn a_folder_that_cannot_be_written_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let (_, disk, _) = filled(folder.path(), 1);
-    let error = point_in_time(&[disk], &folder.path().join("missing")).unwrap_err();
+    let error = snapshot_views(&[disk], &folder.path().join("missing")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("scratch file in"), "{error}");
     assert!(error.remedy_text().unwrap().contains("create the directory"), "{error}");

@@ -1,6 +1,6 @@
 //! A disk that is usable at once although its bytes are still elsewhere: in an archive, or on another host.
 //!
-//! A [`LazyDisk`] reads a block from its slow source when somebody needs it for the first time, writes it to the target
+//! A [`StreamingDisk`] reads a block from its slow source when somebody needs it for the first time, writes it to the target
 //! image and never asks for it again; in the background the rest follows. `map` is the small file that remembers which
 //! blocks are in the target already, `requests` is what the guest sees, `complete` is the background.
 //!
@@ -39,7 +39,7 @@ const MOST_BLOCKS: u64 = 1 << 27;
 /// May be used from several threads. While a block is being fetched, requests that need it wait, and no others. An error
 /// of the source fails the request that needed it; the next one tries again.
 #[derive(Debug)]
-pub struct LazyDisk {
+pub struct StreamingDisk {
     target: Arc<dyn BlockBackend>,
     /// Nothing once all is in the target.
     source: RwLock<Option<Arc<dyn BlockBackend>>>,
@@ -53,7 +53,7 @@ pub struct LazyDisk {
     guests: Guests,
 }
 
-impl LazyDisk {
+impl StreamingDisk {
     /// A new disk that fetches from `source` in blocks of `block_size` bytes, and remembers in a new file `map` what it
     /// has fetched. When this returns, the map is on stable storage.
     ///

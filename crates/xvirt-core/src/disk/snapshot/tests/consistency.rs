@@ -103,7 +103,7 @@ fn round(folder: &Path, seed: u64) {
             std::thread::yield_now();
         }
         let least = count(&ended);
-        let view = point_in_time(std::slice::from_ref(&disk), folder).unwrap().remove(0);
+        let view = snapshot_views(std::slice::from_ref(&disk), folder).unwrap().remove(0);
         let most = count(&begun);
         let copies = std::thread::scope(|scope| {
             let readers = [0, 1].map(|_| scope.spawn(|| all(&*view)));
@@ -147,7 +147,7 @@ fn all_disks_get_their_points_at_one_moment() {
     // Two writers, each of which counts on one disk first and then on the other.
     let order = [(0, 1, 0), (1, 0, 512)];
     let stop = AtomicBool::new(false);
-    let number = |view: &PointInTime, at| u64::from_le_bytes(read(view, at, 512).unwrap()[..8].try_into().unwrap());
+    let number = |view: &SnapshotView, at| u64::from_le_bytes(read(view, at, 512).unwrap()[..8].try_into().unwrap());
     std::thread::scope(|scope| {
         for (first, second, at) in order {
             let (disks, stop) = (&disks, &stop);
@@ -165,7 +165,7 @@ fn all_disks_get_their_points_at_one_moment() {
         let mut wrong = Vec::new();
         let mut seen = std::collections::BTreeSet::new();
         while wrong.is_empty() && seen.len() < 1000 {
-            let views = point_in_time(&disks, folder.path()).unwrap();
+            let views = snapshot_views(&disks, folder.path()).unwrap();
             for (first, second, at) in order {
                 let (ahead, behind) = (number(&views[first], at), number(&views[second], at));
                 seen.insert(ahead);

@@ -25,7 +25,7 @@ const CHUNK: u64 = 1 << 20;
 /// It only goes forward, whoever looks at which part of it: a block that was kept stays so, what was released is so for
 /// ever, and so is what was lost.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct PreservedBlocks {
     disk: Arc<CopyBeforeWrite>,
     capacity: u64,
     /// Done are those that are kept.
@@ -52,7 +52,7 @@ pub(super) struct Piece {
     pub(super) end: u64,
 }
 
-impl Keeper {
+impl PreservedBlocks {
     pub(super) fn new(disk: Arc<CopyBeforeWrite>, scratch: Arc<dyn BlockBackend>) -> Self {
         let capacity = disk.capacity();
         let size = BLOCK.max((capacity / MOST_BLOCKS).next_power_of_two());

@@ -1,14 +1,14 @@
 //! The disks of a running VM as they were at one moment, while the guest goes on writing: copy before write.
 //!
 //! Every disk of a VM is a [`CopyBeforeWrite`], which costs a look at a lock while nothing is wanted of it. A *point*
-//! (`keeper`) is made while no write is in flight; from then on a block that the guest is about to change is first
-//! copied to a scratch file. The [`PointInTime`] (`view`) reads from there what was copied, and all else from the disk.
+//! (`preserved`) is made while no write is in flight; from then on a block that the guest is about to change is first
+//! copied to a scratch file. The [`SnapshotView`] (`view`) reads from there what was copied, and all else from the disk.
 //!
 //! The guest comes first: it waits for the copying of what it overwrites and for nothing else. If the copying fails,
 //! the view is lost and says why, and the guest goes on.
 
-mod former;
-mod keeper;
+mod preserved;
+mod previous;
 mod view;
 
 #[cfg(test)]
@@ -28,10 +28,10 @@ use super::segments::total;
 use crate::memory::GuestSlice;
 use crate::{Error, ErrorKind, Result};
 
-use former::Closing;
-pub(crate) use former::FormerDisk;
-use keeper::Keeper;
-pub use view::PointInTime;
+use preserved::PreservedBlocks;
+use previous::Closing;
+pub(crate) use previous::PreviousDisk;
+pub use view::SnapshotView;
 
 /// The most views a disk can have at once: each costs the guest another copy of what it overwrites.
 const MOST: usize = 4;
@@ -45,7 +45,7 @@ pub(crate) struct CopyBeforeWrite {
     disk: Arc<dyn BlockBackend>,
     /// Locked for reading by every change in flight, for writing by whoever makes a point. A view that was dropped
     /// leaves its place here until the next one is made.
-    points: RwLock<Vec<Weak<Keeper>>>,
+    points: RwLock<Vec<Weak<PreservedBlocks>>>,
     /// Changes in flight that hold no lock. They come with the points locked for reading.
     flights: Arc<Flights>,
     /// The last field, so that the disk is closed when it is dropped.
@@ -56,7 +56,7 @@ pub(crate) struct CopyBeforeWrite {
 /// a name in the folder `scratch`.
 ///
 /// The disks stand still only while the changes in flight come to their end. To be called by one thread at a time.
-pub(crate) fn point_in_time(disks: &[Arc<CopyBeforeWrite>], scratch: &Path) -> Result<Vec<Arc<PointInTime>>> {
+pub(crate) fn snapshot_views(disks: &[Arc<CopyBeforeWrite>], scratch: &Path) -> Result<Vec<Arc<SnapshotView>>> {
     let file = |disk: &Arc<CopyBeforeWrite>| {
         let file = ImageFile::unnamed(scratch, disk.capacity().max(SECTOR))?;
         Ok(Arc::new(RawDisk::new(Arc::new(file), false)?) as Arc<dyn BlockBackend>)
@@ -64,10 +64,10 @@ pub(crate) fn point_in_time(disks: &[Arc<CopyBeforeWrite>], scratch: &Path) -> R
     make(disks, disks.iter().map(file).collect::<Result<_>>()?)
 }
 
-fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> Result<Vec<Arc<PointInTime>>> {
+fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> Result<Vec<Arc<SnapshotView>>> {
     // All that takes time is done before the disks stand still.
-    let keeper = |(disk, scratch)| Arc::new(Keeper::new(Arc::clone(disk), scratch));
-    let keepers: Vec<_> = disks.iter().zip(scratch).map(keeper).collect();
+    let preserved = |(disk, scratch)| Arc::new(PreservedBlocks::new(Arc::clone(disk), scratch));
+    let preserved: Vec<_> = disks.iter().zip(scratch).map(preserved).collect();
     let began = Instant::now();
     let mut all: Vec<_> = disks.iter().map(|disk| disk.stand_still()).collect();
     for points in &mut all {
@@ -77,12 +77,12 @@ fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> 
                 .remedy("drop a view that is not needed any more"));
         }
     }
-    for (points, keeper) in all.iter_mut().zip(&keepers) {
-        points.push(Arc::downgrade(keeper));
+    for (points, preserved) in all.iter_mut().zip(&preserved) {
+        points.push(Arc::downgrade(preserved));
     }
     drop(all);
     tracing::debug!(disks = disks.len(), still = ?began.elapsed(), "made a point in time");
-    Ok(keepers.into_iter().map(|keeper| Arc::new(PointInTime::new(keeper))).collect())
+    Ok(preserved.into_iter().map(|preserved| Arc::new(SnapshotView::new(preserved))).collect())
 }
 
 impl CopyBeforeWrite {
@@ -92,12 +92,12 @@ impl CopyBeforeWrite {
     }
 
     /// What is kept of it when its run is over.
-    pub(crate) fn former(self: &Arc<Self>) -> FormerDisk {
-        FormerDisk::new(self, &self.closing)
+    pub(crate) fn previous(self: &Arc<Self>) -> PreviousDisk {
+        PreviousDisk::new(self, &self.closing)
     }
 
     /// Waits until no change is in flight and lets none begin.
-    fn stand_still(&self) -> RwLockWriteGuard<'_, Vec<Weak<Keeper>>> {
+    fn stand_still(&self) -> RwLockWriteGuard<'_, Vec<Weak<PreservedBlocks>>> {
         let points = self.points.write().unwrap_or_else(PoisonError::into_inner);
         self.flights.wait();
         points

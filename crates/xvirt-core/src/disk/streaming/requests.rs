@@ -1,16 +1,16 @@
-//! What the guest sees of a lazy disk.
+//! What the guest sees of a streaming disk.
 
 use std::io;
 use std::ops::Range;
 
-use super::LazyDisk;
+use super::StreamingDisk;
 use crate::disk::backend::BlockBackend;
 use crate::disk::place::Place;
 use crate::disk::raw::within;
 use crate::disk::segments::total;
 use crate::memory::GuestSlice;
 
-impl LazyDisk {
+impl StreamingDisk {
     /// A range of the disk, in bytes.
     fn range(&self, offset: u64, length: u64) -> io::Result<Range<u64>> {
         within(self.capacity(), offset, length).map(|()| offset..offset + length)
@@ -66,7 +66,7 @@ impl LazyDisk {
     }
 }
 
-impl BlockBackend for LazyDisk {
+impl BlockBackend for StreamingDisk {
     fn capacity(&self) -> u64 {
         self.target.capacity()
     }

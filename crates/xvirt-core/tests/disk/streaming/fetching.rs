@@ -200,7 +200,7 @@ fn four_threads_and_the_completion_do_not_disturb_each_other() {
         let (target, map) = (folder.path().join("target"), folder.path().join("map"));
         disk::create(&target, format, threads::SIZE).unwrap();
         let source = open_as(&source, ImageFormat::Raw, Access::ReadOnly);
-        let disk = LazyDisk::create(source, open_as(&target, format, Access::ReadWrite), &map, size).unwrap();
+        let disk = StreamingDisk::create(source, open_as(&target, format, Access::ReadWrite), &map, size).unwrap();
         let done = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads::THREADS)
                 .map(|thread| {

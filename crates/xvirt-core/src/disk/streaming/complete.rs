@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::LazyDisk;
+use super::StreamingDisk;
 use crate::disk::backend::BlockBackend;
 use crate::progress::{Progress, step};
 use crate::sync::lock;
@@ -42,7 +42,7 @@ impl Drop for Guest<'_> {
     }
 }
 
-impl LazyDisk {
+impl StreamingDisk {
     /// Fetches all that is still missing, in ascending order, while the guest goes on; its requests to the source go
     /// first. When this returns, all is in the target and on stable storage, and the source is let go.
     ///

@@ -9,7 +9,7 @@ use super::import::{Import, Imported, METADATA};
 use super::root_device;
 use super::target::make_image;
 use crate::config::{Disk, VmConfig};
-use crate::disk::{BlockBackend, ImageFormat, LazyDisk};
+use crate::disk::{BlockBackend, ImageFormat, StreamingDisk};
 use crate::progress::{Done, Progress};
 use crate::repository::{Repository, Stage};
 use crate::sync::lock;
@@ -28,11 +28,11 @@ const CHUNK: u64 = 1 << 20;
 ///
 /// May be used from several threads.
 #[derive(Debug)]
-pub struct OnDemand {
+pub struct StreamingImport {
     config: VmConfig,
     stored: VmConfig,
     remarks: Vec<String>,
-    disks: Vec<Arc<LazyDisk>>,
+    disks: Vec<Arc<StreamingDisk>>,
     maps: Vec<PathBuf>,
     /// Nothing once it is a VM of the repository.
     stage: Mutex<Option<Stage>>,
@@ -46,15 +46,19 @@ pub struct OnDemand {
 /// [`import`](super::import) it; [`AlreadyExists`](ErrorKind::AlreadyExists) if its UUID is to be preserved, and there is a
 /// VM of that UUID. Else as for [`import`](super::import), but for damage in chunks, which is an I/O error to the guest
 /// that needs them.
-pub fn import_on_demand(archive: impl AsRef<Path>, repository: &Repository, options: &Import) -> Result<OnDemand> {
+pub fn import_streaming(
+    archive: impl AsRef<Path>,
+    repository: &Repository,
+    options: &Import,
+) -> Result<StreamingImport> {
     let archive = Archive::open(archive)?;
     let stage = repository.stage()?;
-    let (mut lazy, mut maps, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut streaming, mut maps, mut paths) = (Vec::new(), Vec::new(), Vec::new());
     for (index, source) in archive.disks().into_iter().enumerate() {
         let path = stage.disk_path(index, ImageFormat::Raw);
         let target = make_image(&path, ImageFormat::Raw, source.capacity())?;
         let map = path.with_extension("map");
-        lazy.push(Arc::new(LazyDisk::create(source, target, &map, CHUNK)?));
+        streaming.push(Arc::new(StreamingDisk::create(source, target, &map, CHUNK)?));
         maps.push(map);
         paths.push(path);
     }
@@ -62,7 +66,7 @@ pub fn import_on_demand(archive: impl AsRef<Path>, repository: &Repository, opti
     let (mut stored, mut remarks) = options.configure(archive.appliance(), stored)?;
     repository.require_new(stored.uuid)?;
     let backend =
-        |disk: &Disk| position(disk, &paths).and_then(|index| lazy.get(index)).map(|disk| Arc::clone(disk) as _);
+        |disk: &Disk| position(disk, &paths).and_then(|index| streaming.get(index)).map(|disk| Arc::clone(disk) as _);
     remarks.extend(root_device::adapt(&mut stored, |disk| {
         backend(disk).ok_or_else(|| Error::new(ErrorKind::NotFound, "the disk to boot from is not in the archive"))
     })?);
@@ -73,7 +77,7 @@ pub fn import_on_demand(archive: impl AsRef<Path>, repository: &Repository, opti
             disk.source = crate::config::DiskSource::Backend(backend);
         }
     }
-    Ok(OnDemand { config, stored, remarks, disks: lazy, maps, stage: Mutex::new(Some(stage)) })
+    Ok(StreamingImport { config, stored, remarks, disks: streaming, maps, stage: Mutex::new(Some(stage)) })
 }
 
 /// Which of the staged images a disk is.
@@ -82,7 +86,7 @@ fn position(disk: &Disk, paths: &[PathBuf]) -> Option<usize> {
     paths.iter().position(|other| other == path)
 }
 
-impl OnDemand {
+impl StreamingImport {
     /// The VM, ready to be built and started.
     pub fn config(&self) -> &VmConfig {
         &self.config

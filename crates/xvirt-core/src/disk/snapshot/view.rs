@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::keeper::Keeper;
+use super::preserved::PreservedBlocks;
 use crate::disk::backend::BlockBackend;
 use crate::disk::raw::within;
 use crate::disk::segments::{part, total};
@@ -16,25 +16,25 @@ use crate::memory::GuestSlice;
 /// in the scratch file. If the host cannot keep them, above all because the scratch file's file system is full, every
 /// further read fails and says why; the guest does not notice. May be used from several threads.
 #[derive(Debug)]
-pub struct PointInTime {
-    keeper: Arc<Keeper>,
+pub struct SnapshotView {
+    preserved: Arc<PreservedBlocks>,
 }
 
-impl PointInTime {
-    pub(super) fn new(keeper: Arc<Keeper>) -> Self {
-        Self { keeper }
+impl SnapshotView {
+    pub(super) fn new(preserved: Arc<PreservedBlocks>) -> Self {
+        Self { preserved }
     }
 
     /// Tells that what lies before byte `end` was read for the last time: its old contents are not kept any more, and
     /// reading it fails. Who reads a disk from its beginning to its end spares the guest copies so.
     pub fn release(&self, end: u64) {
-        self.keeper.release(end);
+        self.preserved.release(end);
     }
 }
 
-impl BlockBackend for PointInTime {
+impl BlockBackend for SnapshotView {
     fn capacity(&self) -> u64 {
-        self.keeper.capacity()
+        self.preserved.capacity()
     }
 
     fn read_only(&self) -> bool {
@@ -46,9 +46,9 @@ impl BlockBackend for PointInTime {
         within(self.capacity(), offset, length)?;
         let (mut at, end) = (offset, offset + length);
         while at < end {
-            let piece = self.keeper.piece(at..end)?;
+            let piece = self.preserved.piece(at..end)?;
             piece.place.read(&part(buffers, at - offset..piece.end - offset), at)?;
-            let after = self.keeper.piece(at..piece.end)?;
+            let after = self.preserved.piece(at..piece.end)?;
             // What was kept while it was read from the disk is read again.
             if after.kept == piece.kept {
                 at = after.end;
@@ -76,9 +76,9 @@ impl BlockBackend for PointInTime {
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         let mut at = offset;
         while at < self.capacity() {
-            let piece = self.keeper.piece(at..self.capacity())?;
-            let found = self.keeper.next_data(&piece, at)?;
-            let after = self.keeper.piece(at..piece.end)?;
+            let piece = self.preserved.piece(at..self.capacity())?;
+            let found = self.preserved.next_data(&piece, at)?;
+            let after = self.preserved.piece(at..piece.end)?;
             if after.kept != piece.kept {
                 continue;
             }

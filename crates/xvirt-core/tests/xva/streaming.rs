@@ -86,20 +86,20 @@ fn a_vm_is_used_while_it_is_imported_and_stays() {
     let folder = tempfile::tempdir().unwrap();
     let repository = Repository::open(folder.path().join("repository")).unwrap();
     let (mut expected, path) = archive(folder.path(), &Export::zstd());
-    let on_demand = xva::import_on_demand(&path, &repository, &Import::default().name("b")).unwrap();
+    let streaming = xva::import_streaming(&path, &repository, &Import::default().name("b")).unwrap();
     assert!(repository.vms().unwrap().is_empty());
-    let DiskSource::Backend(disk) = &on_demand.config().disks[0].source else { panic!("not a backend") };
+    let DiskSource::Backend(disk) = &streaming.config().disks[0].source else { panic!("not a backend") };
     assert!(read(&**disk, 4 * MIB as u64, 4096) == expected[4 * MIB..4 * MIB + 4096]);
     let written = pattern(99, 10_000);
     write(&**disk, 9 * MIB as u64 + 512, &written[..9728]);
     expected[9 * MIB + 512..9 * MIB + 512 + 9728].copy_from_slice(&written[..9728]);
 
-    let cancelled = on_demand.complete(&AtomicBool::new(true)).unwrap_err();
+    let cancelled = streaming.complete(&AtomicBool::new(true)).unwrap_err();
     assert_eq!(cancelled.kind(), ErrorKind::Cancelled);
-    let imported = on_demand.complete(&()).unwrap();
-    assert_eq!(on_demand.complete(&()).unwrap_err().kind(), ErrorKind::InvalidState);
-    assert_eq!((imported.vm.name(), imported.vm.uuid()), ("b", on_demand.config().uuid));
-    assert_eq!(imported.vm.config().nics.len(), on_demand.config().nics.len());
+    let imported = streaming.complete(&()).unwrap();
+    assert_eq!(streaming.complete(&()).unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!((imported.vm.name(), imported.vm.uuid()), ("b", streaming.config().uuid));
+    assert_eq!(imported.vm.config().nics.len(), streaming.config().nics.len());
     // The archive is not needed any more, and what runs goes on.
     fs::remove_file(&path).unwrap();
     assert!(all(&**disk) == expected);
@@ -108,7 +108,7 @@ fn a_vm_is_used_while_it_is_imported_and_stays() {
     let config = imported.vm.config();
     let DiskSource::Image { path, .. } = &config.disks[0].source else { panic!("not an image") };
     assert!(fs::read(path).unwrap() == expected);
-    drop(on_demand);
+    drop(streaming);
     let names: Vec<_> = files(&imported.vm.folder()).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
     assert_eq!(names, ["attachment-ova.xml", "disk-0.raw", "vm.json"]);
     assert_eq!(repository.check(&()).unwrap().problems, []);
@@ -123,8 +123,8 @@ fn a_commit_that_fails_leaves_what_runs_alone_and_is_tried_again() {
     let repository = Repository::open(mount.0.join("repository")).unwrap();
     let (mut expected, path) = archive(folder.path(), &Export::zstd());
     let moves = Import::default().preserve();
-    let on_demand = xva::import_on_demand(&path, &repository, &moves).unwrap();
-    let DiskSource::Backend(disk) = &on_demand.config().disks[0].source else { panic!("not a backend") };
+    let streaming = xva::import_streaming(&path, &repository, &moves).unwrap();
+    let DiskSource::Backend(disk) = &streaming.config().disks[0].source else { panic!("not a backend") };
     let mut stays_usable = |seed| {
         let written = pattern(seed, 512);
         write(&**disk, 0, &written);
@@ -138,7 +138,7 @@ fn a_commit_that_fails_leaves_what_runs_alone_and_is_tried_again() {
     // All of the disk is there, so that nothing is left to do but the commit.
     stays_usable(1);
     let filler = mount.fill();
-    let error = on_demand.complete(&()).unwrap_err();
+    let error = streaming.complete(&()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
     assert!(error.to_string().contains("vm.json"), "{error}");
     stays_usable(2);
@@ -148,14 +148,14 @@ fn a_commit_that_fails_leaves_what_runs_alone_and_is_tried_again() {
     fs::remove_file(filler).unwrap();
 
     let other = xva::import(fs::File::open(&path).unwrap(), &repository, &moves, &()).unwrap().vm;
-    assert_eq!(on_demand.complete(&()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(streaming.complete(&()).unwrap_err().kind(), ErrorKind::AlreadyExists);
     stays_usable(4);
-    let early = xva::import_on_demand(&path, &repository, &moves).unwrap_err();
+    let early = xva::import_streaming(&path, &repository, &moves).unwrap_err();
     assert_eq!(early.kind(), ErrorKind::AlreadyExists);
     repository.remove_vm(other.uuid()).unwrap();
 
-    let stored = on_demand.complete(&()).unwrap().vm;
-    assert_eq!(stored.uuid(), on_demand.config().uuid);
+    let stored = streaming.complete(&()).unwrap().vm;
+    assert_eq!(stored.uuid(), streaming.config().uuid);
     let DiskSource::Image { path, .. } = &stored.config().disks[0].source else { panic!("not an image") };
     assert!(fs::read(path).unwrap() == expected);
     assert_eq!(files(&stored.folder()).len(), 3);
@@ -167,7 +167,7 @@ fn what_was_not_completed_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let repository = Repository::open(folder.path().join("repository")).unwrap();
     let (_, path) = archive(folder.path(), &Export::zstd());
-    drop(xva::import_on_demand(&path, &repository, &Import::default()).unwrap());
+    drop(xva::import_streaming(&path, &repository, &Import::default()).unwrap());
     assert_eq!(files(&repository.folder().join("staging")).len(), 0);
     assert!(repository.vms().unwrap().is_empty());
 }

@@ -137,7 +137,7 @@ fn filled(folder: &Path, blocks: u64) -> (Arc<Storage>, Arc<CopyBeforeWrite>, Ar
 }
 
 /// A view of one disk, which keeps in `scratch`.
-fn view(disk: &Arc<CopyBeforeWrite>, scratch: &Arc<Storage>) -> Arc<PointInTime> {
+fn view(disk: &Arc<CopyBeforeWrite>, scratch: &Arc<Storage>) -> Arc<SnapshotView> {
     make(std::slice::from_ref(disk), vec![Arc::clone(scratch) as _]).unwrap().remove(0)
 }
 

@@ -1,4 +1,4 @@
-//! What is left when a process is killed that writes to a lazy disk, and fetches it.
+//! What is left when a process is killed that writes to a streaming disk, and fetches it.
 
 use std::collections::BTreeMap;
 
@@ -25,9 +25,9 @@ fn changes(seed: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
     })
 }
 
-fn disk(folder: &Path, format: ImageFormat) -> LazyDisk {
+fn disk(folder: &Path, format: ImageFormat) -> StreamingDisk {
     let source = open_as(&folder.join("source"), ImageFormat::Raw, Access::ReadOnly);
-    LazyDisk::open(source, open_as(&folder.join("target"), format, Access::ReadWrite), folder.join("map")).unwrap()
+    StreamingDisk::open(source, open_as(&folder.join("target"), format, Access::ReadWrite), folder.join("map")).unwrap()
 }
 
 /// The child's side: `order` is the seed and the format.
@@ -89,10 +89,10 @@ fn kills(folder: &Path, seed: u64, format: ImageFormat) -> u64 {
     disk::create(folder.join("target"), format, SIZE).unwrap();
     let source = open_as(&folder.join("source"), ImageFormat::Raw, Access::ReadOnly);
     let target = open_as(&folder.join("target"), format, Access::ReadWrite);
-    drop(LazyDisk::create(source, target, folder.join("map"), BLOCK).unwrap());
+    drop(StreamingDisk::create(source, target, folder.join("map"), BLOCK).unwrap());
     let mut flushes = 0;
     for seed in seed * 10..seed * 10 + 10 {
-        let (writer, lines) = child::start_talking(&format!("lazy{seed}-{format}"), folder);
+        let (writer, lines) = child::start_talking(&format!("streaming{seed}-{format}"), folder);
         std::thread::sleep(std::time::Duration::from_micros(Random(seed + 1).below(1000) * 40));
         child::kill(writer);
         let told = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("flushed ")?.parse::<u64>().ok());
