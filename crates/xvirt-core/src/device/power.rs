@@ -173,7 +173,7 @@ impl<H: PowerHost> Device for Power<H> {
     type State = PowerState;
 
     fn name(&self) -> &'static str {
-        "power management"
+        "power management registers"
     }
 
     /// The timer is read, and shows the same until it is resumed.

@@ -28,9 +28,24 @@ pub(crate) struct SavedDevice {
     pub(crate) state: SavedState,
 }
 
-/// The state of any device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum SavedState {
+/// Lists what a device can be saved as: a variant for each type of state, by which it is made of one.
+macro_rules! saved_state {
+    ($($(#[$doc:meta])* $variant:ident($state:ty),)*) => {
+        /// The state of any device.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub(crate) enum SavedState {
+            $($(#[$doc])* $variant($state),)*
+        }
+
+        $(impl From<$state> for SavedState {
+            fn from(state: $state) -> Self {
+                Self::$variant(state)
+            }
+        })*
+    };
+}
+
+saved_state! {
     /// The PCI bus with its host bridge.
     PciBus(PciBusState),
     /// The serial port.
@@ -61,27 +76,6 @@ where
     fn save_any(&self) -> Result<SavedState> {
         self.save().map(SavedState::from)
     }
-}
-
-macro_rules! saved_as {
-    ($($variant:ident($state:ty),)*) => {
-        $(impl From<$state> for SavedState {
-            fn from(state: $state) -> Self {
-                Self::$variant(state)
-            }
-        })*
-    };
-}
-
-saved_as! {
-    PciBus(PciBusState),
-    Serial(SerialState),
-    Rtc(RtcState),
-    Power(PowerState),
-    HotPlug(HotPlugState),
-    Panic(PanicState),
-    Virtio(VirtioPciState),
-    Watchdog(WatchdogState),
 }
 
 /// A device in its place.
