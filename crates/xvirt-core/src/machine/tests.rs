@@ -124,6 +124,13 @@ fn a_machine_that_is_reset_is_a_new_one() {
 }
 
 #[test]
+fn what_is_plugged_into_a_parked_machine_is_parked_with_it() {
+    let Some(rig) = rig() else { return };
+    rig.machine.plug(2, Arc::new(Rng)).unwrap();
+    assert!(rig.machine.save().unwrap().iter().any(|device| device.slot == Some(2)));
+}
+
+#[test]
 fn what_cannot_be_saved_is_named() {
     let Some(mut rig) = rig() else { return };
     let failure = |saved: Result<Vec<SavedDevice>>| {
