@@ -5,7 +5,7 @@
 
 mod sync;
 
-#[path = "../../crates/xvirt-core/src/virtio/gate.rs"]
-mod gate;
-#[path = "gate_tests.rs"]
-mod gate_tests;
+#[path = "../../crates/xvirt-core/src/virtio/pause.rs"]
+mod pause;
+#[path = "pause_tests.rs"]
+mod pause_tests;

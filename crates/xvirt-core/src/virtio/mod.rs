@@ -38,13 +38,13 @@ mod filter_tests;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
 #[cfg(test)]
 mod hostile_tests;
 mod interrupt;
 #[cfg(test)]
 mod lifecycle_tests;
 mod net;
+mod pause;
 mod queue;
 #[cfg(test)]
 mod queue_tests;

@@ -90,7 +90,7 @@ impl VirtQueue {
     }
 
     /// Lets the worker come back to this queue by way of the others.
-    pub(crate) fn come_back(&self) {
+    pub(crate) fn renotify(&self) {
         // Only fails when the counter is full, which will do.
         let _ = self.kick.write(1);
     }
@@ -205,7 +205,7 @@ impl VirtQueue {
             }
             self.signal()?;
             if turn == 0 {
-                self.come_back();
+                self.renotify();
                 return Ok(());
             }
             if !self.enable_notification()? {

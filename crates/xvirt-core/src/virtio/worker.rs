@@ -11,8 +11,8 @@ use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::failure::Failures;
-use super::gate::{Gate, Wanted};
 use super::interrupt::Interrupt;
+use super::pause::{PauseControl, Wanted};
 use super::queue::Position;
 use super::{Handler, Queues, ServeError, Served};
 use crate::kvm::ThreadTime;
@@ -69,23 +69,23 @@ impl WorkerEvents {
 /// What a worker and its owner share.
 #[derive(Debug)]
 pub(super) struct Control {
-    gate: Gate<Vec<Option<Position>>>,
+    pause: PauseControl<Vec<Option<Position>>>,
     events: Arc<WorkerEvents>,
 }
 
 impl Control {
     /// For a worker that starts paused or running.
     pub(super) fn new(paused: bool, events: Arc<WorkerEvents>) -> Self {
-        Self { gate: Gate::new(paused), events }
+        Self { pause: PauseControl::new(paused), events }
     }
 
     /// The flag that the queues look at.
     pub(super) fn interrupted(&self) -> Arc<AtomicBool> {
-        self.gate.interrupted()
+        self.pause.interrupted()
     }
 
     fn set(&self, wanted: Wanted) {
-        self.gate.want(wanted);
+        self.pause.want(wanted);
         // Only fails when the counter is full, which wakes as well.
         let _ = self.events.wake.write(1);
     }
@@ -147,7 +147,7 @@ impl Worker {
     /// Returns when no request is in flight; none is taken until [`resume`](Self::resume).
     pub(super) fn pause(&self) {
         self.control.set(Wanted::Pause);
-        self.control.gate.wait_paused();
+        self.control.pause.wait_paused();
     }
 
     /// Goes on.
@@ -157,7 +157,7 @@ impl Worker {
 
     /// Where the worker is in its queues; `None` unless it is paused.
     pub(super) fn positions(&self) -> Option<Vec<Option<Position>>> {
-        self.control.gate.position()
+        self.control.pause.position()
     }
 }
 
@@ -228,7 +228,7 @@ struct Ending(Arc<Control>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.gate.end();
+        self.0.pause.end();
     }
 }
 
@@ -252,7 +252,7 @@ impl Service {
     /// Waits as long as it is told to pause, or has nothing left to do; `false` when told to stop.
     fn obey(&self) -> bool {
         let positions = || self.queues.0.iter().map(|q| q.as_ref().map(|q| q.position())).collect();
-        self.control.gate.obey(self.broken, positions)
+        self.control.pause.obey(self.broken, positions)
     }
 
     /// Serves nothing until the driver resets the device.

@@ -11,7 +11,7 @@ use xvirt_core::config::{ByteSize, Disk, VmConfig, Vsock};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::Vm;
 
-use crate::echo::{pattern, there_and_back};
+use crate::echo::{pattern, round_trip};
 use crate::guest::{Guest, PATIENCE, Reboot};
 use crate::{needs, without_mitigations};
 
@@ -64,12 +64,12 @@ fn debian_and_its_host_talk_through_sockets() {
     start_listening(&mut guest);
 
     let began = Instant::now();
-    there_and_back(connect(&guest.vm, 1), &pattern(MEGABYTES << 20, 1));
+    round_trip(connect(&guest.vm, 1), &pattern(MEGABYTES << 20, 1));
     println!("{MEGABYTES} MB there and back in {:.1?}", began.elapsed());
     thread::scope(|scope| {
         for (seed, port) in [1, 7000, u32::MAX - 1, 7000].into_iter().enumerate() {
             let stream = connect(&guest.vm, port);
-            scope.spawn(move || there_and_back(stream, &pattern(1 << 20, seed)));
+            scope.spawn(move || round_trip(stream, &pattern(1 << 20, seed)));
         }
     });
     assert!(guest.vm.vsock_connect(7001, PATIENCE).unwrap_err().to_string().contains("nothing in VM 'debian' listens"));
@@ -109,6 +109,6 @@ fn debian_and_its_host_talk_through_sockets() {
         other => panic!("{other:?} after the guest has rebooted"),
     }
     start_listening(&mut guest);
-    there_and_back(connect(&guest.vm, 7000), &pattern(1 << 20, 5));
+    round_trip(connect(&guest.vm, 7000), &pattern(1 << 20, 5));
     guest.vm.clean_shutdown(PATIENCE).unwrap();
 }

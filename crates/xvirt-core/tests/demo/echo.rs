@@ -11,7 +11,7 @@ pub fn pattern(length: usize, seed: usize) -> Vec<u8> {
 }
 
 /// Sends `data`, ends sending, and must get it all back and then the end.
-pub fn there_and_back(stream: UnixStream, data: &[u8]) {
+pub fn round_trip(stream: UnixStream, data: &[u8]) {
     let mut reader = stream.try_clone().unwrap();
     thread::scope(|scope| {
         scope.spawn(move || {

@@ -15,7 +15,7 @@ use xvirt_core::repository::Repository;
 use xvirt_core::vm::{PowerState, Vm};
 use xvirt_core::{ErrorKind, Result};
 
-use crate::echo::{pattern, there_and_back};
+use crate::echo::{pattern, round_trip};
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
@@ -162,7 +162,7 @@ fn a_child_leaves_the_vm_of_its_parent_alone() {
     }
     let locked = disk::open(path("a.qcow2"), Some(ImageFormat::Qcow2), Access::ReadOnly).unwrap_err();
     assert_eq!(locked.kind(), ErrorKind::Busy);
-    there_and_back(vm.vsock_connect(1000, PATIENCE).unwrap(), &pattern(100_000, 1));
+    round_trip(vm.vsock_connect(1000, PATIENCE).unwrap(), &pattern(100_000, 1));
     drop((console, socket));
     vm.hard_shutdown().unwrap();
     assert!(!path("v.sock").exists() && !path("console").exists());

@@ -17,7 +17,7 @@ use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::host::Host;
 use xvirt_core::vm::Event;
 
-use crate::echo::{pattern, there_and_back};
+use crate::echo::{pattern, round_trip};
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
@@ -57,7 +57,7 @@ fn several_ports_and_connections_carry_megabytes_at_once() {
     thread::scope(|scope| {
         for (i, port) in [1000, 1001, 1002, 1007, 1000, 1000].into_iter().enumerate() {
             let stream = bench.connect(port);
-            scope.spawn(move || there_and_back(stream, &pattern(2_000_000 + i, i)));
+            scope.spawn(move || round_trip(stream, &pattern(2_000_000 + i, i)));
         }
     });
     // The device has told the guest, too.
@@ -77,7 +77,7 @@ fn a_guest_connects_to_listeners_of_its_host() {
     thread::scope(|scope| {
         for i in 0..5 {
             let stream = patient(listener.accept().unwrap());
-            scope.spawn(move || there_and_back(stream, &pattern(300_000, i)));
+            scope.spawn(move || round_trip(stream, &pattern(300_000, i)));
         }
     });
     assert_eq!(vm.vsock_listen(9000).unwrap_err().kind(), ErrorKind::Busy);
@@ -103,7 +103,7 @@ fn a_program_that_does_not_read_leaves_the_others_alone() {
             Ok(count) => (written, waits) = (written + count, 0),
             Err(error) if error.kind() == IoKind::WouldBlock => {
                 waits += 1;
-                there_and_back(bench.connect(1001), b"meanwhile");
+                round_trip(bench.connect(1001), b"meanwhile");
             }
             Err(error) => panic!("{error}"),
         }
@@ -142,7 +142,7 @@ fn a_reboot_disconnects_and_the_next_guest_is_reached() {
     bench.guest.vm.hard_reboot().unwrap();
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     bench.guest.expect("vsock: cid=77 ready");
-    there_and_back(bench.connect(1000), &pattern(100_000, 9));
+    round_trip(bench.connect(1000), &pattern(100_000, 9));
 }
 
 /// Nobody looks at the socket of a paused VM, so the connections that it has room for are soon there.
@@ -175,7 +175,7 @@ fn a_connection_does_not_wait_longer_than_it_may() {
         assert!(took >= limit);
     });
     bench.guest.vm.unpause().unwrap();
-    there_and_back(bench.connect(1000), b"afterwards");
+    round_trip(bench.connect(1000), b"afterwards");
 }
 
 /// A connection that nobody has accepted yet, if there is room for it.

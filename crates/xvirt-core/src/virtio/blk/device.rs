@@ -10,9 +10,9 @@ use virtio_bindings::virtio_blk::{
 };
 
 use super::error::IoErrorSink;
-use super::gate::Gate;
 use super::handler::{BlockHandler, Disk};
 use super::statistics::BlockCounters;
+use super::throttle::Throttle;
 use crate::config::{IoEngine, RateLimit};
 use crate::disk::{BlockBackend, Engine};
 use crate::sandbox::Work;
@@ -110,8 +110,8 @@ impl Block {
         let engine = Engine::new(Arc::clone(&backend), choice)?;
         let ring = AtomicBool::new(engine.kind() == IoEngine::IoUring);
         let counters = BlockCounters::default();
-        let (gate, engine) = (Gate::open(), Mutex::new(Some(engine)));
-        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring, counters, gate, engine });
+        let (throttle, engine) = (Throttle::open(), Mutex::new(Some(engine)));
+        let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring, counters, throttle, engine });
         let queue_sizes = vec![QUEUE_SIZE; state.queues.into()];
         Ok(Self { disk, queue_sizes, state, choice, ours: false })
     }
@@ -128,12 +128,12 @@ impl Block {
 
     /// How fast it may be.
     pub(crate) fn limit(&self) -> RateLimit {
-        self.disk.gate.limit()
+        self.disk.throttle.limit()
     }
 
     /// Sets how fast it may be. What waits is looked at again when the transport is kicked.
     pub(crate) fn set_limit(&self, limit: RateLimit) {
-        self.disk.gate.set(limit);
+        self.disk.throttle.set(limit);
     }
 
     /// What was counted of its requests.

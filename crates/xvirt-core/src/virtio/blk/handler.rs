@@ -5,7 +5,7 @@
 //! ended together. There is never more in flight than a queue has descriptors. Nothing is in flight once the handler has
 //! [settled](Handler::settle), so what was popped was pushed, and the positions in the queues say all.
 //!
-//! A chain that the limit on the rate (`gate`) does not let through is [put back](crate::virtio::VirtQueue::unpop) until the
+//! A chain that the limit on the rate (`throttle`) does not let through is [put back](crate::virtio::VirtQueue::unpop) until the
 //! [deadline](Handler::deadline) that the limit names.
 
 use std::os::fd::RawFd;
@@ -18,9 +18,9 @@ use vm_memory::{Bytes, GuestAddress};
 
 use super::device::SERIAL;
 use super::error::{IoError, IoErrorSink};
-use super::gate::Gate;
 use super::request::{self, Asked, Limits, Refusal};
 use super::statistics::{BlockCounters, InFlight};
+use super::throttle::Throttle;
 use crate::config::IoEngine;
 use crate::disk::{BlockBackend, Engine, Failure, IoOperation, Request};
 use crate::memory::GuestRam;
@@ -40,7 +40,7 @@ pub(super) struct Disk {
     /// Whether the engine uses io_uring.
     pub(super) ring: AtomicBool,
     pub(super) counters: BlockCounters,
-    pub(super) gate: Gate,
+    pub(super) throttle: Throttle,
     /// While no handler has it.
     pub(super) engine: Mutex<Option<Engine>>,
 }
@@ -105,7 +105,7 @@ impl BlockHandler {
             if queue.in_flight() >= queue.size() || !queue.pop(&mut self.chain)? {
                 return Ok(count);
             }
-            if let Err(later) = self.disk.gate.admit(&self.chain) {
+            if let Err(later) = self.disk.throttle.admit(&self.chain) {
                 queue.unpop(1);
                 self.held |= 1 << index;
                 self.later = Some(later);
@@ -208,7 +208,7 @@ impl Handler for BlockHandler {
                 return Ok(());
             }
             if turn == 0 {
-                queue.come_back();
+                queue.renotify();
                 return Ok(());
             }
             if taken == 0 && !queue.enable_notification()? {

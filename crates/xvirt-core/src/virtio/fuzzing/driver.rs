@@ -9,7 +9,7 @@ use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::devices::{self, Endpoint, Kind};
-use super::ledger::{Ledger, Rings};
+use super::requests::{RequestTracker, Rings};
 use crate::memory::GuestRam;
 use crate::pci::testing::TestHost;
 use crate::virtio::interrupt::Interrupt;
@@ -61,7 +61,7 @@ pub struct Driver {
     interrupt: Arc<Interrupt>,
     interrupted: Arc<AtomicBool>,
     rings: Vec<Rings>,
-    ledgers: Vec<Ledger>,
+    trackers: Vec<RequestTracker>,
     features: u64,
     /// The device, from when the driver is ready until it breaks the rules.
     live: Option<(Box<dyn Handler>, Queues)>,
@@ -87,7 +87,7 @@ impl Driver {
             interrupt: Arc::new(interrupt),
             interrupted: Arc::default(),
             rings: Vec::new(),
-            ledgers: Vec::new(),
+            trackers: Vec::new(),
             features: 0,
             live: None,
             next_descriptor: 0,
@@ -120,7 +120,7 @@ impl Driver {
             self.fill(used, &[0; 4]);
         }
         self.next_descriptor = 0;
-        self.ledgers = self.rings.iter().copied().map(Ledger::new).collect();
+        self.trackers = self.rings.iter().copied().map(RequestTracker::new).collect();
         self.activate(&vec![Position { next_avail: 0, next_used: 0 }; queues]);
     }
 
@@ -282,8 +282,8 @@ impl Driver {
     /// Lets the device do something, and judges it.
     fn serve(&mut self, work: impl FnOnce(&mut dyn Handler, &mut Queues) -> Served) {
         let Some((handler, queues)) = &mut self.live else { return };
-        self.ledgers.iter_mut().for_each(|ledger| ledger.take_in(&self.memory));
-        let known = !self.ledgers.iter().any(|ledger| ledger.lost || ledger.is_tangled(&self.rings));
+        self.trackers.iter_mut().for_each(|tracker| tracker.take_in(&self.memory));
+        let known = !self.trackers.iter().any(|tracker| tracker.lost || tracker.is_tangled(&self.rings));
         // What is in flight comes to its end, so that what it writes can be judged.
         let served = work(&mut **handler, queues);
         let served = served.and(handler.settle(queues));
@@ -295,16 +295,16 @@ impl Driver {
             self.memory.read_slice(&mut now, GuestAddress(*start)).expect("it is in memory");
             if known && now != *shadow {
                 let changed = (*start..).zip(now.iter().zip(&*shadow)).filter(|(_, (now, before))| now != before);
-                let wrong = changed.map(|(at, _)| at).find(|at| !self.ledgers.iter().any(|l| l.may_write(*at)));
+                let wrong = changed.map(|(at, _)| at).find(|at| !self.trackers.iter().any(|l| l.may_write(*at)));
                 assert_eq!(wrong, None, "the device wrote where it must not");
             }
             *shadow = now;
         }
         if known {
-            self.ledgers.iter_mut().for_each(|ledger| ledger.check(&self.memory));
+            self.trackers.iter_mut().for_each(|tracker| tracker.check(&self.memory));
         } else {
             // What happens from here on follows from what nobody knows.
-            self.ledgers.iter_mut().for_each(|ledger| ledger.lost = true);
+            self.trackers.iter_mut().for_each(|tracker| tracker.lost = true);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the fuzzers in `fuzz/` reach of virtio, in plain types. It is there only when cargo-fuzz builds.
 //!
 //! - [`Driver`] serves a device without a worker thread, so that an input does the same whenever it is run, and judges
-//!   by its `ledger` what the device did.
+//!   by its `requests` what the device did.
 //! - [`Function`] is a device behind its PCI registers, with its worker.
 //!
 //! A new kind of device needs a [`Kind`], a constructor in `devices`, and a target in `fuzz/fuzz_targets`.
@@ -9,8 +9,8 @@
 mod devices;
 mod driver;
 mod function;
-mod ledger;
 mod programs;
+mod requests;
 
 pub use devices::Kind;
 pub use driver::{Driver, Piece, Place};

@@ -10,9 +10,9 @@ use crate::virtio::Chain;
 
 /// The limit of a disk. It belongs to the disk and not to a handler, which a driver makes anew by resetting the device.
 #[derive(Debug)]
-pub(super) struct Gate(Mutex<Limiter>);
+pub(super) struct Throttle(Mutex<Limiter>);
 
-impl Gate {
+impl Throttle {
     pub(super) fn open() -> Self {
         Self(Mutex::new(Limiter::new(RateLimit::none(), Instant::now())))
     }

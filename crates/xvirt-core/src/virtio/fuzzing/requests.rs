@@ -45,7 +45,7 @@ struct Offered {
 
 /// One queue's account.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct RequestTracker {
     rings: Rings,
     /// Up to where in the available and the used ring it is kept.
     available: u16,
@@ -60,7 +60,7 @@ pub(super) struct Ledger {
     pub(super) lost: bool,
 }
 
-impl Ledger {
+impl RequestTracker {
     pub(super) fn new(rings: Rings) -> Self {
         Self { rings, ..Self::default() }
     }

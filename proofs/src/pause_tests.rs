@@ -4,11 +4,11 @@ use loom::cell::Cell;
 use loom::sync::Notify;
 use loom::thread;
 
-use crate::gate::{Gate, Wanted};
+use crate::pause::{PauseControl, Wanted};
 use crate::sync::{Arc, Ordering};
 
 struct Shared {
-    gate: Gate<usize>,
+    pause: PauseControl<usize>,
     /// As the event that wakes the worker from waiting for others.
     wake: Notify,
     /// What only the worker may touch while it is not paused, and only its owner while it is.
@@ -20,24 +20,24 @@ unsafe impl Sync for Shared {}
 
 impl Shared {
     fn new(paused: bool) -> Arc<Self> {
-        Arc::new(Self { gate: Gate::new(paused), wake: Notify::new(), work: Cell::new(0) })
+        Arc::new(Self { pause: PauseControl::new(paused), wake: Notify::new(), work: Cell::new(0) })
     }
 
     fn set(&self, wanted: Wanted) {
-        self.gate.want(wanted);
+        self.pause.want(wanted);
         self.wake.notify();
     }
 
     fn pause(&self) {
         self.set(Wanted::Pause);
-        self.gate.wait_paused();
+        self.pause.wait_paused();
     }
 
     /// The life of a worker that breaks after so much work.
     fn live(&self, breaks_after: usize) {
-        let interrupted = self.gate.interrupted();
+        let interrupted = self.pause.interrupted();
         let mut broken = false;
-        while self.gate.obey(broken, || self.work.get()) {
+        while self.pause.obey(broken, || self.work.get()) {
             loop {
                 if !interrupted.load(Ordering::Relaxed) {
                     self.work.set(self.work.get() + 1);
@@ -52,7 +52,7 @@ impl Shared {
                 }
             }
         }
-        self.gate.end();
+        self.pause.end();
     }
 }
 
@@ -74,7 +74,7 @@ fn check(breaks_after: usize, owner: impl Fn(&Shared) + Sync + Send + 'static) {
 /// Nothing is touched between a pause and what ends it, and what was saved is what there is.
 fn pause_and_look(shared: &Shared) {
     shared.pause();
-    let saved = shared.gate.position();
+    let saved = shared.pause.position();
     assert_eq!(saved, Some(shared.work.get()));
 }
 
@@ -110,7 +110,7 @@ fn nobody_waits_for_a_worker_that_has_ended() {
         let shared = Shared::new(false);
         let worker = {
             let shared = shared.clone();
-            thread::spawn(move || shared.gate.end())
+            thread::spawn(move || shared.pause.end())
         };
         shared.pause();
         worker.join().expect("it does not panic");

@@ -12,7 +12,7 @@ pub(crate) enum Wanted {
 
 /// What both share. `P` is where a worker is in its work.
 #[derive(Debug)]
-pub(crate) struct Gate<P> {
+pub(crate) struct PauseControl<P> {
     state: Mutex<State<P>>,
     changed: Condvar,
     /// Set while the worker is wanted elsewhere: it takes no further request.
@@ -28,7 +28,7 @@ struct State<P> {
     ended: bool,
 }
 
-impl<P: Clone> Gate<P> {
+impl<P: Clone> PauseControl<P> {
     /// For a worker that starts paused or running.
     pub(crate) fn new(paused: bool) -> Self {
         let wanted = if paused { Wanted::Pause } else { Wanted::Run };
