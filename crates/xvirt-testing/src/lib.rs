@@ -2,7 +2,7 @@
 //!
 //! [`samples`] are archives of XenServer and Xen Orchestra, [`archives`] writes and reads others in memory, [`handmade`] are
 //! parts of archives that no program writes, and [`damage`] damages archives at [`random`]. [`process`] measures what a test
-//! takes, and [`files`] has files and contents for them.
+//! takes, [`files`] has files and contents for them, and [`stand_in`] programs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod archives;
@@ -12,3 +12,4 @@ pub mod handmade;
 pub mod process;
 pub mod random;
 pub mod samples;
+pub mod stand_in;

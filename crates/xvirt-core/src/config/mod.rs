@@ -12,6 +12,7 @@ mod disk;
 mod limit;
 mod machine;
 mod nic;
+mod user_network;
 mod vsock;
 
 pub use balloon::Balloon;
@@ -25,6 +26,7 @@ pub use limit::{NicLimit, RateLimit};
 pub use machine::VmConfig;
 pub(crate) use machine::{MAX_DEVICES, MIN_MEMORY, PAGE};
 pub use nic::{Nic, NicBackendConfig};
+pub use user_network::{PortForward, TransportProtocol, UserNetwork};
 pub use uuid::Uuid;
 pub use vsock::Vsock;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NicLimit, RateLimit, invalid};
+use super::{NicLimit, RateLimit, UserNetwork, invalid};
 use crate::Result;
 use crate::net::{FrameStream, MacAddress};
 
@@ -50,6 +50,8 @@ pub enum NicBackendConfig {
     /// A unix socket that is connected already.
     #[serde(skip)]
     Connection(Arc<FrameStream>),
+    /// A `passt` of its own, which is started and ended with the VM.
+    User(UserNetwork),
 }
 
 impl Nic {
@@ -66,6 +68,23 @@ impl Nic {
     /// Connects to a tap interface that is already open, for programs without the right to open one.
     pub fn tap_descriptor(descriptor: OwnedFd) -> Self {
         Self::new(NicBackendConfig::TapDescriptor(Arc::new(descriptor)))
+    }
+
+    /// Connects to a network that takes neither privileges nor set-up, by the program `passt`, which must be installed. The
+    /// guest finds there what it finds with [`user_network`](Self::user_network) and a [`UserNetwork`] without options.
+    pub fn user() -> Self {
+        Self::user_network(UserNetwork::new())
+    }
+
+    /// Connects to such a network, with these options.
+    ///
+    /// `passt` is a child of this process. It carries frames when [`Vm::start`](crate::vm::Vm::start) or the plugging of the
+    /// interface returns, and ends with the VM, when the interface is unplugged, or with this process. If it ends before,
+    /// the guest sees its cable unplugged until it has been started again: after a quarter of a second at first, and later
+    /// after up to 30 seconds. It inherits none of the program's environment, open files and blocked signals, but a program
+    /// that handles `SIGCHLD` hears of its end. What it says goes to the log at the level `DEBUG`.
+    pub fn user_network(network: UserNetwork) -> Self {
+        Self::new(NicBackendConfig::User(network))
     }
 
     /// Connects at start to the unix socket at `path`, on which `passt`, QEMU's `-netdev stream` or the like listens: a
@@ -124,7 +143,13 @@ impl Nic {
         if self.mtu.is_some_and(|mtu| mtu < MIN_MTU) {
             return Err(invalid("an MTU below 68 bytes cannot carry IPv4", "use an MTU between 68 and 65535"));
         }
-        let is_tap = !matches!(self.backend, NicBackendConfig::Stream(_) | NicBackendConfig::Connection(_));
+        if let NicBackendConfig::User(network) = &self.backend {
+            network.check()?;
+        }
+        let is_tap = match self.backend {
+            NicBackendConfig::Tap(_) | NicBackendConfig::NewTap | NicBackendConfig::TapDescriptor(_) => true,
+            NicBackendConfig::Stream(_) | NicBackendConfig::Connection(_) | NicBackendConfig::User(_) => false,
+        };
         if let Some(bridge) = self.bridge.as_ref().filter(|_| !is_tap) {
             return Err(invalid(
                 format!("a NIC on a socket cannot be on bridge {bridge}"),

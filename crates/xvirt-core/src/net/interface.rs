@@ -18,7 +18,7 @@ pub(super) const NEEDS_NET_ADMIN: &str = "run as root or give the program CAP_NE
      (setcap cap_net_admin+ep PROGRAM), or pass a descriptor of an existing tap";
 
 /// Whether `name` can be the name of an interface, by the kernel's own rule.
-pub(super) fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let remedy = "use 1 to 15 letters, digits, '-', '_' or '.'";
     let wrong =
         |why: &str| Err(Error::new(ErrorKind::InvalidConfig, format!("interface name {name:?} {why}")).remedy(remedy));

@@ -13,6 +13,8 @@ use std::sync::Mutex;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::MacAddress;
+use super::passt::{PasstCommand, Supervisor};
 use crate::sync::lock;
 use crate::{Error, Result, socket};
 
@@ -25,13 +27,25 @@ pub(crate) const MAX_STREAM_FRAME: usize = 65_535 + 18;
 ///
 /// What has been received or sent of a frame is kept here, so that a connection may outlive the NIC it serves.
 pub struct FrameStream {
-    path: Option<PathBuf>,
+    // Dropped before the peer, which ends with it.
     connection: Mutex<Option<Connection>>,
+    peer: Peer,
+}
+
+/// Who is at the other end, which says how a connection that was lost is made again.
+#[derive(Debug)]
+enum Peer {
+    /// Who listens at this path.
+    At(PathBuf),
+    /// Whoever had the other end from the beginning. There is no other.
+    Given,
+    /// A program that is started again.
+    Passt(Supervisor),
 }
 
 impl fmt::Debug for FrameStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrameStream").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("FrameStream").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
@@ -69,7 +83,7 @@ impl FrameStream {
                 "start what listens there first, as in: passt --socket PATH; and check the socket's permissions",
             )
         })?;
-        Ok(Self { path: Some(path), connection: Mutex::new(Some(Connection::new(socket))) })
+        Ok(Self::of(socket, Peer::At(path)))
     }
 
     /// Takes over a connected socket.
@@ -78,12 +92,25 @@ impl FrameStream {
     /// The socket cannot be made not to block.
     pub fn new(socket: UnixStream) -> Result<Self> {
         socket.set_nonblocking(true).map_err(|e| Error::io("cannot use a socket for frames", e))?;
-        Ok(Self { path: None, connection: Mutex::new(Some(Connection::new(socket.into()))) })
+        Ok(Self::of(socket.into(), Peer::Given))
+    }
+
+    /// Starts `passt` for a guest with the address `mac`, which lasts as long as this.
+    pub(crate) fn passt(command: PasstCommand, mac: MacAddress) -> Result<Self> {
+        let (supervisor, socket) = Supervisor::start(command, mac)?;
+        Ok(Self::of(socket.into(), Peer::Passt(supervisor)))
+    }
+
+    fn of(socket: OwnedFd, peer: Peer) -> Self {
+        Self { connection: Mutex::new(Some(Connection::new(socket))), peer }
     }
 
     /// The socket that it was connected to, if by its path.
     pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+        match &self.peer {
+            Peer::At(path) => Some(path),
+            Peer::Given | Peer::Passt(_) => None,
+        }
     }
 
     /// A descriptor of the connection, while there is one.
@@ -94,9 +121,12 @@ impl FrameStream {
 
     /// Connects again, after the connection was lost; `false` when that is not possible now.
     pub(crate) fn reconnect(&self) -> bool {
-        let Some(socket) = self.path.as_deref().and_then(|path| socket::connect_at_once(path).ok()) else {
-            return false;
+        let socket = match &self.peer {
+            Peer::At(path) => socket::connect_at_once(path).ok(),
+            Peer::Given => None,
+            Peer::Passt(supervisor) => supervisor.reconnect(),
         };
+        let Some(socket) = socket else { return false };
         *lock(&self.connection) = Some(Connection::new(socket));
         true
     }

@@ -204,9 +204,9 @@ pub(super) struct Card {
 
 /// Makes the device of a NIC, and opens what it is connected to.
 pub(super) fn card(nic: &Nic) -> Result<Card> {
-    let Cable { interface, backend, mtu } = cable(nic)?;
-    let mac = nic.mac.unwrap_or_else(MacAddress::random).octets();
-    let net = Arc::new(Net::new(backend, NetState { mac, mtu, link_up: true }));
+    let mac = nic.mac.unwrap_or_else(MacAddress::random);
+    let Cable { interface, backend, mtu } = cable(nic, mac)?;
+    let net = Arc::new(Net::new(backend, NetState { mac: mac.octets(), mtu, link_up: true }));
     net.set_limit(nic.limit);
     Ok(Card { interface, net })
 }
@@ -238,8 +238,8 @@ struct Cable {
     mtu: Option<u16>,
 }
 
-/// Opens, makes or connects to it. A tap interface that was made is gone with the VM.
-fn cable(nic: &Nic) -> Result<Cable> {
+/// Opens, makes, starts or connects to it. What was made or started is gone with the VM.
+fn cable(nic: &Nic, mac: MacAddress) -> Result<Cable> {
     let tap = match &nic.backend {
         NicBackendConfig::Stream(path) => {
             let (interface, backend) = (path.display().to_string(), Arc::new(FrameStream::connect(path)?));
@@ -248,6 +248,10 @@ fn cable(nic: &Nic) -> Result<Cable> {
         NicBackendConfig::Connection(stream) => {
             let (interface, backend) = ("a socket".to_owned(), Arc::clone(stream) as _);
             return Ok(Cable { interface, backend, mtu: nic.mtu });
+        }
+        NicBackendConfig::User(network) => {
+            let backend = Arc::new(FrameStream::passt(network.command(nic.mtu), mac)?);
+            return Ok(Cable { interface: "passt".to_owned(), backend, mtu: nic.mtu });
         }
         NicBackendConfig::Tap(name) => match Tap::open(name) {
             Err(error) if error.kind() == ErrorKind::NotFound => made(Tap::create(Some(name))?, nic),

@@ -42,7 +42,7 @@ impl VmConfig {
     /// | the entropy source | 5 |
     /// | the memory balloon | 14 |
     /// | each disk | 5, 2 for each of its queues, 1 for io_uring, and its files |
-    /// | each network interface | 7, and its tap or socket |
+    /// | each network interface | 7, and its tap or socket, or 4 for a user network |
     /// | the socket device | 11, and 1 for each connection |
     ///
     /// The files of a disk are its image and those that the image is based on, each open twice if the disk is
@@ -83,7 +83,12 @@ pub(super) fn of_disk(disk: &Disk, vcpus: u32) -> usize {
 
 /// How many a network interface takes.
 pub(super) fn of_nic(nic: &Nic) -> usize {
-    let connection = if matches!(nic.backend, NicBackendConfig::Connection(_)) { 0 } else { 1 };
+    let connection = match nic.backend {
+        NicBackendConfig::Connection(_) => 0,
+        // The socket, the process, what it says, and the event that ends it.
+        NicBackendConfig::User(_) => 4,
+        _ => 1,
+    };
     device(2) + connection
 }
 

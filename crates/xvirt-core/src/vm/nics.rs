@@ -14,7 +14,7 @@ use crate::virtio::NetState;
 pub struct NicStatus {
     /// Its position.
     pub position: usize,
-    /// The host's interface or the socket that it is connected to.
+    /// The host's interface or the socket that it is connected to; `passt` for a user network.
     pub interface: String,
     /// Its hardware address.
     pub mac: MacAddress,

@@ -23,4 +23,5 @@ mod snapshots;
 mod statistics;
 mod support;
 mod templates;
+mod user_network;
 mod vsock;

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::PoisonError;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use xvirt_core::config::{Disk, IoEngine, Nic, VmConfig, Vsock};
+use xvirt_core::config::{Disk, IoEngine, Nic, UserNetwork, VmConfig, Vsock};
 use xvirt_core::console::ConsoleReader;
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
@@ -16,6 +16,7 @@ use xvirt_core::host::Host;
 use xvirt_core::net::{FrameStream, Tap};
 use xvirt_core::vm::{PowerState, Vm};
 use xvirt_core::{Error, ErrorKind};
+use xvirt_testing::stand_in::StandIn;
 
 use crate::ALONE;
 use crate::host;
@@ -85,6 +86,8 @@ fn a_vm_takes_as_many_as_it_says() {
     drop(listener);
     let (near, _far) = UnixStream::pair().unwrap();
     measured(&base().nic(Nic::connection(FrameStream::new(near).unwrap())), &host);
+    let passt = StandIn::new("exec cat <&3 >/dev/null");
+    measured(&base().nic(Nic::user_network(UserNetwork::new().program(passt.program()))), &host);
     match Tap::create(None) {
         Ok(tap) => {
             drop(tap);
