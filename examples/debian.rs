@@ -1,16 +1,19 @@
 //! Boots a Debian disk, works in it over its serial console, and shuts it down.
 //!
 //! `scripts/quickstart` makes the disk and runs this where a stock kernel can run. The guest gets two disks (its root
-//! and an empty one) and a NIC on a network of just the host, 10.77.0.1, and the guest, 10.77.0.2.
+//! and an empty one) and a NIC on a network of just the host, 10.77.0.1, and the guest, 10.77.0.2. Without the privileges
+//! that a tap takes, it is on a user network instead, which is not pinged through.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
+use xvirt_core::ErrorKind;
+use xvirt_core::config::{ByteSize, Disk, Nic, UserNetwork, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::net::Tap;
+use xvirt_core::seed::InterfaceAddress;
 use xvirt_examples::{Guest, GuestOptions, Result, Steps, host_of_stock_kernels};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -19,7 +22,7 @@ const PREFIX: u8 = 24;
 
 /// Boots a Debian disk, works in it over its serial console, and shuts it down.
 ///
-/// Needs a KVM with hardware help and, for the network, root or CAP_NET_ADMIN.
+/// Needs a KVM with hardware help and, for the network, root or CAP_NET_ADMIN, or else the package passt.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
@@ -54,10 +57,9 @@ fn run(options: &Options) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data.qcow2");
     disk::create(&data, ImageFormat::Qcow2, options.data_size.bytes())?;
-    let tap = Tap::create(None)?;
-    tap.set_address(HOST, PREFIX)?;
-    tap.set_up()?;
-    steps.done(&format!("made a data disk of {} and the tap {}", options.data_size, tap.name()));
+    let (nic, tap) = network()?;
+    let network = tap.as_ref().map_or("a user network", |tap| tap.name());
+    steps.done(&format!("made a data disk of {}; the guest is connected to {network}", options.data_size));
 
     let vm = VmConfig::new("debian")
         .vcpus(options.vcpus)
@@ -65,7 +67,7 @@ fn run(options: &Options) -> Result<()> {
         .boot(options.guest.boot())
         .disk(Disk::raw(&options.guest.disk).serial("root"))
         .disk(Disk::qcow2(&data).serial("data"))
-        .nic(Nic::tap_descriptor(tap.as_fd().try_clone_to_owned()?))
+        .nic(nic)
         .build(&host)?;
     let mut guest = Guest::start(vm, options.guest.timeout())?;
     steps.done(&format!("started a VM of {} vCPUs and {}", options.vcpus, options.guest.memory));
@@ -79,14 +81,30 @@ fn run(options: &Options) -> Result<()> {
     guest.run("mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt && echo hello >/mnt/file && sync && df -h / /mnt")?;
     steps.done("made a file system on the data disk and wrote to it");
 
-    ping_from_host()?;
-    guest.run(&format!("ping -c 3 -i 0.2 {HOST}"))?;
-    steps.done("pinged from host to guest and from guest to host");
+    if tap.is_some() {
+        ping_from_host()?;
+        guest.run(&format!("ping -c 3 -i 0.2 {HOST}"))?;
+        steps.done("pinged from host to guest and from guest to host");
+    }
 
     guest.shut_down()?;
     steps.done("pressed the power button; Debian shut down");
     steps.summary();
     Ok(())
+}
+
+/// A NIC on a tap of this program, or on a user network where making a tap is not allowed.
+fn network() -> Result<(Nic, Option<Tap>)> {
+    let tap = match Tap::create(None) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let network = UserNetwork::new().address(InterfaceAddress::new(GUEST.into(), PREFIX)?).gateway(HOST);
+            return Ok((Nic::user_network(network), None));
+        }
+        made => made?,
+    };
+    tap.set_address(HOST, PREFIX)?;
+    tap.set_up()?;
+    Ok((Nic::tap_descriptor(tap.as_fd().try_clone_to_owned()?), Some(tap)))
 }
 
 fn ping_from_host() -> Result<()> {

@@ -1,15 +1,14 @@
-//! Debian on a network that took no privileges: behind Debian's `passt`, and behind its next one.
+//! Debian on a user network: behind a `passt` that its VM starts, and behind the next one after that was killed.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
-use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
+use xvirt_core::config::{ByteSize, Disk, Nic, PortForward, UserNetwork, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::Event;
 
@@ -18,40 +17,35 @@ use crate::{GUEST, HOST, needs, tap, without_mitigations};
 
 const PAGE: usize = 256 << 10;
 
-/// `passt`, until dropped.
-struct Passt(Child);
-
-impl Passt {
-    /// Listens at `socket` for a guest, which it gives the address of all these tests. The guest reaches the host by the
-    /// address of its gateway. `interface` is where it would find the rest of the world.
-    fn start(socket: &Path, interface: &str) -> Self {
-        let child = Command::new("passt")
-            .args(["--foreground", "--stderr", "--ipv4-only", "--netmask", "24", "--interface", interface])
-            .args(["--address", &GUEST.to_string(), "--gateway", &HOST.to_string(), "--socket"])
-            .arg(socket)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut passt = Self(child);
-        let deadline = Instant::now() + PATIENCE;
-        while !socket.exists() {
-            if passt.0.try_wait().unwrap().is_some() || Instant::now() > deadline {
-                passt.0.kill().unwrap();
-                let mut said = String::new();
-                passt.0.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
-                panic!("passt does not listen: {said}");
-            }
-            thread::yield_now();
-        }
-        passt
-    }
+/// The `passt` that this process has started, which no other test here does.
+fn passt() -> Pid {
+    let mut found = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let number: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        // Name, state and parent (proc(5)); the name may depend on what the processor has.
+        let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+        let (name, rest) = stat.rsplit_once(')')?;
+        let parent = rest.split_ascii_whitespace().nth(1)?;
+        (name.contains("(passt") && parent == std::process::id().to_string()).then_some(number)
+    });
+    Pid::from_raw(found.next().unwrap()).unwrap()
 }
 
-impl Drop for Passt {
-    fn drop(&mut self) {
-        // Fails when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// What a web server at a port of this host gives for `path`, once it answers.
+fn fetch(port: u16, path: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut answer = String::new();
+        // passt accepts a connection before the guest does, and ends it if the guest does not.
+        if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            && stream.set_read_timeout(Some(PATIENCE)).is_ok()
+            && write!(stream, "GET {path} HTTP/1.0\r\n\r\n").is_ok()
+            && stream.read_to_string(&mut answer).is_ok()
+            && let Some((_, body)) = answer.split_once("\r\n\r\n")
+        {
+            return body.to_owned();
+        }
+        assert!(Instant::now() < deadline, "no answer at port {port}: {answer}");
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -73,10 +67,12 @@ fn serve(page: Vec<u8>) -> u16 {
 }
 
 #[test]
-fn a_page_of_the_host_is_fetched_through_passt() {
+fn host_and_guest_reach_each_other_through_passt_also_after_it_was_killed() {
     let Some((host, [root])) = needs(["XVIRT_DEBIAN_CLOUD_DISK"]) else { return };
     if Command::new("passt").arg("--version").output().is_err() {
-        println!("SKIPPED a_page_of_the_host_is_fetched_through_passt: passt is not installed");
+        println!(
+            "SKIPPED host_and_guest_reach_each_other_through_passt_also_after_it_was_killed: passt is not installed"
+        );
         return;
     }
     let page: Vec<u8> = (0..PAGE).map(|i| (i * i / 128) as u8).collect();
@@ -86,27 +82,35 @@ fn a_page_of_the_host_is_fetched_through_passt() {
     let world = tap(Ipv4Addr::new(10, 79, 0, 1));
 
     let folder = tempfile::tempdir().unwrap();
-    // For passt, which becomes nobody before it makes its socket.
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let path = |name| folder.path().join(name);
-    disk::overlay(&root, Some(ImageFormat::Raw), path("root")).unwrap();
-    let passt = Passt::start(&path("socket"), world.name());
+    let overlay = folder.path().join("root");
+    disk::overlay(&root, Some(ImageFormat::Raw), &overlay).unwrap();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    // The guest reaches the host's loopback interface by the address of its gateway.
+    let network = UserNetwork::new()
+        .address(format!("{GUEST}/24").parse().unwrap())
+        .gateway(HOST)
+        .interface(world.name())
+        .host_loopback(true)
+        .forward(PortForward::tcp(free, 8080).host_address(Ipv4Addr::LOCALHOST));
     let config = VmConfig::new("debian")
         .memory(ByteSize::mib(512))
         .boot(without_mitigations())
-        .disk(Disk::open(path("root")).unwrap())
-        .nic(Nic::stream(path("socket")));
+        .disk(Disk::open(&overlay).unwrap())
+        .nic(Nic::user_network(network));
     let vm = config.build(&host).unwrap();
     let events = vm.events().unwrap();
     let mut guest = Guest::start(vm);
     guest.log_in();
-    let fetch = format!(
+    let fetch_page = format!(
         "python3 -c 'import hashlib, urllib.request as r; \
          print(hashlib.sha256(r.urlopen(\"http://{HOST}:{port}/page\", timeout=60).read()).hexdigest())'"
     );
     let has_address = format!("until ip route get {HOST} 2>&1 | grep -q 'src {GUEST}'; do sleep 0.2; done");
     guest.run(&has_address);
-    assert_eq!(guest.run(&fetch), digest);
+    assert_eq!(guest.run(&fetch_page), digest);
+    guest.run("(python3 -m http.server 8080 --directory /etc >/dev/null 2>&1 &)");
+    let name = guest.run("cat /etc/hostname");
+    assert_eq!(fetch(free, "/hostname").trim(), name);
 
     let wait_for = |expected: &Event| {
         while let Ok(record) = events.next_timeout(PATIENCE) {
@@ -116,13 +120,11 @@ fn a_page_of_the_host_is_fetched_through_passt() {
         }
         panic!("{expected:?} did not happen");
     };
-    drop(passt);
+    kill_process(passt(), Signal::KILL).unwrap();
     wait_for(&Event::NicDisconnected { nic: 0 });
-    guest.run("until grep -q 0 /sys/class/net/e*/carrier; do sleep 0.2; done");
-    fs::remove_file(path("socket")).unwrap();
-    let _passt = Passt::start(&path("socket"), world.name());
     wait_for(&Event::NicConnected { nic: 0 });
     guest.run(&has_address);
-    assert_eq!(guest.run(&fetch), digest);
+    assert_eq!(guest.run(&fetch_page), digest);
+    assert_eq!(fetch(free, "/hostname").trim(), name);
     guest.vm.clean_shutdown(PATIENCE).unwrap();
 }
