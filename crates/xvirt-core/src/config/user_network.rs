@@ -20,7 +20,10 @@ const IPV6_PREFIX: u8 = 64;
 /// sockets of this user, as from any other program, and ports of the host can be forwarded to the guest.
 ///
 /// The guest gets its address by DHCP, and by DHCPv6 or router advertisements. By default its address, gateway and name
-/// servers are the host's own. So the guest cannot reach the host by that address; with an address of its own it can.
+/// servers are the host's own.
+///
+/// It is no firewall: the guest reaches all that a program of this user reaches, also what the host offers at addresses
+/// other than the guest's, but for what listens on the host's loopback interface alone.
 ///
 /// ```
 /// use std::net::Ipv4Addr;
