@@ -8,7 +8,7 @@ use crate::Result;
 
 /// The memory balloon of a VM. The guest needs a driver for it, which Linux has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Balloon {
     /// Whether the VM has one. Without it its memory stays what it is, and nothing is known of how it is used.

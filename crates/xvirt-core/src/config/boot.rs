@@ -10,7 +10,7 @@ use crate::boot::EntryChoice;
 
 /// What a VM starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Boot {
     /// Reads the boot loader's configuration on a disk and loads the kernel it names, at every start and reboot.

@@ -13,7 +13,7 @@ pub const MAX_VCPUS: u32 = 254;
 /// They have the features that KVM can give a guest on this host, but for hardware virtualization (VMX, SVM): guests
 /// cannot run VMs of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct CpuConfig {
     /// How many vCPUs there are, 1 to [`MAX_VCPUS`].
@@ -36,7 +36,6 @@ impl Default for CpuConfig {
 
 /// Bits of one CPUID register that the guest sees as zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CpuidMask {
     /// The leaf: EAX before the instruction.
     pub leaf: u32,

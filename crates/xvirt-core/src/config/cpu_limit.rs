@@ -20,7 +20,7 @@ const MAX_CAP: u32 = 100 * MAX_VCPUS;
 /// Both need a control group for the VM: see [`Vm::set_cpu_limit`](crate::vm::Vm::set_cpu_limit) for what that takes.
 /// Where nothing is asked for there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct CpuLimit {
     /// 1 to 10000; 100 where this is absent.

@@ -16,7 +16,6 @@ const MAX_QUEUES: u16 = 16;
 
 /// A disk of a VM: where its bytes are and how the guest sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Disk {
     /// Where the bytes are.

@@ -14,7 +14,6 @@ const MIN_MTU: u16 = 68;
 
 /// A network interface of a VM: what it is connected to and how the guest sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Nic {
     /// What the interface is connected to.

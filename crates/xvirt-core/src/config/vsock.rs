@@ -24,7 +24,6 @@ const MAX_PATH: usize = 107 - "_4294967295".len();
 ///
 /// Up to 1024 connections at once; connections do not outlive a reboot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Vsock {
     /// The guest's context identifier, 3 or more. It need not differ from that of another VM.

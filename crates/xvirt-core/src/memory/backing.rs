@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What backs guest memory on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct MemoryBacking {
     /// Uses the host's huge pages of 2 MiB, which must have been reserved.

@@ -2,6 +2,10 @@
 //!
 //! They are read as if a stranger had written them: of bounded size, no symbolic link, of no newer format, and what
 //! they name is checked by who reads them.
+//!
+//! The number of the format alone decides whether a record can be read: a newer version adds fields without changing the
+//! number where a record means the same to who ignores them, so unknown fields are ignored. It raises the number for
+//! anything else, such as a new kind of disk.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};

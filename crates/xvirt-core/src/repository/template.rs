@@ -1,5 +1,6 @@
 //! The templates of a repository.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::hash::hash_template;
 use super::record::corrupt;
-use super::vm::{check_disks, with_full_paths};
+use super::vm::{check_disks, is_labelled, with_full_paths};
 use super::{Record, Repository, Room};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::ImageFormat;
@@ -94,6 +95,11 @@ impl Template {
         &self.record.description
     }
 
+    /// Its labels, with which instances begin.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.record.config.labels
+    }
+
     /// When it was sealed.
     pub fn created(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.record.created)).unwrap_or(SystemTime::UNIX_EPOCH)
@@ -172,6 +178,17 @@ impl Repository {
     pub fn templates(&self) -> Result<Vec<Template>> {
         let _together = self.together()?;
         self.readable_templates()
+    }
+
+    /// The templates that have a label of this key and, if one is given, this value, in the order of
+    /// [`templates`](Self::templates), which also leaves the damaged ones out.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn templates_labelled(&self, key: &str, value: Option<&str>) -> Result<Vec<Template>> {
+        let mut templates = self.templates()?;
+        templates.retain(|template| is_labelled(template.labels(), key, value));
+        Ok(templates)
     }
 
     /// The template called `name:version`, the newest one called `name`, or that of this UUID.

@@ -1,5 +1,6 @@
 //! The VMs of a repository.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use super::record::{corrupt, read_bounded, write_new};
 use super::store::absent_is;
 use super::template::Lineage;
 use super::{Alone, Change, FORMAT, Record, Repository, Room, Stage};
-use crate::config::{Disk, DiskSource, VmConfig};
+use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, ImageFormat};
 use crate::{Error, ErrorKind, Result};
 
@@ -37,6 +38,7 @@ impl Record for VmRecord {
 impl VmRecord {
     pub(crate) fn new(config: VmConfig, layer: Option<Lineage>) -> Result<Self> {
         check_name("VM", &config.name)?;
+        check_labels(&config.labels)?;
         Ok(Self { format: FORMAT, config, layer })
     }
 
@@ -80,6 +82,11 @@ impl StoredVm {
     /// The name people know it by; others may have the same.
     pub fn name(&self) -> &str {
         &self.record.config.name
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.record.config.labels
     }
 
     /// Its configuration with the full paths of its disks, ready to be built and started.
@@ -159,6 +166,34 @@ impl Repository {
             |id: Uuid| self.read_vm(id).inspect_err(|error| tracing::warn!("a VM is left out: {error}")).ok();
         let mut vms: Vec<_> = self.ids(Room::Vms)?.into_iter().filter_map(readable).collect();
         vms.sort_by(|a, b| (a.name(), a.uuid()).cmp(&(b.name(), b.uuid())));
+        Ok(vms)
+    }
+
+    /// The VMs that have a label of this key and, if one is given, this value. By name; damaged ones are left out, as by
+    /// [`vms`](Self::vms).
+    ///
+    /// ```
+    /// # fn main() -> xvirt_core::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// use xvirt_core::config::{Boot, VmConfig};
+    /// use xvirt_core::repository::Repository;
+    ///
+    /// let repository = Repository::open(folder.path())?;
+    /// let config = VmConfig::new("web-1").boot(Boot::kernel("/boot/vmlinuz")).label("tenant", "blue");
+    /// repository.stage()?.commit(config)?;
+    /// for vm in repository.vms_labelled("tenant", Some("blue"))? {
+    ///     println!("{} is {}", vm.name(), vm.uuid());
+    /// }
+    /// # assert_eq!(repository.vms_labelled("tenant", None)?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn vms_labelled(&self, key: &str, value: Option<&str>) -> Result<Vec<StoredVm>> {
+        let mut vms = self.vms()?;
+        vms.retain(|vm| is_labelled(vm.labels(), key, value));
         Ok(vms)
     }
 
@@ -242,6 +277,11 @@ impl Repository {
         check_disks(&record.config, &folder)?;
         Ok(StoredVm { repository: self.clone(), record })
     }
+}
+
+/// Whether one of these labels has this key and, if one is given, this value.
+pub(super) fn is_labelled(labels: &BTreeMap<String, String>, key: &str, value: Option<&str>) -> bool {
+    labels.get(key).is_some_and(|found| value.is_none_or(|value| found == value))
 }
 
 /// Keeps a small file in a folder.

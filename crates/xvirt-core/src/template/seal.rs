@@ -1,12 +1,13 @@
 //! Making a template of a VM.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
 use super::child::{Base, child};
-use crate::config::{Disk, DiskSource, VmConfig};
+use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
@@ -25,6 +26,7 @@ pub struct Seal {
     name: String,
     version: Option<String>,
     description: String,
+    labels: BTreeMap<String, String>,
 }
 
 /// What a template is made of.
@@ -44,7 +46,7 @@ pub enum Source<'a> {
 impl Seal {
     /// A template of this name. Its version is the next number, if none is given.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: None, description: String::new() }
+        Self { name: name.into(), version: None, description: String::new(), labels: BTreeMap::new() }
     }
 
     /// Sets the version: any text.
@@ -58,6 +60,13 @@ impl Seal {
     #[must_use]
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = text.into();
+        self
+    }
+
+    /// Sets a label, in addition to those of the VM, or in place of the VM's label of this key.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
         self
     }
 
@@ -217,7 +226,9 @@ impl Repository {
     }
 
     /// Decides number and version, and writes the record into the stage.
-    fn finish(&self, seal: &Seal, draft: Draft, stage: &Stage) -> Result<Template> {
+    fn finish(&self, seal: &Seal, mut draft: Draft, stage: &Stage) -> Result<Template> {
+        draft.config.labels.extend(seal.labels.clone());
+        check_labels(&draft.config.labels)?;
         let number = self.number(seal)?;
         let record = TemplateRecord {
             format: FORMAT,

@@ -7,6 +7,7 @@ mod support;
 mod child;
 mod crash;
 mod damage;
+mod labels;
 #[path = "../disk/mount.rs"]
 mod mount;
 mod references;

@@ -1,0 +1,73 @@
+//! Reading a configuration that a person wrote.
+
+use super::{VmConfig, invalid};
+use crate::{Error, ErrorKind, Result};
+
+impl VmConfig {
+    /// Reads a configuration that a person wrote, as JSON: a field that does not exist is a mistake.
+    ///
+    /// With serde alone (`Deserialize`) such a field is ignored, because a record of a newer version may have it.
+    ///
+    /// ```
+    /// use xvirt_core::config::VmConfig;
+    ///
+    /// # fn main() -> xvirt_core::Result<()> {
+    /// let config = VmConfig::from_json(r#"{"name": "web-1", "memory": "1GiB", "labels": {"tenant": "blue"}}"#)?;
+    /// assert_eq!(config.labels["tenant"], "blue");
+    /// let error = VmConfig::from_json(r#"{"name": "web-1", "memroy": "1GiB"}"#).unwrap_err();
+    /// assert!(error.to_string().contains("memroy"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is not JSON, lacks a field that has no default, has one of
+    /// another type, or has fields that do not exist, which the error names. What the fields say is left to
+    /// [`check`](Self::check).
+    pub fn from_json(text: &str) -> Result<Self> {
+        let mut unknown = Vec::new();
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let config = serde_ignored::deserialize(&mut reader, |path| unknown.push(path.to_string()))
+            .and_then(|config| reader.end().map(|()| config))
+            .map_err(|error| Error::new(ErrorKind::InvalidConfig, "this is no configuration of a VM").because(error))?;
+        if !unknown.is_empty() {
+            return Err(invalid(
+                format!("a configuration of a VM has no such fields: {}", unknown.join(", ")),
+                "correct their names, or leave them out",
+            ));
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_are_refused_at_any_depth() {
+        for (text, path) in [
+            (r#"{"name":"a","memroy":1}"#, "memroy"),
+            (r#"{"name":"a","cpus":{"cuont":1}}"#, "cpus.cuont"),
+            (r#"{"name":"a","disks":[{"source":{"image":{"path":"d","format":"raw"}},"seril":"x"}]}"#, "disks.0.seril"),
+            (r#"{"name":"a","boot":{"disk":{"dsik":0}}}"#, "boot.dsik"),
+            (r#"{"name":"a","nics":[{"backend":"new_tap","limit":{"send":{}}}]}"#, "nics.0.limit.send"),
+            (
+                r#"{"name":"a","nics":[{"backend":"new_tap","limit":{"receive":{"bytes_per_minute":1}}}]}"#,
+                "nics.0.limit.receive.bytes_per_minute",
+            ),
+        ] {
+            let error = VmConfig::from_json(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.to_string().contains(&format!("has no such fields: {path};")), "{error}");
+            serde_json::from_str::<VmConfig>(text).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_refused() {
+        for text in ["", "{", "{}", "[]", r#"{"name":1}"#, r#"{"name":"a"} x"#] {
+            assert_eq!(VmConfig::from_json(text).unwrap_err().kind(), ErrorKind::InvalidConfig, "{text}");
+        }
+    }
+}
