@@ -140,10 +140,27 @@ impl Disk {
         }
     }
 
+    /// Fails if both are of one image, which only readers can share.
+    ///
+    /// Only the paths are compared: what another path leads to is found out by the lock on the image.
+    pub(crate) fn check_beside(&self, other: &Self) -> Result<()> {
+        let (DiskSource::Image { path: one, .. }, DiskSource::Image { path: two, .. }) = (&self.source, &other.source)
+        else {
+            return Ok(());
+        };
+        if one != two || self.read_only && other.read_only {
+            return Ok(());
+        }
+        Err(invalid(
+            format!("disk image {} is in the VM twice", one.display()),
+            "leave one of them out, make both read-only, or give each an image of its own: disk::overlay",
+        ))
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if self.serial.len() > MAX_SERIAL {
             return Err(invalid(
-                format!("the serial number '{}' of disk {} is too long", self.serial, self.name()),
+                format!("the serial number of disk {} has {} bytes", self.name(), self.serial.len()),
                 "use at most 20 bytes",
             ));
         }

@@ -284,7 +284,7 @@ impl VmConfig {
         self.cpus.check()?;
         self.check_memory()?;
         self.balloon.check(self.memory, &self.memory_backing)?;
-        self.disks.iter().try_for_each(Disk::check)?;
+        self.check_disks()?;
         self.nics.iter().try_for_each(Nic::check)?;
         self.vsock.iter().try_for_each(Vsock::check)?;
         self.check_devices()
@@ -299,6 +299,13 @@ impl VmConfig {
             ));
         }
         Ok(())
+    }
+
+    fn check_disks(&self) -> Result<()> {
+        self.disks.iter().enumerate().try_for_each(|(index, disk)| {
+            disk.check()?;
+            self.disks.iter().take(index).try_for_each(|before| disk.check_beside(before))
+        })
     }
 
     fn check_devices(&self) -> Result<()> {
@@ -381,7 +388,7 @@ mod tests {
         );
         assert_eq!(
             refused(base().disk(Disk::raw("d").serial("x".repeat(21)))),
-            format!("the serial number '{}' of disk d is too long; use at most 20 bytes", "x".repeat(21))
+            "the serial number of disk d has 21 bytes; use at most 20 bytes"
         );
         assert_eq!(
             refused(base().disk(Disk::raw("d").queues(0))),
@@ -392,12 +399,22 @@ mod tests {
             "an MTU below 68 bytes cannot carry IPv4; use an MTU between 68 and 65535"
         );
         assert_eq!(
+            refused(base().disk(Disk::raw("d")).disk(Disk::raw("d").read_only())),
+            "disk image d is in the VM twice; \
+             leave one of them out, make both read-only, or give each an image of its own: disk::overlay"
+        );
+        base().disk(Disk::raw("d").read_only()).disk(Disk::raw("d").read_only()).check().unwrap();
+        for address in ["01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"] {
+            let text = refused(base().nic(Nic::new_tap().mac(address.parse().unwrap())));
+            assert!(text.starts_with(&format!("a NIC cannot have the MAC address {address}; use one that")), "{text}");
+        }
+        assert_eq!(
             refused(base().vsock(Vsock::new(2, "s"))),
             "2 is not a guest's vsock identifier; use a CID from 3 to 4294967294"
         );
         assert_eq!(
             refused(base().vsock(Vsock::new(3, "s".repeat(97)))),
-            format!("the vsock path '{}' cannot be a socket's; use a path of 1 to 96 bytes", "s".repeat(97))
+            "a vsock path of 97 bytes cannot be a socket's; use a path of 1 to 96 bytes"
         );
         let many = (0..28).fold(base(), |config, _| config.nic(Nic::new_tap()));
         assert_eq!(refused(many), "0 disks and 28 network interfaces are too many; a VM takes 27 of both together");

@@ -139,6 +139,12 @@ impl Nic {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if let Some(mac) = self.mac.filter(|mac| !mac.is_unicast()) {
+            return Err(invalid(
+                format!("a NIC cannot have the MAC address {mac}"),
+                "use one that is neither a group's (the first byte is odd) nor all zeroes, or none for a random one",
+            ));
+        }
         if self.mtu.is_some_and(|mtu| mtu < MIN_MTU) {
             return Err(invalid("an MTU below 68 bytes cannot carry IPv4", "use an MTU between 68 and 65535"));
         }

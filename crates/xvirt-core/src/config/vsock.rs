@@ -39,7 +39,7 @@ impl Vsock {
         Self { cid, path: path.into() }
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.cid < FIRST_CID || self.cid == ANY_CID {
             return Err(invalid(
                 format!("{} is not a guest's vsock identifier", self.cid),
@@ -49,7 +49,7 @@ impl Vsock {
         let length = self.path.as_os_str().len();
         if length == 0 || length > MAX_PATH {
             return Err(invalid(
-                format!("the vsock path '{}' cannot be a socket's", self.path.display()),
+                format!("a vsock path of {length} bytes cannot be a socket's"),
                 &format!("use a path of 1 to {MAX_PATH} bytes"),
             ));
         }

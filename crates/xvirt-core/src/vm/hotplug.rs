@@ -29,13 +29,17 @@ impl Vm {
     /// is unplugged. A halted VM has it at the next start; only then is its image opened.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the disk makes no sense, or the VM has as many devices as it can
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the disk makes no sense, its image is in the VM already, or the VM has as many devices as it can
     /// have. While the VM runs or is paused, also whatever opening the disk fails with. Then all is as before.
     pub fn plug_disk(&self, disk: Disk) -> Result<usize> {
         let _span = self.inner.enter_span();
         disk.check()?;
         let _turn = self.begin(Verb::Plug)?;
-        let (position, slot) = self.inner.live().devices.place(Kind::Disk)?;
+        let (position, slot) = {
+            let devices = &self.inner.live().devices;
+            devices.disks.values().try_for_each(|other| disk.check_beside(&other.config))?;
+            devices.place(Kind::Disk)?
+        };
         let machine = self.inner.machine();
         let plugged = machine.map(|machine| self.plug_disk_now(&machine, position, slot, &disk)).transpose();
         let device = plugged.map_err(|error| {
