@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
+use super::header::MAX_L1_BYTES;
 use super::layer::LayerKind;
 use super::lock::Hold;
 use super::open::open_to_write;
@@ -15,6 +16,10 @@ use super::qcow2;
 use crate::{Error, ErrorKind, Result};
 
 const SECTOR: u64 = 512;
+/// The size of the largest file that the kernel knows (`off_t`), in whole sectors.
+const LARGEST_RAW: u64 = i64::MAX as u64 / SECTOR * SECTOR;
+/// The clusters of a new qcow2 image, in bytes.
+pub(super) const CLUSTER: u64 = 64 << 10;
 
 /// Makes a new, empty disk of `size` bytes, which reads as zeroes and takes almost no space yet.
 ///
@@ -23,13 +28,14 @@ const SECTOR: u64 = 512;
 /// # Errors
 ///
 /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is something at `path`, which is left alone;
-/// [`InvalidConfig`](ErrorKind::InvalidConfig) if `size` is zero or not a multiple of 512;
-/// [`NotFound`](ErrorKind::NotFound) if the directory does not exist. A failure leaves no file behind.
+/// [`InvalidConfig`](ErrorKind::InvalidConfig) if `size` is zero, not a multiple of 512 or more than 8 EiB - 512 bytes,
+/// for qcow2 2 PiB; [`NotFound`](ErrorKind::NotFound) if the directory does not exist. A failure leaves no file behind.
 pub fn create(path: impl AsRef<Path>, format: ImageFormat, size: u64) -> Result<()> {
     let path = path.as_ref();
     check_size(path, size)?;
+    check_largest(path, size, if format == ImageFormat::Raw { LARGEST_RAW } else { largest_qcow2(CLUSTER) })?;
     make(path, |file| match format {
-        ImageFormat::Raw => file.as_file().set_len(size).map_err(|error| cannot("create", path, error)),
+        ImageFormat::Raw => file.as_file().set_len(size).map_err(|error| too_large("create", path, error)),
         ImageFormat::Qcow2 => qcow2::create(file, size, None),
     })
 }
@@ -67,8 +73,16 @@ pub fn grow(path: impl AsRef<Path>, format: Option<ImageFormat>, size: u64) -> R
         return Err(Error::new(ErrorKind::InvalidConfig, what)
             .remedy("create a smaller disk and copy the files inside the guest"));
     }
+    check_largest(
+        path,
+        size,
+        match &top.kind {
+            LayerKind::Raw => LARGEST_RAW,
+            LayerKind::Qcow2(header) => largest_qcow2(header.cluster_size),
+        },
+    )?;
     match &top.kind {
-        LayerKind::Raw => top.file.as_file().set_len(size).map_err(|error| cannot("grow", path, error))?,
+        LayerKind::Raw => top.file.as_file().set_len(size).map_err(|error| too_large("grow", path, error))?,
         LayerKind::Qcow2(header) => qcow2::grow(&top.file, header, layers.collect(), size)?,
     }
     top.file.as_file().sync_all().map_err(|error| cannot("grow", path, error))
@@ -80,6 +94,30 @@ fn check_size(path: &Path, size: u64) -> Result<()> {
     }
     let what = format!("a disk of {size} bytes is impossible for {}", path.display());
     Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give a size that is a multiple of 512 bytes"))
+}
+
+fn check_largest(path: &Path, size: u64, largest: u64) -> Result<()> {
+    if size <= largest {
+        return Ok(());
+    }
+    let what = format!("a disk of {size} bytes is too large for {}", path.display());
+    Err(Error::new(ErrorKind::InvalidConfig, what).remedy(format!("give it at most {largest} bytes")))
+}
+
+/// The largest disk in a qcow2 image with clusters of this size: as many L1 entries as may be, an L2 table for each, and a
+/// cluster for each entry of that.
+fn largest_qcow2(cluster: u64) -> u64 {
+    (MAX_L1_BYTES / 8).saturating_mul(cluster / 8).saturating_mul(cluster)
+}
+
+/// What failed on a file that is to have another size.
+fn too_large(verb: &str, path: &Path, error: io::Error) -> Error {
+    let too_large = error.kind() == io::ErrorKind::FileTooLarge;
+    let error = cannot(verb, path, error);
+    match too_large {
+        true => error.remedy("use qcow2, whose files grow with what is written, or a file system with larger files"),
+        false => error,
+    }
 }
 
 /// Makes a file, lets `fill` write it, and puts it on stable storage; a failure leaves no file behind.

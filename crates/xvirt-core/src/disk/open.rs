@@ -105,14 +105,25 @@ pub(crate) fn claim(path: &Path) -> Result<Claim> {
 
 fn backend(layers: Vec<Layer>, access: Access) -> Result<Arc<dyn BlockBackend>> {
     let read_only = access == Access::ReadOnly;
+    let path = layers.first().map(|layer| layer.file.path().to_owned()).unwrap_or_default();
     let mut layers = layers.into_iter();
-    match layers.next() {
-        Some(Layer { file, kind: LayerKind::Raw }) => Ok(Arc::new(RawDisk::new(file, read_only)?)),
+    let disk: Arc<dyn BlockBackend> = match layers.next() {
+        Some(Layer { file, kind: LayerKind::Raw }) => Arc::new(RawDisk::new(file, read_only)?),
         Some(Layer { file, kind: LayerKind::Qcow2(_) }) if access == Access::Shared => {
             let what = format!("disk image {} cannot be shared, because it is a qcow2 image", file.path().display());
-            Err(Error::new(ErrorKind::UnsupportedImage, what).remedy("convert it: qemu-img convert -O raw OLD NEW"))
+            return Err(
+                Error::new(ErrorKind::UnsupportedImage, what).remedy("convert it: qemu-img convert -O raw OLD NEW")
+            );
         }
-        Some(Layer { file, kind: LayerKind::Qcow2(header) }) => qcow2::open(file, &header, layers.collect(), read_only),
-        None => Err(Error::new(ErrorKind::InvalidConfig, "a disk needs an image")),
+        Some(Layer { file, kind: LayerKind::Qcow2(header) }) => {
+            qcow2::open(file, &header, layers.collect(), read_only)?
+        }
+        None => return Err(Error::new(ErrorKind::InvalidConfig, "a disk needs an image")),
+    };
+    // Less than a sector is no disk either.
+    if disk.capacity() == 0 {
+        return Err(Error::new(ErrorKind::CorruptImage, format!("disk image {} is empty", path.display()))
+            .remedy("check that it was copied completely, or create it anew with a size"));
     }
+    Ok(disk)
 }

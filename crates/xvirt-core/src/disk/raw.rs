@@ -10,7 +10,7 @@ use super::file::ImageFile;
 use super::place::Place;
 use super::segments::Segments;
 use crate::memory::GuestSlice;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 const SECTOR: u64 = 512;
 
@@ -27,10 +27,6 @@ impl RawDisk {
     pub(super) fn new(file: Arc<ImageFile>, read_only: bool) -> Result<Self> {
         let length =
             file.len().map_err(|error| Error::io(format!("cannot measure {}", file.path().display()), error))?;
-        if length == 0 {
-            return Err(Error::new(ErrorKind::CorruptImage, format!("disk image {} is empty", file.path().display()))
-                .remedy("check that it was copied completely, or create it anew with a size"));
-        }
         Ok(Self { file, length: AtomicU64::new(length), read_only })
     }
 

@@ -20,6 +20,8 @@ use crate::virtio::{
 };
 use crate::{Error, ErrorKind, Result};
 
+/// What a guest counts a disk in, in bytes (virtio 1.2, section 5.2.4).
+const SECTOR: u64 = 512;
 /// More request queues than this gain little, unless somebody asks for them.
 const MAX_DEFAULT_QUEUES: u32 = 4;
 
@@ -41,9 +43,19 @@ pub(super) fn open_disk(disk: &Disk, read_only: bool) -> Result<Arc<CopyBeforeWr
             let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
             disk::open_as(path, Some(*format), access, disk.direct)?
         }
-        DiskSource::Backend(backend) => Arc::clone(backend),
+        DiskSource::Backend(backend) => whole(backend)?,
     };
     Ok(Arc::new(CopyBeforeWrite::new(backend)))
+}
+
+/// A disk of the embedder's, if the guest can use all of it.
+fn whole(backend: &Arc<dyn BlockBackend>) -> Result<Arc<dyn BlockBackend>> {
+    let capacity = backend.capacity();
+    if capacity > 0 && capacity.is_multiple_of(SECTOR) {
+        return Ok(Arc::clone(backend));
+    }
+    Err(Error::new(ErrorKind::InvalidConfig, format!("the backend of a disk says that it has {capacity} bytes"))
+        .remedy("give it a capacity that is a multiple of 512 bytes, and not zero"))
 }
 
 /// Opens the disks of a VM that does not run, to read them; locks them against who would write.

@@ -90,11 +90,13 @@ fn the_disk_of_a_running_vm_is_locked() {
 
 /// A disk that is full: it reads as zeroes and cannot be written.
 #[derive(Debug)]
-struct Full;
+struct Full {
+    size: u64,
+}
 
 impl BlockBackend for Full {
     fn capacity(&self) -> u64 {
-        DISK_SIZE
+        self.size
     }
 
     fn read_only(&self) -> bool {
@@ -124,10 +126,21 @@ impl BlockBackend for Full {
 }
 
 #[test]
+fn a_backend_of_broken_sectors_is_refused() {
+    let host = host!();
+    for size in [0, 511, (1 << 20) + 1] {
+        let config = config(&CommandLine::new([Mode::PowerOff])).disk(Disk::backend(Arc::new(Full { size })));
+        let error = config.build(&host).unwrap().start().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains(&format!("has {size} bytes")), "{error}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_an_error_to_the_guest_and_an_event_to_the_embedder() {
     let host = host!();
     let line = CommandLine::new([Mode::Blk, Mode::PowerOff]);
-    let mut guest = Guest::start(config(&line).disk(Disk::backend(Arc::new(Full))), &host).unwrap();
+    let mut guest = Guest::start(config(&line).disk(Disk::backend(Arc::new(Full { size: DISK_SIZE }))), &host).unwrap();
     let text = guest.expect(demo::FAILED);
     assert!(text.contains("blk 0: write error status=1"), "{text}");
     guest.expect_event(&Event::Started);

@@ -45,6 +45,49 @@ fn what_is_no_image_is_refused() {
 }
 
 #[test]
+#[cfg(feature = "qcow2")]
+fn a_qcow2_image_of_no_size_is_refused_like_an_empty_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("empty.qcow2");
+    disk::create(&path, ImageFormat::Qcow2, MIB).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    // No sector is as little as nothing.
+    for size in [0_u64, 511] {
+        bytes[24..32].copy_from_slice(&size.to_be_bytes());
+        fs::write(&path, &bytes).unwrap();
+        for access in [Access::ReadWrite, Access::ReadOnly] {
+            let error = disk::open(&path, Some(ImageFormat::Qcow2), access).unwrap_err();
+            tells(error, ErrorKind::CorruptImage, &[text(&path), "is empty"], "copied completely");
+        }
+    }
+}
+
+#[test]
+fn sizes_that_are_too_large_are_refused_with_the_largest() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, largest) in [(ImageFormat::Raw, (1_u64 << 63) - 512), (ImageFormat::Qcow2, 1 << 51)] {
+        if format == ImageFormat::Qcow2 && !cfg!(feature = "qcow2") {
+            continue;
+        }
+        let path = folder.path().join(format.to_string());
+        for size in [largest + 512, u64::MAX / 512 * 512] {
+            let error = disk::create(&path, format, size).unwrap_err();
+            tells(error, ErrorKind::InvalidConfig, &["is too large", text(&path)], &largest.to_string());
+            disk::create(&path, format, MIB).unwrap();
+            let error = disk::grow(&path, Some(format), size).unwrap_err();
+            tells(error, ErrorKind::InvalidConfig, &["is too large", text(&path)], &largest.to_string());
+            fs::remove_file(&path).unwrap();
+        }
+    }
+    // The largest is not refused for its size.
+    let path = folder.path().join("largest");
+    match disk::create(&path, ImageFormat::Raw, (1 << 63) - 512) {
+        Err(error) => tells(error, ErrorKind::Io, &["File too large"], "use qcow2"),
+        Ok(()) => assert!(path.exists()),
+    }
+}
+
+#[test]
 fn a_file_one_may_not_write_to_is_refused() {
     // SAFETY: the call takes no memory.
     if unsafe { libc::geteuid() } != 0 {

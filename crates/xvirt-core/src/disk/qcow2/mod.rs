@@ -38,13 +38,12 @@ use self::disk::Qcow2Disk;
 pub(super) use self::repair::repair;
 use self::storage::ImageStorage;
 use super::backend::BlockBackend;
+use super::create::CLUSTER;
 use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
 use super::header::Header;
 use super::layer::Layer;
 use crate::Result;
-
-const CLUSTER: u64 = 64 << 10;
 
 /// Refuses an image whose tables contradict each other. Nobody may write to it meanwhile.
 pub(super) fn check(file: &ImageFile, header: &Header) -> Result<()> {
