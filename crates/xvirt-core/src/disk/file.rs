@@ -159,8 +159,11 @@ impl ImageFile {
                 let holder = holder::find(self.id.device, self.id.inode);
                 let holder = holder.map(|name| format!(" by {name}")).unwrap_or_default();
                 let remedy = match hold {
-                    Hold::Exclusive => "stop the VM that runs it, or make an overlay of it while it is not in use",
-                    Hold::Read => "stop the VM that writes to it",
+                    Hold::Exclusive => {
+                        "stop what uses it, be it a VM that runs, an import on demand, a point-in-time view or an export; \
+                         or make an overlay of it while it is not in use"
+                    }
+                    Hold::Read => "stop what writes to it, be it a VM that runs or an import on demand",
                     Hold::Shared => "let every VM that uses it open it as shared",
                 };
                 Err(Error::new(ErrorKind::Busy, format!("disk image {path} is in use{holder}")).remedy(remedy))
