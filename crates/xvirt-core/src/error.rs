@@ -187,6 +187,11 @@ impl Error {
         self.cause.as_deref()
     }
 
+    /// Whether it says more about this moment than about what was looked at: the process or the host lacks something.
+    pub(crate) fn is_shortage(&self) -> bool {
+        matches!(self.kind, ErrorKind::OutOfDescriptors | ErrorKind::OutOfMemory)
+    }
+
     /// What to do about it, where something can be done.
     pub fn remedy_text(&self) -> Option<&str> {
         self.remedy.as_deref()

@@ -12,13 +12,18 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::name::is_disk_name;
-use super::record::corrupt;
+use super::record::{corrupt, explain_damage};
 use super::store::{absent_is, move_into, rename, sync_folder};
 use super::{Alone, FORMAT, Record, Repository, Room, Stage, stage};
 use crate::{Error, Result};
 
 /// Everybody may read, and nobody write.
 const READ_ONLY: u32 = 0o444;
+
+/// What to do about a file of this kind that is damaged: nobody knows what it said, and disks may be staged.
+const RESTORE_CHANGE: &str = "restore it from a copy; if there is none, copy the folder staging elsewhere, which may hold \
+                              disks of a VM that was being changed, remove this file, open the repository again, and \
+                              see with Repository::check which VM has to be restored";
 
 /// New folders that are to take their places together.
 #[derive(Debug)]
@@ -106,7 +111,7 @@ pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
     if !is_pending(repository)? {
         return Ok(());
     }
-    let pending = Pending::read(repository.folder())?;
+    let pending = Pending::read(repository.folder()).map_err(|error| explain_damage(error, RESTORE_CHANGE))?;
     let place = repository.place(Room::Vms, pending.vm);
     if let Some(layer) = &pending.layer {
         move_into_layer(repository, &place, layer)?;
@@ -133,7 +138,8 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
     }
     for Replacement { from, to } in &layer.disks {
         if !is_disk_name(from) || !is_disk_name(to) {
-            return Err(corrupt(&repository.folder().join(Pending::FILE), "it names what cannot be a disk"));
+            let error = corrupt(&repository.folder().join(Pending::FILE), "it names what cannot be a disk");
+            return Err(explain_damage(error, RESTORE_CHANGE));
         }
         let to = staged.join(to);
         if !exists(&to)? {

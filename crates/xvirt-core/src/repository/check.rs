@@ -8,7 +8,6 @@ use super::reference::References;
 use super::store::id_of;
 use super::vm::names_in;
 use super::{Repository, Room, StoredVm, Template, hash_disk};
-use crate::config::DiskSource;
 use crate::disk::{self, Access, ImageFormat};
 use crate::progress::Progress;
 use crate::{Error, ErrorKind, Result};
@@ -44,23 +43,31 @@ impl Check {
         }
     }
 
-    fn add_error(&mut self, error: &Error, remedy: &str) {
-        self.add(error.to_string(), remedy);
+    /// Takes an error for damage, unless it says nothing about what was looked at.
+    fn add_error(&mut self, error: Error, remedy: &str) -> Result<()> {
+        if error.is_shortage() {
+            return Err(error);
+        }
+        self.add(error.without_remedy().to_string(), remedy);
+        Ok(())
     }
 }
 
 impl Repository {
     /// Looks for damage: reads all records, follows what every disk is based on, looks for disks that are missing or
-    /// belong to another VM and for qcow2 images whose tables contradict each other, and compares the disks of all
-    /// templates with their hashes, which takes the time to read them. Others may use the repository meanwhile.
+    /// belong to another VM, for kernels and initrds that are missing and for qcow2 images whose tables contradict each
+    /// other, and compares the disks of all templates with their hashes, which takes the time to read them. Others may use
+    /// the repository meanwhile.
     ///
     /// # Errors
-    /// [`Cancelled`](ErrorKind::Cancelled); or the repository itself cannot be read. Damage is no error.
+    /// [`Cancelled`](ErrorKind::Cancelled); [`OutOfDescriptors`](ErrorKind::OutOfDescriptors) or
+    /// [`OutOfMemory`](ErrorKind::OutOfMemory) if there is not enough to look at everything; or the repository itself cannot
+    /// be read. Damage is no error.
     pub fn check(&self, progress: &dyn Progress) -> Result<Check> {
         let mut check = Check::default();
         let together = self.together()?;
         for room in Room::ALL {
-            self.check_names(room, &mut check);
+            self.check_names(room, &mut check)?;
         }
         let templates = self.check_templates(&mut check)?;
         self.check_vms(&templates, &mut check)?;
@@ -72,7 +79,7 @@ impl Repository {
     }
 
     /// Finds what nobody put there, and rooms that are missing.
-    fn check_names(&self, room: Room, check: &mut Check) {
+    fn check_names(&self, room: Room, check: &mut Check) -> Result<()> {
         let folder = self.room(room);
         match names_in(&folder) {
             Ok(names) => {
@@ -81,8 +88,9 @@ impl Repository {
                     check.add(what, "move it elsewhere, or remove it");
                 }
             }
-            Err(error) => check.add_error(&error, "make the folder, or restore it from a copy"),
+            Err(error) => check.add_error(error, "make the folder, or restore it from a copy")?,
         }
+        Ok(())
     }
 
     fn check_templates(&self, check: &mut Check) -> Result<Vec<Template>> {
@@ -90,17 +98,17 @@ impl Repository {
         for id in self.ids(Room::Layers)? {
             check.templates += 1;
             match self.read_template(id).and_then(|template| self.read_chain(template)) {
-                Ok(chain) => templates.extend(self.check_template(chain, check)),
-                Err(error) => check.add_error(&error, "restore it from a copy"),
+                Ok(chain) => templates.extend(self.check_template(chain, check)?),
+                Err(error) => check.add_error(error, "restore it from a copy")?,
             }
         }
         Ok(templates)
     }
 
     /// Looks at a template, of which the chain below is known.
-    fn check_template(&self, chain: Vec<Template>, check: &mut Check) -> Option<Template> {
+    fn check_template(&self, chain: Vec<Template>, check: &mut Check) -> Result<Option<Template>> {
         let folders: Vec<_> = chain.iter().skip(1).map(Template::folder).collect();
-        let template = chain.into_iter().next()?;
+        let Some(template) = chain.into_iter().next() else { return Ok(None) };
         for (disk, (_, path, format)) in template.disks().iter().zip(template.images()) {
             if fs::metadata(&path).is_ok_and(|metadata| metadata.mode() & 0o222 != 0) {
                 check.add(
@@ -108,12 +116,12 @@ impl Repository {
                     format!("take the right away: chmod 444 {}", path.display()),
                 );
             }
-            let size = check_image(&path, format, &folders, check);
+            let size = check_image(&path, format, &folders, check)?;
             if size.is_some_and(|size| size != disk.size) {
                 check.add(format!("{} has another size than its record says", path.display()), RESTORE_TEMPLATE);
             }
         }
-        Some(template)
+        Ok(Some(template))
     }
 
     fn check_vms(&self, templates: &[Template], check: &mut Check) -> Result<()> {
@@ -121,35 +129,37 @@ impl Repository {
             check.vms += 1;
             match self.read_vm(id) {
                 Ok(vm) => {
-                    self.check_references(&vm, check);
-                    self.check_vm(&vm, templates, check);
+                    self.check_references(&vm, check)?;
+                    self.check_vm(&vm, templates, check)?;
                 }
-                Err(error) => check.add_error(&error, "restore it from a copy, or remove the VM"),
+                Err(error) => check.add_error(error, "restore it from a copy, or remove the VM")?,
             }
         }
         Ok(())
     }
 
-    fn check_vm(&self, vm: &StoredVm, templates: &[Template], check: &mut Check) {
+    fn check_vm(&self, vm: &StoredVm, templates: &[Template], check: &mut Check) -> Result<()> {
         let mut folders = Vec::new();
         if let Some(layer) = vm.layer() {
             let template = templates.iter().find(|template| template.uuid() == layer.template);
             match template.map(|template| self.read_chain(template.clone())) {
+                Some(Err(error)) if error.is_shortage() => return Err(error),
                 Some(Ok(chain)) => folders.extend(chain.iter().map(Template::folder)),
                 _ => {
                     let what = format!("VM '{}' ({}) is based on a template that is missing", vm.name(), vm.uuid());
                     check.add(format!("{what} or damaged: '{}:{}'", layer.name, layer.version), RESTORE_TEMPLATE);
-                    return;
+                    return Ok(());
                 }
             }
         }
         for disk in vm.own_disks() {
-            check_image(&disk.path, disk.format, &folders, check);
+            check_image(&disk.path, disk.format, &folders, check)?;
         }
+        Ok(())
     }
 
     /// Finds what a VM uses of others, and what it uses from outside the repository that is missing.
-    fn check_references(&self, vm: &StoredVm, check: &mut Check) {
+    fn check_references(&self, vm: &StoredVm, check: &mut Check) -> Result<()> {
         let folder = vm.folder();
         match self.references(&vm.record().config, &folder) {
             // What its own disks are based on is looked at with them.
@@ -160,20 +170,17 @@ impl Repository {
                     check.add(what, "copy the disk (qemu-img convert) and make a VM of the copy, then remove this one");
                 });
                 for error in unknown {
-                    let what = format!("it is not known what {} uses: {error}", vm.title());
+                    let what = format!("it is not known what {} uses: {}", vm.title(), error.without_remedy());
                     check.add(what, "make it readable, then check again");
                 }
             }
-            Err(error) => check.add_error(&error, "make it readable, then check again"),
+            Err(error) => check.add_error(error, "make it readable, then check again")?,
         }
-        for disk in &vm.record().config.disks {
-            let DiskSource::Image { path, .. } = &disk.source else { continue };
-            let outside = path.is_absolute() && !path.starts_with(self.folder());
-            if outside && matches!(path.try_exists(), Ok(false)) {
-                let what = format!("{} is missing, and is a disk of {}", path.display(), vm.title());
-                check.add(what, "restore it from a copy, or mount the file system that it was on");
-            }
+        for (user, path) in self.missing(&vm.record().config) {
+            let what = format!("{} is missing: {} names it as its {user}", path.display(), vm.title());
+            check.add(what, "restore it from a copy, or mount the file system that it was on");
         }
+        Ok(())
     }
 }
 
@@ -181,16 +188,16 @@ const RESTORE_TEMPLATE: &str = "restore the template from a copy";
 
 /// Checks that an image can be opened and written, and is only based on images in these folders. Answers the size of the
 /// disk.
-fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mut Check) -> Option<u64> {
+fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mut Check) -> Result<Option<u64>> {
     let info = match disk::inspect(path, Some(format)) {
         Ok(info) => info,
         Err(error) => {
-            check.add_error(&error, "restore it from a copy");
-            return None;
+            check.add_error(error, "restore it from a copy")?;
+            return Ok(None);
         }
     };
     if let Err(error) = disk::check_tables(path, format) {
-        check.add_error(&error, "restore it from a copy");
+        check.add_error(error, "restore it from a copy")?;
     }
     for below in info.backing {
         let place = fs::canonicalize(&below.path).unwrap_or(below.path);
@@ -199,7 +206,7 @@ fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mu
             check.add(what, "restore it from a copy, or remove what it belongs to");
         }
     }
-    Some(info.virtual_size)
+    Ok(Some(info.virtual_size))
 }
 
 /// Compares what the disks of a template hold with what they held when it was sealed.
@@ -211,7 +218,7 @@ fn check_hashes(template: &Template, progress: &dyn Progress, check: &mut Check)
             Ok(_) => check.add(format!("{} does not hold what was sealed", path.display()), RESTORE_TEMPLATE),
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             // Somebody may have removed it meanwhile.
-            Err(error) if template.folder().exists() => check.add_error(&error, RESTORE_TEMPLATE),
+            Err(error) if template.folder().exists() => check.add_error(error, RESTORE_TEMPLATE)?,
             Err(_) => {}
         }
     }

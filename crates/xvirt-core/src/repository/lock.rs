@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::store::failed;
 use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
@@ -25,7 +26,7 @@ impl FileLock {
     pub(super) fn wait(path: &Path, alone: bool) -> Result<Self> {
         let kind = if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
         let file = OpenOptions::new().read(!alone).write(alone).open(path);
-        let file = file.map_err(|error| Error::io(format!("cannot open lock {}", path.display()), error))?;
+        let file = file.map_err(|error| failed(format!("cannot open lock {}", path.display()), error))?;
         retry_on_intr(|| flock(&file, kind)).map_err(|error| cannot(path, error))?;
         Ok(Self { process: Process::current(), file })
     }

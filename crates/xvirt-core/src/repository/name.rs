@@ -24,7 +24,11 @@ pub(super) fn is_plain(name: &str) -> bool {
 
 /// Checks a name that people give; `of` is what it names, as in "VM".
 pub(crate) fn check_name(of: &str, name: &str) -> Result<()> {
-    let fine = !name.trim().is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
+    if name.len() > LONGEST_NAME {
+        let what = format!("a name of {} bytes is too long for a {of}", name.len());
+        return Err(Error::new(ErrorKind::InvalidConfig, what).remedy(format!("use up to {LONGEST_NAME} bytes")));
+    }
+    let fine = !name.trim().is_empty() && !name.chars().any(char::is_control);
     if fine {
         return Ok(());
     }
@@ -32,9 +36,26 @@ pub(crate) fn check_name(of: &str, name: &str) -> Result<()> {
         .remedy(format!("use up to {LONGEST_NAME} bytes of text in one line")))
 }
 
+/// A name that was asked for, for a message: what is too long for one is cut.
+pub(crate) fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(LONGEST_NAME).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_are_not_repeated() {
+        let long = "ü".repeat(8 << 20);
+        let error = check_name("template", &long).unwrap_err().to_string();
+        assert_eq!(error, "a name of 16777216 bytes is too long for a template; use up to 200 bytes");
+        assert_eq!((shown("a"), shown(&long).chars().count()), ("a".to_owned(), LONGEST_NAME + 1));
+    }
 
     #[test]
     fn names_of_disks_stay_in_their_folder() {

@@ -15,7 +15,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::store::absent_is;
+use super::store::{absent_is, failed};
 use crate::named_file::NamedFile;
 use crate::{Error, ErrorKind, Result};
 
@@ -66,7 +66,11 @@ struct Format {
 
 /// Reads a plain file, if it is not bigger than `most` bytes.
 pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let cannot = |error: io::Error| Error::io(format!("cannot read {}", path.display()), error);
+    let cannot = |error: io::Error| match error.kind() {
+        // Whether that is a mistake, the caller knows.
+        io::ErrorKind::NotFound => Error::io(format!("cannot read {}", path.display()), error),
+        _ => failed(format!("cannot read {}", path.display()), error),
+    };
     let found = NamedFile::find_without_following(path).map_err(cannot)?;
     if !found.is_file() {
         return Err(corrupt(path, &format!("it is {}", found.description())));
@@ -89,6 +93,11 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
         let _ = fs::remove_file(path);
         cannot(error)
     })
+}
+
+/// Says what to do about a damaged file without which the repository cannot even be checked.
+pub(super) fn explain_damage(error: Error, remedy: &str) -> Error {
+    if error.kind() == ErrorKind::CorruptRepository { error.remedy(remedy) } else { error }
 }
 
 /// The error for a file or folder that is not as it must be.

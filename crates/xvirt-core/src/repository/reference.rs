@@ -55,6 +55,12 @@ struct UsedFile<'a> {
 }
 
 impl UsedFile<'_> {
+    /// Whether it lies outside the repository, and is not there.
+    fn is_missing_outside(&self, repository: &Repository) -> bool {
+        let outside = self.path.is_absolute() && !self.path.starts_with(repository.folder());
+        outside && matches!(self.path.try_exists(), Ok(false))
+    }
+
     /// Whether it lies in the folder of the VM, as disks do whose path is relative.
     fn is_own(&self) -> bool {
         self.format.is_some() && self.path.is_relative()
@@ -98,7 +104,7 @@ impl Repository {
     /// An image that is missing or damaged is no error, and hides what it is based on: the VM cannot use it either.
     ///
     /// # Errors
-    /// An image in the repository cannot be read.
+    /// An image in the repository cannot be read, or there are not enough descriptors to read one anywhere.
     pub(super) fn references(&self, config: &VmConfig, folder: &Path) -> Result<References> {
         let References { mut found, mut unknown } = References::default();
         for file in files(config) {
@@ -108,7 +114,7 @@ impl Repository {
             for depth in 0..DEEPEST {
                 let owner = self.owner(&path);
                 let below = match format.map_or(Ok(None), |format| below(&path, format)) {
-                    Err(error) if owner.is_none() && !path.starts_with(self.folder()) => {
+                    Err(error) if owner.is_none() && !path.starts_with(self.folder()) && !error.is_shortage() => {
                         unknown.push(error);
                         None
                     }
@@ -130,10 +136,18 @@ impl Repository {
         Ok(References { found, unknown })
     }
 
-    /// Fails if a configuration, whose own disks are in `folder`, uses what belongs to something else.
+    /// What a configuration names outside the repository that is not there: what it is, and its path.
+    pub(super) fn missing<'a>(&self, config: &'a VmConfig) -> Vec<(String, &'a Path)> {
+        let missing = files(config).into_iter().filter(|file| file.is_missing_outside(self));
+        missing.map(|file| (file.user, file.path)).collect()
+    }
+
+    /// Fails if a configuration, whose own disks are in `folder`, uses what belongs to something else. What those disks are
+    /// based on is looked at when they are made.
     pub(crate) fn require_own_files(&self, config: &VmConfig, folder: &Path) -> Result<()> {
         let References { found, unknown } = self.references(config, folder)?;
-        let refused = found.first().map(|reference| reference.refuse(self, &config.name));
+        let foreign = found.iter().find(|reference| !reference.is_based_in(folder));
+        let refused = foreign.map(|reference| reference.refuse(self, &config.name));
         refused.or(unknown.into_iter().next()).map_or(Ok(()), Err)
     }
 

@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::lock::FileLock;
-use super::record::{FORMAT, Record};
+use super::record::{FORMAT, Record, explain_damage};
 use super::stage;
 use crate::{Error, ErrorKind, Result};
 
 const LOCK: &str = "lock";
+/// What to do about a damaged marker, which says nothing else.
+const RESTORE_MARKER: &str = "restore it from a copy; if no newer version of xvirt has used the repository, write \
+                              {\"format\": 1} into it";
 
 /// A folder that keeps templates, VMs and their disks.
 ///
@@ -81,7 +84,7 @@ impl Repository {
     /// [`CorruptRepository`](ErrorKind::CorruptRepository); or the folder cannot be read and written.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let cannot = |error| Error::io(format!("cannot open repository {}", folder.display()), error);
+        let cannot = |error| failed(format!("cannot open repository {}", folder.display()), error);
         if fs::read_dir(folder).map(|mut entries| entries.next().is_none()).or_else(absent_is(true)).map_err(cannot)? {
             make_folders(folder).map_err(cannot)?;
         }
@@ -160,9 +163,9 @@ impl Repository {
     fn require_marker(&self) -> Result<()> {
         match Marker::read(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            other => return other.map(drop),
+            other => return other.map(drop).map_err(|error| explain_damage(error, RESTORE_MARKER)),
         }
-        let cannot = |error| Error::io(format!("cannot make repository {}", self.folder.display()), error);
+        let cannot = |error| failed(format!("cannot make repository {}", self.folder.display()), error);
         for entry in fs::read_dir(&self.folder).map_err(cannot)? {
             let name = entry.map_err(cannot)?.file_name();
             let ours = name == LOCK || name == Marker::FILE || Room::ALL.iter().any(|room| name == room.name());
@@ -175,12 +178,26 @@ impl Repository {
         let _lock = FileLock::wait(&self.folder.join(LOCK), true)?;
         // Somebody else may have been faster.
         if self.folder.join(Marker::FILE).exists() {
-            return Marker::read(&self.folder).map(drop);
+            return Marker::read(&self.folder).map(drop).map_err(|error| explain_damage(error, RESTORE_MARKER));
         }
         let draft = self.room(Room::Staging);
         Marker { format: FORMAT }.write(&draft)?;
         move_into(&draft.join(Marker::FILE), &self.folder.join(Marker::FILE), &self.folder)
     }
+}
+
+/// An error of the operating system with the folder of a repository or with what is directly in it.
+pub(super) fn failed(what: String, error: io::Error) -> Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "the repository was moved or removed: restore it, or mount the file system that it is on, and open it again"
+        }
+        io::ErrorKind::NotADirectory => "give the path of a folder",
+        io::ErrorKind::PermissionDenied => "run as a user who may read and write the folder, or change its permissions",
+        io::ErrorKind::ReadOnlyFilesystem => "mount the file system writable, or move the repository to one that is",
+        _ => return Error::io(what, error),
+    };
+    Error::io(what, error).remedy(remedy)
 }
 
 /// The UUID that a name stands for, if it is written as we write it.

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::hash::hash_template;
+use super::name::shown;
 use super::record::corrupt;
-use super::vm::{check_disks, is_labelled, with_full_paths};
+use super::vm::{check_disks, is_labelled, readable, with_full_paths};
 use super::{Record, Repository, Room};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::ImageFormat;
@@ -213,10 +214,9 @@ impl Repository {
 
     /// As [`templates`](Self::templates), for who keeps changes out.
     pub(crate) fn readable_templates(&self) -> Result<Vec<Template>> {
-        let readable = |id: Uuid| {
-            self.read_template(id).inspect_err(|error| tracing::warn!("a template is left out: {error}")).ok()
-        };
-        Ok(sorted(self.ids(Room::Layers)?.into_iter().filter_map(readable).collect()))
+        let ids = self.ids(Room::Layers)?.into_iter();
+        let read = ids.filter_map(|id| readable("a template", self.read_template(id)));
+        Ok(sorted(read.collect::<Result<_>>()?))
     }
 
     /// As [`templates`](Self::templates), for who keeps changes out and must not miss one.
@@ -270,6 +270,6 @@ fn sorted(mut templates: Vec<Template>) -> Vec<Template> {
 }
 
 pub(crate) fn absent(which: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no template '{which}'"))
+    Error::new(ErrorKind::NotFound, format!("there is no template '{}'", shown(which)))
         .remedy("Repository::templates lists all there are")
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::name::{check_name, disk_name, is_disk_name, is_plain};
+use super::name::{check_name, disk_name, is_disk_name, is_plain, shown};
 use super::record::{corrupt, read_bounded, write_new};
 use super::store::absent_is;
 use super::template::Lineage;
@@ -159,12 +159,11 @@ impl Repository {
     /// them.
     ///
     /// # Errors
-    /// The repository cannot be read.
+    /// The repository cannot be read, or there are not enough descriptors or memory to read all of it.
     pub fn vms(&self) -> Result<Vec<StoredVm>> {
         let _together = self.together()?;
-        let readable =
-            |id: Uuid| self.read_vm(id).inspect_err(|error| tracing::warn!("a VM is left out: {error}")).ok();
-        let mut vms: Vec<_> = self.ids(Room::Vms)?.into_iter().filter_map(readable).collect();
+        let ids = self.ids(Room::Vms)?.into_iter();
+        let mut vms: Vec<_> = ids.filter_map(|id| readable("a VM", self.read_vm(id))).collect::<Result<_>>()?;
         vms.sort_by(|a, b| (a.name(), a.uuid()).cmp(&(b.name(), b.uuid())));
         Ok(vms)
     }
@@ -210,12 +209,12 @@ impl Repository {
         let mut found: Vec<_> = self.vms()?.into_iter().filter(|vm| vm.name() == name_or_uuid).collect();
         if found.len() > 1 {
             let ids: Vec<_> = found.iter().map(|vm| vm.uuid().to_string()).collect();
-            let what = format!("{} VMs are called '{name_or_uuid}'", found.len());
+            let what = format!("{} VMs are called '{}'", found.len(), shown(name_or_uuid));
             return Err(Error::new(ErrorKind::InvalidConfig, what)
                 .remedy(format!("give the UUID of the one that is meant: {}", ids.join(", "))));
         }
         found.pop().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("there is no VM '{name_or_uuid}'"))
+            Error::new(ErrorKind::NotFound, format!("there is no VM '{}'", shown(name_or_uuid)))
                 .remedy("Repository::vms lists all there are")
         })
     }
@@ -252,11 +251,16 @@ impl Repository {
 
     /// Makes a change of a VM, if it still is as it was when the change was prepared.
     pub(crate) fn replace(&self, alone: Alone, vm: &StoredVm, change: Change) -> Result<()> {
-        if !self.read_vm(vm.uuid())?.is_as(vm) {
+        if !self.is_unchanged(vm)? {
             return Err(Error::new(ErrorKind::Busy, format!("VM '{}' was changed by somebody else", vm.name()))
                 .remedy("try again"));
         }
         self.change(alone, change)
+    }
+
+    /// Whether a VM still is as it was when it was read, for who keeps changes out.
+    pub(super) fn is_unchanged(&self, vm: &StoredVm) -> Result<bool> {
+        Ok(self.read_vm(vm.uuid())?.is_as(vm))
     }
 
     /// All VMs, for who keeps changes out and must not miss one.
@@ -276,6 +280,17 @@ impl Repository {
         }
         check_disks(&record.config, &folder)?;
         Ok(StoredVm { repository: self.clone(), record })
+    }
+}
+
+/// What was read, unless it is to be left out of a list. Nothing is left out for a shortage: it may be well.
+pub(super) fn readable<T>(what: &str, read: Result<T>) -> Option<Result<T>> {
+    match read {
+        Err(error) if !error.is_shortage() => {
+            tracing::warn!("{what} is left out: {error}");
+            None
+        }
+        read => Some(read),
     }
 }
 
@@ -340,8 +355,8 @@ fn attachment_path(folder: &Path, name: &str) -> Result<PathBuf> {
     if is_plain(name) {
         return Ok(folder.join(format!("{ATTACHMENT}{name}")));
     }
-    Err(Error::new(ErrorKind::InvalidConfig, format!("{name:?} cannot be the name of an attachment"))
-        .remedy("use letters, digits, dots, dashes and underscores, and do not begin with a dot"))
+    Err(Error::new(ErrorKind::InvalidConfig, format!("{:?} cannot be the name of an attachment", shown(name)))
+        .remedy("use up to 200 letters, digits, dots, dashes and underscores, and do not begin with a dot"))
 }
 
 fn explain(id: Uuid, error: Error) -> Error {

@@ -161,6 +161,59 @@ fn symbolic_links_and_big_records_are_refused() {
     assert!(repository.vm(&uuid).unwrap_err().to_string().contains("it is bigger than"));
 }
 
+/// A check needs a repository that can be opened.
+#[test]
+fn what_keeps_a_repository_from_being_opened_has_a_remedy_of_its_own() {
+    for (file, remedy, followed) in [
+        ("repository.json", "write {\"format\": 1} into it", Some("{\"format\": 1}")),
+        ("change.json", "remove this file", None),
+    ] {
+        for garbage in ["", "{", "{\"format\": 1, \"vm\": 3}"] {
+            let (_folder, repository) = repository();
+            if file == "repository.json" && garbage.len() > 1 {
+                continue;
+            }
+            let path = repository.folder().join(file);
+            fs::write(&path, garbage).unwrap();
+            let error = Repository::open(repository.folder()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::CorruptRepository, "{error}");
+            assert!(error.to_string().contains(file), "{error}");
+            assert!(error.remedy_text().is_some_and(|text| text.contains(remedy)), "{error}");
+            match followed {
+                Some(text) => fs::write(&path, text).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            sound(&Repository::open(repository.folder()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn findings_do_not_send_the_reader_to_the_check_that_found_them() {
+    let (_folder, repository) = repository();
+    let a = vm(&repository, "a", ImageFormat::Raw, MIB, b"x");
+    fs::write(record(&repository), "{").unwrap();
+    let error = repository.vm(&a.uuid().to_string()).unwrap_err();
+    assert!(error.remedy_text().is_some_and(|text| text.contains("Repository::check")), "{error}");
+    let problems = repository.check(&()).unwrap().problems;
+    assert!(problems.len() == 1 && !problems[0].what.contains("Repository::check"), "{problems:?}");
+}
+
+#[test]
+fn what_cannot_be_opened_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let error = Repository::open(&file).unwrap_err();
+    assert!(error.remedy_text().is_some_and(|text| text.contains("the path of a folder")), "{error}");
+    let (folder, repository) = repository();
+    drop(folder);
+    for error in [repository.vms().unwrap_err(), repository.stage().unwrap_err(), repository.check(&()).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.remedy_text().is_some_and(|text| text.contains("moved or removed")), "{error}");
+    }
+}
+
 #[test]
 fn a_newer_repository_is_refused_by_name() {
     let (_folder, repository) = repository();

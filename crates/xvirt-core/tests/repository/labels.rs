@@ -95,7 +95,7 @@ fn records_of_other_versions_of_the_same_format_are_readable() {
         json["config"]["disks"][0]["newer"] = "x".into();
         json["config"]["nics"][0]["newer"] = "x".into();
         json["config"]["nics"][0]["limit"]["newer"] = "x".into();
-        json["config"]["boot"]["kernel"]["newer"] = "x".into();
+        json["config"]["boot"]["disk"]["newer"] = "x".into();
         fs::set_permissions(&record, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         fs::write(&record, json.to_string()).unwrap();
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use xvirt_core::Result;
-use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
+use xvirt_core::config::{Disk, Nic, VmConfig};
 use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::repository::{Repository, StoredVm};
@@ -31,7 +31,7 @@ pub fn config(name: &str, path: &Path, format: ImageFormat) -> VmConfig {
         ImageFormat::Raw => Disk::raw(path),
         _ => Disk::qcow2(path),
     };
-    VmConfig::new(name).boot(Boot::kernel("/boot/vmlinuz")).disk(disk).nic(Nic::tap("tap-of-mine").bridge("br0"))
+    VmConfig::new(name).disk(disk).nic(Nic::tap("tap-of-mine").bridge("br0"))
 }
 
 /// Where a disk of a VM is, and its format.
