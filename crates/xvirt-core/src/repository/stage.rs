@@ -32,7 +32,8 @@ pub struct Stage {
     repository: Repository,
     id: Uuid,
     folder: PathBuf,
-    _alive: FileLock,
+    /// Dropped before the folder is removed, so that there is a descriptor for that.
+    alive: Option<FileLock>,
     /// Whether what was made has its place, or others see to it that it gets it.
     committed: bool,
 }
@@ -49,13 +50,23 @@ impl Repository {
         // Else somebody who clears away could come between the folder and the lock in it.
         let _alone = self.alone()?;
         DirBuilder::new().mode(0o700).create(&folder).map_err(cannot)?;
-        let path = folder.join(ALIVE);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
-        let alive = FileLock::take(&path, file)?
-            .ok_or_else(|| Error::new(ErrorKind::Busy, format!("{} is locked by somebody else", path.display())))?;
+        let alive = alive(&folder).inspect_err(|_| {
+            // The error that is reported matters more than that a folder stays. There is nothing else in it.
+            let _ = fs::remove_file(folder.join(ALIVE));
+            let _ = fs::remove_dir(&folder);
+        })?;
         let process = Process::current();
-        Ok(Stage { process, repository: self.clone(), id, folder, _alive: alive, committed: false })
+        Ok(Stage { process, repository: self.clone(), id, folder, alive: Some(alive), committed: false })
     }
+}
+
+/// Makes the file whose lock says that the maker lives, locked.
+fn alive(folder: &Path) -> Result<FileLock> {
+    let path = folder.join(ALIVE);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let file = file.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))?;
+    FileLock::take(&path, file)?
+        .ok_or_else(|| Error::new(ErrorKind::Busy, format!("{} is locked by somebody else", path.display())))
 }
 
 impl Stage {
@@ -70,7 +81,7 @@ impl Stage {
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the name has other characters than letters, digits, dots, dashes
     /// and underscores, or begins with a dot, or if there are more than 16 MiB;
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) for a name that was used;
-    /// [`InvalidState`](ErrorKind::InvalidState) after the commit; or the file cannot be written, and nothing of it is left.
+    /// [`InvalidState`](ErrorKind::InvalidState) after the commit and in a child of fork(2); or the file cannot be written, and nothing of it is left.
     pub fn attach(&self, name: &str, bytes: &[u8]) -> Result<()> {
         self.require_uncommitted()?;
         vm::write_attachment(&self.folder, name, bytes)
@@ -93,8 +104,10 @@ impl Stage {
     ///   the stage is based on another file, or is not a plain file; or a part of the configuration is an open object,
     ///   which cannot be kept.
     /// - [`NoSpace`](ErrorKind::NoSpace): the file system is full.
-    /// - [`InvalidState`](ErrorKind::InvalidState): it was committed already.
-    /// - Others: a disk is missing, damaged or cannot be read.
+    /// - [`InvalidState`](ErrorKind::InvalidState): it was committed already, or the stage was made by a process that this
+    ///   one was forked from.
+    /// - [`NotFound`](ErrorKind::NotFound): a disk is missing, in the stage or outside the repository.
+    /// - Others: a disk is damaged, is no image file or block device, or cannot be read.
     pub fn commit(&mut self, mut config: VmConfig) -> Result<StoredVm> {
         self.require_uncommitted()?;
         self.repository.require_new(config.uuid)?;
@@ -163,6 +176,7 @@ impl Stage {
     }
 
     fn require_uncommitted(&self) -> Result<()> {
+        self.process.require("what was staged")?;
         if self.committed {
             return Err(Error::new(ErrorKind::InvalidState, "what was staged is committed already")
                 .remedy("make another stage for another VM"));
@@ -222,8 +236,10 @@ impl Drop for Stage {
         if !self.process.is_current() {
             return;
         }
-        let gone = self.committed || fs::remove_dir_all(&self.folder).is_ok();
-        if !gone {
+        drop(self.alive.take());
+        // Somebody who opens the repository may be faster.
+        let gone = || fs::remove_dir_all(&self.folder).or_else(absent_is(())).is_ok();
+        if !self.committed && !gone() {
             let folder = self.folder.display();
             // This may be dropped because of a panic, and the log subscriber may panic, too.
             let _ = caught(|| tracing::warn!("cannot remove {folder}; the next opening of the repository will"));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use xvirt_core::config::{ByteSize, CpuLimit, Disk, Nic, NicLimit, RateLimit, Vsock};
+use xvirt_core::config::{ByteSize, CpuLimit, Disk, Nic, NicLimit, RateLimit, VmConfig, Vsock};
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
@@ -178,15 +178,17 @@ fn a_child_leaves_disks_and_stages_of_its_parent_alone() {
     let mut bytes = [7; 512];
     written.write(&[GuestSlice::from(&mut bytes[..])], 0).unwrap();
     let repository = Repository::open(folder.path().join("repository")).unwrap();
-    let stage = repository.stage().unwrap();
+    let mut stage = repository.stage().unwrap();
     disk::create(stage.disk_path(0, ImageFormat::Raw), ImageFormat::Raw, 1 << 20).unwrap();
     let unwritten = std::fs::read(&image).unwrap();
     // SAFETY: the child calls nothing that waits for another thread, if all is well, and ends itself.
     let child = unsafe { libc::fork() };
     if child == 0 {
+        let made = stage.commit(VmConfig::new("b").disk(Disk::raw(stage.disk_path(0, ImageFormat::Raw))));
+        let refused = refused(made) && refused(stage.attach("note", b"text"));
         drop((written, stage));
         // SAFETY: ends the child, without what the parent has registered for its own end.
-        unsafe { libc::_exit(0) };
+        unsafe { libc::_exit(i32::from(!refused)) };
     }
     assert_eq!(answer_of(child), 0);
     assert!(std::fs::read(&image).unwrap() == unwritten, "the child has written to the image");
