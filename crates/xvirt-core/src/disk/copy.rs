@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::backend::BlockBackend;
 use super::bytes::is_zero;
 use super::chain;
 use super::create::{create, make};
-use super::file::cannot;
+use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
 use super::layer::LayerKind;
 use super::open::{Access, open};
 use super::overlay::clone;
+use super::raw::RawDisk;
 use super::scan::{BLOCK, scan};
 use crate::Result;
 use crate::memory::GuestSlice;
@@ -41,6 +43,23 @@ pub(crate) fn copy(
     })
 }
 
+/// Copies an image file as it is: the copy of one that is based on another is based on that too, and has to be where it
+/// finds it by the same name.
+///
+/// The file system shares the blocks, if it can. The caller sees to it that nobody writes to the image. When this
+/// returns, the copy is on stable storage; a failure leaves no file behind.
+pub(crate) fn copy_file(image: &Path, target: &Path, progress: &dyn Progress) -> Result<()> {
+    let file = Arc::new(ImageFile::open(image, false)?);
+    let length = file.len().map_err(|error| cannot("measure", image, error))?;
+    progress::step(progress, 0, Some(length), "the copy")?;
+    if !file.is_block_device() && share_file(&file, target)? {
+        return Ok(());
+    }
+    // The bytes of the file, whatever they mean.
+    let bytes = RawDisk::new(file, true)?;
+    copy(&bytes, None, target, ImageFormat::Raw, progress)
+}
+
 fn fill(disk: &dyn BlockBackend, target: &Path, format: ImageFormat, progress: &dyn Progress) -> Result<()> {
     let copy = open(target, Some(format), Access::ReadWrite)?;
     let cannot = |error| cannot("write", target, error);
@@ -67,9 +86,14 @@ fn share(image: &Path, format: ImageFormat, target: &Path) -> Result<bool> {
     if !whole || top.file.is_block_device() {
         return Ok(false);
     }
+    share_file(&top.file, target)
+}
+
+/// Makes a file that shares all blocks of another, if the file system can.
+fn share_file(image: &ImageFile, target: &Path) -> Result<bool> {
     let mut shared = false;
     make(target, |file| {
-        shared = clone(&top.file, file).map_err(|error| cannot("create", target, error))?;
+        shared = clone(image, file).map_err(|error| cannot("create", target, error))?;
         Ok(())
     })?;
     if !shared {

@@ -48,7 +48,7 @@ pub use crate::memory::GuestSlice;
 pub use backend::BlockBackend;
 pub(crate) use bytes::{is_zero, read_bytes, write_bytes};
 pub(crate) use chain::below;
-pub(crate) use copy::copy;
+pub(crate) use copy::{copy, copy_file};
 pub(crate) use create::create_with;
 pub use create::{create, grow};
 pub(crate) use engine::{Engine, Failure, Request};

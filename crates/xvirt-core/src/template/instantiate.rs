@@ -1,17 +1,14 @@
 //! Making a VM of a template.
 
-use uuid::Uuid;
-
 use super::child::{Base, child};
-use crate::config::{Nic, NicBackendConfig, VmConfig};
-use crate::net::MacAddress;
+use super::identity::renew;
 use crate::repository::{Repository, Room, StoredVm, Template, VmRecord, absent};
 use crate::{Error, Result};
 
 impl Repository {
     /// Makes a VM of a template, in a time that does not depend on the size of its disks.
     ///
-    /// Its disks are copies on write of the template's. Its UUID, its generation ID and the addresses of its network
+    /// Its disks are copies on write of the template's, and it has the template's labels. Its UUID, its generation ID and the addresses of its network
     /// interfaces are new; an interface on a tap of a given name gets a tap of its own, on the same bridge. May run
     /// many times at once.
     ///
@@ -39,22 +36,4 @@ impl Repository {
 
 fn gone(template: &Template) -> Error {
     absent(&format!("{}:{}", template.name(), template.version()))
-}
-
-/// Takes from a configuration what two VMs cannot have both.
-fn renew(config: &mut VmConfig, name: String) {
-    config.name = name;
-    config.uuid = Uuid::new_v4();
-    config.generation_id = Uuid::new_v4();
-    config.nics.iter_mut().for_each(renew_nic);
-    if let Some(vsock) = &mut config.vsock {
-        vsock.path.set_file_name(format!("{}.vsock", config.uuid));
-    }
-}
-
-fn renew_nic(nic: &mut Nic) {
-    nic.mac = Some(MacAddress::random());
-    if let NicBackendConfig::Tap(_) = nic.backend {
-        nic.backend = NicBackendConfig::NewTap;
-    }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 mod child;
+mod copies;
 mod crash;
 mod damage;
 mod labels;
