@@ -160,7 +160,7 @@ impl ImageFile {
                 let holder = holder.map(|name| format!(" by {name}")).unwrap_or_default();
                 let remedy = match hold {
                     Hold::Exclusive => {
-                        "stop what uses it, be it a VM that runs, an import on demand, a point-in-time view or an export; \
+                        "stop what uses it, be it a VM that runs, an import on demand, a snapshot view or an export; \
                          or make an overlay of it while it is not in use"
                     }
                     Hold::Read => "stop what writes to it, be it a VM that runs or an import on demand",

@@ -8,13 +8,16 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::name::is_disk_name;
 use super::record::{corrupt, explain_damage};
+use super::stage::{self, ALIVE};
 use super::store::{absent_is, move_into, rename, sync_folder};
-use super::{Alone, FORMAT, Record, Repository, Room, Stage, stage};
+use super::{Alone, FORMAT, Record, Repository, Room, Stage};
 use crate::{Error, Result};
 
 /// Everybody may read, and nobody write.
@@ -116,13 +119,21 @@ pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
     if let Some(layer) = &pending.layer {
         move_into_layer(repository, &place, layer)?;
     }
-    let new = repository.place(Room::Staging, pending.stage);
-    if exists(&new)? {
-        if exists(&place)? {
-            rename(&place, &repository.place(Room::Trash, pending.stage))?;
+    let (staged, trash) =
+        (repository.place(Room::Staging, pending.stage), repository.place(Room::Trash, pending.stage));
+    // What is made is told by that from what it replaces.
+    if exists(&staged.join(ALIVE))? {
+        if exists(&place)? && !swap(&staged, &place)? {
+            rename(&place, &trash)?;
         }
-        stage::settle_in(&new, &place, &repository.room(Room::Vms))?;
+        if !exists(&place)? {
+            rename(&staged, &place)?;
+        }
     }
+    if exists(&staged)? {
+        rename(&staged, &trash)?;
+    }
+    stage::settled(&place);
     sync_folder(&repository.room(Room::Vms))?;
     let done = repository.folder().join(Pending::FILE);
     fs::remove_file(&done).map_err(|error| Error::io(format!("cannot remove {}", done.display()), error))?;
@@ -151,6 +162,16 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
     stage::settle_in(&staged, &repository.place(Room::Layers, layer.id), &repository.room(Room::Layers))
 }
 
+/// Lets two folders take each other's place at once, so that somebody who opens a disk of the VM finds one at any moment.
+/// Answers `false` where the file system cannot do that.
+fn swap(one: &Path, other: &Path) -> Result<bool> {
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(Error::io(format!("cannot swap {} and {}", one.display(), other.display()), error.into())),
+    }
+}
+
 /// Lets nobody write to a file any more.
 pub(crate) fn protect(path: &Path) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(READ_ONLY))
@@ -168,6 +189,11 @@ mod tests {
     use crate::config::{Boot, Disk, VmConfig};
     use crate::disk::{self, ImageFormat};
     use crate::repository::VmRecord;
+
+    /// How many renames a change takes where two folders cannot be swapped.
+    const RENAMES: usize = 4;
+    /// Instead of the last two: the folders were swapped.
+    const SWAPPED: usize = 5;
 
     /// A repository in which a change of a VM was written down and then interrupted after `done` renames.
     fn interrupted(folder: &Path, done: usize) -> (Repository, Uuid, Uuid) {
@@ -195,11 +221,15 @@ mod tests {
             (place.clone(), repository.place(Room::Trash, new.id())),
             (new.folder().to_owned(), place),
         ];
-        for (number, (from, to)) in renames.iter().take(done).enumerate() {
+        let ordinary = if done == SWAPPED { 2 } else { done };
+        for (number, (from, to)) in renames.iter().take(ordinary).enumerate() {
             rename(from, to).unwrap();
             if number == 0 {
                 protect(to).unwrap();
             }
+        }
+        if done == SWAPPED {
+            assert!(swap(new.folder(), &repository.place(Room::Vms, vm.uuid())).unwrap());
         }
         new.keep();
         layer.keep();
@@ -208,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_change_is_completed_wherever_it_was_interrupted() {
-        for done in 0..=4 {
+        for done in (0..=RENAMES).chain([SWAPPED]) {
             for open in [false, true] {
                 let folder = tempfile::tempdir().unwrap();
                 let (repository, vm, layer) = interrupted(folder.path(), done);
@@ -225,6 +255,7 @@ mod tests {
                 assert_eq!(fs::metadata(&sealed).unwrap().permissions().mode() & 0o777, READ_ONLY);
                 assert!(!is_pending(&repository).unwrap());
                 assert!(repository.ids(Room::Staging).unwrap().is_empty());
+                assert!(!vm.folder().join(ALIVE).exists());
             }
         }
     }

@@ -24,7 +24,8 @@
 //! - `store`: the folder, and the `lock` on it
 //! - `record`: the files of metadata, whose contents are not trusted when they are read; `name`: the names in them
 //! - `vm` and `template`: what is kept
-//! - `stage`: what is being made; `change`: changes that take several renames
+//! - `files`: the files that a configuration names, before it is kept
+//! - `stage`: what is being made; `update`: changing a configuration; `change`: changes that take several renames
 //! - `hash`: whether two disks hold the same
 //! - `reference`: what VMs use of one another
 //! - `check`: finding damage
@@ -33,6 +34,7 @@
 
 mod change;
 mod check;
+mod files;
 mod hash;
 mod lock;
 mod name;
@@ -41,6 +43,7 @@ mod reference;
 mod stage;
 mod store;
 mod template;
+mod update;
 mod vm;
 
 pub(crate) use change::{Change, NewLayer, Replacement, protect};

@@ -1,26 +1,27 @@
 //! Where something is made before it exists.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::files::{settle_disk, settle_paths};
 use super::lock::FileLock;
-use super::name::{disk_name, is_disk_name};
+use super::name::disk_name;
 use super::store::{Alone, absent_is, move_into, sync_folder};
 use super::vm::{self, StoredVm, VmRecord};
 use super::{Record, Repository, Room};
-use crate::config::{Boot, Disk, DiskSource, KernelImage, VmConfig};
-use crate::disk::{self, Access, ImageFormat};
+use crate::config::{DiskSource, VmConfig};
+use crate::disk::ImageFormat;
 use crate::net::MacAddress;
 use crate::process::Process;
 use crate::thread::caught;
 use crate::{Error, ErrorKind, Result};
 
 /// The file whose lock says that the maker lives.
-const ALIVE: &str = "alive";
+pub(super) const ALIVE: &str = "alive";
 
 /// Where the disks of a new VM are made, until it is committed. Dropped without that, everything in it is removed.
 ///
@@ -111,10 +112,12 @@ impl Stage {
     pub fn commit(&mut self, mut config: VmConfig) -> Result<StoredVm> {
         self.require_uncommitted()?;
         self.repository.require_new(config.uuid)?;
-        for disk in &mut config.disks {
-            self.adopt(disk)?;
+        settle_paths(&mut config, &self.folder)?;
+        for disk in &config.disks {
+            if let DiskSource::Image { path, format } = &disk.source {
+                settle_disk(path, *format, &self.folder)?;
+            }
         }
-        make_boot_paths_full(&mut config.boot)?;
         self.repository.require_own_files(&config, &self.folder)?;
         for nic in &mut config.nics {
             nic.mac.get_or_insert_with(MacAddress::random);
@@ -124,20 +127,8 @@ impl Stage {
 
     /// As [`commit`](Self::commit), for disks that are in use, and whose contents are on stable storage.
     pub(crate) fn commit_in_use(&mut self, mut config: VmConfig) -> Result<StoredVm> {
-        for disk in &mut config.disks {
-            if let DiskSource::Image { path, .. } = &mut disk.source
-                && let Some(name) = self.disk_in_stage(path)
-            {
-                *path = name.into();
-            }
-        }
+        settle_paths(&mut config, &self.folder)?;
         self.commit_record(VmRecord::new(config, None)?, |_| Ok(()))
-    }
-
-    /// The name of a disk, if it is in the stage.
-    fn disk_in_stage(&self, path: &Path) -> Option<String> {
-        let name = path.strip_prefix(&self.folder).ok().and_then(Path::to_str).filter(|name| is_disk_name(name));
-        name.map(str::to_owned)
     }
 
     /// Makes it the VM of this record, whose disks are staged and on stable storage, if `check` agrees at the end. After a
@@ -191,44 +182,6 @@ impl Stage {
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
-
-    /// Checks a disk and puts it on stable storage, if it is in the stage; and makes the path what a record says.
-    fn adopt(&self, disk: &mut Disk) -> Result<()> {
-        let DiskSource::Image { path, format } = &mut disk.source else { return Ok(()) };
-        let full =
-            absolute(&*path).map_err(|error| Error::io(format!("cannot find disk {}", path.display()), error))?;
-        let Some(name) = self.disk_in_stage(&full) else {
-            *path = full;
-            return Ok(());
-        };
-        if fs::symlink_metadata(&full).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(Error::new(ErrorKind::InvalidConfig, format!("disk {} is not a plain file", full.display()))
-                .remedy("make the disk itself in the stage, not a link to it"));
-        }
-        let info = disk::inspect(&full, Some(*format))?;
-        if let Some(below) = info.backing.first() {
-            let what = format!("disk {} is based on {}", full.display(), below.path.display());
-            return Err(Error::new(ErrorKind::InvalidConfig, what)
-                .remedy("copy the whole disk, so that it depends on nothing: qemu-img convert -O qcow2 OLD NEW"));
-        }
-        // It fails for a disk that is still written to, and for one that its writer did not finish.
-        let opened = disk::open(&full, Some(*format), Access::ReadOnly)?;
-        let sync = || File::open(&full)?.sync_all();
-        sync().map_err(|error| Error::io(format!("cannot write disk {}", full.display()), error))?;
-        drop(opened);
-        *path = name.into();
-        Ok(())
-    }
-}
-
-/// Makes the paths of kernel and initrd full: whoever starts the VM may have another working directory.
-fn make_boot_paths_full(boot: &mut Boot) -> Result<()> {
-    let Boot::Kernel { kernel, initrd, .. } = boot else { return Ok(()) };
-    let kernel = if let KernelImage::Path(path) = kernel { Some(path) } else { None };
-    for path in kernel.into_iter().chain(initrd) {
-        *path = absolute(&*path).map_err(|error| Error::io(format!("cannot find {}", path.display()), error))?;
-    }
-    Ok(())
 }
 
 impl Drop for Stage {
@@ -250,12 +203,17 @@ impl Drop for Stage {
 /// Gives a staged folder its place in a room. After a failure it is still staged.
 pub(super) fn settle_in(staged: &Path, place: &Path, room: &Path) -> Result<()> {
     move_into(staged, place, room)?;
-    // Only now, because without this file a stage is taken for that of a dead maker, and cleared away.
+    settled(place);
+    Ok(())
+}
+
+/// Removes what only a stage needs from what has its place. Only then, because without it a stage is taken for that of a
+/// dead maker, and cleared away.
+pub(super) fn settled(place: &Path) {
     let alive = place.join(ALIVE);
     if let Err(error) = fs::remove_file(&alive).or_else(absent_is(())) {
         tracing::warn!("cannot remove {}, which means nothing there: {error}", alive.display());
     }
-    Ok(())
 }
 
 /// Moves what dead processes staged into the trash; answers everything that is in the trash.

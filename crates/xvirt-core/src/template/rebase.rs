@@ -51,8 +51,8 @@ impl Repository {
     /// # Errors
     ///
     /// [`InvalidState`](ErrorKind::InvalidState) if something was written to disks, which the error names;
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is no instance of a template of that name, or the versions
-    /// have not equally many disks; [`NotFound`](ErrorKind::NotFound) if one of them was removed;
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is no instance of a template of that name, the versions
+    /// have not equally many disks, or disks were added to the VM; [`NotFound`](ErrorKind::NotFound) if one of them was removed;
     /// [`Busy`](ErrorKind::Busy) while the VM runs, or if it was changed meanwhile; [`InUse`](ErrorKind::InUse) if other
     /// VMs have its disks or disks based on them; [`Cancelled`](ErrorKind::Cancelled). Then everything is as before.
     pub fn rebase(&self, vm: &StoredVm, to: &Template, progress: &dyn Progress) -> Result<StoredVm> {
@@ -98,6 +98,9 @@ impl Repository {
                 let from = self.template(&template.to_string())?;
                 if from.disks().len() != to.disks().len() {
                     return refuse("they have not equally many disks");
+                }
+                if let Some(added) = vm.own_disks().iter().find(|own| own.index >= from.disks().len()) {
+                    return refuse(&format!("disk {} was added to it", added.index));
                 }
                 Ok(from)
             }

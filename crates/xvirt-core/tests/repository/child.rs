@@ -5,7 +5,9 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use xvirt_core::repository::Repository;
+use xvirt_core::config::Disk;
+use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::template::Unused;
 use xvirt_core::{ErrorKind, Result};
 
@@ -57,13 +59,28 @@ impl Told {
     }
 }
 
+/// Changes a VM in several places at once: notes a number twice, and adds a disk, or removes the one that was added.
+fn update(repository: &Repository, vm: &StoredVm, number: u64) -> Result<StoredVm> {
+    let path = vm.new_disk_path(ImageFormat::Raw);
+    disk::create(&path, ImageFormat::Raw, MIB)?;
+    repository.update(vm.uuid(), |config| {
+        config.description = number.to_string();
+        config.labels.insert("number".to_owned(), number.to_string());
+        match config.disks.len() {
+            1 => config.disks.push(Disk::raw(&path)),
+            _ => config.disks.truncate(1),
+        }
+        Ok(())
+    })
+}
+
 /// One random thing. What it is about may be gone or in use, because others do the same.
 fn step(repository: &Repository, random: &mut Random) -> Result<()> {
     let vms = repository.vms()?;
     let templates = repository.templates()?;
     let Some(vm) = random.of(&vms) else { return Ok(()) };
     let Some(template) = random.of(&templates) else { return repository.seal("t", vm, &()).map(drop) };
-    match random.below(if vms.len() > 8 { 20 } else { 14 }) {
+    match random.below(if vms.len() > 8 { 24 } else { 18 }) {
         0..=4 => {
             let vm = repository.instantiate(template, "instance")?;
             println!("made {}", vm.uuid());
@@ -81,6 +98,11 @@ fn step(repository: &Repository, random: &mut Random) -> Result<()> {
         }
         11 => repository.remove_template(template)?,
         12 | 13 => drop(repository.collect(if random.below(2) == 0 { Unused::Superseded } else { Unused::All })?),
+        14..=16 => drop(update(repository, vm, random.below(1000))?),
+        17 => {
+            let vm = repository.clone_vm(vm, "clone", &())?;
+            println!("made {}", vm.uuid());
+        }
         _ if vm.name() == "root" => {}
         _ => {
             println!("removing {}", vm.uuid());
@@ -91,7 +113,8 @@ fn step(repository: &Repository, random: &mut Random) -> Result<()> {
 }
 
 /// What can come of meeting others.
-const EXPECTED: [ErrorKind; 6] = [
+const EXPECTED: [ErrorKind; 7] = [
+    ErrorKind::AlreadyExists,
     ErrorKind::Busy,
     ErrorKind::NotFound,
     ErrorKind::InUse,
@@ -110,6 +133,9 @@ fn obeys() {
         for number in 0..count.parse().unwrap() {
             repository.instantiate(&template, format!("process {} {number}", std::process::id())).unwrap();
         }
+    }
+    if order == "shortage" {
+        crate::shortage::meet(&repository);
     }
     if let Some(seed) = order.strip_prefix("storm") {
         let mut random = Random(seed.parse::<u64>().unwrap() * 7919 + 1);

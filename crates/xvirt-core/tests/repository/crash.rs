@@ -18,7 +18,7 @@ fn a_kill_at_any_moment_leaves_a_sound_repository() {
     repository.seal("t", &root, &()).unwrap();
     let mut told = Told::default();
     told.made.insert(root.uuid().to_string());
-    let (mut interrupted, mut half_made, mut kept) = (0, 0, 0);
+    let (mut interrupted, mut half_made, mut kept, mut updated) = (0, 0, 0, 0);
     for round in 0..rounds {
         // Two at a time, so that one meets what the other has left.
         let mut children = [0, 1].map(|number| child::start(&format!("storm{}", round * 2 + number), &path));
@@ -42,6 +42,10 @@ fn a_kill_at_any_moment_leaves_a_sound_repository() {
             assert!(vms.iter().any(|vm| vm.uuid().to_string() == *uuid), "round {round}: VM {uuid} is lost");
         }
         for vm in &vms {
+            let config = vm.config();
+            let number = config.labels.get("number").map_or("", String::as_str);
+            updated += u64::from(!number.is_empty());
+            assert_eq!(number, config.description, "round {round}: {vm:?}");
             // Opening for writing repairs what the killed writer left.
             let (path, format) = image(&vm.config(), 0);
             drop(xvirt_core::disk::open(&path, Some(format), xvirt_core::disk::Access::ReadWrite).unwrap());
@@ -55,6 +59,6 @@ fn a_kill_at_any_moment_leaves_a_sound_repository() {
     }
     println!("{rounds} rounds with two kills each: {interrupted} changes completed, {half_made} stages cleared");
     println!("{} made, {} written, {kept} times looked for", told.made.len(), told.wrote.len());
-    assert!(told.made.len() > 20 && kept > 20, "the children came to nothing");
+    assert!(told.made.len() > 20 && kept > 20 && updated > 20, "the children came to nothing");
     assert!(rounds < 100 || half_made > 5, "the kills came too late or too early");
 }

@@ -12,6 +12,8 @@ mod labels;
 #[path = "../disk/mount.rs"]
 mod mount;
 mod references;
+mod shortage;
 mod templates;
 mod together;
+mod update;
 mod vms;

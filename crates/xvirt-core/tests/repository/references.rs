@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 use xvirt_core::ErrorKind;
-use xvirt_core::config::{Boot, KernelImage, VmConfig};
+use xvirt_core::config::{Boot, KernelImage, Nic, NicBackendConfig, VmConfig, Vsock};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::template::Unused;
@@ -193,6 +193,37 @@ fn what_is_missing_is_named() {
     fs::remove_file(&path).unwrap();
     let found = problems(&repository);
     assert!(found.contains("outside.raw is missing") && found.contains(&c.uuid().to_string()), "{found}");
+    repository.remove_vm(c.uuid()).unwrap();
+
+    let (kernel, initrd) = (folder.path().join("vmlinuz"), folder.path().join("initrd"));
+    fs::write(&kernel, "x").unwrap();
+    let boot = VmConfig::new("d").boot(Boot::kernel(kernel.as_path()).initrd(&initrd));
+    repository.stage().unwrap().commit(boot).unwrap();
+    let found = problems(&repository);
+    assert!(found.contains("initrd is missing: VM 'd'") && found.contains("as its initrd"), "{found}");
+    assert!(!found.contains("kernel"), "{found}");
+    fs::remove_file(&kernel).unwrap();
+    assert!(problems(&repository).contains("vmlinuz is missing: VM 'd'"));
+}
+
+/// Everything else that a VM has outside is there when it is committed, except what only its start reads.
+#[test]
+fn disks_outside_are_there_when_a_vm_is_committed() {
+    let (folder, repository) = repository();
+    let at = |name: &str| folder.path().join(name);
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RWXU).unwrap();
+    fs::write(at("text.qcow2"), "text").unwrap();
+    for (name, format, kind) in [
+        ("none.raw", ImageFormat::Raw, ErrorKind::NotFound),
+        ("fifo", ImageFormat::Raw, ErrorKind::InvalidConfig),
+        ("", ImageFormat::Raw, ErrorKind::InvalidConfig),
+        ("text.qcow2", ImageFormat::Qcow2, ErrorKind::CorruptImage),
+    ] {
+        let error = repository.stage().unwrap().commit(config("a", &at(name), format)).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(at(name).to_str().unwrap()), "{error}");
+    }
+    assert!(repository.vms().unwrap().is_empty());
 }
 
 /// What a VM has outside the repository is in nobody's way, least of all its own.
@@ -222,7 +253,7 @@ fn a_disk_outside_that_cannot_be_read_keeps_nothing_from_being_removed() {
 }
 
 #[test]
-fn a_kernel_is_found_from_any_working_directory() {
+fn what_it_names_is_found_from_any_working_directory() {
     let (_folder, repository) = repository();
     let a = vm(&repository, "a", ImageFormat::Raw, MIB, b"a");
     let here = std::env::current_dir().unwrap();
@@ -238,7 +269,12 @@ fn a_kernel_is_found_from_any_working_directory() {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
         assert!(error.to_string().contains("which belongs to VM 'a' ("), "{error}");
     }
-    let b = repository.stage().unwrap().commit(boot("vmlinuz".as_ref(), "images/initrd".as_ref())).unwrap();
+    let config = boot("vmlinuz".as_ref(), "images/initrd".as_ref());
+    let config = config.vsock(Vsock::new(3, "run/v.sock")).nic(Nic::stream("run/passt.sock"));
+    let b = repository.stage().unwrap().commit(config).unwrap();
+    assert_eq!(b.config().vsock.unwrap().path, here.join("run/v.sock"));
+    let NicBackendConfig::Stream(socket) = &b.config().nics[0].backend else { panic!("{:?}", b.config().nics) };
+    assert_eq!(*socket, here.join("run/passt.sock"));
     let Boot::Kernel { kernel: KernelImage::Path(kernel), initrd: Some(initrd), .. } = b.config().boot else {
         panic!("{:?}", b.config().boot)
     };

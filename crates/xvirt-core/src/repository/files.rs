@@ -1,0 +1,79 @@
+//! The files that a configuration names, before it is kept.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf, absolute};
+
+use super::name::is_disk_name;
+use crate::config::{Boot, DiskSource, KernelImage, NicBackendConfig, VmConfig};
+use crate::disk::{self, Access, ImageFormat};
+use crate::{Error, ErrorKind, Result};
+
+/// Makes relative paths full: whoever starts the VM may have another working directory. Disks in `folder`, which belong
+/// to the VM, get their names there instead.
+pub(super) fn settle_paths(config: &mut VmConfig, folder: &Path) -> Result<()> {
+    for disk in &mut config.disks {
+        if let DiskSource::Image { path, .. } = &mut disk.source {
+            let full = full(path)?;
+            *path = name_in(&full, folder).map_or(full, PathBuf::from);
+        }
+    }
+    if let Boot::Kernel { kernel, initrd, .. } = &mut config.boot {
+        let kernel = if let KernelImage::Path(path) = kernel { Some(path) } else { None };
+        kernel.into_iter().chain(initrd).try_for_each(make_full)?;
+    }
+    for nic in &mut config.nics {
+        if let NicBackendConfig::Stream(path) = &mut nic.backend {
+            make_full(path)?;
+        }
+    }
+    if let Some(vsock) = &mut config.vsock {
+        make_full(&mut vsock.path)?;
+        // A path that was short enough may not be so any more.
+        vsock.check()?;
+    }
+    Ok(())
+}
+
+fn make_full(path: &mut PathBuf) -> Result<()> {
+    *path = full(path)?;
+    Ok(())
+}
+
+fn full(path: &Path) -> Result<PathBuf> {
+    absolute(path).map_err(|error| Error::io(format!("cannot find {}", path.display()), error))
+}
+
+/// The name of a disk in the folder of a VM, if it is there. The folder may be reached by another path.
+fn name_in(path: &Path, folder: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str().filter(|name| is_disk_name(name))?;
+    let parent = path.parent()?;
+    let same = parent == folder || fs::canonicalize(parent).is_ok_and(|parent| parent == folder);
+    same.then(|| name.to_owned())
+}
+
+/// Checks a disk that is new to the VM whose folder this is. One in the folder is put on stable storage.
+pub(super) fn settle_disk(path: &Path, format: ImageFormat, folder: &Path) -> Result<()> {
+    match path.is_relative() {
+        true => settle_own_disk(&folder.join(path), format),
+        false => disk::inspect(path, Some(format)).map(drop),
+    }
+}
+
+fn settle_own_disk(path: &Path, format: ImageFormat) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::new(ErrorKind::InvalidConfig, format!("disk {} is not a plain file", path.display()))
+            .remedy("make the disk itself in the folder, not a link to it"));
+    }
+    let info = disk::inspect(path, Some(format))?;
+    if let Some(below) = info.backing.first() {
+        let what = format!("disk {} is based on {}", path.display(), below.path.display());
+        return Err(Error::new(ErrorKind::InvalidConfig, what)
+            .remedy("copy the whole disk, so that it depends on nothing: qemu-img convert -O qcow2 OLD NEW"));
+    }
+    // It fails for a disk that is still written to, and for one that its writer did not finish.
+    let opened = disk::open(path, Some(format), Access::ReadOnly)?;
+    let sync = || File::open(path)?.sync_all();
+    sync().map_err(|error| Error::io(format!("cannot write disk {}", path.display()), error))?;
+    drop(opened);
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Changing the configuration of a VM.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::files::{settle_disk, settle_paths};
+use super::name::disk_name;
+use super::stage::ALIVE;
+use super::store::absent_is;
+use super::vm::names_in;
+use super::{Change, Record, Repository, Stage, StoredVm, VmRecord};
+use crate::config::{Disk, DiskSource, VmConfig};
+use crate::disk::{self, Claim, ImageFormat};
+use crate::net::MacAddress;
+use crate::{Error, ErrorKind, Result};
+
+impl StoredVm {
+    /// Where to make a disk that [`Repository::update`] is to add to the VM: a free name in the VM's folder.
+    pub fn new_disk_path(&self, format: ImageFormat) -> PathBuf {
+        let folder = self.folder();
+        // There are fewer disks than numbers.
+        let free = (0..usize::MAX).map(|index| disk_name(index, format)).find(|name| {
+            let listed = self.own_disks().iter().any(|disk| disk.name == *name);
+            !listed && fs::symlink_metadata(folder.join(name)).is_err()
+        });
+        folder.join(free.unwrap_or_default())
+    }
+}
+
+impl Repository {
+    /// Changes the configuration of a VM: anything but its UUID. Answers the VM as it is then.
+    ///
+    /// `change` gets the configuration as [`StoredVm::config`] gives it. An error that it returns is returned, and nothing
+    /// is changed. Updates of one VM at the same time are made one after the other: `change` is called again, with the
+    /// new configuration, if the VM was changed meanwhile. It may use the repository.
+    ///
+    /// The VM may run; it has the new configuration when it is built anew. What was changed while it ran, such as disks
+    /// that were plugged in and limits, is kept by storing the [configuration that it has now](crate::vm::Vm::config).
+    ///
+    /// Disks in the VM's folder belong to the VM. To add one, make it at [`StoredVm::new_disk_path`], and add it to the
+    /// configuration. **One that the configuration does not have any more is removed.** Disks elsewhere are left as and
+    /// where they are. Relative paths are taken from the working directory, and kept as full paths. Network interfaces
+    /// without an address get one.
+    ///
+    /// ```
+    /// use xvirt_core::config::{ByteSize, Disk, VmConfig};
+    /// use xvirt_core::disk::{self, ImageFormat};
+    /// use xvirt_core::repository::Repository;
+    ///
+    /// # fn main() -> xvirt_core::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let repository = Repository::open(folder.path())?;
+    /// let mut stage = repository.stage()?;
+    /// let root = stage.disk_path(0, ImageFormat::Raw);
+    /// disk::create(&root, ImageFormat::Raw, 1 << 30)?;
+    /// let vm = stage.commit(VmConfig::new("web-1").disk(Disk::raw(root)))?;
+    ///
+    /// let data = vm.new_disk_path(ImageFormat::Raw);
+    /// disk::create(&data, ImageFormat::Raw, 8 << 30)?;
+    /// let vm = repository.update(vm.uuid(), |config| {
+    ///     config.memory = ByteSize::gib(2);
+    ///     config.labels.insert("tenant".to_owned(), "blue".to_owned());
+    ///     config.disks.push(Disk::raw(&data));
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(vm.config().disks.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Whether there is an error or the process dies, the VM is either as before or changed completely.
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound): there is no such VM, or a disk that is added does not exist.
+    /// - [`InvalidConfig`](ErrorKind::InvalidConfig): the configuration makes no sense, has another UUID, or gives a disk
+    ///   of the VM another format; a disk, the kernel or the initrd belongs to another VM or a template of the repository,
+    ///   or a disk is based on such a disk; a disk that is added to the VM's folder is based on another file, or is not a
+    ///   plain file; or a part of the configuration is an open object, which cannot be kept.
+    /// - [`Busy`](ErrorKind::Busy): a disk that is to be removed, or is added to the VM's folder, is in use.
+    /// - [`InUse`](ErrorKind::InUse): another VM uses a disk that is to be removed.
+    /// - Others: a disk that is added is damaged or cannot be read, or the repository cannot be written.
+    pub fn update(&self, uuid: Uuid, mut change: impl FnMut(&mut VmConfig) -> Result<()>) -> Result<StoredVm> {
+        loop {
+            let vm = self.vm(&uuid.to_string())?;
+            let mut config = vm.config();
+            change(&mut config)?;
+            if let Some(changed) = self.try_update(&vm, config)? {
+                return Ok(changed);
+            }
+        }
+    }
+
+    /// Gives a VM another configuration, unless it was changed meanwhile.
+    fn try_update(&self, vm: &StoredVm, mut config: VmConfig) -> Result<Option<StoredVm>> {
+        if config.uuid != vm.uuid() {
+            let what = format!("{} cannot become VM {}", vm.title(), config.uuid);
+            return Err(Error::new(ErrorKind::InvalidConfig, what)
+                .remedy("keep the UUID, or make another VM: Repository::copy"));
+        }
+        for nic in &mut config.nics {
+            nic.mac.get_or_insert_with(MacAddress::random);
+        }
+        settle_paths(&mut config, &vm.folder())?;
+        config.check()?;
+        let record = VmRecord::new(config, vm.layer().cloned())?;
+        check_added(vm, &record.config)?;
+        self.require_own_files(&record.config, &vm.folder())?;
+        let dropped = self.dropped(vm, &record.config)?;
+        // Nobody may begin to use them.
+        let claims = dropped.iter().map(|path| claim(path)).collect::<Result<Vec<_>>>()?;
+
+        let stage = self.stage()?;
+        record.write(stage.folder())?;
+        let alone = self.alone()?;
+        if !self.is_unchanged(vm)? {
+            return Ok(None);
+        }
+        link_files(&vm.folder(), &dropped, &stage)?;
+        self.change(alone, Change { vm: vm.uuid(), stage, layer: None })?;
+        drop(claims);
+        Ok(Some(StoredVm::new(self.clone(), record)))
+    }
+
+    /// The disks in the VM's folder that a configuration does not have any more, of which nobody else has one.
+    fn dropped(&self, vm: &StoredVm, config: &VmConfig) -> Result<Vec<PathBuf>> {
+        let mut own = vm.own_disks();
+        own.retain(|own| !config.disks.iter().any(|disk| path_of(disk) == Some(Path::new(&own.name))));
+        if !own.is_empty() {
+            self.require_unused(vm.uuid())?;
+        }
+        Ok(own.into_iter().map(|own| own.path).collect())
+    }
+}
+
+/// Checks the disks that the VM did not have before.
+fn check_added(vm: &StoredVm, config: &VmConfig) -> Result<()> {
+    let before = vm.record().config.disks.iter().filter_map(image).collect::<Vec<_>>();
+    for (path, format) in config.disks.iter().filter_map(image) {
+        match before.iter().find(|before| before.0 == path) {
+            Some((_, before)) if *before != format => {
+                let what = format!("disk {} of {} is {before}, and cannot be {format}", path.display(), vm.title());
+                return Err(Error::new(ErrorKind::InvalidConfig, what)
+                    .remedy("keep its format: a guest could make a raw disk pose as an image based on any file"));
+            }
+            Some(_) => {}
+            None => settle_disk(path, format, &vm.folder())?,
+        }
+    }
+    Ok(())
+}
+
+/// Locks a disk, if it is there.
+fn claim(path: &Path) -> Result<Option<Claim>> {
+    match disk::claim(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        claimed => claimed.map(Some),
+    }
+}
+
+/// Gives what is to take the place of a VM's folder the files in it that stay.
+fn link_files(folder: &Path, dropped: &[PathBuf], stage: &Stage) -> Result<()> {
+    let replaced = [VmRecord::FILE, ALIVE];
+    for name in names_in(folder)?.iter().filter(|name| !replaced.contains(&name.as_str())) {
+        let path = folder.join(name);
+        if !dropped.contains(&path) {
+            // What somebody has begun to make there, and given up, may be gone again.
+            fs::hard_link(&path, stage.folder().join(name)).or_else(absent_is(())).map_err(|error| {
+                Error::io(format!("cannot link {} into {}", path.display(), stage.folder().display()), error)
+                    .remedy("keep the repository on a file system that has hard links, and no folders in those of VMs")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn image(disk: &Disk) -> Option<(&Path, ImageFormat)> {
+    match &disk.source {
+        DiskSource::Image { path, format } => Some((path, *format)),
+        DiskSource::Backend(_) => None,
+    }
+}
+
+fn path_of(disk: &Disk) -> Option<&Path> {
+    image(disk).map(|image| image.0)
+}
