@@ -28,7 +28,7 @@ impl Repository {
     ///
     /// The copy has the labels, the attachments and the template of the original. Its UUID, its generation ID and the
     /// addresses of its network interfaces are new; an interface on a tap of a given name gets a tap of its own, on the
-    /// same bridge. The disks of the original are locked meanwhile.
+    /// same bridge, and no ports of the host are forwarded to it. The disks of the original are locked meanwhile.
     ///
     /// ```no_run
     /// use xvirt_core::repository::Repository;

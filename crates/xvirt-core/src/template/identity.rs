@@ -18,7 +18,25 @@ pub(super) fn renew(config: &mut VmConfig, name: String) {
 
 fn renew_nic(nic: &mut Nic) {
     nic.mac = Some(MacAddress::random());
-    if let NicBackendConfig::Tap(_) = nic.backend {
-        nic.backend = NicBackendConfig::NewTap;
+    match &mut nic.backend {
+        NicBackendConfig::Tap(_) => nic.backend = NicBackendConfig::NewTap,
+        // A port of the host leads to one VM.
+        NicBackendConfig::User(network) => network.forwards.clear(),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PortForward, UserNetwork};
+
+    #[test]
+    fn a_copy_takes_no_port_of_the_host_from_the_original() {
+        let network = UserNetwork::new().host_loopback(true).forward(PortForward::tcp(2222, 22));
+        let mut config = VmConfig::new("a").nic(Nic::user_network(network));
+        renew(&mut config, "b".to_owned());
+        let NicBackendConfig::User(network) = &config.nics[0].backend else { panic!("{:?}", config.nics) };
+        assert_eq!(*network, UserNetwork::new().host_loopback(true));
     }
 }

@@ -9,8 +9,8 @@ impl Repository {
     /// Makes a VM of a template, in a time that does not depend on the size of its disks.
     ///
     /// Its disks are copies on write of the template's, and it has the template's labels. Its UUID, its generation ID and the addresses of its network
-    /// interfaces are new; an interface on a tap of a given name gets a tap of its own, on the same bridge. May run
-    /// many times at once.
+    /// interfaces are new; an interface on a tap of a given name gets a tap of its own, on the same bridge, and no ports of
+    /// the host are forwarded to it. May run many times at once.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if the template was removed; or the disks cannot be made.
