@@ -27,7 +27,9 @@ impl VmConfig {
     pub fn from_json(text: &str) -> Result<Self> {
         let mut unknown = Vec::new();
         let mut reader = serde_json::Deserializer::from_str(text);
-        let config = serde_ignored::deserialize(&mut reader, |path| unknown.push(path.to_string()))
+        // A question mark stands for what has no name of its own, such as the contents of an `Option`.
+        let note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string().replace("?.", ""));
+        let config = serde_ignored::deserialize(&mut reader, note)
             .and_then(|config| reader.end().map(|()| config))
             .map_err(|error| Error::new(ErrorKind::InvalidConfig, "this is no configuration of a VM").because(error))?;
         if !unknown.is_empty() {
@@ -51,6 +53,9 @@ mod tests {
             (r#"{"name":"a","cpus":{"cuont":1}}"#, "cpus.cuont"),
             (r#"{"name":"a","disks":[{"source":{"image":{"path":"d","format":"raw"}},"seril":"x"}]}"#, "disks.0.seril"),
             (r#"{"name":"a","boot":{"disk":{"dsik":0}}}"#, "boot.dsik"),
+            (r#"{"name":"a","vsock":{"cid":3,"path":"v","prot":1}}"#, "vsock.prot"),
+            (r#"{"name":"a","nics":[{"backend":{"user":{"program":"/bin/sh"}}}]}"#, "nics.0.backend.program"),
+            (r#"{"name":"a","nics":[{"backend":{"user":{"host_loop":true}}}]}"#, "nics.0.backend.host_loop"),
             (r#"{"name":"a","nics":[{"backend":"new_tap","limit":{"send":{}}}]}"#, "nics.0.limit.send"),
             (
                 r#"{"name":"a","nics":[{"backend":"new_tap","limit":{"receive":{"bytes_per_minute":1}}}]}"#,

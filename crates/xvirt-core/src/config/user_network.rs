@@ -41,7 +41,7 @@ const IPV6_PREFIX: u8 = 64;
 /// # run().unwrap();
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct UserNetwork {
     /// The guest's address; the host's where none is given.
@@ -64,7 +64,6 @@ pub struct UserNetwork {
 
 /// A port of the host that leads to a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PortForward {
     /// Whose ports these are.
@@ -364,7 +363,8 @@ mod tests {
         let json = serde_json::to_string(&whole().program("/opt/passt")).unwrap();
         assert_eq!(serde_json::from_str::<UserNetwork>(&json).unwrap(), whole());
         assert_eq!(serde_json::from_str::<UserNetwork>("{}").unwrap(), UserNetwork::new());
-        assert!(serde_json::from_str::<UserNetwork>(r#"{"program":"/bin/sh"}"#).is_err());
+        let stranger: UserNetwork = serde_json::from_str(r#"{"program":"/bin/sh"}"#).unwrap();
+        assert_eq!(stranger, UserNetwork::new());
         let nic = r#"{"backend":{"user":{"forwards":[{"protocol":"tcp","host_port":2222,"guest_port":22}]}}}"#;
         let nic: Nic = serde_json::from_str(nic).unwrap();
         assert_eq!(serde_json::to_value(&nic.backend).unwrap()["user"]["forwards"][0]["host_port"], 2222);
