@@ -1,8 +1,8 @@
 //! Virtual machines over KVM, as a library.
 //!
 //! A program that links this crate can do what an administrator does on a XenServer host: describe a VM, start it from its
-//! own disk, talk to its console, pause, reboot and stop it, and hear what happens to it. There is no daemon and no process
-//! per VM.
+//! own disk, talk to its console, pause, reboot and stop it, and hear what happens to it. There is no daemon, and a VM is
+//! no process of its own.
 //!
 //! # Quick start
 //!
