@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
-use super::header::MAX_L1_BYTES;
+use super::header::{CLUSTER, MAX_L1_BYTES};
 use super::layer::LayerKind;
 use super::lock::Hold;
 use super::open::open_to_write;
@@ -18,8 +18,6 @@ use crate::{Error, ErrorKind, Result};
 const SECTOR: u64 = 512;
 /// The size of the largest file that the kernel knows (`off_t`), in whole sectors.
 const LARGEST_RAW: u64 = i64::MAX as u64 / SECTOR * SECTOR;
-/// The clusters of a new qcow2 image, in bytes.
-pub(super) const CLUSTER: u64 = 64 << 10;
 
 /// Makes a new, empty disk of `size` bytes, which reads as zeroes and takes almost no space yet.
 ///

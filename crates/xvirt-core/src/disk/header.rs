@@ -10,6 +10,8 @@ use crate::{Error, ErrorKind, Result};
 
 pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
 
+/// The clusters of a new qcow2 image, in bytes.
+pub(super) const CLUSTER: u64 = 64 << 10;
 /// The biggest cluster, and so the biggest header with everything that belongs to it.
 pub(super) const BIGGEST_CLUSTER: u64 = 1 << MAX_CLUSTER_BITS;
 
