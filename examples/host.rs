@@ -1,4 +1,4 @@
-//! Prints what this host offers to VMs, and what to do about what it lacks.
+//! Prints what this host offers to VMs, with a fix for what it lacks.
 //!
 //! `cargo run --example host` prints a table, `cargo run --example host -- --json` the same for programs.
 

@@ -47,7 +47,7 @@ fn wait<'scope>(vm: &'scope Vm, interrupt: &Interrupt, scope: &'scope Scope<'sco
         if asked {
             halt(vm)?;
         } else {
-            note("pressed the power button; Ctrl-C once more takes the power away");
+            note("pressed the power button; press Ctrl-C again to power off immediately");
             scope.spawn(|| press(vm));
         }
         asked = true;

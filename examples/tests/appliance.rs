@@ -435,7 +435,7 @@ fn a_guest_that_does_not_listen_loses_its_power() {
     let mut notes = started.0.stderr.take().unwrap();
     read_until(&mut notes, "demo is VM");
     interrupt(&started.0);
-    read_until(&mut notes, "takes the power away");
+    read_until(&mut notes, "power off immediately");
     assert!(started.0.try_wait().unwrap().is_none(), "the guest does not know a power button");
     interrupt(&started.0);
     assert_eq!(started.0.wait().unwrap().code(), Some(0));

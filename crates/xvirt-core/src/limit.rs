@@ -1,4 +1,4 @@
-//! How much may pass, and when: the token bucket behind every limit of a device.
+//! The token bucket that limits the rate of a device's operations and bytes.
 //!
 //! A [`Limiter`] counts operations and bytes, each against a bucket of its own where there is a limit. A bucket of rate
 //! `r` and burst `b` keeps this contract:

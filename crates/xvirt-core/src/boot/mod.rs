@@ -1,5 +1,5 @@
-//! Booting a VM from its own disk: the room where partition tables, file systems and boot loader configurations are
-//! read, so that the kernel which the disk's owner would have booted can be loaded without running a boot loader.
+//! Boots a VM from its own disk: reads partition tables, file systems and boot loader configurations, and finds the kernel
+//! that the boot loader would have started, without running the boot loader.
 //!
 //! ```no_run
 //! # fn example(disk: &dyn xvirt_core::disk::BlockBackend) -> xvirt_core::Result<()> {
@@ -14,11 +14,11 @@
 //! # }
 //! ```
 //!
-//! Every byte read here was written by the guest: all readers are bounded in time and memory, and none panics.
+//! The guest controls every byte that is read here, so all readers are bounded in time and memory, and none panics.
 //!
-//! Read are GPT and MBR tables and disks without one; ext2, ext3, ext4 (with a journal that was not replayed), XFS and
-//! FAT; GRUB 2 with Fedora's loader entries, systemd-boot's entries and unified kernels, extlinux and syslinux, and
-//! GRUB 0.97. A `/boot` inside LVM, RAID, LUKS, btrfs or another file system is named in the error, and not read.
+//! Supported are GPT, MBR and unpartitioned disks; ext2, ext3, ext4 (also with an unreplayed journal), XFS and FAT; GRUB 2
+//! with Fedora's loader entries, systemd-boot's entries and unified kernels, extlinux and syslinux, and GRUB 0.97. A `/boot`
+//! on LVM, RAID, LUKS, btrfs or another file system is not read; the error names what was found.
 
 mod entry;
 mod extlinux;

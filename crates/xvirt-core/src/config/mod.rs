@@ -1,7 +1,7 @@
-//! What a user writes: serde types that describe a VM, checked before anything is built.
+//! The types that describe a VM. All are serde types, and are checked before anything is built.
 //!
-//! [`VmConfig::build`] consumes a configuration; nothing reads it afterwards. Nothing here opens a file or looks at the
-//! host: [`vm`](crate::vm) does. A configuration names images, networks and boot entries, whose modules do not know it.
+//! [`VmConfig::build`] consumes a configuration; nothing reads it afterwards. This module neither opens files nor inspects
+//! the host: [`vm`](crate::vm) does that.
 
 mod balloon;
 mod boot;

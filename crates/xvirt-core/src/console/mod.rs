@@ -1,8 +1,8 @@
-//! A VM's console output, kept from its first byte, and the ways to attach to it.
+//! Consoles: a VM's output from its first byte on, its input, and ways to attach to both.
 //!
-//! The device writes into a bounded ring (`ConsolePort`); a [`Console`] is the handle a user holds. Readers attach at
-//! any time, each with its own position in the ring, so a late one sees the boot messages and none slows the guest
-//! down. Whoever falls behind by more than the ring is told how many bytes it lost. The ring outlives a reboot.
+//! The device writes into a bounded ring (`ConsolePort`). A [`Console`] is the handle that a user holds. Readers attach at
+//! any time, each with its own position in the ring, so a late reader sees the boot messages and no reader slows the guest
+//! down. A reader that falls behind by more than the ring learns how many bytes it lost. The ring outlives a reboot.
 //! Threads exist only while a pty or a socket is attached.
 
 mod attach;

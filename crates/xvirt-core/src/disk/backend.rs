@@ -8,7 +8,7 @@ use crate::memory::GuestSlice;
 
 use super::place::Place;
 
-/// Where the bytes of a disk are kept.
+/// The storage behind a disk.
 ///
 /// Offsets and lengths are in bytes. A device only asks for ranges inside [`capacity`](Self::capacity). All methods may
 /// be called from several threads at once. A failed call leaves the contents of the range undefined, and nothing else.
@@ -20,9 +20,9 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// Whether writes are refused.
     fn read_only(&self) -> bool;
 
-    /// The block that its storage writes at once, in bytes: a power of two, and at least 512. Everything works for
-    /// ranges of 512 bytes, but takes longer, and a crash may damage the rest of a block of which a part is written. The
-    /// guest is told, and keeps to it where it can.
+    /// The physical block size in bytes: a power of two, at least 512. Ranges of 512 bytes work, but are slower, and a crash
+    /// during a partial write may damage the rest of the block. The guest is told the size and aligns its requests where it
+    /// can.
     fn block_size(&self) -> u32 {
         512
     }
@@ -36,17 +36,17 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// Returns when everything written before is on stable storage.
     fn flush(&self) -> io::Result<()>;
 
-    /// Tells that a range is not needed any more; it may read as anything that it held before, or as zeroes.
+    /// Discards a range that is not needed any more. It then reads as what it held before or as zeroes.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
 
-    /// Makes a range read as zeroes; where `unmap` is set its space may be given back.
+    /// Zeroes a range. With `unmap` its space may be given back to the host.
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()>;
 
-    /// Where in a file a range of the disk lies, if to read it (to write it, with `write`) at that place is all there is
-    /// to do. Whoever has the place may do so at any time without this backend, until the place is dropped.
+    /// The place in a file where a range of the disk lies, if reading (with `write`, writing) there is all that a request
+    /// takes. The holder of the place may do so at any time without this backend, until it drops the place.
     ///
-    /// This must not wait for another request: a place that is not known at once is not known. A backend that wraps
-    /// another may answer what that one does, where it adds nothing of its own.
+    /// This must not wait for another request; return `None` where the place is not known at once. A backend that wraps
+    /// another may pass on that one's places where it adds nothing of its own.
     fn place(&self, offset: u64, length: u64, write: bool) -> Option<Place> {
         let _ = (offset, length, write);
         None
@@ -54,13 +54,13 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
 
     /// The first range at or after `offset` that may hold anything but zeroes; none if the rest reads as zeroes.
     ///
-    /// Who reads a whole disk skips holes by this. A backend that does not know its holes says that all is data.
+    /// Readers of whole disks use this to skip holes. A backend that does not know its holes reports everything as data.
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         Ok((offset < self.capacity()).then(|| offset..self.capacity()))
     }
 
-    /// Makes the disk `size` bytes big, which is more than it is; the new part reads as zeroes. Returns when that is on
-    /// stable storage. A backend that cannot grow says so, as [`Unsupported`](io::ErrorKind::Unsupported).
+    /// Grows the disk to `size` bytes. The new part reads as zeroes. Returns when the new size is on stable storage. A
+    /// backend that cannot grow fails with [`Unsupported`](io::ErrorKind::Unsupported).
     fn grow(&self, size: u64) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("it cannot get {size} bytes while it is in use")))
     }

@@ -19,7 +19,7 @@ use crate::Result;
 use crate::memory::GuestSlice;
 use crate::progress::{self, Progress};
 
-/// Copies everything of `disk` into a new image, leaving holes where there are only zeroes.
+/// Copies `disk` into a new image, with holes where it has only zeroes.
 ///
 /// Where `image` says which file holds the disk, that file's blocks are shared, if the file system can and the image
 /// depends on no other. When this returns, the copy is on stable storage; a failure leaves no file behind.

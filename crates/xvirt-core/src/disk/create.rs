@@ -19,9 +19,9 @@ const SECTOR: u64 = 512;
 /// The size of the largest file that the kernel knows (`off_t`), in whole sectors.
 const LARGEST_RAW: u64 = i64::MAX as u64 / SECTOR * SECTOR;
 
-/// Makes a new, empty disk of `size` bytes, which reads as zeroes and takes almost no space yet.
+/// Creates an empty disk of `size` bytes. It reads as zeroes and takes almost no space yet.
 ///
-/// The file may be read and written by its owner only. When this returns, the image is on stable storage.
+/// Only the file's owner may read and write it. When this returns, the image is on stable storage.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub(crate) fn create_with(path: &Path, bytes: &[u8]) -> Result<()> {
     make(path, |file| file.as_file().write_all_at(bytes, 0).map_err(|error| cannot("write", path, error)))
 }
 
-/// Makes the disk in an image bigger; its new part reads as zeroes.
+/// Grows the disk in an image. The new part reads as zeroes.
 ///
 /// `size` is in bytes. The guest sees the new size the next time it starts. When this returns, the new size is on
 /// stable storage.

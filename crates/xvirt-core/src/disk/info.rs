@@ -20,13 +20,13 @@ pub struct ImageInfo {
     pub format: ImageFormat,
     /// Size of the disk in bytes, as a guest sees it.
     pub virtual_size: u64,
-    /// Bytes the image file takes on the host's disk, without what it is based on. Holes take none.
+    /// Bytes that the image file takes on the host's disk, without its backing files. Holes take none.
     pub allocated: u64,
-    /// What the image is based on, from the nearest file to the deepest.
+    /// Its backing files, from the nearest to the deepest.
     pub backing: Vec<BackingFile>,
 }
 
-/// A file that an image is based on.
+/// A backing file of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackingFile {
@@ -36,7 +36,7 @@ pub struct BackingFile {
     pub format: ImageFormat,
 }
 
-/// Tells what an image is. Takes no locks, so that the image may be in use; what a VM does meanwhile may be missing.
+/// Inspects an image. Takes no locks, so the image may be in use; changes that a VM makes meanwhile may be missing.
 ///
 /// # Errors
 ///

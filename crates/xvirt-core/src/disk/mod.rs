@@ -1,14 +1,19 @@
 //! Disk images: raw files, block devices and qcow2 with backing chains, opened under locks, behind one trait.
 //!
-//! [`open`] gives a [`BlockBackend`], which holds the locks of the image and of every file below it until it is
-//! dropped. The other functions make and inspect images: [`create`], [`overlay`], [`grow`], [`inspect`].
+//! [`open`] returns a [`BlockBackend`], which holds the locks of the image and of every file below it until it is dropped.
+//! The other functions create and inspect images: [`create`], [`overlay`], [`grow`], [`inspect`].
 //!
-//! Inside: `file` is a locked file and its input and output, on which both formats stand; `lock` is who may open what
-//! together; `probe` and `header` judge bytes that strangers wrote, before anything else looks at them; `chain` follows
-//! backing files, each a `layer`; `raw` and `qcow2` are the two formats; `scan` and `copy` read whole disks without their holes. On any
-//! backend stand `snapshot`, which keeps what a disk held while its guest writes, and `streaming`, which has its bytes still
-//! elsewhere; `blocks` counts for both what is done. `engine` does many requests of a guest at once, some of them at the
-//! `place` in a file that a backend names; `direct` is how a file is used past the page cache.
+//! Inside:
+//!
+//! - `file`: a locked file and its I/O, which both formats use; `lock`: who may open what at the same time
+//! - `probe` and `header`: validate untrusted headers before anything else reads them
+//! - `chain`: follows backing files, each of which is a `layer`
+//! - `raw` and `qcow2`: the two formats
+//! - `scan` and `copy`: read whole disks without their holes
+//! - `snapshot`: a view of a disk at one moment while its guest goes on writing
+//! - `streaming`: a disk whose data is still elsewhere; `blocks`: which blocks either of the two has done
+//! - `engine`: keeps many requests in flight, directly at the `place` in a file that a backend names
+//! - `direct`: I/O that bypasses the page cache
 
 mod backend;
 mod bitmap;

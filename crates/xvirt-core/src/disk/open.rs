@@ -13,7 +13,7 @@ use super::raw::RawDisk;
 use super::{probe, qcow2};
 use crate::{Error, ErrorKind, Result};
 
-/// What an opener may do with a disk, and with whom it gets along.
+/// How a disk is opened: what the opener may do, and who else may have the disk open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -43,9 +43,9 @@ pub enum Access {
 /// A qcow2 image that a killed process or a power failure left half-written is repaired when it is opened for writing;
 /// what was not flushed may be lost.
 ///
-/// A qcow2 image is opened for writing only if its tables and refcounts do not contradict each other: else its guest
-/// could write to the tables, and have the image show any file of the host. All of its tables are read for that, 10 bytes
-/// for each cluster in use: half a second for a terabyte in clusters of 64 KiB, if the page cache has them.
+/// A qcow2 image is opened for writing only if its tables and refcounts do not contradict each other. Otherwise a guest could
+/// write to the tables and make the image show any file of the host. The check reads all tables, 10 bytes per cluster in
+/// use: half a second for a terabyte in clusters of 64 KiB, if they are in the page cache.
 ///
 /// A raw image whose size is not a multiple of 512 bytes is rounded up, as QEMU does; the rest of the last sector reads
 /// as zeroes until the guest writes it, which makes the file grow to the full sector.

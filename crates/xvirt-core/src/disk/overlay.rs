@@ -29,10 +29,10 @@ pub enum OverlayKind {
     Qcow2,
 }
 
-/// Makes a copy of a disk that takes no space for what it shares with `base`, in a time that does not depend on size.
+/// Creates a copy-on-write copy of `base`, in a time that does not depend on its size.
 ///
-/// The file system shares the blocks where it can (XFS, Btrfs, ...; both files on the same one), else the copy is a
-/// qcow2 image on top of the base. The answer tells which. A qcow2 copy in the folder of its base names it relative to
+/// The file system shares the blocks where it can (XFS, Btrfs and others, with both files on the same file system). Otherwise
+/// the copy is a qcow2 image on top of the base. The result tells which. A qcow2 copy in the folder of its base names it relative to
 /// that folder, so that both can be moved together; elsewhere it names the full path.
 ///
 /// Give the `format` of a raw base that a guest has written to: see [`open`](super::open). When this returns, the copy

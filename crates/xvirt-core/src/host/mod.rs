@@ -1,4 +1,4 @@
-//! What this host can do, and what to do about what it cannot.
+//! Probes the host: what it offers to VMs, and how to fix what it lacks.
 //!
 //! [`Host::probe`] looks once and keeps what it saw. Each part of the report has its file here; all of them read
 //! `/proc`, `/sys` and `/dev` below one root, so that every sort of host can be tested on any.

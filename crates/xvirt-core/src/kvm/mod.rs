@@ -1,8 +1,7 @@
-//! The objects KVM gives us, with errors that say what to do.
+//! Wrappers of KVM's objects, with errors that say what to do.
 //!
-//! `system` is `/dev/kvm`, `vm` one virtual machine, `vcpu` one of its processors, `interrupts` the lines and messages
-//! that reach them, `kick` the signal that makes a running vCPU look up, and `thread_time` how much of the host's
-//! processors a thread has taken.
+//! `system` is `/dev/kvm`, `vm` a virtual machine, `vcpu` a virtual processor, `interrupts` its interrupt lines and messages,
+//! `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread.
 
 mod interrupts;
 mod kick;

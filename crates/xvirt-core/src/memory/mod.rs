@@ -1,4 +1,4 @@
-//! Guest memory: where it lies in the guest's address space and what backs it on the host.
+//! Guest memory: its layout in the guest's address space, and the host memory that backs it.
 
 mod backing;
 mod buffers;

@@ -1,8 +1,8 @@
-//! Host network interfaces that a NIC can be connected to, and the addresses NICs have.
+//! The host's side of a network: interfaces that a NIC connects to, and MAC addresses.
 //!
 //! A [`Tap`] carries whole Ethernet frames between a guest's NIC and the host's network stack; attached to a bridge it
-//! puts the VM on a network. A [`FrameStream`] carries them over a unix socket, which needs no privileges; `passt` starts
-//! the program that is then at the other end.
+//! connects the VM to a network. A [`FrameStream`] carries frames over a unix socket, which needs no privileges. `passt`
+//! starts and supervises the program of that name, which connects such a socket to the host's network.
 
 mod interface;
 mod ioctl;

@@ -10,14 +10,14 @@
 //! trash/UUID        what is being removed
 //! ```
 //!
-//! Whatever is made is made in `staging` and put on stable storage there; the rename into its place is what makes it
-//! exist. What is removed first goes into `trash` by a rename. So a crash at any moment leaves only things that are
-//! there completely, and leftovers in `staging` and `trash` that the next [`Repository::open`] clears away: it knows a
-//! dead maker by the lock that is gone. Changes of a VM that need several renames are written down in `change.json`
-//! first, and whoever next takes the lock completes one that was interrupted.
+//! Everything is made in `staging` and written to stable storage there. A rename into its final place makes it exist. Removal
+//! begins with a rename into `trash`. So a crash at any moment leaves only complete objects, and leftovers in `staging` and
+//! `trash`, which the next [`Repository::open`] clears away; it recognises a dead maker by the lock that is gone. A change of
+//! a VM that takes several renames is first recorded in `change.json`; whoever takes the lock next completes an interrupted
+//! one.
 //!
-//! All folders lie equally deep, and disks name the disks they are based on relative to their own folder, so that a
-//! repository can be moved, and mounted elsewhere.
+//! All folders are equally deep, and disks name their backing files relative to their own folder, so a repository can be
+//! moved and mounted elsewhere.
 //!
 //! Inside:
 //!

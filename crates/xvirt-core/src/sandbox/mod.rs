@@ -1,23 +1,21 @@
-//! Filters of system calls (seccomp(2)) around the threads that serve a guest's devices.
+//! System call filters (seccomp(2)) for the threads that serve a guest's devices.
 //!
-//! These threads read what a guest wrote. Should one ever be led astray by it, it can still only ask the kernel for what
-//! its work takes: it starts no program, opens no file, and makes no connection but to Unix sockets where that is its
-//! work.
+//! These threads parse what a guest wrote. A thread that a guest manages to subvert can still only make the system calls that
+//! its work takes: it cannot start a program, open a file, or connect to anything but Unix sockets, where that is its work.
 //!
-//! What is not allowed fails with `EPERM`. The alternatives do not suit a library: killing the thread would leave
-//! everybody waiting for it, killing the process would take all other VMs and the program along, and `SIGSYS` has one
-//! handler in a process, which is not ours. Only a system call of another architecture, which no compiler makes, kills
-//! the process. Filters cannot be taken off, and threads inherit them from those that start them: so they are put on
-//! device threads alone, and not where a thread calls backends of the program that embeds us. vCPU threads have none,
-//! because activating a device, which starts threads, is their work.
+//! Forbidden system calls fail with `EPERM`. The alternatives do not suit a library: killing the thread would leave others
+//! waiting for it, killing the process would end all other VMs and the program too, and `SIGSYS` has one handler per process,
+//! which belongs to the program. Only a system call of another architecture, which no compiler generates, kills the process.
+//! Filters cannot be removed, and a thread inherits those of the thread that starts it. So only device threads have filters,
+//! and not where such a thread calls the program's own backends. vCPU threads have none, because they start device threads.
 //!
-//! Requests in an io_uring are no system calls, and no filter sees them: the thread of a disk that has a ring is confined
-//! less than others.
+//! Requests in an io_uring are not system calls, so filters do not see them: the thread of a disk with a ring is confined less
+//! than others.
 //!
-//! The program's log subscriber runs on these threads too. It may write to what is open and cannot open anything: a file
-//! that a log goes on in, or the time zone, it must have opened before.
+//! The program's log subscriber runs on these threads too. It can write to files that are open, but cannot open any: it must
+//! open the log file and the time zone before.
 //!
-//! `calls` has the lists, `filter` makes the kernel apply them.
+//! `calls` has the lists of allowed calls; `filter` installs them.
 
 #[cfg(feature = "seccomp")]
 mod calls;

@@ -1,7 +1,7 @@
 //! Virtio devices (virtio 1.2) and their PCI transport.
 //!
-//! - [`VirtioDevice`]: what a kind of device is. Its guest-visible state is plain data, in `state`; its host backend is a
-//!   trait object given to its constructor. [`Handler`] is its part that serves queues.
+//! - [`VirtioDevice`]: a kind of device. Its guest-visible state is plain data, in `state`; its host backend is a trait object
+//!   given to its constructor. Its [`Handler`] serves the queues.
 //! - [`VirtioPci`]: a device in a PCI slot: negotiation, queues, interrupts, and the worker thread, which exists from
 //!   `DRIVER_OK` to reset.
 //! - `blk`, `net`, `console`, `rng`, `balloon`, `vsock`: the devices.
@@ -22,9 +22,9 @@
 //!
 //! A device built from a saved state is paused until `resume()`.
 //!
-//! A hostile driver is met with `DEVICE_NEEDS_RESET` (section 2.1.1): its queue is not looked at again until it resets
-//! the device. So is a driver whose device the host cannot serve; the owner hears of that. Work done for one descriptor
-//! chain is bounded, and memory use does not depend on the driver.
+//! A driver that breaks the rules gets `DEVICE_NEEDS_RESET` (section 2.1.1), and its queues are not served until it resets the
+//! device. The same happens when the host cannot serve the device; the owner hears of that. The work for one descriptor chain
+//! is bounded, and memory use does not depend on the driver.
 
 mod balloon;
 mod blk;

@@ -26,7 +26,7 @@ pub(super) struct DiskSlot {
     removal: Removal,
     /// In the machine, while there is one.
     pub(super) device: Option<DiskDevice>,
-    /// Its bytes in this run or the last, which views may outlive it with.
+    /// Its backend in this run or the previous one, which views may keep open.
     previous: Option<PreviousDisk>,
 }
 
@@ -40,10 +40,10 @@ pub(super) struct NicSlot {
     pub(super) device: Option<NicDevice>,
 }
 
-/// Who wants to have a device out.
+/// The requests to remove a device.
 #[derive(Clone, Debug)]
 pub(super) struct Removal {
-    /// Tells the device from others that have its position later.
+    /// Distinguishes the device from others that have its position later.
     pub(super) id: u64,
     /// How many wait for it.
     pub(super) waiting: u32,
@@ -54,11 +54,11 @@ pub(super) struct Removal {
 pub(super) struct Devices {
     pub(super) disks: BTreeMap<usize, DiskSlot>,
     pub(super) nics: BTreeMap<usize, NicSlot>,
-    /// Counts what was ever attached.
+    /// The number of devices that were ever attached.
     ids: u64,
 }
 
-/// What was in a slot. Dropping it closes what it had open on the host.
+/// A device that was removed. Dropping it closes what it had open on the host.
 #[derive(Debug)]
 #[expect(dead_code, reason = "it is kept to be dropped where waiting is allowed")]
 pub(super) enum Detached {
@@ -67,12 +67,12 @@ pub(super) enum Detached {
 }
 
 impl DiskSlot {
-    /// The disk of this run, or of the last if a view still holds it: then nobody else could open it.
+    /// Its backend, while it is in a machine, or of the previous run while a view still keeps that open and locked.
     pub(super) fn open(&self) -> Option<Arc<CopyBeforeWrite>> {
         self.backend().or_else(|| self.previous.as_ref().and_then(PreviousDisk::get))
     }
 
-    /// Its bytes, while it is in a machine.
+    /// Its backend, while it is in a machine.
     pub(super) fn backend(&self) -> Option<Arc<CopyBeforeWrite>> {
         self.device.as_ref().map(|device| Arc::clone(&device.backend))
     }
@@ -133,7 +133,7 @@ impl Devices {
         Removal { id: self.ids, waiting: 0 }
     }
 
-    /// Forgets a device, and gives what there was.
+    /// Removes a device and returns it.
     pub(super) fn detach(&mut self, kind: Kind, position: usize) -> Option<Detached> {
         match kind {
             Kind::Disk => self.disks.remove(&position).map(Detached::Disk),
@@ -141,7 +141,7 @@ impl Devices {
         }
     }
 
-    /// These devices are in a machine now, by their positions.
+    /// Records the devices that are in a machine now, by their positions.
     pub(super) fn enter_machine(&mut self, disks: BTreeMap<usize, DiskDevice>, nics: BTreeMap<usize, NicDevice>) {
         for (position, device) in disks {
             if let Some(disk) = self.disks.get_mut(&position) {
@@ -155,7 +155,7 @@ impl Devices {
         }
     }
 
-    /// The machine ends: gives what was in it.
+    /// Takes all devices out, because the machine ends.
     pub(super) fn leave_machine(&mut self) -> (Vec<DiskDevice>, Vec<NicDevice>) {
         let disks = self.disks.values_mut().filter_map(|disk| disk.device.take()).collect();
         (disks, self.nics.values_mut().filter_map(|nic| nic.device.take()).collect())

@@ -94,8 +94,8 @@ impl Inner {
         self.events.send(event);
     }
 
-    /// Parks the machine, called by the supervisor itself. If the program keeps vCPUs from being stopped, the VM is halted
-    /// and there is nothing to go on with.
+    /// Parks the machine, on the supervisor's thread. If the program keeps vCPUs from being stopped, halts the VM and returns
+    /// nothing.
     fn park_from_supervisor<'a>(&self, power: MutexGuard<'a, Power>) -> Option<MutexGuard<'a, Power>> {
         let parked = self.machine().map_or(Ok(()), |machine| machine.park());
         match parked {

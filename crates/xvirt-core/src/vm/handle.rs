@@ -34,13 +34,13 @@ use crate::{Error, ErrorKind, Result};
 /// A virtual machine.
 ///
 /// All methods may be called from any thread. Verbs change the VM one at a time: each waits for its turn, and
-/// [`current_operations`](Self::current_operations) tells which is at work. Questions (power state, statistics, lists,
-/// events) never wait for a verb. Dropping the VM is a hard shutdown: threads, descriptors, locks and memory go back to the
-/// host.
+/// [`current_operations`](Self::current_operations) lists those in progress. Queries (power state, statistics, lists, events)
+/// never wait for a verb. The time limit of a verb starts when its turn comes. Dropping the VM is a hard shutdown: threads,
+/// descriptors, locks and memory go back to the host.
 ///
 /// It belongs to the process that made it. In a child of fork(2) verbs fail with
-/// [`InvalidState`](ErrorKind::InvalidState), questions are answered as for a halted VM without devices, and dropping it
-/// changes nothing.
+/// [`InvalidState`](ErrorKind::InvalidState), queries are answered as for a halted VM without devices, and dropping it changes
+/// nothing.
 ///
 /// A verb that the VM's state does not allow fails with [`InvalidState`](ErrorKind::InvalidState), which names both; that
 /// state may be the work of another thread, or of the guest.
@@ -67,23 +67,23 @@ impl fmt::Debug for Vm {
 
 /// What the handle and the supervisor thread share.
 pub(super) struct Inner {
-    /// Whose it is.
+    /// The process it belongs to.
     process: Process,
-    /// What it was built from, without disks and network interfaces: those come and go.
+    /// The configuration it was built from, without disks and network interfaces, which come and go.
     pub(super) config: VmConfig,
     processors: Processors,
     pub(super) consoles: Consoles,
     pub(super) events: Events,
-    /// The operation lock: whoever changes the VM holds it, however long that takes.
+    /// The operation lock, held while the VM is changed, however long that takes.
     power: Mutex<Power>,
-    /// What the VM is now. Locked after the operation lock, and only for a moment.
+    /// The VM's current state. Locked after the operation lock, and only for a moment.
     live: Mutex<Live>,
     pub(super) operations: Operations,
-    /// Something changed that a holder of the operation lock may be waiting for.
+    /// Notified of changes that verbs wait for while they release the operation lock.
     pub(super) changed: Condvar,
-    /// Who listens for connections of its guest.
+    /// The listeners for connections from its guest.
     pub(super) vsock_listeners: VsockListeners,
-    /// What its verbs and threads log is told apart by.
+    /// The span of everything that its verbs and threads log.
     span: Span,
 }
 
@@ -94,26 +94,26 @@ pub(super) struct Consoles {
     pub(super) virtio: Console,
 }
 
-/// What only verbs and the supervisor need to know.
+/// State that only verbs and the supervisor use.
 #[derive(Debug, Default)]
 pub(super) struct Power {
-    /// Counts the starts, so that a supervisor knows whether its run is over.
+    /// The number of starts, by which a supervisor knows whether its run is over.
     pub(super) run: u64,
-    /// Counts the reboots of this run.
+    /// The number of reboots in this run.
     pub(super) reboots: u64,
     /// Whether the guest's next power-off is the first half of a reboot.
     pub(super) reboot_on_power_off: bool,
-    /// What ends this run, for those who wait for it.
+    /// Set to the event that ends this run, for those who wait for it.
     pub(super) run_end: Arc<OnceLock<Event>>,
-    /// What ends the time up to the next reboot or the end of the run.
+    /// Set to the event that ends this run or brings the next reboot.
     pub(super) boot_end: Arc<OnceLock<Event>>,
     /// The supervisor of this run.
     pub(super) supervisor: Option<Supervisor>,
-    /// The supervisor's thread of a run that the guest ended, to be joined.
+    /// The supervisor's thread of a run that the guest ended, not joined yet.
     pub(super) ended: Option<JoinHandle<()>>,
 }
 
-/// What a start has made.
+/// Everything that a start has assembled.
 pub(super) struct Started {
     running: Running,
     disks: BTreeMap<usize, DiskDevice>,
@@ -146,12 +146,12 @@ impl Vm {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The name people know it by.
+    /// Its name, which need not be unique.
     pub fn name(&self) -> &str {
         &self.inner.config.name
     }
 
-    /// What identifies it.
+    /// Its UUID, which identifies it.
     pub fn uuid(&self) -> Uuid {
         self.inner.config.uuid
     }
@@ -167,7 +167,7 @@ impl Vm {
         Ok(self.live()?.config(&self.inner.config))
     }
 
-    /// Whether it runs. Does not wait for a verb that is changing that.
+    /// Its power state. Does not wait for a verb that is changing it.
     pub fn power_state(&self) -> PowerState {
         self.live().map_or(PowerState::Halted, |live| live.state)
     }
@@ -192,16 +192,15 @@ impl Vm {
         Ok(receiver)
     }
 
-    /// All disks in the order of their positions, as they are at one moment, to be read while the VM goes on.
+    /// Read-only views of all disks at this moment, in the order of their positions, while the VM goes on.
     ///
-    /// It is what a power failure at this moment would leave: what the guest has written, but not what it still keeps in
-    /// its memory. The guest is not stopped; its writes wait until those in flight are done. Afterwards it waits,
-    /// whenever it overwrites something for the first time, until the old contents are copied to a file without a name
-    /// in the folder `scratch`. That takes as much space as the guest changes, at most the size of the disks. Dropping a
-    /// view ends that for its disk.
+    /// The views are crash-consistent: they have what the guest has written, but not what it still caches in memory. The
+    /// guest is not stopped. New writes wait until those in flight are done. Later, the first write to each block waits until
+    /// the old contents are copied to an unnamed file in the folder `scratch`. That takes as much space as the guest
+    /// changes, at most the size of the disks. Dropping a view ends the copying for its disk.
     ///
-    /// A view keeps its disk locked, also when the VM is halted meanwhile; this VM can be started again all the same,
-    /// unless the view is one of a halted VM.
+    /// A view keeps its disk locked, also when the VM is halted meanwhile. This VM can still be started again, unless the view
+    /// was made while it was halted.
     ///
     /// # Errors
     /// The VM is in a state that cannot be exported; `scratch` cannot be written; a disk has four views already
@@ -222,7 +221,7 @@ impl Vm {
         Ok((config, disk::snapshot_views(&disks, scratch)?))
     }
 
-    /// What it is now.
+    /// Its current state.
     ///
     /// # Errors
     /// This process is a child of the one that made it, where the lock may never be released.
@@ -231,7 +230,7 @@ impl Vm {
         Ok(self.inner.live())
     }
 
-    /// Its operation lock, with which nobody else changes it.
+    /// Its operation lock, which keeps everybody else from changing it.
     ///
     /// # Errors
     /// As [`live`](Self::live).
@@ -240,7 +239,7 @@ impl Vm {
         Ok(self.inner.lock())
     }
 
-    /// An error in a child of the process that made it.
+    /// Fails in a child of the process that made it.
     pub(super) fn require_process(&self) -> Result<()> {
         self.inner.process.require(format_args!("VM '{}'", self.name()))
     }
@@ -280,7 +279,7 @@ impl Drop for Vm {
     }
 }
 
-/// The calling thread is in the VM's span, up to the end of this.
+/// Keeps the calling thread in the VM's span until it is dropped.
 pub(super) struct InSpan<'a>(Option<Entered<'a>>);
 
 impl Drop for InSpan<'_> {
@@ -305,17 +304,17 @@ impl Inner {
         }
     }
 
-    /// What the VM is now, for a moment.
+    /// The VM's current state, to be locked only for a moment.
     pub(super) fn live(&self) -> MutexGuard<'_, Live> {
         lock(&self.live)
     }
 
-    /// The machine, while the VM is in memory. Only for who holds the operation lock, and no longer.
+    /// The machine, while the VM is in memory. The caller must hold the operation lock, and drop this first.
     pub(super) fn machine(&self) -> Option<Arc<Machine>> {
         self.live().running.as_ref().map(|running| Arc::clone(&running.machine))
     }
 
-    /// The machine of a VM that is in memory, as its state says.
+    /// The machine of a VM whose state says that it is in memory.
     pub(super) fn running_machine(&self) -> Result<Arc<Machine>> {
         self.machine()
             .ok_or_else(|| Error::new(ErrorKind::InvalidState, format!("VM '{}' has no machine", self.config.name)))
@@ -326,7 +325,7 @@ impl Inner {
         InSpan(self.process.is_current().then(|| self.span.enter()))
     }
 
-    /// Halts the VM and tells who waits for it that it is gone, because its handle is dropped.
+    /// Halts the VM and tells those who wait for it that it is gone, because its handle is dropped.
     fn end(&self) {
         self.halt(self.lock_alone(), Event::HardShutdown);
         self.consoles.all().for_each(Console::close);
@@ -334,7 +333,7 @@ impl Inner {
         self.events.end();
     }
 
-    /// Makes what run number `run` needs, parked.
+    /// Assembles everything for run number `run`, parked.
     pub(super) fn assemble(self: &Arc<Self>, run: u64) -> Result<Started> {
         let Self { config, processors, consoles, events, .. } = &**self;
         let (devices, cpu_limit) = {
@@ -353,7 +352,7 @@ impl Inner {
         Ok(Started { running, disks, nics, supervisor })
     }
 
-    /// Lets what a start has made run.
+    /// Runs what a start has assembled.
     pub(super) fn run(&self, power: &mut Power, started: Started) {
         let Started { running, disks, nics, supervisor } = started;
         running.machine.run();
@@ -372,13 +371,13 @@ impl Inner {
         self.events.send(event);
     }
 
-    /// Takes the machine apart, whoever asked for it.
+    /// Tears the machine down.
     pub(super) fn halt(&self, mut power: MutexGuard<'_, Power>, event: Event) {
         self.take_ejected();
-        let Some(apart) = self.live().take_apart() else { return };
+        let Some(teardown) = self.live().begin_teardown() else { return };
         self.consoles.all().for_each(Console::power_off);
         // A backend of the program may panic when it is dropped. The VM is halted all the same.
-        let _ = caught(|| drop(apart));
+        let _ = caught(|| drop(teardown));
         // Both are empty: they came with the machine, and a machine ends once.
         let _ = (power.boot_end.set(event.clone()), power.run_end.set(event.clone()));
         self.enter(PowerState::Halted, &event);
@@ -390,8 +389,7 @@ impl Inner {
         }
     }
 
-    /// Puts the machine, which is parked, at power-on, loads again what it boots, and lets it run. `end` is what ended the
-    /// guest.
+    /// Resets the parked machine to power-on, loads what it boots again, and runs it. `end` is what ended the guest.
     pub(super) fn reset(&self, power: &mut Power, end: Event) -> Result<()> {
         let Some(machine) = self.machine() else { return Ok(()) };
         self.take_wanted_out(&machine);

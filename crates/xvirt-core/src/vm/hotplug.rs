@@ -19,18 +19,19 @@ use crate::machine::Machine;
 use crate::net::MacAddress;
 use crate::{Error, ErrorKind, Result};
 
-/// How often a guest is told again that has not heard of a request, as one that was just starting.
+/// How often a request is repeated to a guest that has not noticed it, such as one that was just booting.
 const REMINDER: Duration = Duration::from_secs(1);
 
 impl Vm {
-    /// Plugs a disk in, and gives the position it has from now on: the lowest free one.
+    /// Plugs a disk in and returns its position: the lowest free one.
     ///
     /// The guest of a running VM sees it without being told anything else. It stays across reboots and starts, until it
     /// is unplugged. A halted VM has it at the next start; only then is its image opened.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the disk makes no sense, its image is in the VM already, or the VM has as many devices as it can
-    /// have. While the VM runs or is paused, also whatever opening the disk fails with. Then all is as before.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the disk's configuration is invalid, the VM has its image already, or the
+    /// VM has as many devices as it can have. While the VM runs or is paused, also any error of opening the disk. Then the
+    /// VM is as before.
     pub fn plug_disk(&self, disk: Disk) -> Result<usize> {
         let _span = self.inner.enter_span();
         disk.check()?;
@@ -51,12 +52,11 @@ impl Vm {
         Ok(position)
     }
 
-    /// Plugs a network interface in, and gives the position it has from now on, as [`plug_disk`](Self::plug_disk) does.
+    /// Plugs a network interface in and returns its position, as [`plug_disk`](Self::plug_disk) does.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the interface makes no sense, or the VM has as many devices as it can
-    /// have. While the VM runs or is paused, also whatever opening what it is connected to fails with. Then all is as
-    /// before.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the interface's configuration is invalid, or the VM has as many devices
+    /// as it can have. While the VM runs or is paused, also any error of opening its backend. Then the VM is as before.
     pub fn plug_nic(&self, mut nic: Nic) -> Result<usize> {
         let _span = self.inner.enter_span();
         nic.check()?;
@@ -124,8 +124,8 @@ impl Vm {
 
     fn unplug(&self, kind: Kind, position: usize, timeout: Duration) -> Result<()> {
         let inner = &*self.inner;
-        let began = Instant::now();
         let (mut power, _listed) = self.begin(Verb::Unplug)?;
+        let began = Instant::now();
         let id = {
             let mut live = inner.live();
             let (_, removal) = live.devices.get(kind, position).ok_or_else(|| self.no_such(kind, position))?;

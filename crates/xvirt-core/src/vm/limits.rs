@@ -59,13 +59,15 @@ impl Vm {
         Ok(disk.device.as_ref().map_or(disk.config.limit, |device| device.block.limit()))
     }
 
-    /// Limits what the vCPUs take of the host's processors together, from now on, across reboots and starts.
+    /// Limits the CPU time of all vCPUs together, from now on, across reboots and starts.
     ///
-    /// The threads of the vCPUs are put into a control group of their own, below the one that this process is in; the
-    /// group goes with the machine. A process that is killed, or ends without dropping its VMs, leaves it behind, empty; the
-    /// next one that limits a VM from the same group removes it. It takes version 2 of control groups, or version 1 where that is what has the CPU
-    /// controller, and the right to make groups there: root has it, and a user whom the group is delegated to, as
-    /// systemd's `Delegate=cpu` does. A process in a group of version 2 that has other groups below it cannot do it.
+    /// The vCPU threads get a control group of their own below the group of this process. It is removed with the machine. A
+    /// process that is killed, or ends without dropping its VMs, leaves it behind empty; the next process that limits a VM
+    /// from the same group removes it.
+    ///
+    /// This needs the CPU controller, of version 2 of control groups or of version 1, and the right to create groups below
+    /// this process's own. Root has that right, and so has a user to whom the group is delegated, as by systemd's
+    /// `Delegate=cpu`. A process whose group of version 2 already has groups below it cannot set a limit.
     ///
     /// # Errors
     /// The limit makes no sense, or the host does not let this process set it, of which the message tells the remedy;

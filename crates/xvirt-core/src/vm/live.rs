@@ -1,7 +1,7 @@
-//! What a VM is and has at this moment, for whoever asks.
+//! The current state of a VM, which queries read.
 //!
-//! Only who has the VM's operation lock changes it, and nobody keeps it locked while something takes time. So questions
-//! are answered at once, whatever a verb is waiting for.
+//! Only the holder of the VM's operation lock changes it, and nobody keeps it locked during anything that takes time. So
+//! queries are answered at once, whatever a verb waits for.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -22,12 +22,12 @@ use crate::machine::Machine;
 pub(super) struct Live {
     pub(super) state: PowerState,
     pub(super) devices: Devices,
-    /// What its vCPUs may take of the host.
+    /// How much CPU time its vCPUs may use.
     pub(super) cpu_limit: CpuLimit,
     pub(super) running: Option<Running>,
     pub(super) halted: Option<Halted>,
     pub(super) last_crash: Option<Crash>,
-    /// What is answered while the machine is being taken apart: what was so last.
+    /// The last answers, given while the machine is being torn down.
     ending: Option<Ending>,
 }
 
@@ -38,23 +38,23 @@ struct Ending {
     nics: Vec<NicStatus>,
 }
 
-/// What is dropped to take a machine apart, in this order: the machine goes before the locks of its disks and its control
+/// The parts of a machine to tear down. Dropped in this order: the machine before the locks of its disks and its control
 /// group.
 #[derive(Debug)]
 #[expect(dead_code, reason = "it is kept to be dropped where waiting is allowed")]
-pub(super) struct Apart {
+pub(super) struct Teardown {
     machine: Arc<Machine>,
     devices: (Vec<DiskDevice>, Vec<NicDevice>),
     balloon: Option<BalloonDevice>,
     cpu_group: Option<CpuGroup>,
 }
 
-/// What a VM has while it is in memory, apart from disks and network interfaces.
+/// What a VM that is in memory has besides disks and network interfaces.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// Shared for the length of a verb, so that the one who ends the VM is the last to have it.
+    /// Verbs hold clones of it only while they have the operation lock, so whoever halts the VM drops the last one.
     pub(super) machine: Arc<Machine>,
-    /// How much its guest has when nothing is in the balloon.
+    /// The guest's memory when its balloon is empty.
     pub(super) memory: ByteSize,
     pub(super) balloon: Option<BalloonDevice>,
     pub(super) cpu_group: Option<CpuGroup>,
@@ -68,25 +68,25 @@ impl Live {
         Self { state: PowerState::Halted, devices, cpu_limit, running: None, halted, last_crash: None, ending: None }
     }
 
-    /// The VM runs.
+    /// The VM was started.
     pub(super) fn started(&mut self, running: Running) {
         self.running = Some(running);
         self.enter(PowerState::Running, &Event::Started);
     }
 
-    /// The machine is to be taken apart, if there is one; until the VM is halted, it is as it was.
-    pub(super) fn take_apart(&mut self) -> Option<Apart> {
+    /// Takes the machine, if there is one, to tear it down. Queries get the last answers until the VM is halted.
+    pub(super) fn begin_teardown(&mut self) -> Option<Teardown> {
         let ending = Ending { statistics: self.statistics(), disks: self.disks(), nics: self.nics() };
         let Running { machine, balloon, cpu_group, .. } = self.running.take()?;
         self.ending = Some(ending);
         if let Some(device) = &balloon {
-            // Nobody waits for its guest any more.
+            // Wakes those who wait for its guest.
             device.balloon.end();
         }
-        Some(Apart { machine, devices: self.devices.leave_machine(), balloon, cpu_group })
+        Some(Teardown { machine, devices: self.devices.leave_machine(), balloon, cpu_group })
     }
 
-    /// Sets the power state of a VM that has the machine which that state has; `event` is why.
+    /// Sets the power state, because of `event`.
     pub(super) fn enter(&mut self, state: PowerState, event: &Event) {
         self.state = state;
         self.ending = None;
@@ -94,7 +94,7 @@ impl Live {
         self.happened(event);
     }
 
-    /// Keeps what of `event` may be asked for later.
+    /// Remembers what can be queried about `event` later.
     pub(super) fn happened(&mut self, event: &Event) {
         if let Event::Crashed(reason) = event {
             self.last_crash = Some(Crash { reason: reason.clone(), time: SystemTime::now() });
@@ -123,7 +123,7 @@ impl Live {
         }
     }
 
-    /// What would build the VM as it is now; `base` is what it was built from.
+    /// The configuration that builds the VM as it is now; `base` is the one it was built from.
     pub(super) fn config(&self, base: &VmConfig) -> VmConfig {
         let mut config = self.devices.in_config(base);
         config.cpus.limit = self.cpu_limit;

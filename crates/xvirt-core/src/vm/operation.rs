@@ -1,7 +1,7 @@
-//! The verbs that a VM is busy with, for whoever asks meanwhile: XenServer's `current_operations`.
+//! The verbs in progress, which can be queried meanwhile: XenServer's `current_operations`.
 //!
-//! A verb waits for its turn at the VM's operation lock, and is listed here from then until it returns. One that waits for
-//! the guest gives its turn away meanwhile and stays listed.
+//! A verb waits for the VM's operation lock, and is listed from then until it returns. A verb that waits for the guest releases
+//! the lock meanwhile and stays listed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,9 +18,9 @@ use crate::sync::lock;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Operation {
-    /// What is being done.
+    /// The verb.
     pub verb: Verb,
-    /// When its turn came.
+    /// When it began, after waiting for its turn.
     pub since: SystemTime,
 }
 
@@ -35,7 +35,7 @@ struct Listed {
     began: u64,
 }
 
-/// Lists a verb until it is dropped.
+/// Keeps a verb listed until it is dropped.
 #[derive(Debug)]
 pub(super) struct InProgress {
     operations: Operations,
@@ -68,8 +68,8 @@ impl Vm {
         self.require_process().map_or_else(|_| Vec::new(), |()| self.inner.operations.list())
     }
 
-    /// The verbs that the VM would take now: those that its power state allows, and none while another one changes the
-    /// VM. A verb that is called all the same waits for its turn first. Does not wait.
+    /// The verbs that would begin at once: those that the power state allows, and none while another verb changes the VM. A
+    /// verb that is called all the same waits for its turn first. Does not wait itself.
     pub fn allowed_operations(&self) -> Vec<Verb> {
         if self.current_operations().iter().any(|operation| !operation.verb.waits_for_guest()) {
             return Vec::new();
@@ -78,7 +78,7 @@ impl Vm {
         Verb::all().filter(|verb| verb.legal_states().contains(&state)).collect()
     }
 
-    /// Waits for the turn of `verb`, and lists it as in progress. Nothing else changes the VM while the guard is held.
+    /// Waits for the operation lock and lists `verb` as in progress.
     ///
     /// # Errors
     /// The power state that the VM has then does not allow the verb, or this process is not the VM's.
@@ -88,7 +88,7 @@ impl Vm {
         Ok((power, self.inner.operations.begin(verb)))
     }
 
-    /// Whether the VM still is in a state that allows `verb`, which has waited in vain: what ended the guest is over then.
+    /// Checks whether the VM's state still allows `verb`, after it has waited in vain and whatever ended the guest is over.
     pub(super) fn still_allows(&self, verb: Verb) -> Result<()> {
         let _turn = self.lock()?;
         verb.check(self.name(), self.inner.live().state)

@@ -11,10 +11,9 @@
 //!
 //! # Memory
 //!
-//! However large an archive is, reading or writing it takes some ten MiB on a few processors. What a damaged or hostile
-//! archive can bring that to is at most 300 MiB, and the window of a zstd stream besides, which is at most 128 MiB unless
-//! [`ReadOptions::max_window`] allows more. Only what is read in any order, an [`Archive`] or by [`import_streaming`],
-//! takes 64 bytes for each MiB of data.
+//! Reading or writing an archive of any size takes tens of MiB on a few processors. A damaged or hostile archive can raise
+//! that to at most 300 MiB, plus the window of a zstd stream, which is at most 128 MiB unless [`ReadOptions::max_window`]
+//! allows more. Reading in any order, by an [`Archive`] or [`import_streaming`], takes 64 bytes per MiB of data on top.
 //!
 //! # Examples
 //!
@@ -32,11 +31,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What archives are made of, and how they are read and written, is the crate [`xvirt_xva`], which can be used alone.
+//! The crate [`xvirt_xva`] reads and writes the format and can be used alone.
 //!
-//! Inside: `export` writes what `compose` makes of a configuration; `import`, `streaming` and `extract` write into a
-//! `target` and, but for the last, `configure` a VM; `root_device` helps kernels that come from Xen. `archive` and `reading`
-//! give archives the disks and errors of this crate.
+//! Inside: `compose` describes a configuration as an appliance, and `export` writes it. `import`, `streaming` and `extract`
+//! write into a `target`; the first two `configure` a VM from the appliance. `root_device` helps kernels that come from Xen.
+//! `archive` and `reading` adapt the crate's disks and errors to this one's.
 
 mod archive;
 mod compose;
