@@ -6,8 +6,8 @@ use xvirt_core::fuzzing::boot::Files;
 use xvirt_fuzz::disk::SparseDisk;
 
 /// How many names are looked at, and how many bytes of a file are read.
-const MOST_NAMES: usize = 64;
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_NAMES: usize = 64;
+const MAX_BYTES: u64 = 64 << 10;
 
 fuzz_target!(|data: &[u8]| {
     let Some(disk) = SparseDisk::parse(data) else { return };
@@ -18,15 +18,15 @@ fuzz_target!(|data: &[u8]| {
     while let Some(path) = paths.get(next).cloned() {
         next += 1;
         if let Ok(Some(length)) = files.length(&path) {
-            for offset in [0, length.saturating_sub(MOST_BYTES), length / 2] {
-                let mut bytes = vec![0; length.saturating_sub(offset).min(MOST_BYTES) as usize];
+            for offset in [0, length.saturating_sub(MAX_BYTES), length / 2] {
+                let mut bytes = vec![0; length.saturating_sub(offset).min(MAX_BYTES) as usize];
                 drop(files.read(&path, offset, &mut bytes));
             }
             // What is beyond the end of a file is nobody's.
             drop(files.read(&path, length, &mut [0; 16]));
         }
         let names = files.list(&path).unwrap_or_default();
-        let room = MOST_NAMES.saturating_sub(paths.len());
+        let room = MAX_NAMES.saturating_sub(paths.len());
         paths.extend(names.iter().take(room).map(|name| format!("{path}/{name}")));
     }
 });

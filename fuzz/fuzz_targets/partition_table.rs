@@ -7,7 +7,7 @@ use xvirt_core::fuzzing::boot::{crc32, partitions};
 use xvirt_fuzz::disk::SparseDisk;
 
 /// A longer table takes long to sum up, and says nothing more.
-const MOST_TABLE: usize = 64 << 10;
+const MAX_TABLE: usize = 64 << 10;
 
 fuzz_target!(|data: &[u8]| {
     let Some((control, data)) = data.split_first() else { return };
@@ -32,7 +32,7 @@ fn mend(disk: &mut SparseDisk, sector: u64, at: u64) {
     let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
     let size = (word(80) as usize).saturating_mul(word(84) as usize);
     let table_at = (u64::from(word(72)) | u64::from(word(76)) << 32).checked_mul(sector);
-    let Some(table_at) = table_at.filter(|_| size <= MOST_TABLE && header.starts_with(b"EFI PART")) else { return };
+    let Some(table_at) = table_at.filter(|_| size <= MAX_TABLE && header.starts_with(b"EFI PART")) else { return };
     let mut table = vec![0; size];
     disk.bytes(table_at % disk.capacity().max(1), &mut table);
     header[88..92].copy_from_slice(&crc32(&table).to_le_bytes());

@@ -11,8 +11,8 @@ use libfuzzer_sys::fuzz_target;
 use xvirt_core::disk::{Access, BlockBackend, GuestSlice, ImageFormat, inspect, open};
 use xvirt_fuzz::qcow2::{Folder, Image};
 
-const MOST_STEPS: usize = 16;
-const MOST_BYTES: usize = 64 << 10;
+const MAX_STEPS: usize = 16;
+const MAX_BYTES: usize = 64 << 10;
 
 fuzz_target!(|data: &[u8]| {
     // The last bytes say what is done, so that the image begins where its file does.
@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
         drop(inspect(path, Some(ImageFormat::Qcow2)));
         let access = if input.write { Access::ReadWrite } else { Access::ReadOnly };
         let Ok(disk) = open(path, Some(ImageFormat::Qcow2), access) else { return };
-        input.steps.iter().take(MOST_STEPS).for_each(|step| step.run(&*disk));
+        input.steps.iter().take(MAX_STEPS).for_each(|step| step.run(&*disk));
     });
 });
 
@@ -53,7 +53,7 @@ impl Step {
         // Any place on the disk, in steps of a 2^16th.
         let place = |at: u16, length: u16| {
             let offset = (disk.capacity() / (1 << 16) * u64::from(at)).next_multiple_of(512);
-            let length = (u64::from(length) % MOST_BYTES as u64).next_multiple_of(512);
+            let length = (u64::from(length) % MAX_BYTES as u64).next_multiple_of(512);
             (offset, length.min(disk.capacity().saturating_sub(offset)))
         };
         match *self {

@@ -13,9 +13,9 @@ use libfuzzer_sys::fuzz_target;
 use xvirt_core::disk::{Access, BlockBackend, GuestSlice, ImageFormat, inspect, open};
 use xvirt_fuzz::qcow2::{Folder, Image, Mutation, SECTOR};
 
-const MOST_STEPS: usize = 24;
-const MOST_MUTATIONS: usize = 8;
-const MOST_BYTES: u64 = 8 << 10;
+const MAX_STEPS: usize = 24;
+const MAX_MUTATIONS: usize = 8;
+const MAX_BYTES: u64 = 8 << 10;
 /// A disk of which all contents are compared is not bigger.
 const BIGGEST: u64 = 1 << 20;
 
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let Ok(input) = Input::arbitrary(&mut Unstructured::new(rest)) else { return };
     let mut image = Image(image);
-    input.mutations.iter().take(MOST_MUTATIONS).for_each(|mutation| mutation.apply(&mut image));
+    input.mutations.iter().take(MAX_MUTATIONS).for_each(|mutation| mutation.apply(&mut image));
     image.forget_backing_file();
     Folder::with(|folder| round(folder, &image, &input.steps));
 });
@@ -43,7 +43,7 @@ fn round(folder: &Folder, image: &Image, steps: &[Step]) {
         return;
     };
     let mut model = Model::of(&*disk);
-    for step in steps.iter().take(MOST_STEPS) {
+    for step in steps.iter().take(MAX_STEPS) {
         step.run(&*disk, &mut model);
     }
     model.compare(&*disk);
@@ -129,7 +129,7 @@ impl Step {
         // Any place on the disk, in steps of a 2^16th.
         let place = |at: u16, length: u16| {
             let start = ((u128::from(disk.capacity()) * u128::from(at)) >> 16) as u64 / SECTOR * SECTOR;
-            let length = (u64::from(length) % MOST_BYTES).next_multiple_of(SECTOR);
+            let length = (u64::from(length) % MAX_BYTES).next_multiple_of(SECTOR);
             start..start.saturating_add(length).min(disk.capacity())
         };
         match *self {

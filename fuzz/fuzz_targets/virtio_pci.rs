@@ -6,11 +6,11 @@ use libfuzzer_sys::fuzz_target;
 use xvirt_core::fuzzing::virtio::{Function, Kind};
 
 /// More steps say nothing new.
-const MOST_STEPS: usize = 64;
+const MAX_STEPS: usize = 64;
 
 fuzz_target!(|input: Input| {
     let mut function = Function::new(input.kind.kind());
-    for step in input.steps.iter().take(MOST_STEPS) {
+    for step in input.steps.iter().take(MAX_STEPS) {
         step.run(&mut function);
         function.check();
     }

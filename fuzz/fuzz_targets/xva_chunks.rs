@@ -16,8 +16,8 @@ use xxhash_rust::xxh64::xxh64;
 const BLOCK: usize = 512;
 const MIB: u64 = 1 << 20;
 /// An archive has no more members than this, and no more bytes in its chunks.
-const MOST_MEMBERS: usize = 40;
-const MOST_DATA: u64 = 12 << 20;
+const MAX_MEMBERS: usize = 40;
+const MAX_DATA: u64 = 12 << 20;
 const SIZES: [u64; 8] = [0, 1, 512, 1000, MIB - 1, MIB, 3 * MIB + 512, i64::MAX.cast_unsigned()];
 
 fuzz_target!(|input: Input| {
@@ -168,7 +168,7 @@ impl Plan {
             // From what is allowed to a little more.
             Size::Large(count) => u64::from(count % 10) * MIB,
         };
-        if self.members.len() >= MOST_MEMBERS || self.data + size > MOST_DATA {
+        if self.members.len() >= MAX_MEMBERS || self.data + size > MAX_DATA {
             return;
         }
         self.data += size;

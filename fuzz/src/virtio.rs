@@ -4,8 +4,8 @@ use arbitrary::Arbitrary;
 use xvirt_core::fuzzing::virtio::{Driver, Kind, Piece, Place};
 
 /// More steps say nothing new.
-const MOST_STEPS: usize = 64;
-const MOST_PIECES: usize = 24;
+const MAX_STEPS: usize = 64;
+const MAX_PIECES: usize = 24;
 /// The first byte of what a guest may use freely.
 const DATA: u64 = 0x8000;
 
@@ -212,7 +212,7 @@ impl<P: Content> Step<P> {
 }
 
 fn offer(driver: &mut Driver, queue: usize, parts: &[impl Content], indirect: bool) {
-    let pieces: Vec<_> = parts.iter().take(MOST_PIECES).map(|part| part.piece(driver)).collect();
+    let pieces: Vec<_> = parts.iter().take(MAX_PIECES).map(|part| part.piece(driver)).collect();
     if !pieces.is_empty() {
         driver.chain(queue, &pieces, indirect);
     }
@@ -228,7 +228,7 @@ impl<P: Content> Session<P> {
 
     /// Does everything else.
     pub fn go_on(&self, driver: &mut Driver) {
-        self.steps.iter().take(MOST_STEPS).for_each(|step| step.run(driver));
+        self.steps.iter().take(MAX_STEPS).for_each(|step| step.run(driver));
     }
 }
 

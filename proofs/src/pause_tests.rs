@@ -35,11 +35,11 @@ impl Shared {
 
     /// The life of a worker that breaks after so much work.
     fn live(&self, breaks_after: usize) {
-        let interrupted = self.pause.interrupted();
+        let stop_serving = self.pause.stop_serving();
         let mut broken = false;
         while self.pause.obey(broken, || self.work.get()) {
             loop {
-                if !interrupted.load(Ordering::Relaxed) {
+                if !stop_serving.load(Ordering::Relaxed) {
                     self.work.set(self.work.get() + 1);
                     broken = self.work.get() >= breaks_after;
                 }
@@ -47,7 +47,7 @@ impl Shared {
                     break;
                 }
                 self.wake.wait();
-                if interrupted.load(Ordering::Relaxed) {
+                if stop_serving.load(Ordering::Relaxed) {
                     break;
                 }
             }

@@ -140,7 +140,7 @@ impl Error {
     /// An I/O error, whose kind follows from the operating system's error. That of a full file system says to make room.
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         let error = Self::new(kind_of(&source), what).because(source);
-        if error.kind == ErrorKind::NoSpace { error.remedy("make room on the file system") } else { error }
+        if error.kind == ErrorKind::NoSpace { error.with_remedy("make room on the file system") } else { error }
     }
 
     /// Adds the underlying error: the "why".
@@ -160,7 +160,7 @@ impl Error {
 
     /// Adds what to do about it.
     #[must_use]
-    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         if self.kind != ErrorKind::OutOfDescriptors || self.remedy.is_none() {
             self.remedy = Some(remedy.into());
         }
@@ -193,7 +193,7 @@ impl Error {
     }
 
     /// What to do about it, where something can be done.
-    pub fn remedy_text(&self) -> Option<&str> {
+    pub fn remedy(&self) -> Option<&str> {
         self.remedy.as_deref()
     }
 }
@@ -212,7 +212,7 @@ impl From<xvirt_xva::Error> for Error {
             Kind::Cancelled => ErrorKind::Cancelled,
             _ => error.cause().and_then(|cause| cause.downcast_ref()).map_or(ErrorKind::Io, kind_of),
         };
-        let (what, remedy) = (error.what().to_owned(), error.remedy_text().map(str::to_owned));
+        let (what, remedy) = (error.message().to_owned(), error.remedy().map(str::to_owned));
         let mut same = Self { remedy, ..Self::new(kind, what) };
         if let Some(cause) = error.into_cause() {
             same = same.because(cause);
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn display_says_what_why_and_what_to_do() {
         let error = Error::io("cannot open disk image a.raw", io::Error::from_raw_os_error(libc::ENOENT))
-            .remedy("check the path");
+            .with_remedy("check the path");
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(
             error.to_string(),
@@ -339,11 +339,11 @@ mod tests {
             (Kind::Io, None, ErrorKind::Io),
         ] {
             let said = xvirt_xva::Error::new(kind, "cannot read it");
-            let said = cause.into_iter().fold(said, |said, cause| said.because(cause)).remedy("look at it");
+            let said = cause.into_iter().fold(said, |said, cause| said.because(cause)).with_remedy("look at it");
             let text = said.to_string();
             let error = Error::from(said);
             assert_eq!((error.kind(), error.to_string()), (expected, text));
-            assert_eq!(error.remedy_text(), Some("look at it"));
+            assert_eq!(error.remedy(), Some("look at it"));
         }
     }
 
@@ -351,13 +351,13 @@ mod tests {
     fn a_lack_of_descriptors_is_that_whatever_was_done() {
         for (number, remedy) in [(libc::EMFILE, MORE_DESCRIPTORS), (libc::ENFILE, MORE_FILES)] {
             let source = || io::Error::from_raw_os_error(number);
-            let first = Error::io("cannot open it", source()).remedy("check the path");
+            let first = Error::io("cannot open it", source()).with_remedy("check the path");
             let second =
-                Error::new(ErrorKind::HostUnsupported, "the host cannot").because(source()).remedy("ask it to");
+                Error::new(ErrorKind::HostUnsupported, "the host cannot").because(source()).with_remedy("ask it to");
             let third = Error::new(ErrorKind::InvalidConfig, "no").because(second);
             for error in [first, third] {
                 assert_eq!(error.kind(), ErrorKind::OutOfDescriptors);
-                assert_eq!(error.remedy_text(), Some(remedy));
+                assert_eq!(error.remedy(), Some(remedy));
             }
         }
     }

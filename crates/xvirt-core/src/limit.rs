@@ -26,7 +26,7 @@ const BILLION: i128 = 1_000_000_000;
 /// Where no burst is given, what this part of a second allows.
 const BURST_PARTS: u64 = 10;
 /// Nanoseconds that a debt takes at most after a change, 73 years, so that no rate makes it more than can be counted.
-const LONGEST_DEBT: u128 = 1 << 61;
+const MAX_DEBT: u128 = 1 << 61;
 
 /// Grants operations and bytes. See the [module](self) for its contract.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Bucket {
         let new = Self::full(rate, burst);
         let level = if self.level < 0 {
             // In whole nanoseconds, rounded up.
-            let nanoseconds = self.level.unsigned_abs().div_ceil(self.rate.into()).min(LONGEST_DEBT);
+            let nanoseconds = self.level.unsigned_abs().div_ceil(self.rate.into()).min(MAX_DEBT);
             0_i128.saturating_sub_unsigned(nanoseconds * u128::from(new.rate))
         } else {
             self.level.min(new.level)

@@ -82,11 +82,11 @@ pub(crate) fn reopen(file: &impl AsRawFd, options: &OpenOptions) -> io::Result<F
 /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is anything else, such as a FIFO; or it cannot be opened.
 pub(crate) fn open_file(path: &Path, what: &str) -> Result<File> {
     let failed = || format!("cannot read the {what} {}", path.display());
-    let cannot = |error| Error::io(failed(), error).remedy("check the path and its permissions");
+    let cannot = |error| Error::io(failed(), error).with_remedy("check the path and its permissions");
     let found = NamedFile::find(path).map_err(cannot)?;
     if !found.is_file() {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is {}", failed(), found.description()))
-            .remedy("give the path of a regular file"));
+            .with_remedy("give the path of a regular file"));
     }
     found.open(OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC)).map_err(cannot)
 }

@@ -52,7 +52,7 @@ impl Process {
             return Ok(());
         }
         Err(Error::new(ErrorKind::InvalidState, format!("{what} belongs to the process that this one was forked from"))
-            .remedy("use it there, or make another one here after the fork"))
+            .with_remedy("use it there, or make another one here after the fork"))
     }
 }
 

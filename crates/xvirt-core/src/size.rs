@@ -57,7 +57,7 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || {
             Error::new(ErrorKind::InvalidConfig, format!("'{text}' is not a size"))
-                .remedy("write a number with a unit, such as 512MiB, 4G or 1048576")
+                .with_remedy("write a number with a unit, such as 512MiB, 4G or 1048576")
         };
         let trimmed = text.trim();
         let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());

@@ -102,7 +102,7 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
     let address = SocketAddrUnix::new(path).map_err(|errno| {
         Error::new(ErrorKind::InvalidConfig, format!("{what} path {shown} is not a socket address"))
             .because(io::Error::from(errno))
-            .remedy("use a path of at most 107 bytes")
+            .with_remedy("use a path of at most 107 bytes")
     })?;
     let listener = stream_socket(SocketFlags::NONBLOCK).map_err(failed)?;
     // Before the file exists, so that it never has wider rights.
@@ -117,8 +117,10 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
     }
     .map_err(|errno| match errno {
         Errno::ADDRINUSE => busy(path, what),
-        Errno::NOENT => failed(errno).remedy("create its folder first"),
-        Errno::ACCESS | Errno::PERM | Errno::ROFS => failed(errno).remedy("choose a folder this user may write to"),
+        Errno::NOENT => failed(errno).with_remedy("create its folder first"),
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+            failed(errno).with_remedy("choose a folder this user may write to")
+        }
         _ => failed(errno),
     })?;
     let identity = identity(path).map_err(|source| Error::io(format!("{what} {shown} vanished"), source))?;
@@ -180,7 +182,7 @@ fn remove_stale(path: &Path, what: &str) -> Result<()> {
     let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
     if !is_socket {
         return Err(Error::new(ErrorKind::AlreadyExists, format!("{shown} exists and is not a socket"))
-            .remedy(format!("choose another path for the {what}")));
+            .with_remedy(format!("choose another path for the {what}")));
     }
     match connect_at_once(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
@@ -192,7 +194,7 @@ fn remove_stale(path: &Path, what: &str) -> Result<()> {
 
 fn busy(path: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Busy, format!("somebody already listens on {what} {}", path.display()))
-        .remedy("choose another path, or end the program that listens there")
+        .with_remedy("choose another path, or end the program that listens there")
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl Error {
 
     /// Adds what to do about it.
     #[must_use]
-    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
@@ -71,12 +71,12 @@ impl Error {
     }
 
     /// What failed, and on what.
-    pub fn what(&self) -> &str {
+    pub fn message(&self) -> &str {
         &self.what
     }
 
     /// What to do about it, where something can be done.
-    pub fn remedy_text(&self) -> Option<&str> {
+    pub fn remedy(&self) -> Option<&str> {
         self.remedy.as_deref()
     }
 
@@ -113,12 +113,12 @@ impl std::error::Error for Error {
 /// A member of an archive that is not as it should be.
 pub(crate) fn corrupt(member: &str, why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Corrupt, format!("archive member {member} is damaged: {}", why.into()))
-        .remedy("copy or export the archive again; verify tells which disks are whole")
+        .with_remedy("copy or export the archive again; verify tells which disks are whole")
 }
 
 /// Something in an archive that is right but cannot be used.
 pub(crate) fn unsupported(what: impl Into<String>, remedy: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, what).remedy(remedy)
+    Error::new(ErrorKind::Unsupported, what).with_remedy(remedy)
 }
 
 #[cfg(test)]
@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn nothing_is_said_twice() {
-        let error = Error::new(ErrorKind::Io, "cannot read the archive").because(Outer(Inner)).remedy("look at it");
+        let error =
+            Error::new(ErrorKind::Io, "cannot read the archive").because(Outer(Inner)).with_remedy("look at it");
         assert_eq!(error.to_string(), "cannot read the archive: the disk is gone; look at it");
         assert_eq!(error.source().unwrap().to_string(), "the cable is out");
         assert!(error.cause().unwrap().downcast_ref::<Outer>().is_some());

@@ -50,7 +50,7 @@ fn look(walk: &mut Walk<'_>, report: &mut dyn FnMut() -> Result<()>) -> Result<(
         report()?;
         match (Name::parse(&entry.name), document) {
             (Name::Other, None) if entry.name == "ova.xml" => {
-                document = Some(Document::parse(&walk.take_all(ova::MOST_BYTES)?)?);
+                document = Some(Document::parse(&walk.take_all(ova::MAX_BYTES)?)?);
             }
             (Name::Checksum { kind, .. }, Some(document)) => return Ok((document, Some(kind))),
             (Name::Other, known) => document = known,

@@ -104,6 +104,6 @@ impl WriteOptions {
             return Ok(());
         }
         let what = format!("{} has no level {}", self.compression, self.level);
-        Err(Error::new(ErrorKind::InvalidInput, what).remedy(format!("choose one between 1 and {most}")))
+        Err(Error::new(ErrorKind::InvalidInput, what).with_remedy(format!("choose one between 1 and {most}")))
     }
 }

@@ -17,7 +17,7 @@ use crate::thread::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// More problems of one sort than this are not listed.
-const MOST_PROBLEMS: usize = 1000;
+const MAX_PROBLEMS: usize = 1000;
 
 /// What is to be said of an archive.
 #[derive(Clone, Debug, Serialize)]
@@ -118,7 +118,7 @@ struct Found {
 impl Found {
     fn add(&mut self, serious: bool, what: String) {
         let list = if serious { &mut self.serious } else { &mut self.harmless };
-        if list.len() < MOST_PROBLEMS {
+        if list.len() < MAX_PROBLEMS {
             list.push(ArchiveProblem { serious, what });
         }
     }

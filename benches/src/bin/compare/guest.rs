@@ -15,7 +15,7 @@ pub(crate) struct Guest {
     pub(crate) marker: String,
     pub(crate) memory: ByteSize,
     /// How long to wait for it.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Guest {
@@ -79,7 +79,7 @@ mod tests {
             command_line: String::new(),
             marker: "\nready".to_owned(),
             memory: ByteSize::mib(1),
-            patience: Duration::ZERO,
+            timeout: Duration::ZERO,
         };
         let mut watch = Stopwatch::start(&guest);
         assert_eq!(watch.take(b"firmware\r\n"), None);

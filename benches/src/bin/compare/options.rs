@@ -111,7 +111,7 @@ impl Options {
             // Its first byte is a line feed, printed before anything else is done.
             marker: format!("\n{}", demo::STARTED),
             memory: self.memory.unwrap_or(ByteSize::mib(128)),
-            patience: self.timeout.unwrap_or(Duration::from_secs(60)),
+            timeout: self.timeout.unwrap_or(Duration::from_secs(60)),
         })
     }
 
@@ -128,7 +128,7 @@ impl Options {
             command_line: self.append.clone().unwrap_or_else(|| LINUX_COMMAND_LINE.to_owned()),
             marker: self.marker.clone().unwrap_or_else(|| LINUX_MARKER.to_owned()),
             memory: self.memory.unwrap_or(ByteSize::mib(256)),
-            patience: self.timeout.unwrap_or(Duration::from_secs(120)),
+            timeout: self.timeout.unwrap_or(Duration::from_secs(120)),
         })
     }
 }

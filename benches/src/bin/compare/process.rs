@@ -49,7 +49,7 @@ impl Contender for Program {
         let mut watch = Stopwatch::start(guest);
         let mut child = Running(command.spawn().map_err(|e| format!("cannot run {:?}: {e}", command.get_program()))?);
         let stdout = child.0.stdout.take().ok_or("a child without standard output")?;
-        let time = wait(stdout, &mut watch, guest.patience);
+        let time = wait(stdout, &mut watch, guest.timeout);
         drop(child);
         time.ok_or_else(|| {
             format!(
@@ -64,10 +64,10 @@ impl Contender for Program {
     }
 }
 
-fn wait(mut stdout: ChildStdout, watch: &mut Stopwatch<'_>, patience: Duration) -> Option<Duration> {
+fn wait(mut stdout: ChildStdout, watch: &mut Stopwatch<'_>, timeout: Duration) -> Option<Duration> {
     let mut buffer = [0; 4096];
     loop {
-        let left = Timespec::try_from(patience.checked_sub(watch.elapsed())?).ok()?;
+        let left = Timespec::try_from(timeout.checked_sub(watch.elapsed())?).ok()?;
         if poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&left)).ok()? == 0 {
             return None;
         }

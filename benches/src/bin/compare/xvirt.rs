@@ -69,7 +69,7 @@ impl Contender for Library {
         let mut watch = Stopwatch::start(guest);
         vm.start()?;
         loop {
-            let left = guest.patience.saturating_sub(watch.elapsed());
+            let left = guest.timeout.saturating_sub(watch.elapsed());
             let count = console
                 .read_timeout(&mut buffer, left)
                 .map_err(|_| format!("no '{}' after {:.1?}: {}", guest.marker.trim(), watch.elapsed(), watch.last()))?;

@@ -108,5 +108,7 @@ fn unreadable(role: &str, title: &str, path: &DiskPath, source: io::Error) -> Er
         }
         _ => (ErrorKind::Io, "check the disk image"),
     };
-    Error::new(kind, format!("cannot read the {role} {path} of boot entry {title:?}")).because(source).remedy(remedy)
+    Error::new(kind, format!("cannot read the {role} {path} of boot entry {title:?}"))
+        .because(source)
+        .with_remedy(remedy)
 }

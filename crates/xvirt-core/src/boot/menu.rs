@@ -77,11 +77,8 @@ impl<'d> BootMenu<'d> {
             EntryChoice::Id(id) => (self.find(|entry| &entry.id == id), format!("the id {id:?}")),
         };
         found.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("the disk's boot menu has no entry with {wanted}")).remedy(format!(
-                "choose one of its {} entries: {}",
-                self.entries.len(),
-                self.listing()
-            ))
+            Error::new(ErrorKind::NotFound, format!("the disk's boot menu has no entry with {wanted}"))
+                .with_remedy(format!("choose one of its {} entries: {}", self.entries.len(), self.listing()))
         })
     }
 
@@ -119,7 +116,7 @@ impl<'d> BootMenu<'d> {
                 ErrorKind::NotBootable,
                 format!("boot entry {:?} cannot be booted: {why}", entry.title),
             )
-            .remedy("choose another entry, or give the kernel explicitly with Boot::kernel"));
+            .with_remedy("choose another entry, or give the kernel explicitly with Boot::kernel"));
         };
         self.volumes.allow(limits.kernel.saturating_add(limits.initrd));
         BootImage::open(&self.volumes, entry, kernel, limits)

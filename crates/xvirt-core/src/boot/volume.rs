@@ -190,19 +190,20 @@ impl<'d> Volumes<'d> {
                 false => "no file system that can be read was found",
             };
             return Error::new(ErrorKind::NotBootable, format!("{what}; there is {}", found.join(", ")))
-                .remedy(format!("{explicit}, or use a separate ext4 /boot"));
+                .with_remedy(format!("{explicit}, or use a separate ext4 /boot"));
         }
         if readable {
             return Error::new(
                 ErrorKind::NotBootable,
                 "no boot configuration (GRUB, systemd-boot, extlinux) and no kernel in /boot was found on the disk",
             )
-            .remedy(format!("install a boot loader configuration in the guest, or {explicit}"));
+            .with_remedy(format!("install a boot loader configuration in the guest, or {explicit}"));
         }
         let what = match self.scheme() {
             Scheme::Whole => "the disk has neither a partition table nor a file system that can be read",
             Scheme::Mbr | Scheme::Gpt => "no partition of the disk has a file system",
         };
-        Error::new(ErrorKind::NotBootable, what).remedy(format!("install an operating system on it, or {explicit}"))
+        Error::new(ErrorKind::NotBootable, what)
+            .with_remedy(format!("install an operating system on it, or {explicit}"))
     }
 }

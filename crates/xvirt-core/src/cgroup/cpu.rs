@@ -214,5 +214,5 @@ fn refused(what: &str, error: io::Error) -> Error {
         }
         _ => return Error::io(what, error),
     };
-    Error::io(what, error).remedy(remedy)
+    Error::io(what, error).with_remedy(remedy)
 }

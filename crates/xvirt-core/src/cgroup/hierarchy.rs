@@ -45,12 +45,12 @@ pub(super) fn find(mounts: &str, groups: &str, has_cpu: &dyn Fn(&Path) -> bool) 
             ErrorKind::HostUnsupported,
             format!("{what}: {} has no CPU controller", folder.display()),
         )
-        .remedy(
+        .with_remedy(
             "let whoever made that control group enable it: add cpu to the cgroup.subtree_control of the group above, \
                  or run the program as a systemd service with Delegate=cpu",
         ),
         None => Error::new(ErrorKind::HostUnsupported, format!("{what}: no control groups are mounted"))
-            .remedy("mount them, as in: mount -t cgroup2 none /sys/fs/cgroup"),
+            .with_remedy("mount them, as in: mount -t cgroup2 none /sys/fs/cgroup"),
     })
 }
 

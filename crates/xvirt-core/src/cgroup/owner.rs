@@ -35,7 +35,7 @@ impl Owner {
         };
         let unknown = || {
             Error::new(ErrorKind::HostUnsupported, "/proc does not tell which process this is")
-                .remedy("mount it: mount -t proc proc /proc")
+                .with_remedy("mount it: mount -t proc proc /proc")
         };
         // As /proc counts, which may be that of an outer namespace.
         let process = read("/proc/self")?.parse().map_err(|_| unknown())?;

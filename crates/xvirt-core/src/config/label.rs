@@ -6,25 +6,25 @@ use super::invalid;
 use crate::Result;
 
 /// The most labels of one VM or template.
-const MOST: usize = 64;
+const MAX: usize = 64;
 /// The longest key, in bytes.
-const LONGEST_KEY: usize = 63;
+const MAX_KEY_LENGTH: usize = 63;
 /// The longest value, in bytes.
-const LONGEST_VALUE: usize = 1024;
+const MAX_VALUE_LENGTH: usize = 1024;
 
 /// Checks how many labels there are, their keys and their values.
 pub(crate) fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
-    if labels.len() > MOST {
-        return Err(invalid(format!("{} labels are too many", labels.len()), &format!("use at most {MOST}")));
+    if labels.len() > MAX {
+        return Err(invalid(format!("{} labels are too many", labels.len()), &format!("use at most {MAX}")));
     }
     labels.iter().try_for_each(|(key, value)| check(key, value))
 }
 
 fn check(key: &str, value: &str) -> Result<()> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
-    if key.len() > LONGEST_KEY {
+    if key.len() > MAX_KEY_LENGTH {
         let what = format!("a key of {} bytes is too long for a label", key.len());
-        return Err(invalid(what, &format!("use at most {LONGEST_KEY} bytes")));
+        return Err(invalid(what, &format!("use at most {MAX_KEY_LENGTH} bytes")));
     }
     if key.is_empty() || !key.bytes().all(allowed) {
         return Err(invalid(
@@ -32,9 +32,9 @@ fn check(key: &str, value: &str) -> Result<()> {
             "use letters and digits of ASCII, dashes, dots, underscores and slashes",
         ));
     }
-    if value.len() > LONGEST_VALUE {
+    if value.len() > MAX_VALUE_LENGTH {
         let what = format!("the value of label {key} is too long: {} bytes", value.len());
-        return Err(invalid(what, &format!("use at most {LONGEST_VALUE} bytes")));
+        return Err(invalid(what, &format!("use at most {MAX_VALUE_LENGTH} bytes")));
     }
     if value.chars().any(char::is_control) {
         return Err(invalid(format!("the value of label {key} has control characters"), "use text in one line"));

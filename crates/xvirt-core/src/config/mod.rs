@@ -40,5 +40,5 @@ use crate::{Error, ErrorKind};
 
 /// A mistake in a configuration: `what` names the field and the value.
 fn invalid(what: impl Into<String>, remedy: &str) -> Error {
-    Error::new(ErrorKind::InvalidConfig, what).remedy(remedy)
+    Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy)
 }

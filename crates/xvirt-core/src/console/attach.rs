@@ -29,7 +29,7 @@ impl Attachment {
         let thread =
             thread::spawn("xvirt-console", STACK, Span::none(), move || pump.run(), drop).map_err(|source| {
                 Error::io("cannot start a thread for the console", source)
-                    .remedy("raise the limit of processes: ulimit -u, or TasksMax= of the service")
+                    .with_remedy("raise the limit of processes: ulimit -u, or TasksMax= of the service")
             })?;
         Ok(Self { shared, watcher, stop, thread: Some(thread) })
     }

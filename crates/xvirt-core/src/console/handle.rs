@@ -211,5 +211,6 @@ impl fmt::Debug for Console {
 
 fn guest_does_not_read(written: usize, total: usize, timeout: Duration) -> Error {
     let what = format!("the guest does not read its console: {written} of {total} bytes were accepted in {timeout:?}");
-    Error::new(ErrorKind::Timeout, what).remedy("check that the VM is running and reads its console, or use try_write")
+    Error::new(ErrorKind::Timeout, what)
+        .with_remedy("check that the VM is running and reads its console, or use try_write")
 }

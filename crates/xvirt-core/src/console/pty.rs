@@ -31,7 +31,7 @@ impl PtyAttachment {
     pub(super) fn new(shared: &Arc<Shared>) -> Result<Self> {
         let (master, slave, path) = open().map_err(|errno| {
             Error::io("cannot open a pseudo-terminal for the console", errno.into())
-                .remedy("mount the terminals (mount -t devpts devpts /dev/pts), or raise kernel.pty.max")
+                .with_remedy("mount the terminals (mount -t devpts devpts /dev/pts), or raise kernel.pty.max")
         })?;
         let master = Arc::new(master);
         let attachment = Attachment::start(Pump::over(shared, Arc::clone(&master))?)?;

@@ -309,11 +309,13 @@ impl State {
         }
         if self.off {
             return Err(Error::new(ErrorKind::InvalidState, "nobody reads the console: its VM is halted")
-                .remedy("start the VM first"));
+                .with_remedy("start the VM first"));
         }
         if self.boot != boot {
             let what = "the VM was halted or reset while its console was typed to";
-            return Err(Error::new(ErrorKind::InvalidState, what).remedy("see what the guest shows, and type again"));
+            return Err(
+                Error::new(ErrorKind::InvalidState, what).with_remedy("see what the guest shows, and type again")
+            );
         }
         Ok(())
     }

@@ -389,10 +389,10 @@ fn a_socket_path_that_cannot_be_is_refused_with_a_remedy() {
     let console = Console::new().unwrap();
     let error = console.attach_unix_socket(folder.path().join("no/such/console")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert_eq!(error.remedy_text(), Some("create its folder first"));
+    assert_eq!(error.remedy(), Some("create its folder first"));
     let error = console.attach_unix_socket(folder.path().join("x".repeat(200))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert_eq!(error.remedy_text(), Some("use a path of at most 107 bytes"));
+    assert_eq!(error.remedy(), Some("use a path of at most 107 bytes"));
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl<H: HotPlugHost> Device for HotPlug<H> {
             slots => {
                 let slot = slots.trailing_zeros();
                 let what = format!("the guest has let go of the device in PCI slot {slot}, which is still there");
-                Err(Error::new(ErrorKind::InvalidState, what).remedy("take it out first"))
+                Err(Error::new(ErrorKind::InvalidState, what).with_remedy("take it out first"))
             }
         }
     }

@@ -82,5 +82,5 @@ pub(crate) fn reset_all<'a>(devices: impl IntoIterator<Item = &'a dyn Device>) -
 
 /// That a device is not paused, which has to be so before it is saved.
 pub(crate) fn not_paused() -> Error {
-    Error::new(ErrorKind::InvalidState, "it is not paused").remedy("park the machine first")
+    Error::new(ErrorKind::InvalidState, "it is not paused").with_remedy("park the machine first")
 }

@@ -12,7 +12,7 @@ use super::probe;
 use crate::{Error, ErrorKind, Result};
 
 /// More images than this on one another are taken for a mistake.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// Opens an image and everything below it; the first layer is the image itself.
 ///
@@ -36,13 +36,12 @@ pub(super) fn open(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>)
         if !seen.insert(file.id()) {
             let what = format!("disk image {} is based on itself, through {}", backing.display(), above.display());
             return Err(Error::new(ErrorKind::CorruptImage, what)
-                .remedy("give one of the images another backing file: qemu-img rebase -u -b BASE IMAGE"));
+                .with_remedy("give one of the images another backing file: qemu-img rebase -u -b BASE IMAGE"));
         }
-        if layers.len() >= DEEPEST {
-            let what = format!("disk image {} is based on more than {DEEPEST} images", path.display());
-            return Err(
-                Error::new(ErrorKind::UnsupportedImage, what).remedy("flatten it: qemu-img convert -O qcow2 OLD NEW")
-            );
+        if layers.len() >= MAX_DEPTH {
+            let what = format!("disk image {} is based on more than {MAX_DEPTH} images", path.display());
+            return Err(Error::new(ErrorKind::UnsupportedImage, what)
+                .with_remedy("flatten it: qemu-img convert -O qcow2 OLD NEW"));
         }
         if hold.is_some() {
             file.lock(Hold::Read)?;
@@ -70,14 +69,15 @@ fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Lay
     match hold {
         Some(Hold::Exclusive) if header.version < 3 => {
             let what = format!("disk image {path} is qcow2 of version 2, which cannot be written to safely");
-            return Err(Error::new(ErrorKind::UnsupportedImage, what).remedy(format!(
+            return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy(format!(
                 "upgrade it in a moment with qemu-img amend -f qcow2 -o compat=1.1 {path}, or write to an overlay of it"
             )));
         }
         Some(hold) if header.dirty && hold != Hold::Exclusive => {
             let what = format!("disk image {path} was not closed properly by who wrote to it last");
-            return Err(Error::new(ErrorKind::CorruptImage, what)
-                .remedy(format!("open it for writing once, which repairs it, or run qemu-img check -r all {path}")));
+            return Err(Error::new(ErrorKind::CorruptImage, what).with_remedy(format!(
+                "open it for writing once, which repairs it, or run qemu-img check -r all {path}"
+            )));
         }
         _ => {}
     }
@@ -94,7 +94,7 @@ fn safe_format(file: &ImageFile, above: &Path) -> Result<ImageFormat> {
     }
     let (above, below) = (above.display(), file.path().display());
     let what = format!("disk image {above} does not say the format of its backing file {below}");
-    Err(Error::new(ErrorKind::UnsupportedImage, what).remedy(format!(
+    Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy(format!(
         "record it, if the file can be trusted: qemu-img rebase -u -F qcow2 -b {below} {above} (or -F raw)"
     )))
 }
@@ -111,7 +111,7 @@ fn backing(layer: &Layer) -> Result<Option<(PathBuf, Option<ImageFormat>)>> {
         Some(other) => {
             let what = format!("disk image {} is based on {name} in the format {other}", above.display());
             return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}, which is not supported"))
-                .remedy("flatten it: qemu-img convert -O qcow2 OLD NEW"));
+                .with_remedy("flatten it: qemu-img convert -O qcow2 OLD NEW"));
         }
     };
     Ok(Some((resolve(above, name)?, format)))
@@ -124,7 +124,7 @@ fn resolve(above: &Path, name: &str) -> Result<PathBuf> {
     if plain.split('/').next().is_some_and(|first| first.contains(':')) {
         let what = format!("disk image {} is based on {name}, which is not a file", above.display());
         return Err(
-            Error::new(ErrorKind::UnsupportedImage, what).remedy("flatten it: qemu-img convert -O qcow2 OLD NEW")
+            Error::new(ErrorKind::UnsupportedImage, what).with_remedy("flatten it: qemu-img convert -O qcow2 OLD NEW")
         );
     }
     Ok(above.parent().unwrap_or(Path::new("")).join(plain))
@@ -137,10 +137,10 @@ fn explain(error: Error, above: &Path, below: &Path) -> Error {
         ErrorKind::NotFound => {
             format!("put the file back, or name its new place: qemu-img rebase -u -F FORMAT -b NEW {}", above.display())
         }
-        _ => error.remedy_text().unwrap_or("check the file").to_owned(),
+        _ => error.remedy().unwrap_or("check the file").to_owned(),
     };
     match error.cause().and_then(|source| source.downcast_ref::<std::io::Error>()) {
-        Some(source) => explained.because(source.to_string()).remedy(remedy),
+        Some(source) => explained.because(source.to_string()).with_remedy(remedy),
         None => explained.because(error.to_string()),
     }
 }

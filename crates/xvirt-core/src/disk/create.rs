@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 
 const SECTOR: u64 = 512;
 /// The size of the largest file that the kernel knows (`off_t`), in whole sectors.
-const LARGEST_RAW: u64 = i64::MAX as u64 / SECTOR * SECTOR;
+const MAX_RAW_SIZE: u64 = i64::MAX as u64 / SECTOR * SECTOR;
 
 /// Creates an empty disk of `size` bytes. It reads as zeroes and takes almost no space yet.
 ///
@@ -31,7 +31,7 @@ const LARGEST_RAW: u64 = i64::MAX as u64 / SECTOR * SECTOR;
 pub fn create(path: impl AsRef<Path>, format: ImageFormat, size: u64) -> Result<()> {
     let path = path.as_ref();
     check_size(path, size)?;
-    check_largest(path, size, if format == ImageFormat::Raw { LARGEST_RAW } else { largest_qcow2(CLUSTER) })?;
+    check_largest(path, size, if format == ImageFormat::Raw { MAX_RAW_SIZE } else { largest_qcow2(CLUSTER) })?;
     make(path, |file| match format {
         ImageFormat::Raw => file.as_file().set_len(size).map_err(|error| too_large("create", path, error)),
         ImageFormat::Qcow2 => qcow2::create(file, size, None),
@@ -60,7 +60,7 @@ pub fn grow(path: impl AsRef<Path>, format: Option<ImageFormat>, size: u64) -> R
     let Some(top) = layers.next() else { return Ok(()) };
     if top.file.is_block_device() {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("cannot grow block device {}", path.display()))
-            .remedy("grow it with the tools of its volume manager"));
+            .with_remedy("grow it with the tools of its volume manager"));
     }
     let old = match &top.kind {
         LayerKind::Raw => top.file.len().map_err(|error| cannot("measure", path, error))?,
@@ -69,13 +69,13 @@ pub fn grow(path: impl AsRef<Path>, format: Option<ImageFormat>, size: u64) -> R
     if size < old {
         let what = format!("cannot shrink disk image {} from {old} to {size} bytes", path.display());
         return Err(Error::new(ErrorKind::InvalidConfig, what)
-            .remedy("create a smaller disk and copy the files inside the guest"));
+            .with_remedy("create a smaller disk and copy the files inside the guest"));
     }
     check_largest(
         path,
         size,
         match &top.kind {
-            LayerKind::Raw => LARGEST_RAW,
+            LayerKind::Raw => MAX_RAW_SIZE,
             LayerKind::Qcow2(header) => largest_qcow2(header.cluster_size),
         },
     )?;
@@ -91,7 +91,7 @@ fn check_size(path: &Path, size: u64) -> Result<()> {
         return Ok(());
     }
     let what = format!("a disk of {size} bytes is impossible for {}", path.display());
-    Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give a size that is a multiple of 512 bytes"))
+    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("give a size that is a multiple of 512 bytes"))
 }
 
 fn check_largest(path: &Path, size: u64, largest: u64) -> Result<()> {
@@ -99,7 +99,7 @@ fn check_largest(path: &Path, size: u64, largest: u64) -> Result<()> {
         return Ok(());
     }
     let what = format!("a disk of {size} bytes is too large for {}", path.display());
-    Err(Error::new(ErrorKind::InvalidConfig, what).remedy(format!("give it at most {largest} bytes")))
+    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(format!("give it at most {largest} bytes")))
 }
 
 /// The largest disk in a qcow2 image with clusters of this size: as many L1 entries as may be, an L2 table for each, and a
@@ -113,7 +113,9 @@ fn too_large(verb: &str, path: &Path, error: io::Error) -> Error {
     let too_large = error.kind() == io::ErrorKind::FileTooLarge;
     let error = cannot(verb, path, error);
     match too_large {
-        true => error.remedy("use qcow2, whose files grow with what is written, or a file system with larger files"),
+        true => {
+            error.with_remedy("use qcow2, whose files grow with what is written, or a file system with larger files")
+        }
         false => error,
     }
 }

@@ -39,7 +39,7 @@ impl DirectFile {
         let failed = |error| {
             Error::new(ErrorKind::HostUnsupported, format!("cannot use disk image {} directly", path.display()))
                 .because(error)
-                .remedy("turn direct off for this disk, or keep its image on a file system that has O_DIRECT")
+                .with_remedy("turn direct off for this disk, or keep its image on a file system that has O_DIRECT")
         };
         let writable = rustix::fs::fcntl_getfl(file).map_err(|error| failed(error.into()))?;
         let writable = writable.contains(rustix::fs::OFlags::RDWR);

@@ -64,7 +64,7 @@ impl ImageFile {
         let found = NamedFile::find(path).map_err(|error| explain_open(what(), error))?;
         if !found.is_file() && !found.is_block_device() {
             return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is {}", what(), found.description()))
-                .remedy("give the path of an image file or a block device"));
+                .with_remedy("give the path of an image file or a block device"));
         }
         // Without O_NONBLOCK a drive would close its tray.
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
@@ -102,7 +102,8 @@ impl ImageFile {
         };
         let file = opened.map_err(|error| explain_create(what.clone(), error))?;
         file.set_len(length).map_err(|error| {
-            Error::io(what, error).remedy(format!("choose a folder on a file system that has files of {length} bytes"))
+            Error::io(what, error)
+                .with_remedy(format!("choose a folder on a file system that has files of {length} bytes"))
         })?;
         Self::adopt(file, folder)
     }
@@ -139,7 +140,7 @@ impl ImageFile {
         match reopen(&self.file, OpenOptions::new().read(true).custom_flags(flags)) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                 Err(Error::io(format!("block device {} is in use by the host", self.path.display()), error)
-                    .remedy("unmount it, or choose another device"))
+                    .with_remedy("unmount it, or choose another device"))
             }
             _ => Ok(()),
         }
@@ -166,11 +167,11 @@ impl ImageFile {
                     Hold::Read => "stop what writes to it, be it a VM that runs or an import on demand",
                     Hold::Shared => "let every VM that uses it open it as shared",
                 };
-                Err(Error::new(ErrorKind::Busy, format!("disk image {path} is in use{holder}")).remedy(remedy))
+                Err(Error::new(ErrorKind::Busy, format!("disk image {path} is in use{holder}")).with_remedy(remedy))
             }
             Err(error) => Err(Error::new(ErrorKind::HostUnsupported, format!("cannot lock disk image {path}"))
                 .because(error)
-                .remedy("keep disk images on a file system that has locks")),
+                .with_remedy("keep disk images on a file system that has locks")),
         }
     }
 
@@ -330,7 +331,7 @@ fn explain_open(what: String, error: io::Error) -> Error {
         Some(libc::EROFS) => "open it read-only, or move it to a file system that is mounted writable",
         _ => return Error::io(what, error),
     };
-    Error::io(what, error).remedy(remedy)
+    Error::io(what, error).with_remedy(remedy)
 }
 
 fn explain_create(what: String, error: io::Error) -> Error {
@@ -340,5 +341,5 @@ fn explain_create(what: String, error: io::Error) -> Error {
         Some(libc::EACCES | libc::EPERM) => "run as a user who may write to the directory",
         _ => return Error::io(what, error),
     };
-    Error::io(what, error).remedy(remedy)
+    Error::io(what, error).with_remedy(remedy)
 }

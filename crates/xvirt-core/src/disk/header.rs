@@ -13,7 +13,7 @@ pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
 /// The clusters of a new qcow2 image, in bytes.
 pub(super) const CLUSTER: u64 = 64 << 10;
 /// The biggest cluster, and so the biggest header with everything that belongs to it.
-pub(super) const BIGGEST_CLUSTER: u64 = 1 << MAX_CLUSTER_BITS;
+pub(super) const MAX_CLUSTER: u64 = 1 << MAX_CLUSTER_BITS;
 
 const MIN_CLUSTER_BITS: u32 = 9;
 const MAX_CLUSTER_BITS: u32 = 21;
@@ -90,7 +90,7 @@ pub(super) fn parse(start: &[u8], file_length: u64, path: &Path) -> Result<Heade
 /// The error for an image that is not as it must be.
 pub(super) fn corrupt(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::CorruptImage, format!("disk image {} is damaged: {why}", path.display()))
-        .remedy(format!("repair it with qemu-img check -r all {}, or restore a copy", path.display()))
+        .with_remedy(format!("repair it with qemu-img check -r all {}, or restore a copy", path.display()))
 }
 
 struct Extensions {
@@ -154,7 +154,7 @@ impl Parser<'_> {
         };
         let path = self.path.display();
         Err(Error::new(ErrorKind::EncryptedImage, format!("disk image {path} is encrypted with {method}"))
-            .remedy("decrypt it first: qemu-img convert --object secret,id=s,file=PASSWORD --image-opts driver=qcow2,encrypt.key-secret=s,file.filename=IMAGE -O qcow2 NEW"))
+            .with_remedy("decrypt it first: qemu-img convert --object secret,id=s,file=PASSWORD --image-opts driver=qcow2,encrypt.key-secret=s,file.filename=IMAGE -O qcow2 NEW"))
     }
 
     /// Whether the image is dirty; refuses all other features.
@@ -319,7 +319,7 @@ impl Parser<'_> {
     fn unsupported(&self, what: &str, remedy: &str) -> Error {
         let path = self.path.display();
         Error::new(ErrorKind::UnsupportedImage, format!("disk image {path} uses {what}, which is not supported"))
-            .remedy(remedy)
+            .with_remedy(remedy)
     }
 }
 

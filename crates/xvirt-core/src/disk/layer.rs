@@ -32,7 +32,9 @@ impl Layer {
         {
             let what = format!("disk image {} has clusters smaller than a page", self.file.path().display());
             return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}, which cannot be used directly"))
-                .remedy("turn direct off for this disk, or convert the image: qemu-img convert -O qcow2 OLD NEW"));
+                .with_remedy(
+                    "turn direct off for this disk, or convert the image: qemu-img convert -O qcow2 OLD NEW",
+                ));
         }
         self.file.go_direct()
     }

@@ -111,9 +111,8 @@ fn backend(layers: Vec<Layer>, access: Access) -> Result<Arc<dyn BlockBackend>> 
         Some(Layer { file, kind: LayerKind::Raw }) => Arc::new(RawDisk::new(file, read_only)?),
         Some(Layer { file, kind: LayerKind::Qcow2(_) }) if access == Access::Shared => {
             let what = format!("disk image {} cannot be shared, because it is a qcow2 image", file.path().display());
-            return Err(
-                Error::new(ErrorKind::UnsupportedImage, what).remedy("convert it: qemu-img convert -O raw OLD NEW")
-            );
+            return Err(Error::new(ErrorKind::UnsupportedImage, what)
+                .with_remedy("convert it: qemu-img convert -O raw OLD NEW"));
         }
         Some(Layer { file, kind: LayerKind::Qcow2(header) }) => {
             qcow2::open(file, &header, layers.collect(), read_only)?
@@ -123,7 +122,7 @@ fn backend(layers: Vec<Layer>, access: Access) -> Result<Arc<dyn BlockBackend>> 
     // Less than a sector is no disk either.
     if disk.capacity() == 0 {
         return Err(Error::new(ErrorKind::CorruptImage, format!("disk image {} is empty", path.display()))
-            .remedy("check that it was copied completely, or create it anew with a size"));
+            .with_remedy("check that it was copied completely, or create it anew with a size"));
     }
     Ok(disk)
 }

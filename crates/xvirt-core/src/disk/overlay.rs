@@ -113,6 +113,6 @@ fn name_of(base: &Path, copy: &Path) -> Result<String> {
     match name.to_str() {
         Some(name) if name.len() < 1024 => Ok(name.to_owned()),
         _ => Err(Error::new(ErrorKind::InvalidConfig, format!("a copy cannot name its base {}", name.display()))
-            .remedy("give the base a path of UTF-8 text with less than 1024 bytes")),
+            .with_remedy("give the base a path of UTF-8 text with less than 1024 bytes")),
     }
 }

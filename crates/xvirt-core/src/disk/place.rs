@@ -10,7 +10,7 @@ use crate::memory::GuestBuffers;
 use crate::sync::lock;
 
 /// How many may have their reasons to know of one request: an image, and what keeps its old contents.
-const MOST_FLIGHTS: usize = 2;
+const MAX_FLIGHTS: usize = 2;
 
 /// Where a range of a disk lies in a file, in one piece.
 ///
@@ -20,7 +20,7 @@ const MOST_FLIGHTS: usize = 2;
 pub struct Place {
     file: Arc<ImageFile>,
     offset: u64,
-    flights: [Option<Flight>; MOST_FLIGHTS],
+    flights: [Option<Flight>; MAX_FLIGHTS],
 }
 
 impl Place {

@@ -37,20 +37,20 @@ pub(super) fn format(file: &ImageFile) -> Result<ImageFormat> {
         (true, _) => "decompress it first; if these are the bytes of a raw disk, say that its format is raw",
         (_, "a LUKS volume") => {
             return Err(Error::new(ErrorKind::EncryptedImage, format!("disk image {path} is {name}"))
-                .remedy("open it with cryptsetup and use the device that gives"));
+                .with_remedy("open it with cryptsetup and use the device that gives"));
         }
         _ => {
             "convert it: qemu-img convert -O qcow2 OLD NEW; if these are the bytes of a raw disk, say that its format is raw"
         }
     };
     Err(Error::new(ErrorKind::UnsupportedImage, format!("disk image {path} is {name}, which is not supported"))
-        .remedy(remedy))
+        .with_remedy(remedy))
 }
 
 /// Reads the header of a qcow2 image and refuses what cannot be opened.
 pub(super) fn header(file: &ImageFile) -> Result<Header> {
     let length = file.len().map_err(|error| cannot_read(file, error))?;
-    header::parse(&first_bytes(file, header::BIGGEST_CLUSTER)?, length, file.path())
+    header::parse(&first_bytes(file, header::MAX_CLUSTER)?, length, file.path())
 }
 
 fn first_bytes(file: &ImageFile, most: u64) -> Result<Vec<u8>> {

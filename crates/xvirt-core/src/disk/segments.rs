@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// The most pieces one call takes (`IOV_MAX` of Linux).
-const MOST_PIECES: usize = 1024;
+const MAX_PIECES: usize = 1024;
 
 /// Memory to read into or to write from, of which a part may be done already.
 ///
@@ -57,7 +57,7 @@ impl<'a> Segments<'a> {
     /// What the next call of the kernel is to work on.
     pub(super) fn next(&self) -> &[libc::iovec] {
         let left = self.pieces.get(self.done..).unwrap_or_default();
-        left.get(..MOST_PIECES).unwrap_or(left)
+        left.get(..MAX_PIECES).unwrap_or(left)
     }
 
     /// Notes that the next `bytes` bytes are done.

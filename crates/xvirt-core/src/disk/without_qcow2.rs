@@ -35,5 +35,5 @@ pub(super) fn check(_: &ImageFile, _: &Header) -> Result<()> {
 
 fn absent(file: &ImageFile) -> Error {
     Error::new(ErrorKind::UnsupportedImage, format!("disk image {} is a qcow2 image", file.path().display()))
-        .remedy("build xvirt-core with the feature qcow2, or use raw images: qemu-img convert -O raw OLD NEW")
+        .with_remedy("build xvirt-core with the feature qcow2, or use raw images: qemu-img convert -O raw OLD NEW")
 }

@@ -33,7 +33,7 @@ impl Cpus {
         let text = root.read("proc/cpuinfo").map_err(|source| {
             Error::new(ErrorKind::HostUnsupported, "cannot read /proc/cpuinfo")
                 .because(source)
-                .remedy("mount the process file system: mount -t proc proc /proc")
+                .with_remedy("mount the process file system: mount -t proc proc /proc")
         })?;
         let nodes = root.names("sys/devices/system/node");
         let is_node = |name: &&String| {

@@ -34,7 +34,7 @@ impl Memory {
         let text = root.read("proc/meminfo").map_err(|source| {
             Error::new(ErrorKind::HostUnsupported, "cannot read /proc/meminfo")
                 .because(source)
-                .remedy("mount the process file system: mount -t proc proc /proc")
+                .with_remedy("mount the process file system: mount -t proc proc /proc")
         })?;
         Ok(Self {
             total: field(&text, "MemTotal"),

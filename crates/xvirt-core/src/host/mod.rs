@@ -132,7 +132,7 @@ impl Host {
         };
         // The first problem is KVM's: it is probed first.
         Err(match self.problems.first() {
-            Some(problem) => Error::new(kind, problem.what.clone()).remedy(problem.remedy.clone()),
+            Some(problem) => Error::new(kind, problem.what.clone()).with_remedy(problem.remedy.clone()),
             None => Error::new(kind, "KVM cannot be used"),
         })
     }

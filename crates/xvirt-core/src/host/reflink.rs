@@ -47,16 +47,18 @@ fn unnamed(dir: &Path) -> io::Result<File> {
 fn not_tried(dir: &Path, source: io::Error) -> Error {
     let what = format!("cannot try reflinks in folder {}", dir.display());
     match source.raw_os_error() {
-        Some(libc::ENOENT) => Error::io(what, source).remedy("create the folder first"),
+        Some(libc::ENOENT) => Error::io(what, source).with_remedy("create the folder first"),
         Some(libc::ENOTDIR) => {
-            Error::new(ErrorKind::InvalidConfig, what).because(source).remedy("name a folder, not a file")
+            Error::new(ErrorKind::InvalidConfig, what).because(source).with_remedy("name a folder, not a file")
         }
         Some(libc::EROFS) => Error::new(ErrorKind::PermissionDenied, what)
             .because(source)
-            .remedy("choose a folder that is not on a read-only file system, or remount it"),
-        Some(libc::EACCES | libc::EPERM) => Error::io(what, source).remedy("choose a folder this user may write to"),
+            .with_remedy("choose a folder that is not on a read-only file system, or remount it"),
+        Some(libc::EACCES | libc::EPERM) => {
+            Error::io(what, source).with_remedy("choose a folder this user may write to")
+        }
         Some(libc::ENOSPC | libc::EDQUOT) => {
-            Error::new(ErrorKind::NoSpace, what).because(source).remedy("free 64 KiB there")
+            Error::new(ErrorKind::NoSpace, what).because(source).with_remedy("free 64 KiB there")
         }
         _ => Error::io(what, source),
     }
@@ -99,7 +101,7 @@ mod tests {
         assert!(remounted);
         let error = read_only.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-        assert_eq!(error.remedy_text(), Some("choose a folder that is not on a read-only file system, or remount it"));
+        assert_eq!(error.remedy(), Some("choose a folder that is not on a read-only file system, or remount it"));
     }
 
     #[test]
@@ -116,13 +118,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = supported(&folder.path().join("missing")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert_eq!(error.remedy_text(), Some("create the folder first"));
+        assert_eq!(error.remedy(), Some("create the folder first"));
 
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = supported(&file).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        assert_eq!(error.remedy_text(), Some("name a folder, not a file"));
+        assert_eq!(error.remedy(), Some("name a folder, not a file"));
 
         for (errno, kind, text) in [
             (

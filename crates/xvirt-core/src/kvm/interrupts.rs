@@ -44,7 +44,7 @@ impl Routes {
         let free = (IOAPIC_LINES..MAX_ROUTES).find(|gsi| !self.messages.contains_key(gsi));
         let gsi = free.ok_or_else(|| {
             Error::new(ErrorKind::InvalidConfig, "the VM has no interrupt routes left")
-                .remedy("give it fewer devices or fewer queues")
+                .with_remedy("give it fewer devices or fewer queues")
         })?;
         self.messages.insert(gsi, Message { address: 0, data: 0 });
         Ok(gsi)
@@ -70,7 +70,7 @@ impl Routes {
         let mut entries: Vec<_> = (0..PIC_LINES).map(pic_route).chain((0..IOAPIC_LINES).map(ioapic_route)).collect();
         entries.extend(self.messages.iter().filter(|(_, m)| m.address != 0).map(|(gsi, m)| message_route(*gsi, *m)));
         let table = KvmIrqRouting::from_entries(&entries).map_err(|_| {
-            Error::new(ErrorKind::InvalidConfig, "too many interrupt routes").remedy("use fewer devices")
+            Error::new(ErrorKind::InvalidConfig, "too many interrupt routes").with_remedy("use fewer devices")
         })?;
         self.vm.set_gsi_routing(&table).map_err(|e| kvm_error("cannot route interrupts", e))
     }

@@ -46,7 +46,7 @@ impl KickSignal {
         });
         let signal = free.next().ok_or_else(|| {
             Error::new(ErrorKind::Busy, "no signal is left to interrupt vCPUs with")
-                .remedy("leave one real-time signal without a handler")
+                .with_remedy("leave one real-time signal without a handler")
         })?;
         signal.install()?;
         *claimed = Some(signal);
@@ -66,7 +66,7 @@ impl KickSignal {
                 ErrorKind::Busy,
                 format!("the program has set its own handler for signal {}, which interrupts vCPUs", self.0),
             )
-            .remedy("shut the VM down with hard_shutdown and start it again, which takes another signal; or set handlers of real-time signals before the first VM starts")),
+            .with_remedy("shut the VM down with hard_shutdown and start it again, which takes another signal; or set handlers of real-time signals before the first VM starts")),
         }
     }
 
@@ -97,7 +97,7 @@ impl KickSignal {
             ErrorKind::Busy,
             format!("signal {}, which interrupts vCPUs, is blocked on the thread {thread} of a vCPU", self.0),
         )
-        .remedy("do not change the signal mask in what runs on xvirt's threads, such as a log subscriber"))
+        .with_remedy("do not change the signal mask in what runs on xvirt's threads, such as a log subscriber"))
     }
 
     fn handler(self) -> Result<Handler> {

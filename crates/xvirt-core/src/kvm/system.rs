@@ -37,12 +37,12 @@ impl System {
                 ErrorKind::HostUnsupported,
                 format!("/dev/kvm speaks API version {version}, not {KVM_API_VERSION}"),
             )
-            .remedy("run a Linux kernel of version 5.10 or later"));
+            .with_remedy("run a Linux kernel of version 5.10 or later"));
         }
         let missing: Vec<_> = REQUIRED.iter().filter(|(cap, _)| !kvm.check_extension(*cap)).map(|(_, n)| *n).collect();
         if !missing.is_empty() {
             return Err(Error::new(ErrorKind::HostUnsupported, format!("/dev/kvm lacks {}", missing.join(", ")))
-                .remedy("run a Linux kernel of version 5.10 or later with KVM for x86-64"));
+                .with_remedy("run a Linux kernel of version 5.10 or later with KVM for x86-64"));
         }
         Ok(Self { kvm })
     }
@@ -88,14 +88,14 @@ impl System {
 fn open_error(error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
-            Error::new(ErrorKind::KvmAbsent, "this host has no /dev/kvm").because(error).remedy(
+            Error::new(ErrorKind::KvmAbsent, "this host has no /dev/kvm").because(error).with_remedy(
                 "load the module (modprobe kvm_intel or kvm_amd), switch virtualisation on in the firmware, \
                  or pass the device into the container (--device /dev/kvm)",
             )
         }
         Some(libc::EACCES | libc::EPERM) => Error::new(ErrorKind::KvmDenied, "this user may not open /dev/kvm")
             .because(error)
-            .remedy("add the user to group kvm (usermod -aG kvm USER) and log in again"),
+            .with_remedy("add the user to group kvm (usermod -aG kvm USER) and log in again"),
         _ => Error::io("cannot open /dev/kvm", error),
     }
 }

@@ -7,7 +7,7 @@ mod acpi;
 mod devices;
 mod exits;
 mod hotplug;
-mod interconnect;
+mod pci_host;
 mod platform;
 mod power;
 mod signal;
@@ -41,7 +41,7 @@ use crate::sync::lock;
 use crate::virtio::VirtioPci;
 use crate::{Error, ErrorKind, Result};
 
-use interconnect::Interconnect;
+use pci_host::MachinePciHost;
 use platform::Platform;
 use vcpus::Vcpus;
 
@@ -93,7 +93,7 @@ pub(crate) struct Machine {
     fixed: u32,
     platform: Platform,
     signals: Arc<Signals>,
-    host: Arc<Interconnect>,
+    host: Arc<MachinePciHost>,
     pristine: Vec<Pristine>,
     /// What interrupt controllers and model-specific registers were before the machine ran.
     controllers: Vec<kvm_irqchip>,
@@ -117,7 +117,7 @@ impl Machine {
         let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
         let platform = Platform::new(&vm, &ports, &memory, parts.serial, &signals)?;
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), Arc::clone(&signals))?;
-        let host = Arc::new(Interconnect {
+        let host = Arc::new(MachinePciHost {
             vm,
             memory,
             signals: Arc::clone(&signals),
@@ -247,7 +247,7 @@ fn check_vcpus(system: &System, count: u32) -> Result<()> {
     let most = system.max_vcpus();
     if count as usize > most {
         return Err(Error::new(ErrorKind::HostUnsupported, format!("KVM on this host cannot run {count} vCPUs"))
-            .remedy(format!("give the VM at most {most}")));
+            .with_remedy(format!("give the VM at most {most}")));
     }
     Ok(())
 }

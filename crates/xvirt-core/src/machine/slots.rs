@@ -23,7 +23,8 @@ impl Machine {
             (1..=LAST).rev().find(|slot| !functions.contains_key(slot))
         };
         let slot = free.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidConfig, "the VM has no PCI slot left").remedy("give it fewer disks and NICs")
+            Error::new(ErrorKind::InvalidConfig, "the VM has no PCI slot left")
+                .with_remedy("give it fewer disks and NICs")
         })?;
         let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
         self.place(slot, &function)?;

@@ -153,8 +153,8 @@ impl Vcpus {
         self.threads.iter().for_each(|thread| thread.kicker.kick());
         let running = |orders: &mut Orders| orders.running > 0;
         let waited = self.shared.changed.wait_timeout_while(orders, KICK_AGAIN, running);
-        let (orders, patience) = waited.unwrap_or_else(PoisonError::into_inner);
-        (orders, if patience.timed_out() { self.check_kicks() } else { Ok(()) })
+        let (orders, limit) = waited.unwrap_or_else(PoisonError::into_inner);
+        (orders, if limit.timed_out() { self.check_kicks() } else { Ok(()) })
     }
 
     /// Whether a kick interrupts each vCPU.
@@ -198,7 +198,7 @@ impl VcpuThread {
         let name = format!("vcpu{id}");
         let handle = thread::spawn(&name, STACK_SIZE, Span::current(), work, panicked).map_err(|e| {
             Error::io(format!("cannot start the thread of vCPU {id}"), e)
-                .remedy("raise the limit of processes (ulimit -u), or give the VM fewer vCPUs")
+                .with_remedy("raise the limit of processes (ulimit -u), or give the VM fewer vCPUs")
         })?;
         let kicker = lock(vcpu).kicker(signal, handle.as_pthread_t());
         let number = match receiver.recv() {

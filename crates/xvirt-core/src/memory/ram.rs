@@ -96,7 +96,7 @@ fn memory_file(length: u64, backing: &MemoryBacking) -> io::Result<File> {
 
 fn too_large(size: ByteSize) -> Error {
     Error::new(ErrorKind::InvalidConfig, format!("{size} of guest memory do not fit an address space"))
-        .remedy("give the VM less memory")
+        .with_remedy("give the VM less memory")
 }
 
 fn allocation_error(size: ByteSize, backing: &MemoryBacking, error: io::Error) -> Error {
@@ -114,7 +114,7 @@ fn allocation_error(size: ByteSize, backing: &MemoryBacking, error: io::Error) -
             "give the VM less memory, or raise the limits of this process (ulimit -v)".to_owned(),
         )
     };
-    Error::new(ErrorKind::OutOfMemory, what).because(error).remedy(remedy)
+    Error::new(ErrorKind::OutOfMemory, what).because(error).with_remedy(remedy)
 }
 
 #[cfg(test)]

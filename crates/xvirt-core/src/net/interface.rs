@@ -20,8 +20,9 @@ pub(super) const NEEDS_NET_ADMIN: &str = "run as root or give the program CAP_NE
 /// Whether `name` can be the name of an interface, by the kernel's own rule.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let remedy = "use 1 to 15 letters, digits, '-', '_' or '.'";
-    let wrong =
-        |why: &str| Err(Error::new(ErrorKind::InvalidConfig, format!("interface name {name:?} {why}")).remedy(remedy));
+    let wrong = |why: &str| {
+        Err(Error::new(ErrorKind::InvalidConfig, format!("interface name {name:?} {why}")).with_remedy(remedy))
+    };
     if name.is_empty() {
         return wrong("is empty");
     }
@@ -59,8 +60,8 @@ fn failed(name: &str, doing: &str, source: io::Error) -> Error {
     match source.raw_os_error() {
         Some(libc::ENODEV) => Error::new(ErrorKind::NotFound, what)
             .because(source)
-            .remedy("the interface is gone, or in another network namespace"),
-        Some(libc::EPERM) => Error::io(what, source).remedy(NEEDS_NET_ADMIN),
+            .with_remedy("the interface is gone, or in another network namespace"),
+        Some(libc::EPERM) => Error::io(what, source).with_remedy(NEEDS_NET_ADMIN),
         _ => Error::io(what, source),
     }
 }
@@ -84,7 +85,7 @@ pub(super) fn set_mtu(name: &str, mtu: u32) -> Result<()> {
             Some(libc::EINVAL) => {
                 Error::new(ErrorKind::InvalidConfig, format!("interface {name} cannot have an MTU of {mtu}"))
                     .because(source)
-                    .remedy("use 68 to 65521 bytes; 1500 is usual")
+                    .with_remedy("use 68 to 65521 bytes; 1500 is usual")
             }
             _ => failed(name, "set the MTU", source),
         }
@@ -100,7 +101,7 @@ pub(super) fn set_up(name: &str) -> Result<()> {
 pub(super) fn set_address(name: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
     let Some(mask) = netmask(prefix) else {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("{address}/{prefix} is not a network address"))
-            .remedy("use a prefix length of 0 to 32"));
+            .with_remedy("use a prefix length of 0 to 32"));
     };
     tell(name, ioctl::SIOCSIFADDR, IfReq::new(name).with_ipv4(address), "set the address")?;
     tell(name, ioctl::SIOCSIFNETMASK, IfReq::new(name).with_ipv4(mask), "set the netmask")
@@ -120,15 +121,17 @@ pub(super) fn attach_to_bridge(name: &str, bridge: &str) -> Result<()> {
         Some(libc::EBUSY) if Path::new("/sys/class/net").join(bridge).join("brif").join(name).exists() => return Ok(()),
         Some(libc::EBUSY) => Error::new(ErrorKind::Busy, what)
             .because(source)
-            .remedy(format!("it is a port of another bridge: ip link set {name} nomaster")),
-        Some(libc::ENODEV) => Error::new(ErrorKind::NotFound, what).because(source).remedy(format!(
+            .with_remedy(format!("it is a port of another bridge: ip link set {name} nomaster")),
+        Some(libc::ENODEV) => Error::new(ErrorKind::NotFound, what).because(source).with_remedy(format!(
             "create the bridge (ip link add {bridge} type bridge && ip link set {bridge} up), \
              or check its name and network namespace"
         )),
-        Some(libc::EOPNOTSUPP | libc::ENOTTY) => Error::new(ErrorKind::InvalidConfig, what)
-            .because(source)
-            .remedy(format!("{bridge} is not a Linux bridge; for Open vSwitch: ovs-vsctl add-port {bridge} {name}")),
-        Some(libc::EPERM) => Error::io(what, source).remedy(NEEDS_NET_ADMIN),
+        Some(libc::EOPNOTSUPP | libc::ENOTTY) => {
+            Error::new(ErrorKind::InvalidConfig, what).because(source).with_remedy(format!(
+                "{bridge} is not a Linux bridge; for Open vSwitch: ovs-vsctl add-port {bridge} {name}"
+            ))
+        }
+        Some(libc::EPERM) => Error::io(what, source).with_remedy(NEEDS_NET_ADMIN),
         _ => Error::io(what, source),
     })
 }
@@ -169,7 +172,7 @@ mod tests {
     fn failures_of_the_system_name_the_remedy() {
         let error = failed("xvtap0", "set the state", io::Error::from_raw_os_error(libc::EPERM));
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-        assert_eq!(error.remedy_text(), Some(NEEDS_NET_ADMIN));
+        assert_eq!(error.remedy(), Some(NEEDS_NET_ADMIN));
         let error = failed("xvtap0", "set the state", io::Error::from_raw_os_error(libc::ENODEV));
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(

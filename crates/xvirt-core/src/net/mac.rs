@@ -65,7 +65,7 @@ impl FromStr for MacAddress {
     fn from_str(text: &str) -> Result<Self, Error> {
         parse(text).ok_or_else(|| {
             Error::new(ErrorKind::InvalidConfig, format!("{text:?} is not a MAC address"))
-                .remedy("write six pairs of hexadecimal digits, as in 02:00:5e:10:00:01")
+                .with_remedy("write six pairs of hexadecimal digits, as in 02:00:5e:10:00:01")
         })
     }
 }

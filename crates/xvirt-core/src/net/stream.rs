@@ -79,7 +79,7 @@ impl FrameStream {
     pub fn connect(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let socket = socket::connect_at_once(&path).map_err(|error| {
-            Error::io(format!("cannot connect to the network socket {}", path.display()), error).remedy(
+            Error::io(format!("cannot connect to the network socket {}", path.display()), error).with_remedy(
                 "start what listens there first, as in: passt --socket PATH; and check the socket's permissions",
             )
         })?;

@@ -114,15 +114,14 @@ impl Tap {
         ioctl::interface(&fd, ioctl::TUNGETIFF, &mut req).map_err(|source| {
             Error::new(ErrorKind::InvalidConfig, format!("descriptor {} is not a tap", fd.as_raw_fd()))
                 .because(source)
-                .remedy("open /dev/net/tun and attach it with TUNSETIFF first")
+                .with_remedy("open /dev/net/tun and attach it with TUNSETIFF first")
         })?;
         let name = req.name();
         if req.flags() & KIND != KIND {
             let what =
                 format!("descriptor {} of interface {name} was not attached as a tap for frames", fd.as_raw_fd());
-            return Err(
-                Error::new(ErrorKind::InvalidConfig, what).remedy("attach it with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR")
-            );
+            return Err(Error::new(ErrorKind::InvalidConfig, what)
+                .with_remedy("attach it with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR"));
         }
         Self { fd, name }.ready()
     }
@@ -204,12 +203,12 @@ impl Tap {
         let what = || format!("cannot set offloads {offloads:?} of tap {}", self.name);
         if (tso4 || tso6 || uso) && !checksum || tso_ecn && !(tso4 || tso6) {
             return Err(Error::new(ErrorKind::InvalidConfig, what())
-                .remedy("tso4, tso6 and uso need checksum, and tso_ecn needs tso4 or tso6"));
+                .with_remedy("tso4, tso6 and uso need checksum, and tso_ecn needs tso4 or tso6"));
         }
         ioctl::set_offloads(&self.fd, offloads.flags()).map_err(|source| match source.raw_os_error() {
             Some(libc::EINVAL) => Error::new(ErrorKind::HostUnsupported, what())
                 .because(source)
-                .remedy("leave out uso, which needs Linux 6.2 or newer"),
+                .with_remedy("leave out uso, which needs Linux 6.2 or newer"),
             _ => Error::io(what(), source),
         })
     }
@@ -283,8 +282,8 @@ pub(super) fn open_device(path: &Path) -> Result<File> {
         match source.raw_os_error() {
             Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Error::new(ErrorKind::HostUnsupported, what)
                 .because(source)
-                .remedy("load the module: modprobe tun; in a container pass --device /dev/net/tun"),
-            Some(libc::EACCES | libc::EPERM) => Error::io(what, source).remedy(NEEDS_NET_ADMIN),
+                .with_remedy("load the module: modprobe tun; in a container pass --device /dev/net/tun"),
+            Some(libc::EACCES | libc::EPERM) => Error::io(what, source).with_remedy(NEEDS_NET_ADMIN),
             _ => Error::io(what, source),
         }
     })
@@ -292,7 +291,7 @@ pub(super) fn open_device(path: &Path) -> Result<File> {
 
 fn not_there(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no persistent tap {name}"))
-        .remedy(format!("make it with: ip tuntap add {name} mode tap user USER; or check the network namespace"))
+        .with_remedy(format!("make it with: ip tuntap add {name} mode tap user USER; or check the network namespace"))
 }
 
 pub(super) fn not_created(name: Option<&str>, source: io::Error) -> Error {
@@ -303,8 +302,8 @@ pub(super) fn not_created(name: Option<&str>, source: io::Error) -> Error {
     match source.raw_os_error() {
         Some(libc::EBUSY) => Error::new(ErrorKind::AlreadyExists, what)
             .because(source)
-            .remedy("an interface has this name: choose another one, or open it if it is a tap made for this"),
-        Some(libc::EPERM) => Error::io(what, source).remedy(NEEDS_NET_ADMIN),
+            .with_remedy("an interface has this name: choose another one, or open it if it is a tap made for this"),
+        Some(libc::EPERM) => Error::io(what, source).with_remedy(NEEDS_NET_ADMIN),
         _ => Error::io(what, source),
     }
 }
@@ -314,12 +313,12 @@ pub(super) fn not_opened(name: &str, source: io::Error) -> Error {
     match source.raw_os_error() {
         Some(libc::EBUSY) => Error::new(ErrorKind::Busy, what)
             .because(source)
-            .remedy("another program is attached to it, maybe another VM: use a tap for each NIC"),
-        Some(libc::EINVAL) => Error::new(ErrorKind::InvalidConfig, what)
-            .because(source)
-            .remedy(format!("it is not a tap, or one of several queues; make one with: ip tuntap add {name} mode tap")),
+            .with_remedy("another program is attached to it, maybe another VM: use a tap for each NIC"),
+        Some(libc::EINVAL) => Error::new(ErrorKind::InvalidConfig, what).because(source).with_remedy(format!(
+            "it is not a tap, or one of several queues; make one with: ip tuntap add {name} mode tap"
+        )),
         Some(libc::EPERM) => Error::io(what, source)
-            .remedy(format!("make it with: ip tuntap add {name} mode tap user USER; or {NEEDS_NET_ADMIN}")),
+            .with_remedy(format!("make it with: ip tuntap add {name} mode tap user USER; or {NEEDS_NET_ADMIN}")),
         _ => Error::io(what, source),
     }
 }

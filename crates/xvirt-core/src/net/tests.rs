@@ -164,7 +164,7 @@ fn a_tap_is_gone_when_dropped_and_its_name_is_exclusive() {
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         assert!(error.to_string().starts_with("cannot create tap mine: "), "{error}");
         assert_eq!(
-            error.remedy_text(),
+            error.remedy(),
             Some("an interface has this name: choose another one, or open it if it is a tap made for this")
         );
         drop(tap);
@@ -188,16 +188,13 @@ fn a_persistent_tap_is_opened_by_one_at_a_time() {
         let tap = Tap::open("kept").unwrap();
         let error = Tap::open("kept").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
-        assert_eq!(
-            error.remedy_text(),
-            Some("another program is attached to it, maybe another VM: use a tap for each NIC")
-        );
+        assert_eq!(error.remedy(), Some("another program is attached to it, maybe another VM: use a tap for each NIC"));
         drop(tap);
         reopen("kept").unwrap();
         let error = Tap::open("lo").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert_eq!(
-            error.remedy_text(),
+            error.remedy(),
             Some("it is not a tap, or one of several queues; make one with: ip tuntap add lo mode tap")
         );
     });
@@ -213,7 +210,7 @@ fn a_descriptor_must_be_of_a_tap_for_frames() {
         let error = Tap::from_fd(std::fs::File::open("/dev/null").unwrap().into()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains(" is not a tap: "), "{error}");
-        assert_eq!(error.remedy_text(), Some("open /dev/net/tun and attach it with TUNSETIFF first"));
+        assert_eq!(error.remedy(), Some("open /dev/net/tun and attach it with TUNSETIFF first"));
 
         let bare: OwnedFd = open_device(Path::new("/dev/net/tun")).unwrap().into();
         let mut req = IfReq::new("bare").with_flags((libc::IFF_TAP | libc::IFF_NO_PI) as u16);
@@ -221,7 +218,7 @@ fn a_descriptor_must_be_of_a_tap_for_frames() {
         let error = Tap::from_fd(bare).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains("of interface bare was not attached as a tap for frames"), "{error}");
-        assert_eq!(error.remedy_text(), Some("attach it with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR"));
+        assert_eq!(error.remedy(), Some("attach it with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR"));
     });
 }
 
@@ -236,7 +233,7 @@ fn the_mtu_is_set_within_its_bounds() {
             let error = tap.set_mtu(mtu).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
             assert!(error.to_string().starts_with(&format!("interface big cannot have an MTU of {mtu}: ")), "{error}");
-            assert_eq!(error.remedy_text(), Some("use 68 to 65521 bytes; 1500 is usual"));
+            assert_eq!(error.remedy(), Some("use 68 to 65521 bytes; 1500 is usual"));
         }
         let error = tap.set_address(HOST, 33).unwrap_err();
         assert_eq!(error.to_string(), "192.0.2.1/33 is not a network address; use a prefix length of 0 to 32");
@@ -256,7 +253,7 @@ fn offloads_build_on_the_checksum() {
         ] {
             let error = tap.set_offloads(wrong).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-            assert_eq!(error.remedy_text(), Some("tso4, tso6 and uso need checksum, and tso_ecn needs tso4 or tso6"));
+            assert_eq!(error.remedy(), Some("tso4, tso6 and uso need checksum, and tso_ecn needs tso4 or tso6"));
         }
     });
 }
@@ -275,7 +272,7 @@ fn a_bridge_takes_a_tap_once() {
         let failed = |bridge: &str| -> (ErrorKind, String) {
             let result: Result<()> = tap.attach_to_bridge(bridge);
             let error = result.unwrap_err();
-            (error.kind(), error.remedy_text().unwrap().to_owned())
+            (error.kind(), error.remedy().unwrap().to_owned())
         };
         assert_eq!(
             failed("br-b"),

@@ -149,7 +149,7 @@ impl ConfigSpace {
                 ErrorKind::InvalidConfig,
                 "the saved PCI function is not the one it is restored to",
             )
-            .remedy("restore with the devices that the VM was saved with"));
+            .with_remedy("restore with the devices that the VM was saved with"));
         }
         self.bytes.copy_from_slice(&state.bytes);
         Ok(())

@@ -79,7 +79,7 @@ impl Msix {
             && (state.entries.len() != vectors || state.pending.len() != vectors)
         {
             return Err(Error::new(ErrorKind::InvalidConfig, "the saved MSI-X table is not that of this PCI function")
-                .remedy("restore with the devices that the VM was saved with"));
+                .with_remedy("restore with the devices that the VM was saved with"));
         }
         let vector = |i: usize| -> Result<Vector> {
             Ok(Vector {

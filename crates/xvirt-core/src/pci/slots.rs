@@ -44,7 +44,7 @@ impl Slots {
             }
             Some(Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, format!("PCI slot {slot} is taken"))),
             None => Err(Error::new(ErrorKind::InvalidConfig, format!("there is no PCI slot {slot}"))
-                .remedy(format!("give the VM at most {} devices", SLOTS - 1))),
+                .with_remedy(format!("give the VM at most {} devices", SLOTS - 1))),
         }
     }
 

@@ -17,7 +17,7 @@ use super::name::is_disk_name;
 use super::record::{corrupt, explain_damage};
 use super::stage::{self, ALIVE};
 use super::store::{absent_is, move_into, rename, sync_folder};
-use super::{Alone, FORMAT, Record, Repository, Room, Stage};
+use super::{Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
 use crate::{Error, Result};
 
 /// Everybody may read, and nobody write.
@@ -79,7 +79,7 @@ impl Record for Pending {
 
 impl Repository {
     /// Makes a change: completely, whatever happens, once it was written down.
-    pub(crate) fn change(&self, alone: Alone, change: Change) -> Result<()> {
+    pub(crate) fn change(&self, lock: ExclusiveLock, change: Change) -> Result<()> {
         let Change { vm, mut stage, mut layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {
             id: layer.id,
@@ -97,8 +97,8 @@ impl Repository {
         if let Some(layer) = &mut layer {
             layer.stage.keep();
         }
-        complete(self, &alone)?;
-        drop(alone);
+        complete(self, &lock)?;
+        drop(lock);
         self.empty(pending.stage);
         Ok(())
     }
@@ -110,17 +110,17 @@ pub(super) fn is_pending(repository: &Repository) -> Result<bool> {
 }
 
 /// Completes a change that was written down, if there is one. What the VM was goes into the trash.
-pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
+pub(super) fn complete(repository: &Repository, _: &ExclusiveLock) -> Result<()> {
     if !is_pending(repository)? {
         return Ok(());
     }
     let pending = Pending::read(repository.folder()).map_err(|error| explain_damage(error, RESTORE_CHANGE))?;
-    let place = repository.place(Room::Vms, pending.vm);
+    let place = repository.place(Directory::Vms, pending.vm);
     if let Some(layer) = &pending.layer {
         move_into_layer(repository, &place, layer)?;
     }
     let (staged, trash) =
-        (repository.place(Room::Staging, pending.stage), repository.place(Room::Trash, pending.stage));
+        (repository.place(Directory::Staging, pending.stage), repository.place(Directory::Trash, pending.stage));
     // What is made is told by that from what it replaces.
     if exists(&staged.join(ALIVE))? {
         if exists(&place)? && !swap(&staged, &place)? {
@@ -134,7 +134,7 @@ pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
         rename(&staged, &trash)?;
     }
     stage::settled(&place);
-    sync_folder(&repository.room(Room::Vms))?;
+    sync_folder(&repository.room(Directory::Vms))?;
     let done = repository.folder().join(Pending::FILE);
     fs::remove_file(&done).map_err(|error| Error::io(format!("cannot remove {}", done.display()), error))?;
     sync_folder(repository.folder())
@@ -143,7 +143,7 @@ pub(super) fn complete(repository: &Repository, _: &Alone) -> Result<()> {
 /// Moves the disks of a VM into a layer, and the layer into its place. Only then is the VM's folder replaced, so a
 /// layer that has its place needs nothing more.
 fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> Result<()> {
-    let staged = repository.place(Room::Staging, layer.stage);
+    let staged = repository.place(Directory::Staging, layer.stage);
     if !exists(&staged)? {
         return Ok(());
     }
@@ -159,7 +159,7 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
         protect(&to)?;
     }
     sync_folder(&staged)?;
-    stage::settle_in(&staged, &repository.place(Room::Layers, layer.id), &repository.room(Room::Layers))
+    stage::settle_in(&staged, &repository.place(Directory::Layers, layer.id), &repository.room(Directory::Layers))
 }
 
 /// Lets two folders take each other's place at once, so that somebody who opens a disk of the VM finds one at any moment.
@@ -214,11 +214,11 @@ mod tests {
         let pending = Pending { format: FORMAT, vm: vm.uuid(), stage: new.id(), layer: Some(names) };
         pending.write(repository.folder()).unwrap();
 
-        let place = repository.place(Room::Vms, vm.uuid());
+        let place = repository.place(Directory::Vms, vm.uuid());
         let renames = [
             (place.join("disk-0.raw"), layer.disk_path(0, ImageFormat::Raw)),
-            (layer.folder().to_owned(), repository.place(Room::Layers, id)),
-            (place.clone(), repository.place(Room::Trash, new.id())),
+            (layer.folder().to_owned(), repository.place(Directory::Layers, id)),
+            (place.clone(), repository.place(Directory::Trash, new.id())),
             (new.folder().to_owned(), place),
         ];
         let ordinary = if done == SWAPPED { 2 } else { done };
@@ -229,7 +229,7 @@ mod tests {
             }
         }
         if done == SWAPPED {
-            assert!(swap(new.folder(), &repository.place(Room::Vms, vm.uuid())).unwrap());
+            assert!(swap(new.folder(), &repository.place(Directory::Vms, vm.uuid())).unwrap());
         }
         new.keep();
         layer.keep();
@@ -250,11 +250,11 @@ mod tests {
                 assert_eq!(vm.name(), "b", "{done}");
                 let length = |path: &Path| fs::metadata(path).unwrap().len();
                 assert_eq!(length(&vm.folder().join("disk-0.raw")), 1024, "{done}");
-                let sealed = repository.place(Room::Layers, layer).join("disk-0.raw");
+                let sealed = repository.place(Directory::Layers, layer).join("disk-0.raw");
                 assert_eq!(length(&sealed), 512, "{done}");
                 assert_eq!(fs::metadata(&sealed).unwrap().permissions().mode() & 0o777, READ_ONLY);
                 assert!(!is_pending(&repository).unwrap());
-                assert!(repository.ids(Room::Staging).unwrap().is_empty());
+                assert!(repository.ids(Directory::Staging).unwrap().is_empty());
                 assert!(!vm.folder().join(ALIVE).exists());
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::reference::References;
 use super::store::id_of;
 use super::vm::names_in;
-use super::{Repository, Room, StoredVm, Template, hash_disk};
+use super::{Directory, Repository, StoredVm, Template, hash_disk};
 use crate::disk::{self, Access, ImageFormat};
 use crate::progress::Progress;
 use crate::{Error, ErrorKind, Result};
@@ -65,13 +65,13 @@ impl Repository {
     /// be read. Damage is no error.
     pub fn check(&self, progress: &dyn Progress) -> Result<Check> {
         let mut check = Check::default();
-        let together = self.together()?;
-        for room in Room::ALL {
+        let lock = self.lock_shared()?;
+        for room in Directory::ALL {
             self.check_names(room, &mut check)?;
         }
         let templates = self.check_templates(&mut check)?;
         self.check_vms(&templates, &mut check)?;
-        drop(together);
+        drop(lock);
         for template in &templates {
             check_hashes(template, progress, &mut check)?;
         }
@@ -79,7 +79,7 @@ impl Repository {
     }
 
     /// Finds what nobody put there, and rooms that are missing.
-    fn check_names(&self, room: Room, check: &mut Check) -> Result<()> {
+    fn check_names(&self, room: Directory, check: &mut Check) -> Result<()> {
         let folder = self.room(room);
         match names_in(&folder) {
             Ok(names) => {
@@ -95,7 +95,7 @@ impl Repository {
 
     fn check_templates(&self, check: &mut Check) -> Result<Vec<Template>> {
         let mut templates = Vec::new();
-        for id in self.ids(Room::Layers)? {
+        for id in self.ids(Directory::Layers)? {
             check.templates += 1;
             match self.read_template(id).and_then(|template| self.read_chain(template)) {
                 Ok(chain) => templates.extend(self.check_template(chain, check)?),
@@ -125,7 +125,7 @@ impl Repository {
     }
 
     fn check_vms(&self, templates: &[Template], check: &mut Check) -> Result<()> {
-        for id in self.ids(Room::Vms)? {
+        for id in self.ids(Directory::Vms)? {
             check.vms += 1;
             match self.read_vm(id) {
                 Ok(vm) => {

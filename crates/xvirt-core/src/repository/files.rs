@@ -62,13 +62,13 @@ pub(super) fn settle_disk(path: &Path, format: ImageFormat, folder: &Path) -> Re
 fn settle_own_disk(path: &Path, format: ImageFormat) -> Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("disk {} is not a plain file", path.display()))
-            .remedy("make the disk itself in the folder, not a link to it"));
+            .with_remedy("make the disk itself in the folder, not a link to it"));
     }
     let info = disk::inspect(path, Some(format))?;
     if let Some(below) = info.backing.first() {
         let what = format!("disk {} is based on {}", path.display(), below.path.display());
         return Err(Error::new(ErrorKind::InvalidConfig, what)
-            .remedy("copy the whole disk, so that it depends on nothing: qemu-img convert -O qcow2 OLD NEW"));
+            .with_remedy("copy the whole disk, so that it depends on nothing: qemu-img convert -O qcow2 OLD NEW"));
     }
     // It fails for a disk that is still written to, and for one that its writer did not finish.
     let opened = disk::open(path, Some(format), Access::ReadOnly)?;

@@ -23,9 +23,9 @@ pub(super) struct FileLock {
 
 impl FileLock {
     /// Waits for the lock: alone, or together with others who want it together.
-    pub(super) fn wait(path: &Path, alone: bool) -> Result<Self> {
-        let kind = if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
-        let file = OpenOptions::new().read(!alone).write(alone).open(path);
+    pub(super) fn wait(path: &Path, exclusive: bool) -> Result<Self> {
+        let kind = if exclusive { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
+        let file = OpenOptions::new().read(!exclusive).write(exclusive).open(path);
         let file = file.map_err(|error| failed(format!("cannot open lock {}", path.display()), error))?;
         retry_on_intr(|| flock(&file, kind)).map_err(|error| cannot(path, error))?;
         Ok(Self { process: Process::current(), file })
@@ -54,7 +54,7 @@ impl Drop for FileLock {
 fn cannot(path: &Path, error: Errno) -> Error {
     Error::new(ErrorKind::HostUnsupported, format!("cannot lock {}", path.display()))
         .because(std::io::Error::from(error))
-        .remedy("keep the repository on a file system that has locks")
+        .with_remedy("keep the repository on a file system that has locks")
 }
 
 #[cfg(test)]
@@ -65,17 +65,18 @@ mod tests {
 
     /// Whether NFS would give the lock: it takes one of the byte range, which makes the same demands on the descriptor
     /// on every file system.
-    fn works_on_nfs(file: &File, alone: bool) -> bool {
-        let kind = if alone { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
+    fn works_on_nfs(file: &File, exclusive: bool) -> bool {
+        let kind =
+            if exclusive { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
         fcntl_lock(file, kind).is_ok()
     }
 
     #[test]
     fn locks_are_taken_through_descriptors_that_nfs_accepts() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        for alone in [false, true] {
-            let lock = FileLock::wait(file.path(), alone).unwrap();
-            assert!(works_on_nfs(&lock.file, alone), "alone: {alone}");
+        for exclusive in [false, true] {
+            let lock = FileLock::wait(file.path(), exclusive).unwrap();
+            assert!(works_on_nfs(&lock.file, exclusive), "exclusive: {exclusive}");
         }
     }
 }

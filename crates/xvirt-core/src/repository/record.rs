@@ -38,7 +38,7 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
         let Format { format } = serde_json::from_slice(&text).map_err(damaged)?;
         if format > FORMAT {
             let what = format!("{} has format {format}, and this version reads up to {FORMAT}", path.display());
-            return Err(Error::new(ErrorKind::UnsupportedRepository, what).remedy("use a newer version of xvirt"));
+            return Err(Error::new(ErrorKind::UnsupportedRepository, what).with_remedy("use a newer version of xvirt"));
         }
         serde_json::from_slice(&text).map_err(damaged)
     }
@@ -49,7 +49,7 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
         let text = serde_json::to_vec_pretty(self).map_err(|error| {
             Error::new(ErrorKind::InvalidConfig, format!("what {} is to say cannot be kept", path.display()))
                 .because(error)
-                .remedy("give kernels, disks and network interfaces by path or name instead of as open objects")
+                .with_remedy("give kernels, disks and network interfaces by path or name instead of as open objects")
         })?;
         // What an attempt left that failed later.
         fs::remove_file(&path)
@@ -97,11 +97,11 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Says what to do about a damaged file without which the repository cannot even be checked.
 pub(super) fn explain_damage(error: Error, remedy: &str) -> Error {
-    if error.kind() == ErrorKind::CorruptRepository { error.remedy(remedy) } else { error }
+    if error.kind() == ErrorKind::CorruptRepository { error.with_remedy(remedy) } else { error }
 }
 
 /// The error for a file or folder that is not as it must be.
 pub(crate) fn corrupt(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::CorruptRepository, format!("{} is damaged: {why}", path.display()))
-        .remedy("Repository::check finds all damage and says what to do")
+        .with_remedy("Repository::check finds all damage and says what to do")
 }

@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf, absolute};
 use uuid::Uuid;
 
 use super::store::id_of;
-use super::{Repository, Room, StoredVm};
+use super::{Directory, Repository, StoredVm};
 use crate::config::{Boot, DiskSource, KernelImage, VmConfig};
 use crate::disk::{self, ImageFormat};
 use crate::{Error, ErrorKind, Result};
 
 /// Images on one another are followed no deeper: none that can be opened has more.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// What a file in a repository belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
-    pub(crate) room: Room,
+    pub(crate) room: Directory,
     pub(crate) id: Uuid,
 }
 
@@ -87,10 +87,10 @@ impl Reference {
     /// The error for who wants to keep a configuration that has it.
     fn refuse(&self, repository: &Repository, vm: &str) -> Error {
         let what = format!("VM '{vm}' cannot be kept: its {}", self.describe(repository));
-        Error::new(ErrorKind::InvalidConfig, what).remedy(match self.owner.room {
-            Room::Layers => "make an instance of the template: Repository::instantiate",
-            Room::Staging => "make disks at Stage::disk_path of the stage that is committed",
-            Room::Vms | Room::Trash => {
+        Error::new(ErrorKind::InvalidConfig, what).with_remedy(match self.owner.room {
+            Directory::Layers => "make an instance of the template: Repository::instantiate",
+            Directory::Staging => "make disks at Stage::disk_path of the stage that is committed",
+            Directory::Vms | Directory::Trash => {
                 "copy the disk into the stage (qemu-img convert -O FORMAT OLD NEW), or seal the other VM and instantiate \
                  the template"
             }
@@ -111,7 +111,7 @@ impl Repository {
             let own = file.is_own();
             let named = if own { folder.join(file.path) } else { file.path.to_owned() };
             let (mut path, mut format) = (resolve(&named), file.format);
-            for depth in 0..DEEPEST {
+            for depth in 0..MAX_DEPTH {
                 let owner = self.owner(&path);
                 let below = match format.map_or(Ok(None), |format| below(&path, format)) {
                     Err(error) if owner.is_none() && !path.starts_with(self.folder()) && !error.is_shortage() => {
@@ -126,7 +126,7 @@ impl Repository {
                 }
                 match below {
                     // What a template is based on, its record says.
-                    Some(below) if owner.is_none_or(|owner| owner.room != Room::Layers) => {
+                    Some(below) if owner.is_none_or(|owner| owner.room != Directory::Layers) => {
                         (path, format) = (resolve(&below.0), below.1);
                     }
                     _ => break,
@@ -153,7 +153,7 @@ impl Repository {
 
     /// The references of all VMs but the owner. Those whose record cannot be read are left out.
     pub(crate) fn all_references(&self, but: Option<Owner>) -> Result<Vec<(StoredVm, Vec<Reference>)>> {
-        let itself = |vm: &StoredVm| but == Some(Owner { room: Room::Vms, id: vm.uuid() });
+        let itself = |vm: &StoredVm| but == Some(Owner { room: Directory::Vms, id: vm.uuid() });
         let others = self.vms()?.into_iter().filter(|vm| !itself(vm));
         let references = |vm: StoredVm| {
             let References { found, unknown } = self.references(&vm.record().config, &vm.folder())?;
@@ -174,33 +174,33 @@ impl Repository {
 
     /// Fails if other VMs use files of this one.
     pub(crate) fn require_unused(&self, vm: Uuid) -> Result<()> {
-        let owner = Owner { room: Room::Vms, id: vm };
+        let owner = Owner { room: Directory::Vms, id: vm };
         let users = self.referring(owner)?;
         if users.is_empty() {
             return Ok(());
         }
         let what = format!("disks of {} are in use by {}", self.title(owner), users.join(", "));
         Err(Error::new(ErrorKind::InUse, what)
-            .remedy("remove these VMs first, or make them anew with copies of the disks: qemu-img convert"))
+            .with_remedy("remove these VMs first, or make them anew with copies of the disks: qemu-img convert"))
     }
 
     /// What a file belongs to, if it is in the repository.
     fn owner(&self, path: &Path) -> Option<Owner> {
         let mut names = path.strip_prefix(self.folder()).ok()?.iter().map(|name| name.to_str());
         let (name, id) = (names.next()??, names.next()??);
-        let room = Room::ALL.into_iter().find(|room| room.name() == name)?;
+        let room = Directory::ALL.into_iter().find(|room| room.name() == name)?;
         Some(Owner { room, id: id_of(id)? })
     }
 
     /// How messages call an owner.
     fn title(&self, Owner { room, id }: Owner) -> String {
         let known = match room {
-            Room::Vms => self.read_vm(id).map(|vm| vm.title()),
-            Room::Layers => self.read_template(id).map(|template| template.title()),
-            Room::Staging => return "what is being made".to_owned(),
-            Room::Trash => return "what was removed".to_owned(),
+            Directory::Vms => self.read_vm(id).map(|vm| vm.title()),
+            Directory::Layers => self.read_template(id).map(|template| template.title()),
+            Directory::Staging => return "what is being made".to_owned(),
+            Directory::Trash => return "what was removed".to_owned(),
         };
-        let kind = if room == Room::Vms { "VM" } else { "template" };
+        let kind = if room == Directory::Vms { "VM" } else { "template" };
         known.unwrap_or_else(|_| format!("the {kind} {id}"))
     }
 }
@@ -231,7 +231,7 @@ fn below(path: &Path, format: ImageFormat) -> Result<Option<(PathBuf, Option<Ima
         ErrorKind::NotFound | ErrorKind::CorruptImage | ErrorKind::EncryptedImage | ErrorKind::UnsupportedImage => {
             Ok(None)
         }
-        _ => Err(error.remedy("see to it that it can be read, so that it is known what it is based on")),
+        _ => Err(error.with_remedy("see to it that it can be read, so that it is known what it is based on")),
     })
 }
 

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::files::{settle_disk, settle_paths};
 use super::lock::FileLock;
 use super::name::disk_name;
-use super::store::{Alone, absent_is, move_into, sync_folder};
+use super::store::{ExclusiveLock, absent_is, move_into, sync_folder};
 use super::vm::{self, StoredVm, VmRecord};
-use super::{Record, Repository, Room};
+use super::{Directory, Record, Repository};
 use crate::config::{DiskSource, VmConfig};
 use crate::disk::ImageFormat;
 use crate::net::MacAddress;
@@ -46,10 +46,10 @@ impl Repository {
     /// The repository cannot be written to.
     pub fn stage(&self) -> Result<Stage> {
         let id = Uuid::new_v4();
-        let folder = self.place(Room::Staging, id);
+        let folder = self.place(Directory::Staging, id);
         let cannot = |error| Error::io(format!("cannot make {}", folder.display()), error);
         // Else somebody who clears away could come between the folder and the lock in it.
-        let _alone = self.alone()?;
+        let _lock = self.lock_exclusive()?;
         DirBuilder::new().mode(0o700).create(&folder).map_err(cannot)?;
         let alive = alive(&folder).inspect_err(|_| {
             // The error that is reported matters more than that a folder stays. There is nothing else in it.
@@ -136,21 +136,21 @@ impl Stage {
     pub(crate) fn commit_record(
         &mut self,
         record: VmRecord,
-        check: impl FnOnce(&Alone) -> Result<()>,
+        check: impl FnOnce(&ExclusiveLock) -> Result<()>,
     ) -> Result<StoredVm> {
         self.require_uncommitted()?;
         record.write(&self.folder)?;
         let vm = StoredVm::new(self.repository.clone(), record);
         self.settle()?;
-        let alone = self.repository.alone()?;
-        check(&alone)?;
+        let lock = self.repository.lock_exclusive()?;
+        check(&lock)?;
         self.repository.require_new(vm.uuid())?;
-        self.put(&alone, Room::Vms, vm.uuid())?;
+        self.put(&lock, Directory::Vms, vm.uuid())?;
         Ok(vm)
     }
 
     /// Gives what was made its place: from now on it exists. After a failure it is still staged.
-    pub(crate) fn put(&mut self, _: &Alone, room: Room, id: Uuid) -> Result<()> {
+    pub(crate) fn put(&mut self, _: &ExclusiveLock, room: Directory, id: Uuid) -> Result<()> {
         settle_in(&self.folder, &self.repository.place(room, id), &self.repository.room(room))?;
         self.committed = true;
         Ok(())
@@ -170,7 +170,7 @@ impl Stage {
         self.process.require("what was staged")?;
         if self.committed {
             return Err(Error::new(ErrorKind::InvalidState, "what was staged is committed already")
-                .remedy("make another stage for another VM"));
+                .with_remedy("make another stage for another VM"));
         }
         Ok(())
     }
@@ -218,13 +218,13 @@ pub(super) fn settled(place: &Path) {
 
 /// Moves what dead processes staged into the trash; answers everything that is in the trash.
 pub(super) fn clear(repository: &Repository) -> Result<Vec<Uuid>> {
-    let alone = repository.alone()?;
-    for id in repository.ids(Room::Staging)? {
-        if !is_alive(&repository.place(Room::Staging, id))? {
-            repository.discard(&alone, Room::Staging, id)?;
+    let lock = repository.lock_exclusive()?;
+    for id in repository.ids(Directory::Staging)? {
+        if !is_alive(&repository.place(Directory::Staging, id))? {
+            repository.discard(&lock, Directory::Staging, id)?;
         }
     }
-    repository.ids(Room::Trash)
+    repository.ids(Directory::Trash)
 }
 
 fn is_alive(folder: &Path) -> Result<bool> {

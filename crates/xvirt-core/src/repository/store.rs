@@ -30,14 +30,14 @@ pub struct Repository {
 
 /// What lies where in the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum Directory {
     Vms,
     Layers,
     Staging,
     Trash,
 }
 
-impl Room {
+impl Directory {
     pub(super) const ALL: [Self; 4] = [Self::Vms, Self::Layers, Self::Staging, Self::Trash];
 
     /// The name of its folder.
@@ -53,13 +53,13 @@ impl Room {
 
 /// The lock of the whole repository: nobody else reads its records or changes anything.
 #[derive(Debug)]
-pub(crate) struct Alone {
+pub(crate) struct ExclusiveLock {
     _lock: FileLock,
 }
 
 /// The lock of the whole repository together with others who read its records.
 #[derive(Debug)]
-pub(crate) struct Together {
+pub(crate) struct SharedLock {
     _lock: FileLock,
 }
 
@@ -101,35 +101,35 @@ impl Repository {
     }
 
     /// The folder of one thing.
-    pub(crate) fn place(&self, room: Room, id: Uuid) -> PathBuf {
+    pub(crate) fn place(&self, room: Directory, id: Uuid) -> PathBuf {
         self.room(room).join(id.to_string())
     }
 
-    pub(super) fn room(&self, room: Room) -> PathBuf {
+    pub(super) fn room(&self, room: Directory) -> PathBuf {
         self.folder.join(room.name())
     }
 
     /// Keeps everybody else out for a moment, in order to change something. Completes what somebody left incomplete.
-    pub(crate) fn alone(&self) -> Result<Alone> {
-        let alone = Alone { _lock: FileLock::wait(&self.folder.join(LOCK), true)? };
-        super::change::complete(self, &alone)?;
-        Ok(alone)
+    pub(crate) fn lock_exclusive(&self) -> Result<ExclusiveLock> {
+        let lock = ExclusiveLock { _lock: FileLock::wait(&self.folder.join(LOCK), true)? };
+        super::change::complete(self, &lock)?;
+        Ok(lock)
     }
 
     /// Keeps changes out for a moment, in order to read records.
-    pub(crate) fn together(&self) -> Result<Together> {
+    pub(crate) fn lock_shared(&self) -> Result<SharedLock> {
         loop {
-            let together = Together { _lock: FileLock::wait(&self.folder.join(LOCK), false)? };
+            let lock = SharedLock { _lock: FileLock::wait(&self.folder.join(LOCK), false)? };
             if !super::change::is_pending(self)? {
-                return Ok(together);
+                return Ok(lock);
             }
-            drop(together);
-            self.alone()?;
+            drop(lock);
+            self.lock_exclusive()?;
         }
     }
 
     /// What is in a room; other names than UUIDs mean nothing.
-    pub(crate) fn ids(&self, room: Room) -> Result<Vec<Uuid>> {
+    pub(crate) fn ids(&self, room: Directory) -> Result<Vec<Uuid>> {
         let folder = self.room(room);
         let cannot = |error| Error::io(format!("cannot read {}", folder.display()), error);
         let mut ids = Vec::new();
@@ -141,16 +141,16 @@ impl Repository {
     }
 
     /// Puts something into the trash: from now on it does not exist. [`empty`](Self::empty) gives its space back.
-    pub(crate) fn discard(&self, _: &Alone, room: Room, id: Uuid) -> Result<Uuid> {
+    pub(crate) fn discard(&self, _: &ExclusiveLock, room: Directory, id: Uuid) -> Result<Uuid> {
         let trash = Uuid::new_v4();
-        rename(&self.place(room, id), &self.place(Room::Trash, trash))?;
+        rename(&self.place(room, id), &self.place(Directory::Trash, trash))?;
         sync_folder(&self.room(room))?;
         Ok(trash)
     }
 
     /// Removes what is in the trash under this name. What cannot be removed now is tried again by the next opening.
     pub(crate) fn empty(&self, id: Uuid) {
-        let place = self.place(Room::Trash, id);
+        let place = self.place(Directory::Trash, id);
         match fs::remove_dir_all(&place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!("cannot remove {}: {error}", place.display());
@@ -168,10 +168,12 @@ impl Repository {
         let cannot = |error| failed(format!("cannot make repository {}", self.folder.display()), error);
         for entry in fs::read_dir(&self.folder).map_err(cannot)? {
             let name = entry.map_err(cannot)?.file_name();
-            let ours = name == LOCK || name == Marker::FILE || Room::ALL.iter().any(|room| name == room.name());
+            let ours = name == LOCK || name == Marker::FILE || Directory::ALL.iter().any(|room| name == room.name());
             if !ours {
                 let what = format!("{} is not a repository, and holds other files", self.folder.display());
-                return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give an empty folder, or a new one"));
+                return Err(
+                    Error::new(ErrorKind::InvalidConfig, what).with_remedy("give an empty folder, or a new one")
+                );
             }
         }
         make_folders(&self.folder).map_err(cannot)?;
@@ -180,7 +182,7 @@ impl Repository {
         if self.folder.join(Marker::FILE).exists() {
             return Marker::read(&self.folder).map(drop).map_err(|error| explain_damage(error, RESTORE_MARKER));
         }
-        let draft = self.room(Room::Staging);
+        let draft = self.room(Directory::Staging);
         Marker { format: FORMAT }.write(&draft)?;
         move_into(&draft.join(Marker::FILE), &self.folder.join(Marker::FILE), &self.folder)
     }
@@ -197,7 +199,7 @@ pub(super) fn failed(what: String, error: io::Error) -> Error {
         io::ErrorKind::ReadOnlyFilesystem => "mount the file system writable, or move the repository to one that is",
         _ => return Error::io(what, error),
     };
-    Error::io(what, error).remedy(remedy)
+    Error::io(what, error).with_remedy(remedy)
 }
 
 /// The UUID that a name stands for, if it is written as we write it.
@@ -213,7 +215,7 @@ pub(crate) fn absent_is<T>(value: T) -> impl FnOnce(io::Error) -> io::Result<T> 
 fn make_folders(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    for room in Room::ALL {
+    for room in Directory::ALL {
         builder.create(folder.join(room.name()))?;
     }
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(LOCK)).map(drop)

@@ -12,7 +12,7 @@ use super::hash::hash_template;
 use super::name::shown;
 use super::record::corrupt;
 use super::vm::{check_disks, is_labelled, readable, with_full_paths};
-use super::{Record, Repository, Room};
+use super::{Directory, Record, Repository};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::ImageFormat;
 use crate::{Error, ErrorKind, Result};
@@ -137,7 +137,7 @@ impl Template {
     /// # Errors
     /// [`CorruptRepository`](ErrorKind::CorruptRepository) if one is missing or damaged, or cannot be read.
     pub fn chain(&self) -> Result<Vec<Self>> {
-        let _together = self.repository.together()?;
+        let _lock = self.repository.lock_shared()?;
         self.repository.read_chain(self.clone())
     }
 
@@ -162,7 +162,7 @@ impl Template {
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
-        self.repository.place(Room::Layers, self.uuid())
+        self.repository.place(Directory::Layers, self.uuid())
     }
 
     pub(crate) fn record(&self) -> &TemplateRecord {
@@ -177,7 +177,7 @@ impl Repository {
     /// # Errors
     /// The repository cannot be read.
     pub fn templates(&self) -> Result<Vec<Template>> {
-        let _together = self.together()?;
+        let _lock = self.lock_shared()?;
         self.readable_templates()
     }
 
@@ -199,7 +199,7 @@ impl Repository {
     /// and its record is damaged.
     pub fn template(&self, which: &str) -> Result<Template> {
         if let Ok(id) = Uuid::try_parse(which) {
-            let _together = self.together()?;
+            let _lock = self.lock_shared()?;
             return self.read_template(id);
         }
         let (name, version) = match which.split_once(':') {
@@ -214,20 +214,20 @@ impl Repository {
 
     /// As [`templates`](Self::templates), for who keeps changes out.
     pub(crate) fn readable_templates(&self) -> Result<Vec<Template>> {
-        let ids = self.ids(Room::Layers)?.into_iter();
+        let ids = self.ids(Directory::Layers)?.into_iter();
         let read = ids.filter_map(|id| readable("a template", self.read_template(id)));
         Ok(sorted(read.collect::<Result<_>>()?))
     }
 
     /// As [`templates`](Self::templates), for who keeps changes out and must not miss one.
     pub(crate) fn read_templates(&self) -> Result<Vec<Template>> {
-        let ids = self.ids(Room::Layers)?.into_iter();
+        let ids = self.ids(Directory::Layers)?.into_iter();
         Ok(sorted(ids.map(|id| self.read_template(id)).collect::<Result<_>>()?))
     }
 
     /// The template of this UUID, for who keeps changes out.
     pub(crate) fn read_template(&self, id: Uuid) -> Result<Template> {
-        let folder = self.place(Room::Layers, id);
+        let folder = self.place(Directory::Layers, id);
         let record = TemplateRecord::read(&folder).map_err(|error| match fs::symlink_metadata(&folder) {
             Ok(_) if error.kind() == ErrorKind::NotFound => corrupt(&folder, "its record is missing"),
             Err(_) if error.kind() == ErrorKind::NotFound => absent(&id.to_string()),
@@ -252,10 +252,10 @@ impl Repository {
         let mut chain = vec![top];
         while let Some(parent) = chain.last().and_then(Template::parent) {
             if chain.iter().any(|template| template.uuid() == parent.template) {
-                return Err(corrupt(&self.place(Room::Layers, parent.template), "it is based on itself"));
+                return Err(corrupt(&self.place(Directory::Layers, parent.template), "it is based on itself"));
             }
             let missing = |error: Error| match error.kind() {
-                ErrorKind::NotFound => corrupt(&self.place(Room::Layers, parent.template), "it is missing"),
+                ErrorKind::NotFound => corrupt(&self.place(Directory::Layers, parent.template), "it is missing"),
                 _ => error,
             };
             chain.push(self.read_template(parent.template).map_err(missing)?);
@@ -271,5 +271,5 @@ fn sorted(mut templates: Vec<Template>) -> Vec<Template> {
 
 pub(crate) fn absent(which: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no template '{}'", shown(which)))
-        .remedy("Repository::templates lists all there are")
+        .with_remedy("Repository::templates lists all there are")
 }

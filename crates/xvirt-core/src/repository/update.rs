@@ -98,7 +98,7 @@ impl Repository {
         if config.uuid != vm.uuid() {
             let what = format!("{} cannot become VM {}", vm.title(), config.uuid);
             return Err(Error::new(ErrorKind::InvalidConfig, what)
-                .remedy("keep the UUID, or make another VM: Repository::copy"));
+                .with_remedy("keep the UUID, or make another VM: Repository::copy"));
         }
         for nic in &mut config.nics {
             nic.mac.get_or_insert_with(MacAddress::random);
@@ -114,12 +114,12 @@ impl Repository {
 
         let stage = self.stage()?;
         record.write(stage.folder())?;
-        let alone = self.alone()?;
+        let lock = self.lock_exclusive()?;
         if !self.is_unchanged(vm)? {
             return Ok(None);
         }
         link_files(&vm.folder(), &dropped, &stage)?;
-        self.change(alone, Change { vm: vm.uuid(), stage, layer: None })?;
+        self.change(lock, Change { vm: vm.uuid(), stage, layer: None })?;
         drop(claims);
         Ok(Some(StoredVm::new(self.clone(), record)))
     }
@@ -143,7 +143,7 @@ fn check_added(vm: &StoredVm, config: &VmConfig) -> Result<()> {
             Some((_, before)) if *before != format => {
                 let what = format!("disk {} of {} is {before}, and cannot be {format}", path.display(), vm.title());
                 return Err(Error::new(ErrorKind::InvalidConfig, what)
-                    .remedy("keep its format: a guest could make a raw disk pose as an image based on any file"));
+                    .with_remedy("keep its format: a guest could make a raw disk pose as an image based on any file"));
             }
             Some(_) => {}
             None => settle_disk(path, format, &vm.folder())?,
@@ -169,7 +169,9 @@ fn link_files(folder: &Path, dropped: &[PathBuf], stage: &Stage) -> Result<()> {
             // What somebody has begun to make there, and given up, may be gone again.
             fs::hard_link(&path, stage.folder().join(name)).or_else(absent_is(())).map_err(|error| {
                 Error::io(format!("cannot link {} into {}", path.display(), stage.folder().display()), error)
-                    .remedy("keep the repository on a file system that has hard links, and no folders in those of VMs")
+                    .with_remedy(
+                        "keep the repository on a file system that has hard links, and no folders in those of VMs",
+                    )
             })?;
         }
     }

@@ -11,7 +11,7 @@ use super::name::{check_name, disk_name, is_disk_name, is_plain, shown};
 use super::record::{corrupt, read_bounded, write_new};
 use super::store::absent_is;
 use super::template::Lineage;
-use super::{Alone, Change, FORMAT, Record, Repository, Room, Stage};
+use super::{Change, Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
 use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, ImageFormat};
 use crate::{Error, ErrorKind, Result};
@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind, Result};
 /// What the names of attachments begin with on disk.
 const ATTACHMENT: &str = "attachment-";
 /// The biggest attachment in bytes.
-const BIGGEST_ATTACHMENT: u64 = 16 << 20;
+const MAX_ATTACHMENT: u64 = 16 << 20;
 
 /// What is kept about a VM. The paths of its disks are names beside the record, or full paths to elsewhere.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl StoredVm {
     /// It cannot be read, or [`CorruptRepository`](ErrorKind::CorruptRepository): it is no plain file, or too big.
     pub fn attachment(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = attachment_path(&self.folder(), name)?;
-        match read_bounded(&path, BIGGEST_ATTACHMENT) {
+        match read_bounded(&path, MAX_ATTACHMENT) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -114,7 +114,7 @@ impl StoredVm {
 
     /// The folder that holds its disks.
     pub fn folder(&self) -> PathBuf {
-        self.repository.place(Room::Vms, self.uuid())
+        self.repository.place(Directory::Vms, self.uuid())
     }
 
     pub(crate) fn record(&self) -> &VmRecord {
@@ -161,8 +161,8 @@ impl Repository {
     /// # Errors
     /// The repository cannot be read, or there are not enough descriptors or memory to read all of it.
     pub fn vms(&self) -> Result<Vec<StoredVm>> {
-        let _together = self.together()?;
-        let ids = self.ids(Room::Vms)?.into_iter();
+        let _lock = self.lock_shared()?;
+        let ids = self.ids(Directory::Vms)?.into_iter();
         let mut vms: Vec<_> = ids.filter_map(|id| readable("a VM", self.read_vm(id))).collect::<Result<_>>()?;
         vms.sort_by(|a, b| (a.name(), a.uuid()).cmp(&(b.name(), b.uuid())));
         Ok(vms)
@@ -203,7 +203,7 @@ impl Repository {
     /// [`CorruptRepository`](ErrorKind::CorruptRepository) if it is asked for by UUID and its record is damaged.
     pub fn vm(&self, name_or_uuid: &str) -> Result<StoredVm> {
         if let Ok(id) = Uuid::try_parse(name_or_uuid) {
-            let _together = self.together()?;
+            let _lock = self.lock_shared()?;
             return self.read_vm(id);
         }
         let mut found: Vec<_> = self.vms()?.into_iter().filter(|vm| vm.name() == name_or_uuid).collect();
@@ -211,11 +211,11 @@ impl Repository {
             let ids: Vec<_> = found.iter().map(|vm| vm.uuid().to_string()).collect();
             let what = format!("{} VMs are called '{}'", found.len(), shown(name_or_uuid));
             return Err(Error::new(ErrorKind::InvalidConfig, what)
-                .remedy(format!("give the UUID of the one that is meant: {}", ids.join(", "))));
+                .with_remedy(format!("give the UUID of the one that is meant: {}", ids.join(", "))));
         }
         found.pop().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("there is no VM '{}'", shown(name_or_uuid)))
-                .remedy("Repository::vms lists all there are")
+                .with_remedy("Repository::vms lists all there are")
         })
     }
 
@@ -228,34 +228,34 @@ impl Repository {
     /// log.
     pub fn remove_vm(&self, uuid: Uuid) -> Result<()> {
         self.require_unused(uuid)?;
-        let folder = self.place(Room::Vms, uuid);
-        let alone = self.alone()?;
+        let folder = self.place(Directory::Vms, uuid);
+        let lock = self.lock_exclusive()?;
         let disks = names_in(&folder).map_err(|error| explain(uuid, error))?;
         let claims = disks.iter().filter(|name| is_disk_name(name)).map(|name| disk::claim(&folder.join(name)));
         let claims = claims.collect::<Result<Vec<_>>>()?;
-        let trash = self.discard(&alone, Room::Vms, uuid)?;
+        let trash = self.discard(&lock, Directory::Vms, uuid)?;
         drop(claims);
-        drop(alone);
+        drop(lock);
         self.empty(trash);
         Ok(())
     }
 
     /// Fails if there is a VM of this UUID.
     pub(crate) fn require_new(&self, uuid: Uuid) -> Result<()> {
-        if !self.place(Room::Vms, uuid).exists() {
+        if !self.place(Directory::Vms, uuid).exists() {
             return Ok(());
         }
         Err(Error::new(ErrorKind::AlreadyExists, format!("there is a VM with the UUID {uuid}"))
-            .remedy("give the new one another UUID, or remove the old one"))
+            .with_remedy("give the new one another UUID, or remove the old one"))
     }
 
     /// Makes a change of a VM, if it still is as it was when the change was prepared.
-    pub(crate) fn replace(&self, alone: Alone, vm: &StoredVm, change: Change) -> Result<()> {
+    pub(crate) fn replace(&self, lock: ExclusiveLock, vm: &StoredVm, change: Change) -> Result<()> {
         if !self.is_unchanged(vm)? {
             return Err(Error::new(ErrorKind::Busy, format!("VM '{}' was changed by somebody else", vm.name()))
-                .remedy("try again"));
+                .with_remedy("try again"));
         }
-        self.change(alone, change)
+        self.change(lock, change)
     }
 
     /// Whether a VM still is as it was when it was read, for who keeps changes out.
@@ -265,12 +265,12 @@ impl Repository {
 
     /// All VMs, for who keeps changes out and must not miss one.
     pub(crate) fn read_vms(&self) -> Result<Vec<StoredVm>> {
-        self.ids(Room::Vms)?.into_iter().map(|id| self.read_vm(id)).collect()
+        self.ids(Directory::Vms)?.into_iter().map(|id| self.read_vm(id)).collect()
     }
 
     /// The VM of this UUID, for who keeps changes out.
     pub(crate) fn read_vm(&self, id: Uuid) -> Result<StoredVm> {
-        let folder = self.place(Room::Vms, id);
+        let folder = self.place(Directory::Vms, id);
         let record = VmRecord::read(&folder).map_err(|error| match fs::symlink_metadata(&folder) {
             Ok(_) if error.kind() == ErrorKind::NotFound => corrupt(&folder, "its record is missing"),
             _ => explain(id, error),
@@ -302,9 +302,9 @@ pub(super) fn is_labelled(labels: &BTreeMap<String, String>, key: &str, value: O
 /// Keeps a small file in a folder.
 pub(super) fn write_attachment(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = attachment_path(folder, name)?;
-    if bytes.len() as u64 > BIGGEST_ATTACHMENT {
+    if bytes.len() as u64 > MAX_ATTACHMENT {
         let what = format!("the attachment {name} of {} bytes is too big", bytes.len());
-        return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("attach at most 16 MiB"));
+        return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("attach at most 16 MiB"));
     }
     write_new(&path, bytes)
 }
@@ -356,12 +356,12 @@ fn attachment_path(folder: &Path, name: &str) -> Result<PathBuf> {
         return Ok(folder.join(format!("{ATTACHMENT}{name}")));
     }
     Err(Error::new(ErrorKind::InvalidConfig, format!("{:?} cannot be the name of an attachment", shown(name)))
-        .remedy("use up to 200 letters, digits, dots, dashes and underscores, and do not begin with a dot"))
+        .with_remedy("use up to 200 letters, digits, dots, dashes and underscores, and do not begin with a dot"))
 }
 
 fn explain(id: Uuid, error: Error) -> Error {
     if error.kind() != ErrorKind::NotFound {
         return error;
     }
-    Error::new(ErrorKind::NotFound, format!("there is no VM {id}")).remedy("Repository::vms lists all there are")
+    Error::new(ErrorKind::NotFound, format!("there is no VM {id}")).with_remedy("Repository::vms lists all there are")
 }

@@ -60,7 +60,7 @@ pub(super) fn invalid(error: seccompiler::BackendError) -> Error {
 }
 
 fn unsupported(what: &str) -> Error {
-    Error::new(ErrorKind::HostUnsupported, what).remedy("turn seccomp off for this VM (VmConfig::seccomp)")
+    Error::new(ErrorKind::HostUnsupported, what).with_remedy("turn seccomp off for this VM (VmConfig::seccomp)")
 }
 
 /// Whether this kernel can filter and answer with an error.

@@ -24,5 +24,5 @@ pub(crate) fn require() -> Result<()> {
 
 fn absent() -> Error {
     Error::new(ErrorKind::HostUnsupported, "xvirt was built without filters of system calls")
-        .remedy("build it with the feature seccomp, or turn seccomp off for this VM")
+        .with_remedy("build it with the feature seccomp, or turn seccomp off for this VM")
 }

@@ -49,5 +49,5 @@ use crate::{Error, ErrorKind};
 
 /// A mistake in a seed: `what` names the field and the value.
 fn invalid(what: impl Into<String>, remedy: &str) -> Error {
-    Error::new(ErrorKind::InvalidConfig, what).remedy(remedy)
+    Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy)
 }

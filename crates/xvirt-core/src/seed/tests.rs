@@ -206,7 +206,7 @@ fn mistakes_are_named_with_their_remedy() {
     let refused = |seed: Seed| {
         let error = seed.check().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        assert!(error.remedy_text().is_some_and(|remedy| !remedy.is_empty()));
+        assert!(error.remedy().is_some_and(|remedy| !remedy.is_empty()));
         error.to_string()
     };
     let base = || Seed::new("a");

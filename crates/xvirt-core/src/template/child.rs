@@ -6,7 +6,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::disk::{self, ImageFormat, OverlayKind};
-use crate::repository::{Room, Stage};
+use crate::repository::{Directory, Stage};
 use crate::{Error, Result};
 
 /// A disk of a layer.
@@ -24,7 +24,7 @@ pub(super) struct Base<'a> {
 pub(super) fn child(stage: &Stage, index: usize, base: &Base<'_>) -> Result<ImageFormat> {
     // Which format it has is only known when it is made.
     let draft = stage.folder().join("draft");
-    let name = format!("../../{}/{}/{}", Room::Layers.name(), base.layer, base.name);
+    let name = format!("../../{}/{}/{}", Directory::Layers.name(), base.layer, base.name);
     let format = match disk::overlay_as(base.image, base.format, &draft, &name)? {
         OverlayKind::Reflink => base.format,
         OverlayKind::Qcow2 => ImageFormat::Qcow2,

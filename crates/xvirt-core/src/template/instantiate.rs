@@ -2,7 +2,7 @@
 
 use super::child::{Base, child};
 use super::identity::renew;
-use crate::repository::{Repository, Room, StoredVm, Template, VmRecord, absent};
+use crate::repository::{Directory, Repository, StoredVm, Template, VmRecord, absent};
 use crate::{Error, Result};
 
 impl Repository {
@@ -29,7 +29,7 @@ impl Repository {
         }
         stage.commit_record(record, |_| {
             // Nobody can have removed it since without knowing that it is used.
-            if self.place(Room::Layers, template.uuid()).exists() { Ok(()) } else { Err(gone(template)) }
+            if self.place(Directory::Layers, template.uuid()).exists() { Ok(()) } else { Err(gone(template)) }
         })
     }
 }

@@ -81,7 +81,7 @@ impl Repository {
         if !written.is_empty() {
             let what = format!("VM '{}' has written to {}", vm.name(), written.join(", "));
             return Err(Error::new(ErrorKind::InvalidState, format!("{what}, so it cannot move to {}", to.title()))
-                .remedy("make a new instance and copy the files inside the guests, or update the guest itself"));
+                .with_remedy("make a new instance and copy the files inside the guests, or update the guest itself"));
         }
         record.layer = Some(to.lineage());
         self.renew(&vm, stage, record)
@@ -91,7 +91,7 @@ impl Repository {
     fn origin(&self, vm: &StoredVm, to: &Template) -> Result<Template> {
         let refuse = |why: &str| {
             let what = format!("VM '{}' cannot move to {}: {why}", vm.name(), to.title());
-            Err(Error::new(ErrorKind::InvalidConfig, what).remedy("make a new instance of that template"))
+            Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("make a new instance of that template"))
         };
         match vm.layer() {
             Some(Lineage { template, name, .. }) if name == to.name() => {
@@ -114,11 +114,11 @@ impl Repository {
         record.write(stage.folder())?;
         vm.copy_attachments(&stage)?;
         stage.settle()?;
-        let alone = self.alone()?;
+        let lock = self.lock_exclusive()?;
         if let Some(layer) = &record.layer {
             self.read_template(layer.template)?;
         }
-        self.replace(alone, vm, Change { vm: vm.uuid(), stage, layer: None })?;
+        self.replace(lock, vm, Change { vm: vm.uuid(), stage, layer: None })?;
         self.read_vm(vm.uuid())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use crate::repository::{Alone, Owner, Repository, Room, Template, absent};
+use crate::repository::{Directory, ExclusiveLock, Owner, Repository, Template, absent};
 use crate::{Error, ErrorKind, Result};
 
 /// Which templates that nothing is based on are not needed.
@@ -24,20 +24,20 @@ impl Repository {
     /// [`InUse`](ErrorKind::InUse) if VMs or other templates are based on it, which the error names;
     /// [`NotFound`](ErrorKind::NotFound) if it was removed already.
     pub fn remove_template(&self, template: &Template) -> Result<()> {
-        let referring = self.referring(Owner { room: Room::Layers, id: template.uuid() })?;
-        let alone = self.alone()?;
-        if !self.place(Room::Layers, template.uuid()).exists() {
+        let referring = self.referring(Owner { room: Directory::Layers, id: template.uuid() })?;
+        let lock = self.lock_exclusive()?;
+        if !self.place(Directory::Layers, template.uuid()).exists() {
             return Err(absent(&template.uuid().to_string()));
         }
-        let mut users = self.users(&alone, template.uuid())?;
+        let mut users = self.users(&lock, template.uuid())?;
         let more: Vec<_> = referring.into_iter().filter(|user| !users.contains(user)).collect();
         users.extend(more);
         if !users.is_empty() {
             let what = format!("{} is in use by {}", template.title(), users.join(", "));
-            return Err(Error::new(ErrorKind::InUse, what).remedy("remove them, or flatten the VMs"));
+            return Err(Error::new(ErrorKind::InUse, what).with_remedy("remove them, or flatten the VMs"));
         }
-        let trash = self.discard(&alone, Room::Layers, template.uuid())?;
-        drop(alone);
+        let trash = self.discard(&lock, Directory::Layers, template.uuid())?;
+        drop(lock);
         self.empty(trash);
         Ok(())
     }
@@ -50,8 +50,8 @@ impl Repository {
         let references = self.all_references(None)?;
         let referenced = references.iter().flat_map(|(_, found)| found).map(|reference| reference.owner);
         let referenced: HashSet<_> =
-            referenced.filter(|owner| owner.room == Room::Layers).map(|owner| owner.id).collect();
-        let alone = self.alone()?;
+            referenced.filter(|owner| owner.room == Directory::Layers).map(|owner| owner.id).collect();
+        let lock = self.lock_exclusive()?;
         let vms = self.read_vms()?;
         let mut left = self.read_templates()?;
         let newest = newest(&left);
@@ -68,16 +68,16 @@ impl Repository {
             };
             let Some(at) = left.iter().position(needless) else { break };
             let template = left.remove(at);
-            trash.push(self.discard(&alone, Room::Layers, template.uuid())?);
+            trash.push(self.discard(&lock, Directory::Layers, template.uuid())?);
             removed.push(template);
         }
-        drop(alone);
+        drop(lock);
         trash.into_iter().for_each(|id| self.empty(id));
         Ok(removed)
     }
 
     /// What is based on a template, in words.
-    fn users(&self, _: &Alone, template: Uuid) -> Result<Vec<String>> {
+    fn users(&self, _: &ExclusiveLock, template: Uuid) -> Result<Vec<String>> {
         let mut users = Vec::new();
         for vm in self.read_vms()? {
             if vm.layer().is_some_and(|layer| layer.template == template) {

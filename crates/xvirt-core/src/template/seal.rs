@@ -11,14 +11,14 @@ use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
-    Change, FORMAT, Lineage, NewLayer, OwnDisk, Record, Replacement, Repository, Room, Stage, StoredVm, Template,
+    Change, Directory, FORMAT, Lineage, NewLayer, OwnDisk, Record, Replacement, Repository, Stage, StoredVm, Template,
     TemplateDisk, TemplateRecord, check_name, disk_name, hash_disk, protect,
 };
 use crate::vm::{PowerState, Vm};
 use crate::{Error, ErrorKind, Result};
 
 /// More layers than this on one another are refused: every read of an instance may have to look through all of them.
-const DEEPEST: usize = 48;
+const MAX_DEPTH: usize = 48;
 
 /// What a template is to be called.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Seal {
             check_name(of, name)?;
             if name.contains(':') || Uuid::try_parse(name).is_ok() {
                 return Err(Error::new(ErrorKind::InvalidConfig, format!("'{name}' cannot be the name of a {of}"))
-                    .remedy("use no colon, and nothing that looks like a UUID"));
+                    .with_remedy("use no colon, and nothing that looks like a UUID"));
             }
         }
         Ok(())
@@ -145,16 +145,16 @@ impl Repository {
     ) -> Result<Template> {
         let seal = seal.into();
         seal.check()?;
-        let together = self.together()?;
+        let lock = self.lock_shared()?;
         self.number(&seal)?;
-        drop(together);
+        drop(lock);
         match source.into() {
             Source::Stored(vm) => self.seal_stored(&seal, self.vm(&vm.uuid().to_string())?, progress),
             Source::Config(config) => self.seal_copy(&seal, config, progress),
             Source::Halted(vm) => {
                 if vm.power_state() != PowerState::Halted {
                     let what = format!("cannot seal VM '{}' while it is {}", vm.name(), vm.power_state());
-                    return Err(Error::new(ErrorKind::InvalidState, what).remedy("it must be halted"));
+                    return Err(Error::new(ErrorKind::InvalidState, what).with_remedy("it must be halted"));
                 }
                 match self.vm(&vm.uuid().to_string()) {
                     Ok(stored) => self.seal_stored(&seal, stored, progress),
@@ -174,9 +174,9 @@ impl Repository {
             draft.disks.push(take_copy(&stage, index, disk, &*opened, progress)?);
         }
         self.require_own_files(&draft.config, stage.folder())?;
-        let alone = self.alone()?;
+        let lock = self.lock_exclusive()?;
         let template = self.finish(seal, draft, &stage)?;
-        stage.put(&alone, Room::Layers, template.uuid())?;
+        stage.put(&lock, Directory::Layers, template.uuid())?;
         Ok(template)
     }
 
@@ -185,9 +185,9 @@ impl Repository {
         self.require_unused(vm.uuid())?;
         if let Some(layer) = vm.layer() {
             let below = self.template(&layer.template.to_string())?.chain()?.len();
-            if below >= DEEPEST {
+            if below >= MAX_DEPTH {
                 let what = format!("VM '{}' stands on {below} layers, and one more is too many", vm.name());
-                return Err(Error::new(ErrorKind::UnsupportedImage, what).remedy("flatten the VM, then seal it"));
+                return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy("flatten the VM, then seal it"));
             }
         }
         let (layer_stage, vm_stage) = (self.stage()?, self.stage()?);
@@ -215,12 +215,12 @@ impl Repository {
         }
         vm.copy_attachments(&vm_stage)?;
         let draft = Draft { id, parent: vm.layer().cloned(), disks, config: sealed };
-        let alone = self.alone()?;
+        let lock = self.lock_exclusive()?;
         let template = self.finish(seal, draft, &layer_stage)?;
         record.layer = Some(template.lineage());
         record.write(vm_stage.folder())?;
         let layer = NewLayer { id, stage: layer_stage, disks: moves };
-        self.replace(alone, &vm, Change { vm: vm.uuid(), stage: vm_stage, layer: Some(layer) })?;
+        self.replace(lock, &vm, Change { vm: vm.uuid(), stage: vm_stage, layer: Some(layer) })?;
         drop(held);
         Ok(template)
     }
@@ -256,7 +256,7 @@ impl Repository {
         match &seal.version {
             Some(version) if taken(version) => {
                 let what = format!("there is a template '{}:{version}'", seal.name);
-                Err(Error::new(ErrorKind::AlreadyExists, what).remedy("give another version, or none"))
+                Err(Error::new(ErrorKind::AlreadyExists, what).with_remedy("give another version, or none"))
             }
             Some(_) => Ok(last.saturating_add(1)),
             None => Ok((last.saturating_add(1)..).find(|number| !taken(&number.to_string())).unwrap_or(u64::MAX)),

@@ -16,7 +16,7 @@ pub(crate) struct PauseControl<P> {
     state: Mutex<State<P>>,
     changed: Condvar,
     /// Set while the worker is wanted elsewhere: it takes no further request.
-    interrupted: Arc<AtomicBool>,
+    stop_serving: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -35,20 +35,20 @@ impl<P: Clone> PauseControl<P> {
         Self {
             state: Mutex::new(State { wanted, paused: None, ended: false }),
             changed: Condvar::new(),
-            interrupted: Arc::new(AtomicBool::new(paused)),
+            stop_serving: Arc::new(AtomicBool::new(paused)),
         }
     }
 
     /// The flag that is set while the worker is to take no further request.
-    pub(crate) fn interrupted(&self) -> Arc<AtomicBool> {
-        self.interrupted.clone()
+    pub(crate) fn stop_serving(&self) -> Arc<AtomicBool> {
+        self.stop_serving.clone()
     }
 
     /// Tells the worker what to do, once it looks: whoever asks wakes it, too.
     pub(crate) fn want(&self, wanted: Wanted) {
         let mut state = lock(&self.state);
         state.wanted = wanted;
-        self.interrupted.store(wanted != Wanted::Run, Ordering::Relaxed);
+        self.stop_serving.store(wanted != Wanted::Run, Ordering::Relaxed);
         self.changed.notify_all();
     }
 

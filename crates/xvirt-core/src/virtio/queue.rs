@@ -47,7 +47,7 @@ pub(crate) struct VirtQueue {
     /// The driver's notifications.
     pub(super) kick: Arc<EventFd>,
     /// Set while the worker is wanted elsewhere.
-    interrupted: Arc<AtomicBool>,
+    stop_serving: Arc<AtomicBool>,
     /// Up to where the driver was told of what was used.
     told: u16,
 }
@@ -67,11 +67,11 @@ impl VirtQueue {
         memory: GuestRam,
         interrupt: Arc<Interrupt>,
         kick: Arc<EventFd>,
-        interrupted: Arc<AtomicBool>,
+        stop_serving: Arc<AtomicBool>,
     ) -> Option<Self> {
         let queue = Queue::try_from(state).ok().filter(|queue| queue.is_valid(&memory))?;
         let told = queue.next_used();
-        Some(Self { queue, index, memory, interrupt, kick, interrupted, told })
+        Some(Self { queue, index, memory, interrupt, kick, stop_serving, told })
     }
 
     /// The guest's memory.
@@ -101,7 +101,7 @@ impl VirtQueue {
 
     /// Takes the next available chain; `false` when there is none, or the worker is wanted elsewhere.
     pub(crate) fn pop(&mut self, chain: &mut Chain) -> Served<bool> {
-        if self.interrupted.load(Ordering::Relaxed) {
+        if self.stop_serving.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let mut available = self.queue.iter(&self.memory).map_err(|_| BAD_RING)?;
@@ -171,7 +171,7 @@ impl VirtQueue {
     /// Asks to be notified of new buffers; `true` when there are some already, and the worker may take them.
     pub(crate) fn enable_notification(&mut self) -> Served<bool> {
         let more = self.queue.enable_notification(&self.memory).map_err(|_| BAD_RING)?;
-        Ok(more && !self.interrupted.load(Ordering::Relaxed))
+        Ok(more && !self.stop_serving.load(Ordering::Relaxed))
     }
 
     /// Serves all chains with `serve`, which returns how many bytes it wrote. One interrupt tells of all that were done

@@ -45,8 +45,8 @@ impl Ring {
             used_ring: USED,
         };
         let interrupt = Arc::new(Interrupt::new(&TestHost::new(), 1, None).unwrap());
-        let (kick, interrupted) = (Arc::new(EventFd::new(EFD_NONBLOCK).unwrap()), Arc::new(AtomicBool::new(false)));
-        let queue = VirtQueue::new(state, 0, memory.clone(), interrupt, kick, interrupted).unwrap();
+        let (kick, stop_serving) = (Arc::new(EventFd::new(EFD_NONBLOCK).unwrap()), Arc::new(AtomicBool::new(false)));
+        let queue = VirtQueue::new(state, 0, memory.clone(), interrupt, kick, stop_serving).unwrap();
         Self { memory, queue, size }
     }
 

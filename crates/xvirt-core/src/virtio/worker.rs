@@ -80,8 +80,8 @@ impl Control {
     }
 
     /// The flag that the queues look at.
-    pub(super) fn interrupted(&self) -> Arc<AtomicBool> {
-        self.pause.interrupted()
+    pub(super) fn stop_serving(&self) -> Arc<AtomicBool> {
+        self.pause.stop_serving()
     }
 
     fn set(&self, wanted: Wanted) {
@@ -113,11 +113,11 @@ impl Worker {
         surroundings: Surroundings,
     ) -> Result<Self> {
         let control = Arc::new(control);
-        let interrupted = control.interrupted();
+        let stop_serving = control.stop_serving();
         let watched = Watched { events: Arc::clone(&control.events), fds: Vec::new(), input: None };
         let mut service = Service {
             control: control.clone(),
-            interrupted,
+            stop_serving,
             handler,
             queues,
             interrupt,
@@ -175,7 +175,7 @@ impl Drop for Worker {
 struct Service {
     control: Arc<Control>,
     /// Set while this thread is wanted elsewhere.
-    interrupted: Arc<AtomicBool>,
+    stop_serving: Arc<AtomicBool>,
     handler: Box<dyn Handler>,
     queues: Queues,
     interrupt: Arc<Interrupt>,
@@ -269,7 +269,7 @@ impl Service {
         let mut events = [EpollEvent::default(); 16];
         loop {
             self.watched.set_input(self.handler.input())?;
-            let count = match self.watched.events.epoll.wait(self.patience(), &mut events) {
+            let count = match self.watched.events.epoll.wait(self.poll_timeout(), &mut events) {
                 Ok(count) => count,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::io("cannot wait for a device's events", error).into()),
@@ -286,7 +286,7 @@ impl Service {
             }
             // Only now: a thread that is there may still find that it cannot serve the device.
             self.failures.forget();
-            if self.interrupted.load(Ordering::Relaxed) {
+            if self.stop_serving.load(Ordering::Relaxed) {
                 return Ok(());
             }
             if self.handler.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
@@ -296,7 +296,7 @@ impl Service {
     }
 
     /// How long to wait for events, in milliseconds: up to the handler's deadline, or for ever.
-    fn patience(&self) -> i32 {
+    fn poll_timeout(&self) -> i32 {
         let Some(deadline) = self.handler.deadline() else { return -1 };
         // Rounded up, because a wait that ends too early would only begin again.
         let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);

@@ -55,7 +55,7 @@ fn whole(backend: &Arc<dyn BlockBackend>) -> Result<Arc<dyn BlockBackend>> {
         return Ok(Arc::clone(backend));
     }
     Err(Error::new(ErrorKind::InvalidConfig, format!("the backend of a disk says that it has {capacity} bytes"))
-        .remedy("give it a capacity that is a multiple of 512 bytes, and not zero"))
+        .with_remedy("give it a capacity that is a multiple of 512 bytes, and not zero"))
 }
 
 /// Opens the disks of a VM that does not run, to read them; locks them against who would write.
@@ -128,7 +128,7 @@ pub(super) fn machine(
     if config.seccomp {
         sandbox::require()?;
     }
-    let cards = devices.nics.values().map(|nic| card(&nic.config)).collect::<Result<Vec<_>>>()?;
+    let opened = devices.nics.values().map(|nic| open_nic(&nic.config)).collect::<Result<Vec<_>>>()?;
     let mut machine = Machine::new(Parts {
         processors,
         memory: config.memory,
@@ -144,9 +144,9 @@ pub(super) fn machine(
         disks.insert(*position, DiskDevice::new(*position, block, function, backend, events));
     }
     let mut nics = BTreeMap::new();
-    for ((position, nic), card) in devices.nics.iter().zip(cards) {
-        let function = machine.insert(nic.slot, Arc::clone(&card.net) as _)?;
-        nics.insert(*position, NicDevice::new(*position, card, function, events));
+    for ((position, nic), parts) in devices.nics.iter().zip(opened) {
+        let function = machine.insert(nic.slot, Arc::clone(&parts.net) as _)?;
+        nics.insert(*position, NicDevice::new(*position, parts, function, events));
     }
     let console = Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone())));
     add(&mut machine, Device::Console, console, events)?;
@@ -208,26 +208,26 @@ pub(super) fn queues(disk: &Disk, vcpus: u32) -> u16 {
     disk.queues.unwrap_or(vcpus.min(MAX_DEFAULT_QUEUES) as u16)
 }
 
-/// A network card, not yet in a machine.
-pub(super) struct Card {
+/// A network interface that is open on the host and not in a machine yet.
+pub(super) struct OpenedNic {
     pub(super) interface: String,
     pub(super) net: Arc<Net>,
 }
 
-/// Makes the device of a NIC, and opens what it is connected to.
-pub(super) fn card(nic: &Nic) -> Result<Card> {
+/// Opens the backend of a NIC and creates its device.
+pub(super) fn open_nic(nic: &Nic) -> Result<OpenedNic> {
     let mac = nic.mac.unwrap_or_else(MacAddress::random);
-    let Cable { interface, backend, mtu } = cable(nic, mac)?;
+    let NicBackend { interface, backend, mtu } = open_backend(nic, mac)?;
     let net = Arc::new(Net::new(backend, NetState { mac: mac.octets(), mtu, link_up: true }));
     net.set_limit(nic.limit);
-    Ok(Card { interface, net })
+    Ok(OpenedNic { interface, net })
 }
 
 impl NicDevice {
-    /// A card that is in the machine as `function`; from now on its guest, and who listens to the VM, hear of its
-    /// connection.
-    pub(super) fn new(position: usize, card: Card, function: Arc<VirtioPci>, events: &Events) -> Self {
-        let Card { interface, net } = card;
+    /// A network interface that is in the machine as `function`. From now on its guest, and the listeners of the VM, hear of
+    /// its connection.
+    pub(super) fn new(position: usize, opened: OpenedNic, function: Arc<VirtioPci>, events: &Events) -> Self {
+        let OpenedNic { interface, net } = opened;
         tell_failures(Device::Nic(position), &function, events);
         let (guest, events) = (Arc::downgrade(&function), events.clone());
         net.on_connection(move |connected| {
@@ -243,27 +243,27 @@ impl NicDevice {
     }
 }
 
-/// What a NIC is connected to.
-struct Cable {
+/// The host's side of a NIC.
+struct NicBackend {
     interface: String,
     backend: Arc<dyn NetBackend>,
     mtu: Option<u16>,
 }
 
-/// Opens, makes, starts or connects to it. What was made or started is gone with the VM.
-fn cable(nic: &Nic, mac: MacAddress) -> Result<Cable> {
+/// Opens, creates, starts or connects to it. What was created or started is gone with the VM.
+fn open_backend(nic: &Nic, mac: MacAddress) -> Result<NicBackend> {
     let tap = match &nic.backend {
         NicBackendConfig::Stream(path) => {
             let (interface, backend) = (path.display().to_string(), Arc::new(FrameStream::connect(path)?));
-            return Ok(Cable { interface, backend, mtu: nic.mtu });
+            return Ok(NicBackend { interface, backend, mtu: nic.mtu });
         }
         NicBackendConfig::Connection(stream) => {
             let (interface, backend) = ("a socket".to_owned(), Arc::clone(stream) as _);
-            return Ok(Cable { interface, backend, mtu: nic.mtu });
+            return Ok(NicBackend { interface, backend, mtu: nic.mtu });
         }
         NicBackendConfig::User(network) => {
             let backend = Arc::new(FrameStream::passt(network.command(nic.mtu), mac)?);
-            return Ok(Cable { interface: "passt".to_owned(), backend, mtu: nic.mtu });
+            return Ok(NicBackend { interface: "passt".to_owned(), backend, mtu: nic.mtu });
         }
         NicBackendConfig::Tap(name) => match Tap::open(name) {
             Err(error) if error.kind() == ErrorKind::NotFound => made(Tap::create(Some(name))?, nic),
@@ -282,7 +282,7 @@ fn cable(nic: &Nic, mac: MacAddress) -> Result<Cable> {
         Some(mtu) => Some(mtu),
         None => u16::try_from(tap.mtu()?).ok(),
     };
-    Ok(Cable { interface: tap.name().to_owned(), backend: Arc::new(tap), mtu })
+    Ok(NicBackend { interface: tap.name().to_owned(), backend: Arc::new(tap), mtu })
 }
 
 /// Sets up a tap interface that was just made, which nobody else will do.

@@ -107,7 +107,7 @@ pub(super) fn explain(error: Error, what: &str, needed: usize) -> Error {
          setrlimit(RLIMIT_NOFILE) in the program",
         open + needed
     );
-    Error::new(error.kind(), text).remedy(remedy).because(error.without_remedy())
+    Error::new(error.kind(), text).with_remedy(remedy).because(error.without_remedy())
 }
 
 /// How many descriptors this process has open, and how many it may have.
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn explained(number: i32, needed: usize) -> String {
-        let error = Error::io("cannot open it", io::Error::from_raw_os_error(number)).remedy("check the path");
+        let error = Error::io("cannot open it", io::Error::from_raw_os_error(number)).with_remedy("check the path");
         explain(error, "starting VM 'a'", needed).to_string()
     }
 

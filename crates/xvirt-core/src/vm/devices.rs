@@ -111,7 +111,7 @@ impl Devices {
                 ErrorKind::InvalidConfig,
                 format!("the VM has {MAX_DEVICES} disks and network interfaces already"),
             )
-            .remedy("unplug one that is not needed")
+            .with_remedy("unplug one that is not needed")
         })
     }
 
@@ -230,7 +230,7 @@ mod tests {
         for kind in [Kind::Disk, Kind::Nic] {
             let error = all.place(kind).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-            assert!(error.remedy_text().is_some());
+            assert!(error.remedy().is_some());
         }
     }
 

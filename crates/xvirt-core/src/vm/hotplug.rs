@@ -81,9 +81,9 @@ impl Vm {
     }
 
     fn plug_nic_now(&self, machine: &Machine, position: usize, slot: usize, nic: &Nic) -> Result<NicDevice> {
-        let card = assemble::card(nic)?;
-        let function = machine.plug(slot, Arc::clone(&card.net) as _)?;
-        Ok(NicDevice::new(position, card, function, &self.inner.events))
+        let opened = assemble::open_nic(nic)?;
+        let function = machine.plug(slot, Arc::clone(&opened.net) as _)?;
+        Ok(NicDevice::new(position, opened, function, &self.inner.events))
     }
 
     /// Unplugs the disk at `position`: asks the guest to let go of it, and waits until it has, at most `timeout`. Then
@@ -164,7 +164,7 @@ impl Vm {
             Kind::Nic => "NIC",
         };
         Error::new(ErrorKind::NotFound, format!("VM '{}' has no {what} at position {position}", self.name()))
-            .remedy("give the position that plugging gave, or that of the configuration, from 0")
+            .with_remedy("give the position that plugging gave, or that of the configuration, from 0")
     }
 
     fn not_let_go(&self, kind: Kind, position: usize, timeout: Duration) -> Error {
@@ -172,8 +172,9 @@ impl Vm {
             Kind::Disk => "let go of disk",
             Kind::Nic => "let go of NIC",
         };
-        self.too_late(&format!("{what} {position}"), timeout)
-            .remedy("stop what uses it in the guest and try again; a guest without ACPI hot plug has to be shut down")
+        self.too_late(&format!("{what} {position}"), timeout).with_remedy(
+            "stop what uses it in the guest and try again; a guest without ACPI hot plug has to be shut down",
+        )
     }
 }
 

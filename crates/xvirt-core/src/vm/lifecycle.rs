@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, Result};
 /// A power button that is pressed before the guest's kernel listens, or while nobody in the guest acts on it, is lost: it
 /// is pressed again after so long, and then after twice as long each time up to the longest.
 const PRESS_AGAIN: Duration = Duration::from_millis(250);
-const PRESS_AGAIN_LONGEST: Duration = Duration::from_secs(4);
+const PRESS_AGAIN_MAX: Duration = Duration::from_secs(4);
 
 impl Vm {
     /// Starts a halted VM: locks its disks, assembles the machine, loads what it boots and lets it run.
@@ -83,7 +83,7 @@ impl Vm {
         power.reboot_on_power_off = false;
         let end = Arc::clone(&power.run_end);
         let Some(end) = self.inner.press_until(power, &end, timeout) else {
-            return Err(self.too_late("shut down", timeout).remedy("give it more time, or use hard_shutdown"));
+            return Err(self.too_late("shut down", timeout).with_remedy("give it more time, or use hard_shutdown"));
         };
         match end {
             Event::GuestShutdown => Ok(()),
@@ -120,7 +120,7 @@ impl Vm {
         power.reboot_on_power_off = true;
         let end = Arc::clone(&power.boot_end);
         let Some(end) = self.inner.press_until(power, &end, timeout) else {
-            return Err(self.too_late("reboot", timeout).remedy("give it more time, or use hard_reboot"));
+            return Err(self.too_late("reboot", timeout).with_remedy("give it more time, or use hard_reboot"));
         };
         match end {
             Event::GuestReset => Ok(()),
@@ -158,7 +158,7 @@ impl Vm {
         // Another thread may have started it again before this one has looked.
         let end = Arc::clone(&power.run_end);
         self.inner.wait(power, timeout, || end.get().is_some()).map(drop).map_err(|_| {
-            self.too_late("halt", timeout).remedy("give it more time, or use clean_shutdown or hard_shutdown")
+            self.too_late("halt", timeout).with_remedy("give it more time, or use clean_shutdown or hard_shutdown")
         })
     }
 
@@ -172,7 +172,7 @@ impl Vm {
         let (kind, what) = match event {
             Event::Crashed(CrashReason::Reset(text)) => {
                 return Error::new(ErrorKind::NotBootable, format!("VM '{name}' did not come back up: {text}"))
-                    .remedy("it is halted; start it when what it boots is there again");
+                    .with_remedy("it is halted; start it when what it boots is there again");
             }
             Event::Crashed(reason) => (ErrorKind::GuestFault, format!("it crashed ({reason})")),
             Event::HardReset => (ErrorKind::InvalidState, "it was reset by hard_reboot".to_owned()),
@@ -180,7 +180,7 @@ impl Vm {
             _ => (ErrorKind::InvalidState, "it was shut down by hard_shutdown".to_owned()),
         };
         Error::new(kind, format!("cannot {verb} VM '{name}', because {what} meanwhile"))
-            .remedy("see power_state() for the state it is in now")
+            .with_remedy("see power_state() for the state it is in now")
     }
 }
 
@@ -197,7 +197,7 @@ impl Inner {
                 Err(_) if left <= pause => return None,
                 Err(power) => power,
             };
-            pause = (2 * pause).min(PRESS_AGAIN_LONGEST);
+            pause = (2 * pause).min(PRESS_AGAIN_MAX);
         }
     }
 

@@ -74,7 +74,7 @@ fn open_initrd(path: &Path) -> Result<(File, u64)> {
 }
 
 fn no_such_disk(disk: usize) -> Error {
-    Error::new(ErrorKind::InvalidConfig, format!("there is no disk {disk} to boot from")).remedy("add the disk")
+    Error::new(ErrorKind::InvalidConfig, format!("there is no disk {disk} to boot from")).with_remedy("add the disk")
 }
 
 fn in_file(error: Error, path: &Path) -> Error {

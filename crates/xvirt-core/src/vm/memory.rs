@@ -110,7 +110,7 @@ impl Vm {
         let now = MemoryStatistics::of(&balloon, self.inner.config.memory);
         let what = format!("VM '{}' has {} of memory after {timeout:?}, not {}", self.name(), now.actual, now.target);
         Err(Error::new(ErrorKind::Timeout, what)
-            .remedy("give it more time or more memory, or see whether its guest has a balloon driver"))
+            .with_remedy("give it more time or more memory, or see whether its guest has a balloon driver"))
     }
 
     /// What is known of its memory, without asking the guest.
@@ -138,10 +138,12 @@ impl Vm {
         self.still_allows(Verb::ReadMemoryStatistics)?;
         if !balloon.answers() {
             let what = format!("the guest of VM '{}' has no balloon driver now", self.name());
-            return Err(Error::new(ErrorKind::InvalidState, what).remedy("let it boot first, and load virtio_balloon"));
+            return Err(
+                Error::new(ErrorKind::InvalidState, what).with_remedy("let it boot first, and load virtio_balloon")
+            );
         }
         let what = format!("VM '{}' has not reported on its memory within {timeout:?}", self.name());
-        Err(Error::new(ErrorKind::Timeout, what).remedy("give it more time; a paused VM does not answer"))
+        Err(Error::new(ErrorKind::Timeout, what).with_remedy("give it more time; a paused VM does not answer"))
     }
 
     fn balloon(&self, verb: Verb) -> Result<Arc<Balloon>> {
@@ -156,6 +158,6 @@ impl Vm {
 
     fn no_balloon(&self) -> Error {
         Error::new(ErrorKind::InvalidState, format!("VM '{}' has no memory balloon", self.name()))
-            .remedy("enable it in the configuration of the VM")
+            .with_remedy("enable it in the configuration of the VM")
     }
 }

@@ -27,7 +27,7 @@ impl Vm {
         let _turn = self.begin(Verb::ResizeDisk)?;
         let disk = self.inner.live().devices.disks.get(&position).cloned().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("VM '{}' has no disk at position {position}", self.name()))
-                .remedy("see disk_positions() for those it has")
+                .with_remedy("see disk_positions() for those it has")
         })?;
         let name = disk.config.name();
         let backend = disk.open().map_or_else(|| assemble::open_disk(&disk.config, disk.config.read_only), Ok)?;
@@ -38,7 +38,7 @@ impl Vm {
         }
         if backend.read_only() {
             return Err(Error::new(ErrorKind::InvalidState, format!("cannot resize disk {name}, which is read-only"))
-                .remedy("give the disk to the VM writable"));
+                .with_remedy("give the disk to the VM writable"));
         }
         backend.grow(size).map_err(|error| cannot(&name, error))?;
         if let Some(disk) = &disk.device {
@@ -53,12 +53,12 @@ impl Vm {
 fn check(name: &str, old: u64, size: u64) -> Result<()> {
     if !size.is_multiple_of(SECTOR) {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("disk {name} cannot have {size} bytes"))
-            .remedy("give a size that is a multiple of 512 bytes"));
+            .with_remedy("give a size that is a multiple of 512 bytes"));
     }
     if size < old {
         let what = format!("cannot shrink disk {name} from {old} to {size} bytes");
         return Err(Error::new(ErrorKind::InvalidConfig, what)
-            .remedy("plug in a smaller disk and copy the files inside the guest"));
+            .with_remedy("plug in a smaller disk and copy the files inside the guest"));
     }
     Ok(())
 }
@@ -66,7 +66,9 @@ fn check(name: &str, old: u64, size: u64) -> Result<()> {
 fn cannot(name: &str, error: io::Error) -> Error {
     let what = format!("cannot grow disk {name}");
     if error.kind() == io::ErrorKind::Unsupported {
-        return Error::new(ErrorKind::UnsupportedImage, what).because(error).remedy("grow it where its bytes are kept");
+        return Error::new(ErrorKind::UnsupportedImage, what)
+            .because(error)
+            .with_remedy("grow it where its bytes are kept");
     }
     Error::io(what, error)
 }

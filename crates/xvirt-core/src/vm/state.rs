@@ -104,7 +104,7 @@ impl Verb {
         }
         let states: Vec<_> = self.legal_states().iter().map(PowerState::to_string).collect();
         Err(Error::new(ErrorKind::InvalidState, format!("cannot {self} VM '{name}' while it is {state}"))
-            .remedy(format!("it must be {}", states.join(" or "))))
+            .with_remedy(format!("it must be {}", states.join(" or "))))
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// Watches over run number `run` of `vm`, which is that of `machine`.
     pub(super) fn spawn(vm: &Arc<Inner>, run: u64, machine: &Machine) -> Result<Self> {
-        let failed = |e| Error::io("cannot start the supervisor thread", e).remedy("raise the process's limits");
+        let failed = |e| Error::io("cannot start the supervisor thread", e).with_remedy("raise the process's limits");
         let stop = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?;
         let (serial, signals) = (Arc::clone(machine.serial()), Arc::clone(machine.signals()));
         let watchdog = Arc::clone(machine.watchdog());

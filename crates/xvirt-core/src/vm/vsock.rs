@@ -106,9 +106,9 @@ impl Vm {
         let failed = |error: io::Error| match error.kind() {
             IoKind::WouldBlock | IoKind::TimedOut => self
                 .too_late(&format!("accept a connection to vsock port {port}"), timeout)
-                .remedy("the VM must run, and its guest have a vsock driver"),
+                .with_remedy("the VM must run, and its guest have a vsock driver"),
             _ => Error::io(format!("cannot reach vsock port {port} of VM '{}'", self.name()), error)
-                .remedy("the VM must run, and its guest have a vsock driver"),
+                .with_remedy("the VM must run, and its guest have a vsock driver"),
         };
         let stream = socket::connect_within(path, timeout).map_err(failed)?;
         // The one line has room in a new socket, whoever reads it when.
@@ -118,7 +118,7 @@ impl Vm {
                 ErrorKind::NotFound,
                 format!("nothing in VM '{}' listens on vsock port {port}", self.name()),
             )
-            .remedy("start the program in the guest first"));
+            .with_remedy("start the program in the guest first"));
         }
         stream.set_read_timeout(None).map_err(failed)?;
         Ok(stream)
@@ -147,7 +147,7 @@ impl Vm {
         self.require_process()?;
         self.inner.config.vsock.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, format!("VM '{}' has no vsock device", self.name()))
-                .remedy("give it one with VmConfig::vsock")
+                .with_remedy("give it one with VmConfig::vsock")
         })
     }
 }

@@ -6,7 +6,7 @@ use xvirt_xva::{AfterCrash, Appliance, ApplianceNic, Firmware, Setting};
 
 use crate::config::{Boot, ByteSize, CrashAction, Disk, MAX_VCPUS, MIN_MEMORY, Nic, PAGE, RateLimit, VmConfig};
 use crate::net::MacAddress;
-use crate::repository::LONGEST_NAME;
+use crate::repository::MAX_NAME_LENGTH;
 use crate::{Error, ErrorKind, Result};
 
 /// What of an appliance is to be another way.
@@ -60,7 +60,7 @@ fn name(appliance: &Appliance, choices: &Choices, remarks: &mut Vec<String>) -> 
         return name.clone();
     }
     let mut name: String = appliance.name.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-    name.truncate(name.floor_char_boundary(LONGEST_NAME));
+    name.truncate(name.floor_char_boundary(MAX_NAME_LENGTH));
     if name.trim().is_empty() {
         "unnamed".clone_into(&mut name);
     }

@@ -23,7 +23,7 @@ pub(super) fn make_image(path: &Path, format: ImageFormat, size: u64) -> Result<
 }
 
 /// What is told of harmless defects at most.
-const MOST_REMARKS: usize = 100;
+const MAX_REMARKS: usize = 100;
 
 /// Makes the image of a disk, or none where the disk is not wanted. The image must read as zeroes.
 type MakeImage<'a> = dyn Fn(&Appliance, &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
@@ -77,12 +77,12 @@ impl DiskSink for Targets<'_> {
             Severity::Unchecked if self.accept_unchecked => {}
             Severity::Unchecked => {
                 let remedy = "export the VM again, or accept unchecked contents if you trust the file";
-                return Err(defect.error.remedy(remedy).into());
+                return Err(defect.error.with_remedy(remedy).into());
             }
             _ => return Err(defect.error.into()),
         }
         let mut remarks = lock(&self.remarks);
-        if remarks.len() < MOST_REMARKS {
+        if remarks.len() < MAX_REMARKS {
             remarks.push(defect.error.to_string());
         }
         Ok(())

@@ -11,12 +11,12 @@ use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
 /// A screenful.
-const MOST: usize = 4 << 10;
+const MAX: usize = 4 << 10;
 
 #[track_caller]
 fn is_short(thing: &impl Debug) {
     for text in [format!("{thing:?}"), format!("{thing:#?}")] {
-        assert!(text.len() <= MOST, "{} bytes: {}...", text.len(), &text[..200]);
+        assert!(text.len() <= MAX, "{} bytes: {}...", text.len(), &text[..200]);
     }
 }
 

@@ -97,7 +97,7 @@ fn a_halted_vm_has_its_new_disks_at_the_next_start() {
     assert_eq!(vm.disk_positions(), [1]);
     let error = vm.unplug_disk(0, Duration::ZERO).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.remedy_text().is_some(), "{error}");
+    assert!(error.remedy().is_some(), "{error}");
     vm.start().unwrap();
     let text = vm.console().reader().wait_for("demo: done", PATIENCE).unwrap();
     assert!(text.contains("blk 0: serial=second") && !text.contains("blk 1"), "{text}");

@@ -51,7 +51,7 @@ fn a_guest_sees_a_grown_disk_at_once_and_goes_on_with_it() {
     for (size, what) in [(GROWN - 512, "cannot shrink"), (GROWN + 1, "cannot have")] {
         let error = guest.vm.resize_disk(0, size).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        assert!(error.to_string().contains(what) && error.remedy_text().is_some(), "{error}");
+        assert!(error.to_string().contains(what) && error.remedy().is_some(), "{error}");
     }
     assert_eq!(guest.vm.resize_disk(3, GROWN).unwrap_err().kind(), ErrorKind::NotFound);
     guest.vm.hard_shutdown().unwrap();

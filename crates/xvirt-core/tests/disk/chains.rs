@@ -92,7 +92,7 @@ fn a_missing_base_is_named() {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         let text = error.to_string();
         assert!(text.contains("base.raw of disk image") && text.contains("top.qcow2: No such file"), "{text}");
-        assert!(error.remedy_text().unwrap().contains("qemu-img rebase -u -F FORMAT -b NEW"), "{text}");
+        assert!(error.remedy().unwrap().contains("qemu-img rebase -u -F FORMAT -b NEW"), "{text}");
     }
 }
 
@@ -108,7 +108,7 @@ fn a_loop_is_refused() {
         let error = disk::open(&two, None, Access::ReadWrite).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CorruptImage);
         assert!(error.to_string().contains("is based on itself, through"), "{error}");
-        assert!(error.remedy_text().unwrap().contains("another backing file"), "{error}");
+        assert!(error.remedy().unwrap().contains("another backing file"), "{error}");
     }
 }
 
@@ -152,7 +152,7 @@ fn a_raw_base_that_poses_as_qcow2_is_not_believed() {
     let error = disk::open(&silent, None, Access::ReadOnly).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedImage);
     assert!(error.to_string().contains("does not say the format of its backing file"), "{error}");
-    assert!(error.remedy_text().unwrap().contains("qemu-img rebase -u -F"), "{error}");
+    assert!(error.remedy().unwrap().contains("qemu-img rebase -u -F"), "{error}");
 
     // Not recorded, but nothing poses as anything.
     fs::write(&base, pattern(8, MIB as usize)).unwrap();

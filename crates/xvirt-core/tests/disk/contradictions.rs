@@ -117,7 +117,7 @@ fn all_are_refused(cases: &[Case<'_>]) {
         for error in errors {
             assert_eq!(error.kind(), ErrorKind::CorruptImage, "{why}: {error}");
             assert!(error.to_string().contains(why), "{why}: {error}");
-            assert!(error.remedy_text().unwrap().contains("qemu-img check -r all"), "{error}");
+            assert!(error.remedy().unwrap().contains("qemu-img check -r all"), "{error}");
         }
         // Reading harms nobody: the worst it shows are bytes of the image itself.
         if let Ok(disk) = disk::open(&path, Some(ImageFormat::Qcow2), Access::ReadOnly) {

@@ -23,7 +23,7 @@ fn an_image_survives_the_death_of_its_writer() {
         let error = disk::open(&path, None, Access::ReadOnly).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CorruptImage);
         assert!(error.to_string().contains("was not closed properly"), "{error}");
-        assert!(error.remedy_text().unwrap().contains("open it for writing once"), "{error}");
+        assert!(error.remedy().unwrap().contains("open it for writing once"), "{error}");
 
         let disk = open(&path);
         for place in 7..50 {

@@ -14,7 +14,7 @@ fn tells(error: Error, kind: ErrorKind, what: &[&str], remedy: &str) {
     assert_eq!(error.kind(), kind, "{error}");
     let text = error.to_string();
     assert!(what.iter().all(|word| text.contains(word)), "{text}");
-    assert!(error.remedy_text().is_some_and(|text| text.contains(remedy)), "{text}");
+    assert!(error.remedy().is_some_and(|text| text.contains(remedy)), "{text}");
 }
 
 fn refusal(path: &Path) -> Error {

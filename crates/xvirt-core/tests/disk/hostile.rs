@@ -65,7 +65,7 @@ fn broken_headers_are_refused_by_name() {
             let error = disk::open(&path, Some(ImageFormat::Qcow2), access).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::CorruptImage, "{why}: {error}");
             assert!(error.to_string().contains(why), "{error}");
-            assert!(error.remedy_text().unwrap().contains("qemu-img check -r all"), "{error}");
+            assert!(error.remedy().unwrap().contains("qemu-img check -r all"), "{error}");
         }
     };
     let huge = 0x7fff_ffff_ffff_0000u64.to_be_bytes();

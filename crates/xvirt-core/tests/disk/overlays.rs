@@ -138,7 +138,7 @@ fn block_devices_are_raw_images() {
         if mount.is_some() {
             let error = disk::open(&device, None, Access::ReadWrite).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
-            assert!(error.remedy_text().unwrap().contains("unmount it"), "{error}");
+            assert!(error.remedy().unwrap().contains("unmount it"), "{error}");
         }
     });
     let _ = Command::new("losetup").args(["-d", &device]).status();

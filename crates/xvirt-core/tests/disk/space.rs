@@ -178,6 +178,6 @@ fn a_full_file_system_is_an_error_and_breaks_nothing() {
     let error = disk::create(&path, ImageFormat::Qcow2, 64 * MIB).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
     assert!(error.to_string().contains("cannot create disk image"), "{error}");
-    assert_eq!(error.remedy_text(), Some("make room on the file system"));
+    assert_eq!(error.remedy(), Some("make room on the file system"));
     assert!(!path.exists());
 }

@@ -178,7 +178,7 @@ fn what_keeps_a_repository_from_being_opened_has_a_remedy_of_its_own() {
             let error = Repository::open(repository.folder()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::CorruptRepository, "{error}");
             assert!(error.to_string().contains(file), "{error}");
-            assert!(error.remedy_text().is_some_and(|text| text.contains(remedy)), "{error}");
+            assert!(error.remedy().is_some_and(|text| text.contains(remedy)), "{error}");
             match followed {
                 Some(text) => fs::write(&path, text).unwrap(),
                 None => fs::remove_file(&path).unwrap(),
@@ -194,7 +194,7 @@ fn findings_do_not_send_the_reader_to_the_check_that_found_them() {
     let a = vm(&repository, "a", ImageFormat::Raw, MIB, b"x");
     fs::write(record(&repository), "{").unwrap();
     let error = repository.vm(&a.uuid().to_string()).unwrap_err();
-    assert!(error.remedy_text().is_some_and(|text| text.contains("Repository::check")), "{error}");
+    assert!(error.remedy().is_some_and(|text| text.contains("Repository::check")), "{error}");
     let problems = repository.check(&()).unwrap().problems;
     assert!(problems.len() == 1 && !problems[0].what.contains("Repository::check"), "{problems:?}");
 }
@@ -205,12 +205,12 @@ fn what_cannot_be_opened_says_what_to_do() {
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
     let error = Repository::open(&file).unwrap_err();
-    assert!(error.remedy_text().is_some_and(|text| text.contains("the path of a folder")), "{error}");
+    assert!(error.remedy().is_some_and(|text| text.contains("the path of a folder")), "{error}");
     let (folder, repository) = repository();
     drop(folder);
     for error in [repository.vms().unwrap_err(), repository.stage().unwrap_err(), repository.check(&()).unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-        assert!(error.remedy_text().is_some_and(|text| text.contains("moved or removed")), "{error}");
+        assert!(error.remedy().is_some_and(|text| text.contains("moved or removed")), "{error}");
     }
 }
 

@@ -67,7 +67,7 @@ fn a_vm_of_the_disks_of_another_is_refused_with_a_way_out() {
         let error = stage.commit(config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
         assert!(error.to_string().contains(why), "{error}");
-        assert!(error.remedy_text().is_some_and(|remedy| remedy.contains("the stage")), "{error}");
+        assert!(error.remedy().is_some_and(|remedy| remedy.contains("the stage")), "{error}");
     }
     // What its own stage holds under another name would not be found after the commit.
     let mut stage = repository.stage().unwrap();
@@ -103,7 +103,7 @@ fn a_vm_of_the_disks_of_a_template_is_refused_with_a_way_out() {
         let error = repository.stage().unwrap().commit(config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
         assert!(error.to_string().contains("which belongs to template 't:1'"), "{error}");
-        assert!(error.remedy_text().unwrap().contains("Repository::instantiate"), "{error}");
+        assert!(error.remedy().unwrap().contains("Repository::instantiate"), "{error}");
     }
 }
 
@@ -129,7 +129,7 @@ fn what_others_use_is_neither_removed_nor_changed() {
         for error in [repository.remove_vm(a.uuid()).unwrap_err(), repository.seal("t", &a, &()).unwrap_err()] {
             assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
             assert!(error.to_string().contains(&format!("VM 'b' ({})", b.uuid())), "{error}");
-            assert!(error.remedy_text().is_some());
+            assert!(error.remedy().is_some());
         }
         assert_eq!(read(&disk, ImageFormat::Raw, 0, 6), b"shared");
         // A record that cannot be read is in nobody's way.

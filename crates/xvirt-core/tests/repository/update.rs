@@ -23,7 +23,7 @@ fn refused(repository: &Repository, vm: &StoredVm, mut change: impl FnMut(&mut V
     assert_eq!(fs::read(vm.folder().join("vm.json")).unwrap(), record);
     assert_eq!(names(repository, "staging"), [""; 0]);
     let error = result.unwrap_err();
-    assert!(error.remedy_text().is_some(), "{error}");
+    assert!(error.remedy().is_some(), "{error}");
     error
 }
 

@@ -76,7 +76,7 @@ fn bad_commits_leave_nothing() {
     let in_memory = VmConfig::new("m").boot(Boot::kernel(vec![1, 2, 3]));
     let error = repository.stage().unwrap().commit(in_memory).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert!(error.remedy_text().unwrap().contains("by path"), "{error}");
+    assert!(error.remedy().unwrap().contains("by path"), "{error}");
     for room in ["vms", "staging", "trash"] {
         assert_eq!(names(&repository, room).len(), 0, "{room}");
     }
@@ -128,7 +128,7 @@ fn a_full_file_system_fails_what_it_must_and_loses_nothing() {
     let config = config("a", &path, ImageFormat::Qcow2);
     let no_space = |error: xvirt_core::Error| {
         assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
-        assert_eq!(error.remedy_text(), Some("make room on the file system"));
+        assert_eq!(error.remedy(), Some("make room on the file system"));
     };
 
     let filler = mount.fill();

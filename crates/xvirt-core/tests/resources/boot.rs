@@ -15,7 +15,7 @@ use crate::{ALONE, host, peak_memory};
 
 const MIB: u64 = 1 << 20;
 /// More than any of this takes, and far less than what a disk can ask for.
-const MOST: u64 = 48 * MIB;
+const MAX: u64 = 48 * MIB;
 const SECTOR: u64 = 512;
 /// Paths and contents.
 type Files = Vec<(String, Vec<u8>)>;
@@ -120,7 +120,7 @@ fn a_boot_menu_takes_little_memory_whatever_the_disk_says() {
         let Some(image) = disk_with(folder.path(), &files) else { return };
         let disk = disk::open(image, Some(ImageFormat::Raw), Access::ReadOnly).unwrap();
         let (peak, _) = peak_memory(|| drop(BootMenu::read(&*disk)));
-        assert!(peak < MOST, "{what}: {} MiB", peak >> 20);
+        assert!(peak < MAX, "{what}: {} MiB", peak >> 20);
     }
 }
 
@@ -140,5 +140,5 @@ fn an_initrd_on_a_disk_is_bounded_by_the_memory_of_the_vm() {
     let error = started.unwrap_err();
     let message = "an initrd of 1024 MiB does not fit the VM's memory; give the VM more memory";
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidConfig, message));
-    assert!(peak < MOST, "{} MiB", peak >> 20);
+    assert!(peak < MAX, "{} MiB", peak >> 20);
 }

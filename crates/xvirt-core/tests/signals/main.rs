@@ -157,7 +157,7 @@ fn a_handler_that_the_program_sets_later_is_named() {
         let error = call(&vm, verb).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
         assert!(error.to_string().contains(&format!("its own handler for signal {signal}")), "{error}");
-        assert!(error.remedy_text().is_some());
+        assert!(error.remedy().is_some());
         assert_eq!(vm.power_state(), PowerState::Running);
         wait_busy(&vm);
     }

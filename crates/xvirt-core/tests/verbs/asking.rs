@@ -9,7 +9,7 @@ use crate::random::Random;
 use crate::subject::Subject;
 
 /// No description of a VM is longer, whatever it has printed and whatever memory it has.
-const MOST_DEBUG: usize = 64 << 10;
+const MAX_DEBUG: usize = 64 << 10;
 
 pub fn act(subject: &Subject, random: &mut Random) {
     match random.below(6) {
@@ -30,7 +30,7 @@ pub fn act(subject: &Subject, random: &mut Random) {
         4 => ask(subject, "disk_positions", |vm| vm.disk_positions(), |disks, model| *disks == positions(model)),
         _ => {
             let length = |vm: &Vm| format!("{vm:?}").len();
-            ask(subject, "{:?}", length, |length, _| *length <= MOST_DEBUG || std::env::var_os("DEV").is_some());
+            ask(subject, "{:?}", length, |length, _| *length <= MAX_DEBUG || std::env::var_os("DEV").is_some());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 /// How many views a disk can have at once.
-const MOST: usize = 4;
+const MAX: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -48,7 +48,7 @@ impl Holders {
 
     /// Whether a disk may have had as many views as it can have since then.
     pub fn may_be_full(&self, since: Mark) -> bool {
-        since.0.holding + self.0.lock().unwrap().begun - since.0.begun >= MOST
+        since.0.holding + self.0.lock().unwrap().begun - since.0.begun >= MAX
     }
 }
 

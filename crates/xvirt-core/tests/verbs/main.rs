@@ -46,7 +46,7 @@ use xvirt_testing::random;
 
 /// More mappings than there were may stay: glibc keeps stacks for further threads, up to 40 MiB of 256 KiB and more, each
 /// with a guard page that is a mapping of its own.
-const MOST_KEPT: usize = 400;
+const MAX_KEPT: usize = 400;
 
 fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().unwrap())
@@ -82,7 +82,7 @@ fn random_verbs_have_their_documented_outcomes() {
     if let Some(memory) = now.iter().find(|mapping| mapping.bytes >= MEMORY.bytes()) {
         bench.findings.report(format!("at the end the memory of a guest is still mapped: {}", memory.line));
     }
-    if now.len() > mappings + MOST_KEPT {
+    if now.len() > mappings + MAX_KEPT {
         bench.findings.report(format!("at the end there are {} mappings, not {mappings}: {now:#?}", now.len()));
     }
     let found = bench.findings.take();

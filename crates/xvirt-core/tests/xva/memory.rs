@@ -11,7 +11,7 @@ use crate::support::*;
 
 const MIB: u64 = 1 << 20;
 /// The most that an export and an import may take, in bytes.
-const MOST: u64 = 64 * MIB;
+const MAX: u64 = 64 * MIB;
 
 /// Exports a disk of 20 GiB that has something in 320 places, and imports it again.
 fn out_and_in(options: &Export) -> u64 {
@@ -42,21 +42,21 @@ fn out_and_in(options: &Export) -> u64 {
 #[test]
 fn a_big_appliance_takes_no_more_memory_plain() {
     in_own_process("memory::a_big_appliance_takes_no_more_memory_plain", || {
-        assert!(out_and_in(&Export::none()) < MOST);
+        assert!(out_and_in(&Export::none()) < MAX);
     });
 }
 
 #[test]
 fn a_big_appliance_takes_no_more_memory_with_gzip() {
     in_own_process("memory::a_big_appliance_takes_no_more_memory_with_gzip", || {
-        assert!(out_and_in(&Export::gzip().level(1)) < MOST);
+        assert!(out_and_in(&Export::gzip().level(1)) < MAX);
     });
 }
 
 #[test]
 fn a_big_appliance_takes_no_more_memory_with_zstd() {
     in_own_process("memory::a_big_appliance_takes_no_more_memory_with_zstd", || {
-        assert!(out_and_in(&Export::zstd()) < MOST);
+        assert!(out_and_in(&Export::zstd()) < MAX);
     });
 }
 

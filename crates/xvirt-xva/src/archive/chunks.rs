@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::Source;
-use crate::chunk::{CHUNK, Layout, MEMBER, MOST_CHUNK, Name, name};
+use crate::chunk::{CHUNK, Layout, MAX_CHUNK, MEMBER, Name, name};
 use crate::codec::{self, Compression, Frame, SeekTable};
 use crate::error::{corrupt, unsupported};
 use crate::index::Index;
@@ -15,7 +15,7 @@ use crate::tar::{BLOCK, EntryKind, Walk};
 use crate::{Error, Result};
 
 /// The most bytes that an index may have: those of a disk of 2 TiB of which every second MiB is empty.
-const MOST_INDEX: usize = 16 << 20;
+const MAX_INDEX: usize = 16 << 20;
 
 /// The chunks of each disk by its id, in ascending order.
 pub(super) type Map = BTreeMap<String, Vec<Chunk>>;
@@ -59,7 +59,7 @@ fn plain(source: &Source) -> Result<(Document, Map)> {
     let mut walk = Walk::new(Stream::new(pieces(source, 0, 64 << 10)));
     let first = walk.next()?.filter(|entry| entry.name == "ova.xml");
     first.ok_or_else(|| corrupt("ova.xml", "it is not the first member"))?;
-    let document = Document::parse(&walk.take_all(ova::MOST_BYTES)?)?;
+    let document = Document::parse(&walk.take_all(ova::MAX_BYTES)?)?;
     let mut layout = Layout::new(&document.expected()?);
     let mut map = Map::new();
     let mut at = walk.position().next_multiple_of(BLOCK as u64);
@@ -68,7 +68,7 @@ fn plain(source: &Source) -> Result<(Document, Map)> {
         let mut walk = Walk::new(Stream::new(pieces(source, at, BLOCK)));
         let Some(entry) = walk.next()? else { break };
         if let (Name::Chunk { disk, number }, EntryKind::File) = (Name::parse(&entry.name), entry.kind) {
-            if entry.size > MOST_CHUNK {
+            if entry.size > MAX_CHUNK {
                 return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
             }
             let place = layout.place(disk, number, entry.size).map_err(|why| corrupt(&entry.name, why))?;
@@ -99,12 +99,12 @@ fn pieces(source: &Source, at: u64, size: usize) -> impl FnMut() -> Result<Optio
 fn frames(source: &Source, frames: &[Frame]) -> Result<(Document, Map)> {
     // The metadata, one frame a chunk, the end of the archive, and the index.
     let [metadata, chunks @ .., _, index] = frames else { return Err(unseekable(source, "zstd by another program")) };
-    if index.length as usize > MOST_INDEX {
+    if index.length as usize > MAX_INDEX {
         return Err(unseekable(source, "zstd, and has an index that is too large"));
     }
-    let index = read_frame(source, index, MOST_INDEX)?;
+    let index = read_frame(source, index, MAX_INDEX)?;
     let Some(index) = Index::from_frame(&index) else { return Err(unseekable(source, "zstd by another program")) };
-    let document = metadata_in(&decompress(source, metadata, ova::MOST_BYTES as usize)?)?;
+    let document = metadata_in(&decompress(source, metadata, ova::MAX_BYTES as usize)?)?;
     let expected = document.expected()?;
     let mut left = chunks.iter();
     let mut map = Map::new();
@@ -132,7 +132,7 @@ fn metadata_in(member: &[u8]) -> Result<Document> {
     let mut pieces = Some(bytes::Bytes::copy_from_slice(member));
     let mut walk = Walk::new(Stream::new(move || Ok(pieces.take())));
     match walk.next()? {
-        Some(entry) if entry.name == "ova.xml" => Document::parse(&walk.take_all(ova::MOST_BYTES)?),
+        Some(entry) if entry.name == "ova.xml" => Document::parse(&walk.take_all(ova::MAX_BYTES)?),
         _ => Err(corrupt("ova.xml", "it is not the first member")),
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use name::{Name, name};
 pub(crate) const CHUNK: u64 = 1 << 20;
 
 /// The largest chunk that is read. XenServer takes any size, and nobody writes others than 1 MiB.
-pub(crate) const MOST_CHUNK: u64 = 8 << 20;
+pub(crate) const MAX_CHUNK: u64 = 8 << 20;
 
 /// The room for a chunk with everything around it: two headers, and the checksum in a block of its own.
 pub(crate) const MEMBER: usize = CHUNK as usize + 3 * BLOCK;

@@ -26,9 +26,9 @@ const PIECE: usize = 256 << 10;
 /// How many pieces may wait for who reads them.
 const WAITING: usize = 8;
 /// A frame whose content is bigger is decompressed as it comes, by one processor.
-const MOST_FRAME: u64 = 4 << 20;
+const MAX_FRAME: u64 = 4 << 20;
 /// zstd's largest window is 2^31 bytes. What is allowed is looked at before.
-const LARGEST_WINDOW: u32 = 31;
+const MAX_WINDOW: u32 = 31;
 
 /// An input of which the first bytes were looked at.
 pub(crate) struct Opened<R> {
@@ -62,7 +62,7 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
     let (sender, receiver) = bounded(WAITING);
     spawn_scoped(scope, move || {
         let mut input = Counted { input, read };
-        let most_memory = max_window.min(1 << LARGEST_WINDOW);
+        let most_memory = max_window.min(1 << MAX_WINDOW);
         let mut output = Output { pool: Pool::new(PIECE), slots: sender, most_memory };
         let done = match compression {
             Compression::None => output.copy(&mut input),
@@ -108,11 +108,11 @@ impl Output {
     fn frames<'scope>(&mut self, scope: &'scope Scope<'scope, '_>, input: &mut impl BufRead) -> io::Result<()> {
         let mut workers: Option<Workers> = None;
         let mut decoder = Decoder::new()?;
-        decoder.set_parameter(DParameter::WindowLogMax(LARGEST_WINDOW))?;
+        decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW))?;
         while let Some(start) = frame::start(input)? {
             let listening = match start {
                 Start::Skippable(length) => skip(input, length).map(|()| true)?,
-                Start::Data(header) if header.content.is_some_and(|content| content <= MOST_FRAME) => {
+                Start::Data(header) if header.content.is_some_and(|content| content <= MAX_FRAME) => {
                     let workers = workers.get_or_insert_with(|| Workers::spawn(scope));
                     self.small_frame(workers, &header, input)?
                 }
@@ -274,10 +274,10 @@ impl WindowTooLarge {
     fn explain(&self) -> Error {
         let [window, most] = [self.window, self.most].map(size);
         let what = format!("decompressing the archive takes a window of {window}, and max_window allows {most}");
-        Error::new(ErrorKind::LimitExceeded, what).remedy(format!(
+        Error::new(ErrorKind::LimitExceeded, what).with_remedy(format!(
             "if this may take so much memory, raise ReadOptions::max_window (to {} at the highest), or compress the \
              archive with a smaller window: zstd -dc --long=31 OLD | zstd -o NEW",
-            size(1 << LARGEST_WINDOW)
+            size(1 << MAX_WINDOW)
         ))
     }
 }
@@ -321,7 +321,7 @@ fn explain(error: io::Error, compression: Compression) -> Error {
     };
     Error::new(ErrorKind::Corrupt, what)
         .because(error)
-        .remedy("copy or export the archive again; verify tells which disks are whole")
+        .with_remedy("copy or export the archive again; verify tells which disks are whole")
 }
 
 fn cannot_read(error: io::Error) -> Error {
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn a_frame_holds_as_much_as_it_tells_whatever_its_size() {
         assert_eq!(content(&frame(3, b"abc")).unwrap(), b"abc");
-        for told in [4, 151, MOST_FRAME as u32 + 1] {
+        for told in [4, 151, MAX_FRAME as u32 + 1] {
             let error = content(&frame(told, b"abc")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{told}");
         }

@@ -7,7 +7,7 @@ const MAGIC: u32 = 0xfd2f_b528;
 /// How a skippable frame begins, without its lowest four bits.
 const SKIPPABLE: u32 = 0x184d_2a50;
 /// The most that one block holds.
-const MOST_BLOCK: usize = 128 << 10;
+const MAX_BLOCK: usize = 128 << 10;
 
 /// Whether these bytes begin a zstd stream.
 pub(super) fn is_magic(start: &[u8]) -> bool {
@@ -117,7 +117,7 @@ pub(super) fn rest(input: &mut impl Read, header: &Header, buffer: &mut Vec<u8>,
             0 | 2 => (block >> 3) as usize,
             _ => return Err(invalid("a block has a reserved type")),
         };
-        if length > MOST_BLOCK {
+        if length > MAX_BLOCK {
             return Err(invalid("a block is too long"));
         }
         input.read_exact(frame.space(length)?)?;

@@ -16,7 +16,7 @@ const CHECKSUMS: u8 = 0x80;
 const RESERVED: u8 = 0x7c;
 /// The most frames of which a table is read: those of disks with 4 TiB of data. The format allows more, but what they take
 /// is then chosen by a file that may be nothing but holes.
-const MOST_FRAMES: u64 = 4 << 20;
+const MAX_FRAMES: u64 = 4 << 20;
 
 /// Where a frame is in its file, and what it holds, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl SeekTable {
         read_exact_at(input, &mut footer, at)?;
         let [a, b, c, d, descriptor, magic @ ..] = footer;
         let count = u64::from(u32::from_le_bytes([a, b, c, d]));
-        if u32::from_le_bytes(magic) != MAGIC || descriptor & RESERVED != 0 || count > MOST_FRAMES {
+        if u32::from_le_bytes(magic) != MAGIC || descriptor & RESERVED != 0 || count > MAX_FRAMES {
             return Ok(None);
         }
         let entry = if descriptor & CHECKSUMS != 0 { 12 } else { 8 };
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(found(&good[..good.len() - 1]), None);
         assert_eq!(found(b"short"), None);
         // Nothing but a table, with more frames than are read.
-        let count = MOST_FRAMES + 1;
+        let count = MAX_FRAMES + 1;
         let mut large = tempfile::tempfile().unwrap();
         large.write_all(&*skippable_head(8 * count + FOOTER as u64)).unwrap();
         let footer = [&(count as u32).to_le_bytes()[..], &[0], &MAGIC.to_le_bytes()].concat();

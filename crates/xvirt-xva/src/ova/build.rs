@@ -222,7 +222,8 @@ impl Document {
 
     fn rounded(size: u64) -> Result<u64> {
         size.max(1).checked_next_multiple_of(UNIT).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, format!("a disk cannot have {size} bytes")).remedy("make it smaller")
+            Error::new(ErrorKind::InvalidInput, format!("a disk cannot have {size} bytes"))
+                .with_remedy("make it smaller")
         })
     }
 

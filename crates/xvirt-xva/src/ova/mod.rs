@@ -26,4 +26,4 @@ pub use value::{Record, Value};
 pub(crate) use policy::{after_crash, has_other_limit, transmit_limit};
 
 /// The most bytes that `ova.xml` may have; real ones have some ten thousand.
-pub(crate) const MOST_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_BYTES: u64 = 16 << 20;

@@ -9,10 +9,10 @@ use crate::Result;
 use crate::error::{corrupt, unsupported};
 
 /// Values lie within one another no deeper than this.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 /// A document holds no more values than this, so that it takes not much more memory than its text: a value takes up to
 /// some hundred bytes, and its tags as few as eight. Appliances with hundreds of disks have some ten thousand values.
-const MOST_VALUES: usize = 1 << 17;
+const MAX_VALUES: usize = 1 << 17;
 
 /// What is read, or what is wrong with it.
 type Parsed<T> = std::result::Result<T, String>;
@@ -45,7 +45,7 @@ pub(crate) fn structure(member: &str, xml: &[u8], mut found: impl FnMut(String, 
         expect(&parser.element()?, "struct")?;
         while let Some((name, value)) = parser.member()? {
             found(name, value);
-            parser.left = MOST_VALUES;
+            parser.left = MAX_VALUES;
         }
         parser.close()?;
         parser.end()
@@ -73,16 +73,16 @@ impl<'a> Parser<'a> {
         let text = std::str::from_utf8(xml).map_err(|error| format!("it is not UTF-8 text: {error}"))?;
         let mut reader = Reader::from_str(text);
         reader.config_mut().expand_empty_elements = true;
-        Ok(Self { reader, depth: 0, left: MOST_VALUES })
+        Ok(Self { reader, depth: 0, left: MAX_VALUES })
     }
 
     /// The value between `<value>`, which was read, and `</value>`.
     fn value(&mut self) -> Parsed<Value> {
         self.depth += 1;
-        if self.depth > DEEPEST {
+        if self.depth > MAX_DEPTH {
             return Err("its values lie too deep within one another".to_owned());
         }
-        self.left = self.left.checked_sub(1).ok_or_else(|| format!("it holds more than {MOST_VALUES} values"))?;
+        self.left = self.left.checked_sub(1).ok_or_else(|| format!("it holds more than {MAX_VALUES} values"))?;
         let mut text = String::new();
         let value = loop {
             match self.next()? {

@@ -17,7 +17,7 @@ use crate::zeroes::is_zero;
 use crate::{Error, Result};
 
 /// How many bytes the chunks may have that are checked or wait for it, on however many processors: some of the largest.
-const MOST_IN_FLIGHT: u64 = 64 << 20;
+const MAX_IN_FLIGHT: u64 = 64 << 20;
 
 /// A chunk to be checked.
 pub(super) struct Job {
@@ -91,7 +91,7 @@ struct Held {
 impl InFlight {
     /// Waits until so many more bytes may be in flight, or nothing else is.
     fn hold(self: &Arc<Self>, bytes: u64) -> Held {
-        let full = |held: &mut u64| *held > 0 && *held + bytes > MOST_IN_FLIGHT;
+        let full = |held: &mut u64| *held > 0 && *held + bytes > MAX_IN_FLIGHT;
         *self.fewer.wait_while(lock(&self.bytes), full).unwrap_or_else(PoisonError::into_inner) += bytes;
         Held { bytes, all: Arc::clone(self) }
     }
@@ -186,9 +186,9 @@ mod tests {
                 });
             }
         });
-        assert!(*lock(&highest) <= MOST_IN_FLIGHT);
+        assert!(*lock(&highest) <= MAX_IN_FLIGHT);
         // One that is too large for all others goes alone.
-        drop(in_flight.hold(2 * MOST_IN_FLIGHT));
+        drop(in_flight.hold(2 * MAX_IN_FLIGHT));
         assert_eq!(*lock(&in_flight.bytes), 0);
     }
 }

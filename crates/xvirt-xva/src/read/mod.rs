@@ -19,7 +19,7 @@ pub use sink::{Defect, DiskSink, Severity};
 
 use crate::Result;
 use crate::appliance::Appliance;
-use crate::chunk::{Checksum, Layout, MOST_CHUNK, Name};
+use crate::chunk::{Checksum, Layout, MAX_CHUNK, Name};
 use crate::codec::{self, Compression};
 use crate::error::corrupt;
 use crate::options::ReadOptions;
@@ -28,7 +28,7 @@ use crate::progress::{Progress, step};
 use crate::tar::{Entry, EntryKind, Walk};
 
 /// The most bytes that a checksum may have.
-const MOST_CHECKSUM: u64 = 128;
+const MAX_CHECKSUM: u64 = 128;
 
 /// What was read of an archive that is whole.
 #[derive(Clone, Debug)]
@@ -234,7 +234,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
 
     /// A chunk and its checksum; where there is none, the member in its place is to be looked at next.
     fn chunk(&mut self, walk: &mut Walk<'_>, entry: &Entry, disk: &str, number: u64) -> Result<(Job, Option<Entry>)> {
-        if entry.size > MOST_CHUNK {
+        if entry.size > MAX_CHUNK {
             return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
         }
         let place = self.layout.place(disk, number, entry.size).map_err(|why| corrupt(&entry.name, why))?;
@@ -248,7 +248,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
                 return Ok((job, next));
             }
         };
-        let text = walk.take_all(MOST_CHECKSUM)?;
+        let text = walk.take_all(MAX_CHECKSUM)?;
         let text = String::from_utf8_lossy(&text).into_owned();
         self.checksums.insert(kind);
         if let Some(listed) = &mut self.listed {
@@ -261,10 +261,10 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
 
     fn other(&mut self, walk: &mut Walk<'_>, entry: &Entry) -> Result<(), E> {
         match (entry.name.as_str(), &self.metadata) {
-            ("ova.xml", None) => self.begin(&walk.take_all(ova::MOST_BYTES)?),
+            ("ova.xml", None) => self.begin(&walk.take_all(ova::MAX_BYTES)?),
             ("ova.xml", Some(_)) => Err(corrupt("ova.xml", "it is there twice").into()),
             (table::NAME, Some(_)) if self.listed.is_some() => {
-                let xml = walk.take_all(ova::MOST_BYTES)?;
+                let xml = walk.take_all(ova::MAX_BYTES)?;
                 Ok(self.listed.take().map_or(Ok(()), |listed| listed.compare(&xml))?)
             }
             (name, None) if Name::parse(name) != Name::Other => Err(corrupt(name, "it comes before ova.xml").into()),

@@ -9,9 +9,9 @@ use crate::zeroes::is_zero;
 use crate::{Error, Result};
 
 /// The most bytes that pax records may have.
-const MOST_RECORDS: u64 = 64 << 10;
+const MAX_RECORDS: u64 = 64 << 10;
 /// The most bytes that a name may have: a file system's longest path. Messages hold names, and reports many messages.
-const LONGEST_NAME: usize = 4096;
+const MAX_NAME_LENGTH: usize = 4096;
 
 /// A member of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
             Some(name) => name,
             None => utf8(&header.name).map_err(|why| self.damaged(why))?,
         };
-        if name.len() > LONGEST_NAME {
+        if name.len() > MAX_NAME_LENGTH {
             return Err(self.damaged("its name is too long"));
         }
         let name = name.trim_start_matches("./").to_owned();
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
     /// The data of an extended header.
     fn records(&mut self, header: &Header) -> Result<Vec<u8>> {
         self.begin(header.size);
-        self.take_all(MOST_RECORDS)
+        self.take_all(MAX_RECORDS)
     }
 
     fn damaged(&self, why: &str) -> Error {
@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
     }
 
     fn ended(&self) -> Error {
-        corrupt(&self.last, "the archive ends in it").remedy("copy or export the archive again: it is incomplete")
+        corrupt(&self.last, "the archive ends in it").with_remedy("copy or export the archive again: it is incomplete")
     }
 }
 

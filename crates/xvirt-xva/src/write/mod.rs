@@ -158,7 +158,7 @@ fn cannot_write(error: std::io::Error) -> Error {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
             Error::new(ErrorKind::NoSpace, "cannot write the archive")
                 .because(error)
-                .remedy("make room where it is written to, or compress it")
+                .with_remedy("make room where it is written to, or compress it")
         }
         _ => Error::io("cannot write the archive", error),
     }

@@ -9,7 +9,7 @@ use crate::ova::{Document, ExpectedDisk};
 use crate::{Error, ErrorKind, Result};
 
 /// The longest id that the names of members have room for, in bytes.
-const MOST_ID: usize = 80;
+const MAX_ID: usize = 80;
 
 /// Where the contents of a disk come from, such as a raw image.
 ///
@@ -82,8 +82,8 @@ pub(super) fn sources<'a>(document: &Document, disks: &[DiskContents<'a>]) -> Re
 }
 
 fn source(ExpectedDisk { id, size, .. }: ExpectedDisk, contents: &dyn DiskSource) -> Result<Source<'_>> {
-    if id.is_empty() || id.contains(['/', '\0']) || id.len() > MOST_ID {
-        let remedy = format!("give it an id of at most {MOST_ID} bytes without a slash");
+    if id.is_empty() || id.contains(['/', '\0']) || id.len() > MAX_ID {
+        let remedy = format!("give it an id of at most {MAX_ID} bytes without a slash");
         return Err(invalid(&id, "cannot have this id", &remedy));
     }
     let available =
@@ -96,7 +96,7 @@ fn source(ExpectedDisk { id, size, .. }: ExpectedDisk, contents: &dyn DiskSource
 }
 
 fn invalid(id: &str, why: &str, remedy: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("cannot write the archive: disk {id} {why}")).remedy(remedy)
+    Error::new(ErrorKind::InvalidInput, format!("cannot write the archive: disk {id} {why}")).with_remedy(remedy)
 }
 
 #[cfg(test)]

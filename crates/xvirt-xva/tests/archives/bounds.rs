@@ -11,7 +11,7 @@ use crate::verify;
 
 const MIB: u64 = 1 << 20;
 /// The most that reading may take besides a window, in bytes.
-const MOST: u64 = 48 * MIB;
+const MAX: u64 = 48 * MIB;
 
 /// Takes disks and keeps nothing.
 struct Nothing;
@@ -44,12 +44,12 @@ fn a_window_takes_no_more_memory_than_is_allowed() {
         let archive = frame(31, &small(), 2200, false);
         assert!(archive.len() < 80_000);
         let (memory, results) = peak_memory(|| read_all(&archive, ReadOptions::default()));
-        assert!(memory < MOST, "{memory}");
+        assert!(memory < MAX, "{memory}");
         for result in results {
             let error = result.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
             assert!(error.to_string().contains("a window of 2 GiB, and max_window allows 128 MiB"), "{error}");
-            assert!(error.remedy_text().unwrap().contains("ReadOptions::max_window"), "{error}");
+            assert!(error.remedy().unwrap().contains("ReadOptions::max_window"), "{error}");
         }
 
         // What is allowed by default, what is allowed if that is asked for, and a window that is larger than what is in it.
@@ -61,7 +61,7 @@ fn a_window_takes_no_more_memory_than_is_allowed() {
             let archive = frame(log, &small(), zeroes, tell);
             let (memory, results) = peak_memory(|| read_all(&archive, options));
             results.into_iter().for_each(|result| result.unwrap());
-            assert!(memory < most * MIB + MOST, "2^{log}: {memory}");
+            assert!(memory < most * MIB + MAX, "2^{log}: {memory}");
         }
         let barely = default.max_window(256 * MIB - 1);
         for result in read_all(&frame(28, &small(), 1, false), barely) {
@@ -84,7 +84,7 @@ fn a_chunk_in_tiny_frames_takes_no_more_memory_than_in_one() {
             let archive: Vec<u8> = metadata.iter().copied().chain(contents.iter().flat_map(frame)).collect();
             let (memory, report) = peak_memory(|| verify(&archive).unwrap());
             assert!(report.good, "{:?}", report.problems);
-            assert!(memory < MOST, "{memory}");
+            assert!(memory < MAX, "{memory}");
         }
     });
 }
@@ -104,7 +104,7 @@ fn metadata(start: &str, repeated: &str, end: &str) -> u64 {
 #[test]
 fn metadata_of_nothing_but_values_takes_little_more_than_its_text() {
     in_own_process("bounds::metadata_of_nothing_but_values_takes_little_more_than_its_text", || {
-        assert!(metadata("<value><array><data>", "<value/>", "</data></array></value>") < MOST);
+        assert!(metadata("<value><array><data>", "<value/>", "</data></array></value>") < MAX);
     });
 }
 
@@ -112,7 +112,7 @@ fn metadata_of_nothing_but_values_takes_little_more_than_its_text() {
 fn metadata_of_nothing_but_structures_takes_little_more_than_its_text() {
     in_own_process("bounds::metadata_of_nothing_but_structures_takes_little_more_than_its_text", || {
         let one = "<value><struct><member><name/><value/></member></struct></value>";
-        assert!(metadata("<value><array><data>", one, "</data></array></value>") < MOST);
+        assert!(metadata("<value><array><data>", one, "</data></array></value>") < MAX);
     });
 }
 
@@ -126,7 +126,7 @@ fn long_names_do_not_fill_a_report() {
         }
         let archive = archive.finish().unwrap();
         let (memory, report) = peak_memory(|| verify(&archive).unwrap());
-        assert!(memory < MOST, "{memory}");
+        assert!(memory < MAX, "{memory}");
         assert!(report.problems[0].what.contains("its name is too long"), "{:?}", report.problems[0]);
     });
 }

@@ -16,7 +16,7 @@ use crate::verify;
 
 /// Reading an archive takes no more memory than this, in bytes, whatever is in it. Metadata made of nothing but values
 /// takes the most: its 16 MiB, and the values.
-const MOST_MEMORY: u64 = 64 << 20;
+const MAX_MEMORY: u64 = 64 << 20;
 
 /// What an error must say: where the damage is, or that it is no appliance at all.
 const PLACES: [&str; 6] = [
@@ -40,7 +40,7 @@ fn a_damaged_archive_never_gives_a_wrong_disk() {
                 let judge = || peak_memory(|| judge(&base, &damaged));
                 let judged = catch_unwind(AssertUnwindSafe(judge)).map_err(|_| "it panics".to_owned());
                 let judged = judged.and_then(|(memory, judged)| match judged {
-                    Ok(_) if memory > MOST_MEMORY => Err(format!("it takes {memory} bytes of memory")),
+                    Ok(_) if memory > MAX_MEMORY => Err(format!("it takes {memory} bytes of memory")),
                     judged => judged.map(|good| (memory, good)),
                 });
                 match judged {

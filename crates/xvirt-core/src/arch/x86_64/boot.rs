@@ -45,7 +45,9 @@ pub(crate) struct Payload<'a, K, I> {
 pub(crate) fn load<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'_, K, I>) -> Result<Entry> {
     let mut magic = [0u8; 4];
     payload.kernel.rewind().and_then(|()| payload.kernel.read_exact(&mut magic)).map_err(|e| {
-        Error::new(ErrorKind::InvalidKernel, "the kernel cannot be read").because(e).remedy("check the kernel image")
+        Error::new(ErrorKind::InvalidKernel, "the kernel cannot be read")
+            .because(e)
+            .with_remedy("check the kernel image")
     })?;
     write_command_line(ram, payload.command_line)?;
     if magic == *b"\x7FELF" { load_elf(ram, payload) } else { load_bzimage(ram, payload) }
@@ -59,7 +61,7 @@ fn load_elf<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'
         (PvhBootCapability::PvhEntryPresent(address), EntryProtocol::Auto | EntryProtocol::Pvh) => Some(address),
         (_, EntryProtocol::Pvh) => {
             return Err(Error::new(ErrorKind::InvalidKernel, "the kernel has no PVH entry")
-                .remedy("use a kernel built with CONFIG_PVH, or let xvirt choose the entry"));
+                .with_remedy("use a kernel built with CONFIG_PVH, or let xvirt choose the entry"));
         }
         _ => None,
     };
@@ -74,7 +76,7 @@ fn load_elf<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'
 fn load_bzimage<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'_, K, I>) -> Result<Entry> {
     if payload.protocol == EntryProtocol::Pvh {
         return Err(Error::new(ErrorKind::InvalidKernel, "a bzImage has no PVH entry")
-            .remedy("use the uncompressed vmlinux, or let xvirt choose the entry"));
+            .with_remedy("use the uncompressed vmlinux, or let xvirt choose the entry"));
     }
     let header = read_setup_header(payload.kernel)?;
     check_size(ram, payload.kernel)?;
@@ -96,12 +98,12 @@ fn read_setup_header<K: KernelSource>(kernel: &mut K) -> Result<setup_header> {
     let magic = header.header;
     if read.is_err() || magic != BZIMAGE_MAGIC {
         return Err(Error::new(ErrorKind::InvalidKernel, "the kernel is neither a bzImage nor an ELF image")
-            .remedy("give a Linux kernel for x86-64 (vmlinuz or vmlinux)"));
+            .with_remedy("give a Linux kernel for x86-64 (vmlinuz or vmlinux)"));
     }
     let (version, flags) = (header.version, header.xloadflags);
     if version < 0x20C || flags & XLF_KERNEL_64 == 0 {
         return Err(Error::new(ErrorKind::InvalidKernel, "the kernel has no 64-bit entry")
-            .remedy("give a Linux kernel for x86-64 of version 3.8 or later"));
+            .with_remedy("give a Linux kernel for x86-64 of version 3.8 or later"));
     }
     Ok(header)
 }
@@ -111,7 +113,7 @@ fn check_size<K: KernelSource>(ram: &GuestRam, kernel: &mut K) -> Result<()> {
     let length = kernel.seek(SeekFrom::End(0)).map_err(|e| Error::io("cannot measure the kernel", e))?;
     if length > low_ram_end(ram) {
         let what = format!("a kernel of {} MiB does not fit the VM's memory", length >> 20);
-        return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give the VM more memory"));
+        return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("give the VM more memory"));
     }
     Ok(())
 }
@@ -119,13 +121,13 @@ fn check_size<K: KernelSource>(ram: &GuestRam, kernel: &mut K) -> Result<()> {
 fn load_error(error: linux_loader::loader::Error) -> Error {
     Error::new(ErrorKind::InvalidKernel, "the kernel cannot be loaded")
         .because(error)
-        .remedy("check the kernel image, and that the VM has enough memory for it")
+        .with_remedy("check the kernel image, and that the VM has enough memory for it")
 }
 
 fn write_command_line(ram: &GuestRam, command_line: &str) -> Result<()> {
     if command_line.len() >= layout::COMMAND_LINE_MAX || command_line.contains('\0') {
         return Err(Error::new(ErrorKind::InvalidConfig, "the kernel's command line is not usable")
-            .remedy(format!("keep it below {} bytes and without zero bytes", layout::COMMAND_LINE_MAX)));
+            .with_remedy(format!("keep it below {} bytes and without zero bytes", layout::COMMAND_LINE_MAX)));
     }
     let mut bytes = command_line.as_bytes().to_vec();
     bytes.push(0);
@@ -149,7 +151,7 @@ fn place_initrd<I: ReadVolatile>(
     let Some((bytes, length)) = initrd else { return Ok(None) };
     let no_room = || {
         Error::new(ErrorKind::InvalidConfig, format!("an initrd of {} MiB does not fit the VM's memory", length >> 20))
-            .remedy("give the VM more memory")
+            .with_remedy("give the VM more memory")
     };
     let ceiling = low_ram_end(ram).min(highest.saturating_add(1));
     let address = ceiling.checked_sub(length).ok_or_else(no_room)? & !(PAGE - 1);
@@ -226,7 +228,7 @@ fn write_pvh_start_info(ram: &GuestRam, initrd: Option<Initrd>) -> Result<()> {
 fn too_small(error: vm_memory::GuestMemoryError) -> Error {
     Error::new(ErrorKind::InvalidConfig, "what the kernel needs does not fit the guest's memory")
         .because(error)
-        .remedy("give the VM more memory")
+        .with_remedy("give the VM more memory")
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(super) fn check(kernel: &mut (impl Read + Seek), memory: u64) -> Result<()> 
     }
     if loaded > memory {
         let what = format!("a kernel of {} MiB does not fit the VM's memory", loaded >> 20);
-        return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give the VM more memory"));
+        return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("give the VM more memory"));
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ fn read<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
 }
 
 fn excess(what: String) -> Error {
-    Error::new(ErrorKind::InvalidKernel, what).remedy("check the kernel image")
+    Error::new(ErrorKind::InvalidKernel, what).with_remedy("check the kernel image")
 }
 
 #[cfg(test)]

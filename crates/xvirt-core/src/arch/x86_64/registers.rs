@@ -227,7 +227,7 @@ fn write(ram: &GuestRam, address: u64, value: u64) -> Result<()> {
 fn too_small(error: vm_memory::GuestMemoryError) -> Error {
     Error::new(ErrorKind::InvalidConfig, "the boot tables do not fit the guest's memory")
         .because(error)
-        .remedy("give the VM at least 2 MiB of memory")
+        .with_remedy("give the VM at least 2 MiB of memory")
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) fn read(disk: &dyn BlockBackend) -> Result<Vec<Partition>> {
     let failed = |source| Error::io("cannot read the partition table", source);
     if capacity < 512 {
         return Err(Error::new(ErrorKind::NotBootable, format!("the disk is empty: it has {capacity} bytes"))
-            .remedy("install an operating system on it, or give the kernel explicitly with Boot::kernel"));
+            .with_remedy("install an operating system on it, or give the kernel explicitly with Boot::kernel"));
     }
     // As Linux does: a GPT without its cover in the MBR is what was there before.
     let found = match mbr::is_real(&window).map_err(failed)? {
@@ -48,7 +48,7 @@ pub(super) fn read(disk: &dyn BlockBackend) -> Result<Vec<Partition>> {
         gpt::Found::Table(partitions) => partitions,
         gpt::Found::Damaged(why) => {
             return Err(Error::new(ErrorKind::CorruptImage, format!("the GPT partition table is damaged: {why}"))
-                .remedy("repair it with sgdisk, or give the kernel explicitly with Boot::kernel"));
+                .with_remedy("repair it with sgdisk, or give the kernel explicitly with Boot::kernel"));
         }
         gpt::Found::None => mbr::read(&window).map_err(failed)?,
     };

@@ -46,7 +46,7 @@ impl Engine {
             (IoEngine::IoUring, Some(Err(error))) => {
                 return Err(Error::new(ErrorKind::HostUnsupported, "the host refuses io_uring for a disk")
                     .because(error)
-                    .remedy("allow it (sysctl kernel.io_uring_disabled=0, and in the seccomp filter of a container), or choose auto or threads as the engine of the disk"));
+                    .with_remedy("allow it (sysctl kernel.io_uring_disabled=0, and in the seccomp filter of a container), or choose auto or threads as the engine of the disk"));
             }
             (_, Some(Err(error))) => {
                 tracing::info!(%error, "the host refuses io_uring; a disk uses threads");

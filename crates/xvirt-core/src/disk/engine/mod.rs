@@ -23,7 +23,7 @@
 //! Nothing is ordered but this: a request that is to be durable is flushed after it was written and before it ends, and a
 //! flush that is added after the end of a write covers it.
 //!
-//! What an engine takes is bounded by what its owner adds. It has at most [`pool::MOST_THREADS`] threads, which are there
+//! What an engine takes is bounded by what its owner adds. It has at most [`pool::MAX_THREADS`] threads, which are there
 //! only while they are needed.
 
 #![expect(clippy::vec_box, reason = "requests go from list to list, where each is a word")]

@@ -16,7 +16,7 @@ use crate::thread::{self, Panicked, caught};
 use crate::{Error, Result};
 
 /// Threads of one disk: enough to keep a disk busy that does several things at once.
-pub(super) const MOST_THREADS: usize = 8;
+pub(super) const MAX_THREADS: usize = 8;
 /// How long a thread waits for more before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 /// As the stack of a device's worker.
@@ -70,7 +70,7 @@ impl Pool {
         let mut state = lock(&self.shared.state);
         state.waiting.extend(requests.drain(..));
         let woken = state.waiting.len().min(state.idle);
-        let wanted = (state.waiting.len() - woken).min(MOST_THREADS.saturating_sub(state.threads));
+        let wanted = (state.waiting.len() - woken).min(MAX_THREADS.saturating_sub(state.threads));
         for _ in 0..wanted {
             let shared = Arc::clone(&self.shared);
             // What panics in a request is caught there.
@@ -136,10 +136,10 @@ impl Shared {
                 break;
             }
             state.idle += 1;
-            let (woken, patience) = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            let (woken, limit) = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
-            if patience.timed_out() && state.waiting.is_empty() {
+            if limit.timed_out() && state.waiting.is_empty() {
                 break;
             }
         }

@@ -17,8 +17,8 @@ use crate::thread::with_signals_blocked;
 /// Requests that are given to the kernel at once; twice as many can be in flight.
 const ENTRIES: u32 = 128;
 /// What requests that continue each other become together: bytes, and pieces of memory.
-const MOST_MERGED: u64 = 512 << 10;
-const MOST_PIECES: usize = 128;
+const MAX_MERGED: u64 = 512 << 10;
+const MAX_PIECES: usize = 128;
 /// Of the thread that makes a ring.
 const STACK: usize = 64 << 10;
 
@@ -104,9 +104,9 @@ impl Ring {
         let threads = operation == IoOperation::Write && place.writing_waits();
         if let Some(open) = &mut self.open
             && (open.operation, open.descriptor, open.end) == (operation, descriptor, start)
-            && end - open.start <= MOST_MERGED
+            && end - open.start <= MAX_MERGED
             && let Some(slot) = self.slots.get_mut(open.slot)
-            && slot.pieces.len() + pieces <= MOST_PIECES
+            && slot.pieces.len() + pieces <= MAX_PIECES
         {
             open.end = end;
             open.threads = false;

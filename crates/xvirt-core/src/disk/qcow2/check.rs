@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind, Result};
 /// How many clusters are looked at together; 256 MiB are enough for counting them.
 const TOGETHER: u64 = 128 << 20;
 /// More clusters than any image has that is of use: 64 TiB in clusters of 64 KiB.
-const MOST_CLUSTERS: u64 = 1 << 30;
+const MAX_CLUSTERS: u64 = 1 << 30;
 
 /// Refuses an image whose tables contradict each other. Says where its metadata is.
 ///
@@ -24,10 +24,10 @@ pub(super) fn check(file: &ImageFile, header: &Header) -> Result<Layout> {
     let layout = Layout::read(file, header)?;
     let last = layout.clusters.keys().max().map_or(0, |last| last + 1);
     let clusters = usage::clusters(file, header)?.max(last);
-    if clusters > MOST_CLUSTERS {
-        let what = format!("disk image {} has more than {MOST_CLUSTERS} clusters", file.path().display());
+    if clusters > MAX_CLUSTERS {
+        let what = format!("disk image {} has more than {MAX_CLUSTERS} clusters", file.path().display());
         return Err(Error::new(ErrorKind::UnsupportedImage, what)
-            .remedy("convert it: qemu-img convert -O qcow2 -o cluster_size=2M OLD NEW"));
+            .with_remedy("convert it: qemu-img convert -O qcow2 -o cluster_size=2M OLD NEW"));
     }
     for first in (0..clusters).step_by(TOGETHER as usize) {
         let uses = usage::count(file, header, &layout, first..clusters.min(first + TOGETHER))?;

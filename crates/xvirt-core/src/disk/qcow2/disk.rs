@@ -429,7 +429,7 @@ fn explain(file: &ImageFile, error: io::Error) -> Error {
     }
     Error::new(ErrorKind::CorruptImage, what)
         .because(error)
-        .remedy(format!("repair it with qemu-img check -r all {path}, or restore a copy"))
+        .with_remedy(format!("repair it with qemu-img check -r all {path}, or restore a copy"))
 }
 
 fn broken<T>(_: PoisonError<T>) -> io::Error {

@@ -8,7 +8,7 @@ use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, MAX_L1_BYTES, corrupt};
 
 /// Limits of QEMU.
-const MOST_SNAPSHOTS: u64 = 65536;
+const MAX_SNAPSHOTS: u64 = 65536;
 const MAX_SNAPSHOT_TABLE_BYTES: u64 = 64 << 20;
 const MAX_BITMAP_TABLE_BYTES: u64 = 1 << 30;
 
@@ -23,7 +23,7 @@ pub(super) fn snapshots(file: &ImageFile, header: &Header) -> Result<(Place, Vec
     }
     let impossible = || corrupt(file.path(), "its snapshot table is not where a table can be");
     let end = start.checked_add(MAX_SNAPSHOT_TABLE_BYTES).ok_or_else(impossible)?;
-    if header.snapshots > MOST_SNAPSHOTS || !start.is_multiple_of(header.cluster_size) {
+    if header.snapshots > MAX_SNAPSHOTS || !start.is_multiple_of(header.cluster_size) {
         return Err(impossible());
     }
     let mut entries = Entries::new(file, start..end, "snapshot table")?;

@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// More clusters of metadata than any image has that is of use: the L2 tables of a pebibyte in clusters of 64 KiB. They
 /// take about 80 MiB here.
-const MOST_CLUSTERS: usize = 2 << 20;
+const MAX_CLUSTERS: usize = 2 << 20;
 
 /// Where the metadata of an image lies.
 #[derive(Debug)]
@@ -176,13 +176,13 @@ impl<'a> Reader<'a> {
     }
 
     fn room(&self) -> Result<()> {
-        if self.layout.clusters.len() < MOST_CLUSTERS {
+        if self.layout.clusters.len() < MAX_CLUSTERS {
             return Ok(());
         }
         let path = self.file.path().display();
-        let what = format!("disk image {path} has more than {MOST_CLUSTERS} clusters of tables");
+        let what = format!("disk image {path} has more than {MAX_CLUSTERS} clusters of tables");
         Err(Error::new(ErrorKind::UnsupportedImage, what)
-            .remedy("convert it: qemu-img convert -O qcow2 -o cluster_size=64k OLD NEW"))
+            .with_remedy("convert it: qemu-img convert -O qcow2 -o cluster_size=64k OLD NEW"))
     }
 
     fn wrong(&self, pointer: &str, offset: u64, why: &str) -> Error {

@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind, Result};
 /// How many tables the library keeps in memory for each image: 128 L2 tables and 32 refcount blocks.
 const CACHED_TABLES: u64 = 160;
 /// What the tables of a chain may take together, in bytes. Six images with the biggest clusters fit.
-const MOST_CACHE: u64 = 2 << 30;
+const MAX_CACHE: u64 = 2 << 30;
 
 /// Refuses a chain whose tables could take too much memory.
 pub(super) fn memory(file: &ImageFile, header: &Header, below: &[Layer]) -> Result<()> {
@@ -17,10 +17,10 @@ pub(super) fn memory(file: &ImageFile, header: &Header, below: &[Layer]) -> Resu
         LayerKind::Qcow2(header) => header.cluster_size,
     };
     let clusters = header.cluster_size + below.iter().map(cluster).sum::<u64>();
-    if clusters * CACHED_TABLES <= MOST_CACHE {
+    if clusters * CACHED_TABLES <= MAX_CACHE {
         return Ok(());
     }
     let what = format!("disk image {} is based on too many images with big clusters", file.path().display());
     Err(Error::new(ErrorKind::UnsupportedImage, what)
-        .remedy("flatten it: qemu-img convert -O qcow2 -o cluster_size=64k OLD NEW"))
+        .with_remedy("flatten it: qemu-img convert -O qcow2 -o cluster_size=64k OLD NEW"))
 }

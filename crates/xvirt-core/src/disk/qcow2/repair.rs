@@ -17,7 +17,7 @@ use crate::disk::segments::Segments;
 /// Width of a refcount, as a logarithm, that everybody uses and that this writes.
 const ORDER: u32 = 4;
 /// No image that could be used has more, and 256 MiB are enough for counting them.
-const MOST_CLUSTERS: u64 = 128 << 20;
+const MAX_CLUSTERS: u64 = 128 << 20;
 const MAX_TABLE_BYTES: u64 = 8 << 20;
 /// Where the header says where the refcount table is and how many clusters it has.
 const TABLE_POINTER: u64 = 48;
@@ -31,7 +31,7 @@ pub(in crate::disk) fn repair(file: &ImageFile, header: &Header) -> Result<()> {
         return Err(corrupt(path, "it was not closed properly, and has snapshots, bitmaps or unusual refcounts"));
     }
     let clusters = usage::clusters(file, header)?;
-    if clusters > MOST_CLUSTERS {
+    if clusters > MAX_CLUSTERS {
         return Err(corrupt(path, "it was not closed properly, and is too big to be repaired here"));
     }
     let layout = Layout::read_mappings(file, header)?;

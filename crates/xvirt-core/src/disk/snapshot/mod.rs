@@ -34,7 +34,7 @@ pub(crate) use previous::PreviousDisk;
 pub use view::SnapshotView;
 
 /// The most views a disk can have at once: each costs the guest another copy of what it overwrites.
-const MOST: usize = 4;
+const MAX: usize = 4;
 
 /// A raw image, which the scratch file is, cannot be smaller.
 const SECTOR: u64 = 512;
@@ -72,9 +72,9 @@ fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> 
     let mut all: Vec<_> = disks.iter().map(|disk| disk.stand_still()).collect();
     for points in &mut all {
         points.retain(|point| point.strong_count() > 0);
-        if points.len() >= MOST {
-            return Err(Error::new(ErrorKind::Busy, format!("a disk of the VM has {MOST} views already"))
-                .remedy("drop a view that is not needed any more"));
+        if points.len() >= MAX {
+            return Err(Error::new(ErrorKind::Busy, format!("a disk of the VM has {MAX} views already"))
+                .with_remedy("drop a view that is not needed any more"));
         }
     }
     for (points, preserved) in all.iter_mut().zip(&preserved) {

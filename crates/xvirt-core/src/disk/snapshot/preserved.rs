@@ -16,7 +16,7 @@ use crate::sync::lock;
 /// What is copied at least, in bytes: less would cost more requests than it saves bytes.
 const BLOCK: u64 = 64 << 10;
 /// Blocks are so large that there are not more, whatever size a disk says it has: the bits of this many take 16 MiB.
-const MOST_BLOCKS: u64 = 1 << 27;
+const MAX_BLOCKS: u64 = 1 << 27;
 /// What is copied at once, in bytes: what it takes of memory.
 const CHUNK: u64 = 1 << 20;
 
@@ -55,7 +55,7 @@ pub(super) struct Piece {
 impl PreservedBlocks {
     pub(super) fn new(disk: Arc<CopyBeforeWrite>, scratch: Arc<dyn BlockBackend>) -> Self {
         let capacity = disk.capacity();
-        let size = BLOCK.max((capacity / MOST_BLOCKS).next_power_of_two());
+        let size = BLOCK.max((capacity / MAX_BLOCKS).next_power_of_two());
         let kept = Blocks::new(capacity, size, Bitmap::new(blocks::count(capacity, size)));
         let scratch = Mutex::new(Scratch::Open(scratch));
         Self { disk, capacity, kept, extent: LastExtent::default(), released: AtomicU64::new(0), scratch }

@@ -75,7 +75,7 @@ impl StreamingDisk {
         }
         let failed = |error| {
             Error::io(format!("cannot fetch the disk {} from byte {}", self.name(), range.start), error)
-                .remedy("see to it that its source can be read and its target has room, then complete it again")
+                .with_remedy("see to it that its source can be read and its target has room, then complete it again")
         };
         // Zeroes cost nothing, so they need not go block by block.
         let zeroes = match self.source() {
@@ -98,7 +98,7 @@ impl StreamingDisk {
 
     fn cannot_settle(&self, error: std::io::Error) -> Error {
         Error::io(format!("cannot put the disk {} on stable storage", self.name()), error)
-            .remedy("make room on its file system, then complete it again")
+            .with_remedy("make room on its file system, then complete it again")
     }
 
     /// How messages call it.

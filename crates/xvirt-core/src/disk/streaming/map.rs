@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 const HEADER: usize = 32;
 const CHECKSUM: usize = 4;
 /// No map is longer: what is read of a file that claims to be one.
-const LONGEST: u64 = (16 << 20) + (HEADER + CHECKSUM) as u64;
+const MAX_LENGTH: u64 = (16 << 20) + (HEADER + CHECKSUM) as u64;
 
 #[derive(Debug)]
 pub(super) struct Map {
@@ -43,7 +43,7 @@ impl Map {
         made.map_err(|error| {
             let exists = error.kind() == io::ErrorKind::AlreadyExists;
             let remedy = if exists { "open it, or choose another name" } else { "check the folder and its space" };
-            Error::io(format!("cannot create the disk map {}", path.display()), error).remedy(remedy)
+            Error::io(format!("cannot create the disk map {}", path.display()), error).with_remedy(remedy)
         })?;
         Ok(map)
     }
@@ -52,10 +52,12 @@ impl Map {
     pub(super) fn open(path: &Path, capacity: u64) -> Result<(Self, Bitmap)> {
         let what = format!("cannot use the disk map {}", path.display());
         let mut bytes = Vec::new();
-        let read = open_file(path, "disk map")?.take(LONGEST + 1).read_to_end(&mut bytes);
+        let read = open_file(path, "disk map")?.take(MAX_LENGTH + 1).read_to_end(&mut bytes);
         read.map_err(|error| Error::io(what.clone(), error))?;
         let damaged = |why: &str| {
-            Error::new(ErrorKind::CorruptImage, what.clone()).because(why).remedy("make the disk anew from its source")
+            Error::new(ErrorKind::CorruptImage, what.clone())
+                .because(why)
+                .with_remedy("make the disk anew from its source")
         };
         let mut fields = Fields(&bytes);
         if fields.take() != Some(MAGIC) {
@@ -65,7 +67,7 @@ impl Map {
             Some(VERSION) => {}
             Some(version) => {
                 return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}: it is of version {version}"))
-                    .remedy("use the version that wrote it, or a newer one"));
+                    .with_remedy("use the version that wrote it, or a newer one"));
             }
             None => return Err(damaged("it is cut off")),
         }
@@ -81,7 +83,7 @@ impl Map {
         };
         if size != capacity {
             let what = format!("{what}: it is for a disk of {size} bytes, this one has {capacity}");
-            return Err(Error::new(ErrorKind::InvalidConfig, what).remedy("give the map that belongs to the disk"));
+            return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("give the map that belongs to the disk"));
         }
         let done = fields.0.split_last_chunk::<CHECKSUM>().map_or(&[][..], |(done, _)| done);
         let done = Bitmap::from_bytes(done, blocks::count(size, block_size));

@@ -32,7 +32,7 @@ use map::Map;
 /// Sizes of a block that make sense, in bytes: it is fetched as a whole, and kept in memory meanwhile.
 const BLOCK_SIZES: Range<u64> = 4 << 10..(64 << 20) + 1;
 /// The map is written as a whole, and this many blocks take 16 MiB of it.
-const MOST_BLOCKS: u64 = 1 << 27;
+const MAX_BLOCKS: u64 = 1 << 27;
 
 /// A disk whose bytes come from a slow source when they are needed, and stay in a target image.
 ///
@@ -150,7 +150,7 @@ impl StreamingDisk {
 }
 
 fn check(source: &dyn BlockBackend, target: &dyn BlockBackend, block_size: u64) -> Result<()> {
-    let wrong = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).remedy(remedy));
+    let wrong = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy));
     let (from, to) = (source.capacity(), target.capacity());
     if from != to {
         let what = format!("the target of a disk has {to} bytes, its source {from}");
@@ -163,7 +163,7 @@ fn check(source: &dyn BlockBackend, target: &dyn BlockBackend, block_size: u64) 
         let what = format!("a disk cannot be fetched in blocks of {block_size} bytes");
         return wrong(what, "use a power of two from 4 KiB to 64 MiB");
     }
-    if blocks::count(to, block_size) > MOST_BLOCKS {
+    if blocks::count(to, block_size) > MAX_BLOCKS {
         let what = format!("a disk of {to} bytes has too many blocks of {block_size} bytes");
         return wrong(what, "use larger blocks");
     }

@@ -69,12 +69,12 @@ impl Writer<'_> {
         let end = address + bytes.len() as u64;
         if end > layout::ACPI_TABLES_END {
             return Err(Error::new(ErrorKind::InvalidConfig, "the ACPI tables do not fit their room")
-                .remedy("give the VM fewer vCPUs"));
+                .with_remedy("give the VM fewer vCPUs"));
         }
         self.ram.write_slice(&bytes, GuestAddress(address)).map_err(|e| {
             Error::new(ErrorKind::InvalidConfig, "the ACPI tables do not fit the guest's memory")
                 .because(e)
-                .remedy("give the VM at least 2 MiB of memory")
+                .with_remedy("give the VM at least 2 MiB of memory")
         })?;
         self.next = end.next_multiple_of(64);
         Ok(address)

@@ -40,7 +40,7 @@ pub(in crate::machine) fn write_generation_id(ram: &GuestRam, id: Uuid) -> Resul
     ram.write_slice(&id.to_bytes_le(), GuestAddress(layout::GENERATION_ID)).map_err(|e| {
         Error::new(ErrorKind::InvalidConfig, "the generation ID does not fit the guest's memory")
             .because(e)
-            .remedy("give the VM at least 2 MiB of memory")
+            .with_remedy("give the VM at least 2 MiB of memory")
     })
 }
 

@@ -74,7 +74,7 @@ impl Passt {
             }
             if Instant::now() > deadline {
                 let what = format!("{} has not begun to carry frames within {MAX_START:?}", command.program.display());
-                return Err(Error::new(ErrorKind::Timeout, what).remedy("try to start it in a shell"));
+                return Err(Error::new(ErrorKind::Timeout, what).with_remedy("try to start it in a shell"));
             }
         }
         Ok(())

@@ -41,7 +41,7 @@ pub(super) fn not_started(command: &PasstCommand, error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied => "let this user execute it",
         _ => "try to start it in a shell",
     };
-    Error::io(format!("cannot start {}", command.program.display()), error).remedy(remedy)
+    Error::io(format!("cannot start {}", command.program.display()), error).with_remedy(remedy)
 }
 
 /// The error of one that ended at once, after having said `last_lines`.
@@ -52,5 +52,5 @@ pub(super) fn refused(command: &PasstCommand, ending: &str, last_lines: String) 
     let options = command.options.join(" ");
     Error::new(kind, format!("{} {options} has ended at once ({ending})", command.program.display()))
         .because(last_lines)
-        .remedy(remedy)
+        .with_remedy(remedy)
 }

@@ -18,7 +18,7 @@ use crate::{Error, Result, thread};
 const STACK: usize = 256 << 10;
 /// How long is waited until it is started again, at first. Each time the pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Having run so long, it ended for a new reason.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -97,7 +97,7 @@ impl Shared {
             if self.stopped_within(pause) {
                 return;
             }
-            pause = LONGEST_PAUSE.min(pause * 2);
+            pause = MAX_PAUSE.min(pause * 2);
             match Passt::start(command, mac, self.stop.as_fd()) {
                 Ok((passt, socket)) => {
                     *lock(&self.fresh) = Some(socket);

@@ -84,7 +84,7 @@ fn one_that_refuses_says_why() {
     for (said, kind) in reasons {
         let error = refused(command(&StandIn::new(&format!("echo \"{said}\" >&2; exit 1"))));
         assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.to_string().contains(said) && error.remedy_text().is_some(), "{error}");
+        assert!(error.to_string().contains(said) && error.remedy().is_some(), "{error}");
     }
     assert!(!exists(stand_in.started(1)[0]), "it is left as a zombie");
     let killed = refused(command(&StandIn::new("kill -9 $$"))).to_string();

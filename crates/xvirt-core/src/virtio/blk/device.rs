@@ -76,7 +76,7 @@ impl Block {
         sink: IoErrorSink,
         state: BlockState,
     ) -> Result<Self> {
-        let wrong = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).remedy(remedy));
+        let wrong = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy));
         if backend.capacity() / SECTOR < state.sectors {
             return wrong(
                 format!(

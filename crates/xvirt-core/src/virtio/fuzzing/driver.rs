@@ -59,7 +59,7 @@ pub struct Driver {
     /// What the memory should hold, but for what the device wrote since the last look.
     shadow: Vec<Vec<u8>>,
     interrupt: Arc<Interrupt>,
-    interrupted: Arc<AtomicBool>,
+    stop_serving: Arc<AtomicBool>,
     rings: Vec<Rings>,
     trackers: Vec<RequestTracker>,
     features: u64,
@@ -85,7 +85,7 @@ impl Driver {
             memory,
             shadow: MEMORY.map(|(_, length)| vec![0; length]).into(),
             interrupt: Arc::new(interrupt),
-            interrupted: Arc::default(),
+            stop_serving: Arc::default(),
             rings: Vec::new(),
             trackers: Vec::new(),
             features: 0,
@@ -145,7 +145,7 @@ impl Driver {
         };
         let kick = Arc::new(EventFd::new(EFD_NONBLOCK).expect("there are descriptors"));
         let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
-        VirtQueue::new(state, index, memory, interrupt, kick, self.interrupted.clone()).map(Some)
+        VirtQueue::new(state, index, memory, interrupt, kick, self.stop_serving.clone()).map(Some)
     }
 
     fn stop(&mut self) {
@@ -264,12 +264,12 @@ impl Driver {
 
     /// Pauses the device, and goes on, with another one made from what was saved if it is to be `moved`.
     pub fn pause(&mut self, moved: bool) {
-        self.interrupted.store(true, Ordering::Relaxed);
+        self.stop_serving.store(true, Ordering::Relaxed);
         for queue in 0..self.queues() {
             self.serve(|handler, queues| handler.queue(queue, queues));
         }
         self.serve(|handler, queues| handler.settle(queues));
-        self.interrupted.store(false, Ordering::Relaxed);
+        self.stop_serving.store(false, Ordering::Relaxed);
         if moved && let Some((_, queues)) = self.live.take() {
             let positions: Vec<_> = queues.0.iter().flatten().map(VirtQueue::position).collect();
             self.device = devices::device(self.kind, &self.endpoint, Some(self.device.save()));

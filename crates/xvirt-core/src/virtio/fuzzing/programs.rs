@@ -11,7 +11,7 @@ use crate::virtio::port_path;
 /// The port of the host at which a program listens.
 const PORT: u32 = 1;
 /// Programs that are connected at once.
-const MOST: usize = 8;
+const MAX: usize = 8;
 
 /// Programs that the guest reaches at a port, and those that reach the guest.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Programs {
 
     /// Does one thing, which the first byte chooses and the others are the contents of.
     pub(super) fn act(&mut self, bytes: &[u8]) {
-        if self.connected.len() < MOST
+        if self.connected.len() < MAX
             && let Ok((program, _)) = self.listener.accept()
         {
             self.keep(program);
@@ -61,7 +61,7 @@ impl Programs {
 
     /// Connects to the device, as far as it lets programs in, and says this.
     fn ask(&mut self, line: &[u8]) {
-        if self.connected.len() < MOST
+        if self.connected.len() < MAX
             && let Ok(mut program) = UnixStream::connect(&self.path)
         {
             let _ = program.write(line);

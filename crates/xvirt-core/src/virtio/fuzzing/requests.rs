@@ -12,7 +12,7 @@ const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
 /// More descriptors than a device takes in one chain.
-const LONGEST: usize = 1100;
+const MAX_LENGTH: usize = 1100;
 
 /// Where the rings of a queue are.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,7 +89,7 @@ impl RequestTracker {
     fn walk(&mut self, memory: &GuestRam, head: u16) -> u64 {
         let (mut table, mut entries) = (self.rings.descriptors, u64::from(self.rings.size));
         let (mut index, mut room) = (u64::from(head), 0_u64);
-        for _ in 0..LONGEST {
+        for _ in 0..MAX_LENGTH {
             let at = table.saturating_add(index * DESCRIPTOR);
             let Ok(bytes) = memory.read_obj::<[u8; 16]>(GuestAddress(at)) else { break };
             if index >= entries {

@@ -143,7 +143,7 @@ impl NetHandler {
                     Ok(false)
                 }
                 _ => Err(Error::io("cannot read from the network interface", error)
-                    .remedy("unplug it from the VM, and plug in one that the host has")
+                    .with_remedy("unplug it from the VM, and plug in one that the host has")
                     .into()),
             },
         }

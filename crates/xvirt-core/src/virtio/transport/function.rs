@@ -133,7 +133,7 @@ impl VirtioPci {
         let queues = sizes.len();
         if queues > MAX_QUEUES {
             return Err(Error::new(ErrorKind::InvalidConfig, format!("{name} cannot have {queues} queues"))
-                .remedy(format!("use at most {MAX_QUEUES}")));
+                .with_remedy(format!("use at most {MAX_QUEUES}")));
         }
         let interrupt = Arc::new(Interrupt::new(&*host, queues, state.map(|s| &s.interrupt))?);
         let (mut config, places) = layout::config_space(device.kind(), queues, &interrupt.msix, bar)?;
@@ -255,7 +255,7 @@ impl VirtioPci {
                 continue;
             };
             let (memory, interrupt, kick) = (self.memory.clone(), self.interrupt.clone(), Arc::clone(kick));
-            let queue = VirtQueue::new(state, index, memory, interrupt, kick, control.interrupted());
+            let queue = VirtQueue::new(state, index, memory, interrupt, kick, control.stop_serving());
             let why = || Malformed("a ring is not aligned or not in guest memory");
             queues.push(Some(queue.ok_or_else(why).map_err(|why| {
                 Error::new(ErrorKind::GuestFault, format!("queue {index} of {name} cannot be used: {why}"))
@@ -417,5 +417,5 @@ fn check(state: &VirtioPciState, sizes: &[u16], offered: u64, name: &str) -> Res
         return Ok(());
     }
     Err(Error::new(ErrorKind::InvalidConfig, format!("the saved {name} has other queues or features than this one"))
-        .remedy("restore with the devices that the VM was saved with"))
+        .with_remedy("restore with the devices that the VM was saved with"))
 }

@@ -115,7 +115,7 @@ fn an_error_of_the_source_fails_what_needed_it_and_nothing_else() {
     let error = disk.complete(&()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().contains("from byte 196608: Input/output error"), "{error}");
-    assert!(error.remedy_text().unwrap().contains("complete it again"), "{error}");
+    assert!(error.remedy().unwrap().contains("complete it again"), "{error}");
     assert!(!disk.is_complete());
     parts.source.set_bad(None);
     assert!(read(&disk, 3 * BLOCK, 512).unwrap() == [4; 512]);

@@ -14,7 +14,7 @@ use super::*;
 #[track_caller]
 fn tells(error: Error, kind: ErrorKind, what: &str) {
     assert_eq!(error.kind(), kind, "{error}");
-    assert!(error.to_string().contains(what) && error.remedy_text().is_some(), "{error}");
+    assert!(error.to_string().contains(what) && error.remedy().is_some(), "{error}");
 }
 
 #[test]

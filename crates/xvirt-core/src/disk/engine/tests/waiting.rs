@@ -97,7 +97,7 @@ fn threads_end_with_their_disk() {
         rig.engine.add(rig.transfer(IoOperation::Write, block * BLOCK, &[(block * BLOCK, 4096)]));
     }
     rig.engine.submit();
-    assert!(count() <= before + pool::MOST_THREADS);
+    assert!(count() <= before + pool::MAX_THREADS);
     drop(rig);
     assert_eq!(count(), before);
 }

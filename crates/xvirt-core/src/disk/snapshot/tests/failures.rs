@@ -47,5 +47,5 @@ fn a_folder_that_cannot_be_written_is_told() {
     let error = snapshot_views(&[disk], &folder.path().join("missing")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("scratch file in"), "{error}");
-    assert!(error.remedy_text().unwrap().contains("create the directory"), "{error}");
+    assert!(error.remedy().unwrap().contains("create the directory"), "{error}");
 }

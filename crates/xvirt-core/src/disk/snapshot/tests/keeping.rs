@@ -130,7 +130,7 @@ fn what_was_released_is_neither_kept_nor_read() {
 fn a_dropped_view_ends_the_copying_and_frees_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let (storage, disk, scratch) = filled(folder.path(), 4);
-    let mut views: Vec<_> = (0..MOST).map(|_| view(&disk, &scratch)).collect();
+    let mut views: Vec<_> = (0..MAX).map(|_| view(&disk, &scratch)).collect();
     let refused = make(std::slice::from_ref(&disk), vec![Arc::clone(&scratch) as _]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Busy);
     views.pop();
@@ -181,7 +181,7 @@ fn a_disk_of_any_size_can_have_a_view() {
     assert!(read(&*view, disk.capacity() - 1024, 512).is_err(), "kept, but not in a file that is so small");
     assert!(read(&*view, 0, 512).is_ok());
     let error = snapshot_views(&[disk], folder.path()).unwrap_err();
-    assert!(error.remedy_text().unwrap().contains("a file system that has files of"), "{error}");
+    assert!(error.remedy().unwrap().contains("a file system that has files of"), "{error}");
 }
 
 #[test]

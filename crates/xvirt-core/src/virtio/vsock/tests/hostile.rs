@@ -155,7 +155,7 @@ fn a_socket_of_somebody_else_is_left_alone_and_a_stale_one_replaced() {
     let state = || VsockState { guest_cid: CID };
     let error = Vsock::new(&guest.path, state(), false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
-    assert!(error.remedy_text().unwrap().contains("choose another path"), "{error}");
+    assert!(error.remedy().unwrap().contains("choose another path"), "{error}");
     // Still the first one's.
     assert!(UnixStream::connect(&guest.path).is_ok());
     let stale = guest.path.with_extension("stale");

@@ -15,7 +15,7 @@ use crate::thread::Panicked;
 
 /// The machine, as a PCI function sees it.
 #[derive(Debug)]
-pub(super) struct Interconnect {
+pub(super) struct MachinePciHost {
     pub(super) vm: Arc<kvm::Vm>,
     pub(super) memory: Arc<Bus>,
     pub(super) signals: Arc<Signals>,
@@ -25,7 +25,7 @@ pub(super) struct Interconnect {
     pub(super) outside: Mutex<Option<OutsideGroup>>,
 }
 
-impl PciHost for Interconnect {
+impl PciHost for MachinePciHost {
     fn msi_vector(&self) -> Result<Box<dyn MsiVector>> {
         Ok(Box::new(self.vm.message_interrupt()?))
     }
