@@ -31,16 +31,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// is halted or reset is dropped: nothing that was typed before is executed by the next boot. The guest of a paused VM
 /// reads it when it goes on.
 ///
-/// ```
+/// ```no_run
+/// # fn example(vm: &xvirt_core::vm::Vm) -> xvirt_core::Result<()> {
 /// use std::time::Duration;
-/// use xvirt_core::console::{Console, ConsolePort};
 ///
-/// let console = Console::new()?;
-/// console.output(b"login: "); // what the guest's serial port does
-/// let mut reader = console.reader();
-/// assert_eq!(reader.wait_for("login:", Duration::from_secs(5))?, "login:");
-/// console.write_all(b"root\n")?;
-/// # Ok::<(), xvirt_core::Error>(())
+/// let mut reader = vm.console().reader(); // from the first byte on
+/// reader.wait_for("login:", Duration::from_secs(60))?;
+/// vm.console().write_all(b"root\n")?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct Console {

@@ -110,7 +110,9 @@ fn a_disk_that_somebody_else_uses() {
     refused_and_undone(hello().disk(busy.clone()), ErrorKind::Busy, &["busy.raw"]);
     // Nor twice in one VM.
     drop(holder);
-    refused_and_undone(hello().disk(busy.clone()).disk(busy), ErrorKind::Busy, &["busy.raw"]);
+    let error = hello().disk(busy.clone()).disk(busy).build(&host).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.to_string().contains("busy.raw is in the VM twice"), "{error}");
 }
 
 #[test]
