@@ -14,7 +14,7 @@ use xvirt_xva::fuzzing::{decode, index, seek_table};
 use xvirt_xva::{Compression, ErrorKind};
 
 /// How much is decompressed at most: a few bytes can stand for very many.
-const MOST: usize = 24 << 20;
+const MAX: usize = 24 << 20;
 
 fuzz_target!(|data: &[u8]| {
     let Some((control, data)) = data.split_first() else { return };
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         },
     };
     check_end(&stream);
-    let ours = decode(&stream[..], MOST);
+    let ours = decode(&stream[..], MAX);
     let gzip = stream.starts_with(b"\x1f\x8b");
     match (&ours, gzip) {
         (Ok((Compression::None, content)), _) => assert_eq!(*content, stream),
@@ -40,14 +40,14 @@ fuzz_target!(|data: &[u8]| {
 fn reference(stream: &[u8]) -> io::Result<Vec<u8>> {
     let content = read(zstd::stream::read::Decoder::with_buffer(stream)?);
     match content {
-        Ok(content) if content.len() == MOST => Ok(content),
-        _ => zstd::bulk::decompress(stream, MOST),
+        Ok(content) if content.len() == MAX => Ok(content),
+        _ => zstd::bulk::decompress(stream, MAX),
     }
 }
 
 fn read(decoder: impl Read) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    decoder.take(MOST as u64).read_to_end(&mut content)?;
+    decoder.take(MAX as u64).read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -57,9 +57,9 @@ fn compare(ours: &xvirt_xva::Result<(Compression, Vec<u8>)>, theirs: io::Result<
         // The window is larger than ours takes.
         (Err(error), Ok(_)) if error.kind() == ErrorKind::LimitExceeded => {}
         // Ours may have met damage that is beyond what was asked for.
-        (Err(_), Ok(theirs)) if theirs.len() == MOST => {}
+        (Err(_), Ok(theirs)) if theirs.len() == MAX => {}
         // Theirs gives nothing of what is too much for it and has a large window.
-        (Ok((_, ours)), Err(_)) if ours.len() == MOST => {}
+        (Ok((_, ours)), Err(_)) if ours.len() == MAX => {}
         (Err(error), Ok(_)) => panic!("ours fails where theirs does not: {error}"),
         (Ok((_, ours)), Err(error)) => panic!("ours gives {} bytes where theirs fails: {error}", ours.len()),
         (Err(_), Err(_)) => {}
