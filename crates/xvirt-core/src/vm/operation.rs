@@ -83,9 +83,7 @@ impl Vm {
     /// # Errors
     /// The power state that the VM has then does not allow the verb, or this process is not the VM's.
     pub(super) fn begin(&self, verb: Verb) -> Result<(MutexGuard<'_, Power>, InProgress)> {
-        let power = self.lock()?;
-        verb.check(self.name(), self.inner.live().state)?;
-        Ok((power, self.inner.operations.begin(verb)))
+        self.list(self.lock()?, verb)
     }
 
     /// Checks whether the VM's state still allows `verb`, after it has waited in vain and whatever ended the guest is over.
@@ -97,7 +95,11 @@ impl Vm {
     /// As [`begin`](Self::begin), once the supervisor of a run that the guest ended is gone.
     pub(super) fn begin_alone(&self, verb: Verb) -> Result<(MutexGuard<'_, Power>, InProgress)> {
         self.require_process()?;
-        let power = self.inner.lock_alone();
+        self.list(self.inner.lock_alone(), verb)
+    }
+
+    /// Lists `verb`, whose turn it is, if the VM's state allows it.
+    fn list<'a>(&self, power: MutexGuard<'a, Power>, verb: Verb) -> Result<(MutexGuard<'a, Power>, InProgress)> {
         verb.check(self.name(), self.inner.live().state)?;
         Ok((power, self.inner.operations.begin(verb)))
     }
