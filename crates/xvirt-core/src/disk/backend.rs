@@ -65,3 +65,8 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("it cannot get {size} bytes while it is in use")))
     }
 }
+
+/// The error of whatever would change a disk that is read-only.
+pub(crate) fn read_only() -> io::Error {
+    io::Error::from_raw_os_error(libc::EROFS)
+}

@@ -51,6 +51,7 @@ mod transfer;
 
 pub use crate::memory::GuestSlice;
 pub use backend::BlockBackend;
+pub(crate) use backend::read_only;
 pub(crate) use bytes::{is_zero, read_bytes, write_bytes};
 pub(crate) use chain::below;
 pub(crate) use copy::{copy, copy_file};

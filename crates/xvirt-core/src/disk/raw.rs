@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::backend::BlockBackend;
+use super::backend::{BlockBackend, read_only};
 use super::file::ImageFile;
 use super::place::Place;
 use super::segments::Segments;
@@ -36,7 +36,7 @@ impl RawDisk {
 
     fn writable(&self, offset: u64, length: u64) -> io::Result<()> {
         if self.read_only {
-            return Err(io::Error::from_raw_os_error(libc::EROFS));
+            return Err(read_only());
         }
         within(self.capacity(), offset, length)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use xvirt_xva::ova::Document;
 use xvirt_xva::{Appliance, ArchiveDisk};
 
-use crate::disk::BlockBackend;
+use crate::disk::{BlockBackend, read_only};
 use crate::memory::GuestSlice;
 use crate::named_file::open_file;
 use crate::{ErrorKind, Result};
@@ -93,10 +93,6 @@ impl BlockBackend for Backend {
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         Ok(self.0.next_data(offset))
     }
-}
-
-fn read_only() -> io::Error {
-    io::Error::from_raw_os_error(libc::EROFS)
 }
 
 fn as_io_error(error: xvirt_xva::Error) -> io::Error {

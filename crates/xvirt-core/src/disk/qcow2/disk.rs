@@ -16,7 +16,7 @@ use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, Mapping, Sh
 use super::metadata::Metadata;
 use super::storage::ImageStorage;
 use super::{check, limits, mark};
-use crate::disk::backend::BlockBackend;
+use crate::disk::backend::{BlockBackend, read_only};
 use crate::disk::file::ImageFile;
 use crate::disk::header::Header;
 use crate::disk::layer::{Layer, LayerKind};
@@ -138,7 +138,7 @@ impl Qcow2Disk {
 
     fn writable(&self, offset: u64, length: u64) -> io::Result<()> {
         if self.read_only() {
-            return Err(io::Error::from_raw_os_error(libc::EROFS));
+            return Err(read_only());
         }
         within(self.capacity(), offset, length)
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::preserved::PreservedBlocks;
-use crate::disk::backend::BlockBackend;
+use crate::disk::backend::{BlockBackend, read_only};
 use crate::disk::raw::within;
 use crate::disk::segments::{part, total};
 use crate::memory::GuestSlice;
@@ -89,8 +89,4 @@ impl BlockBackend for SnapshotView {
         }
         Ok(None)
     }
-}
-
-fn read_only() -> io::Error {
-    io::Error::from_raw_os_error(libc::EROFS)
 }
