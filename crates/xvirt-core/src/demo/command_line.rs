@@ -167,7 +167,7 @@ impl CommandLine {
         self.with("every", passes)
     }
 
-    /// [`Mode::Watchdog`]: after how many tenths of a second it bites. Default 5.
+    /// [`Mode::Watchdog`]: the time until it expires, in tenths of a second. Default 5.
     pub fn periods(self, periods: u32) -> CommandLine {
         self.with("periods", periods)
     }

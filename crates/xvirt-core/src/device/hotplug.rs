@@ -1,14 +1,15 @@
-//! The hot plug controller: how the guest's ACPI code hears of PCI devices that come and go, and lets go of them.
+//! The hot plug controller, by which the guest's ACPI code learns of plugged PCI devices and ejects them.
 //!
 //! | offset | bytes | register | access |
 //! |---|---|---|---|
 //! | 0 | 4 | slots into which a device was plugged | read, which clears it |
-//! | 4 | 4 | slots whose device is to be removed | read, which clears it |
-//! | 8 | 4 | slots whose device the guest has let go of | write |
+//! | 4 | 4 | slots whose device is to be ejected | read, which clears it |
+//! | 8 | 4 | slots whose device the guest ejects | write |
 //!
-//! One bit stands for one slot of PCI bus 0. A change raises a general-purpose event, whose method in the DSDT reads both
+//! Each bit is a slot of PCI bus 0. A change raises a general-purpose event, whose method in the DSDT reads both
 //! registers and notifies the slots (ACPI specification 6.5, section 5.6.6: 1 is a device check, 3 an eject request);
-//! `_EJ0` of a slot (section 6.3.3) writes the third. A guest without ACPI code may do the same by itself.
+//! `_EJ0` of a slot (section 6.3.3) writes the third register. A guest without ACPI code may access the registers
+//! directly.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -20,26 +21,26 @@ use crate::bus::BusDevice;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// How many ports the controller has.
+/// The number of ports.
 pub(crate) const PORTS: u64 = 12;
 
 const INSERTED: u64 = 0;
 const REMOVAL: u64 = 4;
 const EJECT: u64 = 8;
 
-/// What the controller reaches of its machine.
+/// The machine, as the controller sees it.
 pub(crate) trait HotPlugHost: Send + Sync + fmt::Debug {
-    /// Lets the guest look at the registers.
+    /// Notifies the guest that registers have changed.
     fn notify(&self);
 
-    /// The guest has let go of the devices in `slots`, a bit for each. It may name any slots.
+    /// Ejects the devices in `slots`, one bit each. The guest may name any slots.
     fn eject(&self, slots: u32);
 
-    /// The slots whose device the guest has let go of and the machine still has, a bit for each.
+    /// The slots whose device the guest has ejected but the machine has not removed yet, one bit each.
     fn ejected(&self) -> u32;
 }
 
-/// What the guest has not read yet, a bit for each slot.
+/// Events that the guest has not read yet, one bit per slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HotPlugState {
     inserted: u32,
@@ -58,38 +59,38 @@ impl<H: HotPlugHost> HotPlug<H> {
         Self { host, state: Mutex::new(state.unwrap_or_default()) }
     }
 
-    /// What the controller reaches of its machine.
     pub(crate) fn host(&self) -> &H {
         &self.host
     }
 
-    /// Tells the guest that there is a device in `slot` now.
+    /// Notifies the guest of a new device in `slot`.
     pub(crate) fn inserted(&self, slot: usize) {
         lock(&self.state).inserted |= bit(slot);
         self.host.notify();
     }
 
-    /// Asks the guest to let go of the device in `slot`.
+    /// Asks the guest to eject the device in `slot`.
     pub(crate) fn request_removal(&self, slot: usize) {
         lock(&self.state).removal |= bit(slot);
         self.host.notify();
     }
 
-    /// Tells the guest again what it has not looked at: a guest that starts forgets events, and looks at no register.
+    /// Notifies the guest again of unread events: a guest that is booting loses events, and reads the registers only on
+    /// an event.
     pub(crate) fn remind(&self) {
         if *lock(&self.state) != HotPlugState::default() {
             self.host.notify();
         }
     }
 
-    /// Forgets what the guest does not know yet of `slot`.
+    /// Discards unread events of `slot`.
     pub(crate) fn forget(&self, slot: usize) {
         let mut state = lock(&self.state);
         state.inserted &= !bit(slot);
         state.removal &= !bit(slot);
     }
 
-    /// Takes back a request that the guest has not read yet.
+    /// Withdraws an eject request that the guest has not read yet.
     pub(crate) fn withdraw_request(&self, slot: usize) {
         lock(&self.state).removal &= !bit(slot);
     }
@@ -102,26 +103,26 @@ impl<H: HotPlugHost> Device for HotPlug<H> {
         "hot plug controller"
     }
 
-    /// It does nothing by itself.
+    /// The controller is passive.
     fn pause(&self) {}
 
     fn resume(&self) {}
 
-    /// What is plugged in after a reset is found by looking.
+    /// After a reset the guest enumerates the bus, so it needs no events.
     fn reset(&self) -> Result<()> {
         *lock(&self.state) = HotPlugState::default();
         Ok(())
     }
 
     /// # Errors
-    /// The machine still has a device that the guest has let go of: wherever it went on, it would have it again.
+    /// The machine still has a device that the guest has ejected: after a restore, the guest would have it again.
     fn save(&self) -> Result<HotPlugState> {
         match self.host.ejected() {
             0 => Ok(lock(&self.state).clone()),
             slots => {
                 let slot = slots.trailing_zeros();
-                let what = format!("the guest has let go of the device in PCI slot {slot}, which is still there");
-                Err(Error::new(ErrorKind::InvalidState, what).with_remedy("take it out first"))
+                let what = format!("the guest has ejected the device in PCI slot {slot}, which is still there");
+                Err(Error::new(ErrorKind::InvalidState, what).with_remedy("remove it first"))
             }
         }
     }
@@ -181,7 +182,7 @@ mod tests {
         }
     }
 
-    /// A machine that has let go of whatever the guest has let go of.
+    /// A machine that removes ejected devices at once.
     #[derive(Debug)]
     struct Deaf;
 
@@ -265,7 +266,7 @@ mod tests {
         let (device, _) = device();
         device.write(EJECT, &(1u32 << 5 | 1 << 7).to_le_bytes());
         let error = device.save().unwrap_err();
-        let text = "the guest has let go of the device in PCI slot 5, which is still there; take it out first";
+        let text = "the guest has ejected the device in PCI slot 5, which is still there; remove it first";
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidState, text));
     }
 

@@ -1,4 +1,4 @@
-//! What a machine does to each of its devices: pause, resume, reset, save.
+//! The operations of a machine on each of its devices: pause, resume, reset, save.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// A device of a machine.
 ///
-/// A machine keeps its devices in one order, and does everything to them in that order, but for pausing, which goes
+/// A machine keeps its devices in a fixed order and applies each operation in that order, except pausing, which goes
 /// backwards. It calls one method of one device at a time. vCPU threads access a device only while it runs:
 ///
 /// ```text
@@ -18,69 +18,69 @@ use crate::{Error, ErrorKind, Result};
 ///                                                        └────┘ reset, save
 /// ```
 ///
-/// A device is constructed from its backend and an `Option` of its [`State`](Self::State): restoring is the constructor,
-/// and there is no method for it. It is paused when it is made; only a new PCI function is not, which may be plugged into a
-/// machine that runs. A machine that is parked pauses it.
+/// A device is constructed from its backend and an optional [`State`](Self::State): restoring is construction, not a
+/// method. A new device is paused, except a PCI function, which may be plugged into a running machine; a parked machine
+/// pauses it after construction.
 ///
-/// No method has a body here: what a device does not need, it has to say.
+/// No method has a default body: each device states explicitly what it does not need.
 pub(crate) trait Device: Send + Sync + fmt::Debug {
-    /// All that the guest can tell from a new device, as plain data: no path and no descriptor of the host, no limit that
-    /// the host has set, no moment of the host's clock.
+    /// All guest-visible differences to a new device, as plain data: no host paths, file descriptors, host limits or
+    /// host clock readings.
     type State: Serialize + DeserializeOwned
     where
         Self: Sized;
 
-    /// What it is, for messages: "serial port".
+    /// The name of the device for messages, such as "serial port".
     fn name(&self) -> &'static str;
 
-    /// Lets the device do nothing any more.
+    /// Stops all activity of the device.
     ///
-    /// All vCPUs are parked, and the devices that come later in the order are paused. It may wait until requests that
-    /// are in flight have ended, and for nothing that the guest or an owner has to do. Afterwards the device touches no
-    /// guest memory and no backend, takes no input, raises no interrupt by itself, and its clock shows the same until it is resumed.
-    /// What its owner asks of it (to press a button, to plug something in) still changes its state. To pause a paused
-    /// device changes nothing.
+    /// All vCPUs are parked, and the devices later in the order are paused. This may wait for requests in flight, but
+    /// not for the guest or for an owner. Afterwards the device touches neither guest memory nor its backend, takes no
+    /// input and raises no interrupt by itself, and its clock stands still until it is resumed. Requests of its owner
+    /// (press a button, plug in a device) still change its state. Pausing a paused device has no effect.
     fn pause(&self);
 
-    /// Lets the device work again, or for the first time.
+    /// Starts the device, or continues after a pause.
     ///
-    /// All vCPUs are parked, and the devices that come earlier in the order run. It must not wait. Afterwards the device
-    /// looks by itself for what came while it was paused: a notification or an event may have been lost. To resume a
-    /// device that runs changes nothing.
+    /// All vCPUs are parked, and the devices earlier in the order run. This must not wait. Notifications and events may
+    /// have been lost during the pause, so the device checks for work by itself. Resuming a running device has no
+    /// effect.
     fn resume(&self);
 
-    /// Takes the device back to power-on: to the guest it is a new one, but for what outlives a reset in a PC, of which
-    /// the implementation tells. What its owner has set stays, such as the size of a disk, and so do limits.
+    /// Resets the device to power-on. To the guest it is a new device, except for state that survives a reset in a PC,
+    /// which the implementation documents. Settings of its owner, such as the size of a disk, and limits stay.
     ///
-    /// All vCPUs are parked, and all devices are paused; it is paused afterwards, too. It may wait for a thread of its
-    /// own to end.
+    /// All vCPUs are parked, and all devices are paused and stay paused. This may wait for a thread of the device to
+    /// end.
     ///
     /// # Errors
-    /// Something of the host is wanting, or the device's place is still taken by one that is reset later: it is called
-    /// once more when all others are reset.
+    /// The host lacks a resource, or another device, which is reset later, still occupies the device's address; the
+    /// caller then tries once more after all others are reset.
     fn reset(&self) -> Result<()>;
 
-    /// What its constructor needs to go on elsewhere with what the guest knows.
+    /// The state with which a constructor can continue this device elsewhere.
     ///
-    /// All vCPUs are parked, and all devices are paused. It waits for nothing and changes nothing: to save twice gives the
-    /// same state.
+    /// All vCPUs are parked, and all devices are paused. Saving neither waits nor changes anything, so saving twice
+    /// yields the same state.
     ///
     /// # Errors
-    /// The device cannot be saved; the error says why, and the caller which device it is.
+    /// The device cannot be saved; the error gives the reason, and the caller adds the device's name.
     fn save(&self) -> Result<Self::State>
     where
         Self: Sized;
 }
 
-/// Resets devices in their order, all of them whatever fails. The first failure is returned.
+/// Resets all devices in their order, even if some fail, and returns the first error.
 pub(crate) fn reset_all<'a>(devices: impl IntoIterator<Item = &'a dyn Device>) -> Result<()> {
     let mut devices: Vec<_> = devices.into_iter().collect();
-    // A guest may have put one PCI function where another was, which finds its place free once all others are back.
+    // The guest may have moved one PCI function to another's home address, which is free only once all others are
+    // reset.
     devices.retain(|device| device.reset().is_err());
     devices.iter().map(|device| device.reset()).fold(Ok(()), Result::and)
 }
 
-/// That a device is not paused, which has to be so before it is saved.
+/// The error for saving a device that is not paused.
 pub(crate) fn not_paused() -> Error {
     Error::new(ErrorKind::InvalidState, "it is not paused").with_remedy("park the machine first")
 }

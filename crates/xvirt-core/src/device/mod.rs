@@ -1,7 +1,7 @@
-//! The few devices of a PC that are not PCI: serial port, real-time clock, power management, hot plug, watchdog, panic
-//! port. And what every device of a machine has in common, PCI functions too: [`Device`].
+//! The non-PCI devices of the PC: serial port, real-time clock, power management, hot plug controller, watchdog and
+//! panic port. Also [`Device`], the trait of all devices, PCI functions included.
 //!
-//! Each is guest-visible state (plain serde data) behind a lock, and a host side given to its constructor.
+//! Each device is guest-visible state (plain serde data) behind a lock, plus a host side that its constructor takes.
 
 pub(crate) mod hotplug;
 mod lifecycle;

@@ -1,6 +1,6 @@
-//! The port by which a guest's kernel says that it has panicked.
+//! The panic port (pvpanic), by which a guest's kernel reports that it panicked.
 //!
-//! Source: QEMU, `docs/specs/pvpanic.rst`: one port for events, of which the guest reads which are understood.
+//! Source: QEMU, `docs/specs/pvpanic.rst`. Reading the port yields the supported events.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,18 +11,18 @@ use super::Device;
 use crate::Result;
 use crate::bus::BusDevice;
 
-/// The guest panicked and does nothing any more.
+/// The guest panicked and stopped.
 const PANICKED: u8 = 1;
-/// The guest panicked and goes on in its crash kernel.
+/// The guest panicked and continues in its crash kernel.
 const CRASH_LOADED: u8 = 2;
 
-/// Who wants to know.
+/// The receiver of panic reports.
 pub(crate) trait PanicHost: Send + Sync + fmt::Debug {
-    /// The guest panicked; whether a crash kernel takes over.
+    /// The guest panicked; `crash_kernel` says whether a crash kernel takes over.
     fn panicked(&self, crash_kernel: bool);
 }
 
-/// What the guest has said.
+/// The events that the guest has reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PanicState {
     told: u8,
@@ -32,7 +32,7 @@ pub(crate) struct PanicState {
 #[derive(Debug)]
 pub(crate) struct Panic<H> {
     host: H,
-    /// What was told already: a guest may write as often as it likes.
+    /// The events reported so far; a guest may write the same event any number of times.
     told: AtomicU8,
 }
 
@@ -49,7 +49,7 @@ impl<H: PanicHost> Device for Panic<H> {
         "panic port"
     }
 
-    /// It does nothing by itself.
+    /// The port is passive.
     fn pause(&self) {}
 
     fn resume(&self) {}

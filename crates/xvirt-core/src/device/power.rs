@@ -1,4 +1,4 @@
-//! ACPI fixed hardware: the power button, switching off, the timer, the reset register, and general-purpose events.
+//! ACPI fixed hardware: the power button, power-off, the timer, the reset register and general-purpose events.
 //!
 //! Source: ACPI specification 6.5, section 4.8 "ACPI Register Model".
 
@@ -21,11 +21,11 @@ pub(crate) const CONTROL_PORT: u16 = 0x604;
 pub(crate) const TIMER_PORT: u16 = 0x608;
 /// Reset register, one byte.
 pub(crate) const RESET_PORT: u16 = 0x60C;
-/// What resets the machine when written to [`RESET_PORT`].
+/// Writing this value to [`RESET_PORT`] resets the machine.
 pub(crate) const RESET_VALUE: u8 = 1;
 /// Status and enable registers of the general-purpose events (GPE0 block), one byte each.
 pub(crate) const GENERAL_EVENT_PORT: u16 = 0x60E;
-/// How many ports there are from [`EVENT_PORT`] on.
+/// The number of ports, starting at [`EVENT_PORT`].
 pub(crate) const PORTS: u64 = 16;
 
 /// The sleep type that means "off" (S5) in the control register.
@@ -34,36 +34,37 @@ pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
 const POWER_BUTTON: u16 = 1 << 8;
 const ACPI_MODE: u16 = 1;
 const SLEEP_ENABLE: u16 = 1 << 13;
-/// Bits of the status register that are cleared by writing ones to them.
+/// Status bits that the guest clears by writing ones to them.
 const STATUS_BITS: u16 = 0b1000_0111_0011_0001;
 
 const TIMER_HZ: u128 = 3_579_545;
 const NANOSECONDS: u128 = 1_000_000_000;
 
-/// What a guest asks of its machine.
+/// A request of the guest to its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PowerRequest {
-    /// Switch off (sleep state S5).
+    /// Power off (sleep state S5).
     Off,
-    /// Reset everything.
+    /// Reset the machine.
     Reset,
 }
 
-/// A general-purpose event, which the guest answers by the method `_GPE._Exx` of the same number. It is edge-triggered:
-/// the guest clears its status before it looks at the devices, so nothing that comes meanwhile is lost.
+/// A general-purpose event, which the guest handles in the method `_GPE._Exx` of the same number. Events are
+/// edge-triggered: the guest clears the status before it looks at the devices, so it misses no event that arrives
+/// meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GeneralEvent {
-    /// PCI devices were plugged in, or are to be removed.
+    /// PCI devices were plugged in, or are to be ejected.
     HotPlug = 1,
-    /// The VM has another generation ID: it is a copy of another, or has gone back in time.
+    /// The VM has a new generation ID: it is a copy of another, or was reverted.
     GenerationId = 2,
 }
 
-/// Where power management reports to, and the interrupt line it drives.
+/// The machine, as power management sees it: it takes requests and drives the interrupt line (SCI).
 pub(crate) trait PowerHost: Send + Sync + fmt::Debug {
-    /// The guest asked for something.
+    /// Handles a request of the guest.
     fn request(&self, request: PowerRequest);
-    /// Sets the level of the interrupt line of ACPI events.
+    /// Sets the level of the ACPI interrupt line (SCI).
     fn set_interrupt(&self, active: bool);
 }
 
@@ -77,12 +78,12 @@ pub(crate) struct PowerState {
     general_status: u8,
     #[serde(default)]
     general_enable: u8,
-    /// The timer, in ticks, when it was paused last.
+    /// The value of the timer at the last pause, in ticks.
     #[serde(default)]
     timer: u32,
 }
 
-/// Power management registers. They are paused when they are made.
+/// The power management registers. A new device is paused.
 #[derive(Debug)]
 pub(crate) struct Power<H> {
     host: H,
@@ -93,7 +94,7 @@ pub(crate) struct Power<H> {
 struct Inner {
     state: PowerState,
     paused: bool,
-    /// When the timer was at zero; `None` before it runs for the first time.
+    /// The moment at which the timer was zero; `None` before the first resume.
     zero: Option<Instant>,
 }
 
@@ -112,7 +113,7 @@ impl<H: PowerHost> Power<H> {
         self.update_interrupt(state);
     }
 
-    /// Tells the guest that `event` has happened.
+    /// Notifies the guest of `event`.
     pub(crate) fn raise(&self, event: GeneralEvent) {
         let state = &mut self.lock().state;
         state.general_status |= 1 << event as u8;
@@ -159,12 +160,12 @@ impl Inner {
     }
 }
 
-/// What the timer shows after so long.
+/// The timer's value after `time`.
 fn ticks(time: Duration) -> u32 {
     (time.as_nanos() * TIMER_HZ / NANOSECONDS) as u32
 }
 
-/// How long the timer takes to count so far.
+/// The time in which the timer counts `ticks`.
 fn duration(ticks: u32) -> Duration {
     Duration::from_nanos((u128::from(ticks) * NANOSECONDS).div_ceil(TIMER_HZ) as u64)
 }
@@ -176,15 +177,15 @@ impl<H: PowerHost> Device for Power<H> {
         "power management registers"
     }
 
-    /// The timer is read, and shows the same until it is resumed.
+    /// Reads the timer; its value stays the same until the next resume.
     fn pause(&self) {
         let mut inner = self.lock();
         inner.state.timer = inner.timer();
         inner.paused = true;
     }
 
-    /// The timer goes on as if it had not been paused, as the time stamp counters of the processors do: guests compare
-    /// the two. One that has never run counts from what it shows.
+    /// The timer continues as if there had been no pause, like the processors' time stamp counters, because guests
+    /// compare the two. On the first resume, it counts from its saved value.
     fn resume(&self) {
         let mut inner = self.lock();
         inner.paused = false;
@@ -312,7 +313,7 @@ mod tests {
         assert_eq!(read16(&power, 4) & ACPI_MODE, ACPI_MODE);
     }
 
-    /// What the timer shows.
+    /// The value of the timer.
     fn timer(power: &Power<Arc<Recorder>>) -> u32 {
         let mut bytes = [0; 4];
         power.read(8, &mut bytes);

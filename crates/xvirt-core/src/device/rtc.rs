@@ -1,7 +1,7 @@
-//! The real-time clock and CMOS memory of a PC, which tell a guest the host's time in UTC.
+//! The real-time clock and CMOS memory of a PC, which give the guest the host's time in UTC.
 //!
-//! Source: Motorola MC146818A data sheet. Alarms and periodic interrupts are not there; the time cannot be set, because
-//! it is the host's.
+//! Source: Motorola MC146818A data sheet. There are no alarms and no periodic interrupts, and the guest cannot set the
+//! time.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -61,12 +61,12 @@ impl Device for Rtc {
         "real-time clock"
     }
 
-    /// It does nothing by itself, and its time is the host's.
+    /// The clock is passive and shows the host's time.
     fn pause(&self) {}
 
     fn resume(&self) {}
 
-    /// The memory outlives a reset: it has a battery.
+    /// CMOS memory survives a reset, because it has a battery.
     fn reset(&self) -> Result<()> {
         self.lock().index = 0;
         Ok(())
@@ -108,7 +108,7 @@ impl BusDevice for Rtc {
         let Some(&value) = data.first() else { return };
         let mut state = self.lock();
         if offset == 0 {
-            // The highest bit masks NMI, which has no meaning here.
+            // The highest bit masks NMIs, which this device does not do.
             state.index = value & 0x7F;
             return;
         }
@@ -125,7 +125,7 @@ fn bcd(value: u8) -> u8 {
     ((value / 10) << 4) | (value % 10)
 }
 
-/// A moment of the proleptic Gregorian calendar.
+/// A date and time of the proleptic Gregorian calendar.
 #[derive(Debug, PartialEq, Eq)]
 struct Date {
     year: u64,
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn it_goes_round_and_a_reset_leaves_the_memory() {
-        // What the data port answers may be the time.
+        // The data port may return the time, which two reads do not see alike.
         go_round(2, 0..1, Rtc::new, |_, _| {}, |state| RtcState { index: 0, ..state });
     }
 

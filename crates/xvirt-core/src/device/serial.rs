@@ -16,11 +16,12 @@ use crate::console::ConsolePort;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// The modem control register, and its bit for loopback: the transmitter feeds the receiver, and the line is cut off.
+/// The modem control register and its loopback bit: in loopback, the transmitter feeds the receiver, and the line is
+/// disconnected.
 const MODEM_CONTROL: u8 = 4;
 const LOOPBACK: u8 = 1 << 4;
 
-/// The registers that a guest sees, and the input that it has not read.
+/// The registers and the input that the guest has not read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SerialState(#[serde(with = "Registers")] UartState);
@@ -40,8 +41,8 @@ struct Registers {
     in_buffer: Vec<u8>,
 }
 
-/// A serial port. Input waits in the console until the guest has room for it, and while the port is in loopback mode:
-/// drivers test the port that way when they look for it. It is paused when it is made.
+/// A serial port. Input waits in the console until the FIFO has room. It also waits in loopback mode, in which drivers
+/// probe for the port. A new port is paused.
 pub(crate) struct Serial {
     console: Arc<dyn ConsolePort>,
     line: Line,
@@ -55,10 +56,10 @@ struct Inner {
 }
 
 impl Serial {
-    /// A serial port, which calls `interrupt` to raise its interrupt line once.
+    /// A serial port that calls `interrupt` to pulse its interrupt line.
     ///
     /// # Errors
-    /// There are no file descriptors left, or `state` cannot be that of a serial port.
+    /// No file descriptor is left, or `state` is invalid.
     pub(crate) fn new(
         console: Arc<dyn ConsolePort>,
         interrupt: impl Fn() + Send + Sync + 'static,
@@ -71,14 +72,14 @@ impl Serial {
         Ok(Self { console, line, inner: Mutex::new(Inner { uart, paused: true }), refill })
     }
 
-    /// Events after which [`receive`](Self::receive) has something to do: input arrived, or the guest can take some.
+    /// Events after which [`receive`](Self::receive) has work: input has arrived, or the guest can take more.
     pub(crate) fn input_events(&self) -> [&EventFd; 2] {
         [self.console.input_event(), &self.refill]
     }
 
-    /// Hands waiting input to the guest, as far as it has room.
+    /// Moves waiting input to the guest, as far as the FIFO has room.
     pub(crate) fn receive(&self) {
-        // Reading the counters makes the events silent; that they were silent already does no harm.
+        // Reading resets the events; they may have been reset already.
         let _ = (self.console.input_event().read(), self.refill.read());
         let Inner { uart, paused } = &mut *self.lock();
         if *paused || in_loopback(uart) {
@@ -87,13 +88,13 @@ impl Serial {
         let mut buffer = [0; 64];
         let room = uart.fifo_capacity().min(buffer.len());
         let count = self.console.read_input(&mut buffer[..room]);
-        // There is room for all of it.
+        // Cannot fail: the FIFO has room for `count` bytes.
         let _ = uart.enqueue_raw_bytes(&buffer[..count]);
     }
 
-    /// Has [`receive`](Self::receive) called, because the port may take input that has had its event already.
+    /// Requests a call of [`receive`](Self::receive): the port can take input whose event was read already.
     fn ask_for_input(&self) {
-        // Fails only when the counter is full, and then the event is readable already.
+        // Fails only if the counter is full; then the event is readable already.
         let _ = self.refill.write(1);
     }
 
@@ -113,7 +114,7 @@ fn uart(
     SerialState(state): &SerialState,
 ) -> Result<Uart<Line, Refill, Output>> {
     Uart::from_state(state, line.clone(), Refill(Arc::clone(refill)), Output(Arc::clone(console))).map_err(|error| {
-        Error::new(ErrorKind::InvalidConfig, "the saved state of a serial port is not one").because(error)
+        Error::new(ErrorKind::InvalidConfig, "the saved state of a serial port is invalid").because(error)
     })
 }
 
@@ -124,7 +125,7 @@ impl Device for Serial {
         "serial port"
     }
 
-    /// Input waits in the console from now on.
+    /// From now on, input waits in the console.
     fn pause(&self) {
         self.lock().paused = true;
     }
@@ -134,7 +135,7 @@ impl Device for Serial {
         self.ask_for_input();
     }
 
-    /// Input that the guest has not read is lost, as on a real line.
+    /// Unread input is lost, as in a hardware UART.
     fn reset(&self) -> Result<()> {
         self.lock().uart = uart(&self.console, &self.line, &self.refill, &SerialState::default())?;
         self.ask_for_input();
@@ -158,7 +159,7 @@ impl BusDevice for Serial {
         if let Some(&byte) = data.first() {
             let uart = &mut self.lock().uart;
             let was_in_loopback = in_loopback(uart);
-            // Output never fails; see `Output`.
+            // Writing to the output never fails; see `Output`.
             let _ = uart.write(offset as u8, byte);
             if was_in_loopback && !in_loopback(uart) {
                 self.ask_for_input();
@@ -186,7 +187,7 @@ impl Trigger for Line {
     }
 }
 
-/// Asks for more input when the guest has read what there was.
+/// Requests more input when the guest has emptied the FIFO.
 struct Refill(Arc<EventFd>);
 
 impl SerialEvents for Refill {
@@ -194,12 +195,12 @@ impl SerialEvents for Refill {
     fn out_byte(&self) {}
     fn tx_lost_byte(&self) {}
     fn in_buffer_empty(&self) {
-        // Fails only when the counter is full, and then the event is readable already.
+        // Fails only if the counter is full; then the event is readable already.
         let _ = self.0.write(1);
     }
 }
 
-/// Writes to the console, which takes everything.
+/// Writes to the console, which accepts all output.
 struct Output(Arc<dyn ConsolePort>);
 
 impl Write for Output {
@@ -264,7 +265,7 @@ mod tests {
         data[0]
     }
 
-    /// What the driver finds in the port.
+    /// The bytes that the driver reads from the port.
     fn received(serial: &Serial) -> Vec<u8> {
         std::iter::from_fn(|| (read(serial, LINE_STATUS) & 1 != 0).then(|| read(serial, DATA))).collect()
     }
@@ -336,7 +337,7 @@ mod tests {
     fn a_state_with_more_input_than_fits_is_refused() {
         let state = SerialState(UartState { in_buffer: vec![0; 65], ..UartState::default() });
         let error = Serial::new(Keyboard::new(), || {}, Some(state)).unwrap_err();
-        let text = "the saved state of a serial port is not one: No space left in FIFO";
+        let text = "the saved state of a serial port is invalid: No space left in FIFO";
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidConfig, text));
     }
 }

@@ -1,4 +1,4 @@
-//! What every device has to do, tried with guests that access it at random.
+//! Property tests that every device must pass, with random guest accesses.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,12 +8,12 @@ use xvirt_testing::random::Random;
 use super::Device;
 use crate::bus::BusDevice;
 
-/// How many guests there are, and how much each does.
+/// The number of random guests, and of accesses by each.
 const GUESTS: u64 = 200;
 const ACCESSES: usize = 60;
 
-/// Makes devices with `new` and has guests write to `ports` and read from `answers`; whatever else may happen to a device,
-/// `stir` does. After a reset, a device that had some state has `reset` of it.
+/// Checks save, restore and reset of a device. `new` makes it; the guests write to `ports` and compare reads of
+/// `answers`; `stir` changes its state from the host side; `reset` gives the state that is expected after a reset.
 pub(super) fn go_round<D>(
     ports: u64,
     answers: Range<u64>,
@@ -48,7 +48,7 @@ pub(super) fn go_round<D>(
     }
 }
 
-/// Does the same to devices that are the same, and gives what they answer.
+/// Does the same random access to equal devices and returns what each one answers.
 fn access<D: BusDevice, const N: usize>(
     devices: [&D; N],
     ports: u64,
@@ -59,7 +59,7 @@ fn access<D: BusDevice, const N: usize>(
     let length = *random.pick(&[1, 1, 2, 4, 8]);
     if random.below(2) == 0 {
         let offset = random.below(ports as usize) as u64;
-        // Small numbers mean something more often.
+        // Small values have a meaning more often.
         let most = *random.pick(&[2, 256]);
         data.fill_with(|| random.below(most) as u8);
         return devices.map(|device| {

@@ -1,11 +1,11 @@
-//! A watchdog: once the guest has started it, it bites unless the guest attends to it in time.
+//! A watchdog timer: once the guest has started it, it expires unless the guest pings it in time.
 //!
-//! Source: Microsoft, "Watchdog Action Table (WDAT) Hardware Watchdog Timer Specification" 1.1. That table describes the
-//! registers to the guest, so they are ours to lay out, and the guest's driver is for all machines that have the table.
-//! Debian's kernel for virtual machines has that driver and none for the watchdogs that other machines imitate
-//! (i6300ESB, iTCO, iB700); the kernels of other distributions have it as well, and Windows has it built in.
+//! Source: Microsoft, "Watchdog Action Table (WDAT) Hardware Watchdog Timer Specification" 1.1. The table describes the
+//! registers to the guest, so xvirt is free to define them, and one guest driver serves every machine with the table.
+//! Debian's kernel for virtual machines has this driver, but none for the watchdogs that other VMMs emulate (i6300ESB,
+//! iTCO, iB700). The kernels of other distributions and Windows have it as well.
 //!
-//! Time stands still while the machine is paused.
+//! The timer stands still while the machine is paused.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
@@ -20,20 +20,20 @@ use crate::bus::BusDevice;
 use crate::sync::lock;
 use crate::{Error, Result};
 
-/// How many periods the guest has between two pings: two bytes.
+/// The countdown that a ping restarts, in periods: two bytes.
 pub(crate) const COUNT: u64 = 0;
-/// How many of them are left: two bytes.
+/// The periods that are left until it expires: two bytes.
 pub(crate) const LEFT: u64 = 2;
-/// 1 starts the watchdog, 0 stops it; tells whether it runs.
+/// Writing 1 starts the watchdog, 0 stops it; reading tells whether it runs.
 pub(crate) const CONTROL: u64 = 4;
 /// Any write is a ping.
 pub(crate) const PING: u64 = 5;
-/// 1 if the watchdog bit before the machine started this time; writing 1 clears it.
+/// 1 if the watchdog expired before the last start of the machine; writing 1 clears it.
 pub(crate) const STATUS: u64 = 6;
-/// How many ports there are.
+/// The number of ports.
 pub(crate) const PORTS: u64 = 8;
 
-/// What the guest counts in.
+/// The unit of the countdown.
 pub(crate) const PERIOD: Duration = Duration::from_millis(100);
 /// 30 seconds.
 const DEFAULT_COUNT: u16 = 300;
@@ -42,18 +42,18 @@ const DEFAULT_COUNT: u16 = 300;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WatchdogState {
     count: u16,
-    /// How long until it bites, if it runs; while the machine is not paused, how long that was when it last counted.
+    /// The time until it expires, if it runs; while the machine is not paused, the value at the last update.
     left: Option<Duration>,
-    bitten: bool,
+    expired: bool,
 }
 
 impl Default for WatchdogState {
     fn default() -> Self {
-        Self { count: DEFAULT_COUNT, left: None, bitten: false }
+        Self { count: DEFAULT_COUNT, left: None, expired: false }
     }
 }
 
-/// A watchdog. It is paused when it is made.
+/// A watchdog timer. A new one is paused.
 pub(crate) struct Watchdog {
     inner: Mutex<Inner>,
     timer: RawFd,
@@ -62,7 +62,7 @@ pub(crate) struct Watchdog {
 struct Inner {
     state: WatchdogState,
     paused: bool,
-    /// When it bites, unless it is paused or stopped.
+    /// The moment at which it expires, unless it is paused or stopped.
     deadline: Option<Instant>,
     timer: TimerFd,
 }
@@ -78,27 +78,27 @@ impl Watchdog {
         let timer = TimerFd::new().map_err(|e| Error::io("cannot create the timer of a watchdog", e.into()))?;
         let descriptor = timer.as_raw_fd();
         let mut state = state.unwrap_or_default();
-        // What no guest can have set would be no time, or more than the host can count.
+        // Only a corrupt state has a countdown of zero, or a time left that overflows the host's clock.
         state.count = state.count.max(1);
         state.left = state.left.map(|left| left.min(PERIOD * u32::from(u16::MAX)));
         let inner = Inner { state, paused: true, deadline: None, timer };
         Ok(Self { inner: Mutex::new(inner), timer: descriptor })
     }
 
-    /// Readable when it is time to [`bite`](Self::bite); open as long as this lives.
+    /// Becomes readable when it is time to call [`expire`](Self::expire); open as long as this watchdog.
     pub(crate) fn event(&self) -> RawFd {
         self.timer
     }
 
-    /// Whether the guest has come too late. The watchdog has stopped then.
-    pub(crate) fn bite(&self) -> bool {
+    /// Whether the watchdog has expired; if so, this stops it.
+    pub(crate) fn expire(&self) -> bool {
         let mut inner = self.lock();
         let late = inner.deadline.is_some_and(|deadline| deadline <= Instant::now());
         if late {
-            inner.state.bitten = true;
+            inner.state.expired = true;
             inner.count_from(None);
         } else {
-            // The guest was faster; the timer is set anew.
+            // The guest pinged it in time; this sets the timer again.
             let left = inner.left();
             inner.count_from(left);
         }
@@ -117,7 +117,7 @@ impl Device for Watchdog {
         "watchdog"
     }
 
-    /// Time stands still from now on.
+    /// Stops the time.
     fn pause(&self) {
         let mut inner = self.lock();
         let left = inner.left();
@@ -125,7 +125,7 @@ impl Device for Watchdog {
         inner.count_from(left);
     }
 
-    /// Time goes on.
+    /// Continues the time.
     fn resume(&self) {
         let mut inner = self.lock();
         inner.paused = false;
@@ -133,10 +133,10 @@ impl Device for Watchdog {
         inner.count_from(left);
     }
 
-    /// Whether it bit outlives a reset: that is how the guest learns of it.
+    /// The expired flag survives a reset, because the guest reads it after the reset.
     fn reset(&self) -> Result<()> {
         let mut inner = self.lock();
-        inner.state = WatchdogState { bitten: inner.state.bitten, ..WatchdogState::default() };
+        inner.state = WatchdogState { expired: inner.state.expired, ..WatchdogState::default() };
         inner.count_from(None);
         Ok(())
     }
@@ -155,14 +155,14 @@ impl Inner {
         }
     }
 
-    /// Runs, with so much time left, or stops.
+    /// Counts down from `left`, or stops if it is `None`.
     fn count_from(&mut self, left: Option<Duration>) {
         self.state.left = left;
         self.deadline = None;
         let set = match left.filter(|_| !self.paused) {
             Some(left) => {
                 self.deadline = Instant::now().checked_add(left);
-                // No time at all would switch the timer off.
+                // A zero would disarm the timer.
                 self.timer.reset(left.max(Duration::from_nanos(1)), None)
             }
             None => self.timer.clear(),
@@ -180,8 +180,8 @@ impl Inner {
         let left = self.left().unwrap_or_default().as_millis() / PERIOD.as_millis();
         let [count_low, count_high] = self.state.count.to_le_bytes();
         let [left_low, left_high] = u16::try_from(left).unwrap_or(u16::MAX).to_le_bytes();
-        let (runs, bitten) = (u8::from(self.state.left.is_some()), u8::from(self.state.bitten));
-        [count_low, count_high, left_low, left_high, runs, 0, bitten, 0]
+        let (runs, expired) = (u8::from(self.state.left.is_some()), u8::from(self.state.expired));
+        [count_low, count_high, left_low, left_high, runs, 0, expired, 0]
     }
 }
 
@@ -197,12 +197,12 @@ impl BusDevice for Watchdog {
         let mut inner = self.lock();
         let all = Some(inner.all_of_it());
         match (offset, data) {
-            // Counts from the next ping or start on.
+            // Takes effect at the next ping or start.
             (COUNT, [low, high]) => inner.state.count = u16::from_le_bytes([*low, *high]).max(1),
             (CONTROL, [0]) => inner.count_from(None),
             (CONTROL, [1]) => inner.count_from(all),
             (PING, [_]) if inner.state.left.is_some() => inner.count_from(all),
-            (STATUS, [1]) => inner.state.bitten = false,
+            (STATUS, [1]) => inner.state.expired = false,
             _ => {}
         }
     }
@@ -237,12 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn it_bites_once_when_nobody_pings_and_remembers_it() {
+    fn it_expires_once_without_pings_and_remembers_it() {
         let watchdog = running(1);
-        assert!(!watchdog.bite());
+        assert!(!watchdog.expire());
         assert!(event_within(&watchdog, 60_000));
-        assert!(watchdog.bite());
-        assert!(!watchdog.bite() && !event_within(&watchdog, 0));
+        assert!(watchdog.expire());
+        assert!(!watchdog.expire() && !event_within(&watchdog, 0));
         watchdog.reset().unwrap();
         assert_eq!((read(&watchdog, CONTROL), read(&watchdog, STATUS)), (0, 1));
         watchdog.write(STATUS, &[1]);
@@ -260,12 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_after_the_timer_ran_out_is_in_time_if_nobody_was_bitten() {
+    fn a_ping_after_the_timer_ran_out_is_in_time_if_it_has_not_expired() {
         let watchdog = running(1);
         assert!(event_within(&watchdog, 60_000));
         watchdog.write(COUNT, &600_u16.to_le_bytes());
         watchdog.write(PING, &[0]);
-        assert!(!watchdog.bite() && !event_within(&watchdog, 0));
+        assert!(!watchdog.expire() && !event_within(&watchdog, 0));
     }
 
     #[test]
@@ -275,9 +275,9 @@ mod tests {
         let left = watchdog.lock().state.left.unwrap();
         assert!(left > Duration::ZERO && left <= 2 * PERIOD);
         assert!(!event_within(&watchdog, 2 * PERIOD.as_millis() as i32 + 50));
-        assert_eq!((watchdog.bite(), watchdog.lock().left()), (false, Some(left)));
+        assert_eq!((watchdog.expire(), watchdog.lock().left()), (false, Some(left)));
         watchdog.resume();
-        assert!(event_within(&watchdog, 60_000) && watchdog.bite());
+        assert!(event_within(&watchdog, 60_000) && watchdog.expire());
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         watchdog.write(CONTROL, &[1]);
         watchdog.write(CONTROL, &[0]);
         assert!(!event_within(&watchdog, PERIOD.as_millis() as i32 + 50));
-        assert!(!watchdog.bite());
+        assert!(!watchdog.expire());
     }
 
     #[test]
@@ -306,19 +306,19 @@ mod tests {
         let moved = Watchdog::new(Some(serde_json::from_str(&text).unwrap())).unwrap();
         assert_eq!(moved.save().unwrap(), watchdog.save().unwrap());
         moved.resume();
-        assert!(read(&moved, LEFT) > 500 && !moved.bite());
+        assert!(read(&moved, LEFT) > 500 && !moved.expire());
     }
 
     #[test]
-    fn it_goes_round_and_a_reset_leaves_whether_it_bit() {
+    fn it_goes_round_and_a_reset_keeps_whether_it_expired() {
         let new = |state| Watchdog::new(state).unwrap();
-        let bite = |watchdog: &Watchdog, random: &mut Random| {
+        let expire = |watchdog: &Watchdog, random: &mut Random| {
             if random.below(16) == 0 {
-                watchdog.lock().state.bitten = true;
+                watchdog.lock().state.expired = true;
             }
         };
         let at_power_on = WatchdogState::default();
-        go_round(PORTS, 0..PORTS, new, bite, |state| WatchdogState { bitten: state.bitten, ..at_power_on.clone() });
+        go_round(PORTS, 0..PORTS, new, expire, |state| WatchdogState { expired: state.expired, ..at_power_on.clone() });
     }
 
     #[test]
@@ -330,11 +330,11 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_no_guest_has_made_is_that_of_a_watchdog() {
-        let state = WatchdogState { count: 0, left: Some(Duration::MAX), bitten: false };
+    fn an_invalid_state_becomes_that_of_a_watchdog() {
+        let state = WatchdogState { count: 0, left: Some(Duration::MAX), expired: false };
         let watchdog = Watchdog::new(Some(state)).unwrap();
         watchdog.resume();
-        assert!(!watchdog.bite() && watchdog.lock().deadline.is_some());
+        assert!(!watchdog.expire() && watchdog.lock().deadline.is_some());
         assert_eq!((read(&watchdog, COUNT), read(&watchdog, CONTROL)), (1, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! All devices of a machine in one order, and what they are saved as.
+//! All devices of a machine in a fixed order, and their saved state.
 
 use std::iter;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::sync::lock;
 use crate::virtio::VirtioPciState;
 use crate::{Error, Result};
 
-/// A device as it is saved.
+/// The saved state of one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedDevice {
-    /// The PCI slot that it is in, if it is a PCI function.
+    /// The PCI slot of a PCI function.
     pub(crate) slot: Option<usize>,
-    /// What its constructor takes.
+    /// The state that the device's constructor takes.
     pub(crate) state: SavedState,
 }
 
-/// Lists what a device can be saved as: a variant for each type of state, by which it is made of one.
+/// Defines [`SavedState`] with a variant for each type of state, and a `From` for each variant.
 macro_rules! saved_state {
     ($($(#[$doc:meta])* $variant:ident($state:ty),)*) => {
         /// The state of any device.
@@ -64,7 +64,7 @@ saved_state! {
     Watchdog(WatchdogState),
 }
 
-/// A device of any type whose state can be saved. A new type of device needs a variant of [`SavedState`] to be one.
+/// A device of any type whose state can be saved. A new type of device needs a variant of [`SavedState`].
 pub(super) trait AnyDevice: Device {
     fn save_any(&self) -> Result<SavedState>;
 }
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// A device in its place.
+/// A device and its PCI slot, if it has one.
 #[derive(Debug)]
 pub(super) struct Placed {
     slot: Option<usize>,
@@ -96,12 +96,12 @@ impl Placed {
 }
 
 impl Machine {
-    /// All devices, in the order in which they are resumed, reset and saved; they are paused in the opposite one.
+    /// All devices, in the order of resume, reset and save; pausing goes in the opposite order.
     ///
-    /// A device comes after those that it needs, and PCI functions come in the order of their slots. The watchdog is the
-    /// last: it is paused before the functions, which may have requests in flight for as long as disks take, and the
-    /// guest can do nothing for it meanwhile. Power management is paused after them, so that its timer is read when
-    /// everything else stands still.
+    /// A device comes after those that it needs, and PCI functions come in the order of their slots. The watchdog comes
+    /// last, so it is paused first: pausing the functions may take as long as their disk requests in flight, and that
+    /// time must not count against the guest. Power management is paused after the functions, so its timer is read when
+    /// everything else has stopped.
     pub(super) fn devices(&self) -> Vec<Placed> {
         let Platform { pci, serial, rtc, power, hotplug, panic, watchdog } = &self.platform;
         let fixed = |device| Placed { slot: None, device };
@@ -112,10 +112,10 @@ impl Machine {
         first.map(fixed).into_iter().chain(functions).chain(iter::once(fixed(watchdog.clone()))).collect()
     }
 
-    /// What all devices are constructed from elsewhere, in their order. The machine is parked.
+    /// The saved state of all devices, in their order. The machine must be parked.
     ///
     /// # Errors
-    /// A device cannot be saved; the error says which, and why.
+    /// A device cannot be saved; the error names the device and the reason.
     #[cfg_attr(not(all(test, feature = "demo")), expect(dead_code, reason = "only tests save a machine so far"))]
     pub(crate) fn save(&self) -> Result<Vec<SavedDevice>> {
         self.devices().iter().map(Placed::save).collect()

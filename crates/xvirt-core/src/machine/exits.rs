@@ -1,10 +1,10 @@
-//! Why vCPUs leave the guest, counted.
+//! Counts the reasons for which vCPUs leave the guest.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kvm_ioctls::VcpuExit;
 
-/// The counters of one vCPU, alone in their cache line: its thread counts without disturbing others.
+/// The counters of one vCPU, in a cache line of their own: counting on one vCPU must not slow down others.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(super) struct Exits {
@@ -17,7 +17,7 @@ pub(super) struct Exits {
     others: AtomicU64,
 }
 
-/// What the counters of one vCPU say.
+/// The values of one vCPU's counters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExitCounts {
     pub(crate) port_reads: u64,

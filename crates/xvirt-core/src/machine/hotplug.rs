@@ -1,4 +1,4 @@
-//! How the hot plug controller reaches the machine: the event that the guest hears, and devices that it lets go of.
+//! The machine behind the hot plug controller: it raises the guest's event and ejects devices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,16 +9,16 @@ use crate::device::hotplug::HotPlugHost;
 use crate::device::power::{GeneralEvent, Power};
 use crate::pci::PciBus;
 
-/// Takes devices off the bus at once, on the vCPU that lets go of them, so that the guest does not find them again. What
-/// takes time is left to the owner of the machine, who is told.
+/// Removes devices from the bus at once, on the vCPU thread that ejects them, so that the guest does not find them
+/// again. The owner of the machine gets a signal and does the slow rest of the removal.
 #[derive(Debug)]
 pub(super) struct Ejector {
     pci: Arc<PciBus>,
     power: Arc<Power<PowerLine>>,
     signals: Arc<Signals>,
-    /// Slots with a device that the guest may let go of, a bit for each.
+    /// Slots whose device the guest may eject, one bit each.
     plugged: AtomicU32,
-    /// Slots whose device is off the bus, and that the owner has not heard of.
+    /// Slots whose device is off the bus, but not yet reported to the owner, one bit each.
     ejected: AtomicU32,
 }
 
@@ -27,17 +27,17 @@ impl Ejector {
         Self { pci, power, signals, plugged: AtomicU32::new(0), ejected: AtomicU32::new(0) }
     }
 
-    /// From now on the guest may let go of what is in `slot`.
+    /// Allows the guest to eject the device in `slot`.
     pub(super) fn allow(&self, slot: usize) {
         self.plugged.fetch_or(1 << slot, Ordering::AcqRel);
     }
 
-    /// From now on it may not.
+    /// Forbids the guest to eject the device in `slot`.
     pub(super) fn forbid(&self, slot: usize) {
         self.plugged.fetch_and(!(1 << slot), Ordering::AcqRel);
     }
 
-    /// The slots whose device the guest has let go of since the last call.
+    /// The slots whose device the guest has ejected since the last call.
     pub(super) fn take_ejected(&self) -> u32 {
         self.ejected.swap(0, Ordering::AcqRel)
     }
@@ -54,7 +54,7 @@ impl HotPlugHost for Ejector {
             return;
         }
         for slot in slots_of(taken) {
-            // It is there, unless the owner takes it away at this moment.
+            // Fails only if the owner is removing the device at the same time.
             let _ = self.pci.remove(slot);
         }
         self.ejected.fetch_or(taken, Ordering::AcqRel);
@@ -66,7 +66,7 @@ impl HotPlugHost for Ejector {
     }
 }
 
-/// The slots that bits stand for.
+/// The slots of a bit mask.
 pub(super) fn slots_of(bits: u32) -> impl Iterator<Item = usize> {
     (0..u32::BITS as usize).filter(move |slot| bits >> slot & 1 != 0)
 }

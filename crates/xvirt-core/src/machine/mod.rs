@@ -1,7 +1,7 @@
 //! One assembled VM: memory, vCPUs, buses and devices under one owner.
 //!
-//! A [`Machine`] is built parked. It can be run, parked, reset to power-on and, by dropping it, taken apart: threads,
-//! descriptors and memory go back to the host. It has no notion of power states; that is the floor above.
+//! A [`Machine`] is built parked. It can run, be parked and be reset to power-on. Dropping it returns its threads,
+//! descriptors and memory to the host. It knows no power states; those belong to `vm`.
 
 mod acpi;
 mod devices;
@@ -49,30 +49,30 @@ pub(crate) use exits::ExitCounts;
 pub use signal::CrashReason;
 pub(crate) use signal::{Signal, Signals};
 
-/// What a machine is made of, apart from its virtio devices.
+/// The parts of a machine, except its virtio devices.
 pub(crate) struct Parts<'a> {
     pub(crate) processors: &'a Processors,
     pub(crate) memory: ByteSize,
     pub(crate) backing: &'a MemoryBacking,
     pub(crate) generation_id: Uuid,
     pub(crate) serial: Arc<dyn ConsolePort>,
-    /// Whether threads of devices are put under filters of system calls.
+    /// Whether device threads get seccomp filters.
     pub(crate) seccomp: bool,
 }
 
-/// What the processors of a VM are made from, found out once for all its starts: asking KVM what it can offer takes
-/// longer than making a VM.
+/// The CPU model of a VM. It is determined once for all starts, because asking KVM for its capabilities takes longer
+/// than building a VM.
 #[derive(Debug)]
 pub(crate) struct Processors {
     system: System,
     cpuid: CpuidTemplate,
-    /// The model-specific registers that belong to the state of a vCPU.
+    /// The model-specific registers that are part of a vCPU's state.
     msrs: Vec<u32>,
     count: u32,
 }
 
 impl Processors {
-    /// Asks this host's KVM.
+    /// Asks KVM on this host.
     pub(crate) fn new(cpus: &CpuConfig) -> Result<Self> {
         let system = System::open()?;
         check_vcpus(&system, cpus.count)?;
@@ -85,17 +85,17 @@ impl Processors {
 /// An assembled VM.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    // Fields are dropped in this order: first whatever runs, then whatever it uses.
+    // Fields are dropped in this order: the users before what they use.
     vcpus: Vcpus,
     /// The virtio devices by their PCI slots.
     functions: Mutex<BTreeMap<usize, Arc<VirtioPci>>>,
-    /// Slots whose device stays as long as the machine, a bit for each; the host bridge's is one.
+    /// Slots whose device stays as long as the machine, one bit each; the host bridge's slot is one of them.
     fixed: u32,
     platform: Platform,
     signals: Arc<Signals>,
     host: Arc<MachinePciHost>,
     pristine: Vec<Pristine>,
-    /// What interrupt controllers and model-specific registers were before the machine ran.
+    /// The state of the interrupt controllers before the machine ran.
     controllers: Vec<kvm_irqchip>,
     msrs: Vec<kvm_msr_entry>,
     generation_id: Uuid,
@@ -103,7 +103,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Assembles a machine without virtio devices, parked and without anything to start.
+    /// Assembles a parked machine without virtio devices and without a kernel loaded.
     pub(crate) fn new(parts: Parts<'_>) -> Result<Self> {
         let Processors { system, cpuid, msrs, count } = parts.processors;
         let ram = allocate(parts.memory, parts.backing)?;
@@ -139,27 +139,27 @@ impl Machine {
         })
     }
 
-    /// Guest memory, for loading what is to be started.
+    /// Guest memory, into which the kernel is loaded.
     pub(crate) fn ram(&self) -> &GuestRam {
         &self.ram
     }
 
-    /// The serial port, which needs somebody to carry its input.
+    /// The serial port; the owner must forward its input.
     pub(crate) fn serial(&self) -> &Arc<Serial> {
         &self.platform.serial
     }
 
-    /// The watchdog, which needs somebody to act when it bites.
+    /// The watchdog; the owner must act when it expires.
     pub(crate) fn watchdog(&self) -> &Arc<Watchdog> {
         &self.platform.watchdog
     }
 
-    /// What the machine tells, which needs somebody to act on it.
+    /// The signals of the machine; the owner must act on them.
     pub(crate) fn signals(&self) -> &Arc<Signals> {
         &self.signals
     }
 
-    /// Puts all processors at power-on and the first one at `entry`. The machine is parked.
+    /// Puts all vCPUs into their power-on state and the first one at `entry`. The machine must be parked.
     pub(crate) fn prepare(&self, entry: Entry) -> Result<()> {
         acpi::write_tables(&self.ram, self.pristine.len() as u32, !self.fixed, self.generation_id)?;
         let mut pristine = self.pristine.iter();
@@ -167,17 +167,17 @@ impl Machine {
         self.vcpus.each(|vcpu| if vcpu.id() == 0 { registers::enter(vcpu, &self.ram, entry) } else { Ok(()) })
     }
 
-    /// Puts the machine at power-on, all but the registers that [`prepare`](Self::prepare) sets. It is parked; memory
-    /// keeps its contents, as on a PC. What the guest told before is forgotten.
+    /// Resets the machine to power-on, except the registers that [`prepare`](Self::prepare) sets. The machine must be
+    /// parked. Memory keeps its contents, as on a PC; pending signals are discarded.
     pub(crate) fn reset(&self) -> Result<()> {
         self.signals.clear();
-        // What the guest did to them. It takes no file descriptors, of which there may be none left by now.
+        // Undoes the guest's changes. This opens no file descriptors, because none may be left at this point.
         self.host.vm.set_interrupt_controllers(&self.controllers)?;
         self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &self.msrs))?;
         reset_all(self.devices().iter().map(|placed| &*placed.device as &dyn Device))
     }
 
-    /// Gives the machine another generation ID, and tells the guest: it is a copy, or has gone back in time.
+    /// Sets a new generation ID and notifies the guest that it is a copy or was reverted.
     #[expect(dead_code, reason = "no machine is a copy of one that ran so far")]
     pub(crate) fn set_generation_id(&mut self, id: Uuid) -> Result<()> {
         acpi::write_generation_id(&self.ram, id)?;
@@ -186,18 +186,18 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets the guest run, and gives out what it told before it was parked.
+    /// Runs the guest, and releases signals that were held back while it was parked.
     pub(crate) fn run(&self) {
         self.devices().iter().for_each(|placed| placed.device.resume());
         self.signals.release();
         self.vcpus.run();
     }
 
-    /// Stops the guest: once this returns, neither vCPUs nor devices touch its memory or disks, and the machine tells
-    /// nothing until it runs again.
+    /// Stops the guest. When this returns, neither vCPUs nor devices touch guest memory or disks, and no signals are
+    /// delivered until the machine runs again.
     ///
     /// # Errors
-    /// The program keeps the vCPUs from being stopped; then the guest goes on.
+    /// The program blocks or handles the signal that interrupts vCPUs; then the guest keeps running.
     pub(crate) fn park(&self) -> Result<()> {
         self.vcpus.park()?;
         self.signals.hold();
@@ -205,17 +205,17 @@ impl Machine {
         Ok(())
     }
 
-    /// For each vCPU, why it left the guest so far, and how much of the host's processors its thread has taken.
+    /// The exit counts of each vCPU, and the host CPU time of its thread.
     pub(crate) fn vcpu_statistics(&self) -> impl Iterator<Item = (ExitCounts, Duration)> {
         self.vcpus.statistics()
     }
 
-    /// Has threads of devices that vCPUs start from now on not be in the control group of the vCPUs.
+    /// Keeps device threads that vCPUs start from now on out of the control group of the vCPUs.
     pub(crate) fn keep_device_threads_out(&self, outside: OutsideGroup) {
         *lock(&self.host.outside) = Some(outside);
     }
 
-    /// What the kernel calls the threads of the vCPUs.
+    /// The thread ids (gettid(2)) of the vCPU threads.
     pub(crate) fn vcpu_threads(&self) -> impl Iterator<Item = u32> {
         self.vcpus.threads()
     }
@@ -237,7 +237,8 @@ impl Drop for Machine {
         let functions = mem::take(&mut *lock(&self.functions));
         for (slot, function) in functions {
             function.stop();
-            // A function reaches the memory bus, on which the PCI bus is, which has the function: the circle ends here.
+            // A function holds the memory bus, which holds the PCI bus, which holds the function: this breaks the
+            // cycle.
             let _ = self.platform.pci.remove(slot);
         }
     }

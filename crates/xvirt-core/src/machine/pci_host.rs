@@ -1,4 +1,4 @@
-//! What PCI functions reach of their machine: interrupts and doorbells of KVM, and the memory bus.
+//! The host side of PCI functions: KVM's interrupts and ioeventfds, and the memory bus.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,9 +19,9 @@ pub(super) struct MachinePciHost {
     pub(super) vm: Arc<kvm::Vm>,
     pub(super) memory: Arc<Bus>,
     pub(super) signals: Arc<Signals>,
-    /// Whether threads of devices are put under filters of system calls.
+    /// Whether device threads get seccomp filters.
     pub(super) seccomp: bool,
-    /// Where threads of devices go that vCPUs start, which are limited and have their threads in a group of their own.
+    /// The control group for device threads that vCPUs start, if the vCPU threads are in a limited group of their own.
     pub(super) outside: Mutex<Option<OutsideGroup>>,
 }
 

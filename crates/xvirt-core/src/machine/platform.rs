@@ -1,4 +1,4 @@
-//! The devices that every machine has, on its buses.
+//! The devices that every machine has, and their addresses on the buses.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    /// New ones, at their places on the buses.
+    /// Builds the devices and puts them on the buses.
     pub(super) fn new(
         vm: &kvm::Vm,
         ports: &Bus,

@@ -1,4 +1,4 @@
-//! How power management and the panic port reach the machine: an interrupt line and the owner's signals.
+//! Connects power management and the panic port to the machine: an interrupt line and the owner's signals.
 
 use std::sync::Arc;
 

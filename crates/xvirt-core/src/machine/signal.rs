@@ -1,4 +1,4 @@
-//! What a machine tells its owner: that the guest wants off or reset, let go of a device, or cannot go on.
+//! Signals from a machine to its owner: the guest powered off, wants a reset, ejected a device or crashed.
 
 use std::fmt;
 use std::io;
@@ -11,18 +11,18 @@ use crate::sync::lock;
 use crate::thread::Panicked;
 use crate::{Error, Result};
 
-/// Something the owner of a machine has to act on.
+/// An event on which the owner of a machine must act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// The guest switched itself off.
+    /// The guest powered itself off.
     PowerOff,
-    /// The guest wants to be reset.
+    /// The guest asked for a reset.
     Reset,
-    /// The guest let go of devices; the machine knows which.
+    /// The guest ejected devices; [`take_ejected`](super::Machine::take_ejected) names their slots.
     Ejected,
     /// A vCPU cannot go on.
     Crashed(CrashReason),
-    /// The guest's kernel panicked; whether a crash kernel takes over.
+    /// The guest's kernel panicked; the flag says whether a crash kernel takes over.
     Panicked(bool),
 }
 
@@ -31,26 +31,26 @@ pub(crate) enum Signal {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CrashReason {
-    /// A triple fault: an exception while an exception while an exception was handled.
+    /// A triple fault: an exception during the delivery of a double fault.
     TripleFault,
-    /// The guest's kernel says that it panicked.
+    /// The guest's kernel reported a panic.
     Panic,
-    /// The guest did not attend to its watchdog in time.
+    /// The guest did not ping its watchdog in time.
     Watchdog,
-    /// KVM or the CPU gave up, as the text says.
+    /// KVM or the CPU cannot continue, for the given reason.
     Hardware(String),
-    /// The guest was to be reset, or kept after a crash, and its vCPUs could not be stopped, as the text says: the program
-    /// has taken the signal that interrupts them.
+    /// The vCPUs could not be stopped for a reset or after a crash, for the given reason: the program blocks or handles
+    /// the signal that interrupts them.
     NotStopped(String),
-    /// What it boots could not be loaded again at a reset, as the text says.
+    /// The kernel could not be loaded again for a reset, for the given reason.
     Reset(String),
-    /// A thread of the VM panicked: by a fault of this library, or of what the program has run there, such as its log
-    /// subscriber. If it was `vm-supervisor`, which does what is configured for a crash, the VM is halted in any case, also
-    /// from a pause.
+    /// A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads, such as
+    /// a log subscriber. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM is
+    /// halted in any case, even when paused.
     ThreadPanicked {
         /// The name of the thread, such as `vcpu0`.
         thread: String,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }
@@ -58,12 +58,12 @@ pub enum CrashReason {
 impl fmt::Display for CrashReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TripleFault => f.write_str("a vCPU met a triple fault"),
+            Self::TripleFault => f.write_str("a vCPU triple-faulted"),
             Self::Panic => f.write_str("the guest's kernel panicked"),
-            Self::Watchdog => f.write_str("the guest did not attend to its watchdog"),
+            Self::Watchdog => f.write_str("the guest did not ping its watchdog in time"),
             Self::Hardware(text) => f.write_str(text),
             Self::NotStopped(text) => write!(f, "its vCPUs could not be stopped: {text}"),
-            Self::Reset(text) => write!(f, "what it boots could not be loaded again: {text}"),
+            Self::Reset(text) => write!(f, "its boot files could not be loaded again: {text}"),
             Self::ThreadPanicked { thread, message } => write!(f, "its thread {thread} panicked: {message}"),
         }
     }
@@ -75,10 +75,10 @@ impl From<Panicked> for CrashReason {
     }
 }
 
-/// The signals of one machine. However often a guest sends one, it takes no more memory: what the owner has not taken yet
-/// is kept once, and of what ends the guest, the first.
+/// The pending signals of one machine. Memory use does not grow with the number of signals: equal pending signals count
+/// once, and of several that end the guest, only the first is kept.
 ///
-/// They are held back while the machine is parked, so that a guest that does not run changes nothing.
+/// Signals are held back while the machine is parked, so that a stopped guest causes no change.
 #[derive(Debug)]
 pub(crate) struct Signals {
     waiting: Mutex<Waiting>,
@@ -91,12 +91,12 @@ struct Waiting {
     /// A crash kernel has taken over.
     crash_kernel: bool,
     ejected: bool,
-    /// What the guest has ended with.
+    /// The first signal that ends the guest.
     end: Option<Signal>,
 }
 
 impl Signals {
-    /// Those of a machine that is parked.
+    /// The signals of a machine that is parked.
     pub(crate) fn new() -> Result<Self> {
         let event = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
             .map_err(|e: io::Error| Error::io("cannot create an event for the machine", e))?;
@@ -115,15 +115,15 @@ impl Signals {
         self.announce(&waiting);
     }
 
-    /// Readable when there may be something to take.
+    /// Becomes readable when there may be a signal to take.
     pub(crate) fn event(&self) -> &EventFd {
         &self.event
     }
 
-    /// Takes the next signal, if any and if they are not held back.
+    /// Takes the next signal, unless there is none or signals are held back.
     pub(crate) fn take(&self) -> Option<Signal> {
         let mut waiting = lock(&self.waiting);
-        // That there was nothing to read is no error.
+        // The event may have been read already.
         let _ = self.event.read();
         if waiting.held {
             return None;
@@ -139,24 +139,24 @@ impl Signals {
         taken
     }
 
-    /// Holds back what has arrived and what will.
+    /// Holds back pending and future signals.
     pub(super) fn hold(&self) {
         lock(&self.waiting).held = true;
     }
 
-    /// Whether they are held back: the machine is parked.
+    /// Whether signals are held back, which means that the machine is parked.
     pub(super) fn are_held(&self) -> bool {
         lock(&self.waiting).held
     }
 
-    /// Gives out what has arrived and what will.
+    /// Releases pending and future signals.
     pub(super) fn release(&self) {
         let mut waiting = lock(&self.waiting);
         waiting.held = false;
         self.announce(&waiting);
     }
 
-    /// Forgets everything that has arrived.
+    /// Discards all pending signals.
     pub(crate) fn clear(&self) {
         let mut waiting = lock(&self.waiting);
         (waiting.crash_kernel, waiting.ejected, waiting.end) = (false, false, None);
@@ -164,7 +164,7 @@ impl Signals {
 
     fn announce(&self, waiting: &Waiting) {
         if !waiting.held && (waiting.crash_kernel || waiting.ejected || waiting.end.is_some()) {
-            // Fails only when the counter is full, and then the event is readable already.
+            // Fails only if the counter is full; then the event is readable already.
             let _ = self.event.write(1);
         }
     }

@@ -1,4 +1,4 @@
-//! The PCI slots of a machine: which device is where, and how devices come and go while the guest runs.
+//! The PCI slots of a machine: their devices, and hot plug while the guest runs.
 
 use std::sync::Arc;
 
@@ -11,20 +11,20 @@ use crate::sync::lock;
 use crate::virtio::{BAR_SIZE, VirtioDevice, VirtioPci};
 use crate::{Error, ErrorKind, Result};
 
-/// Slot 0 has the host bridge.
+/// Slot 0 holds the host bridge.
 const LAST: usize = 31;
 
 impl Machine {
-    /// Adds a device that stays as long as the machine, in the highest free slot. Not while the guest runs: its ACPI
-    /// tables say which slots take other devices.
+    /// Adds a device that stays as long as the machine, in the highest free slot. Only before the guest runs, because
+    /// the ACPI tables list the slots for hot-plugged devices.
     pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let free = {
             let functions = lock(&self.functions);
             (1..=LAST).rev().find(|slot| !functions.contains_key(slot))
         };
         let slot = free.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidConfig, "the VM has no PCI slot left")
-                .with_remedy("give it fewer disks and NICs")
+            Error::new(ErrorKind::InvalidConfig, "the VM has no free PCI slot")
+                .with_remedy("give the VM fewer disks and NICs")
         })?;
         let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
         self.place(slot, &function)?;
@@ -32,7 +32,7 @@ impl Machine {
         Ok(function)
     }
 
-    /// Puts a device that can be unplugged into `slot`, before the guest runs.
+    /// Puts a device that can be unplugged into `slot`. Only before the guest runs.
     pub(crate) fn insert(&self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
         self.place(slot, &function)?;
@@ -40,7 +40,7 @@ impl Machine {
         Ok(function)
     }
 
-    /// Puts a device that can be unplugged into `slot` once the guest has run, and tells the guest.
+    /// Plugs a device into `slot` while the guest runs, and notifies the guest.
     pub(crate) fn plug(&self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
         let function = VirtioPci::new_plugged(device, self.ram.clone(), self.host(), bar(slot))?;
         self.place(slot, &function)?;
@@ -49,11 +49,11 @@ impl Machine {
         Ok(function)
     }
 
-    /// Takes the device out of `slot`, whatever the guest does with it: what it took of the host goes back.
+    /// Removes the device from `slot`, even if the guest uses it, and releases its host resources.
     pub(crate) fn unplug(&self, slot: usize) {
         self.platform.hotplug.host().forbid(slot);
         self.platform.hotplug.forget(slot);
-        // Not there any more if the guest has let go of it.
+        // Fails if the guest has ejected the device already.
         let _ = self.platform.pci.remove(slot);
         let function = lock(&self.functions).remove(&slot);
         if let Some(function) = function {
@@ -61,24 +61,24 @@ impl Machine {
         }
     }
 
-    /// Takes out what the guest has let go of since the last call, and says from which slots.
+    /// Removes the devices that the guest has ejected since the last call, and returns their slots.
     pub(crate) fn take_ejected(&self) -> Vec<usize> {
         let slots: Vec<_> = slots_of(self.platform.hotplug.host().take_ejected()).collect();
         slots.iter().for_each(|slot| self.unplug(*slot));
         slots
     }
 
-    /// Asks the guest to let go of what is in `slot`.
+    /// Asks the guest to eject the device in `slot`.
     pub(crate) fn request_removal(&self, slot: usize) {
         self.platform.hotplug.request_removal(slot);
     }
 
-    /// Asks again, if the guest has not heard of it.
+    /// Notifies the guest again of requests that it has not read.
     pub(crate) fn remind(&self) {
         self.platform.hotplug.remind();
     }
 
-    /// Takes back what was asked of the guest, if it has not heard of it.
+    /// Withdraws the eject request for `slot` if the guest has not read it.
     pub(crate) fn withdraw_request(&self, slot: usize) {
         self.platform.hotplug.withdraw_request(slot);
     }
@@ -97,7 +97,7 @@ impl Machine {
     }
 }
 
-/// Where the BAR of the device in `slot` is when the machine is switched on.
+/// The power-on address of the BAR of the device in `slot`.
 fn bar(slot: usize) -> u64 {
     layout::PCI_MEMORY + slot as u64 * BAR_SIZE
 }

@@ -1,4 +1,4 @@
-//! All devices of a machine at once, used by the demo guest.
+//! Saves and resets a machine whose devices the demo guest has used.
 
 use std::fs::File;
 use std::io::Cursor;
@@ -23,14 +23,14 @@ use crate::{ErrorKind, Result};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A machine that is parked, and has not run yet.
+/// A parked machine that has not run yet.
 struct Rig {
     machine: Machine,
     console: ConsoleReader,
     _folder: TempDir,
 }
 
-/// Nothing if this host cannot run one.
+/// `None` if this host cannot run one.
 fn rig() -> Option<Rig> {
     if let Err(error) = Host::probe().unwrap().require_kvm() {
         println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));
@@ -66,7 +66,7 @@ fn rig() -> Option<Rig> {
 }
 
 impl Rig {
-    /// Runs until the guest has used its devices and goes on counting, and parks.
+    /// Runs until the guest has used its devices and counts, then parks.
     fn run_for_a_while(&mut self) {
         self.machine.run();
         self.console.wait_for("pass", PATIENCE).unwrap();
@@ -75,7 +75,7 @@ impl Rig {
     }
 }
 
-/// What a device is, and its PCI slot.
+/// The type and PCI slot of each device.
 fn names(saved: &[SavedDevice]) -> Vec<String> {
     let name = |device: &SavedDevice| {
         let text = format!("{:?}", device.state);
@@ -143,8 +143,8 @@ fn what_cannot_be_saved_is_named() {
     assert_eq!(failure(rig.machine.save()), (ErrorKind::InvalidState, text.to_owned()));
     rig.machine.functions()[0].pause();
     rig.machine.platform.hotplug.write(8, &2_u32.to_le_bytes());
-    let text = "the hot plug controller cannot be saved: the guest has let go of the device in PCI slot 1, which is \
-                still there; take it out first";
+    let text = "the hot plug controller cannot be saved: the guest has ejected the device in PCI slot 1, which is \
+                still there; remove it first";
     assert_eq!(failure(rig.machine.save()), (ErrorKind::InvalidState, text.to_owned()));
     rig.machine.take_ejected();
     assert!(rig.machine.save().unwrap().iter().all(|device| device.slot != Some(1)));

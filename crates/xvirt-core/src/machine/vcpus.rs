@@ -1,7 +1,7 @@
-//! The vCPU threads: started parked, run and parked together.
+//! The vCPU threads: started parked, then run and parked together.
 //!
-//! A panic on one of them, in a device or in a log subscriber, is the end of the guest and not of the thread: the vCPU
-//! cannot go on before the next order, as after any other crash.
+//! A panic on a vCPU thread, in a device or in a log subscriber, crashes the guest but does not end the thread: like
+//! after any other crash, the vCPU stops until the next order.
 
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -19,14 +19,14 @@ use crate::sync::lock;
 use crate::thread::{self, Panicked, caught};
 use crate::{Error, ErrorKind, Result};
 
-/// Running guest code needs little stack; the default of 8 MiB would only cost address space.
+/// The loop around `KVM_RUN` needs little stack; the default of 8 MiB would only waste address space.
 const STACK_SIZE: usize = 256 << 10;
 
-/// How long vCPUs may take to park before it is looked whether the kick reaches them. One that is at work for a device
-/// may take longer.
+/// How long to wait for vCPUs to park before checking that kicks reach them. A vCPU that is busy in a device may take
+/// longer.
 const KICK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What the vCPU threads are to do.
+/// An order to the vCPU threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Park,
@@ -37,13 +37,13 @@ enum Order {
 #[derive(Debug)]
 struct Orders {
     order: Order,
-    /// Counts the orders, so that a vCPU that cannot go on waits for the next one.
+    /// The number of the order; a vCPU that cannot continue waits for the next number.
     number: u64,
-    /// How many vCPUs run guest code or do its I/O.
+    /// The number of vCPUs that run guest code or handle its I/O.
     running: usize,
 }
 
-/// What all vCPU threads of a machine share.
+/// State that all vCPU threads of a machine share.
 #[derive(Debug)]
 struct Shared {
     orders: Mutex<Orders>,
@@ -64,7 +64,7 @@ pub(crate) struct Vcpus {
 
 #[derive(Debug)]
 struct VcpuThread {
-    /// What the kernel calls it.
+    /// The kernel's thread id (gettid(2)).
     number: u32,
     kicker: Kicker,
     exits: Arc<Exits>,
@@ -88,7 +88,7 @@ impl Vcpus {
         Ok(group)
     }
 
-    /// What the kernel calls their threads (gettid(2)).
+    /// The thread ids (gettid(2)) of the vCPU threads.
     pub(crate) fn threads(&self) -> impl Iterator<Item = u32> {
         self.threads.iter().map(|thread| thread.number)
     }
@@ -98,10 +98,10 @@ impl Vcpus {
         drop(self.give(Order::Run));
     }
 
-    /// Parks all vCPUs and returns once none runs guest code any more.
+    /// Parks all vCPUs and returns once none of them runs guest code.
     ///
     /// # Errors
-    /// The program keeps the kick from a vCPU; then they go on.
+    /// The program blocks or handles the kick signal; then the vCPUs keep running.
     pub(crate) fn park(&self) -> Result<()> {
         let mut orders = self.give(Order::Park);
         let mut checked = self.signal.check();
@@ -116,15 +116,15 @@ impl Vcpus {
         Ok(())
     }
 
-    /// Ends all vCPUs, whatever the program does to the kick: a handler of its own is called then, and a thread that
-    /// blocks the signal ends when its guest leaves it by itself.
+    /// Stops all vCPUs, even if the program handles or blocks the kick signal: a kick then calls the program's handler,
+    /// and a thread that blocks the signal stops at its next exit from the guest.
     pub(crate) fn stop(&self) {
         let mut orders = self.give(Order::Stop);
         let mut checked = self.signal.check();
         while orders.running > 0 {
             if let Err(error) = checked {
-                // What drops a machine must not panic.
-                let _ = caught(|| tracing::error!(%error, "vCPUs are stopped all the same"));
+                // Dropping a machine must not panic.
+                let _ = caught(|| tracing::error!(%error, "kicks may not reach the vCPUs; still stopping them"));
             }
             (orders, checked) = self.kick_and_wait(orders);
         }
@@ -135,7 +135,7 @@ impl Vcpus {
         self.vcpus.iter().try_for_each(|vcpu| change(&lock(vcpu)))
     }
 
-    /// For each vCPU, why it left the guest so far, and how much of the host's processors its thread has taken.
+    /// The exit counts of each vCPU, and the host CPU time of its thread.
     pub(crate) fn statistics(&self) -> impl Iterator<Item = (ExitCounts, Duration)> {
         self.threads.iter().map(|thread| (thread.exits.read(), thread.time.total()))
     }
@@ -148,7 +148,8 @@ impl Vcpus {
         orders
     }
 
-    /// Waits until no vCPU runs, or for a while; then also whether it is the program that keeps the kick from them.
+    /// Kicks the vCPUs and waits until none runs. After a timeout, checks whether the program keeps kicks from reaching
+    /// them.
     fn kick_and_wait<'a>(&'a self, orders: MutexGuard<'a, Orders>) -> (MutexGuard<'a, Orders>, Result<()>) {
         self.threads.iter().for_each(|thread| thread.kicker.kick());
         let running = |orders: &mut Orders| orders.running > 0;
@@ -157,7 +158,7 @@ impl Vcpus {
         (orders, if limit.timed_out() { self.check_kicks() } else { Ok(()) })
     }
 
-    /// Whether a kick interrupts each vCPU.
+    /// Checks that kicks can interrupt each vCPU.
     fn check_kicks(&self) -> Result<()> {
         self.signal.check()?;
         self.threads().try_for_each(|thread| self.signal.check_reaches(thread))
@@ -168,7 +169,7 @@ impl Drop for Vcpus {
     fn drop(&mut self) {
         self.stop();
         for thread in self.threads.drain(..) {
-            // What panics on it is caught there.
+            // The thread catches panics itself.
             let _ = thread.handle.join();
         }
     }
@@ -183,7 +184,7 @@ impl VcpuThread {
             let (exits, time) = (Arc::clone(&exits), Arc::clone(&time));
             move || {
                 let _at_work = time.begin();
-                // Only fails if the one who started it has gone.
+                // Fails only if the spawning thread is gone.
                 let _ = sender.send(Ok(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()));
                 drop(sender);
                 shared.obey(&vcpu, &exits, signal);
@@ -191,7 +192,7 @@ impl VcpuThread {
         };
         let signals = Arc::clone(&shared.signals);
         let panicked = move |panic: Panicked| {
-            // The first concerns whoever is starting it, the second whoever owns the machine.
+            // The first reaches the spawning thread, the second the owner of the machine.
             let _ = sender.send(Err(panic.clone()));
             signals.send(Signal::Crashed(panic.into()));
         };
@@ -214,10 +215,10 @@ impl VcpuThread {
     }
 }
 
-/// A vCPU's turn to run guest code, until it is dropped.
+/// Permission for a vCPU to run guest code, until it is dropped.
 struct Turn<'a> {
     shared: &'a Shared,
-    /// That of the order.
+    /// The number of the order.
     number: u64,
 }
 
@@ -232,12 +233,12 @@ impl Drop for Turn<'_> {
 enum Stopped {
     /// It was kicked.
     Kicked,
-    /// It cannot go on before the next order.
+    /// It cannot continue until the next order.
     Stuck(CrashReason),
 }
 
 impl Shared {
-    /// The life of a vCPU thread.
+    /// The main loop of a vCPU thread.
     fn obey(&self, vcpu: &Mutex<Vcpu>, exits: &Exits, signal: KickSignal) {
         let mut obeyed = None;
         while let Some(turn) = self.next_turn(obeyed) {
@@ -254,7 +255,7 @@ impl Shared {
         }
     }
 
-    /// Waits for an order to run, other than the one numbered `obeyed`; `None` is the end.
+    /// Waits for an order to run with a number other than `obeyed`; `None` means stop.
     fn next_turn(&self, obeyed: Option<u64>) -> Option<Turn<'_>> {
         let mut orders = lock(&self.orders);
         loop {
@@ -270,10 +271,10 @@ impl Shared {
         }
     }
 
-    /// Runs guest code until kicked or stuck, and does the I/O that it asks for.
+    /// Runs guest code and handles its I/O until the vCPU is kicked or cannot continue.
     ///
-    /// A vCPU is only left after `KVM_RUN` was interrupted, which is after KVM has finished the last instruction's I/O:
-    /// so its registers are whole.
+    /// It returns only after `KVM_RUN` was interrupted: KVM has then completed the I/O of the last instruction, so the
+    /// registers are consistent.
     fn run(&self, vcpu: &mut Vcpu, exits: &Exits) -> Stopped {
         loop {
             let exit = vcpu.run();
@@ -294,7 +295,7 @@ impl Shared {
                 Ok(VcpuExit::Hlt | VcpuExit::IrqWindowOpen) => {}
                 Ok(other) => return Stopped::Stuck(CrashReason::Hardware(format!("unexpected exit {other:?}"))),
                 Err(e) if e.errno() == libc::EINTR => return Stopped::Kicked,
-                // A vCPU that waits for another to start it.
+                // The vCPU waits for INIT/SIPI.
                 Err(e) if e.errno() == libc::EAGAIN => {}
                 Err(e) => return Stopped::Stuck(CrashReason::Hardware(format!("KVM_RUN failed: {e}"))),
             }

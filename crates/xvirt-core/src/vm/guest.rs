@@ -45,9 +45,9 @@ impl Inner {
     pub(super) fn watchdog_expired(&self, run: u64) -> bool {
         let power = self.lock();
         let Some(machine) = self.machine_of(run, &power) else { return false };
-        let bites = machine.watchdog().bite();
+        let expired = machine.watchdog().expire();
         drop(machine);
-        !bites || self.crashed(power, CrashReason::Watchdog, self.config.on_watchdog)
+        !expired || self.crashed(power, CrashReason::Watchdog, self.config.on_watchdog)
     }
 
     /// The supervisor of run `run` cannot go on, and nobody would hear the guest any more: the VM is halted, whatever it

@@ -122,7 +122,7 @@ fn a_clean_reboot_says_what_came_between() {
     vm.start().unwrap();
     let error = interrupted(&vm, |vm| send(vm, Signal::Crashed(CrashReason::TripleFault)));
     assert_eq!(error.kind(), ErrorKind::GuestFault);
-    assert!(error.to_string().contains("it crashed (a vCPU met a triple fault) meanwhile"), "{error}");
+    assert!(error.to_string().contains("it crashed (a vCPU triple-faulted) meanwhile"), "{error}");
     vm.wait_halted(PATIENCE).unwrap();
 }
 

@@ -71,14 +71,14 @@ fn a_neglected_watchdog_restarts_the_guest_which_learns_of_it() {
 }
 
 #[test]
-fn a_watchdog_does_not_bite_a_paused_guest() {
+fn a_watchdog_does_not_expire_while_the_guest_is_paused() {
     let host = host!();
     let mut guest = Guest::start(config(&CommandLine::new([Mode::Watchdog]).periods(20)), &host).unwrap();
     guest.expect("watchdog: runs=1");
     guest.vm.pause().unwrap();
     guest.expect_event(&Event::Started);
     guest.expect_event(&Event::Paused);
-    // Longer than it takes to bite.
+    // Longer than it takes to expire.
     let quiet = guest.events.next_timeout(Duration::from_millis(2500));
     assert_eq!(quiet.unwrap_err().kind(), ErrorKind::Timeout);
     guest.vm.unpause().unwrap();

@@ -1,4 +1,4 @@
-//! The definition block: what is on the PCI bus and beside it, and how to switch off.
+//! The DSDT: the PCI host bridge and its slots, the legacy devices, and the power-off state (`_S5_`).
 //!
 //! Source: ACPI specification 6.5, section 5.2.11.1 "Differentiated System Description Table", and chapter 6.
 
@@ -13,7 +13,6 @@ use super::{OEM, OEM_REVISION, OEM_TABLE, hotplug, paravirtual};
 use crate::arch::x86_64::layout;
 use crate::device::power::SLEEP_TYPE_OFF;
 
-/// The definition block: the PCI host bridge and its slots, the legacy devices, and how to switch off.
 pub(super) fn dsdt(slots: u32) -> Sdt {
     let mut bus = Vec::new();
     pci_host_bridge(&mut bus);
@@ -43,7 +42,7 @@ fn pci_host_bridge(sink: &mut Vec<u8>) {
             &Name::new("_UID".into(), &0u8),
             &Name::new("_SEG".into(), &0u8),
             &Name::new("_BBN".into(), &0u8),
-            // Linux takes the memory window for cacheable unless told that devices are there.
+            // DMA by PCI devices is cache-coherent.
             &Name::new("_CCA".into(), &1u8),
             &Name::new(
                 "_CRS".into(),
@@ -64,7 +63,7 @@ fn pci_host_bridge(sink: &mut Vec<u8>) {
     .to_aml_bytes(sink);
 }
 
-/// Linux only uses memory-mapped configuration space that a motherboard resource reserves.
+/// Linux uses memory-mapped configuration space (ECAM) only if a motherboard resource reserves it.
 fn pci_config_reservation(sink: &mut Vec<u8>) {
     Device::new(
         "MBRD".into(),

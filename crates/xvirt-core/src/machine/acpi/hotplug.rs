@@ -1,7 +1,7 @@
-//! The part of the DSDT by which a guest hears of hot plug, and lets go of devices.
+//! The hot plug part of the DSDT: it notifies the guest of plugged devices and of eject requests.
 //!
-//! Each slot that takes a plugged device is a device object with its number (`_SUN`), its address (`_ADR`) and `_EJ0`.
-//! The method of the general-purpose event reads the controller's registers and notifies the slots they name
+//! Each slot for hot-plugged devices is a device object with its slot number (`_SUN`), address (`_ADR`) and `_EJ0`. The
+//! method of the general-purpose event reads the registers of the hot plug controller and notifies the slots they name
 //! (ACPI specification 6.5, sections 5.6.4 to 5.6.6, 6.1.1, 6.1.11 and 6.3.3).
 
 use acpi_tables::aml::{
@@ -16,13 +16,13 @@ use crate::device::power::GeneralEvent;
 
 const DEVICE_CHECK: u8 = 1;
 const EJECT_REQUEST: u8 = 3;
-/// The registers of the controller, by their place in it.
+/// The names of the controller's registers, in the order of their offsets.
 const INSERTED: [u8; 4] = *b"HPIN";
 const REMOVAL: [u8; 4] = *b"HPRM";
 const EJECT: [u8; 4] = *b"HPEJ";
 const SCAN: &str = "HPSC";
 
-/// What belongs into the PCI host bridge; `slots` are those that take plugged devices, a bit for each.
+/// The objects of the PCI host bridge's scope. `slots` has a bit for each slot that takes hot-plugged devices.
 pub(super) fn in_host_bridge(slots: u32) -> Vec<u8> {
     let mut sink = Vec::new();
     let slots = (0..u32::BITS as u8).filter(|slot| slots >> slot & 1 != 0);
@@ -32,7 +32,7 @@ pub(super) fn in_host_bridge(slots: u32) -> Vec<u8> {
     sink
 }
 
-/// The scope of general-purpose events.
+/// The `_GPE` scope with the method of the hot plug event.
 pub(super) fn events() -> Vec<u8> {
     let mut sink = Vec::new();
     let name = format!("_E{:02X}", GeneralEvent::HotPlug as u8);
@@ -86,7 +86,7 @@ fn slot_device(sink: &mut Vec<u8>, slot: u8) {
     .to_aml_bytes(sink);
 }
 
-/// Reading a register clears it, so each is read once.
+/// Reading a register clears it, so the method reads each one once.
 fn scan(sink: &mut Vec<u8>, slots: impl Iterator<Item = u8>) {
     let (inserted, removal) = (Local(0), Local(1));
     let mut body = Vec::new();
@@ -109,7 +109,7 @@ fn register(name: [u8; 4]) -> Path {
     String::from_utf8_lossy(&name).as_ref().into()
 }
 
-/// Code that was made already.
+/// AML that is encoded already.
 struct Made(Vec<u8>);
 
 impl Aml for Made {

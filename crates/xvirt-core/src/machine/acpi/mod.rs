@@ -1,9 +1,9 @@
 //! The ACPI tables that describe the machine to its operating system: processors, interrupts, PCI, hot plug, the power
 //! button, reset and the watchdog.
 //!
-//! This file has the fixed tables and puts all of them into guest memory. `dsdt` is the definition block, to which
-//! `hotplug` adds the slots that devices are plugged into, and `paravirtual` the devices that only virtual machines have;
-//! `wdat` describes the watchdog. The registers that the tables name are those of [`device`](crate::device).
+//! This file builds the fixed tables and writes all tables to guest memory. `dsdt` builds the definition block;
+//! `hotplug` adds the slots for hot-plugged devices to it, and `paravirtual` the devices that only virtual machines
+//! have. `wdat` describes the watchdog. The tables name registers of [`device`](crate::device).
 //!
 //! Source: ACPI specification 6.5, chapter 5 (tables) and section 4.8 (fixed hardware).
 
@@ -35,9 +35,8 @@ const OEM: [u8; 6] = *b"XVIRT ";
 const OEM_TABLE: [u8; 8] = *b"XVIRTPC ";
 const OEM_REVISION: u32 = 1;
 
-/// Writes all tables, and the generation ID that one of them points to; the root pointer lies at
-/// [`layout::ACPI_TABLES`]. `slots` are the PCI slots into which devices can be plugged while the guest runs, a bit for
-/// each.
+/// Writes all tables and the generation ID that the DSDT points to. The root pointer (RSDP) lies at
+/// [`layout::ACPI_TABLES`]. `slots` has a bit for each PCI slot into which devices can be plugged while the guest runs.
 pub(super) fn write_tables(ram: &GuestRam, vcpus: u32, slots: u32, generation_id: Uuid) -> Result<()> {
     write_generation_id(ram, generation_id)?;
     let mut writer = Writer { ram, next: layout::ACPI_TABLES + 64 };
@@ -61,14 +60,14 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes a table at the next free address, which is returned.
+    /// Writes a table at the next free address and returns that address.
     fn place(&mut self, table: &dyn Aml) -> Result<u64> {
         let mut bytes = Vec::new();
         table.to_aml_bytes(&mut bytes);
         let address = self.next;
         let end = address + bytes.len() as u64;
         if end > layout::ACPI_TABLES_END {
-            return Err(Error::new(ErrorKind::InvalidConfig, "the ACPI tables do not fit their room")
+            return Err(Error::new(ErrorKind::InvalidConfig, "the ACPI tables exceed the memory reserved for them")
                 .with_remedy("give the VM fewer vCPUs"));
         }
         self.ram.write_slice(&bytes, GuestAddress(address)).map_err(|e| {
@@ -87,7 +86,7 @@ fn fadt(facs: u32, dsdt: u32) -> impl Aml {
         .dsdt_32(dsdt)
         .flag(Flags::Wbinvd)
         .flag(Flags::ProcC1)
-        // Set means "not fixed hardware": there is a power button, and no sleep button.
+        // Set means "no fixed sleep button"; the cleared `PwrButton` flag means that there is a fixed power button.
         .flag(Flags::SlpButton)
         .flag(Flags::TmrValExt)
         .flag(Flags::ResetRegSup);
@@ -100,11 +99,11 @@ fn fadt(facs: u32, dsdt: u32) -> impl Aml {
     fadt.pm_tmr_len = 4;
     fadt.gpe0_blk = u32::from(power::GENERAL_EVENT_PORT).into();
     fadt.gpe0_blk_len = 2;
-    // Larger than the limits that mean "supported": there are no C2 and C3 states.
+    // Above the specified limits (100 and 1000 microseconds), which means that C2 and C3 are not supported.
     fadt.p_lvl2_lat = 0xFFF.into();
     fadt.p_lvl3_lat = 0xFFFF.into();
     fadt.century = 0x32;
-    // Legacy devices are present (bit 0), but neither a keyboard controller (bit 1) nor a VGA (bit 2).
+    // There are legacy devices (bit 0) and no VGA (bit 2), but no 8042 keyboard controller (bit 1).
     fadt.iapc_boot_arch = 0b101.into();
     fadt.reset_reg = GAS::new(GasSpace::SystemIo, 8, 0, AccessSize::ByteAccess, u64::from(power::RESET_PORT));
     fadt.reset_value = power::RESET_VALUE;
@@ -181,7 +180,7 @@ mod tests {
             assert!(dsdt.windows(name.len()).any(|w| w == name), "{}", String::from_utf8_lossy(name));
         }
         assert_eq!(u32_at(&tables[0], 80), u32::from(power::GENERAL_EVENT_PORT));
-        // A GUID has its first three fields in little endian.
+        // A GUID stores its first three fields in little endian.
         assert_eq!(read(&ram, layout::GENERATION_ID, 6), [0x33, 0x22, 0x11, 0x00, 0x55, 0x44]);
         let place = (layout::GENERATION_ID as u32).to_le_bytes();
         assert!(dsdt.windows(12).any(|w| w[..5] == *b"ADDR\x12" && w[8..] == place));

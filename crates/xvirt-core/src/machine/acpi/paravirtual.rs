@@ -10,8 +10,8 @@ use crate::device::power::GeneralEvent;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
 
-/// Source: Microsoft, "Virtual Machine Generation ID". The second of the compatible ids is what Linux prefers, for the
-/// first is longer than ACPI allows.
+/// Source: Microsoft, "Virtual Machine Generation ID". Linux matches the second compatible ID, because the first is
+/// longer than ACPI allows.
 pub(super) fn generation_id(sink: &mut Vec<u8>) {
     let address = Package::new(vec![&(layout::GENERATION_ID as u32), &0_u32]);
     Device::new(
@@ -26,7 +26,7 @@ pub(super) fn generation_id(sink: &mut Vec<u8>) {
     .to_aml_bytes(sink);
 }
 
-/// The method of the general-purpose event that tells of another generation ID.
+/// The method of the general-purpose event that announces a new generation ID.
 pub(super) fn generation_event(sink: &mut Vec<u8>) {
     const CHANGED: u8 = 0x80;
     let name = format!("_E{:02X}", GeneralEvent::GenerationId as u8);
@@ -35,7 +35,7 @@ pub(super) fn generation_event(sink: &mut Vec<u8>) {
     Scope::new("\\_GPE".into(), vec![&Method::new(name.as_str().into(), 0, false, vec![&notify])]).to_aml_bytes(sink);
 }
 
-/// Puts the generation ID where the device says that it is, as a GUID lies in memory.
+/// Writes the generation ID where the device's `ADDR` points, in the memory layout of a GUID.
 pub(in crate::machine) fn write_generation_id(ram: &GuestRam, id: Uuid) -> Result<()> {
     ram.write_slice(&id.to_bytes_le(), GuestAddress(layout::GENERATION_ID)).map_err(|e| {
         Error::new(ErrorKind::InvalidConfig, "the generation ID does not fit the guest's memory")
