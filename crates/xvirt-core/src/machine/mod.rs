@@ -4,6 +4,7 @@
 //! descriptors and memory to the host. It knows no power states; those belong to `vm`.
 
 mod acpi;
+mod boot_source;
 mod devices;
 mod exits;
 mod hotplug;
@@ -26,10 +27,10 @@ use kvm_bindings::{kvm_irqchip, kvm_msr_entry};
 use uuid::Uuid;
 
 use crate::arch::x86_64::cpuid::CpuidTemplate;
-use crate::arch::x86_64::registers::{self, Entry, Pristine};
+use crate::arch::x86_64::registers::{self, Pristine};
 use crate::bus::Bus;
 use crate::cgroup::OutsideGroup;
-use crate::config::{ByteSize, CpuConfig, MemoryBacking};
+use crate::config::{Boot, ByteSize, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
 use crate::device::power::GeneralEvent;
 use crate::device::serial::Serial;
@@ -41,10 +42,12 @@ use crate::sync::lock;
 use crate::virtio::VirtioPci;
 use crate::{Error, ErrorKind, Result};
 
+use boot_source::BootSource;
 use pci_host::MachinePciHost;
 use platform::Platform;
 use vcpus::Vcpus;
 
+pub(crate) use boot_source::DiskAt;
 pub(crate) use exits::ExitCounts;
 pub use signal::CrashReason;
 pub(crate) use signal::{Signal, Signals};
@@ -55,6 +58,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) memory: ByteSize,
     pub(crate) backing: &'a MemoryBacking,
     pub(crate) generation_id: Uuid,
+    /// What it boots.
+    pub(crate) boot: &'a Boot,
     pub(crate) serial: Arc<dyn ConsolePort>,
     /// Whether device threads get seccomp filters.
     pub(crate) seccomp: bool,
@@ -99,6 +104,7 @@ pub(crate) struct Machine {
     controllers: Vec<kvm_irqchip>,
     msrs: Vec<kvm_msr_entry>,
     generation_id: Uuid,
+    boot: BootSource,
     ram: GuestRam,
 }
 
@@ -135,13 +141,9 @@ impl Machine {
             controllers,
             msrs,
             generation_id: parts.generation_id,
+            boot: BootSource::new(parts.boot),
             ram,
         })
-    }
-
-    /// Guest memory, into which the kernel is loaded.
-    pub(crate) fn ram(&self) -> &GuestRam {
-        &self.ram
     }
 
     /// The serial port; the owner must forward its input.
@@ -159,22 +161,31 @@ impl Machine {
         &self.signals
     }
 
-    /// Puts all vCPUs into their power-on state and the first one at `entry`. The machine must be parked.
-    pub(crate) fn prepare(&self, entry: Entry) -> Result<()> {
+    /// Loads the boot source and puts all vCPUs into their power-on state, the first one at the kernel's entry. The machine
+    /// must be parked, and new or just reset.
+    ///
+    /// # Errors
+    /// The boot source cannot be loaded. The machine must not run then.
+    pub(crate) fn power_on(&self, disk_at: DiskAt<'_>) -> Result<()> {
+        let entry = self.boot.load(disk_at, &self.ram)?;
         acpi::write_tables(&self.ram, self.pristine.len() as u32, !self.fixed, self.generation_id)?;
         let mut pristine = self.pristine.iter();
         self.vcpus.each(|vcpu| pristine.next().map_or(Ok(()), |pristine| registers::power_on(vcpu, pristine)))?;
         self.vcpus.each(|vcpu| if vcpu.id() == 0 { registers::enter(vcpu, &self.ram, entry) } else { Ok(()) })
     }
 
-    /// Resets the machine to power-on, except the registers that [`prepare`](Self::prepare) sets. The machine must be
-    /// parked. Memory keeps its contents, as on a PC; pending signals are discarded.
-    pub(crate) fn reset(&self) -> Result<()> {
+    /// Resets the machine and powers it on again. The machine must be parked. Memory keeps its contents, as on a PC, except
+    /// where the boot source is loaded; pending signals are discarded.
+    ///
+    /// # Errors
+    /// As [`power_on`](Self::power_on), or a device cannot be reset. The machine must not run then.
+    pub(crate) fn reset(&self, disk_at: DiskAt<'_>) -> Result<()> {
         self.signals.clear();
         // Undoes the guest's changes. This opens no file descriptors, because none may be left at this point.
         self.host.vm.set_interrupt_controllers(&self.controllers)?;
         self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &self.msrs))?;
-        reset_all(self.devices().iter().map(|placed| &*placed.device as &dyn Device))
+        reset_all(self.devices().iter().map(|placed| &*placed.device as &dyn Device))?;
+        self.power_on(disk_at)
     }
 
     /// Sets a new generation ID and notifies the guest that it is a copy or was reverted.

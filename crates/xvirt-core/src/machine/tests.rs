@@ -1,22 +1,22 @@
 //! Saves and resets a machine whose devices the demo guest has used.
 
 use std::fs::File;
-use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use uuid::Uuid;
+use vm_memory::{Bytes, GuestAddress};
 
 use super::devices::SavedDevice;
 use super::{Machine, Parts, Processors};
-use crate::arch::x86_64::boot::{self, Payload};
+use crate::arch::x86_64::layout;
 use crate::bus::BusDevice;
-use crate::config::{ByteSize, CpuConfig, EntryProtocol, IoEngine, MemoryBacking};
+use crate::config::{Boot, ByteSize, CpuConfig, EntryProtocol, IoEngine, MemoryBacking};
 use crate::console::{Console, ConsoleReader};
 use crate::demo::{self, CommandLine, Mode};
 use crate::device::Device;
-use crate::disk::{Access, ImageFormat, open_as};
+use crate::disk::{Access, CopyBeforeWrite, ImageFormat, open_as};
 use crate::host::Host;
 use crate::virtio::{self, Balloon, BalloonState, Block, BlockState, Rng};
 use crate::{ErrorKind, Result};
@@ -39,11 +39,15 @@ fn rig() -> Option<Rig> {
     let folder = tempfile::tempdir().unwrap();
     let [serial, second] = [Console::new().unwrap(), Console::new().unwrap()];
     let console = serial.reader();
+    let modes = [Mode::Rng, Mode::Blk, Mode::Balloon, Mode::Watchdog, Mode::Counter];
+    let line = CommandLine::new(modes).blocks(16).pages(16).every(1).to_string();
+    let boot = Boot::kernel(demo::kernel()).command_line(line).protocol(EntryProtocol::Pvh);
     let mut machine = Machine::new(Parts {
         processors: &Processors::new(&CpuConfig::default()).unwrap(),
         memory: ByteSize::mib(64),
         backing: &MemoryBacking::default(),
         generation_id: Uuid::nil(),
+        boot: &boot,
         serial: Arc::new(serial),
         seccomp: false,
     })
@@ -56,12 +60,7 @@ fn rig() -> Option<Rig> {
     machine.add(Arc::new(virtio::Console::new(Arc::new(second)))).unwrap();
     machine.add(Arc::new(Rng)).unwrap();
     machine.add(Arc::new(Balloon::new(None, BalloonState::new(16, true)).unwrap())).unwrap();
-    let modes = [Mode::Rng, Mode::Blk, Mode::Balloon, Mode::Watchdog, Mode::Counter];
-    let line = CommandLine::new(modes).blocks(16).pages(16).every(1).to_string();
-    let kernel = &mut Cursor::new(demo::kernel());
-    let payload =
-        Payload { kernel, initrd: None::<(&mut File, u64)>, command_line: &line, protocol: EntryProtocol::Pvh };
-    machine.prepare(boot::load(machine.ram(), payload).unwrap()).unwrap();
+    machine.power_on(&no_disk).unwrap();
     Some(Rig { machine, console, _folder: folder })
 }
 
@@ -73,6 +72,10 @@ impl Rig {
         self.console.wait_for("pass", PATIENCE).unwrap();
         self.machine.park().unwrap();
     }
+}
+
+fn no_disk(_: usize) -> Option<Arc<CopyBeforeWrite>> {
+    None
 }
 
 /// The type and PCI slot of each device.
@@ -119,8 +122,24 @@ fn a_machine_that_is_reset_is_a_new_one() {
     let new = rig.machine.save().unwrap();
     rig.run_for_a_while();
     assert_ne!(rig.machine.save().unwrap(), new);
-    rig.machine.reset().unwrap();
+    rig.machine.reset(&no_disk).unwrap();
     assert_eq!(rig.machine.save().unwrap(), new);
+}
+
+#[test]
+fn a_reset_loads_what_the_machine_boots_again() {
+    let Some(mut rig) = rig() else { return };
+    let kernel = |machine: &Machine| {
+        let mut bytes = vec![0; 4096];
+        machine.ram.read_slice(&mut bytes, GuestAddress(layout::HIGH_MEMORY)).unwrap();
+        bytes
+    };
+    let loaded = kernel(&rig.machine);
+    rig.run_for_a_while();
+    rig.machine.ram.write_slice(&vec![0; 4096], GuestAddress(layout::HIGH_MEMORY)).unwrap();
+    rig.machine.reset(&no_disk).unwrap();
+    assert_eq!(kernel(&rig.machine), loaded);
+    rig.run_for_a_while();
 }
 
 #[test]

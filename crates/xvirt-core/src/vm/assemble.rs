@@ -134,6 +134,7 @@ pub(super) fn machine(
         memory: config.memory,
         backing: &config.memory_backing,
         generation_id: config.generation_id,
+        boot: &config.boot,
         serial: Arc::new(consoles.serial.clone()),
         seccomp: config.seccomp,
     })?;

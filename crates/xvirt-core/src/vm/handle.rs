@@ -17,7 +17,6 @@ use super::devices::{Devices, DiskSlot};
 use super::events::{Event, EventReceiver, Events};
 use super::limits;
 use super::live::{Live, Running};
-use super::load::load;
 use super::operation::Operations;
 use super::state::{PowerState, Verb};
 use super::supervisor::{self, Supervisor};
@@ -343,8 +342,8 @@ impl Inner {
         let backends = assemble::open_disks(&devices, false)?;
         let Assembled { machine, disks, nics, balloon } =
             assemble::machine(config, &devices, processors, backends, consoles, events)?;
-        let disk_at = |position| disks.get(&position).map(|disk| Arc::clone(&disk.backend));
-        machine.prepare(load(&config.boot, disk_at, machine.ram())?)?;
+        let disk_at = |position: usize| disks.get(&position).map(|disk| Arc::clone(&disk.backend));
+        machine.power_on(&disk_at)?;
         let cpu_group = limits::make_cpu_group(config, cpu_limit, &machine)?;
         let supervisor = Supervisor::spawn(self, run, &machine)?;
         let (machine, memory) = (Arc::new(machine), config.memory);
@@ -395,9 +394,8 @@ impl Inner {
         self.take_wanted_out(&machine);
         // Before the serial port is reset, which takes in what waits.
         self.consoles.all().for_each(Console::reset);
-        machine.reset()?;
-        let disk_at = |position| self.live().devices.disks.get(&position).and_then(DiskSlot::backend);
-        machine.prepare(load(&self.config.boot, disk_at, machine.ram())?)?;
+        let disk_at = |position: usize| self.live().devices.disks.get(&position).and_then(DiskSlot::backend);
+        machine.reset(&disk_at)?;
         machine.run();
         power.reboots += 1;
         power.reboot_on_power_off = false;

@@ -5,9 +5,8 @@
 //! its disks and network interfaces in it.
 //!
 //! `state` is the table of what is legal when, `lifecycle` has the verbs that change the power state, `events` tells the
-//! outside what happens and `halt` what ended it last, `build` makes the handle from a configuration, `assemble` its machine, `load` puts what it boots
-//! into its memory, `supervisor` is the thread that hears the guest's own requests, and `guest` does what they and crashes
-//! ask for. `hotplug` plugs and unplugs devices, `resize` grows disks, `disks` and `nics` list what there is, `limits` sets how fast devices
+//! outside what happens and `halt` what ended it last, `build` makes the handle from a configuration, `assemble` its machine, `supervisor` is
+//! the thread that hears the guest's own requests, and `guest` does what they and crashes ask for. `hotplug` plugs and unplugs devices, `resize` grows disks, `disks` and `nics` list what there is, `limits` sets how fast devices
 //! and vCPUs may be, and `memory` how much memory the guest has. `descriptors` counts the file descriptors that all of it
 //! takes. `vsock` reaches programs in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
 
@@ -27,7 +26,6 @@ mod hotplug;
 mod lifecycle;
 mod limits;
 mod live;
-mod load;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;

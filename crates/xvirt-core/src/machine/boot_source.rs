@@ -1,4 +1,4 @@
-//! What a VM starts, from where it is into the VM's memory.
+//! What a machine boots, from where it is into the machine's memory.
 
 use std::fs::File;
 use std::io::Cursor;
@@ -16,31 +16,49 @@ use crate::memory::GuestRam;
 use crate::named_file::open_file;
 use crate::{Error, ErrorKind, Result};
 
-/// Puts what the VM is to start into its memory, and tells where it is entered. `disk_at` gives the disk at a position.
-pub(super) fn load(
-    what: &Boot,
-    disk_at: impl FnOnce(usize) -> Option<Arc<CopyBeforeWrite>>,
+/// Gives the disk at a position that the machine has at this moment.
+pub(crate) type DiskAt<'a> = &'a dyn Fn(usize) -> Option<Arc<CopyBeforeWrite>>;
+
+/// What a machine boots. It is read anew at power-on and at every reset.
+#[derive(Debug)]
+pub(super) struct BootSource(Boot);
+
+impl BootSource {
+    pub(super) fn new(boot: &Boot) -> Self {
+        Self(boot.clone())
+    }
+
+    /// Loads it into guest memory, and tells where the boot processor enters it.
+    pub(super) fn load(&self, disk_at: DiskAt<'_>, ram: &GuestRam) -> Result<Entry> {
+        match &self.0 {
+            Boot::Disk { disk, entry, append } => {
+                let backend = disk_at(*disk).ok_or_else(|| no_such_disk(*disk))?;
+                from_disk(&*backend, entry, append, ram)
+            }
+            Boot::Kernel { kernel, initrd, command_line, protocol } => {
+                from_files(kernel, initrd.as_deref(), command_line, *protocol, ram)
+            }
+        }
+    }
+}
+
+fn from_files(
+    kernel: &KernelImage,
+    initrd: Option<&Path>,
+    command_line: &str,
+    protocol: EntryProtocol,
     ram: &GuestRam,
 ) -> Result<Entry> {
-    match what {
-        Boot::Disk { disk, entry, append } => {
-            let backend = disk_at(*disk).ok_or_else(|| no_such_disk(*disk))?;
-            from_disk(&*backend, entry, append, ram)
+    let mut initrd = initrd.map(open_initrd).transpose()?;
+    let initrd = initrd.as_mut().map(|(file, length)| (file, *length));
+    match kernel {
+        KernelImage::Path(path) => {
+            let kernel = &mut open_file(path, "kernel")?;
+            boot::load(ram, Payload { kernel, initrd, command_line, protocol }).map_err(|e| in_file(e, path))
         }
-        Boot::Kernel { kernel, initrd, command_line, protocol } => {
-            let mut initrd = initrd.as_deref().map(open_initrd).transpose()?;
-            let initrd = initrd.as_mut().map(|(file, length)| (file, *length));
-            let protocol = *protocol;
-            match kernel {
-                KernelImage::Path(path) => {
-                    let kernel = &mut open_file(path, "kernel")?;
-                    boot::load(ram, Payload { kernel, initrd, command_line, protocol }).map_err(|e| in_file(e, path))
-                }
-                KernelImage::Bytes(bytes) => {
-                    let kernel = &mut Cursor::new(bytes);
-                    boot::load(ram, Payload { kernel, initrd, command_line, protocol })
-                }
-            }
+        KernelImage::Bytes(bytes) => {
+            let kernel = &mut Cursor::new(bytes);
+            boot::load(ram, Payload { kernel, initrd, command_line, protocol })
         }
     }
 }
