@@ -1,4 +1,4 @@
-//! Descriptor chains, taken apart and checked before a device sees them.
+//! Descriptor chains, parsed and checked before a device sees them.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,16 +11,16 @@ use crate::Error;
 use crate::memory::GuestSlice;
 use crate::memory::{GuestBuffers, GuestRam, append_slices, mark_dirty};
 
-/// Descriptors in a chain, indirect ones included: what a vectored system call takes.
+/// The most descriptors in a chain, including indirect ones: the limit of a vectored system call (`IOV_MAX`).
 const MAX_SEGMENTS: usize = 1024;
 
 /// The result of serving a driver.
 pub(crate) type Served<T = ()> = Result<T, ServeError>;
 
-/// Why a device is not served any more, until its driver resets it.
+/// Why a device stopped serving its queues until the driver resets it.
 #[derive(Debug)]
 pub(crate) enum ServeError {
-    /// The driver broke the rules of its queue in this way.
+    /// The driver violated the queue protocol, as the text says.
     Malformed(&'static str),
     /// The host lacks something that the device needs.
     Host(Error),
@@ -41,24 +41,23 @@ impl From<Error> for ServeError {
     }
 }
 
-/// One request of a driver: buffers to read, then buffers to write. Kept and refilled, so that a request costs no
-/// allocation.
+/// One request: readable buffers, then writable ones. It is reused, so that requests need no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
     head: u16,
-    /// What the driver wrote for the device.
+    /// Buffers with the driver's data.
     pub(crate) readable: Segments,
-    /// What the device is to fill.
+    /// Buffers for the device to fill.
     pub(crate) writable: Segments,
 }
 
 impl Chain {
-    /// Which chain it is: the index of its first descriptor.
+    /// The index of its first descriptor, which identifies the chain.
     pub(crate) fn head(&self) -> u16 {
         self.head
     }
 
-    /// Takes over the descriptors of `chain`.
+    /// Loads the descriptors of `chain`.
     pub(super) fn load(&mut self, chain: DescriptorChain<&GuestRam>) -> Served {
         self.head = chain.head_index();
         self.readable.clear();
@@ -79,16 +78,16 @@ impl Chain {
                 return Err(Malformed("a readable descriptor follows a writable one"));
             }
         }
-        // The iterator ends at a loop, at an index or a table that is not there, and at a bad indirect table alike.
+        // The iterator also ends at a loop, at an index or table outside of memory, and at an invalid indirect table.
         if more { Err(Malformed("a descriptor chain is broken")) } else { Ok(()) }
     }
 }
 
-/// Pieces of guest memory, in order.
+/// Ranges of guest memory, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
     list: Vec<Segment>,
-    /// How many at the front have been taken.
+    /// The number of segments at the front that are consumed.
     taken: usize,
 }
 
@@ -108,17 +107,17 @@ impl Segments {
         self.list.iter().skip(self.taken)
     }
 
-    /// What is left, as guest addresses; nothing is known of whether there is memory.
+    /// The remaining guest addresses, which may lie outside of memory.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
         self.iter().map(|s| s.address..s.address.saturating_add(s.length.into()))
     }
 
-    /// Bytes left.
+    /// The number of bytes left.
     pub(crate) fn len(&self) -> u64 {
         self.iter().map(|s| u64::from(s.length)).sum()
     }
 
-    /// Reads the first bytes into `data` and takes them off; an error if there are too few.
+    /// Reads the first bytes into `data` and consumes them; an error if there are too few.
     pub(crate) fn take(&mut self, memory: &GuestRam, mut data: &mut [u8]) -> Served {
         while !data.is_empty() {
             let Some(segment) = self.list.get_mut(self.taken) else {
@@ -136,7 +135,7 @@ impl Segments {
         Ok(())
     }
 
-    /// Takes off the last byte and returns its address.
+    /// Removes the last byte and returns its address.
     pub(crate) fn take_last(&mut self) -> Option<u64> {
         while self.list.len() > self.taken {
             let segment = self.list.last_mut()?;
@@ -149,7 +148,7 @@ impl Segments {
         None
     }
 
-    /// Copies `data` to the front, as much as fits, takes that off, and returns how much it was.
+    /// Copies as much of `data` as fits to the front, consumes that space, and returns its size.
     pub(crate) fn put(&mut self, memory: &GuestRam, data: &[u8]) -> Served<usize> {
         let mut done = 0;
         while done < data.len() {
@@ -165,7 +164,7 @@ impl Segments {
         Ok(done)
     }
 
-    /// Where the byte at `offset` is.
+    /// The guest address of the byte at `offset`.
     pub(crate) fn address_of(&self, mut offset: usize) -> Option<u64> {
         for segment in self.iter() {
             match offset.checked_sub(segment.length as usize) {
@@ -176,17 +175,18 @@ impl Segments {
         None
     }
 
-    /// Appends the host memory of what is left to `slices`. See [`append_slices`] for what writing to it takes.
+    /// Appends the host memory of the remaining segments to `slices`. For the rules of writing to it, see
+    /// [`append_slices`].
     pub(crate) fn slices<'a>(&self, memory: &'a GuestRam, slices: &mut Vec<GuestSlice<'a>>) -> Served {
         self.iter().try_for_each(|s| append_slices(memory, s.address, s.length as usize, slices).ok_or(OUTSIDE))
     }
 
-    /// Appends what is left to `buffers`.
+    /// Appends the remaining segments to `buffers`.
     pub(crate) fn buffers(&self, buffers: &mut GuestBuffers) -> Served {
         self.iter().try_for_each(|s| buffers.append(s.address, s.length).ok_or(OUTSIDE))
     }
 
-    /// Records that all that is left was written to.
+    /// Records that the remaining segments were written to.
     pub(crate) fn mark_dirty(&self, memory: &GuestRam) {
         for segment in self.iter() {
             mark_dirty(memory, segment.address, segment.length as usize);
@@ -196,7 +196,7 @@ impl Segments {
 
 impl Segment {
     fn advance(&mut self, count: u32) {
-        // Cannot wrap: memory was accessed at `address + count - 1` before. At zero it does not matter.
+        // Cannot wrap, because `address + count - 1` was accessed before, unless it becomes zero, which is harmless.
         self.address = self.address.wrapping_add(count.into());
         self.length -= count;
     }

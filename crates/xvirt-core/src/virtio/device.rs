@@ -1,4 +1,4 @@
-//! What every virtio device is, apart from the transport that carries it.
+//! The device side of virtio, independent of the transport.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -9,7 +9,7 @@ use super::{Queues, Served};
 use crate::Result;
 use crate::sandbox::Work;
 
-/// The kinds of device there are, by their virtio device id (virtio 1.2, section 5).
+/// The supported kinds of device, by virtio device id (virtio 1.2, section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceKind {
     /// Network card.
@@ -27,7 +27,7 @@ pub(crate) enum DeviceKind {
 }
 
 impl DeviceKind {
-    /// For logs and thread names.
+    /// The name for logs and threads.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Net => "virtio-net",
@@ -51,82 +51,82 @@ impl DeviceKind {
     }
 }
 
-/// A virtio device: what the driver sees of it, and how to serve its queues.
+/// A virtio device: its driver-visible side, and how to serve its queues.
 ///
-/// The transport calls these from vCPU threads, also while the [`Handler`] runs on the worker thread. What both need is
-/// behind the device's own locks, which are never held during I/O.
+/// The transport calls these methods from vCPU threads, even while the [`Handler`] runs on the worker thread. The
+/// device's own locks protect shared state; they are never held during I/O.
 pub(crate) trait VirtioDevice: Send + Sync + fmt::Debug {
     /// The kind of device.
     fn kind(&self) -> DeviceKind;
 
-    /// The largest size of each queue, a power of two; as many as there are queues.
+    /// The largest size of each queue, a power of two. The number of entries is the number of queues.
     fn queue_sizes(&self) -> &[u16];
 
-    /// The feature bits of this kind of device that are offered. The transport adds its own.
+    /// The feature bits of this device kind. The transport adds its own.
     fn features(&self) -> u64;
 
-    /// Fills `data` from the device configuration space; zeroes where there is none.
+    /// Reads from the device configuration space into `data`; bytes beyond its end are zero.
     fn read_config(&self, offset: usize, data: &mut [u8]);
 
-    /// The driver wrote `data` to the device configuration space, in which few devices have anything that is its to write.
+    /// Handles a write of the driver to the device configuration space. Few devices have writable fields.
     fn write_config(&self, _offset: usize, _data: &[u8]) {}
 
-    /// The driver is ready, having accepted `features`. The handler [ends](Handler::end) when the driver resets the device.
+    /// The driver is ready (`DRIVER_OK`) and accepted `features`. The handler [ends](Handler::end) when the driver
+    /// resets the device.
     ///
-    /// What it needs of the host was taken when the device was made: a guest that finds its host wanting has nobody to
-    /// tell.
+    /// The device acquires host resources when it is built, because a guest cannot be told that its host lacks some.
     fn activate(&self, features: u64) -> Result<Box<dyn Handler>>;
 
-    /// The driver resets the device, or there was none yet; its handler is gone. What came for that driver must not reach
-    /// the next one. Input that people send to the VM rather than to a driver may wait for it: what is typed into a
-    /// console, and programs that ask for a connection.
+    /// The driver resets the device, or the first driver is about to start; there is no handler. Input for the old
+    /// driver must not reach the next one. Input for the VM as a whole, such as console input and pending connections
+    /// of host programs, may wait for the next driver.
     fn reset(&self) {}
 
-    /// The state to construct this device from elsewhere. No request is in flight.
+    /// The state from which this device can be built elsewhere. No request is in flight.
     fn save(&self) -> DeviceState;
 
-    /// What its handler asks the kernel for; none where it calls what is not ours, and so cannot be put under a filter.
+    /// The system calls that the handler needs; `None` if it calls code of the embedder, so no filter can apply.
     fn work(&self) -> Option<Work> {
         None
     }
 }
 
-/// The part of a device that moves data. It lives on the worker thread.
+/// The part of a device that moves data, on the worker thread.
 ///
-/// Requests may be in flight between two calls, but not after [`settle`](Self::settle): that is where pausing and
-/// stopping happen. An `Err` says that the driver broke the rules, or that the host cannot serve the device, of which its
-/// owner is told; the device then does nothing until it is reset.
+/// Requests may be in flight between calls, but not after [`settle`](Self::settle), which precedes pausing and
+/// stopping. `Err` means that the driver violated the protocol, or that the host cannot serve the device, which the
+/// owner is told. The device then stops until it is reset.
 pub(crate) trait Handler: Send {
-    /// Serves queue `index`, which the driver notified. Also called without a notification, after every resume.
+    /// Serves queue `index` after a notification, and without one after each resume.
     fn queue(&mut self, index: usize, queues: &mut Queues) -> Served;
 
-    /// The backend's descriptor, while the handler wants to be told of input.
+    /// The descriptor to poll for input, while the handler wants input.
     fn input(&self) -> Option<RawFd>;
 
-    /// There is input.
+    /// The input descriptor is readable.
     fn receive(&mut self, queues: &mut Queues) -> Served;
 
-    /// When the handler wants to be called although nothing happens.
+    /// The time of the next call to [`due`](Self::due), if the handler needs one.
     fn deadline(&self) -> Option<Instant> {
         None
     }
 
-    /// That moment has come.
+    /// The deadline has passed.
     fn due(&mut self, _: &mut Queues) -> Served {
         Ok(())
     }
 
-    /// Brings every request in flight to its end. The worker is to pause or stop, or the driver broke the rules.
+    /// Completes every request in flight, because the worker pauses or stops, or the driver violated the protocol.
     fn settle(&mut self, _: &mut Queues) -> Served {
         Ok(())
     }
 
-    /// Gives back to the device what its next handler needs of the host. The driver has reset the device, and nothing is
-    /// in flight.
+    /// Returns the host resources that the next handler needs to the device. The driver has reset the device, and no
+    /// request is in flight.
     fn end(self: Box<Self>) {}
 }
 
-/// Fills `data` from `config[offset..]`, with zeroes beyond the end: how any device answers `read_config`.
+/// Fills `data` from `config[offset..]`, with zeroes beyond the end: the usual body of `read_config`.
 pub(crate) fn read_config_bytes(config: &[u8], offset: usize, data: &mut [u8]) {
     for (i, byte) in data.iter_mut().enumerate() {
         *byte = config.get(offset.saturating_add(i)).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Telling the owner that a device cannot be served for want of something on the host.
+//! Reports to the owner that the host cannot serve a device.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Error;
 
-/// Hears on a vCPU's or the device's thread what was wanting; it must not block.
+/// Receives the failure on a vCPU's or the device's thread. It must not block.
 type Listener = Box<dyn Fn(&Error) + Send + Sync>;
 
-/// Where a device's failures are told. A guest can bring them about as often as it likes: so only the first is told until
-/// the device works again.
+/// Reports the failures of a device. A guest can cause them at any rate, so only the first is reported until the device
+/// works again.
 #[derive(Default)]
 pub(super) struct Failures {
     listener: OnceLock<Listener>,
@@ -18,9 +18,9 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Has `listener` told from now on; only the first one is.
+    /// Reports to `listener` from now on. Only the first call has an effect.
     pub(super) fn listen(&self, listener: Listener) {
-        // A second one has no place, and there is none.
+        // It is called once per device.
         let _ = self.listener.set(listener);
     }
 
@@ -32,7 +32,7 @@ impl Failures {
         }
     }
 
-    /// The device works: its worker has served whatever came. Or the machine starts anew.
+    /// Forgets the last failure: the worker has served the device, or the machine restarts.
     pub(super) fn forget(&self) {
         self.told.store(false, Ordering::Relaxed);
     }
@@ -58,7 +58,7 @@ mod tests {
 
     const NEEDS_RESET: u8 = 0x40;
 
-    /// A device that the host cannot serve, as long as `kind` says why.
+    /// A device that the host cannot serve while `kind` is set.
     #[derive(Debug)]
     struct Wanting {
         kind: Mutex<Option<ErrorKind>>,
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    /// Watches a descriptor, and answers requests.
+    /// Polls a descriptor and answers requests.
     struct Watching(Option<RawFd>);
 
     impl Handler for Watching {
@@ -101,7 +101,7 @@ mod tests {
         }
     }
 
-    /// What is told of a device from now on.
+    /// Collects the reported failures of a device.
     fn told(rig: &Rig) -> Arc<Mutex<Vec<String>>> {
         let told = Arc::new(Mutex::new(Vec::new()));
         let hears = Arc::clone(&told);
@@ -130,14 +130,14 @@ mod tests {
         assert_eq!(drivers(Some(ErrorKind::Io), 100), 1);
         assert_eq!(drivers(None, 1), 1);
         assert_eq!(drivers(Some(ErrorKind::OutOfDescriptors), 2), 2);
-        // That is the guest's own doing.
+        // That is the guest's own fault.
         assert_eq!(drivers(None, 1) + drivers(Some(ErrorKind::GuestFault), 2), 4);
         assert_eq!(told.lock().unwrap()[0], "something is wanting");
     }
 
     #[test]
     fn what_a_worker_finds_wanting_is_told_once_until_the_device_works() {
-        // No regular file can be watched.
+        // epoll rejects regular files.
         let file = File::open("/proc/self/exe").unwrap();
         let watched = Arc::new(Mutex::new(None));
         let watches = Arc::clone(&watched);
@@ -159,7 +159,7 @@ mod tests {
         }
         let reason = told.lock().unwrap()[0].clone();
         assert!(reason.starts_with("cannot watch a device's event: Operation not permitted"), "{reason}");
-        // A machine that starts anew has been told nothing.
+        // After a restart, failures are reported again.
         *watched.lock().unwrap() = Some(file.as_raw_fd());
         for expected in [3, 4] {
             rig.start(0);

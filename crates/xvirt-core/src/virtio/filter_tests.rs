@@ -1,4 +1,4 @@
-//! Device threads under filters of system calls.
+//! Device threads under seccomp filters.
 
 use std::net::UdpSocket;
 use std::os::fd::RawFd;
@@ -8,7 +8,7 @@ use super::testing::{Bare, DATA, Piece, Rig};
 use super::{Chain, Handler, Queues, Served};
 use crate::sandbox::Work;
 
-/// Tries to reach the network, and remembers what came of it.
+/// A device that tries to open a socket and records the result.
 struct Curious(Arc<Mutex<Vec<Option<i32>>>>);
 
 impl Handler for Curious {
@@ -30,7 +30,7 @@ impl Handler for Curious {
     }
 }
 
-/// What the system call of a handler with such work gives.
+/// The error of the system call in a handler with this `work`.
 fn error_of(work: Option<Work>) -> Option<i32> {
     let errors = Arc::new(Mutex::new(Vec::new()));
     let tried = errors.clone();

@@ -1,4 +1,4 @@
-//! Drivers that write anything at all into their rings. No device may panic, hang or stop obeying the machine.
+//! Drivers that write random data into their rings. No device may panic, hang, or ignore pause and reset.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -16,7 +16,7 @@ use crate::disk::BlockBackend;
 use crate::memory::GuestSlice;
 use crate::net::Offloads;
 
-/// Always has input, and takes all output.
+/// A backend that always has input and accepts all output.
 #[derive(Debug)]
 pub(super) struct Everything(EventFd);
 
@@ -112,7 +112,7 @@ impl Numbers {
     }
 }
 
-/// A ring that is mostly sound, for one that is mostly not is thrown out at once.
+/// Writes a mostly valid ring, because a device rejects a mostly invalid one at once.
 fn scribble(rig: &mut Rig, queue: usize, numbers: &mut Numbers) {
     for index in 0..SIZE {
         let address = if numbers.one_in(40) { numbers.next() } else { DATA + numbers.below(RAM - DATA) };
@@ -124,7 +124,7 @@ fn scribble(rig: &mut Rig, queue: usize, numbers: &mut Numbers) {
         let next = if numbers.one_in(20) { numbers.next() as u16 } else { index + 1 };
         rig.write_descriptor(base(queue) + 16 * u64::from(index), address, length as u32, flags, next);
     }
-    // Headers of disk requests, and indirect tables by accident.
+    // Headers of disk requests, some of which happen to be used as indirect tables.
     let header = [numbers.below(15).to_le_bytes(), numbers.below(64).to_le_bytes()].concat();
     for at in (DATA..RAM).step_by(0x1_0000) {
         rig.fill(at, &header);

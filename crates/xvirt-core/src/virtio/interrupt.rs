@@ -1,4 +1,4 @@
-//! What a device tells its driver: interrupts, and the two bits of status that the device itself sets.
+//! Notifications from a device to its driver: interrupts, and the status bits that the device sets.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
@@ -24,11 +24,11 @@ pub(super) struct Interrupt {
     generation: AtomicU8,
     config_vector: AtomicU16,
     queue_vectors: Vec<AtomicU16>,
-    /// The log knows that the device failed.
+    /// The failure was logged already.
     reported: AtomicBool,
 }
 
-/// An [`Interrupt`] as data.
+/// The saved state of an [`Interrupt`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InterruptState {
     /// Device status.
@@ -46,7 +46,7 @@ pub(crate) struct InterruptState {
 }
 
 impl Interrupt {
-    /// One vector for each queue and one for configuration changes.
+    /// Allocates one vector per queue and one for configuration changes.
     pub(super) fn new(host: &dyn PciHost, queues: usize, state: Option<&InterruptState>) -> Result<Self> {
         let vectors = queues + 1;
         let vector = |vector: Option<u16>| AtomicU16::new(vector.map_or(NO_VECTOR, |v| checked(v, vectors)));
@@ -61,7 +61,7 @@ impl Interrupt {
         })
     }
 
-    /// Tells the driver that queue `index` has used buffers.
+    /// Notifies the driver of used buffers in queue `index`.
     pub(super) fn queue_used(&self, index: usize) {
         self.isr.fetch_or(ISR_QUEUE, Ordering::AcqRel);
         if let Some(vector) = self.queue_vectors.get(index) {
@@ -69,17 +69,17 @@ impl Interrupt {
         }
     }
 
-    /// Tells the driver that the device configuration is another.
+    /// Notifies the driver of a configuration change.
     pub(super) fn config_changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.config_interrupt();
     }
 
-    /// Tells the driver that the device cannot go on (section 2.1.2), and the log `why`: but once, for a driver can
-    /// bring this about as often as it likes.
+    /// Tells the driver that the device has failed (section 2.1.2), and logs the reason. Only the first failure is
+    /// logged, because a driver can cause failures at any rate.
     pub(super) fn needs_reset(&self, why: &dyn fmt::Display) {
         if !self.reported.swap(true, Ordering::Relaxed) {
-            tracing::warn!(reason = %why, "a virtio device needs a reset; further ones are not reported");
+            tracing::warn!(reason = %why, "a virtio device needs a reset by its driver; further failures are not logged");
         }
         self.status.fetch_or(NEEDS_RESET, Ordering::AcqRel);
         self.config_interrupt();
@@ -94,7 +94,7 @@ impl Interrupt {
         self.status.load(Ordering::Acquire)
     }
 
-    /// Adds bits to the status; only a reset takes any away.
+    /// Sets status bits; only a reset clears them.
     pub(super) fn add_status(&self, bits: u8) {
         self.status.fetch_or(bits, Ordering::AcqRel);
     }
@@ -130,7 +130,7 @@ impl Interrupt {
         checked(vector, self.queue_vectors.len() + 1)
     }
 
-    /// A reset by the driver (section 2.4): the vector table is PCI's and stays.
+    /// Resets the device on the driver's request (section 2.4). The MSI-X table belongs to PCI and stays.
     pub(super) fn reset_device(&self) {
         self.status.store(0, Ordering::Release);
         self.isr.store(0, Ordering::Release);
@@ -140,7 +140,7 @@ impl Interrupt {
         }
     }
 
-    /// Back to power-on.
+    /// Resets everything to power-on.
     pub(super) fn reset(&self) {
         self.reset_device();
         self.generation.store(0, Ordering::Release);
@@ -159,7 +159,7 @@ impl Interrupt {
     }
 }
 
-/// A vector that is not there reads back as "none", which tells the driver that it cannot have it.
+/// A vector that does not exist reads back as `NO_VECTOR`, which tells the driver that the assignment failed.
 fn checked(vector: u16, vectors: usize) -> u16 {
     if usize::from(vector) < vectors { vector } else { NO_VECTOR }
 }

@@ -1,4 +1,4 @@
-//! What a machine does to any virtio device: pausing, saving, restoring, resetting.
+//! The machine's operations on every virtio device: pause, save, restore, reset.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::config::IoEngine;
 use crate::device::Device;
 use crate::pci::PciFunction;
 
-/// Saves a device that a guest has used, restores what `make` makes of it, and resets that.
+/// Saves a device that a guest has used, restores it with `make`, and resets it.
 fn go_round(make: impl Fn(Option<DeviceState>) -> Arc<dyn VirtioDevice>) {
     let mut rig = Rig::new(make(None));
     rig.pci.pause();
@@ -26,7 +26,7 @@ fn go_round(make: impl Fn(Option<DeviceState>) -> Arc<dyn VirtioDevice>) {
     rig.pci.pause();
     let used = rig.pci.save().unwrap();
     assert_ne!(used, new);
-    // Which it does again, and saves the same from elsewhere.
+    // The restored device works, and saves the same state.
     let rig = rig.moved(|state| {
         assert_eq!(*state, used);
         make(Some(state.device.clone()))

@@ -1,15 +1,15 @@
 //! Virtio devices (virtio 1.2) and their PCI transport.
 //!
-//! - [`VirtioDevice`]: a kind of device. Its guest-visible state is plain data, in `state`; its host backend is a trait object
-//!   given to its constructor. Its [`Handler`] serves the queues.
+//! - [`VirtioDevice`]: a kind of device. Its guest-visible state is plain data (`state`); its constructor takes a trait
+//!   object as host backend. Its [`Handler`] serves the queues.
 //! - [`VirtioPci`]: a device in a PCI slot: negotiation, queues, interrupts, and the worker thread, which exists from
 //!   `DRIVER_OK` to reset.
 //! - `blk`, `net`, `console`, `rng`, `balloon`, `vsock`: the devices.
 //!
-//! Life of a device, as the machine sees it; [`Device`](crate::device::Device) says what each step means:
+//! The life of a device, as the machine sees it; [`Device`](crate::device::Device) documents each step:
 //!
 //! ```text
-//! let blk = Arc::new(Block::new(backend, engine, sink, BlockState::new(..))?);  // or with the state that was saved
+//! let blk = Arc::new(Block::new(backend, engine, sink, BlockState::new(..))?);  // or with the saved state
 //! let pci = VirtioPci::new(blk.clone(), memory, host, bar, None)?;      // bar: BAR_SIZE bytes, aligned to it
 //! bus.insert(slot, pci.clone())?;
 //! pci.pause();                         // no request is in flight now, and none will be until resume()
@@ -17,14 +17,14 @@
 //! pci.resume();
 //! blk.refresh_capacity(); pci.config_changed();
 //! pci.reset()?;                        // machine reboot: back to power-on, base address included
-//! pci.stop();                          // or drop it: joins the worker, gives back addresses and interrupts
+//! pci.stop();                          // or drop it: joins the worker, releases addresses and interrupts
 //! ```
 //!
 //! A device built from a saved state is paused until `resume()`.
 //!
-//! A driver that breaks the rules gets `DEVICE_NEEDS_RESET` (section 2.1.1), and its queues are not served until it resets the
-//! device. The same happens when the host cannot serve the device; the owner hears of that. The work for one descriptor chain
-//! is bounded, and memory use does not depend on the driver.
+//! A driver that violates the protocol gets `DEVICE_NEEDS_RESET` (section 2.1.1), and its queues are not served until it
+//! resets the device. The same happens if the host cannot serve the device, which is also reported to the owner. The work
+//! for one descriptor chain is bounded, and memory use does not depend on the driver.
 
 mod balloon;
 mod blk;

@@ -1,8 +1,8 @@
-//! How a worker and its owner agree on whether it works. All interleavings of it are tried in `proofs/`.
+//! The pause protocol between a worker and its owner. `proofs/` model-checks all its interleavings.
 
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering, lock, wait};
 
-/// What a worker is to do.
+/// What the worker should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Run,
@@ -10,19 +10,19 @@ pub(crate) enum Wanted {
     Stop,
 }
 
-/// What both share. `P` is where a worker is in its work.
+/// State that both share. `P` is the worker's position in its work.
 #[derive(Debug)]
 pub(crate) struct PauseControl<P> {
     state: Mutex<State<P>>,
     changed: Condvar,
-    /// Set while the worker is wanted elsewhere: it takes no further request.
+    /// Set while the worker should stop taking requests to look at `wanted`.
     stop_serving: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 struct State<P> {
     wanted: Wanted,
-    /// Where the worker is, while it is paused.
+    /// The position of the worker, while it is paused.
     paused: Option<P>,
     /// The thread has ended.
     ended: bool,
@@ -39,12 +39,12 @@ impl<P: Clone> PauseControl<P> {
         }
     }
 
-    /// The flag that is set while the worker is to take no further request.
+    /// The flag that is set while the worker should take no further request.
     pub(crate) fn stop_serving(&self) -> Arc<AtomicBool> {
         self.stop_serving.clone()
     }
 
-    /// Tells the worker what to do, once it looks: whoever asks wakes it, too.
+    /// Sets what the worker should do. The caller must also wake it.
     pub(crate) fn want(&self, wanted: Wanted) {
         let mut state = lock(&self.state);
         state.wanted = wanted;
@@ -52,7 +52,7 @@ impl<P: Clone> PauseControl<P> {
         self.changed.notify_all();
     }
 
-    /// Returns when the worker is paused, or has ended.
+    /// Waits until the worker is paused or has ended.
     pub(crate) fn wait_paused(&self) {
         let mut state = lock(&self.state);
         while state.paused.is_none() && !state.ended {
@@ -60,13 +60,12 @@ impl<P: Clone> PauseControl<P> {
         }
     }
 
-    /// Where the worker is; `None` unless it is paused.
+    /// The position of the worker; `None` unless it is paused.
     pub(crate) fn position(&self) -> Option<P> {
         lock(&self.state).paused.clone()
     }
 
-    /// For the worker: waits as long as it is told to pause, or is `broken` and has nothing left to do; `false` when told
-    /// to stop.
+    /// For the worker: waits while it should pause, or while it is `broken` and has no work; `false` means stop.
     pub(crate) fn obey(&self, broken: bool, position: impl Fn() -> P) -> bool {
         let mut state = lock(&self.state);
         loop {
@@ -86,7 +85,7 @@ impl<P: Clone> PauseControl<P> {
         true
     }
 
-    /// For the worker: lets nobody wait for it any more.
+    /// For the worker: marks it as ended, so that no one waits for it.
     pub(crate) fn end(&self) {
         lock(&self.state).ended = true;
         self.changed.notify_all();

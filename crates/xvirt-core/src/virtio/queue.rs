@@ -1,4 +1,4 @@
-//! One virtqueue as its device uses it: the split ring (virtio 1.2, section 2.7) plus interrupts and fairness.
+//! A virtqueue as a device uses it: the split ring (virtio 1.2, section 2.7), with interrupt suppression and fairness.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -13,15 +13,15 @@ use super::interrupt::Interrupt;
 use super::{Chain, Malformed, ServeError, Served};
 use crate::memory::GuestRam;
 
-/// Where in the available and the used ring their elements begin, and the bytes of one (section 2.7).
+/// The offsets of the elements in the available and the used ring, and their sizes in bytes (section 2.7).
 const AVAILABLE_RING: u64 = 4;
 const AVAILABLE_ELEMENT: u64 = 2;
 const USED_RING: u64 = 4;
 const USED_ELEMENT: u64 = 8;
-/// How long a driver waits to hear of a request that is done while others are being served.
+/// The longest delay of a completion's interrupt while the queue serves other requests.
 const MAX_DELAY: Duration = Duration::from_micros(50);
 
-/// The queues of a device, by index; those that the driver did not enable are `None`.
+/// The queues of a device, by index. Queues that the driver did not enable are `None`.
 #[derive(Debug)]
 pub(crate) struct Queues(pub(super) Vec<Option<VirtQueue>>);
 
@@ -31,7 +31,7 @@ impl Queues {
         self.0.get_mut(index)?.as_mut()
     }
 
-    /// As [`VirtQueue::signal`], for every queue.
+    /// Calls [`VirtQueue::signal`] for every queue.
     pub(crate) fn signal(&mut self) -> Served {
         self.0.iter_mut().flatten().try_for_each(VirtQueue::signal)
     }
@@ -44,15 +44,15 @@ pub(crate) struct VirtQueue {
     index: usize,
     memory: GuestRam,
     interrupt: Arc<Interrupt>,
-    /// The driver's notifications.
+    /// Carries the driver's notifications.
     pub(super) kick: Arc<EventFd>,
-    /// Set while the worker is wanted elsewhere.
+    /// Set while the worker should leave the queue.
     stop_serving: Arc<AtomicBool>,
-    /// Up to where the driver was told of what was used.
+    /// The used index up to which the driver was notified.
     told: u16,
 }
 
-/// Where a device is in a queue.
+/// A device's position in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) next_avail: u16,
@@ -60,7 +60,7 @@ pub(super) struct Position {
 }
 
 impl VirtQueue {
-    /// Takes over the queue that the driver described; `None` if it is not all in guest memory, or not aligned.
+    /// Opens the queue that the driver described; `None` if it is not aligned, or not all in guest memory.
     pub(super) fn new(
         state: QueueState,
         index: usize,
@@ -84,14 +84,14 @@ impl VirtQueue {
         self.queue.size()
     }
 
-    /// The number of chains that were popped and not pushed.
+    /// The number of chains that were popped but not pushed.
     pub(crate) fn in_flight(&self) -> u16 {
         self.queue.next_avail().wrapping_sub(self.queue.next_used())
     }
 
-    /// Lets the worker come back to this queue by way of the others.
+    /// Makes the worker return to this queue after it has served the others.
     pub(crate) fn renotify(&self) {
-        // Only fails when the counter is full, which will do.
+        // Fails only if the counter is full, which suffices.
         let _ = self.kick.write(1);
     }
 
@@ -99,7 +99,7 @@ impl VirtQueue {
         Position { next_avail: self.queue.next_avail(), next_used: self.queue.next_used() }
     }
 
-    /// Takes the next available chain; `false` when there is none, or the worker is wanted elsewhere.
+    /// Pops the next available chain; `false` if there is none, or if the worker should leave the queue.
     pub(crate) fn pop(&mut self, chain: &mut Chain) -> Served<bool> {
         if self.stop_serving.load(Ordering::Relaxed) {
             return Ok(false);
@@ -110,18 +110,18 @@ impl VirtQueue {
         Ok(true)
     }
 
-    /// Puts the last `count` chains back that were popped and not pushed.
+    /// Returns the last `count` popped chains, which were not pushed, to the queue.
     pub(crate) fn unpop(&mut self, count: u16) {
         self.queue.set_next_avail(self.queue.next_avail().wrapping_sub(count));
     }
 
-    /// Gives a chain back, with `written` bytes written to it.
+    /// Returns a chain to the driver, with `written` bytes written to it.
     pub(crate) fn push(&mut self, head: u16, written: u32) -> Served {
         self.push_all(&[(head, written)])
     }
 
-    /// Gives chains back with what was written to each. The driver sees all of them or none: that of a network card
-    /// drops a frame of which it sees a part (virtio 1.2, section 5.1.6.4).
+    /// Returns chains to the driver, each with the number of bytes written. The driver sees all of them or none,
+    /// because a network driver drops a frame of which it sees only a part (virtio 1.2, section 5.1.6.4).
     pub(crate) fn push_all(&mut self, chains: &[(u16, u32)]) -> Served {
         let (ring, size) = (self.queue.used_ring(), self.queue.size());
         let mut next = self.queue.next_used();
@@ -136,14 +136,14 @@ impl VirtQueue {
         self.memory.store(next.to_le(), GuestAddress(ring + 2), Ordering::Release).map_err(|_| BAD_RING)
     }
 
-    /// Tells the driver what was used since the last time, if it wants to know.
+    /// Interrupts the driver for the chains used since the last time, if it wants that.
     pub(crate) fn signal(&mut self) -> Served {
         let used = self.queue.next_used();
         let since = used.wrapping_sub(std::mem::replace(&mut self.told, used));
         if since == 0 {
             return Ok(());
         }
-        // The used index must be visible before the driver's wish is read (section 2.7.10).
+        // The used index must be visible before the driver's event index is read (section 2.7.10).
         fence(Ordering::SeqCst);
         let available = self.queue.avail_ring();
         let wish = |at: u64| {
@@ -151,7 +151,7 @@ impl VirtQueue {
             wish.map(u16::from_le).map_err(|_| BAD_RING)
         };
         let wanted = if self.queue.event_idx_enabled() {
-            // It wants to know when the index passes a place: whether that is among those since.
+            // The driver wants an interrupt when the used index passes `place`.
             let place = wish(available + AVAILABLE_RING + AVAILABLE_ELEMENT * u64::from(self.queue.size()))?;
             used.wrapping_sub(place).wrapping_sub(1) < since
         } else {
@@ -163,25 +163,26 @@ impl VirtQueue {
         Ok(())
     }
 
-    /// Asks not to be notified of new buffers.
+    /// Suppresses notifications of new buffers.
     pub(crate) fn disable_notification(&mut self) -> Served {
         self.queue.disable_notification(&self.memory).map_err(|_| BAD_RING)
     }
 
-    /// Asks to be notified of new buffers; `true` when there are some already, and the worker may take them.
+    /// Enables notifications of new buffers; `true` if there are some already, and the worker may take them.
     pub(crate) fn enable_notification(&mut self) -> Served<bool> {
         let more = self.queue.enable_notification(&self.memory).map_err(|_| BAD_RING)?;
         Ok(more && !self.stop_serving.load(Ordering::Relaxed))
     }
 
-    /// Serves all chains with `serve`, which returns how many bytes it wrote. One interrupt tells of all that were done
-    /// within [`MAX_DELAY`]; after as many chains as the queue has descriptors the other queues get their turn.
+    /// Serves all chains with `serve`, which returns the number of bytes written. One interrupt announces all
+    /// completions within [`MAX_DELAY`]. After as many chains as the queue has descriptors, other queues get their
+    /// turn.
     pub(crate) fn drain(&mut self, chain: &mut Chain, mut serve: impl FnMut(&mut Chain) -> Served<u32>) -> Served {
         self.drain_while(chain, |chain| serve(chain).map(Some))
     }
 
-    /// As [`drain`](Self::drain), up to a chain that `serve` says `None` to: it stays in the queue, and whoever left it
-    /// there has to come back. The driver is not asked to tell of more until then.
+    /// Like [`drain`](Self::drain), but stops at a chain for which `serve` returns `None`. That chain stays in the
+    /// queue with notifications suppressed, so the caller must come back to it.
     pub(crate) fn drain_while(
         &mut self,
         chain: &mut Chain,
@@ -215,4 +216,4 @@ impl VirtQueue {
     }
 }
 
-const BAD_RING: ServeError = Malformed("a ring is not valid");
+const BAD_RING: ServeError = Malformed("a ring is invalid");

@@ -1,4 +1,4 @@
-//! The arithmetic of a ring, at every position that 16 bits have.
+//! The ring arithmetic at every 16-bit position.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,7 +23,7 @@ struct Ring {
 }
 
 impl Ring {
-    /// A ring whose descriptors are chains of one each.
+    /// A ring whose chains have one descriptor each.
     fn new(size: u16) -> Self {
         let memory = GuestRam::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
         for index in 0..u64::from(size) {
@@ -54,7 +54,7 @@ impl Ring {
         self.memory.write_obj(index, GuestAddress(AVAILABLE + 2)).unwrap();
     }
 
-    /// Takes chains until there is none, and tells the place that the first had, and how many there were.
+    /// Pops chains until there are none; returns the head of the first, and their number.
     fn drain(&mut self, chain: &mut Chain) -> Served<(Option<u16>, u16)> {
         let (mut first, mut count) = (None, 0);
         while self.queue.pop(chain)? {
@@ -65,8 +65,8 @@ impl Ring {
     }
 }
 
-/// From every position on: all that may be available is taken, in order, and put back; more than that is an error; and
-/// what is used lands in its place.
+/// From every position: all available chains are popped in order and returned, more chains than descriptors are an
+/// error, and used chains land in their ring entries.
 fn check(size: u16) {
     let (mut ring, mut chain) = (Ring::new(size), Chain::default());
     for start in 0..=u16::MAX {

@@ -1,4 +1,4 @@
-//! The entropy source (virtio 1.2, section 5.4): fills buffers from the host's getrandom(2).
+//! The entropy source (virtio 1.2, section 5.4), which fills buffers from the host's getrandom(2).
 
 use std::os::fd::RawFd;
 
@@ -7,7 +7,7 @@ use crate::Result;
 use crate::sandbox::Work;
 
 const QUEUE_SIZES: [u16; 1] = [64];
-/// Bytes given for one buffer: a driver that wants more asks again.
+/// The most bytes per buffer; a driver that wants more asks again.
 const MAX_BYTES: usize = 4096;
 
 /// A virtio entropy source.
@@ -55,8 +55,8 @@ impl Handler for RngHandler {
             let wanted = usize::try_from(chain.writable.len()).unwrap_or(MAX_BYTES).min(MAX_BYTES);
             let bytes = &mut self.bytes[..wanted];
             if let Err(error) = getrandom::fill(bytes) {
-                // Nothing is better than something that is not random: the driver asks again.
-                tracing::error!(%error, "the host gives no entropy");
+                // An empty answer is better than bytes that are not random; the driver asks again.
+                tracing::error!(%error, "cannot get entropy from the host for a virtio-rng device");
                 return Ok(0);
             }
             Ok(chain.writable.put(&memory, bytes)? as u32)

@@ -1,6 +1,6 @@
-//! The guest-visible state of each kind of device, as plain data: what a device is constructed from, and saved as.
+//! The guest-visible state of each kind of device, as plain data: constructors take it, and saving returns it.
 //!
-//! It knows of no host path, descriptor or limit; those come with the backend that is given to a device's constructor.
+//! It contains no host paths, descriptors or limits; those belong to the backend that the constructor takes.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,9 @@ pub(crate) enum DeviceState {
     Block(BlockState),
     /// A network card.
     Net(NetState),
-    /// A console keeps nothing: its bytes are in its queues or in its host backend.
+    /// A console has no state: its bytes are in its queues or in its host backend.
     Console,
-    /// Entropy has no state.
+    /// The entropy source has no state.
     Rng,
     /// A memory balloon.
     Balloon(BalloonState),
@@ -21,7 +21,7 @@ pub(crate) enum DeviceState {
     Vsock(VsockState),
 }
 
-/// What the driver was told of a disk.
+/// The driver-visible properties of a disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockState {
     /// Serial number, at most 20 bytes.
@@ -30,51 +30,51 @@ pub(crate) struct BlockState {
     pub(crate) queues: u16,
     /// Size in sectors of 512 bytes.
     pub(crate) sectors: u64,
-    /// Whether it cannot be written.
+    /// Whether the disk is read-only.
     pub(crate) read_only: bool,
-    /// The block that is written at once, in bytes. Sectors stay of 512 bytes, whatever the device of the host has, so that
-    /// a disk can be copied from one device to another: partition tables count in sectors.
+    /// The physical block size in bytes. Logical sectors always have 512 bytes, whatever the host's device has, so that
+    /// a disk can be copied to another device: partition tables count in sectors.
     #[serde(default = "smallest_block")]
     pub(crate) block_size: u32,
 }
 
-/// What a state has that was saved before it said the block.
+/// The default for states that were saved without a block size.
 fn smallest_block() -> u32 {
     512
 }
 
-/// What the driver was told of a network card.
+/// The driver-visible properties of a network card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NetState {
-    /// Its address.
+    /// The MAC address.
     pub(crate) mac: [u8; 6],
-    /// The largest packet that the driver should send, if it is told.
+    /// The MTU, if it is announced to the driver.
     pub(crate) mtu: Option<u16>,
     /// Whether the cable is plugged in.
     pub(crate) link_up: bool,
 }
 
-/// A balloon as its driver knows it; pages are of 4 KiB.
+/// The driver-visible properties of a balloon; pages have 4 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BalloonState {
-    /// How many pages the host wants.
+    /// The number of pages that the host wants.
     pub(crate) target: u32,
-    /// How many pages the driver says it has given.
+    /// The number of pages that the driver says it has given.
     pub(crate) actual: u32,
-    /// What the driver fills its free pages with.
+    /// The pattern with which the driver fills free pages.
     pub(crate) poison: u32,
     /// Whether the driver is asked to report free pages.
     pub(crate) reporting: bool,
 }
 
 impl BalloonState {
-    /// Of a driver that is yet to come.
+    /// The state before the first driver.
     pub(crate) fn new(target: u32, reporting: bool) -> Self {
         Self { target, actual: 0, poison: 0, reporting }
     }
 }
 
-/// What the driver was told of a socket device. Connections are not part of it: they end with the device.
+/// The driver-visible properties of a vsock device. Connections are not part of it: they end with the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VsockState {
     /// The context identifier of the guest.

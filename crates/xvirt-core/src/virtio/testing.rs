@@ -1,4 +1,4 @@
-//! A driver for tests: it negotiates, posts chains and waits for them, all through the BAR and guest memory.
+//! A driver for tests: it negotiates, posts chains and waits for them, through the BAR and guest memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::pci::testing::TestHost;
 use crate::sandbox::Work;
 
 pub(super) const BAR: u64 = 0xc000_0000;
-/// Descriptors in each queue.
+/// The number of descriptors in each queue.
 pub(super) const SIZE: u16 = 16;
-/// Where tests put their buffers; queues are below.
+/// The address of test buffers; the queues are below it.
 pub(super) const DATA: u64 = 0x10_0000;
 pub(super) const RAM: u64 = 0x40_0000;
 const MSIX_CONTROL: u16 = 0x9a;
@@ -29,7 +29,7 @@ pub(super) const WRITE: u16 = 2;
 pub(super) const NEXT: u16 = 1;
 pub(super) const INDIRECT: u16 = 4;
 
-/// A device that is nothing but its handler.
+/// A device that consists only of its handler.
 pub(super) struct Bare<F> {
     pub(super) work: Option<Work>,
     pub(super) handler: F,
@@ -83,7 +83,7 @@ struct Queue {
     used: u16,
 }
 
-/// A piece of a chain: where, and how long.
+/// A piece of a chain: address and length.
 #[derive(Clone, Copy)]
 pub(super) enum Piece {
     Read(u64, u32),
@@ -106,7 +106,7 @@ impl Rig {
         Self { host, memory, pci, queues }
     }
 
-    /// The same machine after saving it and restoring it around `device`, still paused.
+    /// Saves the machine and restores it around `device`, still paused.
     pub(super) fn moved(self, device: impl FnOnce(&VirtioPciState) -> Arc<dyn VirtioDevice>) -> Self {
         self.pci.pause();
         let state = self.pci.save().unwrap();
@@ -155,7 +155,7 @@ impl Rig {
         self.read(0x2000 + offset)
     }
 
-    /// All that a driver does to bring up a device: accepts `features`, enables all queues, a vector for each.
+    /// Starts the device like a driver: accepts `features`, enables all queues, and gives each a vector.
     pub(super) fn start(&mut self, features: u64) {
         self.set_status(0);
         self.set_status(1);
@@ -179,7 +179,7 @@ impl Rig {
         self.set_status(15);
     }
 
-    /// Describes a queue whose rings are in the three pages from `base` on.
+    /// Enables a queue with its rings in the three pages from `base`.
     pub(super) fn enable(&self, index: usize, base: u64) {
         self.write(0x16, &(index as u16).to_le_bytes());
         self.write(0x18, &SIZE.to_le_bytes());
@@ -248,7 +248,7 @@ impl Rig {
         length
     }
 
-    /// The next used chain; waits for it.
+    /// Waits for the next used chain and returns it.
     pub(super) fn used(&mut self, queue: usize) -> (u32, u32) {
         let place = self.queues[queue].used;
         wait("a used buffer", || self.used_index(queue) != place);
@@ -271,7 +271,7 @@ impl Rig {
         data
     }
 
-    /// Waits until the device has given up on its driver.
+    /// Waits for `DEVICE_NEEDS_RESET`.
     pub(super) fn wait_needs_reset(&self) {
         wait("DEVICE_NEEDS_RESET", || self.status() & 0x40 != 0);
     }

@@ -21,26 +21,26 @@ use crate::sandbox::Filter;
 use crate::thread;
 use crate::{Error, Result};
 
-/// Room for the deepest image format, not for a default 2 MiB in every device of every VM.
+/// Enough for the deepest image format; the default of 2 MiB would be wasted in every device of every VM.
 const STACK: usize = 512 << 10;
 
-/// `epoll` data of what is not a queue.
+/// The `epoll` data of events that are not queues.
 const WAKE: u64 = u64::MAX;
 const INPUT: u64 = u64::MAX - 1;
 
-/// A running worker thread. Dropping it waits for the request in flight and ends the thread.
+/// A running worker thread. Dropping it waits for the requests in flight and ends the thread.
 #[derive(Debug)]
 pub(super) struct Worker {
     control: Arc<Control>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the workers of a device, one after the other, wait for events with. Made with the device: a driver that comes
-/// when the process has no descriptors left would otherwise come in vain.
+/// The events for which the successive workers of a device wait. They are created with the device: otherwise a driver
+/// could not start it when the process has no descriptors left.
 #[derive(Debug)]
 pub(super) struct WorkerEvents {
     epoll: Epoll,
-    /// From the owner.
+    /// Wakes the worker for its owner.
     wake: EventFd,
 }
 
@@ -61,12 +61,12 @@ impl WorkerEvents {
     }
 
     fn forget(&self, fd: RawFd) {
-        // Fails if it is not watched or was closed, which is what was to be achieved.
+        // Fails if it is not watched or was closed, which is the desired state.
         let _ = self.epoll.ctl(ControlOperation::Delete, fd, EpollEvent::default());
     }
 }
 
-/// What a worker and its owner share.
+/// State that a worker and its owner share.
 #[derive(Debug)]
 pub(super) struct Control {
     pause: PauseControl<Vec<Option<Position>>>,
@@ -79,26 +79,26 @@ impl Control {
         Self { pause: PauseControl::new(paused), events }
     }
 
-    /// The flag that the queues look at.
+    /// The flag that the queues check.
     pub(super) fn stop_serving(&self) -> Arc<AtomicBool> {
         self.pause.stop_serving()
     }
 
     fn set(&self, wanted: Wanted) {
         self.pause.want(wanted);
-        // Only fails when the counter is full, which wakes as well.
+        // Fails only if the counter is full, which wakes it as well.
         let _ = self.events.wake.write(1);
     }
 }
 
-/// What a worker's thread is in.
+/// The environment of a worker thread.
 pub(super) struct Surroundings {
     pub(super) host: Arc<dyn PciHost>,
-    /// The filter of its system calls, if it gets one.
+    /// The seccomp filter of the thread, if it gets one.
     pub(super) filter: Option<Filter>,
-    /// Adds up what it takes.
+    /// Counts the CPU time of the thread.
     pub(super) time: Arc<ThreadTime>,
-    /// Hears what is wanting on the host.
+    /// Receives failures of the host.
     pub(super) failures: Arc<Failures>,
 }
 
@@ -130,7 +130,7 @@ impl Worker {
                 service.watched.add(queue.kick.as_raw_fd(), i as u64)?;
             }
         }
-        // Made before the thread, which may panic before it does anything.
+        // Created before the thread, which may panic at once.
         let ending = Ending(Arc::clone(&control));
         let host = Arc::clone(&surroundings.host);
         let work = move || {
@@ -144,18 +144,18 @@ impl Worker {
         Ok(Self { control, thread: Some(thread) })
     }
 
-    /// Returns when no request is in flight; none is taken until [`resume`](Self::resume).
+    /// Returns when no request is in flight; the worker takes none until [`resume`](Self::resume).
     pub(super) fn pause(&self) {
         self.control.set(Wanted::Pause);
         self.control.pause.wait_paused();
     }
 
-    /// Goes on.
+    /// Continues after a pause.
     pub(super) fn resume(&self) {
         self.control.set(Wanted::Run);
     }
 
-    /// Where the worker is in its queues; `None` unless it is paused.
+    /// The worker's positions in its queues; `None` unless it is paused.
     pub(super) fn positions(&self) -> Option<Vec<Option<Position>>> {
         self.control.pause.position()
     }
@@ -165,27 +165,27 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.control.set(Wanted::Stop);
         if let Some(thread) = self.thread.take() {
-            // What panics on it is caught there.
+            // The thread catches panics itself.
             let _ = thread.join();
         }
     }
 }
 
-/// The worker's own side.
+/// The state of the worker thread.
 struct Service {
     control: Arc<Control>,
-    /// Set while this thread is wanted elsewhere.
+    /// Set while this thread should stop serving.
     stop_serving: Arc<AtomicBool>,
     handler: Box<dyn Handler>,
     queues: Queues,
     interrupt: Arc<Interrupt>,
     watched: Watched,
     failures: Arc<Failures>,
-    /// Nothing is served any more, because the driver broke the rules or the host lacks something.
+    /// No queue is served any more, because the driver violated the protocol or the host lacks something.
     broken: bool,
 }
 
-/// What one worker watches, apart from the owner's event; nothing any more once this is dropped.
+/// The descriptors that a worker watches, apart from the owner's event. Dropping it removes them.
 struct Watched {
     events: Arc<WorkerEvents>,
     fds: Vec<RawFd>,
@@ -200,7 +200,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Watches the backend as long as the handler wants to know.
+    /// Watches the backend's descriptor while the handler wants input.
     fn set_input(&mut self, wanted: Option<RawFd>) -> Result<()> {
         if wanted == self.input {
             return Ok(());
@@ -222,8 +222,8 @@ impl Drop for Watched {
     }
 }
 
-/// Lets nobody wait for a thread that has ended, however it ended. By then its handler is gone, and with it all that was
-/// in flight.
+/// Marks the worker as ended on every exit path, so that no one waits for it. Its handler and the requests in flight
+/// are gone by then.
 struct Ending(Arc<Control>);
 
 impl Drop for Ending {
@@ -238,7 +238,7 @@ impl Service {
             self.give_up(&error.into());
         }
         while self.obey() {
-            // Notifications may have come before this thread, or been lost with the machine this device was saved on.
+            // Notifications may have arrived before this thread started, or been lost in a restore.
             let all = (0..self.queues.0.len()).try_for_each(|i| self.serve(i as u64));
             let served = all.and_then(|()| self.serve_events());
             let settled = self.handler.settle(&mut self.queues);
@@ -249,13 +249,13 @@ impl Service {
         self.handler.end();
     }
 
-    /// Waits as long as it is told to pause, or has nothing left to do; `false` when told to stop.
+    /// Waits while it should pause or has no work; `false` means stop.
     fn obey(&self) -> bool {
         let positions = || self.queues.0.iter().map(|q| q.as_ref().map(|q| q.position())).collect();
         self.control.pause.obey(self.broken, positions)
     }
 
-    /// Serves nothing until the driver resets the device.
+    /// Stops serving until the driver resets the device.
     fn give_up(&mut self, why: &ServeError) {
         self.broken = true;
         self.interrupt.needs_reset(why);
@@ -264,7 +264,7 @@ impl Service {
         }
     }
 
-    /// Serves what comes, until it is wanted elsewhere.
+    /// Serves events until the owner wants something else.
     fn serve_events(&mut self) -> Served {
         let mut events = [EpollEvent::default(); 16];
         loop {
@@ -277,14 +277,14 @@ impl Service {
             for event in &events[..count] {
                 match event.data() {
                     WAKE => {
-                        // Empty when somebody was faster, which is as good.
+                        // It may have been read already.
                         let _ = self.watched.events.wake.read();
                     }
                     INPUT => self.handler.receive(&mut self.queues)?,
                     queue => self.serve(queue)?,
                 }
             }
-            // Only now: a thread that is there may still find that it cannot serve the device.
+            // Not earlier: a new thread may still find that it cannot serve the device.
             self.failures.forget();
             if self.stop_serving.load(Ordering::Relaxed) {
                 return Ok(());
@@ -295,10 +295,10 @@ impl Service {
         }
     }
 
-    /// How long to wait for events, in milliseconds: up to the handler's deadline, or for ever.
+    /// The timeout for events in milliseconds: until the handler's deadline, or infinite.
     fn poll_timeout(&self) -> i32 {
         let Some(deadline) = self.handler.deadline() else { return -1 };
-        // Rounded up, because a wait that ends too early would only begin again.
+        // Rounded up, because an early wakeup would only wait again.
         let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
         i32::try_from(left).unwrap_or(i32::MAX)
     }
@@ -306,7 +306,7 @@ impl Service {
     fn serve(&mut self, queue: u64) -> Served {
         let Ok(index) = usize::try_from(queue) else { return Ok(()) };
         if let Some(queue) = self.queues.get(index) {
-            // Empty when it is served without a notification.
+            // Empty if the queue is served without a notification.
             let _ = queue.kick.read();
             self.handler.queue(index, &mut self.queues)?;
         }

@@ -1,4 +1,4 @@
-//! Requests that stay in flight between two calls of a handler.
+//! Requests that stay in flight between calls of a handler.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::{Chain, Handler, Queues, Served};
 use crate::device::Device;
 use crate::thread::Panicked;
 
-/// Leaves each request in flight for a time, and counts those it has taken.
+/// Keeps each request in flight for a time, and counts the requests it has taken.
 struct Slow {
     delay: Duration,
     taken: Arc<AtomicUsize>,
@@ -70,7 +70,7 @@ fn rig(delay: Duration) -> (Rig, Arc<AtomicUsize>) {
     (rig, taken)
 }
 
-/// A device that has a request in flight which would take an hour.
+/// A device with a request in flight that would take an hour.
 fn busy() -> Rig {
     let (mut rig, taken) = rig(Duration::from_secs(3600));
     rig.post(0, &[Piece::Write(DATA, 8)]);

@@ -1,4 +1,4 @@
-//! What the driver sees of a balloon, and what the VM's owner asks of it.
+//! The driver-visible side of a balloon, and the operations of the VM's owner on it.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,17 +14,17 @@ use crate::virtio::device::read_config_bytes;
 use crate::virtio::{BalloonState, DeviceKind, DeviceState, Handler, VirtioDevice};
 use crate::{Error, Result};
 
-/// Inflate, deflate, statistics, and twice free page reporting: see [`handler`](super::handler).
+/// Inflate, deflate, statistics, and two for free page reporting: see [`handler`](super::handler).
 const QUEUE_SIZES: [u16; 5] = [128, 128, 16, 32, 32];
 
 /// Feature bits (section 5.5.3).
 const STATISTICS: u64 = 1 << 1;
 const DEFLATE_ON_OOM: u64 = 1 << 2;
-/// A driver that fills its free pages with a value reports none of them unless it can tell us the value.
+/// A driver that fills free pages with a pattern reports them only if it can tell the device that pattern.
 const PAGE_POISON: u64 = 1 << 4;
 const REPORTING: u64 = 1 << 5;
 
-/// Where the fields are that the driver writes (section 5.5.4).
+/// Offsets of the fields that the driver writes (section 5.5.4).
 const ACTUAL: usize = 4;
 const POISON: usize = 12;
 
@@ -36,12 +36,12 @@ pub(crate) struct Balloon {
     interval: Option<Duration>,
 }
 
-/// What vCPUs, the worker and the owner share.
+/// State that vCPUs, the worker and the owner share.
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
     changed: Condvar,
-    /// Tells the worker that there is a question.
+    /// Wakes the worker to request statistics.
     question: EventFd,
 }
 
@@ -51,17 +51,17 @@ pub(super) struct Inner {
     pub(super) actual: u32,
     pub(super) poison: u32,
     pub(super) report: Option<GuestReport>,
-    /// There is a driver that gives statistics.
+    /// A driver that supplies statistics is present.
     pub(super) answering: bool,
-    /// How often statistics were asked for, and which time was answered last.
+    /// The number of the last request for statistics, and of the last one answered.
     pub(super) asked: u64,
     pub(super) answered: u64,
-    /// Nobody is there to answer any more.
+    /// The VM is halted; no more answers will come.
     ended: bool,
 }
 
 impl Balloon {
-    /// The balloon that `state` describes. The guest gives statistics each `interval`, or only when asked.
+    /// Restores the balloon from `state`. The guest supplies statistics each `interval`, or only on request.
     pub(crate) fn new(interval: Option<Duration>, state: BalloonState) -> Result<Self> {
         let question = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
             .map_err(|e| Error::io("cannot create the event of a balloon", e))?;
@@ -72,42 +72,41 @@ impl Balloon {
         Ok(Self { shared: Arc::new(shared), reporting, interval })
     }
 
-    /// Sets how many pages the host wants; the transport tells the driver.
+    /// Sets the number of pages that the host wants; the transport notifies the driver.
     pub(crate) fn set_target(&self, pages: u32) {
         self.shared.change(|inner| inner.target = pages);
     }
 
-    /// Ends all waits: the VM is halted.
+    /// Ends all waits, because the VM is halted.
     pub(crate) fn end(&self) {
         self.shared.change(|inner| inner.ended = true);
     }
 
-    /// As the driver knows it now.
+    /// The current state as the driver sees it.
     pub(crate) fn state(&self) -> BalloonState {
         let inner = self.shared.lock();
         BalloonState { target: inner.target, actual: inner.actual, poison: inner.poison, reporting: self.reporting }
     }
 
-    /// What the guest said last of its memory, since its driver came.
+    /// The guest's latest memory statistics, if the current driver has supplied any.
     pub(crate) fn report(&self) -> Option<GuestReport> {
         self.shared.lock().report
     }
 
-    /// Whether there is a driver that gives statistics.
+    /// Whether a driver that supplies statistics is present.
     pub(crate) fn answers(&self) -> bool {
         self.shared.lock().answering
     }
 
-    /// Asks for statistics and waits for them; `false` when they have not come within `timeout`, or the driver has gone.
+    /// Requests statistics and waits for them; `false` if none arrive within `timeout`, or if the driver is gone.
     pub(crate) fn refresh(&self, timeout: Duration) -> bool {
         let question = self.shared.ask();
-        // Only fails when the counter is full, and then the worker is on its way.
+        // Fails only if the counter is full; then the worker is awake already.
         let _ = self.shared.question.write(1);
         self.shared.wait(timeout, |inner| inner.answered >= question || !inner.answering).answered >= question
     }
 
-    /// Waits until the driver has given just as many pages as are wanted; `false` when it has not within `timeout`, or the
-    /// VM was halted.
+    /// Waits until the balloon has its target size; `false` if it has not within `timeout`, or if the VM was halted.
     pub(crate) fn wait_target(&self, timeout: Duration) -> bool {
         let inner = self.shared.wait(timeout, |inner| inner.actual == inner.target);
         inner.actual == inner.target && !inner.ended
@@ -119,18 +118,18 @@ impl Shared {
         lock(&self.inner)
     }
 
-    /// Changes something and tells whoever waits for it.
+    /// Applies a change and wakes all waiters.
     pub(super) fn change(&self, change: impl FnOnce(&mut Inner)) {
         change(&mut self.lock());
         self.changed.notify_all();
     }
 
-    /// The driver is gone, and with it what it said. What the host wants stays.
+    /// Discards what the driver said, because it is gone. The host's target stays.
     pub(super) fn forget_driver(&self) {
         self.change(|inner| (inner.actual, inner.poison, inner.report, inner.answering) = (0, 0, None, false));
     }
 
-    /// Counts a question, and returns which it is.
+    /// Counts a request for statistics and returns its number.
     pub(super) fn ask(&self) -> u64 {
         let mut inner = self.lock();
         inner.asked += 1;
@@ -143,7 +142,7 @@ impl Shared {
 
     /// Clears the event.
     pub(super) fn hear(&self) {
-        // Empty when the worker was faster, which is as good.
+        // The worker may have cleared it already.
         let _ = self.question.read();
     }
 
@@ -173,7 +172,7 @@ impl VirtioDevice for Balloon {
 
     fn read_config(&self, offset: usize, data: &mut [u8]) {
         let BalloonState { target, actual, poison, .. } = self.state();
-        // The third field is the command of free page hinting, which is not offered.
+        // The third field is the free page hint command; that feature is not offered.
         let fields = [target, actual, 0, poison].map(u32::to_le_bytes);
         read_config_bytes(fields.as_flattened(), offset, data);
     }

@@ -14,33 +14,33 @@ use crate::virtio::{Chain, Handler, Queues, Served, VirtQueue};
 
 const INFLATE: usize = 0;
 const STATISTICS: usize = 2;
-/// Where free pages are reported. The specification counts the queue of a feature that is not offered, so it is 4; Linux
-/// before 6.11 does not count it. We are the same to both.
+/// The queues for free page reports. The specification numbers queues of features that are not offered, so the queue is
+/// 4; Linux before 6.11 skips them and uses 3. Both numbers work.
 const REPORTING: [usize; 2] = [3, 4];
 
 const PAGE: u64 = 4096;
-/// Pages in one request that are looked at, 64 MiB: drivers send 256, and the rest stays where it is.
+/// The most pages processed per request (64 MiB). Drivers send 256; pages beyond the limit stay with the guest.
 const MAX_PAGES: usize = 1 << 14;
-/// Page numbers sorted at a time.
+/// The number of page numbers sorted at a time.
 const CHUNK: usize = 1024;
-/// Bytes in one report that are looked at, for the same reason; Linux reports 128 MiB at most.
+/// The most bytes processed per report, for the same reason; Linux reports at most 128 MiB.
 const MAX_REPORTED: u64 = 1 << 30;
 
-/// Serves a balloon, from its driver's coming to its going.
+/// Serves a balloon from the driver's activation to its reset.
 pub(super) struct BalloonHandler {
     shared: Arc<Shared>,
-    /// How often to ask for statistics, and when next.
+    /// The interval of requests for statistics, and the time of the next one.
     interval: Option<Duration>,
     next: Option<Instant>,
     reporting: bool,
-    /// Which question the driver was sent that it has not answered: it sends the first statistics unasked.
+    /// The number of the request that the driver has not answered; it sends its first statistics unasked.
     sent: Option<u64>,
-    /// Questions up to this one were sent.
+    /// The number of the last request sent.
     last_sent: u64,
     chain: Chain,
     bytes: Vec<u8>,
     pages: Vec<u32>,
-    /// The log knows that memory cannot be given back.
+    /// The failure to release memory was logged already.
     failed: bool,
 }
 
@@ -72,7 +72,7 @@ impl BalloonHandler {
                 chain.readable.take(&memory, bytes)?;
                 pages.clear();
                 pages.extend(bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)));
-                // One call for neighbours, which pages that are given together mostly are.
+                // One call releases adjacent pages, and pages of one request mostly are adjacent.
                 pages.sort_unstable();
                 pages.dedup();
                 for run in pages.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {
@@ -86,14 +86,14 @@ impl BalloonHandler {
         })
     }
 
-    /// Pages leave the balloon, which takes no more than that the guest touches them.
+    /// Pages leave the balloon. The host need not act, because memory returns when the guest touches it.
     fn deflate(&mut self, queue: &mut VirtQueue) -> Served {
         queue.drain(&mut self.chain, |_| Ok(0))
     }
 
     fn free_pages(&mut self, queue: &mut VirtQueue) -> Served {
         let memory = queue.memory().clone();
-        // The guest expects to find in its free pages what it has filled them with (section 5.5.6.7).
+        // The guest expects the poison pattern in its free pages (section 5.5.6.7), but released pages read as zero.
         let zeroes = self.shared.lock().poison == 0;
         let Self { chain, failed, .. } = self;
         queue.drain(chain, |chain| {
@@ -107,7 +107,8 @@ impl BalloonHandler {
         })
     }
 
-    /// The driver leaves a buffer with statistics in its queue. Taking it asks for fresh ones, which come in the next.
+    /// The driver leaves a buffer with statistics in its queue. Returning it requests fresh ones, which arrive in the
+    /// next buffer.
     fn statistics(&mut self, queue: &mut VirtQueue) -> Served {
         loop {
             let asked = self.shared.lock().asked;
@@ -123,7 +124,7 @@ impl BalloonHandler {
             if let Some(answered) = self.sent.take() {
                 let report = self.read_report(queue.memory())?;
                 self.shared.change(|inner| (inner.report, inner.answered) = (Some(report), answered));
-                // For the next question, or for none.
+                // Keeps the buffer for the next request.
                 queue.unpop(1);
             } else {
                 (self.sent, self.last_sent) = (Some(asked), asked);
@@ -142,13 +143,13 @@ impl BalloonHandler {
     }
 }
 
-/// Gives `[start, end)` back to the host, but for what lies below 1 MiB: firmware tables are there.
+/// Releases `[start, end)` to the host, except below 1 MiB, where the firmware tables are.
 fn lend(memory: &GuestRam, start: u64, end: u64, failed: &mut bool) {
     let result: io::Result<()> = give_back(memory, start.max(HIGH_MEMORY)..end);
     if let Err(error) = result
         && !std::mem::replace(failed, true)
     {
-        tracing::warn!(%error, "the host does not take a balloon's memory; further failures are not reported");
+        tracing::warn!(%error, "cannot release balloon memory to the host; further failures are not logged");
     }
 }
 

@@ -1,11 +1,11 @@
-//! The memory balloon (virtio 1.2, section 5.5): a guest that can do with less memory lends some to the host.
+//! The memory balloon (virtio 1.2, section 5.5), by which a guest returns unused memory to the host.
 //!
-//! - `device`: what the driver sees, and what its owner asks of it: the size of the balloon, and statistics.
-//! - `handler`: pages that go into the balloon, come out of it, or are just free.
-//! - `report`: what the guest says of its memory.
+//! - `device`: the driver-visible side and the owner's operations: target size and statistics.
+//! - `handler`: processes inflated, deflated and reported free pages.
+//! - `report`: parses the guest's memory statistics.
 //!
-//! Nothing is kept of which pages are in the balloon: a page that was given back to the host is there again as soon as
-//! the guest touches it. So a driver that lies only harms itself.
+//! The device does not record which pages are in the balloon: a released page comes back as soon as the guest touches
+//! it. A driver that lies about its pages therefore harms only its own guest.
 
 mod device;
 mod handler;

@@ -1,13 +1,14 @@
-//! The statistics that a guest gives of its memory (virtio 1.2, section 5.5.6.3).
+//! The guest's memory statistics (virtio 1.2, section 5.5.6.3).
 
 use std::time::SystemTime;
 
-/// Bytes of a statistic: a tag of two bytes and a value of eight.
+/// Size of a statistic: a tag of two bytes and a value of eight.
 pub(super) const ENTRY: usize = 10;
-/// More statistics than any driver gives.
+/// A limit above the number of statistics that any driver sends.
 pub(super) const MAX_ENTRIES: usize = 64;
 
-/// What the guest said, and when. What it did not say is `None`; sizes are in bytes.
+/// The guest's statistics and the time of their arrival. Statistics that it did not send are `None`; sizes are in
+/// bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GuestReport {
     pub(crate) taken: SystemTime,
@@ -22,7 +23,7 @@ pub(crate) struct GuestReport {
 }
 
 impl GuestReport {
-    /// Reads what the driver wrote. Statistics that are not known here are passed over.
+    /// Parses the driver's buffer. Unknown statistics are skipped.
     pub(super) fn parse(bytes: &[u8], taken: SystemTime) -> Self {
         let mut values = [None; 8];
         for entry in bytes.chunks_exact(ENTRY) {

@@ -16,7 +16,7 @@ const STATISTICS: usize = 2;
 const ALL: u64 = 0b11_0110 | EVENT_IDX;
 const PAGE: u64 = 4096;
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where the tests' requests are; the pages they are about come after it.
+/// The address of requests; the pages they name follow.
 const REQUEST: u64 = DATA;
 
 fn balloon(interval: Option<Duration>) -> Arc<Balloon> {
@@ -46,7 +46,7 @@ fn set_config(rig: &Rig, offset: u64, value: u32) {
     rig.write(0x2000 + offset, &value.to_le_bytes());
 }
 
-/// Puts statistics where the driver keeps them.
+/// Writes statistics into the driver's buffer.
 fn fill_statistics(rig: &Rig, entries: &[(u16, u64)]) -> u32 {
     let bytes: Vec<u8> =
         entries.iter().flat_map(|(tag, value)| [&tag.to_le_bytes()[..], &value.to_le_bytes()].concat()).collect();
@@ -54,7 +54,7 @@ fn fill_statistics(rig: &Rig, entries: &[(u16, u64)]) -> u32 {
     bytes.len() as u32
 }
 
-/// The driver's answer: waits for its buffer to come back and puts fresh statistics into the queue.
+/// Answers a request for statistics: waits until the buffer is used, and posts it again with fresh ones.
 fn answer(rig: &mut Rig, entries: &[(u16, u64)]) {
     rig.used(STATISTICS);
     let length = fill_statistics(rig, entries);
@@ -99,7 +99,7 @@ fn hostile_page_numbers_touch_nothing_else() {
     numbers(&mut rig, INFLATE, &everything);
     assert_eq!((rig.bytes(0xe_0000, 6), rig.bytes(0x1000, 3)), (b"tables".to_vec(), b"low".to_vec()));
     assert_eq!(rig.bytes(RAM - PAGE, 1), [0xa5]);
-    // Odd lengths, none at all, and writable buffers where readable ones are due.
+    // Odd lengths, empty requests, and writable instead of readable buffers.
     for pieces in [vec![Piece::Read(REQUEST, 3)], vec![Piece::Write(REQUEST, 64)], vec![Piece::Read(REQUEST, 0)]] {
         rig.request(INFLATE, &pieces);
     }
@@ -112,7 +112,7 @@ fn hostile_page_numbers_touch_nothing_else() {
 #[test]
 fn an_endless_request_is_cut() {
     let (mut rig, _) = started(ALL);
-    // The page numbers lie in the first 64 KiB and only the 32,769th is one.
+    // The page numbers lie in the first 64 KiB, and only the 32,769th is valid.
     let list = DATA + 0x10_0000;
     rig.fill(list, &vec![0; 0x4_0000]);
     rig.fill(list + 4 * 0x8000, &page(RAM - PAGE).to_le_bytes());
@@ -134,7 +134,7 @@ fn reported_pages_go_back_by_either_queue_unless_they_are_poisoned() {
         rig.request(queue, &[Piece::Write(one, 0x4000), Piece::Write(two, 0x1000)]);
         assert_eq!(resident(&rig.memory, one, 5), [false, false, false, false, true]);
         assert_eq!(resident(&rig.memory, two, 2), [false, true]);
-        // Ranges that are not memory, wrap around, or are more than all memory.
+        // Ranges outside of memory, ranges that wrap around, and one larger than memory.
         for (address, length) in [(RAM, u32::MAX), (8, 0x8_0000), (0xffff_f000, 0x2000), (u64::MAX - 0x1fff, 0x1000)] {
             rig.request(queue, &[Piece::Write(address, length)]);
         }
@@ -164,7 +164,7 @@ fn the_target_is_told_and_survives_a_reset_but_not_what_the_driver_said() {
     assert_eq!((rig.config(0), rig.config(4)), (1000_u32.to_le_bytes(), 1000_u32.to_le_bytes()));
     rig.set_status(0);
     assert_eq!((balloon.state().target, balloon.state().actual), (1000, 0));
-    // Neither does what one said that never got ready.
+    // Statistics of a driver that never became ready do not count either.
     set_config(&rig, 4, 1000);
     rig.start(ALL);
     assert_eq!((rig.config(0), rig.config(4)), (1000_u32.to_le_bytes(), [0; 4]));

@@ -1,4 +1,4 @@
-//! What the driver sees of a disk.
+//! The driver-visible side of a disk.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,25 +21,25 @@ use crate::virtio::device::read_config_bytes;
 use crate::virtio::{BlockState, DeviceKind, DeviceState, Handler, VirtioDevice};
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes in a sector, in which the protocol counts.
+/// The unit of the protocol, in bytes.
 pub(super) const SECTOR: u64 = 512;
-/// Bytes in a serial number.
+/// Size of a serial number in bytes.
 pub(super) const SERIAL: usize = 20;
-/// Queues of a disk, whose fullness is noted in a word.
+/// The most queues of a disk; the handler keeps one bit for each in a `u64`.
 const MAX_QUEUES: u16 = 64;
-/// Descriptors of a queue.
+/// The number of descriptors of a queue.
 const QUEUE_SIZE: u16 = 256;
-/// Ranges in one discard or write-zeroes request.
+/// The most ranges in a discard or write-zeroes request.
 pub(super) const MAX_RANGES: u32 = 32;
-/// Sectors in one range to discard: 1 GiB.
+/// The most sectors in one range to discard: 1 GiB.
 pub(super) const MAX_DISCARD: u32 = 1 << 21;
-/// Sectors in one range to fill with zeroes, for which a backend may have to write them: 32 MiB.
+/// The most sectors in one range to zero, because a backend may have to write them: 32 MiB.
 pub(super) const MAX_ZEROES: u32 = 1 << 16;
-/// Sectors to which a discard is best aligned, if the blocks of the disk are no larger: 4 KiB.
+/// The preferred alignment of discards in sectors (4 KiB), unless the disk's blocks are larger.
 const DISCARD_ALIGNMENT: u32 = 8;
-/// The smallest blocks that there are: a sector.
+/// The smallest block size: a sector.
 const MIN_BLOCK: u32 = SECTOR as u32;
-/// The largest blocks that the driver is told of, 16 MiB: it takes their size as 16 bits of sectors.
+/// The largest block size reported to the driver, 16 MiB: the field counts sectors in 16 bits.
 const MAX_BLOCK: u32 = 1 << 24;
 
 /// A virtio disk.
@@ -53,7 +53,7 @@ pub(crate) struct Block {
 }
 
 impl BlockState {
-    /// A disk as large as `backend`, and as writable.
+    /// The state of a new disk on `backend`, with its size and access mode.
     pub(crate) fn new(backend: &dyn BlockBackend, serial: impl Into<String>, queues: u16) -> Self {
         let sectors = backend.capacity() / SECTOR;
         let block_size = Some(backend.block_size()).filter(|size| is_block_size(*size)).unwrap_or(MIN_BLOCK);
@@ -66,10 +66,10 @@ fn is_block_size(size: u32) -> bool {
 }
 
 impl Block {
-    /// The disk that `state` describes, its bytes in `backend`, which the engine of this `choice` works on. `sink` hears of
-    /// requests that fail.
+    /// Builds the disk of `state` on `backend`, with I/O by the engine of `choice`. `sink` receives failed requests.
     ///
-    /// A backend that is larger than the state says becomes visible with [`refresh_capacity`](Self::refresh_capacity).
+    /// If the backend is larger than the state says, [`refresh_capacity`](Self::refresh_capacity) makes the rest
+    /// visible.
     pub(crate) fn new(
         backend: Arc<dyn BlockBackend>,
         choice: IoEngine,
@@ -80,7 +80,7 @@ impl Block {
         if backend.capacity() / SECTOR < state.sectors {
             return wrong(
                 format!(
-                    "the disk has {} bytes, the guest knows it with {}",
+                    "the disk has {} bytes, but had {} in the saved state",
                     backend.capacity(),
                     state.sectors.saturating_mul(SECTOR)
                 ),
@@ -88,18 +88,21 @@ impl Block {
             );
         }
         if backend.read_only() && !state.read_only {
-            return wrong("the disk is read-only, the guest knows it writable".into(), "open the disk for writing");
+            return wrong(
+                "the disk is read-only, but was writable in the saved state".into(),
+                "open the disk for writing",
+            );
         }
         if state.serial.len() > SERIAL {
             return wrong(format!("the disk serial {:?} is too long", state.serial), "use at most 20 bytes");
         }
         if !(1..=MAX_QUEUES).contains(&state.queues) {
-            return wrong(format!("the disk has {} queues", state.queues), "give it 1 to 64");
+            return wrong(format!("the disk has {} queues", state.queues), "use 1 to 64 queues");
         }
         if !is_block_size(state.block_size) {
             return wrong(
                 format!("the disk has blocks of {} bytes", state.block_size),
-                "give it a power of two from 512 on",
+                "use a power of two of at least 512",
             );
         }
         let mut serial = [0; SERIAL];
@@ -116,32 +119,33 @@ impl Block {
         Ok(Self { disk, queue_sizes, state, choice, ours: false })
     }
 
-    /// Tells that the backend is one of this crate's, of which it is known what it asks the kernel for.
+    /// Declares the backend to be one of this crate's, whose system calls are known, so that a seccomp filter may
+    /// apply.
     pub(crate) fn with_image(self) -> Self {
         Self { ours: true, ..self }
     }
 
-    /// What does its input and output now: never [`Auto`](IoEngine::Auto).
+    /// The I/O engine in use, never [`Auto`](IoEngine::Auto).
     pub(crate) fn engine(&self) -> IoEngine {
         if self.disk.ring.load(Ordering::Relaxed) { IoEngine::IoUring } else { IoEngine::Threads }
     }
 
-    /// How fast it may be.
+    /// The rate limit.
     pub(crate) fn limit(&self) -> RateLimit {
         self.disk.throttle.limit()
     }
 
-    /// Sets how fast it may be. What waits is looked at again when the transport is kicked.
+    /// Sets the rate limit. Waiting requests are checked again when the transport is kicked.
     pub(crate) fn set_limit(&self, limit: RateLimit) {
         self.disk.throttle.set(limit);
     }
 
-    /// What was counted of its requests.
+    /// The counters of its requests.
     pub(crate) fn counters(&self) -> &BlockCounters {
         &self.disk.counters
     }
 
-    /// Takes over the size of the backend, which has grown. The driver is told by the transport's `config_changed`.
+    /// Takes over the size of a backend that has grown. The transport's `config_changed` notifies the driver.
     pub(crate) fn refresh_capacity(&self) {
         self.disk.sectors.store(self.disk.backend.capacity() / SECTOR, Ordering::Release);
     }
@@ -171,16 +175,16 @@ impl VirtioDevice for Block {
     }
 
     fn read_config(&self, offset: usize, data: &mut [u8]) {
-        // struct virtio_blk_config (section 5.2.4); fields of features that are not offered stay zero.
+        // struct virtio_blk_config (section 5.2.4); fields of features that are not offered are zero.
         let mut config = [0; 60];
         let mut put = |at: usize, value: &[u8]| config[at..at + value.len()].copy_from_slice(value);
         put(0, &self.disk.sectors.load(Ordering::Acquire).to_le_bytes());
-        // A request has two more descriptors than data segments.
+        // A request has two descriptors besides its data segments.
         put(12, &u32::from(QUEUE_SIZE - 2).to_le_bytes());
         put(20, &MIN_BLOCK.to_le_bytes());
         let block = self.state.block_size / MIN_BLOCK;
         if block > 1 {
-            // So large is a block, and less should not be written; no size is best.
+            // The physical block size and the minimum I/O size; no optimal size is given.
             put(24, &[block.trailing_zeros() as u8, 0]);
             put(26, &(block as u16).to_le_bytes());
         }
@@ -195,9 +199,9 @@ impl VirtioDevice for Block {
     }
 
     fn activate(&self, features: u64) -> Result<Box<dyn Handler>> {
-        // A driver that does not know of flushing expects what is written to be durable (section 5.2.6.2).
+        // A driver without the flush feature expects completed writes to be durable (section 5.2.6.2).
         let write_back = features >> VIRTIO_BLK_F_FLUSH & 1 != 0;
-        // It is there, unless the handler before came to an end that was not foreseen.
+        // The engine is absent if the previous handler panicked.
         let engine = lock(&self.disk.engine).take();
         let engine = engine.map_or_else(|| Engine::new(Arc::clone(&self.disk.backend), self.choice), Ok)?;
         Ok(Box::new(BlockHandler::new(self.disk.clone(), engine, write_back)))

@@ -1,23 +1,23 @@
-//! How the embedder learns that the guest got an I/O error.
+//! Reports I/O errors of the guest to the embedder.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::disk::IoOperation;
 
-/// A request that a disk's backend failed, and the guest was told so.
+/// A request that a disk's backend failed. The guest got an I/O error.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct IoError {
-    /// What was asked.
+    /// The operation of the request.
     pub operation: IoOperation,
-    /// Where, in bytes.
+    /// The offset in bytes.
     pub offset: u64,
-    /// How much, in bytes.
+    /// The length in bytes.
     pub length: u64,
-    /// Why it failed.
+    /// The error of the backend.
     pub error: io::Error,
 }
 
-/// Hears of every failed request, on the device's thread: it must not block.
+/// Receives every failed request, on the device's thread. It must not block.
 pub type IoErrorSink = Arc<dyn Fn(IoError) + Send + Sync>;

@@ -1,12 +1,12 @@
-//! Serving the queues of a disk: many requests in flight, in whatever order they end.
+//! Serves the queues of a disk, with many requests in flight that may complete in any order.
 //!
-//! A chain that was popped is read (`request`) and given to the engine; when the engine has done it, its status is
-//! written and the chain pushed. One system call starts all that was popped together, and one interrupt tells of all that
-//! ended together. There is never more in flight than a queue has descriptors. Nothing is in flight once the handler has
-//! [settled](Handler::settle), so what was popped was pushed, and the positions in the queues say all.
+//! The handler parses each popped chain (`request`) and submits it to the engine. On completion, it writes the status
+//! and pushes the chain. One system call submits all chains popped together, and one interrupt announces all that
+//! completed together. No more requests are in flight than a queue has descriptors. After [`settle`](Handler::settle)
+//! none is in flight, so the queue positions are the complete state.
 //!
-//! A chain that the limit on the rate (`throttle`) does not let through is [put back](crate::virtio::VirtQueue::unpop) until the
-//! [deadline](Handler::deadline) that the limit names.
+//! A chain that the rate limit (`throttle`) holds back is [returned](crate::virtio::VirtQueue::unpop) to its queue
+//! until the [deadline](Handler::deadline) given by the limit.
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,10 +27,10 @@ use crate::memory::GuestRam;
 use crate::sync::lock;
 use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
 
-/// Requests that are started together, so that the first does not wait for the last of a full queue.
+/// The most requests submitted together, so that the first one does not wait for the last of a full queue.
 const BATCH: u16 = 32;
 
-/// What the driver's view and the handlers of a disk share.
+/// State that the device and the handlers of a disk share.
 pub(super) struct Disk {
     pub(super) backend: Arc<dyn BlockBackend>,
     pub(super) sink: IoErrorSink,
@@ -41,7 +41,7 @@ pub(super) struct Disk {
     pub(super) ring: AtomicBool,
     pub(super) counters: BlockCounters,
     pub(super) throttle: Throttle,
-    /// While no handler has it.
+    /// The engine, while no handler owns it.
     pub(super) engine: Mutex<Option<Engine>>,
 }
 
@@ -51,31 +51,31 @@ pub(super) struct BlockHandler {
     /// Writes need not be durable before a flush.
     write_back: bool,
     chain: Chain,
-    /// What is in flight, and room for more.
+    /// Requests in flight, and free slots.
     slots: Vec<Slot>,
     free: Vec<usize>,
-    #[expect(clippy::vec_box, reason = "the engine takes them in their boxes")]
+    #[expect(clippy::vec_box, reason = "the engine takes boxed requests")]
     spare: Vec<Box<Request>>,
-    /// The guest's memory, once it was seen.
+    /// The guest's memory, once a queue has shown it.
     memory: Option<Arc<GuestRam>>,
-    /// The queues that had all their chains in flight when they were last looked at, a bit for each.
+    /// Queues whose chains were all in flight when last checked, one bit each.
     full: u64,
-    /// The queues with a chain that the limit holds back, a bit for each.
+    /// Queues whose next chain the limit holds back, one bit each.
     held: u64,
-    /// When the limit lets the next one through.
+    /// The time at which the limit admits the next chain.
     later: Option<Instant>,
-    /// The queue that is the first to go on then.
+    /// The queue to serve first at that time.
     first: usize,
 }
 
-/// What is to be done when a request has ended.
+/// A request in flight, and what to do on its completion.
 struct Slot {
     begun: InFlight,
     queue: usize,
     chain: Chain,
-    /// Where the status is to be written.
+    /// The address of the status byte.
     status: u64,
-    /// Bytes that will have been written before the status.
+    /// The number of bytes written before the status on success.
     written: u32,
 }
 
@@ -97,7 +97,7 @@ impl BlockHandler {
         }
     }
 
-    /// Pops up to `most` chains of queue `index` and gives them to the engine; how many there were.
+    /// Pops up to `most` chains of queue `index` and submits them to the engine. Returns their number.
     fn take(&mut self, index: usize, queue: &mut VirtQueue, most: u16) -> Served<u16> {
         let memory = Arc::clone(self.memory.get_or_insert_with(|| Arc::new(queue.memory().clone())));
         let limits = self.disk.limits();
@@ -138,7 +138,7 @@ impl BlockHandler {
         Ok(most)
     }
 
-    /// Keeps the chain until its request has ended, under the number that is returned.
+    /// Stores the chain until its request completes, and returns its slot number.
     fn remember(&mut self, begun: InFlight, queue: usize, status: u64, written: u32) -> usize {
         let number = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { begun, queue, chain: Chain::default(), status, written });
@@ -151,7 +151,7 @@ impl BlockHandler {
         number
     }
 
-    /// Gives back everything that has ended, and tells the driver.
+    /// Returns all completed chains to the driver and signals it.
     fn finish(&mut self, queues: &mut Queues) -> Served {
         while let Some(request) = self.engine.reap() {
             self.end(request, queues)?;
@@ -168,7 +168,7 @@ impl BlockHandler {
         let Some(slot) = self.slots.get_mut(number) else { return Ok(()) };
         let Some(queue) = queues.get(slot.queue) else { return Ok(()) };
         if operation == IoOperation::Read {
-            // Also after a failure: some of it may have been read.
+            // Even a failed request may have written some of it.
             slot.chain.writable.mark_dirty(queue.memory());
         }
         self.disk.counters.end(slot.begun, operation, outcome.as_ref().map(|()| bytes).map_err(drop));
@@ -200,7 +200,7 @@ impl Handler for BlockHandler {
             self.finish(queues)?;
             let Some(queue) = queues.get(index) else { return Ok(()) };
             if queue.in_flight() >= queue.size() {
-                // Goes on when a request has ended.
+                // Continues when a request has completed.
                 self.full |= 1 << index;
                 return Ok(());
             }
@@ -234,7 +234,7 @@ impl Handler for BlockHandler {
     fn due(&mut self, queues: &mut Queues) -> Served {
         self.later = None;
         let held = std::mem::take(&mut self.held);
-        // The one that was served last comes last: alone it could take all that the limit leaves.
+        // Starts after the queue that was served last; otherwise one queue could use up the limit.
         let order = (0..u64::BITS as usize).map(|index| (self.first + index) % u64::BITS as usize);
         let order: Vec<_> = order.filter(|index| held >> index & 1 != 0).collect();
         self.first = order.first().map_or(0, |index| index + 1);
@@ -245,7 +245,7 @@ impl Handler for BlockHandler {
         self.engine.submit();
         let mut settled = Ok(());
         loop {
-            // Whatever the driver did wrong, everything has to end.
+            // Requests in flight must complete even if the driver broke the rules.
             settled = settled.and(self.finish(queues));
             if self.engine.in_flight() == 0 {
                 return settled;
@@ -264,7 +264,7 @@ impl Disk {
         Limits { sectors: self.sectors.load(Ordering::Acquire), read_only: self.read_only, serial: self.serial }
     }
 
-    /// Tells the embedder of a failure.
+    /// Reports a failed request to the embedder.
     fn report(&self, failure: Failure) {
         let Failure { operation, range, error } = failure;
         let (offset, length) = (range.start, range.end.saturating_sub(range.start));
@@ -274,5 +274,7 @@ impl Disk {
 
 /// Writes the status of a request.
 fn answer(memory: &GuestRam, at: u64, status: u8) -> Served {
-    memory.write_obj(status, GuestAddress(at)).map_err(|_| Malformed("a status is not in guest memory"))
+    memory
+        .write_obj(status, GuestAddress(at))
+        .map_err(|_| Malformed("a disk request's status byte is not in guest memory"))
 }

@@ -1,8 +1,8 @@
 //! The disk (virtio 1.2, section 5.2).
 //!
-//! `device` is what the driver sees, `request` understands what the driver asks for, `handler` has that done by the
-//! disk's engine and keeps account of what is in flight, `error` is what the embedder hears when the host fails to,
-//! `throttle` keeps it to its limit, `statistics` is what is counted.
+//! `device` is the driver-visible side. `request` parses requests; `handler` submits them to the disk's engine and
+//! tracks those in flight. `throttle` applies the rate limit, `error` reports host errors to the embedder, and
+//! `statistics` counts requests.
 
 mod device;
 mod error;

@@ -1,4 +1,4 @@
-//! Requests to a disk as drivers write them (virtio 1.2, section 5.2.6).
+//! Parses disk requests (virtio 1.2, section 5.2.6).
 
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID,
@@ -10,12 +10,12 @@ use crate::disk::{IoOperation, Request};
 use crate::memory::GuestRam;
 use crate::virtio::{Chain, Malformed, Served};
 
-/// Bytes of `struct virtio_blk_req` before the data.
+/// Size of `struct virtio_blk_req` before the data, in bytes.
 const HEADER: usize = 16;
-/// Bytes of `struct virtio_blk_discard_write_zeroes`.
+/// Size of `struct virtio_blk_discard_write_zeroes` in bytes.
 const RANGE: u64 = 16;
 
-/// What a disk is to who writes requests.
+/// The properties of a disk that decide whether a request is valid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) sectors: u64,
@@ -23,29 +23,29 @@ pub(super) struct Limits {
     pub(super) serial: [u8; SERIAL],
 }
 
-/// What is to be done about a request.
+/// How to answer a parsed request.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// The engine is to do it, as it was filled in. Then so many bytes of the chain will have been written.
+    /// The engine executes the request. On success, the given number of bytes of the chain has been written.
     Engine(u32),
-    /// It is done, and so many bytes were written.
+    /// The request is complete, and the given number of bytes was written.
     Done(u32),
 }
 
-/// Why a request was not done, as its status byte says it.
+/// Why a request was refused, as a status byte.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusal {
     Failed = VIRTIO_BLK_S_IOERR as isize,
     Unsupported = VIRTIO_BLK_S_UNSUPP as isize,
 }
 
-/// Where the status of the request in `chain` is to be written. Its last byte is taken off.
+/// Takes the last writable byte off `chain`, which is for the status, and returns its address.
 pub(super) fn status(chain: &mut Chain) -> Served<u64> {
     chain.writable.take_last().ok_or(Malformed("a disk request has no room for its status"))
 }
 
-/// Reads the request in `chain`, whose status was taken off, and fills in what is to be done for it. Also of one that
-/// has [`Failed`](Refusal::Failed) the operation is filled in.
+/// Parses the request in `chain`, whose status byte was taken off, into `request`. The operation is filled in even if
+/// the result is [`Failed`](Refusal::Failed).
 pub(super) fn read(
     limits: &Limits,
     memory: &GuestRam,
@@ -95,7 +95,7 @@ impl Limits {
         u32::try_from(written).map(Asked::Engine).map_err(|_| Refusal::Failed)
     }
 
-    /// Discards ranges, or fills them with zeroes.
+    /// Discards or zeroes ranges.
     fn clear(
         &self,
         operation: IoOperation,
@@ -133,13 +133,13 @@ impl Limits {
         if sectors > max {
             return Err(Refusal::Failed);
         }
-        // The driver may want the space of some to be kept, which then holds for all.
+        // If the driver wants any range to keep its allocation, all of them do.
         request.unmap = flags != 0 && (request.unmap || request.ranges.is_empty());
         request.ranges.push(offset..offset + length);
         Ok(())
     }
 
-    /// The offset of a range that is whole sectors inside the disk.
+    /// The byte offset of a range, if it is whole sectors inside the disk.
     fn offset(&self, sector: u64, length: u64) -> Result<u64, Refusal> {
         let end = sector.checked_add(length / SECTOR).ok_or(Refusal::Failed)?;
         if !length.is_multiple_of(SECTOR) || end > self.sectors {

@@ -1,4 +1,4 @@
-//! What is counted of a disk's requests.
+//! The counters of a disk's requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::disk::IoOperation;
 use crate::latency::{Latencies, LatencyCounter};
 
-/// The counters of one disk, which its handler writes and anybody reads.
+/// The counters of one disk; its handler updates them, and any thread may read them.
 #[derive(Debug, Default)]
 pub(crate) struct BlockCounters {
     read: OperationCounters,
@@ -16,7 +16,6 @@ pub(crate) struct BlockCounters {
     write_zeroes: OperationCounters,
 }
 
-/// The counters of one kind of request.
 #[derive(Debug, Default)]
 pub(crate) struct OperationCounters {
     done: AtomicU64,
@@ -25,7 +24,7 @@ pub(crate) struct OperationCounters {
     latency: LatencyCounter,
 }
 
-/// What the counters of one kind of request say.
+/// The counter values of one kind of request.
 #[derive(Clone, Debug)]
 pub(crate) struct OperationCounts {
     pub(crate) done: u64,
@@ -34,7 +33,7 @@ pub(crate) struct OperationCounts {
     pub(crate) latency: Latencies,
 }
 
-/// A request in flight: made when it is taken from its queue.
+/// A request in flight, created when it is popped from its queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlight(Instant);
 
@@ -45,7 +44,7 @@ impl InFlight {
 }
 
 impl BlockCounters {
-    /// The request is answered: `Ok` with the bytes it moved, or that it failed.
+    /// Counts a completed request: `Ok` with the bytes transferred, or `Err` if it failed.
     pub(crate) fn end(&self, request: InFlight, operation: IoOperation, result: Result<u64, ()>) {
         let counters = self.of(operation);
         counters.latency.count(request.0.elapsed());

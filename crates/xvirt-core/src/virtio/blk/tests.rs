@@ -22,7 +22,7 @@ const STATUS: u64 = DATA + 0x100;
 const BUFFER: u64 = DATA + 0x1000;
 const DISK: usize = 1 << 20;
 
-/// A disk in memory that can fail and can take its time.
+/// A disk in memory that can fail and can be slow.
 #[derive(Debug, Default)]
 struct MemoryDisk {
     bytes: Mutex<Vec<u8>>,
@@ -32,7 +32,7 @@ struct MemoryDisk {
     flushes: AtomicUsize,
     in_flight: AtomicUsize,
     discards: Mutex<Vec<(u64, u64)>>,
-    /// 512 if it is 0.
+    /// The block size in bytes; 0 stands for 512.
     block_size: u32,
 }
 
@@ -216,7 +216,7 @@ fn a_header_in_pieces_is_a_header() {
     rig.fill(HEADER + 8, &[7]);
     let header = [Piece::Read(HEADER, 5), Piece::Read(HEADER + 5, 0), Piece::Read(HEADER + 5, 11)];
     let mut pieces = header.to_vec();
-    // Data and status in one descriptor.
+    // Data and status share a descriptor.
     pieces.push(Piece::Write(BUFFER, 513));
     assert_eq!(rig.request(0, &pieces), 513);
     assert_eq!((rig.bytes(BUFFER, 512), rig.bytes(BUFFER + 512, 1)), (vec![7; 512], vec![0]));
@@ -365,7 +365,7 @@ fn resetting_a_busy_disk_ends_its_requests() {
 
 #[test]
 fn the_driver_is_told_of_large_blocks_wherever_the_disk_moves() {
-    // Whether the topology is offered; sectors, exponent and least size of a block, and the alignment of discards.
+    // Whether the topology is offered; sectors, exponent and minimum block size, and the alignment of discards.
     let told = |rig: &Rig| {
         let word = |at| u32::from_le_bytes(rig.config(at));
         (rig.offered() >> 10 & 1 != 0, word(20), rig.config::<1>(24)[0], u16::from_le_bytes(rig.config(26)), word(44))
@@ -378,7 +378,7 @@ fn the_driver_is_told_of_large_blocks_wherever_the_disk_moves() {
         (512, (false, 512, 0, 0, 8)),
         (4096, (true, 512, 3, 8, 8)),
         (65_536, (true, 512, 7, 128, 128)),
-        // What is no size of a block is not passed on.
+        // Invalid block sizes are not passed on.
         (3000, (false, 512, 0, 0, 8)),
         (1 << 30, (false, 512, 0, 0, 8)),
     ];

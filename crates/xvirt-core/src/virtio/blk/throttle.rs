@@ -1,4 +1,4 @@
-//! What keeps a disk to its limit.
+//! Applies a disk's rate limit.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -8,7 +8,8 @@ use crate::limit::Limiter;
 use crate::sync::lock;
 use crate::virtio::Chain;
 
-/// The limit of a disk. It belongs to the disk and not to a handler, which a driver makes anew by resetting the device.
+/// The rate limit of a disk. It belongs to the disk, not to the handler, because a driver gets a new handler by
+/// resetting the device.
 #[derive(Debug)]
 pub(super) struct Throttle(Mutex<Limiter>);
 
@@ -17,9 +18,9 @@ impl Throttle {
         Self(Mutex::new(Limiter::new(RateLimit::none(), Instant::now())))
     }
 
-    /// Lets a request through that was just popped, or says when to come back with it.
+    /// Admits a popped request, or returns the time at which to try again.
     pub(super) fn admit(&self, chain: &Chain) -> Result<(), Instant> {
-        // One of the two is the data; the other one holds the header or the status.
+        // One of the two holds the data, the other the header or the status.
         let bytes = chain.readable.len().max(chain.writable.len());
         lock(&self.0).grant(bytes, Instant::now())
     }

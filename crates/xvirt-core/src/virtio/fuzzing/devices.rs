@@ -1,4 +1,4 @@
-//! The devices that are fuzzed, and what is behind them.
+//! The devices that are fuzzed, and their backends.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +20,7 @@ use crate::virtio::{
     Balloon, BalloonState, Block, BlockState, Console, DeviceState, Net, NetState, Rng, VirtioDevice, Vsock, VsockState,
 };
 
-/// Bytes of the disk.
+/// Size of the disk in bytes.
 const DISK: usize = 64 << 9;
 /// The last sector of the disk is bad.
 const BAD: usize = DISK - 512;
@@ -36,7 +36,7 @@ pub enum Kind {
     Vsock,
 }
 
-/// The host's side of any device: bytes that wait to be received, a disk, an event, and programs.
+/// The backend of any device: pending input, a disk, an event, and host programs.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     input: Mutex<VecDeque<Vec<u8>>>,
@@ -52,7 +52,7 @@ impl Endpoint {
         Arc::new(Self { input: Mutex::default(), event, disk, programs: Mutex::default() })
     }
 
-    /// Lets `bytes` be received.
+    /// Makes `bytes` available as input.
     pub(super) fn give(&self, bytes: Vec<u8>) {
         if let Some(programs) = &mut *lock(&self.programs) {
             programs.act(&bytes);
@@ -69,7 +69,7 @@ impl Endpoint {
         count
     }
 
-    /// The range of a request, or its failure.
+    /// The start of the range of a request, or an error.
     fn place(&self, offset: u64, length: u64) -> io::Result<usize> {
         let end = offset.checked_add(length).expect("no range wraps around");
         assert!(end <= DISK as u64, "asked for what is beyond the disk");
@@ -77,7 +77,7 @@ impl Endpoint {
     }
 }
 
-/// The device of a kind, with a saved state or a new one.
+/// Builds a device of a kind, from a saved state if there is one.
 pub(super) fn device(kind: Kind, endpoint: &Arc<Endpoint>, state: Option<DeviceState>) -> Arc<dyn VirtioDevice> {
     match (kind, state) {
         (Kind::Block, state) => {
@@ -109,7 +109,7 @@ pub(super) fn device(kind: Kind, endpoint: &Arc<Endpoint>, state: Option<DeviceS
                 Some(DeviceState::Vsock(state)) => state,
                 _ => VsockState { guest_cid: 3 },
             };
-            // At a path of its own: one that it is made from has not gone yet.
+            // Uses a path of its own, because the device that it replaces still exists.
             let programs = Programs::new();
             let device = Vsock::new(programs.path(), state, moved).expect("nobody listens there");
             *lock(&endpoint.programs) = Some(programs);

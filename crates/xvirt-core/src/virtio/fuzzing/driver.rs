@@ -1,4 +1,4 @@
-//! A driver that does anything at all.
+//! A driver with arbitrary behaviour.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::virtio::{Handler, Queues, Served, VirtQueue, VirtioDevice};
 
 /// Guest memory, with a hole.
 const MEMORY: [(u64, usize); 2] = [(0, 0x1_0000), (0x1_4000, 0x4000)];
-/// Each queue has its rings in a page of its own, from here on.
+/// The address of the rings; each queue has a page of its own.
 const RINGS: u64 = 0x1000;
-/// Where data is put.
+/// The address of data.
 const DATA: u64 = 0x8000;
 const DATA_END: u64 = 0x1_0000;
-/// Descriptors of a queue.
+/// The number of descriptors of a queue.
 const SIZE: u16 = 16;
-/// How often a device may come back to a queue that it was not notified of: as its worker would let it.
+/// How often the driver serves queues that were kicked by the device itself, as its worker would.
 const TURNS: usize = 16;
 
 const EVENT_IDX: u32 = 29;
@@ -33,7 +33,7 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
-/// A piece of a chain: where, how long, and whether the device is to write it.
+/// A piece of a chain: address, length, and whether the device writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {
     pub address: u64,
@@ -41,7 +41,7 @@ pub struct Piece {
     pub write: bool,
 }
 
-/// Where a driver puts the rings of its queues, instead of where they belong.
+/// Arbitrary addresses for the rings of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     pub size: u16,
@@ -56,21 +56,21 @@ pub struct Driver {
     endpoint: Arc<Endpoint>,
     device: Arc<dyn VirtioDevice>,
     memory: GuestRam,
-    /// What the memory should hold, but for what the device wrote since the last look.
+    /// The expected memory contents, apart from what the device has written since the last check.
     shadow: Vec<Vec<u8>>,
     interrupt: Arc<Interrupt>,
     stop_serving: Arc<AtomicBool>,
     rings: Vec<Rings>,
     trackers: Vec<RequestTracker>,
     features: u64,
-    /// The device, from when the driver is ready until it breaks the rules.
+    /// The active device, until the driver violates the protocol.
     live: Option<(Box<dyn Handler>, Queues)>,
     next_descriptor: u16,
     next_data: u64,
 }
 
 impl Driver {
-    /// A device that its driver has not found yet.
+    /// Builds a device that no driver has started.
     pub fn new(kind: Kind) -> Self {
         let endpoint = Endpoint::new();
         let device = devices::device(kind, &endpoint, None);
@@ -95,13 +95,13 @@ impl Driver {
         }
     }
 
-    /// How many queues the device has.
+    /// The number of queues of the device.
     pub fn queues(&self) -> usize {
         self.device.queue_sizes().len()
     }
 
-    /// Resets the device and starts it with those of `features` that it offers; each queue is where it belongs unless
-    /// it has a place.
+    /// Resets the device and starts it with the offered bits of `features`. Each queue has its usual addresses, unless
+    /// `places` gives others.
     pub fn start(&mut self, features: u64, places: &[Option<Place>]) {
         self.stop();
         self.features = features & (self.device.features() | 1 << EVENT_IDX);
@@ -156,7 +156,7 @@ impl Driver {
         self.interrupt.reset_device();
     }
 
-    /// Writes into guest memory, as far as there is any.
+    /// Writes into guest memory, as far as the range exists.
     pub fn fill(&mut self, address: u64, bytes: &[u8]) {
         for ((start, length), shadow) in MEMORY.iter().zip(&mut self.shadow) {
             let first = start.saturating_sub(address);
@@ -171,7 +171,7 @@ impl Driver {
         }
     }
 
-    /// Puts bytes somewhere, and tells where.
+    /// Writes bytes to some address and returns that address.
     pub fn place(&mut self, bytes: &[u8]) -> u64 {
         if self.next_data + bytes.len() as u64 > DATA_END {
             self.next_data = DATA;
@@ -189,7 +189,7 @@ impl Driver {
         self.fill(at, &descriptor(address, length, flags, next));
     }
 
-    /// Makes a chain available, through a table of its own if it is to be `indirect`.
+    /// Makes a chain available, through an indirect table if `indirect`.
     pub fn chain(&mut self, queue: usize, pieces: &[Piece], indirect: bool) {
         let Some(Rings { size, .. }) = self.rings.get(queue).copied().filter(|rings| rings.size > 0) else { return };
         let head = self.next_descriptor % size;
@@ -214,7 +214,7 @@ impl Driver {
         self.offer(queue, head);
     }
 
-    /// Makes a chain available.
+    /// Makes the chain at `head` available.
     pub fn offer(&mut self, queue: usize, head: u16) {
         let Some(Rings { size, available, .. }) = self.rings.get(queue).copied().filter(|r| r.size > 0) else { return };
         let place = self.memory.read_obj::<u16>(GuestAddress(available.saturating_add(2))).unwrap_or_default();
@@ -222,7 +222,7 @@ impl Driver {
         self.set_available(queue, place.wrapping_add(1));
     }
 
-    /// Says up to where chains are available.
+    /// Sets the available index.
     pub fn set_available(&mut self, queue: usize, index: u16) {
         let Some(available) = self.rings.get(queue).map(|rings| rings.available) else { return };
         self.fill(available.saturating_add(2), &index.to_le_bytes());
@@ -240,7 +240,7 @@ impl Driver {
         }
     }
 
-    /// Lets the device have input.
+    /// Gives the device input.
     pub fn input(&mut self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
             self.endpoint.give(bytes);
@@ -250,7 +250,7 @@ impl Driver {
         }
     }
 
-    /// Lets the moment come that the device waits for, if it does.
+    /// Lets the device's deadline pass, if it has one.
     pub fn wait(&mut self) {
         if self.live.as_ref().is_some_and(|(handler, _)| handler.deadline().is_some()) {
             self.serve(|handler, queues| handler.due(queues));
@@ -262,7 +262,7 @@ impl Driver {
         self.device.read_config(offset, &mut vec![0xff; length]);
     }
 
-    /// Pauses the device, and goes on, with another one made from what was saved if it is to be `moved`.
+    /// Pauses and resumes the device, or if `moved`, a device restored from its saved state.
     pub fn pause(&mut self, moved: bool) {
         self.stop_serving.store(true, Ordering::Relaxed);
         for queue in 0..self.queues() {
@@ -279,12 +279,12 @@ impl Driver {
         (0..self.queues()).for_each(|queue| self.kick(queue));
     }
 
-    /// Lets the device do something, and judges it.
+    /// Runs the device and checks its writes.
     fn serve(&mut self, work: impl FnOnce(&mut dyn Handler, &mut Queues) -> Served) {
         let Some((handler, queues)) = &mut self.live else { return };
         self.trackers.iter_mut().for_each(|tracker| tracker.take_in(&self.memory));
         let known = !self.trackers.iter().any(|tracker| tracker.lost || tracker.is_tangled(&self.rings));
-        // What is in flight comes to its end, so that what it writes can be judged.
+        // Completes requests in flight, so that all their writes are checked.
         let served = work(&mut **handler, queues);
         let served = served.and(handler.settle(queues));
         if served.is_err() {
@@ -303,7 +303,7 @@ impl Driver {
         if known {
             self.trackers.iter_mut().for_each(|tracker| tracker.check(&self.memory));
         } else {
-            // What happens from here on follows from what nobody knows.
+            // The queue states are unknown from here on.
             self.trackers.iter_mut().for_each(|tracker| tracker.lost = true);
         }
     }

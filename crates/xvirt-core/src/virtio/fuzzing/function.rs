@@ -1,4 +1,4 @@
-//! A device behind the registers that its driver finds it by.
+//! A device behind its PCI registers.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::virtio::{DeviceState, VirtioPci};
 
 const BAR: u64 = 0xc000_0000;
 const SLOT: usize = 1;
-/// Where the slot is in the configuration space as memory.
+/// The offset of the slot in memory-mapped configuration space.
 const FUNCTION: u64 = (SLOT as u64) << 15;
 
-/// A PCI bus with one device, in a machine of its own.
+/// A PCI bus with one device.
 #[derive(Debug)]
 pub struct Function {
     kind: Kind,
@@ -28,7 +28,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// A device at power-on.
+    /// Builds a device in its power-on state.
     pub fn new(kind: Kind) -> Self {
         let memory = GuestRam::from_ranges(&[(GuestAddress(0), 0x1_0000)]).expect("there is memory");
         let (host, bus, endpoint) = (Arc::new(TestHost::new()), PciBus::new(None), Endpoint::new());
@@ -59,12 +59,12 @@ impl Function {
         self.bus.ports().write(offset, data);
     }
 
-    /// Where the device's registers are in configuration space.
+    /// The offset of the device's registers in configuration space.
     pub fn registers(&self) -> u64 {
         FUNCTION
     }
 
-    /// Where the guest put the device's memory.
+    /// The address of the device's BAR.
     pub fn bar(&self) -> u64 {
         let mut bar = [0; 8];
         self.config_read(FUNCTION + 0x10, &mut bar);
@@ -83,12 +83,12 @@ impl Function {
         }
     }
 
-    /// Tells the driver of a change.
+    /// Announces a configuration change to the driver.
     pub fn config_changed(&self) {
         self.pci.config_changed();
     }
 
-    /// Pauses the device and goes on.
+    /// Pauses and resumes the device.
     pub fn pause(&self) {
         self.pci.pause();
         self.pci.resume();
@@ -96,12 +96,12 @@ impl Function {
 
     /// Reboots the machine.
     pub fn reset(&self) {
-        // A device whose place is taken by nobody always finds it free.
+        // The reset cannot fail, because no other function occupies the power-on address.
         reset_all([&self.bus as &dyn Device, &*self.pci]).expect("the device goes back to where it was");
         assert_eq!(self.bar(), BAR);
     }
 
-    /// Moves the device to another machine.
+    /// Saves the device and restores it in another machine.
     pub fn move_on(&mut self) {
         self.pci.pause();
         let state = self.pci.save().expect("it is paused");
@@ -117,7 +117,7 @@ impl Function {
         self.pci.resume();
     }
 
-    /// What nobody may change.
+    /// Checks invariants that no guest access may break.
     pub fn check(&self) {
         let mut identity = [0; 4];
         self.pci.config_read(0, &mut identity);

@@ -1,7 +1,7 @@
-//! What the fuzzers in `fuzz/` reach of virtio, in plain types. It is there only when cargo-fuzz builds.
+//! The interface of the fuzzers in `fuzz/` to virtio, in plain types. Only cargo-fuzz builds it.
 //!
-//! - [`Driver`] serves a device without a worker thread, so that an input does the same whenever it is run, and judges
-//!   by its `requests` what the device did.
+//! - [`Driver`] serves a device without a worker thread, so that an input is reproducible, and checks the device's
+//!   writes with `requests`.
 //! - [`Function`] is a device behind its PCI registers, with its worker.
 //!
 //! A new kind of device needs a [`Kind`], a constructor in `devices`, and a target in `fuzz/fuzz_targets`.

@@ -1,4 +1,4 @@
-//! Programs of the host at the other side of a socket device.
+//! Host programs that talk to a vsock device.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::virtio::port_path;
 
-/// The port of the host at which a program listens.
+/// The host port at which a program listens.
 const PORT: u32 = 1;
-/// Programs that are connected at once.
+/// The most programs that are connected at once.
 const MAX: usize = 8;
 
-/// Programs that the guest reaches at a port, and those that reach the guest.
+/// Programs to which the guest connects, and programs that connect to the guest.
 #[derive(Debug)]
 pub(super) struct Programs {
     path: PathBuf,
@@ -26,19 +26,19 @@ impl Programs {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("xvirt-fuzz-{}-{number}", std::process::id()));
-        // A process that crashed may have left one with this number.
+        // A crashed process with the same id may have left one.
         let _ = fs::remove_file(port_path(&path, PORT));
         let listener = UnixListener::bind(port_path(&path, PORT)).expect("a socket can be made");
         listener.set_nonblocking(true).expect("it is a socket");
         Self { path, listener, connected: Vec::new() }
     }
 
-    /// Where the device listens.
+    /// The path of the device's socket.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Does one thing, which the first byte chooses and the others are the contents of.
+    /// Performs one action: the first byte selects it, and the rest is its data.
     pub(super) fn act(&mut self, bytes: &[u8]) {
         if self.connected.len() < MAX
             && let Ok((program, _)) = self.listener.accept()
@@ -51,7 +51,7 @@ impl Programs {
             (0, _) => self.ask(contents),
             (1, _) => self.ask(format!("CONNECT {}\n", contents.len()).as_bytes()),
             (2, Some(which)) => drop(self.connected.swap_remove(which)),
-            // Fails when the guest has ended it, which is fine.
+            // Fails if the guest has closed the connection already.
             (3, Some(which)) => drop(self.connected[which].shutdown(std::net::Shutdown::Write)),
             (4 | 5, Some(which)) => drop(self.connected[which].write(contents)),
             (_, Some(which)) => drop(self.connected[which].read(&mut [0; 4096])),
@@ -59,7 +59,7 @@ impl Programs {
         }
     }
 
-    /// Connects to the device, as far as it lets programs in, and says this.
+    /// Connects to the device if it accepts, and sends `line`.
     fn ask(&mut self, line: &[u8]) {
         if self.connected.len() < MAX
             && let Ok(mut program) = UnixStream::connect(&self.path)

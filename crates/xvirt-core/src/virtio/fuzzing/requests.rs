@@ -1,4 +1,4 @@
-//! What a device may do, worked out from the rings alone: which chains it may give back, and what it may write.
+//! Derives from the rings alone what a device may do: which chains it may return, and where it may write.
 
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
-/// More descriptors than a device takes in one chain.
+/// A limit above the number of descriptors that a device accepts in a chain.
 const MAX_LENGTH: usize = 1100;
 
-/// Where the rings of a queue are.
+/// The addresses of a queue's rings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rings {
     pub(super) size: u16,
@@ -35,28 +35,28 @@ impl Rings {
     }
 }
 
-/// A chain that the device has.
+/// A chain that the device owns.
 #[derive(Debug)]
 struct Offered {
     head: u16,
-    /// Bytes in it that may be written.
+    /// The number of bytes in it that the device may write.
     room: u64,
 }
 
-/// One queue's account.
+/// Tracks the chains of one queue.
 #[derive(Debug, Default)]
 pub(super) struct RequestTracker {
     rings: Rings,
-    /// Up to where in the available and the used ring it is kept.
+    /// The positions up to which the available and the used ring were read.
     available: u16,
     used: u16,
     offered: Vec<Offered>,
-    /// What chains let be written.
+    /// Ranges that the chains let the device write.
     writable: Vec<Range<u64>>,
-    /// Where tables of indirect descriptors are.
+    /// Ranges of indirect tables.
     tables: Vec<Range<u64>>,
-    /// The driver broke the rules of the ring itself, or a device that does as it is told writes over rings: nothing
-    /// can be told any more.
+    /// Set if the driver violated the ring protocol or made the device overwrite rings; then nothing more can be
+    /// checked.
     pub(super) lost: bool,
 }
 
@@ -65,7 +65,7 @@ impl RequestTracker {
         Self { rings, ..Self::default() }
     }
 
-    /// Takes in what the driver made available, before the device sees it.
+    /// Records the chains that the driver made available, before the device sees them.
     pub(super) fn take_in(&mut self, memory: &GuestRam) {
         let word = |at: u64| memory.read_obj::<u16>(GuestAddress(at)).unwrap_or_default();
         let end = word(self.rings.available + 2);
@@ -78,14 +78,14 @@ impl RequestTracker {
             self.offered.push(Offered { head: word(self.rings.available + 4 + 2 * u64::from(place)), room: 0 });
             self.available = self.available.wrapping_add(1);
         }
-        // Descriptors may change as long as their chain is not used.
+        // The driver may change descriptors as long as their chain is unused.
         for index in 0..self.offered.len() {
             let room = self.walk(memory, self.offered[index].head);
             self.offered[index].room = self.offered[index].room.max(room);
         }
     }
 
-    /// Follows a chain; answers how much of it may be written.
+    /// Follows a chain and returns the number of bytes in it that may be written.
     fn walk(&mut self, memory: &GuestRam, head: u16) -> u64 {
         let (mut table, mut entries) = (self.rings.descriptors, u64::from(self.rings.size));
         let (mut index, mut room) = (u64::from(head), 0_u64);
@@ -122,7 +122,7 @@ impl RequestTracker {
         }
     }
 
-    /// Whether a write of the device may change what it is told.
+    /// Whether a legitimate write of the device may change rings or tables.
     pub(super) fn is_tangled(&self, others: &[Rings]) -> bool {
         let structures: Vec<_> = others.iter().flat_map(Rings::structures).chain(self.tables.iter().cloned()).collect();
         let overlap = |a: &Range<u64>, b: &Range<u64>| a.start < b.end && b.start < a.end;
@@ -134,7 +134,7 @@ impl RequestTracker {
         self.rings.used_ring().contains(&address) || self.writable.iter().any(|range| range.contains(&address))
     }
 
-    /// Looks at what the device gave back.
+    /// Checks the chains that the device returned.
     pub(super) fn check(&mut self, memory: &GuestRam) {
         let end = memory.read_obj::<u16>(GuestAddress(self.rings.used + 2)).unwrap_or_default();
         let count = end.wrapping_sub(self.used);

@@ -1,4 +1,4 @@
-//! The contract between a network card and what its cable is plugged into.
+//! The interface between a network card and its host side.
 
 use std::fmt;
 use std::io;
@@ -9,39 +9,39 @@ use crate::memory::GuestSlice;
 use crate::net::{FrameStream, Offloads, Tap, VNET_HEADER_LEN};
 use crate::sandbox::Work;
 
-/// Where a network card's frames go to and come from.
+/// The host side of a network card, which sends and receives frames.
 ///
-/// A frame is preceded by a `struct virtio_net_hdr_v1` of [`VNET_HEADER_LEN`](crate::net::VNET_HEADER_LEN) bytes. No
-/// call blocks.
+/// Each frame follows a `struct virtio_net_hdr_v1` of [`VNET_HEADER_LEN`](crate::net::VNET_HEADER_LEN) bytes. No method
+/// blocks.
 pub(crate) trait NetBackend: Send + Sync + fmt::Debug {
-    /// Becomes readable when a frame waits; `None` while there is no connection.
+    /// A descriptor that becomes readable when a frame waits; `None` while disconnected.
     fn input(&self) -> Option<RawFd>;
 
-    /// Takes one frame and returns its length with the header; `WouldBlock` when there is none.
+    /// Receives one frame and returns its length including the header; `WouldBlock` if there is none.
     fn receive(&self, frame: &mut [u8]) -> io::Result<usize>;
 
-    /// Sends one frame that lies in guest memory; `WouldBlock` when it was not taken and may be later.
+    /// Sends one frame from guest memory; `WouldBlock` if the caller should retry later.
     fn send(&self, frame: &[GuestSlice<'_>]) -> io::Result<()>;
 
-    /// What it asks the kernel for, on the device's thread.
+    /// The system calls it needs on the device's thread.
     fn work(&self) -> Work {
         Work::Network
     }
 
-    /// Whether it takes frames that are not finished: without checksums, and larger than the MTU.
+    /// Whether it handles offloads: frames with partial checksums, and frames larger than the MTU.
     fn takes_unfinished(&self) -> bool {
         true
     }
 
-    /// Says what received frames need not have done to them.
+    /// Sets the offloads that the guest accepts in received frames.
     fn set_offloads(&self, offloads: Offloads) -> Result<()>;
 
-    /// Goes on with what it took and has not sent; `WouldBlock` when that is not all.
+    /// Continues a partial send; `WouldBlock` if data remains.
     fn flush(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Connects again after any call said `NotConnected`; `false` when that is not possible now.
+    /// Reconnects after a method returned `NotConnected`; `false` if that fails for now.
     fn reconnect(&self) -> bool {
         false
     }
@@ -58,7 +58,7 @@ impl NetBackend for Tap {
 
     fn send(&self, frame: &[GuestSlice<'_>]) -> io::Result<()> {
         match self.write_vectored(frame) {
-            // The host has more of them than it can use: one is lost, as on any cable.
+            // The host's queue is full, so the frame is dropped, as on a congested link.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             other => other.map(|_| ()),
         }
@@ -76,7 +76,7 @@ impl NetBackend for FrameStream {
 
     fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
         let (header, frame) = frame.split_at_mut(VNET_HEADER_LEN);
-        // Nothing is left for the driver to do.
+        // No offload work is left for the driver.
         header.fill(0);
         FrameStream::receive(self, frame).map(|length| VNET_HEADER_LEN + length)
     }
@@ -97,7 +97,7 @@ impl NetBackend for FrameStream {
     }
 
     fn work(&self) -> Work {
-        // It connects again.
+        // Reconnecting needs socket calls.
         Work::Sockets
     }
 
@@ -106,7 +106,7 @@ impl NetBackend for FrameStream {
     }
 
     fn set_offloads(&self, _: Offloads) -> Result<()> {
-        // None was offered.
+        // No offload was offered.
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What the driver sees of a network card.
+//! The driver-visible side of a network card.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ use crate::virtio::{DeviceKind, DeviceState, Handler, NetState, VirtioDevice};
 
 /// Receive and transmit.
 const QUEUE_SIZES: [u16; 2] = [256, 256];
-/// What every backend does.
+/// Features of every backend.
 const OFFERED: [u32; 3] = [VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MRG_RXBUF];
-/// What those do that take unfinished frames, as taps do.
+/// Features of backends that handle offloads, such as taps.
 const UNFINISHED: [u32; 8] = [
     VIRTIO_NET_F_CSUM,
     VIRTIO_NET_F_HOST_TSO4,
@@ -43,42 +43,42 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    /// The card that `state` describes, plugged into `backend`, without limits.
+    /// Builds the card of `state` on `backend`, without rate limits.
     pub(crate) fn new(backend: Arc<dyn NetBackend>, state: NetState) -> Self {
         Self { port: Arc::new(Port::new(backend, state.link_up)), state }
     }
 
-    /// Plugs the cable in or out. The driver is told by the transport's `config_changed`.
+    /// Sets whether the cable is plugged in. The transport's `config_changed` notifies the driver.
     pub(crate) fn set_link(&self, up: bool) {
         self.port.set_link(up);
     }
 
-    /// What the driver is told.
+    /// The current state as the driver sees it.
     pub(crate) fn state(&self) -> NetState {
         NetState { link_up: self.port.plugged(), ..self.state.clone() }
     }
 
-    /// Whether the driver is told that the link is up: plugged in, and somebody at the other end.
+    /// The link state that the driver sees: the cable is plugged in, and the backend is connected.
     pub(crate) fn link_up(&self) -> bool {
         self.port.link_up()
     }
 
-    /// Has `listener` told, on the device's thread, when the backend loses its connection and when it has one again.
+    /// Calls `listener` on the device's thread when the backend loses or regains its connection.
     pub(crate) fn on_connection(&self, listener: impl Fn(bool) + Send + Sync + 'static) {
         self.port.listen(Box::new(listener));
     }
 
-    /// How fast it may be.
+    /// The rate limit.
     pub(crate) fn limit(&self) -> NicLimit {
         self.port.limit()
     }
 
-    /// What was counted of its frames.
+    /// The counters of its frames.
     pub(crate) fn counters(&self) -> &NetCounters {
         &self.port.counters
     }
 
-    /// Sets how fast it may be. What waits is looked at again when the transport is kicked.
+    /// Sets the rate limit. Waiting frames are checked again when the transport is kicked.
     pub(crate) fn set_limit(&self, limit: NicLimit) {
         self.port.set_limit(limit);
     }
@@ -110,7 +110,7 @@ impl VirtioDevice for Net {
 
     fn activate(&self, features: u64) -> Result<Box<dyn Handler>> {
         let has = |bit: u32| features >> bit & 1 != 0;
-        // Segmentation without checksums makes no sense, nor does congestion notification without segmentation.
+        // Segmentation offload requires checksum offload, and ECN requires segmentation offload.
         let checksum = has(VIRTIO_NET_F_GUEST_CSUM);
         let (tso4, tso6) = (checksum && has(VIRTIO_NET_F_GUEST_TSO4), checksum && has(VIRTIO_NET_F_GUEST_TSO6));
         let tso_ecn = (tso4 || tso6) && has(VIRTIO_NET_F_GUEST_ECN);

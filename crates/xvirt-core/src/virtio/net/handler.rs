@@ -1,4 +1,4 @@
-//! Moving frames between the driver's queues and the backend.
+//! Moves frames between the driver's queues and the backend.
 
 use std::io::ErrorKind;
 use std::os::fd::RawFd;
@@ -16,43 +16,43 @@ use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
-/// Where the header says over how many buffers a frame is spread (section 5.1.6).
+/// The offset of `num_buffers` in the header (section 5.1.6).
 const NUM_BUFFERS: usize = 10;
-/// How long to wait until a peer is asked again that does not take a frame now.
+/// The delay before retrying a send that the backend did not accept.
 const RETRY: Duration = Duration::from_millis(1);
-/// How long to wait until a connection is tried again.
+/// The delay before trying to reconnect.
 const RECONNECT: Duration = Duration::from_secs(1);
 
 pub(super) struct NetHandler {
     port: Arc<Port>,
-    /// A frame may be spread over several buffers.
+    /// A frame may be spread over several buffers (`VIRTIO_NET_F_MRG_RXBUF`).
     mergeable: bool,
     chain: Chain,
-    /// The frame that is being received. A frame is read before it is known how many of the driver's buffers it needs,
-    /// so that none is ever cut off, and waits here until the driver has room for it.
+    /// The frame that is being received. The handler reads it before it knows how many buffers it needs, so that it is
+    /// never truncated; it waits here until the driver has room.
     frame: Box<[u8]>,
-    /// How long it is; 0 when there is none.
+    /// The length of the waiting frame; 0 if there is none.
     waiting: usize,
-    /// The limit has let it through.
+    /// The limit has admitted it.
     granted: bool,
-    /// When the limit will let it through.
+    /// When the limit will admit it.
     receive_at: Option<Instant>,
-    /// When the limit will let the next frame of the transmit queue through.
+    /// When the limit will admit the next frame of the transmit queue.
     transmit_at: Option<Instant>,
-    /// When a lost connection will be tried again.
+    /// When to try to reconnect.
     connect_at: Option<Instant>,
-    /// Buffers it was written to so far.
+    /// The buffers that hold the frame so far.
     spread: Vec<(u16, u32)>,
-    /// The driver has room: more frames are worth knowing about.
+    /// The driver has room, so the handler polls for frames.
     listening: bool,
 }
 
-/// What became of a received frame.
+/// The result of delivering a received frame.
 enum Delivery {
     Done,
-    /// The driver will never have room for it.
+    /// Dropped, because the driver can never have room for it.
     Lost,
-    /// The driver must make more buffers available first.
+    /// The driver must post more buffers first.
     NoRoom,
 }
 
@@ -74,11 +74,11 @@ impl NetHandler {
         }
     }
 
-    /// Moves frames to the driver until one of both sides has no more, or the limit is reached.
+    /// Moves frames to the driver until there are no more, its buffers are used up, or the limit is reached.
     fn feed(&mut self, queue: &mut VirtQueue) -> Served {
         queue.disable_notification()?;
         self.listening = true;
-        // After that many the transmit queue has its turn.
+        // After a full ring of frames, the transmit queue gets its turn.
         let mut turn = queue.size();
         while turn > 0 {
             turn -= 1;
@@ -106,14 +106,15 @@ impl NetHandler {
                 }
             }
             if turn == 0 {
-                // The backend may have taken more off its descriptor. Only fails when the counter is full, which will do.
+                // The backend may hold more frames than its descriptor shows. Fails only if the counter is full, which
+                // suffices.
                 let _ = queue.kick.write(1);
             }
         }
         queue.signal()
     }
 
-    /// Whether the limit lets the waiting frame through.
+    /// Whether the limit admits the waiting frame.
     fn may_receive(&mut self) -> bool {
         if !self.granted {
             let length = self.waiting - VNET_HEADER_LEN;
@@ -123,8 +124,8 @@ impl NetHandler {
         self.granted
     }
 
-    /// Reads the next frame, `false` when there is none. What comes while the link is down is lost. An interface that is
-    /// gone is an error.
+    /// Reads the next frame; `false` if there is none. Frames that arrive while the link is down are dropped. A removed
+    /// interface is an error.
     fn take_frame(&mut self) -> Served<bool> {
         match self.port.backend.receive(&mut self.frame) {
             Ok(length) => {
@@ -143,7 +144,7 @@ impl NetHandler {
                     Ok(false)
                 }
                 _ => Err(Error::io("cannot read from the network interface", error)
-                    .with_remedy("unplug it from the VM, and plug in one that the host has")
+                    .with_remedy("unplug it from the VM, and plug in one that exists on the host")
                     .into()),
             },
         }
@@ -172,12 +173,12 @@ impl NetHandler {
         let (mut done, mut count_at) = (0, [None; 2]);
         while done < self.waiting {
             if self.spread.len() == usize::from(queue.size()) {
-                // A driver whose whole ring has no room for the frame will never have it.
+                // The whole ring is too small for the frame, so waiting would not help.
                 queue.unpop(queue.size());
                 return Ok(Delivery::Lost);
             }
             if !queue.pop(&mut self.chain)? {
-                // Asked before the buffers are put back: the driver then notifies when it adds one to them.
+                // Enabled before the buffers go back, so that the driver notifies when it adds one.
                 if queue.enable_notification()? {
                     continue;
                 }
@@ -189,7 +190,7 @@ impl NetHandler {
             }
             let left = &self.frame[done..self.waiting];
             if !self.mergeable && self.chain.writable.len() < left.len() as u64 {
-                // Better lost than cut off. The buffer is for the next one.
+                // Drops the frame rather than truncate it, and keeps the buffer for the next one.
                 queue.unpop(1);
                 return Ok(Delivery::Lost);
             }
@@ -200,7 +201,10 @@ impl NetHandler {
         if self.spread.len() > 1 {
             for (address, byte) in count_at.into_iter().zip((self.spread.len() as u16).to_le_bytes()) {
                 let address = address.ok_or(Malformed("a receive buffer has no room for the header"))?;
-                queue.memory().write_obj(byte, GuestAddress(address)).map_err(|_| Malformed("a buffer went away"))?;
+                queue
+                    .memory()
+                    .write_obj(byte, GuestAddress(address))
+                    .map_err(|_| Malformed("a receive buffer is not in guest memory"))?;
             }
         }
         queue.push_all(&self.spread)?;
@@ -223,7 +227,7 @@ impl NetHandler {
                 self.port.counters.sent.dropped();
                 return Ok(Some(0));
             }
-            // What is under way goes first, so that nothing is granted that cannot be sent.
+            // Flushes pending data first, so that the limit admits only what can be sent.
             if would_block(&self.port.backend.flush()) {
                 self.transmit_at = Some(Instant::now() + RETRY);
                 return Ok(None);
@@ -232,7 +236,7 @@ impl NetHandler {
                 self.transmit_at = Some(later);
                 return Ok(None);
             }
-            // What a network cannot take is lost; nobody tells the sender on a cable either.
+            // A frame that the network does not accept is dropped, as on a real link.
             match self.port.backend.send(&pieces) {
                 Ok(()) => self.port.counters.sent.passed(bytes),
                 Err(error) => {
@@ -274,7 +278,7 @@ impl Handler for NetHandler {
         if self.connect_at.is_some_and(|moment| moment <= Instant::now()) {
             self.connect();
         }
-        // Whichever it is: the other one is told when to come back again.
+        // Serves both, because either limit may have expired; the other queue's deadline is set again.
         queues.get(RECEIVE).map_or(Ok(()), |queue| self.feed(queue))?;
         queues.get(TRANSMIT).map_or(Ok(()), |queue| self.transmit(queue))
     }

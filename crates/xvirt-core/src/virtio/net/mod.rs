@@ -1,8 +1,8 @@
 //! The network card (virtio 1.2, section 5.1), with one pair of queues.
 //!
-//! `device` is what the driver sees, `handler` moves frames, `port` is what both share, `backend` is where frames go to
-//! and come from. The header
-//! before each frame is handed on as it is: checksums and segmentation are the backend's business.
+//! `device` is the driver-visible side, `handler` moves frames, `port` is the state they share, and `backend` is the
+//! interface to the host side. The header before each frame is passed through unchanged: checksums and segmentation are
+//! up to the backend.
 
 mod backend;
 mod device;
@@ -16,5 +16,5 @@ pub(crate) use backend::NetBackend;
 pub(crate) use device::Net;
 pub(crate) use statistics::FrameCounters;
 
-/// The largest frame, with header: 64 KiB of segments that somebody will cut up, and their Ethernet header.
+/// The largest frame including the header: 64 KiB of data for segmentation, and the Ethernet header.
 const MAX_FRAME: usize = crate::net::VNET_HEADER_LEN + 65_536 + 18;

@@ -1,4 +1,4 @@
-//! What the driver's view of a network card and its handler share: the cable, and what may pass through it.
+//! State that the device and its handler share: the link, limits and counters.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -13,22 +13,23 @@ use crate::config::{NicLimit, RateLimit};
 use crate::limit::Limiter;
 use crate::sync::lock;
 
-/// Frames that are discarded at once: more than a tap holds, and an end where they come faster than they go.
+/// The most frames discarded at once: more than a tap holds, and a bound in case they arrive faster.
 const MAX_DISCARDED: usize = 1 << 16;
 
-/// Hears on the device's thread whether there is a connection; it must not block.
+/// Receives changes of the connection on the device's thread. It must not block.
 type Listener = Box<dyn Fn(bool) + Send + Sync>;
 
 pub(super) struct Port {
     pub(super) backend: Arc<dyn NetBackend>,
     /// Whether the cable is plugged in.
     plugged: AtomicBool,
-    /// Whether there is somebody at its other end.
+    /// Whether the backend is connected.
     connected: AtomicBool,
     listener: OnceLock<Listener>,
-    /// Of what the guest receives. Kept here and not in the handler, which a driver makes anew by resetting the device.
+    /// The limit on received frames. It is kept here and not in the handler, because a driver gets a new handler by
+    /// resetting the device.
     pub(super) receive: Mutex<Limiter>,
-    /// Of what the guest sends.
+    /// The limit on sent frames.
     pub(super) transmit: Mutex<Limiter>,
     pub(super) counters: NetCounters,
 }
@@ -53,7 +54,7 @@ impl Port {
         }
     }
 
-    /// Whether frames can pass, as the driver is told.
+    /// The link state that the driver sees.
     pub(super) fn link_up(&self) -> bool {
         self.plugged() && self.connected()
     }
@@ -70,7 +71,7 @@ impl Port {
         self.connected.load(Ordering::Acquire)
     }
 
-    /// Takes note of whether there is a connection, and tells who listens if that is new.
+    /// Sets whether the backend is connected, and tells the listener if that has changed.
     pub(super) fn set_connected(&self, connected: bool) {
         if self.connected.swap(connected, Ordering::AcqRel) != connected
             && let Some(listener) = self.listener.get()
@@ -79,14 +80,13 @@ impl Port {
         }
     }
 
-    /// Has `listener` told of connections from now on; only the first one is.
+    /// Reports to `listener` from now on. Only the first call has an effect.
     pub(super) fn listen(&self, listener: Listener) {
-        // A second one has no place, and there is none.
+        // It is called once per device.
         let _ = self.listener.set(listener);
     }
 
-    /// Drops what waits in the backend, as a card does that no driver has set up. A connection that turns out to be lost
-    /// is for the next handler to notice.
+    /// Drops frames that wait in the backend, like a card without a driver. The next handler handles a lost connection.
     pub(super) fn discard(&self) {
         let mut frame = vec![0; MAX_FRAME];
         for _ in 0..MAX_DISCARDED {

@@ -1,8 +1,8 @@
-//! What is counted of a network card's frames.
+//! The counters of a network card's frames.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The counters of one network card, which its handler writes and anybody reads.
+/// The counters of one network card; its handler updates them, and any thread may read them.
 #[derive(Debug, Default)]
 pub(crate) struct NetCounters {
     /// From the network to the guest.
@@ -20,18 +20,18 @@ pub(crate) struct FrameCounters {
 }
 
 impl FrameCounters {
-    /// A frame of `bytes`, without its virtio header, arrived.
+    /// Counts a transferred frame of `bytes`, without its virtio header.
     pub(super) fn passed(&self, bytes: u64) {
         self.frames.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A frame was lost.
+    /// Counts a dropped frame.
     pub(super) fn dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Frames and bytes that passed, and frames that were lost.
+    /// The numbers of frames and bytes transferred, and of frames dropped.
     pub(crate) fn read(&self) -> (u64, u64, u64) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (read(&self.frames), read(&self.bytes), read(&self.dropped))

@@ -24,7 +24,7 @@ const MERGEABLE: u64 = 1 << 15;
 const RX: usize = 0;
 const TX: usize = 1;
 
-/// A cable whose other end is a socket.
+/// A backend whose other end is a socket.
 #[derive(Debug)]
 struct Cable {
     end: UnixDatagram,
@@ -246,7 +246,7 @@ fn a_frame_without_header_needs_a_reset_and_a_huge_one_is_lost() {
     rig.wait_needs_reset();
 }
 
-/// What is told of a card's failures from now on.
+/// Collects the reported failures of a card.
 fn told(rig: &Rig) -> Arc<Mutex<Vec<String>>> {
     let told = Arc::new(Mutex::new(Vec::new()));
     let hears = Arc::clone(&told);
@@ -291,7 +291,7 @@ fn an_interface_that_is_gone_is_told_once() {
     }
     rig.set_status(0);
     let reason =
-        "cannot read from the network interface: gone; unplug it from the VM, and plug in one that the host has";
+        "cannot read from the network interface: gone; unplug it from the VM, and plug in one that exists on the host";
     assert_eq!(*told.lock().unwrap(), [reason]);
 }
 
@@ -354,7 +354,7 @@ fn both_directions_at_once_lose_nothing() {
     wait("the last frame", || rig.used_index(RX) == FRAMES as u16);
 }
 
-/// The host's own network stack at the other end: it answers who has its address.
+/// The host's network stack at the other end answers ARP requests.
 #[test]
 fn a_host_answers_on_a_tap() {
     crate::net::tests::isolated("a_host_answers_on_a_tap", || {
@@ -375,7 +375,7 @@ fn a_host_answers_on_a_tap() {
         request.extend(mac.iter().chain(&[198, 51, 100, 2]).chain(&[0; 6]).chain(&[198, 51, 100, 1]));
         rig.fill(DATA + 0x10_0000, &request);
         rig.request(TX, &[Piece::Read(DATA + 0x10_0000, request.len() as u32)]);
-        // The host also says things of its own accord, such as looking for IPv6 routers.
+        // The host also sends frames by itself, such as IPv6 router solicitations.
         for i in 0..u64::from(SIZE) {
             let length = rig.used(RX).1 as usize;
             let frame = rig.bytes(DATA + 0x1000 * i, length);
@@ -410,7 +410,7 @@ fn frames_on_a_socket_for_one_driver_are_not_given_to_the_next() {
     far.write_all(&whole).unwrap();
     far.write_all(&whole[..20]).unwrap();
     rig.start(EVENT_IDX | MERGEABLE);
-    // It arrives only now, and the stream stays in step.
+    // The frame arrives only now, and the stream stays in sync.
     far.write_all(&whole[20..]).unwrap();
     far.write_all(&on_the_wire(&frame(80, 2))).unwrap();
     for length in [72, 92] {
@@ -444,7 +444,7 @@ fn on_a_socket() -> (Rig, UnixStream, Arc<Net>) {
     (rig, far, net)
 }
 
-/// What goes through the socket for a frame with its header.
+/// The bytes on the socket for a frame with its header.
 fn on_the_wire(frame: &[u8]) -> Vec<u8> {
     [&(frame.len() as u32 - 12).to_be_bytes()[..], &frame[12..]].concat()
 }
@@ -455,13 +455,13 @@ fn a_socket_carries_finished_frames_behind_their_length() {
     assert_eq!(rig.offered() & 0x7fff, 1 << 5, "nothing but an address");
     let sent = frame(300, 3);
     rig.fill(DATA, &sent);
-    // As a driver that asks for what was not offered would fill the header.
+    // A header as a driver would fill it for offloads that were not offered.
     rig.fill(DATA, &[1; 12]);
     rig.request(TX, &[Piece::Read(DATA, 7), Piece::Read(DATA + 7, 305)]);
     let mut got = vec![0; 304];
     far.read_exact(&mut got).unwrap();
     assert!(got == on_the_wire(&sent));
-    // More than a turn's frames at once, of which the socket shows nothing any more once they were read.
+    // More frames than one turn serves; once read, the socket is not readable again.
     let count = 3 * SIZE;
     let bytes: Vec<u8> = (0..count).flat_map(|i| on_the_wire(&frame(60, i as u8))).collect();
     far.write_all(&bytes).unwrap();
@@ -481,7 +481,7 @@ fn a_turn_of_frames_that_came_at_once_is_gone_on_with() {
     let (mut rig, mut far, _) = on_a_socket();
     let small = on_the_wire(&frame(20, 0));
     far.write_all(&small.repeat(2 * usize::from(SIZE))).unwrap();
-    // All buffers are there before the first frame is looked at.
+    // All buffers are posted before the first frame is read.
     for i in 0..u64::from(SIZE) {
         rig.post(RX, &[Piece::Write(DATA + 0x1000 * i, 1000)]);
     }
@@ -504,7 +504,7 @@ fn frames_wait_for_a_peer_that_does_not_read() {
     let sent = frame(60_000, 5);
     rig.fill(DATA, &sent);
     let mut posted = 0_u16;
-    // Until the socket is full: then the queue keeps what it has.
+    // Fills the socket; then the frames stay in the queue.
     while posted - rig.used_index(TX) < SIZE {
         rig.post(TX, &[Piece::Read(DATA, 60_012)]);
         posted += 1;
@@ -537,7 +537,7 @@ fn a_peer_that_goes_takes_the_link_down_and_one_that_comes_puts_it_up() {
     drop(listener.accept().unwrap());
     wait("the link to go down", || rig.config::<1>(6) == [0]);
     assert!(!net.link_up() && net.state().link_up, "unplugged it is not");
-    // What is sent meanwhile is lost, and holds up nothing.
+    // Frames sent meanwhile are dropped and block nothing.
     rig.fill(DATA + 0x8000, &frame(60, 0));
     rig.request(TX, &[Piece::Read(DATA + 0x8000, 72)]);
     let (mut far, _) = listener.accept().unwrap();

@@ -1,4 +1,4 @@
-//! What the guest's reads and writes reach.
+//! Dispatches the guest's reads and writes.
 
 use super::function::{VirtioPci, log};
 use super::layout::{self, NOTIFY_MULTIPLIER, PAGE};
@@ -7,7 +7,7 @@ use crate::pci::PciFunction;
 use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
 
-/// Where the data register is in the capability that gives access to the BAR.
+/// The offset of the data register in the capability that accesses the BAR.
 const PCI_ACCESS_DATA: usize = 16;
 
 impl VirtioPci {
@@ -42,10 +42,10 @@ impl VirtioPci {
                     Request::Nothing => {}
                 }
             }
-            // Doorbells usually spare us this way.
+            // Usually an ioeventfd handles this, and no exit reaches this code.
             layout::NOTIFY => {
                 if let Some(kick) = self.kicks.get((offset / u64::from(NOTIFY_MULTIPLIER)) as usize) {
-                    // Only fails when the counter is full: then a notification is on its way.
+                    // Fails only if the counter is full; then a notification is pending.
                     let _ = kick.write(1);
                 }
             }
@@ -55,8 +55,8 @@ impl VirtioPci {
         }
     }
 
-    /// The part of the BAR that the driver looks at through configuration space (section 4.1.4.9), if `offset` and
-    /// `length` are those of the data register.
+    /// The BAR range that the driver accesses through configuration space (section 4.1.4.9), if `offset` and `length`
+    /// are those of the data register.
     fn window(&self, offset: u16, length: usize) -> Option<u64> {
         let inner = lock(&self.inner);
         let capability = inner.places.pci_access;

@@ -1,4 +1,4 @@
-//! The PCI function that carries a device, from power-on to unplugging.
+//! The PCI function of a device, from power-on to unplugging.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -28,26 +28,26 @@ pub(super) const FEATURES_OK: u8 = VIRTIO_CONFIG_S_FEATURES_OK as u8;
 pub(super) const DRIVER_OK: u8 = VIRTIO_CONFIG_S_DRIVER_OK as u8;
 const NEEDS_RESET: u8 = VIRTIO_CONFIG_S_NEEDS_RESET as u8;
 
-/// A virtio device in a PCI slot. Dropping it ends its worker and returns all it took of the machine.
+/// A virtio device in a PCI slot. Dropping it ends its worker and releases its machine resources.
 #[derive(Debug)]
 pub(crate) struct VirtioPci {
     pub(super) device: Arc<dyn VirtioDevice>,
     memory: GuestRam,
     host: Arc<dyn PciHost>,
     pub(super) interrupt: Arc<Interrupt>,
-    /// The driver's notifications, by queue.
+    /// Carry the driver's notifications, by queue.
     pub(super) kicks: Vec<Arc<EventFd>>,
     worker_events: Arc<WorkerEvents>,
-    /// Where the BAR is at power-on.
+    /// The address of the BAR at power-on.
     bar: u64,
-    /// What its workers take of the host's processors.
+    /// The host CPU time of its workers.
     worker_time: Arc<ThreadTime>,
     failures: Arc<Failures>,
     pub(super) inner: Mutex<Inner>,
     this: Weak<Self>,
 }
 
-/// What accesses to configuration space and to the common structure change.
+/// State that accesses to configuration space and to the common structure change.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) config: ConfigSpace,
@@ -55,15 +55,15 @@ pub(super) struct Inner {
     pub(super) registers: Registers,
     /// Serves the queues, from `DRIVER_OK` to reset.
     worker: Option<Worker>,
-    /// A worker takes no requests.
+    /// The worker takes no requests.
     paused: bool,
-    /// Where the machine was told that the BAR is.
+    /// The address at which the machine maps the BAR.
     mapped: Option<u64>,
-    /// Which queues have a doorbell, and where.
+    /// The queues with an ioeventfd, and its address.
     doorbells: Vec<(usize, u64)>,
 }
 
-/// Everything that a driver can tell from one device, and nothing of the host.
+/// All guest-visible state of a device, and nothing of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VirtioPciState {
     /// PCI configuration space.
@@ -72,11 +72,11 @@ pub(crate) struct VirtioPciState {
     pub(crate) registers: Registers,
     /// Status and interrupts.
     pub(crate) interrupt: InterruptState,
-    /// The device itself: what its constructor wants.
+    /// The state of the device itself, for its constructor.
     pub(crate) device: DeviceState,
 }
 
-/// The BAR as the machine sees it; does not keep the function alive.
+/// The BAR on the machine's bus; it does not keep the function alive.
 #[derive(Debug)]
 struct Bar(Weak<VirtioPci>);
 
@@ -96,8 +96,8 @@ impl BusDevice for Bar {
 }
 
 impl VirtioPci {
-    /// Puts `device` behind a BAR of [`BAR_SIZE`] bytes at `bar`. With a saved state the BAR is where the guest had it,
-    /// and the device is paused.
+    /// Puts `device` behind a BAR of [`BAR_SIZE`] bytes at `bar`. With a saved state, the BAR is at the guest's
+    /// address, and the device is paused.
     pub(crate) fn new(
         device: Arc<dyn VirtioDevice>,
         memory: GuestRam,
@@ -108,9 +108,8 @@ impl VirtioPci {
         Self::make(device, memory, host, bar, state, true)
     }
 
-    /// As [`new`](Self::new), for a running guest, in which no firmware gives the BAR its place: it does not answer
-    /// until the guest has put it where it wants it, and enabled it. Wherever the guest has its other devices by now,
-    /// this one is not in their way.
+    /// Like [`new`](Self::new), but for a running guest without firmware to assign the BAR: the BAR is inactive until
+    /// the guest has assigned and enabled it, so it cannot overlap other devices.
     pub(crate) fn new_plugged(
         device: Arc<dyn VirtioDevice>,
         memory: GuestRam,
@@ -179,52 +178,51 @@ impl VirtioPci {
         self.device.kind()
     }
 
-    /// How much of the host's processors its workers have taken.
+    /// The host CPU time that its workers have used.
     pub(crate) fn worker_time(&self) -> Duration {
         self.worker_time.total()
     }
 
-    /// Has `listener` told, on a vCPU's or the device's thread, what is wanting on the host when the device cannot be
-    /// served for that; it must not block. The driver is told that it has to reset the device.
+    /// Calls `listener` on a vCPU's or the device's thread with the error when the host cannot serve the device; it
+    /// must not block. The driver sees that it must reset the device.
     pub(crate) fn on_failure(&self, listener: impl Fn(&Error) + Send + Sync + 'static) {
         self.failures.listen(Box::new(listener));
     }
 
-    /// Has the worker look at all queues again, as if the driver had notified: something that it waited for is there.
+    /// Makes the worker check all queues, as after a notification, because something it waited for has happened.
     pub(crate) fn kick(&self) {
         for kick in &self.kicks {
-            // Only fails when the counter is full, which will do.
+            // Fails only if the counter is full, which suffices.
             let _ = kick.write(1);
         }
     }
 
-    /// Tells the driver that the device's configuration is another: a grown disk, a link that went down.
+    /// Notifies the driver of a changed device configuration, such as a grown disk or a link that went down.
     pub(crate) fn config_changed(&self) {
         if self.interrupt.status() & DRIVER_OK != 0 {
             self.interrupt.config_changed();
         }
     }
 
-    /// Ends the worker and returns the addresses. The device cannot be used any more.
+    /// Ends the worker and releases the addresses. The device cannot be used afterwards.
     pub(crate) fn stop(&self) {
         let mut inner = lock(&self.inner);
         inner.worker = None;
         self.unplace(&mut inner);
     }
 
-    /// What is offered to the driver.
+    /// The features offered to the driver.
     pub(super) fn offered(&self) -> u64 {
         self.device.features() | TRANSPORT_FEATURES
     }
 
-    /// The driver wrote the device status (virtio 1.2, section 2.1).
+    /// Handles the driver's write to the device status (virtio 1.2, section 2.1).
     pub(super) fn set_status(&self, inner: &mut Inner, status: u8) {
         if status == 0 {
             return self.reset_device(inner);
         }
         let old = self.interrupt.status();
-        // That the device needs a reset is for the device to say; a driver that claims it would lose its worker when the
-        // device is restored.
+        // Only the device may set `DEVICE_NEEDS_RESET`: a driver that sets it would lose its worker after a restore.
         let mut new = status & !old & !NEEDS_RESET;
         if new & FEATURES_OK != 0 && !inner.registers.acceptable(self.offered()) {
             new &= !FEATURES_OK;
@@ -234,7 +232,7 @@ impl VirtioPci {
         }
         self.interrupt.add_status(new);
         if new & DRIVER_OK != 0 {
-            // Whether the device works, its worker finds out.
+            // The worker itself detects later failures.
             if let Err(error) = self.activate(inner) {
                 self.interrupt.needs_reset(&error);
                 if error.kind() != ErrorKind::GuestFault {
@@ -261,7 +259,7 @@ impl VirtioPci {
                 Error::new(ErrorKind::GuestFault, format!("queue {index} of {name} cannot be used: {why}"))
             })?));
         }
-        // Before there is a worker, which would take a device for one that works although its driver cannot notify it.
+        // Before the worker starts, because it would report a working device even if this fails.
         self.attach_doorbells(inner)?;
         let handler = self.device.activate(inner.registers.driver_features)?;
         let filter = self.device.work().filter(|_| self.host.filters_threads()).map(Filter::new).transpose()?;
@@ -270,19 +268,19 @@ impl VirtioPci {
         let interrupt = self.interrupt.clone();
         let worker = Worker::start(name, control, handler, Queues(queues), interrupt, surroundings)?;
         if inner.paused {
-            // From now on it can be saved.
+            // From now on the device can be saved.
             worker.pause();
         }
         inner.worker = Some(worker);
         Ok(())
     }
 
-    /// A reset by the driver (section 2.4).
+    /// Resets the device on the driver's request (section 2.4).
     fn reset_device(&self, inner: &mut Inner) {
         inner.worker = None;
         self.detach_doorbells(inner);
         for kick in &self.kicks {
-            // Empty, unless the driver notified just before.
+            // Usually empty, unless the driver has just notified.
             let _ = kick.read();
         }
         self.device.reset();
@@ -290,8 +288,8 @@ impl VirtioPci {
         inner.registers = Registers::new(self.device.queue_sizes());
     }
 
-    /// Maps the BAR where the guest wants it, if that is somewhere else than before. While the guest has memory
-    /// decoding off it may be looking for the BAR's size: nothing is changed then.
+    /// Maps the BAR at its new address, if the guest has moved it. While memory decoding is off, the guest may be
+    /// sizing the BAR, so nothing changes.
     pub(super) fn place(&self, inner: &mut Inner) -> Result<()> {
         let wanted = inner.config.memory_bar(BAR);
         if !inner.config.memory_enabled() || inner.mapped == Some(wanted) {
@@ -337,7 +335,7 @@ impl Device for VirtioPci {
         self.device.kind().name()
     }
 
-    /// Waits until no request is in flight; none is taken until it is resumed.
+    /// Waits until no request is in flight; the worker takes none until it is resumed.
     fn pause(&self) {
         let mut inner = lock(&self.inner);
         inner.paused = true;
@@ -346,7 +344,7 @@ impl Device for VirtioPci {
         }
     }
 
-    /// Its worker looks at all queues, as if the driver had notified.
+    /// The worker checks all queues, as after a notification.
     fn resume(&self) {
         let mut inner = lock(&self.inner);
         inner.paused = false;
@@ -355,7 +353,7 @@ impl Device for VirtioPci {
         }
     }
 
-    /// The base address goes back to where it was at power-on, which another function may have taken.
+    /// Returns the BAR to its power-on address, which another function may occupy.
     fn reset(&self) -> Result<()> {
         let mut inner = lock(&self.inner);
         self.reset_device(&mut inner);
@@ -368,7 +366,7 @@ impl Device for VirtioPci {
     }
 
     /// # Errors
-    /// It is not paused, or its worker has ended with a panic.
+    /// The device is not paused, or its worker has panicked.
     fn save(&self) -> Result<VirtioPciState> {
         let inner = lock(&self.inner);
         if !inner.paused {
@@ -376,7 +374,7 @@ impl Device for VirtioPci {
         }
         let mut registers = inner.registers.clone();
         if let Some(worker) = &inner.worker {
-            let panicked = || Error::new(ErrorKind::InvalidState, "its thread has panicked");
+            let panicked = || Error::new(ErrorKind::InvalidState, "its worker thread has panicked");
             let positions = worker.positions().ok_or_else(panicked)?;
             for (queue, position) in registers.queues.iter_mut().zip(positions) {
                 if let Some(position) = position {
@@ -399,14 +397,15 @@ impl Drop for VirtioPci {
     }
 }
 
-/// For what neither the guest nor a caller can be told. A guest can bring it about as often as it likes.
+/// Logs errors that neither the guest nor a caller can receive. A guest can cause them at any rate, so the level is
+/// low.
 pub(super) fn log(result: Result<()>) {
     if let Err(error) = result {
-        tracing::debug!(%error, "a virtio device's addresses");
+        tracing::debug!(%error, "cannot map the addresses of a virtio device");
     }
 }
 
-/// A saved state must be one that this device can have been in.
+/// Checks that this device can have been in the saved state.
 fn check(state: &VirtioPciState, sizes: &[u16], offered: u64, name: &str) -> Result<()> {
     let queues = &state.registers.queues;
     let fits = queues.len() == sizes.len()

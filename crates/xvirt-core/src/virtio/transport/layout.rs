@@ -1,10 +1,10 @@
-//! Where the structures lie in the BAR, and the capabilities that point at them (virtio 1.2, section 4.1.4).
+//! The layout of the BAR, and the capabilities that describe it (virtio 1.2, section 4.1.4).
 
 use crate::Result;
 use crate::pci::{ConfigSpace, Identity, Msix};
 use crate::virtio::DeviceKind;
 
-/// Bytes of the one BAR; its address is a multiple of it.
+/// Size and alignment of the only BAR, in bytes.
 pub(crate) const BAR_SIZE: u64 = 0x8000;
 /// The index of the BAR.
 pub(super) const BAR: usize = 0;
@@ -18,10 +18,10 @@ pub(super) const NOTIFY: u64 = 3;
 pub(super) const TABLE: u64 = 4;
 pub(super) const PENDING: u64 = 5;
 
-/// Bytes between the notification addresses of two queues.
+/// The distance between the notification addresses of two queues, in bytes.
 pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
 
-/// How many queues have room in these pages.
+/// The most queues for which these pages have room.
 pub(super) const MAX_QUEUES: usize = (PAGE / 16) as usize - 1;
 
 const VENDOR_SPECIFIC: u8 = 0x09;
@@ -33,7 +33,7 @@ const TYPE_ISR: u8 = 3;
 const TYPE_DEVICE: u8 = 4;
 const TYPE_PCI_ACCESS: u8 = 5;
 
-/// The registers that the transport looks at after the guest wrote to configuration space.
+/// Offsets of the registers that the transport checks after the guest wrote to configuration space.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
     /// MSI-X message control.
@@ -60,7 +60,7 @@ pub(super) fn config_space(kind: DeviceKind, queues: usize, msix: &Msix, bar: u6
     let mut notify = body::<18>(TYPE_NOTIFY, NOTIFY, notify_length);
     notify[14..].copy_from_slice(&NOTIFY_MULTIPLIER.to_le_bytes());
     config.add_capability(VENDOR_SPECIFIC, &notify, &[])?;
-    // The driver chooses BAR, offset and length, and reads and writes the data after them.
+    // The driver selects BAR, offset and length, and accesses the data after them.
     let mut writable = [0xff; 18];
     writable[..2].fill(0);
     writable[3..6].fill(0);
@@ -70,7 +70,7 @@ pub(super) fn config_space(kind: DeviceKind, queues: usize, msix: &Msix, bar: u6
     Ok((config, Places { msix_control, pci_access }))
 }
 
-/// `struct virtio_pci_cap` after its first two bytes.
+/// `struct virtio_pci_cap` without its first two bytes.
 fn body<const N: usize>(kind: u8, page: u64, length: u32) -> [u8; N] {
     let mut body = [0; N];
     (body[0], body[1], body[2]) = (N as u8 + 2, kind, BAR as u8);

@@ -1,7 +1,7 @@
 //! The modern virtio PCI transport (virtio 1.2, section 4.1).
 //!
-//! `function` is the PCI function with its life cycle, `access` the reads and writes that reach it, `registers` the
-//! common configuration structure, `layout` where everything lies in the one BAR and the capabilities that say so.
+//! `function` is the PCI function and its life cycle, `access` dispatches reads and writes, `registers` is the common
+//! configuration structure, and `layout` is the layout of the BAR and its capabilities.
 
 mod access;
 mod function;

@@ -1,4 +1,4 @@
-//! The common configuration structure (virtio 1.2, section 4.1.4.3), but for what interrupts need.
+//! The common configuration structure (virtio 1.2, section 4.1.4.3), except its interrupt fields.
 
 use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
@@ -13,41 +13,41 @@ use crate::virtio::interrupt::Interrupt;
 pub(super) const TRANSPORT_FEATURES: u64 =
     1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
 
-/// What the driver wrote.
+/// The registers that the driver writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Registers {
-    /// Which 32 features are shown.
+    /// Which 32 feature bits `device_feature` shows.
     pub(crate) device_feature_select: u32,
-    /// Which 32 features are written.
+    /// Which 32 feature bits `driver_feature` shows.
     pub(crate) driver_feature_select: u32,
     /// The features that the driver accepted.
     pub(crate) driver_features: u64,
-    /// Which queue is shown.
+    /// The selected queue.
     pub(crate) queue_select: u16,
     /// The queues.
     pub(crate) queues: Vec<QueueRegisters>,
 }
 
-/// One queue as the driver described it, and where the device is in it.
+/// The addresses of one queue, and the device's position in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct QueueRegisters {
-    /// Its size.
+    /// The number of descriptors.
     pub(crate) size: u16,
-    /// Whether it is used.
+    /// Whether the driver enabled it.
     pub(crate) enabled: bool,
-    /// Where the descriptor table is.
+    /// The address of the descriptor table.
     pub(crate) descriptors: u64,
-    /// Where the available ring is.
+    /// The address of the available ring.
     pub(crate) driver: u64,
-    /// Where the used ring is.
+    /// The address of the used ring.
     pub(crate) device: u64,
-    /// The next chain to take from the available ring.
+    /// The position of the next chain in the available ring.
     pub(crate) next_avail: u16,
-    /// The next place to fill in the used ring.
+    /// The position of the next element in the used ring.
     pub(crate) next_used: u16,
 }
 
-/// What a driver's write asks the transport to do.
+/// What the transport must do after a write of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Nothing,
@@ -73,13 +73,13 @@ mod at {
 }
 
 impl Registers {
-    /// How they are after a reset.
+    /// The registers after a reset.
     pub(super) fn new(queue_sizes: &[u16]) -> Self {
         let queue = |size: &u16| QueueRegisters { size: *size, ..Default::default() };
         Self { queues: queue_sizes.iter().map(queue).collect(), ..Default::default() }
     }
 
-    /// The whole structure as the driver sees it now.
+    /// The whole structure, as the driver reads it now.
     pub(super) fn image(&self, offered: u64, interrupt: &Interrupt) -> [u8; at::END as usize] {
         let mut image = [0; at::END as usize];
         let mut put = |at: usize, value: &[u8]| image[at..at + value.len()].copy_from_slice(value);
@@ -92,7 +92,7 @@ impl Registers {
         put(0x14, &[interrupt.status(), interrupt.generation()]);
         put(0x16, &self.queue_select.to_le_bytes());
         put(0x1a, &interrupt.queue_vector(self.queue_select).to_le_bytes());
-        // A size of zero says that there is no such queue.
+        // A size of zero means that the queue does not exist.
         if let Some(queue) = self.queues.get(usize::from(self.queue_select)) {
             put(0x18, &queue.size.to_le_bytes());
             put(0x1c, &u16::from(queue.enabled).to_le_bytes());
@@ -104,8 +104,8 @@ impl Registers {
         image
     }
 
-    /// A driver's write. Once the `status` says that features are good, features stay; once a queue is enabled, so does
-    /// the queue; and once the driver is ready, which its device was then told of, so do all queues.
+    /// Handles a write of the driver. Features are fixed once `status` has `FEATURES_OK`, a queue once it is enabled,
+    /// and all queues once the driver is ready, because the device then knows them.
     pub(super) fn write(
         &mut self,
         offset: u64,
@@ -149,7 +149,7 @@ impl Registers {
         self.driver_features >> feature & 1 != 0
     }
 
-    /// Queue `index` for the ring implementation, if the driver enabled it.
+    /// The state of queue `index` for the ring implementation, if the driver enabled it.
     pub(super) fn queue_state(&self, index: usize) -> Option<QueueState> {
         let queue = self.queues.get(index).filter(|q| q.enabled)?;
         Some(QueueState {
@@ -165,7 +165,7 @@ impl Registers {
         })
     }
 
-    /// Which queues the driver enabled.
+    /// The indices of the enabled queues.
     pub(super) fn enabled(&self) -> impl Iterator<Item = usize> {
         self.queues.iter().enumerate().filter(|(_, q)| q.enabled).map(|(i, _)| i)
     }
@@ -201,7 +201,7 @@ impl QueueRegisters {
     }
 }
 
-/// Where queue `index` is notified, counted from the notification structure.
+/// The notification address of queue `index`, relative to the notification structure.
 pub(super) fn notify_offset(index: usize) -> u64 {
     index as u64 * u64::from(NOTIFY_MULTIPLIER)
 }

@@ -370,7 +370,7 @@ fn devices_that_changed_places_find_their_own_again() {
     let places = [BAR, BAR + BAR_SIZE];
     let functions = places.map(|bar| VirtioPci::new(Arc::new(Rng), memory.clone(), host.clone(), bar, None).unwrap());
     let put = |function: &VirtioPci, bar: u64| {
-        // Off while it moves, as a guest does.
+        // Decoding is off while the BAR moves, as in a real guest.
         function.config_write(4, &0_u16.to_le_bytes());
         function.config_write(0x10, &(bar as u32).to_le_bytes());
         function.config_write(4, &2_u16.to_le_bytes());
@@ -392,7 +392,7 @@ fn a_queue_that_is_enabled_too_late_is_not_and_the_device_still_moves() {
     rig.accept(VERSION_1);
     rig.set_status(11);
     rig.set_status(15);
-    // Not in guest memory: a device that took it could not be made again elsewhere.
+    // The queue lies outside of guest memory: such a device could not be restored.
     rig.enable(0, RAM);
     assert_eq!(rig.read::<2>(0x1c), [0; 2]);
     rig = rig.moved(|_| Arc::new(Rng));

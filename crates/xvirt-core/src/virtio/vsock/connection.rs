@@ -1,4 +1,4 @@
-//! One connection: what each side may do when, and how much (virtio 1.2, section 5.10.6).
+//! The state machine and flow control of one connection (virtio 1.2, section 5.10.6).
 
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
@@ -10,28 +10,28 @@ use vmm_sys_util::epoll::EventSet;
 use super::outbox::Outbox;
 use super::packet::{Header, MAX_DATA, Op, Packet, Ports, SHUTDOWN_BOTH, SHUTDOWN_RECEIVE, SHUTDOWN_SEND};
 
-/// Bytes that are kept for a host program that does not read.
+/// The most bytes buffered for a host program that does not read.
 pub(super) const BUFFER: u32 = 128 << 10;
 
-/// What becomes of a connection.
+/// What to do with a connection after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It goes on.
+    /// Keep it.
     On,
-    /// It is over, and the guest is to hear so.
+    /// End it, and send the guest a reset.
     Reset,
-    /// It is over, and the guest knows.
+    /// End it; the guest knows.
     Gone,
 }
 
-/// How far a connection is.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// A host program asked for it, and the guest has not answered.
+    /// A host program requested it, and the guest has not answered.
     Requested,
-    /// Data goes both ways.
+    /// Data flows in both directions.
     Open,
-    /// The guest has ended it properly; what it sent before is still on its way to the host program.
+    /// The guest has shut it down; data that it sent before is still on its way to the host program.
     Lingering,
 }
 
@@ -40,42 +40,42 @@ enum Phase {
 pub(super) struct Connection {
     pub(super) ports: Ports,
     phase: Phase,
-    /// The host program; gone once it neither reads nor writes any more.
+    /// The host program's socket, until the program has stopped reading and writing.
     stream: Option<UnixStream>,
-    /// A request or an answer to one that the guest is to have first.
+    /// A request, or the answer to one, that must reach the guest first.
     opening: Option<Op>,
     /// The program may have written something.
     readable: bool,
     /// The program has closed its end.
     hung_up: bool,
     outbox: Outbox,
-    /// What the guest does no more.
+    /// The directions that the guest has shut down.
     guest_shutdown: u32,
-    /// What the host program does no more, and how much of that the guest was told.
+    /// The directions that the host program has shut down, and those of which the guest was told.
     host_shutdown: u32,
     told_shutdown: u32,
-    /// Counters of flow control, which wrap: bytes passed on to the program, and what the guest was told of that.
+    /// Flow control counters, which wrap: bytes forwarded to the program, and the value last sent to the guest.
     forwarded: u32,
     told_forwarded: u32,
     /// The guest asked for the counters.
     update_wanted: bool,
-    /// Bytes sent to the guest, what it has of them behind it, and how many it takes that are not.
+    /// Bytes sent to the guest, bytes that it has forwarded, and the size of its buffer.
     sent: u32,
     guest_forwarded: u32,
     guest_buffer: u32,
-    /// The guest was asked whether there is no room still.
+    /// A credit request was sent to the guest and not answered.
     asked: bool,
 }
 
 impl Connection {
-    /// One that the guest asked for, with `header`.
+    /// A connection that the guest requested with `header`.
     pub(super) fn accepted(ports: Ports, stream: UnixStream, header: &Header) -> Self {
         let mut new = Self::new(ports, stream, Phase::Open, Op::Response);
         new.credit(header);
         new
     }
 
-    /// One that a host program asked for.
+    /// A connection that a host program requested.
     pub(super) fn requested(ports: Ports, stream: UnixStream) -> Self {
         Self::new(ports, stream, Phase::Requested, Op::Request)
     }
@@ -102,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// Takes a packet of the guest. A reset is not for here.
+    /// Handles a packet of the guest, except a reset.
     pub(super) fn take(&mut self, header: &Header, data: &[u8]) -> Fate {
         self.credit(header);
         match (header.op, self.phase) {
@@ -118,8 +118,8 @@ impl Connection {
         }
     }
 
-    /// The guest ended it. Whether what it sent before is to be delivered still: it is, if the guest said that this was
-    /// all.
+    /// Ends the connection after a reset of the guest. Returns whether to deliver the data sent before: only if the
+    /// guest had shut down sending.
     pub(super) fn linger(&mut self) -> bool {
         self.phase = Phase::Lingering;
         self.guest_shutdown & SHUTDOWN_SEND != 0 && self.outbox.len() > 0 && self.stream.is_some()
@@ -132,9 +132,9 @@ impl Connection {
         }
     }
 
-    /// How much the guest takes now.
+    /// The number of bytes for which the guest has room.
     fn room(&self) -> usize {
-        // A guest that lies about either number only gets less, or more than it said it can keep.
+        // A guest that lies about either number only gets less data, or more than it has room for.
         self.guest_buffer.saturating_sub(self.sent.wrapping_sub(self.guest_forwarded)) as usize
     }
 
@@ -142,7 +142,7 @@ impl Connection {
         let line = format!("OK {}\n", self.ports.host);
         let Some(stream) = &self.stream else { return Fate::Reset };
         self.phase = Phase::Open;
-        // Nothing was written before, so the socket has room for one line.
+        // The socket is empty, so it has room for one line.
         match self.outbox.send(stream, line.as_bytes()) {
             Ok(sent) if sent == line.len() => Fate::On,
             _ => Fate::Reset,
@@ -151,11 +151,11 @@ impl Connection {
 
     fn forward(&mut self, data: &[u8]) -> Fate {
         if self.outbox.len() + data.len() > BUFFER as usize {
-            // More than was granted.
+            // The guest exceeded its credit.
             return Fate::Reset;
         }
         if self.host_shutdown & SHUTDOWN_RECEIVE != 0 {
-            // Sent before the guest knew.
+            // Sent before the guest knew of the shutdown.
             self.forwarded = self.forwarded.wrapping_add(data.len() as u32);
             return Fate::On;
         }
@@ -172,13 +172,13 @@ impl Connection {
         if flags & SHUTDOWN_RECEIVE != 0
             && let Some(stream) = &self.stream
         {
-            // Fails if the program is gone, which comes to the same.
+            // Fails if the program is gone, which has the same effect.
             let _ = stream.shutdown(Shutdown::Read);
         }
         self.delivered()
     }
 
-    /// Ends what is to end once all that the guest sent has been delivered.
+    /// Completes shutdowns once all data of the guest has been delivered.
     fn delivered(&mut self) -> Fate {
         if self.outbox.len() > 0 {
             return Fate::On;
@@ -198,7 +198,7 @@ impl Connection {
         Fate::On
     }
 
-    /// The host program reads or writes no more.
+    /// The host program has stopped reading or writing.
     fn program_stopped(&mut self, what: u32) {
         self.host_shutdown |= what;
         if what & SHUTDOWN_RECEIVE != 0 {
@@ -210,7 +210,7 @@ impl Connection {
         }
     }
 
-    /// Something happened to the host program's end.
+    /// Handles events of the host program's socket.
     pub(super) fn host_event(&mut self, events: EventSet) -> Fate {
         self.hung_up |= events.intersects(EventSet::HANG_UP | EventSet::ERROR);
         self.readable |= events.contains(EventSet::IN) || self.hung_up;
@@ -235,14 +235,14 @@ impl Connection {
         Fate::On
     }
 
-    /// Whether the guest is to have what the program writes.
+    /// Whether to read from the program for the guest.
     fn reading(&self) -> bool {
         self.phase == Phase::Open
             && self.guest_shutdown & SHUTDOWN_RECEIVE == 0
             && self.host_shutdown & SHUTDOWN_SEND == 0
     }
 
-    /// What to watch the host program's end for, and which it is.
+    /// The socket of the host program and the events to watch it for.
     pub(super) fn interest(&self) -> Option<(RawFd, EventSet)> {
         let stream = self.stream.as_ref().filter(|_| !self.hung_up)?;
         let mut events = EventSet::ONE_SHOT;
@@ -251,12 +251,12 @@ impl Connection {
         Some((stream.as_raw_fd(), events))
     }
 
-    /// Whether it waits for an answer of the guest that must not take for ever.
+    /// Whether the connection waits for an answer of the guest, for which a timeout applies.
     pub(super) fn awaits_guest(&self) -> bool {
         self.phase == Phase::Requested || self.host_shutdown == SHUTDOWN_BOTH
     }
 
-    /// Whether [`next`](Self::next) may have something.
+    /// Whether [`next`](Self::next) may return a packet.
     pub(super) fn has_output(&self) -> bool {
         self.phase != Phase::Lingering
             && (self.opening.is_some()
@@ -266,11 +266,11 @@ impl Connection {
     }
 
     fn update_due(&self) -> bool {
-        // Often enough that a guest that sends without pause never has to.
+        // Often enough that a guest that sends continuously never has to stop.
         self.update_wanted || self.forwarded.wrapping_sub(self.told_forwarded) >= BUFFER / 2
     }
 
-    /// The next packet for the guest; its data, at most `data.len()` bytes, is put into `data`.
+    /// The next packet for the guest. Its data, at most `data.len()` bytes, is written to `data`.
     pub(super) fn next(&mut self, data: &mut [u8]) -> Option<Packet> {
         if let Some(op) = self.opening.take() {
             return Some(self.packet(op));
@@ -283,7 +283,7 @@ impl Connection {
                 return Some(self.packet(Op::CreditRequest));
             }
             if data.is_empty() && self.room() > 0 {
-                // A buffer without room for data is used up by a packet that has none.
+                // The guest's buffer has no room for data, so it gets a packet without any.
                 return Some(self.packet(Op::CreditUpdate));
             }
             let most = data.len().min(self.room()).min(MAX_DATA);
@@ -299,7 +299,7 @@ impl Connection {
         None
     }
 
-    /// Reads from the program; `None` is that there is nothing now.
+    /// Reads from the program; `None` if there is nothing now.
     fn read(&mut self, data: &mut [u8]) -> Option<u32> {
         if data.is_empty() {
             return None;

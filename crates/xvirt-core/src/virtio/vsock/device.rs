@@ -1,4 +1,4 @@
-//! What the driver sees of a socket device.
+//! The driver-visible side of a vsock device.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -29,24 +29,24 @@ const STREAMS: u64 = 1 << 0;
 #[derive(Debug)]
 pub(crate) struct Vsock {
     state: VsockState,
-    // In this order: the file goes while somebody listens.
+    // Dropped in this order: the socket file is removed while the listener still exists.
     file: SocketFile,
     listener: Arc<UnixListener>,
-    /// What connections are watched with.
+    /// The `epoll` that watches connections.
     epoll: SharedEpoll,
-    /// The driver has connections that it does not know are gone.
+    /// The driver has connections that did not survive a restore, and does not know it yet.
     moved: AtomicBool,
 }
 
-/// The `epoll` of a device, while no handler has it.
+/// The `epoll` of a device, while no handler owns it.
 pub(super) type SharedEpoll = Arc<Mutex<Option<Epoll>>>;
 
 impl Vsock {
-    /// The device that `state` describes, listening for host programs at `path`. `moved` is that the state was saved
-    /// elsewhere: the driver is then told that its connections are gone.
+    /// Builds the device of `state`, which listens for host programs at `path`. `moved` means that the state was saved
+    /// elsewhere; the driver is then told that its connections are gone.
     ///
     /// # Errors
-    /// Somebody listens at `path`, or the socket cannot be made.
+    /// Another listener uses `path`, or the socket cannot be created.
     pub(crate) fn new(path: &Path, state: VsockState, moved: bool) -> Result<Self> {
         let (listener, file) = socket::listen_at(path, "vsock socket")?;
         let epoll = Arc::new(Mutex::new(Some(Epoll::new().map_err(no_epoll)?)));
@@ -72,7 +72,7 @@ impl VirtioDevice for Vsock {
     }
 
     fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
-        // It is there, unless the handler before came to an end that was not foreseen.
+        // The epoll is absent if the previous handler panicked.
         let epoll = lock(&self.epoll).take().map_or_else(Epoll::new, Ok).map_err(no_epoll)?;
         let (path, listener) = (self.file.path().to_owned(), Arc::clone(&self.listener));
         let table = Table::new(self.state.guest_cid, path, listener, epoll).map_err(no_epoll)?;

@@ -9,18 +9,18 @@ use super::table::Table;
 use crate::sync::lock;
 use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
 
-/// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET` (virtio 1.2, section 5.10.6.7): connections are gone, and the identifier may be
-/// another.
+/// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET` (virtio 1.2, section 5.10.6.7): connections are gone, and the CID may have
+/// changed.
 const TRANSPORT_RESET: u32 = 0;
 
 pub(super) struct VsockHandler {
     guest_cid: u64,
     table: Table,
-    /// Where the table's `epoll` goes in the end.
+    /// Receives the table's `epoll` back at the end.
     epoll: SharedEpoll,
     chain: Chain,
     data: Box<[u8]>,
-    /// The driver has to hear that its connections did not come along.
+    /// The driver must be told that its connections did not survive.
     reset_event: bool,
     /// Packets of the driver wait until it has taken its answers.
     stalled: bool,
@@ -32,7 +32,7 @@ impl VsockHandler {
         Self { guest_cid, table, epoll, chain: Chain::default(), data, reset_event, stalled: false }
     }
 
-    /// Takes the driver's packets.
+    /// Handles the driver's packets.
     fn transmit(&mut self, queue: &mut VirtQueue) -> Served {
         let mut turn = queue.size();
         queue.disable_notification()?;
@@ -52,7 +52,7 @@ impl VsockHandler {
             queue.push(self.chain.head(), 0)?;
         }
         if turn == 0 {
-            // Comes back here by way of the other queues. Only fails when the counter is full, which will do.
+            // Comes back here after the other queues. Fails only if the counter is full, which suffices.
             let _ = queue.kick.write(1);
         }
         queue.signal()
@@ -62,7 +62,7 @@ impl VsockHandler {
         let mut header = [0; HEADER];
         self.chain.readable.take(queue.memory(), &mut header)?;
         let header = Header::from_bytes(&header);
-        // What the header says and what there is are compared by the table.
+        // The table compares the length in the header with the length of the data.
         let there = usize::try_from(self.chain.readable.len()).unwrap_or(MAX_DATA);
         let data = &mut self.data[..there.min(header.length as usize).min(MAX_DATA)];
         self.chain.readable.take(queue.memory(), data)?;
@@ -70,7 +70,7 @@ impl VsockHandler {
         Ok(())
     }
 
-    /// Gives the driver what there is for it.
+    /// Sends pending packets to the driver.
     fn feed(&mut self, queue: &mut VirtQueue) -> Served {
         let mut turn = queue.size();
         queue.disable_notification()?;
@@ -90,7 +90,7 @@ impl VsockHandler {
         queue.signal()
     }
 
-    /// Puts the next packet into the buffer that was popped, or puts the buffer back.
+    /// Puts the next packet into the popped buffer, or returns the buffer.
     fn give(&mut self, queue: &mut VirtQueue) -> Served {
         let Some(room) = self.chain.writable.len().checked_sub(HEADER as u64) else {
             return Err(Malformed("a receive buffer has no room for the header"));
@@ -116,13 +116,13 @@ impl VsockHandler {
             && !self.table.is_full()
             && let Some(queue) = queues.get(TRANSMIT)
         {
-            // Comes by way of `queue`, so that no side has all the turns.
+            // Makes the worker come back after the other queue, so that neither direction starves.
             let _ = queue.kick.write(1);
         }
         Ok(())
     }
 
-    /// Tells the driver what it has to hear, once it has room for that.
+    /// Sends the driver a pending event, once it has posted a buffer.
     fn event(&mut self, queue: &mut VirtQueue) -> Served {
         if self.reset_event && queue.pop(&mut self.chain)? {
             let written = self.chain.writable.put(queue.memory(), &TRANSPORT_RESET.to_le_bytes())?;

@@ -1,4 +1,4 @@
-//! The host's side: unix sockets, and the line that a program asks for a connection with.
+//! The host side: unix sockets, and the line by which a program requests a connection.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -8,34 +8,34 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::socket;
 
-/// The longest line: the largest port, and perhaps a carriage return.
+/// The longest line: the largest port, with an optional carriage return.
 const MAX_LINE: usize = b"CONNECT 4294967295\r\n".len();
 
-/// Where a host program listens for connections of the guest to `port`.
+/// The path at which a host program listens for guest connections to `port`.
 pub(crate) fn port_path(path: &Path, port: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!("_{port}"));
     name.into()
 }
 
-/// Connects to the program that listens at `path`, without waiting: one that is too busy to listen does not.
+/// Connects to the program that listens at `path` without waiting; fails if its backlog is full.
 pub(super) fn reach(path: &Path) -> io::Result<UnixStream> {
     socket::connect_at_once(path).map(UnixStream::from)
 }
 
-/// What a program has said so far.
+/// A program's request so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// Not all of a line.
+    /// An incomplete line.
     NotYet,
-    /// It wants to be connected to this port of the guest.
+    /// A request for this port of the guest.
     Port(u32),
-    /// Something else.
+    /// Anything else.
     Nonsense,
 }
 
-/// Reads the line `CONNECT <port>\n`, and nothing that a program may have sent behind it. As long as it is not whole it
-/// stays in the socket, which is to be watched for more (edge-triggered).
+/// Reads the line `CONNECT <port>\n`, but no data that the program may have sent after it. An incomplete line stays in
+/// the socket, which must be watched for more (edge-triggered).
 pub(super) fn asked(stream: &UnixStream) -> Asked {
     let mut bytes = [0; MAX_LINE];
     let count = match recv(stream, &mut bytes, RecvFlags::PEEK) {

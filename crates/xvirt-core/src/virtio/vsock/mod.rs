@@ -1,17 +1,18 @@
 //! The socket device (virtio 1.2, section 5.10): stream connections between guest and host, without a network.
 //!
-//! The host's side are unix sockets, in the form that Firecracker established and Cloud Hypervisor shares:
+//! On the host side there are unix sockets, with the protocol of Firecracker and Cloud Hypervisor:
 //!
-//! - A host program connects to the device's socket, writes `CONNECT <guest port>\n`, and reads `OK <host port>\n`; then
-//!   both sides talk. Where nobody listens in the guest, it is disconnected instead.
-//! - A guest's connection to CID 2, port P goes to the socket that a host program listens on at the device's path
-//!   followed by `_P`. Where nobody listens, it is refused.
+//! - A host program connects to the device's socket, writes `CONNECT <guest port>\n`, and reads `OK <host port>\n`;
+//!   then data flows in both directions. If nothing listens in the guest, the device closes the socket instead.
+//! - A guest's connection to CID 2, port P goes to the program that listens at the device's path followed by `_P`. If
+//!   none listens, the connection is refused.
 //!
-//! `device` is what the driver sees. `handler` moves packets between its queues and the `table` of connections; one
-//! `connection` has the rules of the protocol and its flow control, `host` opens unix sockets, `packet` is the header.
+//! `device` is the driver-visible side. `handler` moves packets between its queues and the `table` of connections.
+//! `connection` implements the protocol and flow control of one connection, `host` opens unix sockets, and `packet` is
+//! the header.
 //!
-//! What a guest can make the host keep is bounded: so many connections, so many bytes for each that a host program does
-//! not read, so many answers that the driver makes no room for. A slow program holds up its own connection only.
+//! Host memory per guest is bounded: by the number of connections, of bytes buffered for each host program that does
+//! not read, and of answers for which the driver has no room. A slow program blocks only its own connection.
 
 mod connection;
 mod device;

@@ -1,24 +1,24 @@
-//! What a guest sent and a host program has not read yet.
+//! Data of the guest that a host program has not read yet.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 
-/// Bytes on their way to a host program, in order, and no more of them than were granted.
+/// Bytes for a host program, in order; the granted credit bounds their number.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<u8>,
-    /// The program takes no more for now.
+    /// The socket is full for now.
     pub(super) blocked: bool,
 }
 
 impl Outbox {
-    /// How many bytes wait.
+    /// The number of bytes that wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Sends `data` behind what waits, keeps what cannot be sent now, and returns how much was sent in all.
+    /// Sends `data` after the waiting bytes, keeps what cannot be sent now, and returns the total number sent.
     pub(super) fn send(&mut self, stream: &UnixStream, data: &[u8]) -> io::Result<usize> {
         let before = self.flush(stream)?;
         let mut now = 0;
@@ -32,7 +32,7 @@ impl Outbox {
         Ok(before + now)
     }
 
-    /// Sends what waits, as much as the program takes, and returns how much that was.
+    /// Sends as many waiting bytes as the socket accepts, and returns their number.
     pub(super) fn flush(&mut self, stream: &UnixStream) -> io::Result<usize> {
         let mut done = 0;
         while !self.waiting.is_empty() && !self.blocked {
@@ -45,13 +45,13 @@ impl Outbox {
             done += written?;
         }
         if self.waiting.is_empty() {
-            // Most connections never need it again.
+            // Frees the memory, because most connections never need it again.
             self.waiting = VecDeque::new();
         }
         Ok(done)
     }
 
-    /// One write; 0 is that the program takes no more for now.
+    /// Writes once; 0 means that the socket is full.
     fn write(&mut self, mut stream: &UnixStream, data: &[u8]) -> io::Result<usize> {
         if self.blocked {
             return Ok(0);

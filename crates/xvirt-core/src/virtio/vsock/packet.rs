@@ -1,35 +1,34 @@
-//! The header of every packet (virtio 1.2, section 5.10.6).
+//! The packet header (virtio 1.2, section 5.10.6).
 
-/// Bytes of `struct virtio_vsock_hdr`.
+/// Size of `struct virtio_vsock_hdr` in bytes.
 pub(super) const HEADER: usize = 44;
-/// Bytes of data in one packet, at most.
+/// The most data bytes in one packet.
 pub(super) const MAX_DATA: usize = 64 << 10;
 /// The context identifier of the host.
 pub(super) const HOST_CID: u64 = 2;
-/// The only type of socket that is offered.
+/// The only supported socket type.
 pub(super) const STREAM: u16 = 1;
 
-/// In a shutdown: the sender receives nothing any more.
+/// Shutdown flag: the sender will receive no more data.
 pub(super) const SHUTDOWN_RECEIVE: u32 = 1;
-/// In a shutdown: the sender sends nothing any more.
+/// Shutdown flag: the sender will send no more data.
 pub(super) const SHUTDOWN_SEND: u32 = 2;
-/// Both.
 pub(super) const SHUTDOWN_BOTH: u32 = SHUTDOWN_RECEIVE | SHUTDOWN_SEND;
 
-/// What a packet is for.
+/// The operation of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
-    /// Asks for a connection.
+    /// Requests a connection.
     Request = 1,
-    /// Grants it.
+    /// Accepts a connection.
     Response = 2,
-    /// Refuses it, or ends it at once.
+    /// Refuses or aborts a connection.
     Reset = 3,
-    /// Ends one direction of it, or both.
+    /// Shuts down one or both directions.
     Shutdown = 4,
     /// Carries data.
     Data = 5,
-    /// Says how much room there is.
+    /// Tells how much room there is.
     CreditUpdate = 6,
     /// Asks how much room there is.
     CreditRequest = 7,
@@ -58,16 +57,16 @@ pub(super) struct Header {
     pub(super) destination_cid: u64,
     pub(super) source_port: u32,
     pub(super) destination_port: u32,
-    /// Bytes of data behind it.
+    /// The length of the data in bytes.
     pub(super) length: u32,
     /// Type of socket.
     pub(super) kind: u16,
-    /// `None` is an operation that does not exist.
+    /// `None` for an unknown operation.
     pub(super) op: Option<Op>,
     pub(super) flags: u32,
-    /// How much the sender takes that it has not passed on.
+    /// The size of the sender's receive buffer.
     pub(super) buffer: u32,
-    /// How much it has passed on since the connection began; wraps.
+    /// The bytes that the sender has forwarded since the connection began; wraps.
     pub(super) forwarded: u32,
 }
 
@@ -98,7 +97,7 @@ impl Header {
 /// A packet for the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
-    /// Who it comes from: the host, or whomever the guest took for somebody.
+    /// The source CID: the host's, or in a reset, the CID to which the guest sent.
     pub(super) source_cid: u64,
     pub(super) ports: Ports,
     pub(super) op: Op,
@@ -109,12 +108,12 @@ pub(super) struct Packet {
 }
 
 impl Packet {
-    /// One without data or meaning beyond its operation.
+    /// A packet without data or further fields.
     pub(super) fn bare(op: Op, ports: Ports) -> Self {
         Self { source_cid: HOST_CID, ports, op, flags: 0, length: 0, buffer: 0, forwarded: 0 }
     }
 
-    /// The header, as the guest with this identifier is to see it.
+    /// The header, addressed to the guest with this CID.
     pub(super) fn to_bytes(self, guest_cid: u64) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);

@@ -1,4 +1,4 @@
-//! All connections of a device, and the host programs that ask for one.
+//! All connections of a device, and the host programs that request one.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -14,37 +14,37 @@ use super::connection::{Connection, Fate};
 use super::host::{self, Asked};
 use super::packet::{HOST_CID, Header, MAX_DATA, Op, Packet, Ports, STREAM};
 
-/// Connections and programs that ask for one, at most.
+/// The most connections and pending requests.
 pub(super) const MAX_CONNECTIONS: usize = 1024;
-/// Answers that wait for the driver to make room, before no more of its packets are looked at.
+/// The most answers waiting for room in the driver's queue; beyond that, its packets are not read.
 pub(super) const MAX_ANSWERS: usize = 256;
-/// How long a program may take to say what it wants, and a guest to answer.
+/// How long a program may take for its request, and a guest for its answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long nothing is accepted when the process has no descriptors left.
+/// How long to stop accepting when the process has no descriptors left.
 const RECOVERY: Duration = Duration::from_secs(1);
-/// Events looked at, and programs accepted, before the queues have their turn.
+/// The most events handled and programs accepted before the queues get their turn.
 const TURN: usize = 64;
-/// The first of the ports that host programs get; what Firecracker begins with, too.
+/// The first port assigned to host programs, the same as in Firecracker.
 const FIRST_HOST_PORT: u32 = 1 << 30;
-/// The listener among the ids.
+/// The id of the listener.
 const LISTENER: u64 = 0;
 
-/// The connections of one device, from its activation to its reset.
+/// The connections of one device, from activation to reset.
 pub(super) struct Table {
     guest_cid: u64,
     path: PathBuf,
     listener: Arc<UnixListener>,
     epoll: Epoll,
-    /// Programs that have not said what they want.
+    /// Programs that have not sent their request.
     asking: HashMap<u64, UnixStream>,
     connections: HashMap<u64, Tracked>,
     by_ports: HashMap<Ports, u64>,
-    /// Connections that may have something for the guest, in the order of their turns.
+    /// Connections that may have a packet for the guest, in the order of their turns.
     ready: VecDeque<u64>,
-    /// What the guest has to be told of connections that are no more, or never were.
+    /// Packets for the guest about connections that ended or never existed.
     answers: VecDeque<Packet>,
     deadlines: BTreeSet<(Instant, u64)>,
-    /// Ids are never used twice, so that an event that comes late finds nobody.
+    /// Ids are never reused, so a late event finds no connection.
     last_id: u64,
     next_host_port: u32,
 }
@@ -53,13 +53,13 @@ struct Tracked {
     connection: Connection,
     /// It is in `ready`.
     ready: bool,
-    /// What `epoll` watches it for; `None` once that has happened.
+    /// The events that `epoll` watches it for; `None` after the (one-shot) event.
     watched: Option<EventSet>,
     deadline: Option<Instant>,
 }
 
 impl Table {
-    /// No connections yet. `epoll` watches nothing.
+    /// A table without connections. `epoll` must watch nothing.
     pub(super) fn new(guest_cid: u64, path: PathBuf, listener: Arc<UnixListener>, epoll: Epoll) -> io::Result<Self> {
         let table = Self {
             guest_cid,
@@ -79,35 +79,35 @@ impl Table {
         Ok(table)
     }
 
-    /// Ends all connections and gives back what they were watched with.
+    /// Ends all connections and returns the `epoll`.
     pub(super) fn end(self) -> Epoll {
         let asking = self.asking.values().map(AsRawFd::as_raw_fd);
         let connected = self.connections.values().filter_map(|tracked| tracked.connection.interest());
         let sockets = asking.chain(connected.map(|(descriptor, _)| descriptor));
-        // Closing them would not do where a child of fork(2) has them open still.
+        // Closing them would not suffice if a child of fork(2) still has them open.
         for descriptor in sockets.chain([self.listener.as_raw_fd()]) {
-            // Fails for what is not watched, which is what was to be achieved.
+            // Fails if the descriptor is not watched, which is the desired state.
             let _ = self.epoll.ctl(ControlOperation::Delete, descriptor, EpollEvent::default());
         }
         self.epoll
     }
 
-    /// Readable when [`host_events`](Self::host_events) has something to do.
+    /// Becomes readable when [`host_events`](Self::host_events) has work.
     pub(super) fn descriptor(&self) -> RawFd {
         self.epoll.as_raw_fd()
     }
 
-    /// Whether there is something for the guest.
+    /// Whether there is a packet for the guest.
     pub(super) fn has_output(&self) -> bool {
         !self.answers.is_empty() || !self.ready.is_empty()
     }
 
-    /// Whether the guest has to take answers before it may send more.
+    /// Whether the guest must take answers before it may send more.
     pub(super) fn is_full(&self) -> bool {
         self.answers.len() >= MAX_ANSWERS
     }
 
-    /// The next packet for the guest, its data put into `data`; `None` is that whose turn it was has nothing.
+    /// The next packet for the guest, with its data in `data`; `None` if the connection in turn has nothing.
     pub(super) fn next(&mut self, data: &mut [u8]) -> Option<Packet> {
         if let Some(answer) = self.answers.pop_front() {
             return Some(answer);
@@ -120,10 +120,10 @@ impl Table {
         packet
     }
 
-    /// Takes a packet of the guest.
+    /// Handles a packet of the guest.
     pub(super) fn take(&mut self, header: &Header, data: &[u8]) {
         if header.source_cid != self.guest_cid {
-            // Nobody whom an answer would reach.
+            // The source is not the guest, so there is no one to answer.
             return;
         }
         let ports = header.ports();
@@ -181,10 +181,10 @@ impl Table {
         self.last_id
     }
 
-    /// Looks at what host programs did.
+    /// Handles events of host programs.
     pub(super) fn host_events(&mut self) {
         let mut events = [EpollEvent::default(); TURN];
-        // Does not wait; where it fails there is nothing to be done.
+        // Does not wait. On an error there is nothing to do.
         let count = self.epoll.wait(0, &mut events).unwrap_or(0);
         for event in events.iter().take(count) {
             match event.data() {
@@ -204,16 +204,16 @@ impl Table {
         self.settle(id, fate);
     }
 
-    /// Lets programs in that connected to the socket.
+    /// Accepts programs that have connected to the socket.
     fn accept(&mut self) {
         for _ in 0..TURN {
             match self.listener.accept() {
-                // One that finds no place is disconnected.
+                // Beyond the limit, the socket is closed.
                 Ok((stream, _)) if !self.is_crowded() => self.admit(stream),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    tracing::warn!(%error, "a vsock device cannot accept connections for a moment");
+                    tracing::warn!(%error, "a vsock device cannot accept connections now; it will retry");
                     self.deadlines.insert((Instant::now() + RECOVERY, LISTENER));
                     return;
                 }
@@ -225,7 +225,7 @@ impl Table {
     fn listen_on(&self) {
         let events = EventSet::IN | EventSet::ONE_SHOT;
         if let Err(error) = self.watch(ControlOperation::Modify, self.listener.as_raw_fd(), LISTENER, events) {
-            tracing::error!(%error, "a vsock device accepts no more connections");
+            tracing::error!(%error, "a vsock device cannot accept connections any more");
         }
     }
 
@@ -235,14 +235,14 @@ impl Table {
         let watched = stream
             .set_nonblocking(true)
             .and_then(|()| self.watch(ControlOperation::Add, stream.as_raw_fd(), id, events));
-        // One that cannot be watched is disconnected.
+        // A socket that cannot be watched is closed.
         if watched.is_ok() {
             self.asking.insert(id, stream);
             self.deadlines.insert((Instant::now() + PATIENCE, id));
         }
     }
 
-    /// Hears what a program wants.
+    /// Reads a program's request.
     fn hear(&mut self, id: u64) {
         let Some(stream) = self.asking.remove(&id) else { return };
         match host::asked(&stream) {
@@ -258,12 +258,12 @@ impl Table {
         }
     }
 
-    /// Of a program that is asking: its deadline is the only one that no connection knows.
+    /// Removes the deadline of a program's request; connections remove their own.
     fn forget_deadlines(&mut self, id: u64) {
         self.deadlines.retain(|(_, other)| *other != id);
     }
 
-    /// A port that no connection to `guest` has; there are more of them than connections.
+    /// Ports that no connection to `guest` uses; there are more ports than connections.
     fn free_ports(&mut self, guest: u32) -> Ports {
         loop {
             let ports = Ports { guest, host: self.next_host_port };
@@ -286,7 +286,7 @@ impl Table {
         self.settle(id, Fate::On);
     }
 
-    /// Puts a connection where it belongs after something happened to it.
+    /// Updates or removes a connection after an event.
     fn settle(&mut self, id: u64, fate: Fate) {
         let Some(tracked) = self.connections.get_mut(&id) else { return };
         if fate != Fate::On {
@@ -337,12 +337,12 @@ impl Table {
         self.epoll.ctl(operation, descriptor, EpollEvent::new(events, id))
     }
 
-    /// When [`due`](Self::due) is to be called.
+    /// The time at which to call [`due`](Self::due).
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Ends what took too long.
+    /// Ends everything that has timed out.
     pub(super) fn due(&mut self) {
         let now = Instant::now();
         while let Some((deadline, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {

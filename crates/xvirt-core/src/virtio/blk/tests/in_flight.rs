@@ -1,4 +1,4 @@
-//! Many requests in flight: what may overtake what, and that nothing is left behind.
+//! Many requests in flight: their order, and that each of them completes.
 
 use std::collections::HashSet;
 use std::sync::Condvar;
@@ -9,14 +9,14 @@ use crate::virtio::testing::{INDIRECT, NEXT, SIZE, WRITE as WRITABLE};
 /// Longer than anything takes that does not wait.
 const MOMENT: Duration = Duration::from_millis(30);
 
-/// A disk whose transfers at an offset end only when they may.
+/// A disk whose transfers at a given offset complete only when allowed.
 #[derive(Debug, Default)]
 struct GatedDisk {
     allowed: Mutex<(bool, HashSet<u64>)>,
     changed: Condvar,
-    /// How many have begun.
+    /// The number of operations that have begun.
     begun: AtomicUsize,
-    /// What has ended, in order: the operation, and where.
+    /// The completed operations with their offsets, in order.
     log: Mutex<Vec<(IoOperation, u64)>>,
 }
 
@@ -86,7 +86,7 @@ fn gated(features: u64) -> (Rig, Arc<GatedDisk>) {
     (rig, disk)
 }
 
-/// Posts a request with memory of its own, and returns its head.
+/// Posts a request with a buffer of its own, and returns its head.
 fn post(rig: &mut Rig, kind: u32, sector: u64) -> u32 {
     let at = DATA + 0x1000 * (sector + 1);
     let mut header = [0; 16];
@@ -140,7 +140,7 @@ fn a_driver_that_cannot_flush_hears_of_a_write_when_it_is_durable() {
     assert_eq!(disk.log()[2..], [(IoOperation::Write, 0), (IoOperation::Flush, 0)]);
 }
 
-/// Does something on another thread, and checks that it waits for the requests in flight.
+/// Runs `action` on another thread and checks that it waits for the requests in flight.
 fn waits(disk: &GatedDisk, action: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(action);
@@ -157,7 +157,7 @@ fn pausing_waits_for_what_is_in_flight_and_takes_nothing_more() {
     for sector in 0..4 {
         post(&mut rig, READ, sector);
     }
-    // One at least is in flight then, and the worker has seen the others.
+    // Then at least one is in flight, and the worker has seen the others.
     disk.allow(0);
     rig.used(0);
     let pci = rig.pci.clone();
@@ -205,7 +205,7 @@ fn stopping_waits_for_what_is_in_flight() {
 #[test]
 fn a_full_queue_goes_on_when_a_request_has_ended() {
     let (mut rig, disk) = gated(FLUSH);
-    // As many chains as there are descriptors, each of one: header, data and status are in an indirect table.
+    // As many chains as descriptors, one descriptor each: an indirect table holds header, data and status.
     for sector in 0..u64::from(SIZE) {
         let at = DATA + 0x1000 * (sector + 1);
         rig.fill(at, &[0; 16]);
@@ -217,7 +217,7 @@ fn a_full_queue_goes_on_when_a_request_has_ended() {
     }
     rig.kick(0);
     wait("a request in flight", || disk.begun.load(Ordering::SeqCst) > 0);
-    // Now the device has all of the queue, and wants no notification of one more until a request has ended.
+    // Now the device has the whole queue, and wants no notification until a request has completed.
     rig.offer(0, 3);
     disk.allow(5);
     assert_eq!(rig.used(0), (5, 513));

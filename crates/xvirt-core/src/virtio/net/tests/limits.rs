@@ -1,8 +1,8 @@
-//! Cards that may send and receive only so much.
+//! Cards with a rate limit.
 
 use super::*;
 
-/// A card whose both directions are limited to one frame now and then one in every `interval`.
+/// A card limited in both directions to a burst of one frame and one frame per `interval`.
 fn limited(interval: Duration) -> (Rig, UnixDatagram, Arc<Net>) {
     let (rig, far, net, _) = started(MERGEABLE);
     let slow = RateLimit::none().operations_per_second(1000 / interval.as_millis() as u64).operations_burst(1);

@@ -1,4 +1,4 @@
-//! Drivers and programs that break the rules.
+//! Drivers and programs that violate the protocol.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -31,7 +31,7 @@ fn what_makes_no_sense_is_reset() {
     guest.expect(Op::Reset, 7, 9000);
     guest.send_raw(Raw { destination_cid: 5, ..request }, &[]);
     assert_eq!(guest.expect(Op::Reset, 7, 9000).source_cid, 5);
-    // Nobody to answer, and nothing to answer.
+    // A foreign source and a reset get no answer.
     guest.send_raw(Raw { source_cid: 43, ..request }, &[]);
     guest.send(Op::Reset, 7, 9000);
     for (op, length, data) in
@@ -50,7 +50,7 @@ fn data_beyond_what_was_granted_or_after_the_end_ends_the_connection() {
     let listener = guest.listen(9000);
     let _program = guest.connect(7, 9000, &listener);
     let chunk = vec![1; ROOM];
-    // The socket takes some, the device keeps as much as it said, and then it is enough.
+    // The socket buffers some, and the device its credit; beyond that, it resets the connection.
     let most = (8 << 20) / ROOM;
     let ended = (0..most).any(|_| {
         let raw = guest.header(Op::Data as u16, 7, 9000);
@@ -83,7 +83,7 @@ fn answers_that_nobody_takes_stop_the_driver_not_the_host() {
         guest.rig.post(TRANSMIT, &[Piece::Read(DATA + 0x10_0000, HEADER as u32)]);
     }
     guest.rig.kick(TRANSMIT);
-    // Paused, it has looked at all that it will look at.
+    // Once paused, it has read all that it will read.
     guest.rig.pci.pause();
     guest.rig.pci.resume();
     assert_eq!(guest.rig.used_index(TRANSMIT), place, "one more answer is kept than there should be");
@@ -97,7 +97,7 @@ fn answers_that_nobody_takes_stop_the_driver_not_the_host() {
 #[test]
 fn there_is_an_end_to_connections() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel fills a struct of ours.
+    // SAFETY: the kernel fills a struct on our stack.
     assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
     let enough = limit.rlim_max.min(4096).max(limit.rlim_cur);
     limit.rlim_cur = enough;
@@ -111,7 +111,7 @@ fn there_is_an_end_to_connections() {
     let mut programs: Vec<_> = (0..MAX_CONNECTIONS as u32).map(|i| guest.connect(5000 + i, 9000, &listener)).collect();
     guest.send(Op::Request, 1, 9000);
     guest.expect(Op::Reset, 1, 9000);
-    // A program finds no place either.
+    // The device also refuses a program.
     let mut program = UnixStream::connect(&guest.path).unwrap();
     assert_eq!(program.read(&mut [0]).unwrap(), 0);
     guest.send(Op::Reset, 5000, 9000);
@@ -156,7 +156,7 @@ fn a_socket_of_somebody_else_is_left_alone_and_a_stale_one_replaced() {
     let error = Vsock::new(&guest.path, state(), false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
     assert!(error.remedy().unwrap().contains("choose another path"), "{error}");
-    // Still the first one's.
+    // It is still the first device's socket.
     assert!(UnixStream::connect(&guest.path).is_ok());
     let stale = guest.path.with_extension("stale");
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());

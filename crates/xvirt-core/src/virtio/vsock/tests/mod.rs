@@ -1,4 +1,4 @@
-//! A driver that speaks the protocol, and one that does not.
+//! A driver that follows the protocol, and one that does not.
 
 mod hostile;
 mod streams;
@@ -18,26 +18,26 @@ use crate::virtio::VsockState;
 use crate::virtio::testing::{DATA, EVENT_IDX, Piece, Rig};
 
 pub(super) const CID: u64 = 42;
-/// How many bytes of data the driver's buffers take.
+/// The data size of the driver's buffers.
 pub(super) const ROOM: usize = 4096;
-/// Receive buffers that are posted.
+/// The number of posted receive buffers.
 const BUFFERS: u64 = 12;
 const TRANSMIT_DATA: u64 = DATA + 0x10_0000;
 
-/// A guest whose driver the test is.
+/// A guest whose driver is the test.
 pub(super) struct Guest {
     pub(super) rig: Rig,
     pub(super) path: PathBuf,
     folder: tempfile::TempDir,
-    /// Where the receive buffer of each descriptor is.
+    /// The receive buffer of each descriptor.
     buffers: HashMap<u32, u64>,
-    /// What the guest says of its own buffers.
+    /// The buffer size that the guest announces.
     pub(super) buffer: u32,
     pub(super) forwarded: u32,
 }
 
 impl Guest {
-    /// With receive buffers.
+    /// Starts a guest with receive buffers.
     pub(super) fn new() -> Self {
         let mut guest = Self::without_buffers();
         guest.post_buffers();
@@ -53,7 +53,7 @@ impl Guest {
         Self { rig, path, folder, buffers: HashMap::new(), buffer: 1 << 20, forwarded: 0 }
     }
 
-    /// The same guest, saved and restored elsewhere.
+    /// Saves the guest and restores it elsewhere.
     pub(super) fn moved(self) -> Self {
         let Self { rig, folder, .. } = self;
         let path = folder.path().join("other.sock");
@@ -73,7 +73,7 @@ impl Guest {
         self.buffers.insert(head.into(), address);
     }
 
-    /// A header as this guest writes it.
+    /// A header of this guest.
     pub(super) fn header(&self, op: u16, guest: u32, host: u32) -> Raw {
         Raw {
             source_cid: CID,
@@ -112,7 +112,7 @@ impl Guest {
         self.send_raw(Raw { flags, ..raw }, &[]);
     }
 
-    /// The next packet of the device, and its data. The buffer is posted again.
+    /// Receives the next packet and its data, and posts the buffer again.
     pub(super) fn receive(&mut self) -> (Header, Vec<u8>) {
         let (head, written) = self.rig.used(RECEIVE);
         let address = self.buffers[&head];
@@ -125,14 +125,14 @@ impl Guest {
         (header, bytes[HEADER..].to_vec())
     }
 
-    /// The next packet must be this.
+    /// Receives the next packet and checks its fields.
     pub(super) fn expect(&mut self, op: Op, guest: u32, host: u32) -> Header {
         let (header, _) = self.receive();
         assert_eq!((header.op, header.destination_port, header.source_port), (Some(op), guest, host), "{header:?}");
         header
     }
 
-    /// Data of at least `length` bytes, from however many packets.
+    /// Receives at least `length` bytes of data, from any number of packets.
     pub(super) fn receive_data(&mut self, length: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while all.len() < length {
@@ -156,14 +156,14 @@ impl Guest {
         patient(listener.accept().unwrap().0)
     }
 
-    /// A host program that asks for a connection to a port of the guest.
+    /// A host program that requests a connection to a port of the guest.
     pub(super) fn ask(&self, line: &str) -> UnixStream {
         let mut program = patient(UnixStream::connect(&self.path).unwrap());
         program.write_all(line.as_bytes()).unwrap();
         program
     }
 
-    /// Accepts a connection that a host program asked for, and gives its port.
+    /// Accepts a connection that a host program requested, and returns its port.
     pub(super) fn accept(&mut self, guest: u32) -> u32 {
         let (header, _) = self.receive();
         assert_eq!((header.op, header.destination_port), (Some(Op::Request), guest));
@@ -171,7 +171,7 @@ impl Guest {
         header.source_port
     }
 
-    /// Gives the driver's event buffer.
+    /// Posts the driver's event buffer.
     pub(super) fn post_event(&mut self) {
         self.rig.post(EVENT, &[Piece::Write(DATA + 0x1f_0000, 4)]);
         self.rig.kick(EVENT);
@@ -183,7 +183,7 @@ impl Guest {
     }
 }
 
-/// A header of which any field may be wrong.
+/// A header in which any field may be wrong.
 #[derive(Clone, Copy)]
 pub(super) struct Raw {
     pub(super) source_cid: u64,
@@ -223,10 +223,10 @@ pub(super) fn patient(stream: UnixStream) -> UnixStream {
     stream
 }
 
-/// The answer to `CONNECT`, empty if the device hung up instead.
+/// The answer to `CONNECT`, or an empty string if the device closed the socket.
 pub(super) fn answer(program: &UnixStream) -> String {
     let mut line = String::new();
-    // One byte at a time would do, but nothing follows the line before the test sends it.
+    // A larger buffer would also be correct, because nothing follows the line yet.
     BufReader::with_capacity(1, program).read_line(&mut line).unwrap();
     line
 }

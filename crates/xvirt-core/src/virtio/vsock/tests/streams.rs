@@ -1,4 +1,4 @@
-//! Connections as they are meant.
+//! Connections that follow the protocol.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -33,7 +33,7 @@ fn a_guest_reaches_a_program_and_both_talk() {
 #[test]
 fn a_program_reaches_the_guest_and_both_talk() {
     let mut guest = Guest::new();
-    // What is sent before the answer is data, not part of the question.
+    // What follows the line is data.
     let mut program = guest.ask("CONNECT 52\nearly");
     let port = guest.accept(52);
     assert_eq!(answer(&program), format!("OK {port}\n"));
@@ -90,14 +90,14 @@ fn a_program_that_does_not_read_holds_up_its_own_connection_only() {
     let (slow, quick) = (guest.listen(1), guest.listen(2));
     let mut program = guest.connect(1025, 1, &slow);
     let mut other = guest.connect(1026, 2, &quick);
-    // Until the socket is full, and then what the device keeps.
+    // Fills the socket, then the device's buffer.
     let chunk = pattern(ROOM, 4);
     let (mut sent, mut forwarded) = (0_u32, 0_u32);
     while sent.wrapping_sub(forwarded) + (ROOM as u32) <= BUFFER {
         guest.send_data(1025, 1, &chunk);
         sent += ROOM as u32;
         guest.send(Op::CreditRequest, 1025, 1);
-        // One that nobody asked for may have come before, and then the answer comes at the next round.
+        // An unsolicited update may have come first; then the answer follows.
         let (header, _) = guest.receive();
         assert_eq!(header.op, Some(Op::CreditUpdate));
         forwarded = header.forwarded;
@@ -107,7 +107,7 @@ fn a_program_that_does_not_read_holds_up_its_own_connection_only() {
     let mut got = [0; 5];
     other.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"quick");
-    // Everything arrives, once the program reads.
+    // Everything arrives once the program reads.
     let mut total = 0;
     let mut bytes = vec![0; ROOM];
     while total < sent {
@@ -140,7 +140,7 @@ fn each_direction_ends_by_itself() {
     program.shutdown(Shutdown::Write).unwrap();
     assert_eq!(guest.expect(Op::Shutdown, 1025, 9000).flags & SHUTDOWN_SEND, SHUTDOWN_SEND);
     guest.shut_down(1025, 9000, SHUTDOWN_BOTH);
-    // Perhaps after the rest of the program's shutdown, which both directions of the socket amount to.
+    // May follow the second half of the program's shutdown, because the socket reports both directions.
     let (mut header, _) = guest.receive();
     if header.op == Some(Op::Shutdown) {
         header = guest.receive().0;
@@ -186,7 +186,7 @@ fn what_a_guest_sent_before_it_closed_is_delivered() {
     let mut guest = Guest::new();
     let listener = guest.listen(9000);
     let mut program = guest.connect(1025, 9000, &listener);
-    // More than the socket takes while nobody reads.
+    // More than the socket holds while the program does not read.
     let chunk = pattern(ROOM, 6);
     let mut chunks = 0;
     loop {
@@ -201,7 +201,7 @@ fn what_a_guest_sent_before_it_closed_is_delivered() {
     }
     guest.shut_down(1025, 9000, SHUTDOWN_BOTH);
     guest.send(Op::Reset, 1025, 9000);
-    // The guest may use its port again at once.
+    // The guest may reuse its port at once.
     let mut second = guest.connect(1025, 9000, &listener);
     guest.send_data(1025, 9000, b"second");
     let mut bytes = Vec::new();
@@ -218,7 +218,7 @@ fn a_reset_of_the_device_disconnects_programs_and_the_socket_stays() {
     let mut program = guest.connect(1025, 9000, &listener);
     guest.rig.set_status(0);
     assert_eq!(program.read(&mut [0]).unwrap(), 0);
-    // Asked while there is no driver, answered by the next one.
+    // Requested without a driver, answered by the next one.
     let asking = guest.ask("CONNECT 52\n");
     guest.rig.start(EVENT_IDX);
     guest.post_buffers();
