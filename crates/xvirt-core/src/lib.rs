@@ -130,6 +130,7 @@ mod machine;
 mod memory;
 mod named_file;
 mod pci;
+mod port;
 mod process;
 mod sandbox;
 mod size;

@@ -78,11 +78,11 @@ fn mark() -> Option<&'static AtomicU64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// What a child of fork(2) answers, which may not do more than ask and end.
-    fn in_child(ask: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn in_child(ask: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child only reads atomics and ends.
         let child = unsafe { libc::fork() };
         if child == 0 {

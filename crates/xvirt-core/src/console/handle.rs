@@ -145,6 +145,11 @@ impl Console {
         Ok(console)
     }
 
+    /// What the device is told of input with, for others that the same device serves.
+    pub(crate) fn device_event(&self) -> Arc<EventFd> {
+        Arc::clone(&self.shared.input_event)
+    }
+
     /// The VM has a guest from now on, which gets nothing that was typed before.
     pub(crate) fn power_on(&self) {
         self.shared.power_on();

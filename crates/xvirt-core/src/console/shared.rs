@@ -25,7 +25,7 @@ pub(super) struct Shared {
     input_room: Condvar,
     attachment_read: Condvar,
     /// Tells the device that input waits.
-    pub(super) input_event: EventFd,
+    pub(super) input_event: Arc<EventFd>,
 }
 
 pub(super) struct State {
@@ -88,7 +88,7 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub(super) fn new(capacity: usize) -> Result<Self> {
-        let input_event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(no_event)?;
+        let input_event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map(Arc::new).map_err(no_event)?;
         let state = State {
             ring: ConsoleRing::new(capacity),
             input: VecDeque::new(),

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::consoles::Consoles;
 use super::devices::{Devices, DiskSlot};
 use super::events::{Device, Event, Events};
-use super::handle::Consoles;
 use crate::config::{ByteSize, Disk, DiskSource, Nic, NicBackendConfig, PAGE, VmConfig};
 use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors};

@@ -13,6 +13,7 @@ use tracing::span::Entered;
 use uuid::Uuid;
 
 use super::assemble::{self, Assembled, DiskDevice, NicDevice};
+use super::consoles::Consoles;
 use super::devices::{Devices, DiskSlot};
 use super::events::{Event, EventReceiver, Events};
 use super::limits;
@@ -86,13 +87,6 @@ pub(super) struct Inner {
     span: Span,
 }
 
-/// The consoles of a VM, which outlive its runs.
-#[derive(Clone, Debug)]
-pub(super) struct Consoles {
-    pub(super) serial: Console,
-    pub(super) virtio: Console,
-}
-
 /// State that only verbs and the supervisor use.
 #[derive(Debug, Default)]
 pub(super) struct Power {
@@ -124,7 +118,7 @@ impl Vm {
     pub(crate) fn new(mut config: VmConfig) -> Result<Self> {
         let devices = Devices::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
         let processors = Processors::new(&config.cpus)?;
-        let consoles = Consoles { serial: Console::powered_off()?, virtio: Console::powered_off()? };
+        let consoles = Consoles::powered_off()?;
         let live = Live::new(devices, config.cpus.limit);
         // The level of errors, so that no filter that shows a line hides which VM it is about.
         let span = tracing::error_span!("vm", name = config.name, uuid = %config.uuid);
@@ -258,12 +252,6 @@ impl EventReceiver {
     }
 }
 
-impl Consoles {
-    pub(super) fn all(&self) -> impl Iterator<Item = &Console> {
-        [&self.serial, &self.virtio].into_iter()
-    }
-}
-
 impl Drop for Vm {
     fn drop(&mut self) {
         if !self.inner.process.is_current() {
@@ -327,7 +315,7 @@ impl Inner {
     /// Halts the VM and tells those who wait for it that it is gone, because its handle is dropped.
     fn end(&self) {
         self.halt(self.lock_alone(), Event::HardShutdown);
-        self.consoles.all().for_each(Console::close);
+        self.consoles.close();
         self.vsock_listeners.end();
         self.events.end();
     }
@@ -374,7 +362,7 @@ impl Inner {
     pub(super) fn halt(&self, mut power: MutexGuard<'_, Power>, event: Event) {
         self.take_ejected();
         let Some(teardown) = self.live().begin_teardown() else { return };
-        self.consoles.all().for_each(Console::power_off);
+        self.consoles.power_off();
         // A backend of the program may panic when it is dropped. The VM is halted all the same.
         let _ = caught(|| drop(teardown));
         // Both are empty: they came with the machine, and a machine ends once.
@@ -393,7 +381,7 @@ impl Inner {
         let Some(machine) = self.machine() else { return Ok(()) };
         self.take_wanted_out(&machine);
         // Before the serial port is reset, which takes in what waits.
-        self.consoles.all().for_each(Console::reset);
+        self.consoles.reset();
         let disk_at = |position: usize| self.live().devices.disks.get(&position).and_then(DiskSlot::backend);
         machine.reset(&disk_at)?;
         machine.run();

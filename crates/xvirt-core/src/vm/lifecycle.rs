@@ -7,7 +7,6 @@ use super::descriptors;
 use super::events::{CrashReason, Event};
 use super::handle::{Inner, Power, Vm};
 use super::state::{PowerState, Verb};
-use crate::console::Console;
 use crate::{Error, ErrorKind, Result};
 
 /// A power button that is pressed before the guest's kernel listens, or while nobody in the guest acts on it, is lost: it
@@ -29,7 +28,7 @@ impl Vm {
             let needed = self.inner.live().config(&self.inner.config).file_descriptors_to_start();
             descriptors::explain(error, &format!("starting VM '{}'", self.name()), needed)
         })?;
-        self.inner.consoles.all().for_each(Console::power_on);
+        self.inner.consoles.power_on();
         self.inner.run(&mut power, started);
         Ok(())
     }

@@ -5,13 +5,16 @@
 //! its disks and network interfaces in it.
 //!
 //! `state` is the table of what is legal when, `lifecycle` has the verbs that change the power state, `events` tells the
-//! outside what happens and `halt` what ended it last, `build` makes the handle from a configuration, `assemble` its machine, `supervisor` is
-//! the thread that hears the guest's own requests, and `guest` does what they and crashes ask for. `hotplug` plugs and unplugs devices, `resize` grows disks, `disks` and `nics` list what there is, `limits` sets how fast devices
-//! and vCPUs may be, and `memory` how much memory the guest has. `descriptors` counts the file descriptors that all of it
-//! takes. `vsock` reaches programs in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
+//! outside what happens and `halt` what ended it last, `build` makes the handle from a configuration, `assemble` its
+//! machine, `consoles` has its consoles and the port of its guest agent, `supervisor` is the thread that hears the
+//! guest's own requests, and `guest` does what they and crashes ask for. `hotplug` plugs and unplugs devices, `resize`
+//! grows disks, `disks` and `nics` list what there is, `limits` sets how fast devices and vCPUs may be, and `memory` how
+//! much memory the guest has. `descriptors` counts the file descriptors that all of it takes. `vsock` reaches programs
+//! in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
 
 mod assemble;
 mod build;
+mod consoles;
 mod descriptors;
 mod devices;
 mod disks;

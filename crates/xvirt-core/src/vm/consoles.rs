@@ -1,0 +1,61 @@
+//! The consoles of a VM and the port of its guest agent, which outlive its runs.
+
+use std::sync::Arc;
+
+use super::handle::Vm;
+use crate::Result;
+use crate::console::Console;
+use crate::port::{GUEST_AGENT, PortStream};
+
+#[derive(Clone, Debug)]
+pub(super) struct Consoles {
+    pub(super) serial: Console,
+    pub(super) virtio: Console,
+    /// One device carries it and the virtio console.
+    pub(super) agent: PortStream,
+}
+
+impl Vm {
+    /// The port of the guest agent.
+    #[allow(dead_code, reason = "the guest agent's client, who uses it, comes next")]
+    pub(crate) fn agent_port(&self) -> &PortStream {
+        &self.inner.consoles.agent
+    }
+}
+
+impl Consoles {
+    /// Those of a VM that is halted.
+    pub(super) fn powered_off() -> Result<Self> {
+        let (serial, virtio) = (Console::powered_off()?, Console::powered_off()?);
+        let agent = PortStream::new(GUEST_AGENT, virtio.device_event());
+        Ok(Self { serial, virtio, agent })
+    }
+
+    /// The VM has a guest from now on, which gets nothing that was sent before.
+    pub(super) fn power_on(&self) {
+        self.all().for_each(Console::power_on);
+        self.agent.power_on();
+    }
+
+    /// The VM has another guest from now on, which gets nothing that was sent before.
+    pub(super) fn reset(&self) {
+        self.all().for_each(Console::reset);
+        self.agent.reset();
+    }
+
+    /// The VM has no guest any more.
+    pub(super) fn power_off(&self) {
+        self.all().for_each(Console::power_off);
+        self.agent.power_off();
+    }
+
+    /// The VM is gone.
+    pub(super) fn close(&self) {
+        self.all().for_each(Console::close);
+        self.agent.close();
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Console> {
+        [&self.serial, &self.virtio].into_iter()
+    }
+}
