@@ -1,7 +1,5 @@
 //! The consoles of a VM and the port of its guest agent, which outlive its runs.
 
-use std::sync::Arc;
-
 use super::handle::Vm;
 use crate::Result;
 use crate::console::Console;
