@@ -1,4 +1,4 @@
-//! The contract between a block device and what holds its bytes.
+//! The interface between a block device and its storage.
 
 use std::fmt;
 use std::io;
@@ -36,17 +36,17 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// Returns when everything written before is on stable storage.
     fn flush(&self) -> io::Result<()>;
 
-    /// Discards a range that is not needed any more. It then reads as what it held before or as zeroes.
+    /// Discards a range that is no longer needed. It then reads as its old contents or as zeroes.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
 
-    /// Zeroes a range. With `unmap` its space may be given back to the host.
+    /// Zeroes a range. With `unmap`, its space may be released to the host.
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()>;
 
-    /// The place in a file where a range of the disk lies, if reading (with `write`, writing) there is all that a request
-    /// takes. The holder of the place may do so at any time without this backend, until it drops the place.
+    /// The location of a range of the disk in a file, if plain reads (with `write`, plain writes) there are all that a
+    /// request needs. The caller may access the file there without this backend until it drops the place.
     ///
-    /// This must not wait for another request; return `None` where the place is not known at once. A backend that wraps
-    /// another may pass on that one's places where it adds nothing of its own.
+    /// This must not wait for another request; return `None` if the location is not known at once. A backend that wraps
+    /// another may pass on its places if it adds nothing of its own.
     fn place(&self, offset: u64, length: u64, write: bool) -> Option<Place> {
         let _ = (offset, length, write);
         None
@@ -66,7 +66,7 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     }
 }
 
-/// The error of whatever would change a disk that is read-only.
+/// The error for a change of a read-only disk.
 pub(crate) fn read_only() -> io::Error {
     io::Error::from_raw_os_error(libc::EROFS)
 }

@@ -1,12 +1,12 @@
-//! A set of block numbers, as one bit for each.
+//! A set of block numbers, with one bit per block.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Bits in a word.
+/// The number of bits in a word.
 const WORD: u64 = u64::BITS as u64;
 
-/// Which of `len` things are in the set.
+/// The set of those of `len` blocks that are marked.
 #[derive(Clone)]
 pub(super) struct Bitmap {
     words: Vec<u64>,
@@ -21,12 +21,12 @@ impl fmt::Debug for Bitmap {
 }
 
 impl Bitmap {
-    /// None of `len` things. Takes `len` bits of memory, of which the host gives only those that are set.
+    /// An empty set of `len` blocks. It reserves `len` bits of memory, which the host provides only as bits are set.
     pub(super) fn new(len: u64) -> Self {
         Self { words: vec![0; len.div_ceil(WORD) as usize], len, count: 0 }
     }
 
-    /// The set that [`to_bytes`](Self::to_bytes) wrote; `None` if the bytes are not one of `len` things.
+    /// Reads the set that [`to_bytes`](Self::to_bytes) wrote; `None` if the bytes are not a set of `len` blocks.
     pub(super) fn from_bytes(bytes: &[u8], len: u64) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<8>();
         let words: Vec<_> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
@@ -39,22 +39,22 @@ impl Bitmap {
         Some(Self { words, len, count })
     }
 
-    /// The set in whole words of 8 bytes, little-endian, the lowest bit first.
+    /// The set in whole words of 8 bytes, little-endian, lowest bit first.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// How many things there are.
+    /// The total number of blocks.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// How many of them are in the set.
+    /// The number of blocks in the set.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
 
-    /// Adds what lies in a range.
+    /// Adds a range of blocks.
     pub(super) fn add(&mut self, range: Range<u64>) {
         let mut at = range.start;
         let end = range.end.min(self.len);
@@ -69,7 +69,7 @@ impl Bitmap {
         }
     }
 
-    /// Whether the first of a range is in the set, and where in the range, or at its end, that changes.
+    /// Whether the first block of a range is in the set, and the end of the run of blocks for which that is the same.
     pub(super) fn run(&self, range: Range<u64>) -> (bool, u64) {
         let within = self.word(range.start) >> (range.start % WORD) & 1 != 0;
         let same = if within { u64::MAX } else { 0 };

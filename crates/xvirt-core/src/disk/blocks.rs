@@ -1,8 +1,8 @@
-//! Which blocks of a disk are done, and which somebody is at work on.
+//! Tracks which blocks of a disk are done, and which are in progress.
 //!
-//! What "done" means is the user's: copied before it was overwritten, or fetched from elsewhere. A block only ever
-//! becomes done. Whoever does it holds a [`Claim`] meanwhile, so that each block is done once; nobody waits for a claim
-//! while holding one.
+//! The user defines what "done" means: copied before it was overwritten, or fetched from elsewhere. A block that is
+//! done stays done. A thread that works on blocks holds a [`Claim`] on them, so that each block is done once. No thread
+//! waits for a claim while it holds one.
 
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -22,11 +22,11 @@ pub(super) struct Blocks {
 #[derive(Debug)]
 struct State {
     done: Bitmap,
-    /// Claimed, in block numbers.
+    /// Claimed ranges, in block numbers.
     claimed: Vec<Range<u64>>,
 }
 
-/// Some blocks for their holder alone to do. Dropped without [`finish`](Self::finish) they are still to be done.
+/// Exclusive permission to work on some blocks. If it is dropped without [`finish`](Self::finish), they are not done.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     blocks: &'a Blocks,
@@ -34,33 +34,33 @@ pub(super) struct Claim<'a> {
     finished: bool,
 }
 
-/// How many blocks a disk has.
+/// The number of blocks of a disk.
 pub(super) fn count(capacity: u64, size: u64) -> u64 {
     capacity.div_ceil(size)
 }
 
 impl Blocks {
-    /// Blocks of `size` bytes, of which `done` are done; it has as many as [`count`] says.
+    /// Blocks of `size` bytes, of which those in `done` are done; its length must match [`count`].
     pub(super) fn new(capacity: u64, size: u64, done: Bitmap) -> Self {
         let state = Mutex::new(State { done, claimed: Vec::new() });
         Self { size, capacity, state, changed: Condvar::new() }
     }
 
-    /// Whether every block that a range touches is done.
+    /// Whether all blocks that a range touches are done.
     pub(super) fn all_done(&self, bytes: Range<u64>) -> bool {
         let range = self.touched(bytes);
         range.is_empty() || lock(&self.state).done.run(range.clone()) == (true, range.end)
     }
 
-    /// Whether the first block of a range that is not empty is done, and where in the range, or at its end, that
-    /// changes.
+    /// Whether the first block of a non-empty range is done, and the end of the run of blocks for which that is the
+    /// same.
     pub(super) fn run(&self, bytes: Range<u64>) -> (bool, u64) {
         let (done, end) = lock(&self.state).done.run(self.touched(bytes.clone()));
         (done, end.saturating_mul(self.size).min(bytes.end))
     }
 
-    /// Claims the first blocks to be done of those that a range touches, at most `most` bytes of them but at least
-    /// one. Waits while somebody else is at work on the first. `None` is that all are done.
+    /// Claims the first run of blocks in a range that are not done: at most `most` bytes, but at least one block. Waits
+    /// while another thread has claimed the first one. `None` means that all are done.
     pub(super) fn claim_next(&self, bytes: Range<u64>, most: u64) -> Option<Claim<'_>> {
         let range = self.touched(bytes);
         let mut state = lock(&self.state);
@@ -77,8 +77,7 @@ impl Blocks {
         }
     }
 
-    /// Claims all whole blocks of a range at once, if one of them is to be done; those that are done may be among them.
-    /// Waits while somebody else is at work on one.
+    /// Claims all whole blocks of a range, unless all of them are done. Waits while another thread has claimed one.
     pub(super) fn claim_whole(&self, bytes: Range<u64>) -> Option<Claim<'_>> {
         let range = self.inside(bytes);
         let mut state = lock(&self.state);
@@ -92,23 +91,23 @@ impl Blocks {
         }
     }
 
-    /// The whole blocks in a range, in bytes; may be empty.
+    /// The whole blocks inside a range, in bytes; may be empty.
     pub(super) fn whole(&self, bytes: Range<u64>) -> Range<u64> {
         let range = self.inside(bytes);
         range.start.saturating_mul(self.size)..range.end.saturating_mul(self.size).min(self.capacity)
     }
 
-    /// All that are done at this moment.
+    /// The blocks that are done now.
     pub(super) fn done(&self) -> Bitmap {
         lock(&self.state).done.clone()
     }
 
-    /// How many there are.
+    /// The number of blocks.
     pub(super) fn count(&self) -> u64 {
         count(self.capacity, self.size)
     }
 
-    /// How many are done.
+    /// The number of blocks that are done.
     pub(super) fn done_count(&self) -> u64 {
         lock(&self.state).done.count()
     }
@@ -149,13 +148,13 @@ impl State {
 }
 
 impl Claim<'_> {
-    /// What is claimed, in bytes.
+    /// The claimed range, in bytes.
     pub(super) fn bytes(&self) -> Range<u64> {
         let Self { blocks, range, .. } = self;
         range.start * blocks.size..range.end.saturating_mul(blocks.size).min(blocks.capacity)
     }
 
-    /// The blocks are done.
+    /// Marks the blocks as done.
     pub(super) fn finish(mut self) {
         self.finished = true;
     }
@@ -216,7 +215,7 @@ mod tests {
             let claim = blocks.claim_next(0..100, 100).unwrap();
             let next = scope.spawn(|| blocks.claim_next(0..100, 100).is_none());
             let whole = scope.spawn(|| blocks.claim_whole(0..100).is_none());
-            // Were they not to wait, they would end now, with a claim.
+            // If it did not wait, it would return a claim now.
             std::thread::yield_now();
             claim.finish();
             assert!(next.join().unwrap() && whole.join().unwrap());

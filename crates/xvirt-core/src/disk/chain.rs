@@ -1,4 +1,4 @@
-//! Following an image to the files it is based on.
+//! Follows an image to its backing files.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use super::lock::Hold;
 use super::probe;
 use crate::{Error, ErrorKind, Result};
 
-/// More images than this on one another are taken for a mistake.
+/// A longer chain is taken for a mistake.
 const MAX_DEPTH: usize = 64;
 
-/// Opens an image and everything below it; the first layer is the image itself.
+/// Opens an image and its backing files; the first layer is the image itself.
 ///
-/// `hold` is how to lock the image; what is below it is held for reading. Without `hold` nothing is locked. No file is
-/// changed: whoever is alone with an image that its last writer did not close has to repair it before use.
+/// `hold` says how to lock the image; backing files are locked for reading. Without `hold`, nothing is locked. No file
+/// is changed: a caller that owns an image which was not closed properly must repair it before use.
 pub(super) fn open(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>) -> Result<Vec<Layer>> {
     let write = hold.is_some_and(|hold| hold != Hold::Read);
     let top = ImageFile::open(path, write)?;
@@ -55,7 +55,7 @@ pub(super) fn open(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>)
     Ok(layers)
 }
 
-/// Where the file below an image is, and in which format if the image says that. Locks nothing.
+/// The path of an image's backing file, and its format if the image states it. Takes no locks.
 pub(crate) fn below(path: &Path, format: ImageFormat) -> Result<Option<(PathBuf, Option<ImageFormat>)>> {
     backing(&layer(ImageFile::open(path, false)?, format, None)?)
 }
@@ -68,13 +68,13 @@ fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Lay
     let path = file.path().display();
     match hold {
         Some(Hold::Exclusive) if header.version < 3 => {
-            let what = format!("disk image {path} is qcow2 of version 2, which cannot be written to safely");
+            let what = format!("disk image {path} has qcow2 version 2, which cannot be written to safely");
             return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy(format!(
-                "upgrade it in a moment with qemu-img amend -f qcow2 -o compat=1.1 {path}, or write to an overlay of it"
+                "upgrade it with qemu-img amend -f qcow2 -o compat=1.1 {path}, or write to an overlay of it"
             )));
         }
         Some(hold) if header.dirty && hold != Hold::Exclusive => {
-            let what = format!("disk image {path} was not closed properly by who wrote to it last");
+            let what = format!("disk image {path} was not closed properly by its last writer");
             return Err(Error::new(ErrorKind::CorruptImage, what).with_remedy(format!(
                 "open it for writing once, which repairs it, or run qemu-img check -r all {path}"
             )));
@@ -84,10 +84,10 @@ fn layer(file: ImageFile, format: ImageFormat, hold: Option<Hold>) -> Result<Lay
     Ok(Layer { file: Arc::new(file), kind: LayerKind::Qcow2(header) })
 }
 
-/// The format of a backing file whose image does not say it.
+/// The format of a backing file whose format the image does not state.
 ///
-/// Were it probed, a guest that once wrote to it as a raw disk could have it opened as a qcow2 image that names any
-/// file of the host as its own backing file.
+/// Probing is unsafe: a guest that once wrote to the file as a raw disk could make it look like a qcow2 image with any
+/// file of the host as its backing file.
 fn safe_format(file: &ImageFile, above: &Path) -> Result<ImageFormat> {
     if probe::format(file).is_ok_and(|format| format == ImageFormat::Raw) {
         return Ok(ImageFormat::Raw);
@@ -99,7 +99,7 @@ fn safe_format(file: &ImageFile, above: &Path) -> Result<ImageFormat> {
     )))
 }
 
-/// Where the file below a layer is, and in which format.
+/// The path and format of a layer's backing file.
 fn backing(layer: &Layer) -> Result<Option<(PathBuf, Option<ImageFormat>)>> {
     let LayerKind::Qcow2(header) = &layer.kind else { return Ok(None) };
     let Some(name) = &header.backing else { return Ok(None) };
@@ -117,10 +117,10 @@ fn backing(layer: &Layer) -> Result<Option<(PathBuf, Option<ImageFormat>)>> {
     Ok(Some((resolve(above, name)?, format)))
 }
 
-/// Makes a path of the name of a backing file, which is relative to the folder of the image that names it.
+/// The path of a backing file, whose name is relative to the directory of its image.
 fn resolve(above: &Path, name: &str) -> Result<PathBuf> {
     let plain = name.strip_prefix("file:").unwrap_or(name);
-    // As in QEMU: a colon before the first slash means a protocol, such as "nbd:" or "json:".
+    // As in QEMU, a colon before the first slash means a protocol, such as "nbd:" or "json:".
     if plain.split('/').next().is_some_and(|first| first.contains(':')) {
         let what = format!("disk image {} is based on {name}, which is not a file", above.display());
         return Err(

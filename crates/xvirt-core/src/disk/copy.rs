@@ -1,4 +1,4 @@
-//! Full copies of a disk, which depend on nothing.
+//! Full copies of a disk, without backing files.
 
 use std::fs;
 use std::path::Path;
@@ -19,10 +19,11 @@ use crate::Result;
 use crate::memory::GuestSlice;
 use crate::progress::{self, Progress};
 
-/// Copies `disk` into a new image, with holes where it has only zeroes.
+/// Copies `disk` into a new image, with holes for zeroes.
 ///
-/// Where `image` says which file holds the disk, that file's blocks are shared, if the file system can and the image
-/// depends on no other. When this returns, the copy is on stable storage; a failure leaves no file behind.
+/// If `image` names the file of the disk, the copy shares its blocks (reflink), provided that the file system supports
+/// that and the image has no backing file. When this returns, the copy is on stable storage; on failure no file is left
+/// behind.
 pub(crate) fn copy(
     disk: &dyn BlockBackend,
     image: Option<(&Path, ImageFormat)>,
@@ -38,16 +39,16 @@ pub(crate) fn copy(
     }
     create(target, format, disk.capacity())?;
     fill(disk, target, format, progress).inspect_err(|_| {
-        // The error that is reported matters more than that a piece stays.
+        // The reported error matters more than a leftover file.
         let _ = fs::remove_file(target);
     })
 }
 
-/// Copies an image file as it is: the copy of one that is based on another is based on that too, and has to be where it
-/// finds it by the same name.
+/// Copies an image file byte for byte. The copy has the same backing file, and must be where it finds that by the same
+/// name.
 ///
-/// The file system shares the blocks, if it can. The caller sees to it that nobody writes to the image. When this
-/// returns, the copy is on stable storage; a failure leaves no file behind.
+/// The copy shares the blocks, if the file system supports that. The caller must ensure that no one writes to the
+/// image. When this returns, the copy is on stable storage; on failure no file is left behind.
 pub(crate) fn copy_file(image: &Path, target: &Path, progress: &dyn Progress) -> Result<()> {
     let file = Arc::new(ImageFile::open(image, false)?);
     let length = file.len().map_err(|error| cannot("measure", image, error))?;
@@ -55,7 +56,7 @@ pub(crate) fn copy_file(image: &Path, target: &Path, progress: &dyn Progress) ->
     if !file.is_block_device() && share_file(&file, target)? {
         return Ok(());
     }
-    // The bytes of the file, whatever they mean.
+    // Copies the bytes of the file, whatever its format.
     let bytes = RawDisk::new(file, true)?;
     copy(&bytes, None, target, ImageFormat::Raw, progress)
 }
@@ -74,12 +75,12 @@ fn fill(disk: &dyn BlockBackend, target: &Path, format: ImageFormat, progress: &
     copy.flush().map_err(cannot)
 }
 
-/// Makes the copy by sharing the blocks of the image file, if that can be done.
+/// Makes the copy by sharing the blocks of the image file, if possible.
 fn share(image: &Path, format: ImageFormat, target: &Path) -> Result<bool> {
     let layers = chain::open(image, Some(format), None)?;
     let [top] = layers.as_slice() else { return Ok(false) };
     let whole = match &top.kind {
-        // The last sector of a copy is whole, so it takes more than sharing to copy a broken one.
+        // A copy must end with a whole sector, which sharing a file with a partial sector does not achieve.
         LayerKind::Raw => top.file.len().map_err(|error| cannot("measure", image, error))?.is_multiple_of(512),
         LayerKind::Qcow2(_) => true,
     };
@@ -89,7 +90,7 @@ fn share(image: &Path, format: ImageFormat, target: &Path) -> Result<bool> {
     share_file(&top.file, target)
 }
 
-/// Makes a file that shares all blocks of another, if the file system can.
+/// Creates a file that shares all blocks with another, if the file system supports that.
 fn share_file(image: &ImageFile, target: &Path) -> Result<bool> {
     let mut shared = false;
     make(target, |file| {

@@ -1,4 +1,4 @@
-//! Making images and making them bigger.
+//! Creates images and grows them.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +16,7 @@ use super::qcow2;
 use crate::{Error, ErrorKind, Result};
 
 const SECTOR: u64 = 512;
-/// The size of the largest file that the kernel knows (`off_t`), in whole sectors.
+/// The size of the largest possible file (`off_t`), in whole sectors.
 const MAX_RAW_SIZE: u64 = i64::MAX as u64 / SECTOR * SECTOR;
 
 /// Creates an empty disk of `size` bytes. It reads as zeroes and takes almost no space yet.
@@ -25,7 +25,7 @@ const MAX_RAW_SIZE: u64 = i64::MAX as u64 / SECTOR * SECTOR;
 ///
 /// # Errors
 ///
-/// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is something at `path`, which is left alone;
+/// [`AlreadyExists`](ErrorKind::AlreadyExists) if `path` exists, which is then unchanged;
 /// [`InvalidConfig`](ErrorKind::InvalidConfig) if `size` is zero, not a multiple of 512 or more than 8 EiB - 512 bytes,
 /// for qcow2 2 PiB; [`NotFound`](ErrorKind::NotFound) if the directory does not exist. A failure leaves no file behind.
 pub fn create(path: impl AsRef<Path>, format: ImageFormat, size: u64) -> Result<()> {
@@ -38,7 +38,7 @@ pub fn create(path: impl AsRef<Path>, format: ImageFormat, size: u64) -> Result<
     })
 }
 
-/// Makes a new raw disk of these bytes, as [`create`] makes an empty one.
+/// Creates a raw disk with these bytes. Otherwise like [`create`].
 pub(crate) fn create_with(path: &Path, bytes: &[u8]) -> Result<()> {
     make(path, |file| file.as_file().write_all_at(bytes, 0).map_err(|error| cannot("write", path, error)))
 }
@@ -50,7 +50,7 @@ pub(crate) fn create_with(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Busy`](ErrorKind::Busy) while somebody has the image open; [`InvalidConfig`](ErrorKind::InvalidConfig) if `size`
+/// [`Busy`](ErrorKind::Busy) if the image is open elsewhere; [`InvalidConfig`](ErrorKind::InvalidConfig) if `size`
 /// is smaller than the disk is, because that would destroy data, or not a multiple of 512, or if it is a block device;
 /// otherwise as [`open`](super::open).
 pub fn grow(path: impl AsRef<Path>, format: Option<ImageFormat>, size: u64) -> Result<()> {
@@ -90,8 +90,8 @@ fn check_size(path: &Path, size: u64) -> Result<()> {
     if size > 0 && size.is_multiple_of(SECTOR) {
         return Ok(());
     }
-    let what = format!("a disk of {size} bytes is impossible for {}", path.display());
-    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("give a size that is a multiple of 512 bytes"))
+    let what = format!("a disk of {size} bytes is not possible for {}", path.display());
+    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("use a size that is a multiple of 512 bytes"))
 }
 
 fn check_largest(path: &Path, size: u64, largest: u64) -> Result<()> {
@@ -99,16 +99,16 @@ fn check_largest(path: &Path, size: u64, largest: u64) -> Result<()> {
         return Ok(());
     }
     let what = format!("a disk of {size} bytes is too large for {}", path.display());
-    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(format!("give it at most {largest} bytes")))
+    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(format!("use at most {largest} bytes")))
 }
 
-/// The largest disk in a qcow2 image with clusters of this size: as many L1 entries as may be, an L2 table for each, and a
-/// cluster for each entry of that.
+/// The largest disk in a qcow2 image with clusters of this size: the maximum number of L1 entries, each with a full L2
+/// table.
 fn largest_qcow2(cluster: u64) -> u64 {
     (MAX_L1_BYTES / 8).saturating_mul(cluster / 8).saturating_mul(cluster)
 }
 
-/// What failed on a file that is to have another size.
+/// The error for resizing a file.
 fn too_large(verb: &str, path: &Path, error: io::Error) -> Error {
     let too_large = error.kind() == io::ErrorKind::FileTooLarge;
     let error = cannot(verb, path, error);
@@ -120,7 +120,7 @@ fn too_large(verb: &str, path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// Makes a file, lets `fill` write it, and puts it on stable storage; a failure leaves no file behind.
+/// Creates a file, fills it with `fill`, and puts it on stable storage; on failure no file is left behind.
 pub(super) fn make(path: &Path, fill: impl FnOnce(&Arc<ImageFile>) -> Result<()>) -> Result<()> {
     let file = Arc::new(ImageFile::create(path)?);
     let made = file
@@ -128,18 +128,18 @@ pub(super) fn make(path: &Path, fill: impl FnOnce(&Arc<ImageFile>) -> Result<()>
         .and_then(|()| fill(&file))
         .and_then(|()| settle(&file).map_err(|error| cannot("create", path, error)));
     made.inspect_err(|_| {
-        // The error that is reported matters more than that a piece stays.
+        // The reported error matters more than a leftover file.
         let _ = fs::remove_file(path);
     })
 }
 
-/// Puts a new file on stable storage, and its name.
+/// Puts a new file and its directory entry on stable storage.
 fn settle(file: &ImageFile) -> io::Result<()> {
     file.as_file().sync_all()?;
     sync_folder(file.path())
 }
 
-/// Puts the name of a file on stable storage.
+/// Puts the directory entry of a file on stable storage.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()

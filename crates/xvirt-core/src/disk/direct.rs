@@ -1,11 +1,11 @@
-//! Going past the host's page cache (`O_DIRECT`).
+//! I/O that bypasses the host's page cache (`O_DIRECT`).
 //!
-//! The kernel requires that offset, length and memory of such a request are aligned to the sectors of the device below,
-//! of 512 or 4096 bytes. Memory that is not aligned is copied here. Requests smaller than a sector of the device go
-//! through the page cache: those of guests, whose unit is 512 bytes, and single entries of the tables of a qcow2 image.
-//! The kernel keeps the page cache and the device consistent, except for a sector that is written both ways at once. A
-//! request that goes past the page cache consists of whole sectors with only the guest's data in them, so this can only
-//! happen to a guest that has two requests for the same bytes in flight.
+//! The kernel requires offset, length and memory of such requests to be aligned to the sectors of the underlying
+//! device, which have 512 or 4096 bytes. Data in unaligned memory is copied here. Requests smaller than a device sector
+//! go through the page cache: small requests of guests, whose unit is 512 bytes, and single entries of qcow2 tables.
+//! The kernel keeps page cache and device consistent, except for a sector that is written both ways at the same time. A
+//! direct request consists of whole sectors with only the guest's data, so this can only happen to a guest that has two
+//! requests for the same bytes in flight.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,28 +18,28 @@ use super::transfer;
 use crate::named_file::reopen;
 use crate::{Error, ErrorKind, Result};
 
-/// The sectors there are, in bytes.
+/// The supported sector sizes in bytes.
 const SECTORS: [u32; 2] = [512, 4096];
-/// A page, than which no device wants more of memory.
+/// A page; no device requires a larger alignment of memory.
 const PAGE: usize = 4096;
-/// What is copied at once, in bytes.
+/// The most bytes copied at once.
 const CHUNK: usize = 1 << 20;
 
-/// A file that is also open past the page cache.
+/// A second descriptor of a file, with `O_DIRECT`.
 #[derive(Debug)]
 pub(super) struct DirectFile {
     file: File,
-    /// What offset, length and memory are aligned to, in bytes.
+    /// The required alignment of offset, length and memory, in bytes.
     alignment: u32,
 }
 
 impl DirectFile {
-    /// Opens `file`, which is at `path`, once more.
+    /// Opens `file`, which is at `path`, again with `O_DIRECT`.
     pub(super) fn open(file: &File, path: &Path) -> Result<Self> {
         let failed = |error| {
             Error::new(ErrorKind::HostUnsupported, format!("cannot use disk image {} directly", path.display()))
                 .because(error)
-                .with_remedy("turn direct off for this disk, or keep its image on a file system that has O_DIRECT")
+                .with_remedy("turn direct off for this disk, or keep its image on a file system that supports O_DIRECT")
         };
         let writable = rustix::fs::fcntl_getfl(file).map_err(|error| failed(error.into()))?;
         let writable = writable.contains(rustix::fs::OFlags::RDWR);
@@ -56,22 +56,22 @@ impl DirectFile {
         Err(tried.map_or_else(failed, |()| failed(io::ErrorKind::Unsupported.into())))
     }
 
-    /// What offset, length and memory have to be aligned to, in bytes.
+    /// The required alignment of offset, length and memory, in bytes.
     pub(super) fn alignment(&self) -> u32 {
         self.alignment
     }
 
-    /// Whether a transfer is of whole sectors.
+    /// Whether a transfer consists of whole sectors.
     pub(super) fn can(&self, offset: u64, length: u64) -> bool {
         (offset | length).is_multiple_of(self.alignment.into())
     }
 
-    /// Whether the kernel can move these pieces as they are.
+    /// Whether the kernel can transfer these pieces without a copy.
     pub(super) fn takes(&self, pieces: &[libc::iovec], offset: u64) -> bool {
         offset.is_multiple_of(self.alignment.into()) && are_aligned(pieces, self.alignment as usize)
     }
 
-    /// Reads whole sectors until `into` is full or the file ends; what is missing then is left in `into`.
+    /// Reads whole sectors until `into` is full or the file ends; missing bytes remain in `into`.
     pub(super) fn read(&self, into: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
         if into.are_aligned(self.alignment as usize) {
             return transfer::read(&self.file, into, offset);
@@ -93,7 +93,7 @@ impl DirectFile {
         Ok(())
     }
 
-    /// Writes whole sectors, all of them.
+    /// Writes all of `from`, in whole sectors.
     pub(super) fn write(&self, from: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
         if from.are_aligned(self.alignment as usize) {
             return transfer::write(&self.file, from, offset);
@@ -117,14 +117,14 @@ impl AsRawFd for DirectFile {
     }
 }
 
-/// Fails if this is not enough of an alignment.
+/// Fails if this alignment is too small.
 fn try_reading(file: &File, alignment: usize) -> io::Result<()> {
     let mut memory = Aligned::new(2 * alignment);
     let Some(sector) = memory.bytes().get_mut(alignment..) else { return Ok(()) };
     transfer::read(file, &mut Segments::of_bytes(sector), alignment as u64)
 }
 
-/// Memory of ours that begins at a page.
+/// Page-aligned memory.
 struct Aligned {
     memory: Vec<u8>,
     length: usize,

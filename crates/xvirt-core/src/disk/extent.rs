@@ -1,4 +1,4 @@
-//! Asking where a disk has data, but not more often than needed.
+//! Caches the location of a disk's data.
 
 use std::io;
 use std::ops::Range;
@@ -7,15 +7,15 @@ use std::sync::Mutex;
 use super::backend::BlockBackend;
 use crate::sync::lock;
 
-/// The last data that was found on a disk which does not change where it is asked for.
+/// The last data range found on a disk whose holes do not change.
 ///
-/// A file system may have to look at every page up to the next hole before it answers, which is too much to be done
-/// again for each block.
+/// A file system may have to check every page up to the next hole to answer, which is too slow to repeat for each
+/// block.
 #[derive(Debug, Default)]
 pub(super) struct LastExtent(Mutex<Range<u64>>);
 
 impl LastExtent {
-    /// As [`BlockBackend::next_data`] of always the same `disk`.
+    /// Like [`BlockBackend::next_data`]. `disk` must be the same in every call.
     pub(super) fn next_data(&self, disk: &dyn BlockBackend, offset: u64) -> io::Result<Option<Range<u64>>> {
         let last = lock(&self.0).clone();
         if last.contains(&offset) {

@@ -21,13 +21,13 @@ use crate::named_file::{NamedFile, reopen};
 use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes in a sector of a disk, unless it says otherwise.
+/// The default sector size of a disk in bytes.
 const SECTOR: u32 = 512;
 
-/// File systems that write to the page cache without waiting: XFS and btrfs, since Linux 6.0.
+/// File systems whose buffered writes can be asynchronous: XFS and btrfs, since Linux 6.0.
 const WAITLESS: [i64; 2] = [0x5846_5342, 0x9123_683e];
 
-/// Which file it is, whatever its path.
+/// Identifies a file regardless of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileId {
     device: u64,
@@ -36,29 +36,29 @@ pub(super) struct FileId {
 
 /// An open image file or block device.
 ///
-/// All methods may be called from several threads at once. Calls that a signal interrupts are repeated, short ones are
-/// continued, and errors of the operating system keep their number.
+/// All methods may be called from several threads at once. They repeat interrupted calls, continue short ones, and keep
+/// the error numbers of the operating system.
 pub(super) struct ImageFile {
     process: Process,
     file: File,
     path: PathBuf,
     id: FileId,
     block_device: bool,
-    /// What a block device counts in, in bytes; 1 for a file.
+    /// The logical sector size of a block device in bytes; 1 for a file.
     sector: u64,
-    /// The block that a device writes at once, in bytes; a sector for a file.
+    /// The physical block size of a device in bytes; a sector for a file.
     block_size: u32,
-    /// Whether its file system can write to the page cache without ever waiting, which few can.
+    /// Whether its file system supports asynchronous buffered writes, which few do.
     waitless: bool,
-    /// The error of the first `fdatasync` that failed. The kernel reports lost pages only once and then takes them for
+    /// The error of the first failed `fdatasync`. The kernel reports lost pages only once and then treats them as
     /// clean, so a later success would mean nothing.
     lost: AtomicI32,
-    /// For what goes past the page cache.
+    /// The descriptor for direct I/O.
     direct: OnceLock<DirectFile>,
 }
 
 impl ImageFile {
-    /// Opens a file that is there, without locking it.
+    /// Opens an existing file without locking it.
     pub(super) fn open(path: &Path, write: bool) -> Result<Self> {
         let what = || format!("cannot open disk image {}", path.display());
         let found = NamedFile::find(path).map_err(|error| explain_open(what(), error))?;
@@ -66,7 +66,7 @@ impl ImageFile {
             return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is {}", what(), found.description()))
                 .with_remedy("give the path of an image file or a block device"));
         }
-        // Without O_NONBLOCK a drive would close its tray.
+        // Without O_NONBLOCK, opening a CD drive would close its tray.
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
         let file = found.open(OpenOptions::new().read(true).write(write).custom_flags(flags));
         let image = Self::adopt(file.map_err(|error| explain_open(what(), error))?, path)?;
@@ -76,7 +76,7 @@ impl ImageFile {
         Ok(image)
     }
 
-    /// Makes a new file; fails if one is there.
+    /// Creates a file; fails if it exists.
     pub(super) fn create(path: &Path) -> Result<Self> {
         let what = format!("cannot create disk image {}", path.display());
         let file = OpenOptions::new()
@@ -90,8 +90,8 @@ impl ImageFile {
         Self::adopt(file, path)
     }
 
-    /// Makes a file of `length` bytes in `folder` that has no name and is gone when it is closed. It reads as zeroes, and
-    /// takes no space until it is written.
+    /// Creates a file of `length` bytes in `folder` that has no name and disappears when it is closed. It reads as
+    /// zeroes, and takes no space until it is written.
     pub(super) fn unnamed(folder: &Path, length: u64) -> Result<Self> {
         let what = format!("cannot create a scratch file in {}", folder.display());
         let flags = libc::O_CLOEXEC | libc::O_TMPFILE;
@@ -103,7 +103,7 @@ impl ImageFile {
         let file = opened.map_err(|error| explain_create(what.clone(), error))?;
         file.set_len(length).map_err(|error| {
             Error::io(what, error)
-                .with_remedy(format!("choose a folder on a file system that has files of {length} bytes"))
+                .with_remedy(format!("choose a folder on a file system that supports files of {length} bytes"))
         })?;
         Self::adopt(file, folder)
     }
@@ -113,7 +113,7 @@ impl ImageFile {
         let metadata = file.metadata().map_err(failed)?;
         let kind = metadata.file_type();
         let (sector, block_size) = if kind.is_block_device() {
-            // Disks of a kernel that does not tell are as they always were.
+            // A kernel without these calls gets the defaults.
             let sector = rustix::fs::ioctl_blksszget(&file).unwrap_or(SECTOR);
             (sector.into(), rustix::fs::ioctl_blkpbszget(&file).unwrap_or(sector))
         } else {
@@ -134,7 +134,7 @@ impl ImageFile {
         })
     }
 
-    /// Fails if the block device is mounted or otherwise in use by the host itself.
+    /// Fails if the host itself uses the block device, such as a mounted one.
     fn claim_device(&self) -> Result<()> {
         let flags = libc::O_CLOEXEC | libc::O_EXCL | libc::O_NONBLOCK;
         match reopen(&self.file, OpenOptions::new().read(true).custom_flags(flags)) {
@@ -146,7 +146,7 @@ impl ImageFile {
         }
     }
 
-    /// Whether it is not the copy that a child of fork(2) has, which is to leave the image alone.
+    /// Whether this is not the copy in a child of fork(2), which must leave the image alone.
     pub(super) fn is_ours(&self) -> bool {
         self.process.is_current()
     }
@@ -161,17 +161,17 @@ impl ImageFile {
                 let holder = holder.map(|name| format!(" by {name}")).unwrap_or_default();
                 let remedy = match hold {
                     Hold::Exclusive => {
-                        "stop what uses it, be it a VM that runs, an import on demand, a snapshot view or an export; \
-                         or make an overlay of it while it is not in use"
+                        "stop its user (a running VM, an import on demand, a snapshot view or an export), \
+                         or create an overlay of it while it is not in use"
                     }
-                    Hold::Read => "stop what writes to it, be it a VM that runs or an import on demand",
+                    Hold::Read => "stop its writer (a running VM or an import on demand)",
                     Hold::Shared => "let every VM that uses it open it as shared",
                 };
                 Err(Error::new(ErrorKind::Busy, format!("disk image {path} is in use{holder}")).with_remedy(remedy))
             }
             Err(error) => Err(Error::new(ErrorKind::HostUnsupported, format!("cannot lock disk image {path}"))
                 .because(error)
-                .with_remedy("keep disk images on a file system that has locks")),
+                .with_remedy("keep disk images on a file system that supports locks")),
         }
     }
 
@@ -187,7 +187,7 @@ impl ImageFile {
         self.block_device
     }
 
-    /// What ranges have to be aligned to, in bytes, to be given back or zeroed by the host.
+    /// The alignment that the host requires to discard or zero ranges, in bytes.
     pub(super) fn sector(&self) -> u64 {
         self.sector
     }
@@ -201,18 +201,18 @@ impl ImageFile {
         &self.file
     }
 
-    /// Size in bytes at this moment.
+    /// The current size in bytes.
     pub(super) fn len(&self) -> io::Result<u64> {
-        // Seeking also works for block devices, and nothing here uses the file's own position.
+        // Seeking also works for block devices, and nothing else uses the file position.
         (&self.file).seek(SeekFrom::End(0))
     }
 
-    /// Bytes it takes on the disk of the host; holes take none.
+    /// The bytes allocated on the host's disk; holes take none.
     pub(super) fn allocated(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.blocks() * 512)
     }
 
-    /// The first range at or after `offset` that is not a hole, as far as the host's file system tells.
+    /// The first range at or after `offset` that is not a hole, as far as the file system reports holes.
     pub(super) fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         let end = self.len()?;
         if offset >= end {
@@ -226,8 +226,8 @@ impl ImageFile {
         Ok(Some(start..end))
     }
 
-    /// The first offset from `offset` on that is not in a hole. Cheaper than to ask for the range, for which a file
-    /// system may have to look at every page of it.
+    /// The first offset at or after `offset` that is not in a hole. This is cheaper than the range, for which a file
+    /// system may have to check every page.
     pub(super) fn skip_hole(&self, offset: u64) -> io::Result<Option<u64>> {
         if self.block_device {
             return Ok(Some(offset));
@@ -239,28 +239,28 @@ impl ImageFile {
         }
     }
 
-    /// Tells the kernel that a range is going to be read.
+    /// Advises the kernel to read a range ahead.
     #[cfg(feature = "qcow2")]
     pub(super) fn will_read(&self, offset: u64, length: u64) {
         let length = std::num::NonZero::new(length);
-        // Only advice.
+        // An error does not matter, because this is only advice.
         let _ = rustix::fs::fadvise(&self.file, offset, length, rustix::fs::Advice::WillNeed);
     }
 
-    /// Lets what is aligned for it go past the page cache from now on.
+    /// Enables direct I/O for aligned requests.
     pub(super) fn go_direct(&self) -> Result<()> {
         let direct = DirectFile::open(&self.file, &self.path)?;
-        // Somebody else may have been faster, which is as good.
+        // Another thread may have set it already.
         let _ = self.direct.set(direct);
         Ok(())
     }
 
-    /// Whether a write, asked to return at once, would not even begin.
+    /// Whether the kernel would refuse an asynchronous write (`EAGAIN`) and use a thread of its own for it.
     pub(super) fn writing_waits(&self) -> bool {
         !self.waitless && self.direct.get().is_none()
     }
 
-    /// The descriptor for the kernel to read into `pieces`, or write from them, at `offset`; `None` if that needs a copy.
+    /// The descriptor with which the kernel can transfer `pieces` at `offset`; `None` if they must be copied.
     pub(super) fn descriptor(&self, pieces: &[libc::iovec], offset: u64) -> Option<RawFd> {
         match self.direct.get() {
             None => Some(self.file.as_raw_fd()),
@@ -268,7 +268,7 @@ impl ImageFile {
         }
     }
 
-    /// Reads until `into` is full or the file ends; what is missing then is left in `into`.
+    /// Reads until `into` is full or the file ends; missing bytes remain in `into`.
     pub(super) fn read(&self, into: &mut Segments<'_>, offset: u64) -> io::Result<()> {
         match self.direct.get().filter(|direct| direct.can(offset, into.len())) {
             Some(direct) => direct.read(into, offset),
@@ -309,7 +309,7 @@ impl fmt::Debug for ImageFile {
     }
 }
 
-/// For file systems without `O_TMPFILE`, NFS among them: a file whose name is taken away at once.
+/// For file systems without `O_TMPFILE`, such as NFS: creates a file and removes its name at once.
 fn unlinked(folder: &Path) -> io::Result<File> {
     let path = folder.join(format!(".xvirt-scratch-{}", Uuid::new_v4()));
     let mut options = OpenOptions::new();
@@ -319,7 +319,7 @@ fn unlinked(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// What failed on an image file: `verb` is what was tried.
+/// The error of an operation on an image file; `verb` names the operation.
 pub(super) fn cannot(verb: &str, path: &Path, error: io::Error) -> Error {
     Error::io(format!("cannot {verb} disk image {}", path.display()), error)
 }

@@ -1,17 +1,17 @@
-//! The image formats this crate reads and writes.
+//! The supported image formats.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a disk is laid out in its file.
+/// The format of a disk image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ImageFormat {
-    /// The bytes of the disk, one to one: a plain file or a block device.
+    /// The bytes of the disk in a plain file or on a block device.
     Raw,
-    /// QEMU's copy-on-write format, version 2 or 3. Needs the feature `qcow2` of this crate.
+    /// QEMU's copy-on-write format, version 2 or 3. Requires the crate feature `qcow2`.
     Qcow2,
 }
 

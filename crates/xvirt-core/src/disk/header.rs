@@ -1,7 +1,7 @@
-//! The qcow2 header, judged before anything acts on it.
+//! Parses and validates the qcow2 header before anything else uses it.
 //!
-//! The header comes from whoever made the image, so every field is checked against what it stands for, and whatever we
-//! do not support is refused by name. Limits on table sizes are QEMU's.
+//! The header is untrusted, so every field is checked, and unsupported features are rejected by name. The limits on
+//! table sizes are QEMU's.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,9 +10,9 @@ use crate::{Error, ErrorKind, Result};
 
 pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
 
-/// The clusters of a new qcow2 image, in bytes.
+/// The cluster size of new qcow2 images in bytes.
 pub(super) const CLUSTER: u64 = 64 << 10;
-/// The biggest cluster, and so the biggest header with everything that belongs to it.
+/// The largest cluster, and so the largest header with all its extensions.
 pub(super) const MAX_CLUSTER: u64 = 1 << MAX_CLUSTER_BITS;
 
 const MIN_CLUSTER_BITS: u32 = 9;
@@ -31,7 +31,7 @@ const CORRUPT: u64 = 1 << 1;
 const EXTERNAL_DATA: u64 = 1 << 2;
 const COMPRESSION_TYPE: u64 = 1 << 3;
 const EXTENDED_L2: u64 = 1 << 4;
-/// The autoclear feature of those who keep bitmaps up to date.
+/// The autoclear feature of consistent bitmaps.
 const BITMAPS: u64 = 1 << 0;
 
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
@@ -39,12 +39,12 @@ const EXTENSION_FEATURE_NAMES: u32 = 0x6803_f857;
 const EXTENSION_BITMAPS: u32 = 0x2385_2875;
 const EXTENSION_LUKS: u32 = 0x0537_be77;
 
-/// What of a header matters to those who open the image.
+/// The header fields that matter for opening the image.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "qcow2"), expect(dead_code, reason = "without the format only the refusals matter"))]
+#[cfg_attr(not(feature = "qcow2"), expect(dead_code, reason = "without the format only the validation matters"))]
 pub(super) struct Header {
     pub(super) version: u32,
-    /// Whether whoever wrote last did not come to finish, so that the refcounts may be wrong.
+    /// Whether the last writer did not close the image, so that refcounts may be wrong.
     pub(super) dirty: bool,
     /// Size of the disk in bytes.
     pub(super) size: u64,
@@ -53,41 +53,41 @@ pub(super) struct Header {
     pub(super) l1_entries: u64,
     pub(super) refcount_offset: u64,
     pub(super) refcount_bytes: u64,
-    /// Logarithm of the width of a refcount in bits.
+    /// Log2 of the refcount width in bits.
     pub(super) refcount_order: u32,
     pub(super) snapshots: u64,
     pub(super) snapshots_offset: u64,
-    /// Whether there are bitmaps of changes, right or not.
+    /// Whether there are bitmaps, consistent or not.
     pub(super) has_bitmaps: bool,
-    /// Where the bitmap directory is, if it is right.
+    /// The range of the bitmap directory, if the bitmaps are consistent.
     pub(super) bitmap_directory: Option<Range<u64>>,
-    /// Name of the backing file as it is written in the image.
+    /// The name of the backing file, as stored in the image.
     pub(super) backing: Option<String>,
-    /// Format of the backing file, if the image says.
+    /// The format of the backing file, if the image states it.
     pub(super) backing_format: Option<String>,
 }
 
 #[cfg(feature = "qcow2")]
 impl Header {
-    /// Where the L1 table is, in bytes.
+    /// The range of the L1 table in bytes.
     pub(super) fn l1_table(&self) -> Range<u64> {
         self.l1_offset..self.l1_offset + self.l1_entries * 8
     }
 
-    /// Where the refcount table is, in bytes.
+    /// The range of the refcount table in bytes.
     pub(super) fn refcount_table(&self) -> Range<u64> {
         self.refcount_offset..self.refcount_offset + self.refcount_bytes
     }
 }
 
-/// Reads the header from the first bytes of an image file of `file_length` bytes.
+/// Parses the header of an image file of `file_length` bytes.
 ///
-/// `start` must be the first cluster, or the whole file where that is shorter.
+/// `start` must be the first cluster, or the whole file if that is shorter.
 pub(super) fn parse(start: &[u8], file_length: u64, path: &Path) -> Result<Header> {
     Parser { start, file_length, path }.header()
 }
 
-/// The error for an image that is not as it must be.
+/// The error for an invalid image.
 pub(super) fn corrupt(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::CorruptImage, format!("disk image {} is damaged: {why}", path.display()))
         .with_remedy(format!("repair it with qemu-img check -r all {}, or restore a copy", path.display()))
@@ -107,7 +107,7 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn header(&self) -> Result<Header> {
         if self.bytes(0, 4)? != MAGIC {
-            return Err(self.corrupt("it does not begin like a qcow2 image"));
+            return Err(self.corrupt("it does not start with the qcow2 magic"));
         }
         let version = self.u32(4)?;
         if !(2..=3).contains(&version) {
@@ -157,7 +157,7 @@ impl Parser<'_> {
             .with_remedy("decrypt it first: qemu-img convert --object secret,id=s,file=PASSWORD --image-opts driver=qcow2,encrypt.key-secret=s,file.filename=IMAGE -O qcow2 NEW"))
     }
 
-    /// Whether the image is dirty; refuses all other features.
+    /// Whether the image is dirty; rejects all other features.
     fn features(&self) -> Result<bool> {
         let features = self.u64(72)?;
         if features & CORRUPT != 0 {
@@ -183,7 +183,7 @@ impl Parser<'_> {
         if length < V3_LENGTH || u64::from(length) > cluster_size || !length.is_multiple_of(8) {
             return Err(self.corrupt(&format!("a header of {length} bytes is impossible")));
         }
-        // Compression type, which says zlib wherever the feature bit is not set.
+        // The compression type, which must be zlib (0) if the feature bit is not set.
         if length > V3_LENGTH && self.bytes(u64::from(V3_LENGTH), 1)? != [0] {
             return Err(self.corrupt("its compression type contradicts its features"));
         }
@@ -205,7 +205,7 @@ impl Parser<'_> {
         self.table("L1", offset, entries * 8, cluster_bits)
     }
 
-    /// The logarithm of the width of a refcount.
+    /// Log2 of the refcount width.
     fn refcounts(&self, version: u32, cluster_bits: u32) -> Result<u32> {
         let (offset, clusters) = (self.u64(48)?, u64::from(self.u32(56)?));
         if clusters == 0 || clusters << cluster_bits > MAX_REFCOUNT_TABLE_BYTES {
@@ -215,7 +215,7 @@ impl Parser<'_> {
         if order > MAX_REFCOUNT_ORDER {
             return Err(self.corrupt("its refcounts are too wide"));
         }
-        // Only its beginning must be in the file: what a file ends before is zeroes.
+        // Only its start must be in the file: bytes beyond the end of the file are zeroes.
         self.table("refcount", offset, 8, cluster_bits)?;
         Ok(order)
     }
@@ -236,10 +236,10 @@ impl Parser<'_> {
     fn extensions(&self, version: u32, header_length: u32, cluster_size: u64) -> Result<Extensions> {
         let mut found = Extensions { backing_format: None, bitmap_directory: None };
         let mut at = u64::from(header_length);
-        // In version 2 the name of the backing file may follow at once, where there are no extensions.
+        // In version 2, the name of the backing file may follow directly, without extensions.
         let name_at = self.u64(8)?;
         let end = if version == 2 && name_at > 0 { name_at.min(cluster_size) } else { cluster_size };
-        // What the file ends before is zeroes, which end the extensions.
+        // Bytes beyond the end of the file are zeroes, which end the extensions.
         while at + 8 <= end.min(self.start.len() as u64) {
             let (kind, length) = (self.u32(at)?, u64::from(self.u32(at + 4)?));
             at += 8;
@@ -255,7 +255,7 @@ impl Parser<'_> {
                 EXTENSION_FEATURE_NAMES if !length.is_multiple_of(48) => {
                     return Err(self.corrupt("its table of feature names is broken"));
                 }
-                EXTENSION_LUKS => return Err(self.corrupt("it has keys for an encryption that it does not use")),
+                EXTENSION_LUKS => return Err(self.corrupt("it has a LUKS header but does not use encryption")),
                 _ => {}
             }
             at += length.next_multiple_of(8);

@@ -1,12 +1,12 @@
-//! Finding out who has an image open, for the error message that says so.
+//! Finds the process that has an image open, for error messages.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Names a process that holds a lock on the file with this device and inode number, if one can be found.
+/// Names a process that locks the file with this device and inode number, if one can be found.
 ///
-/// Locks of open files name no process, so this looks through `/proc`; processes of other users stay unseen.
+/// Open-file-description locks name no process, so this searches `/proc`; processes of other users are not visible.
 pub(super) fn find(device: u64, inode: u64) -> Option<String> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let numbered = processes.filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())));

@@ -1,4 +1,4 @@
-//! Looking at an image without opening it as a disk.
+//! Inspects an image without opening it as a disk.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,15 @@ use super::lock::Hold;
 use super::{probe, qcow2};
 use crate::{Error, ErrorKind, Result};
 
-/// What an image is.
+/// Properties of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ImageInfo {
-    /// How the image is laid out.
+    /// The format of the image.
     pub format: ImageFormat,
     /// Size of the disk in bytes, as a guest sees it.
     pub virtual_size: u64,
-    /// Bytes that the image file takes on the host's disk, without its backing files. Holes take none.
+    /// Bytes allocated on the host's disk for the image file, without its backing files. Holes take none.
     pub allocated: u64,
     /// Its backing files, from the nearest to the deepest.
     pub backing: Vec<BackingFile>,
@@ -30,9 +30,9 @@ pub struct ImageInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackingFile {
-    /// Where it is; relative if the path that was inspected is.
+    /// The path; relative if the inspected path is.
     pub path: PathBuf,
-    /// How it is laid out.
+    /// The format.
     pub format: ImageFormat,
 }
 
@@ -58,9 +58,9 @@ pub fn inspect(path: impl AsRef<Path>, format: Option<ImageFormat>) -> Result<Im
     Ok(info)
 }
 
-/// Whether anything was ever written to a copy-on-write image; that of another kind always has data of its own.
+/// Whether a copy-on-write image has allocated data; images of other formats always have.
 ///
-/// Takes no locks: the caller sees to it that nobody writes.
+/// Takes no locks: the caller must ensure that no one writes.
 pub(crate) fn has_own_data(path: &Path, format: ImageFormat) -> Result<bool> {
     let mut layers = chain::open(path, Some(format), None)?.into_iter();
     match layers.next() {
@@ -71,10 +71,10 @@ pub(crate) fn has_own_data(path: &Path, format: ImageFormat) -> Result<bool> {
     }
 }
 
-/// Refuses an image that could not be opened for writing, because its tables contradict each other.
+/// Rejects an image that could not be opened for writing because its tables are inconsistent.
 ///
-/// One that is written just now was checked when it was opened, and one that its writer could not close will be repaired
-/// when it is opened, so neither is judged.
+/// An image that is being written was checked when it was opened, and a dirty image is repaired when it is opened, so
+/// neither is checked.
 pub(crate) fn check_tables(path: &Path, format: ImageFormat) -> Result<()> {
     if format != ImageFormat::Qcow2 {
         return Ok(());
@@ -84,7 +84,8 @@ pub(crate) fn check_tables(path: &Path, format: ImageFormat) -> Result<()> {
         header if header.dirty => Ok(()),
         header => qcow2::check(&file, &header),
     };
-    // Without a lock, which would keep a VM from starting, unless it has to be told from a table that just changes.
+    // Checks without a lock first, because a lock would keep a VM from starting. Only a failure needs the lock, to tell
+    // corruption from a concurrent change.
     if check().is_ok() {
         return Ok(());
     }
@@ -95,7 +96,7 @@ pub(crate) fn check_tables(path: &Path, format: ImageFormat) -> Result<()> {
     }
 }
 
-/// Size in bytes of the disk in a layer, as [`open`](super::open) presents it.
+/// The size of a layer's disk in bytes, as [`open`](super::open) presents it.
 pub(super) fn virtual_size(layer: &Layer) -> std::io::Result<u64> {
     match &layer.kind {
         LayerKind::Raw => Ok(layer.file.len()?.next_multiple_of(512)),

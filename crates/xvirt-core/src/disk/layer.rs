@@ -1,4 +1,4 @@
-//! One image file of a chain: the file, and what its format tells about it.
+//! One image file of a chain, with its parsed header.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::format::ImageFormat;
 use super::header::Header;
 use crate::{Error, ErrorKind, Result};
 
-/// What the page cache counts in, in bytes.
+/// The page size of the page cache in bytes.
 const PAGE: u64 = 4096;
 
 /// One image file of a chain.
@@ -17,7 +17,7 @@ pub(super) struct Layer {
     pub(super) kind: LayerKind,
 }
 
-/// What a layer's format tells about it.
+/// The format of a layer, with its header.
 #[derive(Debug)]
 pub(super) enum LayerKind {
     Raw,
@@ -25,13 +25,13 @@ pub(super) enum LayerKind {
 }
 
 impl Layer {
-    /// Lets the data of the layer go past the page cache.
+    /// Enables direct I/O for the layer's data.
     pub(super) fn go_direct(&self) -> Result<()> {
         if let LayerKind::Qcow2(header) = &self.kind
             && header.cluster_size < PAGE
         {
             let what = format!("disk image {} has clusters smaller than a page", self.file.path().display());
-            return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}, which cannot be used directly"))
+            return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}, which direct I/O does not support"))
                 .with_remedy(
                     "turn direct off for this disk, or convert the image: qemu-img convert -O qcow2 OLD NEW",
                 ));

@@ -1,32 +1,33 @@
-//! Who may open an image together.
+//! Image locking.
 //!
-//! Two layers of open-file-description locks, both advisory, both freed by the kernel when the last descriptor closes.
-//! Because they belong to the open file and not to the process, they also keep two openers in one process apart.
-//! One byte of our own decides races: of several writers exactly one wins. The bytes of QEMU's protocol make the same
-//! facts known to QEMU and `qemu-img`, and theirs to us: a byte at 100 + p says "I use permission p", one at 200 + p
-//! "nobody else may use permission p", all locked shared, and after taking them everyone looks for contradictions.
+//! There are two kinds of open-file-description locks, both advisory; the kernel releases both when the last descriptor
+//! is closed. They belong to the open file and not to the process, so they also separate two openers in one process. A
+//! lock on a byte of our own resolves races: exactly one of several writers wins. Locks on the bytes of QEMU's protocol
+//! make us visible to QEMU and `qemu-img`, and them to us: byte 100 + p means "I use permission p", byte 200 + p means
+//! "no one else may use permission p". All of these are shared locks, and after taking them every opener checks for
+//! conflicts.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// How an image is to be held.
+/// How to lock an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// Write, and nobody else may read or write.
+    /// For writing; no one else may read or write.
     Exclusive,
-    /// Read, and nobody may write.
+    /// For reading; no one may write.
     Read,
-    /// Write, together with others who hold it the same way.
+    /// For writing, together with others that lock it the same way.
     Shared,
 }
 
-/// Our own byte, beyond those of QEMU.
+/// Our own byte, beyond QEMU's.
 const OURS: i64 = 300;
 const USED: i64 = 100;
 const UNSHARED: i64 = 200;
 
-/// QEMU's permissions: read what was written, write, change the size.
+/// QEMU's permissions: consistent read, write, resize.
 const READ: i64 = 0;
 const WRITE: i64 = 1;
 const RESIZE: i64 = 3;
@@ -49,7 +50,7 @@ impl Hold {
     }
 }
 
-/// Takes the locks on `file`, or answers `false` if somebody holds it in a way that forbids it. Never waits.
+/// Takes the locks on `file`; `false` if another lock conflicts. Never waits.
 pub(super) fn acquire(file: &File, hold: Hold) -> io::Result<bool> {
     let ours = if hold == Hold::Exclusive { libc::F_WRLCK } else { libc::F_RDLCK };
     let used = hold.used().iter().map(|permission| USED + permission);
@@ -73,9 +74,9 @@ pub(super) fn acquire(file: &File, hold: Hold) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Gives all locks back, also those that a child process between fork and exec has inherited.
+/// Releases all locks, including those inherited by a child process between fork and exec.
 pub(super) fn release(file: &File) {
-    // Cannot fail for a range that is locked or free; and closing the file would do the same.
+    // Cannot fail for a valid range; and closing the file has the same effect.
     let _ = set(file, 0, 0, libc::F_UNLCK);
 }
 
@@ -91,7 +92,7 @@ fn request(byte: i64, length: i64, kind: libc::c_int) -> libc::flock {
 
 fn set(file: &File, byte: i64, length: i64, kind: libc::c_int) -> io::Result<bool> {
     let lock = request(byte, length, kind);
-    // SAFETY: the descriptor is open, and the kernel only reads the structure, which lives over the call.
+    // SAFETY: the descriptor is open, and the kernel only reads the struct, which outlives the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } == 0 {
         return Ok(true);
     }
@@ -104,7 +105,7 @@ fn set(file: &File, byte: i64, length: i64, kind: libc::c_int) -> io::Result<boo
 
 fn others_hold(file: &File, byte: i64) -> io::Result<bool> {
     let mut lock = request(byte, 1, libc::F_WRLCK);
-    // SAFETY: the descriptor is open, and the kernel writes only into the structure, which lives over the call.
+    // SAFETY: the descriptor is open, and the kernel writes only to the struct, which outlives the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } != 0 {
         return Err(io::Error::last_os_error());
     }

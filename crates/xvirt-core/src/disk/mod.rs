@@ -10,8 +10,8 @@
 //! - `chain`: follows backing files, each of which is a `layer`
 //! - `raw` and `qcow2`: the two formats
 //! - `scan` and `copy`: read whole disks without their holes
-//! - `snapshot`: a view of a disk at one moment while its guest goes on writing
-//! - `streaming`: a disk whose data is still elsewhere; `blocks`: which blocks either of the two has done
+//! - `snapshot`: a view of a disk at a point in time, while its guest keeps writing
+//! - `streaming`: a disk whose data is fetched on demand; `blocks`: tracks the blocks that either of them has processed
 //! - `engine`: keeps many requests in flight, directly at the `place` in a file that a backend names
 //! - `direct`: I/O that bypasses the page cache
 

@@ -13,54 +13,54 @@ use super::raw::RawDisk;
 use super::{probe, qcow2};
 use crate::{Error, ErrorKind, Result};
 
-/// How a disk is opened: what the opener may do, and who else may have the disk open.
+/// How to open a disk: the access mode, and who else may open it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Access {
-    /// Read and write, with nobody else on it.
+    /// Read and write, exclusively.
     ReadWrite,
     /// Read only, together with other readers.
     ReadOnly,
-    /// Read and write, together with others who also open it as shared. For raw images whose guests coordinate their
-    /// writing themselves, as cluster file systems do.
+    /// Read and write, together with others that also open it as shared. For raw images whose guests coordinate their
+    /// writes, as cluster file systems do.
     Shared,
 }
 
-/// Opens a disk image or block device and locks it, with everything it is based on, until the backend is dropped.
+/// Opens a disk image or block device and locks it, with its backing files, until the backend is dropped.
 ///
-/// The lock keeps out other openers in this process and in others, QEMU and `qemu-img` among them: a writer excludes
-/// everybody, readers exclude writers. What the image is based on is only read.
+/// The locks exclude other openers in this process and in others, including QEMU and `qemu-img`: a writer excludes
+/// everyone, and readers exclude writers. Backing files are only read.
 ///
-/// Without `format` the image is probed. That is a convenience for images that come from people: a guest decides what
-/// its raw disk begins with, and could make it pose as a qcow2 image that is based on a file of the host. Give the
-/// format where you know it, above all for a raw disk that a guest has written to. Backing files are never probed so:
-/// an image must say the format of its backing file, or it is taken as raw.
+/// Without `format`, the image is probed, which is a convenience for images from people. A guest controls the first
+/// bytes of its raw disk, and could make it look like a qcow2 image whose backing file is a file of the host. Give the
+/// format where you know it, above all for a raw disk that a guest has written to. Backing files are not probed this
+/// way: an image must state the format of its backing file, or the file must be raw.
 ///
-/// An image from a stranger may be based on any file that this process can read, and so show it to the guest:
-/// [`inspect`](super::inspect) lists what an image is based on.
+/// An untrusted image may name any file that this process can read as its backing file, and so show it to the guest.
+/// [`inspect`](super::inspect) lists the backing files of an image.
 ///
-/// A qcow2 image that a killed process or a power failure left half-written is repaired when it is opened for writing;
-/// what was not flushed may be lost.
+/// A qcow2 image that a killed process or a power failure left inconsistent is repaired when it is opened for writing;
+/// unflushed data may be lost.
 ///
-/// A qcow2 image is opened for writing only if its tables and refcounts do not contradict each other. Otherwise a guest could
-/// write to the tables and make the image show any file of the host. The check reads all tables, 10 bytes per cluster in
-/// use: half a second for a terabyte in clusters of 64 KiB, if they are in the page cache.
+/// A qcow2 image is opened for writing only if its tables and refcounts are consistent. Otherwise a guest could write
+/// to the tables and make the image show any file of the host. The check reads all tables, 10 bytes per allocated
+/// cluster: half a second for a terabyte in clusters of 64 KiB, if they are in the page cache.
 ///
-/// A raw image whose size is not a multiple of 512 bytes is rounded up, as QEMU does; the rest of the last sector reads
-/// as zeroes until the guest writes it, which makes the file grow to the full sector.
+/// The size of a raw image is rounded up to a multiple of 512 bytes, as in QEMU; the rest of the last sector reads as
+/// zeroes until the guest writes it, which grows the file to the full sector.
 ///
 /// # Errors
 ///
 /// [`NotFound`](ErrorKind::NotFound), [`PermissionDenied`](ErrorKind::PermissionDenied), [`Busy`](ErrorKind::Busy) if
-/// somebody holds it, [`CorruptImage`](ErrorKind::CorruptImage), [`EncryptedImage`](ErrorKind::EncryptedImage),
-/// [`UnsupportedImage`](ErrorKind::UnsupportedImage), [`InvalidConfig`](ErrorKind::InvalidConfig) for what is no file.
-/// Errors about backing files name the file and the image that needs it.
+/// the image is locked, [`CorruptImage`](ErrorKind::CorruptImage), [`EncryptedImage`](ErrorKind::EncryptedImage),
+/// [`UnsupportedImage`](ErrorKind::UnsupportedImage), [`InvalidConfig`](ErrorKind::InvalidConfig) if it is not a file
+/// or block device. Errors about backing files name the file and the image that needs it.
 pub fn open(path: impl AsRef<Path>, format: Option<ImageFormat>, access: Access) -> Result<Arc<dyn BlockBackend>> {
     open_as(path.as_ref(), format, access, false)
 }
 
-/// As [`open`], and with `direct` past the page cache.
+/// Like [`open`]; `direct` enables direct I/O.
 pub(crate) fn open_as(
     path: &Path,
     format: Option<ImageFormat>,
@@ -78,7 +78,7 @@ pub(crate) fn open_as(
     backend(layers, access)
 }
 
-/// Opens the files of an image that nobody else may use meanwhile, and repairs it if its last writer did not close it.
+/// Opens the files of an image exclusively, and repairs it if its last writer did not close it.
 pub(super) fn open_to_write(path: &Path, format: Option<ImageFormat>) -> Result<Vec<Layer>> {
     let mut layers = chain::open(path, format, Some(Hold::Exclusive))?;
     if let Some(Layer { file, kind: LayerKind::Qcow2(header) }) = layers.first_mut()
@@ -90,13 +90,13 @@ pub(super) fn open_to_write(path: &Path, format: Option<ImageFormat>) -> Result<
     Ok(layers)
 }
 
-/// The lock of one image file, with nobody else on it, until it is dropped.
+/// An exclusive lock on one image file, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Claim {
     _file: ImageFile,
 }
 
-/// Locks an image file without looking into it, so that nobody uses it while it is moved or removed.
+/// Locks an image file without reading it, so that no one uses it while it is moved or removed.
 pub(crate) fn claim(path: &Path) -> Result<Claim> {
     let file = ImageFile::open(path, true)?;
     file.lock(Hold::Exclusive)?;
@@ -119,10 +119,10 @@ fn backend(layers: Vec<Layer>, access: Access) -> Result<Arc<dyn BlockBackend>> 
         }
         None => return Err(Error::new(ErrorKind::InvalidConfig, "a disk needs an image")),
     };
-    // Less than a sector is no disk either.
+    // A disk smaller than a sector is unusable as well.
     if disk.capacity() == 0 {
         return Err(Error::new(ErrorKind::CorruptImage, format!("disk image {} is empty", path.display()))
-            .with_remedy("check that it was copied completely, or create it anew with a size"));
+            .with_remedy("check that it was copied completely, or create a new one with a size"));
     }
     Ok(disk)
 }

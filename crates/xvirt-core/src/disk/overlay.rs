@@ -1,4 +1,4 @@
-//! Copies of a disk that share its data until they are written to.
+//! Copy-on-write copies of a disk.
 
 use std::fs;
 use std::io;
@@ -17,39 +17,39 @@ use super::lock::Hold;
 use super::qcow2;
 use crate::{Error, ErrorKind, Result};
 
-/// How a copy shares its data with its base.
+/// How a copy shares data with its base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum OverlayKind {
-    /// The file system shares the blocks. The copy has the format of the base and does not depend on it: the base may
-    /// be changed or deleted.
+    /// Reflink: the file system shares the blocks. The copy has the format of the base and is independent of it: the
+    /// base may be changed or deleted.
     Reflink,
-    /// The copy is a qcow2 image that is based on the base, which must stay where and as it is.
+    /// The copy is a qcow2 image with the base as its backing file, which must stay at its path and unchanged.
     Qcow2,
 }
 
-/// Creates a copy-on-write copy of `base`, in a time that does not depend on its size.
+/// Creates a copy-on-write copy of `base`, in constant time.
 ///
-/// The file system shares the blocks where it can (XFS, Btrfs and others, with both files on the same file system). Otherwise
-/// the copy is a qcow2 image on top of the base. The result tells which. A qcow2 copy in the folder of its base names it relative to
-/// that folder, so that both can be moved together; elsewhere it names the full path.
+/// If possible, the copy is a reflink (XFS, Btrfs and others, with both files on the same file system). Otherwise it is
+/// a qcow2 image on top of the base. The result tells which. A qcow2 copy in the directory of its base stores a
+/// relative name, so that both can be moved together; elsewhere it stores the full path.
 ///
 /// Give the `format` of a raw base that a guest has written to: see [`open`](super::open). When this returns, the copy
 /// is on stable storage.
 ///
 /// # Errors
 ///
-/// [`Busy`](ErrorKind::Busy) if somebody writes to the base; [`AlreadyExists`](ErrorKind::AlreadyExists) if there is
-/// something at `copy`; otherwise as [`open`](super::open). A failure leaves no file behind.
+/// [`Busy`](ErrorKind::Busy) if the base is open for writing; [`AlreadyExists`](ErrorKind::AlreadyExists) if `copy`
+/// exists; otherwise as [`open`](super::open). On failure no file is left behind.
 pub fn overlay(base: impl AsRef<Path>, format: Option<ImageFormat>, copy: impl AsRef<Path>) -> Result<OverlayKind> {
     let (base, copy) = (base.as_ref(), copy.as_ref());
     let layers = chain::open(base, format, Some(Hold::Read))?;
     derive(&layers, copy, || name_of(base, copy))
 }
 
-/// As [`overlay`], but a qcow2 copy calls its base `name`, which may be where the base is to be later, and nothing is
-/// locked: the caller sees to it that nobody writes to the base.
+/// Like [`overlay`], but a qcow2 copy stores `name` as its backing file, which may be a future path, and nothing is
+/// locked: the caller must ensure that no one writes to the base.
 pub(crate) fn overlay_as(base: &Path, format: ImageFormat, copy: &Path, name: &str) -> Result<OverlayKind> {
     derive(&chain::open(base, Some(format), None)?, copy, || Ok(name.to_owned()))
 }
@@ -68,7 +68,8 @@ fn derive(layers: &[Layer], copy: &Path, name: impl FnOnce() -> Result<String>) 
     Ok(kind)
 }
 
-/// Whether a clone of the first file would find its own backing file: a relative name may mean another file elsewhere.
+/// Whether a reflink of the first file would find its own backing file: a relative name may mean another file
+/// elsewhere.
 fn may_clone(layers: &[Layer], copy: &Path) -> bool {
     let [top, below @ ..] = layers else { return false };
     let LayerKind::Qcow2(header) = &top.kind else { return !top.file.is_block_device() };
@@ -80,9 +81,9 @@ fn may_clone(layers: &[Layer], copy: &Path) -> bool {
     !top.file.is_block_device() && (header.backing.is_none() || found().unwrap_or(false))
 }
 
-/// Shares the blocks of a file with a new one, if the file system can.
+/// Shares the blocks of a file with a new one (reflink), if the file system supports it.
 pub(super) fn clone(base: &ImageFile, copy: &ImageFile) -> io::Result<bool> {
-    // SAFETY: both descriptors are open, and the call takes no memory of ours.
+    // SAFETY: both descriptors are open, and the call uses no memory.
     let result = unsafe { libc::ioctl(copy.as_file().as_raw_fd(), libc::FICLONE, base.as_file().as_raw_fd()) };
     if result == 0 {
         return Ok(true);
@@ -99,12 +100,12 @@ fn folder(path: &Path) -> io::Result<std::path::PathBuf> {
     folder.unwrap_or(Path::new(".")).canonicalize()
 }
 
-/// How the copy is to name its base.
+/// The backing file name for the copy to store.
 fn name_of(base: &Path, copy: &Path) -> Result<String> {
     let home = folder(base).map_err(|error| cannot("find", base, error))?;
     let file = base.file_name().unwrap_or_default();
     let beside = folder(copy).is_ok_and(|folder| folder == home);
-    // "./" because a colon in the name would otherwise be taken for a protocol.
+    // "./" keeps a colon in the name from being parsed as a protocol.
     let name = match beside {
         true if file.as_encoded_bytes().contains(&b':') => Path::new(".").join(file),
         true => file.into(),
@@ -113,6 +114,6 @@ fn name_of(base: &Path, copy: &Path) -> Result<String> {
     match name.to_str() {
         Some(name) if name.len() < 1024 => Ok(name.to_owned()),
         _ => Err(Error::new(ErrorKind::InvalidConfig, format!("a copy cannot name its base {}", name.display()))
-            .with_remedy("give the base a path of UTF-8 text with less than 1024 bytes")),
+            .with_remedy("give the base a UTF-8 path of less than 1024 bytes")),
     }
 }

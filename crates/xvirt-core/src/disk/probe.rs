@@ -1,4 +1,4 @@
-//! What an image file is, judged by its first bytes.
+//! Detects the format of an image file from its first bytes.
 
 use super::file::ImageFile;
 use super::format::ImageFormat;
@@ -6,7 +6,7 @@ use super::header::{self, Header};
 use super::segments::Segments;
 use crate::{Error, ErrorKind, Result};
 
-/// Formats we know by sight and cannot open; taking them for raw would show the guest garbage and let it destroy them.
+/// Known formats that are not supported. As raw disks they would be garbage to the guest, which could destroy them.
 const FOREIGN: [(&[u8], usize, &str); 11] = [
     (b"KDMV", 0, "a VMDK image"),
     (b"# Disk DescriptorFile", 0, "a VMDK descriptor"),
@@ -21,10 +21,10 @@ const FOREIGN: [(&[u8], usize, &str); 11] = [
     (b"BZh", 0, "compressed with bzip2"),
 ];
 
-/// Says which format the image seems to have.
+/// Detects the format of an image.
 ///
-/// A guest decides what a raw image begins with, so a raw image that is probed can pose as anything. That is bearable
-/// for the image the user names, never for one that another image names.
+/// A guest controls the first bytes of its raw image, so a probed raw image can look like any format. That is
+/// acceptable for an image that the user names, but not for one that another image names.
 pub(super) fn format(file: &ImageFile) -> Result<ImageFormat> {
     let start = first_bytes(file, 512)?;
     if start.starts_with(&header::MAGIC) {
@@ -34,20 +34,18 @@ pub(super) fn format(file: &ImageFile) -> Result<ImageFormat> {
     let Some((_, _, name)) = FOREIGN.iter().find(known) else { return Ok(ImageFormat::Raw) };
     let (path, compressed) = (file.path().display(), name.starts_with("compressed"));
     let remedy = match (compressed, *name) {
-        (true, _) => "decompress it first; if these are the bytes of a raw disk, say that its format is raw",
+        (true, _) => "decompress it first; if it really is a raw disk, set its format to raw",
         (_, "a LUKS volume") => {
             return Err(Error::new(ErrorKind::EncryptedImage, format!("disk image {path} is {name}"))
-                .with_remedy("open it with cryptsetup and use the device that gives"));
+                .with_remedy("open it with cryptsetup and use the resulting device"));
         }
-        _ => {
-            "convert it: qemu-img convert -O qcow2 OLD NEW; if these are the bytes of a raw disk, say that its format is raw"
-        }
+        _ => "convert it: qemu-img convert -O qcow2 OLD NEW; if it really is a raw disk, set its format to raw",
     };
     Err(Error::new(ErrorKind::UnsupportedImage, format!("disk image {path} is {name}, which is not supported"))
         .with_remedy(remedy))
 }
 
-/// Reads the header of a qcow2 image and refuses what cannot be opened.
+/// Reads the header of a qcow2 image and rejects unsupported ones.
 pub(super) fn header(file: &ImageFile) -> Result<Header> {
     let length = file.len().map_err(|error| cannot_read(file, error))?;
     header::parse(&first_bytes(file, header::MAX_CLUSTER)?, length, file.path())

@@ -1,4 +1,4 @@
-//! Raw images: the bytes of the disk, one to one.
+//! Raw images.
 
 use std::io;
 use std::ops::Range;
@@ -14,11 +14,11 @@ use crate::{Error, Result};
 
 const SECTOR: u64 = 512;
 
-/// A raw image. A last sector that the file holds only a part of reads as zeroes where the file ends.
+/// A raw image. A partial last sector is padded with zeroes.
 #[derive(Debug)]
 pub(super) struct RawDisk {
     file: Arc<ImageFile>,
-    /// Size of the file when it was opened, or grown since.
+    /// The size of the file when it was opened or last grown.
     length: AtomicU64,
     read_only: bool,
 }
@@ -100,11 +100,11 @@ impl BlockBackend for RawDisk {
 
     fn grow(&self, size: u64) -> io::Result<()> {
         if self.file.is_block_device() {
-            // Somebody may have made it bigger since it was opened.
+            // It may have been enlarged since it was opened.
             if self.file.len()? < size {
                 return Err(io::Error::new(
                     io::ErrorKind::Unsupported,
-                    "a block device is grown by its volume manager",
+                    "a block device can only be grown by its volume manager",
                 ));
             }
         } else {
@@ -116,7 +116,7 @@ impl BlockBackend for RawDisk {
     }
 }
 
-/// Refuses a range that is not inside the disk, whoever asks.
+/// Rejects a range that is not inside the disk.
 pub(super) fn within(capacity: u64, offset: u64, length: u64) -> io::Result<()> {
     match offset.checked_add(length) {
         Some(end) if end <= capacity => Ok(()),

@@ -1,19 +1,19 @@
-//! Reading a whole disk without its holes.
+//! Reads a whole disk except its holes.
 
 use super::backend::BlockBackend;
 use crate::memory::GuestSlice;
 use crate::progress::{self, Progress};
 use crate::{Error, Result};
 
-/// The smallest piece that is visited, in bytes.
+/// The smallest unit passed to `visit`, in bytes.
 pub(crate) const BLOCK: u64 = 64 << 10;
-/// How much is read at once, in bytes.
+/// The number of bytes read at once.
 const CHUNK: u64 = 16 * BLOCK;
 
-/// Shows `visit` everything of `disk` that is not a hole: offset and bytes, in ascending order, in whole blocks of
-/// [`BLOCK`] bytes (the last one ends where the disk does). What it shows may be zeroes too; what it leaves out is.
+/// Calls `visit` with all data of `disk` outside of holes: offset and bytes, in ascending order, in whole blocks of
+/// [`BLOCK`] bytes (the last one ends with the disk). The data may contain zeroes, and everything left out is zeroes.
 ///
-/// `work` says what is done, as in "the copy".
+/// `work` names the operation in messages, as in "the copy".
 pub(crate) fn scan(
     disk: &dyn BlockBackend,
     work: &str,

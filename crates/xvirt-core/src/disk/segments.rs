@@ -1,16 +1,16 @@
-//! Pieces of memory in the form the kernel wants them.
+//! Vectored buffers for system calls.
 
 use crate::memory::GuestSlice;
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// The most pieces one call takes (`IOV_MAX` of Linux).
+/// The most pieces per call (`IOV_MAX` of Linux).
 const MAX_PIECES: usize = 1024;
 
-/// Memory to read into or to write from, of which a part may be done already.
+/// Memory to read into or to write from, of which a part may be consumed.
 ///
-/// Guest memory stays guest memory: nothing here makes a reference to it, because the guest may change it at any time.
+/// Guest memory is never accessed through a reference, because the guest may change it at any time.
 #[derive(Debug)]
 pub(super) struct Segments<'a> {
     pieces: Vec<libc::iovec>,
@@ -30,11 +30,11 @@ impl<'a> Segments<'a> {
         Self::new(vec![libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() }])
     }
 
-    /// Pieces that another library describes.
+    /// Pieces described by another library.
     ///
     /// # Safety
     ///
-    /// The memory must stay valid for `'a`: for reading if it is only written from, for writing if it is read into.
+    /// The memory must stay valid for `'a`: readable if it is only written from, writable if it is read into.
     #[cfg(feature = "qcow2")]
     pub(super) unsafe fn of_iovecs(pieces: &[libc::iovec]) -> Self {
         Self::new(pieces.iter().filter(|piece| piece.iov_len > 0).copied().collect())
@@ -44,27 +44,27 @@ impl<'a> Segments<'a> {
         Self { pieces, done: 0, memory: PhantomData }
     }
 
-    /// Whether nothing is left to do.
+    /// Whether all bytes are consumed.
     pub(super) fn is_empty(&self) -> bool {
         self.next().iter().all(|piece| piece.iov_len == 0)
     }
 
-    /// Bytes left to do.
+    /// The number of bytes left.
     pub(super) fn len(&self) -> u64 {
         self.pieces.get(self.done..).unwrap_or_default().iter().map(|piece| piece.iov_len as u64).sum()
     }
 
-    /// What the next call of the kernel is to work on.
+    /// The pieces for the next system call.
     pub(super) fn next(&self) -> &[libc::iovec] {
         let left = self.pieces.get(self.done..).unwrap_or_default();
         left.get(..MAX_PIECES).unwrap_or(left)
     }
 
-    /// Notes that the next `bytes` bytes are done.
+    /// Consumes the next `bytes` bytes.
     pub(super) fn advance(&mut self, mut bytes: usize) {
         while let Some(piece) = self.pieces.get_mut(self.done) {
             if bytes < piece.iov_len {
-                // Wrapping, because only the kernel will look at it.
+                // Wrapping, because only the kernel dereferences it.
                 piece.iov_base = piece.iov_base.wrapping_byte_add(bytes);
                 piece.iov_len -= bytes;
                 return;
@@ -74,7 +74,7 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// Splits off the next `bytes` bytes; they then count as done here.
+    /// Splits off the next `bytes` bytes and consumes them here.
     #[cfg(feature = "qcow2")]
     pub(super) fn take(&mut self, bytes: u64) -> Self {
         let mut left = bytes;
@@ -91,25 +91,25 @@ impl<'a> Segments<'a> {
         Self::new(head)
     }
 
-    /// Fills the beginning of what is left with `bytes`, as far as there is room; that then counts as done.
+    /// Copies as much of `bytes` as fits to the start of what is left, and consumes that.
     pub(super) fn fill(&mut self, bytes: &[u8]) {
         self.copy(bytes.len(), |memory, at, count| {
             let Some(from) = bytes.get(at..at + count) else { return };
-            // SAFETY: this is only called by a read, so the memory is valid for writing for 'a; no reference is made.
+            // SAFETY: only reads call this, so the memory is writable for 'a; no reference is created.
             unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), memory, count) }
         });
     }
 
-    /// Copies the beginning of what is left to `bytes`, as far as there is any; that then counts as done.
+    /// Copies the start of what is left to `bytes`, as far as there is any, and consumes that.
     pub(super) fn copy_to(&mut self, bytes: &mut [u8]) {
         self.copy(bytes.len(), |memory, at, count| {
             let Some(to) = bytes.get_mut(at..at + count) else { return };
-            // SAFETY: the memory is valid for reading for 'a; no reference is made.
+            // SAFETY: the memory is readable for 'a; no reference is created.
             unsafe { std::ptr::copy_nonoverlapping(memory, to.as_mut_ptr(), count) }
         });
     }
 
-    /// Shows the pieces of the next `length` bytes to `each`, and where they are among these.
+    /// Calls `each` with the pieces of the next `length` bytes and their offsets.
     fn copy(&mut self, length: usize, mut each: impl FnMut(*mut u8, usize, usize)) {
         let mut at = 0;
         for piece in self.pieces.get(self.done..).unwrap_or_default() {
@@ -120,34 +120,34 @@ impl<'a> Segments<'a> {
         self.advance(at);
     }
 
-    /// Whether every piece left begins and ends at a multiple of `alignment`.
+    /// Whether all remaining pieces start and end at multiples of `alignment`.
     pub(super) fn are_aligned(&self, alignment: usize) -> bool {
         are_aligned(self.pieces.get(self.done..).unwrap_or_default(), alignment)
     }
 
-    /// Fills everything that is left with zeroes.
+    /// Fills all remaining memory with zeroes.
     pub(super) fn fill_with_zeroes(&mut self) {
         for piece in self.pieces.get(self.done..).unwrap_or_default() {
-            // SAFETY: this is only called by a read, so the memory is valid for writing for 'a; no reference is made.
+            // SAFETY: only reads call this, so the memory is writable for 'a; no reference is created.
             unsafe { std::ptr::write_bytes(piece.iov_base.cast::<u8>(), 0, piece.iov_len) };
         }
         self.done = self.pieces.len();
     }
 }
 
-/// Whether every piece begins and ends at a multiple of `alignment`.
+/// Whether all pieces start and end at multiples of `alignment`.
 pub(super) fn are_aligned(pieces: &[libc::iovec], alignment: usize) -> bool {
     pieces
         .iter()
         .all(|piece| piece.iov_base.addr().is_multiple_of(alignment) && piece.iov_len.is_multiple_of(alignment))
 }
 
-/// Bytes in all the buffers of a request.
+/// The total length of a request's buffers in bytes.
 pub(super) fn total(buffers: &[GuestSlice<'_>]) -> u64 {
     buffers.iter().map(|buffer| buffer.len() as u64).sum()
 }
 
-/// The part of a request's buffers that lies in a range of its bytes, without empty buffers.
+/// The part of a request's buffers in a range of its bytes, without empty buffers.
 pub(super) fn part<'a>(buffers: &[GuestSlice<'a>], range: Range<u64>) -> Vec<GuestSlice<'a>> {
     let (mut skip, mut left) = (range.start, range.end.saturating_sub(range.start));
     let cut = |buffer: &GuestSlice<'a>| {
@@ -169,7 +169,7 @@ mod tests {
         let mut memory = [1u8; 64];
         let slice = |from: &mut [u8]| {
             let (pointer, length) = (from.as_mut_ptr(), from.len());
-            // SAFETY: the test's array outlives the slices, and nothing else uses it meanwhile.
+            // SAFETY: the test's array outlives the slices and has no other user.
             unsafe { GuestSlice::new(pointer, length) }
         };
         let (one, rest) = memory.split_at_mut(10);

@@ -1,7 +1,7 @@
-//! Giving back the space of an image file, and filling it with zeroes.
+//! Frees or zeroes the space of an image file.
 //!
-//! Guests count in sectors of 512 bytes. A block device of the host may count in larger ones, and refuses to discard or
-//! to zero a part of one: of such a range the ends are written, or stay as they are.
+//! The unit of guests is 512 bytes. A block device of the host may have larger sectors, and refuses to discard or zero
+//! a part of one. The partial sectors at the ends of a range are written, or left as they are.
 
 use std::io;
 use std::ops::Range;
@@ -11,21 +11,21 @@ use super::file::ImageFile;
 use super::segments::Segments;
 use super::transfer::{check, position};
 
-/// Zeroes written at once, in bytes.
+/// The number of zero bytes written at once.
 const CHUNK: u64 = 1 << 20;
-/// Gives space back, and leaves the size as it is.
+/// Frees space and keeps the file size.
 const PUNCH: libc::c_int = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
 
 impl ImageFile {
-    /// Gives the space of a range back to the host, if it can; what was given back reads as zeroes. Sectors of a block
-    /// device that are only partly in the range stay as they are.
+    /// Frees the space of a range, if the host supports it; freed space reads as zeroes. Sectors of a block device that
+    /// are only partly in the range stay as they are.
     ///
-    /// Answers whether it could.
+    /// Returns whether the host supports it.
     pub(super) fn punch(&self, offset: u64, length: u64) -> io::Result<bool> {
         self.allocate(PUNCH, &self.whole_sectors(offset, length))
     }
 
-    /// Makes a range read as zeroes. With `unmap` its space may go back to the host, else it stays reserved.
+    /// Zeroes a range. With `unmap` its space may be freed, otherwise it stays allocated.
     pub(super) fn zero(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         let whole = self.whole_sectors(offset, length);
         self.write_zeroes(offset..whole.start)?;
@@ -36,7 +36,7 @@ impl ImageFile {
         self.write_zeroes(whole)
     }
 
-    /// The part of a range that the host can give back or zero; it is empty, at the start, if that is nothing.
+    /// The part of a range that the host can free or zero; an empty range at its start if there is none.
     fn whole_sectors(&self, offset: u64, length: u64) -> Range<u64> {
         let (sector, end) = (self.sector(), offset + length);
         let whole = offset.next_multiple_of(sector)..end - end % sector;
@@ -55,19 +55,19 @@ impl ImageFile {
         Ok(())
     }
 
-    /// Answers whether the host could.
+    /// Returns whether the host supports it.
     fn allocate(&self, mode: libc::c_int, range: &Range<u64>) -> io::Result<bool> {
         if range.is_empty() {
             return Ok(true);
         }
         let (start, length) = (position(range.start)?, position(range.end - range.start)?);
         loop {
-            // SAFETY: the call takes no memory of ours.
+            // SAFETY: the call uses no memory.
             let result = check(unsafe { libc::fallocate(self.as_file().as_raw_fd(), mode, start, length) } as isize);
             match result.map_err(|error| (error.raw_os_error(), error)) {
                 Ok(_) => return Ok(true),
                 Err((Some(libc::EINTR), _)) => {}
-                // The last is how a device says that it cannot with this range.
+                // Devices report `EINVAL` for ranges that they do not support.
                 Err((Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENODEV | libc::EINVAL), _)) => return Ok(false),
                 Err((_, error)) => return Err(error),
             }
@@ -123,7 +123,7 @@ mod tests {
             println!("SKIPPED a_device_of_large_sectors_is_used_by_small_ones: cannot make a loop device with them");
             return;
         };
-        // In a sector, a whole one, several, with both ends over, with one over, and at the end of the disk.
+        // Inside a sector, one sector, several, both ends partial, one end partial, and the end of the disk.
         let ranges = [512..1024, 0..4096, 4096..12_288, 20_992..33_280, 65_536..70_144, SIZE - 1024..SIZE];
         for (direct, range) in [false, true].into_iter().flat_map(|direct| ranges.clone().map(|range| (direct, range)))
         {

@@ -1,4 +1,4 @@
-//! Vectored reading and writing at a place of a file, to its end.
+//! Vectored reads and writes at an offset of a file, until complete.
 
 use std::fs::File;
 use std::io;
@@ -6,12 +6,12 @@ use std::os::fd::AsRawFd;
 
 use super::segments::Segments;
 
-/// Reads until `into` is full or the file ends; what is missing then is left in `into`.
+/// Reads until `into` is full or the file ends; missing bytes remain in `into`.
 pub(super) fn read(file: &File, into: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
     while !into.is_empty() {
         let pieces = into.next();
         let position = position(offset)?;
-        // SAFETY: the pieces describe memory that is valid for writing while `into` lives.
+        // SAFETY: the pieces describe memory that is writable while `into` lives.
         let count =
             check(unsafe { libc::preadv(file.as_raw_fd(), pieces.as_ptr(), pieces.len() as libc::c_int, position) });
         match count {
@@ -27,12 +27,12 @@ pub(super) fn read(file: &File, into: &mut Segments<'_>, mut offset: u64) -> io:
     Ok(())
 }
 
-/// Writes everything.
+/// Writes all of `from`.
 pub(super) fn write(file: &File, from: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
     while !from.is_empty() {
         let pieces = from.next();
         let position = position(offset)?;
-        // SAFETY: the pieces describe memory that is valid for reading while `from` lives.
+        // SAFETY: the pieces describe memory that is readable while `from` lives.
         let count =
             check(unsafe { libc::pwritev(file.as_raw_fd(), pieces.as_ptr(), pieces.len() as libc::c_int, position) });
         match count {
@@ -48,12 +48,12 @@ pub(super) fn write(file: &File, from: &mut Segments<'_>, mut offset: u64) -> io
     Ok(())
 }
 
-/// An offset in a file as the kernel takes it.
+/// Converts an offset for the kernel.
 pub(super) fn position(offset: u64) -> io::Result<libc::off_t> {
     offset.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))
 }
 
-/// The result of a call that returns a count, or -1.
+/// Checks the result of a call that returns a count, or -1 on error.
 pub(super) fn check(result: isize) -> io::Result<usize> {
     result.try_into().map_err(|_| io::Error::last_os_error())
 }

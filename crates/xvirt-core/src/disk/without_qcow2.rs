@@ -1,4 +1,4 @@
-//! Stands in for the qcow2 format where this crate is built without it: refuses, and says why.
+//! Replaces the qcow2 format if the crate is built without it, with errors that say so.
 
 use std::sync::Arc;
 

@@ -54,7 +54,7 @@ impl Drop for FileLock {
 fn cannot(path: &Path, error: Errno) -> Error {
     Error::new(ErrorKind::HostUnsupported, format!("cannot lock {}", path.display()))
         .because(std::io::Error::from(error))
-        .with_remedy("keep the repository on a file system that has locks")
+        .with_remedy("keep the repository on a file system that supports locks")
 }
 
 #[cfg(test)]

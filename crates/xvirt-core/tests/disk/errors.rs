@@ -150,7 +150,7 @@ fn images_with_unsupported_features_are_refused() {
     }
     for (format, name) in [("vdi", "a VDI image"), ("vhdx", "a VHDX image"), ("vpc", "a VHD image")] {
         let path = qemu_create(folder.path(), format, &["-f", format], "1M");
-        tells(refusal(&path), ErrorKind::UnsupportedImage, &[text(&path), name], "say that its format is raw");
+        tells(refusal(&path), ErrorKind::UnsupportedImage, &[text(&path), name], "set its format to raw");
         drop(open_as(&path, ImageFormat::Raw, Access::ReadWrite));
     }
     let archive = folder.path().join("a.raw.gz");

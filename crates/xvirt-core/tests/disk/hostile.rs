@@ -69,7 +69,7 @@ fn broken_headers_are_refused_by_name() {
         }
     };
     let huge = 0x7fff_ffff_ffff_0000u64.to_be_bytes();
-    corrupt(0, b"ABCD", "does not begin like a qcow2 image");
+    corrupt(0, b"ABCD", "does not start with the qcow2 magic");
     corrupt(8, &huge, "backing file name of 0 bytes");
     corrupt(8, &[0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5], "not in its header");
     corrupt(8, &[0, 0, 0, 0, 0, 0, 2, 0, 0xff, 0xff, 0xff, 0xff], "backing file name of 4294967295 bytes");
@@ -96,7 +96,7 @@ fn broken_headers_are_refused_by_name() {
     corrupt(104, &[1], "compression type contradicts");
     corrupt(116, &u32::MAX.to_be_bytes(), "extension is too long");
     corrupt(116, &49u32.to_be_bytes(), "table of feature names");
-    corrupt(112, &0x0537_be77u32.to_be_bytes(), "keys for an encryption");
+    corrupt(112, &0x0537_be77u32.to_be_bytes(), "a LUKS header but does not use encryption");
     for length in [0, 3, 4, 20, 71, 72, 100, 103, 65536, 3 * 65536] {
         fs::write(&path, &good[..length]).unwrap();
         let error = disk::open(&path, Some(ImageFormat::Qcow2), Access::ReadWrite).unwrap_err();
@@ -190,5 +190,5 @@ fn a_chain_cannot_take_endless_memory() {
     drop(open(&folder.path().join("5")));
     let error = disk::open(folder.path().join("7"), None, Access::ReadOnly).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedImage);
-    assert!(error.to_string().contains("too many images with big clusters"), "{error}");
+    assert!(error.to_string().contains("too many images with large clusters"), "{error}");
 }

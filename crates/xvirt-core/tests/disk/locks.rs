@@ -25,16 +25,16 @@ fn a_second_opener_is_refused_within_a_process() {
         for access in [Access::ReadWrite, Access::ReadOnly, Access::Shared] {
             refused(disk::open(&path, None, access).unwrap_err(), &[text(&path), "in use by this process", ";"]);
         }
-        refused(disk::grow(&path, None, 2 * MIB).unwrap_err(), &[text(&path), "stop what uses it"]);
+        refused(disk::grow(&path, None, 2 * MIB).unwrap_err(), &[text(&path), "stop its user"]);
         drop(writer);
         let readers = [0, 1].map(|_| disk::open(&path, None, Access::ReadOnly).unwrap());
-        refused(disk::open(&path, None, Access::ReadWrite).unwrap_err(), &["stop what uses it, be it a VM that runs"]);
+        refused(disk::open(&path, None, Access::ReadWrite).unwrap_err(), &["stop its user (a running VM"]);
         drop(readers);
         disk::grow(&path, None, 2 * MIB).unwrap();
     }
     let path = folder.path().join("a.raw");
     let sharers = [0, 1].map(|_| disk::open(&path, Some(ImageFormat::Raw), Access::Shared).unwrap());
-    refused(disk::open(&path, None, Access::ReadOnly).unwrap_err(), &["stop what writes to it"]);
+    refused(disk::open(&path, None, Access::ReadOnly).unwrap_err(), &["stop its writer"]);
     drop(sharers);
 }
 

@@ -1,21 +1,21 @@
-//! How the host does the input and output of a disk.
+//! The I/O engines for disks.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How the host does the input and output of a disk.
+/// How the host executes the I/O of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum IoEngine {
-    /// io_uring, or threads where the host refuses that.
+    /// io_uring, or threads if the host refuses io_uring.
     #[default]
     Auto,
-    /// io_uring: all requests of a disk that touch existing parts of a file are the kernel's at once. What it cannot do
-    /// by itself, such as allocating a qcow2 cluster, a few threads do.
+    /// io_uring: the kernel executes all requests for existing parts of a file asynchronously. A few threads execute
+    /// the rest, such as writes that allocate a qcow2 cluster.
     IoUring,
-    /// Threads that make blocking calls, up to eight for a disk.
+    /// Threads that make blocking calls, up to eight per disk.
     Threads,
 }
 

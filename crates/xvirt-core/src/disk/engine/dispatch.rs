@@ -1,4 +1,4 @@
-//! The engine of one disk.
+//! The I/O engine of one disk.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -15,31 +15,31 @@ use crate::disk::backend::BlockBackend;
 use crate::error::Lack;
 use crate::{Error, ErrorKind, Result};
 
-/// What does the requests of one disk, many at once. It belongs to one thread at a time.
+/// Executes many requests of one disk at once. Only one thread uses it at a time.
 #[derive(Debug)]
 pub(crate) struct Engine {
     backend: Arc<dyn BlockBackend>,
     ring: Option<Ring>,
     pool: Pool,
-    /// Readable when the ring or the pool is.
+    /// Becomes readable when the ring or the pool does.
     events: OwnedFd,
-    /// What is for the pool and was not given to it yet.
+    /// Requests for the pool that were not submitted yet.
     staged: Vec<Box<Request>>,
-    /// What has ended and was not asked for yet.
+    /// Completed requests that were not reaped yet.
     ended: VecDeque<Box<Request>>,
     in_flight: usize,
 }
 
 impl Engine {
-    /// An engine for `backend`, as chosen.
+    /// Creates an engine for `backend`.
     ///
     /// # Errors
-    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if io_uring was asked for by name and the host refuses it;
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if `choice` is io_uring and the host refuses it;
     /// [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
     pub(crate) fn new(backend: Arc<dyn BlockBackend>, choice: IoEngine) -> Result<Self> {
         let ring = match (choice, (choice != IoEngine::Threads).then(Ring::new)) {
             (_, Some(Ok(ring))) => Some(ring),
-            // Threads would lack them, too.
+            // Threads would lack the same resources.
             (_, Some(Err(error))) if Lack::of(&error).is_some() => {
                 return Err(Error::io("cannot create the io_uring of a disk", error));
             }
@@ -68,22 +68,22 @@ impl Engine {
         Ok(Self { backend, ring, pool, events, staged, ended, in_flight: 0 })
     }
 
-    /// Which it is: never [`Auto`](IoEngine::Auto).
+    /// The kind of engine, never [`Auto`](IoEngine::Auto).
     pub(crate) fn kind(&self) -> IoEngine {
         if self.ring.as_ref().is_some_and(Ring::works) { IoEngine::IoUring } else { IoEngine::Threads }
     }
 
-    /// Readable when there is something to reap.
+    /// Becomes readable when there is a request to reap.
     pub(crate) fn descriptor(&self) -> RawFd {
         self.events.as_raw_fd()
     }
 
-    /// How many were added and not reaped.
+    /// The number of requests that were added and not reaped.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// Takes a request over. It begins with the next [`submit`](Self::submit) at the latest.
+    /// Takes a request. It starts with the next [`submit`](Self::submit) at the latest.
     pub(crate) fn add(&mut self, request: Box<Request>) {
         self.in_flight += 1;
         if let Some(ring) = self.ring.as_mut().filter(|ring| ring.has_room())
@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    /// Starts all that was added.
+    /// Starts all added requests.
     pub(crate) fn submit(&mut self) {
         if let Some(ring) = &mut self.ring {
             ring.submit(&mut self.staged);
@@ -106,7 +106,7 @@ impl Engine {
         self.start_staged();
     }
 
-    /// A request that has ended, whichever did first.
+    /// The next completed request, in order of completion.
     pub(crate) fn reap(&mut self) -> Option<Box<Request>> {
         if self.ended.is_empty() {
             self.collect();
@@ -116,17 +116,17 @@ impl Engine {
         Some(request)
     }
 
-    /// Waits until there is something to reap, if anything is in flight.
+    /// Waits until there is a request to reap, if any is in flight.
     pub(crate) fn wait(&mut self) {
         self.collect();
         while self.ended.is_empty() && self.in_flight > 0 {
-            // Interrupted when the kernel finishes a request in the name of this thread.
+            // May be interrupted by the kernel's completion work on this thread.
             let _ = rustix::event::poll(&mut [PollFd::new(&self.events, PollFlags::IN)], None);
             self.collect();
         }
     }
 
-    /// Takes what has ended, and starts again what the ring could not do.
+    /// Collects completed requests, and restarts those that the ring could not complete.
     fn collect(&mut self) {
         if let Some(ring) = &mut self.ring {
             ring.reap(&mut self.ended, &mut self.staged);
@@ -142,7 +142,8 @@ impl Engine {
         if self.staged.is_empty() {
             return;
         }
-        // There is no thread to be had. A backend may wait for what is in the ring, so that must be over first.
+        // No thread can be started, so this thread calls the backend, which may wait for requests in the ring. Drain
+        // the ring first.
         if let Some(ring) = &mut self.ring {
             ring.drain(&mut self.ended, &mut self.staged);
         }

@@ -1,32 +1,30 @@
-//! Many requests of one disk at once: the engines that do the input and output of guests.
+//! The I/O engines, which keep many requests of a disk in flight.
 //!
-//! How a request travels:
+//! The life of a request:
 //!
-//! 1. The owner, which is the handler of a device on its worker thread, describes it in a [`Request`] and
-//!    [adds](Engine::add) it. Its buffers are guest memory, which the request keeps mapped.
-//! 2. The engine asks the backend for the [`Place`](super::Place) of the bytes: a raw disk always knows it, a qcow2 image for clusters
-//!    that are there. With a place the request is prepared for io_uring (`ring`), together with its neighbours where
-//!    they continue each other. What has no place, and all that is not reading or writing, is left to threads that call
-//!    the backend (`pool`), and so is everything where there is no io_uring. So is a write by itself to the page cache of
-//!    a file system that makes writers wait: the kernel would give it to a thread of its own, and take longer.
-//! 3. [`submit`](Engine::submit) starts all that was added: with one system call for the ring, with one lock for the
+//! 1. The owner, a device's handler on its worker thread, fills in a [`Request`] and [adds](Engine::add) it. The
+//!    request's buffers are guest memory, which it keeps mapped.
+//! 2. The engine asks the backend for the [`Place`](super::Place) of the bytes. A raw disk always has one, a qcow2
+//!    image only for allocated clusters. A request with a place is prepared for io_uring (`ring`), merged with adjacent
+//!    ones. The threads (`pool`) call the backend for all other requests: those without a place, those other than reads
+//!    and writes, and all requests if there is no io_uring. They also execute single buffered writes if the file system
+//!    blocks writers, because the kernel would use a thread of its own for these, which takes longer.
+//! 3. [`submit`](Engine::submit) starts all added requests: with one system call for the ring, and one lock for the
 //!    threads.
-//! 4. Requests end in any order, as virtio allows. The [descriptor](Engine::descriptor) of the engine becomes readable
-//!    when there is something to [`reap`](Engine::reap).
-//! 5. What the ring did not do in full, be it because the file ends there, the disk is full or the kernel would not, a
-//!    thread does again with the backend, which knows what to make of it.
+//! 4. Requests complete in any order, as virtio allows. The engine's [descriptor](Engine::descriptor) becomes readable
+//!    when there is a request to [`reap`](Engine::reap).
+//! 5. If the ring does not complete a request, because the file ends, the disk is full or the kernel refuses it, a
+//!    thread executes it again with the backend, which handles the case.
 //!
-//! A place holds its ground: as long as there is one, nothing that would move the bytes, or wants to see them stand
-//! still, goes on. So the owner must never wait for a backend while requests of its own are in the ring; no
-//! method here does.
+//! A place pins its bytes: while it exists, operations wait that would move the bytes or need them unchanged. The owner
+//! must therefore not wait for a backend while its own requests are in the ring. No method here does.
 //!
-//! Nothing is ordered but this: a request that is to be durable is flushed after it was written and before it ends, and a
-//! flush that is added after the end of a write covers it.
+//! Requests are unordered, with two exceptions: a durable request is flushed after its write and before it completes,
+//! and a flush covers all writes that completed before it was added.
 //!
-//! What an engine takes is bounded by what its owner adds. It has at most [`pool::MAX_THREADS`] threads, which are there
-//! only while they are needed.
+//! The owner bounds the number of requests. An engine has at most [`pool::MAX_THREADS`] threads, which end when idle.
 
-#![expect(clippy::vec_box, reason = "requests go from list to list, where each is a word")]
+#![expect(clippy::vec_box, reason = "a boxed request moves between lists as one word")]
 
 mod choice;
 mod dispatch;

@@ -1,4 +1,4 @@
-//! Threads that do requests with blocking calls to the backend.
+//! Threads that execute requests with blocking calls to the backend.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,19 +15,19 @@ use crate::sync::lock;
 use crate::thread::{self, Panicked, caught};
 use crate::{Error, Result};
 
-/// Threads of one disk: enough to keep a disk busy that does several things at once.
+/// The most threads of one disk, enough to keep a disk with a command queue busy.
 pub(super) const MAX_THREADS: usize = 8;
-/// How long a thread waits for more before it ends.
+/// How long an idle thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(5);
-/// As the stack of a device's worker.
+/// The same stack size as a device's worker.
 const STACK: usize = 512 << 10;
 
-/// The threads of a disk, of which there are as many as there is work for. Dropping it waits for what is being done.
+/// The threads of a disk, started on demand. Dropping it waits for requests in progress.
 #[derive(Debug)]
 pub(super) struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    /// What has ended and was not asked for yet.
+    /// Completed requests that were not reaped yet.
     ended: Vec<Box<Request>>,
 }
 
@@ -57,12 +57,12 @@ impl Pool {
         Ok(Self { shared: Arc::new(shared), threads: Vec::new(), ended: Vec::new() })
     }
 
-    /// Readable when there is something to reap.
+    /// Becomes readable when there is a request to reap.
     pub(super) fn event(&self) -> &EventFd {
         &self.shared.wake
     }
 
-    /// Starts `requests`. What it leaves there can be done by nobody but the caller.
+    /// Starts `requests`. If no thread can be started, they stay in the list, and the caller must execute them.
     pub(super) fn start(&mut self, requests: &mut Vec<Box<Request>>) {
         if requests.is_empty() {
             return;
@@ -73,7 +73,7 @@ impl Pool {
         let wanted = (state.waiting.len() - woken).min(MAX_THREADS.saturating_sub(state.threads));
         for _ in 0..wanted {
             let shared = Arc::clone(&self.shared);
-            // What panics in a request is caught there.
+            // The thread catches panics of requests itself.
             match thread::spawn("disk-io", STACK, Span::none(), move || shared.serve(), drop) {
                 Ok(thread) => {
                     state.threads += 1;
@@ -82,8 +82,8 @@ impl Pool {
                 }
                 Err(error) => {
                     let threads = state.threads;
-                    // A log subscriber that panics must not leave requests that nobody does.
-                    let _ = caught(|| tracing::warn!(%error, threads, "a disk gets no more threads"));
+                    // A panic of a log subscriber must not leave requests unserved.
+                    let _ = caught(|| tracing::warn!(%error, threads, "cannot start another I/O thread for a disk"));
                     break;
                 }
             }
@@ -91,17 +91,17 @@ impl Pool {
         if state.threads == 0 {
             requests.extend(state.waiting.drain(..));
         }
-        // Without the lock, which is the first thing that they take.
+        // Unlock first, because the threads lock it at once.
         drop(state);
         for _ in 0..woken {
             self.shared.work.notify_one();
         }
     }
 
-    /// A request that has ended.
+    /// The next completed request.
     pub(super) fn reap(&mut self) -> Option<Box<Request>> {
         if self.ended.is_empty() && !lock(&self.shared.finished).is_empty() {
-            // Before they are taken: what ends after that rings again.
+            // Read before taking them, so that later completions signal again.
             let _ = self.shared.wake.read();
             std::mem::swap(&mut self.ended, &mut lock(&self.shared.finished));
         }
@@ -114,14 +114,14 @@ impl Drop for Pool {
         lock(&self.shared.state).stopping = true;
         self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
-            // What panics on it is caught there.
+            // The thread catches panics itself.
             let _ = thread.join();
         }
     }
 }
 
 impl Shared {
-    /// The life of one thread.
+    /// The main loop of one thread.
     fn serve(&self) {
         let mut state = lock(&self.state);
         loop {
@@ -152,16 +152,16 @@ impl Shared {
         let first = finished.len() == 1;
         drop(finished);
         if first {
-            // Only fails when the counter is full, which rings as well.
+            // Fails only if the counter is full, which signals as well.
             let _ = self.wake.write(1);
         }
     }
 }
 
-/// Does a request. A backend that panics fails it, and no other.
+/// Executes a request. A panic of the backend fails only this request.
 pub(super) fn perform(request: &mut Request, backend: &dyn BlockBackend) {
     if let Err(Panicked { message, .. }) = caught(|| request.perform(backend)) {
-        // The log subscriber may panic, too.
+        // The log subscriber may panic as well.
         let _ = caught(|| tracing::error!(?backend, message, "the backend of a disk panicked"));
         let range = request.ranges.first().cloned().unwrap_or_default();
         let error = io::Error::other(format!("the backend of the disk panicked: {message}"));

@@ -1,4 +1,4 @@
-//! What is asked of a disk, and how it went.
+//! I/O requests and their results.
 
 use std::io;
 use std::ops::Range;
@@ -8,53 +8,54 @@ use crate::disk::backend::BlockBackend;
 use crate::memory::{GuestBuffers, GuestRam};
 use serde::{Deserialize, Serialize};
 
-/// What was asked of a disk.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum IoOperation {
-    /// Reading.
+    /// Read.
     Read,
-    /// Writing.
+    /// Write.
     Write,
-    /// Making everything written before durable.
+    /// Flush: make all completed writes durable.
     Flush,
-    /// Giving back space.
+    /// Discard: release space.
     Discard,
-    /// Writing zeroes.
+    /// Write zeroes.
     WriteZeroes,
 }
 
-/// One request; filled by who asks, and used again for the next.
+/// One request, which its owner fills in and reuses.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// What to do.
+    /// The operation.
     pub(crate) operation: IoOperation,
-    /// Where, in bytes: one range to read or write, as long as the buffers; several to clear, none to flush.
+    /// The ranges in bytes: one for a read or write, as long as the buffers; several for a discard or zeroes; none for
+    /// a flush.
     pub(crate) ranges: Vec<Range<u64>>,
-    /// What to read into or to write from.
+    /// The buffers to read into or to write from.
     pub(crate) buffers: GuestBuffers,
-    /// Whether the space of what is zeroed may be given back.
+    /// Whether the space of zeroed ranges may be released.
     pub(crate) unmap: bool,
-    /// Whether it is to be on stable storage before it ends.
+    /// Whether it must be on stable storage before it completes.
     pub(crate) durable: bool,
-    /// For who asked, to know it again.
+    /// Identifies the request to its owner.
     pub(crate) token: usize,
-    /// How it went; of meaning only once it ended.
+    /// The result, valid once the request has completed.
     pub(crate) outcome: Result<(), Failure>,
 }
 
-/// What of a request failed.
+/// The part of a request that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) operation: IoOperation,
-    /// Where, in bytes; empty for a flush.
+    /// The range in bytes; empty for a flush.
     pub(crate) range: Range<u64>,
     pub(crate) error: io::Error,
 }
 
 impl Request {
-    /// A request to be filled, with buffers in `memory`.
+    /// An empty request with buffers in `memory`.
     pub(crate) fn new(memory: Arc<GuestRam>) -> Self {
         Self {
             operation: IoOperation::Flush,
@@ -67,7 +68,7 @@ impl Request {
         }
     }
 
-    /// Forgets everything.
+    /// Resets the request for reuse.
     pub(crate) fn clear(&mut self) {
         self.operation = IoOperation::Flush;
         self.ranges.clear();
@@ -76,13 +77,13 @@ impl Request {
         self.outcome = Ok(());
     }
 
-    /// The range to read or write, if that is all there is to do.
+    /// The range of a read or write that is not durable, so that nothing else is to be done.
     pub(super) fn transfer(&self) -> Option<&Range<u64>> {
         let plain = matches!(self.operation, IoOperation::Read | IoOperation::Write) && !self.durable;
         self.ranges.first().filter(|range| plain && !range.is_empty())
     }
 
-    /// Does it, with blocking calls.
+    /// Executes the request with blocking calls.
     pub(super) fn perform(&mut self, backend: &dyn BlockBackend) {
         self.outcome = self.ranges.iter().try_for_each(|range| self.one(range, backend));
         if self.outcome.is_ok() && (self.durable || self.operation == IoOperation::Flush) {

@@ -1,4 +1,4 @@
-//! Requests that the kernel does by itself, through io_uring.
+//! Requests that the kernel executes asynchronously through io_uring.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,61 +14,61 @@ use crate::disk::place::Place;
 use crate::thread::caught;
 use crate::thread::with_signals_blocked;
 
-/// Requests that are given to the kernel at once; twice as many can be in flight.
+/// The most requests submitted at once; twice as many can be in flight.
 const ENTRIES: u32 = 128;
-/// What requests that continue each other become together: bytes, and pieces of memory.
+/// The limits of a merged request: bytes, and pieces of memory.
 const MAX_MERGED: u64 = 512 << 10;
 const MAX_PIECES: usize = 128;
-/// Of the thread that makes a ring.
+/// The stack size of the thread that creates a ring.
 const STACK: usize = 64 << 10;
 
-/// An io_uring of one disk. Dropping it waits for what is in flight.
+/// An io_uring of one disk. Dropping it waits for requests in flight.
 pub(super) struct Ring {
     ring: IoUring,
-    /// What is with the kernel, or about to be. The kernel knows a slot by its number.
+    /// Requests submitted or about to be. The number of a slot identifies it to the kernel.
     slots: Vec<Slot>,
     free: Vec<usize>,
-    /// The last that was added, which the next may continue.
+    /// The last added request, with which the next may merge.
     open: Option<Open>,
-    /// What threads do better.
+    /// Requests that threads should execute.
     left: Vec<Box<Request>>,
-    /// The slots that the kernel has not taken yet, oldest first.
+    /// Slots that the kernel has not accepted yet, oldest first.
     pushed: VecDeque<usize>,
-    /// How many the kernel has taken and not answered.
+    /// The number of slots that the kernel has accepted and not completed.
     flying: usize,
-    /// The kernel takes no more.
+    /// The kernel accepts no more requests.
     refused: bool,
 }
 
-/// One entry of the ring: one request, or several that continue each other.
+/// One entry of the ring: one request, or several merged ones.
 #[derive(Default)]
 struct Slot {
     requests: Vec<Box<Request>>,
     places: Vec<Place>,
-    /// The memory of all of them, where that is more than one piece.
+    /// The memory of all of them, if it is more than one piece.
     pieces: Vec<libc::iovec>,
     length: u64,
 }
 
-/// Where an entry that can still grow is, and ends.
+/// The entry that can still grow, and the end of its range.
 struct Open {
     slot: usize,
     operation: IoOperation,
     descriptor: RawFd,
     start: u64,
     end: u64,
-    /// Whether it is for threads unless it grows.
+    /// Whether threads should execute it unless it grows.
     threads: bool,
 }
 
-// SAFETY: the pointers of a slot are into guest memory that the requests beside them keep mapped; see `GuestBuffers`.
+// SAFETY: the pointers of a slot refer to guest memory that the slot's requests keep mapped; see `GuestBuffers`.
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// A ring, unless the kernel is too old for it or told to refuse.
+    /// Creates a ring; an error if the kernel is too old or configured to refuse it.
     ///
-    /// It is made on a thread that ends at once. When a ring is closed, the kernel interrupts all threads that made or
-    /// used it, wherever they wait; and the caller may be one of the program's own.
+    /// A thread that ends at once creates it: when a ring is closed, the kernel interrupts the waits of all threads
+    /// that created or used it, and the caller may be a thread of the program.
     pub(super) fn new() -> io::Result<Self> {
         let thread = Builder::new().name("disk-ring".to_owned()).stack_size(STACK);
         let maker = with_signals_blocked(|| thread.spawn(make))?;
@@ -85,18 +85,18 @@ impl Ring {
         })
     }
 
-    /// Whether the kernel takes requests at all.
+    /// Whether the kernel accepts requests.
     pub(super) fn works(&self) -> bool {
         !self.refused
     }
 
     /// Whether there is room for another request.
     pub(super) fn has_room(&self) -> bool {
-        // One may be open, which is not counted yet.
+        // The open entry is not counted in `pushed` yet.
         !self.refused && self.flying + self.pushed.len() + 1 < self.ring.params().cq_entries() as usize
     }
 
-    /// Prepares a request whose bytes are at `place`, where `descriptor` reaches them.
+    /// Prepares a request whose bytes are at `place`, in the file of `descriptor`.
     pub(super) fn add(&mut self, request: Box<Request>, place: Place, descriptor: RawFd) {
         let (operation, start) = (request.operation, place.offset());
         let end = start + request.buffers.len();
@@ -124,7 +124,7 @@ impl Ring {
         self.open = Some(Open { slot, operation, descriptor, start, end, threads });
     }
 
-    /// Ends what is open, so that it goes with the next submission.
+    /// Closes the open entry, so that it goes with the next submission.
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
         if open.threads {
@@ -138,15 +138,15 @@ impl Ring {
         if self.ring.submission().is_full() {
             self.enter();
         }
-        // SAFETY: what the entry points to is guest memory that the slot's requests keep, and the slot's own list; both
-        // stay as they are until the kernel has answered.
+        // SAFETY: the entry points to guest memory that the slot's requests keep mapped, and to the slot's own list;
+        // both stay unchanged until the kernel has completed it.
         let pushed = unsafe { self.ring.submission().push(&entry) };
-        // It is full when the kernel takes no more; then nobody waits for an answer of it.
+        // The queue is full only if the kernel refuses requests; then no completion will arrive.
         self.refused |= pushed.is_err();
         self.pushed.push_back(open.slot);
     }
 
-    /// Gives the kernel all that was added. What it does not take, and what threads do better, comes to `left`.
+    /// Submits all added requests. Those that the kernel refuses, and those for threads, are moved to `left`.
     pub(super) fn submit(&mut self, left: &mut Vec<Box<Request>>) {
         self.close();
         self.enter();
@@ -154,7 +154,7 @@ impl Ring {
         if !self.refused {
             return;
         }
-        // Those entries stay in the ring, but nobody will ever show them to the kernel.
+        // Their entries stay in the ring, but are never submitted.
         while let Some(slot) = self.pushed.pop_front() {
             self.release(slot, |request| left.push(request));
         }
@@ -171,16 +171,16 @@ impl Ring {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.refused = true;
-                    // A log subscriber that panics must not keep what was added from those threads.
+                    // A panic of a log subscriber must not keep these requests from the threads.
                     let _ = caught(|| {
-                        tracing::warn!(%error, "io_uring takes no more requests of a disk; it goes on with threads");
+                        tracing::warn!(%error, "io_uring accepts no more requests for a disk; threads execute them from now on");
                     });
                 }
             }
         }
     }
 
-    /// Takes what has ended: to `done` what was done in full, to `again` what was not.
+    /// Collects completions: fully executed requests go to `done`, others to `again`.
     pub(super) fn reap(&mut self, done: &mut VecDeque<Box<Request>>, again: &mut Vec<Box<Request>>) {
         loop {
             let answer = self.ring.completion().next();
@@ -199,17 +199,17 @@ impl Ring {
         }
     }
 
-    /// How many entries of the ring what was added takes.
+    /// The number of ring entries of the added requests.
     #[cfg(test)]
     pub(super) fn entries(&self) -> usize {
         self.flying + self.pushed.len() + usize::from(self.open.is_some())
     }
 
-    /// Waits until nothing is with the kernel, and takes what has ended.
+    /// Waits until the kernel has completed everything, and collects it.
     pub(super) fn drain(&mut self, done: &mut VecDeque<Box<Request>>, again: &mut Vec<Box<Request>>) {
         self.reap(done, again);
         while self.flying > 0 {
-            // Whatever it fails with: the kernel still uses the memory, and must be waited for.
+            // Ignore errors, because the kernel still uses the memory, so this must wait.
             let _ = rustix::event::poll(&mut [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)], None);
             self.reap(done, again);
         }
@@ -269,9 +269,9 @@ impl Drop for Ring {
 }
 
 impl AsFd for Ring {
-    /// Readable when there is something to reap.
+    /// Becomes readable when there is a completion.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is the ring's, which lives as long as the borrow.
+        // SAFETY: the descriptor belongs to the ring, which outlives the borrow.
         unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 }

@@ -1,10 +1,10 @@
-//! What is checked of an image before anybody writes to it.
+//! Checks the consistency of an image before it is written.
 //!
-//! Its tables decide where the data of its guest goes, and its refcounts where new data and new tables go. Whoever made
-//! the image made both, so both may lie: an L2 entry may point to the header, and a cluster that holds a table may be
-//! called free. Then a guest could write its own tables, or a header that names any file of the host as a backing file.
-//! So each cluster must have one use, or all its users must share it, and its refcount must cover them. The library
-//! keeps that true of an image of which it is true.
+//! The tables of an image decide where guest data is, and its refcounts decide where new data and tables go. Both are
+//! untrusted: an L2 entry may point to the header, and a cluster that holds a table may be marked as free. Then a guest
+//! could overwrite its own tables, or the header with one that names any file of the host as backing file. So each
+//! cluster must have a single use, or uses that may share it, and a refcount that covers them. The library preserves
+//! that property.
 
 use super::layout::Layout;
 use super::{refcounts, usage};
@@ -12,14 +12,14 @@ use crate::disk::file::ImageFile;
 use crate::disk::header::Header;
 use crate::{Error, ErrorKind, Result};
 
-/// How many clusters are looked at together; 256 MiB are enough for counting them.
+/// The number of clusters counted in one pass, which needs 256 MiB.
 const TOGETHER: u64 = 128 << 20;
-/// More clusters than any image has that is of use: 64 TiB in clusters of 64 KiB.
+/// A limit above the size of any useful image: 64 TiB with clusters of 64 KiB.
 const MAX_CLUSTERS: u64 = 1 << 30;
 
-/// Refuses an image whose tables contradict each other. Says where its metadata is.
+/// Rejects an image whose tables are inconsistent. Returns the layout of its metadata.
 ///
-/// This reads all tables: 8 bytes for each cluster of the disk that holds anything, and their refcounts.
+/// This reads all tables: 8 bytes per allocated cluster of the disk, and their refcounts.
 pub(super) fn check(file: &ImageFile, header: &Header) -> Result<Layout> {
     let layout = Layout::read(file, header)?;
     let last = layout.clusters.keys().max().map_or(0, |last| last + 1);

@@ -31,36 +31,36 @@ const SECTOR: u64 = 512;
 
 type Image = FormatAccess<ImageStorage>;
 
-/// A qcow2 image, with what it is based on.
+/// A qcow2 image with its backing chain.
 pub(super) struct Qcow2Disk {
-    /// Locked for writing by whoever changes where data lies, for reading by everybody else.
+    /// Locked for writing to change where data lies, and for reading otherwise.
     image: Arc<RwLock<Image>>,
     file: Arc<ImageFile>,
-    /// Only changed by who has the image alone.
+    /// Changed only with the image locked for writing.
     capacity: AtomicU64,
     cluster_size: u64,
-    /// Size of what lies below, in bytes, which shows where the image itself has nothing.
+    /// The size of the backing disk in bytes; it shows where the image has no data.
     below: u64,
-    /// Where the metadata is; only known of an image that may be written.
+    /// The location of the metadata, known only if the image may be written.
     metadata: Option<Arc<Metadata>>,
-    /// Whether the file is marked as dirty. Only changed by who has the image alone.
+    /// Whether the file is marked as dirty. Changed only with the image locked for writing.
     marked: AtomicBool,
-    /// Whether clusters were freed to which tables in the file may still point. Only changed as above.
+    /// Whether clusters were freed to which tables in the file may still point. Changed as above.
     freed: AtomicBool,
-    /// Whether the library may keep changes of the tables in memory. Only changed as above.
+    /// Whether the library may hold table changes in memory. Changed as above.
     unwritten: AtomicBool,
-    /// Those who use clusters without a lock. They come with the image locked for reading.
+    /// Requests that use clusters without a lock. They are added with the image locked for reading.
     flights: Arc<Flights>,
 }
 
 impl Qcow2Disk {
-    /// Puts an image together with the layers below it, of which the deepest is the last.
+    /// Combines an image with the layers below it, the deepest last.
     pub(super) fn new(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>, read_only: bool) -> Result<Self> {
         let metadata = if read_only { None } else { Some(Metadata::new(&check::check(&file, header)?, header)) };
         Self::with(file, header, below, metadata.map(Arc::new))
     }
 
-    /// As [`new`](Self::new), for writing if it is told where the metadata is.
+    /// Like [`new`](Self::new), but for writing if `metadata` is given.
     pub(super) fn with(
         file: Arc<ImageFile>,
         header: &Header,
@@ -78,7 +78,7 @@ impl Qcow2Disk {
         let shown = backing.as_ref().map_or(0, |backing| backing.size());
         let image = open_qcow2(Arc::clone(&file), header, backing, metadata.clone())?;
         Ok(Self {
-            // As QEMU does: a last piece of a sector does not exist for the guest.
+            // As in QEMU, the guest does not see a partial last sector.
             capacity: AtomicU64::new(image.size() / SECTOR * SECTOR),
             image: Arc::new(RwLock::new(image)),
             file,
@@ -92,7 +92,7 @@ impl Qcow2Disk {
         })
     }
 
-    /// Whether the image itself holds anything.
+    /// Whether the image itself has data.
     pub(super) fn has_own_data(&self) -> io::Result<bool> {
         survey(&*self.together()?, 0..self.capacity(), |found| found != Found::Nothing)
     }
@@ -107,7 +107,7 @@ impl Qcow2Disk {
         Ok(image)
     }
 
-    /// The image for who is about to change its tables.
+    /// Locks the image to change its tables.
     fn change(&self) -> io::Result<RwLockWriteGuard<'_, Image>> {
         let image = self.alone()?;
         self.unwritten.store(true, Ordering::Relaxed);
@@ -116,7 +116,8 @@ impl Qcow2Disk {
             self.marked.store(true, Ordering::Relaxed);
         }
         if self.freed.load(Ordering::Relaxed) {
-            // Else a freed cluster could become a table while the old tables in the file still call it data.
+            // Otherwise a freed cluster could become a table while the old tables in the file still refer to it as
+            // data.
             image.flush()?;
             self.file.sync()?;
             self.freed.store(false, Ordering::Relaxed);
@@ -124,7 +125,7 @@ impl Qcow2Disk {
         Ok(image)
     }
 
-    /// Writes everything, and takes the mark away that says that something is still to be written.
+    /// Writes everything and clears the dirty mark.
     pub(super) fn close(&self) -> io::Result<()> {
         let image = self.alone()?;
         if self.marked.load(Ordering::Relaxed) {
@@ -158,7 +159,7 @@ impl BlockBackend for Qcow2Disk {
     }
 
     fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
-        // Without empty ones, which the library does not expect.
+        // Empty buffers are dropped, because the library does not support them.
         let buffers = part(buffers, 0..u64::MAX);
         within(self.capacity(), offset, total(&buffers))?;
         let buffers: Vec<_> = buffers.iter().map(GuestSlice::volatile).collect();
@@ -192,7 +193,7 @@ impl BlockBackend for Qcow2Disk {
         if self.read_only() {
             return Ok(());
         }
-        // What a write has changed was changed before it ended, so this cannot miss a write that is to be flushed.
+        // A write sets this before it completes, so the flush cannot miss a completed write.
         if self.unwritten.load(Ordering::Acquire) {
             let image = self.alone()?;
             image.flush()?;
@@ -222,7 +223,7 @@ impl BlockBackend for Qcow2Disk {
     }
 
     fn place(&self, offset: u64, length: u64, write: bool) -> Option<Place> {
-        // Who waits to have the image alone comes first.
+        // Threads that wait for the exclusive lock go first.
         let image = self.image.try_read().ok()?;
         let (storage, at, found) = if write {
             self.writable(offset, length).ok()?;
@@ -251,7 +252,7 @@ impl BlockBackend for Qcow2Disk {
                 _ => Extent::Data(length),
             };
             match extent {
-                Extent::Zeroes(0) => return Err(io::Error::other("the image does not say what lies in it")),
+                Extent::Zeroes(0) => return Err(io::Error::other("the image cannot map this range")),
                 Extent::Zeroes(length) => at += length,
                 Extent::Data(length) => return Ok(Some(at..at + length)),
             }
@@ -259,10 +260,10 @@ impl BlockBackend for Qcow2Disk {
         Ok(None)
     }
 
-    /// Makes the new part read as zeroes whatever lies below.
+    /// The new part must read as zeroes, even if the backing disk has data there.
     fn grow(&self, size: u64) -> io::Result<()> {
         let image = self.change()?;
-        // Only where something would show: it takes a table for each half gigabyte.
+        // Only where the backing disk would show through: it takes a table for each half gigabyte.
         image.resize_grow(size.min(self.below), PreallocateMode::Zero)?;
         image.resize_grow(size, PreallocateMode::None)?;
         image.flush()?;
@@ -272,13 +273,13 @@ impl BlockBackend for Qcow2Disk {
     }
 }
 
-/// What a range of a disk begins with, and for how many bytes.
+/// The kind of data at the start of a range, and its length.
 enum Extent {
     Zeroes(u64),
     Data(u64),
 }
 
-/// What the `length` bytes at `offset` of a file begin with, as far as its holes tell.
+/// The kind of data at the start of the `length` bytes at `offset` of a file, as far as its holes tell.
 fn extent(storage: &ImageStorage, offset: u64, length: u64) -> io::Result<Extent> {
     let Some(data) = storage.file().next_data(offset)? else { return Ok(Extent::Zeroes(length)) };
     Ok(match data.start.saturating_sub(offset).min(length) {
@@ -287,21 +288,21 @@ fn extent(storage: &ImageStorage, offset: u64, length: u64) -> io::Result<Extent
     })
 }
 
-/// What lies in a part of the image, as far as freeing clusters is concerned.
+/// The contents of a part of the image, with regard to freeing clusters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
-    /// Nothing of its own.
+    /// Unallocated.
     Nothing,
-    /// Clusters of the image alone, at this offset in the file.
+    /// Clusters that only the active image uses, at this offset of the file.
     Own { at: u64, length: u64 },
-    /// Zeroes, for which clusters may be reserved.
+    /// Zeroes, for which clusters may be allocated.
     Zeroes,
-    /// Data that a write replaces by other clusters: compressed, or shared with a snapshot.
+    /// Data that a write replaces with new clusters: compressed, or shared with a snapshot.
     Replaceable,
 }
 
 impl Qcow2Disk {
-    /// Makes a range read as zeroes and keeps its space.
+    /// Zeroes a range and keeps its space.
     fn zero(&self, range: Range<u64>) -> io::Result<()> {
         for piece in self.by_table(range) {
             let image = self.change()?;
@@ -312,7 +313,7 @@ impl Qcow2Disk {
         Ok(())
     }
 
-    /// Makes whole clusters read as zeroes and gives their space back to the host.
+    /// Zeroes whole clusters and releases their space to the host.
     fn unmap(&self, range: Range<u64>) -> io::Result<()> {
         for piece in self.by_table(range) {
             let image = self.change()?;
@@ -331,14 +332,14 @@ impl Qcow2Disk {
             }
             self.freed.fetch_or(frees, Ordering::Relaxed);
             let length = piece.end - piece.start;
-            // SAFETY: nobody else uses the image now, so there are no mappings that this could invalidate.
+            // SAFETY: no one else uses the image now, so there are no mappings that this could invalidate.
             unsafe { image.discard_to_zero_unsafe(piece.start, length) }?;
             own.into_iter().try_for_each(|(at, length)| self.file.punch(at, length).map(|_| ()))?;
         }
         Ok(())
     }
 
-    /// The clusters that lie in a range completely; the last one of the disk may be a part of one.
+    /// The whole clusters inside a range; the last one of the disk may be partial.
     fn whole_clusters(&self, range: Range<u64>) -> Range<u64> {
         let end =
             if range.end == self.capacity() { range.end } else { range.end / self.cluster_size * self.cluster_size };
@@ -346,10 +347,10 @@ impl Qcow2Disk {
         start.min(end)..end
     }
 
-    /// A range in pieces of which each needs only one L2 table.
+    /// Splits a range into pieces that need a single L2 table each.
     ///
-    /// The library may allocate such a table at the beginning of a request; one that comes later in the same request
-    /// could get a cluster that the request has freed, too early for [`change`](Self::change).
+    /// The library may allocate a table at the start of a request. A later table of the same request could get a
+    /// cluster that the request itself has freed, before [`change`](Self::change) allows that.
     fn by_table(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
         let covered = self.cluster_size * (self.cluster_size / 8);
         let mut start = range.start;
@@ -362,7 +363,7 @@ impl Qcow2Disk {
     }
 }
 
-/// Shows `look` what lies in a range, and tells whether it said yes to any of it.
+/// Calls `look` with the contents of a range; returns whether it returned `true` for any part.
 fn survey(image: &Image, range: Range<u64>, mut look: impl FnMut(Found) -> bool) -> io::Result<bool> {
     let mut any = false;
     let mut at = range.start;
@@ -382,7 +383,7 @@ fn survey(image: &Image, range: Range<u64>, mut look: impl FnMut(Found) -> bool)
     Ok(any)
 }
 
-/// Writes as much of the beginning as lies in clusters that are there and belong to this image alone.
+/// Writes as much of the start as lies in allocated clusters that only this image uses.
 fn overwrite(image: &Image, segments: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
     while !segments.is_empty() {
         let (mapping, length) = image.inner().get_mapping(offset, segments.len())?;
@@ -399,7 +400,7 @@ fn open_raw(file: Arc<ImageFile>) -> Result<Image> {
     opened.map(FormatAccess::new).map_err(|error| explain(&file, error))
 }
 
-/// With `metadata`, for writing.
+/// `metadata` makes it writable.
 fn open_qcow2(
     file: Arc<ImageFile>,
     header: &Header,
@@ -410,7 +411,7 @@ fn open_qcow2(
     let builder = match metadata {
         None => Qcow2::builder(ImageStorage::new(Arc::clone(&file), size)).write(false).data_file(None),
         Some(metadata) => {
-            // The data lies in the same file; but the library, told that it has a file of its own, keeps the two apart.
+            // The data is in the same file, but an external data file keeps the two kinds of writes apart.
             let data = ImageStorage::of_data(Arc::clone(&file), size, Arc::clone(&metadata));
             Qcow2::builder(ImageStorage::of_metadata(Arc::clone(&file), size, metadata))
                 .write(true)
@@ -439,13 +440,13 @@ fn broken<T>(_: PoisonError<T>) -> io::Error {
 impl Drop for Qcow2Disk {
     fn drop(&mut self) {
         if !self.file.is_ours() {
-            // The library writes what it has in memory when its image is dropped, so that never is.
+            // The library writes pending changes when its image is dropped, so the image must never be dropped.
             mem::forget(Arc::clone(&self.image));
             return;
         }
         if let Err(error) = self.close() {
             let path = self.file.path().display();
-            // This may be dropped because of a panic, and the log subscriber may panic, too.
+            // This may be dropped during a panic, and the log subscriber may panic as well.
             let _ = caught(|| {
                 tracing::error!(
                     "cannot close disk image {path} properly; it will be repaired when it is opened: {error}"

@@ -1,4 +1,4 @@
-//! The snapshots and bitmaps inside an image: nobody here uses them, so their tables must stay as they are.
+//! The snapshots and bitmaps inside an image. They are not used, so their tables must not change.
 
 use std::ops::Range;
 
@@ -7,15 +7,15 @@ use crate::Result;
 use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, MAX_L1_BYTES, corrupt};
 
-/// Limits of QEMU.
+/// QEMU's limits.
 const MAX_SNAPSHOTS: u64 = 65536;
 const MAX_SNAPSHOT_TABLE_BYTES: u64 = 64 << 20;
 const MAX_BITMAP_TABLE_BYTES: u64 = 1 << 30;
 
-/// Where tables are in the file, in bytes.
+/// The range of a table in the file, in bytes.
 type Place = Range<u64>;
 
-/// The snapshot table, and the L1 tables of the snapshots.
+/// The ranges of the snapshot table and of the snapshots' L1 tables.
 pub(super) fn snapshots(file: &ImageFile, header: &Header) -> Result<(Place, Vec<Place>)> {
     let start = header.snapshots_offset;
     if header.snapshots == 0 {
@@ -37,7 +37,7 @@ pub(super) fn snapshots(file: &ImageFile, header: &Header) -> Result<(Place, Vec
     Ok((start..entries.at, l1_tables))
 }
 
-/// The tables of the bitmaps in a directory.
+/// The ranges of the tables of the bitmaps in a directory.
 pub(super) fn bitmap_tables(file: &ImageFile, directory: Place) -> Result<Vec<Place>> {
     let mut entries = Entries::new(file, directory.clone(), "bitmap directory")?;
     let mut tables = Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn bitmap_tables(file: &ImageFile, directory: Place) -> Result<Vec<Pl
     Ok(tables)
 }
 
-/// A table whose entries have different lengths.
+/// A table with entries of variable length.
 struct Entries<'a> {
     file: &'a ImageFile,
     name: &'static str,
@@ -64,7 +64,7 @@ impl<'a> Entries<'a> {
         Ok(Self { file, name, at: place.start, end: place.end.min(file_length), file_length })
     }
 
-    /// The fixed fields at the beginning of an entry.
+    /// Reads the fixed fields of an entry.
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut fields = [0; N];
         if self.end.saturating_sub(self.at) < N as u64 {
@@ -75,12 +75,12 @@ impl<'a> Entries<'a> {
         Ok(fields)
     }
 
-    /// Goes over the rest of an entry.
+    /// Skips the rest of an entry.
     fn skip(&mut self, length: u64) {
         self.at = (self.at + length).next_multiple_of(8);
     }
 
-    /// Where the table is that an entry names; nowhere if it is empty.
+    /// The range of the table to which an entry points; `None` if it is empty.
     fn place(&self, start: u64, length: u64, most: u64) -> Result<Option<Place>> {
         match start.checked_add(length).filter(|end| length <= most && *end <= self.file_length) {
             Some(end) => Ok(Some(start..end).filter(|place| !place.is_empty())),

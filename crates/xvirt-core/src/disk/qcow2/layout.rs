@@ -1,4 +1,5 @@
-//! Where the metadata of an image lies, as its own tables say: each piece aligned, inside the file, and on no other.
+//! The location of an image's metadata according to its tables: each part aligned, inside the file, and without
+//! overlap.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,31 +10,31 @@ use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, corrupt};
 use crate::{Error, ErrorKind, Result};
 
-/// More clusters of metadata than any image has that is of use: the L2 tables of a pebibyte in clusters of 64 KiB. They
-/// take about 80 MiB here.
+/// A limit on metadata clusters above that of any useful image: the L2 tables of a pebibyte in clusters of 64 KiB.
+/// Tracking them takes about 80 MiB.
 const MAX_CLUSTERS: usize = 2 << 20;
 
-/// Where the metadata of an image lies.
+/// The location of an image's metadata.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// The clusters that hold any, by number.
+    /// The clusters with metadata, by number.
     pub(super) clusters: HashMap<u64, Part>,
-    /// Offsets of the L2 tables of the disk as it is now, without those of its snapshots.
+    /// The offsets of the active L2 tables, without those of snapshots.
     pub(super) l2_tables: Vec<u64>,
-    /// Offsets of the refcount blocks, by position in the refcount table; 0 where there is none.
+    /// The offsets of the refcount blocks, by index in the refcount table; 0 if there is none.
     pub(super) refcount_blocks: Vec<u64>,
 }
 
 /// A cluster of metadata.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    /// What it is, for messages.
+    /// The name for messages.
     pub(super) what: &'static str,
-    /// How often tables point to it.
+    /// The number of references from tables.
     pub(super) references: u32,
-    /// Whether a snapshot or bitmap needs it, so that it must never change.
+    /// Whether a snapshot or bitmap needs it, so that it must not change.
     pub(super) kept: bool,
-    /// Whether L1 tables of snapshots may point to it as well.
+    /// Whether L1 tables of snapshots may also point to it.
     shareable: bool,
 }
 
@@ -48,7 +49,7 @@ impl Part {
 }
 
 impl Layout {
-    /// All metadata.
+    /// Reads all metadata.
     pub(super) fn read(file: &ImageFile, header: &Header) -> Result<Self> {
         let mut reader = Reader::new(file, header)?;
         reader.mappings()?;
@@ -58,7 +59,7 @@ impl Layout {
         Ok(reader.layout)
     }
 
-    /// The header and the tables that say where data lies.
+    /// Reads the header and the mapping tables.
     pub(super) fn read_mappings(file: &ImageFile, header: &Header) -> Result<Self> {
         let mut reader = Reader::new(file, header)?;
         reader.mappings()?;
@@ -134,7 +135,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Checks that there can be something in a cluster at `offset`, where `pointer` says that there is.
+    /// Checks that `offset`, found in `pointer`, is a valid cluster offset.
     fn cluster(&self, pointer: &str, offset: u64) -> Result<u64> {
         if !offset.is_multiple_of(self.header.cluster_size) {
             return Err(self.wrong(pointer, offset, "which is not where a cluster begins"));
@@ -145,7 +146,7 @@ impl<'a> Reader<'a> {
         Ok(offset)
     }
 
-    /// Notes what lies in a range of bytes, where nothing else may be.
+    /// Records the contents of a range, which must not overlap others.
     fn claim(&mut self, range: Range<u64>, pointer: &str, part: Part) -> Result<()> {
         if range.is_empty() {
             return Ok(());
@@ -160,7 +161,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Notes an L2 table of a snapshot, which may be one of the disk or of another snapshot as well.
+    /// Records an L2 table of a snapshot, which the active disk or other snapshots may share.
     fn claim_for_snapshot(&mut self, offset: u64) -> Result<()> {
         let pointer = "the L1 table of a snapshot";
         let cluster = self.cluster(pointer, offset)? / self.header.cluster_size;

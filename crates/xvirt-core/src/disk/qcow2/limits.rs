@@ -1,16 +1,16 @@
-//! What is checked beyond the header before the library sees an image: that it cannot be made to take all memory.
+//! A check of memory use beyond the header, so that an image cannot exhaust memory.
 
 use crate::disk::file::ImageFile;
 use crate::disk::header::Header;
 use crate::disk::layer::{Layer, LayerKind};
 use crate::{Error, ErrorKind, Result};
 
-/// How many tables the library keeps in memory for each image: 128 L2 tables and 32 refcount blocks.
+/// The number of tables that the library caches per image: 128 L2 tables and 32 refcount blocks.
 const CACHED_TABLES: u64 = 160;
-/// What the tables of a chain may take together, in bytes. Six images with the biggest clusters fit.
+/// The most memory for the tables of a chain, in bytes: enough for six images with the largest clusters.
 const MAX_CACHE: u64 = 2 << 30;
 
-/// Refuses a chain whose tables could take too much memory.
+/// Rejects a chain whose tables could take too much memory.
 pub(super) fn memory(file: &ImageFile, header: &Header, below: &[Layer]) -> Result<()> {
     let cluster = |layer: &Layer| match &layer.kind {
         LayerKind::Raw => 0,
@@ -20,7 +20,7 @@ pub(super) fn memory(file: &ImageFile, header: &Header, below: &[Layer]) -> Resu
     if clusters * CACHED_TABLES <= MAX_CACHE {
         return Ok(());
     }
-    let what = format!("disk image {} is based on too many images with big clusters", file.path().display());
+    let what = format!("disk image {} is based on too many images with large clusters", file.path().display());
     Err(Error::new(ErrorKind::UnsupportedImage, what)
         .with_remedy("flatten it: qemu-img convert -O qcow2 -o cluster_size=64k OLD NEW"))
 }

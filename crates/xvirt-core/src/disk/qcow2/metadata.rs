@@ -1,8 +1,8 @@
-//! Where the metadata of an image lies while the image is written, and what may be written there.
+//! Tracks the metadata of an image while the image is written, and guards it.
 //!
-//! An image is only opened for writing when its tables do not contradict each other (see `check`), and the library keeps
-//! them so. This does not rely on the library: it follows the pointers that are written, and refuses guest data where
-//! metadata is, and a pointer to a table that is another one already.
+//! An image is opened for writing only if its tables are consistent (see `check`), and the library keeps them so. This
+//! code does not rely on that: it follows the pointers as they are written, and refuses guest data over metadata, and
+//! pointers to clusters that already hold another table.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,15 +15,15 @@ use crate::disk::file::ImageFile;
 use crate::disk::header::Header;
 use crate::disk::segments::Segments;
 
-/// The part of the header that holds the pointers, in bytes.
+/// The length of the header part that holds the pointers, in bytes.
 const POINTERS: usize = 60;
 
-/// What is known of a cluster that is not data.
+/// The state of a cluster that is not data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// A table that nothing points to yet.
+    /// A table without a pointer to it so far.
     New,
-    /// The header, or a table of the disk.
+    /// The header, or a table of the active disk.
     Used,
     /// A table that must not change, because a snapshot or bitmap needs it.
     Kept,
@@ -39,7 +39,7 @@ pub(super) struct Metadata {
 #[derive(Debug)]
 struct Map {
     clusters: HashMap<u64, State>,
-    /// Where the tables are that the header points to, in bytes.
+    /// The ranges of the tables to which the header points, in bytes.
     tables: Tables,
 }
 
@@ -49,10 +49,10 @@ struct Tables {
     refcounts: Range<u64>,
 }
 
-/// What a write makes of the pointers, once it is done.
+/// The effect of a write on the pointers, once it is complete.
 enum Change {
     Nothing,
-    /// What the old value of an entry points to is not in use any more, and what the new one points to is.
+    /// The target of an entry's old value is released, and that of its new value is in use.
     Entry(u64, u64),
     Header(Tables),
 }
@@ -65,7 +65,7 @@ impl Metadata {
         Self { cluster_size: header.cluster_size, map: RwLock::new(Map { clusters, tables }) }
     }
 
-    /// Refuses guest data in a range in which there is metadata.
+    /// Refuses guest data in a range with metadata.
     pub(super) fn refuse_data(&self, offset: u64, length: u64) -> io::Result<()> {
         let map = self.map();
         for cluster in self.clusters(offset..offset.saturating_add(length)) {
@@ -76,8 +76,8 @@ impl Metadata {
         Ok(())
     }
 
-    /// Lets `write` write `length` bytes of metadata at `offset`, if they may lie there. `entry` are these bytes if they
-    /// are not whole clusters.
+    /// Calls `write` to write `length` bytes of metadata at `offset`, if metadata may be there. `entry` has these bytes
+    /// unless they are whole clusters.
     pub(super) fn write(
         &self,
         file: &ImageFile,
@@ -87,7 +87,8 @@ impl Metadata {
         write: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         let clusters = self.clusters(offset..offset.saturating_add(length));
-        // Not locked over the write: tables that are there already are written while others are used, and new ones alone.
+        // Unlocked during the write: existing tables are written while others are in use, and new ones are not in use
+        // yet.
         let (change, known) = {
             let map = self.map();
             for cluster in clusters.clone() {
@@ -108,7 +109,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// What a small write is going to change. Refuses a pointer to anything but a new table.
+    /// The change that a small write makes. Refuses a pointer to anything but a new table.
     fn change(&self, map: &Map, file: &ImageFile, offset: u64, bytes: &[u8]) -> io::Result<Change> {
         if let (0, Some(header)) = (offset, bytes.first_chunk()) {
             let tables = self.tables_in(header);
@@ -156,13 +157,13 @@ impl Metadata {
                         self.forget(map, old);
                     }
                 }
-                // A new refcount table points to new blocks from the beginning.
+                // The blocks of a new refcount table are in use from the start.
                 map.clusters.values_mut().filter(|state| **state == State::New).for_each(|state| *state = State::Used);
             }
         }
     }
 
-    /// Notes that a table was replaced, so that its clusters may become data.
+    /// Records that a table was replaced, so that its clusters may become data.
     fn forget(&self, map: &mut Map, table: Range<u64>) {
         for cluster in self.clusters(table) {
             if map.clusters.get(&cluster) == Some(&State::Used) {
@@ -171,7 +172,7 @@ impl Metadata {
         }
     }
 
-    /// Where the tables are, by the header.
+    /// The ranges of the tables according to the header.
     fn tables_in(&self, header: &[u8; POINTERS]) -> Tables {
         let number = |range: Range<usize>| {
             header.get(range).unwrap_or_default().iter().fold(0, |number, byte| number << 8 | u64::from(*byte))

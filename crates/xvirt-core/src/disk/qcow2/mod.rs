@@ -1,18 +1,17 @@
-//! qcow2 images with their chains, through the library `imago`, which appears nowhere outside this folder.
+//! qcow2 images with their chains, through the `imago` library, which is used only in this folder.
 //!
-//! The library sees only images whose headers passed our own check, and files that we opened and locked. Requests that
-//! change where data lies (the first write to a cluster, discarding, zeroing) run alone; reads, and writes to clusters
-//! that are there already, run side by side. So no two threads ever work on the tables of an image at once, and no
-//! cluster is given back while somebody uses it.
+//! The library gets only images with validated headers, and files that we opened and locked. Requests that change where
+//! data lies (the first write to a cluster, discard, zero) run exclusively; reads, and writes to allocated clusters,
+//! run concurrently. So no two threads use the tables of an image at once, and no cluster is freed while it is in use.
 //!
-//! The library keeps refcounts in memory until a flush, while the tables in the file already use the clusters. A process
-//! that is killed would leave an image in which the next writer puts new data over tables. So an image is marked as
-//! dirty before its tables first change and until it is closed, as QEMU does with lazy refcounts, and whoever opens a
-//! dirty image for writing counts anew.
+//! The library keeps refcounts in memory until a flush, while the tables in the file already use the clusters. If a
+//! process is killed in this state, the next writer would put new data over tables. So an image is marked as dirty
+//! before its tables first change until it is closed, like QEMU does with lazy refcounts, and opening a dirty image for
+//! writing recounts.
 //!
-//! The tables of an image decide where the data of its guest is written. `check` refuses to write to an image whose
-//! tables contradict each other; `metadata` knows where they are while it is written, and keeps data away from them.
-//! Reading is allowed all the same: an entry that points to a table shows the guest bytes of its own image.
+//! The tables of an image decide where guest data is written. `check` rejects writing to an image with inconsistent
+//! tables; `metadata` tracks them while the image is written, and refuses data over them. Reading is allowed in any
+//! case: an entry that points to a table only shows the guest bytes of its own image.
 
 mod check;
 mod disk;
@@ -45,12 +44,12 @@ use super::header::Header;
 use super::layer::Layer;
 use crate::Result;
 
-/// Refuses an image whose tables contradict each other. Nobody may write to it meanwhile.
+/// Rejects an image whose tables are inconsistent. No one may write to it meanwhile.
 pub(super) fn check(file: &ImageFile, header: &Header) -> Result<()> {
     check::check(file, header).map(drop)
 }
 
-/// Opens an image whose header was judged, on top of the layers below it.
+/// Opens an image with a validated header on top of the layers below it.
 pub(super) fn open(
     file: Arc<ImageFile>,
     header: &Header,
@@ -60,7 +59,7 @@ pub(super) fn open(
     Ok(Arc::new(Qcow2Disk::new(file, header, below, read_only)?))
 }
 
-/// Fills a new file with an empty image, based on the file of that name if one is given.
+/// Initializes a new file as an empty image, with the given backing file if any.
 pub(super) fn create(file: &Arc<ImageFile>, size: u64, backing: Option<(String, ImageFormat)>) -> Result<()> {
     let storage = ImageStorage::new(Arc::clone(file), CLUSTER);
     let mut builder = Qcow2::<ImageStorage>::create_builder(storage).size(size).cluster_size(CLUSTER as usize);
@@ -70,13 +69,13 @@ pub(super) fn create(file: &Arc<ImageFile>, size: u64, backing: Option<(String, 
     builder.create().map_err(|error| cannot("create", file.path(), error))
 }
 
-/// Makes the disk in an image bigger.
+/// Grows the disk in an image.
 pub(super) fn grow(file: &Arc<ImageFile>, header: &Header, below: Vec<Layer>, size: u64) -> Result<()> {
     let disk = Qcow2Disk::new(Arc::clone(file), header, below, false)?;
     disk.grow(size).and_then(|()| disk.close()).map_err(|error| cannot("grow", file.path(), error))
 }
 
-/// Whether the image holds anything itself, be it data or zeroes, rather than showing what is below.
+/// Whether the image itself holds data or zeroes, rather than showing only its backing file.
 pub(super) fn has_own_data(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>) -> Result<bool> {
     let path = file.path().to_owned();
     let disk = Qcow2Disk::new(file, header, below, true)?;

@@ -1,4 +1,4 @@
-//! The refcounts of an image: whether all that is in use is counted, so that it is not given to something else.
+//! Checks refcounts: a cluster in use that is not counted could be allocated again.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,7 @@ use crate::Result;
 use crate::disk::file::ImageFile;
 use crate::disk::header::{Header, corrupt};
 
-/// Checks that none of these clusters, of which `first` is the first, has a lower refcount than it has uses. `first` is
-/// also the first of a refcount block.
+/// Checks that no cluster from `first` on has a lower refcount than `uses`. `first` must start a refcount block.
 pub(super) fn cover(file: &ImageFile, header: &Header, layout: &Layout, first: u64, uses: &[u16]) -> Result<()> {
     let per_block = (header.cluster_size * 8) >> header.refcount_order;
     let mut bytes = vec![0; header.cluster_size as usize];
@@ -43,7 +42,7 @@ pub(super) fn cover(file: &ImageFile, header: &Header, layout: &Layout, first: u
     Ok(())
 }
 
-/// A refcount in a block of refcounts that are 2^`order` bits wide.
+/// A refcount in a block of refcounts of 2^`order` bits.
 fn refcount(block: &[u8], order: u32, index: u64) -> u64 {
     if order >= 3 {
         let width = 1 << (order - 3);

@@ -1,8 +1,8 @@
-//! Counting anew which clusters of an image are in use, after its writer was killed.
+//! Recounts the used clusters of an image after its writer was killed.
 //!
-//! The tables that say where data lies are right (see `ImageStorage`: they are on stable storage before anything points
-//! to them), only the refcounts may lag behind. The new counts go to new clusters at the end of the file, and the header
-//! turns to them in one small write, so a repair that is interrupted leaves the image as it was.
+//! Only the refcounts may be stale: mapping tables are on stable storage before anything points to them (see
+//! `ImageStorage`). The new refcounts go to new clusters at the end of the file, and one small write makes the header
+//! point to them, so an interrupted repair leaves the image unchanged.
 
 use std::io;
 
@@ -14,17 +14,17 @@ use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, corrupt};
 use crate::disk::segments::Segments;
 
-/// Width of a refcount, as a logarithm, that everybody uses and that this writes.
+/// Log2 of the refcount width that is common, and that this writes.
 const ORDER: u32 = 4;
-/// No image that could be used has more, and 256 MiB are enough for counting them.
+/// A limit above the size of any useful image; counting takes 256 MiB.
 const MAX_CLUSTERS: u64 = 128 << 20;
 const MAX_TABLE_BYTES: u64 = 8 << 20;
-/// Where the header says where the refcount table is and how many clusters it has.
+/// The offset of the refcount table's offset and cluster count in the header.
 const TABLE_POINTER: u64 = 48;
 
-/// Makes the refcounts of a dirty image right and takes the mark away.
+/// Rebuilds the refcounts of a dirty image and clears its dirty bit.
 ///
-/// Refuses an image whose tables contradict themselves, or which holds what this does not count.
+/// Rejects an image with inconsistent tables, or with features that this does not count.
 pub(in crate::disk) fn repair(file: &ImageFile, header: &Header) -> Result<()> {
     let path = file.path();
     if header.snapshots > 0 || header.has_bitmaps || header.refcount_order != ORDER {
@@ -45,12 +45,13 @@ pub(in crate::disk) fn repair(file: &ImageFile, header: &Header) -> Result<()> {
     Ok(())
 }
 
-/// Writes refcount blocks and their table behind the last cluster that is in use or in the file, and makes the header point to them.
+/// Writes refcount blocks and their table after the last cluster of the file or in use, and makes the header point to
+/// them.
 fn write(file: &ImageFile, cluster_size: u64, counts: &[u16]) -> io::Result<()> {
     let used = counts.len() as u64;
     let per_block = (cluster_size * 8) >> ORDER;
     let (mut blocks, mut tables) = (0, 0);
-    // The new clusters must be counted as well, which may take more of them.
+    // The new clusters need refcounts themselves, which may take more clusters.
     loop {
         let needed = (used + blocks + tables).div_ceil(per_block);
         let needed_tables = (needed * 8).div_ceil(cluster_size);

@@ -1,4 +1,4 @@
-//! Our image files in the form the qcow2 library wants them.
+//! Adapts image files to the qcow2 library.
 
 use std::fmt;
 use std::io;
@@ -13,15 +13,15 @@ use super::metadata::Metadata;
 use crate::disk::file::ImageFile;
 use crate::disk::segments::Segments;
 
-/// Whole tables have at least the size of a cluster, which has at least that of a sector.
+/// The smallest size of a whole table: a cluster has at least the size of a sector.
 const SMALLEST_TABLE: u64 = 512;
 
 /// A locked image file as the library's storage.
 ///
-/// An image that is written has two of them, so that what is written as data is told from what is written as metadata.
+/// A writable image has two of them, so that writes of data are told from writes of metadata.
 pub(super) struct ImageStorage {
     file: Arc<ImageFile>,
-    /// How far beyond the end of the file it may be read, which gives zeroes. More than that is data that got lost.
+    /// How many bytes beyond the end of the file read as zeroes. Missing data beyond that is an error.
     slack: u64,
     purpose: Purpose,
     helper: CommonStorageHelper,
@@ -29,7 +29,7 @@ pub(super) struct ImageStorage {
 
 /// What is written through a storage.
 enum Purpose {
-    /// Anything: a new image, or nothing at all.
+    /// Anything: for a new image, or a read-only one.
     Any,
     Data(Arc<Metadata>),
     Metadata(Arc<Metadata>),
@@ -40,26 +40,28 @@ impl ImageStorage {
         Self { file, slack, purpose: Purpose::Any, helper: CommonStorageHelper::default() }
     }
 
-    /// For the data of an image that is written.
+    /// For the data of a writable image.
     pub(super) fn of_data(file: Arc<ImageFile>, slack: u64, metadata: Arc<Metadata>) -> Self {
         Self { purpose: Purpose::Data(metadata), ..Self::new(file, slack) }
     }
 
-    /// For the metadata of an image that is written.
+    /// For the metadata of a writable image.
     pub(super) fn of_metadata(file: Arc<ImageFile>, slack: u64, metadata: Arc<Metadata>) -> Self {
         Self { purpose: Purpose::Metadata(metadata), ..Self::new(file, slack) }
     }
 
-    /// Fails where no data may be written.
+    /// Fails if data must not be written there.
     pub(super) fn may_write_data(&self, offset: u64, length: u64) -> io::Result<()> {
         match &self.purpose {
             Purpose::Any => Ok(()),
             Purpose::Data(metadata) => metadata.refuse_data(offset, length),
-            Purpose::Metadata(_) => Err(io::Error::other("metadata is only written as such")),
+            Purpose::Metadata(_) => {
+                Err(io::Error::other("guest data cannot be written through the storage of metadata"))
+            }
         }
     }
 
-    /// Writes data past the library.
+    /// Writes data without the library.
     pub(super) fn write_data(&self, from: &mut Segments<'_>, offset: u64) -> io::Result<()> {
         self.may_write_data(offset, from.len())?;
         self.file.write(from, offset)
@@ -76,7 +78,7 @@ impl Storage for ImageStorage {
     }
 
     unsafe fn pure_readv(&self, bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
-        // SAFETY: `bufv` is mutably borrowed memory and lives until the end of this function.
+        // SAFETY: `bufv` is mutably borrowed memory and outlives this function.
         let mut segments = unsafe { Segments::of_iovecs(bufv.as_iovec()) };
         let end = offset.saturating_add(segments.len());
         self.file.read(&mut segments, offset)?;
@@ -93,15 +95,15 @@ impl Storage for ImageStorage {
     }
 
     unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
-        // SAFETY: `bufv` is borrowed memory and lives until the end of this function, and is only read.
+        // SAFETY: `bufv` is borrowed memory that outlives this function, and it is only read.
         let mut segments = unsafe { Segments::of_iovecs(bufv.as_iovec()) };
         let Purpose::Metadata(metadata) = &self.purpose else { return self.write_data(&mut segments, offset) };
         let length = segments.len();
         if length >= SMALLEST_TABLE {
             return metadata.write(&self.file, offset, length, None, || self.file.write(&mut segments, offset));
         }
-        // An entry of an L1 or refcount table, or the header. What it points to must be there before it, and it must be
-        // there before what it pointed to until now is used for something else, or a power failure breaks the image.
+        // An entry of an L1 or refcount table, or the header. Its target must be on stable storage first, and the entry
+        // must be before its old target is reused; otherwise a power failure breaks the image.
         let mut entry = vec![0; length as usize];
         bufv.copy_into_slice(&mut entry);
         metadata.write(&self.file, offset, length, Some(&entry), || {
@@ -113,7 +115,7 @@ impl Storage for ImageStorage {
 
     unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
         self.may_write_data(offset, length)?;
-        // What is beyond the end of the file is zeroes already.
+        // Beyond the end of the file there are zeroes already.
         let length = length.min(self.file.len()?.saturating_sub(offset));
         self.file.zero(offset, length, true)
     }
@@ -125,7 +127,7 @@ impl Storage for ImageStorage {
 
     fn resize(&self, _: u64, _: PreallocateMode) -> io::Result<()> {
         match self.purpose {
-            // The library asks for it where the data is in a file of its own. Here it is where the metadata is.
+            // The library syncs an external data file this way. Here the data is in the file of the metadata.
             Purpose::Data(_) => Ok(()),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }

@@ -1,4 +1,4 @@
-//! Reading the tables of an image, and what their entries mean.
+//! Reads the tables of an image and decodes their entries.
 
 use std::ops::Range;
 
@@ -7,20 +7,20 @@ use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::Header;
 use crate::disk::segments::Segments;
 
-/// Where an L1 entry or a plain L2 entry points to.
+/// The offset in an L1 entry or a standard L2 entry.
 pub(super) const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// What no L1 entry has.
+/// The reserved bits of L1 entries.
 pub(super) const L1_RESERVED: u64 = 0x7f00_0000_0000_01ff;
-/// Whether an L1 or L2 entry is the only one that points there, so that it may be written.
+/// Set if the refcount of the target of an L1 or L2 entry is exactly one, so that it may be written in place.
 pub(super) const COPIED: u64 = 1 << 63;
 const COMPRESSED: u64 = 1 << 62;
-/// What no plain L2 entry has. All but the flag for zeroes.
+/// The reserved bits of standard L2 entries; the zero flag is not one.
 const L2_RESERVED: u64 = 0x3f00_0000_0000_01fe;
-/// How much is read at once, in bytes.
+/// The number of bytes read at once.
 const CHUNK: u64 = 64 << 10;
 
-/// Shows `visit` all entries of a table that are not zero, with their positions. Holes are not read, however big the
-/// table is said to be, and what the file ends before is zeroes.
+/// Calls `visit` with all non-zero entries of a table and their indices. Holes are not read, however large the table
+/// claims to be, and bytes beyond the end of the file are zeroes.
 pub(super) fn entries(
     file: &ImageFile,
     table: Range<u64>,
@@ -44,7 +44,7 @@ pub(super) fn entries(
     Ok(())
 }
 
-/// Fills `bytes` with what is at `offset`; what the file ends before is zeroes.
+/// Reads `bytes` at `offset`; bytes beyond the end of the file are zeroes.
 pub(super) fn read(file: &ImageFile, offset: u64, bytes: &mut [u8]) -> Result<()> {
     let mut segments = Segments::of_bytes(bytes);
     file.read(&mut segments, offset).map_err(|error| cannot("read", file.path(), error))?;
@@ -52,16 +52,16 @@ pub(super) fn read(file: &ImageFile, offset: u64, bytes: &mut [u8]) -> Result<()
     Ok(())
 }
 
-/// What an L2 entry uses of the file.
+/// The target of an L2 entry in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mapping {
-    /// Nothing.
+    /// Unallocated.
     Nothing,
     /// The cluster at this offset.
     Cluster(u64),
-    /// Compressed data between the first and the last of these offsets, in clusters that others may use as well.
+    /// Compressed data from the first to the last of these offsets, in clusters that other data may share.
     Compressed(u64, u64),
-    /// It has bits that no entry has.
+    /// Reserved bits are set.
     Reserved,
 }
 

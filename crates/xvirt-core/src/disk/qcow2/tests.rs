@@ -1,4 +1,4 @@
-//! What becomes of an image whose tables contradict each other if nobody checks it: still no table is overwritten.
+//! Even without the check, an image with inconsistent tables does not get its tables overwritten.
 
 use std::fs;
 use std::io;
@@ -13,11 +13,11 @@ use crate::disk::lock::Hold;
 use crate::disk::{ImageFormat, create, probe};
 use crate::memory::GuestSlice;
 
-/// What one L2 table covers.
+/// The bytes that one L2 table covers.
 const TABLE: u64 = CLUSTER / 8 * CLUSTER;
 const COPIED: u64 = 1 << 63;
 
-/// An image with data in its first cluster, whose tables are where `create` puts them.
+/// An image with data in its first cluster, and its tables where `create` puts them.
 fn image(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("image");
     create(&path, ImageFormat::Qcow2, 4 * TABLE).unwrap();
@@ -25,7 +25,7 @@ fn image(folder: &Path) -> std::path::PathBuf {
     path
 }
 
-/// Opens it for writing, without a check if that is wanted.
+/// Opens it for writing, with or without the check.
 fn open(path: &Path, checked: bool) -> Qcow2Disk {
     let file = Arc::new(ImageFile::open(path, true).unwrap());
     file.lock(Hold::Exclusive).unwrap();
@@ -50,7 +50,7 @@ fn set(path: &Path, at: u64, bytes: &[u8]) {
     fs::write(path, image).unwrap();
 }
 
-/// Where the L1 table, the first L2 table, and the first refcount block are.
+/// The offsets of the L1 table, the first L2 table, and the first refcount block.
 fn tables(path: &Path) -> [u64; 3] {
     let l1 = number(path, 40);
     [l1, number(path, l1) & !COPIED, number(path, number(path, 48))]
@@ -89,7 +89,7 @@ fn entries_that_point_to_metadata_are_not_written_through() {
     for done in [write(&disk, 0, 0xaa), disk.discard(0, CLUSTER), disk.write_zeroes(0, CLUSTER, true)] {
         assert!(done.unwrap_err().to_string().contains("data would overwrite metadata, at 0x30000"));
     }
-    // To read it is harmless.
+    // Reading is harmless.
     assert!(disk.place(0, 4096, false).is_some());
     drop(disk);
     assert!(fs::read(&path).unwrap() == before);
@@ -154,7 +154,7 @@ fn a_table_does_not_take_the_place_of_another() {
         bytes[pointer..pointer + 8].copy_from_slice(&block.to_be_bytes());
         refused(0, 72, Some(&bytes));
     }
-    // A new table is written before something points to it.
+    // A new table is written before an entry points to it.
     metadata.write(&file, 0x10_0000, CLUSTER, None, || Ok(())).unwrap();
     metadata.refuse_data(0x10_0000, 512).unwrap();
     metadata.write(&file, l1 + 8, 8, Some(&(COPIED | 0x10_0000).to_be_bytes()), || Ok(())).unwrap();

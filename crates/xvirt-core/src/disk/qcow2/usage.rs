@@ -1,4 +1,4 @@
-//! Which clusters of an image are in use, counted from its tables.
+//! Counts the used clusters of an image from its tables.
 
 use std::ops::Range;
 
@@ -8,23 +8,24 @@ use crate::Result;
 use crate::disk::file::{ImageFile, cannot};
 use crate::disk::header::{Header, corrupt};
 
-/// Stands for the data of one cluster of the disk. Compressed data shares clusters, and its uses count up from 1.
+/// Marks a cluster of uncompressed data. Clusters of compressed data may be shared; their uses count up from 1.
 pub(super) const ALONE: u16 = u16::MAX;
-/// Stands for metadata.
+/// Marks a cluster of metadata.
 pub(super) const METADATA: u16 = u16::MAX - 1;
-/// How many clusters the last compressed data may take beyond the end of the file: its length is only known roughly.
+/// The most clusters that the last compressed data may reach beyond the end of the file, because its length is
+/// approximate.
 const BEYOND: u64 = 3;
 
-/// How many bytes of L2 tables the kernel is told of before they are read: enough to keep a disk busy.
+/// How many bytes of L2 tables to read ahead: enough to keep a disk busy.
 const AHEAD: u64 = 8 << 20;
 
-/// How many clusters the tables of an image may point to.
+/// The number of clusters to which the tables of an image may point.
 pub(super) fn clusters(file: &ImageFile, header: &Header) -> Result<u64> {
     let length = file.len().map_err(|error| cannot("measure", file.path(), error))?;
     Ok(length.div_ceil(header.cluster_size) + BEYOND)
 }
 
-/// Counts the uses of each cluster in a range of clusters. Two uses of which one must be alone are an error.
+/// Counts the uses of each cluster in a range of clusters. A shared cluster that must not be is an error.
 pub(super) fn count(file: &ImageFile, header: &Header, layout: &Layout, clusters: Range<u64>) -> Result<Vec<u16>> {
     let length = file.len().map_err(|error| cannot("measure", file.path(), error))?;
     let counts = vec![0; clusters.end.saturating_sub(clusters.start) as usize];
@@ -45,7 +46,7 @@ pub(super) fn count(file: &ImageFile, header: &Header, layout: &Layout, clusters
     Ok(counter.counts)
 }
 
-/// Tells the kernel that an L2 table is going to be read. The kernel would read a hole, too.
+/// Reads an L2 table ahead, unless it is a hole, which the kernel would read as well.
 fn advise(file: &ImageFile, header: &Header, table: u64) -> Result<()> {
     let end = table + header.cluster_size;
     let data = file.skip_hole(table).map_err(|error| cannot("read", file.path(), error))?;
@@ -60,7 +61,7 @@ struct Counter<'a> {
     header: &'a Header,
     layout: &'a Layout,
     length: u64,
-    /// Logarithm of the size of a cluster: dividing is slow.
+    /// Log2 of the cluster size, because division is slow.
     bits: u32,
     first: u64,
     counts: Vec<u16>,
@@ -97,7 +98,7 @@ impl Counter<'_> {
         }
     }
 
-    /// Compressed data takes some sectors anywhere, and several pieces of it may lie in one cluster of the file.
+    /// Compressed data occupies sectors at any offset, and several pieces of it may share a cluster.
     fn compressed(&mut self, first: u64, last: u64) -> Result<()> {
         self.inside(first)?;
         for cluster in first >> self.bits..=last >> self.bits {
@@ -139,7 +140,7 @@ mod tests {
     const CLUSTER: u64 = 2 << 20;
     const TABLES: u64 = 64;
 
-    /// How much of a file is in the page cache, in bytes; `None` where that cannot be found out.
+    /// How many bytes of a file are in the page cache; `None` if that is unknown.
     fn cached(path: &std::path::Path) -> Option<u64> {
         let output = Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES"]).arg(path).output();
         let text = String::from_utf8(output.ok()?.stdout).unwrap();

@@ -1,11 +1,11 @@
-//! The disks of a running VM as they were at one moment, while the guest goes on writing: copy before write.
+//! Point-in-time views of the disks of a running VM, by copy-before-write.
 //!
-//! Every disk of a VM is a [`CopyBeforeWrite`], which costs a look at a lock while nothing is wanted of it. A *point*
-//! (`preserved`) is made while no write is in flight; from then on a block that the guest is about to change is first
-//! copied to a scratch file. The [`SnapshotView`] (`view`) reads from there what was copied, and all else from the disk.
+//! Every disk of a VM is a [`CopyBeforeWrite`], which costs one lock operation while there is no view. A *point*
+//! (`preserved`) is created while no write is in flight; from then on, a block is copied to a scratch file before the
+//! guest changes it. The [`SnapshotView`] (`view`) reads copied blocks from there, and all others from the disk.
 //!
-//! The guest comes first: it waits for the copying of what it overwrites and for nothing else. If the copying fails,
-//! the view is lost and says why, and the guest goes on.
+//! The guest has priority: it waits only for the copy of the blocks that it overwrites. If the copy fails, the view
+//! becomes invalid and reports why, and the guest continues.
 
 mod preserved;
 mod previous;
@@ -33,29 +33,29 @@ use previous::Closing;
 pub(crate) use previous::PreviousDisk;
 pub use view::SnapshotView;
 
-/// The most views a disk can have at once: each costs the guest another copy of what it overwrites.
+/// The most views of a disk: each makes the guest copy what it overwrites once more.
 const MAX: usize = 4;
 
-/// A raw image, which the scratch file is, cannot be smaller.
+/// The minimum size of a raw image, which the scratch file is.
 const SECTOR: u64 = 512;
 
-/// A disk whose old contents can be kept while it is written.
+/// A disk whose old contents can be preserved while it is written.
 #[derive(Debug)]
 pub(crate) struct CopyBeforeWrite {
     disk: Arc<dyn BlockBackend>,
-    /// Locked for reading by every change in flight, for writing by whoever makes a point. A view that was dropped
-    /// leaves its place here until the next one is made.
+    /// Locked for reading by every change in flight, and for writing to create a point. A dropped view leaves its entry
+    /// here until the next one is created.
     points: RwLock<Vec<Weak<PreservedBlocks>>>,
-    /// Changes in flight that hold no lock. They come with the points locked for reading.
+    /// Changes in flight that hold no lock. They are added with the points locked for reading.
     flights: Arc<Flights>,
-    /// The last field, so that the disk is closed when it is dropped.
+    /// The last field, so that the disk is closed when this is dropped.
     closing: Closing,
 }
 
-/// Views of all `disks` as they are at one moment, in the same order. What was copied for them is kept in files without
-/// a name in the folder `scratch`.
+/// Creates views of all `disks` at one point in time, in the same order. Preserved blocks are kept in unnamed files in
+/// the folder `scratch`.
 ///
-/// The disks stand still only while the changes in flight come to their end. To be called by one thread at a time.
+/// The disks block new changes only until the changes in flight are complete. Only one thread may call this at a time.
 pub(crate) fn snapshot_views(disks: &[Arc<CopyBeforeWrite>], scratch: &Path) -> Result<Vec<Arc<SnapshotView>>> {
     let file = |disk: &Arc<CopyBeforeWrite>| {
         let file = ImageFile::unnamed(scratch, disk.capacity().max(SECTOR))?;
@@ -65,7 +65,7 @@ pub(crate) fn snapshot_views(disks: &[Arc<CopyBeforeWrite>], scratch: &Path) -> 
 }
 
 fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> Result<Vec<Arc<SnapshotView>>> {
-    // All that takes time is done before the disks stand still.
+    // Everything slow happens before the disks stop.
     let preserved = |(disk, scratch)| Arc::new(PreservedBlocks::new(Arc::clone(disk), scratch));
     let preserved: Vec<_> = disks.iter().zip(scratch).map(preserved).collect();
     let began = Instant::now();
@@ -73,8 +73,8 @@ fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> 
     for points in &mut all {
         points.retain(|point| point.strong_count() > 0);
         if points.len() >= MAX {
-            return Err(Error::new(ErrorKind::Busy, format!("a disk of the VM has {MAX} views already"))
-                .with_remedy("drop a view that is not needed any more"));
+            return Err(Error::new(ErrorKind::Busy, format!("a disk of the VM already has {MAX} snapshot views"))
+                .with_remedy("drop a view that is no longer needed"));
         }
     }
     for (points, preserved) in all.iter_mut().zip(&preserved) {
@@ -86,26 +86,26 @@ fn make(disks: &[Arc<CopyBeforeWrite>], scratch: Vec<Arc<dyn BlockBackend>>) -> 
 }
 
 impl CopyBeforeWrite {
-    /// `disk`, which from now on is only to be written through this.
+    /// Wraps `disk`, which must be written only through this from now on.
     pub(crate) fn new(disk: Arc<dyn BlockBackend>) -> Self {
         Self { disk, points: RwLock::default(), flights: Arc::default(), closing: Closing::default() }
     }
 
-    /// What is kept of it when its run is over.
+    /// A weak reference to the disk for the time after its run.
     pub(crate) fn previous(self: &Arc<Self>) -> PreviousDisk {
         PreviousDisk::new(self, &self.closing)
     }
 
-    /// Waits until no change is in flight and lets none begin.
+    /// Waits until no change is in flight and blocks new ones.
     fn stand_still(&self) -> RwLockWriteGuard<'_, Vec<Weak<PreservedBlocks>>> {
         let points = self.points.write().unwrap_or_else(PoisonError::into_inner);
         self.flights.wait();
         points
     }
 
-    /// Does what changes a range, after all points have kept what it holds.
+    /// Changes a range after all points have preserved its contents.
     fn change(&self, range: Range<u64>, change: impl FnOnce(&dyn BlockBackend) -> io::Result<()>) -> io::Result<()> {
-        // Held to the end, so that a point that is being made has all of the change or nothing of it.
+        // Held to the end, so that a new point has all of the change or nothing of it.
         let points = self.points.read().unwrap_or_else(PoisonError::into_inner);
         for point in points.iter().filter_map(Weak::upgrade) {
             point.keep(range.clone());
@@ -163,7 +163,7 @@ impl BlockBackend for CopyBeforeWrite {
     }
 
     fn grow(&self, size: u64) -> io::Result<()> {
-        // A view keeps nothing of the new part, which is beyond its end.
+        // The new part lies beyond the end of all views.
         self.disk.grow(size)
     }
 }

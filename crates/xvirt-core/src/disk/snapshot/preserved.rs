@@ -1,4 +1,4 @@
-//! Keeping what a disk held at a point.
+//! Preserves the contents of a disk at a point.
 
 use std::io;
 use std::ops::Range;
@@ -13,40 +13,39 @@ use crate::disk::extent::LastExtent;
 use crate::memory::GuestSlice;
 use crate::sync::lock;
 
-/// What is copied at least, in bytes: less would cost more requests than it saves bytes.
+/// The smallest unit copied, in bytes: less would cost more requests than it saves bytes.
 const BLOCK: u64 = 64 << 10;
-/// Blocks are so large that there are not more, whatever size a disk says it has: the bits of this many take 16 MiB.
+/// The most blocks; larger disks have larger blocks. This many bits take 16 MiB.
 const MAX_BLOCKS: u64 = 1 << 27;
-/// What is copied at once, in bytes: what it takes of memory.
+/// The most bytes copied at once, which bounds memory use.
 const CHUNK: u64 = 1 << 20;
 
 /// One point of one disk.
 ///
-/// It only goes forward, whoever looks at which part of it: a block that was kept stays so, what was released is so for
-/// ever, and so is what was lost.
+/// Its state is monotonic: preserved blocks stay preserved, released ones stay released, and a lost point stays lost.
 #[derive(Debug)]
 pub(super) struct PreservedBlocks {
     disk: Arc<CopyBeforeWrite>,
     capacity: u64,
-    /// Done are those that are kept.
+    /// Preserved blocks are "done".
     kept: Blocks,
-    /// What is not kept did not change since the point.
+    /// Data ranges of the blocks that are not preserved and so have not changed.
     extent: LastExtent,
-    /// What lies before is not needed any more.
+    /// The end of the released range.
     released: AtomicU64,
     scratch: Mutex<Scratch>,
 }
 
-/// Where old blocks are kept, each at its own place, or why that is over.
+/// The file of preserved blocks, each at its original offset, or why it is gone.
 #[derive(Clone, Debug)]
 enum Scratch {
     Open(Arc<dyn BlockBackend>),
     Lost { kind: io::ErrorKind, reason: String },
 }
 
-/// The first piece of a range of a point that lies in one place.
+/// The first part of a range that lies in one file.
 pub(super) struct Piece {
-    /// Whether it is in the scratch file, else still on the disk.
+    /// Whether it is in the scratch file, rather than on the disk.
     pub(super) kept: bool,
     pub(super) place: Arc<dyn BlockBackend>,
     pub(super) end: u64,
@@ -66,7 +65,8 @@ impl PreservedBlocks {
         self.capacity
     }
 
-    /// Copies what a range holds, as far as it is needed and nobody did before. Once this returns the range may change.
+    /// Copies the contents of a range, except blocks that are released or preserved already. Once this returns, the
+    /// range may change.
     pub(super) fn keep(&self, range: Range<u64>) {
         let range = range.start.max(self.released.load(Ordering::Acquire))..range.end;
         while let Scratch::Open(scratch) = self.scratch() {
@@ -78,8 +78,8 @@ impl PreservedBlocks {
         }
     }
 
-    /// The first piece of a range that is not empty, as it is now. A reader asks again after reading: what was kept
-    /// meanwhile may have changed under it.
+    /// The first piece of a non-empty range, as of now. A reader must check again after reading: blocks preserved
+    /// meanwhile may have changed on the disk.
     pub(super) fn piece(&self, range: Range<u64>) -> io::Result<Piece> {
         let (kept, end) = self.kept.run(range.clone());
         let released = self.released.load(Ordering::Acquire);
@@ -92,24 +92,24 @@ impl PreservedBlocks {
                 Ok(Piece { kept, place, end })
             }
             Scratch::Lost { kind, reason } => {
-                Err(io::Error::new(kind, format!("the view of the disk is lost, because the host {reason}")))
+                Err(io::Error::new(kind, format!("the snapshot view of the disk is lost, because the host {reason}")))
             }
         }
     }
 
-    /// As [`BlockBackend::next_data`] of where a piece is, from `at` in the piece on.
+    /// Like [`BlockBackend::next_data`] for the file of a piece, starting at `at`.
     pub(super) fn next_data(&self, piece: &Piece, at: u64) -> io::Result<Option<Range<u64>>> {
         if piece.kept { piece.place.next_data(at) } else { self.extent.next_data(&*piece.place, at) }
     }
 
-    /// What lies before `end` is not needed any more.
+    /// Releases everything before `end`.
     pub(super) fn release(&self, end: u64) {
         let end = end.min(self.capacity);
         let before = self.released.fetch_max(end, Ordering::AcqRel);
         if let Scratch::Open(scratch) = self.scratch()
             && before < end
         {
-            // Only gives space back a little earlier.
+            // Discarding only frees the space earlier, so an error does not matter.
             let _ = scratch.discard(before, end - before);
         }
     }
@@ -118,7 +118,7 @@ impl PreservedBlocks {
         lock(&self.scratch).clone()
     }
 
-    /// Ends the view, and gives back at once the space that it took: the guest may need it.
+    /// Invalidates the view and frees its space at once, because the guest may need it.
     fn lose(&self, lost: Scratch) {
         if let Scratch::Lost { reason, .. } = &lost {
             tracing::warn!(reason, "a view of a running VM's disk is lost");
@@ -126,7 +126,7 @@ impl PreservedBlocks {
         *lock(&self.scratch) = lost;
     }
 
-    /// Copies a range, all but its holes, which the scratch file has by itself.
+    /// Copies a range except its holes, which are holes in the scratch file as well.
     fn copy(&self, range: Range<u64>, scratch: &dyn BlockBackend) -> Result<(), Scratch> {
         let (disk, mut at) = (&*self.disk, range.start);
         let mut memory = Vec::new();

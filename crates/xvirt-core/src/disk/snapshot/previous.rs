@@ -1,11 +1,11 @@
-//! Disks of a run that is over, which views may have kept open.
+//! Disks of an earlier run that snapshot views may keep open.
 
 use std::sync::Weak;
 
 use super::CopyBeforeWrite;
 use crate::sync::{Arc, Condvar, Mutex, lock, wait};
 
-/// A disk that is open as long as somebody uses it, and locked against everybody else.
+/// A disk that stays open and locked as long as it is used.
 #[derive(Clone, Debug)]
 pub(crate) struct PreviousDisk {
     disk: Weak<CopyBeforeWrite>,
@@ -19,7 +19,7 @@ struct Closed {
     changed: Condvar,
 }
 
-/// What a disk drops last.
+/// The last field that a disk drops.
 #[derive(Debug, Default)]
 pub(super) struct Closing(Arc<Closed>);
 
@@ -35,8 +35,8 @@ impl PreviousDisk {
         Self { disk: Arc::downgrade(disk), closed: Arc::clone(&closing.0) }
     }
 
-    /// The disk, if it is still used; if not, it is closed when this returns. Another thread may be about to close it,
-    /// which takes a moment and has the image locked until then.
+    /// The disk, if it is still in use; otherwise it is closed when this returns. This waits if another thread is just
+    /// closing it, because the image stays locked until then.
     pub(crate) fn get(&self) -> Option<Arc<CopyBeforeWrite>> {
         let disk = self.disk.upgrade();
         if disk.is_none() {

@@ -1,4 +1,4 @@
-//! Reading what a disk held at a point.
+//! Reads the contents of a disk at a point.
 
 use std::io;
 use std::ops::Range;
@@ -10,11 +10,11 @@ use crate::disk::raw::within;
 use crate::disk::segments::{part, total};
 use crate::memory::GuestSlice;
 
-/// A disk as it was at one moment, whatever was written to it since: a read-only backend.
+/// A disk at a point in time, regardless of later writes: a read-only backend.
 ///
-/// As long as it is there, the disk's image stays locked, and the old contents of what the guest overwrites take space
-/// in the scratch file. If the host cannot keep them, above all because the scratch file's file system is full, every
-/// further read fails and says why; the guest does not notice. May be used from several threads.
+/// While the view exists, the disk's image stays locked, and old contents of overwritten blocks take space in the
+/// scratch file. If the host cannot preserve them, usually because the scratch file's file system is full, all further
+/// reads fail with that reason; the guest is not affected. May be used from several threads.
 #[derive(Debug)]
 pub struct SnapshotView {
     preserved: Arc<PreservedBlocks>,
@@ -25,8 +25,8 @@ impl SnapshotView {
         Self { preserved }
     }
 
-    /// Tells that what lies before byte `end` was read for the last time: its old contents are not kept any more, and
-    /// reading it fails. Who reads a disk from its beginning to its end spares the guest copies so.
+    /// Releases everything before byte `end`: its old contents are not preserved any more, and reading it fails. A
+    /// reader that goes from start to end reduces the copies that the guest waits for this way.
     pub fn release(&self, end: u64) {
         self.preserved.release(end);
     }
@@ -49,7 +49,7 @@ impl BlockBackend for SnapshotView {
             let piece = self.preserved.piece(at..end)?;
             piece.place.read(&part(buffers, at - offset..piece.end - offset), at)?;
             let after = self.preserved.piece(at..piece.end)?;
-            // What was kept while it was read from the disk is read again.
+            // Blocks that were preserved while they were read from the disk are read again.
             if after.kept == piece.kept {
                 at = after.end;
             }

@@ -1,4 +1,4 @@
-//! Fetching the rest in the background.
+//! Fetches the rest of a disk in the background.
 
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -9,17 +9,17 @@ use crate::progress::{Progress, step};
 use crate::sync::lock;
 use crate::{Error, Result};
 
-/// How much is fetched before it is put on stable storage, so that it survives a kill: in bytes.
+/// How many bytes to fetch between flushes, so that they survive a kill.
 const SETTLE_EVERY: u64 = 256 << 20;
 
-/// The requests of the guest that need the source, which go first.
+/// The guest's requests that need the source, which have priority.
 #[derive(Debug, Default)]
 pub(super) struct Guests {
     count: Mutex<u64>,
     gone: Condvar,
 }
 
-/// One request that needs the source, until it is dropped.
+/// One of the guest's requests that needs the source, until it is dropped.
 pub(super) struct Guest<'a>(&'a Guests);
 
 impl Guests {
@@ -28,7 +28,7 @@ impl Guests {
         Guest(self)
     }
 
-    /// Returns when no request needs the source.
+    /// Waits until no request needs the source.
     fn let_pass(&self) {
         let count = lock(&self.count);
         drop(self.gone.wait_while(count, |count| *count > 0).unwrap_or_else(PoisonError::into_inner));
@@ -43,14 +43,14 @@ impl Drop for Guest<'_> {
 }
 
 impl StreamingDisk {
-    /// Fetches all that is still missing, in ascending order, while the guest goes on; its requests to the source go
-    /// first. When this returns, all is in the target and on stable storage, and the source is let go.
+    /// Fetches all missing data in ascending order while the guest runs; the guest's requests to the source have
+    /// priority. When this returns, all data is in the target and on stable storage, and the source is closed.
     ///
-    /// It blocks: call it on a thread of its own.
+    /// This blocks, so call it on a thread of its own.
     ///
     /// # Errors
-    /// The source cannot be read or the target or the map not written, or it was cancelled. What was fetched stays, the
-    /// disk goes on working, and this can be called again.
+    /// The source cannot be read, the target or the map cannot be written, or the operation was cancelled. Fetched data
+    /// stays, the disk keeps working, and this can be called again.
     pub fn complete(&self, progress: &dyn Progress) -> Result<()> {
         let (capacity, size) = (self.capacity(), self.blocks.size());
         let (mut at, mut unsettled) = (0, 0);
@@ -68,16 +68,17 @@ impl StreamingDisk {
         step(progress, capacity, Some(capacity), "the completion of a disk")
     }
 
-    /// Sees to the beginning of a range that starts with a block, and tells how much of it is now in the target.
+    /// Processes the start of a range that begins with a block, and returns the number of bytes that are now in the
+    /// target.
     fn complete_next(&self, range: Range<u64>, fetched: &mut u64) -> Result<u64> {
         if let (true, end) = self.blocks.run(range.clone()) {
             return Ok(end - range.start);
         }
         let failed = |error| {
             Error::io(format!("cannot fetch the disk {} from byte {}", self.name(), range.start), error)
-                .with_remedy("see to it that its source can be read and its target has room, then complete it again")
+                .with_remedy("make sure that its source is readable and its target has space, then complete it again")
         };
-        // Zeroes cost nothing, so they need not go block by block.
+        // Zeroes cost nothing, so they are skipped in one step.
         let zeroes = match self.source() {
             Some(source) => {
                 let found = self.extent.next_data(&*source, range.start).map_err(failed)?;
@@ -101,7 +102,7 @@ impl StreamingDisk {
             .with_remedy("make room on its file system, then complete it again")
     }
 
-    /// How messages call it.
+    /// The name for messages.
     fn name(&self) -> String {
         format!("with the map {}", lock(&self.map).path().display())
     }

@@ -1,8 +1,8 @@
-//! The file that remembers which blocks are in the target.
+//! The file that records which blocks are in the target.
 //!
-//! Little-endian: magic, version (4 bytes), four bytes of zero, size of the disk and of a block in bytes (8 each), one
-//! bit for each block in words of 8 bytes, CRC-32C of all before (4 bytes). It is replaced as a whole, so that it is
-//! always either the old or the new one; one that is anything else is damaged, and never taken for less complete.
+//! Format, little-endian: magic, version (4 bytes), four zero bytes, disk size and block size in bytes (8 each), one
+//! bit per block in words of 8 bytes, CRC-32C of everything before (4 bytes). The file is replaced atomically, so it is
+//! always the old or the new one; any other contents are an error.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ const MAGIC: [u8; 8] = *b"XVLAZYMP";
 const VERSION: u32 = 1;
 const HEADER: usize = 32;
 const CHECKSUM: usize = 4;
-/// No map is longer: what is read of a file that claims to be one.
+/// The length limit for reading a file.
 const MAX_LENGTH: u64 = (16 << 20) + (HEADER + CHECKSUM) as u64;
 
 #[derive(Debug)]
@@ -26,16 +26,16 @@ pub(super) struct Map {
     path: PathBuf,
     capacity: u64,
     block_size: u64,
-    /// How many blocks are done on stable storage. They only become more, so as many are the same ones.
+    /// The number of blocks recorded on stable storage. Blocks are only added, so equal numbers mean equal sets.
     recorded: u64,
 }
 
 impl Map {
-    /// Makes a new map; fails if there is a file of this name.
+    /// Creates a new map; fails if the file exists.
     pub(super) fn create(path: &Path, capacity: u64, block_size: u64, done: &Bitmap) -> Result<Self> {
         let map = Self { path: path.to_owned(), capacity, block_size, recorded: done.count() };
         let made = map.write(done).and_then(|new| {
-            // Unlike renaming this replaces nothing.
+            // Unlike rename(2), link(2) does not replace a file.
             let linked = fs::hard_link(&new, path);
             let removed = fs::remove_file(&new);
             linked.and(removed).and_then(|()| sync_folder(path))
@@ -48,7 +48,7 @@ impl Map {
         Ok(map)
     }
 
-    /// Reads the map of a disk of `capacity` bytes, and what is done.
+    /// Reads the map of a disk of `capacity` bytes, and the recorded blocks.
     pub(super) fn open(path: &Path, capacity: u64) -> Result<(Self, Bitmap)> {
         let what = format!("cannot use the disk map {}", path.display());
         let mut bytes = Vec::new();
@@ -57,7 +57,7 @@ impl Map {
         let damaged = |why: &str| {
             Error::new(ErrorKind::CorruptImage, what.clone())
                 .because(why)
-                .with_remedy("make the disk anew from its source")
+                .with_remedy("create the disk again from its source")
         };
         let mut fields = Fields(&bytes);
         if fields.take() != Some(MAGIC) {
@@ -66,7 +66,7 @@ impl Map {
         match fields.take().map(u32::from_le_bytes) {
             Some(VERSION) => {}
             Some(version) => {
-                return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}: it is of version {version}"))
+                return Err(Error::new(ErrorKind::UnsupportedImage, format!("{what}: its version is {version}"))
                     .with_remedy("use the version that wrote it, or a newer one"));
             }
             None => return Err(damaged("it is cut off")),
@@ -91,7 +91,7 @@ impl Map {
         Ok((Self { path: path.to_owned(), capacity, block_size, recorded: done.count() }, done))
     }
 
-    /// Replaces the map. When this returns, the new one is on stable storage; a failure leaves the old one.
+    /// Replaces the map. When this returns, the new one is on stable storage; on failure the old one remains.
     pub(super) fn record(&mut self, done: &Bitmap) -> io::Result<()> {
         let new = self.write(done)?;
         fs::rename(new, &self.path)?;
@@ -108,12 +108,12 @@ impl Map {
         self.block_size
     }
 
-    /// How many blocks are done on stable storage.
+    /// The number of blocks recorded on stable storage.
     pub(super) fn recorded(&self) -> u64 {
         self.recorded
     }
 
-    /// Writes a map beside the old one.
+    /// Writes a new map beside the old one.
     fn write(&self, done: &Bitmap) -> io::Result<PathBuf> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
@@ -131,7 +131,7 @@ impl Map {
     }
 }
 
-/// What is left to be understood of a file.
+/// The unparsed rest of a file.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {

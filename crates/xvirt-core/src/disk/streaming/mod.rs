@@ -1,12 +1,12 @@
-//! A disk that is usable at once although its bytes are still elsewhere: in an archive, or on another host.
+//! A disk that is usable at once while its data is still elsewhere: in an archive, or on another host.
 //!
-//! A [`StreamingDisk`] reads a block from its slow source when somebody needs it for the first time, writes it to the target
-//! image and never asks for it again; in the background the rest follows. `map` is the small file that remembers which
-//! blocks are in the target already, `requests` is what the guest sees, `complete` is the background.
+//! A [`StreamingDisk`] reads a block from its slow source on first access, writes it to the target image and never
+//! reads it from the source again; the rest follows in the background. `map` is the file that records which blocks are
+//! in the target, `requests` implements the disk, and `complete` is the background copy.
 //!
-//! What makes it safe against a kill or a power failure at any moment: the map is only written after the target was
-//! flushed, and before the guest is told that its own flush is done. A block that the map does not know is fetched
-//! again, over whatever an unflushed write left there; nothing was promised about that.
+//! The state survives a kill or a power failure at any moment: the map is written only after the target was flushed,
+//! and before the guest's own flush completes. A block that is not in the map is fetched again, over whatever an
+//! unflushed write left there, which is no loss because it was not flushed.
 
 mod complete;
 mod map;
@@ -29,41 +29,41 @@ use crate::{Error, ErrorKind, Result};
 use complete::Guests;
 use map::Map;
 
-/// Sizes of a block that make sense, in bytes: it is fetched as a whole, and kept in memory meanwhile.
+/// The valid block sizes in bytes: a block is fetched as a whole, and held in memory meanwhile.
 const BLOCK_SIZES: Range<u64> = 4 << 10..(64 << 20) + 1;
-/// The map is written as a whole, and this many blocks take 16 MiB of it.
+/// The most blocks: the map is written as a whole, and takes 16 MiB with this many.
 const MAX_BLOCKS: u64 = 1 << 27;
 
-/// A disk whose bytes come from a slow source when they are needed, and stay in a target image.
+/// A disk that fetches its data from a slow source on demand and keeps it in a target image.
 ///
-/// May be used from several threads. While a block is being fetched, requests that need it wait, and no others. An error
-/// of the source fails the request that needed it; the next one tries again.
+/// May be used from several threads. While a block is fetched, only requests that need it wait. An error of the source
+/// fails the request that needed it; the next one tries again.
 #[derive(Debug)]
 pub struct StreamingDisk {
     target: Arc<dyn BlockBackend>,
-    /// Nothing once all is in the target.
+    /// `None` once all data is in the target.
     source: RwLock<Option<Arc<dyn BlockBackend>>>,
-    /// Where the source has data.
+    /// Data ranges of the source.
     extent: LastExtent,
-    /// Done are those that are in the target.
+    /// Blocks in the target are "done".
     blocks: Blocks,
     map: Mutex<Map>,
-    /// The map says on stable storage that all is in the target.
+    /// The map on stable storage says that all blocks are in the target.
     complete: AtomicBool,
     guests: Guests,
 }
 
 impl StreamingDisk {
-    /// A new disk that fetches from `source` in blocks of `block_size` bytes, and remembers in a new file `map` what it
-    /// has fetched. When this returns, the map is on stable storage.
+    /// Creates a disk that fetches from `source` in blocks of `block_size` bytes, and records fetched blocks in a new
+    /// file `map`. When this returns, the map is on stable storage.
     ///
-    /// `source` must never change. `target` is written through this disk only and reads as zeroes yet, as a new image
-    /// does.
+    /// `source` must never change. `target` must be written only through this disk and read as zeroes so far, like a
+    /// new image.
     ///
     /// # Errors
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a file `map`; [`InvalidConfig`](ErrorKind::InvalidConfig)
-    /// if source and target differ in size, the target cannot be written, or the block size is no power of two from
-    /// 4 KiB to 64 MiB or too small for so large a disk; or `map` cannot be written.
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if the file `map` exists;
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if source and target differ in size, the target is read-only, or the
+    /// block size is not a power of two from 4 KiB to 64 MiB or is too small for the disk; or `map` cannot be written.
     pub fn create(
         source: Arc<dyn BlockBackend>,
         target: Arc<dyn BlockBackend>,
@@ -76,7 +76,7 @@ impl StreamingDisk {
         Ok(Self::new(source, target, map, done))
     }
 
-    /// A disk that was used before, with the `map` and the `target` it had then and the same `source`.
+    /// Opens a disk that was used before, with the same `map`, `target` and `source`.
     ///
     /// # Errors
     /// [`CorruptImage`](ErrorKind::CorruptImage) if the map is damaged; [`UnsupportedImage`](ErrorKind::UnsupportedImage)
@@ -88,8 +88,8 @@ impl StreamingDisk {
         Ok(Self::new(source, target, map, done))
     }
 
-    /// Whether all is in the target, on stable storage, so that neither source nor map is needed any more: the target
-    /// can be opened by itself the next time.
+    /// Whether all data is in the target, on stable storage. Then neither source nor map is needed any more, and the
+    /// target can be opened by itself.
     pub fn is_complete(&self) -> bool {
         self.complete.load(Ordering::Acquire)
     }
@@ -107,14 +107,14 @@ impl StreamingDisk {
         }
     }
 
-    /// Where what is not in the target comes from; nothing if all is there.
+    /// The source of missing blocks; `None` if none is missing.
     fn source(&self) -> Option<Arc<dyn BlockBackend>> {
         self.source.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Copies blocks that the caller has claimed. Zeroes are there already.
+    /// Copies blocks that the caller has claimed. The target reads as zeroes already, so holes are skipped.
     fn fill(&self, range: Range<u64>) -> io::Result<()> {
-        let gone = || io::Error::other("the source of the disk is gone");
+        let gone = || io::Error::other("the source of the disk is closed");
         let (source, size) = (self.source().ok_or_else(gone)?, self.blocks.size());
         let (mut at, mut memory) = (range.start, Vec::new());
         while let Some(data) = self.extent.next_data(&*source, at)?.filter(|data| data.start < range.end) {
@@ -128,14 +128,14 @@ impl StreamingDisk {
         Ok(())
     }
 
-    /// Puts the target on stable storage, and then the map that says what is in it.
+    /// Flushes the target, and then writes the map.
     fn settle(&self) -> io::Result<()> {
         if self.is_complete() {
             return self.target.flush();
         }
-        // Held to the end: who finds the map up to date relies on it.
+        // Held to the end, because a concurrent flush that finds the map current relies on it being on stable storage.
         let mut map = lock(&self.map);
-        // Taken before the flush, because what is done by now was written before it.
+        // Read before the flush, which covers the blocks that are done by now.
         let done = (self.blocks.done_count() != map.recorded()).then(|| self.blocks.done());
         self.target.flush()?;
         if let Some(done) = done {

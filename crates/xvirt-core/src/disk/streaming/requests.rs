@@ -1,4 +1,4 @@
-//! What the guest sees of a streaming disk.
+//! The guest's requests to a streaming disk.
 
 use std::io;
 use std::ops::Range;
@@ -16,7 +16,7 @@ impl StreamingDisk {
         within(self.capacity(), offset, length).map(|()| offset..offset + length)
     }
 
-    /// Returns when every block that a range touches is in the target.
+    /// Waits until all blocks that a range touches are in the target.
     fn fetch(&self, range: Range<u64>) -> io::Result<()> {
         if self.is_complete() || self.blocks.all_done(range.clone()) {
             return Ok(());
@@ -29,7 +29,7 @@ impl StreamingDisk {
         Ok(())
     }
 
-    /// Does what gives a range new contents. Blocks that it covers completely need not be fetched.
+    /// Calls `change`, which overwrites a range. Blocks that are overwritten completely are not fetched.
     fn replace(&self, range: Range<u64>, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         if self.is_complete() {
             return change();
@@ -49,7 +49,7 @@ impl StreamingDisk {
         Ok(())
     }
 
-    /// A range without those ends that are parts of blocks which are not in the target.
+    /// Shortens a range by partial blocks at its ends that are not in the target.
     fn without_missing_ends(&self, mut range: Range<u64>) -> Range<u64> {
         let whole = self.blocks.whole(range.clone());
         let missing = |part: Range<u64>| !self.blocks.all_done(part);
@@ -99,7 +99,7 @@ impl BlockBackend for StreamingDisk {
     }
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
-        // What is missing may as well stay so, instead of being fetched to be thrown away.
+        // Missing blocks need not be fetched only to be discarded.
         let range = self.without_missing_ends(self.range(offset, length)?);
         if range.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What the host cannot do reaches who asked, and nothing else suffers.
+//! Failures reach the requester and affect no other request.
 
 use std::fs::File;
 use std::io;
@@ -8,17 +8,17 @@ use crate::memory::GuestSlice;
 
 use super::*;
 
-/// A disk in memory that can neither grow nor, with `F_SEAL_WRITE`, be written.
+/// A disk in memory that cannot grow, or with `F_SEAL_WRITE`, cannot be written.
 fn sealed(length: u64, seals: libc::c_int) -> (File, Arc<dyn BlockBackend>) {
-    // SAFETY: the name is a constant; the result is checked.
+    // SAFETY: the name is a constant, and the result is checked.
     let descriptor = unsafe { libc::memfd_create(c"sealed".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
     assert!(descriptor >= 0);
-    // SAFETY: it was just made, and nobody else owns it.
+    // SAFETY: it was just created and has no other owner.
     let file = unsafe { File::from_raw_fd(descriptor) };
     file.set_len(length).unwrap();
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let disk = disk::open(path, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
-    // SAFETY: takes no memory.
+    // SAFETY: the call uses no memory.
     assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }, 0);
     (file, disk)
 }
@@ -46,7 +46,7 @@ fn a_failed_write_says_what_the_host_said() {
 #[test]
 fn a_write_that_only_begins_to_fit_fails() {
     for choice in ENGINES {
-        // The last sector is only half there, and the file cannot grow.
+        // The last sector is partial, and the file cannot grow.
         let (_file, disk) = sealed(5 * BLOCK + 256, libc::F_SEAL_GROW);
         let Some(mut rig) = Rig::new(&disk, choice) else { continue };
         let failure = rig.one(rig.transfer(IoOperation::Write, 4 * BLOCK, &[(0, 4096 + 512)])).unwrap_err();
@@ -70,7 +70,7 @@ fn a_file_that_became_shorter_is_an_error_where_it_is_missing() {
     }
 }
 
-/// What an embedder could write.
+/// A backend of an embedder that panics.
 #[derive(Debug)]
 struct Panicking;
 
@@ -118,7 +118,7 @@ fn a_backend_that_panics_fails_the_request_and_no_other() {
     assert!(failed[0].outcome.as_ref().unwrap_err().error.to_string().contains("panicked"));
 }
 
-/// Lets the kernel refuse system call `number` to this thread, as the filter of a container would.
+/// Makes the kernel refuse system call `number` to this thread, like the seccomp filter of a container.
 fn forbid(number: libc::c_long) {
     let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut filter = [
@@ -128,7 +128,7 @@ fn forbid(number: libc::c_long) {
         instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the first takes no memory, the second reads a program that lives until it returns.
+    // SAFETY: the first call uses no memory, and the second reads a program that outlives it.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
@@ -139,7 +139,7 @@ fn forbid(number: libc::c_long) {
 fn a_host_that_refuses_io_uring_gets_threads() {
     let folder = tempfile::tempdir().unwrap();
     let disk = image(folder.path(), ImageFormat::Raw, 1 << 20);
-    // The filter holds for this thread alone, which ends with the test.
+    // The filter applies only to this thread, which ends with the test.
     let refused = std::thread::spawn(move || {
         forbid(libc::SYS_io_uring_setup);
         let error = Engine::new(Arc::clone(&disk), IoEngine::IoUring).unwrap_err();

@@ -23,7 +23,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// `None` where the host has no such engine, which is then said.
+    /// `None`, with a message, if the host lacks this engine.
     pub(super) fn new(backend: &Arc<dyn BlockBackend>, choice: IoEngine) -> Option<Self> {
         let memory = Arc::new(GuestRam::from_ranges(&[(GuestAddress(0), RAM as usize)]).unwrap());
         match Engine::new(Arc::clone(backend), choice) {
@@ -35,7 +35,7 @@ impl Rig {
         }
     }
 
-    /// A request to move these pieces of memory to or from `offset`.
+    /// A request to transfer these pieces of memory to or from `offset`.
     pub(super) fn transfer(&self, operation: IoOperation, offset: u64, pieces: &[(u64, u32)]) -> Box<Request> {
         let mut request = Box::new(Request::new(Arc::clone(&self.memory)));
         request.operation = operation;
@@ -54,7 +54,7 @@ impl Rig {
         request
     }
 
-    /// Does one request and gives how it went.
+    /// Executes one request and returns its result.
     pub(super) fn one(&mut self, request: Box<Request>) -> Result<(), Failure> {
         self.engine.add(request);
         self.engine.submit();
@@ -64,7 +64,7 @@ impl Rig {
         request.outcome
     }
 
-    /// Everything that is in flight, as it ends.
+    /// Waits for all requests in flight and returns them in order of completion.
     pub(super) fn all(&mut self) -> Vec<Box<Request>> {
         let mut ended = Vec::new();
         while self.engine.in_flight() > 0 {

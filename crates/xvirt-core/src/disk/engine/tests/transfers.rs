@@ -1,4 +1,4 @@
-//! That the right bytes come to the right places, whichever way they go.
+//! Each path transfers the right bytes to the right places.
 
 use crate::memory::GuestSlice;
 
@@ -13,14 +13,14 @@ fn read(disk: &dyn BlockBackend, offset: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Block numbers in an order in which some follow each other and most do not.
+/// Block numbers in an order in which some are adjacent and most are not.
 fn scattered() -> Vec<u64> {
     let mut blocks: Vec<u64> = (0..BLOCKS).collect();
     (0..BLOCKS as usize / 2).step_by(3).for_each(|i| blocks.swap(i, (i * 7 + 100) % BLOCKS as usize));
     blocks
 }
 
-/// Writes and reads all blocks, many at once, and checks them behind the engine's back.
+/// Writes and reads all blocks, many at once, and checks them without the engine.
 fn many_at_once(rig: &mut Rig, disk: &dyn BlockBackend, shift: u64) {
     for operation in [IoOperation::Write, IoOperation::Read] {
         for block in 0..BLOCKS {
@@ -53,7 +53,7 @@ fn many_requests_at_once_do_not_mix_up_their_bytes() {
             let folder = tempfile::tempdir().unwrap();
             let disk = image(folder.path(), format, SIZE);
             let Some(mut rig) = Rig::new(&disk, choice) else { continue };
-            // The second time, the clusters of a qcow2 image are there already.
+            // The second time, all clusters of a qcow2 image are allocated.
             many_at_once(&mut rig, &*disk, 0);
             many_at_once(&mut rig, &*disk, 0);
             assert_eq!(rig.engine.kind(), choice);
@@ -99,7 +99,7 @@ fn requests_that_continue_each_other_go_to_the_kernel_as_one() {
     let (write, read) = (IoOperation::Write, IoOperation::Read);
     assert_eq!([add(write, 5), add(write, 6), add(write, 7)], [1, 1, 1]);
     assert_eq!([add(write, 9), add(write, 10), add(read, 11), add(read, 12)], [2, 2, 3, 3]);
-    // Up to half a megabyte.
+    // Up to half a megabyte is merged.
     let entries: Vec<_> = (100..100 + 129).map(|block| add(read, block)).collect();
     assert_eq!((entries[0], entries[127], entries[128]), (4, 4, 5));
 }

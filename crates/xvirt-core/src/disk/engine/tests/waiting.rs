@@ -1,4 +1,4 @@
-//! Who waits for whom.
+//! Which operations wait for which.
 
 use std::process::Command;
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use crate::disk::{CopyBeforeWrite, snapshot_views};
 
 /// Longer than anything takes that does not wait.
 const MOMENT: Duration = Duration::from_millis(50);
-/// Set where a test is the only one of its process.
+/// Set if the test runs alone in its process.
 const ALONE: &str = "XVIRT_TEST_ALONE";
 
 #[test]
@@ -75,7 +75,7 @@ fn a_dropped_engine_has_done_everything() {
 fn threads_end_with_their_disk() {
     const NAME: &str = "disk::engine::tests::waiting::threads_end_with_their_disk";
 
-    // In a process of its own: other tests make and end threads at any time.
+    // Runs in a process of its own, because other tests start and end threads at any time.
     if std::env::var_os(ALONE).is_none() {
         let mut child = Command::new(std::env::current_exe().unwrap());
         let output = child.args(["--exact", NAME, "--nocapture"]).env(ALONE, "1").output().unwrap();
@@ -102,7 +102,7 @@ fn threads_end_with_their_disk() {
     assert_eq!(count(), before);
 }
 
-/// Who makes a ring and who drops it is a program's own thread, which waits for events of its own.
+/// The threads that create and drop a ring belong to the program and wait for events of their own.
 #[test]
 fn a_ring_that_is_closed_interrupts_nobody() {
     let folder = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ fn a_ring_that_is_closed_interrupts_nobody() {
         let mut ready = [std::mem::MaybeUninit::uninit(); 1];
         rustix::event::epoll::wait(&events, &mut ready, Some(&limit)).map(|(ready, _)| ready.len())
     };
-    // The kernel takes a ring apart some time after it was closed, so that it is waited a little longer.
+    // The kernel destroys a ring some time after it was closed, so the test waits a little longer.
     while !dropped.is_finished() {
         assert_eq!(wait(), Ok(0));
     }

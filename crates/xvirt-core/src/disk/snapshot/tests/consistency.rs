@@ -1,4 +1,4 @@
-//! Points made while several threads write.
+//! Points created while several threads write.
 
 use std::sync::atomic::AtomicU64;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const SIZE: u64 = 32 * BLOCK;
 const THREADS: u64 = 4;
-/// Small, so that threads meet in blocks; what a thread owns lies between what others own.
+/// Small, so that threads share blocks; the stripes of the threads are interleaved.
 const STRIPE: u64 = 8 << 10;
 
 struct Random(u64);
@@ -18,7 +18,7 @@ impl Random {
     }
 }
 
-/// What a thread does, one after the other, to its own stripes: the same for the disk and for a model of it.
+/// The changes of a thread to its own stripes, applied to the disk and to a model of it.
 struct Storm {
     thread: u64,
     random: Random,
@@ -36,7 +36,7 @@ impl Storm {
         Self { thread, random: Random(seed * 1000 + thread), number: 0 }
     }
 
-    /// The next change: where, how long, and what.
+    /// The next change: offset, length, and kind.
     fn next(&mut self) -> (u64, u64, Change) {
         let stripe = self.random.below(SIZE / STRIPE / THREADS) * THREADS + self.thread;
         let start = self.random.below(STRIPE / 512) * 512;
@@ -62,7 +62,7 @@ impl Storm {
         }
     }
 
-    /// A raw file in which holes can be made reads as zeroes after a discard.
+    /// Discarding a range of a raw file on a file system with holes makes it read as zeroes.
     fn change_model(&mut self, model: &mut [u8]) {
         let (offset, length, change) = self.next();
         let range = &mut model[offset as usize..(offset + length) as usize];
@@ -73,13 +73,13 @@ impl Storm {
     }
 }
 
-/// Whether the stripes of a thread are the same.
+/// Whether the stripes of a thread are equal.
 fn agree(thread: u64, one: &[u8], two: &[u8]) -> bool {
     let stripes = one.chunks(STRIPE as usize).zip(two.chunks(STRIPE as usize)).skip(thread as usize);
     stripes.step_by(THREADS as usize).all(|(one, two)| one == two)
 }
 
-/// One point in the middle of a storm, read by two readers at once while it goes on.
+/// Creates a point during concurrent writes, and reads it with two readers while they continue.
 fn round(folder: &Path, seed: u64) {
     let bytes = Storage::new(folder, &format!("disk{seed}"), SIZE);
     let disk = Arc::new(CopyBeforeWrite::new(bytes as _));
@@ -144,7 +144,7 @@ fn all_disks_get_their_points_at_one_moment() {
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let disk = |name| Arc::new(CopyBeforeWrite::new(Storage::new(folder.path(), name, BLOCK) as _));
     let disks = [disk("one"), disk("two")];
-    // Two writers, each of which counts on one disk first and then on the other.
+    // Two writers that write a counter to one disk first and then to the other.
     let order = [(0, 1, 0), (1, 0, 512)];
     let stop = AtomicBool::new(false);
     let number = |view: &SnapshotView, at| u64::from_le_bytes(read(view, at, 512).unwrap()[..8].try_into().unwrap());

@@ -1,8 +1,9 @@
-//! What fails is the view, never the guest.
+//! A failure affects the view, never the guest.
 
 use super::*;
 
-/// The guest overwrites a block while `breaking`; then it has its new contents, and the error of the view says `why`.
+/// Overwrites a block while `breaking` is in effect; the disk has the new contents, and the error of the view says
+/// `why`.
 fn breaks(breaking: impl Fn(&Storage, &Storage), mending: impl Fn(&Storage), kind: io::ErrorKind, why: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (storage, disk, scratch) = filled(folder.path(), 4);
@@ -18,7 +19,7 @@ fn breaks(breaking: impl Fn(&Storage, &Storage), mending: impl Fn(&Storage), kin
         assert!(error.to_string().contains(why), "{error}");
     }
     assert_eq!(Arc::strong_count(&scratch), 1, "its space is given back while the view is still there");
-    // Another view of the same disk is none the worse.
+    // Another view of the same disk is unaffected.
     let now = all(&*disk);
     let other = view(&disk, &bystander);
     disk.write_zeroes(0, 4 * BLOCK, true).unwrap();

@@ -1,4 +1,4 @@
-//! What is kept, when, and for how long.
+//! Which blocks are preserved, when, and for how long.
 
 use std::thread;
 
@@ -82,7 +82,7 @@ fn a_block_is_copied_once_and_its_writers_wait_for_that() {
         let first = writer(0);
         storage.wait_until_held();
         let others = [writer(1), writer(2)];
-        // A write to another block has nothing to wait for.
+        // A write to another block need not wait.
         write(disk, 3 * BLOCK, &[0xbb; 512]).unwrap();
         assert_eq!(storage.writes.load(Ordering::SeqCst), before + 1);
         assert!(!first.is_finished() && others.iter().all(|writer| !writer.is_finished()));
@@ -103,7 +103,7 @@ fn a_reader_that_a_write_overtakes_reads_again() {
         let reader = scope.spawn(|| read(&*view, 0, 4 * BLOCK).unwrap());
         storage.wait_until_held();
         write(&*disk, BLOCK, &[0xaa; 2 * BLOCK as usize]).unwrap();
-        // Only now it reads from the disk, and finds what was just written.
+        // Only now does it read from the disk, and finds the new data.
         storage.let_go();
         let expected: Vec<u8> = (1..=4).flat_map(|block| [block; BLOCK as usize]).collect();
         assert!(reader.join().unwrap() == expected);
@@ -145,7 +145,7 @@ fn a_dropped_view_ends_the_copying_and_frees_its_place() {
 #[test]
 fn a_disk_of_any_size_can_have_a_view() {
     let folder = tempfile::tempdir().unwrap();
-    /// As large as a disk can be, and empty.
+    /// An empty disk of the maximum size.
     #[derive(Debug)]
     struct Endless;
     impl BlockBackend for Endless {
@@ -181,7 +181,7 @@ fn a_disk_of_any_size_can_have_a_view() {
     assert!(read(&*view, disk.capacity() - 1024, 512).is_err(), "kept, but not in a file that is so small");
     assert!(read(&*view, 0, 512).is_ok());
     let error = snapshot_views(&[disk], folder.path()).unwrap_err();
-    assert!(error.remedy().unwrap().contains("a file system that has files of"), "{error}");
+    assert!(error.remedy().unwrap().contains("a file system that supports files of"), "{error}");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_disk_of_a_former_run_is_there_or_can_be_opened() {
         assert!(previous.get().is_some_and(|same| Arc::ptr_eq(&same, &disk)));
         let user = thread::spawn(move || drop(disk));
         while previous.get().is_some() {}
-        // The user may have begun to close it.
+        // The last user may be closing it.
         open().unwrap();
         user.join().unwrap();
     }

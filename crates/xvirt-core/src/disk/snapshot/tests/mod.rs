@@ -1,4 +1,4 @@
-//! Views against models, with several writers, and with storage that fails.
+//! Compares views to models, with several writers and with failing storage.
 
 mod consistency;
 mod failures;
@@ -17,7 +17,7 @@ use crate::memory::GuestSlice;
 
 const BLOCK: u64 = 64 << 10;
 
-/// A backend that counts, fails on demand, and can hold one reader up.
+/// A backend that counts, fails on demand, and can block one reader.
 #[derive(Debug)]
 struct Storage {
     bytes: Arc<dyn BlockBackend>,
@@ -30,7 +30,7 @@ struct Storage {
     changed: Condvar,
 }
 
-/// How far holding up the next reader is.
+/// The progress of blocking the next reader.
 #[derive(Debug, Default, PartialEq)]
 enum Held {
     #[default]
@@ -56,12 +56,12 @@ impl Storage {
         })
     }
 
-    /// Holds the next reader up, and no other.
+    /// Blocks the next reader only.
     fn hold_next(&self) {
         *self.held.lock().unwrap() = Held::Next;
     }
 
-    /// Returns when a reader is held up.
+    /// Waits until a reader is blocked.
     fn wait_until_held(&self) {
         drop(self.changed.wait_while(self.held.lock().unwrap(), |held| *held != Held::Somebody).unwrap());
     }
@@ -125,7 +125,7 @@ impl BlockBackend for Storage {
     }
 }
 
-/// A disk of `blocks` blocks, of which each is filled with its number from 1 on, and a place for what is kept of it.
+/// A disk of `blocks` blocks filled with their numbers from 1, and a scratch backend.
 fn filled(folder: &Path, blocks: u64) -> (Arc<Storage>, Arc<CopyBeforeWrite>, Arc<Storage>) {
     let storage = Storage::new(folder, "disk", blocks * BLOCK);
     let scratch = Storage::new(folder, "scratch", blocks * BLOCK);
@@ -136,7 +136,7 @@ fn filled(folder: &Path, blocks: u64) -> (Arc<Storage>, Arc<CopyBeforeWrite>, Ar
     (storage, disk, scratch)
 }
 
-/// A view of one disk, which keeps in `scratch`.
+/// A view of one disk that uses `scratch`.
 fn view(disk: &Arc<CopyBeforeWrite>, scratch: &Arc<Storage>) -> Arc<SnapshotView> {
     make(std::slice::from_ref(disk), vec![Arc::clone(scratch) as _]).unwrap().remove(0)
 }
