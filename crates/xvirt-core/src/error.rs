@@ -71,6 +71,12 @@ pub enum ErrorKind {
     Timeout,
     /// What was waited for cannot come any more: the VM was dropped, or the console closed.
     Gone,
+    /// No guest agent is running in the guest, or not any more.
+    AgentAbsent,
+    /// The guest agent answered with an error.
+    AgentRefused,
+    /// What the guest agent answered is not understood.
+    InvalidAnswer,
     /// The caller cancelled it.
     Cancelled,
     /// Any other input or output error.
@@ -107,6 +113,9 @@ impl ErrorKind {
             Self::GuestFault => "guest_fault",
             Self::Timeout => "timeout",
             Self::Gone => "gone",
+            Self::AgentAbsent => "agent_absent",
+            Self::AgentRefused => "agent_refused",
+            Self::InvalidAnswer => "invalid_answer",
             Self::Cancelled => "cancelled",
             Self::Io => "io",
         }

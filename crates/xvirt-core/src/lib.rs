@@ -75,6 +75,7 @@
 //! | [`host`] | Find out what this machine offers to VMs, with a fix for what it lacks. |
 //! | [`config`] | Describe a VM: processors, memory, disks, network interfaces, limits. |
 //! | [`vm`] | The VM itself: its verbs, events, statistics, hot plug, sockets to its guest. |
+//! | [`agent`] | Run commands and reach files in a guest through the QEMU guest agent. |
 //! | [`console`] | Read and write serial and virtio consoles; attach a pty or a socket. |
 //! | [`disk`] | Create, inspect, open and overlay disk images. |
 //! | [`boot`] | Read the boot menu of a disk. |
@@ -99,6 +100,7 @@
 //!
 //! [`metrics`]: https://docs.rs/metrics
 
+pub mod agent;
 pub mod boot;
 pub mod config;
 pub mod console;

@@ -1,6 +1,5 @@
 //! The consoles of a VM and the port of its guest agent, which outlive its runs.
 
-use super::handle::Vm;
 use crate::Result;
 use crate::console::Console;
 use crate::port::{GUEST_AGENT, PortStream};
@@ -11,14 +10,6 @@ pub(super) struct Consoles {
     pub(super) virtio: Console,
     /// One device carries it and the virtio console.
     pub(super) agent: PortStream,
-}
-
-impl Vm {
-    /// The port of the guest agent.
-    #[allow(dead_code, reason = "the guest agent's client, who uses it, comes next")]
-    pub(crate) fn agent_port(&self) -> &PortStream {
-        &self.inner.consoles.agent
-    }
 }
 
 impl Consoles {

@@ -22,6 +22,7 @@ use super::operation::Operations;
 use super::state::{PowerState, Verb};
 use super::supervisor::{self, Supervisor};
 use super::vsock::VsockListeners;
+use crate::agent::Channel;
 use crate::config::VmConfig;
 use crate::console::Console;
 use crate::disk::{self, SnapshotView};
@@ -73,6 +74,8 @@ pub(super) struct Inner {
     pub(super) config: VmConfig,
     processors: Processors,
     pub(super) consoles: Consoles,
+    /// The way to its guest agent.
+    pub(super) agent: Arc<Channel>,
     pub(super) events: Events,
     /// The operation lock, held while the VM is changed, however long that takes.
     power: Mutex<Power>,
@@ -119,6 +122,7 @@ impl Vm {
         let devices = Devices::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
         let processors = Processors::new(&config.cpus)?;
         let consoles = Consoles::powered_off()?;
+        let agent = Arc::new(Channel::new(config.name.clone(), consoles.agent.clone()));
         let live = Live::new(devices, config.cpus.limit);
         // The level of errors, so that no filter that shows a line hides which VM it is about.
         let span = tracing::error_span!("vm", name = config.name, uuid = %config.uuid);
@@ -128,6 +132,7 @@ impl Vm {
             config,
             processors,
             consoles,
+            agent,
             events,
             power: Mutex::default(),
             live: Mutex::new(live),
@@ -316,6 +321,7 @@ impl Inner {
     fn end(&self) {
         self.halt(self.lock_alone(), Event::HardShutdown);
         self.consoles.close();
+        self.agent.end();
         self.vsock_listeners.end();
         self.events.end();
     }

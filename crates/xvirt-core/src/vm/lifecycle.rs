@@ -65,10 +65,12 @@ impl Vm {
         Ok(())
     }
 
-    /// Presses the power button and waits until the guest has switched itself off.
+    /// Asks the guest to shut down, and waits until it has switched itself off.
     ///
-    /// The button is pressed again, less and less often, until the VM is halted: a guest that is still booting does not
-    /// notice the first time, and neither does one that reboots or is paused meanwhile.
+    /// Where a [guest agent](Self::agent) runs, it is asked first, and has a quarter of `timeout`, at most 10 s, to begin.
+    /// Then, and where there is none, the power button is pressed (ACPI), and again, less and less often, until the VM is
+    /// halted: a guest that is still booting does not notice the first time, and neither does one that reboots or is paused
+    /// meanwhile. libvirt goes about it in the same order.
     ///
     /// # Errors
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or was halted by
@@ -81,7 +83,7 @@ impl Vm {
         let (mut power, _listed) = self.begin(Verb::CleanShutdown)?;
         power.reboot_on_power_off = false;
         let end = Arc::clone(&power.run_end);
-        let Some(end) = self.inner.press_until(power, &end, timeout) else {
+        let Some(end) = self.inner.shut_down_until(power, &end, timeout) else {
             return Err(self.too_late("shut down", timeout).with_remedy("give it more time, or use hard_shutdown"));
         };
         match end {
@@ -101,8 +103,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Presses the power button, as [`clean_shutdown`](Self::clean_shutdown) does, waits until the guest has switched
-    /// itself off, and starts it again.
+    /// Asks the guest to shut down, as [`clean_shutdown`](Self::clean_shutdown) does, waits until it has switched itself
+    /// off, and starts it again.
     ///
     /// # Errors
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or another verb came in between: a
@@ -118,7 +120,7 @@ impl Vm {
         let (mut power, _listed) = self.begin(Verb::CleanReboot)?;
         power.reboot_on_power_off = true;
         let end = Arc::clone(&power.boot_end);
-        let Some(end) = self.inner.press_until(power, &end, timeout) else {
+        let Some(end) = self.inner.shut_down_until(power, &end, timeout) else {
             return Err(self.too_late("reboot", timeout).with_remedy("give it more time, or use hard_reboot"));
         };
         match end {
@@ -184,9 +186,14 @@ impl Vm {
 }
 
 impl Inner {
-    /// Presses the power button until `end` is known, and gives it; `None` is that it is not after `timeout`.
-    fn press_until(&self, mut power: MutexGuard<'_, Power>, end: &OnceLock<Event>, timeout: Duration) -> Option<Event> {
+    /// Has the guest shut down, by its agent and then by the power button, until `end` is known, and gives it; `None` is
+    /// that it is not after `timeout`.
+    fn shut_down_until(&self, power: MutexGuard<'_, Power>, end: &OnceLock<Event>, timeout: Duration) -> Option<Event> {
         let began = Instant::now();
+        // Other verbs may come in between, as later.
+        drop(power);
+        self.shut_down_by_agent(timeout);
+        let mut power = self.lock();
         let mut pause = PRESS_AGAIN;
         loop {
             self.press_power_button();

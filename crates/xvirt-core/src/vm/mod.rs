@@ -12,6 +12,7 @@
 //! much memory the guest has. `descriptors` counts the file descriptors that all of it takes. `vsock` reaches programs
 //! in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
 
+mod agent;
 mod assemble;
 mod build;
 mod consoles;

@@ -1,0 +1,112 @@
+//! What describes a command to run in the guest.
+
+use std::time::Duration;
+
+use crate::{Error, ErrorKind, Result};
+
+/// How much output is collected unless told otherwise, in bytes of each stream.
+const OUTPUT_LIMIT: usize = 1 << 20;
+/// The most input that a command can be given: the agent takes it in one request, which may have 64 MiB.
+const MAX_INPUT: usize = 16 << 20;
+
+/// A command to run in the guest, for [`GuestAgent::run`](super::GuestAgent::run) and
+/// [`run_streamed`](super::GuestAgent::run_streamed).
+///
+/// It runs as the agent does, so as root, in the folder `/`.
+///
+/// ```
+/// use std::time::Duration;
+/// use xvirt_core::agent::GuestCommand;
+///
+/// let sort = GuestCommand::new("sort").arg("-n").input("10\n9\n").timeout(Duration::from_secs(30));
+/// let script = GuestCommand::shell("apt-get update && apt-get -y upgrade").env("PATH", "/usr/sbin:/usr/bin");
+/// # let _ = (sort, script);
+/// ```
+#[derive(Clone, Debug)]
+pub struct GuestCommand {
+    pub(super) program: String,
+    pub(super) args: Vec<String>,
+    pub(super) env: Vec<String>,
+    pub(super) input: Vec<u8>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) output_limit: usize,
+}
+
+impl GuestCommand {
+    /// A command that runs `program`: a path, or a name that is looked up in the agent's `PATH`.
+    pub fn new(program: impl Into<String>) -> Self {
+        let (args, env, input) = Default::default();
+        Self { program: program.into(), args, env, input, timeout: None, output_limit: OUTPUT_LIMIT }
+    }
+
+    /// A command that runs `script` with the guest's `/bin/sh`.
+    pub fn shell(script: impl Into<String>) -> Self {
+        Self::new("/bin/sh").arg("-c").arg(script)
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<String>) -> Self {
+        self.args.push(argument.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args(mut self, arguments: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.args.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds an environment variable. The command gets those that are added here and no others; without any, it gets those of
+    /// the agent.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.env.push(format!("{}={}", name.as_ref(), value.as_ref()));
+        self
+    }
+
+    /// What the command reads from its standard input, at most 16 MiB, and then the end of it. Without, it reads the end at
+    /// once.
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = bytes.into();
+        self
+    }
+
+    /// How long the command may take, instead of the agent's [time limit](super::GuestAgent::with_timeout). After that it is
+    /// killed.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How much of its standard output, and of its standard error, is collected, in bytes: 1 MiB unless told otherwise. The
+    /// agent keeps no more than 16 MiB.
+    #[must_use]
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.output_limit = bytes;
+        self
+    }
+
+    /// Checks what the guest could only misunderstand.
+    pub(super) fn check(&self) -> Result<()> {
+        let refused = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy));
+        if self.program.is_empty() {
+            return refused("a command without a program cannot be run".into(), "name a program of the guest");
+        }
+        let mut texts = [&self.program].into_iter().chain(&self.args).chain(&self.env);
+        if let Some(text) = texts.find(|text| text.contains('\0')) {
+            return refused(format!("{text:?} cannot be given to a command"), "leave out the zero byte");
+        }
+        if self.env.iter().any(|variable| variable.starts_with('=')) {
+            return refused("an environment variable must have a name".into(), "give it one");
+        }
+        if self.input.len() > MAX_INPUT {
+            let what = format!("{} bytes are too much for a command's input", self.input.len());
+            return refused(what, "give at most 16 MiB, or write a file and let the command read that");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! What requests and answers look like: one JSON object a line.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{self, DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Error, ErrorKind, Result};
+
+/// How much of a text of the agent's is shown in an error, in characters.
+const MAX_TEXT: usize = 512;
+
+/// An error that the guest agent answered with, found in errors of the kind [`AgentRefused`](ErrorKind::AgentRefused).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the guest agent says: {description} ({class})")]
+#[non_exhaustive]
+pub struct AgentFailure {
+    /// Its class, such as `GenericError` or `CommandNotFound`.
+    pub class: String,
+    /// What it says, at most 512 characters, without control characters.
+    pub description: String,
+}
+
+impl AgentFailure {
+    /// What the agent answered with, if that is the cause of this error.
+    pub fn of(error: &Error) -> Option<&Self> {
+        let cause = error.cause()?;
+        cause.downcast_ref().or_else(|| Self::of(cause.downcast_ref::<Error>()?))
+    }
+}
+
+/// The arguments of a command that takes none.
+#[derive(Serialize)]
+pub(super) struct NoArguments {}
+
+/// The answer of a command that gives nothing.
+#[derive(Deserialize)]
+pub(super) struct Nothing {}
+
+#[derive(Serialize)]
+struct Request<'a, A> {
+    execute: &'a str,
+    arguments: A,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct Answer<T> {
+    #[serde(rename = "return")]
+    value: Option<T>,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    class: String,
+    #[serde(default)]
+    desc: String,
+}
+
+/// The line that asks for `command`.
+pub(super) fn request<A: Serialize>(command: &str, arguments: A) -> Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(&Request { execute: command, arguments })
+        .map_err(|error| Error::new(ErrorKind::InvalidConfig, format!("{command} cannot be sent")).because(error))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// What a line of the agent answers.
+///
+/// # Errors
+/// [`AgentRefused`](ErrorKind::AgentRefused), [`InvalidAnswer`](ErrorKind::InvalidAnswer).
+pub(super) fn answer<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
+    let answer: Answer<T> = serde_json::from_slice(line).map_err(|error| not_understood(&error))?;
+    match (answer.value, answer.error) {
+        (_, Some(refusal)) => Err(refused(&refusal)),
+        (Some(value), None) => Ok(value),
+        (None, None) => Err(not_understood("it has neither a result nor an error")),
+    }
+}
+
+/// The error for an answer that makes no sense.
+pub(super) fn not_understood(why: impl fmt::Display) -> Error {
+    let what = format!("the answer of the guest agent is not understood: {}", shown(&why.to_string()));
+    Error::new(ErrorKind::InvalidAnswer, what)
+        .with_remedy("look at the agent in the guest: it may be damaged or too new")
+}
+
+fn refused(refusal: &Refusal) -> Error {
+    let failure = AgentFailure { class: shown(&refusal.class), description: shown(&refusal.desc) };
+    let disabled = failure.description.contains("disabled") || failure.class == "CommandNotFound";
+    let error = Error::new(ErrorKind::AgentRefused, "it refused").because(failure);
+    if disabled {
+        return error.with_remedy(
+            "the guest's configuration of the agent may forbid it (allow-rpcs, block-rpcs), the agent be too old, or file \
+             systems be frozen: see GuestAgent::info",
+        );
+    }
+    error
+}
+
+/// A text of the guest's, fit for the log of the host.
+fn shown(text: &str) -> String {
+    text.chars().take(MAX_TEXT).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+/// Bytes in a request.
+pub(super) struct Encoded<'a>(pub(super) &'a [u8]);
+
+impl Serialize for Encoded<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
+    }
+}
+
+/// Bytes in an answer.
+#[derive(Debug, Default)]
+pub(super) struct Decoded(pub(super) Vec<u8>);
+
+impl<'de> Deserialize<'de> for Decoded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Decoded;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes in Base64")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Decoded, E> {
+                STANDARD.decode(text).map(Decoded).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}

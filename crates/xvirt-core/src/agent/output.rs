@@ -1,0 +1,72 @@
+//! What becomes of a command in the guest.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a command ended, and what it wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CommandOutput {
+    /// How it ended.
+    pub status: CommandStatus,
+    /// What it wrote to its standard output, up to the [limit](super::GuestCommand::output_limit).
+    pub stdout: Vec<u8>,
+    /// What it wrote to its standard error, up to the limit.
+    pub stderr: Vec<u8>,
+    /// Whether it wrote more to its standard output than that.
+    pub stdout_truncated: bool,
+    /// Whether it wrote more to its standard error than that.
+    pub stderr_truncated: bool,
+}
+
+/// How a command in the guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CommandStatus {
+    /// With this exit status, where 0 is success.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+}
+
+/// Which of its outputs a command wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OutputStream {
+    /// Its standard output.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+}
+
+impl CommandOutput {
+    /// Its standard output as text, with U+FFFD in place of what is no UTF-8.
+    pub fn stdout_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stdout)
+    }
+
+    /// Its standard error as text, with U+FFFD in place of what is no UTF-8.
+    pub fn stderr_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stderr)
+    }
+}
+
+impl CommandStatus {
+    /// Whether it exited with status 0.
+    pub fn is_success(self) -> bool {
+        self == Self::Exited(0)
+    }
+}
+
+impl fmt::Display for CommandStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit status {code}"),
+            Self::Signalled(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A process that the agent has started: asking how it is, and killing it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::channel::{Call, MAX_ANSWER, deadline};
+use super::handle::{GuestAgent, TIDYING};
+use super::message::{Decoded, Encoded, not_understood};
+use super::output::CommandStatus;
+use crate::{Error, ErrorKind, Result};
+
+/// What the agent keeps of each output of a process, in bytes.
+pub(super) const MAX_CAPTURED: usize = 16 << 20;
+/// The longest answer of `guest-exec-status`: both outputs, in Base64.
+const MAX_STATUS_ANSWER: usize = 2 * MAX_CAPTURED / 3 * 4 + MAX_ANSWER;
+/// A process that runs is asked about after so long, and then after twice as long each time up to the longest.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+const ASK_AGAIN_MAX: Duration = Duration::from_millis(250);
+/// Kills a process and those of its group, if it has one of its own.
+const KILL: &str = r#"kill -9 "-$1" 2>/dev/null || kill -9 "$1""#;
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Exec<'a> {
+    path: &'a str,
+    arg: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    env: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_data: Option<Encoded<'a>>,
+    capture_output: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Started {
+    pid: i64,
+}
+
+#[derive(Serialize)]
+struct Ask {
+    pid: i64,
+}
+
+/// What the agent says of a process.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct State {
+    exited: bool,
+    exitcode: Option<i32>,
+    signal: Option<i32>,
+    #[serde(default)]
+    pub(super) out_data: Decoded,
+    #[serde(default)]
+    pub(super) err_data: Decoded,
+    #[serde(default)]
+    pub(super) out_truncated: bool,
+    #[serde(default)]
+    pub(super) err_truncated: bool,
+}
+
+/// What to start.
+pub(super) struct Program<'a> {
+    pub(super) path: &'a str,
+    pub(super) args: &'a [String],
+    pub(super) env: &'a [String],
+    pub(super) input: &'a [u8],
+    /// Whether the agent is to keep the output until it is asked for it.
+    pub(super) capture: bool,
+}
+
+/// A process in the guest.
+#[derive(Clone, Copy)]
+pub(super) struct Process<'a> {
+    agent: &'a GuestAgent,
+    pid: i64,
+}
+
+/// How long to wait before asking again.
+pub(super) struct Pause(Duration);
+
+impl Pause {
+    pub(super) fn new() -> Self {
+        Self(ASK_AGAIN)
+    }
+
+    /// Waits, and longer the next time; the error is that it is `deadline`.
+    pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Result<()> {
+        let left = deadline.map_or(self.0, |deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return Err(Error::new(ErrorKind::Timeout, "the command did not end in time")
+                .with_remedy("give it more time with GuestCommand::timeout"));
+        }
+        thread::sleep(left.min(self.0));
+        self.0 = (2 * self.0).min(ASK_AGAIN_MAX);
+        Ok(())
+    }
+}
+
+impl GuestAgent {
+    pub(super) fn start(&self, program: &Program<'_>, deadline: Option<Instant>) -> Result<Process<'_>> {
+        let exec = Exec {
+            path: program.path,
+            arg: program.args,
+            env: program.env,
+            // Without input the standard input is empty.
+            input_data: (!program.input.is_empty()).then_some(Encoded(program.input)),
+            capture_output: program.capture,
+        };
+        let started: Started = self.call_until("guest-exec", exec, deadline)?;
+        Ok(Process { agent: self, pid: started.pid })
+    }
+}
+
+impl Process<'_> {
+    pub(super) fn state(self, deadline: Option<Instant>) -> Result<State> {
+        let call = Call { command: "guest-exec-status", limit: MAX_STATUS_ANSWER, deadline };
+        self.agent.channel.call(call, Ask { pid: self.pid })
+    }
+
+    /// Waits until it has ended.
+    pub(super) fn wait(self, deadline: Option<Instant>) -> Result<(CommandStatus, State)> {
+        let mut pause = Pause::new();
+        loop {
+            let state = self.state(deadline)?;
+            if let Some(status) = self.ended(&state)? {
+                return Ok((status, state));
+            }
+            pause.wait(deadline)?;
+        }
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn ended(self, state: &State) -> Result<Option<CommandStatus>> {
+        match (state.exited, state.exitcode, state.signal) {
+            (false, _, _) => Ok(None),
+            (true, _, Some(signal)) => Ok(Some(CommandStatus::Signalled(signal))),
+            (true, Some(code), None) => Ok(Some(CommandStatus::Exited(code))),
+            (true, None, None) => {
+                let error = not_understood("a process has ended without an exit status");
+                Err(self.agent.channel.failed("guest-exec-status", error))
+            }
+        }
+    }
+
+    /// Kills it, because of `error`, which then says so.
+    pub(super) fn kill(self, error: Error) -> Error {
+        let deadline = deadline(TIDYING);
+        let args = ["-c".to_owned(), KILL.to_owned(), "sh".to_owned(), self.pid.to_string()];
+        let program = Program { path: "/bin/sh", args: &args, env: &[], input: &[], capture: false };
+        // The agent forgets a process once it has told how that ended.
+        let killed = self.pid > 0
+            && self.agent.start(&program, deadline).and_then(|killer| killer.wait(deadline)).is_ok()
+            && self.wait(deadline).is_ok();
+        let (kind, name) = (error.kind(), self.agent.channel.name());
+        let became = if killed { "was killed" } else { "may still run" };
+        Error::new(kind, format!("a command in VM '{name}', with process ID {}, {became}", self.pid)).because(error)
+    }
+}

@@ -1,0 +1,44 @@
+//! The guest's clock.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::handle::GuestAgent;
+use super::message::{NoArguments, Nothing, not_understood};
+use crate::{Error, ErrorKind, Result};
+
+#[derive(Serialize)]
+struct SetTime {
+    /// Nanoseconds since 1970-01-01 00:00 UTC.
+    time: i64,
+}
+
+impl GuestAgent {
+    /// The time by the guest's clock.
+    ///
+    /// # Errors
+    /// Those of [all calls](Self#errors).
+    pub fn time(&self) -> Result<SystemTime> {
+        let nanoseconds: i64 = self.call("guest-get-time", NoArguments {})?;
+        let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
+        let time = if nanoseconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+        time.ok_or_else(|| self.channel.failed("guest-get-time", not_understood("there is no such time")))
+    }
+
+    /// Sets the guest's system clock, and its hardware clock to the same: `set_time(SystemTime::now())` mends a clock that
+    /// stood still while the VM was paused. In a Linux guest the agent uses `hwclock` for the hardware clock; where that is
+    /// missing or fails, the call fails, but the system clock is set.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) for times before 1970 or after 2262, and those of
+    /// [all calls](Self#errors).
+    pub fn set_time(&self, time: SystemTime) -> Result<()> {
+        let since = time.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok());
+        let time = since.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidConfig, format!("the clock of VM '{}' cannot be set so", self.channel.name()))
+                .with_remedy("use a time from 1970 to 2262")
+        })?;
+        self.call::<_, Nothing>("guest-set-time", SetTime { time }).map(drop)
+    }
+}

@@ -1,0 +1,49 @@
+//! The guest agent of a VM.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::handle::{Inner, Vm};
+use crate::agent::GuestAgent;
+
+/// The most that a shutdown waits for the agent before it presses the power button.
+const AGENT_FIRST: Duration = Duration::from_secs(10);
+
+impl Vm {
+    /// The QEMU guest agent in the guest: runs commands there, reads and writes files, asks for addresses, and more.
+    ///
+    /// Every VM has the port for it; the guest needs the program `qemu-ga`, which distributions have in the package
+    /// `qemu-guest-agent`. The handle is cheap, does not keep the VM, and may be used from any thread. Its calls do not hold
+    /// up verbs.
+    ///
+    /// ```no_run
+    /// # fn example(vm: &xvirt_core::vm::Vm) -> xvirt_core::Result<()> {
+    /// use std::time::Duration;
+    /// use xvirt_core::agent::GuestCommand;
+    ///
+    /// let agent = vm.agent();
+    /// agent.wait_ready(Duration::from_secs(120))?; // while the guest boots
+    /// let output = agent.run(&GuestCommand::shell("systemctl is-system-running --wait"))?;
+    /// println!("{}", output.stdout_lossy());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn agent(&self) -> GuestAgent {
+        GuestAgent::new(Arc::clone(&self.inner.agent))
+    }
+}
+
+impl Inner {
+    /// Asks the guest agent to shut the guest down, if there is one, and waits until it does: for a quarter of `timeout` at
+    /// most.
+    pub(super) fn shut_down_by_agent(&self, timeout: Duration) {
+        let agent = GuestAgent::new(Arc::clone(&self.agent));
+        if !agent.is_present() {
+            return;
+        }
+        let limit = (timeout / 4).min(AGENT_FIRST);
+        if let Err(error) = agent.shutdown_until(Instant::now().checked_add(limit)) {
+            tracing::debug!(%error, "the guest agent does not shut the guest down, so the power button has to");
+        }
+    }
+}
