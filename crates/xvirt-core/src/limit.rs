@@ -1,45 +1,44 @@
 //! The token bucket that limits the rate of a device's operations and bytes.
 //!
-//! A [`Limiter`] counts operations and bytes, each against a bucket of its own where there is a limit. A bucket of rate
-//! `r` and burst `b` keeps this contract:
+//! A [`Limiter`] has a bucket for operations and one for bytes, where they are limited. A bucket with rate `r` and
+//! burst `b` has these properties:
 //!
-//! - It starts full, with `b` tokens, gains `r` of them in every second, and never holds more than `b`.
-//! - `n` tokens are granted when it holds `n`, or when it is full where `n` is more than `b`. What is missing is a debt,
-//!   which has to be earned before anything else is granted. So nothing waits for ever, however large it is.
-//! - In any time `t`, from whichever moment on, at most `b + r·t` tokens are granted, and beyond that only the debt of the
-//!   last grant. Whoever always asks again when told to gets all of `r·t`.
-//! - Tokens are counted in billionths, of which `r` are gained in each nanosecond: nothing is ever rounded away.
+//! - It starts full with `b` tokens, gains `r` tokens per second, and never holds more than `b`.
+//! - A request for `n` tokens is granted when it holds `n`, or if `n` exceeds `b`, when it is full. Missing tokens
+//!   become a debt, which must be repaid before the next grant. So no request waits forever, however large it is.
+//! - In any interval of length `t`, at most `b + r·t` tokens are granted, plus the debt of the last grant. A client
+//!   that always retries at the given time gets all of `r·t`.
+//! - Tokens are counted in billionths, of which `r` are gained per nanosecond, so nothing is lost to rounding.
 //!
-//! A grant takes from both buckets or from none. A change of the limits keeps what has been earned, up to the new burst,
-//! and keeps a debt in time: it will be paid at the moment it would have been paid at. A limit that was not there before
-//! starts full.
+//! A grant takes from both buckets or from neither. A change of the limits keeps earned tokens, up to the new burst,
+//! and converts a debt so that it is repaid at the same time as before. A newly added limit starts full.
 //!
-//! Time is given to every call; it never goes backwards, and a moment before the last one counts as the last one. There is
-//! no lock in here: whoever shares a limiter puts one around it.
+//! The caller passes the time to each call. Time never goes backwards: an earlier time counts as the latest one seen. A
+//! limiter has no lock; callers that share one must lock it.
 
 use std::time::{Duration, Instant};
 
 use crate::config::{ByteSize, RateLimit};
 
-/// Billionths in a token, and nanoseconds in a second.
+/// Billionths per token, and nanoseconds per second.
 const BILLION: i128 = 1_000_000_000;
-/// Where no burst is given, what this part of a second allows.
+/// The default burst is this fraction of a second's worth.
 const BURST_PARTS: u64 = 10;
-/// Nanoseconds that a debt takes at most after a change, 73 years, so that no rate makes it more than can be counted.
+/// The longest debt after a change in nanoseconds (73 years), which avoids overflow at any rate.
 const MAX_DEBT: u128 = 1 << 61;
 
-/// Grants operations and bytes. See the [module](self) for its contract.
+/// Grants operations and bytes as described in the [module](self).
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limit: RateLimit,
     operations: Option<Bucket>,
     bytes: Option<Bucket>,
-    /// Up to when the buckets have been filled.
+    /// The time up to which the buckets were filled.
     filled: Instant,
 }
 
 impl Limiter {
-    /// A limiter that is full at `now`. The limit has been checked.
+    /// A limiter that is full at `now`. The limit must be valid.
     pub(crate) fn new(limit: RateLimit, now: Instant) -> Self {
         let mut limiter = Self { limit: RateLimit::none(), operations: None, bytes: None, filled: now };
         limiter.change(limit, now);
@@ -51,7 +50,7 @@ impl Limiter {
         self.limit
     }
 
-    /// Puts another limit in force.
+    /// Changes the limit.
     pub(crate) fn change(&mut self, limit: RateLimit, now: Instant) {
         self.fill(now);
         let bytes = |size: Option<ByteSize>| size.map(ByteSize::bytes);
@@ -60,11 +59,12 @@ impl Limiter {
         self.limit = limit;
     }
 
-    /// Grants one operation of so many bytes, or says when to ask again, provided that nothing else is granted meanwhile.
+    /// Grants one operation of `bytes` bytes, or returns the time for a retry, provided that nothing else is granted
+    /// meanwhile.
     pub(crate) fn grant(&mut self, bytes: u64, now: Instant) -> Result<(), Instant> {
         let wait = self.wait(bytes, now);
         if !wait.is_zero() {
-            // So far ahead that there is no such moment is the same as a long time ahead.
+            // An unrepresentable time is replaced with one far in the future.
             return Err(now.checked_add(wait).unwrap_or(now + Duration::from_secs(3600)));
         }
         if let Some(bucket) = &mut self.operations {
@@ -76,7 +76,7 @@ impl Limiter {
         Ok(())
     }
 
-    /// How long it will be from `now` on until one operation of so many bytes can be granted.
+    /// The time from `now` until one operation of `bytes` bytes can be granted.
     fn wait(&mut self, bytes: u64, now: Instant) -> Duration {
         self.fill(now);
         let operations = self.operations.as_ref().map_or(Duration::ZERO, |bucket| bucket.wait(1));
@@ -92,7 +92,7 @@ impl Limiter {
     }
 }
 
-/// What becomes of a bucket when its limit changes.
+/// Converts a bucket to a new limit.
 fn changed(old: Option<Bucket>, rate: Option<u64>, burst: Option<u64>) -> Option<Bucket> {
     let rate = rate?;
     let burst = burst.unwrap_or_else(|| rate.div_ceil(BURST_PARTS));
@@ -102,14 +102,14 @@ fn changed(old: Option<Bucket>, rate: Option<u64>, burst: Option<u64>) -> Option
     })
 }
 
-/// One bucket. Neither rate nor burst is 0.
+/// A bucket. Rate and burst are not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket {
-    /// Tokens gained in a second.
+    /// Tokens gained per second.
     rate: u64,
-    /// Tokens that it holds at most.
+    /// The most tokens it holds.
     burst: u64,
-    /// Billionths of tokens that it holds; a debt when negative.
+    /// Its level in billionths of tokens; negative for a debt.
     level: i128,
 }
 
@@ -136,18 +136,18 @@ impl Bucket {
         self.level = self.level.saturating_add(gained).min(billionths(self.burst));
     }
 
-    /// How long it takes until `count` tokens can be granted.
+    /// The time until `count` tokens can be granted.
     fn wait(&self, count: u64) -> Duration {
         let missing = billionths(count.min(self.burst)) - self.level;
         if missing <= 0 {
             return Duration::ZERO;
         }
-        // Rounded up: asking a moment too early would only mean asking again.
+        // Rounded up, because retrying too early would fail.
         let nanoseconds = missing.unsigned_abs().div_ceil(self.rate.into());
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
-    /// Takes `count` tokens, which can be granted now.
+    /// Takes `count` tokens, which must be available.
     fn take(&mut self, count: u64) {
         self.level -= billionths(count);
     }

@@ -1,19 +1,19 @@
-//! What a boot menu consists of.
+//! The entries of a boot menu.
 
 use serde::{Deserialize, Serialize};
 
 use super::volume::DiskPath;
 
-/// No kernel has a longer command line, in bytes.
+/// A limit above the length of any kernel's command line, in bytes.
 pub(super) const MAX_COMMAND_LINE: usize = 64 << 10;
 
-/// No menu has a longer title, in bytes.
+/// The length limit of a title in bytes.
 pub(super) const MAX_TITLE: usize = 4096;
 
-/// More initial RAM disks than any entry has.
+/// A limit above the number of initial RAM disks of any entry.
 pub(super) const MAX_INITRDS: usize = 64;
 
-/// The boot configuration an entry was read from.
+/// The kind of boot configuration that an entry comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub enum BootSource {
     Extlinux,
     /// `menu.lst` or `grub.conf` of GRUB 0.97.
     GrubLegacy,
-    /// No configuration: kernels found by their usual names.
+    /// No configuration: kernels with their usual file names.
     KernelFiles,
 }
 
@@ -36,28 +36,28 @@ pub enum BootSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BootEntry {
-    /// The entry's identifier in its configuration; its title where it has none.
+    /// The entry's identifier in its configuration, or its title if it has none.
     pub id: String,
-    /// What the menu shows.
+    /// The title in the menu.
     pub title: String,
-    /// The titles of the submenus it is in, outermost first.
+    /// The titles of the submenus around it, outermost first.
     pub submenu: Vec<String>,
     /// The kernel, if the entry starts one.
     pub kernel: Option<DiskPath>,
-    /// The initial RAM disks, which are loaded one after the other.
+    /// The initial RAM disks, in load order.
     pub initrds: Vec<DiskPath>,
     /// The kernel command line.
     pub command_line: String,
-    /// Whether this is what the disk boots when nobody intervenes.
+    /// Whether the disk boots this entry by default.
     pub default: bool,
-    /// The configuration it comes from.
+    /// The configuration that contains it.
     pub source: BootSource,
     /// Why this entry cannot be booted, if so.
     pub not_bootable: Option<String>,
 }
 
 impl BootEntry {
-    /// An entry without a kernel yet.
+    /// An entry without a kernel.
     pub(super) fn new(source: BootSource, id: impl Into<String>, title: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -72,7 +72,7 @@ impl BootEntry {
         }
     }
 
-    /// Sets the kernel command line; an entry with one that no kernel takes cannot be booted.
+    /// Sets the kernel command line; an entry with a command line that is too long cannot be booted.
     pub(super) fn set_command_line(&mut self, line: String) {
         if line.len() <= MAX_COMMAND_LINE {
             self.command_line = line;
@@ -81,21 +81,21 @@ impl BootEntry {
         }
     }
 
-    /// Whether it can be booted, as far as its configuration tells.
+    /// Whether it can be booted, judging by its configuration.
     pub fn is_bootable(&self) -> bool {
         self.not_bootable.is_none() && self.kernel.is_some()
     }
 }
 
-/// Which entry of a boot menu to take.
+/// Selects an entry of a boot menu.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EntryChoice {
-    /// The one the disk boots when nobody intervenes.
+    /// The default entry of the disk.
     #[default]
     Default,
-    /// By its place in [`BootMenu::entries`](super::BootMenu::entries), from 0.
+    /// By index in [`BootMenu::entries`](super::BootMenu::entries), from 0.
     Index(usize),
     /// By its title.
     Title(String),
@@ -103,13 +103,13 @@ pub enum EntryChoice {
     Id(String),
 }
 
-/// What a kernel is started with.
+/// The files and the command line to start a kernel with.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BootFiles {
     /// The kernel image.
     pub kernel: Vec<u8>,
-    /// The initial RAM disks, joined.
+    /// The initial RAM disks, concatenated.
     pub initrd: Option<Vec<u8>>,
     /// The kernel command line.
     pub command_line: String,
@@ -125,7 +125,7 @@ impl std::fmt::Debug for BootFiles {
     }
 }
 
-/// The entries of a configuration, and which it boots by itself.
+/// The entries of a configuration, and its default.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) entries: Vec<BootEntry>,
@@ -133,7 +133,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Whether there is anything here that can be booted.
+    /// Whether any entry can be booted.
     pub(super) fn is_bootable(&self) -> bool {
         self.entries.iter().any(BootEntry::is_bootable)
     }

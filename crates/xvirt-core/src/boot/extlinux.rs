@@ -1,4 +1,4 @@
-//! `extlinux.conf` and `syslinux.cfg`: Alpine, Arch and many small systems.
+//! `extlinux.conf` and `syslinux.cfg`, as used by Alpine, Arch and many small systems.
 
 use super::entry::{BootEntry, BootSource, Found, MAX_COMMAND_LINE, MAX_INITRDS, MAX_TITLE};
 use super::volume::{DiskPath, Volumes};
@@ -6,10 +6,10 @@ use super::volume::{DiskPath, Volumes};
 const MAX_CONFIG: u64 = 1 << 20;
 const MAX_ENTRIES: usize = 256;
 
-/// Files that may be read by way of `INCLUDE`.
+/// The most files read through `INCLUDE`.
 const MAX_INCLUDES: u32 = 16;
 
-/// Where the configuration is, seen from the partition it is in. Paths in it start from its directory.
+/// The paths of the configuration in its partition. Paths inside it are relative to its directory.
 const PLACES: [&str; 11] = [
     "/extlinux/extlinux.conf",
     "/boot/extlinux/extlinux.conf",
@@ -24,7 +24,7 @@ const PLACES: [&str; 11] = [
     "/syslinux.cfg",
 ];
 
-/// Reads the menu of the first configuration that has something to boot.
+/// Reads the menu of the first configuration with a bootable entry.
 pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     let mut first = None;
     for place in PLACES {
@@ -44,7 +44,7 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     first
 }
 
-/// One `LABEL`.
+/// One `LABEL` section.
 #[derive(Debug, Default)]
 struct Label {
     name: String,
@@ -62,10 +62,10 @@ struct Reader<'v, 'd> {
     partition: u32,
     directory: &'v str,
     labels: Vec<Label>,
-    /// What `DEFAULT` says: a label, or a command line.
+    /// The value of `DEFAULT`: a label or a command line.
     default: String,
     append: String,
-    /// The menus around the current line; one without a title yet is empty.
+    /// The menus around the current line; those without a title so far are empty.
     submenu: Vec<String>,
     includes_left: u32,
 }
@@ -94,7 +94,7 @@ impl<'v, 'd> Reader<'v, 'd> {
                     self.labels.push(Label { name: clipped(rest, MAX_TITLE), submenu, ..Label::default() });
                 }
                 ("DEFAULT", _) => rest.clone_into(&mut self.default),
-                // One byte more than there may be, so that it shows.
+                // One byte more than the limit, so that the excess is detected.
                 ("APPEND", None) => self.append = clipped(rest, MAX_COMMAND_LINE + 1),
                 ("APPEND", Some(label)) => label.append = Some(clipped(rest, MAX_COMMAND_LINE + 1)),
                 ("LINUX", Some(label)) => label.kernel = Some(rest.to_owned()),
@@ -102,12 +102,12 @@ impl<'v, 'd> Reader<'v, 'd> {
                     label.kernel = Some(rest.to_owned());
                     let other = [".c32", ".com", ".cbt", ".bin", ".bs", ".bss", ".0", ".img"];
                     if other.iter().any(|ending| rest.to_ascii_lowercase().ends_with(ending)) {
-                        label.obstacle = Some("it starts a program of the boot loader");
+                        label.obstacle = Some("it starts a boot loader module");
                     }
                 }
                 ("INITRD", Some(label)) => label.initrds = list(rest),
                 ("LOCALBOOT" | "COM32" | "COMBOOT" | "BOOT" | "BSS" | "PXE" | "FDIMAGE" | "CONFIG", Some(label)) => {
-                    label.obstacle = Some("it starts something else than a Linux kernel");
+                    label.obstacle = Some("it does not start a Linux kernel");
                 }
                 ("INCLUDE", _) => self.include(rest),
                 ("MENU", _) => self.menu(rest),
@@ -119,7 +119,7 @@ impl<'v, 'd> Reader<'v, 'd> {
     fn menu(&mut self, line: &str) {
         let (keyword, rest) = split(line);
         match (keyword.to_ascii_uppercase().as_str(), self.labels.last_mut()) {
-            // A caret marks the letter that chooses the entry.
+            // A caret marks the hotkey of the entry.
             ("LABEL", Some(label)) => label.title = Some(clipped(rest, MAX_TITLE).replacen('^', "", 1)),
             ("DEFAULT", Some(label)) => label.is_default = true,
             ("BEGIN", _) if self.submenu.len() < 16 => self.submenu.push(clipped(rest, MAX_TITLE)),
@@ -165,7 +165,7 @@ impl<'v, 'd> Reader<'v, 'd> {
             entry.not_bootable = Some(obstacle.into());
             return entry;
         }
-        // Without a kernel, the label is one; arguments may follow its name.
+        // Without `KERNEL`, the label is the kernel; arguments may follow its name.
         let (kernel, arguments) = split(label.kernel.as_ref().unwrap_or(&label.name));
         let append = match label.append.as_deref() {
             Some("-") => "",
@@ -174,7 +174,7 @@ impl<'v, 'd> Reader<'v, 'd> {
         };
         let mut initrds = label.initrds.clone();
         if initrds.is_empty() {
-            // The old way; the last one counts.
+            // The old syntax; the last one counts.
             let mut words = append.split_whitespace().filter_map(|word| word.strip_prefix("initrd="));
             initrds = words.next_back().map_or_else(Vec::new, list);
         }
@@ -186,17 +186,17 @@ impl<'v, 'd> Reader<'v, 'd> {
     }
 }
 
-/// The files in a list with commas.
+/// The files in a comma-separated list.
 fn list(text: &str) -> Vec<String> {
     text.split(',').take(MAX_INITRDS).map(str::to_owned).collect()
 }
 
-/// No more than so many bytes of a text, for what is kept for each label.
+/// At most `most` bytes of a text, for text that is kept for each label.
 fn clipped(text: &str, most: usize) -> String {
     text.get(..text.floor_char_boundary(most)).unwrap_or(text).to_owned()
 }
 
-/// The first word, and what comes after it.
+/// The first word, and the rest.
 fn split(line: &str) -> (&str, &str) {
     let (word, rest) = line.trim().split_once([' ', '\t']).unwrap_or((line.trim(), ""));
     (word, rest.trim())

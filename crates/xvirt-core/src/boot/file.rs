@@ -1,4 +1,4 @@
-//! A file on a disk as a stream, read piece by piece: into guest memory, for one.
+//! Reads a file on a disk as a stream, for example into guest memory.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -9,10 +9,10 @@ use vm_memory::{ReadVolatile, VolatileMemoryError, VolatileSlice};
 use super::filesystem::OpenFile;
 use super::volume::{DiskPath, Volumes, within};
 
-/// What is read at once, in bytes.
+/// The number of bytes read at once.
 const PIECE: usize = 1 << 20;
 
-/// A file on a disk, or a range of one. Where it lies is found out when it is first read.
+/// A file on a disk, or a range of one. Its location is determined on the first read.
 #[derive(Debug)]
 pub(crate) struct BootFile<'m> {
     volumes: &'m Volumes<'m>,
@@ -28,7 +28,7 @@ impl<'m> BootFile<'m> {
         Self { volumes, path, range, opened: None, position: 0, failure: None }
     }
 
-    /// Number of bytes.
+    /// The length in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.range.end.saturating_sub(self.range.start)
     }
@@ -37,7 +37,7 @@ impl<'m> BootFile<'m> {
         &self.path
     }
 
-    /// Why it could not be read, if so: who reads it may not pass the reason on.
+    /// Why reading failed, if it did; the caller of `read` may not pass the reason on.
     pub(super) fn take_failure(&mut self) -> Option<io::Error> {
         self.failure.take()
     }
@@ -89,12 +89,12 @@ impl ReadVolatile for BootFile<'_> {
     }
 }
 
-/// Files one after the other, each beginning at a multiple of four bytes, with zeroes between: where the kernel looks for
-/// the next archive of an initial RAM disk, and GRUB puts it.
+/// Concatenated files, each aligned to four bytes with zeroes between. The kernel expects the next archive of an
+/// initial RAM disk there, and GRUB places it there.
 #[derive(Debug)]
 pub(crate) struct Initrd<'m> {
     files: Vec<BootFile<'m>>,
-    /// The file that is read, and how many zeroes come before it.
+    /// The index of the current file, and the zeroes before it.
     current: usize,
     padding: u64,
 }
@@ -104,13 +104,13 @@ impl<'m> Initrd<'m> {
         Self { files, current: 0, padding: 0 }
     }
 
-    /// Number of bytes.
+    /// The length in bytes.
     pub(crate) fn length(&self) -> u64 {
         let add = |length: u64, file: &BootFile<'_>| padded(length).saturating_add(file.length());
         self.files.iter().fold(0, add)
     }
 
-    /// Checks that it is no longer than a limit; the error is that of the first file that goes beyond.
+    /// Checks that it is no longer than a limit; the error is for the first file that exceeds it.
     pub(super) fn check(&self, limit: u64) -> Result<(), (DiskPath, io::Error)> {
         let mut length = 0;
         for file in &self.files {
@@ -161,9 +161,9 @@ fn padded(length: u64) -> u64 {
     length.checked_next_multiple_of(4).unwrap_or(length)
 }
 
-/// Fills memory that others may change, as far as there is something to read, by way of pieces that they do not.
+/// Fills volatile memory through a private buffer, as far as there is data.
 ///
-/// All of it, because `vm-memory` takes less for the end of the file.
+/// It fills all of `buffer`, because `vm-memory` treats a short read as the end of the file.
 fn read_volatile<B: BitmapSlice>(
     reader: &mut impl Read,
     buffer: &mut VolatileSlice<'_, B>,

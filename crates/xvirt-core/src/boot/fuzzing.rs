@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` reach of partitions, file systems and boot menus.
+//! The interface of the fuzzers in `fuzz/` to partitions, file systems and boot menus.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use super::window::{Reads, Window};
 use crate::Result;
 use crate::disk::BlockBackend;
 
-/// The partitions of a disk: number, and start and length in bytes.
+/// The partitions of a disk: number, start and length in bytes.
 pub fn partitions(disk: &dyn BlockBackend) -> Result<Vec<(u32, u64, u64)>> {
     let plain = |Partition { number, start, length, .. }: Partition| (number, start, length);
     Ok(partition::read(disk)?.into_iter().map(plain).collect())
@@ -28,7 +28,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 pub struct Files<'d>(Box<dyn FileSystem + 'd>);
 
 impl<'d> Files<'d> {
-    /// The file system on a whole disk, if it is one that can be read.
+    /// The file system on an unpartitioned disk, if it is a supported one.
     pub fn open(disk: &'d dyn BlockBackend) -> Option<Self> {
         match filesystem::open(Window::whole(disk)) {
             Contents::Files(files) => Some(Self(files)),
@@ -41,7 +41,7 @@ impl<'d> Files<'d> {
         (self.0.uuid(), self.0.label())
     }
 
-    /// The length of a file; none for a directory.
+    /// The length of a file; `None` for a directory.
     pub fn length(&self, path: &str) -> io::Result<Option<u64>> {
         let Metadata { kind, length } = self.0.metadata(path)?;
         Ok((kind == Kind::File).then_some(length))
@@ -52,13 +52,13 @@ impl<'d> Files<'d> {
         self.0.list(path)
     }
 
-    /// Fills `buffer` from a file.
+    /// Reads from a file into `buffer`.
     pub fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.0.read(path, offset, buffer)
     }
 }
 
-/// Files without a disk, by their paths.
+/// A file system in memory: files by path.
 #[derive(Debug)]
 struct Given {
     uuid: String,
@@ -70,7 +70,7 @@ impl Given {
         self.files.get(path.trim_start_matches('/')).map(Vec::as_slice).ok_or(io::ErrorKind::NotFound.into())
     }
 
-    /// What is below a directory.
+    /// The paths below a directory.
     fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a str> {
         let directory = path.trim_matches('/');
         self.files.keys().filter_map(move |name| match directory {
@@ -107,7 +107,7 @@ impl FileSystem for Given {
     }
 }
 
-/// A file without a disk.
+/// A file in memory.
 #[derive(Debug)]
 struct GivenFile<'g>(&'g [u8]);
 
@@ -120,7 +120,7 @@ impl OpenFile for GivenFile<'_> {
     }
 }
 
-/// Reads the boot menu of partitions with these files, by their paths without a first `/`, and all that it would load.
+/// Reads the boot menu of partitions with these files, given by paths without a leading `/`, and loads every entry.
 pub fn menu(partitions: Vec<Vec<(String, Vec<u8>)>>) -> Result<usize> {
     let volume = |(number, files): (u32, Vec<(String, Vec<u8>)>)| Volume {
         partition: Partition { number, start: 0, length: 1 << 30, scheme: Scheme::Gpt },
@@ -132,7 +132,7 @@ pub fn menu(partitions: Vec<Vec<(String, Vec<u8>)>>) -> Result<usize> {
     let volumes = (1..).zip(partitions).map(volume).collect();
     let menu = BootMenu::of(Volumes::of(volumes, Reads::new()))?;
     for entry in menu.entries() {
-        // What it leads to may not be there.
+        // The files of an entry may be missing.
         drop(menu.load(entry));
     }
     Ok(menu.entries().len())

@@ -1,4 +1,4 @@
-//! The files of a boot entry: opened, and read.
+//! The files of a boot entry.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,7 @@ use super::unified;
 use super::volume::{DiskPath, Volumes, within};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How large the files taken from a disk may be.
+/// Size limits of the files read from a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -24,7 +24,7 @@ impl Default for Limits {
     }
 }
 
-/// Kernel and initial RAM disks of a boot entry, which are read from the disk when they are asked for.
+/// Kernel and initial RAM disks of a boot entry, which are read from the disk on demand.
 #[derive(Debug)]
 pub(crate) struct BootImage<'m> {
     title: String,
@@ -71,7 +71,7 @@ impl<'m> BootImage<'m> {
         Ok(BootFiles { kernel, initrd, command_line: self.command_line })
     }
 
-    /// What kept the disk from being read, if anything did: whoever reads kernel and initrd does not pass it on.
+    /// Why reading the disk failed, if it did; the code that reads kernel and initrd does not pass the reason on.
     pub(crate) fn take_failure(&mut self) -> Option<Error> {
         if let Some(source) = self.kernel.take_failure() {
             return Some(unreadable("kernel", &self.title, self.kernel.path(), source));
@@ -85,14 +85,14 @@ impl<'m> BootImage<'m> {
     }
 }
 
-/// All of a file that has `length` bytes at most, as was checked.
+/// Reads a file of at most `length` bytes; the caller has checked the length.
 fn read_all(file: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The error for a file of an entry that cannot be read.
+/// The error for an unreadable file of an entry.
 fn unreadable(role: &str, title: &str, path: &DiskPath, source: io::Error) -> Error {
     let (kind, remedy) = match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {

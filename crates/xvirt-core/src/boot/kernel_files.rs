@@ -1,4 +1,4 @@
-//! Kernels by their usual names, for disks without a boot loader's configuration.
+//! Kernels with their usual file names, for disks without a boot loader configuration.
 
 use super::entry::{BootEntry, BootSource, Found};
 use super::version;
@@ -7,7 +7,7 @@ use super::volume::{DiskPath, Volumes};
 const MAX_TEXT: u64 = 64 << 10;
 const MAX_KERNELS: usize = 64;
 
-/// Lists what the link `/vmlinuz` leads to, then all of `/boot/vmlinuz-*`, newest first.
+/// Lists the target of `/vmlinuz`, then all `/boot/vmlinuz-*`, newest first.
 pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     let command_line = command_line(volumes);
     let mut entries = Vec::new();
@@ -45,12 +45,12 @@ fn is_kernel(name: &str) -> bool {
     is_base("vmlinuz") || is_base("bzImage") || is_base("kernel")
 }
 
-/// What is kept for bad times.
+/// Whether it is a rescue or old kernel.
 fn is_rescue(name: &str) -> bool {
     name.contains("rescue") || name.ends_with(".old")
 }
 
-/// What the initrd of a kernel may be called.
+/// The possible names of a kernel's initrd.
 fn initrd_names(kernel: &str) -> Vec<String> {
     match kernel.split_once('-') {
         None => ["initrd.img", "initramfs.img", "initrd"].map(str::to_owned).to_vec(),
@@ -64,7 +64,7 @@ fn initrd_names(kernel: &str) -> Vec<String> {
     }
 }
 
-/// The command line that was configured for kernels, or one with the root file system's place.
+/// The configured kernel command line, or one with only the root file system.
 fn command_line(volumes: &Volumes<'_>) -> String {
     let find = |path: &str| {
         let texts =

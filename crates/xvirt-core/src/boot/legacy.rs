@@ -1,4 +1,4 @@
-//! `menu.lst` and `grub.conf` of GRUB 0.97, which many old XenServer guests still have.
+//! `menu.lst` and `grub.conf` of GRUB 0.97, which many old XenServer guests use.
 
 use super::entry::{BootEntry, BootSource, Found, MAX_INITRDS};
 use super::volume::{DiskPath, Volumes};
@@ -8,7 +8,7 @@ const MAX_ENTRIES: usize = 256;
 
 const PLACES: [&str; 4] = ["/grub/menu.lst", "/grub/grub.conf", "/boot/grub/menu.lst", "/boot/grub/grub.conf"];
 
-/// Reads the menu of the first configuration that has something to boot.
+/// Reads the menu of the first configuration with a bootable entry.
 pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     let mut first = None;
     for place in PLACES {
@@ -38,7 +38,7 @@ fn parse(volumes: &Volumes<'_>, partition: u32, text: &str) -> Found {
                     (root, xen) = (partition, false);
                     entries.push(BootEntry::new(BootSource::GrubLegacy, rest, rest));
                 }
-                // What `default saved` refers to lies in GRUB's own blocks; it starts as the first entry.
+                // `default saved` refers to GRUB's own blocks, which are not read; the first entry is used.
                 "default" => default = rest.parse().unwrap_or(0),
                 "fallback" => fallback = rest.split_whitespace().next().and_then(|number| number.parse().ok()),
                 _ => {}
@@ -71,12 +71,12 @@ fn parse(volumes: &Volumes<'_>, partition: u32, text: &str) -> Found {
             _ => {}
         }
         if xen {
-            entry.not_bootable = Some("it starts the Xen hypervisor, not Linux by itself".into());
+            entry.not_bootable = Some("it starts the Xen hypervisor, not Linux".into());
         }
     }
     for entry in &mut entries {
         if entry.kernel.is_none() {
-            entry.not_bootable.get_or_insert_with(|| "it starts no Linux kernel".into());
+            entry.not_bootable.get_or_insert_with(|| "it does not start a Linux kernel".into());
         }
     }
     let bootable = |index: &usize| entries.get(*index).is_some_and(BootEntry::is_bootable);
@@ -84,7 +84,7 @@ fn parse(volumes: &Volumes<'_>, partition: u32, text: &str) -> Found {
     Found { entries, default }
 }
 
-/// The partition of `(hd0,0)`, which counts from 0. A disk without a table has only itself to give.
+/// The partition in `(hd0,0)`, which counts from 0. An unpartitioned disk has only itself.
 fn device(volumes: &Volumes<'_>, name: &str) -> Option<u32> {
     let inside = name.trim().strip_prefix("(hd")?.split(')').next()?;
     let number = match inside.split_once(',') {

@@ -1,5 +1,5 @@
-//! Entries of the Boot Loader Specification: the files in `/loader/entries` that systemd-boot and Fedora's GRUB read,
-//! and unified kernel images beside them.
+//! Boot Loader Specification entries: the files in `/loader/entries`, which systemd-boot and Fedora's GRUB read, and
+//! the unified kernel images beside them.
 
 use std::cmp::Ordering;
 
@@ -8,16 +8,16 @@ use super::unified;
 use super::version;
 use super::volume::{DiskPath, Volumes};
 
-/// No entry file is longer.
+/// The length limit of an entry file.
 const MAX_FILE: u64 = 64 << 10;
 
-/// More entries than any menu shows.
+/// The most entries.
 const MAX_ENTRIES: usize = 256;
 
-/// One entry file, its values as written.
+/// One entry file, with unprocessed values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LoaderEntry {
-    /// The file's name without `.conf` and without the count of attempts.
+    /// The file's name without `.conf` and without the boot counter.
     pub(super) id: String,
     pub(super) title: String,
     pub(super) version: String,
@@ -28,7 +28,7 @@ pub(super) struct LoaderEntry {
     pub(super) options: Vec<String>,
     architecture: String,
     efi: String,
-    /// Every attempt at it has failed.
+    /// All boot attempts of it have failed.
     is_bad: bool,
 }
 
@@ -60,7 +60,7 @@ impl LoaderEntry {
     }
 }
 
-/// The entry files in a directory, in the order GRUB's `blscfg` shows them: newest first by the file's name.
+/// The entry files in a directory, in the order of GRUB's `blscfg`: newest first, by file name.
 pub(super) fn read_directory(volumes: &Volumes<'_>, directory: &DiskPath) -> Vec<LoaderEntry> {
     let mut entries = Vec::new();
     for name in volumes.list(directory).into_iter().filter(|name| name.ends_with(".conf")).take(MAX_ENTRIES) {
@@ -73,7 +73,7 @@ pub(super) fn read_directory(volumes: &Volumes<'_>, directory: &DiskPath) -> Vec
     entries
 }
 
-/// Reads the menu that systemd-boot would show.
+/// Reads the menu of systemd-boot.
 pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     let mut found: Vec<(LoaderEntry, BootEntry)> = Vec::new();
     let mut default = String::new();
@@ -85,14 +85,14 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
             let left = MAX_ENTRIES - found.len();
             for entry in read_directory(volumes, &directory).into_iter().take(left) {
                 let boot_entry = boot_entry(volumes, &directory, &entry);
-                // They are in the command line now, and may be long.
+                // The options are in the command line now, and may be long.
                 found.push((LoaderEntry { options: Vec::new(), ..entry }, boot_entry));
             }
         }
         let left = MAX_ENTRIES - found.len();
         for entry in unified::read(volumes, partition).into_iter().take(left) {
             let (id, is_bad) = without_attempts(entry.id.strip_suffix(".efi").unwrap_or(&entry.id));
-            // They come in the order of their names, among the entries without a sort key.
+            // They are sorted by name, among the entries without a sort key.
             found.push((LoaderEntry { id: id.to_owned(), is_bad, ..LoaderEntry::default() }, entry));
         }
     }
@@ -106,7 +106,7 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     (!entries.is_empty()).then_some(Found { entries, default })
 }
 
-/// The order of systemd-boot: bad ones last, those with a sort key first, newest first.
+/// systemd-boot's order: bad entries last, entries with a sort key first, newest first.
 fn order(left: &LoaderEntry, right: &LoaderEntry) -> Ordering {
     let has_key = |entry: &LoaderEntry| !entry.sort_key.is_empty();
     let by_key = || {
@@ -125,7 +125,7 @@ fn boot_entry(volumes: &Volumes<'_>, directory: &DiskPath, entry: &LoaderEntry) 
     let resolve = |path: &String| resolve(volumes, directory, path);
     if entry.linux.is_empty() {
         boot.not_bootable = Some(match entry.efi.as_str() {
-            "" => "it names no kernel".into(),
+            "" => "it does not name a kernel".into(),
             efi => format!("it starts the EFI program {efi}"),
         });
         return boot;
@@ -134,14 +134,14 @@ fn boot_entry(volumes: &Volumes<'_>, directory: &DiskPath, entry: &LoaderEntry) 
         boot.not_bootable = Some(format!("it is for the architecture {}", entry.architecture));
     }
     boot.kernel = Some(resolve(&entry.linux));
-    // More than one file may stand on a line.
+    // A line may name several files.
     let words = entry.initrds.iter().flat_map(|line| line.split_whitespace());
     boot.initrds = words.take(MAX_INITRDS).map(|path| resolve(&path.into())).collect();
     boot.set_command_line(entry.options.join(" "));
     boot
 }
 
-/// The file a path in an entry means. Where `/boot` is no partition of its own, some write the path from there.
+/// The file at a path in an entry. If `/boot` is not a separate partition, some entries give the path relative to it.
 pub(super) fn resolve(volumes: &Volumes<'_>, directory: &DiskPath, path: &str) -> DiskPath {
     let absolute = format!("/{}", path.trim_start_matches('/'));
     let as_written = DiskPath::new(directory.partition, absolute.clone());
@@ -154,15 +154,15 @@ pub(super) fn resolve(volumes: &Volumes<'_>, directory: &DiskPath, path: &str) -
     as_written
 }
 
-/// The pattern after `default` in `loader.conf`.
+/// The pattern of `default` in `loader.conf`.
 fn default_pattern(config: &str) -> Option<String> {
     let mut lines = config.lines().filter_map(|line| line.trim().split_once([' ', '\t']));
     let pattern = lines.rfind(|(key, _)| *key == "default")?.1.trim();
-    // What firmware variables would tell is not on the disk.
+    // `@` values refer to firmware variables, which are not on the disk.
     (!pattern.starts_with('@')).then(|| pattern.to_owned())
 }
 
-/// A name without `+LEFT` or `+LEFT-DONE`, and whether no attempt is left.
+/// The name without `+LEFT` or `+LEFT-DONE`, and whether no attempt is left.
 fn without_attempts(stem: &str) -> (&str, bool) {
     let Some((name, counts)) = stem.rsplit_once('+') else { return (stem, false) };
     let (left, done) = counts.split_once('-').unwrap_or((counts, "0"));
@@ -172,10 +172,11 @@ fn without_attempts(stem: &str) -> (&str, bool) {
     }
 }
 
-/// Whether a name fits a pattern with `*` and `?`, without regard to case. Takes time of the order of both lengths.
+/// Whether a name matches a pattern with `*` and `?`, case-insensitively. Takes time proportional to the product of the
+/// lengths.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
-    // Where the last star was, and how much of the name it covers so far.
+    // The position of the last star, and how much of the name it covers so far.
     let mut star = None;
     while let Some(c) = name.get(n) {
         match pattern.get(p) {

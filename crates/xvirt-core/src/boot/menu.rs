@@ -1,4 +1,4 @@
-//! A disk's boot menu: found, chosen from and loaded.
+//! A disk's boot menu.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use super::image::{BootImage, Limits};
 use super::volume::Volumes;
 use super::{extlinux, grub, kernel_files, legacy, loader_entries};
 
-/// What a disk can boot.
+/// The boot menu of a disk.
 ///
-/// The menu reads from the disk while it lives, so that nobody may write to the disk meanwhile.
+/// The menu reads from the disk while it exists, so the disk must not be written meanwhile.
 pub struct BootMenu<'d> {
     volumes: Volumes<'d>,
     entries: Vec<BootEntry>,
@@ -25,7 +25,8 @@ impl fmt::Debug for BootMenu<'_> {
 }
 
 impl<'d> BootMenu<'d> {
-    /// Reads the boot menu of a disk: GRUB's first, then those of other loaders, then kernels by their usual names.
+    /// Reads the boot menu of a disk: GRUB's first, then those of other boot loaders, then kernels by their usual
+    /// names.
     pub fn read(disk: &'d dyn BlockBackend) -> Result<Self> {
         Self::of(Volumes::open(disk)?)
     }
@@ -33,7 +34,7 @@ impl<'d> BootMenu<'d> {
     pub(super) fn of(volumes: Volumes<'d>) -> Result<Self> {
         let readers: [fn(&Volumes<'_>) -> Option<Found>; 5] =
             [grub::read, loader_entries::read, extlinux::read, legacy::read, kernel_files::read];
-        // What lists entries but none that boots still is better than nothing, to show why.
+        // A configuration without bootable entries is a fallback, because it shows the reasons.
         let mut second_best = None;
         for found in readers.iter().filter_map(|read| read(&volumes)) {
             if found.is_bootable() {
@@ -57,20 +58,20 @@ impl<'d> BootMenu<'d> {
         Self { volumes, entries }
     }
 
-    /// All entries in the order of the menu, also those that cannot be booted.
+    /// All entries in the order of the menu, including those that cannot be booted.
     pub fn entries(&self) -> &[BootEntry] {
         &self.entries
     }
 
-    /// What the disk boots when nobody intervenes; none if no entry can be booted.
+    /// The default entry; `None` if no entry can be booted.
     pub fn default_entry(&self) -> Option<&BootEntry> {
         self.entries.iter().find(|entry| entry.default)
     }
 
-    /// The entry that is asked for. It may be one that cannot be booted, which [`load`](Self::load) will say.
+    /// The selected entry. It may be one that cannot be booted; then [`load`](Self::load) fails with the reason.
     pub fn entry(&self, choice: &EntryChoice) -> Result<&BootEntry> {
         let (found, wanted) = match choice {
-            // Where nothing can be booted, the first says why.
+            // If no entry can be booted, the first one gives a reason.
             EntryChoice::Default => (self.default_entry().or(self.entries.first()), "a default".to_owned()),
             EntryChoice::Index(index) => (self.entries.get(*index), format!("number {index}")),
             EntryChoice::Title(title) => (self.find(|entry| &entry.title == title), format!("the title {title:?}")),
@@ -86,7 +87,7 @@ impl<'d> BootMenu<'d> {
         self.entries.iter().find(|entry| is_wanted(entry))
     }
 
-    /// The first entries for an error message.
+    /// The first entries, for an error message.
     fn listing(&self) -> String {
         const SHOWN: usize = 8;
         let show = |(index, entry): (usize, &BootEntry)| format!("{index} {:?} (id {:?})", entry.title, entry.id);
@@ -97,21 +98,21 @@ impl<'d> BootMenu<'d> {
         shown.join(", ")
     }
 
-    /// Reads kernel and initial RAM disks of an entry, within the default limits.
+    /// Reads the kernel and initial RAM disks of an entry, with the default limits.
     pub fn load(&self, entry: &BootEntry) -> Result<BootFiles> {
         self.load_within(entry, &Limits::default())
     }
 
-    /// Reads kernel and initial RAM disks of an entry.
+    /// Reads the kernel and initial RAM disks of an entry.
     pub fn load_within(&self, entry: &BootEntry, limits: &Limits) -> Result<BootFiles> {
         self.open(entry, limits)?.read(limits)
     }
 
-    /// Finds kernel and initial RAM disks of an entry, without reading them: who does must look at the length of the
-    /// initrd first. A kernel beyond the limit is an error, and no more than the limits can be read.
+    /// Opens the kernel and initial RAM disks of an entry without reading them; the caller must check the length of the
+    /// initrd before it reads. A kernel beyond the limit is an error, and no more than the limits can be read.
     pub(crate) fn open(&self, entry: &BootEntry, limits: &Limits) -> Result<BootImage<'_>> {
         let Some(kernel) = entry.kernel.as_ref().filter(|_| entry.is_bootable()) else {
-            let why = entry.not_bootable.as_deref().unwrap_or("it starts no Linux kernel");
+            let why = entry.not_bootable.as_deref().unwrap_or("it does not start a Linux kernel");
             return Err(Error::new(
                 ErrorKind::NotBootable,
                 format!("boot entry {:?} cannot be booted: {why}", entry.title),

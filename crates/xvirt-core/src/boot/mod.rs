@@ -14,11 +14,11 @@
 //! # }
 //! ```
 //!
-//! The guest controls every byte that is read here, so all readers are bounded in time and memory, and none panics.
+//! All bytes read here are guest-controlled, so all readers are bounded in time and memory, and none panics.
 //!
-//! Supported are GPT, MBR and unpartitioned disks; ext2, ext3, ext4 (also with an unreplayed journal), XFS and FAT; GRUB 2
-//! with Fedora's loader entries, systemd-boot's entries and unified kernels, extlinux and syslinux, and GRUB 0.97. A `/boot`
-//! on LVM, RAID, LUKS, btrfs or another file system is not read; the error names what was found.
+//! Supported are GPT, MBR and unpartitioned disks; ext2, ext3, ext4 (with journal replay), XFS and FAT; GRUB 2 with
+//! Fedora's loader entries, systemd-boot entries and unified kernel images, extlinux and syslinux, and GRUB 0.97. A
+//! `/boot` on LVM, RAID, LUKS, btrfs or another file system is not supported; the error names what was found.
 
 mod entry;
 mod extlinux;

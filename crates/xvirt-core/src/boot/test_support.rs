@@ -1,4 +1,4 @@
-//! Disks for tests: real file systems made by the usual tools, tables written by hand.
+//! Test disks: real file systems created with the usual tools, and hand-written tables.
 
 use std::fs;
 use std::io;
@@ -49,7 +49,7 @@ impl BlockBackend for MemoryDisk {
     }
 }
 
-/// What goes into a test file system.
+/// An entry of a test file system.
 #[derive(Clone, Copy)]
 pub(crate) enum Entry<'a> {
     File(&'a str, &'a [u8]),
@@ -63,7 +63,7 @@ pub(crate) fn text<'a>(path: &'a str, contents: &'a str) -> Entry<'a> {
     File(path, contents.as_bytes())
 }
 
-/// A folder for one test, in memory where the system has such a place: the tools wait for the disk otherwise.
+/// A temporary folder, in memory if possible, because the tools wait for the disk otherwise.
 pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -80,11 +80,11 @@ fn fill(root: &Path, entries: &[Entry<'_>]) {
     }
 }
 
-/// What a tool prints; none where it is not installed, which is said.
+/// The output of a tool; `None`, with a message, if it is not installed.
 pub(crate) fn tool(name: &str, arguments: &[&str]) -> Option<String> {
-    // Where a user's path has no /sbin, these still are there.
+    // These exist even if the user's PATH does not contain them.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    // mkfs.xfs makes file systems as small as ours only for its own tests, which it tells by these.
+    // mkfs.xfs creates such small file systems only for its own tests, which it recognizes by these variables.
     let settings = [
         ("PATH", path.as_str()),
         ("MTOOLS_SKIP_CHECK", "1"),
@@ -104,7 +104,7 @@ pub(crate) fn tool(name: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// An ext file system made by `mke2fs` with more `options`, of so many MiB.
+/// An ext file system of `mib` MiB, created by `mke2fs` with `options`.
 pub(crate) fn ext(options: &[&str], mib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
     let folder = scratch();
     let (root, image) = (folder.path().join("root"), folder.path().join("image"));
@@ -123,7 +123,7 @@ pub(super) fn ext4(uuid: &str, label: &str, entries: &[Entry<'_>]) -> Option<Vec
     ext(&["-t", "ext4", "-U", uuid, "-L", label], 8, entries)
 }
 
-/// A FAT file system made by `mkfs.vfat` with more `options`, of so many KiB.
+/// A FAT file system of `kib` KiB, created by `mkfs.vfat` with `options`.
 pub(super) fn fat(options: &[&str], kib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
     let folder = scratch();
     let (root, image) = (folder.path().join("root"), folder.path().join("image"));
@@ -138,7 +138,7 @@ pub(super) fn fat(options: &[&str], kib: u64, entries: &[Entry<'_>]) -> Option<V
     Some(fs::read(image).unwrap())
 }
 
-/// An XFS made by `mkfs.xfs` with more `options`. Names must not have spaces.
+/// An XFS of `mib` MiB, created by `mkfs.xfs` with `options`. Names must not contain spaces.
 pub(super) fn xfs(options: &[&str], mib: u64, entries: &[Entry<'_>]) -> Option<Vec<u8>> {
     let folder = scratch();
     let (root, image) = (folder.path().join("root"), folder.path().join("image"));
@@ -156,7 +156,7 @@ pub(super) fn xfs(options: &[&str], mib: u64, entries: &[Entry<'_>]) -> Option<V
     Some(fs::read(image).unwrap())
 }
 
-/// Describes a directory for `mkfs.xfs`.
+/// Writes a `mkfs.xfs` prototype of a directory.
 fn describe(directory: &Path, out: &mut String) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -173,13 +173,13 @@ fn describe(directory: &Path, out: &mut String) {
     out.push_str("$\n");
 }
 
-/// Bytes that look random and are the same each time.
+/// Pseudo-random bytes, the same in every run.
 pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random(seed);
     (0..length).map(|_| random.next() as u8).collect()
 }
 
-/// A generator of numbers that look random (SplitMix64).
+/// A pseudo-random number generator (SplitMix64).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -195,7 +195,7 @@ impl Random {
     }
 }
 
-/// A GPT disk with these partitions' contents, one after the other.
+/// A GPT disk with these partitions in order.
 pub(super) fn gpt(partitions: &[&[u8]]) -> MemoryDisk {
     gpt_in_sectors(512, partitions)
 }
@@ -237,7 +237,7 @@ pub(super) fn gpt_in_sectors(size: usize, partitions: &[&[u8]]) -> MemoryDisk {
     MemoryDisk(disk)
 }
 
-/// A disk with an MBR and these partitions' contents, one after the other.
+/// An MBR disk with these partitions in order.
 pub(super) fn mbr(partitions: &[&[u8]]) -> MemoryDisk {
     let mut disk = vec![0; 1 << 20];
     for (slot, contents) in partitions.iter().enumerate() {

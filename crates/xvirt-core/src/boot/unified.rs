@@ -1,4 +1,4 @@
-//! Unified kernel images: EFI programs that carry kernel, initrd and command line as sections.
+//! Unified kernel images: EFI programs with kernel, initrd and command line as sections.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use super::window::{le16, le32};
 
 const MAX_IMAGES: usize = 64;
 
-/// The headers lie at the start of the file.
+/// The size limit of the headers at the start of the file.
 const MAX_HEADERS: u64 = 64 << 10;
 
-/// The command line and the description of the system are short.
+/// The size limit of the command line and the OS description.
 const MAX_TEXT: u32 = 64 << 10;
 
-/// Where a section's bytes are in the file.
+/// The location of a section in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) offset: u64,
@@ -27,18 +27,18 @@ impl Section {
     }
 }
 
-/// The sections that matter.
+/// The relevant sections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sections {
     pub(super) linux: Option<Section>,
     pub(super) initrd: Option<Section>,
-    /// Processor microcode, which goes before the initrd.
+    /// Processor microcode, which is loaded before the initrd.
     pub(super) microcode: Option<Section>,
     command_line: Option<Section>,
     system: Option<Section>,
 }
 
-/// The unified kernel images of a partition, in the order of their names.
+/// The unified kernel images of a partition, ordered by name.
 pub(super) fn read(volumes: &Volumes<'_>, partition: u32) -> Vec<BootEntry> {
     let names = volumes.list(&DiskPath::new(partition, "/EFI/Linux")).into_iter();
     let images = names.filter(|name| name.to_lowercase().ends_with(".efi")).take(MAX_IMAGES);
@@ -68,7 +68,7 @@ fn entry(volumes: &Volumes<'_>, partition: u32, name: &str) -> BootEntry {
     entry
 }
 
-/// Reads where the sections of an EFI program are; none if it is not one.
+/// Locates the sections of an EFI program; `None` if the file is not one.
 pub(super) fn sections(volumes: &Volumes<'_>, file: &DiskPath) -> Option<Sections> {
     let length = volumes.file_length(file)?;
     let mut headers = Vec::new();
@@ -76,7 +76,7 @@ pub(super) fn sections(volumes: &Volumes<'_>, file: &DiskPath) -> Option<Section
     parse(&headers, length)
 }
 
-/// Walks the section table of a PE file, of which `headers` is the start.
+/// Reads the section table of a PE file; `headers` is its start.
 fn parse(headers: &[u8], file_length: u64) -> Option<Sections> {
     let pe = headers.get(le32(headers, 0x3c) as usize..).filter(|_| headers.starts_with(b"MZ"))?;
     if !pe.starts_with(b"PE\0\0") {
@@ -85,7 +85,7 @@ fn parse(headers: &[u8], file_length: u64) -> Option<Sections> {
     let table = pe.get(24 + usize::from(le16(pe, 20))..)?;
     let mut sections = Sections::default();
     for header in table.chunks_exact(40).take(le16(pe, 6).into()) {
-        // The length in memory is the true one: in the file it is rounded up.
+        // The virtual size is exact; the size in the file is rounded up.
         let (in_memory, in_file) = (le32(header, 8), le32(header, 16));
         let length = if in_memory == 0 { in_file } else { in_memory.min(in_file) };
         let section = Section { offset: le32(header, 20).into(), length: length.into() };
@@ -105,7 +105,7 @@ fn parse(headers: &[u8], file_length: u64) -> Option<Sections> {
     Some(sections)
 }
 
-/// The name in an `os-release` file.
+/// The `PRETTY_NAME` of an `os-release` file.
 fn pretty_name(text: &str) -> Option<String> {
     let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
     Some(name.trim_matches(['"', '\'']).to_owned()).filter(|name| !name.is_empty())

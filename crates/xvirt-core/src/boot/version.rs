@@ -1,15 +1,15 @@
-//! The order of version numbers, so that the newest kernel can be told.
+//! Compares version numbers, to find the newest kernel.
 
 use std::cmp::Ordering;
 
-/// Compares as `rpm` and the Boot Loader Specification do: runs of digits by value, runs of letters by the alphabet,
-/// digits after letters, and `~` before everything.
+/// Compares like `rpm` and the Boot Loader Specification: digits by value, letters alphabetically, digits after
+/// letters, and `~` before everything.
 pub(super) fn compare(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (parts(left), parts(right));
     loop {
         let order = match (left.next(), right.next()) {
             (None, None) => return Ordering::Equal,
-            // One version goes on where the other ends: it is the newer one, unless a tilde makes it a preview.
+            // The longer version is newer, unless a tilde marks it as a pre-release.
             (Some(part), None) => {
                 if part.starts_with('~') {
                     Ordering::Less
@@ -47,7 +47,7 @@ fn compare_parts(left: &str, right: &str) -> Ordering {
     })
 }
 
-/// Runs of digits, runs of letters, and tildes; everything else only separates.
+/// Runs of digits, runs of letters, and tildes; everything else is a separator.
 fn parts(version: &str) -> impl Iterator<Item = &str> {
     let mut rest = version;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! The partitions of a disk with what they hold, and paths on them.
+//! The partitions of a disk with their file systems.
 
 use std::fmt;
 use std::io;
@@ -13,16 +13,16 @@ use super::window::{Reads, Window};
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a byte of text costs of the bytes that may be read of a disk: menus are made of it, and all disks of texts must
-/// not come to more than 32 MiB.
+/// The cost of a byte of text, charged to the disk's read budget: menus are built from text, and the text of all disks
+/// must not exceed 32 MiB.
 const TEXT_COST: u64 = 32;
 
 /// A file on a partition of the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct DiskPath {
-    /// The partition as Linux numbers it, from 1; 0 for a disk without a partition table.
+    /// Linux's partition number, from 1; 0 for an unpartitioned disk.
     pub partition: u32,
-    /// The path from the root of the file system in that partition.
+    /// The path from the root of the partition's file system.
     pub path: String,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for DiskPath {
     }
 }
 
-/// A partition and what is in it.
+/// A partition and its contents.
 #[derive(Debug)]
 pub(super) struct Volume<'d> {
     pub(super) partition: Partition,
@@ -49,7 +49,7 @@ pub(super) struct Volume<'d> {
 }
 
 impl Volume<'_> {
-    /// The file system, where there is one that can be read.
+    /// The file system, if it is supported and readable.
     pub(super) fn files(&self) -> Option<&dyn FileSystem> {
         match &self.contents {
             Contents::Files(files) => Some(files.as_ref()),
@@ -65,7 +65,7 @@ pub(super) struct Volumes<'d> {
     reads: Arc<Reads>,
 }
 
-/// A length that is not beyond a limit; one that is has an error of kind `FileTooLarge`.
+/// Checks a length against a limit; the error has the kind `FileTooLarge`.
 pub(super) fn within(length: u64, limit: u64) -> io::Result<usize> {
     if length > limit {
         let what = format!("it has {length} bytes, more than the limit of {limit}");
@@ -75,7 +75,7 @@ pub(super) fn within(length: u64, limit: u64) -> io::Result<usize> {
 }
 
 impl<'d> Volumes<'d> {
-    /// Reads the partition table and looks into every partition.
+    /// Reads the partition table and opens every partition.
     pub(super) fn open(disk: &'d dyn BlockBackend) -> Result<Self> {
         let reads = Reads::new();
         let open = |partition: Partition| {
@@ -86,13 +86,13 @@ impl<'d> Volumes<'d> {
         Ok(Self { volumes, reads })
     }
 
-    /// Those that are given.
+    /// Uses the given partitions.
     #[cfg(fuzzing)]
     pub(super) fn of(volumes: Vec<Volume<'d>>, reads: Arc<Reads>) -> Self {
         Self { volumes, reads }
     }
 
-    /// The partitions with a file system that can be read, in order.
+    /// The partitions with a readable file system, in order.
     pub(super) fn readable(&self) -> impl Iterator<Item = (u32, &dyn FileSystem)> {
         self.volumes.iter().filter_map(|volume| Some((volume.partition.number, volume.files()?)))
     }
@@ -102,25 +102,25 @@ impl<'d> Volumes<'d> {
         self.volumes.iter().find(|volume| volume.partition.number == partition)?.files()
     }
 
-    /// The sort of partition table the disk has.
+    /// The kind of partition table of the disk.
     pub(super) fn scheme(&self) -> Scheme {
         self.volumes.first().map_or(Scheme::Whole, |volume| volume.partition.scheme)
     }
 
-    /// Whether the path leads to a file, and how long it is.
+    /// The length of the file at a path; `None` if there is none.
     pub(super) fn file_length(&self, at: &DiskPath) -> Option<u64> {
         let metadata = self.files(at.partition)?.metadata(&at.path).ok()?;
         (metadata.kind == Kind::File).then_some(metadata.length)
     }
 
-    /// The names in a directory in order of the alphabet; none where there is no such directory.
+    /// The names in a directory in alphabetical order; empty if the directory does not exist.
     pub(super) fn list(&self, at: &DiskPath) -> Vec<String> {
         let mut names = self.files(at.partition).and_then(|files| files.list(&at.path).ok()).unwrap_or_default();
         names.sort();
         names
     }
 
-    /// A text file, with what is not UTF-8 replaced; none where it cannot be read or is longer than `limit`.
+    /// A text file with invalid UTF-8 replaced; `None` if it is unreadable or longer than `limit`.
     pub(super) fn text(&self, at: &DiskPath, limit: u64) -> Option<String> {
         let mut bytes = Vec::new();
         self.read(at, limit, &mut bytes).ok()?;
@@ -128,12 +128,12 @@ impl<'d> Volumes<'d> {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Lets files of `bytes` in all be read, whatever was read before.
+    /// Resets the read budget, with `bytes` added for files to be loaded.
     pub(super) fn allow(&self, bytes: u64) {
         self.reads.renew(bytes);
     }
 
-    /// The length of a file, or why there is none.
+    /// The length of a file, or an error.
     pub(super) fn length(&self, at: &DiskPath) -> io::Result<u64> {
         let metadata = self.mounted(at)?.metadata(&at.path)?;
         match metadata.kind {
@@ -142,12 +142,12 @@ impl<'d> Volumes<'d> {
         }
     }
 
-    /// Opens a range of a file. The caller has to know that so much may be read.
+    /// Opens a range of a file. The caller must have limited the length.
     pub(super) fn open_file(&self, at: &DiskPath, range: Range<u64>) -> io::Result<Box<dyn OpenFile + '_>> {
         self.mounted(at)?.open(&at.path, range)
     }
 
-    /// Appends a file to `out`; one longer than `limit` is an error of kind `FileTooLarge`.
+    /// Appends a file to `out`; the error for one longer than `limit` has the kind `FileTooLarge`.
     pub(super) fn read(&self, at: &DiskPath, limit: u64, out: &mut Vec<u8>) -> io::Result<()> {
         self.read_range(at, 0..self.length(at)?, limit, out)
     }
@@ -163,12 +163,12 @@ impl<'d> Volumes<'d> {
 
     fn mounted(&self, at: &DiskPath) -> io::Result<&dyn FileSystem> {
         self.files(at.partition).ok_or_else(|| {
-            let what = format!("partition {} has no file system that can be read", at.partition);
+            let what = format!("partition {} has no readable file system", at.partition);
             io::Error::new(io::ErrorKind::NotFound, what)
         })
     }
 
-    /// The error for a disk on which nothing to boot was found: it says what was found.
+    /// The error for a disk without anything to boot; it names what was found.
     pub(super) fn nothing_to_boot(&self) -> Error {
         let explicit = "give the kernel explicitly with Boot::kernel";
         let mut found = Vec::new();
@@ -186,8 +186,8 @@ impl<'d> Volumes<'d> {
         let readable = self.readable().next().is_some();
         if !found.is_empty() {
             let what = match readable {
-                true => "no boot configuration and no kernel was found in the file systems that can be read",
-                false => "no file system that can be read was found",
+                true => "no boot configuration and no kernel was found in the readable file systems",
+                false => "no readable file system was found",
             };
             return Error::new(ErrorKind::NotBootable, format!("{what}; there is {}", found.join(", ")))
                 .with_remedy(format!("{explicit}, or use a separate ext4 /boot"));
@@ -200,7 +200,7 @@ impl<'d> Volumes<'d> {
             .with_remedy(format!("install a boot loader configuration in the guest, or {explicit}"));
         }
         let what = match self.scheme() {
-            Scheme::Whole => "the disk has neither a partition table nor a file system that can be read",
+            Scheme::Whole => "the disk has neither a partition table nor a readable file system",
             Scheme::Mbr | Scheme::Gpt => "no partition of the disk has a file system",
         };
         Error::new(ErrorKind::NotBootable, what)

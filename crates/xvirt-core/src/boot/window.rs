@@ -1,4 +1,4 @@
-//! Read-only bytes of a disk or of one partition, with a small cache for the many small reads of metadata.
+//! Read-only access to a disk or partition, with a small cache for the many small reads of metadata.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,52 +7,55 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::disk::BlockBackend;
 use crate::memory::GuestSlice;
 
-/// What a cache line holds, and the alignment of what is read into one.
+/// The size and alignment of a cached chunk.
 const CHUNK: u64 = 64 * 1024;
 
-/// How many chunks are kept of a disk: enough for a directory, an inode table and a FAT at once.
+/// The number of cached chunks: enough for a directory, an inode table and a FAT.
 const CHUNKS: usize = 16;
 
 /// Reads go to the disk in whole sectors of this size.
 const SECTOR: u64 = 512;
 
-/// What all windows of a disk share.
+/// State that all windows of a disk share.
 #[derive(Debug)]
 pub(super) struct Reads {
-    /// How many bytes may still be read: what hostile bytes can cost, however they send a reader around.
+    /// The read budget in bytes, which bounds the cost of hostile metadata.
     left: AtomicU64,
-    /// What was read last. Partitions may be many, and lie over each other, so it is not kept for each of them.
+    /// Recently read chunks, for all partitions together, because there may be many and they may overlap.
     cache: Mutex<Vec<Chunk>>,
 }
 
 impl Reads {
-    /// Far more than reading all configurations of a disk takes.
+    /// The initial budget, far more than all configurations of a disk need.
     const START: u64 = 1 << 30;
 
-    /// What one read costs beyond its bytes.
+    /// The cost of a read besides its bytes.
     const PER_READ: u64 = 256;
 
-    /// For reading configurations.
+    /// The budget for reading configurations.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { left: AtomicU64::new(Self::START), cache: Mutex::default() })
     }
 
-    /// Starts again, with `more` for files that are to be loaded.
+    /// Resets the budget, with `more` for files to be loaded.
     pub(super) fn renew(&self, more: u64) {
         self.left.store(Self::START.saturating_add(more), Ordering::Relaxed);
     }
 
-    /// Takes from the bytes that may still be read; also what keeping something in memory costs.
+    /// Takes from the budget; also used for data kept in memory.
     pub(super) fn spend(&self, bytes: u64) -> io::Result<()> {
         let take = |left: u64| left.checked_sub(bytes.saturating_add(Self::PER_READ));
         match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Ok(()),
-            Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "reading goes round in circles")),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "too much was read; the metadata probably contains a loop",
+            )),
         }
     }
 }
 
-/// A range of a disk, which the bytes outside it cannot be reached through.
+/// A range of a disk; bytes outside of it cannot be accessed.
 #[derive(Debug)]
 pub(super) struct Window<'d> {
     disk: &'d dyn BlockBackend,
@@ -63,7 +66,7 @@ pub(super) struct Window<'d> {
 
 #[derive(Debug)]
 struct Chunk {
-    /// Position on the disk, a multiple of [`CHUNK`].
+    /// The position on the disk, a multiple of [`CHUNK`].
     position: u64,
     bytes: Vec<u8>,
 }
@@ -74,28 +77,28 @@ impl<'d> Window<'d> {
         Self::new(disk, 0, disk.capacity(), Reads::new())
     }
 
-    /// A range of the disk, cut where the disk ends.
+    /// A range of the disk, clipped to the disk.
     pub(super) fn new(disk: &'d dyn BlockBackend, start: u64, length: u64, reads: Arc<Reads>) -> Self {
         let start = start.min(disk.capacity());
         let length = length.min(disk.capacity() - start);
         Self { disk, start, length, reads }
     }
 
-    /// Number of bytes in the window.
+    /// The length in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Takes what keeping something in memory costs from the bytes that may still be read.
+    /// Charges the read budget for data kept in memory.
     pub(super) fn charge(&self, bytes: u64) -> io::Result<()> {
         self.reads.spend(bytes)
     }
 
-    /// Fills `buffer` from `offset` on. Whole sectors of a large read go straight into it.
+    /// Reads from `offset` into `buffer`. Whole sectors of a large read bypass the cache.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let wanted = buffer.len() as u64;
         if offset.checked_add(wanted).is_none_or(|end| end > self.length) {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a read past the end of the partition"));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a read beyond the end of the partition"));
         }
         self.reads.spend(wanted)?;
         let position = self.start + offset;
@@ -133,7 +136,7 @@ impl<'d> Window<'d> {
         Ok(())
     }
 
-    /// The chunk at `position`, most recently used first.
+    /// The chunk at `position`, which becomes the first in the cache.
     fn chunk<'c>(&self, cache: &'c mut Vec<Chunk>, position: u64) -> io::Result<&'c Chunk> {
         let found = match cache.iter().position(|chunk| chunk.position == position) {
             Some(found) => found,

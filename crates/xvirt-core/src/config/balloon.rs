@@ -1,4 +1,4 @@
-//! The memory balloon: how a VM's memory changes while it runs.
+//! The memory balloon, which changes a VM's memory while it runs.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +11,11 @@ use crate::Result;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Balloon {
-    /// Whether the VM has one. Without it its memory stays what it is, and nothing is known of how it is used.
+    /// Whether the VM has a balloon. Without one, its memory size is fixed, and there are no statistics about its use.
     pub enabled: bool,
-    /// How much of its memory the guest is to have at first, in steps of 4 KiB; all of it if this is absent.
+    /// The initial size of the guest's memory, in steps of 4 KiB; all of its memory if absent.
     pub target: Option<ByteSize>,
-    /// Seconds between two reports of the guest on its memory; with 0 it reports when it is asked to.
+    /// Seconds between the guest's memory statistics; with 0 it sends them only on request.
     pub statistics_seconds: u32,
 }
 
@@ -37,7 +37,7 @@ impl Balloon {
     }
 }
 
-/// Checks that a VM of so much memory can have `target` of it.
+/// Checks `target` as the memory target of a VM with `memory`.
 pub(crate) fn check_memory_target(target: ByteSize, memory: ByteSize, backing: &MemoryBacking) -> Result<()> {
     if backing.huge_pages && target != memory {
         return Err(invalid(
@@ -48,7 +48,7 @@ pub(crate) fn check_memory_target(target: ByteSize, memory: ByteSize, backing: &
     if target < MIN_MEMORY || target > memory || !target.bytes().is_multiple_of(PAGE) {
         return Err(invalid(
             format!("a VM of {memory} cannot have a memory target of {target}"),
-            &format!("give between {MIN_MEMORY} and {memory}, in steps of {}", ByteSize::new(PAGE)),
+            &format!("use a target between {MIN_MEMORY} and {memory}, in steps of {}", ByteSize::new(PAGE)),
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What a VM starts: the kernel its disk's owner chose, or one given by the user.
+//! What a VM boots: an entry of its disk's boot menu, or a given kernel.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::EntryChoice;
 
-/// What a VM starts.
+/// What a VM boots.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Boot {
-    /// Reads the boot loader's configuration on a disk and loads the kernel it names, at every start and reboot.
+    /// Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
     Disk {
-        /// The position of the disk in the configuration, from 0.
+        /// The index of the disk in the configuration, from 0.
         #[serde(default)]
         disk: usize,
-        /// Which entry of the boot menu.
+        /// The entry of the boot menu.
         #[serde(default)]
         entry: EntryChoice,
-        /// Added to the entry's command line.
+        /// Appended to the entry's command line.
         #[serde(default)]
         append: String,
     },
@@ -48,7 +48,7 @@ impl Default for Boot {
 }
 
 impl Boot {
-    /// Boots the first disk, as its owner configured it.
+    /// Boots the first disk with the default entry of its boot menu.
     pub fn from_disk() -> Self {
         Self::Disk { disk: 0, entry: EntryChoice::default(), append: String::new() }
     }
@@ -58,7 +58,7 @@ impl Boot {
         Self::Kernel { kernel: kernel.into(), initrd: None, command_line: String::new(), protocol: EntryProtocol::Auto }
     }
 
-    /// Chooses an entry of the disk's boot menu. Has no meaning for a given kernel.
+    /// Selects an entry of the disk's boot menu. Has no effect for a given kernel.
     #[must_use]
     pub fn entry(mut self, choice: EntryChoice) -> Self {
         if let Self::Disk { entry, .. } = &mut self {
@@ -67,7 +67,8 @@ impl Boot {
         self
     }
 
-    /// Gives the kernel an initial RAM disk. Has no meaning when booting from a disk, which names its own.
+    /// Sets the initial RAM disk of a given kernel. Has no effect when booting from a disk, whose boot menu names its
+    /// own.
     #[must_use]
     pub fn initrd(mut self, path: impl Into<PathBuf>) -> Self {
         if let Self::Kernel { initrd, .. } = &mut self {
@@ -76,7 +77,7 @@ impl Boot {
         self
     }
 
-    /// Sets the command line of a given kernel, or what is added to the one found on the disk.
+    /// Sets the command line of a given kernel, or the text appended to the one found on the disk.
     #[must_use]
     pub fn command_line(mut self, text: impl Into<String>) -> Self {
         match &mut self {
@@ -86,7 +87,7 @@ impl Boot {
         self
     }
 
-    /// Sets how a given kernel is entered.
+    /// Sets the boot protocol of a given kernel.
     #[must_use]
     pub fn protocol(mut self, choice: EntryProtocol) -> Self {
         if let Self::Kernel { protocol, .. } = &mut self {
@@ -96,21 +97,21 @@ impl Boot {
     }
 }
 
-/// How a kernel is entered.
+/// The boot protocol by which a kernel is entered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EntryProtocol {
-    /// By PVH where an ELF image offers it, else by Linux's 64-bit protocol.
+    /// PVH if an ELF image supports it, otherwise Linux's 64-bit protocol.
     #[default]
     Auto,
-    /// By PVH: 32-bit, for ELF images with the note.
+    /// PVH: 32-bit, for ELF images with the PVH note.
     Pvh,
-    /// By Linux's 64-bit boot protocol.
+    /// Linux's 64-bit boot protocol.
     Linux64,
 }
 
-/// Where a kernel is.
+/// The location of a kernel image.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -1,30 +1,30 @@
-//! Virtual CPUs: how many, how they are arranged, and which features they hide.
+//! Virtual CPUs: number, topology, and hidden features.
 
 use serde::{Deserialize, Serialize};
 
 use super::{CpuLimit, invalid};
 use crate::Result;
 
-/// The most vCPUs a VM can have: APIC ids of 8 bits, of which the last means "all".
+/// The most vCPUs of a VM: APIC ids have 8 bits, and the last one means "all".
 pub const MAX_VCPUS: u32 = 254;
 
-/// The processors of a VM.
+/// The vCPUs of a VM.
 ///
-/// They have the features that KVM can give a guest on this host, but for hardware virtualization (VMX, SVM): guests
-/// cannot run VMs of their own.
+/// They have the features that KVM supports for guests on this host, except hardware virtualization (VMX, SVM): nested
+/// VMs are not possible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct CpuConfig {
-    /// How many vCPUs there are, 1 to [`MAX_VCPUS`].
+    /// The number of vCPUs, 1 to [`MAX_VCPUS`].
     pub count: u32,
-    /// How many vCPUs share a core, as the guest sees it: a power of two, and `count` is a multiple of it. A guest finds
-    /// the core in the upper bits of the APIC id, which leaves no room for other numbers (Intel SDM volume 3,
-    /// "Hierarchical Mapping of Shared Resources").
+    /// The number of vCPUs per core, as the guest sees it: a power of two that divides `count`. A guest derives the
+    /// core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM volume 3, "Hierarchical
+    /// Mapping of Shared Resources").
     pub threads_per_core: u32,
-    /// Feature bits to hide from the guest, for instance to make different hosts look alike.
+    /// CPUID bits to hide from the guest, for instance to make different hosts look alike.
     pub mask: Vec<CpuidMask>,
-    /// What they may take of the host's processors.
+    /// The limit on host CPU time.
     pub limit: CpuLimit,
 }
 
@@ -37,18 +37,18 @@ impl Default for CpuConfig {
 /// Bits of one CPUID register that the guest sees as zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuidMask {
-    /// The leaf: EAX before the instruction.
+    /// The leaf: the input EAX.
     pub leaf: u32,
-    /// The subleaf: ECX before the instruction; 0 where the leaf has none.
+    /// The subleaf: the input ECX; 0 if the leaf has none.
     #[serde(default)]
     pub subleaf: u32,
-    /// The register of the answer.
+    /// The output register.
     pub register: CpuidRegister,
     /// The bits to clear.
     pub clear: u32,
 }
 
-/// A register of CPUID's answer.
+/// An output register of CPUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
@@ -63,14 +63,11 @@ pub enum CpuidRegister {
 impl CpuConfig {
     pub(super) fn check(&self) -> Result<()> {
         if self.count == 0 || self.count > MAX_VCPUS {
-            return Err(invalid(
-                format!("a VM cannot have {} vCPUs", self.count),
-                &format!("give it between 1 and {MAX_VCPUS}"),
-            ));
+            return Err(invalid(format!("a VM cannot have {} vCPUs", self.count), &format!("use 1 to {MAX_VCPUS}")));
         }
         if !self.threads_per_core.is_power_of_two() || !self.count.is_multiple_of(self.threads_per_core) {
             return Err(invalid(
-                format!("{} vCPUs cannot be arranged {} to a core", self.count, self.threads_per_core),
+                format!("{} vCPUs cannot be divided into cores of {}", self.count, self.threads_per_core),
                 "choose a power of two for threads_per_core that divides the number of vCPUs",
             ));
         }

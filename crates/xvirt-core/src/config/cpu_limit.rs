@@ -1,36 +1,36 @@
-//! How much of the host's processors a VM may take.
+//! Limits on a VM's host CPU time.
 
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_VCPUS, invalid};
 use crate::Result;
 
-/// The weights that there are, as cgroups count them.
+/// The valid weights of a control group.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
-/// The largest cap: all of the vCPUs that a VM can have.
+/// The largest cap, for the most vCPUs of a VM.
 const MAX_CAP: u32 = 100 * MAX_VCPUS;
 
-/// What the vCPUs of a VM may take of the host's processors together. Devices are not counted.
+/// A limit on the host CPU time of all vCPUs of a VM together. Device threads are not included.
 ///
-/// These are XenServer's `VCPUs-params:weight` and `:cap`. A weight says what a VM gets when VMs want more than there is:
-/// one of twice the weight gets twice as much. It is counted as Linux does, where 100 is usual; Xen's usual weight is
-/// 256, so multiply one of Xen's by 100/256. A cap says what it gets at most, however idle the host is, in percent of
-/// one physical processor, as Xen does: 50 is half of one, 200 is two.
+/// These are XenServer's `VCPUs-params:weight` and `:cap`. The weight is relative: when VMs compete for CPU time, a VM
+/// with twice the weight gets twice as much. It uses Linux's scale, with a default of 100; Xen's default is 256, so
+/// multiply a weight from Xen by 100/256. The cap is absolute, in percent of one physical CPU as in Xen: 50 is half a
+/// CPU, 200 is two.
 ///
-/// Both need a control group for the VM: see [`Vm::set_cpu_limit`](crate::vm::Vm::set_cpu_limit) for what that takes.
-/// Where nothing is asked for there is none.
+/// Both need a control group for the VM; [`Vm::set_cpu_limit`](crate::vm::Vm::set_cpu_limit) lists the requirements.
+/// Without limits, the VM gets no control group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct CpuLimit {
-    /// 1 to 10000; 100 where this is absent.
+    /// 1 to 10000; 100 if absent.
     pub weight: Option<u32>,
-    /// In percent of one processor; 0 is no cap.
+    /// In percent of one CPU; 0 means no cap.
     pub cap: u32,
 }
 
 impl CpuLimit {
-    /// No cap, and the usual weight.
+    /// No cap, and the default weight.
     pub fn none() -> Self {
         Self::default()
     }
@@ -42,7 +42,7 @@ impl CpuLimit {
         self
     }
 
-    /// Sets the cap, in percent of one processor.
+    /// Sets the cap, in percent of one CPU.
     #[must_use]
     pub fn cap(mut self, percent: u32) -> Self {
         self.cap = percent;

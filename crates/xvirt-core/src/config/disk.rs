@@ -9,50 +9,50 @@ use super::{IoEngine, RateLimit, invalid};
 use crate::Result;
 use crate::disk::{BlockBackend, ImageFormat};
 
-/// The longest serial number virtio-blk can carry, in bytes (virtio 1.2, section 5.2.6).
+/// The longest serial number of virtio-blk, in bytes (virtio 1.2, section 5.2.6).
 const MAX_SERIAL: usize = 20;
-/// More queues than this gain nothing and cost interrupts.
+/// The most queues; more gain nothing and cost interrupts.
 const MAX_QUEUES: u16 = 16;
 
-/// A disk of a VM: where its bytes are and how the guest sees it.
+/// A disk of a VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Disk {
-    /// Where the bytes are.
+    /// The storage of the disk.
     pub source: DiskSource,
-    /// Whether the guest may only read.
+    /// Whether the disk is read-only for the guest.
     #[serde(default)]
     pub read_only: bool,
     /// The serial number the guest sees (`/dev/disk/by-id/virtio-SERIAL`), at most 20 bytes.
     #[serde(default)]
     pub serial: String,
-    /// How many request queues the guest gets, 1 to 16; `None` is one for each vCPU, up to four.
+    /// The number of request queues, 1 to 16; `None` means one per vCPU, up to four.
     #[serde(default)]
     pub queues: Option<u16>,
-    /// How fast it may be.
+    /// The rate limit.
     #[serde(default)]
     pub limit: RateLimit,
-    /// How the host does its input and output.
+    /// The I/O engine of the host.
     #[serde(default)]
     pub engine: IoEngine,
-    /// Whether the guest's data goes past the host's page cache (`O_DIRECT`).
+    /// Whether the disk's data bypasses the host's page cache (`O_DIRECT`).
     #[serde(default)]
     pub direct: bool,
 }
 
-/// Where a disk's bytes are.
+/// The storage of a disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DiskSource {
-    /// In an image file or block device, locked while the VM runs.
+    /// An image file or block device, which is locked while the VM runs.
     Image {
         /// The path of the image.
         path: PathBuf,
         /// Its format.
         format: ImageFormat,
     },
-    /// In something of the embedder's.
+    /// A backend of the embedder.
     #[serde(skip)]
     Backend(Arc<dyn BlockBackend>),
 }
@@ -68,12 +68,12 @@ impl Disk {
         Self::image(path.into(), ImageFormat::Qcow2)
     }
 
-    /// A disk whose bytes the embedder keeps.
+    /// A disk on a backend of the embedder.
     pub fn backend(backend: Arc<dyn BlockBackend>) -> Self {
         Self::new(DiskSource::Backend(backend))
     }
 
-    /// Lets the guest only read.
+    /// Makes the disk read-only for the guest.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
@@ -87,29 +87,29 @@ impl Disk {
         self
     }
 
-    /// Sets how many request queues the guest gets.
+    /// Sets the number of request queues.
     #[must_use]
     pub fn queues(mut self, count: u16) -> Self {
         self.queues = Some(count);
         self
     }
 
-    /// Limits how fast it may be.
+    /// Sets the rate limit.
     #[must_use]
     pub fn limit(mut self, limit: RateLimit) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Chooses how the host does its input and output.
+    /// Sets the I/O engine of the host.
     #[must_use]
     pub fn engine(mut self, engine: IoEngine) -> Self {
         self.engine = engine;
         self
     }
 
-    /// Lets the guest's data go past the host's page cache (`O_DIRECT`), which leaves that memory to others and makes
-    /// the time of a request that of the device. What a guest gives that is not aligned as the host needs it is copied.
+    /// Makes the disk's data bypass the host's page cache (`O_DIRECT`). That saves host memory, and the latency of a
+    /// request becomes that of the device. Guest buffers without the alignment that the host requires are copied.
     #[must_use]
     pub fn direct(mut self) -> Self {
         self.direct = true;
@@ -132,17 +132,17 @@ impl Disk {
         }
     }
 
-    /// How messages call the disk.
+    /// The name of the disk for messages.
     pub(crate) fn name(&self) -> String {
         match &self.source {
             DiskSource::Image { path, .. } => path.display().to_string(),
-            DiskSource::Backend(_) => "a disk of the embedder's".to_owned(),
+            DiskSource::Backend(_) => "a disk of the embedder".to_owned(),
         }
     }
 
-    /// Fails if both are of one image, which only readers can share.
+    /// Fails if both disks use the same image, unless both are read-only.
     ///
-    /// Only the paths are compared: what another path leads to is found out by the lock on the image.
+    /// Only the paths are compared; the lock on the image catches other paths to the same file.
     pub(crate) fn check_beside(&self, other: &Self) -> Result<()> {
         let (DiskSource::Image { path: one, .. }, DiskSource::Image { path: two, .. }) = (&self.source, &other.source)
         else {
@@ -152,7 +152,7 @@ impl Disk {
             return Ok(());
         }
         Err(invalid(
-            format!("disk image {} is in the VM twice", one.display()),
+            format!("disk image {} is used twice by the VM", one.display()),
             "leave one of them out, make both read-only, or give each an image of its own: disk::overlay",
         ))
     }
@@ -165,12 +165,12 @@ impl Disk {
             ));
         }
         if self.queues.is_some_and(|n| n == 0 || n > MAX_QUEUES) {
-            return Err(invalid(format!("disk {} has a bad number of queues", self.name()), "use 1 to 16 queues"));
+            return Err(invalid(format!("disk {} has an invalid number of queues", self.name()), "use 1 to 16 queues"));
         }
         if self.direct && matches!(self.source, DiskSource::Backend(_)) {
             return Err(invalid(
-                format!("{} cannot be told to be direct", self.name()),
-                "leave direct off, and let the backend go past the page cache itself",
+                format!("{} cannot use direct I/O", self.name()),
+                "turn direct off; the backend itself decides whether it bypasses the page cache",
             ));
         }
         self.limit.check(&format!("disk {}", self.name()))

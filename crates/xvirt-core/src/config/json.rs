@@ -1,12 +1,12 @@
-//! Reading a configuration that a person wrote.
+//! Parses a hand-written configuration.
 
 use super::{VmConfig, invalid};
 use crate::{Error, ErrorKind, Result};
 
 impl VmConfig {
-    /// Reads a configuration that a person wrote, as JSON: a field that does not exist is a mistake.
+    /// Parses a hand-written configuration in JSON; unknown fields are errors.
     ///
-    /// With serde alone (`Deserialize`) such a field is ignored, because a record of a newer version may have it.
+    /// Plain serde (`Deserialize`) ignores unknown fields, because a record of a newer version may have some.
     ///
     /// ```
     /// use xvirt_core::config::VmConfig;
@@ -21,21 +21,21 @@ impl VmConfig {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is not JSON, lacks a field that has no default, has one of
-    /// another type, or has fields that do not exist, which the error names. What the fields say is left to
-    /// [`check`](Self::check).
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is not JSON, lacks a required field, has a field of the wrong
+    /// type, or has unknown fields, which the error names. Values are checked by [`check`](Self::check).
     pub fn from_json(text: &str) -> Result<Self> {
         let mut unknown = Vec::new();
         let mut reader = serde_json::Deserializer::from_str(text);
-        // A question mark stands for what has no name of its own, such as the contents of an `Option`.
+        // A question mark stands for a nameless level, such as the contents of an `Option`.
         let note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string().replace("?.", ""));
-        let config = serde_ignored::deserialize(&mut reader, note)
-            .and_then(|config| reader.end().map(|()| config))
-            .map_err(|error| Error::new(ErrorKind::InvalidConfig, "this is no configuration of a VM").because(error))?;
+        let config =
+            serde_ignored::deserialize(&mut reader, note).and_then(|config| reader.end().map(|()| config)).map_err(
+                |error| Error::new(ErrorKind::InvalidConfig, "this is not a configuration of a VM").because(error),
+            )?;
         if !unknown.is_empty() {
             return Err(invalid(
-                format!("a configuration of a VM has no such fields: {}", unknown.join(", ")),
-                "correct their names, or leave them out",
+                format!("unknown fields in the configuration of a VM: {}", unknown.join(", ")),
+                "correct or remove them",
             ));
         }
         Ok(config)
@@ -64,7 +64,10 @@ mod tests {
         ] {
             let error = VmConfig::from_json(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-            assert!(error.to_string().contains(&format!("has no such fields: {path};")), "{error}");
+            assert!(
+                error.to_string().contains(&format!("unknown fields in the configuration of a VM: {path};")),
+                "{error}"
+            );
             serde_json::from_str::<VmConfig>(text).unwrap();
         }
     }

@@ -1,4 +1,4 @@
-//! Labels: keys and values by which programs find VMs and templates again.
+//! Labels: keys and values by which programs find VMs and templates.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ const MAX_KEY_LENGTH: usize = 63;
 /// The longest value, in bytes.
 const MAX_VALUE_LENGTH: usize = 1024;
 
-/// Checks how many labels there are, their keys and their values.
+/// Checks the number of labels, their keys and their values.
 pub(crate) fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
     if labels.len() > MAX {
         return Err(invalid(format!("{} labels are too many", labels.len()), &format!("use at most {MAX}")));

@@ -1,27 +1,27 @@
-//! How fast a disk or a network interface may go.
+//! Rate limits of disks and network interfaces.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ByteSize, invalid};
 use crate::Result;
 
-/// A limit in operations and in bytes; what is not given is not limited.
+/// A limit on operations and bytes; absent values are unlimited.
 ///
-/// An operation is any request to a disk, or a frame of a network interface. Its bytes are those that are moved, with
-/// the few that a disk's request and its answer are framed by, and for a frame everything from its Ethernet header on. A
-/// burst is what may go at once after a pause, and counts towards the rate; an operation larger than the burst is let
-/// through whole, and those behind it wait for it.
+/// An operation is a request to a disk, or a frame of a network interface. The bytes of a disk request are its data and
+/// the few bytes of its header or status; those of a frame start with the Ethernet header. A burst may pass at once
+/// after an idle time, and counts towards the rate. An operation larger than the burst passes as a whole, and later
+/// ones wait for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct RateLimit {
-    /// Operations in each second, at least one.
+    /// Operations per second, at least one.
     pub operations_per_second: Option<u64>,
-    /// Operations that may go at once, at least one; what a tenth of a second allows where this is absent.
+    /// The burst in operations, at least one; the default is a tenth of a second's worth.
     pub operations_burst: Option<u64>,
-    /// Bytes in each second, at least one.
+    /// Bytes per second, at least one.
     pub bytes_per_second: Option<ByteSize>,
-    /// Bytes that may go at once, at least one; what a tenth of a second allows where this is absent.
+    /// The burst in bytes, at least one; the default is a tenth of a second's worth.
     pub bytes_burst: Option<ByteSize>,
 }
 
@@ -30,9 +30,9 @@ pub struct RateLimit {
 #[serde(default)]
 #[non_exhaustive]
 pub struct NicLimit {
-    /// What the guest may receive.
+    /// The limit on received traffic.
     pub receive: RateLimit,
-    /// What the guest may send.
+    /// The limit on sent traffic.
     pub transmit: RateLimit,
 }
 
@@ -42,35 +42,35 @@ impl RateLimit {
         Self::default()
     }
 
-    /// Sets how many operations may go in a second.
+    /// Sets the operations per second.
     #[must_use]
     pub fn operations_per_second(mut self, count: u64) -> Self {
         self.operations_per_second = Some(count);
         self
     }
 
-    /// Sets how many operations may go at once.
+    /// Sets the burst in operations.
     #[must_use]
     pub fn operations_burst(mut self, count: u64) -> Self {
         self.operations_burst = Some(count);
         self
     }
 
-    /// Sets how many bytes may go in a second.
+    /// Sets the bytes per second.
     #[must_use]
     pub fn bytes_per_second(mut self, size: ByteSize) -> Self {
         self.bytes_per_second = Some(size);
         self
     }
 
-    /// Sets how many bytes may go at once.
+    /// Sets the burst in bytes.
     #[must_use]
     pub fn bytes_burst(mut self, size: ByteSize) -> Self {
         self.bytes_burst = Some(size);
         self
     }
 
-    /// Checks the limit of `whom`, as messages call it.
+    /// Checks the limit; `whom` is its subject in messages.
     pub(crate) fn check(&self, whom: &str) -> Result<()> {
         let bytes = |size: Option<ByteSize>| size.map(ByteSize::bytes);
         check_part("operations", self.operations_per_second, self.operations_burst, whom)?;
@@ -79,19 +79,19 @@ impl RateLimit {
 }
 
 impl NicLimit {
-    /// No limit either way.
+    /// No limit in either direction.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Sets what the guest may receive.
+    /// Sets the limit on received traffic.
     #[must_use]
     pub fn receive(mut self, limit: RateLimit) -> Self {
         self.receive = limit;
         self
     }
 
-    /// Sets what the guest may send.
+    /// Sets the limit on sent traffic.
     #[must_use]
     pub fn transmit(mut self, limit: RateLimit) -> Self {
         self.transmit = limit;

@@ -1,4 +1,4 @@
-//! A whole VM.
+//! The configuration of a VM.
 
 use std::collections::BTreeMap;
 
@@ -11,52 +11,53 @@ use super::{
 use crate::Result;
 
 const DEFAULT_MEMORY: ByteSize = ByteSize::mib(512);
-/// The least memory a VM can have.
+/// The minimum memory of a VM.
 pub(crate) const MIN_MEMORY: ByteSize = ByteSize::mib(2);
-/// Memory is given in pages of so many bytes.
+/// The unit of memory sizes in bytes.
 pub(crate) const PAGE: u64 = 4096;
 const HUGE_PAGE: u64 = 2 << 20;
-/// Slots of PCI bus 0, without the host bridge and the devices that every VM has or may have once.
+/// The slots of PCI bus 0, without the host bridge and the devices of which a VM has at most one.
 pub(crate) const MAX_DEVICES: usize = 27;
 
-/// The description of a VM.
+/// The configuration of a VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VmConfig {
-    /// The name people know it by.
+    /// The name for users.
     pub name: String,
-    /// What people know about it.
+    /// The description for users.
     #[serde(default)]
     pub description: String,
-    /// Keys and values by which programs find it again; they mean nothing to xvirt. At most 64. A key has 1 to 63 bytes:
-    /// ASCII letters and digits, `-`, `.`, `_` and `/`. A value has at most 1024 bytes, and no control characters.
+    /// Keys and values by which programs find the VM; xvirt does not interpret them. At most 64. A key has 1 to 63
+    /// bytes: ASCII letters and digits, `-`, `.`, `_` and `/`. A value has at most 1024 bytes, and no control
+    /// characters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// What identifies it.
+    /// The unique identifier.
     #[serde(default = "Uuid::new_v4")]
     pub uuid: Uuid,
-    /// Tells copies of one state apart: new whenever the VM becomes a copy of another, or goes back in time.
+    /// The VM generation ID: it changes whenever the VM becomes a copy of another or is reverted.
     #[serde(default = "Uuid::new_v4")]
     pub generation_id: Uuid,
-    /// Its processors.
+    /// Its vCPUs.
     #[serde(default)]
     pub cpus: CpuConfig,
     /// Its memory, a multiple of 4 KiB and at least 2 MiB.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
-    /// What backs its memory on the host.
+    /// The host memory that backs its memory.
     #[serde(default)]
     pub memory_backing: MemoryBacking,
-    /// How its memory changes while it runs.
+    /// Its memory balloon.
     #[serde(default)]
     pub balloon: Balloon,
-    /// What happens when the guest crashes: by a triple fault, or because its kernel panics and has no crash kernel.
+    /// What to do when the guest crashes: by a triple fault, or by a kernel panic without a crash kernel.
     #[serde(default)]
     pub on_crash: CrashAction,
-    /// What happens when the guest has started its watchdog and does not attend to it any more.
+    /// What to do when the guest's watchdog expires.
     #[serde(default = "default_on_watchdog")]
     pub on_watchdog: CrashAction,
-    /// What it starts.
+    /// What it boots.
     #[serde(default)]
     pub boot: Boot,
     /// Its disks, in the order the guest sees them.
@@ -65,11 +66,11 @@ pub struct VmConfig {
     /// Its network interfaces, in the order the guest sees them.
     #[serde(default)]
     pub nics: Vec<Nic>,
-    /// Its sockets to the host.
+    /// Its vsock device.
     #[serde(default)]
     pub vsock: Option<Vsock>,
-    /// Whether the threads that serve its devices run under filters of system calls. A disk whose backend is the
-    /// program's own has none.
+    /// Whether its device threads run under seccomp filters. The thread of a disk whose backend belongs to the program
+    /// has none.
     #[serde(default = "default_seccomp")]
     pub seccomp: bool,
 }
@@ -87,7 +88,7 @@ fn default_seccomp() -> bool {
 }
 
 impl VmConfig {
-    /// A VM with one vCPU and 512 MiB of memory that boots from its first disk, of which there is none yet.
+    /// A VM with one vCPU and 512 MiB of memory that boots from its first disk, which must be added.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -109,7 +110,7 @@ impl VmConfig {
         }
     }
 
-    /// Sets what people know about it.
+    /// Sets the description for users.
     #[must_use]
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = text.into();
@@ -130,7 +131,7 @@ impl VmConfig {
         self
     }
 
-    /// Sets the identity, which is a new one otherwise.
+    /// Sets the UUID, which is random by default.
     #[must_use]
     pub fn uuid(mut self, uuid: Uuid) -> Self {
         self.uuid = uuid;
@@ -144,7 +145,7 @@ impl VmConfig {
         self
     }
 
-    /// Arranges the vCPUs as threads of cores.
+    /// Sets the number of vCPUs per core.
     #[must_use]
     pub fn threads_per_core(mut self, count: u32) -> Self {
         self.cpus.threads_per_core = count;
@@ -158,14 +159,14 @@ impl VmConfig {
         self
     }
 
-    /// Sets what the VM gets of the host's processors when VMs want more than there is, 1 to 10000; 100 is usual.
+    /// Sets the CPU weight for VMs that compete for CPU time, 1 to 10000; the default is 100.
     #[must_use]
     pub fn cpu_weight(mut self, weight: u32) -> Self {
         self.cpus.limit.weight = Some(weight);
         self
     }
 
-    /// Sets what the VM gets of the host's processors at most, in percent of one of them; 0 is no cap.
+    /// Sets the cap on host CPU time, in percent of one CPU; 0 means no cap.
     #[must_use]
     pub fn cpu_cap(mut self, percent: u32) -> Self {
         self.cpus.limit.cap = percent;
@@ -179,35 +180,35 @@ impl VmConfig {
         self
     }
 
-    /// Uses the host's huge pages of 2 MiB.
+    /// Backs its memory with huge pages of 2 MiB.
     #[must_use]
     pub fn huge_pages(mut self) -> Self {
         self.memory_backing.huge_pages = true;
         self
     }
 
-    /// Keeps memory in a shareable memory file.
+    /// Backs its memory with a shareable memory file.
     #[must_use]
     pub fn shared_memory(mut self) -> Self {
         self.memory_backing.shared = true;
         self
     }
 
-    /// Includes its memory in core dumps of this process, for debugging; they leave it out otherwise.
+    /// Includes its memory in core dumps of this process, for debugging; by default it is excluded.
     #[must_use]
     pub fn memory_in_core_dumps(mut self) -> Self {
         self.memory_backing.core_dumps = true;
         self
     }
 
-    /// Sets how much of its memory the guest is to have at first.
+    /// Sets the initial size of the guest's memory.
     #[must_use]
     pub fn memory_target(mut self, target: ByteSize) -> Self {
         self.balloon.target = Some(target);
         self
     }
 
-    /// Lets the guest report on its memory every so many seconds.
+    /// Makes the guest send memory statistics every `seconds` seconds.
     #[must_use]
     pub fn memory_statistics_every(mut self, seconds: u32) -> Self {
         self.balloon.statistics_seconds = seconds;
@@ -221,21 +222,21 @@ impl VmConfig {
         self
     }
 
-    /// Sets what happens when the guest crashes.
+    /// Sets what to do when the guest crashes.
     #[must_use]
     pub fn on_crash(mut self, action: CrashAction) -> Self {
         self.on_crash = action;
         self
     }
 
-    /// Sets what happens when the guest does not attend to its watchdog.
+    /// Sets what to do when the guest's watchdog expires.
     #[must_use]
     pub fn on_watchdog(mut self, action: CrashAction) -> Self {
         self.on_watchdog = action;
         self
     }
 
-    /// Sets what the VM starts.
+    /// Sets what the VM boots.
     #[must_use]
     pub fn boot(mut self, boot: Boot) -> Self {
         self.boot = boot;
@@ -256,26 +257,26 @@ impl VmConfig {
         self
     }
 
-    /// Adds sockets between guest and host.
+    /// Adds a vsock device.
     #[must_use]
     pub fn vsock(mut self, vsock: Vsock) -> Self {
         self.vsock = Some(vsock);
         self
     }
 
-    /// Sets whether the threads that serve its devices run under filters of system calls (seccomp), as they do unless
-    /// this crate was built without. A system call that such a thread has no need for then fails with `EPERM`. The
-    /// program's log subscriber runs on them too: it can write to what is open, and cannot open anything.
+    /// Sets whether its device threads run under seccomp filters. The default is true, unless this crate was built
+    /// without seccomp. A system call that such a thread does not need then fails with `EPERM`. The program's log
+    /// subscriber runs on these threads too: it can write to open files, but cannot open any.
     #[must_use]
     pub fn seccomp(mut self, on: bool) -> Self {
         self.seccomp = on;
         self
     }
 
-    /// Checks everything that can be checked without the host.
+    /// Checks everything that does not depend on the host.
     ///
     /// # Errors
-    /// A field makes no sense; the message names it and what it may be.
+    /// A field is invalid; the message names it and the valid values.
     pub fn check(&self) -> Result<()> {
         if self.name.is_empty() {
             return Err(invalid("the VM has no name", "give it a name"));
@@ -295,7 +296,7 @@ impl VmConfig {
         if self.memory < MIN_MEMORY || !self.memory.bytes().is_multiple_of(unit) {
             return Err(invalid(
                 format!("a VM cannot have {} of memory", self.memory),
-                &format!("give it at least {MIN_MEMORY}, in steps of {}", ByteSize::new(unit)),
+                &format!("use at least {MIN_MEMORY}, in steps of {}", ByteSize::new(unit)),
             ));
         }
         Ok(())
@@ -312,12 +313,12 @@ impl VmConfig {
         if self.disks.len() + self.nics.len() > MAX_DEVICES {
             return Err(invalid(
                 format!("{} disks and {} network interfaces are too many", self.disks.len(), self.nics.len()),
-                &format!("a VM takes {MAX_DEVICES} of both together"),
+                &format!("a VM can have {MAX_DEVICES} of both together"),
             ));
         }
         match self.boot {
             Boot::Disk { disk, .. } if disk >= self.disks.len() => Err(invalid(
-                format!("the VM is to boot from disk {disk}, but has {} disks", self.disks.len()),
+                format!("the VM boots from disk {disk}, but has {} disks", self.disks.len()),
                 "add the disk, or give a kernel with Boot::kernel",
             )),
             _ => Ok(()),
@@ -345,12 +346,12 @@ mod tests {
             refused(base().label("a b", "")),
             "\"a b\" cannot be the key of a label; use letters and digits of ASCII, dashes, dots, underscores and slashes"
         );
-        assert_eq!(refused(base().vcpus(0)), "a VM cannot have 0 vCPUs; give it between 1 and 254");
+        assert_eq!(refused(base().vcpus(0)), "a VM cannot have 0 vCPUs; use 1 to 254");
         for (vcpus, threads) in [(3, 2), (6, 3), (2, 4), (2, 0)] {
             assert_eq!(
                 refused(base().vcpus(vcpus).threads_per_core(threads)),
                 format!(
-                    "{vcpus} vCPUs cannot be arranged {threads} to a core; \
+                    "{vcpus} vCPUs cannot be divided into cores of {threads}; \
                      choose a power of two for threads_per_core that divides the number of vCPUs"
                 )
             );
@@ -363,15 +364,15 @@ mod tests {
         );
         assert_eq!(
             refused(base().memory(ByteSize::new(5_000_000))),
-            "a VM cannot have 5000000 bytes of memory; give it at least 2 MiB, in steps of 4 KiB"
+            "a VM cannot have 5000000 bytes of memory; use at least 2 MiB, in steps of 4 KiB"
         );
         assert_eq!(
             refused(base().huge_pages().memory(ByteSize::mib(3))),
-            "a VM cannot have 3 MiB of memory; give it at least 2 MiB, in steps of 2 MiB"
+            "a VM cannot have 3 MiB of memory; use at least 2 MiB, in steps of 2 MiB"
         );
         assert_eq!(
             refused(base().memory_target(ByteSize::mib(513))),
-            "a VM of 512 MiB cannot have a memory target of 513 MiB; give between 2 MiB and 512 MiB, in steps of 4 KiB"
+            "a VM of 512 MiB cannot have a memory target of 513 MiB; use a target between 2 MiB and 512 MiB, in steps of 4 KiB"
         );
         assert_eq!(
             refused(base().memory_target(ByteSize::mib(256)).without_balloon()),
@@ -384,7 +385,7 @@ mod tests {
         );
         assert_eq!(
             refused(VmConfig::new("a")),
-            "the VM is to boot from disk 0, but has 0 disks; add the disk, or give a kernel with Boot::kernel"
+            "the VM boots from disk 0, but has 0 disks; add the disk, or give a kernel with Boot::kernel"
         );
         assert_eq!(
             refused(base().disk(Disk::raw("d").serial("x".repeat(21)))),
@@ -392,7 +393,7 @@ mod tests {
         );
         assert_eq!(
             refused(base().disk(Disk::raw("d").queues(0))),
-            "disk d has a bad number of queues; use 1 to 16 queues"
+            "disk d has an invalid number of queues; use 1 to 16 queues"
         );
         assert_eq!(
             refused(base().nic(Nic::new_tap().mtu(60))),
@@ -400,7 +401,7 @@ mod tests {
         );
         assert_eq!(
             refused(base().disk(Disk::raw("d")).disk(Disk::raw("d").read_only())),
-            "disk image d is in the VM twice; \
+            "disk image d is used twice by the VM; \
              leave one of them out, make both read-only, or give each an image of its own: disk::overlay"
         );
         base().disk(Disk::raw("d").read_only()).disk(Disk::raw("d").read_only()).check().unwrap();
@@ -410,14 +411,14 @@ mod tests {
         }
         assert_eq!(
             refused(base().vsock(Vsock::new(2, "s"))),
-            "2 is not a guest's vsock identifier; use a CID from 3 to 4294967294"
+            "2 is not a valid CID for a guest; use a CID from 3 to 4294967294"
         );
         assert_eq!(
             refused(base().vsock(Vsock::new(3, "s".repeat(97)))),
-            "a vsock path of 97 bytes cannot be a socket's; use a path of 1 to 96 bytes"
+            "a vsock path of 97 bytes is not valid for a socket; use a path of 1 to 96 bytes"
         );
         let many = (0..28).fold(base(), |config, _| config.nic(Nic::new_tap()));
-        assert_eq!(refused(many), "0 disks and 28 network interfaces are too many; a VM takes 27 of both together");
+        assert_eq!(refused(many), "0 disks and 28 network interfaces are too many; a VM can have 27 of both together");
     }
 
     #[test]

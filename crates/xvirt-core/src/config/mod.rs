@@ -1,4 +1,4 @@
-//! The types that describe a VM. All are serde types, and are checked before anything is built.
+//! The types that describe a VM. All are serde types, and are checked before a VM is built.
 //!
 //! [`VmConfig::build`] consumes a configuration; nothing reads it afterwards. This module neither opens files nor inspects
 //! the host: [`vm`](crate::vm) does that.
@@ -38,7 +38,7 @@ pub use crate::memory::MemoryBacking;
 pub use crate::size::ByteSize;
 use crate::{Error, ErrorKind};
 
-/// A mistake in a configuration: `what` names the field and the value.
+/// An error in a configuration; `what` names the field and the value.
 fn invalid(what: impl Into<String>, remedy: &str) -> Error {
     Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy)
 }

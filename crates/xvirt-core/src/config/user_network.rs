@@ -1,4 +1,4 @@
-//! A network that takes neither privileges nor set-up.
+//! A network that needs neither privileges nor configuration.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,19 +11,19 @@ use crate::Result;
 use crate::net::{PasstCommand, check_name};
 use crate::seed::InterfaceAddress;
 
-/// The name of the program, which is looked for in `PATH`.
+/// The name of the program, which is searched in `PATH`.
 const PROGRAM: &str = "passt";
-/// The only prefix that IPv6 addresses are given out with (RFC 4862 takes 64 bits on Ethernet).
+/// The only prefix length for IPv6 (RFC 4862 requires 64 bits on Ethernet).
 const IPV6_PREFIX: u8 = 64;
 
-/// A network of one guest behind the program `passt` (<https://passt.top>): what the guest sends goes out by ordinary
-/// sockets of this user, as from any other program, and ports of the host can be forwarded to the guest.
+/// A network of one guest behind the program `passt` (<https://passt.top>): the guest's traffic uses ordinary sockets
+/// of this user, like that of any other program, and ports of the host can be forwarded to the guest.
 ///
 /// The guest gets its address by DHCP, and by DHCPv6 or router advertisements. By default its address, gateway and name
-/// servers are the host's own.
+/// servers are those of the host.
 ///
-/// It is no firewall: the guest reaches all that a program of this user reaches, also what the host offers at addresses
-/// other than the guest's, but for what listens on the host's loopback interface alone.
+/// This is not a firewall: the guest can reach everything that a program of this user can reach, including services of
+/// the host at addresses other than the guest's, except those that listen only on the host's loopback interface.
 ///
 /// ```
 /// use std::net::Ipv4Addr;
@@ -44,52 +44,52 @@ const IPV6_PREFIX: u8 = 64;
 #[serde(default)]
 #[non_exhaustive]
 pub struct UserNetwork {
-    /// The guest's address; the host's where none is given.
+    /// The guest's address; the host's if absent.
     pub address: Option<InterfaceAddress>,
-    /// The guest's gateway; the host's where none is given.
+    /// The guest's gateway; the host's if absent.
     pub gateway: Option<IpAddr>,
-    /// The guest's name server; those of the host where none is given.
+    /// The guest's name server; those of the host if absent.
     pub name_server: Option<IpAddr>,
-    /// The host's interface whose addresses and routes the guest gets; that of the default route where none is given.
+    /// The host interface whose addresses and routes the guest gets; that of the default route if absent.
     pub interface: Option<String>,
-    /// Ports of the host that lead to the guest.
+    /// Ports of the host that are forwarded to the guest.
     pub forwards: Vec<PortForward>,
-    /// Whether the guest reaches what listens on the host's loopback interface alone, by the address of its gateway.
+    /// Whether the guest can reach services on the host's loopback interface, at the address of its gateway.
     pub host_loopback: bool,
-    /// The program to start instead of the `passt` in `PATH`. It is not stored: who may change a stored VM must not thereby
-    /// start programs.
+    /// The program to start instead of the `passt` in `PATH`. It is not stored, because the right to change a stored VM
+    /// must not include the right to start programs.
     #[serde(skip)]
     pub program: Option<PathBuf>,
 }
 
-/// A port of the host that leads to a guest.
+/// A port of the host that is forwarded to a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PortForward {
-    /// Whose ports these are.
+    /// The protocol of both ports.
     pub protocol: TransportProtocol,
-    /// The address of the host at which the port is; all addresses where none is given.
+    /// The address of the host for the port; all addresses if absent.
     #[serde(default)]
     pub host_address: Option<IpAddr>,
-    /// The port of the host. Those below 1024 take a privilege as a rule (`CAP_NET_BIND_SERVICE`).
+    /// The port of the host. Ports below 1024 usually need a privilege (`CAP_NET_BIND_SERVICE`).
     pub host_port: u16,
     /// The port of the guest.
     pub guest_port: u16,
 }
 
-/// A protocol that has ports.
+/// A transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TransportProtocol {
-    /// Connections.
+    /// TCP.
     Tcp,
-    /// Datagrams.
+    /// UDP.
     Udp,
 }
 
 impl UserNetwork {
-    /// A network without forwarded ports, in which all else is as on the host.
+    /// A network without forwarded ports, with the host's addresses.
     pub fn new() -> Self {
         Self::default()
     }
@@ -115,7 +115,7 @@ impl UserNetwork {
         self
     }
 
-    /// Sets the host's interface whose addresses and routes the guest gets.
+    /// Sets the host interface whose addresses and routes the guest gets.
     #[must_use]
     pub fn interface(mut self, name: impl Into<String>) -> Self {
         self.interface = Some(name.into());
@@ -129,7 +129,7 @@ impl UserNetwork {
         self
     }
 
-    /// Sets whether the guest reaches what listens on the host's loopback interface alone, by the address of its gateway.
+    /// Sets whether the guest can reach services on the host's loopback interface, at the address of its gateway.
     #[must_use]
     pub fn host_loopback(mut self, on: bool) -> Self {
         self.host_loopback = on;
@@ -152,7 +152,7 @@ impl UserNetwork {
             }
             if let Some(other) = self.forwards[..index].iter().find(|other| other.overlaps(forward)) {
                 return Err(invalid(
-                    format!("{forward} and {other} are of the same port of the host"),
+                    format!("{forward} and {other} use the same port of the host"),
                     "forward each port of the host once",
                 ));
             }
@@ -164,14 +164,14 @@ impl UserNetwork {
         let named = [("gateway", self.gateway), ("name server", self.name_server)];
         for (what, address) in named.into_iter().filter_map(|(what, address)| Some((what, address?))) {
             if address.is_unspecified() || address.is_multicast() {
-                return Err(invalid(format!("{address} cannot be a {what}"), "give the address of one host"));
+                return Err(invalid(format!("{address} cannot be a {what}"), "use the address of a single host"));
             }
         }
         let Some(address) = self.address else { return Ok(()) };
         if address.ip().is_loopback() {
             return Err(invalid(
                 format!("a guest cannot have the address {address}"),
-                "use one that is not a loopback's",
+                "use an address other than a loopback address",
             ));
         }
         if address.ip().is_ipv6() && address.prefix() != IPV6_PREFIX {
@@ -192,7 +192,7 @@ impl UserNetwork {
         }
     }
 
-    /// How `passt` is started for it, for a guest whose largest packet has `mtu` bytes.
+    /// The `passt` command for this network, for a guest with this MTU.
     pub(crate) fn command(&self, mtu: Option<u16>) -> PasstCommand {
         let mut options = Vec::new();
         let mut option = |name: &str, value: &dyn fmt::Display| options.extend([name.to_owned(), value.to_string()]);
@@ -209,7 +209,7 @@ impl UserNetwork {
         for (protocol, name) in [(TransportProtocol::Tcp, "--tcp-ports"), (TransportProtocol::Udp, "--udp-ports")] {
             let mut forwards = self.forwards.iter().filter(|forward| forward.protocol == protocol).peekable();
             if forwards.peek().is_none() {
-                // Some versions forward the UDP ports that have the numbers of forwarded TCP ports, if not told otherwise.
+                // By default, some versions also forward the UDP ports with the numbers of forwarded TCP ports.
                 option(name, &"none");
             }
             forwards.for_each(|forward| option(name, &forward.specification()));
@@ -222,24 +222,24 @@ impl UserNetwork {
 }
 
 impl PortForward {
-    /// Forwards connections to `host_port` of the host to `guest_port` of the guest.
+    /// Forwards TCP connections to `host_port` of the host to `guest_port` of the guest.
     pub fn tcp(host_port: u16, guest_port: u16) -> Self {
         Self { protocol: TransportProtocol::Tcp, host_address: None, host_port, guest_port }
     }
 
-    /// Forwards datagrams to `host_port` of the host to `guest_port` of the guest.
+    /// Forwards UDP datagrams to `host_port` of the host to `guest_port` of the guest.
     pub fn udp(host_port: u16, guest_port: u16) -> Self {
         Self { protocol: TransportProtocol::Udp, ..Self::tcp(host_port, guest_port) }
     }
 
-    /// Sets the address of the host at which the port is, such as the loopback's, which no other machine reaches.
+    /// Sets the address of the host for the port, such as a loopback address, which other machines cannot reach.
     #[must_use]
     pub fn host_address(mut self, address: impl Into<IpAddr>) -> Self {
         self.host_address = Some(address.into());
         self
     }
 
-    /// Whether both take the same port of the host.
+    /// Whether both use the same port of the host.
     fn overlaps(&self, other: &Self) -> bool {
         let all = |address: Option<IpAddr>| address.is_none_or(|address| address.is_unspecified());
         self.protocol == other.protocol
@@ -247,7 +247,7 @@ impl PortForward {
             && (all(self.host_address) || all(other.host_address) || self.host_address == other.host_address)
     }
 
-    /// As `passt` takes it.
+    /// The value of the `passt` option.
     fn specification(&self) -> String {
         let ports = format!("{}:{}", self.host_port, self.guest_port);
         self.host_address.map_or_else(|| ports.clone(), |address| format!("{address}/{ports}"))
@@ -319,7 +319,7 @@ mod tests {
         let everywhere = Ipv4Addr::UNSPECIFIED;
         for forward in [PortForward::tcp(80, 1), PortForward::tcp(80, 1).host_address(everywhere)] {
             let expected = format!(
-                "{forward} and the forward of TCP 80:8080 are of the same port of the host; forward each port of the \
+                "{forward} and the forward of TCP 80:8080 use the same port of the host; forward each port of the \
                  host once"
             );
             assert_eq!(refused(with(forward)), expected);
@@ -335,7 +335,7 @@ mod tests {
         let at = |address: &str| UserNetwork::new().address(address.parse().unwrap());
         assert_eq!(
             refused(at("127.0.0.1/8")),
-            "a guest cannot have the address 127.0.0.1/8; use one that is not a loopback's"
+            "a guest cannot have the address 127.0.0.1/8; use an address other than a loopback address"
         );
         assert_eq!(
             refused(at("2001:db8::1/48")),
@@ -351,7 +351,7 @@ mod tests {
         );
         assert_eq!(
             refused(UserNetwork::new().name_server(everywhere)),
-            "0.0.0.0 cannot be a name server; give the address of one host"
+            "0.0.0.0 cannot be a name server; use the address of a single host"
         );
         assert!(refused(UserNetwork::new().interface("eth0:1")).contains("interface name \"eth0:1\""));
         let bridged = Nic::user().bridge("br0").check().unwrap_err().to_string();

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -12,7 +12,7 @@ impl Numbers {
     }
 }
 
-/// One grant: nanoseconds since the beginning, and bytes.
+/// A grant: nanoseconds since the start, and bytes.
 type Grant = (u64, u64);
 
 const SECOND: u64 = 1_000_000_000;
@@ -21,7 +21,7 @@ fn bytes(rate: u64, burst: u64) -> RateLimit {
     RateLimit::none().bytes_per_second(ByteSize::new(rate)).bytes_burst(ByteSize::new(burst))
 }
 
-/// Everything that is granted within `seconds` to somebody who always has a request, and comes a bit late sometimes.
+/// All grants within `seconds` for a client that always has a request and is sometimes a bit late.
 fn greedy(limiter: &mut Limiter, start: Instant, seconds: u64, mut size: impl FnMut() -> u64) -> Vec<Grant> {
     let (mut granted, mut now) = (Vec::new(), start);
     let mut request = size();
@@ -30,7 +30,7 @@ fn greedy(limiter: &mut Limiter, start: Instant, seconds: u64, mut size: impl Fn
             Ok(()) => {
                 granted.push(((now - start).as_nanos() as u64, request));
                 request = size();
-                // An operation takes a moment, so that a rate without bound is an end all the same.
+                // Every operation takes some time, so that the loop ends even without a limit.
                 now += Duration::from_nanos(100);
             }
             Err(later) => {
@@ -42,7 +42,7 @@ fn greedy(limiter: &mut Limiter, start: Instant, seconds: u64, mut size: impl Fn
     granted
 }
 
-/// The most that `measure` says of the grants beyond `rate` in any time within them.
+/// The largest excess of `measure` over `rate` in any interval of the grants.
 fn worst_burst(granted: &[Grant], rate: u64, measure: impl Fn(Grant) -> u64) -> i128 {
     let (mut ahead, mut worst, mut last) = (0_i128, 0_i128, 0);
     for grant in granted {
@@ -101,7 +101,7 @@ fn what_is_larger_than_the_burst_passes_when_full_and_is_paid_for() {
 #[test]
 fn nothing_is_rounded_away() {
     let start = Instant::now();
-    // A third of a token in every step of a microsecond, and a step that no rate divides.
+    // A third of a token per microsecond step, and a step that no rate divides.
     for (rate, step) in [(333_333, 1000), (7, 999_999_937), (1, 1), (u64::from(u32::MAX), 3)] {
         let mut limiter = Limiter::new(bytes(rate, rate * 3), start);
         limiter.grant(rate * 3, start).unwrap();
@@ -133,7 +133,7 @@ fn a_change_keeps_a_debt_in_time_and_what_was_earned() {
         let mut limiter = Limiter::new(bytes(1000, 1000), start);
         limiter.grant(6000, start).unwrap();
         limiter.change(bytes(rate, rate), start + second);
-        // Five seconds of debt, of which one is over, and a second's worth of the new rate.
+        // Five seconds of debt minus one that has passed, and one second's worth of the new rate.
         assert_eq!(limiter.grant(rate, start + second), Err(start + 6 * second), "{rate}");
     }
     let mut limiter = Limiter::new(bytes(1000, 1000), start);

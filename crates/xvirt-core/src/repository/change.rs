@@ -1,8 +1,8 @@
 //! Changes of a VM that take several renames.
 //!
-//! A VM is changed by putting a new folder in the place of its old one; sealing it also moves its disks into a new
-//! layer. What is to be renamed is written down before the first rename, and every step can see whether it was done,
-//! so whoever finds such a file completes it.
+//! A change of a VM replaces its folder with a new one; sealing also moves its disks into a new layer. The renames are
+//! recorded in a file before the first one, and each step can detect whether it is done. Whoever finds such a file
+//! completes the change.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -20,43 +20,43 @@ use super::store::{absent_is, move_into, rename, sync_folder};
 use super::{Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
 use crate::{Error, Result};
 
-/// Everybody may read, and nobody write.
+/// Everyone may read; no one may write.
 const READ_ONLY: u32 = 0o444;
 
-/// What to do about a file of this kind that is damaged: nobody knows what it said, and disks may be staged.
+/// The remedy for a damaged change file: its contents are unknown, and disks may be staged.
 const RESTORE_CHANGE: &str = "restore it from a copy; if there is none, copy the folder staging elsewhere, which may hold \
                               disks of a VM that was being changed, remove this file, open the repository again, and \
                               see with Repository::check which VM has to be restored";
 
-/// New folders that are to take their places together.
+/// New folders that take their places together.
 #[derive(Debug)]
 pub(crate) struct Change {
-    /// The VM, and the stage with what it is to be.
+    /// The VM, and the stage with its new contents.
     pub(crate) vm: Uuid,
     pub(crate) stage: Stage,
-    /// The layer that its disks become, if they do.
+    /// The layer that takes over its disks, if any.
     pub(crate) layer: Option<NewLayer>,
 }
 
-/// A layer that takes disks of a VM over.
+/// A layer that takes over disks of a VM.
 #[derive(Debug)]
 pub(crate) struct NewLayer {
     pub(crate) id: Uuid,
     pub(crate) stage: Stage,
-    /// The names of the disks that move out of the VM's old folder.
+    /// The disks that move out of the VM's old folder.
     pub(crate) disks: Vec<Replacement>,
 }
 
 /// A disk that moves out of a VM's folder into a layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Replacement {
-    /// Its name in the VM.
+    /// Its name in the VM's folder.
     pub(crate) from: String,
-    /// Its name in the layer.
+    /// Its name in the layer's folder.
     pub(crate) to: String,
 }
 
-/// A change as it is written down: stages are named instead of owned.
+/// A change in its recorded form: stages are named instead of owned.
 #[derive(Debug, Serialize, Deserialize)]
 struct Pending {
     format: u32,
@@ -78,7 +78,7 @@ impl Record for Pending {
 }
 
 impl Repository {
-    /// Makes a change: completely, whatever happens, once it was written down.
+    /// Makes a change. Once it is recorded, it will be completed in any case.
     pub(crate) fn change(&self, lock: ExclusiveLock, change: Change) -> Result<()> {
         let Change { vm, mut stage, mut layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {
@@ -104,12 +104,12 @@ impl Repository {
     }
 }
 
-/// Whether somebody died before a change was complete.
+/// Whether a process died before its change was complete.
 pub(super) fn is_pending(repository: &Repository) -> Result<bool> {
     exists(&repository.folder().join(Pending::FILE))
 }
 
-/// Completes a change that was written down, if there is one. What the VM was goes into the trash.
+/// Completes a recorded change, if there is one. The old folder of the VM goes to the trash.
 pub(super) fn complete(repository: &Repository, _: &ExclusiveLock) -> Result<()> {
     if !is_pending(repository)? {
         return Ok(());
@@ -121,7 +121,7 @@ pub(super) fn complete(repository: &Repository, _: &ExclusiveLock) -> Result<()>
     }
     let (staged, trash) =
         (repository.place(Directory::Staging, pending.stage), repository.place(Directory::Trash, pending.stage));
-    // What is made is told by that from what it replaces.
+    // The `alive` file distinguishes the new folder from the one it replaces.
     if exists(&staged.join(ALIVE))? {
         if exists(&place)? && !swap(&staged, &place)? {
             rename(&place, &trash)?;
@@ -141,7 +141,7 @@ pub(super) fn complete(repository: &Repository, _: &ExclusiveLock) -> Result<()>
 }
 
 /// Moves the disks of a VM into a layer, and the layer into its place. Only then is the VM's folder replaced, so a
-/// layer that has its place needs nothing more.
+/// layer in its place needs no further steps.
 fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> Result<()> {
     let staged = repository.place(Directory::Staging, layer.stage);
     if !exists(&staged)? {
@@ -149,7 +149,7 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
     }
     for Replacement { from, to } in &layer.disks {
         if !is_disk_name(from) || !is_disk_name(to) {
-            let error = corrupt(&repository.folder().join(Pending::FILE), "it names what cannot be a disk");
+            let error = corrupt(&repository.folder().join(Pending::FILE), "it names a file that cannot be a disk");
             return Err(explain_damage(error, RESTORE_CHANGE));
         }
         let to = staged.join(to);
@@ -162,8 +162,8 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
     stage::settle_in(&staged, &repository.place(Directory::Layers, layer.id), &repository.room(Directory::Layers))
 }
 
-/// Lets two folders take each other's place at once, so that somebody who opens a disk of the VM finds one at any moment.
-/// Answers `false` where the file system cannot do that.
+/// Swaps two folders atomically, so that a disk of the VM can be opened at any moment. Returns `false` if the file
+/// system does not support that.
 fn swap(one: &Path, other: &Path) -> Result<bool> {
     match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(true),
@@ -172,7 +172,7 @@ fn swap(one: &Path, other: &Path) -> Result<bool> {
     }
 }
 
-/// Lets nobody write to a file any more.
+/// Makes a file read-only.
 pub(crate) fn protect(path: &Path) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(READ_ONLY))
         .map_err(|error| Error::io(format!("cannot protect {}", path.display()), error))
@@ -190,12 +190,12 @@ mod tests {
     use crate::disk::{self, ImageFormat};
     use crate::repository::VmRecord;
 
-    /// How many renames a change takes where two folders cannot be swapped.
+    /// The number of renames in a change if two folders cannot be swapped.
     const RENAMES: usize = 4;
-    /// Instead of the last two: the folders were swapped.
+    /// Stands for a swap of the folders instead of the last two renames.
     const SWAPPED: usize = 5;
 
-    /// A repository in which a change of a VM was written down and then interrupted after `done` renames.
+    /// A repository in which a change of a VM was recorded and then interrupted after `done` renames.
     fn interrupted(folder: &Path, done: usize) -> (Repository, Uuid, Uuid) {
         let repository = Repository::open(folder).unwrap();
         let mut stage = repository.stage().unwrap();
@@ -245,7 +245,7 @@ mod tests {
                 if open {
                     Repository::open(folder.path()).unwrap();
                 }
-                // Who has it open already need not open it again.
+                // A caller that has the repository open need not open it again.
                 let vm = repository.vm(&vm.to_string()).unwrap();
                 assert_eq!(vm.name(), "b", "{done}");
                 let length = |path: &Path| fs::metadata(path).unwrap().len();
@@ -268,7 +268,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap().replace("\"from\": \"disk-0.raw\"", "\"from\": \"../../lock\"");
         fs::write(&path, text).unwrap();
         let error = repository.vm(&vm.to_string()).unwrap_err();
-        assert!(error.to_string().contains("it names what cannot be a disk"), "{error}");
+        assert!(error.to_string().contains("it names a file that cannot be a disk"), "{error}");
         assert!(folder.path().join("lock").exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Finding damage.
+//! Checks a repository for damage.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,15 +12,15 @@ use crate::disk::{self, Access, ImageFormat};
 use crate::progress::Progress;
 use crate::{Error, ErrorKind, Result};
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Check {
-    /// How many VMs were looked at.
+    /// The number of VMs checked.
     pub vms: usize,
-    /// How many templates were looked at, and their disks read.
+    /// The number of templates checked, including the contents of their disks.
     pub templates: usize,
-    /// What is not as it must be; nothing, if all is well.
+    /// The damage found; empty if there is none.
     pub problems: Vec<Problem>,
 }
 
@@ -30,20 +30,20 @@ pub struct Check {
 pub struct Problem {
     /// What is wrong, and where.
     pub what: String,
-    /// What to do about it.
+    /// How to repair it.
     pub remedy: String,
 }
 
 impl Check {
     fn add(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
         let problem = Problem { what: what.into(), remedy: remedy.into() };
-        // What is wrong with a file is found on more than one way to it.
+        // The same problem can be found in several ways.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 
-    /// Takes an error for damage, unless it says nothing about what was looked at.
+    /// Records an error as damage, unless it does not concern the checked object.
     fn add_error(&mut self, error: Error, remedy: &str) -> Result<()> {
         if error.is_shortage() {
             return Err(error);
@@ -54,15 +54,15 @@ impl Check {
 }
 
 impl Repository {
-    /// Looks for damage: reads all records, follows what every disk is based on, looks for disks that are missing or
-    /// belong to another VM, for kernels and initrds that are missing and for qcow2 images whose tables contradict each
-    /// other, and compares the disks of all templates with their hashes, which takes the time to read them. Others may use
-    /// the repository meanwhile.
+    /// Checks the repository for damage. It reads all records, follows all backing chains, looks for disks that are
+    /// missing or belong to another VM, for missing kernels and initrds, and for qcow2 images with inconsistent tables,
+    /// and compares the disks of all templates with their hashes, which requires reading them. The repository may be in
+    /// use meanwhile.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled); [`OutOfDescriptors`](ErrorKind::OutOfDescriptors) or
-    /// [`OutOfMemory`](ErrorKind::OutOfMemory) if there is not enough to look at everything; or the repository itself cannot
-    /// be read. Damage is no error.
+    /// [`OutOfMemory`](ErrorKind::OutOfMemory) if there is not enough to check everything; or the repository itself
+    /// cannot be read. Damage is not an error.
     pub fn check(&self, progress: &dyn Progress) -> Result<Check> {
         let mut check = Check::default();
         let lock = self.lock_shared()?;
@@ -78,7 +78,7 @@ impl Repository {
         Ok(check)
     }
 
-    /// Finds what nobody put there, and rooms that are missing.
+    /// Finds foreign files, and missing folders.
     fn check_names(&self, room: Directory, check: &mut Check) -> Result<()> {
         let folder = self.room(room);
         match names_in(&folder) {
@@ -88,7 +88,7 @@ impl Repository {
                     check.add(what, "move it elsewhere, or remove it");
                 }
             }
-            Err(error) => check.add_error(error, "make the folder, or restore it from a copy")?,
+            Err(error) => check.add_error(error, "create the folder, or restore it from a copy")?,
         }
         Ok(())
     }
@@ -105,20 +105,20 @@ impl Repository {
         Ok(templates)
     }
 
-    /// Looks at a template, of which the chain below is known.
+    /// Checks a template; the chain below it is known.
     fn check_template(&self, chain: Vec<Template>, check: &mut Check) -> Result<Option<Template>> {
         let folders: Vec<_> = chain.iter().skip(1).map(Template::folder).collect();
         let Some(template) = chain.into_iter().next() else { return Ok(None) };
         for (disk, (_, path, format)) in template.disks().iter().zip(template.images()) {
             if fs::metadata(&path).is_ok_and(|metadata| metadata.mode() & 0o222 != 0) {
                 check.add(
-                    format!("{} may be written to, and is a template's", path.display()),
-                    format!("take the right away: chmod 444 {}", path.display()),
+                    format!("{} belongs to a template but is writable", path.display()),
+                    format!("make it read-only: chmod 444 {}", path.display()),
                 );
             }
             let size = check_image(&path, format, &folders, check)?;
             if size.is_some_and(|size| size != disk.size) {
-                check.add(format!("{} has another size than its record says", path.display()), RESTORE_TEMPLATE);
+                check.add(format!("{} does not have the size in its record", path.display()), RESTORE_TEMPLATE);
             }
         }
         Ok(Some(template))
@@ -158,26 +158,27 @@ impl Repository {
         Ok(())
     }
 
-    /// Finds what a VM uses of others, and what it uses from outside the repository that is missing.
+    /// Finds the VM's references to other objects of the repository, and its missing files outside.
     fn check_references(&self, vm: &StoredVm, check: &mut Check) -> Result<()> {
         let folder = vm.folder();
         match self.references(&vm.record().config, &folder) {
-            // What its own disks are based on is looked at with them.
+            // The chains of its own disks are checked with those disks.
             Ok(References { found, unknown }) => {
                 found.iter().filter(|reference| !reference.is_based_in(&folder)).for_each(|reference| {
                     let title = vm.title();
-                    let what = format!("{title} does not have files of its own: its {}", reference.describe(self));
-                    check.add(what, "copy the disk (qemu-img convert) and make a VM of the copy, then remove this one");
+                    let what = format!("{title} uses a file of another object: its {}", reference.describe(self));
+                    check
+                        .add(what, "copy the disk (qemu-img convert), create a VM with the copy, then remove this one");
                 });
                 for error in unknown {
-                    let what = format!("it is not known what {} uses: {}", vm.title(), error.without_remedy());
+                    let what = format!("the backing files of {} are unknown: {}", vm.title(), error.without_remedy());
                     check.add(what, "make it readable, then check again");
                 }
             }
             Err(error) => check.add_error(error, "make it readable, then check again")?,
         }
         for (user, path) in self.missing(&vm.record().config) {
-            let what = format!("{} is missing: {} names it as its {user}", path.display(), vm.title());
+            let what = format!("{} is missing; {} uses it as its {user}", path.display(), vm.title());
             check.add(what, "restore it from a copy, or mount the file system that it was on");
         }
         Ok(())
@@ -186,7 +187,8 @@ impl Repository {
 
 const RESTORE_TEMPLATE: &str = "restore the template from a copy";
 
-/// Checks that an image can be opened and written, and is only based on images in these folders. Answers the size of the
+/// Checks that an image can be opened for writing, and that its chain stays within these folders. Returns the size of
+/// the disk.
 /// disk.
 fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mut Check) -> Result<Option<u64>> {
     let info = match disk::inspect(path, Some(format)) {
@@ -202,22 +204,23 @@ fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mu
     for below in info.backing {
         let place = fs::canonicalize(&below.path).unwrap_or(below.path);
         if !folders.iter().any(|folder| place.parent() == Some(folder)) {
-            let what = format!("{} is based on {}, which is not its template's", path.display(), place.display());
-            check.add(what, "restore it from a copy, or remove what it belongs to");
+            let what =
+                format!("{} is based on {}, which does not belong to its template", path.display(), place.display());
+            check.add(what, "restore it from a copy, or remove the VM or template that it belongs to");
         }
     }
     Ok(Some(info.virtual_size))
 }
 
-/// Compares what the disks of a template hold with what they held when it was sealed.
+/// Compares the contents of a template's disks with their hashes.
 fn check_hashes(template: &Template, progress: &dyn Progress, check: &mut Check) -> Result<()> {
     for (disk, (_, path, format)) in template.disks().iter().zip(template.images()) {
         let hash = disk::open(&path, Some(format), Access::ReadOnly).and_then(|disk| hash_disk(&*disk, progress));
         match hash {
             Ok(hash) if hash == disk.hash => {}
-            Ok(_) => check.add(format!("{} does not hold what was sealed", path.display()), RESTORE_TEMPLATE),
+            Ok(_) => check.add(format!("{} has changed since it was sealed", path.display()), RESTORE_TEMPLATE),
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            // Somebody may have removed it meanwhile.
+            // It may have been removed meanwhile.
             Err(error) if template.folder().exists() => check.add_error(error, RESTORE_TEMPLATE)?,
             Err(_) => {}
         }

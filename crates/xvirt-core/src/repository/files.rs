@@ -1,4 +1,4 @@
-//! The files that a configuration names, before it is kept.
+//! Checks the files that a configuration names before it is stored.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf, absolute};
@@ -8,8 +8,8 @@ use crate::config::{Boot, DiskSource, KernelImage, NicBackendConfig, VmConfig};
 use crate::disk::{self, Access, ImageFormat};
 use crate::{Error, ErrorKind, Result};
 
-/// Makes relative paths full: whoever starts the VM may have another working directory. Disks in `folder`, which belong
-/// to the VM, get their names there instead.
+/// Makes relative paths absolute, because the VM may be started with another working directory. Disks in `folder`,
+/// which belong to the VM, get their names in it instead.
 pub(super) fn settle_paths(config: &mut VmConfig, folder: &Path) -> Result<()> {
     for disk in &mut config.disks {
         if let DiskSource::Image { path, .. } = &mut disk.source {
@@ -28,7 +28,7 @@ pub(super) fn settle_paths(config: &mut VmConfig, folder: &Path) -> Result<()> {
     }
     if let Some(vsock) = &mut config.vsock {
         make_full(&mut vsock.path)?;
-        // A path that was short enough may not be so any more.
+        // The absolute path may be too long.
         vsock.check()?;
     }
     Ok(())
@@ -51,7 +51,7 @@ fn name_in(path: &Path, folder: &Path) -> Option<String> {
     same.then(|| name.to_owned())
 }
 
-/// Checks a disk that is new to the VM whose folder this is. One in the folder is put on stable storage.
+/// Checks a disk that is new to the VM in `folder`. A disk in the folder is put on stable storage.
 pub(super) fn settle_disk(path: &Path, format: ImageFormat, folder: &Path) -> Result<()> {
     match path.is_relative() {
         true => settle_own_disk(&folder.join(path), format),
@@ -62,7 +62,7 @@ pub(super) fn settle_disk(path: &Path, format: ImageFormat, folder: &Path) -> Re
 fn settle_own_disk(path: &Path, format: ImageFormat) -> Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("disk {} is not a plain file", path.display()))
-            .with_remedy("make the disk itself in the folder, not a link to it"));
+            .with_remedy("create the disk itself in the folder, not a link to it"));
     }
     let info = disk::inspect(path, Some(format))?;
     if let Some(below) = info.backing.first() {
@@ -70,7 +70,7 @@ fn settle_own_disk(path: &Path, format: ImageFormat) -> Result<()> {
         return Err(Error::new(ErrorKind::InvalidConfig, what)
             .with_remedy("copy the whole disk, so that it depends on nothing: qemu-img convert -O qcow2 OLD NEW"));
     }
-    // It fails for a disk that is still written to, and for one that its writer did not finish.
+    // Fails for a disk that is open for writing, or that its writer did not close.
     let opened = disk::open(path, Some(format), Access::ReadOnly)?;
     let sync = || File::open(path)?.sync_all();
     sync().map_err(|error| Error::io(format!("cannot write disk {}", path.display()), error))?;

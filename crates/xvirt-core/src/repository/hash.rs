@@ -1,4 +1,4 @@
-//! The hash of what a disk or a template holds.
+//! Hashes of the contents of disks and templates.
 //!
 //! [`Template::hash`](super::Template::hash) defines both.
 
@@ -11,7 +11,7 @@ use crate::progress::Progress;
 const DISK: &[u8; 16] = b"xvirt disk\0\0\0\0\0\x01";
 const TEMPLATE: &[u8; 16] = b"xvirt template\0\x01";
 
-/// The hash of what a disk holds.
+/// The hash of a disk's contents.
 pub(crate) fn hash_disk(disk: &dyn BlockBackend, progress: &dyn Progress) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(DISK);
@@ -28,7 +28,7 @@ pub(crate) fn hash_disk(disk: &dyn BlockBackend, progress: &dyn Progress) -> Res
     Ok(text(hash))
 }
 
-/// The hash of a template whose disks have these hashes.
+/// The hash of a template, from the hashes of its disks.
 pub(super) fn hash_template<'a>(disks: impl Iterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     hash.update(TEMPLATE);

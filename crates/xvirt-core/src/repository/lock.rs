@@ -1,4 +1,4 @@
-//! Locks between processes, and between the threads of one.
+//! Locks between processes and between threads of one process.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -10,10 +10,10 @@ use super::store::failed;
 use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
-/// A lock on a file until it is dropped; the kernel frees it when its holder dies.
+/// A lock on a file until it is dropped; the kernel releases it when the holder dies.
 ///
-/// It belongs to the open file, so it also keeps two holders in one process apart. On NFS the kernel makes it a lock of
-/// the byte range, which it gives alone only to a descriptor that can write, and shared only to one that can read
+/// It belongs to the open file, so it also separates two holders in one process. On NFS, the kernel turns it into a
+/// byte-range lock, for which an exclusive lock needs a writable descriptor and a shared lock a readable one
 /// (flock(2)).
 #[derive(Debug)]
 pub(super) struct FileLock {
@@ -22,7 +22,7 @@ pub(super) struct FileLock {
 }
 
 impl FileLock {
-    /// Waits for the lock: alone, or together with others who want it together.
+    /// Waits for an exclusive or a shared lock.
     pub(super) fn wait(path: &Path, exclusive: bool) -> Result<Self> {
         let kind = if exclusive { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
         let file = OpenOptions::new().read(!exclusive).write(exclusive).open(path);
@@ -31,7 +31,7 @@ impl FileLock {
         Ok(Self { process: Process::current(), file })
     }
 
-    /// Takes the lock alone, unless somebody holds it. `file` can be written to.
+    /// Takes the exclusive lock, unless the file is locked. `file` must be writable.
     pub(super) fn take(path: &Path, file: File) -> Result<Option<Self>> {
         match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => Ok(Some(Self { process: Process::current(), file })),
@@ -43,8 +43,8 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Explicit, because a child process between fork and exec may have inherited the open file; and for the same
-        // reason not by a child itself.
+        // Unlocked explicitly, because a child process between fork and exec may have inherited the open file. A child
+        // must not unlock it, for the same reason.
         if self.process.is_current() {
             let _ = flock(&self.file, FlockOperation::Unlock);
         }
@@ -63,8 +63,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether NFS would give the lock: it takes one of the byte range, which makes the same demands on the descriptor
-    /// on every file system.
+    /// Whether NFS would grant the lock. It uses byte-range locks, which have the same requirements on every file
+    /// system.
     fn works_on_nfs(file: &File, exclusive: bool) -> bool {
         let kind =
             if exclusive { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };

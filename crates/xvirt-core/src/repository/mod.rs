@@ -1,36 +1,36 @@
 //! The storage repository: templates, VMs and their disks in one folder, safe for several processes at once.
 //!
 //! ```text
-//! repository.json   says that this is a repository, and of which format
-//! lock              held for moments: alone around every change, together by who reads
-//! change.json       a change that takes several renames, while it is being made
+//! repository.json   identifies a repository and its format
+//! lock              held briefly: exclusively for every change, shared for reading
+//! change.json       a change in progress that takes several renames
 //! vms/UUID/         a VM: vm.json, its disks, its attachments
-//! layers/UUID/      a template: template.json and its disks, never changed again
-//! staging/UUID/     what is being made; `alive` in it is locked by its maker
-//! trash/UUID        what is being removed
+//! layers/UUID/      a template: template.json and its disks, immutable
+//! staging/UUID/     an object in preparation; its owner locks `alive` in it
+//! trash/UUID        an object that is being removed
 //! ```
 //!
-//! Everything is made in `staging` and written to stable storage there. A rename into its final place makes it exist. Removal
-//! begins with a rename into `trash`. So a crash at any moment leaves only complete objects, and leftovers in `staging` and
-//! `trash`, which the next [`Repository::open`] clears away; it recognises a dead maker by the lock that is gone. A change of
-//! a VM that takes several renames is first recorded in `change.json`; whoever takes the lock next completes an interrupted
-//! one.
+//! Every object is prepared in `staging` and written to stable storage there. A rename into its final place makes it
+//! exist. Removal begins with a rename into `trash`. So a crash at any moment leaves only complete objects, and
+//! leftovers in `staging` and `trash`, which the next [`Repository::open`] removes; a released lock shows that the
+//! owner is dead. A change of a VM that takes several renames is recorded in `change.json` first; the next one to take
+//! the lock completes an interrupted change.
 //!
 //! All folders are equally deep, and disks name their backing files relative to their own folder, so a repository can be
 //! moved and mounted elsewhere.
 //!
 //! Inside:
 //!
-//! - `store`: the folder, and the `lock` on it
-//! - `record`: the files of metadata, whose contents are not trusted when they are read; `name`: the names in them
-//! - `vm` and `template`: what is kept
-//! - `files`: the files that a configuration names, before it is kept
-//! - `stage`: what is being made; `update`: changing a configuration; `change`: changes that take several renames
-//! - `hash`: whether two disks hold the same
-//! - `reference`: what VMs use of one another
-//! - `check`: finding damage
+//! - `store`: the folder and its `lock`
+//! - `record`: metadata files, which are not trusted when they are read; `name`: the names in them
+//! - `vm` and `template`: the stored objects
+//! - `files`: checks the files that a configuration names before it is stored
+//! - `stage`: objects in preparation; `update`: changes a configuration; `change`: changes that take several renames
+//! - `hash`: hashes of disk contents
+//! - `reference`: references between the VMs of a repository
+//! - `check`: finds damage
 //!
-//! What can be done with templates is in [`template`](crate::template).
+//! The operations on templates are in [`template`](crate::template).
 
 mod change;
 mod check;

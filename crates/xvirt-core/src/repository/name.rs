@@ -1,4 +1,4 @@
-//! Which names may be used for what.
+//! Rules for names.
 
 use crate::disk::ImageFormat;
 use crate::{Error, ErrorKind, Result};
@@ -11,18 +11,18 @@ pub(crate) fn disk_name(index: usize, format: ImageFormat) -> String {
     format!("disk-{index}.{format}")
 }
 
-/// Whether a name in a record can be that of a disk beside the record: it can lead nowhere else.
+/// Whether a name in a record can be a disk beside the record. Such a name cannot lead to another folder.
 pub(crate) fn is_disk_name(name: &str) -> bool {
     name.starts_with("disk-") && is_plain(name)
 }
 
-/// Whether it is one component of a path, of harmless characters.
+/// Whether it is a single path component of safe characters.
 pub(super) fn is_plain(name: &str) -> bool {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !name.is_empty() && name.len() <= MAX_NAME_LENGTH && !name.starts_with('.') && name.bytes().all(harmless)
 }
 
-/// Checks a name that people give; `of` is what it names, as in "VM".
+/// Checks a name given by a user; `of` is the kind of object, such as "VM".
 pub(crate) fn check_name(of: &str, name: &str) -> Result<()> {
     if name.len() > MAX_NAME_LENGTH {
         let what = format!("a name of {} bytes is too long for a {of}", name.len());
@@ -38,7 +38,7 @@ pub(crate) fn check_name(of: &str, name: &str) -> Result<()> {
         .with_remedy(format!("use up to {MAX_NAME_LENGTH} bytes of text in one line")))
 }
 
-/// A name that was asked for, for a message: what is too long for one is cut.
+/// A requested name for use in a message, shortened if it is too long.
 pub(crate) fn shown(name: &str) -> String {
     let mut shown: String = name.chars().take(MAX_NAME_LENGTH).collect();
     if shown.len() < name.len() {

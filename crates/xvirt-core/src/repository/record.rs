@@ -1,10 +1,11 @@
-//! The files of metadata: JSON with the number of its format.
+//! Metadata files: JSON with a format number.
 //!
-//! They are read as if a stranger had written them: of bounded size, no symbolic link, of no newer format, and what
-//! they name is checked by who reads them.
+//! Their contents are not trusted: they must be plain files of bounded size and of a known format, and readers check
+//! the names in them.
 //!
-//! The number of the format alone decides whether a record can be read: a newer version adds fields without changing the
-//! number where a record means the same to who ignores them, so unknown fields are ignored. It raises the number for
+//! Only the format number decides whether a record can be read. A newer version that adds a field keeps the number if
+//! readers may ignore the field, so unknown fields are ignored. It raises the number for any other change, such as a
+//! new kind of disk.
 //! anything else, such as a new kind of disk.
 
 use std::fs::{self, OpenOptions};
@@ -19,13 +20,13 @@ use super::store::{absent_is, failed};
 use crate::named_file::NamedFile;
 use crate::{Error, ErrorKind, Result};
 
-/// The newest format that is understood, of the repository and of every record.
+/// The newest supported format, of the repository and of every record.
 pub(crate) const FORMAT: u32 = 1;
 
-/// More than a record ever needs, in bytes.
+/// The size limit of a record in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// Something that is kept in a file of its own.
+/// An object that is stored in a file of its own.
 pub(crate) trait Record: Serialize + DeserializeOwned {
     /// The name of the file.
     const FILE: &str;
@@ -37,21 +38,27 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
         let damaged = |error: serde_json::Error| corrupt(&path, &error.to_string());
         let Format { format } = serde_json::from_slice(&text).map_err(damaged)?;
         if format > FORMAT {
-            let what = format!("{} has format {format}, and this version reads up to {FORMAT}", path.display());
+            let what = format!(
+                "{} has format {format}, but this version of xvirt reads formats up to {FORMAT}",
+                path.display()
+            );
             return Err(Error::new(ErrorKind::UnsupportedRepository, what).with_remedy("use a newer version of xvirt"));
         }
         serde_json::from_slice(&text).map_err(damaged)
     }
 
-    /// Writes it into the folder, in the place of one that is there, on stable storage but for the file's name.
+    /// Writes it into the folder, replacing an existing one, on stable storage except for the directory entry.
     fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(Self::FILE);
         let text = serde_json::to_vec_pretty(self).map_err(|error| {
-            Error::new(ErrorKind::InvalidConfig, format!("what {} is to say cannot be kept", path.display()))
-                .because(error)
-                .with_remedy("give kernels, disks and network interfaces by path or name instead of as open objects")
+            Error::new(
+                ErrorKind::InvalidConfig,
+                format!("cannot store {}, because the configuration contains open objects", path.display()),
+            )
+            .because(error)
+            .with_remedy("give kernels, disks and network interfaces by path or name")
         })?;
-        // What an attempt left that failed later.
+        // Removes the leftover of an attempt that failed later.
         fs::remove_file(&path)
             .or_else(absent_is(()))
             .map_err(|error| Error::io(format!("cannot replace {}", path.display()), error))?;
@@ -64,10 +71,10 @@ struct Format {
     format: u32,
 }
 
-/// Reads a plain file, if it is not bigger than `most` bytes.
+/// Reads a plain file of at most `most` bytes.
 pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     let cannot = |error: io::Error| match error.kind() {
-        // Whether that is a mistake, the caller knows.
+        // Only the caller knows whether a missing file is an error.
         io::ErrorKind::NotFound => Error::io(format!("cannot read {}", path.display()), error),
         _ => failed(format!("cannot read {}", path.display()), error),
     };
@@ -79,29 +86,29 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > most {
-        return Err(corrupt(path, &format!("it is bigger than {most} bytes")));
+        return Err(corrupt(path, &format!("it is larger than {most} bytes")));
     }
     Ok(bytes)
 }
 
-/// Writes a new file, on stable storage but for its name. A failure leaves no file behind.
+/// Writes a new file, on stable storage except for the directory entry. On failure no file is left behind.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let cannot = |error: io::Error| Error::io(format!("cannot write {}", path.display()), error);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
-        // The error that is reported matters more than that a piece stays.
+        // The reported error matters more than a leftover file.
         let _ = fs::remove_file(path);
         cannot(error)
     })
 }
 
-/// Says what to do about a damaged file without which the repository cannot even be checked.
+/// Adds a remedy to the error for a damaged file without which the repository cannot be checked.
 pub(super) fn explain_damage(error: Error, remedy: &str) -> Error {
     if error.kind() == ErrorKind::CorruptRepository { error.with_remedy(remedy) } else { error }
 }
 
-/// The error for a file or folder that is not as it must be.
+/// The error for a damaged file or folder.
 pub(crate) fn corrupt(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::CorruptRepository, format!("{} is damaged: {why}", path.display()))
-        .with_remedy("Repository::check finds all damage and says what to do")
+        .with_remedy("run Repository::check, which finds all damage and names remedies")
 }

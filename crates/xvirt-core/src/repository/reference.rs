@@ -1,8 +1,8 @@
-//! Files of a repository that a VM uses although they belong to something else in it.
+//! References of a VM to files of other objects in the repository.
 //!
-//! Whoever removes or changes their owner would take them from under the VM, so a commit refuses them. A record of an
-//! older version, or an image that somebody has rebased, may have them all the same: removing and changing a VM or a
-//! template look for them first, and a check names them.
+//! If the other object were removed or changed, the VM would lose its files, so a commit refuses such references. A
+//! record of an older version, or a rebased image, may still contain them: removing and changing VMs and templates look
+//! for them first, and a check reports them.
 
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
@@ -15,34 +15,34 @@ use crate::config::{Boot, DiskSource, KernelImage, VmConfig};
 use crate::disk::{self, ImageFormat};
 use crate::{Error, ErrorKind, Result};
 
-/// Images on one another are followed no deeper: none that can be opened has more.
+/// The length limit of a backing chain, the same as for opening an image.
 const MAX_DEPTH: usize = 64;
 
-/// What a file in a repository belongs to.
+/// The object to which a file of a repository belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) room: Directory,
     pub(crate) id: Uuid,
 }
 
-/// The use of a file that belongs to something else.
+/// A VM's use of a file that belongs to another object.
 #[derive(Debug)]
 pub(crate) struct Reference {
-    /// What uses it, as in "disk 0".
+    /// The user, such as "disk 0".
     user: String,
     /// The file that the configuration names.
     named: PathBuf,
-    /// The file that belongs to something else: the one that is named, or one that it is based on.
+    /// The file that belongs to the other object: the named file, or one in its backing chain.
     path: PathBuf,
     based: bool,
     pub(crate) owner: Owner,
 }
 
-/// All such uses of a VM.
+/// All such references of a VM.
 #[derive(Debug, Default)]
 pub(crate) struct References {
     pub(crate) found: Vec<Reference>,
-    /// Why it is not known what images outside the repository are based on.
+    /// Why the backing chains of images outside the repository could not be read.
     pub(crate) unknown: Vec<Error>,
 }
 
@@ -50,30 +50,30 @@ pub(crate) struct References {
 struct UsedFile<'a> {
     user: String,
     path: &'a Path,
-    /// How it is laid out, if it is a disk.
+    /// The format, if it is a disk.
     format: Option<ImageFormat>,
 }
 
 impl UsedFile<'_> {
-    /// Whether it lies outside the repository, and is not there.
+    /// Whether it is outside the repository and missing.
     fn is_missing_outside(&self, repository: &Repository) -> bool {
         let outside = self.path.is_absolute() && !self.path.starts_with(repository.folder());
         outside && matches!(self.path.try_exists(), Ok(false))
     }
 
-    /// Whether it lies in the folder of the VM, as disks do whose path is relative.
+    /// Whether it is in the folder of the VM, like disks with relative paths.
     fn is_own(&self) -> bool {
         self.format.is_some() && self.path.is_relative()
     }
 }
 
 impl Reference {
-    /// Whether the configuration names a file in this folder, which is based on what belongs to something else.
+    /// Whether the named file is in this folder, so that only its backing chain leads to another object.
     pub(super) fn is_based_in(&self, folder: &Path) -> bool {
         self.based && self.named.starts_with(folder)
     }
 
-    /// Says what is used, and what it belongs to.
+    /// Describes the reference and the owner of the file.
     pub(super) fn describe(&self, repository: &Repository) -> String {
         let owner = repository.title(self.owner);
         let (user, path) = (&self.user, self.path.display());
@@ -84,12 +84,12 @@ impl Reference {
         format!("{user} is {}, based on {path}, which belongs to {owner}{missing}", self.named.display())
     }
 
-    /// The error for who wants to keep a configuration that has it.
+    /// The error for storing a configuration with this reference.
     fn refuse(&self, repository: &Repository, vm: &str) -> Error {
-        let what = format!("VM '{vm}' cannot be kept: its {}", self.describe(repository));
+        let what = format!("VM '{vm}' cannot be stored: its {}", self.describe(repository));
         Error::new(ErrorKind::InvalidConfig, what).with_remedy(match self.owner.room {
-            Directory::Layers => "make an instance of the template: Repository::instantiate",
-            Directory::Staging => "make disks at Stage::disk_path of the stage that is committed",
+            Directory::Layers => "create an instance of the template: Repository::instantiate",
+            Directory::Staging => "create disks at Stage::disk_path of the stage that is committed",
             Directory::Vms | Directory::Trash => {
                 "copy the disk into the stage (qemu-img convert -O FORMAT OLD NEW), or seal the other VM and instantiate \
                  the template"
@@ -99,12 +99,12 @@ impl Reference {
 }
 
 impl Repository {
-    /// What a configuration, whose own disks are in `folder`, uses of what belongs to something else.
+    /// The references of a configuration, whose own disks are in `folder`, to other objects.
     ///
-    /// An image that is missing or damaged is no error, and hides what it is based on: the VM cannot use it either.
+    /// A missing or damaged image is not an error, and its backing chain is ignored: the VM cannot use it either.
     ///
     /// # Errors
-    /// An image in the repository cannot be read, or there are not enough descriptors to read one anywhere.
+    /// An image in the repository cannot be read, or there are not enough descriptors to read an image.
     pub(super) fn references(&self, config: &VmConfig, folder: &Path) -> Result<References> {
         let References { mut found, mut unknown } = References::default();
         for file in files(config) {
@@ -125,7 +125,7 @@ impl Repository {
                     found.push(Reference { user, named, path, based: depth > 0, owner });
                 }
                 match below {
-                    // What a template is based on, its record says.
+                    // The records of templates name their backing files.
                     Some(below) if owner.is_none_or(|owner| owner.room != Directory::Layers) => {
                         (path, format) = (resolve(&below.0), below.1);
                     }
@@ -136,14 +136,14 @@ impl Repository {
         Ok(References { found, unknown })
     }
 
-    /// What a configuration names outside the repository that is not there: what it is, and its path.
+    /// The missing files outside the repository that a configuration names: description and path.
     pub(super) fn missing<'a>(&self, config: &'a VmConfig) -> Vec<(String, &'a Path)> {
         let missing = files(config).into_iter().filter(|file| file.is_missing_outside(self));
         missing.map(|file| (file.user, file.path)).collect()
     }
 
-    /// Fails if a configuration, whose own disks are in `folder`, uses what belongs to something else. What those disks are
-    /// based on is looked at when they are made.
+    /// Fails if a configuration, whose own disks are in `folder`, references other objects. The backing chains of its
+    /// own disks are checked when they are committed.
     pub(crate) fn require_own_files(&self, config: &VmConfig, folder: &Path) -> Result<()> {
         let References { found, unknown } = self.references(config, folder)?;
         let foreign = found.iter().find(|reference| !reference.is_based_in(folder));
@@ -151,21 +151,21 @@ impl Repository {
         refused.or(unknown.into_iter().next()).map_or(Ok(()), Err)
     }
 
-    /// The references of all VMs but the owner. Those whose record cannot be read are left out.
+    /// The references of all VMs except the owner. VMs with unreadable records are skipped.
     pub(crate) fn all_references(&self, but: Option<Owner>) -> Result<Vec<(StoredVm, Vec<Reference>)>> {
         let itself = |vm: &StoredVm| but == Some(Owner { room: Directory::Vms, id: vm.uuid() });
         let others = self.vms()?.into_iter().filter(|vm| !itself(vm));
         let references = |vm: StoredVm| {
             let References { found, unknown } = self.references(&vm.record().config, &vm.folder())?;
             for error in unknown {
-                tracing::warn!("it is not known what {} uses: {error}", vm.title());
+                tracing::warn!("cannot read the backing files of {}: {error}", vm.title());
             }
             Ok((vm, found))
         };
         others.map(references).collect()
     }
 
-    /// The VMs that use files of something else, in words.
+    /// The VMs that use files of another object, as text.
     pub(crate) fn referring(&self, to: Owner) -> Result<Vec<String>> {
         let mut referring = self.all_references(Some(to))?;
         referring.retain(|(_, found)| found.iter().any(|reference| reference.owner == to));
@@ -181,10 +181,10 @@ impl Repository {
         }
         let what = format!("disks of {} are in use by {}", self.title(owner), users.join(", "));
         Err(Error::new(ErrorKind::InUse, what)
-            .with_remedy("remove these VMs first, or make them anew with copies of the disks: qemu-img convert"))
+            .with_remedy("remove these VMs first, or recreate them with copies of the disks: qemu-img convert"))
     }
 
-    /// What a file belongs to, if it is in the repository.
+    /// The owner of a file, if it is in the repository.
     fn owner(&self, path: &Path) -> Option<Owner> {
         let mut names = path.strip_prefix(self.folder()).ok()?.iter().map(|name| name.to_str());
         let (name, id) = (names.next()??, names.next()??);
@@ -192,20 +192,20 @@ impl Repository {
         Some(Owner { room, id: id_of(id)? })
     }
 
-    /// How messages call an owner.
+    /// The name of an owner for messages.
     fn title(&self, Owner { room, id }: Owner) -> String {
         let known = match room {
             Directory::Vms => self.read_vm(id).map(|vm| vm.title()),
             Directory::Layers => self.read_template(id).map(|template| template.title()),
-            Directory::Staging => return "what is being made".to_owned(),
-            Directory::Trash => return "what was removed".to_owned(),
+            Directory::Staging => return "an object in preparation".to_owned(),
+            Directory::Trash => return "a removed object".to_owned(),
         };
         let kind = if room == Directory::Vms { "VM" } else { "template" };
         known.unwrap_or_else(|_| format!("the {kind} {id}"))
     }
 }
 
-/// The files that a configuration uses.
+/// The files that a configuration names.
 fn files(config: &VmConfig) -> Vec<UsedFile<'_>> {
     let mut files = Vec::new();
     for (index, disk) in config.disks.iter().enumerate() {
@@ -222,7 +222,7 @@ fn files(config: &VmConfig) -> Vec<UsedFile<'_>> {
     files
 }
 
-/// The file that an image is based on, and its format if that is known.
+/// The backing file of an image, and its format if known.
 fn below(path: &Path, format: ImageFormat) -> Result<Option<(PathBuf, Option<ImageFormat>)>> {
     if format == ImageFormat::Raw {
         return Ok(None);
@@ -231,11 +231,11 @@ fn below(path: &Path, format: ImageFormat) -> Result<Option<(PathBuf, Option<Ima
         ErrorKind::NotFound | ErrorKind::CorruptImage | ErrorKind::EncryptedImage | ErrorKind::UnsupportedImage => {
             Ok(None)
         }
-        _ => Err(error.with_remedy("see to it that it can be read, so that it is known what it is based on")),
+        _ => Err(error.with_remedy("make it readable, so that its backing file can be checked")),
     })
 }
 
-/// The full path without symbolic links. What is missing may be in a folder that is there.
+/// The absolute path without symbolic links. For a missing file, its folder is resolved.
 fn resolve(path: &Path) -> PathBuf {
     let whole = fs::canonicalize(path).ok();
     let parent = || Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?));

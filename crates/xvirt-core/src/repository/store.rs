@@ -1,4 +1,4 @@
-//! The folder of a repository, its rooms and its locks.
+//! The folder of a repository, its subfolders and its locks.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -15,20 +15,20 @@ use super::stage;
 use crate::{Error, ErrorKind, Result};
 
 const LOCK: &str = "lock";
-/// What to do about a damaged marker, which says nothing else.
+/// The remedy for a damaged marker, which contains only the format.
 const RESTORE_MARKER: &str = "restore it from a copy; if no newer version of xvirt has used the repository, write \
                               {\"format\": 1} into it";
 
-/// A folder that keeps templates, VMs and their disks.
+/// A folder that stores templates, VMs and their disks.
 ///
-/// Several processes may use it at once, and all methods may be called from any thread. A copy of this value is the
-/// same repository. Nothing is held open between calls.
+/// Several processes may use it at once, and all methods may be called from any thread. A clone of this value refers to
+/// the same repository. Nothing is held open between calls.
 #[derive(Clone, Debug)]
 pub struct Repository {
     folder: Arc<Path>,
 }
 
-/// What lies where in the folder.
+/// The subfolders of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Directory {
     Vms,
@@ -40,7 +40,7 @@ pub(crate) enum Directory {
 impl Directory {
     pub(super) const ALL: [Self; 4] = [Self::Vms, Self::Layers, Self::Staging, Self::Trash];
 
-    /// The name of its folder.
+    /// The name of the subfolder.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Vms => "vms",
@@ -51,13 +51,13 @@ impl Directory {
     }
 }
 
-/// The lock of the whole repository: nobody else reads its records or changes anything.
+/// The exclusive lock of the repository: no one else reads its records or changes anything.
 #[derive(Debug)]
 pub(crate) struct ExclusiveLock {
     _lock: FileLock,
 }
 
-/// The lock of the whole repository together with others who read its records.
+/// The shared lock of the repository, held with others that read its records.
 #[derive(Debug)]
 pub(crate) struct SharedLock {
     _lock: FileLock,
@@ -73,14 +73,14 @@ impl Record for Marker {
 }
 
 impl Repository {
-    /// Opens the repository in `folder`, or makes one there if the folder is empty or does not exist.
+    /// Opens the repository in `folder`, or creates one if the folder is empty or does not exist.
     ///
-    /// What processes left half made that have died meanwhile is completed or cleared away.
+    /// Unfinished work of dead processes is completed or removed.
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if there is something else in the folder;
-    /// [`UnsupportedRepository`](ErrorKind::UnsupportedRepository) if a newer version made it;
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the folder contains other files;
+    /// [`UnsupportedRepository`](ErrorKind::UnsupportedRepository) if a newer version created it;
     /// [`CorruptRepository`](ErrorKind::CorruptRepository); or the folder cannot be read and written.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
@@ -95,12 +95,12 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Where it is: the full path.
+    /// The absolute path of its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The folder of one thing.
+    /// The folder of one object.
     pub(crate) fn place(&self, room: Directory, id: Uuid) -> PathBuf {
         self.room(room).join(id.to_string())
     }
@@ -109,14 +109,14 @@ impl Repository {
         self.folder.join(room.name())
     }
 
-    /// Keeps everybody else out for a moment, in order to change something. Completes what somebody left incomplete.
+    /// Takes the exclusive lock, which is held only briefly, and completes interrupted changes.
     pub(crate) fn lock_exclusive(&self) -> Result<ExclusiveLock> {
         let lock = ExclusiveLock { _lock: FileLock::wait(&self.folder.join(LOCK), true)? };
         super::change::complete(self, &lock)?;
         Ok(lock)
     }
 
-    /// Keeps changes out for a moment, in order to read records.
+    /// Takes the shared lock, which is held only briefly, to read records.
     pub(crate) fn lock_shared(&self) -> Result<SharedLock> {
         loop {
             let lock = SharedLock { _lock: FileLock::wait(&self.folder.join(LOCK), false)? };
@@ -128,7 +128,7 @@ impl Repository {
         }
     }
 
-    /// What is in a room; other names than UUIDs mean nothing.
+    /// The objects in a subfolder; names that are not UUIDs are ignored.
     pub(crate) fn ids(&self, room: Directory) -> Result<Vec<Uuid>> {
         let folder = self.room(room);
         let cannot = |error| Error::io(format!("cannot read {}", folder.display()), error);
@@ -140,7 +140,7 @@ impl Repository {
         Ok(ids)
     }
 
-    /// Puts something into the trash: from now on it does not exist. [`empty`](Self::empty) gives its space back.
+    /// Moves an object to the trash, after which it does not exist. [`empty`](Self::empty) frees its space.
     pub(crate) fn discard(&self, _: &ExclusiveLock, room: Directory, id: Uuid) -> Result<Uuid> {
         let trash = Uuid::new_v4();
         rename(&self.place(room, id), &self.place(Directory::Trash, trash))?;
@@ -148,7 +148,7 @@ impl Repository {
         Ok(trash)
     }
 
-    /// Removes what is in the trash under this name. What cannot be removed now is tried again by the next opening.
+    /// Removes this object from the trash. If that fails, the next opening retries it.
     pub(crate) fn empty(&self, id: Uuid) {
         let place = self.place(Directory::Trash, id);
         match fs::remove_dir_all(&place) {
@@ -159,26 +159,24 @@ impl Repository {
         }
     }
 
-    /// Checks that the folder is a repository that we understand, or makes it one if nothing else is in it.
+    /// Checks that the folder is a repository of a supported format, or initializes an empty folder.
     fn require_marker(&self) -> Result<()> {
         match Marker::read(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => return other.map(drop).map_err(|error| explain_damage(error, RESTORE_MARKER)),
         }
-        let cannot = |error| failed(format!("cannot make repository {}", self.folder.display()), error);
+        let cannot = |error| failed(format!("cannot create repository {}", self.folder.display()), error);
         for entry in fs::read_dir(&self.folder).map_err(cannot)? {
             let name = entry.map_err(cannot)?.file_name();
             let ours = name == LOCK || name == Marker::FILE || Directory::ALL.iter().any(|room| name == room.name());
             if !ours {
-                let what = format!("{} is not a repository, and holds other files", self.folder.display());
-                return Err(
-                    Error::new(ErrorKind::InvalidConfig, what).with_remedy("give an empty folder, or a new one")
-                );
+                let what = format!("{} is not a repository and contains other files", self.folder.display());
+                return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("use an empty or a new folder"));
             }
         }
         make_folders(&self.folder).map_err(cannot)?;
         let _lock = FileLock::wait(&self.folder.join(LOCK), true)?;
-        // Somebody else may have been faster.
+        // Another process may have created it meanwhile.
         if self.folder.join(Marker::FILE).exists() {
             return Marker::read(&self.folder).map(drop).map_err(|error| explain_damage(error, RESTORE_MARKER));
         }
@@ -188,13 +186,13 @@ impl Repository {
     }
 }
 
-/// An error of the operating system with the folder of a repository or with what is directly in it.
+/// The error of an operation on a repository's folder or an entry of it.
 pub(super) fn failed(what: String, error: io::Error) -> Error {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => {
             "the repository was moved or removed: restore it, or mount the file system that it is on, and open it again"
         }
-        io::ErrorKind::NotADirectory => "give the path of a folder",
+        io::ErrorKind::NotADirectory => "use the path of a folder",
         io::ErrorKind::PermissionDenied => "run as a user who may read and write the folder, or change its permissions",
         io::ErrorKind::ReadOnlyFilesystem => "mount the file system writable, or move the repository to one that is",
         _ => return Error::io(what, error),
@@ -202,12 +200,12 @@ pub(super) fn failed(what: String, error: io::Error) -> Error {
     Error::io(what, error).with_remedy(remedy)
 }
 
-/// The UUID that a name stands for, if it is written as we write it.
+/// Parses a UUID in its canonical form.
 pub(super) fn id_of(name: &str) -> Option<Uuid> {
     Uuid::try_parse(name).ok().filter(|id| id.to_string() == name)
 }
 
-/// What to take something for that is not there.
+/// Turns a "not found" error into this value.
 pub(crate) fn absent_is<T>(value: T) -> impl FnOnce(io::Error) -> io::Result<T> {
     |error| if error.kind() == io::ErrorKind::NotFound { Ok(value) } else { Err(error) }
 }
@@ -221,24 +219,24 @@ fn make_folders(folder: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(LOCK)).map(drop)
 }
 
-/// Gives something another place in the repository.
+/// Moves an object within the repository.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to)
         .map_err(|error| Error::io(format!("cannot move {} to {}", from.display(), to.display()), error))
 }
 
-/// Gives something a place in `folder`, on stable storage. After a failure it is where it was.
+/// Moves an object into `folder`, on stable storage. After a failure it is at its old place.
 pub(super) fn move_into(from: &Path, to: &Path, folder: &Path) -> Result<()> {
     rename(from, to)?;
     sync_folder(folder).inspect_err(|_| {
-        // Who hears of the failure must not find it done.
+        // A reported failure must leave the old state.
         if let Err(error) = fs::rename(to, from) {
             tracing::warn!("cannot move {} back to {}: {error}", to.display(), from.display());
         }
     })
 }
 
-/// Puts the names in a folder on stable storage.
+/// Puts the entries of a folder on stable storage.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     let sync = || File::open(folder)?.sync_all();
     sync().map_err(|error| Error::io(format!("cannot write {}", folder.display()), error))

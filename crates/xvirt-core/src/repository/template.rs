@@ -17,11 +17,11 @@ use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::ImageFormat;
 use crate::{Error, ErrorKind, Result};
 
-/// The template that something was made from.
+/// The template from which an object was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Lineage {
-    /// What identifies the template.
+    /// The UUID of the template.
     pub template: Uuid,
     /// Its name.
     pub name: String,
@@ -33,9 +33,9 @@ pub struct Lineage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TemplateDisk {
-    /// Size in bytes, as a guest sees it.
+    /// The size in bytes, as a guest sees it.
     pub size: u64,
-    /// The hash of what it holds: see [`Template::hash`].
+    /// The hash of its contents: see [`Template::hash`].
     pub hash: String,
 }
 
@@ -47,16 +47,16 @@ pub(crate) struct TemplateRecord {
     pub(crate) version: String,
     #[serde(default)]
     pub(crate) description: String,
-    /// Counts the templates of one name.
+    /// Numbers the templates of one name.
     pub(crate) number: u64,
     /// Seconds since 1970.
     pub(crate) created: u64,
-    /// The template that the disks of what was sealed were based on.
+    /// The template on which the disks of the sealed VM were based.
     #[serde(default)]
     pub(crate) parent: Option<Lineage>,
-    /// One for each disk of the configuration.
+    /// One entry for each disk of the configuration.
     pub(crate) disks: Vec<TemplateDisk>,
-    /// What instances begin with. The paths of disks are names beside the record.
+    /// The initial configuration of instances. The paths of disks are names beside the record.
     pub(crate) config: VmConfig,
 }
 
@@ -64,7 +64,7 @@ impl Record for TemplateRecord {
     const FILE: &str = "template.json";
 }
 
-/// A template in a repository. It never changes.
+/// An immutable template in a repository.
 #[derive(Clone, Debug)]
 pub struct Template {
     repository: Repository,
@@ -76,32 +76,32 @@ impl Template {
         Self { repository, record }
     }
 
-    /// What identifies it.
+    /// The UUID.
     pub fn uuid(&self) -> Uuid {
         self.record.uuid
     }
 
-    /// The name it shares with its other versions.
+    /// The name, which all its versions share.
     pub fn name(&self) -> &str {
         &self.record.name
     }
 
-    /// Which of the templates of its name it is.
+    /// The version, unique among the templates of its name.
     pub fn version(&self) -> &str {
         &self.record.version
     }
 
-    /// What people know about it.
+    /// The description for users.
     pub fn description(&self) -> &str {
         &self.record.description
     }
 
-    /// Its labels, with which instances begin.
+    /// The labels, which instances inherit.
     pub fn labels(&self) -> &BTreeMap<String, String> {
         &self.record.config.labels
     }
 
-    /// When it was sealed.
+    /// The time at which it was sealed.
     pub fn created(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.record.created)).unwrap_or(SystemTime::UNIX_EPOCH)
     }
@@ -111,42 +111,42 @@ impl Template {
         &self.record.disks
     }
 
-    /// What instances begin with, with the full paths of the template's disks.
+    /// The initial configuration of instances, with the absolute paths of the template's disks.
     pub fn config(&self) -> VmConfig {
         with_full_paths(&self.record.config, &self.folder())
     }
 
-    /// The template below it; none if it depends on nothing.
+    /// The template on which it is based, if any.
     pub fn parent(&self) -> Option<&Lineage> {
         self.record.parent.as_ref()
     }
 
-    /// The hash of what all its disks hold, as `sha256:` and hexadecimal digits.
+    /// The hash of the contents of all disks, as `sha256:` and hexadecimal digits.
     ///
-    /// That of a disk is the SHA-256 of: the 16 bytes `xvirt disk\0\0\0\0\0\1`; its size in bytes; and, in ascending
-    /// order, for each 64 KiB block that is not all zeroes its offset in bytes and its bytes (the last block ends where
-    /// the disk does). Numbers have 64 bits, least significant byte first. That of a template is the SHA-256 of the 16
-    /// bytes `xvirt template\0\1` and the hashes of its disks as they are written. So the same content gives the same
-    /// hash, whatever the image format, its holes, and the layers it is spread over.
+    /// The hash of a disk is the SHA-256 of: the 16 bytes `xvirt disk\0\0\0\0\0\1`; its size in bytes; and, in
+    /// ascending order, the offset in bytes and the contents of each 64 KiB block that is not all zeroes (the last
+    /// block ends with the disk). Numbers are 64 bits, little-endian. The hash of a template is the SHA-256 of the 16
+    /// bytes `xvirt template\0\1` and the hashes of its disks as text. So equal contents have equal hashes, independent
+    /// of image format, holes and layers.
     pub fn hash(&self) -> String {
         hash_template(self.record.disks.iter().map(|disk| disk.hash.as_str()))
     }
 
-    /// The template and all below it, the deepest last.
+    /// The template and those below it, the deepest last.
     ///
     /// # Errors
-    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if one is missing or damaged, or cannot be read.
+    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if one is missing, damaged or unreadable.
     pub fn chain(&self) -> Result<Vec<Self>> {
         let _lock = self.repository.lock_shared()?;
         self.repository.read_chain(self.clone())
     }
 
-    /// How VMs and templates that are based on it name it.
+    /// The reference to it that VMs and templates based on it store.
     pub fn lineage(&self) -> Lineage {
         Lineage { template: self.uuid(), name: self.name().to_owned(), version: self.version().to_owned() }
     }
 
-    /// The images of its disks, in order: name, full path, format.
+    /// The images of its disks, in order: name, absolute path, format.
     pub(crate) fn images(&self) -> Vec<(String, PathBuf, ImageFormat)> {
         let folder = self.folder();
         let image = |disk: &Disk| match &disk.source {
@@ -156,7 +156,7 @@ impl Template {
         self.record.config.disks.iter().filter_map(image).collect()
     }
 
-    /// How messages call it.
+    /// The name for messages.
     pub(crate) fn title(&self) -> String {
         format!("template '{}:{}'", self.name(), self.version())
     }
@@ -171,8 +171,8 @@ impl Template {
 }
 
 impl Repository {
-    /// All templates, by name and in the order in which they were sealed. Those whose record is damaged or of a newer
-    /// format are left out: [`check`](Self::check) finds them.
+    /// All templates, by name and in the order of sealing. Templates with a damaged record or a newer format are
+    /// skipped; [`check`](Self::check) finds them.
     ///
     /// # Errors
     /// The repository cannot be read.
@@ -181,8 +181,8 @@ impl Repository {
         self.readable_templates()
     }
 
-    /// The templates that have a label of this key and, if one is given, this value, in the order of
-    /// [`templates`](Self::templates), which also leaves the damaged ones out.
+    /// The templates with a label of this key and, if given, this value, in the order of
+    /// [`templates`](Self::templates), which also skips damaged ones.
     ///
     /// # Errors
     /// The repository cannot be read.
@@ -192,11 +192,11 @@ impl Repository {
         Ok(templates)
     }
 
-    /// The template called `name:version`, the newest one called `name`, or that of this UUID.
+    /// The template `name:version`, the newest one called `name`, or the one with this UUID.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`CorruptRepository`](ErrorKind::CorruptRepository) if it is asked for by UUID
-    /// and its record is damaged.
+    /// [`NotFound`](ErrorKind::NotFound); [`CorruptRepository`](ErrorKind::CorruptRepository) if `which` is a UUID and
+    /// the record is damaged.
     pub fn template(&self, which: &str) -> Result<Template> {
         if let Ok(id) = Uuid::try_parse(which) {
             let _lock = self.lock_shared()?;
@@ -212,20 +212,20 @@ impl Repository {
         found.ok_or_else(|| absent(which))
     }
 
-    /// As [`templates`](Self::templates), for who keeps changes out.
+    /// Like [`templates`](Self::templates), for callers that hold a lock.
     pub(crate) fn readable_templates(&self) -> Result<Vec<Template>> {
         let ids = self.ids(Directory::Layers)?.into_iter();
         let read = ids.filter_map(|id| readable("a template", self.read_template(id)));
         Ok(sorted(read.collect::<Result<_>>()?))
     }
 
-    /// As [`templates`](Self::templates), for who keeps changes out and must not miss one.
+    /// Like [`templates`](Self::templates), but fails if one cannot be read, for callers that hold a lock.
     pub(crate) fn read_templates(&self) -> Result<Vec<Template>> {
         let ids = self.ids(Directory::Layers)?.into_iter();
         Ok(sorted(ids.map(|id| self.read_template(id)).collect::<Result<_>>()?))
     }
 
-    /// The template of this UUID, for who keeps changes out.
+    /// The template with this UUID, for callers that hold a lock.
     pub(crate) fn read_template(&self, id: Uuid) -> Result<Template> {
         let folder = self.place(Directory::Layers, id);
         let record = TemplateRecord::read(&folder).map_err(|error| match fs::symlink_metadata(&folder) {
@@ -234,7 +234,7 @@ impl Repository {
             _ => error,
         })?;
         if record.uuid != id {
-            return Err(corrupt(&folder, "its record is that of another template"));
+            return Err(corrupt(&folder, "its record belongs to another template"));
         }
         check_disks(&record.config, &folder)?;
         let beside = record.config.disks.iter().all(|disk| match &disk.source {
@@ -242,12 +242,12 @@ impl Repository {
             DiskSource::Backend(_) => false,
         });
         if !beside || record.config.disks.len() != record.disks.len() {
-            return Err(corrupt(&folder, "its record does not describe its disks"));
+            return Err(corrupt(&folder, "its record does not match its disks"));
         }
         Ok(Template { repository: self.clone(), record })
     }
 
-    /// A template and all below it, the deepest last, for who keeps changes out.
+    /// A template and those below it, the deepest last, for callers that hold a lock.
     pub(crate) fn read_chain(&self, top: Template) -> Result<Vec<Template>> {
         let mut chain = vec![top];
         while let Some(parent) = chain.last().and_then(Template::parent) {
@@ -271,5 +271,5 @@ fn sorted(mut templates: Vec<Template>) -> Vec<Template> {
 
 pub(crate) fn absent(which: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no template '{}'", shown(which)))
-        .with_remedy("Repository::templates lists all there are")
+        .with_remedy("list the templates with Repository::templates")
 }

@@ -1,4 +1,4 @@
-//! Changing the configuration of a VM.
+//! Changes the configuration of a VM.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::net::MacAddress;
 use crate::{Error, ErrorKind, Result};
 
 impl StoredVm {
-    /// Where to make a disk that [`Repository::update`] is to add to the VM: a free name in the VM's folder.
+    /// A path for a disk that [`Repository::update`] will add to the VM: a free name in the VM's folder.
     pub fn new_disk_path(&self, format: ImageFormat) -> PathBuf {
         let folder = self.folder();
-        // There are fewer disks than numbers.
+        // Cannot fail, because there are more numbers than disks.
         let free = (0..usize::MAX).map(|index| disk_name(index, format)).find(|name| {
             let listed = self.own_disks().iter().any(|disk| disk.name == *name);
             !listed && fs::symlink_metadata(folder.join(name)).is_err()
@@ -30,19 +30,19 @@ impl StoredVm {
 }
 
 impl Repository {
-    /// Changes the configuration of a VM: anything but its UUID. Answers the VM as it is then.
+    /// Changes the configuration of a VM, except its UUID. Returns the changed VM.
     ///
-    /// `change` gets the configuration as [`StoredVm::config`] gives it. An error that it returns is returned, and nothing
-    /// is changed. Updates of one VM at the same time are made one after the other: `change` is called again, with the
-    /// new configuration, if the VM was changed meanwhile. It may use the repository.
+    /// `change` gets the configuration as returned by [`StoredVm::config`]. If it returns an error, that error is
+    /// returned, and nothing changes. Concurrent updates of one VM are serialized: `change` is called again with the
+    /// new configuration if the VM was changed meanwhile. It may use the repository.
     ///
-    /// The VM may run; it has the new configuration when it is built anew. What was changed while it ran, such as disks
-    /// that were plugged in and limits, is kept by storing the [configuration that it has now](crate::vm::Vm::config).
+    /// The VM may be running; it gets the new configuration when it is next built. To store changes made while it ran,
+    /// such as plugged disks and limits, store its [current configuration](crate::vm::Vm::config).
     ///
-    /// Disks in the VM's folder belong to the VM. To add one, make it at [`StoredVm::new_disk_path`], and add it to the
-    /// configuration. **One that the configuration does not have any more is removed.** Disks elsewhere are left as and
-    /// where they are. Relative paths are taken from the working directory, and kept as full paths. Network interfaces
-    /// without an address get one.
+    /// Disks in the VM's folder belong to the VM. To add one, create it at [`StoredVm::new_disk_path`] and add it to
+    /// the configuration. **A disk that is no longer in the configuration is deleted.** Disks elsewhere stay where they
+    /// are. Relative paths are resolved with the working directory and stored as absolute paths. Network interfaces
+    /// without a MAC address get one.
     ///
     /// ```
     /// use xvirt_core::config::{ByteSize, Disk, VmConfig};
@@ -72,16 +72,16 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Whether there is an error or the process dies, the VM is either as before or changed completely.
+    /// If there is an error or the process dies, the VM is either unchanged or changed completely.
     ///
     /// - [`NotFound`](ErrorKind::NotFound): there is no such VM, or a disk that is added does not exist.
-    /// - [`InvalidConfig`](ErrorKind::InvalidConfig): the configuration makes no sense, has another UUID, or gives a disk
-    ///   of the VM another format; a disk, the kernel or the initrd belongs to another VM or a template of the repository,
-    ///   or a disk is based on such a disk; a disk that is added to the VM's folder is based on another file, or is not a
-    ///   plain file; or a part of the configuration is an open object, which cannot be kept.
-    /// - [`Busy`](ErrorKind::Busy): a disk that is to be removed, or is added to the VM's folder, is in use.
-    /// - [`InUse`](ErrorKind::InUse): another VM uses a disk that is to be removed.
-    /// - Others: a disk that is added is damaged or cannot be read, or the repository cannot be written.
+    /// - [`InvalidConfig`](ErrorKind::InvalidConfig): the configuration is invalid, has another UUID, or changes the
+    ///   format of a disk; a disk, the kernel or the initrd belongs to another VM or a template of the repository, or a
+    ///   disk is based on such a disk; a disk added to the VM's folder is based on another file, or is not a plain
+    ///   file; or a part of the configuration is an open object, which cannot be stored.
+    /// - [`Busy`](ErrorKind::Busy): a disk that would be deleted, or is added to the VM's folder, is in use.
+    /// - [`InUse`](ErrorKind::InUse): another VM uses a disk that would be deleted.
+    /// - Others: an added disk is damaged or cannot be read, or the repository cannot be written.
     pub fn update(&self, uuid: Uuid, mut change: impl FnMut(&mut VmConfig) -> Result<()>) -> Result<StoredVm> {
         loop {
             let vm = self.vm(&uuid.to_string())?;
@@ -93,12 +93,12 @@ impl Repository {
         }
     }
 
-    /// Gives a VM another configuration, unless it was changed meanwhile.
+    /// Sets the configuration of a VM; `None` if it was changed meanwhile.
     fn try_update(&self, vm: &StoredVm, mut config: VmConfig) -> Result<Option<StoredVm>> {
         if config.uuid != vm.uuid() {
             let what = format!("{} cannot become VM {}", vm.title(), config.uuid);
             return Err(Error::new(ErrorKind::InvalidConfig, what)
-                .with_remedy("keep the UUID, or make another VM: Repository::copy"));
+                .with_remedy("keep the UUID, or create another VM: Repository::copy"));
         }
         for nic in &mut config.nics {
             nic.mac.get_or_insert_with(MacAddress::random);
@@ -109,7 +109,7 @@ impl Repository {
         check_added(vm, &record.config)?;
         self.require_own_files(&record.config, &vm.folder())?;
         let dropped = self.dropped(vm, &record.config)?;
-        // Nobody may begin to use them.
+        // The locks keep others from opening these disks.
         let claims = dropped.iter().map(|path| claim(path)).collect::<Result<Vec<_>>>()?;
 
         let stage = self.stage()?;
@@ -124,7 +124,7 @@ impl Repository {
         Ok(Some(StoredVm::new(self.clone(), record)))
     }
 
-    /// The disks in the VM's folder that a configuration does not have any more, of which nobody else has one.
+    /// The disks in the VM's folder that are no longer in the configuration and that no other VM uses.
     fn dropped(&self, vm: &StoredVm, config: &VmConfig) -> Result<Vec<PathBuf>> {
         let mut own = vm.own_disks();
         own.retain(|own| !config.disks.iter().any(|disk| path_of(disk) == Some(Path::new(&own.name))));
@@ -141,9 +141,13 @@ fn check_added(vm: &StoredVm, config: &VmConfig) -> Result<()> {
     for (path, format) in config.disks.iter().filter_map(image) {
         match before.iter().find(|before| before.0 == path) {
             Some((_, before)) if *before != format => {
-                let what = format!("disk {} of {} is {before}, and cannot be {format}", path.display(), vm.title());
+                let what = format!(
+                    "disk {} of {} has the format {before}, which cannot change to {format}",
+                    path.display(),
+                    vm.title()
+                );
                 return Err(Error::new(ErrorKind::InvalidConfig, what)
-                    .with_remedy("keep its format: a guest could make a raw disk pose as an image based on any file"));
+                    .with_remedy("keep its format: a guest could have made a raw disk look like an image with any file as backing file"));
             }
             Some(_) => {}
             None => settle_disk(path, format, &vm.folder())?,
@@ -152,7 +156,7 @@ fn check_added(vm: &StoredVm, config: &VmConfig) -> Result<()> {
     Ok(())
 }
 
-/// Locks a disk, if it is there.
+/// Locks a disk, if it exists.
 fn claim(path: &Path) -> Result<Option<Claim>> {
     match disk::claim(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -160,17 +164,17 @@ fn claim(path: &Path) -> Result<Option<Claim>> {
     }
 }
 
-/// Gives what is to take the place of a VM's folder the files in it that stay.
+/// Links the remaining files of a VM's folder into the stage that will replace it.
 fn link_files(folder: &Path, dropped: &[PathBuf], stage: &Stage) -> Result<()> {
     let replaced = [VmRecord::FILE, ALIVE];
     for name in names_in(folder)?.iter().filter(|name| !replaced.contains(&name.as_str())) {
         let path = folder.join(name);
         if !dropped.contains(&path) {
-            // What somebody has begun to make there, and given up, may be gone again.
+            // A file that was being created there may be gone again.
             fs::hard_link(&path, stage.folder().join(name)).or_else(absent_is(())).map_err(|error| {
                 Error::io(format!("cannot link {} into {}", path.display(), stage.folder().display()), error)
                     .with_remedy(
-                        "keep the repository on a file system that has hard links, and no folders in those of VMs",
+                        "keep the repository on a file system that supports hard links, and create no folders inside those of VMs",
                     )
             })?;
         }

@@ -16,17 +16,17 @@ use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, ImageFormat};
 use crate::{Error, ErrorKind, Result};
 
-/// What the names of attachments begin with on disk.
+/// The prefix of the file names of attachments.
 const ATTACHMENT: &str = "attachment-";
-/// The biggest attachment in bytes.
+/// The size limit of an attachment in bytes.
 const MAX_ATTACHMENT: u64 = 16 << 20;
 
-/// What is kept about a VM. The paths of its disks are names beside the record, or full paths to elsewhere.
+/// The stored data of a VM. The paths of its disks are names beside the record, or absolute paths.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct VmRecord {
     format: u32,
     pub(crate) config: VmConfig,
-    /// The template its disks are based on.
+    /// The template on which its disks are based.
     #[serde(default)]
     pub(crate) layer: Option<Lineage>,
 }
@@ -42,7 +42,7 @@ impl VmRecord {
         Ok(Self { format: FORMAT, config, layer })
     }
 
-    /// Makes a disk that image beside the record.
+    /// Sets a disk to its image beside the record.
     pub(crate) fn set_disk(&mut self, index: usize, format: ImageFormat) {
         if let Some(disk) = self.config.disks.get_mut(index) {
             disk.source = DiskSource::Image { path: disk_name(index, format).into(), format };
@@ -50,19 +50,19 @@ impl VmRecord {
     }
 }
 
-/// A disk of a VM that lies in the VM's folder.
+/// A disk of a VM in the VM's own folder.
 #[derive(Debug)]
 pub(crate) struct OwnDisk {
-    /// Its number in the configuration.
+    /// Its index in the configuration.
     pub(crate) index: usize,
     /// Its name in the folder.
     pub(crate) name: String,
-    /// Its full path.
+    /// Its absolute path.
     pub(crate) path: PathBuf,
     pub(crate) format: ImageFormat,
 }
 
-/// A VM that a repository keeps: as it was when it was asked for.
+/// A VM in a repository: a snapshot of its record at the time of the call.
 #[derive(Clone, Debug)]
 pub struct StoredVm {
     repository: Repository,
@@ -74,12 +74,12 @@ impl StoredVm {
         Self { repository, record }
     }
 
-    /// What identifies it.
+    /// The UUID.
     pub fn uuid(&self) -> Uuid {
         self.record.config.uuid
     }
 
-    /// The name people know it by; others may have the same.
+    /// The name for users; several VMs may have the same name.
     pub fn name(&self) -> &str {
         &self.record.config.name
     }
@@ -89,20 +89,21 @@ impl StoredVm {
         &self.record.config.labels
     }
 
-    /// Its configuration with the full paths of its disks, ready to be built and started.
+    /// Its configuration with the absolute paths of its disks, ready to be built and started.
     pub fn config(&self) -> VmConfig {
         with_full_paths(&self.record.config, &self.folder())
     }
 
-    /// The template that its disks are based on; none if they depend on nothing.
+    /// The template on which its disks are based, if any.
     pub fn layer(&self) -> Option<&Lineage> {
         self.record.layer.as_ref()
     }
 
-    /// A file that was attached under this name, if there is one.
+    /// The file attached under this name, if there is one.
     ///
     /// # Errors
-    /// It cannot be read, or [`CorruptRepository`](ErrorKind::CorruptRepository): it is no plain file, or too big.
+    /// The file cannot be read, or [`CorruptRepository`](ErrorKind::CorruptRepository): it is not a plain file, or too
+    /// large.
     pub fn attachment(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = attachment_path(&self.folder(), name)?;
         match read_bounded(&path, MAX_ATTACHMENT) {
@@ -112,7 +113,7 @@ impl StoredVm {
         }
     }
 
-    /// The folder that holds its disks.
+    /// The folder with its disks.
     pub fn folder(&self) -> PathBuf {
         self.repository.place(Directory::Vms, self.uuid())
     }
@@ -121,7 +122,7 @@ impl StoredVm {
         &self.record
     }
 
-    /// Its disks, but those that lie outside the repository.
+    /// Its disks, except those outside the repository.
     pub(crate) fn own_disks(&self) -> Vec<OwnDisk> {
         let folder = self.folder();
         let own = |(index, disk): (usize, &Disk)| {
@@ -132,12 +133,12 @@ impl StoredVm {
         self.record.config.disks.iter().enumerate().filter_map(own).collect()
     }
 
-    /// How messages call it.
+    /// The name for messages.
     pub(crate) fn title(&self) -> String {
         format!("VM '{}' ({})", self.name(), self.uuid())
     }
 
-    /// Gives what was attached also to what the VM is to become.
+    /// Copies its attachments into the stage of the VM's new version.
     pub(crate) fn copy_attachments(&self, stage: &Stage) -> Result<()> {
         for name in names_in(&self.folder())?.iter().filter_map(|name| name.strip_prefix(ATTACHMENT)) {
             if let Some(bytes) = self.attachment(name)? {
@@ -147,7 +148,7 @@ impl StoredVm {
         Ok(())
     }
 
-    /// Whether nothing has changed about it since `other` was read.
+    /// Whether the record is the same as in `other`.
     fn is_as(&self, other: &Self) -> bool {
         let text = |vm: &Self| serde_json::to_string(&vm.record).ok();
         text(self) == text(other)
@@ -155,11 +156,10 @@ impl StoredVm {
 }
 
 impl Repository {
-    /// All VMs, by name. Those whose record is damaged or of a newer format are left out: [`check`](Self::check) finds
-    /// them.
+    /// All VMs, by name. VMs with a damaged record or a newer format are skipped; [`check`](Self::check) finds them.
     ///
     /// # Errors
-    /// The repository cannot be read, or there are not enough descriptors or memory to read all of it.
+    /// The repository cannot be read, or there are not enough descriptors or memory to read everything.
     pub fn vms(&self) -> Result<Vec<StoredVm>> {
         let _lock = self.lock_shared()?;
         let ids = self.ids(Directory::Vms)?.into_iter();
@@ -168,7 +168,7 @@ impl Repository {
         Ok(vms)
     }
 
-    /// The VMs that have a label of this key and, if one is given, this value. By name; damaged ones are left out, as by
+    /// The VMs with a label of this key and, if given, this value, by name. Damaged ones are skipped, as in
     /// [`vms`](Self::vms).
     ///
     /// ```
@@ -196,11 +196,11 @@ impl Repository {
         Ok(vms)
     }
 
-    /// The VM of this UUID or name.
+    /// The VM with this UUID or name.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`InvalidConfig`](ErrorKind::InvalidConfig) if several have the name;
-    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if it is asked for by UUID and its record is damaged.
+    /// [`NotFound`](ErrorKind::NotFound); [`InvalidConfig`](ErrorKind::InvalidConfig) if several VMs have the name;
+    /// [`CorruptRepository`](ErrorKind::CorruptRepository) if `name_or_uuid` is a UUID and the record is damaged.
     pub fn vm(&self, name_or_uuid: &str) -> Result<StoredVm> {
         if let Ok(id) = Uuid::try_parse(name_or_uuid) {
             let _lock = self.lock_shared()?;
@@ -211,21 +211,21 @@ impl Repository {
             let ids: Vec<_> = found.iter().map(|vm| vm.uuid().to_string()).collect();
             let what = format!("{} VMs are called '{}'", found.len(), shown(name_or_uuid));
             return Err(Error::new(ErrorKind::InvalidConfig, what)
-                .with_remedy(format!("give the UUID of the one that is meant: {}", ids.join(", "))));
+                .with_remedy(format!("use the UUID of one of them: {}", ids.join(", "))));
         }
         found.pop().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("there is no VM '{}'", shown(name_or_uuid)))
-                .with_remedy("Repository::vms lists all there are")
+                .with_remedy("list the VMs with Repository::vms")
         })
     }
 
-    /// Removes a VM with its disks. What is outside the repository stays. Also works where its record is damaged.
+    /// Deletes a VM with its disks. Files outside the repository stay. Also works if its record is damaged.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`Busy`](ErrorKind::Busy) while it runs or its disks are used otherwise;
-    /// [`InUse`](ErrorKind::InUse) if other VMs have its disks or disks based on them, which the error names; or disks of
-    /// other VMs in the repository cannot be read. Those outside that cannot be read are passed over with a warning in the
-    /// log.
+    /// [`NotFound`](ErrorKind::NotFound); [`Busy`](ErrorKind::Busy) while it runs or its disks are in use otherwise;
+    /// [`InUse`](ErrorKind::InUse) if other VMs use its disks or disks based on them, which the error names; or disks
+    /// of other VMs in the repository cannot be read. Unreadable disks outside the repository are skipped with a
+    /// warning in the log.
     pub fn remove_vm(&self, uuid: Uuid) -> Result<()> {
         self.require_unused(uuid)?;
         let folder = self.place(Directory::Vms, uuid);
@@ -240,35 +240,35 @@ impl Repository {
         Ok(())
     }
 
-    /// Fails if there is a VM of this UUID.
+    /// Fails if there is a VM with this UUID.
     pub(crate) fn require_new(&self, uuid: Uuid) -> Result<()> {
         if !self.place(Directory::Vms, uuid).exists() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::AlreadyExists, format!("there is a VM with the UUID {uuid}"))
+        Err(Error::new(ErrorKind::AlreadyExists, format!("a VM with the UUID {uuid} already exists"))
             .with_remedy("give the new one another UUID, or remove the old one"))
     }
 
-    /// Makes a change of a VM, if it still is as it was when the change was prepared.
+    /// Makes a change of a VM, if its record is the same as when the change was prepared.
     pub(crate) fn replace(&self, lock: ExclusiveLock, vm: &StoredVm, change: Change) -> Result<()> {
         if !self.is_unchanged(vm)? {
-            return Err(Error::new(ErrorKind::Busy, format!("VM '{}' was changed by somebody else", vm.name()))
+            return Err(Error::new(ErrorKind::Busy, format!("VM '{}' was changed meanwhile", vm.name()))
                 .with_remedy("try again"));
         }
         self.change(lock, change)
     }
 
-    /// Whether a VM still is as it was when it was read, for who keeps changes out.
+    /// Whether a VM's record is unchanged since it was read, for callers that hold a lock.
     pub(super) fn is_unchanged(&self, vm: &StoredVm) -> Result<bool> {
         Ok(self.read_vm(vm.uuid())?.is_as(vm))
     }
 
-    /// All VMs, for who keeps changes out and must not miss one.
+    /// Like [`vms`](Self::vms), but fails if one cannot be read, for callers that hold a lock.
     pub(crate) fn read_vms(&self) -> Result<Vec<StoredVm>> {
         self.ids(Directory::Vms)?.into_iter().map(|id| self.read_vm(id)).collect()
     }
 
-    /// The VM of this UUID, for who keeps changes out.
+    /// The VM with this UUID, for callers that hold a lock.
     pub(crate) fn read_vm(&self, id: Uuid) -> Result<StoredVm> {
         let folder = self.place(Directory::Vms, id);
         let record = VmRecord::read(&folder).map_err(|error| match fs::symlink_metadata(&folder) {
@@ -276,45 +276,46 @@ impl Repository {
             _ => explain(id, error),
         })?;
         if record.config.uuid != id {
-            return Err(corrupt(&folder, "its record is that of another VM"));
+            return Err(corrupt(&folder, "its record belongs to another VM"));
         }
         check_disks(&record.config, &folder)?;
         Ok(StoredVm { repository: self.clone(), record })
     }
 }
 
-/// What was read, unless it is to be left out of a list. Nothing is left out for a shortage: it may be well.
+/// The result of reading an entry of a list; `None` to skip a damaged one. A shortage of resources is not damage and
+/// skips nothing.
 pub(super) fn readable<T>(what: &str, read: Result<T>) -> Option<Result<T>> {
     match read {
         Err(error) if !error.is_shortage() => {
-            tracing::warn!("{what} is left out: {error}");
+            tracing::warn!("{what} is skipped: {error}");
             None
         }
         read => Some(read),
     }
 }
 
-/// Whether one of these labels has this key and, if one is given, this value.
+/// Whether one of these labels has this key and, if given, this value.
 pub(super) fn is_labelled(labels: &BTreeMap<String, String>, key: &str, value: Option<&str>) -> bool {
     labels.get(key).is_some_and(|found| value.is_none_or(|value| found == value))
 }
 
-/// Keeps a small file in a folder.
+/// Stores an attachment in a folder.
 pub(super) fn write_attachment(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = attachment_path(folder, name)?;
     if bytes.len() as u64 > MAX_ATTACHMENT {
-        let what = format!("the attachment {name} of {} bytes is too big", bytes.len());
+        let what = format!("the attachment {name} of {} bytes is too large", bytes.len());
         return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("attach at most 16 MiB"));
     }
     write_new(&path, bytes)
 }
 
-/// Checks that the disks of a record that was read are beside it, or elsewhere by full path.
+/// Checks that the disks of a record are beside it, or elsewhere by absolute path.
 pub(crate) fn check_disks(config: &VmConfig, folder: &Path) -> Result<()> {
     for disk in &config.disks {
         let DiskSource::Image { path, .. } = &disk.source else { continue };
         if !path.is_absolute() && !path.to_str().is_some_and(is_disk_name) {
-            return Err(corrupt(folder, &format!("its record calls {} a disk", path.display())));
+            return Err(corrupt(folder, &format!("{} in its record is not a valid disk name", path.display())));
         }
         if path.is_absolute() {
             continue;
@@ -328,7 +329,7 @@ pub(crate) fn check_disks(config: &VmConfig, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A configuration out of a record, with the full paths of the disks in the record's folder.
+/// The configuration of a record, with the absolute paths of the disks in its folder.
 pub(crate) fn with_full_paths(config: &VmConfig, folder: &Path) -> VmConfig {
     let mut config = config.clone();
     for disk in &mut config.disks {
@@ -339,7 +340,7 @@ pub(crate) fn with_full_paths(config: &VmConfig, folder: &Path) -> VmConfig {
     config
 }
 
-/// The names in a folder, as far as they can be ours.
+/// The UTF-8 names in a folder; this crate creates no others.
 pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
     let read = || {
         let mut names = Vec::new();
@@ -363,5 +364,5 @@ fn explain(id: Uuid, error: Error) -> Error {
     if error.kind() != ErrorKind::NotFound {
         return error;
     }
-    Error::new(ErrorKind::NotFound, format!("there is no VM {id}")).with_remedy("Repository::vms lists all there are")
+    Error::new(ErrorKind::NotFound, format!("there is no VM {id}")).with_remedy("list the VMs with Repository::vms")
 }

@@ -1,4 +1,4 @@
-//! A disk that begins as a disk of a layer.
+//! Creates disks on top of a layer's disks.
 
 use std::fs;
 use std::path::Path;
@@ -11,18 +11,18 @@ use crate::{Error, Result};
 
 /// A disk of a layer.
 pub(super) struct Base<'a> {
-    /// Where it is now.
+    /// Its current path.
     pub(super) image: &'a Path,
     pub(super) format: ImageFormat,
-    /// The layer that it is in, or is to be in.
+    /// The layer that contains it, or will contain it.
     pub(super) layer: Uuid,
-    /// Its name there.
+    /// Its name in the layer.
     pub(super) name: &'a str,
 }
 
-/// Makes disk `index` in the stage a copy of a layer's disk that shares its data. Answers its format.
+/// Creates disk `index` of the stage as a copy-on-write copy of a layer's disk. Returns its format.
 pub(super) fn child(stage: &Stage, index: usize, base: &Base<'_>) -> Result<ImageFormat> {
-    // Which format it has is only known when it is made.
+    // Its format, and so its name, is known only when it is created.
     let draft = stage.folder().join("draft");
     let name = format!("../../{}/{}/{}", Directory::Layers.name(), base.layer, base.name);
     let format = match disk::overlay_as(base.image, base.format, &draft, &name)? {
@@ -30,6 +30,6 @@ pub(super) fn child(stage: &Stage, index: usize, base: &Base<'_>) -> Result<Imag
         OverlayKind::Qcow2 => ImageFormat::Qcow2,
     };
     let path = stage.disk_path(index, format);
-    fs::rename(&draft, &path).map_err(|error| Error::io(format!("cannot make disk {}", path.display()), error))?;
+    fs::rename(&draft, &path).map_err(|error| Error::io(format!("cannot create disk {}", path.display()), error))?;
     Ok(format)
 }

@@ -9,26 +9,25 @@ use crate::disk::{self, Access};
 use crate::progress::Progress;
 use crate::repository::{Repository, StoredVm, VmRecord};
 
-/// What the disks of a copy share with those of the original.
+/// What the disks of a copy may share with those of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
-    /// The template that both are based on.
+    /// The template on which both are based.
     Template,
     Nothing,
 }
 
 impl Repository {
-    /// Makes a VM of what a halted VM is now, sharing as much as can be shared without changing the original: neither
-    /// depends on the other afterwards.
+    /// Copies a halted VM, sharing as much data as possible without changing the original. Neither VM depends on the
+    /// other afterwards.
     ///
-    /// On a file system that shares blocks between files (XFS, Btrfs) this takes a moment. Elsewhere what an instance of
-    /// a template has written itself is copied, and of a VM that is no instance everything; to have that shared too, make
-    /// a template of it ([`seal`](Self::seal)) and instances of the template. Disks outside the repository are copied
-    /// into it.
+    /// On a file system with reflinks (XFS, Btrfs) this is fast. Elsewhere, the data that an instance of a template has
+    /// written is copied, and for other VMs everything is; to share that as well, make a template of the VM
+    /// ([`seal`](Self::seal)) and create instances of it. Disks outside the repository are copied into it.
     ///
-    /// The copy has the labels, the attachments and the template of the original. Its UUID, its generation ID and the
-    /// addresses of its network interfaces are new; an interface on a tap of a given name gets a tap of its own, on the
-    /// same bridge, and no ports of the host are forwarded to it. The disks of the original are locked meanwhile.
+    /// The copy has the labels, the attachments and the template of the original. Its UUID, generation ID and MAC
+    /// addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no host ports are
+    /// forwarded to it. The disks of the original are locked during the copy.
     ///
     /// ```no_run
     /// use xvirt_core::repository::Repository;
@@ -44,19 +43,19 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the VM, a disk of it or its template was removed; [`Busy`](ErrorKind::Busy) if
-    /// it is not halted or a disk is in use otherwise; [`InvalidConfig`](ErrorKind::InvalidConfig) for a name that cannot
-    /// be one; [`Cancelled`](ErrorKind::Cancelled); or a disk cannot be read or its copy not be written. Then there is no
-    /// copy.
+    /// [`NotFound`](ErrorKind::NotFound) if the VM, one of its disks or its template was removed;
+    /// [`Busy`](ErrorKind::Busy) if it is not halted or a disk is in use otherwise;
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) for an invalid name; [`Cancelled`](ErrorKind::Cancelled); or a disk
+    /// cannot be read, or its copy cannot be written. Then there is no copy.
     pub fn clone_vm(&self, vm: &StoredVm, name: impl Into<String>, progress: &dyn Progress) -> Result<StoredVm> {
         self.copy_sharing(Sharing::Template, vm, name.into(), progress)
     }
 
-    /// Makes a VM of what a halted VM is now, as [`clone_vm`](Self::clone_vm) does, but with disks that depend on nothing,
-    /// not even on a template: each holds all of its data.
+    /// Copies a halted VM like [`clone_vm`](Self::clone_vm), but with independent disks: each contains all of its data
+    /// and has no backing file, not even a template.
     ///
-    /// A disk keeps its format, and holes stay holes. What no template is below is still shared by a file system that
-    /// shares blocks between files, which nobody notices but by the space it takes.
+    /// A disk keeps its format, and holes stay holes. A file system with reflinks still shares the data that does not
+    /// come from a template, which only affects the space used.
     ///
     /// # Errors
     /// As [`clone_vm`](Self::clone_vm).
@@ -77,7 +76,7 @@ impl Repository {
         for (index, disk) in disks.iter().enumerate() {
             let DiskSource::Image { path, format } = &disk.source else { continue };
             let own = own.iter().any(|own| own.index == index);
-            // For writing, because that also repairs what a killed process left.
+            // Opened for writing, because that also repairs an image that a killed process left dirty.
             let access = if own { Access::ReadWrite } else { Access::ReadOnly };
             held.push(disk::open(path, Some(*format), access)?);
             let Some(opened) = held.last() else { continue };
@@ -90,7 +89,7 @@ impl Repository {
         }
         vm.copy_attachments(&stage)?;
         stage.commit_record(record, |_| {
-            // Nobody can have removed it since without knowing that it is used.
+            // A template in use is not removed without this lock, so it still exists if its record does.
             layer.iter().try_for_each(|layer| self.read_template(layer.template).map(drop))
         })
     }

@@ -1,11 +1,11 @@
-//! What a copy of a VM cannot have of the original.
+//! Gives a copy of a VM an identity of its own.
 
 use uuid::Uuid;
 
 use crate::config::{Nic, NicBackendConfig, VmConfig};
 use crate::net::MacAddress;
 
-/// Takes from a configuration what two VMs cannot have both.
+/// Replaces or removes everything in a configuration that two VMs cannot share.
 pub(super) fn renew(config: &mut VmConfig, name: String) {
     config.name = name;
     config.uuid = Uuid::new_v4();
@@ -20,7 +20,7 @@ fn renew_nic(nic: &mut Nic) {
     nic.mac = Some(MacAddress::random());
     match &mut nic.backend {
         NicBackendConfig::Tap(_) => nic.backend = NicBackendConfig::NewTap,
-        // A port of the host leads to one VM.
+        // A host port can be forwarded to only one VM.
         NicBackendConfig::User(network) => network.forwards.clear(),
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! Making a VM of a template.
+//! Creates a VM from a template.
 
 use super::child::{Base, child};
 use super::identity::renew;
@@ -6,14 +6,14 @@ use crate::repository::{Directory, Repository, StoredVm, Template, VmRecord, abs
 use crate::{Error, Result};
 
 impl Repository {
-    /// Makes a VM of a template, in a time that does not depend on the size of its disks.
+    /// Creates a VM from a template, in a time that does not depend on the size of its disks.
     ///
-    /// Its disks are copies on write of the template's, and it has the template's labels. Its UUID, its generation ID and the addresses of its network
-    /// interfaces are new; an interface on a tap of a given name gets a tap of its own, on the same bridge, and no ports of
-    /// the host are forwarded to it. May run many times at once.
+    /// Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation ID
+    /// and MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no host
+    /// ports are forwarded to it. Several calls may run concurrently.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) if the template was removed; or the disks cannot be made.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the template was removed; or the disks cannot be created.
     pub fn instantiate(&self, template: &Template, name: impl Into<String>) -> Result<StoredVm> {
         let mut stage = self.stage()?;
         let mut config = template.record().config.clone();
@@ -28,7 +28,7 @@ impl Repository {
             record.set_disk(index, format);
         }
         stage.commit_record(record, |_| {
-            // Nobody can have removed it since without knowing that it is used.
+            // A template in use is not removed without this lock, so it still exists if its folder does.
             if self.place(Directory::Layers, template.uuid()).exists() { Ok(()) } else { Err(gone(template)) }
         })
     }

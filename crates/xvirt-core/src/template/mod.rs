@@ -1,13 +1,14 @@
-//! Templates: VMs are made from them, and they are layered on one another.
+//! Templates, from which VMs are created, and which can be layered.
 //!
-//! [`seal`](crate::repository::Repository::seal) makes a template of a halted VM,
-//! [`instantiate`](crate::repository::Repository::instantiate) a VM of a template, whose disks share the template's
-//! data until they are written to. An instance can be sealed again: an operating system, its patches, an application.
+//! [`seal`](crate::repository::Repository::seal) turns a halted VM into a template, and
+//! [`instantiate`](crate::repository::Repository::instantiate) creates a VM from a template. The disks of the VM share
+//! the template's data until they are written to. An instance can be sealed again, for example as an operating system,
+//! its patches, and an application.
 //!
-//! Inside: `seal` makes templates and `instantiate` makes VMs of them; `child` creates a disk on top of a template's disk;
-//! `identity` renews what two VMs cannot share, such as UUID and MAC addresses; `copy` copies VMs without a template; `rebase`
-//! makes an instance independent or moves it to another version; `remove` removes unused templates. The module
-//! [`repository`](crate::repository) stores, reads and checks templates.
+//! Inside: `seal` creates templates and `instantiate` VMs from them; `child` creates a disk on top of a template's
+//! disk; `identity` renews what two VMs cannot share, such as UUID and MAC addresses; `copy` copies VMs without a
+//! template; `rebase` makes an instance independent or moves it to another version; `remove` deletes unused templates.
+//! The module [`repository`](crate::repository) stores, reads and checks templates.
 
 mod child;
 mod copy;

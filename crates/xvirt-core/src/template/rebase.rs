@@ -1,4 +1,4 @@
-//! Making an instance independent of its template, or moving it to another version.
+//! Makes an instance independent of its template, or moves it to another version.
 
 use std::fs;
 use std::path::Path;
@@ -12,16 +12,16 @@ use crate::repository::{
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {
-    /// Makes the disks of an instance depend on no template any more, by copying what they share with it. Nothing
-    /// happens to a VM that depends on none.
+    /// Makes the disks of an instance independent of templates, by copying the shared data. A VM without a template is
+    /// unchanged.
     ///
-    /// Holes stay holes, and a disk keeps its format. The VM must be built anew to be started again.
+    /// Holes stay holes, and a disk keeps its format. The VM must be built again before it can start.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the VM was removed; [`Busy`](ErrorKind::Busy) while it runs, or if it was
-    /// changed meanwhile; [`InUse`](ErrorKind::InUse) if other VMs have its disks or disks based on them;
-    /// [`Cancelled`](ErrorKind::Cancelled); or a disk cannot be read or its copy not be written. Then everything is as
-    /// before.
+    /// changed meanwhile; [`InUse`](ErrorKind::InUse) if other VMs use its disks or disks based on them;
+    /// [`Cancelled`](ErrorKind::Cancelled); or a disk cannot be read, or its copy cannot be written. Then nothing has
+    /// changed.
     pub fn flatten(&self, vm: &StoredVm, progress: &dyn Progress) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
         if vm.layer().is_none() {
@@ -43,18 +43,18 @@ impl Repository {
 
     /// Moves an instance to another version of its template.
     ///
-    /// Its disks then begin as those of that version, so what was written to them cannot be kept: all have to be as
-    /// they were when the instance was made. A qcow2 copy of the template's disk is, if nothing was ever written to
-    /// it; one whose blocks the file system shares is, if it holds the same, which takes the time to read it. The
-    /// configuration stays. The VM must be built anew to be started again.
+    /// Its disks are replaced with copies of that version's disks, so they must be unmodified since the instance was
+    /// created. A qcow2 overlay is unmodified if it has no data of its own; a reflink is compared with the template's
+    /// disk, which requires reading it. The configuration stays. The VM must be built again before it can start.
     ///
     /// # Errors
     ///
-    /// [`InvalidState`](ErrorKind::InvalidState) if something was written to disks, which the error names;
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is no instance of a template of that name, the versions
-    /// have not equally many disks, or disks were added to the VM; [`NotFound`](ErrorKind::NotFound) if one of them was removed;
-    /// [`Busy`](ErrorKind::Busy) while the VM runs, or if it was changed meanwhile; [`InUse`](ErrorKind::InUse) if other
-    /// VMs have its disks or disks based on them; [`Cancelled`](ErrorKind::Cancelled). Then everything is as before.
+    /// [`InvalidState`](ErrorKind::InvalidState) if disks were written to, which the error names;
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is not an instance of a template of that name, if the versions
+    /// have different numbers of disks, or if disks were added to the VM; [`NotFound`](ErrorKind::NotFound) if one of
+    /// them was removed; [`Busy`](ErrorKind::Busy) while the VM runs, or if it was changed meanwhile;
+    /// [`InUse`](ErrorKind::InUse) if other VMs use its disks or disks based on them;
+    /// [`Cancelled`](ErrorKind::Cancelled). Then nothing has changed.
     pub fn rebase(&self, vm: &StoredVm, to: &Template, progress: &dyn Progress) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
         let from = self.origin(&vm, to)?;
@@ -81,23 +81,25 @@ impl Repository {
         if !written.is_empty() {
             let what = format!("VM '{}' has written to {}", vm.name(), written.join(", "));
             return Err(Error::new(ErrorKind::InvalidState, format!("{what}, so it cannot move to {}", to.title()))
-                .with_remedy("make a new instance and copy the files inside the guests, or update the guest itself"));
+                .with_remedy(
+                    "create a new instance and copy the files inside the guests, or update the guest itself",
+                ));
         }
         record.layer = Some(to.lineage());
         self.renew(&vm, stage, record)
     }
 
-    /// The template of an instance that is to move to another one.
+    /// The template of an instance that is to move to another version.
     fn origin(&self, vm: &StoredVm, to: &Template) -> Result<Template> {
         let refuse = |why: &str| {
             let what = format!("VM '{}' cannot move to {}: {why}", vm.name(), to.title());
-            Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("make a new instance of that template"))
+            Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("create a new instance of that template"))
         };
         match vm.layer() {
             Some(Lineage { template, name, .. }) if name == to.name() => {
                 let from = self.template(&template.to_string())?;
                 if from.disks().len() != to.disks().len() {
-                    return refuse("they have not equally many disks");
+                    return refuse("the versions have different numbers of disks");
                 }
                 if let Some(added) = vm.own_disks().iter().find(|own| own.index >= from.disks().len()) {
                     return refuse(&format!("disk {} was added to it", added.index));
@@ -109,7 +111,7 @@ impl Repository {
         }
     }
 
-    /// Puts what was staged in the place of the VM.
+    /// Replaces the VM with the staged one.
     fn renew(&self, vm: &StoredVm, stage: Stage, record: VmRecord) -> Result<StoredVm> {
         record.write(stage.folder())?;
         vm.copy_attachments(&stage)?;
@@ -123,7 +125,7 @@ impl Repository {
     }
 }
 
-/// Whether a disk is as it was when it was made as a copy of the disk at `below`.
+/// Whether a disk is unmodified since it was created as a copy of the disk at `below`.
 fn is_untouched(
     own: &OwnDisk,
     opened: &dyn BlockBackend,

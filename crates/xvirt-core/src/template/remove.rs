@@ -1,4 +1,4 @@
-//! The way of layers that are not needed.
+//! Deletes unused templates.
 
 use std::collections::HashSet;
 
@@ -7,18 +7,18 @@ use uuid::Uuid;
 use crate::repository::{Directory, ExclusiveLock, Owner, Repository, Template, absent};
 use crate::{Error, ErrorKind, Result};
 
-/// Which templates that nothing is based on are not needed.
+/// Which unused templates to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unused {
-    /// Those of which there is a newer version.
+    /// Only those with a newer version.
     Superseded,
-    /// All.
+    /// All of them.
     All,
 }
 
 impl Repository {
-    /// Removes a template with its disks.
+    /// Deletes a template with its disks.
     ///
     /// # Errors
     /// [`InUse`](ErrorKind::InUse) if VMs or other templates are based on it, which the error names;
@@ -42,10 +42,11 @@ impl Repository {
         Ok(())
     }
 
-    /// Removes templates that nothing is based on; those below them too, if that leaves them unused. Answers which.
+    /// Deletes templates on which nothing is based, and those below them that become unused. Returns the deleted
+    /// templates.
     ///
     /// # Errors
-    /// A record is damaged, or something cannot be removed.
+    /// A record is damaged, or a template cannot be removed.
     pub fn collect(&self, which: Unused) -> Result<Vec<Template>> {
         let references = self.all_references(None)?;
         let referenced = references.iter().flat_map(|(_, found)| found).map(|reference| reference.owner);
@@ -76,7 +77,7 @@ impl Repository {
         Ok(removed)
     }
 
-    /// What is based on a template, in words.
+    /// The VMs and templates based on a template, as text.
     fn users(&self, _: &ExclusiveLock, template: Uuid) -> Result<Vec<String>> {
         let mut users = Vec::new();
         for vm in self.read_vms()? {
@@ -93,7 +94,7 @@ impl Repository {
     }
 }
 
-/// The newest template of each name, out of templates that are sorted by name and age.
+/// The newest template of each name; the input must be sorted by name and age.
 fn newest(sorted: &[Template]) -> HashSet<Uuid> {
     let next = sorted.iter().skip(1).map(Some).chain([None]);
     let last = sorted.iter().zip(next).filter(|(this, next)| next.is_none_or(|next| next.name() != this.name()));

@@ -1,4 +1,4 @@
-//! Making a template of a VM.
+//! Turns a VM into a template.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::repository::{
 use crate::vm::{PowerState, Vm};
 use crate::{Error, ErrorKind, Result};
 
-/// More layers than this on one another are refused: every read of an instance may have to look through all of them.
+/// The most layers: each read of an instance may have to search all of them.
 const MAX_DEPTH: usize = 48;
 
-/// What a template is to be called.
+/// Name, version and description of a new template.
 #[derive(Clone, Debug)]
 pub struct Seal {
     name: String,
@@ -29,41 +29,41 @@ pub struct Seal {
     labels: BTreeMap<String, String>,
 }
 
-/// What a template is made of.
+/// The source of a template.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Source<'a> {
-    /// A VM of the repository. Its disks become the template's without being copied, and it goes on with copies on
-    /// write of them, as an instance of the template.
+    /// A VM of the repository. Its disks become the template's without a copy, and it continues with copy-on-write
+    /// copies of them, as an instance of the template.
     Stored(&'a StoredVm),
-    /// A halted VM. If it is one of the repository, it is treated as such and has to be built anew to be started again;
-    /// else its disks are copied.
+    /// A halted VM. A VM of the repository is treated like [`Stored`](Self::Stored), and must be built again before it
+    /// can start; the disks of any other VM are copied.
     Halted(&'a Vm),
-    /// A configuration whose disks are copied.
+    /// A configuration, whose disks are copied.
     Config(&'a VmConfig),
 }
 
 impl Seal {
-    /// A template of this name. Its version is the next number, if none is given.
+    /// A template with this name. The default version is the next number.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), version: None, description: String::new(), labels: BTreeMap::new() }
     }
 
-    /// Sets the version: any text.
+    /// Sets the version, which can be any text.
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
     }
 
-    /// Sets what people know about it.
+    /// Sets the description for users.
     #[must_use]
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = text.into();
         self
     }
 
-    /// Sets a label, in addition to those of the VM, or in place of the VM's label of this key.
+    /// Sets a label, in addition to those of the VM; it replaces a label of the VM with the same key.
     #[must_use]
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key.into(), value.into());
@@ -113,7 +113,7 @@ impl<'a> From<&'a VmConfig> for Source<'a> {
     }
 }
 
-/// A template that lacks only what is decided when it takes its place.
+/// A template without the fields that are set when it is put in place.
 struct Draft {
     id: Uuid,
     parent: Option<Lineage>,
@@ -122,21 +122,19 @@ struct Draft {
 }
 
 impl Repository {
-    /// Makes a template of a VM that does not run.
+    /// Turns a halted VM into a template.
     ///
-    /// Name and version together are those of one template only. What the disks hold is hashed, so this takes the time
-    /// to read them; only disks from outside the repository are copied. Kernels that are given by path stay where they
-    /// are.
+    /// The pair of name and version must be unique. The contents of the disks are hashed, which requires reading them;
+    /// only disks outside the repository are copied. Kernels given by path stay where they are.
     ///
     /// # Errors
-    ///
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a template of this name and version;
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a template with this name and version;
     /// [`InvalidState`](ErrorKind::InvalidState) if the VM is not halted; [`Busy`](ErrorKind::Busy) if a disk is in
-    /// use, or the VM was changed meanwhile; [`InUse`](ErrorKind::InUse) if other VMs have disks of this VM of the
-    /// repository, or disks based on them; [`Cancelled`](ErrorKind::Cancelled);
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration holds open objects other than disks, which
-    /// cannot be kept; [`UnsupportedImage`](ErrorKind::UnsupportedImage) if there are 48 layers below already. Then
-    /// everything is as before.
+    /// use, or the VM was changed meanwhile; [`InUse`](ErrorKind::InUse) if other VMs use disks of this VM, or disks
+    /// based on them; [`Cancelled`](ErrorKind::Cancelled); [`InvalidConfig`](ErrorKind::InvalidConfig) if the
+    /// configuration contains open objects other than disks, which cannot be stored;
+    /// [`UnsupportedImage`](ErrorKind::UnsupportedImage) if there are 48 layers below already. Then nothing has
+    /// changed.
     pub fn seal<'a>(
         &self,
         seal: impl Into<Seal>,
@@ -165,7 +163,7 @@ impl Repository {
         }
     }
 
-    /// Copies disks from anywhere.
+    /// Copies the disks, which may be anywhere.
     fn seal_copy(&self, seal: &Seal, config: &VmConfig, progress: &dyn Progress) -> Result<Template> {
         let mut stage = self.stage()?;
         let mut draft = Draft { id: Uuid::new_v4(), parent: None, disks: Vec::new(), config: config.clone() };
@@ -180,13 +178,13 @@ impl Repository {
         Ok(template)
     }
 
-    /// Makes the disks of a VM those of a template, and gives the VM children of them.
+    /// Moves the disks of a VM into a layer, and gives the VM copy-on-write copies of them.
     fn seal_stored(&self, seal: &Seal, vm: StoredVm, progress: &dyn Progress) -> Result<Template> {
         self.require_unused(vm.uuid())?;
         if let Some(layer) = vm.layer() {
             let below = self.template(&layer.template.to_string())?.chain()?.len();
             if below >= MAX_DEPTH {
-                let what = format!("VM '{}' stands on {below} layers, and one more is too many", vm.name());
+                let what = format!("VM '{}' is based on {below} layers, which is the maximum", vm.name());
                 return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy("flatten the VM, then seal it"));
             }
         }
@@ -194,7 +192,7 @@ impl Repository {
         let id = Uuid::new_v4();
         let mut record = vm.record().clone();
         let (mut sealed, mut disks, mut moves) = (record.config.clone(), Vec::new(), Vec::new());
-        // Open until the end, so that nobody writes to what becomes immutable.
+        // Held open until the end, so that no one writes to disks that become immutable.
         let mut held = Vec::new();
         let mut own = vm.own_disks().into_iter().peekable();
         for (index, disk) in sealed.disks.iter_mut().enumerate() {
@@ -203,7 +201,7 @@ impl Repository {
                 disks.push(take_copy(&layer_stage, index, disk, &*opened, progress)?);
                 continue;
             };
-            // For writing, because that also repairs what a killed process left.
+            // Opened for writing, because that also repairs an image that a killed process left dirty.
             let opened = disk::open(&path, Some(format), Access::ReadWrite)?;
             disks.push(TemplateDisk { size: opened.capacity(), hash: hash_disk(&*opened, progress)? });
             held.push(opened);
@@ -225,7 +223,7 @@ impl Repository {
         Ok(template)
     }
 
-    /// Decides number and version, and writes the record into the stage.
+    /// Sets number and version, and writes the record into the stage.
     fn finish(&self, seal: &Seal, mut draft: Draft, stage: &Stage) -> Result<Template> {
         draft.config.labels.extend(seal.labels.clone());
         check_labels(&draft.config.labels)?;
@@ -247,7 +245,7 @@ impl Repository {
         Ok(Template::new(self.clone(), record))
     }
 
-    /// The number of the next template of this name, for who keeps changes out; fails if there is that version.
+    /// The number of the next template of this name; fails if the version exists. The caller must hold a lock.
     fn number(&self, seal: &Seal) -> Result<u64> {
         let mut same = self.readable_templates()?;
         same.retain(|template| template.name() == seal.name);
@@ -255,8 +253,8 @@ impl Repository {
         let taken = |version: &str| same.iter().any(|template| template.version() == version);
         match &seal.version {
             Some(version) if taken(version) => {
-                let what = format!("there is a template '{}:{version}'", seal.name);
-                Err(Error::new(ErrorKind::AlreadyExists, what).with_remedy("give another version, or none"))
+                let what = format!("template '{}:{version}' already exists", seal.name);
+                Err(Error::new(ErrorKind::AlreadyExists, what).with_remedy("use another version, or none"))
             }
             Some(_) => Ok(last.saturating_add(1)),
             None => Ok((last.saturating_add(1)..).find(|number| !taken(&number.to_string())).unwrap_or(u64::MAX)),
@@ -271,7 +269,7 @@ fn open(disk: &Disk, access: Access) -> Result<Arc<dyn BlockBackend>> {
     }
 }
 
-/// Copies a disk into the stage of a layer, which its configuration then names.
+/// Copies a disk into the stage of a layer, and sets it in the configuration.
 fn take_copy(
     stage: &Stage,
     index: usize,

@@ -1,4 +1,4 @@
-//! The disks of an archive as disks of a VM.
+//! Uses the disks of an archive as backends.
 
 use std::io;
 use std::ops::Range;
@@ -13,9 +13,9 @@ use crate::memory::GuestSlice;
 use crate::named_file::open_file;
 use crate::{ErrorKind, Result};
 
-/// An archive whose disks can be read in any order.
+/// An archive with random access to its disks.
 ///
-/// That needs an archive in a file, not compressed or written by [`export`](super::export) with zstd. May be used from
+/// It must be a file that is uncompressed, or that [`export`](super::export) compressed with zstd. May be used from
 /// several threads. The file must not change meanwhile.
 #[derive(Debug)]
 pub struct Archive {
@@ -23,10 +23,10 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens an archive and finds its chunks, of which none is read yet.
+    /// Opens an archive and locates its chunks without reading them.
     ///
     /// # Errors
-    /// [`UnsupportedArchive`](ErrorKind::UnsupportedArchive) if it can only be read from its beginning to its end; or it is
+    /// [`UnsupportedArchive`](ErrorKind::UnsupportedArchive) if the archive supports only sequential reading; or it is
     /// damaged, or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -39,8 +39,8 @@ impl Archive {
         self.inner.appliance()
     }
 
-    /// Its disks, in the order of the appliance. They are read-only; each chunk is checked when it is read, and damage is
-    /// an I/O error that names the member.
+    /// Its read-only disks, in the order of the appliance. Each chunk is checked when it is read; damage is an I/O
+    /// error that names the member.
     pub fn disks(&self) -> Vec<Arc<dyn BlockBackend>> {
         self.inner.disks().iter().map(|disk| Arc::new(Backend(Arc::clone(disk))) as _).collect()
     }

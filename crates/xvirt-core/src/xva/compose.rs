@@ -1,4 +1,4 @@
-//! From a VM's configuration to the `ova.xml` of an appliance.
+//! Converts a VM's configuration to the `ova.xml` of an appliance.
 
 use xvirt_xva::AfterCrash;
 use xvirt_xva::ova::{Document, Value, VmDisk};
@@ -7,8 +7,8 @@ use crate::Result;
 use crate::config::{Boot, CrashAction, VmConfig};
 use crate::net::MacAddress;
 
-/// The objects of a VM whose disks have these capacities in bytes, and its disks, in the order of the configuration. What
-/// `original` says beyond the configuration is kept.
+/// The objects of a VM whose disks have these capacities in bytes, and its disks, in the order of the configuration.
+/// Fields of `original` without a counterpart in the configuration are kept.
 pub(super) fn compose(
     config: &VmConfig,
     capacities: &[u64],
@@ -53,7 +53,7 @@ fn disks(document: &mut Document, config: &VmConfig, capacities: &[u64]) -> Resu
         Boot::Disk { disk, .. } => Some(disk),
         Boot::Kernel { .. } => None,
     };
-    // What the flags of the original say already need not be said another way.
+    // The boot disk is set only if the flags of the original do not already select it.
     let flagged = known.iter().position(|disk| is_bootable(document, disk)).unwrap_or(0);
     let as_before = !known.is_empty() && boot == Some(flagged);
     let mut disks = Vec::new();

@@ -1,4 +1,4 @@
-//! From an appliance to a configuration, and what of it cannot be had here.
+//! Converts an appliance to a configuration, and lists what cannot be converted.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,18 @@ use crate::net::MacAddress;
 use crate::repository::MAX_NAME_LENGTH;
 use crate::{Error, ErrorKind, Result};
 
-/// What of an appliance is to be another way.
+/// Options for the conversion of an appliance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Choices {
     pub(super) name: Option<String>,
-    /// The bridges that stand for networks, by the names of these.
+    /// The bridges to use for networks, by network name.
     pub(super) networks: BTreeMap<String, String>,
-    /// Whether UUID and hardware addresses stay.
+    /// Whether to keep UUID and MAC addresses.
     pub(super) preserve: bool,
 }
 
-/// The configuration of an appliance with these disks, which are in the appliance's order; and what it cannot say.
+/// The configuration of an appliance with these disks, in the appliance's order, and remarks about what cannot be
+/// converted.
 pub(super) fn configure(appliance: &Appliance, disks: Vec<Disk>, choices: &Choices) -> Result<(VmConfig, Vec<String>)> {
     let mut remarks = Vec::new();
     let mut config = VmConfig::new(name(appliance, choices, &mut remarks))
@@ -139,7 +140,7 @@ fn machine_remarks(appliance: &Appliance, remarks: &mut Vec<String>) {
     }
 }
 
-/// What is told of a setting: `{value}` and `{device}` stand for what it says and where.
+/// Remarks about settings: `{value}` and `{device}` stand for the setting's value and device.
 const SETTINGS: [(&str, &str); 33] = [
     ("PV_kernel", "it started the kernel {value} of its host; here it boots the kernel on its disk"),
     ("PV_args", "its kernel got the arguments '{value}' from outside, which are left out"),
@@ -191,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    /// A document that says something of every field that there is a text for.
+    /// A document with every field that has a remark.
     fn talkative() -> Document {
         let mut document = Document::new_vm("vm");
         let vif = document.add_network_interface(None).unwrap();

@@ -1,4 +1,4 @@
-//! Writing a VM into an archive.
+//! Writes a VM into an archive.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -17,24 +17,24 @@ use crate::progress::Progress;
 use crate::repository::StoredVm;
 use crate::vm::{Vm, open_disks_read_only};
 
-/// What became of an export.
+/// The result of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {
-    /// Size of the archive in bytes.
+    /// The size of the archive in bytes.
     pub size: u64,
-    /// What of the VM an appliance cannot say.
+    /// Properties of the VM that an appliance cannot express.
     pub remarks: Vec<String>,
 }
 
-/// Writes a VM that does not run, described by `config`, into an archive that XenServer and XCP-ng import.
+/// Writes a halted VM, described by `config`, into an archive that XenServer and XCP-ng can import.
 ///
-/// The disks are locked for reading meanwhile; where they have holes they are not read. `output` gets the archive in one
-/// pass, in a few large writes for each megabyte. Sizes of disks are rounded up to whole MiB, with zeroes.
+/// The disks are locked for reading meanwhile; holes are not read. `output` receives the archive in one pass, in a few
+/// large writes per megabyte. Disk sizes are rounded up to whole MiB, with zeroes.
 ///
 /// # Errors
-/// A disk cannot be opened or read, or is in use; `output` cannot be written; the work was cancelled. What `output` has
-/// got by then is no archive.
+/// A disk cannot be opened or read, or is in use; `output` cannot be written; the operation was cancelled. The bytes
+/// written so far are not a valid archive.
 pub fn export(
     config: &VmConfig,
     output: impl Write,
@@ -45,11 +45,11 @@ pub fn export(
     export_disks(config, disks, None, output, options, progress)
 }
 
-/// Writes a VM of a repository that does not run into an archive, as [`export`] does. What an imported VM came with and
-/// has no meaning here goes into the archive again.
+/// Writes a halted VM of a repository into an archive, like [`export`]. Fields of an imported VM that have no meaning
+/// here are written back to the archive.
 ///
 /// # Errors
-/// As [`export`]; or the VM's metadata is damaged.
+/// As for [`export`]; or the VM's metadata is damaged.
 pub fn export_stored(
     vm: &StoredVm,
     output: impl Write,
@@ -61,15 +61,15 @@ pub fn export_stored(
     export_disks(&config, disks, vm.attachment(METADATA)?.as_deref(), output, options, progress)
 }
 
-/// Writes a VM into an archive while it runs, as [`export`] does: its disks as they are at one moment at the beginning.
+/// Writes a running VM into an archive, like [`export`], with its disks at one point in time at the start.
 ///
-/// The guest goes on writing, and the archive does not change. What it overwrites meanwhile is kept in files without a
-/// name in the folder `scratch`, which need at most as much room as the guest changes. The guest finds its file systems
-/// in the archive as after a power failure. `stored` is the VM in a repository it runs from, if there is one: see
+/// The guest keeps writing, which does not affect the archive. The old contents of overwritten blocks are kept in
+/// unnamed files in the folder `scratch`, which need at most as much space as the guest changes. To the guest, the file
+/// systems in the archive look as after a power failure. `stored` is the VM in the repository, if there is one: see
 /// [`export_stored`].
 ///
 /// # Errors
-/// As [`export`]; or `scratch` cannot hold what the guest overwrites: then the export fails and the guest goes on.
+/// As for [`export`]; or `scratch` has no space for old contents: then the export fails, and the guest continues.
 pub fn export_running(
     vm: &Vm,
     stored: Option<&StoredVm>,
@@ -87,7 +87,7 @@ pub fn export_running(
 /// A disk to be exported.
 struct Opened {
     disk: Arc<dyn BlockBackend>,
-    /// Hears up to where it will not be read any more.
+    /// Called with the offset up to which the disk has been read for the last time.
     passed: Box<dyn Fn(u64) + Send + Sync>,
 }
 
@@ -98,7 +98,7 @@ impl From<Arc<dyn BlockBackend>> for Opened {
 }
 
 impl From<Arc<SnapshotView>> for Opened {
-    /// What was exported need not be kept while the guest overwrites it.
+    /// Releases exported blocks, so that they need not be preserved any more.
     fn from(view: Arc<SnapshotView>) -> Self {
         let disk = Arc::clone(&view);
         Self { disk, passed: Box::new(move |end| view.release(end)) }
@@ -128,8 +128,8 @@ impl DiskSource for Opened {
     }
 }
 
-/// Writes a VM whose disks are open. `original` is the `ova.xml` it once came with, of which everything is kept that the
-/// configuration does not say.
+/// Writes a VM whose disks are open. `original` is the `ova.xml` with which it was imported; its fields without a
+/// counterpart in the configuration are kept.
 fn export_disks(
     config: &VmConfig,
     disks: Vec<Opened>,

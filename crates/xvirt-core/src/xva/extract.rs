@@ -1,4 +1,4 @@
-//! Taking the disks out of an archive.
+//! Extracts the disks of an archive.
 
 use std::fs;
 use std::io::Read;
@@ -15,15 +15,15 @@ use crate::progress::Progress;
 use crate::sync::lock;
 use crate::{Error, Result};
 
-/// How disks are taken out of an archive.
+/// Options for extracting disks.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Extract {
     /// The format of the images.
     pub format: ImageFormat,
-    /// Takes chunks that have no checksum for right, instead of refusing the archive.
+    /// Accepts chunks without a checksum, instead of rejecting the archive.
     pub accept_unchecked: bool,
-    /// How the archive is read.
+    /// Options for reading the archive.
     pub read: ReadOptions,
 }
 
@@ -41,14 +41,14 @@ impl Extract {
         self
     }
 
-    /// Takes chunks that have no checksum for right.
+    /// Accepts chunks without a checksum.
     #[must_use]
     pub fn accept_unchecked(mut self) -> Self {
         self.accept_unchecked = true;
         self
     }
 
-    /// Sets how the archive is read.
+    /// Sets the options for reading the archive.
     #[must_use]
     pub fn read(mut self, options: ReadOptions) -> Self {
         self.read = options;
@@ -56,28 +56,28 @@ impl Extract {
     }
 }
 
-/// What came out of an archive.
+/// The contents of an archive.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Extracted {
     /// The VM.
     pub appliance: Appliance,
-    /// The image of each disk, in the order of the appliance.
+    /// The image file of each disk, in the order of the appliance.
     pub disks: Vec<PathBuf>,
-    /// The image of the VM's memory, where it was exported suspended. Its contents mean something to Xen only.
+    /// The memory image, if the VM was exported suspended. Only Xen can use it.
     pub memory_image: Option<PathBuf>,
-    /// What was odd about the archive, and did no harm.
+    /// Harmless oddities of the archive.
     pub remarks: Vec<String>,
 }
 
-/// Writes the disks of an archive as `disk-0.raw`, `disk-1.raw` … into `folder`, which is made if it is not there, and
-/// its metadata as `ova.xml`.
+/// Writes the disks of an archive as `disk-0.raw`, `disk-1.raw` … into `folder`, which is created if it does not exist,
+/// and its metadata as `ova.xml`.
 ///
 /// Each chunk is checked before it is written. When this returns, everything is on stable storage.
 ///
 /// # Errors
-/// The archive is damaged, incomplete or unsupported, or its window larger than allowed; a file is there already, or
-/// cannot be written; the work was cancelled. Then no new file is left.
+/// The archive is damaged, incomplete or unsupported, or its window exceeds the limit; a file already exists, or cannot
+/// be written; the operation was cancelled. Then no new file is left.
 pub fn extract(
     input: impl Read + Send,
     folder: impl AsRef<Path>,
@@ -105,7 +105,7 @@ fn memory_name(format: ImageFormat) -> String {
     format!("memory.{format}")
 }
 
-/// The files that were made, which go again unless they are to be kept.
+/// The created files, which are removed on drop unless they are kept.
 struct Files {
     folder: PathBuf,
     made_folder: bool,
@@ -117,7 +117,7 @@ impl Files {
         let made_folder = !folder.exists();
         if made_folder {
             fs::create_dir(folder)
-                .map_err(|error| Error::io(format!("cannot make folder {}", folder.display()), error))?;
+                .map_err(|error| Error::io(format!("cannot create folder {}", folder.display()), error))?;
         }
         Ok(Self { folder: folder.to_owned(), made_folder, made: Mutex::default() })
     }
@@ -155,7 +155,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // The error that is reported matters more than that a piece stays.
+        // The reported error matters more than leftover files.
         for path in self.made.get_mut().unwrap_or_else(PoisonError::into_inner) {
             let _ = fs::remove_file(path);
         }

@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` reach, in plain types. It is there only when cargo-fuzz builds.
+//! The interface of the fuzzers in `fuzz/`, in plain types. Only cargo-fuzz builds it.
 
 use xvirt_xva::Appliance;
 use xvirt_xva::ova::Document;
@@ -8,8 +8,8 @@ use super::configure::{Choices, configure};
 use crate::Result;
 use crate::config::{Disk, MAX_VCPUS, Nic};
 
-/// Makes a configuration of a document and an appliance of that, which has other disks than before: these capacities in
-/// bytes, and so many more NICs. Answers with the disks of the new one, by id and size.
+/// Converts a document to a configuration and back to an appliance with other disks (these capacities in bytes) and
+/// additional NICs. Returns the disks of the new appliance, by id and size.
 pub fn recompose(
     document: Document,
     capacities: &[u64],

@@ -1,4 +1,4 @@
-//! Making a VM of a repository out of an archive.
+//! Imports an archive as a VM of a repository.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::progress::Progress;
 use crate::repository::{Repository, Stage, StoredVm};
 use crate::vm::open_disk_read_only;
 
-/// Under which name `ova.xml` is kept with an imported VM, for a later export.
+/// The name under which `ova.xml` is attached to an imported VM, for a later export.
 pub(super) const METADATA: &str = "ova.xml";
 
-/// How an archive is imported.
+/// Options for an import.
 #[derive(Clone, Debug, Default)]
 pub struct Import {
     choices: Choices,
@@ -34,29 +34,30 @@ impl Import {
         self
     }
 
-    /// Connects network interfaces that were on the network of this name to a bridge of the host. Others are on none.
+    /// Connects network interfaces on the network with this name to a bridge of the host. Other interfaces are not
+    /// connected.
     #[must_use]
     pub fn network(mut self, name: impl Into<String>, bridge: impl Into<String>) -> Self {
         self.choices.networks.insert(name.into(), bridge.into());
         self
     }
 
-    /// Keeps UUID, generation ID and hardware addresses: for a VM that moves here, and will not run there again. Else the
-    /// VM is a copy with an identity of its own.
+    /// Keeps UUID, generation ID and MAC addresses, for a VM that moves here and will not run at its origin again. By
+    /// default, the VM is a copy with a new identity.
     #[must_use]
     pub fn preserve(mut self) -> Self {
         self.choices.preserve = true;
         self
     }
 
-    /// Takes chunks that have no checksum for right, instead of refusing the archive.
+    /// Accepts chunks without a checksum, instead of rejecting the archive.
     #[must_use]
     pub fn accept_unchecked(mut self) -> Self {
         self.accept_unchecked = true;
         self
     }
 
-    /// Sets how the archive is read.
+    /// Sets the options for reading the archive.
     #[must_use]
     pub fn read(mut self, options: ReadOptions) -> Self {
         self.read = options;
@@ -68,26 +69,25 @@ impl Import {
     }
 }
 
-/// A VM that was imported.
+/// An imported VM.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Imported {
     /// The VM, halted.
     pub vm: StoredVm,
-    /// What of the appliance cannot be had here, and what was odd about the archive.
+    /// What cannot be converted, and harmless oddities of the archive.
     pub remarks: Vec<String>,
 }
 
-/// Makes a VM of `repository` out of an archive, in one pass and in [bounded memory](super#memory).
+/// Imports an archive as a VM of `repository`, in one pass and in [bounded memory](super#memory).
 ///
-/// Each chunk is checked before it is written; zeroes stay holes. The VM exists when this returns, and then completely
-/// and on stable storage. What the archive says that has no meaning here is kept for a later
-/// [`export_stored`](super::export_stored).
+/// Each chunk is checked before it is written; zeroes become holes. When this returns, the VM is complete and on stable
+/// storage. Data of the archive that has no meaning here is kept for a later [`export_stored`](super::export_stored).
 ///
 /// # Errors
-/// The archive is damaged, incomplete or unsupported, the message names its member;
-/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window is larger than allowed; the repository cannot be written;
-/// there is a VM of the UUID that is to be preserved; the work was cancelled. Then nothing is left behind.
+/// The archive is damaged, incomplete or unsupported, and the message names the member;
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window exceeds the limit; the repository cannot be
+/// written; a VM has the UUID that is to be preserved; the operation was cancelled. Then nothing is left behind.
 pub fn import(
     input: impl Read + Send,
     repository: &Repository,
@@ -96,7 +96,7 @@ pub fn import(
 ) -> Result<Imported> {
     let mut stage = repository.stage()?;
     let targets = Targets::new(options.accept_unchecked, |appliance, disk| {
-        // Before the long work. The commit looks again.
+        // Checked early to avoid useless work. The commit checks again.
         if let Some(uuid) = appliance.uuid.filter(|_| options.choices.preserve) {
             repository.require_new(uuid)?;
         }

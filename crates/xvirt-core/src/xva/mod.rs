@@ -1,19 +1,20 @@
 //! Virtual appliances: whole VMs in one `.xva` file, the format of XenServer and XCP-ng.
 //!
-//! An archive is a tar file: `ova.xml` describes the VM as the objects of XenServer's database, and then come the disks
-//! in chunks of 1 MiB, each with its checksum; all of it may be compressed. There is no public specification: what is
-//! read and written here is what XenServer's toolstack (xapi) reads and writes.
+//! An archive is a tar file: `ova.xml` describes the VM as objects of XenServer's database, followed by the disks in
+//! chunks of 1 MiB with checksums; the whole file may be compressed. There is no public specification; this module
+//! reads and writes the format of XenServer's toolstack (xapi).
 //!
-//! [`inspect`], [`verify`] and [`extract`] look at archives, [`import`] makes a VM of a
-//! [`Repository`](crate::repository::Repository) out of one, [`export`], [`export_stored`] and [`export_running`] write
-//! one. They take any reader or writer, a pipe or a socket too, in one pass and in bounded memory.
-//! [`import_streaming`] lets a VM start from an archive at once.
+//! [`inspect`], [`verify`] and [`extract`] read archives, [`import`] turns one into a VM of a
+//! [`Repository`](crate::repository::Repository), and [`export`], [`export_stored`] and [`export_running`] write one.
+//! They accept any reader or writer, including pipes and sockets, and work in one pass and in bounded memory.
+//! [`import_streaming`] starts a VM from an archive immediately.
 //!
 //! # Memory
 //!
-//! Reading or writing an archive of any size takes tens of MiB on a few processors. A damaged or hostile archive can raise
-//! that to at most 300 MiB, plus the window of a zstd stream, which is at most 128 MiB unless [`ReadOptions::max_window`]
-//! allows more. Reading in any order, by an [`Archive`] or [`import_streaming`], takes 64 bytes per MiB of data on top.
+//! Reading or writing an archive of any size takes tens of MiB on a few processors. A damaged or hostile archive can
+//! raise that to at most 300 MiB, plus the window of a zstd stream, which is limited to 128 MiB unless
+//! [`ReadOptions::max_window`] allows more. Random access by an [`Archive`] or [`import_streaming`] takes another 64
+//! bytes per MiB of data.
 //!
 //! # Examples
 //!
@@ -31,11 +32,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The crate [`xvirt_xva`] reads and writes the format and can be used alone.
+//! The crate [`xvirt_xva`] implements the format and can be used alone.
 //!
-//! Inside: `compose` describes a configuration as an appliance, and `export` writes it. `import`, `streaming` and `extract`
-//! write into a `target`; the first two `configure` a VM from the appliance. `root_device` helps kernels that come from Xen.
-//! `archive` and `reading` adapt the crate's disks and errors to this one's.
+//! Inside: `compose` converts a configuration to an appliance, and `export` writes it. `import`, `streaming` and
+//! `extract` write into a `target`; the first two `configure` a VM from the appliance. `root_device` fixes the root
+//! device of kernels that come from Xen. `archive` and `reading` adapt that crate's disks and errors to this one's.
 
 mod archive;
 mod compose;

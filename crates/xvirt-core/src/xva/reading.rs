@@ -1,4 +1,4 @@
-//! Looking at archives: what the crate for archives does, with the error of this one.
+//! Reads archives with `xvirt_xva` and converts its errors.
 
 use std::io::Read;
 
@@ -7,21 +7,22 @@ use xvirt_xva::{Inspected, ReadOptions, Report};
 use crate::Result;
 use crate::progress::Progress;
 
-/// Tells what an archive is. Reads its metadata and the first chunk, a few MiB at most.
+/// Describes an archive. Reads its metadata and the first chunk, at most a few MiB.
 ///
 /// # Errors
-/// It is no archive, or its beginning is damaged, or it cannot be read; or the work was cancelled;
-/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window is larger than `options` allow.
+/// It is not an archive, or its start is damaged, or it cannot be read; the operation was cancelled;
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window exceeds the limit in `options`.
 pub fn inspect(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Inspected> {
     Ok(xvirt_xva::inspect(input, options, progress)?)
 }
 
-/// Reads an archive and checks everything there is to check: compression, tar headers, `ova.xml`, places and checksums of
-/// all chunks. Needs one pass, and no more memory than [any other reading](super#memory).
+/// Reads an archive and checks everything: compression, tar headers, `ova.xml`, and the positions and checksums of all
+/// chunks. Takes one pass, and no more memory than [any other way to read it](super#memory).
 ///
 /// # Errors
-/// It is no archive, or cannot be read, or the work was cancelled; [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if
-/// its window is larger than `options` allow. What is wrong with the archive is in the report.
+/// It is not an archive, or cannot be read; the operation was cancelled;
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window exceeds the limit in `options`. The report contains
+/// the defects of the archive.
 pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Report> {
     Ok(xvirt_xva::verify(input, options, progress)?)
 }

@@ -1,4 +1,4 @@
-//! Kernels that look for their root file system under the names that Xen gives to disks.
+//! Handles kernels whose command line names the root device as Xen does.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use crate::boot::{BootMenu, EntryChoice};
 use crate::config::{Boot, Disk, VmConfig};
 use crate::disk::BlockBackend;
 
-/// How disks are called on Xen and on old hardware; here they are `vda`, `vdb` ...
+/// The prefixes of disk names on Xen and on old hardware; virtio disks are `vda`, `vdb` ...
 const PREFIXES: [&str; 3] = ["/dev/xvd", "/dev/hd", "/dev/sd"];
 
-/// Adds to the kernel's command line where its root file system is now, if its boot menu names a disk as Xen does.
+/// Adds the new name of the root device to the kernel's command line, if its boot menu uses Xen's name.
 ///
-/// Answers what is to be told of it.
+/// Returns a remark about it.
 pub(super) fn adapt(
     config: &mut VmConfig,
     open: impl FnOnce(&Disk) -> Result<Arc<dyn BlockBackend>>,
@@ -30,7 +30,7 @@ pub(super) fn adapt(
     Ok(Some(format!("its kernel looks for its root file system on {old}, which is {new} here; it is told so")))
 }
 
-/// The root device on a command line, and its name here, if that is another.
+/// The root device on a command line, and its name here, if they differ.
 fn root(line: &str) -> Option<(&str, String)> {
     let old = line.split_whitespace().filter_map(|word| word.strip_prefix("root=")).next_back()?;
     let rest = PREFIXES.iter().find_map(|prefix| old.strip_prefix(prefix))?;

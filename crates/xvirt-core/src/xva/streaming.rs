@@ -1,4 +1,4 @@
-//! A VM that starts from an archive at once, and is imported while it runs.
+//! Starts a VM from an archive immediately, and imports it while it runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ use crate::repository::{Repository, Stage};
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// How much is copied at once, in bytes: a chunk of the archive.
+/// The number of bytes copied at once: a chunk of the archive.
 const CHUNK: u64 = 1 << 20;
 
-/// A VM whose disks are still in an archive, or on their way from there.
+/// A VM whose disks are still in an archive, or partly copied from it.
 ///
-/// [`config`](Self::config) is ready to be built and started at once: what the guest reads is fetched from the archive
-/// when it is needed, and what it writes goes into images of the repository. [`complete`](Self::complete) copies the
-/// rest meanwhile and makes it a VM of the repository, which may go on running. Before that, the VM exists only as long
-/// as this value: when it is dropped, or the process dies, the images are removed, and what the guest wrote is lost. So
+/// [`config`](Self::config) can be built and started immediately: data that the guest reads is fetched from the archive
+/// on demand, and data that it writes goes to images in the repository. Meanwhile, [`complete`](Self::complete) copies
+/// the rest and turns it into a VM of the repository, which may keep running. Until then, the VM exists only as long as
+/// this value: when it is dropped, or the process dies, the images are removed, and the guest's writes are lost. So
 /// keep it until [`complete`](Self::complete) has succeeded.
 ///
 /// May be used from several threads.
@@ -34,18 +34,17 @@ pub struct StreamingImport {
     remarks: Vec<String>,
     disks: Vec<Arc<StreamingDisk>>,
     maps: Vec<PathBuf>,
-    /// Nothing once it is a VM of the repository.
+    /// `None` once it is a VM of the repository.
     stage: Mutex<Option<Stage>>,
 }
 
-/// Makes a VM of an archive that can start at once. The archive must be in a file, not compressed or exported from here
-/// with zstd, and stay there unchanged until all of it was copied.
+/// Prepares a VM from an archive so that it can start immediately. The archive must be a file that is uncompressed, or
+/// that this crate exported with zstd, and must not change until all of it was copied.
 ///
 /// # Errors
-/// [`UnsupportedArchive`](ErrorKind::UnsupportedArchive) if the archive can only be read from its beginning to its end:
-/// [`import`](super::import) it; [`AlreadyExists`](ErrorKind::AlreadyExists) if its UUID is to be preserved, and there is a
-/// VM of that UUID. Else as for [`import`](super::import), but for damage in chunks, which is an I/O error to the guest
-/// that needs them.
+/// [`UnsupportedArchive`](ErrorKind::UnsupportedArchive) if the archive supports only sequential reading (use
+/// [`import`](super::import)); [`AlreadyExists`](ErrorKind::AlreadyExists) if its UUID is to be preserved and a VM has
+/// it. Otherwise as for [`import`](super::import), except damaged chunks, which are I/O errors to the guest.
 pub fn import_streaming(
     archive: impl AsRef<Path>,
     repository: &Repository,
@@ -80,30 +79,31 @@ pub fn import_streaming(
     Ok(StreamingImport { config, stored, remarks, disks: streaming, maps, stage: Mutex::new(Some(stage)) })
 }
 
-/// Which of the staged images a disk is.
+/// The index of a disk among the staged images.
 fn position(disk: &Disk, paths: &[PathBuf]) -> Option<usize> {
     let crate::config::DiskSource::Image { path, .. } = &disk.source else { return None };
     paths.iter().position(|other| other == path)
 }
 
 impl StreamingImport {
-    /// The VM, ready to be built and started.
+    /// The configuration, ready to be built and started.
     pub fn config(&self) -> &VmConfig {
         &self.config
     }
 
-    /// What of the appliance cannot be had here.
+    /// What cannot be converted.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
 
-    /// Copies what is still in the archive only, and makes it a VM of the repository. Takes its time, so call it in a
-    /// thread of its own while the VM runs; the guest's requests go first. The archive is not needed any more afterwards.
+    /// Copies the remaining data from the archive, and turns it into a VM of the repository. This takes long, so call
+    /// it on a thread of its own while the VM runs; the guest's requests have priority. The archive is no longer needed
+    /// afterwards.
     ///
     /// # Errors
     /// A chunk of the archive is damaged; the repository is full or cannot be written;
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if somebody else has made a VM of its UUID meanwhile; the work was
-    /// cancelled. Then the VM goes on running as before, and this can be called again once the cause is gone.
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if a VM with its UUID was created meanwhile; the operation was
+    /// cancelled. Then the VM keeps running as before, and this can be retried once the cause is fixed.
     /// [`InvalidState`](ErrorKind::InvalidState) if it is a VM of the repository already.
     pub fn complete(&self, progress: &dyn Progress) -> Result<Imported> {
         let total: u64 = self.disks.iter().map(|disk| disk.capacity()).sum();

@@ -1,4 +1,4 @@
-//! The images that the disks of an archive are written to.
+//! Writes the disks of an archive to images.
 
 use std::fs;
 use std::path::Path;
@@ -10,25 +10,25 @@ use crate::disk::{self, Access, BlockBackend, ImageFormat, is_zero, write_bytes}
 use crate::sync::lock;
 use crate::{Error, Result};
 
-/// Disks consist of these, and have one at least.
+/// The unit and minimum size of disks.
 const SECTOR: u64 = 512;
 
-/// Makes the image of a disk of so many bytes, which become whole sectors. A failure leaves no file behind.
+/// Creates the image of a disk, whose size in bytes is rounded up to whole sectors. On failure no file is left behind.
 pub(super) fn make_image(path: &Path, format: ImageFormat, size: u64) -> Result<Arc<dyn BlockBackend>> {
     disk::create(path, format, size.next_multiple_of(SECTOR).max(SECTOR))?;
     disk::open(path, Some(format), Access::ReadWrite).inspect_err(|_| {
-        // The error that is reported matters more than that an empty image stays.
+        // The reported error matters more than a leftover empty image.
         let _ = fs::remove_file(path);
     })
 }
 
-/// What is told of harmless defects at most.
+/// The most remarks about harmless defects.
 const MAX_REMARKS: usize = 100;
 
-/// Makes the image of a disk, or none where the disk is not wanted. The image must read as zeroes.
+/// Creates the image of a disk, or `None` if the disk is not wanted. The image must read as zeroes.
 type MakeImage<'a> = dyn Fn(&Appliance, &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
 
-/// Writes the disks of an archive into images; zeroes are left out, because new images read as zeroes.
+/// Writes the disks of an archive into images; zeroes are skipped, because new images read as zeroes.
 pub(super) struct Targets<'a> {
     make: Box<MakeImage<'a>>,
     accept_unchecked: bool,
@@ -37,7 +37,7 @@ pub(super) struct Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    /// Writes to the images that `make` makes. Chunks without a checksum are refused unless `accept_unchecked`.
+    /// Writes to the images that `make` creates. Chunks without a checksum are rejected unless `accept_unchecked`.
     pub(super) fn new(
         accept_unchecked: bool,
         make: impl Fn(&Appliance, &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a,
@@ -45,7 +45,7 @@ impl<'a> Targets<'a> {
         Self { make: Box::new(make), accept_unchecked, disks: OnceLock::new(), remarks: Mutex::default() }
     }
 
-    /// Puts everything on stable storage, and gives what is to be told of the archive.
+    /// Puts everything on stable storage, and returns the remarks about the archive.
     pub(super) fn finish(self) -> Result<Vec<String>> {
         for disk in self.disks.into_inner().into_iter().flatten().flatten() {
             disk.flush().map_err(|error| Error::io("cannot write a disk of the archive to stable storage", error))?;
@@ -59,7 +59,7 @@ impl DiskSink for Targets<'_> {
 
     fn begin(&self, appliance: &Appliance, disks: &[ExpectedDisk]) -> Result<()> {
         let made = disks.iter().map(|disk| (self.make)(appliance, disk)).collect::<Result<Vec<_>>>()?;
-        // There is one beginning.
+        // This is called once.
         let _ = self.disks.set(made);
         Ok(())
     }

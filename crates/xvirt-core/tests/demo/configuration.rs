@@ -63,7 +63,7 @@ fn what_was_changed_while_it_ran_is_kept_by_an_update() {
     vm.start().unwrap();
     vm.plug_disk(Disk::raw(path("outside"))).unwrap();
     let twice = vm.plug_disk(Disk::raw(path("outside"))).unwrap_err();
-    assert!(twice.to_string().contains("is in the VM twice"), "{twice}");
+    assert!(twice.to_string().contains("is used twice by the VM"), "{twice}");
     vm.unplug_disk(0, PATIENCE).unwrap();
     let limit = RateLimit::none().operations_per_second(40);
     vm.set_disk_limit(1, limit).unwrap();
@@ -84,7 +84,7 @@ fn what_was_changed_while_it_ran_is_kept_by_an_update() {
     vm.hard_shutdown().unwrap();
     let again = config.build(&host).unwrap();
     let twice = again.plug_disk(Disk::raw(path("outside"))).unwrap_err();
-    assert!(twice.to_string().contains("is in the VM twice"), "{twice}");
+    assert!(twice.to_string().contains("is used twice by the VM"), "{twice}");
     again.start().unwrap();
     assert_eq!(repository.check(&()).unwrap().problems, []);
 }

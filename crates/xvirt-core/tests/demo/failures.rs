@@ -112,7 +112,7 @@ fn a_disk_that_somebody_else_uses() {
     drop(holder);
     let error = hello().disk(busy.clone()).disk(busy).build(&host).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert!(error.to_string().contains("busy.raw is in the VM twice"), "{error}");
+    assert!(error.to_string().contains("busy.raw is used twice by the VM"), "{error}");
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn what_cannot_be_plugged_in_leaves_all_as_it_was() {
     let taken = Disk::raw(folder.path().join("a"));
     let error = guest.vm.plug_disk(taken).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert!(error.to_string().contains("is in the VM twice"), "{error}");
+    assert!(error.to_string().contains("is used twice by the VM"), "{error}");
     std::os::unix::fs::symlink(folder.path().join("a"), folder.path().join("link")).unwrap();
     let taken = Disk::raw(folder.path().join("link"));
     assert_eq!(guest.vm.plug_disk(taken).unwrap_err().kind(), ErrorKind::Busy);

@@ -184,7 +184,7 @@ fn creating_and_growing_refuse_what_would_destroy() {
         tells(error, ErrorKind::InvalidConfig, &what, "create a smaller disk");
         for size in [0, 1000] {
             let error = disk::grow(&path, None, size).unwrap_err();
-            tells(error, ErrorKind::InvalidConfig, &["is impossible", text(&path)], "a multiple of 512 bytes");
+            tells(error, ErrorKind::InvalidConfig, &["is not possible", text(&path)], "a multiple of 512 bytes");
         }
         assert!(fs::read(&path).unwrap() == before);
         let error = disk::create(folder.path().join("no/where"), format, MIB).unwrap_err();

@@ -45,8 +45,8 @@ fn a_changed_template_is_found() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         write(&path, ImageFormat::Qcow2, 4, b"!");
     });
-    assert!(text.contains("may be written to, and is a template's"), "{text}");
-    assert!(text.contains("does not hold what was sealed"), "{text}");
+    assert!(text.contains("belongs to a template but is writable"), "{text}");
+    assert!(text.contains("has changed since it was sealed"), "{text}");
 }
 
 #[test]
@@ -110,16 +110,16 @@ fn an_image_based_on_a_file_of_the_host_is_found() {
         fs::remove_file(&path).unwrap();
         disk::overlay(&secret, Some(ImageFormat::Raw), &path).unwrap();
     });
-    assert!(text.contains("which is not its template's"), "{text}");
+    assert!(text.contains("which does not belong to its template"), "{text}");
 }
 
 #[test]
 fn records_lead_nowhere_else() {
     for (from, to, why) in [
-        ("\"disk-0.qcow2\"", "\"../../secret\"", "calls ../../secret a disk"),
-        ("\"disk-0.qcow2\"", "\"vm.json\"", "calls vm.json a disk"),
+        ("\"disk-0.qcow2\"", "\"../../secret\"", "../../secret in its record is not a valid disk name"),
+        ("\"disk-0.qcow2\"", "\"vm.json\"", "vm.json in its record is not a valid disk name"),
         ("{", "{{", "is damaged"),
-        ("\"format\": 1", "\"format\": 2", "has format 2, and this version reads up to 1"),
+        ("\"format\": 1", "\"format\": 2", "has format 2, but this version of xvirt reads formats up to 1"),
         ("\"name\": \"a\"", "\"name\": 3", "invalid type"),
     ] {
         let (_folder, repository) = repository();
@@ -158,7 +158,7 @@ fn symbolic_links_and_big_records_are_refused() {
     assert!(repository.vm(&uuid).unwrap_err().to_string().contains("it is a symbolic link"));
     fs::remove_file(&record).unwrap();
     fs::File::create(&record).unwrap().set_len(1 << 40).unwrap();
-    assert!(repository.vm(&uuid).unwrap_err().to_string().contains("it is bigger than"));
+    assert!(repository.vm(&uuid).unwrap_err().to_string().contains("it is larger than"));
 }
 
 /// A check needs a repository that can be opened.

@@ -60,7 +60,7 @@ fn a_vm_of_the_disks_of_another_is_refused_with_a_way_out() {
         (changed(vm.config()), "disk 0 is /"),
         (config("b", &link, ImageFormat::Raw), "which belongs to VM 'a' ("),
         (config("b", &overlay(outside.path(), &vm), ImageFormat::Qcow2), "based on "),
-        (config("b", &being_made, ImageFormat::Raw), "which belongs to what is being made"),
+        (config("b", &being_made, ImageFormat::Raw), "which belongs to an object in preparation"),
         (kernel, "initrd is "),
     ] {
         let mut stage = repository.stage().unwrap();
@@ -171,7 +171,7 @@ fn an_instance_whose_disk_was_rebased_onto_another_vm_keeps_that_one() {
     let outside = other_file_system();
     fs::rename(overlay(&b.folder(), &a), &path).unwrap();
     drop(outside);
-    assert!(problems(&repository).contains("which is not its template's"));
+    assert!(problems(&repository).contains("which does not belong to its template"));
     assert_eq!(repository.remove_vm(a.uuid()).unwrap_err().kind(), ErrorKind::InUse);
 }
 
@@ -200,10 +200,10 @@ fn what_is_missing_is_named() {
     let boot = VmConfig::new("d").boot(Boot::kernel(kernel.as_path()).initrd(&initrd));
     repository.stage().unwrap().commit(boot).unwrap();
     let found = problems(&repository);
-    assert!(found.contains("initrd is missing: VM 'd'") && found.contains("as its initrd"), "{found}");
+    assert!(found.contains("initrd is missing; VM 'd'") && found.contains("as its initrd"), "{found}");
     assert!(!found.contains("kernel"), "{found}");
     fs::remove_file(&kernel).unwrap();
-    assert!(problems(&repository).contains("vmlinuz is missing: VM 'd'"));
+    assert!(problems(&repository).contains("vmlinuz is missing; VM 'd'"));
 }
 
 /// Everything else that a VM has outside is there when it is committed, except what only its start reads.
@@ -239,7 +239,7 @@ fn a_disk_outside_that_cannot_be_read_keeps_nothing_from_being_removed() {
 
     let found = problems(&repository);
     let expected =
-        format!("it is not known what VM 'a' ({}) uses: cannot open disk image {}", a.uuid(), path.display());
+        format!("the backing files of VM 'a' ({}) are unknown: cannot open disk image {}", a.uuid(), path.display());
     assert!(found.starts_with(&expected), "{found}");
     let template = repository.seal("t", &b, &()).unwrap();
     repository.flatten(&repository.vm("b").unwrap(), &()).unwrap();

@@ -141,13 +141,13 @@ fn changes_that_cannot_be_kept_are_refused() {
         ("cannot have 0 vCPUs", ErrorKind::InvalidConfig, &|config| config.cpus.count = 0),
         ("belongs to VM 'other'", ErrorKind::InvalidConfig, &|config| config.disks.push(Disk::raw(&foreign))),
         ("twice", ErrorKind::InvalidConfig, &|config| config.disks.push(config.disks[0].clone())),
-        ("is raw, and cannot be qcow2", ErrorKind::InvalidConfig, &|config| {
+        ("has the format raw, which cannot change to qcow2", ErrorKind::InvalidConfig, &|config| {
             config.disks = vec![Disk::qcow2(image(config, 0).0)];
         }),
         ("not a plain file", ErrorKind::InvalidConfig, &|config| config.disks.push(Disk::raw(&link))),
         ("is based on", ErrorKind::InvalidConfig, &|config| config.disks.push(Disk::qcow2(&overlay))),
         ("No such file", ErrorKind::NotFound, &|config| config.disks.push(Disk::raw(folder.path().join("none")))),
-        ("cannot be kept", ErrorKind::InvalidConfig, &|config| config.boot = Boot::kernel(&b"\x7fELF"[..])),
+        ("contains open objects", ErrorKind::InvalidConfig, &|config| config.boot = Boot::kernel(&b"\x7fELF"[..])),
     ];
     for (why, kind, change) in cases {
         let error = refused(&repository, &vm, change);

@@ -1,4 +1,4 @@
-//! FAT12, FAT16 and FAT32 with long names: EFI system partitions, and the boot partitions of small systems.
+//! FAT12, FAT16 and FAT32 with long names, as used for EFI system partitions and the boot partitions of small systems.
 
 use std::io;
 use std::ops::Range;
@@ -22,7 +22,7 @@ pub(super) struct Fat<'d> {
     root: Place,
 }
 
-/// Bits in an entry of the table.
+/// The width of an entry of the allocation table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Width {
     Fat12,
@@ -30,10 +30,10 @@ enum Width {
     Fat32,
 }
 
-/// Where a file begins.
+/// The start of a file.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// The root of FAT12 and FAT16: position and length.
+    /// The root directory of FAT12 and FAT16: position and length.
     Fixed(u64, u64),
     Cluster(u32),
 }
@@ -50,13 +50,13 @@ pub(super) struct Node {
 mod attribute {
     pub(super) const LABEL: u8 = 0x08;
     pub(super) const DIRECTORY: u8 = 0x10;
-    /// A piece of a long name.
+    /// An entry with a part of a long name.
     pub(super) const LONG: u8 = 0x0f;
     pub(super) const MASK: u8 = 0x3f;
 }
 
 impl<'d> Fat<'d> {
-    /// Opens the file system; gives the window back where there is none.
+    /// Opens the file system, or returns the window if it contains none.
     pub(super) fn open(window: Window<'d>) -> io::Result<Result<Self, Window<'d>>> {
         if window.length() < 512 {
             return Ok(Err(window));
@@ -111,7 +111,7 @@ impl<'d> Fat<'d> {
         Ok(Ok(fat))
     }
 
-    /// The cluster after one in its chain; none at the end.
+    /// The next cluster of a chain; `None` at its end.
     fn next(&self, cluster: u32) -> io::Result<Option<u32>> {
         let index = u64::from(cluster);
         let entry = |offset, length| self.window.read_vec(self.table + offset, length);
@@ -132,7 +132,7 @@ impl<'d> Fat<'d> {
         Ok(self.data + u64::from(index) * self.cluster_size)
     }
 
-    /// Where a range of a file lies, in runs of bytes; less of it if the chain ends before.
+    /// The byte runs of a range of a file, or less if the chain ends early.
     fn chain(&self, place: Place, range: Range<u64>) -> io::Result<Vec<Run>> {
         let mut cluster = match place {
             Place::Fixed(start, length) => {
@@ -159,11 +159,11 @@ impl<'d> Fat<'d> {
         Ok(runs)
     }
 
-    /// What a directory contains, and the label if it is the root.
+    /// The entries of a directory, and the label if it is the root.
     fn nodes(&self, directory: Place) -> io::Result<(Vec<Node>, Option<String>)> {
         let (mut nodes, mut label) = (Vec::new(), None);
         let mut long = LongName::default();
-        // A chain that loops ends where directories are too large.
+        // The directory size limit ends a looping chain.
         for run in self.chain(directory, 0..MAX_DIRECTORY)? {
             let bytes = self.window.read_vec(run.physical, run.count as usize)?;
             for entry in bytes.chunks_exact(32) {
@@ -218,7 +218,7 @@ impl Tree for Fat<'_> {
         node.length
     }
 
-    /// Names differ by more than case.
+    /// Names are case-insensitive.
     fn find(&self, directory: &Node, name: &[u8]) -> io::Result<Option<Node>> {
         let wanted = String::from_utf8_lossy(name).to_lowercase();
         Ok(self.nodes(directory.place)?.0.into_iter().find(|node| node.name.to_lowercase() == wanted))
@@ -236,7 +236,7 @@ impl Tree for Fat<'_> {
         let runs = self.chain(file.place, range.clone())?;
         let end = runs.last().map_or(0, |run| run.logical + run.count);
         if end < range.end && !range.is_empty() {
-            return Err(corrupt("a file is shorter than its directory says"));
+            return Err(corrupt("the cluster chain of a file is shorter than the file"));
         }
         Ok(runs)
     }
@@ -247,7 +247,7 @@ impl Tree for Fat<'_> {
     }
 }
 
-/// A name of 8 and 3 characters, with the two flags for lower case that Windows NT and Linux set.
+/// A short (8.3) name, with the two lower-case flags of Windows NT and Linux.
 fn short_name(entry: &[u8]) -> String {
     let part = |bytes: &[u8], is_lower: bool| {
         let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
@@ -258,13 +258,13 @@ fn short_name(entry: &[u8]) -> String {
     if extension.is_empty() { base } else { format!("{base}.{extension}") }
 }
 
-/// A long name, put together from the entries before the short one.
+/// A long name, assembled from the entries before the short one.
 #[derive(Default)]
 struct LongName {
-    /// The pieces found so far, last piece first.
+    /// The parts found so far, in reverse order.
     units: Vec<[u16; 13]>,
     checksum: u8,
-    /// The number of the piece that has to come next.
+    /// The number of the next expected part.
     expected: u8,
 }
 
@@ -286,7 +286,7 @@ impl LongName {
         self.units.push(PLACES.map(|place| le16(entry, place)));
     }
 
-    /// The name, if it is whole and belongs to this short name.
+    /// The name, if it is complete and its checksum matches the short name.
     fn take(&mut self, short: &[u8]) -> Option<String> {
         let Self { units, checksum, expected } = std::mem::take(self);
         let sum = short.iter().fold(0u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));

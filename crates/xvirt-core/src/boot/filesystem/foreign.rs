@@ -1,13 +1,13 @@
-//! What else a partition may hold: recognized so that an error can name it.
+//! Recognizes unsupported partition contents, so that errors can name them.
 
 use std::io;
 
 use crate::boot::window::Window;
 
-/// A name, and the bytes that tell it, at an offset.
+/// A name, the offset of its signature, and the signature.
 type Signature = (&'static str, u64, &'static [u8]);
 
-/// What holds something else inside. Remains of a file system from before may lie beside these.
+/// Containers. Signatures of an earlier file system may remain beside these.
 const CONTAINERS: [Signature; 8] = [
     ("LUKS encryption", 0, b"LUKS\xba\xbe"),
     ("LVM", 24, b"LVM2 001"),
@@ -19,7 +19,7 @@ const CONTAINERS: [Signature; 8] = [
     ("swap space", 4086, b"SWAPSPACE2"),
 ];
 
-/// Other file systems. Their own remains may lie inside of those that can be read.
+/// Other file systems. Their signatures may remain inside a supported file system.
 const FILE_SYSTEMS: [Signature; 7] = [
     ("btrfs", 0x1_0040, b"_BHRfS_M"),
     ("f2fs", 1024, b"\x10\x20\xf5\xf2"),
@@ -30,12 +30,12 @@ const FILE_SYSTEMS: [Signature; 7] = [
     ("exFAT", 3, b"EXFAT   "),
 ];
 
-/// The name of a container that is not looked into here.
+/// The name of an unsupported container.
 pub(super) fn container(window: &Window<'_>) -> io::Result<Option<&'static str>> {
     recognize(window, &CONTAINERS)
 }
 
-/// The name of a file system that is not read here.
+/// The name of an unsupported file system.
 pub(super) fn file_system(window: &Window<'_>) -> io::Result<Option<&'static str>> {
     recognize(window, &FILE_SYSTEMS)
 }

@@ -1,8 +1,8 @@
-//! The file systems a `/boot` lies in, read-only: ext2, ext3, ext4, XFS and FAT.
+//! Read-only access to the file systems of a `/boot`: ext2, ext3, ext4, XFS and FAT.
 //!
-//! The readers are ours because the disk's bytes are hostile and boot speed counts. `ext4-view` allocates what a
-//! symbolic link's inode claims as its length, refuses an ext3 journal that needs replay, and copies a file 4 KiB at a
-//! time; `fatfs` follows a looped directory for ever. These find out where a file lies once, and then read whole extents.
+//! These readers are our own, because the input is hostile and boot speed matters. `ext4-view` allocates whatever
+//! length a symbolic link's inode claims, rejects an ext3 journal that needs replay, and copies files in 4 KiB pieces;
+//! `fatfs` never terminates on a looping directory. These readers locate a file once, and then read whole extents.
 
 mod ext;
 mod fat;
@@ -17,10 +17,10 @@ use std::ops::Range;
 
 use super::window::Window;
 
-/// A larger directory than any `/boot`, though not than any a hostile disk may claim.
+/// A size limit for directories, which a hostile disk may claim to be huge; no `/boot` has a larger one.
 const MAX_DIRECTORY: u64 = 1 << 20;
 
-/// What a path leads to.
+/// The kind of object at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -34,49 +34,49 @@ pub(super) struct Metadata {
     pub(super) length: u64,
 }
 
-/// A mounted file system. Paths are separated by `/` and start at its root, with or without a leading `/`.
+/// A mounted file system. Paths use `/`, and start at its root with or without a leading `/`.
 pub(super) trait FileSystem: fmt::Debug + Send + Sync {
-    /// The UUID or serial number, as `blkid` and GRUB print it.
+    /// The UUID or serial number, in the format of `blkid` and GRUB.
     fn uuid(&self) -> &str;
 
     /// The label, empty if there is none.
     fn label(&self) -> &str;
 
-    /// What `path` leads to; symbolic links are followed, inside this file system only.
+    /// The metadata of `path`. Symbolic links are followed, but only inside this file system.
     fn metadata(&self, path: &str) -> io::Result<Metadata>;
 
     /// The names in a directory, without `.` and `..`.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
 
-    /// Finds out where a range of a file lies. That takes up to a twentieth of the range in memory, for a file that is
-    /// scattered over the smallest blocks: the caller has to know how long the file is, and that so much may be read.
+    /// Locates a range of a file. For a file of scattered minimum-size blocks, that takes memory of up to a twentieth
+    /// of the range, so the caller must know the file's length and limit the range.
     fn open(&self, path: &str, range: Range<u64>) -> io::Result<Box<dyn OpenFile + '_>>;
 
-    /// Fills `buffer` from `offset` in a file on.
+    /// Reads from `offset` in a file into `buffer`.
     #[cfg(any(test, fuzzing))]
     fn read(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.open(path, offset..offset.saturating_add(buffer.len() as u64))?.read(offset, buffer)
     }
 }
 
-/// A range of a file, of which it is known where it lies.
+/// A located range of a file.
 pub(super) trait OpenFile: fmt::Debug {
-    /// Fills `buffer` from `offset` in the file on; what the file has no blocks for is zeroes. It has to be in the range.
+    /// Reads from `offset` in the file into `buffer`; holes read as zeroes. The bytes must be in the range.
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
-/// What a partition turned out to hold.
+/// The contents of a partition.
 #[derive(Debug)]
 pub(super) enum Contents<'d> {
     Files(Box<dyn FileSystem + 'd>),
-    /// Something that is known but cannot be read here.
+    /// A known format that is not supported.
     Foreign(&'static str),
-    /// A file system that ought to be readable and is not.
+    /// A supported file system that cannot be read.
     Unreadable(io::Error),
     Nothing,
 }
 
-/// Finds out what a partition holds.
+/// Detects the contents of a partition.
 pub(super) fn open(window: Window<'_>) -> Contents<'_> {
     try_open(window).unwrap_or_else(Contents::Unreadable)
 }
@@ -100,22 +100,22 @@ fn try_open(window: Window<'_>) -> io::Result<Contents<'_>> {
     Ok(foreign::file_system(&window)?.map_or(Contents::Nothing, Contents::Foreign))
 }
 
-/// An error for bytes that are not what the format demands.
+/// An error for bytes that violate the format.
 fn corrupt(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// An error for a path that leads nowhere.
+/// An error for a path that does not exist.
 fn not_found() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "there is no such file")
+    io::Error::new(io::ErrorKind::NotFound, "no such file")
 }
 
-/// An error for a feature that is not read here.
+/// An error for an unsupported feature.
 fn unsupported(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, what.into())
 }
 
-/// Text that ends before its first zero byte.
+/// The text before the first zero byte.
 fn until_nul(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }

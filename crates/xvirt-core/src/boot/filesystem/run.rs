@@ -1,10 +1,10 @@
-//! Where the parts of a file lie.
+//! The location of a file's parts.
 
 use std::io;
 
 use crate::boot::window::Window;
 
-/// Blocks that follow each other both in the file and on the disk.
+/// Blocks that are contiguous both in the file and on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) logical: u64,
@@ -12,9 +12,9 @@ pub(super) struct Run {
     pub(super) count: u64,
 }
 
-/// Fills `buffer` from `offset` in a file on, whose parts, in order, are `runs` of blocks of `block_size` bytes. Each part
-/// is read by `read`, from an offset in a physical block on; what no run covers is zeroes. Those cost the disk nothing, but
-/// their reader time: they count among what may be read of `window`.
+/// Reads from `offset` in a file into `buffer`. `runs` are the file's parts in order, in blocks of `block_size` bytes;
+/// `read` reads a part, from an offset in a physical block. Gaps are zeroes. They cost no disk access, but they cost
+/// time, so they count against the read budget of `window`.
 pub(super) fn read_runs(
     runs: &[Run],
     block_size: u64,

@@ -13,7 +13,7 @@ fn read(files: &dyn FileSystem, path: &str) -> Vec<u8> {
     bytes
 }
 
-/// Every way `mke2fs` lays a file system out, read back byte for byte.
+/// Reads back file systems with every layout that `mke2fs` creates.
 #[test]
 fn ext_file_systems_are_read_back() {
     let layouts: [&[&str]; 10] = [
@@ -58,7 +58,7 @@ fn xfs_file_systems_are_read_back() {
     });
 }
 
-/// So many files that the directory lies in pieces, and needs a tree of extents.
+/// A directory so large that it needs an extent tree.
 #[test]
 fn a_scattered_directory_of_xfs_is_read() {
     let names: Vec<String> =
@@ -80,7 +80,7 @@ fn a_scattered_directory_of_xfs_is_read() {
 
 const UUID: &str = "3f5ad593-4546-4a94-a374-bcfb68aa11f7";
 
-/// What is put into a file system to be read back.
+/// The entries of a test file system.
 fn with_entries(test: impl Fn(&[Entry<'_>], &[u8], &[u8])) {
     let large = noise(1, 3_000_001);
     let long = "boot/../".repeat(60) + "boot/large";
@@ -176,7 +176,7 @@ fn fat_file_systems_are_read_back() {
     }
 }
 
-/// What our own writer lays out, with a file of several clusters among small ones.
+/// Reads back what our own writer writes, with a file of several clusters among small ones.
 #[test]
 fn a_seed_is_read_back() {
     let text = "#!/bin/sh\n".repeat(100_000);
@@ -191,7 +191,7 @@ fn a_seed_is_read_back() {
     assert_eq!(network["ethernets"]["eth0"]["match"]["macaddress"], "02:00:00:00:00:01");
 }
 
-/// A journal that was written and not replayed counts, as it will when the guest mounts the file system.
+/// The journal counts even if it was not replayed, as when the guest mounts the file system.
 #[test]
 fn a_journal_is_replayed() {
     let old = vec![b'o'; 4096];
@@ -206,7 +206,7 @@ fn a_journal_is_replayed() {
         let folder = scratch();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(path("image"), &image).unwrap();
-        // The second starts like a block of the journal itself, which has to be escaped there.
+        // The second file starts like a journal block, so the journal must escape it.
         std::fs::write(path("new"), [b"\xc0\x3b\x39\x98".as_slice(), &[b'n'; 4092]].concat()).unwrap();
         std::fs::write(path("newer"), [b'm'; 4096]).unwrap();
         let blocks = |name| {
@@ -275,7 +275,7 @@ fn a_file_larger_than_the_limit_is_refused() {
     assert_eq!(out.len(), 1001);
 }
 
-/// Finds the inode of the only file with this length, and gives its place in the image.
+/// The offset of the inode of the only file with this length in the image.
 fn inode_of_length(image: &[u8], length: u32) -> usize {
     let places: Vec<_> = (0..image.len() - 128)
         .step_by(128)
@@ -285,7 +285,7 @@ fn inode_of_length(image: &[u8], length: u32) -> usize {
     places[0]
 }
 
-/// Sizes that a hostile inode claims cost nothing before they are refused.
+/// Sizes claimed by a hostile inode are rejected before they cost anything.
 #[test]
 fn claims_of_an_inode_are_not_believed() {
     let target = "x/".repeat(70) + "y";
@@ -312,14 +312,14 @@ fn claims_of_an_inode_are_not_believed() {
     assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
 }
 
-/// A directory whose chain of clusters comes back to itself ends.
+/// A looping directory chain ends.
 #[test]
 fn a_looped_directory_ends() {
     let names: Vec<String> = (0..100).map(|n| format!("/many/a long name that takes space {n}")).collect();
     let entries: Vec<_> = names.iter().map(|name| File(name, b"")).collect();
     let Some(mut image) = fat(&["-F", "16", "-s", "1"], 20 << 10, &entries) else { return };
     let reserved = usize::from(le16(&image, 14)) * 512;
-    // The directory's second cluster is followed by the first.
+    // The second cluster of the directory is followed by the first.
     image[reserved + 6..reserved + 8].copy_from_slice(&2u16.to_le_bytes());
     let disk = MemoryDisk(image);
     let Contents::Files(files) = contents(&disk) else { panic!() };
@@ -329,7 +329,7 @@ fn a_looped_directory_ends() {
     assert!(started.elapsed().as_secs() < 10);
 }
 
-/// Damage anywhere in the metadata gives errors or other bytes, never a panic, and never takes long.
+/// Damaged metadata yields errors or wrong data, never a panic or a long delay.
 #[test]
 fn damaged_file_systems_do_no_harm() {
     let entries = [File("/boot/file", &[1; 300_000]), Link("/link", "/boot/file"), File("/a/b/c", b"x")];
@@ -342,7 +342,7 @@ fn damaged_file_systems_do_no_harm() {
     ];
     let mut random = Random(3);
     for image in images.into_iter().flatten() {
-        // Metadata is where the bytes are not zero; the file's own contents do not matter.
+        // Non-zero bytes are metadata; the contents of the files do not matter.
         let places: Vec<usize> = (0..image.len()).filter(|at| !matches!(image[*at], 0 | 1)).collect();
         let mut disk = MemoryDisk(image.clone());
         for _ in 0..300 {

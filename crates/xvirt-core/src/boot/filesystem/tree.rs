@@ -1,4 +1,4 @@
-//! What file systems have in common: directories of names, and paths through them.
+//! Path lookup, shared by all file systems.
 
 use std::fmt;
 use std::io;
@@ -7,13 +7,13 @@ use std::ops::Range;
 use super::run::Run;
 use super::{FileSystem, Kind, Metadata, OpenFile, corrupt, not_found, unsupported};
 
-/// As Linux: more symbolic links than this on one path are a loop.
+/// Linux's limit of symbolic links on one path, which ends loops.
 const MAX_LINKS: u32 = 40;
 
-/// Longer paths than this lead nowhere.
+/// The most components of a path, including those of its symbolic links.
 const MAX_COMPONENTS: u32 = 512;
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NodeKind {
     File,
@@ -22,7 +22,7 @@ pub(super) enum NodeKind {
     Special,
 }
 
-/// A file system seen as a tree of nodes, which is all that paths need.
+/// A file system as a tree of nodes.
 pub(super) trait Tree: fmt::Debug + Send + Sync {
     /// A file, directory or link.
     type Node;
@@ -32,14 +32,14 @@ pub(super) trait Tree: fmt::Debug + Send + Sync {
     fn root(&self) -> io::Result<Self::Node>;
     fn kind(&self, node: &Self::Node) -> NodeKind;
     fn length(&self, node: &Self::Node) -> u64;
-    /// The node of this name in a directory.
+    /// The node with this name in a directory.
     fn find(&self, directory: &Self::Node, name: &[u8]) -> io::Result<Option<Self::Node>>;
-    /// All names in a directory, perhaps also `.` and `..`.
+    /// All names in a directory, possibly including `.` and `..`.
     fn names(&self, directory: &Self::Node) -> io::Result<Vec<Vec<u8>>>;
     fn link_target(&self, link: &Self::Node) -> io::Result<Vec<u8>>;
-    /// Where a range of a file lies, in order; what no run covers is zeroes.
+    /// The runs of a range of a file, in order; gaps are zeroes.
     fn runs(&self, file: &Self::Node, range: Range<u64>) -> io::Result<Vec<Run>>;
-    /// Fills `buffer` from a file that lies so, from `offset` in it on.
+    /// Reads from `offset` in a file with these runs into `buffer`.
     fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
@@ -81,7 +81,7 @@ impl<T: Tree> FileSystem for T {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         let names = self.names(&directory)?.into_iter().filter(|name| name != b"." && name != b"..");
-        // A name that is not UTF-8 could not be given as a path either.
+        // A name that is not UTF-8 cannot be used in a path.
         Ok(names.filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
@@ -95,7 +95,7 @@ impl<T: Tree> FileSystem for T {
     }
 }
 
-/// Follows a path from the root; `..` above it stays there, so that nothing outside is ever meant.
+/// Follows a path from the root. `..` at the root stays there, so a path cannot leave the file system.
 fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
     let mut stack = vec![tree.root()?];
     let mut ahead = components(path.as_bytes());
@@ -103,7 +103,7 @@ fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
     while let Some(name) = ahead.pop() {
         steps += 1;
         let Some(here) = stack.last().filter(|_| steps <= MAX_COMPONENTS) else {
-            return Err(corrupt("a path has too many parts"));
+            return Err(corrupt("a path has too many components"));
         };
         if tree.kind(here) != NodeKind::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -121,7 +121,7 @@ fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
         }
         links += 1;
         if links > MAX_LINKS {
-            return Err(corrupt("symbolic links go in a circle"));
+            return Err(corrupt("a path has too many symbolic links, which probably form a loop"));
         }
         let target = tree.link_target(&node)?;
         if target.starts_with(b"/") {
@@ -132,7 +132,7 @@ fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
     stack.pop().ok_or_else(not_found)
 }
 
-/// The parts of a path, last first. `.` is dropped.
+/// The components of a path in reverse order, without `.`.
 fn components(path: &[u8]) -> Vec<Vec<u8>> {
     let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
     parts.rev().map(<[u8]>::to_vec).collect()

@@ -1,4 +1,4 @@
-//! GRUB's commands, as far as they decide what is booted. The others succeed and do nothing.
+//! GRUB commands, as far as they affect what is booted. Other commands succeed and do nothing.
 
 use super::super::entry::{MAX_INITRDS, MAX_TITLE};
 use super::super::filesystem::Metadata;
@@ -8,16 +8,16 @@ use super::interpreter::{Block, Flow, Interpreter, Item};
 use super::parser::Script;
 use super::{device, test_command};
 
-/// A `grubenv` has 1024 bytes; tools for larger ones are conceivable.
+/// A `grubenv` has 1024 bytes; this allows for larger ones.
 const MAX_ENVIRONMENT: u64 = 64 << 10;
 
 const MAX_ITEMS: usize = 512;
 
-/// What looking into a file system costs, in steps.
+/// The cost of a file system lookup in steps.
 const FILE_STEPS: u32 = 20;
 
 impl Interpreter<'_, '_> {
-    /// Runs a command that is none of the script's own functions.
+    /// Runs a built-in command.
     pub(super) fn built_in(&mut self, name: &str, arguments: Vec<String>, block: Option<&Script>) -> Flow {
         self.success = true;
         match name {
@@ -30,7 +30,7 @@ impl Interpreter<'_, '_> {
                 self.arguments.drain(..self.arguments.len().min(count));
             }
             "[" | "test" => self.test(name, &arguments),
-            // Commands that answer a question: a key is not pressed, a machine is not so special.
+            // Conditions that do not hold here: no key is pressed, and no special hardware is present.
             "false" | "keystatus" | "regexp" | "fwsetup" => self.success = false,
             "return" => {
                 self.success = arguments.first().is_none_or(|status| status == "0");
@@ -40,7 +40,7 @@ impl Interpreter<'_, '_> {
             "continue" => return Flow::Continue,
             "eval" => return self.run_text(&arguments.join(" ")),
             "source" | "." | "configfile" | "normal" => {
-                // Without a file, `normal` means the usual one.
+                // Without an argument, `normal` runs the standard file.
                 let file = arguments.into_iter().next().unwrap_or_else(|| "$prefix/grub.cfg".into());
                 let file = file.replace("$prefix", self.environment.get("prefix"));
                 return self.include_file(&file);
@@ -59,7 +59,7 @@ impl Interpreter<'_, '_> {
                 self.outcome.initrd(positional(&arguments).iter().map(|path| device::resolve(path, root)));
             }
             "multiboot" | "multiboot2" | "xen_hypervisor" => {
-                self.outcome.obstacle("it starts the Xen hypervisor or another multiboot program, not Linux by itself");
+                self.outcome.obstacle("it starts the Xen hypervisor or another multiboot program, not Linux");
             }
             "chainloader" => self.outcome.obstacle("it starts another boot loader"),
             "blscfg" => self.loader_entries(),
@@ -158,7 +158,7 @@ impl Interpreter<'_, '_> {
         }
     }
 
-    /// Looks for a partition, and sets a variable (or `root`) to its name.
+    /// Searches for a partition and sets a variable (default `root`) to its name.
     fn search(&mut self, name: &str, arguments: &[String]) {
         let mut by = match name {
             "search.fs_uuid" => By::Uuid,
@@ -208,7 +208,7 @@ impl Interpreter<'_, '_> {
         found.map(|(partition, _)| partition)
     }
 
-    /// Fedora's `blscfg`: makes menu entries of the files in `/loader/entries`, which may have variables in them.
+    /// Fedora's `blscfg`: creates menu entries from the files in `/loader/entries`, which may contain variables.
     fn loader_entries(&mut self) {
         let devices = [self.environment.get("boot"), self.environment.get("root")];
         let partitions = devices.into_iter().filter_map(|device| device::partition(device.trim_matches(['(', ')'])));
@@ -228,7 +228,7 @@ impl Interpreter<'_, '_> {
         };
         let device = device::name(self.volumes, directory.partition);
         let place = |path: &str| match path.strip_prefix('$') {
-            // A variable stands for a whole path, or for nothing.
+            // A variable expands to a whole path, or to nothing.
             Some(_) => path.to_owned(),
             None => format!("({device}){}", loader_entries::resolve(self.volumes, &directory, path).path),
         };
@@ -247,7 +247,7 @@ impl Interpreter<'_, '_> {
         }
     }
 
-    /// Tells about a device: `probe --set=variable --fs-uuid device`.
+    /// Queries a device: `probe --set=variable --fs-uuid device`.
     fn probe(&mut self, arguments: &[String]) {
         let (mut variable, mut label, mut partition) = (None, false, None);
         let mut arguments = arguments.iter();
@@ -277,7 +277,7 @@ enum By {
     File,
 }
 
-/// The arguments after the options, which none of these commands needs here.
+/// The arguments after the options, which these commands ignore here.
 fn positional(arguments: &[String]) -> &[String] {
     let options = arguments.iter().take_while(|argument| argument.starts_with("--")).count();
     arguments.get(options..).unwrap_or_default()

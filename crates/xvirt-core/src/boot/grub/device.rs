@@ -3,7 +3,7 @@
 use super::super::partition::Scheme;
 use super::super::volume::{DiskPath, Volumes};
 
-/// GRUB's name for a partition of the disk, which is its first.
+/// GRUB's name for a partition of the disk, which is its first disk.
 pub(super) fn name(volumes: &Volumes<'_>, partition: u32) -> String {
     match volumes.scheme() {
         Scheme::Whole => "hd0".into(),
@@ -12,7 +12,8 @@ pub(super) fn name(volumes: &Volumes<'_>, partition: u32) -> String {
     }
 }
 
-/// The partition a device name means: any disk is this one, which may have been the second where GRUB was set up.
+/// The partition in a device name. The disk number is ignored, because it may have been another where GRUB was
+/// installed.
 pub(super) fn partition(device: &str) -> Option<u32> {
     let rest = device.strip_prefix("hd")?;
     let (disk, partition) = rest.split_once(',').unwrap_or((rest, ""));
@@ -26,7 +27,7 @@ pub(super) fn partition(device: &str) -> Option<u32> {
     number.parse().ok().filter(|number| *number > 0)
 }
 
-/// The file that a path means, with or without a device; the device's name if it is not on this disk.
+/// The file at a path with or without a device; an error with the device's name if it is not on this disk.
 pub(super) fn resolve(path: &str, root: &str) -> Result<DiskPath, String> {
     let (device, path) = match path.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
         Some((device, path)) => (device, path),

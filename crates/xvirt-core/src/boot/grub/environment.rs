@@ -1,8 +1,8 @@
-//! GRUB's variables, and the block on disk that keeps some of them between boots.
+//! GRUB's variables, and the environment block that stores some of them on disk.
 
 use std::collections::HashMap;
 
-/// What all names and values together may take, against scripts that double a value for ever.
+/// The size limit of all names and values, against scripts that double a value endlessly.
 const MAX_BYTES: usize = 256 << 10;
 
 /// The variables of a script.
@@ -13,12 +13,12 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// The value of a variable; empty if it is not set, which GRUB does not tell apart.
+    /// The value of a variable; empty if it is not set, which is the same to GRUB.
     pub(super) fn get(&self, name: &str) -> &str {
         self.variables.get(name).map_or("", String::as_str)
     }
 
-    /// Sets a variable, or leaves it as it was where the limit of memory is reached.
+    /// Sets a variable, unless the size limit is reached.
     pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
         let value = value.into();
         self.unset(name);
@@ -35,7 +35,7 @@ impl Environment {
         }
     }
 
-    /// Takes over the variables of an environment block; only those in `names` unless that is empty.
+    /// Loads the variables of an environment block; only those in `names`, unless that is empty.
     pub(super) fn load_block(&mut self, block: &str, names: &[String]) {
         for (name, value) in variables_of_block(block) {
             if names.is_empty() || names.iter().any(|wanted| wanted == name) {

@@ -1,4 +1,4 @@
-//! Runs a GRUB script up to the boot menu, then every menu entry up to the kernel it would start.
+//! Runs a GRUB script up to the boot menu, and then each menu entry up to its kernel.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,13 +12,13 @@ use super::outcome::Outcome;
 use super::parser::{Command, Script, parse};
 use super::{MAX_CONFIG, device, lexer};
 
-/// Commands that may be run in all, with what they are worth: enough for hundreds of entries, over in a second.
+/// The most steps of all commands, weighted by cost: enough for hundreds of entries, and used up within a second.
 const MAX_STEPS: u32 = 200_000;
 
-/// Words, separators and braces of one script; each is worth a step, and takes some hundred bytes of memory.
+/// The most tokens of one script; each costs a step and takes some hundred bytes of memory.
 const MAX_TOKENS: usize = 64 << 10;
 
-/// What all scripts of a disk may do together.
+/// The step budget that all scripts of a disk share.
 #[derive(Clone, Debug)]
 pub(super) struct Steps(Rc<Cell<u32>>);
 
@@ -27,7 +27,7 @@ impl Steps {
         Self(Rc::new(Cell::new(MAX_STEPS)))
     }
 
-    /// Takes from the steps that are left; whether there are as many.
+    /// Takes steps from the budget; `false` if there are not enough.
     fn spend(&self, steps: u32) -> bool {
         let left = self.0.get().checked_sub(steps);
         self.0.set(left.unwrap_or(0));
@@ -35,35 +35,35 @@ impl Steps {
     }
 }
 
-/// Nested functions, included files and submenus.
+/// The most nested functions, included files and submenus.
 const MAX_DEPTH: u32 = 16;
 
 const MAX_ENTRIES: usize = 512;
 const MAX_FUNCTIONS: usize = 512;
 
-/// What the arguments of one command may come to.
+/// The most arguments of one command.
 const MAX_ARGUMENTS: usize = 1024;
 const MAX_ARGUMENT_BYTES: usize = 256 << 10;
 
-/// How a command leaves the script around it.
+/// How a command affects the control flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Next,
     Break,
     Continue,
     Return,
-    /// The script has ended, or used up what it may.
+    /// The script has ended or exceeded its budget.
     Halt,
 }
 
-/// An item of the menu, before it is known what it starts.
+/// A menu item whose commands have not run yet.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     Entry(Block),
     Submenu(Block),
 }
 
-/// What `menuentry` and `submenu` keep for later.
+/// The body of a `menuentry` or `submenu`.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub(super) id: String,
@@ -72,7 +72,7 @@ pub(super) struct Block {
     pub(super) arguments: Vec<String>,
 }
 
-/// A script being run.
+/// A running script.
 #[derive(Clone)]
 pub(super) struct Interpreter<'v, 'd> {
     pub(super) volumes: &'v Volumes<'d>,
@@ -90,7 +90,7 @@ pub(super) struct Interpreter<'v, 'd> {
 impl<'v, 'd> Interpreter<'v, 'd> {
     pub(super) fn new(volumes: &'v Volumes<'d>, steps: Steps) -> Self {
         let mut environment = Environment::default();
-        // As GRUB for BIOS has them: scripts choose by these, and its way to the kernel has the fewest detours.
+        // Values of GRUB for BIOS: scripts check these, and take the most direct path to a kernel there.
         let constants = [("grub_platform", "pc"), ("grub_cpu", "i386"), ("?", "0")];
         let features = ["menuentry_id", "menuentry_options", "timeout_style", "200_final", "default_font_path"];
         for (name, value) in constants {
@@ -114,7 +114,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         }
     }
 
-    /// Runs a configuration, and then each of its entries to see what it would start.
+    /// Runs a configuration, and then each of its entries to find what it starts.
     pub(super) fn boot_menu(mut self, config: &DiskPath) -> Found {
         let device = device::name(self.volumes, config.partition);
         let directory = config.path.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -128,7 +128,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         Found { entries, default }
     }
 
-    /// Runs another file; whether it is there.
+    /// Runs another file; fails if it does not exist.
     pub(super) fn include(&mut self, config: &DiskPath) -> Flow {
         if self.depth >= MAX_DEPTH {
             return Flow::Halt;
@@ -140,7 +140,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         self.run_text(&text)
     }
 
-    /// Runs a script one level deeper; `return` leaves just that.
+    /// Runs a script one level deeper; `return` leaves only that script.
     fn run_nested(&mut self, script: &Script) -> Flow {
         if self.depth >= MAX_DEPTH {
             return Flow::Halt;
@@ -154,12 +154,12 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         }
     }
 
-    /// Takes from the steps that are left; whether there are as many.
+    /// Takes steps from the budget; `false` if there are not enough.
     pub(super) fn spend(&self, steps: u32) -> bool {
         self.steps.spend(steps)
     }
 
-    /// Parses a script, if the steps that are left are enough for it.
+    /// Parses a script, if the budget suffices.
     pub(super) fn parse(&self, text: &str) -> Option<Script> {
         let tokens = lexer::tokens(text, MAX_TOKENS);
         let steps = u32::try_from(text.len() / 16 + tokens.len()).unwrap_or(u32::MAX);
@@ -233,7 +233,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         }
     }
 
-    /// Runs a command whose words are known.
+    /// Runs a command with expanded words.
     pub(super) fn call(&mut self, mut words: Vec<String>, block: Option<&Script>) -> Flow {
         let negated = words.len() > 1 && words.first().is_some_and(|first| first == "!");
         if negated {
@@ -265,7 +265,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         }
     }
 
-    /// Replaces variables, and splits unquoted ones into words.
+    /// Expands variables, and splits unquoted ones into words.
     fn expand(&mut self, words: &[Word]) -> Vec<String> {
         let mut expanded = Vec::new();
         let mut bytes = 0;
@@ -275,7 +275,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
                 match piece {
                     Piece::Text { text, .. } => current.get_or_insert_default().push_str(text),
                     Piece::Variable { name, quoted: true } if name == "@" => {
-                        // Each argument stays a word of its own.
+                        // Each argument remains a separate word.
                         let mut arguments = self.arguments.iter();
                         current.get_or_insert_default().extend(arguments.next().map(String::as_str));
                         for argument in arguments {
@@ -323,7 +323,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         }
     }
 
-    /// Runs all items of the menu, and gives its shape.
+    /// Runs all menu items and returns the structure of the menu.
     fn finish(&mut self, submenu: &[String], entries: &mut Vec<BootEntry>) -> Vec<Place> {
         let mut places = Vec::new();
         for item in std::mem::take(&mut self.items) {
@@ -355,7 +355,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         places
     }
 
-    /// A copy to run the body of an entry or submenu in, as they do not see each other's variables.
+    /// A copy of the state for running the body of an entry or submenu, because their variables are separate.
     fn enter(&self, submenu: &[String], block: &Block) -> Self {
         let mut inner = self.clone();
         let path = submenu.iter().chain([&block.title]).map(String::as_str).collect::<Vec<_>>();
@@ -364,14 +364,14 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         inner
     }
 
-    /// The entry that is booted by itself: `default`, else `fallback`.
+    /// The default entry: `default`, else `fallback`.
     fn default(&self, menu: &[Place], entries: &[BootEntry]) -> Option<usize> {
         let default = match self.environment.get("default") {
             "saved" => self.environment.get("saved_entry"),
             "" => "0",
             default => default,
         };
-        // GRUB takes the first entry where the default names none.
+        // GRUB uses the first entry if the default does not exist.
         let chosen = find(menu, default).or_else(|| find(menu, "0"));
         let bootable = |index: &usize| entries.get(*index).is_some_and(BootEntry::is_bootable);
         let fallbacks = self.environment.get("fallback").split_ascii_whitespace();
@@ -398,11 +398,11 @@ impl Place {
     }
 }
 
-/// The entry a name means: a number, an id or a title, with `>` between those of submenus.
+/// Finds an entry by number, id or title, with `>` between those of submenus.
 fn find(menu: &[Place], name: &str) -> Option<usize> {
     let by_name = |name: &str| menu.iter().find(|place| place.id == name || place.title == name);
     let (first, rest) = match name.split_once('>') {
-        // A title may have the sign in it, which is then written twice.
+        // A `>` in a title is written twice.
         Some(_) if by_name(&name.replace(">>", ">")).is_some() => (name.replace(">>", ">"), "0"),
         Some((first, rest)) => (first.to_owned(), rest),
         None => (name.to_owned(), "0"),

@@ -1,17 +1,17 @@
-//! GRUB's shell quoting: text into words, separators and braces.
+//! GRUB's shell syntax: splits text into words, separators and braces.
 
 use std::rc::Rc;
 
-/// A piece of a word.
+/// A part of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Text as it is; quoted text never splits and never is a keyword.
+    /// Literal text; quoted text is never split and is never a keyword.
     Text { text: String, quoted: bool },
-    /// `$name` or `${name}`; a quoted one does not split into words.
+    /// `$name` or `${name}`; if quoted, its value is not split into words.
     Variable { name: String, quoted: bool },
 }
 
-/// One word before its variables are replaced.
+/// A word before expansion.
 pub(super) type Word = Rc<[Piece]>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Token {
     Close,
 }
 
-/// The tokens of a script, as many as there may be. Never fails: a quote that is left open ends with the text.
+/// The tokens of a script, at most `most`. Never fails: an open quote ends with the text.
 pub(super) fn tokens(script: &str, most: usize) -> Vec<Token> {
     let mut lexer = Lexer { rest: script.chars().peekable(), tokens: Vec::new(), pieces: Vec::new() };
     lexer.run(most);
@@ -33,7 +33,7 @@ pub(super) fn tokens(script: &str, most: usize) -> Vec<Token> {
 struct Lexer<'s> {
     rest: std::iter::Peekable<std::str::Chars<'s>>,
     tokens: Vec<Token>,
-    /// The word being read.
+    /// The current word.
     pieces: Vec<Piece>,
 }
 
@@ -79,7 +79,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// An empty pair of quotes is a word too.
+    /// Empty quotes form a word as well.
     fn start_quoted(&mut self) {
         self.pieces.push(Piece::Text { text: String::new(), quoted: true });
     }
@@ -110,7 +110,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// What follows a dollar sign: a name, a name in braces, one of the short names, or else just the sign.
+    /// Parses what follows a dollar sign: a name, a name in braces, or a special name; otherwise the sign is literal.
     fn variable(&mut self, quoted: bool) {
         let mut name = String::new();
         match self.rest.peek().copied() {
@@ -125,7 +125,7 @@ impl Lexer<'_> {
             Some(c) if c.is_ascii_alphabetic() || c == '_' => {
                 name.extend(std::iter::from_fn(|| self.rest.next_if(|c| c.is_ascii_alphanumeric() || *c == '_')));
             }
-            // `$"…"` marks text to be translated.
+            // `$"…"` marks translatable text.
             Some('"' | '\'') if !quoted => return,
             _ => return self.text('$', quoted),
         }

@@ -1,4 +1,4 @@
-//! GRUB 2: finding `grub.cfg` and running it as far as the boot menu goes.
+//! GRUB 2: finds `grub.cfg` and runs it up to the boot menu.
 
 mod commands;
 mod device;
@@ -13,13 +13,13 @@ use super::entry::Found;
 use super::volume::{DiskPath, Volumes};
 use interpreter::{Interpreter, Steps};
 
-/// The longest `grub.cfg` that is read.
+/// The length limit of a `grub.cfg`.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// Where `grub.cfg` is, seen from the partition it is in: as a boot partition of its own, or inside the root.
+/// The paths of `grub.cfg` in its partition, which is a separate boot partition or the root.
 const PLACES: [&str; 4] = ["/grub2/grub.cfg", "/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"];
 
-/// Reads the menu of the first `grub.cfg` that has something to boot; the first of all if none has.
+/// Reads the menu of the first `grub.cfg` with a bootable entry, or the first of all if there is none.
 pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     let (mut first, steps) = (None, Steps::new());
     for config in candidates(volumes) {
@@ -32,8 +32,8 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     first
 }
 
-/// All `grub.cfg` of the disk. Those of the EFI system partition come first: a firmware would read them first, and they
-/// say by UUID where the real one is.
+/// All `grub.cfg` files of the disk. Those on the EFI system partition come first: firmware would read them first, and
+/// they name the partition of the real one by UUID.
 fn candidates(volumes: &Volumes<'_>) -> Vec<DiskPath> {
     let mut found = Vec::new();
     for (partition, _) in volumes.readable() {

@@ -1,9 +1,9 @@
-//! What the commands of a menu entry come to: a kernel to start, or the reason why not.
+//! The result of a menu entry's commands: a kernel to start, or the reason why there is none.
 
 use super::super::entry::{BootEntry, BootSource, MAX_COMMAND_LINE, MAX_INITRDS};
 use super::super::volume::DiskPath;
 
-/// What is to be started, as far as an entry's commands have said.
+/// What an entry's commands have loaded so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
     kernel: Option<DiskPath>,
@@ -13,13 +13,13 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// The command `linux`: the path as written, what it means, and the kernel's arguments.
+    /// The command `linux`: the path as written, the file it refers to, and the kernel's arguments.
     pub(super) fn linux(&mut self, path: &str, at: Result<DiskPath, String>, arguments: &[String]) {
         match at {
             Ok(at) => self.kernel = Some(at),
             Err(device) => self.obstacle(not_here("kernel", &device)),
         }
-        // GRUB tells the kernel its file first.
+        // GRUB passes the kernel's path as the first argument.
         let mut line = format!("BOOT_IMAGE={path}");
         for argument in arguments {
             line.push(' ');
@@ -32,7 +32,7 @@ impl Outcome {
         self.command_line = line;
     }
 
-    /// The command `initrd`: replaces what was given before.
+    /// The command `initrd`, which replaces earlier ones.
     pub(super) fn initrd(&mut self, files: impl Iterator<Item = Result<DiskPath, String>>) {
         self.initrds.clear();
         for at in files.take(MAX_INITRDS) {
@@ -43,17 +43,17 @@ impl Outcome {
         }
     }
 
-    /// Notes why the entry cannot be booted; the first reason stays.
+    /// Records why the entry cannot be booted; the first reason is kept.
     pub(super) fn obstacle(&mut self, why: impl Into<String>) {
         self.obstacle.get_or_insert_with(|| why.into());
     }
 
-    /// The entry that came out.
+    /// The resulting entry.
     pub(super) fn into_entry(self, id: &str, title: &str, submenu: &[String]) -> BootEntry {
         let mut entry = BootEntry::new(BootSource::Grub, id, title);
         entry.submenu = submenu.to_vec();
         entry.not_bootable = match self.kernel {
-            None => Some(self.obstacle.unwrap_or_else(|| "it starts no Linux kernel".into())),
+            None => Some(self.obstacle.unwrap_or_else(|| "it does not start a Linux kernel".into())),
             Some(_) => self.obstacle,
         };
         entry.kernel = self.kernel;
@@ -65,12 +65,12 @@ impl Outcome {
 
 fn not_here(role: &str, device: &str) -> String {
     match device {
-        "" => format!("its {role} lies on a device that was not found on this disk"),
-        device => format!("its {role} lies on {device}, which is not on this disk"),
+        "" => format!("its {role} is on a device that was not found on this disk"),
+        device => format!("its {role} is on {device}, which is not on this disk"),
     }
 }
 
-/// Writes an argument so that the kernel takes it apart as GRUB's `linux` command has it do.
+/// Quotes an argument so that the kernel parses it like GRUB's `linux` command would pass it.
 fn push_quoted(line: &mut String, argument: &str) {
     let quote = argument.contains(' ');
     if quote {

@@ -1,12 +1,12 @@
-//! From words to commands: `if`, loops, functions, menu entries.
+//! Parses words into commands: `if`, loops, functions, menu entries.
 //!
-//! Never fails: what makes no sense is passed over, as GRUB passes over a line it cannot parse.
+//! Never fails: invalid syntax is skipped, like in GRUB.
 
 use std::rc::Rc;
 
 use super::lexer::{Piece, Token, Word};
 
-/// Deeper nesting than any script has; what is deeper is passed over.
+/// The nesting limit; deeper commands are skipped.
 const MAX_DEPTH: u32 = 48;
 
 pub(super) type Script = Rc<[Command]>;
@@ -18,12 +18,12 @@ pub(super) enum Command {
         words: Vec<Word>,
         block: Option<Script>,
     },
-    /// Conditions with what they lead to, and `else`.
+    /// Conditions with their bodies, and `else`.
     If {
         branches: Vec<(Script, Script)>,
         otherwise: Script,
     },
-    /// `while`, or `until` where the condition is to fail.
+    /// `while`, or `until` with a negated condition.
     While {
         condition: Script,
         until: bool,
@@ -46,7 +46,7 @@ pub(super) fn parse(tokens: Vec<Token>) -> Script {
     let mut commands = Vec::new();
     while parser.at < parser.tokens.len() {
         commands.extend(parser.list(&[]));
-        // What ended the list early belongs to nothing.
+        // An unexpected token ended the list early; skip it.
         parser.at += 1;
     }
     commands.into()
@@ -63,7 +63,7 @@ impl Parser {
         self.tokens.get(self.at)
     }
 
-    /// The next token's text if it is a word that could be a keyword.
+    /// The text of the next token, if it is a word that may be a keyword.
     fn keyword(&self) -> Option<&str> {
         match self.peek() {
             Some(Token::Word(word)) => plain(word),
@@ -81,7 +81,7 @@ impl Parser {
         std::iter::from_fn(|| self.word()).collect()
     }
 
-    /// Takes the keyword if it comes next, perhaps after the ends of lines.
+    /// Consumes this keyword if it is next, possibly after line ends.
     fn take(&mut self, keyword: &str) -> bool {
         let start = self.at;
         self.skip_ends();
@@ -96,7 +96,7 @@ impl Parser {
         }
     }
 
-    /// Commands up to one of the keywords, a closing brace or the end, which is not taken.
+    /// Parses commands up to one of the keywords, a closing brace or the end, which are not consumed.
     fn list(&mut self, until: &[&str]) -> Vec<Command> {
         let mut commands = Vec::new();
         self.depth += 1;
@@ -119,7 +119,7 @@ impl Parser {
         self.list(until).into()
     }
 
-    /// A block in braces, if one comes next.
+    /// Parses a block in braces, if it is next.
     fn block(&mut self) -> Option<Script> {
         let start = self.at;
         self.skip_ends();
@@ -159,7 +159,7 @@ impl Parser {
                 let body = self.block()?;
                 Some(Command::Function { name: plain(&name)?.to_owned(), body })
             }
-            // Strays after something that could not be parsed.
+            // Left over from a command with invalid syntax.
             "then" | "else" | "elif" | "fi" | "do" | "done" => {
                 self.at += 1;
                 None
@@ -204,7 +204,7 @@ impl Parser {
     }
 }
 
-/// The text of a word without quotes and variables.
+/// The text of an unquoted word without variables.
 fn plain(word: &Word) -> Option<&str> {
     match word.as_ref() {
         [Piece::Text { text, quoted: false }] => Some(text),

@@ -2,10 +2,10 @@
 
 use super::super::filesystem::{Kind, Metadata};
 
-/// More arguments than any script gives; more are false.
+/// The most arguments; with more, the result is false.
 const MAX_ARGUMENTS: usize = 256;
 
-/// Evaluates the arguments; `metadata` tells about the file at a path.
+/// Evaluates the arguments; `metadata` looks up the file at a path.
 pub(super) fn evaluate(arguments: &[String], metadata: &dyn Fn(&str) -> Option<Metadata>) -> bool {
     if arguments.len() > MAX_ARGUMENTS {
         return false;
@@ -40,7 +40,7 @@ impl Test<'_> {
 
     fn all(&mut self) -> bool {
         let mut result = self.one();
-        // Two tests without anything between are as good as joined by `-a`.
+        // Adjacent tests are joined as by `-a`.
         while self.take("-a") || self.rest.first().is_some_and(|next| next != "-o" && next != ")") {
             result &= self.one();
         }
@@ -101,7 +101,7 @@ impl Test<'_> {
 }
 
 fn compare(left: &str, operator: &str, right: &str) -> Option<bool> {
-    // As GRUB's strtol: what is no number counts as zero.
+    // As in GRUB's strtol, invalid numbers count as zero.
     let number = |text: &str| text.trim().parse::<i64>().unwrap_or(0);
     Some(match operator {
         "=" | "==" => left == right,

@@ -4,7 +4,7 @@ use crate::boot::entry::BootEntry;
 
 const UUID: &str = "3f5ad593-4546-4a94-a374-bcfb68aa11f7";
 
-/// The menu of a script that lies in `/boot/grub/grub.cfg` of the second partition.
+/// The menu of a script in `/boot/grub/grub.cfg` of the second partition.
 fn menu(config: &str, more: &[Entry<'_>]) -> Option<Found> {
     let first = ext4("11111111-1111-4111-8111-111111111111", "first", &[text("/only-here", "x")])?;
     let second = ext4(UUID, "second", &[&[text("/boot/grub/grub.cfg", config)], more].concat())?;
@@ -13,7 +13,7 @@ fn menu(config: &str, more: &[Entry<'_>]) -> Option<Found> {
     Some(Interpreter::new(&volumes, Steps::new()).boot_menu(&DiskPath::new(2, "/boot/grub/grub.cfg")))
 }
 
-/// The command line of the only entry, whose arguments tell what the script did.
+/// The command line of the only entry, whose arguments show what the script did.
 fn line(config: &str, more: &[Entry<'_>]) -> Option<String> {
     let found = menu(config, more)?;
     assert_eq!(found.entries.len(), 1, "{config}: {:?}", found.entries);
@@ -119,7 +119,7 @@ menuentry last { linux (hd0,gpt1)/k; initrd (hd0,gpt1)/i; set x=$shared; linux (
     );
     assert_eq!(
         found.entries[3].not_bootable.as_deref(),
-        Some("its kernel lies on lvm/vg-root, which is not on this disk")
+        Some("its kernel is on lvm/vg-root, which is not on this disk")
     );
 }
 
@@ -157,7 +157,7 @@ menuentry four { linux /4 }
     }
 }
 
-/// Scripts that would run for ever, or take all memory, end.
+/// Endless and memory-consuming scripts are stopped.
 #[test]
 fn scripts_are_bounded() {
     let entry = "menuentry end { linux /k }\n";

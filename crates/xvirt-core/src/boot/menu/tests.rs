@@ -1,4 +1,4 @@
-//! Whole disks, as distributions install themselves, from the partition table to the bytes of the kernel.
+//! Whole disks as installed by distributions, from the partition table to the bytes of the kernel.
 
 mod grub;
 mod other_loaders;
@@ -10,13 +10,13 @@ use super::*;
 const ROOT: &str = "3f5ad593-4546-4a94-a374-bcfb68aa11f7";
 const BOOT: &str = "1b2c3d4e-5555-4666-8777-888899990000";
 
-/// In the shape that grub-mkconfig of these systems writes.
+/// Files in the format of these systems' grub-mkconfig.
 const DEBIAN: &str = include_str!("../samples/debian-12.cfg");
 const UBUNTU: &str = include_str!("../samples/ubuntu-24.04.cfg");
 const FEDORA: &str = include_str!("../samples/fedora.cfg");
 const XEN: &str = include_str!("../samples/xen-dom0.cfg");
 
-/// The titles, with the submenu's depth.
+/// The titles with their submenu depths.
 fn titles<'m>(menu: &'m BootMenu<'_>) -> Vec<(usize, &'m str)> {
     menu.entries().iter().map(|entry| (entry.submenu.len(), entry.title.as_str())).collect()
 }
@@ -43,7 +43,7 @@ grub_arg --unrestricted
 grub_class fedora
 ";
 
-/// A menu may be handed to another thread.
+/// A menu may be sent to another thread.
 #[test]
 fn a_menu_can_be_sent_and_shared() {
     fn check<T: Send + Sync>() {}

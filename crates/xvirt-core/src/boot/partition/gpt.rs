@@ -1,4 +1,4 @@
-//! GUID partition tables, as UEFI 2.10 chapter 5 lays them out.
+//! GUID partition tables (UEFI 2.10, chapter 5).
 
 use std::io;
 
@@ -7,21 +7,21 @@ use crate::boot::window::{Window, le32, le64};
 
 const SIGNATURE: &[u8] = b"EFI PART";
 
-/// What tables are made for; the rest of a larger one is checked but not listed.
+/// The usual number of entries; the checksum covers all entries of a larger table, but the rest are not listed.
 const MAX_PARTITIONS: usize = 128;
 
-/// The largest entry array that is read.
+/// The largest supported entry array.
 const MAX_TABLE: u64 = 4 << 20;
 
-/// What there is where a GPT would be.
+/// The result of looking for a GPT.
 pub(super) enum Found {
     Table(Vec<Partition>),
-    /// There is a header, but neither copy of the table is whole.
+    /// There is a header, but neither copy of the table is valid.
     Damaged(&'static str),
     None,
 }
 
-/// Reads the table: the primary copy if it is whole, else the backup at the end of the disk.
+/// Reads the table: the primary copy if it is valid, otherwise the backup at the end of the disk.
 pub(super) fn read(window: &Window<'_>) -> io::Result<Found> {
     let mut damage = None;
     for sector in [512, 4096] {
@@ -54,7 +54,7 @@ fn read_copy(window: &Window<'_>, sector: u64, lba: u64) -> io::Result<Copy> {
     }
     let header_size = le32(&header, 12) as usize;
     let Some(covered) = header.get(..header_size).filter(|_| header_size >= 92) else {
-        return Ok(Copy::Damaged("the header has an impossible size"));
+        return Ok(Copy::Damaged("the header has an invalid size"));
     };
     let mut covered = covered.to_vec();
     covered[16..20].fill(0);
@@ -66,11 +66,11 @@ fn read_copy(window: &Window<'_>, sector: u64, lba: u64) -> io::Result<Copy> {
     let entry_size = le32(&header, 84) as usize;
     let table_size = (count as u64).saturating_mul(entry_size as u64);
     if entry_size < 128 || table_size > MAX_TABLE {
-        return Ok(Copy::Damaged("the entries have an impossible size"));
+        return Ok(Copy::Damaged("the entries have an invalid size"));
     }
     let inside = table_lba.checked_mul(sector).filter(|o| o.saturating_add(table_size) <= window.length());
     let Some(table_offset) = inside else {
-        return Ok(Copy::Damaged("the entries lie past the end of the disk"));
+        return Ok(Copy::Damaged("the entries are beyond the end of the disk"));
     };
     let table = window.read_vec(table_offset, count * entry_size)?;
     if crc32(&table) != le32(&header, 88) {
@@ -94,7 +94,7 @@ fn partition(entry: &[u8], number: u32, sector: u64) -> Option<Partition> {
     })
 }
 
-/// The CRC-32 of zip and Ethernet; tables are small enough to go bit by bit.
+/// CRC-32 as in zip and Ethernet; bit by bit, because tables are small.
 pub(in crate::boot) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))

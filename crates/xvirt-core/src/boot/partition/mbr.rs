@@ -1,4 +1,4 @@
-//! The partition table of the master boot record, with the chain of logical partitions inside an extended one.
+//! The MBR partition table, with the chain of logical partitions in an extended one.
 
 use std::io;
 
@@ -7,20 +7,20 @@ use crate::boot::window::{Window, le32};
 
 const SECTOR: u64 = 512;
 
-/// The type that covers a disk whose real table is a GPT.
+/// The type of the protective entry of a GPT disk.
 const PROTECTIVE: u8 = 0xee;
 
-/// Longer chains of logical partitions than this are loops.
+/// The length limit of a chain of logical partitions, which ends loops.
 const MAX_LOGICAL: u32 = 128;
 
-/// A slot of a table: partition type, first sector, number of sectors.
+/// An entry of a table: partition type, first sector, number of sectors.
 struct Slot {
     kind: u8,
     first: u64,
     sectors: u64,
 }
 
-/// Whether this table is the one that counts, rather than the cover of a GPT.
+/// Whether this table is in use, rather than protecting a GPT.
 pub(super) fn is_real(window: &Window<'_>) -> io::Result<bool> {
     let slots = table(&window.read_vec(0, 512)?);
     Ok(slots.is_some_and(|slots| {
@@ -28,7 +28,7 @@ pub(super) fn is_real(window: &Window<'_>) -> io::Result<bool> {
     }))
 }
 
-/// Reads the table; none is an empty list.
+/// Reads the table; the list is empty if there is none.
 pub(super) fn read(window: &Window<'_>) -> io::Result<Vec<Partition>> {
     let sector = window.read_vec(0, 512)?;
     let Some(slots) = table(&sector) else { return Ok(Vec::new()) };
@@ -44,7 +44,8 @@ pub(super) fn read(window: &Window<'_>) -> io::Result<Vec<Partition>> {
     Ok(partitions)
 }
 
-/// Follows the chain of tables in an extended partition: each has one partition and where the next table is.
+/// Follows the chain of tables in an extended partition: each contains one partition and the position of the next
+/// table.
 fn read_logical(window: &Window<'_>, base: u64, number: &mut u32, out: &mut Vec<Partition>) -> io::Result<()> {
     let mut at = base;
     for _ in 0..MAX_LOGICAL {
@@ -76,7 +77,7 @@ fn is_extended(kind: u8) -> bool {
     matches!(kind, 0x05 | 0x0f | 0x85)
 }
 
-/// The four slots if the sector is a partition table, rather than the boot sector of a file system.
+/// The four entries, if the sector is a partition table rather than the boot sector of a file system.
 fn table(sector: &[u8]) -> Option<[Slot; 4]> {
     let flags_plausible = (0..4).all(|slot| sector.get(446 + slot * 16).is_some_and(|flag| flag & 0x7f == 0));
     let is_fat = sector.get(54..57) == Some(b"FAT") || sector.get(82..85) == Some(b"FAT");

@@ -1,7 +1,7 @@
-//! Where the file systems of a disk begin and end: GPT, MBR with logical partitions, or no table at all.
+//! The partitions of a disk: GPT, MBR with logical partitions, or no table.
 //!
-//! Written here because the tables are small and the bytes hostile: the `gpt` crate allocates what the header asks for,
-//! which a damaged header can make terabytes.
+//! This is our own code, because the tables are small and the input is hostile: the `gpt` crate allocates what the
+//! header claims, which can be terabytes.
 
 mod gpt;
 mod mbr;
@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(any(test, fuzzing))]
 pub(super) use gpt::crc32;
 
-/// The sort of table a partition was found in.
+/// The kind of partition table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Whole,
@@ -23,14 +23,14 @@ pub(super) enum Scheme {
 /// A range of the disk that may hold a file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Partition {
-    /// As Linux numbers it, from 1; 0 is the whole disk.
+    /// Linux's partition number, from 1; 0 is the whole disk.
     pub(super) number: u32,
     pub(super) start: u64,
     pub(super) length: u64,
     pub(super) scheme: Scheme,
 }
 
-/// The partitions of `disk` in the order of their numbers; the whole disk where there is no table.
+/// The partitions of `disk` in the order of their numbers, or the whole disk if there is no table.
 pub(super) fn read(disk: &dyn BlockBackend) -> Result<Vec<Partition>> {
     let window = Window::whole(disk);
     let capacity = window.length();
@@ -39,7 +39,7 @@ pub(super) fn read(disk: &dyn BlockBackend) -> Result<Vec<Partition>> {
         return Err(Error::new(ErrorKind::NotBootable, format!("the disk is empty: it has {capacity} bytes"))
             .with_remedy("install an operating system on it, or give the kernel explicitly with Boot::kernel"));
     }
-    // As Linux does: a GPT without its cover in the MBR is what was there before.
+    // As in Linux, a GPT without a protective MBR is a leftover.
     let found = match mbr::is_real(&window).map_err(failed)? {
         true => gpt::Found::None,
         false => gpt::read(&window).map_err(failed)?,
@@ -60,7 +60,7 @@ pub(super) fn read(disk: &dyn BlockBackend) -> Result<Vec<Partition>> {
     Ok(partitions)
 }
 
-/// Whether a first sector carries the mark that both an MBR and a FAT boot sector have.
+/// Whether the first sector has the signature of an MBR or a FAT boot sector.
 fn has_boot_signature(sector: &[u8]) -> bool {
     le16(sector, 510) == 0xaa55
 }

@@ -5,7 +5,7 @@ fn places(disk: &MemoryDisk) -> Vec<(u32, u64, u64)> {
     read(disk).unwrap().iter().map(|p| (p.number, p.start, p.length)).collect()
 }
 
-/// What a tool wrote is read as that tool reads it.
+/// Tables written by sfdisk are read the same way.
 #[test]
 fn tables_of_sfdisk_are_read() {
     let cases = [
@@ -67,7 +67,7 @@ fn either_copy_of_a_gpt_is_enough() {
         disk.0[at] ^= 0xff;
         assert_eq!(places(&disk), expected, "{name}");
     }
-    // A disk that was enlarged has its backup somewhere in the middle.
+    // The backup of an enlarged disk is in the middle.
     let mut larger = whole.clone();
     larger.0.resize(larger.0.len() * 2, 0);
     assert_eq!(places(&larger), expected);
@@ -122,7 +122,7 @@ fn an_empty_disk_is_an_error() {
     );
 }
 
-/// Logical partitions that point back to an earlier table end somewhere.
+/// A looping chain of logical partitions ends.
 #[test]
 fn a_chain_of_logical_partitions_may_loop() {
     let mut disk = MemoryDisk(vec![0; 4 << 20]);
@@ -156,7 +156,7 @@ fn damaged_tables_do_no_harm() {
                 disk.0[at] = random.next() as u8;
             }
             if round % 2 == 0 {
-                // With checksums that fit, so that the values are believed.
+                // With valid checksums, so that the values are used.
                 let table_size = 128 * 128;
                 let table = crc32(&disk.0[1024..1024 + table_size]);
                 disk.0[512 + 88..512 + 92].copy_from_slice(&table.to_le_bytes());

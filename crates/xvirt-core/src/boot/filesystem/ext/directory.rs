@@ -15,13 +15,13 @@ const ROOT: u32 = 2;
 const MAX_TARGET: u64 = 4096;
 
 impl Ext<'_> {
-    /// Fills `buffer` from the start of a file on, also past its end.
+    /// Reads from the start of a file into `buffer`, also beyond its end.
     pub(super) fn read_inode(&self, inode: &Inode, buffer: &mut [u8]) -> io::Result<()> {
         let runs = self.inode_runs(inode, 0..buffer.len() as u64)?;
         self.read_runs(&runs, 0, buffer)
     }
 
-    /// All bytes of a small file.
+    /// The contents of a small file.
     fn small(&self, inode: &Inode, limit: u64) -> io::Result<Vec<u8>> {
         if inode.length > limit {
             return Err(corrupt("a directory or symbolic link is too large"));
@@ -31,16 +31,16 @@ impl Ext<'_> {
         Ok(bytes)
     }
 
-    /// The names and inodes of a directory.
+    /// The names and inode numbers of a directory.
     fn entries(&self, directory: &Inode) -> io::Result<Vec<(Vec<u8>, u32)>> {
         let bytes = self.small(directory, MAX_DIRECTORY)?;
         let mut entries = Vec::new();
-        // The nodes of a hash tree look like unused entries, so that reading in order finds every name.
+        // The nodes of a hash tree look like unused entries, so a linear scan finds all names.
         for block in bytes.chunks(self.block_size as usize) {
             let mut rest = block;
             while rest.len() >= 8 {
                 let (number, length, name_length) = (le32(rest, 0), le16(rest, 4), usize::from(rest[6]));
-                // 64 KiB do not fit the field.
+                // 64 KiB does not fit into the field.
                 let length = if length == 0 || length == u16::MAX { rest.len() } else { length.into() };
                 if let Some(name) = rest.get(8..8 + name_length).filter(|name| number != 0 && !name.is_empty()) {
                     entries.push((name.to_vec(), number));

@@ -1,4 +1,4 @@
-//! Inodes: where they lie, and what of them reading needs.
+//! Inodes: their location, and the fields needed for reading.
 
 use std::io;
 use std::ops::Range;
@@ -13,23 +13,23 @@ const INODE_ENCRYPTED: u32 = 0x800;
 const INODE_EXTENTS: u32 = 0x8_0000;
 const INODE_INLINE_DATA: u32 = 0x1000_0000;
 
-/// Where group descriptors lie.
+/// The location of group descriptors.
 #[derive(Debug)]
 pub(super) struct Descriptors {
     pub(super) size: u64,
     pub(super) first_data_block: u64,
     pub(super) blocks_per_group: u64,
-    /// The first block of descriptors that lies in its own group, as `meta_bg` has it.
+    /// The first block of descriptors in its own group (`meta_bg`).
     pub(super) first_meta_block: Option<u64>,
 }
 
-/// The parts of an inode that reading needs.
+/// The fields of an inode needed for reading.
 #[derive(Clone, Debug)]
 pub(in crate::boot::filesystem) struct Inode {
     mode: u16,
     flags: u32,
     pub(super) length: u64,
-    /// The root of the block map, or a short symbolic link's target.
+    /// The root of the block map, or the target of a short symbolic link.
     pub(super) map: [u8; 60],
 }
 
@@ -49,7 +49,7 @@ impl Inode {
 }
 
 impl Ext<'_> {
-    /// Where the descriptor of a group lies, in bytes.
+    /// The offset of a group's descriptor in bytes.
     fn descriptor_offset(&self, group: u64) -> u64 {
         let Descriptors { size, first_data_block, blocks_per_group, first_meta_block } = self.descriptors;
         let per_block = self.block_size / size;
@@ -57,7 +57,7 @@ impl Ext<'_> {
         let block = match first_meta_block {
             Some(first) if table_block >= first => {
                 let holder = table_block * per_block;
-                // A copy of the superblock comes first in the groups that have one.
+                // The backup superblock comes first in groups that have one.
                 let group_start = holder.saturating_mul(blocks_per_group).saturating_add(first_data_block);
                 group_start.saturating_add(has_superblock(holder).into())
             }
@@ -83,26 +83,26 @@ impl Ext<'_> {
         let mut map = [0; 60];
         map.copy_from_slice(&bytes[0x28..0x64]);
         let mut inode = Inode { mode: le16(&bytes, 0), flags: le32(&bytes, 0x20), length: le32(&bytes, 4).into(), map };
-        // In a directory of ext2 the upper half means something else.
+        // In an ext2 directory, the upper half has another meaning.
         if inode.kind() == NodeKind::File {
             inode.length |= u64::from(le32(&bytes, 0x6c)) << 32;
         }
         Ok(inode)
     }
 
-    /// Where a range of a file lies, which may go past its end.
+    /// The location of a range of a file, which may extend beyond its end.
     pub(super) fn inode_runs(&self, inode: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
         if inode.flags & INODE_ENCRYPTED != 0 {
             return Err(unsupported("the file is encrypted"));
         }
         if inode.flags & INODE_INLINE_DATA != 0 {
-            return Err(unsupported("the file is kept inside its inode, which is not read here"));
+            return Err(unsupported("the file has inline data, which is not supported"));
         }
         map::runs(self, inode, range)
     }
 }
 
-/// Whether a group starts with a copy of the superblock, by the rule of `sparse_super`.
+/// Whether a group starts with a backup superblock (`sparse_super`).
 fn has_superblock(group: u64) -> bool {
     group <= 1
         || [3, 5, 7].into_iter().any(|base| {

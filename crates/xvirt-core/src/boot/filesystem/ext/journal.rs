@@ -1,4 +1,5 @@
-//! The journal of ext3 and ext4, replayed in memory: a disk whose VM was stopped hard is read as it would be mounted.
+//! Replays the journal of ext3 and ext4 in memory, so that the disk of a VM that was stopped hard reads as after a
+//! mount.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -27,18 +28,18 @@ mod feature {
     pub(super) const KNOWN: u32 = 0x3f;
 }
 
-/// Flags of a tag.
+/// Flags of a block tag.
 mod tag {
-    /// The copy's first four bytes are those that mark journal blocks, and were wiped for that.
+    /// The first four bytes of the block equal the journal's magic number and were replaced with zeroes.
     pub(super) const ESCAPED: u32 = 1;
     pub(super) const SAME_UUID: u32 = 2;
     pub(super) const LAST: u32 = 8;
 }
 
-/// A journal of more blocks is none that a file system was made with.
+/// A limit above the journal size of any file system that mkfs creates, in blocks.
 const MAX_BLOCKS: u32 = 1 << 18;
 
-/// What a block in the journal costs of the disk's allowance: more than it takes in memory.
+/// How much a journal block counts against the disk's read budget: more than it takes in memory.
 const COST: u64 = 1024;
 
 /// Blocks of the file system whose newest contents are in the journal.
@@ -47,7 +48,7 @@ pub(super) struct Overlay(BTreeMap<u64, Copy>);
 
 #[derive(Clone, Copy, Debug)]
 struct Copy {
-    /// The block of the file system it lies in.
+    /// The block of the file system that contains it.
     at: u64,
     escaped: bool,
 }
@@ -71,7 +72,7 @@ impl Overlay {
             journal.features = be32(&superblock, 40);
         }
         if journal.features & !feature::KNOWN != 0 {
-            return Err(super::unsupported("the journal of the ext file system has features that are not read here"));
+            return Err(super::unsupported("the journal of the ext file system has unsupported features"));
         }
         let start = be32(&superblock, 28);
         if start == 0 {
@@ -79,7 +80,7 @@ impl Overlay {
         }
         let mut length = be32(&superblock, 16);
         if journal.features & feature::FAST_COMMIT != 0 {
-            // The end is for fast commits, which only repeat what can be waited for.
+            // The end is for fast commits, which only contain data that a regular commit also writes.
             let fast = Some(be32(&superblock, 0x54)).filter(|blocks| *blocks != 0).unwrap_or(256);
             length = length.saturating_sub(fast);
         }
@@ -95,7 +96,7 @@ impl Overlay {
         Ok(Self(journal.replay(start, be32(&superblock, 24))?))
     }
 
-    /// Writes over what was read from byte `start` of the file system on.
+    /// Overwrites data read from byte `start` of the file system with newer contents from the journal.
     pub(super) fn apply(&self, ext: &Ext<'_>, start: u64, buffer: &mut [u8]) -> io::Result<()> {
         if self.0.is_empty() {
             return Ok(());
@@ -119,14 +120,14 @@ impl Overlay {
 
 struct Journal<'e, 'd> {
     ext: &'e Ext<'d>,
-    /// Where each block of the journal lies.
+    /// The location of each journal block.
     blocks: Vec<u64>,
-    /// The block after the last one.
+    /// The first block of the log.
     first: u32,
     features: u32,
 }
 
-/// A block that a transaction wrote.
+/// A block written by a transaction.
 struct Write {
     block: u64,
     copy: Copy,
@@ -134,7 +135,8 @@ struct Write {
 }
 
 impl Journal<'_, '_> {
-    /// Goes through all transactions that were committed. What is not in sequence is what the log held before.
+    /// Processes all committed transactions. A block with an unexpected sequence number is left over from an earlier
+    /// pass of the log.
     fn replay(&self, start: u32, mut sequence: u32) -> io::Result<BTreeMap<u64, Copy>> {
         let (mut committed, mut pending): (Vec<Write>, Vec<Write>) = (Vec::new(), Vec::new());
         let (mut revoked, mut revoking) = (HashMap::new(), Vec::new());
@@ -173,7 +175,7 @@ impl Journal<'_, '_> {
                 _ => break,
             }
         }
-        // A revoked block belongs to something else now; only what was written to it later counts. Sequences wrap.
+        // A revoked block was reused, so only later writes to it count. Sequence numbers wrap.
         let counts = |write: &Write| {
             revoked.get(&write.block).is_none_or(|revoked: &u32| (write.sequence.wrapping_sub(*revoked) as i32) > 0)
         };
@@ -188,12 +190,12 @@ impl Journal<'_, '_> {
         Ok(bytes)
     }
 
-    /// The log is a ring.
+    /// The next block of the log, which is a ring.
     fn after(&self, at: u32) -> u32 {
         if at as usize + 1 < self.blocks.len() { at + 1 } else { self.first }
     }
 
-    /// The blocks that the copies after a descriptor are for, and whether their start was escaped.
+    /// The target blocks of a descriptor block, and whether their start was escaped.
     fn tags(&self, descriptor: &[u8]) -> Vec<(u64, bool)> {
         let bits64 = self.features & feature::BITS64 != 0;
         let checksum_3 = self.features & feature::CHECKSUM_3 != 0;

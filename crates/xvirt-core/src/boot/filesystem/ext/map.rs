@@ -1,4 +1,4 @@
-//! Where the blocks of a file lie: ext4's extent tree, and the indirect blocks of ext2 and ext3.
+//! Block mapping: ext4's extent tree, and the indirect blocks of ext2 and ext3.
 
 use std::io;
 use std::ops::Range;
@@ -9,10 +9,10 @@ use crate::boot::filesystem::corrupt;
 use crate::boot::filesystem::run::Run;
 use crate::boot::window::{le16, le32};
 
-/// The runs of a file in a range, in order; what no run covers is zeroes.
+/// The runs of a file in a range, in order; gaps between them are zeroes.
 ///
-/// The caller has limited the end. That bounds the work here: blocks past it are ignored, and what would go back in the
-/// file is damage. Its length bounds the memory.
+/// The caller limits the end of the range, which bounds the work: blocks beyond it are ignored, and blocks out of order
+/// are corruption. The length of the range bounds the memory.
 pub(super) fn runs(ext: &Ext<'_>, inode: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
     let (first, blocks) = (range.start / ext.block_size(), range.end.div_ceil(ext.block_size()));
     let mut map = Map { ext, first, blocks, next: 0, runs: Vec::new() };
@@ -31,16 +31,16 @@ pub(super) fn runs(ext: &Ext<'_>, inode: &Inode, range: Range<u64>) -> io::Resul
 
 struct Map<'e, 'd> {
     ext: &'e Ext<'d>,
-    /// The first block of the range, and the one after its last.
+    /// The first block of the range, and the one after the last.
     first: u64,
     blocks: u64,
-    /// The first block of the file that nothing was said about yet.
+    /// The first block of the file that is not mapped yet.
     next: u64,
     runs: Vec<Run>,
 }
 
 impl Map<'_, '_> {
-    /// Adds blocks, joining them to the run before where they can be. Block 0 stands for zeroes.
+    /// Adds blocks, merging them into the previous run if possible. Block 0 means zeroes.
     fn push(&mut self, logical: u64, physical: u64, count: u64) -> io::Result<()> {
         if logical < self.next {
             return Err(corrupt("the blocks of a file are not in order"));
@@ -59,7 +59,7 @@ impl Map<'_, '_> {
         Ok(())
     }
 
-    /// A node of the extent tree; `depth` is what its parent demands.
+    /// Reads a node of the extent tree, whose depth must match `depth`.
     fn extents(&mut self, node: &[u8], depth: Option<u16>) -> io::Result<()> {
         let (magic, count, own_depth) = (le16(node, 0), usize::from(le16(node, 2)), le16(node, 6));
         if magic != 0xf30a || own_depth > 5 || depth.is_some_and(|depth| depth != own_depth) {
@@ -78,7 +78,7 @@ impl Map<'_, '_> {
             if own_depth == 0 {
                 let length = le16(entry, 4);
                 let physical = u64::from(le32(entry, 8)) | u64::from(le16(entry, 6)) << 32;
-                // Longer than 32768 means allocated but never written: zeroes.
+                // A length above 32768 marks an unwritten extent, which reads as zeroes.
                 match length {
                     0..=32768 => self.push(logical, physical, length.into())?,
                     _ => self.push(logical, 0, u64::from(length) - 32768)?,
@@ -90,7 +90,7 @@ impl Map<'_, '_> {
                 self.ext.read_blocks(child, 0, &mut bytes)?;
                 self.extents(&bytes, Some(own_depth - 1))?;
                 if self.next == progress {
-                    // All that comes later lies past the end.
+                    // Everything after this is beyond the range.
                     break;
                 }
             }
@@ -98,7 +98,7 @@ impl Map<'_, '_> {
         Ok(())
     }
 
-    /// A block of block numbers, `depth` levels above the last one.
+    /// Reads an indirect block, `depth` levels above the data blocks.
     fn indirect(&mut self, block: u32, depth: u32) -> io::Result<()> {
         if self.next >= self.blocks {
             return Ok(());

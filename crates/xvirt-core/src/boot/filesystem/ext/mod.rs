@@ -1,7 +1,7 @@
 //! ext2, ext3 and ext4.
 //!
-//! This file has the superblock and the blocks. `inode` finds a file's inode and `map` the blocks of the file; `directory`
-//! reads directories and symbolic links. `journal` has what was written to the journal and not yet to its place.
+//! This file handles the superblock and the blocks. `inode` finds a file's inode, `map` its blocks, and `directory`
+//! reads directories and symbolic links. `journal` provides data that is in the journal but not yet in its place.
 
 mod directory;
 mod inode;
@@ -16,7 +16,7 @@ use crate::boot::window::{Window, le16, le32};
 use inode::Descriptors;
 use journal::Overlay;
 
-/// Features a reader has to know. Those that only writers, or names compared without case, need are passed over.
+/// Features that readers must support. Features that matter only to writers or to case-insensitive lookup are ignored.
 mod incompatible {
     pub(super) const COMPRESSION: u32 = 0x1;
     pub(super) const RECOVER: u32 = 0x4;
@@ -24,7 +24,7 @@ mod incompatible {
     pub(super) const META_BG: u32 = 0x10;
     pub(super) const BITS64: u32 = 0x80;
     pub(super) const DIRDATA: u32 = 0x1000;
-    /// All that have a meaning at the time of writing.
+    /// All features defined at the time of writing.
     pub(super) const KNOWN: u32 = 0x3_f7df;
 }
 
@@ -40,12 +40,12 @@ pub(super) struct Ext<'d> {
     inodes_per_group: u32,
     inodes: u32,
     descriptors: Descriptors,
-    /// What the journal says otherwise than the blocks themselves.
+    /// The contents of the journal that override the blocks.
     overlay: Overlay,
 }
 
 impl<'d> Ext<'d> {
-    /// Opens the file system; gives the window back where there is none.
+    /// Opens the file system, or returns the window if it contains none.
     pub(super) fn open(window: Window<'d>) -> io::Result<Result<Self, Window<'d>>> {
         if window.length() < 2048 {
             return Ok(Err(window));
@@ -57,13 +57,11 @@ impl<'d> Ext<'d> {
         let features = le32(&sb, 0x60);
         let refused = incompatible::COMPRESSION | incompatible::JOURNAL_DEVICE | incompatible::DIRDATA;
         if features & (refused | !incompatible::KNOWN) != 0 {
-            return Err(unsupported(format!(
-                "the ext file system has features that are not read here ({features:#x})"
-            )));
+            return Err(unsupported(format!("the ext file system has unsupported features ({features:#x})")));
         }
         let log_block_size = le32(&sb, 0x18);
         if log_block_size > 6 {
-            return Err(corrupt("the ext superblock has an impossible block size"));
+            return Err(corrupt("the ext superblock has an invalid block size"));
         }
         let dynamic = le32(&sb, 0x4c) >= 1;
         let bits64 = features & incompatible::BITS64 != 0;
@@ -89,7 +87,7 @@ impl<'d> Ext<'d> {
         let inode_fits = (128..=block_size).contains(&ext.inode_size);
         let descriptor_fits = (32..=1024).contains(&ext.descriptors.size);
         if !inode_fits || !descriptor_fits || ext.inodes_per_group == 0 || ext.descriptors.blocks_per_group == 0 {
-            return Err(corrupt("the ext superblock has impossible sizes"));
+            return Err(corrupt("the ext superblock has invalid sizes"));
         }
         if features & incompatible::RECOVER != 0 && le32(&sb, 0xe0) != 0 {
             ext.overlay = Overlay::read(&ext, le32(&sb, 0xe0))?;
@@ -101,7 +99,7 @@ impl<'d> Ext<'d> {
         self.block_size
     }
 
-    /// Fills `buffer` from `offset` in block `block` on, as the file system is once its journal is replayed.
+    /// Reads from `offset` in block `block` into `buffer`, as after a journal replay.
     fn read_blocks(&self, block: u64, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         if block == 0 || block >= self.blocks {
             return Err(corrupt("a block number is outside the ext file system"));
@@ -111,12 +109,12 @@ impl<'d> Ext<'d> {
         self.overlay.apply(self, start, buffer)
     }
 
-    /// Takes from the disk's allowance.
+    /// Charges the disk's read budget.
     fn charge(&self, bytes: u64) -> io::Result<()> {
         self.window.charge(bytes)
     }
 
-    /// Fills `buffer` from a block on, past the journal.
+    /// Reads from a block into `buffer`, without the journal.
     fn read_raw(&self, block: u64, buffer: &mut [u8]) -> io::Result<()> {
         if block >= self.blocks {
             return Err(corrupt("a block number is outside the ext file system"));

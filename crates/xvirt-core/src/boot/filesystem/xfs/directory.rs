@@ -12,11 +12,11 @@ use crate::boot::window::{be16, be32, be64};
 
 const MAX_TARGET: u64 = 1024;
 
-/// The part of a directory's address space that holds names; what lies higher only helps to find them.
+/// The part of a directory's address space with the entries; the rest contains indices.
 const DIRECTORY_DATA: u64 = 32 << 30;
 
 impl Xfs<'_> {
-    /// Names and inode numbers of a directory.
+    /// The names and inode numbers of a directory.
     fn entries(&self, directory: &Inode) -> io::Result<Vec<(Vec<u8>, u64)>> {
         if directory.format == Format::Local {
             return Ok(self.short_entries(&directory.fork));
@@ -35,7 +35,7 @@ impl Xfs<'_> {
         Ok(entries)
     }
 
-    /// A directory that is small enough for its inode.
+    /// The entries of a short-form directory, which is stored in its inode.
     fn short_entries(&self, fork: &[u8]) -> Vec<(Vec<u8>, u64)> {
         let [count, wide, ..] = fork else { return Vec::new() };
         let number_size = if *wide == 0 { 4 } else { 8 };
@@ -56,13 +56,13 @@ impl Xfs<'_> {
         entries
     }
 
-    /// The entries in one block of a larger directory.
+    /// The entries in a block of a larger directory.
     fn block_entries(&self, block: &[u8], entries: &mut Vec<(Vec<u8>, u64)>) {
         let header = if self.is_v5 { 64 } else { 16 };
         let end = match block.get(..4) {
             Some(b"XD2D" | b"XDD3") => block.len(),
             Some(b"XD2B" | b"XDB3") => {
-                // An index of the names lies at the end.
+                // A hash index of the names is at the end.
                 let count = be32(block, block.len() - 8) as usize;
                 block.len().saturating_sub(8).saturating_sub(count.saturating_mul(8))
             }
@@ -77,7 +77,7 @@ impl Xfs<'_> {
                 if let Some(name) = rest.get(9..9 + name_length) {
                     entries.push((name.to_vec(), be64(rest, 0)));
                 }
-                // The number, the length, the name, perhaps the type, and the entry's own place.
+                // Inode number, name length, name, optional file type, and tag.
                 (9 + name_length + usize::from(self.has_file_types) + 2).next_multiple_of(8)
             };
             rest = rest.get(length.max(8)..).unwrap_or_default();
@@ -134,7 +134,7 @@ impl Tree for Xfs<'_> {
         for run in map::runs(self, link, link.format, 0..2 * MAX_TARGET + self.block_size)? {
             let mut bytes = vec![0; (run.count * self.block_size) as usize];
             self.read_blocks(run.physical, 0, &mut bytes)?;
-            // In version 5 a header comes first, except where mkfs.xfs made the link.
+            // In version 5, a header comes first, except in links that mkfs.xfs created.
             let header = if bytes.starts_with(b"XSLM") { 56 } else { 0 };
             let wanted = length.saturating_sub(target.len()).min(bytes.len() - header);
             target.extend_from_slice(bytes.get(header..header + wanted).unwrap_or_default());

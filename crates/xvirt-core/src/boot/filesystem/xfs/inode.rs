@@ -1,4 +1,4 @@
-//! Inodes, and what of them reading needs.
+//! Inodes, and their fields needed for reading.
 
 use std::io;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::boot::window::{be16, be32, be64};
 const INODE_REALTIME: u16 = 0x1;
 const INODE_LARGE_COUNTS: u64 = 0x10;
 
-/// The parts of an inode that reading needs.
+/// The fields of an inode needed for reading.
 #[derive(Debug)]
 pub(in crate::boot::filesystem) struct Inode {
     pub(super) mode: u16,
@@ -23,7 +23,7 @@ pub(in crate::boot::filesystem) struct Inode {
     pub(super) fork: Vec<u8>,
 }
 
-/// How the data fork says where the data is.
+/// The format of the data fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Special,
@@ -64,7 +64,7 @@ impl Xfs<'_> {
 
     pub(super) fn inode_runs(&self, inode: &Inode, range: Range<u64>) -> io::Result<Vec<Run>> {
         if inode.flags & INODE_REALTIME != 0 {
-            return Err(unsupported("the file is in the realtime section of the XFS"));
+            return Err(unsupported("the file is in the realtime section of the XFS, which is not supported"));
         }
         map::runs(self, inode, inode.format, range)
     }

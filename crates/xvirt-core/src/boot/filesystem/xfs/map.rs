@@ -1,4 +1,4 @@
-//! Where the blocks of a file in XFS lie: a list of extents, or a tree of them.
+//! Block mapping of XFS files: a list of extents, or a B+tree of them.
 
 use std::io;
 use std::ops::Range;
@@ -9,12 +9,12 @@ use crate::boot::filesystem::corrupt;
 use crate::boot::filesystem::run::Run;
 use crate::boot::window::{be16, be64};
 
-/// Deeper trees than this do not come about.
+/// The depth limit of the tree; XFS does not create deeper ones.
 const MAX_DEPTH: u16 = 9;
 
-/// The runs of a file in a range, in order; what no run covers is zeroes.
+/// The runs of a file in a range, in order; gaps between them are zeroes.
 ///
-/// The caller has limited the end, which bounds the work here, and the length, which bounds the memory.
+/// The caller limits the end of the range, which bounds the work, and its length, which bounds the memory.
 pub(super) fn runs(xfs: &Xfs<'_>, inode: &Inode, format: Format, range: Range<u64>) -> io::Result<Vec<Run>> {
     let (first, blocks) = (range.start / xfs.block_size(), range.end.div_ceil(xfs.block_size()));
     let mut map = Map { xfs, first, blocks, next: 0, runs: Vec::new() };
@@ -35,19 +35,19 @@ pub(super) fn runs(xfs: &Xfs<'_>, inode: &Inode, format: Format, range: Range<u6
 
 struct Map<'x, 'd> {
     xfs: &'x Xfs<'d>,
-    /// The first block of the range, and the one after its last.
+    /// The first block of the range, and the one after the last.
     first: u64,
     blocks: u64,
-    /// The first block of the file that nothing was said about yet.
+    /// The first block of the file that is not mapped yet.
     next: u64,
     runs: Vec<Run>,
 }
 
 impl Map<'_, '_> {
-    /// Takes extents of 16 bytes; whether more may come.
+    /// Reads extent records of 16 bytes. Returns whether more may follow in the range.
     fn leaf(&mut self, records: &[u8], count: usize) -> io::Result<bool> {
         for record in records.chunks_exact(16).take(count) {
-            // One bit tells that nothing was written, 54 the place in the file, 52 that on the disk, 21 the length.
+            // 1 bit for unwritten extents, 54 bits for the file offset, 52 for the disk block, and 21 for the length.
             let (high, low) = (be64(record, 0), be64(record, 8));
             let logical = (high & (u64::MAX >> 1)) >> 9;
             let physical = (high & 0x1ff) << 43 | low >> 21;
@@ -67,7 +67,8 @@ impl Map<'_, '_> {
         Ok(true)
     }
 
-    /// Takes the children of a node, which has `room` for keys before the pointers; whether more may come.
+    /// Reads the children of a node with space for `room` keys before the pointers. Returns whether more may follow in
+    /// the range.
     fn node(&mut self, node: &[u8], level: u16, count: usize, room: usize) -> io::Result<bool> {
         if level == 0 || level > MAX_DEPTH || count > room {
             return Err(corrupt("a node of an XFS extent tree is damaged"));

@@ -1,9 +1,9 @@
-//! XFS, which RHEL and its relatives keep `/boot` in.
+//! XFS, the file system of `/boot` in RHEL and its derivatives.
 //!
-//! This file has the superblock and the blocks. `inode` reads a file's inode and `map` says where its blocks are;
+//! This file handles the superblock and the blocks. `inode` reads a file's inode, `map` finds its blocks, and
 //! `directory` reads directories and symbolic links.
 //!
-//! The log is not replayed: what was written just before a VM was stopped hard may be seen as it was before.
+//! The log is not replayed: after a VM was stopped hard, the last changes may be missing.
 
 mod directory;
 mod inode;
@@ -14,30 +14,30 @@ use std::io;
 use super::{corrupt, unsupported, until_nul};
 use crate::boot::window::{Window, be16, be32, be64};
 
-/// Features of version 5 that a reader has to know.
+/// Features of version 5 that readers must support.
 mod incompatible {
     pub(super) const FILE_TYPES: u32 = 0x1;
-    /// File types, sparse inodes, the UUID of metadata, large times, repair needed, large extent counts, exchange of
-    /// ranges, parent pointers, a directory for metadata. Only the first and the large extent counts matter to reading.
+    /// File types, sparse inodes, metadata UUID, big timestamps, needs repair, large extent counts, exchange range,
+    /// parent pointers, metadata directory. Only file types and large extent counts matter to readers.
     pub(super) const KNOWN: u32 = 0x1ff;
 }
 
 /// The flag of version 4 for file types in directories.
 const V4_FILE_TYPES: u32 = 0x200;
 
-/// An XFS in a partition.
+/// An XFS file system in a partition.
 #[derive(Debug)]
 pub(super) struct Xfs<'d> {
     window: Window<'d>,
     uuid: String,
     label: String,
     block_size: u64,
-    /// Blocks in an allocation group, and the bits that number them.
+    /// The number of blocks in an allocation group, and the bits of a block number inside the group.
     group_blocks: u64,
     group_bits: u32,
     groups: u64,
     inode_size: usize,
-    /// The bits that number the inodes of a block.
+    /// The bits of an inode number inside a block.
     inode_bits: u32,
     root: u64,
     directory_block: usize,
@@ -47,7 +47,7 @@ pub(super) struct Xfs<'d> {
 }
 
 impl<'d> Xfs<'d> {
-    /// Opens the file system; gives the window back where there is none.
+    /// Opens the file system, or returns the window if it contains none.
     pub(super) fn open(window: Window<'d>) -> io::Result<Result<Self, Window<'d>>> {
         if window.length() < 512 {
             return Ok(Err(window));
@@ -59,7 +59,7 @@ impl<'d> Xfs<'d> {
         let version = be16(&sb, 100) & 0xf;
         let incompatible = if version == 5 { be32(&sb, 216) } else { 0 };
         if !matches!(version, 4 | 5) || incompatible & !incompatible::KNOWN != 0 {
-            return Err(unsupported("the XFS has features that are not read here"));
+            return Err(unsupported("the XFS file system has unsupported features"));
         }
         let block_size = u64::from(be32(&sb, 4));
         let inode_size = usize::from(be16(&sb, 104));
@@ -91,7 +91,7 @@ impl<'d> Xfs<'d> {
             && xfs.directory_block <= 65536;
         match plausible {
             true => Ok(Ok(xfs)),
-            false => Err(corrupt("the XFS superblock has impossible sizes")),
+            false => Err(corrupt("the XFS superblock has invalid sizes")),
         }
     }
 
@@ -99,7 +99,7 @@ impl<'d> Xfs<'d> {
         self.block_size
     }
 
-    /// Fills `buffer` from `offset` in a block on. The number of a block has its group in the upper bits.
+    /// Reads from `offset` in a block into `buffer`. The upper bits of a block number are its group.
     fn read_blocks(&self, block: u64, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let (group, in_group) = (block >> self.group_bits, block & ((1 << self.group_bits) - 1));
         if group >= self.groups || in_group >= self.group_blocks {

@@ -1,8 +1,8 @@
-//! Disks that boot by GRUB 2.
+//! Disks that boot with GRUB 2.
 
 use super::*;
 
-/// What GRUB's file on an EFI system partition looks like.
+/// GRUB's file on an EFI system partition.
 fn stub(uuid: &str, prefix: &str) -> String {
     format!("search.fs_uuid {uuid} root hd0,gpt2 \nset prefix=($root)'{prefix}'\nconfigfile $prefix/grub.cfg\n")
 }
@@ -28,7 +28,7 @@ fn debian_boots_its_default_entry() {
     }
     let disk = gpt(&[&root]);
     let menu = BootMenu::read(&disk).unwrap();
-    // Without what was read of the disk.
+    // The debug output does not contain cached disk data.
     assert!(format!("{menu:?}").len() < 200);
     let version = "Debian GNU/Linux, with Linux 6.1.0-18-amd64";
     let recovery = "Debian GNU/Linux, with Linux 6.1.0-18-amd64 (recovery mode)";
@@ -60,7 +60,7 @@ fn debian_boots_its_default_entry() {
     );
 }
 
-/// What `grub-reboot` and `grub-set-default` leave in the environment block is what GRUB starts next.
+/// GRUB uses the entry that `grub-reboot` or `grub-set-default` wrote to the environment block.
 #[test]
 fn the_environment_block_chooses() {
     let saved = DEBIAN.replace("set default=\"0\"", "set default=\"${saved_entry}\"");
@@ -96,7 +96,7 @@ fn the_environment_block_chooses() {
     }
 }
 
-/// An EFI system partition that points to a boot partition of its own.
+/// An EFI system partition that refers to a separate boot partition.
 #[test]
 fn ubuntu_boots_from_a_separate_boot_partition() {
     let stub = stub(BOOT, "/grub");
@@ -112,7 +112,7 @@ fn ubuntu_boots_from_a_separate_boot_partition() {
             text("/initrd.img-6.8.0-31-generic", "initrd"),
         ],
     );
-    // On the root file system there is an old one, hidden where the boot partition is mounted.
+    // The root file system contains an old configuration that the boot partition's mount hides.
     let root = ext4(ROOT, "cloudimg-rootfs", &[text("/boot/grub/grub.cfg", "menuentry old { linux /old }")]);
     let (Some(esp), Some(boot_partition), Some(root)) = (esp, boot_partition, root) else { return };
     let line = "BOOT_IMAGE=/vmlinuz-6.8.0-31-generic root=LABEL=cloudimg-rootfs ro console=tty1 console=ttyS0";
@@ -129,7 +129,7 @@ fn fedora_boots_its_loader_entries() {
     let rescue = FEDORA_ENTRY.replace("6.5.6-300.fc39.x86_64", "0-rescue");
     let env = "# GRUB Environment Block\nkernelopts=root=UUID=abc ro rootflags=subvol=root\nboot_success=1\n";
     let saved = format!("{env}saved_entry=0123456789abcdef-6.4.0-9.fc39.x86_64\n");
-    // On an own partition (XFS where it is RHEL's); and inside the root, with paths from `/boot` or from `/`.
+    // On a separate partition (XFS as in RHEL), and inside the root with paths from `/boot` or from `/`.
     let cases = [
         ("", "", env, "6.5.6-300", "(hd0,gpt2)"),
         ("", "", &saved, "6.4.0-9", "(hd0,gpt2)"),
@@ -187,10 +187,10 @@ fn xen_entries_are_listed_and_passed_over() {
     assert_eq!(
         reasons,
         [
-            Some("it starts the Xen hypervisor or another multiboot program, not Linux by itself"),
+            Some("it starts the Xen hypervisor or another multiboot program, not Linux"),
             Some("it starts another boot loader"),
             None,
-            Some("it starts no Linux kernel"),
+            Some("it does not start a Linux kernel"),
         ]
     );
     let error = menu.load(&menu.entries()[1]).unwrap_err();

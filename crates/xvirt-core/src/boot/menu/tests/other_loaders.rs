@@ -1,4 +1,4 @@
-//! Disks that boot by something else than GRUB 2, or by nothing.
+//! Disks that boot with other loaders than GRUB 2, or without one.
 
 use super::*;
 use crate::boot::BootSource;
@@ -83,7 +83,7 @@ MENU END
     assert!(!menu.entries()[2].is_bootable());
 }
 
-/// `loader.conf`, files, titles in order, the default's title.
+/// `loader.conf`, files, titles in order, and the default's title.
 type LoaderCase<'a> = (&'a str, &'a [&'a [Entry<'a>]], &'a [&'a str], &'a str);
 
 #[test]
@@ -210,7 +210,7 @@ chainloader     +1
     assert_eq!(bootable, [false, true, true, false]);
 }
 
-/// Files, kernel, initrd, command line.
+/// Files, kernel, initrd, and command line.
 type KernelCase<'a> = (&'a [Entry<'a>], &'a str, Option<&'a [u8]>, &'a str);
 
 #[test]

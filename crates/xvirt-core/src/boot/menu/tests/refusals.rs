@@ -1,10 +1,10 @@
-//! What is said where nothing can be booted, and that damage does no harm.
+//! Error messages for disks that cannot be booted, and damaged disks.
 
 use std::io::{Read, Seek};
 
 use super::*;
 
-/// The message of the error that reading the menu of a disk ends with.
+/// The error message for reading the menu of a disk.
 fn refusal(disk: &MemoryDisk) -> String {
     let error = BootMenu::read(disk).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotBootable, "{error}");
@@ -29,7 +29,7 @@ fn a_disk_that_cannot_be_booted_says_what_is_on_it() {
         (
             MemoryDisk(nothing.clone()),
             format!(
-                "the disk has neither a partition table nor a file system that can be read; \
+                "the disk has neither a partition table nor a readable file system; \
                  install an operating system on it, or {explicit}"
             ),
         ),
@@ -40,22 +40,22 @@ fn a_disk_that_cannot_be_booted_says_what_is_on_it() {
         (
             mbr(&[&luks, &lvm]),
             format!(
-                "no file system that can be read was found; there is LUKS encryption on partition 1, LVM on partition 2; \
+                "no readable file system was found; there is LUKS encryption on partition 1, LVM on partition 2; \
                  {explicit}, or use a separate ext4 /boot"
             ),
         ),
         (
             MemoryDisk(btrfs),
             format!(
-                "no file system that can be read was found; there is btrfs on the whole disk; \
+                "no readable file system was found; there is btrfs on the whole disk; \
                  {explicit}, or use a separate ext4 /boot"
             ),
         ),
         (
             gpt(&[&broken]),
             format!(
-                "no file system that can be read was found; there is an unreadable file system on partition 1 \
-                 (the ext superblock has impossible sizes); {explicit}, or use a separate ext4 /boot"
+                "no readable file system was found; there is an unreadable file system on partition 1 \
+                 (the ext superblock has invalid sizes); {explicit}, or use a separate ext4 /boot"
             ),
         ),
     ];
@@ -73,7 +73,7 @@ fn a_disk_that_cannot_be_booted_says_what_is_on_it() {
     assert_eq!(
         refusal(&gpt(&[&esp, &ntfs])),
         format!(
-            "no boot configuration and no kernel was found in the file systems that can be read; \
+            "no boot configuration and no kernel was found in the readable file systems; \
              there is NTFS on partition 2; {explicit}, or use a separate ext4 /boot"
         )
     );
@@ -107,7 +107,7 @@ fn an_entry_that_is_not_there_is_answered_with_those_that_are() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(
         error.to_string(),
-        "cannot read the kernel /vmlinuz-0 of boot entry \"Linux 0\": there is no such file; \
+        "cannot read the kernel /vmlinuz-0 of boot entry \"Linux 0\": no such file; \
          choose another boot entry, or repair the guest's boot configuration"
     );
     let error = menu.load_within(&menu.entries()[2], &Limits { kernel: 1999, initrd: 0 }).unwrap_err();
@@ -120,7 +120,7 @@ fn an_entry_that_is_not_there_is_answered_with_those_that_are() {
     assert_eq!(menu.load(&menu.entries()[2]).unwrap().initrd, None);
 }
 
-/// Every kind of configuration, damaged in many ways: never a panic, and never long.
+/// Every kind of configuration, damaged in many ways: no panic and no long delay.
 #[test]
 fn damaged_configurations_do_no_harm() {
     let configs = [
@@ -140,7 +140,7 @@ fn damaged_configurations_do_no_harm() {
     let words =
         ["if ", " then ", "fi\n", "{", "}", "'", "\"", "$", "${", "\\", "\n", "(", ")", "[ ", " ]", ">", "function f "];
     for (path, config) in configs {
-        // A place holder of the same length is replaced in the image, which saves a run of the tool each time.
+        // Replaces a placeholder of the same length in the image, which saves a run of the tool for each variant.
         let holder = noise(6, config.len() + 64);
         let Some(root) = ext(&["-t", "ext4", "-b", "4096"], 4, &[File(path, &holder), text("/boot/vmlinuz", "x")])
         else {
@@ -176,7 +176,7 @@ fn damaged_configurations_do_no_harm() {
     }
 }
 
-/// A hole is not on the disk, but a kernel can have its loader read it as often as it likes.
+/// A hole costs no disk access, but a configuration can have it read any number of times.
 #[test]
 fn reading_a_hole_again_and_again_ends() {
     const HOLE: usize = 1 << 20;
@@ -191,7 +191,7 @@ fn reading_a_hole_again_and_again_ends() {
         let mut image = menu.open(menu.default_entry().unwrap(), &Limits { kernel: 2 << 20, initrd: 0 }).unwrap();
         let mut bytes = vec![1; HOLE];
         let mut read = || image.kernel.rewind().and_then(|()| image.kernel.read_exact(&mut bytes));
-        // The limits, and what configurations may take.
+        // The limits, and the budget for configurations.
         let most = 1024 + 2;
         let ended = (0..=most).find_map(|_| read().err());
         assert_eq!(ended.map(|error| error.kind()), Some(std::io::ErrorKind::InvalidData));
@@ -199,13 +199,13 @@ fn reading_a_hole_again_and_again_ends() {
         let error = image.take_failure().unwrap();
         assert_eq!(
             error.to_string(),
-            "cannot read the kernel /vmlinuz of boot entry \"Linux /vmlinuz\": reading goes round in circles; check the \
+            "cannot read the kernel /vmlinuz of boot entry \"Linux /vmlinuz\": too much was read; the metadata probably contains a loop; check the \
              file system in the guest, or choose another boot entry"
         );
     }
 }
 
-/// Claims that the only file of some length in an XFS has another, without blocks for the rest.
+/// Changes the length of the only file with length `from` in an XFS, without adding blocks.
 fn lengthen(mut image: Vec<u8>, from: usize, to: usize) -> Vec<u8> {
     let is_file = |inode: &[u8]| inode.starts_with(b"IN") && inode[56..64] == (from as u64).to_be_bytes();
     let inodes: Vec<_> = image.chunks_exact_mut(256).filter(|inode| is_file(inode)).collect();
