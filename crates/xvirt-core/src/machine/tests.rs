@@ -18,7 +18,8 @@ use crate::demo::{self, CommandLine, Mode};
 use crate::device::Device;
 use crate::disk::{Access, CopyBeforeWrite, ImageFormat, open_as};
 use crate::host::Host;
-use crate::virtio::{self, Balloon, BalloonState, Block, BlockState, Rng};
+use crate::port::PortStream;
+use crate::virtio::{self, Balloon, BalloonState, Block, BlockState, ConsoleState, Rng};
 use crate::{ErrorKind, Result};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +58,8 @@ fn rig() -> Option<Rig> {
     let disk = open_as(&path, Some(ImageFormat::Raw), Access::ReadWrite, false).unwrap();
     let state = BlockState::new(&*disk, "one", 1);
     machine.insert(1, Arc::new(Block::new(disk, IoEngine::Auto, Arc::new(|_| {}), state).unwrap())).unwrap();
-    machine.add(Arc::new(virtio::Console::new(Arc::new(second)))).unwrap();
+    let agent = PortStream::new("a.port", second.device_event()).backend();
+    machine.add(Arc::new(virtio::Console::new(Arc::new(second), agent, ConsoleState::default()))).unwrap();
     machine.add(Arc::new(Rng)).unwrap();
     machine.add(Arc::new(Balloon::new(None, BalloonState::new(16, true)).unwrap())).unwrap();
     machine.power_on(&no_disk).unwrap();

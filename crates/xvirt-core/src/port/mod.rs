@@ -7,8 +7,6 @@
 //!
 //! Unlike a console, a port loses nothing: at most 64 KiB wait in either direction, and then the sender waits.
 
-#![allow(dead_code, unused_imports, reason = "the device and the guest agent's client, who use it, come next")]
-
 mod backend;
 mod shared;
 mod stream;

@@ -193,7 +193,7 @@ impl PortBackend for Shared {
 
     fn set_open(&self, open: bool) {
         self.change(|state| {
-            if state.open == open || state.ended {
+            if state.open == open || state.off || state.ended {
                 return;
             }
             state.open = open;

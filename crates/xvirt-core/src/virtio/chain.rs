@@ -135,6 +135,19 @@ impl Segments {
         Ok(())
     }
 
+    /// Removes the first `count` bytes, or all that there are.
+    pub(crate) fn skip(&mut self, mut count: u64) {
+        while count > 0 {
+            let Some(segment) = self.list.get_mut(self.taken) else { return };
+            let now = segment.length.min(u32::try_from(count).unwrap_or(u32::MAX));
+            segment.advance(now);
+            if segment.length == 0 {
+                self.taken += 1;
+            }
+            count -= u64::from(now);
+        }
+    }
+
     /// Removes the last byte and returns its address.
     pub(crate) fn take_last(&mut self) -> Option<u64> {
         while self.list.len() > self.taken {
@@ -196,7 +209,7 @@ impl Segments {
 
 impl Segment {
     fn advance(&mut self, count: u32) {
-        // Cannot wrap, because `address + count - 1` was accessed before, unless it becomes zero, which is harmless.
+        // Wraps only where there is no memory, which the next access finds out, or to zero behind the last byte.
         self.address = self.address.wrapping_add(count.into());
         self.length -= count;
     }

@@ -8,13 +8,14 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::net::NetBackend;
 use super::testing::{DATA, RAM, Rig, SIZE, base};
-use super::{Block, BlockState, Console, Net, NetState, Rng, VirtioDevice, Vsock, VsockState};
+use super::{Block, BlockState, Console, ConsoleState, Net, NetState, Rng, VirtioDevice, Vsock, VsockState};
 use crate::config::IoEngine;
 use crate::console::ConsolePort;
 use crate::device::Device;
 use crate::disk::BlockBackend;
 use crate::memory::GuestSlice;
 use crate::net::Offloads;
+use crate::port::PortBackend;
 
 /// A backend that always has input and accepts all output.
 #[derive(Debug)]
@@ -38,6 +39,23 @@ impl ConsolePort for Everything {
 
     fn input_event(&self) -> &EventFd {
         &self.0
+    }
+}
+
+impl PortBackend for Everything {
+    fn name(&self) -> &str {
+        "everything"
+    }
+
+    fn set_open(&self, _: bool) {}
+
+    /// But not all of it at once.
+    fn output(&self, bytes: &[u8]) -> usize {
+        bytes.len().div_ceil(2)
+    }
+
+    fn read_input(&self, buf: &mut [u8]) -> usize {
+        ConsolePort::read_input(self, buf)
     }
 }
 
@@ -172,7 +190,10 @@ fn the_network_card_survives() {
 
 #[test]
 fn the_console_survives() {
-    attack(Arc::new(Console::new(Everything::new())), 0x94d0_49bb_1331_11eb);
+    attack(
+        Arc::new(Console::new(Everything::new(), Everything::new(), ConsoleState::default())),
+        0x94d0_49bb_1331_11eb,
+    );
 }
 
 #[test]

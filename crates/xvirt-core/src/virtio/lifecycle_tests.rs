@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::hostile_tests::Everything;
 use super::testing::{DATA, Piece, Rig};
 use super::{
-    Balloon, BalloonState, Block, BlockState, Console, DeviceState, Net, NetState, Rng, VirtioDevice, Vsock, VsockState,
+    Balloon, BalloonState, Block, BlockState, Console, ConsoleState, DeviceState, Net, NetState, Rng, VirtioDevice,
+    Vsock, VsockState,
 };
 use crate::config::IoEngine;
 use crate::device::Device;
@@ -60,7 +61,13 @@ fn a_network_card_goes_round() {
 
 #[test]
 fn a_console_and_an_entropy_source_go_round() {
-    go_round(|_| Arc::new(Console::new(Everything::new())));
+    go_round(|state| {
+        let state = match state {
+            Some(DeviceState::Console(state)) => state,
+            _ => ConsoleState::default(),
+        };
+        Arc::new(Console::new(Everything::new(), Everything::new(), state))
+    });
     go_round(|_| Arc::new(Rng));
 }
 

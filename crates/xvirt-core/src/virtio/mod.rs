@@ -67,6 +67,6 @@ pub(crate) use device::{DeviceKind, Handler, VirtioDevice};
 pub(crate) use net::{FrameCounters, Net, NetBackend};
 pub(crate) use queue::{Queues, VirtQueue};
 pub(crate) use rng::Rng;
-pub(crate) use state::{BalloonState, BlockState, DeviceState, NetState, VsockState};
+pub(crate) use state::{BalloonState, BlockState, ConsoleState, DeviceState, NetState, VsockState};
 pub(crate) use transport::{BAR_SIZE, VirtioPci, VirtioPciState};
 pub(crate) use vsock::{Vsock, port_path};

@@ -31,6 +31,12 @@ impl Queues {
         self.0.get_mut(index)?.as_mut()
     }
 
+    /// Queue `first`, if it is enabled, and another one, if that is.
+    pub(crate) fn get_two(&mut self, first: usize, second: usize) -> Option<(&mut VirtQueue, Option<&mut VirtQueue>)> {
+        let [first, second] = self.0.get_disjoint_mut([first, second]).ok()?;
+        Some((first.as_mut()?, second.as_mut()))
+    }
+
     /// Calls [`VirtQueue::signal`] for every queue.
     pub(crate) fn signal(&mut self) -> Served {
         self.0.iter_mut().flatten().try_for_each(VirtQueue::signal)
@@ -95,13 +101,18 @@ impl VirtQueue {
         let _ = self.kick.write(1);
     }
 
+    /// Whether the worker is wanted elsewhere: nothing is popped until it comes back.
+    pub(crate) fn stops_serving(&self) -> bool {
+        self.stop_serving.load(Ordering::Relaxed)
+    }
+
     pub(super) fn position(&self) -> Position {
         Position { next_avail: self.queue.next_avail(), next_used: self.queue.next_used() }
     }
 
     /// Pops the next available chain; `false` if there is none, or if the worker should leave the queue.
     pub(crate) fn pop(&mut self, chain: &mut Chain) -> Served<bool> {
-        if self.stop_serving.load(Ordering::Relaxed) {
+        if self.stops_serving() {
             return Ok(false);
         }
         let mut available = self.queue.iter(&self.memory).map_err(|_| BAD_RING)?;
@@ -171,7 +182,7 @@ impl VirtQueue {
     /// Enables notifications of new buffers; `true` if there are some already, and the worker may take them.
     pub(crate) fn enable_notification(&mut self) -> Served<bool> {
         let more = self.queue.enable_notification(&self.memory).map_err(|_| BAD_RING)?;
-        Ok(more && !self.stop_serving.load(Ordering::Relaxed))
+        Ok(more && !self.stops_serving())
     }
 
     /// Serves all chains with `serve`, which returns the number of bytes written. One interrupt announces all

@@ -11,8 +11,8 @@ pub(crate) enum DeviceState {
     Block(BlockState),
     /// A network card.
     Net(NetState),
-    /// A console has no state: its bytes are in its queues or in its host backend.
-    Console,
+    /// A console with a port.
+    Console(ConsoleState),
     /// The entropy source has no state.
     Rng,
     /// A memory balloon.
@@ -52,6 +52,18 @@ pub(crate) struct NetState {
     pub(crate) mtu: Option<u16>,
     /// Whether the cable is plugged in.
     pub(crate) link_up: bool,
+}
+
+/// What a console and its driver know of the port beside it. Bytes are no part of it: they are in the queues or in the host
+/// backends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConsoleState {
+    /// Which control messages the driver waits for, one bit for each that there is.
+    pub(crate) owed: u8,
+    /// Whether a program has the agent's port open.
+    pub(crate) agent_open: bool,
+    /// How many bytes the host has taken of the chain that is first in the queue to it.
+    pub(crate) taken: u64,
 }
 
 /// The driver-visible properties of a balloon; pages have 4 KiB.

@@ -15,8 +15,8 @@ use crate::machine::{Machine, Parts, Processors};
 use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
 use crate::virtio::{
-    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetBackend, NetState, Rng, VirtioDevice,
-    VirtioPci, Vsock, VsockState,
+    self, Balloon, BalloonState, Block, BlockState, ConsoleState, IoError, IoErrorSink, Net, NetBackend, NetState, Rng,
+    VirtioDevice, VirtioPci, Vsock, VsockState,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -149,7 +149,8 @@ pub(super) fn machine(
         let function = machine.insert(nic.slot, Arc::clone(&parts.net) as _)?;
         nics.insert(*position, NicDevice::new(*position, parts, function, events));
     }
-    let console = Arc::new(virtio::Console::new(Arc::new(consoles.virtio.clone())));
+    let (console, agent) = (Arc::new(consoles.virtio.clone()), consoles.agent.backend());
+    let console = Arc::new(virtio::Console::new(console, agent, ConsoleState::default()));
     add(&mut machine, Device::Console, console, events)?;
     add(&mut machine, Device::Rng, Arc::new(Rng), events)?;
     if let Some(vsock) = &config.vsock {

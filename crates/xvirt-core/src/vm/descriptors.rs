@@ -38,7 +38,7 @@ impl VmConfig {
     /// | the VM while it runs | 6 |
     /// | each vCPU | 1 |
     /// | memory that is shared or in huge pages | 1, or 2 from 3 GiB on |
-    /// | the virtio console | 7 |
+    /// | the virtio console, with the port of the guest agent | 15 |
     /// | the entropy source | 5 |
     /// | the memory balloon | 14 |
     /// | each disk | 5, 2 for each of its queues, 1 for io_uring, and its files |
@@ -60,7 +60,7 @@ impl VmConfig {
     pub(super) fn file_descriptors_to_start(&self) -> usize {
         let vcpus = self.cpus.count;
         let files = if self.memory_backing.needs_file() { ram_ranges(self.memory.bytes()).len() } else { 0 };
-        let (console, rng) = (device(2), device(1));
+        let (console, rng) = (device(6), device(1));
         let balloon = if self.balloon.enabled { device(5) + 1 } else { 0 };
         // With its socket and what watches connections.
         let vsock = if self.vsock.is_some() { device(3) + 2 } else { 0 };

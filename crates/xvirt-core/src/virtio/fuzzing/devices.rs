@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -14,10 +14,12 @@ use crate::console::ConsolePort;
 use crate::disk::BlockBackend;
 use crate::memory::GuestSlice;
 use crate::net::Offloads;
+use crate::port::{GUEST_AGENT, PortStream};
 use crate::sync::lock;
 use crate::virtio::net::NetBackend;
 use crate::virtio::{
-    Balloon, BalloonState, Block, BlockState, Console, DeviceState, Net, NetState, Rng, VirtioDevice, Vsock, VsockState,
+    Balloon, BalloonState, Block, BlockState, Console, ConsoleState, DeviceState, Net, NetState, Rng, VirtioDevice,
+    Vsock, VsockState,
 };
 
 /// Size of the disk in bytes.
@@ -36,20 +38,23 @@ pub enum Kind {
     Vsock,
 }
 
-/// The backend of any device: pending input, a disk, an event, and host programs.
+/// The backend of any device: pending input, a disk, an event, a port, and host programs.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     input: Mutex<VecDeque<Vec<u8>>>,
-    event: EventFd,
+    event: Arc<EventFd>,
+    port: PortStream,
     disk: Mutex<Vec<u8>>,
     programs: Mutex<Option<Programs>>,
 }
 
 impl Endpoint {
     pub(super) fn new() -> Arc<Self> {
-        let event = EventFd::new(EFD_NONBLOCK).expect("there are descriptors");
+        let event = Arc::new(EventFd::new(EFD_NONBLOCK).expect("there are descriptors"));
+        let port = PortStream::new(GUEST_AGENT, Arc::clone(&event));
+        port.power_on();
         let disk = Mutex::new(vec![0; DISK]);
-        Arc::new(Self { input: Mutex::default(), event, disk, programs: Mutex::default() })
+        Arc::new(Self { input: Mutex::default(), event, port, disk, programs: Mutex::default() })
     }
 
     /// Makes `bytes` available as input.
@@ -57,6 +62,11 @@ impl Endpoint {
         if let Some(programs) = &mut *lock(&self.programs) {
             programs.act(&bytes);
             return;
+        }
+        if let Ok(connection) = self.port.wait_open(Some(Instant::now())) {
+            // Fails only for want of bytes or of room, which may well be.
+            let _ = connection.receive(&mut [0; 512], Some(Instant::now()));
+            let _ = connection.send(&bytes, Some(Instant::now()));
         }
         lock(&self.input).push_back(bytes);
         self.event.write(1).expect("the counter has room");
@@ -94,7 +104,13 @@ pub(super) fn device(kind: Kind, endpoint: &Arc<Endpoint>, state: Option<DeviceS
             };
             Arc::new(Net::new(endpoint.clone(), state))
         }
-        (Kind::Console, _) => Arc::new(Console::new(endpoint.clone())),
+        (Kind::Console, state) => {
+            let state = match state {
+                Some(DeviceState::Console(state)) => state,
+                _ => ConsoleState::default(),
+            };
+            Arc::new(Console::new(endpoint.clone(), endpoint.port.backend(), state))
+        }
         (Kind::Rng, _) => Arc::new(Rng),
         (Kind::Balloon, state) => {
             let state = match state {
