@@ -1,4 +1,4 @@
-/* The virtio console: one port, lines out and bytes in. */
+/* The virtio console: lines out and bytes in. */
 #pragma once
 #include <stddef.h>
 

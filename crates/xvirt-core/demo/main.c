@@ -1,5 +1,6 @@
 /* What the command line asks for, in order. */
 #include "acpi.h"
+#include "agent.h"
 #include "balloon.h"
 #include "blk.h"
 #include "blkbench.h"
@@ -27,11 +28,11 @@
 
 /* What goes on until it is told to stop. The first use the CPU all the time, the others wait for interrupts. */
 static int counting, loading, soaking, attacking;
-static int ballooning, echoing, networking, plugging, talking, ticking;
+static int ballooning, echoing, networking, plugging, serving, talking, ticking;
 
 static int waiting(void)
 {
-    return ballooning || echoing || networking || plugging || talking || ticking;
+    return ballooning || echoing || networking || plugging || serving || talking || ticking;
 }
 
 /* Things nobody asked for that happen to a machine. */
@@ -74,6 +75,8 @@ static void run(void)
             networking = networking && net_poll();
             if (plugging)
                 hotplug_poll();
+            if (serving)
+                agent_poll();
             if (talking)
                 vsock_poll();
             ticking = ticking && timer_poll();
@@ -163,6 +166,9 @@ static void start(void)
     plugging = option_mode(MODE_HOTPLUG);
     if (plugging)
         hotplug_start();
+    serving = option_mode(MODE_AGENT);
+    if (serving)
+        agent_start();
     echoing = option_mode(MODE_ECHO);
     if (echoing)
         echo_start();

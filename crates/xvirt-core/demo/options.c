@@ -22,6 +22,7 @@ static const char *const words[MODES] = {
     [MODE_SMP] = "smp",
     [MODE_TIMER] = "timer",
     [MODE_ECHO] = "echo",
+    [MODE_AGENT] = "agent",
     [MODE_HOTPLUG] = "hotplug",
     [MODE_HALT] = "halt",
     [MODE_POWEROFF] = "poweroff",

@@ -20,6 +20,7 @@ enum mode {
     MODE_SMP,
     MODE_TIMER,
     MODE_ECHO,
+    MODE_AGENT,
     MODE_HOTPLUG,
     MODE_HALT,
     MODE_POWEROFF,

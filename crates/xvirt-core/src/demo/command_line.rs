@@ -47,6 +47,10 @@ pub enum Mode {
     /// Answer lines on COM1 and the virtio console: `ping`, `status`, `poweroff`, `reboot`, `crash`, `eject` with the
     /// number of a PCI slot, or anything else.
     Echo,
+    /// Answer as the QEMU guest agent does to some commands, for ever: syncs, `guest-ping`, `guest-info`, `guest-get-time`,
+    /// `guest-exec` of anything, which prints `hello` and ends with 3, `guest-exec-status`, `guest-shutdown`. Or misbehave, as
+    /// [`CommandLine::agent`] says. Prints `agent: open` once.
+    Agent,
     /// Set up disks and network cards that are plugged in, write and verify the disks, send a frame; let go of them when
     /// asked. With [`Mode::BlkLoad`] disks that are plugged in take part. Goes on for ever.
     HotPlug,
@@ -80,6 +84,7 @@ impl Mode {
             Mode::Soak => "soak",
             Mode::Hostile => "hostile",
             Mode::Echo => "echo",
+            Mode::Agent => "agent",
             Mode::HotPlug => "hotplug",
             Mode::PowerOff => "poweroff",
             Mode::Reboot => "reboot",
@@ -175,6 +180,13 @@ impl CommandLine {
     /// [`Mode::Panic`]: the event that is told, 1 without and 2 with a crash kernel. Default 1.
     pub fn panic_event(self, event: u8) -> CommandLine {
         self.with("event", event)
+    }
+
+    /// [`Mode::Agent`]: how it misbehaves. `silent` never answers. `garbage` answers what cannot be read. `endless` sends a
+    /// line without an end, from the first question on. `late` answers with the next question, but syncs at once. `closing`
+    /// sends half of each answer but those to syncs, closes its port and opens it again.
+    pub fn agent(self, how: &str) -> CommandLine {
+        self.with("agent", how)
     }
 
     /// [`Mode::Timer`]: ticks a second. Default 10.

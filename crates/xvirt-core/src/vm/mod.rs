@@ -13,6 +13,9 @@
 //! in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
 
 mod agent;
+#[cfg(feature = "demo")]
+#[cfg(test)]
+mod agent_port_tests;
 mod assemble;
 mod build;
 mod consoles;

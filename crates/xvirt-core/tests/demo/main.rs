@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod operations;
+mod ports;
 mod resize;
 mod snapshots;
 mod statistics;
