@@ -27,7 +27,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     /// Counts how often the port was opened: a connection is to one opening.
     pub(super) opening: u64,
-    /// Whether a program in the guest has the port open.
+    /// Whether a program in the guest has the port open. The device of a guest that goes on says so while the VM is off.
     pub(super) open: bool,
     /// The VM is halted.
     pub(super) off: bool,
@@ -193,7 +193,7 @@ impl PortBackend for Shared {
 
     fn set_open(&self, open: bool) {
         self.change(|state| {
-            if state.open == open || state.off || state.ended {
+            if state.open == open || state.ended {
                 return;
             }
             state.open = open;

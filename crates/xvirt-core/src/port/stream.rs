@@ -33,7 +33,7 @@ impl PortStream {
 
     /// Whether a program in the guest has the port open.
     pub(crate) fn is_open(&self) -> bool {
-        self.shared.lock().is_ok_and(|state| state.open)
+        self.shared.lock().is_ok_and(|state| state.open && !state.off)
     }
 
     /// Waits until a program in the guest has the port open, through a reboot too.

@@ -204,6 +204,20 @@ fn a_halted_vm_has_nobody_to_wait_for() {
     assert_eq!(kind(rig.stream.wait_open(None)), ErrorKind::Gone);
 }
 
+/// A guest may still run when its VM is said to be halted.
+#[test]
+fn a_guest_that_is_about_to_end_opens_the_port_for_nobody() {
+    let rig = Rig::on();
+    rig.stream.power_off();
+    rig.device.set_open(true);
+    rig.device.output(b"late");
+    assert!(!rig.stream.is_open());
+    assert_eq!(kind(rig.stream.wait_open(None)), ErrorKind::InvalidState);
+    rig.stream.power_on();
+    assert!(!rig.stream.is_open());
+    assert_eq!(kind(received(&rig.open())), ErrorKind::Timeout);
+}
+
 #[test]
 fn what_nobody_has_open_is_not_kept() {
     let rig = Rig::on();

@@ -15,6 +15,7 @@ mod io;
 mod limits;
 mod memory;
 mod passt;
+mod ports;
 mod stored;
 mod vsock;
 
