@@ -121,6 +121,7 @@ pub mod demo;
 mod arch;
 mod bus;
 mod cgroup;
+mod descriptor;
 mod device;
 #[cfg(fuzzing)]
 #[doc(hidden)]

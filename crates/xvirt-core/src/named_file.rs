@@ -50,21 +50,26 @@ impl NamedFile {
 
     /// What it is, for messages.
     pub(crate) fn description(&self) -> &'static str {
-        match self.kind {
-            FileType::RegularFile => "a regular file",
-            FileType::Directory => "a directory",
-            FileType::Symlink => "a symbolic link",
-            FileType::Fifo => "a FIFO",
-            FileType::Socket => "a socket",
-            FileType::CharacterDevice => "a character device",
-            FileType::BlockDevice => "a block device",
-            FileType::Unknown => "of an unknown type",
-        }
+        describe(self.kind)
     }
 
     /// Opens it.
     pub(crate) fn open(&self, options: &OpenOptions) -> io::Result<File> {
         reopen(&self.handle, options)
+    }
+}
+
+/// What a kind of file is called in messages.
+pub(crate) fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice => "a character device",
+        FileType::BlockDevice => "a block device",
+        FileType::Unknown => "of an unknown type",
     }
 }
 

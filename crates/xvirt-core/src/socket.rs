@@ -5,7 +5,7 @@
 //! block fails then, and cannot be polled for room; but `SO_SNDTIMEO` limits how long one that blocks waits (unix(7)).
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock};
 use rustix::io::Errno;
+use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
+use crate::descriptor::Descriptor;
 use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
@@ -89,6 +91,32 @@ impl Drop for FolderLock {
         // A child that was forked meanwhile has the descriptor, too.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
+}
+
+/// A listening unix stream socket that was handed in. It does not block from now on. `what` is what errors call it, as in
+/// "vsock socket".
+///
+/// # Errors
+/// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is anything else.
+pub(crate) fn given_listener(descriptor: &Descriptor, what: &str) -> Result<UnixListener> {
+    let refused =
+        |why: &str| descriptor.unfit(what, why).with_remedy("give a unix stream socket that listens: listen(2)");
+    if !is_unix_stream(descriptor) {
+        return Err(refused("it is not a unix stream socket"));
+    }
+    if !socket_acceptconn(descriptor).map_err(|errno| descriptor.cannot_ask(what, errno))? {
+        return Err(refused("it does not listen"));
+    }
+    let listener = UnixListener::from(descriptor.duplicate()?);
+    let failed = |error| Error::io(format!("cannot listen on {what} {}", descriptor.name()), error);
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Whether it is a unix stream socket at all.
+pub(crate) fn is_unix_stream(socket: impl AsFd) -> bool {
+    let unix = socket_domain(&socket).is_ok_and(|domain| domain == AddressFamily::UNIX);
+    unix && socket_type(&socket).is_ok_and(|kind| kind == SocketType::STREAM)
 }
 
 /// Listens at `path`, without blocking and for this user alone; the file of a program that is gone is replaced. `what`

@@ -1,12 +1,15 @@
 //! What a VM boots: an entry of its disk's boot menu, or a given kernel.
 
 use std::fmt;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::boot::EntryChoice;
+use crate::descriptor::Descriptor;
 
 /// What a VM boots.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,10 +31,10 @@ pub enum Boot {
     /// Loads a given kernel.
     Kernel {
         /// A bzImage or an ELF image.
-        kernel: KernelImage,
+        kernel: BootFile,
         /// The initial RAM disk.
         #[serde(default)]
-        initrd: Option<PathBuf>,
+        initrd: Option<BootFile>,
         /// The kernel's command line.
         #[serde(default)]
         command_line: String,
@@ -53,8 +56,8 @@ impl Boot {
         Self::Disk { disk: 0, entry: EntryChoice::default(), append: String::new() }
     }
 
-    /// Boots `kernel`: a path, or an image in memory.
-    pub fn kernel(kernel: impl Into<KernelImage>) -> Self {
+    /// Boots `kernel`: a path, an image in memory, or an open file.
+    pub fn kernel(kernel: impl Into<BootFile>) -> Self {
         Self::Kernel { kernel: kernel.into(), initrd: None, command_line: String::new(), protocol: EntryProtocol::Auto }
     }
 
@@ -67,12 +70,12 @@ impl Boot {
         self
     }
 
-    /// Sets the initial RAM disk of a given kernel. Has no effect when booting from a disk, whose boot menu names its
-    /// own.
+    /// Sets the initial RAM disk of a given kernel: a path, an image in memory, or an open file. Has no effect when booting
+    /// from a disk, whose boot menu names its own.
     #[must_use]
-    pub fn initrd(mut self, path: impl Into<PathBuf>) -> Self {
+    pub fn initrd(mut self, image: impl Into<BootFile>) -> Self {
         if let Self::Kernel { initrd, .. } = &mut self {
-            *initrd = Some(path.into());
+            *initrd = Some(image.into());
         }
         self
     }
@@ -111,53 +114,83 @@ pub enum EntryProtocol {
     Linux64,
 }
 
-/// The location of a kernel image.
+/// The location of a kernel or an initial RAM disk.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum KernelImage {
+pub enum BootFile {
     /// In a file, read at every start and reboot.
     Path(PathBuf),
     /// In memory.
     #[serde(skip)]
     Bytes(Arc<[u8]>),
+    /// In an open regular file, read from its beginning at every start and reboot. The offset of the descriptor does not
+    /// matter and is not changed. A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is anything
+    /// else, or not open for reading.
+    #[serde(skip)]
+    Descriptor(Descriptor),
 }
 
-impl fmt::Debug for KernelImage {
+impl fmt::Debug for BootFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::Bytes(bytes) => write!(f, "{} bytes in memory", bytes.len()),
+            Self::Descriptor(descriptor) => f.write_str(&descriptor.name()),
         }
     }
 }
 
-impl From<PathBuf> for KernelImage {
+impl From<PathBuf> for BootFile {
     fn from(path: PathBuf) -> Self {
         Self::Path(path)
     }
 }
 
-impl From<&std::path::Path> for KernelImage {
+impl From<&std::path::Path> for BootFile {
     fn from(path: &std::path::Path) -> Self {
         Self::Path(path.into())
     }
 }
 
-impl From<&str> for KernelImage {
+impl From<&PathBuf> for BootFile {
+    fn from(path: &PathBuf) -> Self {
+        Self::Path(path.clone())
+    }
+}
+
+impl From<String> for BootFile {
+    fn from(path: String) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<&str> for BootFile {
     fn from(path: &str) -> Self {
         Self::Path(path.into())
     }
 }
 
-impl From<&[u8]> for KernelImage {
+impl From<&[u8]> for BootFile {
     fn from(bytes: &[u8]) -> Self {
         Self::Bytes(bytes.into())
     }
 }
 
-impl From<Vec<u8>> for KernelImage {
+impl From<Vec<u8>> for BootFile {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Bytes(bytes.into())
+    }
+}
+
+impl From<OwnedFd> for BootFile {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self::Descriptor(descriptor.into())
+    }
+}
+
+impl From<File> for BootFile {
+    fn from(file: File) -> Self {
+        Self::Descriptor(file.into())
     }
 }

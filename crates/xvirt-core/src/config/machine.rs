@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Balloon, Boot, ByteSize, CpuConfig, CpuidMask, CrashAction, Disk, MemoryBacking, Nic, Vsock, check_labels, invalid,
+    Balloon, Boot, ByteSize, CpuConfig, CpuidMask, CrashAction, Descriptor, Disk, MemoryBacking, Nic, Vsock,
+    check_labels, invalid,
 };
 use crate::Result;
 
@@ -191,6 +192,25 @@ impl VmConfig {
     #[must_use]
     pub fn shared_memory(mut self) -> Self {
         self.memory_backing.shared = true;
+        self
+    }
+
+    /// Keeps memory in this open file: a memory file (memfd_create(2)), or one in a hugetlbfs if [`huge_pages`] is set too. The
+    /// file may be shared with other programs.
+    ///
+    /// Memory below 3 GiB is at the beginning of the file, and the rest directly behind it. The file keeps its contents when
+    /// the VM halts, and what it holds at a start is what memory holds at power-on. The file must not get shorter while the
+    /// VM runs, because an access to what is missing kills the process (`SIGBUS`): seal it with `F_SEAL_SHRINK`. Two VMs must
+    /// not run with one file; this is not checked.
+    ///
+    /// A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a regular file, is not open for
+    /// reading and writing, is sealed against writing, is smaller than the memory, or has huge pages and should not, or the
+    /// other way round.
+    ///
+    /// [`huge_pages`]: Self::huge_pages
+    #[must_use]
+    pub fn memory_file(mut self, file: impl Into<Descriptor>) -> Self {
+        self.memory_backing.file = Some(file.into());
         self
     }
 

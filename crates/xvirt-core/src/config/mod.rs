@@ -19,7 +19,7 @@ mod vsock;
 
 pub use balloon::Balloon;
 pub(crate) use balloon::check_memory_target;
-pub use boot::{Boot, EntryProtocol, KernelImage};
+pub use boot::{Boot, BootFile, EntryProtocol};
 pub use cpu::{CpuConfig, CpuidMask, CpuidRegister, MAX_VCPUS};
 pub use cpu_limit::CpuLimit;
 pub use crash::CrashAction;
@@ -33,6 +33,7 @@ pub use user_network::{PortForward, TransportProtocol, UserNetwork};
 pub use uuid::Uuid;
 pub use vsock::Vsock;
 
+pub use crate::descriptor::Descriptor;
 pub use crate::disk::IoEngine;
 pub use crate::memory::MemoryBacking;
 pub use crate::size::ByteSize;

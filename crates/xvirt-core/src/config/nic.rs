@@ -1,12 +1,11 @@
 //! Network interfaces of a VM.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NicLimit, RateLimit, UserNetwork, invalid};
+use super::{Descriptor, NicLimit, RateLimit, UserNetwork, invalid};
 use crate::Result;
 use crate::net::{FrameStream, MacAddress};
 
@@ -43,7 +42,7 @@ pub enum NicBackendConfig {
     NewTap,
     /// A tap interface as an open descriptor.
     #[serde(skip)]
-    TapDescriptor(Arc<OwnedFd>),
+    TapDescriptor(Descriptor),
     /// The unix socket at this path, on which a program that carries frames listens, such as `passt`.
     Stream(PathBuf),
     /// A connected unix socket.
@@ -65,8 +64,12 @@ impl Nic {
     }
 
     /// Connects to an open tap interface, for programs without the privilege to open one.
-    pub fn tap_descriptor(descriptor: OwnedFd) -> Self {
-        Self::new(NicBackendConfig::TapDescriptor(Arc::new(descriptor)))
+    ///
+    /// It must have been attached (`TUNSETIFF`) as a tap with `IFF_NO_PI` and `IFF_VNET_HDR`, which is checked at start
+    /// ([`InvalidConfig`](crate::ErrorKind::InvalidConfig)). The start makes it non-blocking. A process that cannot create
+    /// sockets must also set the [`mtu`](Self::mtu), because it cannot query it, and cannot use a [`bridge`](Self::bridge).
+    pub fn tap_descriptor(descriptor: impl Into<Descriptor>) -> Self {
+        Self::new(NicBackendConfig::TapDescriptor(descriptor.into()))
     }
 
     /// Connects to a network that needs neither privileges nor configuration, through the program `passt`, which must
@@ -95,7 +98,7 @@ impl Nic {
     }
 
     /// Connects to the peer of a unix socket, like [`stream`](Self::stream), but without reconnecting: a connection
-    /// that has ended stays down.
+    /// that has ended stays down. The peer can be a `passt --fd` that another process has started.
     pub fn connection(stream: FrameStream) -> Self {
         Self::new(NicBackendConfig::Connection(Arc::new(stream)))
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid;
+use super::{Descriptor, invalid};
 use crate::Result;
 
 /// The first CID for guests: 0 to 2 are the hypervisor, the loopback and the host.
@@ -31,12 +31,28 @@ pub struct Vsock {
     /// The path of the unix socket for host programs. The socket is created at start, accessible only to this user, and
     /// removed at the end; a stale one is replaced.
     pub path: PathBuf,
+    /// A unix socket for host programs that listens already. Then nothing is made or removed at `path`.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Descriptor>,
 }
 
 impl Vsock {
     /// A vsock device with this CID and unix socket.
     pub fn new(cid: u32, path: impl Into<PathBuf>) -> Self {
-        Self { cid, path: path.into() }
+        Self { cid, path: path.into(), listener: None }
+    }
+
+    /// Uses this unix stream socket, on which somebody has called listen(2), for connections of host programs. It does not
+    /// block from then on. It stays open while the VM is halted, and programs that connect then wait for the next start.
+    ///
+    /// Connections of the guest to its host still go to the sockets at `<path>_P`. In a process that may not connect, the guest
+    /// finds nobody listening there.
+    ///
+    /// A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is anything else.
+    #[must_use]
+    pub fn listener(mut self, socket: impl Into<Descriptor>) -> Self {
+        self.listener = Some(socket.into());
+        self
     }
 
     pub(crate) fn check(&self) -> Result<()> {

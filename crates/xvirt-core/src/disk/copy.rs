@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::backend::BlockBackend;
 use super::bytes::is_zero;
-use super::chain;
+use super::chain::{self, Image};
 use super::create::{create, make};
 use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
@@ -77,7 +77,7 @@ fn fill(disk: &dyn BlockBackend, target: &Path, format: ImageFormat, progress: &
 
 /// Makes the copy by sharing the blocks of the image file, if possible.
 fn share(image: &Path, format: ImageFormat, target: &Path) -> Result<bool> {
-    let layers = chain::open(image, Some(format), None)?;
+    let layers = chain::open(Image::Path(image, Some(format)), None)?;
     let [top] = layers.as_slice() else { return Ok(false) };
     let whole = match &top.kind {
         // A copy must end with a whole sector, which sharing a file with a partial sector does not achieve.

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::chain::Image;
 use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
 use super::header::{CLUSTER, MAX_L1_BYTES};
@@ -56,7 +57,7 @@ pub(crate) fn create_with(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn grow(path: impl AsRef<Path>, format: Option<ImageFormat>, size: u64) -> Result<()> {
     let path = path.as_ref();
     check_size(path, size)?;
-    let mut layers = open_to_write(path, format)?.into_iter();
+    let mut layers = open_to_write(Image::Path(path, format))?.into_iter();
     let Some(top) = layers.next() else { return Ok(()) };
     if top.file.is_block_device() {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("cannot grow block device {}", path.display()))

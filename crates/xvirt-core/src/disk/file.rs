@@ -7,11 +7,12 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use uuid::Uuid;
 
+use super::descriptor::{Holders, ImageDescriptor};
 use super::direct::DirectFile;
 use super::holder;
 use super::lock::{self, Hold};
@@ -55,6 +56,10 @@ pub(super) struct ImageFile {
     lost: AtomicI32,
     /// The descriptor for direct I/O.
     direct: OnceLock<DirectFile>,
+    /// Who else has the open file locked, if it was handed in.
+    holders: Option<Arc<Holders>>,
+    /// Whether this holds a lock.
+    locked: AtomicBool,
 }
 
 impl ImageFile {
@@ -74,6 +79,13 @@ impl ImageFile {
             image.claim_device()?;
         }
         Ok(image)
+    }
+
+    /// Takes an open file, without locking it.
+    pub(super) fn of_descriptor(image: &ImageDescriptor, write: bool) -> Result<Self> {
+        let mut file = Self::adopt(image.open(write)?, Path::new(&image.name()))?;
+        file.holders = Some(image.holders());
+        Ok(file)
     }
 
     /// Creates a file; fails if it exists.
@@ -131,6 +143,8 @@ impl ImageFile {
             waitless,
             lost: AtomicI32::new(0),
             direct: OnceLock::new(),
+            holders: None,
+            locked: AtomicBool::new(false),
         })
     }
 
@@ -154,8 +168,15 @@ impl ImageFile {
     /// Locks the file until this value is dropped.
     pub(super) fn lock(&self, hold: Hold) -> Result<()> {
         let path = self.path.display();
-        match lock::acquire(&self.file, hold) {
-            Ok(true) => Ok(()),
+        let acquired = match &self.holders {
+            Some(holders) => holders.acquire(&self.file, hold),
+            None => lock::acquire(&self.file, hold),
+        };
+        match acquired {
+            Ok(true) => {
+                self.locked.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             Ok(false) => {
                 let holder = holder::find(self.id.device, self.id.inode);
                 let holder = holder.map(|name| format!(" by {name}")).unwrap_or_default();
@@ -297,8 +318,12 @@ impl ImageFile {
 
 impl Drop for ImageFile {
     fn drop(&mut self) {
-        if self.is_ours() {
-            lock::release(&self.file);
+        if !self.is_ours() || !self.locked.load(Ordering::Relaxed) {
+            return;
+        }
+        match &self.holders {
+            Some(holders) => holders.release(&self.file),
+            None => lock::release(&self.file),
         }
     }
 }

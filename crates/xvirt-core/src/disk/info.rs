@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::chain;
+use super::chain::{self, Image};
 use super::file::ImageFile;
 use super::format::ImageFormat;
 use super::layer::{Layer, LayerKind};
@@ -43,7 +43,7 @@ pub struct BackingFile {
 /// As [`open`](super::open), but never [`Busy`](crate::ErrorKind::Busy).
 pub fn inspect(path: impl AsRef<Path>, format: Option<ImageFormat>) -> Result<ImageInfo> {
     let path = path.as_ref();
-    let layers = chain::open(path, format, None)?;
+    let layers = chain::open(Image::Path(path, format), None)?;
     let cannot = |error| Error::io(format!("cannot measure disk image {}", path.display()), error);
     let mut info = ImageInfo { format: ImageFormat::Raw, virtual_size: 0, allocated: 0, backing: Vec::new() };
     for (depth, layer) in layers.iter().enumerate() {
@@ -62,7 +62,7 @@ pub fn inspect(path: impl AsRef<Path>, format: Option<ImageFormat>) -> Result<Im
 ///
 /// Takes no locks: the caller must ensure that no one writes.
 pub(crate) fn has_own_data(path: &Path, format: ImageFormat) -> Result<bool> {
-    let mut layers = chain::open(path, Some(format), None)?.into_iter();
+    let mut layers = chain::open(Image::Path(path, Some(format)), None)?.into_iter();
     match layers.next() {
         Some(Layer { file, kind: LayerKind::Qcow2(header) }) if header.backing.is_some() => {
             qcow2::has_own_data(file, &header, layers.collect())

@@ -7,7 +7,7 @@
 //!
 //! - `file`: a locked file and its I/O, which both formats use; `lock`: who may open what at the same time
 //! - `probe` and `header`: validate untrusted headers before anything else reads them
-//! - `chain`: follows backing files, each of which is a `layer`
+//! - `chain`: follows backing files, each of which is a `layer`; `descriptor`: image files that are open already
 //! - `raw` and `qcow2`: the two formats
 //! - `scan` and `copy`: read whole disks without their holes
 //! - `snapshot`: a view of a disk at a point in time, while its guest keeps writing
@@ -22,6 +22,7 @@ mod bytes;
 mod chain;
 mod copy;
 mod create;
+mod descriptor;
 mod direct;
 mod engine;
 mod extent;
@@ -53,18 +54,18 @@ pub use crate::memory::GuestSlice;
 pub use backend::BlockBackend;
 pub(crate) use backend::read_only;
 pub(crate) use bytes::{is_zero, read_bytes, write_bytes};
-pub(crate) use chain::below;
+pub(crate) use chain::{Image, below};
 pub(crate) use copy::{copy, copy_file};
 pub(crate) use create::create_with;
 pub use create::{create, grow};
+pub use descriptor::ImageDescriptor;
 pub(crate) use engine::{Engine, Failure, Request};
 pub use engine::{IoEngine, IoOperation};
 pub use format::ImageFormat;
 pub use info::{BackingFile, ImageInfo, inspect};
 pub(crate) use info::{check_tables, has_own_data};
-pub(crate) use open::open_as;
-pub use open::{Access, open};
-pub(crate) use open::{Claim, claim};
+pub use open::{Access, open, open_descriptors};
+pub(crate) use open::{Claim, Opening, claim};
 pub(crate) use overlay::overlay_as;
 pub use overlay::{OverlayKind, overlay};
 pub use place::Place;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::backend::BlockBackend;
-use super::chain;
+use super::chain::{self, Image};
+use super::descriptor::ImageDescriptor;
 use super::file::ImageFile;
 use super::format::ImageFormat;
 use super::layer::{Layer, LayerKind};
@@ -57,30 +58,48 @@ pub enum Access {
 /// [`UnsupportedImage`](ErrorKind::UnsupportedImage), [`InvalidConfig`](ErrorKind::InvalidConfig) if it is not a file
 /// or block device. Errors about backing files name the file and the image that needs it.
 pub fn open(path: impl AsRef<Path>, format: Option<ImageFormat>, access: Access) -> Result<Arc<dyn BlockBackend>> {
-    open_as(path.as_ref(), format, access, false)
+    Opening { image: Image::Path(path.as_ref(), format), access, direct: false }.open()
 }
 
-/// Like [`open`]; `direct` enables direct I/O.
-pub(crate) fn open_as(
-    path: &Path,
-    format: Option<ImageFormat>,
-    access: Access,
-    direct: bool,
-) -> Result<Arc<dyn BlockBackend>> {
-    let layers = match access {
-        Access::ReadWrite => open_to_write(path, format)?,
-        Access::ReadOnly => chain::open(path, format, Some(Hold::Read))?,
-        Access::Shared => chain::open(path, format, Some(Hold::Shared))?,
-    };
-    if direct {
-        layers.iter().try_for_each(Layer::go_direct)?;
+/// Opens a disk image on open files, and locks them like [`open`]. The first descriptor is that of the image, followed by
+/// those of its backing files from the nearest to the deepest. The names of backing files in the images are ignored, and no
+/// file is opened by its path. A format that an image records for its backing file must match the given one.
+///
+/// # Errors
+///
+/// As for [`open`]. [`InvalidConfig`](ErrorKind::InvalidConfig) also means that a descriptor does not meet the requirements
+/// of [`ImageDescriptor`], that one is missing or superfluous, or that its format is not the one that the image records.
+pub fn open_descriptors(images: &[ImageDescriptor], access: Access) -> Result<Arc<dyn BlockBackend>> {
+    Opening { image: Image::Descriptors(images), access, direct: false }.open()
+}
+
+/// Opens a disk image: which one, and how. All disk images of VMs are opened by this.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening<'a> {
+    pub(crate) image: Image<'a>,
+    pub(crate) access: Access,
+    /// Whether its data goes past the page cache.
+    pub(crate) direct: bool,
+}
+
+impl Opening<'_> {
+    /// See [`open`].
+    pub(crate) fn open(&self) -> Result<Arc<dyn BlockBackend>> {
+        let layers = match self.access {
+            Access::ReadWrite => open_to_write(self.image)?,
+            Access::ReadOnly => chain::open(self.image, Some(Hold::Read))?,
+            Access::Shared => chain::open(self.image, Some(Hold::Shared))?,
+        };
+        if self.direct {
+            layers.iter().try_for_each(Layer::go_direct)?;
+        }
+        backend(layers, self.access)
     }
-    backend(layers, access)
 }
 
 /// Opens the files of an image exclusively, and repairs it if its last writer did not close it.
-pub(super) fn open_to_write(path: &Path, format: Option<ImageFormat>) -> Result<Vec<Layer>> {
-    let mut layers = chain::open(path, format, Some(Hold::Exclusive))?;
+pub(super) fn open_to_write(image: Image<'_>) -> Result<Vec<Layer>> {
+    let mut layers = chain::open(image, Some(Hold::Exclusive))?;
     if let Some(Layer { file, kind: LayerKind::Qcow2(header) }) = layers.first_mut()
         && header.dirty
     {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::chain;
+use super::chain::{self, Image};
 use super::create::make;
 use super::file::{ImageFile, cannot};
 use super::format::ImageFormat;
@@ -44,14 +44,14 @@ pub enum OverlayKind {
 /// exists; otherwise as [`open`](super::open). On failure no file is left behind.
 pub fn overlay(base: impl AsRef<Path>, format: Option<ImageFormat>, copy: impl AsRef<Path>) -> Result<OverlayKind> {
     let (base, copy) = (base.as_ref(), copy.as_ref());
-    let layers = chain::open(base, format, Some(Hold::Read))?;
+    let layers = chain::open(Image::Path(base, format), Some(Hold::Read))?;
     derive(&layers, copy, || name_of(base, copy))
 }
 
 /// Like [`overlay`], but a qcow2 copy stores `name` as its backing file, which may be a future path, and nothing is
 /// locked: the caller must ensure that no one writes to the base.
 pub(crate) fn overlay_as(base: &Path, format: ImageFormat, copy: &Path, name: &str) -> Result<OverlayKind> {
-    derive(&chain::open(base, Some(format), None)?, copy, || Ok(name.to_owned()))
+    derive(&chain::open(Image::Path(base, Some(format)), None)?, copy, || Ok(name.to_owned()))
 }
 
 fn derive(layers: &[Layer], copy: &Path, name: impl FnOnce() -> Result<String>) -> Result<OverlayKind> {

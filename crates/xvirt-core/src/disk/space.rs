@@ -128,7 +128,8 @@ mod tests {
         for (direct, range) in [false, true].into_iter().flat_map(|direct| ranges.clone().map(|range| (direct, range)))
         {
             let what = format!("{range:?}, direct: {direct}");
-            let disk = disk::open_as(Path::new(&device.0), Some(ImageFormat::Raw), Access::ReadWrite, direct).unwrap();
+            let image = disk::Image::Path(Path::new(&device.0), Some(ImageFormat::Raw));
+            let disk = disk::Opening { image, access: Access::ReadWrite, direct }.open().unwrap();
             assert_eq!(disk.block_size(), 4096);
             let (offset, length) = (range.start as u64, range.len() as u64);
             for unmap in [false, true] {

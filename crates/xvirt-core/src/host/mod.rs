@@ -4,6 +4,7 @@
 //! `/proc`, `/sys` and `/dev` below one root, so that every sort of host can be tested on any.
 
 mod cpu;
+mod device;
 mod display;
 mod feature;
 mod kvm;
@@ -19,10 +20,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::descriptor::Descriptor;
 use crate::{Error, ErrorKind, Result};
 use root::HostRoot;
 
 pub use cpu::Cpus;
+pub(crate) use device::open_kvm;
 pub use feature::Availability;
 pub use kvm::{KvmAbsence, KvmCapabilities, KvmStatus};
 pub use memory::{HugePages, Memory};
@@ -49,6 +52,9 @@ pub struct Host {
     io_uring: Availability,
     userfaultfd: Availability,
     problems: Vec<HostProblem>,
+    /// In place of `/dev/kvm`.
+    #[serde(skip)]
+    device: Option<Descriptor>,
 }
 
 impl Host {
@@ -71,7 +77,53 @@ impl Host {
             userfaultfd: feature::userfaultfd(root, &mut problems),
             cpus,
             problems,
+            device: None,
         })
+    }
+
+    /// Uses this open `/dev/kvm` from now on, for VMs that are [built](crate::config::VmConfig::build) on this host too, and
+    /// reports what it offers. `/dev/kvm` itself is not opened any more.
+    ///
+    /// This is for a process that may not open anything: another one sends it the descriptor, and the report of a
+    /// [`probe`](Self::probe) as JSON.
+    ///
+    /// ```
+    /// use std::fs::File;
+    /// use xvirt_core::host::Host;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let report = serde_json::to_string(&Host::probe()?)?;
+    /// // In the other process:
+    /// let host: Host = serde_json::from_str(&report)?;
+    /// if let Ok(device) = File::options().read(true).write(true).open("/dev/kvm") {
+    ///     let host = host.with_kvm(device)?;
+    ///     host.require_kvm()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig` if it is not `/dev/kvm`.
+    pub fn with_kvm(mut self, device: impl Into<Descriptor>) -> Result<Self> {
+        let device = device.into();
+        let kvm = open_kvm(&device)?;
+        let root = HostRoot::new("/");
+        // The problem of the KVM that was probed is the first.
+        if self.kvm.problem(&root, &self.cpus).is_some() && !self.problems.is_empty() {
+            self.problems.remove(0);
+        }
+        self.kvm = KvmStatus::of(&kvm, &root, &self.cpus);
+        if let Some(problem) = self.kvm.problem(&root, &self.cpus) {
+            self.problems.insert(0, problem);
+        }
+        self.device = Some(device);
+        Ok(self)
+    }
+
+    /// The open `/dev/kvm`, where one was given.
+    pub(crate) fn kvm_device(&self) -> Option<&Descriptor> {
+        self.device.as_ref()
     }
 
     /// The release of the running kernel.

@@ -1,13 +1,20 @@
 //! The system calls that a probe really makes, each made harmless: what it opens is closed at once.
 
 use std::fs::OpenOptions;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use kvm_ioctls::Kvm;
 use rustix::io::Errno;
 
 /// `USERFAULTFD_IOC_NEW`, from `linux/userfaultfd.h`.
 const USERFAULTFD_IOC_NEW: libc::Ioctl = 0xaa00;
+
+/// A KVM through an open `/dev/kvm`.
+pub(crate) fn kvm_of(device: OwnedFd) -> Kvm {
+    // SAFETY: the descriptor is open, and nobody else owns it. The calls of a KVM that is none fail.
+    unsafe { Kvm::from_raw_fd(device.into_raw_fd()) }
+}
 
 /// Tries to set up an io_uring with one entry.
 pub(super) fn try_io_uring() -> Result<(), Errno> {

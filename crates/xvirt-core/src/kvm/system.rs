@@ -6,6 +6,8 @@ use kvm_bindings::{CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm};
 
 use super::{Vm, kvm_error};
+use crate::descriptor::Descriptor;
+use crate::host::open_kvm;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
 
@@ -28,9 +30,12 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Opens `/dev/kvm` and checks its API version and capabilities.
-    pub(crate) fn open() -> Result<Self> {
-        let kvm = Kvm::new().map_err(|e| open_error(io::Error::from_raw_os_error(e.errno())))?;
+    /// Opens `/dev/kvm`, or uses this descriptor of it, and checks its API version and capabilities.
+    pub(crate) fn open(device: Option<&Descriptor>) -> Result<Self> {
+        let kvm = match device {
+            Some(device) => open_kvm(device)?,
+            None => Kvm::new().map_err(|e| open_error(io::Error::from_raw_os_error(e.errno())))?,
+        };
         let version = kvm.get_api_version();
         if version != KVM_API_VERSION as i32 {
             return Err(Error::new(

@@ -1,8 +1,5 @@
 //! What a machine boots, from where it is into the machine's memory.
 
-use std::fs::File;
-use std::io::Cursor;
-use std::path::Path;
 use std::sync::Arc;
 
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
@@ -10,11 +7,12 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use crate::arch::x86_64::boot::{self, Payload};
 use crate::arch::x86_64::registers::Entry;
 use crate::boot::{BootMenu, EntryChoice, Limits};
-use crate::config::{Boot, EntryProtocol, KernelImage};
+use crate::config::{Boot, BootFile, EntryProtocol};
 use crate::disk::{BlockBackend, CopyBeforeWrite};
 use crate::memory::GuestRam;
-use crate::named_file::open_file;
 use crate::{Error, ErrorKind, Result};
+
+use super::boot_file::Opened;
 
 /// Gives the disk at a position that the machine has at this moment.
 pub(crate) type DiskAt<'a> = &'a dyn Fn(usize) -> Option<Arc<CopyBeforeWrite>>;
@@ -36,31 +34,30 @@ impl BootSource {
                 from_disk(&*backend, entry, append, ram)
             }
             Boot::Kernel { kernel, initrd, command_line, protocol } => {
-                from_files(kernel, initrd.as_deref(), command_line, *protocol, ram)
+                from_files(kernel, initrd.as_ref(), command_line, *protocol, ram)
             }
         }
     }
 }
 
 fn from_files(
-    kernel: &KernelImage,
-    initrd: Option<&Path>,
+    kernel: &BootFile,
+    initrd: Option<&BootFile>,
     command_line: &str,
     protocol: EntryProtocol,
     ram: &GuestRam,
 ) -> Result<Entry> {
-    let mut initrd = initrd.map(open_initrd).transpose()?;
-    let initrd = initrd.as_mut().map(|(file, length)| (file, *length));
-    match kernel {
-        KernelImage::Path(path) => {
-            let kernel = &mut open_file(path, "kernel")?;
-            boot::load(ram, Payload { kernel, initrd, command_line, protocol }).map_err(|e| in_file(e, path))
-        }
-        KernelImage::Bytes(bytes) => {
-            let kernel = &mut Cursor::new(bytes);
-            boot::load(ram, Payload { kernel, initrd, command_line, protocol })
-        }
-    }
+    let mut initrd = initrd.map(|file| Opened::new(file, "initrd")).transpose()?;
+    let initrd = initrd.as_mut().map(|opened| {
+        let length = opened.length;
+        (opened, length)
+    });
+    let mut opened = Opened::new(kernel, "kernel")?;
+    let loaded = boot::load(ram, Payload { kernel: &mut opened, initrd, command_line, protocol });
+    loaded.map_err(|error| match kernel {
+        BootFile::Bytes(_) => error,
+        _ => Error::new(error.kind(), format!("cannot boot {kernel:?}")).because(error),
+    })
 }
 
 /// Loads an entry of a disk's boot menu. The disk is its guest's, which decides how large everything on it is: nothing is
@@ -84,19 +81,8 @@ fn from_disk(disk: &dyn BlockBackend, entry: &EntryChoice, append: &str, ram: &G
     loaded.map_err(|error| image.take_failure().unwrap_or(error))
 }
 
-fn open_initrd(path: &Path) -> Result<(File, u64)> {
-    let file = open_file(path, "initrd")?;
-    let cannot = |error| Error::io(format!("cannot read the initrd {}", path.display()), error);
-    let length = file.metadata().map_err(cannot)?.len();
-    Ok((file, length))
-}
-
 fn no_such_disk(disk: usize) -> Error {
     Error::new(ErrorKind::InvalidConfig, format!("there is no disk {disk} to boot from")).with_remedy("add the disk")
-}
-
-fn in_file(error: Error, path: &Path) -> Error {
-    Error::new(error.kind(), format!("cannot boot {}", path.display())).because(error)
 }
 
 #[cfg(test)]

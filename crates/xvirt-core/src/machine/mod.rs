@@ -4,6 +4,7 @@
 //! descriptors and memory to the host. It knows no power states; those belong to `vm`.
 
 mod acpi;
+mod boot_file;
 mod boot_source;
 mod devices;
 mod exits;
@@ -32,6 +33,7 @@ use crate::bus::Bus;
 use crate::cgroup::OutsideGroup;
 use crate::config::{Boot, ByteSize, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
+use crate::descriptor::Descriptor;
 use crate::device::power::GeneralEvent;
 use crate::device::serial::Serial;
 use crate::device::watchdog::Watchdog;
@@ -78,8 +80,8 @@ pub(crate) struct Processors {
 
 impl Processors {
     /// Asks KVM on this host.
-    pub(crate) fn new(cpus: &CpuConfig) -> Result<Self> {
-        let system = System::open()?;
+    pub(crate) fn new(cpus: &CpuConfig, kvm: Option<&Descriptor>) -> Result<Self> {
+        let system = System::open(kvm)?;
         check_vcpus(&system, cpus.count)?;
         let cpuid = CpuidTemplate::new(&system.supported_cpuid()?, system.has_tsc_deadline(), cpus)?;
         let msrs = system.msr_indices()?;

@@ -16,7 +16,7 @@ use crate::config::{Boot, ByteSize, CpuConfig, EntryProtocol, IoEngine, MemoryBa
 use crate::console::{Console, ConsoleReader};
 use crate::demo::{self, CommandLine, Mode};
 use crate::device::Device;
-use crate::disk::{Access, CopyBeforeWrite, ImageFormat, open_as};
+use crate::disk::{self, Access, CopyBeforeWrite, ImageFormat};
 use crate::host::Host;
 use crate::port::PortStream;
 use crate::virtio::{self, Balloon, BalloonState, Block, BlockState, ConsoleState, Rng};
@@ -44,7 +44,7 @@ fn rig() -> Option<Rig> {
     let line = CommandLine::new(modes).blocks(16).pages(16).every(1).to_string();
     let boot = Boot::kernel(demo::kernel()).command_line(line).protocol(EntryProtocol::Pvh);
     let mut machine = Machine::new(Parts {
-        processors: &Processors::new(&CpuConfig::default()).unwrap(),
+        processors: &Processors::new(&CpuConfig::default(), None).unwrap(),
         memory: ByteSize::mib(64),
         backing: &MemoryBacking::default(),
         generation_id: Uuid::nil(),
@@ -55,7 +55,7 @@ fn rig() -> Option<Rig> {
     .unwrap();
     let path = folder.path().join("disk");
     File::create(&path).unwrap().set_len(1 << 20).unwrap();
-    let disk = open_as(&path, Some(ImageFormat::Raw), Access::ReadWrite, false).unwrap();
+    let disk = disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
     let state = BlockState::new(&*disk, "one", 1);
     machine.insert(1, Arc::new(Block::new(disk, IoEngine::Auto, Arc::new(|_| {}), state).unwrap())).unwrap();
     let agent = PortStream::new("a.port", second.device_event()).backend();

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::descriptor::Descriptor;
+
 /// What backs guest memory on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -14,10 +16,13 @@ pub struct MemoryBacking {
     /// Includes guest memory in core dumps of this process, which then hold the guest's data. Child processes do not
     /// inherit guest memory in either case.
     pub core_dumps: bool,
+    /// Keeps memory in this file. See [`VmConfig::memory_file`](crate::config::VmConfig::memory_file).
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Descriptor>,
 }
 
 impl MemoryBacking {
     pub(crate) fn needs_file(&self) -> bool {
-        self.huge_pages || self.shared
+        self.huge_pages || self.shared || self.file.is_some()
     }
 }

@@ -2,6 +2,7 @@
 
 mod backing;
 mod buffers;
+mod file;
 mod give_back;
 mod huge_page;
 mod layout;

@@ -1,14 +1,14 @@
 //! Allocation of guest memory, with the errors a user can act on.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::FromRawFd;
+use std::sync::Arc;
 
 use vm_memory::bitmap::{AtomicBitmap, NewBitmap};
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::memory::MemoryBacking;
+use crate::memory::file;
 use crate::memory::huge_page::{self, Placeholder};
 use crate::memory::process;
 use crate::memory::ram_ranges;
@@ -26,10 +26,21 @@ pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestR
         let cause = io::Error::other(format!("this host has {host}, swap included"));
         return Err(allocation_error(size, backing, cause));
     }
-    let mut regions = Vec::new();
+    let given =
+        backing.file.as_ref().map(|file| file::given(file, size, backing.huge_pages)).transpose()?.map(Arc::new);
+    let (mut regions, mut offset) = (Vec::new(), 0);
     for (start, length) in ram_ranges(size.bytes()) {
+        let file = match &given {
+            Some(file) => Some(FileOffset::from_arc(Arc::clone(file), offset)),
+            None if backing.needs_file() => {
+                let made = file::make(length, backing.huge_pages);
+                Some(FileOffset::new(made.map_err(|error| allocation_error(size, backing, error))?, 0))
+            }
+            None => None,
+        };
+        offset += length;
         let length = usize::try_from(length).map_err(|_| too_large(size))?;
-        regions.push(region(start, length, size, backing)?);
+        regions.push(region(start, length, file, size, backing)?);
     }
     GuestMemoryMmap::from_regions(regions)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, "bad memory layout").because(e))
@@ -47,15 +58,20 @@ fn host_memory() -> Result<ByteSize> {
     Ok(ByteSize::new(units.saturating_mul(info.mem_unit.into())))
 }
 
-fn region(start: u64, length: usize, size: ByteSize, backing: &MemoryBacking) -> Result<GuestRegionMmap<AtomicBitmap>> {
+fn region(
+    start: u64,
+    length: usize,
+    file: Option<FileOffset>,
+    size: ByteSize,
+    backing: &MemoryBacking,
+) -> Result<GuestRegionMmap<AtomicBitmap>> {
     let refused = |error: io::Error| allocation_error(size, backing, error);
     let mut flags = libc::MAP_NORESERVE;
     let mut builder = MmapRegionBuilder::new_with_bitmap(length, AtomicBitmap::with_len(length))
         .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE);
-    if backing.needs_file() {
+    if let Some(file) = file {
         flags |= libc::MAP_SHARED;
-        let file = memory_file(length as u64, backing).map_err(refused)?;
-        builder = builder.with_file_offset(FileOffset::new(file, 0)).with_hugetlbfs(backing.huge_pages);
+        builder = builder.with_file_offset(file).with_hugetlbfs(backing.huge_pages);
     } else {
         flags |= libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     }
@@ -75,23 +91,6 @@ fn region(start: u64, length: usize, size: ByteSize, backing: &MemoryBacking) ->
             .because(e)
     })?;
     GuestRegionMmap::new(mapping, GuestAddress(start)).ok_or_else(|| too_large(size))
-}
-
-/// An unnamed file in memory, of huge pages if so configured.
-fn memory_file(length: u64, backing: &MemoryBacking) -> io::Result<File> {
-    let mut flags = libc::MFD_CLOEXEC;
-    if backing.huge_pages {
-        flags |= libc::MFD_HUGETLB;
-    }
-    // SAFETY: the name is a NUL-terminated constant; the result is checked.
-    let fd = unsafe { libc::memfd_create(c"xvirt-guest-memory".as_ptr(), flags) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made and nobody else owns it.
-    let file = unsafe { File::from_raw_fd(fd) };
-    file.set_len(length)?;
-    Ok(file)
 }
 
 fn too_large(size: ByteSize) -> Error {

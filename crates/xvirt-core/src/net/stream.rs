@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::MacAddress;
 use super::passt::{PasstCommand, Supervisor};
 use crate::sync::lock;
-use crate::{Error, Result, socket};
+use crate::{Error, ErrorKind, Result, socket};
 
 /// Bytes of the length before each frame.
 const PREFIX: usize = 4;
@@ -86,11 +86,18 @@ impl FrameStream {
         Ok(Self::of(socket, Peer::At(path)))
     }
 
-    /// Takes over a connected socket.
+    /// Takes over a connected socket, which may have been opened by another process.
     ///
     /// # Errors
-    /// The socket cannot be made not to block.
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a connected unix stream socket, as a
+    /// [`UnixStream`] made of a descriptor may not be; or the socket cannot be made not to block.
     pub fn new(socket: UnixStream) -> Result<Self> {
+        if !socket::is_unix_stream(&socket) || socket.peer_addr().is_err() {
+            let what = format!("descriptor {} is not a connected unix stream socket", socket.as_raw_fd());
+            return Err(
+                Error::new(ErrorKind::InvalidConfig, what).with_remedy("connect it first, or make a socket pair")
+            );
+        }
         socket.set_nonblocking(true).map_err(|e| Error::io("cannot use a socket for frames", e))?;
         Ok(Self::of(socket.into(), Peer::Given))
     }
@@ -115,7 +122,6 @@ impl FrameStream {
 
     /// A descriptor of the connection, while there is one.
     pub(crate) fn descriptor(&self) -> Option<std::os::fd::RawFd> {
-        use std::os::fd::AsRawFd;
         lock(&self.connection).as_ref().map(|connection| connection.socket.as_raw_fd())
     }
 
@@ -345,5 +351,21 @@ mod tests {
         let (mut far, _) = listener.accept().unwrap();
         far.write_all(&prefixed(&[2; 30])).unwrap();
         assert_eq!(receive(&stream).unwrap(), [2; 30]);
+    }
+    #[test]
+    fn what_is_no_connected_unix_socket_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let (datagrams, _peer) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        for descriptor in [
+            OwnedFd::from(listener),
+            datagrams.into(),
+            std::fs::File::open("/").unwrap().into(),
+            io::pipe().unwrap().0.into(),
+        ] {
+            let error = FrameStream::new(UnixStream::from(descriptor)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.to_string().contains("is not a connected unix stream socket; connect it first"), "{error}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Checks the files that a configuration names before it is stored.
 
 use std::fs::{self, File};
+use std::iter;
 use std::path::{Path, PathBuf, absolute};
 
 use super::name::is_disk_name;
-use crate::config::{Boot, DiskSource, KernelImage, NicBackendConfig, VmConfig};
+use crate::config::{Boot, BootFile, DiskSource, NicBackendConfig, VmConfig};
 use crate::disk::{self, Access, ImageFormat};
 use crate::{Error, ErrorKind, Result};
 
@@ -18,8 +19,11 @@ pub(super) fn settle_paths(config: &mut VmConfig, folder: &Path) -> Result<()> {
         }
     }
     if let Boot::Kernel { kernel, initrd, .. } = &mut config.boot {
-        let kernel = if let KernelImage::Path(path) = kernel { Some(path) } else { None };
-        kernel.into_iter().chain(initrd).try_for_each(make_full)?;
+        for file in iter::once(kernel).chain(initrd) {
+            if let BootFile::Path(path) = file {
+                make_full(path)?;
+            }
+        }
     }
     for nic in &mut config.nics {
         if let NicBackendConfig::Stream(path) = &mut nic.backend {

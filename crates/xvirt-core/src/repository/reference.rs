@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::store::id_of;
 use super::{Directory, Repository, StoredVm};
-use crate::config::{Boot, DiskSource, KernelImage, VmConfig};
+use crate::config::{Boot, BootFile, DiskSource, VmConfig};
 use crate::disk::{self, ImageFormat};
 use crate::{Error, ErrorKind, Result};
 
@@ -214,10 +214,11 @@ fn files(config: &VmConfig) -> Vec<UsedFile<'_>> {
         }
     }
     if let Boot::Kernel { kernel, initrd, .. } = &config.boot {
-        if let KernelImage::Path(path) = kernel {
-            files.push(UsedFile { user: "kernel".to_owned(), path, format: None });
+        for (user, file) in [("kernel", Some(kernel)), ("initrd", initrd.as_ref())] {
+            if let Some(BootFile::Path(path)) = file {
+                files.push(UsedFile { user: user.to_owned(), path, format: None });
+            }
         }
-        files.extend(initrd.iter().map(|path| UsedFile { user: "initrd".to_owned(), path, format: None }));
     }
     files
 }

@@ -151,7 +151,7 @@ impl Template {
         let folder = self.folder();
         let image = |disk: &Disk| match &disk.source {
             DiskSource::Image { path, format } => Some((path.to_str()?.to_owned(), folder.join(path), *format)),
-            DiskSource::Backend(_) => None,
+            DiskSource::Descriptors(_) | DiskSource::Backend(_) => None,
         };
         self.record.config.disks.iter().filter_map(image).collect()
     }
@@ -239,7 +239,7 @@ impl Repository {
         check_disks(&record.config, &folder)?;
         let beside = record.config.disks.iter().all(|disk| match &disk.source {
             DiskSource::Image { path, .. } => path.is_relative(),
-            DiskSource::Backend(_) => false,
+            DiskSource::Descriptors(_) | DiskSource::Backend(_) => false,
         });
         if !beside || record.config.disks.len() != record.disks.len() {
             return Err(corrupt(&folder, "its record does not match its disks"));

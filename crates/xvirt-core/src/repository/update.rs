@@ -185,7 +185,7 @@ fn link_files(folder: &Path, dropped: &[PathBuf], stage: &Stage) -> Result<()> {
 fn image(disk: &Disk) -> Option<(&Path, ImageFormat)> {
     match &disk.source {
         DiskSource::Image { path, format } => Some((path, *format)),
-        DiskSource::Backend(_) => None,
+        DiskSource::Descriptors(_) | DiskSource::Backend(_) => None,
     }
 }
 

@@ -78,7 +78,7 @@ impl Repository {
             let own = own.iter().any(|own| own.index == index);
             // Opened for writing, because that also repairs an image that a killed process left dirty.
             let access = if own { Access::ReadWrite } else { Access::ReadOnly };
-            held.push(disk::open(path, Some(*format), access)?);
+            held.push(disk.open_backend(access)?);
             let Some(opened) = held.last() else { continue };
             let target = stage.disk_path(index, *format);
             match own && layer.is_some() {

@@ -1,7 +1,6 @@
 //! Turns a VM into a template.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
@@ -168,7 +167,7 @@ impl Repository {
         let mut stage = self.stage()?;
         let mut draft = Draft { id: Uuid::new_v4(), parent: None, disks: Vec::new(), config: config.clone() };
         for (index, disk) in draft.config.disks.iter_mut().enumerate() {
-            let opened = open(disk, Access::ReadOnly)?;
+            let opened = disk.open_backend(Access::ReadOnly)?;
             draft.disks.push(take_copy(&stage, index, disk, &*opened, progress)?);
         }
         self.require_own_files(&draft.config, stage.folder())?;
@@ -197,7 +196,7 @@ impl Repository {
         let mut own = vm.own_disks().into_iter().peekable();
         for (index, disk) in sealed.disks.iter_mut().enumerate() {
             let Some(OwnDisk { name, path, format, .. }) = own.next_if(|own| own.index == index) else {
-                let opened = open(disk, Access::ReadOnly)?;
+                let opened = disk.open_backend(Access::ReadOnly)?;
                 disks.push(take_copy(&layer_stage, index, disk, &*opened, progress)?);
                 continue;
             };
@@ -262,13 +261,6 @@ impl Repository {
     }
 }
 
-fn open(disk: &Disk, access: Access) -> Result<Arc<dyn BlockBackend>> {
-    match &disk.source {
-        DiskSource::Image { path, format } => disk::open(path, Some(*format), access),
-        DiskSource::Backend(backend) => Ok(Arc::clone(backend)),
-    }
-}
-
 /// Copies a disk into the stage of a layer, and sets it in the configuration.
 fn take_copy(
     stage: &Stage,
@@ -279,7 +271,7 @@ fn take_copy(
 ) -> Result<TemplateDisk> {
     let image = match &disk.source {
         DiskSource::Image { path, format } => Some((path.as_path(), *format)),
-        DiskSource::Backend(_) => None,
+        DiskSource::Descriptors(_) | DiskSource::Backend(_) => None,
     };
     let format = image.map_or(ImageFormat::Raw, |image| image.1);
     let path = stage.disk_path(index, format);

@@ -10,7 +10,7 @@ use super::consoles::Consoles;
 use super::devices::{Devices, DiskSlot};
 use super::events::{Device, Event, Events};
 use crate::config::{ByteSize, Disk, DiskSource, Nic, NicBackendConfig, PAGE, VmConfig};
-use crate::disk::{self, Access, BlockBackend, CopyBeforeWrite};
+use crate::disk::{Access, CopyBeforeWrite};
 use crate::machine::{Machine, Parts, Processors};
 use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
@@ -20,52 +20,23 @@ use crate::virtio::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// What a guest counts a disk in, in bytes (virtio 1.2, section 5.2.4).
-const SECTOR: u64 = 512;
 /// More request queues than this gain little, unless somebody asks for them.
 const MAX_DEFAULT_QUEUES: u32 = 4;
 
 /// The disks of a VM by their positions. They hold their locks.
 pub(super) type Backends = BTreeMap<usize, Arc<CopyBeforeWrite>>;
 
-/// Opens and locks the disks of a VM that is not in memory, `to_read` or as the guest wants them.
-pub(super) fn open_disks(devices: &Devices, to_read: bool) -> Result<Backends> {
+/// The open disks of a VM; those that are not open yet are opened and locked, with `access` or as their guest needs them.
+pub(super) fn open_disks(devices: &Devices, access: Option<Access>) -> Result<Backends> {
     let open = |disk: &DiskSlot| match disk.open() {
         Some(held) => Ok(held),
-        None => open_disk(&disk.config, to_read || disk.config.read_only),
+        None => open_disk(&disk.config, access.unwrap_or(disk.config.access())),
     };
     devices.disks.iter().map(|(position, disk)| Ok((*position, open(disk)?))).collect()
 }
 
-pub(super) fn open_disk(disk: &Disk, read_only: bool) -> Result<Arc<CopyBeforeWrite>> {
-    let backend = match &disk.source {
-        DiskSource::Image { path, format } => {
-            let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
-            disk::open_as(path, Some(*format), access, disk.direct)?
-        }
-        DiskSource::Backend(backend) => whole(backend)?,
-    };
-    Ok(Arc::new(CopyBeforeWrite::new(backend)))
-}
-
-/// A disk of the embedder's, if the guest can use all of it.
-fn whole(backend: &Arc<dyn BlockBackend>) -> Result<Arc<dyn BlockBackend>> {
-    let capacity = backend.capacity();
-    if capacity > 0 && capacity.is_multiple_of(SECTOR) {
-        return Ok(Arc::clone(backend));
-    }
-    Err(Error::new(ErrorKind::InvalidConfig, format!("the backend of a disk says that it has {capacity} bytes"))
-        .with_remedy("give it a capacity that is a multiple of 512 bytes, and not zero"))
-}
-
-/// Opens the disks of a VM that does not run, to read them; locks them against who would write.
-pub(crate) fn open_disks_read_only(disks: &[Disk]) -> Result<Vec<Arc<dyn BlockBackend>>> {
-    disks.iter().map(open_disk_read_only).collect()
-}
-
-/// Opens one disk so.
-pub(crate) fn open_disk_read_only(disk: &Disk) -> Result<Arc<dyn BlockBackend>> {
-    open_disk(disk, true).map(|disk| disk as _)
+pub(super) fn open_disk(disk: &Disk, access: Access) -> Result<Arc<CopyBeforeWrite>> {
+    Ok(Arc::new(CopyBeforeWrite::new(disk.open_backend(access)?)))
 }
 
 /// An assembled machine, and those of its devices that can be asked or told something.
@@ -155,7 +126,11 @@ pub(super) fn machine(
     add(&mut machine, Device::Rng, Arc::new(Rng), events)?;
     if let Some(vsock) = &config.vsock {
         let state = VsockState { guest_cid: vsock.cid.into() };
-        add(&mut machine, Device::Vsock, Arc::new(Vsock::new(&vsock.path, state, false)?), events)?;
+        let device = match &vsock.listener {
+            Some(listener) => Vsock::with_listener(&vsock.path, listener, state, false),
+            None => Vsock::new(&vsock.path, state, false),
+        };
+        add(&mut machine, Device::Vsock, Arc::new(device?), events)?;
     }
     let balloon = config.balloon.enabled.then(|| add_balloon(&mut machine, config, events)).transpose()?;
     Ok(Assembled { machine, disks, nics, balloon })
@@ -197,7 +172,7 @@ pub(super) fn block(
     let block = Block::new(backend, disk.engine, io_errors_of(position, events), state)?;
     block.set_limit(disk.limit);
     Ok(Arc::new(match disk.source {
-        DiskSource::Image { .. } => block.with_image(),
+        DiskSource::Image { .. } | DiskSource::Descriptors(_) => block.with_image(),
         DiskSource::Backend(_) => {
             tracing::info!(disk = position, "the disk's backend is the program's own, and runs without a filter");
             block
@@ -272,19 +247,23 @@ fn open_backend(nic: &Nic, mac: MacAddress) -> Result<NicBackend> {
             opened => opened,
         },
         NicBackendConfig::NewTap => made(Tap::create(None)?, nic),
-        NicBackendConfig::TapDescriptor(descriptor) => {
-            let copy = descriptor.try_clone().map_err(|e| Error::io("cannot use the descriptor of a tap", e))?;
-            Tap::from_fd(copy)
-        }
+        NicBackendConfig::TapDescriptor(descriptor) => Tap::from_fd(descriptor.duplicate()?),
     }?;
     if let Some(bridge) = &nic.bridge {
         tap.attach_to_bridge(bridge)?;
     }
     let mtu = match nic.mtu {
         Some(mtu) => Some(mtu),
-        None => u16::try_from(tap.mtu()?).ok(),
+        None => u16::try_from(tap.mtu().map_err(mtu_unknown)?).ok(),
     };
     Ok(NicBackend { interface: tap.name().to_owned(), backend: Arc::new(tap), mtu })
+}
+
+/// To ask for the MTU of a tap takes a socket, which a process may not be allowed to make.
+fn mtu_unknown(error: Error) -> Error {
+    Error::new(error.kind(), "the MTU of a tap is not known")
+        .because(error.without_remedy())
+        .with_remedy("give it with Nic::mtu")
 }
 
 /// Sets up a tap interface that was just made, which nobody else will do.

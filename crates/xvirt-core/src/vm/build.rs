@@ -20,7 +20,7 @@ impl VmConfig {
         for nic in &mut self.nics {
             nic.mac.get_or_insert_with(MacAddress::random);
         }
-        Vm::new(self)
+        Vm::new(self, host.kvm_device())
     }
 }
 

@@ -46,7 +46,8 @@ impl VmConfig {
     /// | the socket device | 11, and 1 for each connection |
     ///
     /// The files of a disk are its image and those that the image is based on, each open twice if the disk is
-    /// [direct](Disk::direct). Only the image itself is counted here, and nothing for a backend of the program's own.
+    /// [direct](Disk::direct). Only the image itself is counted here, unless all files were given as descriptors, and nothing
+    /// for a backend of the program's own. A descriptor that was given is duplicated while it is used, and counted so.
     ///
     /// Besides, the program has those it asks for: one for each [`EventReceiver`](crate::vm::EventReceiver), and those of
     /// what it attaches to consoles. A usual soft limit is 1024; a program with many VMs raises it with
@@ -72,9 +73,10 @@ impl VmConfig {
 
 /// How many a disk takes in a VM with so many vCPUs, without files that its image is based on.
 pub(super) fn of_disk(disk: &Disk, vcpus: u32) -> usize {
-    let files = match disk.source {
+    let files = match &disk.source {
         DiskSource::Image { .. } if disk.direct => 2,
         DiskSource::Image { .. } => 1,
+        DiskSource::Descriptors(images) => images.len(),
         DiskSource::Backend(_) => 0,
     };
     let ring = if disk.engine == IoEngine::Threads { 0 } else { RING };

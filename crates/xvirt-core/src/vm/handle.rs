@@ -25,7 +25,8 @@ use super::vsock::VsockListeners;
 use crate::agent::Channel;
 use crate::config::VmConfig;
 use crate::console::Console;
-use crate::disk::{self, SnapshotView};
+use crate::descriptor::Descriptor;
+use crate::disk::{self, Access, SnapshotView};
 use crate::machine::{Machine, Processors};
 use crate::process::Process;
 use crate::sync::lock;
@@ -118,9 +119,9 @@ pub(super) struct Started {
 }
 
 impl Vm {
-    pub(crate) fn new(mut config: VmConfig) -> Result<Self> {
+    pub(crate) fn new(mut config: VmConfig, kvm: Option<&Descriptor>) -> Result<Self> {
         let devices = Devices::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
-        let processors = Processors::new(&config.cpus)?;
+        let processors = Processors::new(&config.cpus, kvm)?;
         let consoles = Consoles::powered_off()?;
         let agent = Arc::new(Channel::new(config.name.clone(), consoles.agent.clone()));
         let live = Live::new(devices, config.cpus.limit);
@@ -215,7 +216,7 @@ impl Vm {
             (live.config(&self.inner.config), live.devices.clone())
         };
         // Those of a VM in memory are all open.
-        let disks: Vec<_> = assemble::open_disks(&devices, true)?.into_values().collect();
+        let disks: Vec<_> = assemble::open_disks(&devices, Some(Access::ReadOnly))?.into_values().collect();
         Ok((config, disk::snapshot_views(&disks, scratch)?))
     }
 
@@ -333,7 +334,7 @@ impl Inner {
             let live = self.live();
             (live.devices.clone(), live.cpu_limit)
         };
-        let backends = assemble::open_disks(&devices, false)?;
+        let backends = assemble::open_disks(&devices, None)?;
         let Assembled { machine, disks, nics, balloon } =
             assemble::machine(config, &devices, processors, backends, consoles, events)?;
         let disk_at = |position: usize| disks.get(&position).map(|disk| Arc::clone(&disk.backend));

@@ -45,7 +45,6 @@ mod supervisor;
 mod vsock;
 
 pub use crate::latency::Latencies;
-pub(crate) use assemble::{open_disk_read_only, open_disks_read_only};
 pub use disks::DiskStatus;
 pub use events::{CrashReason, Device, Event, EventReceiver, EventRecord, IoOperation};
 pub use halt::{Crash, HaltCause, Halted};

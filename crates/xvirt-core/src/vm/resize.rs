@@ -30,7 +30,7 @@ impl Vm {
                 .with_remedy("see disk_positions() for those it has")
         })?;
         let name = disk.config.name();
-        let backend = disk.open().map_or_else(|| assemble::open_disk(&disk.config, disk.config.read_only), Ok)?;
+        let backend = disk.open().map_or_else(|| assemble::open_disk(&disk.config, disk.config.access()), Ok)?;
         let old = backend.capacity();
         check(&name, old, size)?;
         if old == size {

@@ -11,11 +11,11 @@ use xvirt_xva::{DiskContents, DiskSource, ReadAt, WriteOptions};
 use super::compose::compose;
 use super::import::METADATA;
 use crate::Result;
-use crate::config::{Boot, VmConfig};
-use crate::disk::{BlockBackend, SnapshotView, read_bytes};
+use crate::config::{Boot, Disk, VmConfig};
+use crate::disk::{Access, BlockBackend, SnapshotView, read_bytes};
 use crate::progress::Progress;
 use crate::repository::StoredVm;
-use crate::vm::{Vm, open_disks_read_only};
+use crate::vm::Vm;
 
 /// The result of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn export(
     options: &WriteOptions,
     progress: &dyn Progress,
 ) -> Result<Exported> {
-    let disks = open_disks_read_only(&config.disks)?.into_iter().map(Opened::from).collect();
+    let disks = open_disks(&config.disks)?;
     export_disks(config, disks, None, output, options, progress)
 }
 
@@ -57,7 +57,7 @@ pub fn export_stored(
     progress: &dyn Progress,
 ) -> Result<Exported> {
     let config = vm.config();
-    let disks = open_disks_read_only(&config.disks)?.into_iter().map(Opened::from).collect();
+    let disks = open_disks(&config.disks)?;
     export_disks(&config, disks, vm.attachment(METADATA)?.as_deref(), output, options, progress)
 }
 
@@ -82,6 +82,11 @@ pub fn export_running(
     let (config, disks) = vm.config_and_views(scratch.as_ref())?;
     let disks = disks.into_iter().map(Opened::from).collect();
     export_disks(&config, disks, metadata.as_deref(), output, options, progress)
+}
+
+/// Opens the disks of a VM that does not run, and locks them against whoever would write.
+fn open_disks(disks: &[Disk]) -> Result<Vec<Opened>> {
+    disks.iter().map(|disk| disk.open_backend(Access::ReadOnly).map(Opened::from)).collect()
 }
 
 /// A disk to be exported.

@@ -10,10 +10,9 @@ use super::root_device;
 use super::target::{Targets, make_image};
 use crate::Result;
 use crate::config::{Disk, VmConfig};
-use crate::disk::{BlockBackend, ImageFormat};
+use crate::disk::{Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{Repository, Stage, StoredVm};
-use crate::vm::open_disk_read_only;
 
 /// The name under which `ova.xml` is attached to an imported VM, for a later export.
 pub(super) const METADATA: &str = "ova.xml";
@@ -108,7 +107,7 @@ pub fn import(
         (0..read.appliance.disks.len()).map(|index| Disk::raw(stage.disk_path(index, ImageFormat::Raw))).collect();
     let (mut config, mut remarks) = options.configure(&read.appliance, disks)?;
     remarks.extend(odd);
-    remarks.extend(root_device::adapt(&mut config, open_disk_read_only)?);
+    remarks.extend(root_device::adapt(&mut config, |disk| disk.open_backend(Access::ReadOnly))?);
     stage.attach(METADATA, read.document.to_xml().as_bytes())?;
     Ok(Imported { vm: stage.commit(config)?, remarks })
 }

@@ -20,6 +20,7 @@ mod memory;
 mod operations;
 mod ports;
 mod resize;
+mod sandboxed;
 mod snapshots;
 mod statistics;
 mod support;

@@ -8,6 +8,7 @@ mod chains;
 mod child;
 mod contradictions;
 mod crash;
+mod descriptors;
 mod errors;
 mod holes;
 mod hostile;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 use xvirt_core::ErrorKind;
-use xvirt_core::config::{Boot, KernelImage, Nic, NicBackendConfig, VmConfig, Vsock};
+use xvirt_core::config::{Boot, BootFile, Nic, NicBackendConfig, VmConfig, Vsock};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::template::Unused;
@@ -275,7 +275,8 @@ fn what_it_names_is_found_from_any_working_directory() {
     assert_eq!(b.config().vsock.unwrap().path, here.join("run/v.sock"));
     let NicBackendConfig::Stream(socket) = &b.config().nics[0].backend else { panic!("{:?}", b.config().nics) };
     assert_eq!(*socket, here.join("run/passt.sock"));
-    let Boot::Kernel { kernel: KernelImage::Path(kernel), initrd: Some(initrd), .. } = b.config().boot else {
+    let Boot::Kernel { kernel: BootFile::Path(kernel), initrd: Some(BootFile::Path(initrd)), .. } = b.config().boot
+    else {
         panic!("{:?}", b.config().boot)
     };
     assert_eq!((kernel, initrd), (here.join("vmlinuz"), here.join("images/initrd")));

@@ -247,7 +247,7 @@ mod tests {
     const AVX: u32 = 4;
 
     fn vcpu() -> Option<Vcpu> {
-        let system = match System::open() {
+        let system = match System::open(None) {
             Ok(system) => system,
             Err(error) => {
                 println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));

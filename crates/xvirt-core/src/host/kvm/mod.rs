@@ -95,22 +95,24 @@ impl KvmStatus {
         let path = CString::new(root.path("dev/kvm").as_os_str().as_bytes()).unwrap_or_default();
         let status = match Kvm::new_with_path(path) {
             Err(error) => not_opened(root, cpus, Errno::from_raw_os_error(error.errno())),
-            Ok(kvm) => judge(
-                root,
-                cpus,
-                &Answers {
-                    api_version: kvm.get_api_version(),
-                    extension: &|cap| kvm.check_extension_raw(cap.into()),
-                    // A KVM can be there while another hypervisor holds the hardware: only a VM shows.
-                    vm: kvm.create_vm().map(drop).map_err(|error| Errno::from_raw_os_error(error.errno())),
-                },
-            ),
+            Ok(kvm) => Self::of(&kvm, root, cpus),
         };
         problems.extend(status.problem(root, cpus));
         status
     }
 
-    fn problem(&self, root: &HostRoot, cpus: &Cpus) -> Option<HostProblem> {
+    /// What an open KVM can do.
+    pub(super) fn of(kvm: &Kvm, root: &HostRoot, cpus: &Cpus) -> Self {
+        let answers = Answers {
+            api_version: kvm.get_api_version(),
+            extension: &|cap| kvm.check_extension_raw(cap.into()),
+            // A KVM can be there while another hypervisor holds the hardware: only a VM shows.
+            vm: kvm.create_vm().map(drop).map_err(|error| Errno::from_raw_os_error(error.errno())),
+        };
+        judge(root, cpus, &answers)
+    }
+
+    pub(super) fn problem(&self, root: &HostRoot, cpus: &Cpus) -> Option<HostProblem> {
         let no_vm = "no VM can start";
         Some(match self {
             Self::Ready { .. } => return None,

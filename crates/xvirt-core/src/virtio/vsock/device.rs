@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +10,7 @@ use vmm_sys_util::epoll::Epoll;
 
 use super::handler::VsockHandler;
 use super::table::Table;
+use crate::descriptor::Descriptor;
 use crate::sandbox::Work;
 use crate::socket::{self, SocketFile};
 use crate::sync::lock;
@@ -29,8 +30,10 @@ const STREAMS: u64 = 1 << 0;
 #[derive(Debug)]
 pub(crate) struct Vsock {
     state: VsockState,
-    // Dropped in this order: the socket file is removed while the listener still exists.
-    file: SocketFile,
+    path: PathBuf,
+    // Dropped in this order: the socket file is removed while the listener still exists. A listener that was handed in has no
+    // file of ours.
+    _file: Option<SocketFile>,
     listener: Arc<UnixListener>,
     /// The `epoll` that watches connections.
     epoll: SharedEpoll,
@@ -49,8 +52,28 @@ impl Vsock {
     /// Another listener uses `path`, or the socket cannot be created.
     pub(crate) fn new(path: &Path, state: VsockState, moved: bool) -> Result<Self> {
         let (listener, file) = socket::listen_at(path, "vsock socket")?;
+        Self::with(path, listener, Some(file), state, moved)
+    }
+
+    /// As [`new`](Self::new), with a listener that was handed in. `path` is only where the guest's connections go, with their
+    /// ports behind it.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is no unix stream socket that listens.
+    pub(crate) fn with_listener(path: &Path, listener: &Descriptor, state: VsockState, moved: bool) -> Result<Self> {
+        Self::with(path, socket::given_listener(listener, "a vsock socket")?, None, state, moved)
+    }
+
+    fn with(
+        path: &Path,
+        listener: UnixListener,
+        file: Option<SocketFile>,
+        state: VsockState,
+        moved: bool,
+    ) -> Result<Self> {
         let epoll = Arc::new(Mutex::new(Some(Epoll::new().map_err(no_epoll)?)));
-        Ok(Self { state, listener: Arc::new(listener), file, epoll, moved: AtomicBool::new(moved) })
+        let (path, listener, moved) = (path.to_owned(), Arc::new(listener), AtomicBool::new(moved));
+        Ok(Self { state, path, _file: file, listener, epoll, moved })
     }
 }
 
@@ -74,7 +97,7 @@ impl VirtioDevice for Vsock {
     fn activate(&self, _: u64) -> Result<Box<dyn Handler>> {
         // The epoll is absent if the previous handler panicked.
         let epoll = lock(&self.epoll).take().map_or_else(Epoll::new, Ok).map_err(no_epoll)?;
-        let (path, listener) = (self.file.path().to_owned(), Arc::clone(&self.listener));
+        let (path, listener) = (self.path.clone(), Arc::clone(&self.listener));
         let table = Table::new(self.state.guest_cid, path, listener, epoll).map_err(no_epoll)?;
         let reset_event = self.moved.swap(false, Ordering::Relaxed);
         let epoll = Arc::clone(&self.epoll);

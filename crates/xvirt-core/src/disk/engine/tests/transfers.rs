@@ -67,7 +67,9 @@ fn memory_that_is_not_aligned_is_copied_for_a_direct_disk() {
         for format in [ImageFormat::Raw, ImageFormat::Qcow2] {
             let folder = tempfile::tempdir().unwrap();
             drop(image(folder.path(), format, SIZE));
-            let disk = disk::open_as(&folder.path().join(format.to_string()), Some(format), Access::ReadWrite, true);
+            let path = folder.path().join(format.to_string());
+            let image = disk::Image::Path(&path, Some(format));
+            let disk = disk::Opening { image, access: Access::ReadWrite, direct: true }.open();
             let disk = match disk {
                 Ok(disk) => disk,
                 Err(error) => {

@@ -10,6 +10,7 @@ use super::super::packet::{HEADER, Op, SHUTDOWN_SEND};
 use super::super::table::{MAX_ANSWERS, MAX_CONNECTIONS};
 use super::{CID, Guest, ROOM, Raw, answer};
 use crate::ErrorKind;
+use crate::descriptor::Descriptor;
 use crate::device::Device;
 use crate::virtio::VsockState;
 use crate::virtio::testing::{DATA, Piece, wait};
@@ -147,6 +148,32 @@ fn buffers_without_room_for_data_do_not_lose_any() {
     assert_eq!(guest.rig.used(RECEIVE).1, HEADER as u32);
     guest.post_buffers();
     assert_eq!(guest.receive_data(4), b"data");
+}
+
+#[test]
+fn a_listener_that_was_handed_in_is_used_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("programs");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let descriptor = Descriptor::from(listener);
+    let state = || VsockState { guest_cid: CID };
+    let elsewhere = folder.path().join("guest");
+    drop(Vsock::with_listener(&elsewhere, &descriptor, state(), false).unwrap());
+    assert!(path.exists() && !elsewhere.exists());
+    UnixStream::connect(&path).unwrap();
+    drop(Vsock::with_listener(&elsewhere, &descriptor, state(), false).unwrap());
+
+    let (connected, _peer) = UnixStream::pair().unwrap();
+    for (descriptor, why) in [
+        (std::os::fd::OwnedFd::from(connected), "it does not listen"),
+        (std::fs::File::open("/").unwrap().into(), "it is not a unix stream socket"),
+        (std::net::TcpListener::bind("127.0.0.1:0").unwrap().into(), "it is not a unix stream socket"),
+    ] {
+        let error = Vsock::with_listener(&elsewhere, &descriptor.into(), state(), false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        let text = format!("as a vsock socket: {why}; give a unix stream socket that listens: listen(2)");
+        assert!(error.to_string().ends_with(&text), "{error}");
+    }
 }
 
 #[test]
