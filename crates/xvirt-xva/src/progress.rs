@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, ErrorKind, Result};
 
 /// How far long work is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Done {
     /// Bytes that are done.
@@ -18,6 +20,21 @@ impl Done {
     /// `bytes` out of `total`.
     pub fn new(bytes: u64, total: Option<u64>) -> Self {
         Self { bytes, total }
+    }
+
+    /// The part that is done, from 0 to 1, where the total is known. Nothing to do is all done.
+    ///
+    /// ```
+    /// use xvirt_xva::Done;
+    ///
+    /// assert_eq!(Done::new(1 << 20, Some(4 << 20)).fraction(), Some(0.25));
+    /// assert_eq!(Done::new(1 << 20, None).fraction(), None);
+    /// ```
+    pub fn fraction(&self) -> Option<f64> {
+        match self.total? {
+            0 => Some(1.0),
+            total => Some((self.bytes as f64 / total as f64).min(1.0)),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Copies of a stored VM: XenServer's `VM.clone` and `VM.copy`.
 
+use uuid::Uuid;
+
 use super::identity::renew;
 #[cfg(doc)]
 use crate::ErrorKind;
@@ -8,6 +10,30 @@ use crate::config::DiskSource;
 use crate::disk::{self, Access};
 use crate::progress::Progress;
 use crate::repository::{Repository, StoredVm, VmRecord};
+use crate::vm::{Verb, Vm};
+
+/// The VM to copy.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Original<'a> {
+    /// A VM of the repository.
+    Stored(&'a StoredVm),
+    /// A halted VM of the repository, which lists the copy in its [`current_operations`](Vm::current_operations). Its other
+    /// verbs wait meanwhile, so the progress observer must not call any.
+    Halted(&'a Vm),
+}
+
+impl<'a> From<&'a StoredVm> for Original<'a> {
+    fn from(vm: &'a StoredVm) -> Self {
+        Self::Stored(vm)
+    }
+}
+
+impl<'a> From<&'a Vm> for Original<'a> {
+    fn from(vm: &'a Vm) -> Self {
+        Self::Halted(vm)
+    }
+}
 
 /// What the disks of a copy may share with those of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +41,15 @@ enum Sharing {
     /// The template on which both are based.
     Template,
     Nothing,
+}
+
+impl Sharing {
+    fn verb(self) -> Verb {
+        match self {
+            Self::Template => Verb::Clone,
+            Self::Nothing => Verb::Copy,
+        }
+    }
 }
 
 impl Repository {
@@ -43,12 +78,18 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the VM, one of its disks or its template was removed;
+    /// [`NotFound`](ErrorKind::NotFound) if the VM, one of its disks or its template was removed, or the VM is not in the
+    /// repository; [`InvalidState`](ErrorKind::InvalidState) if a [`Vm`] is not halted;
     /// [`Busy`](ErrorKind::Busy) if it is not halted or a disk is in use otherwise;
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) for an invalid name; [`Cancelled`](ErrorKind::Cancelled); or a disk
     /// cannot be read, or its copy cannot be written. Then there is no copy.
-    pub fn clone_vm(&self, vm: &StoredVm, name: impl Into<String>, progress: &dyn Progress) -> Result<StoredVm> {
-        self.copy_sharing(Sharing::Template, vm, name.into(), progress)
+    pub fn clone_vm<'a>(
+        &self,
+        vm: impl Into<Original<'a>>,
+        name: impl Into<String>,
+        progress: &dyn Progress,
+    ) -> Result<StoredVm> {
+        self.copy_original(Sharing::Template, vm.into(), name.into(), progress)
     }
 
     /// Copies a halted VM like [`clone_vm`](Self::clone_vm), but with independent disks: each contains all of its data
@@ -59,12 +100,33 @@ impl Repository {
     ///
     /// # Errors
     /// As [`clone_vm`](Self::clone_vm).
-    pub fn copy_vm(&self, vm: &StoredVm, name: impl Into<String>, progress: &dyn Progress) -> Result<StoredVm> {
-        self.copy_sharing(Sharing::Nothing, vm, name.into(), progress)
+    pub fn copy_vm<'a>(
+        &self,
+        vm: impl Into<Original<'a>>,
+        name: impl Into<String>,
+        progress: &dyn Progress,
+    ) -> Result<StoredVm> {
+        self.copy_original(Sharing::Nothing, vm.into(), name.into(), progress)
     }
 
-    fn copy_sharing(&self, sharing: Sharing, vm: &StoredVm, name: String, progress: &dyn Progress) -> Result<StoredVm> {
-        let vm = self.vm(&vm.uuid().to_string())?;
+    fn copy_original(
+        &self,
+        sharing: Sharing,
+        original: Original<'_>,
+        name: String,
+        progress: &dyn Progress,
+    ) -> Result<StoredVm> {
+        match original {
+            Original::Stored(vm) => self.copy_sharing(sharing, vm.uuid(), name, progress),
+            Original::Halted(vm) => {
+                let operation = vm.begin_long(sharing.verb())?;
+                self.copy_sharing(sharing, vm.uuid(), name, &operation.progress(progress))
+            }
+        }
+    }
+
+    fn copy_sharing(&self, sharing: Sharing, vm: Uuid, name: String, progress: &dyn Progress) -> Result<StoredVm> {
+        let vm = self.vm(&vm.to_string())?;
         let layer = vm.layer().filter(|_| sharing == Sharing::Template).cloned();
         let mut config = vm.config();
         let disks = config.disks.clone();

@@ -19,5 +19,6 @@ mod remove;
 mod seal;
 
 pub use crate::repository::{Lineage, Template, TemplateDisk};
+pub use copy::Original;
 pub use remove::Unused;
 pub use seal::{Seal, Source};

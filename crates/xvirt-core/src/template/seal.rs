@@ -13,7 +13,7 @@ use crate::repository::{
     Change, Directory, FORMAT, Lineage, NewLayer, OwnDisk, Record, Replacement, Repository, Stage, StoredVm, Template,
     TemplateDisk, TemplateRecord, check_name, disk_name, hash_disk, protect,
 };
-use crate::vm::{PowerState, Vm};
+use crate::vm::{Verb, Vm};
 use crate::{Error, ErrorKind, Result};
 
 /// The most layers: each read of an instance may have to search all of them.
@@ -126,6 +126,9 @@ impl Repository {
     /// The pair of name and version must be unique. The contents of the disks are hashed, which requires reading them;
     /// only disks outside the repository are copied. Kernels given by path stay where they are.
     ///
+    /// A [`Vm`] lists the operation in its [`current_operations`](Vm::current_operations). Its other verbs wait meanwhile, so
+    /// `progress` must not call any.
+    ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a template with this name and version;
     /// [`InvalidState`](ErrorKind::InvalidState) if the VM is not halted; [`Busy`](ErrorKind::Busy) if a disk is in
@@ -149,10 +152,8 @@ impl Repository {
             Source::Stored(vm) => self.seal_stored(&seal, self.vm(&vm.uuid().to_string())?, progress),
             Source::Config(config) => self.seal_copy(&seal, config, progress),
             Source::Halted(vm) => {
-                if vm.power_state() != PowerState::Halted {
-                    let what = format!("cannot seal VM '{}' while it is {}", vm.name(), vm.power_state());
-                    return Err(Error::new(ErrorKind::InvalidState, what).with_remedy("it must be halted"));
-                }
+                let operation = vm.begin_long(Verb::Seal)?;
+                let progress = &operation.progress(progress);
                 match self.vm(&vm.uuid().to_string()) {
                     Ok(stored) => self.seal_stored(&seal, stored, progress),
                     Err(error) if error.kind() == ErrorKind::NotFound => self.seal_copy(&seal, &vm.config()?, progress),

@@ -18,7 +18,7 @@ use super::devices::{Devices, DiskSlot};
 use super::events::{Event, EventReceiver, Events};
 use super::limits;
 use super::live::{Live, Running};
-use super::operation::Operations;
+use super::operation::{LongOperation, Operations};
 use super::state::{PowerState, Verb};
 use super::supervisor::{self, Supervisor};
 use super::vsock::VsockListeners;
@@ -205,12 +205,17 @@ impl Vm {
     /// The VM is in a state that cannot be exported; `scratch` cannot be written; a disk has four views already
     /// ([`Busy`](ErrorKind::Busy)); a disk of a halted VM cannot be opened.
     pub fn snapshot_views(&self, scratch: impl AsRef<Path>) -> Result<Vec<Arc<SnapshotView>>> {
-        self.config_and_views(scratch.as_ref()).map(|(_, views)| views)
+        let export = self.begin_long(Verb::Export)?;
+        self.config_and_views(&export, scratch.as_ref()).map(|(_, views)| views)
     }
 
-    /// [`snapshot_views`](Self::snapshot_views), with the configuration that has exactly these disks.
-    pub(crate) fn config_and_views(&self, scratch: &Path) -> Result<(VmConfig, Vec<Arc<SnapshotView>>)> {
-        let _turn = self.begin(Verb::Export)?;
+    /// [`snapshot_views`](Self::snapshot_views), with the configuration that has exactly these disks, for an export that
+    /// still keeps other verbs waiting.
+    pub(crate) fn config_and_views(
+        &self,
+        _: &LongOperation<'_>,
+        scratch: &Path,
+    ) -> Result<(VmConfig, Vec<Arc<SnapshotView>>)> {
         let (config, devices) = {
             let live = self.inner.live();
             (live.config(&self.inner.config), live.devices.clone())

@@ -1,7 +1,7 @@
 //! The verbs in progress, which can be queried meanwhile: XenServer's `current_operations`.
 //!
-//! A verb waits for the VM's operation lock, and is listed from then until it returns. A verb that waits for the guest releases
-//! the lock meanwhile and stays listed.
+//! A verb waits for the VM's operation lock, and is listed from then until it returns. A verb that waits for the guest, or
+//! reads disks that the guest may write meanwhile, releases the lock and stays listed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::handle::{Power, Vm};
 use super::state::Verb;
 use crate::Result;
+use crate::progress::{Done, Progress};
 use crate::sync::lock;
 
 /// A verb in progress.
@@ -22,6 +23,16 @@ pub struct Operation {
     pub verb: Verb,
     /// When it began, after waiting for its turn.
     pub since: SystemTime,
+    /// How far it is, if it reports that. An operation on several disks may begin anew with each step, such as a disk.
+    #[serde(default)]
+    pub done: Option<Done>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    operation: Operation,
+    /// Whether it keeps other verbs waiting.
+    exclusive: bool,
 }
 
 /// The verbs in progress.
@@ -31,7 +42,7 @@ pub(super) struct Operations(Arc<Mutex<Listed>>);
 #[derive(Debug, Default)]
 struct Listed {
     /// In the order in which they began.
-    operations: BTreeMap<u64, Operation>,
+    operations: BTreeMap<u64, Entry>,
     began: u64,
 }
 
@@ -47,12 +58,61 @@ impl Operations {
         let mut listed = lock(&self.0);
         listed.began += 1;
         let number = listed.began;
-        listed.operations.insert(number, Operation { verb, since: SystemTime::now() });
+        let operation = Operation { verb, since: SystemTime::now(), done: None };
+        listed.operations.insert(number, Entry { operation, exclusive: !verb.waits_for_guest() });
         InProgress { operations: self.clone(), number }
     }
 
     fn list(&self) -> Vec<Operation> {
-        lock(&self.0).operations.values().cloned().collect()
+        lock(&self.0).operations.values().map(|entry| entry.operation.clone()).collect()
+    }
+
+    fn is_exclusive(&self) -> bool {
+        lock(&self.0).operations.values().any(|entry| entry.exclusive)
+    }
+}
+
+impl InProgress {
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = lock(&self.operations.0).operations.get_mut(&self.number) {
+            change(entry);
+        }
+    }
+}
+
+/// A verb of long duration that is done outside this folder. It is listed until this is dropped.
+pub(crate) struct LongOperation<'a> {
+    // Dropped in this order: whoever gets the lock next does not find it listed.
+    listed: InProgress,
+    _lock: Option<MutexGuard<'a, Power>>,
+}
+
+impl LongOperation<'_> {
+    /// Lets other verbs in from now on.
+    pub(crate) fn release(&mut self) {
+        self.listed.change(|entry| entry.exclusive = false);
+        self._lock = None;
+    }
+
+    /// An observer that records in the list how far the verb is, and passes the report on to `observer`.
+    pub(crate) fn progress<'b>(&'b self, observer: &'b dyn Progress) -> impl Progress + 'b {
+        Recorded { listed: &self.listed, observer }
+    }
+}
+
+struct Recorded<'a> {
+    listed: &'a InProgress,
+    observer: &'a dyn Progress,
+}
+
+impl Progress for Recorded<'_> {
+    fn report(&self, done: Done) {
+        self.listed.change(|entry| entry.operation.done = Some(done));
+        self.observer.report(done);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.observer.cancelled()
     }
 }
 
@@ -71,7 +131,7 @@ impl Vm {
     /// The verbs that would begin at once: those that the power state allows, and none while another verb changes the VM. A
     /// verb that is called all the same waits for its turn first. Does not wait itself.
     pub fn allowed_operations(&self) -> Vec<Verb> {
-        if self.current_operations().iter().any(|operation| !operation.verb.waits_for_guest()) {
+        if self.require_process().is_ok() && self.inner.operations.is_exclusive() {
             return Vec::new();
         }
         let state = self.power_state();
@@ -84,6 +144,12 @@ impl Vm {
     /// The power state that the VM has then does not allow the verb, or this process is not the VM's.
     pub(super) fn begin(&self, verb: Verb) -> Result<(MutexGuard<'_, Power>, InProgress)> {
         self.list(self.lock()?, verb)
+    }
+
+    /// As [`begin`](Self::begin), for a verb that is done outside this folder.
+    pub(crate) fn begin_long(&self, verb: Verb) -> Result<LongOperation<'_>> {
+        let (lock, listed) = self.begin(verb)?;
+        Ok(LongOperation { listed, _lock: Some(lock) })
     }
 
     /// Checks whether the VM's state still allows `verb`, after it has waited in vain and whatever ended the guest is over.

@@ -35,6 +35,9 @@ pub enum Verb {
     Pause,
     Unpause,
     Export,
+    Seal,
+    Clone,
+    Copy,
     Plug,
     Unplug,
     ResizeDisk,
@@ -51,7 +54,7 @@ pub enum Verb {
 use PowerState::{Halted, Paused, Running, Suspended};
 
 /// In which states each verb is legal.
-const LEGAL: [(Verb, &[PowerState]); 19] = [
+const LEGAL: [(Verb, &[PowerState]); 22] = [
     (Verb::Start, &[Halted]),
     (Verb::CleanShutdown, &[Running]),
     (Verb::HardShutdown, &[Running, Paused, Suspended]),
@@ -60,6 +63,9 @@ const LEGAL: [(Verb, &[PowerState]); 19] = [
     (Verb::Pause, &[Running]),
     (Verb::Unpause, &[Paused]),
     (Verb::Export, &[Halted, Running, Paused, Suspended]),
+    (Verb::Seal, &[Halted]),
+    (Verb::Clone, &[Halted]),
+    (Verb::Copy, &[Halted]),
     (Verb::Plug, &[Halted, Running, Paused]),
     (Verb::Unplug, &[Halted, Running, Paused]),
     (Verb::ResizeDisk, &[Halted, Running, Paused]),
@@ -119,6 +125,9 @@ impl fmt::Display for Verb {
             Self::Pause => "pause",
             Self::Unpause => "unpause",
             Self::Export => "export",
+            Self::Seal => "seal",
+            Self::Clone => "clone",
+            Self::Copy => "copy",
             Self::Plug => "plug something into",
             Self::Unplug => "unplug something from",
             Self::ResizeDisk => "resize a disk of",

@@ -15,7 +15,7 @@ use crate::config::{Boot, Disk, VmConfig};
 use crate::disk::{Access, BlockBackend, SnapshotView, read_bytes};
 use crate::progress::Progress;
 use crate::repository::StoredVm;
-use crate::vm::Vm;
+use crate::vm::{Verb, Vm};
 
 /// The result of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,8 @@ pub fn export_stored(
 ///
 /// The guest keeps writing, which does not affect the archive. The old contents of overwritten blocks are kept in
 /// unnamed files in the folder `scratch`, which need at most as much space as the guest changes. To the guest, the file
-/// systems in the archive look as after a power failure. `stored` is the VM in the repository, if there is one: see
+/// systems in the archive look as after a power failure. Until this returns, it is one of the VM's
+/// [`current_operations`](Vm::current_operations), and other verbs are allowed. `stored` is the VM in the repository, if there is one: see
 /// [`export_stored`].
 ///
 /// # Errors
@@ -79,9 +80,11 @@ pub fn export_running(
     progress: &dyn Progress,
 ) -> Result<Exported> {
     let metadata = stored.map(|stored| stored.attachment(METADATA)).transpose()?.flatten();
-    let (config, disks) = vm.config_and_views(scratch.as_ref())?;
+    let mut operation = vm.begin_long(Verb::Export)?;
+    let (config, disks) = vm.config_and_views(&operation, scratch.as_ref())?;
+    operation.release();
     let disks = disks.into_iter().map(Opened::from).collect();
-    export_disks(&config, disks, metadata.as_deref(), output, options, progress)
+    export_disks(&config, disks, metadata.as_deref(), output, options, &operation.progress(progress))
 }
 
 /// Opens the disks of a VM that does not run, and locks them against whoever would write.

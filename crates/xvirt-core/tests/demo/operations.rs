@@ -5,12 +5,16 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use xvirt_core::config::Disk;
-use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::ErrorKind;
+use xvirt_core::config::{Boot, Disk};
+use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::BlockBackend;
-use xvirt_core::disk::GuestSlice;
+use xvirt_core::disk::{GuestSlice, ImageFormat};
 use xvirt_core::host::Host;
-use xvirt_core::vm::{PowerState, Statistics, Verb, Vm};
+use xvirt_core::progress::{Done, Progress};
+use xvirt_core::repository::Repository;
+use xvirt_core::vm::{Operation, PowerState, Statistics, Verb, Vm};
+use xvirt_core::xva::{self, Export};
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
@@ -207,4 +211,105 @@ fn a_verb_that_waits_for_the_guest_lets_others_come() {
         shutdown.join().unwrap().unwrap_err();
     });
     assert_eq!(vm.current_operations(), []);
+}
+
+/// An observer that holds up the work it observes in the middle.
+#[derive(Default)]
+struct HeldUp(Mutex<Middle>, Condvar);
+
+#[derive(Default)]
+struct Middle {
+    reached: Option<Done>,
+    goes_on: bool,
+}
+
+impl HeldUp {
+    fn wait_reached(&self) -> Done {
+        let middle = self.0.lock().unwrap();
+        let (middle, _) = self.1.wait_timeout_while(middle, PATIENCE, |middle| middle.reached.is_none()).unwrap();
+        middle.reached.unwrap()
+    }
+
+    fn go_on(&self) {
+        self.0.lock().unwrap().goes_on = true;
+        self.1.notify_all();
+    }
+}
+
+impl Progress for HeldUp {
+    fn report(&self, done: Done) {
+        let mut middle = self.0.lock().unwrap();
+        if done.fraction().is_none_or(|part| part <= 0.25 || part >= 1.0) || middle.goes_on {
+            return;
+        }
+        middle.reached = Some(done);
+        self.1.notify_all();
+        let (middle, _) = self.1.wait_timeout_while(middle, PATIENCE, |middle| !middle.goes_on).unwrap();
+        assert!(middle.goes_on, "nobody lets it go on");
+    }
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn long_operations_tell_how_far_they_are_and_nobody_waits_to_hear_it() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path().join("repository")).unwrap();
+    let kernel = folder.path().join("demo.elf");
+    std::fs::write(&kernel, demo::kernel()).unwrap();
+    let mut stage = repository.stage().unwrap();
+    let path = stage.disk_path(0, ImageFormat::Raw);
+    std::fs::write(&path, vec![1; SIZE as usize]).unwrap();
+    let stored = stage.commit(config(&CommandLine::new([])).boot(Boot::kernel(kernel)).disk(Disk::raw(path))).unwrap();
+    let vm = Arc::new(stored.config().build(&host).unwrap());
+
+    type Work<'a> = &'a (dyn Fn(&dyn Progress) + Sync);
+    let export = |progress: &dyn Progress| {
+        xva::export_running(&vm, None, folder.path(), io::sink(), &Export::none(), progress).unwrap();
+    };
+    let (none, all) = (vec![], vm.allowed_operations());
+    let works: [(Verb, Work<'_>, &Vec<Verb>); 4] = [
+        (Verb::Clone, &|progress| drop(repository.clone_vm(&*vm, "clone", progress).unwrap()), &none),
+        (Verb::Copy, &|progress| drop(repository.copy_vm(&*vm, "copy", progress).unwrap()), &none),
+        (Verb::Export, &export, &all),
+        (Verb::Seal, &|progress| drop(repository.seal("sealed", &*vm, progress).unwrap()), &none),
+    ];
+    for (verb, work, allowed) in works {
+        let held = HeldUp::default();
+        thread::scope(|scope| {
+            let working = scope.spawn(|| work(&held));
+            let reached = held.wait_reached();
+            let answered = ask(&vm);
+            let [operation] = &vm.current_operations()[..] else { panic!("{verb}: not one operation") };
+            assert_eq!((operation.verb, operation.done), (verb, Some(reached)));
+            assert!(reached.fraction().is_some_and(|part| part > 0.25 && part < 1.0), "{verb}: {reached:?}");
+            let json = serde_json::to_string(operation).unwrap();
+            assert_eq!(&serde_json::from_str::<Operation>(&json).unwrap(), operation);
+            assert_eq!((answered.state, &answered.allowed), (PowerState::Halted, allowed), "{verb}");
+            held.go_on();
+            working.join().unwrap();
+        });
+        assert_eq!(vm.current_operations(), []);
+    }
+}
+
+#[test]
+fn what_takes_a_halted_vm_is_refused_while_it_runs() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path()).unwrap();
+    let guest = Guest::start(config(&CommandLine::new([Mode::Echo])), &host).unwrap();
+    let refused = |error: xvirt_core::Error| (error.kind(), error.to_string());
+    let expected = |verb| {
+        let text = format!("cannot {verb} VM 'demo' while it is running; it must be halted");
+        (ErrorKind::InvalidState, text)
+    };
+    assert_eq!(refused(repository.seal("a", &guest.vm, &()).unwrap_err()), expected("seal"));
+    assert_eq!(refused(repository.clone_vm(&guest.vm, "a", &()).unwrap_err()), expected("clone"));
+    assert_eq!(refused(repository.copy_vm(&guest.vm, "a", &()).unwrap_err()), expected("copy"));
+    guest.vm.hard_shutdown().unwrap();
+    assert_eq!(repository.copy_vm(&guest.vm, "a", &()).unwrap_err().kind(), ErrorKind::NotFound);
 }
