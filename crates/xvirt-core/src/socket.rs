@@ -93,11 +93,11 @@ impl Drop for FolderLock {
     }
 }
 
-/// A listening unix stream socket that was handed in. It does not block from now on. `what` is what errors call it, as in
+/// Takes a listening unix stream socket from the program and makes it non-blocking. `what` names it in errors, as in
 /// "vsock socket".
 ///
 /// # Errors
-/// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is anything else.
+/// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is not such a socket.
 pub(crate) fn given_listener(descriptor: &Descriptor, what: &str) -> Result<UnixListener> {
     let refused =
         |why: &str| descriptor.unfit(what, why).with_remedy("give a unix stream socket that listens: listen(2)");
@@ -113,7 +113,7 @@ pub(crate) fn given_listener(descriptor: &Descriptor, what: &str) -> Result<Unix
     Ok(listener)
 }
 
-/// Whether it is a unix stream socket at all.
+/// Whether it is a unix stream socket.
 pub(crate) fn is_unix_stream(socket: impl AsFd) -> bool {
     let unix = socket_domain(&socket).is_ok_and(|domain| domain == AddressFamily::UNIX);
     unix && socket_type(&socket).is_ok_and(|kind| kind == SocketType::STREAM)

@@ -124,9 +124,9 @@ pub enum BootFile {
     /// In memory.
     #[serde(skip)]
     Bytes(Arc<[u8]>),
-    /// In an open regular file, read from its beginning at every start and reboot. The offset of the descriptor does not
-    /// matter and is not changed. A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is anything
-    /// else, or not open for reading.
+    /// An open regular file, read from its beginning at every start and reboot. The offset of the descriptor is neither used
+    /// nor changed. A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a regular file, or not
+    /// open for reading.
     #[serde(skip)]
     Descriptor(Descriptor),
 }

@@ -31,7 +31,7 @@ pub struct Vsock {
     /// The path of the unix socket for host programs. The socket is created at start, accessible only to this user, and
     /// removed at the end; a stale one is replaced.
     pub path: PathBuf,
-    /// A unix socket for host programs that listens already. Then nothing is made or removed at `path`.
+    /// A listening unix socket for host programs. If set, the VM neither creates nor removes a socket at `path`.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Descriptor>,
 }
@@ -42,13 +42,12 @@ impl Vsock {
         Self { cid, path: path.into(), listener: None }
     }
 
-    /// Uses this unix stream socket, on which somebody has called listen(2), for connections of host programs. It does not
-    /// block from then on. It stays open while the VM is halted, and programs that connect then wait for the next start.
+    /// Sets a listening unix stream socket for connections from host programs. A start makes it non-blocking. It stays open
+    /// while the VM is halted: programs that connect then wait for the next start.
     ///
-    /// Connections of the guest to its host still go to the sockets at `<path>_P`. In a process that may not connect, the guest
-    /// finds nobody listening there.
+    /// Connections from the guest still go to the sockets at `<path>_P`. In a process that cannot connect, they are refused.
     ///
-    /// A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is anything else.
+    /// A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not such a socket.
     #[must_use]
     pub fn listener(mut self, socket: impl Into<Descriptor>) -> Self {
         self.listener = Some(socket.into());

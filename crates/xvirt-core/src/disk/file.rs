@@ -56,9 +56,9 @@ pub(super) struct ImageFile {
     lost: AtomicI32,
     /// The descriptor for direct I/O.
     direct: OnceLock<DirectFile>,
-    /// Who else has the open file locked, if it was handed in.
+    /// The users of the open file description, if the program passed it.
     holders: Option<Arc<Holders>>,
-    /// Whether this holds a lock.
+    /// Whether it is locked.
     locked: AtomicBool,
 }
 

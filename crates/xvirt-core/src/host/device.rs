@@ -1,4 +1,4 @@
-//! A `/dev/kvm` that somebody else has opened.
+//! A `/dev/kvm` that another process has opened.
 
 use kvm_ioctls::Kvm;
 use rustix::fs::FileType;
@@ -8,10 +8,10 @@ use crate::Result;
 use crate::descriptor::Descriptor;
 use crate::named_file::describe;
 
-/// The KVM that a descriptor is of.
+/// Uses an open `/dev/kvm`.
 ///
 /// # Errors
-/// `InvalidConfig` if it is of anything else.
+/// `InvalidConfig` if the descriptor is of anything else.
 pub(crate) fn open_kvm(device: &Descriptor) -> Result<Kvm> {
     let refused = |why: &str| {
         device.unfit("/dev/kvm", why).with_remedy("give a descriptor of /dev/kvm, open for reading and writing")

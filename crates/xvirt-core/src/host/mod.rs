@@ -52,7 +52,7 @@ pub struct Host {
     io_uring: Availability,
     userfaultfd: Availability,
     problems: Vec<HostProblem>,
-    /// In place of `/dev/kvm`.
+    /// An open `/dev/kvm`, if one was given.
     #[serde(skip)]
     device: Option<Descriptor>,
 }
@@ -81,11 +81,11 @@ impl Host {
         })
     }
 
-    /// Uses this open `/dev/kvm` from now on, for VMs that are [built](crate::config::VmConfig::build) on this host too, and
-    /// reports what it offers. `/dev/kvm` itself is not opened any more.
+    /// Sets an open `/dev/kvm`, which VMs that are [built](crate::config::VmConfig::build) on this host use instead of opening
+    /// the device, and updates the report with what it offers.
     ///
-    /// This is for a process that may not open anything: another one sends it the descriptor, and the report of a
-    /// [`probe`](Self::probe) as JSON.
+    /// A process that cannot open anything receives the descriptor, and the report of a [`probe`](Self::probe) as JSON, from
+    /// another process.
     ///
     /// ```
     /// use std::fs::File;
@@ -104,12 +104,12 @@ impl Host {
     /// ```
     ///
     /// # Errors
-    /// `InvalidConfig` if it is not `/dev/kvm`.
+    /// `InvalidConfig` if the descriptor is not of `/dev/kvm`.
     pub fn with_kvm(mut self, device: impl Into<Descriptor>) -> Result<Self> {
         let device = device.into();
         let kvm = open_kvm(&device)?;
         let root = HostRoot::new("/");
-        // The problem of the KVM that was probed is the first.
+        // The problem of KVM, if any, is the first.
         if self.kvm.problem(&root, &self.cpus).is_some() && !self.problems.is_empty() {
             self.problems.remove(0);
         }

@@ -1,4 +1,4 @@
-//! Reading a kernel or an initial RAM disk, wherever it is.
+//! Reads a kernel or an initial RAM disk from a path, from memory or from a descriptor.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,14 +14,14 @@ use crate::descriptor::Use;
 use crate::named_file::open_file;
 use crate::{Error, Result};
 
-/// What is read at once on the way into guest memory, in bytes.
+/// The number of bytes that are read at once into guest memory.
 const CHUNK: usize = 256 << 10;
 
 /// A kernel or an initial RAM disk that can be read.
 pub(super) struct Opened {
     source: Source,
     pub(super) length: u64,
-    /// An offset of its own: a descriptor shares that of the open file with others, who may read it at the same time.
+    /// Its own offset: that of a descriptor is shared with its duplicates, which may be read at the same time.
     offset: u64,
 }
 
@@ -31,7 +31,7 @@ enum Source {
 }
 
 impl Opened {
-    /// `what` is what it is, for messages.
+    /// Opens `file`; `what` names it in messages.
     pub(super) fn new(file: &BootFile, what: &str) -> Result<Self> {
         let source = match file {
             BootFile::Path(path) => Source::File(open_file(path, what)?),

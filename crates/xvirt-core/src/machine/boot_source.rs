@@ -1,4 +1,4 @@
-//! What a machine boots, from where it is into the machine's memory.
+//! What a machine boots: loads it into guest memory.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::{Error, ErrorKind, Result};
 
 use super::boot_file::Opened;
 
-/// Gives the disk at a position that the machine has at this moment.
+/// Returns the machine's current disk at a position.
 pub(crate) type DiskAt<'a> = &'a dyn Fn(usize) -> Option<Arc<CopyBeforeWrite>>;
 
-/// What a machine boots. It is read anew at power-on and at every reset.
+/// What a machine boots. It is loaded at power-on and again at every reset.
 #[derive(Debug)]
 pub(super) struct BootSource(Boot);
 
@@ -26,7 +26,7 @@ impl BootSource {
         Self(boot.clone())
     }
 
-    /// Loads it into guest memory, and tells where the boot processor enters it.
+    /// Loads it into guest memory and returns the entry of the boot processor.
     pub(super) fn load(&self, disk_at: DiskAt<'_>, ram: &GuestRam) -> Result<Entry> {
         match &self.0 {
             Boot::Disk { disk, entry, append } => {

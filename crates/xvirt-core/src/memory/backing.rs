@@ -16,7 +16,7 @@ pub struct MemoryBacking {
     /// Includes guest memory in core dumps of this process, which then hold the guest's data. Child processes do not
     /// inherit guest memory in either case.
     pub core_dumps: bool,
-    /// Keeps memory in this file. See [`VmConfig::memory_file`](crate::config::VmConfig::memory_file).
+    /// An open file that holds the memory. See [`VmConfig::memory_file`](crate::config::VmConfig::memory_file).
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub file: Option<Descriptor>,
 }

@@ -1,4 +1,4 @@
-//! Files that hold guest memory: made here, or handed in.
+//! Files that hold guest memory: created here, or passed by the program.
 
 use std::fs::File;
 use std::io;
@@ -31,7 +31,7 @@ pub(super) fn make(length: u64, huge_pages: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// A file that was handed in, if it can hold `size` of guest memory.
+/// Takes a file from the program, if it can hold `size` of guest memory.
 pub(super) fn given(descriptor: &Descriptor, size: ByteSize, huge_pages: bool) -> Result<File> {
     let file = descriptor.file(WHAT, &[FileType::RegularFile], Use::ReadWrite)?;
     let length = file.metadata().map_err(|error| failed(descriptor, error))?.len();
@@ -39,10 +39,10 @@ pub(super) fn given(descriptor: &Descriptor, size: ByteSize, huge_pages: bool) -
         let why = format!("it has {}, and the VM {size}", ByteSize::new(length));
         return Err(descriptor.unfit(WHAT, &why).with_remedy("make the file as large as the memory: ftruncate(2)"));
     }
-    // A file that cannot have seals has none.
+    // A file that does not support seals has none.
     let seals = fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
     if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
-        return Err(descriptor.unfit(WHAT, "it is sealed against writing").with_remedy("leave that seal away"));
+        return Err(descriptor.unfit(WHAT, "it is sealed against writing").with_remedy("do not set that seal"));
     }
     let system = fstatfs(&file).map_err(|errno| failed(descriptor, errno.into()))?;
     match (system.f_type == HUGETLBFS, huge_pages) {
@@ -121,7 +121,7 @@ mod tests {
                 false,
                 "it has 2 MiB, and the VM 4 MiB; make the file as large as the memory: ftruncate(2)",
             ),
-            (sealed, false, "it is sealed against writing; leave that seal away"),
+            (sealed, false, "it is sealed against writing; do not set that seal"),
             (
                 sealable(4 << 20),
                 true,

@@ -86,7 +86,7 @@ impl FrameStream {
         Ok(Self::of(socket, Peer::At(path)))
     }
 
-    /// Takes over a connected socket, which may have been opened by another process.
+    /// Takes a connected socket, which another process may have opened.
     ///
     /// # Errors
     /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a connected unix stream socket, as a

@@ -26,7 +26,7 @@ const MAX_DEFAULT_QUEUES: u32 = 4;
 /// The disks of a VM by their positions. They hold their locks.
 pub(super) type Backends = BTreeMap<usize, Arc<CopyBeforeWrite>>;
 
-/// The open disks of a VM; those that are not open yet are opened and locked, with `access` or as their guest needs them.
+/// Opens and locks the disks of a VM that are not open yet, with `access` or with that of their guest.
 pub(super) fn open_disks(devices: &Devices, access: Option<Access>) -> Result<Backends> {
     let open = |disk: &DiskSlot| match disk.open() {
         Some(held) => Ok(held),
@@ -259,11 +259,11 @@ fn open_backend(nic: &Nic, mac: MacAddress) -> Result<NicBackend> {
     Ok(NicBackend { interface: tap.name().to_owned(), backend: Arc::new(tap), mtu })
 }
 
-/// To ask for the MTU of a tap takes a socket, which a process may not be allowed to make.
+/// Querying the MTU of a tap takes a socket, which the process may not be allowed to create.
 fn mtu_unknown(error: Error) -> Error {
-    Error::new(error.kind(), "the MTU of a tap is not known")
+    Error::new(error.kind(), "cannot query the MTU of a tap")
         .because(error.without_remedy())
-        .with_remedy("give it with Nic::mtu")
+        .with_remedy("set it with Nic::mtu")
 }
 
 /// Sets up a tap interface that was just made, which nobody else will do.

@@ -47,7 +47,7 @@ impl VmConfig {
     ///
     /// The files of a disk are its image and those that the image is based on, each open twice if the disk is
     /// [direct](Disk::direct). Only the image itself is counted here, unless all files were given as descriptors, and nothing
-    /// for a backend of the program's own. A descriptor that was given is duplicated while it is used, and counted so.
+    /// for a backend of the program's own. Descriptors from the program are duplicated while they are used, and counted like that.
     ///
     /// Besides, the program has those it asks for: one for each [`EventReceiver`](crate::vm::EventReceiver), and those of
     /// what it attaches to consoles. A usual soft limit is 1024; a program with many VMs raises it with

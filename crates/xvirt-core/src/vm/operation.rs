@@ -23,7 +23,7 @@ pub struct Operation {
     pub verb: Verb,
     /// When it began, after waiting for its turn.
     pub since: SystemTime,
-    /// How far it is, if it reports that. An operation on several disks may begin anew with each step, such as a disk.
+    /// How far it is, if it reports that. The count may start again with each step of an operation, such as a disk.
     #[serde(default)]
     pub done: Option<Done>,
 }
@@ -80,9 +80,9 @@ impl InProgress {
     }
 }
 
-/// A verb of long duration that is done outside this folder. It is listed until this is dropped.
+/// A long verb that is implemented outside this folder. It is listed until this is dropped.
 pub(crate) struct LongOperation<'a> {
-    // Dropped in this order: whoever gets the lock next does not find it listed.
+    // Dropped in this order: the next owner of the lock does not see it listed.
     listed: InProgress,
     _lock: Option<MutexGuard<'a, Power>>,
 }
@@ -94,7 +94,7 @@ impl LongOperation<'_> {
         self._lock = None;
     }
 
-    /// An observer that records in the list how far the verb is, and passes the report on to `observer`.
+    /// An observer that records the progress in the list, and passes it on to `observer`.
     pub(crate) fn progress<'b>(&'b self, observer: &'b dyn Progress) -> impl Progress + 'b {
         Recorded { listed: &self.listed, observer }
     }
@@ -146,7 +146,7 @@ impl Vm {
         self.list(self.lock()?, verb)
     }
 
-    /// As [`begin`](Self::begin), for a verb that is done outside this folder.
+    /// Like [`begin`](Self::begin), for a verb that is implemented outside this folder.
     pub(crate) fn begin_long(&self, verb: Verb) -> Result<LongOperation<'_>> {
         let (lock, listed) = self.begin(verb)?;
         Ok(LongOperation { listed, _lock: Some(lock) })

@@ -31,8 +31,8 @@ const STREAMS: u64 = 1 << 0;
 pub(crate) struct Vsock {
     state: VsockState,
     path: PathBuf,
-    // Dropped in this order: the socket file is removed while the listener still exists. A listener that was handed in has no
-    // file of ours.
+    // Dropped in this order: the socket file is removed while the listener still exists. A listener from the program has no
+    // such file.
     _file: Option<SocketFile>,
     listener: Arc<UnixListener>,
     /// The `epoll` that watches connections.
@@ -55,11 +55,10 @@ impl Vsock {
         Self::with(path, listener, Some(file), state, moved)
     }
 
-    /// As [`new`](Self::new), with a listener that was handed in. `path` is only where the guest's connections go, with their
-    /// ports behind it.
+    /// Like [`new`](Self::new), with a listener from the program. `path` is only used for connections from the guest.
     ///
     /// # Errors
-    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is no unix stream socket that listens.
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a listening unix stream socket.
     pub(crate) fn with_listener(path: &Path, listener: &Descriptor, state: VsockState, moved: bool) -> Result<Self> {
         Self::with(path, socket::given_listener(listener, "a vsock socket")?, None, state, moved)
     }
