@@ -1,11 +1,12 @@
-//! Measuring rounds that time themselves and can fail.
+//! Measures rounds that time themselves and can fail.
 
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, measurement::WallTime};
 use xvirt_benches::Result;
 
-/// Measures what `round` says it took. Criterion knows no failure, so the first one is kept until it is done.
+/// Measures the time that `round` returns. Criterion does not support failures, so the first one is stored until it is
+/// done.
 pub fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -20,7 +21,7 @@ pub fn measure(
                     Ok(time) => sum += time,
                     Err(error) => {
                         failure.get_or_insert(error);
-                        // Long, so that criterion soon has enough.
+                        // A long time, so that criterion stops soon.
                         return Duration::from_secs(10);
                     }
                 }

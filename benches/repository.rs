@@ -1,7 +1,7 @@
-//! How long it takes to make a VM of a template, whose disk is small or big.
+//! Measures how long it takes to create a VM from a template with a small or a large disk.
 //!
-//! `cargo bench -p xvirt-benches --bench repository`; the repository is in the temporary folder (`TMPDIR`), and the VM
-//! is removed outside what is measured.
+//! `cargo bench -p xvirt-benches --bench repository`; the repository is in the temporary folder (`TMPDIR`), and
+//! removing the VM is not measured.
 
 mod measure;
 

@@ -1,6 +1,6 @@
-//! How long a VM takes from `start()` to the first byte of its guest, and from `hard_shutdown()` to nothing.
+//! Measures the time of a VM from `start()` to the first byte of its guest, and of `hard_shutdown()`.
 //!
-//! `cargo bench -p xvirt-benches --bench start`; the VM is configured and built outside what is measured.
+//! `cargo bench -p xvirt-benches --bench start`; configuring and building the VM is not measured.
 
 mod measure;
 
@@ -33,7 +33,7 @@ fn run() -> Result<()> {
 
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("vm");
-    // Rounds take milliseconds and differ little: the same number of them in every sample ends sooner.
+    // Rounds take milliseconds and vary little, so flat sampling ends sooner.
     group.sample_size(50).sampling_mode(SamplingMode::Flat);
     measure(&mut group, "start to first byte", || start(&plain, &host))?;
     measure(&mut group, "start to first byte, 2 disks", || start(&disks, &host))?;

@@ -22,7 +22,7 @@ const PREFIX: u8 = 24;
 
 /// Boots a Debian disk, works in it over its serial console, and shuts it down.
 ///
-/// Needs a KVM with hardware help and, for the network, root or CAP_NET_ADMIN, or else the package passt.
+/// Needs a KVM with hardware virtualization and, for the network, root or CAP_NET_ADMIN, or else the package passt.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]

@@ -16,7 +16,7 @@ use xvirt_examples::{Guest, GuestOptions, Result, Steps, host_of_stock_kernels};
 /// Makes a template of a Debian disk, boots two clones of it at once, exports one as an appliance, imports that, and
 /// boots the new VM.
 ///
-/// Needs a KVM with hardware help, and room for two copies of the disk's contents where temporary files are kept.
+/// Needs a KVM with hardware virtualization, and room for two copies of the disk's contents where temporary files are kept.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]

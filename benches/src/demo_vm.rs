@@ -1,4 +1,4 @@
-//! VMs that run the demo guest, as the figures are taken with them.
+//! VMs with the demo guest, for measurements.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use crate::Result;
 /// The memory of each VM.
 pub const MEMORY: ByteSize = ByteSize::mib(128);
 
-/// A machine that is far too busy still makes progress within this time.
+/// A time within which even a very busy machine makes progress.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A VM of one vCPU that listens on its console once it is up.
+/// A VM with one vCPU that listens on its console once it is up.
 pub fn config(name: &str) -> VmConfig {
     let line = CommandLine::new([Mode::Echo]).to_string();
     VmConfig::new(name).memory(MEMORY).boot(Boot::kernel(demo::kernel()).command_line(line))
 }
 
-/// Adds `count` new empty disks, kept in `folder`.
+/// Adds `count` new empty disks in `folder`.
 ///
 /// # Errors
-/// A disk cannot be made.
+/// A disk cannot be created.
 pub fn with_disks(mut config: VmConfig, folder: &Path, count: usize) -> Result<VmConfig> {
     for number in 0..count {
         let path = folder.join(format!("{}-{number}.raw", config.name));
@@ -35,10 +35,10 @@ pub fn with_disks(mut config: VmConfig, folder: &Path, count: usize) -> Result<V
     Ok(config)
 }
 
-/// Starts a halted VM; how long it took until the guest printed its first byte.
+/// Starts a halted VM, and returns the time to the guest's first byte of output.
 ///
 /// # Errors
-/// It does not start, or prints nothing.
+/// The VM does not start, or prints nothing.
 pub fn start(vm: &Vm) -> Result<Duration> {
     let mut console = vm.console().reader_at_end();
     let begun = Instant::now();
@@ -47,10 +47,10 @@ pub fn start(vm: &Vm) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// Waits until the guest has set itself up and listens.
+/// Waits until the guest is set up and listens.
 ///
 /// # Errors
-/// It does not come so far.
+/// The guest does not get that far.
 pub fn wait_up(vm: &Vm) -> Result<()> {
     vm.console().reader().wait_for(demo::ECHO_READY, PATIENCE)?;
     Ok(())

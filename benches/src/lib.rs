@@ -1,9 +1,9 @@
-//! What the measuring programs share.
+//! Code shared by the benchmarks.
 
 pub mod demo_vm;
 pub mod process;
 pub mod resident;
 pub mod summary;
 
-/// Whatever goes wrong in a measurement is for its reader: there is nothing to recover.
+/// Errors are only printed, because a measurement cannot recover.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

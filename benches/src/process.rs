@@ -1,4 +1,4 @@
-//! What this process takes of its host.
+//! The resource use of this process.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::Result;
 
-/// Clock ticks of `/proc` in a second (`USER_HZ`), the same on every x86 kernel.
+/// Clock ticks per second in `/proc` (`USER_HZ`), the same on every x86 kernel.
 const TICKS: u64 = 100;
 
-/// What a process holds that it must give back.
+/// Resources that a process must release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// Open descriptors.
@@ -21,10 +21,10 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// By this process, now.
+    /// The resources of this process now.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// `/proc` cannot be read.
     pub fn now() -> Result<Self> {
         let status = fs::read_to_string("/proc/self/status")?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -40,31 +40,31 @@ impl Taken {
 /// The threads of this process.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// `/proc` cannot be read.
 pub fn threads() -> Result<BTreeSet<u32>> {
     let names = fs::read_dir("/proc/self/task")?.map(|entry| Ok(entry?.file_name()));
     let names = names.collect::<Result<Vec<_>>>()?;
     Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 
-/// How long this process has run on a CPU, with all threads it ever had.
+/// The total CPU time of this process, including ended threads.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// `/proc` cannot be read.
 pub fn cpu_time() -> Result<Duration> {
     parse(&fs::read_to_string("/proc/self/stat")?)
 }
 
-/// How long these threads have; one that has ended counts for nothing.
+/// The total CPU time of these threads; ended ones count as zero.
 ///
 /// # Errors
-/// The kernel tells something else than documented.
+/// The contents of `/proc` are not as documented.
 pub fn cpu_time_of(threads: &BTreeSet<u32>) -> Result<Duration> {
     let stats = threads.iter().filter_map(|thread| fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok());
     stats.map(|stat| parse(&stat)).sum()
 }
 
-/// User and system time: the twelfth and thirteenth field behind the name, which may hold anything.
+/// Parses user and system time: the twelfth and thirteenth field after the name, which may contain any character.
 fn parse(stat: &str) -> Result<Duration> {
     let wrong = || format!("a stat of /proc is '{stat}'");
     let (_, fields) = stat.rsplit_once(')').ok_or_else(wrong)?;

@@ -1,32 +1,32 @@
-//! How much memory a process really takes, with guest memory told apart from everything else.
+//! The memory use of a process, with guest memory separated from everything else.
 
 use std::fs;
 
 use crate::Result;
 
-/// What a process keeps in memory, in KiB: its proportional set size, in which a page that several processes share
-/// counts for each as its part.
+/// The memory of a process in KiB, as proportional set size: a page shared by several processes counts for each in
+/// part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resident {
-    /// Of the memory of its guests.
+    /// The guest memory in use.
     pub guests: u64,
-    /// Of all the rest: code, heap, stacks.
+    /// Everything else: code, heap, stacks.
     pub rest: u64,
-    /// How much memory its guests have, touched or not.
+    /// The total size of guest memory, whether in use or not.
     pub guest_size: u64,
 }
 
 impl Resident {
-    /// Looks at this process, whose guests have `guest` KiB of memory each.
+    /// Measures this process, whose guests have `guest` KiB of memory each.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// `/proc` cannot be read.
     pub fn of_this_process(guest: u64) -> Result<Self> {
         Self::parse(&fs::read_to_string("/proc/self/smaps")?, guest)
     }
 
-    /// Guest memory is not named there, but nothing else is so large, writable, and not counted as committed (`nr`).
-    /// The memory of several guests may make up one area. Callers check `guest_size` against what they expect.
+    /// Guest memory has no name in smaps, but it is the only large, writable mapping without reserved swap (`nr`). The
+    /// memory of several guests may form one mapping. Callers compare `guest_size` with the expected value.
     fn parse(smaps: &str, guest: u64) -> Result<Self> {
         let mut sum = Self::default();
         let (mut size, mut pss) = (0, 0);

@@ -1,8 +1,8 @@
-//! A series of measurements in three numbers.
+//! A summary of a series of measurements.
 
 use std::time::Duration;
 
-/// The middle and the ends of a series. The mean is left out: one scheduling hiccup would move it.
+/// The median and the extremes of a series. There is no mean, because a single scheduling delay would distort it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Summary {
@@ -12,7 +12,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// `None` for an empty series.
+    /// The summary; `None` for an empty series.
     pub fn of(series: &[Duration]) -> Option<Self> {
         let mut sorted = series.to_vec();
         sorted.sort_unstable();
@@ -24,7 +24,7 @@ impl Summary {
     }
 }
 
-/// A duration in milliseconds, as tables show it.
+/// A duration in milliseconds, formatted for tables.
 pub fn milliseconds(duration: Duration) -> String {
     format!("{:.2}", duration.as_secs_f64() * 1000.0)
 }

@@ -41,7 +41,7 @@ impl GuestOptions {
 /// This host, if stock kernels run on it.
 ///
 /// # Errors
-/// It has no KVM, or one without the hardware's help; the message says what to do.
+/// It has no KVM, or one without hardware virtualization; the message names the remedy.
 pub fn host_of_stock_kernels() -> Result<Host> {
     let host = Host::probe()?;
     host.require_kvm()?;

@@ -1,4 +1,4 @@
-//! GRUB's configuration, which is a program.
+//! Fuzzes GRUB configurations, which are programs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Boot menus but GRUB's: loader entries, extlinux, GRUB 0.97, unified kernels, kernels by their names.
+//! Fuzzes boot menus except GRUB's: loader entries, extlinux, GRUB 0.97, unified kernels, kernels by their names.
 #![no_main]
 
 use arbitrary::Arbitrary;

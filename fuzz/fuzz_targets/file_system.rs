@@ -1,11 +1,11 @@
-//! File systems: ext2 to ext4, FAT and XFS.
+//! Fuzzes file systems: ext2 to ext4, FAT and XFS.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use xvirt_core::fuzzing::boot::Files;
 use xvirt_fuzz::disk::SparseDisk;
 
-/// How many names are looked at, and how many bytes of a file are read.
+/// The limits of directory entries and of bytes read per file.
 const MAX_NAMES: usize = 64;
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
                 let mut bytes = vec![0; length.saturating_sub(offset).min(MAX_BYTES) as usize];
                 drop(files.read(&path, offset, &mut bytes));
             }
-            // What is beyond the end of a file is nobody's.
+            // Reading beyond the end of a file is undefined, but must not crash.
             drop(files.read(&path, length, &mut [0; 16]));
         }
         let names = files.list(&path).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! Kernels: bzImage, ELF, and ELF with a PVH entry.
+//! Fuzzes the loader of kernels: bzImage, ELF, and ELF with a PVH entry.
 //!
-//! The first two bytes choose the protocol and how much memory there is; the rest is the image.
+//! The first two bytes select the protocol and the memory size; the rest is the image.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -18,6 +18,6 @@ fuzz_target!(|data: &[u8]| {
     let initrd = (memory & 0x80 == 0).then_some(&initrd[..]);
     // From 1 to 64 MiB.
     let memory = (usize::from(memory & 0x3f) + 1) << 20;
-    // The guest has nobody else's memory to be entered at.
+    // The result does not matter: any entry point is in the guest's own memory.
     drop(load(kernel, initrd, "console=ttyS0", protocol, memory));
 });

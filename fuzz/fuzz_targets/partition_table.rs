@@ -1,4 +1,5 @@
-//! Partition tables: MBR with logical partitions, and GPT. The checksums of a GPT are mended first if the first byte says so.
+//! Fuzzes partition tables: MBR with logical partitions, and GPT, whose checksums are fixed first if the first byte
+//! says so.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +7,7 @@ use xvirt_core::disk::BlockBackend;
 use xvirt_core::fuzzing::boot::{crc32, partitions};
 use xvirt_fuzz::disk::SparseDisk;
 
-/// A longer table takes long to sum up, and says nothing more.
+/// Larger tables take long to checksum and test nothing new.
 const MAX_TABLE: usize = 64 << 10;
 
 fuzz_target!(|data: &[u8]| {

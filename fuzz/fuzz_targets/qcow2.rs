@@ -1,7 +1,7 @@
-//! qcow2 images: opening one, and reading and writing what it holds.
+//! Fuzzes qcow2 images: opening, reading and writing.
 //!
-//! What was written need not be there: clusters of a hostile image may lie on one another, or on its tables. An image
-//! may be based on `base` beside it and on nothing else, so that no other file of this machine is opened.
+//! Written data need not read back, because clusters of a hostile image may overlap each other or its tables. The only
+//! allowed backing file is `base` beside the image, so that no other file of this machine is opened.
 #![no_main]
 
 use std::fs;
@@ -15,7 +15,7 @@ const MAX_STEPS: usize = 16;
 const MAX_BYTES: usize = 64 << 10;
 
 fuzz_target!(|data: &[u8]| {
-    // The last bytes say what is done, so that the image begins where its file does.
+    // The last bytes control the steps, so that the image starts where its file does.
     let Some((image, steps)) = data.split_last_chunk::<64>().map(|(image, steps)| (image.to_vec(), steps)) else {
         return;
     };
@@ -50,7 +50,7 @@ enum Step {
 
 impl Step {
     fn run(&self, disk: &dyn BlockBackend) {
-        // Any place on the disk, in steps of a 2^16th.
+        // Any position on the disk, in steps of 1/2^16 of its size.
         let place = |at: u16, length: u16| {
             let offset = (disk.capacity() / (1 << 16) * u64::from(at)).next_multiple_of(512);
             let length = (u64::from(length) % MAX_BYTES as u64).next_multiple_of(512);

@@ -1,8 +1,8 @@
-//! qcow2 images that are written: a guest writes anywhere, into images whose tables contradict each other.
+//! Fuzzes writes to qcow2 images with inconsistent tables.
 //!
-//! Whatever it does, it cannot reach what it did not address. The header names the same backing file as before, no table
-//! that belongs to something else has changed, what it wrote reads back, and the image can be opened for writing again.
-//! Its data looks like headers that are based on a file beside the image, and like tables; that file is never opened.
+//! A guest must not affect anything that it did not address: the header names the same backing file as before, no
+//! foreign table has changed, written data reads back, and the image can be opened for writing again. The guest writes
+//! data that looks like headers with a backing file beside the image, and like tables; that file must never be opened.
 #![no_main]
 
 use std::fs;
@@ -16,11 +16,11 @@ use xvirt_fuzz::qcow2::{Folder, Image, Mutation, SECTOR};
 const MAX_STEPS: usize = 24;
 const MAX_MUTATIONS: usize = 8;
 const MAX_BYTES: u64 = 8 << 10;
-/// A disk of which all contents are compared is not bigger.
+/// The size limit of disks whose contents are compared.
 const BIGGEST: u64 = 1 << 20;
 
 fuzz_target!(|data: &[u8]| {
-    // The last bytes say what is done, so that the image begins where its file does.
+    // The last bytes control the steps, so that the image starts where its file does.
     let Some((image, rest)) = data.split_last_chunk::<512>().map(|(image, rest)| (image.to_vec(), rest)) else {
         return;
     };
@@ -38,7 +38,7 @@ fn round(folder: &Folder, image: &Image, steps: &[Step]) {
     let Ok(before) = inspect(path, qcow2) else { return };
     let Ok(disk) = open(path, qcow2, Access::ReadWrite) else {
         let changed = fs::read(path).expect("the image is there") != image.0;
-        // One that was not closed may have been repaired, and is refused for something else.
+        // An image that was not closed may be repaired before it is refused for another reason.
         assert!(!changed || image.is_dirty() || image.has_autoclear_features(), "a refused image was changed");
         return;
     };
@@ -58,11 +58,11 @@ fn round(folder: &Folder, image: &Image, steps: &[Step]) {
     folder.is_as_before();
 }
 
-/// What the disk must hold.
+/// The expected contents of the disk.
 struct Model {
-    /// Unknown where something failed, or was discarded; or everywhere, if the disk is too big.
+    /// `None` after a failure or a discard; or for all bytes, if the disk is too large.
     bytes: Vec<Option<u8>>,
-    /// What the guest has addressed, in bytes.
+    /// The ranges that the guest has addressed, in bytes.
     addressed: Vec<Range<u64>>,
 }
 
@@ -71,7 +71,7 @@ impl Model {
         let mut bytes = Vec::new();
         if disk.capacity() <= BIGGEST {
             for sector in 0..disk.capacity() / SECTOR {
-                // Compressed data may be broken.
+                // Compressed data may be damaged.
                 let read = read(disk, sector * SECTOR, SECTOR).map(|bytes| bytes.into_iter().map(Some).collect());
                 bytes.extend(read.unwrap_or(vec![None; SECTOR as usize]));
             }
@@ -114,7 +114,7 @@ enum Step {
     Grow { sectors: u8 },
 }
 
-/// What the guest writes.
+/// The data that the guest writes.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Fill {
     Byte(u8),
@@ -126,7 +126,7 @@ enum Fill {
 
 impl Step {
     fn run(&self, disk: &dyn BlockBackend, model: &mut Model) {
-        // Any place on the disk, in steps of a 2^16th.
+        // Any position on the disk, in steps of 1/2^16 of its size.
         let place = |at: u16, length: u16| {
             let start = ((u128::from(disk.capacity()) * u128::from(at)) >> 16) as u64 / SECTOR * SECTOR;
             let length = (u64::from(length) % MAX_BYTES).next_multiple_of(SECTOR);
@@ -155,7 +155,7 @@ impl Step {
                 let old = disk.capacity();
                 let Some(size) = old.checked_add(u64::from(sectors) * SECTOR) else { return };
                 if size > old && !model.bytes.is_empty() && disk.grow(size).is_ok() {
-                    // There may be mappings beyond the old end, which show now.
+                    // There may be mappings beyond the old end, which become visible.
                     model.bytes.resize(size as usize, None);
                     model.addressed.push(old..size);
                 }

@@ -1,4 +1,4 @@
-//! The balloon's queues, against any driver.
+//! Fuzzes the queues of a balloon with arbitrary drivers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The disk's queues, against any driver.
+//! Fuzzes the queues of a disk with arbitrary drivers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

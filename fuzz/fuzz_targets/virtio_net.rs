@@ -1,4 +1,4 @@
-//! The network card's queues, against any driver.
+//! Fuzzes the queues of a network card with arbitrary drivers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,11 +1,11 @@
-//! Configuration space and the registers of a virtio device, against any guest.
+//! Fuzzes the configuration space and registers of a virtio device with arbitrary guests.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use xvirt_core::fuzzing::virtio::{Function, Kind};
 
-/// More steps say nothing new.
+/// The step limit; more steps test nothing new.
 const MAX_STEPS: usize = 64;
 
 fuzz_target!(|input: Input| {
@@ -41,16 +41,16 @@ enum Step {
         size: Size,
         value: u64,
     },
-    /// What a driver writes to bring a device up.
+    /// The device status writes of a driver that starts a device.
     Status {
         status: u8,
     },
-    /// Describes a queue whose rings are in a page.
+    /// Sets up a queue whose rings are in a page.
     Queue {
         index: u8,
         page: u8,
     },
-    /// Sets the window that configuration space has onto the device's memory, and uses it.
+    /// Accesses the device's memory through the window in configuration space.
     Window {
         bar: u8,
         offset: u32,
@@ -78,7 +78,7 @@ enum Place {
     Bar(u16),
     /// A register of the device's configuration space.
     Own(u8),
-    /// Anything in the configuration space.
+    /// Any offset in configuration space.
     Ecam(u32),
     Port(u8),
     Address(u64),
@@ -143,7 +143,7 @@ impl Step {
             Self::Write { place, size, value } => place.write(function, &value.to_le_bytes()[..size.bytes()]),
             Self::Status { status } => Place::Bar(0x14).write(function, &[status]),
             Self::Queue { index, page } => {
-                // All features, as far as there are any.
+                // Selects all offered features.
                 for select in 0..2_u32 {
                     Place::Bar(0).write(function, &select.to_le_bytes());
                     let mut features = [0; 4];
@@ -163,7 +163,7 @@ impl Step {
             Self::Window { bar, offset, length, write } => {
                 let mut capability = [0; 1];
                 Place::Own(0x34).read(function, &mut capability);
-                // The capability that gives access is the fifth.
+                // The access capability is the fifth.
                 for _ in 0..4 {
                     Place::Own(capability[0].wrapping_add(1)).read(function, &mut capability);
                 }

@@ -1,4 +1,4 @@
-//! The entropy source's queues, against any driver.
+//! Fuzzes the queue of an entropy source with arbitrary drivers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

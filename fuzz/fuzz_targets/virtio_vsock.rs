@@ -1,4 +1,4 @@
-//! The queues of a socket device, against any driver and any programs.
+//! Fuzzes the queues of a vsock device with arbitrary drivers and host programs.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -8,9 +8,9 @@ use xvirt_fuzz::virtio::{Content, Part, Session};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
-/// Where a program listens.
+/// The port on which a program listens.
 const LISTENER: u32 = 1;
-/// What the first program gets that reaches the guest.
+/// The host port of the first program that connects to the guest.
 const FIRST_PROGRAM: u32 = 1 << 30;
 
 fuzz_target!(|input: Input| {
@@ -23,22 +23,22 @@ fuzz_target!(|input: Input| {
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Begins with two connections: nearly nothing that comes by chance makes one.
+    /// Starts with two connections, because random packets almost never create one.
     connected: bool,
     session: Session<Packet>,
 }
 
-/// A connection of the guest to a program, and one of a program to the guest.
+/// Creates a connection from the guest to a program, and one from a program to the guest.
 fn connect(driver: &mut Driver) {
     for _ in 0..8 {
         let room = Piece { address: driver.place(&[0; 1024]), length: 1024, write: true };
         driver.chain(RECEIVE, &[room], false);
     }
     driver.kick(RECEIVE);
-    // The answers that make and grant a connection (virtio 1.2, section 5.10.6).
+    // The packets that request and accept a connection (virtio 1.2, section 5.10.6).
     for (op, host_port) in [(1, LISTENER), (2, FIRST_PROGRAM)] {
         if host_port == FIRST_PROGRAM {
-            // Asks to be connected to port 0.
+            // Requests a connection to port 0.
             driver.input(vec![1]);
         }
         let header = [3, 0, 2, 0, 0, host_port, 0, 1 | op << 16, 0, 1024, 0];
@@ -57,7 +57,7 @@ fn place(driver: &mut Driver, header: &[u32; 11], data: &[u8]) -> Piece {
 
 #[derive(Arbitrary, Debug)]
 enum Packet {
-    /// A packet of a connection that there may be.
+    /// A packet of a connection that may exist.
     Of {
         guest_port: u8,
         host_port: u8,
@@ -67,7 +67,7 @@ enum Packet {
         forwarded: u16,
         data: Vec<u8>,
     },
-    /// A packet of anything.
+    /// An arbitrary packet.
     Any {
         fields: [u32; 11],
         data: Vec<u8>,

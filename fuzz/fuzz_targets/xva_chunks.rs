@@ -1,4 +1,4 @@
-//! Chunks behind a good `ova.xml`, in any order and with any mistake, against a model of where each belongs.
+//! Fuzzes chunks after a valid `ova.xml`, in any order and with any errors, against a model of their positions.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use xxhash_rust::xxh64::xxh64;
 
 const BLOCK: usize = 512;
 const MIB: u64 = 1 << 20;
-/// An archive has no more members than this, and no more bytes in its chunks.
+/// The limits of members, and of bytes in chunks.
 const MAX_MEMBERS: usize = 40;
 const MAX_DATA: u64 = 12 << 20;
 const SIZES: [u64; 8] = [0, 1, 512, 1000, MIB - 1, MIB, 3 * MIB + 512, i64::MAX.cast_unsigned()];
@@ -38,7 +38,7 @@ fuzz_target!(|input: Input| {
 struct Input {
     disks: Vec<u8>,
     members: Vec<Member>,
-    /// How many bytes the end lacks.
+    /// The number of bytes to cut off.
     cut: Option<u16>,
     export_version: bool,
 }
@@ -52,7 +52,7 @@ enum Member {
         fill: u8,
         sum: Sum,
     },
-    /// A run of chunks as they should be.
+    /// A run of valid chunks.
     Run {
         disk: u8,
         count: u8,
@@ -118,7 +118,7 @@ enum Planned {
 }
 
 impl Input {
-    /// Whether nothing but chunks is in it.
+    /// Whether it contains only chunks.
     fn is_tidy(&self) -> bool {
         let chunk = |member: &Member| !matches!(member, Member::Other { .. });
         self.cut.is_none() && !self.export_version && self.members.iter().all(chunk)
@@ -165,7 +165,7 @@ impl Plan {
             Size::Chunk => MIB,
             Size::Sectors(count) => 512 * u64::from(count),
             Size::Bytes(count) => count.into(),
-            // From what is allowed to a little more.
+            // From allowed sizes to slightly larger ones.
             Size::Large(count) => u64::from(count % 10) * MIB,
         };
         if self.members.len() >= MAX_MEMBERS || self.data + size > MAX_DATA {
@@ -182,7 +182,7 @@ impl Plan {
             Number::Any(number) => number,
         };
         *next = number.saturating_add(1);
-        // Each says which it is, so that it is known again.
+        // Each chunk starts with a tag that identifies it.
         let mut bytes = vec![fill; size as usize];
         let tag = (self.members.len() as u32 + 1).to_le_bytes();
         bytes.iter_mut().zip(tag).for_each(|(byte, tag)| *byte = tag);
@@ -205,7 +205,7 @@ impl Chunk {
         [member(&name, &self.bytes), member(&format!("{name}.{extension}"), text.as_bytes())].concat()
     }
 
-    /// Whether its bytes may be handed on.
+    /// Whether its bytes may be passed on.
     fn may_pass(&self) -> bool {
         self.sum != Sum::Wrong
     }
@@ -224,13 +224,13 @@ impl Other {
     }
 }
 
-/// What must come of it: worked out without the library.
+/// The expected result, computed without the library.
 struct Model<'a> {
     disks: Vec<u64>,
-    /// The chunks by their tags, and where each belongs; none for those after the first impossible one.
+    /// The chunks by tag with their positions, up to the first invalid one.
     chunks: BTreeMap<u32, (&'a Chunk, u64)>,
     ends: Vec<u64>,
-    /// Whether all chunks have a place.
+    /// Whether all chunks have a valid position.
     possible: bool,
     seen: Mutex<BTreeMap<u32, usize>>,
     serious: AtomicBool,
@@ -259,7 +259,7 @@ impl<'a> Model<'a> {
                 break;
             };
             if length > 0 {
-                // One that reaches the end may be smaller than others are.
+                // The last chunk of a disk may be smaller.
                 let told = if offset + length < size { length } else { length.max(MIB.into()) };
                 unit.get_or_insert(told);
             }
@@ -272,7 +272,7 @@ impl<'a> Model<'a> {
         Self { disks: disks.to_vec(), chunks, ends, possible, seen, serious }
     }
 
-    /// Whether all of all disks is there, right and protected.
+    /// Whether all disks are complete, valid and protected.
     fn is_whole(&self) -> bool {
         let right = |(chunk, offset): &(&Chunk, u64)| {
             let beyond = (self.disks[chunk.disk] - offset).min(chunk.bytes.len() as u64) as usize;
@@ -284,7 +284,7 @@ impl<'a> Model<'a> {
 
     fn compare(&self, reached: &Option<Vec<u64>>) {
         let Some(reached) = reached else { return };
-        // What was read without a failure was read to its end.
+        // Without a failure, the archive was read to its end.
         assert!(self.possible, "an impossible place was accepted");
         assert_eq!(*reached, self.ends);
         let seen = self.seen.lock().expect("nobody panicked");
@@ -307,7 +307,7 @@ impl DiskSink for Model<'_> {
     fn write(&self, disk: usize, offset: u64, pieces: &[&[u8]]) -> Result<()> {
         let bytes = pieces.concat();
         assert!(offset + bytes.len() as u64 <= self.disks[disk], "beyond the end of the disk");
-        // Too small to say which it is.
+        // Too small for a tag.
         let Some(tag) = bytes.first_chunk().map(|tag| u32::from_le_bytes(*tag)) else { return Ok(()) };
         let (chunk, place) = self.chunks.get(&tag).expect("a chunk without a place was handed on");
         assert!(chunk.may_pass(), "its checksum is wrong");

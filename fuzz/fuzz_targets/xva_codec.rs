@@ -1,7 +1,7 @@
-//! Decompression against zstd's and gzip's own decoders, and what is at the end of an archive of ours.
+//! Compares decompression with zstd's and gzip's own decoders, and checks the end of archives of this library.
 //!
-//! The first byte of the input says whether the rest is a stream, or how a stream is to be made: of frames and members
-//! that fit one another, with a little damage.
+//! The first byte of the input selects whether the rest is a stream, or instructions to generate one from valid frames
+//! and members with a little damage.
 #![no_main]
 
 use std::io::{self, Read, Write};
@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use xvirt_xva::fuzzing::{decode, index, seek_table};
 use xvirt_xva::{Compression, ErrorKind};
 
-/// How much is decompressed at most: a few bytes can stand for very many.
+/// The limit of decompressed bytes, because a few bytes can stand for very many.
 const MAX: usize = 24 << 20;
 
 fuzz_target!(|data: &[u8]| {
@@ -35,8 +35,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What zstd makes of a stream. Its decoder for whole streams needs no window, and always looks whether a frame holds as
-/// much as it tells; its streaming decoder gives the beginning of what is too much for that one.
+/// The result of zstd. Its one-shot decoder needs no window, and always checks the content size; its streaming decoder
+/// is used for the start of streams that are too large for the other one.
 fn reference(stream: &[u8]) -> io::Result<Vec<u8>> {
     let content = read(zstd::stream::read::Decoder::with_buffer(stream)?);
     match content {
@@ -54,11 +54,11 @@ fn read(decoder: impl Read) -> io::Result<Vec<u8>> {
 fn compare(ours: &xvirt_xva::Result<(Compression, Vec<u8>)>, theirs: io::Result<Vec<u8>>) {
     match (ours, theirs) {
         (Ok((_, ours)), Ok(theirs)) => assert!(*ours == theirs, "{} bytes differ from {}", ours.len(), theirs.len()),
-        // The window is larger than ours takes.
+        // The window exceeds our limit.
         (Err(error), Ok(_)) if error.kind() == ErrorKind::LimitExceeded => {}
-        // Ours may have met damage that is beyond what was asked for.
+        // Our decoder may have detected damage beyond the requested bytes.
         (Err(_), Ok(theirs)) if theirs.len() == MAX => {}
-        // Theirs gives nothing of what is too much for it and has a large window.
+        // zstd returns nothing for a stream that is too large for the one-shot decoder and has a large window.
         (Ok((_, ours)), Err(_)) if ours.len() == MAX => {}
         (Err(error), Ok(_)) => panic!("ours fails where theirs does not: {error}"),
         (Ok((_, ours)), Err(error)) => panic!("ours gives {} bytes where theirs fails: {error}", ours.len()),
@@ -66,7 +66,7 @@ fn compare(ours: &xvirt_xva::Result<(Compression, Vec<u8>)>, theirs: io::Result<
     }
 }
 
-/// Looks for a seek table and a chunk index.
+/// Parses a seek table and a chunk index, if there are any.
 fn check_end(stream: &[u8]) {
     index(stream);
     let Some(frames) = seek_table(&stream.to_vec()).expect("memory can be read") else { return };
@@ -80,14 +80,14 @@ fn check_end(stream: &[u8]) {
     }
 }
 
-/// A stream to be made.
+/// A stream to generate.
 #[derive(Arbitrary, Debug)]
 struct Made {
     gzip: bool,
     parts: Vec<Part>,
-    /// Where a byte is changed, and how.
+    /// The position and value of a changed byte.
     damage: Option<(u16, u8)>,
-    /// How many bytes the end lacks.
+    /// The number of bytes to cut off.
     cut: Option<u8>,
 }
 

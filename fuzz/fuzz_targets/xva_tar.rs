@@ -1,7 +1,7 @@
-//! The walk from member to member of a tar archive.
+//! Fuzzes the iteration over the members of a tar archive.
 //!
-//! The input is an archive and one more byte, whose lowest bit says whether the checksums of headers are made right
-//! first: else hardly any change of the fuzzer's would come past them. The other bits say how the archive is cut in pieces.
+//! The input is an archive and one more byte, whose lowest bit selects whether header checksums are fixed first,
+//! without which hardly any mutation would pass the check. The other bits select how the archive is split into pieces.
 #![no_main]
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use xvirt_xva::fuzzing::members;
 
 const BLOCK: usize = 512;
-/// How much of each member is looked at; the rest is skipped.
+/// The number of bytes read from each member; the rest is skipped.
 const START: u64 = 700;
 
 fuzz_target!(|data: &[u8]| {
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(sizes <= passed, "data of {sizes} bytes within {passed}");
     }
 
-    // However it comes, it is the same archive.
+    // The result does not depend on how the archive is split.
     let piece = usize::from(control >> 1) * 9 + 1;
     let mut rest = archive;
     let mut pieces = std::iter::from_fn(|| {
@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(result.err().map(|error| error.to_string()), outcome.err().map(|error| error.to_string()));
 });
 
-/// Makes the checksum of a header right. Of other blocks it changes something, which does no harm.
+/// Fixes the checksum of a header. In other blocks this changes arbitrary bytes, which is harmless.
 fn seal(block: &mut [u8; BLOCK]) {
     if block.iter().all(|byte| *byte == 0) {
         return;

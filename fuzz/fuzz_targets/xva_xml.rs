@@ -1,6 +1,6 @@
-//! `ova.xml`: what is read is written and read again, as it is and by way of a configuration.
+//! Fuzzes `ova.xml`: a parsed document is written and parsed again, directly and through a configuration.
 //!
-//! The input is an `ova.xml` and one more byte, which says how the configuration differs from what was read.
+//! The input is an `ova.xml` and one more byte, which selects how the configuration differs from the document.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -34,16 +34,16 @@ fuzz_target!(|data: &[u8]| {
     let after = Appliance::read(&again).expect("what was composed is an appliance");
     assert_eq!((after.disks.len(), slots.len()), (capacities.len(), capacities.len()));
     assert_eq!(after.nics.len(), appliance.nics.len() + more_nics);
-    // The image of its memory is gone, and may have been in a drive as well.
+    // The memory image is gone, and it may also have been in a drive.
     if !appliance.suspended {
         let mut drives = appliance.cd_drives.iter().zip(&after.cd_drives);
         assert_eq!(after.cd_drives.len(), appliance.cd_drives.len());
-        // One that is empty stays so, though its reference to nothing may look like that of a disk.
+        // An empty drive stays empty, even if its null reference looks like a reference to a disk.
         assert!(drives.all(|(before, after)| before.is_some() || after.is_none()));
     }
     assert!(!after.suspended);
 
-    // What an export writes is what a reader expects.
+    // An export contains what a reader expects.
     let expected = again.expected().expect("its disks are told");
     for ((id, size), capacity) in slots.into_iter().zip(capacities) {
         assert!(size >= capacity);

@@ -1,4 +1,4 @@
-//! Disks of which only some sectors hold anything, for the fuzzers of what is read from disks.
+//! Sparse in-memory disks, for fuzzing code that reads disks.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,7 +7,7 @@ use xvirt_core::disk::{BlockBackend, GuestSlice};
 
 const SECTOR: usize = 512;
 
-/// A disk that cannot be written.
+/// A read-only disk.
 #[derive(Debug)]
 pub struct SparseDisk {
     capacity: u64,
@@ -15,13 +15,13 @@ pub struct SparseDisk {
 }
 
 impl SparseDisk {
-    /// A disk with these sectors, by their numbers; those that are not there are zeroes.
+    /// A disk with these sectors, by number; missing ones are zeroes.
     pub fn new(sectors: u64, contents: impl IntoIterator<Item = (u64, [u8; SECTOR])>) -> Self {
         Self { capacity: sectors * SECTOR as u64, sectors: contents.into_iter().collect() }
     }
 
-    /// Reads how many sectors there are (32 bits), and then of each its number (32 bits) and its bytes up to the last
-    /// that is not zero, with how many these are (16 bits).
+    /// Parses the number of sectors (32 bits), and then for each stored sector its number (32 bits), the length of its
+    /// data up to the last non-zero byte (16 bits), and that data.
     pub fn parse(mut data: &[u8]) -> Option<Self> {
         let mut take = |count: usize| {
             let (start, rest) = data.split_at_checked(count)?;
@@ -41,7 +41,7 @@ impl SparseDisk {
         Some(Self::new(sectors.into(), contents))
     }
 
-    /// Bytes of the disk, which may be more than one sector.
+    /// Reads bytes of the disk, across sectors.
     pub fn bytes(&self, offset: u64, into: &mut [u8]) {
         for (at, byte) in (offset..).zip(into) {
             let sector = self.sectors.get(&(at / SECTOR as u64));

@@ -1,4 +1,4 @@
-//! What several fuzzers share.
+//! Code shared by several fuzzers.
 
 pub mod disk;
 pub mod qcow2;

@@ -1,4 +1,4 @@
-//! qcow2 images of the fuzzers, and the folder in which they are.
+//! qcow2 images for fuzzing, and their folder.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use arbitrary::Arbitrary;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
-/// The smallest piece of a disk, in bytes.
+/// The unit of disk sizes in bytes.
 pub const SECTOR: u64 = 512;
 
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
@@ -22,7 +22,7 @@ thread_local! {
     static FOLDER: RefCell<Option<Folder>> = const { RefCell::new(None) };
 }
 
-/// A folder of this process, in memory: with room for an image, a file that it may be based on, and one that it may not.
+/// A folder in memory for this process, with an image, an allowed backing file, and a forbidden one.
 pub struct Folder {
     path: PathBuf,
     image: PathBuf,
@@ -30,7 +30,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Lends the folder of this thread.
+    /// Calls `work` with this thread's folder.
     pub fn with<T>(work: impl FnOnce(&Self) -> T) -> T {
         FOLDER.with_borrow_mut(|folder| work(folder.get_or_insert_with(Self::new)))
     }
@@ -51,12 +51,12 @@ impl Folder {
         Self { image: path.join("image"), path, watch }
     }
 
-    /// Where the image is.
+    /// The path of the image.
     pub fn image(&self) -> &Path {
         &self.image
     }
 
-    /// The header of an image that is based on the file that none may be based on.
+    /// The header of an image with the forbidden backing file.
     pub fn header() -> Vec<u8> {
         let mut header = Image(vec![0; SECTOR as usize]);
         for (at, value) in [
@@ -93,7 +93,7 @@ impl Folder {
     }
 }
 
-/// The bytes of an image, whatever they are.
+/// The bytes of an image, valid or not.
 pub struct Image(pub Vec<u8>);
 
 impl Image {
@@ -106,7 +106,7 @@ impl Image {
         self.get(at).unwrap_or_default()
     }
 
-    /// An offset that can be added to.
+    /// An offset that is small enough for additions.
     fn pointer(&self, at: u64) -> u64 {
         self.get_or_zero(at) & OFFSET
     }
@@ -135,12 +135,12 @@ impl Image {
         self.get_or_zero(72) & DIRTY != 0
     }
 
-    /// Whether its header changes when it is opened for writing.
+    /// Whether opening it for writing changes its header.
     pub fn has_autoclear_features(&self) -> bool {
         self.get_or_zero(88) != 0
     }
 
-    /// Takes the name of a backing file away unless it is `base`.
+    /// Removes the name of the backing file unless it is `base`.
     pub fn forget_backing_file(&mut self) {
         let (at, length) = (self.get_or_zero(8), self.get_u32(16));
         let range = usize::try_from(at).ok().zip(at.checked_add(length).and_then(|end| usize::try_from(end).ok()));
@@ -149,7 +149,7 @@ impl Image {
         }
     }
 
-    /// The entries of a table that are not zero.
+    /// The non-zero entries of a table.
     fn entries(&self, at: u64, count: u64) -> impl Iterator<Item = (u64, u64)> {
         let table = usize::try_from(at).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
         let entries = table.as_chunks().0.iter().map(|entry| u64::from_be_bytes(*entry));
@@ -160,7 +160,7 @@ impl Image {
         self.entries(self.get_or_zero(40), self.get_u32(36))
     }
 
-    /// All L2 entries, by the offsets on the disk that they map.
+    /// All L2 entries, by the disk offsets that they map.
     fn mappings(&self) -> BTreeMap<u64, u64> {
         let bits = self.cluster_bits();
         let in_table = 1 << (bits - 3);
@@ -171,7 +171,7 @@ impl Image {
         tables.collect()
     }
 
-    /// Where the tables are that only snapshots use: their table, and their L1 and L2 tables.
+    /// The ranges of tables that only snapshots use: the snapshot table, and the snapshots' L1 and L2 tables.
     fn tables_of_snapshots(&self) -> Vec<Range<u64>> {
         let (count, start) = (self.get_u32(60), self.get_or_zero(64));
         let mut tables = Vec::new();
@@ -188,7 +188,7 @@ impl Image {
         tables
     }
 
-    /// Checks that of the metadata only that has changed which the addressed ranges of the disk need.
+    /// Checks that the metadata has changed only where the addressed ranges of the disk require it.
     pub fn compare_with(&self, after: &Self, addressed: &[Range<u64>]) {
         let same = |what: &str, range: Range<u64>| {
             let range = range.start as usize..(range.end as usize).min(self.0.len());
@@ -220,7 +220,7 @@ impl Image {
     }
 }
 
-/// A change of an image, where it matters.
+/// A change of an image in a significant place.
 #[derive(Arbitrary, Debug)]
 pub enum Mutation {
     Header { field: u8, value: u8 },
@@ -248,7 +248,7 @@ impl Entry {
 }
 
 impl Mutation {
-    /// Changes an image.
+    /// Applies the change to an image.
     pub fn apply(&self, image: &mut Image) {
         let bits = image.cluster_bits();
         let refcount_table = image.pointer(48);
@@ -257,7 +257,7 @@ impl Mutation {
             Self::Refcount { cluster, value } => {
                 let order = image.get_u32(96).min(6);
                 let at = image.pointer(refcount_table) + (u64::from(*cluster) << order) / 8;
-                // The lowest byte of it.
+                // Its lowest byte.
                 image.set_bytes(at + ((1 << order) / 8_u64).saturating_sub(1), &[*value]);
             }
             Self::RefcountTable { index, entry } => {

@@ -1,24 +1,24 @@
-//! What a driver does to a device, for the fuzzers of queue handlers.
+//! The actions of a driver, for fuzzing queue handlers.
 
 use arbitrary::Arbitrary;
 use xvirt_core::fuzzing::virtio::{Driver, Kind, Piece, Place};
 
-/// More steps say nothing new.
+/// The step limit; more steps test nothing new.
 const MAX_STEPS: usize = 64;
 const MAX_PIECES: usize = 24;
-/// The first byte of what a guest may use freely.
+/// The start of the memory that the guest uses freely.
 const DATA: u64 = 0x8000;
 
-/// Everything that a driver does; its requests are made of `P`.
+/// All actions of a driver; `P` generates its requests.
 #[derive(Arbitrary, Debug)]
 pub struct Session<P = Part> {
     features: u32,
     steps: Vec<Step<P>>,
 }
 
-/// Something that makes a piece of a chain.
+/// Generates a piece of a chain.
 pub trait Content {
-    /// Writes what is to be read, and says where.
+    /// Writes readable data, and returns the piece.
     fn piece(&self, driver: &mut Driver) -> Piece;
 }
 
@@ -89,11 +89,11 @@ enum Step<P> {
 /// A piece for any device.
 #[derive(Arbitrary, Debug)]
 pub enum Part {
-    /// Bytes to be read.
+    /// Readable bytes.
     Data {
         bytes: Vec<u8>,
     },
-    /// Fields to be read: headers are made of them.
+    /// Readable fields, from which headers are built.
     Words {
         words: Vec<u32>,
     },
@@ -112,7 +112,7 @@ pub enum Part {
     },
 }
 
-/// Where a piece is.
+/// The address of a piece.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Address {
     Data(u16),
@@ -121,7 +121,7 @@ pub enum Address {
     Wild(u64),
 }
 
-/// How long a piece is.
+/// The length of a piece.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Length {
     Small(u8),
@@ -135,7 +135,7 @@ impl Address {
         match self {
             Self::Data(at) => DATA + u64::from(at % 0x7000),
             Self::Memory(at) => at.into(),
-            // Behind the hole, or in it.
+            // After the hole, or in it.
             Self::High(at) => 0x1_0000 + u64::from(at % 0x9000),
             Self::Wild(at) => at,
         }
@@ -219,20 +219,20 @@ fn offer(driver: &mut Driver, queue: usize, parts: &[impl Content], indirect: bo
 }
 
 impl<P: Content> Session<P> {
-    /// A device that has just been started.
+    /// A device that was just started.
     pub fn begin(&self, kind: Kind) -> Driver {
         let mut driver = Driver::new(kind);
         driver.start(self.features.into(), &[]);
         driver
     }
 
-    /// Does everything else.
+    /// Performs the remaining actions.
     pub fn go_on(&self, driver: &mut Driver) {
         self.steps.iter().take(MAX_STEPS).for_each(|step| step.run(driver));
     }
 }
 
-/// Does all of it to a device.
+/// Performs all actions on a device.
 pub fn drive(kind: Kind, session: &Session) {
     session.go_on(&mut session.begin(kind));
 }

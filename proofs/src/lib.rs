@@ -1,6 +1,7 @@
-//! Every interleaving of the threads of small things that threads share, by loom, which stands in for `std::sync`.
+//! Model-checks the concurrency primitives with loom, which tries every interleaving of threads and replaces
+//! `std::sync`.
 //!
-//! The files are those of the crate: they name nothing but its `sync`, which is another one here.
+//! The source files are those of the crate: they use only its `sync` module, which is replaced here.
 #![cfg(test)]
 
 mod sync;

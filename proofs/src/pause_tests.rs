@@ -1,4 +1,4 @@
-//! A worker as `virtio/worker.rs` has it: it serves until it is interrupted, and sleeps until it is woken.
+//! A worker like the one in `virtio/worker.rs`: it serves until it is interrupted, and sleeps until it is woken.
 
 use loom::cell::Cell;
 use loom::sync::Notify;
@@ -9,13 +9,13 @@ use crate::sync::{Arc, Ordering};
 
 struct Shared {
     pause: PauseControl<usize>,
-    /// As the event that wakes the worker from waiting for others.
+    /// Stands for the event that wakes the worker.
     wake: Notify,
-    /// What only the worker may touch while it is not paused, and only its owner while it is.
+    /// Accessed by the worker while it is not paused, and by its owner while it is.
     work: Cell<usize>,
 }
 
-// SAFETY: loom's cell looks itself whether two touch it at once, and fails the model.
+// SAFETY: loom's cell detects concurrent accesses itself, and fails the model.
 unsafe impl Sync for Shared {}
 
 impl Shared {
@@ -33,7 +33,7 @@ impl Shared {
         self.pause.wait_paused();
     }
 
-    /// The life of a worker that breaks after so much work.
+    /// The main loop of a worker that breaks after `breaks_after` units of work.
     fn live(&self, breaks_after: usize) {
         let stop_serving = self.pause.stop_serving();
         let mut broken = false;
@@ -71,7 +71,7 @@ fn check(breaks_after: usize, owner: impl Fn(&Shared) + Sync + Send + 'static) {
     });
 }
 
-/// Nothing is touched between a pause and what ends it, and what was saved is what there is.
+/// Checks that nothing is accessed during a pause, and that the saved state is current.
 fn pause_and_look(shared: &Shared) {
     shared.pause();
     let saved = shared.pause.position();

@@ -1,4 +1,4 @@
-//! As `sync` of the crate, with loom's types.
+//! The crate's `sync` module with loom's types.
 
 use loom::sync::MutexGuard;
 pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! How much memory a running VM takes beyond that of its guest.
+//! Measures the memory overhead of a running VM.
 //!
 //! `cargo run --release -p xvirt-benches --bin memory [-- --vms N --disks N]`
 
@@ -81,15 +81,15 @@ impl Plan {
     }
 }
 
-/// Looks at this process, in which `vms` VMs run.
+/// Measures this process, in which `vms` VMs run.
 fn look(vms: usize) -> Result<Resident> {
     let each = demo_vm::MEMORY.bytes() >> 10;
     let mut now = Resident::of_this_process(each)?;
     let surplus = now.guest_size.checked_sub(each * vms as u64).filter(|surplus| *surplus < each);
-    // Otherwise the two kinds of memory were not told apart, and the figures would be about something else.
+    // Otherwise the two kinds of memory were not distinguished correctly, and the result would be wrong.
     let surplus =
         surplus.ok_or_else(|| format!("{vms} guests of {each} KiB seem to have {} KiB of memory", now.guest_size))?;
-    // Heap that the kernel has put into one area with guest memory: how much of it was touched cannot be told, so all.
+    // Heap that shares a mapping with guest memory. How much of it was touched is unknown, so all of it counts.
     now.rest += surplus;
     Ok(now)
 }

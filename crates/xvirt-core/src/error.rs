@@ -3,88 +3,89 @@
 use std::fmt;
 use std::io;
 
-/// The result of everything in this crate that can fail.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What to do where there are no file descriptors left.
+/// The remedy if no file descriptors are left.
 const MORE_DESCRIPTORS: &str = "raise the limit of open files: ulimit -n, LimitNOFILE= of the service, or \
                                 setrlimit(RLIMIT_NOFILE) in the program";
 
-/// What to do where the programs of the host have as many files open as it allows them together.
+/// The remedy if the host's limit of open files is reached.
 const MORE_FILES: &str = "close files in other programs, or raise the host's limit of open files: sysctl fs.file-max";
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What sort of failure an [`Error`] is: stable, so that a program can decide by it.
+/// The kind of an [`Error`]. It is stable, so that programs can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A configuration or argument makes no sense; the message names the field.
+    /// A configuration or argument is invalid; the message names the field.
     InvalidConfig,
-    /// A file, interface or other named thing does not exist.
+    /// A named object, such as a file or interface, does not exist.
     NotFound,
-    /// The thing to be made is already there.
+    /// The object to be created already exists.
     AlreadyExists,
     /// The operating system refused access.
     PermissionDenied,
-    /// Somebody else holds the thing, such as the lock of a disk.
+    /// The object is in use, such as a disk locked by another process.
     Busy,
     /// A disk or file system is full.
     NoSpace,
-    /// The host has not enough memory.
+    /// The host does not have enough memory.
     OutOfMemory,
-    /// This process has as many file descriptors open as it may have, or the host as many files.
+    /// The process has reached its limit of file descriptors, or the host its limit of open files.
     OutOfDescriptors,
     /// There is no KVM on this host.
     KvmAbsent,
-    /// KVM is there, but this user may not use it.
+    /// KVM exists, but this user lacks the permission to use it.
     KvmDenied,
-    /// The host lacks a capability that is needed.
+    /// The host lacks a required capability.
     HostUnsupported,
-    /// The verb is not legal in the VM's power state, or in the state its disks are in, or in a child of fork(2).
+    /// The operation is not allowed in the VM's power state, in the current state of its disks, or in a child of
+    /// fork(2).
     InvalidState,
-    /// A disk image is damaged or not what it claims to be.
+    /// A disk image is damaged, or does not have the expected format.
     CorruptImage,
     /// A disk image is encrypted, which is not supported.
     EncryptedImage,
     /// A disk image uses a feature that is not supported.
     UnsupportedImage,
-    /// A virtual appliance is damaged, incomplete or not what it claims to be.
+    /// A virtual appliance is damaged or incomplete, or is not a valid archive.
     CorruptArchive,
-    /// A virtual appliance uses something that is not supported.
+    /// A virtual appliance uses a feature that is not supported.
     UnsupportedArchive,
     /// A storage repository is damaged.
     CorruptRepository,
-    /// A storage repository was made by a newer version.
+    /// A storage repository was created by a newer version.
     UnsupportedRepository,
-    /// Other things depend on the thing; the message names them.
+    /// Other objects depend on the object; the message names them.
     InUse,
-    /// It would take more than a limit allows, which the message names with the setting that raises it.
+    /// A limit would be exceeded; the message names it and the setting that raises it.
     LimitExceeded,
     /// A kernel or initrd cannot be loaded.
     InvalidKernel,
     /// No bootable kernel was found on a disk.
     NotBootable,
-    /// The guest did something a real machine would not survive.
+    /// The guest did something that no real machine could handle.
     GuestFault,
-    /// It took longer than the limit given.
+    /// A time limit was exceeded.
     Timeout,
-    /// What was waited for cannot come any more: the VM was dropped, or the console closed.
+    /// The awaited event can no longer occur: the VM was dropped, or the console was closed.
     Gone,
-    /// No guest agent is running in the guest, or not any more.
+    /// The guest agent is not running, or has stopped.
     AgentAbsent,
     /// The guest agent answered with an error.
     AgentRefused,
-    /// What the guest agent answered is not understood.
+    /// The answer of the guest agent is invalid.
     InvalidAnswer,
-    /// The caller cancelled it.
+    /// The caller cancelled the operation.
     Cancelled,
-    /// Any other input or output error.
+    /// Any other I/O error.
     Io,
 }
 
 impl ErrorKind {
-    /// Its name, such as `not_found`: as stable as the kind, for logs, and for programs in other languages.
+    /// The name of the kind, such as `not_found`. It is as stable as the kind, for logs and other languages.
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidConfig => "invalid_config",
@@ -128,10 +129,10 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// A failure: its kind, what failed on what, why, and what to do.
+/// An error: its kind, what failed on what, why, and what to do.
 ///
-/// `Display` gives all of it in one line, with the [`cause`](Self::cause). [`source`](std::error::Error::source) goes on
-/// behind the cause, so that a program that prints the whole chain prints nothing twice.
+/// `Display` prints all of it in one line, including the [`cause`](Self::cause). [`source`](std::error::Error::source)
+/// continues after the cause, so a program that prints the whole chain prints nothing twice.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -141,21 +142,22 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `kind`; `what` says what failed and on what, as in "cannot open disk image /a/b.qcow2".
+    /// An error of `kind`; `what` says what failed and on what, such as "cannot open disk image /a/b.qcow2".
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into(), remedy: None, cause: None }
     }
 
-    /// An I/O error, whose kind follows from the operating system's error. That of a full file system says to make room.
+    /// An I/O error. Its kind follows from the operating system's error. The error for a full file system gets a
+    /// remedy.
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         let error = Self::new(kind_of(&source), what).because(source);
         if error.kind == ErrorKind::NoSpace { error.with_remedy("make room on the file system") } else { error }
     }
 
-    /// Adds the underlying error: the "why".
+    /// Adds the cause.
     ///
-    /// A lack of file descriptors can be met anywhere, and has nothing to do with what was done: with such an error as
-    /// its cause, this one is of the kind [`OutOfDescriptors`](ErrorKind::OutOfDescriptors) and has its remedy.
+    /// A lack of file descriptors can occur anywhere and is unrelated to the operation: with such a cause, this error
+    /// gets the kind [`OutOfDescriptors`](ErrorKind::OutOfDescriptors) and its remedy.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cause>) -> Self {
         let cause = cause.into();
@@ -167,7 +169,7 @@ impl Error {
         self
     }
 
-    /// Adds what to do about it.
+    /// Adds a remedy.
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         if self.kind != ErrorKind::OutOfDescriptors || self.remedy.is_none() {
@@ -176,7 +178,7 @@ impl Error {
         self
     }
 
-    /// The same for who knows better what to do about it.
+    /// Removes the remedy, for callers with a better one.
     pub(crate) fn without_remedy(self) -> Self {
         Self { remedy: None, ..self }
     }
@@ -186,29 +188,31 @@ impl Error {
         self.kind
     }
 
-    /// What failed, and on what.
+    /// What failed and on what.
     pub fn message(&self) -> &str {
         &self.what
     }
 
-    /// The underlying error, if there is one.
+    /// The cause, if there is one.
     pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.cause.as_deref()
     }
 
-    /// Whether it says more about this moment than about what was looked at: the process or the host lacks something.
+    /// Whether the process or the host lacks a resource, so that the error says nothing about the object of the
+    /// operation.
     pub(crate) fn is_shortage(&self) -> bool {
         matches!(self.kind, ErrorKind::OutOfDescriptors | ErrorKind::OutOfMemory)
     }
 
-    /// What to do about it, where something can be done.
+    /// The remedy, if there is one.
     pub fn remedy(&self) -> Option<&str> {
         self.remedy.as_deref()
     }
 }
 
 impl From<xvirt_xva::Error> for Error {
-    /// The same error, with its whole context. One of the operating system is of the kind that this has elsewhere.
+    /// Converts the error with its whole context. An error of the operating system gets the same kind as elsewhere in
+    /// this crate.
     fn from(error: xvirt_xva::Error) -> Self {
         use xvirt_xva::ErrorKind as Kind;
 
@@ -249,17 +253,17 @@ impl std::error::Error for Error {
     }
 }
 
-/// Why no file can be opened: the limit that was reached.
+/// The limit that prevents opening files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lack {
-    /// This process has as many descriptors as it may have.
+    /// The process has reached its limit of descriptors.
     Process,
-    /// The host has as many open files as it may have.
+    /// The host has reached its limit of open files.
     Host,
 }
 
 impl Lack {
-    /// The limit that this error comes from, if it comes from one.
+    /// The limit that caused this error, if any.
     pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         if let Some(error) = error.downcast_ref::<Error>() {
             let below = || error.cause.as_deref().and_then(|cause| Self::of(cause));

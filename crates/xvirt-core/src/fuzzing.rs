@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` reach of the inside, in plain types. It is there only when cargo-fuzz builds.
+//! The internal interfaces for the fuzzers in `fuzz/`, in plain types. Only cargo-fuzz builds it.
 
 pub use crate::agent::fuzzing as agent;
 pub use crate::arch::x86_64::fuzzing as kernel;

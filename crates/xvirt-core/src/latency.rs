@@ -1,4 +1,4 @@
-//! How long things take, counted in buckets.
+//! Histograms of durations.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The first bucket is for all that is below 2^10 ns, the last for what takes 2^36 ns (69 s) and more.
+/// The first bucket covers everything below 2^10 ns, the last one 2^36 ns (69 s) and more.
 const LOWEST: u32 = 10;
 const HIGHEST: u32 = 36;
 /// Each power of two between them has 2^3 buckets.
 const PRECISION: u32 = 3;
 const BUCKETS: usize = (((HIGHEST - LOWEST) << PRECISION) + 2) as usize;
 
-/// Counts durations while others read. Counting takes a few nanoseconds and no lock.
+/// Counts durations while other threads read them. Counting takes a few nanoseconds and no lock.
 #[derive(Debug)]
 pub(crate) struct LatencyCounter {
     buckets: [AtomicU64; BUCKETS],
@@ -39,10 +39,10 @@ impl LatencyCounter {
     }
 }
 
-/// How many took how long.
+/// A histogram of durations.
 ///
-/// Durations are counted in buckets that are at most an eighth wider than their lower end: what is said of a duration is
-/// that much too long, at most. All below 1024 ns count as one, as do all of 69 s and more.
+/// The width of a bucket is at most an eighth of its lower end, so a reported duration is at most that much too long.
+/// All durations below 1024 ns share a bucket, and so do those of 69 s and more.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latencies {
     counts: Vec<u64>,
@@ -60,16 +60,17 @@ impl fmt::Debug for Latencies {
 }
 
 impl Latencies {
-    /// How many were counted.
+    /// The number of counted durations.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// What `percent` of a hundred did not exceed, rounded up to the end of a bucket; `None` if nothing was counted.
+    /// The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; `None` if nothing
+    /// was counted.
     /// `percentile(50.0)` is the median.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let total = self.total();
-        // The rank of the one that is asked for, from 1.
+        // The rank of the requested duration, from 1.
         let rank = ((percent.clamp(0.0, 100.0) / 100.0 * total as f64).ceil() as u64).max(1);
         let mut seen = 0;
         self.buckets().find_map(|(end, count)| {
@@ -78,13 +79,13 @@ impl Latencies {
         })
     }
 
-    /// The buckets that are not empty, in order: their upper ends, and how many lie in each.
+    /// The non-empty buckets in order: their upper ends and counts.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         let counts = self.counts.iter().take(BUCKETS).enumerate();
         counts.filter(|(_, count)| **count > 0).map(|(bucket, count)| (Duration::from_nanos(end_of(bucket)), *count))
     }
 
-    /// What was counted since `earlier`, which is of the same run.
+    /// The durations counted since `earlier`, which must be from the same run.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = earlier.counts.iter().copied().chain(std::iter::repeat(0));
@@ -101,7 +102,7 @@ fn bucket_of(nanoseconds: u64) -> usize {
     1 + (((power - LOWEST) as usize) << PRECISION) + within as usize
 }
 
-/// Where a bucket ends; the last has no end, and is said to end where it begins.
+/// The upper end of a bucket. The last bucket is open, and its lower end is returned.
 fn end_of(bucket: usize) -> u64 {
     let Some(regular) = bucket.checked_sub(1) else { return 1 << LOWEST };
     let (power, within) = (LOWEST + (regular >> PRECISION) as u32, (regular & ((1 << PRECISION) - 1)) as u64);

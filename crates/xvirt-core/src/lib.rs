@@ -1,8 +1,8 @@
 //! Virtual machines over KVM, as a library.
 //!
-//! A program that links this crate can do what an administrator does on a XenServer host: describe a VM, start it from its
-//! own disk, talk to its console, pause, reboot and stop it, and hear what happens to it. There is no daemon, and a VM is
-//! no process of its own.
+//! A program that links this crate can do what an administrator does on a XenServer host: describe a VM, start it from
+//! its own disk, use its console, pause, reboot and stop it, and receive its events. There is no daemon and no process
+//! per VM.
 //!
 //! # Quick start
 //!
@@ -72,7 +72,7 @@
 //!
 //! | Module | What it is for |
 //! |---|---|
-//! | [`host`] | Find out what this machine offers to VMs, with a fix for what it lacks. |
+//! | [`host`] | Probe the host for what VMs need, with a remedy for each problem. |
 //! | [`config`] | Describe a VM: processors, memory, disks, network interfaces, limits. |
 //! | [`vm`] | The VM itself: its verbs, events, statistics, hot plug, sockets to its guest. |
 //! | [`agent`] | Run commands and reach files in a guest through the QEMU guest agent. |
@@ -80,11 +80,11 @@
 //! | [`disk`] | Create, inspect, open and overlay disk images. |
 //! | [`boot`] | Read the boot menu of a disk. |
 //! | [`net`] | Taps, bridges and sockets: the host's side of a network. |
-//! | [`seed`] | Give a guest its host name, users, keys and network at its first boot. |
-//! | [`repository`] | Keep VMs and their disks in a folder, safely for several processes. |
-//! | [`template`] | Seal a VM as a template and make VMs of it in milliseconds. |
+//! | [`seed`] | Set a guest's host name, users, keys and network at its first boot. |
+//! | [`repository`] | Store VMs and their disks in a folder, safely for several processes. |
+//! | [`template`] | Seal a VM as a template and create VMs from it in milliseconds. |
 //! | [`xva`] | Import and export the virtual appliances of XenServer and XCP-ng. |
-//! | [`progress`] | Watch long work and cancel it. |
+//! | [`progress`] | Observe long operations and cancel them. |
 //! | [`error`] | The error type: a stable kind, what failed, why, and what to do. |
 //!
 //! All calls block, none needs an async runtime, and every type can be shared between threads.

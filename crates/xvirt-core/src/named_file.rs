@@ -1,8 +1,8 @@
-//! Opening what a path names, once it is known what that is.
+//! Checks the type of a file before it is opened.
 //!
-//! An open can act on the thing that is opened: it lets the writer of a FIFO go on, closes the tray of a drive, resets a
-//! device. Paths come from users and from images, so each is looked at first through a descriptor with `O_PATH`, which
-//! does nothing to it, and the same thing is opened afterwards, whatever the path leads to by then.
+//! Opening a file can have side effects: it unblocks the writer of a FIFO, closes the tray of a drive, or resets a
+//! device. Paths come from users and from images, so each is checked first through an `O_PATH` descriptor, which has no
+//! side effects. Then the same file is opened, even if the path leads elsewhere by then.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,7 +14,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::{Error, ErrorKind, Result};
 
-/// Something that has a name in the file system and is not open yet.
+/// A file system object that is not open yet.
 #[derive(Debug)]
 pub(crate) struct NamedFile {
     handle: OwnedFd,
@@ -22,12 +22,12 @@ pub(crate) struct NamedFile {
 }
 
 impl NamedFile {
-    /// Looks at what `path` leads to.
+    /// Finds the object at `path`.
     pub(crate) fn find(path: &Path) -> io::Result<Self> {
         Self::look(path, OFlags::empty())
     }
 
-    /// Looks at what `path` names, even if that is a symbolic link.
+    /// Finds the object at `path`, without following a final symbolic link.
     pub(crate) fn find_without_following(path: &Path) -> io::Result<Self> {
         Self::look(path, OFlags::NOFOLLOW)
     }
@@ -48,7 +48,7 @@ impl NamedFile {
         self.kind.is_block_device()
     }
 
-    /// What it is, for messages.
+    /// Its type, for messages.
     pub(crate) fn description(&self) -> &'static str {
         describe(self.kind)
     }
@@ -59,7 +59,7 @@ impl NamedFile {
     }
 }
 
-/// What a kind of file is called in messages.
+/// The name of a file type for messages.
 pub(crate) fn describe(kind: FileType) -> &'static str {
     match kind {
         FileType::RegularFile => "a regular file",
@@ -73,7 +73,7 @@ pub(crate) fn describe(kind: FileType) -> &'static str {
     }
 }
 
-/// Opens what a descriptor refers to once more, in another way.
+/// Opens the file of a descriptor again with other options.
 pub(crate) fn reopen(file: &impl AsRawFd, options: &OpenOptions) -> io::Result<File> {
     options.open(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::Unsupported, "/proc is not mounted"),
@@ -81,17 +81,17 @@ pub(crate) fn reopen(file: &impl AsRawFd, options: &OpenOptions) -> io::Result<F
     })
 }
 
-/// Opens a regular file for reading. `what` says for messages what is in it, as in "kernel".
+/// Opens a regular file for reading. `what` describes its contents in messages, such as "kernel".
 ///
 /// # Errors
-/// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is anything else, such as a FIFO; or it cannot be opened.
+/// [`InvalidConfig`](ErrorKind::InvalidConfig) if it is not a regular file, such as a FIFO; or it cannot be opened.
 pub(crate) fn open_file(path: &Path, what: &str) -> Result<File> {
     let failed = || format!("cannot read the {what} {}", path.display());
     let cannot = |error| Error::io(failed(), error).with_remedy("check the path and its permissions");
     let found = NamedFile::find(path).map_err(cannot)?;
     if !found.is_file() {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("{}: it is {}", failed(), found.description()))
-            .with_remedy("give the path of a regular file"));
+            .with_remedy("use the path of a regular file"));
     }
     found.open(OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC)).map_err(cannot)
 }

@@ -1,12 +1,12 @@
-//! Watching long work, and ending it early.
+//! Observes long operations and cancels them.
 //!
-//! The trait is that of the crate for archives, so that one observer does for both crates.
+//! The trait is defined in `xvirt_xva`, so one observer works with both crates.
 
 pub use xvirt_xva::{Done, Progress};
 
 use crate::{Error, ErrorKind, Result};
 
-/// Reports, and fails if the work was cancelled; `work` says what it is, as in "the import".
+/// Reports progress, and fails if the operation was cancelled; `work` names it, such as "the import".
 pub(crate) fn step(progress: &dyn Progress, bytes: u64, total: Option<u64>, work: &str) -> Result<()> {
     if progress.cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, format!("{work} was cancelled")));

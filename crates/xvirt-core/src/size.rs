@@ -1,4 +1,4 @@
-//! Sizes in bytes, as users write them.
+//! Sizes in bytes with human-readable units.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind};
 
 const UNITS: [(&str, u32); 6] = [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
-/// A number of bytes. Written as `512MiB` or `512M`: units are powers of 1024.
+/// A number of bytes. Written as `512MiB` or `512M`; units are powers of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
@@ -19,12 +19,12 @@ impl ByteSize {
         Self(count)
     }
 
-    /// `count` times 1024 × 1024 bytes; the largest size there is where that overflows.
+    /// `count` times 1024 × 1024 bytes, or the largest size on overflow.
     pub const fn mib(count: u64) -> Self {
         Self(count.saturating_mul(1 << 20))
     }
 
-    /// `count` times 1024 × 1024 × 1024 bytes; the largest size there is where that overflows.
+    /// `count` times 1024 × 1024 × 1024 bytes, or the largest size on overflow.
     pub const fn gib(count: u64) -> Self {
         Self(count.saturating_mul(1 << 30))
     }

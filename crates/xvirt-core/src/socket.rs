@@ -1,8 +1,7 @@
-//! Unix sockets, for every floor: those that listen at a path are bound safely, and gone from the file system with their
-//! owner; connecting never waits without a limit.
+//! Unix sockets: binds listeners safely, removes their files with their owner, and connects without unlimited waits.
 //!
-//! A connection waits while the listener's queue of waiting connections (its backlog) is full. A socket that does not
-//! block fails then, and cannot be polled for room; but `SO_SNDTIMEO` limits how long one that blocks waits (unix(7)).
+//! Connecting waits while the listener's backlog is full. On a non-blocking socket it fails instead, and cannot be
+//! polled; on a blocking socket, `SO_SNDTIMEO` limits the wait (unix(7)).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,13 +21,14 @@ use crate::descriptor::Descriptor;
 use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
 
-/// How long is waited for others who make or remove sockets in a folder, which takes each no time.
+/// How long to wait for the lock of a folder, which its holders need only briefly.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The file a socket is bound to; removed when dropped by the process that made it, unless it is another one by then.
+/// The file of a bound socket. It is removed on drop, by the process that created it, unless another file has replaced
+/// it.
 ///
-/// It goes before its listener: a file on which nobody listens is one that was left behind, which others may replace at any
-/// time, and theirs can have the number of the inode that was ours.
+/// It must be dropped before its listener: a socket file without a listener is stale, so others may replace it at any
+/// time, and the new file can have the same inode number.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     process: Process,
@@ -38,19 +38,19 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Where it is.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes it before it is dropped.
+    /// Removes the file early.
     pub(crate) fn remove(&self) {
         if !self.process.is_current() || self.removed.swap(true, Ordering::Relaxed) {
             return;
         }
         let _lock = FolderLock::of(&self.path);
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // If it cannot be removed, the next to bind finds it stale.
+            // If it cannot be removed, the next owner finds it stale.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -62,17 +62,17 @@ impl Drop for SocketFile {
     }
 }
 
-/// Keeps others who use this module from making and removing sockets in a folder. A file whose owner is about to listen looks
-/// like one that was left behind, and one that was left behind may be replaced by another before it is removed.
+/// Serializes creating and removing sockets in a folder between users of this module. A socket file whose owner is
+/// about to listen looks stale, and a stale one may be replaced before it is removed.
 ///
-/// Where there can be no lock, as in a folder that cannot be read, it is done without. So it is where a lock is held for
-/// longer than anybody of us holds it: any user who can read the folder can do that.
+/// If locking is not possible, for example because the folder is not readable, there is no lock. The same applies if
+/// the lock is held for longer than this module ever holds it, which any user who can read the folder can cause.
 struct FolderLock(OwnedFd);
 
 impl FolderLock {
     fn of(path: &Path) -> Option<Self> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // What is no folder would not even be opened: a FIFO waits for its writer.
+        // `O_DIRECTORY` rejects other files without opening them; opening a FIFO would wait.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(folder, flags, Mode::empty()).ok()?;
         let began = Instant::now();
@@ -88,7 +88,7 @@ impl FolderLock {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // A child that was forked meanwhile has the descriptor, too.
+        // Unlocked explicitly, because a forked child may have the descriptor too.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
@@ -119,11 +119,11 @@ pub(crate) fn is_unix_stream(socket: impl AsFd) -> bool {
     unix && socket_type(&socket).is_ok_and(|kind| kind == SocketType::STREAM)
 }
 
-/// Listens at `path`, without blocking and for this user alone; the file of a program that is gone is replaced. `what`
-/// is what errors call it, as in "console socket".
+/// Listens at `path` with a non-blocking socket that only this user can access; a stale socket file is replaced. `what`
+/// names the socket in errors, such as "console socket".
 ///
 /// # Errors
-/// Somebody listens there, something else than a socket is there, or the file cannot be made.
+/// Another program listens there, the file is not a socket, or it cannot be created.
 pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, SocketFile)> {
     let shown = path.display();
     let failed = |errno: Errno| Error::io(format!("cannot listen on {what} {shown}"), errno.into());
@@ -133,7 +133,7 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
             .with_remedy("use a path of at most 107 bytes")
     })?;
     let listener = stream_socket(SocketFlags::NONBLOCK).map_err(failed)?;
-    // Before the file exists, so that it never has wider rights.
+    // Before the file exists, so that it never has wider permissions.
     fchmod(&listener, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     let _lock = FolderLock::of(path);
     match bind(&listener, &address) {
@@ -158,35 +158,33 @@ pub(crate) fn listen_at(path: &Path, what: &str) -> Result<(UnixListener, Socket
     Ok((listener.into(), file))
 }
 
-/// Connects to the socket at `path` without waiting; what is connected does not block either.
+/// Connects to the socket at `path` without waiting; the connection is non-blocking.
 ///
 /// # Errors
-/// `ResourceBusy` when whoever listens there has no room for another connection now; any other of the operating
-/// system's.
+/// `ResourceBusy` if the listener's backlog is full; any other error of the operating system.
 pub(crate) fn connect_at_once(path: &Path) -> io::Result<OwnedFd> {
     let socket = stream_socket(SocketFlags::NONBLOCK)?;
     match connect(&socket, &SocketAddrUnix::new(path)?) {
         Ok(()) => Ok(socket),
-        Err(Errno::AGAIN) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "too many connections wait there")),
+        Err(Errno::AGAIN) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "the backlog of the listener is full")),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Connects to the socket at `path`, waiting at most `limit`; what is connected blocks without a limit.
+/// Connects to the socket at `path`, waiting at most `limit`; the connection is blocking, without a timeout.
 ///
 /// # Errors
-/// `TimedOut` when whoever listens there did not accept enough connections in time; any other of the operating
-/// system's.
+/// `TimedOut` if the listener's backlog stayed full; any other error of the operating system.
 pub(crate) fn connect_within(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     let (began, address) = (Instant::now(), SocketAddrUnix::new(path)?);
     let stream = UnixStream::from(stream_socket(SocketFlags::empty())?);
     loop {
-        // A limit of nothing would be none.
+        // A timeout of zero would mean no timeout.
         let left = limit.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         stream.set_write_timeout(Some(left))?;
         match connect(&stream, &address) {
             Ok(()) => break,
-            // By a signal of the embedder's.
+            // Interrupted by a signal of the program.
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
             Err(errno) => return Err(errno.into()),
@@ -204,7 +202,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     path.symlink_metadata().map(|found| (found.dev(), found.ino()))
 }
 
-/// Removes the socket file of a process that is gone; refuses anything else.
+/// Removes a stale socket file; rejects any other file.
 fn remove_stale(path: &Path, what: &str) -> Result<()> {
     let shown = path.display();
     let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
@@ -221,8 +219,8 @@ fn remove_stale(path: &Path, what: &str) -> Result<()> {
 }
 
 fn busy(path: &Path, what: &str) -> Error {
-    Error::new(ErrorKind::Busy, format!("somebody already listens on {what} {}", path.display()))
-        .with_remedy("choose another path, or end the program that listens there")
+    Error::new(ErrorKind::Busy, format!("another program already listens on {what} {}", path.display()))
+        .with_remedy("choose another path, or stop the program that listens there")
 }
 
 #[cfg(test)]
@@ -232,10 +230,10 @@ mod tests {
 
     use super::*;
 
-    /// Long enough for a busy machine; never waited for in full when all is well.
+    /// Long enough for a busy machine; normally never reached.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// A socket with all the connections waiting that it has room for.
+    /// A socket with a full backlog.
     struct Full {
         folder: tempfile::TempDir,
         listener: UnixListener,
@@ -257,7 +255,7 @@ mod tests {
         }
     }
 
-    /// What `call` gives, which must end whatever others do.
+    /// The result of `call`, which must not depend on others.
     fn ends<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || sender.send(call()));
@@ -277,7 +275,7 @@ mod tests {
         assert_eq!(connect_at_once(&full.path()).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
         let path = full.path();
         let waiting = thread::spawn(move || connect_within(&path, PATIENCE));
-        // Makes room.
+        // Makes room in the backlog.
         drop(full.listener.accept().unwrap());
         waiting.join().unwrap().unwrap();
     }
@@ -305,7 +303,7 @@ mod tests {
                             Err(error) => panic!("{error}"),
                         };
                         assert_eq!(listening.fetch_add(1, Ordering::SeqCst), 0, "somebody else listens there");
-                        // Those who look whether it is stale may have filled its backlog.
+                        // Concurrent checks for staleness may have filled its backlog.
                         let reached = connect_at_once(&path).map_err(|error| error.kind());
                         assert!(matches!(reached, Ok(_) | Err(io::ErrorKind::ResourceBusy)), "{reached:?}");
                         times.fetch_add(1, Ordering::SeqCst);

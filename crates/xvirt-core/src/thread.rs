@@ -1,9 +1,8 @@
-//! How this crate starts threads, for every floor.
+//! Starts threads.
 //!
-//! A thread of ours has all signals blocked, so that no signal handler of the program that embeds us runs on it; what the
-//! thread that calls us has blocked does not matter. And no panic ends one unnoticed: whoever starts a thread says what
-//! is to happen then. A panic need not be a fault of ours, because log subscribers and backends of the program run on
-//! these threads too.
+//! All signals are blocked on a thread of this crate, so that signal handlers of the embedding program never run on it,
+//! whatever the signal mask of the calling thread. Panics are always handled: the creator of a thread says what to do.
+//! A panic may be a fault of the program, because its log subscribers and backends run on these threads too.
 
 use std::any::Any;
 use std::io;
@@ -13,20 +12,21 @@ use std::thread::{Builder, JoinHandle, current};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use tracing::Span;
 
-/// Signals that tell a thread of a fault of its own. Blocked, they would kill the process without a word.
+/// Signals for faults of the thread itself. If they were blocked, the kernel would kill the process without calling a
+/// handler.
 const FAULTS: [Signal; 7] =
     [Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGSYS, Signal::SIGTRAP];
 
-/// A panic that was caught.
+/// A caught panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked {
-    /// The name of the thread it was on.
+    /// The name of the thread.
     pub(crate) thread: String,
-    /// What it said.
+    /// The message of the panic.
     pub(crate) message: String,
 }
 
-/// Starts a thread that does `work` in `span`, and then, if that panicked, `panicked`.
+/// Starts a thread that calls `work` in `span`, and then `panicked` if that panicked.
 pub(crate) fn spawn(
     name: &str,
     stack: usize,
@@ -35,8 +35,8 @@ pub(crate) fn spawn(
     panicked: impl FnOnce(Panicked) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let life = move || {
-        // The log subscriber may panic at the ends of the span, too. The work is caught inside it, because a second
-        // panic while the first unwinds would abort the process.
+        // The log subscriber may also panic when the span is entered or left. The work is caught inside the span,
+        // because a second panic during unwinding would abort the process.
         let outcome = caught(|| span.in_scope(|| caught(work)));
         if let Err(panic) = outcome.and_then(|outcome| outcome) {
             panicked(panic);
@@ -45,14 +45,14 @@ pub(crate) fn spawn(
     with_signals_blocked(|| Builder::new().name(name.to_owned()).stack_size(stack).spawn(life))
 }
 
-/// Does `start` with the signals blocked that threads of ours have blocked, which those that it starts inherit.
+/// Calls `start` with all signals blocked, which threads that it starts inherit.
 pub(crate) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
-    /// Gives the calling thread its signals back.
+    /// Restores the signal mask of the calling thread.
     struct Restore(Option<SigSet>);
 
     impl Drop for Restore {
         fn drop(&mut self) {
-            // Fails only for an unknown way to change the mask.
+            // Fails only for an invalid operation.
             let _ = self.0.map(|mask| mask.thread_set_mask());
         }
     }
@@ -63,7 +63,7 @@ pub(crate) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
     start()
 }
 
-/// Does `work`; a panic in it comes no further than here. What `work` leaves behind then must be fit for use.
+/// Calls `work` and catches its panic. The state that `work` leaves behind must be valid then.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panicked {
         thread: current().name().unwrap_or("unnamed").to_owned(),
@@ -71,7 +71,7 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     })
 }
 
-/// What `panic!` was given, if it was text.
+/// The message of a panic, if it is text.
 fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()

@@ -23,10 +23,10 @@ pub fn archive(name: &str, disks: &[Vec<u8>], options: &WriteOptions) -> Vec<u8>
     archive
 }
 
-/// Reads an archive with all its disks, which must fit into memory.
+/// Reads an archive and all its disks into memory.
 ///
 /// # Errors
-/// It cannot be read.
+/// The archive cannot be read.
 pub fn disks(archive: &[u8]) -> Result<(Summary, Disks)> {
     let memory = Memory::default();
     let summary = xvirt_xva::read(archive, &ReadOptions::default(), &memory, &())?;
@@ -34,7 +34,7 @@ pub fn disks(archive: &[u8]) -> Result<(Summary, Disks)> {
     Ok((summary, disks.into_iter().filter(|(disk, _)| disk.required).map(|(disk, bytes)| (disk.id, bytes)).collect()))
 }
 
-/// Keeps all disks in memory.
+/// A sink that stores all disks in memory.
 #[derive(Default)]
 struct Memory(Mutex<Vec<(ExpectedDisk, Vec<u8>)>>);
 

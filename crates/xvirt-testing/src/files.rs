@@ -1,4 +1,4 @@
-//! Files, and what is in them.
+//! Files and test data.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,13 +16,13 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Where files can be made and forgotten at once, without waiting for a disk.
+/// A folder for temporary files, in memory if possible, to avoid waiting for a disk.
 pub fn scratch() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
-/// Bytes that differ from place to place and from seed to seed.
+/// Test data that depends on the seed and differs from position to position.
 pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {

@@ -1,8 +1,8 @@
-//! Parts of archives as no program writes them.
+//! Hand-made parts of archives that no program writes.
 
 use sha1::{Digest, Sha1};
 
-/// An `ova.xml` of a VM with one disk of so many bytes, `Ref:2`.
+/// An `ova.xml` of a VM with one disk of `size` bytes, `Ref:2`.
 pub fn ova(size: u64, export_version: u32) -> String {
     let structure = |fields: &[(&str, &str)]| {
         let members = fields.iter().map(|(name, value)| format!("<member><name>{name}</name>{value}</member>"));
@@ -34,24 +34,24 @@ pub fn member(name: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A chunk of the disk of [`ova`], and its checksum.
+/// A chunk of the disk of [`ova`] with its checksum.
 pub fn chunk(number: u64, data: &[u8]) -> Vec<u8> {
     let name = format!("Ref:2/{number:08}");
     [member(&name, data), member(&format!("{name}.checksum"), sha1(data).as_bytes())].concat()
 }
 
-/// The SHA-1 of bytes, in small letters.
+/// The SHA-1 of bytes in lower case.
 pub fn sha1(data: &[u8]) -> String {
     Sha1::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An archive of a VM whose disk is 512 bytes.
+/// An archive of a VM with a disk of 512 bytes.
 pub fn small() -> Vec<u8> {
     [member("ova.xml", ova(512, 2).as_bytes()), chunk(0, &[5; 512])].concat()
 }
 
-/// A zstd frame with a window of 2 to the power of `log` bytes that holds `start`, and then zeroes of so many MiB. It may
-/// tell how much that is.
+/// A zstd frame with a window of 2^`log` bytes that contains `start` and then `zeroes` MiB of zeroes. With `tell`, the
+/// header has the content size.
 pub fn frame(log: u8, start: &[u8], zeroes: u64, tell: bool) -> Vec<u8> {
     let block = |last: u32, kind: u32, size: usize| (last | kind << 1 | (size as u32) << 3).to_le_bytes()[..3].to_vec();
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, if tell { 0x80 } else { 0 }, (log - 10) << 3];

@@ -1,7 +1,8 @@
-//! What the tests of several crates share.
+//! Test helpers shared by several crates.
 //!
-//! [`samples`] are archives of XenServer and Xen Orchestra, [`archives`] writes and reads others in memory, [`handmade`] are
-//! parts of archives that no program writes, and [`damage`] damages archives at [`random`]. [`process`] measures what a test
+//! [`samples`] are archives of XenServer and Xen Orchestra, [`archives`] writes and reads archives in memory,
+//! [`handmade`] creates parts of archives that no program writes, and [`damage`] damages archives at [`random`].
+//! [`process`] measures the resources of a test, [`files`] provides files and test data, and [`stand_in`] programs.
 //! takes, [`files`] has files and contents for them, and [`stand_in`] programs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

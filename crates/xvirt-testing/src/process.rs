@@ -1,10 +1,10 @@
-//! What a test takes of its process.
+//! Measures the resources of a test's process.
 
 use std::process::Command;
 
-/// Runs a test in a process of its own, whose memory is that of the test alone.
+/// Runs a test in a process of its own, so that the process's memory is that of the test.
 ///
-/// `test` is its full name, with its modules.
+/// `test` is its full name, including modules.
 pub fn in_own_process(test: &str, work: impl FnOnce()) {
     const CHILD: &str = "XVIRT_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
@@ -17,9 +17,9 @@ pub fn in_own_process(test: &str, work: impl FnOnce()) {
     print!("{text}");
 }
 
-/// How much more memory this process has while it works than before, in bytes, at the highest; and what the work gives.
+/// Runs `work`, and returns the peak growth of the process's memory in bytes, and the result.
 pub fn peak_memory<T>(work: impl FnOnce() -> T) -> (u64, T) {
-    // Begins the measurement anew (proc(5)).
+    // Resets the peak (proc(5)).
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = resident("VmRSS:");
     let done = work();

@@ -1,11 +1,11 @@
-//! Choices that are the same for the same seed.
+//! Reproducible pseudo-random numbers.
 
-/// A row of numbers that a seed determines.
+/// A pseudo-random number generator.
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The row of a seed.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -17,17 +17,17 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
     }
 
-    /// A number below `end`, or 0.
+    /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() % (end.max(1) as u64)) as usize
     }
 
-    /// One of these.
+    /// A random element.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 
-    /// Any byte.
+    /// A random byte.
     pub fn byte(&mut self) -> u8 {
         self.below(256) as u8
     }

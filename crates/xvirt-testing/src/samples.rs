@@ -16,7 +16,7 @@ pub const SAMPLES: [&str; 10] = [
     "xs70-genuine-ovaxml-emptydisk.xva",
 ];
 
-/// The SHA-256 of each raw disk, from before it was packed.
+/// The SHA-256 of each raw disk before packing.
 const ROOT: &str = "e2717b8b0fba5a9923516522141f49ef03d2a5a92631e3a72387d2129f7689f8";
 const ZERO: &str = "bbd05cf6097ac9b1f89ea29d2542c1b7b67ee46848393895f5a9e43fa1f621e5";
 const TAIL: &str = "6a8d113617ff7a347eaf042330813d03b71b5cdf07706800510f4ab41bfcdef3";
@@ -24,7 +24,8 @@ const DATA: &str = "7d38a8c66e571994b5aa22dab53c2db02d87be72398c6e2c654f0e7e969f
 const BIG: &str = "6d6c2bc441d02e11e57505a7edf66ee94d75361f0c8a3fc8080fa3d2ef5c71b0";
 const MEMORY: &str = "a48bef809eccbfaddcb0c8588f9c5e02e09724fd6ce9cf2ed3cccecfbbb2b8df";
 
-/// The SHA-256 of the disks of each sample but the one of 30 GiB, in the order of the appliance, and of its image of memory.
+/// The SHA-256 of the disks of each sample except the one of 30 GiB, in the order of the appliance, and of its memory
+/// image.
 pub const SUMS: [(&str, &[&str], Option<&str>); 9] = [
     ("xapi-gzip.xva", &[ROOT], None),
     ("xapi-heartbeats.xva", &[BIG, ROOT], None),

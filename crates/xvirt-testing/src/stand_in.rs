@@ -1,4 +1,4 @@
-//! Shell scripts that stand in for a program that is started by its path.
+//! Shell scripts that stand in for programs started by path.
 
 use std::fs;
 use std::io::Write;
@@ -6,22 +6,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Waited for in full only when a test fails.
+/// A time limit that is reached only if a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A shell script in a folder of its own, which begins with telling that it was started.
+/// A shell script in a folder of its own, which first records that it was started.
 #[derive(Debug)]
 pub struct StandIn {
     folder: tempfile::TempDir,
 }
 
 impl StandIn {
-    /// Makes a program of the lines `script` of a shell.
+    /// Creates a program from the lines of a shell script.
     pub fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stand_in = Self { folder };
         let script = format!("#!/bin/sh\necho $$ >>{}\n{script}\n", stand_in.path("started").display());
-        // Another process writes it: it cannot be executed while a child of another test has it open for writing.
+        // Another process writes the file: it cannot be executed while a child of another test holds it open for
+        // writing.
         let mut install = Command::new("install")
             .args(["-m", "755", "/dev/stdin"])
             .arg(stand_in.program())
@@ -33,17 +34,17 @@ impl StandIn {
         stand_in
     }
 
-    /// The program.
+    /// The path of the program.
     pub fn program(&self) -> PathBuf {
         self.path("program")
     }
 
-    /// A file beside it.
+    /// The path of a file beside it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The processes that were started, once there are so many.
+    /// The process ids of its runs, once there are `count`.
     pub fn started(&self, count: usize) -> Vec<u32> {
         let mut numbers = Vec::new();
         wait_until("they are started", || {
@@ -55,12 +56,12 @@ impl StandIn {
     }
 }
 
-/// Whether there is such a process, if only as one that nobody has waited for.
+/// Whether this process exists, possibly as a zombie.
 pub fn exists(process: u32) -> bool {
     Path::new("/proc").join(process.to_string()).exists()
 }
 
-/// Waits for something that nobody tells of.
+/// Polls until a condition without notification is true.
 pub fn wait_until(what: &str, mut true_now: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !true_now() {

@@ -3,35 +3,35 @@
 use std::fmt;
 use std::io;
 
-/// The result of everything in this crate that can fail.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What sort of failure an [`Error`] is. Kinds are stable, so that a program can decide by them.
+/// The kind of an [`Error`]. It is stable, so that programs can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An option, a document or a disk to be written makes no sense.
+    /// An option, a document or a disk to write is invalid.
     InvalidInput,
-    /// The archive is damaged, incomplete or not what it claims to be.
+    /// The archive is damaged, incomplete, or not a valid archive.
     Corrupt,
-    /// The archive uses something that is not supported.
+    /// The archive uses a feature that is not supported.
     Unsupported,
-    /// Reading would take more memory than [`ReadOptions`](crate::ReadOptions) allow.
+    /// Reading would need more memory than [`ReadOptions`](crate::ReadOptions) allow.
     LimitExceeded,
-    /// There is no room for the archive where it is written to.
+    /// There is no space to write the archive.
     NoSpace,
-    /// The caller cancelled the work.
+    /// The caller cancelled the operation.
     Cancelled,
-    /// Any other input or output error. The [`cause`](Error::cause) is then mostly an [`io::Error`].
+    /// Any other I/O error. The [`cause`](Error::cause) is then usually an [`io::Error`].
     Io,
 }
 
-/// A failure: its kind, what failed on what, why, and what to do.
+/// An error: its kind, what failed on what, why, and what to do.
 ///
-/// `Display` gives all of it in one line, with the [`cause`](Self::cause). [`source`](std::error::Error::source) goes on
-/// behind the cause, so that a program that prints the whole chain prints nothing twice.
+/// `Display` prints all of it in one line, including the [`cause`](Self::cause). [`source`](std::error::Error::source)
+/// continues after the cause, so a program that prints the whole chain prints nothing twice.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -41,24 +41,24 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `kind`; `what` says what failed and on what, as in "cannot read the archive web.xva".
+    /// An error of `kind`; `what` says what failed and on what, such as "cannot read the archive web.xva".
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into(), remedy: None, cause: None }
     }
 
-    /// An input or output error.
+    /// An I/O error.
     pub(crate) fn io(what: impl Into<String>, cause: io::Error) -> Self {
         Self::new(ErrorKind::Io, what).because(cause)
     }
 
-    /// Adds the underlying error: the "why".
+    /// Adds the cause.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// Adds what to do about it.
+    /// Adds a remedy.
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
@@ -70,22 +70,22 @@ impl Error {
         self.kind
     }
 
-    /// What failed, and on what.
+    /// What failed and on what.
     pub fn message(&self) -> &str {
         &self.what
     }
 
-    /// What to do about it, where something can be done.
+    /// The remedy, if there is one.
     pub fn remedy(&self) -> Option<&str> {
         self.remedy.as_deref()
     }
 
-    /// The underlying error, if there is one.
+    /// The cause, if there is one.
     pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.cause.as_deref()
     }
 
-    /// Takes the underlying error out, if there is one.
+    /// Returns the cause, if there is one.
     pub fn into_cause(self) -> Option<Box<dyn std::error::Error + Send + Sync>> {
         self.cause
     }
@@ -110,13 +110,13 @@ impl std::error::Error for Error {
     }
 }
 
-/// A member of an archive that is not as it should be.
+/// The error for a damaged member of an archive.
 pub(crate) fn corrupt(member: &str, why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Corrupt, format!("archive member {member} is damaged: {}", why.into()))
         .with_remedy("copy or export the archive again; verify tells which disks are whole")
 }
 
-/// Something in an archive that is right but cannot be used.
+/// The error for a valid but unsupported archive.
 pub(crate) fn unsupported(what: impl Into<String>, remedy: &str) -> Error {
     Error::new(ErrorKind::Unsupported, what).with_remedy(remedy)
 }

@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` reach, in plain types. It is there only when cargo-fuzz builds.
+//! The interface of the fuzzers in `fuzz/`, in plain types. Only cargo-fuzz builds it.
 
 use std::io::{self, Read};
 use std::sync::atomic::AtomicU64;
@@ -22,11 +22,11 @@ pub struct Member {
     pub name: String,
     pub size: u64,
     pub file: bool,
-    /// The first bytes of its data, as many as were asked for.
+    /// The first bytes of its data, up to the given limit.
     pub start: Vec<u8>,
 }
 
-/// The members of a tar archive up to its end or a failure, and how many bytes were passed.
+/// The members of a tar archive up to its end or an error, and the number of bytes read.
 pub fn members(pieces: &mut dyn Iterator<Item = Bytes>, most: u64) -> (Vec<Member>, u64, Result<()>) {
     let mut walk = Walk::new(Stream::new(|| Ok(pieces.next())));
     let mut found = Vec::new();
@@ -48,14 +48,14 @@ pub fn members(pieces: &mut dyn Iterator<Item = Bytes>, most: u64) -> (Vec<Membe
     (found, walk.position(), result)
 }
 
-/// Reads an archive. Answers how far each disk came by, in the order of the expected ones.
+/// Reads an archive. Returns how far each expected disk was read, in order.
 pub fn read(input: impl Read + Send, sink: &dyn DiskSink<Error = Error>) -> Result<Vec<(ExpectedDisk, u64)>> {
     let Outcome { disks, failure, .. } = as_far_as_possible(input, &ReadOptions::default(), sink, &())?;
     let reached = disks.into_iter().map(|disk| (disk.expected, disk.offset)).collect();
     failure.map_or(Ok(reached), Err)
 }
 
-/// Decompresses an input, or as much of it as gives `most` bytes.
+/// Decompresses an input up to `most` bytes.
 pub fn decode(input: impl Read + Send, most: usize) -> Result<(Compression, Vec<u8>)> {
     let opened = codec::open(input)?;
     let compression = opened.compression;
@@ -71,7 +71,7 @@ pub fn decode(input: impl Read + Send, most: usize) -> Result<(Compression, Vec<
     })
 }
 
-/// The seek table at the end of an archive: offset, length and content of each frame, in bytes.
+/// The seek table at the end of an archive: offset, compressed and decompressed length of each frame, in bytes.
 pub fn seek_table(input: &dyn ReadAt) -> io::Result<Option<Vec<(u64, u32, u32)>>> {
     let frames = |table: &SeekTable| {
         let frame = |Frame { offset, length, content }: &Frame| (*offset, *length, *content);
@@ -80,7 +80,7 @@ pub fn seek_table(input: &dyn ReadAt) -> io::Result<Option<Vec<(u64, u32, u32)>>
     Ok(SeekTable::read(input)?.as_ref().map(frames))
 }
 
-/// The chunk index in a frame: ids of disks, and how many runs of chunks each has.
+/// The chunk index in a frame: disk ids, and the number of each disk's runs of chunks.
 pub fn index(frame: &[u8]) -> Option<Vec<(String, usize)>> {
     let index = Index::from_frame(frame)?;
     Some(index.disks().iter().map(|disk| (disk.id.clone(), disk.chunks.len())).collect())

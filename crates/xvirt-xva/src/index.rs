@@ -1,17 +1,17 @@
-//! Which chunks an archive holds, in the order of its frames.
+//! The index of chunks in an archive, in the order of its frames.
 //!
-//! With the seek table it leads to any chunk without reading what is before it. It lies in a skippable frame before that
-//! table: a line of text that says what it is, and JSON.
+//! Together with the seek table, it locates any chunk without reading earlier ones. It is a skippable frame before that
+//! table, with a line of text that identifies it, and JSON.
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::skippable;
 
-/// The variant of the skippable frame, and how its content begins.
+/// The variant of the skippable frame, and the start of its contents.
 const VARIANT: u32 = 0;
 const TITLE: &[u8] = b"xvirt chunk index 1\n";
 
-/// The chunks of all disks. The archive's first frame holds `ova.xml`, each further one a chunk and its checksum.
+/// The chunks of all disks. The archive's first frame contains `ova.xml`, each later one a chunk and its checksum.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Index {
     disks: Vec<DiskIndex>,
@@ -21,17 +21,17 @@ pub(crate) struct Index {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DiskIndex {
     pub(crate) id: String,
-    /// Runs of chunks: the number of the first and how many follow one another.
+    /// Runs of chunks: the number of the first, and the length of the run.
     pub(crate) chunks: Vec<(u64, u64)>,
 }
 
 impl Index {
-    /// An index of disks with these ids, which have no chunks yet.
+    /// An index of disks with these ids, without chunks.
     pub(crate) fn new<'a>(disks: impl Iterator<Item = &'a str>) -> Self {
         Self { disks: disks.map(|id| DiskIndex { id: id.to_owned(), chunks: Vec::new() }).collect() }
     }
 
-    /// Notes the next chunk.
+    /// Adds the next chunk.
     pub(crate) fn push(&mut self, disk: usize, number: u64) {
         let Some(disk) = self.disks.get_mut(disk) else { return };
         match disk.chunks.last_mut() {
@@ -41,12 +41,12 @@ impl Index {
     }
 
     pub(crate) fn to_frame(&self) -> Vec<u8> {
-        // Numbers and text always can be written.
+        // Numbers and text can always be encoded.
         let json = serde_json::to_vec(self).unwrap_or_default();
         skippable(VARIANT, &[TITLE, &json].concat())
     }
 
-    /// Reads the index in a frame; none if it is something else.
+    /// Reads the index in a frame; `None` if the frame is something else.
     pub(crate) fn from_frame(frame: &[u8]) -> Option<Self> {
         let content = frame.get(8..)?;
         (frame == skippable(VARIANT, content)).then_some(())?;

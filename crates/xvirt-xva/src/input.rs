@@ -1,17 +1,17 @@
-//! Archives that can be read in any order.
+//! Inputs with random access.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-/// Bytes that can be read at any place, by several threads at once: a file, or memory.
+/// Bytes that several threads can read at any offset, such as a file or memory.
 ///
 /// The bytes must not change while an archive is read.
 pub trait ReadAt: Send + Sync {
-    /// How many bytes there are.
+    /// The number of bytes.
     ///
     /// # Errors
-    /// The storage does not tell.
+    /// The storage cannot report its size.
     fn size(&self) -> io::Result<u64>;
 
     /// Reads some bytes at `offset` into `buffer`, and returns how many; zero only at the end.
@@ -43,7 +43,7 @@ impl ReadAt for Vec<u8> {
     }
 }
 
-/// An input that is read from an offset on.
+/// An input that is read sequentially from an offset.
 pub(crate) struct Cursor<'a> {
     input: &'a dyn ReadAt,
     offset: u64,
@@ -63,7 +63,7 @@ impl Read for Cursor<'_> {
     }
 }
 
-/// Fills `buffer` from `offset` on.
+/// Reads exactly `buffer.len()` bytes from `offset`.
 pub(crate) fn read_exact_at(input: &dyn ReadAt, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     Cursor::new(input, offset).read_exact(buffer)
 }

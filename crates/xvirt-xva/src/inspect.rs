@@ -1,4 +1,4 @@
-//! Looking at what an archive is, from its beginning.
+//! Describes an archive from its start.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,30 +16,30 @@ use crate::ova::{self, Document};
 use crate::progress::{Progress, step};
 use crate::tar::Walk;
 
-/// What the beginning of an archive tells.
+/// The description of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Inspected {
     /// The VM.
     pub appliance: Appliance,
-    /// How the archive is compressed.
+    /// The compression of the archive.
     pub compression: Compression,
-    /// How its chunks are protected; none if it holds no chunk.
+    /// The checksum of its chunks; `None` if it contains no chunk.
     pub checksum: Option<Checksum>,
 }
 
-/// Tells what an archive is. Reads its metadata and the first chunk, a few MiB at most.
+/// Describes an archive. Reads its metadata and the first chunk, at most a few MiB.
 ///
 /// # Errors
-/// It is no archive, or its beginning is damaged, or it cannot be read; or the work was cancelled;
-/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window is larger than `options` allow.
+/// It is not an archive, or its start is damaged, or it cannot be read; the operation was cancelled;
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window exceeds the limit in `options`.
 pub fn inspect(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Inspected> {
     let opened = codec::open(input)?;
     let compression = opened.compression;
     let read = AtomicU64::new(0);
     let (document, checksum) = thread::scope(|scope| {
         let mut walk = Walk::new(codec::decode(scope, opened, options.max_window, &read));
-        look(&mut walk, &mut || step(progress, read.load(Ordering::Relaxed), None, "looking at the archive"))
+        look(&mut walk, &mut || step(progress, read.load(Ordering::Relaxed), None, "inspecting the archive"))
     })?;
     Ok(Inspected { appliance: Appliance::read(&document)?, compression, checksum })
 }
@@ -58,5 +58,5 @@ fn look(walk: &mut Walk<'_>, report: &mut dyn FnMut() -> Result<()>) -> Result<(
             (_, known) => document = known,
         }
     }
-    document.map(|document| (document, None)).ok_or_else(|| corrupt("ova.xml", "the archive does not hold it"))
+    document.map(|document| (document, None)).ok_or_else(|| corrupt("ova.xml", "the archive does not contain it"))
 }

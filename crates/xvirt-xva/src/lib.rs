@@ -1,29 +1,29 @@
 //! Virtual appliances: whole VMs in one `.xva` file, the format of XenServer and XCP-ng.
 //!
-//! This crate reads, writes and verifies such archives, and needs neither a hypervisor nor XenServer for that. To run what
-//! is in them, import them with [`xvirt-core`](https://docs.rs/xvirt-core).
+//! This crate reads, writes and verifies such archives without a hypervisor and without XenServer. To run the VMs in
+//! them, import them with [`xvirt-core`](https://docs.rs/xvirt-core).
 //!
-//! An archive is a tar file: `ova.xml` describes the VM as the objects of XenServer's database, and then come the disks
-//! in chunks of 1 MiB, each with its checksum; all of it may be compressed with gzip or zstd. There is no public
-//! specification: what is read and written here is what XenServer's toolstack (xapi) reads and writes.
+//! An archive is a tar file: `ova.xml` describes the VM as objects of XenServer's database, followed by the disks in
+//! chunks of 1 MiB with checksums; the whole file may be compressed with gzip or zstd. There is no public
+//! specification; this crate reads and writes the format of XenServer's toolstack (xapi).
 //!
 //! | To | use |
 //! |---|---|
-//! | see what an archive is, from its first few MiB | [`inspect`] |
-//! | check all of an archive | [`verify`] |
-//! | take its disks out | [`read`](read()) with a [`DiskSink`] |
+//! | describe an archive from its first few MiB | [`inspect`] |
+//! | check a whole archive | [`verify`] |
+//! | extract its disks | [`read`](read()) with a [`DiskSink`] |
 //! | read its disks in any order | [`Archive`] |
 //! | write an archive | [`write`](write()) with an [`ova::Document`] and [`DiskContents`] |
 //!
-//! Reading and writing go through an archive in one pass, so that it may come from a pipe or a socket, and use all
-//! processors. The calls block, and take a [`Progress`] that can cancel them; `&()` is nobody. The threads of this crate
-//! block all signals.
+//! Reading and writing are sequential, so an archive may come from a pipe or a socket, and use all CPUs. The calls
+//! block, and take a [`Progress`] that can cancel them; `&()` observes nothing. All signals are blocked on the threads
+//! of this crate.
 //!
 //! # Memory
 //!
-//! However large an archive is, reading or writing it takes some ten MiB on a few processors. What a damaged or hostile
-//! archive can bring that to is at most 300 MiB, and the window of a zstd stream besides, which is at most 128 MiB unless
-//! [`ReadOptions::max_window`] allows more. Only an [`Archive`], which is read in any order, takes 64 bytes for each MiB of
+//! Reading or writing an archive of any size takes some ten MiB on a few processors. A damaged or hostile archive can
+//! raise that to at most 300 MiB, plus the window of a zstd stream, which is limited to 128 MiB unless
+//! [`ReadOptions::max_window`] allows more. Only an [`Archive`], which allows random access, takes 64 bytes per MiB of
 //! data.
 //!
 //! # Examples
@@ -52,9 +52,9 @@
 //! # Ok::<(), xvirt_xva::Error>(())
 //! ```
 //!
-//! Inside: `codec`, `tar`, `ova` and `chunk` are the layers of the format, from the outside in; `read` and `write` go
-//! through all of them with all processors; `archive` reads one in any order, with the `index` that `write` leaves.
-//! `appliance` says what a document means. `stream`, `pool` and `parallel` are what the layers are made of.
+//! Inside: `codec`, `tar`, `ova` and `chunk` are the layers of the format, from the outside in; `read` and `write`
+//! process all of them in parallel; `archive` gives random access, with the `index` that `write` leaves. `appliance`
+//! interprets a document. `stream`, `pool` and `parallel` are building blocks of the layers.
 
 mod appliance;
 mod archive;

@@ -1,31 +1,31 @@
-//! How archives are read and written.
+//! Options for reading and writing archives.
 
 use crate::chunk::Checksum;
 use crate::codec::Compression;
 use crate::{Error, ErrorKind, Result};
 
-/// How an archive is read.
+/// Options for reading an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadOptions {
-    /// The largest window of a zstd stream, in bytes: see [`max_window`](Self::max_window).
+    /// The window limit of a zstd stream in bytes: see [`max_window`](Self::max_window).
     pub max_window: u64,
 }
 
 impl Default for ReadOptions {
-    /// A window of at most 128 MiB.
+    /// A window limit of 128 MiB.
     fn default() -> Self {
         Self { max_window: 128 << 20 }
     }
 }
 
 impl ReadOptions {
-    /// Sets how many bytes of memory the window of a zstd stream may take: at most 128 MiB by default, as for the program
-    /// `zstd`, and 2 GiB at the highest. Larger sizes mean as much as that.
+    /// Sets the limit for the window of a zstd stream in bytes: 128 MiB by default, as in the program `zstd`, and at
+    /// most 2 GiB. Larger values count as 2 GiB.
     ///
-    /// The window is how far back a stream may refer to (RFC 8878, section 3.1.1.1.2). The archive chooses its size, and
-    /// reading takes so much memory, unless the content is smaller. At its usual levels `zstd` chooses 2 MiB to 8 MiB, and
-    /// more than 128 MiB only with `--long=28` or more.
+    /// The window is the distance to which a stream may refer back (RFC 8878, section 3.1.1.1.2). The archive
+    /// determines its size, and reading takes that much memory, unless the contents are smaller. At its usual levels
+    /// `zstd` uses 2 MiB to 8 MiB, and more than 128 MiB only with `--long=28` or more.
     #[must_use]
     pub fn max_window(mut self, bytes: impl Into<u64>) -> Self {
         self.max_window = bytes.into();
@@ -33,15 +33,15 @@ impl ReadOptions {
     }
 }
 
-/// How an archive is written.
+/// Options for writing an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteOptions {
-    /// How it is compressed.
+    /// The compression.
     pub compression: Compression,
-    /// How hard it is compressed: 1 to 9 for gzip, 1 to 19 for zstd.
+    /// The compression level: 1 to 9 for gzip, 1 to 19 for zstd.
     pub level: i32,
-    /// How its chunks are protected.
+    /// The checksum of chunks.
     pub checksum: Checksum,
 }
 
@@ -52,22 +52,22 @@ impl Default for WriteOptions {
 }
 
 impl WriteOptions {
-    /// Without compression: the fastest where disks and networks are.
+    /// No compression, which is fastest if disks and networks are fast.
     pub fn none() -> Self {
         Self { compression: Compression::None, level: 0, checksum: Checksum::Xxhash }
     }
 
-    /// Compressed with gzip, for hosts that read nothing else.
+    /// gzip, for hosts that support nothing else.
     pub fn gzip() -> Self {
         Self { compression: Compression::Gzip, level: 6, checksum: Checksum::Xxhash }
     }
 
-    /// Compressed with zstd, so that an [`Archive`](crate::Archive) can read it in any order.
+    /// zstd, in frames that give an [`Archive`](crate::Archive) random access.
     pub fn zstd() -> Self {
         Self { compression: Compression::Zstd, level: 3, checksum: Checksum::Xxhash }
     }
 
-    /// Compressed in one of these ways.
+    /// The given compression, at its default level.
     pub fn with(compression: Compression) -> Self {
         match compression {
             Compression::None => Self::none(),
@@ -76,24 +76,24 @@ impl WriteOptions {
         }
     }
 
-    /// Sets how hard the archive is compressed.
+    /// Sets the compression level.
     #[must_use]
     pub fn level(mut self, level: i32) -> Self {
         self.level = level;
         self
     }
 
-    /// Sets how chunks are protected: hosts before 8.1 need SHA-1.
+    /// Sets the checksum of chunks: hosts before 8.1 need SHA-1.
     #[must_use]
     pub fn checksum(mut self, checksum: Checksum) -> Self {
         self.checksum = checksum;
         self
     }
 
-    /// Checks that the compression has the level.
+    /// Checks the compression level.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if it has not.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the compression does not have this level.
     pub fn check(&self) -> Result<()> {
         let most = match self.compression {
             Compression::None => return Ok(()),

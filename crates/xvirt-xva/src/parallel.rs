@@ -1,4 +1,4 @@
-//! Work that all processors share and whose results are wanted in order.
+//! Parallel work with ordered results.
 
 use std::thread;
 
@@ -7,15 +7,15 @@ use crossbeam_channel::{Receiver, bounded};
 use crate::thread::spawn_scoped;
 use crate::{Error, ErrorKind, Result};
 
-/// How many threads share a piece of work.
+/// The number of threads for a piece of work.
 pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(2, usize::from)
 }
 
-/// Runs `work` on each of `jobs` in `count` threads, and hands the results to `sink` in the order of the jobs.
+/// Runs `work` on each of `jobs` on `count` threads, and passes the results to `sink` in the order of the jobs.
 ///
-/// Each thread makes itself a worker first. A failure of any part ends the whole, and is the one that comes first in the
-/// order. No more than a few jobs and results exist at any time.
+/// Each thread first creates a worker. A failure of any part ends everything, and the first one in the order of the
+/// jobs is returned. Only a few jobs and results exist at any time.
 pub(crate) fn in_order<Job: Send, Done: Send, Worker>(
     count: usize,
     jobs: impl Iterator<Item = Result<Job>> + Send,
@@ -33,12 +33,12 @@ pub(crate) fn in_order<Job: Send, Done: Send, Worker>(
                 let mut worker = worker();
                 for (job, done) in waiting {
                     let done: crossbeam_channel::Sender<_> = done;
-                    // Fails only when the sink has failed.
+                    // Fails only if the sink has failed.
                     let _ = done.send(work(&mut worker, job));
                 }
             });
         }
-        // Only workers take jobs: with the last of them, what waits for one is gone.
+        // Only the workers may hold a receiver, so that sending a job fails once they are gone.
         drop(waiting);
         spawn_scoped(scope, move || {
             for job in jobs {
@@ -48,7 +48,7 @@ pub(crate) fn in_order<Job: Send, Done: Send, Worker>(
                 }
                 let sent = match job {
                     Ok(job) => queue.send((job, sender)).is_ok(),
-                    // The last one, whatever it says.
+                    // This is the last one in any case.
                     Err(error) => sender.send(Err(error)).is_err(),
                 };
                 if !sent {

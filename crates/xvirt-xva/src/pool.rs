@@ -1,4 +1,4 @@
-//! Buffers that are used again: fresh memory costs more than most of what is done with it here.
+//! Reusable buffers, because fresh memory costs more than most of the work on it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::thread::lock;
 
-/// Where buffers of one size come from and go back to. It bounds nothing: who takes buffers bounds how many.
+/// A pool of buffers of the same size. It is unbounded; its users bound the number of buffers.
 #[derive(Clone)]
 pub(crate) struct Pool {
     free: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -15,12 +15,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Buffers of `size` bytes.
+    /// A pool of buffers of `size` bytes.
     pub(crate) fn new(size: usize) -> Self {
         Self { free: Arc::default(), size }
     }
 
-    /// A buffer of the full size, holding anything.
+    /// A buffer of the full size with arbitrary contents.
     pub(crate) fn take(&self) -> Vec<u8> {
         lock(&self.free).pop().unwrap_or_else(|| vec![0; self.size])
     }
@@ -30,20 +30,20 @@ impl Pool {
         self.size
     }
 
-    /// Takes back a buffer that nobody shares.
+    /// Takes back an unshared buffer.
     pub(crate) fn give_back(&self, buffer: Vec<u8>) {
         lock(&self.free).push(buffer);
     }
 
-    /// Takes back a buffer that is one of these. One of another size was made for once.
+    /// Takes back a buffer if it has the pool's size.
     fn take_back(&self, buffer: Vec<u8>) {
         if buffer.len() == self.size {
             self.give_back(buffer);
         }
     }
 
-    /// The first `length` bytes of a buffer, which goes back when the last reference to them is gone. A few bytes are
-    /// copied, so that they do not keep all of it.
+    /// Shares the first `length` bytes of a buffer, which returns to the pool with the last reference. A few bytes are
+    /// copied instead, so that they do not pin the whole buffer.
     pub(crate) fn share(&self, buffer: Vec<u8>, length: usize) -> Bytes {
         let length = length.min(buffer.len());
         if length < buffer.len() / 2 {

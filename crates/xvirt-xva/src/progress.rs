@@ -1,4 +1,4 @@
-//! Watching long work, and ending it early.
+//! Observes long operations and cancels them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Result};
 
-/// How far long work is.
+/// The progress of a long operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Done {
-    /// Bytes that are done.
+    /// The number of processed bytes.
     pub bytes: u64,
-    /// Bytes there are to do, where that is known.
+    /// The total number of bytes, if known.
     pub total: Option<u64>,
 }
 
@@ -38,14 +38,14 @@ impl Done {
     }
 }
 
-/// Watches long work: is told how far it is, and says whether it should go on. Several threads may call it.
+/// Observes a long operation and may cancel it. Several threads may call it.
 ///
-/// `()` watches nothing and never cancels; an [`AtomicBool`] cancels once it is true.
+/// `()` observes nothing and never cancels; an [`AtomicBool`] cancels once it is true.
 pub trait Progress: Sync {
-    /// Hears how far the work is. It is called often, and the work waits for it.
+    /// Reports progress. This is called often, and the operation waits for it.
     fn report(&self, done: Done);
 
-    /// Whether the work should end now; it then fails with an error of the kind `Cancelled` and leaves nothing behind.
+    /// Whether to cancel the operation; it then fails with an error of the kind `Cancelled` and leaves nothing behind.
     fn cancelled(&self) -> bool;
 }
 
@@ -65,7 +65,7 @@ impl Progress for AtomicBool {
     }
 }
 
-/// Reports, and fails if the work was cancelled; `work` says what it is, as in "the import".
+/// Reports progress, and fails if the operation was cancelled; `work` names it, such as "the import".
 pub(crate) fn step(progress: &dyn Progress, bytes: u64, total: Option<u64>, work: &str) -> Result<()> {
     if progress.cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, format!("{work} was cancelled")));

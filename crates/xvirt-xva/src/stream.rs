@@ -1,4 +1,4 @@
-//! Plain bytes in pieces, as the decoder gives them.
+//! The decoder's output as a stream of pieces.
 
 use std::fmt;
 use std::mem;
@@ -7,37 +7,37 @@ use bytes::Bytes;
 
 use crate::Result;
 
-/// Shorter pieces are copied and put together, in bytes: each piece takes some memory of its own.
+/// Shorter pieces are copied and merged, because each piece has a memory overhead. In bytes.
 const SHORTEST: usize = 4 << 10;
 
 /// A stream of bytes that is read once, in order.
 pub(crate) struct Stream<'a> {
     next: Box<dyn FnMut() -> Result<Option<Bytes>> + 'a>,
     current: Bytes,
-    /// How many bytes `current` had when it came.
+    /// The original length of `current`.
     whole: usize,
     position: u64,
 }
 
 impl<'a> Stream<'a> {
-    /// A stream of what `next` gives, until it gives nothing.
+    /// A stream of the pieces that `next` returns, until `None`.
     pub(crate) fn new(next: impl FnMut() -> Result<Option<Bytes>> + 'a) -> Self {
         Self { next: Box::new(next), current: Bytes::new(), whole: 0, position: 0 }
     }
 
-    /// A stream of bytes that are there.
+    /// A stream of bytes in memory.
     #[cfg(test)]
     pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
         let mut bytes = Some(Bytes::from(bytes));
         Self::new(move || Ok(bytes.take()))
     }
 
-    /// How many bytes were read.
+    /// The number of bytes read.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// What is next, however much that is; none at the end.
+    /// The next piece, of any size; `None` at the end.
     pub(crate) fn next_piece(&mut self) -> Result<Option<Bytes>> {
         if !self.fill()? {
             return Ok(None);
@@ -45,10 +45,10 @@ impl<'a> Stream<'a> {
         Ok(Some(self.split(u64::MAX)))
     }
 
-    /// The next `length` bytes, mostly without copying them; none if the stream ends before.
+    /// The next `length` bytes, mostly without a copy; `None` if the stream ends first.
     ///
-    /// They take no more than some times their own memory, into however small pieces the stream was cut: small pieces, and
-    /// small parts of larger ones, are copied and put together.
+    /// Their memory is bounded by a small multiple of `length`, however small the stream's pieces are: small pieces,
+    /// and small parts of larger ones, are copied and merged.
     pub(crate) fn take(&mut self, length: u64) -> Result<Option<Vec<Bytes>>> {
         let (mut pieces, mut copied) = (Vec::new(), Vec::new());
         let mut left = length;
@@ -69,7 +69,7 @@ impl<'a> Stream<'a> {
         Ok(Some(pieces))
     }
 
-    /// Fills `into`, or as much of it as there is before the end; answers how much that is.
+    /// Reads until `into` is full or the stream ends; returns the number of bytes.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         let mut done = 0;
         while done < into.len() && self.fill()? {
@@ -81,7 +81,7 @@ impl<'a> Stream<'a> {
         Ok(done)
     }
 
-    /// Passes `length` bytes; whether there are so many.
+    /// Skips `length` bytes; `false` if the stream ends first.
     pub(crate) fn skip(&mut self, length: u64) -> Result<bool> {
         let mut left = length;
         while left > 0 {
@@ -93,7 +93,7 @@ impl<'a> Stream<'a> {
         Ok(true)
     }
 
-    /// Makes `current` hold something; whether there is anything left.
+    /// Fetches a piece if `current` is empty; `false` at the end.
     fn fill(&mut self) -> Result<bool> {
         while self.current.is_empty() {
             match (self.next)()? {
@@ -145,7 +145,7 @@ mod tests {
         let mut stream = Stream::new(move || Ok(pieces.next()));
         let lengths = |pieces: Option<Vec<Bytes>>| pieces.unwrap().iter().map(Bytes::len).collect::<Vec<_>>();
         assert_eq!(lengths(stream.take(SHORTEST as u64 + 2).unwrap()), [1, SHORTEST, 1]);
-        // A third of a piece would keep all of it.
+        // A third of a piece would pin all of it.
         assert_eq!(lengths(stream.take(SHORTEST as u64 + 1).unwrap()), [SHORTEST + 1]);
         assert_eq!(lengths(stream.take(2 * SHORTEST as u64 + 1).unwrap()), [2 * SHORTEST, 1]);
     }

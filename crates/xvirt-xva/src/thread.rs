@@ -1,39 +1,40 @@
-//! How this crate starts threads, and shares data between them.
+//! Starts threads, and locks shared data.
 //!
-//! The threads block all signals, so that no signal handler of the program runs on them.
+//! All signals are blocked on these threads, so that signal handlers of the program never run on them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-/// Signals that tell a thread of a fault of its own. Blocked, they would kill the process without a word.
+/// Signals for faults of the thread itself. If they were blocked, the kernel would kill the process without calling a
+/// handler.
 const FAULTS: [Signal; 7] =
     [Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGSYS, Signal::SIGTRAP];
 
-/// Starts a thread of `scope`. Its panic is the scope's.
+/// Starts a thread of `scope`, which propagates its panic.
 pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> ScopedJoinHandle<'scope, T> {
-    /// Gives the calling thread its signals back.
+    /// Restores the signal mask of the calling thread.
     struct Restore(Option<SigSet>);
 
     impl Drop for Restore {
         fn drop(&mut self) {
-            // Fails only for an unknown way to change the mask.
+            // Fails only for an invalid operation.
             let _ = self.0.map(|mask| mask.thread_set_mask());
         }
     }
 
-    // A new thread inherits the mask of the one that starts it.
+    // A new thread inherits the mask of its creator.
     let mut blocked = SigSet::all();
     FAULTS.into_iter().for_each(|signal| blocked.remove(signal));
     let _restore = Restore(blocked.thread_swap_mask(SigmaskHow::SIG_SETMASK).ok());
     scope.spawn(work)
 }
 
-/// Locks `mutex`, also when a thread panicked while holding it: what is shared here is valid between any two assignments.
+/// Locks `mutex`, even if a thread panicked while holding it: the shared data is valid between any two assignments.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

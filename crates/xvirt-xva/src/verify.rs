@@ -1,4 +1,4 @@
-//! Checking an archive without importing it.
+//! Verifies an archive without importing it.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -16,32 +16,32 @@ use crate::read::{Defect, DiskOutcome, DiskSink, Severity, as_far_as_possible};
 use crate::thread::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// More problems of one sort than this are not listed.
+/// The most problems of each severity in a report.
 const MAX_PROBLEMS: usize = 1000;
 
-/// What is to be said of an archive.
+/// The result of verifying an archive.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The VM in it, if that much could be read.
+    /// Its VM, if `ova.xml` could be read.
     pub appliance: Option<Appliance>,
-    /// How it is compressed.
+    /// Its compression.
     pub compression: Compression,
-    /// How its chunks are protected.
+    /// The checksums of its chunks.
     pub checksums: Vec<Checksum>,
-    /// Its disks, in the order in which they should come.
+    /// Its disks, in the expected order.
     pub disks: Vec<DiskReport>,
-    /// Size of the archive in bytes, as far as it was read.
+    /// The size of the archive in bytes, as far as it was read.
     pub size: u64,
     /// Its size in bytes without compression.
     pub decompressed: u64,
-    /// Whether everything is there and right.
+    /// Whether the archive is complete and valid.
     pub good: bool,
-    /// What is wrong, the worst first, at most a thousand of each sort.
+    /// The problems, serious ones first, at most a thousand of each severity.
     pub problems: Vec<ArchiveProblem>,
 }
 
-/// What is to be said of one disk.
+/// The result for one disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DiskReport {
@@ -49,28 +49,29 @@ pub struct DiskReport {
     pub id: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Up to where it came by, in bytes.
+    /// The end of its data read, in bytes.
     pub reached: u64,
-    /// Whether all of it is there and right.
+    /// Whether the disk is complete and valid.
     pub whole: bool,
 }
 
-/// Something that is wrong.
+/// A problem of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ArchiveProblem {
-    /// Whether contents are damaged, missing or unprotected; else XenServer would mind, and nothing is lost.
+    /// Whether contents are damaged, missing or unverified; otherwise XenServer would complain, but nothing is lost.
     pub serious: bool,
-    /// What it is; it names the member of the archive.
+    /// A description that names the member of the archive.
     pub what: String,
 }
 
-/// Reads an archive and checks everything there is to check: compression, tar headers, `ova.xml`, places and checksums of
-/// all chunks. Needs one pass, and no more memory than [any other reading](crate#memory).
+/// Reads an archive and checks everything: compression, tar headers, `ova.xml`, and the positions and checksums of all
+/// chunks. Takes one pass, and no more memory than [any other way to read it](crate#memory).
 ///
 /// # Errors
-/// It is no archive, or cannot be read, or the work was cancelled; [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if
-/// its window is larger than `options` allow. What is wrong with the archive is in the report.
+/// It is not an archive, or cannot be read; the operation was cancelled;
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window exceeds the limit in `options`. The report contains
+/// the defects of the archive.
 pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Report> {
     let verifier = Verifier::default();
     let outcome = as_far_as_possible(input, options, &verifier, progress)?;
@@ -101,7 +102,7 @@ pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Pro
     })
 }
 
-/// Looks at everything and keeps nothing.
+/// A sink that records defects and discards data.
 #[derive(Default)]
 struct Verifier {
     found: Mutex<Found>,

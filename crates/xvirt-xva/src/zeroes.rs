@@ -1,4 +1,4 @@
-//! Finding bytes that need not be kept.
+//! Detects zeroes.
 
 /// Whether bytes are all zeroes.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {

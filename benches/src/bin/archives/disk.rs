@@ -1,4 +1,4 @@
-//! The disk that is exported: half of it random, half of it holes.
+//! The exported disk: half random data, half holes.
 
 use std::fs::File;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use xvirt_core::config::ByteSize;
 
-/// How long each stretch is, in bytes.
+/// The length of each stretch in bytes.
 const STRETCH: usize = 16 << 20;
 
-/// Makes the disk, the same one every time.
+/// Creates the disk with the same contents every time.
 pub(crate) fn make(path: &Path, size: ByteSize) -> io::Result<()> {
     let file = File::create(path)?;
     file.set_len(size.bytes())?;

@@ -1,4 +1,4 @@
-//! Times what is done with appliances beside the programs people use for the same, in turn, on the same files.
+//! Compares operations on appliances with standard programs, in turn, on the same files.
 
 mod disk;
 mod options;
@@ -73,7 +73,7 @@ fn run(options: &Options) -> Result<()> {
 
 type Work<'a> = (&'a str, &'a dyn Fn() -> Result<()>);
 
-/// Runs both in turn, and prints how they did. The rate is how many times as fast ours is.
+/// Runs both in turn and prints their times, and how many times faster ours is.
 fn row(runs: usize, out: &Path, ours: Work<'_>, theirs: Work<'_>) -> Result<()> {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..runs {
@@ -103,7 +103,7 @@ fn time(work: &dyn Fn() -> Result<()>) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// Removes what a run made, and lets the disk come to rest.
+/// Removes the output of a run, and syncs the disk.
 fn clear(out: &Path) -> Result<()> {
     if out.is_dir() {
         fs::remove_dir_all(out)?;

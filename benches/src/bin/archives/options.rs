@@ -25,7 +25,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the arguments; none if help is wanted.
+    /// Parses the arguments; `None` if help is requested.
     pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let mut options = Self { size: ByteSize::gib(4), runs: 5, folder: std::env::temp_dir() };
         while let Some(name) = arguments.next() {

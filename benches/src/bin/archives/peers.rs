@@ -1,4 +1,4 @@
-//! The programs that people use for the same.
+//! The standard programs for comparison.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ pub(crate) fn zstd(from: &Path, to: &Path) -> Result<()> {
     run(Command::new("zstd").args(["-T2", "-3", "-q", "-f"]).arg(from).arg("-o").arg(to))
 }
 
-/// As XenServer packs: by one thread, in one frame.
+/// Compresses like XenServer: one thread, one frame.
 pub(crate) fn zstd_one_frame(from: &Path, to: &Path) -> Result<()> {
     run(Command::new("sh").args(["-c", r#"zstd -c -q <"$0" >"$1""#]).args([from, to]))
 }

@@ -1,4 +1,4 @@
-//! Somebody who can start a guest.
+//! A VMM that takes part in the comparison.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use xvirt_benches::Result;
 use crate::guest::Guest;
 
 pub(crate) trait Contender {
-    /// How the table calls it.
+    /// The name in the table.
     fn name(&self) -> &str;
 
-    /// What exactly it is, behind a comma, if there is more to say.
+    /// Details after a comma, such as the version.
     fn detail(&self) -> &str {
         ""
     }
 
-    /// Whether it is somebody else's, and may be left out.
+    /// Whether it is another VMM, which may be omitted.
     fn is_peer(&self) -> bool;
 
-    /// Starts the guest, takes it down again, and says how long the start took.
+    /// Starts the guest, shuts it down, and returns the start time.
     fn run(&mut self, guest: &Guest) -> Result<Duration>;
 }

@@ -1,4 +1,4 @@
-//! What everybody starts, and when it is there.
+//! The guest that all contenders start, and the detection of its boot.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use xvirt_core::config::ByteSize;
 
-/// What everybody starts, with one vCPU.
+/// The guest that all contenders start, with one vCPU.
 pub(crate) struct Guest {
     pub(crate) kernel: PathBuf,
     pub(crate) initrd: Option<PathBuf>,
     pub(crate) command_line: String,
-    /// What it prints on the serial port when it has come far enough.
+    /// The text on the serial port that marks the end of the measurement.
     pub(crate) marker: String,
     pub(crate) memory: ByteSize,
-    /// How long to wait for it.
+    /// The timeout for the marker.
     pub(crate) timeout: Duration,
 }
 
@@ -31,13 +31,13 @@ impl fmt::Display for Guest {
     }
 }
 
-/// Waits for the marker in what comes from a serial port, and knows when its first byte came. Whatever a firmware or a
-/// kernel prints before it does not count.
+/// Waits for the marker on a serial port and records the time of its first byte. Earlier output of firmware or a kernel
+/// does not count.
 pub(crate) struct Stopwatch<'a> {
     begun: Instant,
     marker: &'a [u8],
     text: Vec<u8>,
-    /// Up to where the text had come, and when.
+    /// The length of the text at each arrival, with its time.
     arrivals: Vec<(usize, Duration)>,
 }
 
@@ -46,12 +46,12 @@ impl<'a> Stopwatch<'a> {
         Self { begun: Instant::now(), marker: guest.marker.as_bytes(), text: Vec::new(), arrivals: Vec::new() }
     }
 
-    /// How long it has run.
+    /// The time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// Takes what has just come; when the marker's first byte had, if the marker is whole now.
+    /// Takes new output; returns the arrival time of the marker's first byte once the marker is complete.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Duration> {
         let now = self.begun.elapsed();
         self.text.extend_from_slice(bytes);
@@ -60,7 +60,7 @@ impl<'a> Stopwatch<'a> {
         self.arrivals.iter().find(|(end, _)| *end > at).map(|(_, when)| *when)
     }
 
-    /// The end of what has come, for an error message.
+    /// The end of the output, for an error message.
     pub(crate) fn last(&self) -> String {
         let text = String::from_utf8_lossy(&self.text[self.text.len().saturating_sub(200)..]).into_owned();
         if text.is_empty() { "it printed nothing".to_owned() } else { format!("it printed last: {text:?}") }

@@ -1,4 +1,4 @@
-//! Starts the same guest under xvirt and under every peer there is, in turns, and compares the times.
+//! Compares the boot times of the same guest under xvirt and every available peer, in turns.
 
 mod contender;
 mod guest;
@@ -54,7 +54,7 @@ fn compare(options: &Options) -> Result<()> {
     let mut contenders = qualify(contenders, &guest)?;
     let mut report = Report::new(contenders.len());
     for run in 0..options.runs {
-        // Whoever runs first after a pause has colder caches: nobody always does.
+        // The first run after a pause has colder caches, so the order rotates.
         for turn in 0..contenders.len() {
             let index = (turn + run) % contenders.len();
             report.add(index, take(&mut contenders[index], &guest)?);
@@ -65,7 +65,7 @@ fn compare(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// One measurement; `None` is a failure of a peer, which is told.
+/// One measurement; `None` if a peer failed, which is printed.
 fn take(contender: &mut Box<dyn Contender>, guest: &Guest) -> Result<Option<Duration>> {
     match contender.run(guest) {
         Ok(time) => Ok(Some(time)),
@@ -77,8 +77,8 @@ fn take(contender: &mut Box<dyn Contender>, guest: &Guest) -> Result<Option<Dura
     }
 }
 
-/// Lets everybody run once, which also warms the page cache, and leaves out the peers that cannot, and those that would
-/// only be tried if one of the same name could not.
+/// Runs every contender once, which also warms the page cache. Drops peers that fail, and fallbacks of the same name
+/// that are not needed.
 fn qualify(contenders: Vec<Box<dyn Contender>>, guest: &Guest) -> Result<Vec<Box<dyn Contender>>> {
     let mut qualified: Vec<Box<dyn Contender>> = Vec::new();
     for mut contender in contenders {

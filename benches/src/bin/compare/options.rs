@@ -22,11 +22,11 @@ otherwise). The kernel must be an uncompressed one with a PVH entry, which is wh
 The peers: QEMU is the program in QEMU, or qemu-system-x86_64 on the PATH (QEMU_DATA: its folders of firmware, as in
 PATH); FIRECRACKER and CLOUD_HYPERVISOR name those programs. Peers that are not there are left out and named.";
 
-/// What to do.
+/// The command.
 pub(crate) enum Command {
     Help,
     Compare(Options),
-    /// Be the process that is compared: start one guest and show its console.
+    /// Internal: start one guest and forward its console, as the process that is compared.
     Boot(Guest),
 }
 
@@ -93,7 +93,7 @@ impl Options {
         Ok(())
     }
 
-    /// The guest asked for; the image of the demo guest is put into `folder`.
+    /// The requested guest; the demo guest's image is written to `folder`.
     pub(crate) fn guest(&self, folder: &Path) -> Result<Guest> {
         if self.linux { self.linux_guest() } else { self.demo_guest(folder) }
     }
@@ -108,7 +108,7 @@ impl Options {
             kernel,
             initrd: None,
             command_line: CommandLine::new([Mode::Hello]).to_string(),
-            // Its first byte is a line feed, printed before anything else is done.
+            // Its first byte is a line feed, printed before anything else.
             marker: format!("\n{}", demo::STARTED),
             memory: self.memory.unwrap_or(ByteSize::mib(128)),
             timeout: self.timeout.unwrap_or(Duration::from_secs(60)),

@@ -1,4 +1,4 @@
-//! The peers: where they are and how they are run, by their documentation.
+//! Finds the peers and runs them as documented.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::qemu;
 
 type Found = Result<Vec<Box<dyn Contender>>>;
 
-/// All peers by name, each with how to run it or why that cannot be. `folder` is for files of theirs.
+/// All peers by name, each with its contender or why there is none. `folder` is for their files.
 pub(crate) fn find(guest: &Guest, folder: &Path) -> [(&'static str, Found); 3] {
     [
         ("qemu", qemu::find()),

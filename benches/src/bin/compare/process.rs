@@ -1,4 +1,4 @@
-//! A contender that is a program: how long from its spawning to the guest's marker on its standard output.
+//! A contender that is a program: measures from its start to the guest's marker on its standard output.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -44,7 +44,7 @@ impl Contender for Program {
     fn run(&mut self, guest: &Guest) -> Result<Duration> {
         let mut complaints = tempfile::tempfile()?;
         let mut command = (self.command)(guest);
-        // A pipe that stays open: to some, the end of their input means to stop.
+        // A pipe that stays open, because some programs stop at the end of their input.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(complaints.try_clone()?);
         let mut watch = Stopwatch::start(guest);
         let mut child = Running(command.spawn().map_err(|e| format!("cannot run {:?}: {e}", command.get_program()))?);
@@ -78,7 +78,7 @@ fn wait(mut stdout: ChildStdout, watch: &mut Stopwatch<'_>, timeout: Duration) -
     }
 }
 
-/// What a program said of its failure.
+/// The last error message of a program.
 fn tail(complaints: &mut File) -> String {
     let mut text = String::new();
     let read = complaints.rewind().and_then(|()| complaints.read_to_string(&mut text));
@@ -89,12 +89,12 @@ fn tail(complaints: &mut File) -> String {
     }
 }
 
-/// A child that is gone once this is dropped.
+/// A child that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails only when it has ended by itself.
+        // Fails only if it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! QEMU, with each of its machines that starts a kernel quickly.
+//! QEMU with each machine type that boots a kernel quickly.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -8,18 +8,18 @@ use xvirt_benches::Result;
 use crate::contender::Contender;
 use crate::process::Program;
 
-/// What the table calls them, and their options: without what only an older kernel needs.
+/// The names in the table and the machine options, without devices that only older kernels need.
 const MACHINES: [(&str, &str); 3] = [
     ("qemu microvm", "microvm,pit=off,pic=off,rtc=off,acpi=on"),
-    // Without ACPI it starts by the smaller of its two firmwares, and Linux needs the PIC.
+    // Without ACPI it uses the smaller of its two firmwares, and Linux needs the PIC.
     ("qemu microvm, qboot", "microvm,pit=off,rtc=off,acpi=off,x-option-roms=off"),
     ("qemu q35", "q35"),
 ];
 
-/// The host's CPU where KVM can give it; on some hosts it is refused.
+/// The host's CPU if KVM supports it, which some hosts do not.
 const CPUS: [&str; 2] = ["host", "qemu64"];
 
-/// Each machine with each CPU: the first of a name that works is the one to take.
+/// Each machine with each CPU; for each name, the first that works is used.
 pub(crate) fn find() -> Result<Vec<Box<dyn Contender>>> {
     let program = std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-x86_64".into());
     let answer = Command::new(&program).arg("--version").output();
@@ -45,7 +45,7 @@ fn contender(program: &OsString, name: &str, machine: &'static str, cpu: &'stati
         }
         command.args(["-accel", "kvm", "-M", machine, "-cpu", cpu, "-smp", "1"]);
         command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
-        // Not -nographic, with which the firmware would print on the serial port first.
+        // Not -nographic, which makes the firmware print on the serial port first.
         command.args(["-display", "none", "-serial", "stdio"]);
         command.arg("-m").arg(format!("{}M", guest.mebibytes()));
         command.arg("-kernel").arg(&guest.kernel).arg("-append").arg(&guest.command_line);

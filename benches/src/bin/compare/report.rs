@@ -7,7 +7,7 @@ use xvirt_benches::summary::{Summary, milliseconds};
 
 use crate::contender::Contender;
 
-/// All measurements, by contender; `None` is a run that failed.
+/// All measurements by contender; `None` for a failed run.
 pub(crate) struct Report {
     series: Vec<Vec<Option<Duration>>>,
 }
@@ -21,13 +21,13 @@ impl Report {
         self.series[contender].push(time);
     }
 
-    /// The latest time of each.
+    /// The latest time of each contender.
     pub(crate) fn last(&self) -> String {
         let time = |series: &Vec<_>| series.last().copied().flatten().map_or("failed".to_owned(), milliseconds);
         self.series.iter().map(time).collect::<Vec<_>>().join(" ")
     }
 
-    /// The times of all, and how many times as long they are as those of xvirt: of each row that is xvirt's.
+    /// The times of all contenders, and their ratios to each of xvirt's rows.
     pub(crate) fn table(&self, contenders: &[Box<dyn Contender>]) -> String {
         let times = |series: &Vec<Option<Duration>>| series.iter().copied().flatten().collect::<Vec<_>>();
         let summaries: Vec<_> = self.series.iter().map(|series| Summary::of(&times(series))).collect();

@@ -1,4 +1,4 @@
-//! xvirt, as a program uses it: by a call, and as a process of its own, which has to be started as the peers' have.
+//! xvirt as a library call, and as a separate process, which starts like the peers.
 
 use std::fs::File;
 use std::io;
@@ -31,11 +31,11 @@ pub(crate) fn contenders() -> Result<Vec<Box<dyn Contender>>> {
     Ok(vec![Box::new(Library { host }), Box::new(process)])
 }
 
-/// Starts one guest and shows its console, until this process is ended.
+/// Starts one guest and forwards its console until this process is killed.
 pub(crate) fn boot(guest: &Guest) -> Result<()> {
     let vm = build(guest, &Host::probe()?)?;
     vm.start()?;
-    // Rust's own standard output would keep bytes back until a line is whole.
+    // Rust's own standard output would buffer incomplete lines.
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     io::copy(&mut vm.console().reader(), &mut output)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The disks that are measured.
+//! The measured disks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use xvirt_core::disk::{self, Access, ImageFormat, OverlayKind};
 
 use crate::guest::Image;
 
-/// A disk that is measured.
+/// A measured disk.
 pub(crate) struct DataDisk {
     name: &'static str,
     image: Image,
-    /// What it is a layer over.
+    /// The base of an overlay.
     base: Option<PathBuf>,
 }
 
-/// A raw and a qcow2 disk, all of them allocated, and a layer over another raw disk.
+/// A raw and a qcow2 disk, fully allocated, and an overlay over another raw disk.
 pub(crate) fn all(folder: &Path, size: u64) -> Result<Vec<DataDisk>> {
     let raw = Image { format: ImageFormat::Raw, path: folder.join("data.raw") };
     let qcow2 = Image { format: ImageFormat::Qcow2, path: folder.join("data.qcow2") };
@@ -38,7 +38,7 @@ impl DataDisk {
         self.name
     }
 
-    /// The image for the next boot: a layer is empty again.
+    /// The image for the next boot; an overlay is recreated empty.
     pub(crate) fn image(&self) -> Result<Image> {
         match &self.base {
             Some(base) => layer(base, self.image.path.clone()),
@@ -47,7 +47,7 @@ impl DataDisk {
     }
 }
 
-/// An empty layer at `path`, over a raw disk that nobody writes to.
+/// An empty overlay at `path` over a raw disk that is not written.
 pub(crate) fn layer(base: &Path, path: PathBuf) -> Result<Image> {
     if path.exists() {
         fs::remove_file(&path)?;
@@ -59,7 +59,7 @@ pub(crate) fn layer(base: &Path, path: PathBuf) -> Result<Image> {
     Ok(Image { format, path })
 }
 
-/// Makes an image, all of it allocated.
+/// Creates a fully allocated image.
 fn fill(image: &Image, size: u64) -> Result<()> {
     disk::create(&image.path, image.format, size)?;
     let disk = disk::open(&image.path, Some(image.format), Access::ReadWrite)?;

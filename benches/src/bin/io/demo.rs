@@ -1,4 +1,4 @@
-//! The demo guest's jobs: it boots for each of them.
+//! The jobs of the demo guest, which boots for each of them.
 
 use std::process::Command;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use xvirt_core::demo::{self, CommandLine, Mode};
 use crate::jobs::{GUEST, Unit};
 use crate::monitor::Monitor;
 
-/// What is done, with how many bytes, how many at once, and the unit of the result.
+/// Operation, size in bytes, queue depth, and the unit of the result.
 const DISK_JOBS: [(&str, u32, u32, Unit); 7] = [
     ("randread", 4096, 16, Unit::Operations),
     ("randwrite", 4096, 16, Unit::Operations),
@@ -24,9 +24,9 @@ const FRAMES: u64 = 2000;
 
 #[derive(Clone, Copy)]
 pub(crate) enum Job {
-    /// On the data disk of this position.
+    /// I/O on the data disk with this index.
     Disk { disk: usize, what: &'static str, bytes: u32, depth: u32, unit: Unit },
-    /// Pings as fast as they are answered.
+    /// Pings, as fast as they are answered.
     Ping,
 }
 
@@ -54,7 +54,7 @@ impl Job {
         }
     }
 
-    /// What the guest is told.
+    /// The guest's command line.
     pub(crate) fn command_line(self) -> String {
         match self {
             Self::Disk { what, bytes, depth, .. } => {
@@ -64,7 +64,7 @@ impl Job {
         }
     }
 
-    /// The result, in its unit.
+    /// The result in its unit.
     pub(crate) fn run(self, command: Command) -> Result<f64> {
         let mut monitor = Monitor::start(command)?;
         match self {
@@ -84,7 +84,7 @@ impl Job {
     }
 }
 
-/// Answers a second.
+/// Answers per second.
 fn flood() -> Result<f64> {
     let begun = Instant::now();
     let mut ping = Command::new("ping");

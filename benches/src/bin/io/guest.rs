@@ -1,4 +1,4 @@
-//! What everybody boots.
+//! The guest that all contenders boot.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,10 +19,10 @@ pub(crate) struct Guest {
     pub(crate) initrd: Option<PathBuf>,
     #[arg(long)]
     pub(crate) append: String,
-    /// The root disk, if there is one, and those that are measured.
+    /// The root disk, if any, and the measured disks.
     #[arg(long = "disk")]
     pub(crate) disks: Vec<Image>,
-    /// The tap of its network card.
+    /// The tap of its network interface.
     #[arg(long)]
     pub(crate) tap: Option<String>,
 }

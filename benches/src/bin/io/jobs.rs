@@ -1,4 +1,4 @@
-//! What is measured.
+//! The jobs of the Linux guest.
 
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
@@ -7,12 +7,12 @@ use xvirt_benches::Result;
 
 use crate::shell::Shell;
 
-/// The tap, named so that both can attach to it, and the addresses that the guest's disk expects.
+/// The tap, named so that both contenders can attach to it, and the addresses that the guest's disk expects.
 const TAP: &str = "xvio0";
 const HOST: &str = "10.77.0.1";
 pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
-/// fio's options of each, and the unit of its result.
+/// The name, fio options and unit of each job.
 const DISK_JOBS: [(&str, &str, Unit); 6] = [
     ("randread 4k, 32 deep", "--rw=randread --bs=4k --iodepth=32", Unit::Operations),
     ("randwrite 4k, 32 deep", "--rw=randwrite --bs=4k --iodepth=32", Unit::Operations),
@@ -21,18 +21,18 @@ const DISK_JOBS: [(&str, &str, Unit); 6] = [
     ("read 128k, 8 deep", "--rw=read --bs=128k --iodepth=8", Unit::Bytes),
     ("write 128k, 8 deep", "--rw=write --bs=128k --iodepth=8", Unit::Bytes),
 ];
-/// Where the guest sees the data disks.
+/// The device names of the data disks in the guest.
 const DISKS: [(&str, &str); 3] = [("raw", "/dev/vdb"), ("qcow2", "/dev/vdc"), ("overlay", "/dev/vdd")];
-/// iperf3's options, from the guest.
+/// The iperf3 options of the guest.
 const NETWORK_JOBS: [(&str, &str); 2] = [("TCP out of the guest", ""), ("TCP into the guest", "-R")];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// A second.
+    /// Operations per second.
     Operations,
-    /// MiB a second.
+    /// MiB per second.
     Bytes,
-    /// Mbit a second.
+    /// Mbit per second.
     Bits,
 }
 
@@ -67,7 +67,7 @@ impl Job {
         &self.name
     }
 
-    /// The result, in its unit.
+    /// The result in its unit.
     pub(crate) fn run(&self, shell: &mut Shell, seconds: u32) -> Result<f64> {
         let output = shell.run(&format!("{}{seconds}", self.command))?;
         let value = match self.unit {
@@ -78,7 +78,7 @@ impl Job {
     }
 }
 
-/// fio's terse format, version 3: bandwidth (KiB/s) and operations a second of reads, and of writes.
+/// Parses fio's terse format, version 3: bandwidth (KiB/s) and operations per second of reads and writes.
 fn fio(output: &str, unit: Unit) -> Option<f64> {
     const READ: usize = 6;
     const WRITE: usize = 47;
@@ -91,7 +91,7 @@ fn fio(output: &str, unit: Unit) -> Option<f64> {
     }
 }
 
-/// What arrived, as iperf3 sums it up.
+/// The received rate in iperf3's summary.
 fn bits(output: &str) -> Option<f64> {
     let line = output.lines().find(|line| line.trim_end().ends_with("receiver"))?;
     let words: Vec<_> = line.split_ascii_whitespace().collect();
@@ -99,13 +99,13 @@ fn bits(output: &str) -> Option<f64> {
     words.get(unit.checked_sub(1)?)?.parse().ok()
 }
 
-/// The host's side: a tap, and iperf3 that waits for the guest.
+/// The host side: a tap, and an iperf3 server for the guest.
 pub(crate) struct Network {
     server: Option<Child>,
 }
 
 impl Network {
-    /// The tap, and the server if `serve`.
+    /// Creates the tap, and the server if `serve`.
     pub(crate) fn new(serve: bool) -> Result<Self> {
         ip(&["tuntap", "add", TAP, "mode", "tap", "vnet_hdr"])?;
         ip(&["address", "add", &format!("{HOST}/24"), "dev", TAP])?;
@@ -126,7 +126,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // Each fails only when it is gone already.
+        // Each fails only if the object is gone already.
         if let Some(server) = &mut self.server {
             let _ = server.kill();
             let _ = server.wait();

@@ -1,4 +1,4 @@
-//! Disks and network of a guest under xvirt and under QEMU, in turns.
+//! Compares the disk and network performance of a guest under xvirt and under QEMU.
 
 mod data;
 mod demo;
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is measured on, by everybody.
+/// The environment of the measurement, the same for all contenders.
 struct Bench {
     folder: tempfile::TempDir,
     data: Vec<DataDisk>,
@@ -129,7 +129,7 @@ impl Bench {
         self.network.as_ref().map(|network| network.tap().to_owned())
     }
 
-    /// All contenders, in another order in each run: nobody is always the first.
+    /// All contenders in a rotating order, so that none is always the first.
     fn turns(&self, runs: usize) -> impl Iterator<Item = usize> + use<> {
         let count = self.contenders.len();
         (0..runs).flat_map(move |run| (0..count).map(move |turn| (turn + run) % count))
@@ -155,7 +155,7 @@ fn linux(disk: &Path, kernels: &Path, seconds: u32, common: &Common) -> Result<(
     Ok(())
 }
 
-/// The guest with a fresh layer over its root disk, which nobody writes to.
+/// The guest with a new overlay over its root disk, which is not written.
 fn linux_guest(disk: &Path, kernels: &Path, bench: &Bench) -> Result<Guest> {
     let mut disks = vec![data::layer(disk, bench.folder.path().join("root"))?];
     for disk in &bench.data {

@@ -1,4 +1,4 @@
-//! A monitor that runs as a process, the guest's serial port being its standard input and output.
+//! A VMM process with the guest's serial port on its standard input and output.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,12 +10,12 @@ use xvirt_benches::Result;
 /// Long enough for a host emulated in software on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// It is gone, with its guest, when this is dropped.
+/// A VMM process that is killed, with its guest, on drop.
 pub(crate) struct Monitor {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
-    /// What came and was not waited for yet.
+    /// Output that was not consumed yet.
     text: String,
 }
 
@@ -31,12 +31,12 @@ impl Monitor {
         Ok(Self { child, input, output, text: String::new() })
     }
 
-    /// Types something.
+    /// Types text.
     pub(crate) fn write(&mut self, text: &str) -> Result<()> {
         Ok(self.input.write_all(text.as_bytes())?)
     }
 
-    /// What comes before `pattern`; both are taken.
+    /// The output before `pattern`; both are consumed.
     pub(crate) fn wait_for(&mut self, pattern: &str) -> Result<String> {
         let begun = Instant::now();
         loop {
@@ -61,7 +61,7 @@ impl Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        // Fails only when it has ended by itself.
+        // Fails only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -7,10 +7,10 @@ use xvirt_benches::Result;
 use crate::Contender;
 use crate::guest::{Guest, MEMORY};
 
-/// How it opens the images: through the page cache, as xvirt does, and past it.
+/// How it opens the images: through the page cache, like xvirt, and bypassing it.
 const CACHES: [&str; 2] = ["writeback", "none"];
 
-/// With the host's CPU or, where KVM cannot give that one, another.
+/// With the host's CPU, or another if KVM does not support that one.
 pub(crate) fn contenders(cpu: &str) -> Result<Vec<Contender>> {
     let program = std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-x86_64".into());
     let answer = Command::new(&program).arg("--version").output();

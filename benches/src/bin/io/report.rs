@@ -8,7 +8,7 @@ use crate::jobs::Unit;
 pub(crate) struct Report {
     contenders: Vec<String>,
     jobs: Vec<(String, Unit)>,
-    /// By job and contender.
+    /// Values by job and contender.
     values: Vec<Vec<Vec<f64>>>,
 }
 
@@ -21,13 +21,13 @@ impl Report {
         }
     }
 
-    /// Takes a result, and tells it.
+    /// Adds a result and prints it.
     pub(crate) fn add(&mut self, contender: usize, job: usize, value: f64) {
         eprintln!("{}: {}: {value:.1}", self.contenders[contender], self.jobs[job].0);
         self.values[job][contender].push(value);
     }
 
-    /// The median of each, and xvirt's as a multiple of each other one.
+    /// The medians, and the ratios of xvirt's to the others'.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("\n{:<32}{:<9}", "medians", "");
         // Writing to a string cannot fail.

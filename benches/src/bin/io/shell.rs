@@ -12,18 +12,18 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Starts the monitor, and waits until the guest has booted.
+    /// Starts the VMM, and waits until the guest has booted.
     pub(crate) fn start(command: Command) -> Result<Self> {
         let mut monitor = Monitor::start(command)?;
         monitor.wait_for("root@")?;
         Ok(Self { monitor, commands: 0 })
     }
 
-    /// Runs a command, which must succeed, and gives what it printed.
+    /// Runs a command that must succeed, and returns its output.
     pub(crate) fn run(&mut self, command: &str) -> Result<String> {
         self.commands += 1;
         let number = self.commands;
-        // The marks differ from the echo of what is typed by the quotes in it.
+        // The quotes distinguish the marks from the echo of the typed line.
         self.monitor.write(&format!("echo 'begin'-{number}; {command}; echo 'end'-{number}=$?\n"))?;
         self.monitor.wait_for(&format!("begin-{number}"))?;
         let output = self.monitor.wait_for(&format!("end-{number}="))?;

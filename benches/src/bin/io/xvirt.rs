@@ -1,4 +1,4 @@
-//! xvirt, in a process of its own as QEMU has one.
+//! xvirt in a process of its own, like QEMU.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -31,7 +31,7 @@ pub(crate) fn contender() -> Result<Contender> {
     Ok(Contender { name: "xvirt".to_owned(), command: Box::new(command) })
 }
 
-/// Boots the guest, and is its serial port until this process is ended.
+/// Boots the guest and forwards its serial port until this process is killed.
 pub(crate) fn boot(guest: &Guest) -> Result<()> {
     let mut boot = Boot::kernel(guest.kernel.as_path()).command_line(guest.append.as_str());
     if let Some(initrd) = &guest.initrd {
@@ -49,7 +49,7 @@ pub(crate) fn boot(guest: &Guest) -> Result<()> {
     }
     let vm = config.build(&Host::probe()?)?;
     vm.start()?;
-    // Rust's own standard output would keep bytes back until a line is whole.
+    // Rust's own standard output would buffer incomplete lines.
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut reader = vm.console().reader();
     std::thread::spawn(move || io::copy(&mut reader, &mut output));

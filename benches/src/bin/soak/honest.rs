@@ -1,4 +1,4 @@
-//! A VM that works, and notices whatever is taken from it.
+//! A VM that works correctly and detects lost data.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
@@ -16,14 +16,14 @@ use xvirt_core::vm::{PowerState, Vm};
 use crate::lines::Lines;
 use crate::ping::{self, Ping, Pings};
 
-/// The memory of every VM here.
+/// The memory of every VM.
 pub(crate) const MEMORY: ByteSize = ByteSize::mib(32);
 /// The size of every disk.
 pub(crate) const DISK_SIZE: u64 = 64 << 20;
 const BLOCKS: u64 = 512;
 const BLOCK_SIZE: u64 = 4096;
 const FORMATS: [(&str, ImageFormat); 2] = [("raw", ImageFormat::Raw), ("qcow2", ImageFormat::Qcow2)];
-/// For pressing the power button while every other guest computes.
+/// The timeout for a shutdown while all other guests are busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Honest {
@@ -33,27 +33,27 @@ pub(crate) struct Honest {
     lines: Lines,
     disks: [Work; 2],
     network: Option<Network>,
-    /// What went wrong.
+    /// The failures.
     pub(crate) failures: Vec<String>,
 }
 
-/// What a guest did to one disk.
+/// The work of a guest on one disk.
 #[derive(Clone, Debug, Default)]
 struct Work {
     written: u64,
     verified: u64,
-    /// What must be on it, once the guest has ended.
+    /// The expected digest, once the guest has ended.
     digest: Option<u64>,
 }
 
 struct Network {
-    // The guest has a descriptor of it too; the address is gone with the last.
+    // The guest also holds a descriptor of it; its address disappears with the last one.
     _tap: Tap,
     guest: Ipv4Addr,
     ping: Option<Ping>,
 }
 
-/// New images in `folder`, and `config` with them as disks.
+/// Creates images in `folder`, and adds them to `config` as disks.
 pub(crate) fn with_disks(mut config: VmConfig, folder: &Path) -> Result<(VmConfig, Vec<PathBuf>)> {
     let mut images = Vec::new();
     for (extension, format) in FORMATS {
@@ -92,7 +92,7 @@ impl Honest {
         Ok(Self { vm, seed, images, lines, disks: Default::default(), network, failures: Vec::new() })
     }
 
-    /// Sends frames for so long.
+    /// Sends pings for `time`.
     pub(crate) fn ping(&mut self, time: Duration) -> Result<()> {
         if let Some(network) = &mut self.network {
             network.ping = Some(Ping::start(network.guest, time)?);
@@ -100,7 +100,7 @@ impl Honest {
         Ok(())
     }
 
-    /// Reads what the guest has printed.
+    /// Reads the guest's output.
     pub(crate) fn look(&mut self) {
         for line in self.lines.take() {
             if !self.count(&line) && (line.starts_with("soak") || line.contains("error") || line.contains("exception"))
@@ -113,7 +113,7 @@ impl Honest {
         }
     }
 
-    /// Takes a line that tells of progress.
+    /// Parses a progress line.
     fn count(&mut self, line: &str) -> bool {
         let number = |key| demo::value(line, key).and_then(|value| value.parse().ok());
         if line.starts_with("soak") && number("blocks").is_some() {
@@ -126,18 +126,18 @@ impl Honest {
         true
     }
 
-    /// Whether both disks are at work.
+    /// Whether both disks are active.
     pub(crate) fn is_up(&self) -> bool {
         self.disks.iter().all(|disk| disk.written > 0)
     }
 
-    /// Bytes written, and bytes read and found right.
+    /// The bytes written, and the bytes read and verified.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let sum = |of: fn(&Work) -> u64| self.disks.iter().map(of).sum::<u64>() * BLOCK_SIZE;
         (sum(|work| work.written), sum(|work| work.verified))
     }
 
-    /// Shuts the guest down and compares its images with what it says must be in them.
+    /// Shuts the guest down and compares its images with the expected digests.
     pub(crate) fn finish(&mut self) -> Result<Pings> {
         let pings = match self.network.as_mut().and_then(|network| network.ping.take()) {
             Some(ping) => ping.finish()?,

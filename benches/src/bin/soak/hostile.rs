@@ -1,4 +1,4 @@
-//! A VM that attacks its devices. When it has done for itself, another with other numbers takes its place.
+//! A VM that attacks its devices. When it has crashed itself, a new one with another seed replaces it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use xvirt_core::vm::{PowerState, Vm};
 use crate::honest::{MEMORY, with_disks};
 use crate::lines::Lines;
 
-/// A guest that is silent for so long attacks nobody any more, even where many share few CPUs.
+/// A guest that is silent for this long has stopped attacking, even if many share few CPUs.
 const SILENCE: Duration = Duration::from_secs(60);
-/// One to attack, and one to change what the devices read meanwhile.
+/// One CPU attacks, and one changes the devices' input meanwhile.
 pub(crate) const CPUS: u32 = 2;
 const ROUNDS_PER_LINE: u64 = 1;
 
@@ -24,9 +24,9 @@ pub(crate) struct Hostile {
     network: bool,
     seed: u64,
     run: Option<Run>,
-    /// Attacks that were seen through.
+    /// Completed rounds of attacks.
     pub(crate) rounds: u64,
-    /// VMs that were replaced.
+    /// The number of replaced VMs.
     pub(crate) replaced: u64,
 }
 
@@ -42,7 +42,7 @@ impl Hostile {
         Self { name, folder, network, seed, run: None, rounds: 0, replaced: 0 }
     }
 
-    /// Starts it, or counts what it has done, and replaces it when it is at its end.
+    /// Starts it, or counts its progress and replaces it when it has ended.
     pub(crate) fn look(&mut self, host: &Host) -> Result<()> {
         let Some(run) = &mut self.run else {
             self.run = Some(self.start(host)?);

@@ -1,10 +1,10 @@
-//! What a guest prints, line by line.
+//! The guest's output, line by line.
 
 use xvirt_core::console::ConsoleReader;
 
 pub(crate) struct Lines {
     reader: ConsoleReader,
-    /// The beginning of a line.
+    /// The start of an incomplete line.
     pending: Vec<u8>,
 }
 
@@ -13,7 +13,7 @@ impl Lines {
         Self { reader, pending: Vec::new() }
     }
 
-    /// The lines that came since the last time.
+    /// The lines since the last call.
     pub(crate) fn take(&mut self) -> Vec<String> {
         let mut buffer = [0; 4096];
         while let Some(count) = self.reader.try_read(&mut buffer).filter(|count| *count > 0) {

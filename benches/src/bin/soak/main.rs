@@ -1,4 +1,4 @@
-//! Many VMs that read, write and answer pings for a long time, beside some that attack their devices.
+//! Runs many VMs that read, write and answer pings for a long time, beside some that attack their devices.
 //!
 //! `cargo run --release -p xvirt-benches --bin soak -- --vms 50 --hostile 2 --minutes 10`
 
@@ -13,31 +13,30 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Runs many VMs at once in this process: honest ones that write to a raw and a qcow2 disk, compare everything they
-/// read with what they wrote last, flush now and then and answer pings, and hostile ones that put random contents into
-/// the rings, registers, interrupt tables, PCI configuration and ports of all their devices.
+/// Runs many VMs in this process: honest ones that write to a raw and a qcow2 disk, compare all reads with the last
+/// writes, flush occasionally and answer pings, and hostile ones that write random data to the rings, registers,
+/// interrupt tables, PCI configuration and ports of all their devices.
 ///
-/// At the end the honest ones are shut down, and their images are compared with what they say must be in them. The exit
-/// status is 0 only if no honest VM lost anything, none failed or halted by itself, and all descriptors and threads were
-/// given back.
+/// At the end, the honest VMs are shut down, and their images are compared with the expected contents. The exit status
+/// is 0 only if no honest VM lost data, none failed or halted by itself, and all descriptors and threads were released.
 #[derive(Debug, Parser)]
 struct Options {
-    /// How many VMs run at once.
+    /// The number of VMs.
     #[arg(long, default_value_t = 50)]
     vms: u32,
-    /// How many of them are hostile.
+    /// The number of hostile VMs among them.
     #[arg(long, default_value_t = 2)]
     hostile: u32,
-    /// For how long.
+    /// The duration in minutes.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// What the hostile ones do, and what the honest ones write.
+    /// The seed of attacks and written data.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Leave the network out; taps need CAP_NET_ADMIN.
+    /// Disable the network; taps need CAP_NET_ADMIN.
     #[arg(long)]
     no_network: bool,
-    /// Where the disks are made [default: the system's folder for temporary files].
+    /// The folder for the disks [default: the system's folder for temporary files].
     #[arg(long)]
     folder: Option<PathBuf>,
 }

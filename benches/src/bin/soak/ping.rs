@@ -1,4 +1,4 @@
-//! Frames to a guest and back, by the system's `ping`, which compares what comes back with what it sent.
+//! Pings to a guest with the system's `ping`, which compares the answers with what it sent.
 
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
@@ -7,15 +7,15 @@ use std::time::Duration;
 use xvirt_benches::Result;
 use xvirt_core::net::MacAddress;
 
-/// Bytes of each, enough for a frame of nearly every MTU.
+/// The payload in bytes, large for a frame but below nearly every MTU.
 const SIZE: &str = "1400";
-/// An answer may take long on a machine with many more guests than CPUs.
+/// The timeout of an answer; it is long because there may be many more guests than CPUs.
 const PATIENCE: &str = "120";
 
 pub(crate) struct Ping(Child);
 
-/// Tells the host a guest's hardware address for good. It would ask for it now and then, and drop frames when a guest that
-/// waits for a CPU does not answer within three seconds.
+/// Adds a permanent neighbour entry for a guest. Otherwise the host would repeat ARP requests, and drop frames if a
+/// guest that waits for a CPU does not answer within three seconds.
 pub(crate) fn know(guest: Ipv4Addr, mac: MacAddress, interface: &str) -> Result<()> {
     let (guest, mac) = (guest.to_string(), mac.to_string());
     let arguments = ["neighbour", "replace", &guest, "lladdr", &mac, "dev", interface, "nud", "permanent"];
@@ -24,7 +24,7 @@ pub(crate) fn know(guest: Ipv4Addr, mac: MacAddress, interface: &str) -> Result<
     if status.success() { Ok(()) } else { Err(format!("ip {} failed", arguments.join(" ")).into()) }
 }
 
-/// How many were sent and came back unharmed.
+/// The numbers of pings sent and answered correctly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pings {
     pub(crate) sent: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Pings {
 }
 
 impl Ping {
-    /// Once a second for so long.
+    /// Pings once per second for `time`.
     pub(crate) fn start(address: Ipv4Addr, time: Duration) -> Result<Self> {
         let count = time.as_secs().max(1).to_string();
         let mut command = Command::new("ping");
@@ -41,7 +41,7 @@ impl Ping {
         Ok(Self(child.map_err(|e| format!("cannot run ping ({e}); install it, or use --no-network"))?))
     }
 
-    /// Waits for the last one.
+    /// Waits for the last answer.
     pub(crate) fn finish(self) -> Result<Pings> {
         let output = self.0.wait_with_output()?;
         parse(&String::from_utf8_lossy(&output.stdout))

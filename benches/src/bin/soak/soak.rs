@@ -1,4 +1,4 @@
-//! The run: everybody starts, a while without the hostile ones for comparison, the rest with them, and the account.
+//! The run: all VMs start, run for a while without the hostile ones for comparison, then with them, and are evaluated.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use crate::honest::Honest;
 use crate::hostile::{self, Hostile};
 use crate::ping::Pings;
 
-/// How often everybody is looked at.
+/// The polling interval.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often progress is told.
+/// The interval of progress messages.
 const TELL: Duration = Duration::from_secs(30);
-/// For all guests to come up, on a machine where they wait for each other.
+/// The timeout for all guests to boot, on a machine where they wait for each other.
 const START: Duration = Duration::from_secs(300);
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
@@ -57,16 +57,16 @@ struct Soak {
     host: Host,
     honest: Vec<Honest>,
     hostile: Vec<Hostile>,
-    /// The threads that are not those of a hostile VM, once all honest ones are up.
+    /// The threads that do not belong to hostile VMs, once all honest ones are up.
     honest_threads: BTreeSet<u32>,
     highest: Taken,
 }
 
-/// What happened in some time.
+/// The results of a phase.
 struct Phase {
     time: Duration,
     bytes: u64,
-    /// CPU time of the honest VMs, and of the hostile ones.
+    /// The CPU time of the honest and the hostile VMs.
     cpu: (Duration, Duration),
 }
 
@@ -96,7 +96,7 @@ impl Soak {
         Ok(())
     }
 
-    /// Bytes written, and verified, by all.
+    /// The bytes written and verified by all VMs.
     fn bytes(&self) -> (u64, u64) {
         self.honest.iter().map(Honest::bytes).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
@@ -105,7 +105,7 @@ impl Soak {
         self.honest.iter().map(|vm| vm.failures.len()).sum()
     }
 
-    /// CPU time of the honest VMs so far, and of everybody else in this process.
+    /// The CPU time of the honest VMs so far, and of the rest of this process.
     fn cpu(&self) -> Result<(Duration, Duration)> {
         let honest = process::cpu_time_of(&self.honest_threads)?;
         Ok((honest, process::cpu_time()?.saturating_sub(honest)))
@@ -139,7 +139,7 @@ impl Soak {
         })
     }
 
-    /// Ends everything, and tells what it came to; whether all is well.
+    /// Stops everything and prints the results; returns whether all checks passed.
     fn account(mut self, alone: &Phase, beside: &Phase, before: Taken) -> Result<bool> {
         let attacks: u64 = self.hostile.iter().map(|vm| vm.rounds).sum();
         let replaced: u64 = self.hostile.iter().map(|vm| vm.replaced).sum();
@@ -177,7 +177,7 @@ impl Soak {
     }
 }
 
-/// Ends all at once, because each is slow as long as the others compute.
+/// Stops all at once, because each is slow while the others are busy.
 fn finish(honest: &mut [Honest]) -> Result<Pings> {
     let all: Vec<_> = std::thread::scope(|scope| {
         let ending = honest.iter_mut().map(|vm| scope.spawn(move || vm.finish().map_err(|error| error.to_string())));

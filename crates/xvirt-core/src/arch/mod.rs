@@ -1,3 +1,3 @@
-//! What an x86-64 machine looks like to its software: registers, CPUID, the memory map and boot protocols.
+//! The x86-64 architecture of a VM: registers, CPUID, memory map and boot protocols.
 
 pub(crate) mod x86_64;

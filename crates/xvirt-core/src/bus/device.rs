@@ -1,12 +1,12 @@
 use std::fmt;
 
-/// Something that answers reads and writes at addresses.
+/// A device that handles reads and writes at addresses.
 ///
-/// `offset` counts from the start of the range the device was inserted at. Several vCPUs may call at once, so a device
-/// locks what it changes. An access is 1, 2, 4 or 8 bytes; a device reads as zeroes and ignores writes where it has
-/// nothing, and never fails: that is what hardware does.
+/// `offset` is relative to the start of the device's range. Several vCPUs may call at once, so a device locks its
+/// state. An access has 1, 2, 4 or 8 bytes. Accesses do not fail, as in hardware: reads of unused offsets return
+/// zeroes, and writes to them are ignored.
 pub(crate) trait BusDevice: Send + Sync + fmt::Debug {
-    /// Fills `data` with what is at `offset`.
+    /// Reads `data` from `offset`.
     fn read(&self, offset: u64, data: &mut [u8]);
 
     /// Writes `data` to `offset`.

@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::BusDevice;
 use crate::{Error, ErrorKind, Result};
 
-/// One address space (ports or memory-mapped I/O) and the devices in it.
+/// An address space (ports or memory-mapped I/O) and its devices.
 ///
-/// The map is only locked while an address is looked up, never while a device runs: a device may insert and remove
-/// ranges from inside its handler.
+/// The map is locked only during the lookup of an address, never during the access: a device may insert and remove
+/// ranges in its handler.
 #[derive(Debug)]
 pub(crate) struct Bus {
     name: &'static str,
@@ -22,18 +22,18 @@ struct Range {
 }
 
 impl Bus {
-    /// An empty address space; `name` is for error messages, as in "MMIO".
+    /// An empty address space; `name` is for error messages, such as "MMIO".
     pub(crate) fn new(name: &'static str) -> Self {
         Self { name, ranges: RwLock::default() }
     }
 
-    /// Lets `device` answer for `[base, base + length)`.
+    /// Maps `device` at `[base, base + length)`.
     pub(crate) fn insert(&self, base: u64, length: u64, device: Arc<dyn BusDevice>) -> Result<()> {
         let Some(last) = length.checked_sub(1).and_then(|more| base.checked_add(more)) else {
             return Err(self.error(ErrorKind::InvalidConfig, "is empty or wraps around", base, length));
         };
         let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
-        // The nearest range that starts at or below our last address is the only one that can reach into ours.
+        // Only the nearest range that starts at or below our last address can overlap.
         if let Some((start, range)) = ranges.range(..=last).next_back()
             && start + (range.length - 1) >= base
         {
@@ -43,7 +43,7 @@ impl Bus {
         Ok(())
     }
 
-    /// Removes the range that was inserted with exactly this `base` and `length`, and returns its device.
+    /// Removes the range with exactly this `base` and `length`, and returns its device.
     pub(crate) fn remove(&self, base: u64, length: u64) -> Result<Arc<dyn BusDevice>> {
         let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
         match ranges.entry(base) {
@@ -52,7 +52,7 @@ impl Bus {
         }
     }
 
-    /// Reads from `address`; where no device answers, all bits are ones.
+    /// Reads from `address`; without a device there, all bits are ones.
     pub(crate) fn read(&self, address: u64, data: &mut [u8]) {
         match self.find(address, data.len()) {
             Some((offset, device)) => device.read(offset, data),
@@ -60,14 +60,14 @@ impl Bus {
         }
     }
 
-    /// Writes to `address`; where no device answers, nothing happens.
+    /// Writes to `address`; without a device there, nothing happens.
     pub(crate) fn write(&self, address: u64, data: &[u8]) {
         if let Some((offset, device)) = self.find(address, data.len()) {
             device.write(offset, data);
         }
     }
 
-    /// The device that answers the whole access, and the offset in it.
+    /// The device that covers the whole access, and the offset in it.
     fn find(&self, address: u64, size: usize) -> Option<(u64, Arc<dyn BusDevice>)> {
         let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
         let (start, range) = ranges.range(..=address).next_back()?;
@@ -153,7 +153,7 @@ mod tests {
         bus.insert(0x1080, 0x100, device).unwrap();
     }
 
-    /// A device that moves itself, as a PCI function does on a write to its configuration.
+    /// A device that moves itself, like a PCI function on a write to its configuration.
     #[derive(Debug)]
     struct Mover(Arc<Bus>);
 

@@ -1,4 +1,4 @@
-//! Address decoding: which device answers an access to a port or to memory that is not RAM.
+//! Address decoding: maps port and memory-mapped I/O accesses to devices.
 
 mod device;
 mod map;

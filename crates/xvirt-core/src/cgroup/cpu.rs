@@ -12,44 +12,44 @@ use crate::config::CpuLimit;
 use crate::thread::caught;
 use crate::{Error, ErrorKind, Result};
 
-/// Microseconds in which a capped VM gets its share: the kernel's default, and long enough for a cap of one percent,
-/// which is the shortest share that it takes.
+/// The enforcement period of a cap in microseconds: the kernel's default. It is long enough for a cap of one percent,
+/// the shortest quota that the kernel accepts.
 const PERIOD: u64 = 100_000;
-/// The weight of version 2 that is usual, and what stands for it in version 1.
+/// The default weight of version 2, and its equivalent in version 1.
 const USUAL: (u64, u64) = (100, 1024);
-/// What version 1 takes as shares.
+/// The valid shares of version 1.
 const SHARES: (u64, u64) = (2, 262_144);
-/// How often the removal of a group is tried: a thread is gone from it a moment after it has ended.
+/// The attempts to remove a group: a thread leaves it only a moment after it has ended.
 const REMOVALS: u32 = 1000;
 
-/// A control group below that of the process, for threads only. When it is dropped, threads that are still in it go back
-/// to the one above.
+/// A control group for threads below the group of the process. On drop, remaining threads move back to the parent
+/// group.
 #[derive(Debug)]
 pub(crate) struct CpuGroup {
     home: Home,
     folder: PathBuf,
 }
 
-/// The control group that the process is in. Threads begin in the group of who starts them: those that are not to be
-/// counted to a [`CpuGroup`] go here.
+/// The control group of the process. A new thread starts in the group of its creator; threads that do not belong to a
+/// [`CpuGroup`] move here.
 #[derive(Debug)]
 pub(crate) struct OutsideGroup {
     threads: PathBuf,
 }
 
 impl OutsideGroup {
-    /// Puts the calling thread there.
+    /// Moves the calling thread there.
     pub(crate) fn enter(&self) {
-        // 0 is who writes it.
+        // 0 stands for the writing thread.
         if let Err(error) = fs::write(&self.threads, "0") {
-            tracing::warn!(%error, file = %self.threads.display(), "a device's thread is limited as a vCPU is");
+            tracing::warn!(%error, file = %self.threads.display(), "cannot move a device thread out of the vCPUs' control group, so their limit applies to it");
         }
     }
 }
 
 impl CpuGroup {
-    /// A group named after `name`, which has no dot in it, with that limit and without threads. Groups that processes
-    /// left behind are removed first.
+    /// Creates a group with this limit and without threads; its name contains `name`, which must not contain dots.
+    /// Groups left behind by dead processes are removed first.
     pub(crate) fn new(name: &str, limit: CpuLimit) -> Result<Self> {
         let (home, owner) = (home()?, Owner::this()?);
         owner.remove_leftovers(&home.folder);
@@ -69,17 +69,17 @@ impl CpuGroup {
         Ok(group)
     }
 
-    /// Where threads go that are not to be in it.
+    /// The group for threads that do not belong to it.
     pub(crate) fn outside(&self) -> OutsideGroup {
         OutsideGroup { threads: self.home.folder.join(self.threads()) }
     }
 
-    /// Puts a thread of this process into the group, by its number.
+    /// Moves a thread of this process, given by its id, into the group.
     pub(crate) fn add_thread(&self, thread: u32) -> Result<()> {
         self.write(self.threads(), &thread.to_string())
     }
 
-    /// Sets what its threads may take together.
+    /// Sets the limit of all its threads together.
     pub(crate) fn set(&self, limit: CpuLimit) -> Result<()> {
         let weight = limit.weight.map_or(USUAL.0, u64::from);
         let quota = (limit.cap > 0).then(|| u64::from(limit.cap) * PERIOD / 100);
@@ -98,7 +98,7 @@ impl CpuGroup {
         }
     }
 
-    /// What the kernel says that they may take.
+    /// The limit in effect according to the kernel.
     pub(crate) fn limit(&self) -> Result<CpuLimit> {
         let (weight, quota, period) = match self.home.version {
             Version::Two => {
@@ -112,7 +112,7 @@ impl CpuGroup {
                 ((shares * USUAL.0).div_ceil(USUAL.1), quota, Some(self.number("cpu.cfs_period_us")?))
             }
         };
-        // Without a cap there is a word in the place of the quota, or a negative number.
+        // Without a cap, the quota is a word or a negative number.
         let cap = quota
             .zip(period.filter(|period| *period > 0))
             .map_or(0, |(quota, period): (u64, u64)| quota.saturating_mul(100) / period);
@@ -120,7 +120,7 @@ impl CpuGroup {
         Ok(CpuLimit::none().weight(narrow(weight)).cap(narrow(cap)))
     }
 
-    /// The file of the threads in a group.
+    /// The file that lists the threads of a group.
     fn threads(&self) -> &'static str {
         match self.home.version {
             Version::Two => "cgroup.threads",
@@ -147,9 +147,9 @@ impl CpuGroup {
 }
 
 impl CpuGroup {
-    /// Said by what drops it, maybe because of a panic: the log subscriber may panic, too.
+    /// Called on drop, possibly during a panic; the log subscriber may panic as well.
     fn left_behind(&self, why: &str) {
-        let _ = caught(|| tracing::warn!(why, folder = %self.folder.display(), "a control group is left behind"));
+        let _ = caught(|| tracing::warn!(why, folder = %self.folder.display(), "cannot remove a control group"));
     }
 }
 
@@ -157,7 +157,7 @@ impl Drop for CpuGroup {
     fn drop(&mut self) {
         let left = self.read(self.threads()).unwrap_or_default();
         for thread in left.lines() {
-            // One that has ended meanwhile needs no other group.
+            // A thread that has ended meanwhile need not be moved.
             let _ = fs::write(self.home.folder.join(self.threads()), thread);
         }
         for _ in 0..REMOVALS {
@@ -167,11 +167,11 @@ impl Drop for CpuGroup {
                 Err(error) => return self.left_behind(&error.to_string()),
             }
         }
-        self.left_behind("somebody is still in it");
+        self.left_behind("it still contains threads");
     }
 }
 
-/// Lets groups below `home` divide its CPU time.
+/// Enables the CPU controller for groups below `home`.
 fn enable_controller(home: &Path) -> Result<()> {
     let path = home.join("cgroup.subtree_control");
     let enabled = fs::read_to_string(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;
@@ -182,21 +182,21 @@ fn enable_controller(home: &Path) -> Result<()> {
         .map_err(|error| refused(&format!("cannot divide the CPU time of {}", home.display()), error))
 }
 
-/// Makes a folder for a group whose name begins with `name`.
+/// Creates a group whose name starts with `name`.
 fn make(home: &Path, name: &str) -> Result<PathBuf> {
     let mut number = 0;
     loop {
         let folder = home.join(if number == 0 { name.to_owned() } else { format!("{name}.{number}") });
         match fs::create_dir(&folder) {
             Ok(()) => return Ok(folder),
-            // Of another VM of this process, which has the same UUID.
+            // Another VM of this process has the same UUID.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(refused(&format!("cannot make the control group {}", folder.display()), error)),
+            Err(error) => return Err(refused(&format!("cannot create the control group {}", folder.display()), error)),
         }
     }
 }
 
-/// An error of the kernel's, with what is probably missing.
+/// An error of the kernel with the probable remedy.
 fn refused(what: &str, error: io::Error) -> Error {
     let remedy = match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
@@ -207,9 +207,9 @@ fn refused(what: &str, error: io::Error) -> Error {
             "the control group of this process has groups below it that are not for threads: run the program in a group of \
              its own, as systemd-run --scope -p Delegate=cpu PROGRAM does"
         }
-        Some(libc::ENOSPC) => "the host allows no more control groups: see cgroup.max.descendants of the groups above",
+        Some(libc::ENOSPC) => "raise cgroup.max.descendants of the parent groups, or remove other control groups",
         Some(libc::EINVAL) => {
-            "a group above gives less than that (see cpu.max or cpu.cfs_quota_us there), or takes no threads of real-time \
+            "a parent group has a lower limit (see cpu.max or cpu.cfs_quota_us there), or allows no threads of real-time \
              priority: use a lower cap"
         }
         _ => return Error::io(what, error),

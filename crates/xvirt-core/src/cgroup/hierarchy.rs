@@ -1,4 +1,4 @@
-//! Where this process may make groups for CPU time.
+//! Finds the control group below which this process may create groups for CPU time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use crate::{Error, ErrorKind, Result};
 /// The two versions of control groups (Linux's cgroup-v2.rst and cgroup-v1/cgroups.rst).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
-    /// Each controller in a hierarchy of its own.
+    /// Each controller has its own hierarchy.
     One,
-    /// All in one.
+    /// All controllers share one hierarchy.
     Two,
 }
 
-/// The group that this process is in, of the hierarchy that has the CPU controller.
+/// The group of this process in the hierarchy with the CPU controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Home {
     pub(super) version: Version,
@@ -27,10 +27,10 @@ pub(super) fn home() -> Result<Home> {
     find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, &has_cpu)
 }
 
-/// As [`home`], by what those files say.
+/// Like [`home`], with the contents of those files.
 pub(super) fn find(mounts: &str, groups: &str, has_cpu: &dyn Fn(&Path) -> bool) -> Result<Home> {
     let mut without_controller = None;
-    // Version 2 first, where it has the controller.
+    // Version 2 is preferred if it has the controller.
     for version in [Version::Two, Version::One] {
         let Some(path) = groups.lines().find_map(|line| group_path(line, version)) else { continue };
         let Some(folder) = mounts.lines().find_map(|line| mounted(line, version, path)) else { continue };
@@ -46,7 +46,7 @@ pub(super) fn find(mounts: &str, groups: &str, has_cpu: &dyn Fn(&Path) -> bool) 
             format!("{what}: {} has no CPU controller", folder.display()),
         )
         .with_remedy(
-            "let whoever made that control group enable it: add cpu to the cgroup.subtree_control of the group above, \
+            "have the owner of that control group enable it: add cpu to the cgroup.subtree_control of the group above, \
                  or run the program as a systemd service with Delegate=cpu",
         ),
         None => Error::new(ErrorKind::HostUnsupported, format!("{what}: no control groups are mounted"))
@@ -55,11 +55,11 @@ pub(super) fn find(mounts: &str, groups: &str, has_cpu: &dyn Fn(&Path) -> bool) 
 }
 
 fn has_cpu(folder: &Path) -> bool {
-    // The file of the root group lists what the kernel has, that of another one what it was given.
+    // For the root group, the file lists the kernel's controllers; for others, those enabled by the parent.
     fs::read_to_string(folder.join("cgroup.controllers")).is_ok_and(|text| text.split_whitespace().any(|c| c == "cpu"))
 }
 
-/// The path in a line of `/proc/self/cgroup`, if the line is about the hierarchy that is looked for (cgroups(7)).
+/// The path in a line of `/proc/self/cgroup`, if the line belongs to this version (cgroups(7)).
 fn group_path(line: &str, version: Version) -> Option<&str> {
     let mut fields = line.splitn(3, ':');
     let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -70,8 +70,8 @@ fn group_path(line: &str, version: Version) -> Option<&str> {
     matches.then_some(path)
 }
 
-/// The folder of group `path`, if a line of `/proc/self/mountinfo` is of the hierarchy looked for and shows it
-/// (proc_pid_mountinfo(5)).
+/// The folder of group `path`, if a line of `/proc/self/mountinfo` mounts this version's hierarchy and the mount
+/// contains the group (proc_pid_mountinfo(5)).
 fn mounted(line: &str, version: Version, path: &str) -> Option<PathBuf> {
     let (place, kind) = line.split_once(" - ")?;
     let mut place = place.split(' ').skip(3);
@@ -82,7 +82,7 @@ fn mounted(line: &str, version: Version, path: &str) -> Option<PathBuf> {
         Version::Two => name == "cgroup2",
         Version::One => name == "cgroup" && options.split(',').any(|option| option == "cpu"),
     };
-    // In a container the root of the mount may be the group itself.
+    // In a container, the root of the mount may be the group itself.
     let below = Path::new(path).strip_prefix(root).ok().filter(|_| matches)?;
     Some(Path::new(point).join(below))
 }

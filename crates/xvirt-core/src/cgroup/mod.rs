@@ -1,8 +1,8 @@
-//! Control groups: how the host shares its processors between VMs.
+//! Control groups, by which the host divides its CPU time between VMs.
 //!
-//! `hierarchy` finds where this process may make groups, in either of Linux's versions of them; `cpu` is the group of one
-//! VM, and `owner` removes those that processes left behind. Threads of a process can be in groups of their own only below
-//! the group that the process is in, so that is where a VM's group is made.
+//! `hierarchy` finds where this process may create groups, in either version of Linux's control groups; `cpu` is the
+//! group of one VM, and `owner` removes groups of dead processes. Threads can only be moved to groups below the group
+//! of their process, so that is where a VM's group is created.
 
 mod cpu;
 mod hierarchy;

@@ -1,9 +1,8 @@
-//! Whose a control group is.
+//! The owner of a control group.
 //!
-//! A process that is killed, or that ends without dropping its VMs, leaves their groups behind: empty, and for ever. So
-//! the name of a group says which process made it, and whoever makes a group first removes those of processes that are
-//! gone. A process number alone does not say that, because another process may have it by then, and because every PID
-//! namespace has numbers of its own.
+//! A process that is killed, or that ends without dropping its VMs, leaves empty groups behind. So the name of a group
+//! identifies the process that created it, and the next process to create a group removes those of dead processes. A
+//! process id alone is not enough, because it may have been reused, and because every PID namespace has ids of its own.
 
 use std::fs;
 use std::io;
@@ -11,18 +10,18 @@ use std::path::Path;
 
 use crate::{Error, ErrorKind, Result};
 
-/// What all names begin with.
+/// The prefix of all names.
 const PREFIX: &str = "xvirt-";
-/// Where the start time is among the fields of `/proc/PID/stat` that follow the name (proc_pid_stat(5)).
+/// The index of the start time among the fields of `/proc/PID/stat` after the name (proc_pid_stat(5)).
 const START_TIME: usize = 19;
 
-/// A process that makes groups.
+/// A process that creates groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     /// The inode of its PID namespace.
     namespace: u64,
     process: u32,
-    /// In clock ticks since the host was started.
+    /// The start time in clock ticks since boot.
     started: u64,
 }
 
@@ -37,7 +36,7 @@ impl Owner {
             Error::new(ErrorKind::HostUnsupported, "/proc does not tell which process this is")
                 .with_remedy("mount it: mount -t proc proc /proc")
         };
-        // As /proc counts, which may be that of an outer namespace.
+        // The process id in the namespace of /proc, which may be an outer one.
         let process = read("/proc/self")?.parse().map_err(|_| unknown())?;
         let namespace = read("/proc/self/ns/pid")?;
         let namespace = namespace.strip_prefix("pid:[").and_then(|text| text.strip_suffix(']'));
@@ -46,13 +45,13 @@ impl Owner {
         Ok(Self { namespace, process, started: started.ok_or_else(unknown)? })
     }
 
-    /// What a group of this process is called; `name` has no dot in it.
+    /// The name of a group of this process; `name` must not contain dots.
     pub(super) fn group_name(&self, name: &str) -> String {
         let Self { namespace, process, started } = self;
         format!("{PREFIX}{name}.{namespace}.{process}.{started}")
     }
 
-    /// Who made the group of this name.
+    /// The creator of the group with this name.
     fn of_group(name: &str) -> Option<Self> {
         let mut fields = name.strip_prefix(PREFIX)?.split('.').skip(1);
         let (namespace, process, started) = (fields.next()?, fields.next()?, fields.next()?);
@@ -60,27 +59,27 @@ impl Owner {
         Some(Self { namespace, process, started: started.parse().ok()? })
     }
 
-    /// Whether `other` is gone, as far as this process can see.
+    /// Whether this process can tell that `other` is dead.
     fn knows_gone(&self, other: &Self) -> bool {
         let started = start_time(other.process);
         other.namespace == self.namespace && started.is_ok_and(|started| started != Some(other.started))
     }
 
-    /// Removes the groups in `home` of processes that are gone.
+    /// Removes the groups of dead processes in `home`.
     pub(super) fn remove_leftovers(&self, home: &Path) {
         let entries = fs::read_dir(home).into_iter().flatten().flatten();
         for entry in entries {
             let owner = entry.file_name().to_str().and_then(Self::of_group);
             if owner.is_some_and(|owner| self.knows_gone(&owner)) {
-                // Fails if somebody is in it, or was faster.
+                // Fails if the group is in use, or if another process was faster.
                 let removed = fs::remove_dir(entry.path());
-                tracing::debug!(group = %entry.path().display(), ?removed, "a control group of a process that is gone");
+                tracing::debug!(group = %entry.path().display(), ?removed, "removing a control group of a dead process");
             }
         }
     }
 }
 
-/// When a process was started; `None` if there is none of that number.
+/// The start time of a process; `None` if there is no such process.
 fn start_time(process: u32) -> io::Result<Option<u64>> {
     let text = match fs::read_to_string(format!("/proc/{process}/stat")) {
         Ok(text) => text,
@@ -88,7 +87,7 @@ fn start_time(process: u32) -> io::Result<Option<u64>> {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
         Err(error) => return Err(error),
     };
-    // The name comes in parentheses, and may have any character in it.
+    // The name is in parentheses and may contain any character.
     let fields = text.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
     let started = fields.and_then(|mut fields| fields.nth(START_TIME)).and_then(|field| field.parse().ok());
     started.map(Some).ok_or_else(|| io::Error::other("no start time"))
@@ -114,13 +113,13 @@ mod tests {
                 this.group_name("a"),
                 living.group_name("b"),
                 format!("{}.1", living.group_name("b")),
-                // Its processes have other numbers here.
+                // Its process ids are from another namespace.
                 Owner { namespace: 1, ..numbers(&living) }.group_name("c"),
                 "xvirt-d".to_owned(),
                 "other.1.2.3".to_owned(),
             ],
             [
-                // Another has its number by now.
+                // Another process has reused its id.
                 numbers(&living).group_name("e"),
                 format!("{}.1", numbers(&living).group_name("e")),
                 Owner { process: u32::MAX, ..this.clone() }.group_name("f"),

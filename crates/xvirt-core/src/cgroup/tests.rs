@@ -35,7 +35,7 @@ fn what_is_missing_is_said() {
     assert!(error.to_string().contains("mount -t cgroup2"), "{error}");
 }
 
-/// A folder that looks like a group to whoever only reads and writes files.
+/// A folder with the files of a control group.
 fn pretended(version: Version) -> (tempfile::TempDir, Home) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("cgroup.subtree_control"), "memory\n").unwrap();
@@ -77,7 +77,7 @@ fn both_versions_are_told_the_same_in_their_own_words() {
 fn no_right_to_make_a_group_is_an_error_with_its_remedy() {
     let home = Home { version: Version::One, folder: "/proc/self".into() };
     let error = CpuGroup::below(&home, "vm", CpuLimit::none()).unwrap_err();
-    assert!(error.to_string().starts_with("cannot make the control group /proc/self/vm: "), "{error}");
+    assert!(error.to_string().starts_with("cannot create the control group /proc/self/vm: "), "{error}");
     let missing = Home { version: Version::Two, folder: "/nowhere".into() };
     assert_eq!(CpuGroup::below(&missing, "vm", CpuLimit::none()).unwrap_err().kind(), ErrorKind::NotFound);
 }

@@ -365,8 +365,8 @@ fn a_stale_socket_file_is_replaced_and_others_are_left_alone() {
     assert_eq!(
         error.to_string(),
         format!(
-            "somebody already listens on console socket {shown}; \
-             choose another path, or end the program that listens there"
+            "another program already listens on console socket {shown}; \
+             choose another path, or stop the program that listens there"
         )
     );
 

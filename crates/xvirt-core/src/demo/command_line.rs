@@ -1,10 +1,11 @@
-//! What the guest is asked to do.
+//! The guest's command line.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// One thing the guest can do. What ends by itself is done first and in the order listed here, whatever the order on
-/// the command line; then come those that go on until they reach a number given or are told to stop; then the ending.
+/// One task of the guest. Tasks that end by themselves run first, in the order listed here, whatever their order on the
+/// command line. Then come tasks that run until a given number or a stop command, and finally the power-off, reboot or
+/// crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
@@ -14,53 +15,52 @@ pub enum Mode {
     Rng,
     /// Print the generation ID.
     Generation,
-    /// Write patterned blocks to every disk, flush, read them back and compare; a read-only disk is only read.
+    /// Write patterned blocks to every disk, flush, read them back and compare; read-only disks are only read.
     Blk,
-    /// Compare what a former run of [`Mode::Blk`] with the same seed and blocks wrote.
+    /// Verify the blocks that an earlier run of [`Mode::Blk`] with the same seed and number of blocks wrote.
     BlkVerify,
-    /// Send every network frame back to its sender, for ever or until [`CommandLine::frames`].
+    /// Send every network frame back to its sender, endlessly or until [`CommandLine::frames`].
     Net,
-    /// Send back what comes in on every stream socket, for ever; ports 1000 to 1007 are listened on.
+    /// Echo the data of all stream sockets, endlessly; listens on ports 1000 to 1007.
     Vsock,
-    /// Touch [`CommandLine::pages`] pages, and give the host as many as the memory balloon is to hold.
+    /// Touch [`CommandLine::pages`] pages, and inflate the memory balloon to its target.
     Balloon,
-    /// Start the watchdog and forget it; but only say so if it bit before.
+    /// Start the watchdog without pinging it; if it has expired before, only report that.
     Watchdog,
-    /// Keep a counter in every page of a range and check it at every pass: shows memory lost, stale or swapped.
+    /// Keep a counter in every page of a range and check it in every pass, to detect lost, stale or swapped memory.
     Counter,
     /// Start the other CPUs; with [`Mode::Counter`] each takes its share of the pages.
     Smp,
-    /// Take timer interrupts and tell each.
+    /// Count timer interrupts and report each.
     Timer,
-    /// Write and compare blocks with another pattern each round, for ever or until [`CommandLine::rounds`].
+    /// Write and compare blocks with a new pattern each round, endlessly or until [`CommandLine::rounds`].
     BlkLoad,
-    /// Keep the first disk busy with requests whose data is not looked at, for measuring, as [`CommandLine::requests`]
-    /// says.
+    /// Benchmark the first disk with requests as set by [`CommandLine::requests`], without checking data.
     BlkBench,
-    /// Write blocks and compare what is read with what was written last, in random order and with a flush now and then,
-    /// for ever or until [`CommandLine::rounds`]; then, or when the power button is pressed, tell what must be on each
-    /// disk: [`soak_digest`](super::soak_digest) looks.
+    /// Write blocks and compare reads with the last writes, in random order with occasional flushes, endlessly or until
+    /// [`CommandLine::rounds`]. At the end, or when the power button is pressed, print a digest of each disk, which
+    /// [`soak_digest`](super::soak_digest) verifies.
     Soak,
-    /// Break the rules of every device, as the seed says, for ever or until [`CommandLine::rounds`]; with [`Mode::Smp`]
-    /// the other CPUs change what the devices read meanwhile. Only COM1 is printed on.
+    /// Violate the protocol of every device, controlled by the seed, endlessly or until [`CommandLine::rounds`]; with
+    /// [`Mode::Smp`] the other CPUs modify the devices' input meanwhile. Prints only on COM1.
     Hostile,
     /// Answer lines on COM1 and the virtio console: `ping`, `status`, `poweroff`, `reboot`, `crash`, `eject` with the
     /// number of a PCI slot, or anything else.
     Echo,
-    /// Answer as the QEMU guest agent does to some commands, for ever: syncs, `guest-ping`, `guest-info`, `guest-get-time`,
-    /// `guest-exec` of anything, which prints `hello` and ends with 3, `guest-exec-status`, `guest-shutdown`. Or misbehave, as
-    /// [`CommandLine::agent`] says. Prints `agent: open` once.
+    /// Answer some commands of the QEMU guest agent, endlessly: syncs, `guest-ping`, `guest-info`, `guest-get-time`,
+    /// `guest-exec` of any program, which prints `hello` and exits with 3, `guest-exec-status`, `guest-shutdown`. Or
+    /// misbehave as set by [`CommandLine::agent`]. Prints `agent: open` once.
     Agent,
-    /// Set up disks and network cards that are plugged in, write and verify the disks, send a frame; let go of them when
-    /// asked. With [`Mode::BlkLoad`] disks that are plugged in take part. Goes on for ever.
+    /// Set up disks and network cards that are plugged in, write and verify the disks, and send a frame; eject them on
+    /// request. With [`Mode::BlkLoad`], plugged disks take part. Runs endlessly.
     HotPlug,
-    /// At the end, leave the machine by ACPI soft-off. Without an ending the guest halts, awake for the power button.
+    /// At the end, power off with ACPI. Without an ending the guest halts and waits for the power button.
     PowerOff,
-    /// At the end, reset the machine by the register the FADT names.
+    /// At the end, reset the machine with the FADT's reset register.
     Reboot,
     /// At the end, triple-fault.
     Crash,
-    /// At the end, say that the kernel panicked.
+    /// At the end, report a kernel panic.
     Panic,
 }
 
@@ -109,18 +109,18 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// A line asking for these modes.
+    /// A command line with these tasks.
     pub fn new(modes: impl IntoIterator<Item = Mode>) -> CommandLine {
         CommandLine { modes: modes.into_iter().collect(), options: Vec::new() }
     }
 
-    /// Disks: what the pattern depends on, besides the disk's serial and the sector; what [`Mode::Hostile`] does. Default
-    /// 1.
+    /// Disks: the seed of the pattern, besides the disk's serial and the sector; also the seed of [`Mode::Hostile`].
+    /// Default 1.
     pub fn seed(self, seed: u64) -> CommandLine {
         self.with("seed", seed)
     }
 
-    /// Disks: how many blocks of 4 KiB, spread evenly over each disk. Default 16, of [`Mode::Soak`] 256.
+    /// Disks: the number of 4 KiB blocks, spread evenly over each disk. Default 16, for [`Mode::Soak`] 256.
     pub fn blocks(self, blocks: u64) -> CommandLine {
         self.with("blocks", blocks)
     }
@@ -130,7 +130,7 @@ impl CommandLine {
         self.with("disk", number)
     }
 
-    /// Disks: let the pattern depend on the disk's number and not on its serial, for clones with serials of their own.
+    /// Disks: derive the pattern from the disk's number instead of its serial, for clones with new serials.
     pub fn pattern_by_index(self) -> CommandLine {
         self.with("pattern", "index")
     }
@@ -140,14 +140,12 @@ impl CommandLine {
         self.with("rounds", rounds)
     }
 
-    /// [`Mode::BlkLoad`]: write half of the blocks in each round, which its pattern chooses, flush, and print `flushed`
-    /// with the number of the round, instead of verifying.
+    /// [`Mode::BlkLoad`]: instead of verifying, write half of the blocks in each round, chosen by its pattern, flush, and print `flushed` with the number of the round.
     pub fn flushing(self) -> CommandLine {
         self.with("load", "flush")
     }
 
-    /// [`Mode::BlkBench`]: how many requests, what they do (`read`, `write`, `randread`, `randwrite`, or `flush` for
-    /// writes and flushes in turn), of how many bytes, and how many at once (at most 21).
+    /// [`Mode::BlkBench`]: the number of requests, their operation (`read`, `write`, `randread`, `randwrite`, or `flush` for alternating writes and flushes), their size in bytes, and the queue depth (at most 21).
     pub fn requests(self, count: u64, what: &str, bytes: u32, depth: u32) -> CommandLine {
         self.with("requests", count).with("do", what).with("bytes", bytes).with("depth", depth)
     }
@@ -157,7 +155,7 @@ impl CommandLine {
         self.with("start", format_args!("{address:#x}"))
     }
 
-    /// [`Mode::Counter`] and [`Mode::Balloon`]: how many pages. Default 256, and 4096 for the balloon.
+    /// [`Mode::Counter`] and [`Mode::Balloon`]: the number of pages. Default 256, and 4096 for the balloon.
     pub fn pages(self, pages: u64) -> CommandLine {
         self.with("pages", pages)
     }
@@ -167,7 +165,7 @@ impl CommandLine {
         self.with("passes", passes)
     }
 
-    /// [`Mode::Counter`] and those with rounds: print a line every so many passes or rounds. Default 100.
+    /// [`Mode::Counter`] and modes with rounds: print a line every this many passes or rounds. Default 100.
     pub fn every(self, passes: u64) -> CommandLine {
         self.with("every", passes)
     }
@@ -177,19 +175,19 @@ impl CommandLine {
         self.with("periods", periods)
     }
 
-    /// [`Mode::Panic`]: the event that is told, 1 without and 2 with a crash kernel. Default 1.
+    /// [`Mode::Panic`]: the reported event, 1 without and 2 with a crash kernel. Default 1.
     pub fn panic_event(self, event: u8) -> CommandLine {
         self.with("event", event)
     }
 
-    /// [`Mode::Agent`]: how it misbehaves. `silent` never answers. `garbage` answers what cannot be read. `endless` sends a
-    /// line without an end, from the first question on. `late` answers with the next question, but syncs at once. `closing`
-    /// sends half of each answer but those to syncs, closes its port and opens it again.
+    /// [`Mode::Agent`]: how it misbehaves. `silent` never answers. `garbage` sends invalid answers. `endless` sends an
+    /// endless line after the first request. `late` answers a request after the next one, but syncs at once. `closing`
+    /// sends half of each answer except those to syncs, closes its port and opens it again.
     pub fn agent(self, how: &str) -> CommandLine {
         self.with("agent", how)
     }
 
-    /// [`Mode::Timer`]: ticks a second. Default 10.
+    /// [`Mode::Timer`]: ticks per second. Default 10.
     pub fn hertz(self, hertz: u32) -> CommandLine {
         self.with("hz", hertz)
     }
@@ -199,12 +197,12 @@ impl CommandLine {
         self.with("ticks", ticks)
     }
 
-    /// [`Mode::Net`]: end after this many frames over all cards.
+    /// [`Mode::Net`]: end after this many frames of all cards.
     pub fn frames(self, frames: u64) -> CommandLine {
         self.with("frames", frames)
     }
 
-    /// [`Mode::Net`]: print a line every so many frames. Default 1.
+    /// [`Mode::Net`]: print a line every this many frames. Default 1.
     pub fn net_every(self, frames: u64) -> CommandLine {
         self.with("netevery", frames)
     }
@@ -214,7 +212,7 @@ impl CommandLine {
         self.with("ip", address)
     }
 
-    /// [`Mode::Vsock`]: open so many connections to this port of the host, too.
+    /// [`Mode::Vsock`]: also open `count` connections to this port of the host.
     pub fn vsock_connect(self, port: u32, count: u32) -> CommandLine {
         self.with("vsockport", port).with("vsockcount", count)
     }

@@ -1,9 +1,9 @@
 //! The demo guest: a small freestanding kernel that exercises every device and prints what it sees.
 //!
-//! It is compiled from `demo/` by the build script and needs no disk image, no firmware and no floating point, so it
-//! runs wherever `/dev/kvm` opens, on KVMs without hardware help too, and is up in milliseconds. It boots by PVH and
-//! by the 64-bit Linux protocol. What it does is chosen on its [`CommandLine`]; every line it prints is one event, the
-//! same on COM1 and on the virtio console.
+//! The build script compiles it from `demo/`. It needs no disk image, no firmware and no floating point, so it runs on
+//! every usable KVM, even without hardware virtualization, and boots in milliseconds. It supports PVH and the 64-bit
+//! Linux boot protocol. Its [`CommandLine`] selects what it does; every line it prints is one event, on COM1 and on the
+//! virtio console.
 //!
 //! ```
 //! use xvirt_core::demo::{CommandLine, Mode};
@@ -22,7 +22,8 @@ pub use soak::soak_digest;
 
 static KERNEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo.elf"));
 
-/// The guest as an ELF64 image: its entry is the Linux 64-bit one, its Xen note names the PVH one.
+/// The guest as an ELF64 image: its entry point is for the 64-bit Linux protocol, its Xen note contains the PVH entry
+/// point.
 pub fn kernel() -> &'static [u8] {
     KERNEL
 }
@@ -41,7 +42,7 @@ mod tests {
         u64::from_le_bytes(bytes)
     }
 
-    /// Offset and size in the file, and load address and size in memory, of the program headers of a type.
+    /// File offset, file size, load address and memory size of the program headers of a type.
     fn segments(kind: u8) -> Vec<(usize, u64, u64)> {
         let table = u64_at(32) as usize;
         (0..usize::from(u16_at(56)))

@@ -1,12 +1,12 @@
-//! What the guest prints: one event a line, `subject: words key=value`.
+//! The guest's output: one event per line, `subject: words key=value`.
 
-/// How the first line starts; `entry=`, `cpus=` and `memory=` follow.
+/// The prefix of the first line, before `entry=`, `cpus=` and `memory=`.
 pub const STARTED: &str = "xvirt demo: ";
-/// The line printed when everything asked for was done and found right.
+/// The line printed when all tasks have succeeded.
 pub const DONE: &str = "demo: done";
-/// How the line starts that is printed in place of [`DONE`] when something was wrong.
+/// The prefix of the line printed instead of [`DONE`] after a failure.
 pub const FAILED: &str = "demo: failed";
-/// The line printed when the power button was pressed; the guest then powers off.
+/// The line printed when the power button was pressed, before the guest powers off.
 pub const POWER_BUTTON: &str = "power button";
 /// The line printed when `Mode::Echo` listens.
 pub const ECHO_READY: &str = "echo: ready";
@@ -22,18 +22,18 @@ pub fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
-/// The CPU and the number of the pass, of a line of `Mode::Counter`.
+/// The CPU and the pass number in a line of `Mode::Counter`.
 pub fn counter_pass(line: &str) -> Option<(u32, u64)> {
     let (cpu, pass) = line.trim_end().strip_prefix("counter: cpu ")?.split_once(" pass ")?;
     Some((cpu.parse().ok()?, pass.parse().ok()?))
 }
 
-/// The number of the tick, of a line of `Mode::Timer`.
+/// The tick number in a line of `Mode::Timer`.
 pub fn tick(line: &str) -> Option<u64> {
     line.trim_end().strip_prefix("timer: tick ")?.parse().ok()
 }
 
-/// Which CPU came up, of a line of `Mode::Smp`.
+/// The number of the started CPU in a line of `Mode::Smp`.
 pub fn cpu_up(line: &str) -> Option<u32> {
     line.trim_end().strip_prefix("cpu ")?.strip_suffix(" up")?.parse().ok()
 }

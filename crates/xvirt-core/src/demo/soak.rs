@@ -1,4 +1,4 @@
-//! What `Mode::Soak` leaves on its disks, as `demo/soak.c` writes it.
+//! Verifies the disks of `Mode::Soak`, which `demo/soak.c` writes.
 
 use std::io;
 
@@ -6,15 +6,15 @@ use crate::disk::BlockBackend;
 use crate::memory::GuestSlice;
 
 const BLOCK: usize = 4096;
-/// The distance between two words of a block.
+/// The difference between two words of a block.
 const STEP: u64 = 0xbf58_476d_1ce4_e5b9;
 
-/// Reads the blocks that a guest with this seed wrote to its disk `number`, checks that each holds what was written to it
-/// at some time, and tells which writes those were in one number: the `digest` of the guest's last line is the same if
-/// nothing was lost.
+/// Reads the blocks that a guest with this seed wrote to its disk `number`, checks that each has the contents of one of
+/// its writes, and returns a digest of which writes those are. It equals the `digest` in the guest's last line if no
+/// write was lost.
 ///
 /// # Errors
-/// `InvalidData` when a block holds what was never written to it; what reading the disk fails with.
+/// `InvalidData` if a block has contents that were never written to it; otherwise the error of reading the disk.
 pub fn soak_digest(disk: &dyn BlockBackend, seed: u64, number: u32, blocks: u64) -> io::Result<u64> {
     let there = disk.capacity() / BLOCK as u64;
     let blocks = blocks.min(there);

@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use super::root::HostRoot;
 use crate::{Error, ErrorKind, Result};
 
-/// The processors of a host, those that are online.
+/// The online CPUs of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpus {
-    /// Who made them, as CPUID says: `GenuineIntel`, `AuthenticAMD`.
+    /// The vendor according to CPUID: `GenuineIntel`, `AuthenticAMD`.
     pub vendor: String,
-    /// What they are called.
+    /// The model name.
     pub model: String,
-    /// How many threads of execution there are: the most vCPUs that can run at the same moment.
+    /// The number of logical CPUs: the most vCPUs that can run simultaneously.
     pub logical: usize,
-    /// How many cores.
+    /// The number of cores.
     pub cores: usize,
-    /// How many sockets.
+    /// The number of sockets.
     pub sockets: usize,
-    /// How many NUMA nodes; 1 where all memory is equally near.
+    /// The number of NUMA nodes; 1 if all memory is equally close.
     pub numa_nodes: usize,
-    /// The hardware's help for virtualisation that the kernel sees: `vmx`, `svm`, or none.
+    /// The hardware virtualization that the kernel sees: `vmx`, `svm`, or none.
     pub virtualization: Option<String>,
     /// Whether this host is itself a VM.
     pub is_guest: bool,
@@ -50,7 +50,7 @@ impl Cpus {
                 block.lines().filter_map(|line| line.split_once(':')).map(|(k, v)| (k.trim(), v.trim())).collect();
             let Some(number) = fields.get("processor") else { continue };
             logical += 1;
-            // A kernel that knows no topology gives none: then each is its own core of one socket.
+            // Without topology information, each CPU is a core of one socket.
             let socket = fields.get("physical id").copied().unwrap_or_default();
             sockets.insert(socket);
             cores.insert((socket, fields.get("core id").copied().unwrap_or(number)));

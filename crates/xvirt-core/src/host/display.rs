@@ -1,4 +1,4 @@
-//! The report as a table for people.
+//! Prints the report as a table.
 
 use std::fmt;
 
@@ -85,7 +85,7 @@ impl fmt::Display for Cpus {
             match self.virtualization.as_deref() {
                 Some("vmx") => "VT-x",
                 Some("svm") => "AMD-V",
-                _ => "no virtualisation",
+                _ => "no virtualization",
             }
         )
     }
@@ -106,7 +106,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// A size in the largest unit that leaves it at least 1.
+/// A size in the largest unit in which it is at least 1.
 struct Bytes(u64);
 
 impl fmt::Display for Bytes {

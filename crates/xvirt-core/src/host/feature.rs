@@ -1,4 +1,4 @@
-//! Kernel features that make VMs faster or movable, and why one may not have them.
+//! Optional kernel features that make VMs faster or migratable, and why they may be unavailable.
 
 use std::fmt;
 
@@ -14,15 +14,15 @@ use super::syscall;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Availability {
-    /// It was tried and works.
+    /// A test succeeded.
     Ready,
-    /// The administrator switched it off with a sysctl.
+    /// The administrator disabled it with a sysctl.
     Disabled,
-    /// This process may not use it.
+    /// This process lacks the permission.
     Denied,
-    /// The kernel does not have it.
+    /// The kernel does not support it.
     Absent,
-    /// It was tried and failed for another reason, which the problem names.
+    /// A test failed for another reason, which the problem names.
     Failed,
 }
 

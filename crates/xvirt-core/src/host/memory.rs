@@ -1,4 +1,4 @@
-//! The host's memory and the page sizes it comes in.
+//! The host's memory and page sizes.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use crate::{Error, ErrorKind, Result};
 /// The memory of a host, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// All of it.
+    /// The total.
     pub total: u64,
-    /// What could be given to VMs now without swapping.
+    /// The memory available to VMs without swapping.
     pub available: u64,
     /// The pools of huge pages, smallest page first.
     pub huge_pages: Vec<HugePages>,
-    /// Whether the kernel makes huge pages by itself: `always`, `madvise` (where asked, as we do) or `never`.
+    /// The mode of transparent huge pages: `always`, `madvise` (on request; xvirt requests them) or `never`.
     pub transparent_huge_pages: Option<String>,
 }
 
@@ -23,9 +23,9 @@ pub struct Memory {
 pub struct HugePages {
     /// The size of a page in bytes.
     pub page_size: u64,
-    /// How many pages are set aside.
+    /// The number of reserved pages.
     pub total: u64,
-    /// How many of them nobody uses.
+    /// The number of unused pages.
     pub free: u64,
 }
 
@@ -45,7 +45,7 @@ impl Memory {
     }
 }
 
-/// A field of `meminfo`, which is in KiB, in bytes.
+/// A field of `meminfo` in bytes; the file uses KiB.
 fn field(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
@@ -70,7 +70,7 @@ fn huge_pages(root: &HostRoot) -> Vec<HugePages> {
     pools
 }
 
-/// The kernel lists all modes and puts the one in force in brackets.
+/// The kernel lists all modes, with the active one in brackets.
 fn transparent(root: &HostRoot) -> Option<String> {
     let text = root.word("sys/kernel/mm/transparent_hugepage/enabled")?;
     let (_, rest) = text.split_once('[')?;

@@ -1,7 +1,7 @@
-//! Probes the host: what it offers to VMs, and how to fix what it lacks.
+//! Probes the host for what VMs need. Each problem names its remedy.
 //!
-//! [`Host::probe`] looks once and keeps what it saw. Each part of the report has its file here; all of them read
-//! `/proc`, `/sys` and `/dev` below one root, so that every sort of host can be tested on any.
+//! [`Host::probe`] takes a snapshot. Each part of the report has its own file here. All of them read `/proc`, `/sys`
+//! and `/dev` below a configurable root, so that tests can simulate any host.
 
 mod cpu;
 mod device;
@@ -31,9 +31,10 @@ pub use kvm::{KvmAbsence, KvmCapabilities, KvmStatus};
 pub use memory::{HugePages, Memory};
 pub use problem::HostProblem;
 
-/// What a host offers to VMs, as it was when probed.
+/// What a host offers to VMs, at the time of the probe.
 ///
-/// `Display` prints it as a table for people, `Serialize` gives the same to programs, and `Deserialize` reads the report of another host. Sizes are in bytes.
+/// `Display` prints a table for people, `Serialize` and `Deserialize` exchange the report with programs and other
+/// hosts. Sizes are in bytes.
 ///
 /// ```
 /// let host = xvirt_core::host::Host::probe()?;
@@ -58,10 +59,10 @@ pub struct Host {
 }
 
 impl Host {
-    /// Looks at this host. What it lacks, KVM included, is reported and not an error.
+    /// Probes this host. Missing features, including KVM, are reported and are not errors.
     ///
     /// # Errors
-    /// `HostUnsupported` when `/proc` cannot be read, so that nothing can be said.
+    /// `HostUnsupported` if `/proc` cannot be read.
     pub fn probe() -> Result<Self> {
         Self::probe_at(&HostRoot::new("/"))
     }
@@ -146,35 +147,35 @@ impl Host {
         &self.memory
     }
 
-    /// Whether disks can use io_uring. It was really tried.
+    /// Whether disks can use io_uring, found by a test.
     pub fn io_uring(&self) -> Availability {
         self.io_uring
     }
 
-    /// Whether guest memory can be filled while the guest runs. It was really tried.
+    /// Whether guest memory can be filled while the guest runs (userfaultfd), found by a test.
     pub fn userfaultfd(&self) -> Availability {
         self.userfaultfd
     }
 
-    /// What is missing or slow here, what follows from it, and what to do.
+    /// What is missing or slow, its consequences, and the remedies.
     pub fn problems(&self) -> &[HostProblem] {
         &self.problems
     }
 
-    /// Whether files in the folder `dir` can share their blocks, so that copies of a disk take no time and no space.
-    /// Really tries it, with two files that are never visible for longer than a moment.
+    /// Whether files in the folder `dir` can share blocks (reflinks), so that copies of a disk take no time and no
+    /// space. Tests this with two temporary files.
     ///
     /// # Errors
-    /// `NotFound` or `InvalidConfig` when `dir` is not there or not a folder, `PermissionDenied` when nothing can be
-    /// written there, `NoSpace` when it is full.
+    /// `NotFound` or `InvalidConfig` if `dir` does not exist or is not a folder, `PermissionDenied` if it is not
+    /// writable, `NoSpace` if it is full.
     pub fn reflink_support(&self, dir: impl AsRef<Path>) -> Result<bool> {
         reflink::supported(dir.as_ref())
     }
 
-    /// Fails where no VM can run; the error says what to do. A KVM without hardware help passes.
+    /// Fails if no VM can run; the error names the remedy. KVM without hardware virtualization passes.
     ///
     /// # Errors
-    /// `KvmAbsent`, `KvmDenied`, or `HostUnsupported` when it is too old or does not work.
+    /// `KvmAbsent`, `KvmDenied`, or `HostUnsupported` if KVM is too old or does not work.
     pub fn require_kvm(&self) -> Result<()> {
         let kind = match self.kvm {
             KvmStatus::Ready { .. } | KvmStatus::Emulated { .. } => return Ok(()),
@@ -182,7 +183,7 @@ impl Host {
             KvmStatus::Denied => ErrorKind::KvmDenied,
             KvmStatus::TooOld { .. } | KvmStatus::Failed { .. } => ErrorKind::HostUnsupported,
         };
-        // The first problem is KVM's: it is probed first.
+        // KVM is probed first, so the first problem is KVM's.
         Err(match self.problems.first() {
             Some(problem) => Error::new(kind, problem.what.clone()).with_remedy(problem.remedy.clone()),
             None => Error::new(kind, "KVM cannot be used"),

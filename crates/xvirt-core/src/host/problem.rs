@@ -1,17 +1,17 @@
-//! Something a host lacks, in words.
+//! A problem of the host.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Something the host lacks or does badly, what follows from it for VMs, and what to do about it.
+/// A feature that the host lacks or that is slow, its consequence for VMs, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostProblem {
-    /// What is wrong, as in "KVM is not loaded: there is no /dev/kvm".
+    /// The problem, such as "KVM is not loaded: there is no /dev/kvm".
     pub what: String,
-    /// What follows from it, as in "no VM can start".
+    /// The consequence, such as "no VM can start".
     pub consequence: String,
-    /// What to do, with the command where there is one.
+    /// The remedy, with a command if there is one.
     pub remedy: String,
 }
 

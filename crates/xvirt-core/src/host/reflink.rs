@@ -1,4 +1,4 @@
-//! Whether files can share blocks.
+//! Tests whether files can share blocks.
 
 use std::fs::{File, OpenOptions, remove_file};
 use std::io::{self, Write};
@@ -10,11 +10,11 @@ use rustix::io::Errno;
 
 use crate::{Error, ErrorKind, Result};
 
-/// Clones one file without a name into another in `dir`.
+/// Clones one unnamed file into another in `dir`.
 pub(super) fn supported(dir: &Path) -> Result<bool> {
     let failed = |source| not_tried(dir, source);
     let mut from = unnamed(dir).map_err(failed)?;
-    // More than a file system keeps inside the inode, where nothing can be shared.
+    // Larger than the data that file systems store inline in the inode, which cannot be shared.
     from.write_all(&[0x5a; 64 << 10]).map_err(failed)?;
     let to = unnamed(dir).map_err(failed)?;
     judge(ioctl_ficlone(&to, &from)).map_err(failed)
@@ -23,7 +23,7 @@ pub(super) fn supported(dir: &Path) -> Result<bool> {
 fn judge(cloned: rustix::io::Result<()>) -> io::Result<bool> {
     match cloned {
         Ok(()) => Ok(true),
-        // Each is some file system's way to say that it cannot.
+        // The errors by which file systems report missing support.
         Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::XDEV | Errno::NOSYS) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
@@ -33,7 +33,7 @@ fn unnamed(dir: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     match options.clone().custom_flags(libc::O_TMPFILE).open(dir) {
-        // Some file systems cannot make a file without a name; then it loses it at once.
+        // If the file system does not support unnamed files, removes the name at once.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {
             let path = dir.join(format!(".xvirt-{}", uuid::Uuid::new_v4()));
             let file = options.create_new(true).open(&path)?;
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     }
 
-    /// On a real Btrfs, which can, and then cannot be written.
+    /// On a real Btrfs, which supports it, and which then becomes read-only.
     #[test]
     fn a_file_system_that_can_is_found_out() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
-//! Where the host's files are.
+//! The root of the host's files.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The folder that has `proc`, `sys`, `dev` and `etc`: `/`, or a made-up host in tests.
+/// The folder with `proc`, `sys`, `dev` and `etc`: `/`, or a simulated host in tests.
 #[derive(Debug)]
 pub(super) struct HostRoot(PathBuf);
 
@@ -25,7 +25,7 @@ impl HostRoot {
         fs::read(self.path(relative)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The content of a file that holds one value.
+    /// The content of a file with a single value.
     pub(super) fn word(&self, relative: &str) -> Option<String> {
         self.read(relative).ok().map(|text| text.trim().to_owned())
     }
@@ -34,7 +34,7 @@ impl HostRoot {
         self.word(relative)?.parse().ok()
     }
 
-    /// The names in a folder, sorted; none if it cannot be read.
+    /// The sorted names in a folder; empty if it cannot be read.
     pub(super) fn names(&self, relative: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.path(relative))
             .into_iter()

@@ -1,4 +1,4 @@
-//! Whole hosts, real and made up.
+//! Whole hosts, real and simulated.
 
 use std::fs;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn this_host_is_probed() {
     assert!(host.cpus().logical >= host.cpus().cores && host.cpus().cores >= host.cpus().sockets);
     assert!(host.memory().total >= host.memory().available && host.memory().available > 0);
     assert!(!host.kernel().is_empty());
-    // Whatever is not ready has a problem that says so.
+    // Each feature that is not ready has a problem.
     let wanting = [host.io_uring(), host.userfaultfd()].iter().filter(|found| **found != Availability::Ready).count()
         + usize::from(!matches!(host.kvm(), KvmStatus::Ready { .. }));
     assert_eq!(host.problems().len(), wanting);
@@ -58,7 +58,7 @@ fn a_host_is_read_and_told_to_both_people_and_programs() {
     let mut host = Host::probe_at(&HostRoot::new(folder.path())).unwrap();
     assert_eq!(host.cpus().numa_nodes, 2);
     assert_eq!((host.memory().total, host.memory().available), (16 << 30, 12 << 30));
-    // These two are asked of the kernel that runs the test.
+    // These two depend on the kernel that runs the test.
     (host.io_uring, host.userfaultfd) = (Availability::Ready, Availability::Denied);
     host.problems.truncate(1);
     assert_eq!(
@@ -74,7 +74,7 @@ fn a_host_is_read_and_told_to_both_people_and_programs() {
          \n\
          Problem:      there is no KVM: its kernel module is not loaded\n\
          Consequence:  no VM can start\n\
-         Remedy:       load the module: modprobe kvm_amd (if it refuses, virtualisation is off in the firmware; \
+         Remedy:       load the module: modprobe kvm_amd (if it refuses, virtualization is off in the firmware; \
          dmesg says so); in a container load it on the host and pass --device /dev/kvm\n"
     );
     let json = serde_json::to_value(&host).unwrap();
@@ -96,12 +96,12 @@ fn requiring_kvm_gives_the_kind_and_the_remedy() {
         "{error}"
     );
 
-    // A file in place of the device.
+    // A regular file instead of the device.
     write(folder.path(), "dev/kvm", "");
     let host = Host::probe_at(&HostRoot::new(folder.path())).unwrap();
     let error = host.require_kvm().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::HostUnsupported);
-    assert!(error.to_string().starts_with("KVM does not work: /dev/kvm is something else"), "{error}");
+    assert!(error.to_string().starts_with("KVM does not work: /dev/kvm is not a KVM device"), "{error}");
 
     let denied = Host { kvm: KvmStatus::Denied, ..host };
     assert_eq!(denied.require_kvm().unwrap_err().kind(), ErrorKind::KvmDenied);

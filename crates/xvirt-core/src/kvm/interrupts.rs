@@ -1,4 +1,4 @@
-//! How devices interrupt: lines of the in-kernel controllers, and messages (MSI) routed through irqfds.
+//! Interrupts of devices: lines of the in-kernel controllers, and messages (MSI) routed through irqfds.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,14 +15,14 @@ use super::kvm_error;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// Lines of the IOAPIC; message interrupts are numbered after them.
+/// The lines of the IOAPIC; the numbers of message interrupts follow.
 const IOAPIC_LINES: u32 = 24;
-/// Lines of the two legacy PICs.
+/// The lines of the two legacy PICs.
 const PIC_LINES: u32 = 16;
-/// KVM's limit on the routing table.
+/// KVM's limit for the routing table.
 const MAX_ROUTES: u32 = 4096;
 
-/// The table of all interrupt routes of a VM, of which KVM only takes the whole.
+/// All interrupt routes of a VM; KVM only accepts a complete table.
 #[derive(Debug)]
 pub(super) struct Routes {
     vm: Arc<VmFd>,
@@ -43,8 +43,8 @@ impl Routes {
     fn allocate(&mut self) -> Result<u32> {
         let free = (IOAPIC_LINES..MAX_ROUTES).find(|gsi| !self.messages.contains_key(gsi));
         let gsi = free.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidConfig, "the VM has no interrupt routes left")
-                .with_remedy("give it fewer devices or fewer queues")
+            Error::new(ErrorKind::InvalidConfig, "the VM has no free interrupt route")
+                .with_remedy("give the VM fewer devices, or its devices fewer queues")
         })?;
         self.messages.insert(gsi, Message { address: 0, data: 0 });
         Ok(gsi)
@@ -57,7 +57,7 @@ impl Routes {
         }
         let applied = self.apply();
         if applied.is_err() {
-            // One message that KVM refuses must not be in the way of all others.
+            // A rejected message must not block later updates of the table.
             match before {
                 Some(before) => self.messages.insert(gsi, before),
                 None => self.messages.remove(&gsi),
@@ -90,7 +90,7 @@ fn pic_route(gsi: u32) -> kvm_irq_routing_entry {
 }
 
 fn ioapic_route(gsi: u32) -> kvm_irq_routing_entry {
-    // The timer's line 0 arrives at IOAPIC pin 2, as on PCs; the MADT says so too.
+    // The timer's line 0 is connected to IOAPIC pin 2, as on PCs and in the MADT.
     chip_route(gsi, KVM_IRQCHIP_IOAPIC, if gsi == 0 { 2 } else { gsi })
 }
 
@@ -123,18 +123,18 @@ impl InterruptLine {
 
     /// Sets the level of the line.
     pub(crate) fn set(&self, active: bool) {
-        // Fails only for lines that do not exist, and those we name are constants.
+        // Fails only for lines that do not exist; all lines in use are constants.
         let _ = self.vm.set_irq_line(self.gsi, active);
     }
 
-    /// Raises the line once, for an edge-triggered interrupt.
+    /// Pulses the line for an edge-triggered interrupt.
     pub(crate) fn pulse(&self) {
         self.set(true);
         self.set(false);
     }
 }
 
-/// One message-signalled interrupt: an irqfd whose route is the message.
+/// A message-signalled interrupt: an irqfd with the message as its route.
 #[derive(Debug)]
 pub(crate) struct MessageInterrupt {
     vm: Arc<VmFd>,
@@ -151,12 +151,12 @@ impl MessageInterrupt {
         Ok(Self { vm, routes, gsi, event, attached: Mutex::new(false) })
     }
 
-    /// The event to write to. While masked, it remembers that it was written to.
+    /// The event that sends the message. While masked, it stores writes.
     pub(crate) fn event(&self) -> &EventFd {
         &self.event
     }
 
-    /// Sets what is sent to the interrupt controller.
+    /// Sets the message.
     pub(crate) fn set_message(&self, address: u64, data: u32) -> Result<()> {
         lock(&self.routes).set(self.gsi, Message { address, data })
     }
@@ -172,7 +172,7 @@ impl MessageInterrupt {
         Ok(())
     }
 
-    /// Attaches the event; what it remembered is delivered now.
+    /// Attaches the event; stored writes are delivered now.
     pub(crate) fn unmask(&self) -> Result<()> {
         let mut attached = lock(&self.attached);
         if *attached {
@@ -186,7 +186,7 @@ impl MessageInterrupt {
 
 impl Drop for MessageInterrupt {
     fn drop(&mut self) {
-        // Nothing to be done if the VM is gone: its irqfds went with it.
+        // Fails only if the VM is gone, and its irqfds with it.
         let _ = self.mask();
         lock(&self.routes).messages.remove(&self.gsi);
     }

@@ -1,11 +1,11 @@
-//! Making a vCPU that runs guest code return to us.
+//! Kicks a vCPU out of guest code.
 //!
-//! `KVM_RUN` returns at a signal. The signal's handler does nothing; that it is pending is the message. A kick between
-//! the vCPU's last look at its orders and `KVM_RUN` is not lost, because `immediate_exit` is set first.
+//! A signal makes `KVM_RUN` return; its handler does nothing. A kick between the vCPU's last check of its orders and
+//! `KVM_RUN` is not lost, because `immediate_exit` is set first.
 //!
-//! Signals belong to the whole process, so the program that embeds us can interfere: by a handler of its own, or by
-//! blocking the signal on a vCPU's thread. Both are looked for, because a vCPU could not be stopped otherwise and nobody
-//! would know why.
+//! Signals belong to the process, so the embedding program can interfere, by a handler of its own or by blocking the
+//! signal on a vCPU thread. Both are checked, because otherwise a vCPU could not be stopped and the reason would be
+//! unknown.
 
 use std::fs;
 use std::io;
@@ -15,37 +15,37 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// The one that machines made from now on use.
+/// The signal for new machines.
 static CLAIMED: Mutex<Option<KickSignal>> = Mutex::new(None);
 
 extern "C" fn ignore(_: libc::c_int) {}
 
-/// The signal that interrupts the vCPUs of a machine: the first real-time signal that the process had no handler for.
+/// The signal that interrupts the vCPUs of a machine: the first real-time signal without a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KickSignal(libc::c_int);
 
-/// Who handles a signal.
+/// The handler of a signal.
 #[derive(Debug, PartialEq, Eq)]
 enum Handler {
     Ours,
-    /// Nobody: it has its default effect, or is ignored.
+    /// None: the signal has its default effect, or is ignored.
     Nobody,
     Program,
 }
 
 impl KickSignal {
-    /// Claims the signal for a new machine: the one of the machine before, unless the program has a handler for it now.
+    /// Claims the signal for a new machine: that of the previous one, unless the program now has a handler for it.
     pub(crate) fn claim() -> Result<Self> {
         let mut claimed = lock(&CLAIMED);
         if let Some(signal) = claimed.filter(|signal| signal.check().is_ok()) {
             return Ok(signal);
         }
         let mut free = (libc::SIGRTMIN() + 1..=libc::SIGRTMAX()).map(Self).filter(|signal| {
-            // A signal that is ignored is so because the program wants it to be.
+            // An ignored signal is a deliberate setting of the program.
             signal.action().is_ok_and(|action| action == libc::SIG_DFL)
         });
         let signal = free.next().ok_or_else(|| {
-            Error::new(ErrorKind::Busy, "no signal is left to interrupt vCPUs with")
+            Error::new(ErrorKind::Busy, "no real-time signal is free to interrupt vCPUs")
                 .with_remedy("leave one real-time signal without a handler")
         })?;
         signal.install()?;
@@ -53,14 +53,14 @@ impl KickSignal {
         Ok(signal)
     }
 
-    /// Makes sure that the signal interrupts vCPUs and does nothing else.
+    /// Makes sure that the signal interrupts vCPUs and has no other effect.
     ///
     /// # Errors
-    /// The program has set a handler of its own for it.
+    /// The program has set its own handler for it.
     pub(crate) fn check(self) -> Result<()> {
         match self.handler()? {
             Handler::Ours => Ok(()),
-            // The default effect would end the process, and an ignored signal interrupts nothing.
+            // The default effect would kill the process, and an ignored signal does not interrupt.
             Handler::Nobody => self.install(),
             Handler::Program => Err(Error::new(
                 ErrorKind::Busy,
@@ -70,11 +70,11 @@ impl KickSignal {
         }
     }
 
-    /// Lets the signal reach the calling thread.
+    /// Unblocks the signal on the calling thread.
     pub(crate) fn unblock(self) {
-        // SAFETY: all zeroes is a valid set of signals, which the calls below fill.
+        // SAFETY: all zeroes is a valid signal set, which the calls below fill.
         let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-        // SAFETY: the set is a variable of ours, and the signal a valid one; the mask of the calling thread changes.
+        // SAFETY: the set is a local variable, and the signal is valid; only the mask of the calling thread changes.
         unsafe {
             libc::sigemptyset(&raw mut set);
             libc::sigaddset(&raw mut set, self.0);
@@ -82,10 +82,10 @@ impl KickSignal {
         }
     }
 
-    /// Makes sure that the signal reaches the thread that the kernel calls `thread`.
+    /// Checks that the signal reaches a thread, given by its id.
     ///
     /// # Errors
-    /// It is blocked there.
+    /// The thread blocks the signal.
     pub(crate) fn check_reaches(self, thread: u32) -> Result<()> {
         let status = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap_or_default();
         let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
@@ -111,7 +111,7 @@ impl KickSignal {
     fn action(self) -> Result<libc::sighandler_t> {
         // SAFETY: all zeroes is a valid sigaction.
         let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: only asks for the current action, into a struct of ours.
+        // SAFETY: only reads the current action, into a local struct.
         let result = unsafe { libc::sigaction(self.0, std::ptr::null(), &raw mut current) };
         if result == 0 { Ok(current.sa_sigaction) } else { Err(cannot_install()) }
     }
@@ -120,7 +120,7 @@ impl KickSignal {
         // SAFETY: all zeroes is a valid sigaction: no flags and an empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        // SAFETY: the handler is async-signal-safe, for it does nothing.
+        // SAFETY: the handler does nothing, so it is async-signal-safe.
         let result = unsafe { libc::sigaction(self.0, &raw const action, std::ptr::null_mut()) };
         if result == 0 { Ok(()) } else { Err(cannot_install()) }
     }
@@ -130,7 +130,7 @@ fn cannot_install() -> Error {
     Error::io("cannot install the signal that interrupts vCPUs", io::Error::last_os_error())
 }
 
-/// Makes one vCPU's thread leave the guest, from any thread.
+/// Kicks one vCPU out of the guest, from any thread.
 #[derive(Debug)]
 pub(crate) struct Kicker {
     signal: KickSignal,
@@ -139,19 +139,19 @@ pub(crate) struct Kicker {
 }
 
 impl Kicker {
-    /// A kicker for the thread that runs a vCPU. `immediate_exit` is the field of that name in the vCPU's run page.
+    /// A kicker for the thread that runs a vCPU. `immediate_exit` is that field of the vCPU's run page.
     pub(super) fn new(signal: KickSignal, thread: libc::pthread_t, immediate_exit: *mut u8) -> Self {
         Self { signal, thread, immediate_exit: AtomicPtr::new(immediate_exit) }
     }
 
-    /// Makes the vCPU return from `KVM_RUN`, now or at its next call. The caller sees to it that the vCPU exists and
+    /// Makes the vCPU return from `KVM_RUN`, now or at its next call. The caller must ensure that the vCPU exists and
     /// that its thread has not been joined.
     pub(crate) fn kick(&self) {
         let flag = self.immediate_exit.load(Ordering::Acquire);
-        // SAFETY: the run page is mapped as long as the vCPU exists, which the caller sees to; the
-        // field is one byte that the kernel only reads.
+        // SAFETY: the caller ensures that the vCPU exists, and so does its run page; the field is one byte that the
+        // kernel only reads.
         unsafe { AtomicU8::from_ptr(flag) }.store(1, Ordering::SeqCst);
-        // SAFETY: the thread has not been joined, which the caller sees to.
+        // SAFETY: the caller ensures that the thread has not been joined.
         unsafe { libc::pthread_kill(self.thread, self.signal.0) };
     }
 }
@@ -174,7 +174,7 @@ mod tests {
             to_test.send(0).unwrap();
             orders.recv().unwrap_err();
         };
-        // As threads of ours start.
+        // Like xvirt's own threads.
         let thread = crate::thread::with_signals_blocked(|| std::thread::spawn(life));
         let number = answers.recv().unwrap();
         let error = signal.check_reaches(number).unwrap_err();

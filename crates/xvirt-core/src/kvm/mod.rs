@@ -1,4 +1,4 @@
-//! Wrappers of KVM's objects, with errors that say what to do.
+//! Wrappers of KVM's objects, whose errors name remedies.
 //!
 //! `system` is `/dev/kvm`, `vm` a virtual machine, `vcpu` a virtual processor, `interrupts` its interrupt lines and messages,
 //! `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread.
@@ -21,7 +21,7 @@ use std::io;
 
 use crate::Error;
 
-/// An error of a KVM call that has no better explanation than the kernel's.
+/// An error of a KVM call without a better explanation than the kernel's.
 pub(crate) fn kvm_error(what: impl Into<String>, error: kvm_ioctls::Error) -> Error {
     Error::io(what, io::Error::from_raw_os_error(error.errno()))
 }

@@ -1,4 +1,4 @@
-//! `/dev/kvm` itself: whether it can be used, and what it can do.
+//! `/dev/kvm`: its checks and system-wide capabilities.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::host::open_kvm;
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
 
-/// Capabilities without which no VM of ours runs.
+/// The capabilities that every VM needs.
 const REQUIRED: [(Cap, &str); 8] = [
     (Cap::Irqchip, "in-kernel interrupt controller"),
     (Cap::Irqfd, "irqfd"),
@@ -23,7 +23,7 @@ const REQUIRED: [(Cap, &str); 8] = [
     (Cap::MpState, "multiprocessor state"),
 ];
 
-/// An open `/dev/kvm` that has everything a VM needs.
+/// An open `/dev/kvm` with everything a VM needs.
 #[derive(Debug)]
 pub(crate) struct System {
     kvm: Kvm,
@@ -40,7 +40,7 @@ impl System {
         if version != KVM_API_VERSION as i32 {
             return Err(Error::new(
                 ErrorKind::HostUnsupported,
-                format!("/dev/kvm speaks API version {version}, not {KVM_API_VERSION}"),
+                format!("/dev/kvm has API version {version}, not {KVM_API_VERSION}"),
             )
             .with_remedy("run a Linux kernel of version 5.10 or later"));
         }
@@ -52,35 +52,35 @@ impl System {
         Ok(Self { kvm })
     }
 
-    /// The most vCPUs a VM can have.
+    /// The most vCPUs of a VM.
     pub(crate) fn max_vcpus(&self) -> usize {
         self.kvm.get_max_vcpus()
     }
 
-    /// The model-specific registers that belong to the state of a vCPU.
+    /// The model-specific registers that are part of a vCPU's state.
     pub(crate) fn msr_indices(&self) -> Result<Vec<u32>> {
         let list = self.kvm.get_msr_index_list();
-        let list = list.map_err(|e| kvm_error("cannot ask KVM for its model-specific registers", e))?;
+        let list = list.map_err(|e| kvm_error("cannot query the model-specific registers that KVM supports", e))?;
         Ok(list.as_slice().to_vec())
     }
 
-    /// Whether the in-kernel local APIC has the deadline timer, which KVM leaves to us to offer.
+    /// Whether the in-kernel local APIC supports the TSC deadline timer, which KVM does not report in CPUID.
     pub(crate) fn has_tsc_deadline(&self) -> bool {
         self.kvm.check_extension(Cap::TscDeadlineTimer)
     }
 
-    /// The CPUID leaves that KVM can offer a guest on this host.
+    /// The CPUID leaves that KVM supports on this host.
     pub(crate) fn supported_cpuid(&self) -> Result<CpuId> {
         self.kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(|e| kvm_error("cannot ask KVM for the CPU features it supports", e))
+            .map_err(|e| kvm_error("cannot query the CPU features that KVM supports", e))
     }
 
-    /// Makes a VM that has `ram` for its memory, and no vCPUs.
+    /// Creates a VM with `ram` as its memory, without vCPUs.
     pub(crate) fn create_vm(&self, ram: &GuestRam) -> Result<Vm> {
         let fd = loop {
             match self.kvm.create_vm() {
-                // A signal of the embedder's may interrupt the call, which is then safe to repeat.
+                // A signal of the program may interrupt the call, which can then be repeated.
                 Err(e) if e.errno() == libc::EINTR => {}
                 result => break result.map_err(|e| kvm_error("KVM cannot create a VM", e))?,
             }
@@ -94,7 +94,7 @@ fn open_error(error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
             Error::new(ErrorKind::KvmAbsent, "this host has no /dev/kvm").because(error).with_remedy(
-                "load the module (modprobe kvm_intel or kvm_amd), switch virtualisation on in the firmware, \
+                "load the module (modprobe kvm_intel or kvm_amd), switch virtualization on in the firmware, \
                  or pass the device into the container (--device /dev/kvm)",
             )
         }

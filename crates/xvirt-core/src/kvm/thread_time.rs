@@ -1,11 +1,11 @@
-//! The CPU time of threads, as the kernel counts it.
+//! The CPU time of threads according to the kernel.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::sync::lock;
 
-/// The CPU time of all threads that have done one job, one after the other.
+/// The CPU time of successive threads that do the same job.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadTime {
     state: Mutex<State>,
@@ -13,29 +13,29 @@ pub(crate) struct ThreadTime {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Of those that are gone.
+    /// The time of ended threads.
     ended: Duration,
-    /// Of the one that does it now.
+    /// The clock of the current thread.
     clock: Option<libc::clockid_t>,
 }
 
-/// The calling thread does the job until this is dropped.
+/// Counts the calling thread until it is dropped.
 #[derive(Debug)]
 pub(crate) struct AtWork(Arc<ThreadTime>);
 
 impl ThreadTime {
-    /// The calling thread begins to do the job, which nobody else does.
+    /// Starts to count the calling thread. Only one thread may be counted at a time.
     pub(crate) fn begin(self: &Arc<Self>) -> AtWork {
         let mut clock = 0;
-        // SAFETY: the calling thread exists, and the clock's id is written to a variable of ours.
+        // SAFETY: the calling thread exists, and the clock id is written to a local variable.
         let result = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
         lock(&self.state).clock = (result == 0).then_some(clock);
         AtWork(Arc::clone(self))
     }
 
-    /// How much it was so far.
+    /// The total so far.
     pub(crate) fn total(&self) -> Duration {
-        // The lock keeps the thread from ending meanwhile, and its id from being another's.
+        // The lock keeps the thread from ending meanwhile, so that its clock id is valid.
         let state = lock(&self.state);
         state.ended + state.clock.map_or(Duration::ZERO, read)
     }
@@ -52,7 +52,7 @@ impl Drop for AtWork {
 
 fn read(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes to a struct of ours; a clock that is none is an error.
+    // SAFETY: the kernel writes to a local struct; an invalid clock is an error.
     if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
         return Duration::ZERO;
     }

@@ -1,4 +1,4 @@
-//! One vCPU: its registers, and running it.
+//! A vCPU: its registers and its run loop.
 
 use kvm_bindings::{
     CpuId, Msrs, Xsave, kvm_debugregs, kvm_fpu, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_sregs,
@@ -14,8 +14,8 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Vcpu {
     id: u32,
     fd: VcpuFd,
-    /// How long the state is that the instruction XSAVE stores, in elements of [`Xsave`]; none where this host's KVM is
-    /// older than Linux 5.17 and does not tell.
+    /// The length of the XSAVE state in elements of [`Xsave`]; `None` if KVM is older than Linux 5.17 and does not
+    /// report it.
     xsave_length: Option<usize>,
 }
 
@@ -24,135 +24,136 @@ impl Vcpu {
         Self { id, fd, xsave_length }
     }
 
-    /// The number of this vCPU, which is its APIC id.
+    /// The APIC id of this vCPU.
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
 
-    /// A kicker for this vCPU, which `thread` runs.
+    /// A kicker for this vCPU, which runs on `thread`.
     pub(crate) fn kicker(&mut self, signal: KickSignal, thread: libc::pthread_t) -> Kicker {
         Kicker::new(signal, thread, &raw mut self.fd.get_kvm_run().immediate_exit)
     }
 
-    /// Runs guest code until something has to be done for it.
+    /// Runs guest code until an exit needs handling.
     pub(crate) fn run(&mut self) -> std::result::Result<VcpuExit<'_>, kvm_ioctls::Error> {
         self.fd.run()
     }
 
-    /// Forgets a kick, once its reason has been looked at.
+    /// Clears a kick after its reason was handled.
     pub(crate) fn clear_kick(&mut self) {
         self.fd.set_kvm_immediate_exit(0);
     }
 
     pub(crate) fn set_cpuid(&self, cpuid: &CpuId) -> Result<()> {
-        self.fd.set_cpuid2(cpuid).map_err(|e| self.error("take its CPUID", e))
+        self.fd.set_cpuid2(cpuid).map_err(|e| self.error("cannot set the CPUID", e))
     }
 
     pub(crate) fn set_regs(&self, regs: &kvm_regs) -> Result<()> {
-        self.fd.set_regs(regs).map_err(|e| self.error("take its registers", e))
+        self.fd.set_regs(regs).map_err(|e| self.error("cannot set the registers", e))
     }
 
     pub(crate) fn regs(&self) -> Result<kvm_regs> {
-        self.fd.get_regs().map_err(|e| self.error("give its registers", e))
+        self.fd.get_regs().map_err(|e| self.error("cannot read the registers", e))
     }
 
     pub(crate) fn sregs(&self) -> Result<kvm_sregs> {
-        self.fd.get_sregs().map_err(|e| self.error("give its special registers", e))
+        self.fd.get_sregs().map_err(|e| self.error("cannot read the special registers", e))
     }
 
     pub(crate) fn set_sregs(&self, sregs: &kvm_sregs) -> Result<()> {
-        self.fd.set_sregs(sregs).map_err(|e| self.error("take its special registers", e))
+        self.fd.set_sregs(sregs).map_err(|e| self.error("cannot set the special registers", e))
     }
 
     pub(crate) fn set_fpu(&self, fpu: &kvm_fpu) -> Result<()> {
-        self.fd.set_fpu(fpu).map_err(|e| self.error("take its floating point state", e))
+        self.fd.set_fpu(fpu).map_err(|e| self.error("cannot set the floating point state", e))
     }
 
-    /// All that is floating point, vectors and the like, if KVM can give it.
+    /// The complete extended state (floating point, vectors and so on), if KVM supports reading it.
     pub(crate) fn xsave(&self) -> Result<Option<Xsave>> {
         let Some(length) = self.xsave_length else { return Ok(None) };
         let mut xsave = Xsave::new(length).map_err(|_| self.too_long_xsave())?;
-        // SAFETY: it is as long as KVM says that the state of a vCPU of this VM is at most.
-        unsafe { self.fd.get_xsave2(&mut xsave) }.map_err(|e| self.error("give its extended state", e))?;
+        // SAFETY: it has the maximum length that KVM reports for a vCPU of this VM.
+        unsafe { self.fd.get_xsave2(&mut xsave) }.map_err(|e| self.error("cannot read the extended state", e))?;
         Ok(Some(xsave))
     }
 
-    /// Sets what [`xsave`](Self::xsave) gave, of any vCPU of this VM.
+    /// Sets a state that [`xsave`](Self::xsave) of a vCPU of this VM returned.
     pub(crate) fn set_xsave(&self, xsave: &Xsave) -> Result<()> {
         if Some(xsave.as_slice().len()) != self.xsave_length {
             return Err(self.too_long_xsave());
         }
-        // SAFETY: it is as long as KVM says that the state of a vCPU of this VM is at most.
-        unsafe { self.fd.set_xsave2(xsave) }.map_err(|e| self.error("take its extended state", e))
+        // SAFETY: it has the maximum length that KVM reports for a vCPU of this VM.
+        unsafe { self.fd.set_xsave2(xsave) }.map_err(|e| self.error("cannot set the extended state", e))
     }
 
     fn too_long_xsave(&self) -> Error {
-        Error::new(ErrorKind::HostUnsupported, format!("vCPU {} has an extended state of another length", self.id))
+        Error::new(ErrorKind::HostUnsupported, format!("the extended state has the wrong length for vCPU {}", self.id))
     }
 
-    /// The control registers of the extended state; none where the host has no XSAVE.
+    /// The control registers of the extended state; empty if the host has no XSAVE.
     pub(crate) fn xcrs(&self) -> Result<kvm_xcrs> {
-        self.fd.get_xcrs().map_err(|e| self.error("give its extended control registers", e))
+        self.fd.get_xcrs().map_err(|e| self.error("cannot read the extended control registers", e))
     }
 
     pub(crate) fn set_xcrs(&self, xcrs: &kvm_xcrs) -> Result<()> {
         if xcrs.nr_xcrs == 0 {
             return Ok(());
         }
-        self.fd.set_xcrs(xcrs).map_err(|e| self.error("take its extended control registers", e))
+        self.fd.set_xcrs(xcrs).map_err(|e| self.error("cannot set the extended control registers", e))
     }
 
     pub(crate) fn debug_registers(&self) -> Result<kvm_debugregs> {
-        self.fd.get_debug_regs().map_err(|e| self.error("give its debug registers", e))
+        self.fd.get_debug_regs().map_err(|e| self.error("cannot read the debug registers", e))
     }
 
     pub(crate) fn set_debug_registers(&self, registers: &kvm_debugregs) -> Result<()> {
-        self.fd.set_debug_regs(registers).map_err(|e| self.error("take its debug registers", e))
+        self.fd.set_debug_regs(registers).map_err(|e| self.error("cannot set the debug registers", e))
     }
 
     pub(crate) fn lapic(&self) -> Result<kvm_lapic_state> {
-        self.fd.get_lapic().map_err(|e| self.error("give its local APIC", e))
+        self.fd.get_lapic().map_err(|e| self.error("cannot read the local APIC", e))
     }
 
     pub(crate) fn set_lapic(&self, lapic: &kvm_lapic_state) -> Result<()> {
-        self.fd.set_lapic(lapic).map_err(|e| self.error("take its local APIC", e))
+        self.fd.set_lapic(lapic).map_err(|e| self.error("cannot set the local APIC", e))
     }
 
-    /// Exceptions and interrupts that are about to be delivered.
+    /// Pending exceptions and interrupts.
     pub(crate) fn events(&self) -> Result<kvm_vcpu_events> {
-        self.fd.get_vcpu_events().map_err(|e| self.error("give its pending events", e))
+        self.fd.get_vcpu_events().map_err(|e| self.error("cannot read the pending events", e))
     }
 
     pub(crate) fn set_events(&self, events: &kvm_vcpu_events) -> Result<()> {
-        self.fd.set_vcpu_events(events).map_err(|e| self.error("take its pending events", e))
+        self.fd.set_vcpu_events(events).map_err(|e| self.error("cannot set the pending events", e))
     }
 
     pub(crate) fn set_mp_state(&self, state: u32) -> Result<()> {
-        self.fd.set_mp_state(kvm_mp_state { mp_state: state }).map_err(|e| self.error("take its run state", e))
+        self.fd.set_mp_state(kvm_mp_state { mp_state: state }).map_err(|e| self.error("cannot set the run state", e))
     }
 
     pub(crate) fn set_msrs(&self, entries: &[kvm_msr_entry]) -> Result<()> {
         let msrs = Msrs::from_entries(entries).map_err(|_| self.too_many_msrs())?;
-        let written = self.fd.set_msrs(&msrs).map_err(|e| self.error("take its model-specific registers", e))?;
+        let written = self.fd.set_msrs(&msrs).map_err(|e| self.error("cannot set the model-specific registers", e))?;
         match entries.get(written) {
             None => Ok(()),
             Some(entry) => Err(Error::new(
                 ErrorKind::HostUnsupported,
-                format!("vCPU {} refuses model-specific register {:#x}", self.id, entry.index),
+                format!("cannot set the model-specific register {:#x} of vCPU {}", entry.index, self.id),
             )),
         }
     }
 
-    /// Those of the registers that this vCPU has.
+    /// The registers in `indices` that this vCPU has.
     pub(crate) fn msrs(&self, indices: &[u32]) -> Result<Vec<kvm_msr_entry>> {
         let wanted: Vec<_> = indices.iter().map(|&index| kvm_msr_entry { index, ..Default::default() }).collect();
         let mut found = Vec::new();
         let mut rest = &wanted[..];
         while !rest.is_empty() {
             let mut msrs = Msrs::from_entries(rest).map_err(|_| self.too_many_msrs())?;
-            let read = self.fd.get_msrs(&mut msrs).map_err(|e| self.error("give its model-specific registers", e))?;
+            let read =
+                self.fd.get_msrs(&mut msrs).map_err(|e| self.error("cannot read the model-specific registers", e))?;
             found.extend(msrs.as_slice().iter().take(read));
-            // KVM stops at the first one that this vCPU does not have.
+            // KVM stops at the first register that this vCPU does not have.
             rest = rest.get(read + 1..).unwrap_or_default();
         }
         Ok(found)
@@ -161,11 +162,11 @@ impl Vcpu {
     fn too_many_msrs(&self) -> Error {
         Error::new(
             ErrorKind::HostUnsupported,
-            format!("vCPU {} has more model-specific registers than KVM can carry", self.id),
+            format!("vCPU {} has more model-specific registers than a KVM call can transfer", self.id),
         )
     }
 
-    fn error(&self, doing: &str, error: kvm_ioctls::Error) -> Error {
-        kvm_error(format!("vCPU {} cannot {doing}", self.id), error)
+    fn error(&self, what: &str, error: kvm_ioctls::Error) -> Error {
+        kvm_error(format!("{what} of vCPU {}", self.id), error)
     }
 }

@@ -1,4 +1,4 @@
-//! One KVM virtual machine: memory slots, in-kernel interrupt controllers, doorbells and vCPUs.
+//! A KVM virtual machine: memory slots, in-kernel interrupt controllers, ioeventfds and vCPUs.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,9 +15,9 @@ use super::{InterruptLine, MessageInterrupt, Vcpu, kvm_error};
 use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
 
-/// Three pages that Intel CPUs need for real mode, below the firmware area at the top of 32-bit space.
+/// The three pages for real mode on Intel CPUs, below the firmware area at the top of 32-bit space.
 const TSS_ADDRESS: usize = 0xFFFB_D000;
-/// One page that Intel CPUs need for the identity map.
+/// The page for the identity map on Intel CPUs.
 const IDENTITY_MAP_ADDRESS: u64 = 0xFFFB_C000;
 
 /// The legacy controllers and the I/O APIC.
@@ -32,8 +32,8 @@ pub(crate) struct Vm {
 
 impl Vm {
     pub(super) fn new(fd: VmFd, ram: &GuestRam) -> Result<Self> {
-        // Before the interrupt controllers: making those starts a lazy grace period in the kernel, and giving the VM
-        // its memory would wait several milliseconds for the end of it.
+        // Before creating the interrupt controllers, because that starts a lazy RCU grace period in the kernel, and
+        // setting the memory would wait several milliseconds for its end.
         set_memory(&fd, ram)?;
         fd.set_tss_address(TSS_ADDRESS).map_err(|e| kvm_error("cannot place the task state segment", e))?;
         fd.set_identity_map_address(IDENTITY_MAP_ADDRESS).map_err(|e| kvm_error("cannot place the identity map", e))?;
@@ -43,14 +43,14 @@ impl Vm {
         Ok(Self { fd, routes })
     }
 
-    /// Makes the vCPU with this APIC id.
+    /// Creates the vCPU with this APIC id.
     pub(crate) fn create_vcpu(&self, id: u32) -> Result<Vcpu> {
         let fd =
             self.fd.create_vcpu(u64::from(id)).map_err(|e| kvm_error(format!("KVM cannot create vCPU {id}"), e))?;
         Ok(Vcpu::new(id, fd, self.xsave_length()))
     }
 
-    /// How many elements of an [`Xsave`](kvm_bindings::Xsave) come after those that were always there.
+    /// The number of elements of an [`Xsave`](kvm_bindings::Xsave) after its fixed part.
     fn xsave_length(&self) -> Option<usize> {
         let bytes = usize::try_from(self.fd.check_extension_int(Cap::Xsave2)).unwrap_or(0);
         let more = bytes.checked_sub(size_of::<kvm_xsave>())?;
@@ -69,8 +69,7 @@ impl Vm {
             .collect()
     }
 
-    /// Puts the in-kernel interrupt controllers into a state that [`interrupt_controllers`](Self::interrupt_controllers)
-    /// gave.
+    /// Sets a state that [`interrupt_controllers`](Self::interrupt_controllers) returned.
     pub(crate) fn set_interrupt_controllers(&self, chips: &[kvm_irqchip]) -> Result<()> {
         let set = |chip| self.fd.set_irqchip(chip).map_err(|e| kvm_error("cannot reset the interrupt controllers", e));
         chips.iter().try_for_each(set)
@@ -81,19 +80,19 @@ impl Vm {
         InterruptLine::new(Arc::clone(&self.fd), gsi)
     }
 
-    /// A message-signalled interrupt, masked and without a message.
+    /// Creates a message-signalled interrupt, masked and without a message.
     pub(crate) fn message_interrupt(&self) -> Result<MessageInterrupt> {
         MessageInterrupt::new(Arc::clone(&self.fd), Arc::clone(&self.routes))
     }
 
-    /// Makes KVM signal `event` when the guest writes to `address`, without leaving the kernel.
+    /// Makes KVM signal `event` when the guest writes to `address`, without an exit to this process.
     pub(crate) fn attach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
         self.fd
             .register_ioevent(event, &IoEventAddress::Mmio(address), NoDatamatch)
             .map_err(|e| kvm_error(format!("cannot attach a doorbell at {address:#x}"), e))
     }
 
-    /// Undoes [`attach_doorbell`](Self::attach_doorbell).
+    /// Reverts [`attach_doorbell`](Self::attach_doorbell).
     pub(crate) fn detach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
         self.fd
             .unregister_ioevent(event, &IoEventAddress::Mmio(address), NoDatamatch)
@@ -101,7 +100,7 @@ impl Vm {
     }
 }
 
-/// Gives the VM its memory, one slot for each region.
+/// Sets the VM's memory, with one slot per region.
 fn set_memory(fd: &VmFd, ram: &GuestRam) -> Result<()> {
     for (slot, region) in ram.iter().enumerate() {
         let address = region
@@ -114,7 +113,7 @@ fn set_memory(fd: &VmFd, ram: &GuestRam) -> Result<()> {
             userspace_addr: address as u64,
             flags: 0,
         };
-        // SAFETY: no vCPU runs once the mapping is gone: the machine, which owns both, joins their threads first.
+        // SAFETY: no vCPU runs once the mapping is gone: the machine owns both and joins the vCPU threads first.
         unsafe { fd.set_user_memory_region(slot) }.map_err(|e| kvm_error("KVM refuses the guest's memory", e))?;
     }
     Ok(())

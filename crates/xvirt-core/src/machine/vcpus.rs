@@ -306,6 +306,6 @@ impl Shared {
 fn emulation_failure(vcpu: &Vcpu) -> CrashReason {
     let at = vcpu.regs().map_or_else(|e| e.to_string(), |regs| format!("{:#x}", regs.rip));
     CrashReason::Hardware(format!(
-        "KVM cannot emulate the instruction at {at}; a host without hardware virtualisation only runs simple guests"
+        "KVM cannot emulate the instruction at {at}; a host without hardware virtualization only runs simple guests"
     ))
 }

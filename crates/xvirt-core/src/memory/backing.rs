@@ -1,20 +1,20 @@
-//! What backs guest memory on the host.
+//! The host memory behind guest memory.
 
 use serde::{Deserialize, Serialize};
 
 use crate::descriptor::Descriptor;
 
-/// What backs guest memory on the host.
+/// The host memory behind guest memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct MemoryBacking {
-    /// Uses the host's huge pages of 2 MiB, which must have been reserved.
+    /// Uses reserved huge pages of 2 MiB.
     pub huge_pages: bool,
-    /// Keeps memory in a shareable memory file instead of private pages.
+    /// Uses a shareable memory file instead of private pages.
     pub shared: bool,
-    /// Includes guest memory in core dumps of this process, which then hold the guest's data. Child processes do not
-    /// inherit guest memory in either case.
+    /// Includes guest memory, and so the guest's data, in core dumps of this process. Child processes never inherit
+    /// guest memory.
     pub core_dumps: bool,
     /// An open file that holds the memory. See [`VmConfig::memory_file`](crate::config::VmConfig::memory_file).
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Pieces of guest memory that a request keeps while it is in flight.
+//! Buffers in guest memory that a request keeps mapped while it is in flight.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::{GuestRam, GuestSlice};
 
-/// A request that had more pieces than this does not keep the room for them when it is over.
+/// The capacity for pieces that is kept between requests.
 const USUAL_PIECES: usize = 256;
 
-/// Pieces of guest memory, in order, which stays mapped as long as this is there.
+/// Pieces of guest memory in order, which stay mapped as long as this exists.
 ///
-/// Writes through them are not tracked: whoever lets a host write calls [`mark_dirty`](super::mark_dirty) afterwards.
+/// Writes to them are not tracked: after a write by the host, the caller must call [`mark_dirty`](super::mark_dirty).
 #[derive(Debug)]
 pub(crate) struct GuestBuffers {
     memory: Arc<GuestRam>,
@@ -19,28 +19,28 @@ pub(crate) struct GuestBuffers {
     length: u64,
 }
 
-// SAFETY: the pointers are into a mapping that `memory` keeps, and only volatile accesses and system calls use them.
+// SAFETY: the pointers refer to a mapping that `memory` keeps, and only volatile accesses and system calls use them.
 unsafe impl Send for GuestBuffers {}
 
 impl GuestBuffers {
-    /// No pieces yet, of `memory`.
+    /// An empty list of pieces of `memory`.
     pub(crate) fn new(memory: Arc<GuestRam>) -> Self {
         Self { memory, pieces: Vec::new(), length: 0 }
     }
 
-    /// Forgets all pieces.
+    /// Removes all pieces.
     pub(crate) fn clear(&mut self) {
         self.pieces.clear();
         self.pieces.shrink_to(USUAL_PIECES);
         self.length = 0;
     }
 
-    /// Adds guest memory `[address, address + length)`; `None` when a part of that is not guest memory.
+    /// Adds guest memory `[address, address + length)`; `None` if a part of it is not guest memory.
     pub(crate) fn append(&mut self, address: u64, length: u32) -> Option<()> {
         for slice in self.memory.get_slices(GuestAddress(address), length as usize) {
             let slice = slice.ok()?;
             if !slice.is_empty() {
-                // The guard is a plain pointer: vm-memory's mapping on demand (for Xen) is not compiled in.
+                // The guard is a plain pointer, because vm-memory's on-demand mapping (for Xen) is not compiled in.
                 let start = slice.ptr_guard_mut().as_ptr();
                 self.pieces.push(libc::iovec { iov_base: start.cast(), iov_len: slice.len() });
                 self.length += slice.len() as u64;
@@ -49,21 +49,21 @@ impl GuestBuffers {
         Some(())
     }
 
-    /// Bytes in all pieces.
+    /// The total length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.length
     }
 
-    /// The pieces as the kernel wants them; none is empty.
+    /// The pieces for system calls; none is empty.
     pub(crate) fn pieces(&self) -> &[libc::iovec] {
         &self.pieces
     }
 
-    /// The pieces as backends want them.
+    /// The pieces for backends.
     pub(crate) fn slices(&self) -> Vec<GuestSlice<'_>> {
         let slice = |piece: &libc::iovec| {
-            // SAFETY: the piece lies in a mapping that `memory` keeps while `self` is borrowed. Guest memory is only ever
-            // accessed through volatile accesses and system calls.
+            // SAFETY: `memory` keeps the mapping of the piece while `self` is borrowed. Guest memory is only accessed
+            // through volatile accesses and system calls.
             unsafe { GuestSlice::new(piece.iov_base.cast(), piece.iov_len) }
         };
         self.pieces.iter().map(slice).collect()

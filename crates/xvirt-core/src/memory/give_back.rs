@@ -1,4 +1,4 @@
-//! Giving guest memory back to the host, which the guest says it does not use.
+//! Releases unused guest memory to the host.
 
 use std::io;
 use std::ops::Range;
@@ -9,11 +9,11 @@ use super::{GuestRam, mark_dirty};
 
 const PAGE: u64 = 4096;
 
-/// Gives back the whole pages in `range` that are guest memory; they read as zeroes from now on, and are the guest's
-/// again as soon as it touches them. Whatever else is in `range` is left alone.
+/// Releases the whole pages in `range` that are guest memory. They read as zeroes from now on, and the host allocates
+/// them again when the guest touches them. Other parts of `range` are ignored.
 ///
-/// Reserved huge pages stay: their reservation would go with them, and a guest that touched them again when another
-/// program has the last one would take this process down with it.
+/// Reserved huge pages are kept: releasing them would give up their reservation, and if another program then took the
+/// last one, the guest's next access would kill this process.
 pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> {
     let (Some(start), end) = (range.start.checked_next_multiple_of(PAGE), range.end & !(PAGE - 1)) else {
         return Ok(());
@@ -24,7 +24,7 @@ pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> 
         if from >= to || region.is_hugetlbfs() == Some(true) {
             continue;
         }
-        // Pages of a private file would show the file's contents again, which nobody asked for.
+        // With `MADV_DONTNEED`, pages of a private file would show the file's contents again.
         let advice = match (region.get_mmap().flags() & libc::MAP_SHARED != 0, region.file_offset().is_some()) {
             (true, _) => libc::MADV_REMOVE,
             (false, false) => libc::MADV_DONTNEED,
@@ -32,8 +32,8 @@ pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> 
         };
         let address = region.get_host_address(MemoryRegionAddress(from - base)).map_err(io::Error::other)?;
         let length = usize::try_from(to - from).map_err(io::Error::other)?;
-        // SAFETY: `length` bytes from `address` on lie in this region's mapping, which `memory` keeps. It stays mapped,
-        // and guest memory is only ever accessed through volatile accesses and system calls, whatever it contains.
+        // SAFETY: `length` bytes from `address` are in this region's mapping, which `memory` keeps. The range stays
+        // mapped, and guest memory is only accessed through volatile accesses and system calls, whatever it contains.
         if unsafe { libc::madvise(address.cast(), length, advice) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -52,7 +52,7 @@ pub(crate) mod tests {
     use crate::memory::{allocate, append_slices};
     use crate::size::ByteSize;
 
-    /// Whether the host has memory behind each of `count` pages from `address` on.
+    /// For each of `count` pages from `address`, whether the host has allocated memory.
     pub(crate) fn resident(memory: &GuestRam, address: u64, count: usize) -> Vec<bool> {
         let mut pages = vec![0_u8; count];
         let start = memory.get_host_address(GuestAddress(address)).unwrap();

@@ -1,9 +1,9 @@
-//! Where guest memory lies: below a hole that ends at 4 GiB, and above it.
+//! The layout of guest memory: below a hole that ends at 4 GiB, and above it.
 
-/// The end of the low part of guest memory. From here to 4 GiB lie the devices.
+/// The end of the lower part of guest memory. Devices are between it and 4 GiB.
 pub(crate) const LOW_RAM_LIMIT: u64 = 0xC000_0000;
 
-/// The start of the high part of guest memory.
+/// The start of the upper part of guest memory.
 const HIGH_RAM_START: u64 = 1 << 32;
 
 /// Splits `size` bytes of guest memory around the device hole: `(guest address, length)` of each part.

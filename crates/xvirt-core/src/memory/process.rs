@@ -1,22 +1,22 @@
-//! Guest memory and the rest of the process: children do not inherit it, and core dumps leave it out.
+//! Keeps guest memory out of child processes and core dumps.
 //!
-//! A child of `fork` has no use for it, and would share its pages copy-on-write: while it lives, each page that the guest
-//! writes to is copied first, and a device could write to the copy that the guest no longer sees. A core dump would
-//! be as large as all guests together and hold their secrets.
+//! A child of `fork` does not need guest memory, and would share its pages copy-on-write: while the child exists, each
+//! page that the guest writes is copied first, and a device could write to a copy that the guest does not see. A core
+//! dump would be as large as all guests together and contain their secrets.
 
 use std::io;
 
 use vm_memory::MmapRegion;
 use vm_memory::bitmap::Bitmap;
 
-/// Excludes `mapping` from children of `fork`, and from core dumps unless `core_dumps` is set.
+/// Excludes `mapping` from children of `fork`, and from core dumps unless `core_dumps`.
 pub(super) fn keep_private<B: Bitmap>(mapping: &MmapRegion<B>, core_dumps: bool) -> io::Result<()> {
     advise(mapping, libc::MADV_DONTFORK)?;
     if core_dumps { Ok(()) } else { advise(mapping, libc::MADV_DONTDUMP) }
 }
 
 fn advise<B: Bitmap>(mapping: &MmapRegion<B>, advice: libc::c_int) -> io::Result<()> {
-    // SAFETY: the range is exactly this mapping, and neither advice changes what this process sees in it.
+    // SAFETY: the range is exactly this mapping, and neither advice changes its contents for this process.
     let result = unsafe { libc::madvise(mapping.as_ptr().cast(), mapping.size(), advice) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -29,7 +29,7 @@ mod tests {
     use crate::memory::allocate;
     use crate::size::ByteSize;
 
-    /// The kernel's flags of the mapping that holds `address` (`VmFlags` of proc_pid_smaps(5)).
+    /// The kernel's flags of the mapping at `address` (`VmFlags` of proc_pid_smaps(5)).
     fn flags(address: usize) -> Vec<String> {
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut inside = false;

@@ -1,4 +1,4 @@
-//! Allocation of guest memory, with the errors a user can act on.
+//! Allocates guest memory.
 
 use std::io;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::memory::ram_ranges;
 use crate::size::ByteSize;
 use crate::{Error, ErrorKind, Result};
 
-/// Guest memory whose writes by devices are noted in a dirty bitmap; clones share it.
+/// Guest memory with a dirty bitmap for writes by devices; clones share both.
 pub(crate) type GuestRam = GuestMemoryMmap<AtomicBitmap>;
 
-/// Maps `size` of guest memory.
+/// Maps guest memory of this size.
 pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
-    // Also keeps the dirty bitmap, which is allocated with the memory, within reason.
+    // This also limits the dirty bitmap, which is allocated with the memory.
     let host = host_memory()?;
     if size > host {
         let cause = io::Error::other(format!("this host has {host}, swap included"));
@@ -46,13 +46,13 @@ pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestR
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, "bad memory layout").because(e))
 }
 
-/// All memory of the host, with swap.
+/// The host's total memory, including swap.
 fn host_memory() -> Result<ByteSize> {
     // SAFETY: all zeroes is a valid sysinfo.
     let mut info: libc::sysinfo = unsafe { std::mem::zeroed() };
-    // SAFETY: writes into a struct of ours.
+    // SAFETY: writes to a local struct.
     if unsafe { libc::sysinfo(&raw mut info) } != 0 {
-        return Err(Error::io("cannot ask how much memory the host has", io::Error::last_os_error()));
+        return Err(Error::io("cannot query the size of the host's memory", io::Error::last_os_error()));
     }
     let units = info.totalram.saturating_add(info.totalswap);
     Ok(ByteSize::new(units.saturating_mul(info.mem_unit.into())))
@@ -76,7 +76,7 @@ fn region(
         flags |= libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     }
     if backing.huge_pages {
-        // Reserved now, so that a lack of huge pages is this error and not a SIGBUS later.
+        // Reserved now, so that missing huge pages are this error instead of a SIGBUS later.
         flags &= !libc::MAP_NORESERVE;
     }
     let placeholder = Placeholder::aligning(length);
@@ -94,7 +94,7 @@ fn region(
 }
 
 fn too_large(size: ByteSize) -> Error {
-    Error::new(ErrorKind::InvalidConfig, format!("{size} of guest memory do not fit an address space"))
+    Error::new(ErrorKind::InvalidConfig, format!("{size} of guest memory do not fit into the address space"))
         .with_remedy("give the VM less memory")
 }
 

@@ -1,4 +1,4 @@
-//! Pieces of guest memory as the plain slices that host backends take.
+//! Guest memory as slices for host backends.
 
 use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestAddress, GuestMemoryBackend};
@@ -7,8 +7,8 @@ use super::{GuestRam, GuestSlice};
 
 /// Appends the pieces of host memory behind guest memory `[address, address + length)` to `slices`.
 ///
-/// `None` when part of the range is not guest memory. Writes through these slices are not tracked: whoever lets a
-/// backend write calls [`mark_dirty`] afterwards.
+/// `None` if a part of the range is not guest memory. Writes to these slices are not tracked: after a write by a
+/// backend, the caller must call [`mark_dirty`].
 pub(crate) fn append_slices<'a>(
     memory: &'a GuestRam,
     address: u64,
@@ -18,14 +18,14 @@ pub(crate) fn append_slices<'a>(
     for slice in memory.get_slices(GuestAddress(address), length) {
         let slice = slice.ok()?;
         let (pointer, length) = (slice.ptr_guard_mut().as_ptr(), slice.len());
-        // SAFETY: `slice` covers `length` bytes at `pointer` of a mapping that `memory` keeps alive for 'a. Guest
-        // memory is only ever accessed through volatile accesses and system calls.
+        // SAFETY: `slice` covers `length` bytes at `pointer` of a mapping that `memory` keeps for 'a. Guest memory is
+        // only accessed through volatile accesses and system calls.
         slices.push(unsafe { GuestSlice::new(pointer, length) });
     }
     Some(())
 }
 
-/// Records that guest memory `[address, address + length)` was written to behind the back of the dirty bitmap.
+/// Marks guest memory `[address, address + length)` in the dirty bitmap after an untracked write.
 pub(crate) fn mark_dirty(memory: &GuestRam, address: u64, length: usize) {
     for slice in memory.get_slices(GuestAddress(address), length).flatten() {
         slice.bitmap().mark_dirty(0, slice.len());

@@ -1,6 +1,6 @@
-//! What can be asked of and done to a network interface by its name.
+//! Queries and configures network interfaces by name.
 //!
-//! All of it concerns the network namespace of the calling thread.
+//! All functions work in the network namespace of the calling thread.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use super::ioctl::{self, IfOp, IfReq};
 use super::mac::MacAddress;
 use crate::{Error, ErrorKind, Result};
 
-/// What lets a program make and change interfaces.
+/// The remedy for a missing privilege to configure interfaces.
 pub(super) const NEEDS_NET_ADMIN: &str = "run as root or give the program CAP_NET_ADMIN \
      (setcap cap_net_admin+ep PROGRAM), or pass a descriptor of an existing tap";
 

@@ -1,4 +1,4 @@
-//! The `ioctl`s of network interfaces and of `/dev/net/tun`: the only place in this folder that makes them.
+//! The `ioctl`s of network interfaces and of `/dev/net/tun`. No other file of this folder calls them.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -16,7 +16,7 @@ const _: () = assert!(size_of::<IfReq>() == size_of::<libc::ifreq>());
 const _: () = assert!(align_of::<IfReq>() >= align_of::<libc::ifreq>());
 
 impl IfReq {
-    /// A request about `name`, of which only what fits before a final 0 is taken.
+    /// A request for the interface `name`, which is truncated to fit before a final 0.
     pub(super) fn new(name: &str) -> Self {
         let mut req = Self { name: [0; libc::IFNAMSIZ], operand: [0; 24] };
         let n = name.len().min(libc::IFNAMSIZ - 1);
@@ -38,7 +38,7 @@ impl IfReq {
         u16::from_ne_bytes([self.operand[0], self.operand[1]])
     }
 
-    /// For the MTU and the interface index.
+    /// Sets the MTU or the interface index.
     pub(super) fn with_number(mut self, number: i32) -> Self {
         self.operand[..4].copy_from_slice(&number.to_ne_bytes());
         self
@@ -56,14 +56,14 @@ impl IfReq {
         self
     }
 
-    /// A `struct sockaddr` that holds a hardware address.
+    /// The MAC address in a `struct sockaddr`.
     pub(super) fn hardware_address(&self) -> [u8; 6] {
         let [_, _, a, b, c, d, e, f, ..] = self.operand;
         [a, b, c, d, e, f]
     }
 }
 
-/// An operation whose argument is a `struct ifreq`.
+/// An operation with a `struct ifreq` as its argument.
 #[derive(Clone, Copy)]
 pub(super) struct IfOp(libc::Ioctl);
 
@@ -80,23 +80,23 @@ pub(super) const SIOCGIFINDEX: IfOp = IfOp(libc::SIOCGIFINDEX as libc::Ioctl);
 /// From `linux/sockios.h`.
 pub(super) const SIOCBRADDIF: IfOp = IfOp(0x89a2);
 
-/// Does `op` with `req` on `fd`.
+/// Executes `op` with `req` on `fd`.
 pub(super) fn interface(fd: impl AsFd, op: IfOp, req: &mut IfReq) -> io::Result<()> {
-    // SAFETY: an `IfOp` is one of the constants above, all of which read and write one `struct ifreq` (and for none of
-    // them does it hold a pointer); `req` is one by size and alignment, and is borrowed for the call.
+    // SAFETY: an `IfOp` is one of the constants above. They read and write one `struct ifreq`, which contains no
+    // pointer for any of them; `req` has its size and alignment, and is borrowed for the call.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), op.0, std::ptr::from_mut(req)) })
 }
 
 /// Sets the size of the header before each frame of a tap.
 pub(super) fn set_header_size(fd: impl AsFd, size: usize) -> io::Result<()> {
     let size = size as libc::c_int;
-    // SAFETY: TUNSETVNETHDRSZ reads one `int` through the pointer, which lives for the call.
+    // SAFETY: TUNSETVNETHDRSZ reads one `int` through the pointer, which outlives the call.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) })
 }
 
 /// Sets the `TUN_F_*` offloads of a tap.
 pub(super) fn set_offloads(fd: impl AsFd, flags: u32) -> io::Result<()> {
-    // SAFETY: TUNSETOFFLOAD takes its argument by value and touches no memory of ours.
+    // SAFETY: TUNSETOFFLOAD takes its argument by value and uses no memory.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) })
 }
 

@@ -1,4 +1,4 @@
-//! The hardware address of a NIC.
+//! MAC addresses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,37 +7,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind};
 
-/// An Ethernet address, written `02:00:5e:10:00:01`.
+/// A MAC address, written `02:00:5e:10:00:01`.
 ///
-/// Text with `-` in place of `:` and capital letters is read too. In serialised form it is a string.
+/// Parsing also accepts `-` instead of `:`, and capital letters. The serialized form is a string.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MacAddress([u8; 6]);
 
 impl MacAddress {
-    /// The address of these six bytes, first byte first.
+    /// The address with these bytes, in transmission order.
     pub const fn new(octets: [u8; 6]) -> Self {
         Self(octets)
     }
 
-    /// A random unicast address out of the locally administered ones, as virtual NICs have.
+    /// A random, locally administered unicast address, as usual for virtual NICs.
     pub fn random() -> Self {
         // The first six bytes of a version 4 UUID are all random.
         let [first, b, c, d, e, f, ..] = uuid::Uuid::new_v4().into_bytes();
         Self([first & !MULTICAST | LOCAL, b, c, d, e, f])
     }
 
-    /// The six bytes, first byte first.
+    /// The bytes, in transmission order.
     pub const fn octets(self) -> [u8; 6] {
         self.0
     }
 
-    /// Whether it can be the address of a NIC: not a group of receivers, and not all zeros.
+    /// Whether a NIC can have this address: it is not a multicast address and not all zeroes.
     pub fn is_unicast(self) -> bool {
         self.0[0] & MULTICAST == 0 && self.0 != [0; 6]
     }
 
-    /// Whether it was assigned here rather than by a manufacturer.
+    /// Whether it is locally administered rather than assigned by a manufacturer.
     pub fn is_local(self) -> bool {
         self.0[0] & LOCAL != 0
     }

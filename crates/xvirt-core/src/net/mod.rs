@@ -1,4 +1,4 @@
-//! The host's side of a network: interfaces that a NIC connects to, and MAC addresses.
+//! The host side of networks: the interfaces to which NICs connect, and MAC addresses.
 //!
 //! A [`Tap`] carries whole Ethernet frames between a guest's NIC and the host's network stack; attached to a bridge it
 //! connects the VM to a network. A [`FrameStream`] carries frames over a unix socket, which needs no privileges. `passt`

@@ -1,7 +1,7 @@
-//! Frames over a unix socket: a network without privileges, as `passt` and QEMU's `-netdev stream` speak it.
+//! Frames over a unix socket, the protocol of `passt` and QEMU's `-netdev stream`, which needs no privileges.
 //!
-//! Each frame follows its length, four bytes in network order, without any other header. Nothing is left undone in a
-//! frame: checksums are filled in, and none is larger than the MTU.
+//! Each frame is preceded by its length, four bytes in network order, without any other header. There are no offloads:
+//! checksums are complete, and no frame is larger than the MTU.
 
 use std::fmt;
 use std::io;
@@ -18,28 +18,28 @@ use super::passt::{PasstCommand, Supervisor};
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result, socket};
 
-/// Bytes of the length before each frame.
+/// Size of the length before each frame in bytes.
 const PREFIX: usize = 4;
-/// The largest frame: an IP packet and its Ethernet header with a VLAN tag. No honest peer sends a larger one.
+/// The largest frame: an IP packet and its Ethernet header with a VLAN tag. A larger one violates the protocol.
 pub(crate) const MAX_STREAM_FRAME: usize = 65_535 + 18;
 
-/// One end of a connection that carries Ethernet frames. No call blocks, and all may be made from any thread.
+/// One end of a connection that carries Ethernet frames. No method blocks, and all may be called from any thread.
 ///
-/// What has been received or sent of a frame is kept here, so that a connection may outlive the NIC it serves.
+/// Partly received and sent frames are kept here, so that a connection can outlive the NIC that uses it.
 pub struct FrameStream {
     // Dropped before the peer, which ends with it.
     connection: Mutex<Option<Connection>>,
     peer: Peer,
 }
 
-/// Who is at the other end, which says how a connection that was lost is made again.
+/// The kind of peer, which decides how to reconnect.
 #[derive(Debug)]
 enum Peer {
-    /// Who listens at this path.
+    /// A listener at this path.
     At(PathBuf),
-    /// Whoever had the other end from the beginning. There is no other.
+    /// The peer of a given socket, without reconnecting.
     Given,
-    /// A program that is started again.
+    /// A `passt` process that is restarted.
     Passt(Supervisor),
 }
 
@@ -49,21 +49,21 @@ impl fmt::Debug for FrameStream {
     }
 }
 
-/// A connection, and the frames that are under way.
+/// A connection with its partial frames.
 struct Connection {
     socket: OwnedFd,
     incoming: Incoming,
     outgoing: Outgoing,
 }
 
-/// What was received and not yet taken.
+/// Received bytes that were not taken yet.
 struct Incoming {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-/// A frame of which the peer has taken only a part, or none.
+/// A frame that was not sent completely.
 #[derive(Default)]
 struct Outgoing {
     bytes: Vec<u8>,
@@ -74,13 +74,13 @@ impl FrameStream {
     /// Connects to the socket at `path`.
     ///
     /// # Errors
-    /// Nobody listens there, this user may not connect, or whoever listens has no room for another connection now
+    /// No program listens there, this user lacks the permission, or the listener's backlog is full
     /// ([`Busy`](crate::ErrorKind::Busy)).
     pub fn connect(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let socket = socket::connect_at_once(&path).map_err(|error| {
             Error::io(format!("cannot connect to the network socket {}", path.display()), error).with_remedy(
-                "start what listens there first, as in: passt --socket PATH; and check the socket's permissions",
+                "start the program that listens there first, for example: passt --socket PATH; and check the socket's permissions",
             )
         })?;
         Ok(Self::of(socket, Peer::At(path)))
@@ -89,8 +89,8 @@ impl FrameStream {
     /// Takes a connected socket, which another process may have opened.
     ///
     /// # Errors
-    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a connected unix stream socket, as a
-    /// [`UnixStream`] made of a descriptor may not be; or the socket cannot be made not to block.
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a connected unix stream socket, which a
+    /// [`UnixStream`] created from a descriptor need not be; or the socket cannot be made non-blocking.
     pub fn new(socket: UnixStream) -> Result<Self> {
         if !socket::is_unix_stream(&socket) || socket.peer_addr().is_err() {
             let what = format!("descriptor {} is not a connected unix stream socket", socket.as_raw_fd());
@@ -102,7 +102,7 @@ impl FrameStream {
         Ok(Self::of(socket.into(), Peer::Given))
     }
 
-    /// Starts `passt` for a guest with the address `mac`, which lasts as long as this.
+    /// Starts a `passt` for a guest with the MAC address `mac`; it ends with this value.
     pub(crate) fn passt(command: PasstCommand, mac: MacAddress) -> Result<Self> {
         let (supervisor, socket) = Supervisor::start(command, mac)?;
         Ok(Self::of(socket.into(), Peer::Passt(supervisor)))
@@ -112,7 +112,7 @@ impl FrameStream {
         Self { connection: Mutex::new(Some(Connection::new(socket))), peer }
     }
 
-    /// The socket that it was connected to, if by its path.
+    /// The path of the socket, if it was connected by path.
     pub fn path(&self) -> Option<&Path> {
         match &self.peer {
             Peer::At(path) => Some(path),
@@ -120,12 +120,12 @@ impl FrameStream {
         }
     }
 
-    /// A descriptor of the connection, while there is one.
+    /// The descriptor of the connection; `None` while disconnected.
     pub(crate) fn descriptor(&self) -> Option<std::os::fd::RawFd> {
         lock(&self.connection).as_ref().map(|connection| connection.socket.as_raw_fd())
     }
 
-    /// Connects again, after the connection was lost; `false` when that is not possible now.
+    /// Reconnects after the connection was lost; `false` if that fails for now.
     pub(crate) fn reconnect(&self) -> bool {
         let socket = match &self.peer {
             Peer::At(path) => socket::connect_at_once(path).ok(),
@@ -137,20 +137,20 @@ impl FrameStream {
         true
     }
 
-    /// Takes one frame and gives its length.
+    /// Receives one frame and returns its length.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; `NotConnected` when the peer has gone or broken the rules, which ends the
+    /// `WouldBlock` if there is none; `NotConnected` if the peer is gone or violated the protocol, which ends the
     /// connection.
     pub fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
         self.connected(|connection| connection.incoming.next(&connection.socket, frame))
     }
 
-    /// Sends one frame, or keeps what the peer does not take of it now.
+    /// Sends one frame, or keeps the part that the socket does not accept now.
     ///
     /// # Errors
-    /// `WouldBlock` when an earlier one is still under way: then this one was not taken. `NotConnected` as in
-    /// [`receive`](Self::receive). `InvalidInput` for a frame that is too large.
+    /// `WouldBlock` if an earlier frame is incomplete; this one was not taken. `NotConnected` as in
+    /// [`receive`](Self::receive). `InvalidInput` if the frame is too large.
     pub fn send(&self, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         self.connected(|connection| {
             let Connection { socket, outgoing, .. } = connection;
@@ -166,17 +166,17 @@ impl FrameStream {
             }
             outgoing.bytes[..PREFIX].copy_from_slice(&(length as u32).to_be_bytes());
             match outgoing.flush(socket) {
-                // It is kept, and goes first.
+                // The rest is kept and sent first.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 other => other,
             }
         })
     }
 
-    /// Goes on with a frame that is under way.
+    /// Continues an incomplete frame.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As for [`send`](Self::send).
     pub(crate) fn flush(&self) -> io::Result<()> {
         self.connected(|connection| connection.outgoing.flush(&connection.socket))
     }
@@ -198,7 +198,7 @@ impl FrameStream {
 
 impl Connection {
     fn new(socket: OwnedFd) -> Self {
-        // Room for one frame at least, and for many small ones.
+        // Room for at least one frame, or for many small ones.
         let buffer = vec![0; 2 * (PREFIX + MAX_STREAM_FRAME)].into_boxed_slice();
         Self { socket, incoming: Incoming { buffer, start: 0, end: 0 }, outgoing: Outgoing::default() }
     }
@@ -208,7 +208,7 @@ impl Incoming {
     fn next(&mut self, socket: &OwnedFd, frame: &mut [u8]) -> io::Result<usize> {
         loop {
             if let Some(found) = self.whole()? {
-                // The frame is cut off where there is no room for it.
+                // A frame that does not fit is truncated.
                 let length = found.len().min(frame.len());
                 frame[..length].copy_from_slice(&self.buffer[found.start..found.start + length]);
                 self.start = found.end;
@@ -218,7 +218,7 @@ impl Incoming {
         }
     }
 
-    /// Where the next frame is, if all of it is there.
+    /// The range of the next frame, if it is complete.
     fn whole(&self) -> io::Result<Option<std::ops::Range<usize>>> {
         let waiting = &self.buffer[self.start..self.end];
         let Some(prefix) = waiting.first_chunk::<PREFIX>() else { return Ok(None) };
@@ -233,7 +233,7 @@ impl Incoming {
     fn fill(&mut self, socket: &OwnedFd) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
-        // There is room: a frame that has not come whole is smaller than the buffer.
+        // There is room, because an incomplete frame is smaller than the buffer.
         match recv(socket.as_fd(), &mut self.buffer[self.end..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok((count, _)) => {
@@ -247,10 +247,10 @@ impl Incoming {
 }
 
 impl Outgoing {
-    /// Sends what is left of the frame; `WouldBlock` when the peer does not take all of it.
+    /// Sends the rest of the frame; `WouldBlock` if the socket does not accept all of it.
     fn flush(&mut self, socket: &OwnedFd) -> io::Result<()> {
         while self.sent < self.bytes.len() {
-            // Without a signal if the peer has gone: whose program this is has its own idea of signals.
+            // Without SIGPIPE, whose handling belongs to the program.
             match send(socket.as_fd(), &self.bytes[self.sent..], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(count) => self.sent += count,
                 Err(Errno::INTR) => {}
@@ -313,7 +313,7 @@ mod tests {
             let mut frame = [0; PREFIX + 9004];
             far.read_exact(&mut frame).unwrap();
             assert_eq!((&frame[..4], &frame[4..8]), (&9004_u32.to_be_bytes()[..], &number.to_be_bytes()[..]));
-            // The end of the last one is under way until somebody goes on with it.
+            // The end of the last frame is pending until the next flush.
             let _ = stream.flush();
         }
         assert!(taken > 2 && send(0).is_ok());

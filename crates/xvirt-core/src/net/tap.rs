@@ -1,4 +1,4 @@
-//! Taps: the host ends of guests' network cables.
+//! Tap interfaces, the host ends of guests' network cables.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,30 +14,30 @@ use super::mac::MacAddress;
 use crate::memory::GuestSlice;
 use crate::{Error, ErrorKind, Result};
 
-/// The bytes before each frame of a tap: `struct virtio_net_hdr_v1`, little-endian as modern virtio has it.
+/// The size of the header before each frame of a tap: `struct virtio_net_hdr_v1`, little-endian.
 pub const VNET_HEADER_LEN: usize = 12;
 
-/// Where taps come from.
+/// The device that provides taps.
 const DEVICE: &str = "/dev/net/tun";
 
-/// The most slices one `readv` or `writev` takes (`UIO_MAXIOV`).
+/// The most slices per `readv` or `writev` (`UIO_MAXIOV`).
 const MAX_SLICES: usize = 1024;
 
-/// What we ask of a tap: whole frames, no protocol prefix, and the virtio header in front.
+/// The mode of a tap: Ethernet frames, no protocol prefix, and a virtio header.
 const KIND: u16 = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as u16;
 
-/// What the guest's driver understands, so that the host may leave it undone in the frames it hands over.
+/// The offloads that the guest's driver supports, so that the host may leave that work undone in frames.
 ///
-/// By default nothing: every frame comes complete and no larger than the MTU.
+/// By default none: every frame is complete and no larger than the MTU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offloads {
-    /// Frames whose checksum is not filled in. The others need it.
+    /// Partial checksums. All other offloads need it.
     pub checksum: bool,
     /// TCP over IPv4 larger than the MTU.
     pub tso4: bool,
     /// TCP over IPv6 larger than the MTU.
     pub tso6: bool,
-    /// TCP larger than the MTU with congestion notification; needs `tso4` or `tso6`.
+    /// TCP with ECN larger than the MTU; needs `tso4` or `tso6`.
     pub tso_ecn: bool,
     /// UDP over IPv4 and IPv6 larger than the MTU (Linux 6.2).
     pub uso: bool,
@@ -58,11 +58,12 @@ impl Offloads {
     }
 }
 
-/// A tap interface of the host: what is written to it the host receives, and what the host sends on it is read here.
+/// A tap interface of the host: frames written to it are received by the host, and frames that the host sends are read
+/// from it.
 ///
-/// Each read and write is one Ethernet frame behind a header of [`VNET_HEADER_LEN`] bytes. The descriptor does not
-/// block; poll it by [`AsFd`]. All methods may be called from any thread. What concerns the interface rather than the
-/// frames (MTU, state, address, bridge) works in the network namespace of the calling thread.
+/// Each read and write is one Ethernet frame after a header of [`VNET_HEADER_LEN`] bytes. The descriptor is
+/// non-blocking; poll it through [`AsFd`]. All methods may be called from any thread. Those that concern the interface
+/// rather than frames (MTU, state, address, bridge) work in the network namespace of the calling thread.
 #[derive(Debug)]
 pub struct Tap {
     fd: OwnedFd,
@@ -70,11 +71,11 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Makes a tap that is gone when dropped, named `name` or `xvtap0`, `xvtap1`, … It is down at first.
+    /// Creates a tap that disappears when dropped, named `name` or `xvtap0`, `xvtap1`, … It is down at first.
     ///
     /// # Errors
-    /// `PermissionDenied` without `CAP_NET_ADMIN`, `HostUnsupported` when the host has no taps, `InvalidConfig` when
-    /// the name cannot be one, `AlreadyExists` when it is taken.
+    /// `PermissionDenied` without `CAP_NET_ADMIN`, `HostUnsupported` if the host does not support taps, `InvalidConfig`
+    /// if the name is invalid, `AlreadyExists` if it is taken.
     pub fn create(name: Option<&str>) -> Result<Self> {
         name.map_or(Ok(()), check_name)?;
         let exclusive = libc::IFF_TUN_EXCL as u16;
@@ -83,14 +84,14 @@ impl Tap {
             .ready()
     }
 
-    /// Attaches to the persistent tap `name`, as `ip tuntap add NAME mode tap` makes.
+    /// Attaches to the persistent tap `name`, such as one created by `ip tuntap add NAME mode tap`.
     ///
     /// # Errors
     /// `NotFound` when there is no such interface, `InvalidConfig` when it is not a tap, `Busy` when another program is
     /// attached to it, `PermissionDenied` when it belongs to another user, `HostUnsupported` when the host has no taps.
     pub fn open(name: &str) -> Result<Self> {
         check_name(name)?;
-        // Asked first because attaching would make it, or say that this needs privileges.
+        // Checked first, because attaching would create it, or report missing privileges.
         if !interface::exists(name)? {
             return Err(not_there(name));
         }
@@ -98,17 +99,17 @@ impl Tap {
             .map_err(|source| not_opened(name, source))?;
         let mut req = IfReq::new("");
         ioctl::interface(&tap.fd, ioctl::TUNGETIFF, &mut req).map_err(|source| not_opened(name, source))?;
-        // It went away just now, and attaching made another that nobody configured.
+        // The interface was removed in between, and attaching has created a new, unconfigured one.
         if req.flags() & libc::IFF_PERSIST as u16 == 0 {
             return Err(not_there(name));
         }
         tap.ready()
     }
 
-    /// Takes over a descriptor of a tap that somebody with more rights has attached.
+    /// Uses a descriptor of a tap that a more privileged process has attached.
     ///
     /// # Errors
-    /// `InvalidConfig` when it is not a tap, or was attached without `IFF_NO_PI` or `IFF_VNET_HDR`.
+    /// `InvalidConfig` if it is not a tap, or was attached without `IFF_NO_PI` or `IFF_VNET_HDR`.
     pub fn from_fd(fd: OwnedFd) -> Result<Self> {
         let mut req = IfReq::new("");
         ioctl::interface(&fd, ioctl::TUNGETIFF, &mut req).map_err(|source| {
@@ -118,8 +119,7 @@ impl Tap {
         })?;
         let name = req.name();
         if req.flags() & KIND != KIND {
-            let what =
-                format!("descriptor {} of interface {name} was not attached as a tap for frames", fd.as_raw_fd());
+            let what = format!("descriptor {} of interface {name} was attached with unsupported flags", fd.as_raw_fd());
             return Err(Error::new(ErrorKind::InvalidConfig, what)
                 .with_remedy("attach it with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR"));
         }
@@ -145,7 +145,7 @@ impl Tap {
         &self.name
     }
 
-    /// The address of the host's end; the guest's NIC has its own.
+    /// The MAC address of the host's end; the guest's NIC has its own.
     ///
     /// # Errors
     /// `NotFound` when the interface is gone.
@@ -153,7 +153,7 @@ impl Tap {
         interface::mac(&self.name)
     }
 
-    /// The largest packet in bytes, without the Ethernet header.
+    /// The MTU in bytes, without the Ethernet header.
     ///
     /// # Errors
     /// `NotFound` when the interface is gone.
@@ -161,7 +161,7 @@ impl Tap {
         interface::mtu(&self.name)
     }
 
-    /// Sets the largest packet in bytes, without the Ethernet header.
+    /// Sets the MTU in bytes, without the Ethernet header.
     ///
     /// # Errors
     /// `InvalidConfig` outside 68 to 65521, `PermissionDenied` without `CAP_NET_ADMIN`.
@@ -169,7 +169,7 @@ impl Tap {
         interface::set_mtu(&self.name, mtu)
     }
 
-    /// Switches the interface on: before that the host neither sends nor accepts frames.
+    /// Brings the interface up; before that the host neither sends nor accepts frames.
     ///
     /// # Errors
     /// `PermissionDenied` without `CAP_NET_ADMIN`.
@@ -177,7 +177,7 @@ impl Tap {
         interface::set_up(&self.name)
     }
 
-    /// Gives the host's end an IPv4 address, for a network of just the host and the guest.
+    /// Sets an IPv4 address of the host's end, for a network of only the host and the guest.
     ///
     /// # Errors
     /// `InvalidConfig` when `prefix` is over 32, `PermissionDenied` without `CAP_NET_ADMIN`.
@@ -185,7 +185,7 @@ impl Tap {
         interface::set_address(&self.name, address, prefix)
     }
 
-    /// Makes the tap a port of the Linux bridge `bridge`; fine if it is one already.
+    /// Adds the tap to the Linux bridge `bridge`; succeeds if it is a port of it already.
     ///
     /// # Errors
     /// `NotFound` when there is no such bridge, `InvalidConfig` when it is not a Linux bridge, `Busy` when the tap is in
@@ -194,10 +194,11 @@ impl Tap {
         interface::attach_to_bridge(&self.name, bridge)
     }
 
-    /// Says what the host may leave undone in the frames it hands over.
+    /// Sets the offloads that the host may leave to the guest.
     ///
     /// # Errors
-    /// `InvalidConfig` when an offload lacks one it builds on, `HostUnsupported` when the host's kernel does not have it.
+    /// `InvalidConfig` if an offload lacks one that it needs, `HostUnsupported` if the host's kernel does not support
+    /// it.
     pub fn set_offloads(&self, offloads: Offloads) -> Result<()> {
         let Offloads { checksum, tso4, tso6, tso_ecn, uso } = offloads;
         let what = || format!("cannot set offloads {offloads:?} of tap {}", self.name);
@@ -213,44 +214,44 @@ impl Tap {
         })
     }
 
-    /// Reads one frame, header first; what does not fit into `buf` is dropped. For guest memory there is
+    /// Reads one frame after its header; bytes that do not fit into `buf` are dropped. For guest memory, use
     /// [`read_vectored`](Self::read_vectored).
     ///
     /// # Errors
-    /// `WouldBlock` when none waits, any other of the operating system's.
+    /// `WouldBlock` if there is none, or any other error of the operating system.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(&self.fd, buf)?)
     }
 
-    /// Writes one frame, header first.
+    /// Writes one frame after its header.
     ///
     /// # Errors
-    /// `WouldBlock` when the host is not ready for it; `EIO` while the interface is down; `EINVAL` when the header or
+    /// `WouldBlock` if the host's queue is full; `EIO` while the interface is down; `EINVAL` when the header or
     /// the frame is malformed.
     pub fn write(&self, frame: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(&self.fd, frame)?)
     }
 
-    /// Reads one frame, header first, into guest memory.
+    /// Reads one frame after its header into guest memory.
     ///
     /// # Errors
     /// As [`read`](Self::read); `InvalidInput` for more than 1024 slices.
     pub fn read_vectored(&self, slices: &[GuestSlice<'_>]) -> io::Result<usize> {
         let iovecs = iovecs(slices)?;
-        // SAFETY: each iovec is the memory of a slice, which is mapped and writable for as long as the slice lives, and
-        // which everybody else who may reach it accesses as volatile too. There are at most `MAX_SLICES` of them.
+        // SAFETY: each iovec is the memory of a slice, which is mapped and writable as long as the slice exists, and
+        // which others only access as volatile. There are at most `MAX_SLICES`.
         let n = unsafe { libc::readv(self.fd.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int) };
         usize::try_from(n).map_err(|_| io::Error::last_os_error())
     }
 
-    /// Writes one frame, header first, out of guest memory.
+    /// Writes one frame after its header from guest memory.
     ///
     /// # Errors
     /// As [`write`](Self::write); `InvalidInput` for more than 1024 slices.
     pub fn write_vectored(&self, slices: &[GuestSlice<'_>]) -> io::Result<usize> {
         let iovecs = iovecs(slices)?;
-        // SAFETY: each iovec is the memory of a slice, which is mapped for as long as the slice lives; the kernel copies
-        // it once, so a guest that changes it meanwhile only garbles its own frame. At most `MAX_SLICES` of them.
+        // SAFETY: each iovec is the memory of a slice, which is mapped as long as the slice exists; the kernel copies
+        // it once, so a guest that changes it meanwhile only corrupts its own frame. There are at most `MAX_SLICES`.
         let n = unsafe { libc::writev(self.fd.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int) };
         usize::try_from(n).map_err(|_| io::Error::last_os_error())
     }
@@ -291,7 +292,7 @@ pub(super) fn open_device(path: &Path) -> Result<File> {
 
 fn not_there(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no persistent tap {name}"))
-        .with_remedy(format!("make it with: ip tuntap add {name} mode tap user USER; or check the network namespace"))
+        .with_remedy(format!("create it with: ip tuntap add {name} mode tap user USER; or check the network namespace"))
 }
 
 pub(super) fn not_created(name: Option<&str>, source: io::Error) -> Error {
@@ -300,9 +301,9 @@ pub(super) fn not_created(name: Option<&str>, source: io::Error) -> Error {
         None => "cannot create a tap".into(),
     };
     match source.raw_os_error() {
-        Some(libc::EBUSY) => Error::new(ErrorKind::AlreadyExists, what)
-            .because(source)
-            .with_remedy("an interface has this name: choose another one, or open it if it is a tap made for this"),
+        Some(libc::EBUSY) => Error::new(ErrorKind::AlreadyExists, what).because(source).with_remedy(
+            "an interface already has this name: use another name, or open the interface if it is a suitable tap",
+        ),
         Some(libc::EPERM) => Error::io(what, source).with_remedy(NEEDS_NET_ADMIN),
         _ => Error::io(what, source),
     }
@@ -313,12 +314,12 @@ pub(super) fn not_opened(name: &str, source: io::Error) -> Error {
     match source.raw_os_error() {
         Some(libc::EBUSY) => Error::new(ErrorKind::Busy, what)
             .because(source)
-            .with_remedy("another program is attached to it, maybe another VM: use a tap for each NIC"),
+            .with_remedy("another program or VM is attached to it: use a separate tap for each NIC"),
         Some(libc::EINVAL) => Error::new(ErrorKind::InvalidConfig, what).because(source).with_remedy(format!(
-            "it is not a tap, or one of several queues; make one with: ip tuntap add {name} mode tap"
+            "it is not a tap, or has several queues; create one with: ip tuntap add {name} mode tap"
         )),
         Some(libc::EPERM) => Error::io(what, source)
-            .with_remedy(format!("make it with: ip tuntap add {name} mode tap user USER; or {NEEDS_NET_ADMIN}")),
+            .with_remedy(format!("create it with: ip tuntap add {name} mode tap user USER; or {NEEDS_NET_ADMIN}")),
         _ => Error::io(what, source),
     }
 }

@@ -1,4 +1,4 @@
-//! Real taps, each test in a network namespace of its own.
+//! Tests with real taps, each in a network namespace of its own.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -14,11 +14,11 @@ use super::*;
 use crate::memory::GuestSlice;
 use crate::{ErrorKind, Result};
 
-/// Runs `test` on a thread with its own network namespace and `/sys`; says so where that cannot be.
+/// Runs `test` on a thread with its own network namespace and `/sys`; prints a message if that is impossible.
 pub(crate) fn isolated(name: &str, test: impl FnOnce() + Send + 'static) {
     let name = name.to_owned();
     thread::spawn(move || {
-        // SAFETY: concerns this thread only, which ends with the test.
+        // SAFETY: affects only this thread, which ends with the test.
         let alone = unsafe { libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS) } == 0;
         let tun = Path::new("/dev/net/tun").exists();
         if !alone || !tun {
@@ -26,7 +26,7 @@ pub(crate) fn isolated(name: &str, test: impl FnOnce() + Send + 'static) {
             println!("SKIPPED {name}: {reason}");
             return;
         }
-        // SAFETY: all arguments are constant, 0-terminated strings or null where mount(2) allows it.
+        // SAFETY: all arguments are constant, NUL-terminated strings, or null where mount(2) allows it.
         let mounted = unsafe {
             libc::mount(
                 c"none".as_ptr(),
@@ -48,7 +48,7 @@ fn run(program: &str, args: &[&str]) -> bool {
     std::process::Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
 }
 
-/// Opens a tap that was just let go of: while another test starts a program, its copy may live for a moment.
+/// Opens a tap that was just closed; a concurrent test that spawns a program may keep a copy of its descriptor briefly.
 fn reopen(name: &str) -> Result<Tap> {
     loop {
         match Tap::open(name) {
@@ -58,7 +58,7 @@ fn reopen(name: &str) -> Result<Tap> {
     }
 }
 
-/// Waits for a frame of the given EtherType; returns it with its header.
+/// Waits for a frame with the given EtherType; returns it with its header.
 fn frame(tap: &Tap, ether_type: [u8; 2]) -> Vec<u8> {
     loop {
         let mut buf = vec![0; 2000];
@@ -94,7 +94,7 @@ fn frames_go_both_ways() {
         let socket = UdpSocket::bind((HOST, 0)).unwrap();
         socket.send_to(b"to the guest", (GUEST, 7)).unwrap();
 
-        // The host asks who has the guest's address, and is told.
+        // Answers the host's ARP request for the guest.
         let request = frame(&tap, [8, 6]);
         let guest_mac = MacAddress::random().octets();
         let mut reply = vec![0; VNET_HEADER_LEN];
@@ -111,7 +111,7 @@ fn frames_go_both_ways() {
         let packet = frame(&tap, [8, 0]);
         assert!(packet.ends_with(b"to the guest"));
         assert_eq!(packet[VNET_HEADER_LEN..][..6], guest_mac);
-        // And back: addresses and ports swapped, no checksum.
+        // The reply: addresses and ports swapped, no checksum.
         let mut answer = packet.clone();
         answer[..VNET_HEADER_LEN].fill(0);
         let (ethernet, ip) = answer[VNET_HEADER_LEN..].split_at_mut(14);
@@ -165,7 +165,7 @@ fn a_tap_is_gone_when_dropped_and_its_name_is_exclusive() {
         assert!(error.to_string().starts_with("cannot create tap mine: "), "{error}");
         assert_eq!(
             error.remedy(),
-            Some("an interface has this name: choose another one, or open it if it is a tap made for this")
+            Some("an interface already has this name: use another name, or open the interface if it is a suitable tap")
         );
         drop(tap);
         let error = reopen("mine").unwrap_err();
@@ -173,7 +173,7 @@ fn a_tap_is_gone_when_dropped_and_its_name_is_exclusive() {
         assert_eq!(
             error.to_string(),
             "there is no persistent tap mine; \
-             make it with: ip tuntap add mine mode tap user USER; or check the network namespace"
+             create it with: ip tuntap add mine mode tap user USER; or check the network namespace"
         );
     });
 }
@@ -188,14 +188,14 @@ fn a_persistent_tap_is_opened_by_one_at_a_time() {
         let tap = Tap::open("kept").unwrap();
         let error = Tap::open("kept").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
-        assert_eq!(error.remedy(), Some("another program is attached to it, maybe another VM: use a tap for each NIC"));
+        assert_eq!(error.remedy(), Some("another program or VM is attached to it: use a separate tap for each NIC"));
         drop(tap);
         reopen("kept").unwrap();
         let error = Tap::open("lo").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert_eq!(
             error.remedy(),
-            Some("it is not a tap, or one of several queues; make one with: ip tuntap add lo mode tap")
+            Some("it is not a tap, or has several queues; create one with: ip tuntap add lo mode tap")
         );
     });
 }
@@ -217,7 +217,7 @@ fn a_descriptor_must_be_of_a_tap_for_frames() {
         ioctl::interface(&bare, ioctl::TUNSETIFF, &mut req).unwrap();
         let error = Tap::from_fd(bare).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        assert!(error.to_string().contains("of interface bare was not attached as a tap for frames"), "{error}");
+        assert!(error.to_string().contains("of interface bare was attached with unsupported flags"), "{error}");
         assert_eq!(error.remedy(), Some("attach it with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR"));
     });
 }
@@ -306,6 +306,9 @@ fn what_the_system_refuses_comes_with_a_remedy() {
     );
     let error = not_opened("t", denied());
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-    assert!(error.to_string().contains("make it with: ip tuntap add t mode tap user USER; or run as root"), "{error}");
+    assert!(
+        error.to_string().contains("create it with: ip tuntap add t mode tap user USER; or run as root"),
+        "{error}"
+    );
     assert_eq!(Tap::create(Some("x".repeat(16).as_str())).unwrap_err().kind(), ErrorKind::InvalidConfig);
 }

@@ -1,4 +1,4 @@
-//! The two ways to configuration space: as memory (ECAM) and through ports 0xcf8 to 0xcff.
+//! The two access methods for configuration space: memory-mapped (ECAM) and ports 0xcf8 to 0xcff.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,7 @@ impl Ecam {
     }
 }
 
-/// Bus, device, function and register of an ECAM offset.
+/// Splits an ECAM offset into bus, device, function and register.
 fn split(offset: u64) -> (u64, usize, usize, u16) {
     (offset >> 20, (offset >> 15 & 0x1f) as usize, (offset >> 12 & 7) as usize, (offset & 0xfff) as u16)
 }
@@ -62,7 +62,7 @@ impl ConfigPorts {
         self.address.store(address, Ordering::Relaxed);
     }
 
-    /// The ECAM offset that a data port at `offset` stands for, if configuration access is enabled.
+    /// The ECAM offset for a data port at `offset`, if configuration access is enabled.
     fn target(&self, offset: u64) -> Option<u64> {
         let address = self.address();
         let register = u64::from(address & 0xfc) + (offset - ADDRESS_END);

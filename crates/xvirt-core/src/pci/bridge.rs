@@ -1,4 +1,4 @@
-//! The host bridge at 00:00.0, which an operating system looks for to find a PCI bus at all.
+//! The host bridge at 00:00.0, without which an operating system does not detect the PCI bus.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ use super::slots::PciFunction;
 use crate::Result;
 use crate::sync::lock;
 
-/// Red Hat's generic host bridge, which needs no driver and sets off no quirks.
+/// Red Hat's generic host bridge, which needs no driver and triggers no quirks.
 const IDENTITY: Identity = Identity {
     vendor: 0x1b36,
     device: 0x0008,
@@ -29,12 +29,12 @@ impl HostBridge {
         Ok(Self { config: Mutex::new(config) })
     }
 
-    /// Goes back to how it was at power-on.
+    /// Resets it to power-on.
     pub(super) fn reset(&self) {
         *lock(&self.config) = ConfigSpace::new(IDENTITY);
     }
 
-    /// What the guest wrote.
+    /// The registers that the guest wrote.
     pub(super) fn save(&self) -> ConfigState {
         lock(&self.config).save()
     }

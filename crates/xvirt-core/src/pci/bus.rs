@@ -1,4 +1,4 @@
-//! Bus 0: its slots, and the two ways to their configuration space.
+//! Bus 0: its slots, and the two access methods for their configuration space.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct PciBus {
     bridge: Arc<HostBridge>,
 }
 
-/// What the guest wrote to the bus itself and its host bridge; each other function has its own state.
+/// The state of the bus itself and its host bridge; each other function has its own state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PciBusState {
     /// The address register at port 0xcf8.
@@ -30,10 +30,10 @@ pub(crate) struct PciBusState {
 }
 
 impl PciBus {
-    /// A bus with a host bridge and nothing else.
+    /// A bus with only a host bridge.
     ///
     /// # Errors
-    /// `state` is of another host bridge.
+    /// `state` belongs to another host bridge.
     pub(crate) fn new(state: Option<PciBusState>) -> Result<Self> {
         let state = state.as_ref();
         let bridge = Arc::new(HostBridge::new(state.map(|s| &s.bridge))?);
@@ -42,28 +42,28 @@ impl PciBus {
         Ok(Self { slots, ports, bridge })
     }
 
-    /// Plugs `function` into `slot`.
+    /// Inserts `function` into `slot`.
     pub(crate) fn insert(&self, slot: usize, function: Arc<dyn PciFunction>) -> Result<()> {
         self.slots.insert(slot, function)
     }
 
-    /// Unplugs what is in `slot`.
+    /// Removes the function in `slot`.
     pub(crate) fn remove(&self, slot: usize) -> Result<Arc<dyn PciFunction>> {
         self.slots.remove(slot)
     }
 
-    /// The configuration space of all slots as memory (PCI Express 5.0, section 7.2.2): one MiB for bus 0.
+    /// The memory-mapped configuration space of all slots (PCI Express 5.0, section 7.2.2): one MiB for bus 0.
     pub(crate) fn ecam(&self) -> Arc<dyn BusDevice> {
         Arc::new(Ecam::new(self.slots.clone()))
     }
 
-    /// The eight ports from 0xcf8 on (PCI 3.0, section 3.2.2.3.2).
+    /// The eight ports from 0xcf8 (PCI 3.0, section 3.2.2.3.2).
     pub(crate) fn ports(&self) -> Arc<dyn BusDevice> {
         self.ports.clone()
     }
 }
 
-/// The bus and its host bridge. What else is on the bus is a device of its own.
+/// The bus and its host bridge. Other functions are devices of their own.
 impl Device for PciBus {
     type State = PciBusState;
 
@@ -71,7 +71,7 @@ impl Device for PciBus {
         "PCI bus"
     }
 
-    /// It does nothing by itself.
+    /// The bus is passive.
     fn pause(&self) {}
 
     fn resume(&self) {}

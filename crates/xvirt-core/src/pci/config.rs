@@ -1,10 +1,10 @@
-//! A type 0 configuration space (PCI 3.0, section 6.1): registers, what the guest may write, capabilities, BARs.
+//! Type 0 configuration space (PCI 3.0, section 6.1): registers, write masks, capabilities, BARs.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes of configuration space; what ECAM has above reads as ones.
+/// Size of configuration space in bytes; ECAM registers above it read as ones.
 const SIZE: usize = 256;
 
 const COMMAND: usize = 0x04;
@@ -14,14 +14,14 @@ const CAPABILITIES: usize = 0x34;
 const INTERRUPT_LINE: usize = 0x3c;
 const FIRST_CAPABILITY: usize = 0x40;
 
-/// Command register: the function answers at its memory BARs.
+/// Command register: memory decoding is enabled.
 const MEMORY_ENABLE: u16 = 1 << 1;
-/// Command register bits that can be set: memory, bus master, parity, SERR, interrupt disable.
+/// The writable bits of the command register: memory, bus master, parity, SERR, interrupt disable.
 const COMMAND_MASK: u16 = MEMORY_ENABLE | 1 << 2 | 1 << 6 | 1 << 8 | 1 << 10;
 const STATUS_CAPABILITIES: u16 = 1 << 4;
 const BAR_MEMORY_64: u64 = 0b100;
 
-/// What a function says it is.
+/// The identification registers of a function.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity {
     /// Vendor.
@@ -42,14 +42,14 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct ConfigSpace {
     bytes: [u8; SIZE],
-    /// Which bits the guest may write.
+    /// The bits that the guest may write.
     writable: [u8; SIZE],
     next_capability: usize,
-    /// Where the `next` field of the last capability is.
+    /// The offset of the last capability's `next` field.
     link: usize,
 }
 
-/// What the guest wrote into a configuration space.
+/// The saved registers of a configuration space.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConfigState {
     /// All registers.
@@ -71,8 +71,8 @@ impl ConfigSpace {
         config
     }
 
-    /// Makes BAR `index` and the one after it a 64-bit memory BAR of `size` bytes (a power of two) at `address`, and
-    /// enables it, as firmware would.
+    /// Makes BAR `index` and the next one a 64-bit memory BAR of `size` bytes (a power of two) at `address`, and
+    /// enables memory decoding, as firmware would.
     pub(crate) fn add_memory_bar(&mut self, index: usize, address: u64, size: u64) -> Result<()> {
         if !size.is_power_of_two() || size < 16 || index > 4 || !address.is_multiple_of(size) {
             return Err(Error::new(
@@ -87,25 +87,25 @@ impl ConfigSpace {
         Ok(())
     }
 
-    /// Lets the function not answer at its memory BARs until the guest enables them.
+    /// Disables memory decoding until the guest enables it.
     pub(crate) fn disable_memory(&mut self) {
         self.set(COMMAND, &[0, 0]);
     }
 
-    /// Where the guest put the memory BAR at `index`.
+    /// The guest's address for the memory BAR at `index`.
     pub(crate) fn memory_bar(&self, index: usize) -> u64 {
         let mut register = [0; 8];
         self.read(BARS + 4 * index, &mut register);
         u64::from_le_bytes(register) & !0xf
     }
 
-    /// Whether the function answers at its memory BARs.
+    /// Whether memory decoding is enabled.
     pub(crate) fn memory_enabled(&self) -> bool {
         u16::from_le_bytes([self.bytes[COMMAND], self.bytes[COMMAND + 1]]) & MEMORY_ENABLE != 0
     }
 
-    /// Appends a capability: its id, `body` (what follows id and next pointer), and the bits of `body` that the guest
-    /// may write. Returns where it is.
+    /// Appends a capability: its id, `body` (without id and next pointer), and the writable bits of `body`. Returns its
+    /// offset.
     pub(crate) fn add_capability(&mut self, id: u8, body: &[u8], writable: &[u8]) -> Result<usize> {
         let at = self.next_capability;
         let end = at + 2 + body.len();
@@ -129,19 +129,19 @@ impl ConfigSpace {
         }
     }
 
-    /// A guest's write: changes what may be changed.
+    /// Handles a guest write to the writable bits.
     pub(crate) fn write(&mut self, offset: usize, data: &[u8]) {
         for ((byte, mask), new) in self.bytes.iter_mut().zip(&self.writable).skip(offset).zip(data) {
             *byte = *byte & !mask | new & mask;
         }
     }
 
-    /// What the guest wrote.
+    /// The registers for a saved state.
     pub(crate) fn save(&self) -> ConfigState {
         ConfigState { bytes: self.bytes.to_vec() }
     }
 
-    /// Writes saved registers. Those that say what the function is must agree.
+    /// Restores saved registers. The identification registers must match.
     pub(crate) fn restore(&mut self, state: &ConfigState) -> Result<()> {
         let fixed = |bytes: &[u8]| -> Vec<u8> { bytes.iter().zip(&self.writable).map(|(b, w)| b & !w).collect() };
         if state.bytes.len() != SIZE || fixed(&state.bytes) != fixed(&self.bytes) {

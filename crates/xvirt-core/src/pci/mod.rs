@@ -1,8 +1,8 @@
 //! PCI bus 0 of a VM: slots, configuration space, base address registers and MSI-X.
 //!
-//! The machine makes one [`PciBus`], maps its [`ecam`](PciBus::ecam) and [`ports`](PciBus::ports) and inserts
-//! functions. A function reaches the machine only through [`PciHost`], so all of it is testable without KVM. There is
-//! no firmware: the machine assigns every base address before the guest starts.
+//! The machine creates one [`PciBus`], maps its [`ecam`](PciBus::ecam) and [`ports`](PciBus::ports), and inserts
+//! functions. A function accesses the machine only through [`PciHost`], so it can be tested without KVM. There is no
+//! firmware: the machine assigns all base addresses before the guest starts.
 
 mod access;
 mod bridge;
@@ -13,7 +13,7 @@ mod msix;
 mod slots;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code))]
-#[allow(clippy::unwrap_used, reason = "it is for tests and fuzzers")]
+#[allow(clippy::unwrap_used, reason = "only tests and fuzzers use it")]
 pub(crate) mod testing;
 
 pub(crate) use bus::{PciBus, PciBusState};

@@ -1,4 +1,4 @@
-//! MSI-X (PCI 3.0, section 6.8.2): the vector table, masks, pending bits, and which message goes where.
+//! MSI-X (PCI 3.0, section 6.8.2): vector table, masks, pending bits, and message routing.
 
 use std::sync::Mutex;
 
@@ -8,19 +8,20 @@ use super::host::{MsiVector, PciHost};
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// Message control: the function uses MSI-X.
+/// Message control: MSI-X is enabled.
 const ENABLE: u16 = 1 << 15;
 /// Message control: all vectors are masked.
 const FUNCTION_MASK: u16 = 1 << 14;
-/// Bytes of a table entry.
+/// Size of a table entry in bytes.
 const ENTRY: u64 = 16;
 /// Vector control: the vector is masked.
 const MASKED: u32 = 1;
 
-/// The MSI-X table of one function and the interrupts behind it.
+/// The MSI-X table of one function and its interrupts.
 ///
-/// A vector that may not be sent is remembered in its pending bit. The machine's routing is only touched when a vector
-/// may be sent and its message is another than the routed one: drivers mask and unmask far more often than they move
+/// A vector that must not be sent sets its pending bit. The machine's routing changes only when a vector may be sent
+/// and its message differs from the routed one, because drivers mask and unmask far more often than they move an
+/// interrupt.
 /// an interrupt.
 #[derive(Debug)]
 pub(crate) struct Msix {
@@ -40,11 +41,11 @@ struct Vector {
     /// The message that `interrupt` sends, once there is one.
     routed: Option<(u64, u32)>,
     interrupt: Box<dyn MsiVector>,
-    /// The log knows that it does not work.
+    /// The failure was logged already.
     reported: bool,
 }
 
-/// One row of the vector table, as the guest wrote it.
+/// An entry of the vector table, as the guest wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MsixEntry {
     /// Message address.
@@ -61,7 +62,7 @@ impl Default for MsixEntry {
     }
 }
 
-/// What the guest wrote, and what it has not been told yet.
+/// The saved state: guest-written registers, and pending bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MsixState {
     /// Message control.
@@ -78,7 +79,7 @@ impl Msix {
         if let Some(state) = state
             && (state.entries.len() != vectors || state.pending.len() != vectors)
         {
-            return Err(Error::new(ErrorKind::InvalidConfig, "the saved MSI-X table is not that of this PCI function")
+            return Err(Error::new(ErrorKind::InvalidConfig, "the saved MSI-X table does not fit this PCI function")
                 .with_remedy("restore with the devices that the VM was saved with"));
         }
         let vector = |i: usize| -> Result<Vector> {
@@ -96,7 +97,7 @@ impl Msix {
         Ok(Self { table: Mutex::new(table) })
     }
 
-    /// The capability's body for a table and pending bits in BAR `bar`, and which of its bits can be written.
+    /// The body of the capability for a table and pending bits in BAR `bar`, and its writable bits.
     pub(crate) fn capability(&self, bar: u8, table_offset: u32, pending_offset: u32) -> ([u8; 10], [u8; 10]) {
         let size = lock(&self.table).vectors.len().saturating_sub(1) as u16;
         let (mut body, mut writable) = ([0; 10], [0; 10]);
@@ -107,14 +108,14 @@ impl Msix {
         (body, writable)
     }
 
-    /// The guest wrote message control.
+    /// Handles a guest write to message control.
     pub(crate) fn set_control(&self, control: u16) {
         let mut table = lock(&self.table);
         table.control = control & (ENABLE | FUNCTION_MASK);
         table.update_all();
     }
 
-    /// Sends `vector`, or remembers it while it is masked. Vectors that are not there are ignored.
+    /// Sends `vector`, or sets its pending bit while it is masked. Nonexistent vectors are ignored.
     pub(crate) fn trigger(&self, vector: u16) {
         let mut table = lock(&self.table);
         let (enabled, open) = (table.control & ENABLE != 0, table.open());
@@ -135,7 +136,7 @@ impl Msix {
         copy_from(&row.map(|v| v.entry).unwrap_or_default().bytes(), offset % ENTRY, data);
     }
 
-    /// Writes the vector table: aligned four or eight bytes.
+    /// Writes the vector table, four or eight aligned bytes at a time.
     pub(crate) fn write_table(&self, offset: u64, data: &[u8]) {
         let mut table = lock(&self.table);
         let (enabled, open) = (table.control & ENABLE != 0, table.open());
@@ -163,7 +164,7 @@ impl Msix {
         }
     }
 
-    /// Forgets all that the guest wrote.
+    /// Resets all guest-written registers.
     pub(crate) fn reset(&self) {
         let mut table = lock(&self.table);
         table.control = 0;
@@ -173,7 +174,7 @@ impl Msix {
         table.update_all();
     }
 
-    /// What the guest wrote, and what it has not been told yet.
+    /// The state to save.
     pub(crate) fn save(&self) -> MsixState {
         let table = lock(&self.table);
         MsixState {
@@ -199,7 +200,7 @@ impl Table {
 }
 
 impl Vector {
-    /// Brings the interrupt in line with the table after a change.
+    /// Updates the interrupt after a change of the table.
     fn update(&mut self, enabled: bool, open: bool) {
         if !enabled {
             if self.routed.take().is_some() {
@@ -226,17 +227,17 @@ impl Vector {
     }
 
     fn send(&self) {
-        // Only fails when the counter is full: then the interrupt is under way already.
+        // Fails only if the counter is full; then the interrupt is pending already.
         let _ = self.interrupt.event().write(1);
     }
 
-    /// A guest cannot be told that the host failed to route its interrupt; the log can, but once, for a guest can bring
-    /// it about as often as it likes.
+    /// The guest cannot be told that the host failed to route its interrupt. Only the first failure is logged, because
+    /// a guest can cause failures at any rate.
     fn report(&mut self, result: Result<()>) {
         if let Err(error) = result
             && !std::mem::replace(&mut self.reported, true)
         {
-            tracing::error!(%error, "an MSI-X vector does not work; further failures of it are not reported");
+            tracing::error!(%error, "cannot set up an MSI-X vector; its further failures are not logged");
         }
     }
 }
@@ -279,7 +280,7 @@ mod tests {
         byte[0]
     }
 
-    /// A table with MSI-X on and vector 1 set up.
+    /// A table with MSI-X enabled and vector 1 set up.
     fn table(host: &TestHost) -> Msix {
         let msix = Msix::new(host, 3, None).unwrap();
         msix.set_control(ENABLE);

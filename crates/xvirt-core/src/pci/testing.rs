@@ -1,4 +1,4 @@
-//! A machine and a function for tests.
+//! A fake machine and function for tests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::Result;
 use crate::bus::{Bus, BusDevice};
 use crate::thread::Panicked;
 
-/// A machine that remembers what it was asked for.
+/// A machine that records requests.
 #[derive(Debug)]
 pub(crate) struct TestHost {
     pub(crate) mmio: Bus,
@@ -44,12 +44,12 @@ impl TestHost {
         self.vectors.lock().unwrap()[index].clone()
     }
 
-    /// How often a vector was sent since the last look.
+    /// How often a vector was sent since the last call.
     pub(crate) fn taken(&self, index: usize) -> u64 {
         self.vector(index).event.read().unwrap_or(0)
     }
 
-    /// Signals the doorbell at `address`; `false` when there is none.
+    /// Signals the ioeventfd at `address`; `false` if there is none.
     pub(crate) fn ring(&self, address: u64) -> bool {
         self.doorbells.lock().unwrap().get(&address).is_some_and(|event| event.write(1).is_ok())
     }
@@ -58,12 +58,12 @@ impl TestHost {
         self.doorbells.lock().unwrap().keys().copied().collect()
     }
 
-    /// How often something was mapped.
+    /// The number of mappings made.
     pub(crate) fn maps(&self) -> usize {
         *self.maps.lock().unwrap()
     }
 
-    /// The panics of threads.
+    /// The panics of device threads.
     pub(crate) fn panics(&self) -> Vec<Panicked> {
         self.panics.lock().unwrap().clone()
     }
@@ -109,7 +109,7 @@ impl PciHost for TestHost {
 }
 
 impl TestVector {
-    /// Every message it was given.
+    /// All messages that were set.
     pub(crate) fn routes(&self) -> Vec<(u64, u32)> {
         self.routes.lock().unwrap().clone()
     }
@@ -140,7 +140,7 @@ impl MsiVector for Arc<TestVector> {
     }
 }
 
-/// A function that has nothing but registers.
+/// A function with only registers.
 #[derive(Debug)]
 pub(crate) struct TestFunction(Mutex<ConfigSpace>);
 

@@ -1,4 +1,4 @@
-//! What each sort of thread may ask the kernel for: found by reading, and by tracing all tests.
+//! The allowed system calls of each kind of thread, found by reading the code and by tracing all tests.
 
 use libc::c_long;
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
@@ -7,9 +7,9 @@ use super::Work;
 use super::filter::invalid;
 use crate::Result;
 
-/// What every thread does: waits, keeps memory, tells the time, writes to the log, and ends.
+/// For every thread: wait, manage memory, read the time, write to the log, and end.
 const COMMON: &[c_long] = &[
-    // Events and files that are open; a subscriber writes the log by these.
+    // Events and open files, to which a subscriber writes the log.
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_writev,
@@ -32,27 +32,27 @@ const COMMON: &[c_long] = &[
     libc::SYS_nanosleep,
     libc::SYS_gettimeofday,
     libc::SYS_restart_syscall,
-    // Memory; mapping and protecting are below.
+    // Memory; mapping and protecting are restricted below.
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
     libc::SYS_brk,
     libc::SYS_getrandom,
-    // The life of a thread.
+    // Thread start and end.
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
     libc::SYS_gettid,
     libc::SYS_getpid,
     libc::SYS_exit,
-    // A program that is built to abort where it panics.
+    // For programs built to abort on panic.
     libc::SYS_exit_group,
 ];
 
-/// The beginning of a thread, for those that start more of their sort. clone3(2) is answered by the other filter.
+/// Thread start, for threads that start others of their kind. The other filter handles clone3(2).
 const THREADS: &[c_long] = &[libc::SYS_clone3, libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_sched_getaffinity];
 
-/// Reading and writing images that are open, by calls and by io_uring.
+/// I/O on open images, with system calls and io_uring.
 const DISK: &[c_long] = &[
     libc::SYS_pread64,
     libc::SYS_pwrite64,
@@ -81,18 +81,18 @@ const NETWORK: &[c_long] = &[
     libc::SYS_shutdown,
 ];
 
-/// Connections that are made and accepted.
+/// Connecting and accepting.
 const SOCKETS: &[c_long] = &[libc::SYS_connect, libc::SYS_accept4];
 
 /// `BLKDISCARD`, `BLKZEROOUT` and `BLKGETSIZE64` of linux/fs.h.
 const BLOCK_DEVICE: [u64; 3] = [0x1277, 0x127f, 0x8008_1272];
 
-/// Flags that make a new thread of what clone(2) starts, and not a new process.
+/// The flags with which clone(2) starts a thread instead of a process.
 const THREAD_FLAGS: u64 = (libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD) as u64;
 
 type Rules = Vec<(c_long, Vec<SeccompRule>)>;
 
-/// The rules for what a thread does.
+/// The rules for a kind of work.
 pub(super) fn of(work: Work) -> Result<Rules> {
     let mut rules = common()?;
     match work {
@@ -120,29 +120,29 @@ fn common() -> Result<Rules> {
     let mut rules: Rules = all(COMMON).collect();
     rules.push((libc::SYS_mmap, vec![masked(2, executable, 0)?]));
     rules.push((libc::SYS_mprotect, vec![masked(2, executable, 0)?]));
-    // The standard library looks whether a descriptor that it closes is open.
+    // The standard library checks that a descriptor is open before it closes it.
     rules.push((libc::SYS_fcntl, any(1, &[libc::F_GETFD as u64])?));
     rules.push((libc::SYS_tgkill, any(2, &[libc::SIGABRT as u64])?));
     Ok(rules)
 }
 
-/// Calls whatever their arguments.
+/// Allows these calls with any arguments.
 fn all(calls: &[c_long]) -> impl Iterator<Item = (c_long, Vec<SeccompRule>)> {
     calls.iter().map(|call| (*call, Vec::new()))
 }
 
-/// An argument that is one of these.
+/// Allows these values of an argument.
 fn any(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>> {
     values.iter().map(|value| rule(argument, SeccompCmpOp::Eq, *value)).collect()
 }
 
-/// An argument of which the bits of `mask` are `value`.
+/// Allows arguments whose bits in `mask` equal `value`.
 fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule> {
     rule(argument, SeccompCmpOp::MaskedEq(mask), value)
 }
 
 fn rule(argument: u8, compare: SeccompCmpOp, value: u64) -> Result<SeccompRule> {
-    // The kernel looks at the lower half of these arguments, too.
+    // The kernel also uses only the lower half of these arguments.
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value)
         .and_then(|condition| SeccompRule::new(vec![condition]))
         .map_err(invalid)

@@ -1,4 +1,4 @@
-//! From a list of system calls to a filter on the calling thread.
+//! Compiles rules to a filter and installs it on the calling thread.
 
 use std::fmt;
 use std::io;
@@ -8,18 +8,18 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetA
 use super::{Work, calls};
 use crate::{Error, ErrorKind, Result};
 
-/// A filter for threads of one sort.
+/// A filter for a kind of thread.
 #[derive(Clone)]
 pub(crate) struct Filter {
     work: Work,
-    /// Takes away the call that starts threads and processes alike, and says in memory which: the C library then uses
-    /// the older one, whose flags can be looked at.
+    /// Rejects clone3(2), whose flags are in memory where a filter cannot check them. The C library then uses clone(2),
+    /// whose flags are an argument.
     no_clone3: BpfProgram,
     allowed: BpfProgram,
 }
 
 impl Filter {
-    /// The filter for what a thread does.
+    /// The filter for a kind of work.
     pub(crate) fn new(work: Work) -> Result<Self> {
         let refuse = SeccompAction::Errno(libc::EPERM as u32);
         let absent = SeccompAction::Errno(libc::ENOSYS as u32);
@@ -30,9 +30,9 @@ impl Filter {
         })
     }
 
-    /// Puts the calling thread under the filter, for as long as it lives.
+    /// Installs the filter on the calling thread, permanently.
     pub(crate) fn apply(&self) -> Result<()> {
-        let failed = |error| unsupported("a thread cannot be put under a filter of system calls").because(error);
+        let failed = |error| unsupported("cannot install a seccomp filter on a thread").because(error);
         apply_filter(&self.no_clone3).map_err(failed)?;
         apply_filter(&self.allowed).map_err(failed)
     }
@@ -54,22 +54,22 @@ fn program(
     filter.and_then(BpfProgram::try_from).map_err(invalid)
 }
 
-/// The error for rules that make no filter.
+/// The error for rules that cannot be compiled.
 pub(super) fn invalid(error: seccompiler::BackendError) -> Error {
-    unsupported("there are no filters of system calls for this host").because(error)
+    unsupported("cannot compile a seccomp filter for this host").because(error)
 }
 
 fn unsupported(what: &str) -> Error {
     Error::new(ErrorKind::HostUnsupported, what).with_remedy("turn seccomp off for this VM (VmConfig::seccomp)")
 }
 
-/// Whether this kernel can filter and answer with an error.
+/// Checks that this kernel supports filters that return an error.
 pub(crate) fn require() -> Result<()> {
     let action = libc::SECCOMP_RET_ERRNO;
-    // SAFETY: the call reads the four bytes at `action`, and changes nothing.
+    // SAFETY: the call reads the four bytes at `action`, and has no side effects.
     let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
     if answer == 0 {
         return Ok(());
     }
-    Err(unsupported("the kernel cannot filter system calls").because(io::Error::last_os_error()))
+    Err(unsupported("the kernel does not support seccomp filters").because(io::Error::last_os_error()))
 }

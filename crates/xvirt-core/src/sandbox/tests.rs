@@ -10,7 +10,7 @@ use crate::ErrorKind;
 
 const EVERY: [Work; 4] = [Work::Memory, Work::Disk, Work::Network, Work::Sockets];
 
-/// What comes of something under a filter.
+/// The result of `call` on a thread with a filter.
 fn under<T: Send + 'static>(work: Work, call: impl FnOnce() -> T + Send + 'static) -> T {
     let filter = Filter::new(work).unwrap();
     let thread = thread::spawn(move || {
@@ -48,16 +48,17 @@ fn no_thread_opens_connects_or_starts_anything() {
 fn no_thread_gets_at_other_processes_or_makes_code() {
     for work in EVERY {
         under(work, move || {
-            // SAFETY: a name and arguments that end; where it is not refused the process is another, and the test fails.
+            // SAFETY: a NUL-terminated name and NULL-terminated arguments; if the call is not refused, the process is
+            // replaced, and the test fails.
             let exec = answer(unsafe {
                 libc::syscall(libc::SYS_execve, c"/bin/false".as_ptr(), [0_usize].as_ptr(), [0_usize].as_ptr())
             });
             assert!(is_refused(exec), "{work:?}: execve");
-            // SAFETY: signal 0 only asks whether it could be sent.
+            // SAFETY: signal 0 only checks whether a signal could be sent.
             assert!(is_refused(answer(unsafe { libc::syscall(libc::SYS_kill, 1, 0) })), "{work:?}: kill");
-            // SAFETY: nothing is traced where it is refused.
+            // SAFETY: a refused call traces nothing.
             assert!(is_refused(answer(unsafe { libc::syscall(libc::SYS_ptrace, 0, 0, 0, 0) })), "{work:?}: ptrace");
-            // SAFETY: a new mapping, at an address that the kernel chooses.
+            // SAFETY: a new mapping at an address chosen by the kernel.
             let code = unsafe {
                 let protection = libc::PROT_READ | libc::PROT_EXEC;
                 libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)

@@ -1,9 +1,9 @@
-//! What there is where filters are not built in.
+//! Replaces the filters if the crate is built without seccomp.
 
 use super::Work;
 use crate::{Error, ErrorKind, Result};
 
-/// A filter, of which there are none.
+/// A filter; none exists.
 #[derive(Clone, Debug)]
 pub(crate) enum Filter {}
 
@@ -17,12 +17,12 @@ impl Filter {
     }
 }
 
-/// Fails, for whoever wants filters.
+/// Fails, because filters are not available.
 pub(crate) fn require() -> Result<()> {
     Err(absent())
 }
 
 fn absent() -> Error {
-    Error::new(ErrorKind::HostUnsupported, "xvirt was built without filters of system calls")
+    Error::new(ErrorKind::HostUnsupported, "xvirt was built without seccomp filters")
         .with_remedy("build it with the feature seccomp, or turn seccomp off for this VM")
 }

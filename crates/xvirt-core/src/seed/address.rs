@@ -1,4 +1,4 @@
-//! An address with the length of its network's prefix.
+//! An IP address with its network prefix length.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::invalid;
 use crate::{Error, Result};
 
-/// The address of a network interface and the network it is in, written `192.0.2.10/24` or `2001:db8::10/64`
-/// (RFC 4632, section 3.1, and RFC 4291, section 2.3). In serialised form it is a string.
+/// The address of a network interface with its prefix length, written `192.0.2.10/24` or `2001:db8::10/64` (RFC 4632,
+/// section 3.1, and RFC 4291, section 2.3). The serialized form is a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InterfaceAddress {
@@ -19,11 +19,11 @@ pub struct InterfaceAddress {
 }
 
 impl InterfaceAddress {
-    /// The address `ip` in the network that shares its first `prefix` bits.
+    /// The address `ip` in the network of its first `prefix` bits.
     ///
     /// # Errors
-    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if the address cannot be that of an interface, or has fewer
-    /// bits than `prefix`.
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if an interface cannot have the address, or `prefix` is
+    /// longer than the address.
     pub fn new(ip: IpAddr, prefix: u8) -> Result<Self> {
         let address = Self { ip, prefix };
         if ip.is_unspecified() || ip.is_multicast() || prefix == 0 || u32::from(prefix) > address.bits() {
@@ -37,14 +37,14 @@ impl InterfaceAddress {
         self.ip
     }
 
-    /// How many bits name the network.
+    /// The prefix length.
     pub fn prefix(self) -> u8 {
         self.prefix
     }
 
     /// Whether `other` is in the same network.
     pub fn reaches(self, other: IpAddr) -> bool {
-        // Never as much as the width: a prefix has at least one bit.
+        // Never as large as the width, because a prefix has at least one bit.
         let shift = self.bits().saturating_sub(self.prefix.into());
         match (self.ip, other) {
             (IpAddr::V4(a), IpAddr::V4(b)) => a.to_bits() >> shift == b.to_bits() >> shift,
@@ -60,8 +60,8 @@ impl InterfaceAddress {
 
 fn not_an_address(text: &str) -> Error {
     invalid(
-        format!("{text:?} is not the address of an interface"),
-        "write an address and the length of its network's prefix, as in 192.0.2.10/24",
+        format!("{text:?} is not an interface address"),
+        "write an address and its prefix length, for example 192.0.2.10/24",
     )
 }
 
@@ -118,8 +118,8 @@ mod tests {
             assert_eq!(
                 error,
                 format!(
-                    "{text:?} is not the address of an interface; write an address and the length of its network's \
-                     prefix, as in 192.0.2.10/24"
+                    "{text:?} is not an interface address; write an address and its prefix length, \
+                     for example 192.0.2.10/24"
                 )
             );
         }

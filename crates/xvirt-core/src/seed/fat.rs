@@ -1,8 +1,8 @@
-//! A disk with one FAT12 file system that has a few files in its root: the same bytes for the same files.
+//! Writes a disk with one FAT12 file system and a few files in its root directory; equal files yield equal bytes.
 //!
-//! The layout is fixed ("FAT: General Overview of On-Disk Format", version 1.03): reserved sectors, two tables of their
-//! greatest length, the root directory, the files one after another. FAT rather than ISO 9660, because every kernel
-//! that starts from an EFI system partition reads it, long names included.
+//! The layout is fixed ("FAT: General Overview of On-Disk Format", version 1.03): reserved sectors, two tables of
+//! maximum length, the root directory, and the files in sequence. The disk uses FAT rather than ISO 9660, because every
+//! kernel that boots from an EFI system partition can read it, including long names.
 
 const SECTOR: usize = 512;
 const CLUSTER: usize = 4096;
@@ -13,19 +13,19 @@ const TABLE_ENTRIES: usize = 4096;
 const ROOT_ENTRIES: u16 = 512;
 const ENTRY: usize = 32;
 
-/// Sizes of the disk: multiples of this, which is whole tracks and cylinders too.
+/// The unit of disk sizes, which is also a multiple of tracks and cylinders.
 const STEP: usize = 1 << 20;
-/// The largest that has few enough clusters for FAT12.
+/// The largest size with few enough clusters for FAT12.
 const MAX_SIZE: usize = 15 << 20;
 const SECTORS_PER_TRACK: u16 = 32;
 const HEADS: u16 = 64;
 
-/// What a fixed disk has in its first table entry and its boot sector.
+/// The media descriptor of fixed disks, in the first table entry and the boot sector.
 const MEDIA: u8 = 0xf8;
 const END_OF_CHAIN: u16 = 0xfff;
 const FIRST_CLUSTER: u16 = 2;
 const VOLUME_ID: u32 = 0x5eed_0001;
-/// The first of January 1980: the earliest day there is.
+/// 1 January 1980, the earliest date of FAT.
 const DATE: u16 = 1 << 5 | 1;
 
 /// A file for the root directory.
@@ -44,7 +44,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// The whole disk; nothing if the files are too large for one.
+/// The whole disk; `None` if the files are too large.
 pub(super) fn image(label: &[u8; 11], files: &[File<'_>]) -> Option<Vec<u8>> {
     let data = (usize::from(RESERVED_SECTORS) + usize::from(TABLES) * usize::from(TABLE_SECTORS)) * SECTOR
         + usize::from(ROOT_ENTRIES) * ENTRY;
@@ -71,7 +71,7 @@ pub(super) fn image(label: &[u8; 11], files: &[File<'_>]) -> Option<Vec<u8>> {
 
 fn boot_sector(label: &[u8; 11], sectors: u16) -> Vec<u8> {
     let mut sector = Vec::with_capacity(SECTOR);
-    sector.extend_from_slice(&[0xeb, 0x3c, 0x90]); // a jump over what follows
+    sector.extend_from_slice(&[0xeb, 0x3c, 0x90]); // a jump over the parameters
     sector.extend_from_slice(b"XVIRT   ");
     sector.extend_from_slice(&(SECTOR as u16).to_le_bytes());
     sector.push((CLUSTER / SECTOR) as u8);
@@ -83,8 +83,8 @@ fn boot_sector(label: &[u8; 11], sectors: u16) -> Vec<u8> {
     sector.extend_from_slice(&TABLE_SECTORS.to_le_bytes());
     sector.extend_from_slice(&SECTORS_PER_TRACK.to_le_bytes());
     sector.extend_from_slice(&HEADS.to_le_bytes());
-    sector.extend_from_slice(&[0; 8]); // sectors before the file system, and a number of sectors of 32 bits
-    sector.extend_from_slice(&[0x80, 0, 0x29]); // a fixed disk, and that the next three fields are there
+    sector.extend_from_slice(&[0; 8]); // hidden sectors, and the 32-bit number of sectors
+    sector.extend_from_slice(&[0x80, 0, 0x29]); // a fixed disk, and the signature of the next three fields
     sector.extend_from_slice(&VOLUME_ID.to_le_bytes());
     sector.extend_from_slice(label);
     sector.extend_from_slice(b"FAT12   ");
@@ -93,7 +93,7 @@ fn boot_sector(label: &[u8; 11], sectors: u16) -> Vec<u8> {
     sector
 }
 
-/// The table of clusters: every file is a chain of neighbours.
+/// The allocation table: every file is a contiguous chain.
 fn table(files: &[File<'_>]) -> Vec<u8> {
     let mut entries: Vec<u16> = vec![0xf00 | u16::from(MEDIA), END_OF_CHAIN];
     for file in files {
@@ -110,7 +110,7 @@ fn table(files: &[File<'_>]) -> Vec<u8> {
     entries.chunks_exact(2).flat_map(packed).collect()
 }
 
-/// The label, and for each file its long name, then its short one.
+/// The label, and for each file its long name and its short name.
 fn root_directory(label: &[u8; 11], files: &[File<'_>]) -> Option<Vec<u8>> {
     const LABEL: u8 = 0x08;
     const ARCHIVE: u8 = 0x20;
@@ -129,17 +129,17 @@ fn root_directory(label: &[u8; 11], files: &[File<'_>]) -> Option<Vec<u8>> {
 fn short_entry(name: &[u8; 11], attributes: u8, cluster: u16, length: u32) -> Vec<u8> {
     let mut entry = Vec::with_capacity(ENTRY);
     entry.extend_from_slice(name);
-    entry.extend_from_slice(&[attributes, 0, 0, 0, 0]); // made at the start of the day
-    entry.extend_from_slice(&DATE.to_le_bytes()); // made
-    entry.extend_from_slice(&DATE.to_le_bytes()); // read
-    entry.extend_from_slice(&[0; 4]); // the upper half of the cluster, and the time of day it was written
-    entry.extend_from_slice(&DATE.to_le_bytes()); // written
+    entry.extend_from_slice(&[attributes, 0, 0, 0, 0]); // creation time: the start of the day
+    entry.extend_from_slice(&DATE.to_le_bytes()); // creation date
+    entry.extend_from_slice(&DATE.to_le_bytes()); // access date
+    entry.extend_from_slice(&[0; 4]); // the upper half of the cluster, and the modification time
+    entry.extend_from_slice(&DATE.to_le_bytes()); // modification date
     entry.extend_from_slice(&cluster.to_le_bytes());
     entry.extend_from_slice(&length.to_le_bytes());
     entry
 }
 
-/// A name that no other file here has: `USER-D~2` for the second, `user-data`.
+/// A unique short name: `USER-D~2` for the second file, `user-data`.
 fn short_name(name: &str, number: usize) -> [u8; 11] {
     let tail = format!("~{number}");
     let start = name.bytes().take(8 - tail.len().min(8)).map(|byte| byte.to_ascii_uppercase());
@@ -154,7 +154,7 @@ fn checksum(short: &[u8; 11]) -> u8 {
     short.iter().fold(0, |sum: u8, byte| sum.rotate_right(1).wrapping_add(*byte))
 }
 
-/// The entries of a long name, of 13 characters each, the last piece first.
+/// The entries of a long name, with 13 characters each, in reverse order.
 fn long_name(name: &str, checksum: u8) -> Vec<u8> {
     const LONG: u8 = 0x0f;
     const LAST: u8 = 0x40;

@@ -1,4 +1,4 @@
-//! A guest's identity, as a user writes it.
+//! The user-facing description of a guest's identity.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,36 +11,37 @@ use super::{SeedNic, User, invalid, name, render};
 use crate::Result;
 use crate::disk;
 
-/// The label by which cloud-init knows the disk.
+/// The label by which cloud-init finds the disk.
 const LABEL: &[u8; 11] = b"CIDATA     ";
 
 /// A guest's identity at its first boot.
 ///
-/// The same value always makes the same bytes. Two calls of [`new`](Self::new) make two identities, because each has an
-/// instance id of its own.
+/// Equal values yield equal bytes. Two calls of [`new`](Self::new) yield different identities, because each has its own
+/// instance id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Seed {
-    /// The host name, with its domain or without.
+    /// The host name, with or without a domain.
     pub hostname: String,
-    /// What tells one guest from all others: a new one makes cloud-init do its work again, new SSH host keys included.
+    /// The unique id of the guest: with a new one, cloud-init runs again and also creates new SSH host keys.
     #[serde(default = "new_instance_id")]
     pub instance_id: String,
-    /// The users. Where there is none, the image's own default user is made.
+    /// The users. If empty, cloud-init creates the image's default user.
     #[serde(default)]
     pub users: Vec<User>,
-    /// Lines of root's `authorized_keys`. Where [`users`](Self::users) is empty, the image's default user gets them too.
+    /// Lines of root's `authorized_keys`. If [`users`](Self::users) is empty, the image's default user gets them too.
     #[serde(default)]
     pub root_authorized_keys: Vec<String>,
-    /// Commands with their arguments, which run once, in this order, when the rest is done. No shell looks at them.
+    /// Commands with their arguments, which run once, in this order, after everything else. They do not go through a
+    /// shell.
     #[serde(default)]
     pub commands: Vec<Vec<String>>,
-    /// The network interfaces, which the guest names `eth0`, `eth1` and so on in this order. Where there is none, the
-    /// image's own default holds, which most often is DHCP on the first.
+    /// The network interfaces, which the guest names `eth0`, `eth1` and so on in this order. If empty, the image's
+    /// default applies, which usually is DHCP on the first interface.
     #[serde(default)]
     pub nics: Vec<SeedNic>,
-    /// The whole of `user-data`, in place of users, keys and commands. It is not looked at.
+    /// The complete `user-data`, instead of users, keys and commands. It is not checked.
     #[serde(default)]
     pub user_data: Option<String>,
 }
@@ -50,7 +51,7 @@ fn new_instance_id() -> String {
 }
 
 impl Seed {
-    /// A guest of this host name, with a random instance id.
+    /// A guest with this host name and a random instance id.
     pub fn new(hostname: impl Into<String>) -> Self {
         Self {
             hostname: hostname.into(),
@@ -63,7 +64,7 @@ impl Seed {
         }
     }
 
-    /// Sets the instance id. A guest that is given the one it knows keeps its identity.
+    /// Sets the instance id. A guest that gets its old one keeps its identity.
     #[must_use]
     pub fn instance_id(mut self, id: impl Into<String>) -> Self {
         self.instance_id = id.into();
@@ -77,14 +78,14 @@ impl Seed {
         self
     }
 
-    /// Lets the holder of a key log in as root over SSH; `line` is the one line of a `.pub` file.
+    /// Allows the holder of a key to log in as root over SSH; `line` is the line of a `.pub` file.
     #[must_use]
     pub fn root_authorized_key(mut self, line: impl Into<String>) -> Self {
         self.root_authorized_keys.push(line.into());
         self
     }
 
-    /// Adds a command with its arguments, to run once when the rest is done.
+    /// Adds a command with its arguments, to run once after everything else.
     #[must_use]
     pub fn command<I: IntoIterator<Item: Into<String>>>(mut self, words: I) -> Self {
         self.commands.push(words.into_iter().map(Into::into).collect());
@@ -98,18 +99,18 @@ impl Seed {
         self
     }
 
-    /// Gives `user-data` whole, in place of users, keys and commands.
+    /// Sets the complete `user-data`, instead of users, keys and commands.
     #[must_use]
     pub fn user_data(mut self, text: impl Into<String>) -> Self {
         self.user_data = Some(text.into());
         self
     }
 
-    /// Checks everything there is to check.
+    /// Checks all fields.
     ///
     /// # Errors
-    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if a field makes no sense; the message names it and what it
-    /// may be.
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if a field is invalid; the message names it and the valid
+    /// values.
     pub fn check(&self) -> Result<()> {
         name::check_hostname(&self.hostname)?;
         name::check_instance_id(&self.instance_id)?;
@@ -122,11 +123,11 @@ impl Seed {
 
     fn check_commands(&self) -> Result<()> {
         if self.commands.iter().any(|words| words.first().is_none_or(String::is_empty)) {
-            return Err(invalid("one of the commands is empty", "give each a program to run"));
+            return Err(invalid("one of the commands is empty", "give each command a program to run"));
         }
         let has_nul = |words: &Vec<String>| words.iter().any(|word| word.contains('\0'));
         if self.commands.iter().any(has_nul) {
-            return Err(invalid("one of the commands has a zero byte in it", "no program can be given one"));
+            return Err(invalid("one of the commands contains a zero byte", "remove the zero byte"));
         }
         if self.user_data.is_none()
             || self.users.is_empty() && self.root_authorized_keys.is_empty() && self.commands.is_empty()
@@ -142,19 +143,20 @@ impl Seed {
     fn check_repetitions(&self) -> Result<()> {
         let mut names = HashSet::new();
         if let Some(user) = self.users.iter().find(|user| !names.insert(&user.name)) {
-            return Err(invalid(format!("there are two users {}", user.name), "make one of them"));
+            return Err(invalid(format!("there are two users {}", user.name), "merge them into one"));
         }
         let mut macs = HashSet::new();
         match self.nics.iter().find(|nic| !macs.insert(nic.mac)) {
-            Some(nic) => Err(invalid(format!("there are two nics with the mac {}", nic.mac), "make one of them")),
+            Some(nic) => Err(invalid(format!("there are two nics with the mac {}", nic.mac), "merge them into one")),
             None => Ok(()),
         }
     }
 
-    /// The disk image: a FAT file system with the label `CIDATA`, of 1 MiB or a few more.
+    /// The disk image: a FAT file system with the label `CIDATA`, of one or a few MiB.
     ///
     /// # Errors
-    /// As [`check`](Self::check), and [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if all is more than 14 MiB.
+    /// As for [`check`](Self::check), and [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if the contents exceed 14
+    /// MiB.
     pub fn image(&self) -> Result<Vec<u8>> {
         self.check()?;
         let user_data = match &self.user_data {
@@ -170,13 +172,13 @@ impl Seed {
         })
     }
 
-    /// Writes the disk image to a new file that only its owner may read: it may hold hashes of passwords.
+    /// Writes the disk image to a new file that only its owner may read, because it may contain password hashes.
     ///
-    /// Give it to the VM as one more disk, read-only. When this returns, it is on stable storage.
+    /// Add it to the VM as a read-only disk. When this returns, it is on stable storage.
     ///
     /// # Errors
-    /// As [`image`](Self::image); [`AlreadyExists`](crate::ErrorKind::AlreadyExists) if there is something at `path`,
-    /// which is left alone. A failure leaves no file behind.
+    /// As for [`image`](Self::image); [`AlreadyExists`](crate::ErrorKind::AlreadyExists) if `path` exists, which is
+    /// then unchanged. On failure no file is left behind.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         disk::create_with(path.as_ref(), &self.image()?)
     }

@@ -1,7 +1,7 @@
-//! The identity a guest takes at its first boot: a small disk that cloud-init finds by its label and reads.
+//! A guest's identity for its first boot: a small disk that cloud-init finds by its label and reads.
 //!
 //! A [`Seed`] describes the guest (host name, users and their keys, network interfaces, commands) and writes a disk
-//! image, which is added to the VM beside its own:
+//! image, which is added to the VM as a second disk:
 //!
 //! ```no_run
 //! use xvirt_core::config::{Disk, VmConfig};
@@ -22,13 +22,13 @@
 //! ```
 //!
 //! The guest needs cloud-init, or another program that reads the
-//! [NoCloud](https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html) data source. What is new about a
-//! guest is its instance id: cloud-init does its work once for each, and makes new SSH host keys then. The guest's
-//! machine id does not come from here; the image of a template has an empty `/etc/machine-id`.
+//! [NoCloud](https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html) data source. The instance id
+//! identifies a new guest: cloud-init runs once for each, and then creates new SSH host keys. The guest's machine id is
+//! not set here; the image of a template should contain an empty `/etc/machine-id`.
 //!
-//! Inside: `identity` is what a user writes, with `user`, `nic` and `address`; `name` says what each may look like;
-//! `render` makes the three files of it, and `fat` the disk that holds them. The writer of FAT is ours: `fatfs` has had
-//! no release since January 2023, and one fixed layout of one folder is little code.
+//! Inside: `identity`, `user`, `nic` and `address` are the user-facing types, and `name` checks names in them; `render`
+//! creates the three files, and `fat` the disk that contains them. The FAT writer is our own: `fatfs` has had no
+//! release since January 2023, and a fixed layout with one folder needs little code.
 
 mod address;
 mod fat;
@@ -47,7 +47,7 @@ pub use user::User;
 
 use crate::{Error, ErrorKind};
 
-/// A mistake in a seed: `what` names the field and the value.
+/// An error in a seed; `what` names the field and the value.
 fn invalid(what: impl Into<String>, remedy: &str) -> Error {
     Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy)
 }

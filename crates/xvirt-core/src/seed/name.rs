@@ -1,37 +1,37 @@
-//! What host names, user names, keys and password hashes may look like.
+//! Checks host names, user names, keys and password hashes.
 
 use super::invalid;
 use crate::Result;
 
-/// The longest part of a name in DNS, in bytes (RFC 1035, section 2.3.4).
+/// The longest label of a DNS name in bytes (RFC 1035, section 2.3.4).
 const MAX_LABEL: usize = 63;
-/// The longest name in DNS, in bytes.
+/// The longest DNS name in bytes.
 const MAX_DOMAIN: usize = 253;
-/// The longest user name `useradd` takes, in bytes.
+/// The longest user name for `useradd` in bytes.
 const MAX_USER: usize = 32;
-/// The longest instance id, in bytes: it becomes the name of a folder in the guest.
+/// The longest instance id in bytes: it becomes a folder name in the guest.
 const MAX_INSTANCE_ID: usize = 128;
-/// More than any public key takes, in bytes.
+/// A limit above the length of any public key in bytes.
 const MAX_KEY: usize = 16 << 10;
 const MAX_HASH: usize = 1 << 10;
 
-/// A host name, with its domain or without (RFC 1123, section 2.1).
+/// Checks a host name, with or without a domain (RFC 1123, section 2.1).
 pub(super) fn check_hostname(name: &str) -> Result<()> {
     if is_domain(name) {
         return Ok(());
     }
     Err(invalid(
-        format!("the hostname {name:?} is not one"),
+        format!("the hostname {name:?} is invalid"),
         "use letters, digits and dashes, at most 63 to a part, with dots between the parts",
     ))
 }
 
-/// A domain in which short names are looked up.
+/// Checks a domain in which short names are looked up.
 pub(super) fn check_search_domain(name: &str) -> Result<()> {
     if is_domain(name) {
         return Ok(());
     }
-    Err(invalid(format!("the search domain {name:?} is not one"), "write a domain, as in example.org"))
+    Err(invalid(format!("the search domain {name:?} is invalid"), "use a domain such as example.org"))
 }
 
 fn is_domain(name: &str) -> bool {
@@ -44,7 +44,7 @@ fn is_domain(name: &str) -> bool {
     name.len() <= MAX_DOMAIN && name.split('.').all(is_label)
 }
 
-/// An instance id, which cloud-init makes a folder of.
+/// Checks an instance id, from which cloud-init creates a folder name.
 pub(super) fn check_instance_id(id: &str) -> Result<()> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     let starts_well = id.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
@@ -52,12 +52,12 @@ pub(super) fn check_instance_id(id: &str) -> Result<()> {
         return Ok(());
     }
     Err(invalid(
-        format!("the instance id {id:?} is not one"),
+        format!("the instance id {id:?} is invalid"),
         "begin with a letter or digit, and use letters, digits, '-', '_', '.' and ':', at most 128",
     ))
 }
 
-/// The name of a user or group, as Debian's `useradd` takes it everywhere; `field` says which.
+/// Checks the name of a user or group by the rules of Debian's `useradd`; `field` names the field.
 pub(super) fn check_account(field: &str, name: &str) -> Result<()> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
@@ -65,12 +65,12 @@ pub(super) fn check_account(field: &str, name: &str) -> Result<()> {
         return Ok(());
     }
     Err(invalid(
-        format!("the {field} {name:?} is not one"),
+        format!("the {field} {name:?} is invalid"),
         "begin with a lower case letter, and use lower case letters, digits, '-' and '_', at most 32",
     ))
 }
 
-/// One line of an `authorized_keys` file (sshd(8), AUTHORIZED_KEYS FILE FORMAT): options, type, key and comment.
+/// Checks a line of an `authorized_keys` file (sshd(8), AUTHORIZED_KEYS FILE FORMAT): options, type, key and comment.
 pub(super) fn check_key(user: &str, line: &str) -> Result<()> {
     let words: Vec<&str> = line.split(' ').collect();
     let is_key = |pair: &[&str]| matches!(pair, [kind, key] if is_key_type(kind) && is_base64(key));
@@ -78,10 +78,10 @@ pub(super) fn check_key(user: &str, line: &str) -> Result<()> {
     if is_one_line && words.windows(2).any(is_key) {
         return Ok(());
     }
-    // A private key that was given by mistake is not to end up in a log.
+    // Does not show the line, because it may be a private key given by mistake.
     Err(invalid(
         format!("an authorized_key of {user} is not a public key"),
-        "give the one line of a .pub file, as in 'ssh-ed25519 AAAA... name@host'",
+        "use the line of a .pub file, for example 'ssh-ed25519 AAAA... name@host'",
     ))
 }
 
@@ -90,18 +90,18 @@ fn is_key_type(word: &str) -> bool {
 }
 
 fn is_base64(word: &str) -> bool {
-    // Every key begins with the length of its type's name, in four bytes of which the first two are zero.
+    // Every key starts with the length of its type's name, in four bytes of which the first two are zero.
     word.starts_with("AAAA") && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
 }
 
-/// A hashed password, as crypt(5) describes them: a method, its parameters, a salt and the hash.
+/// Checks a hashed password in the format of crypt(5): a method, its parameters, a salt and the hash.
 pub(super) fn check_password_hash(user: &str, hash: &str) -> Result<()> {
     let printable = |byte: u8| byte.is_ascii_graphic() && byte != b':';
     let fields = hash.strip_prefix('$').map_or(0, |rest| rest.split('$').filter(|field| !field.is_empty()).count());
     if fields >= 3 && hash.len() <= MAX_HASH && hash.bytes().all(printable) {
         return Ok(());
     }
-    // It may be the password itself, which is not to end up in a log.
+    // Does not show the value, because it may be the password itself.
     Err(invalid(
         format!("the password_hash of user {user} is not a hash"),
         "hash the password first, as `mkpasswd` or `openssl passwd -6` do",

@@ -1,4 +1,4 @@
-//! How the guest sets up a network interface.
+//! The guest's configuration of a network interface.
 
 use std::net::IpAddr;
 
@@ -8,21 +8,21 @@ use super::{InterfaceAddress, invalid, name};
 use crate::Result;
 use crate::net::MacAddress;
 
-/// How the guest sets up the network interface with a hardware address: the one that
-/// [`Nic::mac`](crate::config::Nic::mac) gives it.
+/// The guest's configuration of the network interface with a MAC address, which is
+/// [`Nic::mac`](crate::config::Nic::mac).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SeedNic {
-    /// The hardware address it is recognised by.
+    /// The MAC address that identifies the interface.
     pub mac: MacAddress,
-    /// Whether a DHCP server gives it an IPv4 address.
+    /// Whether it gets an IPv4 address by DHCP.
     #[serde(default)]
     pub dhcp: bool,
-    /// Addresses it has of its own.
+    /// Static addresses.
     #[serde(default)]
     pub addresses: Vec<InterfaceAddress>,
-    /// Where everything goes that is in no network of an interface: one IPv4 and one IPv6 address at most.
+    /// Default gateways: at most one IPv4 and one IPv6 address.
     #[serde(default)]
     pub gateways: Vec<IpAddr>,
     /// Name servers.
@@ -34,12 +34,12 @@ pub struct SeedNic {
 }
 
 impl SeedNic {
-    /// Takes an IPv4 address from a DHCP server.
+    /// Gets an IPv4 address by DHCP.
     pub fn dhcp(mac: MacAddress) -> Self {
         Self { dhcp: true, ..Self::new(mac) }
     }
 
-    /// Has an address of its own.
+    /// Has a static address.
     pub fn static_address(mac: MacAddress, address: InterfaceAddress) -> Self {
         Self { addresses: vec![address], ..Self::new(mac) }
     }
@@ -51,7 +51,7 @@ impl SeedNic {
         self
     }
 
-    /// Sends everything that is in no network of an interface to this address.
+    /// Adds a default gateway.
     #[must_use]
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
         self.gateways.push(gateway.into());
@@ -87,12 +87,12 @@ impl SeedNic {
         let mac = self.mac;
         if !mac.is_unicast() {
             return Err(invalid(
-                format!("the mac {mac} is not the address of a NIC"),
-                "use the one the VM's NIC has, which is not a group's",
+                format!("a NIC cannot have the mac {mac}"),
+                "use the MAC address of the VM's NIC, which is not a multicast address",
             ));
         }
         if !self.dhcp && self.addresses.is_empty() {
-            return Err(invalid(format!("NIC {mac} has no addresses"), "give it one, or use dhcp"));
+            return Err(invalid(format!("NIC {mac} has no addresses"), "add an address, or use dhcp"));
         }
         self.check_gateways()?;
         self.search_domains.iter().try_for_each(|domain| name::check_search_domain(domain))
@@ -103,8 +103,8 @@ impl SeedNic {
         for gateway in &self.gateways {
             if self.gateways.iter().filter(|other| other.is_ipv4() == gateway.is_ipv4()).count() > 1 {
                 return Err(invalid(
-                    format!("NIC {mac} has several gateways of one kind, such as {gateway}"),
-                    "give it one for IPv4 and one for IPv6 at most",
+                    format!("NIC {mac} has several gateways of the same IP version, such as {gateway}"),
+                    "use at most one for IPv4 and one for IPv6",
                 ));
             }
             let is_local = matches!(gateway, IpAddr::V6(ip) if ip.is_unicast_link_local());

@@ -1,4 +1,4 @@
-//! The three files cloud-init reads, as JSON, which is YAML too: whatever is in a name or key stays inside its quotes.
+//! Renders the three files of cloud-init as JSON, which is valid YAML: names and keys are always quoted.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::{InterfaceAddress, Seed, SeedNic, User};
 use crate::net::MacAddress;
 use crate::{Error, ErrorKind, Result};
 
-/// Everything, as anybody, without a password (sudoers(5)).
+/// All commands, as any user, without a password (sudoers(5)).
 const SUDO_ALL: &str = "ALL=(ALL) NOPASSWD:ALL";
 
 #[derive(Serialize)]
@@ -19,16 +19,16 @@ struct MetaData<'a> {
     local_hostname: &'a str,
 }
 
-/// What differs from cloud-init's defaults, or must not differ from them in the image.
+/// Settings that differ from cloud-init's defaults, or from which the image's settings must not differ.
 #[derive(Serialize)]
 struct CloudConfig<'a> {
     preserve_hostname: bool,
-    /// The guest finds itself under its own name, without any name server.
+    /// Lets the guest resolve its own name without a name server.
     manage_etc_hosts: &'a str,
     ssh_deletekeys: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<CloudUser<'a>>,
-    /// Root's keys: an entry of `users` would touch its password as well.
+    /// Root's keys; an entry in `users` would also change its password.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ssh_authorized_keys: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,7 @@ fn ethernet(number: usize, nic: &SeedNic) -> Ethernet<'_> {
     let route = |via: &IpAddr| Route { to: if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" }, via: *via };
     Ethernet {
         r#match: Match { macaddress: nic.mac },
-        // Without it cloud-init's renderers other than netplan's take the key for the interface's name.
+        // Without it, cloud-init's renderers other than netplan's use the key as the interface's name.
         set_name: format!("eth{number}"),
         dhcp4: nic.dhcp,
         addresses: &nic.addresses,
@@ -141,11 +141,11 @@ fn ethernet(number: usize, nic: &SeedNic) -> Ethernet<'_> {
     }
 }
 
-/// JSON that a YAML reader takes for the same: some characters are line breaks to YAML 1.1, or not allowed at all, so
-/// those JSON may escape by one `\u` are. The others, beyond U+FFFF, YAML takes as they are.
+/// JSON that YAML readers parse alike. Some characters are line breaks in YAML 1.1 or not allowed; up to U+FFFF, JSON
+/// can escape them with a single `\u`. YAML accepts characters beyond U+FFFF unescaped.
 fn yaml(value: &impl Serialize) -> Result<String> {
     let json = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::new(ErrorKind::InvalidConfig, "cannot write the seed").because(error))?;
+        .map_err(|error| Error::new(ErrorKind::InvalidConfig, "cannot encode the seed").because(error))?;
     let mut text = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         match u32::from(c) {

@@ -1,4 +1,4 @@
-//! What a seed holds, judged by `fsck.vfat`, mtools, blkid, a JSON parser and the YAML parser of cloud-init.
+//! Checks seeds with `fsck.vfat`, mtools, blkid, a JSON parser and the YAML parser of cloud-init.
 
 use std::fs;
 use std::net::Ipv6Addr;
@@ -14,7 +14,7 @@ use crate::net::MacAddress;
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBEREREREREREREREREREREREREREREREREREREREREREREREREREREREREREREREQ a@b";
 const HASH: &str = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/";
-/// What breaks lines, ends strings or is not allowed in YAML 1.1, and what JSON escapes as two halves.
+/// Characters that break lines, end strings or are invalid in YAML 1.1, and one that JSON escapes as a surrogate pair.
 const AWKWARD: &str = "\"'\\: {#}\n- \t\u{7f}\u{85}\u{a0}\u{2028}\u{feff}\u{fffe}é😀%&*!|>";
 
 fn mac(last: u8) -> MacAddress {
@@ -77,7 +77,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Checks the image with tools that are not ours and copies its files out; none where a tool is missing.
+/// Checks the image with independent tools and extracts its files; `None` if a tool is missing.
 fn extract(image: &Path, folder: &Path) -> Option<Vec<String>> {
     tool("fsck.vfat", &["-n", text(image)])?;
     let listed = tool("mdir", &["-b", "-i", text(image), "::"])?;
@@ -110,7 +110,7 @@ fn usual_tools_read_the_disk() {
     }
 }
 
-/// cloud-init reads its files with PyYAML, which follows YAML 1.1.
+/// cloud-init parses its files with PyYAML, which implements YAML 1.1.
 #[test]
 fn yaml_readers_see_the_same() {
     let files = [
@@ -187,7 +187,7 @@ fn a_written_seed_is_private_and_never_overwritten() {
     let error = Seed::new("other").write(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     assert!(fs::read(&path).unwrap() == before);
-    // What makes no sense leaves nothing behind.
+    // An invalid seed leaves no file behind.
     let error = Seed::new("no host").write(folder.path().join("new")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(!folder.path().join("new").exists());
@@ -211,21 +211,21 @@ fn mistakes_are_named_with_their_remedy() {
     };
     let base = || Seed::new("a");
     for name in ["", "-a", "a-", "a..b", "a_b", "a b", "a\n", &"a".repeat(64), "ä"] {
-        assert!(refused(Seed::new(name)).starts_with(&format!("the hostname {name:?} is not one; use")), "{name}");
+        assert!(refused(Seed::new(name)).starts_with(&format!("the hostname {name:?} is invalid; use")), "{name}");
     }
     for id in ["", "..", "a/b", "a b", "a\n", &"a".repeat(129)] {
-        assert!(refused(base().instance_id(id)).starts_with(&format!("the instance id {id:?} is not one; ")), "{id}");
+        assert!(refused(base().instance_id(id)).starts_with(&format!("the instance id {id:?} is invalid; ")), "{id}");
     }
     for name in ["", "Bob", "a:b", "a b", "1a", "a\n", &"a".repeat(33)] {
-        assert!(refused(base().user(User::new(name))).starts_with(&format!("the user name {name:?} is not one; ")));
+        assert!(refused(base().user(User::new(name))).starts_with(&format!("the user name {name:?} is invalid; ")));
         let user = User::new("a").group(name);
-        assert!(refused(base().user(user)).starts_with(&format!("the group name {name:?} is not one; ")));
+        assert!(refused(base().user(user)).starts_with(&format!("the group name {name:?} is invalid; ")));
     }
     let keys = ["", "ssh-ed25519", "AAAA", "ssh-ed25519 BBBB", "-----BEGIN OPENSSH PRIVATE KEY-----"];
     for key in
         keys.map(str::to_owned).into_iter().chain([format!("{KEY}\n{KEY}"), format!("{KEY} {}", "x".repeat(1 << 14))])
     {
-        let message = "is not a public key; give the one line of a .pub file, as in 'ssh-ed25519 AAAA... name@host'";
+        let message = "is not a public key; use the line of a .pub file, for example 'ssh-ed25519 AAAA... name@host'";
         assert_eq!(refused(base().root_authorized_key(&key)), format!("an authorized_key of root {message}"));
         let user = User::new("bob").authorized_key(&key);
         assert_eq!(refused(base().user(user)), format!("an authorized_key of bob {message}"));
@@ -239,15 +239,12 @@ fn mistakes_are_named_with_their_remedy() {
     }
     assert_eq!(
         refused(base().user(User::new("root"))),
-        "the user root exists in every guest; give its keys with root_authorized_key"
+        "the user root exists in every guest; set its keys with root_authorized_key"
     );
-    assert_eq!(refused(base().user(User::new("b")).user(User::new("b"))), "there are two users b; make one of them");
-    assert_eq!(refused(base().command([""; 1])), "one of the commands is empty; give each a program to run");
-    assert_eq!(refused(base().command([""; 0])), "one of the commands is empty; give each a program to run");
-    assert_eq!(
-        refused(base().command(["a\0"])),
-        "one of the commands has a zero byte in it; no program can be given one"
-    );
+    assert_eq!(refused(base().user(User::new("b")).user(User::new("b"))), "there are two users b; merge them into one");
+    assert_eq!(refused(base().command([""; 1])), "one of the commands is empty; give each command a program to run");
+    assert_eq!(refused(base().command([""; 0])), "one of the commands is empty; give each command a program to run");
+    assert_eq!(refused(base().command(["a\0"])), "one of the commands contains a zero byte; remove the zero byte");
     assert_eq!(
         refused(base().user_data("x").command(["a"])),
         "user_data was given together with users, keys or commands; write them into user_data, or leave it out"
@@ -264,14 +261,14 @@ fn mistakes_in_nics_are_named_with_their_remedy() {
     let dhcp = SeedNic::dhcp(mac(1));
     assert_eq!(
         refused(&[fixed(), dhcp.clone()]),
-        "there are two nics with the mac 02:00:00:00:00:01; make one of them"
+        "there are two nics with the mac 02:00:00:00:00:01; merge them into one"
     );
     assert_eq!(
         refused(&[SeedNic::dhcp(MacAddress::new([0xff; 6]))]),
-        "the mac ff:ff:ff:ff:ff:ff is not the address of a NIC; use the one the VM's NIC has, which is not a group's"
+        "a NIC cannot have the mac ff:ff:ff:ff:ff:ff; use the MAC address of the VM's NIC, which is not a multicast address"
     );
     let none: SeedNic = serde_json::from_str(r#"{"mac": "02:00:00:00:00:01"}"#).unwrap();
-    assert_eq!(refused(&[none]), "NIC 02:00:00:00:00:01 has no addresses; give it one, or use dhcp");
+    assert_eq!(refused(&[none]), "NIC 02:00:00:00:00:01 has no addresses; add an address, or use dhcp");
     assert_eq!(
         refused(&[fixed().gateway([192, 0, 3, 1])]),
         "the gateway 192.0.3.1 is in none of the networks of NIC 02:00:00:00:00:01; \
@@ -279,12 +276,12 @@ fn mistakes_in_nics_are_named_with_their_remedy() {
     );
     assert_eq!(
         refused(&[fixed().gateway([192, 0, 2, 1]).gateway([192, 0, 2, 2])]),
-        "NIC 02:00:00:00:00:01 has several gateways of one kind, such as 192.0.2.1; \
-         give it one for IPv4 and one for IPv6 at most"
+        "NIC 02:00:00:00:00:01 has several gateways of the same IP version, such as 192.0.2.1; \
+         use at most one for IPv4 and one for IPv6"
     );
     assert_eq!(
         refused(&[dhcp.search_domain("a b")]),
-        "the search domain \"a b\" is not one; write a domain, as in example.org"
+        "the search domain \"a b\" is invalid; use a domain such as example.org"
     );
     assert!(serde_json::from_str::<Seed>(r#"{"hostname": "a", "hostnam": 1}"#).is_err());
 }

@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 use super::{invalid, name};
 use crate::Result;
 
-/// A user whom cloud-init makes at the first boot; one that exists already gets the keys and the password.
+/// A user whom cloud-init creates at the first boot; an existing user gets the keys and the password.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct User {
-    /// The name to log in with.
+    /// The login name.
     pub name: String,
-    /// Whether the user may do everything through sudo, without a password.
+    /// Whether the user may run all commands through sudo without a password.
     #[serde(default)]
     pub sudo: bool,
-    /// More groups the user is in; those that do not exist are made.
+    /// Additional groups of the user; missing groups are created.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// Lines of the user's `authorized_keys`: who may log in over SSH.
+    /// Lines of the user's `authorized_keys`, for logging in over SSH.
     #[serde(default)]
     pub authorized_keys: Vec<String>,
-    /// The password, hashed as crypt(5) says (`$6$...`, `$y$...`).
+    /// The hashed password in the format of crypt(5) (`$6$...`, `$y$...`).
     #[serde(default)]
     pub password_hash: Option<String>,
     /// Whether logging in with the password is locked. Without a password it always is.
@@ -32,7 +32,7 @@ pub struct User {
 }
 
 impl User {
-    /// A user with no more rights than anybody, who cannot log in yet.
+    /// A user without privileges, who cannot log in.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -44,28 +44,28 @@ impl User {
         }
     }
 
-    /// Lets the user do everything through sudo, without a password.
+    /// Allows the user to run all commands through sudo without a password.
     #[must_use]
     pub fn sudo(mut self) -> Self {
         self.sudo = true;
         self
     }
 
-    /// Puts the user into one more group.
+    /// Adds the user to a group.
     #[must_use]
     pub fn group(mut self, name: impl Into<String>) -> Self {
         self.groups.push(name.into());
         self
     }
 
-    /// Lets the holder of a key log in over SSH; `line` is the one line of a `.pub` file.
+    /// Allows the holder of a key to log in over SSH; `line` is the line of a `.pub` file.
     #[must_use]
     pub fn authorized_key(mut self, line: impl Into<String>) -> Self {
         self.authorized_keys.push(line.into());
         self
     }
 
-    /// Sets the password, which has to be hashed (`$6$...`, `$y$...`).
+    /// Sets the hashed password (`$6$...`, `$y$...`).
     #[must_use]
     pub fn password_hash(mut self, hash: impl Into<String>) -> Self {
         self.password_hash = Some(hash.into());
@@ -82,7 +82,7 @@ impl User {
     pub(super) fn check(&self) -> Result<()> {
         name::check_account("user name", &self.name)?;
         if self.name == "root" {
-            return Err(invalid("the user root exists in every guest", "give its keys with root_authorized_key"));
+            return Err(invalid("the user root exists in every guest", "set its keys with root_authorized_key"));
         }
         self.groups.iter().try_for_each(|group| name::check_account("group name", group))?;
         self.authorized_keys.iter().try_for_each(|key| name::check_key(&self.name, key))?;
@@ -91,7 +91,7 @@ impl User {
 }
 
 impl fmt::Debug for User {
-    /// Without the hash, which is a secret.
+    /// Omits the hash, which is secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User")
             .field("name", &self.name)

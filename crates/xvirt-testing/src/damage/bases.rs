@@ -1,4 +1,4 @@
-//! The archives that are damaged.
+//! The archives to damage.
 
 use std::io::{Read, Write};
 
@@ -10,22 +10,22 @@ use crate::samples::sample;
 
 const MIB: usize = 1 << 20;
 
-/// An archive that is whole.
+/// A valid archive.
 #[derive(Debug)]
 pub struct Base {
-    /// What it is.
+    /// Its description.
     pub name: &'static str,
-    /// The archive without compression.
+    /// The uncompressed archive.
     pub plain: Vec<u8>,
     /// The archive.
     pub packed: Vec<u8>,
     /// Compresses an archive in the same way.
     pub pack: fn(&[u8]) -> Vec<u8>,
-    /// Its disks, and the image of memory where it has one.
+    /// Its disks, and its memory image if it has one.
     pub disks: Disks,
-    /// Whether the numbers of its chunks say where they are: there are no chunks without bytes.
+    /// Whether its chunk numbers determine their positions, because it has no chunks without bytes.
     pub regular: bool,
-    /// How many damaged archives are made of it: fewer where it is big.
+    /// The number of damaged variants; fewer for large archives.
     pub cases: usize,
 }
 
@@ -56,9 +56,9 @@ pub fn bases() -> Vec<Base> {
     ]
 }
 
-/// A small VM: a disk with data, a hole and an end that is no zeroes, and one that ends with zeroes.
+/// A small VM with two disks: one with data, a hole and a non-zero end, and one that ends with zeroes.
 fn ours(options: &WriteOptions) -> Vec<u8> {
-    // A little noise in each chunk, and text that packs well.
+    // Each chunk has a little noise, and text that compresses well.
     let chunk = |seed| {
         let mut bytes = format!("chunk {seed} ").into_bytes().repeat(MIB / 8);
         bytes[..20_000].copy_from_slice(&pattern(seed, 20_000));
@@ -77,7 +77,7 @@ fn gunzip(packed: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Members of gzip whose ends have nothing to do with those of chunks.
+/// gzip members whose ends are unrelated to those of chunks.
 fn members(plain: &[u8]) -> Vec<u8> {
     plain.chunks(700_000).fold(Vec::new(), |packed, part| {
         let mut member = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
@@ -86,7 +86,7 @@ fn members(plain: &[u8]) -> Vec<u8> {
     })
 }
 
-/// As XenServer packs: one frame, whose size is not told.
+/// Compresses like XenServer: a single frame without a content size.
 fn one_frame(plain: &[u8]) -> Vec<u8> {
     let mut frame = zstd::Encoder::new(Vec::new(), 1).unwrap();
     frame.include_checksum(true).unwrap();
@@ -94,7 +94,7 @@ fn one_frame(plain: &[u8]) -> Vec<u8> {
     frame.finish().unwrap()
 }
 
-/// Frames whose ends have nothing to do with those of chunks.
+/// zstd frames whose ends are unrelated to those of chunks.
 fn frames(plain: &[u8]) -> Vec<u8> {
     let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
     compressor.include_checksum(true).unwrap();

@@ -1,4 +1,4 @@
-//! Headers that say something else, with checksums that fit.
+//! Changes tar headers, with valid checksums.
 
 use super::bases::Base;
 use super::{BLOCK, Damaged, Member, join};
@@ -23,11 +23,11 @@ pub(super) fn damage(base: &Base, random: &mut Random) -> Damaged {
     };
     member.seal();
     let what = format!("header of {} with {change}", member.name);
-    // A size of ova.xml that is a little off may cut its end, or a name put something before it.
+    // A changed size may truncate ova.xml, and a changed name may put another member before it.
     Damaged { bytes: (base.pack)(&join(&members)), what, disks: None, metadata: index == 0 }
 }
 
-/// Sizes that are a little off, and absurd ones.
+/// Changes the size slightly or absurdly.
 fn size(member: &mut Member, random: &mut Random) -> String {
     const TEXTS: [&[u8; 12]; 4] = [b"-0000000001\0", &[0xff; 12], b"99999999999\0", &[0; 12]];
     let size = member.size as u64;
@@ -52,7 +52,7 @@ fn size(member: &mut Member, random: &mut Random) -> String {
     what
 }
 
-/// Names that are a little off, and absurd ones.
+/// Changes the name slightly or absurdly.
 fn name(member: &mut Member, random: &mut Random) -> String {
     let old = member.name.clone();
     let (disk, number) = old.split_once('/').unwrap_or(("", &old));

@@ -1,4 +1,4 @@
-//! Members that are missing, there twice, or somewhere else.
+//! Removes, duplicates and moves members.
 
 use super::bases::Base;
 use super::{Damaged, Member, join};
@@ -52,13 +52,13 @@ pub(super) fn damage(base: &Base, random: &mut Random) -> Damaged {
     Damaged { bytes: (base.pack)(&join(&members)), what, disks, metadata: false }
 }
 
-/// The position of any chunk.
+/// The index of a random chunk.
 fn chunk(members: &[Member], random: &mut Random) -> usize {
     let chunks: Vec<_> = (0..members.len()).filter(|index| members[*index].is_chunk()).collect();
     *random.pick(&chunks)
 }
 
-/// The disks of an archive without a chunk, where that is an archive too: zeroes are left out in the middle of disks.
+/// The disks of an archive without a chunk, if that is valid: zeroes in the middle of disks may be omitted.
 fn without(base: &Base, members: &[Member], index: usize) -> Option<Disks> {
     let member = &members[index];
     let same_disk = |other: Option<&Member>| other.is_some_and(|other| other.disk() == member.disk());

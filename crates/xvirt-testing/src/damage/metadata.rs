@@ -1,4 +1,4 @@
-//! Metadata that says something else.
+//! Changes the metadata.
 
 use super::bases::Base;
 use super::{BLOCK, Damaged, Member, join};
@@ -61,7 +61,7 @@ fn change(xml: &mut Vec<u8>, random: &mut Random) -> String {
     }
 }
 
-/// The size of a disk that is a little off, or absurd.
+/// Changes the size of a disk slightly or absurdly.
 fn size(xml: &mut Vec<u8>, random: &mut Random) -> String {
     const FIELD: &str = "<name>virtual_size</name><value>";
     const TEXTS: [&str; 6] = ["-1", "", "1e9", "99999999999999999999999", "0x100000", " 5242880 "];
@@ -79,7 +79,7 @@ fn size(xml: &mut Vec<u8>, random: &mut Random) -> String {
     format!("the size '{size}' instead of {old}")
 }
 
-/// One reference or id put in the place of another.
+/// Replaces a reference or id with another one.
 fn reference(xml: &mut Vec<u8>, random: &mut Random) -> String {
     let places = all(xml, "Ref:");
     let (one, other) = (*random.pick(&places), *random.pick(&places));

@@ -1,4 +1,4 @@
-//! Ways to damage an archive, and the archives to damage.
+//! Damages archives in reproducible ways.
 
 mod bases;
 mod header;
@@ -11,16 +11,16 @@ pub use bases::{Base, bases};
 use crate::archives::Disks;
 use crate::random::Random;
 
-/// An archive that was damaged.
+/// A damaged archive.
 #[derive(Debug)]
 pub struct Damaged {
     /// The archive.
     pub bytes: Vec<u8>,
-    /// What was done to it.
+    /// A description of the damage.
     pub what: String,
-    /// What its disks are now, if that is legal and not what they were.
+    /// The new contents of its disks, if the archive is still valid and they differ.
     pub disks: Option<Disks>,
-    /// Whether `ova.xml` may say something else now.
+    /// Whether `ova.xml` may have changed.
     pub metadata: bool,
 }
 
@@ -38,7 +38,7 @@ pub fn damage(base: &Base, random: &mut Random) -> Damaged {
 #[derive(Clone, Debug)]
 struct Member {
     name: String,
-    /// Its 512 bytes of header, and its data with the padding.
+    /// Its 512-byte header, and its data with padding.
     bytes: Vec<u8>,
     size: usize,
 }
@@ -46,7 +46,7 @@ struct Member {
 const BLOCK: usize = 512;
 
 impl Member {
-    /// All members of an archive, up to the blocks that end it.
+    /// All members of an archive, without the blocks at the end.
     fn all(archive: &[u8]) -> Vec<Self> {
         let mut members = Vec::new();
         let mut rest = archive;
@@ -70,7 +70,7 @@ impl Member {
         self.name.split('/').next().unwrap()
     }
 
-    /// Makes the checksum of the header fit it again.
+    /// Recomputes the checksum of the header.
     fn seal(&mut self) {
         self.bytes[148..156].fill(b' ');
         let sum: u32 = self.bytes[..BLOCK].iter().map(|byte| u32::from(*byte)).sum();
@@ -78,7 +78,7 @@ impl Member {
     }
 }
 
-/// An archive of members.
+/// The archive of these members.
 fn join(members: &[Member]) -> Vec<u8> {
     let end = [0; 2 * BLOCK];
     members.iter().map(|member| &member.bytes[..]).chain([&end[..]]).collect::<Vec<_>>().concat()

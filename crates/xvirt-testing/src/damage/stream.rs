@@ -1,4 +1,4 @@
-//! Damage to the bytes of the file, whatever they are.
+//! Damages the bytes of the file, regardless of their meaning.
 
 use std::ops::Range;
 
@@ -46,7 +46,7 @@ pub(super) fn damage(base: &Base, random: &mut Random) -> Damaged {
     Damaged { bytes, what, disks: None, metadata: touches_metadata(base, &touched) }
 }
 
-/// A place in the file: anywhere, or where something of meaning is.
+/// A position in the file: random, or at a significant structure.
 fn place(base: &Base, random: &mut Random) -> usize {
     let length = base.packed.len();
     let place = match random.below(4) {
@@ -64,7 +64,7 @@ fn place(base: &Base, random: &mut Random) -> usize {
     place.min(length - 1)
 }
 
-/// Whether `ova.xml` may have been hit. Compressed streams have checksums of their own.
+/// Whether `ova.xml` may be affected. Compressed streams have checksums of their own.
 fn touches_metadata(base: &Base, range: &Range<usize>) -> bool {
     base.packed == base.plain && range.start < Member::all(&base.plain)[0].bytes.len()
 }

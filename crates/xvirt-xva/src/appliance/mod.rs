@@ -1,6 +1,6 @@
-//! What an appliance is, in the terms of who uses it.
+//! The user-facing description of an appliance.
 //!
-//! `read` makes it of the objects in `ova.xml`, and `settings` finds what else these say.
+//! `read` creates it from the objects in `ova.xml`, and `settings` collects their other settings.
 
 mod read;
 mod settings;
@@ -12,43 +12,43 @@ pub use settings::Setting;
 
 use crate::ova::AfterCrash;
 
-/// A VM as an appliance describes it.
+/// The VM of an appliance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Appliance {
     /// The VM's name.
     pub name: String,
-    /// What people know about it.
+    /// The description for users.
     pub description: String,
-    /// Its identity where it came from.
+    /// Its UUID at its origin.
     pub uuid: Option<Uuid>,
-    /// The identity of its state, by which a guest learns that it is a copy.
+    /// The VM generation ID, by which a guest detects that it is a copy.
     pub generation_id: Option<Uuid>,
-    /// How many vCPUs it starts with.
+    /// The number of vCPUs at start.
     pub vcpus: u32,
     /// Its memory in bytes.
     pub memory: u64,
-    /// Whether it is a template rather than a VM.
+    /// Whether it is a template instead of a VM.
     pub template: bool,
-    /// Whether it was exported suspended, with an image of its memory.
+    /// Whether it was exported suspended, with a memory image.
     pub suspended: bool,
-    /// What it starts.
+    /// The kind of firmware.
     pub firmware: Firmware,
-    /// What is done when it crashes, if that is said.
+    /// The action after a crash, if one is set.
     pub after_crash: Option<AfterCrash>,
     /// Its disks, in the order of their device numbers.
     pub disks: Vec<ApplianceDisk>,
-    /// Its CD drives: the name of the disc in each, if there was one.
+    /// Its CD drives, with the names of their discs, if any.
     pub cd_drives: Vec<Option<String>>,
     /// Its network interfaces, in the order of their device numbers.
     pub nics: Vec<ApplianceNic>,
-    /// What else is said of it that not every host has, or that not every VM wants.
+    /// Settings that not every host supports or not every VM needs.
     pub settings: Vec<Setting>,
-    /// What made the archive.
+    /// The software that wrote the archive.
     pub producer: Producer,
 }
 
-/// What a VM starts from.
+/// The kind of firmware of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -57,7 +57,7 @@ pub enum Firmware {
     Bios,
     /// UEFI.
     Uefi,
-    /// Nothing: its kernel is taken from its disk or from the host, and knows that it runs on Xen.
+    /// Paravirtual: there is no firmware; the kernel comes from the disk or the host and runs on Xen only.
     Paravirtual,
 }
 
@@ -69,15 +69,15 @@ pub struct ApplianceDisk {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// What people know about it.
+    /// The description for users.
     pub description: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Its device number on the VM: `0`, or `xvda`.
+    /// Its device number or name in the VM, such as `0` or `xvda`.
     pub device: String,
-    /// Whether the VM starts from it.
+    /// Whether the VM boots from it.
     pub bootable: bool,
-    /// Whether the VM may only read it.
+    /// Whether it is read-only for the VM.
     pub read_only: bool,
 }
 
@@ -85,19 +85,19 @@ pub struct ApplianceDisk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ApplianceNic {
-    /// Its hardware address, as it is written there.
+    /// Its MAC address, as written in the archive.
     pub mac: String,
-    /// The largest packet in bytes.
+    /// The MTU in bytes.
     pub mtu: Option<u16>,
-    /// How many bytes the guest may send in a second, if that is limited.
+    /// The limit on sent bytes per second, if any.
     pub transmit_limit: Option<u64>,
     /// The name of the network it was connected to.
     pub network: String,
-    /// The bridge that this network was on its host.
+    /// The bridge of this network on its host.
     pub bridge: String,
 }
 
-/// What made an archive.
+/// The software that wrote an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Producer {
@@ -105,8 +105,8 @@ pub struct Producer {
     pub brand: String,
     /// Its version.
     pub version: String,
-    /// The version of its toolstack.
+    /// The version of its toolstack (xapi).
     pub xapi: String,
-    /// How the archive is laid out: 2 since 2008.
+    /// The version of the archive layout: 2 since 2008.
     pub export_version: u64,
 }

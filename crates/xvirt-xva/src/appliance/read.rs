@@ -1,4 +1,4 @@
-//! From the objects of `ova.xml` to an appliance.
+//! Converts the objects of `ova.xml` to an appliance.
 
 use uuid::Uuid;
 
@@ -7,11 +7,11 @@ use crate::Result;
 use crate::ova::{Document, Object, Record, after_crash, transmit_limit};
 
 impl Appliance {
-    /// What a document describes.
+    /// Reads the appliance from a document.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it describes no VM;
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) if it describes several.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it contains no VM; [`Unsupported`](crate::ErrorKind::Unsupported) if
+    /// it contains several.
     pub fn read(document: &Document) -> Result<Self> {
         let vm = &document.vm()?.fields;
         let mut disks = Vec::new();
@@ -49,7 +49,7 @@ impl Appliance {
     }
 }
 
-/// The generation ID, which is two signed numbers there.
+/// The generation ID, which is stored as two signed numbers.
 fn generation_id(vm: &Record) -> Option<Uuid> {
     let (high, low) = vm.text("generation_id").split_once(':')?;
     let number = |text: &str| text.parse::<i64>().ok().map(i64::cast_unsigned);
@@ -117,7 +117,7 @@ mod tests {
         ] {
             document.push(object);
         }
-        // As its contents are not in the archive.
+        // Its contents are not in the archive either.
         assert_eq!(document.expected().unwrap(), []);
         let appliance = Appliance::read(&document).unwrap();
         assert_eq!((appliance.disks, appliance.cd_drives), (vec![], vec![Some("tools.iso".to_owned())]));

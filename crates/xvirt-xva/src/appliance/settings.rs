@@ -1,25 +1,24 @@
-//! What an appliance says that not every host has: settings that differ from what a plain VM has.
+//! Settings of an appliance that differ from those of a plain VM.
 
 use serde::Serialize;
 
 use crate::Result;
 use crate::ova::{Document, Record, has_other_limit};
 
-/// Something that is said of the VM or of one of its devices, beyond the other fields of an
-/// [`Appliance`](super::Appliance).
+/// A setting of the VM or of one of its devices beyond the other fields of an [`Appliance`](super::Appliance).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Setting {
-    /// Its name in XenServer's API: a field of the VM, as in `PV_kernel`; an entry of a map, as in `platform:viridian`; a
-    /// field of a device, as in `VIF:locking_mode`; or a class of devices, as in `VTPM`.
+    /// Its name in XenServer's API: a field of the VM (`PV_kernel`), an entry of a map (`platform:viridian`), a field
+    /// of a device (`VIF:locking_mode`), or a class of devices (`VTPM`).
     pub field: &'static str,
-    /// What it says; of a class of devices, how many there are.
+    /// Its value; for a class of devices, their number.
     pub value: String,
-    /// The number of the device that it belongs to.
+    /// The number of the device to which it belongs.
     pub device: Option<String>,
 }
 
-/// Fields of the VM, and what they say where nobody chose anything.
+/// Fields of the VM and their default values.
 const FIELDS: [(&str, &[&str]); 14] = [
     ("PV_kernel", &[""]),
     ("PV_args", &[""]),
@@ -30,7 +29,7 @@ const FIELDS: [(&str, &[&str]); 14] = [
     ("order", &["", "0"]),
     ("actions_after_shutdown", &["", "destroy", "Destroy"]),
     ("actions_after_reboot", &["", "restart", "Restart"]),
-    // Dumps and other names. All else is `Appliance::after_crash`.
+    // Only dumps and renaming are settings; the rest is `Appliance::after_crash`.
     ("actions_after_crash", &["", "destroy", "Destroy", "restart", "Restart", "preserve", "Preserve"]),
     ("PCI_bus", &[""]),
     ("appliance", &["", "OpaqueRef:NULL"]),
@@ -38,7 +37,7 @@ const FIELDS: [(&str, &[&str]); 14] = [
     ("suspend_SR", &["", "OpaqueRef:NULL"]),
 ];
 
-/// Entries of maps in the VM, by the names of both, and which of their values count; all, where none are named.
+/// Entries of maps of the VM, by the names of both, with the values that matter; all values if none are listed.
 const ENTRIES: [(&str, &[&str]); 10] = [
     ("platform:secureboot", &["true"]),
     ("platform:viridian", &["true"]),
@@ -52,10 +51,10 @@ const ENTRIES: [(&str, &[&str]); 10] = [
     ("VCPUs_params:mask", &[]),
 ];
 
-/// Classes of devices beyond disks, drives and network interfaces.
+/// Classes of devices other than disks, drives and network interfaces.
 const DEVICES: [&str; 4] = ["VTPM", "VGPU", "PVS_proxy", "VUSB"];
 
-/// All settings in a document.
+/// All settings of a document.
 pub(super) fn find(document: &Document) -> Result<Vec<Setting>> {
     let mut settings = Vec::new();
     of_vm(&document.vm()?.fields, &mut settings);
@@ -70,7 +69,7 @@ pub(super) fn find(document: &Document) -> Result<Vec<Setting>> {
 fn of_vm(vm: &Record, settings: &mut Vec<Setting>) {
     for (field, plain) in FIELDS {
         let value = vm.text(field);
-        // A reference within the archive stands for what the archive does not hold.
+        // References within the archive refer to objects that the archive does not contain.
         if !plain.contains(&value) && !value.starts_with("Ref:") {
             settings.push(setting(field, value));
         }
@@ -110,7 +109,7 @@ fn setting(field: &'static str, value: impl Into<String>) -> Setting {
 }
 
 impl Setting {
-    /// The same of a device.
+    /// The same setting for a device.
     fn of(self, device: &str) -> Self {
         Self { device: Some(device.to_owned()), ..self }
     }

@@ -1,4 +1,4 @@
-//! Where the chunks of an archive are.
+//! Locates the chunks of an archive.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,33 +14,33 @@ use crate::stream::Stream;
 use crate::tar::{BLOCK, EntryKind, Walk};
 use crate::{Error, Result};
 
-/// The most bytes that an index may have: those of a disk of 2 TiB of which every second MiB is empty.
+/// The size limit of an index: that of a 2 TiB disk in which every second MiB is empty.
 const MAX_INDEX: usize = 16 << 20;
 
-/// The chunks of each disk by its id, in ascending order.
+/// The chunks of each disk by disk id, in ascending order.
 pub(super) type Map = BTreeMap<String, Vec<Chunk>>;
 
-/// What of a disk a chunk holds, and where it is.
+/// The position of a chunk on its disk and in the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// Where it belongs on the disk, in bytes.
+    /// The offset on the disk in bytes.
     pub(super) offset: u64,
-    /// How much of it is on the disk, in bytes.
+    /// The length on the disk in bytes.
     pub(super) length: u64,
     pub(super) number: u64,
     pub(super) place: Place,
 }
 
-/// Where the member of a chunk begins.
+/// The start of a chunk's member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In a frame of its own.
+    /// In its own zstd frame.
     Frame(Frame),
-    /// At this offset of an archive without compression.
+    /// At this offset of an uncompressed archive.
     Plain(u64),
 }
 
-/// Finds the metadata and all chunks of an archive.
+/// Locates the metadata and all chunks of an archive.
 pub(super) fn find(source: &Source) -> Result<(Document, Map)> {
     let cannot = |error| cannot_read(source, error);
     let opened = codec::open(Cursor::new(&*source.input, 0))?;
@@ -54,7 +54,7 @@ pub(super) fn find(source: &Source) -> Result<(Document, Map)> {
     }
 }
 
-/// Goes from header to header.
+/// Walks from header to header.
 fn plain(source: &Source) -> Result<(Document, Map)> {
     let mut walk = Walk::new(Stream::new(pieces(source, 0, 64 << 10)));
     let first = walk.next()?.filter(|entry| entry.name == "ova.xml");
@@ -64,7 +64,7 @@ fn plain(source: &Source) -> Result<(Document, Map)> {
     let mut map = Map::new();
     let mut at = walk.position().next_multiple_of(BLOCK as u64);
     loop {
-        // A walk of its own from each member on, because what lies between is not read.
+        // A new walk for each member, because the data in between is not read.
         let mut walk = Walk::new(Stream::new(pieces(source, at, BLOCK)));
         let Some(entry) = walk.next()? else { break };
         if let (Name::Chunk { disk, number }, EntryKind::File) = (Name::parse(&entry.name), entry.kind) {
@@ -79,12 +79,12 @@ fn plain(source: &Source) -> Result<(Document, Map)> {
         let next = at.checked_add(walk.position()).and_then(|end| end.checked_add(entry.size));
         at = next
             .and_then(|end| end.checked_next_multiple_of(BLOCK as u64))
-            .ok_or_else(|| corrupt(&entry.name, "its size is impossible"))?;
+            .ok_or_else(|| corrupt(&entry.name, "its size is invalid"))?;
     }
     Ok((document, map))
 }
 
-/// The archive from an offset on, in pieces of this size.
+/// The archive from an offset, in pieces of `size` bytes.
 fn pieces(source: &Source, at: u64, size: usize) -> impl FnMut() -> Result<Option<bytes::Bytes>> + '_ {
     let mut input = Cursor::new(&*source.input, at);
     move || {
@@ -95,9 +95,9 @@ fn pieces(source: &Source, at: u64, size: usize) -> impl FnMut() -> Result<Optio
     }
 }
 
-/// Puts the index and the seek table together.
+/// Combines the index and the seek table.
 fn frames(source: &Source, frames: &[Frame]) -> Result<(Document, Map)> {
-    // The metadata, one frame a chunk, the end of the archive, and the index.
+    // The metadata, one frame per chunk, the end of the archive, and the index.
     let [metadata, chunks @ .., _, index] = frames else { return Err(unseekable(source, "zstd by another program")) };
     if index.length as usize > MAX_INDEX {
         return Err(unseekable(source, "zstd, and has an index that is too large"));
@@ -137,12 +137,12 @@ fn metadata_in(member: &[u8]) -> Result<Document> {
     }
 }
 
-/// The content of a frame, which has at most `most` bytes.
+/// The contents of a frame, at most `most` bytes.
 pub(super) fn decompress(source: &Source, frame: &Frame, most: usize) -> Result<Vec<u8>> {
     let content = frame.content as usize;
     let place = || format!("at byte {}", frame.offset);
     if content > most {
-        return Err(corrupt(&place(), "a frame is too big"));
+        return Err(corrupt(&place(), "a frame is too large"));
     }
     let compressed = read_frame(source, frame, zstd::zstd_safe::compress_bound(most))?;
     let plain = zstd::bulk::decompress(&compressed, content);
@@ -154,10 +154,10 @@ pub(super) fn decompress(source: &Source, frame: &Frame, most: usize) -> Result<
     }
 }
 
-/// The bytes of a frame as they are in the file, at most `most`.
+/// The compressed bytes of a frame, at most `most`.
 fn read_frame(source: &Source, frame: &Frame, most: usize) -> Result<Vec<u8>> {
     if frame.length as usize > most {
-        return Err(corrupt(&format!("at byte {}", frame.offset), "a frame is too big"));
+        return Err(corrupt(&format!("at byte {}", frame.offset), "a frame is too large"));
     }
     let mut bytes = vec![0; frame.length as usize];
     read_exact_at(&*source.input, &mut bytes, frame.offset).map_err(|error| cannot_read(source, error))?;
@@ -170,10 +170,7 @@ pub(super) fn cannot_read(source: &Source, error: io::Error) -> Error {
 
 fn unseekable(source: &Source, how: &str) -> Error {
     unsupported(
-        format!(
-            "the archive {} is compressed with {how}: it can only be read from its beginning to its end",
-            source.name
-        ),
-        "import it; what xvirt exports with zstd or without compression can be used at once",
+        format!("the archive {} is compressed with {how}: it can only be read sequentially", source.name),
+        "import it; archives that xvirt exports with zstd or without compression can be used directly",
     )
 }

@@ -16,7 +16,7 @@ use crate::stream::Stream;
 use crate::tar::{BLOCK, Walk};
 use crate::thread::lock;
 
-/// How many chunks are kept in memory: who reads a disk in small pieces needs each several times.
+/// The number of cached chunks: a reader of small pieces needs each chunk several times.
 const KEPT: usize = 4;
 
 /// A disk of an archive. Several threads may read it.
@@ -26,7 +26,7 @@ pub struct ArchiveDisk {
     id: String,
     size: u64,
     chunks: Vec<Chunk>,
-    /// The chunks that were read last, the latest first, by their place among all.
+    /// The cached chunks by their index, the most recent first.
     kept: Mutex<VecDeque<(usize, Bytes)>>,
 }
 
@@ -45,10 +45,10 @@ impl ArchiveDisk {
         self.size
     }
 
-    /// Fills `buffer` with what the disk holds from `offset` on. Beyond its end there are zeroes.
+    /// Reads from `offset` into `buffer`. Bytes beyond the end of the disk are zeroes.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if a chunk is damaged, and the message names it; or the archive cannot be
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if a chunk is damaged, which the message names; or the archive cannot be
     /// read.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         let end = offset.saturating_add(buffer.len() as u64);
@@ -68,18 +68,18 @@ impl ArchiveDisk {
         Ok(())
     }
 
-    /// The first range of bytes at or after `offset` that may hold anything but zeroes; none if the rest are zeroes.
+    /// The first range at or after `offset` that may contain data; `None` if the rest is zeroes.
     pub fn next_data(&self, offset: u64) -> Option<Range<u64>> {
         let chunk = self.chunks.get(self.first_after(offset))?;
         Some(chunk.offset.max(offset)..chunk.offset + chunk.length)
     }
 
-    /// The first chunk that ends after an offset.
+    /// The first chunk that ends after `offset`.
     fn first_after(&self, offset: u64) -> usize {
         self.chunks.partition_point(|chunk| chunk.offset + chunk.length <= offset)
     }
 
-    /// The contents of a chunk, checked.
+    /// Reads and checks a chunk.
     fn contents(&self, index: usize, chunk: &Chunk) -> Result<Bytes> {
         if let Some((_, contents)) = lock(&self.kept).iter().find(|(kept, _)| *kept == index) {
             return Ok(contents.clone());
@@ -100,7 +100,7 @@ impl ArchiveDisk {
         let mut pieces = Some(Bytes::from(bytes));
         let mut walk = Walk::new(Stream::new(move || Ok(pieces.take())));
         let entry = walk.next()?.filter(|entry| entry.name == member && entry.size >= chunk.length);
-        let entry = entry.ok_or_else(|| corrupt(&member, "it is not where the index says"))?;
+        let entry = entry.ok_or_else(|| corrupt(&member, "it is not at the position given in the index"))?;
         let contents = walk.take(entry.size)?.concat();
         let next = walk.next()?;
         let kind = match next.as_ref().map(|next| Name::parse(&next.name)) {
@@ -117,10 +117,10 @@ impl ArchiveDisk {
         Ok(Bytes::from(contents).slice(..chunk.length as usize))
     }
 
-    /// The member of a chunk in an archive without compression, and that of its checksum.
+    /// Reads the members of a chunk and its checksum in an uncompressed archive.
     fn read_plain(&self, at: u64, chunk: &Chunk) -> Result<Vec<u8>> {
         let end = self.source.input.size().map_err(|error| cannot_read(&self.source, error))?;
-        // Long names take two more blocks before each of the two members.
+        // Long names need two more blocks before each of the two members.
         let most = chunk.length.next_multiple_of(BLOCK as u64) + 16 * BLOCK as u64;
         let mut bytes = vec![0; most.min(end.saturating_sub(at)) as usize];
         read_exact_at(&*self.source.input, &mut bytes, at).map_err(|error| cannot_read(&self.source, error))?;

@@ -1,7 +1,7 @@
-//! An archive as a place to read from, in any order: its disks, without importing it.
+//! Random access to the disks of an archive, without importing it.
 //!
-//! `chunks` says where each chunk is: in a zstd archive of ours by its seek table and index, in one without compression
-//! by its tar headers. `disk` reads and checks them.
+//! `chunks` locates the chunks: in a zstd archive of this crate by its seek table and index, in an uncompressed one by
+//! its tar headers. `disk` reads and checks them.
 
 mod chunks;
 mod disk;
@@ -17,27 +17,27 @@ use crate::error::corrupt;
 use crate::input::ReadAt;
 use crate::ova::Document;
 
-/// An archive whose disks can be read in any order.
+/// An archive with random access to its disks.
 ///
-/// The archive must be without compression, or written by [`write`](crate::write()) with zstd. Several threads may use it.
+/// The archive must be uncompressed, or written by [`write`](crate::write()) with zstd. Several threads may use it.
 pub struct Archive {
     appliance: Appliance,
     document: Document,
     disks: Vec<Arc<ArchiveDisk>>,
 }
 
-/// What disks share: the bytes of the archive, and its name for messages.
+/// State that its disks share: the archive's bytes, and its name for messages.
 struct Source {
     input: Box<dyn ReadAt>,
     name: String,
 }
 
 impl Archive {
-    /// Opens an archive and finds its chunks, of which none is read yet. `name` is what errors call it, such as its path.
+    /// Opens an archive and locates its chunks without reading them. `name` is its name in errors, such as its path.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) if it can only be read from its beginning to its end; or it is
-    /// damaged, or cannot be read.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if it can only be read sequentially; or it is damaged, or cannot
+    /// be read.
     ///
     /// # Examples
     ///
@@ -72,7 +72,7 @@ impl Archive {
         &self.appliance
     }
 
-    /// All that `ova.xml` says of the VM.
+    /// The complete `ova.xml`.
     pub fn document(&self) -> &Document {
         &self.document
     }

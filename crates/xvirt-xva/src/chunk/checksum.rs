@@ -1,4 +1,4 @@
-//! Checksums of chunks.
+//! Chunk checksums.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use xxhash_rust::xxh64::Xxh64;
 
-/// How chunks are protected.
+/// The checksum algorithm of chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Checksum {
-    /// XXH64, which XenServer and XCP-ng read from 8.1 on.
+    /// XXH64, supported by XenServer and XCP-ng since 8.1.
     #[default]
     Xxhash,
-    /// SHA-1, which every version reads.
+    /// SHA-1, supported by all versions.
     Sha1,
 }
 
 impl Checksum {
-    /// How the names of its members end.
+    /// The extension of its members' names.
     pub(crate) fn extension(self) -> &'static str {
         match self {
             Self::Xxhash => ".xxhash",
@@ -37,7 +37,7 @@ impl fmt::Display for Checksum {
     }
 }
 
-/// A checksum in the making.
+/// A checksum that is being computed.
 pub(crate) enum Sum {
     Xxhash(Xxh64),
     Sha1(Sha1),
@@ -58,7 +58,7 @@ impl Sum {
         }
     }
 
-    /// XXH64 in capital letters, SHA-1 in small ones.
+    /// Formats XXH64 in upper case and SHA-1 in lower case.
     pub(crate) fn finish(self) -> String {
         match self {
             Self::Xxhash(sum) => format!("{:016X}", sum.digest()),

@@ -1,17 +1,17 @@
-//! Where chunks belong.
+//! The positions of chunks on their disks.
 //!
-//! The number of a chunk does not tell: its place is the sum of what came before it on its disk. Each number that is
-//! missing stands for as many zeroes as the first chunk of the archive has bytes; a chunk without bytes, which exports
-//! over slow networks have, uses up a number and stands for none.
+//! The number of a chunk does not determine its position, which is the sum of what precedes it on its disk. Each
+//! missing number stands for as many zeroes as the archive's first chunk has bytes. A chunk without bytes, which
+//! exports over slow networks contain, uses a number but adds nothing.
 
 use super::CHUNK;
 use crate::ova::ExpectedDisk;
 
-/// The places of all chunks of an archive.
+/// The positions of all chunks of an archive.
 #[derive(Debug)]
 pub(crate) struct Layout {
     disks: Vec<Disk>,
-    /// How many bytes a missing number stands for, once it is known.
+    /// The number of bytes of a missing chunk, once it is known.
     unit: Option<u64>,
 }
 
@@ -19,18 +19,18 @@ pub(crate) struct Layout {
 struct Disk {
     id: String,
     size: u64,
-    /// The number that must not come before the next one.
+    /// The smallest valid number of the next chunk.
     next: u64,
     offset: u64,
     begun: bool,
 }
 
-/// Where a chunk belongs.
+/// The position of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) disk: usize,
     pub(crate) offset: u64,
-    /// How many of its bytes are on the disk; what is beyond its end must be zeroes.
+    /// The number of its bytes on the disk; bytes beyond the disk's end must be zeroes.
     pub(crate) length: u64,
     number: u64,
     unit: Option<u64>,
@@ -43,29 +43,29 @@ impl Layout {
         Self { disks: disks.iter().map(disk).collect(), unit: None }
     }
 
-    /// Where the next chunk belongs. The error says why it belongs nowhere.
+    /// The position of the next chunk, or the reason why it has none.
     pub(crate) fn place(&self, id: &str, number: u64, length: u64) -> Result<Place, String> {
         let index = self.disks.iter().position(|disk| disk.id == id);
         let (Some(index), Some(disk)) = (index, index.and_then(|index| self.disks.get(index))) else {
-            return Err("it belongs to no disk of ova.xml".to_owned());
+            return Err("ova.xml contains no disk with its id".to_owned());
         };
         if number > 0 && !disk.begun {
             return Err("the first chunk of its disk is missing".to_owned());
         }
-        let gap = number.checked_sub(disk.next).ok_or("its number was there already, or is out of order")?;
+        let gap = number.checked_sub(disk.next).ok_or("its number is a duplicate or out of order")?;
         let skipped = match gap {
             0 => Some(0),
             _ => gap.checked_mul(self.unit.unwrap_or(length.max(CHUNK))),
         };
         let left = skipped.and_then(|skipped| (disk.size - disk.offset).checked_sub(skipped));
-        let left = left.filter(|left| *left > 0 || length == 0).ok_or("it lies beyond the end of its disk")?;
-        // A chunk that is small because its disk ends does not tell how big others are.
+        let left = left.filter(|left| *left > 0 || length == 0).ok_or("it is beyond the end of its disk")?;
+        // A chunk that is short because its disk ends does not determine the chunk size.
         let told = if length < left { length } else { length.max(CHUNK) };
         let unit = self.unit.or((length > 0).then_some(told));
         Ok(Place { disk: index, offset: disk.size - left, length: length.min(left), number, unit })
     }
 
-    /// Notes that a chunk came by completely.
+    /// Records a complete chunk.
     pub(crate) fn pass(&mut self, place: &Place) {
         self.unit = place.unit;
         if let Some(disk) = self.disks.get_mut(place.disk) {
@@ -75,17 +75,17 @@ impl Layout {
         }
     }
 
-    /// Whether all of a disk came by.
+    /// Whether a disk is complete.
     pub(crate) fn is_complete(&self, disk: usize) -> bool {
         self.disks.get(disk).is_some_and(|disk| disk.offset == disk.size)
     }
 
-    /// Up to where a disk came by, in bytes.
+    /// The end of the disk's data so far, in bytes.
     pub(crate) fn offset(&self, disk: usize) -> u64 {
         self.disks.get(disk).map_or(0, |disk| disk.offset)
     }
 
-    /// Whether anything of a disk came by.
+    /// Whether any chunk of a disk was read.
     pub(crate) fn has_begun(&self, disk: usize) -> bool {
         self.disks.get(disk).is_some_and(|disk| disk.begun)
     }

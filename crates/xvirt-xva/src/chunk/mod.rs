@@ -1,6 +1,6 @@
-//! The contents of disks inside an archive: chunks with a checksum after each.
+//! Disk contents inside an archive: chunks, each followed by its checksum.
 //!
-//! `name` is how the members are called, `layout` where the bytes of each belong, `checksum` whether they are right.
+//! `name` parses the names of members, `layout` computes the positions of chunks, and `checksum` checks them.
 
 use crate::tar::BLOCK;
 
@@ -13,11 +13,11 @@ pub(crate) use checksum::Sum;
 pub(crate) use layout::{Layout, Place};
 pub(crate) use name::{Name, name};
 
-/// The size of a chunk in bytes, as everybody writes them.
+/// The usual size of a chunk in bytes.
 pub(crate) const CHUNK: u64 = 1 << 20;
 
-/// The largest chunk that is read. XenServer takes any size, and nobody writes others than 1 MiB.
+/// The largest supported chunk. XenServer accepts any size, but all known producers write 1 MiB.
 pub(crate) const MAX_CHUNK: u64 = 8 << 20;
 
-/// The room for a chunk with everything around it: two headers, and the checksum in a block of its own.
+/// The size of a chunk with its members: two headers, and the checksum in its own block.
 pub(crate) const MEMBER: usize = CHUNK as usize + 3 * BLOCK;

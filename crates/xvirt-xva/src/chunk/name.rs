@@ -2,12 +2,12 @@
 
 use super::Checksum;
 
-/// A member's name, taken apart.
+/// A parsed member name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Name<'a> {
     /// A chunk of the disk with this id.
     Chunk { disk: &'a str, number: u64 },
-    /// The checksum of the chunk of this name.
+    /// The checksum of the chunk with this name.
     Checksum { chunk: &'a str, kind: Checksum },
     /// Anything else.
     Other,

@@ -1,4 +1,4 @@
-//! Reading ahead: the input in pieces that another thread has read.
+//! Reads the input ahead on another thread.
 
 use std::io::{self, BufRead, Read};
 use std::thread::Scope;
@@ -10,12 +10,12 @@ use super::decode::fill;
 use crate::pool::Pool;
 use crate::thread::spawn_scoped;
 
-/// The size of a piece in bytes: big enough for few calls, and small enough to stay in a processor's cache.
+/// The size of a piece in bytes: large enough to need few calls, and small enough for a CPU's cache.
 const PIECE: usize = 256 << 10;
-/// How many pieces may wait.
+/// The most pieces that may wait.
 const WAITING: usize = 4;
 
-/// An input that a thread reads ahead.
+/// An input with a read-ahead thread.
 pub(super) struct Ahead {
     pieces: Receiver<io::Result<Bytes>>,
     current: Bytes,
@@ -34,7 +34,7 @@ impl Ahead {
                     Err(error) => Err(error),
                 };
                 let failed = piece.is_err();
-                // Whoever reads may have seen enough.
+                // The reader may have stopped.
                 if sender.send(piece).is_err() || failed {
                     return;
                 }

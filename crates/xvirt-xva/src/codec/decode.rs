@@ -21,22 +21,22 @@ use crate::stream::Stream;
 use crate::thread::spawn_scoped;
 use crate::{Error, ErrorKind, Result};
 
-/// The size of a piece of the stream in bytes: several of them stay in a processor's cache.
+/// The size of a piece of the stream in bytes: several of them fit into a CPU's cache.
 const PIECE: usize = 256 << 10;
-/// How many pieces may wait for who reads them.
+/// The most pieces that may wait for the reader.
 const WAITING: usize = 8;
-/// A frame whose content is bigger is decompressed as it comes, by one processor.
+/// Frames with larger contents are decompressed as a stream, by a single thread.
 const MAX_FRAME: u64 = 4 << 20;
-/// zstd's largest window is 2^31 bytes. What is allowed is looked at before.
+/// zstd's largest window is 2^31 bytes. The allowed size is checked beforehand.
 const MAX_WINDOW: u32 = 31;
 
-/// An input of which the first bytes were looked at.
+/// An input whose first bytes were read.
 pub(crate) struct Opened<R> {
     pub(crate) compression: Compression,
     input: io::Chain<Cursor<Vec<u8>>, R>,
 }
 
-/// Looks at the first bytes of an input.
+/// Reads the first bytes of an input.
 pub(crate) fn open<R: Read>(mut input: R) -> Result<Opened<R>> {
     let mut start = Vec::with_capacity(512);
     (&mut input).take(512).read_to_end(&mut start).map_err(cannot_read)?;
@@ -44,14 +44,14 @@ pub(crate) fn open<R: Read>(mut input: R) -> Result<Opened<R>> {
     Ok(Opened { compression, input: Cursor::new(start).chain(input) })
 }
 
-/// What the decoder sends: a piece, or where one will come from.
+/// An output of the decoder: a piece, or a channel for one.
 enum Slot {
     Ready(Result<Bytes>),
     Pending(Receiver<Result<Bytes>>),
 }
 
-/// Decompresses an input in threads of `scope`, with a window of at most `max_window` bytes; `read` counts the bytes taken
-/// from it.
+/// Decompresses an input on threads of `scope`, with a window of at most `max_window` bytes; `read` counts the bytes
+/// taken from it.
 pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     opened: Opened<R>,
@@ -70,7 +70,7 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
             Compression::Zstd => output.frames(scope, &mut Ahead::spawn(scope, input)),
         };
         if let Err(error) = done {
-            // Whoever listened has gone, or hears it.
+            // The receiver gets the error, unless it is gone.
             let _ = output.slots.send(Slot::Ready(Err(explain(error, compression))));
         }
     });
@@ -84,12 +84,12 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
 struct Output {
     pool: Pool,
     slots: Sender<Slot>,
-    /// How many bytes of memory a zstd frame may take that is decompressed as it comes.
+    /// The memory limit for a zstd frame that is decompressed as a stream, in bytes.
     most_memory: u64,
 }
 
 impl Output {
-    /// Passes on what `input` gives.
+    /// Passes on `input` unchanged.
     fn copy(&mut self, input: &mut impl Read) -> io::Result<()> {
         loop {
             let mut buffer = self.pool.take();
@@ -100,7 +100,7 @@ impl Output {
         }
     }
 
-    /// Whether anybody still listens.
+    /// Sends a piece; `false` if the receiver is gone.
     fn send(&self, buffer: Vec<u8>, length: usize) -> bool {
         self.slots.send(Slot::Ready(Ok(self.pool.share(buffer, length)))).is_ok()
     }
@@ -125,20 +125,20 @@ impl Output {
         Ok(())
     }
 
-    /// Hands a frame to the workers. Whether anybody still listens.
+    /// Passes a frame to the workers; `false` if the receiver is gone.
     fn small_frame(&self, workers: &Workers, header: &Header, input: &mut impl Read) -> io::Result<bool> {
         let content = header.content.unwrap_or_default() as usize;
         let mut frame = workers.compressed.take();
         let length = frame::rest(input, header, &mut frame, 2 * content + MEMBER)?;
         let (sender, receiver) = bounded(1);
-        // The order of the slots is that of the frames, whichever is ready first.
+        // The slots are in the order of the frames, whichever is ready first.
         if self.slots.send(Slot::Pending(receiver)).is_err() {
             return Ok(false);
         }
         Ok(workers.jobs.send(Job { frame, length, content, done: sender }).is_ok())
     }
 
-    /// Decompresses a frame as it comes. Whether anybody still listens.
+    /// Decompresses a frame as a stream; `false` if the receiver is gone.
     fn big_frame(&self, decoder: &mut Decoder<'_>, header: &Header, input: &mut impl BufRead) -> io::Result<bool> {
         if header.memory() > self.most_memory {
             let too_large = WindowTooLarge { window: header.memory(), most: self.most_memory };
@@ -172,7 +172,7 @@ impl Output {
                 return Ok(false);
             }
         }
-        // zstd itself does not look where the last block is empty.
+        // zstd itself does not check this if the last block is empty.
         if header.content.is_some_and(|told| told != content) {
             return Err(shorter());
         }
@@ -180,7 +180,7 @@ impl Output {
     }
 }
 
-/// A frame to be decompressed.
+/// A frame to decompress.
 struct Job {
     frame: Vec<u8>,
     length: usize,
@@ -188,7 +188,7 @@ struct Job {
     done: Sender<Result<Bytes>>,
 }
 
-/// Threads that decompress small frames, until no more can come.
+/// Threads that decompress small frames until the input ends.
 struct Workers {
     jobs: Sender<Job>,
     compressed: Pool,
@@ -198,7 +198,7 @@ impl Workers {
     fn spawn<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
         let (jobs, receiver) = bounded::<Job>(1);
         let (compressed, pool) = (Pool::new(MEMBER), Pool::new(MEMBER));
-        // More would have nothing to do, because no more frames wait for who reads them.
+        // More threads would be idle, because no more frames wait for the reader.
         for _ in 0..threads().min(WAITING) {
             let (receiver, compressed, pool) = (receiver.clone(), compressed.clone(), pool.clone());
             spawn_scoped(scope, move || {
@@ -206,7 +206,7 @@ impl Workers {
                 for job in receiver {
                     let piece =
                         decompress(&mut decompressor, &job, &pool).map_err(|error| explain(error, Compression::Zstd));
-                    // Whoever listened may have gone.
+                    // The receiver may be gone.
                     let _ = job.done.send(piece);
                     compressed.give_back(job.frame);
                 }
@@ -228,10 +228,10 @@ fn decompress(decompressor: &mut io::Result<Decompressor<'_>>, job: &Job, pool: 
 }
 
 fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "a frame is shorter than it says")
+    io::Error::new(io::ErrorKind::InvalidData, "a frame is shorter than its header says")
 }
 
-/// Counts what is read, and marks errors as those of the input.
+/// Counts bytes, and marks errors as input errors.
 struct Counted<'a, R> {
     input: R,
     read: &'a AtomicU64,
@@ -250,7 +250,7 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// An error of the input, not of what is in it.
+/// An error of the input, as opposed to its contents.
 #[derive(Debug)]
 struct InputFailed(io::Error);
 
@@ -262,9 +262,9 @@ impl fmt::Display for InputFailed {
 
 impl std::error::Error for InputFailed {}
 
-/// A frame asks for more memory than is allowed.
+/// A frame needs more memory than allowed.
 #[derive(Debug, thiserror::Error)]
-#[error("it asks for a window of {window} bytes, and {most} are allowed")]
+#[error("it needs a window of {window} bytes, but only {most} are allowed")]
 struct WindowTooLarge {
     window: u64,
     most: u64,
@@ -273,22 +273,22 @@ struct WindowTooLarge {
 impl WindowTooLarge {
     fn explain(&self) -> Error {
         let [window, most] = [self.window, self.most].map(size);
-        let what = format!("decompressing the archive takes a window of {window}, and max_window allows {most}");
+        let what = format!("decompressing the archive needs a window of {window}, but max_window only allows {most}");
         Error::new(ErrorKind::LimitExceeded, what).with_remedy(format!(
-            "if this may take so much memory, raise ReadOptions::max_window (to {} at the highest), or compress the \
+            "if that much memory is acceptable, raise ReadOptions::max_window (to {} at the highest), or compress the \
              archive with a smaller window: zstd -dc --long=31 OLD | zstd -o NEW",
             size(1 << MAX_WINDOW)
         ))
     }
 }
 
-/// A number of bytes for messages.
+/// A size for messages.
 fn size(bytes: u64) -> String {
     let whole = [(30, "GiB"), (20, "MiB")].into_iter().find(|(shift, _)| bytes.trailing_zeros() >= *shift);
     whole.map_or_else(|| format!("{bytes} bytes"), |(shift, unit)| format!("{} {unit}", bytes >> shift))
 }
 
-/// Reads until `into` is full or the input ends; answers how much that is.
+/// Reads until `into` is full or the input ends; returns the number of bytes.
 pub(crate) fn fill(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -354,7 +354,7 @@ mod tests {
         })
     }
 
-    /// A frame that tells its content as `told`, and holds `bytes` and an empty last block.
+    /// A frame whose header says `told` bytes, with `bytes` and an empty last block.
     fn frame(told: u32, bytes: &[u8]) -> Vec<u8> {
         let block = |last: u32, bytes: &[u8]| {
             let header = (last | (bytes.len() as u32) << 3).to_le_bytes();

@@ -1,15 +1,15 @@
-//! The frames of a zstd stream, as far as one can see them without decompressing (RFC 8878, section 3).
+//! Parses the frames of a zstd stream without decompressing them (RFC 8878, section 3).
 
 use std::io::{self, Read};
 
-/// How a frame begins.
+/// The magic number of a frame.
 const MAGIC: u32 = 0xfd2f_b528;
-/// How a skippable frame begins, without its lowest four bits.
+/// The magic number of a skippable frame, without its lowest four bits.
 const SKIPPABLE: u32 = 0x184d_2a50;
-/// The most that one block holds.
+/// The maximum size of a block.
 const MAX_BLOCK: usize = 128 << 10;
 
-/// Whether these bytes begin a zstd stream.
+/// Whether these bytes start a zstd stream.
 pub(super) fn is_magic(start: &[u8]) -> bool {
     let magic = start.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
     magic.is_some_and(|magic| magic == MAGIC || is_skippable(magic))
@@ -25,28 +25,28 @@ pub(crate) fn skippable(variant: u32, content: &[u8]) -> Vec<u8> {
     [&(SKIPPABLE | variant & 0xf).to_le_bytes(), &length.to_le_bytes(), content].concat()
 }
 
-/// The beginning of a frame.
+/// The start of a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Start {
     /// A frame with data.
     Data(Header),
-    /// A frame without meaning, whose content of this length is still to be read.
+    /// A skippable frame, whose contents of this length follow.
     Skippable(u64),
 }
 
-/// What the header of a frame says.
+/// A frame header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
     /// The bytes of the header.
     pub(super) bytes: Vec<u8>,
-    /// Size of the content in bytes, if the header tells.
+    /// The size of the contents in bytes, if the header has it.
     pub(super) content: Option<u64>,
-    /// How far back the content may refer to, in bytes.
+    /// The window size in bytes.
     window: u64,
     checksum: bool,
 }
 
-/// Reads the beginning of a frame; none at the end of the input.
+/// Reads the start of a frame; `None` at the end of the input.
 pub(super) fn start(input: &mut impl Read) -> io::Result<Option<Start>> {
     let mut bytes = Vec::with_capacity(18);
     if input.take(4).read_to_end(&mut bytes)? == 0 {
@@ -73,25 +73,25 @@ pub(super) fn start(input: &mut impl Read) -> io::Result<Option<Start>> {
         (2, _) => Some(next(input, &mut bytes, 4)?),
         _ => Some(next(input, &mut bytes, 8)?),
     };
-    // A frame in one segment has no window but its content, whose size it tells.
+    // A single-segment frame has no window descriptor, but it has a content size.
     let window = window.or(content).unwrap_or_default();
     Ok(Some(Start::Data(Header { bytes, content, window, checksum: descriptor & 4 != 0 })))
 }
 
 impl Header {
-    /// How much memory it takes to decompress the content as it comes, in bytes.
+    /// The memory for decompressing the contents as a stream, in bytes.
     pub(super) fn memory(&self) -> u64 {
         self.content.unwrap_or(u64::MAX).min(self.window)
     }
 }
 
-/// The size of a window, as its descriptor tells it: an exponent, and eighths.
+/// Decodes a window descriptor: an exponent, and eighths.
 fn window(descriptor: u64) -> u64 {
     let base = 1 << (10 + (descriptor >> 3 & 0x1f));
     base + base / 8 * (descriptor & 7)
 }
 
-/// Takes the next bytes of a header, and gives them as a number.
+/// Reads the next bytes of a header as a number.
 fn next(input: &mut impl Read, bytes: &mut Vec<u8>, count: usize) -> io::Result<u64> {
     let mut buffer = [0; 8];
     let field = buffer.get_mut(..count).ok_or(io::ErrorKind::InvalidData)?;
@@ -100,8 +100,8 @@ fn next(input: &mut impl Read, bytes: &mut Vec<u8>, count: usize) -> io::Result<
     Ok(u64::from_le_bytes(buffer))
 }
 
-/// Reads the rest of a frame behind its header into `buffer`, without decompressing it; answers how long the frame is.
-/// The buffer grows as needed, up to `most` bytes; a frame that is longer is an error.
+/// Reads the rest of a frame after its header into `buffer`, without decompressing it; returns the length of the frame.
+/// The buffer grows to at most `most` bytes; a longer frame is an error.
 pub(super) fn rest(input: &mut impl Read, header: &Header, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut frame = Frame { buffer, length: 0, most };
@@ -112,7 +112,7 @@ pub(super) fn rest(input: &mut impl Read, header: &Header, buffer: &mut Vec<u8>,
         frame.space(3)?.copy_from_slice(&block[..3]);
         let block = u32::from_le_bytes(block);
         let length = match block >> 1 & 3 {
-            // One byte stands for the whole block.
+            // One byte stands for the whole block (RLE).
             1 => 1,
             0 | 2 => (block >> 3) as usize,
             _ => return Err(invalid("a block has a reserved type")),
@@ -139,7 +139,7 @@ struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// Room for the next bytes.
+    /// Space for the next bytes.
     fn space(&mut self, count: usize) -> io::Result<&mut [u8]> {
         let start = self.length;
         self.length += count;
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(memory(&[0x00, 0x58]), 2 << 20);
         assert_eq!(memory(&[0x00, 0x8f]), (128 << 20) / 8 * 15);
         assert_eq!(memory(&[0x00, 0xff]), (1 << 41) / 8 * 15);
-        // With a content of 70,000 bytes, in a window of 2 GiB and in one segment.
+        // Contents of 70,000 bytes, with a window of 2 GiB and as a single segment.
         assert_eq!(memory(&[0x80, 0xa8, 0x70, 0x11, 0x01, 0x00]), 70_000);
         assert_eq!(memory(&[0xa0, 0x70, 0x11, 0x01, 0x00]), 70_000);
     }

@@ -1,9 +1,8 @@
-//! The compression around an archive: none, gzip or zstd, found out by looking.
+//! The compression of an archive: none, gzip or zstd, detected automatically.
 //!
-//! `decode` is a thread that turns the input, which another reads `ahead`, into a stream of plain bytes; members of gzip
-//! and frames of zstd may follow one another. Small zstd frames, which `frame` takes out of the input without
-//! decompressing them, are decompressed by all processors side by side. `seek_table` finds frames without reading what is
-//! before them.
+//! The `decode` thread decompresses the input, which another thread reads `ahead`; gzip members and zstd frames may be
+//! concatenated. `frame` extracts small zstd frames from the input, which all CPUs decompress in parallel. `seek_table`
+//! locates frames without reading earlier ones.
 
 mod ahead;
 mod decode;
@@ -22,16 +21,16 @@ use crate::Result;
 use crate::error::unsupported;
 use crate::tar;
 
-/// How an archive is compressed.
+/// The compression of an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
-    /// With gzip, which every XenServer reads and which is slow.
+    /// gzip, supported by all versions of XenServer, but slow.
     Gzip,
-    /// With zstd, which XCP-ng reads from 7.6 on and XenServer from 8.1 on.
+    /// zstd, supported by XCP-ng since 7.6 and by XenServer since 8.1.
     #[default]
     Zstd,
 }
@@ -46,7 +45,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// What people take for an appliance, and what it is.
+/// Known formats that are not appliances, and what to do with them.
 const FOREIGN: [(&[u8], usize, &str); 6] = [
     (b"\xfd7zXZ\0", 0, "compressed with xz; decompress it first"),
     (b"BZh", 0, "compressed with bzip2; decompress it first"),
@@ -56,7 +55,7 @@ const FOREIGN: [(&[u8], usize, &str); 6] = [
     (b"KDMV", 0, "a VMDK disk image; convert it to raw or qcow2 and use it as a disk"),
 ];
 
-/// Judges the first bytes of an input, at most 512. As XenServer does, but for what is neither.
+/// Detects the compression from at most 512 bytes, with XenServer's rules. Other formats are errors.
 fn detect(start: &[u8]) -> Result<Compression> {
     if frame::is_magic(start) {
         return Ok(Compression::Zstd);

@@ -1,24 +1,24 @@
-//! The table at the end of a zstd stream that tells where each frame is (the seekable format of zstd's `contrib`).
+//! The seek table at the end of a zstd stream (the seekable format of zstd's `contrib`).
 //!
-//! It is a skippable frame, which every decompressor passes over.
+//! It is a skippable frame, which decompressors ignore.
 
 use std::io;
 
 use super::frame::skippable;
 use crate::input::{ReadAt, read_exact_at};
 
-/// The variant of the skippable frame, and the number that ends the table.
+/// The variant of the skippable frame, and the magic number at the end of the table.
 const VARIANT: u32 = 0xe;
 const MAGIC: u32 = 0x8f92_eab1;
 const FOOTER: usize = 9;
-/// With a checksum for each frame, of which we write none.
+/// Set if each frame has a checksum, which this crate does not write.
 const CHECKSUMS: u8 = 0x80;
 const RESERVED: u8 = 0x7c;
-/// The most frames of which a table is read: those of disks with 4 TiB of data. The format allows more, but what they take
-/// is then chosen by a file that may be nothing but holes.
+/// The most frames in a table: those of disks with 4 TiB of data. The format allows more, but then a file that may
+/// consist of holes would determine the memory use.
 const MAX_FRAMES: u64 = 4 << 20;
 
-/// Where a frame is in its file, and what it holds, in bytes.
+/// The position of a frame in its file, and the size of its contents, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) offset: u64,
@@ -33,7 +33,7 @@ pub(crate) struct SeekTable {
 }
 
 impl SeekTable {
-    /// Notes the next frame.
+    /// Adds the next frame.
     pub(crate) fn push(&mut self, length: u32, content: u32) {
         let offset = self.frames.last().map_or(0, |last| last.offset + u64::from(last.length));
         self.frames.push(Frame { offset, length, content });
@@ -53,7 +53,7 @@ impl SeekTable {
         skippable(VARIANT, &content)
     }
 
-    /// Reads the table at the end of an archive; none if there is none, or none that fits the archive.
+    /// Reads the table at the end of an archive; `None` if there is none, or none that matches the archive.
     pub(crate) fn read(input: &dyn ReadAt) -> io::Result<Option<Self>> {
         let length = input.size()?;
         let mut footer = [0; FOOTER];
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(found(&good[1..]), None);
         assert_eq!(found(&good[..good.len() - 1]), None);
         assert_eq!(found(b"short"), None);
-        // Nothing but a table, with more frames than are read.
+        // Only a table, with too many frames.
         let count = MAX_FRAMES + 1;
         let mut large = tempfile::tempfile().unwrap();
         large.write_all(&*skippable_head(8 * count + FOOTER as u64)).unwrap();

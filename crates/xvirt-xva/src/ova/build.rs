@@ -1,4 +1,4 @@
-//! Making a VM, and changing what is said of it.
+//! Creates and changes a VM.
 
 use uuid::Uuid;
 
@@ -7,13 +7,13 @@ use super::fields::{self, NULL};
 use super::value::{Record, Value};
 use crate::{Error, ErrorKind, Result};
 
-/// Disks have a whole number of these, in bytes: the size of a chunk, which all importers can place.
+/// The unit of disk sizes in bytes: the size of a chunk, which all importers support.
 const UNIT: u64 = 1 << 20;
-/// The network that every XenServer has, to which an importer connects by name.
+/// The default network of every XenServer, which an importer finds by name.
 const DEFAULT_NETWORK: (&str, &str) = ("Pool-wide network associated with eth0", "xenbr0");
-/// The version of the toolstack that we claim to be: whatever is newer reads what it writes.
+/// The toolstack version in the document: every newer version can import it.
 const XAPI: (&str, &str) = ("1", "20");
-/// The hardware that XenServer gives a Linux VM.
+/// XenServer's virtual hardware for a Linux VM.
 const PLATFORM: [(&str, &str); 8] = [
     ("acpi", "1"),
     ("apic", "true"),
@@ -25,7 +25,7 @@ const PLATFORM: [(&str, &str); 8] = [
     ("device-model", "qemu-upstream-compat"),
 ];
 
-/// A disk of the VM: the two objects that describe it.
+/// A disk of the VM with the two objects that describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VmDisk {
@@ -33,12 +33,12 @@ pub struct VmDisk {
     pub vbd: String,
     /// The id of its contents (VDI), which is the name of their folder in the archive.
     pub vdi: String,
-    /// The size in bytes that the document says.
+    /// The size in the document, in bytes.
     pub size: u64,
 }
 
 impl Document {
-    /// A document of one halted VM of this name, which has no devices yet, one vCPU and 512 MiB of memory.
+    /// A document of one halted VM with this name, without devices, with one vCPU and 512 MiB of memory.
     pub fn new_vm(name: &str) -> Self {
         let mut document = Self::default();
         document.set_producer();
@@ -67,7 +67,8 @@ impl Document {
         document
     }
 
-    /// Says that this crate made the document, in the version of the toolstack that every XenServer since 5.6 imports.
+    /// Names this crate as the producer of the document, with a toolstack version that every XenServer since 5.6
+    /// imports.
     pub fn set_producer(&mut self) {
         let fields = [
             ("hostname", "localhost"),
@@ -82,7 +83,7 @@ impl Document {
         self.set_version(Record(fields.map(|(name, value)| (name.to_owned(), Value::text(value))).into()));
     }
 
-    /// Sets how many vCPUs the VM has.
+    /// Sets the number of vCPUs.
     ///
     /// # Errors
     /// The document does not describe one VM.
@@ -94,7 +95,7 @@ impl Document {
         Ok(())
     }
 
-    /// The memory of the VM in bytes: without ballooning, what it may have at most while it runs.
+    /// The memory of the VM in bytes, without ballooning.
     ///
     /// # Errors
     /// The document does not describe one VM.
@@ -117,7 +118,7 @@ impl Document {
         Ok(())
     }
 
-    /// Sets the identity of the VM's state, by which a guest learns that it is a copy.
+    /// Sets the VM generation ID, by which a guest detects that it is a copy.
     ///
     /// # Errors
     /// The document does not describe one VM.
@@ -128,7 +129,7 @@ impl Document {
         Ok(())
     }
 
-    /// Makes the VM a halted one; the image of its memory, if there is one, goes.
+    /// Sets the VM to halted and removes its memory image, if any.
     ///
     /// # Errors
     /// The document does not describe one VM.
@@ -141,7 +142,7 @@ impl Document {
         Ok(())
     }
 
-    /// The disks of the VM, in the order of their device numbers. One that several devices use is there once.
+    /// The disks of the VM, in the order of their device numbers. A disk used by several devices is listed once.
     ///
     /// # Errors
     /// The document does not describe one VM.
@@ -158,7 +159,7 @@ impl Document {
         Ok(disks)
     }
 
-    /// Adds a disk behind the others. Its size in bytes is rounded up to whole MiB, which all importers can place.
+    /// Adds a disk after the others. Its size in bytes is rounded up to whole MiB, which all importers support.
     ///
     /// # Errors
     /// The document does not describe one VM; or the size cannot be rounded up.
@@ -202,7 +203,7 @@ impl Document {
         Ok(VmDisk { vbd, vdi, size })
     }
 
-    /// Sets the size of a disk in bytes. One that no XenServer could have written is rounded up to whole MiB.
+    /// Sets the size of a disk in bytes. A size that XenServer does not produce is rounded up to whole MiB.
     ///
     /// # Errors
     /// The size cannot be rounded up.
@@ -227,7 +228,7 @@ impl Document {
         })
     }
 
-    /// The storage repository that new disks are said to come from.
+    /// The storage repository of new disks.
     fn repository(&mut self) -> String {
         let user = |sr: &&Object| !sr.fields.text("content_type").eq_ignore_ascii_case("iso");
         if let Some(sr) = self.of_class("SR").find(user) {
@@ -247,8 +248,8 @@ impl Document {
         id
     }
 
-    /// Adds a network interface (VIF) behind the others, and gives its id. It is on the network that is called as `bridge`,
-    /// or else on the one that every XenServer has.
+    /// Adds a network interface (VIF) after the others, and returns its id. It is on the network named `bridge`, or by
+    /// default on the one that every XenServer has.
     ///
     /// # Errors
     /// The document does not describe one VM.
@@ -290,7 +291,8 @@ impl Document {
         id
     }
 
-    /// Connects the VM with its devices, and adds the fields that an importer asks for. Call it when all is said.
+    /// Connects the VM with its devices, and adds the fields that an importer requires. Call it after all other
+    /// changes.
     ///
     /// # Errors
     /// The document does not describe one VM.
@@ -309,7 +311,7 @@ impl Document {
     }
 }
 
-/// The device name of a disk number: `xvda` is the first.
+/// The device name for a disk number: `xvda` is the first.
 fn letters(number: usize) -> String {
     match u8::try_from(number) {
         Ok(number @ 0..26) => format!("xvd{}", char::from(b'a' + number)),
@@ -323,7 +325,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Adds a disk to objects, and reads what was written of it.
+    /// Adds a disk to objects, and returns its description.
     fn with_disk<const N: usize>(objects: [Object; N]) -> (Document, VmDisk) {
         let mut document = Document::default();
         document.objects = objects.into();

@@ -10,7 +10,7 @@ impl Document {
     /// The document does not describe one VM.
     pub fn block_devices(&self) -> Result<Vec<&Object>> {
         let vm = self.vm()?.id.as_str();
-        // Some producers leave the reference to the VM out, as there is only one.
+        // Some producers omit the reference to the VM, because there is only one.
         let ours = |vbd: &&Object| matches!(vbd.fields.reference("VM"), id if id == vm || id.is_empty());
         let mut devices: Vec<_> = self.of_class("VBD").filter(ours).collect();
         devices.sort_by_key(|vbd| position(vbd.fields.text("userdevice")));
@@ -24,7 +24,7 @@ impl Document {
         interfaces
     }
 
-    /// Whether a block device is a drive with a disc rather than a disk. Discs are never in the archive.
+    /// Whether a block device is a drive with a disc instead of a disk. Discs are never in the archive.
     pub fn is_disc(&self, vbd: &Object) -> bool {
         let vdi = self.find("VDI", vbd.fields.reference("VDI"));
         vbd.fields.text("type").eq_ignore_ascii_case("CD") || vdi.is_some_and(|vdi| self.is_image_of_disc(vdi))
@@ -36,19 +36,19 @@ impl Document {
     }
 }
 
-/// The place of a device among the others: `2`, `xvdc`, `hdc` and `sdc` are the third.
+/// The index of a device: `2`, `xvdc`, `hdc` and `sdc` are the third.
 fn position(device: &str) -> u64 {
     let device = device.trim();
     let letters = ["xvd", "hd", "sd"].iter().find_map(|prefix| device.strip_prefix(prefix));
     match letters {
-        // As columns of a table are counted: after `z` comes `aa`.
+        // Letters count like spreadsheet columns: `aa` follows `z`.
         Some(letters) => letters
             .bytes()
             .fold(0_u64, |place, letter| {
                 place.saturating_mul(26).saturating_add(u64::from(letter.saturating_sub(b'a')) + 1)
             })
             .saturating_sub(1),
-        // Those that are to be placed automatically come last.
+        // Devices with automatic placement come last.
         None => device.parse().unwrap_or(u64::MAX),
     }
 }

@@ -7,10 +7,10 @@ use super::{parse, write};
 use crate::Result;
 use crate::error::{corrupt, unsupported};
 
-/// A whole `ova.xml`.
+/// A complete `ova.xml`.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
-    /// Everything but the objects.
+    /// Everything except the objects.
     top: Record,
     pub(super) objects: Vec<Object>,
 }
@@ -21,13 +21,13 @@ pub struct Document {
 pub struct Object {
     /// Its class in XenServer's API, such as `VM` or `VDI`.
     pub class: String,
-    /// What references to it say; no other object of its class has it.
+    /// The id by which references name it, unique in its class.
     pub id: String,
     /// Its fields.
     pub fields: Record,
 }
 
-/// A disk whose contents an archive should hold.
+/// A disk whose contents should be in the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExpectedDisk {
@@ -35,19 +35,19 @@ pub struct ExpectedDisk {
     pub id: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Whether the archive must hold it; one that no device uses may be missing.
+    /// Whether the archive must contain it; a disk that no device uses may be missing.
     pub required: bool,
 }
 
 impl Document {
-    /// Reads a document.
+    /// Parses a document.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it is not what an `ova.xml` can be;
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) if it is one from before 2008.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it is not a valid `ova.xml`;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if it is from before 2008.
     pub fn parse(xml: &[u8]) -> Result<Self> {
         let Value::Struct(Record(members)) = parse::value(xml)? else {
-            return Err(corrupt("ova.xml", "it does not hold a structure"));
+            return Err(corrupt("ova.xml", "it does not contain a structure"));
         };
         let mut document = Self { top: Record::default(), objects: Vec::new() };
         for (name, value) in members {
@@ -62,14 +62,14 @@ impl Document {
         Ok(document)
     }
 
-    /// Writes the document, as XenServer does.
+    /// Formats the document like XenServer.
     pub fn to_xml(&self) -> String {
         let mut top = self.top.clone();
         top.0.push(("objects".to_owned(), Value::Array(self.objects.iter().map(Object::value).collect())));
         write::document(&Value::Struct(top))
     }
 
-    /// What made the appliance.
+    /// The producer of the appliance.
     pub fn version(&self) -> &Record {
         static NOTHING: Record = Record(Vec::new());
         match self.top.get("version") {
@@ -82,7 +82,7 @@ impl Document {
         self.top.set("version", Value::Struct(version));
     }
 
-    /// How the archive is laid out: 2 since 2008.
+    /// The version of the archive layout: 2 since 2008.
     pub fn export_version(&self) -> u64 {
         self.version().number("export_vsn").unwrap_or(0)
     }
@@ -92,7 +92,7 @@ impl Document {
         self.objects.iter().filter(move |object| object.class == class)
     }
 
-    /// The object that a reference means; none for a reference to nothing, which any text may be that matches none.
+    /// The object to which a reference points; `None` for a null reference, which is any text that matches no object.
     pub fn find(&self, class: &str, id: &str) -> Option<&Object> {
         self.objects.iter().find(|object| object.class == class && object.id == id)
     }
@@ -107,18 +107,18 @@ impl Document {
         self.objects.push(object);
     }
 
-    /// Removes an object. References to it then mean nothing.
+    /// Removes an object. References to it become null references.
     pub fn remove(&mut self, class: &str, id: &str) {
         self.objects.retain(|object| object.class != class || object.id != id);
     }
 
-    /// The VM, to change it.
+    /// The VM, for changes.
     ///
     /// # Errors
     /// The document does not describe one VM.
     pub fn vm_mut(&mut self) -> Result<&mut Object> {
         let id = self.vm()?.id.clone();
-        self.object_mut("VM", &id).ok_or_else(|| corrupt("ova.xml", "it describes no VM"))
+        self.object_mut("VM", &id).ok_or_else(|| corrupt("ova.xml", "it does not contain a VM"))
     }
 
     /// The VM.
@@ -134,14 +134,14 @@ impl Document {
                 "the archive describes several VMs: it is an export of metadata",
                 "export each VM with its disks",
             )),
-            (None, _) => Err(corrupt("ova.xml", "it describes no VM")),
+            (None, _) => Err(corrupt("ova.xml", "it does not contain a VM")),
         }
     }
 
-    /// The disks whose contents the archive should hold, in the order in which XenServer writes them.
+    /// The disks whose contents should be in the archive, in XenServer's order.
     ///
     /// # Errors
-    /// The document does not describe one VM; or it tells a size that no disk can have.
+    /// The document does not describe exactly one VM; or it has an invalid disk size.
     pub fn expected(&self) -> Result<Vec<ExpectedDisk>> {
         let mut used: HashSet<&str> = HashSet::new();
         for vbd in self.block_devices()? {
@@ -155,7 +155,7 @@ impl Document {
         let mut disks = BTreeMap::new();
         for vdi in self.of_class("VDI").filter(|vdi| !discs.contains(vdi.fields.reference("SR"))) {
             let size = vdi.fields.number("virtual_size");
-            // Images have whole sectors, and the offsets of files are signed.
+            // Images have whole sectors, and file offsets are signed.
             let size = size.filter(|size| *size <= i64::MAX.cast_unsigned() - 511).ok_or_else(|| {
                 let size = vdi.fields.text("virtual_size");
                 corrupt("ova.xml", format!("disk {} cannot have a size of '{size}' bytes", vdi.id))
@@ -166,7 +166,7 @@ impl Document {
         Ok(disks.into_values().collect())
     }
 
-    /// An id that no object has and no reference to nothing, for XenServer numbers these as any other.
+    /// An id that neither an object nor a null reference has, because XenServer numbers both alike.
     pub fn free_id(&self) -> String {
         let mut used = BTreeSet::new();
         let mut note = |text: &str| {
@@ -182,7 +182,7 @@ impl Document {
         format!("Ref:{}", free.unwrap_or(next))
     }
 
-    /// Checks what everything else relies on.
+    /// Checks the invariants of the document.
     fn check(&self) -> Result<()> {
         let mut ids = HashSet::new();
         for Object { class, id, .. } in &self.objects {

@@ -1,16 +1,16 @@
-//! What each object of the database must have: the fields of XCP-ng 8.3, a superset of what older hosts ask for.
+//! The required fields of each class of objects: those of XCP-ng 8.3, a superset of what older hosts require.
 //!
-//! An importer takes a missing field for an error unless its version has a default for it, so all are written.
+//! To an importer, a missing field is an error unless its version has a default for it, so all fields are written.
 
 use super::document::Object;
 use super::value::{Record, Value};
 
-/// A reference to nothing.
+/// A null reference.
 pub(super) const NULL: &str = "OpaqueRef:NULL";
-/// The time that stands for "never".
+/// The time for "never".
 const EPOCH: &str = "19700101T00:00:00Z";
 
-/// What a field holds that nobody set.
+/// The default of a field.
 #[derive(Clone, Copy)]
 enum Initial {
     Text(&'static str),
@@ -38,7 +38,7 @@ impl Initial {
     }
 }
 
-/// Adds the fields that an object lacks.
+/// Adds missing fields to an object.
 pub(super) fn complete(object: &mut Object) {
     let fields = CLASSES.iter().find(|(class, _)| *class == object.class).map_or(&[][..], |(_, fields)| fields);
     for (name, default) in fields {

@@ -1,12 +1,12 @@
-//! `ova.xml`: what an appliance is, as the objects of XenServer's database.
+//! `ova.xml`: the description of an appliance as objects of XenServer's database.
 //!
-//! A [`Document`] holds [`Object`]s, such as the VM, its disks (VDI) and the devices that connect them (VBD, VIF). Their
-//! fields are those of XenServer's API, written as values of XML-RPC. There is no public specification of the document;
-//! what is read and written here is what XenServer's toolstack (xapi) reads and writes.
+//! A [`Document`] contains [`Object`]s, such as the VM, its disks (VDI) and the devices that connect them (VBD, VIF).
+//! Their fields are those of XenServer's API, encoded as XML-RPC values. There is no public specification of the
+//! document; this crate reads and writes the format of XenServer's toolstack (xapi).
 //!
-//! Inside: `value` are the values, read by `parse` and written by `write`; `document` are the objects, and `devices` those
-//! of the VM in their order. `fields` says what each class of objects must have, `build` makes and changes them, and
-//! `policy` are crash actions and limits.
+//! Inside: `value` defines the values, read by `parse` and written by `write`; `document` contains the objects, and
+//! `devices` orders those of the VM. `fields` lists the required fields of each class, `build` creates and changes
+//! objects, and `policy` handles crash actions and limits.
 
 mod build;
 mod devices;
@@ -25,5 +25,5 @@ pub use value::{Record, Value};
 
 pub(crate) use policy::{after_crash, has_other_limit, transmit_limit};
 
-/// The most bytes that `ova.xml` may have; real ones have some ten thousand.
+/// The size limit of `ova.xml` in bytes; real ones have some ten thousand.
 pub(crate) const MAX_BYTES: u64 = 16 << 20;

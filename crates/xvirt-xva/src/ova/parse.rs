@@ -1,4 +1,4 @@
-//! From XML to values.
+//! Parses XML to values.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -8,16 +8,16 @@ use super::write::is_allowed;
 use crate::Result;
 use crate::error::{corrupt, unsupported};
 
-/// Values lie within one another no deeper than this.
+/// The nesting limit of values.
 const MAX_DEPTH: usize = 64;
-/// A document holds no more values than this, so that it takes not much more memory than its text: a value takes up to
-/// some hundred bytes, and its tags as few as eight. Appliances with hundreds of disks have some ten thousand values.
+/// The most values of a document. It bounds memory use: a value takes up to some hundred bytes, but as few as eight
+/// bytes of text. Appliances with hundreds of disks have some ten thousand values.
 const MAX_VALUES: usize = 1 << 17;
 
-/// What is read, or what is wrong with it.
+/// A parsed item, or a description of the error.
 type Parsed<T> = std::result::Result<T, String>;
 
-/// Reads the one value that the member `ova.xml` holds.
+/// Parses the single value in `ova.xml`.
 pub(crate) fn value(xml: &[u8]) -> Result<Value> {
     let damaged = |why: String| corrupt("ova.xml", why);
     let mut parser = Parser::new(xml).map_err(damaged)?;
@@ -26,18 +26,18 @@ pub(crate) fn value(xml: &[u8]) -> Result<Value> {
         "value" => {}
         "appliance" => {
             return Err(unsupported(
-                "this is an appliance of version 0.1, as XenServer made them before 2008",
+                "this is an appliance of version 0.1, the format of XenServer before 2008",
                 "import it with XenServer 5.6 to 7.6, and export it from there",
             ));
         }
-        name => return Err(damaged(format!("it begins with <{name}>"))),
+        name => return Err(damaged(format!("it starts with <{name}>"))),
     }
     let value = parser.value().map_err(damaged)?;
     parser.end().map_err(damaged)?;
     Ok(value)
 }
 
-/// Reads the structure that a member of an archive holds, and keeps nothing of it: `found` is given each name and value.
+/// Parses the structure in a member of an archive without storing it: `found` is called with each name and value.
 pub(crate) fn structure(member: &str, xml: &[u8], mut found: impl FnMut(String, Value)) -> Result<()> {
     let mut read = || {
         let mut parser = Parser::new(xml)?;
@@ -56,11 +56,11 @@ pub(crate) fn structure(member: &str, xml: &[u8], mut found: impl FnMut(String, 
 struct Parser<'a> {
     reader: Reader<&'a [u8]>,
     depth: usize,
-    /// How many more values may be kept.
+    /// The number of values that may still be stored.
     left: usize,
 }
 
-/// What comes next between two tags.
+/// The next item between two tags.
 enum Next<'a> {
     Open(BytesStart<'a>),
     Text(String),
@@ -76,13 +76,13 @@ impl<'a> Parser<'a> {
         Ok(Self { reader, depth: 0, left: MAX_VALUES })
     }
 
-    /// The value between `<value>`, which was read, and `</value>`.
+    /// Parses the value after `<value>`, including `</value>`.
     fn value(&mut self) -> Parsed<Value> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err("its values lie too deep within one another".to_owned());
+            return Err("its values are nested too deeply".to_owned());
         }
-        self.left = self.left.checked_sub(1).ok_or_else(|| format!("it holds more than {MAX_VALUES} values"))?;
+        self.left = self.left.checked_sub(1).ok_or_else(|| format!("it contains more than {MAX_VALUES} values"))?;
         let mut text = String::new();
         let value = loop {
             match self.next()? {
@@ -100,7 +100,7 @@ impl<'a> Parser<'a> {
         Ok(value)
     }
 
-    /// The value within a tag that says its type, up to and with the end of that tag.
+    /// Parses the value in a type tag, including the end of that tag.
     fn typed(&mut self, tag: &str) -> Parsed<Value> {
         Ok(match tag {
             "struct" => Value::Struct(self.members()?),
@@ -123,7 +123,7 @@ impl<'a> Parser<'a> {
         Ok(Record(members))
     }
 
-    /// The next member of a structure, or none at its end.
+    /// The next member of a structure; `None` at its end.
     fn member(&mut self) -> Parsed<Option<(String, Value)>> {
         let Some(tag) = self.child()? else { return Ok(None) };
         expect(&tag, "member")?;
@@ -166,14 +166,14 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The next element within the present one, or none at its end.
+    /// The next child of the current element; `None` at its end.
     fn child(&mut self) -> Parsed<Option<BytesStart<'a>>> {
         loop {
             match self.next()? {
                 Next::Open(tag) => return Ok(Some(tag)),
                 Next::Close => return Ok(None),
                 Next::Text(text) if text.trim().is_empty() => {}
-                Next::Text(_) => return Err("there is text where an element belongs".to_owned()),
+                Next::Text(_) => return Err("there is text in place of an element".to_owned()),
                 Next::End => return Err(too_short()),
             }
         }
@@ -196,7 +196,7 @@ impl<'a> Parser<'a> {
             match self.next()? {
                 Next::End => return Ok(()),
                 Next::Text(text) if text.trim().is_empty() => {}
-                _ => return Err("something follows its value".to_owned()),
+                _ => return Err("there is data after its value".to_owned()),
             }
         }
     }
@@ -213,7 +213,7 @@ impl<'a> Parser<'a> {
                     let name = reference.to_string();
                     let predefined = || quick_xml::escape::resolve_predefined_entity(&name).map(str::to_owned);
                     let text = character.map(String::from).or_else(predefined);
-                    text_of(text.ok_or_else(|| format!("the entity &{name}; is not known"))?)?
+                    text_of(text.ok_or_else(|| format!("the entity &{name}; is unknown"))?)?
                 }
                 Event::Eof => Next::End,
                 Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => continue,
@@ -222,11 +222,11 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Text, unless it could not be written again.
+/// Rejects text that could not be written again.
 fn text_of<'a>(text: String) -> Parsed<Next<'a>> {
     match text.chars().find(|char| !is_allowed(*char)) {
         None => Ok(Next::Text(text)),
-        Some(char) => Err(format!("it holds the character U+{:04X}, which XML has not", u32::from(char))),
+        Some(char) => Err(format!("it contains the character U+{:04X}, which XML does not allow", u32::from(char))),
     }
 }
 
@@ -272,18 +272,18 @@ mod tests {
         let deep = "<value><array><data>".repeat(100);
         for (xml, why) in [
             (&b"<value>\xff</value>"[..], "it is not UTF-8 text"),
-            (b"<html></html>", "it begins with <html>"),
+            (b"<html></html>", "it starts with <html>"),
             (b"", "it ends too early"),
             (b"<value>a", "it ends too early"),
             (b"<value>a</data>", "expected `</value>`"),
             (b"<value><struct><x/></struct></value>", "the element <x> is in the wrong place"),
             (b"<value><struct><member><name>a</name></member></struct></value>", "lacks its name or value"),
-            (b"<value>&xxe;</value>", "the entity &xxe; is not known"),
+            (b"<value>&xxe;</value>", "the entity &xxe; is unknown"),
             (b"<value>a\0b</value>", "the character U+0000"),
             (b"<value><![CDATA[\x1b]]></value>", "the character U+001B"),
             (b"<value>&#x1f;</value>", "the character U+001F"),
             (b"<value><blob>1</blob></value>", "unknown type blob"),
-            (b"<value>a</value><value>b</value>", "something follows its value"),
+            (b"<value>a</value><value>b</value>", "there is data after its value"),
             (b"<appliance version='0.1'></appliance>", "an appliance of version 0.1"),
             (deep.as_bytes(), "too deep"),
         ] {

@@ -1,4 +1,4 @@
-//! What an appliance says of crashes and of limits.
+//! The crash actions and limits of an appliance.
 
 use serde::Serialize;
 
@@ -6,12 +6,12 @@ use super::document::Document;
 use super::value::{Record, Value};
 use crate::Result;
 
-/// The unit of XenServer's limits of network interfaces, which hold for what the guest sends.
+/// The unit of XenServer's limit for network interfaces, which applies to sent data.
 const KIB: u64 = 1 << 10;
 const ALGORITHM: &str = "ratelimit";
 const RATE: &str = "kbps";
 
-/// What is done when the guest crashes. XenServer may also write a dump, or give the VM another name first.
+/// The action after a guest crash. XenServer may also write a dump, or rename the VM first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -20,7 +20,7 @@ pub enum AfterCrash {
     Destroy,
     /// The VM is started again.
     Restart,
-    /// The VM stays as it is, for somebody to look at.
+    /// The VM is preserved for inspection.
     Preserve,
 }
 
@@ -34,7 +34,7 @@ impl AfterCrash {
     }
 }
 
-/// What is done after a crash, if the VM object says so.
+/// The action after a crash, if the VM object has one.
 pub(crate) fn after_crash(vm: &Record) -> Option<AfterCrash> {
     let text = vm.text("actions_after_crash").to_ascii_lowercase();
     match text.trim_start_matches("coredump_and_") {
@@ -45,20 +45,20 @@ pub(crate) fn after_crash(vm: &Record) -> Option<AfterCrash> {
     }
 }
 
-/// How many bytes a second a guest may send through this network interface; none where it has another limit, or none.
+/// The limit on sent bytes per second of a network interface; `None` if it has another kind of limit, or none.
 pub(crate) fn transmit_limit(vif: &Record) -> Option<u64> {
     let rate: Option<u64> = vif.text_in("qos_algorithm_params", RATE).trim().parse().ok();
     let rate = rate.filter(|_| vif.text("qos_algorithm_type") == ALGORITHM);
     rate.and_then(|rate| rate.checked_mul(KIB)).filter(|rate| *rate > 0)
 }
 
-/// Whether a device has a limit that [`transmit_limit`] does not tell.
+/// Whether a device has a limit that [`transmit_limit`] does not return.
 pub(crate) fn has_other_limit(device: &Record) -> bool {
     !device.text("qos_algorithm_type").is_empty() && transmit_limit(device).is_none()
 }
 
 impl Document {
-    /// Sets what is done when the guest crashes. What the VM says already in another way, with a dump, stays.
+    /// Sets the action after a guest crash. An equivalent action that also writes a dump is kept.
     ///
     /// # Errors
     /// The document does not describe one VM.
@@ -70,8 +70,8 @@ impl Document {
         Ok(())
     }
 
-    /// Sets how many bytes a second the guest may send through a network interface, rounded up to whole KiB. None is as
-    /// many as it can; then a limit of another kind stays.
+    /// Sets the limit on sent bytes per second of a network interface, rounded up to whole KiB. `None` removes it, but
+    /// keeps other kinds of limits.
     pub fn set_transmit_limit(&mut self, vif: &str, bytes_per_second: Option<u64>) {
         let Some(vif) = self.object_mut("VIF", vif).map(|vif| &mut vif.fields) else { return };
         if transmit_limit(vif) == bytes_per_second {

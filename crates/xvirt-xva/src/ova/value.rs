@@ -1,16 +1,16 @@
-//! Values of XML-RPC, as XenServer uses them.
+//! XML-RPC values, as used by XenServer.
 
-/// A value. Numbers are text: XenServer writes them without a tag, as it does strings.
+/// A value. Numbers are text, because XenServer writes them without a tag, like strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Value {
-    /// A string, a number, a reference or the name of a choice.
+    /// A string, a number, a reference or an enum value.
     Text(String),
     /// A boolean.
     Flag(bool),
-    /// A floating-point number, as it is written.
+    /// A floating-point number in its text form.
     Double(String),
-    /// A time, as in `19700101T00:00:00Z`.
+    /// A time, such as `19700101T00:00:00Z`.
     Date(String),
     /// A set.
     Array(Vec<Value>),
@@ -18,7 +18,7 @@ pub enum Value {
     Struct(Record),
 }
 
-/// Named values, in order. Of those with one name, the last counts.
+/// Named values, in order. Of several with the same name, the last one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record(pub(crate) Vec<(String, Value)>);
 
@@ -46,7 +46,7 @@ impl Value {
         }
     }
 
-    /// All texts in it, however deep.
+    /// Calls `found` with all texts in it, at any depth.
     pub(super) fn each_text(&self, found: &mut dyn FnMut(&str)) {
         match self {
             Self::Array(values) => values.iter().for_each(|value| value.each_text(found)),
@@ -67,13 +67,13 @@ impl Record {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Takes a value out of the record.
+    /// Removes a value and returns it.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         let place = self.0.iter().rposition(|(key, _)| key == name)?;
         Some(self.0.remove(place).1)
     }
 
-    /// Sets a value, in the place of an old one if there is one.
+    /// Sets a value, replacing an old one.
     pub fn set(&mut self, name: &str, value: Value) {
         match self.0.iter_mut().rev().find(|(key, _)| key == name) {
             Some((_, old)) => *old = value,
@@ -81,27 +81,27 @@ impl Record {
         }
     }
 
-    /// A text; empty where there is none.
+    /// A text; empty if it is missing.
     pub fn text(&self, name: &str) -> &str {
         self.get(name).map_or("", Value::as_text)
     }
 
-    /// A reference, without the white space that some producers leave around it.
+    /// A reference, without surrounding white space, which some producers write.
     pub fn reference(&self, name: &str) -> &str {
         self.text(name).trim()
     }
 
-    /// A number, if there is one.
+    /// A number; `None` if it is missing or invalid.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.text(name).trim().parse().ok()
     }
 
-    /// Whether a flag is there and set.
+    /// Whether a flag is present and set.
     pub fn flag(&self, name: &str) -> bool {
         matches!(self.get(name), Some(Value::Flag(true)))
     }
 
-    /// A text within a map.
+    /// A text in a map.
     pub fn text_in(&self, map: &str, key: &str) -> &str {
         match self.get(map) {
             Some(Value::Struct(record)) => record.text(key),

@@ -1,8 +1,8 @@
-//! From values to XML, as XenServer writes it: without a declaration and without white space.
+//! Formats values as XML like XenServer: without a declaration and without white space.
 
 use super::value::{Record, Value};
 
-/// The XML document that holds a value.
+/// The XML document of a value.
 pub(super) fn document(value: &Value) -> String {
     let mut xml = String::new();
     write(value, &mut xml);
@@ -41,12 +41,12 @@ fn element(tag: &str, text: &str, xml: &mut String) {
     xml.extend(["</", tag, ">"]);
 }
 
-/// Whether XML can hold a character at all (XML 1.0, section 2.2).
+/// Whether XML allows a character (XML 1.0, section 2.2).
 pub(super) fn is_allowed(char: char) -> bool {
     matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Escapes what XML needs, and drops what it cannot hold.
+/// Escapes special characters, and drops those that XML does not allow.
 fn escape(text: &str, xml: &mut String) {
     for char in text.chars() {
         match char {
@@ -54,7 +54,7 @@ fn escape(text: &str, xml: &mut String) {
             '<' => xml.push_str("&lt;"),
             '>' => xml.push_str("&gt;"),
             '"' => xml.push_str("&quot;"),
-            // Else a reader would make a line feed of it.
+            // Otherwise a reader would turn it into a line feed.
             '\r' => xml.push_str("&#13;"),
             _ if is_allowed(char) => xml.push(char),
             _ => {}

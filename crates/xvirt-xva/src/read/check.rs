@@ -16,10 +16,10 @@ use crate::thread::spawn_scoped;
 use crate::zeroes::is_zero;
 use crate::{Error, Result};
 
-/// How many bytes the chunks may have that are checked or wait for it, on however many processors: some of the largest.
+/// The most bytes of chunks that are being checked or waiting, on any number of CPUs: several of the largest chunks.
 const MAX_IN_FLIGHT: u64 = 64 << 20;
 
-/// A chunk to be checked.
+/// A chunk to check.
 pub(super) struct Job {
     pub(super) member: String,
     pub(super) place: Place,
@@ -27,7 +27,7 @@ pub(super) struct Job {
     pub(super) checksum: Option<(Checksum, String)>,
 }
 
-/// Threads that check chunks and hand them to the sink.
+/// Threads that check chunks and pass them to the sink.
 pub(super) struct Checkers<'scope, E> {
     jobs: Sender<(Job, Held)>,
     in_flight: Arc<InFlight>,
@@ -35,7 +35,7 @@ pub(super) struct Checkers<'scope, E> {
     failure: Arc<Failure<E>>,
 }
 
-/// The first failure, after which nothing is checked any more.
+/// The first failure, after which nothing more is checked.
 struct Failure<E> {
     happened: AtomicBool,
     error: Mutex<Option<E>>,
@@ -54,7 +54,7 @@ impl<'scope, E: From<Error> + Send + 'scope> Checkers<'scope, E> {
         Self { jobs, in_flight: Arc::default(), threads, failure }
     }
 
-    /// Hands on a chunk. Whether there is any use in more.
+    /// Submits a chunk; `false` if a failure makes more chunks pointless.
     pub(super) fn check(&self, job: Job) -> bool {
         let held = self.in_flight.hold(job.pieces.iter().map(|piece| piece.len() as u64).sum());
         self.jobs.send((job, held)).is_ok() && !self.failed()
@@ -64,32 +64,32 @@ impl<'scope, E: From<Error> + Send + 'scope> Checkers<'scope, E> {
         self.failure.happened.load(Ordering::Acquire)
     }
 
-    /// Waits for the chunks that were handed on.
+    /// Waits for all submitted chunks.
     pub(super) fn finish(self) -> Result<(), E> {
         drop(self.jobs);
         for thread in self.threads {
-            // Its panic, if any, is the scope's.
+            // The scope propagates its panic, if any.
             let _ = thread.join();
         }
         lock(&self.failure.error).take().map_or(Ok(()), Err)
     }
 }
 
-/// How many bytes of chunks are in flight.
+/// The number of bytes of chunks in flight.
 #[derive(Default)]
 struct InFlight {
     bytes: Mutex<u64>,
     fewer: Condvar,
 }
 
-/// Bytes of a chunk that is in flight until this is dropped.
+/// The bytes of a chunk in flight, until it is dropped.
 struct Held {
     bytes: u64,
     all: Arc<InFlight>,
 }
 
 impl InFlight {
-    /// Waits until so many more bytes may be in flight, or nothing else is.
+    /// Waits until `bytes` more may be in flight, or nothing else is.
     fn hold(self: &Arc<Self>, bytes: u64) -> Held {
         let full = |held: &mut u64| *held > 0 && *held + bytes > MAX_IN_FLIGHT;
         *self.fewer.wait_while(lock(&self.bytes), full).unwrap_or_else(PoisonError::into_inner) += bytes;
@@ -128,7 +128,7 @@ fn check<E: From<Error> + Send>(mut job: Job, sink: &dyn DiskSink<Error = E>) ->
             job.pieces.iter().for_each(|piece| sum.update(piece));
             let found = sum.finish();
             if *claimed != found && claimed.trim().eq_ignore_ascii_case(&found) {
-                defect(Severity::Harmless, format!("XenServer would take its checksum '{claimed}' for wrong"))?;
+                defect(Severity::Harmless, format!("XenServer would reject its checksum '{claimed}'"))?;
             } else if *claimed != found {
                 let why = format!("its {kind} checksum is {found}, not '{}'", claimed.trim());
                 return defect(Severity::Damage, why);
@@ -137,13 +137,13 @@ fn check<E: From<Error> + Send>(mut job: Job, sink: &dyn DiskSink<Error = E>) ->
     }
     let beyond = cut(&mut job.pieces, job.place.length);
     if !beyond.iter().all(|piece| is_zero(piece)) {
-        defect(Severity::Damage, "it goes beyond the end of its disk, and not with zeroes".to_owned())?;
+        defect(Severity::Damage, "it has non-zero data beyond the end of its disk".to_owned())?;
     }
     let pieces: Vec<&[u8]> = job.pieces.iter().map(AsRef::as_ref).collect();
     if pieces.is_empty() { Ok(()) } else { sink.write(job.place.disk, job.place.offset, &pieces) }
 }
 
-/// Leaves the first `length` bytes, and gives the rest.
+/// Truncates the pieces to `length` bytes, and returns the rest.
 fn cut(pieces: &mut Vec<Bytes>, length: u64) -> Vec<Bytes> {
     let mut left = length;
     let mut rest = Vec::new();
@@ -187,7 +187,7 @@ mod tests {
             }
         });
         assert!(*lock(&highest) <= MAX_IN_FLIGHT);
-        // One that is too large for all others goes alone.
+        // A chunk above the limit is checked alone.
         drop(in_flight.hold(2 * MAX_IN_FLIGHT));
         assert_eq!(*lock(&in_flight.bytes), 0);
     }

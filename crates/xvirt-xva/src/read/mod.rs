@@ -1,7 +1,8 @@
-//! Reading an archive once, from its first byte to its last, with all processors.
+//! Reads an archive sequentially with all CPUs.
 //!
-//! One thread decompresses (see `codec`), the caller's goes from member to member, and several check the chunks and hand
-//! those that are right to a [`DiskSink`], which may write them at once. At no time more than a few chunks are in memory.
+//! One thread decompresses (see `codec`), the caller's thread walks through the members, and several threads check the
+//! chunks and pass valid ones to a [`DiskSink`], which may write them at once. Only a few chunks are in memory at any
+//! time.
 
 mod check;
 mod sink;
@@ -27,20 +28,20 @@ use crate::ova::{self, Document, ExpectedDisk};
 use crate::progress::{Progress, step};
 use crate::tar::{Entry, EntryKind, Walk};
 
-/// The most bytes that a checksum may have.
+/// The size limit of a checksum in bytes.
 const MAX_CHECKSUM: u64 = 128;
 
-/// What was read of an archive that is whole.
+/// The summary of a complete archive.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Summary {
     /// The VM.
     pub appliance: Appliance,
-    /// All that `ova.xml` says of it.
+    /// The complete `ova.xml`.
     pub document: Document,
-    /// How the archive is compressed.
+    /// The compression of the archive.
     pub compression: Compression,
-    /// How its chunks are protected.
+    /// The checksums of its chunks.
     pub checksums: Vec<Checksum>,
     /// Size of the archive in bytes.
     pub size: u64,
@@ -48,15 +49,16 @@ pub struct Summary {
     pub decompressed: u64,
 }
 
-/// Reads an archive in one pass, and hands the contents of its disks to `sink`.
+/// Reads an archive in one pass, and passes the contents of its disks to `sink`.
 ///
-/// Each chunk is checked before it is handed on. It takes no more memory than [any other reading](crate#memory).
+/// Each chunk is checked before it is passed on. This takes no more memory than [any other way to read
+/// it](crate#memory).
 ///
 /// # Errors
-/// [`Unsupported`](crate::ErrorKind::Unsupported) if it is no archive; [`Corrupt`](crate::ErrorKind::Corrupt) if it is
-/// damaged or incomplete, and the message names the member; [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if its window
-/// is larger than `options` allow; it cannot be read; the work was cancelled; or what `sink` answers with. What the sink got
-/// by then is not all.
+/// [`Unsupported`](crate::ErrorKind::Unsupported) if it is not an archive; [`Corrupt`](crate::ErrorKind::Corrupt) if it
+/// is damaged or incomplete, and the message names the member; [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if
+/// its window exceeds the limit in `options`; it cannot be read; the operation was cancelled; or an error of `sink`.
+/// The contents passed to the sink so far are incomplete.
 ///
 /// # Examples
 ///
@@ -114,30 +116,31 @@ pub fn read<E: From<crate::Error> + Send>(
     })
 }
 
-/// How far an archive could be read, and what came by.
+/// How far an archive could be read.
 #[derive(Debug)]
 pub(crate) struct Outcome<E> {
     pub(crate) compression: Compression,
     pub(crate) metadata: Option<(Document, Appliance)>,
     pub(crate) disks: Vec<DiskOutcome>,
     pub(crate) checksums: BTreeSet<Checksum>,
-    /// Bytes of the archive, as it is and decompressed.
+    /// The bytes read from the archive, compressed and decompressed.
     pub(crate) read: u64,
     pub(crate) decompressed: u64,
-    /// Why it could not be read to the end.
+    /// The error that ended reading early.
     pub(crate) failure: Option<E>,
 }
 
-/// What came by of a disk.
+/// How far a disk was read.
 #[derive(Debug)]
 pub(crate) struct DiskOutcome {
     pub(crate) expected: ExpectedDisk,
-    /// Up to where it came by, in bytes.
+    /// The end of its data read, in bytes.
     pub(crate) offset: u64,
     pub(crate) begun: bool,
 }
 
-/// Reads an archive. Only what is no archive at all is an error; all else is in the outcome.
+/// Reads an archive as far as possible. Only an input that is not an archive is an error; other failures are in the
+/// outcome.
 pub(crate) fn as_far_as_possible<E: From<crate::Error> + Send>(
     input: impl Read + Send,
     options: &ReadOptions,
@@ -155,7 +158,7 @@ pub(crate) fn as_far_as_possible<E: From<crate::Error> + Send>(
         let mut report = || step(progress, read.load(Ordering::Relaxed), None, "reading the archive");
         let walked = reading.members(&mut walk, &checkers, &mut report);
         decompressed = walk.position();
-        // A failed check comes before whatever the walk met later.
+        // A failed check precedes any later failure of the walk.
         checkers.finish().and(walked).and_then(|()| reading.missing()).err()
     });
     Ok(Outcome {
@@ -170,7 +173,7 @@ pub(crate) fn as_far_as_possible<E: From<crate::Error> + Send>(
 }
 
 fn no_metadata() -> crate::Error {
-    corrupt("ova.xml", "the archive does not hold it")
+    corrupt("ova.xml", "the archive does not contain it")
 }
 
 struct Reading<'a, E> {
@@ -179,7 +182,7 @@ struct Reading<'a, E> {
     expected: Vec<ExpectedDisk>,
     layout: Layout,
     checksums: BTreeSet<Checksum>,
-    /// Those that the table at the end must list, if there is to be one.
+    /// The checksums that the table at the end must list, if there is one.
     listed: Option<Checksums>,
 }
 
@@ -227,12 +230,12 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             return Err(no_metadata().into());
         }
         if !checkers.failed() && walk.has_garbage()? {
-            self.harmless("the end of the archive", "something follows it")?;
+            self.harmless("the end of the archive", "there is data after it")?;
         }
         Ok(())
     }
 
-    /// A chunk and its checksum; where there is none, the member in its place is to be looked at next.
+    /// Reads a chunk and its checksum; if there is no checksum, also returns the member in its place.
     fn chunk(&mut self, walk: &mut Walk<'_>, entry: &Entry, disk: &str, number: u64) -> Result<(Job, Option<Entry>)> {
         if entry.size > MAX_CHUNK {
             return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
@@ -262,7 +265,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
     fn other(&mut self, walk: &mut Walk<'_>, entry: &Entry) -> Result<(), E> {
         match (entry.name.as_str(), &self.metadata) {
             ("ova.xml", None) => self.begin(&walk.take_all(ova::MAX_BYTES)?),
-            ("ova.xml", Some(_)) => Err(corrupt("ova.xml", "it is there twice").into()),
+            ("ova.xml", Some(_)) => Err(corrupt("ova.xml", "it occurs twice").into()),
             (table::NAME, Some(_)) if self.listed.is_some() => {
                 let xml = walk.take_all(ova::MAX_BYTES)?;
                 Ok(self.listed.take().map_or(Ok(()), |listed| listed.compare(&xml))?)
@@ -284,7 +287,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
         Ok(())
     }
 
-    /// Reports the disks of which not all came by.
+    /// Reports incomplete disks.
     fn missing(&self) -> Result<(), E> {
         for (index, disk) in self.expected.iter().enumerate() {
             let wanted = disk.required || self.layout.has_begun(index);
@@ -298,11 +301,11 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
         Ok(())
     }
 
-    /// Reports a checksum that follows no chunk of its name, for without that chunk there would be zeroes in its place.
+    /// Reports a checksum that does not follow its chunk, because the missing chunk would read as zeroes.
     fn without_chunk(&self, name: &str) -> Result<(), E> {
         let id = name.rsplit_once('/').map_or("", |(id, _)| id);
         let disk = self.expected.iter().position(|disk| disk.id == id);
-        let error = corrupt(name, "the chunk that it is the checksum of is not before it");
+        let error = corrupt(name, "it does not follow the chunk with this name");
         self.sink.defect(Defect { severity: Severity::Damage, disk, error })
     }
 

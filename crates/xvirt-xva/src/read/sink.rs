@@ -1,32 +1,33 @@
-//! Who takes what is read.
+//! The receiver of an archive's contents.
 
 use crate::appliance::Appliance;
 use crate::ova::ExpectedDisk;
 use crate::{Error, Result};
 
-/// Takes the disks of an archive that is read. An error of any method ends the reading, which fails with it.
+/// Receives the disks of an archive. An error of any method ends reading with that error.
 pub trait DiskSink: Sync {
-    /// Why the reading fails: an error of the sink's own, or one of this crate.
+    /// The error that ends reading: the sink's own, or one of this crate.
     type Error: From<Error> + Send;
 
-    /// Hears what the appliance is, before any disk comes. Disks are then known by their place in `disks`.
+    /// Receives the appliance before any disk. Later calls identify disks by their index in `disks`.
     ///
     /// # Errors
-    /// The disks cannot be taken.
+    /// The sink cannot receive the disks.
     fn begin(&self, appliance: &Appliance, disks: &[ExpectedDisk]) -> Result<(), Self::Error>;
 
-    /// Takes bytes of a disk, in order from `offset` on, whose checksum is right. Ranges that do not come hold zeroes.
+    /// Receives bytes of a disk in order from `offset`, whose checksum is valid. Ranges that are never passed are
+    /// zeroes.
     ///
     /// Several threads may call it at once, in any order.
     ///
     /// # Errors
-    /// The bytes cannot be kept.
+    /// The bytes cannot be stored.
     fn write(&self, disk: usize, offset: u64, pieces: &[&[u8]]) -> Result<(), Self::Error>;
 
-    /// Hears what is wrong, where reading can go on in spite of it. By default only what is harmless is accepted.
+    /// Receives a defect that does not prevent reading. By default only harmless ones are accepted.
     ///
     /// # Errors
-    /// Reading should not go on.
+    /// Reading should stop.
     fn defect(&self, defect: Defect) -> Result<(), Self::Error> {
         match defect.severity {
             Severity::Harmless => Ok(()),
@@ -35,25 +36,25 @@ pub trait DiskSink: Sync {
     }
 }
 
-/// Something that is wrong with an archive.
+/// A defect of an archive.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Defect {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// The disk whose contents are affected, by its place among those that were expected.
+    /// The affected disk, by its index among the expected disks.
     pub disk: Option<usize>,
-    /// What it is; it names the member of the archive.
+    /// A description that names the member of the archive.
     pub error: Error,
 }
 
-/// How bad a defect is.
+/// The severity of a defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Severity {
-    /// It is not as it should be, but nothing is lost.
+    /// A violation of the format without loss.
     Harmless,
-    /// Nothing says whether the contents are right: a checksum is missing.
+    /// A checksum is missing, so the contents are unverified.
     Unchecked,
     /// Contents are wrong or missing.
     Damage,

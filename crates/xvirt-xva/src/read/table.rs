@@ -1,4 +1,4 @@
-//! The table of all checksums that ends an archive of export version 1.
+//! The table of all checksums at the end of an archive of export version 1.
 
 use sha2::{Digest, Sha256};
 
@@ -9,10 +9,10 @@ use crate::ova::parse_structure;
 /// The name of its member.
 pub(super) const NAME: &str = "checksum.xml";
 
-/// The checksums of some chunks, whatever their order.
+/// A digest of the checksums of some chunks, independent of their order.
 ///
-/// Of each only what it adds to a sum is kept, so that this has one size, however many chunks an archive holds. Equal
-/// sums mean the same chunks and checksums, but for one chance in 2^128.
+/// Only a sum is stored, so the size is constant, however many chunks an archive contains. Equal sums mean equal chunks
+/// and checksums, except with a probability of 2^-128.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Checksums {
     count: u64,
@@ -20,7 +20,7 @@ pub(super) struct Checksums {
 }
 
 impl Checksums {
-    /// Adds the checksum of the chunk of this name.
+    /// Adds the checksum of the chunk with this name.
     pub(super) fn add(&mut self, chunk: &str, checksum: &str) {
         let digest = Sha256::digest(format!("{chunk}\0{}", checksum.trim().to_ascii_lowercase()));
         let part = digest.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
@@ -28,11 +28,11 @@ impl Checksums {
         self.sum = self.sum.wrapping_add(part);
     }
 
-    /// Compares those that came by with what the table says.
+    /// Compares the checksums read with those in the table.
     pub(super) fn compare(&self, xml: &[u8]) -> Result<()> {
         let mut listed = Self::default();
         parse_structure(NAME, xml, |name, value| {
-            // The table may list ova.xml, which has no checksum of its own.
+            // The table may list ova.xml, which has no checksum in the archive.
             if name != "ova.xml" {
                 listed.add(name.strip_suffix(".checksum").unwrap_or(&name), value.as_text());
             }
@@ -42,7 +42,7 @@ impl Checksums {
         }
         let why = match (listed.count, self.count) {
             (listed, passed) if listed == passed => "it lists other checksums than those of the chunks".to_owned(),
-            (listed, passed) => format!("it lists the checksums of {listed} chunks, and {passed} came by"),
+            (listed, passed) => format!("it lists the checksums of {listed} chunks, but the archive contains {passed}"),
         };
         Err(corrupt(NAME, why))
     }
@@ -68,8 +68,8 @@ mod tests {
         compare(&[first, second]).unwrap();
         compare(&[("ova.xml", "ef"), second, first]).unwrap();
         for (entries, why) in [
-            (&[first][..], "it lists the checksums of 1 chunks, and 2 came by"),
-            (&[first, second, second], "it lists the checksums of 3 chunks, and 2 came by"),
+            (&[first][..], "it lists the checksums of 1 chunks, but the archive contains 2"),
+            (&[first, second, second], "it lists the checksums of 3 chunks, but the archive contains 2"),
             (&[first, ("Ref:1/00000001", "ce")], "it lists other checksums than those of the chunks"),
             (&[first, ("Ref:1/00000002", "cd")], "it lists other checksums than those of the chunks"),
             (&[second, ("Ref:1/00000000", "cd")], "it lists other checksums than those of the chunks"),

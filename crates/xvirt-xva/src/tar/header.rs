@@ -1,9 +1,9 @@
-//! The 512 bytes before each member of a tar archive.
+//! The 512-byte header of each member of a tar archive.
 //!
-//! Read in every dialect that producers of appliances use: V7, ustar, GNU and pax (POSIX.1-2001, `pax`, "ustar
-//! Interchange Format"). Written as XenServer writes them: V7.
+//! All dialects that producers of appliances use can be read: V7, ustar, GNU and pax (POSIX.1-2001, `pax`, "ustar
+//! Interchange Format"). Headers are written like XenServer's: V7.
 
-/// What a tar archive consists of: headers, and data padded to whole blocks.
+/// The unit of a tar archive: headers, and data padded to whole blocks.
 pub(crate) const BLOCK: usize = 512;
 
 /// One header.
@@ -14,14 +14,14 @@ pub(super) struct Header {
     pub(super) kind: Kind,
 }
 
-/// What sort of member follows.
+/// The type of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
     Directory,
-    /// pax records that belong to the next member.
+    /// pax records for the next member.
     Pax,
-    /// pax records that belong to all members.
+    /// pax records for all members.
     PaxGlobal,
     /// The name of the next member.
     GnuName,
@@ -31,13 +31,13 @@ pub(super) enum Kind {
     Special,
 }
 
-/// Reads a header; none is the block of zeroes that ends an archive. The error says what is wrong.
+/// Parses a header; `None` for the block of zeroes that ends an archive. The error is a description.
 pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Option<Header>, &'static str> {
     if block.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
     let claimed = number(&block[148..156]).ok_or("the checksum of its header is not a number")?;
-    // Some old producers summed signed bytes.
+    // Some old producers sum signed bytes.
     if claimed != sum(block) && claimed != signed_sum(block) {
         return Err("the checksum of its header is wrong");
     }
@@ -56,19 +56,20 @@ pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Option<Header>, &'static str>
     if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
         name = [prefix, b"/", &name].concat();
     }
-    // A directory of old producers is a file whose name ends so.
+    // Old producers mark a directory only by a trailing slash.
     let kind = if kind == Kind::File && name.ends_with(b"/") { Kind::Directory } else { kind };
     Ok(Some(Header { name, size, kind }))
 }
 
-/// Whether these bytes begin a tar archive.
+/// Whether these bytes start a tar archive.
 pub(crate) fn is_header(start: &[u8]) -> bool {
     start.first_chunk().is_some_and(|block| matches!(parse(block), Ok(Some(_))))
 }
 
-/// Makes the header of a file.
+/// Formats the header of a file.
 ///
-/// The name must have at most 100 bytes and the size must be below 8 GiB, which holds for whatever is written here.
+/// The name must have at most 100 bytes and the size must be below 8 GiB, which applies to everything this crate
+/// writes.
 pub(crate) fn file(name: &str, size: u64) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     put(&mut block[..100], name);
@@ -99,7 +100,7 @@ fn number(field: &[u8]) -> Option<u64> {
         && first & 0x80 != 0
     {
         let (high, low) = rest.split_at(rest.len().saturating_sub(8));
-        // Negative numbers have the next bit set too.
+        // The next bit marks negative numbers.
         let fits = first & 0x7f == 0 && high.iter().all(|byte| *byte == 0);
         return fits.then(|| low.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
     }
@@ -108,7 +109,7 @@ fn number(field: &[u8]) -> Option<u64> {
     octal.then(|| digits.iter().fold(0, |value, digit| value << 3 | u64::from(digit - b'0')))
 }
 
-/// The sum of all bytes, in which the checksum itself counts as spaces.
+/// The sum of all bytes, with spaces in place of the checksum.
 fn sum(block: &[u8; BLOCK]) -> u64 {
     let all: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
     let checksum: u64 = block[148..156].iter().map(|byte| u64::from(*byte)).sum();
@@ -125,7 +126,7 @@ fn signed_sum(block: &[u8; BLOCK]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Fixes the checksum after a change.
+    /// Recomputes the checksum after a change.
     fn sealed(mut block: [u8; BLOCK]) -> [u8; BLOCK] {
         let checksum = format!("{:06o}\0 ", sum(&block));
         put(&mut block[148..156], &checksum);

@@ -1,6 +1,6 @@
-//! Tar archives, as far as appliances need them: members in a row, in any dialect, without an index.
+//! Tar archives, as far as appliances need them: sequential members, in any dialect, without an index.
 //!
-//! `header` is the block before a member, `walk` goes from one to the next.
+//! `header` is the header of a member, and `walk` iterates over the members.
 
 mod header;
 mod walk;

@@ -1,4 +1,4 @@
-//! From one member of an archive to the next.
+//! Iterates over the members of an archive.
 
 use bytes::Bytes;
 
@@ -8,22 +8,22 @@ use crate::stream::Stream;
 use crate::zeroes::is_zero;
 use crate::{Error, Result};
 
-/// The most bytes that pax records may have.
+/// The size limit of pax records in bytes.
 const MAX_RECORDS: u64 = 64 << 10;
-/// The most bytes that a name may have: a file system's longest path. Messages hold names, and reports many messages.
+/// The length limit of a name in bytes: the longest path of a file system. It also bounds messages and reports.
 const MAX_NAME_LENGTH: usize = 4096;
 
 /// A member of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Its path, without `./` before it.
+    /// Its path, without a leading `./`.
     pub(crate) name: String,
     /// Its size in bytes.
     pub(crate) size: u64,
     pub(crate) kind: EntryKind,
 }
 
-/// What a member is.
+/// The type of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntryKind {
     File,
@@ -32,18 +32,18 @@ pub(crate) enum EntryKind {
     Special,
 }
 
-/// Goes through the members of an archive.
+/// Iterates over the members of an archive.
 #[derive(Debug)]
 pub(crate) struct Walk<'a> {
     stream: Stream<'a>,
-    /// What is left of the member's data and its padding.
+    /// The rest of the member's data and its padding, in bytes.
     left: u64,
     padding: u64,
-    /// The member before, for messages.
+    /// The previous member, for messages.
     last: String,
 }
 
-/// What extended headers say of the next member.
+/// Fields of the next member from extended headers.
 #[derive(Default)]
 struct Overrides {
     name: Option<String>,
@@ -55,12 +55,12 @@ impl<'a> Walk<'a> {
         Self { stream, left: 0, padding: 0, last: "the start".to_owned() }
     }
 
-    /// Bytes of the archive that were passed, after decompression.
+    /// The number of decompressed bytes read.
     pub(crate) fn position(&self) -> u64 {
         self.stream.position()
     }
 
-    /// The next member, or none at the end, whether that is marked or not.
+    /// The next member; `None` at the end, whether that is marked or not.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
         let mut overrides = Overrides::default();
         loop {
@@ -80,7 +80,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes `length` bytes of the member's data, without copying them.
+    /// Reads `length` bytes of the member's data, without a copy.
     pub(crate) fn take(&mut self, length: u64) -> Result<Vec<Bytes>> {
         let length = length.min(self.left);
         let pieces = self.stream.take(length)?.ok_or_else(|| self.ended())?;
@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
         Ok(pieces)
     }
 
-    /// Takes all the rest of the member's data; `most` bounds it.
+    /// Reads the rest of the member's data, at most `most` bytes.
     pub(crate) fn take_all(&mut self, most: u64) -> Result<Vec<u8>> {
         if self.left > most {
             return Err(corrupt(&self.last, format!("{} bytes are more than the {most} it may have", self.left)));
@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
         Ok(self.take(left)?.concat())
     }
 
-    /// What follows the end of the archive: whether anything but zeroes does. Reads to the end of the input.
+    /// Whether any non-zero data follows the end of the archive. Reads to the end of the input.
     pub(crate) fn has_garbage(&mut self) -> Result<bool> {
         let mut garbage = false;
         while let Some(piece) = self.stream.next_piece()? {
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
-    /// The next header of any kind, or none at the end.
+    /// The next header of any type; `None` at the end.
     fn header(&mut self) -> Result<Option<Header>> {
         let rest = self.left.saturating_add(self.padding);
         if !self.stream.skip(rest)? {
@@ -153,14 +153,15 @@ impl<'a> Walk<'a> {
     }
 
     fn ended(&self) -> Error {
-        corrupt(&self.last, "the archive ends in it").with_remedy("copy or export the archive again: it is incomplete")
+        corrupt(&self.last, "the archive ends inside it")
+            .with_remedy("copy or export the archive again: it is incomplete")
     }
 }
 
 impl Overrides {
-    /// Reads records of the form `LENGTH KEY=VALUE\n`.
+    /// Parses records of the form `LENGTH KEY=VALUE\n`.
     fn read_pax(&mut self, mut records: &[u8]) -> std::result::Result<(), &'static str> {
-        const BROKEN: &str = "its pax records are broken";
+        const BROKEN: &str = "its pax records are damaged";
         while !records.is_empty() {
             let space = records.iter().position(|byte| *byte == b' ').ok_or(BROKEN)?;
             let (length, _) = records.split_at(space);
@@ -232,7 +233,7 @@ mod tests {
             ("link", 0, EntryKind::Special),
         ];
         assert_eq!(names(&archive).unwrap(), expected.map(|(name, size, kind)| (name.to_owned(), size, kind)));
-        // The end need not be marked.
+        // The end marker is optional.
         assert_eq!(names(&archive[..archive.len() - 1024]).unwrap().len(), 5);
     }
 
@@ -240,7 +241,7 @@ mod tests {
     fn damage_names_the_place() {
         let archive = [member("ova.xml", 0, b"abc"), member("Ref:4/00000000", 0, &[1; 1000]), vec![0; 1024]].concat();
         let cut = names(&archive[..2 * BLOCK + 600]).unwrap_err().to_string();
-        assert!(cut.starts_with("archive member Ref:4/00000000 is damaged: the archive ends in it"), "{cut}");
+        assert!(cut.starts_with("archive member Ref:4/00000000 is damaged: the archive ends inside it"), "{cut}");
         let mut broken = archive.clone();
         broken[2 * BLOCK + 3] ^= 4;
         let broken = names(&broken).unwrap_err().to_string();
@@ -264,7 +265,7 @@ mod tests {
         {
             let archive = [member("x", b'x', records.as_bytes()), member("a", 0, b"")].concat();
             let error = names(&archive).unwrap_err().to_string();
-            assert!(error.contains("its pax records are broken"), "{records}: {error}");
+            assert!(error.contains("its pax records are damaged"), "{records}: {error}");
         }
     }
 }

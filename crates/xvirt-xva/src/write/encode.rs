@@ -1,4 +1,4 @@
-//! Compressing pieces of an archive, each so that it can be decompressed alone.
+//! Compresses pieces of an archive independently, so that each can be decompressed alone.
 
 use std::io::Write;
 
@@ -12,14 +12,14 @@ use crate::options::WriteOptions;
 use crate::pool::Pool;
 use crate::{Error, Result};
 
-/// A piece of an archive as it is written.
+/// A compressed piece of an archive.
 pub(super) struct Encoded {
     pub(super) bytes: Bytes,
-    /// Its size before it was compressed.
+    /// Its uncompressed size.
     pub(super) plain: usize,
 }
 
-/// What compresses pieces, for one thread.
+/// The compressor of one thread.
 pub(super) enum Encoder {
     None,
     Gzip(flate2::Compression),
@@ -60,7 +60,7 @@ impl Encoder {
     }
 }
 
-/// Frames get checksums, so that `zstd -t` has something to test.
+/// Frames get checksums, so that `zstd -t` can verify them.
 fn compressor(level: i32) -> std::io::Result<Compressor<'static>> {
     let mut compressor = Compressor::new(level)?;
     compressor.include_checksum(true)?;

@@ -1,4 +1,4 @@
-//! The bytes of a chunk as members of the archive: header, contents, and the same for its checksum.
+//! Formats a chunk as members of the archive: header and contents of the chunk, and of its checksum.
 
 use bytes::Bytes;
 
@@ -11,22 +11,22 @@ use crate::tar::{BLOCK, file_header};
 use crate::zeroes::is_zero;
 use crate::{Error, Result};
 
-/// How much is read at once, in bytes.
+/// The number of bytes read at once.
 const PIECE: usize = 128 << 10;
 
-/// Makes chunks.
+/// Formats chunks.
 pub(super) struct Members<'a> {
     pub(super) disks: &'a [Source<'a>],
     pub(super) checksum: Checksum,
     pub(super) pool: Pool,
 }
 
-/// A chunk that was made.
+/// A formatted chunk.
 pub(super) struct Piece {
     pub(super) disk: usize,
     pub(super) number: u64,
     pub(super) done: u64,
-    /// Nothing where the chunk is all zeroes and may be left out.
+    /// `None` if the chunk is all zeroes and may be omitted.
     pub(super) bytes: Option<Bytes>,
 }
 
@@ -41,7 +41,7 @@ impl Members<'_> {
         let (data, rest) = rest.split_at_mut(length);
         let (there, beyond) = data.split_at_mut(source.available.saturating_sub(offset).min(length as u64) as usize);
         beyond.fill(0);
-        // In pieces that stay in the processor's cache until their sum is taken.
+        // In pieces that stay in the CPU's cache until they are summed.
         let mut sum = Sum::new(self.checksum);
         let mut zero = is_zero(beyond);
         for (at, piece) in (offset..).step_by(PIECE).zip(there.chunks_mut(PIECE)) {

@@ -1,7 +1,7 @@
-//! Writing an archive once, from its first byte to its last, with all processors.
+//! Writes an archive sequentially with all CPUs.
 //!
-//! `plan` lists the chunks that may hold anything, `member` makes the bytes of each, and `encode` compresses them, each
-//! chunk on its own: then all processors can work, and a reader can get at any chunk. The caller's thread writes.
+//! `plan` lists the chunks that may contain data, `member` formats each, and `encode` compresses it independently,
+//! which allows parallel work and random access. The caller's thread writes.
 
 mod encode;
 mod member;
@@ -26,15 +26,15 @@ use crate::progress::{Progress, step};
 use crate::tar::BLOCK;
 use crate::{Error, ErrorKind, Result, parallel};
 
-/// Writes an archive that XenServer and XCP-ng import, and returns how many bytes it has.
+/// Writes an archive that XenServer and XCP-ng can import, and returns its size in bytes.
 ///
-/// `disks` are the contents of the disks that `document` tells. `output` gets the archive in one pass, in a few large writes
-/// for each megabyte. Zeroes are left out, as far as the format allows.
+/// `disks` are the contents of the disks in `document`. `output` receives the archive in one pass, in a few large
+/// writes per megabyte. Zeroes are omitted, as far as the format allows.
 ///
 /// # Errors
-/// [`InvalidInput`](ErrorKind::InvalidInput) if the disks are not those of the document, or the compression has not this
-/// level; [`NoSpace`](ErrorKind::NoSpace) if `output` is full; a disk cannot be read, or `output` cannot be written; or the
-/// work was cancelled. What `output` got by then is no archive.
+/// [`InvalidInput`](ErrorKind::InvalidInput) if the disks do not match the document, or the compression does not have
+/// this level; [`NoSpace`](ErrorKind::NoSpace) if `output` is full; a disk cannot be read, or `output` cannot be
+/// written; or the operation was cancelled. The bytes written so far are not a valid archive.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ use crate::{Error, ErrorKind, Result, parallel};
 /// use xvirt_xva::ova::Document;
 /// use xvirt_xva::{DiskContents, WriteOptions};
 ///
-/// let root = b"the first bytes of a disk".to_vec(); // or a file, or whatever is a `DiskSource`
+/// let root = b"the first bytes of a disk".to_vec(); // or a file, or any other `DiskSource`
 /// let mut document = Document::new_vm("web");
 /// document.set_vcpus(2)?;
 /// document.set_memory(2 << 30)?;
@@ -112,7 +112,7 @@ fn write_sources(
     Ok(archive.written)
 }
 
-/// How many threads make chunks. Without compression there is less to do than writing, which is not to wait for them.
+/// The number of threads that prepare chunks. Without compression, preparing a chunk takes less time than writing it.
 fn workers(compression: Compression) -> usize {
     match compression {
         Compression::None => parallel::threads().saturating_sub(1).max(1),
@@ -120,7 +120,7 @@ fn workers(compression: Compression) -> usize {
     }
 }
 
-/// What was written so far.
+/// The output so far.
 struct Archive<'a> {
     output: &'a mut dyn Write,
     written: u64,
@@ -141,7 +141,7 @@ impl Archive<'_> {
         Ok(())
     }
 
-    /// Adds where everything is, in frames that decompressors pass over.
+    /// Appends the index and the seek table, in frames that decompressors skip.
     fn finish_zstd(&mut self) -> Result<()> {
         let index = self.index.to_frame();
         self.table.push(index.len() as u32, 0);

@@ -1,4 +1,4 @@
-//! Which chunks have to be looked at: the first and the last of each disk, and those between that no hole covers.
+//! Lists the chunks to examine: the first and last of each disk, and those between that are not in holes.
 
 use std::ops::Range;
 
@@ -6,37 +6,37 @@ use super::source::Source;
 use crate::chunk::CHUNK;
 use crate::{Error, Result};
 
-/// A chunk to be made.
+/// A chunk to prepare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Job {
-    /// The position of its disk.
+    /// The index of its disk.
     pub(super) disk: usize,
     pub(super) number: u64,
-    /// Whether the archive must hold it, whatever is in it: the first and the last.
+    /// Whether the archive must contain it even if it is all zeroes: the first and the last.
     pub(super) required: bool,
-    /// Bytes of all disks up to the end of this chunk.
+    /// The bytes of all disks up to the end of this chunk.
     pub(super) done: u64,
 }
 
-/// Goes through the chunks of all disks in order.
+/// Iterates over the chunks of all disks in order.
 pub(super) struct Plan<'a, Cancelled> {
     disks: &'a [Source<'a>],
     cancelled: Cancelled,
     disk: usize,
-    /// Bytes of the disks that are done.
+    /// The bytes of the finished disks.
     before: u64,
     number: u64,
-    /// What `next_data` said last.
+    /// The last result of `next_data`.
     data: Option<Range<u64>>,
 }
 
 impl<'a, Cancelled: Fn() -> bool> Plan<'a, Cancelled> {
-    /// All chunks of `disks`. Looking for data ends once `cancelled` says so.
+    /// All chunks of `disks`. Stops searching for data once `cancelled` returns true.
     pub(super) fn new(disks: &'a [Source<'a>], cancelled: Cancelled) -> Self {
         Self { disks, cancelled, disk: 0, before: 0, number: 0, data: None }
     }
 
-    /// The number of the next chunk at or after `number` that may hold data; that of the last one at the end.
+    /// The number of the next chunk at or after `number` that may contain data; otherwise `last`.
     fn with_data(&mut self, source: &Source<'_>, number: u64, last: u64) -> Result<u64> {
         let start = number * CHUNK;
         if self.data.as_ref().is_none_or(|data| data.end <= start) {

@@ -1,4 +1,4 @@
-//! What is written: the disks, and where their contents come from.
+//! The disks to write, and the sources of their contents.
 
 use std::fs::File;
 use std::io;
@@ -8,25 +8,25 @@ use crate::input::ReadAt;
 use crate::ova::{Document, ExpectedDisk};
 use crate::{Error, ErrorKind, Result};
 
-/// The longest id that the names of members have room for, in bytes.
+/// The longest id that fits into the names of members, in bytes.
 const MAX_ID: usize = 80;
 
-/// Where the contents of a disk come from, such as a raw image.
+/// The source of a disk's contents, such as a raw image.
 ///
-/// Several threads read at once. A disk that is smaller than `ova.xml` says is filled up with zeroes.
+/// Several threads read at once. A disk smaller than its size in `ova.xml` is padded with zeroes.
 pub trait DiskSource: ReadAt {
-    /// The first range of bytes at or after `offset` that may hold anything but zeroes; none if the rest reads as zeroes.
+    /// The first range at or after `offset` that may contain data; `None` if the rest reads as zeroes.
     ///
-    /// Holes are not read. A source that does not know its holes says that all is data, as it does by default.
+    /// Holes are not read. By default everything is data, for sources that do not know their holes.
     ///
     /// # Errors
-    /// The storage does not tell.
+    /// The storage cannot report its holes.
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         let size = self.size()?;
         Ok((offset < size).then_some(offset..size))
     }
 
-    /// Hears that nothing before `end`, in bytes, will be read any more. By default that means nothing.
+    /// Called when nothing before `end`, in bytes, will be read any more. By default this does nothing.
     fn release(&self, end: u64) {
         let _ = end;
     }
@@ -36,12 +36,12 @@ impl DiskSource for File {}
 
 impl DiskSource for Vec<u8> {}
 
-/// A disk to be written.
+/// A disk to write.
 #[derive(Clone, Copy)]
 pub struct DiskContents<'a> {
     /// The id of the VDI object in the document.
     pub id: &'a str,
-    /// Where its contents come from.
+    /// The source of its contents.
     pub source: &'a dyn DiskSource,
 }
 
@@ -51,17 +51,17 @@ impl std::fmt::Debug for DiskContents<'_> {
     }
 }
 
-/// A disk that was found to fit the document.
+/// A disk that matches the document.
 pub(super) struct Source<'a> {
     pub(super) id: String,
-    /// The size that `ova.xml` says, in bytes: that of the contents or more, up to which zeroes follow.
+    /// The size in `ova.xml` in bytes, to which shorter contents are padded with zeroes.
     pub(super) size: u64,
     /// The size of the contents in bytes.
     pub(super) available: u64,
     pub(super) contents: &'a dyn DiskSource,
 }
 
-/// The disks, in the order in which an importer expects them.
+/// The disks, in the order that an importer expects.
 pub(super) fn sources<'a>(document: &Document, disks: &[DiskContents<'a>]) -> Result<Vec<Source<'a>>> {
     let mut sources = Vec::new();
     for expected in document.expected()? {
@@ -83,13 +83,12 @@ pub(super) fn sources<'a>(document: &Document, disks: &[DiskContents<'a>]) -> Re
 
 fn source(ExpectedDisk { id, size, .. }: ExpectedDisk, contents: &dyn DiskSource) -> Result<Source<'_>> {
     if id.is_empty() || id.contains(['/', '\0']) || id.len() > MAX_ID {
-        let remedy = format!("give it an id of at most {MAX_ID} bytes without a slash");
+        let remedy = format!("use an id of at most {MAX_ID} bytes without a slash");
         return Err(invalid(&id, "cannot have this id", &remedy));
     }
-    let available =
-        contents.size().map_err(|error| Error::io(format!("cannot find out the size of disk {id}"), error))?;
+    let available = contents.size().map_err(|error| Error::io(format!("cannot query the size of disk {id}"), error))?;
     if available > size {
-        let why = format!("has {available} bytes, and {size} in ova.xml");
+        let why = format!("has {available} bytes, but {size} in ova.xml");
         return Err(invalid(&id, &why, "set its size in the document"));
     }
     Ok(Source { id, size, available, contents })
@@ -114,13 +113,13 @@ mod tests {
         let told = |disks: &[DiskContents<'_>]| sources(&document, disks).err().map(|error| error.to_string());
         let root = given(&disk.vdi, &good);
         assert_eq!(told(&[root]), None);
-        // One that no device uses may be left out.
+        // A disk that no device uses may be omitted.
         assert_eq!(told(&[given("Ref:9", &nothing), root]), None);
         for (disks, why) in [
             (&[][..], "is not given"),
             (&[root, root], "is given twice"),
             (&[root, given("Ref:77", &good)], "disk Ref:77 is not in ova.xml"),
-            (&[given(&disk.vdi, &large)], "has 1048577 bytes, and 1048576 in ova.xml"),
+            (&[given(&disk.vdi, &large)], "has 1048577 bytes, but 1048576 in ova.xml"),
         ] {
             let error = told(disks).unwrap();
             assert!(error.contains(why), "{error}");

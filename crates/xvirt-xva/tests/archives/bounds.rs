@@ -97,7 +97,7 @@ fn metadata(start: &str, repeated: &str, end: &str) -> u64 {
     drop(xml);
     let (memory, report) = peak_memory(|| verify(&archive).unwrap());
     let [problem] = &report.problems[..] else { panic!("{report:?}") };
-    assert!(problem.what.contains("ova.xml is damaged: it holds more than 131072 values"), "{problem:?}");
+    assert!(problem.what.contains("ova.xml is damaged: it contains more than 131072 values"), "{problem:?}");
     memory
 }
 

@@ -1,4 +1,4 @@
-//! Placing a kernel, its initrd and its command line in guest memory.
+//! Loads a kernel, its initrd and its command line into guest memory.
 //!
 //! Sources: Linux `Documentation/arch/x86/boot.rst` (64-bit protocol), Xen `docs/misc/pvh.pandoc` (PVH).
 
@@ -20,28 +20,28 @@ const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 const BZIMAGE_MAGIC: u32 = 0x5372_6448;
 const BOOT_FLAG: u16 = 0xAA55;
-/// A boot loader without a number of its own.
+/// The loader id for boot loaders without an assigned one.
 const LOADER_UNDEFINED: u8 = 0xFF;
-/// The 64-bit entry of a bzImage lies this far into its protected-mode part.
+/// The offset of the 64-bit entry point in the protected-mode part of a bzImage.
 const ENTRY_64_OFFSET: u64 = 0x200;
 const XLF_KERNEL_64: u16 = 1;
 const PVH_MAGIC: u32 = 0x336E_C578;
 const PAGE: u64 = 4096;
 
-/// A kernel that can be read: from a file or from memory.
+/// A kernel image, in a file or in memory.
 pub(crate) trait KernelSource: Read + ReadVolatile + Seek {}
 impl<T: Read + ReadVolatile + Seek> KernelSource for T {}
 
-/// What is to be started. Kernel and initrd are read straight into guest memory, once it is known that they fit.
+/// What to load. Kernel and initrd are read directly into guest memory, after a check that they fit.
 pub(crate) struct Payload<'a, K, I> {
     pub(crate) kernel: &'a mut K,
-    /// The initrd, and how long it is.
+    /// The initrd and its length.
     pub(crate) initrd: Option<(&'a mut I, u64)>,
     pub(crate) command_line: &'a str,
     pub(crate) protocol: EntryProtocol,
 }
 
-/// Loads everything and says where the boot processor has to begin.
+/// Loads everything and returns the entry point of the boot CPU.
 pub(crate) fn load<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Payload<'_, K, I>) -> Result<Entry> {
     let mut magic = [0u8; 4];
     payload.kernel.rewind().and_then(|()| payload.kernel.read_exact(&mut magic)).map_err(|e| {
@@ -82,7 +82,7 @@ fn load_bzimage<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Paylo
     check_size(ram, payload.kernel)?;
     let loaded =
         BzImage::load(ram, None, payload.kernel, Some(GuestAddress(layout::HIGH_MEMORY))).map_err(load_error)?;
-    // The kernel unpacks itself over this much memory from where it was loaded, or from where it prefers to be.
+    // From its load address or its preferred address, the kernel decompresses itself over this much memory.
     let base = loaded.kernel_load.raw_value().max(header.pref_address);
     let end = loaded.kernel_end.max(base.saturating_add(u64::from(header.init_size)));
     let initrd = place_initrd(ram, payload.initrd, end, u64::from(header.initrd_addr_max))?;
@@ -90,7 +90,7 @@ fn load_bzimage<K: KernelSource, I: ReadVolatile>(ram: &GuestRam, payload: Paylo
     Ok(Entry::Linux64 { address: loaded.kernel_load.raw_value() + ENTRY_64_OFFSET })
 }
 
-/// Reads and checks the header, so that what is no kernel at all is said in plain words.
+/// Reads and checks the header, so that an invalid file gets a clear error.
 fn read_setup_header<K: KernelSource>(kernel: &mut K) -> Result<setup_header> {
     let mut header = setup_header::default();
     let read =
@@ -108,7 +108,7 @@ fn read_setup_header<K: KernelSource>(kernel: &mut K) -> Result<setup_header> {
     Ok(header)
 }
 
-/// Refuses a bzImage that is larger than the memory it is unpacked in, before it is read.
+/// Rejects a bzImage larger than the memory in which it is decompressed, before reading it.
 fn check_size<K: KernelSource>(ram: &GuestRam, kernel: &mut K) -> Result<()> {
     let length = kernel.seek(SeekFrom::End(0)).map_err(|e| Error::io("cannot measure the kernel", e))?;
     if length > low_ram_end(ram) {
@@ -126,22 +126,25 @@ fn load_error(error: linux_loader::loader::Error) -> Error {
 
 fn write_command_line(ram: &GuestRam, command_line: &str) -> Result<()> {
     if command_line.len() >= layout::COMMAND_LINE_MAX || command_line.contains('\0') {
-        return Err(Error::new(ErrorKind::InvalidConfig, "the kernel's command line is not usable")
-            .with_remedy(format!("keep it below {} bytes and without zero bytes", layout::COMMAND_LINE_MAX)));
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            "the kernel's command line is too long or contains zero bytes",
+        )
+        .with_remedy(format!("keep it below {} bytes and without zero bytes", layout::COMMAND_LINE_MAX)));
     }
     let mut bytes = command_line.as_bytes().to_vec();
     bytes.push(0);
     ram.write_slice(&bytes, GuestAddress(layout::COMMAND_LINE)).map_err(too_small)
 }
 
-/// Where the initrd lies and how long it is.
+/// The address and length of the initrd.
 #[derive(Clone, Copy)]
 struct Initrd {
     address: u64,
     length: u64,
 }
 
-/// Puts the initrd as high as it may lie, so that the kernel has room to unpack itself below.
+/// Loads the initrd at the highest possible address, so that the kernel has room to decompress itself below.
 fn place_initrd<I: ReadVolatile>(
     ram: &GuestRam,
     initrd: Option<(&mut I, u64)>,
@@ -167,7 +170,7 @@ fn low_ram_end(ram: &GuestRam) -> u64 {
     ram.iter().map(|r| r.start_addr().raw_value() + r.len()).find(|end| *end <= LOW_RAM_LIMIT).unwrap_or(LOW_RAM_LIMIT)
 }
 
-/// The memory map as firmware would report it: `(address, length, type)`.
+/// The memory map in the form that firmware reports: `(address, length, type)`.
 fn memory_map(ram: &GuestRam) -> Vec<(u64, u64, u32)> {
     let mut map = vec![
         (0, layout::LOW_MEMORY_END, E820_RAM),
@@ -226,7 +229,7 @@ fn write_pvh_start_info(ram: &GuestRam, initrd: Option<Initrd>) -> Result<()> {
 }
 
 fn too_small(error: vm_memory::GuestMemoryError) -> Error {
-    Error::new(ErrorKind::InvalidConfig, "what the kernel needs does not fit the guest's memory")
+    Error::new(ErrorKind::InvalidConfig, "the kernel's boot data does not fit the guest's memory")
         .because(error)
         .with_remedy("give the VM more memory")
 }
@@ -270,7 +273,7 @@ mod tests {
         assert!(error.to_string().starts_with("the kernel cannot be loaded: "), "{error}");
     }
 
-    /// Far fewer notes, and in a smaller hole, than a kernel can have: they would keep the loader busy for minutes.
+    /// The loader would spend minutes on an ELF image with many notes in a hole; this one has far fewer than possible.
     #[test]
     fn an_elf_with_thousands_of_notes_in_a_hole_is_refused() {
         const NOTES: u16 = 2000;
@@ -291,10 +294,7 @@ mod tests {
         let (kernel, protocol) = (&mut image.kernel, EntryProtocol::Auto);
         let payload = Payload { kernel, initrd: None::<(&mut &[u8], u64)>, command_line: "", protocol };
         let error = load(&ram(), payload).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the kernel has 2000 program headers, and the most is 64; check the kernel image"
-        );
+        assert_eq!(error.to_string(), "the kernel has 2000 program headers, the maximum is 64; check the kernel image");
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn an_initrd_that_does_not_fit_is_refused() {
-        // Nothing of it is read.
+        // The initrd is not read.
         let error =
             place_initrd(&ram(), Some((&mut &[0_u8; 0][..], 15 << 20)), 2 << 20, u64::from(u32::MAX)).err().unwrap();
         assert_eq!(error.to_string(), "an initrd of 15 MiB does not fit the VM's memory; give the VM more memory");

@@ -1,4 +1,4 @@
-//! What CPUID tells each vCPU: the host's features that KVM can virtualise, our topology, and the user's mask.
+//! The CPUID of vCPUs: the features that KVM supports, the VM's topology, and the user's mask.
 //!
 //! Sources: Intel SDM volume 2A "CPUID", AMD APM volume 3 appendix E.
 
@@ -7,15 +7,15 @@ use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 use crate::config::{CpuConfig, CpuidRegister};
 use crate::{Error, ErrorKind, Result};
 
-/// Hardware virtualization, as Intel and AMD call it. Guests are not shown it: what a guest of the guest does is state
-/// of the vCPU that is neither reset nor saved.
+/// Hardware virtualization of Intel and AMD. It is hidden from guests, because the state of nested guests is neither
+/// reset nor saved.
 const VMX: u32 = 1 << 5;
 const SVM: u32 = 1 << 2;
 const HYPERVISOR: u32 = 1 << 31;
 const TSC_DEADLINE: u32 = 1 << 24;
 const HYPERTHREADING: u32 = 1 << 28;
 
-/// The CPUID of every vCPU of a VM, made once and then adapted to each.
+/// The CPUID of a VM's vCPUs, created once and then adapted to each vCPU.
 #[derive(Debug)]
 pub(crate) struct CpuidTemplate {
     base: CpuId,
@@ -24,7 +24,7 @@ pub(crate) struct CpuidTemplate {
 }
 
 impl CpuidTemplate {
-    /// `supported` is what KVM can offer on this host, without the deadline timer.
+    /// `supported` is the CPUID that KVM supports on this host, without the TSC deadline timer.
     pub(crate) fn new(supported: &CpuId, tsc_deadline: bool, cpu: &CpuConfig) -> Result<Self> {
         let threads = cpu.threads_per_core;
         let mut entries: Vec<kvm_cpuid_entry2> = supported.as_slice().to_vec();
@@ -39,8 +39,9 @@ impl CpuidTemplate {
             }
             apply_mask(entry, cpu);
         }
-        let base = CpuId::from_entries(&entries)
-            .map_err(|_| Error::new(ErrorKind::HostUnsupported, "this CPU has more CPUID leaves than KVM can carry"))?;
+        let base = CpuId::from_entries(&entries).map_err(|_| {
+            Error::new(ErrorKind::HostUnsupported, "this CPU has more CPUID leaves than a KVM call can transfer")
+        })?;
         Ok(Self { base, vcpus: cpu.count, threads })
     }
 
@@ -62,7 +63,7 @@ impl CpuidTemplate {
         cpuid
     }
 
-    /// Extended topology: subleaf 0 is the threads of a core, subleaf 1 the cores of the package.
+    /// Extended topology: subleaf 0 describes the threads of a core, subleaf 1 the cores of the package.
     fn set_topology(&self, entry: &mut kvm_cpuid_entry2, id: u32) {
         let (shift, count, level) = match entry.index {
             0 => (bits_for(self.threads), self.threads, 1),
@@ -76,7 +77,7 @@ impl CpuidTemplate {
     }
 }
 
-/// The extended topology leaves this CPU has; 0xB is always given, because x2APIC guests rely on it.
+/// The extended topology leaves of this CPU; 0xB is always present, because x2APIC guests rely on it.
 fn topology_leaves(supported: &CpuId) -> Vec<u32> {
     let has_1f = supported.as_slice().iter().any(|e| e.function == 0x1F);
     if has_1f { vec![0xB, 0x1F] } else { vec![0xB] }
@@ -86,7 +87,7 @@ fn topology_entry(function: u32, index: u32) -> kvm_cpuid_entry2 {
     kvm_cpuid_entry2 { function, index, flags: KVM_CPUID_FLAG_SIGNIFCANT_INDEX, ..Default::default() }
 }
 
-/// What does not differ between the vCPUs of a VM.
+/// Sets the values that all vCPUs of a VM share.
 fn set_common(entry: &mut kvm_cpuid_entry2, vcpus: u32, threads: u32) {
     match entry.function {
         0 => entry.eax = entry.eax.max(0xB),
@@ -95,7 +96,7 @@ fn set_common(entry: &mut kvm_cpuid_entry2, vcpus: u32, threads: u32) {
             entry.ebx = (entry.ebx & 0xFF00_FFFF) | (vcpus.min(255) << 16);
             entry.edx = if vcpus > 1 { entry.edx | HYPERTHREADING } else { entry.edx & !HYPERTHREADING };
         }
-        // Deterministic caches: level 1 and 2 belong to a core, the last level to the package.
+        // Deterministic cache parameters: each core has its own levels 1 and 2; the package shares the last level.
         4 | 0x8000_001D if entry.eax & 0x1F != 0 => {
             let level = (entry.eax >> 5) & 7;
             let sharing = if level < 3 { threads } else { vcpus };
@@ -104,10 +105,10 @@ fn set_common(entry: &mut kvm_cpuid_entry2, vcpus: u32, threads: u32) {
                 entry.eax = (entry.eax & 0x03FF_FFFF) | ((vcpus / threads).clamp(1, 64) - 1) << 26;
             }
         }
-        // No performance counters: what they count is the host's.
+        // No performance counters, because they would count host events.
         0xA => (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0),
         0x8000_0001 => entry.ecx &= !SVM,
-        // What SVM can do.
+        // The SVM feature leaf.
         0x8000_000A => (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0),
         0x8000_0008 => entry.ecx = (vcpus - 1) | (bits_for(vcpus) << 12),
         _ => {}
@@ -126,7 +127,7 @@ fn apply_mask(entry: &mut kvm_cpuid_entry2, cpu: &CpuConfig) {
     }
 }
 
-/// How many bits number `count` things.
+/// The number of bits to number `count` items.
 fn bits_for(count: u32) -> u32 {
     count.next_power_of_two().trailing_zeros()
 }

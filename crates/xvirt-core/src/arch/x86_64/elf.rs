@@ -1,7 +1,8 @@
-//! What an ELF kernel may ask of its loader.
+//! Limits on the program headers of an ELF kernel.
 //!
-//! `linux-loader` does whatever the program headers say. A small file can have it copy the same segment thousands of
-//! times, or look at billions of empty notes: thousands of headers may name the same bytes, which may be a hole.
+//! `linux-loader` follows the program headers without limits. A small file can make it copy the same segment thousands
+//! of times, or scan billions of empty notes, because thousands of headers may refer to the same bytes, which may be a
+//! hole.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -15,19 +16,19 @@ const MAX_NOTES: u64 = 64 << 10;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 
-/// A program header, as far as it matters here.
+/// The relevant fields of a program header.
 struct Segment {
     kind: u32,
-    /// Number of bytes in the file.
+    /// The size in the file in bytes.
     size: u64,
 }
 
-/// Refuses a kernel whose program headers ask for more than any kernel does; `memory` is the most that it can fill. The
-/// loader itself refuses what makes no sense, and what cannot be read.
+/// Rejects a kernel whose program headers exceed the limits; `memory` is the total size that its segments may have. The
+/// loader itself rejects other invalid and unreadable headers.
 pub(super) fn check(kernel: &mut (impl Read + Seek), memory: u64) -> Result<()> {
     let Ok(count) = header_count(kernel) else { return Ok(()) };
     if count > MAX_HEADERS {
-        return Err(excess(format!("the kernel has {count} program headers, and the most is {MAX_HEADERS}")));
+        return Err(excess(format!("the kernel has {count} program headers, the maximum is {MAX_HEADERS}")));
     }
     let Ok(segments) = segments(kernel, count) else { return Ok(()) };
     let sum = |kind| {
@@ -36,7 +37,7 @@ pub(super) fn check(kernel: &mut (impl Read + Seek), memory: u64) -> Result<()> 
     };
     let (notes, loaded) = (sum(PT_NOTE), sum(PT_LOAD));
     if notes > MAX_NOTES {
-        return Err(excess(format!("the kernel has {notes} bytes of notes, and the most is {MAX_NOTES}")));
+        return Err(excess(format!("the kernel has {notes} bytes of notes, the maximum is {MAX_NOTES}")));
     }
     if loaded > memory {
         let what = format!("a kernel of {} MiB does not fit the VM's memory", loaded >> 20);
@@ -45,7 +46,7 @@ pub(super) fn check(kernel: &mut (impl Read + Seek), memory: u64) -> Result<()> 
     Ok(())
 }
 
-/// How many program headers there are: `e_phnum` of the System V ABI's "ELF Header".
+/// The number of program headers: `e_phnum` of the System V ABI's "ELF Header".
 fn header_count(kernel: &mut (impl Read + Seek)) -> io::Result<u16> {
     kernel.seek(SeekFrom::Start(56))?;
     read(kernel).map(u16::from_le_bytes)
@@ -60,7 +61,7 @@ fn segments(kernel: &mut (impl Read + Seek), count: u16) -> io::Result<Vec<Segme
         let header: [u8; 56] = read(kernel)?;
         let mut fields = &header[..];
         let kind = u32::from_le_bytes(read(&mut fields)?);
-        // After the flags, the offset and both addresses.
+        // The fields after flags, offset and both addresses.
         let mut fields = &header[32..];
         Ok(Segment { kind, size: u64::from_le_bytes(read(&mut fields)?) })
     };
@@ -83,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// A kernel with so many program headers of this kind and size.
+    /// A kernel with `count` program headers of this kind and size.
     fn kernel(count: u16, kind: u32, size: u64) -> Vec<u8> {
         let mut bytes = vec![0; 64];
         bytes[..7].copy_from_slice(b"\x7FELF\x02\x01\x01");
@@ -107,11 +108,11 @@ mod tests {
         let cases = [
             (
                 kernel(2000, PT_NOTE, 1 << 20),
-                "the kernel has 2000 program headers, and the most is 64; check the kernel image",
+                "the kernel has 2000 program headers, the maximum is 64; check the kernel image",
             ),
             (
                 kernel(64, PT_NOTE, 1025),
-                "the kernel has 65600 bytes of notes, and the most is 65536; check the kernel image",
+                "the kernel has 65600 bytes of notes, the maximum is 65536; check the kernel image",
             ),
             (kernel(3, PT_LOAD, 40 << 20), "a kernel of 120 MiB does not fit the VM's memory; give the VM more memory"),
             (

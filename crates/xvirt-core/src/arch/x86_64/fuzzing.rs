@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` reach of loading kernels.
+//! The interface of the fuzzers in `fuzz/` to the kernel loader.
 
 use std::io::Cursor;
 
@@ -10,7 +10,7 @@ use crate::Result;
 use crate::config::EntryProtocol;
 use crate::memory::GuestRam;
 
-/// Loads a kernel into `memory` bytes below 4 GiB, and tells where it is entered.
+/// Loads a kernel into `memory` bytes below 4 GiB, and returns its entry point.
 pub fn load(
     kernel: &[u8],
     initrd: Option<&[u8]>,

@@ -1,8 +1,8 @@
-//! Where things lie in the guest's physical address space and port space.
+//! The layout of the guest's physical address space and port space.
 
-/// Global descriptor table of the boot processor.
+/// The boot CPU's global descriptor table.
 pub(crate) const GDT: u64 = 0x500;
-/// Interrupt descriptor table of the boot processor: empty.
+/// The boot CPU's interrupt descriptor table, which is empty.
 pub(crate) const IDT: u64 = 0x520;
 /// PVH start information.
 pub(crate) const PVH_START_INFO: u64 = 0x6000;
@@ -16,20 +16,20 @@ pub(crate) const ZERO_PAGE: u64 = 0x7000;
 pub(crate) const PAGE_TABLES: u64 = 0x9000;
 /// The kernel's command line.
 pub(crate) const COMMAND_LINE: u64 = 0x2_0000;
-/// The longest command line, with its end marker.
+/// The maximum length of the command line, including its terminator.
 pub(crate) const COMMAND_LINE_MAX: usize = 0x1_0000;
-/// Where memory below 1 MiB ends for the operating system.
+/// The end of the operating system's memory below 1 MiB.
 pub(crate) const LOW_MEMORY_END: u64 = 0x9_FC00;
-/// ACPI tables; the first of them is the root pointer, where an operating system looks for it.
+/// The ACPI tables; the root pointer is the first, where an operating system searches for it.
 pub(crate) const ACPI_TABLES: u64 = 0xE_0000;
-/// The end of the room for ACPI tables.
+/// The end of the memory reserved for ACPI tables.
 pub(crate) const ACPI_TABLES_END: u64 = GENERATION_ID;
-/// The generation ID, in a page of its own that no operating system takes for memory.
+/// The generation ID, in a page that operating systems do not use as memory.
 pub(crate) const GENERATION_ID: u64 = 0xF_F000;
-/// Where kernels are loaded.
+/// The load address of kernels.
 pub(crate) const HIGH_MEMORY: u64 = 0x10_0000;
 
-/// Window for the registers of PCI devices, below [`PCI_CONFIG`].
+/// The window for BARs of PCI devices, below [`PCI_CONFIG`].
 pub(crate) const PCI_MEMORY: u64 = 0xC000_0000;
 /// Length of [`PCI_MEMORY`].
 pub(crate) const PCI_MEMORY_SIZE: u64 = 0x2000_0000;
@@ -58,7 +58,7 @@ pub(crate) const POWER_PORTS: u64 = 0x600;
 pub(crate) const HOT_PLUG_PORTS: u64 = 0x620;
 /// Ports of the watchdog.
 pub(crate) const WATCHDOG_PORTS: u64 = 0x640;
-/// Port by which the guest tells of a panic.
+/// The port by which the guest reports a panic.
 pub(crate) const PANIC_PORT: u64 = 0x505;
 /// Interrupt line of ACPI events (SCI).
 pub(crate) const POWER_INTERRUPT: u32 = 9;

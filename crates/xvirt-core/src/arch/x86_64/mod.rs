@@ -1,7 +1,7 @@
-//! The x86-64 PC that a guest finds itself on.
+//! The x86-64 PC that a VM emulates.
 //!
-//! `layout` says where everything lies, `cpuid` and `registers` what a CPU looks like at power-on, and `boot` places a
-//! kernel in memory and points the first CPU at it, unless `elf` refuses it.
+//! `layout` is the memory map, `cpuid` and `registers` set up CPUs at power-on, and `boot` loads a kernel and starts
+//! the first CPU at its entry point, after `elf` has checked it.
 
 pub(crate) mod boot;
 pub(crate) mod cpuid;

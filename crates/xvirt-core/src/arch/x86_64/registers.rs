@@ -1,27 +1,28 @@
-//! A CPU's registers at power-on, and as each boot protocol wants them.
+//! A CPU's registers at power-on, and for each boot protocol.
 //!
-//! # The order in which a vCPU's state is set
+//! # The order of setting a vCPU's state
 //!
-//! Whatever sets all of a vCPU's state has to keep to this order, in which a vCPU that has run is reset. The reasons are
-//! what KVM does with each call (Linux `Documentation/virt/kvm/api.rst` and `arch/x86/kvm`); QEMU's
-//! `kvm_arch_put_registers` has much the same order.
+//! Code that sets the complete state of a vCPU must follow this order, which the reset of a vCPU that has run uses. The
+//! reasons are the effects of the individual KVM calls (Linux `Documentation/virt/kvm/api.rst` and `arch/x86/kvm`);
+//! QEMU's `kvm_arch_put_registers` uses almost the same order.
 //!
-//! 1. CPUID, once, before the vCPU first runs: it decides which bits of the others are reserved.
-//! 2. Model-specific registers that a guest wrote ([`reset_msrs`]), while nothing else has changed.
-//! 3. Special registers: the mode of the CPU (`EFER`, `CR0`, `CR4`), which the other registers are understood by, and
-//!    the base of the local APIC, whose mode (xAPIC or x2APIC) decides what its state means.
-//! 4. General registers, then the extended state and `XCR0`. Floating point alone, where KVM has no more to give.
+//! 1. CPUID, once, before the vCPU first runs: it determines the reserved bits of the other registers.
+//! 2. Model-specific registers that a guest wrote ([`reset_msrs`]), before anything else has changed.
+//! 3. Special registers: the CPU mode (`EFER`, `CR0`, `CR4`), on which the meaning of other registers depends, and the
+//!    base of the local APIC, whose mode (xAPIC or x2APIC) determines the format of its state.
+//! 4. General registers, then the extended state and `XCR0`, or only the floating point state if KVM does not support
+//!    more.
 //! 5. Model-specific registers of the new state. One that depends on the mode comes after it.
-//! 6. The local APIC, after its base. This stops its timer, also the one of a deadline.
-//! 7. Debug registers, or a breakpoint of the operating system before would stop the next one.
-//! 8. The run state, which wakes a CPU that had halted or waits to be started.
-//! 9. Pending events: the calls before may queue some. An interrupt that was about to be delivered would find no table of
-//!    handlers, which is a triple fault; and one INIT that another CPU had sent would stop this one for ever.
+//! 6. The local APIC, after its base. This stops its timer, including the deadline timer.
+//! 7. Debug registers; a stale breakpoint would stop the next operating system.
+//! 8. The run state, which wakes a CPU that has halted or waits for SIPI.
+//! 9. Pending events, because earlier calls may queue some. A pending interrupt would find no handler table, which is a
+//!    triple fault; and a pending INIT from another CPU would stop this one permanently.
 //!
-//! Nested virtualization has no place in it, because guests are not shown VMX and SVM (see `cpuid`). KVM refuses special
-//! registers without `CR4.VMXE` to a vCPU in VMX operation, and would take those of an L1 guest for the L2 guest that
-//! runs. Whoever shows them has to set the nested state before 3 to leave that operation (flags 0 for VMX,
-//! `KVM_STATE_NESTED_GIF_SET` for SVM), and to set a saved one right after 3, which it depends on.
+//! Nested virtualization is not included, because VMX and SVM are hidden from guests (see `cpuid`). KVM rejects special
+//! registers without `CR4.VMXE` for a vCPU in VMX operation, and would apply those of an L1 guest to a running L2
+//! guest. If nested virtualization is added, the nested state must be set before step 3 to leave that operation (flags
+//! 0 for VMX, `KVM_STATE_NESTED_GIF_SET` for SVM), and a saved nested state right after step 3, on which it depends.
 
 use kvm_bindings::{
     KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED, Xsave, kvm_debugregs, kvm_fpu, kvm_lapic_state, kvm_msr_entry,
@@ -55,7 +56,7 @@ const PAGE_LARGE: u64 = 1 << 7;
 const LARGE_PAGE: u64 = 2 << 20;
 const TABLE_ENTRIES: u64 = 512;
 
-/// How the boot processor enters the kernel.
+/// How the boot CPU enters the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// Linux's 64-bit boot protocol: long mode, RSI points to the zero page.
@@ -64,19 +65,19 @@ pub(crate) enum Entry {
     Pvh { address: u64 },
 }
 
-/// Model-specific registers that a reset leaves alone: time goes on, and the base of the local APIC, which differs
-/// between CPUs, is one of the special registers.
+/// Model-specific registers that a reset keeps: the time continues, and the local APIC base, which differs between
+/// CPUs, is one of the special registers.
 const KEPT_AT_RESET: [u32; 3] = [MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_IA32_APIC_BASE];
 
-/// Takes back what an operating system wrote to model-specific registers. `fresh` are those of a vCPU that never ran.
+/// Resets the model-specific registers that a guest has written. `fresh` are those of a vCPU that never ran.
 ///
-/// Among them are addresses to which KVM writes the time and more: left alone, they would point into the memory of the
-/// operating system that comes next.
+/// Some contain addresses to which KVM writes the time and other data; unchanged, they would point into the memory of
+/// the next operating system.
 pub(crate) fn reset_msrs(vcpu: &Vcpu, fresh: &[kvm_msr_entry]) -> Result<()> {
     let kept = |entry: &&kvm_msr_entry| !KEPT_AT_RESET.contains(&entry.index);
     for entry in fresh.iter().filter(kept) {
         match vcpu.set_msrs(std::slice::from_ref(entry)) {
-            // Some can be read but not written, and those did not change.
+            // Registers that KVM can read but not write have not changed.
             Err(error) if error.kind() == ErrorKind::HostUnsupported => {}
             result => result?,
         }
@@ -84,8 +85,8 @@ pub(crate) fn reset_msrs(vcpu: &Vcpu, fresh: &[kvm_msr_entry]) -> Result<()> {
     Ok(())
 }
 
-/// The state of a CPU that waits to be started: all but its CPUID, which KVM takes only once. In the order that this file
-/// begins with.
+/// Resets a CPU to its state before SIPI, except its CPUID, which KVM accepts only once. Follows the order in the
+/// module documentation.
 pub(crate) fn power_on(vcpu: &Vcpu, pristine: &Pristine) -> Result<()> {
     vcpu.set_sregs(&pristine.sregs)?;
     vcpu.set_regs(&pristine.regs)?;
@@ -106,7 +107,7 @@ fn msr(index: u32, data: u64) -> kvm_msr_entry {
     kvm_msr_entry { index, data, ..Default::default() }
 }
 
-/// What KVM gives a new vCPU, kept so that a reset can go back to it.
+/// The state of a new vCPU, kept for resets.
 #[derive(Clone, Debug)]
 pub(crate) struct Pristine {
     sregs: kvm_sregs,
@@ -135,7 +136,7 @@ impl Pristine {
     }
 }
 
-/// Wires the legacy interrupt controller to LINT0 and NMI to LINT1, as PC firmware does.
+/// Connects the legacy interrupt controller to LINT0 and NMI to LINT1, as PC firmware does.
 fn connect_local_interrupts(lapic: &mut kvm_lapic_state) {
     const LVT_LINT0: usize = 0x350;
     const LVT_LINT1: usize = 0x360;
@@ -148,7 +149,7 @@ fn connect_local_interrupts(lapic: &mut kvm_lapic_state) {
     }
 }
 
-/// Points the boot processor at the kernel, and writes the tables it needs there.
+/// Starts the boot CPU at the kernel's entry point, and writes the tables it needs.
 pub(crate) fn enter(vcpu: &Vcpu, ram: &GuestRam, entry: Entry) -> Result<()> {
     let mut sregs = vcpu.sregs()?;
     let long = matches!(entry, Entry::Linux64 { .. });
@@ -199,7 +200,7 @@ fn task_segment() -> kvm_segment {
     kvm_segment { limit: 0x67, selector: 3 * 8, type_: 0xB, present: 1, ..Default::default() }
 }
 
-/// The descriptors that match the segment registers: null, code, data, task state.
+/// The descriptors of the segment registers: null, code, data, task state.
 fn write_gdt(ram: &GuestRam, long: bool) -> Result<()> {
     let code: u64 = if long { 0x00AF_9B00_0000_FFFF } else { 0x00CF_9B00_0000_FFFF };
     let table: [u64; 4] = [0, code, 0x00CF_9300_0000_FFFF, 0x0000_8B00_0000_0067];
@@ -209,7 +210,7 @@ fn write_gdt(ram: &GuestRam, long: bool) -> Result<()> {
     write(ram, layout::IDT, 0)
 }
 
-/// Maps the first GiB one to one with 2 MiB pages; Linux's own start-up code maps what it needs beyond.
+/// Identity-maps the first GiB with 2 MiB pages; Linux's startup code maps more by itself.
 fn write_page_tables(ram: &GuestRam) -> Result<()> {
     let (pml4, pdpt, pd) = (layout::PAGE_TABLES, layout::PAGE_TABLES + 0x1000, layout::PAGE_TABLES + 0x2000);
     write(ram, pml4, pdpt | PAGE_PRESENT_WRITABLE)?;
@@ -239,8 +240,8 @@ mod tests {
     use crate::kvm::System;
     use crate::memory::allocate;
 
-    /// Where the parts of the extended state are, in words of four bytes (Intel SDM volume 1, section 13.4): the mask of
-    /// the parts that are not as at power-on, and the upper half of register YMM0.
+    /// Offsets in the extended state, in words of four bytes (Intel SDM volume 1, section 13.4): the mask of components
+    /// that are not in their initial state, and the upper half of register YMM0.
     const PARTS: usize = 512 / 4;
     const YMM0: usize = 576 / 4;
     const X87_SSE: u32 = 3;
@@ -306,7 +307,7 @@ mod tests {
         let pristine = Pristine::of(&vcpu).unwrap();
         let skipped = |why| println!("SKIPPED power_on_clears_the_extended_state: {why}");
         let Some(mut xsave) = vcpu.xsave().unwrap() else { return skipped("KVM does not tell how long it is") };
-        // SAFETY: the length of what comes after the old structure is not changed.
+        // SAFETY: the length of the flexible array is not changed.
         let region = unsafe { &mut xsave.as_mut_fam_struct().xsave.region };
         region[YMM0] = 0xdead_beef;
         region[PARTS] |= AVX;

@@ -1,9 +1,9 @@
-//! What a KVM says it can do.
+//! The capabilities of KVM.
 
 use kvm_bindings as bindings;
 use serde::{Deserialize, Serialize};
 
-/// What we cannot do without, by its name in [`KvmCapabilities`]; the newest came with Linux 4.13.
+/// The required capabilities, by name in [`KvmCapabilities`]; the newest one came with Linux 4.13.
 pub(super) const REQUIRED: &[(&str, u32)] = &[
     ("user_memory", bindings::KVM_CAP_USER_MEMORY),
     ("irqchip", bindings::KVM_CAP_IRQCHIP),
@@ -13,46 +13,46 @@ pub(super) const REQUIRED: &[(&str, u32)] = &[
     ("immediate_exit", bindings::KVM_CAP_IMMEDIATE_EXIT),
 ];
 
-/// What a KVM can do, as far as we use it.
+/// The capabilities of KVM that xvirt uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvmCapabilities {
-    /// The level of its interface; always 12.
+    /// The API version; always 12.
     pub api_version: i32,
-    /// Guest memory is memory of this process. Required, as the next five.
+    /// Guest memory in the memory of this process. Required, like the next five.
     pub user_memory: bool,
-    /// Interrupt controllers in the kernel.
+    /// In-kernel interrupt controllers.
     pub irqchip: bool,
-    /// Interrupts by event descriptor.
+    /// Interrupts through event descriptors.
     pub irqfd: bool,
-    /// Event descriptors that guest writes signal.
+    /// Event descriptors that are signalled by guest writes.
     pub ioeventfd: bool,
-    /// Message-signalled interrupts by call.
+    /// Message-signalled interrupts through a system call.
     pub signal_msi: bool,
     /// A vCPU can be stopped before it enters the guest.
     pub immediate_exit: bool,
-    /// The interrupt controllers' local part may live in the kernel alone.
+    /// The in-kernel interrupt controllers can be limited to the local APICs.
     pub split_irqchip: bool,
-    /// More than 255 vCPUs can get interrupts.
+    /// Interrupts for more than 255 vCPUs.
     pub x2apic_api: bool,
-    /// Which pages the guest changed can be asked for piecewise.
+    /// The log of pages changed by the guest can be cleared in parts.
     pub dirty_log: bool,
-    /// The largest ring that tells which pages the guest changed, in bytes per vCPU; 0 for none.
+    /// The maximum size of the dirty ring in bytes per vCPU; 0 if not supported.
     pub dirty_ring: u32,
-    /// Model-specific registers can be kept from the guest.
+    /// Guest accesses to model-specific registers can be filtered.
     pub msr_filter: bool,
-    /// How large a vCPU's extended state can be, in bytes; 0 when it has the fixed 4096.
+    /// The maximum size of a vCPU's extended state in bytes; 0 if it has the fixed size of 4096.
     pub xsave2: u32,
-    /// The guest's clock rate can be chosen, as migration between unlike hosts needs.
+    /// The guest's TSC frequency can be set, which migration between different hosts needs.
     pub tsc_control: bool,
-    /// VMs can run VMs and still be moved.
+    /// The state of nested virtualization can be saved.
     pub nested_state: bool,
-    /// Guest memory that this process cannot read.
+    /// Guest memory that this process cannot access.
     pub guest_memfd: bool,
-    /// How many vCPUs a VM can have.
+    /// The most vCPUs of a VM.
     pub max_vcpus: u32,
-    /// How many vCPUs a VM should have at most.
+    /// The recommended maximum of vCPUs of a VM.
     pub recommended_vcpus: u32,
-    /// How many pieces guest memory can consist of.
+    /// The most memory slots of a VM.
     pub max_memory_slots: u32,
 }
 
@@ -61,7 +61,7 @@ impl KvmCapabilities {
         let number = |cap| u32::try_from(extension(cap)).unwrap_or(0);
         let has = |cap| number(cap) > 0;
         let said = |cap| Some(number(cap)).filter(|n| *n > 0);
-        // What holds for kernels that do not say, by KVM's own documentation.
+        // The defaults in KVM's documentation for kernels that do not report these values.
         let recommended_vcpus = said(bindings::KVM_CAP_NR_VCPUS).unwrap_or(4);
         Self {
             api_version,

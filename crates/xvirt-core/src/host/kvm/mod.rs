@@ -1,4 +1,4 @@
-//! Whether VMs can run here, and what KVM offers them.
+//! Probes whether KVM works, and its capabilities.
 
 mod capabilities;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use capabilities::REQUIRED;
 
 pub use capabilities::KvmCapabilities;
 
-/// The API level every KVM since Linux 2.6.22 has; there is no other.
+/// The API version of every KVM since Linux 2.6.22; there is no other.
 const API_VERSION: i32 = 12;
 
 /// Whether and how well VMs can run on a host.
@@ -28,35 +28,35 @@ const API_VERSION: i32 = 12;
 #[serde(tag = "status", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KvmStatus {
-    /// Everything is there.
+    /// KVM works with hardware virtualization.
     Ready {
-        /// What this KVM can do.
+        /// The capabilities of KVM.
         capabilities: KvmCapabilities,
     },
-    /// VMs run, but without the hardware's help: orders of magnitude slower, and not every guest starts.
+    /// KVM works without hardware virtualization: orders of magnitude slower, and not every guest starts.
     Emulated {
-        /// The kernel module that stands in for the hardware, if one is seen.
+        /// The kernel module that replaces the hardware, if it was detected.
         module: Option<String>,
-        /// What this KVM can do.
+        /// The capabilities of KVM.
         capabilities: KvmCapabilities,
     },
-    /// KVM is there, but this process may not use it.
+    /// KVM exists, but this process lacks the permission to use it.
     Denied,
     /// There is no KVM.
     Absent {
-        /// Why not.
+        /// The reason.
         cause: KvmAbsence,
     },
-    /// KVM is older than what we need.
+    /// KVM lacks required capabilities.
     TooOld {
-        /// The level of its interface; 12 is the one that is known.
+        /// The API version; xvirt requires 12.
         api_version: i32,
-        /// What it lacks, named as in [`KvmCapabilities`].
+        /// The missing capabilities, by name in [`KvmCapabilities`].
         missing: Vec<String>,
     },
-    /// KVM is there and may be used, but does not work.
+    /// KVM exists and this process may use it, but it does not work.
     Failed {
-        /// What it answered.
+        /// The error of KVM.
         reason: String,
     },
 }
@@ -66,24 +66,24 @@ pub enum KvmStatus {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KvmAbsence {
-    /// The processor shows no support for virtualisation.
+    /// The CPU does not report support for virtualization.
     NoHardware,
     /// The kernel module is not loaded.
     NotLoaded,
-    /// The module is loaded, but there is no `/dev/kvm`: usually a container.
+    /// The module is loaded, but there is no `/dev/kvm`, as in many containers.
     NoDevice,
 }
 
-/// A KVM that was opened, or a made-up one in tests.
+/// The answers of an open KVM, or of a fake one in tests.
 struct Answers<'a> {
     api_version: i32,
     extension: &'a dyn Fn(u32) -> i32,
-    /// What came of making a VM.
+    /// The result of creating a VM.
     vm: Result<(), Errno>,
 }
 
 impl KvmStatus {
-    /// What this KVM can do, where it can be used.
+    /// The capabilities of KVM, if it can be used.
     pub fn capabilities(&self) -> Option<&KvmCapabilities> {
         match self {
             Self::Ready { capabilities } | Self::Emulated { capabilities, .. } => Some(capabilities),
@@ -119,7 +119,7 @@ impl KvmStatus {
             Self::Emulated { module, .. } => {
                 let by = module.as_ref().map(|module| format!(" ({module})")).unwrap_or_default();
                 HostProblem::new(
-                    format!("KVM works without help of the hardware{by}"),
+                    format!("KVM works without hardware virtualization{by}"),
                     "guests run orders of magnitude slower, and those that need SSE or x87 do not start",
                     no_hardware(cpus),
                 )
@@ -136,7 +136,7 @@ impl KvmStatus {
                     "there is no KVM: its kernel module is not loaded",
                     no_vm,
                     format!(
-                        "load the module: modprobe {module} (if it refuses, virtualisation is off in the firmware; \
+                        "load the module: modprobe {module} (if it refuses, virtualization is off in the firmware; \
                          dmesg says so); in a container load it on the host and pass --device /dev/kvm"
                     ),
                 )
@@ -159,7 +159,7 @@ impl KvmStatus {
             Self::Failed { reason } => HostProblem::new(
                 format!("KVM does not work: {reason}"),
                 no_vm,
-                "end other hypervisors (VirtualBox, VMware) that hold the processor, and see the kernel's log: dmesg",
+                "stop other hypervisors (VirtualBox, VMware) that use hardware virtualization, and check the kernel log: dmesg",
             ),
         })
     }
@@ -168,7 +168,7 @@ impl KvmStatus {
 fn not_opened(root: &HostRoot, cpus: &Cpus, errno: Errno) -> KvmStatus {
     match errno {
         Errno::ACCESS | Errno::PERM => KvmStatus::Denied,
-        // A node without a driver behind it answers NODEV or NXIO.
+        // A device node without a driver yields NODEV or NXIO.
         Errno::NOENT | Errno::NODEV | Errno::NXIO => KvmStatus::Absent {
             cause: if errno == Errno::NOENT && stand_in(root).or(hardware_module(root)).is_some() {
                 KvmAbsence::NoDevice
@@ -185,7 +185,7 @@ fn not_opened(root: &HostRoot, cpus: &Cpus, errno: Errno) -> KvmStatus {
 fn judge(root: &HostRoot, cpus: &Cpus, answers: &Answers<'_>) -> KvmStatus {
     let api_version = answers.api_version;
     if api_version < 0 {
-        return KvmStatus::Failed { reason: "/dev/kvm is something else".into() };
+        return KvmStatus::Failed { reason: "/dev/kvm is not a KVM device".into() };
     }
     let missing: Vec<String> =
         REQUIRED.iter().filter(|(_, cap)| (answers.extension)(*cap) <= 0).map(|(name, _)| (*name).to_owned()).collect();
@@ -193,12 +193,12 @@ fn judge(root: &HostRoot, cpus: &Cpus, answers: &Answers<'_>) -> KvmStatus {
         return KvmStatus::TooOld { api_version, missing };
     }
     if let Err(errno) = answers.vm {
-        return KvmStatus::Failed { reason: format!("it cannot make a VM: {errno}") };
+        return KvmStatus::Failed { reason: format!("it cannot create a VM: {errno}") };
     }
     let capabilities = KvmCapabilities::ask(api_version, answers.extension);
     let module = stand_in(root);
-    // Without the processor's flag there is no hardware to help; with it, KVM may still have been given another
-    // back end. Modules alone do not tell: those built into the kernel are listed even where they found nothing.
+    // Without the CPU flag there is no hardware virtualization; with it, KVM may still use another back end. Modules
+    // alone prove nothing: built-in modules are listed even if they found no hardware.
     if cpus.virtualization.is_none() || module.is_some() && hardware_module(root).is_none() {
         KvmStatus::Emulated { module, capabilities }
     } else {
@@ -206,12 +206,12 @@ fn judge(root: &HostRoot, cpus: &Cpus, answers: &Answers<'_>) -> KvmStatus {
     }
 }
 
-/// The module that drives the hardware, if it is loaded or built in.
+/// The module for the hardware, if it is loaded or built in.
 fn hardware_module(root: &HostRoot) -> Option<String> {
     ["kvm_intel", "kvm_amd"].into_iter().find(|name| root.exists(&format!("sys/module/{name}"))).map(Into::into)
 }
 
-/// A module that serves KVM in place of the hardware's.
+/// A module that replaces the hardware.
 fn stand_in(root: &HostRoot) -> Option<String> {
     let known = ["kvm_intel", "kvm_amd"];
     root.names("sys/module").into_iter().find(|name| name.starts_with("kvm_") && !known.contains(&name.as_str()))
@@ -219,14 +219,14 @@ fn stand_in(root: &HostRoot) -> Option<String> {
 
 fn no_hardware(cpus: &Cpus) -> &'static str {
     if cpus.is_guest {
-        "this host is itself a VM: enable nested virtualisation for it where it runs \
+        "this host is itself a VM: enable nested virtualization for it where it runs \
          (on KVM: modprobe kvm_intel or kvm_amd with nested=1, and pass the host's CPU model)"
     } else {
         "enable VT-x or AMD-V (SVM) in the firmware's setup"
     }
 }
 
-/// What to do depends on whom the device is open to.
+/// The remedy depends on the group and mode of the device.
 fn denied(root: &HostRoot) -> String {
     let Ok(found) = fs::metadata(root.path("dev/kvm")) else {
         return "in a container pass --device /dev/kvm".into();

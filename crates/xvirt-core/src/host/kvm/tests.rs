@@ -1,4 +1,4 @@
-//! Each sort of host, made up.
+//! Simulated hosts of each kind.
 
 use kvm_bindings as bindings;
 
@@ -49,7 +49,7 @@ fn hardware_with_its_module_is_ready() {
         assert!(matches!(status, KvmStatus::Ready { .. }), "{status:?}");
         assert_eq!(problem, "");
     }
-    // In a container /sys may be hidden.
+    // A container may hide /sys.
     assert!(matches!(judged(AMD, &[], &answers).0, KvmStatus::Ready { .. }));
 }
 
@@ -61,13 +61,13 @@ fn a_kvm_without_hardware_says_so() {
     assert!(status.capabilities().is_some());
     assert_eq!(
         problem,
-        "KVM works without help of the hardware (kvm_pvm): guests run orders of magnitude slower, and those that \
-         need SSE or x87 do not start; this host is itself a VM: enable nested virtualisation for it where it runs \
+        "KVM works without hardware virtualization (kvm_pvm): guests run orders of magnitude slower, and those that \
+         need SSE or x87 do not start; this host is itself a VM: enable nested virtualization for it where it runs \
          (on KVM: modprobe kvm_intel or kvm_amd with nested=1, and pass the host's CPU model)"
     );
-    // The hardware is there, but another module took its place.
+    // The hardware exists, but another module is in use.
     assert!(matches!(judged(AMD, &["kvm", "kvm_pvm"], &answers).0, KvmStatus::Emulated { .. }));
-    // A module built into the kernel is listed without hardware.
+    // A built-in module is listed even without the hardware.
     let (status, problem) = judged(NONE, &["kvm", "kvm_intel"], &answers);
     assert!(matches!(status, KvmStatus::Emulated { module: None, .. }), "{status:?}");
     assert!(problem.ends_with("enable VT-x or AMD-V (SVM) in the firmware's setup"), "{problem}");
@@ -93,11 +93,11 @@ fn a_kvm_that_does_not_work_says_why() {
     let answers = Answers { api_version: 12, extension: &everything, vm: Err(Errno::BUSY) };
     let (status, problem) = judged(INTEL, &["kvm_intel"], &answers);
     assert!(matches!(status, KvmStatus::Failed { .. }));
-    assert!(problem.starts_with("KVM does not work: it cannot make a VM: "), "{problem}");
-    assert!(problem.contains("end other hypervisors (VirtualBox, VMware)"), "{problem}");
+    assert!(problem.starts_with("KVM does not work: it cannot create a VM: "), "{problem}");
+    assert!(problem.contains("stop other hypervisors (VirtualBox, VMware)"), "{problem}");
     let answers = Answers { api_version: -1, extension: &everything, vm: Err(Errno::NOTTY) };
     let (_, problem) = judged(INTEL, &["kvm_intel"], &answers);
-    assert!(problem.starts_with("KVM does not work: /dev/kvm is something else"), "{problem}");
+    assert!(problem.starts_with("KVM does not work: /dev/kvm is not a KVM device"), "{problem}");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn each_way_to_have_no_kvm_has_its_remedy() {
         (AMD, &[], Errno::NODEV, KvmAbsence::NotLoaded, "modprobe kvm_amd"),
         (AMD, &["kvm", "kvm_amd"], Errno::NOENT, KvmAbsence::NoDevice, "in a container pass --device /dev/kvm"),
         (NONE, &[], Errno::NOENT, KvmAbsence::NoHardware, "enable VT-x or AMD-V (SVM) in the firmware's setup"),
-        (NONE_IN_VM, &[], Errno::NXIO, KvmAbsence::NoHardware, "enable nested virtualisation"),
+        (NONE_IN_VM, &[], Errno::NXIO, KvmAbsence::NoHardware, "enable nested virtualization"),
     ] {
         let (status, problem) = refused(cpuinfo, modules, errno);
         assert_eq!(status, KvmStatus::Absent { cause });

@@ -1,11 +1,11 @@
-//! A network without privileges or set-up: starts the program `passt` (<https://passt.top>) and keeps it running.
+//! A network that needs neither privileges nor configuration, through the program `passt` (<https://passt.top>).
 //!
 //! `passt` translates between the Ethernet frames of one guest and ordinary sockets of the host. It is a child of this
-//! process and inherits one end of a socket pair, so there is no path that others could connect to. It ends by itself when
-//! the other end closes, however this process ends.
+//! process and inherits one end of a socket pair, so there is no path to which others could connect. It ends by itself
+//! when the other end is closed, even if this process is killed.
 //!
-//! `process` is one running `passt`, `output` is what it says, `refusal` is the error where it does not start, and
-//! `supervisor` starts it again after it has ended.
+//! `process` is one running `passt`, `output` reads its messages, `refusal` explains why it did not start, and
+//! `supervisor` restarts it.
 
 mod output;
 mod process;
@@ -18,10 +18,10 @@ use std::path::PathBuf;
 
 pub(crate) use supervisor::Supervisor;
 
-/// The program and its options, apart from those that say how it is connected with this process.
+/// The program and its options, except those for the connection with this process.
 #[derive(Clone, Debug)]
 pub(crate) struct PasstCommand {
-    /// A path, or a name that is looked for in `PATH`.
+    /// A path, or a name that is searched in `PATH`.
     pub(crate) program: PathBuf,
     pub(crate) options: Vec<String>,
 }

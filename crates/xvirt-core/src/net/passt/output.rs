@@ -1,20 +1,20 @@
-//! What `passt` writes to its standard error.
+//! The standard error output of `passt`.
 
 use std::collections::VecDeque;
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// How many of its last lines are kept, for errors.
+/// The number of last lines kept for error messages.
 const KEPT_LINES: usize = 4;
-/// Bytes of a line; what a longer one has beyond is a line of its own.
+/// The length limit of a line in bytes; a longer one is split.
 const MAX_LINE: usize = 512;
-/// Where there is no system log, it complains of that after each of its lines.
+/// Without a system log, passt complains about that after each line.
 const NO_SYSTEM_LOG: [&str; 2] = ["Failed to send ", " bytes to syslog"];
 
-/// Logs lines as they come, and keeps the last ones.
+/// Logs lines as they arrive, and keeps the last ones.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// None after its end.
+    /// `None` after its end.
     pipe: Option<PipeReader>,
     line: Vec<u8>,
     last: VecDeque<String>,
@@ -25,12 +25,12 @@ impl Output {
         Self { pipe: Some(pipe), line: Vec::new(), last: VecDeque::new() }
     }
 
-    /// Becomes readable when there is more.
+    /// Becomes readable when there is more output.
     pub(super) fn input(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes what there is; waits if there is nothing.
+    /// Reads available output; waits if there is none.
     pub(super) fn read(&mut self) {
         let mut bytes = [0; 4096];
         match self.pipe.as_mut().map(|pipe| pipe.read(&mut bytes)) {
@@ -43,10 +43,10 @@ impl Output {
         }
     }
 
-    /// The last lines, in one.
+    /// The last lines, joined.
     pub(super) fn last_lines(&self) -> String {
         if self.last.is_empty() {
-            return "it said nothing".to_owned();
+            return "it printed nothing".to_owned();
         }
         Vec::from(self.last.clone()).join(", ")
     }
@@ -85,7 +85,7 @@ mod tests {
     fn the_last_lines_are_kept_without_what_is_not_for_people() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let mut output = Output::new(reader);
-        assert_eq!(output.last_lines(), "it said nothing");
+        assert_eq!(output.last_lines(), "it printed nothing");
         for text in ["one\ntwo\nFailed to send 3 bytes to syslog\n\n  three\x1b[1m\n", "fo", "ur\nfive\n", "half"] {
             writer.write_all(text.as_bytes()).unwrap();
             output.read();

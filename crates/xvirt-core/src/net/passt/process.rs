@@ -1,4 +1,4 @@
-//! One running `passt`.
+//! One running `passt` process.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -23,18 +23,18 @@ use super::refusal::{not_started, refused};
 use crate::net::MacAddress;
 use crate::{Error, ErrorKind, Result};
 
-/// The number of its end of the socket pair: the first after standard input, output and error.
+/// The descriptor number of its end of the socket pair: the first after standard input, output and error.
 const SOCKET: i32 = 3;
-/// How long it may take until it reads frames. A few hundredths of a second are usual.
+/// The time limit until it reads frames. Usually it takes a few hundredths of a second.
 const MAX_START: Duration = Duration::from_secs(10);
-/// How often it is looked at until then.
+/// The polling interval until then.
 const LOOK: Duration = Duration::from_millis(2);
-/// How often its output is read after its end, at most: the pipe holds no more, unless somebody else still writes to it.
+/// The most reads of its output after its end: the pipe holds no more, unless another process still writes to it.
 const LAST_READS: usize = 16;
-/// An EtherType that is free for use within one site (IEEE 802, clause 9.2.4), and means nothing to `passt`.
+/// An EtherType for local experiments (IEEE 802, clause 9.2.4), which `passt` ignores.
 const LOCAL_EXPERIMENTAL: [u8; 2] = [0x88, 0xb5];
 
-/// Dropping it ends it.
+/// Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Passt {
     pidfd: OwnedFd,
@@ -42,19 +42,19 @@ pub(super) struct Passt {
 }
 
 impl Passt {
-    /// Starts it and waits until it carries frames, those of a guest with the address `mac`, over the socket.
+    /// Starts it for a guest with the MAC address `mac`, and waits until it carries frames over the socket.
     ///
     /// # Errors
-    /// It is not installed, it refuses, or it does nothing; [`Cancelled`](ErrorKind::Cancelled) when `stop` becomes
-    /// readable meanwhile.
+    /// It is not installed, exits with an error, or does not respond; [`Cancelled`](ErrorKind::Cancelled) if `stop`
+    /// becomes readable meanwhile.
     pub(super) fn start(command: &PasstCommand, mac: MacAddress, stop: BorrowedFd<'_>) -> Result<(Self, UnixStream)> {
-        let failed = |e| Error::io("cannot make a connection with passt", e);
+        let failed = |e| Error::io("cannot create the socket pair for passt", e);
         let (near, far) = UnixStream::pair().map_err(failed)?;
         let (output, errors) = io::pipe().map_err(failed)?;
         let pid = spawn(command, far.as_fd(), errors.as_fd())?;
         drop(errors);
         let mut passt = Self { pidfd: watch(pid).map_err(failed)?, output: Output::new(output) };
-        // It has started when it has read a first frame, which is nothing to it.
+        // It has started when it has read the first frame, which it ignores.
         (&near).write_all(&first_frame(mac)).map_err(failed)?;
         passt.wait_until_it_reads(command, &far, stop)?;
         Ok((passt, near))
@@ -62,11 +62,11 @@ impl Passt {
 
     fn wait_until_it_reads(&mut self, command: &PasstCommand, far: &UnixStream, stop: BorrowedFd<'_>) -> Result<()> {
         let deadline = Instant::now() + MAX_START;
-        let failed = |e| Error::io("cannot watch passt start", e);
+        let failed = |e| Error::io("cannot watch the start of passt", e);
         while ioctl_fionread(far).map_err(|errno| failed(errno.into()))? > 0 {
             let [ended, stopped] = readable([self.pidfd.as_fd(), stop], Some(LOOK)).map_err(failed)?;
             if stopped {
-                return Err(Error::new(ErrorKind::Cancelled, "passt is not needed any more"));
+                return Err(Error::new(ErrorKind::Cancelled, "the start of passt was cancelled"));
             }
             if ended {
                 let ending = self.reap();
@@ -80,10 +80,10 @@ impl Passt {
         Ok(())
     }
 
-    /// Waits until it has ended, and says how; nothing when `stop` becomes readable before.
+    /// Waits for its end and describes it; `None` if `stop` becomes readable first.
     pub(super) fn wait(&mut self, stop: BorrowedFd<'_>) -> Option<String> {
         loop {
-            // Twice the same where it has closed its output.
+            // Polls the pidfd twice if it has closed its output.
             let pidfd = self.pidfd.as_fd();
             let input = self.output.input().unwrap_or(pidfd);
             match readable([stop, pidfd, input], None) {
@@ -91,17 +91,17 @@ impl Passt {
                 Ok([_, true, _]) => return Some(self.reap()),
                 Ok([_, _, true]) => self.output.read(),
                 Ok(_) => {}
-                Err(error) => return Some(format!("it cannot be watched: {error}")),
+                Err(error) => return Some(format!("the process cannot be watched: {error}")),
             }
         }
     }
 
-    /// What it said last.
+    /// Its last messages.
     pub(super) fn last_lines(&self) -> String {
         self.output.last_lines()
     }
 
-    /// Takes what is left of it, waiting for its end, and says how it ended.
+    /// Waits for its end, reaps it, and describes how it ended.
     fn reap(&mut self) -> String {
         for _ in 0..LAST_READS {
             match self.output.input().map(|input| readable([input], Some(Duration::ZERO))) {
@@ -115,29 +115,29 @@ impl Passt {
                 other => break other.ok().flatten(),
             }
         };
-        // A program may wait for all its children, or let the kernel do that.
-        let Some(status) = status else { return "how is not known, because the program has waited for it".to_owned() };
+        // The program may wait for all its children, or have the kernel reap them.
+        let Some(status) = status else { return "unknown exit status, because the program has reaped it".to_owned() };
         match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => format!("exit status {code}"),
             (_, Some(signal)) => format!("signal {signal}"),
-            _ => "how is not known".to_owned(),
+            _ => "unknown exit status".to_owned(),
         }
     }
 }
 
 impl Drop for Passt {
     fn drop(&mut self) {
-        // Fails if it has ended already, or where a security module refuses: then it ends because its socket is closed.
+        // Fails if it has ended already, or if a security module forbids it; then it ends because its socket is closed.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         self.reap();
     }
 }
 
-/// Starts the program with one end of the socket pair, and with neither the environment nor the signals of this process.
+/// Starts the program with one end of the socket pair, without the environment and the signal settings of this process.
 fn spawn(command: &PasstCommand, socket: BorrowedFd<'_>, errors: BorrowedFd<'_>) -> Result<Pid> {
     let failed = |e| not_started(command, e);
     let null = File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
-    // Out of the way of the numbers that they get.
+    // Moved away from the descriptor numbers that they will get in the child.
     let above = |fd: BorrowedFd<'_>| fcntl_dupfd_cloexec(fd, SOCKET + 1).map_err(|errno| failed(errno.into()));
     let (null, errors, socket) = (above(null.as_fd())?, above(errors)?, above(socket)?);
     let mut program = vec![command.program.as_os_str().as_bytes().to_vec()];
@@ -151,7 +151,8 @@ fn spawn(command: &PasstCommand, socket: BorrowedFd<'_>, errors: BorrowedFd<'_>)
             actions.add_dup2(fd.as_raw_fd(), number)?;
         }
         let mut attributes = PosixSpawnAttr::init()?;
-        // In a process group of its own a terminal's interrupt is for the program alone, which may shut its guest down.
+        // In a process group of its own, so that a terminal's interrupt reaches only this program, which may shut its
+        // guest down.
         attributes.set_flags(
             PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
                 | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
@@ -165,19 +166,19 @@ fn spawn(command: &PasstCommand, socket: BorrowedFd<'_>, errors: BorrowedFd<'_>)
     start().map_err(|errno| failed(errno.into()))
 }
 
-/// A descriptor of the child that was just started; the child is ended if there is none.
+/// A pidfd of a child that was just started; kills the child on failure.
 fn watch(pid: Pid) -> io::Result<OwnedFd> {
     let pid = process::Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::NotFound)?;
     pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| {
-        // Nobody but the program itself can have waited for it, so that both fail at worst.
+        // No one else has reaped it yet, and if both fail there is nothing to do.
         let _ = process::kill_process(pid, Signal::KILL);
         let _ = process::waitpid(Some(pid), WaitOptions::empty());
         errno.into()
     })
 }
 
-/// From the guest to nobody but itself, with its length before it. It also tells `passt` the guest's address, so that
-/// what comes for a forwarded port finds its way before the guest has sent anything.
+/// A frame from the guest to itself, preceded by its length. It also announces the guest's MAC address to `passt`, so
+/// that traffic of a forwarded port can reach a guest that has not sent anything.
 fn first_frame(mac: MacAddress) -> Vec<u8> {
     let mut frame = [mac.octets(), mac.octets()].concat();
     frame.extend(LOCAL_EXPERIMENTAL);
@@ -185,7 +186,7 @@ fn first_frame(mac: MacAddress) -> Vec<u8> {
     [&(frame.len() as u32).to_be_bytes()[..], &frame].concat()
 }
 
-/// Which of these are readable or at their end, after waiting for one, for a time or for ever.
+/// Polls these descriptors, with an optional timeout, and returns which are readable or closed.
 pub(super) fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], timeout: Option<Duration>) -> io::Result<[bool; N]> {
     let timeout =
         timeout.map(|timeout| Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() });

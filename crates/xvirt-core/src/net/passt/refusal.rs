@@ -1,16 +1,16 @@
-//! Why `passt` did not start, and what to do about it.
+//! Explains why `passt` did not start.
 
 use std::io;
 
 use super::PasstCommand;
 use crate::{Error, ErrorKind};
 
-/// What it says where it ends at once, what kind of failure that is, and what to do.
+/// Messages of a `passt` that exits at once, with error kinds and remedies.
 const REASONS: [(&str, ErrorKind, &str); 6] = [
     (
         "Failed to bind",
         ErrorKind::Busy,
-        "forward another port of the host, or end the program that has it; ports below 1024 take a privilege",
+        "forward another port of the host, or stop the program that uses it; ports below 1024 need a privilege",
     ),
     ("Invalid interface name", ErrorKind::NotFound, "name an interface that the host has (ip link)"),
     (
@@ -32,7 +32,7 @@ const REASONS: [(&str, ErrorKind, &str); 6] = [
     ("Usage:", ErrorKind::HostUnsupported, "install passt of March 2023 or newer"),
 ];
 
-/// The error of a program that could not be started at all.
+/// The error for a program that could not be started.
 pub(super) fn not_started(command: &PasstCommand, error: io::Error) -> Error {
     let by_path = command.program.components().count() > 1;
     let remedy = match error.kind() {
@@ -44,13 +44,13 @@ pub(super) fn not_started(command: &PasstCommand, error: io::Error) -> Error {
     Error::io(format!("cannot start {}", command.program.display()), error).with_remedy(remedy)
 }
 
-/// The error of one that ended at once, after having said `last_lines`.
+/// The error for a program that exited at once after printing `last_lines`.
 pub(super) fn refused(command: &PasstCommand, ending: &str, last_lines: String) -> Error {
     let known = REASONS.iter().find(|(text, ..)| last_lines.contains(text));
     let (kind, remedy) =
         known.map_or((ErrorKind::Io, "try to start it in a shell"), |(_, kind, remedy)| (*kind, *remedy));
     let options = command.options.join(" ");
-    Error::new(kind, format!("{} {options} has ended at once ({ending})", command.program.display()))
+    Error::new(kind, format!("{} {options} exited at once ({ending})", command.program.display()))
         .because(last_lines)
         .with_remedy(remedy)
 }

@@ -1,4 +1,4 @@
-//! Keeps `passt` running.
+//! Restarts `passt` when it ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -16,13 +16,13 @@ use crate::sync::{Arc, Mutex, lock};
 use crate::{Error, Result, thread};
 
 const STACK: usize = 256 << 10;
-/// How long is waited until it is started again, at first. Each time the pause is twice as long.
+/// The first delay before a restart. Each further delay is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// Having run so long, it ended for a new reason.
+/// After running for this long, a new end is unrelated to earlier ones, and the delay starts over.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// A `passt` that is started again, after a growing pause, whenever it ends. Dropping this ends it.
+/// Runs `passt` and restarts it with a growing delay whenever it ends. Dropping this stops it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     process: Process,
@@ -32,17 +32,17 @@ pub(crate) struct Supervisor {
 
 #[derive(Debug)]
 struct Shared {
-    /// Readable when `passt` is to end.
+    /// Readable when `passt` should stop.
     stop: OwnedFd,
-    /// Leads to a `passt` that was started again, until somebody takes it.
+    /// The socket of a restarted `passt`, until it is taken.
     fresh: Mutex<Option<UnixStream>>,
 }
 
 impl Supervisor {
-    /// Starts `passt` for a guest with the address `mac`, and gives the socket that leads to it.
+    /// Starts `passt` for a guest with the MAC address `mac`, and returns its socket.
     ///
     /// # Errors
-    /// It is not installed, or it refuses.
+    /// It is not installed, or exits with an error.
     pub(crate) fn start(command: PasstCommand, mac: MacAddress) -> Result<(Self, UnixStream)> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::io("cannot create the event that ends passt", errno.into()))?;
@@ -50,7 +50,7 @@ impl Supervisor {
         let (first, socket) = Passt::start(&command, mac, shared.stop.as_fd())?;
         let seen = Arc::clone(&shared);
         let work = move || seen.keep_running(first, &command, mac);
-        // Unwinding has ended it, and so the guest sees no link any more.
+        // Unwinding has stopped passt, so the guest's link is down.
         let panicked =
             |panic: thread::Panicked| tracing::error!(message = panic.message, "the thread of passt panicked");
         let thread = thread::spawn("passt", STACK, Span::current(), work, panicked)
@@ -58,7 +58,7 @@ impl Supervisor {
         Ok((Self { process: Process::current(), shared, thread: Some(thread) }, socket))
     }
 
-    /// The socket that leads to a `passt` that was started again; each is given once.
+    /// The socket of a restarted `passt`; each is returned once.
     pub(crate) fn reconnect(&self) -> Option<OwnedFd> {
         lock(&self.shared.fresh).take().map(OwnedFd::from)
     }
@@ -69,30 +69,30 @@ impl Drop for Supervisor {
         if !self.process.is_current() {
             return;
         }
-        // Only fails when the counter is full, which will do.
+        // Fails only if the counter is full, which suffices.
         let _ = rustix::io::write(&self.shared.stop, &1_u64.to_ne_bytes());
         lock(&self.shared.fresh).take();
         if let Some(thread) = self.thread.take() {
-            // What panics on it is caught there.
+            // The thread catches panics itself.
             let _ = thread.join();
         }
     }
 }
 
 impl Shared {
-    /// Watches `passt`, and starts it again when it has ended, until told to stop.
+    /// Watches `passt` and restarts it when it has ended, until it should stop.
     fn keep_running(&self, first: Passt, command: &PasstCommand, mac: MacAddress) {
         let (mut running, mut pause) = (Some(first), FIRST_PAUSE);
         loop {
             if let Some(mut passt) = running.take() {
                 let began = Instant::now();
                 let Some(ending) = passt.wait(self.stop.as_fd()) else { return };
-                // It leads nowhere any more.
+                // That socket is closed.
                 lock(&self.fresh).take();
                 if began.elapsed() >= STEADY {
                     pause = FIRST_PAUSE;
                 }
-                tracing::warn!("passt has ended ({ending}), and is started again in {pause:?}: {}", passt.last_lines());
+                tracing::warn!("passt has ended ({ending}) and will be restarted in {pause:?}: {}", passt.last_lines());
             }
             if self.stopped_within(pause) {
                 return;
@@ -103,7 +103,7 @@ impl Shared {
                     *lock(&self.fresh) = Some(socket);
                     running = Some(passt);
                 }
-                Err(error) => tracing::warn!(%error, "passt cannot be started again, and is tried in {pause:?}"),
+                Err(error) => tracing::warn!(%error, "cannot restart passt; trying again in {pause:?}"),
             }
         }
     }
@@ -115,7 +115,7 @@ impl Shared {
             match readable([self.stop.as_fd()], Some(left)) {
                 Ok([true]) => return true,
                 _ if left.is_zero() => return false,
-                // Interrupted, or out of memory for a moment.
+                // Interrupted, or temporarily out of memory.
                 _ => std::thread::yield_now(),
             }
         }

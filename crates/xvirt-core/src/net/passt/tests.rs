@@ -1,4 +1,4 @@
-//! With programs that stand in for `passt`, and with itself where it is installed.
+//! Tests with programs that stand in for `passt`, and with passt itself if it is installed.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -20,9 +20,9 @@ const MAC: MacAddress = MacAddress::new([2, 0, 0, 0, 0, 1]);
 /// Reads frames until the socket is closed, as `passt` does.
 const CARRY: &str = "exec cat <&3 >/dev/null";
 
-/// 32 and 33, which glibc has ignored in all that it starts.
+/// Signals 32 and 33, which glibc ignores in all programs it spawns.
 const SIGNALS_OF_GLIBC: u64 = 3 << 31;
-/// Ends when it gets a byte after the frame that shows that it reads.
+/// Exits on the first byte after the initial frame.
 const END_ON_A_BYTE: &str = "head -c 65 <&3 >/dev/null";
 
 fn command(stand_in: &StandIn) -> PasstCommand {
@@ -33,7 +33,7 @@ fn supervise(stand_in: &StandIn) -> (Supervisor, UnixStream) {
     Supervisor::start(command(stand_in), MAC).unwrap()
 }
 
-/// The socket to a `passt` that was started again.
+/// The socket of a restarted `passt`.
 fn reconnected(supervisor: &Supervisor) -> UnixStream {
     let mut socket = None;
     wait_until("it is started again", || {
@@ -68,8 +68,8 @@ fn one_that_refuses_says_why() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{} --option has ended at once (exit status 3): template: eth0, Failed to bind any port for '-t 22'; forward \
-             another port of the host, or end the program that has it; ports below 1024 take a privilege",
+            "{} --option exited at once (exit status 3): template: eth0, Failed to bind any port for '-t 22'; forward \
+             another port of the host, or stop the program that uses it; ports below 1024 need a privilege",
             stand_in.program().display()
         )
     );
@@ -88,7 +88,7 @@ fn one_that_refuses_says_why() {
     }
     assert!(!exists(stand_in.started(1)[0]), "it is left as a zombie");
     let killed = refused(command(&StandIn::new("kill -9 $$"))).to_string();
-    assert!(killed.contains("has ended at once (signal 9): it said nothing; "), "{killed}");
+    assert!(killed.contains("exited at once (signal 9): it printed nothing; "), "{killed}");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn it_gets_one_socket_and_no_signals_and_no_environment_also_when_started_again(
             let signals = u64::from_str_radix(signals, 16).unwrap() & !SIGNALS_OF_GLIBC;
             assert_eq!(signals, 0, "{set}of process {process}");
         }
-        // What the shell itself sets.
+        // Variables that the shell itself sets.
         let shell = ["PWD=", "OLDPWD=", "SHLVL=", "_=", "Sig"];
         let strangers: Vec<_> = status.lines().filter(|line| !shell.iter().any(|own| line.starts_with(own))).collect();
         assert!(strangers.is_empty(), "{strangers:?}");
@@ -122,7 +122,7 @@ fn one_that_ends_is_started_again_and_none_is_left() {
     assert!(supervisor.reconnect().is_none(), "it runs");
     for round in 1..3 {
         let began = Instant::now();
-        // It sees the end of its connection, and ends.
+        // Its connection is closed, so it exits.
         drop(socket);
         socket = reconnected(&supervisor);
         let pause = Duration::from_millis(250) * round;
@@ -139,14 +139,14 @@ fn one_that_ends_is_started_again_and_none_is_left() {
 
 #[test]
 fn one_that_hangs_or_is_paused_for_ends_at_once() {
-    // It ignores what it can, and its child holds its output.
+    // It ignores signals, and its child keeps its output open.
     let stand_in = StandIn::new("trap '' TERM INT HUP; sleep 1000 & head -c 64 <&3 >/dev/null; while :; do wait; done");
     let (supervisor, _socket) = supervise(&stand_in);
     let process = stand_in.started(1)[0];
     let began = Instant::now();
     drop(supervisor);
     assert!(!exists(process) && began.elapsed() < PATIENCE / 2);
-    // Its child is still there, in its process group.
+    // Its child is still in its process group.
     kill_process_group(Pid::from_raw(process as i32).unwrap(), Signal::KILL).unwrap();
 
     let stand_in = StandIn::new(END_ON_A_BYTE);
@@ -174,7 +174,7 @@ fn a_start_that_is_not_needed_any_more_ends() {
 
 #[test]
 fn a_stream_of_frames_comes_back_with_another_passt() {
-    // The first one ends when it has a frame after the one that it starts with.
+    // The first one exits on the first frame after the initial one.
     let stand_in = StandIn::new("head -c 128 <&3 >/dev/null");
     let stream = FrameStream::passt(command(&stand_in), MAC).unwrap();
     assert!(stream.path().is_none() && !stream.reconnect());
@@ -189,7 +189,7 @@ fn a_stream_of_frames_comes_back_with_another_passt() {
     assert!(processes.into_iter().all(|process| !exists(process)));
 }
 
-/// The real one with `options`, if it is there and finds a way into the world.
+/// The real passt with `options`, if it is installed and finds a route.
 fn real(test: &str, options: &[&str]) -> Option<PasstCommand> {
     let command =
         PasstCommand { program: "passt".into(), options: options.iter().map(|text| (*text).into()).collect() };
@@ -226,7 +226,7 @@ fn passt_answers_the_guest_and_says_which_port_is_taken() {
     let error = refused(command.clone());
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
     assert!(error.to_string().contains(&port), "{error}");
-    // The port is free as soon as it has ended, so that a VM that starts again finds it so.
+    // The port is free as soon as passt has ended, so that a restarted VM can use it.
     drop(taken);
     for _ in 0..5 {
         drop(Supervisor::start(command.clone(), MAC).unwrap());
