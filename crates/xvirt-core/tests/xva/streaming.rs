@@ -61,7 +61,7 @@ fn archives_without_an_index_are_refused_with_a_way_out() {
         fs::write(&path, sample(name)).unwrap();
         let error = Archive::open(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnsupportedArchive);
-        assert!(error.to_string().contains("can only be read from its beginning to its end; import it"), "{error}");
+        assert!(error.to_string().contains("can only be read sequentially; import it"), "{error}");
     }
 }
 
