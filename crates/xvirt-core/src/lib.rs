@@ -58,7 +58,7 @@
 //!     output.wait_for("login:", Duration::from_secs(120))?;
 //!     vm.console().write_all(b"root\n")?;
 //!     output.wait_for("#", Duration::from_secs(30))?;
-//!     vm.clean_shutdown(Duration::from_secs(60)) // presses the power button and waits
+//!     vm.clean_shutdown(Duration::from_secs(60)) // asks the guest and waits
 //! }
 //!
 //! fn main() {

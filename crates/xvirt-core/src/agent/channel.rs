@@ -22,6 +22,8 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const MAX_ANSWER: usize = 1 << 20;
 /// The longest answer to `guest-sync-delimited`.
 const MAX_SYNC_ANSWER: usize = 256;
+/// How long an agent that says it cannot end its guest is watched, in case it is ending all the same.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const CHUNK: usize = 16 << 10;
 /// In the stream, what comes before is not to be understood: no JSON has this byte.
@@ -100,11 +102,18 @@ impl Channel {
     pub(super) fn call_to_end<A: Serialize>(&self, call: Call, arguments: A) -> Result<()> {
         let answer = || {
             let mut exchange = self.begin(call, arguments)?;
+            let mut refused = None;
             loop {
-                match exchange.line(call.limit) {
-                    Ok(line) => message::answer::<message::Nothing>(&line).map(drop)?,
+                match exchange.line(call.limit).and_then(|line| message::answer::<message::Nothing>(&line)) {
+                    Ok(_) => {}
+                    // A guest that ends may first end what its agent has called for that, which the agent takes for a
+                    // failure, and then the agent.
+                    Err(error) if error.kind() == ErrorKind::AgentRefused => {
+                        exchange.end_within(LAST_WORDS);
+                        refused = Some(error);
+                    }
                     Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::InvalidAnswer) => {
-                        return Err(error);
+                        return Err(refused.unwrap_or(error));
                     }
                     Err(_) => return Ok(()),
                 }
@@ -227,6 +236,12 @@ impl Exchange<'_> {
             }
             self.receive()?;
         }
+    }
+
+    /// Brings the deadline forward.
+    fn end_within(&mut self, left: Duration) {
+        let soon = Instant::now() + left;
+        self.deadline = Some(self.deadline.map_or(soon, |deadline| deadline.min(soon)));
     }
 
     fn receive(&mut self) -> Result<()> {

@@ -15,7 +15,7 @@ const MAX_TEXT: usize = 512;
 
 /// An error that the guest agent answered with, found in errors of the kind [`AgentRefused`](ErrorKind::AgentRefused).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the guest agent says: {description} ({class})")]
+#[error("{description} ({class})")]
 #[non_exhaustive]
 pub struct AgentFailure {
     /// Its class, such as `GenericError` or `CommandNotFound`.
@@ -93,7 +93,7 @@ pub(super) fn not_understood(why: impl fmt::Display) -> Error {
 fn refused(refusal: &Refusal) -> Error {
     let failure = AgentFailure { class: shown(&refusal.class), description: shown(&refusal.desc) };
     let disabled = failure.description.contains("disabled") || failure.class == "CommandNotFound";
-    let error = Error::new(ErrorKind::AgentRefused, "it refused").because(failure);
+    let error = Error::new(ErrorKind::AgentRefused, "it answered with an error").because(failure);
     if disabled {
         return error.with_remedy(
             "the guest's configuration of the agent may forbid it (allow-rpcs, block-rpcs), the agent be too old, or file \

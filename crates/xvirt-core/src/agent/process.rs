@@ -87,12 +87,12 @@ impl Pause {
 
     /// Waits, and longer the next time; the error is that it is `deadline`.
     pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let left = deadline.map_or(self.0, |deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
-            return Err(Error::new(ErrorKind::Timeout, "the command did not end in time")
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        thread::sleep(left.min(self.0));
+        if left <= self.0 {
+            return Err(Error::new(ErrorKind::Timeout, "it did not end in time")
                 .with_remedy("give it more time with GuestCommand::timeout"));
         }
-        thread::sleep(left.min(self.0));
         self.0 = (2 * self.0).min(ASK_AGAIN_MAX);
         Ok(())
     }

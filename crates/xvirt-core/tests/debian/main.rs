@@ -5,6 +5,7 @@
 //! `scripts/test` sets all that up.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod agent;
 mod crash;
 #[path = "../demo/echo.rs"]
 mod echo;

@@ -168,6 +168,20 @@ fn a_shutdown_has_begun_when_the_agent_is_gone() {
 }
 
 #[test]
+fn an_agent_that_is_ended_with_its_guest_has_not_failed() {
+    let (fake, agent) = agent(|_, _| Said::Error("GenericError", "child process has terminated abnormally".into()));
+    let port = fake.port.backend();
+    thread::scope(|scope| {
+        let call = scope.spawn(|| agent.shutdown());
+        while fake.asked().is_empty() {
+            thread::yield_now();
+        }
+        port.set_open(false);
+        call.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn a_reboot_may_be_refused_or_never_come() {
     let mut refuse = true;
     let (_fake, agent) = agent(move |_, arguments| {

@@ -82,7 +82,8 @@ fn a_command_that_takes_too_long_is_killed() {
     });
     let error = agent.run(&GuestCommand::new("sleep").arg("1000").timeout(SHORT)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.to_string().contains("with process ID 4242, was killed"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("with process ID 4242, was killed: it did not end in time; give it more time"), "{text}");
 }
 
 #[test]
