@@ -1,4 +1,4 @@
-//! Boots a Debian disk, works in it over its serial console, and shuts it down.
+//! Boots a Debian disk, works in it through its guest agent, and shuts it down.
 //!
 //! `scripts/quickstart` makes the disk and runs this where a stock kernel can run. The guest gets two disks (its root
 //! and an empty one) and a NIC on a network of just the host, 10.77.0.1, and the guest, 10.77.0.2. Without the privileges
@@ -20,7 +20,7 @@ const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const PREFIX: u8 = 24;
 
-/// Boots a Debian disk, works in it over its serial console, and shuts it down.
+/// Boots a Debian disk, works in it through its guest agent, and shuts it down.
 ///
 /// Needs a KVM with hardware virtualization and, for the network, root or CAP_NET_ADMIN, or else the package passt.
 #[derive(Parser)]
@@ -69,11 +69,11 @@ fn run(options: &Options) -> Result<()> {
         .disk(Disk::qcow2(&data).serial("data"))
         .nic(nic)
         .build(&host)?;
-    let mut guest = Guest::start(vm, options.guest.timeout())?;
+    let guest = Guest::start(vm, options.guest.timeout())?;
     steps.done(&format!("started a VM of {} vCPUs and {}", options.vcpus, options.guest.memory));
 
-    guest.log_in()?;
-    steps.done("Debian booted from its disk and logged in");
+    guest.wait_ready()?;
+    steps.done("Debian booted from its disk and its agent answers");
 
     guest.run(&options.command)?;
     steps.done("ran a command in it");
@@ -88,7 +88,7 @@ fn run(options: &Options) -> Result<()> {
     }
 
     guest.shut_down()?;
-    steps.done("pressed the power button; Debian shut down");
+    steps.done("shut Debian down");
     steps.summary();
     Ok(())
 }

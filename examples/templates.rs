@@ -46,9 +46,9 @@ fn run(options: &GuestOptions) -> Result<()> {
     let clones = [repository.instantiate(&template, "web-1")?, repository.instantiate(&template, "web-2")?];
     steps.done("made two VMs of the template");
 
-    let [mut one, mut two] = [start(&clones[0], &host, options)?, start(&clones[1], &host, options)?];
-    one.log_in()?;
-    two.log_in()?;
+    let [one, two] = [start(&clones[0], &host, options)?, start(&clones[1], &host, options)?];
+    one.wait_ready()?;
+    two.wait_ready()?;
     steps.done("both booted, side by side, from disks that share the template's data");
 
     one.run("echo 'I was web-1' >/root/diary && sync")?;
@@ -67,8 +67,8 @@ fn run(options: &GuestOptions) -> Result<()> {
     }
     steps.done("imported the appliance as a new VM");
 
-    let mut three = start(&imported.vm, &host, options)?;
-    three.log_in()?;
+    let three = start(&imported.vm, &host, options)?;
+    three.wait_ready()?;
     three.run("cat /root/diary")?;
     steps.done("it booted, with what its origin had written");
     three.shut_down()?;

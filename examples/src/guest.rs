@@ -1,19 +1,20 @@
-//! A Debian guest, driven over its serial console as a person would.
+//! A Debian guest: its console is shown, and its agent does what it is to do.
 
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use xvirt_core::agent::{GuestAgent, GuestCommand};
 use xvirt_core::console::ConsoleReader;
-use xvirt_core::vm::{PowerState, Vm};
+use xvirt_core::vm::Vm;
 
 use crate::Result;
 
-/// A VM whose console is shown, and the shell on it.
+/// A VM whose console is shown, and the agent in it.
 #[derive(Debug)]
 pub struct Guest {
     vm: Vm,
-    console: ConsoleReader,
     shown: JoinHandle<()>,
     timeout: Duration,
 }
@@ -27,33 +28,44 @@ impl Guest {
         let (name, all) = (vm.name().to_owned(), vm.console().reader());
         let shown = thread::spawn(move || show(&name, all));
         vm.start()?;
-        Ok(Self { console: vm.console().reader(), vm, shown, timeout })
+        Ok(Self { vm, shown, timeout })
     }
 
-    /// Waits for the shell, and has it show in its prompt how each command ended.
+    /// The VM.
+    pub fn vm(&self) -> &Vm {
+        &self.vm
+    }
+
+    /// The agent in the guest.
+    pub fn agent(&self) -> GuestAgent {
+        self.vm.agent().with_timeout(self.timeout)
+    }
+
+    /// Waits until the guest has booted and its agent answers.
     ///
     /// # Errors
-    /// The guest stops, or there is no shell in time.
-    pub fn log_in(&mut self) -> Result<()> {
-        self.wait_for(":~# ")?;
-        self.vm.console().write_all(b"stty cols 160; PS1='[$?] \\u@\\h:\\w# '\n")?;
-        self.status()?;
-        Ok(())
+    /// The guest stops, or there is no agent in time.
+    pub fn wait_ready(&self) -> Result<()> {
+        Ok(self.agent().wait_ready(self.timeout)?)
     }
 
-    /// Types a command and waits until it has ended well.
+    /// Runs a command of the shell, shows what it prints, and waits until it has ended well.
     ///
     /// # Errors
     /// The command fails or does not end in time, or the guest stops.
-    pub fn run(&mut self, command: &str) -> Result<()> {
-        self.vm.console().write_all(format!("{command}\n").as_bytes())?;
-        match self.status()?.as_str() {
-            "0" => Ok(()),
-            status => Err(format!("in {}, `{command}` failed with status {status}", self.vm.name()).into()),
-        }
+    pub fn run(&self, command: &str) -> Result<()> {
+        let name = self.vm.name();
+        println!("{name}# {command}");
+        let mut output = Lines::of(name);
+        let status = self.agent().run_streamed(&GuestCommand::shell(command), |_, bytes| {
+            output.print(bytes);
+            ControlFlow::Continue(())
+        })?;
+        output.finish();
+        if status.is_success() { Ok(()) } else { Err(format!("in {name}, `{command}` failed: {status}").into()) }
     }
 
-    /// Presses the power button, and waits until the guest is off and everything it printed has been shown.
+    /// Shuts the guest down, and waits until it is off and everything it printed has been shown.
     ///
     /// # Errors
     /// It is not off in time.
@@ -64,47 +76,43 @@ impl Guest {
         let _ = self.shown.join();
         Ok(())
     }
-
-    /// Waits for the prompt, as in `[0] root@debian:~# `, and reads the status in it.
-    fn status(&mut self) -> Result<String> {
-        let text = self.wait_for("] root@")?;
-        let status = text.trim_end_matches("] root@").rsplit('[').next().unwrap_or_default().to_owned();
-        self.wait_for("# ")?;
-        Ok(status)
-    }
-
-    /// Waits for output, and no longer than the guest lives.
-    fn wait_for(&mut self, pattern: &str) -> Result<String> {
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            match self.console.wait_for(pattern, Duration::from_secs(1)) {
-                Ok(text) => return Ok(text),
-                Err(error) if self.vm.power_state() != PowerState::Running => {
-                    return Err(format!("the guest stopped too early: {error}").into());
-                }
-                Err(error) if Instant::now() >= deadline => {
-                    return Err(format!("gave up after {} s: {error}", self.timeout.as_secs()).into());
-                }
-                Err(_) => {}
-            }
-        }
-    }
 }
 
-/// Prints what a guest prints, line by line, without the escape sequences meant for terminals.
+/// Prints what a guest prints, line by line.
 fn show(name: &str, mut console: ConsoleReader) {
     let mut chunk = [0; 4096];
-    let mut line = Vec::new();
+    let mut lines = Lines::of(name);
     while let Ok(count @ 1..) = console.read(&mut chunk) {
-        for byte in &chunk[..count] {
-            line.push(*byte);
+        lines.print(&chunk[..count]);
+    }
+    lines.finish();
+}
+
+/// Prints each line behind the name of its guest, without the escape sequences meant for terminals.
+struct Lines<'a> {
+    name: &'a str,
+    line: Vec<u8>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(name: &'a str) -> Self {
+        Self { name, line: Vec::new() }
+    }
+
+    fn print(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.line.push(*byte);
             if *byte == b'\n' {
-                print_line(name, &line);
-                line.clear();
+                print_line(self.name, &self.line);
+                self.line.clear();
             }
         }
     }
-    print_line(name, &line);
+
+    /// Prints a last line without an end.
+    fn finish(self) {
+        print_line(self.name, &self.line);
+    }
 }
 
 fn print_line(name: &str, line: &[u8]) {

@@ -12,7 +12,7 @@ use crate::Result;
 /// Which disk is booted, and how.
 #[derive(Debug, Args)]
 pub struct GuestOptions {
-    /// The root disk, whose system logs root in on ttyS0 (scripts/debian-disk makes one)
+    /// The root disk, whose system runs qemu-guest-agent (scripts/debian-disk makes one)
     #[arg(long, value_name = "FILE")]
     pub disk: PathBuf,
     /// Memory of each VM
