@@ -8,5 +8,5 @@ mod sync;
 
 #[path = "../../crates/xvirt-core/src/virtio/pause.rs"]
 mod pause;
-#[path = "pause_tests.rs"]
+#[path = "pause/tests.rs"]
 mod pause_tests;

@@ -35,7 +35,7 @@ mod loader_entries;
 mod menu;
 mod partition;
 #[cfg(test)]
-pub(crate) mod test_support;
+pub(crate) mod testing;
 mod unified;
 mod version;
 mod volume;

@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
     use crate::arch::x86_64::layout;
-    use crate::boot::test_support::{File, ext, text};
+    use crate::boot::testing::{File, ext, text};
     use crate::config::{ByteSize, MemoryBacking};
     use crate::memory::allocate;
 
@@ -102,7 +102,7 @@ mod tests {
         let config = format!("LABEL a\nLINUX /vmlinuz\nINITRD {}\n", names.join(","));
         let mut files = vec![File("/vmlinuz", crate::demo::kernel()), text("/extlinux.conf", &config)];
         files.extend(names.iter().zip(initrds).map(|(name, bytes)| File(name, bytes)));
-        let disk = crate::boot::test_support::MemoryDisk(ext(&["-t", "ext4"], 32, &files)?);
+        let disk = crate::boot::testing::MemoryDisk(ext(&["-t", "ext4"], 32, &files)?);
         let ram = allocate(ByteSize::mib(16), &MemoryBacking::default()).unwrap();
         Some(from_disk(&disk, &EntryChoice::Default, "", &ram).map(|_| {
             let [address, size] = [0, 8].map(|at| ram.read_obj::<u64>(GuestAddress(layout::PVH_MODULES + at)).unwrap());

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::boot::test_support::{scratch, tool};
+use crate::boot::testing::{scratch, tool};
 use crate::net::MacAddress;
 
 const KEY: &str =

@@ -32,31 +32,22 @@ mod chain;
 mod console;
 mod device;
 mod failure;
-#[cfg(feature = "seccomp")]
-#[cfg(test)]
-mod filter_tests;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-#[cfg(test)]
-mod hostile_tests;
 mod interrupt;
-#[cfg(test)]
-mod lifecycle_tests;
 mod net;
 mod pause;
 mod queue;
-#[cfg(test)]
-mod queue_tests;
 mod rng;
 mod state;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod vsock;
 mod worker;
-#[cfg(test)]
-mod worker_tests;
 
 pub(crate) use balloon::{Balloon, GuestReport};
 pub(crate) use blk::{Block, IoError, IoErrorSink, OperationCounts};

@@ -228,3 +228,6 @@ impl VirtQueue {
 }
 
 const BAD_RING: ServeError = Malformed("a ring is invalid");
+
+#[cfg(test)]
+mod tests;

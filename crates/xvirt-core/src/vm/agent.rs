@@ -47,3 +47,7 @@ impl Inner {
         }
     }
 }
+
+#[cfg(feature = "demo")]
+#[cfg(test)]
+mod tests;

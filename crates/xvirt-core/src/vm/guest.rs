@@ -129,3 +129,7 @@ impl Inner {
         self.halt(power, event);
     }
 }
+
+#[cfg(feature = "demo")]
+#[cfg(test)]
+mod tests;

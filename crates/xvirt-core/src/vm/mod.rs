@@ -13,9 +13,6 @@
 //! in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
 
 mod agent;
-#[cfg(feature = "demo")]
-#[cfg(test)]
-mod agent_port_tests;
 mod assemble;
 mod build;
 mod consoles;
@@ -24,9 +21,6 @@ mod devices;
 mod disks;
 mod events;
 mod guest;
-#[cfg(feature = "demo")]
-#[cfg(test)]
-mod guest_tests;
 mod halt;
 mod handle;
 mod hotplug;

@@ -239,7 +239,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::boot::test_support::{File, MemoryDisk, ext};
+    use crate::boot::testing::{File, MemoryDisk, ext};
     use crate::boot::{BootMenu, Limits};
     use crate::config::{ByteSize, MemoryBacking};
     use crate::memory::allocate;

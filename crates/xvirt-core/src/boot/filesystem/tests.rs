@@ -1,4 +1,4 @@
-use super::super::test_support::*;
+use super::super::testing::*;
 use super::super::volume::{DiskPath, Volumes};
 use super::super::window::{Reads, Window, le16};
 use super::*;

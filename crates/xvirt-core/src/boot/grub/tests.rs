@@ -1,4 +1,4 @@
-use super::super::test_support::*;
+use super::super::testing::*;
 use super::*;
 use crate::boot::entry::BootEntry;
 

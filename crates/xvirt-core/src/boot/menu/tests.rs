@@ -4,7 +4,7 @@ mod grub;
 mod other_loaders;
 mod refusals;
 
-use super::super::test_support::*;
+use super::super::testing::*;
 use super::*;
 
 const ROOT: &str = "3f5ad593-4546-4a94-a374-bcfb68aa11f7";

@@ -1,4 +1,4 @@
-use super::super::test_support::*;
+use super::super::testing::*;
 use super::*;
 
 fn places(disk: &MemoryDisk) -> Vec<(u32, u64, u64)> {

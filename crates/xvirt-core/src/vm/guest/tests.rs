@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::events::{CrashReason, Event, EventReceiver};
-use super::handle::Vm;
-use super::state::{PowerState, Verb};
 use crate::ErrorKind;
 use crate::config::{Boot, ByteSize, VmConfig};
 use crate::demo::{self, CommandLine, Mode};
 use crate::host::Host;
 use crate::machine::Signal;
+use crate::vm::events::{CrashReason, Event, EventReceiver};
+use crate::vm::handle::Vm;
+use crate::vm::state::{PowerState, Verb};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

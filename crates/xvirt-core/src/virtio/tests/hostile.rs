@@ -6,9 +6,6 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::net::NetBackend;
-use super::testing::{DATA, RAM, Rig, SIZE, base};
-use super::{Block, BlockState, Console, ConsoleState, Net, NetState, Rng, VirtioDevice, Vsock, VsockState};
 use crate::config::IoEngine;
 use crate::console::ConsolePort;
 use crate::device::Device;
@@ -16,6 +13,9 @@ use crate::disk::BlockBackend;
 use crate::memory::GuestSlice;
 use crate::net::Offloads;
 use crate::port::PortBackend;
+use crate::virtio::net::NetBackend;
+use crate::virtio::testing::{DATA, RAM, Rig, SIZE, base};
+use crate::virtio::{Block, BlockState, Console, ConsoleState, Net, NetState, Rng, VirtioDevice, Vsock, VsockState};
 
 /// A backend that always has input and accepts all output.
 #[derive(Debug)]

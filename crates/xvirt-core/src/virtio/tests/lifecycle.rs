@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::hostile_tests::Everything;
-use super::testing::{DATA, Piece, Rig};
-use super::{
-    Balloon, BalloonState, Block, BlockState, Console, ConsoleState, DeviceState, Net, NetState, Rng, VirtioDevice,
-    Vsock, VsockState,
-};
+use super::hostile::Everything;
 use crate::config::IoEngine;
 use crate::device::Device;
 use crate::pci::PciFunction;
+use crate::virtio::testing::{DATA, Piece, Rig};
+use crate::virtio::{
+    Balloon, BalloonState, Block, BlockState, Console, ConsoleState, DeviceState, Net, NetState, Rng, VirtioDevice,
+    Vsock, VsockState,
+};
 
 /// Saves a device that a guest has used, restores it with `make`, and resets it.
 fn go_round(make: impl Fn(Option<DeviceState>) -> Arc<dyn VirtioDevice>) {

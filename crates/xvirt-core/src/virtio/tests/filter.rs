@@ -4,9 +4,9 @@ use std::net::UdpSocket;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
 
-use super::testing::{Bare, DATA, Piece, Rig};
-use super::{Chain, Handler, Queues, Served};
 use crate::sandbox::Work;
+use crate::virtio::testing::{Bare, DATA, Piece, Rig};
+use crate::virtio::{Chain, Handler, Queues, Served};
 
 /// A device that tries to open a socket and records the result.
 struct Curious(Arc<Mutex<Vec<Option<i32>>>>);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::testing::{Bare, DATA, Piece, Rig, wait};
-use super::{Chain, Handler, Queues, Served};
 use crate::device::Device;
 use crate::thread::Panicked;
+use crate::virtio::testing::{Bare, DATA, Piece, Rig, wait};
+use crate::virtio::{Chain, Handler, Queues, Served};
 
 /// Keeps each request in flight for a time, and counts the requests it has taken.
 struct Slow {

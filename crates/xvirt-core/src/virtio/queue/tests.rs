@@ -7,11 +7,11 @@ use virtio_queue::QueueState;
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::interrupt::Interrupt;
-use super::queue::VirtQueue;
-use super::{Chain, Served};
+use super::VirtQueue;
 use crate::memory::GuestRam;
 use crate::pci::testing::TestHost;
+use crate::virtio::interrupt::Interrupt;
+use crate::virtio::{Chain, Served};
 
 const AVAILABLE: u64 = 0x400;
 const USED: u64 = 0x800;

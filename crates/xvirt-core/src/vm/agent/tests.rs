@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::handle::Vm;
-use super::state::PowerState;
 use crate::ErrorKind;
 use crate::config::{Boot, ByteSize, VmConfig};
 use crate::console::ConsoleReader;
 use crate::demo::{self, CommandLine, Mode};
 use crate::host::Host;
 use crate::port::{PortConnection, PortStream};
+use crate::vm::handle::Vm;
+use crate::vm::state::PowerState;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
