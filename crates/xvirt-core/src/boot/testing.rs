@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+pub(super) use xvirt_testing::files::pattern;
+pub(super) use xvirt_testing::random::Random;
 
 use super::partition::crc32;
 use crate::disk::BlockBackend;
@@ -171,28 +173,6 @@ fn describe(directory: &Path, out: &mut String) {
         }
     }
     out.push_str("$\n");
-}
-
-/// Pseudo-random bytes, the same in every run.
-pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut random = Random(seed);
-    (0..length).map(|_| random.next() as u8).collect()
-}
-
-/// A pseudo-random number generator (SplitMix64).
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
 }
 
 /// A GPT disk with these partitions in order.

@@ -1,16 +1,6 @@
+use xvirt_testing::random::Random;
+
 use super::*;
-
-/// Pseudo-random numbers, the same in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// A grant: nanoseconds since the start, and bytes.
 type Grant = (u64, u64);
@@ -55,14 +45,14 @@ fn worst_burst(granted: &[Grant], rate: u64, measure: impl Fn(Grant) -> u64) -> 
 
 #[test]
 fn any_mixture_of_sizes_gets_its_rate_and_never_more_than_its_burst() {
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new(1);
     for _ in 0..100 {
-        let rate = 1000 + numbers.below(1 << 28);
-        let burst = rate / 100 + 1 + numbers.below(rate / 10);
+        let rate = 1000 + random.below_u64(1 << 28);
+        let burst = rate / 100 + 1 + random.below_u64(rate / 10);
         let largest = (burst / 2).clamp(1, 256 << 10).max(rate / 5000);
         let mut limiter = Limiter::new(bytes(rate, burst), Instant::now());
         let start = limiter.filled;
-        let granted = greedy(&mut limiter, start, 10, || 1 + numbers.below(largest));
+        let granted = greedy(&mut limiter, start, 10, || 1 + random.below_u64(largest));
         let total: u64 = granted.iter().map(|grant| grant.1).sum();
         let sustained = (total - burst) as f64 / (10.0 * rate as f64);
         assert!((0.99..1.01).contains(&sustained), "{sustained} of {rate} with a burst of {burst}");

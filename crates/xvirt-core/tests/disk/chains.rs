@@ -32,10 +32,10 @@ fn a_chain_of_three_reads_through_and_only_the_top_is_written() {
     {
         let disk = open(&top);
         assert!(all(&*disk) == model);
-        let mut random = Random(99);
+        let mut random = Random::new(99);
         for seed in 0..60 {
-            let offset = random.below(3 * MIB / 512 - 100) * 512;
-            let bytes = pattern(seed, (random.below(99) as usize + 1) * 512);
+            let offset = random.below_u64(3 * MIB / 512 - 100) * 512;
+            let bytes = pattern(seed, (random.below_u64(99) as usize + 1) * 512);
             match seed % 5 {
                 4 => {
                     disk.write_zeroes(offset, bytes.len() as u64, true).unwrap();

@@ -40,14 +40,14 @@ pub fn kill(mut child: Child) {
 
 /// Writes, discards, zeroes and flushes for ever. Every block only ever holds its own pattern, or zeroes.
 fn storm(disk: &dyn BlockBackend, seed: u64) {
-    let mut random = Random(seed * 77 + 1);
+    let mut random = Random::new(seed * 77 + 1);
     let blocks = disk.capacity() / BLOCK;
     loop {
-        let block = random.below(blocks);
-        let count = (random.below(20) + 1).min(blocks - block);
-        match random.below(40) {
+        let block = random.below_u64(blocks);
+        let count = (random.below_u64(20) + 1).min(blocks - block);
+        match random.below_u64(40) {
             0 => disk.flush().unwrap(),
-            1..=4 => disk.discard(block * BLOCK, random.below(MIB).min(disk.capacity() - block * BLOCK)).unwrap(),
+            1..=4 => disk.discard(block * BLOCK, random.below_u64(MIB).min(disk.capacity() - block * BLOCK)).unwrap(),
             5 => disk.write_zeroes(block * BLOCK, count * BLOCK, true).unwrap(),
             6 => disk.write_zeroes(block * BLOCK, count * BLOCK, false).unwrap(),
             _ => {

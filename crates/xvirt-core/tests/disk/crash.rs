@@ -82,7 +82,7 @@ fn a_kill_at_any_moment_leaves_only_what_was_written() {
         let path = qemu_create(folder.path(), cluster, &["-f", "qcow2", "-o", &options], &size.to_string());
         for round in 0..rounds {
             let writer = child::start(&format!("storm{round}"), &path);
-            std::thread::sleep(std::time::Duration::from_micros(Random(round + 1).below(1000) * 150));
+            std::thread::sleep(std::time::Duration::from_micros(Random::new(round + 1).below_u64(1000) * 150));
             child::kill(writer);
             let disk = open(&path);
             for block in 0..size / child::BLOCK {

@@ -122,20 +122,20 @@ fn random_damage_never_panics() {
         let good = fs::read(rich(folder.path(), cluster, snapshot)).unwrap();
         let path = folder.path().join("damaged.qcow2");
         for round in 0..rounds {
-            let mut random = Random(0x1234_5678_9abc + round * 7919 + kind as u64);
+            let mut random = Random::new(0x1234_5678_9abc + round * 7919 + kind as u64);
             let mut image = good.clone();
-            for _ in 0..1 + random.below(6) {
+            for _ in 0..1 + random.below_u64(6) {
                 // Mostly the header and the entries of tables, which everything hangs on.
-                let at = match random.below(3) {
-                    0 => random.below(200),
-                    1 => (random.below(good.len() as u64 / 512) * 512) + random.below(16),
-                    _ => random.below(good.len() as u64),
+                let at = match random.below_u64(3) {
+                    0 => random.below_u64(200),
+                    1 => (random.below_u64(good.len() as u64 / 512) * 512) + random.below_u64(16),
+                    _ => random.below_u64(good.len() as u64),
                 };
-                let values = [0, 0xff, 0x80, 0x40, 1, random.below(256) as u8];
-                image[at as usize] = values[random.below(6) as usize];
+                let values = [0, 0xff, 0x80, 0x40, 1, random.below_u64(256) as u8];
+                image[at as usize] = values[random.below_u64(6) as usize];
             }
-            if random.below(10) == 0 {
-                image.truncate(random.below(good.len() as u64) as usize);
+            if random.below_u64(10) == 0 {
+                image.truncate(random.below_u64(good.len() as u64) as usize);
             }
             fs::write(&path, image).unwrap();
             if let Err(panic) = std::panic::catch_unwind(|| use_it(&path)) {

@@ -8,14 +8,14 @@ use crate::support::*;
 
 /// Does random requests on a disk and on a plain buffer, and compares what each reads.
 fn exercise(disk: &dyn BlockBackend, model: &mut [u8], requests: u64, seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let sectors = disk.capacity() / 512;
     for request in 0..requests {
-        let offset = random.below(sectors) * 512;
+        let offset = random.below_u64(sectors) * 512;
         let most = (disk.capacity() - offset).min(300 * 1024) / 512;
-        let length = (random.below(most) + 1) * 512;
+        let length = (random.below_u64(most) + 1) * 512;
         let range = offset as usize..(offset + length) as usize;
-        match random.below(8) {
+        match random.below_u64(8) {
             0..=2 => {
                 let bytes = pattern(seed + request, length as usize);
                 write(disk, offset, &bytes).unwrap();

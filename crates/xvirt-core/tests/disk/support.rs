@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
+pub use xvirt_testing::files::pattern;
+pub use xvirt_testing::random::Random;
 
 pub const MIB: u64 = 1 << 20;
 
@@ -83,28 +85,4 @@ pub fn write(disk: &dyn BlockBackend, offset: u64, bytes: &[u8]) -> std::io::Res
 pub fn all(disk: &dyn BlockBackend) -> Vec<u8> {
     let chunk = |offset| read(disk, offset, (disk.capacity() - offset).min(MIB) as usize).unwrap();
     (0..disk.capacity()).step_by(MIB as usize).flat_map(chunk).collect()
-}
-
-/// Bytes that differ from place to place and from seed to seed.
-pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
-}
-
-/// A pseudo random number generator, so that a failing run can be repeated.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
 }

@@ -14,7 +14,7 @@ const STRIPE: u64 = 8 * 1024;
 
 /// Works on every fourth stripe, and gives back what must be there at the end.
 pub fn work(disk: &dyn BlockBackend, thread: u64, base: &[u8], requests: u64) -> Vec<(u64, Vec<u8>)> {
-    let mut random = Random(1000 + thread);
+    let mut random = Random::new(1000 + thread);
     let stripes = SIZE / STRIPE / THREADS;
     let at = |stripe: u64| (stripe * THREADS + thread) * STRIPE;
     let mut model: Vec<Vec<u8>> = (0..stripes)
@@ -24,12 +24,12 @@ pub fn work(disk: &dyn BlockBackend, thread: u64, base: &[u8], requests: u64) ->
         })
         .collect();
     for request in 0..requests {
-        let stripe = random.below(stripes);
-        let start = random.below(STRIPE / 512) * 512;
-        let length = (random.below((STRIPE - start) / 512) + 1) * 512;
+        let stripe = random.below_u64(stripes);
+        let start = random.below_u64(STRIPE / 512) * 512;
+        let length = (random.below_u64((STRIPE - start) / 512) + 1) * 512;
         let range = start as usize..(start + length) as usize;
         let expected = &mut model[stripe as usize][range];
-        match random.below(10) {
+        match random.below_u64(10) {
             0..=4 => {
                 expected.copy_from_slice(&pattern(thread << 32 | request, length as usize));
                 write(disk, at(stripe) + start, expected).unwrap();
@@ -98,9 +98,9 @@ fn readers_see_whole_sectors_while_a_writer_allocates() {
         for thread in 0..2 {
             let (disk, finished) = (&*disk, &finished);
             scope.spawn(move || {
-                let mut random = Random(5 + thread);
+                let mut random = Random::new(5 + thread);
                 while !finished.load(Ordering::Relaxed) {
-                    let bytes = read(disk, random.below(4 * MIB / 512) * 512, 512).unwrap();
+                    let bytes = read(disk, random.below_u64(4 * MIB / 512) * 512, 512).unwrap();
                     assert!(bytes.iter().all(|byte| *byte == bytes[0]), "a torn sector");
                 }
             });

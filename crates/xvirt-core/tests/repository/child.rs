@@ -78,9 +78,15 @@ fn update(repository: &Repository, vm: &StoredVm, number: u64) -> Result<StoredV
 fn step(repository: &Repository, random: &mut Random) -> Result<()> {
     let vms = repository.vms()?;
     let templates = repository.templates()?;
-    let Some(vm) = random.of(&vms) else { return Ok(()) };
-    let Some(template) = random.of(&templates) else { return repository.seal("t", vm, &()).map(drop) };
-    match random.below(if vms.len() > 8 { 24 } else { 18 }) {
+    if vms.is_empty() {
+        return Ok(());
+    }
+    let vm = random.pick(&vms);
+    if templates.is_empty() {
+        return repository.seal("t", vm, &()).map(drop);
+    }
+    let template = random.pick(&templates);
+    match random.below_u64(if vms.len() > 8 { 24 } else { 18 }) {
         0..=4 => {
             let vm = repository.instantiate(template, "instance")?;
             println!("made {}", vm.uuid());
@@ -90,15 +96,15 @@ fn step(repository: &Repository, random: &mut Random) -> Result<()> {
             try_write(&path, format, MIB, b"data")?;
             println!("wrote {}", vm.uuid());
         }
-        6 | 7 => drop(repository.seal(random.name(), vm, &())?),
+        6 | 7 => drop(repository.seal(*random.pick(&["t", "u", "v"]), vm, &())?),
         8 | 9 => drop(repository.flatten(vm, &())?),
         10 => {
             println!("rebasing {}", vm.uuid());
             repository.rebase(vm, template, &())?;
         }
         11 => repository.remove_template(template)?,
-        12 | 13 => drop(repository.collect(if random.below(2) == 0 { Unused::Superseded } else { Unused::All })?),
-        14..=16 => drop(update(repository, vm, random.below(1000))?),
+        12 | 13 => drop(repository.collect(if random.below_u64(2) == 0 { Unused::Superseded } else { Unused::All })?),
+        14..=16 => drop(update(repository, vm, random.below_u64(1000))?),
         17 => {
             let vm = repository.clone_vm(vm, "clone", &())?;
             println!("made {}", vm.uuid());
@@ -138,7 +144,7 @@ fn obeys() {
         crate::shortage::meet(&repository);
     }
     if let Some(seed) = order.strip_prefix("storm") {
-        let mut random = Random(seed.parse::<u64>().unwrap() * 7919 + 1);
+        let mut random = Random::new(seed.parse::<u64>().unwrap() * 7919 + 1);
         loop {
             match step(&repository, &mut random) {
                 Err(error) if !EXPECTED.contains(&error.kind()) => println!("FAILED {:?}: {error}", error.kind()),

@@ -22,9 +22,9 @@ fn a_kill_at_any_moment_leaves_a_sound_repository() {
     for round in 0..rounds {
         // Two at a time, so that one meets what the other has left.
         let mut children = [0, 1].map(|number| child::start(&format!("storm{}", round * 2 + number), &path));
-        let mut random = Random(round + 1);
+        let mut random = Random::new(round + 1);
         for child in &mut children {
-            std::thread::sleep(Duration::from_micros(10_000 + random.below(40_000)));
+            std::thread::sleep(Duration::from_micros(10_000 + random.below_u64(40_000)));
             child.kill().unwrap();
         }
         children.into_iter().for_each(|child| told.hear(&child::words(child)));

@@ -8,6 +8,7 @@ use xvirt_core::config::{Disk, Nic, VmConfig};
 use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::repository::{Repository, StoredVm};
+pub use xvirt_testing::random::Random;
 
 pub const MIB: u64 = 1 << 20;
 
@@ -89,27 +90,4 @@ pub fn sound(repository: &Repository) {
 pub fn names(repository: &Repository, room: &str) -> Vec<String> {
     let entries = std::fs::read_dir(repository.folder().join(room)).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-/// A pseudo random number generator, so that a failing run can be repeated.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    /// One of these, if there are any.
-    pub fn of<'a, T>(&mut self, things: &'a [T]) -> Option<&'a T> {
-        let index = self.below(things.len().max(1) as u64);
-        things.get(index as usize)
-    }
-
-    /// One of few names.
-    pub fn name(&mut self) -> &'static str {
-        ["t", "u", "v"][self.below(3) as usize]
-    }
 }

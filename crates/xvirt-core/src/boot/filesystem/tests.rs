@@ -82,7 +82,7 @@ const UUID: &str = "3f5ad593-4546-4a94-a374-bcfb68aa11f7";
 
 /// The entries of a test file system.
 fn with_entries(test: impl Fn(&[Entry<'_>], &[u8], &[u8])) {
-    let large = noise(1, 3_000_001);
+    let large = pattern(1, 3_000_001);
     let long = "boot/../".repeat(60) + "boot/large";
     let mut sparse = vec![0; 1_500_000];
     sparse[700_000..700_100].fill(7);
@@ -143,7 +143,7 @@ fn fat_file_systems_are_read_back() {
         (&["-F", "32", "-s", "1"], 40 << 10),
         (&["-F", "16", "-S", "4096", "-s", "1"], 40 << 10),
     ];
-    let large = noise(2, 1_000_003);
+    let large = pattern(2, 1_000_003);
     let names: Vec<String> = (0..300).map(|n| format!("/many/a rather long name {n}.conf")).collect();
     let mut entries = vec![
         File("/EFI/BOOT/BOOTX64.EFI", b"boot"),
@@ -340,7 +340,7 @@ fn damaged_file_systems_do_no_harm() {
         fat(&["-F", "12"], 1 << 10, &entries[2..]),
         fat(&["-F", "32", "-s", "1"], 34 << 10, &entries[2..]),
     ];
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     for image in images.into_iter().flatten() {
         // Non-zero bytes are metadata; the contents of the files do not matter.
         let places: Vec<usize> = (0..image.len()).filter(|at| !matches!(image[*at], 0 | 1)).collect();
@@ -348,7 +348,7 @@ fn damaged_file_systems_do_no_harm() {
         for _ in 0..300 {
             let damage: Vec<usize> = (0..=random.below(8)).map(|_| places[random.below(places.len())]).collect();
             for at in &damage {
-                disk.0[*at] = [0, 1, 0x7f, 0xff, random.next() as u8][random.below(5)];
+                disk.0[*at] = [0, 1, 0x7f, 0xff, random.byte()][random.below(5)];
             }
             walk_everything(&disk);
             for at in damage {

@@ -145,7 +145,7 @@ fn a_chain_of_logical_partitions_may_loop() {
 
 #[test]
 fn damaged_tables_do_no_harm() {
-    let mut random = Random(4);
+    let mut random = Random::new(4);
     let mut mbr = vec![0; 1 << 20];
     mbr[510..512].copy_from_slice(&[0x55, 0xaa]);
     for whole in [gpt(&[&[1; 4096], &[2; 8192]]), MemoryDisk(mbr)] {
@@ -153,7 +153,7 @@ fn damaged_tables_do_no_harm() {
             let mut disk = whole.clone();
             for _ in 0..=random.below(6) {
                 let at = [446 + random.below(66), 512 + random.below(92), 1024 + random.below(512)][random.below(3)];
-                disk.0[at] = random.next() as u8;
+                disk.0[at] = random.byte();
             }
             if round % 2 == 0 {
                 // With valid checksums, so that the values are used.

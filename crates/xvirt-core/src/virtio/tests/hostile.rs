@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use xvirt_testing::random::Random;
 
 use crate::config::IoEngine;
 use crate::console::ConsolePort;
@@ -110,62 +111,45 @@ impl BlockBackend for Everything {
     }
 }
 
-/// Numbers that look random and are the same in every run (xorshift64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.next().is_multiple_of(n)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
 /// Writes a mostly valid ring, because a device rejects a mostly invalid one at once.
-fn scribble(rig: &mut Rig, queue: usize, numbers: &mut Numbers) {
+fn scribble(rig: &mut Rig, queue: usize, random: &mut Random) {
     for index in 0..SIZE {
-        let address = if numbers.one_in(40) { numbers.next() } else { DATA + numbers.below(RAM - DATA) };
-        let length =
-            if numbers.one_in(30) { numbers.next() } else { [0, 1, 12, 16, 512, 4096][numbers.below(6) as usize] };
+        let address = if random.below(40) == 0 { random.number() } else { DATA + random.below_u64(RAM - DATA) };
+        let length = if random.below(30) == 0 { random.number() } else { [0, 1, 12, 16, 512, 4096][random.below(6)] };
         let write = index >= SIZE / 2;
-        let flags =
-            if numbers.one_in(20) { numbers.next() as u16 } else { u16::from(write) * 2 + numbers.below(2) as u16 };
-        let next = if numbers.one_in(20) { numbers.next() as u16 } else { index + 1 };
+        let flags = if random.below(20) == 0 {
+            random.number() as u16
+        } else {
+            u16::from(write) * 2 + random.below_u64(2) as u16
+        };
+        let next = if random.below(20) == 0 { random.number() as u16 } else { index + 1 };
         rig.write_descriptor(base(queue) + 16 * u64::from(index), address, length as u32, flags, next);
     }
     // Headers of disk requests, some of which happen to be used as indirect tables.
-    let header = [numbers.below(15).to_le_bytes(), numbers.below(64).to_le_bytes()].concat();
+    let header = [random.below_u64(15).to_le_bytes(), random.below_u64(64).to_le_bytes()].concat();
     for at in (DATA..RAM).step_by(0x1_0000) {
         rig.fill(at, &header);
     }
-    for _ in 0..numbers.below(u64::from(SIZE)) {
-        let head = if numbers.one_in(50) { numbers.next() as u16 } else { numbers.below(u64::from(SIZE)) as u16 };
+    for _ in 0..random.below_u64(u64::from(SIZE)) {
+        let head =
+            if random.below(50) == 0 { random.number() as u16 } else { random.below_u64(u64::from(SIZE)) as u16 };
         rig.offer(queue, head);
     }
-    if numbers.one_in(50) {
-        rig.set_available(queue, numbers.next() as u16);
+    if random.below(50) == 0 {
+        rig.set_available(queue, random.number() as u16);
     }
 }
 
 fn attack(device: Arc<dyn VirtioDevice>, seed: u64) {
     let queues = device.queue_sizes().len();
     let mut rig = Rig::new(device);
-    let mut numbers = Numbers(seed);
+    let mut random = Random::new(seed);
     let features = rig.offered();
     for round in 0..300 {
-        rig.start(features & !(numbers.next() & 0xffff_ffff));
+        rig.start(features & !(random.number() & 0xffff_ffff));
         for _ in 0..3 {
             for queue in 0..queues {
-                scribble(&mut rig, queue, &mut numbers);
+                scribble(&mut rig, queue, &mut random);
                 rig.kick(queue);
             }
         }

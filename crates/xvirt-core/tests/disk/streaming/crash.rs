@@ -14,13 +14,13 @@ const FLUSH_EVERY: u64 = 8;
 
 /// What a child does, one change after the other: where, and the bytes, of which a sector all has the same.
 fn changes(seed: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
-    let mut random = Random(seed * 77 + 1);
+    let mut random = Random::new(seed * 77 + 1);
     (1u64..).map(move |number| {
         let sectors = SIZE / SECTOR;
         // Parts of blocks, and several blocks.
-        let (start, most) = (random.below(sectors), if random.below(3) == 0 { 400 } else { 20 });
-        let count = (random.below(most) + 1).min(sectors - start);
-        let word = if random.below(6) == 0 { 0 } else { seed << 32 | number };
+        let (start, most) = (random.below_u64(sectors), if random.below_u64(3) == 0 { 400 } else { 20 });
+        let count = (random.below_u64(most) + 1).min(sectors - start);
+        let word = if random.below_u64(6) == 0 { 0 } else { seed << 32 | number };
         (start * SECTOR, word.to_le_bytes().repeat((count * SECTOR / 8) as usize))
     })
 }
@@ -41,14 +41,14 @@ pub fn storm(order: &str, folder: &Path) {
         if seed % 3 == 0 {
             scope.spawn(|| disk.complete(&()).unwrap());
         }
-        let mut random = Random(seed + 1);
+        let mut random = Random::new(seed + 1);
         for (number, (offset, bytes)) in (1..).zip(changes(seed)) {
             if bytes[0] == 0 && bytes[1] == 0 {
                 disk.write_zeroes(offset, bytes.len() as u64, number % 2 == 0).unwrap();
             } else {
                 write(&disk, offset, &bytes).unwrap();
             }
-            read(&disk, random.below(SIZE / SECTOR) * SECTOR, SECTOR as usize).unwrap();
+            read(&disk, random.below_u64(SIZE / SECTOR) * SECTOR, SECTOR as usize).unwrap();
             if number % FLUSH_EVERY == 0 {
                 disk.flush().unwrap();
                 println!("flushed {number}");
@@ -93,7 +93,7 @@ fn kills(folder: &Path, seed: u64, format: ImageFormat) -> u64 {
     let mut flushes = 0;
     for seed in seed * 10..seed * 10 + 10 {
         let (writer, lines) = child::start_talking(&format!("streaming{seed}-{format}"), folder);
-        std::thread::sleep(std::time::Duration::from_micros(Random(seed + 1).below(1000) * 40));
+        std::thread::sleep(std::time::Duration::from_micros(Random::new(seed + 1).below_u64(1000) * 40));
         child::kill(writer);
         let told = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("flushed ")?.parse::<u64>().ok());
         let flushed = told.last().unwrap_or(0);

@@ -9,7 +9,7 @@ fn stub(uuid: &str, prefix: &str) -> String {
 
 #[test]
 fn debian_boots_its_default_entry() {
-    let (kernel, initrd) = (noise(1, 3 << 20), noise(2, 2 << 20));
+    let (kernel, initrd) = (pattern(1, 3 << 20), pattern(2, 2 << 20));
     let Some(root) = ext4(
         ROOT,
         "",

@@ -136,12 +136,12 @@ fn damaged_configurations_do_no_harm() {
         ),
         ("/boot/grub/menu.lst", "default 0\ntitle x\nroot (hd0,0)\nkernel /vmlinuz x\ninitrd /x\n"),
     ];
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     let words =
         ["if ", " then ", "fi\n", "{", "}", "'", "\"", "$", "${", "\\", "\n", "(", ")", "[ ", " ]", ">", "function f "];
     for (path, config) in configs {
         // Replaces a placeholder of the same length in the image, which saves a run of the tool for each variant.
-        let holder = noise(6, config.len() + 64);
+        let holder = pattern(6, config.len() + 64);
         let Some(root) = ext(&["-t", "ext4", "-b", "4096"], 4, &[File(path, &holder), text("/boot/vmlinuz", "x")])
         else {
             return;
@@ -155,7 +155,7 @@ fn damaged_configurations_do_no_harm() {
             for _ in 0..if round == 0 { 0 } else { random.below(12) } {
                 let (at, word) = (random.below(text.len()), words[random.below(words.len())]);
                 match random.below(3) {
-                    0 => text[at] = random.next() as u8,
+                    0 => text[at] = random.byte(),
                     1 => text.splice(at..at, word.bytes()).for_each(drop),
                     _ => text.drain(at..(at + random.below(40)).min(text.len() - 1)).for_each(drop),
                 }
