@@ -11,7 +11,7 @@ use xvirt_core::agent::{CommandStatus, GuestAgent, GuestCommand, OutputStream};
 use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::net::MacAddress;
-use xvirt_core::vm::PowerState;
+use xvirt_core::vm::{PowerState, Vm};
 
 use crate::echo::pattern;
 use crate::guest::PATIENCE;
@@ -42,6 +42,7 @@ fn debian_does_what_its_agent_is_asked_for() {
     agent.wait_ready(PATIENCE).unwrap();
     assert!(agent.info().unwrap().is_enabled("guest-exec"));
 
+    virtio_console(&vm);
     commands(&agent);
     streamed_commands(&agent);
     files(&agent);
@@ -58,6 +59,15 @@ fn debian_does_what_its_agent_is_asked_for() {
     assert!(run(&agent, "systemctl stop acpid; systemctl mask --runtime acpid").0.is_success());
     vm.clean_shutdown(PATIENCE).unwrap();
     assert_eq!(vm.power_state(), PowerState::Halted);
+}
+
+/// Linux runs the virtio console beside the agent's port; a shell is on it.
+fn virtio_console(vm: &Vm) {
+    let mut console = vm.virtio_console().reader();
+    console.wait_for("root@", PATIENCE).unwrap();
+    vm.virtio_console().write_all(b"echo 'this is'-here; tty\n").unwrap();
+    console.wait_for("this is-here", PATIENCE).unwrap();
+    console.wait_for("/dev/hvc0", PATIENCE).unwrap();
 }
 
 /// Runs a command of the shell and gives its status and what it printed.

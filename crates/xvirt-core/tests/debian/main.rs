@@ -16,8 +16,8 @@ mod io;
 mod limits;
 mod memory;
 mod passt;
-mod ports;
 mod stored;
+mod suspend;
 mod vsock;
 
 use std::net::Ipv4Addr;
