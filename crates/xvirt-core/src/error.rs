@@ -58,6 +58,10 @@ pub enum ErrorKind {
     CorruptRepository,
     /// A storage repository was created by a newer version.
     UnsupportedRepository,
+    /// The file with the saved state of a VM is damaged, cut off, or another kind of file.
+    CorruptState,
+    /// The saved state of a VM has an unsupported format, section or architecture.
+    UnsupportedState,
     /// Other objects depend on the object; the message names them.
     InUse,
     /// A limit would be exceeded; the message names it and the setting that raises it.
@@ -107,6 +111,8 @@ impl ErrorKind {
             Self::UnsupportedArchive => "unsupported_archive",
             Self::CorruptRepository => "corrupt_repository",
             Self::UnsupportedRepository => "unsupported_repository",
+            Self::CorruptState => "corrupt_state",
+            Self::UnsupportedState => "unsupported_state",
             Self::InUse => "in_use",
             Self::LimitExceeded => "limit_exceeded",
             Self::InvalidKernel => "invalid_kernel",

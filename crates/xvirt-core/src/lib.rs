@@ -138,6 +138,7 @@ mod process;
 mod sandbox;
 mod size;
 mod socket;
+mod state;
 mod sync;
 mod thread;
 mod virtio;

@@ -155,6 +155,11 @@ impl Console {
         self.shared.power_on();
     }
 
+    /// The VM goes on with the guest it had, which gets what was typed for it meanwhile.
+    pub(crate) fn go_on(&self) {
+        self.shared.go_on();
+    }
+
     /// The VM has another guest from now on, which gets nothing that was typed before.
     pub(crate) fn reset(&self) {
         self.shared.reset();

@@ -163,6 +163,13 @@ impl Shared {
         state.off = false;
     }
 
+    /// From now on there is a guest to type for: the same as before, if there was one.
+    pub(super) fn go_on(&self) {
+        if self.lock().is_ok_and(|state| state.off) {
+            self.power_on();
+        }
+    }
+
     /// From now on what is typed is for another guest than before.
     pub(super) fn reset(&self) {
         let Ok(mut state) = self.lock() else { return };

@@ -1,15 +1,20 @@
 //! Wrappers of KVM's objects, whose errors name remedies.
 //!
 //! `system` is `/dev/kvm`, `vm` a virtual machine, `vcpu` a virtual processor, `interrupts` its interrupt lines and messages,
-//! `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread.
+//! `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread. `plain` and `xsave` turn
+//! KVM's structures into bytes.
 
+mod clock;
 mod interrupts;
 mod kick;
+pub(crate) mod plain;
 mod system;
 mod thread_time;
 mod vcpu;
 mod vm;
+mod xsave;
 
+pub(crate) use clock::{Clock, real_time};
 pub(crate) use interrupts::{InterruptLine, MessageInterrupt};
 pub(crate) use kick::{KickSignal, Kicker};
 pub(crate) use system::System;

@@ -5,8 +5,9 @@ use kvm_bindings::{
     kvm_vcpu_events, kvm_xcrs,
 };
 use kvm_ioctls::{VcpuExit, VcpuFd};
+use zerocopy::IntoBytes;
 
-use super::{KickSignal, Kicker, kvm_error};
+use super::{KickSignal, Kicker, kvm_error, xsave};
 use crate::{Error, ErrorKind, Result};
 
 /// A vCPU. Once it runs, it belongs to one thread.
@@ -86,6 +87,30 @@ impl Vcpu {
         unsafe { self.fd.set_xsave2(xsave) }.map_err(|e| self.error("cannot set the extended state", e))
     }
 
+    /// The extended state as bytes, of any length that KVM says.
+    pub(crate) fn xsave_bytes(&self) -> Result<Vec<u8>> {
+        match self.xsave()? {
+            Some(xsave) => Ok(xsave::to_bytes(&xsave)),
+            // KVM before Linux 5.17 has no longer one than this.
+            None => self
+                .fd
+                .get_xsave()
+                .map(|old| old.as_bytes().to_vec())
+                .map_err(|e| self.error("cannot read the extended state", e)),
+        }
+    }
+
+    /// Sets what [`xsave_bytes`](Self::xsave_bytes) gave, maybe on another host.
+    pub(crate) fn set_xsave_bytes(&self, bytes: &[u8]) -> Result<()> {
+        let xsave = xsave::from_bytes(bytes, self.xsave_length.unwrap_or(0)).ok_or_else(|| self.too_long_xsave())?;
+        if self.xsave_length.is_some() {
+            return self.set_xsave(&xsave);
+        }
+        // SAFETY: KVM before Linux 5.17 reads the old structure and nothing behind it.
+        unsafe { self.fd.set_xsave(&xsave.as_fam_struct_ref().xsave) }
+            .map_err(|e| self.error("cannot set the extended state", e))
+    }
+
     fn too_long_xsave(&self) -> Error {
         Error::new(ErrorKind::HostUnsupported, format!("the extended state has the wrong length for vCPU {}", self.id))
     }
@@ -127,6 +152,11 @@ impl Vcpu {
         self.fd.set_vcpu_events(events).map_err(|e| self.error("cannot set the pending events", e))
     }
 
+    /// Whether it runs, has halted, or waits to be started.
+    pub(crate) fn mp_state(&self) -> Result<u32> {
+        self.fd.get_mp_state().map(|state| state.mp_state).map_err(|e| self.error("cannot read the run state", e))
+    }
+
     pub(crate) fn set_mp_state(&self, state: u32) -> Result<()> {
         self.fd.set_mp_state(kvm_mp_state { mp_state: state }).map_err(|e| self.error("cannot set the run state", e))
     }
@@ -140,6 +170,27 @@ impl Vcpu {
                 ErrorKind::HostUnsupported,
                 format!("cannot set the model-specific register {:#x} of vCPU {}", entry.index, self.id),
             )),
+        }
+    }
+
+    /// The frequency of its time stamp counter, in kHz.
+    pub(crate) fn tsc_khz(&self) -> Result<u32> {
+        self.fd.get_tsc_khz().map_err(|e| self.error("cannot read the frequency of the time stamp counter", e))
+    }
+
+    /// Has its time stamp counter count at another frequency than the host's.
+    pub(crate) fn set_tsc_khz(&self, frequency: u32) -> Result<()> {
+        self.fd.set_tsc_khz(frequency).map_err(|e| self.error("cannot set the frequency of the time stamp counter", e))
+    }
+
+    /// Tells a guest that uses KVM's clock that it was stopped, so that its watchdogs take no alarm at the time that has
+    /// passed. A guest that does not use that clock is told nothing.
+    pub(crate) fn tell_stopped(&self) -> Result<()> {
+        match self.fd.kvmclock_ctrl() {
+            Err(error) if error.errno() != libc::EINVAL => {
+                Err(self.error("cannot announce a stop of the clock", error))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -26,7 +26,7 @@ const CONTROLLERS: [u32; 3] = [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KV
 /// A KVM virtual machine.
 #[derive(Debug)]
 pub(crate) struct Vm {
-    fd: Arc<VmFd>,
+    pub(super) fd: Arc<VmFd>,
     routes: Arc<Mutex<Routes>>,
 }
 

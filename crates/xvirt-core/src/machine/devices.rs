@@ -28,7 +28,7 @@ pub(crate) struct SavedDevice {
     pub(crate) state: SavedState,
 }
 
-/// Defines [`SavedState`] with a variant for each type of state, and a `From` for each variant.
+/// Defines [`SavedState`] with a variant for each type of state, and conversions for each variant.
 macro_rules! saved_state {
     ($($(#[$doc:meta])* $variant:ident($state:ty),)*) => {
         /// The state of any device.
@@ -40,6 +40,17 @@ macro_rules! saved_state {
         $(impl From<$state> for SavedState {
             fn from(state: $state) -> Self {
                 Self::$variant(state)
+            }
+        }
+
+        impl<'a> TryFrom<&'a SavedState> for &'a $state {
+            type Error = ();
+
+            fn try_from(saved: &'a SavedState) -> std::result::Result<Self, ()> {
+                match saved {
+                    SavedState::$variant(state) => Ok(state),
+                    _ => Err(()),
+                }
             }
         })*
     };
@@ -116,8 +127,7 @@ impl Machine {
     ///
     /// # Errors
     /// A device cannot be saved; the error names the device and the reason.
-    #[cfg_attr(not(all(test, feature = "demo")), expect(dead_code, reason = "only tests save a machine so far"))]
-    pub(crate) fn save(&self) -> Result<Vec<SavedDevice>> {
+    pub(super) fn save_devices(&self) -> Result<Vec<SavedDevice>> {
         self.devices().iter().map(Placed::save).collect()
     }
 }

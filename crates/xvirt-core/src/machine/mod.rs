@@ -14,6 +14,7 @@ mod platform;
 mod power;
 mod signal;
 mod slots;
+mod state;
 #[cfg(test)]
 #[cfg(feature = "demo")]
 mod tests;
@@ -53,6 +54,8 @@ pub(crate) use boot_source::DiskAt;
 pub(crate) use exits::ExitCounts;
 pub use signal::CrashReason;
 pub(crate) use signal::{Signal, Signals};
+pub use state::ElapsedTime;
+pub(crate) use state::{DeviceStates, MachineState, ProcessorState, Restore};
 
 /// The parts of a machine, except its virtio devices.
 pub(crate) struct Parts<'a> {
@@ -65,6 +68,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) serial: Arc<dyn ConsolePort>,
     /// Whether device threads get seccomp filters.
     pub(crate) seccomp: bool,
+    /// The saved state that the machine goes on from, if any.
+    pub(crate) restore: Option<Restore<'a>>,
 }
 
 /// The CPU model of a VM. It is determined once for all starts, because asking KVM for its capabilities takes longer
@@ -105,15 +110,30 @@ pub(crate) struct Machine {
     /// The state of the interrupt controllers before the machine ran.
     controllers: Vec<kvm_irqchip>,
     msrs: Vec<kvm_msr_entry>,
+    cpuid: CpuidTemplate,
+    /// The state of the processors, once it was saved, until the machine runs.
+    saved_processors: Mutex<Option<ProcessorState>>,
     generation_id: Uuid,
     boot: BootSource,
     ram: GuestRam,
 }
 
 impl Machine {
-    /// Assembles a parked machine without virtio devices and without a kernel loaded.
+    /// Assembles a parked machine without virtio devices and without a kernel loaded. One that goes on from a saved state
+    /// also has to be given its memory, and the virtio devices it had with their states.
+    ///
+    /// # Errors
+    /// The host lacks something, or the saved state does not fit it.
     pub(crate) fn new(parts: Parts<'_>) -> Result<Self> {
         let Processors { system, cpuid, msrs, count } = parts.processors;
+        let saved = parts.restore.map(|restore| restore.state);
+        let cpuid = match saved {
+            Some(state) => {
+                state.processors.check_fits(parts.processors)?;
+                state.processors.cpuid()
+            }
+            None => cpuid,
+        };
         let ram = allocate(parts.memory, parts.backing)?;
         let vm = Arc::new(system.create_vm(&ram)?);
         let vcpus = create_vcpus(&vm, cpuid, *count)?;
@@ -121,9 +141,14 @@ impl Machine {
         let controllers = vm.interrupt_controllers()?;
         let msrs = vcpus.first().map_or_else(|| Ok(Vec::new()), |vcpu| vcpu.msrs(msrs))?;
 
-        let signals = Arc::new(Signals::new()?);
+        if let Some(Restore { state, time }) = parts.restore {
+            // Before the devices, which deliver interrupts that were pending.
+            state.processors.set(&vm, &vcpus, time)?;
+        }
+        let pending = saved.map(|state| state.devices.signals.clone()).unwrap_or_default();
+        let signals = Arc::new(Signals::new(pending)?);
         let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
-        let platform = Platform::new(&vm, &ports, &memory, parts.serial, &signals)?;
+        let platform = Platform::new(&vm, &ports, &memory, parts.serial, &signals, saved.map(|state| &state.devices))?;
         let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), Arc::clone(&signals))?;
         let host = Arc::new(MachinePciHost {
             vm,
@@ -142,10 +167,17 @@ impl Machine {
             pristine,
             controllers,
             msrs,
+            cpuid: cpuid.clone(),
+            saved_processors: Mutex::default(),
             generation_id: parts.generation_id,
             boot: BootSource::new(parts.boot),
             ram,
         })
+    }
+
+    /// Guest memory, to be saved and to be filled from saved state.
+    pub(crate) fn ram(&self) -> &GuestRam {
+        &self.ram
     }
 
     /// The serial port; the owner must forward its input.
@@ -183,6 +215,7 @@ impl Machine {
     /// As [`power_on`](Self::power_on), or a device cannot be reset. The machine must not run then.
     pub(crate) fn reset(&self, disk_at: DiskAt<'_>) -> Result<()> {
         self.signals.clear();
+        lock(&self.saved_processors).take();
         // Undoes the guest's changes. This opens no file descriptors, because none may be left at this point.
         self.host.vm.set_interrupt_controllers(&self.controllers)?;
         self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &self.msrs))?;
@@ -201,6 +234,7 @@ impl Machine {
 
     /// Runs the guest, and releases signals that were held back while it was parked.
     pub(crate) fn run(&self) {
+        lock(&self.saved_processors).take();
         self.devices().iter().for_each(|placed| placed.device.resume());
         self.signals.release();
         self.vcpus.run();

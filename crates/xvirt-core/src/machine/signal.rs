@@ -12,7 +12,7 @@ use crate::thread::Panicked;
 use crate::{Error, Result};
 
 /// An event on which the owner of a machine must act.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Signal {
     /// The guest powered itself off.
     PowerOff,
@@ -88,6 +88,12 @@ pub(crate) struct Signals {
 #[derive(Debug)]
 struct Waiting {
     held: bool,
+    pending: PendingSignals,
+}
+
+/// The signals that the owner has not taken yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PendingSignals {
     /// A crash kernel has taken over.
     crash_kernel: bool,
     ejected: bool,
@@ -96,11 +102,11 @@ struct Waiting {
 }
 
 impl Signals {
-    /// The signals of a machine that is parked.
-    pub(crate) fn new() -> Result<Self> {
+    /// The signals of a machine that is parked, of which some may be pending.
+    pub(super) fn new(pending: PendingSignals) -> Result<Self> {
         let event = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
             .map_err(|e: io::Error| Error::io("cannot create an event for the machine", e))?;
-        let waiting = Waiting { held: true, crash_kernel: false, ejected: false, end: None };
+        let waiting = Waiting { held: true, pending };
         Ok(Self { waiting: Mutex::new(waiting), event })
     }
 
@@ -108,9 +114,9 @@ impl Signals {
     pub(crate) fn send(&self, signal: Signal) {
         let mut waiting = lock(&self.waiting);
         match signal {
-            Signal::Panicked(true) => waiting.crash_kernel = true,
-            Signal::Ejected => waiting.ejected = true,
-            end => drop(waiting.end.get_or_insert(end)),
+            Signal::Panicked(true) => waiting.pending.crash_kernel = true,
+            Signal::Ejected => waiting.pending.ejected = true,
+            end => drop(waiting.pending.end.get_or_insert(end)),
         }
         self.announce(&waiting);
     }
@@ -128,12 +134,13 @@ impl Signals {
         if waiting.held {
             return None;
         }
-        let taken = if std::mem::take(&mut waiting.crash_kernel) {
+        let pending = &mut waiting.pending;
+        let taken = if std::mem::take(&mut pending.crash_kernel) {
             Some(Signal::Panicked(true))
-        } else if std::mem::take(&mut waiting.ejected) {
+        } else if std::mem::take(&mut pending.ejected) {
             Some(Signal::Ejected)
         } else {
-            waiting.end.take()
+            pending.end.take()
         };
         self.announce(&waiting);
         taken
@@ -158,12 +165,16 @@ impl Signals {
 
     /// Discards all pending signals.
     pub(crate) fn clear(&self) {
-        let mut waiting = lock(&self.waiting);
-        (waiting.crash_kernel, waiting.ejected, waiting.end) = (false, false, None);
+        lock(&self.waiting).pending = PendingSignals::default();
+    }
+
+    /// The signals that are pending.
+    pub(super) fn pending(&self) -> PendingSignals {
+        lock(&self.waiting).pending.clone()
     }
 
     fn announce(&self, waiting: &Waiting) {
-        if !waiting.held && (waiting.crash_kernel || waiting.ejected || waiting.end.is_some()) {
+        if !waiting.held && waiting.pending != PendingSignals::default() {
             // Fails only if the counter is full; then the event is readable already.
             let _ = self.event.write(1);
         }
@@ -188,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_again_and_again_is_kept_once_and_the_first_end_counts() {
-        let signals = Signals::new().unwrap();
+        let signals = Signals::new(PendingSignals::default()).unwrap();
         signals.release();
         for _ in 0..100_000 {
             for signal in [Signal::Ejected, Signal::PowerOff, Signal::Panicked(true), Signal::Reset] {
@@ -205,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_parked_machine_holds_its_signals_back() {
-        let signals = Signals::new().unwrap();
+        let signals = Signals::new(PendingSignals::default()).unwrap();
         signals.send(Signal::Reset);
         assert!(!readable(&signals));
         assert_eq!(signals.take(), None);

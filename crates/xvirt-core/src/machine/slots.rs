@@ -8,33 +8,48 @@ use crate::arch::x86_64::layout;
 use crate::device::Device;
 use crate::pci::{PciFunction, PciHost};
 use crate::sync::lock;
-use crate::virtio::{BAR_SIZE, VirtioDevice, VirtioPci};
+use crate::virtio::{BAR_SIZE, VirtioDevice, VirtioPci, VirtioPciState};
 use crate::{Error, ErrorKind, Result};
 
 /// Slot 0 holds the host bridge.
 const LAST: usize = 31;
 
 impl Machine {
-    /// Adds a device that stays as long as the machine, in the highest free slot. Only before the guest runs, because
-    /// the ACPI tables list the slots for hot-plugged devices.
-    pub(crate) fn add(&mut self, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
-        let free = {
-            let functions = lock(&self.functions);
-            (1..=LAST).rev().find(|slot| !functions.contains_key(slot))
-        };
-        let slot = free.ok_or_else(|| {
+    /// The highest free slot, for [`add`](Self::add).
+    pub(crate) fn free_slot(&self) -> Result<usize> {
+        (1..=LAST).rev().find(|slot| !self.has_function(*slot)).ok_or_else(|| {
             Error::new(ErrorKind::InvalidConfig, "the VM has no free PCI slot")
                 .with_remedy("give the VM fewer disks and NICs")
-        })?;
-        let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
+        })
+    }
+
+    /// Whether there is a virtio device in `slot`.
+    pub(crate) fn has_function(&self, slot: usize) -> bool {
+        lock(&self.functions).contains_key(&slot)
+    }
+
+    /// Puts a device that stays as long as the machine into `slot`. Only before the guest runs, because the ACPI tables
+    /// list the slots for hot-plugged devices.
+    pub(crate) fn add(
+        &mut self,
+        slot: usize,
+        device: Arc<dyn VirtioDevice>,
+        state: Option<&VirtioPciState>,
+    ) -> Result<Arc<VirtioPci>> {
+        let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), state)?;
         self.place(slot, &function)?;
         self.fixed |= 1 << slot;
         Ok(function)
     }
 
     /// Puts a device that can be unplugged into `slot`. Only before the guest runs.
-    pub(crate) fn insert(&self, slot: usize, device: Arc<dyn VirtioDevice>) -> Result<Arc<VirtioPci>> {
-        let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), None)?;
+    pub(crate) fn insert(
+        &self,
+        slot: usize,
+        device: Arc<dyn VirtioDevice>,
+        state: Option<&VirtioPciState>,
+    ) -> Result<Arc<VirtioPci>> {
+        let function = VirtioPci::new(device, self.ram.clone(), self.host(), bar(slot), state)?;
         self.place(slot, &function)?;
         self.platform.hotplug.host().allow(slot);
         Ok(function)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::devices::SavedDevice;
-use super::{Machine, Parts, Processors};
+use super::{ElapsedTime, Machine, MachineState, Parts, Processors, Restore};
 use crate::arch::x86_64::layout;
 use crate::bus::BusDevice;
 use crate::config::{Boot, ByteSize, CpuConfig, EntryProtocol, IoEngine, MemoryBacking};
@@ -19,25 +19,26 @@ use crate::device::Device;
 use crate::disk::{self, Access, CopyBeforeWrite, ImageFormat};
 use crate::host::Host;
 use crate::port::PortStream;
-use crate::virtio::{self, Balloon, BalloonState, Block, BlockState, ConsoleState, Rng};
+use crate::state::{StateReader, StateWriter};
+use crate::virtio::{self, Balloon, BalloonState, Block, BlockState, ConsoleState, DeviceState, Rng};
 use crate::{ErrorKind, Result};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A parked machine that has not run yet.
+/// A parked machine.
 struct Rig {
     machine: Machine,
     console: ConsoleReader,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
-/// `None` if this host cannot run one.
-fn rig() -> Option<Rig> {
+/// A machine that has not run yet, or one that goes on from `saved` with the disk of the one that was saved. `None` if
+/// this host cannot run one.
+fn machine(folder: TempDir, saved: Option<&MachineState>) -> Option<Rig> {
     if let Err(error) = Host::probe().unwrap().require_kvm() {
         println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));
         return None;
     }
-    let folder = tempfile::tempdir().unwrap();
     let [serial, second] = [Console::new().unwrap(), Console::new().unwrap()];
     let console = serial.reader();
     let modes = [Mode::Rng, Mode::Blk, Mode::Balloon, Mode::Watchdog, Mode::Counter];
@@ -51,19 +52,38 @@ fn rig() -> Option<Rig> {
         boot: &boot,
         serial: Arc::new(serial),
         seccomp: false,
+        restore: saved.map(|state| Restore { state, time: ElapsedTime::Passes }),
     })
     .unwrap();
     let path = folder.path().join("disk");
-    File::create(&path).unwrap().set_len(1 << 20).unwrap();
+    if saved.is_none() {
+        File::create(&path).unwrap().set_len(1 << 20).unwrap();
+    }
     let disk = disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
-    let state = BlockState::new(&*disk, "one", 1);
-    machine.insert(1, Arc::new(Block::new(disk, IoEngine::Auto, Arc::new(|_| {}), state).unwrap())).unwrap();
+    let state = |slot| saved.map(|state| state.devices.function(slot).unwrap());
+    let block = BlockState::new(&*disk, "one", 1);
+    let block = Block::new(disk, IoEngine::Auto, Arc::new(|_| {}), block).unwrap();
+    machine.insert(1, Arc::new(block), state(1)).unwrap();
     let agent = PortStream::new("a.port", second.device_event()).backend();
-    machine.add(Arc::new(virtio::Console::new(Arc::new(second), agent, ConsoleState::default()))).unwrap();
-    machine.add(Arc::new(Rng)).unwrap();
-    machine.add(Arc::new(Balloon::new(None, BalloonState::new(16, true)).unwrap())).unwrap();
-    machine.power_on(&no_disk).unwrap();
-    Some(Rig { machine, console, _folder: folder })
+    let ports = match state(31).map(|state| &state.device) {
+        Some(DeviceState::Console(ports)) => ports.clone(),
+        _ => ConsoleState::default(),
+    };
+    machine.add(31, Arc::new(virtio::Console::new(Arc::new(second), agent, ports)), state(31)).unwrap();
+    machine.add(30, Arc::new(Rng), state(30)).unwrap();
+    let balloon = match state(29).map(|state| &state.device) {
+        Some(DeviceState::Balloon(balloon)) => *balloon,
+        _ => BalloonState::new(16, true),
+    };
+    machine.add(29, Arc::new(Balloon::new(None, balloon).unwrap()), state(29)).unwrap();
+    Some(Rig { machine, console, folder })
+}
+
+/// A machine that has not run yet.
+fn rig() -> Option<Rig> {
+    let rig = machine(tempfile::tempdir().unwrap(), None)?;
+    rig.machine.power_on(&no_disk).unwrap();
+    Some(rig)
 }
 
 impl Rig {
@@ -73,6 +93,26 @@ impl Rig {
         self.console.wait_for("pass", PATIENCE).unwrap();
         self.console.wait_for("pass", PATIENCE).unwrap();
         self.machine.park().unwrap();
+    }
+
+    /// Saves the machine to a file, drops it, and makes another from the file.
+    fn saved_and_restored(self) -> Self {
+        let path = self.folder.path().join("state");
+        let saved = self.machine.save().unwrap();
+        let mut writer = StateWriter::new(File::create(&path).unwrap());
+        writer.memory(self.machine.ram(), &()).unwrap();
+        writer.section(&saved.processors).unwrap();
+        writer.section(&saved.devices).unwrap();
+        drop(writer.finish().unwrap());
+        let Self { machine: before, folder, .. } = self;
+        drop(before);
+        let reader = StateReader::new(File::open(&path).unwrap()).unwrap();
+        let read = MachineState { processors: reader.section().unwrap(), devices: reader.section().unwrap() };
+        assert_eq!(read, saved);
+        let restored = machine(folder, Some(&read)).unwrap();
+        reader.memory(restored.machine.ram(), &()).unwrap();
+        assert_eq!(restored.machine.save().unwrap().devices, saved.devices);
+        restored
     }
 }
 
@@ -97,8 +137,6 @@ fn a_parked_machine_is_saved_twice_alike_and_goes_on() {
     rig.run_for_a_while();
     let saved = rig.machine.save().unwrap();
     assert_eq!(rig.machine.save().unwrap(), saved);
-    let text = serde_json::to_string(&saved).unwrap();
-    assert_eq!(serde_json::from_str::<Vec<SavedDevice>>(&text).unwrap(), saved);
     let expected = [
         "PciBus",
         "Serial",
@@ -112,20 +150,31 @@ fn a_parked_machine_is_saved_twice_alike_and_goes_on() {
         "Virtio 31",
         "Watchdog",
     ];
-    assert_eq!(names(&saved), expected);
+    assert_eq!(names(&saved.devices.devices), expected);
+    let (saved, new) = (saved.devices.devices, new.devices.devices);
     let changed: Vec<_> = saved.iter().zip(&new).filter(|(saved, new)| saved != new).map(|(saved, _)| saved).collect();
     assert!(changed.len() >= 6, "the guest has used too little: {changed:?}");
     rig.run_for_a_while();
 }
 
 #[test]
+fn a_machine_goes_on_from_its_saved_state() {
+    let Some(mut rig) = rig() else { return };
+    rig.run_for_a_while();
+    for _ in 0..3 {
+        rig = rig.saved_and_restored();
+        rig.run_for_a_while();
+    }
+}
+
+#[test]
 fn a_machine_that_is_reset_is_a_new_one() {
     let Some(mut rig) = rig() else { return };
-    let new = rig.machine.save().unwrap();
+    let new = rig.machine.save().unwrap().devices;
     rig.run_for_a_while();
-    assert_ne!(rig.machine.save().unwrap(), new);
+    assert_ne!(rig.machine.save().unwrap().devices, new);
     rig.machine.reset(&no_disk).unwrap();
-    assert_eq!(rig.machine.save().unwrap(), new);
+    assert_eq!(rig.machine.save().unwrap().devices, new);
 }
 
 #[test]
@@ -148,13 +197,13 @@ fn a_reset_loads_what_the_machine_boots_again() {
 fn what_is_plugged_into_a_parked_machine_is_parked_with_it() {
     let Some(rig) = rig() else { return };
     rig.machine.plug(2, Arc::new(Rng)).unwrap();
-    assert!(rig.machine.save().unwrap().iter().any(|device| device.slot == Some(2)));
+    assert!(rig.machine.save().unwrap().devices.devices.iter().any(|device| device.slot == Some(2)));
 }
 
 #[test]
 fn what_cannot_be_saved_is_named() {
     let Some(mut rig) = rig() else { return };
-    let failure = |saved: Result<Vec<SavedDevice>>| {
+    let failure = |saved: Result<MachineState>| {
         let error = saved.unwrap_err();
         (error.kind(), error.to_string())
     };
@@ -168,5 +217,5 @@ fn what_cannot_be_saved_is_named() {
                 still there; remove it first";
     assert_eq!(failure(rig.machine.save()), (ErrorKind::InvalidState, text.to_owned()));
     rig.machine.take_ejected();
-    assert!(rig.machine.save().unwrap().iter().all(|device| device.slot != Some(1)));
+    assert!(rig.machine.save().unwrap().devices.devices.iter().all(|device| device.slot != Some(1)));
 }

@@ -78,6 +78,11 @@ impl PortStream {
         });
     }
 
+    /// The VM goes on with the guest it had.
+    pub(crate) fn go_on(&self) {
+        self.shared.change(|state| state.off = false);
+    }
+
     /// The VM has another guest from now on.
     pub(crate) fn reset(&self) {
         self.shared.change(|state| state.end_boot());

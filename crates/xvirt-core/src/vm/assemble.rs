@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consoles::Consoles;
-use super::devices::{Devices, DiskSlot};
+use super::devices::{Devices, DiskSlot, NicSlot};
 use super::events::{Device, Event, Events};
+use super::saved_devices::SavedDevices;
 use crate::config::{ByteSize, Disk, DiskSource, Nic, NicBackendConfig, PAGE, VmConfig};
 use crate::disk::{Access, CopyBeforeWrite};
-use crate::machine::{Machine, Parts, Processors};
+use crate::machine::{Machine, Parts, Processors, Restore};
 use crate::net::{FrameStream, MacAddress, Tap};
 use crate::sandbox;
 use crate::virtio::{
-    self, Balloon, BalloonState, Block, BlockState, ConsoleState, IoError, IoErrorSink, Net, NetBackend, NetState, Rng,
-    VirtioDevice, VirtioPci, Vsock, VsockState,
+    self, Balloon, BalloonState, Block, BlockState, IoError, IoErrorSink, Net, NetBackend, NetState, Rng, VirtioDevice,
+    VirtioPci, Vsock, VsockState,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -87,7 +88,7 @@ pub(super) struct BalloonDevice {
     pub(super) function: Arc<VirtioPci>,
 }
 
-/// Assembles the machine and all its devices, parked.
+/// Assembles the machine and all its devices, parked. With a saved state, they go on from that.
 pub(super) fn machine(
     config: &VmConfig,
     devices: &Devices,
@@ -95,11 +96,14 @@ pub(super) fn machine(
     backends: Backends,
     consoles: &Consoles,
     events: &Events,
+    restore: Option<Restore<'_>>,
 ) -> Result<Assembled> {
+    let saved = SavedDevices(restore.map(|restore| &restore.state.devices));
     if config.seccomp {
         sandbox::require()?;
     }
-    let opened = devices.nics.values().map(|nic| open_nic(&nic.config)).collect::<Result<Vec<_>>>()?;
+    let open = |nic: &NicSlot| open_nic(&nic.config, saved.net(nic.slot)?);
+    let opened = devices.nics.values().map(open).collect::<Result<Vec<_>>>()?;
     let mut machine = Machine::new(Parts {
         processors,
         memory: config.memory,
@@ -108,49 +112,68 @@ pub(super) fn machine(
         boot: &config.boot,
         serial: Arc::new(consoles.serial.clone()),
         seccomp: config.seccomp,
+        restore,
     })?;
     let mut disks = BTreeMap::new();
     for ((position, disk), (_, backend)) in devices.disks.iter().zip(backends) {
-        let block = block(*position, &disk.config, &backend, config.cpus.count, events)?;
-        let function = machine.insert(disk.slot, Arc::clone(&block) as _)?;
+        let state = saved.block(*position, disk.slot, &backend)?;
+        let block = block(*position, &disk.config, &backend, state, config.cpus.count, events)?;
+        let function = machine.insert(disk.slot, Arc::clone(&block) as _, saved.at(disk.slot)?)?;
         disks.insert(*position, DiskDevice::new(*position, block, function, backend, events));
     }
     let mut nics = BTreeMap::new();
     for ((position, nic), parts) in devices.nics.iter().zip(opened) {
-        let function = machine.insert(nic.slot, Arc::clone(&parts.net) as _)?;
+        let function = machine.insert(nic.slot, Arc::clone(&parts.net) as _, saved.at(nic.slot)?)?;
         nics.insert(*position, NicDevice::new(*position, parts, function, events));
     }
     let (console, agent) = (Arc::new(consoles.virtio.clone()), consoles.agent.backend());
-    let console = Arc::new(virtio::Console::new(console, agent, ConsoleState::default()));
-    add(&mut machine, Device::Console, console, events)?;
-    add(&mut machine, Device::Rng, Arc::new(Rng), events)?;
+    let ports = saved.console(machine.free_slot()?)?.unwrap_or_default();
+    let console = Arc::new(virtio::Console::new(console, agent, ports));
+    add(&mut machine, Device::Console, console, saved, events)?;
+    add(&mut machine, Device::Rng, Arc::new(Rng), saved, events)?;
     if let Some(vsock) = &config.vsock {
         let state = VsockState { guest_cid: vsock.cid.into() };
+        // The driver is told that connections of before are gone.
+        let moved = saved.0.is_some();
         let device = match &vsock.listener {
-            Some(listener) => Vsock::with_listener(&vsock.path, listener, state, false),
-            None => Vsock::new(&vsock.path, state, false),
+            Some(listener) => Vsock::with_listener(&vsock.path, listener, state, moved),
+            None => Vsock::new(&vsock.path, state, moved),
         };
-        add(&mut machine, Device::Vsock, Arc::new(device?), events)?;
+        add(&mut machine, Device::Vsock, Arc::new(device?), saved, events)?;
     }
-    let balloon = config.balloon.enabled.then(|| add_balloon(&mut machine, config, events)).transpose()?;
+    let balloon = config.balloon.enabled.then(|| add_balloon(&mut machine, config, saved, events)).transpose()?;
+    saved.require_all_used(&machine)?;
     Ok(Assembled { machine, disks, nics, balloon })
 }
 
 /// Adds a device that stays, of whose failures who listens to the VM hears.
-fn add(machine: &mut Machine, name: Device, device: Arc<dyn VirtioDevice>, events: &Events) -> Result<Arc<VirtioPci>> {
-    let function = machine.add(device)?;
+fn add(
+    machine: &mut Machine,
+    name: Device,
+    device: Arc<dyn VirtioDevice>,
+    saved: SavedDevices<'_>,
+    events: &Events,
+) -> Result<Arc<VirtioPci>> {
+    let slot = machine.free_slot()?;
+    let function = machine.add(slot, device, saved.at(slot)?)?;
     tell_failures(name, &function, events);
     Ok(function)
 }
 
-fn add_balloon(machine: &mut Machine, config: &VmConfig, events: &Events) -> Result<BalloonDevice> {
+fn add_balloon(
+    machine: &mut Machine,
+    config: &VmConfig,
+    saved: SavedDevices<'_>,
+    events: &Events,
+) -> Result<BalloonDevice> {
     let target = balloon_pages(config.memory, config.balloon.target.unwrap_or(config.memory));
     let seconds = config.balloon.statistics_seconds;
     let interval = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
     // What is reported free is given back, which reserved huge pages cannot be.
-    let state = BalloonState::new(target, !config.memory_backing.huge_pages);
+    let new = BalloonState::new(target, !config.memory_backing.huge_pages);
+    let state = saved.balloon(machine.free_slot()?)?.unwrap_or(new);
     let balloon = Arc::new(Balloon::new(interval, state)?);
-    let function = add(machine, Device::Balloon, Arc::clone(&balloon) as _, events)?;
+    let function = add(machine, Device::Balloon, Arc::clone(&balloon) as _, saved, events)?;
     Ok(BalloonDevice { balloon, function })
 }
 
@@ -164,10 +187,12 @@ pub(super) fn block(
     position: usize,
     disk: &Disk,
     backend: &Arc<CopyBeforeWrite>,
+    saved: Option<BlockState>,
     vcpus: u32,
     events: &Events,
 ) -> Result<Arc<Block>> {
-    let state = BlockState::new(&**backend, disk.serial.as_str(), queues(disk, vcpus));
+    let new = || BlockState::new(&**backend, disk.serial.as_str(), queues(disk, vcpus));
+    let state = saved.unwrap_or_else(new);
     let backend = Arc::clone(backend) as _;
     let block = Block::new(backend, disk.engine, io_errors_of(position, events), state)?;
     block.set_limit(disk.limit);
@@ -192,10 +217,11 @@ pub(super) struct OpenedNic {
 }
 
 /// Opens the backend of a NIC and creates its device.
-pub(super) fn open_nic(nic: &Nic) -> Result<OpenedNic> {
+pub(super) fn open_nic(nic: &Nic, saved: Option<NetState>) -> Result<OpenedNic> {
     let mac = nic.mac.unwrap_or_else(MacAddress::random);
     let NicBackend { interface, backend, mtu } = open_backend(nic, mac)?;
-    let net = Arc::new(Net::new(backend, NetState { mac: mac.octets(), mtu, link_up: true }));
+    let state = saved.unwrap_or(NetState { mac: mac.octets(), mtu, link_up: true });
+    let net = Arc::new(Net::new(backend, state));
     net.set_limit(nic.limit);
     Ok(OpenedNic { interface, net })
 }

@@ -1,8 +1,10 @@
 //! From what a user wrote to a VM: what of it takes a look at the host.
 
+use std::mem;
 use std::path::PathBuf;
 
 use super::Vm;
+use super::devices::{Devices, Place};
 use crate::Result;
 use crate::config::{Disk, VmConfig};
 use crate::disk;
@@ -14,13 +16,28 @@ impl VmConfig {
     ///
     /// # Errors
     /// The configuration makes no sense, or `host` cannot run VMs; the message says what to do.
-    pub fn build(mut self, host: &Host) -> Result<Vm> {
+    pub fn build(self, host: &Host) -> Result<Vm> {
+        let mut config = self.checked(host)?;
+        let devices = Devices::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
+        Vm::new(config, devices, None, host.kvm_device())
+    }
+
+    /// Makes the VM, suspended to the file `saved`, with its devices at these places.
+    pub(super) fn build_suspended(self, host: &Host, saved: PathBuf, disks: &[Place], nics: &[Place]) -> Result<Vm> {
+        let mut config = self.checked(host)?;
+        let disks = mem::take(&mut config.disks).into_iter().zip(disks);
+        let nics = mem::take(&mut config.nics).into_iter().zip(nics);
+        Vm::new(config, Devices::at(disks, nics), Some(saved), host.kvm_device())
+    }
+
+    /// The configuration with all that `build` chooses, if `host` can run it.
+    fn checked(mut self, host: &Host) -> Result<Self> {
         self.check()?;
         host.require_kvm()?;
         for nic in &mut self.nics {
             nic.mac.get_or_insert_with(MacAddress::random);
         }
-        Vm::new(self, host.kvm_device())
+        Ok(self)
     }
 }
 

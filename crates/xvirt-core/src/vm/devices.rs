@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::assemble::{DiskDevice, NicDevice};
 use crate::config::{Boot, Disk, MAX_DEVICES, Nic, VmConfig};
 use crate::disk::{CopyBeforeWrite, PreviousDisk};
@@ -66,6 +68,13 @@ pub(super) enum Detached {
     Nic(NicSlot),
 }
 
+/// Where a device is: at its position among those of its kind, and in its PCI slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) position: usize,
+    pub(super) slot: usize,
+}
+
 impl DiskSlot {
     /// Its backend, while it is in a machine, or of the previous run while a view still keeps that open and locked.
     pub(super) fn open(&self) -> Option<Arc<CopyBeforeWrite>> {
@@ -96,6 +105,24 @@ impl Devices {
             all.attach_nic(position, slot, nic, None);
         }
         Ok(all)
+    }
+
+    /// Those of a configuration, at given places.
+    pub(super) fn at<'a>(
+        disks: impl Iterator<Item = (Disk, &'a Place)>,
+        nics: impl Iterator<Item = (Nic, &'a Place)>,
+    ) -> Self {
+        let mut all = Self::default();
+        disks.for_each(|(disk, place)| all.attach_disk(place.position, place.slot, disk, None));
+        nics.for_each(|(nic, place)| all.attach_nic(place.position, place.slot, nic, None));
+        all
+    }
+
+    /// The places of all disks and of all network interfaces.
+    pub(super) fn places(&self) -> (Vec<Place>, Vec<Place>) {
+        let disks = self.disks.iter().map(|(position, disk)| Place { position: *position, slot: disk.slot });
+        let nics = self.nics.iter().map(|(position, nic)| Place { position: *position, slot: nic.slot });
+        (disks.collect(), nics.collect())
     }
 
     /// The lowest free position of a kind, and the lowest free slot.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use super::consoles::Consoles;
 use super::devices::{Devices, DiskSlot};
 use super::events::{Event, EventReceiver, Events};
 use super::limits;
-use super::live::{Live, Running};
+use super::live::{Live, Running, Teardown};
 use super::operation::{LongOperation, Operations};
 use super::state::{PowerState, Verb};
 use super::supervisor::{self, Supervisor};
@@ -27,7 +27,7 @@ use crate::config::VmConfig;
 use crate::console::Console;
 use crate::descriptor::Descriptor;
 use crate::disk::{self, Access, SnapshotView};
-use crate::machine::{Machine, Processors};
+use crate::machine::{DiskAt, Machine, Processors, Restore};
 use crate::process::Process;
 use crate::sync::lock;
 use crate::thread::caught;
@@ -118,13 +118,25 @@ pub(super) struct Started {
     supervisor: Supervisor,
 }
 
+impl Started {
+    /// Tells switches where the network interfaces are now.
+    pub(super) fn announce(&self) {
+        self.nics.values().for_each(|nic| nic.net.announce());
+    }
+}
+
 impl Vm {
-    pub(crate) fn new(mut config: VmConfig, kvm: Option<&Descriptor>) -> Result<Self> {
-        let devices = Devices::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
+    /// A VM with these devices: halted, or suspended to the file `saved`.
+    pub(super) fn new(
+        config: VmConfig,
+        devices: Devices,
+        saved: Option<PathBuf>,
+        kvm: Option<&Descriptor>,
+    ) -> Result<Self> {
         let processors = Processors::new(&config.cpus, kvm)?;
         let consoles = Consoles::powered_off()?;
         let agent = Arc::new(Channel::new(config.name.clone(), consoles.agent.clone()));
-        let live = Live::new(devices, config.cpus.limit);
+        let live = Live::new(devices, config.cpus.limit, saved);
         // The level of errors, so that no filter that shows a line hides which VM it is about.
         let span = tracing::error_span!("vm", name = config.name, uuid = %config.uuid);
         let events = Events::new(config.uuid);
@@ -332,8 +344,13 @@ impl Inner {
         self.events.end();
     }
 
-    /// Assembles everything for run number `run`, parked.
-    pub(super) fn assemble(self: &Arc<Self>, run: u64) -> Result<Started> {
+    /// Assembles everything for run number `run`, parked: from saved state, if some is given. `load` fills the memory.
+    pub(super) fn assemble(
+        self: &Arc<Self>,
+        run: u64,
+        restore: Option<Restore<'_>>,
+        load: impl FnOnce(&Machine, DiskAt<'_>) -> Result<()>,
+    ) -> Result<Started> {
         let Self { config, processors, consoles, events, .. } = &**self;
         let (devices, cpu_limit) = {
             let live = self.live();
@@ -341,9 +358,8 @@ impl Inner {
         };
         let backends = assemble::open_disks(&devices, None)?;
         let Assembled { machine, disks, nics, balloon } =
-            assemble::machine(config, &devices, processors, backends, consoles, events)?;
-        let disk_at = |position: usize| disks.get(&position).map(|disk| Arc::clone(&disk.backend));
-        machine.power_on(&disk_at)?;
+            assemble::machine(config, &devices, processors, backends, consoles, events, restore)?;
+        load(&machine, &|position: usize| disks.get(&position).map(|disk| Arc::clone(&disk.backend)))?;
         let cpu_group = limits::make_cpu_group(config, cpu_limit, &machine)?;
         let supervisor = Supervisor::spawn(self, run, &machine)?;
         let (machine, memory) = (Arc::new(machine), config.memory);
@@ -351,17 +367,19 @@ impl Inner {
         Ok(Started { running, disks, nics, supervisor })
     }
 
-    /// Runs what a start has assembled.
-    pub(super) fn run(&self, power: &mut Power, started: Started) {
+    /// Runs what was assembled, because of `event`.
+    pub(super) fn run(&self, power: &mut Power, started: Started, event: &Event) {
         let Started { running, disks, nics, supervisor } = started;
         running.machine.run();
-        *power = Power { run: power.run + 1, supervisor: Some(supervisor), ..Power::default() };
+        // Those who wait for the end of the VM wait for that of this run.
+        let run_end = mem::take(&mut power.run_end);
+        *power = Power { run: power.run + 1, run_end, supervisor: Some(supervisor), ..Power::default() };
         let mut live = self.live();
         live.devices.enter_machine(disks, nics);
-        live.started(running);
+        live.started(running, event);
         drop(live);
         self.changed.notify_all();
-        self.events.send(&Event::Started);
+        self.events.send(event);
     }
 
     pub(super) fn enter(&self, state: PowerState, event: &Event) {
@@ -371,15 +389,32 @@ impl Inner {
     }
 
     /// Tears the machine down.
-    pub(super) fn halt(&self, mut power: MutexGuard<'_, Power>, event: Event) {
+    pub(super) fn halt(&self, power: MutexGuard<'_, Power>, event: Event) {
         self.take_ejected();
         let Some(teardown) = self.live().begin_teardown() else { return };
         self.consoles.power_off();
+        self.tear_down(teardown, power, PowerState::Halted, event);
+    }
+
+    /// Tears the machine down, which is saved in the file `saved`.
+    pub(super) fn leave_memory(&self, power: MutexGuard<'_, Power>, saved: PathBuf) {
+        let teardown = {
+            let mut live = self.live();
+            live.saved = Some(saved);
+            live.begin_teardown()
+        };
+        if let Some(teardown) = teardown {
+            self.tear_down(teardown, power, PowerState::Suspended, Event::Suspended);
+        }
+    }
+
+    /// Tears a machine down, after which the VM is in `state` because of `event`.
+    fn tear_down(&self, teardown: Teardown, mut power: MutexGuard<'_, Power>, state: PowerState, event: Event) {
         // A backend of the program may panic when it is dropped. The VM is halted all the same.
         let _ = caught(|| drop(teardown));
         // Both are empty: they came with the machine, and a machine ends once.
-        let _ = (power.boot_end.set(event.clone()), power.run_end.set(event.clone()));
-        self.enter(PowerState::Halted, &event);
+        let _ = (power.boot_end.set(event.clone()), mem::take(&mut power.run_end).set(event.clone()));
+        self.enter(state, &event);
         let supervisor = power.supervisor.take();
         // The supervisor may be waiting for the lock that we hold.
         drop(power);

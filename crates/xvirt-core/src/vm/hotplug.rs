@@ -75,13 +75,13 @@ impl Vm {
 
     fn plug_disk_now(&self, machine: &Machine, position: usize, slot: usize, disk: &Disk) -> Result<DiskDevice> {
         let backend = assemble::open_disk(disk, disk.access())?;
-        let block = assemble::block(position, disk, &backend, self.inner.config.cpus.count, &self.inner.events)?;
+        let block = assemble::block(position, disk, &backend, None, self.inner.config.cpus.count, &self.inner.events)?;
         let function = machine.plug(slot, Arc::clone(&block) as _)?;
         Ok(DiskDevice::new(position, block, function, backend, &self.inner.events))
     }
 
     fn plug_nic_now(&self, machine: &Machine, position: usize, slot: usize, nic: &Nic) -> Result<NicDevice> {
-        let opened = assemble::open_nic(nic)?;
+        let opened = assemble::open_nic(nic, None)?;
         let function = machine.plug(slot, Arc::clone(&opened.net) as _)?;
         Ok(NicDevice::new(position, opened, function, &self.inner.events))
     }

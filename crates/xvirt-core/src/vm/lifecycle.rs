@@ -7,6 +7,7 @@ use super::descriptors;
 use super::events::{CrashReason, Event};
 use super::handle::{Inner, Power, Vm};
 use super::state::{PowerState, Verb};
+use crate::machine::{DiskAt, Machine};
 use crate::{Error, ErrorKind, Result};
 
 /// A power button that is pressed before the guest's kernel listens, or while nobody in the guest acts on it, is lost: it
@@ -24,12 +25,13 @@ impl Vm {
     pub fn start(&self) -> Result<()> {
         let _span = self.inner.enter_span();
         let (mut power, _listed) = self.begin_alone(Verb::Start)?;
-        let started = self.inner.assemble(power.run + 1).map_err(|error| {
+        let load = |machine: &Machine, disk_at: DiskAt<'_>| machine.power_on(disk_at);
+        let started = self.inner.assemble(power.run + 1, None, load).map_err(|error| {
             let needed = self.inner.live().config(&self.inner.config).file_descriptors_to_start();
             descriptors::explain(error, &format!("starting VM '{}'", self.name()), needed)
         })?;
         self.inner.consoles.power_on();
-        self.inner.run(&mut power, started);
+        self.inner.run(&mut power, started, &Event::Started);
         Ok(())
     }
 
@@ -92,13 +94,17 @@ impl Vm {
         }
     }
 
-    /// Powers the VM off immediately: what its guest has not written to its disks is lost.
+    /// Powers the VM off immediately: what its guest has not written to its disks is lost. The file of a suspended VM is
+    /// removed.
     ///
     /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted already.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted already; or the file cannot be removed.
     pub fn hard_shutdown(&self) -> Result<()> {
         let _span = self.inner.enter_span();
         let (power, _listed) = self.begin(Verb::HardShutdown)?;
+        if self.power_state() == PowerState::Suspended {
+            return self.inner.discard_saved(power);
+        }
         self.inner.halt(power, Event::HardShutdown);
         Ok(())
     }
@@ -152,15 +158,19 @@ impl Vm {
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) if it is not halted within `timeout`.
     pub fn wait_halted(&self, timeout: Duration) -> Result<()> {
-        let power = self.lock()?;
-        if self.power_state() == PowerState::Halted {
-            return Ok(());
+        let (mut power, began) = (self.lock()?, Instant::now());
+        while self.power_state() != PowerState::Halted {
+            // Another thread may have started it again before this one has looked.
+            let end = Arc::clone(&power.run_end);
+            let left = timeout.saturating_sub(began.elapsed());
+            power = self.inner.wait(power, left, || end.get().is_some()).map_err(|_| {
+                self.too_late("halt", timeout).with_remedy("give it more time, or use clean_shutdown or hard_shutdown")
+            })?;
+            if end.get() != Some(&Event::Suspended) {
+                break;
+            }
         }
-        // Another thread may have started it again before this one has looked.
-        let end = Arc::clone(&power.run_end);
-        self.inner.wait(power, timeout, || end.get().is_some()).map(drop).map_err(|_| {
-            self.too_late("halt", timeout).with_remedy("give it more time, or use clean_shutdown or hard_shutdown")
-        })
+        Ok(())
     }
 
     pub(super) fn too_late(&self, what: &str, timeout: Duration) -> Error {
@@ -177,6 +187,7 @@ impl Vm {
             }
             Event::Crashed(reason) => (ErrorKind::GuestFault, format!("it crashed ({reason})")),
             Event::HardReset => (ErrorKind::InvalidState, "it was reset by hard_reboot".to_owned()),
+            Event::Suspended => (ErrorKind::InvalidState, "it was suspended".to_owned()),
             Event::GuestShutdown => (ErrorKind::InvalidState, "it was shut down by clean_shutdown".to_owned()),
             _ => (ErrorKind::InvalidState, "it was shut down by hard_shutdown".to_owned()),
         };

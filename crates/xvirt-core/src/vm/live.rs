@@ -3,6 +3,7 @@
 //! Only the holder of the VM's operation lock changes it, and nobody keeps it locked during anything that takes time. So
 //! queries are answered at once, whatever a verb waits for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -25,6 +26,8 @@ pub(super) struct Live {
     /// How much CPU time its vCPUs may use.
     pub(super) cpu_limit: CpuLimit,
     pub(super) running: Option<Running>,
+    /// The file that a suspended VM goes on from.
+    pub(super) saved: Option<PathBuf>,
     pub(super) halted: Option<Halted>,
     pub(super) last_crash: Option<Crash>,
     /// The last answers, given while the machine is being torn down.
@@ -63,15 +66,18 @@ pub(super) struct Running {
 }
 
 impl Live {
-    pub(super) fn new(devices: Devices, cpu_limit: CpuLimit) -> Self {
-        let halted = Some(Halted::now(HaltCause::NotStarted));
-        Self { state: PowerState::Halted, devices, cpu_limit, running: None, halted, last_crash: None, ending: None }
+    /// That of a VM that is halted, or suspended to the file `saved`.
+    pub(super) fn new(devices: Devices, cpu_limit: CpuLimit, saved: Option<PathBuf>) -> Self {
+        let halted = saved.is_none().then(|| Halted::now(HaltCause::NotStarted));
+        let state = if saved.is_some() { PowerState::Suspended } else { PowerState::Halted };
+        Self { state, devices, cpu_limit, running: None, saved, halted, last_crash: None, ending: None }
     }
 
-    /// The VM was started.
-    pub(super) fn started(&mut self, running: Running) {
+    /// The VM was started or resumed, as `event` says.
+    pub(super) fn started(&mut self, running: Running, event: &Event) {
         self.running = Some(running);
-        self.enter(PowerState::Running, &Event::Started);
+        self.saved = None;
+        self.enter(PowerState::Running, event);
     }
 
     /// Takes the machine, if there is one, to tear it down. Queries get the last answers until the VM is halted.

@@ -20,6 +20,9 @@ mod descriptors;
 mod devices;
 mod disks;
 mod events;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guest;
 mod halt;
 mod handle;
@@ -33,12 +36,16 @@ mod metrics;
 mod nics;
 mod operation;
 mod resize;
+mod saved;
+mod saved_devices;
 mod state;
 mod statistics;
 mod supervisor;
+mod suspend;
 mod vsock;
 
 pub use crate::latency::Latencies;
+pub use crate::machine::ElapsedTime;
 pub use disks::DiskStatus;
 pub use events::{CrashReason, Device, Event, EventReceiver, EventRecord, IoOperation};
 pub use halt::{Crash, HaltCause, Halted};
@@ -48,6 +55,7 @@ pub use memory::{GuestMemory, MemoryStatistics};
 pub use metrics::MetricsPublisher;
 pub use nics::NicStatus;
 pub use operation::Operation;
+pub use saved::SuspendedVm;
 pub use state::{PowerState, Verb};
 pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,

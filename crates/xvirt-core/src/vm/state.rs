@@ -34,6 +34,8 @@ pub enum Verb {
     HardReboot,
     Pause,
     Unpause,
+    Suspend,
+    Resume,
     Export,
     Seal,
     Clone,
@@ -54,7 +56,7 @@ pub enum Verb {
 use PowerState::{Halted, Paused, Running, Suspended};
 
 /// In which states each verb is legal.
-const LEGAL: [(Verb, &[PowerState]); 22] = [
+const LEGAL: [(Verb, &[PowerState]); 24] = [
     (Verb::Start, &[Halted]),
     (Verb::CleanShutdown, &[Running]),
     (Verb::HardShutdown, &[Running, Paused, Suspended]),
@@ -62,6 +64,8 @@ const LEGAL: [(Verb, &[PowerState]); 22] = [
     (Verb::HardReboot, &[Running, Paused]),
     (Verb::Pause, &[Running]),
     (Verb::Unpause, &[Paused]),
+    (Verb::Suspend, &[Running, Paused]),
+    (Verb::Resume, &[Suspended]),
     (Verb::Export, &[Halted, Running, Paused, Suspended]),
     (Verb::Seal, &[Halted]),
     (Verb::Clone, &[Halted]),
@@ -124,6 +128,8 @@ impl fmt::Display for Verb {
             Self::HardReboot => "hard reboot",
             Self::Pause => "pause",
             Self::Unpause => "unpause",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
             Self::Export => "export",
             Self::Seal => "seal",
             Self::Clone => "clone",

@@ -25,6 +25,7 @@ mod sandboxed;
 mod snapshots;
 mod statistics;
 mod support;
+mod suspend;
 mod templates;
 mod user_network;
 mod vsock;

@@ -4,7 +4,11 @@
 
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
+use serde::{Deserialize, Serialize};
+
+use super::cpu_features::check_fits;
 use crate::config::{CpuConfig, CpuidRegister};
+use crate::kvm::plain;
 use crate::{Error, ErrorKind, Result};
 
 /// Hardware virtualization of Intel and AMD. It is hidden from guests, because the state of nested guests is neither
@@ -16,7 +20,8 @@ const TSC_DEADLINE: u32 = 1 << 24;
 const HYPERTHREADING: u32 = 1 << 28;
 
 /// The CPUID of a VM's vCPUs, created once and then adapted to each vCPU.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "SavedCpuid", into = "SavedCpuid")]
 pub(crate) struct CpuidTemplate {
     base: CpuId,
     vcpus: u32,
@@ -43,6 +48,14 @@ impl CpuidTemplate {
             Error::new(ErrorKind::HostUnsupported, "this CPU has more CPUID leaves than a KVM call can transfer")
         })?;
         Ok(Self { base, vcpus: cpu.count, threads })
+    }
+
+    /// Checks that `host`, made on this host for the same VM, has all features of this one.
+    ///
+    /// # Errors
+    /// `HostUnsupported`, which names what is missing.
+    pub(crate) fn check_fits(&self, host: &Self) -> Result<()> {
+        check_fits(&self.base, &host.base)
     }
 
     /// The CPUID of the vCPU with APIC id `id`.
@@ -74,6 +87,36 @@ impl CpuidTemplate {
         entry.ebx = count;
         entry.ecx = entry.index | (level << 8);
         entry.edx = id;
+    }
+}
+
+/// The CPUID of a VM in saved state.
+#[derive(Serialize, Deserialize)]
+struct SavedCpuid {
+    leaves: Vec<Leaf>,
+    vcpus: u32,
+    threads: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Leaf(#[serde(with = "plain")] kvm_cpuid_entry2);
+
+impl From<CpuidTemplate> for SavedCpuid {
+    fn from(CpuidTemplate { base, vcpus, threads }: CpuidTemplate) -> Self {
+        Self { leaves: base.as_slice().iter().copied().map(Leaf).collect(), vcpus, threads }
+    }
+}
+
+impl TryFrom<SavedCpuid> for CpuidTemplate {
+    type Error = &'static str;
+
+    fn try_from(SavedCpuid { leaves, vcpus, threads }: SavedCpuid) -> std::result::Result<Self, &'static str> {
+        if vcpus == 0 || threads == 0 || !vcpus.is_multiple_of(threads) {
+            return Err("the numbers of vCPUs and threads do not fit each other");
+        }
+        let entries: Vec<_> = leaves.into_iter().map(|Leaf(entry)| entry).collect();
+        let base = CpuId::from_entries(&entries).map_err(|_| "it has more CPUID leaves than KVM can carry")?;
+        Ok(Self { base, vcpus, threads })
     }
 }
 

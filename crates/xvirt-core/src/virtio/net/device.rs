@@ -8,12 +8,14 @@ use virtio_bindings::virtio_net::{
     VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU, VIRTIO_NET_F_STATUS, VIRTIO_NET_S_LINK_UP,
 };
 
+use super::announcement::announcement;
 use super::backend::NetBackend;
 use super::handler::NetHandler;
 use super::port::Port;
 use super::statistics::NetCounters;
 use crate::Result;
 use crate::config::NicLimit;
+use crate::memory::GuestSlice;
 use crate::net::Offloads;
 use crate::sandbox::Work;
 use crate::virtio::device::read_config_bytes;
@@ -76,6 +78,14 @@ impl Net {
     /// The counters of its frames.
     pub(crate) fn counters(&self) -> &NetCounters {
         &self.port.counters
+    }
+
+    /// Tells switches on the host's side where the card is now. The device must be paused.
+    pub(crate) fn announce(&self) {
+        let mut frame = announcement(self.state.mac);
+        if let Err(error) = self.port.backend.send(&[GuestSlice::from(&mut frame[..])]) {
+            tracing::debug!(%error, "a network card cannot be announced");
+        }
     }
 
     /// Sets the rate limit. Waiting frames are checked again when the transport is kicked.

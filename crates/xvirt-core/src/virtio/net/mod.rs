@@ -4,6 +4,7 @@
 //! interface to the host side. The header before each frame is passed through unchanged: checksums and segmentation are
 //! up to the backend.
 
+mod announcement;
 mod backend;
 mod device;
 mod handler;

@@ -84,6 +84,15 @@ fn frame(length: usize, seed: u8) -> Vec<u8> {
 }
 
 #[test]
+fn an_announced_card_is_heard_on_its_cable() {
+    let (cable, far) = cable();
+    card(&cable).announce();
+    let mut frame = [0; 100];
+    assert_eq!(far.recv(&mut frame).unwrap(), 72);
+    assert_eq!((&frame[12..18], &frame[18..24]), (&[0xff; 6][..], &[2, 0, 0, 1, 2, 3][..]));
+}
+
+#[test]
 fn the_driver_sees_address_link_and_mtu() {
     let (rig, _, net, _) = started(0);
     assert_eq!((rig.config(0), rig.config(6), rig.config(10)), ([2, 0, 0, 1, 2, 3], [1, 0], 1400_u16.to_le_bytes()));

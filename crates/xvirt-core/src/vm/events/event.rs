@@ -33,6 +33,10 @@ pub enum Event {
     Paused,
     /// It was unpaused.
     Unpaused,
+    /// It was suspended: its memory and its devices are in a file.
+    Suspended,
+    /// It was resumed from that file, and runs.
+    Resumed,
     /// It was shut down from outside.
     HardShutdown,
     /// It was reset from outside.

@@ -1,0 +1,220 @@
+//! All state of a machine except its memory, and what a machine does with a state that it is constructed from.
+//!
+//! A state is read from a parked machine. Devices have stopped by then, but some values go on by themselves: the time stamp
+//! counters, KVM's clock and the timers of the local APICs. They are read once, and every save until the machine runs
+//! again gives the same values.
+
+use kvm_bindings::kvm_irqchip;
+use serde::{Deserialize, Serialize};
+use zerocopy::IntoBytes;
+
+use super::devices::SavedDevice;
+use super::signal::PendingSignals;
+use super::{Machine, Processors};
+use crate::arch::x86_64::cpuid::CpuidTemplate;
+use crate::arch::x86_64::vcpu_state::VcpuState;
+use crate::device::Device;
+use crate::kvm::{self, Clock, Vcpu, plain, real_time};
+use crate::state::{Kind, Section};
+use crate::sync::lock;
+use crate::virtio::VirtioPciState;
+use crate::{Error, ErrorKind, Result};
+
+/// The largest difference between two frequencies of time stamp counters at which KVM treats them as equal, in millionths
+/// (`tsc_tolerance_ppm` of the kernel module).
+const TSC_TOLERANCE: u64 = 250;
+
+/// All state of a machine except its memory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MachineState {
+    pub(crate) processors: ProcessorState,
+    pub(crate) devices: DeviceStates,
+}
+
+/// vCPUs, interrupt controllers and clocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ProcessorState {
+    /// What the guest was told of its processors.
+    cpuid: CpuidTemplate,
+    vcpus: Vec<VcpuState>,
+    /// The frequency of the time stamp counters, in kHz.
+    tsc_khz: u32,
+    /// The legacy controllers and the I/O APIC.
+    controllers: Vec<Controller>,
+    clock: Clock,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Controller(#[serde(with = "plain")] kvm_irqchip);
+
+impl PartialEq for Controller {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes() == other.0.as_bytes()
+    }
+}
+
+/// The devices in their order, and the signals that the machine's owner has not taken yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceStates {
+    pub(crate) devices: Vec<SavedDevice>,
+    pub(super) signals: PendingSignals,
+}
+
+impl Section for ProcessorState {
+    const KIND: Kind = Kind::Processors;
+    const VERSION: u32 = 1;
+}
+
+impl Section for DeviceStates {
+    const KIND: Kind = Kind::Devices;
+    const VERSION: u32 = 1;
+}
+
+/// How the clocks of a guest account for the time during which it was saved: KVM's clock and the time stamp counters, which
+/// go on together. Neither ever goes back.
+///
+/// The real-time clock always shows the host's time. The timer of ACPI does not count while a guest is saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ElapsedTime {
+    /// The clocks go on as if the guest had run all the time: its date is right at once.
+    #[default]
+    Passes,
+    /// The clocks go on as if no time had passed: the guest's date is late by that time until it is set, for example by
+    /// the guest's NTP client.
+    Stands,
+}
+
+/// A state that a machine is constructed from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restore<'a> {
+    pub(crate) state: &'a MachineState,
+    pub(crate) time: ElapsedTime,
+}
+
+impl Machine {
+    /// All state of the machine except its memory. The machine must be parked. Saving it again gives the same.
+    ///
+    /// # Errors
+    /// A device cannot be saved; the error names the device and the reason. Or KVM does not give a part of it.
+    pub(crate) fn save(&self) -> Result<MachineState> {
+        let devices = DeviceStates { devices: self.save_devices()?, signals: self.signals.pending() };
+        let mut saved = lock(&self.saved_processors);
+        let processors = match &*saved {
+            Some(processors) => processors.clone(),
+            None => saved.insert(self.read_processors()?).clone(),
+        };
+        Ok(MachineState { processors, devices })
+    }
+
+    fn read_processors(&self) -> Result<ProcessorState> {
+        let listed: Vec<_> = self.msrs.iter().map(|entry| entry.index).collect();
+        let (mut vcpus, mut tsc_khz) = (Vec::new(), 0);
+        let clock = self.host.vm.clock()?;
+        self.vcpus.each(|vcpu| {
+            tsc_khz = vcpu.tsc_khz()?;
+            vcpus.push(VcpuState::of(vcpu, &listed)?);
+            Ok(())
+        })?;
+        let controllers = self.host.vm.interrupt_controllers()?.into_iter().map(Controller).collect();
+        Ok(ProcessorState { cpuid: self.cpuid.clone(), vcpus, tsc_khz, controllers, clock })
+    }
+
+    /// Tells guests that use KVM's clock that they were stopped, so that their watchdogs stay quiet.
+    pub(crate) fn tell_stopped(&self) -> Result<()> {
+        self.vcpus.each(Vcpu::tell_stopped)
+    }
+}
+
+impl ProcessorState {
+    /// How many vCPUs there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.vcpus.len() as u32
+    }
+
+    /// Checks that `host` has everything that the guest was told of its processors.
+    ///
+    /// # Errors
+    /// `HostUnsupported`, which names what is missing.
+    pub(super) fn check_fits(&self, host: &Processors) -> Result<()> {
+        if self.count() != host.count {
+            let what = format!("it was saved with {} vCPUs, and the VM has {}", self.count(), host.count);
+            return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("give the VM as many vCPUs"));
+        }
+        self.cpuid.check_fits(&host.cpuid)
+    }
+
+    /// What the guest was told of its processors.
+    pub(super) fn cpuid(&self) -> &CpuidTemplate {
+        &self.cpuid
+    }
+
+    /// Sets the state of processors that have their CPUID and have not run.
+    ///
+    /// # Errors
+    /// The time stamp counters of this host count at another frequency, or KVM refuses a part of the state.
+    pub(super) fn set(&self, vm: &kvm::Vm, vcpus: &[Vcpu], time: ElapsedTime) -> Result<()> {
+        let elapsed = match time {
+            ElapsedTime::Passes => real_time().saturating_sub(self.clock.real),
+            ElapsedTime::Stands => 0,
+        };
+        let ticks = u128::from(elapsed) * u128::from(self.tsc_khz) / 1_000_000;
+        let controllers: Vec<_> = self.controllers.iter().map(|controller| controller.0).collect();
+        vm.set_interrupt_controllers(&controllers)?;
+        for (vcpu, state) in vcpus.iter().zip(&self.vcpus) {
+            self.set_frequency(vcpu)?;
+            let mut state = state.clone();
+            state.advance_tsc(ticks as u64);
+            state.set(vcpu)?;
+        }
+        vm.set_clock(self.clock.kvm.saturating_add(elapsed))
+    }
+
+    fn set_frequency(&self, vcpu: &Vcpu) -> Result<()> {
+        let host = vcpu.tsc_khz()?;
+        let difference = u64::from(host.abs_diff(self.tsc_khz)) * 1_000_000;
+        if difference <= u64::from(self.tsc_khz) * TSC_TOLERANCE {
+            return Ok(());
+        }
+        vcpu.set_tsc_khz(self.tsc_khz).map_err(|error| {
+            let what = format!("its time stamp counter counts at {} kHz, and this host's at {host} kHz", self.tsc_khz);
+            Error::new(ErrorKind::HostUnsupported, what)
+                .because(error)
+                .with_remedy("restore it on a host with that frequency, or whose CPU can scale the counter")
+        })
+    }
+}
+
+impl DeviceStates {
+    /// The state of a device that every machine has.
+    ///
+    /// # Errors
+    /// `CorruptState`: it is not there.
+    pub(super) fn platform<'a, D>(&'a self) -> Result<D::State>
+    where
+        D: Device,
+        D::State: Clone + 'a,
+        &'a D::State: TryFrom<&'a super::devices::SavedState>,
+    {
+        let mut states = self.devices.iter().filter_map(|device| <&D::State>::try_from(&device.state).ok());
+        states.next().cloned().ok_or_else(|| {
+            let name = std::any::type_name::<D::State>().rsplit("::").next().unwrap_or_default();
+            Error::new(ErrorKind::CorruptState, format!("it has no {name}"))
+        })
+    }
+
+    /// The states of the virtio devices with their PCI slots.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = (usize, &VirtioPciState)> {
+        self.devices.iter().filter_map(|device| Some((device.slot?, <&VirtioPciState>::try_from(&device.state).ok()?)))
+    }
+
+    /// The state of the virtio device in a PCI slot.
+    ///
+    /// # Errors
+    /// `CorruptState`: there is none.
+    pub(crate) fn function(&self, slot: usize) -> Result<&VirtioPciState> {
+        self.functions().find(|(taken, _)| *taken == slot).map(|(_, state)| state).ok_or_else(|| {
+            Error::new(ErrorKind::CorruptState, format!("it has no state of the device in PCI slot {slot}"))
+        })
+    }
+}

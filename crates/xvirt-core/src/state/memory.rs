@@ -1,0 +1,241 @@
+//! The pages of a guest's memory in a file.
+//!
+//! Memory lies in the file as in the guest, its ranges one behind the other, so each page has a place that depends on
+//! nothing else. Pages of zeroes are left out, and stay holes in the file. The memory map says which pages are there.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+
+use super::header::damaged;
+use super::parallel::{Work, divide};
+use super::section::{Kind, Section};
+use crate::memory::{GuestRam, GuestSlice, append_slices};
+use crate::progress::Progress;
+use crate::sync::lock;
+use crate::{Error, ErrorKind, Result};
+
+/// The unit in which memory is there or left out, in bytes.
+const PAGE: usize = 4096;
+/// The unit that has a checksum, and that a thread works on, in bytes.
+const CHUNK: usize = 2 << 20;
+const CHUNK_PAGES: usize = CHUNK / PAGE;
+/// Where memory begins in the file: at a multiple of what huge pages need to be mapped.
+pub(super) const OFFSET: u64 = CHUNK as u64;
+
+/// Which pages of memory are in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemoryMap {
+    /// The ranges of guest memory in the order in which they lie in the file, one directly behind the other.
+    pub(crate) ranges: Vec<MemoryRange>,
+    /// A bit for each page of 4 KiB, the lowest bit of the first byte for the first page: it is in the file. Other pages
+    /// are zeroes.
+    #[serde(with = "serde_bytes")]
+    present: Vec<u8>,
+    /// For each 2 MiB of the file, the CRC-32C of the pages in it that are there.
+    checksums: Vec<u32>,
+}
+
+/// A range of guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemoryRange {
+    /// The guest's address.
+    pub(crate) address: u64,
+    /// The length in bytes, a multiple of a page.
+    pub(crate) length: u64,
+}
+
+impl Section for MemoryMap {
+    const KIND: Kind = Kind::MemoryMap;
+    const VERSION: u32 = 1;
+}
+
+impl MemoryMap {
+    /// How many bytes of memory the guest has.
+    pub(super) fn length(&self) -> u64 {
+        total(&self.ranges)
+    }
+
+    /// How many bytes of memory are in the file.
+    pub(super) fn bytes_present(&self) -> u64 {
+        self.present.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>() * PAGE as u64
+    }
+
+    /// Checks that it is consistent in itself and describes `length` bytes of the file.
+    pub(super) fn check(&self, length: u64) -> Result<()> {
+        let mut sum = Some(0_u64);
+        for range in &self.ranges {
+            if !range.address.is_multiple_of(PAGE as u64) || !range.length.is_multiple_of(PAGE as u64) {
+                return Err(damaged("its memory map has a range that is not aligned to pages"));
+            }
+            sum = sum.and_then(|sum| sum.checked_add(range.length));
+        }
+        if sum != Some(length) {
+            return Err(damaged("its memory map and its memory differ in length"));
+        }
+        let (pages, chunks) = (length / PAGE as u64, length.div_ceil(CHUNK as u64));
+        if self.present.len() as u64 != pages.div_ceil(8) || self.checksums.len() as u64 != chunks {
+            return Err(damaged("its memory map does not cover its memory"));
+        }
+        Ok(())
+    }
+
+    /// The pages of chunk `number` that are in the file, in runs, as bytes from the start of the chunk.
+    fn runs(&self, number: usize) -> Vec<Range<usize>> {
+        let first = number * CHUNK_PAGES;
+        runs(
+            (first..first + CHUNK_PAGES)
+                .map(|page| self.present.get(page / 8).is_some_and(|b| b >> (page % 8) & 1 == 1)),
+        )
+    }
+}
+
+/// The ranges of a guest's memory.
+pub(super) fn ranges_of(ram: &GuestRam) -> Vec<MemoryRange> {
+    ram.iter().map(|region| MemoryRange { address: region.start_addr().0, length: region.len() }).collect()
+}
+
+/// Writes the pages of a guest that does not run to `file`, whose memory begins at [`OFFSET`]. The file must be new: what
+/// is not written has to be a hole in it.
+pub(super) fn save(ram: &GuestRam, file: &File, progress: &dyn Progress) -> Result<MemoryMap> {
+    let ranges = ranges_of(ram);
+    let (length, chunks) = (total(&ranges), total(&ranges).div_ceil(CHUNK as u64));
+    let pages = usize::try_from(length / PAGE as u64).map_err(|_| too_large())?;
+    let chunk_count = usize::try_from(chunks).map_err(|_| too_large())?;
+    let map = Mutex::new(MemoryMap { ranges, present: vec![0; pages.div_ceil(8)], checksums: vec![0; chunk_count] });
+    let layout = ranges_of(ram);
+    let work = Work { parts: chunks, bytes: length, name: "saving the guest's memory", progress };
+    divide(
+        &work,
+        || vec![0; CHUNK],
+        |number, buffer| {
+            let index = number as usize;
+            let bytes = &mut buffer[..chunk_length(length, number)];
+            read_guest(ram, &layout, number * CHUNK as u64, bytes)?;
+            let present: Vec<_> = bytes.chunks(PAGE).map(|page| !is_zero(page)).collect();
+            let mut checksum = 0;
+            for run in runs(present.iter().copied()) {
+                let pages = &bytes[run.start..run.end.min(bytes.len())];
+                checksum = crc32c::crc32c_append(checksum, pages);
+                let offset = OFFSET + number * CHUNK as u64 + run.start as u64;
+                file.write_all_at(pages, offset).map_err(|e| Error::io("cannot write the guest's memory", e))?;
+            }
+            let mut map = lock(&map);
+            map.checksums[index] = checksum;
+            for (page, _) in present.iter().enumerate().filter(|(_, present)| **present) {
+                let page = index * CHUNK_PAGES + page;
+                map.present[page / 8] |= 1 << (page % 8);
+            }
+            Ok(bytes.len() as u64)
+        },
+    )?;
+    Ok(map.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Reads the pages that `map` says are in `file` into memory that is all zeroes.
+pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn Progress) -> Result<()> {
+    if map.ranges != ranges_of(ram) {
+        let what = format!("its guest has {} bytes of memory, and not as much as the VM", map.length());
+        return Err(
+            Error::new(ErrorKind::InvalidConfig, what).with_remedy("restore it with the memory it was saved with")
+        );
+    }
+    let length = map.length();
+    let work =
+        Work { parts: length.div_ceil(CHUNK as u64), bytes: length, name: "loading the guest's memory", progress };
+    divide(
+        &work,
+        || vec![0; CHUNK],
+        |number, buffer| {
+            let length = chunk_length(length, number);
+            let mut checksum = 0;
+            for run in map.runs(number as usize) {
+                let bytes = &mut buffer[..run.end.min(length).saturating_sub(run.start)];
+                let start = number * CHUNK as u64 + run.start as u64;
+                file.read_exact_at(bytes, OFFSET + start)
+                    .map_err(|e| Error::io("cannot read the guest's memory", e))?;
+                checksum = crc32c::crc32c_append(checksum, bytes);
+                write_guest(ram, &map.ranges, start, bytes)?;
+            }
+            if map.checksums.get(number as usize) != Some(&checksum) {
+                let from = number * CHUNK as u64;
+                return Err(damaged(format!("the checksum of its memory from byte {from} on is wrong")));
+            }
+            Ok(length as u64)
+        },
+    )
+}
+
+/// Copies guest memory from `position`, counted over all ranges, into `bytes`.
+fn read_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &mut [u8]) -> Result<()> {
+    let mut done = 0;
+    for slice in slices(ram, ranges, position, bytes.len())? {
+        done += slice.copy_to(&mut bytes[done..]);
+    }
+    Ok(())
+}
+
+/// Copies `bytes` to guest memory at `position`, counted over all ranges.
+fn write_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &[u8]) -> Result<()> {
+    let mut done = 0;
+    for slice in slices(ram, ranges, position, bytes.len())? {
+        slice.copy_from(&bytes[done..]);
+        done += slice.len();
+    }
+    Ok(())
+}
+
+/// The guest memory at `position`, counted over all ranges.
+fn slices<'a>(ram: &'a GuestRam, ranges: &[MemoryRange], position: u64, length: usize) -> Result<Vec<GuestSlice<'a>>> {
+    let mut slices = Vec::new();
+    let (mut start, mut position, mut left) = (0, position, length as u64);
+    for range in ranges {
+        let end = start + range.length;
+        if left > 0 && position < end {
+            let part = left.min(end - position);
+            append_slices(ram, range.address + (position - start), part as usize, &mut slices).ok_or_else(outside)?;
+            (position, left) = (position + part, left - part);
+        }
+        start = end;
+    }
+    if left > 0 { Err(outside()) } else { Ok(slices) }
+}
+
+/// The runs of pages that are `present`, as bytes.
+fn runs(present: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (page, _) in present.enumerate().filter(|(_, present)| *present) {
+        let start = page * PAGE;
+        match runs.last_mut() {
+            Some(last) if last.end == start => last.end += PAGE,
+            _ => runs.push(start..start + PAGE),
+        }
+    }
+    runs
+}
+
+fn is_zero(page: &[u8]) -> bool {
+    // Most pages differ from zero early, if at all.
+    let (head, rest) = page.split_at(page.len().min(64));
+    head.iter().all(|byte| *byte == 0) && rest.chunks(256).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+fn total(ranges: &[MemoryRange]) -> u64 {
+    ranges.iter().map(|range| range.length).sum()
+}
+
+fn chunk_length(length: u64, number: u64) -> usize {
+    (length - number * CHUNK as u64).min(CHUNK as u64) as usize
+}
+
+fn outside() -> Error {
+    Error::new(ErrorKind::InvalidConfig, "a range of saved memory is not guest memory")
+}
+
+fn too_large() -> Error {
+    Error::new(ErrorKind::LimitExceeded, "the guest has more memory than can be saved")
+}

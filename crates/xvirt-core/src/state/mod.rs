@@ -1,0 +1,23 @@
+//! The format of saved state: one file that holds a machine and its memory.
+//!
+//! `docs/snapshot-format.md` describes the format for other implementations. `header` is the plain header that every
+//! version reads, `section` the typed bodies behind it, `memory` the pages of the guest. `writer` makes such a file and
+//! `reader` reads one; `parallel` divides work on memory between threads.
+//!
+//! The file is written from back to front: the header comes last, after everything else is on stable storage. So a file
+//! with a valid header is complete.
+
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+mod header;
+mod memory;
+mod parallel;
+mod reader;
+mod section;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub(crate) use reader::StateReader;
+pub(crate) use section::{Kind, Section};
+pub(crate) use writer::StateWriter;

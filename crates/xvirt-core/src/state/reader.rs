@@ -1,0 +1,93 @@
+//! Reads saved state. Nothing in the file is trusted.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use super::header::{Entry, Header, LENGTH, damaged, unsupported};
+use super::memory::{self, MemoryMap, OFFSET};
+use super::section::{Kind, MAX_BODY, Section, decode};
+use crate::memory::GuestRam;
+use crate::progress::Progress;
+use crate::{Error, Result};
+
+/// A file of saved state, whose header and sections' places have been checked.
+#[derive(Debug)]
+pub(crate) struct StateReader {
+    file: File,
+    header: Header,
+}
+
+impl StateReader {
+    /// Reads the header of `file`.
+    ///
+    /// # Errors
+    /// `CorruptState`: the file is not saved state, damaged, or cut off. `UnsupportedState`: it is of another format, or
+    /// has a section that this version does not know.
+    pub(crate) fn new(file: File) -> Result<Self> {
+        let length = file.metadata().map_err(cannot_read)?.len();
+        let mut bytes = [0; LENGTH];
+        if length < LENGTH as u64 {
+            return Err(damaged(format!("it has {length} bytes, which is less than a header")));
+        }
+        file.read_exact_at(&mut bytes, 0).map_err(cannot_read)?;
+        let header = Header::decode(&bytes)?;
+        if header.length > length {
+            return Err(damaged(format!("it has {length} bytes of {}", header.length)));
+        }
+        for (index, entry) in header.sections.iter().enumerate() {
+            let Some(kind) = Kind::from_number(entry.kind) else {
+                let what =
+                    format!("it has a section of unknown kind {}, written by xvirt {}", entry.kind, header.writer);
+                return Err(unsupported(what).with_remedy("use a version of xvirt that reads this section"));
+            };
+            if header.sections[..index].iter().any(|other| other.kind == entry.kind) {
+                return Err(damaged(format!("it has section '{}' twice", kind.name())));
+            }
+        }
+        Ok(Self { file, header })
+    }
+
+    /// A section that has to be there.
+    ///
+    /// # Errors
+    /// `CorruptState`: it is missing, or damaged. `UnsupportedState`: it has another version.
+    pub(crate) fn section<S: Section>(&self) -> Result<S> {
+        let (name, entry) = (S::KIND.name(), self.entry(S::KIND)?);
+        if entry.length > MAX_BODY {
+            return Err(damaged(format!("section '{name}' has {} bytes, and {MAX_BODY} is the limit", entry.length)));
+        }
+        let mut bytes = vec![0; entry.length as usize];
+        self.file.read_exact_at(&mut bytes, entry.offset).map_err(cannot_read)?;
+        if crc32c::crc32c(&bytes) != entry.checksum {
+            return Err(damaged(format!("the checksum of section '{name}' is wrong")));
+        }
+        decode(&bytes, entry.version)
+    }
+
+    /// Reads the guest's memory into `ram`, which must be all zeroes.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section), `InvalidConfig` when `ram` has other ranges, or `Cancelled`.
+    pub(crate) fn memory(&self, ram: &GuestRam, progress: &dyn Progress) -> Result<()> {
+        memory::load(&self.memory_map()?, &self.file, ram, progress)
+    }
+
+    fn memory_map(&self) -> Result<MemoryMap> {
+        let entry = self.entry(Kind::Memory)?;
+        if entry.offset != OFFSET || entry.version != 1 {
+            return Err(unsupported("its memory lies where this version of xvirt does not expect it"));
+        }
+        let map: MemoryMap = self.section()?;
+        map.check(entry.length)?;
+        Ok(map)
+    }
+
+    fn entry(&self, kind: Kind) -> Result<&Entry> {
+        let found = self.header.sections.iter().find(|entry| entry.kind == kind as u32);
+        found.ok_or_else(|| damaged(format!("it has no section '{}'", kind.name())))
+    }
+}
+
+fn cannot_read(error: std::io::Error) -> Error {
+    Error::io("cannot read the saved state", error)
+}

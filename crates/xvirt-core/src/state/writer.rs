@@ -1,0 +1,83 @@
+//! Writes saved state.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use super::header::{Entry, Header, LENGTH};
+use super::memory::{self, OFFSET};
+use super::section::{Kind, Section, encode};
+use crate::memory::GuestRam;
+use crate::progress::Progress;
+use crate::{Error, Result};
+
+/// Bodies begin at multiples of this many bytes.
+const ALIGNMENT: u64 = 4096;
+
+/// Writes one file of saved state. Until [`finish`](Self::finish) it has no valid header.
+#[derive(Debug)]
+pub(crate) struct StateWriter {
+    file: File,
+    sections: Vec<Entry>,
+    /// Where the next body goes.
+    end: u64,
+}
+
+impl StateWriter {
+    /// Writes to `file`, which must be empty.
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, sections: Vec::new(), end: LENGTH as u64 }
+    }
+
+    /// Writes the memory of a guest that does not run; returns how many bytes of it are not zeroes. Comes before all other
+    /// sections.
+    ///
+    /// # Errors
+    /// `NoSpace` or another failure of the file, or `Cancelled`.
+    pub(crate) fn memory(&mut self, ram: &GuestRam, progress: &dyn Progress) -> Result<u64> {
+        let map = memory::save(ram, &self.file, progress)?;
+        let length = map.length();
+        let entry = Entry { kind: Kind::Memory as u32, version: 1, offset: OFFSET, length, checksum: 0 };
+        self.sections.push(entry);
+        self.end = (OFFSET + length).next_multiple_of(ALIGNMENT);
+        self.section(&map)?;
+        Ok(map.bytes_present())
+    }
+
+    /// Writes a section.
+    ///
+    /// # Errors
+    /// `NoSpace` or another failure of the file.
+    pub(crate) fn section<S: Section>(&mut self, section: &S) -> Result<()> {
+        let bytes = encode(section)?;
+        self.file.write_all_at(&bytes, self.end).map_err(|e| cannot_write(S::KIND, e))?;
+        self.sections.push(Entry {
+            kind: S::KIND as u32,
+            version: S::VERSION,
+            offset: self.end,
+            length: bytes.len() as u64,
+            checksum: crc32c::crc32c(&bytes),
+        });
+        self.end = (self.end + bytes.len() as u64).next_multiple_of(ALIGNMENT);
+        Ok(())
+    }
+
+    /// Completes the file: everything is on stable storage when this returns.
+    ///
+    /// # Errors
+    /// `NoSpace` or another failure of the file.
+    pub(crate) fn finish(self) -> Result<File> {
+        let failed = |e| Error::io("cannot complete the saved state", e);
+        self.file.set_len(self.end).map_err(failed)?;
+        // The header makes the file valid, so everything else must be there first.
+        self.file.sync_data().map_err(failed)?;
+        let writer = env!("CARGO_PKG_VERSION").to_owned();
+        let header = Header { writer, length: self.end, sections: self.sections };
+        self.file.write_all_at(&header.encode(), 0).map_err(failed)?;
+        self.file.sync_all().map_err(failed)?;
+        Ok(self.file)
+    }
+}
+
+fn cannot_write(kind: Kind, error: std::io::Error) -> Error {
+    Error::io(format!("cannot write section '{}' of the saved state", kind.name()), error)
+}

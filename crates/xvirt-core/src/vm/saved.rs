@@ -1,0 +1,140 @@
+//! Files of suspended VMs: what they say about the VM, and making a VM of one.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Vm;
+use super::devices::Place;
+use crate::config::VmConfig;
+use crate::host::Host;
+use crate::state::{Kind, Section, StateReader};
+use crate::{Error, ErrorKind, Result};
+
+/// What saved state says about its VM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Description {
+    pub(super) uuid: Uuid,
+    pub(super) name: String,
+    /// The configuration as JSON; `None` if it holds open objects.
+    pub(super) config: Option<String>,
+    /// Where the disks and network interfaces are, in the order of the configuration.
+    pub(super) disks: Vec<Place>,
+    pub(super) nics: Vec<Place>,
+}
+
+impl Section for Description {
+    const KIND: Kind = Kind::Description;
+    const VERSION: u32 = 1;
+}
+
+/// A VM that was suspended, maybe by another process: the file that [`Vm::suspend`] wrote.
+///
+/// ```no_run
+/// # fn main() -> xvirt_core::Result<()> {
+/// use xvirt_core::host::Host;
+/// use xvirt_core::vm::SuspendedVm;
+///
+/// let vm = SuspendedVm::open("/var/lib/vms/web-1.suspended")?.build(&Host::probe()?)?;
+/// vm.resume(&())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SuspendedVm {
+    path: PathBuf,
+    description: Description,
+    config: Option<VmConfig>,
+}
+
+impl SuspendedVm {
+    /// Reads what the file at `path` says about its VM. Nothing is locked or changed.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`CorruptState`](ErrorKind::CorruptState) if the file is damaged, cut off or
+    /// something else; [`UnsupportedState`](ErrorKind::UnsupportedState) if another version of xvirt wrote it in a format
+    /// that this one does not read.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let described = open(&path)?.section::<Description>().and_then(|description| {
+            let config = description.config.as_deref().map(read_config).transpose()?;
+            Ok((description, config))
+        });
+        let (description, config) = described.map_err(|error| in_file(&path, error))?;
+        Ok(Self { path, description, config })
+    }
+
+    /// The VM's UUID.
+    pub fn uuid(&self) -> Uuid {
+        self.description.uuid
+    }
+
+    /// The VM's name.
+    pub fn name(&self) -> &str {
+        &self.description.name
+    }
+
+    /// The configuration that the VM had when it was suspended; `None` if it held open objects, such as a disk backend of
+    /// the program.
+    pub fn config(&self) -> Option<&VmConfig> {
+        self.config.as_ref()
+    }
+
+    /// Makes the VM, suspended.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration held open objects, which the file cannot hold:
+    /// use [`build_with`](Self::build_with). Otherwise as [`VmConfig::build`].
+    pub fn build(mut self, host: &Host) -> Result<Vm> {
+        let config = self.config.take().ok_or_else(|| {
+            let what = format!("{} does not hold the configuration of VM '{}'", self.path.display(), self.name());
+            Error::new(ErrorKind::InvalidConfig, what).with_remedy("give the configuration: SuspendedVm::build_with")
+        })?;
+        self.build_with(config, host)
+    }
+
+    /// Makes the VM, suspended, from another configuration: with other paths of its disks, for example, or other
+    /// connections of its network interfaces. What the guest knows comes from the file: the configuration must have the
+    /// same number of vCPUs, disks and network interfaces and the same memory as before.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration does not fit; otherwise as [`VmConfig::build`].
+    pub fn build_with(self, config: VmConfig, host: &Host) -> Result<Vm> {
+        let Self { path, description: Description { disks, nics, .. }, .. } = self;
+        for (what, count, saved) in
+            [("disks", config.disks.len(), disks.len()), ("network interfaces", config.nics.len(), nics.len())]
+        {
+            if count != saved {
+                let what =
+                    format!("{} is of a VM with {saved} {what}, and the configuration has {count}", path.display());
+                return Err(Error::new(ErrorKind::InvalidConfig, what)
+                    .with_remedy("give the configuration that the VM had when it was suspended"));
+            }
+        }
+        config.build_suspended(host, path, &disks, &nics)
+    }
+}
+
+/// Reads a configuration as we write it. Fields of newer versions are ignored.
+fn read_config(text: &str) -> Result<VmConfig> {
+    serde_json::from_str(text)
+        .map_err(|e| Error::new(ErrorKind::CorruptState, "its configuration cannot be read").because(e))
+}
+
+/// Opens the file of a suspended VM.
+pub(super) fn open(path: &Path) -> Result<StateReader> {
+    let file = File::open(path).map_err(|e| Error::io(format!("cannot open saved state {}", path.display()), e))?;
+    StateReader::new(file).map_err(|error| in_file(path, error))
+}
+
+/// Says in which file saved state has a fault.
+pub(super) fn in_file(path: &Path, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::CorruptState | ErrorKind::UnsupportedState => {
+            Error::new(error.kind(), format!("{} cannot be used as saved state", path.display())).because(error)
+        }
+        _ => error,
+    }
+}

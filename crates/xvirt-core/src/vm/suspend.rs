@@ -1,0 +1,226 @@
+//! Suspending a VM to a file, and resuming it from there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::mem;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, MutexGuard};
+
+use super::events::Event;
+use super::handle::{Inner, Power, Started, Vm};
+use super::live::Live;
+use super::saved::{self, Description};
+use super::state::{PowerState, Verb};
+use crate::disk::BlockBackend;
+use crate::machine::{ElapsedTime, Machine, MachineState, Restore};
+use crate::progress::Progress;
+use crate::state::StateWriter;
+use crate::{Error, ErrorKind, Result};
+
+impl Vm {
+    /// Saves a running or paused VM to a new file at `path`, and gives its memory and the locks of its disks back.
+    /// [`resume`](Self::resume) goes on from there; so can another process, with [`SuspendedVm`](super::SuspendedVm).
+    ///
+    /// The file holds the memory of the guest, so it takes as much space as the guest has memory in use, and everything
+    /// that is secret in it. Only its owner may read it. It does not hold what is on the disks: **whoever changes a disk
+    /// before the VM is resumed destroys the file system on it.** When this returns, everything is on stable storage.
+    ///
+    /// Connections of the guest through vsock end, as they do when the guest's peer is reset.
+    ///
+    /// # Errors
+    /// Then the VM is as before, and no file is left.
+    ///
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is neither running nor paused, or a device cannot be saved.
+    /// - [`AlreadyExists`](ErrorKind::AlreadyExists) if there is something at `path`.
+    /// - [`NoSpace`](ErrorKind::NoSpace), [`PermissionDenied`](ErrorKind::PermissionDenied) and others of the file, or of
+    ///   flushing the disks.
+    /// - [`Busy`](ErrorKind::Busy) if the program has taken the signal that interrupts vCPUs for itself.
+    /// - [`Cancelled`](ErrorKind::Cancelled).
+    pub fn suspend(&self, path: impl AsRef<Path>, progress: &dyn Progress) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let (power, _listed) = self.begin(Verb::Suspend)?;
+        let path = std::path::absolute(path.as_ref())
+            .map_err(|e| Error::io(format!("cannot find {}", path.as_ref().display()), e))?;
+        let draft = Draft::create(&path)?;
+        let machine = self.inner.running_machine()?;
+        let was_running = self.power_state() == PowerState::Running;
+        if was_running {
+            machine.park()?;
+        }
+        self.inner.take_ejected();
+        let saved = self.inner.save_to(&machine, draft, progress);
+        if saved.is_err() && was_running {
+            machine.run();
+        }
+        saved?;
+        drop(machine);
+        self.inner.leave_memory(power, path);
+        Ok(())
+    }
+
+    /// Resumes a suspended VM: opens and locks its disks, loads its memory, and lets it run. Its file is removed before
+    /// the guest runs, so that it can never go on from there again, over newer disks.
+    ///
+    /// The guest's clocks go on as if it had run all the time. A guest that uses KVM's clock is told that it was stopped,
+    /// so that its watchdogs stay quiet. A reverse ARP request is sent for each network interface, so that switches learn
+    /// where it is.
+    ///
+    /// # Errors
+    /// Then the VM is suspended as before.
+    ///
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not suspended.
+    /// - [`NotFound`](ErrorKind::NotFound) if the file is gone: another process has resumed the VM.
+    /// - [`CorruptState`](ErrorKind::CorruptState), [`UnsupportedState`](ErrorKind::UnsupportedState).
+    /// - [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's CPU lacks a feature that the guest uses, which is
+    ///   named, or its time stamp counter has another frequency.
+    /// - [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk has another size than it had.
+    /// - [`Cancelled`](ErrorKind::Cancelled), and everything that [`start`](Self::start) fails with.
+    pub fn resume(&self, progress: &dyn Progress) -> Result<()> {
+        self.resume_with(ElapsedTime::default(), progress)
+    }
+
+    /// As [`resume`](Self::resume), with a choice of what the guest's clocks do.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn resume_with(&self, time: ElapsedTime, progress: &dyn Progress) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let (mut power, _listed) = self.begin_alone(Verb::Resume)?;
+        let path = self.inner.live().saved.clone().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidState, format!("VM '{}' has no file to resume from", self.name()))
+        })?;
+        let started = self.inner.restore_from(&path, power.run + 1, time, progress)?;
+        remove(&path)?;
+        self.inner.consoles.go_on();
+        started.announce();
+        self.inner.run(&mut power, started, &Event::Resumed);
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Saves a parked machine to a draft, and gives that its name.
+    fn save_to(&self, machine: &Machine, draft: Draft, progress: &dyn Progress) -> Result<()> {
+        let state = machine.save()?;
+        let (description, disks) = {
+            let live = self.live();
+            let disks: Vec<_> = live.devices.disks.values().filter_map(|disk| disk.backend()).collect();
+            (self.describe(&live), disks)
+        };
+        let mut writer = StateWriter::new(draft.file()?);
+        writer.memory(machine.ram(), progress)?;
+        writer.section(&state.processors)?;
+        writer.section(&state.devices)?;
+        writer.section(&description)?;
+        writer.finish()?;
+        // What the guest believes to be written must not be lost while its memory is not.
+        disks.iter().try_for_each(|disk| disk.flush()).map_err(|e| Error::io("cannot flush the disks of the VM", e))?;
+        draft.publish()
+    }
+
+    /// Assembles everything for run number `run` from the file at `path`, parked.
+    fn restore_from(
+        self: &Arc<Self>,
+        path: &Path,
+        run: u64,
+        time: ElapsedTime,
+        progress: &dyn Progress,
+    ) -> Result<Started> {
+        let reader = saved::open(path)?;
+        let read = || {
+            let description = reader.section::<Description>()?;
+            let state = MachineState { processors: reader.section()?, devices: reader.section()? };
+            Ok((description, state))
+        };
+        let (description, state) = read().map_err(|error| saved::in_file(path, error))?;
+        if description.uuid != self.config.uuid {
+            let what = format!("{} is the saved state of VM {}", path.display(), description.uuid);
+            return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("build the VM with that UUID"));
+        }
+        let restore = Restore { state: &state, time };
+        self.assemble(run, Some(restore), |machine, _| {
+            reader.memory(machine.ram(), progress).map_err(|error| saved::in_file(path, error))?;
+            machine.tell_stopped()
+        })
+    }
+
+    /// Halts a suspended VM.
+    pub(super) fn discard_saved(&self, mut power: MutexGuard<'_, Power>) -> Result<()> {
+        let path = self.live().saved.clone();
+        path.as_deref().map_or(Ok(()), remove)?;
+        self.live().saved = None;
+        self.consoles.power_off();
+        let _ = mem::take(&mut power.run_end).set(Event::HardShutdown);
+        self.enter(PowerState::Halted, &Event::HardShutdown);
+        Ok(())
+    }
+
+    fn describe(&self, live: &Live) -> Description {
+        let (disks, nics) = live.devices.places();
+        // Not one that holds open objects, which is no failure: the VM can be resumed here, or with another.
+        let config = serde_json::to_string(&live.config(&self.config)).ok();
+        Description { uuid: self.config.uuid, name: self.config.name.clone(), config, disks, nics }
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = fs::remove_file(path).and_then(|()| sync_folder_of(path));
+    removed.map_err(|e| Error::io(format!("cannot remove the saved state {}", path.display()), e))
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// A file that is being written under another name beside its place. Dropped unpublished, it is removed.
+#[derive(Debug)]
+struct Draft {
+    path: PathBuf,
+    draft: PathBuf,
+    published: bool,
+}
+
+impl Draft {
+    fn create(path: &Path) -> Result<Self> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("{} exists already", path.display()))
+                .with_remedy("give the saved state a new name, or remove what is there"));
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.draft", std::process::id()));
+        let draft = path.with_file_name(name);
+        let mut options = OpenOptions::new();
+        let created = options.read(true).write(true).create_new(true).mode(0o600).open(&draft);
+        created.map_err(|e| Error::io(format!("cannot create {}", draft.display()), e))?;
+        Ok(Self { path: path.to_owned(), draft, published: false })
+    }
+
+    fn file(&self) -> Result<File> {
+        let opened = OpenOptions::new().read(true).write(true).open(&self.draft);
+        opened.map_err(|e| Error::io(format!("cannot open {}", self.draft.display()), e))
+    }
+
+    /// Gives the file its name, on stable storage. Fails if there is something of that name by now.
+    fn publish(mut self) -> Result<()> {
+        let (from, to) = (&self.draft, &self.path);
+        let cannot = |e| Error::io(format!("cannot move {} to {}", from.display(), to.display()), e);
+        rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, rustix::fs::RenameFlags::NOREPLACE)
+            .map_err(|e| cannot(e.into()))?;
+        if let Err(error) = sync_folder_of(to) {
+            let _ = fs::rename(to, from);
+            return Err(cannot(error));
+        }
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nothing more can be done about it.
+            let _ = fs::remove_file(&self.draft);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Suspending VMs to files, and resuming them.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::thread;
+
+use xvirt_core::ErrorKind;
+use xvirt_core::config::{Boot, Disk, VmConfig};
+use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::{self, Access, ImageFormat};
+use xvirt_core::host::Host;
+use xvirt_core::vm::{Event, PowerState, SuspendedVm};
+
+use crate::host;
+use crate::support::{Guest, PATIENCE, config};
+
+const DISK: u64 = 8 << 20;
+
+/// A VM with two vCPUs and two disks whose guest checks its memory and its disks all the time.
+fn busy(folder: &Path) -> VmConfig {
+    let [raw, qcow2] = ["disk.raw", "disk.qcow2"].map(|name| folder.join(name));
+    disk::create(&raw, ImageFormat::Raw, DISK).unwrap();
+    disk::create(&qcow2, ImageFormat::Qcow2, DISK).unwrap();
+    let line = CommandLine::new([Mode::Smp, Mode::Counter, Mode::BlkLoad]).pages(500).blocks(32).every(1);
+    let kernel = folder.join("kernel");
+    fs::write(&kernel, demo::kernel()).unwrap();
+    config(&line)
+        .boot(Boot::kernel(kernel).command_line(line.to_string()))
+        .vcpus(2)
+        .disk(Disk::raw(raw))
+        .disk(Disk::open(qcow2).unwrap())
+}
+
+/// Waits until the guest has checked its memory and its disks again.
+fn goes_on(guest: &mut Guest) {
+    for _ in 0..2 {
+        guest.expect("blk 1: round");
+        guest.expect("pass");
+    }
+}
+
+#[test]
+fn a_busy_vm_is_suspended_and_resumed() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = Guest::start(busy(folder.path()), &host).unwrap();
+    for number in 0..5 {
+        goes_on(&mut guest);
+        if number == 3 {
+            guest.vm.pause().unwrap();
+        }
+        let path = folder.path().join(format!("saved-{number}"));
+        guest.vm.suspend(&path, &()).unwrap();
+        assert_eq!(guest.vm.power_state(), PowerState::Suspended);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        // Nobody holds its disks any more.
+        drop(disk::open(folder.path().join("disk.raw"), Some(ImageFormat::Raw), Access::ReadWrite).unwrap());
+        guest.vm.resume(&()).unwrap();
+        assert_eq!(guest.vm.power_state(), PowerState::Running);
+        assert!(!path.exists());
+    }
+    goes_on(&mut guest);
+    guest.vm.hard_shutdown().unwrap();
+}
+
+#[test]
+fn a_suspended_vm_is_resumed_by_somebody_else() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    let mut guest = Guest::start(busy(folder.path()), &host).unwrap();
+    let uuid = guest.vm.uuid();
+    goes_on(&mut guest);
+    guest.vm.suspend(&path, &()).unwrap();
+    drop(guest);
+
+    let suspended = SuspendedVm::open(&path).unwrap();
+    assert_eq!((suspended.uuid(), suspended.name()), (uuid, "demo"));
+    assert_eq!(suspended.config().unwrap().disks.len(), 2);
+    let vm = suspended.build(&host).unwrap();
+    assert_eq!(vm.power_state(), PowerState::Suspended);
+    vm.resume(&()).unwrap();
+    let mut guest = Guest { console: vm.console().reader(), events: vm.events().unwrap(), vm };
+    goes_on(&mut guest);
+    assert_eq!(SuspendedVm::open(&path).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// A suspended VM with one disk, and the file it is in.
+fn suspended(folder: &Path, host: &Host) -> Guest {
+    let raw = folder.join("disk.raw");
+    disk::create(&raw, ImageFormat::Raw, DISK).unwrap();
+    let line = CommandLine::new([Mode::Counter]).pages(50).every(1);
+    let mut guest = Guest::start(config(&line).disk(Disk::raw(raw)), host).unwrap();
+    guest.expect("pass");
+    guest.vm.suspend(folder.join("saved"), &()).unwrap();
+    guest
+}
+
+#[test]
+fn what_cannot_be_resumed_stays_suspended() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = suspended(folder.path(), &host);
+    let (path, away, raw) = (folder.path().join("saved"), folder.path().join("away"), folder.path().join("disk.raw"));
+    let refused = |kind: ErrorKind| {
+        let error = guest.vm.resume(&()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(guest.vm.power_state(), PowerState::Suspended);
+        error.to_string()
+    };
+
+    disk::grow(&raw, Some(ImageFormat::Raw), 2 * DISK).unwrap();
+    let error = refused(ErrorKind::InvalidConfig);
+    assert!(
+        error.starts_with(&format!("disk 0 had {DISK} bytes when the VM was saved, and has {} now", 2 * DISK)),
+        "{error}"
+    );
+    OpenOptions::new().write(true).open(&raw).unwrap().set_len(DISK).unwrap();
+
+    fs::rename(&raw, &away).unwrap();
+    refused(ErrorKind::NotFound);
+    fs::rename(&away, &raw).unwrap();
+
+    fs::rename(&path, &away).unwrap();
+    refused(ErrorKind::NotFound);
+    fs::rename(&away, &path).unwrap();
+
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 100).unwrap();
+    file.write_all_at(&[!byte[0]], 100).unwrap();
+    refused(ErrorKind::CorruptState);
+    file.write_all_at(&byte, 100).unwrap();
+
+    let held = disk::open(&raw, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
+    refused(ErrorKind::Busy);
+    drop(held);
+
+    guest.vm.resume(&()).unwrap();
+    guest.expect("pass");
+}
+
+#[test]
+fn a_vm_that_cannot_be_suspended_runs_on() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Counter]).pages(50).every(1)), &host).unwrap();
+    for (path, kind) in [
+        (folder.path().to_owned(), ErrorKind::AlreadyExists),
+        (folder.path().join("missing/saved"), ErrorKind::NotFound),
+        ("/proc/saved".into(), ErrorKind::NotFound),
+    ] {
+        let error = guest.vm.suspend(&path, &()).unwrap_err();
+        assert_eq!((error.kind(), guest.vm.power_state()), (kind, PowerState::Running), "{error}");
+        guest.expect("pass");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    guest.vm.hard_shutdown().unwrap();
+    let halted = guest.vm.suspend(folder.path().join("saved"), &()).unwrap_err();
+    assert_eq!(halted.kind(), ErrorKind::InvalidState);
+}
+
+#[test]
+fn a_suspended_vm_can_be_shut_down_and_started_anew() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = suspended(folder.path(), &host);
+    assert_eq!(guest.vm.start().unwrap_err().kind(), ErrorKind::InvalidState);
+    guest.vm.hard_shutdown().unwrap();
+    assert_eq!((guest.vm.power_state(), folder.path().join("saved").exists()), (PowerState::Halted, false));
+    assert_eq!(guest.vm.resume(&()).unwrap_err().kind(), ErrorKind::InvalidState);
+    guest.vm.start().unwrap();
+    guest.expect("pass 1\r");
+    let events: Vec<_> = std::iter::from_fn(|| guest.events.next_timeout(std::time::Duration::ZERO).ok()).collect();
+    let events: Vec<_> = events.into_iter().map(|record| record.event).collect();
+    assert_eq!(events, [Event::Started, Event::Suspended, Event::HardShutdown, Event::Started]);
+}
+
+#[test]
+fn waiting_for_the_end_outlasts_a_suspend() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let guest = suspended(folder.path(), &host);
+    let vm = &guest.vm;
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| vm.wait_halted(PATIENCE));
+        vm.resume(&()).unwrap();
+        vm.suspend(folder.path().join("again"), &()).unwrap();
+        vm.resume(&()).unwrap();
+        assert!(!waiting.is_finished());
+        vm.hard_shutdown().unwrap();
+        waiting.join().unwrap().unwrap();
+    });
+}
