@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use super::handle::{Inner, Vm};
 use crate::agent::GuestAgent;
 
-/// The most that a shutdown waits for the agent before it presses the power button.
+/// The longest time that a shutdown waits for the agent before it presses the power button.
 const AGENT_FIRST: Duration = Duration::from_secs(10);
 
 impl Vm {
     /// The QEMU guest agent in the guest: runs commands there, reads and writes files, asks for addresses, and more.
     ///
-    /// Every VM has the port for it; the guest needs the program `qemu-ga`, which distributions have in the package
-    /// `qemu-guest-agent`. The handle is cheap, does not keep the VM, and may be used from any thread. Its calls do not hold
-    /// up verbs.
+    /// Every VM has the port for it; the guest needs the program `qemu-ga`, which distributions ship in the package
+    /// `qemu-guest-agent`. The handle is cheap, does not keep the VM alive, and may be used from any thread. Its calls
+    /// do not delay verbs.
     ///
     /// ```no_run
     /// # fn example(vm: &xvirt_core::vm::Vm) -> xvirt_core::Result<()> {
@@ -34,8 +34,8 @@ impl Vm {
 }
 
 impl Inner {
-    /// Asks the guest agent to shut the guest down, if there is one, and waits until it does: for a quarter of `timeout` at
-    /// most.
+    /// Asks the guest agent, if there is one, to shut down the guest, and waits until it does: at most a quarter of
+    /// `timeout`.
     pub(super) fn shut_down_by_agent(&self, timeout: Duration) {
         let agent = GuestAgent::new(Arc::clone(&self.agent));
         if !agent.is_present() {

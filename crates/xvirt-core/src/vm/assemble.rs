@@ -1,6 +1,6 @@
-//! From a configuration to a machine that is ready to run.
+//! Assembles a machine that is ready to run from a configuration.
 //!
-//! Whatever fails here, everything made before it is dropped: locks, taps, memory, threads.
+//! On any error, everything made before is dropped: locks, taps, memory, threads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::virtio::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// More request queues than this gain little, unless somebody asks for them.
+/// More request queues than this gain little, unless the configuration asks for them.
 const MAX_DEFAULT_QUEUES: u32 = 4;
 
-/// The disks of a VM by their positions. They hold their locks.
+/// The open, locked disks of a VM by their positions.
 pub(super) type Backends = BTreeMap<usize, Arc<CopyBeforeWrite>>;
 
-/// Opens and locks the disks of a VM that are not open yet, with `access` or with that of their guest.
+/// Opens and locks those disks of a VM that are not open yet, with `access` or else the access of their guest.
 pub(super) fn open_disks(devices: &Devices, access: Option<Access>) -> Result<Backends> {
     let open = |disk: &DiskSlot| match disk.open() {
         Some(held) => Ok(held),
@@ -40,7 +40,7 @@ pub(super) fn open_disk(disk: &Disk, access: Access) -> Result<Arc<CopyBeforeWri
     Ok(Arc::new(CopyBeforeWrite::new(disk.open_backend(access)?)))
 }
 
-/// An assembled machine, and those of its devices that can be asked or told something.
+/// An assembled machine, and those of its devices that can be queried or changed.
 #[derive(Debug)]
 pub(super) struct Assembled {
     pub(super) machine: Machine,
@@ -54,12 +54,12 @@ pub(super) struct Assembled {
 pub(super) struct DiskDevice {
     pub(super) block: Arc<Block>,
     pub(super) function: Arc<VirtioPci>,
-    /// Where its bytes are; holds the image's lock.
+    /// The storage of the disk; holds the image's lock.
     pub(super) backend: Arc<CopyBeforeWrite>,
 }
 
 impl DiskDevice {
-    /// A disk that is in the machine as `function`, of whose failures from now on who listens to the VM hears.
+    /// A disk that is in the machine as `function`. Reports its failures to the VM's listeners from now on.
     pub(super) fn new(
         position: usize,
         block: Arc<Block>,
@@ -75,7 +75,7 @@ impl DiskDevice {
 /// A network interface of a running VM.
 #[derive(Clone, Debug)]
 pub(super) struct NicDevice {
-    /// The host's interface it is connected to.
+    /// The host's interface that it is connected to.
     pub(super) interface: String,
     pub(super) net: Arc<Net>,
     pub(super) function: Arc<VirtioPci>,
@@ -177,12 +177,12 @@ fn add_balloon(
     Ok(BalloonDevice { balloon, function })
 }
 
-/// How many pages of 4 KiB are in the balloon of a VM of `memory` that has only `target` of it.
+/// The number of 4 KiB pages in the balloon of a VM of `memory` whose target is `target`.
 pub(super) fn balloon_pages(memory: ByteSize, target: ByteSize) -> u32 {
     u32::try_from(memory.bytes().saturating_sub(target.bytes()) / PAGE).unwrap_or(u32::MAX)
 }
 
-/// The device of a disk at `position`, for a VM with so many vCPUs.
+/// The device of a disk at `position`, for a VM with `vcpus` vCPUs.
 pub(super) fn block(
     position: usize,
     disk: &Disk,
@@ -205,12 +205,12 @@ pub(super) fn block(
     }))
 }
 
-/// How many request queues a disk has in a VM with so many vCPUs.
+/// The number of request queues of a disk in a VM with `vcpus` vCPUs.
 pub(super) fn queues(disk: &Disk, vcpus: u32) -> u16 {
     disk.queues.unwrap_or(vcpus.min(MAX_DEFAULT_QUEUES) as u16)
 }
 
-/// A network interface that is open on the host and not in a machine yet.
+/// A network interface that is open on the host and not yet in a machine.
 pub(super) struct OpenedNic {
     pub(super) interface: String,
     pub(super) net: Arc<Net>,
@@ -227,8 +227,8 @@ pub(super) fn open_nic(nic: &Nic, saved: Option<NetState>) -> Result<OpenedNic> 
 }
 
 impl NicDevice {
-    /// A network interface that is in the machine as `function`. From now on its guest, and the listeners of the VM, hear of
-    /// its connection.
+    /// A network interface that is in the machine as `function`. Reports changes of its connection to the guest and to
+    /// the VM's listeners from now on.
     pub(super) fn new(position: usize, opened: OpenedNic, function: Arc<VirtioPci>, events: &Events) -> Self {
         let OpenedNic { interface, net } = opened;
         tell_failures(Device::Nic(position), &function, events);
@@ -253,7 +253,7 @@ struct NicBackend {
     mtu: Option<u16>,
 }
 
-/// Opens, creates, starts or connects to it. What was created or started is gone with the VM.
+/// Opens, creates, starts or connects the backend. Whatever was created or started is removed with the VM.
 fn open_backend(nic: &Nic, mac: MacAddress) -> Result<NicBackend> {
     let tap = match &nic.backend {
         NicBackendConfig::Stream(path) => {
@@ -285,14 +285,14 @@ fn open_backend(nic: &Nic, mac: MacAddress) -> Result<NicBackend> {
     Ok(NicBackend { interface: tap.name().to_owned(), backend: Arc::new(tap), mtu })
 }
 
-/// Querying the MTU of a tap takes a socket, which the process may not be allowed to create.
+/// Querying the MTU of a tap needs a socket, which the process may not be allowed to create.
 fn mtu_unknown(error: Error) -> Error {
     Error::new(error.kind(), "cannot query the MTU of a tap")
         .because(error.without_remedy())
         .with_remedy("set it with Nic::mtu")
 }
 
-/// Sets up a tap interface that was just made, which nobody else will do.
+/// Sets up a tap interface that was just created: nothing else does.
 fn made(tap: Tap, nic: &Nic) -> Result<Tap> {
     if let Some(mtu) = nic.mtu {
         tap.set_mtu(mtu.into())?;
@@ -301,13 +301,13 @@ fn made(tap: Tap, nic: &Nic) -> Result<Tap> {
     Ok(tap)
 }
 
-/// Makes events of what keeps a device from being served.
+/// Sends an event when a device cannot be served.
 fn tell_failures(device: Device, function: &VirtioPci, events: &Events) {
     let events = events.clone();
     function.on_failure(move |error| events.send(&Event::DeviceFailed { device, reason: error.to_string() }));
 }
 
-/// Turns failed requests of a disk into events.
+/// Sends an event for each failed request of a disk.
 fn io_errors_of(disk: usize, events: &Events) -> IoErrorSink {
     let events = events.clone();
     Arc::new(move |failed: IoError| {

@@ -1,4 +1,4 @@
-//! From what a user wrote to a VM: what of it takes a look at the host.
+//! Builds VMs and opens images: the parts of a configuration that access the host.
 
 use std::mem;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::net::MacAddress;
 
 impl VmConfig {
-    /// Makes the VM, halted.
+    /// Builds the VM, halted.
     ///
     /// # Errors
     /// The configuration makes no sense, or `host` cannot run VMs; the message says what to do.
@@ -42,11 +42,11 @@ impl VmConfig {
 }
 
 impl Disk {
-    /// The image at `path`, whose format is found out now by looking at it. A raw image of a guest that can write an
-    /// image header at its start must be given with [`raw`](Self::raw) instead.
+    /// The image at `path`, whose format is detected now. A raw image of a guest that can write an image header at its
+    /// start must be given with [`raw`](Self::raw) instead.
     ///
     /// # Errors
-    /// The file is missing or unreadable, or is a damaged or unsupported image. It is not locked yet.
+    /// The file is missing, unreadable, damaged, or an unsupported image. It is not locked yet.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let format = disk::inspect(&path, None)?.format;

@@ -8,19 +8,19 @@ use crate::port::{GUEST_AGENT, PortStream};
 pub(super) struct Consoles {
     pub(super) serial: Console,
     pub(super) virtio: Console,
-    /// One device carries it and the virtio console.
+    /// The port of the guest agent. One device carries it and the virtio console.
     pub(super) agent: PortStream,
 }
 
 impl Consoles {
-    /// Those of a VM that is halted.
+    /// The consoles of a halted VM.
     pub(super) fn powered_off() -> Result<Self> {
         let (serial, virtio) = (Console::powered_off()?, Console::powered_off()?);
         let agent = PortStream::new(GUEST_AGENT, virtio.device_event());
         Ok(Self { serial, virtio, agent })
     }
 
-    /// The VM has a guest from now on, which gets nothing that was sent before.
+    /// Attaches a new guest, which receives no input that was sent before.
     pub(super) fn power_on(&self) {
         self.all().for_each(Console::power_on);
         self.agent.power_on();
@@ -38,13 +38,13 @@ impl Consoles {
         self.agent.reset();
     }
 
-    /// The VM has no guest any more.
+    /// Detaches the guest.
     pub(super) fn power_off(&self) {
         self.all().for_each(Console::power_off);
         self.agent.power_off();
     }
 
-    /// The VM is gone.
+    /// Ends all streams, because the VM is dropped.
     pub(super) fn close(&self) {
         self.all().for_each(Console::close);
         self.agent.close();

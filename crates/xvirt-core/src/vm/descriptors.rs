@@ -1,4 +1,4 @@
-//! How many file descriptors a VM takes, and what to say to who has too few.
+//! How many file descriptors a VM needs, and the error if there are too few.
 
 use std::fs;
 
@@ -12,13 +12,13 @@ use crate::memory::ram_ranges;
 
 /// `/dev/kvm` and the events of both consoles.
 const HALTED: usize = 3;
-/// The VM of KVM, what the guest asks of its machine, the serial port, the watchdog, and two of the supervisor.
+/// The VM file of KVM, the guest's signals, the serial port, the watchdog, and two of the supervisor.
 const RUNNING: usize = 6;
-/// The events of a device's worker and its interrupt for changes of its configuration.
+/// The events of a device's worker and its configuration change interrupt.
 const DEVICE: usize = 3;
 /// A notification and an interrupt.
 const QUEUE: usize = 2;
-/// What the engine of a disk waits with, and io_uring.
+/// The event on which the engine of a disk waits, and io_uring.
 const ENGINE: usize = 2;
 const RING: usize = 1;
 
@@ -27,10 +27,10 @@ const fn device(queues: usize) -> usize {
 }
 
 impl VmConfig {
-    /// How many file descriptors such a VM has open while it runs. All of them are taken by
-    /// [`build`](Self::build) and [`Vm::start`](crate::vm::Vm::start), or by plugging a device in, which fail with
-    /// [`OutOfDescriptors`](crate::ErrorKind::OutOfDescriptors) if there are too few: what a guest does takes no more,
-    /// apart from connections over its socket device, and neither does a reboot.
+    /// How many file descriptors a VM of this configuration has open while it runs. All of them are opened by
+    /// [`build`](Self::build) and [`Vm::start`](crate::vm::Vm::start), or when a device is plugged in, which fail with
+    /// [`OutOfDescriptors`](crate::ErrorKind::OutOfDescriptors) if there are too few. Neither a reboot nor the guest
+    /// opens more, except for connections over its vsock device.
     ///
     /// | what | descriptors |
     /// |---|---|
@@ -43,27 +43,28 @@ impl VmConfig {
     /// | the memory balloon | 14 |
     /// | each disk | 5, 2 for each of its queues, 1 for io_uring, and its files |
     /// | each network interface | 7, and its tap or socket, or 4 for a user network |
-    /// | the socket device | 11, and 1 for each connection |
+    /// | the vsock device | 11, and 1 for each connection |
     ///
-    /// The files of a disk are its image and those that the image is based on, each open twice if the disk is
-    /// [direct](Disk::direct). Only the image itself is counted here, unless all files were given as descriptors, and nothing
-    /// for a backend of the program's own. Descriptors from the program are duplicated while they are used, and counted like that.
+    /// The files of a disk are its image and its backing files, each open twice if the disk is [direct](Disk::direct).
+    /// Only the image itself is counted here, unless all files were given as descriptors, and nothing is counted for a
+    /// program's own backend. Descriptors from the program are duplicated while they are used, and counted the same
+    /// way.
     ///
-    /// Besides, the program has those it asks for: one for each [`EventReceiver`](crate::vm::EventReceiver), and those of
-    /// what it attaches to consoles. A usual soft limit is 1024; a program with many VMs raises it with
+    /// In addition, the program has those it requests: one for each [`EventReceiver`](crate::vm::EventReceiver), and
+    /// those that it attaches to consoles. A common soft limit is 1024; a program with many VMs raises it with
     /// `setrlimit(RLIMIT_NOFILE)`, which this library leaves to it.
     #[must_use]
     pub fn file_descriptors(&self) -> usize {
         HALTED + self.file_descriptors_to_start()
     }
 
-    /// How many of them a start takes.
+    /// How many of them a start opens.
     pub(super) fn file_descriptors_to_start(&self) -> usize {
         let vcpus = self.cpus.count;
         let files = if self.memory_backing.needs_file() { ram_ranges(self.memory.bytes()).len() } else { 0 };
         let (console, rng) = (device(6), device(1));
         let balloon = if self.balloon.enabled { device(5) + 1 } else { 0 };
-        // With its socket and what watches connections.
+        // Including its socket and the epoll that watches connections.
         let vsock = if self.vsock.is_some() { device(3) + 2 } else { 0 };
         let disks: usize = self.disks.iter().map(|disk| of_disk(disk, vcpus)).sum();
         let nics: usize = self.nics.iter().map(of_nic).sum();
@@ -71,7 +72,7 @@ impl VmConfig {
     }
 }
 
-/// How many a disk takes in a VM with so many vCPUs, without files that its image is based on.
+/// How many a disk needs in a VM with `vcpus` vCPUs, without its backing files.
 pub(super) fn of_disk(disk: &Disk, vcpus: u32) -> usize {
     let files = match &disk.source {
         DiskSource::Image { .. } if disk.direct => 2,
@@ -83,18 +84,19 @@ pub(super) fn of_disk(disk: &Disk, vcpus: u32) -> usize {
     device(queues(disk, vcpus).into()) + ENGINE + ring + files
 }
 
-/// How many a network interface takes.
+/// How many a network interface needs.
 pub(super) fn of_nic(nic: &Nic) -> usize {
     let connection = match nic.backend {
         NicBackendConfig::Connection(_) => 0,
-        // The socket, the process, what it says, and the event that ends it.
+        // The socket, the process, its output, and the event that ends it.
         NicBackendConfig::User(_) => 4,
         _ => 1,
     };
     device(2) + connection
 }
 
-/// Makes of a lack of descriptors an error that says how many `what` takes, and how many there are, if there are too few.
+/// Turns a lack of descriptors into an error that says how many `what` needs, and how many are left, if there are too
+/// few.
 pub(super) fn explain(error: Error, what: &str, needed: usize) -> Error {
     let Some(lack) = Lack::of(&error) else { return error };
     let too_few = |(open, limit): &(usize, usize)| lack == Lack::Process && limit.saturating_sub(*open) < needed;
@@ -112,11 +114,11 @@ pub(super) fn explain(error: Error, what: &str, needed: usize) -> Error {
     Error::new(error.kind(), text).with_remedy(remedy).because(error.without_remedy())
 }
 
-/// How many descriptors this process has open, and how many it may have.
+/// How many descriptors this process has open, and its limit.
 fn open_and_limit() -> Option<(usize, usize)> {
     let limit = usize::try_from(getrlimit(Resource::Nofile).current?).unwrap_or(usize::MAX);
     let open = match fs::read_dir("/proc/self/fd") {
-        // One of them is for looking.
+        // One of them is the open folder itself.
         Ok(open) => open.count().saturating_sub(1),
         Err(error) if Lack::of(&error) == Some(Lack::Process) => limit,
         Err(_) => return None,
@@ -151,7 +153,7 @@ mod tests {
         let text = explained(libc::EMFILE, limit + 1);
         assert!(text.contains(&format!(" left of {limit}: cannot open it: ")), "{text}");
         assert!(text.contains("; raise the limit of open files to "), "{text}");
-        // More were taken than is known beforehand, or some were given back since.
+        // Some may have been closed since the failure, or more are needed than is known beforehand.
         let text = explained(libc::EMFILE, 1);
         assert!(text.starts_with("starting VM 'a' takes 1 file descriptors: cannot open it: Too many open"), "{text}");
         assert!(text.contains("; raise the limit of open files: ulimit -n"), "{text}");

@@ -1,7 +1,7 @@
-//! The disks and network interfaces that a VM has, running or not: each at its position and in its PCI slot.
+//! The disks and network interfaces of a VM, running or not: each has a position and a PCI slot.
 //!
-//! A position is what users name a device by; disks and network interfaces count from 0 each. It stays until the device
-//! is unplugged, and so does the slot, by which a guest names its network interfaces.
+//! Users refer to a device by its position; disks and network interfaces are each numbered from 0. The position stays
+//! until the device is unplugged. So does the slot, from which a guest derives the names of its network interfaces.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::config::{Boot, Disk, MAX_DEVICES, Nic, VmConfig};
 use crate::disk::{CopyBeforeWrite, PreviousDisk};
 use crate::{Error, ErrorKind, Result};
 
-/// The two kinds of device that come and go.
+/// The two kinds of device that can be plugged and unplugged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Disk,
@@ -26,9 +26,9 @@ pub(super) struct DiskSlot {
     pub(super) config: Disk,
     pub(super) slot: usize,
     removal: Removal,
-    /// In the machine, while there is one.
+    /// The device in the machine, while there is one.
     pub(super) device: Option<DiskDevice>,
-    /// Its backend in this run or the previous one, which views may keep open.
+    /// The backend of this run or the previous one, which views may keep open.
     previous: Option<PreviousDisk>,
 }
 
@@ -38,16 +38,16 @@ pub(super) struct NicSlot {
     pub(super) config: Nic,
     pub(super) slot: usize,
     removal: Removal,
-    /// In the machine, while there is one.
+    /// The device in the machine, while there is one.
     pub(super) device: Option<NicDevice>,
 }
 
-/// The requests to remove a device.
+/// The pending requests to remove a device.
 #[derive(Clone, Debug)]
 pub(super) struct Removal {
     /// Distinguishes the device from others that have its position later.
     pub(super) id: u64,
-    /// How many wait for it.
+    /// The number of callers that wait for the removal.
     pub(super) waiting: u32,
 }
 
@@ -56,11 +56,11 @@ pub(super) struct Removal {
 pub(super) struct Devices {
     pub(super) disks: BTreeMap<usize, DiskSlot>,
     pub(super) nics: BTreeMap<usize, NicSlot>,
-    /// The number of devices that were ever attached.
+    /// The number of devices that were ever attached, from which ids are made.
     ids: u64,
 }
 
-/// A device that was removed. Dropping it closes what it had open on the host.
+/// A removed device. Dropping it closes what it had open on the host.
 #[derive(Debug)]
 #[expect(dead_code, reason = "it is kept to be dropped where waiting is allowed")]
 pub(super) enum Detached {
@@ -76,7 +76,7 @@ pub(super) struct Place {
 }
 
 impl DiskSlot {
-    /// Its backend, while it is in a machine, or of the previous run while a view still keeps that open and locked.
+    /// Its backend: that in the machine, or that of the previous run while a view still keeps it open and locked.
     pub(super) fn open(&self) -> Option<Arc<CopyBeforeWrite>> {
         self.backend().or_else(|| self.previous.as_ref().and_then(PreviousDisk::get))
     }
@@ -93,7 +93,7 @@ impl DiskSlot {
 }
 
 impl Devices {
-    /// Those of a configuration: positions and slots as they come, disks first.
+    /// The devices of a configuration: positions and slots in order, disks first.
     pub(super) fn new(disks: Vec<Disk>, nics: Vec<Nic>) -> Result<Self> {
         let mut all = Self::default();
         for disk in disks {
@@ -168,7 +168,7 @@ impl Devices {
         }
     }
 
-    /// Records the devices that are in a machine now, by their positions.
+    /// Records the devices that are in the machine, by position.
     pub(super) fn enter_machine(&mut self, disks: BTreeMap<usize, DiskDevice>, nics: BTreeMap<usize, NicDevice>) {
         for (position, device) in disks {
             if let Some(disk) = self.disks.get_mut(&position) {
@@ -182,13 +182,13 @@ impl Devices {
         }
     }
 
-    /// Takes all devices out, because the machine ends.
+    /// Takes all devices out of the machine, which is about to end.
     pub(super) fn leave_machine(&mut self) -> (Vec<DiskDevice>, Vec<NicDevice>) {
         let disks = self.disks.values_mut().filter_map(|disk| disk.device.take()).collect();
         (disks, self.nics.values_mut().filter_map(|nic| nic.device.take()).collect())
     }
 
-    /// The slot of the device at a position, and who wants to have it out.
+    /// The slot of the device at a position, and its pending removal.
     pub(super) fn get(&mut self, kind: Kind, position: usize) -> Option<(usize, &mut Removal)> {
         match kind {
             Kind::Disk => self.disks.get_mut(&position).map(|disk| (disk.slot, &mut disk.removal)),
@@ -196,34 +196,34 @@ impl Devices {
         }
     }
 
-    /// What is in a slot.
+    /// The device in a slot.
     pub(super) fn in_slot(&self, slot: usize) -> Option<(Kind, usize)> {
         self.all().find(|(_, _, taken, _)| *taken == slot).map(|(kind, position, ..)| (kind, position))
     }
 
-    /// Slots of the devices that somebody wants to have out.
+    /// The slots of the devices whose removal is awaited.
     pub(super) fn wanted_out(&self) -> Vec<usize> {
         self.all().filter(|(.., waiting)| *waiting > 0).map(|(_, _, slot, _)| slot).collect()
     }
 
-    /// Kind, position and slot of every device, and how many wait for its removal.
+    /// Kind, position and slot of every device, and the number of callers that wait for its removal.
     fn all(&self) -> impl Iterator<Item = (Kind, usize, usize, u32)> {
         let disks = self.disks.iter().map(|(at, disk)| (Kind::Disk, *at, disk.slot, disk.removal.waiting));
         disks.chain(self.nics.iter().map(|(at, nic)| (Kind::Nic, *at, nic.slot, nic.removal.waiting)))
     }
 
-    /// The slot of the device with that id, if it is still there.
+    /// The slot of the device with that id, if it is still attached.
     pub(super) fn slot_of(&mut self, kind: Kind, position: usize, id: u64) -> Option<usize> {
         self.get(kind, position).filter(|(_, removal)| removal.id == id).map(|(slot, _)| slot)
     }
 
-    /// A configuration that `base` and these devices make, without gaps between positions.
+    /// The configuration with `base` and these devices, without gaps between positions.
     pub(super) fn in_config(&self, base: &VmConfig) -> VmConfig {
         let mut config = base.clone();
         config.disks = self.disks.values().map(|disk| disk.config.clone()).collect();
         config.nics = self.nics.values().map(|nic| nic.config.clone()).collect();
         if let Boot::Disk { disk, .. } = &mut config.boot {
-            // One that is not there stays one that is not there.
+            // A boot disk that does not exist must not become one that does.
             let there = self.disks.contains_key(disk);
             *disk = if there { self.disks.range(..*disk).count() } else { self.disks.len() };
         }

@@ -1,4 +1,4 @@
-//! What can be asked of the disks of a running VM.
+//! Lists the disks of a running VM.
 
 use super::devices::DiskSlot;
 use super::handle::Vm;
@@ -10,14 +10,14 @@ use crate::config::IoEngine;
 pub struct DiskStatus {
     /// Its position.
     pub position: usize,
-    /// What does its input and output: never [`Auto`](IoEngine::Auto).
+    /// The engine for its I/O: never [`Auto`](IoEngine::Auto).
     pub engine: IoEngine,
-    /// Whether the guest's data goes past the host's page cache.
+    /// Whether the guest's data bypasses the host's page cache.
     pub direct: bool,
 }
 
 impl DiskStatus {
-    /// That of a disk in a machine.
+    /// The status of a disk in a machine; `None` if it is in none.
     pub(super) fn of(position: usize, disk: &DiskSlot) -> Option<Self> {
         let engine = disk.device.as_ref()?.block.engine();
         Some(Self { position, engine, direct: disk.config.direct })
@@ -25,7 +25,7 @@ impl DiskStatus {
 }
 
 impl Vm {
-    /// The disks in use, in the order of their positions; empty while the VM is halted.
+    /// The disks in the machine, ordered by position; empty while the VM is halted.
     pub fn disks(&self) -> Vec<DiskStatus> {
         self.live().map_or_else(|_| Vec::new(), |live| live.disks())
     }

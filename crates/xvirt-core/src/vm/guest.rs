@@ -1,8 +1,8 @@
-//! What a guest does to its VM by itself, and what becomes of a VM whose guest cannot go on.
+//! What a guest does to its own VM, and what happens to a VM whose guest cannot continue.
 //!
-//! All of it comes through [`Inner::serve_guest`] and [`Inner::watchdog_expired`], which look at it with the VM's lock
-//! held. A machine that is parked tells nothing and its watchdog stands still, so a paused VM stays paused: what its guest
-//! had asked for is done when the VM goes on, or is forgotten with the guest by a hard reboot or shutdown.
+//! All of it goes through [`Inner::serve_guest`] and [`Inner::watchdog_expired`], which check with the VM's lock held.
+//! A parked machine signals nothing and its watchdog is stopped, so a paused VM stays paused: pending requests of its
+//! guest are handled when the VM is unpaused, or discarded by a hard reboot or shutdown.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -14,7 +14,7 @@ use crate::config::CrashAction;
 use crate::machine::{Machine, Signal};
 
 impl Inner {
-    /// Does what the guest of run `run` has asked for, if anything. Whether the VM is still in memory.
+    /// Handles the request of the guest of run `run`, if there is one. Returns whether the VM is still in memory.
     pub(super) fn serve_guest(&self, run: u64) -> bool {
         let power = self.lock();
         let Some(machine) = self.machine_of(run, &power) else { return false };
@@ -41,7 +41,7 @@ impl Inner {
         }
     }
 
-    /// The time of the watchdog of run `run` may be over. Whether the VM is still in memory.
+    /// Handles the watchdog of run `run`, which may have expired. Returns whether the VM is still in memory.
     pub(super) fn watchdog_expired(&self, run: u64) -> bool {
         let power = self.lock();
         let Some(machine) = self.machine_of(run, &power) else { return false };
@@ -50,8 +50,8 @@ impl Inner {
         !expired || self.crashed(power, CrashReason::Watchdog, self.config.on_watchdog)
     }
 
-    /// The supervisor of run `run` cannot go on, and nobody would hear the guest any more: the VM is halted, whatever it
-    /// is configured to do after a crash.
+    /// Halts the VM because the supervisor of run `run` has failed and the guest's requests would go unheard. This
+    /// applies whatever the VM is configured to do after a crash.
     pub(super) fn supervisor_failed(&self, run: u64, reason: CrashReason) {
         let power = self.lock();
         if self.machine_of(run, &power).is_some() {
@@ -59,7 +59,7 @@ impl Inner {
         }
     }
 
-    /// The machine, if `run` is not over.
+    /// The machine, if `run` is the current run.
     fn machine_of(&self, run: u64, power: &Power) -> Option<Arc<Machine>> {
         self.machine().filter(|_| power.run == run)
     }
@@ -78,7 +78,7 @@ impl Inner {
             CrashAction::Preserve => {
                 self.crashes(&event);
                 let Some(_power) = self.park_from_supervisor(power) else { return false };
-                // The other vCPUs' crashes are the same one; but what the guest let go of before stays gone.
+                // The other vCPUs' crashes belong to this one. Ejected devices must still be detached.
                 if let Some(machine) = self.machine() {
                     machine.signals().clear();
                 }
@@ -94,8 +94,8 @@ impl Inner {
         self.events.send(event);
     }
 
-    /// Parks the machine, on the supervisor's thread. If the program keeps vCPUs from being stopped, halts the VM and returns
-    /// nothing.
+    /// Parks the machine, on the supervisor's thread. If the program prevents the vCPUs from being stopped, halts the
+    /// VM and returns `None`.
     fn park_from_supervisor<'a>(&self, power: MutexGuard<'a, Power>) -> Option<MutexGuard<'a, Power>> {
         let parked = self.machine().map_or(Ok(()), |machine| machine.park());
         match parked {
@@ -107,8 +107,8 @@ impl Inner {
         }
     }
 
-    /// Resets the machine, called by the supervisor itself, because the guest ended with `end`; `event` says that it runs
-    /// again. Whether it does.
+    /// Resets the machine, on the supervisor's thread, because the guest ended with `end`; `event` reports that it runs
+    /// again. Returns whether it does.
     fn reset_from_supervisor(&self, power: MutexGuard<'_, Power>, end: Event, event: &Event) -> bool {
         let Some(mut power) = self.park_from_supervisor(power) else { return false };
         match self.reset(&mut power, end) {
@@ -123,7 +123,7 @@ impl Inner {
         }
     }
 
-    /// As [`halt`](Self::halt), called by the supervisor itself, which somebody else has to join.
+    /// Like [`halt`](Self::halt), on the supervisor's thread, which another thread has to join.
     fn halt_from_supervisor(&self, mut power: MutexGuard<'_, Power>, event: Event) {
         power.ended = power.supervisor.take().map(Supervisor::into_thread);
         self.halt(power, event);

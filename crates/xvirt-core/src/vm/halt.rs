@@ -1,4 +1,4 @@
-//! Why and since when a VM is halted, and its last crash, for who has not listened.
+//! Why and since when a VM is halted, and its last crash, for programs that do not listen to events.
 
 use std::time::SystemTime;
 
@@ -11,13 +11,13 @@ use super::handle::Vm;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Halted {
-    /// Why.
+    /// The cause.
     pub cause: HaltCause,
-    /// Since when, by the host's clock.
+    /// The time, by the host's clock.
     pub since: SystemTime,
 }
 
-/// What halted a VM.
+/// The cause of a halt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -26,9 +26,9 @@ pub enum HaltCause {
     NotStarted,
     /// [`hard_shutdown`](Vm::hard_shutdown).
     HardShutdown,
-    /// Its guest switched itself off.
+    /// The guest powered off.
     GuestShutdown,
-    /// Its guest, or what it needs of the host, failed.
+    /// The guest crashed, or something it needs on the host failed.
     Crashed(CrashReason),
 }
 
@@ -36,9 +36,9 @@ pub enum HaltCause {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Crash {
-    /// What happened.
+    /// The reason.
     pub reason: CrashReason,
-    /// When, by the host's clock.
+    /// The time, by the host's clock.
     pub time: SystemTime,
 }
 
@@ -49,7 +49,7 @@ impl Halted {
 }
 
 impl From<&Event> for HaltCause {
-    /// What halted a VM with this event.
+    /// The cause of the halt that `event` reports.
     fn from(event: &Event) -> Self {
         match event {
             Event::GuestShutdown => Self::GuestShutdown,
@@ -60,12 +60,12 @@ impl From<&Event> for HaltCause {
 }
 
 impl Vm {
-    /// Why it is halted and since when; `None` unless it is halted. Does not wait for a verb.
+    /// Why and since when it is halted; `None` unless it is halted. Does not wait for a verb.
     pub fn halted(&self) -> Option<Halted> {
         self.live().ok()?.halted.clone()
     }
 
-    /// Its last crash, whatever became of it then; `None` if it has not crashed since it was built. Does not wait for a
+    /// Its last crash, whatever action followed; `None` if it has not crashed since it was built. Does not wait for a
     /// verb.
     pub fn last_crash(&self) -> Option<Crash> {
         self.live().ok()?.last_crash.clone()

@@ -1,4 +1,4 @@
-//! The VM handle, and what is behind it.
+//! The VM handle and its shared state.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,25 +36,25 @@ use crate::{Error, ErrorKind, Result};
 /// A virtual machine.
 ///
 /// All methods may be called from any thread. Verbs change the VM one at a time: each waits for its turn, and
-/// [`current_operations`](Self::current_operations) lists those in progress. Queries (power state, statistics, lists, events)
-/// never wait for a verb. The time limit of a verb starts when its turn comes. Dropping the VM is a hard shutdown: threads,
-/// descriptors, locks and memory go back to the host.
+/// [`current_operations`](Self::current_operations) lists those in progress. Queries (power state, statistics, lists,
+/// events) never wait for a verb. The timeout of a verb starts when its turn comes. Dropping the VM is a hard shutdown:
+/// it releases threads, descriptors, locks and memory.
 ///
-/// It belongs to the process that made it. In a child of fork(2) verbs fail with
-/// [`InvalidState`](ErrorKind::InvalidState), queries are answered as for a halted VM without devices, and dropping it changes
-/// nothing.
+/// It belongs to the process that made it. In a child of fork(2), verbs fail with
+/// [`InvalidState`](ErrorKind::InvalidState), queries return what they do for a halted VM without devices, and dropping
+/// it has no effect.
 ///
-/// A verb that the VM's state does not allow fails with [`InvalidState`](ErrorKind::InvalidState), which names both; that
-/// state may be the work of another thread, or of the guest.
+/// A verb that the VM's state does not allow fails with [`InvalidState`](ErrorKind::InvalidState), which names both.
+/// Another thread or the guest may have caused that state.
 ///
 /// # Signals and panics
-/// The VM's own threads have all signals blocked. One signal interrupts those of its vCPUs: the first real-time signal
-/// without a handler when the first VM of the process starts. A program that sets a handler for it later is told so by the
-/// verbs that need it ([`Busy`](ErrorKind::Busy)).
+/// The VM's own threads block all signals. One signal interrupts vCPU threads: the first real-time signal without a
+/// handler when the first VM of the process starts. If the program installs a handler for it later, the verbs that need
+/// it fail with [`Busy`](ErrorKind::Busy).
 ///
-/// A panic on one of the VM's threads, as of the program's log subscriber, is a crash of the VM
-/// ([`CrashReason::ThreadPanicked`](super::CrashReason::ThreadPanicked)). A log subscriber that panics on the thread of a
-/// caller unwinds through the verb; the VM is then as its power state says.
+/// A panic on one of the VM's threads, for example in the program's log subscriber, is a crash of the VM
+/// ([`CrashReason::ThreadPanicked`](super::CrashReason::ThreadPanicked)). If a log subscriber panics on a caller's
+/// thread, the panic unwinds through the verb; the VM's power state is still accurate.
 pub struct Vm {
     pub(super) inner: Arc<Inner>,
 }
@@ -67,15 +67,15 @@ impl fmt::Debug for Vm {
     }
 }
 
-/// What the handle and the supervisor thread share.
+/// The state shared by the handle and the supervisor thread.
 pub(super) struct Inner {
     /// The process it belongs to.
     process: Process,
-    /// The configuration it was built from, without disks and network interfaces, which come and go.
+    /// The configuration it was built from, without disks and network interfaces, which may change.
     pub(super) config: VmConfig,
     processors: Processors,
     pub(super) consoles: Consoles,
-    /// The way to its guest agent.
+    /// The connection to its guest agent.
     pub(super) agent: Arc<Channel>,
     pub(super) events: Events,
     /// The operation lock, held while the VM is changed, however long that takes.
@@ -94,19 +94,19 @@ pub(super) struct Inner {
 /// State that only verbs and the supervisor use.
 #[derive(Debug, Default)]
 pub(super) struct Power {
-    /// The number of starts, by which a supervisor knows whether its run is over.
+    /// The number of starts, by which a supervisor knows whether its run has ended.
     pub(super) run: u64,
     /// The number of reboots in this run.
     pub(super) reboots: u64,
     /// Whether the guest's next power-off is the first half of a reboot.
     pub(super) reboot_on_power_off: bool,
-    /// Set to the event that ends this run, for those who wait for it.
+    /// Set to the event that ends this run, for threads that wait for it.
     pub(super) run_end: Arc<OnceLock<Event>>,
     /// Set to the event that ends this run or brings the next reboot.
     pub(super) boot_end: Arc<OnceLock<Event>>,
     /// The supervisor of this run.
     pub(super) supervisor: Option<Supervisor>,
-    /// The supervisor's thread of a run that the guest ended, not joined yet.
+    /// The supervisor's thread of a run that the guest ended, not yet joined.
     pub(super) ended: Option<JoinHandle<()>>,
 }
 
@@ -167,8 +167,9 @@ impl Vm {
         self.inner.config.uuid
     }
 
-    /// The configuration that builds this VM as it is now: with what was plugged in, unplugged and limited since it was
-    /// built. Positions of disks and network interfaces have no gaps in it. Does not wait for a verb.
+    /// The configuration that builds this VM as it is now, with all changes since it was built: devices that were
+    /// plugged in or unplugged, and limits. Positions of disks and network interfaces have no gaps in it. Does not wait
+    /// for a verb.
     ///
     /// It can be serialized, unless it holds open objects such as a [`Disk::backend`](crate::config::Disk::backend).
     ///
@@ -183,17 +184,17 @@ impl Vm {
         self.live().map_or(PowerState::Halted, |live| live.state)
     }
 
-    /// The first serial port (`ttyS0`): output from the first byte on, and input.
+    /// The first serial port (`ttyS0`): input, and output from the first byte.
     pub fn console(&self) -> &Console {
         &self.inner.consoles.serial
     }
 
-    /// The virtio console (`hvc0`): output from the first byte on, and input.
+    /// The virtio console (`hvc0`): input, and output from the first byte.
     pub fn virtio_console(&self) -> &Console {
         &self.inner.consoles.virtio
     }
 
-    /// Listens to what happens from now on. One [`EventReceiver`] can listen to many VMs.
+    /// Listens to events from now on. One [`EventReceiver`] can listen to many VMs.
     ///
     /// # Errors
     /// [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
@@ -203,26 +204,26 @@ impl Vm {
         Ok(receiver)
     }
 
-    /// Read-only views of all disks at this moment, in the order of their positions, while the VM goes on.
+    /// Read-only views of all disks at this moment, ordered by position, while the VM keeps running.
     ///
-    /// The views are crash-consistent: they have what the guest has written, but not what it still caches in memory. The
-    /// guest is not stopped. New writes wait until those in flight are done. Later, the first write to each block waits until
-    /// the old contents are copied to an unnamed file in the folder `scratch`. That takes as much space as the guest
-    /// changes, at most the size of the disks. Dropping a view ends the copying for its disk.
+    /// The views are crash-consistent: they contain what the guest has written, but not what it still caches in memory.
+    /// The guest is not stopped. New writes wait until those in flight are done. Later, the first write to each block
+    /// waits until the old contents are copied to an unnamed file in the folder `scratch`. That file needs as much
+    /// space as the guest changes, at most the size of the disks. Dropping a view ends the copying for its disk.
     ///
-    /// A view keeps its disk locked, also when the VM is halted meanwhile. This VM can still be started again, unless the view
+    /// A view keeps its disk locked, even when the VM is halted. This VM can still be started again, unless the view
     /// was made while it was halted.
     ///
     /// # Errors
-    /// The VM is in a state that cannot be exported; `scratch` cannot be written; a disk has four views already
+    /// The VM is in a state that cannot be exported; `scratch` cannot be written; a disk already has four views
     /// ([`Busy`](ErrorKind::Busy)); a disk of a halted VM cannot be opened.
     pub fn snapshot_views(&self, scratch: impl AsRef<Path>) -> Result<Vec<Arc<SnapshotView>>> {
         let export = self.begin_long(Verb::Export)?;
         self.config_and_views(&export, scratch.as_ref()).map(|(_, views)| views)
     }
 
-    /// [`snapshot_views`](Self::snapshot_views), with the configuration that has exactly these disks, for an export that
-    /// still keeps other verbs waiting.
+    /// [`snapshot_views`](Self::snapshot_views), with the configuration that has exactly these disks, for an export
+    /// that still holds the operation lock.
     pub(crate) fn config_and_views(
         &self,
         _: &LongOperation<'_>,
@@ -232,7 +233,7 @@ impl Vm {
             let live = self.inner.live();
             (live.config(&self.inner.config), live.devices.clone())
         };
-        // Those of a VM in memory are all open.
+        // The disks of a VM in memory are all open already.
         let disks: Vec<_> = assemble::open_disks(&devices, Some(Access::ReadOnly))?.into_values().collect();
         Ok((config, disk::snapshot_views(&disks, scratch)?))
     }
@@ -240,13 +241,13 @@ impl Vm {
     /// Its current state.
     ///
     /// # Errors
-    /// This process is a child of the one that made it, where the lock may never be released.
+    /// This process is a child of the one that made the VM, where the lock may never be released.
     pub(super) fn live(&self) -> Result<MutexGuard<'_, Live>> {
         self.require_process()?;
         Ok(self.inner.live())
     }
 
-    /// Its operation lock, which keeps everybody else from changing it.
+    /// The operation lock, which prevents all other changes.
     ///
     /// # Errors
     /// As [`live`](Self::live).
@@ -255,15 +256,15 @@ impl Vm {
         Ok(self.inner.lock())
     }
 
-    /// Fails in a child of the process that made it.
+    /// Fails in a child of the process that made the VM.
     pub(super) fn require_process(&self) -> Result<()> {
         self.inner.process.require(format_args!("VM '{}'", self.name()))
     }
 }
 
 impl EventReceiver {
-    /// Listens to what happens to `vm` from now on, besides the VMs it listens to already. To listen to a VM twice brings
-    /// its events twice.
+    /// Listens to events of `vm` from now on, in addition to other VMs. If called twice for one VM, its events arrive
+    /// twice.
     ///
     /// # Errors
     /// [`InvalidState`](ErrorKind::InvalidState) in a child of the process that made the VM or the listener.
@@ -278,11 +279,12 @@ impl EventReceiver {
 impl Drop for Vm {
     fn drop(&mut self) {
         if !self.inner.process.is_current() {
-            // Its threads are not here, and what it has of the host is still the parent's: so it is never taken apart.
+            // This process does not have its threads, and its host resources belong to the parent. So it is never torn
+            // down here.
             mem::forget(Arc::clone(&self.inner));
             return;
         }
-        // A log subscriber that panics must not keep the machine.
+        // A log subscriber that panics must not keep the machine alive.
         if caught(|| self.inner.span.in_scope(|| self.inner.end())).is_err() {
             self.inner.end();
         }
@@ -294,7 +296,8 @@ pub(super) struct InSpan<'a>(Option<Entered<'a>>);
 
 impl Drop for InSpan<'_> {
     fn drop(&mut self) {
-        // This may be a verb that unwinds because the log subscriber panicked: once more would abort the process.
+        // This may run while a verb unwinds because the log subscriber panicked; a second panic would abort the
+        // process.
         let _ = caught(|| drop(self.0.take()));
     }
 }
@@ -304,7 +307,7 @@ impl Inner {
         lock(&self.power)
     }
 
-    /// The lock, once the supervisor of a run that the guest ended is gone.
+    /// Locks it after the supervisor of a run that the guest ended has been joined.
     pub(super) fn lock_alone(&self) -> MutexGuard<'_, Power> {
         loop {
             let mut power = self.lock();
@@ -314,7 +317,7 @@ impl Inner {
         }
     }
 
-    /// The VM's current state, to be locked only for a moment.
+    /// The VM's current state, to be locked only briefly.
     pub(super) fn live(&self) -> MutexGuard<'_, Live> {
         lock(&self.live)
     }
@@ -331,11 +334,11 @@ impl Inner {
     }
 
     pub(super) fn enter_span(&self) -> InSpan<'_> {
-        // Not where the log subscriber is a copy, a lock of which may never be released.
+        // Not in a forked child, where the log subscriber's locks may never be released.
         InSpan(self.process.is_current().then(|| self.span.enter()))
     }
 
-    /// Halts the VM and tells those who wait for it that it is gone, because its handle is dropped.
+    /// Halts the VM and tells all waiting threads that it is gone, because its handle is dropped.
     fn end(&self) {
         self.halt(self.lock_alone(), Event::HardShutdown);
         self.consoles.close();
@@ -416,25 +419,26 @@ impl Inner {
         let _ = (power.boot_end.set(event.clone()), mem::take(&mut power.run_end).set(event.clone()));
         self.enter(state, &event);
         let supervisor = power.supervisor.take();
-        // The supervisor may be waiting for the lock that we hold.
+        // The supervisor may be waiting for the lock.
         drop(power);
         if let Some(supervisor) = supervisor {
             supervisor.join();
         }
     }
 
-    /// Resets the parked machine to power-on, loads what it boots again, and runs it. `end` is what ended the guest.
+    /// Resets the parked machine to power-on, loads its boot source again, and runs it. `end` is the event that ended
+    /// the guest.
     pub(super) fn reset(&self, power: &mut Power, end: Event) -> Result<()> {
         let Some(machine) = self.machine() else { return Ok(()) };
         self.take_wanted_out(&machine);
-        // Before the serial port is reset, which takes in what waits.
+        // Before the serial port is reset, because the reset takes in waiting input.
         self.consoles.reset();
         let disk_at = |position: usize| self.live().devices.disks.get(&position).and_then(DiskSlot::backend);
         machine.reset(&disk_at)?;
         machine.run();
         power.reboots += 1;
         power.reboot_on_power_off = false;
-        // It is empty: it came with the guest that has just ended.
+        // It is empty: it is new for each boot, and this boot has just ended.
         let _ = mem::take(&mut power.boot_end).set(end);
         Ok(())
     }

@@ -1,9 +1,9 @@
-//! Disks and network interfaces that come and go, while the VM runs or not: XenServer's `VBD.plug` and `VIF.unplug`.
+//! Plugs and unplugs disks and network interfaces, while the VM runs or not: XenServer's `VBD.plug` and `VIF.unplug`.
 //!
-//! A running guest hears of both by ACPI (see [`device::hotplug`](crate::device::hotplug)). It has to let go of a device
-//! before the device is taken away, so unplugging waits for that; it does not hold the VM's lock meanwhile, and any verb
-//! may come between. Whatever ends the guest ends its use of the device too: a reset or the end of a run is taken for its
-//! answer.
+//! A running guest is notified through ACPI (see [`device::hotplug`](crate::device::hotplug)). The guest must eject a
+//! device before it can be removed, so unplugging waits for that. It does not hold the VM's lock meanwhile, so other
+//! verbs may run in between. A reset or the end of the run also ends the guest's use of the device, and so counts as an
+//! ejection.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,19 +19,19 @@ use crate::machine::Machine;
 use crate::net::MacAddress;
 use crate::{Error, ErrorKind, Result};
 
-/// How often a request is repeated to a guest that has not noticed it, such as one that was just booting.
+/// How often a request is repeated to a guest that did not notice it, for example because it was booting.
 const REMINDER: Duration = Duration::from_secs(1);
 
 impl Vm {
-    /// Plugs a disk in and returns its position: the lowest free one.
+    /// Plugs in a disk and returns its position: the lowest free one.
     ///
-    /// The guest of a running VM sees it without being told anything else. It stays across reboots and starts, until it
-    /// is unplugged. A halted VM has it at the next start; only then is its image opened.
+    /// The guest of a running VM detects it without further action. It stays across reboots and starts until it is
+    /// unplugged. For a halted VM, the disk is there from the next start, which is also when its image is opened.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the disk's configuration is invalid, the VM has its image already, or the
-    /// VM has as many devices as it can have. While the VM runs or is paused, also any error of opening the disk. Then the
-    /// VM is as before.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the disk's configuration is invalid, the VM already has the same
+    /// image, or the VM has the maximum number of devices. While the VM runs or is paused, also any error of opening
+    /// the disk. On error, the VM is unchanged.
     pub fn plug_disk(&self, disk: Disk) -> Result<usize> {
         let _span = self.inner.enter_span();
         disk.check()?;
@@ -52,11 +52,12 @@ impl Vm {
         Ok(position)
     }
 
-    /// Plugs a network interface in and returns its position, as [`plug_disk`](Self::plug_disk) does.
+    /// Plugs in a network interface and returns its position, as [`plug_disk`](Self::plug_disk) does.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the interface's configuration is invalid, or the VM has as many devices
-    /// as it can have. While the VM runs or is paused, also any error of opening its backend. Then the VM is as before.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the interface's configuration is invalid, or the VM has the
+    /// maximum number of devices. While the VM runs or is paused, also any error of opening its backend. On error, the
+    /// VM is unchanged.
     pub fn plug_nic(&self, mut nic: Nic) -> Result<usize> {
         let _span = self.inner.enter_span();
         nic.check()?;
@@ -86,24 +87,24 @@ impl Vm {
         Ok(NicDevice::new(position, opened, function, &self.inner.events))
     }
 
-    /// Unplugs the disk at `position`: asks the guest to let go of it, and waits until it has, at most `timeout`. Then
-    /// its image is not locked any more, and its position is free; other disks keep theirs.
+    /// Unplugs the disk at `position`: asks the guest to eject it, and waits for that at most `timeout`. Afterwards,
+    /// its image is unlocked and its position is free; other disks keep their positions.
     ///
-    /// A guest that resets or ends meanwhile has let go of it, and a halted VM has nothing to be asked. A paused one
-    /// answers once it goes on. The guest may also let go of a disk by itself, which an event tells.
+    /// A reset or the end of the guest meanwhile also ejects it, and a halted VM needs no request. A paused VM responds
+    /// once it is unpaused. The guest may also eject a disk on its own, which is reported by an event.
     ///
-    /// Nothing keeps a guest from letting go of a disk that it uses, or boots from.
+    /// Nothing prevents a guest from ejecting a disk that it uses or boots from.
     ///
     /// # Errors
-    /// There is no such disk ([`NotFound`](ErrorKind::NotFound)), or the guest has not let go of it in time
-    /// ([`Timeout`](ErrorKind::Timeout)): then the VM goes on with it. If the guest lets go of it later, it is unplugged
-    /// all the same, which an event tells.
+    /// There is no such disk ([`NotFound`](ErrorKind::NotFound)), or the guest did not eject it in time
+    /// ([`Timeout`](ErrorKind::Timeout)): then the VM keeps it. If the guest ejects it later, it is unplugged then,
+    /// which is reported by an event.
     pub fn unplug_disk(&self, position: usize, timeout: Duration) -> Result<()> {
         self.unplug(Kind::Disk, position, timeout)
     }
 
-    /// Unplugs the network interface at `position`, as [`unplug_disk`](Self::unplug_disk) does a disk. A tap interface
-    /// that was made for it is gone then.
+    /// Unplugs the network interface at `position`, as [`unplug_disk`](Self::unplug_disk) does for a disk. A tap
+    /// interface that was created for it is removed.
     ///
     /// # Errors
     /// As [`unplug_disk`](Self::unplug_disk).
@@ -111,8 +112,8 @@ impl Vm {
         self.unplug(Kind::Nic, position, timeout)
     }
 
-    /// The positions at which there are disks, running or not: those of the views that
-    /// [`snapshot_views`](Self::snapshot_views) gives.
+    /// The positions of the disks, whether the VM runs or not: those of the views that
+    /// [`snapshot_views`](Self::snapshot_views) returns.
     pub fn disk_positions(&self) -> Vec<usize> {
         self.live().map_or_else(|_| Vec::new(), |live| live.devices.disks.keys().copied().collect())
     }
@@ -132,7 +133,7 @@ impl Vm {
             removal.waiting += 1;
             removal.id
         };
-        // Which guest was asked: that of this run, up to its next reboot.
+        // The guest that was asked, identified by the run and its number of reboots.
         let mut asked = None;
         loop {
             let Some(slot) = inner.live().devices.slot_of(kind, position, id) else { return Ok(()) };
@@ -146,7 +147,7 @@ impl Vm {
             } else {
                 machine.request_removal(slot);
             }
-            // Another verb may end it meanwhile, which has to be the last to have it.
+            // Another verb may halt the VM while we wait, and must then drop the last reference to the machine.
             drop(machine);
             let left = timeout.saturating_sub(began.elapsed());
             if left.is_zero() {
@@ -179,7 +180,7 @@ impl Vm {
 }
 
 impl Inner {
-    /// One less waits for the removal of a device; if nobody does, the guest is not asked any more.
+    /// Decrements the number of callers that wait for the removal of a device; the last one withdraws the request.
     fn stop_waiting(&self, kind: Kind, position: usize) {
         let mut live = self.live();
         let Some((slot, removal)) = live.devices.get(kind, position) else { return };
@@ -191,14 +192,14 @@ impl Inner {
         }
     }
 
-    /// Gives back what the guest has let go of.
+    /// Detaches the devices that the guest has ejected.
     pub(super) fn take_ejected(&self) {
         let Some(machine) = self.machine() else { return };
         machine.take_ejected().into_iter().for_each(|slot| self.detach_slot(slot));
     }
 
-    /// Takes away, of a machine that is parked and has no guest any more, what somebody waits for, and what the guest
-    /// had let go of.
+    /// Removes from a parked machine without a guest the devices whose removal is awaited, and those the guest had
+    /// ejected.
     pub(super) fn take_wanted_out(&self, machine: &Machine) {
         self.take_ejected();
         let wanted = self.live().devices.wanted_out();
@@ -215,10 +216,10 @@ impl Inner {
         }
     }
 
-    /// Forgets a device that is in no machine any more, and tells everybody.
+    /// Removes a device that is in no machine from the VM, and notifies listeners and waiting verbs.
     fn detach(&self, kind: Kind, position: usize) {
         let detached = self.live().devices.detach(kind, position);
-        // Closing an image may take its time.
+        // Closing an image may take a while, so `live` is not locked here.
         drop(detached);
         self.events.send(&match kind {
             Kind::Disk => Event::DiskUnplugged { disk: position },

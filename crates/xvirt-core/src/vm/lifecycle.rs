@@ -10,18 +10,19 @@ use super::state::{PowerState, Verb};
 use crate::machine::{DiskAt, Machine};
 use crate::{Error, ErrorKind, Result};
 
-/// A power button that is pressed before the guest's kernel listens, or while nobody in the guest acts on it, is lost: it
-/// is pressed again after so long, and then after twice as long each time up to the longest.
+/// A press of the power button is lost before the guest's kernel listens, or while nothing in the guest acts on it. So
+/// it is repeated after this time, which doubles with each press up to the maximum.
 const PRESS_AGAIN: Duration = Duration::from_millis(250);
 const PRESS_AGAIN_MAX: Duration = Duration::from_secs(4);
 
 impl Vm {
-    /// Starts a halted VM: locks its disks, assembles the machine, loads what it boots and lets it run.
+    /// Starts a halted VM: locks its disks, assembles the machine, loads the boot source and runs the guest.
     ///
     /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if it is not halted. [`OutOfDescriptors`](ErrorKind::OutOfDescriptors)
-    /// with how many [it takes](crate::config::VmConfig::file_descriptors) and how many are left. Otherwise whatever any
-    /// of these steps fails with. Then it is halted as before and nothing is left behind.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is not halted.
+    /// [`OutOfDescriptors`](ErrorKind::OutOfDescriptors), which says how many [it
+    /// needs](crate::config::VmConfig::file_descriptors) and how many are left. Otherwise, any error of these steps. On
+    /// error, the VM stays halted and nothing is left behind.
     pub fn start(&self) -> Result<()> {
         let _span = self.inner.enter_span();
         let (mut power, _listed) = self.begin_alone(Verb::Start)?;
@@ -35,15 +36,15 @@ impl Vm {
         Ok(())
     }
 
-    /// Stops a running VM, which stays in memory.
+    /// Pauses a running VM, which stays in memory.
     ///
-    /// A paused VM stays paused until a verb changes that. What its guest asked for just before (to switch off or be
-    /// reset), its crashes and its watchdog wait: [`unpause`](Self::unpause) lets them happen, [`hard_reboot`] and
-    /// [`hard_shutdown`] forget them.
+    /// A paused VM stays paused until a verb changes that. Pending requests of its guest (power-off or reset), its
+    /// crashes and its watchdog wait: [`unpause`](Self::unpause) handles them, [`hard_reboot`] and [`hard_shutdown`]
+    /// discard them.
     ///
     /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if it is not running. [`Busy`](ErrorKind::Busy) if the program has taken
-    /// the signal that interrupts vCPUs for itself; then it runs on.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is not running. [`Busy`](ErrorKind::Busy) if the program has
+    /// installed its own handler for the signal that interrupts vCPUs; then the VM keeps running.
     ///
     /// [`hard_reboot`]: Self::hard_reboot
     /// [`hard_shutdown`]: Self::hard_shutdown
@@ -55,7 +56,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Lets a paused VM go on.
+    /// Resumes a paused VM.
     ///
     /// # Errors
     /// [`InvalidState`](ErrorKind::InvalidState) if it is not paused.
@@ -67,19 +68,19 @@ impl Vm {
         Ok(())
     }
 
-    /// Asks the guest to shut down, and waits until it has switched itself off.
+    /// Asks the guest to shut down, and waits until it has powered off.
     ///
-    /// Where a [guest agent](Self::agent) runs, it is asked first, and has a quarter of `timeout`, at most 10 s, to begin.
-    /// Then, and where there is none, the power button is pressed (ACPI), and again, less and less often, until the VM is
-    /// halted: a guest that is still booting does not notice the first time, and neither does one that reboots or is paused
-    /// meanwhile. libvirt goes about it in the same order.
+    /// If a [guest agent](Self::agent) runs, it is asked first, and has a quarter of `timeout`, at most 10 s, to begin.
+    /// After that, or if there is no agent, the power button is pressed (ACPI), repeatedly and at growing intervals,
+    /// until the VM is halted: a guest that is still booting, rebooting or paused misses a press. libvirt uses the same
+    /// order.
     ///
     /// # Errors
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or was halted by
     ///   [`hard_shutdown`](Self::hard_shutdown) while this waited.
-    /// - [`Timeout`](ErrorKind::Timeout) if it has not switched off within `timeout`; then it still runs, and may still
-    ///   switch off later.
-    /// - [`GuestFault`](ErrorKind::GuestFault) if it crashed while this waited, and is halted for that.
+    /// - [`Timeout`](ErrorKind::Timeout) if it has not powered off within `timeout`; then it still runs, and may still
+    ///   power off later.
+    /// - [`GuestFault`](ErrorKind::GuestFault) if it crashed while this waited and was halted as a result.
     pub fn clean_shutdown(&self, timeout: Duration) -> Result<()> {
         let _span = self.inner.enter_span();
         let (mut power, _listed) = self.begin(Verb::CleanShutdown)?;
@@ -109,18 +110,18 @@ impl Vm {
         Ok(())
     }
 
-    /// Asks the guest to shut down, as [`clean_shutdown`](Self::clean_shutdown) does, waits until it has switched itself
-    /// off, and starts it again.
+    /// Asks the guest to shut down, as [`clean_shutdown`](Self::clean_shutdown) does, waits until it has powered off,
+    /// and starts it again.
     ///
     /// # Errors
-    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or another verb came in between: a
-    ///   [`clean_shutdown`](Self::clean_shutdown) or [`hard_shutdown`](Self::hard_shutdown), after which it is halted, or
-    ///   a [`hard_reboot`](Self::hard_reboot).
-    /// - [`Timeout`](ErrorKind::Timeout) if it has not switched off within `timeout`; then it still runs. If its guest
-    ///   switches off later all the same, it comes back, unless a `clean_shutdown` was called meanwhile.
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or another verb intervened: a
+    ///   [`clean_shutdown`](Self::clean_shutdown) or [`hard_shutdown`](Self::hard_shutdown), after which it is halted,
+    ///   or a [`hard_reboot`](Self::hard_reboot).
+    /// - [`Timeout`](ErrorKind::Timeout) if it has not powered off within `timeout`; then it still runs. If its guest
+    ///   powers off later, it is still rebooted, unless `clean_shutdown` was called meanwhile.
     /// - [`GuestFault`](ErrorKind::GuestFault) if it crashed while this waited; then it is in the state that its
-    ///   configuration wants after a crash.
-    /// - [`NotBootable`](ErrorKind::NotBootable) if what it boots could not be loaded any more; then it is halted.
+    ///   configuration specifies for crashes.
+    /// - [`NotBootable`](ErrorKind::NotBootable) if its boot source could no longer be loaded; then it is halted.
     pub fn clean_reboot(&self, timeout: Duration) -> Result<()> {
         let _span = self.inner.enter_span();
         let (mut power, _listed) = self.begin(Verb::CleanReboot)?;
@@ -135,12 +136,14 @@ impl Vm {
         }
     }
 
-    /// Resets the machine in place: what the guest has not written to its disks is lost. A paused VM runs afterwards.
+    /// Resets the machine in place: data that the guest has not written to its disks is lost. A paused VM runs
+    /// afterwards.
     ///
     /// # Errors
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is halted.
-    /// - [`Busy`](ErrorKind::Busy) if the program has taken the signal that interrupts vCPUs for itself; then it runs on.
-    /// - Whatever loading what it boots fails with, or resetting its devices; then it is halted.
+    /// - [`Busy`](ErrorKind::Busy) if the program has installed its own handler for the signal that interrupts vCPUs;
+    ///   then the VM keeps running.
+    /// - Any error of loading its boot source or resetting its devices; then it is halted.
     pub fn hard_reboot(&self) -> Result<()> {
         let _span = self.inner.enter_span();
         let (mut power, _listed) = self.begin(Verb::HardReboot)?;
@@ -153,7 +156,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Waits until the VM is halted, for whatever reason. A VM that another thread starts again meanwhile was halted.
+    /// Waits until the VM is halted, for any reason. Also returns if the VM was halted and another thread has started
+    /// it again.
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) if it is not halted within `timeout`.
@@ -177,7 +181,7 @@ impl Vm {
         Error::new(ErrorKind::Timeout, format!("VM '{}' did not {what} within {timeout:?}", self.name()))
     }
 
-    /// The error of a verb that waited for the guest to switch itself off, when it ended with `event`.
+    /// The error of a verb that waited for the guest to power off, when the guest ended with `event` instead.
     fn ended_otherwise(&self, verb: Verb, event: Event) -> Error {
         let name = self.name();
         let (kind, what) = match event {
@@ -197,11 +201,11 @@ impl Vm {
 }
 
 impl Inner {
-    /// Has the guest shut down, by its agent and then by the power button, until `end` is known, and gives it; `None` is
-    /// that it is not after `timeout`.
+    /// Shuts the guest down, through its agent and then the power button, and returns `end` once it is set; `None` if
+    /// it is not set within `timeout`.
     fn shut_down_until(&self, power: MutexGuard<'_, Power>, end: &OnceLock<Event>, timeout: Duration) -> Option<Event> {
         let began = Instant::now();
-        // Other verbs may come in between, as later.
+        // Other verbs may run meanwhile, as in the wait below.
         drop(power);
         self.shut_down_by_agent(timeout);
         let mut power = self.lock();
@@ -225,7 +229,7 @@ impl Inner {
         }
     }
 
-    /// Waits until `done`; the error is that it is not after `timeout`.
+    /// Waits until `done` returns true; `Err` if it does not within `timeout`.
     fn wait<'a>(
         &self,
         mut power: MutexGuard<'a, Power>,

@@ -1,4 +1,4 @@
-//! What a VM may take of the host: how fast its devices may be, and its vCPUs. Changed at any time.
+//! Limits on the host resources that a VM uses: the rates of its devices and the CPU time of its vCPUs.
 
 use super::Vm;
 use super::devices::Kind;
@@ -10,12 +10,12 @@ use crate::config::{CpuLimit, NicLimit, RateLimit, VmConfig};
 use crate::machine::Machine;
 
 impl Vm {
-    /// Limits what the network interface at `position` receives and sends, from now on, across reboots and starts. No
-    /// frame is dropped for it: what the guest sends waits in its queue, what it is to receive waits with the sender.
-    /// [`nics`](Self::nics) tells the limits in force.
+    /// Limits the rates at which the network interface at `position` receives and sends. The limit applies immediately,
+    /// and across reboots and starts. It causes no frame to be dropped: frames from the guest wait in its queue, frames
+    /// to the guest wait at the sender. [`nics`](Self::nics) returns the limits in force.
     ///
     /// # Errors
-    /// The limit makes no sense, or there is no interface at that position.
+    /// The limit is invalid, or there is no interface at that position.
     pub fn set_nic_limit(&self, position: usize, limit: NicLimit) -> Result<()> {
         limit.check()?;
         let _turn = self.begin(Verb::SetNicLimit)?;
@@ -24,17 +24,17 @@ impl Vm {
         nic.config.limit = limit;
         if let Some(nic) = &nic.device {
             nic.net.set_limit(limit);
-            // What waits may go now.
+            // Requests that waited for the old limit may proceed.
             nic.function.kick();
         }
         Ok(())
     }
 
-    /// Limits how fast the disk at `position` may be, from now on, across reboots and starts. What is over the limit waits
-    /// in the guest's queue.
+    /// Limits the rate of the disk at `position`. The limit applies immediately, and across reboots and starts.
+    /// Requests over the limit wait in the guest's queue.
     ///
     /// # Errors
-    /// The limit makes no sense, or there is no disk at that position.
+    /// The limit is invalid, or there is no disk at that position.
     pub fn set_disk_limit(&self, position: usize, limit: RateLimit) -> Result<()> {
         let _turn = self.begin(Verb::SetDiskLimit)?;
         let mut live = self.inner.live();
@@ -43,13 +43,13 @@ impl Vm {
         disk.config.limit = limit;
         if let Some(disk) = &disk.device {
             disk.block.set_limit(limit);
-            // What waits may go now.
+            // Requests that waited for the old limit may proceed.
             disk.function.kick();
         }
         Ok(())
     }
 
-    /// How fast the disk at `position` may be: what is in force where the VM runs.
+    /// The rate limit of the disk at `position`: the one in force while the VM runs.
     ///
     /// # Errors
     /// There is no disk at that position.
@@ -59,19 +59,19 @@ impl Vm {
         Ok(disk.device.as_ref().map_or(disk.config.limit, |device| device.block.limit()))
     }
 
-    /// Limits the CPU time of all vCPUs together, from now on, across reboots and starts.
+    /// Limits the CPU time of all vCPUs together. The limit applies immediately, and across reboots and starts.
     ///
-    /// The vCPU threads get a control group of their own below the group of this process. It is removed with the machine. A
-    /// process that is killed, or ends without dropping its VMs, leaves it behind empty; the next process that limits a VM
-    /// from the same group removes it.
+    /// The vCPU threads get their own control group below the group of this process. It is removed with the machine. A
+    /// process that is killed, or ends without dropping its VMs, leaves it behind empty; the next process that limits a
+    /// VM from the same group removes it.
     ///
-    /// This needs the CPU controller, of version 2 of control groups or of version 1, and the right to create groups below
-    /// this process's own. Root has that right, and so has a user to whom the group is delegated, as by systemd's
-    /// `Delegate=cpu`. A process whose group of version 2 already has groups below it cannot set a limit.
+    /// This needs the CPU controller, of cgroup v2 or v1, and permission to create groups below this process's own.
+    /// Root has that permission, and so does a user to whom the group is delegated, for example by systemd's
+    /// `Delegate=cpu`. A process whose v2 group already has groups below it cannot set a limit.
     ///
     /// # Errors
-    /// The limit makes no sense, or the host does not let this process set it, of which the message tells the remedy;
-    /// then all is as before. A halted VM notices only when it starts.
+    /// The limit is invalid, or the host does not let this process set it; the message states the remedy. On error,
+    /// nothing is changed. For a halted VM, the host is asked only at the next start.
     pub fn set_cpu_limit(&self, limit: CpuLimit) -> Result<()> {
         limit.check()?;
         let _turn = self.begin(Verb::SetCpuLimit)?;
@@ -79,7 +79,8 @@ impl Vm {
         if let Some(Running { machine, cpu_group, .. }) = &mut live.running {
             match cpu_group {
                 Some(group) => group.set(limit).inspect_err(|_| {
-                    // Half of it may have been set. Nothing more can be done for a group that takes neither.
+                    // Part of the new limit may have been set. If restoring the old one fails too, nothing more can be
+                    // done.
                     let _ = group.set(live.cpu_limit);
                 })?,
                 None => *cpu_group = make_cpu_group(&self.inner.config, limit, machine)?,
@@ -89,7 +90,7 @@ impl Vm {
         Ok(())
     }
 
-    /// What the vCPUs may take of the host's processors, as the kernel says while the VM runs.
+    /// The CPU limit of the vCPUs, as reported by the kernel while the VM runs.
     ///
     /// # Errors
     /// The VM's control group cannot be read.
@@ -100,7 +101,7 @@ impl Vm {
     }
 }
 
-/// The control group of a machine's vCPUs, if they are to be limited.
+/// The control group of a machine's vCPUs, if `limit` limits them.
 pub(super) fn make_cpu_group(config: &VmConfig, limit: CpuLimit, machine: &Machine) -> Result<Option<CpuGroup>> {
     if limit == CpuLimit::none() {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! The current state of a VM, which queries read.
 //!
-//! Only the holder of the VM's operation lock changes it, and nobody keeps it locked during anything that takes time. So
-//! queries are answered at once, whatever a verb waits for.
+//! Only the holder of the VM's operation lock changes it, and no thread keeps it locked during anything slow. So
+//! queries return immediately, whatever a verb waits for.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Live {
     pub(super) saved: Option<PathBuf>,
     pub(super) halted: Option<Halted>,
     pub(super) last_crash: Option<Crash>,
-    /// The last answers, given while the machine is being torn down.
+    /// The last values, returned by queries while the machine is being torn down.
     ending: Option<Ending>,
 }
 
@@ -41,7 +41,7 @@ struct Ending {
     nics: Vec<NicStatus>,
 }
 
-/// The parts of a machine to tear down. Dropped in this order: the machine before the locks of its disks and its control
+/// The parts of a machine to tear down. Dropped in this order: the machine before its disk locks and its control
 /// group.
 #[derive(Debug)]
 #[expect(dead_code, reason = "it is kept to be dropped where waiting is allowed")]
@@ -52,10 +52,11 @@ pub(super) struct Teardown {
     cpu_group: Option<CpuGroup>,
 }
 
-/// What a VM that is in memory has besides disks and network interfaces.
+/// The parts of a VM in memory other than disks and network interfaces.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// Verbs hold clones of it only while they have the operation lock, so whoever halts the VM drops the last one.
+    /// Verbs hold clones of it only while they hold the operation lock, so the verb that halts the VM drops the last
+    /// one.
     pub(super) machine: Arc<Machine>,
     /// The guest's memory when its balloon is empty.
     pub(super) memory: ByteSize,
@@ -80,13 +81,13 @@ impl Live {
         self.enter(PowerState::Running, event);
     }
 
-    /// Takes the machine, if there is one, to tear it down. Queries get the last answers until the VM is halted.
+    /// Takes the machine, if there is one, to tear it down. Queries get the last values until the VM is halted.
     pub(super) fn begin_teardown(&mut self) -> Option<Teardown> {
         let ending = Ending { statistics: self.statistics(), disks: self.disks(), nics: self.nics() };
         let Running { machine, balloon, cpu_group, .. } = self.running.take()?;
         self.ending = Some(ending);
         if let Some(device) = &balloon {
-            // Wakes those who wait for its guest.
+            // Wakes the threads that wait for the guest's balloon driver.
             device.balloon.end();
         }
         Some(Teardown { machine, devices: self.devices.leave_machine(), balloon, cpu_group })
@@ -100,7 +101,7 @@ impl Live {
         self.happened(event);
     }
 
-    /// Remembers what can be queried about `event` later.
+    /// Records `event` for later queries.
     pub(super) fn happened(&mut self, event: &Event) {
         if let Event::Crashed(reason) = event {
             self.last_crash = Some(Crash { reason: reason.clone(), time: SystemTime::now() });

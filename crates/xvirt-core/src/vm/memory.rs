@@ -1,4 +1,4 @@
-//! How much of its memory a running VM has, and what the guest says of it.
+//! The memory target of a running VM, and the memory statistics of its guest.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,44 +13,44 @@ use crate::config::{ByteSize, PAGE, check_memory_target};
 use crate::virtio::{Balloon, GuestReport};
 use crate::{Error, ErrorKind, Result};
 
-/// What a running VM does with its memory.
+/// The memory of a running VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryStatistics {
-    /// How much the guest is to have.
+    /// How much memory the guest should have.
     pub target: ByteSize,
-    /// How much it has, by what its balloon driver says; all of it while there is no driver.
+    /// How much it has, according to its balloon driver; all of it while there is no driver.
     pub actual: ByteSize,
-    /// What the guest reported last, since its driver came.
+    /// The guest's last report since its driver was loaded.
     pub guest: Option<GuestMemory>,
 }
 
-/// What a guest reports on its memory. Counts are since it booted; what it does not know is `None`.
+/// A guest's report on its memory. Counters start at its boot; values that the guest does not report are `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GuestMemory {
-    /// When the report came.
+    /// When the report arrived.
     pub taken: SystemTime,
-    /// What the guest knows of.
+    /// The memory known to the guest.
     pub total: Option<ByteSize>,
-    /// What is not used for anything.
+    /// The unused memory.
     pub free: Option<ByteSize>,
-    /// What could be used without swapping, disk caches given up.
+    /// The memory that could be used without swapping, including reclaimable disk caches.
     pub available: Option<ByteSize>,
-    /// What caches hold of files.
+    /// The memory used to cache files.
     pub disk_caches: Option<ByteSize>,
-    /// What was swapped in.
+    /// The amount swapped in.
     pub swapped_in: Option<ByteSize>,
-    /// What was swapped out.
+    /// The amount swapped out.
     pub swapped_out: Option<ByteSize>,
-    /// Page faults that had to wait for a disk.
+    /// Page faults that waited for a disk.
     pub major_faults: Option<u64>,
     /// All page faults.
     pub minor_faults: Option<u64>,
 }
 
 impl MemoryStatistics {
-    /// What the balloon of a VM of `memory` knows.
+    /// The state of the balloon of a VM with `memory`.
     pub(super) fn of(balloon: &Balloon, memory: ByteSize) -> Self {
         let state = balloon.state();
         let left = |pages: u32| ByteSize::new(memory.bytes().saturating_sub(u64::from(pages) * PAGE));
@@ -76,12 +76,12 @@ impl From<GuestReport> for GuestMemory {
 }
 
 impl Vm {
-    /// Sets how much of its memory a running VM is to have. The guest's balloon driver gives the rest to the host, or
-    /// takes it back; [`wait_memory_target`](Self::wait_memory_target) waits for that. The target outlasts reboots, and
-    /// ends when the VM halts. A guest that runs out of memory takes back what it needs.
+    /// Sets how much of its memory a running VM should have. The guest's balloon driver releases the rest to the host,
+    /// or claims it again; [`wait_memory_target`](Self::wait_memory_target) waits for that. The target is kept across
+    /// reboots, until the VM halts. A guest that runs out of memory claims what it needs.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it cannot have so much or so little,
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the target is too high or too low,
     /// [`InvalidState`](ErrorKind::InvalidState) if it is halted or has no balloon.
     pub fn set_memory_target(&self, target: ByteSize) -> Result<()> {
         let config = &self.inner.config;
@@ -94,11 +94,11 @@ impl Vm {
         Ok(())
     }
 
-    /// Waits until the guest has just as much memory as it is to have.
+    /// Waits until the guest has exactly the memory of its target.
     ///
     /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted, also while this waits, or has no balloon;
-    /// [`Timeout`](ErrorKind::Timeout) if it has not come to its target within `timeout`.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted, or is halted while this waits, or has no balloon;
+    /// [`Timeout`](ErrorKind::Timeout) if it has not reached its target within `timeout`.
     pub fn wait_memory_target(&self, timeout: Duration) -> Result<()> {
         let (turn, _listed) = self.begin(Verb::WaitMemoryTarget)?;
         let balloon = self.balloon(Verb::WaitMemoryTarget)?;
@@ -113,7 +113,7 @@ impl Vm {
             .with_remedy("give it more time or more memory, or see whether its guest has a balloon driver"))
     }
 
-    /// What is known of its memory, without asking the guest.
+    /// The last known memory statistics, without asking the guest.
     ///
     /// # Errors
     /// [`InvalidState`](ErrorKind::InvalidState) if it is halted or has no balloon.
@@ -126,8 +126,9 @@ impl Vm {
     /// Asks the guest for a report on its memory, and waits for it.
     ///
     /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted, also while this waits, has no balloon, or its guest has no
-    /// balloon driver now; [`Timeout`](ErrorKind::Timeout) if it has not answered within `timeout`.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted, or is halted while this waits, has no balloon, or its
+    /// guest has no balloon driver loaded; [`Timeout`](ErrorKind::Timeout) if the guest has not answered within
+    /// `timeout`.
     pub fn refresh_memory_statistics(&self, timeout: Duration) -> Result<MemoryStatistics> {
         let (turn, _listed) = self.begin(Verb::ReadMemoryStatistics)?;
         let balloon = self.balloon(Verb::ReadMemoryStatistics)?;
@@ -150,7 +151,7 @@ impl Vm {
         Ok(Arc::clone(&self.balloon_device(&*self.live()?, verb)?.balloon))
     }
 
-    /// The balloon, if `verb` is legal now.
+    /// The balloon, if `verb` is legal in the current state.
     fn balloon_device<'a>(&self, live: &'a Live, verb: Verb) -> Result<&'a BalloonDevice> {
         verb.check(self.name(), live.state)?;
         live.running.as_ref().and_then(|running| running.balloon.as_ref()).ok_or_else(|| self.no_balloon())

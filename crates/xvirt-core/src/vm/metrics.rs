@@ -1,4 +1,4 @@
-//! Statistics of a VM as metrics, for whatever recorder the program has installed.
+//! Publishes the statistics of a VM as metrics, through the recorder that the program has installed.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use super::statistics::{
     DiskStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics, VcpuStatistics,
 };
 
-/// The percentiles of latencies that are published, and how they are labelled.
+/// The percentiles of latencies that are published, and their labels.
 const QUANTILES: [(f64, &str); 3] = [(50.0, "0.5"), (99.0, "0.99"), (99.9, "0.999")];
 
-/// Publishes the statistics of one VM through the `metrics` crate, each time the program has read them.
+/// Publishes the statistics of one VM through the `metrics` crate, whenever the program calls
+/// [`publish`](Self::publish).
 ///
-/// Every metric has the labels `vm`, the name, and `uuid`. Counters grow by what happened since the last time; after the
-/// VM was started anew they go on.
+/// Every metric has the labels `vm` (the name) and `uuid`. Counters grow by the difference since the last call, and
+/// continue when the VM is started again.
 ///
 /// | metric | further labels | what |
 /// |---|---|---|
@@ -24,7 +25,7 @@ const QUANTILES: [(f64, &str); 3] = [(50.0, "0.5"), (99.0, "0.99"), (99.9, "0.99
 /// | `xvirt_vcpu_exits_total` | `vcpu`, `reason` | counter |
 /// | `xvirt_memory_target_bytes`, `xvirt_memory_actual_bytes` | | gauges, if it has a balloon |
 /// | `xvirt_disk_operations_total`, `_bytes_total`, `_errors_total` | `disk`, `operation` | counters |
-/// | `xvirt_disk_latency_seconds` | `disk`, `operation`, `quantile` | gauge: since the last time |
+/// | `xvirt_disk_latency_seconds` | `disk`, `operation`, `quantile` | gauge: since the last call |
 /// | `xvirt_disk_cpu_seconds` | `disk` | gauge: since start |
 /// | `xvirt_nic_frames_total`, `_bytes_total`, `_dropped_total` | `nic`, `direction` | counters |
 /// | `xvirt_nic_cpu_seconds` | `nic` | gauge: since start |
@@ -37,22 +38,22 @@ pub struct MetricsPublisher {
     last: Statistics,
 }
 
-/// One thing that has metrics.
+/// One set of labels for metrics.
 struct Subject<'a> {
     labels: Vec<Label>,
     of: &'a MetricsPublisher,
 }
 
 impl MetricsPublisher {
-    /// For the statistics of `vm`.
+    /// A publisher for the statistics of `vm`.
     pub fn new(vm: &Vm) -> Self {
         let labels = [Label::new("vm", vm.name().to_owned()), Label::new("uuid", vm.uuid().to_string())];
         Self { labels, last: Statistics::default() }
     }
 
-    /// Publishes what [`Vm::statistics`] gave.
+    /// Publishes the result of [`Vm::statistics`].
     pub fn publish(&mut self, now: &Statistics) {
-        // A VM that has run for less time than before was started in between.
+        // If its uptime is lower than last time, the VM was started in between.
         if now.uptime < self.last.uptime {
             self.last = Statistics::default();
         }
@@ -82,7 +83,7 @@ impl MetricsPublisher {
 }
 
 impl Subject<'_> {
-    /// The same with one more label.
+    /// The same labels with one more.
     fn with(&self, key: &'static str, value: impl Into<SharedString>) -> Self {
         let mut labels = if self.labels.is_empty() { self.of.labels.to_vec() } else { self.labels.clone() };
         labels.push(Label::new(key, value));
@@ -93,7 +94,7 @@ impl Subject<'_> {
         gauge!(name, self.labels.clone()).set(time.as_secs_f64());
     }
 
-    /// A counter that was at `before`, or lower than that because it began anew.
+    /// Publishes a counter that was at `before`, or that started again from zero.
     fn count(&self, name: &'static str, now: u64, before: u64) {
         counter!(name, self.labels.clone()).increment(now.checked_sub(before).unwrap_or(now));
     }

@@ -1,16 +1,20 @@
-//! The handle users hold: a VM from its configuration to its end.
+//! The VM handle: a VM from its configuration to its end.
 //!
-//! A verb changes the VM while it holds the operation lock; `operation` lists the verbs in progress. What the VM is and has
-//! at this moment is in `live`, which is locked only for a moment, so that questions never wait for a verb. `devices` are
-//! its disks and network interfaces in it.
+//! A verb holds the operation lock while it changes the VM; `operation` lists the verbs in progress. `live` has the
+//! current state, including the disks and network interfaces (`devices`). It is locked only briefly, so queries never
+//! wait for a verb.
 //!
-//! `state` is the table of what is legal when, `lifecycle` has the verbs that change the power state, `events` tells the
-//! outside what happens and `halt` what ended it last, `build` makes the handle from a configuration, `assemble` its
-//! machine, `consoles` has its consoles and the port of its guest agent, `supervisor` is the thread that hears the
-//! guest's own requests, and `guest` does what they and crashes ask for. `hotplug` plugs and unplugs devices, `resize`
-//! grows disks, `disks` and `nics` list what there is, `limits` sets how fast devices and vCPUs may be, and `memory` how
-//! much memory the guest has. `descriptors` counts the file descriptors that all of it takes. `vsock` reaches programs
-//! in the guest, `statistics` says what the VM has done, and `metrics` publishes that.
+//! - `state`: the table of power states in which each verb is legal.
+//! - `build`: makes the handle from a configuration; `assemble` makes its machine.
+//! - `lifecycle`: the verbs that change the power state.
+//! - `events`: what happens to the VM; `halt`: why it is halted, and its last crash.
+//! - `supervisor`: the thread that handles the guest's own requests; `guest`: what those requests and crashes do.
+//! - `consoles`: the consoles and the guest agent's port; `agent`: the guest agent; `vsock`: connections to and from
+//!   the guest.
+//! - `hotplug`: plugs and unplugs devices; `disks` and `nics` list them; `resize` grows disks.
+//! - `limits`: limits of devices and vCPUs; `memory`: the memory target and the guest's memory statistics.
+//! - `descriptors`: how many file descriptors a VM needs.
+//! - `statistics`: counters of a running VM; `metrics` publishes them.
 
 mod agent;
 mod assemble;

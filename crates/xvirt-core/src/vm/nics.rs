@@ -1,4 +1,4 @@
-//! What can be asked of the network interfaces of a running VM, and their cables.
+//! Lists the network interfaces of a running VM and sets their link state.
 
 use super::devices::{Kind, NicSlot};
 use super::handle::Vm;
@@ -18,14 +18,14 @@ pub struct NicStatus {
     pub interface: String,
     /// Its hardware address.
     pub mac: MacAddress,
-    /// Whether the guest sees the cable plugged in.
+    /// Whether the guest sees the link as up.
     pub link_up: bool,
-    /// How fast it may be.
+    /// Its rate limits.
     pub limit: NicLimit,
 }
 
 impl NicStatus {
-    /// That of a network interface in a machine.
+    /// The status of a network interface in a machine; `None` if it is in none.
     pub(super) fn of(position: usize, nic: &NicSlot) -> Option<Self> {
         let nic = nic.device.as_ref()?;
         let (NetState { mac, .. }, link_up) = (nic.net.state(), nic.net.link_up());
@@ -40,11 +40,11 @@ impl Vm {
         self.live().map_or_else(|_| Vec::new(), |live| live.nics())
     }
 
-    /// Plugs the cable of the network interface at position `nic` in or out, as the guest sees it at once.
+    /// Sets the link of the network interface at position `nic` up or down. The guest sees the change immediately.
     ///
     /// # Errors
     /// [`InvalidState`](crate::ErrorKind::InvalidState) if the VM is halted,
-    /// [`NotFound`](crate::ErrorKind::NotFound) if it has no interface there.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if it has no interface at that position.
     pub fn set_link(&self, nic: usize, up: bool) -> Result<()> {
         let _turn = self.begin(Verb::SetLink)?;
         let live = self.inner.live();

@@ -1,7 +1,7 @@
 //! The verbs in progress, which can be queried meanwhile: XenServer's `current_operations`.
 //!
-//! A verb waits for the VM's operation lock, and is listed from then until it returns. A verb that waits for the guest, or
-//! reads disks that the guest may write meanwhile, releases the lock and stays listed.
+//! A verb waits for the VM's operation lock, and is listed from then until it returns. A verb that waits for the guest,
+//! or that reads disks which the guest may write meanwhile, releases the lock and stays listed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,9 +21,9 @@ use crate::sync::lock;
 pub struct Operation {
     /// The verb.
     pub verb: Verb,
-    /// When it began, after waiting for its turn.
+    /// When it began, after it waited for its turn.
     pub since: SystemTime,
-    /// How far it is, if it reports that. The count may start again with each step of an operation, such as a disk.
+    /// Its progress, if it reports any. The count may restart with each step of an operation, such as a disk.
     #[serde(default)]
     pub done: Option<Done>,
 }
@@ -31,7 +31,7 @@ pub struct Operation {
 #[derive(Debug)]
 struct Entry {
     operation: Operation,
-    /// Whether it keeps other verbs waiting.
+    /// Whether other verbs wait for it.
     exclusive: bool,
 }
 
@@ -80,15 +80,15 @@ impl InProgress {
     }
 }
 
-/// A long verb that is implemented outside this folder. It is listed until this is dropped.
+/// A long verb that is implemented outside this folder. It stays listed until this is dropped.
 pub(crate) struct LongOperation<'a> {
-    // Dropped in this order: the next owner of the lock does not see it listed.
+    // Fields are dropped in this order, so that the next owner of the lock does not see it listed.
     listed: InProgress,
     _lock: Option<MutexGuard<'a, Power>>,
 }
 
 impl LongOperation<'_> {
-    /// Lets other verbs in from now on.
+    /// Lets other verbs run from now on.
     pub(crate) fn release(&mut self) {
         self.listed.change(|entry| entry.exclusive = false);
         self._lock = None;
@@ -123,13 +123,13 @@ impl Drop for InProgress {
 }
 
 impl Vm {
-    /// The verbs that are in progress, in the order in which they began. Does not wait for them.
+    /// The verbs in progress, in the order in which they began. Does not wait for them.
     pub fn current_operations(&self) -> Vec<Operation> {
         self.require_process().map_or_else(|_| Vec::new(), |()| self.inner.operations.list())
     }
 
-    /// The verbs that would begin at once: those that the power state allows, and none while another verb changes the VM. A
-    /// verb that is called all the same waits for its turn first. Does not wait itself.
+    /// The verbs that would begin immediately: those that the power state allows, or none while another verb changes
+    /// the VM. Any other verb waits for its turn first. Does not wait itself.
     pub fn allowed_operations(&self) -> Vec<Verb> {
         if self.require_process().is_ok() && self.inner.operations.is_exclusive() {
             return Vec::new();
@@ -141,7 +141,7 @@ impl Vm {
     /// Waits for the operation lock and lists `verb` as in progress.
     ///
     /// # Errors
-    /// The power state that the VM has then does not allow the verb, or this process is not the VM's.
+    /// The VM's power state does not allow the verb, or this process did not create the VM.
     pub(super) fn begin(&self, verb: Verb) -> Result<(MutexGuard<'_, Power>, InProgress)> {
         self.list(self.lock()?, verb)
     }
@@ -152,19 +152,20 @@ impl Vm {
         Ok(LongOperation { listed, _lock: Some(lock) })
     }
 
-    /// Checks whether the VM's state still allows `verb`, after it has waited in vain and whatever ended the guest is over.
+    /// Checks whether the VM's state still allows `verb`, after a wait that failed and after any ongoing teardown has
+    /// ended.
     pub(super) fn still_allows(&self, verb: Verb) -> Result<()> {
         let _turn = self.lock()?;
         verb.check(self.name(), self.inner.live().state)
     }
 
-    /// As [`begin`](Self::begin), once the supervisor of a run that the guest ended is gone.
+    /// Like [`begin`](Self::begin), after the supervisor of a run that the guest ended has been joined.
     pub(super) fn begin_alone(&self, verb: Verb) -> Result<(MutexGuard<'_, Power>, InProgress)> {
         self.require_process()?;
         self.list(self.inner.lock_alone(), verb)
     }
 
-    /// Lists `verb`, whose turn it is, if the VM's state allows it.
+    /// Lists `verb`, whose turn has come, if the VM's state allows it.
     fn list<'a>(&self, power: MutexGuard<'a, Power>, verb: Verb) -> Result<(MutexGuard<'a, Power>, InProgress)> {
         verb.check(self.name(), self.inner.live().state)?;
         Ok((power, self.inner.operations.begin(verb)))

@@ -1,4 +1,4 @@
-//! Disks that become bigger, which a running guest sees at once.
+//! Grows disks, also while the guest runs.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use crate::{Error, ErrorKind, Result};
 const SECTOR: u64 = 512;
 
 impl Vm {
-    /// Makes the disk at `position` `size` bytes big; the new part reads as zeroes.
+    /// Grows the disk at `position` to `size` bytes; the new part reads as zeroes.
     ///
-    /// The guest of a running VM sees the new size at once; partitions and file systems in the disk are its own business.
-    /// When this returns, the new size is on stable storage. A disk that has the size already is left alone.
+    /// The guest of a running VM sees the new size immediately; it has to grow partitions and file systems itself. When
+    /// this returns, the new size is on stable storage. If the disk has that size already, nothing is done.
     ///
     /// # Errors
     /// There is no such disk ([`NotFound`](ErrorKind::NotFound)); `size` is smaller than the disk, because that would

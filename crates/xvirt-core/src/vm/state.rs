@@ -1,4 +1,4 @@
-//! Power states and verbs, which are XenServer's, and the one table of what is legal when.
+//! Power states and verbs, which are XenServer's, and the table of the states in which each verb is legal.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Result};
 
-/// Whether a VM runs.
+/// The power state of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PowerState {
-    /// Off: nothing of it is in memory.
+    /// Off, and not in memory.
     Halted,
-    /// Executing.
+    /// Running.
     Running,
-    /// In memory, and stopped.
+    /// In memory, with its vCPUs stopped.
     Paused,
     /// Saved to disk, with its memory.
     Suspended,
 }
 
-/// What can be done to a VM.
+/// An operation on a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -89,7 +89,7 @@ impl Verb {
         LEGAL.iter().map(|(verb, _)| *verb)
     }
 
-    /// Whether it spends its time waiting for the guest, so that other verbs may come in between.
+    /// Whether it mostly waits for the guest, so that other verbs may run in between.
     pub(super) fn waits_for_guest(self) -> bool {
         matches!(
             self,
@@ -107,7 +107,7 @@ impl Verb {
         LEGAL.iter().find(|(verb, _)| *verb == self).map_or(&[], |(_, states)| states)
     }
 
-    /// Checks that it is legal for a VM called `name` that is in `state`.
+    /// Checks that it is legal for a VM called `name` in `state`.
     pub(super) fn check(self, name: &str, state: PowerState) -> Result<()> {
         if self.legal_states().contains(&state) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a running VM has done so far.
+//! Counters of a running VM.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::latency::Latencies;
 use crate::machine::ExitCounts;
 use crate::virtio::{DeviceKind, FrameCounters, OperationCounts};
 
-/// What a VM has done since it was started.
+/// Counters of a VM since it was started.
 ///
-/// All counters begin at zero with the VM's start, go on through reboots and pauses, and are gone when it halts. Those of
-/// a device begin when it is plugged in. They are read one after the other while the guest runs, so two of them may be
-/// apart by what happened in between. Sizes are in bytes.
+/// All counters start at zero when the VM starts, continue across reboots and pauses, and are discarded when it halts.
+/// Those of a device start when it is plugged in. They are read one after the other while the guest runs, so two of
+/// them may differ by what happened in between. Sizes are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// How long ago it was started; zero while it is halted.
+    /// The time since it was started; zero while it is halted.
     pub uptime: Duration,
-    /// Its processors, in order.
+    /// Its vCPUs, in order.
     pub vcpus: Vec<VcpuStatistics>,
     /// Its memory, if it has a balloon.
     pub memory: Option<MemoryStatistics>,
@@ -37,17 +37,17 @@ pub struct Statistics {
     pub devices: Vec<DeviceStatistics>,
 }
 
-/// One processor.
+/// One vCPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VcpuStatistics {
-    /// How much of the host's processors it has taken, in the guest and for it.
+    /// The host CPU time it has used, in the guest and on its behalf.
     pub cpu_time: Duration,
-    /// How often it left the guest for something that KVM does not do by itself, by reasons.
+    /// The number of exits to user space, by reason.
     pub exits: ExitStatistics,
 }
 
-/// How often a processor left the guest, by reasons.
+/// The number of a vCPU's exits to user space, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ExitStatistics {
@@ -55,15 +55,15 @@ pub struct ExitStatistics {
     pub port_reads: u64,
     /// It wrote an I/O port.
     pub port_writes: u64,
-    /// It read the memory of a device.
+    /// It read device memory (MMIO).
     pub memory_reads: u64,
-    /// It wrote the memory of a device.
+    /// It wrote device memory (MMIO).
     pub memory_writes: u64,
-    /// It had nothing to do. KVM waits by itself as a rule, so this stays 0.
+    /// It halted. KVM usually handles that in the kernel, so this stays 0.
     pub halts: u64,
-    /// It was called back, for a pause or another verb.
+    /// It was interrupted for a pause or another verb.
     pub interrupted: u64,
-    /// Anything else.
+    /// Any other reason.
     pub others: u64,
 }
 
@@ -71,31 +71,31 @@ pub struct ExitStatistics {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DiskStatistics {
-    /// What was read.
+    /// Reads.
     pub reads: OperationStatistics,
-    /// What was written.
+    /// Writes.
     pub writes: OperationStatistics,
-    /// Requests to make what was written durable.
+    /// Flushes, which make completed writes durable.
     pub flushes: OperationStatistics,
-    /// What was given back.
+    /// Discards.
     pub discards: OperationStatistics,
-    /// What was filled with zeroes.
+    /// Writes of zeroes.
     pub zeroes: OperationStatistics,
-    /// How much of the host's processors its thread has taken.
+    /// The host CPU time its thread has used.
     pub cpu_time: Duration,
 }
 
-/// One kind of request to a disk.
+/// One type of request to a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OperationStatistics {
-    /// How many were done.
+    /// The number of completed requests.
     pub operations: u64,
-    /// How many bytes they were about.
+    /// The number of bytes they covered.
     pub bytes: u64,
-    /// How many failed, for want of the host or because the guest asked for what is not there.
+    /// The number of failed requests, because of the host or because the guest's request was invalid.
     pub errors: u64,
-    /// How long they took from the guest's queue to the answer, those that failed too.
+    /// The time from the guest's queue to the answer, including failed requests.
     pub latency: Latencies,
 }
 
@@ -103,11 +103,11 @@ pub struct OperationStatistics {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NicStatistics {
-    /// What the guest received.
+    /// Frames that the guest received.
     pub received: FrameStatistics,
-    /// What the guest sent.
+    /// Frames that the guest sent.
     pub sent: FrameStatistics,
-    /// How much of the host's processors its thread has taken.
+    /// The host CPU time its thread has used.
     pub cpu_time: Duration,
 }
 
@@ -115,11 +115,12 @@ pub struct NicStatistics {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FrameStatistics {
-    /// How many Ethernet frames passed.
+    /// The number of Ethernet frames that passed.
     pub frames: u64,
-    /// How many bytes they had.
+    /// The number of bytes in them.
     pub bytes: u64,
-    /// How many were lost: the link was down, the guest's buffers were too small, or the host did not take them.
+    /// The number of frames that were dropped: the link was down, the guest's buffers were too small, or the host
+    /// rejected them.
     pub dropped: u64,
 }
 
@@ -127,16 +128,16 @@ pub struct FrameStatistics {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DeviceStatistics {
-    /// What it is, as in `virtio-console`.
+    /// Its name, such as `virtio-console`.
     pub name: String,
-    /// How much of the host's processors its thread has taken.
+    /// The host CPU time its thread has used.
     pub cpu_time: Duration,
 }
 
 impl Vm {
-    /// What it has done since it was started; all is empty while it is halted.
+    /// The counters since the VM was started; empty while it is halted.
     ///
-    /// Meant to be asked for every second: it takes some microseconds, one system call for each of the VM's threads, and
+    /// Cheap enough to call every second: it takes some microseconds, one system call for each of the VM's threads, and
     /// never disturbs the guest. It waits for a verb that is changing the VM's power state.
     pub fn statistics(&self) -> Statistics {
         self.live().map_or_else(|_| Statistics::default(), |live| live.statistics())

@@ -1,5 +1,5 @@
-//! The thread beside a running VM: it acts on what the guest asks of its machine and when the watchdog bites, and
-//! carries serial input.
+//! The thread that accompanies a running VM: it acts on requests of the guest to its machine and on the watchdog, and
+//! passes serial input to the guest.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -24,7 +24,7 @@ const SIGNAL: u64 = 1;
 const SERIAL: u64 = 2;
 const WATCHDOG: u64 = 3;
 
-/// A running supervisor. It ends by itself when the guest switches off.
+/// A running supervisor. Its thread ends by itself when the guest powers off.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     stop: EventFd,
@@ -32,7 +32,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Watches over run number `run` of `vm`, which is that of `machine`.
+    /// Starts the supervisor of run number `run` of `vm`, whose machine is `machine`.
     pub(super) fn spawn(vm: &Arc<Inner>, run: u64, machine: &Machine) -> Result<Self> {
         let failed = |e| Error::io("cannot start the supervisor thread", e).with_remedy("raise the process's limits");
         let stop = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?;
@@ -47,12 +47,12 @@ impl Supervisor {
         Ok(Self { stop, handle })
     }
 
-    /// Its thread, which is about to end by itself.
+    /// The thread, which is about to end by itself.
     pub(super) fn into_thread(self) -> JoinHandle<()> {
         self.handle
     }
 
-    /// Ends the thread and waits for it, unless it is the calling one.
+    /// Ends the thread and waits for it, unless called on that thread.
     pub(super) fn join(self) {
         // Fails only when the counter is full, and then the event is readable already.
         let _ = self.stop.write(1);
@@ -60,11 +60,11 @@ impl Supervisor {
     }
 }
 
-/// Waits for the end of a supervisor's thread, unless it is the calling one. Nobody may hold the VM's lock meanwhile: the
-/// thread takes it if it panics, at its very end too.
+/// Waits for a supervisor's thread to end, unless called on that thread. The caller must not hold the VM's lock: the
+/// thread takes it if it panics, even at its very end.
 pub(super) fn join(thread: JoinHandle<()>) {
     if thread.thread().id() != current().id() {
-        // What panics on it is caught there.
+        // Panics of the thread are caught on it, so there is no result to report.
         let _ = thread.join();
     }
 }
@@ -84,7 +84,7 @@ struct Watcher {
     vm: Arc<Inner>,
     run: u64,
     serial: Arc<Serial>,
-    // Their descriptors stay open as long as they are waited for.
+    // Keep their descriptors open while epoll watches them.
     _signals: Arc<Signals>,
     _watchdog: Arc<Watchdog>,
 }

@@ -1,4 +1,4 @@
-//! Talking to programs in the guest through its socket device.
+//! Connections to and from programs in the guest through its vsock device.
 
 use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,17 +18,17 @@ use crate::{Error, ErrorKind, Result};
 /// The longest answer is `OK 4294967295`.
 const MAX_ANSWER: usize = 16;
 
-/// Listens for connections of a guest to one port of its host. Dropping it refuses further ones, and so does dropping the
-/// VM; halting the VM does not.
+/// Listens for connections from the guest to one port of its host. Dropping the listener or the VM refuses further
+/// connections; halting the VM does not.
 ///
-/// May be used from several threads. As a descriptor it is readable while a connection waits or the VM is gone, for a
-/// program's own event loop.
+/// May be used from several threads. Its descriptor is readable while a connection waits or the VM is gone, for use in
+/// the program's own event loop.
 #[derive(Debug)]
 pub struct VsockListener(Arc<Listening>);
 
 #[derive(Debug)]
 struct Listening {
-    // In this order: the file goes while somebody listens.
+    // Fields are dropped in this order: the file is removed before the socket is closed.
     file: SocketFile,
     listener: UnixListener,
 }
@@ -44,18 +44,18 @@ impl VsockListeners {
         all.push(Arc::downgrade(listener));
     }
 
-    /// Ends every wait for a connection, now and later.
+    /// Ends all waits for a connection, current and future.
     pub(super) fn end(&self) {
         for listening in lock(&self.0).iter().filter_map(Weak::upgrade) {
             listening.file.remove();
-            // Fails only for what is no socket.
+            // Fails only for a descriptor that is not a socket.
             let _ = rustix::net::shutdown(&listening.listener, rustix::net::Shutdown::Both);
         }
     }
 }
 
 impl VsockListener {
-    /// Waits for the next connection, as long as the VM is there.
+    /// Waits for the next connection, as long as the VM exists.
     ///
     /// # Errors
     /// The VM was dropped ([`Gone`](ErrorKind::Gone)), or [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
@@ -63,7 +63,7 @@ impl VsockListener {
         let what = || format!("cannot accept a connection on {}", self.0.file.path().display());
         match self.0.listener.accept() {
             Ok((stream, _)) => Ok(stream),
-            // It was shut down.
+            // The listener was shut down.
             Err(error) if error.kind() == IoKind::InvalidInput => {
                 Err(Error::new(ErrorKind::Gone, format!("{}: its VM is gone", what())))
             }
@@ -79,20 +79,20 @@ impl AsFd for VsockListener {
 }
 
 impl AsRef<UnixListener> for VsockListener {
-    /// For a program's own event loop.
+    /// For use in the program's own event loop.
     fn as_ref(&self) -> &UnixListener {
         &self.0.listener
     }
 }
 
 impl Vm {
-    /// Connects to a program in the guest that listens on `port` (`AF_VSOCK`). Waits at most `timeout` until it has
-    /// accepted.
+    /// Connects to a program in the guest that listens on `port` (`AF_VSOCK`). Waits at most `timeout` for it to
+    /// accept.
     ///
     /// # Errors
-    /// The VM has no socket device or is halted, also while this waits ([`InvalidState`](ErrorKind::InvalidState)), nobody
-    /// listens there in the guest ([`NotFound`](ErrorKind::NotFound)), or it takes too long
-    /// ([`Timeout`](ErrorKind::Timeout)).
+    /// The VM has no vsock device, is halted, or is halted while this waits
+    /// ([`InvalidState`](ErrorKind::InvalidState)); nothing listens on that port in the guest
+    /// ([`NotFound`](ErrorKind::NotFound)); or it takes too long ([`Timeout`](ErrorKind::Timeout)).
     pub fn vsock_connect(&self, port: u32, timeout: Duration) -> Result<UnixStream> {
         let path = &self.vsock()?.path;
         let (turn, _listed) = self.begin(Verb::ConnectVsock)?;
@@ -111,7 +111,7 @@ impl Vm {
                 .with_remedy("the VM must run, and its guest have a vsock driver"),
         };
         let stream = socket::connect_within(path, timeout).map_err(failed)?;
-        // The one line has room in a new socket, whoever reads it when.
+        // One line fits into the buffer of a new socket, even before anything reads it.
         (&stream).write_all(format!("CONNECT {port}\n").as_bytes()).map_err(failed)?;
         if !granted(&stream, || timeout.saturating_sub(began.elapsed())).map_err(failed)? {
             return Err(Error::new(
@@ -124,10 +124,10 @@ impl Vm {
         Ok(stream)
     }
 
-    /// Listens for connections of the guest to `port` of its host (CID 2), from now on; the VM need not run yet.
+    /// Listens for connections from the guest to `port` of its host (CID 2), from now on; the VM need not run yet.
     ///
     /// # Errors
-    /// The VM has no socket device, or somebody else listens there.
+    /// The VM has no vsock device, or the port already has a listener.
     pub fn vsock_listen(&self, port: u32) -> Result<VsockListener> {
         let path = virtio::port_path(&self.vsock()?.path, port);
         let (listener, file) = socket::listen_at(&path, "vsock socket")?;
@@ -138,7 +138,7 @@ impl Vm {
         Ok(VsockListener(listening))
     }
 
-    /// The unix socket for host programs, if the VM has a socket device.
+    /// The Unix socket for host programs, if the VM has a vsock device.
     pub fn vsock_path(&self) -> Option<&Path> {
         self.inner.config.vsock.as_ref().map(|vsock| vsock.path.as_path())
     }
@@ -152,12 +152,13 @@ impl Vm {
     }
 }
 
-/// Reads the answer, and nothing behind it, as long as there is time `left`; `false` is that there is none.
+/// Reads the answer, and no byte after it, as long as there is time `left`. `false` means that nothing listens on the
+/// port.
 fn granted(mut stream: &UnixStream, left: impl Fn() -> Duration) -> io::Result<bool> {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") && line.len() < MAX_ANSWER {
         let mut byte = [0];
-        // A limit of nothing would be none.
+        // A timeout of zero is an error, so wait at least a millisecond.
         stream.set_read_timeout(Some(left().max(Duration::from_millis(1))))?;
         match stream.read(&mut byte) {
             Ok(0) => return Ok(false),

@@ -1,4 +1,4 @@
-//! What can happen to a VM.
+//! The events of a VM.
 
 use std::time::SystemTime;
 
@@ -8,13 +8,13 @@ use uuid::Uuid;
 pub use crate::disk::IoOperation;
 pub use crate::machine::CrashReason;
 
-/// An event, and when it happened to which VM.
+/// An event with its VM and time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EventRecord {
     /// The VM's UUID.
     pub vm: Uuid,
-    /// Counts the events of this VM in this process, from 1.
+    /// The number of this event of this VM in this process, from 1.
     pub sequence: u64,
     /// When it happened, by the host's clock.
     pub time: SystemTime,
@@ -39,19 +39,19 @@ pub enum Event {
     Resumed,
     /// It was shut down from outside.
     HardShutdown,
-    /// It was reset from outside.
+    /// It was reset with [`hard_reboot`](crate::vm::Vm::hard_reboot).
     HardReset,
-    /// The guest switched itself off.
+    /// The guest powered off.
     GuestShutdown,
     /// The guest reset itself, and runs again.
     GuestReset,
-    /// The guest's kernel says that it panicked. Unless its crash kernel goes on, [`Crashed`](Self::Crashed) follows.
+    /// The guest's kernel reported a panic. Unless its crash kernel takes over, [`Crashed`](Self::Crashed) follows.
     GuestPanicked {
         /// Whether it has a crash kernel (kdump).
         crash_kernel: bool,
     },
-    /// The guest cannot go on. The VM is halted, or [`Restarted`](Self::Restarted) or [`Paused`](Self::Paused) follows, as
-    /// its configuration says.
+    /// The guest cannot continue. Depending on the configuration, the VM is halted, or [`Restarted`](Self::Restarted)
+    /// or [`Paused`](Self::Paused) follows.
     Crashed(CrashReason),
     /// It was reset after a crash, and runs again.
     Restarted,
@@ -60,12 +60,12 @@ pub enum Event {
         /// Its position.
         disk: usize,
     },
-    /// A disk is out, because that was asked or because the guest let go of it, and its image is not locked any more.
+    /// A disk was unplugged, on request or because the guest ejected it. Its image is no longer locked.
     DiskUnplugged {
         /// The position it had.
         disk: usize,
     },
-    /// A disk has another size.
+    /// The size of a disk changed.
     DiskResized {
         /// Its position.
         disk: usize,
@@ -77,25 +77,25 @@ pub enum Event {
         /// Its position.
         nic: usize,
     },
-    /// A network interface is out, because that was asked or because the guest let go of it.
+    /// A network interface was unplugged, on request or because the guest ejected it.
     NicUnplugged {
         /// The position it had.
         nic: usize,
     },
-    /// A disk could not do what the guest asked, and the guest was told so.
+    /// A request to a disk failed, and the guest was told so.
     IoError {
         /// The position of the disk, from 0.
         disk: usize,
-        /// What was asked.
+        /// The type of the request.
         operation: IoOperation,
-        /// Where, in bytes.
+        /// Its offset in bytes.
         offset: u64,
-        /// How much, in bytes.
+        /// Its length in bytes.
         length: u64,
         /// Why it failed.
         reason: String,
     },
-    /// A network interface on a socket has lost its peer, and the guest sees the cable unplugged.
+    /// A network interface on a socket lost its peer, and the guest sees the link go down.
     NicDisconnected {
         /// Its position.
         nic: usize,
@@ -105,18 +105,18 @@ pub enum Event {
         /// Its position.
         nic: usize,
     },
-    /// A device cannot be served for want of something on the host, such as a thread or a network interface that is gone.
-    /// Its driver was told so (DEVICE_NEEDS_RESET); it is tried again when the driver resets the device, or at a reboot.
-    /// Told once, until the device works.
+    /// A device cannot be served because the host lacks something, such as a thread or a network interface that was
+    /// removed. The driver is notified (DEVICE_NEEDS_RESET); the device is tried again when the driver resets it, or at
+    /// a reboot. Sent once, until the device works again.
     DeviceFailed {
-        /// Which it is.
+        /// The device.
         device: Device,
-        /// What is wanting.
+        /// Why it cannot be served.
         reason: String,
     },
-    /// The [`Vm`](crate::vm::Vm) was dropped: it is the last of its events.
+    /// The [`Vm`](crate::vm::Vm) was dropped. This is its last event.
     Dropped,
-    /// The listener was slow, and this many of the VM's events are lost, up to the one with this sequence number.
+    /// The listener was too slow, and this many of the VM's events are lost, up to the one with this sequence number.
     Missed(u64),
 }
 
@@ -135,6 +135,6 @@ pub enum Device {
     Rng,
     /// The memory balloon.
     Balloon,
-    /// The socket device.
+    /// The vsock device.
     Vsock,
 }

@@ -1,4 +1,4 @@
-//! What happens to a VM, told to whoever listens.
+//! Sends the events of a VM to its listeners.
 
 mod event;
 mod receiver;
@@ -25,17 +25,17 @@ pub(super) struct Events {
 #[derive(Debug, Default)]
 struct Shared {
     listeners: Vec<Weak<Mailbox>>,
-    /// How many events there were.
+    /// The number of events so far.
     sequence: u64,
 }
 
 impl Events {
-    /// Those of a VM.
+    /// The events of a VM.
     pub(super) fn new(vm: Uuid) -> Self {
         Self { vm, shared: Arc::default() }
     }
 
-    /// `receiver` gets all events from now on.
+    /// Sends all events from now on to `receiver`.
     pub(super) fn add(&self, receiver: &EventReceiver) {
         let mut shared = lock(&self.shared);
         receiver.mailbox.begin();
@@ -43,9 +43,9 @@ impl Events {
     }
 
     pub(super) fn send(&self, event: &Event) {
-        // In the middle of what changes a VM, which a log subscriber that panics must not leave half done.
+        // This runs in the middle of a change of the VM, which a panicking log subscriber must not interrupt.
         let _ = caught(|| tracing::debug!(?event, "VM event"));
-        // Locked up to the end, so that all hear the same order.
+        // Locked until the end, so that all listeners get the same order.
         let mut shared = lock(&self.shared);
         shared.sequence += 1;
         let record =
@@ -59,7 +59,7 @@ impl Events {
         });
     }
 
-    /// Tells all listeners that nothing comes any more.
+    /// Tells all listeners that no more events follow.
     pub(super) fn end(&self) {
         self.send(&Event::Dropped);
         lock(&self.shared)
@@ -81,7 +81,7 @@ mod tests {
 
     fn readable(receiver: &EventReceiver) -> bool {
         let mut poll = libc::pollfd { fd: receiver.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one valid pollfd, and no waiting.
+        // SAFETY: one valid pollfd, and a timeout of zero.
         unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
     }
 

@@ -1,4 +1,4 @@
-//! Listeners, each with the events that it has not taken yet.
+//! Listeners, each with a queue of events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -15,11 +15,11 @@ use crate::process::Process;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// How many events wait for a listener before the oldest are dropped.
+/// The number of events queued for a listener before the oldest are dropped.
 pub(super) const CAPACITY: usize = 1024;
 
-/// A listener for the events of one VM or of many. It gets all events from [`listen`](Self::listen) on, those of each VM in
-/// their order, and then hears that the VMs are gone. May be used from several threads.
+/// A listener for the events of one VM or of many. It gets all events from [`listen`](Self::listen) on, those of each
+/// VM in their order, and then reports that the VMs are gone. May be used from several threads.
 pub struct EventReceiver {
     process: Process,
     pub(super) mailbox: Arc<Mailbox>,
@@ -35,16 +35,16 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct Waiting {
     records: VecDeque<EventRecord>,
-    /// What had no room, by the VM: the last of it, as [`Event::Missed`].
+    /// Events that were dropped because the queue was full, by VM: the last one, as [`Event::Missed`].
     missed: BTreeMap<Uuid, EventRecord>,
-    /// How many VMs send to it.
+    /// The number of VMs that send to it.
     vms: usize,
-    /// The VMs that did are all gone: nothing comes any more.
+    /// Whether all VMs that sent to it are gone, so that no more events follow.
     over: bool,
 }
 
 impl EventReceiver {
-    /// A listener that hears of no VM yet.
+    /// Creates a listener that listens to no VM yet.
     ///
     /// # Errors
     /// [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
@@ -53,7 +53,7 @@ impl EventReceiver {
         Ok(Self { process: Process::current(), mailbox: Arc::new(mailbox) })
     }
 
-    /// Takes the next event; `None` is that nothing has happened yet.
+    /// Takes the next event; `None` if none is queued.
     ///
     /// # Errors
     /// [`Gone`](ErrorKind::Gone) once all VMs that it listened to were dropped and all their events were taken.
@@ -65,8 +65,8 @@ impl EventReceiver {
     /// Waits for the next event, at most `timeout`.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) when nothing happened, [`Gone`](ErrorKind::Gone) once all VMs that it listened to were
-    /// dropped and all their events were taken.
+    /// [`Timeout`](ErrorKind::Timeout) if no event came, [`Gone`](ErrorKind::Gone) once all VMs that it listened to
+    /// were dropped and all their events were taken.
     pub fn next_timeout(&self, timeout: Duration) -> Result<EventRecord> {
         self.require_process()?;
         let began = Instant::now();
@@ -94,10 +94,10 @@ impl fmt::Debug for EventReceiver {
 }
 
 impl AsFd for EventReceiver {
-    /// A descriptor that is readable while an event waits or all VMs are gone, for a program's own event loop. Only poll
-    /// it: do not read.
+    /// A descriptor that is readable while an event waits or all VMs are gone, for use in the program's own event loop.
+    /// Only poll it: do not read from it.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is open as long as the mailbox, which lives as long as the borrow.
+        // SAFETY: the mailbox keeps the descriptor open, and lives as long as the borrow.
         unsafe { BorrowedFd::borrow_raw(self.mailbox.event.as_raw_fd()) }
     }
 }
@@ -108,14 +108,14 @@ impl Mailbox {
         Ok(Self { waiting: Mutex::default(), arrived: Condvar::new(), event })
     }
 
-    /// One more VM sends to it.
+    /// Counts one more sending VM.
     pub(super) fn begin(&self) {
         let mut waiting = lock(&self.waiting);
         waiting.vms += 1;
         waiting.over = false;
     }
 
-    /// One VM less sends to it.
+    /// Counts one sending VM less.
     pub(super) fn end(&self) {
         let mut waiting = lock(&self.waiting);
         waiting.vms = waiting.vms.saturating_sub(1);
@@ -149,7 +149,7 @@ impl Mailbox {
             return Err(Error::new(ErrorKind::Gone, "nothing more can happen: the VM was dropped"));
         }
         if waiting.records.is_empty() && !waiting.over {
-            // That nothing was to be read is no error.
+            // Fails if the counter is zero already, which is fine.
             let _ = self.event.read();
         }
         Ok(record)
