@@ -1,4 +1,4 @@
-//! The thread behind an attachment, and its end.
+//! The thread that serves an attachment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use super::pump::Pump;
 use super::shared::{Shared, Watcher};
 use crate::{Error, Result, thread};
 
-/// It copies bytes; the default of 8 MiB would only cost address space.
+/// It only copies bytes; the default of 8 MiB would waste address space.
 const STACK: usize = 256 << 10;
 
 /// A running pump: dropping it stops and joins its thread.
@@ -25,7 +25,7 @@ pub(super) struct Attachment {
 impl Attachment {
     pub(super) fn start(mut pump: Pump) -> Result<Self> {
         let (shared, watcher, stop) = pump.controls();
-        // Nobody waits for a pump, and its peers see the end of their lines when it goes.
+        // Nothing waits for a pump, and its peers see end of file when it ends.
         let thread =
             thread::spawn("xvirt-console", STACK, Span::none(), move || pump.run(), drop).map_err(|source| {
                 Error::io("cannot start a thread for the console", source)
@@ -38,13 +38,13 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         {
-            // In a child of the process that made it, the thread is the parent's.
+            // In a forked child there is no such thread: it is the parent's.
             let Ok(_state) = self.shared.lock() else { return };
             self.stop.store(true, Ordering::Relaxed);
             self.watcher.raise();
         }
         if let Some(thread) = self.thread.take() {
-            // What panics on it is caught there.
+            // Panics of the thread are caught on it, so there is no result to report.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The handle users hold.
+//! The console handle.
 
 use std::fmt;
 use std::io;
@@ -15,27 +15,27 @@ use super::shared::Shared;
 use super::socket::SocketAttachment;
 use crate::{Error, ErrorKind, Result};
 
-/// How many bytes of output a console keeps unless told otherwise.
+/// How many bytes of output a console keeps by default.
 const DEFAULT_CAPACITY: usize = 1 << 20;
 
-/// How long a blocking write waits for a guest that does not read.
+/// How long a blocking write waits for a guest that does not read its input.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The console of a VM: what it printed so far, and a way to type into it.
+/// The console of a VM: its output so far, and its input.
 ///
-/// Cloning is cheap and gives the same console; all methods may be called from any thread. Nothing a user does here
+/// A clone is cheap and refers to the same console; all methods may be called from any thread. No user of the console
 /// slows the guest down: output goes into a bounded ring, and readers that fall behind lose the oldest bytes and are
-/// told so. The console lives through reboots and ends with the VM. In a child of fork(2) it is closed.
+/// told so. The console is kept across reboots and ends with the VM. In a child of fork(2) it is closed.
 ///
-/// Input is for the guest that is there when it is typed. A halted VM takes none, and what its guest has not read when it
-/// is halted or reset is dropped: nothing that was typed before is executed by the next boot. The guest of a paused VM
-/// reads it when it goes on.
+/// Input goes only to the guest that is running when it is sent. A halted VM accepts none. Input that the guest has not
+/// read when it is halted or reset is dropped, so the next boot never executes old input. The guest of a paused VM
+/// reads its input once it is unpaused.
 ///
 /// ```no_run
 /// # fn example(vm: &xvirt_core::vm::Vm) -> xvirt_core::Result<()> {
 /// use std::time::Duration;
 ///
-/// let mut reader = vm.console().reader(); // from the first byte on
+/// let mut reader = vm.console().reader(); // from the first byte
 /// reader.wait_for("login:", Duration::from_secs(60))?;
 /// vm.console().write_all(b"root\n")?;
 /// # Ok(())
@@ -47,7 +47,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// A console that keeps the newest 1 MiB of output; memory is taken as output comes.
+    /// A console that keeps the newest 1 MiB of output; memory is allocated as output arrives.
     ///
     /// # Errors
     /// `OutOfDescriptors`.
@@ -63,28 +63,29 @@ impl Console {
         Ok(Self { shared: Arc::new(Shared::new(capacity)?) })
     }
 
-    /// A reader that starts at the first byte the VM ever printed (or the oldest still kept: see
+    /// A reader that starts at the VM's first byte of output (or at the oldest byte still kept: see
     /// [`ConsoleReader::lost`]).
     pub fn reader(&self) -> ConsoleReader {
         ConsoleReader::new(Arc::clone(&self.shared), 0)
     }
 
-    /// A reader that sees only what is printed from now on.
+    /// A reader that sees only new output.
     pub fn reader_at_end(&self) -> ConsoleReader {
         let end = self.shared.lock().map_or(0, |state| state.ring.end());
         ConsoleReader::new(Arc::clone(&self.shared), end)
     }
 
-    /// Types `bytes`. Up to 64 KiB wait for the guest; beyond that this blocks until the guest reads, at most 10 s.
+    /// Sends `bytes` as input. Up to 64 KiB wait for the guest; beyond that, this blocks until the guest reads, at most
+    /// 10 s.
     ///
     /// # Errors
-    /// `Timeout` when the guest did not read in time (the message says how many bytes were accepted), `InvalidState` when
-    /// the VM is halted, or is halted or reset while this waits, `Gone` when the console is closed.
+    /// `Timeout` if the guest did not read in time (the message says how many bytes were accepted), `InvalidState` if
+    /// the VM is halted, or is halted or reset while this waits, `Gone` if the console is closed.
     pub fn write_all(&self, bytes: &[u8]) -> Result<()> {
         self.write_all_timeout(bytes, WRITE_TIMEOUT)
     }
 
-    /// [`write_all`](Self::write_all) with a limit of one's own.
+    /// Like [`write_all`](Self::write_all), with a timeout.
     ///
     /// # Errors
     /// As [`write_all`](Self::write_all).
@@ -101,37 +102,37 @@ impl Console {
         Ok(())
     }
 
-    /// Types as much of `bytes` as there is room for, without waiting; returns how many bytes, maybe 0.
+    /// Sends as much of `bytes` as there is room for, without waiting; returns how many bytes, possibly 0.
     ///
     /// # Errors
-    /// `InvalidState` when the VM is halted, `Gone` when the console is closed.
+    /// `InvalidState` if the VM is halted, `Gone` if the console is closed.
     pub fn try_write(&self, bytes: &[u8]) -> Result<usize> {
         self.shared.try_input(bytes, self.shared.boot()?, None)
     }
 
-    /// Opens a pseudo-terminal whose other end `screen`, `minicom` or a program can open by path. It begins with the
-    /// oldest output kept. What is typed while the VM is halted is dropped. One thread serves it until the attachment is
-    /// dropped.
+    /// Opens a pseudo-terminal whose other end can be opened by path, for example by `screen` or `minicom`. Its output
+    /// starts with the oldest byte kept. Input is dropped while the VM is halted. One thread serves it until the
+    /// attachment is dropped.
     ///
     /// # Errors
-    /// `NotFound` or `Io` when the host has no pseudo-terminal to give.
+    /// `NotFound` or `Io` if the host cannot provide a pseudo-terminal.
     pub fn attach_pty(&self) -> Result<PtyAttachment> {
         PtyAttachment::new(&self.shared)
     }
 
-    /// Listens on a Unix socket at `path` (mode 0600). Up to 32 clients at a time may connect. Each gets the output from
-    /// the oldest byte kept on, and may type; what is typed while the VM is halted is dropped. A socket file on which
-    /// nobody listens any more is replaced. One thread serves all clients until the attachment is dropped.
+    /// Listens on a Unix socket at `path` (mode 0600). Up to 32 clients at a time may connect. Each gets the output
+    /// from the oldest byte kept, and may send input, which is dropped while the VM is halted. A stale socket file on
+    /// which no process listens is replaced. One thread serves all clients until the attachment is dropped.
     ///
     /// # Errors
-    /// `Busy` when somebody listens there, `AlreadyExists` when the path is something other than a socket,
-    /// `InvalidConfig` when the path is longer than a socket address, `NotFound` or `PermissionDenied` by its folder.
+    /// `Busy` if a process listens there, `AlreadyExists` if the path is something other than a socket, `InvalidConfig`
+    /// if the path is too long for a socket address, `NotFound` or `PermissionDenied` because of its folder.
     pub fn attach_unix_socket(&self, path: impl AsRef<Path>) -> Result<SocketAttachment> {
         SocketAttachment::new(&self.shared, path.as_ref())
     }
 
-    /// Ends the console for good, as the end of its VM does: readers get what is left and then end of file, input is
-    /// refused. Closing twice is fine.
+    /// Closes the console permanently, as dropping its VM does: readers get the remaining output and then end of file,
+    /// input is refused. Closing it twice has no effect.
     pub fn close(&self) {
         self.shared.close();
     }
@@ -145,12 +146,12 @@ impl Console {
         Ok(console)
     }
 
-    /// What the device is told of input with, for others that the same device serves.
+    /// The event that tells the device of input, for other backends that the same device serves.
     pub(crate) fn device_event(&self) -> Arc<EventFd> {
         Arc::clone(&self.shared.input_event)
     }
 
-    /// The VM has a guest from now on, which gets nothing that was typed before.
+    /// Attaches a new guest, which receives no input that was sent before.
     pub(crate) fn power_on(&self) {
         self.shared.power_on();
     }
@@ -165,7 +166,7 @@ impl Console {
         self.shared.reset();
     }
 
-    /// The VM has no guest any more. What it has not read is dropped.
+    /// Detaches the guest. Input that it has not read is dropped.
     pub(crate) fn power_off(&self) {
         self.shared.power_off();
     }

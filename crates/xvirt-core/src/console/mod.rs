@@ -1,8 +1,8 @@
-//! Consoles: a VM's output from its first byte on, its input, and ways to attach to both.
+//! Consoles: the output of a VM from its first byte, its input, and ways to attach to both.
 //!
-//! The device writes into a bounded ring (`ConsolePort`). A [`Console`] is the handle that a user holds. Readers attach at
-//! any time, each with its own position in the ring, so a late reader sees the boot messages and no reader slows the guest
-//! down. A reader that falls behind by more than the ring learns how many bytes it lost. The ring outlives a reboot.
+//! The device writes into a bounded ring (`ConsolePort`). Users hold a [`Console`]. Readers attach at any time, each
+//! with its own position in the ring, so a late reader sees the boot messages and no reader slows the guest down. A
+//! reader that falls behind by more than the ring is told how many bytes it lost. The ring is kept across reboots.
 //! Threads exist only while a pty or a socket is attached.
 
 mod attach;

@@ -1,4 +1,4 @@
-//! A console as a pseudo-terminal.
+//! A console on a pseudo-terminal.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -15,14 +15,14 @@ use super::pump::Pump;
 use super::shared::Shared;
 use crate::{Error, Result};
 
-/// A console attached to a pseudo-terminal: dropping it closes the terminal and ends its thread.
+/// A console attached to a pseudo-terminal. Dropping it closes the terminal and ends its thread.
 #[derive(Debug)]
 #[must_use = "dropping it closes the terminal"]
 pub struct PtyAttachment {
     path: PathBuf,
     _attachment: Attachment,
-    // Both ends stay open with the attachment: without the slave the master would report a hangup between two users,
-    // and without the master the last user could not read what the terminal still holds when the VM ends.
+    // Both ends stay open with the attachment: without the slave, the master would report a hangup between two users;
+    // without the master, the last user could not read what is left in the terminal when the VM ends.
     _master: Arc<OwnedFd>,
     _slave: OwnedFd,
 }
@@ -38,7 +38,7 @@ impl PtyAttachment {
         Ok(Self { path, _attachment: attachment, _master: master, _slave: slave })
     }
 
-    /// The terminal to open, such as `/dev/pts/3`.
+    /// The path of the terminal, such as `/dev/pts/3`.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -51,7 +51,7 @@ fn open() -> rustix::io::Result<(OwnedFd, OwnedFd, PathBuf)> {
     unlockpt(&master)?;
     let name = ptsname(&master, Vec::new())?;
     let slave = ioctl_tiocgptpeer(&master, flags)?;
-    // Raw: the guest's own terminal driver does the echo and the line editing.
+    // Raw mode: the guest's terminal driver echoes and edits lines.
     let mut mode = tcgetattr(&slave)?;
     mode.make_raw();
     tcsetattr(&slave, OptionalActions::Now, &mode)?;

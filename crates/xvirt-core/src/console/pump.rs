@@ -1,4 +1,4 @@
-//! Moves bytes between a console and descriptors: one thread serves any number of peers.
+//! Copies bytes between a console and descriptors: one thread serves any number of peers.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use super::reader::ConsoleReader;
 use super::shared::{Shared, Watcher};
 use crate::{ErrorKind, Result};
 
-/// More clients than this wait in the listener's queue until one leaves.
+/// Further clients wait in the listener's queue until one leaves.
 const MAX_PEERS: usize = 32;
 
-/// How often a peer is read from before it is the others' turn: more than its descriptor holds.
+/// How often one peer is read before the others have their turn: enough for all that its descriptor holds.
 const READS: usize = 128;
 
-/// How long a process out of descriptors leaves a waiting client alone.
+/// How long to ignore a waiting client when the process is out of descriptors.
 const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// The peers of one attachment, and where new ones come from.
+/// The peers of one attachment, and the listener for new ones.
 #[derive(Debug)]
 pub(super) struct Pump {
     shared: Arc<Shared>,
     watcher: Arc<Watcher>,
-    /// The guest before which nothing of what was typed is still to be read.
+    /// The value of `Shared::boot` up to which all earlier input was read.
     boot: u64,
     stop: Arc<AtomicBool>,
     listener: Option<OwnedFd>,
@@ -42,7 +42,7 @@ impl Pump {
         Ok(pump)
     }
 
-    /// Serves all who connect to `listener`, which does not block.
+    /// Serves all clients of `listener`, which must be non-blocking.
     pub(super) fn listening(shared: &Arc<Shared>, listener: OwnedFd) -> Result<Self> {
         let mut pump = Self::new(shared)?;
         pump.listener = Some(listener);
@@ -62,15 +62,15 @@ impl Pump {
         })
     }
 
-    /// What it takes to stop the pump from another thread: set the flag, then raise the watcher.
+    /// The parts needed to stop the pump from another thread: set the flag, then raise the watcher.
     pub(super) fn controls(&self) -> (Arc<Shared>, Arc<Watcher>, Arc<AtomicBool>) {
         (Arc::clone(&self.shared), Arc::clone(&self.watcher), Arc::clone(&self.stop))
     }
 
-    /// Runs until stopped, or until the console is closed and all peers have got the rest of it.
+    /// Runs until stopped, or until the console is closed and all peers have received the rest of its output.
     pub(super) fn run(&mut self) {
         loop {
-            // Cleared before looking: whatever happens from here on raises it again.
+            // Cleared before looking, so that any later change raises it again.
             let (closed, boot) = {
                 let Ok(state) = self.shared.lock() else { return };
                 self.watcher.clear();
@@ -100,7 +100,7 @@ impl Pump {
         }
     }
 
-    /// Takes in who waits at the listener; whether the process ran out of descriptors over it.
+    /// Accepts waiting clients; returns whether the process ran out of descriptors.
     fn accept(&mut self) -> bool {
         let Some(listener) = &self.listener else { return false };
         while self.peers.len() < MAX_PEERS {
@@ -116,7 +116,8 @@ impl Pump {
 
     fn wait(&mut self, starved: bool) -> rustix::io::Result<()> {
         let mut fds = vec![PollFd::new(&self.watcher, PollFlags::IN)];
-        // A peer that hung up would be reported at once for ever; it only waits for room for what it typed last.
+        // poll would report a peer that hung up immediately each time. Such a peer only waits for room for its last
+        // input.
         fds.extend(
             self.peers
                 .iter()
@@ -155,19 +156,19 @@ enum Line {
     Socket(OwnedFd),
 }
 
-/// Somebody at the other end of a descriptor: gets the output, types input.
+/// The other end of a descriptor, which receives the output and sends input.
 #[derive(Debug)]
 struct Peer {
     line: Line,
     reader: ConsoleReader,
-    /// What is to be said about lost output before the output goes on.
+    /// A notice about lost output, to be sent before more output.
     notice: Vec<u8>,
     reported: u64,
-    /// Typed, and not yet accepted by the console.
+    /// Input that the console has not accepted yet.
     typed: Vec<u8>,
-    /// The guest that it was typed for.
+    /// The value of `Shared::boot` when that input was read.
     boot: u64,
-    /// The descriptor took less than there was: it is full.
+    /// Whether the descriptor is full.
     blocked: bool,
     readable: bool,
     writable: bool,
@@ -202,7 +203,7 @@ impl Peer {
         flags
     }
 
-    /// Moves what can be moved without waiting. A peer neither readable nor writable any more is finished.
+    /// Copies what can be copied without waiting. A peer that is neither readable nor writable is finished.
     fn serve(&mut self, shared: &Shared, watcher: &Watcher, boot: u64, scratch: &mut [u8]) {
         for _ in 0..READS {
             if !self.readable || !self.receive(shared, watcher, boot, scratch) {
@@ -213,7 +214,7 @@ impl Peer {
         while self.writable && !self.blocked && self.send(scratch) {}
     }
 
-    /// Passes on what was typed; whether there may be more.
+    /// Passes input to the console; returns whether there may be more.
     fn receive(&mut self, shared: &Shared, watcher: &Watcher, boot: u64, scratch: &mut [u8]) -> bool {
         if self.typed.is_empty() {
             self.boot = boot;
@@ -229,8 +230,8 @@ impl Peer {
             Ok(n) => {
                 self.typed.drain(..n);
             }
-            // The guest that it was typed for is gone. Once the console is closed none comes any more, and there is only
-            // output to deliver.
+            // The guest that the input was for is gone. Once the console is closed there will be no other, and only
+            // output is left to deliver.
             Err(error) => {
                 self.typed.clear();
                 self.readable = error.kind() != ErrorKind::Gone;
@@ -239,7 +240,7 @@ impl Peer {
         self.typed.is_empty()
     }
 
-    /// Sends some output; whether there may be more.
+    /// Sends some output; returns whether there may be more.
     fn send(&mut self, scratch: &mut [u8]) -> bool {
         if !self.notice.is_empty() {
             let sent = self.write(&self.notice);
@@ -271,7 +272,7 @@ impl Peer {
     fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         match &self.line {
             Line::File(fd) => rustix::io::write(fd, bytes),
-            // The program that uses us may not ignore SIGPIPE.
+            // The program that uses this library may not ignore SIGPIPE.
             Line::Socket(fd) => send(fd, bytes, SendFlags::NOSIGNAL),
         }
     }

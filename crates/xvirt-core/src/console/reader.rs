@@ -1,4 +1,4 @@
-//! One reader's view of a console.
+//! Readers of a console.
 
 use std::fmt;
 use std::io;
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use super::shared::{Shared, State, Watcher};
 use crate::{Error, ErrorKind, Result};
 
-/// How much `wait_for` keeps of what it has seen.
+/// How much of the output `wait_for` keeps.
 const WAIT_TEXT: usize = 1 << 20;
 
-/// How much of the latest output an error quotes.
+/// How much of the last output an error quotes.
 const QUOTED: usize = 240;
 
 /// Reads a console's output from its own position; other readers are not affected.
 ///
-/// [`Read`](io::Read) blocks until there is output; it answers 0 bytes once the console is closed and drained.
+/// [`Read`](io::Read) blocks until there is output; it returns 0 once the console is closed and all output was read.
 pub struct ConsoleReader {
     shared: Arc<Shared>,
     position: u64,
@@ -31,32 +31,31 @@ impl ConsoleReader {
         Self { shared, position, skipped: 0, watcher: OnceLock::new() }
     }
 
-    /// How many bytes this reader can no longer get because newer output overwrote them, since it was made.
+    /// How many bytes this reader has missed because newer output overwrote them.
     pub fn lost(&self) -> u64 {
         self.skipped + self.shared.lock().map_or(0, |state| state.ring.start().saturating_sub(self.position))
     }
 
-    /// Reads what is there without waiting: nothing if there is no output yet, 0 bytes if the console is closed and
-    /// drained.
+    /// Reads the available output without waiting. `None` if there is no output yet; 0 bytes if the console is closed
+    /// and all output was read.
     pub fn try_read(&mut self, buf: &mut [u8]) -> Option<usize> {
         self.read_until(buf, Some(Instant::now()))
     }
 
-    /// Reads, waiting at most `timeout` for output; 0 bytes mean that the console is closed and drained.
+    /// Reads, waiting at most `timeout` for output; 0 bytes if the console is closed and all output was read.
     ///
     /// # Errors
-    /// `Timeout` when there was no output.
+    /// `Timeout` if there was no output.
     pub fn read_timeout(&mut self, buf: &mut [u8], timeout: Duration) -> Result<usize> {
         self.read_until(buf, Instant::now().checked_add(timeout))
             .ok_or_else(|| Error::new(ErrorKind::Timeout, format!("no console output within {timeout:?}")))
     }
 
-    /// Waits until `pattern` is printed, and returns the output up to and with it (its newest 1 MiB; bytes that are
-    /// not UTF-8 are replaced). The next read continues behind it. On an error nothing counts as read.
+    /// Waits until `pattern` is printed, and returns the output up to and including it (its newest 1 MiB; bytes that
+    /// are not UTF-8 are replaced). The next read continues after it. On error, nothing is consumed.
     ///
     /// # Errors
-    /// `Timeout` when it was not printed in time, `Gone` when the console was closed before. Both quote what
-    /// was printed last.
+    /// `Timeout` if it was not printed in time, `Gone` if the console was closed first. Both quote the last output.
     pub fn wait_for(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
         let deadline = Instant::now().checked_add(timeout);
         let (origin, skipped) = (self.position, self.skipped);
@@ -72,7 +71,7 @@ impl ConsoleReader {
             if text.len() > 2 * WAIT_TEXT {
                 text.drain(..text.len() - WAIT_TEXT);
             }
-            // The pattern may have begun in what is there; nothing before that needs searching again.
+            // The pattern may begin at the end of this text; anything earlier needs no second search.
             searched = text.len().saturating_sub(pattern.len().saturating_sub(1));
             match self.read_until(&mut chunk, deadline) {
                 Some(0) => break Seen::Closed,
@@ -95,8 +94,8 @@ impl ConsoleReader {
         })
     }
 
-    /// A descriptor for `poll` or an event loop: readable while [`try_read`](Self::try_read) has something to say. It is
-    /// the same one each time. Only poll it; reading from it is this reader's business.
+    /// A descriptor for `poll` or an event loop: readable while [`try_read`](Self::try_read) would return `Some`. Each
+    /// call returns the same descriptor. Only poll it; do not read from it.
     ///
     /// # Errors
     /// `OutOfDescriptors`.
@@ -105,9 +104,9 @@ impl ConsoleReader {
             return Ok(watcher.as_fd());
         }
         let new = self.shared.watch()?;
-        // Of two threads that ask at the same time, one has its watcher kept.
+        // If two threads ask at the same time, only one of the watchers is kept.
         let watcher = self.watcher.get_or_init(|| new);
-        // There may be something to read already.
+        // There may be output already.
         self.raise_if_readable();
         Ok(watcher.as_fd())
     }
@@ -117,7 +116,7 @@ impl ConsoleReader {
         self.rewind(self.position - n as u64);
     }
 
-    /// How many bytes were skipped by the reads so far.
+    /// The number of bytes that the reads so far have skipped.
     pub(super) fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -142,7 +141,7 @@ impl ConsoleReader {
         let shared = Arc::clone(&self.shared);
         match shared.wait_output(self.position, deadline) {
             Ok(state) => state.map(|state| self.take(&state, buf)),
-            // A child of the process that has the console gets nothing of it.
+            // In a forked child, the console is closed.
             Err(_) => Some(0),
         }
     }

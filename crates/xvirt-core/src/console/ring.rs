@@ -1,10 +1,10 @@
-//! The bytes a console keeps: the newest ones, up to a bound, each with its position since the first byte.
+//! The newest output of a console, up to a limit. Each byte has a position, counted from the first byte.
 
 use std::collections::VecDeque;
 
 /// A bounded ring of bytes that is allocated as it fills.
 ///
-/// Positions count from the first byte ever pushed; they never wrap in practice (u64) and never restart.
+/// Positions count from the first byte ever pushed. They never restart, and as u64 never wrap in practice.
 pub(super) struct ConsoleRing {
     bytes: VecDeque<u8>,
     /// The position of the oldest byte kept.
@@ -12,11 +12,11 @@ pub(super) struct ConsoleRing {
     limit: usize,
 }
 
-/// The first allocation: a boot log's first screenful.
+/// The first allocation: about one screenful of boot log.
 const SMALLEST: usize = 4 << 10;
 
 impl ConsoleRing {
-    /// A ring that keeps the newest `limit` bytes and allocates nothing yet.
+    /// A ring that keeps the newest `limit` bytes. Allocates nothing yet.
     pub(super) fn new(limit: usize) -> Self {
         Self { bytes: VecDeque::new(), start: 0, limit }
     }
@@ -31,10 +31,10 @@ impl ConsoleRing {
         self.start + self.bytes.len() as u64
     }
 
-    /// Appends `bytes`, overwriting the oldest where the bound is reached.
+    /// Appends `bytes`, overwriting the oldest ones when the limit is reached.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let room = self.reserve(bytes.len());
-        // More than fits at all: only its newest part is kept, the rest counts as overwritten.
+        // Of more bytes than fit, only the newest are kept; the rest count as overwritten.
         let skipped = bytes.len().saturating_sub(room);
         let kept = &bytes[skipped..];
         let dropped = (self.bytes.len() + kept.len()).saturating_sub(room);
@@ -43,7 +43,7 @@ impl ConsoleRing {
         self.start += (skipped + dropped) as u64;
     }
 
-    /// Copies what is kept from `position` on into `buf`; returns how many bytes.
+    /// Copies the bytes kept from `position` into `buf`; returns how many.
     pub(super) fn copy(&self, position: u64, buf: &mut [u8]) -> usize {
         let skip = usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX);
         let (old, new) = self.bytes.as_slices();
@@ -56,9 +56,9 @@ impl ConsoleRing {
         first + second
     }
 
-    /// Makes room for `more` bytes as far as the bound allows; returns how many bytes the ring may now hold.
+    /// Makes room for `more` bytes within the limit; returns how many bytes the ring may now hold.
     ///
-    /// A host out of memory costs old output, never the VM.
+    /// If the host is out of memory, old output is lost, but the VM keeps running.
     fn reserve(&mut self, more: usize) -> usize {
         let wanted = self.bytes.len().saturating_add(more).min(self.limit);
         if wanted > self.bytes.capacity() {

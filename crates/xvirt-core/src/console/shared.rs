@@ -1,4 +1,4 @@
-//! What the device, the handles and the attachments of one console share.
+//! The state shared by the device, the handles and the attachments of one console.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::sync::{self, lock};
 use crate::{Error, ErrorKind, Result};
 
-/// How much input may wait for the guest: more than a pasted page, less than anyone would miss.
+/// How much input may wait for the guest: more than a pasted page needs.
 pub(super) const INPUT_LIMIT: usize = 64 << 10;
 
 pub(super) struct Shared {
@@ -32,26 +32,26 @@ pub(super) struct State {
     pub(super) ring: ConsoleRing,
     input: VecDeque<u8>,
     pub(super) closed: bool,
-    /// The VM is halted: what is typed is for nobody.
+    /// Whether the VM is halted, so that input has no receiver.
     off: bool,
-    /// Counts what begins a guest or ends it (power-on, reset, power-off), so that none gets what was typed for another.
+    /// Counts power-ons, resets and power-offs, so that no guest gets input that was meant for another.
     pub(super) boot: u64,
     watchers: Vec<Weak<Watcher>>,
     attachments: Vec<Attached>,
-    // A condition variable's notification is a system call even when nobody waits, and a serial port writes single bytes.
+    // Notifying a condition variable is a system call even if no thread waits, and a serial port writes single bytes.
     readers_waiting: usize,
     writers_waiting: usize,
 }
 
-/// An attachment, which has a thread that reads what its peers type.
+/// An attachment, whose thread reads the input of its peers.
 #[derive(Debug)]
 struct Attached {
     watcher: Arc<Watcher>,
-    /// The last beginning or end of a guest before which it has read everything.
+    /// The value of `boot` up to which it has read all earlier input.
     read: u64,
 }
 
-/// An event that follows a console: readable when there is something to look at. Changed only under the state's lock.
+/// An event that follows a console: readable when there is news. Changed only under the state's lock.
 #[derive(Debug)]
 pub(super) struct Watcher {
     event: OwnedFd,
@@ -62,7 +62,7 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn raise(&self) {
         if !self.raised.swap(true, Ordering::Relaxed) {
-            // Cannot fail: the counter is 0 here and the descriptor is ours.
+            // Cannot fail: the counter is 0 and the descriptor is valid.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
     }
@@ -117,7 +117,7 @@ impl Shared {
         Ok(lock(&self.state))
     }
 
-    /// A new event, not raised yet, that is raised with every output and at the close.
+    /// A new event, not raised yet, which is raised by all output and by closing the console.
     pub(super) fn watch(&self) -> Result<Arc<Watcher>> {
         let event =
             eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(|errno| no_event(errno.into()))?;
@@ -126,7 +126,7 @@ impl Shared {
         Ok(watcher)
     }
 
-    /// An attachment begins, which follows the console by `watcher`, and has nothing to read yet.
+    /// Adds an attachment that follows the console through `watcher` and has no input to read yet.
     pub(super) fn attach(&self, watcher: &Arc<Watcher>) -> Result<u64> {
         let mut state = self.lock()?;
         let read = state.boot;
@@ -134,7 +134,7 @@ impl Shared {
         Ok(read)
     }
 
-    /// The attachment that has `watcher` has read all that was typed before `boot`.
+    /// Records that the attachment with `watcher` has read all input from before `boot`.
     pub(super) fn has_read(&self, watcher: &Arc<Watcher>, boot: u64) {
         let Ok(mut state) = self.lock() else { return };
         if let Some(attached) = state.attachments.iter_mut().find(|attached| Arc::ptr_eq(&attached.watcher, watcher)) {
@@ -143,15 +143,15 @@ impl Shared {
         }
     }
 
-    /// The attachment that has `watcher` has ended.
+    /// Removes the attachment with `watcher`.
     pub(super) fn detach(&self, watcher: &Arc<Watcher>) {
         let Ok(mut state) = self.lock() else { return };
         state.attachments.retain(|attached| !Arc::ptr_eq(&attached.watcher, watcher));
         self.attachment_read.notify_all();
     }
 
-    /// From now on there is a guest to type for. It gets nothing that was typed before, not even what attachments have not
-    /// read yet: so this waits until they have.
+    /// Accepts input for a new guest from now on. That guest must get no earlier input, not even input that attachments
+    /// have not read yet, so this waits until they have.
     pub(super) fn power_on(&self) {
         let Ok(mut state) = self.lock() else { return };
         self.begin(&mut state, true);
@@ -177,13 +177,13 @@ impl Shared {
         self.begin(&mut state, off);
     }
 
-    /// From now on there is no guest to type for.
+    /// Refuses input from now on, because there is no guest.
     pub(super) fn power_off(&self) {
         let Ok(mut state) = self.lock() else { return };
         self.begin(&mut state, true);
     }
 
-    /// Drops what was typed for the guest so far, and refuses those who are at it.
+    /// Drops the input that waits for the guest, and makes waiting writers fail.
     fn begin(&self, state: &mut State, off: bool) {
         state.boot += 1;
         state.off = off;
@@ -200,7 +200,7 @@ impl Shared {
         self.announce(&mut state);
     }
 
-    /// Ends the console: readers drain and then see the end, writers are refused.
+    /// Closes the console: readers get the remaining output and then end of file, writers are refused.
     pub(super) fn close(&self) {
         let Ok(mut state) = self.lock() else { return };
         state.closed = true;
@@ -216,7 +216,7 @@ impl Shared {
         }
     }
 
-    /// The state once there is output after `position` or the console is closed; nothing if `deadline` comes first.
+    /// The state once there is output after `position` or the console is closed; `None` at `deadline`.
     pub(super) fn wait_output(
         &self,
         position: u64,
@@ -235,14 +235,14 @@ impl Shared {
         Ok(Some(state))
     }
 
-    /// Which guest is there to type for.
+    /// The current value of `boot`, which identifies the guest that input is for.
     pub(super) fn boot(&self) -> Result<u64> {
         let state = self.lock()?;
         state.accept(state.boot)?;
         Ok(state.boot)
     }
 
-    /// Queues as much of `bytes` as there is room for. When not all fits, `watcher` is raised once there is room.
+    /// Queues as much of `bytes` as there is room for. If not all fits, `watcher` is raised once there is room.
     pub(super) fn try_input(&self, bytes: &[u8], boot: u64, watcher: Option<&Watcher>) -> Result<usize> {
         let mut state = self.lock()?;
         let accepted = self.queue(&mut state, bytes, boot)?;
@@ -254,7 +254,7 @@ impl Shared {
         Ok(accepted)
     }
 
-    /// Queues at least one of `bytes`, waiting for room until `deadline`; nothing if that comes first.
+    /// Queues at least one of `bytes`, waiting for room until `deadline`; `None` at `deadline`.
     pub(super) fn input(&self, bytes: &[u8], boot: u64, deadline: Option<Instant>) -> Result<Option<usize>> {
         let mut state = self.lock()?;
         loop {
@@ -295,7 +295,7 @@ impl Shared {
         n
     }
 
-    /// Tells those who wait for room that there is some.
+    /// Wakes writers that wait for room, if there is some.
     fn tell_room(&self, state: &State) {
         if state.writers_waiting > 0 {
             self.input_room.notify_all();
@@ -309,7 +309,7 @@ impl Shared {
 }
 
 impl State {
-    /// Whether there is a guest to type for, and still that of `boot`.
+    /// Checks that there is a guest to receive input, and that it is still that of `boot`.
     fn accept(&self, boot: u64) -> Result<()> {
         if self.closed {
             return Err(Error::new(ErrorKind::Gone, "the console is closed: its VM is gone"));

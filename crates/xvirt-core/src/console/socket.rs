@@ -1,4 +1,4 @@
-//! A console on a unix socket.
+//! A console on a Unix socket.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use super::shared::Shared;
 use crate::Result;
 use crate::socket::{self, SocketFile};
 
-/// A console that listens on a unix socket: dropping it disconnects all clients, ends the thread and removes the file.
+/// A console that listens on a Unix socket. Dropping it disconnects all clients, ends the thread and removes the file.
 #[derive(Debug)]
 #[must_use = "dropping it closes the socket"]
 pub struct SocketAttachment {
-    // In this order: the file goes while its thread listens.
+    // Fields are dropped in this order: the file is removed while the thread still listens.
     file: SocketFile,
     _attachment: Attachment,
 }
@@ -25,7 +25,7 @@ impl SocketAttachment {
         Ok(Self { _attachment: attachment, file })
     }
 
-    /// The socket to connect to.
+    /// The path of the socket.
     pub fn path(&self) -> &Path {
         self.file.path()
     }

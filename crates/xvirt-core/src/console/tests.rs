@@ -18,7 +18,7 @@ fn readable(reader: &ConsoleReader) -> bool {
     poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
 }
 
-/// Waits for input as a device does, until `n` bytes came.
+/// Waits for input like a device, until `n` bytes arrived.
 fn input(console: &Console, n: usize) -> Vec<u8> {
     let mut got = Vec::new();
     let mut buf = [0; 256];
@@ -27,7 +27,7 @@ fn input(console: &Console, n: usize) -> Vec<u8> {
         got.extend_from_slice(&buf[..taken]);
         if taken == 0 {
             let event = console.input_event();
-            // SAFETY: the descriptor lives as long as the console it was borrowed from.
+            // SAFETY: the console from which the descriptor was borrowed is still alive.
             let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(std::os::fd::AsRawFd::as_raw_fd(event)) };
             let ready =
                 poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&Timespec { tv_sec: 20, tv_nsec: 0 }));
@@ -193,7 +193,7 @@ fn the_event_follows_what_there_is_to_read() {
 fn several_readers_are_waited_for_at_once() {
     let console = Console::new().unwrap();
     let readers = [console.reader(), console.reader()];
-    // Descriptors that outlive each other's borrow, as an event loop keeps them.
+    // Descriptors that outlive the borrow, as an event loop holds them.
     let descriptors = readers.each_ref().map(|reader| reader.event_fd().unwrap());
     let ready = |descriptors: &[std::os::fd::BorrowedFd<'_>]| {
         let mut polled: Vec<_> = descriptors.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
@@ -248,7 +248,7 @@ fn a_pty_carries_both_ways_from_the_first_byte() {
     assert_eq!(read_exactly(&mut terminal, 6), b"boot\r\n");
     terminal.write_all(b"ls\x03\r").unwrap();
     assert_eq!(input(&console, 4), b"ls\x03\r");
-    // Leaving and coming back keeps the console going.
+    // Disconnecting and reconnecting does not affect the console.
     drop(terminal);
     console.output(b"again");
     let mut terminal = File::open(pty.path()).unwrap();
@@ -257,7 +257,7 @@ fn a_pty_carries_both_ways_from_the_first_byte() {
     console.close();
     assert_eq!(read_exactly(&mut terminal, 4), b"last");
     drop(pty);
-    // A terminal whose other end is gone.
+    // A terminal whose other end is closed.
     assert!(terminal.read(&mut [0; 1]).map_or_else(|error| error.raw_os_error() == Some(libc::EIO), |n| n == 0));
 }
 
@@ -265,7 +265,7 @@ fn a_pty_carries_both_ways_from_the_first_byte() {
 fn a_pty_nobody_reads_says_what_it_lost() {
     let console = Console::with_capacity(1000).unwrap();
     let pty = console.attach_pty().unwrap();
-    // Far more than a terminal holds.
+    // Far more than a terminal buffers.
     for _ in 0..1000 {
         console.output(&[b'.'; 1000]);
     }
@@ -305,7 +305,7 @@ fn a_socket_serves_two_clients_both_ways() {
     assert_eq!(input(&console, 1), b"1");
     two.write_all(b"2").unwrap();
     assert_eq!(input(&console, 1), b"2");
-    // One that sent its last word still gets output; one that leaves disturbs nobody.
+    // A peer that has closed its writing side still gets output; one that leaves disturbs no other.
     two.shutdown(std::net::Shutdown::Write).unwrap();
     drop(one);
     console.output(b"last");
@@ -340,7 +340,7 @@ fn dropping_a_socket_disconnects_its_clients() {
     assert_eq!(read_exactly(&mut client, 1), b"x");
     drop(socket);
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
-    // The console itself goes on.
+    // The console itself still works.
     console.output(b"y");
     assert_eq!(console.reader().wait_for("xy", LONG).unwrap(), "xy");
 }
@@ -352,7 +352,7 @@ fn a_stale_socket_file_is_replaced_and_others_are_left_alone() {
     let shown = path.display();
     let console = Console::new().unwrap();
     drop(UnixListener::bind(&path).unwrap());
-    // While another test starts a program, its copy of the listener may live for a moment.
+    // While another test starts a program, that program's copy of the listener may exist for a moment.
     let socket = loop {
         match console.attach_unix_socket(&path) {
             Err(error) if error.kind() == ErrorKind::Busy => thread::yield_now(),
@@ -370,7 +370,7 @@ fn a_stale_socket_file_is_replaced_and_others_are_left_alone() {
         )
     );
 
-    // A file that took the name meanwhile is not ours to remove.
+    // A file that replaced the socket meanwhile is not removed.
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "data").unwrap();
     drop(socket);
@@ -428,7 +428,7 @@ fn a_writer_that_waits_does_not_go_on_with_another_guest() {
     }] {
         let writer = console.clone();
         let thread = thread::spawn(move || writer.write_all(&[b'x'; 100 << 10]));
-        // Some of it is there, and the rest waits.
+        // Some of it was accepted, and the rest waits.
         input(&console, 1);
         change(&console);
         let error = thread.join().unwrap().unwrap_err();
@@ -446,7 +446,7 @@ fn what_was_typed_into_attachments_before_a_start_is_dropped() {
     let mut terminal = OpenOptions::new().read(true).write(true).open(pty.path()).unwrap();
     let mut client = UnixStream::connect(socket.path()).unwrap();
     for _ in 0..50 {
-        // More than the console holds, so that some is still with the attachments.
+        // More than the console holds, so that some still waits in the attachments.
         client.write_all(&[b'o'; 100 << 10]).unwrap();
         console.power_off();
         client.write_all(b"off").unwrap();
@@ -458,7 +458,7 @@ fn what_was_typed_into_attachments_before_a_start_is_dropped() {
         terminal.write_all(b"b").unwrap();
         assert_eq!(input(&console, 1), b"b");
     }
-    // One that has ended is not waited for.
+    // An attachment that has ended is not waited for.
     drop(client);
     drop((pty, socket));
     console.power_off();

@@ -1,4 +1,4 @@
-//! What the device and the host's handles of one port share.
+//! The state shared by the device and the host's handles of one port.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,26 +20,27 @@ pub(super) struct Shared {
     process: Process,
     state: Mutex<State>,
     changed: Condvar,
-    /// Tells the device that there is input, or room for output again.
+    /// Tells the device that there is input, or again room for output.
     event: Arc<EventFd>,
 }
 
 pub(super) struct State {
-    /// Counts how often the port was opened: a connection is to one opening.
+    /// Counts how often the port was opened: each connection belongs to one opening.
     pub(super) opening: u64,
-    /// Whether a program in the guest has the port open. The device of a guest that goes on says so while the VM is off.
+    /// Whether a program in the guest has the port open. The device may report that while the VM is still off, before a
+    /// guest goes on.
     pub(super) open: bool,
-    /// The VM is halted.
+    /// Whether the VM is halted.
     pub(super) off: bool,
-    /// The VM is gone.
+    /// Whether the VM is gone.
     pub(super) ended: bool,
-    /// What ended the last connection.
+    /// What closed the last connection.
     closed_by: ClosedBy,
     from_guest: VecDeque<u8>,
     to_guest: VecDeque<u8>,
-    /// The device keeps output for which there was no room.
+    /// Whether the device keeps output for which there was no room.
     output_waits: bool,
-    // A condition variable's notification is a system call even when nobody waits.
+    // Notifying a condition variable is a system call even if no thread waits.
     pub(super) waiting: usize,
 }
 
@@ -76,7 +77,7 @@ impl Shared {
         Ok(lock(&self.state))
     }
 
-    /// Waits for a change; `false` if `deadline` comes first.
+    /// Waits for a change; `false` at `deadline`.
     pub(super) fn wait<'a>(
         &self,
         mut state: MutexGuard<'a, State>,
@@ -95,14 +96,14 @@ impl Shared {
         (state, true)
     }
 
-    /// Changes the state, and tells those who wait.
+    /// Changes the state, and wakes waiting threads.
     pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
         let Ok(mut state) = self.lock() else { return };
         change(&mut state);
         self.tell(&state);
     }
 
-    /// Takes bytes of the guest for connection number `opening`.
+    /// Takes bytes from the guest for connection number `opening`.
     pub(super) fn take_output(&self, state: &mut State, opening: u64, buf: &mut [u8]) -> usize {
         let count = if state.opening == opening { take(&mut state.from_guest, buf) } else { 0 };
         if count > 0 && std::mem::take(&mut state.output_waits) {
@@ -133,7 +134,7 @@ impl Shared {
 }
 
 impl State {
-    /// Ends the connection, because the VM is halted or reset: nothing of this boot reaches the next.
+    /// Ends the connection because the VM is halted or reset: no data of this boot may reach the next.
     pub(super) fn end_boot(&mut self) {
         if self.open {
             self.open = false;
@@ -144,17 +145,17 @@ impl State {
         self.output_waits = false;
     }
 
-    /// Ends everything for good.
+    /// Closes the port permanently.
     pub(super) fn end(&mut self) {
         self.end_boot();
         self.ended = true;
         (self.from_guest, self.to_guest) = Default::default();
     }
 
-    /// Whether connection number `opening` still lasts.
+    /// Checks that connection number `opening` is still open.
     ///
     /// # Errors
-    /// Why it does not.
+    /// What closed it.
     pub(super) fn require(&self, name: &str, opening: u64) -> Result<()> {
         self.require_guest(name)?;
         if self.open && self.opening == opening {
@@ -173,7 +174,7 @@ impl State {
         })
     }
 
-    /// Whether there is a guest that could have the port open.
+    /// Checks that there is a guest that could open the port.
     pub(super) fn require_guest(&self, name: &str) -> Result<()> {
         if self.ended {
             return Err(Error::new(ErrorKind::Gone, format!("port '{name}' is closed: its VM is gone")));
@@ -201,7 +202,7 @@ impl PortBackend for Shared {
             state.to_guest.clear();
             state.output_waits = false;
             if open {
-                // What came before the last close could be read until now.
+                // Data from before the last close could be read until now.
                 state.from_guest.clear();
                 state.opening += 1;
             }
@@ -211,7 +212,7 @@ impl PortBackend for Shared {
     fn output(&self, bytes: &[u8]) -> usize {
         let Ok(mut state) = self.lock() else { return 0 };
         if !state.open {
-            // Nobody has it open: it is of nobody, and for nobody.
+            // No program has the port open, so the data belongs to no connection.
             return bytes.len();
         }
         let count = put(&mut state.from_guest, bytes);

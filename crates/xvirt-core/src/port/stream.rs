@@ -9,16 +9,17 @@ use super::backend::PortBackend;
 use super::shared::Shared;
 use crate::{Error, ErrorKind, Result};
 
-/// A named port of a VM, which outlives its runs and reboots and ends with the VM.
+/// A named port of a VM, which is kept across runs and reboots and ends with the VM.
 ///
-/// Cloning is cheap and gives the same port; all methods may be called from any thread. In a child of fork(2) it is closed.
+/// A clone is cheap and refers to the same port; all methods may be called from any thread. In a child of fork(2) it is
+/// closed.
 #[derive(Clone, Debug)]
 pub(crate) struct PortStream {
     shared: Arc<Shared>,
 }
 
-/// The connection to the program in the guest that has a port open now. It ends when the program closes the port, and when
-/// the VM is halted or reset. Each byte goes to one reader; who shares a connection agrees on turns.
+/// The connection to the program in the guest that has a port open. It ends when the program closes the port, and when
+/// the VM is halted or reset. Each byte goes to one reader; callers that share a connection must take turns.
 #[derive(Debug)]
 pub(crate) struct PortConnection {
     shared: Arc<Shared>,
@@ -26,7 +27,8 @@ pub(crate) struct PortConnection {
 }
 
 impl PortStream {
-    /// A port of a halted VM, which raises `event` for its device: the one that the device waits for with its console.
+    /// The port of a halted VM, which notifies its device by `event`: the one on which the device also waits for its
+    /// console.
     pub(crate) fn new(name: &str, event: Arc<EventFd>) -> Self {
         Self { shared: Arc::new(Shared::new(name, event)) }
     }
@@ -36,11 +38,11 @@ impl PortStream {
         self.shared.lock().is_ok_and(|state| state.open && !state.off)
     }
 
-    /// Waits until a program in the guest has the port open, through a reboot too.
+    /// Waits until a program in the guest has the port open, even if the VM is reset meanwhile.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) at `deadline`. [`InvalidState`](ErrorKind::InvalidState) when the VM is halted, or is
-    /// halted while this waits, and in a child of fork(2). [`Gone`](ErrorKind::Gone) when the VM is gone.
+    /// [`Timeout`](ErrorKind::Timeout) at `deadline`. [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, or
+    /// is halted while this waits, and in a child of fork(2). [`Gone`](ErrorKind::Gone) if the VM is gone.
     pub(crate) fn wait_open(&self, deadline: Option<Instant>) -> Result<PortConnection> {
         let shared = &self.shared;
         let mut state = shared.lock()?;
@@ -59,18 +61,18 @@ impl PortStream {
         }
     }
 
-    /// How many threads wait for something of the port.
+    /// The number of threads that wait for a change of the port.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.shared.lock().unwrap().waiting
     }
 
-    /// What the device uses.
+    /// The port's interface for the device.
     pub(crate) fn backend(&self) -> Arc<dyn PortBackend> {
         Arc::clone(&self.shared) as _
     }
 
-    /// The VM has a guest from now on.
+    /// Attaches a new guest.
     pub(crate) fn power_on(&self) {
         self.shared.change(|state| {
             state.end_boot();
@@ -88,7 +90,7 @@ impl PortStream {
         self.shared.change(|state| state.end_boot());
     }
 
-    /// The VM has no guest any more.
+    /// Detaches the guest.
     pub(crate) fn power_off(&self) {
         self.shared.change(|state| {
             state.end_boot();
@@ -96,20 +98,20 @@ impl PortStream {
         });
     }
 
-    /// Ends the port for good, as the end of its VM does.
+    /// Closes the port permanently, as dropping its VM does.
     pub(crate) fn close(&self) {
         self.shared.change(|state| state.end());
     }
 }
 
 impl PortConnection {
-    /// Reads what the program has sent, at least one byte, and waits for that until `deadline`. What it sent before it closed
-    /// the port can be read until a program opens the port again.
+    /// Reads data that the program has sent, at least one byte, waiting for it until `deadline`. Data that it sent
+    /// before it closed the port can be read until a program opens the port again.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) at `deadline`. [`NotFound`](ErrorKind::NotFound) when the program has closed the port.
-    /// [`InvalidState`](ErrorKind::InvalidState) when the VM was halted or reset since, and in a child of fork(2).
-    /// [`Gone`](ErrorKind::Gone) when the VM is gone.
+    /// [`Timeout`](ErrorKind::Timeout) at `deadline`. [`NotFound`](ErrorKind::NotFound) if the program has closed the
+    /// port. [`InvalidState`](ErrorKind::InvalidState) if the VM was halted or reset since, and in a child of fork(2).
+    /// [`Gone`](ErrorKind::Gone) if the VM is gone.
     pub(crate) fn receive(&self, buf: &mut [u8], deadline: Option<Instant>) -> Result<usize> {
         let shared = &*self.shared;
         let mut state = shared.lock()?;
@@ -128,10 +130,10 @@ impl PortConnection {
         }
     }
 
-    /// Sends `bytes`. Up to 64 KiB wait for the guest; for more than that this waits until the guest has read.
+    /// Sends `bytes`. Up to 64 KiB wait for the guest; beyond that, this waits until the guest reads.
     ///
     /// # Errors
-    /// As [`receive`](Self::receive). A part of `bytes` may have been sent; a timeout says how much.
+    /// As [`receive`](Self::receive). Part of `bytes` may have been sent; a timeout says how much.
     pub(crate) fn send(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<()> {
         let shared = &*self.shared;
         let mut state = shared.lock()?;

@@ -1,4 +1,4 @@
-//! Both sides of a port, without a device.
+//! Tests both sides of a port, without a device.
 
 use std::sync::Arc;
 use std::thread;
@@ -36,7 +36,7 @@ impl Rig {
         self.stream.wait_open(now()).unwrap()
     }
 
-    /// Runs `act` once the host waits in `wait`, and gives what that brings.
+    /// Runs `act` once the host waits in `wait`, and returns the result of `wait`.
     fn meanwhile<T: Send, D>(&self, wait: impl FnOnce() -> T + Send, act: impl FnOnce() -> D) -> T {
         thread::scope(|scope| {
             let waiting = scope.spawn(wait);
@@ -100,7 +100,7 @@ fn the_host_waits_for_the_guest() {
 fn what_has_no_room_waits_and_is_not_lost() {
     let rig = Rig::on();
     let connection = rig.open();
-    // The guest's.
+    // From the guest.
     let bytes = vec![7; LIMIT + 10];
     assert_eq!(rig.device.output(&bytes), LIMIT);
     assert_eq!(rig.device.output(&bytes[LIMIT..]), 0);
@@ -108,7 +108,7 @@ fn what_has_no_room_waits_and_is_not_lost() {
     assert_eq!(received(&connection).unwrap().len(), 64);
     assert!(rig.event.read().is_ok(), "the device does not know that there is room again");
     assert_eq!(rig.device.output(&bytes[LIMIT..]), 10);
-    // The host's.
+    // From the host.
     let error = connection.send(&bytes, now()).unwrap_err();
     let what = "the guest does not read port 'a.port': 65536 of 65546 bytes were accepted in time; \
                 check that the VM runs, or wait longer";
@@ -159,7 +159,7 @@ fn nothing_crosses_a_reset_or_a_halt() {
         end(&rig.stream);
         assert!(!rig.stream.is_open());
         assert_eq!(kind(received(&first)), ErrorKind::InvalidState);
-        // As the device does when it is reset: the VM's doing stays the reason.
+        // The device closes the port when it is reset; the reported cause must still be the VM's reset.
         rig.device.set_open(false);
         assert_eq!(kind(first.send(b"x", now())), ErrorKind::InvalidState);
         let second = rig.open();
@@ -204,7 +204,7 @@ fn a_halted_vm_has_nobody_to_wait_for() {
     assert_eq!(kind(rig.stream.wait_open(None)), ErrorKind::Gone);
 }
 
-/// A guest may still run when its VM is said to be halted.
+/// A guest may still run for a moment when its VM counts as halted.
 #[test]
 fn a_guest_that_is_about_to_end_opens_the_port_for_nobody() {
     let rig = Rig::on();

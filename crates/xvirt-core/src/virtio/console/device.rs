@@ -1,4 +1,4 @@
-//! What the driver sees of the console, apart from its queues.
+//! The virtio console as its driver sees it, apart from its queues.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,10 @@ use crate::virtio::device::read_config_bytes;
 use crate::virtio::{ConsoleState, DeviceKind, DeviceState, Handler, VirtioDevice};
 
 /// Two for the console, two for control messages, two for the port: see [`handler`](super::handler). A driver fills the
-/// queues that the device writes to with pages, which is memory that its guest goes without.
+/// queues that the device writes to with pages, so their sizes cost guest memory.
 const QUEUE_SIZES: [u16; 6] = [64, 64, 16, 16, 16, 32];
 
-/// The driver knows more than one port (section 5.3.3).
+/// VIRTIO_CONSOLE_F_MULTIPORT (section 5.3.3).
 pub(super) const MULTIPORT: u64 = 1 << 1;
 
 /// A virtio console with a port for the guest agent.
@@ -25,7 +25,7 @@ pub(crate) struct Console {
     shared: Arc<Shared>,
 }
 
-/// What the device and its handler share.
+/// The state shared by the device and its handler.
 pub(super) struct Shared {
     pub(super) console: Arc<dyn ConsolePort>,
     pub(super) agent: Arc<dyn PortBackend>,
@@ -33,8 +33,8 @@ pub(super) struct Shared {
 }
 
 impl Console {
-    /// A console that writes to and reads from `console`, with a port that `agent` is behind. Both raise the event of
-    /// `console`. It goes on from `state`.
+    /// A console that writes to and reads from `console`, with a port backed by `agent`. Both raise the event of
+    /// `console`. It continues from `state`.
     pub(crate) fn new(console: Arc<dyn ConsolePort>, agent: Arc<dyn PortBackend>, state: ConsoleState) -> Self {
         agent.set_open(state.agent_open);
         Self { shared: Arc::new(Shared { console, agent, state: Mutex::new(state) }) }

@@ -10,7 +10,7 @@ use super::device::Shared;
 use crate::sync::lock;
 use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
 
-/// The queues by their numbers (section 5.3.2). "Receive" is the driver's.
+/// The queues by number (section 5.3.2). "Receive" is from the driver's point of view.
 pub(super) const RECEIVE: usize = 0;
 pub(super) const TRANSMIT: usize = 1;
 pub(super) const CONTROL_RECEIVE: usize = 2;
@@ -18,19 +18,19 @@ pub(super) const CONTROL_TRANSMIT: usize = 3;
 pub(super) const AGENT_RECEIVE: usize = 4;
 pub(super) const AGENT_TRANSMIT: usize = 5;
 
-/// Bytes copied at a time.
+/// The number of bytes copied at a time.
 const CHUNK: usize = 4096;
-/// Bytes taken at a time from one chain. Drivers send a few pages at most; a hostile one may lose the rest of what it
-/// prints.
+/// The maximum number of bytes taken from one chain at a time. Drivers send a few pages at most; a hostile one may lose
+/// the rest of its output.
 pub(super) const MAX_OUTPUT: usize = 1 << 20;
 
 pub(super) struct ConsoleHandler {
     shared: Arc<Shared>,
     chain: Chain,
     bytes: Box<[u8; CHUNK]>,
-    /// The driver knows the port of the agent.
+    /// Whether the driver supports multiple ports, and so the agent's.
     multiport: bool,
-    /// The driver has room for input of the console: more of it is worth knowing about.
+    /// Whether the driver has buffers for console input left, so that new input can be delivered.
     listening: bool,
 }
 
@@ -67,7 +67,7 @@ impl ConsoleHandler {
         feed(queue, chain, &mut bytes[..], shared.event(), |buf| shared.agent.read_input(buf)).map(drop)
     }
 
-    /// Moves what the guest sends through its port to the host, as far as there is room. The rest stays in the queue.
+    /// Copies the guest's data on its port to the host, as far as there is room. The rest stays in the queue.
     fn agent_output(&mut self, queue: &mut VirtQueue) -> Served {
         let Self { shared, chain, bytes, .. } = self;
         let memory = queue.memory().clone();
@@ -92,13 +92,13 @@ impl ConsoleHandler {
                     return Ok(None);
                 }
             }
-            // There is more, after the other queues' turn.
+            // Continues after the other queues have had their turn.
             shared.raise();
             Ok(None)
         })
     }
 
-    /// Takes in what the driver says of its ports.
+    /// Handles the driver's control messages.
     fn hear(&mut self, queues: &mut Queues) -> Served {
         let Some((queue, mut output)) = queues.get_two(CONTROL_TRANSMIT, AGENT_TRANSMIT) else { return Ok(()) };
         let memory = queue.memory().clone();
@@ -118,8 +118,9 @@ impl ConsoleHandler {
         })
     }
 
-    /// A program in the guest has opened the port or closed it. What was sent before belongs to before: it is moved first,
-    /// and what there is no room for goes with the program. `false` if the worker is wanted elsewhere first.
+    /// Handles that a program in the guest opened or closed the port. Data that was queued before belongs to the old
+    /// connection: it is moved first, and what does not fit is dropped when the port closes. `false` if the worker must
+    /// do something else first.
     fn set_open(&mut self, open: bool, mut output: Option<&mut VirtQueue>) -> Served<bool> {
         if let Some(queue) = output.as_deref_mut() {
             self.agent_output(queue)?;
@@ -135,7 +136,7 @@ impl ConsoleHandler {
         Ok(true)
     }
 
-    /// Gives the driver the answers that it is owed, as far as it has room for them.
+    /// Sends the pending control messages to the driver, as far as it has provided buffers.
     fn answer(&mut self, queues: &mut Queues) -> Served {
         let Some(queue) = queues.get(CONTROL_RECEIVE) else { return Ok(()) };
         let mut state = lock(&self.shared.state);
@@ -159,19 +160,19 @@ impl ConsoleHandler {
 }
 
 impl Shared {
-    /// Tells of input, and of room for output to the agent's port.
+    /// The event for input, and for room for output to the agent's port.
     fn event(&self) -> &EventFd {
         self.console.input_event()
     }
 
-    /// Has the handler look again, after the other queues' turn.
+    /// Makes the handler check again, after the other queues have had their turn.
     fn raise(&self) {
-        // Only fails when the counter is full, which will do.
+        // Fails only when the counter is full, and then the event is raised already.
         let _ = self.event().write(1);
     }
 }
 
-/// Moves input to the driver until one of them has no more; `true` if it is the driver that has room left.
+/// Copies input to the driver until there is no more input or no more room; `true` if the driver has room left.
 fn feed(
     queue: &mut VirtQueue,
     chain: &mut Chain,
@@ -201,7 +202,7 @@ fn feed(
         queue.push(chain.head(), written as u32)?;
     }
     if turn == 0 {
-        // There may be more, after the other queues' turn. Only fails when the counter is full, which will do.
+        // There may be more; continue after the other queues. Fails only when the counter is full, which is fine.
         let _ = event.write(1);
     }
     queue.signal()?;
@@ -213,7 +214,7 @@ impl Handler for ConsoleHandler {
         match index {
             RECEIVE => self.console_input(queues),
             TRANSMIT => self.console_output(queues),
-            // To this driver there are no others.
+            // Without multiport, the driver has no other queues.
             _ if !self.multiport => Ok(()),
             CONTROL_RECEIVE => self.answer(queues),
             CONTROL_TRANSMIT => {
@@ -230,7 +231,7 @@ impl Handler for ConsoleHandler {
     }
 
     fn receive(&mut self, queues: &mut Queues) -> Served {
-        // Empty when somebody was faster; the input is still there to be asked for.
+        // The counter is zero if it was read before; the input is still there.
         let _ = self.shared.event().read();
         self.console_input(queues)?;
         if self.multiport {

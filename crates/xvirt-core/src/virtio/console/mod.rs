@@ -1,9 +1,11 @@
-//! The console (virtio 1.2, section 5.3), and beside it the port of the guest agent.
+//! The virtio console (virtio 1.2, section 5.3), and on the same device the port of the guest agent.
 //!
-//! `device` is what the driver sees, `handler` serves the queues, `control` has the messages by which the device and a
-//! driver that knows more than one port agree on them. To other drivers it is a console and nothing else.
+//! `device` implements the configuration that the driver sees, `handler` serves the queues, and `control` has the
+//! messages by which the device and a driver with VIRTIO_CONSOLE_F_MULTIPORT set up the ports. Other drivers see a
+//! plain console.
 //!
-//! The console takes all output at once, for it must not stop a guest. What goes through the port waits for its reader.
+//! The console accepts all output immediately, because it must not stop the guest. Data sent through the port waits for
+//! its reader.
 
 mod control;
 mod device;

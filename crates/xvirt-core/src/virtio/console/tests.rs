@@ -1,4 +1,4 @@
-//! The console and the agent's port, before a driver.
+//! Tests the console and the agent's port with a driver.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -53,7 +53,7 @@ impl ConsolePort for Port {
     }
 }
 
-/// A console, both its backends, and its driver.
+/// A console with its two backends and its driver.
 struct Bench {
     rig: Rig,
     port: Arc<Port>,
@@ -75,7 +75,7 @@ impl Bench {
         bench
     }
 
-    /// With a program in the guest that has the port open.
+    /// Opens the port like a program in the guest.
     fn open() -> (Self, PortConnection) {
         let mut bench = Self::started(MULTIPORT);
         bench.say(1, 6, 1);
@@ -83,13 +83,13 @@ impl Bench {
         (bench, connection)
     }
 
-    /// The driver's control message.
+    /// Sends a control message from the driver.
     fn say(&mut self, port: u32, event: u16, value: u16) {
         self.rig.fill(DATA, &control(port, event, value));
         assert_eq!(self.rig.request(CONTROL_TRANSMIT, &[Piece::Read(DATA, 8)]), 0);
     }
 
-    /// The device's next control message, for which there is room behind `DATA`.
+    /// The device's next control message, which needs room after `DATA`.
     fn hear(&mut self) -> Vec<u8> {
         let written = self.rig.used(CONTROL_RECEIVE).1;
         self.rig.bytes(DATA + 0x1000, written as usize)
@@ -132,7 +132,7 @@ fn pattern(count: usize) -> Vec<u8> {
     (0..count as u32).map(|i| (i % 251) as u8).collect()
 }
 
-/// Drivers that know the other port use the console just the same.
+/// Drivers with multiport support use the console in the same way.
 #[test]
 fn output_arrives_in_order() {
     for features in [0, MULTIPORT] {
@@ -199,7 +199,7 @@ fn the_driver_learns_of_both_ports() {
     }
     bench.say(u32::MAX, 0, 1);
     let mut heard = vec![bench.hear(), bench.hear()];
-    // Each port as soon as the driver has it, and when the driver has room.
+    // Each port is announced as soon as the driver has set it up and has room.
     bench.say(1, 3, 1);
     bench.say(0, 3, 1);
     for _ in 0..4 {
@@ -247,7 +247,7 @@ fn bytes_pass_both_ways() {
 #[test]
 fn a_guest_that_sends_more_than_is_read_waits_and_loses_nothing() {
     let (mut bench, connection) = Bench::open();
-    // More than is kept, in one chain that is longer than all that is kept, and in several.
+    // More than is kept, first in one chain that is longer than the buffer, then in several.
     let bytes = pattern(200_000);
     bench.rig.fill(DATA, &bytes);
     let pieces = [Piece::Read(DATA, 150_000), Piece::Read(DATA + 150_000, 20_000)];
@@ -255,10 +255,10 @@ fn a_guest_that_sends_more_than_is_read_waits_and_loses_nothing() {
     bench.rig.post(AGENT_TRANSMIT, &[Piece::Read(DATA + 170_000, 30_000)]);
     bench.rig.kick(AGENT_TRANSMIT);
     assert!(receive(&connection, 1000) == bytes[..1000]);
-    // It goes on where it was, elsewhere too.
+    // It continues where it was, also in another device.
     let mut bench = bench.moved();
     assert_eq!(bench.rig.used_index(AGENT_TRANSMIT), 0);
-    // Which moving did not close: the host's connection is the same.
+    // Moving did not close the port: the host's connection is the same.
     assert!(receive(&connection, 199_000) == bytes[1000..]);
     assert_eq!((bench.rig.used(AGENT_TRANSMIT).1, bench.rig.used(AGENT_TRANSMIT).1), (0, 0));
     // The console works meanwhile.
@@ -276,7 +276,7 @@ fn what_one_program_sent_does_not_reach_the_reader_of_the_next() {
     bench.rig.kick(AGENT_TRANSMIT);
     receive(&first, 10);
     bench.say(1, 6, 0);
-    // What there was room for can still be read, and the guest has its buffer back.
+    // The data for which there was room can still be read, and the guest gets its buffer back.
     assert_eq!(bench.rig.used(AGENT_TRANSMIT), (head.into(), 0));
     assert_eq!(receive(&first, 100)[..], pattern(200)[10..110]);
     bench.say(1, 6, 1);
@@ -317,7 +317,7 @@ fn a_console_moves_with_what_the_driver_waits_for() {
     bench.rig.post(AGENT_RECEIVE, &[Piece::Write(DATA, 64)]);
     bench.rig.kick(AGENT_RECEIVE);
     assert_eq!(bench.rig.used(AGENT_RECEIVE).1, 11);
-    // Nothing of that is left for the driver after a reset of the machine.
+    // None of that is left for the driver after a reset of the machine.
     bench.say(0, 0, 1);
     bench.rig.pci.pause();
     let saved = |rig: &Rig| rig.pci.save().unwrap().device;
@@ -330,13 +330,13 @@ fn a_console_moves_with_what_the_driver_waits_for() {
 #[test]
 fn control_messages_of_any_sort_ask_for_little() {
     let mut bench = Bench::started(MULTIPORT);
-    // Unknown, for ports that are not there, of failure, and too short.
+    // Unknown messages, for ports that do not exist, of failures, and too short.
     for (port, event, value) in [(0, 99, 1), (2, 3, 1), (7, 6, 1), (u32::MAX, 6, 1), (0, 0, 0), (1, 3, 0), (1, 1, 1)] {
         bench.say(port, event, value);
     }
     bench.rig.request(CONTROL_TRANSMIT, &[Piece::Read(DATA, 7)]);
     bench.rig.request(CONTROL_TRANSMIT, &[Piece::Write(DATA, 64)]);
-    // Again and again, and it is owed each answer once.
+    // Repeated requests leave only one pending answer each.
     for _ in 0..100 {
         bench.say(0, 0, 1);
         bench.say(0, 3, 1);
@@ -350,7 +350,7 @@ fn control_messages_of_any_sort_ask_for_little() {
     }
     bench.say(0, 99, 1);
     assert_eq!(bench.rig.used_index(CONTROL_RECEIVE), 6);
-    // A buffer without room for what is owed.
+    // A buffer without room for the pending message.
     let mut bench = Bench::started(MULTIPORT);
     bench.rig.post(CONTROL_RECEIVE, &[Piece::Write(DATA, 7)]);
     bench.say(0, 0, 1);
