@@ -1,9 +1,9 @@
-//! Calls over the port of the agent, one after the other.
+//! Calls over the port of the agent, one at a time.
 //!
-//! Each call first makes sure of the agent: it sends `guest-sync-delimited` with a random number, and ignores what comes
-//! before the answer to that. So late answers to calls that were given up, and whatever else a guest sends, are nobody's
-//! answer; and a request is sent only to an agent that has just answered, so that one that was given up is not carried out
-//! much later.
+//! Each call first synchronizes with the agent: it sends `guest-sync-delimited` with a random number, and ignores
+//! everything before the answer to that. So neither late answers to calls that were given up nor other output of the
+//! guest are taken for the answer. And a request is only sent to an agent that has just answered, so a request that was
+//! given up is not executed much later.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,16 +20,16 @@ use crate::{Error, ErrorKind, Result};
 
 /// The longest answer, in bytes, unless a call expects more.
 pub(super) const MAX_ANSWER: usize = 1 << 20;
-/// The longest answer to `guest-sync-delimited`.
+/// The longest answer to `guest-sync-delimited`, in bytes.
 const MAX_SYNC_ANSWER: usize = 256;
-/// How long an agent that says it cannot end its guest is watched, in case it is ending all the same.
+/// How long to wait for the guest to end after its agent has reported that it cannot end it: it may be ending anyway.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How much is read at once.
+/// How much is read at a time, in bytes.
 const CHUNK: usize = 16 << 10;
-/// In the stream, what comes before is not to be understood: no JSON has this byte.
+/// Tells the reader to discard what comes before: no JSON has this byte.
 const SENTINEL: u8 = 0xff;
 
-/// The way to the agent of one VM, which outlives the VM's runs.
+/// The connection to the agent of one VM, kept across the VM's runs.
 #[derive(Debug)]
 pub(crate) struct Channel {
     /// The name of the VM.
@@ -39,7 +39,7 @@ pub(crate) struct Channel {
     /// Whether a call is in progress.
     busy: Mutex<bool>,
     idle: Condvar,
-    /// The file systems that are frozen and have to be thawed.
+    /// The file systems that are frozen and must be thawed.
     pub(super) freezes: Freezes,
 }
 
@@ -48,7 +48,7 @@ struct Sync {
     id: i64,
 }
 
-/// Something to ask the agent for.
+/// A command for the agent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
     pub(super) command: &'static str,
@@ -57,7 +57,7 @@ pub(super) struct Call {
     pub(super) deadline: Option<Instant>,
 }
 
-/// The moment `timeout` from now; none is that there is no limit.
+/// The time `timeout` from now; `None` if that is too far away to be represented.
 pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
@@ -68,7 +68,7 @@ impl Channel {
         Self { name, process, port, busy, idle, freezes }
     }
 
-    /// The VM is gone.
+    /// Ends all freezes, because the VM is gone.
     pub(crate) fn end(&self) {
         self.freezes.end();
     }
@@ -97,7 +97,7 @@ impl Channel {
         answer().map_err(|error| self.failed(call.command, error))
     }
 
-    /// Sends a command that has no answer when it succeeds. Waits until the program has closed the port or its guest has
+    /// Sends a command that has no answer on success. Waits until the program has closed the port or its guest has
     /// ended.
     pub(super) fn call_to_end<A: Serialize>(&self, call: Call, arguments: A) -> Result<()> {
         let answer = || {
@@ -106,8 +106,8 @@ impl Channel {
             loop {
                 match exchange.line(call.limit).and_then(|line| message::answer::<message::Nothing>(&line)) {
                     Ok(_) => {}
-                    // A guest that ends may first end what its agent has called for that, which the agent takes for a
-                    // failure, and then the agent.
+                    // A guest that shuts down may first kill the program that the agent has started for that, which the
+                    // agent reports as a failure, and then the agent.
                     Err(error) if error.kind() == ErrorKind::AgentRefused => {
                         exchange.end_within(LAST_WORDS);
                         refused = Some(error);
@@ -122,7 +122,7 @@ impl Channel {
         answer().map_err(|error| self.failed(call.command, error))
     }
 
-    /// Takes a turn, makes sure of the agent and sends it a command.
+    /// Waits for its turn, synchronizes with the agent and sends it a command.
     fn begin<A: Serialize>(&self, call: Call, arguments: A) -> Result<Exchange<'_>> {
         self.process.require("the guest agent")?;
         let request = message::request(call.command, arguments)?;
@@ -147,7 +147,7 @@ impl Channel {
         while *busy {
             let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                return Err(Error::new(ErrorKind::Timeout, "other calls of the guest agent took all the time")
+                return Err(Error::new(ErrorKind::Timeout, "other calls of the guest agent used up the time limit")
                     .with_remedy("give it more time, or call it less often"));
             }
             busy = self.idle.wait_timeout(busy, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -156,17 +156,17 @@ impl Channel {
         Ok(Turn(self))
     }
 
-    /// Says what was asked for, and of which VM.
+    /// Adds to an error which command failed, and on which VM.
     pub(super) fn failed(&self, what: &str, error: Error) -> Error {
         let error = absent_if_closed(error);
         Error::new(error.kind(), format!("{what} failed on the guest agent of VM '{}'", self.name)).because(error)
     }
 }
 
-/// A call in progress, on a connection that nobody else uses meanwhile.
+/// A call in progress, which has the connection to itself.
 struct Exchange<'a> {
     connection: PortConnection,
-    /// What has come and was not used yet.
+    /// Bytes that were received and not used yet.
     buffer: Vec<u8>,
     deadline: Option<Instant>,
     _turn: Turn<'a>,
@@ -182,12 +182,12 @@ impl Drop for Turn<'_> {
 }
 
 impl Exchange<'_> {
-    /// Makes sure that the next answer is to the next request.
+    /// Ensures that the next answer belongs to the next request.
     fn synchronize(&mut self) -> Result<()> {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes)
-            .map_err(|error| Error::new(ErrorKind::Io, "the host has no random numbers").because(error))?;
-        // The schema's integers are signed, and not all programs like negative ones.
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot get random bytes from the host").because(error))?;
+        // Integers of the schema are signed, and not all agents accept negative ones.
         let id = i64::from_ne_bytes(bytes) & i64::MAX;
         let mut request = vec![SENTINEL];
         request.extend(message::request("guest-sync-delimited", Sync { id })?);
@@ -201,14 +201,14 @@ impl Exchange<'_> {
                         return Ok(());
                     }
                 }
-                // It is none of ours, however long it is.
+                // Any other line is not our answer, however long it is.
                 Err(error) if error.kind() == ErrorKind::InvalidAnswer => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Drops what comes, up to the next sentinel.
+    /// Discards input up to the next sentinel.
     fn skip_sentinel(&mut self) -> Result<()> {
         loop {
             if let Some(at) = self.buffer.iter().position(|byte| *byte == SENTINEL) {
@@ -238,17 +238,17 @@ impl Exchange<'_> {
         }
     }
 
-    /// Brings the deadline forward.
+    /// Shortens the deadline to `left` from now, if it is later.
     fn end_within(&mut self, left: Duration) {
         let soon = Instant::now() + left;
         self.deadline = Some(self.deadline.map_or(soon, |deadline| deadline.min(soon)));
     }
 
     fn receive(&mut self) -> Result<()> {
-        // The guest may send for ever.
+        // The guest may send without end, so check here and not only when waiting.
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(Error::new(ErrorKind::Timeout, "the guest agent has not answered in time")
-                .with_remedy("see in the guest what it does, or give it more time with GuestAgent::with_timeout"));
+                .with_remedy("check the agent in the guest, or give it more time with GuestAgent::with_timeout"));
         }
         let mut chunk = [0; CHUNK];
         let count = self.connection.receive(&mut chunk, self.deadline).map_err(absent_if_closed)?;
@@ -257,11 +257,11 @@ impl Exchange<'_> {
     }
 }
 
-/// To the caller, an agent that has closed the port is one that is not there.
+/// Callers see an agent that has closed the port as absent.
 fn absent_if_closed(error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::new(ErrorKind::AgentAbsent, "the guest agent has ended")
-            .with_remedy("see in the guest why, and start qemu-guest-agent again"),
+            .with_remedy("check in the guest why, and restart qemu-guest-agent"),
         _ => error,
     }
 }

@@ -1,18 +1,18 @@
-//! What describes a command to run in the guest.
+//! The description of a command to run in the guest.
 
 use std::time::Duration;
 
 use crate::{Error, ErrorKind, Result};
 
-/// How much output is collected unless told otherwise, in bytes of each stream.
+/// How much output is collected by default, in bytes of each stream.
 const OUTPUT_LIMIT: usize = 1 << 20;
-/// The most input that a command can be given: the agent takes it in one request, which may have 64 MiB.
+/// The maximum input of a command: the agent gets it in one request, which may have 64 MiB.
 const MAX_INPUT: usize = 16 << 20;
 
 /// A command to run in the guest, for [`GuestAgent::run`](super::GuestAgent::run) and
 /// [`run_streamed`](super::GuestAgent::run_streamed).
 ///
-/// It runs as the agent does, so as root, in the folder `/`.
+/// It runs as the agent does: as root, in the folder `/`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,7 +39,7 @@ impl GuestCommand {
         Self { program: program.into(), args, env, input, timeout: None, output_limit: OUTPUT_LIMIT }
     }
 
-    /// A command that runs `script` with the guest's `/bin/sh`.
+    /// A command that runs `script` in the guest's `/bin/sh`.
     pub fn shell(script: impl Into<String>) -> Self {
         Self::new("/bin/sh").arg("-c").arg(script)
     }
@@ -58,7 +58,7 @@ impl GuestCommand {
         self
     }
 
-    /// Adds an environment variable. The command gets those that are added here and no others; without any, it gets those of
+    /// Adds an environment variable. The command gets exactly the variables added here; without any, it gets those of
     /// the agent.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
@@ -66,31 +66,30 @@ impl GuestCommand {
         self
     }
 
-    /// What the command reads from its standard input, at most 16 MiB, and then the end of it. Without, it reads the end at
-    /// once.
+    /// Its standard input, at most 16 MiB, followed by end of file. By default its standard input is empty.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self
     }
 
-    /// How long the command may take, instead of the agent's [time limit](super::GuestAgent::with_timeout). After that it is
-    /// killed.
+    /// How long the command may take, instead of the agent's [time limit](super::GuestAgent::with_timeout). After that
+    /// it is killed.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How much of its standard output, and of its standard error, is collected, in bytes: 1 MiB unless told otherwise. The
-    /// agent keeps no more than 16 MiB.
+    /// How much of its standard output, and of its standard error, is collected, in bytes: 1 MiB by default. The agent
+    /// keeps no more than 16 MiB.
     #[must_use]
     pub fn output_limit(mut self, bytes: usize) -> Self {
         self.output_limit = bytes;
         self
     }
 
-    /// Checks what the guest could only misunderstand.
+    /// Rejects commands that the guest would misunderstand.
     pub(super) fn check(&self) -> Result<()> {
         let refused = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy));
         if self.program.is_empty() {
@@ -98,14 +97,14 @@ impl GuestCommand {
         }
         let mut texts = [&self.program].into_iter().chain(&self.args).chain(&self.env);
         if let Some(text) = texts.find(|text| text.contains('\0')) {
-            return refused(format!("{text:?} cannot be given to a command"), "leave out the zero byte");
+            return refused(format!("{text:?} cannot be passed to a command"), "remove the zero byte");
         }
         if self.env.iter().any(|variable| variable.starts_with('=')) {
             return refused("an environment variable must have a name".into(), "give it one");
         }
         if self.input.len() > MAX_INPUT {
             let what = format!("{} bytes are too much for a command's input", self.input.len());
-            return refused(what, "give at most 16 MiB, or write a file and let the command read that");
+            return refused(what, "pass at most 16 MiB, or write a file for the command to read");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Reading and writing files in the guest.
+//! Reads and writes files in the guest.
 
 use std::io::{self, Read, Write};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::handle::{GuestAgent, TIDYING};
 use super::message::{Decoded, Encoded, Nothing, not_understood};
 use crate::{Error, ErrorKind, Result};
 
-/// How much is read or written with one request, in bytes.
+/// How much is read or written per request, in bytes.
 const PIECE: usize = 512 << 10;
 
 #[derive(Serialize)]
@@ -51,7 +51,7 @@ pub(super) struct PieceWritten {
     count: usize,
 }
 
-/// A file that the agent has open, and closes when this is dropped.
+/// A file that the agent has open. Dropping this closes it.
 pub(super) struct OpenFile<'a> {
     agent: &'a GuestAgent,
     handle: i64,
@@ -61,16 +61,16 @@ pub(super) struct OpenFile<'a> {
 /// A piece of a file.
 pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
-    /// Nothing comes after it, for now.
+    /// Whether the file currently ends after it.
     pub(super) end: bool,
 }
 
 impl GuestAgent {
-    /// Reads a file of the guest, of at most `limit` bytes. The agent's time limit is for the whole of it.
+    /// Reads a file of the guest, of at most `limit` bytes. The agent's time limit applies to the whole file.
     ///
     /// # Errors
-    /// [`LimitExceeded`](ErrorKind::LimitExceeded) if it is longer, [`AgentRefused`](ErrorKind::AgentRefused) also if it does
-    /// not exist, and those of [all calls](Self#errors).
+    /// [`LimitExceeded`](ErrorKind::LimitExceeded) if it is longer, [`AgentRefused`](ErrorKind::AgentRefused) also if
+    /// it does not exist, and those of [all calls](Self#errors).
     pub fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.read_pieces(path, |piece| {
@@ -84,55 +84,54 @@ impl GuestAgent {
         Ok(bytes)
     }
 
-    /// Reads a file of the guest into `target` and answers how many bytes there were. The agent's time limit is for the whole
-    /// of it: it bounds how much a guest can send.
+    /// Reads a file of the guest into `target` and returns its length. The agent's time limit applies to the whole
+    /// file, which bounds how much a guest can send.
     ///
     /// # Errors
-    /// What writing to `target` fails with, and otherwise as [`read_file`](Self::read_file).
+    /// Any error of writing to `target`, and those of [`read_file`](Self::read_file).
     pub fn read_file_to(&self, path: &str, target: &mut impl Write) -> Result<u64> {
         let mut count = 0;
         self.read_pieces(path, |piece| {
             count += piece.len() as u64;
-            target
-                .write_all(piece)
-                .map_err(|error| Error::io(format!("what {path} in the guest has cannot be written"), error))
+            target.write_all(piece).map_err(|error| {
+                Error::io(format!("cannot write the contents of {path} in the guest to the target"), error)
+            })
         })?;
         Ok(count)
     }
 
-    /// Writes a file of the guest: a new one, or in place of what an old one has. The agent's time limit is for the whole of
-    /// it.
+    /// Writes a file of the guest, replacing the contents of an existing one. The agent's time limit applies to the
+    /// whole file.
     ///
-    /// The agent makes new files readable and writable for every user of the guest. Where that matters, make the file with a
-    /// command first, as with `install -m 600 /dev/null PATH`: a file that exists keeps its mode and owner. The bytes are with
-    /// the guest's kernel afterwards, and on its disk when that has synced.
+    /// The agent makes new files readable and writable for every user of the guest. Where that matters, create the file
+    /// with a command first, such as `install -m 600 /dev/null PATH`: an existing file keeps its mode and owner.
+    /// Afterwards the data is in the guest's page cache; it reaches the disk when the guest syncs.
     ///
     /// # Errors
-    /// Those of [all calls](Self#errors). A part of it may have been written.
+    /// Those of [all calls](Self#errors). Part of the file may have been written.
     pub fn write_file(&self, path: &str, bytes: &[u8]) -> Result<()> {
         self.write_file_from(path, &mut &*bytes).map(drop)
     }
 
-    /// Writes what `source` gives to a file of the guest, as [`write_file`](Self::write_file), and answers how many bytes
-    /// there were.
+    /// Writes the data of `source` to a file of the guest, as [`write_file`](Self::write_file) does, and returns its
+    /// length.
     ///
     /// # Errors
-    /// What reading from `source` fails with, and otherwise as [`write_file`](Self::write_file).
+    /// Any error of reading from `source`, and those of [`write_file`](Self::write_file).
     pub fn write_file_from(&self, path: &str, source: &mut impl Read) -> Result<u64> {
         let deadline = self.deadline();
         let mut file = self.open(path, "w", deadline)?;
         let (mut piece, mut total) = (vec![0; PIECE], 0);
         loop {
-            let count = fill(source, &mut piece).map_err(|error| {
-                Error::io(format!("what is to be written to {path} in the guest cannot be read"), error)
-            })?;
+            let count = fill(source, &mut piece)
+                .map_err(|error| Error::io(format!("cannot read the data for {path} in the guest"), error))?;
             if count == 0 {
                 break;
             }
             file.write_all(&piece[..count], deadline)?;
             total += count as u64;
         }
-        // What the agent still buffers is written now.
+        // Closing writes the data that the agent still buffers.
         file.close(deadline)?;
         Ok(total)
     }
@@ -151,8 +150,8 @@ impl GuestAgent {
 
     pub(super) fn open(&self, path: &str, mode: &str, deadline: Option<Instant>) -> Result<OpenFile<'_>> {
         if path.contains('\0') {
-            let what = format!("{path:?} cannot be a path in a guest");
-            return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("leave out the zero byte"));
+            let what = format!("{path:?} is not a valid path in a guest");
+            return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("remove the zero byte"));
         }
         let handle = self.call_until("guest-file-open", Open { path, mode }, deadline)?;
         Ok(OpenFile { agent: self, handle, closed: false })
@@ -165,11 +164,11 @@ impl OpenFile<'_> {
         let read: PieceRead = self.agent.channel.call(call, ReadPiece { handle: self.handle, count: PIECE })?;
         let bytes = read.buf.0;
         let why = if bytes.len() as u64 != read.count {
-            "it has not as many bytes as it says"
+            "its byte count does not match its data"
         } else if bytes.len() > PIECE {
-            "it has more bytes than were asked for"
+            "it has more bytes than were requested"
         } else if bytes.is_empty() && !read.eof {
-            "it has no bytes, and it is not the end of the file"
+            "it has no bytes, but is not the end of the file"
         } else {
             return Ok(Piece { bytes, end: read.eof });
         };
@@ -181,7 +180,8 @@ impl OpenFile<'_> {
             let request = WritePiece { handle: self.handle, buf: Encoded(bytes) };
             let written: PieceWritten = self.agent.call_until("guest-file-write", request, deadline)?;
             bytes = bytes.get(written.count..).filter(|rest| rest.len() < bytes.len()).ok_or_else(|| {
-                let error = not_understood(format_args!("it has written {} of {} bytes", written.count, bytes.len()));
+                let error =
+                    not_understood(format_args!("it reports {} of {} bytes written", written.count, bytes.len()));
                 self.agent.channel.failed("guest-file-write", error)
             })?;
         }
@@ -206,7 +206,7 @@ impl Drop for OpenFile<'_> {
     }
 }
 
-/// Reads until `buf` is full or there is no more, and answers how much there was.
+/// Reads until `buf` is full or the source ends, and returns how much was read.
 fn fill(source: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while count < buf.len() {

@@ -1,4 +1,4 @@
-//! Freezing the guest's file systems, and thawing them in any case.
+//! Freezes the guest's file systems, and ensures that they are thawed.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use crate::thread::{self, Panicked};
 use crate::{Error, ErrorKind, Result};
 
 const STACK_SIZE: usize = 256 << 10;
-/// A thaw that fails is tried again after so long, and then after twice as long each time up to the longest.
+/// How long after a failed thaw the next is tried. This doubles with each failure up to the maximum.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(30);
 
-/// The file systems of a guest, frozen: nothing is written to them until they are thawed, by [`thaw`](Self::thaw), by
-/// dropping this, or when the time limit is over. Dropping waits for the agent at most as long as its
-/// [time limit](GuestAgent::timeout); a thaw that fails is tried again on a thread as long as the VM is there and runs.
+/// The frozen file systems of a guest: nothing is written to them until they are thawed, by [`thaw`](Self::thaw), by
+/// dropping this, or at the time limit. Dropping this waits for the agent at most for its [time
+/// limit](GuestAgent::timeout); a failed thaw is retried on a thread as long as the VM exists and runs.
 #[derive(Debug)]
 pub struct FrozenFileSystems {
     freeze: Arc<Freeze>,
     count: usize,
 }
 
-/// The freezes of a VM that are not over.
+/// The freezes of a VM that are not thawed yet.
 #[derive(Debug, Default)]
 pub(super) struct Freezes(Mutex<Vec<Weak<Freeze>>>);
 
@@ -39,36 +39,38 @@ struct Freeze {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The agent was asked, or is about to be.
+    /// The agent was asked to freeze, or is about to be.
     Freezing,
     /// Until the time limit is over.
     Frozen,
-    /// To be thawed at once.
+    /// To be thawed immediately.
     Due,
-    /// Thawed, or there is nothing to thaw any more.
+    /// Thawed, or nothing is left to thaw.
     Over,
 }
 
 impl GuestAgent {
-    /// Writes what the guest caches to its disks and freezes all its local file systems, so that a copy of the disks made
-    /// meanwhile is consistent. With [`Vm::snapshot_views`](crate::vm::Vm::snapshot_views), which takes a moment, they need
-    /// not be frozen longer than that.
+    /// Flushes the guest's caches to its disks and freezes all its local file systems, so that a copy of the disks made
+    /// meanwhile is consistent. They need to stay frozen only for a call of
+    /// [`Vm::snapshot_views`](crate::vm::Vm::snapshot_views), which returns quickly.
     ///
-    /// The file systems are thawed after `limit` at the latest, counted from the call, by a thread of this process: also while
-    /// the caller is stuck, but not while the VM is paused. If this whole process is stopped, so is the guest; if it
-    /// ends, so does the guest, and nothing is frozen at its next boot. While they are frozen, programs in the guest that
-    /// write are stopped, and the agent refuses all calls but [`ping`](Self::ping), [`info`](Self::info) and thawing.
+    /// The file systems are thawed after `limit` at the latest, counted from the call, by a thread of this process:
+    /// even while the caller is stuck, but not while the VM is paused. If this whole process is stopped, so is the
+    /// guest; if it ends, so does the guest, and nothing is frozen at its next boot. Meanwhile, programs in the guest
+    /// that write are blocked, and the agent rejects all calls but [`ping`](Self::ping), [`info`](Self::info) and
+    /// thawing.
     ///
-    /// A `Timeout` may leave them frozen for a moment: they are thawed as soon as the agent answers.
+    /// After a `Timeout`, they may be frozen for a moment: they are thawed as soon as the agent answers.
     ///
     /// # Errors
-    /// [`AgentRefused`](ErrorKind::AgentRefused) also if they are frozen already, and those of [all calls](Self#errors).
+    /// [`AgentRefused`](ErrorKind::AgentRefused) also if they are already frozen, and those of [all
+    /// calls](Self#errors).
     pub fn freeze_file_systems(&self, limit: Duration) -> Result<FrozenFileSystems> {
         let (agent, changed) = (self.clone(), Condvar::new());
         let freeze = Arc::new(Freeze { agent, phase: Mutex::new(Phase::Freezing), changed });
         let (watched, ends) = (Arc::clone(&freeze), deadline(limit));
         let panicked = |panic: Panicked| tracing::error!(?panic, "the thread that thaws file systems has panicked");
-        // First, so that nothing is frozen that nobody would thaw.
+        // The thread is started first, so that nothing is frozen that would not be thawed.
         thread::spawn("agent-thaw", STACK_SIZE, Span::current(), move || watched.watch(ends), panicked)
             .map_err(|e| Error::io("cannot start the thread that thaws file systems", e))?;
         self.channel.freezes.add(&freeze);
@@ -78,7 +80,7 @@ impl GuestAgent {
         frozen.freeze.enter(match &count {
             Ok(_) => Phase::Frozen,
             Err(error) if matches!(error.kind(), ErrorKind::AgentRefused | ErrorKind::AgentAbsent) => Phase::Over,
-            // It is not known whether they are frozen.
+            // They may or may not be frozen.
             Err(_) => Phase::Due,
         });
         frozen.count = count?;
@@ -98,16 +100,16 @@ impl GuestAgent {
 }
 
 impl FrozenFileSystems {
-    /// How many file systems are frozen.
+    /// The number of frozen file systems.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Thaws them, and answers how many there were. Fewer than [`count`](Self::count) means that somebody else, or the time
-    /// limit, has thawed some before: a copy made meanwhile may not be consistent.
+    /// Thaws them, and returns how many were thawed. Fewer than [`count`](Self::count) means that another program or
+    /// the time limit has thawed some before: a copy made meanwhile may be inconsistent.
     ///
     /// # Errors
-    /// Those of [all calls](GuestAgent#errors). Then it is tried again on a thread.
+    /// Those of [all calls](GuestAgent#errors). The thaw is then retried on a thread.
     pub fn thaw(self) -> Result<usize> {
         self.freeze.thaw()
     }
@@ -131,14 +133,14 @@ impl Freezes {
         all.push(Arc::downgrade(freeze));
     }
 
-    /// The VM is gone, and with it everything that was frozen.
+    /// Ends all freezes, because the VM is gone and all its frozen file systems with it.
     pub(super) fn end(&self) {
         lock(&self.0).iter().filter_map(Weak::upgrade).for_each(|freeze| freeze.enter(Phase::Over));
     }
 }
 
 impl Freeze {
-    /// Thaws; a thaw that fails is due from now on.
+    /// Thaws; after a failure, a thaw is due.
     fn thaw(&self) -> Result<usize> {
         let thawed = self.agent.thaw();
         self.enter(if thawed.is_ok() { Phase::Over } else { Phase::Due });
@@ -153,15 +155,15 @@ impl Freeze {
         self.changed.notify_all();
     }
 
-    /// Thaws when that is due, at `ends` at the latest, and again until it has succeeded or the guest has ended.
+    /// Thaws when that is due, at `ends` at the latest, and retries until it succeeds or the guest has ended.
     fn watch(&self, ends: Option<Instant>) {
-        // The call has a time limit of its own.
+        // The call to freeze has its own time limit.
         self.wait(None, |phase| phase == Phase::Freezing);
         self.wait(ends, |phase| phase == Phase::Frozen);
         let mut pause = TRY_AGAIN;
         while *lock(&self.phase) != Phase::Over {
             match self.thaw() {
-                Ok(count) => tracing::warn!(count, "thawed file systems of a guest when their time was over"),
+                Ok(count) => tracing::warn!(count, "thawed file systems of a guest at their time limit"),
                 Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::InvalidState) => {
                     self.enter(Phase::Over);
                 }
@@ -174,7 +176,7 @@ impl Freeze {
         }
     }
 
-    /// Waits while the phase is as asked, until `until` at the latest.
+    /// Waits while `asked` holds for the phase, until `until` at the latest.
     fn wait(&self, until: Option<Instant>, asked: impl Fn(Phase) -> bool) {
         let mut phase = lock(&self.phase);
         while asked(*phase) {

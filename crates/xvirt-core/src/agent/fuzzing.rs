@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` reach, in plain types. It is there only when cargo-fuzz builds.
+//! Entry points of the fuzzers in `fuzz/`, with plain types. Compiled only for cargo-fuzz.
 
 use super::file::{PieceRead, PieceWritten};
 use super::handle::AgentInfo;
@@ -6,7 +6,7 @@ use super::interface::Told;
 use super::message::{Nothing, answer};
 use super::process::{Started, State};
 
-/// Reads a line of the agent as the answer of each call.
+/// Parses a line of the agent as the answer of each call.
 pub fn answers(line: &[u8]) {
     let _ = answer::<Nothing>(line);
     let _ = answer::<i64>(line);

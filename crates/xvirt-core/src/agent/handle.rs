@@ -1,4 +1,4 @@
-//! The handle users hold, and what the agent says of itself.
+//! The agent's handle, and the agent's information about itself.
 
 use std::sync::Arc;
 use std::thread;
@@ -11,48 +11,48 @@ use super::channel::{Call, Channel, MAX_ANSWER, deadline};
 use super::message::{NoArguments, Nothing};
 use crate::{ErrorKind, Result};
 
-/// How long a call waits unless told otherwise.
+/// The default time limit of a call.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How much longer a call that fails may take for each thing that it leaves in the guest.
+/// How much longer a failing call may take for each thing that it has to clean up in the guest.
 pub(super) const TIDYING: Duration = Duration::from_secs(2);
-/// How often an agent that is there and does not answer yet is asked again.
+/// How often an agent that is present but does not answer yet is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The QEMU guest agent of a VM, made by [`Vm::agent`](crate::vm::Vm::agent).
+/// The QEMU guest agent of a VM, returned by [`Vm::agent`](crate::vm::Vm::agent).
 ///
-/// Cloning is cheap and gives the same agent. All calls may be made from any thread; those of one VM take turns. Each has a
-/// time limit, 10 s unless [`with_timeout`](Self::with_timeout) changes that, in which it also waits for its turn. A call
-/// that fails may take a few seconds more, to close files and kill commands in the guest. The handle does not keep the VM: calls fail
-/// with [`Gone`](ErrorKind::Gone) after the VM is dropped, and with [`InvalidState`](ErrorKind::InvalidState) in a child of
-/// fork(2).
+/// A clone is cheap and refers to the same agent. All calls may be made from any thread; those to one VM take turns.
+/// Each has a time limit, 10 s unless changed by [`with_timeout`](Self::with_timeout), which includes waiting for its
+/// turn. A call that fails may take a few seconds longer, to close files and kill commands in the guest. The handle
+/// does not keep the VM alive: calls fail with [`Gone`](ErrorKind::Gone) after the VM is dropped, and with
+/// [`InvalidState`](ErrorKind::InvalidState) in a child of fork(2).
 ///
 /// # Errors
-/// All calls fail with these kinds:
-/// - [`AgentAbsent`](ErrorKind::AgentAbsent): nobody in the guest has the port open, or not any more. Install and start
-///   `qemu-guest-agent` there; [`wait_ready`](Self::wait_ready) waits for it.
+/// All calls may fail with these kinds:
+/// - [`AgentAbsent`](ErrorKind::AgentAbsent): no program in the guest has the port open, or it has closed it. Install
+///   and start `qemu-guest-agent` in the guest; [`wait_ready`](Self::wait_ready) waits for it.
 /// - [`AgentRefused`](ErrorKind::AgentRefused): the agent answered with an error, which
-///   [`AgentFailure::of`](super::AgentFailure::of) gives.
-/// - [`InvalidAnswer`](ErrorKind::InvalidAnswer): its answer is not understood, or too long.
-/// - [`Timeout`](ErrorKind::Timeout): it has not answered in time, as while the VM is paused. The agent may carry the call
-///   out later.
-/// - [`InvalidState`](ErrorKind::InvalidState): the VM is halted, or was halted or reset meanwhile.
+///   [`AgentFailure::of`](super::AgentFailure::of) returns.
+/// - [`InvalidAnswer`](ErrorKind::InvalidAnswer): its answer is malformed or too long.
+/// - [`Timeout`](ErrorKind::Timeout): it did not answer in time, for example because the VM is paused. The agent may
+///   execute the call later.
+/// - [`InvalidState`](ErrorKind::InvalidState): the VM is halted, or was halted or reset during the call.
 ///
 /// # Trust
-/// The guest says what it likes: every answer is checked and bounded, and costs no more than the time limit, but may be
-/// untrue. The agent runs as root; whoever holds this handle can do everything in the guest.
+/// The guest controls its answers: each is checked and bounded, and costs no more than the time limit, but may be
+/// untrue. The agent runs as root; the owner of this handle can do anything in the guest.
 #[derive(Clone, Debug)]
 pub struct GuestAgent {
     pub(super) channel: Arc<Channel>,
     timeout: Duration,
 }
 
-/// What the agent says of itself.
+/// The agent's information about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AgentInfo {
     /// Its version, which is that of QEMU, such as `7.2.17`.
     pub version: String,
-    /// The commands of the protocol that it knows.
+    /// The commands of the protocol that it implements.
     #[serde(rename = "supported_commands")]
     pub commands: Vec<AgentCommand>,
 }
@@ -63,12 +63,12 @@ pub struct AgentInfo {
 pub struct AgentCommand {
     /// Its name, such as `guest-exec`.
     pub name: String,
-    /// Whether the guest's administrator allows it, and the agent at this moment.
+    /// Whether the guest's administrator allows it, and the agent's current state.
     pub enabled: bool,
 }
 
 impl AgentInfo {
-    /// Whether the agent carries this command out, such as `guest-exec`.
+    /// Whether the agent executes this command, such as `guest-exec`.
     pub fn is_enabled(&self, command: &str) -> bool {
         self.commands.iter().any(|known| known.enabled && known.name == command)
     }
@@ -90,22 +90,23 @@ impl GuestAgent {
         self.timeout
     }
 
-    /// Whether a program in the guest has the agent's port open. Asks nobody.
+    /// Whether a program in the guest has the agent's port open. Does not ask the agent.
     pub fn is_present(&self) -> bool {
         self.channel.is_open()
     }
 
-    /// Waits at most `timeout` until the agent is there and answers, as when the guest is booting.
+    /// Waits at most `timeout` until the agent is present and answers, for example while the guest boots.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout); [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, also meanwhile.
+    /// [`Timeout`](ErrorKind::Timeout); [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, or is halted
+    /// while this waits.
     pub fn wait_ready(&self, timeout: Duration) -> Result<()> {
         let end = deadline(timeout);
         loop {
             self.channel.wait_open(end)?;
             match self.call_until::<_, Nothing>("guest-ping", NoArguments {}, end) {
                 Ok(_) => return Ok(()),
-                // It ends, or its guest reboots: another one comes.
+                // The agent ends or its guest reboots: wait for the next one.
                 Err(error) if error.kind() == ErrorKind::AgentAbsent || error.kind() == ErrorKind::InvalidState => {}
                 Err(error) => return Err(error),
             }
@@ -114,7 +115,7 @@ impl GuestAgent {
         }
     }
 
-    /// Asks whether the agent answers.
+    /// Checks that the agent answers.
     ///
     /// # Errors
     /// Those of [all calls](Self#errors).
@@ -122,7 +123,7 @@ impl GuestAgent {
         self.call::<_, Nothing>("guest-ping", NoArguments {}).map(drop)
     }
 
-    /// The agent's version and what it is allowed to do.
+    /// The agent's version and the commands that it allows.
     ///
     /// # Errors
     /// Those of [all calls](Self#errors).
@@ -130,7 +131,7 @@ impl GuestAgent {
         self.call("guest-info", NoArguments {})
     }
 
-    /// Carries `command` out within the time limit.
+    /// Executes `command` within the time limit.
     pub(super) fn call<A: Serialize, T: DeserializeOwned>(&self, command: &'static str, arguments: A) -> Result<T> {
         self.call_until(command, arguments, self.deadline())
     }
@@ -144,7 +145,7 @@ impl GuestAgent {
         self.channel.call(Call { command, limit: MAX_ANSWER, deadline }, arguments)
     }
 
-    /// When a call that begins now must have ended.
+    /// The deadline of a call that begins now.
     pub(super) fn deadline(&self) -> Option<Instant> {
         deadline(self.timeout)
     }

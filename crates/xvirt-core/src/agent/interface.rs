@@ -15,7 +15,7 @@ use crate::net::MacAddress;
 pub struct NetworkInterface {
     /// The guest's name for it, such as `eth0`.
     pub name: String,
-    /// Its hardware address, by which it can be told which of the VM's NICs it is; `None` if it has none.
+    /// Its hardware address, which identifies the VM's NIC; `None` if it has none.
     pub mac: Option<MacAddress>,
     /// Its addresses.
     pub addresses: Vec<GuestAddress>,
@@ -27,7 +27,7 @@ pub struct NetworkInterface {
 pub struct GuestAddress {
     /// The address.
     pub address: IpAddr,
-    /// How many of its first bits are the network's: at most 32 for IPv4, 128 for IPv6.
+    /// The length of the network prefix in bits: at most 32 for IPv4, 128 for IPv6.
     pub prefix: u8,
 }
 
@@ -48,7 +48,7 @@ struct ToldAddress {
 }
 
 impl GuestAgent {
-    /// The guest's network interfaces with their addresses, the loopback interface too.
+    /// The guest's network interfaces with their addresses, including the loopback interface.
     ///
     /// # Errors
     /// Those of [all calls](Self#errors).
@@ -73,7 +73,7 @@ impl ToldAddress {
         let Self { ip_address: address, prefix } = self;
         let bits = if address.is_ipv4() { 32 } else { 128 };
         if prefix > bits {
-            return Err(not_understood(format_args!("{address}/{prefix} has too long a prefix")));
+            return Err(not_understood(format_args!("{address}/{prefix} has a prefix that is too long")));
         }
         Ok(GuestAddress { address, prefix })
     }

@@ -1,4 +1,4 @@
-//! What requests and answers look like: one JSON object a line.
+//! The format of requests and answers: one JSON object per line.
 
 use std::fmt;
 
@@ -10,33 +10,34 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Error, ErrorKind, Result};
 
-/// How much of a text of the agent's is shown in an error, in characters.
+/// How much of a text from the agent is quoted in an error, in characters.
 const MAX_TEXT: usize = 512;
 
-/// An error that the guest agent answered with, found in errors of the kind [`AgentRefused`](ErrorKind::AgentRefused).
+/// An error with which the guest agent answered, the cause of errors of the kind
+/// [`AgentRefused`](ErrorKind::AgentRefused).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{description} ({class})")]
 #[non_exhaustive]
 pub struct AgentFailure {
     /// Its class, such as `GenericError` or `CommandNotFound`.
     pub class: String,
-    /// What it says, at most 512 characters, without control characters.
+    /// Its description, at most 512 characters, without control characters.
     pub description: String,
 }
 
 impl AgentFailure {
-    /// What the agent answered with, if that is the cause of this error.
+    /// The agent's error, if that is the cause of `error`.
     pub fn of(error: &Error) -> Option<&Self> {
         let cause = error.cause()?;
         cause.downcast_ref().or_else(|| Self::of(cause.downcast_ref::<Error>()?))
     }
 }
 
-/// The arguments of a command that takes none.
+/// The arguments of a command without arguments.
 #[derive(Serialize)]
 pub(super) struct NoArguments {}
 
-/// The answer of a command that gives nothing.
+/// The answer of a command without a result.
 #[derive(Deserialize)]
 pub(super) struct Nothing {}
 
@@ -62,7 +63,7 @@ struct Refusal {
     desc: String,
 }
 
-/// The line that asks for `command`.
+/// The line that requests `command`.
 pub(super) fn request<A: Serialize>(command: &str, arguments: A) -> Result<Vec<u8>> {
     let mut line = serde_json::to_vec(&Request { execute: command, arguments })
         .map_err(|error| Error::new(ErrorKind::InvalidConfig, format!("{command} cannot be sent")).because(error))?;
@@ -70,7 +71,7 @@ pub(super) fn request<A: Serialize>(command: &str, arguments: A) -> Result<Vec<u
     Ok(line)
 }
 
-/// What a line of the agent answers.
+/// Parses a line of the agent as an answer.
 ///
 /// # Errors
 /// [`AgentRefused`](ErrorKind::AgentRefused), [`InvalidAnswer`](ErrorKind::InvalidAnswer).
@@ -83,11 +84,10 @@ pub(super) fn answer<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
     }
 }
 
-/// The error for an answer that makes no sense.
+/// The error for an answer that is malformed.
 pub(super) fn not_understood(why: impl fmt::Display) -> Error {
     let what = format!("the answer of the guest agent is not understood: {}", shown(&why.to_string()));
-    Error::new(ErrorKind::InvalidAnswer, what)
-        .with_remedy("look at the agent in the guest: it may be damaged or too new")
+    Error::new(ErrorKind::InvalidAnswer, what).with_remedy("check the agent in the guest: it may be damaged or too new")
 }
 
 fn refused(refusal: &Refusal) -> Error {
@@ -103,7 +103,7 @@ fn refused(refusal: &Refusal) -> Error {
     error
 }
 
-/// A text of the guest's, fit for the log of the host.
+/// A text from the guest, made safe for the host's log.
 fn shown(text: &str) -> String {
     text.chars().take(MAX_TEXT).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

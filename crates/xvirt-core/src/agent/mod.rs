@@ -20,11 +20,12 @@
 //! # }
 //! ```
 //!
-//! The protocol is that of QEMU's "QEMU Guest Agent Protocol Reference" (`qga/qapi-schema.json`), as of version 2.5 and later.
+//! The protocol is that of the "QEMU Guest Agent Protocol Reference" (`qga/qapi-schema.json`), version 2.5 and later.
 //!
-//! `channel` carries one call after the other over the port and `message` is what requests and answers look like, `handle` is
-//! what users hold. The calls are in the files of their topics: `command` and `output` describe a command and its result,
-//! which `process` runs, `run` waits for and `streamed` reads while it runs; `file`, `interface`, `time`, `freeze`, `power`.
+//! `channel` sends one call at a time over the port, `message` has the format of requests and answers, `handle` is the
+//! handle. The calls are in files by topic: `command` and `output` describe a command and its result, `process` runs
+//! it, `run` waits for it, `streamed` reads its output while it runs; `file`, `interface`, `time`, `freeze` and `power`
+//! have the others.
 
 mod channel;
 mod command;

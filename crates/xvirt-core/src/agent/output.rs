@@ -1,23 +1,23 @@
-//! What becomes of a command in the guest.
+//! The result of a command in the guest.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a command ended, and what it wrote.
+/// How a command ended, and its output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CommandOutput {
     /// How it ended.
     pub status: CommandStatus,
-    /// What it wrote to its standard output, up to the [limit](super::GuestCommand::output_limit).
+    /// Its standard output, up to the [limit](super::GuestCommand::output_limit).
     pub stdout: Vec<u8>,
-    /// What it wrote to its standard error, up to the limit.
+    /// Its standard error, up to the limit.
     pub stderr: Vec<u8>,
-    /// Whether it wrote more to its standard output than that.
+    /// Whether its standard output was longer than that.
     pub stdout_truncated: bool,
-    /// Whether it wrote more to its standard error than that.
+    /// Whether its standard error was longer than that.
     pub stderr_truncated: bool,
 }
 
@@ -32,7 +32,7 @@ pub enum CommandStatus {
     Signalled(i32),
 }
 
-/// Which of its outputs a command wrote to.
+/// The output stream to which a command wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -44,12 +44,12 @@ pub enum OutputStream {
 }
 
 impl CommandOutput {
-    /// Its standard output as text, with U+FFFD in place of what is no UTF-8.
+    /// Its standard output as text, with U+FFFD in place of invalid UTF-8.
     pub fn stdout_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stdout)
     }
 
-    /// Its standard error as text, with U+FFFD in place of what is no UTF-8.
+    /// Its standard error as text, with U+FFFD in place of invalid UTF-8.
     pub fn stderr_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stderr)
     }

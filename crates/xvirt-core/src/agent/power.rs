@@ -1,4 +1,4 @@
-//! Asking the guest to end.
+//! Shuts down and reboots the guest.
 
 use std::time::Instant;
 
@@ -14,19 +14,20 @@ struct Shutdown {
 }
 
 impl GuestAgent {
-    /// Asks the guest to shut down and switch itself off, and waits until it has begun, which is when its agent is gone.
+    /// Asks the guest to shut down and power off, and waits until that has begun, which is when its agent is gone.
     /// [`Vm::wait_halted`](crate::vm::Vm::wait_halted) waits for the rest.
-    /// [`Vm::clean_shutdown`](crate::vm::Vm::clean_shutdown) does all that and presses the power button where it must.
+    /// [`Vm::clean_shutdown`](crate::vm::Vm::clean_shutdown) does all of this, and presses the power button if
+    /// necessary.
     ///
     /// # Errors
-    /// [`Timeout`](crate::ErrorKind::Timeout) if its agent is not gone in time; then it may still shut down. Otherwise those
-    /// of [all calls](Self#errors).
+    /// [`Timeout`](crate::ErrorKind::Timeout) if its agent is not gone in time; it may still shut down later. Otherwise
+    /// those of [all calls](Self#errors).
     pub fn shutdown(&self) -> Result<()> {
         self.end_guest("powerdown", self.deadline())
     }
 
-    /// Asks the guest to reboot, and waits until it has begun, which is when its agent is gone. The VM is reset then
-    /// ([`Event::GuestReset`](crate::vm::Event::GuestReset)), and [`wait_ready`](Self::wait_ready) waits for its next boot.
+    /// Asks the guest to reboot, and waits until that has begun, which is when its agent is gone. The VM is reset later
+    /// ([`Event::GuestReset`](crate::vm::Event::GuestReset)); [`wait_ready`](Self::wait_ready) waits for its next boot.
     ///
     /// # Errors
     /// As [`shutdown`](Self::shutdown).
@@ -34,7 +35,7 @@ impl GuestAgent {
         self.end_guest("reboot", self.deadline())
     }
 
-    /// As [`shutdown`](Self::shutdown), within another time limit.
+    /// As [`shutdown`](Self::shutdown), with a deadline.
     pub(crate) fn shutdown_until(&self, deadline: Option<Instant>) -> Result<()> {
         self.end_guest("powerdown", deadline)
     }

@@ -1,4 +1,4 @@
-//! A process that the agent has started: asking how it is, and killing it.
+//! A process that the agent has started: queries its state, and kills it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use super::message::{Decoded, Encoded, not_understood};
 use super::output::CommandStatus;
 use crate::{Error, ErrorKind, Result};
 
-/// What the agent keeps of each output of a process, in bytes.
+/// How much of each output of a process the agent keeps, in bytes.
 pub(super) const MAX_CAPTURED: usize = 16 << 20;
-/// The longest answer of `guest-exec-status`: both outputs, in Base64.
+/// The longest answer of `guest-exec-status`, which has both outputs in Base64.
 const MAX_STATUS_ANSWER: usize = 2 * MAX_CAPTURED / 3 * 4 + MAX_ANSWER;
-/// A process that runs is asked about after so long, and then after twice as long each time up to the longest.
+/// How long to wait before a running process is checked again. This doubles each time up to the maximum.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 const ASK_AGAIN_MAX: Duration = Duration::from_millis(250);
-/// Kills a process and those of its group, if it has one of its own.
+/// Kills a process, with its process group if it leads one.
 const KILL: &str = r#"kill -9 "-$1" 2>/dev/null || kill -9 "$1""#;
 
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ struct Ask {
     pid: i64,
 }
 
-/// What the agent says of a process.
+/// The agent's report on a process.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct State {
@@ -60,13 +60,13 @@ pub(super) struct State {
     pub(super) err_truncated: bool,
 }
 
-/// What to start.
+/// The program to start.
 pub(super) struct Program<'a> {
     pub(super) path: &'a str,
     pub(super) args: &'a [String],
     pub(super) env: &'a [String],
     pub(super) input: &'a [u8],
-    /// Whether the agent is to keep the output until it is asked for it.
+    /// Whether the agent should keep the output until it is read.
     pub(super) capture: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Process<'a> {
     pid: i64,
 }
 
-/// How long to wait before asking again.
+/// How long to wait before the next check.
 pub(super) struct Pause(Duration);
 
 impl Pause {
@@ -85,7 +85,7 @@ impl Pause {
         Self(ASK_AGAIN)
     }
 
-    /// Waits, and longer the next time; the error is that it is `deadline`.
+    /// Waits, and longer the next time; fails if `deadline` has passed.
     pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Result<()> {
         let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
         thread::sleep(left.min(self.0));
@@ -104,7 +104,7 @@ impl GuestAgent {
             path: program.path,
             arg: program.args,
             env: program.env,
-            // Without input the standard input is empty.
+            // Without input data, the standard input is empty.
             input_data: (!program.input.is_empty()).then_some(Encoded(program.input)),
             capture_output: program.capture,
         };
@@ -144,12 +144,12 @@ impl Process<'_> {
         }
     }
 
-    /// Kills it, because of `error`, which then says so.
+    /// Kills it because of `error`, and returns that error with the outcome.
     pub(super) fn kill(self, error: Error) -> Error {
         let deadline = deadline(TIDYING);
         let args = ["-c".to_owned(), KILL.to_owned(), "sh".to_owned(), self.pid.to_string()];
         let program = Program { path: "/bin/sh", args: &args, env: &[], input: &[], capture: false };
-        // The agent forgets a process once it has told how that ended.
+        // The agent forgets a process once it has reported how the process ended.
         let killed = self.pid > 0
             && self.agent.start(&program, deadline).and_then(|killer| killer.wait(deadline)).is_ok()
             && self.wait(deadline).is_ok();

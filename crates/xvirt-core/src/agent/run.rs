@@ -1,4 +1,4 @@
-//! Running a command and collecting what it writes.
+//! Runs a command and collects its output.
 
 use super::channel::deadline;
 use super::command::GuestCommand;
@@ -9,21 +9,21 @@ use super::process::{MAX_CAPTURED, Program};
 use crate::Result;
 
 impl GuestAgent {
-    /// Runs a command in the guest, waits until it has ended and collects what it wrote. It may fail: see
+    /// Runs a command in the guest, waits until it has ended and collects its output. The command itself may fail: see
     /// [`CommandOutput::status`].
     ///
-    /// Needs nothing in the guest but the agent, which keeps the output until the command has ended: up to 16 MiB of each
-    /// stream, of which [`output_limit`](GuestCommand::output_limit) is given. Other calls can be made meanwhile. A command
-    /// has ended when it has exited and all processes that inherited its output have closed that: one that leaves a process
-    /// in the background should redirect its output.
+    /// It needs only the agent in the guest, which keeps the output until the command has ended: up to 16 MiB of each
+    /// stream, of which [`output_limit`](GuestCommand::output_limit) is returned. Other calls can be made meanwhile. A
+    /// command has ended when it has exited and all processes that inherited its output have closed it, so one that
+    /// leaves a process in the background should redirect its output.
     ///
-    /// When the time limit passes, the command is killed (`kill -9`, with the guest's `/bin/sh`), but not the processes that
-    /// it has started itself. If the agent does not answer then, or this process ends before, the command runs on.
+    /// At the time limit, the command is killed (`kill -9`, with the guest's `/bin/sh`), but not the processes that it
+    /// has started. If the agent does not answer then, or this process ends first, the command keeps running.
     ///
     /// # Errors
-    /// [`Timeout`](crate::ErrorKind::Timeout) as described; [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for a command
-    /// that cannot be run anywhere; [`AgentRefused`](crate::ErrorKind::AgentRefused) also if the guest has no such program;
-    /// and those of [all calls](Self#errors).
+    /// [`Timeout`](crate::ErrorKind::Timeout) as described; [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for an
+    /// invalid command; [`AgentRefused`](crate::ErrorKind::AgentRefused) also if the guest has no such program; and
+    /// those of [all calls](Self#errors).
     pub fn run(&self, command: &GuestCommand) -> Result<CommandOutput> {
         command.check()?;
         let deadline = deadline(command.timeout.unwrap_or(self.timeout()));
@@ -36,10 +36,10 @@ impl GuestAgent {
     }
 }
 
-/// As much of an output as was asked for, and whether there was more.
+/// The first `limit` bytes of an output, and whether there was more.
 fn bounded(output: Decoded, truncated: bool, limit: usize) -> (Vec<u8>, bool) {
     let mut output = output.0;
-    // Agents before version 10.2 do not say it correctly.
+    // Agents before version 10.2 do not set `truncated` correctly.
     let more = truncated || output.len() >= MAX_CAPTURED || output.len() > limit;
     output.truncate(limit);
     (output, more)

@@ -1,8 +1,8 @@
-//! Running a command and reading what it writes while it runs.
+//! Runs a command and reads its output while it runs.
 //!
-//! The agent gives captured output only at the end. So the command writes to two files in the guest, which the agent reads as
-//! they grow. They have no names any more when the command begins, so nothing of them stays. A pipe would not do: the agent
-//! reads without waiting, and loses what it has read of a pipe that runs empty.
+//! The agent returns captured output only at the end. So the command writes to two files in the guest, which the agent
+//! reads as they grow. They are unlinked before the command begins, so nothing is left behind. A pipe would not work:
+//! the agent reads without waiting, and loses what it has already read when the pipe runs empty.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -17,38 +17,38 @@ use super::output::{CommandStatus, OutputStream};
 use super::process::{Pause, Process, Program};
 use crate::{Error, ErrorKind, Result};
 
-/// Makes the files, for nobody else.
+/// Creates the files, accessible only to their owner.
 const PREPARE: &str = r#"umask 077 && mkdir "$1" && : >"$1/1" && : >"$1/2""#;
-/// Runs the command in place of the shell, in a process group of its own where the guest has `setsid`.
+/// Replaces the shell with the command, in its own process group if the guest has `setsid`.
 const RUN: &str = r#"d=$1; shift; exec 3>>"$d/1" 4>>"$d/2" && rm -r "$d" || exit 126
 command -v setsid >/dev/null && set -- setsid "$@"
 exec "$@" >&3 2>&4 3>&- 4>&-"#;
 const REMOVE: &str = r#"rm -rf "$1""#;
 
-/// The two outputs of a command, in the guest.
+/// The two output files of a command, in the guest.
 struct Outputs<'a> {
     folder: String,
     files: [OpenFile<'a>; 2],
-    /// How the command has ended, which the agent tells only once.
+    /// How the command has ended, which the agent reports only once.
     ended: Option<CommandStatus>,
 }
 
 impl GuestAgent {
-    /// Runs a command in the guest and gives `output` what it writes while it runs, in pieces. What it wrote to one stream
-    /// comes in order; between the two streams the order is not kept. `output` answers whether to go on:
+    /// Runs a command in the guest and passes its output to `output` in pieces while it runs. The output of one stream
+    /// arrives in order; the order between the two streams is not kept. `output` returns whether to continue:
     /// [`ControlFlow::Break`] kills the command.
     ///
-    /// The guest needs a shell at `/bin/sh` with `mkdir` and `rm`, and room in `/tmp` for all that the command writes, until
-    /// it has ended; what the agent is asked for is `guest-exec` and `guest-file-*`. The output is looked for again after at
-    /// most a quarter of a second. A program that does not exist is exit status 127. The command has ended when its process
-    /// has; what processes that it leaves in the background write later is not given.
+    /// The guest needs a shell at `/bin/sh` with `mkdir` and `rm`, and space in `/tmp` for the whole output of the
+    /// command until it has ended; the agent must allow `guest-exec` and `guest-file-*`. The output is checked at least
+    /// every quarter of a second. If the program does not exist, the exit status is 127. The command has ended when its
+    /// process has; later output of processes that it leaves in the background is not read.
     ///
-    /// When the time limit passes, the command is killed, with all processes that it has started, where the guest has
-    /// `setsid` (from util-linux or BusyBox), else without those. If the agent does not answer then, or this process ends
-    /// before, the command runs on.
+    /// At the time limit, the command is killed. If the guest has `setsid` (from util-linux or BusyBox), so are all
+    /// processes that the command has started. If the agent does not answer then, or this process ends first, the
+    /// command keeps running.
     ///
     /// # Errors
-    /// [`Cancelled`](ErrorKind::Cancelled) if `output` ended it, and otherwise as [`run`](Self::run).
+    /// [`Cancelled`](ErrorKind::Cancelled) if `output` stopped it, and otherwise those of [`run`](Self::run).
     pub fn run_streamed(
         &self,
         command: &GuestCommand,
@@ -71,9 +71,8 @@ impl GuestAgent {
         let (status, _) = self.start(&script(&args), deadline)?.wait(deadline)?;
         if !status.is_success() {
             let name = self.channel.name();
-            let what =
-                format!("the folder {folder} for the output of a command cannot be made in VM '{name}': {status}");
-            return Err(Error::new(ErrorKind::AgentRefused, what).with_remedy("make room in /tmp of the guest"));
+            let what = format!("cannot make the folder {folder} for the output of a command in VM '{name}': {status}");
+            return Err(Error::new(ErrorKind::AgentRefused, what).with_remedy("free space in /tmp of the guest"));
         }
         let open = |number| self.open(&format!("{folder}/{number}"), "r", deadline);
         let files = [open(1)?, open(2)?];
@@ -87,7 +86,7 @@ impl GuestAgent {
         self.start(&Program { env: &command.env, input: &command.input, ..script(&args) }, deadline)
     }
 
-    /// Removes what is left of a command that could not be started.
+    /// Removes the folder of a command that could not be started.
     fn remove(&self, folder: &str) {
         let args = shell(REMOVE, folder);
         let until = deadline(super::handle::TIDYING);
@@ -106,7 +105,7 @@ fn script(args: &[String]) -> Program<'_> {
 }
 
 impl Outputs<'_> {
-    /// Gives `output` what comes until the command has ended.
+    /// Passes the output to `output` until the command has ended.
     fn follow(
         &mut self,
         process: Process<'_>,
@@ -115,7 +114,7 @@ impl Outputs<'_> {
     ) -> Result<CommandStatus> {
         let mut pause = Pause::new();
         loop {
-            // First, so that nothing comes any more once there is no more below.
+            // The status is queried before reading, so that after the end of the command nothing is missed.
             if self.ended.is_none() {
                 self.ended = process.ended(&process.state(deadline)?)?;
             }
@@ -126,7 +125,7 @@ impl Outputs<'_> {
                 if !piece.bytes.is_empty() {
                     pause = Pause::new();
                     if output(stream, &piece.bytes).is_break() {
-                        return Err(Error::new(ErrorKind::Cancelled, "the caller ended it"));
+                        return Err(Error::new(ErrorKind::Cancelled, "the caller stopped it"));
                     }
                 }
             }

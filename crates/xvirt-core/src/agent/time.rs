@@ -15,7 +15,7 @@ struct SetTime {
 }
 
 impl GuestAgent {
-    /// The time by the guest's clock.
+    /// The time of the guest's clock.
     ///
     /// # Errors
     /// Those of [all calls](Self#errors).
@@ -23,11 +23,11 @@ impl GuestAgent {
         let nanoseconds: i64 = self.call("guest-get-time", NoArguments {})?;
         let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
         let time = if nanoseconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
-        time.ok_or_else(|| self.channel.failed("guest-get-time", not_understood("there is no such time")))
+        time.ok_or_else(|| self.channel.failed("guest-get-time", not_understood("the time is out of range")))
     }
 
-    /// Sets the guest's system clock, and its hardware clock to the same: `set_time(SystemTime::now())` mends a clock that
-    /// stood still while the VM was paused. In a Linux guest the agent uses `hwclock` for the hardware clock; where that is
+    /// Sets the guest's system clock and hardware clock: `set_time(SystemTime::now())` corrects a clock that stood
+    /// still while the VM was paused. In a Linux guest the agent uses `hwclock` for the hardware clock; if that is
     /// missing or fails, the call fails, but the system clock is set.
     ///
     /// # Errors
@@ -36,8 +36,11 @@ impl GuestAgent {
     pub fn set_time(&self, time: SystemTime) -> Result<()> {
         let since = time.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok());
         let time = since.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidConfig, format!("the clock of VM '{}' cannot be set so", self.channel.name()))
-                .with_remedy("use a time from 1970 to 2262")
+            Error::new(
+                ErrorKind::InvalidConfig,
+                format!("the clock of VM '{}' cannot be set to this time", self.channel.name()),
+            )
+            .with_remedy("use a time from 1970 to 2262")
         })?;
         self.call::<_, Nothing>("guest-set-time", SetTime { time }).map(drop)
     }

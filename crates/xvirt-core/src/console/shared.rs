@@ -319,10 +319,9 @@ impl State {
                 .with_remedy("start the VM first"));
         }
         if self.boot != boot {
-            let what = "the VM was halted or reset while its console was typed to";
-            return Err(
-                Error::new(ErrorKind::InvalidState, what).with_remedy("see what the guest shows, and type again")
-            );
+            let what = "the VM was halted or reset while console input was being sent";
+            return Err(Error::new(ErrorKind::InvalidState, what)
+                .with_remedy("check the console's output, and send the input again"));
         }
         Ok(())
     }

@@ -166,7 +166,7 @@ impl State {
                 ErrorKind::InvalidState,
                 format!("the VM was halted or reset while port '{name}' was in use"),
             )
-            .with_remedy("ask again once its guest is up"),
+            .with_remedy("try again once its guest has booted"),
             ClosedBy::Guest => {
                 Error::new(ErrorKind::NotFound, format!("the program in the guest has closed port '{name}'"))
                     .with_remedy("see in the guest why it ended")

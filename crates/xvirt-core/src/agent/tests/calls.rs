@@ -1,4 +1,4 @@
-//! Simple calls, and what becomes of those that fail.
+//! Tests simple calls, and failures of calls.
 
 use std::net::IpAddr;
 use std::sync::mpsc;
@@ -121,7 +121,7 @@ fn an_answer_that_comes_too_late_is_not_that_of_the_next_call() {
     let mut late = Some(());
     let (fake, agent) = agent(move |command, _| match (command, late.take()) {
         (_, Some(())) => Said::Nothing,
-        // What the first call waited for, and then the answer to this one.
+        // A late answer to the first call, followed by the answer to this one.
         ("guest-get-time", _) => Said::Bytes(b"{\"return\": 7}\n".to_vec()),
         _ => Said::Return(json!({})),
     });

@@ -1,4 +1,4 @@
-//! Commands, collected and streamed.
+//! Tests commands, collected and streamed.
 
 use std::ops::ControlFlow;
 
@@ -20,7 +20,7 @@ fn running() -> Said {
     Said::Return(json!({ "exited": false }))
 }
 
-/// The script that a request wants the shell to run, if it wants that.
+/// The script that a request passes to the shell, if any.
 fn script(arguments: &Value) -> &str {
     arguments["arg"][1].as_str().unwrap_or_default()
 }
@@ -100,10 +100,10 @@ fn a_command_that_cannot_be_killed_is_said_to_run_on() {
     assert_eq!(fake.asked().iter().filter(|command| *command == "guest-exec").count(), 2);
 }
 
-/// How much a command writes to its standard error before it ends: more than is read at once.
+/// How much a command writes to its standard error before it ends: more than is read at a time.
 const LAST_WORDS: usize = 600_000;
 
-/// A guest in which a command writes a piece to its output each time it is asked about, and ends with status 5.
+/// A guest with a command that writes a piece of output each time its status is queried, and ends with status 5.
 fn writer(mut pieces: impl Iterator<Item = &'static str> + Send + 'static) -> impl FnMut(&str, &Value) -> Said + Send {
     let mut files = Files::default();
     let (mut folder, mut killed, mut ended) = (String::new(), false, false);
@@ -126,7 +126,7 @@ fn writer(mut pieces: impl Iterator<Item = &'static str> + Send + 'static) -> im
         "guest-exec-status" => {
             let Some(piece) = pieces.next() else {
                 files.contents.get_mut(&format!("{folder}/2")).unwrap().extend(vec![b'!'; LAST_WORDS]);
-                // It forgets a process when it has told how that ended.
+                // It forgets a process once it has reported how the process ended.
                 if std::mem::replace(&mut ended, true) {
                     return Said::Error("GenericError", "Invalid parameter 'pid'".into());
                 }

@@ -1,4 +1,4 @@
-//! Files of the guest.
+//! Tests files of the guest.
 
 use std::io;
 use std::sync::{Arc, Mutex};

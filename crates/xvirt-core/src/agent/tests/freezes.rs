@@ -1,4 +1,4 @@
-//! Freezing file systems.
+//! Tests freezing file systems.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Fake, PATIENCE, SHORT, Said, kind};
 use crate::ErrorKind;
 
-/// A guest with three file systems, and what it was asked for.
+/// A guest with three file systems, and the requests that it received.
 fn guest(mut thaw: impl FnMut() -> Said + Send + 'static) -> (Fake, Receiver<String>) {
     let (ask, asked) = channel();
     let fake = Fake::start(move |command, _| {
@@ -43,7 +43,7 @@ fn file_systems_are_thawed_when_their_time_is_over() {
     let (fake, asked) = guest(thawed);
     let frozen = fake.agent().with_timeout(PATIENCE).freeze_file_systems(Duration::from_millis(50)).unwrap();
     assert_eq!([next(&asked), next(&asked)], ["guest-fsfreeze-freeze", "guest-fsfreeze-thaw"]);
-    // Somebody has thawed them before, and this asks again.
+    // Another program has thawed them before, and this asks again.
     assert_eq!(frozen.thaw().unwrap(), 3);
 }
 

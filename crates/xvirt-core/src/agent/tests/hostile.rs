@@ -1,4 +1,4 @@
-//! Guests that do not answer as they should.
+//! Tests guests with invalid answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -99,7 +99,7 @@ fn an_endless_answer_is_cut_off() {
     assert!(error.to_string().contains("longer than 1048576 bytes"), "{error}");
 }
 
-/// A guest that never answers but writes all the time costs the time limit.
+/// A guest that never answers but sends without end costs only the time limit.
 #[test]
 fn endless_noise_costs_the_time_limit() {
     for noise in [&b"noise\n"[..], b"\xff", b"\xff{\"return\": 1}\n", b"x"] {

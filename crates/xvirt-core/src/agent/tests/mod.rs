@@ -1,4 +1,4 @@
-//! The calls, against an agent that is a thread on the device's side of the port.
+//! Tests the calls with an agent that is a thread on the device's side of the port.
 
 mod calls;
 mod commands;
@@ -14,9 +14,9 @@ pub(super) use program::{Fake, Files, Said};
 use super::GuestAgent;
 use crate::ErrorKind;
 
-/// Long enough for a busy machine; never waited for in full when all is well.
+/// Long enough for a busy machine; never waited for in full unless a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A time limit that is meant to pass.
+/// A time limit that is meant to expire.
 const SHORT: Duration = Duration::from_millis(300);
 
 /// An agent that answers, with a generous time limit.

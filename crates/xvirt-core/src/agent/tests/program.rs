@@ -1,4 +1,4 @@
-//! A program that plays the guest agent.
+//! A program that acts as the guest agent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,26 +13,26 @@ use super::super::{Channel, GuestAgent};
 use crate::port::{GUEST_AGENT, PortBackend, PortStream};
 use crate::sync::lock;
 
-/// What the program does with a request.
+/// The program's reaction to a request.
 pub enum Said {
-    /// Answers that it has done it, with this result.
+    /// Answers with this result.
     Return(Value),
     /// Answers with an error of this class and text.
     Error(&'static str, String),
     /// Writes exactly these bytes.
     Bytes(Vec<u8>),
-    /// Nothing.
+    /// Sends no answer.
     Nothing,
     /// Closes the port.
     Close,
 }
 
-/// The program, until it is dropped.
+/// The program, which runs until this is dropped.
 pub struct Fake {
     pub port: PortStream,
     channel: Arc<Channel>,
     event: Arc<EventFd>,
-    /// The commands it was asked for, without those that only make sure of it.
+    /// The commands it received, except those for synchronization.
     asked: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,7 +42,7 @@ impl Fake {
         Self::start_as(Program { said, synchronizes: true, asked: Arc::default() })
     }
 
-    /// One that answers what it likes to all requests.
+    /// A program that reacts to all requests, also those for synchronization, as `said` says.
     pub fn hostile(said: impl FnMut(&str, &Value) -> Said + Send + 'static) -> Self {
         Self::start_as(Program { said, synchronizes: false, asked: Arc::default() })
     }
@@ -76,7 +76,7 @@ impl Fake {
     }
 }
 
-/// What the event counts when the program is to end.
+/// The value of the event when the program should end.
 const END: u64 = 1 << 32;
 
 impl Drop for Fake {
@@ -113,9 +113,9 @@ impl<F: FnMut(&str, &Value) -> Said> Program<F> {
         }
     }
 
-    /// Whether it goes on.
+    /// Returns whether to continue.
     fn answer(&mut self, line: &[u8], port: &dyn PortBackend, wake: &EventFd) -> bool {
-        // As the real one, it complains about the byte that clears what came before, and goes on behind it.
+        // Like the real agent, it reports an error for the sentinel byte, and continues after it.
         let (complaint, line) = match line.strip_prefix(b"\xff") {
             Some(line) => (&b"{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON parse error\"}}\n"[..], line),
             None => (&b""[..], line),
@@ -154,7 +154,7 @@ impl<F: FnMut(&str, &Value) -> Said> Program<F> {
     }
 }
 
-/// Files that a program keeps, by path, and the handles to them.
+/// The files of a program by path, and the handles to them.
 #[derive(Default)]
 pub struct Files {
     pub contents: HashMap<String, Vec<u8>>,
@@ -194,7 +194,7 @@ impl Files {
             }
             "guest-file-write" => {
                 let bytes = STANDARD.decode(arguments["buf-b64"].as_str().unwrap()).unwrap();
-                // Not all at once, as where a write is cut short.
+                // Only a part, like a short write.
                 let count = bytes.len().min(400_000);
                 self.contents.get_mut(&self.open[&handle].0).unwrap().extend(&bytes[..count]);
                 Said::Return(json!({ "count": count, "eof": false }))

@@ -1,4 +1,4 @@
-//! The port of the guest agent through a whole VM, with the demo guest's small agent in it.
+//! Tests the port of the guest agent in a whole VM, with the small agent of the demo guest.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::vm::state::PowerState;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A VM that runs, and its console; nothing if this host cannot run one.
+/// A running VM and its console; `None` if this host cannot run one.
 fn running(line: &CommandLine) -> Option<(Vm, ConsoleReader)> {
     let host = Host::probe().unwrap();
     if let Err(error) = host.require_kvm() {
@@ -43,7 +43,7 @@ fn opened(vm: &Vm) -> PortConnection {
     port(vm).wait_open(soon()).unwrap()
 }
 
-/// What the guest sends up to the end of a line.
+/// The guest's data up to the end of a line.
 fn line(connection: &PortConnection) -> String {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
@@ -80,7 +80,7 @@ fn an_agent_answers_across_pauses_and_reboots() {
     assert_eq!(nothing.kind(), ErrorKind::Timeout);
     vm.unpause().unwrap();
     assert_eq!(line(&connection), PONG);
-    // What the next guest must not be asked.
+    // This request must not reach the next guest.
     vm.pause().unwrap();
     connection.send(PING.as_bytes(), soon()).unwrap();
     vm.hard_reboot().unwrap();
@@ -116,7 +116,7 @@ fn a_guest_that_sends_without_end_is_kept_waiting_and_harms_nobody() {
     let connection = opened(&vm);
     connection.send(PING.as_bytes(), soon()).unwrap();
     let mut bytes = [0; 4096];
-    // Nobody reads; the guest goes on with what else it does.
+    // Nothing reads the port; the guest keeps running.
     for _ in 0..3 {
         vm.console().write_all(b"ping\n").unwrap();
         console.wait_for("pong", PATIENCE).unwrap();
@@ -128,7 +128,7 @@ fn a_guest_that_sends_without_end_is_kept_waiting_and_harms_nobody() {
         total += count;
     }
     vm.pause().unwrap();
-    // What is kept of it has an end.
+    // The amount of data kept is limited.
     let mut kept = 0;
     while let Ok(count) = connection.receive(&mut bytes, Some(Instant::now())) {
         kept += count;
@@ -153,7 +153,7 @@ fn a_guest_that_closes_the_port_ends_the_connection() {
             Err(error) => break error,
         }
     };
-    // Unless the guest was faster in opening it again.
+    // Unless the guest has opened it again already.
     assert!(PONG.as_bytes().starts_with(&half) && half.len() < PONG.len(), "{half:?}");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     sync(&opened(&vm), 5);

@@ -1,4 +1,4 @@
-//! What comes between a guest's request and the lock of its VM.
+//! Tests verbs that come between a guest's request and the lock of its VM.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::vm::state::{PowerState, Verb};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A VM that runs, and its events; nothing if this host cannot run one.
+/// A running VM and its events; `None` if this host cannot run one.
 fn running() -> Option<(Vm, EventReceiver)> {
     let host = Host::probe().unwrap();
     if let Err(error) = host.require_kvm() {
         println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));
         return None;
     }
-    // It does not listen to the power button.
+    // The guest ignores the power button.
     let boot = Boot::kernel(demo::kernel()).command_line(CommandLine::new([Mode::Panic]).panic_event(0).to_string());
     let vm = VmConfig::new("demo").memory(ByteSize::mib(64)).boot(boot).build(&host).unwrap();
     let events = vm.events().unwrap();
@@ -38,7 +38,7 @@ fn pause_with(vm: &Vm, signal: Signal) {
     vm.inner.enter(PowerState::Paused, &Event::Paused);
 }
 
-/// Does what the supervisor does when it was on its way to the lock.
+/// Does what a supervisor does that was waiting for the lock.
 fn supervise(vm: &Vm) {
     let run = vm.inner.lock().run;
     assert!(vm.inner.serve_guest(run));
@@ -86,7 +86,7 @@ fn what_a_guest_has_asked_for_is_forgotten_with_it() {
     assert_eq!((events.try_next().unwrap(), vm.power_state()), (None, PowerState::Running));
 }
 
-/// What a clean reboot says when `between` comes in between.
+/// The error of a clean reboot while `between` runs.
 fn interrupted(vm: &Vm, between: impl FnOnce(&Vm)) -> crate::Error {
     std::thread::scope(|scope| {
         let reboot = scope.spawn(|| vm.clean_reboot(PATIENCE).unwrap_err());
