@@ -1,6 +1,6 @@
-//! Boots a Debian disk and does with its guest agent what that can do.
+//! Boots a Debian disk and demonstrates the functions of its guest agent.
 //!
-//! `scripts/debian-disk` makes such a disk. This leaves it as it is: the guest writes to a copy.
+//! `scripts/debian-disk` makes such a disk. It is not changed: the guest writes to a copy.
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -13,10 +13,10 @@ use xvirt_core::disk;
 use xvirt_core::vm::Vm;
 use xvirt_examples::{Guest, GuestOptions, Result, Steps, host_of_stock_kernels};
 
-/// Runs commands in a Debian guest through its agent, reads and writes its files, asks for its addresses, sets its clock,
-/// and takes a consistent snapshot of its disk.
+/// Runs commands in a Debian guest through its agent, reads and writes its files, queries its addresses, sets its
+/// clock, and takes a consistent snapshot of its disk.
 ///
-/// Needs a KVM with hardware help.
+/// Needs KVM with hardware virtualization.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
@@ -47,21 +47,21 @@ fn run(options: &GuestOptions) -> Result<()> {
     steps.done(&format!("Debian booted; its agent has version {}", agent.info()?.version));
 
     commands(&agent)?;
-    steps.done("ran a command with input, and one whose output came while it ran");
+    steps.done("ran a command with input, and one with streamed output");
     files(&agent)?;
-    steps.done("wrote a file in the guest and read it again");
+    steps.done("wrote a file in the guest and read it back");
     for interface in agent.network_interfaces()? {
         let addresses: Vec<_> =
             interface.addresses.iter().map(|one| format!("{}/{}", one.address, one.prefix)).collect();
         println!("  {}: {}", interface.name, addresses.join(", "));
     }
     agent.set_time(SystemTime::now())?;
-    steps.done("asked for its addresses and set its clock");
+    steps.done("queried its addresses and set its clock");
     let disks = consistent_snapshot(guest.vm(), &agent, folder.path())?;
     steps.done(&format!("froze its file systems for a snapshot of {disks} disk"));
 
     guest.shut_down()?;
-    steps.done("shut it down");
+    steps.done("shut the guest down");
     steps.summary();
     Ok(())
 }
@@ -86,7 +86,7 @@ fn files(agent: &GuestAgent) -> Result<()> {
     Ok(())
 }
 
-/// Takes views of all disks while nothing is written to them, and answers how many there are.
+/// Takes views of all disks while the file systems are frozen, and returns the number of disks.
 fn consistent_snapshot(vm: &Vm, agent: &GuestAgent, scratch: &std::path::Path) -> Result<usize> {
     let frozen = agent.freeze_file_systems(Duration::from_secs(30))?;
     let views = vm.snapshot_views(scratch)?;

@@ -1,8 +1,8 @@
 //! Boots a Debian disk, works in it through its guest agent, and shuts it down.
 //!
-//! `scripts/quickstart` makes the disk and runs this where a stock kernel can run. The guest gets two disks (its root
-//! and an empty one) and a NIC on a network of just the host, 10.77.0.1, and the guest, 10.77.0.2. Without the privileges
-//! that a tap takes, it is on a user network instead, which is not pinged through.
+//! `scripts/quickstart` makes the disk and runs this on hosts that can run a stock kernel. The guest gets two disks
+//! (its root and an empty one) and a NIC on a network with only the host, 10.77.0.1, and the guest, 10.77.0.2. Without
+//! the privileges to create a tap, it gets a user network instead, over which pings are skipped.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
@@ -27,7 +27,7 @@ const PREFIX: u8 = 24;
 struct Options {
     #[command(flatten)]
     guest: GuestOptions,
-    /// Virtual processors
+    /// The number of vCPUs
     #[arg(long, value_name = "N", default_value_t = 2)]
     vcpus: u32,
     /// Size of the empty second disk
@@ -76,7 +76,7 @@ fn run(options: &Options) -> Result<()> {
     steps.done("Debian booted from its disk and its agent answers");
 
     guest.run(&options.command)?;
-    steps.done("ran a command in it");
+    steps.done("ran a command in the guest");
 
     guest.run("mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt && echo hello >/mnt/file && sync && df -h / /mnt")?;
     steps.done("made a file system on the data disk and wrote to it");
@@ -93,7 +93,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// A NIC on a tap of this program, or on a user network where making a tap is not allowed.
+/// A NIC on a tap of this program, or on a user network if the program may not create a tap.
 fn network() -> Result<(Nic, Option<Tap>)> {
     let tap = match Tap::create(None) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {

@@ -1,4 +1,4 @@
-//! Prints what this host offers to VMs, with a fix for what it lacks.
+//! Prints what this host offers to VMs, with a remedy for what it lacks.
 //!
 //! `cargo run --example host` prints a table, `cargo run --example host -- --json` the same for programs.
 
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     };
     match report(json) {
         Ok(text) => {
-            // Whoever reads may have seen enough.
+            // The reader may have closed the pipe.
             let _ = writeln!(std::io::stdout(), "{text}");
             ExitCode::SUCCESS
         }

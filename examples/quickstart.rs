@@ -1,8 +1,8 @@
-//! A whole VM in one program: two disks, a network card, a console one can talk to, and a clean shutdown.
+//! A whole VM in one program: two disks, a network card, an interactive console, and a clean shutdown.
 //!
 //! `cargo run --release --example quickstart` runs the demo guest, a small kernel that comes with xvirt, so it needs no
-//! disk image and works wherever `/dev/kvm` opens. The network card needs root (or CAP_NET_ADMIN) and is left out
-//! without it. With a stock Debian the same is done by `scripts/quickstart`.
+//! disk image and works wherever `/dev/kvm` can be opened. The network card needs root (or CAP_NET_ADMIN) and is
+//! otherwise left out. `scripts/quickstart` does the same with a stock Debian.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -27,7 +27,7 @@ Needs /dev/kvm. The network card needs root or CAP_NET_ADMIN, and is left out wi
 const HOST_IP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
 const GUEST_IP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 2);
 
-/// How long anything may take: a machine busy with something else needs longer than it seems.
+/// The time limit of each step, which allows for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Some(other) => {
-            eprintln!("quickstart: there is no option {other}; see --help");
+            eprintln!("quickstart: unknown option {other}; see --help");
             return ExitCode::from(2);
         }
     }
@@ -55,12 +55,12 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     let mut steps = Steps::new();
 
-    // What this host can do. KVM that is missing or denied is found here, with the remedy.
+    // Probe the host. A missing or inaccessible KVM is reported here, with the remedy.
     let host = Host::probe()?;
     host.require_kvm()?;
     steps.done("probed the host");
 
-    // Two empty disks in a folder that goes away with this program.
+    // Two empty disks in a folder that is removed with this program.
     let folder = tempfile::tempdir()?;
     let (root, data) = (folder.path().join("root.raw"), folder.path().join("data.raw"));
     for path in [&root, &data] {
@@ -68,7 +68,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
     steps.done("made two disks of 1 GiB, which take no space yet");
 
-    // A network of just this host and the guest.
+    // A network with only this host and the guest.
     let tap = match make_tap() {
         Ok(tap) => {
             steps.done(&format!("made {}, the host's end of the network", tap.name()));
@@ -80,7 +80,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         }
     };
 
-    // What the demo guest is to do: start its CPUs, write its disks and compare, answer the network and the console.
+    // The tasks of the demo guest: start its CPUs, write its disks and compare, answer the network and the console.
     let modes = [Mode::Smp, Mode::Blk, Mode::Net, Mode::Echo];
     let line = CommandLine::new(modes).blocks(64).net_every(1000).ip(GUEST_IP);
     let mut config = VmConfig::new("quickstart")
@@ -96,7 +96,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     vm.start()?;
     steps.done("started the VM");
 
-    // Everything it printed, from its first byte, whenever the reader is made.
+    // All its output from the first byte, whenever the reader is created.
     let mut console = vm.console().reader();
     let text = show(&mut console, demo::ECHO_READY)?;
     for number in 0..2 {
@@ -104,23 +104,23 @@ fn run() -> Result<(), Box<dyn Error>> {
             return Err(format!("the guest could not use disk {number}").into());
         }
     }
-    steps.done("2 vCPUs are up, and both disks hold what the guest wrote");
+    steps.done("2 vCPUs are up, and the guest read back what it wrote to both disks");
 
     vm.console().write_all(b"ping\n")?;
     show(&mut console, "pong")?;
-    steps.done("typed `ping` on the console, and the guest answered");
+    steps.done("sent `ping` to the console, and the guest answered");
 
     if tap.is_some() {
         match ping(GUEST_IP) {
             Ok(()) => steps.done("pinged the guest over the network"),
-            Err(Ping::NoSuchProgram) => steps.done("did not ping: there is no ping here; install iputils-ping"),
+            Err(Ping::NoSuchProgram) => steps.done("did not ping: the program ping is missing; install iputils-ping"),
             Err(Ping::NoAnswer) => return Err(format!("the guest at {GUEST_IP} does not answer pings").into()),
         }
     }
 
     vm.clean_shutdown(PATIENCE)?;
     show(&mut console, demo::POWER_BUTTON)?;
-    steps.done("pressed the power button, and the guest switched itself off");
+    steps.done("pressed the power button, and the guest powered off");
 
     steps.summary();
     Ok(())
@@ -133,7 +133,7 @@ fn make_tap() -> xvirt_core::Result<Tap> {
     Ok(tap)
 }
 
-/// Shows the console up to the end of the line with `pattern`, and returns it.
+/// Prints the console output up to the end of the line with `pattern`, and returns it.
 fn show(console: &mut ConsoleReader, pattern: &str) -> xvirt_core::Result<String> {
     let mut text = console.wait_for(pattern, PATIENCE)?;
     text.push_str(&console.wait_for("\n", PATIENCE)?);
@@ -155,7 +155,7 @@ fn ping(address: Ipv4Addr) -> Result<(), Ping> {
     if output.status.success() { Ok(()) } else { Err(Ping::NoAnswer) }
 }
 
-/// What was done, and how long each step took.
+/// The steps of this program, with the time that each took.
 struct Steps {
     began: Instant,
     last: Instant,
@@ -173,6 +173,6 @@ impl Steps {
     }
 
     fn summary(&self) {
-        println!("{:8.1} ms  in all", self.began.elapsed().as_secs_f64() * 1000.0);
+        println!("{:8.1} ms  in total", self.began.elapsed().as_secs_f64() * 1000.0);
     }
 }

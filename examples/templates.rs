@@ -1,6 +1,6 @@
-//! Makes a template of a Debian disk, VMs of the template, an appliance of one of them, and a VM of the appliance.
+//! Makes a template of a Debian disk, VMs from the template, an appliance of one of them, and a VM from the appliance.
 //!
-//! `scripts/quickstart` runs this after `debian.rs`, with the same disk, which it leaves as it is.
+//! `scripts/quickstart` runs this after `debian.rs`, with the same disk, which is not changed.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,10 +13,11 @@ use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::xva::{self, Export, Import};
 use xvirt_examples::{Guest, GuestOptions, Result, Steps, host_of_stock_kernels};
 
-/// Makes a template of a Debian disk, boots two clones of it at once, exports one as an appliance, imports that, and
+/// Makes a template of a Debian disk, boots two clones of it together, exports one as an appliance, imports it, and
 /// boots the new VM.
 ///
-/// Needs a KVM with hardware virtualization, and room for two copies of the disk's contents where temporary files are kept.
+/// Needs KVM with hardware virtualization, and space for two copies of the disk's contents in the folder for temporary
+/// files.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
@@ -44,7 +45,7 @@ fn run(options: &GuestOptions) -> Result<()> {
     steps.done(&format!("sealed the disk as the template {}:{}", template.name(), template.version()));
 
     let clones = [repository.instantiate(&template, "web-1")?, repository.instantiate(&template, "web-2")?];
-    steps.done("made two VMs of the template");
+    steps.done("made two VMs from the template");
 
     let [one, two] = [start(&clones[0], &host, options)?, start(&clones[1], &host, options)?];
     one.wait_ready()?;
@@ -55,7 +56,7 @@ fn run(options: &GuestOptions) -> Result<()> {
     two.run("test ! -e /root/diary")?;
     one.shut_down()?;
     two.shut_down()?;
-    steps.done("wrote to one, saw nothing of it in the other, and shut both down");
+    steps.done("wrote to one, checked that the other is unaffected, and shut both down");
 
     let archive = folder.path().join("web-1.xva");
     let size = export(&clones[0], &archive)?;
@@ -70,7 +71,7 @@ fn run(options: &GuestOptions) -> Result<()> {
     let three = start(&imported.vm, &host, options)?;
     three.wait_ready()?;
     three.run("cat /root/diary")?;
-    steps.done("it booted, with what its origin had written");
+    steps.done("it booted with the data of its origin");
     three.shut_down()?;
     steps.done("shut it down");
     steps.summary();
@@ -81,7 +82,7 @@ fn start(vm: &StoredVm, host: &Host, options: &GuestOptions) -> Result<Guest> {
     Guest::start(vm.config().boot(options.boot()).build(host)?, options.timeout())
 }
 
-/// Writes an appliance, and puts it on stable storage. Level 1 is plenty for something that is read once.
+/// Writes an appliance and syncs it to stable storage. Level 1 suffices for a file that is read once.
 fn export(vm: &StoredVm, path: &Path) -> Result<ByteSize> {
     let file = File::create(path)?;
     let exported = xva::export_stored(vm, &file, &Export::zstd().level(1), &())?;

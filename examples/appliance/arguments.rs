@@ -11,8 +11,8 @@ use crate::writing::Writing;
 
 /// Works with virtual appliances (.xva), the format of XenServer and XCP-ng
 ///
-/// Where an archive is named, - is standard input or standard output. The exit status is 0 if all is well, 1 if something
-/// failed or an archive is damaged, 2 if the arguments make no sense, 130 after Ctrl-C.
+/// For an archive, - means standard input or standard output. The exit status is 0 on success, 1 if something failed or
+/// an archive is damaged, 2 for invalid arguments, 130 after Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "appliance", version, arg_required_else_help = false)]
 pub struct Appliance {
@@ -22,17 +22,17 @@ pub struct Appliance {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show what an archive is, by reading only its beginning
+    /// Describe an archive, reading only its beginning
     Inspect(Look),
-    /// Check a whole archive: every header, place and checksum
+    /// Check a whole archive: every header, offset and checksum
     Verify(Look),
-    /// Take the disks out of an archive
+    /// Extract the disks of an archive
     Extract(Extract),
-    /// Make an archive of disk images
+    /// Make an archive from disk images
     Pack(Pack),
-    /// Make a VM of a repository out of an archive
+    /// Import an archive into a repository as a VM
     Import(Import),
-    /// Write a VM of a repository into an archive
+    /// Export a VM of a repository as an archive
     Export(ExportStored),
 }
 
@@ -51,7 +51,7 @@ pub struct Look {
 pub struct Extract {
     /// The archive
     pub file: PathBuf,
-    /// The folder for the disks, which is made if it is not there
+    /// The folder for the disks, created if missing
     pub folder: PathBuf,
     /// The format of the disk images
     #[arg(long, value_enum, default_value_t = Format::Raw)]
@@ -70,19 +70,19 @@ pub struct Pack {
     /// The VM's name
     #[arg(long)]
     pub name: String,
-    /// What people should know about it
+    /// The VM's description
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub description: String,
-    /// Its memory
+    /// The VM's memory
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: ByteSize,
-    /// Its virtual processors
+    /// The number of vCPUs
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub vcpus: u32,
-    /// A disk, the first one to boot from. A name that ends in .raw is taken at its word; of others the format is found out
+    /// A disk image; the first is the boot disk. If its name ends in .raw, it is raw; otherwise, its format is detected
     #[arg(long = "disk", value_name = "FILE", required = true)]
     pub disks: Vec<PathBuf>,
-    /// A network interface, on the network of this bridge where it will be imported
+    /// A network interface; on import, it is connected to the network of this bridge
     #[arg(long = "nic", value_name = "BRIDGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub nics: Vec<String>,
     #[command(flatten)]
@@ -93,16 +93,16 @@ pub struct Pack {
 pub struct Import {
     /// The archive
     pub file: PathBuf,
-    /// The folder of the repository, which is made if it is not there
+    /// The folder of the repository, created if missing
     #[arg(long, value_name = "DIR")]
     pub repository: PathBuf,
     /// Another name for the VM
     #[arg(long)]
     pub name: Option<String>,
-    /// Put interfaces that were on the network NAME on a bridge of this host
+    /// Connect interfaces on the network NAME to a bridge of this host
     #[arg(long = "network", value_name = "NAME=BRIDGE", value_parser = pair)]
     pub networks: Vec<(String, String)>,
-    /// Keep UUID and hardware addresses: for a VM that moves here, and will not run there again
+    /// Keep the UUID and hardware addresses: for a VM that is moved here and will not run at its origin again
     #[arg(long)]
     pub preserve: bool,
     /// Accept contents that have no checksum
@@ -110,7 +110,7 @@ pub struct Import {
     pub accept_unchecked: bool,
     #[command(flatten)]
     pub reading: Reading,
-    /// Start the VM, with its serial console here, until it halts; Ctrl-C presses its power button
+    /// Start the VM with its serial console on this terminal, until it halts; Ctrl-C presses its power button
     #[arg(long)]
     pub start: bool,
 }
@@ -143,7 +143,7 @@ impl From<Format> for ImageFormat {
     }
 }
 
-/// Reads `NAME=BRIDGE`. Names of networks may hold an equals sign, those of bridges do not.
+/// Parses `NAME=BRIDGE`. Network names may contain an equals sign, bridge names cannot.
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.rsplit_once('=') {
         Some((name, bridge)) if !name.is_empty() && !bridge.is_empty() => Ok((name.to_owned(), bridge.to_owned())),

@@ -1,4 +1,4 @@
-//! `appliance export`: a VM of a repository as an archive.
+//! `appliance export`: exports a VM of a repository as an archive.
 
 use xvirt_core::repository::Repository;
 use xvirt_core::xva;

@@ -1,4 +1,4 @@
-//! `appliance extract`: the disks of an archive as images.
+//! `appliance extract`: extracts the disks of an archive as images.
 
 use xvirt_core::xva;
 

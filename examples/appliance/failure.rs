@@ -1,4 +1,4 @@
-//! How the program fails: a line for people, and an exit status for scripts.
+//! Failures of the program: one line for the user, and an exit status for scripts.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use crate::table::Plain;
 /// The result of every part of the program.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// Why the program ends without success.
+/// A failure that ends the program.
 #[derive(Debug)]
 pub struct Failure {
     what: String,
@@ -16,7 +16,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The work failed, or an archive is damaged. `subject` is the file or VM.
+    /// The operation failed, or an archive is damaged. `subject` is the file or VM.
     pub fn new(subject: impl Display, why: impl Display) -> Self {
         Self { what: format!("{subject}: {why}"), status: 1 }
     }
@@ -26,7 +26,7 @@ impl Failure {
         Self { what: "interrupted".into(), status: 130 }
     }
 
-    /// The arguments make no sense. What clap says about them in a paragraph is made one line.
+    /// The arguments are invalid. Joins clap's message to one line.
     pub fn usage(error: &clap::Error) -> Self {
         let text = error.to_string();
         let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
@@ -34,14 +34,14 @@ impl Failure {
         Self { what: format!("{}; see --help", what.strip_prefix("error: ").unwrap_or(&what)), status: 2 }
     }
 
-    /// Says it on standard error; gives the exit status.
+    /// Prints the failure to standard error; returns the exit status.
     pub fn report(&self) -> ExitCode {
         eprintln!("appliance: {}", Plain(&self.what));
         ExitCode::from(self.status)
     }
 }
 
-/// Tells on standard error what somebody should know although all went well.
+/// Prints a note to standard error that is no failure.
 pub fn note(text: impl Display) {
     eprintln!("appliance: note: {}", Plain(text));
 }

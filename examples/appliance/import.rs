@@ -1,4 +1,4 @@
-//! `appliance import`: a VM of a repository out of an archive.
+//! `appliance import`: imports an archive into a repository as a VM.
 
 use std::path::Path;
 use std::thread;
@@ -17,7 +17,7 @@ use crate::run::run;
 use crate::table::print;
 
 pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
-    // Before the long work: a VM that cannot be started need not be waited for.
+    // First, so that a host that cannot run the VM is reported before the long import.
     let host = arguments.start.then(host).transpose()?;
     let input = Input::open(&arguments.file, interrupt)?;
     let repository = Repository::open(&arguments.repository)?;
@@ -32,7 +32,7 @@ pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
     drop(bar);
     imported.remarks.iter().for_each(note);
     match host {
-        // Standard output is the guest's.
+        // Standard output belongs to the guest.
         Some(host) => {
             note(format!("{} is VM {}", imported.vm.name(), imported.vm.uuid()));
             let typed = arguments.file != Path::new("-");
@@ -42,7 +42,7 @@ pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
     }
 }
 
-/// The VM, to be imported while it runs; none where the archive has to be read from its beginning to its end first.
+/// The import of a VM that runs meanwhile; `None` if the archive can only be read from start to end.
 fn streaming(arguments: &Import, repository: &Repository) -> Result<Option<StreamingImport>> {
     if arguments.file == Path::new("-") || arguments.accept_unchecked {
         return Ok(None);
@@ -54,22 +54,22 @@ fn streaming(arguments: &Import, repository: &Repository) -> Result<Option<Strea
     }
 }
 
-/// Runs a VM straight from its archive, and imports the rest meanwhile, however the VM ends.
+/// Runs a VM directly from its archive while importing the rest, which is completed however the VM ends.
 fn start_at_once(streaming: &StreamingImport, host: &Host, interrupt: &Interrupt) -> Result<()> {
     streaming.remarks().iter().for_each(note);
     let config = streaming.config();
-    note(format!("{} is VM {}, and starts from the archive at once", config.name, config.uuid));
+    note(format!("{} is VM {}, and starts directly from the archive", config.name, config.uuid));
     let vm = config.clone().build(host)?;
     thread::scope(|scope| {
         let completed = scope.spawn(|| {
             streaming.complete(&()).inspect_err(|error| {
-                note(format!("the import failed, and is tried once more when the VM is halted: {error}"));
+                note(format!("the import failed, and is retried when the VM is halted: {error}"));
             })
         });
         let ran = run(vm, true, interrupt);
         match completed.join() {
             Ok(Ok(_)) => ran,
-            // Else all that the guest has written would be lost.
+            // Otherwise all data that the guest has written would be lost.
             Ok(Err(_)) => streaming.complete(&()).map(drop).map_err(Failure::from).and(ran),
             Err(panic) => std::panic::resume_unwind(panic),
         }

@@ -1,4 +1,4 @@
-//! Where an archive is read from: a file, or standard input.
+//! The source of an archive: a file, or standard input.
 
 use std::fmt;
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 
-/// An archive to read. Waiting for more of it ends with Ctrl-C.
+/// An archive to read. Ctrl-C ends waiting for more of it.
 #[derive(Debug)]
 pub struct Input<'a> {
     file: File,
@@ -22,12 +22,12 @@ impl<'a> Input<'a> {
         let file = if path == Path::new("-") { standard_input() } else { File::open(path) };
         let file = file.map_err(|error| Failure::new(Name(path), error))?;
         if file.is_terminal() {
-            return Err(Failure::new(Name(path), "a terminal holds no archive; name a file, or use a pipe"));
+            return Err(Failure::new(Name(path), "cannot read an archive from a terminal; name a file, or use a pipe"));
         }
         Ok(Self { file, interrupt })
     }
 
-    /// How many bytes it has, if that is known.
+    /// Its size in bytes, if known.
     pub fn size(&self) -> Option<u64> {
         self.file.metadata().ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len())
     }
@@ -44,7 +44,7 @@ fn standard_input() -> io::Result<File> {
     Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
 }
 
-/// How messages call an archive that is read.
+/// The name of the archive in messages.
 #[derive(Debug)]
 pub struct Name<'a>(pub &'a Path);
 

@@ -1,4 +1,4 @@
-//! `appliance inspect`: what an archive is.
+//! `appliance inspect`: describes an archive.
 
 use xvirt_core::config::ByteSize;
 use xvirt_core::xva::{self, Appliance, ApplianceDisk, ApplianceNic, Firmware, Inspected};
@@ -25,12 +25,12 @@ fn table(inspected: &Inspected) -> Table {
     table.line("compression", inspected.compression);
     table.line(
         "checksums",
-        inspected.checksum.map_or_else(|| "none: it holds no contents".into(), |sum| sum.to_string()),
+        inspected.checksum.map_or_else(|| "none: it has no disk contents".into(), |sum| sum.to_string()),
     );
     table
 }
 
-/// Adds what an appliance is.
+/// Adds the description of an appliance.
 pub fn describe(appliance: &Appliance, table: &mut Table) {
     table.line("name", &appliance.name);
     table.line("description", &appliance.description);

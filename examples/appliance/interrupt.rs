@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one ends the work so that nothing half made stays, a second one ends the program at once.
+//! Ctrl-C: the first ends the work and removes partial results, the second ends the program immediately.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -12,25 +12,25 @@ use signal_hook::{SigId, flag, low_level};
 
 use crate::failure::{Failure, Result};
 
-/// Hears of Ctrl-C, and of a polite request to end.
+/// Handles Ctrl-C and SIGTERM.
 #[derive(Debug)]
 pub struct Interrupt {
     flag: Arc<AtomicBool>,
-    /// Readable as soon as the flag is up, for who waits for something else too.
+    /// Becomes readable when the flag is set, for threads that also wait for something else.
     wakeup: UnixStream,
-    /// What ends the program the second time.
+    /// The handlers that end the program on the second signal.
     endings: Vec<SigId>,
 }
 
 impl Interrupt {
-    /// Begins to listen.
+    /// Installs the handlers.
     pub fn listen() -> Result<Self> {
         let cannot = |error| Failure::new("cannot listen for Ctrl-C", error);
         let flag = Arc::new(AtomicBool::new(false));
         let (wakeup, ring) = UnixStream::pair().map_err(cannot)?;
         let mut endings = Vec::new();
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag still down.
+            // In this order, because the first signal must find the flag unset.
             endings.push(flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag)).map_err(cannot)?);
             flag::register(signal, Arc::clone(&flag)).map_err(cannot)?;
             low_level::pipe::register(signal, ring.try_clone().map_err(cannot)?).map_err(cannot)?;
@@ -43,7 +43,7 @@ impl Interrupt {
         self.flag.load(Ordering::Relaxed)
     }
 
-    /// From now on nothing ends the program; each signal is to be taken with [`take`](Self::take).
+    /// Signals no longer end the program; each must be taken with [`take`](Self::take).
     pub fn only_count(&self) {
         for ending in &self.endings {
             low_level::unregister(*ending);
@@ -55,7 +55,7 @@ impl Interrupt {
         self.flag.swap(false, Ordering::Relaxed)
     }
 
-    /// Waits until a descriptor can be read from. Fails if the work should end.
+    /// Waits until a descriptor is readable. Fails if the work should end.
     pub fn wait_readable(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
         let mut fds = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN), PollFd::new(&self.wakeup, PollFlags::IN)];
         loop {

@@ -1,8 +1,8 @@
-//! Works with virtual appliances (`.xva`): looks into them, checks, makes, imports and exports them.
+//! Works with virtual appliances (`.xva`): inspects, verifies, makes, imports and exports them.
 //!
-//! `cargo run --release --bin appliance -- --help` tells how. Each subcommand is one call of the library, in a file of
-//! its own; around it are what a program needs: `arguments`, `input` and `output` of files and pipes, a `progress` bar
-//! on a terminal, and `interrupt`, which ends long work when Ctrl-C is pressed.
+//! See `cargo run --release --bin appliance -- --help`. Each subcommand is one call of the library, in its own file.
+//! The rest is what any such program needs: `arguments`, `input` and `output` for files and pipes, a `progress` bar on
+//! a terminal, and `interrupt`, which ends long work on Ctrl-C.
 
 mod arguments;
 mod export;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(appliance) => appliance.verb,
         Err(error) if error.use_stderr() => return Failure::usage(&error).report(),
         Err(help) => {
-            // Whoever reads may have seen enough.
+            // The reader may have closed the pipe.
             let _ = help.print();
             return ExitCode::SUCCESS;
         }
@@ -56,6 +56,6 @@ fn work(verb: Verb) -> Result<()> {
         Verb::Import(arguments) => import::import(&arguments, &interrupt),
         Verb::Export(arguments) => export::export(&arguments, &interrupt),
     };
-    // However it failed, it failed because it was to end.
+    // Whatever the failure says, it is a consequence of the interrupt.
     done.map_err(|failure| if interrupt.came() { Failure::interrupted() } else { failure })
 }

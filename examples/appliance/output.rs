@@ -1,4 +1,4 @@
-//! Where an archive is written to: a file that is there only when it is complete, or standard output.
+//! The destination of an archive: a file that appears only when it is complete, or standard output.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -14,8 +14,8 @@ use crate::table::{Size, print};
 
 const STDOUT: &str = "standard output";
 
-/// An archive to be written. A file has another name until [`finish`](Self::finish), and goes away without that; only
-/// its owner may read it, as is right for disks.
+/// An archive to write. Until [`finish`](Self::finish), the file has a temporary name, and is removed if that is not
+/// called. Only its owner may read it, because it contains disks.
 #[derive(Debug)]
 pub enum Output {
     Stream(File),
@@ -23,17 +23,20 @@ pub enum Output {
 }
 
 impl Output {
-    /// Begins an archive; `-` is standard output. A file that is there is only replaced with `force`.
+    /// Creates an archive; `-` is standard output. An existing file is only replaced with `force`.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
         if path == Path::new("-") {
             return standard_output();
         }
         let cannot = |error: io::Error| Failure::new(path.display(), error);
-        // The file that a link leads to is replaced, not the link.
+        // A symbolic link is followed: the file to which it leads is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         match fs::symlink_metadata(&path) {
             Ok(metadata) if !metadata.is_file() => {
-                return Err(Failure::new(path.display(), "it is no plain file; write to - to fill something else"));
+                return Err(Failure::new(
+                    path.display(),
+                    "not a regular file; write to - to send the archive elsewhere",
+                ));
             }
             Ok(_) if !force => return Err(exists(&path)),
             _ => {}
@@ -42,7 +45,7 @@ impl Output {
         Ok(Self::File { draft, path, replace: force })
     }
 
-    /// What to write to.
+    /// The file to write to.
     pub fn file(&self) -> &File {
         match self {
             Self::Stream(file) => file,
@@ -50,7 +53,7 @@ impl Output {
         }
     }
 
-    /// That it could not be written, or what it was to hold not be read.
+    /// The failure to write it, or to read its contents.
     pub fn failed(&self, why: impl Display) -> Failure {
         match self {
             Self::Stream(_) => Failure::new(STDOUT, why),
@@ -58,7 +61,7 @@ impl Output {
         }
     }
 
-    /// Puts a file on stable storage and gives it its name, and tells what was written.
+    /// Syncs the file to stable storage, renames it to its final name, and prints a summary.
     pub fn finish(self, exported: &Exported) -> Result<()> {
         exported.remarks.iter().for_each(note);
         let Self::File { draft, path, replace } = self else { return Ok(()) };
@@ -79,10 +82,10 @@ fn standard_output() -> Result<Output> {
     if stdout.is_terminal() {
         return Err(Failure::new(
             "standard output",
-            "an archive is nothing for a terminal; name a file, or use a pipe",
+            "cannot write an archive to a terminal; name a file, or use a pipe",
         ));
     }
-    // Past the buffer of lines, which an archive has none of.
+    // Bypasses the line buffer of standard output.
     let file = stdout.as_fd().try_clone_to_owned().map_err(|error| Failure::new(STDOUT, error))?;
     Ok(Output::Stream(file.into()))
 }
@@ -92,5 +95,5 @@ fn folder(path: &Path) -> &Path {
 }
 
 fn exists(path: &Path) -> Failure {
-    Failure::new(path.display(), "it is there already; replace it with --force, or give another name")
+    Failure::new(path.display(), "already exists; replace it with --force, or use another name")
 }

@@ -1,4 +1,4 @@
-//! `appliance pack`: an archive of disk images.
+//! `appliance pack`: makes an archive from disk images.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ fn config(arguments: &Pack) -> Result<VmConfig> {
     Ok(config)
 }
 
-/// What is called raw is not looked at: a guest may have made it look like something else.
+/// A .raw file is not probed: its guest may have written the header of another format to it.
 fn disk(path: &Path) -> Result<Disk> {
     if path.extension().is_some_and(|extension| extension == "raw") {
         return Ok(Disk::raw(path));

@@ -1,4 +1,4 @@
-//! The bar that shows how far long work is. There is none where standard error is no terminal.
+//! The progress bar. It is only shown if standard error is a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use xvirt_core::progress::{Done, Progress};
@@ -8,7 +8,7 @@ use crate::interrupt::Interrupt;
 const KNOWN: &str = "{bar:30} {percent:>3} %  {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 const UNKNOWN: &str = "{spinner} {bytes}, {bytes_per_sec}, {elapsed} gone";
 
-/// Shows how far the work is, and ends it with Ctrl-C. The bar goes away with this value.
+/// Shows the progress of an operation, and ends it on Ctrl-C. Dropping this removes the bar.
 #[derive(Debug)]
 pub struct Bar<'a> {
     bar: ProgressBar,
@@ -16,7 +16,7 @@ pub struct Bar<'a> {
 }
 
 impl<'a> Bar<'a> {
-    /// A bar for work on `total` bytes, if that is known already.
+    /// A bar for work on `total` bytes, if that is known.
     pub fn new(total: Option<u64>, interrupt: &'a Interrupt) -> Self {
         let bar = match total {
             Some(total) => ProgressBar::new(total).with_style(style(KNOWN)),

@@ -1,13 +1,13 @@
-//! The options of whatever reads an archive.
+//! The options of commands that read an archive.
 
 use clap::Args;
 use xvirt_core::config::ByteSize;
 use xvirt_core::xva::ReadOptions;
 
-/// How an archive is read.
+/// The options for reading an archive.
 #[derive(Debug, Args)]
 pub struct Reading {
-    /// How much memory an archive compressed with zstd --long may take; 2GiB is the most there is
+    /// The most memory for the window of an archive compressed with zstd --long; at most 2GiB
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
     max_window: ByteSize,
 }

@@ -1,4 +1,4 @@
-//! A VM that runs with its serial console on standard input and output.
+//! Runs a VM with its serial console on standard input and output.
 
 use std::io::{self, Read, Write};
 use std::thread::{self, Scope};
@@ -11,13 +11,13 @@ use crate::failure::{Result, note};
 use crate::interrupt::Interrupt;
 use crate::terminal::Keys;
 
-/// How long a guest may take to switch itself off.
+/// The time limit for a guest to power off.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How soon Ctrl-C is noticed.
+/// How often Ctrl-C is checked.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Starts a VM and stays until it is halted. The first Ctrl-C presses its power button, the second takes its power away.
-/// Standard input goes to the guest if `typed`.
+/// Starts a VM and returns when it is halted. The first Ctrl-C presses its power button, the second powers it off
+/// immediately. Standard input goes to the guest if `typed`.
 pub fn run(vm: Vm, typed: bool, interrupt: &Interrupt) -> Result<()> {
     interrupt.only_count();
     let output = vm.console().reader();
@@ -26,18 +26,18 @@ pub fn run(vm: Vm, typed: bool, interrupt: &Interrupt) -> Result<()> {
     let keys = typed.then(Keys::one_by_one);
     if typed {
         let console = vm.console().clone();
-        // It may be waiting for a key when the guest is gone, so nobody waits for it.
+        // Not joined, because it may still be waiting for a key when the guest is gone.
         thread::spawn(move || forward(&console));
     }
     let ended = thread::scope(|scope| wait(&vm, interrupt, scope));
     drop(keys);
-    // The console ends with the VM, and then everything of it has been shown.
+    // The console ends with the VM, after all its output was shown.
     drop(vm);
     let _ = shown.join();
     ended
 }
 
-/// Waits until the VM is halted, and halts it when that is asked for.
+/// Waits until the VM is halted, and shuts it down on Ctrl-C.
 fn wait<'scope>(vm: &'scope Vm, interrupt: &Interrupt, scope: &'scope Scope<'scope, '_>) -> Result<()> {
     let mut asked = false;
     while vm.wait_halted(GLANCE).is_err() {
@@ -64,7 +64,7 @@ fn press(vm: &Vm) {
     }
 }
 
-/// Takes the power away, if there is any left.
+/// Powers the VM off, unless it is halted already.
 fn halt(vm: &Vm) -> Result<()> {
     match vm.hard_shutdown() {
         Err(error) if vm.power_state() != PowerState::Halted => Err(error.into()),
@@ -72,7 +72,7 @@ fn halt(vm: &Vm) -> Result<()> {
     }
 }
 
-/// Shows what the guest prints, until its console ends or nobody looks any more.
+/// Copies the guest's output to standard output, until its console ends or standard output is closed.
 fn show(mut output: ConsoleReader) {
     let mut stdout = io::stdout().lock();
     let mut chunk = [0; 4096];
@@ -83,7 +83,7 @@ fn show(mut output: ConsoleReader) {
     }
 }
 
-/// Types what comes in, until there is no more or the guest is gone.
+/// Copies standard input to the guest, until its end or until the guest is gone.
 fn forward(console: &Console) {
     let mut chunk = [0; 4096];
     while let Ok(count @ 1..) = io::stdin().lock().read(&mut chunk) {

@@ -1,4 +1,4 @@
-//! Printing for people and for programs.
+//! Output for people and for programs.
 
 use std::fmt::{self, Display};
 use std::io::Write;
@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Result};
 
-/// Lines of a name and a value, the values one below another.
+/// Lines of names and values, with the values aligned.
 #[derive(Debug, Default)]
 pub struct Table(String);
 
 impl Table {
-    /// Adds a line, unless there is nothing to say.
+    /// Adds a line, unless the value is empty.
     pub fn line(&mut self, name: &str, value: impl Display) {
         let value = Plain(value).to_string();
         if !value.trim().is_empty() {
@@ -26,18 +26,18 @@ impl Table {
     }
 }
 
-/// A number of bytes as people read it.
+/// A size in bytes, formatted for people.
 #[derive(Debug)]
 pub struct Size(pub u64);
 
 impl Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The standard formatting of a library that this program has anyway.
+        // indicatif is a dependency anyway.
         write!(f, "{}", indicatif::BinaryBytes(self.0))
     }
 }
 
-/// What a stranger may have written, without the characters that do something to a terminal: one line.
+/// Untrusted text, on one line and without characters that control a terminal.
 #[derive(Debug)]
 pub struct Plain<T>(pub T);
 
@@ -59,7 +59,7 @@ pub fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match printed {
-        // Whoever reads may have seen enough.
+        // The reader may have closed the pipe.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new("standard output", error)),
         _ => Ok(()),
     }

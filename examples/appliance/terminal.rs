@@ -1,23 +1,24 @@
-//! The terminal while a guest has it.
+//! The terminal while it belongs to a guest.
 
 use std::io::{self, IsTerminal};
 
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Each key goes to the guest at once and unechoed, but Ctrl-C stays this program's. Dropped, all is as before.
+/// Passes each key to the guest immediately and without echo, except that Ctrl-C still interrupts this program.
+/// Dropping this restores the terminal.
 #[derive(Debug)]
 pub struct Keys {
     before: Option<Termios>,
 }
 
 impl Keys {
-    /// Begins it, if standard input is a terminal.
+    /// Switches the mode, if standard input is a terminal.
     pub fn one_by_one() -> Self {
         let before = io::stdin().is_terminal().then(|| tcgetattr(io::stdin()).ok()).flatten();
         if let Some(mut modes) = before.clone() {
             modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
             modes.input_modes.remove(InputModes::ICRNL);
-            // A terminal that cannot do this still works line by line.
+            // If the terminal does not support this, it still works line by line.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
         }
         Self { before }

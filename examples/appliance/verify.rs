@@ -1,4 +1,4 @@
-//! `appliance verify`: whether an archive is whole.
+//! `appliance verify`: checks whether an archive is intact.
 
 use xvirt_core::xva::{self, Report};
 
@@ -34,7 +34,7 @@ fn table(report: &Report) -> Table {
     table.line("checksums", if checksums.is_empty() { "none".into() } else { checksums.join(", ") });
     table.line("read", format!("{}, {} without compression", Size(report.size), Size(report.decompressed)));
     for disk in &report.disks {
-        let state = if disk.whole { "whole".into() } else { format!("NOT WHOLE, came up to {}", Size(disk.reached)) };
+        let state = if disk.whole { "whole".into() } else { format!("INCOMPLETE, ends at {}", Size(disk.reached)) };
         table.line("contents", format!("{}  {}  {state}", disk.id, Size(disk.size)));
     }
     for problem in &report.problems {

@@ -1,21 +1,21 @@
-//! The options of whatever writes an archive.
+//! The options of commands that write an archive.
 
 use clap::{Args, ValueEnum};
 use xvirt_core::xva::{Checksum, Compression, Export};
 
-/// How an archive is written.
+/// The options for writing an archive.
 #[derive(Debug, Args)]
 pub struct Writing {
     /// The compression
     #[arg(long, value_enum, default_value_t = Compress::Zstd)]
     compress: Compress,
-    /// How hard to compress: 1 to 9 for gzip, 1 to 19 for zstd
+    /// The compression level: 1 to 9 for gzip, 1 to 19 for zstd
     #[arg(long, value_name = "N")]
     level: Option<i32>,
-    /// The checksums; hosts before 8.1 need sha1
+    /// The checksums; hosts before version 8.1 need sha1
     #[arg(long, value_enum, default_value_t = Sum::Xxhash)]
     checksum: Sum,
-    /// Replace an archive that is there
+    /// Replace an existing archive
     #[arg(long)]
     pub force: bool,
 }

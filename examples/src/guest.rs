@@ -1,4 +1,4 @@
-//! A Debian guest: its console is shown, and its agent does what it is to do.
+//! A Debian guest: shows its console, and runs commands through its agent.
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use xvirt_core::vm::Vm;
 
 use crate::Result;
 
-/// A VM whose console is shown, and the agent in it.
+/// A VM whose console is shown, and its guest agent.
 #[derive(Debug)]
 pub struct Guest {
     vm: Vm,
@@ -20,7 +20,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Starts a VM and shows what it prints, each line behind its name. `timeout` is for each thing asked of the guest.
+    /// Starts a VM and prints its console, each line after the name of the VM. `timeout` is the limit of each step in the guest.
     ///
     /// # Errors
     /// The VM cannot be started.
@@ -49,7 +49,7 @@ impl Guest {
         Ok(self.agent().wait_ready(self.timeout)?)
     }
 
-    /// Runs a command of the shell, shows what it prints, and waits until it has ended well.
+    /// Runs a shell command, prints its output, and waits until it has succeeded.
     ///
     /// # Errors
     /// The command fails or does not end in time, or the guest stops.
@@ -65,7 +65,7 @@ impl Guest {
         if status.is_success() { Ok(()) } else { Err(format!("in {name}, `{command}` failed: {status}").into()) }
     }
 
-    /// Shuts the guest down, and waits until it is off and everything it printed has been shown.
+    /// Shuts the guest down, and waits until it is off and all its output was printed.
     ///
     /// # Errors
     /// It is not off in time.
@@ -78,7 +78,7 @@ impl Guest {
     }
 }
 
-/// Prints what a guest prints, line by line.
+/// Prints the output of a guest, line by line.
 fn show(name: &str, mut console: ConsoleReader) {
     let mut chunk = [0; 4096];
     let mut lines = Lines::of(name);
@@ -88,7 +88,7 @@ fn show(name: &str, mut console: ConsoleReader) {
     lines.finish();
 }
 
-/// Prints each line behind the name of its guest, without the escape sequences meant for terminals.
+/// Prints each line after the name of its guest, without terminal escape sequences.
 struct Lines<'a> {
     name: &'a str,
     line: Vec<u8>,
@@ -109,7 +109,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Prints a last line without an end.
+    /// Prints the last line, which has no line feed.
     fn finish(self) {
         print_line(self.name, &self.line);
     }

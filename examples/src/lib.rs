@@ -1,4 +1,4 @@
-//! What several of the programs in this folder share; the programs are beside it, one file or folder each.
+//! Code shared by several programs in this folder. Each program is a file or folder next to this one.
 
 mod guest;
 mod options;
@@ -8,5 +8,5 @@ pub use guest::Guest;
 pub use options::{GuestOptions, host_of_stock_kernels};
 pub use steps::Steps;
 
-/// The result of what a program does: its only use is to be shown.
+/// The result of a program, whose error is only printed.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -9,7 +9,7 @@ use xvirt_core::host::{Host, KvmStatus};
 
 use crate::Result;
 
-/// Which disk is booted, and how.
+/// The disk to boot, and how.
 #[derive(Debug, Args)]
 pub struct GuestOptions {
     /// The root disk, whose system runs qemu-guest-agent (scripts/debian-disk makes one)
@@ -27,7 +27,7 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
-    /// What the VM starts: the kernel that its disk names.
+    /// The boot source of the VM: the kernel that its disk's boot menu names.
     pub fn boot(&self) -> Boot {
         Boot::from_disk().command_line(&self.append)
     }
@@ -41,12 +41,12 @@ impl GuestOptions {
 /// This host, if stock kernels run on it.
 ///
 /// # Errors
-/// It has no KVM, or one without hardware virtualization; the message names the remedy.
+/// It has no KVM, or no hardware virtualization; the message states the remedy.
 pub fn host_of_stock_kernels() -> Result<Host> {
     let host = Host::probe()?;
     host.require_kvm()?;
     if matches!(host.kvm(), KvmStatus::Emulated { .. }) {
-        return Err("this host's KVM has no help of the hardware, so a stock kernel cannot run on it; \
+        return Err("this host's KVM has no hardware virtualization, so it cannot run a stock kernel; \
                     run it on the test host: scripts/testhost -- PROGRAM"
             .into());
     }

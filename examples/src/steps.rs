@@ -1,9 +1,9 @@
-//! What was done, and how long each took.
+//! The steps of a program, with the time that each took.
 
 use std::io::{BufWriter, Write};
 use std::time::{Duration, Instant};
 
-/// The steps of a program: each is told as it is done, and all of them at the end.
+/// The steps of a program: each is printed when it is done, and all of them at the end.
 #[derive(Debug)]
 pub struct Steps {
     began: Instant,
@@ -19,7 +19,7 @@ impl Default for Steps {
 }
 
 impl Steps {
-    /// Tells that something is done, and how long it took since the last step.
+    /// Prints that a step is done, and the time since the last one.
     pub fn done(&mut self, what: &str) {
         let took = self.last.elapsed();
         println!("== {what} ({:.2} s)", took.as_secs_f64());
@@ -27,14 +27,14 @@ impl Steps {
         self.done.push((what.to_owned(), took));
     }
 
-    /// Lists all steps with their times, and the time of all.
+    /// Prints all steps with their times, and the total.
     pub fn summary(&self) {
         let mut out = BufWriter::new(std::io::stdout().lock());
-        // Whoever reads may have seen enough.
+        // The reader may have closed the pipe.
         let _ = writeln!(out);
         for (what, took) in &self.done {
             let _ = writeln!(out, "{:8.2} s  {what}", took.as_secs_f64());
         }
-        let _ = writeln!(out, "{:8.2} s  in all", self.began.elapsed().as_secs_f64());
+        let _ = writeln!(out, "{:8.2} s  in total", self.began.elapsed().as_secs_f64());
     }
 }

@@ -1,4 +1,4 @@
-//! The program `appliance`, run as people run it.
+//! Runs the program `appliance` as users do.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ fn appliance(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it in a folder; answers its exit status and what it printed on both streams.
+/// Runs it in a folder; returns its exit status and its output on both streams.
 fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
     text(appliance(arguments).current_dir(folder.path()).output().unwrap())
 }
@@ -30,7 +30,7 @@ fn text(output: Output) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
-/// Runs what has to go well, and answers what it printed.
+/// Runs a command that must succeed, and returns its output.
 fn good(folder: &TempDir, arguments: &[&str]) -> String {
     let (status, stdout, stderr) = run(folder, arguments);
     assert_eq!(status, 0, "{arguments:?}: {stderr}");
@@ -41,7 +41,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// Bytes that differ from place to place and that nothing compresses.
+/// Incompressible bytes that differ from place to place.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -73,7 +73,7 @@ fn same(one: &Path, other: &Path) -> bool {
     fs::read(one).unwrap() == fs::read(other).unwrap()
 }
 
-/// Waits until something is so, and fails when it takes too long.
+/// Waits until a condition holds, and fails if it takes too long.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !is_so() {
@@ -82,7 +82,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A program that does not outlive a test that fails.
+/// A process that is killed if the test fails.
 struct Running(Child);
 
 impl Drop for Running {
@@ -93,7 +93,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts it in a folder, with all three streams in our hands.
+/// Starts it in a folder, with pipes for all three streams.
 fn start(folder: &TempDir, arguments: &[&str]) -> Running {
     let mut command = appliance(arguments);
     command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -206,7 +206,7 @@ fn inspecting_reads_only_the_beginning() {
 fn memory_for_a_large_window_has_to_be_allowed() {
     let folder = folder_with_disk();
     good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "plain.xva"]);
-    // A zstd frame with a window of 256 MiB, and blocks that are not compressed.
+    // A zstd frame with a window of 256 MiB and uncompressed blocks.
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, (28 - 10) << 3];
     for block in fs::read(folder.path().join("plain.xva")).unwrap().chunks(128 << 10) {
         frame.extend(&((block.len() as u32) << 3).to_le_bytes()[..3]);
@@ -226,7 +226,7 @@ fn damage_is_named_and_gives_status_1() {
     let folder = folder_with_disk();
     good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "web.xva"]);
     let mut bytes = fs::read(folder.path().join("web.xva")).unwrap();
-    // In the second of the three chunks that hold anything.
+    // In the second of the three chunks with data.
     bytes[3 * MIB / 2] ^= 1;
     fs::write(folder.path().join("web.xva"), bytes).unwrap();
 
@@ -315,7 +315,7 @@ fn what_is_imported_can_be_exported() {
 fn an_interrupted_pack_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("big.raw"), noise(2, 64 * MIB)).unwrap();
-    // So slow that it cannot be over before it is interrupted.
+    // So slow that it cannot end before it is interrupted.
     let pack = ["pack", "--name", "web", "--disk", "big.raw", "--level", "19", "web.xva"];
     let packing = appliance(&pack).current_dir(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("the beginning", || {
@@ -339,7 +339,7 @@ fn an_interrupt_ends_the_wait_for_more_of_an_archive() {
     pipe.write_all(&bytes[..2 * MIB]).unwrap();
     wait_until("the beginning", || folder.path().join("out/disk-0.raw").exists());
     interrupt(&extracting.0);
-    // The pipe stays open: nothing but the signal can end it.
+    // The pipe stays open: only the signal can end it.
     let mut error = String::new();
     extracting.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
     assert_eq!((extracting.0.wait().unwrap().code(), error.as_str()), (Some(130), "appliance: interrupted\n"));
@@ -347,7 +347,8 @@ fn an_interrupt_ends_the_wait_for_more_of_an_archive() {
     assert_eq!(names(folder.path()), ["a.raw", "web.xva"]);
 }
 
-/// Makes `demo.xva`, a VM that boots this kernel from its disk. False if this machine cannot run it, which is told.
+/// Makes `demo.xva`, a VM that boots this kernel from its disk. Returns false, and prints the reason, if this machine
+/// cannot run it.
 fn bootable_appliance(test: &str, folder: &TempDir, kernel: &[u8]) -> bool {
     let skipped = |reason: &str| {
         println!("SKIPPED {test}: {reason}");
@@ -375,7 +376,7 @@ fn bootable_appliance(test: &str, folder: &TempDir, kernel: &[u8]) -> bool {
     true
 }
 
-/// The demo guest with nothing in it but a loop without end.
+/// A guest with only an endless loop.
 fn deaf_kernel() -> Vec<u8> {
     const NOP: u8 = 0x90;
     const LOOP: [u8; 2] = [0xeb, 0xfe];
@@ -393,7 +394,7 @@ fn deaf_kernel() -> Vec<u8> {
     elf
 }
 
-/// Reads until a text was read; answers all that was.
+/// Reads until `text` was read; returns everything that was read.
 fn read_until(from: &mut impl Read, text: &str) -> String {
     let mut all = Vec::new();
     while !String::from_utf8_lossy(&all).contains(text) {
@@ -417,7 +418,7 @@ fn an_imported_vm_is_started_used_and_shut_down() {
     read_until(&mut screen, "pong");
     interrupt(&started.0);
     read_until(&mut screen, demo::POWER_BUTTON);
-    // The keyboard is still there: that the guest is gone ends the program.
+    // The terminal is still open: the end of the guest ends the program.
     let mut error = String::new();
     started.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
     assert_eq!(started.0.wait().unwrap().code(), Some(0), "{error}");
