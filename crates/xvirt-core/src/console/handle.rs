@@ -156,12 +156,12 @@ impl Console {
         self.shared.power_on();
     }
 
-    /// The VM goes on with the guest it had, which gets what was typed for it meanwhile.
+    /// Attaches the same guest again after a resume, which receives the input sent meanwhile.
     pub(crate) fn go_on(&self) {
         self.shared.go_on();
     }
 
-    /// The VM has another guest from now on, which gets nothing that was typed before.
+    /// Attaches the guest after a reset, which receives no input that was sent before.
     pub(crate) fn reset(&self) {
         self.shared.reset();
     }

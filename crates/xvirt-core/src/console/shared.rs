@@ -163,14 +163,14 @@ impl Shared {
         state.off = false;
     }
 
-    /// From now on there is a guest to type for: the same as before, if there was one.
+    /// Accepts input from now on: for the same guest as before, if there was one.
     pub(super) fn go_on(&self) {
         if self.lock().is_ok_and(|state| state.off) {
             self.power_on();
         }
     }
 
-    /// From now on what is typed is for another guest than before.
+    /// Input from now on is for the guest after the reset.
     pub(super) fn reset(&self) {
         let Ok(mut state) = self.lock() else { return };
         let off = state.off;

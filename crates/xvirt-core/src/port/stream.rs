@@ -80,12 +80,12 @@ impl PortStream {
         });
     }
 
-    /// The VM goes on with the guest it had.
+    /// Attaches the same guest again after a resume.
     pub(crate) fn go_on(&self) {
         self.shared.change(|state| state.off = false);
     }
 
-    /// The VM has another guest from now on.
+    /// Attaches the guest after a reset.
     pub(crate) fn reset(&self) {
         self.shared.change(|state| state.end_boot());
     }

@@ -88,7 +88,7 @@ pub(super) struct BalloonDevice {
     pub(super) function: Arc<VirtioPci>,
 }
 
-/// Assembles the machine and all its devices, parked. With a saved state, they go on from that.
+/// Assembles the machine and all its devices, parked. With a saved state, they continue from it.
 pub(super) fn machine(
     config: &VmConfig,
     devices: &Devices,
@@ -133,7 +133,7 @@ pub(super) fn machine(
     add(&mut machine, Device::Rng, Arc::new(Rng), saved, events)?;
     if let Some(vsock) = &config.vsock {
         let state = VsockState { guest_cid: vsock.cid.into() };
-        // The driver is told that connections of before are gone.
+        // Tells the driver that its earlier connections are gone.
         let moved = saved.0.is_some();
         let device = match &vsock.listener {
             Some(listener) => Vsock::with_listener(&vsock.path, listener, state, moved),
@@ -146,7 +146,7 @@ pub(super) fn machine(
     Ok(Assembled { machine, disks, nics, balloon })
 }
 
-/// Adds a device that stays, of whose failures who listens to the VM hears.
+/// Adds a device that cannot be unplugged. Reports its failures to the VM's listeners.
 fn add(
     machine: &mut Machine,
     name: Device,
@@ -169,7 +169,7 @@ fn add_balloon(
     let target = balloon_pages(config.memory, config.balloon.target.unwrap_or(config.memory));
     let seconds = config.balloon.statistics_seconds;
     let interval = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
-    // What is reported free is given back, which reserved huge pages cannot be.
+    // Pages reported free are released to the host, which is impossible for reserved huge pages.
     let new = BalloonState::new(target, !config.memory_backing.huge_pages);
     let state = saved.balloon(machine.free_slot()?)?.unwrap_or(new);
     let balloon = Arc::new(Balloon::new(interval, state)?);

@@ -15,14 +15,14 @@ impl VmConfig {
     /// Builds the VM, halted.
     ///
     /// # Errors
-    /// The configuration makes no sense, or `host` cannot run VMs; the message says what to do.
+    /// The configuration is invalid, or `host` cannot run VMs; the message states the remedy.
     pub fn build(self, host: &Host) -> Result<Vm> {
         let mut config = self.checked(host)?;
         let devices = Devices::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
         Vm::new(config, devices, None, host.kvm_device())
     }
 
-    /// Makes the VM, suspended to the file `saved`, with its devices at these places.
+    /// Builds the VM, suspended to the file `saved`, with its devices at these places.
     pub(super) fn build_suspended(self, host: &Host, saved: PathBuf, disks: &[Place], nics: &[Place]) -> Result<Vm> {
         let mut config = self.checked(host)?;
         let disks = mem::take(&mut config.disks).into_iter().zip(disks);
@@ -30,7 +30,7 @@ impl VmConfig {
         Vm::new(config, Devices::at(disks, nics), Some(saved), host.kvm_device())
     }
 
-    /// The configuration with all that `build` chooses, if `host` can run it.
+    /// The configuration with everything that `build` chooses, if `host` can run it.
     fn checked(mut self, host: &Host) -> Result<Self> {
         self.check()?;
         host.require_kvm()?;

@@ -26,13 +26,13 @@ impl Consoles {
         self.agent.power_on();
     }
 
-    /// The VM goes on with the guest it had, maybe in another process.
+    /// Attaches the same guest again after a resume, possibly in another process.
     pub(super) fn go_on(&self) {
         self.all().for_each(Console::go_on);
         self.agent.go_on();
     }
 
-    /// The VM has another guest from now on, which gets nothing that was sent before.
+    /// Attaches the guest after a reset, which receives no input that was sent before.
     pub(super) fn reset(&self) {
         self.all().for_each(Console::reset);
         self.agent.reset();

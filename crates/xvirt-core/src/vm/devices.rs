@@ -68,7 +68,7 @@ pub(super) enum Detached {
     Nic(NicSlot),
 }
 
-/// Where a device is: at its position among those of its kind, and in its PCI slot.
+/// The place of a device: its position among those of its kind, and its PCI slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) position: usize,
@@ -107,7 +107,7 @@ impl Devices {
         Ok(all)
     }
 
-    /// Those of a configuration, at given places.
+    /// The devices of a configuration, at given places.
     pub(super) fn at<'a>(
         disks: impl Iterator<Item = (Disk, &'a Place)>,
         nics: impl Iterator<Item = (Nic, &'a Place)>,

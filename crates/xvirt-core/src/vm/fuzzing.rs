@@ -14,7 +14,7 @@ use crate::state::{Section, StateReader};
 /// The guest's memory in bytes.
 const MEMORY: usize = 4 << 20;
 
-/// Reads a file whose header begins with these bytes, with the right checksum.
+/// Reads a file whose header begins with these bytes and has a valid checksum.
 pub fn read_file(bytes: &[u8], file: &File) {
     read(&with_header(bytes), file);
 }
@@ -35,7 +35,7 @@ fn read(bytes: &[u8], file: &File) {
     section::<DeviceStates>(&reader);
 }
 
-/// Decodes a section; what was decoded is the same when it is encoded and decoded again.
+/// Decodes a section, and checks that encoding and decoding it again gives the same.
 fn section<S: Section>(reader: &StateReader) {
     let Ok(section) = reader.section::<S>() else { return };
     let again = rmp_serde::to_vec_named(&section).ok().and_then(|bytes| {

@@ -119,7 +119,7 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// Tells switches where the network interfaces are now.
+    /// Announces the network interfaces, so that switches learn where they are.
     pub(super) fn announce(&self) {
         self.nics.values().for_each(|nic| nic.net.announce());
     }
@@ -137,7 +137,7 @@ impl Vm {
         let consoles = Consoles::powered_off()?;
         let agent = Arc::new(Channel::new(config.name.clone(), consoles.agent.clone()));
         let live = Live::new(devices, config.cpus.limit, saved);
-        // The level of errors, so that no filter that shows a line hides which VM it is about.
+        // Error level, so that a filter that shows any line also shows which VM it is about.
         let span = tracing::error_span!("vm", name = config.name, uuid = %config.uuid);
         let events = Events::new(config.uuid);
         let inner = Inner {
@@ -347,7 +347,7 @@ impl Inner {
         self.events.end();
     }
 
-    /// Assembles everything for run number `run`, parked: from saved state, if some is given. `load` fills the memory.
+    /// Assembles everything for run number `run`, parked: from saved state, if given. `load` fills the memory.
     pub(super) fn assemble(
         self: &Arc<Self>,
         run: u64,
@@ -370,11 +370,11 @@ impl Inner {
         Ok(Started { running, disks, nics, supervisor })
     }
 
-    /// Runs what was assembled, because of `event`.
+    /// Runs the assembled machine, because of `event`.
     pub(super) fn run(&self, power: &mut Power, started: Started, event: &Event) {
         let Started { running, disks, nics, supervisor } = started;
         running.machine.run();
-        // Those who wait for the end of the VM wait for that of this run.
+        // Threads that wait for the VM to halt wait for the end of this run.
         let run_end = mem::take(&mut power.run_end);
         *power = Power { run: power.run + 1, run_end, supervisor: Some(supervisor), ..Power::default() };
         let mut live = self.live();
@@ -399,7 +399,7 @@ impl Inner {
         self.tear_down(teardown, power, PowerState::Halted, event);
     }
 
-    /// Tears the machine down, which is saved in the file `saved`.
+    /// Tears the machine down after it was saved to the file `saved`.
     pub(super) fn leave_memory(&self, power: MutexGuard<'_, Power>, saved: PathBuf) {
         let teardown = {
             let mut live = self.live();
@@ -411,11 +411,11 @@ impl Inner {
         }
     }
 
-    /// Tears a machine down, after which the VM is in `state` because of `event`.
+    /// Tears a machine down, and sets the power state to `state` because of `event`.
     fn tear_down(&self, teardown: Teardown, mut power: MutexGuard<'_, Power>, state: PowerState, event: Event) {
-        // A backend of the program may panic when it is dropped. The VM is halted all the same.
+        // A backend of the program may panic when it is dropped. The state changes anyway.
         let _ = caught(|| drop(teardown));
-        // Both are empty: they came with the machine, and a machine ends once.
+        // Both are empty, because a machine ends only once.
         let _ = (power.boot_end.set(event.clone()), mem::take(&mut power.run_end).set(event.clone()));
         self.enter(state, &event);
         let supervisor = power.supervisor.take();

@@ -95,11 +95,11 @@ impl Vm {
         }
     }
 
-    /// Powers the VM off immediately: what its guest has not written to its disks is lost. The file of a suspended VM is
-    /// removed.
+    /// Powers the VM off immediately: data that its guest has not written to its disks is lost. The file of a suspended
+    /// VM is removed.
     ///
     /// # Errors
-    /// [`InvalidState`](ErrorKind::InvalidState) if it is halted already; or the file cannot be removed.
+    /// [`InvalidState`](ErrorKind::InvalidState) if it is already halted; or the file cannot be removed.
     pub fn hard_shutdown(&self) -> Result<()> {
         let _span = self.inner.enter_span();
         let (power, _listed) = self.begin(Verb::HardShutdown)?;
@@ -164,7 +164,7 @@ impl Vm {
     pub fn wait_halted(&self, timeout: Duration) -> Result<()> {
         let (mut power, began) = (self.lock()?, Instant::now());
         while self.power_state() != PowerState::Halted {
-            // Another thread may have started it again before this one has looked.
+            // Another thread may start it again before this one looks.
             let end = Arc::clone(&power.run_end);
             let left = timeout.saturating_sub(began.elapsed());
             power = self.inner.wait(power, left, || end.get().is_some()).map_err(|_| {

@@ -26,7 +26,7 @@ pub(super) struct Live {
     /// How much CPU time its vCPUs may use.
     pub(super) cpu_limit: CpuLimit,
     pub(super) running: Option<Running>,
-    /// The file that a suspended VM goes on from.
+    /// The file from which a suspended VM resumes.
     pub(super) saved: Option<PathBuf>,
     pub(super) halted: Option<Halted>,
     pub(super) last_crash: Option<Crash>,
@@ -67,14 +67,14 @@ pub(super) struct Running {
 }
 
 impl Live {
-    /// That of a VM that is halted, or suspended to the file `saved`.
+    /// The state of a VM that is halted, or suspended to the file `saved`.
     pub(super) fn new(devices: Devices, cpu_limit: CpuLimit, saved: Option<PathBuf>) -> Self {
         let halted = saved.is_none().then(|| Halted::now(HaltCause::NotStarted));
         let state = if saved.is_some() { PowerState::Suspended } else { PowerState::Halted };
         Self { state, devices, cpu_limit, running: None, saved, halted, last_crash: None, ending: None }
     }
 
-    /// The VM was started or resumed, as `event` says.
+    /// Records that the VM was started or resumed, as `event` says.
     pub(super) fn started(&mut self, running: Running, event: &Event) {
         self.running = Some(running);
         self.saved = None;

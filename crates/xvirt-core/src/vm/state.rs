@@ -55,7 +55,7 @@ pub enum Verb {
 
 use PowerState::{Halted, Paused, Running, Suspended};
 
-/// In which states each verb is legal.
+/// The states in which each verb is legal.
 const LEGAL: [(Verb, &[PowerState]); 24] = [
     (Verb::Start, &[Halted]),
     (Verb::CleanShutdown, &[Running]),

@@ -33,11 +33,11 @@ pub enum Event {
     Paused,
     /// It was unpaused.
     Unpaused,
-    /// It was suspended: its memory and its devices are in a file.
+    /// It was suspended: the state of its memory and devices is in a file.
     Suspended,
-    /// It was resumed from that file, and runs.
+    /// It was resumed from that file, and runs again.
     Resumed,
-    /// It was shut down from outside.
+    /// It was shut down with [`hard_shutdown`](crate::vm::Vm::hard_shutdown), or dropped.
     HardShutdown,
     /// It was reset with [`hard_reboot`](crate::vm::Vm::hard_reboot).
     HardReset,
