@@ -13,10 +13,10 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 @contextlib.contextmanager
 def running(command, environment, log, descriptors=()):
-    """Run a command in the background, its output into the file `log`; leaving the block kills it and waits.
+    """Run a command in the background, with output to the file `log`; leaving the block kills it and waits for it.
 
-    It is its own session, so that a Ctrl-C reaches only the script, which then ends things in order; and the kernel
-    kills it should the script die without doing so.
+    It has its own session, so that Ctrl-C reaches only the script, which then shuts down in order. The kernel also
+    kills it if the script dies without doing so.
     """
     script = os.getpid()
 
@@ -35,14 +35,14 @@ def running(command, environment, log, descriptors=()):
 
 
 def write_all(descriptor, data):
-    """Write everything, or nothing more once nobody reads: the command inside is not to be stopped by that."""
+    """Write everything, or stop writing once the reader is gone, which must not stop the command inside."""
     with contextlib.suppress(BrokenPipeError):
         while data:
             data = data[os.write(descriptor, data):]
 
 
 class StandardInput(threading.Thread):
-    """Copies this process's standard input to a socket; its end is passed on as the end of the stream."""
+    """Copies this process's standard input to a socket; its end of file is passed on."""
 
     def __init__(self, end):
         super().__init__(daemon=True)
@@ -53,5 +53,5 @@ class StandardInput(threading.Thread):
             while data := os.read(0, 65536):
                 self.end.sendall(data)
         with contextlib.suppress(OSError):
-            # Only one direction: a socket closed in both tells QEMU to drop what it has not yet passed on.
+            # Only one direction: if both are closed, QEMU drops the data that it has not passed on yet.
             self.end.shutdown(1)

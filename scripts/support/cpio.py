@@ -1,4 +1,4 @@
-"""Writes the cpio archives ("newc") a Linux kernel unpacks as its initramfs. The kernel unpacks several in a row."""
+"""Writes cpio archives ("newc"), which a Linux kernel unpacks as its initramfs, even several concatenated ones."""
 
 import os
 import stat

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Installs Debian packages that are missing; sourced by the scripts that people run.
+# Installs missing Debian packages; sourced by the scripts that users run.
 
-# Sets `missing` to those packages of "PROGRAM:PACKAGE..." whose program, or file, is not there.
+# Sets `missing` to those packages of "PROGRAM:PACKAGE..." whose program or file does not exist.
 find_missing() {
     local entry
     missing=()
@@ -20,7 +20,7 @@ as_root() {
     fi
 }
 
-# Installs the packages in `missing`, silently unless it fails; fails where that is not possible.
+# Installs the packages in `missing`, silently unless it fails; fails if that is not possible.
 install_missing() {
     [ ${#missing[@]} -eq 0 ] && return
     local log
@@ -34,7 +34,7 @@ install_missing() {
     fi
     log=$(mktemp)
     echo "installing ${missing[*]}"
-    # The lists of a fresh machine are empty or old, so a second try comes after fetching them.
+    # The package lists of a fresh machine are empty or old, so the second attempt updates them first.
     if ! apt_install >"$log" 2>&1 && ! { as_root apt-get -qq update && apt_install; } >"$log" 2>&1; then
         cat "$log" >&2
         rm "$log"

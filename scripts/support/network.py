@@ -1,8 +1,8 @@
-"""A virtual network of test hosts: an Ethernet switch made of one small process part per host.
+"""A virtual network of test hosts: an Ethernet switch with one part in each host's script.
 
 Every member has two datagram sockets in the network's folder: QEMU's, where frames for the host arrive, and the
-script's own, where QEMU sends what the host says. The script passes each frame to the QEMUs of all other members.
-(QEMU's own multicast network hands every frame back to its sender too, which confuses a bridge inside the host.)
+script's own, where QEMU sends frames from the host. The script forwards each frame to the QEMUs of all other members.
+(QEMU's own multicast network also returns every frame to its sender, which confuses a bridge inside the host.)
 """
 
 import fcntl
@@ -27,7 +27,7 @@ def folder_of(network):
 
 
 class Alone:
-    """A host on no network."""
+    """A host without a network."""
 
     address = ""
 
@@ -45,7 +45,7 @@ class Alone:
 
 
 class Member(threading.Thread):
-    """A host on a network, and the thread that carries what it sends to the others."""
+    """A host on a network, and the thread that forwards its frames to the others."""
 
     def __init__(self, network, name):
         super().__init__(daemon=True)
@@ -66,7 +66,7 @@ class Member(threading.Thread):
         self.start()
 
     def claim(self, name):
-        """Take the number the name ends in, or the first free one, for as long as this process lives."""
+        """Reserve the number at the end of the name, or the first free one, until this process ends."""
         if name is None:
             wanted = range(1, 255)
         else:
@@ -96,8 +96,8 @@ class Member(threading.Thread):
                 "-device", f"virtio-net-pci,netdev=lan,mac={mac},romfile="]
 
     def run(self):
-        # A full socket makes the sender wait, which slows the host down as a full link would; a host that stays
-        # stopped for longer loses the frame, as on any network.
+        # A full socket blocks the sender, which slows the host down as a full link would; a host that is stopped for
+        # longer loses the frame, as on any network.
         self.frames.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 100_000))
         while True:
             try:

@@ -2,7 +2,7 @@
 
 The test host needs a QEMU and a kernel, not a changed system. Installing them can even be impossible, because a
 backported qemu-utils conflicts with the stock qemu-system-x86. So everything here is downloaded with apt and unpacked
-below $XDG_CACHE_HOME/xvirt, where deleting a folder is all it takes to have it made anew.
+below $XDG_CACHE_HOME/xvirt; a folder that is deleted is made again.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ import tempfile
 
 
 class Problem(Exception):
-    """Something a person has to put right: says what failed, why, and what to do."""
+    """A problem that the user has to fix: says what failed, why, and what to do."""
 
 
 def say(message):
-    """Progress for a person, on standard error: standard output belongs to the command being run."""
+    """Print progress to standard error; standard output belongs to the command being run."""
     print(f"{pathlib.Path(sys.argv[0]).name}: {message}", file=sys.stderr, flush=True)
 
 
@@ -42,7 +42,7 @@ def os_release():
 
 
 def require_debian(need):
-    """Stop where apt cannot help, naming what a person would have to install by hand."""
+    """Fail if there is no apt, naming what the user must install by hand."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         name = os_release().get("PRETTY_NAME", "this system")
         raise Problem(f"{name} has no apt-get and dpkg-deb, which fetch what is needed here; {need}")
@@ -51,9 +51,9 @@ def require_debian(need):
 def cached(name, recipe, build):
     """Return the cache folder for `name`, calling `build(folder)` the first time.
 
-    `recipe` is anything that changes the content: it becomes part of the folder's name, so a new recipe never meets
-    an old folder. Two processes may ask at once: one builds under a lock into a temporary folder that is renamed when
-    complete, the other waits and uses it. A folder that exists is therefore always whole.
+    `recipe` is anything that changes the content: it becomes part of the folder's name, so a new recipe never uses
+    an old folder. If two processes ask together, one builds under a lock into a temporary folder that is renamed when
+    complete, the other waits and uses it. So a folder that exists is always complete.
     """
     key = hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]
     root = cache_root()
@@ -76,7 +76,7 @@ def cached(name, recipe, build):
 
 
 def run(command, why, **options):
-    """Run a tool and return its standard output; on failure raise a Problem that shows what the tool said."""
+    """Run a tool and return its standard output; on failure raise a Problem with the output of the tool."""
     environment = dict(os.environ, LC_ALL="C", DEBIAN_FRONTEND="noninteractive")
     try:
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -106,7 +106,7 @@ def known(package):
 
 
 def require_known(package):
-    """The candidate of `package`, refreshing apt's lists once when they do not have it."""
+    """The candidate of `package`; updates apt's lists once if they do not have it."""
     found = known(package)
     if not found and os.geteuid() == 0:
         run(["apt-get", "-q", "update"], "refreshing the package lists")

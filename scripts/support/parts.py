@@ -1,4 +1,4 @@
-"""The parts a virtual machine is started from: QEMU, a file sharing daemon, a kernel with its modules, busybox."""
+"""The parts of a virtual machine: QEMU, a file sharing daemon, a kernel with its modules, busybox."""
 
 import dataclasses
 import lzma
@@ -15,7 +15,7 @@ QEMU_PACKAGES = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "s
 
 @dataclasses.dataclass
 class Qemu:
-    """A QEMU to run: the start of its command line and what its environment must have."""
+    """A QEMU: the start of its command line, and its environment."""
 
     command: list
     environment: dict
@@ -32,7 +32,7 @@ class Kernel:
 
 
 def release():
-    """What keys the cache: packages of one Debian release do not serve another."""
+    """The system release, part of cache keys: packages of one Debian release do not work on another."""
     fields = packages.os_release()
     return fields.get("ID", "linux") + fields.get("VERSION_ID", "")
 
@@ -61,7 +61,7 @@ def installed_virtiofsd():
 
 
 def find_virtiofsd(root):
-    # Debian 12 ships the C daemon with QEMU, Debian 13 the Rust one as a package of its own.
+    # Debian 12 ships the C daemon with QEMU, Debian 13 the Rust one in its own package.
     return first(root, "usr/libexec/virtiofsd", "usr/lib/qemu/virtiofsd")
 
 
@@ -96,12 +96,12 @@ def build_kernel(folder):
     for packed in modules.rglob("*.ko.xz"):
         packed.with_suffix("").write_bytes(lzma.decompress(packed.read_bytes()))
         packed.unlink()
-    # The package leaves modules.dep to its installation; busybox's depmod writes it as well.
+    # modules.dep is normally written when the package is installed; busybox's depmod writes it as well.
     packages.run([str(busybox()), "depmod", "-b", str(folder), modules.name], "listing what the modules depend on")
 
 
 def busybox():
-    """A static busybox: the only program there is before the machine's own folders are in place."""
+    """A static busybox: the only program available before the machine's own folders are in place."""
     packages.require_debian("install a statically linked busybox")
     folder = packages.cached(f"busybox-{release()}", "busybox-static", build_busybox)
     return first(folder, "usr/bin/busybox", "bin/busybox")
