@@ -1,4 +1,4 @@
-//! A Debian guest that panics, and one that forgets its watchdog; and what it finds beside.
+//! A Debian guest that panics, and one that neglects its watchdog; and the devices that it finds for this.
 
 use xvirt_core::config::{CrashAction, Disk, Uuid, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
@@ -24,7 +24,7 @@ fn a_panic_and_a_forgotten_watchdog_restart_it() {
     assert_eq!(guest.run("cat /sys/bus/acpi/devices/QEMU0001:00/physical_node/capability"), "3");
     assert_eq!(guest.run("cat /sys/class/watchdog/watchdog0/bootstatus"), "0");
 
-    // This kernel has no driver for the generation ID, but the device and what it points to are there.
+    // This kernel has no driver for the generation ID, but the device and its memory exist.
     guest.run("grep -q VMGENCTR /sys/bus/acpi/devices/QEMUVGID:00/modalias");
     let id = guest.run("dd if=/dev/mem bs=16 skip=$((0xff000 / 16)) count=1 2>/dev/null | od -An -tx1 | tr -d ' '");
     assert_eq!(id, "33221100554477668899aabbccddeeff");
@@ -37,7 +37,7 @@ fn a_panic_and_a_forgotten_watchdog_restart_it() {
     guest.run("udevadm settle; rmmod wdat_wdt && modprobe wdat_wdt timeout=5");
     guest.crash("echo 1 >/dev/watchdog", &[Event::Crashed(CrashReason::Watchdog), Event::Restarted]);
     guest.run("udevadm settle");
-    // WDIOF_CARDRESET: the last reset was the watchdog's.
+    // WDIOF_CARDRESET: the watchdog caused the last reset.
     assert_eq!(guest.run("cat /sys/class/watchdog/watchdog0/bootstatus"), "32");
 
     guest.vm.clean_shutdown(PATIENCE).unwrap();

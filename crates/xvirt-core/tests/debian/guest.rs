@@ -5,17 +5,17 @@ use std::time::Duration;
 use xvirt_core::console::ConsoleReader;
 use xvirt_core::vm::{Event, EventReceiver, Vm};
 
-/// Long enough for a host emulated in software on a busy machine; never waited for in full when all is well.
+/// Long enough for a host emulated in software on a busy machine; never waited for in full unless a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Who reboots.
+/// Who initiates a reboot.
 #[derive(Clone, Copy)]
 pub enum Reboot {
-    /// The guest, by itself.
+    /// The guest itself.
     Guest,
-    /// The guest, asked by the power button, and then the VM.
+    /// The guest when the power button is pressed, then the VM.
     Clean,
-    /// The VM, without asking.
+    /// The VM, without asking the guest.
     Hard,
 }
 
@@ -39,10 +39,10 @@ impl Guest {
         self.wait_for("root@");
     }
 
-    /// Runs a command, which must succeed, and gives what it printed.
+    /// Runs a command, which must succeed, and returns its output.
     pub fn run(&mut self, command: &str) -> String {
         self.commands += 1;
-        // The marks differ from the echo of what is typed by the quotes in it.
+        // The marks contain quotes, so they differ from the echo of the command.
         let (begin, end) = (format!("begin-{}", self.commands), format!("end-{}", self.commands));
         let typed = format!("echo 'begin'-{0}; {command}; echo 'end'-{0}=$?\n", self.commands);
         self.vm.console().write_all(typed.as_bytes()).unwrap();
@@ -55,7 +55,7 @@ impl Guest {
 
     /// Reboots, in one of the three ways, and waits for the shell.
     pub fn reboot(&mut self, how: Reboot) {
-        // The prompt of the last command, which is not to be taken for the next one.
+        // Consumes the prompt of the last command, which must not be taken for the next one.
         self.wait_for("root@");
         match how {
             Reboot::Guest => {
@@ -79,12 +79,12 @@ impl Guest {
         for event in expected {
             assert_eq!(&self.events.next_timeout(PATIENCE).unwrap().event, event);
         }
-        // The old shell may have shown its prompt again, with what was typed.
+        // The old shell may have printed its prompt again, with the command.
         self.wait_for("(automatic login)");
         self.log_in();
     }
 
-    /// Waits until the guest has printed this, and gives everything up to it.
+    /// Waits until the guest has printed this, and returns the output up to it.
     pub fn wait_for(&mut self, pattern: &str) -> String {
         self.console.wait_for(pattern, PATIENCE).unwrap_or_else(|error| {
             let events: Vec<_> = std::iter::from_fn(|| self.events.try_next().unwrap()).collect();

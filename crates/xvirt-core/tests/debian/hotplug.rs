@@ -1,4 +1,4 @@
-//! Disks and network interfaces that come and go under a stock kernel, which nobody tells to look for them.
+//! Disks and network interfaces that are plugged and unplugged under a stock kernel, without any command in the guest.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use xvirt_core::vm::{Event, EventReceiver};
 use crate::guest::{Guest, PATIENCE};
 use crate::{HOST, needs, tap, without_mitigations};
 
-/// How often a disk and a network interface come and go.
+/// How often a disk and a network interface are plugged and unplugged.
 const CYCLES: usize = 2;
 
 const MAC: &str = "02:00:00:00:77:03";
 const SIZE: u64 = 32 << 20;
 
-/// Writes and compares files on the data disk until `/run/stop` is there; says in `/run/broken` what went wrong.
+/// Writes and compares files on the data disk until `/run/stop` exists; reports errors in `/run/broken`.
 const LOAD: &str = "(n=0; while [ ! -e /run/stop ]; do \
     n=$((n+1)); dd if=/dev/urandom of=/run/new bs=64k count=4 2>/dev/null; cp /run/new /data/file && sync /data/file && \
     dd if=/data/file iflag=direct bs=64k 2>/dev/null | cmp - /run/new || echo $n >>/run/broken; \
@@ -44,16 +44,16 @@ impl Bench {
         disk::open(&self.hot, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
     }
 
-    /// Waits until the guest has found both.
+    /// Waits until the guest has detected both.
     fn found(&mut self) {
         self.guest.run("until [ -b /dev/vdc ]; do sleep 0.05; done");
         self.guest.run(&format!("until grep -q {MAC} /sys/class/net/*/address; do sleep 0.05; done"));
     }
 
-    /// Both work.
+    /// Checks that both work.
     fn used(&mut self) {
         self.guest.run("mount /dev/vdc /mnt && date >>/mnt/kept && umount /mnt");
-        // Its network manager gives it an address.
+        // Its network manager configures an address.
         self.guest.run(&format!("until ping -c 1 -W 2 {HOST}; do sleep 0.05; done"));
     }
 
@@ -104,7 +104,7 @@ fn grows(bench: &mut Bench) {
     assert!(blocks * size > SIZE, "{blocks} blocks of {size} bytes");
 }
 
-/// With other I/O going on all the time, and every other time with I/O to the very disk that is unplugged.
+/// With other I/O running all the time, and every second time with I/O to the disk that is unplugged.
 fn cycles(bench: &mut Bench) {
     let began = Instant::now();
     for cycle in 0..CYCLES {
@@ -120,7 +120,7 @@ fn cycles(bench: &mut Bench) {
             bench.guest.run("(while dd if=/dev/vdc of=/dev/null bs=64k; do :; done) >/dev/null 2>&1 & true");
         }
         bench.unplug(positions);
-        // While somebody has the old one open, the new one gets another name.
+        // While a process has the old disk open, the new one gets another name.
         bench.guest.run(if reading { "wait $!; ! [ -e /dev/vdc ]" } else { "! [ -e /dev/vdc ]" });
         let events =
             std::iter::from_fn(|| bench.events.try_next().unwrap()).map(|record| record.event).collect::<Vec<_>>();
@@ -146,7 +146,7 @@ fn cycles(bench: &mut Bench) {
     while bench.events.try_next().unwrap().is_some() {}
 }
 
-/// As an administrator of the guest would take a disk out.
+/// Ejects a disk as an administrator of the guest does.
 fn leaves_by_itself(bench: &mut Bench) {
     let (disk, nic) = bench.plug();
     bench.found();
@@ -157,7 +157,7 @@ fn leaves_by_itself(bench: &mut Bench) {
     bench.guest.vm.unplug_nic(nic, PATIENCE).unwrap();
 }
 
-/// What is plugged in while nobody listens is found by looking, and what is to go then is asked for again.
+/// A disk plugged in before the guest handles events is found by its scan; a pending removal is then requested again.
 fn while_it_reboots(bench: &mut Bench) {
     bench.guest.vm.console().write_all(b"systemctl reboot\n").unwrap();
     let positions = bench.plug();
@@ -174,10 +174,10 @@ fn while_it_reboots(bench: &mut Bench) {
 
     let positions = bench.plug();
     bench.found();
-    // The old shell's prompt, which is not to be taken for the next one's.
+    // The old shell's prompt must not be taken for the next one.
     bench.guest.wait_for("root@");
     bench.guest.vm.hard_reboot().unwrap();
-    // It has nothing yet that could hear of it.
+    // Nothing in the guest handles events yet.
     bench.unplug(positions);
     bench.guest.log_in();
     bench.guest.run(&format!("! [ -e /dev/vdc ] && ! grep {MAC} /sys/class/net/*/address"));

@@ -1,4 +1,4 @@
-//! Machines made from one template, each with a seed that makes it somebody.
+//! Machines instantiated from one template, each with a seed that gives it an identity.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ use xvirt_core::template::{Source, Template};
 use crate::guest::{Guest, PATIENCE};
 use crate::{HOST, needs, tap, without_mitigations};
 
-/// Not anybody's: nobody knows a private key for these.
+/// A key of no real user: nobody has its private key.
 const KEYS: [&str; 2] = [
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBERERERERERERERERERERERERERERERERERERERERER first key",
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIi second key",
@@ -43,7 +43,7 @@ impl Member {
             .command(["/bin/sh", "-c", "echo \"$0\" > /run/seeded", "it's “done”: {yes}"])
     }
 
-    /// Boots a machine of the template, looks at who it is, and gives what no other may have.
+    /// Boots a machine of the template, checks its identity, and returns the parts that must be unique.
     fn boot(&self, host: &Host, repository: &Repository, template: &Template) -> Vec<String> {
         let stored = repository.instantiate(template, self.hostname).unwrap();
         let mut config = stored.config();
@@ -58,7 +58,7 @@ impl Member {
         let mut guest = Guest::start(config.build(host).unwrap());
         guest.log_in();
         println!("{} has a shell after {:.1?}", self.hostname, started.elapsed());
-        // Waits for the last of cloud-init's services, should it still be at work.
+        // Waits for the last of cloud-init's services, in case it still runs.
         guest.run("systemctl start cloud-final.service");
         println!("{} has its identity after {:.1?}", self.hostname, started.elapsed());
         self.check(&mut guest, mac);

@@ -1,4 +1,4 @@
-//! Debian on data disks of every engine, past the host's page cache and through it: what it wrote survives a reset.
+//! Debian on data disks with every engine, with and without the host's page cache: what it wrote survives a reset.
 
 use xvirt_core::config::{ByteSize, Disk, IoEngine, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
@@ -6,7 +6,7 @@ use xvirt_core::disk::{self, ImageFormat};
 use crate::guest::{Guest, PATIENCE, Reboot};
 use crate::{needs, without_mitigations};
 
-/// A data disk: its serial number, and how it is kept.
+/// A data disk: its serial number, and how it is opened.
 const DISKS: [(&str, ImageFormat, IoEngine, bool); 4] = [
     ("raw-ring", ImageFormat::Raw, IoEngine::IoUring, false),
     ("qcow2-ring-direct", ImageFormat::Qcow2, IoEngine::IoUring, true),
@@ -14,7 +14,7 @@ const DISKS: [(&str, ImageFormat, IoEngine, bool); 4] = [
     ("raw-threads-direct", ImageFormat::Raw, IoEngine::Threads, true),
 ];
 
-/// Fills a file system with files of many sizes and their checksums, half of them written past the guest's own cache.
+/// Fills a file system with files of many sizes and their checksums; half of them bypass the guest's page cache.
 const WRITE: &str = "mkdir -p /mnt/$d/tree/a/b && cd /mnt/$d && \
     for i in $(seq 24); do \
         if [ $((i % 2)) = 0 ]; then direct=oflag=direct; else direct=; fi; \
@@ -24,7 +24,7 @@ const WRITE: &str = "mkdir -p /mnt/$d/tree/a/b && cd /mnt/$d && \
 #[test]
 fn files_survive_on_disks_of_every_engine() {
     let Some((host, [root])) = needs(["XVIRT_DEBIAN_DISK"]) else { return };
-    // Among the results of the build, because a file system in memory may not have O_DIRECT.
+    // In the build folder, because a file system in memory may not support O_DIRECT.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = |name: &str| folder.path().join(name);
     disk::overlay(&root, Some(ImageFormat::Raw), path("root")).unwrap();

@@ -1,4 +1,4 @@
-//! Limits of a VM that Debian runs into, measured by its statistics.
+//! Limits of a VM that runs Debian, measured by its statistics.
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
@@ -13,10 +13,10 @@ use xvirt_core::vm::{DiskStatistics, FrameStatistics, Vm};
 use crate::guest::{Guest, PATIENCE};
 use crate::{GUEST, HOST, needs, tap, without_mitigations};
 
-/// Long enough for a rate to be told to a few percent.
+/// Long enough to measure a rate to a few percent.
 const MEASURED: Duration = Duration::from_secs(10);
 
-/// How much `count` rises in a second, once it has risen by `burst`: twice what a limit lets through at once.
+/// How much `count` rises per second, after it has risen by `burst`: twice the burst of a limit.
 fn rate(burst: u64, count: impl Fn() -> u64) -> f64 {
     let (first, deadline) = (count(), Instant::now() + PATIENCE);
     while count() <= first + burst {
@@ -24,28 +24,29 @@ fn rate(burst: u64, count: impl Fn() -> u64) -> f64 {
         thread::sleep(Duration::from_millis(10));
     }
     let (before, began) = (count(), Instant::now());
-    // What is measured is how time passes.
+    // The elapsed time is part of the measurement.
     thread::sleep(MEASURED);
     (count() - before) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Asserts that what is measured is the limit to within 5 %.
+/// Asserts that the measured rate is within 5 % of the limit.
 fn keeps(what: &str, limit: f64, measured: f64) {
     println!("{what}: limit {limit}, measured {measured:.2}");
     assert!((0.95..=1.05).contains(&(measured / limit)), "{what}: {measured} with a limit of {limit}");
 }
 
-/// With a burst of half a second: as long may a busy host keep the guest from using what it has.
+/// With a burst of half a second, so that a busy host may delay the guest that long without effect.
 fn operations(rate: u64) -> RateLimit {
     RateLimit::none().operations_per_second(rate).operations_burst(rate / 2)
 }
 
-/// The same.
+/// As above.
 fn kibibytes(rate: u64) -> RateLimit {
     RateLimit::none().bytes_per_second(ByteSize::new(rate << 10)).bytes_burst(ByteSize::new(rate << 9))
 }
 
-/// Runs a command over and over in the guest while `measure` does. A program is to be executed in the shell's place, which
+/// Runs a command repeatedly in the guest during `measure`. It should replace the shell with `exec`, because the shell
+/// is killed; it must run longer than the measurement.
 /// is what is killed; it has to take longer than is measured.
 fn while_guest_repeats(guest: &mut Guest, command: &str, measure: impl FnOnce(&Vm)) {
     guest.run(&format!("{{ (while :; do {command}; done) >/dev/null 2>&1 & }}"));
@@ -113,11 +114,11 @@ fn frames_sent(guest: &mut Guest) {
 fn frames_received(vm: &Vm) {
     let count = |what: fn(&FrameStatistics) -> u64| what(&vm.statistics().nics[&0].received);
     thread::scope(|scope| {
-        // Dropped when all is measured, or when something is wrong.
+        // Dropped after the measurement, or on failure.
         let (_going_on, end) = mpsc::channel::<()>();
         scope.spawn(move || {
             let source = UdpSocket::bind((HOST, 0)).unwrap();
-            // More than any limit, and no more than leaves the guest some of a slow processor.
+            // More than any limit, and little enough to leave the guest some time of a slow processor.
             while end.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Timeout) {
                 source.send_to(&[0; 1000], (GUEST, 9)).unwrap();
             }

@@ -1,4 +1,4 @@
-//! The memory of a Debian guest: its balloon, its free pages, and what it says of them.
+//! The memory of a Debian guest: its balloon, free page reporting, and its statistics.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,16 +10,16 @@ use crate::guest::{Guest, PATIENCE};
 use crate::{bench, without_mitigations};
 
 const MEMORY: ByteSize = ByteSize::mib(512);
-/// What a running VM needs beside its guest's memory, and what the guest's kernel takes back at once.
+/// What a running VM needs in addition to its guest's memory, and what the guest's kernel reuses immediately.
 const MARGIN: u64 = 48 << 20;
 
-/// Bytes of this process that are in memory; these tests run one at a time.
+/// The resident memory of this process, in bytes; these tests run one at a time.
 fn resident() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
     pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// Waits until this process has at most so many bytes in memory.
+/// Waits until at most so many bytes of this process are resident.
 fn wait_resident(most: u64) {
     let began = Instant::now();
     while resident() > most {
@@ -47,7 +47,7 @@ fn memory_follows_its_target_and_what_is_free_goes_to_the_host() {
     let mut guest = Guest::start(config.build(&bench.host).unwrap());
     guest.log_in();
 
-    // Pages that are merely free: those of a file that is dropped.
+    // Pages that become free when a file is removed.
     guest.run("grep -q virtio_balloon /proc/modules && head -c 200M /dev/zero >/dev/shm/big");
     let full = resident();
     guest.run("rm /dev/shm/big");
@@ -56,7 +56,7 @@ fn memory_follows_its_target_and_what_is_free_goes_to_the_host() {
     // A cache is not free, so only the balloon can take it.
     guest.run("head -c 250M /dev/vda >/dev/null");
     assert!(resident() > before + (200 << 20) + MARGIN, "the cache is in {} MiB", resident() >> 20);
-    // What the guest says is what it sees, in both directions.
+    // The guest's report matches what it sees, in both directions.
     for target in [200, 512, 240].map(ByteSize::mib) {
         guest.vm.set_memory_target(target).unwrap();
         guest.vm.wait_memory_target(PATIENCE).unwrap();
@@ -71,7 +71,7 @@ fn memory_follows_its_target_and_what_is_free_goes_to_the_host() {
         assert!(available < target.bytes(), "{available} are available of {target}");
     }
 
-    // A process that needs more than is left gets it, from the balloon.
+    // A process that needs more than is left gets it from the balloon.
     guest.run("dd if=/dev/zero of=/dev/null bs=260M count=1");
     let actual = guest.vm.memory_statistics().unwrap().actual;
     assert!(actual > ByteSize::mib(260), "the balloon has left {actual}");

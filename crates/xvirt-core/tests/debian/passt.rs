@@ -1,4 +1,4 @@
-//! Debian on a user network: behind a `passt` that its VM starts, and behind the next one after that was killed.
+//! Debian on a user network: behind a `passt` that its VM starts, and behind its successor after that was killed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -17,11 +17,11 @@ use crate::{GUEST, HOST, needs, tap, without_mitigations};
 
 const PAGE: usize = 256 << 10;
 
-/// The `passt` that this process has started, which no other test here does.
+/// The `passt` that this process has started; no other test here starts one.
 fn passt() -> Pid {
     let mut found = fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let number: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        // Name, state and parent (proc(5)); the name may depend on what the processor has.
+        // Name, state and parent (proc(5)); the name may depend on the CPU's features.
         let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
         let (name, rest) = stat.rsplit_once(')')?;
         let parent = rest.split_ascii_whitespace().nth(1)?;
@@ -30,12 +30,12 @@ fn passt() -> Pid {
     Pid::from_raw(found.next().unwrap()).unwrap()
 }
 
-/// What a web server at a port of this host gives for `path`, once it answers.
+/// The response of a web server at a port of this host for `path`, once it answers.
 fn fetch(port: u16, path: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut answer = String::new();
-        // passt accepts a connection before the guest does, and ends it if the guest does not.
+        // passt accepts a connection before the guest does, and closes it if the guest does not.
         if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             && stream.set_read_timeout(Some(PATIENCE)).is_ok()
             && write!(stream, "GET {path} HTTP/1.0\r\n\r\n").is_ok()
@@ -49,7 +49,7 @@ fn fetch(port: u16, path: &str) -> String {
     }
 }
 
-/// Serves `page` to everybody, at a port of the loopback interface.
+/// Serves `page` to all clients, at a port of the loopback interface.
 fn serve(page: Vec<u8>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -59,7 +59,7 @@ fn serve(page: Vec<u8>) -> u16 {
             let asked = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
             println!("a guest asks: {:?}", asked.collect::<Vec<_>>());
             let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", page.len());
-            // Where the guest went away, it is the one to notice.
+            // If the guest has disconnected, the guest's side reports it.
             let _ = stream.write_all(&[head.as_bytes(), &page].concat());
         }
     });
@@ -78,14 +78,14 @@ fn host_and_guest_reach_each_other_through_passt_also_after_it_was_killed() {
     let page: Vec<u8> = (0..PAGE).map(|i| (i * i / 128) as u8).collect();
     let digest: String = Sha256::digest(&page).iter().map(|byte| format!("{byte:02x}")).collect();
     let port = serve(page);
-    // What passt takes for the way into the world has to be up.
+    // The interface that passt takes for its uplink must be up.
     let world = tap(Ipv4Addr::new(10, 79, 0, 1));
 
     let folder = tempfile::tempdir().unwrap();
     let overlay = folder.path().join("root");
     disk::overlay(&root, Some(ImageFormat::Raw), &overlay).unwrap();
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    // The guest reaches the host's loopback interface by the address of its gateway.
+    // The guest reaches the host's loopback interface through the address of its gateway.
     let network = UserNetwork::new()
         .address(format!("{GUEST}/24").parse().unwrap())
         .gateway(HOST)

@@ -1,4 +1,4 @@
-//! Debian out of a repository: from templates in layers, from an appliance that was imported, and straight from one.
+//! Debian from a repository: from layered templates, from an imported appliance, and directly from an appliance.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn debian(disk: &Path) -> VmConfig {
     VmConfig::new("debian").memory(ByteSize::mib(512)).boot(without_mitigations()).disk(Disk::raw(disk))
 }
 
-/// Tells how long each step took.
+/// Prints how long each step took.
 struct Steps(Instant);
 
 impl Steps {

@@ -1,4 +1,4 @@
-//! Sockets between Debian and programs on its host, and what its statistics say of all that.
+//! Sockets between Debian and programs on its host, and their statistics.
 
 use std::io::{ErrorKind as IoKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,7 +18,7 @@ use crate::{needs, without_mitigations};
 const PROGRAM: &str = include_str!("vsock.py");
 const MEGABYTES: usize = 20;
 
-/// A disk with a Python program and nothing else, which Python can read as it is.
+/// A disk that contains only a Python program, which Python can read directly.
 fn program_disk(path: &Path) -> Disk {
     let length = PROGRAM.len().next_multiple_of(4096);
     std::fs::write(path, format!("{PROGRAM:\n<length$}")).unwrap();
@@ -41,7 +41,7 @@ fn start_listening(guest: &mut Guest) {
 
 #[test]
 fn debian_and_its_host_talk_through_sockets() {
-    // The one with Python in it; without a seed it takes no identity.
+    // The disk with Python; without a seed it gets no identity.
     let Some((host, [root])) = needs(["XVIRT_DEBIAN_CLOUD_DISK"]) else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = |name| folder.path().join(name);

@@ -1,4 +1,4 @@
-//! Other processes: the test program runs itself again with an order in its environment.
+//! Other processes: the test program runs itself again with a task in its environment.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -15,7 +15,7 @@ use crate::support::*;
 
 const ORDER: &str = "XVIRT_TEST_REPOSITORY_CHILD";
 
-/// Starts a child with an order for a repository.
+/// Starts a child with a task for a repository.
 pub fn start(order: &str, repository: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child::obeys", "--nocapture"])
@@ -25,7 +25,7 @@ pub fn start(order: &str, repository: &Path) -> Child {
         .unwrap()
 }
 
-/// What a child said until its end.
+/// The output of a child until its end.
 pub fn words(mut child: Child) -> Vec<String> {
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
@@ -33,13 +33,13 @@ pub fn words(mut child: Child) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// What is known about VMs from what children said.
+/// What is known about VMs from the output of children.
 #[derive(Default)]
 pub struct Told {
     pub made: HashSet<String>,
     pub wrote: HashSet<String>,
     pub removing: HashSet<String>,
-    /// What was written before a VM was sealed is its template's, and a rebase leaves it there.
+    /// Data written before a VM was sealed belongs to its template, and a rebase leaves it there.
     pub rebasing: HashSet<String>,
 }
 
@@ -59,7 +59,7 @@ impl Told {
     }
 }
 
-/// Changes a VM in several places at once: notes a number twice, and adds a disk, or removes the one that was added.
+/// Changes several properties of a VM at once: notes a number twice, and adds a disk or removes the added one.
 fn update(repository: &Repository, vm: &StoredVm, number: u64) -> Result<StoredVm> {
     let path = vm.new_disk_path(ImageFormat::Raw);
     disk::create(&path, ImageFormat::Raw, MIB)?;
@@ -74,7 +74,7 @@ fn update(repository: &Repository, vm: &StoredVm, number: u64) -> Result<StoredV
     })
 }
 
-/// One random thing. What it is about may be gone or in use, because others do the same.
+/// One random operation. Its VM may be gone or in use, because other processes do the same.
 fn step(repository: &Repository, random: &mut Random) -> Result<()> {
     let vms = repository.vms()?;
     let templates = repository.templates()?;
@@ -118,7 +118,7 @@ fn step(repository: &Repository, random: &mut Random) -> Result<()> {
     Ok(())
 }
 
-/// What can come of meeting others.
+/// Errors that can be caused by concurrent operations.
 const EXPECTED: [ErrorKind; 7] = [
     ErrorKind::AlreadyExists,
     ErrorKind::Busy,

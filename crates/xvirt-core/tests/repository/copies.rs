@@ -66,7 +66,7 @@ fn a_clone_shares_the_template_and_a_copy_does_not() {
     };
     assert_eq!((below(&clone), below(&copy)), (below(&vm), 0));
     if below(&vm) > 0 {
-        // What is the template's was not copied.
+        // Data of the template was not copied.
         assert!(fs::metadata(image(&clone.config(), 0).0).unwrap().blocks() * 512 < 4 * MIB);
     }
     write_vm(&vm, MIB, b"old!");

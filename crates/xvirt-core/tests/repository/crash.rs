@@ -1,4 +1,4 @@
-//! What is left when processes are killed.
+//! Recovery after processes are killed.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn a_kill_at_any_moment_leaves_a_sound_repository() {
     told.made.insert(root.uuid().to_string());
     let (mut interrupted, mut half_made, mut kept, mut updated) = (0, 0, 0, 0);
     for round in 0..rounds {
-        // Two at a time, so that one meets what the other has left.
+        // Two at a time, so that each meets what the other left behind.
         let mut children = [0, 1].map(|number| child::start(&format!("storm{}", round * 2 + number), &path));
         let mut random = Random::new(round + 1);
         for child in &mut children {
@@ -46,7 +46,7 @@ fn a_kill_at_any_moment_leaves_a_sound_repository() {
             let number = config.labels.get("number").map_or("", String::as_str);
             updated += u64::from(!number.is_empty());
             assert_eq!(number, config.description, "round {round}: {vm:?}");
-            // Opening for writing repairs what the killed writer left.
+            // Opening for writing repairs what the killed writer left behind.
             let (path, format) = image(&vm.config(), 0);
             drop(xvirt_core::disk::open(&path, Some(format), xvirt_core::disk::Access::ReadWrite).unwrap());
             assert_eq!(read_vm(vm, 0, 4), b"root", "round {round}: {vm:?}");

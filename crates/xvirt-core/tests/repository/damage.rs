@@ -1,4 +1,4 @@
-//! Damage and hostile files: found, named, and harmless.
+//! Damaged and hostile files: found, named, and harmless.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use xvirt_core::repository::Repository;
 
 use crate::support::*;
 
-/// What a check finds after `harm` was done, as one text. The repository has a VM "a" on a template "t".
+/// The findings of a check after `harm` was done, as one text. The repository has a VM "a" based on a template "t".
 fn found(harm: impl FnOnce(&Repository)) -> String {
     let (_folder, repository) = repository();
     let vm = vm(&repository, "a", ImageFormat::Qcow2, 4 * MIB, b"base");
@@ -68,7 +68,7 @@ fn an_image_in_use_is_not_called_damaged() {
     let vm = vm(&repository, "a", ImageFormat::Qcow2, 4 * MIB, b"base");
     let path = image(&vm.config(), 0).0;
     let disk = disk::open(&path, Some(ImageFormat::Qcow2), disk::Access::ReadWrite).unwrap();
-    // What was allocated is in the tables of the file after the next flush.
+    // Allocations are in the tables of the file after the next flush.
     disk.write(&[xvirt_core::disk::GuestSlice::from(&mut [1; 512][..])], 2 * MIB).unwrap();
     sound(&repository);
     drop(disk);
@@ -131,7 +131,7 @@ fn records_lead_nowhere_else() {
         let kind = if newer { ErrorKind::UnsupportedRepository } else { ErrorKind::CorruptRepository };
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(why), "{error}");
-        // The others are not lost for it, a check names it, and it can be removed.
+        // Other VMs are unaffected, a check reports it, and it can be removed.
         assert_eq!(repository.vms().unwrap().iter().map(|vm| vm.uuid()).collect::<Vec<_>>(), [other.uuid()]);
         let problems = repository.check(&()).unwrap().problems;
         assert!(problems.len() == 1 && problems[0].what.contains(why), "{problems:?}");
@@ -161,7 +161,7 @@ fn symbolic_links_and_big_records_are_refused() {
     assert!(repository.vm(&uuid).unwrap_err().to_string().contains("it is larger than"));
 }
 
-/// A check needs a repository that can be opened.
+/// A check requires a repository that can be opened.
 #[test]
 fn what_keeps_a_repository_from_being_opened_has_a_remedy_of_its_own() {
     for (file, remedy, followed) in [

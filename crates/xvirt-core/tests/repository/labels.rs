@@ -1,4 +1,4 @@
-//! Labels, and records that other versions wrote.
+//! Labels, and records written by other versions.
 
 use std::fs;
 
@@ -75,7 +75,7 @@ fn labels_that_cannot_be_kept_are_refused() {
     assert_eq!(names(&repository, "staging"), [""; 0]);
 }
 
-/// The number of the format decides what can be read.
+/// The version number of the format decides whether a record can be read.
 #[test]
 fn records_of_other_versions_of_the_same_format_are_readable() {
     let (_folder, repository) = repository();
@@ -84,7 +84,7 @@ fn records_of_other_versions_of_the_same_format_are_readable() {
     let layer = repository.folder().join("layers").join(repository.template("t").unwrap().uuid().to_string());
     for record in [vm.folder().join("vm.json"), layer.join("template.json")] {
         let text = fs::read_to_string(&record).unwrap();
-        // An older version knew no labels, and what is empty is not written for it.
+        // An older version knew no labels, so empty labels are not written.
         assert!(!text.contains("labels"), "{text}");
         let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
         json["newer"] = 1.into();

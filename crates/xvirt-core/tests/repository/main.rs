@@ -1,4 +1,4 @@
-//! The storage repository and its templates, on real folders.
+//! The storage repository and its templates, in real folders.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 #![cfg(feature = "qcow2")]
 

@@ -1,4 +1,4 @@
-//! VMs whose disks are, or are based on, what belongs to something else in the repository.
+//! VMs whose disks are, or are based on, files that belong to another entry of the repository.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use xvirt_core::template::Unused;
 
 use crate::support::*;
 
-/// An image outside of the repository that is based on the first disk of a VM.
+/// An image outside the repository that is based on the first disk of a VM.
 fn overlay(folder: &Path, vm: &StoredVm) -> PathBuf {
     let (below, format) = image(&vm.config(), 0);
     let path = folder.join("overlay.qcow2");
@@ -21,14 +21,14 @@ fn overlay(folder: &Path, vm: &StoredVm) -> PathBuf {
     path
 }
 
-/// A configuration as that of another VM.
+/// The configuration with another name and UUID.
 fn changed(config: VmConfig) -> VmConfig {
     let mut config = config.uuid(Uuid::new_v4());
     config.name = "b".to_owned();
     config
 }
 
-/// Makes a VM use another disk, as an older version or somebody by hand may have.
+/// Makes a VM use another disk, as an older version or a user may have done.
 fn point_to(vm: &StoredVm, disk: &Path) {
     let record = vm.folder().join("vm.json");
     let text = fs::read_to_string(&record).unwrap();
@@ -37,7 +37,7 @@ fn point_to(vm: &StoredVm, disk: &Path) {
     fs::write(record, text.replace(&format!("\"{name}\""), &format!("\"{}\"", disk.display()))).unwrap();
 }
 
-/// The problems that a check finds, as one text.
+/// The findings of a check, as one text.
 fn problems(repository: &Repository) -> String {
     let problems = repository.check(&()).unwrap().problems;
     assert!(problems.iter().all(|problem| !problem.remedy.is_empty()));
@@ -69,7 +69,7 @@ fn a_vm_of_the_disks_of_another_is_refused_with_a_way_out() {
         assert!(error.to_string().contains(why), "{error}");
         assert!(error.remedy().is_some_and(|remedy| remedy.contains("the stage")), "{error}");
     }
-    // What its own stage holds under another name would not be found after the commit.
+    // A file that the VM's own stage holds under another name would not be found after the commit.
     let mut stage = repository.stage().unwrap();
     let odd = stage.disk_path(0, ImageFormat::Raw).with_file_name("root.raw");
     disk::create(&odd, ImageFormat::Raw, MIB).unwrap();
@@ -81,7 +81,7 @@ fn a_vm_of_the_disks_of_another_is_refused_with_a_way_out() {
     assert!(error.to_string().contains("is not a plain file"), "{error}");
     assert_eq!(repository.vms().unwrap().len(), 1);
 
-    // The way out.
+    // The remedy: a copy of the disk.
     let path = stage.disk_path(1, ImageFormat::Raw);
     fs::copy(&disk, &path).unwrap();
     let copy = stage.commit(config("b", &path, ImageFormat::Raw)).unwrap();
@@ -132,7 +132,7 @@ fn what_others_use_is_neither_removed_nor_changed() {
             assert!(error.remedy().is_some());
         }
         assert_eq!(read(&disk, ImageFormat::Raw, 0, 6), b"shared");
-        // A record that cannot be read is in nobody's way.
+        // An unreadable record does not block other operations.
         let c = vm(&repository, "c", ImageFormat::Raw, MIB, b"c");
         fs::write(c.folder().join("vm.json"), "{").unwrap();
         repository.remove_vm(b.uuid()).unwrap();
@@ -206,7 +206,7 @@ fn what_is_missing_is_named() {
     assert!(problems(&repository).contains("vmlinuz is missing; VM 'd'"));
 }
 
-/// Everything else that a VM has outside is there when it is committed, except what only its start reads.
+/// All files outside the repository that a VM uses must exist at the commit, except those that only a start reads.
 #[test]
 fn disks_outside_are_there_when_a_vm_is_committed() {
     let (folder, repository) = repository();
@@ -226,7 +226,7 @@ fn disks_outside_are_there_when_a_vm_is_committed() {
     assert!(repository.vms().unwrap().is_empty());
 }
 
-/// What a VM has outside the repository is in nobody's way, least of all its own.
+/// A VM's files outside the repository conflict with nothing, including the VM itself.
 #[test]
 fn a_disk_outside_that_cannot_be_read_keeps_nothing_from_being_removed() {
     let (folder, repository) = repository();
@@ -258,7 +258,7 @@ fn what_it_names_is_found_from_any_working_directory() {
     let a = vm(&repository, "a", ImageFormat::Raw, MIB, b"a");
     let here = std::env::current_dir().unwrap();
     let up: PathBuf = here.ancestors().skip(1).map(|_| "..").collect();
-    // It leads nowhere from another folder.
+    // The relative path is invalid from another folder.
     let relative = Path::new("..")
         .join(here.file_name().unwrap())
         .join(up)

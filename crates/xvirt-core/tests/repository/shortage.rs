@@ -11,12 +11,12 @@ use xvirt_core::{ErrorKind, Result};
 use crate::child;
 use crate::support::*;
 
-/// More than anything here needs.
+/// More than any operation here needs.
 const ENOUGH: u64 = 40;
 
-/// What comes of `work` with so many descriptors left.
+/// The result of `work` with so many descriptors left.
 fn with<T>(free: u64, work: impl FnOnce() -> T) -> T {
-    // The lowest free number is the next to be given.
+    // The kernel always assigns the lowest free number.
     let lowest = File::open("/dev/null").unwrap().as_raw_fd();
     let before = getrlimit(Resource::Nofile);
     let few = Rlimit { current: Some(u64::try_from(lowest).unwrap() + free), maximum: before.maximum };
@@ -26,7 +26,7 @@ fn with<T>(free: u64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Whether it worked, or there were too few.
+/// Whether it succeeded; if not, it must have failed for lack of descriptors.
 fn worked<T>(result: Result<T>) -> bool {
     let error = match result {
         Ok(_) => return true,
@@ -36,7 +36,7 @@ fn worked<T>(result: Result<T>) -> bool {
     false
 }
 
-/// In a process of its own, because all threads share the limit.
+/// In a separate process, because all threads share the limit.
 pub fn meet(repository: &Repository) {
     let template = repository.template("t").unwrap();
     let vm = repository.vm("a").unwrap();

@@ -1,4 +1,4 @@
-//! What all tests here use.
+//! Code shared by the tests of repositories.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub fn repository() -> (TempDir, Repository) {
     (folder, repository)
 }
 
-/// A VM with one disk of this size that holds `text` at its beginning.
+/// A VM with one disk of this size that begins with `text`.
 pub fn vm(repository: &Repository, name: &str, format: ImageFormat, size: u64, text: &[u8]) -> StoredVm {
     let mut stage = repository.stage().unwrap();
     let path = stage.disk_path(0, format);
@@ -35,7 +35,7 @@ pub fn config(name: &str, path: &Path, format: ImageFormat) -> VmConfig {
     VmConfig::new(name).disk(disk).nic(Nic::tap("tap-of-mine").bridge("br0"))
 }
 
-/// Where a disk of a VM is, and its format.
+/// The path and format of a disk of a VM.
 pub fn image(config: &VmConfig, index: usize) -> (PathBuf, ImageFormat) {
     match &config.disks[index].source {
         xvirt_core::config::DiskSource::Image { path, format } => (path.clone(), *format),
@@ -47,7 +47,7 @@ pub fn write(path: &Path, format: ImageFormat, offset: u64, bytes: &[u8]) {
     try_write(path, format, offset, bytes).unwrap();
 }
 
-/// As [`write`], where somebody else may use the disk.
+/// Like [`write`], if another process may use the disk.
 pub fn try_write(path: &Path, format: ImageFormat, offset: u64, bytes: &[u8]) -> Result<()> {
     let disk = disk::open(path, Some(format), Access::ReadWrite)?;
     let mut bytes = bytes.to_vec();
@@ -80,7 +80,7 @@ pub fn other_file_system() -> TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap()
 }
 
-/// Fails the test if a check finds anything.
+/// Fails the test if a check finds a problem.
 pub fn sound(repository: &Repository) {
     let check = repository.check(&()).unwrap();
     assert_eq!(check.problems, []);

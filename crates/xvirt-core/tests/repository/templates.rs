@@ -19,7 +19,7 @@ fn instances_share_and_do_not_disturb() {
         let template = repository.seal(Seal::new("debian").description("text"), &vm, &()).unwrap();
         assert_eq!((template.name(), template.version(), template.description()), ("debian", "1", "text"));
         let (path, _) = image(&template.config(), 0);
-        // The very file: nothing was copied, and nobody may write to it.
+        // The same file: nothing was copied, and nothing may write to it.
         let metadata = fs::metadata(&path).unwrap();
         assert_eq!((metadata.ino(), metadata.mode() & 0o777), (inode, 0o444));
 
@@ -71,7 +71,7 @@ fn layers_lie_on_one_another() {
         assert!(error.to_string().contains(user), "{error}");
     }
 
-    // Flattened, it outlives all its layers.
+    // Once flattened, it no longer needs its layers.
     let flat = repository.flatten(&vm, &()).unwrap();
     assert_eq!((flat.uuid(), flat.layer()), (vm.uuid(), None));
     for name in ["os", "patching", "installing"] {
@@ -93,7 +93,7 @@ fn only_unused_and_superseded_layers_are_collected() {
     let third = repository.seal("t", &vm, &()).unwrap();
     assert_eq!([&first, &second, &third].map(|template| template.version().to_owned()), ["1", "2", "3"]);
     assert_eq!(repository.template("t").unwrap().uuid(), third.uuid());
-    // Each is on the one before, and the VM on the last.
+    // Each is based on the previous one, and the VM on the last.
     assert_eq!(repository.collect(Unused::All).unwrap().len(), 0);
     repository.flatten(&vm, &()).unwrap();
     assert_eq!(repository.collect(Unused::Superseded).unwrap().len(), 0);
@@ -110,7 +110,7 @@ fn only_unused_and_superseded_layers_are_collected() {
 #[test]
 fn the_hash_is_that_of_the_contents() {
     let (folder, repository) = repository();
-    // A raw file without a hole, a sparse one, a qcow2 image, and one whose contents are spread over two layers.
+    // A raw file without a hole, a sparse one, a qcow2 image, and one whose data is spread over two layers.
     let full = folder.path().join("full.raw");
     let mut bytes = vec![0; 4 * MIB as usize];
     bytes[..4].copy_from_slice(b"text");
@@ -126,7 +126,7 @@ fn the_hash_is_that_of_the_contents() {
         assert_eq!(hash(repository.seal(Seal::new(format.to_string()).version("top"), &vm, &())), dense);
         assert_ne!(base, dense);
     }
-    // The definition, followed by hand.
+    // The hash, computed independently from its definition.
     use sha2::{Digest, Sha256};
     let hex = |hash: Sha256| {
         let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,4 +1,4 @@
-//! Many at once.
+//! Concurrent use by many processes.
 
 use std::thread;
 

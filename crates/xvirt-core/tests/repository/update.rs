@@ -1,4 +1,4 @@
-//! Changing what is kept about a VM.
+//! Changes of a stored VM.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::support::*;
 
 type Change<'a> = &'a dyn Fn(&mut VmConfig);
 
-/// What an update is refused with; the VM is as before.
+/// The error of a refused update; the VM must be unchanged.
 fn refused(repository: &Repository, vm: &StoredVm, mut change: impl FnMut(&mut VmConfig)) -> Error {
     let record = fs::read(vm.folder().join("vm.json")).unwrap();
     let result = repository.update(vm.uuid(), |config| {
@@ -88,7 +88,7 @@ fn disks_are_added_and_removed() {
     write(&paths[2], ImageFormat::Qcow2, 0, b"last");
     sound(&repository);
 
-    // In use by who unplugs it later.
+    // A disk in use cannot be removed.
     let held = disk::open(&paths[1], Some(ImageFormat::Qcow2), Access::ReadOnly).unwrap();
     let drop_second = |config: &mut VmConfig| drop(config.disks.remove(1));
     assert_eq!(refused(&repository, &vm, drop_second).kind(), ErrorKind::Busy);
@@ -101,7 +101,7 @@ fn disks_are_added_and_removed() {
         .unwrap();
     assert!(!paths[1].exists() && paths[0].exists());
     assert_eq!(image(&vm.config(), 1).0, paths[2]);
-    // It goes on with everything else that can be done with a VM.
+    // Other operations of the VM still work.
     repository.seal("t", &vm, &()).unwrap();
     let vm = repository.flatten(&vm, &()).unwrap();
     let (path, format) = image(&vm.config(), 1);
@@ -109,7 +109,7 @@ fn disks_are_added_and_removed() {
     sound(&repository);
 }
 
-/// What was not in the template has no place in another version of it.
+/// An added disk is not in the template, so it has no counterpart in another version of it.
 #[test]
 fn an_instance_with_an_added_disk_is_not_rebased() {
     let (_folder, repository) = repository();
@@ -154,11 +154,11 @@ fn changes_that_cannot_be_kept_are_refused() {
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(why), "{error}");
     }
-    // By its own word.
+    // The error of the closure itself is returned.
     let no = || Error::new(ErrorKind::InvalidState, "no");
     assert_eq!(repository.update(vm.uuid(), |_| Err(no())).unwrap_err().kind(), ErrorKind::InvalidState);
     assert_eq!(repository.update(Uuid::new_v4(), |_| Ok(())).unwrap_err().kind(), ErrorKind::NotFound);
-    // Disks that others are based on.
+    // Disks on which others are based.
     let (mine, _) = image(&vm.config(), 0);
     let record = other.folder().join("vm.json");
     let text = fs::read_to_string(&record).unwrap().replace("\"disk-0.raw\"", &format!("\"{}\"", mine.display()));

@@ -44,7 +44,7 @@ fn what_is_not_committed_is_gone() {
     let (_folder, repository) = repository();
     let stage = repository.stage().unwrap();
     disk::create(stage.disk_path(0, ImageFormat::Raw), ImageFormat::Raw, MIB).unwrap();
-    // Another process that opens the repository sees that the maker lives.
+    // Another process that opens the repository must see that the process which staged it is alive.
     Repository::open(repository.folder()).unwrap();
     assert!(stage.disk_path(0, ImageFormat::Raw).exists());
     drop(stage);
@@ -64,7 +64,7 @@ fn bad_commits_leave_nothing() {
     assert_eq!(commit(ImageFormat::Raw, &|_| {}).kind(), ErrorKind::NotFound);
     assert_eq!(commit(ImageFormat::Qcow2, &|path| fs::write(path, b"junk").unwrap()).kind(), ErrorKind::CorruptImage);
 
-    // An image from a stranger must not show a file of the host.
+    // An untrusted image must not reveal a file of the host.
     let secret = outside.path().join("secret");
     fs::write(&secret, [7; 4096]).unwrap();
     let error = commit(ImageFormat::Qcow2, &|path| {
@@ -100,7 +100,7 @@ fn a_commit_that_failed_can_be_tried_again() {
     assert_eq!(stage.commit(in_memory).unwrap_err().kind(), ErrorKind::InvalidConfig);
     let same = config.clone().uuid(other.uuid());
     assert_eq!(stage.commit(same).unwrap_err().kind(), ErrorKind::AlreadyExists);
-    // Nor does somebody who opens the repository take it for left behind.
+    // A process that opens the repository does not take it for a leftover either.
     Repository::open(repository.folder()).unwrap();
 
     let vm = stage.commit(config.clone()).unwrap();
