@@ -18,7 +18,7 @@ use crate::guest::PATIENCE;
 use crate::{GUEST, HOST, needs, tap, without_mitigations};
 
 const MEBIBYTE: usize = 1 << 20;
-/// What the agent ends the guest with. This Debian has no logind, without which its own does not understand `+0`.
+/// The script with which the agent shuts the guest down. This Debian has no logind, so its own `shutdown` rejects `+0`.
 const SHUTDOWN: &str =
     "#!/bin/sh\ncase $* in *-r*) systemctl --no-block reboot ;; *) systemctl --no-block poweroff ;; esac\n";
 
@@ -55,13 +55,13 @@ fn debian_does_what_its_agent_is_asked_for() {
     agent.write_file("/sbin/shutdown", SHUTDOWN.as_bytes()).unwrap();
     agent.reboot().unwrap();
     agent.wait_ready(PATIENCE).unwrap();
-    // A guest that does not listen to its power button.
+    // A guest that ignores its power button.
     assert!(run(&agent, "systemctl stop acpid; systemctl mask --runtime acpid").0.is_success());
     vm.clean_shutdown(PATIENCE).unwrap();
     assert_eq!(vm.power_state(), PowerState::Halted);
 }
 
-/// Linux runs the virtio console beside the agent's port; a shell is on it.
+/// Linux drives the virtio console on the same device as the agent's port; a shell runs on it.
 fn virtio_console(vm: &Vm) {
     let mut console = vm.virtio_console().reader();
     console.wait_for("root@", PATIENCE).unwrap();
@@ -70,7 +70,7 @@ fn virtio_console(vm: &Vm) {
     console.wait_for("/dev/hvc0", PATIENCE).unwrap();
 }
 
-/// Runs a command of the shell and gives its status and what it printed.
+/// Runs a shell command and returns its status and output.
 fn run(agent: &GuestAgent, command: &str) -> (CommandStatus, String) {
     let output = agent.run(&GuestCommand::shell(command)).unwrap();
     (output.status, output.stdout_lossy().trim().to_owned())
@@ -93,7 +93,8 @@ fn commands(agent: &GuestAgent) {
 }
 
 fn streamed_commands(agent: &GuestAgent) {
-    // It waits for a file that is made when its first line has come: a command that was read only at its end would not end.
+    // The command waits for a file that is created once its first line has arrived: if output were read only at the
+    // end, it would never end.
     let script = "echo waiting; until [ -e /run/go ]; do sleep 0.1; done; cat; echo \"$NAME\" >&2; exit 5";
     let command = GuestCommand::shell(script).env("NAME", "value").input("typed").timeout(PATIENCE);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
@@ -109,7 +110,7 @@ fn streamed_commands(agent: &GuestAgent) {
     });
     assert_eq!(status.unwrap(), CommandStatus::Exited(5));
     assert_eq!((&*output, &*errors), (&b"waiting\ntyped"[..], &b"value\n"[..]));
-    // With its children.
+    // Including its child processes.
     let family = GuestCommand::shell("sleep 86402 & sleep 86402 & echo begun; wait").timeout(PATIENCE);
     let cancelled = agent.run_streamed(&family, |_, _| ControlFlow::Break(())).unwrap_err();
     assert_eq!(cancelled.kind(), ErrorKind::Cancelled, "{cancelled}");
@@ -142,7 +143,7 @@ fn files(agent: &GuestAgent) {
     assert_eq!(agent.read_file("/proc/self/comm", 100).unwrap(), b"qemu-ga\n");
 }
 
-/// The guest has its address on the VM's NIC, once it has set up its network.
+/// Checks that the VM's NIC has the guest's address, once the guest has set up its network.
 fn has_address(agent: &GuestAgent, mac: MacAddress) {
     let began = Instant::now();
     loop {

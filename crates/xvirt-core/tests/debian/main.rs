@@ -37,14 +37,14 @@ const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const COMMAND_LINE: &str = "root=/dev/vda1 ro console=ttyS0 quiet mitigations=off";
 
-/// What these tests need of the machine they run on.
+/// The requirements of these tests.
 struct Bench {
     host: Host,
     disk: PathBuf,
     kernels: PathBuf,
 }
 
-/// The host and the files these variables name, or that the test was skipped and why.
+/// The host and the files that these variables name; `None` if the test is skipped, after printing the reason.
 fn needs<const N: usize>(variables: [&str; N]) -> Option<(Host, [PathBuf; N])> {
     let skip = |why: String| {
         println!("SKIPPED {}: {why}", std::thread::current().name().unwrap_or("?"));
@@ -65,8 +65,8 @@ fn bench() -> Option<Bench> {
     Some(Bench { host, disk, kernels })
 }
 
-/// Boots Debian with a root disk, a data disk, a read-only disk and two NICs, looks at all of them, reboots it, and
-/// presses the power button.
+/// Boots Debian with a root disk, a data disk, a read-only disk and two NICs, checks them all, reboots it, and presses
+/// the power button.
 fn debian_works(boot: impl Fn(&Bench) -> Boot, vcpus: u32, reboot: Reboot) {
     let Some(bench) = bench() else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn debian_works(boot: impl Fn(&Bench) -> Boot, vcpus: u32, reboot: Reboot) {
     assert_eq!(guest.vm.power_state(), PowerState::Halted);
 }
 
-/// A tap that is up, with this address of the host.
+/// A tap that is up and has this address on the host.
 fn tap(address: Ipv4Addr) -> Tap {
     let tap = Tap::create(None).unwrap();
     tap.set_address(address, 24).unwrap();
@@ -119,8 +119,8 @@ fn from_disk(_: &Bench) -> Boot {
     Boot::from_disk().command_line("quiet")
 }
 
-/// Boots the disk as it is, except that the kernel does nothing about flaws of processors: on an emulated one, that
-/// takes a fifth of the time.
+/// Boots the disk unchanged, except that the kernel does not mitigate CPU vulnerabilities, which saves a fifth of the
+/// time on an emulated CPU.
 fn without_mitigations() -> Boot {
     Boot::from_disk().command_line("quiet mitigations=off")
 }

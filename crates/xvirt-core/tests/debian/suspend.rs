@@ -12,15 +12,15 @@ use xvirt_core::vm::SuspendedVm;
 use crate::guest::PATIENCE;
 use crate::{needs, without_mitigations};
 
-/// How often the guest is suspended, and for how many seconds: `XVIRT_SUSPEND=5x60` is the long way.
+/// How often the guest is suspended, and for how many seconds: `XVIRT_SUSPEND=5x60` is the long variant.
 const SHORT: (u32, u64) = (2, 3);
-/// Writes files with a checksum each for ever, and busies a CPU.
+/// Writes files with a checksum each without end, and keeps a CPU busy.
 const LOAD: &str = "set -e; echo $$ >/run/load; cd /root; i=0; while :; do i=$((i + 1)); dd if=/dev/urandom of=f$((i % 8)) bs=64k count=16 \
                     conv=fsync 2>/dev/null; md5sum f$((i % 8)) >s$((i % 8)); echo $i >count; done";
-/// Complaints of a kernel whose clock or disks went wrong.
+/// Kernel messages that show problems with clocks or disks.
 const COMPLAINTS: &str = "soft lockup|rcu.*stall|blocked for more than|clocksource.*unstable|EXT4-fs error|I/O error";
 
-/// Runs a command of the shell, which must succeed, and gives what it printed.
+/// Runs a shell command, which must succeed, and returns its output.
 fn run(agent: &GuestAgent, command: &str) -> String {
     let output = agent.run(&GuestCommand::shell(command).timeout(PATIENCE)).unwrap();
     assert!(output.status.is_success(), "{command}: {:?} {}", output.status, output.stderr_lossy());
@@ -74,6 +74,6 @@ fn a_busy_debian_is_suspended_and_resumed() {
     let agent = vm.agent().with_timeout(PATIENCE);
     run(&agent, "kill $(cat /run/load); sync; echo 3 >/proc/sys/vm/drop_caches");
     let wrong = run(&agent, "cd /root; for s in s?; do md5sum -c --quiet $s || echo wrong; done");
-    // The load may have been ended between a file and its checksum.
+    // The load may have been killed between writing a file and its checksum.
     assert!(wrong.lines().filter(|line| *line == "wrong").count() <= 1, "{wrong}");
 }

@@ -17,7 +17,7 @@ use crate::support::{Guest, PATIENCE, config};
 
 const DISK: u64 = 8 << 20;
 
-/// A VM with two vCPUs and two disks whose guest checks its memory and its disks all the time.
+/// A VM with two vCPUs and two disks whose guest checks its memory and its disks continuously.
 fn busy(folder: &Path) -> VmConfig {
     let [raw, qcow2] = ["disk.raw", "disk.qcow2"].map(|name| folder.join(name));
     disk::create(&raw, ImageFormat::Raw, DISK).unwrap();
@@ -32,7 +32,7 @@ fn busy(folder: &Path) -> VmConfig {
         .disk(Disk::open(qcow2).unwrap())
 }
 
-/// Waits until the guest has checked its memory and its disks again.
+/// Waits until the guest has checked its memory and its disks once more.
 fn goes_on(guest: &mut Guest) {
     for _ in 0..2 {
         guest.expect("blk 1: round");
@@ -54,7 +54,7 @@ fn a_busy_vm_is_suspended_and_resumed() {
         guest.vm.suspend(&path, &()).unwrap();
         assert_eq!(guest.vm.power_state(), PowerState::Suspended);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        // Nobody holds its disks any more.
+        // Its disks are no longer locked.
         drop(disk::open(folder.path().join("disk.raw"), Some(ImageFormat::Raw), Access::ReadWrite).unwrap());
         guest.vm.resume(&()).unwrap();
         assert_eq!(guest.vm.power_state(), PowerState::Running);
@@ -86,7 +86,7 @@ fn a_suspended_vm_is_resumed_by_somebody_else() {
     assert_eq!(SuspendedVm::open(&path).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-/// A suspended VM with one disk, and the file it is in.
+/// A suspended VM with one disk, and its file.
 fn suspended(folder: &Path, host: &Host) -> Guest {
     let raw = folder.join("disk.raw");
     disk::create(&raw, ImageFormat::Raw, DISK).unwrap();

@@ -1,4 +1,4 @@
-//! Which VM a line of the log is about, and logs that panic. In a process of its own, because a process has one log.
+//! Which VM a log line is about, and logs that panic. In a separate process, because a process has one log.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
@@ -23,7 +23,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 use xvirt_core::demo::{CommandLine, Mode};
 
-/// Keeps every event with the span it happened in, and panics where [`panics`] says.
+/// Keeps every event with its span, and panics where [`panics`] says.
 #[derive(Clone, Default)]
 struct Log(Arc<Kept>);
 
@@ -102,7 +102,7 @@ impl Subscriber for Log {
 }
 
 impl Log {
-    /// The span that the calling thread is in.
+    /// The current span of the calling thread.
     fn entered(&self) -> Option<(Id, Known)> {
         let id = ENTERED.with_borrow(|entered| entered.last().copied())?;
         Some((Id::from_u64(id), self.0.spans.lock().unwrap()[&id].clone()))
@@ -125,7 +125,7 @@ fn lines_of_several_vms_are_told_apart() {
         guest.vm.wait_halted(PATIENCE).unwrap();
     }
     let lines = log.0.lines.lock().unwrap();
-    // The first from the caller's thread, the second from one of the VM's own.
+    // The first is from the caller's thread, the second from one of the VM's own threads.
     for event in ["Started", "GuestShutdown"] {
         for guest in &guests {
             let span = format!("vm name=\"{}\" uuid={}", guest.vm.name(), guest.vm.uuid());

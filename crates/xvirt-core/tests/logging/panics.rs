@@ -16,7 +16,7 @@ use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 use crate::within::within;
 
-/// What the log is told.
+/// What the log is called for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     Enter,
@@ -24,7 +24,8 @@ pub enum Moment {
     Exit,
 }
 
-/// On which threads the log of which VM panics, and when. The threads of disks are in no VM's span.
+/// The VM about which, the thread on which, and the moment at which the log panics. Threads of disks are in no VM's
+/// span.
 const PANICS: [(&str, &str, Moment); 8] = [
     ("at the start of a vCPU", "vcpu1", Moment::Enter),
     ("at the start of the supervisor", "vm-supervisor", Moment::Enter),
@@ -54,7 +55,7 @@ fn named(name: &str, mode: Mode, seed: u64) -> VmConfig {
     config
 }
 
-/// The thread on which the log panicked, if the VM crashes for that.
+/// The thread on which the log panicked, if that crashes the VM.
 fn panicked(guest: &Guest) -> Option<String> {
     match guest.events.next_timeout(PATIENCE).unwrap().event {
         Event::Crashed(CrashReason::ThreadPanicked { thread, message }) => {
@@ -65,8 +66,8 @@ fn panicked(guest: &Guest) -> Option<String> {
     }
 }
 
-/// A VM that is paused because the log panicked on one of its threads, and which it was. A hostile guest is tried with
-/// other seeds if it ends otherwise.
+/// A VM that is paused because the log panicked on one of its threads, and the name of that thread. A hostile guest is
+/// tried with other seeds if it ends otherwise.
 fn crashed(name: &str, mode: Mode, host: &Host) -> (Guest, String) {
     for seed in 1..=20 {
         let guest = Guest::start(named(name, mode, seed).on_crash(CrashAction::Preserve), host).unwrap();
@@ -79,7 +80,7 @@ fn crashed(name: &str, mode: Mode, host: &Host) -> (Guest, String) {
     panic!("the log did not panic {name}");
 }
 
-/// Drops a VM, which may never end.
+/// Drops a VM, which may hang.
 fn end(guest: Guest) {
     within(move || drop(guest));
 }
@@ -159,11 +160,11 @@ fn a_panic_on_the_thread_of_a_caller_leaves_the_vm_as_it_was() {
         drop(guest);
     };
     std::thread::Builder::new().name("caller".into()).spawn(call).unwrap().join().unwrap();
-    // The machine is gone, and with it the lock of its disk.
+    // The machine is gone, and its disk is unlocked.
     Guest::start(named("another", Mode::Hello, 1).disk(Disk::raw(&image)), &host).unwrap();
 }
 
-/// A disk that panics when it is written.
+/// A disk that panics on writes.
 #[derive(Debug)]
 struct Panicking;
 

@@ -1,4 +1,5 @@
-//! What a guest's disk makes this process hold while its boot menu is read, and while the VM starts from it.
+//! How much memory a guest's disk can make this process use while its boot menu is read, and while the VM boots from
+//! it.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
@@ -14,7 +15,7 @@ use xvirt_core::{ErrorKind, demo};
 use crate::{ALONE, host, peak_memory};
 
 const MIB: u64 = 1 << 20;
-/// More than any of this takes, and far less than what a disk can ask for.
+/// More than any of this needs, and far less than a disk could demand.
 const MAX: u64 = 48 * MIB;
 const SECTOR: u64 = 512;
 /// Paths and contents.
@@ -22,10 +23,10 @@ type Files = Vec<(String, Vec<u8>)>;
 
 /// Where the file system begins, in sectors.
 const START: u64 = 2048;
-/// Partitions there can be besides the first: as many as are read.
+/// The number of partitions besides the first: the maximum that is read.
 const PARTITIONS: u64 = 128;
 
-/// A disk with the folder `root` in an ext4 file system, which `PARTITIONS` partitions of its table all are.
+/// A disk with the folder `root` in an ext4 file system. All `PARTITIONS` partitions of its table refer to it.
 fn disk_of(folder: &Path) -> Option<PathBuf> {
     let (root, image) = (folder.join("root"), folder.join("disk"));
     let mut file = File::create(&image).unwrap();
@@ -33,7 +34,7 @@ fn disk_of(folder: &Path) -> Option<PathBuf> {
     let offset = format!("offset={}", START * SECTOR);
     let arguments = ["-q", "-F", "-t", "ext4", "-N", "1024", "-O", "^has_journal", "-E", &offset, "-d"];
     let paths = [root.to_str().unwrap(), image.to_str().unwrap(), "64M"];
-    // Where a user's path has no /sbin, it still is there.
+    // A user's PATH may lack /sbin, where the tools are.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let Ok(made) = Command::new("mke2fs").args(arguments).args(paths).env("PATH", path).output() else {
         println!("SKIPPED {}: mke2fs is not installed", std::thread::current().name().unwrap_or("?"));
@@ -70,7 +71,7 @@ fn disk_with(folder: &Path, files: &Files) -> Option<PathBuf> {
     disk_of(folder)
 }
 
-/// A folder in memory, where the system has such a place.
+/// A folder in memory, if the system has one.
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -79,7 +80,7 @@ fn long(length: usize) -> String {
     "x".repeat(length)
 }
 
-/// What comes to a thousand times as much, or takes minutes, where it is believed.
+/// Inputs that would expand a thousandfold, or take minutes, if they were trusted.
 fn configurations() -> Vec<(&'static str, Files)> {
     let one = |path: &str, text: String| vec![(path.to_owned(), text.into_bytes())];
     let kernels = (0..64).map(|number| (format!("boot/vmlinuz-{number}"), b"x".to_vec()));

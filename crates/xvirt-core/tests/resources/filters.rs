@@ -1,4 +1,4 @@
-//! Which threads of the process are under filters of system calls while VMs run.
+//! Which threads of the process have seccomp filters while VMs run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,11 +16,11 @@ use crate::support::{Guest, config};
 
 const DISK_SIZE: u64 = 8 << 20;
 
-/// How many threads of each name there are with a filter and without, of those that serve devices.
+/// The number of device threads of each name, with and without a filter.
 fn device_threads() -> BTreeMap<(String, bool), usize> {
     let mut found = BTreeMap::new();
     for task in fs::read_dir("/proc/self/task").unwrap() {
-        // A thread may end while it is looked at.
+        // A thread may end while this reads its state.
         let Ok(status) = fs::read_to_string(task.unwrap().path().join("status")) else { continue };
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap();
         if field("Name:").starts_with("virtio-") {
@@ -30,7 +30,7 @@ fn device_threads() -> BTreeMap<(String, bool), usize> {
     found
 }
 
-/// A disk of the program's own, which asks for what no filter allows whenever it is read.
+/// A disk of the program that makes a system call which no filter allows whenever it is read.
 #[derive(Debug)]
 struct Own {
     disk: Arc<dyn BlockBackend>,
@@ -68,7 +68,7 @@ impl BlockBackend for Own {
     }
 }
 
-/// Runs a VM up to where it has used its devices, and tells of its threads.
+/// Runs a VM until its guest has used its devices, and returns its threads.
 fn running(config: VmConfig, host: &Host) -> BTreeMap<(String, bool), usize> {
     let mut guest = Guest::start(config, host).unwrap();
     guest.expect(demo::DONE);

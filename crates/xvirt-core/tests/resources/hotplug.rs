@@ -1,4 +1,4 @@
-//! What devices take of the host that come and go under a running guest.
+//! Host resources of devices that are plugged and unplugged while a guest runs.
 
 use std::path::Path;
 use std::sync::PoisonError;
@@ -13,11 +13,11 @@ use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 use crate::{ALONE, limit_arenas, taken, virtual_memory};
 
-/// Of 500 nothing was left either; they take some minutes where the guest is emulated.
+/// A run with 500 also left nothing behind; that takes some minutes if the guest is emulated.
 const CYCLES: usize = 100;
 
-/// Each time the devices take the slots, and so the addresses, doorbells and interrupt numbers, that they had before: had
-/// one of those not been given back, the next device could not be set up.
+/// Each time, the devices use the same slots, and so the same addresses, doorbells and interrupt numbers, as before: if
+/// one of them were not released, the next device could not be set up.
 #[test]
 fn disks_and_nics_that_come_and_go_leave_nothing_behind() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! What VMs take of the host, and that they give it back. In a process of its own, because it counts what all of the
-//! process has.
+//! Host resources of VMs, and their release. In a separate process, because it counts the resources of the whole
+//! process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
@@ -22,7 +22,7 @@ use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::Event;
 
-/// These tests count what the whole process has, so they must not run beside each other.
+/// These tests count resources of the whole process, so they must not run in parallel.
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,30 +36,30 @@ fn taken() -> Taken {
     Taken { descriptors: count("/proc/self/fd"), threads: count("/proc/self/task") }
 }
 
-/// Virtual memory of the process in KiB: what is mapped, whether touched or not.
+/// Virtual memory of the process in KiB: all mappings, touched or not.
 fn virtual_memory() -> u64 {
     status("VmSize:")
 }
 
-/// What the kernel says of this process, in KiB.
+/// A value from the kernel's status of this process, in KiB.
 fn status(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// How much more memory this process has while it works than before, in bytes, at the highest; and what the work gives.
+/// The peak memory that this process uses during `work`, beyond that before, in bytes; and the result of `work`.
 fn peak_memory<T>(work: impl FnOnce() -> T) -> (u64, T) {
-    // SAFETY: it only gives memory back that is not used, which would hide what is taken from now on.
+    // SAFETY: it only releases unused memory, which would otherwise hide later allocations.
     unsafe { libc::malloc_trim(0) };
-    // Begins the measurement anew (proc(5)).
+    // Resets the peak (proc(5)).
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = status("VmRSS:");
     let done = work();
     (status("VmHWM:").saturating_sub(before) << 10, done)
 }
 
-/// glibc gives each thread that runs beside others an arena of 64 MiB, and how many ever do so is a matter of chance.
+/// glibc gives each concurrent thread an arena of 64 MiB, and how many threads ever run concurrently varies.
 fn limit_arenas() {
     // SAFETY: it only sets a limit.
     assert_eq!(unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) }, 1);
@@ -98,7 +98,7 @@ fn a_vm_that_switched_itself_off_keeps_nothing() {
     let before = taken();
     vm.start().unwrap();
     vm.wait_halted(PATIENCE).unwrap();
-    // The thread that took the machine apart is about to end.
+    // The thread that tore the machine down is about to end.
     let began = Instant::now();
     while taken() != before && began.elapsed() < PATIENCE {
         std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! Signals and VMs. In a process of its own, because signals are the whole process's.
+//! Signals and VMs. In a separate process, because signals belong to the whole process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
@@ -23,7 +23,7 @@ use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::vm::{CrashReason, Event, PowerState, Vm};
 
-/// Each test does to the process what others would not stand.
+/// Held by each test, because it changes the state of the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -36,7 +36,7 @@ fn start_busy(host: &Host) -> Arc<Vm> {
     Arc::new(Guest::start(config, host).unwrap().vm)
 }
 
-/// Waits until the guest runs: a vCPU takes much less to begin with it.
+/// Waits until the guest runs: a vCPU needs much less CPU time to start.
 fn wait_busy(vm: &Vm) {
     let time = || vm.statistics().vcpus.iter().map(|vcpu| vcpu.cpu_time).sum::<Duration>();
     let before = time();
@@ -45,7 +45,7 @@ fn wait_busy(vm: &Vm) {
     }
 }
 
-/// Calls a verb that may never end.
+/// Calls a verb that may hang.
 fn call<T: Send + 'static>(vm: &Arc<Vm>, verb: impl FnOnce(&Vm) -> T + Send + 'static) -> T {
     let vm = Arc::clone(vm);
     within(move || verb(&vm))
@@ -67,7 +67,7 @@ fn a_vm_started_with_all_signals_blocked_obeys() {
     call(&vm, Vm::hard_shutdown).unwrap();
 }
 
-/// The signals that each thread of this process has blocked, a bit for each, by the threads' names.
+/// The blocked signals of each thread of this process, as a bit set, by thread name.
 fn blocked() -> BTreeMap<String, u64> {
     let threads = fs::read_dir("/proc/self/task").unwrap();
     let mask = |thread: fs::DirEntry| {
@@ -96,7 +96,8 @@ fn threads_have_all_signals_blocked_but_the_one_that_is_for_vcpus() {
     let _socket = guest.vm.console().attach_unix_socket(folder.path().join("console")).unwrap();
     guest.expect(demo::DONE);
     let masks = blocked();
-    // SIGKILL, SIGSTOP, and the two that glibc keeps for itself cannot be blocked; faults are a thread's own.
+    // SIGKILL, SIGSTOP and the two signals that glibc reserves cannot be blocked; fault signals are for the faulting
+    // thread.
     let faults = [libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV, libc::SIGSYS, libc::SIGTRAP];
     let never = [libc::SIGKILL, libc::SIGSTOP, 32, 33].into_iter().chain(faults).map(bit).fold(0, |all, bit| all | bit);
     for name in ["vm-supervisor", "xvirt-console", "virtio-console", "virtio-blk", "virtio-rng", "disk-io", "vcpu0"] {
@@ -113,7 +114,7 @@ fn threads_have_all_signals_blocked_but_the_one_that_is_for_vcpus() {
 
 extern "C" fn of_the_program(_: libc::c_int) {}
 
-/// What a real-time signal does.
+/// The current action of a real-time signal.
 fn action(signal: i32) -> libc::sighandler_t {
     // SAFETY: all zeroes is a valid sigaction, into which the current one is written.
     unsafe {
@@ -132,7 +133,7 @@ fn of_the_program_address() -> libc::sighandler_t {
     of_the_program as extern "C" fn(libc::c_int) as libc::sighandler_t
 }
 
-/// The signal that interrupts vCPUs: no test here sets another handler than its own.
+/// The signal that interrupts vCPUs: the real-time signal with a handler that is not of a test.
 fn kick_signal() -> i32 {
     let others = [libc::SIG_DFL, libc::SIG_IGN, of_the_program_address()];
     (libc::SIGRTMIN()..=libc::SIGRTMAX()).rfind(|signal| !others.contains(&action(*signal))).unwrap()
@@ -144,7 +145,7 @@ fn a_handler_that_the_program_sets_later_is_named() {
     let host = host!();
     let vm = start_busy(&host);
     let signal = kick_signal();
-    // Nobody's handler is lost where there is none.
+    // If a signal has no handler, none is lost.
     for nothing in [libc::SIG_IGN, libc::SIG_DFL] {
         wait_busy(&vm);
         set(signal, nothing);
@@ -162,7 +163,7 @@ fn a_handler_that_the_program_sets_later_is_named() {
         wait_busy(&vm);
     }
     call(&vm, Vm::hard_shutdown).unwrap();
-    // The next machine has another signal.
+    // The next machine uses another signal.
     call(&vm, Vm::start).unwrap();
     call(&vm, Vm::pause).unwrap();
     assert_eq!(action(signal), of_the_program_address());

@@ -1,11 +1,11 @@
-//! Calls that may never end.
+//! Calls that may hang.
 
 use std::sync::mpsc;
 use std::thread;
 
 use crate::support::PATIENCE;
 
-/// What `work` gives, which is not waited for longer than for a guest: it may be a wait that never ends.
+/// The result of `work`, unless it takes longer than a guest would: it may hang.
 pub fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(work()));

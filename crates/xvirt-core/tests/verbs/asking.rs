@@ -1,4 +1,4 @@
-//! Calls that only ask: what they tell is what the VM was at some moment.
+//! Queries: each result must match the state of the VM at some moment.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::model::Model;
 use crate::random::Random;
 use crate::subject::Subject;
 
-/// No description of a VM is longer, whatever it has printed and whatever memory it has.
+/// The maximum length of a VM's description, whatever its output and memory.
 const MAX_DEBUG: usize = 64 << 10;
 
 pub fn act(subject: &Subject, random: &mut Random) {
@@ -35,7 +35,7 @@ pub fn act(subject: &Subject, random: &mut Random) {
     }
 }
 
-/// What `call` gives must fit what the VM was at some moment.
+/// The result of `call` must match the state of the VM at some moment.
 fn ask<T: std::fmt::Debug>(
     subject: &Subject,
     what: &'static str,

@@ -1,4 +1,4 @@
-//! What came of a call, and whether it may have.
+//! The result of a call, and whether it is a documented one.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,23 +9,23 @@ use xvirt_core::{ErrorKind, Result};
 use crate::ledger::Window;
 use crate::subject::Subject;
 
-/// How long what a VM is may be ahead of what it tells.
+/// How long a change of the VM's state may precede its event.
 const DELAY: Duration = Duration::from_secs(10);
 
-/// What came of a call.
+/// The result of a call.
 #[must_use]
 pub struct Called<'a, T> {
     pub subject: &'a Subject,
     pub what: &'static str,
     pub result: Result<T>,
-    /// What the VM was meanwhile.
+    /// The states of the VM during the call.
     pub window: Window,
-    /// Where in the events the call began.
+    /// The position in the events at which the call began.
     pub mark: usize,
 }
 
 impl<T> Called<'_, T> {
-    /// After success, an event like this must have come.
+    /// After success, this kind of event must have come.
     pub fn announced(self, event: &Event) -> Self {
         if self.result.is_ok() {
             let returned = self.subject.follow().returned(event);
@@ -36,8 +36,8 @@ impl<T> Called<'_, T> {
         self
     }
 
-    /// Success takes that the verb was legal at some moment, `InvalidState` that it was not at some moment. `documented`
-    /// are the other errors.
+    /// `Ok` requires that the verb was legal at some moment, `InvalidState` that it was illegal at some moment.
+    /// `documented` decides on other errors.
     pub fn judge_verb(self, verb: Verb, documented: impl FnOnce(ErrorKind, &Window) -> bool) -> Option<T> {
         self.judge(|result, window| match result {
             Ok(_) => window.allows(verb),
@@ -46,7 +46,7 @@ impl<T> Called<'_, T> {
         })
     }
 
-    /// Says so if the outcome is not `documented`; gives what a successful call gave.
+    /// Reports an outcome that is not `documented`; returns the result of a successful call.
     pub fn judge(self, documented: impl FnOnce(&Result<T>, &Window) -> bool) -> Option<T> {
         if !documented(&self.result, &self.window) {
             self.wrong("no documented outcome");
@@ -54,7 +54,7 @@ impl<T> Called<'_, T> {
         self.result.ok()
     }
 
-    /// Whether this holds, once what the VM was at the end of the call is known: it changes first, and then tells it.
+    /// Whether `holds` becomes true. The state changes before its event is sent, so this waits for the event.
     pub fn comes_true(&mut self, holds: impl Fn(&Window) -> bool) -> bool {
         let returned = Instant::now();
         while !holds(&self.window) {

@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::random::Random;
 use crate::subject::{DISK_SIZE, MEMORY, Subject};
 
-/// Positions that calls are about: those of the devices there are, and one more.
+/// The positions that calls use: those of existing devices, and one more.
 const POSITIONS: usize = 6;
 
 pub fn act(subject: &Subject, random: &mut Random) {
@@ -34,7 +34,7 @@ fn patience(random: &mut Random) -> Duration {
     Duration::from_millis(*random.pick(&[0, 1, 50, 300]))
 }
 
-/// Others may do so at the same time, so there may be a few more than positions that calls are about.
+/// Other threads may do the same at the same time, so there may be a few more devices than positions that calls use.
 fn plug(subject: &Subject, random: &mut Random) {
     let (disks, nics) = {
         let ledger = subject.follow();
@@ -47,7 +47,7 @@ fn plug(subject: &Subject, random: &mut Random) {
     }
 }
 
-/// Plugs a disk in, and gives its position.
+/// Plugs a disk in, and returns its position.
 pub fn plug_disk(subject: &Subject) -> Option<usize> {
     let image = subject.image().unwrap();
     let called = subject.call("plug_disk", |vm| vm.plug_disk(Disk::raw(image)));
@@ -58,7 +58,7 @@ pub fn plug_disk(subject: &Subject) -> Option<usize> {
     })
 }
 
-/// Plugs a network interface in, and gives its position.
+/// Plugs a network interface in, and returns its position.
 pub fn plug_nic(subject: &Subject, tap: bool) -> Option<usize> {
     let nic = if tap {
         Nic::new_tap()
@@ -84,7 +84,7 @@ pub fn unplug_nic(subject: &Subject, position: usize, timeout: Duration) {
     called.judge(|result, window| unplugged(result, window, |model| model.nics.contains(&position)));
 }
 
-/// Whether this is a documented outcome, by when the device was `there`.
+/// Whether the outcome is documented, depending on when the device was `there`.
 fn unplugged(result: &Result<()>, window: &Window, there: impl Fn(&Model) -> bool) -> bool {
     match result {
         Ok(()) => window.ever(&there) && window.ever(|model| !there(model)),
@@ -136,7 +136,7 @@ fn limits(subject: &Subject, position: usize, random: &mut Random) {
     }
 }
 
-/// A limit of a device is refused only where there is none.
+/// A limit is only refused if the device does not exist.
 fn limited(
     subject: &Subject,
     what: &'static str,
@@ -167,7 +167,7 @@ fn balloon(subject: &Subject, random: &mut Random) {
         }
         _ => {
             let called = subject.call("refresh_memory_statistics", |vm| vm.refresh_memory_statistics(timeout));
-            // The guest may have no driver yet, or none at all, which is an InvalidState too.
+            // The guest may have no driver yet, or none at all, which is an InvalidState, too.
             called.judge(|result, window| match result {
                 Ok(_) => window.allows(Verb::ReadMemoryStatistics),
                 Err(error) => matches!(error.kind(), ErrorKind::InvalidState | ErrorKind::Timeout),
@@ -176,7 +176,7 @@ fn balloon(subject: &Subject, random: &mut Random) {
     }
 }
 
-/// The other ends of some network interfaces go.
+/// Closes the other ends of some network interfaces.
 fn hang_up(subject: &Subject) {
     subject.peers.lock().unwrap().pop();
 }

@@ -1,4 +1,4 @@
-//! What was wrong, how often calls had which outcome, and how long they took.
+//! Errors that were found, how often calls had which outcome, and how long they took.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use xvirt_core::ErrorKind;
 
-/// How a call ended.
+/// The outcome of a call.
 pub type Outcome = Option<ErrorKind>;
 
-/// What all threads of the test report to.
+/// The report that all threads of the test add to.
 #[derive(Debug, Default)]
 pub struct Findings {
     any: AtomicBool,
@@ -28,7 +28,7 @@ struct Calls {
 }
 
 impl Findings {
-    /// Whether something was wrong, so that the test ends.
+    /// Whether an error was found, so that the test ends.
     pub fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
@@ -38,12 +38,12 @@ impl Findings {
         self.texts.lock().unwrap().push(text);
     }
 
-    /// A VM has crashed so many times because a thread panicked.
+    /// Counts crashes of a VM because a thread panicked.
     pub fn panicked(&self, times: usize) {
         self.panicked.fetch_add(times, Ordering::Relaxed);
     }
 
-    /// Whether a VM has ever crashed because a thread panicked.
+    /// Whether any VM has crashed because a thread panicked.
     pub fn any_panicked(&self) -> bool {
         self.panicked.load(Ordering::Relaxed) > 0
     }
@@ -56,13 +56,13 @@ impl Findings {
         calls.longest = calls.longest.max(took);
     }
 
-    /// Calls that were never successful.
+    /// The calls that never succeeded.
     pub fn never_ok(&self) -> Vec<&'static str> {
         let calls = self.calls.lock().unwrap();
         calls.iter().filter(|(_, calls)| !calls.outcomes.contains_key("Ok")).map(|(call, _)| *call).collect()
     }
 
-    /// How often each call had each outcome.
+    /// The number of each call's outcomes.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         for (call, Calls { outcomes, longest }) in &*self.calls.lock().unwrap() {

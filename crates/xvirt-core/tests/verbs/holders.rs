@@ -1,8 +1,8 @@
-//! Who holds views of a VM's disks: views of a halted VM keep it from being started.
+//! The holders of views of a VM's disks: views of a halted VM prevent it from being started.
 
 use std::sync::Mutex;
 
-/// How many views a disk can have at once.
+/// The maximum number of views of a disk.
 const MAX: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,7 +12,7 @@ struct Counts {
     of_halted: usize,
 }
 
-/// Who holds views of one VM's disks, or has asked for them.
+/// The holders of views of one VM's disks, including those that have asked for them.
 #[derive(Debug, Default)]
 pub struct Holders(Mutex<Counts>);
 
@@ -20,7 +20,7 @@ pub struct Holders(Mutex<Counts>);
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(Counts);
 
-/// One holder, who may hold views of the halted VM until it is known better.
+/// A holder, which counts as a holder of views of the halted VM until it is known to hold others.
 #[derive(Debug)]
 pub struct Holder<'a> {
     all: &'a Holders,
@@ -28,7 +28,7 @@ pub struct Holder<'a> {
 }
 
 impl Holders {
-    /// One more, who asks for views after this.
+    /// Adds a holder that is about to ask for views.
     pub fn begin(&self) -> Holder<'_> {
         let mut counts = self.0.lock().unwrap();
         counts.begun += 1;
@@ -41,12 +41,12 @@ impl Holders {
         Mark(*self.0.lock().unwrap())
     }
 
-    /// Whether somebody may have held views of the halted VM since then.
+    /// Whether views of the halted VM may have been held since then.
     pub fn may_lock(&self, since: Mark) -> bool {
         since.0.of_halted > 0 || self.0.lock().unwrap().begun > since.0.begun
     }
 
-    /// Whether a disk may have had as many views as it can have since then.
+    /// Whether a disk may have had the maximum number of views since then.
     pub fn may_be_full(&self, since: Mark) -> bool {
         since.0.holding + self.0.lock().unwrap().begun - since.0.begun >= MAX
     }

@@ -1,4 +1,4 @@
-//! Follows the events of one VM, and tells what it was while a call was made.
+//! Follows the events of one VM, and returns its states during a call.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem::{Discriminant, discriminant};
@@ -11,26 +11,26 @@ use xvirt_core::vm::{CrashReason, Event, EventReceiver, Verb};
 use crate::log::Panics;
 use crate::model::{Model, Rules};
 
-/// How many lines of what happened are told when something is wrong.
+/// How many lines of the history are printed on an error.
 const LINES: usize = 80;
-/// How often nobody has a call under way until a VM must have crashed with a panic: it goes on for seconds in between.
+/// How many quiet phases, which are seconds apart, a VM may take to crash after a panic.
 const LOOKS: u32 = 8;
 
-/// What a VM was from before a call until after it.
+/// The states of a VM from before a call until after it.
 #[derive(Debug)]
 pub struct Window {
-    /// At the beginning, and after each event.
+    /// The state at the beginning, and after each event.
     models: Vec<Model>,
     pub events: Vec<Event>,
 }
 
 impl Window {
-    /// Whether this held at some moment.
+    /// Whether `holds` was true at some moment.
     pub fn ever(&self, holds: impl Fn(&Model) -> bool) -> bool {
         self.models.iter().any(holds)
     }
 
-    /// Whether this held all the time.
+    /// Whether `holds` was true all the time.
     pub fn always(&self, holds: impl Fn(&Model) -> bool) -> bool {
         self.models.iter().all(holds)
     }
@@ -55,22 +55,22 @@ pub struct Ledger {
     rules: Rules,
     plugged: u64,
     model: Model,
-    /// What came since the last time that nobody had a call under way.
+    /// The events since the last quiet phase.
     since: Vec<(Event, Model)>,
     before: Model,
-    /// How many events of each kind came that somebody asked for.
+    /// The number of events of each kind that result from a call.
     seen: HashMap<Discriminant<Event>, u64>,
-    /// How many calls returned that such an event must have come for.
+    /// The number of calls that returned and must have caused such an event.
     returned: HashMap<Discriminant<Event>, u64>,
-    /// What was said by the panics that it has crashed with.
+    /// The messages of the panics with which it has crashed.
     crashes: HashSet<String>,
-    /// How often its threads have begun anew, or could not begin.
+    /// How often its threads were started, or could not be started.
     renewals: u64,
-    /// Panics that it may yet crash with: how often it was looked for that, and how many renewals there were before.
+    /// Panics with which it may still crash: the number of checks since, and the renewals before.
     awaited: HashMap<String, (u32, u64)>,
-    /// Clean shutdowns under way.
+    /// The number of clean shutdowns in progress.
     shutdowns: usize,
-    /// Whether one was asked for in this run.
+    /// Whether a clean shutdown was requested in this run.
     shutdown_asked: bool,
     may_be_gone: bool,
     gone: bool,
@@ -110,7 +110,7 @@ impl Ledger {
         }
     }
 
-    /// Takes what has come; the error is an event that may not come.
+    /// Takes the events that have come; the error is an event that is not allowed.
     pub fn follow(&mut self) -> Result<(), String> {
         loop {
             let event = match self.receiver.try_next() {
@@ -148,7 +148,7 @@ impl Ledger {
                     | Event::Restarted
                     | Event::Crashed(_)
             ));
-            // The pause that a crash ends in was asked for by nobody.
+            // No call requested the pause that ends a crash.
             let asked = !self.model.is_between();
             let followed = self.model.follow(&event, &self.rules, self.plugged);
             followed.map_err(|why| format!("the event {event:?} may not come now: {why}"))?;
@@ -159,17 +159,17 @@ impl Ledger {
         }
     }
 
-    /// The VM is about to be dropped.
+    /// Records that the VM is about to be dropped.
     pub fn ends(&mut self) {
         self.may_be_gone = true;
     }
 
-    /// Whether the receiver has told that the VM is gone.
+    /// Whether the receiver has reported that the VM is gone.
     pub fn is_gone(&self) -> bool {
         self.gone
     }
 
-    /// A start has failed because a thread panicked.
+    /// Records that a start has failed because a thread panicked.
     pub fn could_not_begin(&mut self) {
         self.renewals += 1;
     }
@@ -179,8 +179,8 @@ impl Ledger {
         self.crashes.len()
     }
 
-    /// A thread that panicked before it did anything must have been told, unless the machine was taken apart or reset
-    /// before it could be. A paused VM tells it once it goes on, so it may take some looks.
+    /// The panic of a thread that had done nothing yet must be reported, unless the machine was torn down or reset
+    /// first. A paused VM reports it once it is unpaused, so this may take several checks.
     fn settle_panics(&mut self) -> Result<(), String> {
         for message in self.panics.fatal(&self.vm) {
             let (looks, renewals) = self.awaited.entry(message.clone()).or_insert((0, self.renewals));
@@ -192,7 +192,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A clean shutdown begins; it may come late, but not after the run.
+    /// Records the begin of a clean shutdown. It may take effect late, but only in the same run.
     pub fn shutdown_begins(&mut self) {
         self.shutdowns += 1;
         self.shutdown_asked = true;
@@ -202,12 +202,12 @@ impl Ledger {
         self.shutdowns -= 1;
     }
 
-    /// Where in the events we are.
+    /// The current position in the events.
     pub fn mark(&self) -> usize {
         self.since.len()
     }
 
-    /// What the VM was since that mark.
+    /// The states of the VM since that position.
     pub fn window(&self, mark: usize) -> Window {
         let first = mark.checked_sub(1).map_or(&self.before, |last| &self.since[last].1);
         let since = &self.since[mark..];
@@ -215,7 +215,7 @@ impl Ledger {
         Window { models, events: since.iter().map(|(event, _)| event.clone()).collect() }
     }
 
-    /// A call has returned for which an event like this must have come; the error is that it did not.
+    /// Records that a call returned for which an event like this must have come; the error is that it did not.
     pub fn returned(&mut self, event: &Event) -> Result<(), String> {
         let kind = discriminant(event);
         let returned = self.returned.entry(kind).or_default();
@@ -226,7 +226,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// No call is under way: as many calls have returned as events like these came.
+    /// In a quiet phase: as many calls must have returned as there were events like these.
     pub fn settle(&mut self, events: &[Event]) -> Result<(), String> {
         self.follow()?;
         self.before = self.model.clone();
@@ -256,7 +256,7 @@ impl Ledger {
         self.lines.push_back(format!("{:9.4} s  {name}: {line}", self.began.elapsed().as_secs_f64()));
     }
 
-    /// What happened last.
+    /// The last events.
     pub fn lines(&self) -> String {
         self.lines.iter().map(|line| format!("    {line}\n")).collect()
     }

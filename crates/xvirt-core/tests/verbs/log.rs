@@ -1,4 +1,4 @@
-//! A log subscriber that panics now and then, on threads of VMs only.
+//! A log subscriber that panics occasionally, only on threads of VMs.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,18 +15,18 @@ use tracing_core::span::Current;
 
 /// How each panic's message begins; its number follows.
 pub const MESSAGE: &str = "the log subscriber panics for the test, number ";
-/// One of so many events, and one of so many entries and exits of spans, is a panic.
+/// One of this many events, and one of this many entries and exits of spans, panics.
 const EVENTS: u64 = 40;
 const SPANS: u64 = 60;
 
-/// Where in the subscriber a panic was.
+/// The place of a panic in the subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// At an event. Where that happens in the middle of something, the VM goes on.
+    /// At an event. If the panic is caught within an operation, the VM continues.
     Event,
-    /// When a thread enters a span, which is the first that it does: nothing can go on there.
+    /// When a thread enters a span, the first thing it does: the thread cannot continue.
     Enter,
-    /// When a thread leaves a span, which is the last that it does: the VM may be gone already.
+    /// When a thread leaves a span, the last thing it does: the VM may be gone already.
     Exit,
 }
 
@@ -38,17 +38,17 @@ struct Panic {
     message: String,
 }
 
-/// The panics so far, by the names of the VMs.
+/// The panics so far, by VM name.
 #[derive(Debug, Default)]
 pub struct Panics {
     armed: AtomicBool,
-    /// Counts what might have been a panic.
+    /// Counts the places where a panic was possible.
     chances: AtomicU64,
     by_vm: Mutex<HashMap<String, Vec<Panic>>>,
 }
 
 impl Panics {
-    /// Whether there are panics from now on.
+    /// Enables or disables panics.
     pub fn arm(&self, armed: bool) {
         self.armed.store(armed, Ordering::SeqCst);
     }
@@ -59,16 +59,16 @@ impl Panics {
         by_vm.get(vm).is_some_and(|all| all.iter().any(|panic| panic.thread == thread && panic.message == message))
     }
 
-    /// The messages of those after which a thread of that VM cannot have done anything.
+    /// The messages of panics after which a thread of that VM cannot have done anything.
     pub fn fatal(&self, vm: &str) -> Vec<String> {
         let by_vm = self.by_vm.lock().unwrap();
         let all = by_vm.get(vm).into_iter().flatten();
         all.filter(|panic| panic.place == Place::Enter).map(|panic| panic.message.clone()).collect()
     }
 
-    /// Panics once in a while, on a thread of that VM.
+    /// Panics occasionally, on a thread of that VM.
     fn chance(&self, vm: &str, place: Place) {
-        // A second panic while the first one unwinds would end the process, which is nobody's to prevent.
+        // A second panic while unwinding would abort the process.
         if !self.armed.load(Ordering::SeqCst) || thread::panicking() {
             return;
         }
@@ -104,7 +104,7 @@ thread_local! {
     static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Finds the name of a VM.
+/// Finds the name of a VM in the fields of a span.
 #[derive(Default)]
 struct Name(String);
 
@@ -118,7 +118,7 @@ impl Visit for Name {
     }
 }
 
-/// Makes it the log of this process, and has nobody print its panics.
+/// Installs it as the log of this process, and hides its panics.
 pub fn install() -> Arc<Panics> {
     let panics = Arc::<Panics>::default();
     let log = Log { panics: Arc::clone(&panics), spans: Mutex::default() };

@@ -1,4 +1,4 @@
-//! Views of disks at one moment, and exports.
+//! Snapshot views of disks, and exports.
 
 use std::sync::atomic::AtomicBool;
 
@@ -17,7 +17,7 @@ pub fn act(subject: &Subject, random: &mut Random) {
     if random.below(3) == 0 { export(subject, random.below(4) == 0) } else { view(subject, random) }
 }
 
-/// Views are what the disks were, whatever happens to the VM meanwhile.
+/// Views contain the old data of the disks, whatever happens to the VM meanwhile.
 fn view(subject: &Subject, random: &mut Random) {
     let mark = subject.holders.mark();
     let mut holder = subject.holders.begin();
@@ -37,7 +37,7 @@ fn view(subject: &Subject, random: &mut Random) {
             subject.report(&format!("view {number} of its disks has changed"));
         }
     }
-    // Before the holder is, which says that they are gone.
+    // Dropped before the holder, which records that they are gone.
     drop(views);
 }
 

@@ -1,9 +1,9 @@
-//! Many threads call all verbs of many VMs at random. Every call must have a documented outcome, every event must be one
-//! that may come, and what is left when everybody stops must be what should be left.
+//! Many threads call all verbs of many VMs at random. Every call must have a documented outcome, every event must be
+//! allowed, and when all threads stop, the resources in use must be the expected ones.
 //!
-//! Takes 20 seconds, or as many as `XVIRT_VERBS_SECONDS` says. `XVIRT_VERBS_SEED` has each thread choose as it did in an
-//! earlier run, though what the others do meanwhile is never the same. In a process of its own, because it counts what the
-//! process has, and has a log that panics.
+//! Takes 20 seconds, or `XVIRT_VERBS_SECONDS`. With `XVIRT_VERBS_SEED`, each thread makes the same choices as in an
+//! earlier run, though the interleaving differs. This is a separate process, because it counts the resources of the
+//! process and has a log that panics.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 
@@ -44,8 +44,8 @@ use xvirt_core::host::Host;
 use xvirt_core::net::Tap;
 use xvirt_testing::random;
 
-/// More mappings than there were may stay: glibc keeps stacks for further threads, up to 40 MiB of 256 KiB and more, each
-/// with a guard page that is a mapping of its own.
+/// Additional mappings that may stay: glibc keeps stacks for further threads, up to 40 MiB of 256 KiB and more, each
+/// with a guard page that is its own mapping.
 const MAX_KEPT: usize = 400;
 
 fn number(variable: &str) -> Option<u64> {

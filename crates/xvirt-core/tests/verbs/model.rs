@@ -1,4 +1,4 @@
-//! What a VM is by its events, and which event may come next.
+//! The state of a VM according to its events, and the events that may come next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use xvirt_core::vm::{CrashReason, Event, PowerState};
 
 use crate::program::Program;
 
-/// What the model needs to know of a configuration.
+/// The parts of a configuration that the model needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub program: Program,
@@ -19,7 +19,7 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 pub struct Model {
     pub state: PowerState,
-    /// What must follow a crash before anything else happens to the power state.
+    /// What must follow a crash before the power state changes otherwise.
     crashed: Option<CrashAction>,
     /// The size of the disk at each position.
     pub disks: BTreeMap<usize, u64>,
@@ -32,12 +32,12 @@ impl Model {
         Self { state: PowerState::Halted, crashed: None, disks, nics: BTreeSet::new() }
     }
 
-    /// Whether a crash has been told, but not yet what became of it.
+    /// Whether a crash was reported, but not yet the action that follows it.
     pub fn is_between(&self) -> bool {
         self.crashed.is_some()
     }
 
-    /// Follows an event; the error says why it may not come now. `plugged` is the size of disks that are plugged in.
+    /// Applies an event; the error says why it is not allowed now. `plugged` is the size of disks that are plugged in.
     pub fn follow(&mut self, event: &Event, rules: &Rules, plugged: u64) -> Result<(), String> {
         match event {
             Event::DiskPlugged { disk } => free(self.disks.insert(*disk, plugged).is_none(), "disk", *disk),
@@ -104,7 +104,7 @@ impl Model {
     }
 }
 
-/// Whether the supervisor has panicked: then nobody is left to do what is configured, and the VM is halted.
+/// Whether the supervisor has panicked: then the VM is halted, whatever is configured.
 fn is_of_supervisor(reason: &CrashReason) -> bool {
     matches!(reason, CrashReason::ThreadPanicked { thread, .. } if thread == "vm-supervisor")
 }

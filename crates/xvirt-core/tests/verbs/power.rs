@@ -9,7 +9,7 @@ use crate::log;
 use crate::random::Random;
 use crate::subject::Subject;
 
-/// One call of a random verb, with a limit of time that many guests keep and some do not.
+/// One call of a random verb, with a timeout that many guests meet and some do not.
 pub fn act(subject: &Subject, random: &mut Random) {
     match random.below(16) {
         0..5 => start(subject),
@@ -23,7 +23,7 @@ pub fn act(subject: &Subject, random: &mut Random) {
     }
 }
 
-/// None, little, or enough.
+/// A timeout: none, short, or sufficient.
 fn patience(random: &mut Random) -> Duration {
     Duration::from_millis(*random.pick(&[0, 1, 20, 500]))
 }

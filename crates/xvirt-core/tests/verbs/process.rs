@@ -1,4 +1,4 @@
-//! What the process has: threads, descriptors, memory; and a few system calls.
+//! The resources of the process (threads, descriptors, memory), and a few system calls.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How long a thread may take from its end until the kernel has forgotten it.
+/// How long the kernel may still list a thread that has ended.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// What the process has.
+/// The resources of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub descriptors: usize,
@@ -21,7 +21,7 @@ pub struct Taken {
 
 impl Taken {
     pub fn now() -> Self {
-        // The folder that is read is open, too.
+        // The folder that is being read is open, too.
         Self { descriptors: count("/proc/self/fd") - 1, threads: count("/proc/self/task") }
     }
 }
@@ -32,20 +32,20 @@ fn count(folder: &str) -> usize {
 
 /// The names of all threads.
 pub fn threads() -> Vec<String> {
-    // A thread may end while it is looked at.
+    // A thread may end while this reads its name.
     let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
     let tasks = fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
     tasks.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
 }
 
-/// Where the descriptors lead.
+/// The targets of the descriptors.
 pub fn descriptors() -> Vec<String> {
     let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
     let entries = fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap);
     entries.filter_map(target).map(|target| target.display().to_string()).collect()
 }
 
-/// Waits until the process has that, as threads that have ended go.
+/// Waits until the process has these resources, while ended threads disappear.
 pub fn comes_to<T: PartialEq>(expected: &T, now: impl Fn() -> T) -> Result<(), T> {
     let began = Instant::now();
     loop {
@@ -64,11 +64,11 @@ pub fn comes_to<T: PartialEq>(expected: &T, now: impl Fn() -> T) -> Result<(), T
 #[derive(Debug)]
 pub struct Mapping {
     pub bytes: u64,
-    /// The line of the kernel's list.
+    /// Its line in the kernel's list.
     pub line: String,
 }
 
-/// What is mapped, but for the heap.
+/// The mappings, except the heap.
 pub fn mappings() -> Vec<Mapping> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let address = |text: &str| u64::from_str_radix(text, 16).unwrap();
@@ -79,14 +79,14 @@ pub fn mappings() -> Vec<Mapping> {
     maps.lines().filter(|line| !line.ends_with("[heap]")).map(mapping).collect()
 }
 
-/// There are no descriptors left for this process, until this is dropped. Nobody else may change the limit meanwhile.
+/// Leaves no free descriptors for this process until it is dropped. Nothing else may change the limit meanwhile.
 #[derive(Debug)]
 pub struct NoDescriptors(Rlimit);
 
 impl NoDescriptors {
     pub fn new() -> Self {
         let before = getrlimit(Resource::Nofile);
-        // The lowest free number is the next to be given.
+        // The kernel always assigns the lowest free number.
         let lowest = fs::File::open("/dev/null").unwrap().as_raw_fd();
         let limit = Rlimit { current: Some(u64::try_from(lowest).unwrap()), maximum: before.maximum };
         setrlimit(Resource::Nofile, limit).unwrap();
@@ -100,15 +100,15 @@ impl Drop for NoDescriptors {
     }
 }
 
-/// Connects to a unix socket and hangs up, without waiting.
+/// Connects to a Unix socket and hangs up, without waiting.
 pub fn connect_at_once(path: &Path) -> Result<(), Errno> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
     connect(&socket, &SocketAddrUnix::new(path)?)
 }
 
-/// Blocks all signals in the calling thread, as programs do that take signals by a descriptor.
+/// Blocks all signals in the calling thread, like programs that receive signals through a descriptor.
 pub fn block_signals() {
-    // SAFETY: the set is filled before it is used; nothing else is changed than the mask of this thread.
+    // SAFETY: the set is filled before use; only this thread's mask is changed.
     let blocked = unsafe {
         let mut all = std::mem::zeroed();
         libc::sigfillset(&raw mut all);

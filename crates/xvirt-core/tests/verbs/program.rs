@@ -3,33 +3,33 @@
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::vm::CrashReason;
 
-/// What a guest does.
+/// The behaviour of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// Serves its consoles, sockets, balloon and hot plug.
     Serve,
-    /// Writes and verifies its disks, those that are plugged in too.
+    /// Writes and verifies its disks, including those plugged in.
     Load,
     /// Counts in memory on two vCPUs.
     Count,
-    /// Reboots at once, again and again.
+    /// Reboots immediately, repeatedly.
     Reboot,
-    /// Switches itself off at once.
+    /// Powers off immediately.
     PowerOff,
-    /// Triple-faults at once.
+    /// Triple-faults immediately.
     Crash,
-    /// Says at once that its kernel panicked.
+    /// Reports a kernel panic immediately.
     Panic,
     /// Neglects its watchdog.
     Watchdog,
-    /// Takes a timer's interrupts and does nothing else.
+    /// Takes timer interrupts and does nothing else.
     Tick,
     /// Breaks the rules of its devices.
     Hostile,
 }
 
 impl Program {
-    /// Those of the first VMs.
+    /// The programs of the first VMs.
     pub const FIRST: [Self; 10] = [
         Self::Serve,
         Self::Load,
@@ -78,12 +78,12 @@ impl Program {
         }
     }
 
-    /// Whether it switches itself off without having been asked by the power button.
+    /// Whether it powers off without a press of the power button.
     pub fn powers_off(self) -> bool {
         matches!(self, Self::Serve | Self::PowerOff | Self::Hostile)
     }
 
-    /// Whether it crashes for this reason. One that serves its console triple-faults when it is told to.
+    /// Whether it crashes for this reason. A guest that serves its console triple-faults on command.
     pub fn may_crash(self, reason: &CrashReason) -> bool {
         match self {
             _ if matches!(reason, CrashReason::ThreadPanicked { .. }) => true,

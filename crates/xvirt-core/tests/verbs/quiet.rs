@@ -1,4 +1,4 @@
-//! What must hold when nobody has a call under way.
+//! Checks in quiet phases, when no call is in progress.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::subject::Subject;
 
 /// How long paused guests are watched.
 const WATCHED: Duration = Duration::from_millis(50);
-/// Enough for what should take no time, on a busy machine.
+/// Enough time on a busy machine for operations that should be immediate.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a paused guest must not change.
+/// The counters that a paused guest must not change.
 #[derive(Debug, PartialEq, Eq)]
 struct Progress {
     printed: Option<usize>,
@@ -28,7 +28,7 @@ struct Progress {
     disks: Vec<u64>,
 }
 
-/// Pauses what runs, and checks everything; what ran goes on afterwards.
+/// Pauses all running VMs, and checks everything; then unpauses them.
 pub fn check(subjects: &[Arc<Subject>]) {
     subjects.iter().for_each(|subject| power::pause(subject));
     let models: Vec<_> = subjects.iter().map(|subject| subject.settle()).collect();
@@ -46,7 +46,7 @@ pub fn check(subjects: &[Arc<Subject>]) {
     }
 }
 
-/// Halts everything, and checks that nothing is left: the process must have `empty`, if that is known.
+/// Halts all VMs, and checks that nothing is left: the process must have the resources in `empty`, if known.
 pub fn check_halted(subjects: &[Arc<Subject>], empty: &mut Option<Taken>) {
     for subject in subjects {
         if subject.follow().model().state != PowerState::Halted {
@@ -69,7 +69,7 @@ pub fn check_halted(subjects: &[Arc<Subject>], empty: &mut Option<Taken>) {
     }
 }
 
-/// What was plugged in; a halted VM lets go of it at once.
+/// Unplugs the devices that were plugged in, which a halted VM does immediately.
 fn unplug_all(subject: &Subject) {
     let Model { disks, nics, .. } = subject.follow().model().clone();
     disks.keys().skip(2).for_each(|position| devices::unplug_disk(subject, *position, Duration::ZERO));
@@ -77,7 +77,7 @@ fn unplug_all(subject: &Subject) {
     subject.peers.lock().unwrap().clear();
 }
 
-/// There are the threads of the vCPUs and supervisors of machines in memory, and of no others.
+/// Checks that there are the vCPU and supervisor threads of machines in memory, and no others.
 fn check_threads(subjects: &[Arc<Subject>], models: &[Model]) {
     let in_memory = subjects.iter().zip(models).filter(|(_, model)| model.state != PowerState::Halted);
     let expected = in_memory.fold((0, 0), |(vcpus, supervisors), (subject, _)| {
@@ -110,7 +110,7 @@ fn check_state(subject: &Subject, model: &Model) {
     }
 }
 
-/// Paused guests do nothing.
+/// Checks that paused guests do nothing.
 fn check_paused(subjects: &[Arc<Subject>], models: &[Model]) {
     let paused: Vec<_> = subjects.iter().zip(models).filter(|(_, model)| model.state == PowerState::Paused).collect();
     let mut consoles: Vec<_> = paused.iter().map(|(subject, _)| subject.vm().console().reader_at_end()).collect();
@@ -125,7 +125,7 @@ fn check_paused(subjects: &[Arc<Subject>], models: &[Model]) {
             subject.report(&format!("it is paused and has gone from {before:?} to {after:?}"));
         }
     }
-    // An event would say that it is not paused any more.
+    // An event would report if it were no longer paused.
     for (subject, _) in paused {
         if subject.settle().state != PowerState::Paused {
             subject.report("it was paused and is not any more, though nobody unpaused it");
@@ -142,9 +142,9 @@ fn progress(subject: &Subject, printed: Option<usize>) -> Progress {
     }
 }
 
-/// A paused VM accepts no connections: once as many wait as can, the limit of time holds all the same.
+/// A paused VM accepts no connections: once its backlog is full, the timeout still applies.
 fn check_full_backlog(subject: &Subject) {
-    // A connection waits for who accepts it after its socket was closed, too.
+    // A connection stays in the backlog even after its socket was closed.
     while process::connect_at_once(subject.vm().vsock_path().unwrap()) == Ok(()) {}
     let began = Instant::now();
     let called = subject.call("vsock_connect", |vm| vm.vsock_connect(1000, WATCHED));

@@ -13,12 +13,12 @@ use crate::{asking, devices, looking, power, quiet, talking};
 
 const VMS: usize = 10;
 const THREADS: usize = 8;
-/// Every so often everybody stops, and everything is checked.
+/// The interval of quiet phases, in which everything is checked.
 const ROUND: Duration = Duration::from_secs(2);
-/// Each so many rounds everything is halted, too.
+/// All VMs are also halted after each so many phases.
 const HALT_EVERY: usize = 3;
 
-/// All of the test.
+/// The whole test.
 #[derive(Debug)]
 pub struct Scene {
     bench: Arc<Bench>,
@@ -26,7 +26,7 @@ pub struct Scene {
     subjects: Vec<Mutex<Arc<Subject>>>,
     barrier: Barrier,
     over: AtomicBool,
-    /// What the process has while all VMs are halted.
+    /// The resources of the process while all VMs are halted.
     empty: Mutex<Option<Taken>>,
 }
 
@@ -44,7 +44,7 @@ impl Scene {
         }
     }
 
-    /// Lets the threads act for so long.
+    /// Lets the threads act for this long.
     pub fn run(&self, duration: Duration) {
         let end = Instant::now() + duration;
         thread::scope(|scope| {
@@ -64,7 +64,7 @@ impl Scene {
     }
 
     fn act(&self, number: usize, end: Instant) {
-        // Whoever starts a VM passes on what it blocks to the VM's threads.
+        // The VM's threads inherit the signal mask of the thread that starts it.
         if number.is_multiple_of(2) {
             process::block_signals();
         }
@@ -83,7 +83,7 @@ impl Scene {
         }
     }
 
-    /// All threads meet, one of them checks; whether they go on.
+    /// All threads meet, and one of them checks; returns whether to continue.
     fn rest(&self, round: usize, end: Instant) -> bool {
         if self.barrier.wait().is_leader() {
             self.bench.panics.arm(false);
@@ -124,7 +124,7 @@ impl Scene {
         }
     }
 
-    /// Puts another VM in the place of one, which goes once nobody uses it any more.
+    /// Replaces a VM, which is dropped once nothing uses it any more.
     fn rebuild(&self, number: usize, random: &mut Random) {
         let (built, took) = self
             .bench

@@ -1,4 +1,4 @@
-//! Whatever happened to a VM before, its next guest serves as if it were the first.
+//! Whatever happened to a VM before, its next guest must work like the first.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -14,24 +14,24 @@ use crate::power;
 use crate::process::NoDescriptors;
 use crate::subject::{DISK_SIZE, MEMORY, Subject};
 
-/// Enough for anything that a guest does, on a busy machine.
+/// Enough time for any action of a guest on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The guest listens there.
+/// The port on which the guest listens.
 const PORT: u32 = 1000;
 
-/// Starts the VM, which is halted and nobody else uses, has its guest do a little of everything, and shuts it down.
+/// Starts the VM, which is halted and used by no other thread, lets its guest exercise all devices, and shuts it down.
 pub fn check(subject: &Subject) -> std::result::Result<(), String> {
     let failed = |error: Error| format!("its guest does not serve: {error}");
     let mut console = subject.vm().console().reader_at_end();
     refuse_without_descriptors(subject)?;
     power::start(subject);
     {
-        // A start has taken all that devices will need.
+        // The start has opened all descriptors that the devices will need.
         let _none = NoDescriptors::new();
         console.wait_for(ECHO_READY, PATIENCE).map_err(failed)?;
     }
     succeeds(subject, "write to a console", |vm| vm.console().write_all(b"last\n"))?;
-    // What was typed before the power-off, by whomever, is not this guest's.
+    // Input that was sent before the power-off, by any thread, is not for this guest.
     let text = console.wait_for("echo: last", PATIENCE).map_err(failed)?;
     if ["echo: typed", "pong", "status:"].iter().any(|answer| text.contains(answer)) {
         return Err(format!("its guest was told what was typed before: {text}"));
@@ -47,7 +47,7 @@ pub fn check(subject: &Subject) -> std::result::Result<(), String> {
     down.map(drop)
 }
 
-/// Disks and network interfaces come, are changed, and go.
+/// Plugs, changes and unplugs disks and network interfaces.
 fn use_devices(subject: &Subject, console: &mut ConsoleReader) -> std::result::Result<(), String> {
     let disk = devices::plug_disk(subject).ok_or("it takes no disk")?;
     console.wait_for(" plugged", PATIENCE).map_err(|error| error.to_string())?;
@@ -67,7 +67,7 @@ fn use_devices(subject: &Subject, console: &mut ConsoleReader) -> std::result::R
     succeeds(subject, "wait_memory_target", |vm| vm.wait_memory_target(PATIENCE))
 }
 
-/// A start that lacks descriptors fails, and says so.
+/// A start without enough descriptors fails with that error.
 fn refuse_without_descriptors(subject: &Subject) -> std::result::Result<(), String> {
     let none = NoDescriptors::new();
     let start = || subject.vm().start();
@@ -88,7 +88,7 @@ fn succeeds<T>(
     called.result.map_err(|error| format!("nobody else uses it, and {what} gave {error}"))
 }
 
-/// The guest sends back what it gets.
+/// The guest sends back what it receives.
 fn talk(subject: &Subject) -> std::result::Result<(), String> {
     let mut stream = succeeds(subject, "vsock_connect", |vm| vm.vsock_connect(PORT, PATIENCE))?;
     let mut back = [0; 5];

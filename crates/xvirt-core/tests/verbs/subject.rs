@@ -1,4 +1,4 @@
-//! One VM under test: its calls are watched, and what they give is held against its events.
+//! One VM under test: its calls are checked against its events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
@@ -26,31 +26,31 @@ use crate::random::Random;
 use crate::watch::Watch;
 
 pub const DISK_SIZE: u64 = 1 << 20;
-/// More than anything else that is mapped at once: glibc takes 64 MiB at once.
+/// More than anything else that is mapped at a time: glibc maps 64 MiB at a time.
 pub const MEMORY: ByteSize = ByteSize::mib(72);
-/// Disks that a VM has from the beginning.
+/// The disks that a VM has from the beginning.
 const DISKS: [ImageFormat; 2] = [ImageFormat::Raw, ImageFormat::Qcow2];
 
-/// The port of the host that is listened on as long as the VM is there.
+/// The host port with a listener for the lifetime of the VM.
 const LISTENER: u32 = 9100;
 
-/// How many bytes of what a guest printed are told when something is wrong.
+/// How many bytes of a guest's output are printed on an error.
 const PRINTED: usize = 600;
 
-/// What all VMs of the test share.
+/// The state shared by all VMs of the test.
 #[derive(Debug)]
 pub struct Bench {
     pub host: Host,
     pub findings: Findings,
     pub watch: Watch,
     pub panics: Arc<Panics>,
-    /// Whether this process may make network interfaces.
+    /// Whether this process may create network interfaces.
     pub taps: bool,
-    /// Whether this process may limit what vCPUs take.
+    /// Whether this process may limit vCPUs.
     pub cpu_limits: bool,
 }
 
-/// A VM, its events, and what belongs to it.
+/// A VM, its events, and its resources.
 #[derive(Debug)]
 pub struct Subject {
     pub name: String,
@@ -63,22 +63,22 @@ pub struct Subject {
     /// All images that it has or had.
     images: Mutex<BTreeMap<PathBuf, ImageFormat>>,
     ledger: Mutex<Ledger>,
-    /// What is found after the first fault of a VM only follows from it.
+    /// Set after the VM's first error, because later ones may result from it.
     reported: AtomicBool,
-    /// Nobody ever reads it.
+    /// A receiver that is never read.
     _unread: EventReceiver,
-    /// Which ports of the host somebody listens on.
+    /// The host ports that have a listener.
     pub ports: Mutex<BTreeSet<u32>>,
-    /// No guest ever connects to it.
+    /// A listener to which no guest ever connects.
     listener: Option<VsockListener>,
-    /// Taken when it is dropped.
+    /// `None` only while this is dropped.
     vm: Option<Vm>,
 }
 
 impl Subject {
     /// VM number `number`, built for the `generation`th time.
     pub fn build(bench: &Arc<Bench>, number: usize, generation: usize, random: &mut Random) -> Result<Self> {
-        // One always serves, for the checks that need such a guest.
+        // One VM always has a serving guest, for the checks that need one.
         let program = if generation == 0 || number == 0 {
             Program::FIRST[number % Program::FIRST.len()]
         } else {
@@ -131,7 +131,7 @@ impl Subject {
         self.vm.as_ref().unwrap()
     }
 
-    /// Makes a call, and follows the events up to its return.
+    /// Makes a call, and follows the events until it returns.
     pub fn call<T>(&self, what: &'static str, call: impl FnOnce(&Vm) -> Result<T>) -> Called<'_, T> {
         let mark = self.follow().mark();
         let (result, took) = self.bench.watch.during(&self.name, what, || call(self.vm()));
@@ -144,7 +144,7 @@ impl Subject {
         Called { subject: self, what, result, window: ledger.window(mark), mark }
     }
 
-    /// The ledger, up to now.
+    /// The ledger, with all events so far.
     pub fn follow(&self) -> MutexGuard<'_, Ledger> {
         let mut ledger = self.ledger.lock().unwrap();
         let followed = ledger.follow();
@@ -152,7 +152,7 @@ impl Subject {
         ledger
     }
 
-    /// No call of this VM is under way: everything must be accounted for.
+    /// In a quiet phase: everything must be accounted for.
     pub fn settle(&self) -> Model {
         let mut ledger = self.ledger.lock().unwrap();
         let settled = ledger.settle(&[
@@ -168,7 +168,7 @@ impl Subject {
         ledger.model().clone()
     }
 
-    /// Says that something is wrong with this VM, and what happened before.
+    /// Reports an error of this VM, with its recent events.
     pub fn report(&self, what: &str) {
         self.check(&self.ledger.lock().unwrap(), Err(what.to_owned()));
     }
@@ -184,7 +184,7 @@ impl Subject {
         }
     }
 
-    /// Another image for this VM.
+    /// Creates another image for this VM.
     pub fn image(&self) -> Result<PathBuf> {
         let mut images = self.images.lock().unwrap();
         let path = self.folder.path().join(format!("disk{}", images.len()));
@@ -193,7 +193,7 @@ impl Subject {
         Ok(path)
     }
 
-    /// Says so if a disk of this VM, which is halted, is still locked.
+    /// Reports if a disk of this VM, which is halted, is still locked.
     pub fn check_unlocked(&self) {
         for (path, format) in &*self.images.lock().unwrap() {
             if let Err(error) = disk::open(path, Some(*format), Access::ReadWrite) {
@@ -203,7 +203,7 @@ impl Subject {
     }
 }
 
-/// The end of what was printed.
+/// The end of its console output.
 fn last_of(console: &Console) -> String {
     let (mut reader, mut text, mut part) = (console.reader(), Vec::new(), [0; 64 << 10]);
     while let Some(length @ 1..) = reader.try_read(&mut part) {

@@ -13,7 +13,7 @@ use crate::program::Program;
 use crate::random::Random;
 use crate::subject::Subject;
 
-/// The guest that serves listens on this port, and none on the other.
+/// The serving guest listens on this port, and not on the other.
 const PORTS: [u32; 2] = [1000, 999];
 
 pub fn act(subject: &Subject, random: &mut Random) {
@@ -29,7 +29,7 @@ fn patience(random: &mut Random) -> Duration {
     Duration::from_millis(*random.pick(&[1, 20, 200]))
 }
 
-/// Types what the guest that serves acts on, and others ignore.
+/// Sends commands that the serving guest executes, and others ignore.
 fn write(subject: &Subject, random: &mut Random) {
     let text = *random.pick(&["ping\n", "status\n", "typed\n", "poweroff\n", "reboot\n", "crash\n"]);
     let (timeout, virtio) = (patience(random), random.below(2) == 0);
@@ -43,7 +43,7 @@ fn write(subject: &Subject, random: &mut Random) {
         Some(ErrorKind::InvalidState) => {
             window.ever(|model| model.state == PowerState::Halted) || window.events.iter().any(is_reset)
         }
-        // A guest that does not read leaves no room for more.
+        // A guest that does not read its input leaves no room for more.
         Some(kind) => kind == ErrorKind::Timeout,
     });
     if !documented {
@@ -64,7 +64,7 @@ fn read(subject: &Subject) {
     });
 }
 
-/// Whoever is connected gets back what it sends, or the end of the connection.
+/// Every connection gets back what it sends, or is closed.
 fn connect(subject: &Subject, port: u32, timeout: Duration) {
     let called = subject.call("vsock_connect", |vm| vm.vsock_connect(port, timeout));
     let reachable = subject.rules.program == Program::Serve && port == PORTS[0];
@@ -72,7 +72,7 @@ fn connect(subject: &Subject, port: u32, timeout: Duration) {
         Ok(_) => reachable && window.allows(Verb::ConnectVsock),
         Err(error) => match error.kind() {
             ErrorKind::InvalidState => window.forbids(Verb::ConnectVsock),
-            // A guest that serves may not listen yet, or not any more.
+            // The serving guest may not listen yet, or no longer.
             ErrorKind::NotFound | ErrorKind::Timeout => window.allows(Verb::ConnectVsock),
             _ => false,
         },
@@ -94,7 +94,7 @@ fn echo(subject: &Subject, mut stream: UnixStream) {
     match done {
         Ok(()) if back == *sent => {}
         Ok(()) => subject.report(&format!("{back:?} came back over vsock")),
-        // The guest was paused, or it or its machine went.
+        // The guest was paused, or its machine was reset or halted.
         Err(error) => {
             let kinds = [IoKind::WouldBlock, IoKind::UnexpectedEof, IoKind::ConnectionReset, IoKind::BrokenPipe];
             if !kinds.contains(&error.kind()) {
@@ -104,7 +104,7 @@ fn echo(subject: &Subject, mut stream: UnixStream) {
     }
 }
 
-/// One who listens keeps the others from it.
+/// Only one listener per port is allowed.
 fn listen(subject: &Subject, random: &mut Random) {
     let port = 9000 + random.below(2) as u32;
     let called = subject.call("vsock_listen", |vm| vm.vsock_listen(port));
@@ -114,7 +114,7 @@ fn listen(subject: &Subject, random: &mut Random) {
         subject.report(&format!("two listen on its port {port}"));
     }
     let address = listener.as_ref().local_addr().unwrap();
-    // Those who look whether somebody listens there may have filled its backlog.
+    // Threads that check whether there is a listener may have filled its backlog.
     let reached = process::connect_at_once(address.as_pathname().unwrap());
     if !matches!(reached, Ok(()) | Err(Errno::AGAIN)) {
         subject.report(&format!("who listens on its port {port} is reached with {reached:?}"));

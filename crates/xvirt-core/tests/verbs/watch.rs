@@ -1,10 +1,10 @@
-//! Which calls are under way, so that one that does not return is named.
+//! The calls in progress, so that a call that does not return can be named.
 
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than any call may take, on a busy machine too: none is given more than a second.
+/// Longer than any call may take, even on a busy machine: no timeout exceeds a second.
 const BOUND: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct Calls {
     over: bool,
 }
 
-/// The calls under way.
+/// The calls in progress.
 #[derive(Debug, Default)]
 pub struct Watch {
     calls: Mutex<Calls>,
@@ -31,7 +31,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Makes a call, and tells how long it took.
+    /// Makes a call, and returns how long it took.
     pub fn during<T>(&self, vm: &str, what: &'static str, call: impl FnOnce() -> T) -> (T, Duration) {
         let (number, began) = (self.begin(vm, what), Instant::now());
         let result = call();
@@ -48,7 +48,7 @@ impl Watch {
         number
     }
 
-    /// Ends the process if a call does not return, until [`end`](Self::end).
+    /// Aborts the process if a call does not return, until [`end`](Self::end).
     pub fn guard(&self, seed: u64) {
         let mut calls = self.calls.lock().unwrap();
         while !calls.over {

@@ -1,4 +1,4 @@
-//! Archives that ask for a large window: extracting and importing keep to the same limit as all that reads.
+//! Archives that need a large window: extracting and importing apply the same limit as all other readers.
 
 use xvirt_core::ErrorKind;
 use xvirt_core::config::ByteSize;
@@ -9,10 +9,10 @@ use xvirt_testing::handmade::{frame, small};
 use crate::support::*;
 
 const MIB: u64 = 1 << 20;
-/// The most that reading may take besides a window, in bytes.
+/// The maximum memory of reading, in addition to a window, in bytes.
 const MAX: u64 = 48 * MIB;
 
-/// Extracts and imports an archive; answers what each says.
+/// Extracts and imports an archive; returns both results.
 fn read_all(archive: &[u8], options: ReadOptions) -> [xvirt_core::Result<()>; 2] {
     let folder = tempfile::tempdir_in(scratch()).unwrap();
     let repository = Repository::open(folder.path().join("repository")).unwrap();

@@ -1,5 +1,5 @@
-//! Damaged archives: extracting and importing them gives the disks they were made of, or an error and nothing else. The
-//! crate xvirt-xva tests thousands more.
+//! Damaged archives: extracting and importing them yields the original disks, or an error and nothing else. The crate
+//! xvirt-xva tests thousands more.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use xvirt_testing::random::Random;
 
 use crate::support::*;
 
-/// What an error must say: where the damage is, or that it is no appliance at all.
+/// Texts that an error must contain: where the damage is, or that the file is not an appliance.
 const PLACES: [&str; 7] = [
     "archive member ",
     "stream is damaged",
@@ -22,7 +22,7 @@ const PLACES: [&str; 7] = [
     "this is not a virtual appliance (XVA)",
     "this is an appliance of version 0.1",
     "the archive describes several VMs",
-    // What a file system says of an image that is bigger than it can hold.
+    // A file system's error for an image that is larger than it supports.
     "File too large",
 ];
 
@@ -42,11 +42,11 @@ fn a_damaged_archive_never_gives_a_wrong_disk() {
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
     println!("{right} gave the right disks, {refused} were refused");
-    // Damage that does none, or that always shows at once, would test nothing.
+    // Without both harmless and detected damage, this would test nothing.
     assert!(right > 10 && refused > 60);
 }
 
-/// Whether a damaged archive was read, and well; the error says what is wrong with how it was read or refused.
+/// Whether a damaged archive was read, correctly; the error says what is wrong with the result.
 fn judge(base: &Base, damaged: &Damaged) -> Result<bool, String> {
     let folder = tempfile::tempdir_in(scratch()).unwrap();
     let out = folder.path().join("out");
@@ -68,7 +68,7 @@ fn says_where(error: &str) -> Result<(), String> {
     if says { Ok(()) } else { Err(format!("the error does not say where: {error}")) }
 }
 
-/// The metadata is as it was: so must all disks be.
+/// If the metadata is unchanged, all disks must be as well.
 fn are_exactly(extracted: &Extracted, expected: &Disks) -> Result<(), String> {
     let disks = extracted.appliance.disks.iter().map(|disk| disk.id.as_str()).zip(&extracted.disks);
     let memory = memory_id(extracted, expected).zip(extracted.memory_image.as_ref());
@@ -82,14 +82,14 @@ fn are_exactly(extracted: &Extracted, expected: &Disks) -> Result<(), String> {
     })
 }
 
-/// What is among the disks of an archive and is no disk of the appliance.
+/// The id of the memory image: it is among the disks of an archive, but is no disk of the appliance.
 fn memory_id<'a>(extracted: &Extracted, expected: &'a Disks) -> Option<&'a str> {
     let disks: BTreeSet<_> = extracted.appliance.disks.iter().map(|disk| disk.id.as_str()).collect();
     expected.keys().map(String::as_str).find(|id| !disks.contains(id))
 }
 
-/// The metadata may say anything: to have fewer disks, in another order, or to end one earlier, where only zeroes of its
-/// last chunk are lost.
+/// The metadata may change in any way: fewer disks, another order, or a disk that ends one chunk earlier, if only
+/// zeroes of the last chunk are lost.
 fn are_as_described(extracted: &Extracted, expected: &Disks) -> Result<(), String> {
     for (disk, path) in extracted.appliance.disks.iter().zip(&extracted.disks) {
         let original = expected.get(&disk.id).ok_or_else(|| format!("there was no disk {}", disk.id))?;
@@ -109,8 +109,8 @@ fn are_as_described(extracted: &Extracted, expected: &Disks) -> Result<(), Strin
     }
 }
 
-/// An import fails where extracting does, and then leaves nothing; else it gives the same disks. It may want more of the
-/// metadata than extracting does.
+/// If extracting fails, an import fails as well and leaves nothing behind; otherwise it yields the same disks. It may
+/// need more of the metadata than extracting does.
 fn imports_as_it_extracts(damaged: &Damaged, good: bool, folder: &Path, expected: &Disks) -> Result<(), String> {
     let repository = Repository::open(folder.join("repository")).unwrap();
     let imported = match xva::import(&damaged.bytes[..], &repository, &Import::default(), &()) {

@@ -1,4 +1,4 @@
-//! Archives of ours.
+//! Archives written by this library.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::*;
 
 const MIB: u64 = 1 << 20;
 
-/// A VM with three disks: 5 MiB with something in places, a qcow2 of 300 MiB with something at its end, an odd small one.
+/// A VM with three disks: 5 MiB with some data, a qcow2 of 300 MiB with data at its end, and a small one of odd size.
 fn vm(folder: &std::path::Path) -> VmConfig {
     let path = |name: &str| folder.join(name);
     let mut root = vec![0; 5 << 20];
@@ -95,7 +95,7 @@ fn path(disk: &Disk) -> &std::path::Path {
     }
 }
 
-/// Whether the first disk is the beginning of the second, whose rest is zeroes.
+/// Whether the copy begins with the original, and the rest is zeroes.
 fn same_disk(original: &dyn BlockBackend, copy: &dyn BlockBackend) -> bool {
     let all = |disk: &dyn BlockBackend| read(disk, 0, disk.capacity() as usize);
     let (original, copy) = (all(original), all(copy));

@@ -1,4 +1,4 @@
-//! Archives as VMs of a repository, and back.
+//! Archives imported into a repository as VMs, and exported again.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,14 +14,14 @@ fn repository(folder: &tempfile::TempDir) -> Repository {
     Repository::open(folder.path().join("repository")).unwrap()
 }
 
-/// That a repository holds nothing, not even something half made.
+/// Checks that a repository is empty, without partial results.
 fn is_empty(repository: &Repository) -> bool {
     let empty = |room: &str| repository.folder().join(room).read_dir().unwrap().count() == 0;
     repository.vms().unwrap().is_empty() && empty("staging") && empty("trash") && empty("vms")
 }
 
-/// What an appliance means, without what changes on the way by right: who wrote it, the image of memory, and the generation
-/// ID, which every VM here has.
+/// The contents of an appliance, without the parts that legitimately change: its producer, the memory image, and the
+/// generation ID, which every VM here has.
 fn meaning(appliance: &Appliance) -> serde_json::Value {
     let mut value = serde_json::to_value(appliance).unwrap();
     let fields = value.as_object_mut().unwrap();
@@ -99,7 +99,7 @@ fn the_configuration_is_that_of_the_appliance_and_the_rest_is_told() {
     let config = preserved.vm.config();
     assert_eq!(config.nics[1].mac.unwrap().to_string(), "aa:bb:cc:00:00:01");
     assert!(preserved.remarks.iter().any(|remark| remark.contains("is on none now: name a bridge")));
-    // Which is found out before the end of the archive.
+    // This is detected before the end of the archive.
     let archive = sample("xapi-zstd.xva");
     let cut = &archive[..archive.len() - 100];
     let again = xva::import(cut, &repository, &Import::default().preserve(), &()).unwrap_err();
@@ -124,7 +124,7 @@ fn crash_actions_and_limits_of_nics_come_along() {
     assert_eq!(imported.vm.config().on_crash, CrashAction::Preserve);
     assert_eq!(limits(&imported.vm.config()), limits(&config));
 
-    // A sample that XenServer wrote says what XenServer does where nothing else is chosen.
+    // A sample written by XenServer shows XenServer's defaults.
     let sample = sample("xapi-zstd.xva");
     let imported = xva::import(&sample[..], &repository, &Import::default(), &()).unwrap();
     assert_eq!(imported.vm.config().on_crash, CrashAction::Restart);
@@ -166,7 +166,7 @@ fn an_import_that_fails_leaves_nothing() {
     }
 }
 
-/// Cancels after some reports.
+/// Cancels after a number of reports.
 struct Impatient(AtomicU32);
 
 impl Progress for Impatient {

@@ -1,5 +1,5 @@
-//! Virtual appliances: extracted, imported, used at once, and exported. What only reads and writes archives is tested in
-//! the crate xvirt-xva.
+//! Virtual appliances: extracted, imported, run directly, and exported. Reading and writing archives is tested in the
+//! crate xvirt-xva.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod bounds;

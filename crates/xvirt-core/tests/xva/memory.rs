@@ -1,4 +1,4 @@
-//! How much memory a big appliance takes on its way out and in: no more than a small one.
+//! The memory for exporting and importing a large appliance: no more than for a small one.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,10 +10,10 @@ use xvirt_core::xva::{self, Export, Import};
 use crate::support::*;
 
 const MIB: u64 = 1 << 20;
-/// The most that an export and an import may take, in bytes.
+/// The maximum memory of an export and an import, in bytes.
 const MAX: u64 = 64 * MIB;
 
-/// Exports a disk of 20 GiB that has something in 320 places, and imports it again.
+/// Exports a disk of 20 GiB with data in 320 places, and imports it again.
 fn out_and_in(options: &Export) -> u64 {
     let folder = tempfile::tempdir_in(scratch()).unwrap();
     let disk = File::create(folder.path().join("disk.raw")).unwrap();
@@ -33,7 +33,7 @@ fn out_and_in(options: &Export) -> u64 {
         assert!(report.good && exported.size == report.size && imported.vm.config().disks.len() == 1);
         report.decompressed / MIB
     });
-    // The last chunk has nothing in it.
+    // The last chunk is empty.
     assert_eq!(chunks, 321);
     println!("{} took {} KiB", options.compression, memory >> 10);
     memory
@@ -64,7 +64,7 @@ fn a_big_appliance_takes_no_more_memory_with_zstd() {
 fn memory_that_is_taken_is_seen() {
     in_own_process("memory::memory_that_is_taken_is_seen", || {
         let (memory, _) = peak_memory(|| drop(std::hint::black_box(vec![1_u8; 100 << 20])));
-        // The kernel counts pages of each processor apart, and adds them up now and then.
+        // The kernel counts pages per CPU, and adds them up only occasionally.
         assert!(memory.abs_diff(100 * MIB) < MIB, "{memory}");
     });
 }

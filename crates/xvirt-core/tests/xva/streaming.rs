@@ -1,4 +1,4 @@
-//! Archives that are read in any order, and VMs that use them so.
+//! Archives that are read in any order, and VMs that run from them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ fn archive(folder: &Path, options: &Export) -> (Vec<u8>, PathBuf) {
     (disk, path)
 }
 
-/// A VM with more to say of it than fits into the space that a small file gives back.
+/// A VM whose metadata does not fit into the space that a small file releases.
 fn config(disk: &Path) -> VmConfig {
     VmConfig::new("a").description("long ".repeat(5000)).disk(Disk::raw(disk))
 }
 
-/// All of a disk, read in pieces that fit nothing.
+/// A whole disk, read in pieces of unaligned sizes.
 fn all(disk: &dyn BlockBackend) -> Vec<u8> {
     let piece = |at: u64| read(disk, at, (disk.capacity() - at).min(700 * 512) as usize);
     (0..disk.capacity()).step_by(700 * 512).flat_map(piece).collect()
@@ -100,7 +100,7 @@ fn a_vm_is_used_while_it_is_imported_and_stays() {
     assert_eq!(streaming.complete(&()).unwrap_err().kind(), ErrorKind::InvalidState);
     assert_eq!((imported.vm.name(), imported.vm.uuid()), ("b", streaming.config().uuid));
     assert_eq!(imported.vm.config().nics.len(), streaming.config().nics.len());
-    // The archive is not needed any more, and what runs goes on.
+    // The archive is no longer needed, and the running VM continues.
     fs::remove_file(&path).unwrap();
     assert!(all(&**disk) == expected);
     write(&**disk, 0, &[7; 512]);
@@ -131,18 +131,18 @@ fn a_commit_that_fails_leaves_what_runs_alone_and_is_tried_again() {
         expected[..512].copy_from_slice(&written);
         assert!(all(&**disk) == expected);
         disk.flush().unwrap();
-        // A file that was unlinked would do as well for as long as it is open.
+        // An unlinked file would also work for as long as it is open.
         assert_eq!(files(&repository.folder().join("staging")).len(), 1);
     };
 
-    // All of the disk is there, so that nothing is left to do but the commit.
+    // The whole disk is present, so only the commit is left.
     stays_usable(1);
     let filler = mount.fill();
     let error = streaming.complete(&()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
     assert!(error.to_string().contains("vm.json"), "{error}");
     stays_usable(2);
-    // Nor does somebody who opens the repository take it for left behind.
+    // A process that opens the repository does not take it for a leftover either.
     Repository::open(repository.folder()).unwrap();
     stays_usable(3);
     fs::remove_file(filler).unwrap();
