@@ -1,4 +1,4 @@
-//! The guest agent through a whole VM, with the demo guest's small agent in it.
+//! The guest agent of a whole VM: the small agent in the demo guest.
 
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use xvirt_core::vm::PowerState;
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
-/// A time limit that is meant to pass.
+/// A time limit that is meant to expire.
 const SHORT: Duration = Duration::from_millis(500);
 
 fn line() -> CommandLine {
@@ -58,7 +58,7 @@ fn a_clean_shutdown_asks_the_agent_first_and_then_the_power_button() {
         let guest = Guest::start(config(&line), &host).unwrap();
         let mut console = guest.vm.console().reader();
         console.wait_for("agent: open", PATIENCE).unwrap();
-        // A quarter of the time is the agent's.
+        // A quarter of the time is for the agent.
         let limit = if presses { Duration::from_secs(10) } else { PATIENCE };
         guest.vm.clean_shutdown(limit).unwrap();
         assert_eq!(guest.vm.power_state(), PowerState::Halted);
@@ -85,7 +85,7 @@ fn an_agent_that_misbehaves_costs_the_time_limit() {
             let began = Instant::now();
             assert_eq!(agent.info().unwrap_err().kind(), kind, "{how}");
             assert!(began.elapsed() < PATIENCE, "{how}");
-            // The guest writes to its console all the same.
+            // The guest still writes to its console.
             guest.vm.console().write_all(b"ping\n").unwrap();
             guest.expect("pong");
             if how == "late" {

@@ -32,7 +32,7 @@ fn all(disk: &dyn BlockBackend) -> Vec<u8> {
     bytes
 }
 
-/// An output during which the guest runs on, and overwrites its disk before the archive is half written.
+/// A writer during which the guest keeps running, and overwrites its disk before half of the archive is written.
 struct WhileTheGuestWrites<'a> {
     vm: &'a Vm,
     console: &'a mut ConsoleReader,
@@ -46,7 +46,7 @@ impl Write for WhileTheGuestWrites<'_> {
         if self.writes == 1 {
             self.vm.unpause().unwrap();
         }
-        // A round that began after the point, and has ended.
+        // A round that began after that moment, and has ended.
         for _ in 0..if self.writes <= 3 { 2 } else { 0 } {
             self.console.wait_for("blk 0: round", PATIENCE).unwrap();
         }
@@ -105,7 +105,7 @@ fn a_vm_starts_from_its_archive_and_is_imported_while_it_runs() {
         config.nics.clear();
         config
     };
-    // It finds what it wrote before it was exported, and writes the same again while the import is completed.
+    // The guest finds what it wrote before the export, and writes the same again while the import is completed.
     let guest = run(without_nics(streaming.config().clone()), &[Mode::BlkVerify, Mode::Echo]);
     let stored = streaming.complete(&()).unwrap().vm;
     assert_eq!(guest.vm.power_state(), PowerState::Running);

@@ -1,4 +1,4 @@
-//! A VM says what would build it as it is.
+//! The configuration that a VM returns builds the same VM.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn the_configuration_of_a_vm_is_what_it_is_now() {
         disk::create(path(name), ImageFormat::Raw, 1 << 20).unwrap();
     }
     let line = CommandLine::new([Mode::HotPlug]);
-    // A kernel in memory could not be written down.
+    // A kernel in memory could not be serialized.
     fs::write(path("kernel"), demo::kernel()).unwrap();
     let boot = Boot::kernel(path("kernel")).command_line(line.to_string());
     let vm = config(&line).boot(boot).disk(Disk::raw(path("a"))).disk(Disk::raw(path("b"))).build(&host).unwrap();
@@ -78,7 +78,7 @@ fn what_was_changed_while_it_ran_is_kept_by_an_update() {
     let config = changed.unwrap().config();
     assert_eq!(config.disks.iter().map(source).collect::<Vec<_>>(), expected);
     assert_eq!(config.disks[0].limit, limit);
-    // It was the VM's own, which has no use for it any more.
+    // The file belonged to the VM, which no longer needs it.
     assert!(!stored.folder().join("disk-0.raw").exists());
     assert!(fs::read_to_string(stored.folder().join("vm.json")).unwrap().contains("\"disk-1.raw\""));
     vm.hard_shutdown().unwrap();

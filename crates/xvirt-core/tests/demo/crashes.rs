@@ -1,4 +1,4 @@
-//! Guests that cannot go on, and what their VM's configuration makes of it.
+//! Guests that crash, and the configured actions.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use xvirt_core::vm::{CrashReason, Event, PowerState};
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
-/// Starts `config`, whose guest crashes, and hears of the crash.
+/// Starts `config`, whose guest crashes, and waits for the crash.
 fn crashed(config: VmConfig, host: &Host, reason: CrashReason) -> Guest {
     let guest = Guest::start(config, host).unwrap();
     guest.expect_event(&Event::Started);
@@ -78,7 +78,7 @@ fn a_watchdog_does_not_expire_while_the_guest_is_paused() {
     guest.vm.pause().unwrap();
     guest.expect_event(&Event::Started);
     guest.expect_event(&Event::Paused);
-    // Longer than it takes to expire.
+    // Longer than the watchdog's timeout.
     let quiet = guest.events.next_timeout(Duration::from_millis(2500));
     assert_eq!(quiet.unwrap_err().kind(), ErrorKind::Timeout);
     guest.vm.unpause().unwrap();

@@ -1,4 +1,4 @@
-//! What is printed of things with `{:?}`, which ends up in logs.
+//! The `{:?}` output of public types, which ends up in logs.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat, StreamingDisk};
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
-/// A screenful.
+/// One screenful.
 const MAX: usize = 4 << 10;
 
 #[track_caller]

@@ -1,4 +1,4 @@
-//! Virtio devices in a whole VM.
+//! Virtio devices of a whole VM.
 
 use std::fs::File;
 use std::io;
@@ -88,7 +88,7 @@ fn the_disk_of_a_running_vm_is_locked() {
     second.start().unwrap();
 }
 
-/// A disk that is full: it reads as zeroes and cannot be written.
+/// A full disk: it reads as zeroes and cannot be written.
 #[derive(Debug)]
 struct Full {
     size: u64,

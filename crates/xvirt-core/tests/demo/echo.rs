@@ -1,4 +1,4 @@
-//! Bytes for a peer that sends them back.
+//! Exchanges bytes with a peer that sends them back.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -10,7 +10,7 @@ pub fn pattern(length: usize, seed: usize) -> Vec<u8> {
     (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed) as u8).collect()
 }
 
-/// Sends `data`, ends sending, and must get it all back and then the end.
+/// Sends `data`, shuts down sending, and must receive all of it followed by end of file.
 pub fn round_trip(stream: UnixStream, data: &[u8]) {
     let mut reader = stream.try_clone().unwrap();
     thread::scope(|scope| {

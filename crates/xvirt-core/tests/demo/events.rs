@@ -1,4 +1,4 @@
-//! What is told of VMs, and what can still be asked later.
+//! Events of VMs, and queries about past ones.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! Starts that fail: the message with its remedy, and that nothing is left behind.
+//! Starts that fail: the error with its remedy, and that nothing is left behind.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn raw_disk(folder: &Path, name: &str) -> Disk {
     Disk::raw(path)
 }
 
-/// Starts `vm` in vain, and checks that a disk it had is free again and that it is halted.
+/// Starts `vm`, which must fail with this error, and checks that it is halted.
 fn refused(vm: &Vm, kind: ErrorKind, message: &[&str]) {
     let error = vm.start().unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
@@ -33,7 +33,7 @@ fn refused(vm: &Vm, kind: ErrorKind, message: &[&str]) {
     assert_eq!(vm.power_state(), PowerState::Halted);
 }
 
-/// As [`refused`], for a configuration to which a good disk is added; its lock must be free afterwards.
+/// Like [`refused`], for a configuration to which a valid disk is added, which must be unlocked afterwards.
 fn refused_and_undone(config: VmConfig, kind: ErrorKind, message: &[&str]) {
     let host = host!();
     let folder = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ fn a_truncated_kernel() {
 #[test]
 fn a_kernel_without_the_entry_asked_for() {
     let mut kernel = demo::kernel().to_vec();
-    // The note that names the PVH entry belongs to somebody else now.
+    // Changes the owner of the note with the PVH entry.
     let note = kernel.windows(4).position(|bytes| bytes == b"Xen\0").unwrap();
     kernel[note] = b'Y';
     let config = hello().boot(Boot::kernel(kernel).protocol(EntryProtocol::Pvh));

@@ -1,4 +1,4 @@
-//! A child of fork(2) has copies of everything, and no thread but the one that forked.
+//! A child of fork(2) has copies of all memory, and no thread but the one that forked.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -19,7 +19,7 @@ use crate::echo::{pattern, round_trip};
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
-/// A disk that says how large it is only when it is let go on.
+/// A disk whose capacity query blocks until it is released.
 #[derive(Debug)]
 struct Slow {
     asked: Sender<()>,
@@ -28,7 +28,7 @@ struct Slow {
 
 impl BlockBackend for Slow {
     fn capacity(&self) -> u64 {
-        // Fails once the test has heard enough, or lets everything go.
+        // Fails once the test has received enough, or releases everything.
         let _ = (self.asked.send(()), self.go_on.lock().unwrap().recv());
         1 << 20
     }
@@ -52,20 +52,20 @@ impl BlockBackend for Slow {
     }
 }
 
-/// Waits for a child, which must end by itself, and gives what it answered.
+/// Waits for a child, which must end by itself, and returns its result.
 fn answer_of(child: libc::pid_t) -> i32 {
-    // SAFETY: the child was not waited for yet, so that the number is its own.
+    // SAFETY: the child was not waited for yet, so its process ID is valid.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
     assert!(descriptor >= 0, "{}", io::Error::last_os_error());
-    // SAFETY: the descriptor was just made, and nobody else owns it.
+    // SAFETY: the descriptor was just created, and has no other owner.
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor as i32) };
     let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one valid structure.
     let ended = unsafe { libc::poll(&raw mut poll, 1, PATIENCE.as_millis() as i32) } == 1;
-    // SAFETY: as above; a child that has ended takes no signal.
+    // SAFETY: as above; signalling a child that has ended has no effect.
     unsafe { libc::kill(child, libc::SIGKILL) };
     let mut status = 0;
-    // SAFETY: waits for a child of this process, with the status in a variable of ours.
+    // SAFETY: waits for a child of this process, with the status in a local variable.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert!(ended, "the child hangs");
     assert!(libc::WIFEXITED(status), "the child ended with {status:#x}");
@@ -76,7 +76,7 @@ fn refused<T>(result: Result<T>) -> bool {
     result.is_err_and(|error| error.kind() == ErrorKind::InvalidState && error.to_string().contains("forked from"))
 }
 
-/// Which of the verbs does something else than to refuse, by its number.
+/// The number of the first verb that is not refused.
 fn works_in_child(vm: &Vm) -> Option<usize> {
     let now = Duration::ZERO;
     let verbs = [
@@ -136,21 +136,21 @@ fn a_child_leaves_the_vm_of_its_parent_alone() {
     let (tells, go_on) = mpsc::channel();
     let slow = Disk::backend(Arc::new(Slow { asked, go_on: Mutex::new(go_on) }));
     thread::scope(|scope| {
-        // Holds the VM's lock, which is so for ever in the child.
+        // Holds the VM's lock, which the child then inherits locked forever.
         let plugging = scope.spawn(|| vm.plug_disk(slow));
         hears.recv_timeout(PATIENCE).unwrap();
-        // SAFETY: the child calls nothing that waits for another thread, if all is well, and ends itself.
+        // SAFETY: if the test passes, the child calls nothing that waits for another thread, and exits itself.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let mut failed = works_in_child(&vm);
             if !refused(events.try_next()) || !refused(events.next_timeout(PATIENCE)) {
                 failed = Some(98);
             }
-            // SAFETY: these are the child's copies, which it does not use any more.
+            // SAFETY: these are the child's copies, which it no longer uses.
             drop(unsafe { (std::ptr::read(&raw const vm), std::ptr::read(&raw const listener)) });
             // SAFETY: as above.
             drop(unsafe { (std::ptr::read(&raw const socket), std::ptr::read(&raw const events)) });
-            // SAFETY: ends the child, without what the parent has registered for its own end.
+            // SAFETY: ends the child without the parent's exit handlers.
             unsafe { libc::_exit(failed.map_or(99, |number| number as i32)) };
         }
         assert_eq!(answer_of(child), 99, "that verb does something in the child");
@@ -181,19 +181,19 @@ fn a_child_leaves_disks_and_stages_of_its_parent_alone() {
     let mut stage = repository.stage().unwrap();
     disk::create(stage.disk_path(0, ImageFormat::Raw), ImageFormat::Raw, 1 << 20).unwrap();
     let unwritten = std::fs::read(&image).unwrap();
-    // SAFETY: the child calls nothing that waits for another thread, if all is well, and ends itself.
+    // SAFETY: if the test passes, the child calls nothing that waits for another thread, and exits itself.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let made = stage.commit(VmConfig::new("b").disk(Disk::raw(stage.disk_path(0, ImageFormat::Raw))));
         let refused = refused(made) && refused(stage.attach("note", b"text"));
         drop((written, stage));
-        // SAFETY: ends the child, without what the parent has registered for its own end.
+        // SAFETY: ends the child without the parent's exit handlers.
         unsafe { libc::_exit(i32::from(!refused)) };
     }
     assert_eq!(answer_of(child), 0);
     assert!(std::fs::read(&image).unwrap() == unwritten, "the child has written to the image");
     assert_eq!(open().unwrap_err().kind(), ErrorKind::Busy);
-    // What is staged is there still, and not taken for that of a dead process.
+    // The staged VM is still there, and not taken for that of a dead process.
     Repository::open(folder.path().join("repository")).unwrap();
     assert!(stage.disk_path(0, ImageFormat::Raw).exists());
     drop(written);

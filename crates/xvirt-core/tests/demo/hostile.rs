@@ -1,4 +1,4 @@
-//! Guests that break every rule of their devices, beside guests that work.
+//! Guests that break every rule of their devices, next to guests that work.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::support::{Guest, PATIENCE, config};
 
 const DISK_SIZE: u64 = 8 << 20;
 const BLOCKS: u64 = 100;
-/// How long a hostile guest may be silent before it has done for itself.
+/// How long a hostile guest may be silent before it counts as ended.
 const SILENCE: Duration = Duration::from_secs(10);
 
 fn image(folder: &Path, name: &str, format: ImageFormat) -> PathBuf {
@@ -24,7 +24,7 @@ fn image(folder: &Path, name: &str, format: ImageFormat) -> PathBuf {
     path
 }
 
-/// A guest that soaks a raw and a qcow2 disk, and the two.
+/// A guest that soaks a raw and a qcow2 disk, and these disks.
 struct Honest {
     guest: Guest,
     images: [PathBuf; 2],
@@ -40,7 +40,7 @@ impl Honest {
         Self { guest: Guest::start(config, host).unwrap(), images, seed }
     }
 
-    /// Waits for its end, and compares what the guest says must be on its disks with what is.
+    /// Waits for its end, and compares the disks with the contents that the guest reports.
     fn check(mut self) {
         let text = self.guest.expect(demo::DONE);
         self.guest.vm.wait_halted(PATIENCE).unwrap();
@@ -59,7 +59,7 @@ fn small(line: &CommandLine) -> VmConfig {
     config(line).memory(ByteSize::mib(32))
 }
 
-/// A guest with a CPU for each side of a race, and every kind of device.
+/// A guest with a CPU for each side of a race, and every type of device.
 fn hostile(folder: &Path, seed: u64, tap: bool) -> VmConfig {
     let line = CommandLine::new([Mode::Smp, Mode::Hostile]).seed(seed).every(5);
     let disks = [("raw", ImageFormat::Raw), ("qcow2", ImageFormat::Qcow2)]
@@ -80,9 +80,9 @@ fn hostile_guests_take_nothing_from_others() {
     let mut attacks = 0;
     for seed in 1..=3 {
         let mut guest = Guest::start(hostile(folder.path(), seed, tap), &host).unwrap();
-        // Some attacks end the attacker first, which is its own affair.
+        // Some attacks crash the attacker first, which is fine.
         attacks += (0..4).take_while(|_| guest.console.wait_for("hostile: round", SILENCE).is_ok()).count();
-        // Whatever it has done to its devices, the machine obeys.
+        // Whatever it has done to its devices, the verbs still work.
         if guest.vm.power_state() == PowerState::Running {
             guest.vm.pause().unwrap();
             guest.vm.unpause().unwrap();

@@ -1,4 +1,4 @@
-//! Disks and network interfaces that come and go while a guest runs, and while none does.
+//! Disks and network interfaces that are plugged and unplugged while a guest runs, and while none does.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ fn listening() -> CommandLine {
     CommandLine::new([Mode::HotPlug, Mode::Echo]).blocks(4)
 }
 
-/// A guest that follows hot plug, with the disks of these names.
+/// A guest that supports hot plug, with the disks of these names.
 fn start(host: &xvirt_core::host::Host, folder: &Path, names: &[&str]) -> Guest {
     let config = names.iter().fold(config(&listening()), |config, name| config.disk(Disk::raw(image(folder, name))));
     let mut guest = Guest::start(config, host).unwrap();
@@ -59,7 +59,7 @@ fn a_disk_comes_works_and_goes_and_others_keep_their_positions() {
 
     guest.vm.plug_disk(Disk::raw(&path)).unwrap();
     guest.expect("hotplug: slot 3 plugged");
-    // The first of them does not move the last, and its place is the next that is taken.
+    // Unplugging the first does not move the last, and its position is the next to be used.
     guest.vm.unplug_disk(0, PATIENCE).unwrap();
     assert_eq!(guest.vm.disk_positions(), [1, 2]);
     assert_eq!(guest.vm.snapshot_views(folder.path()).unwrap().len(), 2);
@@ -74,7 +74,7 @@ fn a_plugged_disk_stays_across_reboots_and_starts() {
     let mut guest = start(&host, folder.path(), &["a"]);
     guest.vm.plug_disk(Disk::raw(image(folder.path(), "b"))).unwrap();
     guest.expect("hotplug: slot 2 plugged");
-    // It is found by looking now, so nothing is told.
+    // The guest finds it by a scan, so there is no notification.
     guest.vm.hard_reboot().unwrap();
     assert!(!guest.expect("echo: ready").contains("hotplug: slot"));
     guest.vm.unplug_disk(1, PATIENCE).unwrap();
@@ -118,7 +118,7 @@ fn a_guest_that_does_not_answer_keeps_its_disk_until_it_does() {
     assert!(error.to_string().contains("did not let go of disk 0 within 20ms; stop what uses it"), "{error}");
     assert!(!is_free(&path));
     assert_eq!(guest.vm.disk_positions(), [0]);
-    // Nobody waits for it any more, so a reset does not take it away either.
+    // Nothing waits for its removal any more, so a reset does not remove it.
     guest.vm.hard_reboot().unwrap();
     guest.expect_event(&Event::HardReset);
     guest.expect("echo: ready");
@@ -127,7 +127,7 @@ fn a_guest_that_does_not_answer_keeps_its_disk_until_it_does() {
     guest.vm.console().write_all(b"eject 1\n").unwrap();
     guest.expect_event(&Event::DiskUnplugged { disk: 0 });
     assert!(is_free(&path));
-    // The devices that every VM has cannot be let go of, nor can what is not there.
+    // The guest cannot eject the devices of every VM, nor an empty slot.
     guest.vm.console().write_all(b"eject 31\neject 0\neject 1\neject 7\nping\n").unwrap();
     guest.expect("pong");
     guest.vm.clean_shutdown(PATIENCE).unwrap();
@@ -139,13 +139,13 @@ fn whatever_ends_the_guest_ends_its_use_of_a_disk() {
     let host = host!();
     let folder = tempfile::tempdir().unwrap();
     let paths = ["a", "b"].map(|name| image(folder.path(), name));
-    // It does not listen.
+    // It does not handle hot plug.
     let config = paths.iter().fold(config(&CommandLine::new([Mode::Echo])), |c, path| c.disk(Disk::raw(path)));
     let mut guest = Guest::start(config, &host).unwrap();
     guest.expect("echo: ready");
     std::thread::scope(|scope| {
         let unplugged = scope.spawn(|| guest.vm.unplug_disk(0, PATIENCE));
-        // Whether the reset comes before it is asked or after, the next one ends it.
+        // Whether the reset comes before the request or after it, the next reset ejects the disk.
         while !unplugged.is_finished() {
             guest.vm.hard_reboot().unwrap();
         }
@@ -214,7 +214,7 @@ fn a_device_that_the_host_cannot_serve_is_told() {
     let nic = Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap());
     guest.vm.plug_nic(nic).unwrap();
     guest.expect_event(&Event::NicPlugged { nic: 0 });
-    // The interface goes before the guest has seen it.
+    // The interface is removed before the guest has detected it.
     let removed = Command::new("ip").args(["link", "delete", tap.name()]).status();
     if !removed.is_ok_and(|status| status.success()) {
         return println!("SKIPPED a_device_that_the_host_cannot_serve_is_told: the tap cannot be removed");

@@ -1,4 +1,4 @@
-//! What is left on disks when a process with a running VM is killed, whatever the guest was doing.
+//! The contents of disks after a process with a running VM is killed, whatever the guest was doing.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -21,23 +21,23 @@ const BLOCKS: u64 = 32;
 const BLOCK: u64 = 4096;
 /// The pattern that the base of an overlay holds.
 const BASE: u64 = 0x1234_5678_9abc_def0;
-/// How often a VM is killed on each kind of disk, unless the environment says another number.
+/// How often a VM is killed per type of disk, unless the environment overrides it.
 const KILLS: u64 = 50;
 
-/// As the demo guest's `mix`.
+/// Same as `mix` of the demo guest.
 fn mix(x: u64) -> u64 {
     let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ x >> 31
 }
 
-/// As the demo guest's `word_at`.
+/// Same as `word_at` of the demo guest.
 fn word_at(pattern: u64, sector: u64, word: u64) -> u64 {
     let (place, step) = (sector.wrapping_mul(0x9e37_79b9_7f4a_7c15), word.wrapping_mul(0xd134_2543_de82_ef95));
     pattern.wrapping_add(place).wrapping_add(step)
 }
 
-/// Where a block is, as the demo guest lays them out.
+/// The offset of a block, in the layout of the demo guest.
 fn sector_of(block: u64) -> u64 {
     if block + 1 == BLOCKS { (SIZE / BLOCK - 1) * 8 } else { block * (SIZE / BLOCK / BLOCKS) * 8 }
 }
@@ -51,7 +51,7 @@ fn fill(disk: &dyn BlockBackend) {
     }
 }
 
-/// A process with a VM whose guest writes and flushes for ever.
+/// A process with a VM whose guest writes and flushes without end.
 struct Victim {
     child: Child,
     lines: BufReader<std::process::ChildStdout>,
@@ -70,7 +70,7 @@ impl Victim {
         Self { child, lines }
     }
 
-    /// Waits for a first flush, then kills the process after a while, and gives the last round that was flushed for sure.
+    /// Waits for a first flush, kills the process after a while, and returns the last round whose flush was reported.
     fn kill(mut self, delay: Duration) -> u64 {
         let mut flushed = 0;
         let mut line = String::new();
@@ -78,7 +78,7 @@ impl Victim {
             line.clear();
             let count = lines.read_line(&mut line).unwrap();
             assert!(!line.contains("error") && !line.contains("FAILED"), "{line}");
-            // A line that is cut off was not said.
+            // An incomplete line does not count.
             if let Some((_, round)) = line.trim_end_matches('\r').split_once("blk 0: flushed ")
                 && let Some(round) = round.strip_suffix('\n')
             {
@@ -97,15 +97,15 @@ impl Victim {
     }
 }
 
-/// The patterns that the sectors of a block may hold; 0 is for zeroes.
+/// The patterns that the sectors of a block may contain; 0 stands for zeroes.
 type Patterns = BTreeSet<u64>;
 
-/// Lets a guest write `image` until it is killed, and checks that what it flushed is there.
+/// Lets a guest write `image` until it is killed, and checks that all flushed data is there.
 fn round(image: &Path, engine: IoEngine, seed: u64, held: &mut [Patterns]) {
     let delay = Duration::from_micros(mix(seed) % 60_000);
     let flushed = Victim::start(image, engine, seed).kill(delay);
     let mut allowed = held.to_vec();
-    // With the pattern by index, as the guest computes it. It may have begun rounds of which nothing was heard.
+    // With the pattern by index, as the guest computes it. The guest may have begun rounds that it has not reported.
     let mut pattern = mix(mix(seed));
     for round in 1..=flushed + 200 {
         pattern = mix(pattern);
@@ -119,7 +119,7 @@ fn round(image: &Path, engine: IoEngine, seed: u64, held: &mut [Patterns]) {
             allowed.insert(pattern);
         }
     }
-    // Opening repairs what was cut off, as the next start of the VM would.
+    // Opening repairs incomplete updates, as the next start of the VM would.
     let disk = disk::open(image, Some(ImageFormat::Qcow2), Access::ReadWrite).unwrap();
     for ((block, allowed), held) in (0..).zip(&allowed).zip(held) {
         held.clear();
@@ -158,7 +158,7 @@ fn storm(engine: IoEngine, overlay: bool) {
     let kills = std::env::var("XVIRT_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let mut held = Vec::new();
     for kill in 0..kills {
-        // Now and then anew, so that most writes have to allocate.
+        // Occasionally on a new image, so that most writes have to allocate.
         if kill % 5 == 0 {
             let _ = (std::fs::remove_file(&base), std::fs::remove_file(&image));
             disk::create(if overlay { &base } else { &image }, ImageFormat::Qcow2, SIZE).unwrap();

@@ -147,7 +147,7 @@ fn a_guest_that_is_late_for_a_reboot_comes_back() {
     assert_eq!(guest.vm.clean_reboot(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
     guest.expect_event(&Event::GuestReset);
     guest.expect(demo::ECHO_READY);
-    // But it stays off if that is what was asked for last.
+    // But it stays off if that was the last request.
     assert_eq!(guest.vm.clean_reboot(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
     guest.vm.clean_shutdown(PATIENCE).unwrap();
     guest.expect_event(&Event::GuestShutdown);
@@ -166,7 +166,7 @@ fn what_was_typed_for_a_guest_is_not_executed_by_the_next() {
             console.write_all(b"poweroff\n").unwrap();
         }
     };
-    // Its guest is switched off before it reads that.
+    // Its guest is powered off before it reads that.
     guest.vm.pause().unwrap();
     both(&guest);
     guest.vm.hard_shutdown().unwrap();

@@ -20,7 +20,7 @@ use xvirt_core::vm::Vm;
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
-/// Long enough for a rate to be told to a few percent.
+/// Long enough to measure a rate to a few percent.
 const MEASURED: Duration = Duration::from_secs(10);
 
 const ORDER: &str = "XVIRT_TEST_DEMO_LIMITS";
@@ -39,13 +39,13 @@ fn group_of(vm: &Vm) -> Option<PathBuf> {
     search(Path::new("/sys/fs/cgroup"), &format!("xvirt-{}", vm.uuid()), 6)
 }
 
-/// The threads in a group, of either version.
+/// The threads in a group, of either cgroup version.
 fn threads(group: &Path) -> Vec<String> {
     let list = fs::read_to_string(group.join("cgroup.threads")).or_else(|_| fs::read_to_string(group.join("tasks")));
     list.unwrap().lines().map(str::to_owned).collect()
 }
 
-/// What threads of this process have had of the processors so far.
+/// The CPU time of threads of this process so far.
 fn processor_time(threads: &[String]) -> Duration {
     let of = |thread: &String| {
         let text = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap();
@@ -54,10 +54,10 @@ fn processor_time(threads: &[String]) -> Duration {
     threads.iter().map(of).sum()
 }
 
-/// What they get of one processor within `time`, in percent.
+/// The share of one CPU that they get within `time`, in percent.
 fn share(threads: &[String], time: Duration) -> f64 {
     let (before, began) = (processor_time(threads), Instant::now());
-    // What is measured is how time passes.
+    // The elapsed time is part of the measurement.
     std::thread::sleep(time);
     (processor_time(threads) - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0
 }
@@ -66,7 +66,7 @@ fn share(threads: &[String], time: Duration) -> f64 {
 fn vcpus_take_no_more_of_the_host_than_their_cap() {
     let host = host!();
     let line = CommandLine::new([Mode::Smp, Mode::Counter]);
-    // Its weight lets it have its cap on a busy machine too.
+    // Its weight ensures that it reaches its limit even on a busy machine.
     let mut guest = match Guest::start(config(&line).vcpus(2).cpu_cap(20).cpu_weight(10_000), &host) {
         Ok(guest) => guest,
         Err(error) if matches!(error.kind(), ErrorKind::HostUnsupported | ErrorKind::PermissionDenied) => {
@@ -80,11 +80,11 @@ fn vcpus_take_no_more_of_the_host_than_their_cap() {
     let group = group_of(vm).unwrap();
     let vcpus = threads(&group);
     let name = |thread: &String| fs::read_to_string(format!("/proc/self/task/{thread}/comm")).unwrap();
-    // Neither the threads of devices, which vCPUs start; new kernels have one of KVM's own there.
+    // Device threads, which vCPUs start, must not be in it; newer kernels add one of KVM's own threads.
     let names: Vec<_> = vcpus.iter().map(name).filter(|name| !name.starts_with("kvm-")).collect();
     assert_eq!(names, ["vcpu0\n", "vcpu1\n"]);
     assert_eq!(vm.cpu_limit().unwrap(), CpuLimit::none().weight(10_000).cap(20));
-    // A period may have begun just before, and one may be paid for just afterwards.
+    // One period may have begun just before, and another may be accounted just afterwards.
     let capped = share(&vcpus, MEASURED);
     println!("cap 20: {capped:.2}");
     assert!((14.0..21.0).contains(&capped), "{capped}");
@@ -146,7 +146,7 @@ fn the_group_of_a_process_that_was_killed_goes_with_the_next_start() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == STARTED), "the child did not start its VM");
     assert!(group_of(&gone).is_some_and(|group| !threads(&group).is_empty()));
-    // Nobody takes away what is in use.
+    // A group in use is not removed.
     vm().start().unwrap();
     assert!(group_of(&gone).is_some());
     child.kill().unwrap();
@@ -157,7 +157,7 @@ fn the_group_of_a_process_that_was_killed_goes_with_the_next_start() {
     assert!(group_of(&first).is_some());
 }
 
-/// A disk that takes everything, reads as zeroes, and knows when it was asked.
+/// A disk that accepts all writes, reads as zeroes, and records the time of each request.
 #[derive(Debug, Default)]
 struct Counting(Mutex<Vec<Instant>>);
 
@@ -167,7 +167,7 @@ impl Counting {
         Ok(())
     }
 
-    /// Requests in each second of a time that begins with the first request after now and the burst.
+    /// Requests per second, measured from the first request after now and after the burst.
     fn rate(&self, burst: usize) -> f64 {
         self.0.lock().unwrap().clear();
         std::thread::sleep(MEASURED);
@@ -214,7 +214,7 @@ fn a_disk_keeps_to_its_limit_and_to_another_one_given_meanwhile() {
     let backend = Arc::new(Counting::default());
     let limit = |rate| RateLimit::none().operations_per_second(rate).operations_burst(20);
     let disk = Disk::backend(Arc::clone(&backend) as _).limit(limit(40));
-    // One write after another, of which the guest reads nothing back within the time: it writes them all first.
+    // The guest writes sequentially, and reads nothing back within the time: it writes all data first.
     let line = CommandLine::new([Mode::Blk]).blocks(4000);
     let guest = Guest::start(config(&line).disk(disk), &host).unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -231,7 +231,7 @@ fn a_disk_keeps_to_its_limit_and_to_another_one_given_meanwhile() {
     }
 }
 
-/// Frames per second that come back from a guest that returns them all, in a time that begins after the burst.
+/// Frames per second returned by a guest that echoes all, measured after the burst.
 fn echoed(far: &mut UnixStream, burst: u32) -> f64 {
     let mut prefix = [0; 4];
     let mut next = || {
@@ -258,7 +258,7 @@ fn a_nic_keeps_to_its_limit_each_way_and_to_another_one_given_meanwhile() {
     let line = CommandLine::new([Mode::Net]).net_every(1_000_000);
     let mut guest = Guest::start(config(&line).nic(nic), &host).unwrap();
     guest.expect("net 0: mac=");
-    // Somebody who sends as much as the socket takes: the rest waits with him.
+    // A peer that sends as much as the socket accepts: the rest waits with the peer.
     let mut sender = far.try_clone().unwrap();
     let flood = std::thread::spawn(move || {
         let frame = [&100_u32.to_be_bytes()[..], &[0xff; 6], &[2, 0, 0, 0, 0, 9], &[7; 88]].concat();
@@ -269,7 +269,7 @@ fn a_nic_keeps_to_its_limit_each_way_and_to_another_one_given_meanwhile() {
     for (rate, limit) in limits.into_iter().chain([(40, NicLimit::none().transmit(slow))]) {
         guest.vm.set_nic_limit(0, limit).unwrap();
         assert_eq!(guest.vm.nics()[0].limit, limit);
-        // What is under way is of the limit before.
+        // Requests in flight still follow the old limit.
         let measured = echoed(&mut far, 20);
         println!("{limit:?}: {measured:.2}");
         assert!((0.95..1.05).contains(&(measured / f64::from(rate))), "{measured} of {rate}");

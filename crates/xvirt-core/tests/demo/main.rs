@@ -1,4 +1,4 @@
-//! Whole VMs on this machine's `/dev/kvm`, running the demo guest.
+//! Whole VMs with the demo guest on this machine's `/dev/kvm`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "demo")]
 

@@ -1,4 +1,4 @@
-//! Memory that a guest lends to its host, and what it says of it.
+//! Memory that a guest releases to its host, and the guest's memory statistics.
 
 use std::fs;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use xvirt_core::demo::{CommandLine, Mode};
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
-/// What the balloon guest touches: 4096 pages.
+/// The number of pages that the balloon guest touches: 4096.
 const TOUCHED: u64 = 16 << 20;
 const MEMORY: ByteSize = ByteSize::mib(64);
 
-/// Bytes of this process that are in memory.
+/// The resident memory of this process, in bytes.
 fn resident() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
     pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
@@ -24,7 +24,7 @@ fn balloon() -> VmConfig {
     config(&CommandLine::new([Mode::Balloon]))
 }
 
-/// Guest memory goes to the host and comes back, by the target.
+/// Guest memory is released to the host and claimed again, as the target demands.
 fn lends(config: VmConfig) {
     let host = host!();
     if std::env::var_os("NEXTEST").is_none() {

@@ -1,4 +1,4 @@
-//! Questions are answered while a verb waits, for a backend of the program or for anything else.
+//! Queries are answered while a verb waits, for a backend of the program or for anything else.
 
 use std::io;
 use std::sync::mpsc;
@@ -21,7 +21,7 @@ use crate::support::{Guest, PATIENCE, config};
 
 const SIZE: u64 = 16 << 20;
 
-/// A disk that does not answer while it is held up.
+/// A disk whose requests block while it is held up.
 #[derive(Clone, Debug, Default)]
 struct Slow(Arc<(Mutex<Answers>, Condvar)>);
 
@@ -42,7 +42,7 @@ impl Slow {
         self.0.1.notify_all();
     }
 
-    /// Waits until somebody waits for it.
+    /// Waits until a request is blocked.
     fn wait_asked(&self) {
         let answers = self.0.0.lock().unwrap();
         let waited = self.0.1.wait_timeout_while(answers, PATIENCE, |answers| answers.waiting == 0).unwrap();
@@ -105,7 +105,7 @@ impl BlockBackend for Slow {
     }
 }
 
-/// What a VM answers.
+/// The answers of a VM.
 struct Answered {
     state: PowerState,
     statistics: Statistics,
@@ -114,7 +114,7 @@ struct Answered {
     allowed: Vec<Verb>,
 }
 
-/// Asks a VM everything that can be asked, all of which must be answered in time.
+/// Makes all queries of a VM, which must all return in time.
 fn ask(vm: &Arc<Vm>) -> Answered {
     let (sender, receiver) = mpsc::channel();
     let asked = Arc::clone(vm);
@@ -133,15 +133,15 @@ fn ask(vm: &Arc<Vm>) -> Answered {
         };
         let _ = sender.send(answered);
     });
-    // An error is that a question waits for a verb.
+    // An error means that a query waits for a verb.
     receiver.recv_timeout(PATIENCE).unwrap()
 }
 
-/// Calls `verb`, whose disk does not answer, and gives what the VM answers meanwhile.
+/// Calls `verb`, whose disk blocks, and returns the VM's answers meanwhile.
 fn ask_during(vm: &Arc<Vm>, slow: &Slow, verb: impl FnOnce(&Vm) + Send) -> Answered {
     slow.hold_up();
     if vm.power_state() == PowerState::Running {
-        // The guest: else the verb could be done before it asks the disk for anything.
+        // The guest must block first: otherwise, the verb might end before it uses the disk.
         slow.wait_asked();
     }
     thread::scope(|scope| {
@@ -176,7 +176,7 @@ fn questions_are_answered_while_a_verb_waits_for_a_disk() {
     assert_eq!((during.operations, during.allowed), (vec![Verb::Start], vec![]));
 
     vm.console().reader().wait_for("round 1", PATIENCE).unwrap();
-    // The guest waits for the disk, and the verb for the guest's request.
+    // The guest waits for the disk, and the verb waits for the guest's request.
     for (verb, name) in [(Vm::pause as fn(&Vm) -> _, Verb::Pause), (Vm::hard_reboot, Verb::HardReboot)] {
         let during = ask_during(&vm, &slow, |vm| verb(vm).unwrap());
         assert_eq!((during.state, during.disks), (PowerState::Running, vec![0]));
@@ -213,7 +213,7 @@ fn a_verb_that_waits_for_the_guest_lets_others_come() {
     assert_eq!(vm.current_operations(), []);
 }
 
-/// An observer that holds up the work it observes in the middle.
+/// An observer that blocks the operation in the middle.
 #[derive(Default)]
 struct HeldUp(Mutex<Middle>, Condvar);
 

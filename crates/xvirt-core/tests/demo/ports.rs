@@ -1,4 +1,4 @@
-//! The virtio console of a guest whose driver knows that there are more ports.
+//! The virtio console of a guest whose driver supports multiple ports.
 
 use xvirt_core::demo::{self, CommandLine, Mode};
 

@@ -1,4 +1,4 @@
-//! Disks that grow under a guest.
+//! Disks that grow while a guest runs.
 
 use std::fs::{self, File};
 
@@ -44,7 +44,7 @@ fn a_guest_sees_a_grown_disk_at_once_and_goes_on_with_it() {
         guest.expect(&format!("blk {disk}: resized sectors={}", size / 512));
         guest.expect(&format!("blk {disk}: round"));
     }
-    // That it has the size already is no news.
+    // If the size is unchanged, there is no event.
     guest.vm.resize_disk(0, GROWN).unwrap();
     assert_eq!(view.capacity(), DISK_SIZE);
     sector(&*view, DISK_SIZE - 512);

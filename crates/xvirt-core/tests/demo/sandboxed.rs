@@ -1,4 +1,4 @@
-//! A VM in a process that can open nothing: it gets everything as descriptors.
+//! A VM in a process that cannot open anything: it gets everything as descriptors.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -27,16 +27,16 @@ use crate::support::{PATIENCE, config};
 const ORDER: &str = "XVIRT_TEST_DEMO_SANDBOXED";
 const SIZE: u64 = 8 << 20;
 const MEMORY: ByteSize = ByteSize::mib(64);
-/// How many descriptors there are: `/dev/kvm`, kernel, overlay, base, memory, network, vsock.
+/// The number of descriptors: `/dev/kvm`, kernel, overlay, base, memory, network, vsock.
 const COUNT: usize = 7;
-/// How long the report on the host may be.
+/// The maximum length of the report on the host.
 const MAX_REPORT: usize = 64 << 10;
 
 fn blk(mode: Mode) -> CommandLine {
     CommandLine::new([mode, Mode::PowerOff]).seed(7).blocks(16)
 }
 
-/// Sends descriptors, and something to read.
+/// Sends descriptors, and data with them.
 fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[OwnedFd]) {
     let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(COUNT))];
@@ -59,7 +59,7 @@ fn receive(socket: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
     (bytes, rights.flatten().collect())
 }
 
-/// Takes from the whole process what opens, makes or connects anything.
+/// Denies the whole process all system calls that open, create or connect anything.
 fn enter_sandbox() {
     let denied = [
         libc::SYS_open,
@@ -81,7 +81,7 @@ fn enter_sandbox() {
     }
 }
 
-/// The process in the sandbox; does nothing where it is an ordinary test.
+/// The sandboxed process; does nothing when run as an ordinary test.
 #[test]
 fn obeys() {
     if std::env::var_os(ORDER).is_none() {
@@ -158,13 +158,13 @@ fn a_vm_runs_in_a_process_that_can_open_nothing() {
     send(&here, &serde_json::to_vec(&host).unwrap(), &descriptors);
     drop(descriptors);
 
-    // An error is that the child has ended, and says why below.
+    // An error means that the child has ended, and is reported below.
     let mut ready = [0];
     if (&here).read_exact(&mut ready).is_ok() {
         let mut frame = [&60_u32.to_be_bytes()[..], &[0xff; 6], &[2, 0, 0, 0, 0, 9], &[7; 48]].concat();
         far.write_all(&frame).unwrap();
         far.read_exact(&mut frame).unwrap();
-        // The guest waits for another frame, and the disk is locked by its descriptors.
+        // The guest waits for another frame, and the disk is locked through its descriptors.
         for image in [&overlay, &base] {
             let opened = disk::open(image, None, Access::ReadWrite);
             assert_eq!(opened.unwrap_err().kind(), ErrorKind::Busy, "{}", image.display());
@@ -177,7 +177,7 @@ fn a_vm_runs_in_a_process_that_can_open_nothing() {
     assert!(output.status.success(), "{text}\n{errors}");
     assert!(text.contains("hello") && text.matches("blk 0: ok").count() == 2, "{text}\n{errors}");
 
-    // What the guest wrote is in the overlay, as another VM finds it by its path.
+    // The guest's data is in the overlay, as another VM sees it through the path.
     let vm: Vm = config(&blk(Mode::BlkVerify)).disk(Disk::qcow2(&overlay)).build(&host).unwrap();
     let mut console = vm.console().reader();
     vm.start().unwrap();

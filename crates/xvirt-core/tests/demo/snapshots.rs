@@ -1,4 +1,4 @@
-//! Disks of a running VM as they were at one moment.
+//! Snapshot views of the disks of a running VM.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ fn a_point_of_a_running_vm_does_not_stop_it_and_does_not_change() {
     assert!((0..2).all(|disk| all(&*later[disk]) != first[disk]));
     drop(later);
 
-    // A view outlives the run, which another run can follow all the same.
+    // A view may be kept after the run, and the VM can still be started again.
     guest.vm.hard_shutdown().unwrap();
     assert_eq!(disk::open(&paths[0], None, Access::ReadOnly).unwrap_err().kind(), ErrorKind::Busy);
     guest.vm.start().unwrap();

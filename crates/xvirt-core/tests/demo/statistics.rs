@@ -1,4 +1,4 @@
-//! What a VM says of what it did, where that is known exactly.
+//! Statistics of a VM, where the exact values are known.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
@@ -29,7 +29,7 @@ fn requests_are_counted_one_by_one() {
     let (path, fixed) = (folder.path().join("a.raw"), folder.path().join("b.raw"));
     disk::create(&path, ImageFormat::Raw, 64 << 20).unwrap();
     disk::create(&fixed, ImageFormat::Raw, 64 << 20).unwrap();
-    // One block, so that none lies between the first two to be discarded and filled with zeroes.
+    // One block, so that there is none between the first two, which would be discarded and filled with zeroes.
     let line = CommandLine::new([Mode::Blk]).blocks(1);
     let config = config(&line).vcpus(2).disk(Disk::raw(&path)).disk(Disk::raw(&fixed).read_only());
     let built = config.clone().build(&host).unwrap();
@@ -50,7 +50,7 @@ fn requests_are_counted_one_by_one() {
     assert!(writable.cpu_time > Duration::ZERO);
 
     assert_eq!(now.vcpus.len(), 2);
-    // Every character on COM1 is a write, after a look at the line's status.
+    // Every character on COM1 is a write, after a read of the line status.
     let printed = guest.vm.console().reader().wait_for(demo::DONE, PATIENCE).unwrap().len() as u64;
     let exits = &now.vcpus[0].exits;
     assert!(exits.port_writes >= printed && exits.port_reads > 0, "{exits:?} for {printed} bytes");
@@ -85,15 +85,15 @@ fn what_a_reboot_interrupts_is_not_forgotten() {
     guest.expect(demo::DONE);
     let after = guest.vm.statistics();
     blocks(&after.disks[&0].writes, 2);
-    // The worker thread is another, and what the first one took is still counted.
+    // The worker thread is a new one, and the CPU time of the first still counts.
     assert!(after.disks[&0].cpu_time > before.disks[&0].cpu_time);
     assert_eq!(after.disks[&0].writes.latency.since(&before.disks[&0].writes.latency).total(), 1);
 }
 
-/// The CPU time of the calling thread, which does not count what others on the machine take.
+/// The CPU time of the calling thread, which excludes other load on the machine.
 fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes to a struct of ours.
+    // SAFETY: the kernel writes to a local variable.
     assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
@@ -111,7 +111,7 @@ fn reading_them_costs_microseconds() {
     (0..rounds).for_each(|_| drop(guest.vm.statistics()));
     let taken = (thread_time() - began) / rounds;
     println!("statistics of a VM with 2 vCPUs and 1 disk: {taken:.1?} of CPU time a call");
-    // A thousand VMs every second must not cost more than a tenth of one processor.
+    // Reading a thousand VMs every second must not take more than a tenth of one CPU.
     assert!(taken < Duration::from_micros(100), "{taken:?}");
 }
 
@@ -130,7 +130,7 @@ fn lost_frames_are_counted_where_they_are_lost() {
     let line = CommandLine::new([Mode::Net, Mode::Echo]);
     let mut guest = Guest::start(config(&line).nic(nic), &host).unwrap();
     guest.expect(demo::ECHO_READY);
-    // To all of the network, so that nobody asks for an address first.
+    // To the broadcast address, so that no ARP request is needed.
     let socket = UdpSocket::bind((address, 0)).unwrap();
     socket.set_broadcast(true).unwrap();
     let send =
@@ -213,7 +213,7 @@ mod published {
         for start in 1..=2 {
             guest.expect(demo::ECHO_READY);
             let now = guest.vm.statistics();
-            // What did not happen again is not counted again.
+            // Values that did not change are not counted again.
             metrics::with_local_recorder(&kept, || (0..2).for_each(|_| publisher.publish(&now)));
             let written = format!("{vm} disk=0 operation=writes");
             assert_eq!(kept.counter(&format!("xvirt_disk_operations_total {written}")), start);

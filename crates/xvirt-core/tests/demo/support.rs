@@ -1,4 +1,4 @@
-//! What all tests here use.
+//! Code shared by the tests with the demo guest.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use xvirt_core::demo::{self, CommandLine};
 use xvirt_core::host::Host;
 use xvirt_core::vm::{Event, EventReceiver, Vm};
 
-/// Long enough for a busy machine whose KVM only emulates; never waited for in full when all is well.
+/// Long enough for a busy machine with an emulating KVM; never waited for in full unless a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// This host, if it can run VMs; if not, says that the test was skipped.
+/// This host, if it can run VMs; otherwise prints that the test was skipped.
 pub fn host() -> Option<Host> {
     let host = Host::probe().unwrap();
     if let Err(error) = host.require_kvm() {
@@ -68,7 +68,7 @@ impl Guest {
         Ok(Self { console: vm.console().reader(), vm, events })
     }
 
-    /// Waits until the guest has printed `text`, and gives everything up to it.
+    /// Waits until the guest has printed `text`, and returns the output up to it.
     pub fn expect(&mut self, text: &str) -> String {
         self.console.wait_for(text, PATIENCE).unwrap()
     }

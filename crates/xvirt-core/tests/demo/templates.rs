@@ -14,7 +14,7 @@ use crate::support::*;
 
 const DISK_SIZE: u64 = 1 << 20;
 
-/// A repository with a VM of three empty disks, which boots the demo guest out of a file.
+/// A repository with a VM with three empty disks, which boots the demo guest from a file.
 fn repository(folder: &std::path::Path) -> (Repository, StoredVm) {
     let repository = Repository::open(folder.join("repository")).unwrap();
     let kernel = folder.join("demo.elf");
@@ -36,7 +36,7 @@ fn with_line(vm: &StoredVm, line: &CommandLine) -> VmConfig {
     config
 }
 
-/// Runs a VM until its guest has done what it is asked and has switched itself off.
+/// Runs a VM until its guest has finished its task and powered off.
 fn run(vm: &StoredVm, line: &CommandLine, host: &Host) -> Guest {
     let mut guest = Guest::start(with_line(vm, line), host).unwrap();
     guest.expect(demo::DONE);
@@ -55,7 +55,7 @@ fn instances_of_three_layers_run_side_by_side() {
     let folder = tempfile::tempdir().unwrap();
     let (repository, vm) = repository(folder.path());
 
-    // Every layer adds a disk's contents. The first is sealed from the handle of the halted VM.
+    // Every layer adds the contents of one disk. The first is sealed from the handle of the halted VM.
     let guest = run(&vm, &write(0, 5), &host);
     let os = repository.seal("os", &guest.vm, &()).unwrap();
     drop(guest);
@@ -76,7 +76,7 @@ fn instances_of_three_layers_run_side_by_side() {
     for guest in &mut guests {
         guest.expect(demo::ECHO_READY);
     }
-    // What runs is not touched, and what is below it not removed.
+    // A running VM is unaffected, and the layers below it are not removed.
     for error in [
         repository.remove_vm(one.uuid()).unwrap_err(),
         repository.flatten(&one, &()).unwrap_err(),
@@ -92,14 +92,14 @@ fn instances_of_three_layers_run_side_by_side() {
         guest.expect_event(&Event::HardShutdown);
     }
 
-    // What one writes, neither the other nor the template sees.
+    // Neither the other nor the template sees what one writes.
     run(&one, &write(0, 9), &host);
     let verify = |seed| CommandLine::new([Mode::BlkVerify, Mode::PowerOff]).seed(seed);
     run(&one, &verify(9).disk(0), &host);
     run(&two, &verify(5), &host);
     assert_eq!(repository.check(&()).unwrap().problems, []);
 
-    // On its own it still has everything.
+    // Once independent, it still has all its data.
     let flat = repository.flatten(&two, &()).unwrap();
     run(&flat, &verify(5), &host);
 }

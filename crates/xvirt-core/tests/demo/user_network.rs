@@ -12,7 +12,7 @@ use xvirt_testing::stand_in::{StandIn, exists, wait_until};
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
-/// Takes frames for as long as the VM is there, as `passt` does.
+/// Receives frames for as long as the VM exists, as `passt` does.
 const CARRY: &str = "exec cat <&3 >/dev/null";
 
 fn behind(passt: &StandIn) -> Nic {
@@ -77,7 +77,7 @@ fn a_passt_that_refuses_fails_the_start_and_leaves_nothing() {
 #[test]
 fn what_comes_to_a_forwarded_port_reaches_the_guest() {
     let host = host!();
-    // Free until somebody else takes it, which nobody who asks for a free one will soon.
+    // Free until another program binds it; the kernel is unlikely to assign it again soon.
     let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let network = UserNetwork::new()
         .address("10.9.0.15/24".parse().unwrap())
@@ -96,7 +96,7 @@ fn what_comes_to_a_forwarded_port_reaches_the_guest() {
     assert_eq!(received(&guest), 0);
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     wait_until("the guest receives", || {
-        // One that finds nobody is lost, and some tell of the one before.
+        // A datagram without a receiver is lost, and some calls report the loss of the previous one.
         let _ = socket.send_to(b"xvirt", (Ipv4Addr::LOCALHOST, port));
         received(&guest) > 0
     });

@@ -1,4 +1,4 @@
-//! Sockets between the demo guest, which sends back what it gets, and programs on the host.
+//! Sockets between the demo guest, which sends back what it receives, and programs on the host.
 
 use std::io::{ErrorKind as IoKind, Read, Write};
 use std::net::Shutdown;
@@ -60,7 +60,7 @@ fn several_ports_and_connections_carry_megabytes_at_once() {
             scope.spawn(move || round_trip(stream, &pattern(2_000_000 + i, i)));
         }
     });
-    // The device has told the guest, too.
+    // The device has notified the guest, too.
     for _ in 0..6 {
         bench.guest.expect(" closed");
     }
@@ -94,7 +94,7 @@ fn a_program_that_does_not_read_leaves_the_others_alone() {
     let bench = Bench::start(&host);
     let slow = bench.connect(1000);
     slow.set_nonblocking(true).unwrap();
-    // Until guest and device keep all that they keep. Written in one go, it would never end.
+    // Until the buffers of guest and device are full. A single write would block forever.
     let chunk = pattern(32 << 10, 1);
     let mut written = 0;
     let mut waits = 0;
@@ -145,7 +145,7 @@ fn a_reboot_disconnects_and_the_next_guest_is_reached() {
     round_trip(bench.connect(1000), &pattern(100_000, 9));
 }
 
-/// Nobody looks at the socket of a paused VM, so the connections that it has room for are soon there.
+/// Nothing accepts on the socket of a paused VM, so its backlog soon fills up.
 #[test]
 fn a_connection_does_not_wait_longer_than_it_may() {
     let host = host!();
@@ -155,7 +155,7 @@ fn a_connection_does_not_wait_longer_than_it_may() {
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Each takes up room, and goes only when all is over.
+            // Each fills a place in the backlog, and is closed only at the end.
             let path = bench.guest.vm.vsock_path().unwrap();
             let waiting: Vec<_> = (0..32).map_while(|_| waits_there(path)).collect();
             let began = Instant::now();
@@ -163,7 +163,7 @@ fn a_connection_does_not_wait_longer_than_it_may() {
             sender.send((waiting.len(), error, began.elapsed())).unwrap();
         });
         let (waiting, error, took) = receiver.recv_timeout(PATIENCE).unwrap_or_else(|error| {
-            // Lets it go on, so that the test ends.
+            // Unpauses it, so that the test ends.
             bench.guest.vm.unpause().unwrap();
             panic!("the connection waits for ever: {error}");
         });
@@ -178,7 +178,7 @@ fn a_connection_does_not_wait_longer_than_it_may() {
     round_trip(bench.connect(1000), b"afterwards");
 }
 
-/// A connection that nobody has accepted yet, if there is room for it.
+/// A connection that is not accepted yet, if the backlog has room for it.
 fn waits_there(path: &Path) -> Option<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
@@ -193,7 +193,7 @@ fn whoever_waits_for_a_vm_hears_when_it_is_gone() {
     let (sender, receiver) = mpsc::channel();
     let accepting = Arc::clone(&listener);
     thread::spawn(move || sender.send(accepting.accept().unwrap_err()));
-    // All at once, and what is borrowed for it stays usable.
+    // All three can be polled together, and the borrowed descriptors stay valid.
     let waited = [listener.as_fd(), events.as_fd(), console.event_fd().unwrap()];
     while events.try_next().unwrap().is_some() {}
     vm.hard_shutdown().unwrap();

@@ -1,4 +1,4 @@
-//! Images on images.
+//! Images based on other images.
 
 use std::fs;
 use std::path::Path;
@@ -138,15 +138,15 @@ fn a_raw_base_that_poses_as_qcow2_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     fs::write(&secret, b"secret of the host".repeat(100)).unwrap();
-    // What a guest could write to its raw disk.
+    // The header that a guest could write to its raw disk.
     let base = qemu_create(folder.path(), "base", &["-f", "qcow2", "-F", "raw", "-b", "secret"], "1M");
     let header = fs::read(&base).unwrap();
 
-    // The format is recorded: raw it is.
+    // The format is recorded as raw, so it is raw.
     let top = qemu_create(folder.path(), "top", &["-u", "-f", "qcow2", "-F", "raw", "-b", "base"], "1M");
     assert!(all(&*open(&top))[..header.len()] == header);
 
-    // It is not recorded: refused, instead of guessing.
+    // The format is not recorded: refused instead of guessed.
     let silent = folder.path().join("silent");
     fs::write(&silent, strip_backing_format(&fs::read(&top).unwrap())).unwrap();
     let error = disk::open(&silent, None, Access::ReadOnly).unwrap_err();
@@ -154,17 +154,17 @@ fn a_raw_base_that_poses_as_qcow2_is_not_believed() {
     assert!(error.to_string().contains("does not say the format of its backing file"), "{error}");
     assert!(error.remedy().unwrap().contains("qemu-img rebase -u -F"), "{error}");
 
-    // Not recorded, but nothing poses as anything.
+    // Not recorded, but it looks like no other format.
     fs::write(&base, pattern(8, MIB as usize)).unwrap();
     assert!(all(&*open(&silent)) == pattern(8, MIB as usize));
 
-    // And the top image, where the user says what it is.
+    // Also the top image, if the user states its format.
     fs::write(&base, &header).unwrap();
     let raw = open_as(&base, ImageFormat::Raw, Access::ReadOnly);
     assert!(all(&*raw)[..header.len()] == header);
 }
 
-/// Turns the extension that records the format into one of an unknown kind.
+/// Turns the extension that records the format into one of an unknown type.
 fn strip_backing_format(image: &[u8]) -> Vec<u8> {
     let mut image = image.to_vec();
     let at = image.windows(4).position(|bytes| bytes == [0xe2, 0x79, 0x2a, 0xca]).unwrap();

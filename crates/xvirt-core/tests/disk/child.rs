@@ -1,4 +1,4 @@
-//! Things that must happen in another process: the test program runs itself again with an order in its environment.
+//! Tests that need another process: the test program runs itself again with a task in its environment.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
@@ -8,17 +8,17 @@ use xvirt_core::disk::{self, Access, BlockBackend};
 
 use crate::support::*;
 
-/// What a storm writes at once, in bytes.
+/// The size of each write of a storm, in bytes.
 pub const BLOCK: u64 = 4096;
 
 const ORDER: &str = "XVIRT_TEST_DISK_CHILD";
 
-/// Starts a child with an order for an image, and returns when it says that it has done its part.
+/// Starts a child with a task for an image, and returns when it reports that it has done its part.
 pub fn start(order: &str, image: &Path) -> Child {
     start_talking(order, image).0
 }
 
-/// As [`start`], and gives what else it says.
+/// Like [`start`], and returns the rest of its output.
 pub fn start_talking(order: &str, image: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child::obeys", "--nocapture"])
@@ -38,7 +38,7 @@ pub fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
-/// Writes, discards, zeroes and flushes for ever. Every block only ever holds its own pattern, or zeroes.
+/// Writes, discards, zeroes and flushes without end. Every block only ever contains its own pattern, or zeroes.
 fn storm(disk: &dyn BlockBackend, seed: u64) {
     let mut random = Random::new(seed * 77 + 1);
     let blocks = disk.capacity() / BLOCK;
@@ -68,7 +68,7 @@ fn obeys() {
     let access = if order == "read" { Access::ReadOnly } else { Access::ReadWrite };
     let disk = disk::open(image, None, access).unwrap();
     if let Some(step) = order.strip_prefix("write") {
-        // Every 40 MiB, so that several tables come to be, and are recycled.
+        // Every 40 MiB, so that several tables are allocated, and reused.
         let step = step.parse::<u64>().unwrap();
         for round in 0..3 {
             for place in 0..50 {

@@ -1,5 +1,5 @@
-//! qcow2 images whose tables contradict each other, so that data of the guest, or a new table, would lie where a table is:
-//! nobody may write to them. `qemu-img check` is asked as well, which must not call one of them good.
+//! qcow2 images whose tables contradict each other, so that guest data or a new table would overwrite a table: they
+//! must not be opened for writing. `qemu-img check` must not call one of them good either.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::need;
 use crate::support::*;
 
 const CLUSTER: u64 = 64 << 10;
-/// What one L2 table covers.
+/// The range that one L2 table covers.
 const TABLE: u64 = CLUSTER / 8 * CLUSTER;
 const COPIED: u64 = 1 << 63;
 const COMPRESSED: u64 = 1 << 62;
@@ -38,12 +38,12 @@ impl Image {
         self.get(40)
     }
 
-    /// The L2 table of this number.
+    /// The offset of the L2 table of this number.
     fn l2(&self, number: u64) -> u64 {
         self.offset(self.l1() + number * 8)
     }
 
-    /// Where the first cluster lies that the L2 table of this number maps.
+    /// The offset of the first cluster that the L2 table of this number maps.
     fn data(&self, number: u64) -> u64 {
         self.offset(self.l2(number))
     }
@@ -68,7 +68,7 @@ impl Image {
         self.offset(self.snapshot_l1() + number * 8)
     }
 
-    /// Where the contents of the header's extension about bitmaps are.
+    /// The offset of the header extension for bitmaps.
     fn bitmaps(&self) -> u64 {
         let mut at = u64::from(u32::from_be_bytes(self.0[100..104].try_into().unwrap()));
         while self.get(at) >> 32 != 0x2385_2875 {
@@ -83,7 +83,7 @@ impl Image {
     }
 }
 
-/// An image of two L2 tables, of which a snapshot shares the second, and with a bitmap.
+/// An image with two L2 tables, of which a snapshot shares the second, and with a bitmap.
 fn make(folder: &Path) -> (PathBuf, Vec<u8>) {
     let path = qemu_create(folder, "image", &["-f", "qcow2"], "1G");
     let disk = open(&path);
@@ -99,7 +99,7 @@ fn make(folder: &Path) -> (PathBuf, Vec<u8>) {
     (path, bytes)
 }
 
-/// A harm to an image, and how it must be named.
+/// Damage to an image, and the text by which the error must name it.
 type Case<'a> = (&'a dyn Fn(&mut Image), &'a str);
 
 #[track_caller]
@@ -119,7 +119,7 @@ fn all_are_refused(cases: &[Case<'_>]) {
             assert!(error.to_string().contains(why), "{why}: {error}");
             assert!(error.remedy().unwrap().contains("qemu-img check -r all"), "{error}");
         }
-        // Reading harms nobody: the worst it shows are bytes of the image itself.
+        // Reading is safe: at worst, it returns bytes of the image itself.
         if let Ok(disk) = disk::open(&path, Some(ImageFormat::Qcow2), Access::ReadOnly) {
             let _ = read(&*disk, 0, 2 * CLUSTER as usize);
         }
@@ -146,7 +146,7 @@ fn what_is_in_use_has_a_refcount() {
         (&|image| free(image, image.get(image.get(image.bitmaps() + 16))), "a bitmap table has no refcount"),
         (&|image| free(image, image.data(0)), "its data has no refcount"),
         (&|image| image.set_refcount(image.l2(1), 1), "an L2 table has a refcount of 1 for 2 uses"),
-        // An empty block: all is free.
+        // An empty block: everything is free.
         (
             &|image| {
                 let block = image.refcount_block() as usize;
@@ -164,7 +164,7 @@ fn no_l2_entry_points_to_metadata() {
     need!("qemu-img");
     let point = |image: &mut Image, offset: u64| image.set(image.l2(0) + 80, COPIED | offset);
     let point_in_other_ways = |flags: u64| move |image: &mut Image| image.set(image.l2(0) + 80, flags | image.l1());
-    // 16 bits of the entry count sectors.
+    // 16 bits of the entry are the number of sectors.
     let compressed = |image: &mut Image, offset: u64| image.set(image.l2(0) + 80, COMPRESSED | 1 << 54 | offset);
     all_are_refused(&[
         (&|image| point(image, image.l1()), "where its L1 table is"),

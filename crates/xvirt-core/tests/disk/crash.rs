@@ -1,4 +1,4 @@
-//! What is left when a process that writes to an image is killed.
+//! The state of an image after a process that writes to it is killed.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -19,7 +19,7 @@ fn an_image_survives_the_death_of_its_writer() {
         let path = qemu_create(folder.path(), &format!("{cluster}-{step}"), &["-f", "qcow2", "-o", &options], "2G");
         child::kill(child::start(&format!("write{step}"), &path));
 
-        // What may only read must not repair.
+        // A reader must not repair the image.
         let error = disk::open(&path, None, Access::ReadOnly).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CorruptImage);
         assert!(error.to_string().contains("was not closed properly"), "{error}");
@@ -29,7 +29,7 @@ fn an_image_survives_the_death_of_its_writer() {
         for place in 7..50 {
             assert!(read(&*disk, place * 40 * MIB, 4096).unwrap() == pattern(place, 4096), "{cluster} {step} {place}");
         }
-        // New clusters must not come to lie on used ones.
+        // New clusters must not overlap used ones.
         for place in 0..50 {
             write(&*disk, place * 40 * MIB + 20 * MIB, &pattern(place + 1000, 300_032)).unwrap();
         }
@@ -119,7 +119,7 @@ fn what_does_not_write_to_a_dirty_image_leaves_every_byte_as_it_is() {
     refused(disk::open(&path, qcow2, Access::ReadOnly).unwrap_err());
     refused(disk::open(&path, qcow2, Access::Shared).unwrap_err());
     refused(disk::overlay(&path, qcow2, &copy).unwrap_err());
-    // Who writes to an image only reads what it is based on.
+    // A writer of an image only reads its backing files.
     refused(disk::open(&above, qcow2, Access::ReadWrite).unwrap_err());
     assert_eq!(disk::inspect(&path, qcow2).unwrap().virtual_size, 64 * MIB);
     assert!(std::fs::read(&path).unwrap() == before);
@@ -140,7 +140,7 @@ fn an_image_is_not_repaired_before_all_it_is_based_on_was_found() {
     assert!(std::fs::read(&path).unwrap() == before);
 }
 
-/// Makes an image on top of another one, beside it.
+/// Makes an image based on another one, next to it.
 fn qemu_above(base: &Path, name: &str) -> PathBuf {
     qemu_create(base.parent().unwrap(), name, &["-f", "qcow2", "-F", "qcow2", "-b", text(base)], "64M")
 }

@@ -1,4 +1,4 @@
-//! Images of which every file is handed in as an open descriptor.
+//! Images whose files are all passed as open descriptors.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ fn readable(path: &Path, format: ImageFormat) -> ImageDescriptor {
     ImageDescriptor::new(File::open(path).unwrap(), format)
 }
 
-/// A raw base, and a chain of two qcow2 images on it; the names in the images lead nowhere.
+/// A raw base, and a chain of two qcow2 images on it; the names in the images are invalid.
 fn chain(folder: &Path) -> [PathBuf; 3] {
     let base = folder.join("base.raw");
     fs::write(&base, pattern(1, SIZE)).unwrap();
@@ -85,7 +85,7 @@ fn every_file_of_a_chain_is_locked_and_clones_exclude_each_other() {
     assert!(busy(by_path(Access::ReadWrite)), "the lock went with the first of two readers");
     drop(second);
     drop(by_path(Access::ReadWrite).unwrap());
-    // Others who hold the file keep a descriptor from being used.
+    // Another lock on the file prevents a descriptor from being used.
     let _other = by_path(Access::ReadWrite).unwrap();
     assert!(busy(disk::open_descriptors(&images, Access::ReadOnly)));
 }
@@ -136,7 +136,7 @@ fn a_file_that_is_in_the_chain_twice_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let [_, middle, top] = chain(folder.path());
     let images = [&top, &middle, &middle].map(|path| writable(path, ImageFormat::Qcow2));
-    // The image in the middle says that its base is raw.
+    // The image in the middle records that its base is raw.
     fs::copy(&top, &middle).unwrap();
     let error = disk::open_descriptors(&images, Access::ReadWrite).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CorruptImage);

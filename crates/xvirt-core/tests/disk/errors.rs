@@ -1,4 +1,4 @@
-//! What users are told when an image cannot be used.
+//! Errors for images that cannot be used.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn a_qcow2_image_of_no_size_is_refused_like_an_empty_file() {
     let path = folder.path().join("empty.qcow2");
     disk::create(&path, ImageFormat::Qcow2, MIB).unwrap();
     let mut bytes = fs::read(&path).unwrap();
-    // No sector is as little as nothing.
+    // Less than one sector is rejected like an empty image.
     for size in [0_u64, 511] {
         bytes[24..32].copy_from_slice(&size.to_be_bytes());
         fs::write(&path, &bytes).unwrap();
@@ -79,7 +79,7 @@ fn sizes_that_are_too_large_are_refused_with_the_largest() {
             fs::remove_file(&path).unwrap();
         }
     }
-    // The largest is not refused for its size.
+    // The largest size is not rejected.
     let path = folder.path().join("largest");
     match disk::create(&path, ImageFormat::Raw, (1 << 63) - 512) {
         Err(error) => tells(error, ErrorKind::Io, &["File too large"], "use qcow2"),
@@ -89,7 +89,7 @@ fn sizes_that_are_too_large_are_refused_with_the_largest() {
 
 #[test]
 fn a_file_one_may_not_write_to_is_refused() {
-    // SAFETY: the call takes no memory.
+    // SAFETY: the call accesses no memory.
     if unsafe { libc::geteuid() } != 0 {
         println!("SKIPPED a_file_one_may_not_write_to_is_refused: needs root to become another user");
         return;
@@ -99,7 +99,7 @@ fn a_file_one_may_not_write_to_is_refused() {
     disk::create(&path, ImageFormat::Raw, MIB).unwrap();
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let refused = std::thread::spawn(move || {
-        // SAFETY: the raw call takes no memory, and changes the user of this thread alone.
+        // SAFETY: the raw call accesses no memory, and changes the user of this thread only.
         let changed = unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) };
         assert_eq!(changed, 0);
         (refusal(&path), disk::create(path.with_extension("new"), ImageFormat::Raw, MIB).unwrap_err())
@@ -126,7 +126,7 @@ fn encrypted_images_are_refused() {
             let what = [text(&path), "is encrypted with", name];
             tells(error, ErrorKind::EncryptedImage, &what, "qemu-img convert --object secret");
         }
-        // Nor as the base of something else.
+        // Nor as the base of another image.
         let top = qemu_create(folder.path(), "top", &["-u", "-f", "qcow2", "-F", "qcow2", "-b", text(&path)], "1M");
         tells(refusal(&top), ErrorKind::EncryptedImage, &[text(&path)], "decrypt it first");
     }

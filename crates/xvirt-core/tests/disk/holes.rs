@@ -1,4 +1,4 @@
-//! Which parts of a disk need not be read, because they are zeroes.
+//! Ranges of a disk that need not be read, because they are zeroes.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use xvirt_core::disk::{self, BlockBackend, ImageFormat};
 
 use crate::support::*;
 
-/// All ranges with data, where neighbours count as one.
+/// All ranges with data; adjacent ones are merged.
 fn data(disk: &dyn BlockBackend) -> Vec<Range<u64>> {
     let mut found: Vec<Range<u64>> = Vec::new();
     let mut at = 0;

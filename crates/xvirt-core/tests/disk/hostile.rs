@@ -1,4 +1,4 @@
-//! Images that somebody made to do harm, or that broke: errors are fine, panics, hangs and memory are not.
+//! Malicious and corrupt images: errors are fine, but panics, hangs and excessive memory are not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::support::*;
 
 const SIZE: u64 = 8 * MIB;
 
-/// An image with plain, compressed, zero and missing clusters, and an internal snapshot if wanted.
+/// An image with normal, compressed, zero and missing clusters, and optionally an internal snapshot.
 fn rich(folder: &Path, cluster: &str, snapshot: bool) -> PathBuf {
     let raw = folder.join("rich.raw");
     let mut bytes = pattern(4, 3000).repeat(SIZE as usize / 3000 + 1);
@@ -32,7 +32,7 @@ fn rich(folder: &Path, cluster: &str, snapshot: bool) -> PathBuf {
     path
 }
 
-/// Does everything one can do with an image; whether it works does not matter.
+/// Performs all operations on an image; whether they succeed does not matter.
 fn use_it(path: &Path) {
     let _ = disk::inspect(path, Some(ImageFormat::Qcow2));
     for access in [Access::ReadOnly, Access::ReadWrite] {
@@ -116,7 +116,7 @@ fn broken_headers_are_refused_by_name() {
 fn random_damage_never_panics() {
     need!("qemu-img");
     let rounds = std::env::var("XVIRT_TEST_ROUNDS").map_or(150, |rounds| rounds.parse().unwrap());
-    // In memory, where nothing waits for a disk.
+    // In memory, to avoid waiting for a disk.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     for (kind, (cluster, snapshot)) in [("64k", false), ("4k", true), ("512", false)].into_iter().enumerate() {
         let good = fs::read(rich(folder.path(), cluster, snapshot)).unwrap();
@@ -125,7 +125,7 @@ fn random_damage_never_panics() {
             let mut random = Random::new(0x1234_5678_9abc + round * 7919 + kind as u64);
             let mut image = good.clone();
             for _ in 0..1 + random.below_u64(6) {
-                // Mostly the header and the entries of tables, which everything hangs on.
+                // Mostly the header and table entries, on which everything depends.
                 let at = match random.below_u64(3) {
                     0 => random.below_u64(200),
                     1 => (random.below_u64(good.len() as u64 / 512) * 512) + random.below_u64(16),
@@ -151,7 +151,7 @@ fn an_image_cannot_seem_endlessly_full() {
     let folder = tempfile::tempdir().unwrap();
     let path = qemu_create(folder.path(), "a.qcow2", &["-f", "qcow2"], "1M");
     let mut image = fs::read(&path).unwrap();
-    // All entries of the refcount table (in cluster 1) name the same block (in cluster 2), which is full.
+    // All entries of the refcount table (in cluster 1) refer to the same block (in cluster 2), which is full.
     let block = image[65536..65544].to_vec();
     image[65536..131_072].copy_from_slice(&block.repeat(8192));
     image[131_072..196_608].fill(1);

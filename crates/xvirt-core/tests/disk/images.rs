@@ -6,7 +6,7 @@ use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::need;
 use crate::support::*;
 
-/// Does random requests on a disk and on a plain buffer, and compares what each reads.
+/// Makes random requests to a disk and to a plain buffer, and compares the data that both read.
 fn exercise(disk: &dyn BlockBackend, model: &mut [u8], requests: u64, seed: u64) {
     let mut random = Random::new(seed);
     let sectors = disk.capacity() / 512;
@@ -83,7 +83,7 @@ fn scattered_buffers_are_filled_and_written_in_order() {
     }
 }
 
-/// More pieces than the kernel takes at once, of uneven sizes, some empty.
+/// More pieces than the kernel accepts in one call, of different sizes, some empty.
 fn pieces(memory: &mut [u8]) -> Vec<GuestSlice<'_>> {
     let mut slices = Vec::new();
     let mut rest = memory;

@@ -1,4 +1,4 @@
-//! Who may open an image together, in one process and in several.
+//! Which accesses to an image are compatible, in one process and in several.
 
 use std::process::Command;
 
@@ -115,7 +115,7 @@ fn qemu_respects_our_locks_and_we_respect_its() {
         drop(reader);
         assert!(qemu(&write).0);
 
-        // And the other way round: qemu-io keeps the image open while it waits for commands.
+        // And the reverse: qemu-io keeps the image open while it waits for commands.
         let mut holder = Command::new("qemu-io")
             .args(["-f", &format.to_string(), text(&path)])
             .stdin(std::process::Stdio::piped())

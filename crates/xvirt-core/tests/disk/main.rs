@@ -1,4 +1,4 @@
-//! Disk images against real files, with `qemu-img` as the judge.
+//! Disk images in real files, compared with `qemu-img`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod mount;

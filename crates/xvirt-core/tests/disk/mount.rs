@@ -1,15 +1,15 @@
-//! File systems of a test's own.
+//! File systems for a test.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file system of its own, mounted while this lives.
+/// A file system of its own, mounted until this is dropped.
 pub struct Mount(pub PathBuf);
 
 impl Mount {
-    /// Mounts at a folder, which is made. Where that cannot be done, `test` is said to be skipped, and there is none.
+    /// Mounts at a folder, which is created. If that is not possible, prints that `test` is skipped and returns `None`.
     pub fn new(test: &str, at: &Path, arguments: &[&str]) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let output = Command::new("mount").args(arguments).arg(at).output();
@@ -20,7 +20,7 @@ impl Mount {
         None
     }
 
-    /// Takes all space that is left with a file, which is to be removed to have the space back.
+    /// Fills all remaining space with a file; removing the file frees the space.
     pub fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
         let mut file = fs::File::create(&path).unwrap();

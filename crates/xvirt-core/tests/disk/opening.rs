@@ -1,5 +1,5 @@
-//! What is neither a file nor a block device is named, and not opened: an open lets the writer of a FIFO go on, and a
-//! device may act on it.
+//! A path that is neither a file nor a block device is reported, and not opened: opening a FIFO unblocks its writer,
+//! and a device may act on it.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -17,7 +17,7 @@ use xvirt_core::{Error, ErrorKind};
 use crate::need;
 use crate::support::*;
 
-/// Sees whether something is opened.
+/// Detects whether a file is opened.
 struct Watch(OwnedFd);
 
 impl Watch {
@@ -37,7 +37,7 @@ impl Watch {
     }
 }
 
-/// Tries all that takes a path and checks that each names what is there, and opens nothing.
+/// Tries all functions that take a path, and checks that each names the type of the file, and opens nothing.
 fn is_refused_unopened(folder: &Path, path: &Path, what: &str) {
     let watch = Watch::on(path);
     let refused = |error: Error, file: &str| {
@@ -67,7 +67,7 @@ fn is_refused_unopened(folder: &Path, path: &Path, what: &str) {
     disk::create(&raw, disk::ImageFormat::Raw, MIB).unwrap();
     let source = open_as(&raw, disk::ImageFormat::Raw, Access::ReadOnly);
     refused(StreamingDisk::open(source.clone(), source, path).unwrap_err(), "a regular file");
-    // The watch works.
+    // The detection works.
     let _ = fs::OpenOptions::new().read(true).write(true).open(path);
     assert!(watch.has_seen_an_open() || what == "it is a socket");
 }

@@ -1,4 +1,4 @@
-//! Copies that share data with their base, on file systems that can and that cannot.
+//! Copies that share data with their base, on file systems with and without support for that.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -40,14 +40,14 @@ fn copies(folder: &Path, format: ImageFormat, kind: OverlayKind) {
 #[test]
 fn where_blocks_cannot_be_shared_a_qcow2_image_is_made() {
     need!("qemu-img");
-    // ext4 and tmpfs cannot; should the temporary folder be able to, the next test has tried the same.
+    // ext4 and tmpfs do not support it; if the temporary folder does, the next test covers the same.
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     for format in [ImageFormat::Raw, ImageFormat::Qcow2] {
         copies(folder.path(), format, OverlayKind::Qcow2);
     }
     let base = folder.path().join("base.raw");
 
-    // In the same folder the two can be moved together, elsewhere the full path is recorded.
+    // In the same folder, the two can be moved together; otherwise, the full path is recorded.
     let moved = folder.path().join("moved");
     fs::create_dir(&moved).unwrap();
     for name in ["base.raw", "copy.raw"] {
@@ -64,7 +64,7 @@ fn where_blocks_cannot_be_shared_a_qcow2_image_is_made() {
     disk::overlay(&odd, None, folder.path().join("odd")).unwrap();
     drop(open(&folder.path().join("odd")));
 
-    // What is there stays, and a base in use is refused.
+    // An existing file is kept, and a base in use is refused.
     let error = disk::overlay(&base, None, &odd).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     let writer = disk::open(&base, None, Access::ReadWrite).unwrap();
@@ -91,7 +91,7 @@ fn where_blocks_can_be_shared_they_are() {
         for format in [ImageFormat::Raw, ImageFormat::Qcow2] {
             copies(&mount.0, format, OverlayKind::Reflink);
         }
-        // A clone of an image with a relative base must find it.
+        // A clone of an image with a relative backing path must find it.
         disk::create(mount.0.join("deep"), ImageFormat::Raw, MIB).unwrap();
         let middle = qemu_create(&mount.0, "middle", &["-f", "qcow2", "-F", "raw", "-b", "deep"], "");
         fs::create_dir(mount.0.join("sub")).unwrap();
@@ -132,7 +132,7 @@ fn block_devices_are_raw_images() {
         assert_eq!(disk::overlay(&device, Some(ImageFormat::Raw), &copy).unwrap(), OverlayKind::Qcow2);
         let bytes = read(&*open(&copy), 4096, 1024).unwrap();
         assert!(bytes == [3; 1024]);
-        // A device that the host has mounted is not for guests.
+        // A device that the host has mounted must not be used by guests.
         run("mkfs.ext2", &["-q", &device]);
         let mount = Mount::new(name, &folder.path().join("mounted"), &[&device]);
         if mount.is_some() {

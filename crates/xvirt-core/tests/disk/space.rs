@@ -1,4 +1,4 @@
-//! Space: what images take, give back, and what happens when there is none left.
+//! The space that images allocate and release, and running out of space.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -47,9 +47,9 @@ fn discarding_gives_space_back() {
         disk.discard(4 * MIB, 6 * MIB).unwrap();
         disk.write_zeroes(12 * MIB, 2 * MIB, true).unwrap();
         disk.flush().unwrap();
-        // Some of the tables of a qcow2 image are only now written.
+        // Some tables of a qcow2 image are only written now.
         assert!(allocated(&path) <= full - 8 * MIB + 256 * 1024, "{format}: {} of {full}", allocated(&path));
-        // Without permission to give it back, the space stays.
+        // Without permission to release it, the space stays allocated.
         let before = allocated(&path);
         disk.write_zeroes(0, MIB, false).unwrap();
         disk.flush().unwrap();
@@ -79,7 +79,7 @@ fn growing_adds_zeroes() {
         assert!(read(&*disk, MIB, MIB as usize).unwrap() == [0; MIB as usize]);
     }
     check(&folder.path().join("qcow2"));
-    // What a bigger base holds behind the end of the old size must not show.
+    // Data of a larger base beyond the end of the old size must not appear.
     fs::write(folder.path().join("base"), pattern(1, 2 * MIB as usize)).unwrap();
     let top = qemu_create(folder.path(), "top", &["-f", "qcow2", "-F", "raw", "-b", "base"], "1M");
     disk::grow(&top, None, 4 * MIB).unwrap();
@@ -105,7 +105,7 @@ fn a_raw_size_that_is_no_multiple_of_a_sector_is_rounded_up() {
     model[1024..].fill(9);
     assert!(all(&*disk) == model);
     assert_eq!(fs::metadata(&path).unwrap().len(), 1536);
-    // Beyond the end there is nothing, for nobody.
+    // Nothing can be accessed beyond the end.
     for result in [
         read(&*disk, 1024, 1024).map(|_| ()),
         write(&*disk, 1536, &[1; 512]),
@@ -114,7 +114,7 @@ fn a_raw_size_that_is_no_multiple_of_a_sector_is_rounded_up() {
     ] {
         assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     }
-    // Nor silence, when somebody cuts the file.
+    // Nor may a truncated file go unnoticed.
     fs::File::options().write(true).open(&path).unwrap().set_len(512).unwrap();
     assert_eq!(read(&*disk, 512, 512).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
 }
@@ -158,7 +158,7 @@ fn a_full_file_system_is_an_error_and_breaks_nothing() {
         });
         assert_eq!(error.unwrap().raw_os_error(), Some(libc::ENOSPC), "{format}");
         assert!(written.len() > 10);
-        // As the guest would do: remove something, and go on.
+        // As the guest would do: remove a file, and continue.
         disk.discard(0, 4 * MIB).unwrap();
         disk.flush().unwrap();
         write(&*disk, 60 * MIB, &pattern(60, 100_352)).unwrap();
@@ -172,7 +172,7 @@ fn a_full_file_system_is_an_error_and_breaks_nothing() {
         }
         fs::remove_file(&path).unwrap();
     }
-    // Nothing is left of an image that could not be made.
+    // Nothing is left of an image that could not be created.
     mount.fill();
     let path = mount.0.join("b");
     let error = disk::create(&path, ImageFormat::Qcow2, 64 * MIB).unwrap_err();

@@ -1,4 +1,4 @@
-//! What all tests here use.
+//! Code shared by the tests of disks.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ pub use xvirt_testing::random::Random;
 
 pub const MIB: u64 = 1 << 20;
 
-/// Runs a program and gives what it printed; a failure of it fails the test.
+/// Runs a program and returns its output; fails the test if the program fails.
 pub fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -19,7 +19,7 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     text
 }
 
-/// Whether a program is there; if not, says that the test was skipped.
+/// Whether a program is installed; if not, prints that the test was skipped.
 pub fn have(test: &str, program: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok();
     if !there {

@@ -9,10 +9,10 @@ use crate::support::*;
 
 pub const SIZE: u64 = 24 * MIB;
 pub const THREADS: u64 = 4;
-/// Small, so that threads meet in clusters; what a thread owns lies between what others own.
+/// Small, so that threads share clusters; the stripes of one thread lie between those of others.
 const STRIPE: u64 = 8 * 1024;
 
-/// Works on every fourth stripe, and gives back what must be there at the end.
+/// Writes every fourth stripe, and returns the expected contents.
 pub fn work(disk: &dyn BlockBackend, thread: u64, base: &[u8], requests: u64) -> Vec<(u64, Vec<u8>)> {
     let mut random = Random::new(1000 + thread);
     let stripes = SIZE / STRIPE / THREADS;

@@ -1,4 +1,4 @@
-//! What is left when a process is killed that writes to a streaming disk, and fetches it.
+//! The state of a streaming disk after a process that writes to it and fetches it is killed.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::child;
 
 const SIZE: u64 = 4 * MIB;
 const SECTOR: u64 = 512;
-/// A child flushes after so many changes, and tells.
+/// A child flushes after this many changes, and reports it.
 const FLUSH_EVERY: u64 = 8;
 
-/// What a child does, one change after the other: where, and the bytes, of which a sector all has the same.
+/// The changes of a child in order: the offset, and the bytes, which are equal within a sector.
 fn changes(seed: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
     let mut random = Random::new(seed * 77 + 1);
     (1u64..).map(move |number| {
@@ -30,7 +30,7 @@ fn disk(folder: &Path, format: ImageFormat) -> StreamingDisk {
     StreamingDisk::open(source, open_as(&folder.join("target"), format, Access::ReadWrite), folder.join("map")).unwrap()
 }
 
-/// The child's side: `order` is the seed and the format.
+/// The child's part: `order` is the seed and the format.
 pub fn storm(order: &str, folder: &Path) {
     let (seed, format) = order.split_once('-').unwrap();
     let (seed, format) = (seed.parse().unwrap(), if format == "raw" { ImageFormat::Raw } else { ImageFormat::Qcow2 });
@@ -57,11 +57,11 @@ pub fn storm(order: &str, folder: &Path) {
     });
 }
 
-/// What every sector may hold after a kill: what it held at the last flush that is known of, or what came later.
+/// The allowed contents of every sector after a kill: that of the last known flush, or a later one.
 fn possible(before: &[u8], seed: u64, flushed: u64) -> BTreeMap<u64, Vec<Vec<u8>>> {
     let mut later: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
     let known = |sector: u64| before[(sector * SECTOR) as usize..][..SECTOR as usize].to_vec();
-    // It goes no further than to the next flush before it tells of that.
+    // The child cannot be further than the next flush before it reports that.
     for (number, (offset, bytes)) in (1..).zip(changes(seed)).take((flushed + FLUSH_EVERY) as usize) {
         for (sector, bytes) in (offset / SECTOR..).zip(bytes.chunks(SECTOR as usize)) {
             let values = later.entry(sector).or_insert_with(|| vec![known(sector)]);
@@ -74,13 +74,13 @@ fn possible(before: &[u8], seed: u64, flushed: u64) -> BTreeMap<u64, Vec<Vec<u8>
     later
 }
 
-/// Whether every byte is one of those that may be there. A kill can end a write anywhere, even within a sector, because
-/// the kernel may be waiting for a page of the bytes to be written.
+/// Whether every byte is one of the allowed ones. A kill can interrupt a write anywhere, even within a sector, because
+/// the kernel may be waiting for a page of the buffer.
 fn either(found: &[u8], values: &[Vec<u8>]) -> bool {
     found.iter().enumerate().all(|(at, byte)| values.iter().any(|value| value[at] == *byte))
 }
 
-/// Ten kills of one disk, each followed by a look at every sector of it. Tells how many flushes there were.
+/// Ten kills of one disk, each followed by a check of every sector. Returns the number of flushes.
 fn kills(folder: &Path, seed: u64, format: ImageFormat) -> u64 {
     let mut state = pattern(seed, (SIZE / 2) as usize);
     state.extend(vec![0; (SIZE / 4) as usize]);

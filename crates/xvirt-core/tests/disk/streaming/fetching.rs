@@ -1,4 +1,4 @@
-//! What is fetched, when, and how often.
+//! Which blocks are fetched, when, and how often.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
@@ -15,7 +15,8 @@ fn a_block_is_fetched_when_it_is_needed_and_only_then() {
     let folder = tempfile::tempdir().unwrap();
     let parts = Parts::new(folder.path(), numbered(10, &[6]));
     let disk = parts.create();
-    // The end of one and the beginning of the next; again; a hole; a whole one written; a part of one written.
+    // The end of one block and the beginning of the next; again; a hole; a whole block written; part of a block
+    // written.
     assert!(read(&disk, 2 * BLOCK - 512, 1024).unwrap() == [[2; 512], [3; 512]].concat());
     assert!(read(&disk, BLOCK, 512).unwrap() == [2; 512]);
     assert!(read(&disk, 6 * BLOCK, 512).unwrap() == [0; 512]);
@@ -24,11 +25,11 @@ fn a_block_is_fetched_when_it_is_needed_and_only_then() {
     write(&disk, 7 * BLOCK + 512, &[0xbb; 512]).unwrap();
     assert!(read(&disk, 7 * BLOCK, 1536).unwrap() == [[8; 512], [0xbb; 512], [8; 512]].concat());
     assert_eq!(parts.source.reads(), [1, 2, 7]);
-    // From the middle of one over a whole one into a third.
+    // From the middle of one block over a whole one into a third.
     disk.write_zeroes(8 * BLOCK - 512, BLOCK + 1024, true).unwrap();
     assert!(read(&disk, 9 * BLOCK, 1024).unwrap() == [[0; 512], [10; 512]].concat());
     assert_eq!(parts.source.reads(), [1, 2, 7, 9]);
-    // Nothing is fetched to be thrown away.
+    // Blocks are not fetched if they are overwritten entirely.
     disk.discard(512, BLOCK - 512).unwrap();
     disk.discard(2 * BLOCK + 512, 3 * BLOCK).unwrap();
     assert_eq!(parts.source.reads(), [1, 2, 7, 9]);
@@ -59,7 +60,7 @@ fn holes_of_the_source_are_holes_of_the_disk_before_and_after() {
     assert_eq!(parts.source.reads(), [2, 7]);
 }
 
-/// One fetch is held up while three want the block and one overwrites it.
+/// A fetch is held up while three readers want the block and one writer overwrites it.
 fn meet_at_a_block(folder: &Path) {
     let parts = Parts::new(folder, numbered(4, &[]));
     let disk = parts.create();
@@ -78,11 +79,11 @@ fn meet_at_a_block(folder: &Path) {
             about_to_write.send(()).unwrap();
             write(disk, BLOCK, &[0xaa; BLOCK as usize]).unwrap();
         });
-        // Who wants something that is there already does not wait.
+        // A reader of a block that is already present does not wait.
         write(disk, 3 * BLOCK, &[0xbb; BLOCK as usize]).unwrap();
         assert!(read(disk, 3 * BLOCK, 512).unwrap() == [0xbb; 512]);
         told.recv().unwrap();
-        // Gives the writer the chance to do what it must not.
+        // Gives a faulty writer the opportunity to proceed.
         (0..100).for_each(|_| std::thread::yield_now());
         assert!(!first.is_finished() && !writer.is_finished());
         parts.source.let_go();
@@ -91,7 +92,7 @@ fn meet_at_a_block(folder: &Path) {
             assert!(found == [2; 512] || found == [0xaa; 512]);
         }
     });
-    // The fetch did not come to lie over the write that waited for it.
+    // The fetch did not overwrite the write that waited for it.
     assert!(read(&disk, BLOCK, BLOCK as usize).unwrap().iter().all(|byte| *byte == 0xaa));
     assert_eq!(parts.source.reads(), [1]);
 }
@@ -119,7 +120,7 @@ fn an_error_of_the_source_fails_what_needed_it_and_nothing_else() {
     assert!(!disk.is_complete());
     parts.source.set_bad(None);
     assert!(read(&disk, 3 * BLOCK, 512).unwrap() == [4; 512]);
-    // One that is bad is none the worse for being overwritten.
+    // A bad block can still be overwritten.
     parts.source.set_bad(Some(4));
     write(&disk, 4 * BLOCK, &[0xaa; BLOCK as usize]).unwrap();
     disk.complete(&()).unwrap();
@@ -144,7 +145,7 @@ fn a_complete_disk_needs_its_source_no_more() {
     assert_eq!(parts.source.reads(), expected);
 }
 
-/// Passes on what the completion reports.
+/// Passes on the progress of the completion.
 struct Watch(mpsc::Sender<Done>);
 
 impl Progress for Watch {

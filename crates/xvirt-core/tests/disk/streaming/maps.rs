@@ -1,4 +1,4 @@
-//! The file that remembers what is there.
+//! The file that records which blocks are present.
 
 use std::fs;
 use std::io;
@@ -33,14 +33,14 @@ fn what_was_flushed_is_remembered_and_what_was_not_is_fetched_again() {
     assert_eq!(parts.source.reads(), [2, 3, 3]);
 }
 
-/// Hears what the map is when the target is flushed.
+/// Records the map each time the target is flushed.
 #[derive(Debug)]
 struct Flushes {
     bytes: Arc<dyn BlockBackend>,
     map: PathBuf,
     seen: Mutex<Vec<Vec<u8>>>,
     failing: AtomicBool,
-    /// Written to between a flush of the target and its end.
+    /// The disk to write to between a flush of the target and its end.
     meanwhile: Mutex<Option<Arc<StreamingDisk>>>,
 }
 
@@ -120,7 +120,7 @@ fn the_map_is_written_after_the_target_was_flushed() {
     target.failing.store(true, Ordering::SeqCst);
     let empty = fs::read(&map).unwrap();
     write(&*disk, 0, &[0xaa; BLOCK as usize]).unwrap();
-    // What was not flushed is not claimed to be there.
+    // Blocks that were not flushed are not recorded as present.
     assert_eq!(disk.flush().unwrap_err().raw_os_error(), Some(libc::EIO));
     assert!(fs::read(&map).unwrap() == empty);
     target.failing.store(false, Ordering::SeqCst);

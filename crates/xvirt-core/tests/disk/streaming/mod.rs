@@ -1,4 +1,4 @@
-//! Disks whose bytes are still elsewhere.
+//! Disks whose data is still elsewhere.
 
 mod crash;
 mod fetching;
@@ -16,7 +16,7 @@ use source::Source;
 
 const BLOCK: u64 = 64 << 10;
 
-/// A source, an empty target and where the map goes.
+/// A source, an empty target, and the path of the map.
 struct Parts {
     source: Arc<Source>,
     target: Arc<dyn BlockBackend>,
@@ -39,7 +39,7 @@ impl Parts {
     }
 }
 
-/// Blocks filled with their number from 1 on; those named have nothing but zeroes.
+/// Blocks filled with their number, counted from 1; the ones listed contain only zeroes.
 fn numbered(blocks: u8, holes: &[u8]) -> Vec<u8> {
     let fill = |block| if holes.contains(&block) { 0 } else { block + 1 };
     (0..blocks).flat_map(|block| vec![fill(block); BLOCK as usize]).collect()

@@ -1,4 +1,4 @@
-//! A source that remembers what was asked of it, fails on demand and can hold one reader up.
+//! A source that records its requests, fails on demand and can block one reader.
 
 use std::io;
 use std::ops::Range;
@@ -29,12 +29,12 @@ impl Source {
         Arc::new(Self { bytes, state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Which blocks were read, in order.
+    /// The blocks that were read, in order.
     pub fn reads(&self) -> Vec<u64> {
         self.state.lock().unwrap().reads.clone()
     }
 
-    /// Reading this block fails from now on.
+    /// Reads of this block fail from now on.
     pub fn set_bad(&self, block: Option<u64>) {
         self.state.lock().unwrap().bad = block;
     }
