@@ -11,7 +11,7 @@ const FLAGS: &[&str] = &[
     "-O2",
     "-Wall",
     "-Wextra",
-    // No C library, and no unit but the integer one: interrupt handlers and an emulating KVM need it so.
+    // No C library, and only general registers: interrupt handlers and an emulating KVM require that.
     "-ffreestanding",
     "-mgeneral-regs-only",
     "-mno-red-zone",

@@ -71,7 +71,7 @@ static void read_madt(const struct acpi_header *madt)
         case 1: /* I/O APIC; the machine has one */
             acpi_interrupts.ioapic = field32(at + 4);
             break;
-        case 2: /* an ISA interrupt that is wired to another pin or behaves otherwise than ISA does */
+        case 2: /* an ISA interrupt with another pin, polarity or trigger mode */
             if (at[3] < 16) {
                 acpi_interrupts.isa[at[3]].pin = field32(at + 4);
                 acpi_interrupts.isa[at[3]].flags = (uint16_t)(at[8] | at[9] << 8);
@@ -123,7 +123,7 @@ static const struct acpi_header *find_dsdt(void)
 
 /*
  * `ADDR` is Name(ADDR, Package() { DWord, 0 }): PackageOp, a package length of one byte, the element count, and the
- * first element, the lower half of the address. The upper half is not looked at.
+ * first element, the lower half of the address. The upper half is ignored.
  */
 const uint8_t *acpi_generation_id(void)
 {
@@ -141,7 +141,7 @@ const uint8_t *acpi_generation_id(void)
 
 /*
  * `_S5_` is Name(_S5_, Package() { Byte, ... }): NameOp, the name, PackageOp, a package length of 1 to 4 bytes, the
- * element count, and the first element as ZeroOp, OneOp, a byte or a word. Looking for that spares an AML interpreter.
+ * element count, and the first element as ZeroOp, OneOp, a byte or a word. Searching for that needs no AML interpreter.
  */
 int acpi_soft_off_type(void)
 {

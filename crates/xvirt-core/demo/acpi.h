@@ -1,4 +1,4 @@
-/* The ACPI tables the guest reads: where they are and what it takes from them. */
+/* The ACPI tables that the guest reads, and the values that it uses. */
 #pragma once
 #include <stdint.h>
 
@@ -44,20 +44,20 @@ struct acpi_fadt {
     uint64_t x_firmware_ctrl, x_dsdt;
 } __attribute__((packed));
 
-/* What the MADT says about interrupts. */
+/* The interrupts according to the MADT. */
 struct acpi_interrupts {
-    uint32_t cpus;                          /* enabled ones; at least 1 */
+    uint32_t cpus;                          /* the number of enabled CPUs, at least 1 */
     uint32_t apic_id[ACPI_MAX_CPUS];
     uint64_t ioapic;                        /* 0 when there is none */
     struct {
         uint32_t pin;                       /* global interrupt the ISA line is wired to */
-        uint16_t flags;                     /* polarity and trigger, 0 = as the bus has it */
+        uint16_t flags;                     /* polarity and trigger, 0 = default of the bus */
     } isa[16];
 };
 
 extern struct acpi_interrupts acpi_interrupts;
 
-/* Finds the tables. Without any, one CPU and no power control is what is left. */
+/* Finds the tables. Without tables, there is one CPU and no power control. */
 void acpi_read(void);
 
 /* The table with this signature, or null. */

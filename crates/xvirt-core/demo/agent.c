@@ -9,16 +9,16 @@
 
 #define NAME        "org.qemu.guest_agent.0"
 #define LINE_SIZE   4096
-#define RESET       0xff    /* forgets the line so far, and begins the answer to a delimited sync */
+#define RESET       0xff    /* discards the line so far, and precedes the answer to a delimited sync */
 
-/* What `agent=` asks for instead of answers. */
+/* The misbehaviour requested by `agent=`. */
 enum behaviour {
     GOOD,
-    SILENT,             /* none */
-    GARBAGE,            /* none that can be read */
-    ENDLESS,            /* a line without an end, from the first question on */
-    LATE,               /* each with the next question; a sync is answered at once */
-    CLOSING,            /* half of each, and then the port is closed and opened again; a sync is answered */
+    SILENT,             /* no answers */
+    GARBAGE,            /* answers that are no JSON */
+    ENDLESS,            /* an endless line, from the first request on */
+    LATE,               /* each answer at the next request; a sync is answered immediately */
+    CLOSING,            /* half of each answer, then the port is closed and reopened; a sync is answered */
 };
 
 static enum behaviour behaviour;
@@ -56,7 +56,7 @@ static const char *find(const char *text, const char *part)
     return 0;
 }
 
-/* Whether the line asks for this command, and not for one that begins like it. */
+/* Whether the line requests exactly this command, not one with the same prefix. */
 static int asks_for(const char *command)
 {
     const char *after = find(line, command);
@@ -64,7 +64,7 @@ static int asks_for(const char *command)
     return after && *after == '"';
 }
 
-/* Waits for the host where it has to. */
+/* Waits for the host if necessary. */
 static void send(const char *bytes, size_t size)
 {
     while (size) {
@@ -80,7 +80,7 @@ static void say(const char *text)
     send(text, strlen(text));
 }
 
-/* The number that the line gives as its id, back. */
+/* Answers with the id of the line. */
 static void answer_sync(int delimited)
 {
     static const char reset = (char)RESET;
@@ -98,7 +98,7 @@ static void answer_sync(int delimited)
     say("}\n");
 }
 
-/* The one program that there is prints `hello` and ends with 3; it has not ended when it is first asked for. */
+/* The only program prints `hello` and exits with 3; at the first query, it is still running. */
 static const char *status_of_program(void)
 {
     asked_for_status = !asked_for_status;

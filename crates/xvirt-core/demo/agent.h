@@ -1,8 +1,8 @@
-/* A small QEMU guest agent, behind the port of that name; `agent=` on the command line says how it misbehaves. */
+/* A small QEMU guest agent on the port of that name; `agent=` on the command line selects a misbehaviour. */
 #pragma once
 
 /* Looks for the port. */
 void agent_start(void);
 
-/* Answers what was asked. */
+/* Answers pending requests. */
 void agent_poll(void);

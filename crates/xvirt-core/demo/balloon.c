@@ -49,7 +49,7 @@ static void tell(struct virtqueue *queue, uint32_t from, uint32_t count)
     virtqueue_wait(queue, 0);
 }
 
-/* What comes back must be empty, and the guest's to write. */
+/* Returned pages must be zero and writable. */
 static void take_back(uint32_t from, uint32_t count)
 {
     tell(&deflate, from, count);

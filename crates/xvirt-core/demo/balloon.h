@@ -1,11 +1,11 @@
-/* The virtio memory balloon: pages of a range go to the host and come back as it wants. */
+/* The virtio memory balloon: moves pages of a range to the host and back, as the target demands. */
 #pragma once
 
-/* Touches all pages of the range and goes for the balloon's target; 0 when there is no balloon. */
+/* Touches all pages of the range and starts towards the balloon's target; 0 when there is no balloon. */
 int balloon_start(void);
 
-/* Answers questions for statistics. */
+/* Answers requests for statistics. */
 void balloon_poll(void);
 
-/* Goes for another target. */
+/* Follows a changed target. */
 void balloon_watch(void);

@@ -14,8 +14,8 @@ static uint32_t disk_count;
 static uint64_t rounds, rounds_wanted, rounds_per_line;
 
 /*
- * What a disk's data depends on: the seed, and which disk it is, so that swapped disks show. A clone has another serial
- * and its template's data; `pattern=index` goes by the disk's number instead.
+ * A disk's data depends on the seed and on the disk, so that swapped disks are detected. A clone has another serial
+ * and its template's data; with `pattern=index`, the data depends on the disk's number instead.
  */
 static uint64_t pattern_of(const struct disk *disk)
 {
@@ -34,7 +34,7 @@ static uint64_t word_at(uint64_t pattern, uint64_t sector, uint64_t i)
     return pattern + sector * 0x9e3779b97f4a7c15 + i * 0xd1342543de82ef95;
 }
 
-/* Blocks lie evenly over the disk, the first at its beginning and the last at its end, whatever size it gets later. */
+/* Blocks are spread evenly, from the beginning of the disk to its initial end. They stay there if the disk grows. */
 static void lay_out(struct disk *disk)
 {
     uint64_t wanted = option_number("blocks", BLOCKS_DEFAULT), there = disk->sectors / DISK_BLOCK_SECTORS;
@@ -75,7 +75,7 @@ static void fill(const struct disk *disk, uint32_t slot, uint64_t sector)
         disk->slots[slot].data[word] = word_at(disk->pattern, sector, word);
 }
 
-/* Writes or reads all blocks, in batches over all queues; what is read is compared if `verify`. */
+/* Writes or reads all blocks, in batches over all queues; data that was read is compared if `verify`. */
 static int transfer(struct disk *disk, uint32_t type, int verify)
 {
     uint64_t blocks = disk->blocks;
@@ -85,7 +85,7 @@ static int transfer(struct disk *disk, uint32_t type, int verify)
         uint32_t count = blocks - first < disk->batch ? (uint32_t)(blocks - first) : disk->batch;
         for (uint32_t i = 0; i < count; i++) {
             uint64_t sector = sector_of(disk, first + i), *data = disk->slots[i].data;
-            /* A read that transfers nothing must not find what was there before. */
+            /* A read that transfers nothing must not find the old data. */
             data[0] = ~word_at(disk->pattern, sector, 0);
             if (type == DISK_WRITE)
                 fill(disk, i, sector);
@@ -100,7 +100,7 @@ static int transfer(struct disk *disk, uint32_t type, int verify)
     return good;
 }
 
-/* Whether `disk=` leaves this one in, and it is there. */
+/* Whether this disk exists, and `disk=` does not exclude it. */
 static int is_meant(uint32_t number)
 {
     return disks[number]->device.function && option_number("disk", number) == number;
@@ -111,7 +111,7 @@ static void say(const struct disk *disk, const char *what)
     print("blk %u: %s blocks=%lu\n", disk->number, what, disk->blocks);
 }
 
-/* Discard and write-zeroes share the form of their range: sector, count, flags. */
+/* The range of discard and write-zeroes: sector, count, flags. */
 static int clear(struct disk *disk, uint32_t type, uint64_t sector, const char *what)
 {
     disk->slots[0].data[0] = sector;
@@ -136,7 +136,7 @@ static int is_zero(struct disk *disk, uint64_t sector)
     return 1;
 }
 
-/* Empties a block between the first two patterned ones, if there is one. What a discard leaves there is not defined. */
+/* Discards or zeroes a block between the first two patterned ones, if any. The data after a discard is undefined. */
 static int clear_some(struct disk *disk)
 {
     uint64_t sector = DISK_BLOCK_SECTORS;
@@ -171,7 +171,7 @@ static int write_all(struct disk *disk)
     return clear_some(disk);
 }
 
-/* Writes the half of the blocks that the round's pattern chooses, and says when they are sure to stay. */
+/* Writes the half of the blocks that the round's pattern selects, and reports when they are durable. */
 static int write_some(struct disk *disk)
 {
     uint32_t count = 0;
@@ -203,7 +203,7 @@ static int read_all(struct disk *disk, int verify)
     return 1;
 }
 
-/* Sets a disk up under the lowest number that is free, or returns null. */
+/* Sets a disk up with the lowest free number, or returns null. */
 static struct disk *open(const struct pci_function *function)
 {
     uint32_t number = 0;

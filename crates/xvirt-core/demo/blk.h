@@ -1,27 +1,27 @@
-/* Virtio disks: patterned blocks written, read back and compared; on all disks, or on the one `disk=` names. */
+/* Virtio disks: patterned blocks written, read back and compared; on all disks, or only on that of `disk=`. */
 #pragma once
 #include "pci.h"
 
-/* Finds all disks and says what they are. */
+/* Finds all disks and prints their properties. */
 void blk_start(void);
 
-/* Writes and verifies what can be written, and reads the rest. */
+/* Writes and verifies writable disks, and reads the others. */
 void blk_run(void);
 
-/* Verifies what a former run with the same seed wrote. */
+/* Verifies the data of an earlier run with the same seed. */
 void blk_verify(void);
 
 /*
- * One more round of writing and verifying, each with another pattern; 0 when all wanted rounds are done. With
- * `load=flush` a round writes some blocks, flushes, and says so.
+ * One round of writing and verifying, each with another pattern; 0 when all requested rounds are done. With
+ * `load=flush`, a round writes some blocks, flushes, and reports it.
  */
 int blk_load_poll(void);
 
-/* Sets one up that was plugged in, writes and verifies it; 0 when it does not work. Later rounds go over it too. */
+/* Sets up a disk that was plugged in, writes and verifies it; 0 on failure. Later rounds include it. */
 int blk_plug(const struct pci_function *function);
 
-/* Lets go of the disk that is this function, if one is. */
+/* Closes the disk of this PCI function, if any. */
 void blk_unplug(const struct pci_function *function);
 
-/* Says when a disk's size changed. */
+/* Reports when a disk's size changed. */
 void blk_watch(void);

@@ -15,7 +15,7 @@ static struct random numbers = { 1 };
 static uint64_t bytes, places, submitted;
 static int writing, random_places, flushing;
 
-/* The slots and buffers of its own size in place of the usual ones. */
+/* Replaces the usual slots and buffers with ones of its own size. */
 static uint32_t prepare(void)
 {
     uint64_t depth = option_number("depth", 1), most = disk.queues[0].size / PIECES;
@@ -57,7 +57,7 @@ void blkbench_run(void)
         result_fail();
         return;
     }
-    /* All in one queue, which virtqueue_wait waits for. */
+    /* All in one queue, on which virtqueue_wait waits. */
     disk.queue_count = 1;
     uint32_t depth = prepare();
     print("bench: begin depth=%u bytes=%lu\n", depth, bytes);

@@ -1,5 +1,5 @@
-/* The first disk, kept busy with as many requests as `depth=` says, for measuring: its data is not looked at. */
+/* A benchmark of the first disk with `depth=` requests in flight; the data is ignored. */
 #pragma once
 
-/* Runs `requests=` of them and says when they begin and end. */
+/* Runs `requests=` of them and reports when they begin and end. */
 void blkbench_run(void);

@@ -1,4 +1,4 @@
-/* What a boot protocol hands over, in one shape for both protocols. */
+/* The parameters of the boot protocol, in one structure for both protocols. */
 #pragma once
 
 #define BOOT_PVH        1
@@ -20,15 +20,15 @@ struct ram_range {
 struct boot {
     uint32_t protocol;
     uint32_t ram_ranges;
-    uint64_t rsdp;              /* 0 when the loader does not say */
+    uint64_t rsdp;              /* 0 if unknown */
     struct ram_range ram[BOOT_RAM_RANGES];
     char command_line[BOOT_COMMAND_LINE_SIZE];
 };
 
-/* The one of this boot; valid after boot_read. */
+/* The parameters of this boot; valid after boot_read. */
 extern struct boot boot;
 
-/* Copies everything out of the loader's structures, whose memory may be used for something else afterwards. */
+/* Copies everything out of the loader's structures, whose memory may be reused afterwards. */
 void boot_read(uint32_t protocol, uint64_t handed_over);
 
 /* "pvh" or "linux64". */

@@ -15,7 +15,7 @@ static struct virtio device;
 static struct port port;
 static int started;
 
-/* One CPU may wait for everything to be sent while another prints. */
+/* One CPU may wait until everything is sent while another prints. */
 static struct lock transmit_lock;
 
 void console_start(void)

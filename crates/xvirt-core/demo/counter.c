@@ -9,7 +9,7 @@
 #define START_DEFAULT   0x1000000ul
 #define PAGES_DEFAULT   256
 
-/* What each page begins with. The address is there because two swapped pages hold the same count. */
+/* The beginning of each page. It has the address because two swapped pages may have the same count. */
 struct page {
     uint64_t address, count;
 };
@@ -60,7 +60,7 @@ static void fail(const char *what, uint64_t address, uint64_t expected, uint64_t
     result_fail();
 }
 
-/* Checks and raises every counter of the share; 0 when one was wrong. */
+/* Checks and increments every counter of the share; 0 when one was wrong. */
 static int pass(struct share *share)
 {
     for (uint64_t i = 0; i < share->pages; i++) {

@@ -21,7 +21,7 @@ static void setup_slots(struct disk *disk)
         disk->batch = DISK_BATCH;
 }
 
-/* A device without GET_ID answers "unsupported"; the serial stays empty then. */
+/* A device without GET_ID answers "unsupported", and the serial stays empty. */
 static void read_serial(struct disk *disk)
 {
     struct disk_slot *slot = &disk->slots[0];

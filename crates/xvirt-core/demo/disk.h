@@ -1,4 +1,4 @@
-/* One virtio disk: requests and their answers. blk.c decides what to do with it. */
+/* One virtio disk: requests and their answers. blk.c decides which. */
 #pragma once
 #include "virtio.h"
 
@@ -35,23 +35,23 @@ struct disk {
     struct virtqueue queues[DISK_MAX_QUEUES];
     uint32_t number, queue_count, batch;
     uint64_t sectors;
-    uint64_t blocks, stride, last, pattern; /* blk.c's: how many blocks, how far apart, where the last one, with what */
+    uint64_t blocks, stride, last, pattern; /* for blk.c: count, distance and last position, and their pattern */
     char serial[DISK_SERIAL_SIZE + 1];
     struct disk_slot *slots;    /* DISK_BATCH of them */
 };
 
-/* Sets a disk up, calls it by a number and reads its serial; 0 when there is none. One that was closed may be another. */
+/* Sets a disk up with a number and reads its serial; 0 when there is none. `disk` may be one that was closed. */
 int disk_open(struct disk *disk, const struct pci_function *function, uint32_t number);
 void disk_close(struct disk *disk);
 
-/* Capacity in sectors of 512 bytes, as the device has it now. */
+/* The device's current capacity in sectors of 512 bytes. */
 uint64_t disk_capacity(const struct disk *disk);
 
-/* Puts the request in a slot into the queue whose turn it is; the last `disk_finish` waits for all `count` of them. */
+/* Submits the request in a slot, to the queues in turn; `disk_finish` waits for all `count` of them. */
 void disk_submit(struct disk *disk, uint32_t slot, uint32_t type, uint64_t sector, uint32_t length);
 void disk_finish(struct disk *disk, uint32_t count);
 
-/* Whether a slot's request went well; if not, says so. */
+/* Whether a slot's request succeeded; reports a failure. */
 int disk_check(const struct disk *disk, uint32_t slot, const char *what);
 
 /* One request through slot 0, its data in that slot's buffer. */

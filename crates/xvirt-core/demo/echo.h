@@ -1,8 +1,8 @@
-/* The guest's end of its consoles: lines in, answers out. */
+/* Answers lines on the guest's consoles. */
 #pragma once
 
-/* Listens from now on. */
+/* Starts to listen. */
 void echo_start(void);
 
-/* Answers the lines that came, each on the console it came from. */
+/* Answers received lines, each on its console. */
 void echo_poll(void);

@@ -1,7 +1,7 @@
 /*
- * The two doors into the guest. A PVH loader enters `entry_pvh` in 32-bit protected mode without paging and with
+ * The two entry points of the guest. A PVH loader enters `entry_pvh` in 32-bit protected mode without paging and with
  * EBX = start_info; a Linux 64-bit loader enters `entry_linux`, the ELF entry, in long mode with RSI = the zero page.
- * Both send one byte to COM1 before anything else: it marks the moment the first guest instruction ran.
+ * Both send one byte to COM1 before anything else, which marks the time of the first guest instruction.
  */
 #include "boot.h"
 #include "cpu.h"
@@ -49,7 +49,7 @@ entry_linux:
 
     cli
     mov $BOOT_LINUX, %edi
-    mov $page_map, %eax                 /* the loader's own tables need not map more than the image */
+    mov $page_map, %eax                 /* the loader's tables may map only the image */
     mov %rax, %cr3
     lgdt gdt_pointer
     mov $stack_top, %esp
@@ -57,7 +57,7 @@ entry_linux:
     push $enter_c
     lretq
 
-/* EDI = protocol, RSI = what the protocol hands over; both survive the clearing of bss in R12 and R13. */
+/* EDI = protocol, RSI = its parameters; both are kept in R12 and R13 while bss is cleared. */
 enter_c:
     mov $SEGMENT_DATA, %eax
     mov %eax, %ds

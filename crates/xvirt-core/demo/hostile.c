@@ -12,7 +12,7 @@
 #define CONFIG_BAR          0x10
 #define COMMAND_MASK        0xffffu
 
-#define POWER_CONTROL       0x604       /* and the reset register behind it: a machine that is off attacks nobody */
+#define POWER_CONTROL       0x604       /* and the reset register after it: a machine that is off cannot attack */
 #define POWER_CONTROL_END   0x610
 #define POWER_TIMER         0x608
 #define KEYBOARD_CONTROLLER 0x64
@@ -23,7 +23,7 @@
 
 static const uint16_t kinds[] = { VIRTIO_NET, VIRTIO_BLK, VIRTIO_CONSOLE, VIRTIO_RNG };
 
-/* A device, and what its configuration was before anybody touched it. */
+/* A device, and its original configuration. */
 struct target {
     uint16_t kind;
     uint32_t nth, command, bar_low, bar_high;
@@ -64,7 +64,7 @@ int hostile_start(void)
     return target_count != 0;
 }
 
-/* All of them, because one that was moved may lie over another. */
+/* All of them, because a BAR that was moved may overlap another. */
 static void put_back(void)
 {
     for (uint32_t i = 0; i < target_count; i++) {
@@ -109,7 +109,7 @@ static void read_any(uint64_t address)
     }
 }
 
-/* Interrupts that the CPU cannot refuse would end the attack, so a message is mostly an ordinary one. */
+/* Interrupts that the CPU cannot mask would end the attack, so most messages are ordinary ones. */
 static void write_vector(const struct virtio *device)
 {
     uint64_t at = device->msix_table + random_below(&numbers, 20) * 16;
@@ -140,7 +140,7 @@ static void write_port(void)
 
     if (!random_one_in(&numbers, 3))
         port = (uint16_t)(known[random_below(&numbers, sizeof known / sizeof known[0])] + random_below(&numbers, 8));
-    /* A write of four bytes reaches three ports further. */
+    /* A write of four bytes covers the next three ports, too. */
     if ((port + 3 >= POWER_CONTROL && port < POWER_CONTROL_END && port != POWER_TIMER)
         || (port <= KEYBOARD_CONTROLLER && port + 3 >= KEYBOARD_CONTROLLER))
         return;
@@ -216,7 +216,7 @@ static void attack(struct target *target)
 
 int hostile_poll(void)
 {
-    /* No interrupt is answered: what a device says is of no interest. */
+    /* Interrupts are ignored, like all answers of devices. */
     __asm__ volatile("cli");
     put_back();
     attack(&targets[random_below(&numbers, target_count)]);

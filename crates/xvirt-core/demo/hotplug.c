@@ -8,7 +8,7 @@
 #include "result.h"
 #include "virtio.h"
 
-/* device/hotplug.rs; the DSDT says the same, in a language of its own. */
+/* As in device/hotplug.rs, and in AML in the DSDT. */
 #define INSERTED        0x620
 #define REMOVAL         0x624
 #define EJECT           0x628
@@ -79,7 +79,7 @@ void hotplug_eject(uint32_t slot)
 
 void hotplug_poll(void)
 {
-    /* First, so that what comes while we look is looked at again. */
+    /* Cleared first, so that later events cause another check. */
     if (!__atomic_exchange_n(&raised, 0, __ATOMIC_ACQ_REL))
         return;
     uint32_t inserted = in32(INSERTED), removal = in32(REMOVAL);

@@ -1,15 +1,15 @@
-/* Disks and cards that come and go, by the registers that the VMM's ACPI code stands on: without an AML interpreter. */
+/* Hot plug of disks and network cards, through the registers that the VMM's AML uses, without an AML interpreter. */
 #pragma once
 #include <stdint.h>
 
-/* Listens from now on; what came before is looked at first. */
+/* Starts to listen, and first handles earlier events. */
 void hotplug_start(void);
 
-/* The SCI's handler: acknowledges what raised it. */
+/* The SCI's handler: acknowledges its cause. */
 void hotplug_interrupt(void);
 
-/* Sets up what came, and lets go of what is asked for. */
+/* Sets up devices that were plugged in, and ejects those requested. */
 void hotplug_poll(void);
 
-/* Lets go of what is in a slot, asked or not. */
+/* Ejects the device in a slot, requested or not. */
 void hotplug_eject(uint32_t slot);

@@ -15,7 +15,7 @@ struct gate {
     uint32_t offset_high, reserved;
 };
 
-/* What interrupts.S leaves on the stack. */
+/* The stack frame made by interrupts.S. */
 struct frame {
     uint64_t r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax;
     uint64_t vector, error;
@@ -74,7 +74,7 @@ __attribute__((noreturn)) static void stop(const struct frame *frame)
         __asm__ volatile("cli; hlt");
 }
 
-/* Called by interrupts.S. Devices are not looked at here: counting is enough to wake the loop that does. */
+/* Called by interrupts.S. Devices are not handled here: counting is enough to wake the main loop, which does. */
 void interrupt_handle(const struct frame *frame)
 {
     if (frame->vector < EXCEPTIONS)
@@ -93,7 +93,7 @@ void interrupt_handle(const struct frame *frame)
 
 int interrupt_config_changed(void)
 {
-    /* In one step, and before the caller looks: a change while he does is told again. */
+    /* Atomically, and before the caller looks, so that a later change is reported again. */
     return __atomic_exchange_n(&config_changed, 0, __ATOMIC_ACQ_REL);
 }
 
@@ -106,7 +106,7 @@ void interrupt_wait(uint32_t seen)
 {
     __asm__ volatile("cli" : : : "memory");
     if (count == seen)
-        __asm__ volatile("sti; hlt" : : : "memory"); /* sti takes effect after hlt began: no gap between them */
+        __asm__ volatile("sti; hlt" : : : "memory"); /* sti takes effect after hlt, so no interrupt is missed */
     else
         __asm__ volatile("sti" : : : "memory");
 }

@@ -20,15 +20,15 @@ void interrupt_setup(void);
 /* Loads the filled table on another CPU. */
 void interrupt_load(void);
 
-/* A vector for a device's message-signalled interrupt; they are shared once all are given out. */
+/* A vector for a device's message-signalled interrupt; vectors are shared once all are in use. */
 uint8_t interrupt_vector(void);
 
 /* Whether a device's configuration changed since the last call. */
 int interrupt_config_changed(void);
 
 /*
- * How many interrupts came so far, and sleeping unless that number changed: take the count, look at the devices, and
- * then wait for what came since. Nothing that arrives between looking and sleeping is slept through.
+ * The number of interrupts so far, and a sleep unless that number changed: take the count, check the devices, and
+ * then wait for a change. So an interrupt that arrives between checking and sleeping is not missed.
  */
 uint32_t interrupt_count(void);
 void interrupt_wait(uint32_t seen);

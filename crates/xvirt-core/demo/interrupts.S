@@ -1,4 +1,4 @@
-/* One stub per vector: they bring every interrupt into the same shape and hand it to C. */
+/* One stub per vector: they give every interrupt the same stack frame and call C. */
 #include "interrupt.h"
 
     .section .text
@@ -8,7 +8,7 @@ interrupt_stubs:
     .set vector, 0
     .rept INTERRUPT_VECTORS
     .balign INTERRUPT_STUB_SIZE
-    /* These exceptions push an error code themselves; a zero takes its place for all others. */
+    /* These exceptions push an error code themselves; for all others, the stub pushes zero. */
     .if vector != 8 && (vector < 10 || vector > 14) && vector != 17 && vector != 21
     push $0
     .endif

@@ -1,4 +1,4 @@
-/* What the command line asks for, in order. */
+/* Runs the modes of the command line, in order. */
 #include "acpi.h"
 #include "agent.h"
 #include "balloon.h"
@@ -26,7 +26,7 @@
 #include "vsock.h"
 #include "watchdog.h"
 
-/* What goes on until it is told to stop. The first use the CPU all the time, the others wait for interrupts. */
+/* The modes that run until they are stopped. The first ones keep the CPU busy, the others wait for interrupts. */
 static int counting, loading, soaking, attacking;
 static int ballooning, echoing, networking, plugging, serving, talking, ticking;
 
@@ -35,7 +35,7 @@ static int waiting(void)
     return ballooning || echoing || networking || plugging || serving || talking || ticking;
 }
 
-/* Things nobody asked for that happen to a machine. */
+/* Handles events from outside. */
 static void watch(void)
 {
     if (interrupt_config_changed()) {
@@ -52,13 +52,13 @@ static void watch(void)
     power_off();
 }
 
-/* Whether something goes on that does not wait for interrupts. */
+/* Whether a mode that does not wait for interrupts is active. */
 static int busy(void)
 {
     return counting || loading || soaking || attacking;
 }
 
-/* A little of everything in turn; sleeps when nothing has anything to do. */
+/* Polls all active modes in turn; sleeps when none has work. */
 static void run(void)
 {
     uint32_t looked_at = interrupt_count() - 1;
@@ -123,12 +123,12 @@ static void setup(uint32_t protocol, uint64_t handed_over)
     interrupt_setup();
     power_button_enable();
     pci_scan();
-    /* A console that is attacked cannot be printed on. */
+    /* The console cannot be used for output while it is attacked. */
     if (!option_mode(MODE_HOSTILE))
         console_start();
 }
 
-/* Starts what is asked for; what comes to an end by itself is done here. */
+/* Starts the requested modes; those that end by themselves are run to their end here. */
 static void start(void)
 {
     if (option_mode(MODE_HELLO))

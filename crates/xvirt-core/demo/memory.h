@@ -1,4 +1,4 @@
-/* Bytes, strings, and memory that is never given back. */
+/* Bytes, strings, and memory that is never freed. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -15,8 +15,8 @@ int strcmp(const char *a, const char *b);
 /* Zeroed, page-aligned RAM after the image. There is no free: the guest sets everything up once. */
 void *memory_pages(size_t bytes);
 
-/* The first address after everything the guest uses itself. */
+/* The first address after all memory that the guest uses itself. */
 uint64_t memory_end(void);
 
-/* Whether the range lies in RAM the loader reported. */
+/* Whether the range is in RAM reported by the loader. */
 int memory_is_ram(uint64_t start, uint64_t bytes);

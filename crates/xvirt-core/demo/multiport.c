@@ -18,7 +18,7 @@ enum event {
     PORT_NAME = 7,
 };
 
-/* struct virtio_console_control, and a name behind it. */
+/* struct virtio_console_control, followed by a name. */
 struct message {
     uint32_t port;
     uint16_t event, value;
@@ -47,7 +47,7 @@ static void give(struct message *message)
     virtqueue_kick(&control_receive);
 }
 
-/* One after the other: what is sent before a port is closed is taken before it is closed. */
+/* Waits for each message, so that data sent before a port is closed is received before it is closed. */
 static void say(uint32_t number, enum event event, uint16_t value)
 {
     static struct message message;

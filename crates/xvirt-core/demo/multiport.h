@@ -1,4 +1,4 @@
-/* The ports of the virtio console beside the console itself (virtio 1.2, 5.3): here one, which is found by its name. */
+/* The ports of the virtio console other than the console (virtio 1.2, 5.3): one here, found by its name. */
 #pragma once
 #include "port.h"
 
@@ -10,7 +10,7 @@ int multiport_setup(struct virtio *device);
 /* Asks the device for its ports, once it is ready. */
 void multiport_start(void);
 
-/* The port of this name, once the device has told of it and its host is there; null until then. */
+/* The port of this name, once the device has announced and opened it; null until then. */
 struct port *multiport_find(const char *name);
 
 /* Opens that port, or closes it; the device knows when this returns. */

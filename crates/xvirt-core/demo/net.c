@@ -35,7 +35,7 @@ struct card {
     int link;
     uint64_t frames, bytes, told;
     uint8_t mac[6];
-    uint8_t *packets;               /* one for each receive buffer, with so much room; kept for the next card */
+    uint8_t *packets;               /* one per receive buffer, with this size; kept for the next card */
     uint32_t room;
 };
 
@@ -89,7 +89,7 @@ static int setup(struct card *card, const struct pci_function *function, uint32_
     return 1;
 }
 
-/* Sets a card up under the lowest number that is free, or returns null. */
+/* Sets a card up with the lowest free number, or returns null. */
 static struct card *open(const struct pci_function *function)
 {
     uint32_t number = 0;
@@ -148,7 +148,7 @@ void net_unplug(const struct pci_function *function)
     }
 }
 
-/* Turns a frame round and sends it from the buffer it came in. */
+/* Swaps a frame's addresses and sends it from its receive buffer. */
 static void send_back(struct card *card, struct packet *packet)
 {
     uint8_t *frame = packet->bytes + HEADER_SIZE;

@@ -3,17 +3,17 @@
 #include "pci.h"
 #include <stdint.h>
 
-/* Finds all cards and says what they are. */
+/* Finds all cards and prints their properties. */
 void net_start(void);
 
-/* Sends back what arrived; 0 when the wanted number of frames was echoed. */
+/* Sends received frames back; 0 when the requested number of frames was echoed. */
 int net_poll(void);
 
-/* Says when a link went up or down. */
+/* Reports when a link goes up or down. */
 void net_watch(void);
 
-/* Sets up a card that was plugged in and sends a frame; 0 when it does not work. */
+/* Sets up a card that was plugged in and sends a frame; 0 on failure. */
 int net_plug(const struct pci_function *function);
 
-/* Lets go of the card that is this function, if one is. */
+/* Closes the card of this PCI function, if any. */
 void net_unplug(const struct pci_function *function);

@@ -33,7 +33,7 @@ static const char *const words[MODES] = {
 
 static uint32_t asked;
 
-/* The text after `key=`, or null. Where a key is given twice the last one counts, as with Linux. */
+/* The text after `key=`, or null. If a key is given twice, the last one counts, as in Linux. */
 static const char *value_of(const char *key)
 {
     size_t length = strlen(key);
@@ -50,7 +50,7 @@ static const char *value_of(const char *key)
     return found;
 }
 
-/* Whether the word `wanted` stands at `text`, ended by a blank, a comma or the end. */
+/* Whether `text` begins with the word `wanted`, followed by a blank, a comma or the end. */
 static int starts_with_word(const char *text, const char *wanted)
 {
     size_t length = strlen(wanted);

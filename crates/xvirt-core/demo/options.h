@@ -30,10 +30,10 @@ enum mode {
     MODES
 };
 
-/* Reads `mode=`, once: the CPU may be slow. */
+/* Reads `mode=`, only once because the CPU may be slow. */
 void options_read(void);
 
-/* Whether this mode was asked for. */
+/* Whether this mode was requested. */
 int option_mode(enum mode mode);
 
 /* The number given for `key` (decimal, or hexadecimal after 0x), or `otherwise`. */

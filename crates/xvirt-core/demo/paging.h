@@ -1,8 +1,8 @@
-/* The page tables beyond the first 4 GiB, which entry.S brings along. */
+/* The page tables beyond the first 4 GiB, which entry.S maps. */
 #pragma once
 #include <stdint.h>
 
-/* Maps a range one to one where it is not yet. */
+/* Identity-maps the unmapped parts of a range. */
 void paging_map(uint64_t start, uint64_t bytes);
 
 /* Maps all RAM. */

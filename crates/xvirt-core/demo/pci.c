@@ -81,7 +81,7 @@ const struct pci_function *pci_at(uint8_t address)
     return 0;
 }
 
-/* What is found is remembered, in the place of one that was forgotten if there is such a place. */
+/* Records a function that is found, in a free entry if there is one. */
 const struct pci_function *pci_look_at(uint8_t address)
 {
     struct pci_function found = { .address = address };

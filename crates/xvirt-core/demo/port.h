@@ -14,13 +14,13 @@ struct port {
 /* Sets up the queues of port `number`, before the device is ready; 0 when it has none. */
 int port_setup(struct virtio *device, struct port *port, uint32_t number);
 
-/* Gives the device room for input, once it is ready. */
+/* Gives the device buffers for input, once it is ready. */
 void port_start(struct port *port);
 
 /* Queues as many bytes as there are buffers for, and returns how many. */
 size_t port_write(struct port *port, const char *bytes, size_t length);
 
-/* How many buffers the device has not taken yet. */
+/* The number of buffers that the device has not used yet. */
 uint32_t port_unsent(struct port *port);
 
 /* The next received byte, or -1. */

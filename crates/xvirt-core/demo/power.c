@@ -19,7 +19,7 @@
 
 static volatile int pressed;
 
-/* Says that the machine is still there, but only after the VMM had the time to act on what was asked. */
+/* Reports that a request had no effect, after the VMM had time to act on it. */
 __attribute__((noreturn)) static void complain(const char *what)
 {
     for (uint32_t i = 0; i < 1000000; i++)
@@ -55,7 +55,7 @@ void power_reboot(void)
     complain("reboot");
 }
 
-/* An exception without a handler, and none for that, is a triple fault. */
+/* An exception without a handler causes a double fault without a handler, and so a triple fault. */
 void power_crash(void)
 {
     struct {
@@ -67,7 +67,7 @@ void power_crash(void)
     __builtin_unreachable();
 }
 
-/* Says what event it is (pvpanic), and does nothing any more. */
+/* Signals an event through pvpanic, and stops. */
 void power_panic(void)
 {
     out8(PANIC_PORT, (uint8_t)option_number("event", PANICKED));
@@ -81,13 +81,13 @@ void power_button_enable(void)
 
     if (!fadt || !fadt->pm1a_event)
         return;
-    /* Firmware that keeps ACPI for itself until asked names a port to ask at; without one it is always on. */
+    /* If firmware owns ACPI, it names a port to request it from; without a port, ACPI is always enabled. */
     if (fadt->smi_command && fadt->acpi_enable && !(in16((uint16_t)fadt->pm1a_control) & PM1_CONTROL_SCI)) {
         out8((uint16_t)fadt->smi_command, fadt->acpi_enable);
         while (!(in16((uint16_t)fadt->pm1a_control) & PM1_CONTROL_SCI))
             cpu_pause();
     }
-    /* The SCI is level-triggered: something left over from before would keep coming. */
+    /* The SCI is level-triggered: a pending event would raise it repeatedly. */
     out16((uint16_t)fadt->pm1a_event, 0xffff);
     apic_route_irq(fadt->sci_interrupt, VECTOR_ACPI);
     out16((uint16_t)(fadt->pm1a_event + fadt->pm1_event_length / 2), PM1_POWER_BUTTON);

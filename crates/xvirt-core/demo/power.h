@@ -1,4 +1,4 @@
-/* Leaving the machine, and being asked to. */
+/* Power-off, reset and crashes, and the power button. */
 #pragma once
 
 __attribute__((noreturn)) void power_off(void);
@@ -9,7 +9,7 @@ __attribute__((noreturn)) void power_panic(void);
 /* Makes the power button raise the SCI. */
 void power_button_enable(void);
 
-/* The SCI's handler: acknowledges what raised it. */
+/* The SCI's handler: acknowledges its cause. */
 void power_interrupt(void);
 
 /* Whether the button was pressed. */

@@ -1,4 +1,4 @@
-/* Numbers that look random and are the same in every run: xorshift64, and the mixing of splitmix64. */
+/* Reproducible pseudo-random numbers: xorshift64, and the mixing function of splitmix64. */
 #pragma once
 #include <stdint.h>
 

@@ -16,7 +16,7 @@
 #define ARP_REQUEST         1
 #define ARP_REPLY           2
 
-/* IPv4 without options, and ICMP behind it. */
+/* IPv4 without options, followed by ICMP. */
 #define IP_VERSION          14
 #define IP_PROTOCOL         23
 #define IP_SOURCE           26

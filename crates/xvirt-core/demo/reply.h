@@ -1,4 +1,4 @@
-/* Just enough ARP and ICMP that a host can ping the guest. */
+/* Just enough ARP and ICMP for a host to ping the guest. */
 #pragma once
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
-/* Whether everything was right so far. */
+/* Whether everything succeeded so far. */
 #pragma once
 
-/* Notes a failure; the line saying what it was is the caller's. */
+/* Records a failure, which the caller prints. */
 void result_fail(void);
 
 /* Prints `demo: done`, or `demo: failed` after a failure. */

@@ -46,7 +46,7 @@ struct scribble_ring scribble_place(struct random *random, uint32_t ring)
     uint64_t page = (uint64_t)page_of(ring);
     struct scribble_ring place = { page, page + AVAILABLE_AT, page + USED_AT };
 
-    /* A ring begins empty, or the device would see at once that nothing is right. */
+    /* A ring begins empty, because otherwise the device would reject it immediately. */
     if (!random_one_in(random, 30))
         ((volatile uint16_t *)place.available)[1] = 0;
     if (random_one_in(random, 30))
@@ -58,7 +58,7 @@ struct scribble_ring scribble_place(struct random *random, uint32_t ring)
     return place;
 }
 
-/* What a disk takes for a request: a header, sectors to read or write, a status. */
+/* A well-formed request to a disk: a header, sectors to read or write, a status. */
 static struct descriptor piece_of_request(struct random *random, uint32_t i)
 {
     uint32_t header = SCRIBBLE_RINGS + REQUEST_EVERY * (uint32_t)random_below(random, DATA_PAGES / REQUEST_EVERY);
@@ -89,7 +89,7 @@ static struct descriptor piece_of_chain(struct random *random, uint32_t i)
     };
 }
 
-/* Something wrong about one descriptor. */
+/* Corrupts one descriptor. */
 static void spoil(struct random *random, struct descriptor *at, uint32_t ring)
 {
     switch (random_below(random, 5)) {
@@ -121,7 +121,7 @@ static void write_table(struct random *random, struct descriptor *table, uint32_
     }
 }
 
-/* What begins like the header of a disk's request: type and sector. */
+/* Data that begins like the header of a disk request: type and sector. */
 static void write_requests(struct random *random)
 {
     for (uint32_t page = 0; page < DATA_PAGES; page += REQUEST_EVERY) {
@@ -135,7 +135,7 @@ static void write_requests(struct random *random)
 void scribble(struct random *random, uint32_t ring)
 {
     volatile uint16_t *available = (volatile uint16_t *)(page_of(ring) + AVAILABLE_AT);
-    /* One mistake ends all that a device does for this driver: now many of them, now next to none. */
+    /* A device stops serving this driver at the first error, so there are either many errors or almost none. */
     uint64_t odds = random_one_in(random, 2) ? 15 : 1000;
     int requests = !random_one_in(random, 3);
 
@@ -149,7 +149,7 @@ void scribble(struct random *random, uint32_t ring)
         available[2 + i] = (uint16_t)(random_one_in(random, 10 * odds) ? random_next(random) : head);
     }
     available[0] = (uint16_t)random_below(random, 2);
-    /* By what a ring holds, or by anything: the device may believe that it is years behind. */
+    /* Advances by up to the size of the ring, or to any value, as if the device were far behind. */
     available[1] = (uint16_t)(random_one_in(random, odds) ? random_next(random)
                                                           : available[1] + random_below(random, SCRIBBLE_RING_SIZE + 1));
 }

@@ -1,21 +1,21 @@
-/* What a hostile driver writes into its rings: mostly sound, for a ring that is all nonsense is thrown out at once. */
+/* The rings of a hostile driver: mostly valid, because a completely invalid ring is rejected immediately. */
 #pragma once
 #include "random.h"
 
 #define SCRIBBLE_RINGS          16u
 #define SCRIBBLE_RING_SIZE      32u     /* descriptors */
 
-/* Memory where devices may write whatever and wherever they like. */
+/* Memory that devices may overwrite. */
 void scribble_start(void);
 
-/* Where the three parts of a ring lie: as the specification wants it, or now and then anywhere. */
+/* The addresses of the three parts of a ring: valid ones, or occasionally arbitrary ones. */
 struct scribble_ring {
     uint64_t descriptors, available, used;
 };
 struct scribble_ring scribble_place(struct random *random, uint32_t ring);
 
-/* Writes descriptors, indirect tables, requests and indices; the device is to be kicked then. */
+/* Writes descriptors, indirect tables, requests and indices; the caller then kicks the device. */
 void scribble(struct random *random, uint32_t ring);
 
-/* One word anywhere in that memory, while a device reads it. */
+/* Overwrites one word anywhere in that memory, while a device reads it. */
 void scribble_word(struct random *random);

@@ -11,7 +11,7 @@
 #define INTERRUPT_RECEIVED      0x01
 #define FIFO_ENABLE             0x01
 #define FIFO_SIZE               16
-#define MODEM_DTR_RTS_OUT2      0x0b    /* OUT2 is what lets the interrupt through on a PC */
+#define MODEM_DTR_RTS_OUT2      0x0b    /* OUT2 enables the interrupt on a PC */
 #define STATUS_RECEIVED         0x01
 #define STATUS_CAN_SEND         0x20
 
@@ -23,7 +23,7 @@ void serial_start(void)
 void serial_write(const char *bytes, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
-        /* An empty transmitter takes a whole FIFO: asking before every byte would double the exits to the VMM. */
+        /* An empty transmitter accepts a whole FIFO; polling before every byte would double the exits to the VMM. */
         while (i % FIFO_SIZE == 0 && !(in8(LINE_STATUS) & STATUS_CAN_SEND))
             cpu_pause();
         out8(DATA, (uint8_t)bytes[i]);

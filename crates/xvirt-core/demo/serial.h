@@ -8,7 +8,7 @@ void serial_start(void);
 
 void serial_write(const char *bytes, size_t length);
 
-/* Asks for an interrupt when a byte arrives. */
+/* Enables an interrupt for received bytes. */
 void serial_enable_interrupt(void);
 
 /* The next received byte, or -1. */

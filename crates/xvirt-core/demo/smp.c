@@ -7,7 +7,7 @@
 #include "print.h"
 #include "result.h"
 
-/* A CPU starts in real mode, on a page below 1 MiB; no boot protocol puts anything here that is needed any more. */
+/* A CPU starts in real mode, on a page below 1 MiB; boot protocol data on this page is no longer needed. */
 #define TRAMPOLINE 0x8000ul
 #define STACK_SIZE 0x4000ul
 
@@ -29,7 +29,7 @@ static uint64_t cycles(void)
     return (uint64_t)high << 32 | low;
 }
 
-/* The first C on another CPU, called by trampoline.S. Interrupts stay off: it waits for nothing. */
+/* The C entry point of another CPU, called by trampoline.S. Interrupts stay disabled: it never waits for one. */
 void smp_main(void)
 {
     interrupt_load();

@@ -2,8 +2,8 @@
 #pragma once
 #include <stdint.h>
 
-/* Starts them one after the other; each says `cpu N up`, does `job` (null for nothing) and then sleeps for good. */
+/* Starts them one by one; each prints `cpu N up`, runs `job` (may be null) and then halts forever. */
 void smp_start(void (*job)(uint32_t cpu));
 
-/* How many CPUs run, this one included. */
+/* The number of running CPUs, including this one. */
 uint32_t smp_cpus(void);

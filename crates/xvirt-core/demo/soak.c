@@ -9,9 +9,9 @@
 #define MAX_DISKS       4
 #define WORDS           (DISK_BLOCK_SIZE / 8)
 #define BLOCKS_DEFAULT  256
-#define FLUSH_TIMES     16          /* a flush every so many batches */
+#define FLUSH_TIMES     16          /* one flush per this many batches */
 
-/* How often a block was written; 0 is never, and it is not read then. */
+/* `generations` counts the writes of each block; a block with 0 is not read. */
 struct soak {
     struct disk disk;
     uint64_t key, written, verified, flushes;
@@ -24,7 +24,7 @@ static uint32_t soak_count;
 static struct random numbers;
 static uint64_t rounds, rounds_wanted, rounds_per_line;
 
-/* `demo/soak.rs` in the library knows these two as well. */
+/* `demo/soak.rs` in the library implements these two functions as well. */
 static uint64_t first_word(const struct soak *soak, uint64_t block, uint64_t generation)
 {
     return random_mix(soak->key + block * 0x9e3779b97f4a7c15 + generation * 0xd1342543de82ef95);
@@ -71,7 +71,7 @@ int soak_start(void)
     return soak_count != 0;
 }
 
-/* Chooses a block that no other slot of the batch has: the order of two requests in flight is nobody's promise. */
+/* Chooses a block that no other slot of the batch has, because two requests in flight have no defined order. */
 static int choose(struct soak *soak, uint32_t slot)
 {
     uint32_t block = (uint32_t)random_below(&numbers, soak->disk.blocks);
@@ -96,7 +96,7 @@ static void submit(struct soak *soak, uint32_t slot)
             data[i] = word += 0xbf58476d1ce4e5b9;
         soak->written++;
     } else {
-        /* A read that transfers nothing, or not all, must not find what was there before. */
+        /* A read that transfers nothing, or only a part, must not find the old data. */
         data[0] = data[WORDS - 1] = 0;
         soak->verified++;
     }

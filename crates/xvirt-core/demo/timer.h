@@ -1,11 +1,11 @@
-/* Timer interrupts, counted and told. */
+/* Timer interrupts, counted and reported. */
 #pragma once
 
-/* Starts the timer the command line asks for. */
+/* Starts the timer requested by the command line. */
 void timer_start(void);
 
 /* The timer's handler. */
 void timer_interrupt(void);
 
-/* Prints the ticks that came since the last call; 0 when the wanted number is reached. */
+/* Prints the ticks since the last call; 0 when the requested number is reached. */
 int timer_poll(void);

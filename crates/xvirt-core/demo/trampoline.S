@@ -1,4 +1,4 @@
-/* Where another CPU begins: from real mode straight to long mode, and into C. smp.c copies this below 1 MiB. */
+/* The entry point of another CPU: from real mode directly to long mode, and to C. smp.c copies this below 1 MiB. */
 #include "boot.h"
 #include "cpu.h"
 
@@ -20,7 +20,7 @@ smp_trampoline:
     or $EFER_LME, %eax
     wrmsr
     mov %cr0, %eax
-    and $~(CR0_CD | CR0_NW), %eax       /* INIT leaves the caches off */
+    and $~(CR0_CD | CR0_NW), %eax       /* INIT leaves the caches disabled */
     or $(CR0_PG | CR0_PE), %eax
     mov %eax, %cr0
     ljmpl $SEGMENT_CODE, $enter_other

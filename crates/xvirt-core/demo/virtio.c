@@ -117,13 +117,13 @@ int virtio_negotiate(struct virtio *device, uint64_t wanted)
     if (!(read8(common + STATUS) & STATUS_FEATURES_OK))
         return 0;
 
-    /* Entry 0 of the table tells of changed configuration, entry n + 1 of queue n. */
+    /* Entry 0 of the table is for configuration changes, entry n + 1 for queue n. */
     pci_msix_route(device->msix_table, 0, VECTOR_CONFIG);
     write16(common + CONFIG_MSIX_VECTOR, 0);
     return 1;
 }
 
-/* Two halves: the specification allows 64-bit fields to be written so, and every device must take it. */
+/* Two halves: the specification allows writing 64-bit fields so, and every device must support it. */
 static void write_address(uint64_t field, uint64_t address)
 {
     write32(field, (uint32_t)address);

@@ -16,7 +16,7 @@ struct virtio {
     const struct pci_function *function;
     uint64_t common, notify, config, msix_table;
     uint32_t notify_multiplier;
-    uint64_t features;          /* what both sides agreed on */
+    uint64_t features;          /* the negotiated features */
 };
 
 /*
@@ -30,19 +30,19 @@ int virtio_negotiate(struct virtio *device, uint64_t wanted);
 int virtio_queue(struct virtio *device, struct virtqueue *queue, uint16_t index);
 void virtio_ready(struct virtio *device);
 
-/* Where a queue lies in memory, and how many descriptors it has. */
+/* The addresses of a queue's rings, and its number of descriptors. */
 struct virtio_rings {
     uint16_t size;
     uint64_t descriptors, available, used;
 };
 
-/* Lets a queue lie there, whatever is there; 0 when the device has no such queue. `virtio_queue` does it properly. */
+/* Enables a queue at these addresses, unchecked; 0 when the device has no such queue. `virtio_queue` checks. */
 int virtio_place_queue(const struct virtio *device, uint16_t index, const struct virtio_rings *rings);
 
-/* Resets the device: it touches no memory any more. */
+/* Resets the device, which then no longer accesses memory. */
 void virtio_close(struct virtio *device);
 
-/* Whether feature number `bit` was agreed on. */
+/* Whether feature bit `bit` was negotiated. */
 int virtio_has(const struct virtio *device, uint32_t bit);
 
 /* Fields of the device's own configuration. */

@@ -12,7 +12,7 @@
 #define AVAILABLE_AT            1024
 #define USED_AT                 2048
 
-/* The rings behind their flags and index words. */
+/* The rings after their flags and index words. */
 #define FLAGS                   0
 #define INDEX                   1
 #define RING                    2
@@ -46,7 +46,7 @@ void virtqueue_setup(struct virtqueue *queue, uint16_t index, uint16_t size, int
         queue->descriptors[i].next = (uint16_t)(i + 1);
 }
 
-/* With event indices the device interrupts when its index passes `used_event`; half the range away is never soon. */
+/* With event indices, the device interrupts when its index passes `used_event`; half the range away is never soon. */
 static void ask_for_interrupt(struct virtqueue *queue)
 {
     uint16_t event = queue->silent ? (uint16_t)(queue->used_seen + 0x8000) : queue->used_seen;
@@ -93,7 +93,7 @@ void virtqueue_kick(struct virtqueue *queue)
     uint16_t available = queue->available[INDEX];
     int wanted;
 
-    /* The device reads our index after writing its wish, we read its wish after writing the index. */
+    /* The device writes its event index before it reads ours; we write our index before we read its event index. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (queue->event_index) {
         uint16_t event = *(volatile uint16_t *)&queue->used[queue->size];

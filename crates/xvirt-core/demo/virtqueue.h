@@ -1,4 +1,4 @@
-/* A split virtqueue (virtio 1.2, 2.7), with event indices where the device has them. */
+/* A split virtqueue (virtio 1.2, 2.7), with event indices if the device supports them. */
 #pragma once
 #include <stdint.h>
 
@@ -8,7 +8,7 @@ struct virtqueue {
     uint16_t size;              /* a power of two, at most VIRTQUEUE_SIZE */
     uint16_t index;
     uint16_t free_first, free_count;
-    uint16_t told;              /* `available` as it was when the device was last looked at */
+    uint16_t told;              /* the available index at the last kick */
     uint16_t used_seen;
     int event_index, silent;
     uint64_t notify;            /* the queue's notification address */
@@ -25,20 +25,20 @@ struct virtqueue_buffer {
     int device_writes;
 };
 
-/* Lays the rings out, in fresh memory unless the queue had some before. */
+/* Sets up the rings, in new memory unless the queue has memory already. */
 void virtqueue_setup(struct virtqueue *queue, uint16_t index, uint16_t size, int event_index);
 
-/* No interrupts for this queue: its owner looks by himself. */
+/* Disables interrupts for this queue: its owner polls. */
 void virtqueue_silence(struct virtqueue *queue);
 
-/* Gives the device a request; 0 when the queue is full. `token` comes back with the answer. */
+/* Gives the device a request; 0 when the queue is full. `token` is returned with the answer. */
 int virtqueue_add(struct virtqueue *queue, const struct virtqueue_buffer *buffers, uint32_t count, void *token);
 
-/* Notifies the device of what was added, if it wants to know. */
+/* Notifies the device of new requests, if it asked for that. */
 void virtqueue_kick(struct virtqueue *queue);
 
-/* The token of the next answered request and how much the device wrote, or null. */
+/* The token of the next completed request and the number of bytes written by the device, or null. */
 void *virtqueue_take(struct virtqueue *queue, uint32_t *written);
 
-/* The same, sleeping until there is one. */
+/* Like virtqueue_take, but sleeps until there is one. */
 void *virtqueue_wait(struct virtqueue *queue, uint32_t *written);

@@ -23,7 +23,7 @@
 #define SHUTDOWN_SEND       2
 #define SHUTDOWN_BOTH       3
 
-#define FIRST_PORT          1000    /* connections are accepted on so many ports from this one on */
+#define FIRST_PORT          1000    /* the first of the ports on which connections are accepted */
 #define PORTS               8
 #define FIRST_OWN_PORT      5000
 #define MAX_CONNECTIONS     64
@@ -41,7 +41,7 @@ struct header {
 
 struct packet {
     struct packet *next;
-    int small;                  /* has no room for data, and is not for receiving */
+    int small;                  /* has no room for data, and is not a receive buffer */
     struct header header;
     uint8_t data[];
 } __attribute__((packed));
@@ -67,7 +67,7 @@ static void give(struct packet *packet)
     virtqueue_add(&receive, &piece, 1, packet);
 }
 
-/* Takes back what the device has sent. */
+/* Reclaims packets that the device has sent. */
 static void reap(void)
 {
     struct packet *packet;
@@ -160,7 +160,7 @@ static void end(struct connection *connection)
     print("vsock: port=%u bytes=%lu closed\n", connection->port, connection->bytes);
 }
 
-/* Sends back what waits, as far as the peer has room, and says goodbye when that was all. */
+/* Sends waiting data back, as far as the peer has room, and shuts down once all is sent. */
 static void go_on(struct connection *connection)
 {
     while (connection->first) {

@@ -1,8 +1,8 @@
-/* The socket device: what comes in on a connection goes back out on it. */
+/* The vsock device: data received on a connection is sent back on it. */
 #pragma once
 
-/* Sets the device up, and opens the connections to the host that the command line asks for. */
+/* Sets the device up, and opens the connections to the host requested by the command line. */
 void vsock_start(void);
 
-/* Sends back what arrived. */
+/* Sends received data back. */
 void vsock_poll(void);

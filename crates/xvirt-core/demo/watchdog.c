@@ -33,7 +33,7 @@ struct wdat {
     } __attribute__((packed)) entry[];
 } __attribute__((packed));
 
-/* Does what the table says for an action; what was read, or whether it was as asked for. */
+/* Executes the table's entries for an action; returns the value that was read, or whether it was as expected. */
 static uint32_t act(const struct wdat *wdat, uint8_t action, uint32_t count)
 {
     for (uint32_t i = 0; i < wdat->entries; i++) {

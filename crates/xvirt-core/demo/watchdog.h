@@ -1,8 +1,8 @@
-/* The watchdog that the WDAT describes, and the generation ID that the DSDT points to. */
+/* The watchdog described by the WDAT, and the generation ID at the address in the DSDT. */
 #pragma once
 
-/* Starts the watchdog, which is not attended to any more; but says so and does nothing when it bit before. */
+/* Starts the watchdog, which is never reset; but if it has caused the last reset, only reports that. */
 void watchdog_run(void);
 
-/* Says what the generation ID is. */
+/* Prints the generation ID. */
 void generation_run(void);
