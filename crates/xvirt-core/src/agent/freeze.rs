@@ -41,7 +41,7 @@ struct Freeze {
 enum Phase {
     /// The agent was asked to freeze, or is about to be.
     Freezing,
-    /// Until the time limit is over.
+    /// Frozen until the time limit.
     Frozen,
     /// To be thawed immediately.
     Due,

@@ -315,7 +315,7 @@ impl State {
             return Err(Error::new(ErrorKind::Gone, "the console is closed: its VM is gone"));
         }
         if self.off {
-            return Err(Error::new(ErrorKind::InvalidState, "nobody reads the console: its VM is halted")
+            return Err(Error::new(ErrorKind::InvalidState, "cannot write to the console: its VM is halted")
                 .with_remedy("start the VM first"));
         }
         if self.boot != boot {

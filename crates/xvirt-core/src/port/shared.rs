@@ -28,7 +28,7 @@ pub(super) struct State {
     /// Counts how often the port was opened: each connection belongs to one opening.
     pub(super) opening: u64,
     /// Whether a program in the guest has the port open. The device may report that while the VM is still off, before a
-    /// guest goes on.
+    /// guest resumes.
     pub(super) open: bool,
     /// Whether the VM is halted.
     pub(super) off: bool,

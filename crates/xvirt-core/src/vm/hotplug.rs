@@ -170,8 +170,8 @@ impl Vm {
 
     fn not_let_go(&self, kind: Kind, position: usize, timeout: Duration) -> Error {
         let what = match kind {
-            Kind::Disk => "let go of disk",
-            Kind::Nic => "let go of NIC",
+            Kind::Disk => "eject disk",
+            Kind::Nic => "eject NIC",
         };
         self.too_late(&format!("{what} {position}"), timeout).with_remedy(
             "stop what uses it in the guest and try again; a guest without ACPI hot plug has to be shut down",

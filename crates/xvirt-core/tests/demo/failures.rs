@@ -192,7 +192,7 @@ fn verbs_in_the_wrong_state() {
         for result in [console.write_all(b"x"), console.try_write(b"x").map(drop)] {
             let error = result.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidState);
-            assert_eq!(error.to_string(), "nobody reads the console: its VM is halted; start the VM first");
+            assert_eq!(error.to_string(), "cannot write to the console: its VM is halted; start the VM first");
         }
     }
     let error = vm.wait_halted(PATIENCE).and_then(|()| vm.start()).and_then(|()| vm.start()).unwrap_err();

@@ -115,7 +115,7 @@ fn a_guest_that_does_not_answer_keeps_its_disk_until_it_does() {
     guest.expect_event(&Event::Started);
     let error = guest.vm.unplug_disk(0, Duration::from_millis(20)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.to_string().contains("did not let go of disk 0 within 20ms; stop what uses it"), "{error}");
+    assert!(error.to_string().contains("did not eject disk 0 within 20ms; stop what uses it"), "{error}");
     assert!(!is_free(&path));
     assert_eq!(guest.vm.disk_positions(), [0]);
     // Nothing waits for its removal any more, so a reset does not remove it.

@@ -1,4 +1,4 @@
-//! How many file descriptors VMs take, and what happens where there are too few.
+//! How many file descriptors VMs need, and what happens if there are too few.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,7 @@ const ORDER: &str = "XVIRT_TEST_DESCRIPTORS";
 
 fn open() -> BTreeSet<u64> {
     let paths: Vec<_> = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path()).collect();
-    // What was open for looking is closed by now, and its link gone.
+    // The descriptor that was open for reading the folder is closed by now, and its link gone.
     let there = paths.iter().filter(|path| path.read_link().is_ok());
     there.map(|path| path.file_name().unwrap().to_str().unwrap().parse().unwrap()).collect()
 }
@@ -46,7 +46,7 @@ fn works(console: &mut ConsoleReader, config: &VmConfig) {
     }
 }
 
-/// Runs a guest that uses its devices, reboots it, and compares what it takes with what the configuration says.
+/// Runs a guest that uses its devices, reboots it, and compares its descriptors with those of the configuration.
 fn measured(config: &VmConfig, host: &Host) {
     let before = open().len();
     let vm = config.clone().build(host).unwrap();
@@ -80,7 +80,7 @@ fn a_vm_takes_as_many_as_it_says() {
     measured(&base().disk(raw.direct()), &host);
     let line = CommandLine::new([Mode::Rng, Mode::Vsock, Mode::Echo]);
     measured(&config(&line).vsock(Vsock::new(77, folder.path().join("v.sock"))), &host);
-    // Who is at the other end is no part of the VM.
+    // The other end does not belong to the VM.
     let listener = UnixListener::bind(folder.path().join("network")).unwrap();
     measured(&base().nic(Nic::stream(folder.path().join("network"))), &host);
     drop(listener);
@@ -97,7 +97,7 @@ fn a_vm_takes_as_many_as_it_says() {
     }
 }
 
-/// Lets this process have just so many more descriptors than it has open.
+/// Limits this process to `free` descriptors beyond those that it has open.
 fn leave(free: usize, open: &BTreeSet<u64>) {
     let mut limit = 0;
     let mut left = free;
@@ -114,7 +114,7 @@ fn leave_all() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
-/// That `error` says how many were needed, and how many there were.
+/// Checks that `error` says how many were needed, and how many were left.
 fn explains(error: &Error, needed: usize) {
     assert_eq!(error.kind(), ErrorKind::OutOfDescriptors, "{error}");
     let text = error.to_string();
@@ -122,7 +122,7 @@ fn explains(error: &Error, needed: usize) {
     assert!(text.contains("raise the limit of open files to ") && !text.contains("ulimit -n; "), "{text}");
 }
 
-/// In a process of its own, whose limit is its own too.
+/// In a separate process, which has its own limit.
 #[test]
 fn with_too_few_a_start_fails_and_else_the_guest_works() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -158,7 +158,7 @@ mod tests {
             assert_eq!(receiver.next_timeout(limit).unwrap().event, event);
         }
         for _ in 0..2 {
-            assert!(readable(&receiver), "who polls it would wait for ever");
+            assert!(readable(&receiver), "a poll would block forever");
             assert_eq!(receiver.try_next().unwrap_err().kind(), ErrorKind::Gone);
             assert_eq!(receiver.next_timeout(limit).unwrap_err().kind(), ErrorKind::Gone);
         }
