@@ -211,6 +211,10 @@ impl Inner {
         let mut power = self.lock();
         let mut pause = PRESS_AGAIN;
         loop {
+            // The guest may have ended meanwhile, and the next one may run already: that is not to be shut down.
+            if let Some(event) = end.get() {
+                return Some(event.clone());
+            }
             self.press_power_button();
             let left = timeout.saturating_sub(began.elapsed());
             power = match self.wait(power, left.min(pause), || end.get().is_some()) {

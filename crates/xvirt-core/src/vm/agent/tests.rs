@@ -1,5 +1,6 @@
 //! Tests the port of the guest agent in a whole VM, with the small agent of the demo guest.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ErrorKind;
@@ -8,8 +9,9 @@ use crate::console::ConsoleReader;
 use crate::demo::{self, CommandLine, Mode};
 use crate::host::Host;
 use crate::port::{PortConnection, PortStream};
+use crate::vm::events::Event;
 use crate::vm::handle::Vm;
-use crate::vm::state::PowerState;
+use crate::vm::state::{PowerState, Verb};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -165,4 +167,28 @@ fn a_guest_without_an_agent_has_the_port_closed() {
     console.wait_for(demo::ECHO_READY, PATIENCE).unwrap();
     assert!(!port(&vm).is_open());
     assert_eq!(port(&vm).wait_open(Some(Instant::now())).unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+/// The guest may have booted again before a verb that asked its agent has the lock.
+#[test]
+fn a_verb_whose_guest_has_ended_does_not_press_the_next_guests_power_button() {
+    let Some((vm, mut console)) = running(&agent().agent("silent")) else { return };
+    console.wait_for(demo::ECHO_READY, PATIENCE).unwrap();
+    opened(&vm);
+    let error = thread::scope(|scope| {
+        let reboot = scope.spawn(|| vm.clean_reboot(PATIENCE).unwrap_err());
+        while !vm.inner.lock().reboot_on_power_off {
+            thread::yield_now();
+        }
+        let (mut power, _listed) = vm.begin(Verb::HardReboot).unwrap();
+        vm.inner.running_machine().unwrap().park().unwrap();
+        vm.inner.reset(&mut power, Event::HardReset).unwrap();
+        console.wait_for(demo::ECHO_READY, PATIENCE).unwrap();
+        drop(power);
+        reboot.join().unwrap()
+    });
+    assert!(error.to_string().contains("it was reset by hard_reboot meanwhile"), "{error}");
+    vm.console().write_all(b"ping\n").unwrap();
+    let output = console.wait_for("pong", PATIENCE).unwrap();
+    assert!(!output.contains("power button"), "{output}");
 }
