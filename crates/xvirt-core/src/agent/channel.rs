@@ -85,7 +85,9 @@ impl Channel {
 
     /// Waits until a program in the guest has the port open.
     pub(super) fn wait_open(&self, deadline: Option<Instant>) -> Result<()> {
-        self.port.wait_open(deadline).map(drop).map_err(|error| self.failed("waiting", error))
+        self.port.wait_open(deadline).map(drop).map_err(|error| {
+            Error::new(error.kind(), format!("cannot wait for the guest agent of VM '{}'", self.name)).because(error)
+        })
     }
 
     /// Sends a command and waits for its answer.

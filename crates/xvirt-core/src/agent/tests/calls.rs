@@ -96,7 +96,9 @@ fn without_an_agent_there_is_something_to_do() {
     assert_eq!(kind(agent.wait_ready(SHORT)), ErrorKind::Timeout);
     fake.port.power_off();
     assert_eq!(kind(agent.ping()), ErrorKind::InvalidState);
-    assert_eq!(kind(agent.wait_ready(PATIENCE)), ErrorKind::InvalidState);
+    let error = agent.wait_ready(PATIENCE).unwrap_err();
+    let what = "cannot wait for the guest agent of VM 'web-1': ";
+    assert!(error.kind() == ErrorKind::InvalidState && error.to_string().starts_with(what), "{error}");
     fake.end();
     assert_eq!(kind(agent.ping()), ErrorKind::Gone);
 }
