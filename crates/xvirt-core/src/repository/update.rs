@@ -98,7 +98,7 @@ impl Repository {
         if config.uuid != vm.uuid() {
             let what = format!("{} cannot become VM {}", vm.title(), config.uuid);
             return Err(Error::new(ErrorKind::InvalidConfig, what)
-                .with_remedy("keep the UUID, or create another VM: Repository::copy"));
+                .with_remedy("keep the UUID, or create another VM: Repository::copy_vm"));
         }
         for nic in &mut config.nics {
             nic.mac.get_or_insert_with(MacAddress::random);
