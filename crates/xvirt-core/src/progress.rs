@@ -1,5 +1,8 @@
 //! Observes long operations and cancels them.
 //!
+//! Operations that may take long, such as [`Repository::clone_vm`](crate::repository::Repository::clone_vm), take an
+//! observer. `&()` observes nothing; an `AtomicBool` cancels the operation once it is true.
+//!
 //! The trait is defined in `xvirt_xva`, so one observer works with both crates.
 
 pub use xvirt_xva::{Done, Progress};

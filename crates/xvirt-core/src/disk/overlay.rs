@@ -83,7 +83,7 @@ fn may_clone(layers: &[Layer], copy: &Path) -> bool {
 
 /// Shares the blocks of a file with a new one (reflink), if the file system supports it.
 pub(super) fn clone(base: &ImageFile, copy: &ImageFile) -> io::Result<bool> {
-    // SAFETY: both descriptors are open, and the call uses no memory.
+    // SAFETY: both descriptors are open, and the call takes no pointer.
     let result = unsafe { libc::ioctl(copy.as_file().as_raw_fd(), libc::FICLONE, base.as_file().as_raw_fd()) };
     if result == 0 {
         return Ok(true);

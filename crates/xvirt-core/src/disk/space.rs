@@ -62,7 +62,7 @@ impl ImageFile {
         }
         let (start, length) = (position(range.start)?, position(range.end - range.start)?);
         loop {
-            // SAFETY: the call uses no memory.
+            // SAFETY: the call takes no pointer.
             let result = check(unsafe { libc::fallocate(self.as_file().as_raw_fd(), mode, start, length) } as isize);
             match result.map_err(|error| (error.raw_os_error(), error)) {
                 Ok(_) => return Ok(true),

@@ -66,8 +66,8 @@ pub fn export_stored(
 /// The guest keeps writing, which does not affect the archive. The old contents of overwritten blocks are kept in
 /// unnamed files in the folder `scratch`, which need at most as much space as the guest changes. To the guest, the file
 /// systems in the archive look as after a power failure. Until this returns, it is one of the VM's
-/// [`current_operations`](Vm::current_operations), and other verbs are allowed. `stored` is the VM in the repository, if there is one: see
-/// [`export_stored`].
+/// [`current_operations`](Vm::current_operations), and other verbs are allowed. `stored` is the VM in the repository,
+/// if there is one: see [`export_stored`].
 ///
 /// # Errors
 /// As for [`export`]; or `scratch` has no space for old contents: then the export fails, and the guest continues.

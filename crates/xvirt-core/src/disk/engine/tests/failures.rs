@@ -18,7 +18,7 @@ fn sealed(length: u64, seals: libc::c_int) -> (File, Arc<dyn BlockBackend>) {
     file.set_len(length).unwrap();
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let disk = disk::open(path, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
-    // SAFETY: the call uses no memory.
+    // SAFETY: the call takes no pointer.
     assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }, 0);
     (file, disk)
 }
