@@ -169,7 +169,7 @@ impl State {
             .with_remedy("try again once its guest has booted"),
             ClosedBy::Guest => {
                 Error::new(ErrorKind::NotFound, format!("the program in the guest has closed port '{name}'"))
-                    .with_remedy("see in the guest why it ended")
+                    .with_remedy("check in the guest why it ended")
             }
         })
     }

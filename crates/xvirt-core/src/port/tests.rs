@@ -130,7 +130,7 @@ fn a_connection_ends_with_the_opening_that_it_is_to() {
     assert_eq!(received(&first).unwrap(), b"last words");
     assert_eq!(
         received(&first).unwrap_err().to_string(),
-        "the program in the guest has closed port 'a.port'; see in the guest why it ended"
+        "the program in the guest has closed port 'a.port'; check in the guest why it ended"
     );
     rig.device.set_open(true);
     rig.device.output(b"again");
