@@ -66,4 +66,5 @@ pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,
     VcpuStatistics,
 };
+pub use suspend::{ResumeReport, SuspendReport};
 pub use vsock::VsockListener;

@@ -6,6 +6,9 @@ use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::events::Event;
 use super::handle::{Inner, Power, Started, Vm};
@@ -17,6 +20,32 @@ use crate::machine::{ElapsedTime, Machine, MachineState, Restore};
 use crate::progress::Progress;
 use crate::state::StateWriter;
 use crate::{Error, ErrorKind, Result};
+
+/// What a suspend has written, and how long it took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SuspendReport {
+    /// How many bytes of the guest's memory are in the file; the others are zeroes.
+    pub memory: u64,
+    /// The time from the call until the guest stood still.
+    pub parking: Duration,
+    /// The time to read and encode everything but memory.
+    pub state: Duration,
+    /// The time from the call until everything was on stable storage.
+    pub total: Duration,
+}
+
+/// How long a resume took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ResumeReport {
+    /// The time to read everything but memory, and to assemble the machine from it.
+    pub state: Duration,
+    /// The time to read the guest's memory.
+    pub memory: Duration,
+    /// The time from the call until the guest ran.
+    pub total: Duration,
+}
 
 impl Vm {
     /// Saves a running or paused VM to a new file at `path`, and gives its memory and the locks of its disks back.
@@ -37,7 +66,8 @@ impl Vm {
     ///   flushing the disks.
     /// - [`Busy`](ErrorKind::Busy) if the program has taken the signal that interrupts vCPUs for itself.
     /// - [`Cancelled`](ErrorKind::Cancelled).
-    pub fn suspend(&self, path: impl AsRef<Path>, progress: &dyn Progress) -> Result<()> {
+    pub fn suspend(&self, path: impl AsRef<Path>, progress: &dyn Progress) -> Result<SuspendReport> {
+        let began = Instant::now();
         let _span = self.inner.enter_span();
         let (power, _listed) = self.begin(Verb::Suspend)?;
         let path = std::path::absolute(path.as_ref())
@@ -49,14 +79,15 @@ impl Vm {
             machine.park()?;
         }
         self.inner.take_ejected();
+        let parking = began.elapsed();
         let saved = self.inner.save_to(&machine, draft, progress);
         if saved.is_err() && was_running {
             machine.run();
         }
-        saved?;
+        let (memory, state) = saved?;
         drop(machine);
         self.inner.leave_memory(power, path);
-        Ok(())
+        Ok(SuspendReport { memory, parking, state, total: began.elapsed() })
     }
 
     /// Resumes a suspended VM: opens and locks its disks, loads its memory, and lets it run. Its file is removed before
@@ -76,7 +107,7 @@ impl Vm {
     ///   named, or its time stamp counter has another frequency.
     /// - [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk has another size than it had.
     /// - [`Cancelled`](ErrorKind::Cancelled), and everything that [`start`](Self::start) fails with.
-    pub fn resume(&self, progress: &dyn Progress) -> Result<()> {
+    pub fn resume(&self, progress: &dyn Progress) -> Result<ResumeReport> {
         self.resume_with(ElapsedTime::default(), progress)
     }
 
@@ -84,49 +115,58 @@ impl Vm {
     ///
     /// # Errors
     /// As [`resume`](Self::resume).
-    pub fn resume_with(&self, time: ElapsedTime, progress: &dyn Progress) -> Result<()> {
+    pub fn resume_with(&self, time: ElapsedTime, progress: &dyn Progress) -> Result<ResumeReport> {
+        let began = Instant::now();
         let _span = self.inner.enter_span();
         let (mut power, _listed) = self.begin_alone(Verb::Resume)?;
         let path = self.inner.live().saved.clone().ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, format!("VM '{}' has no file to resume from", self.name()))
         })?;
-        let started = self.inner.restore_from(&path, power.run + 1, time, progress)?;
+        let (started, memory) = self.inner.restore_from(&path, power.run + 1, time, progress)?;
+        let state = began.elapsed().saturating_sub(memory);
         remove(&path)?;
         self.inner.consoles.go_on();
         started.announce();
         self.inner.run(&mut power, started, &Event::Resumed);
-        Ok(())
+        Ok(ResumeReport { state, memory, total: began.elapsed() })
     }
 }
 
 impl Inner {
-    /// Saves a parked machine to a draft, and gives that its name.
-    fn save_to(&self, machine: &Machine, draft: Draft, progress: &dyn Progress) -> Result<()> {
+    /// Saves a parked machine to a draft, and gives that its name. Returns how many bytes of memory are in it, and the
+    /// time that everything else took.
+    fn save_to(&self, machine: &Machine, draft: Draft, progress: &dyn Progress) -> Result<(u64, Duration)> {
+        let began = Instant::now();
         let state = machine.save()?;
+        let read = began.elapsed();
         let (description, disks) = {
             let live = self.live();
             let disks: Vec<_> = live.devices.disks.values().filter_map(|disk| disk.backend()).collect();
             (self.describe(&live), disks)
         };
         let mut writer = StateWriter::new(draft.file()?);
-        writer.memory(machine.ram(), progress)?;
+        let memory = writer.memory(machine.ram(), progress)?;
+        let began = Instant::now();
         writer.section(&state.processors)?;
         writer.section(&state.devices)?;
         writer.section(&description)?;
+        let state = read + began.elapsed();
         writer.finish()?;
         // What the guest believes to be written must not be lost while its memory is not.
         disks.iter().try_for_each(|disk| disk.flush()).map_err(|e| Error::io("cannot flush the disks of the VM", e))?;
-        draft.publish()
+        draft.publish()?;
+        Ok((memory, state))
     }
 
-    /// Assembles everything for run number `run` from the file at `path`, parked.
+    /// Assembles everything for run number `run` from the file at `path`, parked. Also returns the time that loading the
+    /// memory took.
     fn restore_from(
         self: &Arc<Self>,
         path: &Path,
         run: u64,
         time: ElapsedTime,
         progress: &dyn Progress,
-    ) -> Result<Started> {
+    ) -> Result<(Started, Duration)> {
         let reader = saved::open(path)?;
         let read = || {
             let description = reader.section::<Description>()?;
@@ -139,10 +179,14 @@ impl Inner {
             return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("build the VM with that UUID"));
         }
         let restore = Restore { state: &state, time };
-        self.assemble(run, Some(restore), |machine, _| {
+        let mut memory = Duration::ZERO;
+        let started = self.assemble(run, Some(restore), |machine, _| {
+            let began = Instant::now();
             reader.memory(machine.ram(), progress).map_err(|error| saved::in_file(path, error))?;
+            memory = began.elapsed();
             machine.tell_stopped()
-        })
+        })?;
+        Ok((started, memory))
     }
 
     /// Halts a suspended VM.
