@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use rustix::fs::Advice;
 use serde_json::json;
 use xvirt_benches::summary::{Summary, milliseconds};
 use xvirt_benches::{Result, demo_vm};
@@ -74,6 +75,7 @@ fn run(options: &Options) -> Result<()> {
         times.write.push(time(|| dd(&plain, &copy, &["conv=fsync"]))?);
         fs::remove_file(&copy)?;
         rustix::fs::sync();
+        [&saved, &plain].into_iter().try_for_each(|path| evict(path))?;
         let ResumeReport { state, total, .. } = vm.resume(&())?;
         times.resume.push(total);
         times.load_state.push(state);
@@ -104,6 +106,12 @@ fn fill(path: &Path, bytes: u64) -> Result<()> {
         left -= length;
     }
     file.sync_all()?;
+    Ok(())
+}
+
+/// Removes a file from the page cache, so that it has to be read from storage.
+fn evict(path: &Path) -> Result<()> {
+    rustix::fs::fadvise(File::open(path)?, 0, None, Advice::DontNeed)?;
     Ok(())
 }
 
