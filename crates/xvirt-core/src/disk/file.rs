@@ -12,12 +12,13 @@ use std::sync::{Arc, OnceLock};
 
 use uuid::Uuid;
 
-use super::descriptor::{Holders, ImageDescriptor};
+use super::descriptor::ImageDescriptor;
 use super::direct::DirectFile;
 use super::holder;
 use super::lock::{self, Hold};
 use super::segments::Segments;
 use super::transfer;
+use crate::descriptor::Holders;
 use crate::named_file::{NamedFile, reopen};
 use crate::process::Process;
 use crate::{Error, ErrorKind, Result};
@@ -84,7 +85,7 @@ impl ImageFile {
     /// Takes an open file, without locking it.
     pub(super) fn of_descriptor(image: &ImageDescriptor, write: bool) -> Result<Self> {
         let mut file = Self::adopt(image.open(write)?, Path::new(&image.name()))?;
-        file.holders = Some(image.holders());
+        file.holders = Some(image.descriptor().holders());
         Ok(file)
     }
 
@@ -169,7 +170,7 @@ impl ImageFile {
     pub(super) fn lock(&self, hold: Hold) -> Result<()> {
         let path = self.path.display();
         let acquired = match &self.holders {
-            Some(holders) => holders.acquire(&self.file, hold),
+            Some(holders) => holders.acquire(hold, || lock::acquire(&self.file, hold)),
             None => lock::acquire(&self.file, hold),
         };
         match acquired {
@@ -322,7 +323,7 @@ impl Drop for ImageFile {
             return;
         }
         match &self.holders {
-            Some(holders) => holders.release(&self.file),
+            Some(holders) => holders.release(|| lock::release(&self.file)),
             None => lock::release(&self.file),
         }
     }

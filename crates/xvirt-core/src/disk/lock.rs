@@ -11,16 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// How to lock an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// For writing; no one else may read or write.
-    Exclusive,
-    /// For reading; no one may write.
-    Read,
-    /// For writing, together with others that lock it the same way.
-    Shared,
-}
+pub(super) use crate::descriptor::Hold;
 
 /// Our own byte, beyond QEMU's.
 const OURS: i64 = 300;
@@ -115,6 +106,7 @@ fn others_hold(file: &File, byte: i64) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::descriptor::Holders;
 
     #[test]
     fn who_may_be_together() {
@@ -152,5 +144,28 @@ mod tests {
         drop(one);
         assert!(acquire(&file.reopen().unwrap(), Hold::Exclusive).unwrap());
         drop(inherited);
+    }
+
+    #[test]
+    fn holders_of_one_open_file_exclude_each_other_as_those_of_several_do() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let (file, holders) = (path.reopen().unwrap(), Holders::default());
+        let acquired = |hold| holders.acquire(hold, || acquire(&file, hold)).unwrap();
+        let released = || holders.release(|| release(&file));
+        let elsewhere = |hold| {
+            let other = path.reopen().unwrap();
+            acquire(&other, hold).unwrap()
+        };
+        assert!(acquired(Hold::Read));
+        assert!(acquired(Hold::Read));
+        assert!(!acquired(Hold::Exclusive));
+        released();
+        assert!(!acquired(Hold::Exclusive));
+        assert!(!elsewhere(Hold::Exclusive), "the lock went with the first of two holders");
+        released();
+        assert!(elsewhere(Hold::Exclusive));
+        assert!(acquired(Hold::Exclusive));
+        assert!(!acquired(Hold::Exclusive));
+        assert!(!elsewhere(Hold::Read));
     }
 }

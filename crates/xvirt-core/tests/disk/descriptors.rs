@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use xvirt_core::ErrorKind;
+use xvirt_core::config::Descriptor;
 use xvirt_core::disk::{self, Access, ImageDescriptor, ImageFormat};
 
 use crate::need;
@@ -88,6 +89,50 @@ fn every_file_of_a_chain_is_locked_and_clones_exclude_each_other() {
     // Another lock on the file prevents a descriptor from being used.
     let _other = by_path(Access::ReadWrite).unwrap();
     assert!(busy(disk::open_descriptors(&images, Access::ReadOnly)));
+}
+
+#[test]
+fn images_on_clones_of_one_descriptor_exclude_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, pattern(1, SIZE)).unwrap();
+    let descriptor = Descriptor::from(File::options().read(true).write(true).open(&path).unwrap());
+    let open = |access| {
+        let image = ImageDescriptor::new(descriptor.clone(), ImageFormat::Raw);
+        disk::open_descriptors(&[image], access).map_err(|error| error.kind())
+    };
+    let writer = open(Access::ReadWrite).unwrap();
+    for access in [Access::ReadWrite, Access::ReadOnly, Access::Shared] {
+        assert_eq!(open(access).err(), Some(ErrorKind::Busy), "{access:?}");
+    }
+    // The refused ones have not taken the lock along.
+    let by_path = || disk::open(&path, Some(ImageFormat::Raw), Access::ReadWrite).map_err(|error| error.kind());
+    assert_eq!(by_path().err(), Some(ErrorKind::Busy));
+    drop(writer);
+    let reader = open(Access::ReadOnly).unwrap();
+    drop(open(Access::ReadOnly).unwrap());
+    assert_eq!(by_path().err(), Some(ErrorKind::Busy));
+    drop(reader);
+    drop(by_path().unwrap());
+}
+
+#[test]
+fn a_backing_file_is_not_written_through_its_own_descriptor() {
+    need!("qemu-img");
+    let folder = tempfile::tempdir().unwrap();
+    let [base, middle, top] = chain(folder.path());
+    let base = Descriptor::from(File::options().read(true).write(true).open(&base).unwrap());
+    let raw = || ImageDescriptor::new(base.clone(), ImageFormat::Raw);
+    let chain = [writable(&top, ImageFormat::Qcow2), readable(&middle, ImageFormat::Qcow2), raw()];
+    let busy = |images: &[_]| {
+        let opened = disk::open_descriptors(images, Access::ReadWrite);
+        assert_eq!(opened.err().map(|error| error.kind()), Some(ErrorKind::Busy));
+    };
+    let overlay = disk::open_descriptors(&chain, Access::ReadWrite).unwrap();
+    busy(&[raw()]);
+    drop(overlay);
+    let _written = disk::open_descriptors(&[raw()], Access::ReadWrite).unwrap();
+    busy(&chain);
 }
 
 #[test]

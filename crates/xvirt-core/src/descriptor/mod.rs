@@ -2,11 +2,14 @@
 //!
 //! Each descriptor is checked before it is used. It is duplicated for use, so that the VM can start again with it.
 
+mod holders;
+
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
+pub(crate) use holders::{Hold, Holders};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use serde::{Serialize, Serializer};
 
@@ -32,7 +35,14 @@ use crate::{Error, ErrorKind, Result};
 /// set them; its parent can. Each of these functions documents the requirements on the descriptor. They are checked when it is
 /// used, and fail with [`InvalidConfig`](ErrorKind::InvalidConfig).
 #[derive(Clone, Debug)]
-pub struct Descriptor(Arc<OwnedFd>);
+pub struct Descriptor(Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    file: OwnedFd,
+    /// Who has it locked. A duplicate in use outlives the descriptor, and so does this.
+    holders: Arc<Holders>,
+}
 
 /// The access that a file is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +54,12 @@ pub(crate) enum Use {
 impl Descriptor {
     /// Its name in messages.
     pub(crate) fn name(&self) -> String {
-        format!("descriptor {}", self.0.as_raw_fd())
+        format!("descriptor {}", self.0.file.as_raw_fd())
     }
 
     /// Duplicates it.
     pub(crate) fn duplicate(&self) -> Result<OwnedFd> {
-        self.0.try_clone().map_err(|error| Error::io(format!("cannot duplicate {}", self.name()), error))
+        self.0.file.try_clone().map_err(|error| Error::io(format!("cannot duplicate {}", self.name()), error))
     }
 
     /// Duplicates it, if it is a file of one of these `kinds` and open for `how`. `what` names its purpose in messages, as in
@@ -64,7 +74,7 @@ impl Descriptor {
             let remedy = format!("give a descriptor of {}", wanted.join(" or "));
             return Err(self.unfit(what, &format!("it is {}", describe(kind))).with_remedy(remedy));
         }
-        let flags = fcntl_getfl(&*self.0).map_err(|errno| self.cannot_ask(what, errno))?;
+        let flags = fcntl_getfl(&self.0.file).map_err(|errno| self.cannot_ask(what, errno))?;
         let (readable, writable) = match flags & OFlags::ACCMODE {
             _ if flags.contains(OFlags::PATH) => (false, false),
             OFlags::WRONLY => (false, true),
@@ -89,9 +99,14 @@ impl Descriptor {
         self.duplicate().map(File::from)
     }
 
+    /// Who has its file locked.
+    pub(crate) fn holders(&self) -> Arc<Holders> {
+        Arc::clone(&self.0.holders)
+    }
+
     /// The kind of its file.
     pub(crate) fn kind(&self, what: &str) -> Result<FileType> {
-        let found = fstat(&*self.0).map_err(|errno| self.cannot_ask(what, errno))?;
+        let found = fstat(&self.0.file).map_err(|errno| self.cannot_ask(what, errno))?;
         Ok(FileType::from_raw_mode(found.st_mode))
     }
 
@@ -108,7 +123,7 @@ impl Descriptor {
 
 impl From<OwnedFd> for Descriptor {
     fn from(descriptor: OwnedFd) -> Self {
-        Self(Arc::new(descriptor))
+        Self(Arc::new(Open { file: descriptor, holders: Arc::default() }))
     }
 }
 
@@ -126,7 +141,7 @@ impl From<UnixListener> for Descriptor {
 
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.file.as_fd()
     }
 }
 
