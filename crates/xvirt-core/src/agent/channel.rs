@@ -92,8 +92,19 @@ impl Channel {
 
     /// Sends a command and waits for its answer.
     pub(super) fn call<A: Serialize, T: DeserializeOwned>(&self, call: Call, arguments: A) -> Result<T> {
+        self.call_noting(call, arguments, || {})
+    }
+
+    /// Like [`call`](Self::call), and calls `note` just before it sends the command. If `note` was not called, the agent has
+    /// not seen the command.
+    pub(super) fn call_noting<A: Serialize, T: DeserializeOwned>(
+        &self,
+        call: Call,
+        arguments: A,
+        note: impl FnOnce(),
+    ) -> Result<T> {
         let answer = || {
-            let mut exchange = self.begin(call, arguments)?;
+            let mut exchange = self.begin(call, arguments, note)?;
             message::answer(&exchange.line(call.limit)?)
         };
         answer().map_err(|error| self.failed(call.command, error))
@@ -103,7 +114,7 @@ impl Channel {
     /// ended.
     pub(super) fn call_to_end<A: Serialize>(&self, call: Call, arguments: A) -> Result<()> {
         let answer = || {
-            let mut exchange = self.begin(call, arguments)?;
+            let mut exchange = self.begin(call, arguments, || {})?;
             let mut refused = None;
             loop {
                 match exchange.line(call.limit).and_then(|line| message::answer::<message::Nothing>(&line)) {
@@ -124,14 +135,15 @@ impl Channel {
         answer().map_err(|error| self.failed(call.command, error))
     }
 
-    /// Waits for its turn, synchronizes with the agent and sends it a command.
-    fn begin<A: Serialize>(&self, call: Call, arguments: A) -> Result<Exchange<'_>> {
+    /// Waits for its turn, synchronizes with the agent and sends it a command, after a call of `note`.
+    fn begin<A: Serialize>(&self, call: Call, arguments: A, note: impl FnOnce()) -> Result<Exchange<'_>> {
         self.process.require("the guest agent")?;
         let request = message::request(call.command, arguments)?;
         let turn = self.turn(call.deadline)?;
         let connection = self.connect()?;
         let mut exchange = Exchange { connection, buffer: Vec::new(), deadline: call.deadline, _turn: turn };
         exchange.synchronize()?;
+        note();
         exchange.connection.send(&request, call.deadline).map_err(absent_if_closed)?;
         Ok(exchange)
     }

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use super::channel::deadline;
+use super::channel::{Call, MAX_ANSWER, deadline};
 use super::handle::GuestAgent;
 use super::message::{NoArguments, not_understood};
 use crate::sync::lock;
 use crate::thread::{self, Panicked};
 use crate::{Error, ErrorKind, Result};
 
+const FREEZE: &str = "guest-fsfreeze-freeze";
+const THAW: &str = "guest-fsfreeze-thaw";
 const STACK_SIZE: usize = 256 << 10;
 /// How long after a failed thaw the next is tried. This doubles with each failure up to the maximum.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -39,6 +41,8 @@ struct Freeze {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// The agent was not asked yet: nothing is frozen.
+    Waiting,
     /// The agent was asked to freeze, or is about to be.
     Freezing,
     /// Frozen until the time limit.
@@ -60,36 +64,48 @@ impl GuestAgent {
     /// that write are blocked, and the agent rejects all calls but [`ping`](Self::ping), [`info`](Self::info) and
     /// thawing.
     ///
-    /// After a `Timeout`, they may be frozen for a moment: they are thawed as soon as the agent answers.
+    /// After an error other than `AgentRefused`, they may be frozen for a moment: they are thawed as soon as the agent
+    /// answers.
     ///
     /// # Errors
     /// [`AgentRefused`](ErrorKind::AgentRefused) also if they are already frozen, and those of [all
-    /// calls](Self#errors).
+    /// calls](Self#errors), also if the file systems of an earlier call have to be thawed first and cannot be.
     pub fn freeze_file_systems(&self, limit: Duration) -> Result<FrozenFileSystems> {
+        let (time, ends) = (self.deadline(), deadline(limit));
+        self.thaw_due(time)?;
         let (agent, changed) = (self.clone(), Condvar::new());
-        let freeze = Arc::new(Freeze { agent, phase: Mutex::new(Phase::Freezing), changed });
-        let (watched, ends) = (Arc::clone(&freeze), deadline(limit));
+        let freeze = Arc::new(Freeze { agent, phase: Mutex::new(Phase::Waiting), changed });
+        let watched = Arc::clone(&freeze);
         let panicked = |panic: Panicked| tracing::error!(?panic, "the thread that thaws file systems has panicked");
         // The thread is started first, so that nothing is frozen that would not be thawed.
         thread::spawn("agent-thaw", STACK_SIZE, Span::current(), move || watched.watch(ends), panicked)
             .map_err(|e| Error::io("cannot start the thread that thaws file systems", e))?;
         self.channel.freezes.add(&freeze);
         let mut frozen = FrozenFileSystems { freeze, count: 0 };
-        let call = "guest-fsfreeze-freeze";
-        let count = self.call::<_, i64>(call, NoArguments {}).and_then(|count| self.counted(call, count));
-        frozen.freeze.enter(match &count {
-            Ok(_) => Phase::Frozen,
-            Err(error) if matches!(error.kind(), ErrorKind::AgentRefused | ErrorKind::AgentAbsent) => Phase::Over,
-            // They may or may not be frozen.
-            Err(_) => Phase::Due,
-        });
+        let call = Call { command: FREEZE, limit: MAX_ANSWER, deadline: time };
+        let asked = || frozen.freeze.enter(Phase::Freezing);
+        let count = self.channel.call_noting(call, NoArguments {}, asked).and_then(|count| self.counted(FREEZE, count));
+        match &count {
+            Ok(_) => frozen.freeze.enter(Phase::Frozen),
+            Err(error) => frozen.freeze.fail(error),
+        }
         frozen.count = count?;
         Ok(frozen)
     }
 
-    fn thaw(&self) -> Result<usize> {
-        let call = "guest-fsfreeze-thaw";
-        self.call::<_, i64>(call, NoArguments {}).and_then(|count| self.counted(call, count))
+    /// Thaws the file systems of earlier calls whose thaw is due. Each of those calls has a thread until its thaw succeeds:
+    /// without this, the number of threads would grow with every call while the agent does not answer.
+    fn thaw_due(&self, deadline: Option<Instant>) -> Result<()> {
+        let due = self.channel.freezes.due();
+        if !due.is_empty() {
+            self.thaw(deadline)?;
+            due.iter().for_each(|freeze| freeze.enter(Phase::Over));
+        }
+        Ok(())
+    }
+
+    fn thaw(&self, deadline: Option<Instant>) -> Result<usize> {
+        self.call_until::<_, i64>(THAW, NoArguments {}, deadline).and_then(|count| self.counted(THAW, count))
     }
 
     fn counted(&self, call: &str, count: i64) -> Result<usize> {
@@ -118,10 +134,14 @@ impl FrozenFileSystems {
 impl Drop for FrozenFileSystems {
     fn drop(&mut self) {
         let phase = *lock(&self.freeze.phase);
-        if matches!(phase, Phase::Freezing | Phase::Frozen)
-            && let Err(error) = self.freeze.thaw()
-        {
-            tracing::warn!(%error, "file systems in the guest could not be thawed yet");
+        match phase {
+            Phase::Waiting => self.freeze.enter(Phase::Over),
+            Phase::Freezing | Phase::Frozen => {
+                if let Err(error) = self.freeze.thaw() {
+                    tracing::warn!(%error, "file systems in the guest could not be thawed yet");
+                }
+            }
+            Phase::Due | Phase::Over => {}
         }
     }
 }
@@ -133,6 +153,12 @@ impl Freezes {
         all.push(Arc::downgrade(freeze));
     }
 
+    /// Those whose thaw is due.
+    fn due(&self) -> Vec<Arc<Freeze>> {
+        let all = lock(&self.0);
+        all.iter().filter_map(Weak::upgrade).filter(|freeze| *lock(&freeze.phase) == Phase::Due).collect()
+    }
+
     /// Ends all freezes, because the VM is gone and all its frozen file systems with it.
     pub(super) fn end(&self) {
         lock(&self.0).iter().filter_map(Weak::upgrade).for_each(|freeze| freeze.enter(Phase::Over));
@@ -142,9 +168,17 @@ impl Freezes {
 impl Freeze {
     /// Thaws; after a failure, a thaw is due.
     fn thaw(&self) -> Result<usize> {
-        let thawed = self.agent.thaw();
+        let thawed = self.agent.thaw(self.agent.deadline());
         self.enter(if thawed.is_ok() { Phase::Over } else { Phase::Due });
         thawed
+    }
+
+    /// The call to freeze has failed with `error`.
+    fn fail(&self, error: &Error) {
+        let asked = *lock(&self.phase) != Phase::Waiting;
+        // They may be frozen, unless the agent refused. An agent that ends does not thaw them.
+        let unknown = asked && error.kind() != ErrorKind::AgentRefused;
+        self.enter(if unknown { Phase::Due } else { Phase::Over });
     }
 
     fn enter(&self, phase: Phase) {
@@ -158,7 +192,7 @@ impl Freeze {
     /// Thaws when that is due, at `ends` at the latest, and retries until it succeeds or the guest has ended.
     fn watch(&self, ends: Option<Instant>) {
         // The call to freeze has its own time limit.
-        self.wait(None, |phase| phase == Phase::Freezing);
+        self.wait(None, |phase| matches!(phase, Phase::Waiting | Phase::Freezing));
         self.wait(ends, |phase| phase == Phase::Frozen);
         let mut pause = TRY_AGAIN;
         while *lock(&self.phase) != Phase::Over {
