@@ -1,7 +1,7 @@
 //! Suspends a VM to a file, and resumes it as another process would.
 //!
-//! `cargo run --release --example snapshots` runs the demo guest, which counts in each page of its memory and checks that
-//! none is lost. It needs no disk image, and works wherever `/dev/kvm` can be opened.
+//! `cargo run --release --example snapshots` runs the demo guest, which counts in each page of its memory and checks
+//! that none is lost. It needs no disk image, and works wherever `/dev/kvm` can be opened.
 
 use std::error::Error;
 use std::fs;

@@ -20,7 +20,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Starts a VM and prints its console, each line after the name of the VM. `timeout` is the limit of each step in the guest.
+    /// Starts a VM and prints its console, each line after the name of the VM. `timeout` is the limit of each step in
+    /// the guest.
     ///
     /// # Errors
     /// The VM cannot be started.

@@ -21,8 +21,8 @@ const FREE: u64 = 16 << 20;
 const PAGE: u64 = 4096;
 const WAIT: Duration = Duration::from_secs(120);
 
-/// Suspends and resumes a VM of the demo guest with two disks and two network interfaces, most of whose memory is in use,
-/// and writes and reads the same number of bytes with dd. Rates of 1 and more mean that xvirt is as fast.
+/// Suspends and resumes a VM of the demo guest with two disks and two network interfaces, most of whose memory is in
+/// use, and writes and reads the same number of bytes with dd. Rates of 1 and more mean that xvirt is as fast.
 #[derive(Parser)]
 struct Options {
     /// The guest's memory.

@@ -37,8 +37,8 @@
 //! }
 //! ```
 //!
-//! A stock Debian boots from its own disk image, here the `nocloud` image that Debian publishes, whose user `root` has no
-//! password:
+//! A stock Debian boots from its own disk image, here the `nocloud` image that Debian publishes, whose user `root` has
+//! no password:
 //!
 //! ```no_run
 //! use std::time::Duration;

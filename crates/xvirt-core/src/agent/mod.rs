@@ -1,7 +1,8 @@
 //! The QEMU guest agent: commands, files, addresses, time and shutdown of a running guest, through a program in it.
 //!
-//! The guest runs `qemu-ga` (the package `qemu-guest-agent`), which serves the port `org.qemu.guest_agent.0` of the virtio
-//! console. Every VM has the port. [`Vm::agent`](crate::vm::Vm::agent) returns the host's side, a [`GuestAgent`].
+//! The guest runs `qemu-ga` (the package `qemu-guest-agent`), which serves the port `org.qemu.guest_agent.0` of the
+//! virtio console. Every VM has the port. [`Vm::agent`](crate::vm::Vm::agent) returns the host's side, a
+//! [`GuestAgent`].
 //!
 //! ```no_run
 //! # fn example(vm: &xvirt_core::vm::Vm) -> xvirt_core::Result<()> {

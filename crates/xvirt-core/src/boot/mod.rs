@@ -1,5 +1,5 @@
-//! Boots a VM from its own disk: reads partition tables, file systems and boot loader configurations, and finds the kernel
-//! that the boot loader would have started, without running the boot loader.
+//! Boots a VM from its own disk: reads partition tables, file systems and boot loader configurations, and finds the
+//! kernel that the boot loader would have started, without running the boot loader.
 //!
 //! ```no_run
 //! # fn example(disk: &dyn xvirt_core::disk::BlockBackend) -> xvirt_core::Result<()> {

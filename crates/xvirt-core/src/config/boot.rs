@@ -70,8 +70,8 @@ impl Boot {
         self
     }
 
-    /// Sets the initial RAM disk of a given kernel: a path, an image in memory, or an open file. Has no effect when booting
-    /// from a disk, whose boot menu names its own.
+    /// Sets the initial RAM disk of a given kernel: a path, an image in memory, or an open file. Has no effect when
+    /// booting from a disk, whose boot menu names its own.
     #[must_use]
     pub fn initrd(mut self, image: impl Into<BootFile>) -> Self {
         if let Self::Kernel { initrd, .. } = &mut self {
@@ -124,9 +124,9 @@ pub enum BootFile {
     /// In memory.
     #[serde(skip)]
     Bytes(Arc<[u8]>),
-    /// An open regular file, read from its beginning at every start and reboot. The offset of the descriptor is neither used
-    /// nor changed. A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a regular file, or not
-    /// open for reading.
+    /// An open regular file, read from its beginning at every start and reboot. The offset of the descriptor is neither
+    /// used nor changed. A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a regular
+    /// file, or not open for reading.
     #[serde(skip)]
     Descriptor(Descriptor),
 }

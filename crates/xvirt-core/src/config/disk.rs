@@ -54,8 +54,8 @@ pub enum DiskSource {
         /// Its format.
         format: ImageFormat,
     },
-    /// Open image files: the image, followed by its backing files from the nearest to the deepest. They are locked while the
-    /// VM runs. No file is opened by its path.
+    /// Open image files: the image, followed by its backing files from the nearest to the deepest. They are locked
+    /// while the VM runs. No file is opened by its path.
     #[serde(skip)]
     Descriptors(Vec<ImageDescriptor>),
     /// A backend of the embedder.
@@ -74,8 +74,8 @@ impl Disk {
         Self::image(path.into(), ImageFormat::Qcow2)
     }
 
-    /// A disk on an open image file, for a process that cannot open files. [`based_on`](Self::based_on) adds the backing files
-    /// of the image.
+    /// A disk on an open image file, for a process that cannot open files. [`based_on`](Self::based_on) adds the
+    /// backing files of the image.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

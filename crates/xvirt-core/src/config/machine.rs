@@ -195,17 +195,17 @@ impl VmConfig {
         self
     }
 
-    /// Sets an open file that holds the memory: a memory file (memfd_create(2)), or a file in a hugetlbfs if [`huge_pages`] is
-    /// set too. Other programs may map the file as well.
+    /// Sets an open file that holds the memory: a memory file (memfd_create(2)), or a file in a hugetlbfs if
+    /// [`huge_pages`] is set too. Other programs may map the file as well.
     ///
-    /// The file starts with the memory below 3 GiB, directly followed by the rest. It is not cleared: its contents are the
-    /// memory at power-on, and stay when the VM halts. The file must not shrink while the VM runs, because an access beyond its
-    /// end kills the process (`SIGBUS`); seal it with `F_SEAL_SHRINK`. Two running VMs must not use the same file; this is not
-    /// checked.
+    /// The file starts with the memory below 3 GiB, directly followed by the rest. It is not cleared: its contents are
+    /// the memory at power-on, and stay when the VM halts. The file must not shrink while the VM runs, because an
+    /// access beyond its end kills the process (`SIGBUS`); seal it with `F_SEAL_SHRINK`. Two running VMs must not use
+    /// the same file; this is not checked.
     ///
-    /// A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a regular file, is not open for
-    /// reading and writing, is sealed against writing, is smaller than the memory, or does not have the page size that
-    /// [`huge_pages`] says.
+    /// A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a regular file, is not open
+    /// for reading and writing, is sealed against writing, is smaller than the memory, or does not have the page size
+    /// that [`huge_pages`] says.
     ///
     /// [`huge_pages`]: Self::huge_pages
     #[must_use]

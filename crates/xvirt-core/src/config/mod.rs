@@ -1,7 +1,7 @@
 //! The types that describe a VM. All are serde types, and are checked before a VM is built.
 //!
-//! [`VmConfig::build`] consumes a configuration; nothing reads it afterwards. This module neither opens files nor inspects
-//! the host: [`vm`](crate::vm) does that.
+//! [`VmConfig::build`] consumes a configuration; nothing reads it afterwards. This module neither opens files nor
+//! inspects the host: [`vm`](crate::vm) does that.
 
 mod balloon;
 mod boot;

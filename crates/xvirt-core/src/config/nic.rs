@@ -66,8 +66,9 @@ impl Nic {
     /// Connects to an open tap interface, for programs without the privilege to open one.
     ///
     /// It must have been attached (`TUNSETIFF`) as a tap with `IFF_NO_PI` and `IFF_VNET_HDR`, which is checked at start
-    /// ([`InvalidConfig`](crate::ErrorKind::InvalidConfig)). The start makes it non-blocking. A process that cannot create
-    /// sockets must also set the [`mtu`](Self::mtu), because it cannot query it, and cannot use a [`bridge`](Self::bridge).
+    /// ([`InvalidConfig`](crate::ErrorKind::InvalidConfig)). The start makes it non-blocking. A process that cannot
+    /// create sockets must also set the [`mtu`](Self::mtu), because it cannot query it, and cannot use a
+    /// [`bridge`](Self::bridge).
     pub fn tap_descriptor(descriptor: impl Into<Descriptor>) -> Self {
         Self::new(NicBackendConfig::TapDescriptor(descriptor.into()))
     }

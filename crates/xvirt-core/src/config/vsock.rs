@@ -42,10 +42,11 @@ impl Vsock {
         Self { cid, path: path.into(), listener: None }
     }
 
-    /// Sets a listening unix stream socket for connections from host programs. A start makes it non-blocking. It stays open
-    /// while the VM is halted: programs that connect then wait for the next start.
+    /// Sets a listening unix stream socket for connections from host programs. A start makes it non-blocking. It stays
+    /// open while the VM is halted: programs that connect then wait for the next start.
     ///
-    /// Connections from the guest still go to the sockets at `<path>_P`. In a process that cannot connect, they are refused.
+    /// Connections from the guest still go to the sockets at `<path>_P`. In a process that cannot connect, they are
+    /// refused.
     ///
     /// A start fails with [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not such a socket.
     #[must_use]

@@ -140,12 +140,14 @@ impl CommandLine {
         self.with("rounds", rounds)
     }
 
-    /// [`Mode::BlkLoad`]: instead of verifying, write half of the blocks in each round, chosen by its pattern, flush, and print `flushed` with the number of the round.
+    /// [`Mode::BlkLoad`]: instead of verifying, write half of the blocks in each round, chosen by its pattern, flush,
+    /// and print `flushed` with the number of the round.
     pub fn flushing(self) -> CommandLine {
         self.with("load", "flush")
     }
 
-    /// [`Mode::BlkBench`]: the number of requests, their operation (`read`, `write`, `randread`, `randwrite`, or `flush` for alternating writes and flushes), their size in bytes, and the queue depth (at most 21).
+    /// [`Mode::BlkBench`]: the number of requests, their operation (`read`, `write`, `randread`, `randwrite`, or
+    /// `flush` for alternating writes and flushes), their size in bytes, and the queue depth (at most 21).
     pub fn requests(self, count: u64, what: &str, bytes: u32, depth: u32) -> CommandLine {
         self.with("requests", count).with("do", what).with("bytes", bytes).with("depth", depth)
     }

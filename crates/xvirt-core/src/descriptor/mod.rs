@@ -16,10 +16,11 @@ use serde::{Serialize, Serializer};
 use crate::named_file::describe;
 use crate::{Error, ErrorKind, Result};
 
-/// An open descriptor that the program passes. Clones share the descriptor, and the last one closes it. Two values are equal if
-/// one is a clone of the other.
+/// An open descriptor that the program passes. Clones share the descriptor, and the last one closes it. Two values are
+/// equal if one is a clone of the other.
 ///
-/// A process that cannot open anything, because of seccomp or Landlock, can run a VM on descriptors from another process:
+/// A process that cannot open anything, because of seccomp or Landlock, can run a VM on descriptors from another
+/// process:
 ///
 /// | What | How it is given |
 /// |---|---|
@@ -31,9 +32,9 @@ use crate::{Error, ErrorKind, Result};
 /// | a connection with `passt` or the like | [`Nic::connection`](crate::config::Nic::connection) |
 /// | the socket of host programs that connect to the guest | [`Vsock::listener`](crate::config::Vsock::listener) |
 ///
-/// Consoles take no descriptor: their output is kept in memory. CPU limits need files of control groups, so such a process cannot
-/// set them; its parent can. Each of these functions documents the requirements on the descriptor. They are checked when it is
-/// used, and fail with [`InvalidConfig`](ErrorKind::InvalidConfig).
+/// Consoles take no descriptor: their output is kept in memory. CPU limits need files of control groups, so such a
+/// process cannot set them; its parent can. Each of these functions documents the requirements on the descriptor. They
+/// are checked when it is used, and fail with [`InvalidConfig`](ErrorKind::InvalidConfig).
 #[derive(Clone, Debug)]
 pub struct Descriptor(Arc<Open>);
 
@@ -62,8 +63,8 @@ impl Descriptor {
         self.0.file.try_clone().map_err(|error| Error::io(format!("cannot duplicate {}", self.name()), error))
     }
 
-    /// Duplicates it, if it is a file of one of these `kinds` and open for `how`. `what` names its purpose in messages, as in
-    /// "kernel".
+    /// Duplicates it, if it is a file of one of these `kinds` and open for `how`. `what` names its purpose in messages,
+    /// as in "kernel".
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) otherwise.

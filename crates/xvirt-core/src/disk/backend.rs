@@ -20,9 +20,9 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// Whether writes are refused.
     fn read_only(&self) -> bool;
 
-    /// The physical block size in bytes: a power of two, at least 512. Ranges of 512 bytes work, but are slower, and a crash
-    /// during a partial write may damage the rest of the block. The guest is told the size and aligns its requests where it
-    /// can.
+    /// The physical block size in bytes: a power of two, at least 512. Ranges of 512 bytes work, but are slower, and a
+    /// crash during a partial write may damage the rest of the block. The guest is told the size and aligns its
+    /// requests where it can.
     fn block_size(&self) -> u32 {
         512
     }
@@ -54,7 +54,8 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
 
     /// The first range at or after `offset` that may hold anything but zeroes; none if the rest reads as zeroes.
     ///
-    /// Readers of whole disks use this to skip holes. A backend that does not know its holes reports everything as data.
+    /// Readers of whole disks use this to skip holes. A backend that does not know its holes reports everything as
+    /// data.
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         Ok((offset < self.capacity()).then(|| offset..self.capacity()))
     }

@@ -18,7 +18,8 @@ const MAX_DEPTH: usize = 64;
 /// An image that is to be opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Image<'a> {
-    /// A file or block device, whose format is probed if none is given. Backing files are opened by their names in the images.
+    /// A file or block device, whose format is probed if none is given. Backing files are opened by their names in the
+    /// images.
     Path(&'a Path, Option<ImageFormat>),
     /// The image, followed by its backing files. No file is opened by its name.
     Descriptors(&'a [ImageDescriptor]),

@@ -1,7 +1,7 @@
 //! Disk images: raw files, block devices and qcow2 with backing chains, opened under locks, behind one trait.
 //!
-//! [`open`] returns a [`BlockBackend`], which holds the locks of the image and of every file below it until it is dropped.
-//! The other functions create and inspect images: [`create`], [`overlay`], [`grow`], [`inspect`].
+//! [`open`] returns a [`BlockBackend`], which holds the locks of the image and of every file below it until it is
+//! dropped. The other functions create and inspect images: [`create`], [`overlay`], [`grow`], [`inspect`].
 //!
 //! Inside:
 //!

@@ -61,14 +61,15 @@ pub fn open(path: impl AsRef<Path>, format: Option<ImageFormat>, access: Access)
     Opening { image: Image::Path(path.as_ref(), format), access, direct: false }.open()
 }
 
-/// Opens a disk image on open files, and locks them like [`open`]. The first descriptor is that of the image, followed by
-/// those of its backing files from the nearest to the deepest. The names of backing files in the images are ignored, and no
-/// file is opened by its path. A format that an image records for its backing file must match the given one.
+/// Opens a disk image on open files, and locks them like [`open`]. The first descriptor is that of the image, followed
+/// by those of its backing files from the nearest to the deepest. The names of backing files in the images are ignored,
+/// and no file is opened by its path. A format that an image records for its backing file must match the given one.
 ///
 /// # Errors
 ///
-/// As for [`open`]. [`InvalidConfig`](ErrorKind::InvalidConfig) also means that a descriptor does not meet the requirements
-/// of [`ImageDescriptor`], that one is missing or superfluous, or that its format is not the one that the image records.
+/// As for [`open`]. [`InvalidConfig`](ErrorKind::InvalidConfig) also means that a descriptor does not meet the
+/// requirements of [`ImageDescriptor`], that one is missing or superfluous, or that its format is not the one that the
+/// image records.
 pub fn open_descriptors(images: &[ImageDescriptor], access: Access) -> Result<Arc<dyn BlockBackend>> {
     Opening { image: Image::Descriptors(images), access, direct: false }.open()
 }

@@ -82,11 +82,11 @@ impl Host {
         })
     }
 
-    /// Sets an open `/dev/kvm`, which VMs that are [built](crate::config::VmConfig::build) on this host use instead of opening
-    /// the device, and updates the report with what it offers.
+    /// Sets an open `/dev/kvm`, which VMs that are [built](crate::config::VmConfig::build) on this host use instead of
+    /// opening the device, and updates the report with what it offers.
     ///
-    /// A process that cannot open anything receives the descriptor, and the report of a [`probe`](Self::probe) as JSON, from
-    /// another process.
+    /// A process that cannot open anything receives the descriptor, and the report of a [`probe`](Self::probe) as JSON,
+    /// from another process.
     ///
     /// ```
     /// use std::fs::File;

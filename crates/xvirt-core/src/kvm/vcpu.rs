@@ -183,8 +183,8 @@ impl Vcpu {
         self.fd.set_tsc_khz(frequency).map_err(|e| self.error("cannot set the frequency of the time stamp counter", e))
     }
 
-    /// Tells a guest that uses KVM's clock that it was stopped, so that its watchdogs take no alarm at the time that has
-    /// passed. A guest that does not use that clock is told nothing.
+    /// Tells a guest that uses KVM's clock that it was stopped, so that its watchdogs take no alarm at the time that
+    /// has passed. A guest that does not use that clock is told nothing.
     pub(crate) fn tell_stopped(&self) -> Result<()> {
         match self.fd.kvmclock_ctrl() {
             Err(error) if error.errno() != libc::EINVAL => {

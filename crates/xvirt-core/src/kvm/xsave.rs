@@ -10,8 +10,8 @@ pub(super) fn to_bytes(xsave: &Xsave) -> Vec<u8> {
     bytes
 }
 
-/// A state of this host, which has `more` words of 4 bytes behind the old structure. Missing bytes are zeroes: the parts
-/// of the CPU that are in them are as at power-on. `None` if more bytes than that are not zeroes.
+/// A state of this host, which has `more` words of 4 bytes behind the old structure. Missing bytes are zeroes: the
+/// parts of the CPU that are in them are as at power-on. `None` if more bytes than that are not zeroes.
 pub(super) fn from_bytes(bytes: &[u8], more: usize) -> Option<Xsave> {
     let (old, rest) = bytes.split_at_checked(size_of::<kvm_xsave>())?;
     let mut xsave = Xsave::new(more).ok()?;

@@ -60,8 +60,8 @@ fn from_files(
     })
 }
 
-/// Loads an entry of a disk's boot menu. The disk is its guest's, which decides how large everything on it is: nothing is
-/// read but into the VM's memory.
+/// Loads an entry of a disk's boot menu. The disk is its guest's, which decides how large everything on it is: nothing
+/// is read but into the VM's memory.
 fn from_disk(disk: &dyn BlockBackend, entry: &EntryChoice, append: &str, ram: &GuestRam) -> Result<Entry> {
     let menu = BootMenu::read(disk)?;
     let memory = ram.iter().map(|region| region.len()).sum();

@@ -119,8 +119,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Assembles a parked machine without virtio devices and without a kernel loaded. One that goes on from a saved state
-    /// also has to be given its memory, and the virtio devices it had with their states.
+    /// Assembles a parked machine without virtio devices and without a kernel loaded. One that goes on from a saved
+    /// state also has to be given its memory, and the virtio devices it had with their states.
     ///
     /// # Errors
     /// The host lacks something, or the saved state does not fit it.
@@ -195,8 +195,8 @@ impl Machine {
         &self.signals
     }
 
-    /// Loads the boot source and puts all vCPUs into their power-on state, the first one at the kernel's entry. The machine
-    /// must be parked, and new or just reset.
+    /// Loads the boot source and puts all vCPUs into their power-on state, the first one at the kernel's entry. The
+    /// machine must be parked, and new or just reset.
     ///
     /// # Errors
     /// The boot source cannot be loaded. The machine must not run then.
@@ -208,8 +208,8 @@ impl Machine {
         self.vcpus.each(|vcpu| if vcpu.id() == 0 { registers::enter(vcpu, &self.ram, entry) } else { Ok(()) })
     }
 
-    /// Resets the machine and powers it on again. The machine must be parked. Memory keeps its contents, as on a PC, except
-    /// where the boot source is loaded; pending signals are discarded.
+    /// Resets the machine and powers it on again. The machine must be parked. Memory keeps its contents, as on a PC,
+    /// except where the boot source is loaded; pending signals are discarded.
     ///
     /// # Errors
     /// As [`power_on`](Self::power_on), or a device cannot be reset. The machine must not run then.

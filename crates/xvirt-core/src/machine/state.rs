@@ -1,8 +1,8 @@
 //! All state of a machine except its memory, and what a machine does with a state that it is constructed from.
 //!
-//! A state is read from a parked machine. Devices have stopped by then, but some values go on by themselves: the time stamp
-//! counters, KVM's clock and the timers of the local APICs. They are read once, and every save until the machine runs
-//! again gives the same values.
+//! A state is read from a parked machine. Devices have stopped by then, but some values go on by themselves: the time
+//! stamp counters, KVM's clock and the timers of the local APICs. They are read once, and every save until the machine
+//! runs again gives the same values.
 
 use kvm_bindings::kvm_irqchip;
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,8 @@ use crate::sync::lock;
 use crate::virtio::VirtioPciState;
 use crate::{Error, ErrorKind, Result};
 
-/// The largest difference between two frequencies of time stamp counters at which KVM treats them as equal, in millionths
-/// (`tsc_tolerance_ppm` of the kernel module).
+/// The largest difference between two frequencies of time stamp counters at which KVM treats them as equal, in
+/// millionths (`tsc_tolerance_ppm` of the kernel module).
 const TSC_TOLERANCE: u64 = 250;
 
 /// All state of a machine except its memory.
@@ -70,8 +70,8 @@ impl Section for DeviceStates {
     const VERSION: u32 = 1;
 }
 
-/// How the clocks of a guest account for the time during which it was saved: KVM's clock and the time stamp counters, which
-/// go on together. Neither ever goes back.
+/// How the clocks of a guest account for the time during which it was saved: KVM's clock and the time stamp counters,
+/// which go on together. Neither ever goes back.
 ///
 /// The real-time clock always shows the host's time. The timer of ACPI does not count while a guest is saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -188,8 +188,8 @@ impl Tap {
     /// Adds the tap to the Linux bridge `bridge`; succeeds if it is a port of it already.
     ///
     /// # Errors
-    /// `NotFound` when there is no such bridge, `InvalidConfig` when it is not a Linux bridge, `Busy` when the tap is in
-    /// another one, `PermissionDenied` without `CAP_NET_ADMIN`.
+    /// `NotFound` when there is no such bridge, `InvalidConfig` when it is not a Linux bridge, `Busy` when the tap is
+    /// in another one, `PermissionDenied` without `CAP_NET_ADMIN`.
     pub fn attach_to_bridge(&self, bridge: &str) -> Result<()> {
         interface::attach_to_bridge(&self.name, bridge)
     }

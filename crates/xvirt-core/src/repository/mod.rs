@@ -16,8 +16,8 @@
 //! owner is dead. A change of a VM that takes several renames is recorded in `change.json` first; the next one to take
 //! the lock completes an interrupted change.
 //!
-//! All folders are equally deep, and disks name their backing files relative to their own folder, so a repository can be
-//! moved and mounted elsewhere.
+//! All folders are equally deep, and disks name their backing files relative to their own folder, so a repository can
+//! be moved and mounted elsewhere.
 //!
 //! Inside:
 //!

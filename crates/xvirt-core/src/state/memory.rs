@@ -32,8 +32,8 @@ pub(super) const OFFSET: u64 = CHUNK as u64;
 pub(crate) struct MemoryMap {
     /// The ranges of guest memory in the order in which they lie in the file, one directly behind the other.
     pub(crate) ranges: Vec<MemoryRange>,
-    /// A bit for each page of 4 KiB, the lowest bit of the first byte for the first page: it is in the file. Other pages
-    /// are zeroes.
+    /// A bit for each page of 4 KiB, the lowest bit of the first byte for the first page: it is in the file. Other
+    /// pages are zeroes.
     #[serde(with = "serde_bytes")]
     present: Vec<u8>,
     /// For each 2 MiB of the file, the CRC-32C of the pages in it that are there.
@@ -99,8 +99,8 @@ pub(super) fn ranges_of(ram: &GuestRam) -> Vec<MemoryRange> {
     ram.iter().map(|region| MemoryRange { address: region.start_addr().0, length: region.len() }).collect()
 }
 
-/// Writes the pages of a guest that does not run to `file`, whose memory begins at [`OFFSET`]. The file must be new: what
-/// is not written has to be a hole in it.
+/// Writes the pages of a guest that does not run to `file`, whose memory begins at [`OFFSET`]. The file must be new:
+/// what is not written has to be a hole in it.
 pub(super) fn save(ram: &GuestRam, file: &File, progress: &dyn Progress) -> Result<MemoryMap> {
     let ranges = ranges_of(ram);
     let (length, chunks) = (total(&ranges), total(&ranges).div_ceil(CHUNK as u64));

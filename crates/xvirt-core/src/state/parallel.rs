@@ -22,8 +22,8 @@ pub(super) struct Work<'a> {
     pub(super) progress: &'a dyn Progress,
 }
 
-/// Calls `part` with the number of each part, on several threads that each have a `scratch` of their own. `part` returns
-/// how many bytes it has done. After the first failure no new part begins.
+/// Calls `part` with the number of each part, on several threads that each have a `scratch` of their own. `part`
+/// returns how many bytes it has done. After the first failure no new part begins.
 ///
 /// # Errors
 /// The first failure of a part, `Cancelled`, or that no thread can be started.

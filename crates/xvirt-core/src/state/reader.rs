@@ -21,8 +21,8 @@ impl StateReader {
     /// Reads the header of `file`.
     ///
     /// # Errors
-    /// `CorruptState`: the file is not saved state, damaged, or cut off. `UnsupportedState`: it is of another format, or
-    /// has a section that this version does not know.
+    /// `CorruptState`: the file is not saved state, damaged, or cut off. `UnsupportedState`: it is of another format,
+    /// or has a section that this version does not know.
     pub(crate) fn new(file: File) -> Result<Self> {
         let length = file.metadata().map_err(cannot_read)?.len();
         let mut bytes = [0; LENGTH];

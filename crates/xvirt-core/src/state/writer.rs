@@ -28,8 +28,8 @@ impl StateWriter {
         Self { file, sections: Vec::new(), end: LENGTH as u64 }
     }
 
-    /// Writes the memory of a guest that does not run; returns how many bytes of it are not zeroes. Comes before all other
-    /// sections.
+    /// Writes the memory of a guest that does not run; returns how many bytes of it are not zeroes. Comes before all
+    /// other sections.
     ///
     /// # Errors
     /// `NoSpace` or another failure of the file, or `Cancelled`.

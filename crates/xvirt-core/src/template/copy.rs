@@ -18,8 +18,8 @@ use crate::vm::{Verb, Vm};
 pub enum Original<'a> {
     /// A VM of the repository.
     Stored(&'a StoredVm),
-    /// A halted VM of the repository, which lists the copy in its [`current_operations`](Vm::current_operations). Its other
-    /// verbs wait meanwhile, so the progress observer must not call any.
+    /// A halted VM of the repository, which lists the copy in its [`current_operations`](Vm::current_operations). Its
+    /// other verbs wait meanwhile, so the progress observer must not call any.
     Halted(&'a Vm),
 }
 
@@ -78,11 +78,11 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the VM, one of its disks or its template was removed, or the VM is not in the
-    /// repository; [`InvalidState`](ErrorKind::InvalidState) if a [`Vm`] is not halted;
-    /// [`Busy`](ErrorKind::Busy) if it is not halted or a disk is in use otherwise;
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) for an invalid name; [`Cancelled`](ErrorKind::Cancelled); or a disk
-    /// cannot be read, or its copy cannot be written. Then there is no copy.
+    /// [`NotFound`](ErrorKind::NotFound) if the VM, one of its disks or its template was removed, or the VM is not in
+    /// the repository; [`InvalidState`](ErrorKind::InvalidState) if a [`Vm`] is not halted; [`Busy`](ErrorKind::Busy)
+    /// if it is not halted or a disk is in use otherwise; [`InvalidConfig`](ErrorKind::InvalidConfig) for an invalid
+    /// name; [`Cancelled`](ErrorKind::Cancelled); or a disk cannot be read, or its copy cannot be written. Then there
+    /// is no copy.
     pub fn clone_vm<'a>(
         &self,
         vm: impl Into<Original<'a>>,

@@ -126,8 +126,8 @@ impl Repository {
     /// The pair of name and version must be unique. The contents of the disks are hashed, which requires reading them;
     /// only disks outside the repository are copied. Kernels given by path stay where they are.
     ///
-    /// A [`Vm`] lists the operation in its [`current_operations`](Vm::current_operations). Its other verbs wait meanwhile, so
-    /// `progress` must not call any.
+    /// A [`Vm`] lists the operation in its [`current_operations`](Vm::current_operations). Its other verbs wait
+    /// meanwhile, so `progress` must not call any.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a template with this name and version;

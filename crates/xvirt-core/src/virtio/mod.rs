@@ -22,9 +22,9 @@
 //!
 //! A device built from a saved state is paused until `resume()`.
 //!
-//! A driver that violates the protocol gets `DEVICE_NEEDS_RESET` (section 2.1.1), and its queues are not served until it
-//! resets the device. The same happens if the host cannot serve the device, which is also reported to the owner. The work
-//! for one descriptor chain is bounded, and memory use does not depend on the driver.
+//! A driver that violates the protocol gets `DEVICE_NEEDS_RESET` (section 2.1.1), and its queues are not served until
+//! it resets the device. The same happens if the host cannot serve the device, which is also reported to the owner. The
+//! work for one descriptor chain is bounded, and memory use does not depend on the driver.
 
 mod balloon;
 mod blk;

@@ -54,8 +54,8 @@ pub(crate) struct NetState {
     pub(crate) link_up: bool,
 }
 
-/// What a console and its driver know of the port beside it. Bytes are no part of it: they are in the queues or in the host
-/// backends.
+/// What a console and its driver know of the port beside it. Bytes are no part of it: they are in the queues or in the
+/// host backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConsoleState {
     /// Which control messages the driver waits for, one bit for each that there is.

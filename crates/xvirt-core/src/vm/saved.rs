@@ -1,4 +1,4 @@
-//! Files of suspended VMs: what they say about the VM, and making a VM of one.
+//! Files of suspended VMs: the description of the VM in them, and building the VM from one.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::host::Host;
 use crate::state::{Kind, Section, StateReader};
 use crate::{Error, ErrorKind, Result};
 
-/// What saved state says about its VM.
+/// The description of the VM in its saved state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Description {
     pub(super) uuid: Uuid,
     pub(super) name: String,
     /// The configuration as JSON; `None` if it holds open objects.
     pub(super) config: Option<String>,
-    /// Where the disks and network interfaces are, in the order of the configuration.
+    /// The positions and slots of the disks and network interfaces, in the order of the configuration.
     pub(super) disks: Vec<Place>,
     pub(super) nics: Vec<Place>,
 }
@@ -50,12 +50,12 @@ pub struct SuspendedVm {
 }
 
 impl SuspendedVm {
-    /// Reads what the file at `path` says about its VM. Nothing is locked or changed.
+    /// Reads the description of the VM from the file at `path`. This locks and changes nothing.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`CorruptState`](ErrorKind::CorruptState) if the file is damaged, cut off or
-    /// something else; [`UnsupportedState`](ErrorKind::UnsupportedState) if another version of xvirt wrote it in a format
-    /// that this one does not read.
+    /// something else; [`UnsupportedState`](ErrorKind::UnsupportedState) if another version of xvirt wrote it in a
+    /// format that this one does not read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let described = open(&path)?.section::<Description>().and_then(|description| {
@@ -76,16 +76,16 @@ impl SuspendedVm {
         &self.description.name
     }
 
-    /// The configuration that the VM had when it was suspended; `None` if it held open objects, such as a disk backend of
-    /// the program.
+    /// The VM's configuration at the suspend; `None` if it contained open objects, such as a disk backend of the
+    /// program.
     pub fn config(&self) -> Option<&VmConfig> {
         self.config.as_ref()
     }
 
-    /// Makes the VM, suspended.
+    /// Builds the VM in the state suspended.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration held open objects, which the file cannot hold:
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration contained open objects, which cannot be stored:
     /// use [`build_with`](Self::build_with). Otherwise as [`VmConfig::build`].
     pub fn build(mut self, host: &Host) -> Result<Vm> {
         let config = self.config.take().ok_or_else(|| {
@@ -95,9 +95,9 @@ impl SuspendedVm {
         self.build_with(config, host)
     }
 
-    /// Makes the VM, suspended, from another configuration: with other paths of its disks, for example, or other
-    /// connections of its network interfaces. What the guest knows comes from the file: the configuration must have the
-    /// same number of vCPUs, disks and network interfaces and the same memory as before.
+    /// Builds the VM in the state suspended from another configuration, for example with other disk paths or taps. All
+    /// guest-visible state comes from the file. The configuration must have the same number of vCPUs, disks and network
+    /// interfaces and the same amount of memory as at the suspend.
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration does not fit; otherwise as [`VmConfig::build`].
@@ -129,7 +129,7 @@ pub(super) fn open(path: &Path) -> Result<StateReader> {
     StateReader::new(file).map_err(|error| in_file(path, error))
 }
 
-/// Says in which file saved state has a fault.
+/// Adds the path of the file to an error about its contents.
 pub(super) fn in_file(path: &Path, error: Error) -> Error {
     match error.kind() {
         ErrorKind::CorruptState | ErrorKind::UnsupportedState => {

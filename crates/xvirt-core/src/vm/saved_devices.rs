@@ -1,11 +1,11 @@
-//! The saved states that the virtio devices of a VM go on from, if it goes on from saved state.
+//! The saved states of virtio devices, when a VM is built from saved state.
 
 use crate::disk::{BlockBackend, CopyBeforeWrite};
 use crate::machine::{DeviceStates, Machine};
 use crate::virtio::{BalloonState, BlockState, ConsoleState, DeviceState, NetState, VirtioPciState};
 use crate::{Error, ErrorKind, Result};
 
-/// The states of all devices, or none for devices that are new.
+/// The saved states of all devices; `None` for a VM that starts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SavedDevices<'a>(pub(super) Option<&'a DeviceStates>);
 
@@ -15,7 +15,7 @@ impl<'a> SavedDevices<'a> {
         self.0.map(|states| states.function(slot)).transpose()
     }
 
-    /// That of the disk at a position, in a PCI slot, whose data is in `backend`.
+    /// The state of the disk at a position, in a PCI slot, with its data in `backend`.
     ///
     /// # Errors
     /// `InvalidConfig`: the disk has another size than when it was saved.
@@ -31,7 +31,7 @@ impl<'a> SavedDevices<'a> {
         Ok(Some(state.clone()))
     }
 
-    /// That of the network interface in a PCI slot.
+    /// The state of the network interface in a PCI slot.
     pub(super) fn net(self, slot: usize) -> Result<Option<NetState>> {
         let Some(saved) = self.at(slot)? else { return Ok(None) };
         match &saved.device {
@@ -40,7 +40,7 @@ impl<'a> SavedDevices<'a> {
         }
     }
 
-    /// That of the console in a PCI slot.
+    /// The state of the console in a PCI slot.
     pub(super) fn console(self, slot: usize) -> Result<Option<ConsoleState>> {
         let Some(saved) = self.at(slot)? else { return Ok(None) };
         match &saved.device {
@@ -49,7 +49,7 @@ impl<'a> SavedDevices<'a> {
         }
     }
 
-    /// That of the memory balloon in a PCI slot.
+    /// The state of the memory balloon in a PCI slot.
     pub(super) fn balloon(self, slot: usize) -> Result<Option<BalloonState>> {
         let Some(saved) = self.at(slot)? else { return Ok(None) };
         match &saved.device {
@@ -58,7 +58,7 @@ impl<'a> SavedDevices<'a> {
         }
     }
 
-    /// Checks that `machine` has all devices that were saved.
+    /// Checks that `machine` has every saved device.
     pub(super) fn require_all_used(self, machine: &Machine) -> Result<()> {
         let Some(states) = self.0 else { return Ok(()) };
         match states.functions().find(|(slot, _)| !machine.has_function(*slot)) {

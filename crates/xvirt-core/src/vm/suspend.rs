@@ -21,15 +21,15 @@ use crate::progress::Progress;
 use crate::state::StateWriter;
 use crate::{Error, ErrorKind, Result};
 
-/// What a suspend has written, and how long it took.
+/// The result of a suspend: what it wrote, and how long it took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SuspendReport {
-    /// How many bytes of the guest's memory are in the file; the others are zeroes.
+    /// The bytes of guest memory in the file. All other memory is zero.
     pub memory: u64,
-    /// The time from the call until the guest stood still.
+    /// The time from the call until the guest was stopped.
     pub parking: Duration,
-    /// The time to read and encode everything but memory.
+    /// The time to read and write the state of processors and devices.
     pub state: Duration,
     /// The time from the call until everything was on stable storage.
     pub total: Duration,
@@ -39,7 +39,7 @@ pub struct SuspendReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ResumeReport {
-    /// The time to read everything but memory, and to assemble the machine from it.
+    /// The time to read the state of processors and devices, and to build the machine from it.
     pub state: Duration,
     /// The time to read the guest's memory.
     pub memory: Duration,
@@ -48,22 +48,24 @@ pub struct ResumeReport {
 }
 
 impl Vm {
-    /// Saves a running or paused VM to a new file at `path`, and gives its memory and the locks of its disks back.
-    /// [`resume`](Self::resume) goes on from there; so can another process, with [`SuspendedVm`](super::SuspendedVm).
+    /// Saves a running or paused VM to a new file at `path`, and releases its memory and the locks of its disks.
+    /// [`resume`](Self::resume) continues from the file; another process can do so with
+    /// [`SuspendedVm`](super::SuspendedVm).
     ///
-    /// The file holds the memory of the guest, so it takes as much space as the guest has memory in use, and everything
-    /// that is secret in it. Only its owner may read it. It does not hold what is on the disks: **whoever changes a disk
-    /// before the VM is resumed destroys the file system on it.** When this returns, everything is on stable storage.
+    /// The file contains the guest's memory, so it is as large as the memory that the guest uses, and contains the
+    /// guest's secrets; only its owner can read it. It does not contain the disks. **Do not change a disk before the VM
+    /// is resumed: that destroys the file systems on it.** When this returns, the file and the disks are on stable
+    /// storage.
     ///
-    /// Connections of the guest through vsock end, as they do when the guest's peer is reset.
+    /// The guest's vsock connections are reset at the resume.
     ///
     /// # Errors
-    /// Then the VM is as before, and no file is left.
+    /// After an error the VM is as before, and no file is left.
     ///
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is neither running nor paused, or a device cannot be saved.
     /// - [`AlreadyExists`](ErrorKind::AlreadyExists) if there is something at `path`.
-    /// - [`NoSpace`](ErrorKind::NoSpace), [`PermissionDenied`](ErrorKind::PermissionDenied) and others of the file, or of
-    ///   flushing the disks.
+    /// - [`NoSpace`](ErrorKind::NoSpace), [`PermissionDenied`](ErrorKind::PermissionDenied) and others of the file, or
+    ///   of flushing the disks.
     /// - [`Busy`](ErrorKind::Busy) if the program has taken the signal that interrupts vCPUs for itself.
     /// - [`Cancelled`](ErrorKind::Cancelled).
     pub fn suspend(&self, path: impl AsRef<Path>, progress: &dyn Progress) -> Result<SuspendReport> {
@@ -90,28 +92,28 @@ impl Vm {
         Ok(SuspendReport { memory, parking, state, total: began.elapsed() })
     }
 
-    /// Resumes a suspended VM: opens and locks its disks, loads its memory, and lets it run. Its file is removed before
-    /// the guest runs, so that it can never go on from there again, over newer disks.
+    /// Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before the
+    /// guest runs, so that the VM can never be resumed a second time with disks that have changed since.
     ///
-    /// The guest's clocks go on as if it had run all the time. A guest that uses KVM's clock is told that it was stopped,
-    /// so that its watchdogs stay quiet. A reverse ARP request is sent for each network interface, so that switches learn
-    /// where it is.
+    /// The guest's clocks continue as if it had run all the time. A guest that uses kvmclock is notified that it was
+    /// stopped, so that its lockup detectors do not fire. A reverse ARP request is sent for each network interface, so
+    /// that switches learn where it is.
     ///
     /// # Errors
-    /// Then the VM is suspended as before.
+    /// After an error the VM is still suspended.
     ///
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is not suspended.
     /// - [`NotFound`](ErrorKind::NotFound) if the file is gone: another process has resumed the VM.
     /// - [`CorruptState`](ErrorKind::CorruptState), [`UnsupportedState`](ErrorKind::UnsupportedState).
-    /// - [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's CPU lacks a feature that the guest uses, which is
-    ///   named, or its time stamp counter has another frequency.
+    /// - [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's CPU lacks a feature that the guest uses, which
+    ///   is named, or its time stamp counter has another frequency.
     /// - [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk has another size than it had.
     /// - [`Cancelled`](ErrorKind::Cancelled), and everything that [`start`](Self::start) fails with.
     pub fn resume(&self, progress: &dyn Progress) -> Result<ResumeReport> {
         self.resume_with(ElapsedTime::default(), progress)
     }
 
-    /// As [`resume`](Self::resume), with a choice of what the guest's clocks do.
+    /// Like [`resume`](Self::resume), with a choice of how the guest's clocks account for the time in between.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).
@@ -133,8 +135,8 @@ impl Vm {
 }
 
 impl Inner {
-    /// Saves a parked machine to a draft, and gives that its name. Returns how many bytes of memory are in it, and the
-    /// time that everything else took.
+    /// Writes a parked machine to a draft and publishes it. Returns the bytes of memory in it, and the time that the
+    /// rest of the state took.
     fn save_to(&self, machine: &Machine, draft: Draft, progress: &dyn Progress) -> Result<(u64, Duration)> {
         let began = Instant::now();
         let state = machine.save()?;
@@ -152,14 +154,13 @@ impl Inner {
         writer.section(&description)?;
         let state = read + began.elapsed();
         writer.finish()?;
-        // What the guest believes to be written must not be lost while its memory is not.
+        // A crash of the host must not lose writes that the guest, whose memory survives, considers complete.
         disks.iter().try_for_each(|disk| disk.flush()).map_err(|e| Error::io("cannot flush the disks of the VM", e))?;
         draft.publish()?;
         Ok((memory, state))
     }
 
-    /// Assembles everything for run number `run` from the file at `path`, parked. Also returns the time that loading the
-    /// memory took.
+    /// Assembles everything for run number `run` from the file at `path`, parked. Also returns the time to load memory.
     fn restore_from(
         self: &Arc<Self>,
         path: &Path,
@@ -202,7 +203,8 @@ impl Inner {
 
     fn describe(&self, live: &Live) -> Description {
         let (disks, nics) = live.devices.places();
-        // Not one that holds open objects, which is no failure: the VM can be resumed here, or with another.
+        // A configuration with open objects cannot be serialized. The VM can still be resumed by this handle, or with
+        // another configuration.
         let config = serde_json::to_string(&live.config(&self.config)).ok();
         Description { uuid: self.config.uuid, name: self.config.name.clone(), config, disks, nics }
     }
@@ -217,7 +219,7 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-/// A file that is being written under another name beside its place. Dropped unpublished, it is removed.
+/// A file that is written under a temporary name. It is removed if it is dropped before it is published.
 #[derive(Debug)]
 struct Draft {
     path: PathBuf,
@@ -245,7 +247,7 @@ impl Draft {
         opened.map_err(|e| Error::io(format!("cannot open {}", self.draft.display()), e))
     }
 
-    /// Gives the file its name, on stable storage. Fails if there is something of that name by now.
+    /// Renames the file to its final name, on stable storage. Fails if that name is taken.
     fn publish(mut self) -> Result<()> {
         let (from, to) = (&self.draft, &self.path);
         let cannot = |e| Error::io(format!("cannot move {} to {}", from.display(), to.display()), e);
@@ -263,7 +265,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.published {
-            // Nothing more can be done about it.
+            // There is nobody to report a failure to.
             let _ = fs::remove_file(&self.draft);
         }
     }

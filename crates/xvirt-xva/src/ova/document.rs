@@ -124,8 +124,8 @@ impl Document {
     /// The VM.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if there is none; [`Unsupported`](crate::ErrorKind::Unsupported) if there are
-    /// several.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if there is none; [`Unsupported`](crate::ErrorKind::Unsupported) if there
+    /// are several.
     pub fn vm(&self) -> Result<&Object> {
         let mut vms = self.of_class("VM").filter(|vm| !vm.fields.flag("is_a_snapshot"));
         match (vms.next(), vms.next()) {

@@ -52,7 +52,8 @@ fn a_window_takes_no_more_memory_than_is_allowed() {
             assert!(error.remedy().unwrap().contains("ReadOptions::max_window"), "{error}");
         }
 
-        // What is allowed by default, what is allowed if that is asked for, and a window that is larger than what is in it.
+        // What is allowed by default, what is allowed if that is asked for, and a window that is larger than what is in
+        // it.
         let default = ReadOptions::default();
         let more = default.max_window(256 * MIB);
         for (log, zeroes, tell, options, most) in

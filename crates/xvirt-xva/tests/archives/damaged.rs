@@ -1,7 +1,7 @@
 //! Thousands of damaged archives: each gives the disks it was made of, or an error that says where the damage is.
 //!
-//! What the format itself cannot tell is no failure: an archive without a chunk in the middle of a disk, and without its
-//! checksum, is one of a disk with zeroes there; and nothing protects `ova.xml`.
+//! What the format itself cannot tell is no failure: an archive without a chunk in the middle of a disk, and without
+//! its checksum, is one of a disk with zeroes there; and nothing protects `ova.xml`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -127,8 +127,8 @@ impl DiskSink for Compared<'_> {
 }
 
 impl Compared<'_> {
-    /// Whether all disks came by, and as they should be. Metadata that was changed may say anything: to have fewer disks, or
-    /// to end one earlier, where only zeroes of its last chunk are lost.
+    /// Whether all disks came by, and as they should be. Metadata that was changed may say anything: to have fewer
+    /// disks, or to end one earlier, where only zeroes of its last chunk are lost.
     fn check(&self, metadata: bool) -> Result<(), String> {
         let mut disks = self.disks.lock().unwrap();
         for disk in disks.iter_mut().filter(|disk| disk.expected.required || !disk.ranges.is_empty()) {

@@ -1,8 +1,8 @@
 //! The x86-64 PC that a VM emulates.
 //!
 //! `layout` is the memory map, `cpuid` and `registers` set up CPUs at power-on, and `boot` loads a kernel and starts
-//! the first CPU at its entry point, after `elf` has checked it. `vcpu_state` reads and sets the state of a CPU that has
-//! run, and `cpu_features` checks whether this host's CPU has what a guest was told of.
+//! the first CPU at its entry point, after `elf` has checked it. `vcpu_state` reads and sets the state of a CPU that
+//! has run, and `cpu_features` checks whether this host's CPU has what a guest was told of.
 
 pub(crate) mod boot;
 mod cpu_features;

@@ -2,10 +2,10 @@
 //!
 //! The order of setting is that of [`registers`](super::registers). What is added here:
 //!
-//! - The run state is read first, because KVM delivers what waits for the vCPU (INIT, SIPI, an NMI) when it is asked for
-//!   it, which changes registers. Pending events are read last, for the same reason.
-//! - The time stamp counter is set before the local APIC, whose timer is computed from it, and the deadline of that timer
-//!   after the local APIC, which stops the timer when it is set.
+//! - The run state is read first, because KVM delivers what waits for the vCPU (INIT, SIPI, an NMI) when it is asked
+//!   for it, which changes registers. Pending events are read last, for the same reason.
+//! - The time stamp counter is set before the local APIC, whose timer is computed from it, and the deadline of that
+//!   timer after the local APIC, which stops the timer when it is set.
 //! - Pending events are set last: setting registers may queue some.
 
 use std::collections::BTreeSet;
@@ -58,7 +58,8 @@ struct Msr {
 }
 
 impl VcpuState {
-    /// Reads the state of a vCPU that does not run. `listed` are the model-specific registers that KVM says belong to it.
+    /// Reads the state of a vCPU that does not run. `listed` are the model-specific registers that KVM says belong to
+    /// it.
     pub(crate) fn of(vcpu: &Vcpu, listed: &[u32]) -> Result<Self> {
         let run_state = vcpu.mp_state()?;
         let (regs, sregs, xsave, xcrs) = (vcpu.regs()?, vcpu.sregs()?, vcpu.xsave_bytes()?, vcpu.xcrs()?);

@@ -79,9 +79,9 @@ impl StreamingDisk {
     /// Opens a disk that was used before, with the same `map`, `target` and `source`.
     ///
     /// # Errors
-    /// [`CorruptImage`](ErrorKind::CorruptImage) if the map is damaged; [`UnsupportedImage`](ErrorKind::UnsupportedImage)
-    /// if a newer version wrote it; [`NotFound`](ErrorKind::NotFound) if it is missing;
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it belongs to a disk of another size.
+    /// [`CorruptImage`](ErrorKind::CorruptImage) if the map is damaged;
+    /// [`UnsupportedImage`](ErrorKind::UnsupportedImage) if a newer version wrote it; [`NotFound`](ErrorKind::NotFound)
+    /// if it is missing; [`InvalidConfig`](ErrorKind::InvalidConfig) if it belongs to a disk of another size.
     pub fn open(source: Arc<dyn BlockBackend>, target: Arc<dyn BlockBackend>, map: impl AsRef<Path>) -> Result<Self> {
         let (map, done) = Map::open(map.as_ref(), target.capacity())?;
         check(&*source, &*target, map.block_size())?;

@@ -1,4 +1,5 @@
-//! The frame that tells switches where a card is: a reverse ARP request (RFC 903), broadcast, for the card's own address.
+//! The frame that tells switches where a card is: a reverse ARP request (RFC 903), broadcast, for the card's own
+//! address.
 
 use crate::net::VNET_HEADER_LEN;
 

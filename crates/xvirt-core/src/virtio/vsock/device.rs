@@ -31,8 +31,8 @@ const STREAMS: u64 = 1 << 0;
 pub(crate) struct Vsock {
     state: VsockState,
     path: PathBuf,
-    // Dropped in this order: the socket file is removed while the listener still exists. A listener from the program has no
-    // such file.
+    // Dropped in this order: the socket file is removed while the listener still exists. A listener from the program
+    // has no such file.
     _file: Option<SocketFile>,
     listener: Arc<UnixListener>,
     /// The `epoll` that watches connections.
