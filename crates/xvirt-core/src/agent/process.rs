@@ -146,15 +146,24 @@ impl Process<'_> {
 
     /// Kills it because of `error`, and returns that error with the outcome.
     pub(super) fn kill(self, error: Error) -> Error {
-        let deadline = deadline(TIDYING);
+        let became = match error.kind() {
+            // After a reset, this process ID may already be that of another process.
+            ErrorKind::InvalidState | ErrorKind::Gone => "ended with its guest",
+            _ if self.is_killed_within(TIDYING) => "was killed",
+            _ => "may still run",
+        };
+        let name = self.agent.channel.name();
+        let what = format!("a command in VM '{name}', with process ID {}, {became}", self.pid);
+        Error::new(error.kind(), what).because(error)
+    }
+
+    fn is_killed_within(self, timeout: Duration) -> bool {
+        let deadline = deadline(timeout);
         let args = ["-c".to_owned(), KILL.to_owned(), "sh".to_owned(), self.pid.to_string()];
         let program = Program { path: "/bin/sh", args: &args, env: &[], input: &[], capture: false };
         // The agent forgets a process once it has reported how the process ended.
-        let killed = self.pid > 0
+        self.pid > 0
             && self.agent.start(&program, deadline).and_then(|killer| killer.wait(deadline)).is_ok()
-            && self.wait(deadline).is_ok();
-        let (kind, name) = (error.kind(), self.agent.channel.name());
-        let became = if killed { "was killed" } else { "may still run" };
-        Error::new(kind, format!("a command in VM '{name}', with process ID {}, {became}", self.pid)).because(error)
+            && self.wait(deadline).is_ok()
     }
 }

@@ -1,12 +1,14 @@
 //! Tests commands, collected and streamed.
 
 use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Files, SHORT, Said, agent, kind};
+use super::{Files, PATIENCE, SHORT, Said, agent, kind};
 use crate::ErrorKind;
 use crate::agent::{CommandStatus, GuestCommand, OutputStream};
 
@@ -98,6 +100,27 @@ fn a_command_that_cannot_be_killed_is_said_to_run_on() {
     assert_eq!(kind(agent.run(&GuestCommand::new("a\0b"))), ErrorKind::InvalidConfig);
     assert_eq!(kind(agent.run(&GuestCommand::new("a").input(vec![0; (16 << 20) + 1]))), ErrorKind::InvalidConfig);
     assert_eq!(fake.asked().iter().filter(|command| *command == "guest-exec").count(), 2);
+}
+
+#[test]
+fn a_command_whose_guest_was_reset_is_not_killed_in_the_next_boot() {
+    let (ask, asked) = mpsc::channel();
+    let (fake, agent) = agent(move |command, _| match command {
+        "guest-exec" => Said::Return(json!({ "pid": PID })),
+        _ => {
+            ask.send(()).unwrap();
+            Said::Nothing
+        }
+    });
+    let error = thread::scope(|scope| {
+        let run = scope.spawn(|| agent.run(&GuestCommand::new("sleep")).unwrap_err());
+        asked.recv_timeout(PATIENCE).unwrap();
+        fake.port.reset();
+        run.join().unwrap()
+    });
+    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert!(error.to_string().contains("with process ID 4242, ended with its guest: "), "{error}");
+    assert_eq!(fake.asked(), ["guest-exec", "guest-exec-status"]);
 }
 
 /// How much a command writes to its standard error before it ends: more than is read at a time.
