@@ -8,6 +8,8 @@ use crate::{Error, ErrorKind, Result};
 const OUTPUT_LIMIT: usize = 1 << 20;
 /// The maximum input of a command: the agent gets it in one request, which may have 64 MiB.
 const MAX_INPUT: usize = 16 << 20;
+/// The maximum size of arguments and environment together, which is about what Linux accepts (execve(2)).
+const MAX_ARGUMENTS: usize = 2 << 20;
 
 /// A command to run in the guest, for [`GuestAgent::run`](super::GuestAgent::run) and
 /// [`run_streamed`](super::GuestAgent::run_streamed).
@@ -101,6 +103,12 @@ impl GuestCommand {
         }
         if self.env.iter().any(|variable| variable.starts_with('=')) {
             return refused("an environment variable must have a name".into(), "give it one");
+        }
+        let texts = [&self.program].into_iter().chain(&self.args).chain(&self.env);
+        let length: usize = texts.map(String::len).sum();
+        if length > MAX_ARGUMENTS {
+            let what = format!("{length} bytes are too much for a command's arguments and environment");
+            return refused(what, "pass at most 2 MiB, or pass the data as input");
         }
         if self.input.len() > MAX_INPUT {
             let what = format!("{} bytes are too much for a command's input", self.input.len());

@@ -15,7 +15,7 @@ use crate::net::MacAddress;
 pub struct NetworkInterface {
     /// The guest's name for it, such as `eth0`.
     pub name: String,
-    /// Its hardware address, which identifies the VM's NIC; `None` if it has none.
+    /// Its MAC address, which identifies the VM's NIC; `None` if it has none, or a hardware address of another length.
     pub mac: Option<MacAddress>,
     /// Its addresses.
     pub addresses: Vec<GuestAddress>,
@@ -35,7 +35,7 @@ pub struct GuestAddress {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Told {
     name: String,
-    hardware_address: Option<MacAddress>,
+    hardware_address: Option<String>,
     #[serde(default)]
     ip_addresses: Vec<ToldAddress>,
 }
@@ -64,7 +64,9 @@ impl GuestAgent {
 impl Told {
     pub(super) fn checked(self) -> Result<NetworkInterface> {
         let addresses = self.ip_addresses.into_iter().map(ToldAddress::checked).collect::<Result<_>>()?;
-        Ok(NetworkInterface { name: self.name, mac: self.hardware_address, addresses })
+        // InfiniBand and tunnels have addresses of other lengths.
+        let mac = self.hardware_address.and_then(|text| text.parse().ok());
+        Ok(NetworkInterface { name: self.name, mac, addresses })
     }
 }
 

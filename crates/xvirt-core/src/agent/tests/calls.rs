@@ -34,16 +34,18 @@ fn interfaces_have_addresses_of_both_kinds() {
                 { "ip-address": "10.77.0.2", "ip-address-type": "ipv4", "prefix": 24 },
             ] },
             { "name": "eth1", "hardware-address": "02:00:00:00:77:03" },
+            { "name": "ib0", "hardware-address": "80:00:00:48:fe:80:00:00:00:00:00:00:7c:fe:90:03:00:29:23:a4" },
         ]))
     });
     let interfaces = agent.network_interfaces().unwrap();
     let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-    assert_eq!(names, ["lo", "eth0", "eth1"]);
+    assert_eq!(names, ["lo", "eth0", "eth1", "ib0"]);
     assert_eq!((interfaces[0].mac, interfaces[0].addresses[0].prefix), (None, 128));
     assert_eq!(interfaces[1].mac.unwrap().to_string(), "02:00:00:00:77:02");
     let address = interfaces[1].addresses[0];
     assert_eq!((address.address, address.prefix), (IpAddr::from([10, 77, 0, 2]), 24));
     assert!(interfaces[2].addresses.is_empty());
+    assert_eq!(interfaces[3].mac, None);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn numbers_out_of_range_are_refused() {
         json!([{ "name": "a", "ip-addresses": [{ "ip-address": "10.0.0.1", "prefix": 33 }] }]),
         json!([{ "name": "a", "ip-addresses": [{ "ip-address": "10.0.0.1", "prefix": 300 }] }]),
         json!([{ "name": "a", "ip-addresses": [{ "ip-address": "here", "prefix": 3 }] }]),
-        json!([{ "name": "a", "hardware-address": "02" }]),
+        json!([{ "name": "a", "hardware-address": 2 }]),
     ] {
         let said = value.clone();
         let (_fake, agent) = agent(move |_, _| Said::Return(said.clone()));
