@@ -216,7 +216,7 @@ fn memory_for_a_large_window_has_to_be_allowed() {
     fs::write(folder.path().join("web.xva"), frame).unwrap();
     for arguments in [&["inspect", "web.xva"][..], &["verify", "web.xva"], &["extract", "web.xva", "out"]] {
         let (status, _, error) = run(&folder, arguments);
-        assert!(status == 1 && error.contains("a window of 256 MiB, and max_window allows 128 MiB"), "{error}");
+        assert!(status == 1 && error.contains("a window of 256 MiB, but max_window only allows 128 MiB"), "{error}");
         good(&folder, &[arguments, &["--max-window", "256MiB"]].concat());
     }
 }
