@@ -7,7 +7,8 @@
 //! - `state`: the table of power states in which each verb is legal.
 //! - `build`: makes the handle from a configuration; `assemble` makes its machine.
 //! - `lifecycle`: the verbs that change the power state.
-//! - `suspend`: suspends a VM to a file and resumes it; `saved` reads such a file, `saved_devices` its device states.
+//! - `suspend`: suspends a VM to a file and resumes it; `saved` reads such a file, `saved_devices` its device states,
+//!   and `draft` is a file until it is complete.
 //! - `events`: what happens to the VM; `halt`: why it is halted, and its last crash.
 //! - `supervisor`: the thread that handles the guest's own requests; `guest`: what those requests and crashes do.
 //! - `consoles`: the consoles and the guest agent's port; `agent`: the guest agent; `vsock`: connections to and from
@@ -24,6 +25,7 @@ mod consoles;
 mod descriptors;
 mod devices;
 mod disks;
+mod draft;
 mod events;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -1,15 +1,13 @@
 //! Suspending a VM to a file, and resuming it from there.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::mem;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::draft::{Draft, remove};
 use super::events::Event;
 use super::handle::{Inner, Power, Started, Vm};
 use super::live::Live;
@@ -207,66 +205,5 @@ impl Inner {
         // another configuration.
         let config = serde_json::to_string(&live.config(&self.config)).ok();
         Description { uuid: self.config.uuid, name: self.config.name.clone(), config, disks, nics }
-    }
-}
-
-fn remove(path: &Path) -> Result<()> {
-    let removed = fs::remove_file(path).and_then(|()| sync_folder_of(path));
-    removed.map_err(|e| Error::io(format!("cannot remove the saved state {}", path.display()), e))
-}
-
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
-/// A file that is written under a temporary name. It is removed if it is dropped before it is published.
-#[derive(Debug)]
-struct Draft {
-    path: PathBuf,
-    draft: PathBuf,
-    published: bool,
-}
-
-impl Draft {
-    fn create(path: &Path) -> Result<Self> {
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("{} exists already", path.display()))
-                .with_remedy("give the saved state a new name, or remove what is there"));
-        }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.draft", std::process::id()));
-        let draft = path.with_file_name(name);
-        let mut options = OpenOptions::new();
-        let created = options.read(true).write(true).create_new(true).mode(0o600).open(&draft);
-        created.map_err(|e| Error::io(format!("cannot create {}", draft.display()), e))?;
-        Ok(Self { path: path.to_owned(), draft, published: false })
-    }
-
-    fn file(&self) -> Result<File> {
-        let opened = OpenOptions::new().read(true).write(true).open(&self.draft);
-        opened.map_err(|e| Error::io(format!("cannot open {}", self.draft.display()), e))
-    }
-
-    /// Renames the file to its final name, on stable storage. Fails if that name is taken.
-    fn publish(mut self) -> Result<()> {
-        let (from, to) = (&self.draft, &self.path);
-        let cannot = |e| Error::io(format!("cannot move {} to {}", from.display(), to.display()), e);
-        rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, rustix::fs::RenameFlags::NOREPLACE)
-            .map_err(|e| cannot(e.into()))?;
-        if let Err(error) = sync_folder_of(to) {
-            let _ = fs::rename(to, from);
-            return Err(cannot(error));
-        }
-        self.published = true;
-        Ok(())
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.published {
-            // There is nobody to report a failure to.
-            let _ = fs::remove_file(&self.draft);
-        }
     }
 }

@@ -26,6 +26,7 @@ mod snapshots;
 mod statistics;
 mod support;
 mod suspend;
+mod suspend_kill;
 mod templates;
 mod user_network;
 mod vsock;
