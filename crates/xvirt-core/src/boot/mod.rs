@@ -42,6 +42,7 @@ mod volume;
 mod window;
 
 pub use entry::{BootEntry, BootFiles, BootSource, EntryChoice};
+pub(crate) use file::read_volatile;
 pub use image::Limits;
 pub use menu::BootMenu;
 pub use volume::DiskPath;

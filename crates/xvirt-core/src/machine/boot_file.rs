@@ -9,13 +9,11 @@ use rustix::fs::FileType;
 use vm_memory::bitmap::BitmapSlice;
 use vm_memory::{ReadVolatile, VolatileMemoryError, VolatileSlice};
 
+use crate::boot::read_volatile;
 use crate::config::BootFile;
 use crate::descriptor::Use;
 use crate::named_file::open_file;
 use crate::{Error, Result};
-
-/// The number of bytes that are read at once into guest memory.
-const CHUNK: usize = 256 << 10;
 
 /// A kernel or an initial RAM disk that can be read.
 pub(super) struct Opened {
@@ -82,10 +80,7 @@ impl ReadVolatile for Opened {
         &mut self,
         slice: &mut VolatileSlice<'_, B>,
     ) -> std::result::Result<usize, VolatileMemoryError> {
-        let mut bytes = vec![0; CHUNK.min(slice.len())];
-        let count = self.read(&mut bytes).map_err(VolatileMemoryError::IOError)?;
-        slice.copy_from(bytes.get(..count).unwrap_or_default());
-        Ok(count)
+        read_volatile(self, slice)
     }
 }
 
@@ -113,6 +108,15 @@ mod tests {
             assert_eq!(whole(source), b"a kernel");
         }
         assert_eq!(file.stream_position().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_large_file_is_read_into_guest_memory_at_once() {
+        let bytes: Vec<u8> = (0..3_000_001_u32).map(|number| (number / 7) as u8).collect();
+        let mut memory = vec![0; bytes.len()];
+        let mut opened = Opened::new(&BootFile::from(bytes.as_slice()), "kernel").unwrap();
+        assert_eq!(opened.read_volatile(&mut VolatileSlice::from(&mut memory[..])).unwrap(), bytes.len());
+        assert!(memory == bytes);
     }
 
     #[test]
