@@ -141,7 +141,7 @@ fn settle(file: &ImageFile) -> io::Result<()> {
 }
 
 /// Puts the directory entry of a file on stable storage.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

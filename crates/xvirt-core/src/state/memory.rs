@@ -103,11 +103,13 @@ pub(super) fn ranges_of(ram: &GuestRam) -> Vec<MemoryRange> {
 /// what is not written has to be a hole in it.
 pub(super) fn save(ram: &GuestRam, file: &File, progress: &dyn Progress) -> Result<MemoryMap> {
     let ranges = ranges_of(ram);
-    let (length, chunks) = (total(&ranges), total(&ranges).div_ceil(CHUNK as u64));
+    let length = total(&ranges);
+    let chunks = length.div_ceil(CHUNK as u64);
     let pages = usize::try_from(length / PAGE as u64).map_err(|_| too_large())?;
     let chunk_count = usize::try_from(chunks).map_err(|_| too_large())?;
-    let map = Mutex::new(MemoryMap { ranges, present: vec![0; pages.div_ceil(8)], checksums: vec![0; chunk_count] });
-    let layout = ranges_of(ram);
+    let map =
+        MemoryMap { ranges: ranges.clone(), present: vec![0; pages.div_ceil(8)], checksums: vec![0; chunk_count] };
+    let map = Mutex::new(map);
     let work = Work { parts: chunks, bytes: length, name: "saving the guest's memory", progress };
     divide(
         &work,
@@ -115,7 +117,7 @@ pub(super) fn save(ram: &GuestRam, file: &File, progress: &dyn Progress) -> Resu
         |number, buffer| {
             let index = number as usize;
             let bytes = &mut buffer[..chunk_length(length, number)];
-            read_guest(ram, &layout, number * CHUNK as u64, bytes)?;
+            read_guest(ram, &ranges, number * CHUNK as u64, bytes)?;
             let present: Vec<_> = bytes.chunks(PAGE).map(|page| !is_zero(page)).collect();
             let mut checksum = 0;
             for run in runs(present.iter().copied()) {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
 
+use crate::disk::sync_folder;
 use crate::{Error, ErrorKind, Result};
 
 /// A file that is being written. Unless it is published it disappears, also when this process is killed.
@@ -65,7 +66,7 @@ impl Draft {
             Err(rustix::io::Errno::EXIST) => return Err(exists(&self.path)),
             Err(errno) => return Err(cannot("name", &self.path, errno.into())),
         }
-        sync_folder_of(&self.path).map_err(|error| {
+        sync_folder(&self.path).map_err(|error| {
             // A caller that gets an error must not find the file. If that fails too, nothing more can be done.
             let _ = fs::remove_file(&self.path);
             cannot("create", &self.path, error)
@@ -84,11 +85,7 @@ impl Drop for Draft {
 
 /// Removes a file, on stable storage.
 pub(super) fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).and_then(|()| sync_folder_of(path)).map_err(|error| cannot("remove", path, error))
-}
-
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
+    fs::remove_file(path).and_then(|()| sync_folder(path)).map_err(|error| cannot("remove", path, error))
 }
 
 fn folder_of(path: &Path) -> &Path {
