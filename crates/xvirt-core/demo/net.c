@@ -9,13 +9,18 @@
 #define MAX_CARDS           8
 #define RECEIVE             0
 #define TRANSMIT            1
+#define CONTROL             2
 #define FEATURE_MTU         3
 #define FEATURE_MAC         5
 #define FEATURE_STATUS      16
+#define FEATURE_CONTROL     17
+#define FEATURE_ANNOUNCE    21
 #define CONFIG_MAC          0
 #define CONFIG_STATUS       6
 #define CONFIG_MTU          10
 #define STATUS_LINK_UP      1
+#define STATUS_ANNOUNCE     2
+#define COMMAND_OK          0
 #define MTU_DEFAULT         1500
 #define MTU_MOST            9216
 
@@ -30,7 +35,7 @@ struct packet {
 
 struct card {
     struct virtio device;
-    struct virtqueue receive, transmit;
+    struct virtqueue receive, transmit, control;
     uint32_t number, mtu, packet_size;
     int link;
     uint64_t frames, bytes, told;
@@ -62,9 +67,11 @@ static int setup(struct card *card, const struct pci_function *function, uint32_
     card->frames = card->bytes = card->told = 0;
     if (!virtio_open_function(&card->device, function))
         return 0;
-    if (!virtio_negotiate(&card->device, 1ul << FEATURE_MTU | 1ul << FEATURE_MAC | 1ul << FEATURE_STATUS)
+    if (!virtio_negotiate(&card->device, 1ul << FEATURE_MTU | 1ul << FEATURE_MAC | 1ul << FEATURE_STATUS
+                          | 1ul << FEATURE_CONTROL | 1ul << FEATURE_ANNOUNCE)
         || !virtio_queue(&card->device, &card->receive, RECEIVE)
-        || !virtio_queue(&card->device, &card->transmit, TRANSMIT)) {
+        || !virtio_queue(&card->device, &card->transmit, TRANSMIT)
+        || (virtio_has(&card->device, FEATURE_CONTROL) && !virtio_queue(&card->device, &card->control, CONTROL))) {
         print("net %u: cannot be set up\n", number);
         result_fail();
         return 0;
@@ -111,6 +118,22 @@ static struct card *open(const struct pci_function *function)
     return card;
 }
 
+/* Broadcasts a frame from the card's address and waits until it is sent. */
+static void broadcast(struct card *card)
+{
+    static struct {
+        uint8_t header[HEADER_SIZE], to[6], from[6], type[2], data[46];
+    } __attribute__((packed)) frame = { .to = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, .type = { 0x88, 0xb5 } };
+    struct virtqueue_buffer piece = { &frame, sizeof frame, 0 };
+    struct packet *packet;
+
+    memcpy(frame.from, card->mac, 6);
+    virtqueue_add(&card->transmit, &piece, 1, &frame);
+    virtqueue_kick(&card->transmit);
+    while ((packet = virtqueue_wait(&card->transmit, 0)) != (void *)&frame)
+        give(card, packet);
+}
+
 void net_start(void)
 {
     uint32_t next = 0;
@@ -124,18 +147,11 @@ void net_start(void)
 
 int net_plug(const struct pci_function *function)
 {
-    static struct {
-        uint8_t header[HEADER_SIZE], to[6], from[6], type[2], data[46];
-    } __attribute__((packed)) frame = { .to = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, .type = { 0x88, 0xb5 } };
-    struct virtqueue_buffer piece = { &frame, sizeof frame, 0 };
     struct card *card = open(function);
 
     if (!card)
         return 0;
-    memcpy(frame.from, card->mac, 6);
-    virtqueue_add(&card->transmit, &piece, 1, &frame);
-    virtqueue_kick(&card->transmit);
-    virtqueue_wait(&card->transmit, 0);
+    broadcast(card);
     print("net %u: sent\n", card->number);
     return 1;
 }
@@ -202,11 +218,34 @@ int net_poll(void)
     return !wanted || sum < wanted;
 }
 
+/* Announces the card to its network after a move, as the device has asked (virtio 1.2, 5.1.6.5.4). */
+static void announce(struct card *card)
+{
+    static const uint8_t acknowledge[] = { 3, 0 };
+    static volatile uint8_t answer;
+    struct virtqueue_buffer pieces[] = { { acknowledge, sizeof acknowledge, 0 }, { (void *)&answer, 1, 1 } };
+
+    broadcast(card);
+    answer = 0xff;
+    virtqueue_add(&card->control, pieces, 2, card);
+    virtqueue_kick(&card->control);
+    virtqueue_wait(&card->control, 0);
+    if (answer != COMMAND_OK || (virtio_config16(&card->device, CONFIG_STATUS) & STATUS_ANNOUNCE)) {
+        print("net %u: cannot acknowledge\n", card->number);
+        result_fail();
+        return;
+    }
+    print("net %u: announced\n", card->number);
+}
+
 void net_watch(void)
 {
     for (uint32_t i = 0; i < card_count; i++) {
         if (!cards[i]->device.function)
             continue;
+        if (virtio_has(&cards[i]->device, FEATURE_ANNOUNCE)
+            && (virtio_config16(&cards[i]->device, CONFIG_STATUS) & STATUS_ANNOUNCE))
+            announce(cards[i]);
         int link = link_of(cards[i]);
         if (link == cards[i]->link)
             continue;

@@ -9,7 +9,7 @@ void net_start(void);
 /* Sends received frames back; 0 when the requested number of frames was echoed. */
 int net_poll(void);
 
-/* Reports when a link goes up or down. */
+/* Announces cards that were moved, and reports when a link goes up or down. */
 void net_watch(void);
 
 /* Sets up a card that was plugged in and sends a frame; 0 on failure. */

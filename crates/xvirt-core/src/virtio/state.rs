@@ -52,6 +52,16 @@ pub(crate) struct NetState {
     pub(crate) mtu: Option<u16>,
     /// Whether the cable is plugged in.
     pub(crate) link_up: bool,
+    /// Whether the driver is asked to announce the card to the network, and has not acknowledged that.
+    #[serde(default)]
+    pub(crate) announce: bool,
+}
+
+impl NetState {
+    /// The state before the first driver.
+    pub(crate) fn new(mac: [u8; 6], mtu: Option<u16>) -> Self {
+        Self { mac, mtu, link_up: true, announce: false }
+    }
 }
 
 /// What a console and its driver know of the port beside it. Bytes are no part of it: they are in the queues or in the

@@ -220,7 +220,7 @@ pub(super) struct OpenedNic {
 pub(super) fn open_nic(nic: &Nic, saved: Option<NetState>) -> Result<OpenedNic> {
     let mac = nic.mac.unwrap_or_else(MacAddress::random);
     let NicBackend { interface, backend, mtu } = open_backend(nic, mac)?;
-    let state = saved.unwrap_or(NetState { mac: mac.octets(), mtu, link_up: true });
+    let state = saved.unwrap_or(NetState::new(mac.octets(), mtu));
     let net = Arc::new(Net::new(backend, state));
     net.set_limit(nic.limit);
     Ok(OpenedNic { interface, net })

@@ -121,7 +121,11 @@ pub(super) struct Started {
 impl Started {
     /// Announces the network interfaces, so that switches learn where they are.
     pub(super) fn announce(&self) {
-        self.nics.values().for_each(|nic| nic.net.announce());
+        for nic in self.nics.values() {
+            if nic.net.announce() {
+                nic.function.config_changed();
+            }
+        }
     }
 }
 

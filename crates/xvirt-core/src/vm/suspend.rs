@@ -94,8 +94,10 @@ impl Vm {
     /// guest runs, so that the VM can never be resumed a second time with disks that have changed since.
     ///
     /// The guest's clocks continue as if it had run all the time. A guest that uses kvmclock is notified that it was
-    /// stopped, so that its lockup detectors do not fire. A reverse ARP request is sent for each network interface, so
-    /// that switches learn where it is.
+    /// stopped, so that its lockup detectors do not fire.
+    ///
+    /// Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
+    /// virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
     ///
     /// # Errors
     /// After an error the VM is still suspended.

@@ -1,12 +1,14 @@
 //! Suspending VMs to files, and resuming them.
 
 use std::fs::{self, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
 use xvirt_core::ErrorKind;
-use xvirt_core::config::{Boot, Disk, VmConfig};
+use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
@@ -192,4 +194,30 @@ fn waiting_for_the_end_outlasts_a_suspend() {
         vm.hard_shutdown().unwrap();
         waiting.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn a_guest_announces_its_network_cards_after_a_resume() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let (switch, path) = (folder.path().join("switch"), folder.path().join("saved"));
+    let listener = UnixListener::bind(&switch).unwrap();
+    let line = CommandLine::new([Mode::Net, Mode::Echo]);
+    let mut guest = Guest::start(config(&line).nic(Nic::stream(&switch)), &host).unwrap();
+    let _first = listener.accept().unwrap();
+    guest.expect("echo: ready");
+    for _ in 0..2 {
+        guest.vm.suspend(&path, &()).unwrap();
+        guest.vm.resume(&()).unwrap();
+        let (mut cable, _) = listener.accept().unwrap();
+        cable.set_read_timeout(Some(PATIENCE)).unwrap();
+        guest.expect("net 0: announced");
+        // The length, the Ethernet header and data of the first frame: it is the guest's, not a reverse ARP request.
+        let mut frame = [0; 4 + 60];
+        cable.read_exact(&mut frame).unwrap();
+        assert_eq!(
+            (&frame[..4], &frame[4..10], &frame[16..18]),
+            (&[0, 0, 0, 60][..], &[0xff; 6][..], &[0x88, 0xb5][..])
+        );
+    }
 }

@@ -100,7 +100,8 @@ pub(super) fn device(kind: Kind, endpoint: &Arc<Endpoint>, state: Option<DeviceS
         (Kind::Net, state) => {
             let state = match state {
                 Some(DeviceState::Net(state)) => state,
-                _ => NetState { mac: [2; 6], mtu: Some(1500), link_up: true },
+                // Its driver can acknowledge an announcement.
+                _ => NetState { announce: true, ..NetState::new([2; 6], Some(1500)) },
             };
             Arc::new(Net::new(endpoint.clone(), state))
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use vm_memory::{Bytes, GuestAddress};
 
-use super::MAX_FRAME;
 use super::port::Port;
+use super::{MAX_FRAME, control};
 use crate::Error;
 use crate::net::VNET_HEADER_LEN;
 use crate::sync::lock;
@@ -16,6 +16,7 @@ use crate::virtio::{Chain, Handler, Malformed, Queues, Served, VirtQueue};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
+const CONTROL: usize = 2;
 /// The offset of `num_buffers` in the header (section 5.1.6).
 const NUM_BUFFERS: usize = 10;
 /// The delay before retrying a send that the backend did not accept.
@@ -27,6 +28,8 @@ pub(super) struct NetHandler {
     port: Arc<Port>,
     /// A frame may be spread over several buffers (`VIRTIO_NET_F_MRG_RXBUF`).
     mergeable: bool,
+    /// The driver uses the control queue (`VIRTIO_NET_F_CTRL_VQ`).
+    controls: bool,
     chain: Chain,
     /// The frame that is being received. The handler reads it before it knows how many buffers it needs, so that it is
     /// never truncated; it waits here until the driver has room.
@@ -57,11 +60,12 @@ enum Delivery {
 }
 
 impl NetHandler {
-    pub(super) fn new(port: Arc<Port>, mergeable: bool) -> Self {
+    pub(super) fn new(port: Arc<Port>, mergeable: bool, controls: bool) -> Self {
         let connect_at = (!port.connected()).then(Instant::now);
         Self {
             port,
             mergeable,
+            controls,
             chain: Chain::default(),
             frame: vec![0; MAX_FRAME].into_boxed_slice(),
             waiting: 0,
@@ -259,7 +263,12 @@ impl NetHandler {
 impl Handler for NetHandler {
     fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
         let Some(queue) = queues.get(index) else { return Ok(()) };
-        if index == RECEIVE { self.feed(queue) } else { self.transmit(queue) }
+        match index {
+            RECEIVE => self.feed(queue),
+            TRANSMIT => self.transmit(queue),
+            CONTROL if self.controls => control::serve(&self.port, queue, &mut self.chain),
+            _ => Ok(()),
+        }
     }
 
     fn input(&self) -> Option<RawFd> {

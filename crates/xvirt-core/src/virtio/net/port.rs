@@ -12,6 +12,7 @@ use super::statistics::NetCounters;
 use crate::config::{NicLimit, RateLimit};
 use crate::limit::Limiter;
 use crate::sync::lock;
+use crate::virtio::NetState;
 
 /// The most frames discarded at once: more than a tap holds, and a bound in case they arrive faster.
 const MAX_DISCARDED: usize = 1 << 16;
@@ -23,6 +24,10 @@ pub(super) struct Port {
     pub(super) backend: Arc<dyn NetBackend>,
     /// Whether the cable is plugged in.
     plugged: AtomicBool,
+    /// Whether the driver announces the card when it is asked to.
+    driver_announces: AtomicBool,
+    /// Whether the driver is asked to announce the card, and has not acknowledged that.
+    announce: AtomicBool,
     /// Whether the backend is connected.
     connected: AtomicBool,
     listener: OnceLock<Listener>,
@@ -41,12 +46,15 @@ impl fmt::Debug for Port {
 }
 
 impl Port {
-    pub(super) fn new(backend: Arc<dyn NetBackend>, link_up: bool) -> Self {
+    /// The port of a card in `state`.
+    pub(super) fn new(backend: Arc<dyn NetBackend>, state: &NetState) -> Self {
         let unlimited = || Mutex::new(Limiter::new(RateLimit::none(), Instant::now()));
         Self {
             connected: AtomicBool::new(backend.input().is_some()),
             backend,
-            plugged: AtomicBool::new(link_up),
+            plugged: AtomicBool::new(state.link_up),
+            driver_announces: AtomicBool::new(false),
+            announce: AtomicBool::new(state.announce),
             listener: OnceLock::new(),
             receive: unlimited(),
             transmit: unlimited(),
@@ -65,6 +73,23 @@ impl Port {
 
     pub(super) fn set_link(&self, up: bool) {
         self.plugged.store(up, Ordering::Release);
+    }
+
+    pub(super) fn driver_announces(&self) -> bool {
+        self.driver_announces.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_driver_announces(&self, announces: bool) {
+        self.driver_announces.store(announces, Ordering::Release);
+    }
+
+    /// Whether the driver sees that it should announce the card.
+    pub(super) fn announce(&self) -> bool {
+        self.announce.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_announce(&self, announce: bool) {
+        self.announce.store(announce, Ordering::Release);
     }
 
     pub(super) fn connected(&self) -> bool {

@@ -1,3 +1,4 @@
+mod control;
 mod limits;
 
 use std::collections::BTreeSet;
@@ -65,7 +66,7 @@ fn cable() -> (Arc<Cable>, UnixDatagram) {
 }
 
 fn card(cable: &Arc<Cable>) -> Arc<Net> {
-    Arc::new(Net::new(cable.clone(), NetState { mac: [2, 0, 0, 1, 2, 3], mtu: Some(1400), link_up: true }))
+    Arc::new(Net::new(cable.clone(), NetState::new([2, 0, 0, 1, 2, 3], Some(1400))))
 }
 
 fn started(features: u64) -> (Rig, UnixDatagram, Arc<Net>, Arc<Cable>) {
@@ -98,8 +99,8 @@ fn the_driver_sees_address_link_and_mtu() {
     assert_eq!((rig.config(0), rig.config(6), rig.config(10)), ([2, 0, 0, 1, 2, 3], [1, 0], 1400_u16.to_le_bytes()));
     net.set_link(false);
     rig.pci.config_changed();
-    assert_eq!((rig.config(6), rig.host.taken(2)), ([0, 0], 1));
-    let without = Net::new(cable().0, NetState { mac: [0; 6], mtu: None, link_up: true });
+    assert_eq!((rig.config(6), rig.host.taken(3)), ([0, 0], 1));
+    let without = Net::new(cable().0, NetState::new([0; 6], None));
     assert_eq!(without.features() & 1 << 3, 0);
     assert_eq!(rig.offered() & 1 << 3, 1 << 3);
 }
@@ -268,7 +269,7 @@ fn told(rig: &Rig) -> Arc<Mutex<Vec<String>>> {
 fn a_tap_that_is_removed_is_told() {
     crate::net::tests::isolated("a_tap_that_is_removed_is_told", || {
         let tap = Arc::new(Tap::create(None).unwrap());
-        let net = Net::new(tap.clone(), NetState { mac: [2, 0, 0, 1, 2, 3], mtu: None, link_up: true });
+        let net = Net::new(tap.clone(), NetState::new([2, 0, 0, 1, 2, 3], None));
         let mut rig = Rig::new(Arc::new(net));
         let told = told(&rig);
         rig.start(EVENT_IDX);
@@ -372,7 +373,7 @@ fn a_host_answers_on_a_tap() {
         tap.set_address([198, 51, 100, 1].into(), 24).unwrap();
         tap.set_up().unwrap();
         let mac = [2, 0, 0, 1, 2, 3];
-        let net = Net::new(tap.clone(), NetState { mac, mtu: None, link_up: true });
+        let net = Net::new(tap.clone(), NetState::new(mac, None));
         let mut rig = Rig::new(Arc::new(net));
         rig.start(EVENT_IDX | MERGEABLE | 1 << 1 | 1 << 7);
         for i in 0..u64::from(SIZE) {
@@ -447,7 +448,7 @@ fn on_a_socket() -> (Rig, UnixStream, Arc<Net>) {
     let (near, far) = UnixStream::pair().unwrap();
     far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let stream = Arc::new(FrameStream::new(near).unwrap());
-    let net = Arc::new(Net::new(stream, NetState { mac: [2, 0, 0, 1, 2, 3], mtu: None, link_up: true }));
+    let net = Arc::new(Net::new(stream, NetState::new([2, 0, 0, 1, 2, 3], None)));
     let mut rig = Rig::new(net.clone());
     rig.start(EVENT_IDX | MERGEABLE);
     (rig, far, net)
@@ -535,7 +536,7 @@ fn a_peer_that_goes_takes_the_link_down_and_one_that_comes_puts_it_up() {
     let path = folder.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let stream = Arc::new(FrameStream::connect(&path).unwrap());
-    let net = Arc::new(Net::new(stream, NetState { mac: [2, 0, 0, 1, 2, 3], mtu: None, link_up: true }));
+    let net = Arc::new(Net::new(stream, NetState::new([2, 0, 0, 1, 2, 3], None)));
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ear = heard.clone();
     net.on_connection(move |connected| ear.lock().unwrap().push(connected));

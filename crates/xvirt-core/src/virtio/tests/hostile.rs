@@ -168,7 +168,7 @@ fn the_disk_survives() {
 
 #[test]
 fn the_network_card_survives() {
-    let state = NetState { mac: [2; 6], mtu: None, link_up: true };
+    let state = NetState::new([2; 6], None);
     attack(Arc::new(Net::new(Everything::new(), state)), 0xd1b5_4a32_d192_ed03);
 }
 

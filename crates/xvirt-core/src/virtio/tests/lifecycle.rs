@@ -53,7 +53,7 @@ fn a_network_card_goes_round() {
     go_round(|state| {
         let state = match state {
             Some(DeviceState::Net(state)) => state,
-            _ => NetState { mac: [2; 6], mtu: Some(1400), link_up: true },
+            _ => NetState::new([2; 6], Some(1400)),
         };
         Arc::new(Net::new(Everything::new(), state))
     });
