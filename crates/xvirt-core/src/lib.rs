@@ -83,6 +83,7 @@
 //! | [`seed`] | Set a guest's host name, users, keys and network at its first boot. |
 //! | [`repository`] | Store VMs and their disks in a folder, safely for several processes. |
 //! | [`template`] | Seal a VM as a template and create VMs from it in milliseconds. |
+//! | [`snapshot`] | Take snapshots and checkpoints of VMs and go back to them. |
 //! | [`xva`] | Import and export the virtual appliances of XenServer and XCP-ng. |
 //! | [`progress`] | Observe long operations and cancel them. |
 //! | [`error`] | The error type: a stable kind, what failed, why, and what to do. |
@@ -111,6 +112,7 @@ pub mod net;
 pub mod progress;
 pub mod repository;
 pub mod seed;
+pub mod snapshot;
 pub mod template;
 pub mod vm;
 pub mod xva;

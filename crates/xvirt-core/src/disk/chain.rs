@@ -23,6 +23,8 @@ pub(crate) enum Image<'a> {
     Path(&'a Path, Option<ImageFormat>),
     /// The image, followed by its backing files. No file is opened by its name.
     Descriptors(&'a [ImageDescriptor]),
+    /// A qcow2 image whose backing file is not yet where the image says, but at this path.
+    Above(&'a Path, (&'a Path, ImageFormat)),
 }
 
 /// Opens an image and its backing files; the first layer is the image itself.
@@ -31,13 +33,22 @@ pub(crate) enum Image<'a> {
 /// is changed: a caller that owns an image which was not closed properly must repair it before use.
 pub(super) fn open(image: Image<'_>, hold: Option<Hold>) -> Result<Vec<Layer>> {
     match image {
-        Image::Path(path, format) => open_path(path, format, hold),
+        Image::Path(path, format) => open_path(path, format, None, hold),
+        Image::Above(path, base) => open_path(path, Some(ImageFormat::Qcow2), Some(base), hold),
         Image::Descriptors(images) => open_descriptors(images, hold),
     }
 }
 
-fn open_path(path: &Path, format: Option<ImageFormat>, hold: Option<Hold>) -> Result<Vec<Layer>> {
+fn open_path(
+    path: &Path,
+    format: Option<ImageFormat>,
+    base: Option<(&Path, ImageFormat)>,
+    hold: Option<Hold>,
+) -> Result<Vec<Layer>> {
     let mut chain = Chain::begin(ImageFile::open(path, writes(hold))?, format, hold)?;
+    if let Some((base, format)) = base {
+        chain.add(ImageFile::open(base, false)?, Some(format))?;
+    }
     while let Some((below, format)) = chain.last().map(backing).transpose()?.flatten() {
         let above = chain.last_path();
         let file = ImageFile::open(&below, false).map_err(|error| explain(error, &above, &below))?;

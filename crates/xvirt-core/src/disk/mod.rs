@@ -9,7 +9,7 @@
 //! - `probe` and `header`: validate untrusted headers before anything else reads them
 //! - `chain`: follows backing files, each of which is a `layer`; `descriptor`: image files that are open already
 //! - `raw` and `qcow2`: the two formats
-//! - `scan` and `copy`: read whole disks without their holes
+//! - `scan` and `copy`: read whole disks without their holes; `merge`: makes one image of two that are based on each other
 //! - `snapshot`: a view of a disk at a point in time, while its guest keeps writing
 //! - `streaming`: a disk whose data is fetched on demand; `blocks`: tracks the blocks that either of them has processed
 //! - `engine`: keeps many requests in flight, directly at the `place` in a file that a backend names
@@ -33,6 +33,7 @@ mod holder;
 mod info;
 mod layer;
 mod lock;
+mod merge;
 mod open;
 mod overlay;
 mod place;
@@ -64,6 +65,7 @@ pub use engine::{IoEngine, IoOperation};
 pub use format::ImageFormat;
 pub use info::{BackingFile, ImageInfo, inspect};
 pub(crate) use info::{check_tables, has_own_data};
+pub(crate) use merge::merge;
 pub use open::{Access, open, open_descriptors};
 pub(crate) use open::{Claim, Opening, claim};
 pub(crate) use overlay::overlay_as;

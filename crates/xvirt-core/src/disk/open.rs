@@ -96,6 +96,11 @@ impl Opening<'_> {
         }
         backend(layers, self.access)
     }
+
+    /// Opens it for reading without a lock, for a caller that ensures that no one writes.
+    pub(super) fn open_unlocked(path: &Path, format: ImageFormat) -> Result<Arc<dyn BlockBackend>> {
+        backend(chain::open(Image::Path(path, Some(format)), None)?, Access::ReadOnly)
+    }
 }
 
 /// Opens the files of an image exclusively, and repairs it if its last writer did not close it.

@@ -224,10 +224,8 @@ impl Machine {
     }
 
     /// Sets a new generation ID and notifies the guest that it is a copy or was reverted.
-    #[expect(dead_code, reason = "no machine is a copy of one that ran so far")]
-    pub(crate) fn set_generation_id(&mut self, id: Uuid) -> Result<()> {
-        acpi::write_generation_id(&self.ram, id)?;
-        self.generation_id = id;
+    pub(crate) fn announce_generation_id(&self) -> Result<()> {
+        acpi::write_generation_id(&self.ram, self.generation_id)?;
         self.platform.power.raise(GeneralEvent::GenerationId);
         Ok(())
     }

@@ -64,6 +64,20 @@ impl Machine {
         Ok(function)
     }
 
+    /// Takes the device out of a slot of a parked machine, and returns its state. [`insert`](Self::insert) puts a device
+    /// with that state in again, and the guest notices nothing.
+    pub(crate) fn take_out(&self, slot: usize) -> Result<VirtioPciState> {
+        let function = lock(&self.functions).get(&slot).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("there is no device in PCI slot {slot}"))
+                .with_remedy("see the lists of disks and network interfaces for those that the VM has")
+        })?;
+        let state = function.save()?;
+        self.platform.pci.remove(slot)?;
+        lock(&self.functions).remove(&slot);
+        function.stop();
+        Ok(state)
+    }
+
     /// Removes the device from `slot`, even if the guest uses it, and releases its host resources.
     pub(crate) fn unplug(&self, slot: usize) {
         self.platform.hotplug.host().forbid(slot);

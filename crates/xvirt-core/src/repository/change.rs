@@ -34,13 +34,15 @@ pub(crate) struct Change {
     /// The VM, and the stage with its new contents.
     pub(crate) vm: Uuid,
     pub(crate) stage: Stage,
-    /// The layer that takes over its disks, if any.
+    /// The layer or snapshot that takes over its disks, if any.
     pub(crate) layer: Option<NewLayer>,
 }
 
-/// A layer that takes over disks of a VM.
+/// A layer or a snapshot that takes over disks of a VM.
 #[derive(Debug)]
 pub(crate) struct NewLayer {
+    /// Where it is kept: layers or snapshots.
+    pub(crate) room: Directory,
     pub(crate) id: Uuid,
     pub(crate) stage: Stage,
     /// The disks that move out of the VM's old folder.
@@ -68,9 +70,15 @@ struct Pending {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct PendingLayer {
+    #[serde(default = "layers")]
+    room: Directory,
     id: Uuid,
     stage: Uuid,
     disks: Vec<Replacement>,
+}
+
+fn layers() -> Directory {
+    Directory::Layers
 }
 
 impl Record for Pending {
@@ -82,6 +90,7 @@ impl Repository {
     pub(crate) fn change(&self, lock: ExclusiveLock, change: Change) -> Result<()> {
         let Change { vm, mut stage, mut layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {
+            room: layer.room,
             id: layer.id,
             stage: layer.stage.id(),
             disks: layer.disks.clone(),
@@ -148,8 +157,10 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
         return Ok(());
     }
     for Replacement { from, to } in &layer.disks {
-        if !is_disk_name(from) || !is_disk_name(to) {
-            let error = corrupt(&repository.folder().join(Pending::FILE), "it names a file that cannot be a disk");
+        let foreign = !matches!(layer.room, Directory::Layers | Directory::Snapshots);
+        if foreign || !is_disk_name(from) || !is_disk_name(to) {
+            let error =
+                corrupt(&repository.folder().join(Pending::FILE), "it names a file that cannot be a disk of a layer");
             return Err(explain_damage(error, RESTORE_CHANGE));
         }
         let to = staged.join(to);
@@ -159,7 +170,7 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
         protect(&to)?;
     }
     sync_folder(&staged)?;
-    stage::settle_in(&staged, &repository.place(Directory::Layers, layer.id), &repository.room(Directory::Layers))
+    stage::settle_in(&staged, &repository.place(layer.room, layer.id), &repository.room(layer.room))
 }
 
 /// Swaps two folders atomically, so that a disk of the VM can be opened at any moment. Returns `false` if the file
@@ -210,7 +221,7 @@ mod tests {
         VmRecord::new(config, None).unwrap().write(new.folder()).unwrap();
         let moved = Replacement { from: "disk-0.raw".to_owned(), to: "disk-0.raw".to_owned() };
         let id = Uuid::new_v4();
-        let names = PendingLayer { id, stage: layer.id(), disks: vec![moved] };
+        let names = PendingLayer { room: Directory::Layers, id, stage: layer.id(), disks: vec![moved] };
         let pending = Pending { format: FORMAT, vm: vm.uuid(), stage: new.id(), layer: Some(names) };
         pending.write(repository.folder()).unwrap();
 
@@ -268,7 +279,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap().replace("\"from\": \"disk-0.raw\"", "\"from\": \"../../lock\"");
         fs::write(&path, text).unwrap();
         let error = repository.vm(&vm.to_string()).unwrap_err();
-        assert!(error.to_string().contains("it names a file that cannot be a disk"), "{error}");
+        assert!(error.to_string().contains("it names a file that cannot be a disk of a layer"), "{error}");
         assert!(folder.path().join("lock").exists());
     }
 }

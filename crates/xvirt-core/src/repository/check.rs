@@ -4,12 +4,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 use super::reference::References;
 use super::store::id_of;
 use super::vm::names_in;
-use super::{Directory, Repository, StoredVm, Template, hash_disk};
+use super::{Directory, Lineage, Repository, Snapshot, StoredVm, Template, hash_disk, saved_state};
 use crate::disk::{self, Access, ImageFormat};
 use crate::progress::Progress;
+use crate::vm::SuspendedVm;
 use crate::{Error, ErrorKind, Result};
 
 /// The result of a check.
@@ -20,6 +23,8 @@ pub struct Check {
     pub vms: usize,
     /// The number of templates checked, including the contents of their disks.
     pub templates: usize,
+    /// The number of snapshots, with those that were removed and on which others are based.
+    pub snapshots: usize,
     /// The damage found; empty if there is none.
     pub problems: Vec<Problem>,
 }
@@ -70,6 +75,7 @@ impl Repository {
             self.check_names(room, &mut check)?;
         }
         let templates = self.check_templates(&mut check)?;
+        self.check_snapshots(&templates, &mut check)?;
         self.check_vms(&templates, &mut check)?;
         drop(lock);
         for template in &templates {
@@ -110,12 +116,7 @@ impl Repository {
         let folders: Vec<_> = chain.iter().skip(1).map(Template::folder).collect();
         let Some(template) = chain.into_iter().next() else { return Ok(None) };
         for (disk, (_, path, format)) in template.disks().iter().zip(template.images()) {
-            if fs::metadata(&path).is_ok_and(|metadata| metadata.mode() & 0o222 != 0) {
-                check.add(
-                    format!("{} belongs to a template but is writable", path.display()),
-                    format!("make it read-only: chmod 444 {}", path.display()),
-                );
-            }
+            require_read_only(&path, "a template", check);
             let size = check_image(&path, format, &folders, check)?;
             if size.is_some_and(|size| size != disk.size) {
                 check.add(format!("{} does not have the size in its record", path.display()), RESTORE_TEMPLATE);
@@ -139,21 +140,73 @@ impl Repository {
     }
 
     fn check_vm(&self, vm: &StoredVm, templates: &[Template], check: &mut Check) -> Result<()> {
+        let title = format!("VM '{}' ({})", vm.name(), vm.uuid());
+        if vm.is_suspended() {
+            check_saved_state(&vm.folder(), &title, "discard it: Repository::hard_shutdown", check)?;
+        }
+        let (layer, snapshot) = (vm.layer(), vm.record().snapshot);
+        let Some(folders) = self.check_bases(&title, layer, snapshot, templates, check)? else { return Ok(()) };
+        for disk in vm.own_disks() {
+            check_image(&disk.path, disk.format, &folders, check)?;
+        }
+        Ok(())
+    }
+
+    /// The folders of everything on which a VM or a snapshot is based; `None` after adding a problem.
+    fn check_bases(
+        &self,
+        title: &str,
+        layer: Option<&Lineage>,
+        snapshot: Option<Uuid>,
+        templates: &[Template],
+        check: &mut Check,
+    ) -> Result<Option<Vec<PathBuf>>> {
         let mut folders = Vec::new();
-        if let Some(layer) = vm.layer() {
+        if let Some(layer) = layer {
             let template = templates.iter().find(|template| template.uuid() == layer.template);
             match template.map(|template| self.read_chain(template.clone())) {
                 Some(Err(error)) if error.is_shortage() => return Err(error),
                 Some(Ok(chain)) => folders.extend(chain.iter().map(Template::folder)),
                 _ => {
-                    let what = format!("VM '{}' ({}) is based on a template that is missing", vm.name(), vm.uuid());
-                    check.add(format!("{what} or damaged: '{}:{}'", layer.name, layer.version), RESTORE_TEMPLATE);
-                    return Ok(());
+                    let what = format!("{title} is based on a template that is missing or damaged");
+                    check.add(format!("{what}: '{}:{}'", layer.name, layer.version), RESTORE_TEMPLATE);
+                    return Ok(None);
                 }
             }
         }
-        for disk in vm.own_disks() {
-            check_image(&disk.path, disk.format, &folders, check)?;
+        match self.ancestry(snapshot) {
+            Ok(ancestry) => folders.extend(ancestry.iter().map(Snapshot::folder)),
+            Err(error) => {
+                check.add_error(error, RESTORE_SNAPSHOT)?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(folders))
+    }
+
+    fn check_snapshots(&self, templates: &[Template], check: &mut Check) -> Result<()> {
+        for id in self.ids(Directory::Snapshots)? {
+            check.snapshots += 1;
+            match self.read_snapshot(id) {
+                Ok(snapshot) => self.check_snapshot(&snapshot, templates, check)?,
+                Err(error) => check.add_error(error, RESTORE_SNAPSHOT)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_snapshot(&self, snapshot: &Snapshot, templates: &[Template], check: &mut Check) -> Result<()> {
+        let (record, title) = (snapshot.record(), snapshot.title());
+        if record.memory && !record.removed {
+            let remedy = "restore it from a copy, or remove the snapshot: Repository::remove_snapshot";
+            check_saved_state(&snapshot.folder(), &title, remedy, check)?;
+        }
+        let bases = self.check_bases(&title, record.layer.as_ref(), record.parent, templates, check)?;
+        let Some(folders) = bases else { return Ok(()) };
+        // The images of a removed snapshot on which nothing is based are gone.
+        for own in snapshot.images().into_iter().filter(|own| !record.removed || own.path.exists()) {
+            require_read_only(&own.path, "a snapshot", check);
+            check_image(&own.path, own.format, &folders, check)?;
         }
         Ok(())
     }
@@ -186,6 +239,26 @@ impl Repository {
 }
 
 const RESTORE_TEMPLATE: &str = "restore the template from a copy";
+const RESTORE_SNAPSHOT: &str = "restore the snapshot from a copy";
+
+fn require_read_only(path: &Path, owner: &str, check: &mut Check) {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o222 != 0) {
+        let what = format!("{} belongs to {owner} but is writable", path.display());
+        check.add(what, format!("make it read-only: chmod 444 {}", path.display()));
+    }
+}
+
+/// Checks the saved state in the folder of a VM or a snapshot, except guest memory.
+fn check_saved_state(folder: &Path, title: &str, remedy: &str, check: &mut Check) -> Result<()> {
+    match SuspendedVm::open(saved_state(folder)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_shortage() => Err(error),
+        Err(error) => {
+            check.add(format!("{title} has no usable saved state: {}", error.without_remedy()), remedy);
+            Ok(())
+        }
+    }
+}
 
 /// Checks that an image can be opened for writing, and that its chain stays within these folders. Returns the size of
 /// the disk.

@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Makes relative paths absolute, because the VM may be started with another working directory. Disks in `folder`,
 /// which belong to the VM, get their names in it instead.
-pub(super) fn settle_paths(config: &mut VmConfig, folder: &Path) -> Result<()> {
+pub(crate) fn settle_paths(config: &mut VmConfig, folder: &Path) -> Result<()> {
     for disk in &mut config.disks {
         if let DiskSource::Image { path, .. } = &mut disk.source {
             let full = full(path)?;

@@ -6,6 +6,7 @@
 //! change.json       a change in progress that takes several renames
 //! vms/UUID/         a VM: vm.json, its disks, its attachments
 //! layers/UUID/      a template: template.json and its disks, immutable
+//! snapshots/UUID/   a snapshot: snapshot.json, its disks, a checkpoint's saved state
 //! staging/UUID/     an object in preparation; its owner locks `alive` in it
 //! trash/UUID        an object that is being removed
 //! ```
@@ -23,39 +24,52 @@
 //!
 //! - `store`: the folder and its `lock`
 //! - `record`: metadata files, which are not trusted when they are read; `name`: the names in them
-//! - `vm` and `template`: the stored objects
+//! - `vm`, `template` and `snapshot`: the stored objects; `child`: copy-on-write copies of their disks
+//! - `suspended`: VMs whose memory is saved
+//! - `sweep`: deletes what removed snapshots no longer need
 //! - `files`: checks the files that a configuration names before it is stored
 //! - `stage`: objects in preparation; `update`: changes a configuration; `change`: changes that take several renames
 //! - `hash`: hashes of disk contents
 //! - `reference`: references between the VMs of a repository
 //! - `check`: finds damage
 //!
-//! The operations on templates are in [`template`](crate::template).
+//! The operations on templates are in [`template`](crate::template), those on snapshots in
+//! [`snapshot`](crate::snapshot).
 
 mod change;
 mod check;
+mod child;
 mod files;
 mod hash;
 mod lock;
 mod name;
 mod record;
 mod reference;
+mod snapshot;
 mod stage;
 mod store;
+mod suspended;
+mod sweep;
 mod template;
 mod update;
 mod vm;
 
 pub(crate) use change::{Change, NewLayer, Replacement, protect};
 pub use check::{Check, Problem};
+pub(crate) use child::{Base, Child, child};
+pub(crate) use files::settle_paths;
 pub(crate) use hash::hash_disk;
 pub(crate) use name::{MAX_NAME_LENGTH, check_name, disk_name};
 pub(crate) use record::{FORMAT, Record};
 pub(crate) use reference::Owner;
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::{SAVED_STATE, SnapshotRecord, saved_state};
 pub use stage::Stage;
 pub use store::Repository;
-pub(crate) use store::{Directory, ExclusiveLock};
+pub(crate) use store::{Directory, ExclusiveLock, sync_folder};
+pub(crate) use sweep::{Family, base_of, delete, resolved};
 pub use template::{Lineage, Template, TemplateDisk};
 pub(crate) use template::{TemplateRecord, absent};
+pub(crate) use update::{claim_if_there, link_file, link_files};
 pub use vm::StoredVm;
-pub(crate) use vm::{OwnDisk, VmRecord};
+pub(crate) use vm::{OwnDisk, VmRecord, own_disks};

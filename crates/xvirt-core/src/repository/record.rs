@@ -16,12 +16,15 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::store::{absent_is, failed};
+use super::store::{absent_is, failed, rename, sync_folder};
 use crate::named_file::NamedFile;
 use crate::{Error, ErrorKind, Result};
 
 /// The newest supported format, of the repository and of every record.
 pub(crate) const FORMAT: u32 = 1;
+
+/// The end of the name of a record that is about to replace another.
+const DRAFT: &str = ".new";
 
 /// The size limit of a record in bytes.
 const LARGEST: u64 = 4 << 20;
@@ -49,7 +52,19 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
 
     /// Writes it into the folder, replacing an existing one, on stable storage except for the directory entry.
     fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(Self::FILE);
+        self.write_as(&folder.join(Self::FILE))
+    }
+
+    /// Replaces the record in the folder atomically. When this returns, the new one is on stable storage.
+    fn replace(&self, folder: &Path) -> Result<()> {
+        let (path, draft) = (folder.join(Self::FILE), folder.join(format!("{}{DRAFT}", Self::FILE)));
+        self.write_as(&draft)?;
+        rename(&draft, &path)?;
+        sync_folder(folder)
+    }
+
+    /// Writes the record to a new file, and that to stable storage.
+    fn write_as(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(|error| {
             Error::new(
                 ErrorKind::InvalidConfig,
@@ -59,10 +74,10 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
             .with_remedy("give kernels, disks and network interfaces by path or name")
         })?;
         // Removes the leftover of an attempt that failed later.
-        fs::remove_file(&path)
+        fs::remove_file(path)
             .or_else(absent_is(()))
             .map_err(|error| Error::io(format!("cannot replace {}", path.display()), error))?;
-        write_new(&path, &text)
+        write_new(path, &text)
     }
 }
 

@@ -67,6 +67,13 @@ impl UsedFile<'_> {
     }
 }
 
+impl Owner {
+    /// Whether its files never change: it is a template or a snapshot.
+    fn is_immutable(self) -> bool {
+        matches!(self.room, Directory::Layers | Directory::Snapshots)
+    }
+}
+
 impl Reference {
     /// Whether the named file is in this folder, so that only its backing chain leads to another object.
     pub(super) fn is_based_in(&self, folder: &Path) -> bool {
@@ -89,6 +96,7 @@ impl Reference {
         let what = format!("VM '{vm}' cannot be stored: its {}", self.describe(repository));
         Error::new(ErrorKind::InvalidConfig, what).with_remedy(match self.owner.room {
             Directory::Layers => "create an instance of the template: Repository::instantiate",
+            Directory::Snapshots => "create a VM from the snapshot: Repository::clone_vm",
             Directory::Staging => "create disks at Stage::disk_path of the stage that is committed",
             Directory::Vms | Directory::Trash => {
                 "copy the disk into the stage (qemu-img convert -O FORMAT OLD NEW), or seal the other VM and instantiate \
@@ -125,8 +133,8 @@ impl Repository {
                     found.push(Reference { user, named, path, based: depth > 0, owner });
                 }
                 match below {
-                    // The records of templates name their backing files.
-                    Some(below) if owner.is_none_or(|owner| owner.room != Directory::Layers) => {
+                    // The records of templates and snapshots name their backing files.
+                    Some(below) if !owner.is_some_and(|owner| owner.is_immutable()) => {
                         (path, format) = (resolve(&below.0), below.1);
                     }
                     _ => break,
@@ -197,10 +205,15 @@ impl Repository {
         let known = match room {
             Directory::Vms => self.read_vm(id).map(|vm| vm.title()),
             Directory::Layers => self.read_template(id).map(|template| template.title()),
+            Directory::Snapshots => self.read_snapshot(id).map(|snapshot| snapshot.title()),
             Directory::Staging => return "an object in preparation".to_owned(),
             Directory::Trash => return "a removed object".to_owned(),
         };
-        let kind = if room == Directory::Vms { "VM" } else { "template" };
+        let kind = match room {
+            Directory::Vms => "VM",
+            Directory::Snapshots => "snapshot",
+            _ => "template",
+        };
         known.unwrap_or_else(|_| format!("the {kind} {id}"))
     }
 }

@@ -29,22 +29,25 @@ pub struct Repository {
 }
 
 /// The subfolders of a repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Directory {
     Vms,
     Layers,
+    Snapshots,
     Staging,
     Trash,
 }
 
 impl Directory {
-    pub(super) const ALL: [Self; 4] = [Self::Vms, Self::Layers, Self::Staging, Self::Trash];
+    pub(super) const ALL: [Self; 5] = [Self::Vms, Self::Layers, Self::Snapshots, Self::Staging, Self::Trash];
 
     /// The name of the subfolder.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Vms => "vms",
             Self::Layers => "layers",
+            Self::Snapshots => "snapshots",
             Self::Staging => "staging",
             Self::Trash => "trash",
         }
@@ -90,6 +93,8 @@ impl Repository {
         }
         let repository = Self { folder: fs::canonicalize(folder).map_err(cannot)?.into() };
         repository.require_marker()?;
+        // An older version made no folder for snapshots.
+        make_folders(&repository.folder).map_err(cannot)?;
         let trash = stage::clear(&repository)?;
         trash.into_iter().for_each(|id| repository.empty(id));
         Ok(repository)

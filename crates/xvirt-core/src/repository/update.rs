@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::files::{settle_disk, settle_paths};
 use super::name::disk_name;
 use super::stage::ALIVE;
-use super::store::absent_is;
 use super::vm::names_in;
 use super::{Change, Record, Repository, Stage, StoredVm, VmRecord};
 use crate::config::{Disk, DiskSource, VmConfig};
@@ -79,6 +78,8 @@ impl Repository {
     ///   format of a disk; a disk, the kernel or the initrd belongs to another VM or a template of the repository, or a
     ///   disk is based on such a disk; a disk added to the VM's folder is based on another file, or is not a plain
     ///   file; or a part of the configuration is an open object, which cannot be stored.
+    /// - [`InvalidState`](ErrorKind::InvalidState): the VM is suspended, and more than its name and its labels would
+    ///   change.
     /// - [`Busy`](ErrorKind::Busy): a disk that would be deleted, or is added to the VM's folder, is in use.
     /// - [`InUse`](ErrorKind::InUse): another VM uses a disk that would be deleted.
     /// - Others: an added disk is damaged or cannot be read, or the repository cannot be written.
@@ -105,12 +106,13 @@ impl Repository {
         }
         settle_paths(&mut config, &vm.folder())?;
         config.check()?;
-        let record = VmRecord::new(config, vm.layer().cloned())?;
+        let record = vm.record().with_config(config)?;
+        require_startable(vm, &record)?;
         check_added(vm, &record.config)?;
         self.require_own_files(&record.config, &vm.folder())?;
         let dropped = self.dropped(vm, &record.config)?;
         // The locks keep others from opening these disks.
-        let claims = dropped.iter().map(|path| claim(path)).collect::<Result<Vec<_>>>()?;
+        let claims = dropped.iter().map(|path| claim_if_there(path)).collect::<Result<Vec<_>>>()?;
 
         let stage = self.stage()?;
         record.write(stage.folder())?;
@@ -118,7 +120,8 @@ impl Repository {
         if !self.is_unchanged(vm)? {
             return Ok(None);
         }
-        link_files(&vm.folder(), &dropped, &stage)?;
+        let dropped_names: Vec<_> = dropped.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        link_files(&vm.folder(), &dropped_names, &stage)?;
         self.change(lock, Change { vm: vm.uuid(), stage, layer: None })?;
         drop(claims);
         Ok(Some(StoredVm::new(self.clone(), record)))
@@ -157,29 +160,44 @@ fn check_added(vm: &StoredVm, config: &VmConfig) -> Result<()> {
 }
 
 /// Locks a disk, if it exists.
-fn claim(path: &Path) -> Result<Option<Claim>> {
+pub(crate) fn claim_if_there(path: &Path) -> Result<Option<Claim>> {
     match disk::claim(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         claimed => claimed.map(Some),
     }
 }
 
-/// Links the remaining files of a VM's folder into the stage that will replace it.
-fn link_files(folder: &Path, dropped: &[PathBuf], stage: &Stage) -> Result<()> {
+/// Refuses changes with which a suspended VM could not resume.
+fn require_startable(vm: &StoredVm, changed: &VmRecord) -> Result<()> {
+    let text = |record: &VmRecord| {
+        let mut config = record.config.clone();
+        (config.name, config.labels) = Default::default();
+        serde_json::to_string(&config).ok()
+    };
+    if text(vm.record()) == text(changed) { Ok(()) } else { vm.require_halted("change more than name and labels of") }
+}
+
+/// Links the files of a VM's folder into the stage that will replace it, except its record and those called `dropped`.
+pub(crate) fn link_files(folder: &Path, dropped: &[&str], stage: &Stage) -> Result<()> {
     let replaced = [VmRecord::FILE, ALIVE];
-    for name in names_in(folder)?.iter().filter(|name| !replaced.contains(&name.as_str())) {
-        let path = folder.join(name);
-        if !dropped.contains(&path) {
-            // A file that was being created there may be gone again.
-            fs::hard_link(&path, stage.folder().join(name)).or_else(absent_is(())).map_err(|error| {
-                Error::io(format!("cannot link {} into {}", path.display(), stage.folder().display()), error)
-                    .with_remedy(
-                        "keep the repository on a file system that supports hard links, and create no folders inside those of VMs",
-                    )
-            })?;
-        }
+    let names = names_in(folder)?;
+    for name in names.iter().map(String::as_str).filter(|name| !replaced.contains(name) && !dropped.contains(name)) {
+        // A file that was being created there may be gone again.
+        link_file(&folder.join(name), &stage.folder().join(name)).or_else(|error| match error.kind() {
+            ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
     }
     Ok(())
+}
+
+/// Gives a file of the repository another name in it.
+pub(crate) fn link_file(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to).map_err(|error| {
+        Error::io(format!("cannot link {} to {}", from.display(), to.display()), error).with_remedy(
+            "keep the repository on a file system that supports hard links, and create no folders inside those of VMs",
+        )
+    })
 }
 
 fn image(disk: &Disk) -> Option<(&Path, ImageFormat)> {

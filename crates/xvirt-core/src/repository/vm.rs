@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::name::{check_name, disk_name, is_disk_name, is_plain, shown};
+use super::name::{check_name, is_disk_name, is_plain, shown};
 use super::record::{corrupt, read_bounded, write_new};
 use super::store::absent_is;
 use super::template::Lineage;
@@ -29,6 +29,12 @@ pub(crate) struct VmRecord {
     /// The template on which its disks are based.
     #[serde(default)]
     pub(crate) layer: Option<Lineage>,
+    /// The snapshot on which its disks are based.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<Uuid>,
+    /// Identifies the saved state in its folder, if the VM is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) suspended: Option<Uuid>,
 }
 
 impl Record for VmRecord {
@@ -39,13 +45,19 @@ impl VmRecord {
     pub(crate) fn new(config: VmConfig, layer: Option<Lineage>) -> Result<Self> {
         check_name("VM", &config.name)?;
         check_labels(&config.labels)?;
-        Ok(Self { format: FORMAT, config, layer })
+        Ok(Self { format: FORMAT, config, layer, snapshot: None, suspended: None })
+    }
+
+    /// The record of the same VM with another configuration.
+    pub(crate) fn with_config(&self, config: VmConfig) -> Result<Self> {
+        let new = Self::new(config, self.layer.clone())?;
+        Ok(Self { snapshot: self.snapshot, suspended: self.suspended, ..new })
     }
 
     /// Sets a disk to its image beside the record.
-    pub(crate) fn set_disk(&mut self, index: usize, format: ImageFormat) {
+    pub(crate) fn set_disk(&mut self, index: usize, name: String, format: ImageFormat) {
         if let Some(disk) = self.config.disks.get_mut(index) {
-            disk.source = DiskSource::Image { path: disk_name(index, format).into(), format };
+            disk.source = DiskSource::Image { path: name.into(), format };
         }
     }
 }
@@ -118,19 +130,26 @@ impl StoredVm {
         self.repository.place(Directory::Vms, self.uuid())
     }
 
+    pub(super) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     pub(crate) fn record(&self) -> &VmRecord {
         &self.record
     }
 
     /// Its disks, except those outside the repository.
     pub(crate) fn own_disks(&self) -> Vec<OwnDisk> {
-        let folder = self.folder();
-        let own = |(index, disk): (usize, &Disk)| {
-            let DiskSource::Image { path, format } = &disk.source else { return None };
-            let name = path.to_str().filter(|name| is_disk_name(name))?.to_owned();
-            Some(OwnDisk { index, path: folder.join(&name), name, format: *format })
-        };
-        self.record.config.disks.iter().enumerate().filter_map(own).collect()
+        own_disks(&self.record.config, &self.folder())
+    }
+
+    /// Fails if it is suspended: its disks must stay as its guest knows them.
+    pub(crate) fn require_halted(&self, verb: &str) -> Result<()> {
+        if self.record.suspended.is_none() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidState, format!("cannot {verb} VM '{}' while it is suspended", self.name()))
+            .with_remedy("resume and shut it down, or discard its saved state: Repository::hard_shutdown"))
     }
 
     /// The name for messages.
@@ -237,7 +256,7 @@ impl Repository {
         drop(claims);
         drop(lock);
         self.empty(trash);
-        Ok(())
+        self.sweep_removed()
     }
 
     /// Fails if there is a VM with this UUID.
@@ -327,6 +346,16 @@ pub(crate) fn check_disks(config: &VmConfig, folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The disks in `folder` that a configuration names by their names in it.
+pub(crate) fn own_disks(config: &VmConfig, folder: &Path) -> Vec<OwnDisk> {
+    let own = |(index, disk): (usize, &Disk)| {
+        let DiskSource::Image { path, format } = &disk.source else { return None };
+        let name = path.to_str().filter(|name| is_disk_name(name))?.to_owned();
+        Some(OwnDisk { index, path: folder.join(&name), name, format: *format })
+    };
+    config.disks.iter().enumerate().filter_map(own).collect()
 }
 
 /// The configuration of a record, with the absolute paths of the disks in its folder.

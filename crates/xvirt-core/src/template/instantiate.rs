@@ -1,8 +1,7 @@
 //! Creates a VM from a template.
 
-use super::child::{Base, child};
 use super::identity::renew;
-use crate::repository::{Directory, Repository, StoredVm, Template, VmRecord, absent};
+use crate::repository::{Base, Directory, Repository, StoredVm, Template, VmRecord, absent, child};
 use crate::{Error, Result};
 
 impl Repository {
@@ -20,12 +19,12 @@ impl Repository {
         renew(&mut config, name.into());
         let mut record = VmRecord::new(config, Some(template.lineage()))?;
         for (index, (name, image, format)) in template.images().iter().enumerate() {
-            let base = Base { image, format: *format, layer: template.uuid(), name };
-            let format = child(&stage, index, &base).map_err(|error| match template.folder().exists() {
+            let base = Base { image, format: *format, room: Directory::Layers, owner: template.uuid(), name };
+            let made = child(&stage, index, &base).map_err(|error| match template.folder().exists() {
                 true => error,
                 false => gone(template),
             })?;
-            record.set_disk(index, format);
+            record.set_disk(index, made.name, made.format);
         }
         stage.commit_record(record, |_| {
             // A template in use is not removed without this lock, so it still exists if its folder does.

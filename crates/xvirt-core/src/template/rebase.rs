@@ -3,30 +3,32 @@
 use std::fs;
 use std::path::Path;
 
-use super::child::{Base, child};
 use crate::disk::{self, Access, BlockBackend};
 use crate::progress::Progress;
 use crate::repository::{
-    Change, Lineage, OwnDisk, Record, Repository, Stage, StoredVm, Template, TemplateDisk, VmRecord, hash_disk,
+    Base, Change, Directory, Lineage, OwnDisk, Record, Repository, Stage, StoredVm, Template, TemplateDisk, VmRecord,
+    child, disk_name, hash_disk,
 };
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {
-    /// Makes the disks of an instance independent of templates, by copying the shared data. A VM without a template is
-    /// unchanged.
+    /// Makes the disks of a VM independent of templates and snapshots, by copying the shared data. A VM whose disks are
+    /// based on nothing is unchanged.
     ///
     /// Holes stay holes, and a disk keeps its format. The VM must be built again before it can start.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the VM was removed; [`Busy`](ErrorKind::Busy) while it runs, or if it was
+    /// [`NotFound`](ErrorKind::NotFound) if the VM was removed; [`InvalidState`](ErrorKind::InvalidState) if it is
+    /// suspended; [`Busy`](ErrorKind::Busy) while it runs, or if it was
     /// changed meanwhile; [`InUse`](ErrorKind::InUse) if other VMs use its disks or disks based on them;
     /// [`Cancelled`](ErrorKind::Cancelled); or a disk cannot be read, or its copy cannot be written. Then nothing has
     /// changed.
     pub fn flatten(&self, vm: &StoredVm, progress: &dyn Progress) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
-        if vm.layer().is_none() {
+        if vm.layer().is_none() && vm.record().snapshot.is_none() {
             return Ok(vm);
         }
+        vm.require_halted("flatten")?;
         self.require_unused(vm.uuid())?;
         let stage = self.stage()?;
         let mut record = vm.record().clone();
@@ -34,10 +36,11 @@ impl Repository {
         for OwnDisk { index, path, format, .. } in vm.own_disks() {
             let opened = disk::open(&path, Some(format), Access::ReadWrite)?;
             disk::copy(&*opened, Some((&path, format)), &stage.disk_path(index, format), format, progress)?;
-            record.set_disk(index, format);
+            record.set_disk(index, disk_name(index, format), format);
             held.push(opened);
         }
         record.layer = None;
+        record.snapshot = None;
         self.renew(&vm, stage, record)
     }
 
@@ -57,6 +60,7 @@ impl Repository {
     /// [`Cancelled`](ErrorKind::Cancelled). Then nothing has changed.
     pub fn rebase(&self, vm: &StoredVm, to: &Template, progress: &dyn Progress) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
+        vm.require_halted("rebase")?;
         let from = self.origin(&vm, to)?;
         self.require_unused(vm.uuid())?;
         let stage = self.stage()?;
@@ -74,8 +78,9 @@ impl Repository {
                 written.push(own.path.display().to_string());
                 continue;
             }
-            let base = Base { image, format: *format, layer: to.uuid(), name };
-            record.set_disk(own.index, child(&stage, own.index, &base)?);
+            let base = Base { image, format: *format, room: Directory::Layers, owner: to.uuid(), name };
+            let made = child(&stage, own.index, &base)?;
+            record.set_disk(own.index, made.name, made.format);
             held.push(opened);
         }
         if !written.is_empty() {
@@ -95,6 +100,9 @@ impl Repository {
             let what = format!("VM '{}' cannot move to {}: {why}", vm.name(), to.title());
             Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("create a new instance of that template"))
         };
+        if vm.record().snapshot.is_some() {
+            return refuse("its disks are based on a snapshot");
+        }
         match vm.layer() {
             Some(Lineage { template, name, .. }) if name == to.name() => {
                 let from = self.template(&template.to_string())?;

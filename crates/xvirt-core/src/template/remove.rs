@@ -21,7 +21,7 @@ impl Repository {
     /// Deletes a template with its disks.
     ///
     /// # Errors
-    /// [`InUse`](ErrorKind::InUse) if VMs or other templates are based on it, which the error names;
+    /// [`InUse`](ErrorKind::InUse) if VMs, snapshots or other templates are based on it, which the error names;
     /// [`NotFound`](ErrorKind::NotFound) if it was removed already.
     pub fn remove_template(&self, template: &Template) -> Result<()> {
         let referring = self.referring(Owner { room: Directory::Layers, id: template.uuid() })?;
@@ -53,14 +53,15 @@ impl Repository {
         let referenced: HashSet<_> =
             referenced.filter(|owner| owner.room == Directory::Layers).map(|owner| owner.id).collect();
         let lock = self.lock_exclusive()?;
-        let vms = self.read_vms()?;
+        let (vms, snapshots) = (self.read_vms()?, self.read_snapshots()?);
         let mut left = self.read_templates()?;
         let newest = newest(&left);
         let (mut removed, mut trash) = (Vec::new(), Vec::new());
         loop {
             let parents = left.iter().filter_map(Template::parent);
-            let used: HashSet<_> =
-                parents.chain(vms.iter().filter_map(|vm| vm.layer())).map(|lineage| lineage.template).collect();
+            let of_vms = vms.iter().filter_map(|vm| vm.layer());
+            let of_snapshots = snapshots.iter().filter_map(|snapshot| snapshot.record().layer.as_ref());
+            let used: HashSet<_> = parents.chain(of_vms).chain(of_snapshots).map(|lineage| lineage.template).collect();
             let needless = |template: &Template| {
                 let id = template.uuid();
                 !used.contains(&id)
@@ -77,12 +78,17 @@ impl Repository {
         Ok(removed)
     }
 
-    /// The VMs and templates based on a template, as text.
+    /// The VMs, snapshots and templates based on a template, as text.
     fn users(&self, _: &ExclusiveLock, template: Uuid) -> Result<Vec<String>> {
         let mut users = Vec::new();
         for vm in self.read_vms()? {
             if vm.layer().is_some_and(|layer| layer.template == template) {
                 users.push(vm.title());
+            }
+        }
+        for snapshot in self.read_snapshots()? {
+            if snapshot.record().layer.as_ref().is_some_and(|layer| layer.template == template) {
+                users.push(snapshot.title());
             }
         }
         for above in self.read_templates()? {

@@ -5,13 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::child::{Base, child};
 use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
-    Change, Directory, FORMAT, Lineage, NewLayer, OwnDisk, Record, Replacement, Repository, Stage, StoredVm, Template,
-    TemplateDisk, TemplateRecord, check_name, disk_name, hash_disk, protect,
+    Base, Change, Directory, FORMAT, Lineage, NewLayer, OwnDisk, Record, Replacement, Repository, Stage, StoredVm,
+    Template, TemplateDisk, TemplateRecord, check_name, child, disk_name, hash_disk, protect,
 };
 use crate::vm::{Verb, Vm};
 use crate::{Error, ErrorKind, Result};
@@ -33,7 +32,7 @@ pub struct Seal {
 #[non_exhaustive]
 pub enum Source<'a> {
     /// A VM of the repository. Its disks become the template's without a copy, and it continues with copy-on-write
-    /// copies of them, as an instance of the template.
+    /// copies of them, as an instance of the template. If it has snapshots, its disks are copied.
     Stored(&'a StoredVm),
     /// A halted VM. A VM of the repository is treated like [`Stored`](Self::Stored), and must be built again before it
     /// can start; the disks of any other VM are copied.
@@ -178,8 +177,14 @@ impl Repository {
         Ok(template)
     }
 
-    /// Moves the disks of a VM into a layer, and gives the VM copy-on-write copies of them.
+    /// Moves the disks of a VM into a layer, and gives the VM copy-on-write copies of them. Disks that are based on a
+    /// snapshot are copied instead.
     fn seal_stored(&self, seal: &Seal, vm: StoredVm, progress: &dyn Progress) -> Result<Template> {
+        vm.require_halted("seal")?;
+        if vm.record().snapshot.is_some() {
+            // A template must not depend on a snapshot, which can be removed at any time.
+            return self.seal_copy(seal, &vm.config(), progress);
+        }
         self.require_unused(vm.uuid())?;
         if let Some(layer) = vm.layer() {
             let below = self.template(&layer.template.to_string())?.chain()?.len();
@@ -206,8 +211,9 @@ impl Repository {
             disks.push(TemplateDisk { size: opened.capacity(), hash: hash_disk(&*opened, progress)? });
             held.push(opened);
             let to = disk_name(index, format);
-            let base = Base { image: &path, format, layer: id, name: &to };
-            record.set_disk(index, child(&vm_stage, index, &base)?);
+            let base = Base { image: &path, format, room: Directory::Layers, owner: id, name: &to };
+            let made = child(&vm_stage, index, &base)?;
+            record.set_disk(index, made.name, made.format);
             disk.source = DiskSource::Image { path: to.clone().into(), format };
             moves.push(Replacement { from: name, to });
         }
@@ -217,7 +223,7 @@ impl Repository {
         let template = self.finish(seal, draft, &layer_stage)?;
         record.layer = Some(template.lineage());
         record.write(vm_stage.folder())?;
-        let layer = NewLayer { id, stage: layer_stage, disks: moves };
+        let layer = NewLayer { room: Directory::Layers, id, stage: layer_stage, disks: moves };
         self.replace(lock, &vm, Change { vm: vm.uuid(), stage: vm_stage, layer: Some(layer) })?;
         drop(held);
         Ok(template)

@@ -50,7 +50,7 @@ mod vsock;
 mod worker;
 
 pub(crate) use balloon::{Balloon, GuestReport};
-pub(crate) use blk::{Block, IoError, IoErrorSink, OperationCounts};
+pub(crate) use blk::{Block, BlockCounters, IoError, IoErrorSink, OperationCounts};
 pub(crate) use chain::ServeError::{self, Malformed};
 pub(crate) use chain::{Chain, Served};
 pub(crate) use console::Console;

@@ -117,7 +117,7 @@ pub(super) fn machine(
     let mut disks = BTreeMap::new();
     for ((position, disk), (_, backend)) in devices.disks.iter().zip(backends) {
         let state = saved.block(*position, disk.slot, &backend)?;
-        let block = block(*position, &disk.config, &backend, state, config.cpus.count, events)?;
+        let block = Arc::new(block(*position, &disk.config, &backend, state, config.cpus.count, events)?);
         let function = machine.insert(disk.slot, Arc::clone(&block) as _, saved.at(disk.slot)?)?;
         disks.insert(*position, DiskDevice::new(*position, block, function, backend, events));
     }
@@ -190,19 +190,19 @@ pub(super) fn block(
     saved: Option<BlockState>,
     vcpus: u32,
     events: &Events,
-) -> Result<Arc<Block>> {
+) -> Result<Block> {
     let new = || BlockState::new(&**backend, disk.serial.as_str(), queues(disk, vcpus));
     let state = saved.unwrap_or_else(new);
     let backend = Arc::clone(backend) as _;
     let block = Block::new(backend, disk.engine, io_errors_of(position, events), state)?;
     block.set_limit(disk.limit);
-    Ok(Arc::new(match disk.source {
+    Ok(match disk.source {
         DiskSource::Image { .. } | DiskSource::Descriptors(_) => block.with_image(),
         DiskSource::Backend(_) => {
             tracing::info!(disk = position, "the disk's backend is the program's own, and runs without a filter");
             block
         }
-    }))
+    })
 }
 
 /// The number of request queues of a disk in a VM with `vcpus` vCPUs.

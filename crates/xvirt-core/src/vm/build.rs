@@ -2,9 +2,11 @@
 
 use std::mem;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Vm;
 use super::devices::{Devices, Place};
+use super::saved::SavedState;
 use crate::Result;
 use crate::config::{Disk, VmConfig};
 use crate::disk;
@@ -23,7 +25,13 @@ impl VmConfig {
     }
 
     /// Builds the VM, suspended to the file `saved`, with its devices at these places.
-    pub(super) fn build_suspended(self, host: &Host, saved: PathBuf, disks: &[Place], nics: &[Place]) -> Result<Vm> {
+    pub(super) fn build_suspended(
+        self,
+        host: &Host,
+        saved: Arc<dyn SavedState>,
+        disks: &[Place],
+        nics: &[Place],
+    ) -> Result<Vm> {
         let mut config = self.checked(host)?;
         let disks = mem::take(&mut config.disks).into_iter().zip(disks);
         let nics = mem::take(&mut config.nics).into_iter().zip(nics);

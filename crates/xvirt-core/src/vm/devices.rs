@@ -86,7 +86,7 @@ impl DiskSlot {
         self.device.as_ref().map(|device| Arc::clone(&device.backend))
     }
 
-    fn set_device(&mut self, device: DiskDevice) {
+    pub(super) fn set_device(&mut self, device: DiskDevice) {
         self.previous = Some(device.backend.previous());
         self.device = Some(device);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -19,6 +19,7 @@ use super::events::{Event, EventReceiver, Events};
 use super::limits;
 use super::live::{Live, Running, Teardown};
 use super::operation::{LongOperation, Operations};
+use super::saved::SavedState;
 use super::state::{PowerState, Verb};
 use super::supervisor::{self, Supervisor};
 use super::vsock::VsockListeners;
@@ -134,7 +135,7 @@ impl Vm {
     pub(super) fn new(
         config: VmConfig,
         devices: Devices,
-        saved: Option<PathBuf>,
+        saved: Option<Arc<dyn SavedState>>,
         kvm: Option<&Descriptor>,
     ) -> Result<Self> {
         let processors = Processors::new(&config.cpus, kvm)?;
@@ -404,7 +405,7 @@ impl Inner {
     }
 
     /// Tears the machine down after it was saved to the file `saved`.
-    pub(super) fn leave_memory(&self, power: MutexGuard<'_, Power>, saved: PathBuf) {
+    pub(super) fn leave_memory(&self, power: MutexGuard<'_, Power>, saved: Arc<dyn SavedState>) {
         let teardown = {
             let mut live = self.live();
             live.saved = Some(saved);

@@ -77,6 +77,7 @@ impl Vm {
     fn plug_disk_now(&self, machine: &Machine, position: usize, slot: usize, disk: &Disk) -> Result<DiskDevice> {
         let backend = assemble::open_disk(disk, disk.access())?;
         let block = assemble::block(position, disk, &backend, None, self.inner.config.cpus.count, &self.inner.events)?;
+        let block = Arc::new(block);
         let function = machine.plug(slot, Arc::clone(&block) as _)?;
         Ok(DiskDevice::new(position, block, function, backend, &self.inner.events))
     }

@@ -3,7 +3,6 @@
 //! Only the holder of the VM's operation lock changes it, and no thread keeps it locked during anything slow. So
 //! queries return immediately, whatever a verb waits for.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -13,6 +12,7 @@ use super::disks::DiskStatus;
 use super::events::Event;
 use super::halt::{Crash, HaltCause, Halted};
 use super::nics::NicStatus;
+use super::saved::SavedState;
 use super::state::PowerState;
 use super::statistics::Statistics;
 use crate::cgroup::CpuGroup;
@@ -27,7 +27,7 @@ pub(super) struct Live {
     pub(super) cpu_limit: CpuLimit,
     pub(super) running: Option<Running>,
     /// The file from which a suspended VM resumes.
-    pub(super) saved: Option<PathBuf>,
+    pub(super) saved: Option<Arc<dyn SavedState>>,
     pub(super) halted: Option<Halted>,
     pub(super) last_crash: Option<Crash>,
     /// The last values, returned by queries while the machine is being torn down.
@@ -68,7 +68,7 @@ pub(super) struct Running {
 
 impl Live {
     /// The state of a VM that is halted, or suspended to the file `saved`.
-    pub(super) fn new(devices: Devices, cpu_limit: CpuLimit, saved: Option<PathBuf>) -> Self {
+    pub(super) fn new(devices: Devices, cpu_limit: CpuLimit, saved: Option<Arc<dyn SavedState>>) -> Self {
         let halted = saved.is_none().then(|| Halted::now(HaltCause::NotStarted));
         let state = if saved.is_some() { PowerState::Suspended } else { PowerState::Halted };
         Self { state, devices, cpu_limit, running: None, saved, halted, last_crash: None, ending: None }

@@ -9,6 +9,7 @@
 //! - `lifecycle`: the verbs that change the power state.
 //! - `suspend`: suspends a VM to a file and resumes it; `saved` reads such a file, `saved_devices` its device states,
 //!   and `draft` is a file until it is complete.
+//! - `still`: holds a VM still while it is saved; `image_change` gives its disks other images meanwhile.
 //! - `events`: what happens to the VM; `halt`: why it is halted, and its last crash.
 //! - `supervisor`: the thread that handles the guest's own requests; `guest`: what those requests and crashes do.
 //! - `consoles`: the consoles and the guest agent's port; `agent`: the guest agent; `vsock`: connections to and from
@@ -34,6 +35,7 @@ mod guest;
 mod halt;
 mod handle;
 mod hotplug;
+mod image_change;
 mod lifecycle;
 mod limits;
 mod live;
@@ -47,6 +49,7 @@ mod saved;
 mod saved_devices;
 mod state;
 mod statistics;
+mod still;
 mod supervisor;
 mod suspend;
 mod vsock;
@@ -57,16 +60,19 @@ pub use disks::DiskStatus;
 pub use events::{CrashReason, Device, Event, EventReceiver, EventRecord, IoOperation};
 pub use halt::{Crash, HaltCause, Halted};
 pub use handle::Vm;
+pub(crate) use image_change::NewImage;
 pub use memory::{GuestMemory, MemoryStatistics};
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsPublisher;
 pub use nics::NicStatus;
 pub use operation::Operation;
+pub(crate) use saved::SavedState;
 pub use saved::SuspendedVm;
 pub use state::{PowerState, Verb};
 pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,
     VcpuStatistics,
 };
+pub(crate) use still::Still;
 pub use suspend::{ResumeReport, SuspendReport};
 pub use vsock::VsockListener;

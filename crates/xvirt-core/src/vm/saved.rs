@@ -1,24 +1,55 @@
 //! Files of suspended VMs: the description of the VM in them, and building the VM from one.
 
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Vm;
 use super::devices::Place;
+use super::draft::remove;
 use crate::config::VmConfig;
 use crate::host::Host;
 use crate::state::{Kind, Section, StateReader};
 use crate::{Error, ErrorKind, Result};
+
+/// Where the saved state of a suspended VM is kept.
+pub(crate) trait SavedState: Send + Sync + fmt::Debug {
+    /// The path of the file.
+    fn path(&self) -> &Path;
+
+    /// Makes sure that it is never resumed again. When this returns, that is on stable storage.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if somebody else did so before.
+    fn discard(&self) -> Result<()>;
+}
+
+/// Saved state that is a file by itself.
+#[derive(Debug)]
+pub(super) struct SavedFile(pub(super) PathBuf);
+
+impl SavedState for SavedFile {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn discard(&self) -> Result<()> {
+        remove(&self.0)
+    }
+}
 
 /// The description of the VM in its saved state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Description {
     pub(super) uuid: Uuid,
     pub(super) name: String,
-    /// The configuration as JSON; `None` if it holds open objects.
+    /// The generation ID that its guest knows.
+    pub(super) generation_id: Uuid,
+    /// The configuration as JSON; `None` if it holds open objects, or is kept elsewhere.
     pub(super) config: Option<String>,
     /// The positions and slots of the disks and network interfaces, in the order of the configuration.
     pub(super) disks: Vec<Place>,
@@ -102,6 +133,12 @@ impl SuspendedVm {
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration does not fit; otherwise as [`VmConfig::build`].
     pub fn build_with(self, config: VmConfig, host: &Host) -> Result<Vm> {
+        let state = Arc::new(SavedFile(self.path.clone()));
+        self.build_from(state, config, host)
+    }
+
+    /// Builds the VM from another configuration, and resumes it from `state`.
+    pub(crate) fn build_from(self, state: Arc<dyn SavedState>, config: VmConfig, host: &Host) -> Result<Vm> {
         let Self { path, description: Description { disks, nics, .. }, .. } = self;
         for (what, count, saved) in
             [("disks", config.disks.len(), disks.len()), ("network interfaces", config.nics.len(), nics.len())]
@@ -113,7 +150,7 @@ impl SuspendedVm {
                     .with_remedy("give the configuration that the VM had when it was suspended"));
             }
         }
-        config.build_suspended(host, path, &disks, &nics)
+        config.build_suspended(host, state, &disks, &nics)
     }
 }
 

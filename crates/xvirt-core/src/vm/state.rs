@@ -36,6 +36,8 @@ pub enum Verb {
     Unpause,
     Suspend,
     Resume,
+    Snapshot,
+    Checkpoint,
     Export,
     Seal,
     Clone,
@@ -56,7 +58,7 @@ pub enum Verb {
 use PowerState::{Halted, Paused, Running, Suspended};
 
 /// The states in which each verb is legal.
-const LEGAL: [(Verb, &[PowerState]); 24] = [
+const LEGAL: [(Verb, &[PowerState]); 26] = [
     (Verb::Start, &[Halted]),
     (Verb::CleanShutdown, &[Running]),
     (Verb::HardShutdown, &[Running, Paused, Suspended]),
@@ -66,6 +68,8 @@ const LEGAL: [(Verb, &[PowerState]); 24] = [
     (Verb::Unpause, &[Paused]),
     (Verb::Suspend, &[Running, Paused]),
     (Verb::Resume, &[Suspended]),
+    (Verb::Snapshot, &[Halted, Running, Paused, Suspended]),
+    (Verb::Checkpoint, &[Running, Paused]),
     (Verb::Export, &[Halted, Running, Paused, Suspended]),
     (Verb::Seal, &[Halted]),
     (Verb::Clone, &[Halted]),
@@ -130,6 +134,8 @@ impl fmt::Display for Verb {
             Self::Unpause => "unpause",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+            Self::Snapshot => "snapshot",
+            Self::Checkpoint => "checkpoint",
             Self::Export => "export",
             Self::Seal => "seal",
             Self::Clone => "clone",

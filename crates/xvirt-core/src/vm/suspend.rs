@@ -1,5 +1,6 @@
 //! Suspending a VM to a file, and resuming it from there.
 
+use std::fs::File;
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
@@ -7,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::draft::{Draft, remove};
+use super::draft::Draft;
 use super::events::Event;
 use super::handle::{Inner, Power, Started, Vm};
 use super::live::Live;
-use super::saved::{self, Description};
+use super::saved::{self, Description, SavedFile, SavedState};
 use super::state::{PowerState, Verb};
+use crate::config::VmConfig;
 use crate::disk::BlockBackend;
 use crate::machine::{ElapsedTime, Machine, MachineState, Restore};
 use crate::progress::Progress;
@@ -31,6 +33,14 @@ pub struct SuspendReport {
     pub state: Duration,
     /// The time from the call until everything was on stable storage.
     pub total: Duration,
+}
+
+/// What was saved to a file.
+pub(super) struct SavedBytes {
+    /// The bytes of guest memory in it.
+    pub(super) memory: u64,
+    /// The time to read and write the rest.
+    pub(super) state: Duration,
 }
 
 /// How long a resume took.
@@ -67,12 +77,40 @@ impl Vm {
     /// - [`Busy`](ErrorKind::Busy) if the program has taken the signal that interrupts vCPUs for itself.
     /// - [`Cancelled`](ErrorKind::Cancelled).
     pub fn suspend(&self, path: impl AsRef<Path>, progress: &dyn Progress) -> Result<SuspendReport> {
+        let path = std::path::absolute(path.as_ref())
+            .map_err(|e| Error::io(format!("cannot find {}", path.as_ref().display()), e))?;
+        // The state of the VM decides first whether it can be suspended.
+        Verb::Suspend.check(self.name(), self.power_state())?;
+        let draft = Draft::create(&path)?;
+        let (file, with_config) = (draft.file()?, true);
+        let publish = |_| {
+            draft.publish()?;
+            Ok(Arc::new(SavedFile(path)) as _)
+        };
+        self.suspend_as(file, with_config, publish, progress)
+    }
+
+    /// Saves the VM to an empty file. `publish` gets the VM's configuration, and puts the file in its place; if it
+    /// fails, the VM is as before. The file does not contain the configuration, which the caller keeps.
+    pub(crate) fn suspend_into(
+        &self,
+        file: File,
+        publish: impl FnOnce(VmConfig) -> Result<Arc<dyn SavedState>>,
+        progress: &dyn Progress,
+    ) -> Result<SuspendReport> {
+        self.suspend_as(file, false, publish, progress)
+    }
+
+    fn suspend_as(
+        &self,
+        file: File,
+        with_config: bool,
+        publish: impl FnOnce(VmConfig) -> Result<Arc<dyn SavedState>>,
+        progress: &dyn Progress,
+    ) -> Result<SuspendReport> {
         let began = Instant::now();
         let _span = self.inner.enter_span();
         let (power, _listed) = self.begin(Verb::Suspend)?;
-        let path = std::path::absolute(path.as_ref())
-            .map_err(|e| Error::io(format!("cannot find {}", path.as_ref().display()), e))?;
-        let draft = Draft::create(&path)?;
         let machine = self.inner.running_machine()?;
         let was_running = self.power_state() == PowerState::Running;
         if was_running {
@@ -80,13 +118,17 @@ impl Vm {
         }
         self.inner.take_ejected();
         let parking = began.elapsed();
-        let saved = self.inner.save_to(&machine, draft, progress);
+        let saved = self.inner.save_to(&machine, file, with_config, progress).and_then(|saved| {
+            self.inner.flush_disks()?;
+            let config = self.inner.live().config(&self.inner.config);
+            Ok((saved, publish(config)?))
+        });
         if saved.is_err() && was_running {
             machine.run();
         }
-        let (memory, state) = saved?;
+        let (SavedBytes { memory, state }, saved) = saved?;
         drop(machine);
-        self.inner.leave_memory(power, path);
+        self.inner.leave_memory(power, saved);
         Ok(SuspendReport { memory, parking, state, total: began.elapsed() })
     }
 
@@ -121,12 +163,12 @@ impl Vm {
         let began = Instant::now();
         let _span = self.inner.enter_span();
         let (mut power, _listed) = self.begin_alone(Verb::Resume)?;
-        let path = self.inner.live().saved.clone().ok_or_else(|| {
+        let saved = self.inner.live().saved.clone().ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, format!("VM '{}' has no file to resume from", self.name()))
         })?;
-        let (started, memory) = self.inner.restore_from(&path, power.run + 1, time, progress)?;
+        let (started, memory) = self.inner.restore_from(saved.path(), power.run + 1, time, progress)?;
         let state = began.elapsed().saturating_sub(memory);
-        remove(&path)?;
+        saved.discard()?;
         self.inner.consoles.go_on();
         started.announce();
         self.inner.run(&mut power, started, &Event::Resumed);
@@ -135,18 +177,19 @@ impl Vm {
 }
 
 impl Inner {
-    /// Writes a parked machine to a draft and publishes it. Returns the bytes of memory in it, and the time that the
-    /// rest of the state took.
-    fn save_to(&self, machine: &Machine, draft: Draft, progress: &dyn Progress) -> Result<(u64, Duration)> {
+    /// Writes a parked machine to an empty file, and the file to stable storage.
+    pub(super) fn save_to(
+        &self,
+        machine: &Machine,
+        file: File,
+        with_config: bool,
+        progress: &dyn Progress,
+    ) -> Result<SavedBytes> {
         let began = Instant::now();
         let state = machine.save()?;
         let read = began.elapsed();
-        let (description, disks) = {
-            let live = self.live();
-            let disks: Vec<_> = live.devices.disks.values().filter_map(|disk| disk.backend()).collect();
-            (self.describe(&live), disks)
-        };
-        let mut writer = StateWriter::new(draft.file()?);
+        let description = self.describe(&self.live(), with_config);
+        let mut writer = StateWriter::new(file);
         let memory = writer.memory(machine.ram(), progress)?;
         let began = Instant::now();
         writer.section(&state.processors)?;
@@ -154,10 +197,14 @@ impl Inner {
         writer.section(&description)?;
         let state = read + began.elapsed();
         writer.finish()?;
-        // A crash of the host must not lose writes that the guest, whose memory survives, considers complete.
-        disks.iter().try_for_each(|disk| disk.flush()).map_err(|e| Error::io("cannot flush the disks of the VM", e))?;
-        draft.publish()?;
-        Ok((memory, state))
+        Ok(SavedBytes { memory, state })
+    }
+
+    /// Writes the disks of a parked machine to stable storage. A crash of the host must not lose writes that the guest,
+    /// whose memory survives, considers complete.
+    pub(super) fn flush_disks(&self) -> Result<()> {
+        let disks: Vec<_> = self.live().devices.disks.values().filter_map(|disk| disk.backend()).collect();
+        disks.iter().try_for_each(|disk| disk.flush()).map_err(|e| Error::io("cannot flush the disks of the VM", e))
     }
 
     /// Assembles everything for run number `run` from the file at `path`, parked. Also returns the time to load memory.
@@ -185,6 +232,10 @@ impl Inner {
             let began = Instant::now();
             reader.memory(machine.ram(), progress).map_err(|error| saved::in_file(path, error))?;
             memory = began.elapsed();
+            if description.generation_id != self.config.generation_id {
+                // The guest is a copy of one that ran before, or goes back in time.
+                machine.announce_generation_id()?;
+            }
             machine.tell_stopped()
         })?;
         Ok((started, memory))
@@ -192,8 +243,8 @@ impl Inner {
 
     /// Halts a suspended VM.
     pub(super) fn discard_saved(&self, mut power: MutexGuard<'_, Power>) -> Result<()> {
-        let path = self.live().saved.clone();
-        path.as_deref().map_or(Ok(()), remove)?;
+        let saved = self.live().saved.clone();
+        saved.map_or(Ok(()), |saved| saved.discard())?;
         self.live().saved = None;
         self.consoles.power_off();
         let _ = mem::take(&mut power.run_end).set(Event::HardShutdown);
@@ -201,11 +252,12 @@ impl Inner {
         Ok(())
     }
 
-    fn describe(&self, live: &Live) -> Description {
+    fn describe(&self, live: &Live, with_config: bool) -> Description {
         let (disks, nics) = live.devices.places();
         // A configuration with open objects cannot be serialized. The VM can still be resumed by this handle, or with
         // another configuration.
-        let config = serde_json::to_string(&live.config(&self.config)).ok();
-        Description { uuid: self.config.uuid, name: self.config.name.clone(), config, disks, nics }
+        let config = with_config.then(|| serde_json::to_string(&live.config(&self.config)).ok()).flatten();
+        let VmConfig { uuid, ref name, generation_id, .. } = self.config;
+        Description { uuid, name: name.clone(), generation_id, config, disks, nics }
     }
 }

@@ -13,6 +13,7 @@ mod labels;
 mod mount;
 mod references;
 mod shortage;
+mod snapshots;
 mod templates;
 mod together;
 mod update;

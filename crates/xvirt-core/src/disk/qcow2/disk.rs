@@ -97,6 +97,28 @@ impl Qcow2Disk {
         survey(&*self.together()?, 0..self.capacity(), |found| found != Found::Nothing)
     }
 
+    /// The parts of a range that the image maps itself, in order.
+    pub(super) fn own_data(&self, range: Range<u64>) -> io::Result<Vec<Range<u64>>> {
+        let image = self.together()?;
+        let (mut own, mut at) = (Vec::<Range<u64>>::new(), range.start);
+        let end = range.end.min(self.capacity());
+        while at < end {
+            let (mapping, length) = image.inner().get_mapping(at, end - at)?;
+            if length == 0 {
+                return Err(io::Error::other("the image cannot map this range"));
+            }
+            let backed =
+                matches!(mapping, ShallowMapping::Indirect { .. } | ShallowMapping::Zero { explicit: false, .. });
+            match own.last_mut().filter(|last| last.end == at) {
+                _ if backed => {}
+                Some(last) => last.end = at + length,
+                None => own.push(at..at + length),
+            }
+            at += length;
+        }
+        Ok(own)
+    }
+
     fn together(&self) -> io::Result<RwLockReadGuard<'_, Image>> {
         self.image.read().map_err(broken)
     }

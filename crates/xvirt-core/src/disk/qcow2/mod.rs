@@ -28,6 +28,8 @@ mod table;
 mod tests;
 mod usage;
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use imago::FormatCreateBuilder;
@@ -80,4 +82,19 @@ pub(super) fn has_own_data(file: Arc<ImageFile>, header: &Header, below: Vec<Lay
     let path = file.path().to_owned();
     let disk = Qcow2Disk::new(file, header, below, true)?;
     disk.has_own_data().map_err(|error| cannot("read", &path, error))
+}
+
+/// An image that is opened to find what it has allocated itself.
+#[derive(Debug)]
+pub(super) struct OwnData(Qcow2Disk);
+
+impl OwnData {
+    pub(super) fn new(file: Arc<ImageFile>, header: &Header, below: Vec<Layer>) -> Result<Self> {
+        Qcow2Disk::new(file, header, below, true).map(Self)
+    }
+
+    /// The parts of `range` whose data or zeroes are in the image itself, and not in one below it.
+    pub(super) fn within(&self, range: Range<u64>) -> io::Result<Vec<Range<u64>>> {
+        self.0.own_data(range)
+    }
 }

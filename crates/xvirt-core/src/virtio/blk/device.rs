@@ -112,11 +112,20 @@ impl Block {
         let (read_only, sectors) = (state.read_only, AtomicU64::new(state.sectors));
         let engine = Engine::new(Arc::clone(&backend), choice)?;
         let ring = AtomicBool::new(engine.kind() == IoEngine::IoUring);
-        let counters = BlockCounters::default();
+        let counters = Arc::default();
         let (throttle, engine) = (Throttle::open(), Mutex::new(Some(engine)));
         let disk = Arc::new(Disk { backend, sink, sectors, read_only, serial, ring, counters, throttle, engine });
         let queue_sizes = vec![QUEUE_SIZE; state.queues.into()];
         Ok(Self { disk, queue_sizes, state, choice, ours: false })
+    }
+
+    /// Continues the counters of a device that this one replaces.
+    pub(crate) fn with_counters(mut self, counters: &Arc<BlockCounters>) -> Self {
+        // No other reference exists before the device is in a slot.
+        if let Some(disk) = Arc::get_mut(&mut self.disk) {
+            disk.counters = Arc::clone(counters);
+        }
+        self
     }
 
     /// Declares the backend to be one of this crate's, whose system calls are known, so that a seccomp filter may
@@ -141,7 +150,7 @@ impl Block {
     }
 
     /// The counters of its requests.
-    pub(crate) fn counters(&self) -> &BlockCounters {
+    pub(crate) fn counters(&self) -> &Arc<BlockCounters> {
         &self.disk.counters
     }
 

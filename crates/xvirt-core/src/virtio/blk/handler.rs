@@ -39,7 +39,7 @@ pub(super) struct Disk {
     pub(super) serial: [u8; SERIAL],
     /// Whether the engine uses io_uring.
     pub(super) ring: AtomicBool,
-    pub(super) counters: BlockCounters,
+    pub(super) counters: Arc<BlockCounters>,
     pub(super) throttle: Throttle,
     /// The engine, while no handler owns it.
     pub(super) engine: Mutex<Option<Engine>>,

@@ -15,4 +15,4 @@ mod throttle;
 
 pub(crate) use device::Block;
 pub(crate) use error::{IoError, IoErrorSink};
-pub(crate) use statistics::OperationCounts;
+pub(crate) use statistics::{BlockCounters, OperationCounts};

@@ -1,0 +1,58 @@
+//! Creates disks on top of the disks of templates and snapshots.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::name::disk_name;
+use super::{Directory, Stage};
+use crate::disk::{self, ImageFormat, OverlayKind};
+use crate::{Error, Result};
+
+/// A disk of a template or a snapshot.
+#[derive(Debug)]
+pub(crate) struct Base<'a> {
+    /// Its current path.
+    pub(crate) image: &'a Path,
+    pub(crate) format: ImageFormat,
+    /// The template or snapshot that contains it, or will contain it.
+    pub(crate) room: Directory,
+    pub(crate) owner: Uuid,
+    /// Its name there.
+    pub(crate) name: &'a str,
+}
+
+/// A copy-on-write copy in a stage.
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    /// Its name in the stage.
+    pub(crate) name: String,
+    /// Its path in the stage.
+    pub(crate) path: PathBuf,
+    pub(crate) format: ImageFormat,
+    pub(crate) kind: OverlayKind,
+}
+
+/// Creates disk `index` of the stage as a copy-on-write copy of `base`.
+pub(crate) fn child(stage: &Stage, index: usize, base: &Base<'_>) -> Result<Child> {
+    // Its format, and so its name, is known only when it is created.
+    let draft = stage.folder().join("draft");
+    let below = format!("../../{}/{}/{}", base.room.name(), base.owner, base.name);
+    let kind = disk::overlay_as(base.image, base.format, &draft, &below)?;
+    let format = match kind {
+        OverlayKind::Reflink => base.format,
+        OverlayKind::Qcow2 => ImageFormat::Qcow2,
+    };
+    let name = free_name(stage.folder(), index, format);
+    let path = stage.folder().join(&name);
+    fs::rename(&draft, &path).map_err(|error| Error::io(format!("cannot create disk {}", path.display()), error))?;
+    Ok(Child { name, path, format, kind })
+}
+
+/// A name for disk `index` that no file in the folder has.
+fn free_name(folder: &Path, index: usize, format: ImageFormat) -> String {
+    // Cannot fail, because there are more numbers than files.
+    let names = (index..usize::MAX).map(|number| disk_name(number, format));
+    names.into_iter().find(|name| fs::symlink_metadata(folder.join(name)).is_err()).unwrap_or_default()
+}

@@ -1,0 +1,46 @@
+//! Snapshots and checkpoints of the VMs of a repository, which VMs can be reverted to and created from.
+//!
+//! A snapshot has a VM's disks at one moment; a checkpoint also has its memory. Taking one copies no disk: the snapshot
+//! gets the images, and the VM continues with copy-on-write copies. A VM that runs is stopped for that moment.
+//!
+//! ```no_run
+//! use xvirt_core::host::Host;
+//! use xvirt_core::repository::Repository;
+//!
+//! # fn main() -> xvirt_core::Result<()> {
+//! let (host, repository) = (Host::probe()?, Repository::open("/var/lib/xvirt")?);
+//! let vm = repository.vm("web-1")?.build(&host)?;
+//! vm.start()?;
+//! let before = repository.snapshot(&vm, "before the upgrade", &())?;
+//! // The upgrade fails.
+//! vm.hard_shutdown()?;
+//! drop(vm);
+//! let vm = repository.revert(&before)?.build(&host)?;
+//! vm.start()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The snapshots of a VM are a tree ([`Snapshot::parent`]), because a VM that was reverted continues from there. They
+//! can be removed in any order.
+//!
+//! # When space returns
+//!
+//! On a file system with reflinks (XFS, Btrfs), the space of a snapshot returns when it is removed. Elsewhere, the
+//! images of later snapshots and of the VM are based on it, so its images stay, unlisted, until nothing is based on them.
+//! [`Repository::merge_removed`](crate::repository::Repository::merge_removed) merges them into the images above; that
+//! does not work for the disks of a VM that is running. The oldest image of a disk is never merged, because that would
+//! copy most of the disk: it stays as long as anything is based on it.
+//!
+//! Inside: `request` says what to take and `take` takes it; `live` is the part of that which concerns a VM in memory;
+//! `revert` goes back; `remove` removes, and `merge` merges images.
+
+mod live;
+mod merge;
+mod remove;
+mod request;
+mod revert;
+mod take;
+
+pub use crate::repository::Snapshot;
+pub use request::{NewSnapshot, Subject};

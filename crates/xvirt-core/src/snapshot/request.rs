@@ -1,0 +1,78 @@
+//! Describes a snapshot to be taken.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::repository::{StoredVm, check_name};
+use crate::vm::Vm;
+
+/// Name and options of a new snapshot.
+#[derive(Clone, Debug)]
+pub struct NewSnapshot {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) quiesce: Option<Duration>,
+}
+
+impl NewSnapshot {
+    /// A snapshot with this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), description: String::new(), quiesce: None }
+    }
+
+    /// Sets the description for users.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = text.into();
+        self
+    }
+
+    /// Freezes the file systems of a running guest through its agent meanwhile, so that they are clean in the snapshot:
+    /// XenServer's `snapshot_with_quiesce`. They are frozen for `limit` at most; a snapshot that takes longer fails.
+    /// Without this, they are in the state after a power failure. It has no effect on a checkpoint or a halted VM.
+    #[must_use]
+    pub fn quiesce(mut self, limit: Duration) -> Self {
+        self.quiesce = Some(limit);
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        check_name("snapshot", &self.name)
+    }
+}
+
+impl From<&str> for NewSnapshot {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for NewSnapshot {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+/// The VM of which a snapshot is taken.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Subject<'a> {
+    /// A VM of the repository that is halted or suspended.
+    Stored(&'a StoredVm),
+    /// A VM of the repository in any state, which lists the snapshot in its
+    /// [`current_operations`](Vm::current_operations). Its other verbs wait meanwhile, so the progress observer must not
+    /// call any.
+    Vm(&'a Vm),
+}
+
+impl<'a> From<&'a StoredVm> for Subject<'a> {
+    fn from(vm: &'a StoredVm) -> Self {
+        Self::Stored(vm)
+    }
+}
+
+impl<'a> From<&'a Vm> for Subject<'a> {
+    fn from(vm: &'a Vm) -> Self {
+        Self::Vm(vm)
+    }
+}

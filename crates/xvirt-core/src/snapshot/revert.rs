@@ -1,0 +1,63 @@
+//! Reverts a VM to a snapshot.
+
+use uuid::Uuid;
+
+use crate::repository::{
+    Change, Record, Repository, SAVED_STATE, Snapshot, StoredVm, VmRecord, child, claim_if_there, link_file,
+    link_files, saved_state,
+};
+use crate::{ErrorKind, Result};
+
+impl Repository {
+    /// Reverts a VM to a snapshot of it: its disks and its configuration are again as they were then. Everything that
+    /// its disks hold that is in no snapshot is lost. Name and labels stay.
+    ///
+    /// The VM is halted afterwards. After a checkpoint it is suspended, and continues from that moment when it is
+    /// resumed; it can be reverted to the same checkpoint as often as desired. Either way it gets a new generation ID,
+    /// by which the guest can notice that it went back in time. A running VM must be shut down first, and the VM must be
+    /// [built](StoredVm::build) again afterwards.
+    ///
+    /// # Errors
+    /// After an error the VM is as before.
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound) if the snapshot or the VM was removed; the remedy is to create a VM from the
+    ///   snapshot with [`clone_vm`](Self::clone_vm).
+    /// - [`Busy`](ErrorKind::Busy) if a disk is in use, or the VM was changed meanwhile.
+    /// - [`InUse`](ErrorKind::InUse) if other VMs use disks of this VM.
+    pub fn revert(&self, snapshot: &Snapshot) -> Result<StoredVm> {
+        let snapshot = self.find_snapshot(snapshot.uuid())?;
+        let vm = self.vm(&snapshot.vm().to_string()).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => error.with_remedy("create a VM from the snapshot: Repository::clone_vm"),
+            _ => error,
+        })?;
+        self.require_unused(vm.uuid())?;
+        let stage = self.stage()?;
+        let mut config = snapshot.record().config.clone();
+        config.name = vm.name().to_owned();
+        config.labels.clone_from(vm.labels());
+        config.generation_id = Uuid::new_v4();
+        let mut record = VmRecord::new(config, snapshot.record().layer.clone())?;
+        record.snapshot = Some(snapshot.uuid());
+        let old = vm.own_disks();
+        // The locks show that no one uses these disks.
+        let claims = old.iter().map(|own| claim_if_there(&own.path)).collect::<Result<Vec<_>>>()?;
+        let mut replaced: Vec<_> = old.iter().map(|own| own.name.as_str()).collect();
+        replaced.push(SAVED_STATE);
+        link_files(&vm.folder(), &replaced, &stage)?;
+        for own in snapshot.images() {
+            let made = child(&stage, own.index, &own.as_base(&snapshot))?;
+            record.set_disk(own.index, made.name, made.format);
+        }
+        if snapshot.has_memory() {
+            link_file(&saved_state(&snapshot.folder()), &saved_state(stage.folder()))?;
+            record.suspended = Some(Uuid::new_v4());
+        }
+        record.write(stage.folder())?;
+        let lock = self.lock_exclusive()?;
+        self.require_snapshot(snapshot.uuid())?;
+        self.replace(lock, &vm, Change { vm: vm.uuid(), stage, layer: None })?;
+        drop(claims);
+        self.sweep_removed()?;
+        self.vm(&vm.uuid().to_string())
+    }
+}

@@ -1,0 +1,59 @@
+//! Holds a VM still, to save it and to give its disks other images.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::handle::Vm;
+use super::operation::LongOperation;
+use super::state::PowerState;
+use crate::Result;
+use crate::machine::Machine;
+use crate::progress::Progress;
+
+/// A VM whose guest does not run, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Still<'a> {
+    pub(super) vm: &'a Vm,
+    /// `None` if the VM is in no machine.
+    pub(super) machine: Option<Arc<Machine>>,
+    pub(super) run_again: bool,
+}
+
+impl Vm {
+    /// Stops the guest, if it runs, until the result is dropped.
+    pub(crate) fn hold_still(&self, _: &LongOperation<'_>) -> Result<Still<'_>> {
+        let run_again = self.power_state() == PowerState::Running;
+        let machine = self.inner.machine();
+        if let Some(machine) = machine.as_ref().filter(|_| run_again) {
+            machine.park()?;
+        }
+        self.inner.take_ejected();
+        Ok(Still { vm: self, machine, run_again })
+    }
+}
+
+impl Still<'_> {
+    /// Whether the VM is in memory, with its disks open.
+    pub(crate) fn in_memory(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    /// The positions of the disks, in the order of the configuration.
+    pub(crate) fn positions(&self) -> Vec<usize> {
+        self.vm.inner.live().devices.disks.keys().copied().collect()
+    }
+
+    /// Writes memory and devices to an empty file, and that to stable storage.
+    pub(crate) fn save(&self, file: File, progress: &dyn Progress) -> Result<()> {
+        let machine = self.vm.inner.running_machine()?;
+        self.vm.inner.save_to(&machine, file, false, progress).map(drop)
+    }
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        if let Some(machine) = self.machine.as_ref().filter(|_| self.run_again) {
+            machine.run();
+        }
+    }
+}
