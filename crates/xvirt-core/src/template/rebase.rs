@@ -25,10 +25,10 @@ impl Repository {
     /// changed.
     pub fn flatten(&self, vm: &StoredVm, progress: &dyn Progress) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
+        vm.require_halted("flatten")?;
         if vm.layer().is_none() && vm.record().snapshot.is_none() {
             return Ok(vm);
         }
-        vm.require_halted("flatten")?;
         self.require_unused(vm.uuid())?;
         let stage = self.stage()?;
         let mut record = vm.record().clone();

@@ -4,6 +4,7 @@
 
 mod agent;
 mod appliances;
+mod checkpoints;
 mod configuration;
 mod crashes;
 mod debug;

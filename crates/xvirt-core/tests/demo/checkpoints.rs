@@ -1,0 +1,230 @@
+//! Snapshots and checkpoints of running VMs, and suspended VMs of a repository.
+
+use std::fs;
+
+use tempfile::TempDir;
+use xvirt_core::ErrorKind;
+use xvirt_core::config::{Boot, Disk, VmConfig};
+use xvirt_core::console::ConsoleReader;
+use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::{self, Access, ImageFormat};
+use xvirt_core::host::Host;
+use xvirt_core::repository::{Repository, StoredVm};
+use xvirt_core::vm::{PowerState, Vm};
+
+use crate::host;
+use crate::support::{PATIENCE, config};
+
+const DISK: u64 = 8 << 20;
+
+/// A repository with a VM whose guest checks its memory and its disks continuously.
+fn stored() -> (TempDir, Repository, StoredVm) {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path().join("repository")).unwrap();
+    let kernel = folder.path().join("kernel");
+    fs::write(&kernel, demo::kernel()).unwrap();
+    let line = CommandLine::new([Mode::Smp, Mode::Counter, Mode::BlkLoad]).pages(500).blocks(32).every(1);
+    let mut stage = repository.stage().unwrap();
+    let (raw, qcow2) = (stage.disk_path(0, ImageFormat::Raw), stage.disk_path(1, ImageFormat::Qcow2));
+    disk::create(&raw, ImageFormat::Raw, DISK).unwrap();
+    disk::create(&qcow2, ImageFormat::Qcow2, DISK).unwrap();
+    let config: VmConfig = config(&line).boot(Boot::kernel(kernel).command_line(line.to_string())).vcpus(2);
+    let vm = stage.commit(config.disk(Disk::raw(raw)).disk(Disk::qcow2(qcow2))).unwrap();
+    (folder, repository, vm)
+}
+
+fn again(repository: &Repository, vm: &Vm) -> StoredVm {
+    repository.vm(&vm.uuid().to_string()).unwrap()
+}
+
+/// Waits until the guest has checked its memory and its disks once more. Returns the number of its last round.
+fn goes_on(console: &mut ConsoleReader) -> u64 {
+    let mut text = String::new();
+    for _ in 0..2 {
+        for expected in ["blk 1: round ", "\n", "pass"] {
+            text += &console.wait_for(expected, PATIENCE).unwrap();
+        }
+    }
+    assert!(!text.contains(demo::FAILED), "{text}");
+    let round = text.rsplit("blk 1: round ").next().unwrap();
+    round.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+fn started(stored: &StoredVm, host: &Host) -> (Vm, ConsoleReader) {
+    let vm = stored.build(host).unwrap();
+    vm.start().unwrap();
+    let console = vm.console().reader();
+    (vm, console)
+}
+
+fn sound(repository: &Repository) {
+    assert_eq!(repository.check(&()).unwrap().problems, []);
+}
+
+#[test]
+fn snapshots_of_a_running_vm_do_not_disturb_its_guest() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    let mut snapshots = Vec::new();
+    for number in 0..4 {
+        goes_on(&mut console);
+        if number == 2 {
+            vm.pause().unwrap();
+        }
+        let requests = vm.statistics().disks[&0].writes.operations;
+        snapshots.push(repository.snapshot(&vm, format!("s{number}"), &()).unwrap());
+        assert!(vm.statistics().disks[&0].writes.operations >= requests);
+        if number == 2 {
+            assert_eq!(vm.power_state(), PowerState::Paused);
+            vm.unpause().unwrap();
+        }
+        assert_eq!(vm.power_state(), PowerState::Running);
+        sound(&repository);
+    }
+    repository.remove_snapshot(&snapshots.remove(1)).unwrap();
+    repository.merge_removed(&()).unwrap();
+    goes_on(&mut console);
+    // A reboot uses the new images, and so does the next start.
+    vm.hard_reboot().unwrap();
+    goes_on(&mut console);
+    vm.hard_shutdown().unwrap();
+    repository.snapshot(&vm, "halted", &()).unwrap();
+    vm.start().unwrap();
+    let mut console = vm.console().reader();
+    goes_on(&mut console);
+    drop(vm);
+    sound(&repository);
+
+    for snapshot in &snapshots {
+        let stored = repository.revert(snapshot).unwrap();
+        sound(&repository);
+        let (vm, mut console) = started(&stored, &host);
+        goes_on(&mut console);
+        vm.hard_shutdown().unwrap();
+    }
+}
+
+#[test]
+fn a_vm_goes_on_where_a_checkpoint_was_taken_as_often_as_desired() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    let checkpoint = repository.checkpoint(&vm, "booted", &()).unwrap();
+    assert!(checkpoint.has_memory() && checkpoint.size().unwrap() > 0);
+    let taken = goes_on(&mut console);
+    while goes_on(&mut console) < taken + 8 {}
+    assert_eq!(repository.revert(&checkpoint).unwrap_err().kind(), ErrorKind::Busy);
+    drop(vm);
+
+    for _ in 0..3 {
+        let stored = repository.revert(&checkpoint).unwrap();
+        assert!(stored.is_suspended());
+        sound(&repository);
+        let vm = stored.build(&host).unwrap();
+        assert_eq!(vm.power_state(), PowerState::Suspended);
+        let mut console = vm.console().reader_at_end();
+        vm.resume(&()).unwrap();
+        assert!(!again(&repository, &vm).is_suspended());
+        let round = goes_on(&mut console);
+        assert!(round <= taken + 4, "{round} {taken}");
+        goes_on(&mut console);
+        vm.hard_shutdown().unwrap();
+    }
+    // Its disks alone are those of a VM that lost its power.
+    let clone = repository.clone_vm(&checkpoint, "clone", &()).unwrap();
+    let (vm, mut console) = started(&clone, &host);
+    goes_on(&mut console);
+    drop(vm);
+    repository.remove_snapshot(&checkpoint).unwrap();
+    sound(&repository);
+}
+
+#[test]
+fn a_suspended_vm_of_a_repository_is_resumed_once() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    // What was plugged in is there again after the resume.
+    let data = stored.new_disk_path(ImageFormat::Raw);
+    disk::create(&data, ImageFormat::Raw, DISK).unwrap();
+    vm.plug_disk(Disk::raw(&data)).unwrap();
+    repository.suspend(&vm, &()).unwrap();
+    assert_eq!(vm.power_state(), PowerState::Suspended);
+    let stored = again(&repository, &vm);
+    assert!(stored.is_suspended());
+    assert_eq!(stored.config().disks.len(), 3);
+    sound(&repository);
+    let update = |repository: &Repository, change: fn(&mut VmConfig)| {
+        repository.update(stored.uuid(), |config| {
+            change(config);
+            Ok(())
+        })
+    };
+    // Its disks must stay as its guest knows them.
+    for refused in [
+        repository.clone_vm(&stored, "b", &()).err(),
+        repository.flatten(&stored, &()).err(),
+        repository.seal("t", &stored, &()).err(),
+        update(&repository, |config| config.cpus.count = 1).err(),
+    ] {
+        assert_eq!(refused.unwrap().kind(), ErrorKind::InvalidState);
+    }
+    update(&repository, |config| config.name = "renamed".to_owned()).unwrap();
+
+    // Two that were built from the same saved state: the second finds nothing to resume.
+    let second = again(&repository, &vm).build(&host).unwrap();
+    assert_eq!((second.name(), second.power_state()), ("renamed", PowerState::Suspended));
+    let mut console = second.console().reader_at_end();
+    second.resume(&()).unwrap();
+    goes_on(&mut console);
+    assert_eq!(second.disk_positions(), [0, 1, 2]);
+    drop(second);
+    let error = vm.resume(&()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(vm.power_state(), PowerState::Suspended);
+    drop(vm);
+
+    let (vm, mut console) = started(&repository.vm("renamed").unwrap(), &host);
+    goes_on(&mut console);
+    repository.suspend(&vm, &()).unwrap();
+    let halted = repository.hard_shutdown(&again(&repository, &vm)).unwrap();
+    assert!(!halted.is_suspended());
+    assert_eq!(vm.resume(&()).unwrap_err().kind(), ErrorKind::NotFound);
+    sound(&repository);
+}
+
+#[test]
+fn a_snapshot_that_fails_leaves_the_vm_running() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    // An export holds the images open.
+    let scratch = tempfile::tempdir().unwrap();
+    let views = vm.snapshot_views(scratch.path()).unwrap();
+    let error = repository.snapshot(&vm, "s", &()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    goes_on(&mut console);
+    assert_eq!(repository.checkpoint(&vm, "s", &()).unwrap_err().kind(), ErrorKind::Busy);
+    goes_on(&mut console);
+    drop(views);
+    // A record that cannot be written: there is a folder where the VM's new folder would be swapped in.
+    let staging = repository.folder().join("staging");
+    fs::rename(&staging, repository.folder().join("moved")).unwrap();
+    assert_eq!(repository.snapshot(&vm, "s", &()).unwrap_err().kind(), ErrorKind::NotFound);
+    fs::rename(repository.folder().join("moved"), &staging).unwrap();
+    goes_on(&mut console);
+    repository.snapshot(&vm, "s", &()).unwrap();
+    goes_on(&mut console);
+    // It is not in any repository any more, and still runs.
+    let other = tempfile::tempdir().unwrap();
+    let elsewhere = Repository::open(other.path().join("other")).unwrap();
+    assert_eq!(elsewhere.snapshot(&vm, "s", &()).unwrap_err().kind(), ErrorKind::NotFound);
+    goes_on(&mut console);
+    vm.hard_shutdown().unwrap();
+    drop(disk::open(stored.folder().join("disk-1.qcow2"), None, Access::ReadWrite).unwrap());
+    sound(&repository);
+}
