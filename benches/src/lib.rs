@@ -1,6 +1,7 @@
 //! Code shared by the benchmarks.
 
 pub mod demo_vm;
+pub mod monitor;
 pub mod process;
 pub mod resident;
 pub mod summary;

@@ -7,7 +7,7 @@ use xvirt_benches::Result;
 use xvirt_core::demo::{self, CommandLine, Mode};
 
 use crate::jobs::{GUEST, Unit};
-use crate::monitor::Monitor;
+use xvirt_benches::monitor::Monitor;
 
 /// Operation, size in bytes, queue depth, and the unit of the result.
 const DISK_JOBS: [(&str, u32, u32, Unit); 7] = [

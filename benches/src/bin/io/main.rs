@@ -4,7 +4,6 @@ mod data;
 mod demo;
 mod guest;
 mod jobs;
-mod monitor;
 mod qemu;
 mod report;
 mod shell;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use xvirt_benches::Result;
 
-use crate::monitor::Monitor;
+use xvirt_benches::monitor::Monitor;
 
 pub(crate) struct Shell {
     monitor: Monitor,

@@ -4,14 +4,15 @@ use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::Result;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xvirt_benches::Result;
 
 /// Long enough for a host emulated in software on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A VMM process that is killed, with its guest, on drop.
-pub(crate) struct Monitor {
+#[derive(Debug)]
+pub struct Monitor {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
@@ -20,7 +21,11 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    pub(crate) fn start(mut command: Command) -> Result<Self> {
+    /// Starts the program.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn start(mut command: Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -32,12 +37,18 @@ impl Monitor {
     }
 
     /// Types text.
-    pub(crate) fn write(&mut self, text: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// The program has ended.
+    pub fn write(&mut self, text: &str) -> Result<()> {
         Ok(self.input.write_all(text.as_bytes())?)
     }
 
     /// The output before `pattern`; both are consumed.
-    pub(crate) fn wait_for(&mut self, pattern: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// The program ends, or does not print it in time.
+    pub fn wait_for(&mut self, pattern: &str) -> Result<String> {
         let begun = Instant::now();
         loop {
             if let Some(at) = self.text.find(pattern) {

@@ -1,0 +1,64 @@
+//! Cloud Hypervisor's snapshots.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use xvirt_benches::Result;
+use xvirt_benches::monitor::Monitor;
+
+use crate::api::request;
+use crate::guest::{Guest, READY};
+use crate::peer::{Peer, evict, sync, time};
+
+struct CloudHypervisor(OsString);
+
+pub(crate) fn find() -> Result<Box<dyn Peer>> {
+    let program = std::env::var_os("CLOUD_HYPERVISOR").ok_or("CLOUD_HYPERVISOR does not name a program")?;
+    Ok(Box::new(CloudHypervisor(program)))
+}
+
+impl CloudHypervisor {
+    fn command(&self, socket: &Path) -> Command {
+        let mut command = Command::new(&self.0);
+        command.arg("--api-socket").arg(socket);
+        command
+    }
+}
+
+impl Peer for CloudHypervisor {
+    fn name(&self) -> &str {
+        "cloud-hypervisor"
+    }
+
+    fn suspend_and_resume(&mut self, guest: &Guest) -> Result<(Duration, Duration)> {
+        let folder = tempfile::tempdir_in(guest.folder())?;
+        let saved = folder.path().join("saved");
+        std::fs::create_dir(&saved)?;
+        let url = format!("file://{}", saved.canonicalize()?.display());
+        let first = folder.path().join("first.sock");
+        let mut command = self.command(&first);
+        command.args(["--serial", "tty", "--console", "off", "--cpus", "boot=1"]);
+        command.arg("--memory").arg(format!("size={}M", guest.mebibytes()));
+        command.arg("--kernel").arg(&guest.kernel).arg("--cmdline").arg(&guest.command_line);
+        let mut monitor = Monitor::start(command)?;
+        monitor.wait_for(READY)?;
+        request(&first, "PUT", "/api/v1/vm.pause", &Value::Null)?;
+        let suspend = time(|| {
+            request(&first, "PUT", "/api/v1/vm.snapshot", &json!({"destination_url": url}))?;
+            sync(&saved)
+        })?;
+        drop(monitor);
+        evict(&saved)?;
+        let second = folder.path().join("second.sock");
+        let mut monitor = Monitor::start(self.command(&second))?;
+        let resume = time(|| {
+            request(&second, "PUT", "/api/v1/vm.restore", &json!({"source_url": url, "prefault": true}))?;
+            request(&second, "PUT", "/api/v1/vm.resume", &Value::Null)
+        })?;
+        monitor.wait_for("pass ")?;
+        Ok((suspend, resume))
+    }
+}
