@@ -67,7 +67,7 @@ pub(crate) use snapshot::{SAVED_STATE, SnapshotRecord, saved_state};
 pub use stage::Stage;
 pub use store::Repository;
 pub(crate) use store::{Directory, ExclusiveLock, sync_folder};
-pub(crate) use sweep::{Family, base_of, delete, resolved};
+pub(crate) use sweep::{Family, ImageFile, delete, resolved};
 pub use template::{Lineage, Template, TemplateDisk};
 pub(crate) use template::{TemplateRecord, absent};
 pub(crate) use update::{claim_if_there, link_file, link_files};

@@ -8,8 +8,17 @@ use uuid::Uuid;
 
 use super::store::absent_is;
 use super::{Directory, OwnDisk, Repository, Snapshot, StoredVm};
-use crate::disk;
+use crate::disk::{self, ImageFormat};
 use crate::{Error, Result};
+
+/// An image of a VM or a snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageFile {
+    pub(crate) path: PathBuf,
+    pub(crate) format: ImageFormat,
+    /// Whether it is a disk of a VM, which may be running.
+    pub(crate) of_vm: bool,
+}
 
 /// The VMs and snapshots of a repository, and what they are based on.
 #[derive(Debug)]
@@ -24,6 +33,21 @@ impl Family {
         Ok(Self { vms: repository.read_vms()?, snapshots: repository.read_snapshots()? })
     }
 
+    /// The images of all VMs and snapshots, also of disks that the record of a VM does not have.
+    pub(crate) fn images(&self) -> Result<Vec<ImageFile>> {
+        let image = |own: OwnDisk, of_vm| ImageFile { path: own.path, format: own.format, of_vm };
+        let mut all: Vec<_> = self.snapshots.iter().flat_map(Snapshot::images).map(|own| image(own, false)).collect();
+        for vm in &self.vms {
+            let (folder, own) = (vm.folder(), vm.own_disks());
+            let names = vm.disk_names()?.into_iter().filter(|name| !own.iter().any(|own| own.name == *name));
+            // Only these can be based on others.
+            let others = names.filter(|name| name.ends_with(".qcow2")).map(|name| folder.join(name));
+            all.extend(others.map(|path| ImageFile { path, format: ImageFormat::Qcow2, of_vm: true }));
+            all.extend(own.into_iter().map(|own| image(own, true)));
+        }
+        Ok(all)
+    }
+
     /// Whether a record names the snapshot.
     fn names(&self, id: Uuid) -> bool {
         let vms = self.vms.iter().filter_map(|vm| vm.record().snapshot);
@@ -33,31 +57,29 @@ impl Family {
     /// The files on which images are directly based, resolved. An image that cannot be read counts as based on
     /// everything: then this is `None`.
     fn bases(&self) -> Option<HashSet<PathBuf>> {
-        let of_vms = self.vms.iter().flat_map(StoredVm::own_disks);
-        let all = of_vms.chain(self.snapshots.iter().flat_map(Snapshot::images));
-        let mut bases = HashSet::new();
-        for own in all {
-            match base_of(&own) {
-                Ok(base) => bases.extend(base),
-                Err(error) => {
-                    tracing::warn!(
-                        "removed snapshots are kept, because {} cannot be read: {error}",
-                        own.path.display()
-                    );
-                    return None;
-                }
+        let read = || {
+            let mut bases = HashSet::new();
+            for image in self.images()? {
+                bases.extend(image.base()?);
             }
-        }
-        Some(bases)
+            Ok(bases)
+        };
+        read()
+            .inspect_err(|error: &Error| {
+                tracing::warn!("removed snapshots are kept, because an image cannot be read: {error}");
+            })
+            .ok()
     }
 }
 
-/// The file on which an image is directly based, resolved. An image that is not there is based on nothing.
-pub(crate) fn base_of(own: &OwnDisk) -> Result<Option<PathBuf>> {
-    if !own.path.exists() {
-        return Ok(None);
+impl ImageFile {
+    /// The file on which it is directly based, resolved. An image that is not there is based on nothing.
+    pub(crate) fn base(&self) -> Result<Option<PathBuf>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        Ok(disk::below(&self.path, self.format)?.map(|(path, _)| resolved(&path)))
     }
-    Ok(disk::below(&own.path, own.format)?.map(|(path, _)| resolved(&path)))
 }
 
 pub(crate) fn resolved(path: &Path) -> PathBuf {

@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Claim, ImageFormat};
 use crate::progress::Progress;
-use crate::repository::{Family, OwnDisk, Repository, Snapshot, StoredVm, base_of, protect, resolved, sync_folder};
+use crate::repository::{Family, ImageFile, Repository, Snapshot, protect, resolved, sync_folder};
 use crate::{Error, ErrorKind, Result};
 
 /// An image to merge with the one that it is based on.
 #[derive(Debug)]
 struct Merge {
-    upper: OwnDisk,
+    upper: ImageFile,
     lower: PathBuf,
-    /// Whether the upper image is the disk of a VM, which may be running.
-    of_vm: bool,
 }
 
 impl Repository {
@@ -48,12 +46,10 @@ impl Repository {
     fn next_merge(&self, skipped: &[PathBuf]) -> Result<Option<Merge>> {
         let _lock = self.lock_shared()?;
         let family = Family::read(self)?;
-        let of_vms = family.vms.iter().flat_map(StoredVm::own_disks).map(|own| (own, true));
-        let of_snapshots = family.snapshots.iter().flat_map(Snapshot::images).map(|own| (own, false));
         let mut all = Vec::new();
-        for (own, of_vm) in of_vms.chain(of_snapshots) {
-            if let Some(lower) = base_of(&own)? {
-                all.push(Merge { upper: own, lower, of_vm });
+        for upper in family.images()? {
+            if let Some(lower) = upper.base()? {
+                all.push(Merge { upper, lower });
             }
         }
         let removed = family.snapshots.iter().filter(|snapshot| snapshot.record().removed);
@@ -61,7 +57,7 @@ impl Repository {
         let based: Vec<_> = all.iter().map(|merge| (resolved(&merge.upper.path), merge.lower.clone())).collect();
         let alone = |lower: &Path| based.iter().filter(|(_, below)| below == lower).count() == 1;
         let has_base = |lower: &Path| based.iter().any(|(image, _)| image == lower);
-        Ok(all.into_iter().find(|Merge { upper, lower, .. }| {
+        Ok(all.into_iter().find(|Merge { upper, lower }| {
             removed.contains(lower) && alone(lower) && has_base(lower) && !skipped.contains(&upper.path)
         }))
     }
@@ -69,16 +65,16 @@ impl Repository {
     fn merge(&self, merge: &Merge, progress: &dyn Progress) -> Result<()> {
         let upper = &merge.upper.path;
         // Keeps a VM from starting with the image that is replaced.
-        let claim: Option<Claim> = merge.of_vm.then(|| disk::claim(upper)).transpose()?;
+        let claim: Option<Claim> = merge.upper.of_vm.then(|| disk::claim(upper)).transpose()?;
         let stage = self.stage()?;
         let target = stage.disk_path(0, ImageFormat::Qcow2);
         disk::merge(upper, &target, progress)?;
-        if !merge.of_vm {
+        if !merge.upper.of_vm {
             protect(&target)?;
         }
         let lock = self.lock_exclusive()?;
         // Others may have moved or replaced the image meanwhile.
-        if base_of(&merge.upper)?.as_ref() == Some(&merge.lower) {
+        if merge.upper.base()?.as_ref() == Some(&merge.lower) {
             fs::rename(&target, upper)
                 .map_err(|error| Error::io(format!("cannot replace {}", upper.display()), error))?;
             upper.parent().map_or(Ok(()), sync_folder)?;

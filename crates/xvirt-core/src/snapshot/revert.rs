@@ -10,7 +10,8 @@ use crate::{ErrorKind, Result};
 
 impl Repository {
     /// Reverts a VM to a snapshot of it: its disks and its configuration are again as they were then. Everything that
-    /// its disks hold that is in no snapshot is lost. Name and labels stay.
+    /// its disks hold that is in no snapshot is lost, also disks that were plugged in or unplugged since. Name and labels
+    /// stay.
     ///
     /// The VM is halted afterwards. After a checkpoint it is suspended, and continues from that moment when it is
     /// resumed; it can be reverted to the same checkpoint as often as desired. Either way it gets a new generation ID,
@@ -38,14 +39,13 @@ impl Repository {
         config.generation_id = Uuid::new_v4();
         let mut record = VmRecord::new(config, snapshot.record().layer.clone())?;
         record.snapshot = Some(snapshot.uuid());
-        let old = vm.own_disks();
+        let old = vm.disk_names()?;
         // The locks show that no one uses these disks.
-        let claims = old.iter().map(|own| claim_if_there(&own.path)).collect::<Result<Vec<_>>>()?;
-        let mut replaced: Vec<_> = old.iter().map(|own| own.name.as_str()).collect();
-        replaced.push(SAVED_STATE);
+        let claims = old.iter().map(|name| claim_if_there(&vm.folder().join(name))).collect::<Result<Vec<_>>>()?;
+        let replaced: Vec<_> = old.iter().map(String::as_str).chain([SAVED_STATE]).collect();
         link_files(&vm.folder(), &replaced, &stage)?;
         for own in snapshot.images() {
-            let made = child(&stage, own.index, &own.as_base(&snapshot))?;
+            let made = child(&stage, own.index, &own.as_base(&snapshot), &[])?;
             record.set_disk(own.index, made.name, made.format);
         }
         if snapshot.has_memory() {

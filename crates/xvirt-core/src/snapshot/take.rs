@@ -92,6 +92,8 @@ pub(super) struct Draft<'a> {
     renewed: Stage,
     /// The images that move into the snapshot.
     moves: Vec<Replacement>,
+    /// The names of disks in the VM's folder that stay there.
+    kept: Vec<String>,
     /// The new images of the VM, by the names of the old ones.
     children: BTreeMap<String, Child>,
 }
@@ -111,7 +113,10 @@ impl<'a> Draft<'a> {
         let (taken, renewed) = (repository.stage()?, repository.stage()?);
         // Fails early if the configuration cannot be stored.
         record.write(taken.folder())?;
-        Ok(Self { repository, vm, taken, record, renewed, moves: Vec::new(), children: BTreeMap::new() })
+        let own = own_disks(&record.config, &vm.folder());
+        let mut kept = vm.disk_names()?;
+        kept.retain(|name| !own.iter().any(|own| own.name == *name));
+        Ok(Self { repository, vm, taken, record, renewed, moves: Vec::new(), kept, children: BTreeMap::new() })
     }
 
     /// The disks in the VM's folder.
@@ -140,7 +145,7 @@ impl<'a> Draft<'a> {
         }
         let (room, owner) = (Directory::Snapshots, self.record.uuid);
         let base = Base { image: &own.path, format: own.format, room, owner, name: &own.name };
-        let made = child(&self.renewed, own.index, &base)?;
+        let made = child(&self.renewed, own.index, &base, &self.kept)?;
         self.moves.push(Replacement { from: own.name.clone(), to: own.name.clone() });
         self.children.insert(own.name.clone(), made.clone());
         Ok(made)
@@ -153,7 +158,7 @@ impl<'a> Draft<'a> {
 
     /// Puts the snapshot and the VM's new folder in place.
     pub(super) fn commit(self) -> Result<Snapshot> {
-        let Self { repository, vm, taken, mut record, renewed, moves, children } = self;
+        let Self { repository, vm, taken, mut record, renewed, moves, children, kept: _ } = self;
         let replaced: Vec<_> = moves.iter().map(|moved| moved.from.as_str()).collect();
         link_files(&vm.folder(), &replaced, &renewed)?;
         let mut continued = vm.record().clone();

@@ -228,3 +228,36 @@ fn a_snapshot_that_fails_leaves_the_vm_running() {
     drop(disk::open(stored.folder().join("disk-1.qcow2"), None, Access::ReadWrite).unwrap());
     sound(&repository);
 }
+
+#[test]
+fn a_plugged_disk_that_is_not_stored_yet_is_kept_and_reverted() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    let data = stored.new_disk_path(ImageFormat::Qcow2);
+    disk::create(&data, ImageFormat::Qcow2, DISK).unwrap();
+    vm.plug_disk(Disk::qcow2(&data)).unwrap();
+    let kept = repository.snapshot(&vm, "kept", &()).unwrap();
+    let removed = repository.snapshot(&vm, "removed", &()).unwrap();
+    // The disk is based on an image of this snapshot.
+    repository.remove_snapshot(&removed).unwrap();
+    repository.merge_removed(&()).unwrap();
+    vm.hard_reboot().unwrap();
+    goes_on(&mut console);
+    repository.suspend(&vm, &()).unwrap();
+    vm.resume(&()).unwrap();
+    goes_on(&mut console);
+
+    vm.hard_shutdown().unwrap();
+    vm.unplug_disk(2, PATIENCE).unwrap();
+    drop(vm);
+    let reverted = repository.revert(&kept).unwrap();
+    assert_eq!(reverted.config().disks.len(), 3);
+    let files = reverted.folder().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(files.filter(|name| name.starts_with("disk-")).count(), 3);
+    let (vm, mut console) = started(&reverted, &host);
+    goes_on(&mut console);
+    repository.snapshot(&vm, "again", &()).unwrap();
+    sound(&repository);
+}
