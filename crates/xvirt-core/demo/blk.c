@@ -8,6 +8,7 @@
 
 #define MAX_DISKS       16
 #define BLOCKS_DEFAULT  16
+#define MAX_ROUNDS      (1u << 20)
 
 static struct disk *disks[MAX_DISKS];
 static uint32_t disk_count;
@@ -34,10 +35,14 @@ static uint64_t word_at(uint64_t pattern, uint64_t sector, uint64_t i)
     return pattern + sector * 0x9e3779b97f4a7c15 + i * 0xd1342543de82ef95;
 }
 
-/* Blocks are spread evenly, from the beginning of the disk to its initial end. They stay there if the disk grows. */
+/*
+ * Blocks are spread evenly, from the beginning of the disk to its initial end or that of `span=`. They stay there if the
+ * disk grows, with `span=` also after a reboot.
+ */
 static void lay_out(struct disk *disk)
 {
-    uint64_t wanted = option_number("blocks", BLOCKS_DEFAULT), there = disk->sectors / DISK_BLOCK_SECTORS;
+    uint64_t span = option_number("span", disk->sectors), wanted = option_number("blocks", BLOCKS_DEFAULT);
+    uint64_t there = (span < disk->sectors ? span : disk->sectors) / DISK_BLOCK_SECTORS;
 
     disk->blocks = wanted < there ? wanted : there;
     if (!disk->blocks)
@@ -203,6 +208,72 @@ static int read_all(struct disk *disk, int verify)
     return 1;
 }
 
+/* The pattern of the block in a slot, 0 if it is all zeroes; 0 is returned if it holds anything else. */
+static int pattern_in(const struct disk *disk, uint32_t slot, uint64_t *pattern)
+{
+    const uint64_t *data = disk->slots[slot].data;
+    uint64_t sector = disk->slots[slot].header.sector;
+
+    *pattern = data[0] ? data[0] - word_at(0, sector, 0) : 0;
+    for (uint64_t i = 0; i < DISK_BLOCK_SIZE / 8; i++) {
+        if (data[i] == (*pattern ? word_at(*pattern, sector, i) : 0))
+            continue;
+        print("blk %u: sector %lu failed: it is torn at word %lu\n", disk->number, sector, i);
+        return 0;
+    }
+    return 1;
+}
+
+/* Collects the patterns of all blocks, at most two; returns their number, or -1 on failure. */
+static int patterns_on(struct disk *disk, uint64_t found[2])
+{
+    int count = 0;
+
+    for (uint64_t block = 0; block < disk->blocks; block++) {
+        uint64_t sector = sector_of(disk, block), pattern;
+        if (!disk_request(disk, DISK_READ, sector, DISK_BLOCK_SIZE, "read") || !pattern_in(disk, 0, &pattern))
+            return -1;
+        if ((count > 0 && found[0] == pattern) || (count > 1 && found[1] == pattern))
+            continue;
+        if (count == 2) {
+            print("blk %u: sector %lu failed: it is of a third round\n", disk->number, sector);
+            return -1;
+        }
+        found[count++] = pattern;
+    }
+    return count;
+}
+
+/*
+ * Finds the round in which a disk was left, so that its load goes on from there, and completes it. As each round is
+ * flushed before the next, whatever ended it left the data of one round, or of one and the next; 0 is the data of a new
+ * disk, whose first round is 0 if it was plugged in and else 1.
+ */
+static int recover(struct disk *disk)
+{
+    uint64_t found[2] = { 0 }, round = 0;
+    int count = patterns_on(disk, found);
+
+    if (count <= 0 || (count == 1 && !found[0]))
+        return count >= 0;
+    while (disk->pattern != found[0] && disk->pattern != found[1] && round < MAX_ROUNDS) {
+        disk->pattern = random_mix(disk->pattern);
+        round++;
+    }
+    uint64_t other = disk->pattern == found[0] ? found[1] : found[0], next = random_mix(disk->pattern);
+    if (round == MAX_ROUNDS || (count == 2 && other != next && (other || round > 1))) {
+        print("blk %u: failed: patterns 0x%lx and 0x%lx are not of two rounds in a row\n", disk->number, found[0],
+              found[1]);
+        return 0;
+    }
+    if (other == next) {
+        disk->pattern = next;
+        round++;
+    }
+    print("blk %u: continues after round %lu\n", disk->number, round);
+    return transfer(disk, DISK_WRITE, 0) && disk_request(disk, DISK_FLUSH, 0, 0, "flush");
+}
+
 /* Sets a disk up with the lowest free number, or returns null. */
 static struct disk *open(const struct pci_function *function)
 {
@@ -223,6 +294,12 @@ static struct disk *open(const struct pci_function *function)
     lay_out(disk);
     print("blk %u: serial=%s sectors=%lu queues=%u readonly=%s\n", disk->number, disk->serial, disk->sectors,
           disk->queue_count, virtio_has(&disk->device, DISK_FEATURE_READ_ONLY) ? "yes" : "no");
+    if (option_is("load", "continue") && !recover(disk)) {
+        print("blk %u: failed\n", number);
+        result_fail();
+        disk_close(disk);
+        return 0;
+    }
     return disk;
 }
 
@@ -289,7 +366,9 @@ int blk_load_poll(void)
                 return 0;
             continue;
         }
-        if (!transfer(disk, DISK_WRITE, 0) || !transfer(disk, DISK_READ, 1)) {
+        if (!transfer(disk, DISK_WRITE, 0)
+            || (option_is("load", "continue") && !disk_request(disk, DISK_FLUSH, 0, 0, "flush"))
+            || !transfer(disk, DISK_READ, 1)) {
             print("blk %u: failed\n", i);
             return 0;
         }

@@ -13,7 +13,8 @@ void blk_verify(void);
 
 /*
  * One round of writing and verifying, each with another pattern; 0 when all requested rounds are done. With
- * `load=flush`, a round writes some blocks, flushes, and reports it.
+ * `load=flush`, a round writes some blocks, flushes, and reports it. With `load=continue`, a round also flushes, and the
+ * first one continues from the round in which the disk was left, which is verified when the disk is set up.
  */
 int blk_load_poll(void);
 

@@ -146,6 +146,19 @@ impl CommandLine {
         self.with("load", "flush")
     }
 
+    /// [`Mode::BlkLoad`]: also flush in each round. When a disk is set up, first check that it has the data of one round
+    /// or of two in a row, which is what a power loss or a snapshot at any moment leaves, print `continues` with the
+    /// number of the round, and go on from there. Requires [`span`](Self::span) if disks grow.
+    pub fn continuing(self) -> CommandLine {
+        self.with("load", "continue")
+    }
+
+    /// Disks: spread the blocks over this many sectors of 512 bytes at the beginning of each disk. Default: all of the
+    /// disk as it is when the guest boots.
+    pub fn span(self, sectors: u64) -> CommandLine {
+        self.with("span", sectors)
+    }
+
     /// [`Mode::BlkBench`]: the number of requests, their operation (`read`, `write`, `randread`, `randwrite`, or
     /// `flush` for alternating writes and flushes), their size in bytes, and the queue depth (at most 21).
     pub fn requests(self, count: u64, what: &str, bytes: u32, depth: u32) -> CommandLine {
