@@ -11,6 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::port::ConsolePort;
 use super::pty::PtyAttachment;
 use super::reader::ConsoleReader;
+use super::saved::ConsoleContents;
 use super::shared::Shared;
 use super::socket::SocketAttachment;
 use crate::{Error, ErrorKind, Result};
@@ -29,7 +30,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Input goes only to the guest that is running when it is sent. A halted VM accepts none. Input that the guest has not
 /// read when it is halted or reset is dropped, so the next boot never executes old input. The guest of a paused VM
-/// reads its input once it is unpaused.
+/// reads its input once it is unpaused, and that of a suspended VM once it is resumed. If another process resumes the VM,
+/// its console has the newest 64 KiB of the output, and the input that the guest had not read at the suspend.
 ///
 /// ```no_run
 /// # fn example(vm: &xvirt_core::vm::Vm) -> xvirt_core::Result<()> {
@@ -156,9 +158,14 @@ impl Console {
         self.shared.power_on();
     }
 
-    /// Attaches the same guest again after a resume, which receives the input sent meanwhile.
-    pub(crate) fn go_on(&self) {
-        self.shared.go_on();
+    /// The newest output, and the input that the guest has not taken.
+    pub(crate) fn contents(&self) -> ConsoleContents {
+        self.shared.contents()
+    }
+
+    /// Goes on from the contents of another console, for the same guest. This console is new.
+    pub(crate) fn go_on_from(&self, contents: ConsoleContents) {
+        self.shared.go_on_from(contents);
     }
 
     /// Attaches the guest after a reset, which receives no input that was sent before.

@@ -21,6 +21,23 @@ impl ConsoleRing {
         Self { bytes: VecDeque::new(), start: 0, limit }
     }
 
+    /// A ring that goes on after `bytes`, the first of which is at position `start`.
+    pub(super) fn after(start: u64, bytes: Vec<u8>, limit: usize) -> Self {
+        let mut ring = Self { bytes: VecDeque::new(), start, limit };
+        ring.push(&bytes);
+        ring
+    }
+
+    /// The newest bytes, at most `count`.
+    pub(super) fn newest(&self, count: usize) -> Vec<u8> {
+        self.bytes.range(self.bytes.len().saturating_sub(count)..).copied().collect()
+    }
+
+    /// How many bytes it keeps at most.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The position of the oldest byte kept.
     pub(super) fn start(&self) -> u64 {
         self.start

@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::ring::ConsoleRing;
+use super::saved::{ConsoleContents, OUTPUT_LIMIT};
 use crate::process::Process;
 use crate::sync::{self, lock};
 use crate::{Error, ErrorKind, Result};
@@ -163,11 +164,24 @@ impl Shared {
         state.off = false;
     }
 
-    /// Accepts input from now on: for the same guest as before, if there was one.
-    pub(super) fn go_on(&self) {
-        if self.lock().is_ok_and(|state| state.off) {
-            self.power_on();
-        }
+    /// The newest output, and the input that waits.
+    pub(super) fn contents(&self) -> ConsoleContents {
+        let Ok(state) = self.lock() else { return ConsoleContents::default() };
+        let output = state.ring.newest(OUTPUT_LIMIT);
+        let start = state.ring.end() - output.len() as u64;
+        ConsoleContents { start, output, input: state.input.iter().copied().collect() }
+    }
+
+    /// Goes on from `contents`, and accepts input for the guest that they are of. Nothing was output before.
+    pub(super) fn go_on_from(&self, contents: ConsoleContents) {
+        let Ok(mut state) = self.lock() else { return };
+        let ConsoleContents { start, output, input } = contents;
+        state.ring = ConsoleRing::after(start, output, state.ring.limit());
+        state.input = input.into();
+        state.off = false;
+        // Fails only when the counter is full, and then the event is raised already.
+        let _ = self.input_event.write(1);
+        self.announce(&mut state);
     }
 
     /// Input from now on is for the guest after the reset.

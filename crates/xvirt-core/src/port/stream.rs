@@ -80,7 +80,7 @@ impl PortStream {
         });
     }
 
-    /// Attaches the same guest again after a resume.
+    /// Attaches the guest of a suspended VM.
     pub(crate) fn go_on(&self) {
         self.shared.change(|state| state.off = false);
     }

@@ -22,10 +22,13 @@ pub(crate) enum Kind {
     MemoryMap = 4,
     /// The pages.
     Memory = 5,
+    /// What the consoles hold.
+    Consoles = 6,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Description, Self::Processors, Self::Devices, Self::MemoryMap, Self::Memory];
+    const ALL: [Self; 6] =
+        [Self::Description, Self::Processors, Self::Devices, Self::MemoryMap, Self::Memory, Self::Consoles];
 
     pub(super) fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u32 == number)
@@ -38,6 +41,7 @@ impl Kind {
             Self::Devices => "devices",
             Self::MemoryMap => "memory map",
             Self::Memory => "memory",
+            Self::Consoles => "consoles",
         }
     }
 }

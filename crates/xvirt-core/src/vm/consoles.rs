@@ -1,8 +1,11 @@
 //! The consoles of a VM and the port of its guest agent, which outlive its runs.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Result;
-use crate::console::Console;
+use crate::console::{Console, ConsoleContents};
 use crate::port::{GUEST_AGENT, PortStream};
+use crate::state::{Kind, Section};
 
 #[derive(Clone, Debug)]
 pub(super) struct Consoles {
@@ -10,6 +13,18 @@ pub(super) struct Consoles {
     pub(super) virtio: Console,
     /// The port of the guest agent. One device carries it and the virtio console.
     pub(super) agent: PortStream,
+}
+
+/// The contents of the consoles in saved state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedConsoles {
+    serial: ConsoleContents,
+    virtio: ConsoleContents,
+}
+
+impl Section for SavedConsoles {
+    const KIND: Kind = Kind::Consoles;
+    const VERSION: u32 = 1;
 }
 
 impl Consoles {
@@ -26,9 +41,15 @@ impl Consoles {
         self.agent.power_on();
     }
 
-    /// Attaches the same guest again after a resume, possibly in another process.
-    pub(super) fn go_on(&self) {
-        self.all().for_each(Console::go_on);
+    /// What another process needs to go on with the consoles.
+    pub(super) fn save(&self) -> SavedConsoles {
+        SavedConsoles { serial: self.serial.contents(), virtio: self.virtio.contents() }
+    }
+
+    /// Goes on with the consoles of a suspended VM, which may be another process's. They are new.
+    pub(super) fn go_on_from(&self, saved: SavedConsoles) {
+        self.serial.go_on_from(saved.serial);
+        self.virtio.go_on_from(saved.virtio);
         self.agent.go_on();
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use vm_memory::GuestAddress;
 
+use super::consoles::SavedConsoles;
 use super::saved::Description;
 use crate::machine::{DeviceStates, ProcessorState};
 use crate::memory::GuestRam;
@@ -33,6 +34,7 @@ fn read(bytes: &[u8], file: &File) {
     section::<Description>(&reader);
     section::<ProcessorState>(&reader);
     section::<DeviceStates>(&reader);
+    section::<SavedConsoles>(&reader);
 }
 
 /// Decodes a section, and checks that encoding and decoding it again gives the same.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Vm;
+use super::consoles::SavedConsoles;
 use super::devices::Place;
 use super::draft::remove;
 use crate::config::VmConfig;
@@ -78,6 +79,7 @@ pub struct SuspendedVm {
     path: PathBuf,
     description: Description,
     config: Option<VmConfig>,
+    consoles: SavedConsoles,
 }
 
 impl SuspendedVm {
@@ -89,12 +91,14 @@ impl SuspendedVm {
     /// format that this one does not read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let described = open(&path)?.section::<Description>().and_then(|description| {
+        let reader = open(&path)?;
+        let read = || {
+            let description = reader.section::<Description>()?;
             let config = description.config.as_deref().map(read_config).transpose()?;
-            Ok((description, config))
-        });
-        let (description, config) = described.map_err(|error| in_file(&path, error))?;
-        Ok(Self { path, description, config })
+            Ok((description, config, reader.section()?))
+        };
+        let (description, config, consoles) = read().map_err(|error| in_file(&path, error))?;
+        Ok(Self { path, description, config, consoles })
     }
 
     /// The VM's UUID.
@@ -139,7 +143,7 @@ impl SuspendedVm {
 
     /// Builds the VM from another configuration, and resumes it from `state`.
     pub(crate) fn build_from(self, state: Arc<dyn SavedState>, config: VmConfig, host: &Host) -> Result<Vm> {
-        let Self { path, description: Description { disks, nics, .. }, .. } = self;
+        let Self { path, description: Description { disks, nics, .. }, consoles, .. } = self;
         for (what, count, saved) in
             [("disks", config.disks.len(), disks.len()), ("network interfaces", config.nics.len(), nics.len())]
         {
@@ -150,7 +154,9 @@ impl SuspendedVm {
                     .with_remedy("give the configuration that the VM had when it was suspended"));
             }
         }
-        config.build_suspended(host, state, &disks, &nics)
+        let vm = config.build_suspended(host, state, &disks, &nics)?;
+        vm.inner.consoles.go_on_from(consoles);
+        Ok(vm)
     }
 }
 

@@ -65,7 +65,8 @@ impl Vm {
     /// is resumed: that destroys the file systems on it.** When this returns, the file and the disks are on stable
     /// storage.
     ///
-    /// The guest's vsock connections are reset at the resume.
+    /// The guest's vsock connections are reset at the resume. The file contains the newest 64 KiB of the output of each
+    /// console, and the input that the guest has not read.
     ///
     /// # Errors
     /// After an error the VM is as before, and no file is left.
@@ -169,7 +170,6 @@ impl Vm {
         let (started, memory) = self.inner.restore_from(saved.path(), power.run + 1, time, progress)?;
         let state = began.elapsed().saturating_sub(memory);
         saved.discard()?;
-        self.inner.consoles.go_on();
         started.announce();
         self.inner.run(&mut power, started, &Event::Resumed);
         Ok(ResumeReport { state, memory, total: began.elapsed() })
@@ -195,6 +195,7 @@ impl Inner {
         writer.section(&state.processors)?;
         writer.section(&state.devices)?;
         writer.section(&description)?;
+        writer.section(&self.consoles.save())?;
         let state = read + began.elapsed();
         writer.finish()?;
         Ok(SavedBytes { memory, state })

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
@@ -86,6 +87,38 @@ fn a_suspended_vm_is_resumed_by_somebody_else() {
     let mut guest = Guest { console: vm.console().reader(), events: vm.events().unwrap(), vm };
     goes_on(&mut guest);
     assert_eq!(SuspendedVm::open(&path).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn consoles_go_on_in_another_process() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    let line = CommandLine::new([Mode::Hello, Mode::Echo]);
+    let mut guest = Guest::start(config(&line), &host).unwrap();
+    let ready = guest.expect("echo: ready\r\n");
+    guest.vm.virtio_console().reader().wait_for("echo: ready", PATIENCE).unwrap();
+    guest.vm.pause().unwrap();
+    for console in [guest.vm.console(), guest.vm.virtio_console()] {
+        console.write_all(b"ping\n").unwrap();
+    }
+    guest.vm.suspend(&path, &()).unwrap();
+    let config = guest.vm.config().unwrap();
+    drop(guest);
+
+    let vm = SuspendedVm::open(&path).unwrap().build_with(config, &host).unwrap();
+    let consoles = [vm.console(), vm.virtio_console()];
+    let mut readers = consoles.map(|console| console.reader());
+    assert_eq!(readers[0].wait_for("echo: ready\r\n", Duration::ZERO).unwrap(), ready);
+    readers[1].wait_for("echo: ready", Duration::ZERO).unwrap();
+    for console in consoles {
+        console.write_all(b"status\n").unwrap();
+    }
+    vm.resume(&()).unwrap();
+    for reader in &mut readers {
+        reader.wait_for("pong", PATIENCE).unwrap();
+        reader.wait_for("status: ", PATIENCE).unwrap();
+    }
 }
 
 /// A suspended VM with one disk, and its file.
