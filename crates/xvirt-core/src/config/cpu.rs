@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CpuLimit, invalid};
+use super::{CpuBaseline, CpuLimit, invalid};
 use crate::Result;
 
 /// The most vCPUs of a VM: APIC ids have 8 bits, and the last one means "all".
@@ -22,7 +22,9 @@ pub struct CpuConfig {
     /// core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM volume 3, "Hierarchical
     /// Mapping of Shared Resources").
     pub threads_per_core: u32,
-    /// CPUID bits to hide from the guest, for instance to make different hosts look alike.
+    /// The CPU features that the VM has at most, so that it can be resumed on several hosts.
+    pub baseline: Option<CpuBaseline>,
+    /// CPUID bits to hide from the guest.
     pub mask: Vec<CpuidMask>,
     /// The limit on host CPU time.
     pub limit: CpuLimit,
@@ -30,7 +32,7 @@ pub struct CpuConfig {
 
 impl Default for CpuConfig {
     fn default() -> Self {
-        Self { count: 1, threads_per_core: 1, mask: Vec::new(), limit: CpuLimit::none() }
+        Self { count: 1, threads_per_core: 1, baseline: None, mask: Vec::new(), limit: CpuLimit::none() }
     }
 }
 

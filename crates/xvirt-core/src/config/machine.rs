@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Balloon, Boot, ByteSize, CpuConfig, CpuidMask, CrashAction, Descriptor, Disk, MemoryBacking, Nic, Vsock,
-    check_labels, invalid,
+    Balloon, Boot, ByteSize, CpuBaseline, CpuConfig, CpuidMask, CrashAction, Descriptor, Disk, MemoryBacking, Nic,
+    Vsock, check_labels, invalid,
 };
 use crate::Result;
 
@@ -150,6 +150,13 @@ impl VmConfig {
     #[must_use]
     pub fn threads_per_core(mut self, count: u32) -> Self {
         self.cpus.threads_per_core = count;
+        self
+    }
+
+    /// Limits the CPU features of the VM to those that several hosts have in common, so that each of them can resume it.
+    #[must_use]
+    pub fn cpu_baseline(mut self, baseline: CpuBaseline) -> Self {
+        self.cpus.baseline = Some(baseline);
         self
     }
 

@@ -6,6 +6,7 @@
 mod balloon;
 mod boot;
 mod cpu;
+mod cpu_baseline;
 mod cpu_limit;
 mod crash;
 mod disk;
@@ -21,6 +22,8 @@ pub use balloon::Balloon;
 pub(crate) use balloon::check_memory_target;
 pub use boot::{Boot, BootFile, EntryProtocol};
 pub use cpu::{CpuConfig, CpuidMask, CpuidRegister, MAX_VCPUS};
+pub use cpu_baseline::CpuBaseline;
+pub(crate) use cpu_baseline::CpuidFeatures;
 pub use cpu_limit::CpuLimit;
 pub use crash::CrashAction;
 pub use disk::{Disk, DiskSource};

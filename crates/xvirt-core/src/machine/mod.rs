@@ -28,11 +28,11 @@ use std::time::Duration;
 use kvm_bindings::{kvm_irqchip, kvm_msr_entry};
 use uuid::Uuid;
 
-use crate::arch::x86_64::cpuid::CpuidTemplate;
+use crate::arch::x86_64::cpuid::{CpuidTemplate, Supported};
 use crate::arch::x86_64::registers::{self, Pristine};
 use crate::bus::Bus;
 use crate::cgroup::OutsideGroup;
-use crate::config::{Boot, ByteSize, CpuConfig, MemoryBacking};
+use crate::config::{Boot, ByteSize, CpuBaseline, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
 use crate::descriptor::Descriptor;
 use crate::device::power::GeneralEvent;
@@ -88,10 +88,22 @@ impl Processors {
     pub(crate) fn new(cpus: &CpuConfig, kvm: Option<&Descriptor>) -> Result<Self> {
         let system = System::open(kvm)?;
         check_vcpus(&system, cpus.count)?;
-        let cpuid = CpuidTemplate::new(&system.supported_cpuid()?, system.has_tsc_deadline(), cpus)?;
+        let cpuid = CpuidTemplate::new(&supported(&system)?, cpus)?;
         let msrs = system.msr_indices()?;
         Ok(Self { system, cpuid, msrs, count: cpus.count })
     }
+}
+
+/// The CPU features that this host has for its guests.
+///
+/// # Errors
+/// KVM cannot be used.
+pub(crate) fn cpu_baseline(kvm: Option<&Descriptor>) -> Result<CpuBaseline> {
+    Ok(supported(&System::open(kvm)?)?.baseline())
+}
+
+fn supported(system: &System) -> Result<Supported> {
+    Ok(Supported { cpuid: system.supported_cpuid()?, tsc_deadline: system.has_tsc_deadline() })
 }
 
 /// An assembled VM.

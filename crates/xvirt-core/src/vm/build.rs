@@ -8,9 +8,10 @@ use super::Vm;
 use super::devices::{Devices, Place};
 use super::saved::SavedState;
 use crate::Result;
-use crate::config::{Disk, VmConfig};
+use crate::config::{CpuBaseline, Disk, VmConfig};
 use crate::disk;
 use crate::host::Host;
+use crate::machine;
 use crate::net::MacAddress;
 
 impl VmConfig {
@@ -46,6 +47,18 @@ impl VmConfig {
             nic.mac.get_or_insert_with(MacAddress::random);
         }
         Ok(self)
+    }
+}
+
+impl Host {
+    /// The CPU features that this host has for its guests, to be combined with those of others by [`CpuBaseline::of`].
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](crate::ErrorKind::HostUnsupported) and others if the host cannot run VMs; the message states
+    /// the remedy.
+    pub fn cpu_baseline(&self) -> Result<CpuBaseline> {
+        self.require_kvm()?;
+        machine::cpu_baseline(self.kvm_device())
     }
 }
 

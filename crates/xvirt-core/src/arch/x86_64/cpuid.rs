@@ -6,8 +6,8 @@ use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
 use serde::{Deserialize, Serialize};
 
-use super::cpu_features::check_fits;
-use crate::config::{CpuConfig, CpuidRegister};
+use super::cpu_features::{self, check_fits, limit_to, output};
+use crate::config::{CpuBaseline, CpuConfig};
 use crate::kvm::plain;
 use crate::{Error, ErrorKind, Result};
 
@@ -19,6 +19,31 @@ const HYPERVISOR: u32 = 1 << 31;
 const TSC_DEADLINE: u32 = 1 << 24;
 const HYPERTHREADING: u32 = 1 << 28;
 
+/// What KVM supports on a host.
+#[derive(Clone, Debug)]
+pub(crate) struct Supported {
+    /// Its CPUID, without the TSC deadline timer.
+    pub(crate) cpuid: CpuId,
+    /// Whether KVM has the TSC deadline timer.
+    pub(crate) tsc_deadline: bool,
+}
+
+impl Supported {
+    /// The features that the host has for its guests.
+    pub(crate) fn baseline(&self) -> CpuBaseline {
+        cpu_features::baseline(&self.all())
+    }
+
+    /// The CPUID with the TSC deadline timer.
+    fn all(&self) -> CpuId {
+        let mut cpuid = self.cpuid.clone();
+        if self.tsc_deadline {
+            cpuid.as_mut_slice().iter_mut().filter(|e| e.function == 1).for_each(|e| e.ecx |= TSC_DEADLINE);
+        }
+        cpuid
+    }
+}
+
 /// The CPUID of a VM's vCPUs, created once and then adapted to each vCPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "SavedCpuid", into = "SavedCpuid")]
@@ -29,19 +54,24 @@ pub(crate) struct CpuidTemplate {
 }
 
 impl CpuidTemplate {
-    /// `supported` is the CPUID that KVM supports on this host, without the TSC deadline timer.
-    pub(crate) fn new(supported: &CpuId, tsc_deadline: bool, cpu: &CpuConfig) -> Result<Self> {
+    /// The CPUID of a VM on a host that supports `supported`.
+    ///
+    /// # Errors
+    /// `HostUnsupported`: the VM's CPU baseline is of another vendor, or the host has too many leaves.
+    pub(crate) fn new(supported: &Supported, cpu: &CpuConfig) -> Result<Self> {
         let threads = cpu.threads_per_core;
+        let mut supported = supported.all();
+        // Before the features that the VM has on any host.
+        if let Some(baseline) = &cpu.baseline {
+            limit_to(baseline, &mut supported)?;
+        }
         let mut entries: Vec<kvm_cpuid_entry2> = supported.as_slice().to_vec();
         entries.retain(|e| !matches!(e.function, 0xB | 0x1F | 0x8000_0026));
-        for leaf in topology_leaves(supported) {
+        for leaf in topology_leaves(&supported) {
             entries.extend([topology_entry(leaf, 0), topology_entry(leaf, 1)]);
         }
         for entry in &mut entries {
             set_common(entry, cpu.count, threads);
-            if tsc_deadline && entry.function == 1 {
-                entry.ecx |= TSC_DEADLINE;
-            }
             apply_mask(entry, cpu);
         }
         let base = CpuId::from_entries(&entries).map_err(|_| {
@@ -159,14 +189,9 @@ fn set_common(entry: &mut kvm_cpuid_entry2, vcpus: u32, threads: u32) {
 }
 
 fn apply_mask(entry: &mut kvm_cpuid_entry2, cpu: &CpuConfig) {
-    for mask in cpu.mask.iter().filter(|m| m.leaf == entry.function && m.subleaf == entry.index) {
-        let register = match mask.register {
-            CpuidRegister::Eax => &mut entry.eax,
-            CpuidRegister::Ebx => &mut entry.ebx,
-            CpuidRegister::Ecx => &mut entry.ecx,
-            CpuidRegister::Edx => &mut entry.edx,
-        };
-        *register &= !mask.clear;
+    let (leaf, subleaf) = (entry.function, entry.index);
+    for mask in cpu.mask.iter().filter(|m| m.leaf == leaf && m.subleaf == subleaf) {
+        *output(entry, mask.register) &= !mask.clear;
     }
 }
 
@@ -178,7 +203,7 @@ fn bits_for(count: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CpuidMask;
+    use crate::config::{CpuidMask, CpuidRegister};
 
     fn entry(function: u32, index: u32) -> kvm_cpuid_entry2 {
         kvm_cpuid_entry2 { function, index, ..Default::default() }
@@ -190,7 +215,7 @@ mod tests {
 
     fn template(cpu: &CpuConfig) -> CpuidTemplate {
         let supported = CpuId::from_entries(&[entry(0, 0), entry(1, 0), entry(0x8000_0008, 0)]).unwrap();
-        CpuidTemplate::new(&supported, true, cpu).unwrap()
+        CpuidTemplate::new(&Supported { cpuid: supported, tsc_deadline: true }, cpu).unwrap()
     }
 
     #[test]
@@ -216,7 +241,8 @@ mod tests {
             ..Default::default()
         };
         let supported = CpuId::from_entries(&[0, 1, 0x8000_0001, 0x8000_000A].map(all)).unwrap();
-        let cpuid = CpuidTemplate::new(&supported, true, &CpuConfig::default()).unwrap().for_vcpu(0);
+        let supported = Supported { cpuid: supported, tsc_deadline: true };
+        let cpuid = CpuidTemplate::new(&supported, &CpuConfig::default()).unwrap().for_vcpu(0);
         assert_eq!(find(&cpuid, 1, 0).ecx, !(1 << 5));
         assert_eq!(find(&cpuid, 0x8000_0001, 0).ecx, !(1 << 2));
         let features = find(&cpuid, 0x8000_000A, 0);
