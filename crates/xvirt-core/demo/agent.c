@@ -37,6 +37,7 @@ static const struct {
       "{\"enabled\": true, \"name\": \"guest-ping\", \"success-response\": true}, "
       "{\"enabled\": true, \"name\": \"guest-info\", \"success-response\": true}, "
       "{\"enabled\": true, \"name\": \"guest-get-time\", \"success-response\": true}, "
+      "{\"enabled\": true, \"name\": \"guest-set-time\", \"success-response\": true}, "
       "{\"enabled\": true, \"name\": \"guest-exec\", \"success-response\": true}, "
       "{\"enabled\": true, \"name\": \"guest-exec-status\", \"success-response\": true}, "
       "{\"enabled\": true, \"name\": \"guest-shutdown\", \"success-response\": false}, "
@@ -107,8 +108,22 @@ static const char *status_of_program(void)
     return "{\"return\": {\"exited\": true, \"exitcode\": 3, \"out-data\": \"aGVsbG8K\"}}\n";
 }
 
+/* Prints the time that the line asks to be set, in nanoseconds since 1970. */
+static const char *set_time(void)
+{
+    const char *at = find(line, "\"time\":");
+    uint64_t time = 0;
+
+    for (; at && *at >= '0' && *at <= '9'; at++)
+        time = time * 10 + (uint64_t)(*at - '0');
+    print("agent: time=%lu\n", time);
+    return "{\"return\": {}}\n";
+}
+
 static const char *answer_to_line(void)
 {
+    if (asks_for("guest-set-time"))
+        return set_time();
     for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
         if (asks_for(answers[i].command))
             return answers[i].answer;

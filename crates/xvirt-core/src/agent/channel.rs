@@ -103,8 +103,23 @@ impl Channel {
         arguments: A,
         note: impl FnOnce(),
     ) -> Result<T> {
+        let request = message::request(call.command, arguments);
+        self.answer(call, || request.inspect(|_| note()))
+    }
+
+    /// Like [`call`](Self::call), with arguments that `arguments` gives just before they are sent. If it fails, the agent
+    /// has not seen the command.
+    pub(super) fn call_with<A: Serialize, T: DeserializeOwned>(
+        &self,
+        call: Call,
+        arguments: impl FnOnce() -> Result<A>,
+    ) -> Result<T> {
+        self.answer(call, || message::request(call.command, arguments()?))
+    }
+
+    fn answer<T: DeserializeOwned>(&self, call: Call, request: impl FnOnce() -> Result<Vec<u8>>) -> Result<T> {
         let answer = || {
-            let mut exchange = self.begin(call, arguments, note)?;
+            let mut exchange = self.begin(call, request)?;
             message::answer(&exchange.line(call.limit)?)
         };
         answer().map_err(|error| self.failed(call.command, error))
@@ -113,8 +128,9 @@ impl Channel {
     /// Sends a command that has no answer on success. Waits until the program has closed the port or its guest has
     /// ended.
     pub(super) fn call_to_end<A: Serialize>(&self, call: Call, arguments: A) -> Result<()> {
+        let request = message::request(call.command, arguments);
         let answer = || {
-            let mut exchange = self.begin(call, arguments, || {})?;
+            let mut exchange = self.begin(call, || request)?;
             let mut refused = None;
             loop {
                 match exchange.line(call.limit).and_then(|line| message::answer::<message::Nothing>(&line)) {
@@ -135,16 +151,14 @@ impl Channel {
         answer().map_err(|error| self.failed(call.command, error))
     }
 
-    /// Waits for its turn, synchronizes with the agent and sends it a command, after a call of `note`.
-    fn begin<A: Serialize>(&self, call: Call, arguments: A, note: impl FnOnce()) -> Result<Exchange<'_>> {
+    /// Waits for its turn, synchronizes with the agent and sends it what `request` gives.
+    fn begin(&self, call: Call, request: impl FnOnce() -> Result<Vec<u8>>) -> Result<Exchange<'_>> {
         self.process.require("the guest agent")?;
-        let request = message::request(call.command, arguments)?;
         let turn = self.turn(call.deadline)?;
         let connection = self.connect()?;
         let mut exchange = Exchange { connection, buffer: Vec::new(), deadline: call.deadline, _turn: turn };
         exchange.synchronize()?;
-        note();
-        exchange.connection.send(&request, call.deadline).map_err(absent_if_closed)?;
+        exchange.connection.send(&request()?, call.deadline).map_err(absent_if_closed)?;
         Ok(exchange)
     }
 

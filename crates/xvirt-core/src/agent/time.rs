@@ -1,12 +1,18 @@
 //! The guest's clock.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::channel::{Call, MAX_ANSWER};
 use super::handle::GuestAgent;
 use super::message::{NoArguments, Nothing, not_understood};
 use crate::{Error, ErrorKind, Result};
+
+const SET_TIME: &str = "guest-set-time";
+
+/// How long an agent has to answer before it is asked again: it may be busy in a guest that has just been resumed.
+const ATTEMPT: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
 struct SetTime {
@@ -34,6 +40,32 @@ impl GuestAgent {
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) for times before 1970 or after 2262, and those of
     /// [all calls](Self#errors).
     pub fn set_time(&self, time: SystemTime) -> Result<()> {
+        self.call::<_, Nothing>(SET_TIME, self.at(time)?).map(drop)
+    }
+
+    /// Sets the guest's clock to the host's time. Asks again while the agent does not answer, within `limit`, and only
+    /// while `wanted` is true.
+    ///
+    /// # Errors
+    /// Those of [all calls](Self#errors); `Cancelled` if `wanted` is false.
+    pub(crate) fn set_time_to_now(&self, limit: Duration, wanted: impl Fn() -> bool) -> Result<()> {
+        let end = Instant::now() + limit;
+        // The time is read when the agent has just answered, so that it is not late by how long that took.
+        let now = || match wanted() {
+            true => self.at(SystemTime::now()),
+            false => Err(Error::new(ErrorKind::Cancelled, "the guest is no longer running")),
+        };
+        loop {
+            let deadline = Some(end.min(Instant::now() + ATTEMPT));
+            let call = Call { command: SET_TIME, limit: MAX_ANSWER, deadline };
+            match self.channel.call_with::<_, Nothing>(call, now) {
+                Err(error) if error.kind() == ErrorKind::Timeout && wanted() && Instant::now() < end => {}
+                outcome => return outcome.map(drop),
+            }
+        }
+    }
+
+    fn at(&self, time: SystemTime) -> Result<SetTime> {
         let since = time.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok());
         let time = since.ok_or_else(|| {
             Error::new(
@@ -42,6 +74,6 @@ impl GuestAgent {
             )
             .with_remedy("use a time from 1970 to 2262")
         })?;
-        self.call::<_, Nothing>("guest-set-time", SetTime { time }).map(drop)
+        Ok(SetTime { time })
     }
 }

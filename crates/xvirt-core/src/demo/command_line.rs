@@ -48,8 +48,8 @@ pub enum Mode {
     /// number of a PCI slot, or anything else.
     Echo,
     /// Answer some commands of the QEMU guest agent, endlessly: syncs, `guest-ping`, `guest-info`, `guest-get-time`,
-    /// `guest-exec` of any program, which prints `hello` and exits with 3, `guest-exec-status`, `guest-shutdown`. Or
-    /// misbehave as set by [`CommandLine::agent`]. Prints `agent: open` once.
+    /// `guest-set-time`, which prints the time, `guest-exec` of any program, which prints `hello` and exits with 3,
+    /// `guest-exec-status`, `guest-shutdown`. Or misbehave as set by [`CommandLine::agent`]. Prints `agent: open` once.
     Agent,
     /// Set up disks and network cards that are plugged in, write and verify the disks, and send a frame; eject them on
     /// request. With [`Mode::BlkLoad`], plugged disks take part. Runs endlessly.

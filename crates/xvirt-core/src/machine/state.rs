@@ -1,8 +1,10 @@
 //! All state of a machine except its memory, and what a machine does with a state that it is constructed from.
 //!
 //! A state is read from a parked machine. Devices have stopped by then, but some values go on by themselves: the time
-//! stamp counters, KVM's clock and the timers of the local APICs. They are read once, and every save until the machine
-//! runs again gives the same values.
+//! stamp counters, KVM's clock and the timers of the local APICs. They are read once, or come from the state that the
+//! machine was constructed from, and every save until the machine runs gives the same values.
+
+use std::time::Duration;
 
 use kvm_bindings::kvm_irqchip;
 use serde::{Deserialize, Serialize};
@@ -73,11 +75,14 @@ impl Section for DeviceStates {
 /// How the clocks of a guest account for the time during which it was saved: KVM's clock and the time stamp counters,
 /// which go on together. Neither ever goes back.
 ///
-/// The real-time clock always shows the host's time. The timer of ACPI does not count while a guest is saved.
+/// The real-time clock always shows the host's time. The timer of ACPI does not count while a guest is saved. The host
+/// cannot see which of its clocks a guest derives its date from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ElapsedTime {
-    /// The clocks go on as if the guest had run all the time: its date is right at once.
+    /// The clocks go on as if the guest had run all the time. The date of a guest that uses kvmclock is right at once, and
+    /// that of one that uses the time stamp counter is too, unless its kernel loses a part of such a long interval
+    /// (Linux computes with intervals of up to about ten minutes). One that uses the timer of ACPI is late by that time.
     #[default]
     Passes,
     /// The clocks go on as if no time had passed: the guest's date is late by that time until it is set, for example by
@@ -148,6 +153,11 @@ impl ProcessorState {
     pub(super) fn cpuid(&self) -> &CpuidTemplate {
         &self.cpuid
     }
+    /// How long ago it was saved.
+    pub(crate) fn stopped(&self) -> Duration {
+        Duration::from_nanos(real_time().saturating_sub(self.clock.real))
+    }
+
 
     /// Sets the state of processors that have their CPUID and have not run.
     ///
@@ -155,7 +165,7 @@ impl ProcessorState {
     /// The time stamp counters of this host count at another frequency, or KVM refuses a part of the state.
     pub(super) fn set(&self, vm: &kvm::Vm, vcpus: &[Vcpu], time: ElapsedTime) -> Result<()> {
         let elapsed = match time {
-            ElapsedTime::Passes => real_time().saturating_sub(self.clock.real),
+            ElapsedTime::Passes => self.stopped().as_nanos() as u64,
             ElapsedTime::Stands => 0,
         };
         let ticks = u128::from(elapsed) * u128::from(self.tsc_khz) / 1_000_000;

@@ -37,7 +37,7 @@ pub(super) struct State {
     /// What closed the last connection.
     closed_by: ClosedBy,
     from_guest: VecDeque<u8>,
-    to_guest: VecDeque<u8>,
+    pub(super) to_guest: VecDeque<u8>,
     /// Whether the device keeps output for which there was no room.
     output_waits: bool,
     // Notifying a condition variable is a system call even if no thread waits.

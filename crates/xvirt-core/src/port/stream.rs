@@ -85,6 +85,11 @@ impl PortStream {
         self.shared.change(|state| state.off = false);
     }
 
+    /// Detaches the guest of a VM that was suspended. It must not get, much later, what it has not received.
+    pub(crate) fn suspend(&self) {
+        self.shared.change(|state| state.to_guest.clear());
+    }
+
     /// Attaches the guest after a reset.
     pub(crate) fn reset(&self) {
         self.shared.change(|state| state.end_boot());

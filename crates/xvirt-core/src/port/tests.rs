@@ -169,6 +169,20 @@ fn nothing_crosses_a_reset_or_a_halt() {
 }
 
 #[test]
+fn what_a_suspended_guest_has_not_received_is_dropped() {
+    let rig = Rig::on();
+    let connection = rig.open();
+    connection.send(b"unread", now()).unwrap();
+    rig.device.output(b"heard");
+    rig.stream.suspend();
+    rig.stream.go_on();
+    assert_eq!(received(&connection).unwrap(), b"heard");
+    connection.send(b"new", now()).unwrap();
+    let mut bytes = [0; 8];
+    assert_eq!((rig.device.read_input(&mut bytes), &bytes[..3]), (3, &b"new"[..]));
+}
+
+#[test]
 fn whoever_waits_hears_of_every_end() {
     type End = fn(&Rig);
     let ends: [(End, ErrorKind); 4] = [

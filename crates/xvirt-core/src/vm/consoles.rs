@@ -41,6 +41,11 @@ impl Consoles {
         self.agent.power_on();
     }
 
+    /// Detaches the guest after a suspend. Its consoles keep their contents.
+    pub(super) fn suspend(&self) {
+        self.agent.suspend();
+    }
+
     /// What another process needs to go on with the consoles.
     pub(super) fn save(&self) -> SavedConsoles {
         SavedConsoles { serial: self.serial.contents(), virtio: self.virtio.contents() }

@@ -13,6 +13,7 @@ use tracing::span::Entered;
 use uuid::Uuid;
 
 use super::assemble::{self, Assembled, DiskDevice, NicDevice};
+use super::clock::ClockThreads;
 use super::consoles::Consoles;
 use super::devices::{Devices, DiskSlot};
 use super::events::{Event, EventReceiver, Events};
@@ -88,6 +89,7 @@ pub(super) struct Inner {
     pub(super) changed: Condvar,
     /// The listeners for connections from its guest.
     pub(super) vsock_listeners: VsockListeners,
+    pub(super) clock_threads: ClockThreads,
     /// The span of everything that its verbs and threads log.
     span: Span,
 }
@@ -157,6 +159,7 @@ impl Vm {
             operations: Operations::default(),
             changed: Condvar::new(),
             vsock_listeners: VsockListeners::default(),
+            clock_threads: ClockThreads::default(),
             span,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -348,6 +351,7 @@ impl Inner {
         self.halt(self.lock_alone(), Event::HardShutdown);
         self.consoles.close();
         self.agent.end();
+        self.clock_threads.join();
         self.vsock_listeners.end();
         self.events.end();
     }

@@ -22,6 +22,7 @@
 mod agent;
 mod assemble;
 mod build;
+mod clock;
 mod consoles;
 mod descriptors;
 mod devices;

@@ -55,6 +55,15 @@ pub struct ResumeReport {
     pub total: Duration,
 }
 
+/// A VM that was assembled from its saved state.
+struct Restored {
+    started: Started,
+    /// The time to load its memory.
+    memory: Duration,
+    /// How long it was stopped.
+    stopped: Duration,
+}
+
 impl Vm {
     /// Saves a running or paused VM to a new file at `path`, and releases its memory and the locks of its disks.
     /// [`resume`](Self::resume) continues from the file; another process can do so with
@@ -129,6 +138,7 @@ impl Vm {
         }
         let (SavedBytes { memory, state }, saved) = saved?;
         drop(machine);
+        self.inner.consoles.suspend();
         self.inner.leave_memory(power, saved);
         Ok(SuspendReport { memory, parking, state, total: began.elapsed() })
     }
@@ -136,8 +146,11 @@ impl Vm {
     /// Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before the
     /// guest runs, so that the VM can never be resumed a second time with disks that have changed since.
     ///
-    /// The guest's clocks continue as if it had run all the time. A guest that uses kvmclock is notified that it was
-    /// stopped, so that its lockup detectors do not fire.
+    /// The guest's clocks continue as if it had run all the time; see [`ElapsedTime`] for what a guest sees. A guest that
+    /// uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's agent was
+    /// running at the suspend and a second has passed since, a thread also sets the guest's date through it
+    /// (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
+    /// [`GuestAgent::set_time`](crate::agent::GuestAgent::set_time) if the guest has no agent, or it did not answer.
     ///
     /// Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
     /// virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
@@ -167,11 +180,15 @@ impl Vm {
         let saved = self.inner.live().saved.clone().ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, format!("VM '{}' has no file to resume from", self.name()))
         })?;
-        let (started, memory) = self.inner.restore_from(saved.path(), power.run + 1, time, progress)?;
+        let Restored { started, memory, stopped } =
+            self.inner.restore_from(saved.path(), power.run + 1, time, progress)?;
         let state = began.elapsed().saturating_sub(memory);
         saved.discard()?;
         started.announce();
         self.inner.run(&mut power, started, &Event::Resumed);
+        if time == ElapsedTime::Passes {
+            self.inner.set_guest_clock(stopped);
+        }
         Ok(ResumeReport { state, memory, total: began.elapsed() })
     }
 }
@@ -208,14 +225,14 @@ impl Inner {
         disks.iter().try_for_each(|disk| disk.flush()).map_err(|e| Error::io("cannot flush the disks of the VM", e))
     }
 
-    /// Assembles everything for run number `run` from the file at `path`, parked. Also returns the time to load memory.
+    /// Assembles everything for run number `run` from the file at `path`, parked.
     fn restore_from(
         self: &Arc<Self>,
         path: &Path,
         run: u64,
         time: ElapsedTime,
         progress: &dyn Progress,
-    ) -> Result<(Started, Duration)> {
+    ) -> Result<Restored> {
         let reader = saved::open(path)?;
         let read = || {
             let description = reader.section::<Description>()?;
@@ -239,7 +256,7 @@ impl Inner {
             }
             machine.tell_stopped()
         })?;
-        Ok((started, memory))
+        Ok(Restored { started, memory, stopped: state.processors.stopped() })
     }
 
     /// Halts a suspended VM.

@@ -6,14 +6,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
-use xvirt_core::vm::{Event, PowerState, SuspendedVm};
+use xvirt_core::vm::{ElapsedTime, Event, PowerState, SuspendedVm};
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
@@ -253,4 +253,28 @@ fn a_guest_announces_its_network_cards_after_a_resume() {
             (&[0, 0, 0, 60][..], &[0xff; 6][..], &[0x88, 0xb5][..])
         );
     }
+}
+
+#[test]
+fn a_guest_with_an_agent_gets_the_time_if_time_has_passed() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Agent, Mode::Echo])), &host).unwrap();
+    guest.expect("agent: open");
+    let agent = guest.vm.agent().with_timeout(PATIENCE);
+    agent.ping().unwrap();
+    let mut before = SystemTime::now();
+    for time in [ElapsedTime::Stands, ElapsedTime::Passes] {
+        guest.vm.suspend(&path, &()).unwrap();
+        // How long the guest is stopped, not a wait for something to happen.
+        thread::sleep(Duration::from_millis(1100));
+        before = SystemTime::now();
+        guest.vm.resume_with(time, &()).unwrap();
+        agent.ping().unwrap();
+    }
+    guest.expect("agent: time=");
+    let set: u64 = guest.expect("\r").trim_end().parse().unwrap();
+    let set = UNIX_EPOCH + Duration::from_nanos(set);
+    assert!(set >= before && set <= SystemTime::now(), "set at the resume without elapsed time, or to a wrong time");
 }

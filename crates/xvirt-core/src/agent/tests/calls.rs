@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -63,6 +63,32 @@ fn the_clock_is_read_and_set_to_the_nanosecond() {
     agent.set_time(time).unwrap();
     assert_eq!(agent.time().unwrap(), time);
     assert_eq!(kind(agent.set_time(UNIX_EPOCH - Duration::from_secs(1))), ErrorKind::InvalidConfig);
+}
+
+#[test]
+fn the_time_is_set_to_that_of_the_answer_and_only_while_wanted() {
+    let (asked, times) = mpsc::channel();
+    let (fake, agent) = agent(move |command, arguments| {
+        if command == "guest-set-time" {
+            asked.send(arguments["time"].as_i64().unwrap()).unwrap();
+        }
+        Said::Return(json!({}))
+    });
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
+    let before = now();
+    agent.set_time_to_now(PATIENCE, || true).unwrap();
+    let time = times.recv_timeout(PATIENCE).unwrap();
+    assert!((before..=now()).contains(&time), "{time}");
+    assert_eq!(kind(agent.set_time_to_now(PATIENCE, || false)), ErrorKind::Cancelled);
+    assert_eq!(fake.asked(), ["guest-set-time"]);
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_not_asked_for_ever() {
+    let (_fake, agent) = agent(|_, _| Said::Nothing);
+    let began = Instant::now();
+    assert_eq!(kind(agent.set_time_to_now(SHORT, || true)), ErrorKind::Timeout);
+    assert!(began.elapsed() >= SHORT);
 }
 
 #[test]
