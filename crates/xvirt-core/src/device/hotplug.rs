@@ -160,7 +160,7 @@ mod tests {
     use xvirt_testing::random::Random;
 
     use super::*;
-    use crate::device::testing::go_round;
+    use crate::device::testing::{RoundTrip, go_round};
 
     #[derive(Debug, Default)]
     struct Recorder {
@@ -270,14 +270,15 @@ mod tests {
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidState, text));
     }
 
-    #[test]
-    fn it_goes_round_and_is_reset() {
-        let stir = |device: &HotPlug<_>, random: &mut Random| match random.below(4) {
-            0 => device.inserted(random.below(32)),
-            1 => device.request_removal(random.below(32)),
-            _ => {}
-        };
-        let new = |state| HotPlug::new(Deaf, state);
-        go_round(PORTS, 0..PORTS, new, stir, |_| HotPlugState::default());
+    impl RoundTrip for HotPlugState {
+        fn round_trip() {
+            let stir = |device: &HotPlug<_>, random: &mut Random| match random.below(4) {
+                0 => device.inserted(random.below(32)),
+                1 => device.request_removal(random.below(32)),
+                _ => {}
+            };
+            let new = |state| HotPlug::new(Deaf, state);
+            go_round(PORTS, 0..PORTS, new, stir, |_| HotPlugState::default());
+        }
     }
 }

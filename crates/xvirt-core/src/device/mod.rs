@@ -10,7 +10,7 @@ pub(crate) mod power;
 pub(crate) mod rtc;
 pub(crate) mod serial;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub(crate) mod watchdog;
 
 pub(crate) use lifecycle::{Device, not_paused, reset_all};

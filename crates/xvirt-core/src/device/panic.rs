@@ -84,7 +84,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::device::testing::go_round;
+    use crate::device::testing::{RoundTrip, go_round};
 
     impl PanicHost for Arc<Mutex<Vec<bool>>> {
         fn panicked(&self, crash_kernel: bool) {
@@ -109,12 +109,13 @@ mod tests {
         assert_eq!(*told.lock().unwrap(), [true, false, false]);
     }
 
-    #[test]
-    fn it_goes_round_and_is_reset() {
-        let new = |state| Panic::new(Arc::new(Mutex::new(Vec::new())), state);
-        go_round(1, 0..1, new, |_, _| {}, |_| PanicState::default());
-        let told = Arc::new(Mutex::new(Vec::new()));
-        Panic::new(told.clone(), Some(PanicState { told: PANICKED })).write(0, &[PANICKED]);
-        assert!(told.lock().unwrap().is_empty(), "it was told before it was saved");
+    impl RoundTrip for PanicState {
+        fn round_trip() {
+            let new = |state| Panic::new(Arc::new(Mutex::new(Vec::new())), state);
+            go_round(1, 0..1, new, |_, _| {}, |_| PanicState::default());
+            let told = Arc::new(Mutex::new(Vec::new()));
+            Panic::new(told.clone(), Some(PanicState { told: PANICKED })).write(0, &[PANICKED]);
+            assert!(told.lock().unwrap().is_empty(), "it was told before it was saved");
+        }
     }
 }

@@ -243,7 +243,7 @@ mod tests {
     use xvirt_testing::random::Random;
 
     use super::*;
-    use crate::device::testing::go_round;
+    use crate::device::testing::{RoundTrip, go_round};
 
     #[derive(Debug, Default)]
     struct Recorder {
@@ -320,15 +320,16 @@ mod tests {
         u32::from_le_bytes(bytes)
     }
 
-    #[test]
-    fn it_goes_round_and_is_reset() {
-        let stir = |power: &Power<_>, random: &mut Random| match random.below(4) {
-            0 => power.press_button(),
-            1 => power.raise(*random.pick(&[GeneralEvent::HotPlug, GeneralEvent::GenerationId])),
-            _ => {}
-        };
-        let new = |state| Power::new(Arc::new(Recorder::default()), state);
-        go_round(PORTS, 0..PORTS, new, stir, |_| PowerState::default());
+    impl RoundTrip for PowerState {
+        fn round_trip() {
+            let stir = |power: &Power<_>, random: &mut Random| match random.below(4) {
+                0 => power.press_button(),
+                1 => power.raise(*random.pick(&[GeneralEvent::HotPlug, GeneralEvent::GenerationId])),
+                _ => {}
+            };
+            let new = |state| Power::new(Arc::new(Recorder::default()), state);
+            go_round(PORTS, 0..PORTS, new, stir, |_| PowerState::default());
+        }
     }
 
     #[test]

@@ -222,7 +222,7 @@ mod tests {
     use xvirt_testing::random::Random;
 
     use super::*;
-    use crate::device::testing::go_round;
+    use crate::device::testing::{RoundTrip, go_round};
 
     const DATA: u64 = 0;
     const INTERRUPT_ENABLE: u64 = 1;
@@ -293,17 +293,18 @@ mod tests {
         assert!(interrupts.load(Ordering::Relaxed) > before);
     }
 
-    #[test]
-    fn it_goes_round_and_is_reset() {
-        let keyboard = Keyboard::new();
-        let stir = |serial: &Serial, random: &mut Random| {
-            if random.below(4) == 0 {
-                keyboard.type_in(&vec![random.byte(); random.below(40)]);
-                serial.receive();
-            }
-        };
-        let new = |state| Serial::new(keyboard.clone(), || {}, state).unwrap();
-        go_round(8, 0..8, new, stir, |_| SerialState::default());
+    impl RoundTrip for SerialState {
+        fn round_trip() {
+            let keyboard = Keyboard::new();
+            let stir = |serial: &Serial, random: &mut Random| {
+                if random.below(4) == 0 {
+                    keyboard.type_in(&vec![random.byte(); random.below(40)]);
+                    serial.receive();
+                }
+            };
+            let new = |state| Serial::new(keyboard.clone(), || {}, state).unwrap();
+            go_round(8, 0..8, new, stir, |_| SerialState::default());
+        }
     }
 
     #[test]

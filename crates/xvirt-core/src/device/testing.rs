@@ -12,9 +12,16 @@ use crate::bus::BusDevice;
 const GUESTS: u64 = 200;
 const ACCESSES: usize = 60;
 
+/// The test of a type of device, identified by its saved state: what was restored and is saved again is the same. Each type
+/// of device of a machine must have it.
+pub(crate) trait RoundTrip {
+    /// Fails the test if the states differ.
+    fn round_trip();
+}
+
 /// Checks save, restore and reset of a device. `new` makes it; the guests write to `ports` and compare reads of
 /// `answers`; `stir` changes its state from the host side; `reset` gives the state that is expected after a reset.
-pub(super) fn go_round<D>(
+pub(crate) fn go_round<D>(
     ports: u64,
     answers: Range<u64>,
     new: impl Fn(Option<D::State>) -> D,

@@ -213,7 +213,7 @@ mod tests {
     use xvirt_testing::random::Random;
 
     use super::*;
-    use crate::device::testing::go_round;
+    use crate::device::testing::{RoundTrip, go_round};
 
     fn running(count: u16) -> Watchdog {
         let watchdog = Watchdog::new(None).unwrap();
@@ -309,16 +309,20 @@ mod tests {
         assert!(read(&moved, LEFT) > 500 && !moved.expire());
     }
 
-    #[test]
-    fn it_goes_round_and_a_reset_keeps_whether_it_expired() {
-        let new = |state| Watchdog::new(state).unwrap();
-        let expire = |watchdog: &Watchdog, random: &mut Random| {
-            if random.below(16) == 0 {
-                watchdog.lock().state.expired = true;
-            }
-        };
-        let at_power_on = WatchdogState::default();
-        go_round(PORTS, 0..PORTS, new, expire, |state| WatchdogState { expired: state.expired, ..at_power_on.clone() });
+    impl RoundTrip for WatchdogState {
+        fn round_trip() {
+            let new = |state| Watchdog::new(state).unwrap();
+            let expire = |watchdog: &Watchdog, random: &mut Random| {
+                if random.below(16) == 0 {
+                    watchdog.lock().state.expired = true;
+                }
+            };
+            let at_power_on = WatchdogState::default();
+            go_round(PORTS, 0..PORTS, new, expire, |state| WatchdogState {
+                expired: state.expired,
+                ..at_power_on.clone()
+            });
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::device::panic::PanicState;
 use crate::device::power::PowerState;
 use crate::device::rtc::RtcState;
 use crate::device::serial::SerialState;
+#[cfg(test)]
+use crate::device::testing::RoundTrip;
 use crate::device::watchdog::WatchdogState;
 use crate::pci::PciBusState;
 use crate::sync::lock;
@@ -36,6 +38,10 @@ macro_rules! saved_state {
         pub(crate) enum SavedState {
             $($(#[$doc])* $variant($state),)*
         }
+
+        /// The test of each type of device. One without a test does not compile.
+        #[cfg(test)]
+        const ROUND_TRIPS: &[(&str, fn())] = &[$((stringify!($variant), <$state as RoundTrip>::round_trip),)*];
 
         $(impl From<$state> for SavedState {
             fn from(state: $state) -> Self {
@@ -129,5 +135,18 @@ impl Machine {
     /// A device cannot be saved; the error names the device and the reason.
     pub(super) fn save_devices(&self) -> Result<Vec<SavedDevice>> {
         self.devices().iter().map(Placed::save).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_is_saved_alike_after_a_restore() {
+        for (name, round_trip) in ROUND_TRIPS {
+            println!("{name}");
+            round_trip();
+        }
     }
 }

@@ -123,8 +123,8 @@ pub(crate) struct Machine {
     controllers: Vec<kvm_irqchip>,
     msrs: Vec<kvm_msr_entry>,
     cpuid: CpuidTemplate,
-    /// The state of the processors, once it was saved, until the machine runs.
-    saved_processors: Mutex<Option<ProcessorState>>,
+    /// The state of the processors as it was saved first, or restored, until the machine runs. Later saves give its time.
+    first_saved: Mutex<Option<ProcessorState>>,
     generation_id: Uuid,
     boot: BootSource,
     ram: GuestRam,
@@ -180,7 +180,7 @@ impl Machine {
             controllers,
             msrs,
             cpuid: cpuid.clone(),
-            saved_processors: Mutex::default(),
+            first_saved: Mutex::new(saved.map(|state| state.processors.clone())),
             generation_id: parts.generation_id,
             boot: BootSource::new(parts.boot),
             ram,
@@ -227,7 +227,7 @@ impl Machine {
     /// As [`power_on`](Self::power_on), or a device cannot be reset. The machine must not run then.
     pub(crate) fn reset(&self, disk_at: DiskAt<'_>) -> Result<()> {
         self.signals.clear();
-        lock(&self.saved_processors).take();
+        lock(&self.first_saved).take();
         // Undoes the guest's changes. This opens no file descriptors, because none may be left at this point.
         self.host.vm.set_interrupt_controllers(&self.controllers)?;
         self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &self.msrs))?;
@@ -244,7 +244,7 @@ impl Machine {
 
     /// Runs the guest, and releases signals that were held back while it was parked.
     pub(crate) fn run(&self) {
-        lock(&self.saved_processors).take();
+        lock(&self.first_saved).take();
         self.devices().iter().for_each(|placed| placed.device.resume());
         self.signals.release();
         self.vcpus.run();

@@ -104,11 +104,9 @@ impl Machine {
     /// A device cannot be saved; the error names the device and the reason. Or KVM does not give a part of it.
     pub(crate) fn save(&self) -> Result<MachineState> {
         let devices = DeviceStates { devices: self.save_devices()?, signals: self.signals.pending() };
-        let mut saved = lock(&self.saved_processors);
-        let processors = match &*saved {
-            Some(processors) => processors.clone(),
-            None => saved.insert(self.read_processors()?).clone(),
-        };
+        let mut processors = self.read_processors()?;
+        let mut first = lock(&self.first_saved);
+        processors.keep_time_of(first.get_or_insert_with(|| processors.clone()));
         Ok(MachineState { processors, devices })
     }
 
@@ -132,6 +130,12 @@ impl Machine {
 }
 
 impl ProcessorState {
+    /// Takes the values that go on by themselves from an earlier state of the same machine.
+    fn keep_time_of(&mut self, earlier: &Self) {
+        self.clock = earlier.clock;
+        self.vcpus.iter_mut().zip(&earlier.vcpus).for_each(|(vcpu, earlier)| vcpu.keep_time_of(earlier));
+    }
+
     /// How many vCPUs there are.
     pub(crate) fn count(&self) -> u32 {
         self.vcpus.len() as u32
@@ -149,15 +153,15 @@ impl ProcessorState {
         self.cpuid.check_fits(&host.cpuid)
     }
 
-    /// What the guest was told of its processors.
-    pub(super) fn cpuid(&self) -> &CpuidTemplate {
-        &self.cpuid
-    }
     /// How long ago it was saved.
     pub(crate) fn stopped(&self) -> Duration {
         Duration::from_nanos(real_time().saturating_sub(self.clock.real))
     }
 
+    /// What the guest was told of its processors.
+    pub(super) fn cpuid(&self) -> &CpuidTemplate {
+        &self.cpuid
+    }
 
     /// Sets the state of processors that have their CPUID and have not run.
     ///

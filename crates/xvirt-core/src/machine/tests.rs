@@ -1,15 +1,18 @@
 //! Saves and resets a machine whose devices the demo guest has used.
 
 use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::devices::SavedDevice;
-use super::{ElapsedTime, Machine, MachineState, Parts, Processors, Restore};
+use super::{ElapsedTime, Machine, MachineState, Parts, ProcessorState, Processors, Restore};
 use crate::arch::x86_64::layout;
 use crate::bus::BusDevice;
 use crate::config::{Boot, ByteSize, CpuConfig, EntryProtocol, IoEngine, MemoryBacking};
@@ -18,31 +21,38 @@ use crate::demo::{self, CommandLine, Mode};
 use crate::device::Device;
 use crate::disk::{self, Access, CopyBeforeWrite, ImageFormat};
 use crate::host::Host;
+use crate::net::FrameStream;
 use crate::port::PortStream;
 use crate::state::{StateReader, StateWriter};
-use crate::virtio::{self, Balloon, BalloonState, Block, BlockState, ConsoleState, DeviceState, Rng};
+use crate::virtio::{self, Balloon, BalloonState, Block, BlockState, ConsoleState, DeviceState, Net, NetState, Rng};
 use crate::{ErrorKind, Result};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How many frames are sent to the guest at a time.
+const FRAMES: usize = 100;
 
 /// A parked machine.
 struct Rig {
     machine: Machine,
     console: ConsoleReader,
     folder: TempDir,
+    /// The other end of the network card's cable.
+    cable: UnixStream,
 }
 
-/// A machine that has not run yet, or one that goes on from `saved` with the disk of the one that was saved. `None` if
-/// this host cannot run one.
-fn machine(folder: TempDir, saved: Option<&MachineState>) -> Option<Rig> {
+/// A machine that has not run yet, or one that goes on from a saved state with the disk of the one that was saved. `None`
+/// if this host cannot run one.
+fn machine(folder: TempDir, restore: Option<Restore<'_>>) -> Option<Rig> {
+    let saved = restore.map(|restore| restore.state);
     if let Err(error) = Host::probe().unwrap().require_kvm() {
         println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));
         return None;
     }
     let [serial, second] = [Console::new().unwrap(), Console::new().unwrap()];
     let console = serial.reader();
-    let modes = [Mode::Rng, Mode::Blk, Mode::Balloon, Mode::Watchdog, Mode::Counter];
-    let line = CommandLine::new(modes).blocks(16).pages(16).every(1).to_string();
+    let modes =
+        [Mode::Rng, Mode::Blk, Mode::BlkLoad, Mode::Net, Mode::Balloon, Mode::Watchdog, Mode::Timer, Mode::Counter];
+    let line = CommandLine::new(modes).blocks(16).pages(16).every(1).net_every(1000).to_string();
     let boot = Boot::kernel(demo::kernel()).command_line(line).protocol(EntryProtocol::Pvh);
     let mut machine = Machine::new(Parts {
         processors: &Processors::new(&CpuConfig::default(), None).unwrap(),
@@ -52,7 +62,7 @@ fn machine(folder: TempDir, saved: Option<&MachineState>) -> Option<Rig> {
         boot: &boot,
         serial: Arc::new(serial),
         seccomp: false,
-        restore: saved.map(|state| Restore { state, time: ElapsedTime::Passes }),
+        restore,
     })
     .unwrap();
     let path = folder.path().join("disk");
@@ -64,6 +74,13 @@ fn machine(folder: TempDir, saved: Option<&MachineState>) -> Option<Rig> {
     let block = BlockState::new(&*disk, "one", 1);
     let block = Block::new(disk, IoEngine::Auto, Arc::new(|_| {}), block).unwrap();
     machine.insert(1, Arc::new(block), state(1)).unwrap();
+    let (cable, end) = UnixStream::pair().unwrap();
+    let card = match state(3).map(|state| &state.device) {
+        Some(DeviceState::Net(card)) => card.clone(),
+        _ => NetState::new([2; 6], Some(1500)),
+    };
+    let card = Net::new(Arc::new(FrameStream::new(end).unwrap()), card);
+    machine.insert(3, Arc::new(card), state(3)).unwrap();
     let agent = PortStream::new("a.port", second.device_event()).backend();
     let ports = match state(31).map(|state| &state.device) {
         Some(DeviceState::Console(ports)) => ports.clone(),
@@ -76,7 +93,7 @@ fn machine(folder: TempDir, saved: Option<&MachineState>) -> Option<Rig> {
         _ => BalloonState::new(16, true),
     };
     machine.add(29, Arc::new(Balloon::new(None, balloon).unwrap()), state(29)).unwrap();
-    Some(Rig { machine, console, folder })
+    Some(Rig { machine, console, folder, cable })
 }
 
 /// A machine that has not run yet.
@@ -89,14 +106,18 @@ fn rig() -> Option<Rig> {
 impl Rig {
     /// Runs until the guest has used its devices and counts, then parks.
     fn run_for_a_while(&mut self) {
+        let sent: Vec<_> = (0..FRAMES).flat_map(|_| [&60_u32.to_be_bytes()[..], &[2; 60]].concat()).collect();
+        self.cable.write_all(&sent).unwrap();
         self.machine.run();
         self.console.wait_for("pass", PATIENCE).unwrap();
+        // What the guest sends back of this is still under way when the machine is parked.
+        self.cable.write_all(&sent).unwrap();
         self.console.wait_for("pass", PATIENCE).unwrap();
         self.machine.park().unwrap();
     }
 
-    /// Saves the machine to a file, drops it, and makes another from the file.
-    fn saved_and_restored(self) -> Self {
+    /// Saves the machine to a file, drops it, and makes another from the file, which is saved alike.
+    fn saved_and_restored(self, time: ElapsedTime) -> Self {
         let path = self.folder.path().join("state");
         let saved = self.machine.save().unwrap();
         let mut writer = StateWriter::new(File::create(&path).unwrap());
@@ -109,11 +130,40 @@ impl Rig {
         let reader = StateReader::new(File::open(&path).unwrap()).unwrap();
         let read = MachineState { processors: reader.section().unwrap(), devices: reader.section().unwrap() };
         assert_eq!(read, saved);
-        let restored = machine(folder, Some(&read)).unwrap();
+        let restored = machine(folder, Some(Restore { state: &read, time })).unwrap();
         reader.memory(restored.machine.ram(), &()).unwrap();
-        assert_eq!(restored.machine.save().unwrap().devices, saved.devices);
+        let again = restored.machine.save().unwrap();
+        assert_eq!(again.devices, saved.devices);
+        assert_eq!(differences(&again.processors, &saved.processors), [""; 0]);
+        assert_eq!(bytes(&again), bytes(&saved));
         restored
     }
+}
+
+/// The bytes of both sections.
+fn bytes(state: &MachineState) -> [Vec<u8>; 2] {
+    [rmp_serde::to_vec_named(&state.processors).unwrap(), rmp_serde::to_vec_named(&state.devices).unwrap()]
+}
+
+/// The places at which two states differ, and the values there.
+fn differences(one: &ProcessorState, other: &ProcessorState) -> Vec<String> {
+    fn compare(place: &str, one: &Value, other: &Value, found: &mut Vec<String>) {
+        match (one, other) {
+            (Value::Object(fields), Value::Object(_)) => {
+                fields.iter().for_each(|(name, value)| compare(&format!("{place}.{name}"), value, &other[name], found));
+            }
+            (Value::Array(values), Value::Array(others)) if values.len() == others.len() => {
+                for (at, (value, other)) in values.iter().zip(others).enumerate() {
+                    compare(&format!("{place}[{at}]"), value, other, found);
+                }
+            }
+            _ if one != other => found.push(format!("{place}: {one}, {other}")),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    compare("", &serde_json::to_value(one).unwrap(), &serde_json::to_value(other).unwrap(), &mut found);
+    found
 }
 
 fn no_disk(_: usize) -> Option<Arc<CopyBeforeWrite>> {
@@ -136,6 +186,7 @@ fn a_parked_machine_is_saved_twice_alike_and_goes_on() {
     let new = rig.machine.save().unwrap();
     rig.run_for_a_while();
     let saved = rig.machine.save().unwrap();
+    assert_eq!(differences(&rig.machine.save().unwrap().processors, &saved.processors), [""; 0]);
     assert_eq!(rig.machine.save().unwrap(), saved);
     let expected = [
         "PciBus",
@@ -145,6 +196,7 @@ fn a_parked_machine_is_saved_twice_alike_and_goes_on() {
         "HotPlug",
         "Panic",
         "Virtio 1",
+        "Virtio 3",
         "Virtio 29",
         "Virtio 30",
         "Virtio 31",
@@ -161,8 +213,8 @@ fn a_parked_machine_is_saved_twice_alike_and_goes_on() {
 fn a_machine_goes_on_from_its_saved_state() {
     let Some(mut rig) = rig() else { return };
     rig.run_for_a_while();
-    for _ in 0..3 {
-        rig = rig.saved_and_restored();
+    for time in [ElapsedTime::Passes, ElapsedTime::Stands, ElapsedTime::Passes] {
+        rig = rig.saved_and_restored(time);
         rig.run_for_a_while();
     }
 }

@@ -86,3 +86,34 @@ impl Device for PciBus {
         Ok(PciBusState { config_address: self.ports.address(), bridge: self.bridge.save() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use xvirt_testing::random::Random;
+
+    use super::*;
+    use crate::device::testing::{RoundTrip, go_round};
+
+    impl BusDevice for PciBus {
+        fn read(&self, offset: u64, data: &mut [u8]) {
+            self.ports.read(offset, data);
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) {
+            self.ports.write(offset, data);
+        }
+    }
+
+    impl RoundTrip for PciBusState {
+        fn round_trip() {
+            // Writes a register of the host bridge.
+            let stir = |bus: &PciBus, random: &mut Random| {
+                let register = 0x8000_0000 + random.below(64) as u32 * 4;
+                bus.write(0, &register.to_le_bytes());
+                bus.write(4, &(random.number() as u32).to_le_bytes());
+            };
+            let at_power_on = PciBus::new(None).unwrap().save().unwrap();
+            go_round(8, 0..8, |state| PciBus::new(state).unwrap(), stir, |_| at_power_on.clone());
+        }
+    }
+}

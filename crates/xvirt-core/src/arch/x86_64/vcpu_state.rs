@@ -9,6 +9,7 @@
 //! - Pending events are set last: setting registers may queue some.
 
 use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
 
 use kvm_bindings::{kvm_debugregs, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_sregs, kvm_vcpu_events, kvm_xcrs};
 use serde::{Deserialize, Serialize};
@@ -19,10 +20,12 @@ use crate::kvm::{Vcpu, plain};
 const MSR_IA32_TSC: u32 = 0x10;
 const MSR_IA32_TSC_DEADLINE: u32 = 0x6E0;
 
+/// The register of the local APIC that holds what is left of its timer (Intel SDM volume 3, table 12-1).
+const CURRENT_COUNT: Range<usize> = 0x390..0x394;
+
 /// Memory type range registers, which KVM keeps but does not list: the variable ranges, the fixed ones, and the default
 /// type (Intel SDM volume 3, section 12.11).
-const MTRRS: [std::ops::RangeInclusive<u32>; 5] =
-    [0x200..=0x20F, 0x250..=0x250, 0x258..=0x259, 0x268..=0x26F, 0x2FF..=0x2FF];
+const MTRRS: [RangeInclusive<u32>; 5] = [0x200..=0x20F, 0x250..=0x250, 0x258..=0x259, 0x268..=0x26F, 0x2FF..=0x2FF];
 
 /// The state of a vCPU, all but its CPUID.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +89,18 @@ impl VcpuState {
         vcpu.set_debug_registers(&self.debug)?;
         vcpu.set_mp_state(self.run_state)?;
         vcpu.set_events(&self.events)
+    }
+
+    /// Takes the values that go on by themselves from an earlier state: the time stamp counter and what is left of the
+    /// local APIC's timer.
+    pub(crate) fn keep_time_of(&mut self, earlier: &Self) {
+        let is_counter = |msr: &&Msr| msr.index == MSR_IA32_TSC;
+        if let Some(counter) = earlier.msrs.iter().find(is_counter)
+            && let Some(msr) = self.msrs.iter_mut().find(|msr| msr.index == MSR_IA32_TSC)
+        {
+            msr.value = counter.value;
+        }
+        self.lapic.regs[CURRENT_COUNT].copy_from_slice(&earlier.lapic.regs[CURRENT_COUNT]);
     }
 
     /// Lets the time stamp counter go on by `ticks`.

@@ -112,7 +112,7 @@ impl BlockBackend for Everything {
 }
 
 /// Writes a mostly valid ring, because a device rejects a mostly invalid one at once.
-fn scribble(rig: &mut Rig, queue: usize, random: &mut Random) {
+pub(super) fn scribble(rig: &mut Rig, queue: usize, random: &mut Random) {
     for index in 0..SIZE {
         let address = if random.below(40) == 0 { random.number() } else { DATA + random.below_u64(RAM - DATA) };
         let length = if random.below(30) == 0 { random.number() } else { [0, 1, 12, 16, 512, 4096][random.below(6)] };
