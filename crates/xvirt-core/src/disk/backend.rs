@@ -36,6 +36,15 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// Returns when everything written before is on stable storage.
     fn flush(&self) -> io::Result<()>;
 
+    /// Flushes, and also writes whatever would otherwise be written when the backend is dropped. Without a write in between,
+    /// dropping it then changes nothing.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    fn flush_to_close(&self) -> io::Result<()> {
+        self.flush()
+    }
+
     /// Discards a range that is no longer needed. It then reads as its old contents or as zeroes.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
 

@@ -13,6 +13,7 @@
 //! - `snapshot`: a view of a disk at a point in time, while its guest keeps writing
 //! - `streaming`: a disk whose data is fetched on demand; `blocks`: tracks the blocks that either of them has processed
 //! - `engine`: keeps many requests in flight, directly at the `place` in a file that a backend names
+//! - `stamp`: detects that an image was changed
 //! - `direct`: I/O that bypasses the page cache
 
 mod backend;
@@ -48,6 +49,7 @@ mod scan;
 mod segments;
 mod snapshot;
 mod space;
+mod stamp;
 mod streaming;
 mod transfer;
 
@@ -74,4 +76,5 @@ pub use place::Place;
 pub(crate) use scan::{BLOCK, scan};
 pub use snapshot::SnapshotView;
 pub(crate) use snapshot::{CopyBeforeWrite, PreviousDisk, snapshot_views};
+pub(crate) use stamp::ImageStamp;
 pub use streaming::StreamingDisk;

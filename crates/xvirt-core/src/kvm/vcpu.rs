@@ -183,6 +183,20 @@ impl Vcpu {
         self.fd.set_tsc_khz(frequency).map_err(|e| self.error("cannot set the frequency of the time stamp counter", e))
     }
 
+    /// Makes KVM read the page directory pointers of a guest with 32-bit PAE paging, which it keeps, from guest memory
+    /// again. After a restore, they were set while the memory was not there yet.
+    pub(crate) fn reload_page_directory_pointers(&self) -> Result<()> {
+        let (paging, physical_address_extension, long_mode) = (1 << 31, 1 << 5, 1 << 10);
+        let registers = self.sregs()?;
+        if registers.cr0 & paging == 0
+            || registers.cr4 & physical_address_extension == 0
+            || registers.efer & long_mode != 0
+        {
+            return Ok(());
+        }
+        self.set_sregs(&registers)
+    }
+
     /// Tells a guest that uses KVM's clock that it was stopped, so that its watchdogs take no alarm at the time that
     /// has passed. A guest that does not use that clock is told nothing.
     pub(crate) fn tell_stopped(&self) -> Result<()> {

@@ -242,6 +242,15 @@ impl Machine {
         Ok(())
     }
 
+    /// Runs a guest that ran before, and tells one that uses kvmclock that it was stopped, so that its lockup detectors do
+    /// not fire.
+    pub(crate) fn run_again(&self) {
+        if let Err(error) = self.tell_stopped() {
+            tracing::warn!("the guest may report a lockup, because it cannot be told that it was stopped: {error}");
+        }
+        self.run();
+    }
+
     /// Runs the guest, and releases signals that were held back while it was parked.
     pub(crate) fn run(&self) {
         lock(&self.first_saved).take();

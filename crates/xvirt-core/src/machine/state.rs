@@ -123,6 +123,11 @@ impl Machine {
         Ok(ProcessorState { cpuid: self.cpuid.clone(), vcpus, tsc_khz, controllers, clock })
     }
 
+    /// Completes a restore, once the guest's memory is there.
+    pub(crate) fn memory_restored(&self) -> Result<()> {
+        self.vcpus.each(Vcpu::reload_page_directory_pointers)
+    }
+
     /// Tells guests that use KVM's clock that they were stopped, so that their watchdogs stay quiet.
     pub(crate) fn tell_stopped(&self) -> Result<()> {
         self.vcpus.each(Vcpu::tell_stopped)

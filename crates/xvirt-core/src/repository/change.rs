@@ -8,15 +8,13 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::name::is_disk_name;
 use super::record::{corrupt, explain_damage};
 use super::stage::{self, ALIVE};
-use super::store::{absent_is, move_into, rename, sync_folder};
+use super::store::{absent_is, move_into, rename, swap, sync_folder};
 use super::{Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
 use crate::{Error, Result};
 
@@ -86,7 +84,8 @@ impl Record for Pending {
 }
 
 impl Repository {
-    /// Makes a change. Once it is recorded, it will be completed in any case.
+    /// Makes a change. Once it is recorded, this does not fail any more: if a rename fails, the next one to take the lock
+    /// completes the change.
     pub(crate) fn change(&self, lock: ExclusiveLock, change: Change) -> Result<()> {
         let Change { vm, mut stage, mut layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {
@@ -106,7 +105,9 @@ impl Repository {
         if let Some(layer) = &mut layer {
             layer.stage.keep();
         }
-        complete(self, &lock)?;
+        if let Err(error) = complete(self, &lock) {
+            tracing::warn!("a change of {} is not complete yet: {error}", self.folder().display());
+        }
         drop(lock);
         self.empty(pending.stage);
         Ok(())
@@ -156,13 +157,13 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
     if !exists(&staged)? {
         return Ok(());
     }
+    let harmless = |moved: &Replacement| is_disk_name(&moved.from) && is_disk_name(&moved.to);
+    let immutable = matches!(layer.room, Directory::Layers | Directory::Snapshots);
+    if !immutable || !layer.disks.iter().all(harmless) {
+        let what = "it names a file or a folder that cannot belong to a template or a snapshot";
+        return Err(explain_damage(corrupt(&repository.folder().join(Pending::FILE), what), RESTORE_CHANGE));
+    }
     for Replacement { from, to } in &layer.disks {
-        let foreign = !matches!(layer.room, Directory::Layers | Directory::Snapshots);
-        if foreign || !is_disk_name(from) || !is_disk_name(to) {
-            let error =
-                corrupt(&repository.folder().join(Pending::FILE), "it names a file that cannot be a disk of a layer");
-            return Err(explain_damage(error, RESTORE_CHANGE));
-        }
         let to = staged.join(to);
         if !exists(&to)? {
             rename(&vm.join(from), &to)?;
@@ -171,16 +172,6 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
     }
     sync_folder(&staged)?;
     stage::settle_in(&staged, &repository.place(layer.room, layer.id), &repository.room(layer.room))
-}
-
-/// Swaps two folders atomically, so that a disk of the VM can be opened at any moment. Returns `false` if the file
-/// system does not support that.
-fn swap(one: &Path, other: &Path) -> Result<bool> {
-    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(true),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
-        Err(error) => Err(Error::io(format!("cannot swap {} and {}", one.display(), other.display()), error.into())),
-    }
 }
 
 /// Makes a file read-only.
@@ -273,13 +264,42 @@ mod tests {
 
     #[test]
     fn a_hostile_change_moves_nothing() {
+        for (good, hostile) in
+            [("\"from\": \"disk-0.raw\"", "\"from\": \"../../lock\""), ("\"room\": \"layers\"", "\"room\": \"vms\"")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let (repository, vm, layer) = interrupted(folder.path(), 0);
+            let path = folder.path().join(Pending::FILE);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(good), "{text}");
+            fs::write(&path, text.replace(good, hostile)).unwrap();
+            let error = repository.vm(&vm.to_string()).unwrap_err();
+            assert!(error.to_string().contains("it names a file or a folder that cannot belong"), "{error}");
+            assert!(folder.path().join("lock").exists() && !repository.place(Directory::Vms, layer).exists());
+        }
+    }
+
+    #[test]
+    fn a_recorded_change_that_cannot_be_completed_now_is_completed_later() {
         let folder = tempfile::tempdir().unwrap();
         let (repository, vm, _) = interrupted(folder.path(), 0);
-        let path = folder.path().join(Pending::FILE);
-        let text = fs::read_to_string(&path).unwrap().replace("\"from\": \"disk-0.raw\"", "\"from\": \"../../lock\"");
-        fs::write(&path, text).unwrap();
-        let error = repository.vm(&vm.to_string()).unwrap_err();
-        assert!(error.to_string().contains("it names a file that cannot be a disk of a layer"), "{error}");
-        assert!(folder.path().join("lock").exists());
+        let before = repository.vm(&vm.to_string()).unwrap();
+        assert_eq!(before.name(), "b");
+        let stage = repository.stage().unwrap();
+        let mut config = before.record().config.clone();
+        config.name = "c".to_owned();
+        VmRecord::new(config, None).unwrap().write(stage.folder()).unwrap();
+        let path = stage.disk_path(0, ImageFormat::Raw);
+        disk::create(path, ImageFormat::Raw, 1024).unwrap();
+        // Without it, the old folder has nowhere to go.
+        let (trash, away) = (repository.room(Directory::Trash), folder.path().join("away"));
+        fs::rename(&trash, &away).unwrap();
+        let lock = repository.lock_exclusive().unwrap();
+        repository.change(lock, Change { vm, stage, layer: None }).unwrap();
+        assert!(is_pending(&repository).unwrap());
+        assert!(repository.vm(&vm.to_string()).is_err());
+        fs::rename(&away, &trash).unwrap();
+        assert_eq!(repository.vm(&vm.to_string()).unwrap().name(), "c");
+        assert!(!is_pending(&repository).unwrap());
     }
 }

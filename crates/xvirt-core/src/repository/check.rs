@@ -174,8 +174,11 @@ impl Repository {
                 }
             }
         }
+        let mut removed = self.readable_snapshots()?;
+        removed.retain(|snapshot| snapshot.record().removed);
         match self.ancestry(snapshot) {
-            Ok(ancestry) => folders.extend(ancestry.iter().map(Snapshot::folder)),
+            // The images of removed snapshots stay where others are based on them.
+            Ok(ancestry) => folders.extend(ancestry.iter().chain(&removed).map(Snapshot::folder)),
             Err(error) => {
                 check.add_error(error, RESTORE_SNAPSHOT)?;
                 return Ok(None);
@@ -277,8 +280,11 @@ fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mu
     for below in info.backing {
         let place = fs::canonicalize(&below.path).unwrap_or(below.path);
         if !folders.iter().any(|folder| place.parent() == Some(folder)) {
-            let what =
-                format!("{} is based on {}, which does not belong to its template", path.display(), place.display());
+            let what = format!(
+                "{} is based on {}, which does not belong to its template or its snapshots",
+                path.display(),
+                place.display()
+            );
             check.add(what, "restore it from a copy, or remove the VM or template that it belongs to");
         }
     }

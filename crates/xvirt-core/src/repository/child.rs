@@ -34,9 +34,8 @@ pub(crate) struct Child {
     pub(crate) kind: OverlayKind,
 }
 
-/// Creates disk `index` of the stage as a copy-on-write copy of `base`, with a name that no file in the stage has and
-/// that is not in `taken`.
-pub(crate) fn child(stage: &Stage, index: usize, base: &Base<'_>, taken: &[String]) -> Result<Child> {
+/// Creates disk `index` of the stage as a copy-on-write copy of `base`, with a name that no file in the stage has.
+pub(crate) fn child(stage: &Stage, index: usize, base: &Base<'_>) -> Result<Child> {
     // Its format, and so its name, is known only when it is created.
     let draft = stage.folder().join("draft");
     let below = format!("../../{}/{}/{}", base.room.name(), base.owner, base.name);
@@ -45,16 +44,15 @@ pub(crate) fn child(stage: &Stage, index: usize, base: &Base<'_>, taken: &[Strin
         OverlayKind::Reflink => base.format,
         OverlayKind::Qcow2 => ImageFormat::Qcow2,
     };
-    let name = free_name(stage.folder(), index, format, taken);
+    let name = free_name(stage.folder(), index, format);
     let path = stage.folder().join(&name);
     fs::rename(&draft, &path).map_err(|error| Error::io(format!("cannot create disk {}", path.display()), error))?;
     Ok(Child { name, path, format, kind })
 }
 
-/// A name for disk `index` that no file in the folder has and that is not in `taken`.
-fn free_name(folder: &Path, index: usize, format: ImageFormat, taken: &[String]) -> String {
+/// A name for disk `index` that no file in the folder has.
+fn free_name(folder: &Path, index: usize, format: ImageFormat) -> String {
     // Cannot fail, because there are more numbers than files.
     let mut names = (index..usize::MAX).map(|number| disk_name(number, format));
-    let is_free = |name: &String| !taken.contains(name) && fs::symlink_metadata(folder.join(name)).is_err();
-    names.find(is_free).unwrap_or_default()
+    names.find(|name| fs::symlink_metadata(folder.join(name)).is_err()).unwrap_or_default()
 }

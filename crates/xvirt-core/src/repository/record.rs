@@ -6,7 +6,6 @@
 //! Only the format number decides whether a record can be read. A newer version that adds a field keeps the number if
 //! readers may ignore the field, so unknown fields are ignored. It raises the number for any other change, such as a
 //! new kind of disk.
-//! anything else, such as a new kind of disk.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,7 +15,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::store::{absent_is, failed, rename, sync_folder};
+use super::store::{absent_is, delete, failed, rename, swap, sync_folder};
 use crate::named_file::NamedFile;
 use crate::{Error, ErrorKind, Result};
 
@@ -55,12 +54,21 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
         self.write_as(&folder.join(Self::FILE))
     }
 
-    /// Replaces the record in the folder atomically. When this returns, the new one is on stable storage.
+    /// Replaces the record in the folder atomically. When this returns, the new one is on stable storage; after an error
+    /// the old one is in place.
     fn replace(&self, folder: &Path) -> Result<()> {
         let (path, draft) = (folder.join(Self::FILE), folder.join(format!("{}{DRAFT}", Self::FILE)));
         self.write_as(&draft)?;
-        rename(&draft, &path)?;
-        sync_folder(folder)
+        if !swap(&draft, &path)? {
+            rename(&draft, &path)?;
+            return sync_folder(folder);
+        }
+        sync_folder(folder).inspect_err(|_| {
+            if let Err(error) = swap(&draft, &path) {
+                tracing::warn!("cannot restore {}: {error}", path.display());
+            }
+        })?;
+        delete(&draft)
     }
 
     /// Writes the record to a new file, and that to stable storage.

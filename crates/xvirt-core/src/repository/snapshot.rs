@@ -1,8 +1,7 @@
 //! The snapshots of a repository.
 //!
 //! A snapshot owns the images that its VM had when it was taken; the VM continues with copy-on-write copies of them. A
-//! snapshot that is removed while other images are based on its own keeps those images, and is no longer listed. Its
-//! record stays as long as records name it.
+//! snapshot that is removed while other images are based on its own keeps those images, and is no longer listed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -88,6 +87,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A snapshot that is about to be put in place, for callers that hold a lock.
+    pub(crate) fn new(repository: &Repository, record: SnapshotRecord) -> Result<Self> {
+        let parent = repository.ancestry(record.parent)?.into_iter().find(|parent| !parent.record.removed);
+        Ok(Self { repository: repository.clone(), record, parent: parent.map(|parent| parent.uuid()) })
+    }
+
     /// The UUID.
     pub fn uuid(&self) -> Uuid {
         self.record.uuid
@@ -138,6 +143,12 @@ impl Snapshot {
         let size = |name: &String| fs::symlink_metadata(folder.join(name)).map_or(0, |file| file.blocks() * 512);
         let names = names_in(&folder).map_err(|error| explain(self.uuid(), error))?;
         Ok(names.iter().map(size).sum())
+    }
+
+    /// Changes the snapshot on which its record says that it is based.
+    pub(super) fn set_parent(&mut self, parent: Option<Uuid>) -> Result<()> {
+        self.record.parent = parent;
+        self.record.replace(&self.folder())
     }
 
     pub(crate) fn record(&self) -> &SnapshotRecord {
@@ -210,20 +221,13 @@ impl Repository {
 
     /// The snapshot with this UUID unless it was removed, for callers that hold a lock.
     pub(crate) fn require_snapshot(&self, id: Uuid) -> Result<Snapshot> {
-        let mut snapshot = self.read_snapshot(id)?;
-        if snapshot.record.removed {
-            return Err(absent(id));
-        }
-        let listed = self.ancestry(snapshot.record.parent)?.into_iter().find(|parent| !parent.record.removed);
-        snapshot.parent = listed.map(|parent| parent.uuid());
-        Ok(snapshot)
+        let Snapshot { record, .. } = self.read_snapshot(id)?;
+        if record.removed { Err(absent(id)) } else { Snapshot::new(self, record) }
     }
 
     /// All snapshots that are not removed, for callers that hold a lock.
     fn listed_snapshots(&self) -> Result<Vec<Snapshot>> {
-        let ids = self.ids(Directory::Snapshots)?.into_iter();
-        let read = ids.filter_map(|id| readable("a snapshot", self.read_snapshot(id)));
-        let all: HashMap<_, _> = read.map(|read| read.map(|found| (found.uuid(), found))).collect::<Result<_>>()?;
+        let all: HashMap<_, _> = self.readable_snapshots()?.into_iter().map(|found| (found.uuid(), found)).collect();
         let mut listed: Vec<_> = all.values().filter(|snapshot| !snapshot.record.removed).cloned().collect();
         for snapshot in &mut listed {
             let mut parent = snapshot.record.parent.and_then(|id| all.get(&id));
@@ -237,6 +241,12 @@ impl Repository {
         }
         listed.sort_by_key(|snapshot| (snapshot.vm(), snapshot.record.number));
         Ok(listed)
+    }
+
+    /// The snapshots whose records can be read, removed or not, for callers that hold a lock.
+    pub(super) fn readable_snapshots(&self) -> Result<Vec<Snapshot>> {
+        let ids = self.ids(Directory::Snapshots)?.into_iter();
+        ids.filter_map(|id| readable("a snapshot", self.read_snapshot(id))).collect()
     }
 
     /// All snapshots, also those that are removed and kept, for callers that hold a lock.
@@ -279,9 +289,9 @@ impl Repository {
 
     /// The number of the next snapshot of a VM, for callers that hold a lock.
     pub(crate) fn next_number(&self, vm: Uuid) -> Result<u64> {
-        let snapshots = self.read_snapshots()?;
-        let of_vm = snapshots.iter().filter(|snapshot| snapshot.vm() == vm);
-        Ok(of_vm.map(|snapshot| snapshot.record.number).max().map_or(1, |last| last.saturating_add(1)))
+        let snapshots = self.readable_snapshots()?;
+        let numbers = snapshots.iter().filter(|snapshot| snapshot.vm() == vm).map(|snapshot| snapshot.record.number);
+        Ok(numbers.max().map_or(1, |last| last.saturating_add(1)))
     }
 }
 

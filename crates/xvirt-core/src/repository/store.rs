@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -153,10 +155,18 @@ impl Repository {
         Ok(trash)
     }
 
+    /// Moves a file into the trash, which makes it cease to exist. Returns its name there, for [`empty`](Self::empty).
+    pub(crate) fn discard_file(&self, _: &ExclusiveLock, path: &Path) -> Result<Uuid> {
+        let trash = Uuid::new_v4();
+        rename(path, &self.place(Directory::Trash, trash))?;
+        Ok(trash)
+    }
+
     /// Removes this object from the trash. If that fails, the next opening retries it.
     pub(crate) fn empty(&self, id: Uuid) {
         let place = self.place(Directory::Trash, id);
-        match fs::remove_dir_all(&place) {
+        let is_file = fs::symlink_metadata(&place).is_ok_and(|found| !found.is_dir());
+        match if is_file { fs::remove_file(&place) } else { fs::remove_dir_all(&place) } {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!("cannot remove {}: {error}", place.display());
             }
@@ -230,6 +240,16 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
         .map_err(|error| Error::io(format!("cannot move {} to {}", from.display(), to.display()), error))
 }
 
+/// Swaps two files or folders atomically, so that each name exists at any moment. Returns `false` if the file
+/// system does not support that.
+pub(super) fn swap(one: &Path, other: &Path) -> Result<bool> {
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(Error::io(format!("cannot swap {} and {}", one.display(), other.display()), error.into())),
+    }
+}
+
 /// Moves an object into `folder`, on stable storage. After a failure it is at its old place.
 pub(super) fn move_into(from: &Path, to: &Path, folder: &Path) -> Result<()> {
     rename(from, to)?;
@@ -245,4 +265,10 @@ pub(super) fn move_into(from: &Path, to: &Path, folder: &Path) -> Result<()> {
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     let sync = || File::open(folder)?.sync_all();
     sync().map_err(|error| Error::io(format!("cannot write {}", folder.display()), error))
+}
+
+/// Deletes a file, if it is there.
+pub(crate) fn delete(path: &Path) -> Result<()> {
+    let deleted = fs::remove_file(path).or_else(absent_is(()));
+    deleted.map_err(|error| Error::io(format!("cannot delete {}", path.display()), error))
 }

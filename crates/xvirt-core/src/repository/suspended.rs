@@ -4,7 +4,7 @@
 //! record, under the repository's lock and on stable storage. So the same saved state is never resumed twice, whatever
 //! crashes, and whoever has the file under another name.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,13 +13,12 @@ use uuid::Uuid;
 
 use super::files::settle_paths;
 use super::snapshot::{SAVED_STATE, saved_state};
-use super::store::absent_is;
 use super::update::link_files;
-use super::{Change, Record, Repository, StoredVm, VmRecord};
-use crate::config::VmConfig;
+use super::{Change, Record, Repository, StoredVm, Suspended, VmRecord};
+use crate::config::{Disk, DiskSource, VmConfig};
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::vm::{SavedState, SuspendReport, SuspendedVm, Vm};
+use crate::vm::{SavedImage, SavedState, SuspendReport, SuspendedVm, Vm};
 use crate::{Error, ErrorKind, Result};
 
 /// The saved state of a VM in a repository.
@@ -30,6 +29,7 @@ struct StoredState {
     /// Identifies it in the VM's record.
     id: Uuid,
     path: PathBuf,
+    images: Vec<Option<SavedImage>>,
 }
 
 impl SavedState for StoredState {
@@ -37,10 +37,14 @@ impl SavedState for StoredState {
         &self.path
     }
 
+    fn images(&self) -> &[Option<SavedImage>] {
+        &self.images
+    }
+
     fn discard(&self) -> Result<()> {
         let lock = self.repository.lock_exclusive()?;
         let vm = self.repository.read_vm(self.vm)?;
-        if vm.record().suspended != Some(self.id) {
+        if vm.record().suspended.as_ref().is_none_or(|suspended| suspended.id != self.id) {
             let what = format!("the saved state of {} is no longer there", vm.title());
             return Err(Error::new(ErrorKind::NotFound, what).with_remedy(
                 "the VM was resumed, reverted or shut down by others: build it again from the repository",
@@ -49,9 +53,13 @@ impl SavedState for StoredState {
         let mut record = vm.record().clone();
         record.suspended = None;
         record.replace(&vm.folder())?;
-        drop(lock);
-        if let Err(error) = fs::remove_file(&self.path).or_else(absent_is(())) {
-            tracing::warn!("cannot remove {}, which only takes space: {error}", self.path.display());
+        // Under the lock: later, the file could be the saved state of the next suspend.
+        match self.repository.discard_file(&lock, &self.path) {
+            Ok(trash) => {
+                drop(lock);
+                self.repository.empty(trash);
+            }
+            Err(error) => tracing::warn!("{} stays and takes space: {error}", self.path.display()),
         }
         Ok(())
     }
@@ -70,17 +78,28 @@ impl StoredVm {
     /// # Errors
     /// As [`VmConfig::build`], and as [`SuspendedVm::open`] if it is suspended.
     pub fn build(&self, host: &Host) -> Result<Vm> {
-        let Some(id) = self.record().suspended else { return self.config().build(host) };
-        let path = saved_state(&self.folder());
-        let suspended = SuspendedVm::open(&path)?;
-        let state = StoredState { repository: self.repository().clone(), vm: self.uuid(), id, path };
-        suspended.build_from(Arc::new(state), self.config(), host)
+        let Some(suspended) = &self.record().suspended else { return self.config().build(host) };
+        let state = StoredState::of(self, suspended);
+        SuspendedVm::open(&state.path)?.build_from(Arc::new(state), self.current_config(), host)
+    }
+}
+
+impl StoredState {
+    fn of(vm: &StoredVm, suspended: &Suspended) -> Self {
+        let folder = vm.folder();
+        let image = |disk: &Disk| {
+            let DiskSource::Image { path, .. } = &disk.source else { return None };
+            Some(SavedImage { stamp: *suspended.stamps.get(path.to_str()?)?, path: folder.join(path) })
+        };
+        let images = suspended.config.disks.iter().map(image).collect();
+        let (repository, path) = (vm.repository().clone(), saved_state(&folder));
+        Self { repository, vm: vm.uuid(), id: suspended.id, path, images }
     }
 }
 
 impl Repository {
-    /// Suspends a running or paused VM of the repository: like [`Vm::suspend`], with the saved state in the VM's
-    /// folder. It also stores the VM's current configuration, with the devices that were plugged in while it ran.
+    /// Suspends a running or paused VM of the repository: like [`Vm::suspend`], with the saved state in the VM's folder,
+    /// and with all that was plugged in. The stored configuration stays as it is; it counts again after the next shutdown.
     ///
     /// `vm` can be resumed. So can, in any process, the VM that [`StoredVm::build`] builds.
     ///
@@ -108,23 +127,17 @@ impl Repository {
         let stored = self.vm(&vm.uuid().to_string())?;
         let stage = self.stage()?;
         // Fails before the guest is stopped if the configuration cannot be stored.
-        suspended_record(&stored, vm.config()?, None)?.write(stage.folder())?;
-        let path = stage.folder().join(SAVED_STATE);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.map_err(|error| Error::io(format!("cannot create {}", path.display()), error))?;
-        vm.suspend_into(
-            file,
-            |config| {
-                let id = Uuid::new_v4();
-                suspended_record(&stored, config, Some(id))?.write(stage.folder())?;
-                link_files(&stored.folder(), &[SAVED_STATE], &stage)?;
-                let lock = self.lock_exclusive()?;
-                self.replace(lock, &stored, Change { vm: stored.uuid(), stage, layer: None })?;
-                let path = saved_state(&stored.folder());
-                Ok(Arc::new(StoredState { repository: self.clone(), vm: stored.uuid(), id, path }))
-            },
-            progress,
-        )
+        suspended_record(&stored, vm.config()?)?.0.write(stage.folder())?;
+        let file = create_saved_state(stage.folder())?;
+        let publish = |config| {
+            let (record, state) = suspended_record(&stored, config)?;
+            record.write(stage.folder())?;
+            let lock = self.lock_exclusive()?;
+            link_files(&stored.folder(), &[SAVED_STATE], &stage)?;
+            self.replace(lock, &stored, Change { vm: stored.uuid(), stage, layer: None })?;
+            Ok(Arc::new(state) as _)
+        };
+        vm.suspend_into(file, publish, progress)
     }
 
     /// Discards the saved state of a suspended VM, which is halted afterwards. Its guest finds its disks as after a
@@ -135,18 +148,25 @@ impl Repository {
     /// be written.
     pub fn hard_shutdown(&self, vm: &StoredVm) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
-        if let Some(id) = vm.record().suspended {
-            let path = saved_state(&vm.folder());
-            StoredState { repository: self.clone(), vm: vm.uuid(), id, path }.discard()?;
+        if let Some(suspended) = &vm.record().suspended {
+            StoredState::of(&vm, suspended).discard()?;
         }
         self.vm(&vm.uuid().to_string())
     }
 }
 
-/// The record of a VM that is suspended with this configuration.
-fn suspended_record(vm: &StoredVm, mut config: VmConfig, id: Option<Uuid>) -> Result<VmRecord> {
+/// Creates the file for a saved state in the folder of a VM or a snapshot.
+pub(crate) fn create_saved_state(folder: &Path) -> Result<File> {
+    let path = saved_state(folder);
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    file.map_err(|error| Error::io(format!("cannot create {}", path.display()), error))
+}
+
+/// The record of a VM that is suspended with this configuration, and its saved state.
+fn suspended_record(vm: &StoredVm, mut config: VmConfig) -> Result<(VmRecord, StoredState)> {
     settle_paths(&mut config, &vm.folder())?;
-    let mut record = vm.record().with_config(config)?;
-    record.suspended = id;
-    Ok(record)
+    let suspended = Suspended::new(config, &vm.folder());
+    let (state, mut record) = (StoredState::of(vm, &suspended), vm.record().clone());
+    record.suspended = Some(suspended);
+    Ok((record, state))
 }

@@ -1,15 +1,14 @@
 //! Deletes what removed snapshots no longer need: images on which nothing is based, and records that nothing names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::store::absent_is;
-use super::{Directory, OwnDisk, Repository, Snapshot, StoredVm};
+use super::{Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, saved_state};
+use crate::Result;
 use crate::disk::{self, ImageFormat};
-use crate::{Error, Result};
 
 /// An image of a VM or a snapshot.
 #[derive(Clone, Debug)]
@@ -48,27 +47,13 @@ impl Family {
         Ok(all)
     }
 
-    /// Whether a record names the snapshot.
-    fn names(&self, id: Uuid) -> bool {
-        let vms = self.vms.iter().filter_map(|vm| vm.record().snapshot);
-        vms.chain(self.snapshots.iter().filter_map(|snapshot| snapshot.record().parent)).any(|named| named == id)
-    }
-
-    /// The files on which images are directly based, resolved. An image that cannot be read counts as based on
-    /// everything: then this is `None`.
-    fn bases(&self) -> Option<HashSet<PathBuf>> {
-        let read = || {
-            let mut bases = HashSet::new();
-            for image in self.images()? {
-                bases.extend(image.base()?);
-            }
-            Ok(bases)
-        };
-        read()
-            .inspect_err(|error: &Error| {
-                tracing::warn!("removed snapshots are kept, because an image cannot be read: {error}");
-            })
-            .ok()
+    /// The files on which images are directly based, resolved.
+    fn bases(&self) -> Result<HashSet<PathBuf>> {
+        let mut bases = HashSet::new();
+        for image in self.images()? {
+            bases.extend(image.base()?);
+        }
+        Ok(bases)
     }
 }
 
@@ -88,38 +73,68 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
 
 impl Repository {
     /// Deletes what removed snapshots no longer need. What cannot be deleted now is deleted by a later call.
-    pub(crate) fn sweep_removed(&self) -> Result<()> {
-        let lock = self.lock_exclusive()?;
-        let mut family = match Family::read(self) {
-            Ok(family) => family,
-            Err(error) => {
-                tracing::warn!("removed snapshots are kept until the repository is whole again: {error}");
-                return Ok(());
-            }
-        };
-        let mut trash = Vec::new();
+    pub(crate) fn sweep_removed(&self) {
+        let swept = self.lock_exclusive().and_then(|lock| self.sweep(&lock));
+        match swept {
+            Ok(trash) => trash.into_iter().for_each(|id| self.empty(id)),
+            Err(error) => tracing::warn!("what removed snapshots leave stays for now: {error}"),
+        }
+    }
+
+    /// Moves what is not needed into the trash, and returns its names there.
+    fn sweep(&self, lock: &ExclusiveLock) -> Result<Vec<Uuid>> {
+        let (mut family, mut trash) = (Family::read(self)?, Vec::new());
+        self.name_no_removed(&mut family)?;
         while family.snapshots.iter().any(|snapshot| snapshot.record().removed) {
-            let Some(bases) = family.bases() else { break };
-            let unneeded = |own: &OwnDisk| own.path.exists() && !bases.contains(&resolved(&own.path));
+            let bases = family.bases()?;
+            let unneeded = |path: &PathBuf| path.exists() && !bases.contains(&resolved(path));
             let removed = || family.snapshots.iter().filter(|snapshot| snapshot.record().removed);
-            let images: Vec<_> = removed().flat_map(Snapshot::images).filter(unneeded).collect();
-            images.iter().try_for_each(|own| delete(&own.path))?;
-            let empty = |snapshot: &&Snapshot| snapshot.images().iter().all(|own| !own.path.exists());
-            let gone = removed().filter(empty).map(Snapshot::uuid).find(|id| !family.names(*id));
+            let files = |snapshot: &Snapshot| snapshot.images().into_iter().map(|own| own.path).collect::<Vec<_>>();
+            let states = removed().map(|snapshot| saved_state(&snapshot.folder()));
+            let unneeded: Vec<_> = removed().flat_map(files).chain(states).filter(unneeded).collect();
+            for path in &unneeded {
+                trash.push(self.discard_file(lock, path)?);
+            }
+            let empty = |snapshot: &&Snapshot| !files(snapshot).iter().any(|path| path.exists());
+            let gone = removed().filter(empty).map(Snapshot::uuid).next();
             if let Some(id) = gone {
-                trash.push(self.discard(&lock, Directory::Snapshots, id)?);
+                trash.push(self.discard(lock, Directory::Snapshots, id)?);
                 family.snapshots.retain(|snapshot| snapshot.uuid() != id);
-            } else if images.is_empty() {
+            } else if unneeded.is_empty() {
                 break;
             }
         }
-        drop(lock);
-        trash.into_iter().for_each(|id| self.empty(id));
+        Ok(trash)
+    }
+
+    /// Lets records that name a removed snapshot name its parent instead.
+    fn name_no_removed(&self, family: &mut Family) -> Result<()> {
+        let parent = |snapshot: &Snapshot| (snapshot.record().removed, snapshot.record().parent);
+        let parents: HashMap<_, _> =
+            family.snapshots.iter().map(|snapshot| (snapshot.uuid(), parent(snapshot))).collect();
+        let above = |mut id: Option<Uuid>| {
+            for _ in 0..parents.len() {
+                match id.and_then(|id| parents.get(&id)) {
+                    Some((true, parent)) => id = *parent,
+                    _ => break,
+                }
+            }
+            id
+        };
+        for snapshot in &mut family.snapshots {
+            let parent = above(snapshot.record().parent);
+            if parent != snapshot.record().parent {
+                snapshot.set_parent(parent)?;
+            }
+        }
+        for vm in &family.vms {
+            let snapshot = above(vm.record().snapshot);
+            if snapshot != vm.record().snapshot {
+                let mut record = vm.record().clone();
+                record.snapshot = snapshot;
+                record.replace(&vm.folder())?;
+            }
+        }
         Ok(())
     }
-}
-
-pub(crate) fn delete(path: &Path) -> Result<()> {
-    let deleted = fs::remove_file(path).or_else(absent_is(()));
-    deleted.map_err(|error| Error::io(format!("cannot delete {}", path.display()), error))
 }

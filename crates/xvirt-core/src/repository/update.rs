@@ -1,6 +1,7 @@
 //! Changes the configuration of a VM.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use super::files::{settle_disk, settle_paths};
 use super::name::disk_name;
 use super::stage::ALIVE;
-use super::vm::names_in;
+use super::vm::{names_in, own_disks};
 use super::{Change, Record, Repository, Stage, StoredVm, VmRecord};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::{self, Claim, ImageFormat};
@@ -35,7 +36,7 @@ impl Repository {
     /// returned, and nothing changes. Concurrent updates of one VM are serialized: `change` is called again with the
     /// new configuration if the VM was changed meanwhile. It may use the repository.
     ///
-    /// The VM may be running; it gets the new configuration when it is next built. To store changes made while it ran,
+    /// The VM may be running or suspended; it gets the new configuration when it is next built and started. To store changes made while it ran,
     /// such as plugged disks and limits, store its [current configuration](crate::vm::Vm::config).
     ///
     /// Disks in the VM's folder belong to the VM. To add one, create it at [`StoredVm::new_disk_path`] and add it to
@@ -78,8 +79,7 @@ impl Repository {
     ///   format of a disk; a disk, the kernel or the initrd belongs to another VM or a template of the repository, or a
     ///   disk is based on such a disk; a disk added to the VM's folder is based on another file, or is not a plain
     ///   file; or a part of the configuration is an open object, which cannot be stored.
-    /// - [`InvalidState`](ErrorKind::InvalidState): the VM is suspended, and more than its name and its labels would
-    ///   change.
+    /// - [`InvalidState`](ErrorKind::InvalidState): the VM is suspended, and a disk that its guest uses would be deleted.
     /// - [`Busy`](ErrorKind::Busy): a disk that would be deleted, or is added to the VM's folder, is in use.
     /// - [`InUse`](ErrorKind::InUse): another VM uses a disk that would be deleted.
     /// - Others: an added disk is damaged or cannot be read, or the repository cannot be written.
@@ -107,7 +107,6 @@ impl Repository {
         settle_paths(&mut config, &vm.folder())?;
         config.check()?;
         let record = vm.record().with_config(config)?;
-        require_startable(vm, &record)?;
         check_added(vm, &record.config)?;
         self.require_own_files(&record.config, &vm.folder())?;
         let dropped = self.dropped(vm, &record.config)?;
@@ -131,6 +130,11 @@ impl Repository {
     fn dropped(&self, vm: &StoredVm, config: &VmConfig) -> Result<Vec<PathBuf>> {
         let mut own = vm.own_disks();
         own.retain(|own| !config.disks.iter().any(|disk| path_of(disk) == Some(Path::new(&own.name))));
+        let suspended = vm.record().suspended.iter().flat_map(|suspended| own_disks(&suspended.config, &vm.folder()));
+        let suspended: Vec<_> = suspended.map(|own| own.name).collect();
+        if own.iter().any(|own| suspended.contains(&own.name)) {
+            vm.require_halted("delete a disk of")?;
+        }
         if !own.is_empty() {
             self.require_unused(vm.uuid())?;
         }
@@ -167,28 +171,27 @@ pub(crate) fn claim_if_there(path: &Path) -> Result<Option<Claim>> {
     }
 }
 
-/// Refuses changes with which a suspended VM could not resume.
-fn require_startable(vm: &StoredVm, changed: &VmRecord) -> Result<()> {
-    let text = |record: &VmRecord| {
-        let mut config = record.config.clone();
-        (config.name, config.labels) = Default::default();
-        serde_json::to_string(&config).ok()
-    };
-    if text(vm.record()) == text(changed) { Ok(()) } else { vm.require_halted("change more than name and labels of") }
-}
-
 /// Links the files of a VM's folder into the stage that will replace it, except its record and those called `dropped`.
-pub(crate) fn link_files(folder: &Path, dropped: &[&str], stage: &Stage) -> Result<()> {
+/// Those that are linked already stay. A file that others create later is lost if the caller does not hold the lock.
+pub(crate) fn link_files(folder: &Path, dropped: &[impl AsRef<str>], stage: &Stage) -> Result<()> {
     let replaced = [VmRecord::FILE, ALIVE];
     let names = names_in(folder)?;
-    for name in names.iter().map(String::as_str).filter(|name| !replaced.contains(name) && !dropped.contains(name)) {
+    let left_out = |name: &str| replaced.contains(&name) || dropped.iter().any(|dropped| dropped.as_ref() == name);
+    for name in names.iter().map(String::as_str).filter(|name| !left_out(name)) {
         // A file that was being created there may be gone again.
-        link_file(&folder.join(name), &stage.folder().join(name)).or_else(|error| match error.kind() {
+        let (from, to) = (folder.join(name), stage.folder().join(name));
+        link_file(&from, &to).or_else(|error| match error.kind() {
             ErrorKind::NotFound => Ok(()),
+            ErrorKind::AlreadyExists if is_same_file(&from, &to) => Ok(()),
             _ => Err(error),
         })?;
     }
     Ok(())
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let id = |path| fs::symlink_metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    id(one).is_some() && id(one) == id(other)
 }
 
 /// Gives a file of the repository another name in it.

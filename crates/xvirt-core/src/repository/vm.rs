@@ -11,9 +11,9 @@ use super::name::{check_name, is_disk_name, is_plain, shown};
 use super::record::{corrupt, read_bounded, write_new};
 use super::store::absent_is;
 use super::template::Lineage;
-use super::{Change, Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
+use super::{Change, Child, Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
 use crate::config::{Disk, DiskSource, VmConfig, check_labels};
-use crate::disk::{self, ImageFormat};
+use crate::disk::{self, ImageFormat, ImageStamp};
 use crate::{Error, ErrorKind, Result};
 
 /// The prefix of the file names of attachments.
@@ -32,9 +32,38 @@ pub(crate) struct VmRecord {
     /// The snapshot on which its disks are based.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<Uuid>,
-    /// Identifies the saved state in its folder, if the VM is suspended.
+    /// Describes the saved state in its folder, if the VM is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) suspended: Option<Uuid>,
+    pub(crate) suspended: Option<Suspended>,
+}
+
+/// What belongs to the saved state of a VM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Suspended {
+    /// Identifies it: each suspend has a new one.
+    pub(crate) id: Uuid,
+    /// What would build the VM as it was: with all that was plugged in, but without changes of the stored configuration
+    /// since it was started. The paths of its own disks are names beside the record.
+    pub(crate) config: VmConfig,
+    /// Its own disks as they were, by name.
+    #[serde(default)]
+    pub(crate) stamps: BTreeMap<String, ImageStamp>,
+}
+
+impl Suspended {
+    /// A saved state of a VM whose disks are in `folder`, and do not change any more.
+    pub(crate) fn new(config: VmConfig, folder: &Path) -> Self {
+        let mut suspended = Self { id: Uuid::new_v4(), config, stamps: BTreeMap::new() };
+        suspended.read_stamps(folder);
+        suspended
+    }
+
+    /// Takes the disks in `folder` as those that belong to the saved state.
+    pub(crate) fn read_stamps(&mut self, folder: &Path) {
+        let writable = |own: &OwnDisk| self.config.disks.get(own.index).is_some_and(|disk| !disk.read_only);
+        let own = own_disks(&self.config, folder).into_iter().filter(writable);
+        self.stamps = own.filter_map(|own| Some((own.name, ImageStamp::of(&own.path).ok()?))).collect();
+    }
 }
 
 impl Record for VmRecord {
@@ -51,13 +80,24 @@ impl VmRecord {
     /// The record of the same VM with another configuration.
     pub(crate) fn with_config(&self, config: VmConfig) -> Result<Self> {
         let new = Self::new(config, self.layer.clone())?;
-        Ok(Self { snapshot: self.snapshot, suspended: self.suspended, ..new })
+        Ok(Self { snapshot: self.snapshot, suspended: self.suspended.clone(), ..new })
     }
 
     /// Sets a disk to its image beside the record.
     pub(crate) fn set_disk(&mut self, index: usize, name: String, format: ImageFormat) {
         if let Some(disk) = self.config.disks.get_mut(index) {
             disk.source = DiskSource::Image { path: name.into(), format };
+        }
+    }
+
+    /// Gives disks, by their names, other images, wherever the record names them.
+    pub(crate) fn change_images(&mut self, new: &BTreeMap<String, Child>) {
+        let suspended = self.suspended.iter_mut().flat_map(|suspended| &mut suspended.config.disks);
+        for disk in self.config.disks.iter_mut().chain(suspended) {
+            let DiskSource::Image { path, .. } = &disk.source else { continue };
+            if let Some(Child { name, format, .. }) = path.to_str().and_then(|old| new.get(old)) {
+                disk.source = DiskSource::Image { path: name.into(), format: *format };
+            }
         }
     }
 }
@@ -128,6 +168,21 @@ impl StoredVm {
     /// The folder with its disks.
     pub fn folder(&self) -> PathBuf {
         self.repository.place(Directory::Vms, self.uuid())
+    }
+
+    /// The configuration that the VM has now if it is suspended, and with which it starts if it is halted, with the
+    /// absolute paths of its disks. Name and labels are always those that are stored.
+    pub(crate) fn current_config(&self) -> VmConfig {
+        let Some(suspended) = &self.record.suspended else { return self.config() };
+        let mut config = with_full_paths(&suspended.config, &self.folder());
+        config.name = self.name().to_owned();
+        config.labels.clone_from(self.labels());
+        config
+    }
+
+    /// The same VM with another record.
+    pub(crate) fn with_record(&self, record: VmRecord) -> Self {
+        Self { repository: self.repository.clone(), record }
     }
 
     pub(super) fn repository(&self) -> &Repository {
@@ -264,7 +319,8 @@ impl Repository {
         drop(claims);
         drop(lock);
         self.empty(trash);
-        self.sweep_removed()
+        self.sweep_removed();
+        Ok(())
     }
 
     /// Fails if there is a VM with this UUID.
@@ -306,6 +362,7 @@ impl Repository {
             return Err(corrupt(&folder, "its record belongs to another VM"));
         }
         check_disks(&record.config, &folder)?;
+        record.suspended.iter().try_for_each(|suspended| check_disks(&suspended.config, &folder))?;
         Ok(StoredVm { repository: self.clone(), record })
     }
 }

@@ -1,59 +1,62 @@
 //! Takes snapshots and checkpoints of a VM that may be in memory.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use super::request::NewSnapshot;
-use super::take::Draft;
+use super::take::{Contents, Draft, open_to_repair, require_room};
 use crate::agent::FrozenFileSystems;
 use crate::disk::{Access, Image, Opening, OverlayKind};
 use crate::progress::{self, Progress};
-use crate::repository::{OwnDisk, Repository, Snapshot};
+use crate::repository::{OwnDisk, Repository, Snapshot, StoredVm};
 use crate::vm::{NewImage, PowerState, Still, Verb, Vm};
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {
-    /// Takes a checkpoint of a running or paused VM: its disks and its memory at one moment, consistent with each other.
-    /// A VM that is [reverted](Self::revert) to it is suspended, and resumes at that moment.
-    ///
-    /// The guest is stopped until its memory is saved, which takes as long as writing that much to the file system.
-    ///
-    /// # Errors
-    /// As [`snapshot`](Self::snapshot), and: [`InvalidState`](ErrorKind::InvalidState) if the VM is neither running nor
-    /// paused, or a device cannot be saved; [`NoSpace`](ErrorKind::NoSpace). Then there is no checkpoint, and the VM is
-    /// as before.
-    pub fn checkpoint(&self, vm: &Vm, new: impl Into<NewSnapshot>, progress: &dyn Progress) -> Result<Snapshot> {
-        let new = new.into();
-        new.check()?;
-        self.take(vm, &new, Verb::Checkpoint, progress)
-    }
-
-    pub(super) fn snapshot_live(&self, vm: &Vm, new: &NewSnapshot, progress: &dyn Progress) -> Result<Snapshot> {
-        self.take(vm, new, Verb::Snapshot, progress)
-    }
-
-    fn take(&self, vm: &Vm, new: &NewSnapshot, verb: Verb, progress: &dyn Progress) -> Result<Snapshot> {
+    pub(super) fn take_live(
+        &self,
+        vm: &Vm,
+        new: &NewSnapshot,
+        contents: Contents,
+        progress: &dyn Progress,
+    ) -> Result<Snapshot> {
+        let verb = match contents {
+            Contents::Disks => Verb::Snapshot,
+            Contents::DisksAndMemory => Verb::Checkpoint,
+        };
         let operation = vm.begin_long(verb)?;
         let progress = &operation.progress(progress);
         let stored = self.vm(&vm.uuid().to_string())?;
-        let mut draft = Draft::new(self, stored, vm.config()?, new)?;
+        require_saved_here(vm, &stored)?;
+        let mut draft = Draft::new(self, stored, new)?;
         progress::step(progress, 0, None, "the snapshot")?;
-        let frozen = Frozen::freeze(vm, new.quiesce.filter(|_| verb == Verb::Snapshot))?;
+        let frozen = FrozenGuest::freeze(vm, new.quiesce.filter(|_| contents == Contents::Disks))?;
         let mut still = vm.hold_still(&operation)?;
-        frozen.require_frozen(vm)?;
-        if verb == Verb::Checkpoint {
-            let path = draft.saved_state();
-            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-            let file = file.map_err(|error| Error::io(format!("cannot create {}", path.display()), error))?;
-            still.save(file, progress)?;
-        }
-        let snapshot = change_images(&mut still, draft);
+        let snapshot = frozen.require_frozen(vm).and_then(|()| {
+            // The guest may have ejected a disk until now.
+            draft.describe(vm.config()?)?;
+            draft.own_disks().iter().try_for_each(require_room)?;
+            still.require_closable()?;
+            match contents {
+                Contents::Disks => {}
+                Contents::DisksAndMemory if still.in_memory() => still.save(draft.create_saved_state()?, progress)?,
+                Contents::DisksAndMemory => draft.take_saved_state()?,
+            }
+            change_images(&mut still, draft)
+        });
         // The guest must run to be thawed.
         drop(still);
         frozen.thaw(vm);
         snapshot
     }
+}
+
+/// Fails if the VM is suspended to a file of the user, which names the images that a snapshot would move.
+fn require_saved_here(vm: &Vm, stored: &StoredVm) -> Result<()> {
+    if vm.power_state() != PowerState::Suspended || stored.is_suspended() {
+        return Ok(());
+    }
+    let what = format!("VM '{}' was suspended to a file outside the repository, or resumed by others", vm.name());
+    Err(Error::new(ErrorKind::InvalidState, what).with_remedy("resume it first; suspend it with Repository::suspend"))
 }
 
 /// Gives the VM its new images, and commits the snapshot.
@@ -64,8 +67,12 @@ fn change_images(still: &mut Still<'_>, mut draft: Draft<'_>) -> Result<Snapshot
     let in_memory = still.in_memory();
     let mut change = still.close_images(&changed)?;
     let open = || {
+        // The images of a VM in memory are locked by their new disks, and others by these.
+        let held = own.iter().filter(|_| !in_memory).map(|(_, own)| open_to_repair(own)).collect::<Result<Vec<_>>>()?;
         own.iter().try_for_each(|(position, own)| change.open(new_image(&mut draft, *position, own, in_memory)?))?;
-        draft.commit()
+        let snapshot = draft.commit();
+        drop(held);
+        snapshot
     };
     match open() {
         Ok(snapshot) => {
@@ -91,7 +98,7 @@ fn new_image(draft: &mut Draft<'_>, position: usize, own: &OwnDisk, in_memory: b
 }
 
 /// The file systems of a guest that are to be consistent in a snapshot.
-enum Frozen {
+enum FrozenGuest {
     /// They are as they are.
     No,
     Yes {
@@ -101,7 +108,7 @@ enum Frozen {
     },
 }
 
-impl Frozen {
+impl FrozenGuest {
     fn freeze(vm: &Vm, limit: Option<Duration>) -> Result<Self> {
         let running = vm.power_state() == PowerState::Running;
         let Some(limit) = limit.filter(|_| running) else { return Ok(Self::No) };

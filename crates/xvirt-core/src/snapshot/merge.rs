@@ -38,7 +38,7 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        self.sweep_removed()?;
+        self.sweep_removed();
         Ok(merged)
     }
 
@@ -80,6 +80,7 @@ impl Repository {
             upper.parent().map_or(Ok(()), sync_folder)?;
         }
         drop((lock, claim));
-        self.sweep_removed()
+        self.sweep_removed();
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use crate::Result;
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::repository::{Record, Repository, Snapshot, delete, saved_state};
+use crate::repository::{Record, Repository, Snapshot};
 
 impl Repository {
     /// Removes a snapshot. Snapshots can be removed in any order, also while the VM is running: those taken after it,
@@ -17,8 +17,8 @@ impl Repository {
         let mut record = snapshot.record().clone();
         record.removed = true;
         record.replace(&snapshot.folder())?;
-        delete(&saved_state(&snapshot.folder()))?;
         drop(lock);
-        self.sweep_removed()
+        self.sweep_removed();
+        Ok(())
     }
 }

@@ -3,15 +3,15 @@
 use uuid::Uuid;
 
 use crate::repository::{
-    Change, Record, Repository, SAVED_STATE, Snapshot, StoredVm, VmRecord, child, claim_if_there, link_file,
+    Change, Record, Repository, SAVED_STATE, Snapshot, StoredVm, Suspended, VmRecord, child, claim_if_there, link_file,
     link_files, saved_state,
 };
 use crate::{ErrorKind, Result};
 
 impl Repository {
     /// Reverts a VM to a snapshot of it: its disks and its configuration are again as they were then. Everything that
-    /// its disks hold that is in no snapshot is lost, also disks that were plugged in or unplugged since. Name and labels
-    /// stay.
+    /// is in no snapshot is lost: what its disks hold now, disks that were added since, and its memory if it is suspended.
+    /// Name and labels stay.
     ///
     /// The VM is halted afterwards. After a checkpoint it is suspended, and continues from that moment when it is
     /// resumed; it can be reverted to the same checkpoint as often as desired. Either way it gets a new generation ID,
@@ -39,25 +39,27 @@ impl Repository {
         config.generation_id = Uuid::new_v4();
         let mut record = VmRecord::new(config, snapshot.record().layer.clone())?;
         record.snapshot = Some(snapshot.uuid());
-        let old = vm.disk_names()?;
+        let (folder, old) = (vm.folder(), vm.disk_names()?);
         // The locks show that no one uses these disks.
-        let claims = old.iter().map(|name| claim_if_there(&vm.folder().join(name))).collect::<Result<Vec<_>>>()?;
+        let claims = old.iter().map(|name| claim_if_there(&folder.join(name))).collect::<Result<Vec<_>>>()?;
         let replaced: Vec<_> = old.iter().map(String::as_str).chain([SAVED_STATE]).collect();
-        link_files(&vm.folder(), &replaced, &stage)?;
+        link_files(&folder, &replaced, &stage)?;
         for own in snapshot.images() {
-            let made = child(&stage, own.index, &own.as_base(&snapshot), &[])?;
+            let made = child(&stage, own.index, &own.as_base(&snapshot))?;
             record.set_disk(own.index, made.name, made.format);
         }
         if snapshot.has_memory() {
             link_file(&saved_state(&snapshot.folder()), &saved_state(stage.folder()))?;
-            record.suspended = Some(Uuid::new_v4());
+            record.suspended = Some(Suspended::new(record.config.clone(), stage.folder()));
         }
         record.write(stage.folder())?;
         let lock = self.lock_exclusive()?;
         self.require_snapshot(snapshot.uuid())?;
+        link_files(&folder, &replaced, &stage)?;
+        let reverted = vm.with_record(record);
         self.replace(lock, &vm, Change { vm: vm.uuid(), stage, layer: None })?;
         drop(claims);
-        self.sweep_removed()?;
-        self.vm(&vm.uuid().to_string())
+        self.sweep_removed();
+        Ok(reverted)
     }
 }

@@ -1,17 +1,18 @@
 //! Takes snapshots: moves the images of a VM into a snapshot, and gives the VM copy-on-write copies of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::request::{NewSnapshot, Subject};
 use crate::config::{Disk, DiskSource, VmConfig};
-use crate::disk::{self, Access};
+use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
     Base, Change, Child, Directory, NewLayer, OwnDisk, Record, Replacement, Repository, Snapshot, SnapshotRecord,
-    Stage, StoredVm, VmRecord, child, link_files, own_disks, settle_paths,
+    Stage, StoredVm, child, create_saved_state, link_file, link_files, own_disks, saved_state, settle_paths,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -60,18 +61,43 @@ impl Repository {
         let new = new.into();
         new.check()?;
         match vm.into() {
-            Subject::Stored(vm) => self.snapshot_stored(&self.vm(&vm.uuid().to_string())?, &new),
-            Subject::Vm(vm) => self.snapshot_live(vm, &new, progress),
+            Subject::Stored(vm) => self.take_stored(vm, &new, Contents::Disks),
+            Subject::Vm(vm) => self.take_live(vm, &new, Contents::Disks, progress),
         }
     }
 
-    fn snapshot_stored(&self, vm: &StoredVm, new: &NewSnapshot) -> Result<Snapshot> {
-        let mut draft = Draft::new(self, vm.clone(), vm.config(), new)?;
+    /// Takes a checkpoint of a running, paused or suspended VM: its disks and its memory at one moment, consistent with
+    /// each other. A VM that is [reverted](Self::revert) to it is suspended, and resumes at that moment.
+    ///
+    /// A running guest is stopped until its memory is saved, which takes as long as writing that much to the file system.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot), and: [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, or a device
+    /// cannot be saved; [`NoSpace`](ErrorKind::NoSpace). Then there is no checkpoint, and the VM is as before.
+    pub fn checkpoint<'a>(
+        &self,
+        vm: impl Into<Subject<'a>>,
+        new: impl Into<NewSnapshot>,
+        progress: &dyn Progress,
+    ) -> Result<Snapshot> {
+        let new = new.into();
+        new.check()?;
+        match vm.into() {
+            Subject::Stored(vm) => self.take_stored(vm, &new, Contents::DisksAndMemory),
+            Subject::Vm(vm) => self.take_live(vm, &new, Contents::DisksAndMemory, progress),
+        }
+    }
+
+    fn take_stored(&self, vm: &StoredVm, new: &NewSnapshot, contents: Contents) -> Result<Snapshot> {
+        let mut draft = Draft::new(self, self.vm(&vm.uuid().to_string())?, new)?;
+        draft.describe(draft.vm.current_config())?;
+        if contents == Contents::DisksAndMemory {
+            draft.take_saved_state()?;
+        }
         // Held open until the end, so that no one writes to images that become immutable.
         let mut held = Vec::new();
         for own in draft.own_disks() {
-            // Opened for writing, because that also repairs an image that a killed process left dirty.
-            held.push(disk::open(&own.path, Some(own.format), Access::ReadWrite)?);
+            held.push(open_to_repair(&own)?);
             draft.copy(&own)?;
         }
         let snapshot = draft.commit();
@@ -80,11 +106,23 @@ impl Repository {
     }
 }
 
+/// What a snapshot has of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    Disks,
+    DisksAndMemory,
+}
+
+/// Opens an image for writing, because that repairs one that a killed process left dirty, and locks it.
+pub(super) fn open_to_repair(own: &OwnDisk) -> Result<Arc<dyn BlockBackend>> {
+    disk::open(&own.path, Some(own.format), Access::ReadWrite)
+}
+
 /// A snapshot in preparation.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     repository: &'a Repository,
-    vm: StoredVm,
+    pub(super) vm: StoredVm,
     /// What becomes the snapshot.
     taken: Stage,
     record: SnapshotRecord,
@@ -92,31 +130,28 @@ pub(super) struct Draft<'a> {
     renewed: Stage,
     /// The images that move into the snapshot.
     moves: Vec<Replacement>,
-    /// The names of disks in the VM's folder that stay there.
-    kept: Vec<String>,
     /// The new images of the VM, by the names of the old ones.
     children: BTreeMap<String, Child>,
 }
 
 impl<'a> Draft<'a> {
-    /// Begins a snapshot of a VM with this configuration, which names its disks by full paths.
-    pub(super) fn new(
-        repository: &'a Repository,
-        vm: StoredVm,
-        mut config: VmConfig,
-        new: &NewSnapshot,
-    ) -> Result<Self> {
-        settle_paths(&mut config, &vm.folder())?;
-        config.disks.iter().try_for_each(|disk| require_kept(&vm, disk))?;
+    pub(super) fn new(repository: &'a Repository, vm: StoredVm, new: &NewSnapshot) -> Result<Self> {
+        let config = vm.record().config.clone();
         let mut record = SnapshotRecord::new(Uuid::new_v4(), new.name.clone(), &vm, config);
         record.description.clone_from(&new.description);
         let (taken, renewed) = (repository.stage()?, repository.stage()?);
-        // Fails early if the configuration cannot be stored.
-        record.write(taken.folder())?;
-        let own = own_disks(&record.config, &vm.folder());
-        let mut kept = vm.disk_names()?;
-        kept.retain(|name| !own.iter().any(|own| own.name == *name));
-        Ok(Self { repository, vm, taken, record, renewed, moves: Vec::new(), kept, children: BTreeMap::new() })
+        Ok(Self { repository, vm, taken, record, renewed, moves: Vec::new(), children: BTreeMap::new() })
+    }
+
+    /// Sets the configuration of the VM at the snapshot, which names its disks by full paths.
+    pub(super) fn describe(&mut self, mut config: VmConfig) -> Result<()> {
+        settle_paths(&mut config, &self.vm.folder())?;
+        config.disks.iter().try_for_each(|disk| require_kept(&self.vm, disk))?;
+        self.record.config = config;
+        // Fails if it cannot be stored, before anything is done.
+        self.record.write(self.taken.folder())?;
+        // First without the lock, so that no new image gets the name of another file.
+        link_files(&self.vm.folder(), &self.own_names(), &self.renewed)
     }
 
     /// The disks in the VM's folder.
@@ -124,28 +159,37 @@ impl<'a> Draft<'a> {
         own_disks(&self.record.config, &self.vm.folder())
     }
 
+    fn own_names(&self) -> Vec<String> {
+        self.own_disks().into_iter().map(|own| own.name).collect()
+    }
+
     pub(super) fn disk(&self, index: usize) -> Option<&Disk> {
         self.record.config.disks.get(index)
     }
 
-    /// A path for the saved state of a checkpoint.
-    pub(super) fn saved_state(&mut self) -> PathBuf {
+    /// Creates the file for the saved state of a checkpoint.
+    pub(super) fn create_saved_state(&mut self) -> Result<File> {
         self.record.memory = true;
-        crate::repository::saved_state(self.taken.folder())
+        create_saved_state(self.taken.folder())
+    }
+
+    /// Takes the saved state of a suspended VM.
+    pub(super) fn take_saved_state(&mut self) -> Result<()> {
+        if !self.vm.is_suspended() {
+            let what = format!("cannot take a checkpoint of {}, because it is not suspended", self.vm.title());
+            return Err(Error::new(ErrorKind::InvalidState, what)
+                .with_remedy("give the running Vm, or take a snapshot: a halted VM has no memory"));
+        }
+        self.record.memory = true;
+        link_file(&saved_state(&self.vm.folder()), &saved_state(self.taken.folder()))
     }
 
     /// Creates the copy-on-write copy with which the VM continues.
     pub(super) fn copy(&mut self, own: &OwnDisk) -> Result<Child> {
-        let below = disk::inspect(&own.path, Some(own.format))?.backing.len();
-        if below >= MAX_DEPTH {
-            let what = format!("disk {} is based on {below} images, which is the maximum", own.path.display());
-            return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy(
-                "remove snapshots and merge their images (Repository::merge_removed), or flatten the VM",
-            ));
-        }
+        require_room(own)?;
         let (room, owner) = (Directory::Snapshots, self.record.uuid);
         let base = Base { image: &own.path, format: own.format, room, owner, name: &own.name };
-        let made = child(&self.renewed, own.index, &base, &self.kept)?;
+        let made = child(&self.renewed, own.index, &base)?;
         self.moves.push(Replacement { from: own.name.clone(), to: own.name.clone() });
         self.children.insert(own.name.clone(), made.clone());
         Ok(made)
@@ -158,34 +202,40 @@ impl<'a> Draft<'a> {
 
     /// Puts the snapshot and the VM's new folder in place.
     pub(super) fn commit(self) -> Result<Snapshot> {
-        let Self { repository, vm, taken, mut record, renewed, moves, children, kept: _ } = self;
-        let replaced: Vec<_> = moves.iter().map(|moved| moved.from.as_str()).collect();
-        link_files(&vm.folder(), &replaced, &renewed)?;
+        let own = self.own_names();
+        let Self { repository, vm, taken, mut record, renewed, moves, children } = self;
         let mut continued = vm.record().clone();
         continued.snapshot = Some(record.uuid);
-        with_images(continued, &children).write(renewed.folder())?;
+        continued.change_images(&children);
+        if let Some(suspended) = &mut continued.suspended {
+            suspended.read_stamps(renewed.folder());
+        }
+        continued.write(renewed.folder())?;
         let lock = repository.lock_exclusive()?;
+        link_files(&vm.folder(), &own, &renewed)?;
         record.number = repository.next_number(vm.uuid())?;
         record.write(taken.folder())?;
-        let (id, room) = (record.uuid, Directory::Snapshots);
-        let layer = NewLayer { room, id, stage: taken, disks: moves };
+        let snapshot = Snapshot::new(repository, record)?;
+        let layer = NewLayer { room: Directory::Snapshots, id: snapshot.uuid(), stage: taken, disks: moves };
         repository.replace(lock, &vm, Change { vm: vm.uuid(), stage: renewed, layer: Some(layer) })?;
-        repository.find_snapshot(id)
+        Ok(snapshot)
     }
 }
 
-/// The record of a VM whose disks have new images.
-fn with_images(mut record: VmRecord, children: &BTreeMap<String, Child>) -> VmRecord {
-    for index in 0..record.config.disks.len() {
-        let old = record.config.disks.get(index).and_then(|disk| match &disk.source {
-            DiskSource::Image { path, .. } => path.to_str(),
-            DiskSource::Descriptors(_) | DiskSource::Backend(_) => None,
-        });
-        if let Some(child) = old.and_then(|name| children.get(name)) {
-            record.set_disk(index, child.name.clone(), child.format);
+/// Fails if there are too many images below a disk. Takes no lock.
+pub(super) fn require_room(own: &OwnDisk) -> Result<()> {
+    let (mut below, mut next) = (0, disk::below(&own.path, own.format)?);
+    while let Some((path, format)) = next {
+        below += 1;
+        if below >= MAX_DEPTH {
+            let what = format!("disk {} is based on {MAX_DEPTH} images, which is the maximum", own.path.display());
+            return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy(
+                "remove snapshots and merge their images (Repository::merge_removed), or flatten the VM",
+            ));
         }
+        next = disk::below(&path, format.unwrap_or(ImageFormat::Raw))?;
     }
-    record
+    Ok(())
 }
 
 /// Checks that a disk is in the repository, or does not change.

@@ -189,7 +189,7 @@ impl Repository {
             let (name, format) = match sharing {
                 Sharing::Base => {
                     let base = own.as_base(snapshot);
-                    let made = child(&stage, own.index, &base, &[])?;
+                    let made = child(&stage, own.index, &base)?;
                     (made.name, made.format)
                 }
                 Sharing::Nothing => {

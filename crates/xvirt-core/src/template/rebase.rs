@@ -79,7 +79,7 @@ impl Repository {
                 continue;
             }
             let base = Base { image, format: *format, room: Directory::Layers, owner: to.uuid(), name };
-            let made = child(&stage, own.index, &base, &[])?;
+            let made = child(&stage, own.index, &base)?;
             record.set_disk(own.index, made.name, made.format);
             held.push(opened);
         }

@@ -212,7 +212,7 @@ impl Repository {
             held.push(opened);
             let to = disk_name(index, format);
             let base = Base { image: &path, format, room: Directory::Layers, owner: id, name: &to };
-            let made = child(&vm_stage, index, &base, &[])?;
+            let made = child(&vm_stage, index, &base)?;
             record.set_disk(index, made.name, made.format);
             disk.source = DiskSource::Image { path: to.clone().into(), format };
             moves.push(Replacement { from: name, to });

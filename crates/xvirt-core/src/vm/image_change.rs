@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::assemble::{self, DiskDevice};
 use super::devices::DiskSlot;
 use super::events::Event;
+use super::handle::Inner;
 use super::state::PowerState;
 use super::still::Still;
 use crate::config::{Disk, DiskSource};
@@ -51,6 +52,20 @@ struct Changed {
     position: usize,
     source: DiskSource,
     device: Option<DiskDevice>,
+}
+
+impl Inner {
+    /// Fails if a disk is missing from the machine, because its image could not be opened again.
+    pub(super) fn require_all_disks(&self) -> Result<()> {
+        let live = self.live();
+        let missing = live.devices.disks.iter().find(|(_, disk)| live.running.is_some() && disk.device.is_none());
+        missing.map_or(Ok(()), |(position, _)| {
+            let what = format!("disk {position} of VM '{}' could not be opened again", self.config.name);
+            Err(Error::new(ErrorKind::InvalidState, what).with_remedy(
+                "shut the VM down with hard_shutdown; everything that its guest had flushed is on its disks",
+            ))
+        })
+    }
 }
 
 impl<'b> Still<'b> {
@@ -119,8 +134,9 @@ impl ImageChange<'_, '_> {
     pub(crate) fn undo(mut self, error: Error) -> Error {
         // Closes the new images.
         self.changed.clear();
-        let taken_out = std::mem::take(&mut self.taken_out);
-        let Err(second) = taken_out.into_iter().try_for_each(|taken| self.put_back(&taken)) else { return error };
+        // Every disk that can be is put back.
+        let mut failed: Vec<_> = self.taken_out.iter().filter_map(|taken| self.put_back(taken).err()).collect();
+        let Some(second) = failed.pop() else { return error };
         self.still.run_again = false;
         self.still.vm.inner.enter(PowerState::Paused, &Event::Paused);
         let what = format!("VM '{}' stays paused, because a disk cannot be opened again", self.still.vm.name());

@@ -63,7 +63,8 @@ impl Vm {
     pub fn unpause(&self) -> Result<()> {
         let _span = self.inner.enter_span();
         let _turn = self.begin(Verb::Unpause)?;
-        self.inner.running_machine()?.run();
+        self.inner.require_all_disks()?;
+        self.inner.running_machine()?.run_again();
         self.inner.enter(PowerState::Running, &Event::Unpaused);
         Ok(())
     }
@@ -147,6 +148,7 @@ impl Vm {
     pub fn hard_reboot(&self) -> Result<()> {
         let _span = self.inner.enter_span();
         let (mut power, _listed) = self.begin(Verb::HardReboot)?;
+        self.inner.require_all_disks()?;
         self.inner.running_machine()?.park()?;
         if let Err(error) = self.inner.reset(&mut power, Event::HardReset) {
             self.inner.halt(power, Event::Crashed(CrashReason::Reset(error.to_string())));

@@ -67,8 +67,8 @@ pub use memory::{GuestMemory, MemoryStatistics};
 pub use metrics::MetricsPublisher;
 pub use nics::NicStatus;
 pub use operation::Operation;
-pub(crate) use saved::SavedState;
 pub use saved::SuspendedVm;
+pub(crate) use saved::{SavedImage, SavedState};
 pub use state::{PowerState, Verb};
 pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,

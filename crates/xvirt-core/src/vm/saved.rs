@@ -1,7 +1,7 @@
 //! Files of suspended VMs: the description of the VM in them, and building the VM from one.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +12,10 @@ use super::Vm;
 use super::consoles::SavedConsoles;
 use super::devices::Place;
 use super::draft::remove;
-use crate::config::VmConfig;
+use crate::config::{Disk, DiskSource, MAX_DEVICES, VmConfig};
+use crate::disk::ImageStamp;
 use crate::host::Host;
+use crate::named_file::NamedFile;
 use crate::state::{Kind, Section, StateReader};
 use crate::{Error, ErrorKind, Result};
 
@@ -22,6 +24,9 @@ pub(crate) trait SavedState: Send + Sync + fmt::Debug {
     /// The path of the file.
     fn path(&self) -> &Path;
 
+    /// The images of its disks as they were, in the order of the configuration.
+    fn images(&self) -> &[Option<SavedImage>];
+
     /// Makes sure that it is never resumed again. When this returns, that is on stable storage.
     ///
     /// # Errors
@@ -29,17 +34,55 @@ pub(crate) trait SavedState: Send + Sync + fmt::Debug {
     fn discard(&self) -> Result<()>;
 }
 
+/// An image that belongs to a saved state. If it was changed since, the state must not be resumed: its guest would destroy
+/// the file systems on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedImage {
+    pub(crate) path: PathBuf,
+    pub(crate) stamp: ImageStamp,
+}
+
+impl SavedImage {
+    /// The image of a disk; `None` if the guest cannot write to it, or it has no path.
+    pub(crate) fn of(disk: &Disk) -> Option<Self> {
+        let DiskSource::Image { path, .. } = &disk.source else { return None };
+        if disk.read_only {
+            return None;
+        }
+        // An image that cannot be found makes the resume fail anyway.
+        Some(Self { stamp: ImageStamp::of(path).ok()?, path: path.clone() })
+    }
+
+    /// Fails if `disk` is this image and it was changed.
+    pub(super) fn require_unchanged(&self, disk: &Disk) -> Result<()> {
+        let same = matches!(&disk.source, DiskSource::Image { path, .. } if *path == self.path);
+        if !same || Self::of(disk).is_none_or(|now| now == *self) {
+            return Ok(());
+        }
+        let what = format!("disk {} was changed after the VM was suspended", self.path.display());
+        Err(Error::new(ErrorKind::InvalidState, format!("{what}; resuming it would destroy the file systems on it"))
+            .with_remedy("discard the saved state with hard_shutdown, and start the VM"))
+    }
+}
+
 /// Saved state that is a file by itself.
 #[derive(Debug)]
-pub(super) struct SavedFile(pub(super) PathBuf);
+pub(super) struct SavedFile {
+    pub(super) path: PathBuf,
+    pub(super) images: Vec<Option<SavedImage>>,
+}
 
 impl SavedState for SavedFile {
     fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    fn images(&self) -> &[Option<SavedImage>] {
+        &self.images
     }
 
     fn discard(&self) -> Result<()> {
-        remove(&self.0)
+        remove(&self.path)
     }
 }
 
@@ -49,12 +92,16 @@ pub(super) struct Description {
     pub(super) uuid: Uuid,
     pub(super) name: String,
     /// The generation ID that its guest knows.
+    #[serde(default)]
     pub(super) generation_id: Uuid,
     /// The configuration as JSON; `None` if it holds open objects, or is kept elsewhere.
     pub(super) config: Option<String>,
     /// The positions and slots of the disks and network interfaces, in the order of the configuration.
     pub(super) disks: Vec<Place>,
     pub(super) nics: Vec<Place>,
+    /// The images of the disks in the same order, if the file is all that is known of the VM.
+    #[serde(default)]
+    pub(super) images: Vec<Option<SavedImage>>,
 }
 
 impl Section for Description {
@@ -94,6 +141,8 @@ impl SuspendedVm {
         let reader = open(&path)?;
         let read = || {
             let description = reader.section::<Description>()?;
+            check_places(&description.disks)?;
+            check_places(&description.nics)?;
             let config = description.config.as_deref().map(read_config).transpose()?;
             Ok((description, config, reader.section()?))
         };
@@ -137,8 +186,8 @@ impl SuspendedVm {
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration does not fit; otherwise as [`VmConfig::build`].
     pub fn build_with(self, config: VmConfig, host: &Host) -> Result<Vm> {
-        let state = Arc::new(SavedFile(self.path.clone()));
-        self.build_from(state, config, host)
+        let state = SavedFile { path: self.path.clone(), images: self.description.images.clone() };
+        self.build_from(Arc::new(state), config, host)
     }
 
     /// Builds the VM from another configuration, and resumes it from `state`.
@@ -160,6 +209,18 @@ impl SuspendedVm {
     }
 }
 
+/// Checks places that a file names: a device must be in a slot that exists, and alone.
+fn check_places(places: &[Place]) -> Result<()> {
+    let exists = |place: &Place| place.position < MAX_DEVICES && (1..=MAX_DEVICES).contains(&place.slot);
+    let alone = |place: &Place| {
+        places.iter().filter(|other| other.position == place.position || other.slot == place.slot).count() == 1
+    };
+    if places.len() <= MAX_DEVICES && places.iter().all(|place| exists(place) && alone(place)) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::CorruptState, "its disks or network interfaces are in impossible places"))
+}
+
 /// Reads a configuration as we write it. Fields of newer versions are ignored.
 fn read_config(text: &str) -> Result<VmConfig> {
     serde_json::from_str(text)
@@ -168,7 +229,13 @@ fn read_config(text: &str) -> Result<VmConfig> {
 
 /// Opens the file of a suspended VM.
 pub(super) fn open(path: &Path) -> Result<StateReader> {
-    let file = File::open(path).map_err(|e| Error::io(format!("cannot open saved state {}", path.display()), e))?;
+    let cannot = |error| Error::io(format!("cannot open saved state {}", path.display()), error);
+    let found = NamedFile::find(path).map_err(cannot)?;
+    if !found.is_file() {
+        let what = format!("{} cannot be used as saved state: it is {}", path.display(), found.description());
+        return Err(Error::new(ErrorKind::CorruptState, what).with_remedy("give the file that a suspend wrote"));
+    }
+    let file = found.open(OpenOptions::new().read(true)).map_err(cannot)?;
     StateReader::new(file).map_err(|error| in_file(path, error))
 }
 

@@ -69,7 +69,7 @@ const LEGAL: [(Verb, &[PowerState]); 26] = [
     (Verb::Suspend, &[Running, Paused]),
     (Verb::Resume, &[Suspended]),
     (Verb::Snapshot, &[Halted, Running, Paused, Suspended]),
-    (Verb::Checkpoint, &[Running, Paused]),
+    (Verb::Checkpoint, &[Running, Paused, Suspended]),
     (Verb::Export, &[Halted, Running, Paused, Suspended]),
     (Verb::Seal, &[Halted]),
     (Verb::Clone, &[Halted]),

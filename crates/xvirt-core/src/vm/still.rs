@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use super::devices::DiskSlot;
 use super::handle::Vm;
 use super::operation::LongOperation;
 use super::state::PowerState;
-use crate::Result;
 use crate::machine::Machine;
 use crate::progress::Progress;
+use crate::{Error, ErrorKind, Result};
 
 /// A VM whose guest does not run, until this is dropped.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct Still<'a> {
 impl Vm {
     /// Stops the guest, if it runs, until the result is dropped.
     pub(crate) fn hold_still(&self, _: &LongOperation<'_>) -> Result<Still<'_>> {
+        self.inner.require_all_disks()?;
         let run_again = self.power_state() == PowerState::Running;
         let machine = self.inner.machine();
         if let Some(machine) = machine.as_ref().filter(|_| run_again) {
@@ -43,6 +45,16 @@ impl Still<'_> {
         self.vm.inner.live().devices.disks.keys().copied().collect()
     }
 
+    /// Fails if an image cannot be closed, because somebody reads it as it was at an earlier point in time.
+    pub(crate) fn require_closable(&self) -> Result<()> {
+        let disks: Vec<_> = self.vm.inner.live().devices.disks.values().filter_map(DiskSlot::backend).collect();
+        if !disks.iter().any(|disk| disk.has_views()) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Busy, format!("a disk of VM '{}' is being exported", self.vm.name()))
+            .with_remedy("wait for the end of the export, or cancel it"))
+    }
+
     /// Writes memory and devices to an empty file, and that to stable storage.
     pub(crate) fn save(&self, file: File, progress: &dyn Progress) -> Result<()> {
         let machine = self.vm.inner.running_machine()?;
@@ -53,7 +65,7 @@ impl Still<'_> {
 impl Drop for Still<'_> {
     fn drop(&mut self) {
         if let Some(machine) = self.machine.as_ref().filter(|_| self.run_again) {
-            machine.run();
+            machine.run_again();
         }
     }
 }

@@ -12,7 +12,7 @@ use super::draft::Draft;
 use super::events::Event;
 use super::handle::{Inner, Power, Started, Vm};
 use super::live::Live;
-use super::saved::{self, Description, SavedFile, SavedState};
+use super::saved::{self, Description, SavedFile, SavedImage, SavedState};
 use super::state::{PowerState, Verb};
 use crate::config::VmConfig;
 use crate::disk::BlockBackend;
@@ -93,9 +93,9 @@ impl Vm {
         Verb::Suspend.check(self.name(), self.power_state())?;
         let draft = Draft::create(&path)?;
         let (file, with_config) = (draft.file()?, true);
-        let publish = |_| {
+        let publish = |config: VmConfig| {
             draft.publish()?;
-            Ok(Arc::new(SavedFile(path)) as _)
+            Ok(Arc::new(SavedFile { path, images: images_of(&config) }) as _)
         };
         self.suspend_as(file, with_config, publish, progress)
     }
@@ -121,6 +121,7 @@ impl Vm {
         let began = Instant::now();
         let _span = self.inner.enter_span();
         let (power, _listed) = self.begin(Verb::Suspend)?;
+        self.inner.require_all_disks()?;
         let machine = self.inner.running_machine()?;
         let was_running = self.power_state() == PowerState::Running;
         if was_running {
@@ -128,13 +129,15 @@ impl Vm {
         }
         self.inner.take_ejected();
         let parking = began.elapsed();
-        let saved = self.inner.save_to(&machine, file, with_config, progress).and_then(|saved| {
+        let save = || {
             self.inner.flush_disks()?;
+            let saved = self.inner.save_to(&machine, file, with_config, progress)?;
             let config = self.inner.live().config(&self.inner.config);
             Ok((saved, publish(config)?))
-        });
+        };
+        let saved: Result<_> = save();
         if saved.is_err() && was_running {
-            machine.run();
+            machine.run_again();
         }
         let (SavedBytes { memory, state }, saved) = saved?;
         drop(machine);
@@ -158,7 +161,7 @@ impl Vm {
     /// # Errors
     /// After an error the VM is still suspended.
     ///
-    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not suspended.
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not suspended, or the image of a disk was changed since.
     /// - [`NotFound`](ErrorKind::NotFound) if the file is gone: another process has resumed the VM.
     /// - [`CorruptState`](ErrorKind::CorruptState), [`UnsupportedState`](ErrorKind::UnsupportedState).
     /// - [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's CPU lacks a feature that the guest uses, which
@@ -180,8 +183,7 @@ impl Vm {
         let saved = self.inner.live().saved.clone().ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, format!("VM '{}' has no file to resume from", self.name()))
         })?;
-        let Restored { started, memory, stopped } =
-            self.inner.restore_from(saved.path(), power.run + 1, time, progress)?;
+        let Restored { started, memory, stopped } = self.inner.restore_from(&*saved, power.run + 1, time, progress)?;
         let state = began.elapsed().saturating_sub(memory);
         saved.discard()?;
         started.announce();
@@ -218,21 +220,28 @@ impl Inner {
         Ok(SavedBytes { memory, state })
     }
 
-    /// Writes the disks of a parked machine to stable storage. A crash of the host must not lose writes that the guest,
-    /// whose memory survives, considers complete.
+    /// Writes the disks of a parked machine to stable storage, so that closing them changes nothing. A crash of the host
+    /// must not lose writes that the guest, whose memory survives, considers complete.
     pub(super) fn flush_disks(&self) -> Result<()> {
         let disks: Vec<_> = self.live().devices.disks.values().filter_map(|disk| disk.backend()).collect();
-        disks.iter().try_for_each(|disk| disk.flush()).map_err(|e| Error::io("cannot flush the disks of the VM", e))
+        disks
+            .iter()
+            .try_for_each(|disk| disk.flush_to_close())
+            .map_err(|e| Error::io("cannot flush the disks of the VM", e))
     }
 
     /// Assembles everything for run number `run` from the file at `path`, parked.
     fn restore_from(
         self: &Arc<Self>,
-        path: &Path,
+        saved: &dyn SavedState,
         run: u64,
         time: ElapsedTime,
         progress: &dyn Progress,
     ) -> Result<Restored> {
+        let path = saved.path();
+        let disks: Vec<_> = self.live().devices.disks.values().map(|disk| disk.config.clone()).collect();
+        let mut images = saved.images().iter().zip(&disks);
+        images.try_for_each(|(image, disk)| image.as_ref().map_or(Ok(()), |image| image.require_unchanged(disk)))?;
         let reader = saved::open(path)?;
         let read = || {
             let description = reader.section::<Description>()?;
@@ -250,6 +259,7 @@ impl Inner {
             let began = Instant::now();
             reader.memory(machine.ram(), progress).map_err(|error| saved::in_file(path, error))?;
             memory = began.elapsed();
+            machine.memory_restored()?;
             if description.generation_id != self.config.generation_id {
                 // The guest is a copy of one that ran before, or goes back in time.
                 machine.announce_generation_id()?;
@@ -262,7 +272,11 @@ impl Inner {
     /// Halts a suspended VM.
     pub(super) fn discard_saved(&self, mut power: MutexGuard<'_, Power>) -> Result<()> {
         let saved = self.live().saved.clone();
-        saved.map_or(Ok(()), |saved| saved.discard())?;
+        match saved.map_or(Ok(()), |saved| saved.discard()) {
+            // Others have resumed or discarded it, so that there is nothing left to discard.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            discarded => discarded?,
+        }
         self.live().saved = None;
         self.consoles.power_off();
         let _ = mem::take(&mut power.run_end).set(Event::HardShutdown);
@@ -275,7 +289,12 @@ impl Inner {
         // A configuration with open objects cannot be serialized. The VM can still be resumed by this handle, or with
         // another configuration.
         let config = with_config.then(|| serde_json::to_string(&live.config(&self.config)).ok()).flatten();
+        let images = if with_config { images_of(&live.config(&self.config)) } else { Vec::new() };
         let VmConfig { uuid, ref name, generation_id, .. } = self.config;
-        Description { uuid, name: name.clone(), generation_id, config, disks, nics }
+        Description { uuid, name: name.clone(), generation_id, config, disks, nics, images }
     }
+}
+
+fn images_of(config: &VmConfig) -> Vec<Option<SavedImage>> {
+    config.disks.iter().map(SavedImage::of).collect()
 }

@@ -1,16 +1,17 @@
 //! Snapshots and checkpoints of running VMs, and suspended VMs of a repository.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 
 use tempfile::TempDir;
 use xvirt_core::ErrorKind;
-use xvirt_core::config::{Boot, Disk, VmConfig};
+use xvirt_core::config::{Boot, Disk, DiskSource, VmConfig};
 use xvirt_core::console::ConsoleReader;
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::repository::{Repository, StoredVm};
-use xvirt_core::vm::{PowerState, Vm};
+use xvirt_core::vm::{PowerState, SuspendedVm, Vm};
 
 use crate::host;
 use crate::support::{PATIENCE, config};
@@ -34,6 +35,10 @@ fn stored() -> (TempDir, Repository, StoredVm) {
 }
 
 fn again(repository: &Repository, vm: &Vm) -> StoredVm {
+    repository.vm(&vm.uuid().to_string()).unwrap()
+}
+
+fn again_of(repository: &Repository, vm: &StoredVm) -> StoredVm {
     repository.vm(&vm.uuid().to_string()).unwrap()
 }
 
@@ -155,7 +160,7 @@ fn a_suspended_vm_of_a_repository_is_resumed_once() {
     assert_eq!(vm.power_state(), PowerState::Suspended);
     let stored = again(&repository, &vm);
     assert!(stored.is_suspended());
-    assert_eq!(stored.config().disks.len(), 3);
+    assert_eq!(stored.config().disks.len(), 2);
     sound(&repository);
     let update = |repository: &Repository, change: fn(&mut VmConfig)| {
         repository.update(stored.uuid(), |config| {
@@ -168,11 +173,12 @@ fn a_suspended_vm_of_a_repository_is_resumed_once() {
         repository.clone_vm(&stored, "b", &()).err(),
         repository.flatten(&stored, &()).err(),
         repository.seal("t", &stored, &()).err(),
-        update(&repository, |config| config.cpus.count = 1).err(),
+        update(&repository, |config| config.disks.truncate(1)).err(),
     ] {
         assert_eq!(refused.unwrap().kind(), ErrorKind::InvalidState);
     }
-    update(&repository, |config| config.name = "renamed".to_owned()).unwrap();
+    // Other changes count from the next start on.
+    update(&repository, |config| (config.name, config.cpus.count) = ("renamed".to_owned(), 1)).unwrap();
 
     // Two that were built from the same saved state: the second finds nothing to resume.
     let second = again(&repository, &vm).build(&host).unwrap();
@@ -182,12 +188,15 @@ fn a_suspended_vm_of_a_repository_is_resumed_once() {
     goes_on(&mut console);
     assert_eq!(second.disk_positions(), [0, 1, 2]);
     drop(second);
-    let error = vm.resume(&()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    // Its guest has written to the disks since.
+    assert_eq!(vm.resume(&()).unwrap_err().kind(), ErrorKind::InvalidState);
     assert_eq!(vm.power_state(), PowerState::Suspended);
+    vm.hard_shutdown().unwrap();
+    assert_eq!(vm.power_state(), PowerState::Halted);
     drop(vm);
 
     let (vm, mut console) = started(&repository.vm("renamed").unwrap(), &host);
+    assert_eq!((vm.config().unwrap().cpus.count, vm.disk_positions().len()), (1, 2));
     goes_on(&mut console);
     repository.suspend(&vm, &()).unwrap();
     let halted = repository.hard_shutdown(&again(&repository, &vm)).unwrap();
@@ -211,7 +220,7 @@ fn a_snapshot_that_fails_leaves_the_vm_running() {
     assert_eq!(repository.checkpoint(&vm, "s", &()).unwrap_err().kind(), ErrorKind::Busy);
     goes_on(&mut console);
     drop(views);
-    // A record that cannot be written: there is a folder where the VM's new folder would be swapped in.
+    // Nothing can be prepared.
     let staging = repository.folder().join("staging");
     fs::rename(&staging, repository.folder().join("moved")).unwrap();
     assert_eq!(repository.snapshot(&vm, "s", &()).unwrap_err().kind(), ErrorKind::NotFound);
@@ -260,4 +269,101 @@ fn a_plugged_disk_that_is_not_stored_yet_is_kept_and_reverted() {
     goes_on(&mut console);
     repository.snapshot(&vm, "again", &()).unwrap();
     sound(&repository);
+}
+
+#[test]
+fn a_suspended_vm_whose_disk_was_changed_is_not_resumed() {
+    let host = host!();
+    let (folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    repository.suspend(&vm, &()).unwrap();
+    drop(vm);
+    // Somebody starts the VM from its disks, although it is suspended.
+    let careless = stored.config().build(&host).unwrap();
+    careless.start().unwrap();
+    goes_on(&mut careless.console().reader());
+    drop(careless);
+    let vm = again_of(&repository, &stored).build(&host).unwrap();
+    let error = vm.resume(&()).unwrap_err();
+    assert_eq!((error.kind(), vm.power_state()), (ErrorKind::InvalidState, PowerState::Suspended), "{error}");
+    vm.hard_shutdown().unwrap();
+    vm.start().unwrap();
+    goes_on(&mut vm.console().reader());
+
+    // The same for a file of the user.
+    let file = folder.path().join("saved");
+    vm.suspend(&file, &()).unwrap();
+    assert_eq!(repository.snapshot(&vm, "s", &()).unwrap_err().kind(), ErrorKind::InvalidState);
+    let disk = disk::open(stored.folder().join("disk-0.raw"), Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
+    disk.write(&[disk::GuestSlice::from(&mut [1; 512][..])], DISK - 512).unwrap();
+    drop(disk);
+    assert_eq!(vm.resume(&()).unwrap_err().kind(), ErrorKind::InvalidState);
+    let other = SuspendedVm::open(&file).unwrap().build(&host).unwrap();
+    assert_eq!(other.resume(&()).unwrap_err().kind(), ErrorKind::InvalidState);
+}
+
+#[test]
+fn a_suspended_vm_has_snapshots_and_checkpoints() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    assert_eq!(repository.checkpoint(&stored, "halted", &()).unwrap_err().kind(), ErrorKind::InvalidState);
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    repository.suspend(&vm, &()).unwrap();
+    let by_handle = repository.checkpoint(&vm, "by handle", &()).unwrap();
+    let stored = again(&repository, &vm);
+    let by_record = repository.checkpoint(&stored, "by record", &()).unwrap();
+    let disks = repository.snapshot(&again(&repository, &vm), "disks", &()).unwrap();
+    assert!(by_handle.has_memory() && by_record.has_memory() && !disks.has_memory());
+    sound(&repository);
+    drop(vm);
+    // It goes on with its new images, and once more from each checkpoint.
+    let resumed = |stored: StoredVm| {
+        let vm = stored.build(&host).unwrap();
+        let mut console = vm.console().reader_at_end();
+        vm.resume(&()).unwrap();
+        goes_on(&mut console);
+    };
+    resumed(again_of(&repository, &stored));
+    resumed(repository.revert(&by_handle).unwrap());
+    resumed(repository.revert(&by_record).unwrap());
+    sound(&repository);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_committed_gives_the_vm_its_old_images_back() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    let (snapshots, away) = (repository.folder().join("snapshots"), repository.folder().join("away"));
+    fs::rename(&snapshots, &away).unwrap();
+    for _ in 0..3 {
+        let error = repository.snapshot(&vm, "s", &()).unwrap_err();
+        assert_eq!((error.kind(), vm.power_state()), (ErrorKind::NotFound, PowerState::Running), "{error}");
+        goes_on(&mut console);
+        assert_eq!(repository.checkpoint(&vm, "s", &()).unwrap_err().kind(), ErrorKind::NotFound);
+        goes_on(&mut console);
+    }
+    fs::rename(&away, &snapshots).unwrap();
+    let DiskSource::Image { path, .. } = &again(&repository, &vm).config().disks[1].source else { panic!("no image") };
+    assert_eq!(*path, stored.folder().join("disk-1.qcow2"));
+    repository.snapshot(&vm, "s", &()).unwrap();
+    goes_on(&mut console);
+    sound(&repository);
+}
+
+#[test]
+fn an_image_that_was_not_closed_is_repaired_before_a_snapshot_takes_it() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let vm = stored.build(&host).unwrap();
+    // The mark that the image was not closed: bit 0 of the incompatible features of qcow2.
+    let image = fs::File::options().write(true).open(stored.folder().join("disk-1.qcow2")).unwrap();
+    image.write_all_at(&[1], 79).unwrap();
+    repository.snapshot(&vm, "s", &()).unwrap();
+    sound(&repository);
+    vm.start().unwrap();
+    goes_on(&mut vm.console().reader());
 }

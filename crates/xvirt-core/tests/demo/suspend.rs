@@ -145,13 +145,24 @@ fn what_cannot_be_resumed_stays_suspended() {
         error.to_string()
     };
 
+    let modified = fs::metadata(&raw).unwrap().modified().unwrap();
     disk::grow(&raw, Some(ImageFormat::Raw), 2 * DISK).unwrap();
-    let error = refused(ErrorKind::InvalidConfig);
-    assert!(
-        error.starts_with(&format!("disk 0 had {DISK} bytes when the VM was saved, and has {} now", 2 * DISK)),
-        "{error}"
-    );
-    OpenOptions::new().write(true).open(&raw).unwrap().set_len(DISK).unwrap();
+    let error = refused(ErrorKind::InvalidState);
+    assert!(error.contains("was changed after the VM was suspended"), "{error}");
+    // Another image is the responsibility of whoever gives it, but its size must fit.
+    let other = folder.path().join("other.raw");
+    fs::rename(&raw, &other).unwrap();
+    let mut elsewhere = guest.vm.config().unwrap();
+    elsewhere.disks = vec![Disk::raw(&other)];
+    let error = SuspendedVm::open(&path).unwrap().build_with(elsewhere, &host).unwrap().resume(&()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    let what = format!("disk 0 had {DISK} bytes when the VM was saved, and has {} now", 2 * DISK);
+    assert!(error.to_string().starts_with(&what), "{error}");
+    fs::rename(&other, &raw).unwrap();
+    let file = OpenOptions::new().write(true).open(&raw).unwrap();
+    file.set_len(DISK).unwrap();
+    file.set_modified(modified).unwrap();
+    drop(file);
 
     fs::rename(&raw, &away).unwrap();
     refused(ErrorKind::NotFound);

@@ -224,6 +224,11 @@ impl BlockBackend for Qcow2Disk {
         self.file.sync()
     }
 
+    fn flush_to_close(&self) -> io::Result<()> {
+        self.flush()?;
+        if self.read_only() { Ok(()) } else { self.close() }
+    }
+
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.writable(offset, length)?;
         self.unmap(self.whole_clusters(offset..offset + length))

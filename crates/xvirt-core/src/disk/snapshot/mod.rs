@@ -96,6 +96,12 @@ impl CopyBeforeWrite {
         PreviousDisk::new(self, &self.closing)
     }
 
+    /// Whether somebody reads the disk as it was at an earlier point in time.
+    pub(crate) fn has_views(&self) -> bool {
+        let points = self.points.read().unwrap_or_else(PoisonError::into_inner);
+        points.iter().any(|point| point.strong_count() > 0)
+    }
+
     /// Waits until no change is in flight and blocks new ones.
     fn stand_still(&self) -> RwLockWriteGuard<'_, Vec<Weak<PreservedBlocks>>> {
         let points = self.points.write().unwrap_or_else(PoisonError::into_inner);
@@ -148,6 +154,10 @@ impl BlockBackend for CopyBeforeWrite {
 
     fn flush(&self) -> io::Result<()> {
         self.disk.flush()
+    }
+
+    fn flush_to_close(&self) -> io::Result<()> {
+        self.disk.flush_to_close()
     }
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
