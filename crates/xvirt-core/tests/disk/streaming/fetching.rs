@@ -89,7 +89,8 @@ fn meet_at_a_block(folder: &Path) {
         parts.source.let_go();
         for thread in [first].into_iter().chain(others) {
             let found = thread.join().unwrap();
-            assert!(found == [2; 512] || found == [0xaa; 512]);
+            // A read beside a write may see a part of it.
+            assert!(found.iter().all(|byte| [2, 0xaa].contains(byte)), "{found:?}");
         }
     });
     // The fetch did not overwrite the write that waited for it.
