@@ -99,6 +99,9 @@ impl Repository {
         make_folders(&repository.folder).map_err(cannot)?;
         let trash = stage::clear(&repository)?;
         trash.into_iter().for_each(|id| repository.empty(id));
+        if let Err(error) = repository.sweep_saved_states() {
+            tracing::warn!("cannot remove saved states that are no longer needed, which only take space: {error}");
+        }
         Ok(repository)
     }
 

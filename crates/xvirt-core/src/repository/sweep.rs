@@ -72,6 +72,26 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
 }
 
 impl Repository {
+    /// Deletes saved states that can no longer be resumed, which a process left that was killed.
+    pub(super) fn sweep_saved_states(&self) -> Result<()> {
+        let (lock, mut trash) = (self.lock_exclusive()?, Vec::new());
+        for room in [Directory::Vms, Directory::Snapshots] {
+            for id in self.ids(room)? {
+                let path = saved_state(&self.place(room, id));
+                let dead = || match room {
+                    Directory::Vms => self.read_vm(id).is_ok_and(|vm| !vm.is_suspended()),
+                    _ => self.read_snapshot(id).is_ok_and(|snapshot| snapshot.record().removed),
+                };
+                if path.exists() && dead() {
+                    trash.push(self.discard_file(&lock, &path)?);
+                }
+            }
+        }
+        drop(lock);
+        trash.into_iter().for_each(|id| self.empty(id));
+        Ok(())
+    }
+
     /// Deletes what removed snapshots no longer need. What cannot be deleted now is deleted by a later call.
     pub(crate) fn sweep_removed(&self) {
         let swept = self.lock_exclusive().and_then(|lock| self.sweep(&lock));

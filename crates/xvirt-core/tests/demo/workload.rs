@@ -21,7 +21,7 @@ const BOOTED: &str = "xvirt demo: ";
 /// Its guest has two CPUs, checks every page and every block in each round, and finds its disks' data after a boot.
 fn configuration(folder: &Path, nic: Option<Nic>) -> VmConfig {
     let modes = [Mode::Smp, Mode::Counter, Mode::BlkLoad, Mode::HotPlug, Mode::Net];
-    let line = CommandLine::new(modes).pages(1500).every(1).blocks(8).span(DISK / 512).continuing().net_every(1 << 40);
+    let line = CommandLine::new(modes).pages(800).every(1).blocks(4).span(DISK / 512).continuing().net_every(1 << 40);
     let kernel = folder.join("kernel");
     fs::write(&kernel, demo::kernel()).unwrap();
     let config = config(&line).memory(ByteSize::mib(32)).vcpus(2);

@@ -325,3 +325,22 @@ fn damage_of_snapshots_is_found() {
     fs::remove_file(image).unwrap();
     assert!(!problems().is_empty());
 }
+
+#[test]
+fn saved_states_that_a_killed_process_left_are_removed() {
+    let (_folder, repository) = repository();
+    let vm = vm(&repository, "a", ImageFormat::Raw, MIB, b"one");
+    let (snapshot, vm) = take(&repository, &vm, "s");
+    // The VM was resumed, or the snapshot removed, and the process died before it deleted the file.
+    let place = repository.folder().join("snapshots").join(snapshot.uuid().to_string());
+    let left = [vm.folder(), place.clone()].map(|folder| folder.join("saved-state"));
+    left.iter().for_each(|path| fs::write(path, "memory").unwrap());
+    Repository::open(repository.folder()).unwrap();
+    assert_eq!(left.each_ref().map(|path| path.exists()), [false, true]);
+    let record = place.join("snapshot.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace("\"removed\": false", "\"removed\": true")).unwrap();
+    Repository::open(repository.folder()).unwrap();
+    assert!(!left[1].exists());
+    sound(&repository);
+}
