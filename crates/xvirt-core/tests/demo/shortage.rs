@@ -45,6 +45,9 @@ fn started(stored: &StoredVm, host: &Host) -> Workload {
     guest
 }
 
+/// A verb that needs room.
+type Work<'a> = &'a dyn Fn(&Vm) -> Result<()>;
+
 #[test]
 fn what_needs_room_on_a_full_file_system_fails_and_leaves_the_vm_running() {
     let host = host!();
@@ -64,7 +67,7 @@ fn what_needs_room_on_a_full_file_system_fails_and_leaves_the_vm_running() {
 
     let saved = mount.0.join("saved");
     for room in ROOM {
-        let verbs: [(&str, &dyn Fn(&Vm) -> Result<()>); 5] = [
+        let verbs: [(&str, Work<'_>); 5] = [
             ("suspend to a file", &|vm| vm.suspend(&saved, &()).map(drop)),
             ("suspend", &|vm| repository.suspend(vm, &()).map(drop)),
             ("checkpoint", &|vm| repository.checkpoint(vm, "s", &()).map(drop)),
