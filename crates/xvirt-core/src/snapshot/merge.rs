@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{self, Claim, ImageFormat};
+use crate::disk::{self, Claim, ImageFormat, ImageStamp};
 use crate::progress::Progress;
 use crate::repository::{Family, ImageFile, Repository, Snapshot, protect, resolved, sync_folder};
 use crate::{Error, ErrorKind, Result};
@@ -69,6 +69,9 @@ impl Repository {
         let stage = self.stage()?;
         let target = stage.disk_path(0, ImageFormat::Qcow2);
         disk::merge(upper, &target, progress)?;
+        // The VM may be suspended, and resumes only with disks that nobody has changed since.
+        ImageStamp::keep(upper, &target)
+            .map_err(|error| Error::io(format!("cannot replace {}", upper.display()), error))?;
         if !merge.upper.of_vm {
             protect(&target)?;
         }

@@ -15,6 +15,7 @@ use xvirt_core::vm::{PowerState, SuspendedVm, Vm};
 
 use crate::host;
 use crate::support::{PATIENCE, config};
+use crate::workload::{self, Workload};
 
 const DISK: u64 = 8 << 20;
 
@@ -366,4 +367,29 @@ fn an_image_that_was_not_closed_is_repaired_before_a_snapshot_takes_it() {
     sound(&repository);
     vm.start().unwrap();
     goes_on(&mut vm.console().reader());
+}
+
+#[test]
+fn images_of_a_suspended_vm_are_merged_and_it_resumes() {
+    let host = host!();
+    // Without reflinks, images are based on those of snapshots.
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (repository, stored) = workload::create(folder.path(), None);
+    let mut guest = Workload::new(stored.build(&host).unwrap());
+    guest.vm.start().unwrap();
+    let path = folder.path().join("saved");
+    for in_repository in [true, false] {
+        guest.goes_on();
+        let kept = repository.snapshot(&guest.vm, "kept", &()).unwrap();
+        let removed = repository.snapshot(&guest.vm, "removed", &()).unwrap();
+        match in_repository {
+            true => repository.suspend(&guest.vm, &()).unwrap(),
+            false => guest.vm.suspend(&path, &()).unwrap(),
+        };
+        repository.remove_snapshot(&removed).unwrap();
+        assert!(repository.merge_removed(&()).unwrap() >= 2);
+        guest.vm.resume(&()).unwrap();
+        guest.goes_on();
+        repository.remove_snapshot(&kept).unwrap();
+    }
 }
