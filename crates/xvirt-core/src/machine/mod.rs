@@ -148,7 +148,8 @@ impl Machine {
         };
         let ram = allocate(parts.memory, parts.backing)?;
         let vm = Arc::new(system.create_vm(&ram)?);
-        let vcpus = create_vcpus(&vm, cpuid, *count)?;
+        let created = create_vcpus(&vm, cpuid, *count);
+        let vcpus = if saved.is_some() { created.map_err(state::refused)? } else { created? };
         let pristine = vcpus.iter().map(Pristine::of).collect::<Result<_>>()?;
         let controllers = vm.interrupt_controllers()?;
         let msrs = vcpus.first().map_or_else(|| Ok(Vec::new()), |vcpu| vcpu.msrs(msrs))?;

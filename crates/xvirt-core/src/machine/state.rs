@@ -125,7 +125,7 @@ impl Machine {
 
     /// Completes a restore, once the guest's memory is there.
     pub(crate) fn memory_restored(&self) -> Result<()> {
-        self.vcpus.each(Vcpu::reload_page_directory_pointers)
+        self.vcpus.each(Vcpu::reload_page_directory_pointers).map_err(refused)
     }
 
     /// Tells guests that use KVM's clock that they were stopped, so that their watchdogs stay quiet.
@@ -171,8 +171,13 @@ impl ProcessorState {
     /// Sets the state of processors that have their CPUID and have not run.
     ///
     /// # Errors
-    /// The time stamp counters of this host count at another frequency, or KVM refuses a part of the state.
+    /// `HostUnsupported`: the time stamp counters of this host count at another frequency, or KVM refuses a part of the
+    /// state.
     pub(super) fn set(&self, vm: &kvm::Vm, vcpus: &[Vcpu], time: ElapsedTime) -> Result<()> {
+        self.set_all(vm, vcpus, time).map_err(refused)
+    }
+
+    fn set_all(&self, vm: &kvm::Vm, vcpus: &[Vcpu], time: ElapsedTime) -> Result<()> {
         let elapsed = match time {
             ElapsedTime::Passes => self.stopped().as_nanos() as u64,
             ElapsedTime::Stands => 0,
@@ -202,6 +207,16 @@ impl ProcessorState {
                 .with_remedy("restore it on a host with that frequency, or whose CPU can scale the counter")
         })
     }
+}
+
+/// The error of setting saved state. KVM says only that it refuses a value, which another host accepted.
+pub(super) fn refused(error: Error) -> Error {
+    if error.kind() != ErrorKind::Io {
+        return error;
+    }
+    Error::new(ErrorKind::HostUnsupported, "KVM on this host refuses the saved state of the processors")
+        .because(error)
+        .with_remedy("restore it on the host that saved it, or on one with the same CPU and no older kernel")
 }
 
 impl DeviceStates {

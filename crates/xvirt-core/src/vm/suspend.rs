@@ -165,7 +165,7 @@ impl Vm {
     /// - [`NotFound`](ErrorKind::NotFound) if the file is gone: another process has resumed the VM.
     /// - [`CorruptState`](ErrorKind::CorruptState), [`UnsupportedState`](ErrorKind::UnsupportedState).
     /// - [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's CPU lacks a feature that the guest uses, which
-    ///   is named, or its time stamp counter has another frequency.
+    ///   is named, its time stamp counter has another frequency, or its KVM refuses the state.
     /// - [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk has another size than it had.
     /// - [`Cancelled`](ErrorKind::Cancelled), and everything that [`start`](Self::start) fails with.
     pub fn resume(&self, progress: &dyn Progress) -> Result<ResumeReport> {
