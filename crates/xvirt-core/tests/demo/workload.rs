@@ -112,13 +112,15 @@ impl Workload {
     /// Goes on with another handle of the VM, whose guest has not run since.
     pub fn moved_to(mut self, vm: Vm) -> Self {
         self.hear();
-        Self { console: vm.console().reader(), vm, ..self }
+        // It has the earlier output too.
+        Self { console: vm.console().reader_at_end(), vm, ..self }
     }
 
     /// Goes on with a VM whose guest was taken back to where it had `progress` at the least.
     pub fn taken_back(vm: Vm, progress: Progress) -> Self {
         let jumped = Jumped { line: true, rounds: [true; 2], passes: [true; 2] };
-        Self { progress, jumped, ..Self::new(vm) }
+        let console = vm.console().reader_at_end();
+        Self { progress, jumped, console, ..Self::new(vm) }
     }
 
     /// Waits until the guest has checked everything once more.
@@ -150,8 +152,9 @@ impl Workload {
         for byte in bytes {
             match byte {
                 b'\n' => {
+                    // A reset may come in the middle of a line. The boot begins a new one, without a carriage return.
                     let line = std::mem::take(&mut self.line);
-                    self.judge(line.trim_end());
+                    line.strip_suffix('\r').into_iter().for_each(|line| self.judge(line));
                 }
                 byte => self.line.push(char::from(*byte)),
             }
@@ -163,8 +166,7 @@ impl Workload {
             return;
         }
         assert!(!FAILURES.iter().any(|word| line.contains(word)), "{line}; before: {:?}", self.progress);
-        // A reset may come in the middle of a line.
-        if line.contains(BOOTED) {
+        if line.starts_with(BOOTED) {
             self.boots += 1;
             self.jumped = Jumped::default();
             (self.progress, self.passes, self.rounds) = Default::default();
