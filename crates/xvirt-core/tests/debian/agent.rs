@@ -2,20 +2,18 @@
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use xvirt_core::ErrorKind;
 use xvirt_core::agent::{CommandStatus, GuestAgent, GuestCommand, OutputStream};
-use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
-use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::net::MacAddress;
 use xvirt_core::vm::{PowerState, Vm};
 
+use crate::GUEST;
 use crate::echo::pattern;
 use crate::guest::PATIENCE;
-use crate::{GUEST, HOST, needs, tap, without_mitigations};
+use crate::saved::{MAC, SavedDebian};
 
 const MEBIBYTE: usize = 1 << 20;
 /// The script with which the agent shuts the guest down. This Debian has no logind, so its own `shutdown` rejects `+0`.
@@ -23,21 +21,11 @@ const SHUTDOWN: &str = "#!/bin/sh\nsystemctl --no-block poweroff\n";
 
 #[test]
 fn debian_does_what_its_agent_is_asked_for() {
-    let Some((host, [root])) = needs(["XVIRT_DEBIAN_DISK"]) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    disk::overlay(&root, Some(ImageFormat::Raw), folder.path().join("root")).unwrap();
-    let tap = tap(HOST);
-    let mac: MacAddress = "02:00:00:00:77:0a".parse().unwrap();
-    let config = VmConfig::new("debian")
-        .vcpus(2)
-        .memory(ByteSize::mib(512))
-        .boot(without_mitigations())
-        .disk(Disk::open(folder.path().join("root")).unwrap())
-        .nic(Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap()).mac(mac));
-    let vm = config.build(&host).unwrap();
+    let Some(debian) = SavedDebian::copy() else { return };
+    let vm = debian.vm();
     let agent = vm.agent().with_timeout(PATIENCE);
     assert_eq!(agent.ping().unwrap_err().kind(), ErrorKind::InvalidState);
-    vm.start().unwrap();
+    vm.resume(&()).unwrap();
     agent.wait_ready(PATIENCE).unwrap();
     assert!(agent.info().unwrap().is_enabled("guest-exec"));
 
@@ -45,7 +33,7 @@ fn debian_does_what_its_agent_is_asked_for() {
     commands(&agent);
     streamed_commands(&agent);
     files(&agent);
-    has_address(&agent, mac);
+    has_address(&agent, MAC);
     clock(&agent);
     frozen_file_systems(&agent);
 
@@ -61,7 +49,7 @@ fn debian_does_what_its_agent_is_asked_for() {
 /// Linux drives the virtio console on the same device as the agent's port; a shell runs on it.
 fn virtio_console(vm: &Vm) {
     let mut console = vm.virtio_console().reader();
-    console.wait_for("root@", PATIENCE).unwrap();
+    // It printed its prompt before the suspend.
     vm.virtio_console().write_all(b"echo 'this is'-here; tty\n").unwrap();
     console.wait_for("this is-here", PATIENCE).unwrap();
     console.wait_for("/dev/hvc0", PATIENCE).unwrap();

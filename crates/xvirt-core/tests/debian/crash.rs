@@ -1,26 +1,16 @@
 //! A Debian guest that panics, and one that neglects its watchdog; and the devices that it finds for this.
 
-use xvirt_core::config::{CrashAction, Disk, Uuid, VmConfig};
-use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::config::{CrashAction, Nic};
 use xvirt_core::vm::{CrashReason, Event};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{bench, without_mitigations};
+use crate::saved::SavedDebian;
 
 #[test]
 fn a_panic_and_a_forgotten_watchdog_restart_it() {
-    let Some(bench) = bench() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("root");
-    disk::overlay(&bench.disk, Some(ImageFormat::Raw), &root).unwrap();
-    let mut config = VmConfig::new("debian")
-        .boot(without_mitigations())
-        .disk(Disk::open(&root).unwrap().serial("root"))
-        .on_crash(CrashAction::Restart);
-    config.generation_id = Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
-    let mut guest = Guest::start(config.build(&bench.host).unwrap());
-    guest.log_in();
-    guest.run("udevadm settle");
+    let Some(debian) = SavedDebian::copy() else { return };
+    let config = debian.config(Nic::new_tap()).on_crash(CrashAction::Restart);
+    let mut guest = Guest::resume(debian.build(config));
     assert_eq!(guest.run("cat /sys/bus/acpi/devices/QEMU0001:00/physical_node/capability"), "3");
     assert_eq!(guest.run("cat /sys/class/watchdog/watchdog0/bootstatus"), "0");
 

@@ -34,6 +34,13 @@ impl Guest {
         Self { console: vm.console().reader(), events, vm, commands: 0 }
     }
 
+    /// Resumes a suspended VM, whose shell waits for a command.
+    pub fn resume(vm: Vm) -> Self {
+        let events = vm.events().unwrap();
+        vm.resume(&()).unwrap();
+        Self { console: vm.console().reader(), events, vm, commands: 0 }
+    }
+
     /// Waits for the shell that a booted system starts.
     pub fn log_in(&mut self) {
         self.wait_for("root@");

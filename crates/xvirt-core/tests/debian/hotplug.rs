@@ -1,16 +1,17 @@
 //! Disks and network interfaces that are plugged and unplugged under a stock kernel, without any command in the guest.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
+use xvirt_core::config::{Disk, Nic};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::net::Tap;
 use xvirt_core::vm::{Event, EventReceiver};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{HOST, needs, tap, without_mitigations};
+use crate::saved::SavedDebian;
+use crate::{HOST, tap};
 
 /// How often a disk and a network interface are plugged and unplugged.
 const CYCLES: usize = 2;
@@ -62,28 +63,22 @@ impl Bench {
     }
 }
 
-fn image(folder: &Path, name: &str) -> PathBuf {
-    let path = folder.join(name);
+fn image(debian: &SavedDebian, name: &str) -> PathBuf {
+    let path = debian.path(name);
     disk::create(&path, ImageFormat::Raw, SIZE).unwrap();
     path
 }
 
 #[test]
 fn disks_and_nics_come_and_go_and_disks_grow() {
-    let Some((host, [disk])) = needs(["XVIRT_DEBIAN_DISK"]) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("root");
-    disk::overlay(disk, Some(ImageFormat::Raw), &root).unwrap();
-    let tap = tap(HOST);
-    let config = VmConfig::new("debian")
-        .memory(ByteSize::mib(512))
-        .boot(without_mitigations())
-        .disk(Disk::open(&root).unwrap().serial("root"))
-        .disk(Disk::raw(image(folder.path(), "data")));
-    let guest = Guest::start(config.build(&host).unwrap());
-    let events = guest.vm.events().unwrap();
-    let mut bench = Bench { guest, events, hot: image(folder.path(), "hot"), tap };
-    bench.guest.log_in();
+    let Some(debian) = SavedDebian::copy() else { return };
+    let (data, hot) = (image(&debian, "data"), image(&debian, "hot"));
+    let guest = Guest::resume(debian.vm());
+    // The address of the guest is that of the interface which comes and goes.
+    guest.vm.unplug_nic(0, PATIENCE).unwrap();
+    assert_eq!(guest.vm.plug_disk(Disk::raw(data)).unwrap(), 1);
+    let mut bench = Bench { events: guest.vm.events().unwrap(), guest, hot, tap: tap(HOST) };
+    bench.guest.run("until [ -b /dev/vdb ]; do sleep 0.05; done");
     bench.guest.run("mkfs.ext4 -q /dev/vdb && mkdir -p /data && mount /dev/vdb /data");
     bench.guest.run(LOAD);
 
@@ -157,7 +152,8 @@ fn leaves_by_itself(bench: &mut Bench) {
     bench.guest.vm.unplug_nic(nic, PATIENCE).unwrap();
 }
 
-/// A disk plugged in before the guest handles events is found by its scan; a pending removal is then requested again.
+/// A disk plugged in before the guest handles events is found by its scan; a reset completes the removals that were
+/// requested before it or soon after.
 fn while_it_reboots(bench: &mut Bench) {
     bench.guest.vm.console().write_all(b"systemctl reboot\n").unwrap();
     let positions = bench.plug();
@@ -167,18 +163,10 @@ fn while_it_reboots(bench: &mut Bench) {
     bench.used();
 
     bench.guest.vm.console().write_all(b"systemctl reboot\n").unwrap();
-    bench.unplug(positions);
+    bench.guest.vm.unplug_disk(positions.0, PATIENCE).unwrap();
     bench.guest.wait_for("reboot: Restarting system");
-    bench.guest.log_in();
-    bench.guest.run(&format!("! [ -e /dev/vdc ] && ! grep {MAC} /sys/class/net/*/address"));
-
-    let positions = bench.plug();
-    bench.found();
-    // The old shell's prompt must not be taken for the next one.
-    bench.guest.wait_for("root@");
-    bench.guest.vm.hard_reboot().unwrap();
     // Nothing in the guest handles events yet.
-    bench.unplug(positions);
+    bench.guest.vm.unplug_nic(positions.1, PATIENCE).unwrap();
     bench.guest.log_in();
     bench.guest.run(&format!("! [ -e /dev/vdc ] && ! grep {MAC} /sys/class/net/*/address"));
 }

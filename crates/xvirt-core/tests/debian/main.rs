@@ -1,8 +1,8 @@
 //! A stock Debian under xvirt: booted from its own disk, from a bzImage, and from a vmlinux by PVH.
 //!
 //! Needs a KVM that runs stock kernels, and a disk and kernels made by `scripts/debian-disk`, named in
-//! `XVIRT_DEBIAN_DISK` and `XVIRT_DEBIAN_KERNELS`; the one that `--cloud-init` makes, in `XVIRT_DEBIAN_CLOUD_DISK`.
-//! `scripts/test` sets all that up.
+//! `XVIRT_DEBIAN_DISK` and `XVIRT_DEBIAN_KERNELS`; the one that `--cloud-init` makes, in `XVIRT_DEBIAN_CLOUD_DISK`; and
+//! an empty folder for a saved Debian, in `XVIRT_DEBIAN_SAVED`. `scripts/test` sets all that up.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod agent;
@@ -16,6 +16,7 @@ mod io;
 mod limits;
 mod memory;
 mod passt;
+mod saved;
 mod stored;
 mod suspend;
 mod vsock;

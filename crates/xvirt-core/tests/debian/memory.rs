@@ -3,13 +3,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use xvirt_core::config::{ByteSize, Disk, VmConfig};
-use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::config::ByteSize;
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{bench, without_mitigations};
+use crate::saved::SavedDebian;
 
-const MEMORY: ByteSize = ByteSize::mib(512);
 /// What a running VM needs in addition to its guest's memory, and what the guest's kernel reuses immediately.
 const MARGIN: u64 = 48 << 20;
 
@@ -35,17 +33,9 @@ fn meminfo(guest: &mut Guest, line: &str) -> u64 {
 
 #[test]
 fn memory_follows_its_target_and_what_is_free_goes_to_the_host() {
-    let Some(bench) = bench() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("root");
-    disk::overlay(&bench.disk, Some(ImageFormat::Raw), &root).unwrap();
-    let config = VmConfig::new("debian")
-        .memory(MEMORY)
-        .boot(without_mitigations())
-        .disk(Disk::open(&root).unwrap().serial("root"));
+    let Some(debian) = SavedDebian::copy() else { return };
     let before = resident();
-    let mut guest = Guest::start(config.build(&bench.host).unwrap());
-    guest.log_in();
+    let mut guest = Guest::resume(debian.vm());
 
     // Pages that become free when a file is removed.
     guest.run("grep -q virtio_balloon /proc/modules && head -c 200M /dev/zero >/dev/shm/big");
@@ -75,6 +65,4 @@ fn memory_follows_its_target_and_what_is_free_goes_to_the_host() {
     guest.run("dd if=/dev/zero of=/dev/null bs=260M count=1");
     let actual = guest.vm.memory_statistics().unwrap().actual;
     assert!(actual > ByteSize::mib(260), "the balloon has left {actual}");
-
-    guest.vm.clean_shutdown(PATIENCE).unwrap();
 }

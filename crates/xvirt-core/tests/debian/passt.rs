@@ -8,12 +8,12 @@ use std::{fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
-use xvirt_core::config::{ByteSize, Disk, Nic, PortForward, UserNetwork, VmConfig};
-use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::config::{Nic, PortForward, UserNetwork};
 use xvirt_core::vm::Event;
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{GUEST, HOST, needs, tap, without_mitigations};
+use crate::saved::SavedDebian;
+use crate::{GUEST, HOST, tap};
 
 const PAGE: usize = 256 << 10;
 
@@ -68,7 +68,7 @@ fn serve(page: Vec<u8>) -> u16 {
 
 #[test]
 fn host_and_guest_reach_each_other_through_passt_also_after_it_was_killed() {
-    let Some((host, [root])) = needs(["XVIRT_DEBIAN_CLOUD_DISK"]) else { return };
+    let Some(debian) = SavedDebian::copy() else { return };
     if Command::new("passt").arg("--version").output().is_err() {
         println!(
             "SKIPPED host_and_guest_reach_each_other_through_passt_also_after_it_was_killed: passt is not installed"
@@ -81,9 +81,6 @@ fn host_and_guest_reach_each_other_through_passt_also_after_it_was_killed() {
     // The interface that passt takes for its uplink must be up.
     let world = tap(Ipv4Addr::new(10, 79, 0, 1));
 
-    let folder = tempfile::tempdir().unwrap();
-    let overlay = folder.path().join("root");
-    disk::overlay(&root, Some(ImageFormat::Raw), &overlay).unwrap();
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     // The guest reaches the host's loopback interface through the address of its gateway.
     let network = UserNetwork::new()
@@ -92,15 +89,13 @@ fn host_and_guest_reach_each_other_through_passt_also_after_it_was_killed() {
         .interface(world.name())
         .host_loopback(true)
         .forward(PortForward::tcp(free, 8080).host_address(Ipv4Addr::LOCALHOST));
-    let config = VmConfig::new("debian")
-        .memory(ByteSize::mib(512))
-        .boot(without_mitigations())
-        .disk(Disk::open(&overlay).unwrap())
-        .nic(Nic::user_network(network));
-    let vm = config.build(&host).unwrap();
+    let vm = debian.vm();
     let events = vm.events().unwrap();
-    let mut guest = Guest::start(vm);
-    guest.log_in();
+    let mut guest = Guest::resume(vm);
+    guest.vm.unplug_nic(0, PATIENCE).unwrap();
+    guest.run("printf '[Match]\\nName=e*\\n[Network]\\nDHCP=ipv4\\n' >/etc/systemd/network/05-dhcp.network");
+    guest.run("systemctl restart systemd-networkd");
+    assert_eq!(guest.vm.plug_nic(Nic::user_network(network)).unwrap(), 0);
     let fetch_page = format!(
         "python3 -c 'import hashlib, urllib.request as r; \
          print(hashlib.sha256(r.urlopen(\"http://{HOST}:{port}/page\", timeout=60).read()).hexdigest())'"
@@ -126,5 +121,4 @@ fn host_and_guest_reach_each_other_through_passt_also_after_it_was_killed() {
     guest.run(&has_address);
     assert_eq!(guest.run(&fetch_page), digest);
     assert_eq!(fetch(free, "/hostname").trim(), name);
-    guest.vm.clean_shutdown(PATIENCE).unwrap();
 }

@@ -7,13 +7,13 @@ use std::thread;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use xvirt_core::config::{ByteSize, Disk, VmConfig, Vsock};
+use xvirt_core::config::Disk;
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::Vm;
 
 use crate::echo::{pattern, round_trip};
-use crate::guest::{Guest, PATIENCE, Reboot};
-use crate::{needs, without_mitigations};
+use crate::guest::{Guest, PATIENCE};
+use crate::saved::SavedDebian;
 
 const PROGRAM: &str = include_str!("vsock.py");
 const MEGABYTES: usize = 20;
@@ -41,24 +41,15 @@ fn start_listening(guest: &mut Guest) {
 
 #[test]
 fn debian_and_its_host_talk_through_sockets() {
-    // The disk with Python; without a seed it gets no identity.
-    let Some((host, [root])) = needs(["XVIRT_DEBIAN_CLOUD_DISK"]) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name| folder.path().join(name);
-    disk::overlay(&root, Some(ImageFormat::Raw), path("root")).unwrap();
-    disk::create(path("data"), ImageFormat::Raw, 64 << 20).unwrap();
-    let config = VmConfig::new("debian")
-        .vcpus(2)
-        .memory(ByteSize::mib(512))
-        .boot(without_mitigations())
-        .disk(Disk::open(path("root")).unwrap())
-        .disk(program_disk(&path("program")))
-        .disk(Disk::open(path("data")).unwrap())
-        .vsock(Vsock::new(1234, path("vsock")));
-    let vm = config.build(&host).unwrap();
+    let Some(debian) = SavedDebian::copy() else { return };
+    disk::create(debian.path("data"), ImageFormat::Raw, 64 << 20).unwrap();
+    let vm = debian.vm();
     let listener = vm.vsock_listen(9000).unwrap();
-    let mut guest = Guest::start(vm);
-    guest.log_in();
+    let mut guest = Guest::resume(vm);
+    for (position, disk) in [(1, program_disk(&debian.path("program"))), (2, Disk::raw(debian.path("data")))] {
+        assert_eq!(guest.vm.plug_disk(disk).unwrap(), position);
+    }
+    guest.run("until [ -b /dev/vdb -a -b /dev/vdc ]; do sleep 0.1; done");
     // Before any program asked for it.
     assert_eq!(guest.run("lsmod | grep -c ^vmw_vsock_virtio_transport"), "2");
     start_listening(&mut guest);
@@ -102,13 +93,13 @@ fn debian_and_its_host_talk_through_sockets() {
     let mut kept = connect(&guest.vm, 7000);
     kept.write_all(b"x").unwrap();
     kept.read_exact(&mut [0]).unwrap();
-    guest.reboot(Reboot::Guest);
+    guest.vm.suspend(debian.path("suspended"), &()).unwrap();
+    guest.vm.resume(&()).unwrap();
     match kept.read(&mut [0]) {
         Ok(0) => {}
         Err(error) if error.kind() == IoKind::ConnectionReset => {}
-        other => panic!("{other:?} after the guest has rebooted"),
+        other => panic!("{other:?} after the guest was resumed"),
     }
-    start_listening(&mut guest);
+    // Its driver has learnt that connections are gone, and listens as before.
     round_trip(connect(&guest.vm, 7000), &pattern(1 << 20, 5));
-    guest.vm.clean_shutdown(PATIENCE).unwrap();
 }
