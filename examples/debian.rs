@@ -1,4 +1,4 @@
-//! Boots a Debian disk, works in it through its guest agent, and shuts it down.
+//! Boots a Debian disk, works in it through its guest agent, suspends and resumes it, and shuts it down.
 //!
 //! `scripts/quickstart` makes the disk and runs this on hosts that can run a stock kernel. The guest gets two disks
 //! (its root and an empty one) and a NIC on a network with only the host, 10.77.0.1, and the guest, 10.77.0.2. Without
@@ -20,7 +20,7 @@ const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const PREFIX: u8 = 24;
 
-/// Boots a Debian disk, works in it through its guest agent, and shuts it down.
+/// Boots a Debian disk, works in it through its guest agent, suspends and resumes it, and shuts it down.
 ///
 /// Needs a KVM with hardware virtualization and, for the network, root or CAP_NET_ADMIN, or else the package passt.
 #[derive(Parser)]
@@ -86,6 +86,15 @@ fn run(options: &Options) -> Result<()> {
         guest.run(&format!("ping -c 3 -i 0.2 {HOST}"))?;
         steps.done("pinged from host to guest and from guest to host");
     }
+
+    let file = folder.path().join("debian.suspended");
+    let report = guest.vm().suspend(&file, &())?;
+    let memory = ByteSize::new(report.memory);
+    steps.done(&format!("suspended Debian to a file in {:.2?}: {memory} of memory are in it", report.total));
+
+    let report = guest.vm().resume(&())?;
+    guest.run("date; cat /mnt/file")?;
+    steps.done(&format!("resumed Debian from the file in {:.2?}; it goes on where it was", report.total));
 
     guest.shut_down()?;
     steps.done("shut Debian down");
