@@ -24,7 +24,7 @@ fn debian_does_what_its_agent_is_asked_for() {
     let Some(debian) = SavedDebian::copy() else { return };
     let vm = debian.vm();
     let agent = vm.agent().with_timeout(PATIENCE);
-    assert_eq!(agent.ping().unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(agent.ping().unwrap_err().kind(), ErrorKind::AgentAbsent);
     vm.resume(&()).unwrap();
     agent.wait_ready(PATIENCE).unwrap();
     assert!(agent.info().unwrap().is_enabled("guest-exec"));

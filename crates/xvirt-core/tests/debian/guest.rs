@@ -36,9 +36,10 @@ impl Guest {
 
     /// Resumes a suspended VM, whose shell waits for a command.
     pub fn resume(vm: Vm) -> Self {
-        let events = vm.events().unwrap();
+        // What the guest had printed before it was saved is on its console too.
+        let (events, console) = (vm.events().unwrap(), vm.console().reader_at_end());
         vm.resume(&()).unwrap();
-        Self { console: vm.console().reader(), events, vm, commands: 0 }
+        Self { console, events, vm, commands: 0 }
     }
 
     /// Waits for the shell that a booted system starts.
