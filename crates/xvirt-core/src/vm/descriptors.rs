@@ -42,7 +42,7 @@ impl VmConfig {
     /// | the entropy source | 5 |
     /// | the memory balloon | 14 |
     /// | each disk | 5, 2 for each of its queues, 1 for io_uring, and its files |
-    /// | each network interface | 7, and its tap or socket, or 4 for a user network |
+    /// | each network interface | 9, and its tap or socket, or 4 for a user network |
     /// | the vsock device | 11, and 1 for each connection |
     ///
     /// The files of a disk are its image and its backing files, each open twice if the disk is [direct](Disk::direct).
@@ -92,7 +92,7 @@ pub(super) fn of_nic(nic: &Nic) -> usize {
         NicBackendConfig::User(_) => 4,
         _ => 1,
     };
-    device(2) + connection
+    device(3) + connection
 }
 
 /// Turns a lack of descriptors into an error that says how many `what` needs, and how many are left, if there are too

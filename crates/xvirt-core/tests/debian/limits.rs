@@ -47,7 +47,6 @@ fn kibibytes(rate: u64) -> RateLimit {
 
 /// Runs a command repeatedly in the guest during `measure`. It should replace the shell with `exec`, because the shell
 /// is killed; it must run longer than the measurement.
-/// is what is killed; it has to take longer than is measured.
 fn while_guest_repeats(guest: &mut Guest, command: &str, measure: impl FnOnce(&Vm)) {
     guest.run(&format!("{{ (while :; do {command}; done) >/dev/null 2>&1 & }}"));
     measure(&guest.vm);
