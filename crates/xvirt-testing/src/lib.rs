@@ -3,7 +3,6 @@
 //! [`samples`] are archives of XenServer and Xen Orchestra, [`archives`] writes and reads archives in memory,
 //! [`handmade`] creates parts of archives that no program writes, and [`damage`] damages archives at [`random`].
 //! [`process`] measures the resources of a test, [`files`] provides files and test data, and [`stand_in`] programs.
-//! takes, [`files`] has files and contents for them, and [`stand_in`] programs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod archives;

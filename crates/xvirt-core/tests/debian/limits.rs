@@ -1,17 +1,17 @@
 //! Limits of a VM that runs Debian, measured by its statistics.
 
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xvirt_core::config::{ByteSize, CpuLimit, Disk, Nic, NicLimit, RateLimit, VmConfig};
+use xvirt_core::config::{ByteSize, CpuLimit, Disk, NicLimit, RateLimit};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::{DiskStatistics, FrameStatistics, Vm};
 
 use crate::guest::{Guest, PATIENCE};
-use crate::{GUEST, HOST, needs, tap, without_mitigations};
+use crate::saved::SavedDebian;
+use crate::{GUEST, HOST};
 
 /// Long enough to measure a rate to a few percent.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -29,10 +29,18 @@ fn rate(burst: u64, count: impl Fn() -> u64) -> f64 {
     (count() - before) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Asserts that the measured rate is within 5 % of the limit.
-fn keeps(what: &str, limit: f64, measured: f64) {
-    println!("{what}: limit {limit}, measured {measured:.2}");
-    assert!((0.95..=1.05).contains(&(measured / limit)), "{what}: {measured} with a limit of {limit}");
+/// Asserts that the rate is within 5 % of the limit. It must never be above. It may be below while the host is busy with
+/// something else for longer than the burst, so that is measured again.
+fn keeps(what: &str, limit: f64, measure: impl Fn() -> f64) {
+    for _ in 0..3 {
+        let measured = measure();
+        println!("{what}: limit {limit}, measured {measured:.2}");
+        assert!(measured / limit <= 1.05, "{what}: {measured} with a limit of {limit}");
+        if measured / limit >= 0.95 {
+            return;
+        }
+    }
+    panic!("{what}: less than the limit of {limit} three times");
 }
 
 /// With a burst of half a second, so that a busy host may delay the guest that long without effect.
@@ -55,20 +63,12 @@ fn while_guest_repeats(guest: &mut Guest, command: &str, measure: impl FnOnce(&V
 
 #[test]
 fn disks_nics_and_vcpus_keep_to_their_limits() {
-    let Some((host, [root])) = needs(["XVIRT_DEBIAN_DISK"]) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name| folder.path().join(name);
-    disk::overlay(&root, Some(ImageFormat::Raw), path("root")).unwrap();
-    disk::create(path("data"), ImageFormat::Raw, 64 << 20).unwrap();
-    let tap = tap(HOST);
-    let config = VmConfig::new("debian")
-        .memory(ByteSize::mib(512))
-        .boot(without_mitigations())
-        .disk(Disk::open(path("root")).unwrap())
-        .disk(Disk::open(path("data")).unwrap())
-        .nic(Nic::tap_descriptor(tap.as_fd().try_clone_to_owned().unwrap()));
-    let mut guest = Guest::start(config.build(&host).unwrap());
-    guest.log_in();
+    let Some(debian) = SavedDebian::copy() else { return };
+    let mut guest = Guest::resume(debian.vm());
+    let data = debian.path("data");
+    disk::create(&data, ImageFormat::Raw, 64 << 20).unwrap();
+    assert_eq!(guest.vm.plug_disk(Disk::raw(data)).unwrap(), 1);
+    guest.run("until [ -b /dev/vdb ]; do sleep 0.05; done");
     a_disk(&mut guest);
     frames_sent(&mut guest);
     frames_received(&guest.vm);
@@ -81,14 +81,12 @@ fn a_disk(guest: &mut Guest) {
     while_guest_repeats(guest, "exec dd if=/dev/vdb of=/dev/null bs=4k iflag=direct", |vm| {
         for limit in [40, 80] {
             vm.set_disk_limit(1, operations(limit)).unwrap();
-            let measured = rate(limit, || count(vm, |disk| disk.reads.operations));
-            keeps("reads per second", limit as f64, measured);
+            keeps("reads per second", limit as f64, || rate(limit, || count(vm, |disk| disk.reads.operations)));
         }
     });
     while_guest_repeats(guest, "exec dd if=/dev/zero of=/dev/vdb bs=16k oflag=direct", |vm| {
         vm.set_disk_limit(1, kibibytes(512)).unwrap();
-        let measured = rate(512 << 10, || count(vm, |disk| disk.writes.bytes));
-        keeps("bytes written per second", 524_288.0, measured);
+        keeps("bytes written per second", 524_288.0, || rate(512 << 10, || count(vm, |disk| disk.writes.bytes)));
         vm.set_disk_limit(1, RateLimit::none()).unwrap();
     });
 }
@@ -100,12 +98,10 @@ fn frames_sent(guest: &mut Guest) {
     while_guest_repeats(guest, &format!("echo {} >/dev/udp/{HOST}/9", "x".repeat(999)), |vm| {
         for limit in [40, 80] {
             vm.set_nic_limit(0, NicLimit::none().transmit(operations(limit))).unwrap();
-            let measured = rate(limit, || count(vm, |sent| sent.frames));
-            keeps("frames sent per second", limit as f64, measured);
+            keeps("frames sent per second", limit as f64, || rate(limit, || count(vm, |sent| sent.frames)));
         }
         vm.set_nic_limit(0, NicLimit::none().transmit(kibibytes(64))).unwrap();
-        let measured = rate(64 << 10, || count(vm, |sent| sent.bytes));
-        keeps("bytes sent per second", 65_536.0, measured);
+        keeps("bytes sent per second", 65_536.0, || rate(64 << 10, || count(vm, |sent| sent.bytes)));
         vm.set_nic_limit(0, NicLimit::none()).unwrap();
     });
 }
@@ -124,12 +120,10 @@ fn frames_received(vm: &Vm) {
         });
         for limit in [40, 80] {
             vm.set_nic_limit(0, NicLimit::none().receive(operations(limit))).unwrap();
-            let measured = rate(limit, || count(|received| received.frames));
-            keeps("frames received per second", limit as f64, measured);
+            keeps("frames received per second", limit as f64, || rate(limit, || count(|received| received.frames)));
         }
         vm.set_nic_limit(0, NicLimit::none().receive(kibibytes(64))).unwrap();
-        let measured = rate(64 << 10, || count(|received| received.bytes));
-        keeps("bytes received per second", 65_536.0, measured);
+        keeps("bytes received per second", 65_536.0, || rate(64 << 10, || count(|received| received.bytes)));
     });
     vm.set_nic_limit(0, NicLimit::none()).unwrap();
 }
@@ -140,8 +134,7 @@ fn vcpus(guest: &mut Guest) {
             vm.set_cpu_limit(CpuLimit::none().cap(cap)).unwrap();
             assert_eq!(vm.cpu_limit().unwrap().cap, cap);
             let spent = || vm.statistics().vcpus.iter().map(|vcpu| vcpu.cpu_time.as_micros() as u64).sum();
-            let measured = rate(200_000, spent) / 10_000.0;
-            keeps("percent of a processor", f64::from(cap), measured);
+            keeps("percent of a processor", f64::from(cap), || rate(200_000, spent) / 10_000.0);
         }
         vm.set_cpu_limit(CpuLimit::none()).unwrap();
     });
