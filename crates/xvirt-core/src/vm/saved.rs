@@ -248,3 +248,43 @@ pub(super) fn in_file(path: &Path, error: Error) -> Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{DeviceStates, ProcessorState};
+
+    /// A section that was read, written and read again is the same.
+    fn section<S: Section + PartialEq + fmt::Debug>(reader: &StateReader) -> S {
+        let section: S = reader.section().unwrap();
+        let again: S = rmp_serde::from_slice(&rmp_serde::to_vec_named(&section).unwrap()).unwrap();
+        assert_eq!(again, section);
+        section
+    }
+
+    #[test]
+    fn what_earlier_versions_saved_is_read() {
+        let all = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo/golden")).unwrap();
+        let mut names = Vec::new();
+        for golden in all {
+            let golden = golden.unwrap();
+            let mut file = tempfile::tempfile().unwrap();
+            let packed = std::fs::File::open(golden.path().join("state.zst")).unwrap();
+            zstd::stream::copy_decode(packed, &mut file).unwrap();
+            let reader = StateReader::new(file).unwrap();
+            let description: Description = reader.section().unwrap();
+            assert_eq!((&*description.name, description.disks.len(), description.nics.len()), ("demo", 2, 1));
+            let config = read_config(&description.config.unwrap()).unwrap();
+            section::<ProcessorState>(&reader);
+            let devices: DeviceStates = section(&reader);
+            // The network interface, the vsock device, the console, the entropy source, the balloon and two disks.
+            assert_eq!(devices.functions().count(), 7);
+            let ram = crate::memory::allocate(config.memory, &config.memory_backing).unwrap();
+            reader.memory(&ram, &()).unwrap();
+            reader.section::<SavedConsoles>().unwrap();
+            names.push(golden.file_name());
+        }
+        names.sort();
+        assert_eq!(names, ["1.0-amd", "1.0-intel"]);
+    }
+}

@@ -14,6 +14,7 @@ mod echo;
 mod events;
 mod failures;
 mod fork;
+mod golden;
 mod hostile;
 mod hotplug;
 mod kill;
