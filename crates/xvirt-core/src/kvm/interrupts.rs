@@ -22,14 +22,16 @@ const PIC_LINES: u32 = 16;
 /// KVM's limit for the routing table.
 const MAX_ROUTES: u32 = 4096;
 
-/// All interrupt routes of a VM; KVM only accepts a complete table.
+/// All interrupt routes of a VM; KVM only accepts a complete table, and takes milliseconds to replace it.
 #[derive(Debug)]
 pub(super) struct Routes {
     vm: Arc<VmFd>,
     messages: BTreeMap<u32, Message>,
+    /// While a VM is restored: the events to attach once the table is complete.
+    deferred: Option<BTreeMap<u32, Arc<EventFd>>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Message {
     address: u64,
     data: u32,
@@ -37,7 +39,31 @@ struct Message {
 
 impl Routes {
     pub(super) fn new(vm: Arc<VmFd>) -> Self {
-        Self { vm, messages: BTreeMap::new() }
+        Self { vm, messages: BTreeMap::new(), deferred: None }
+    }
+
+    /// Keeps all changes until [`connect`](Self::connect).
+    pub(super) fn defer(&mut self) {
+        self.deferred = Some(BTreeMap::new());
+    }
+
+    /// Makes the changes that were kept.
+    pub(super) fn connect(&mut self) -> Result<()> {
+        let Some(events) = self.deferred.take() else { return Ok(()) };
+        if self.apply().is_err() {
+            // A guest can set a message that KVM refuses. It has no effect, and the others have theirs.
+            for (gsi, message) in std::mem::take(&mut self.messages) {
+                self.messages.insert(gsi, Message::default());
+                if let Err(error) = self.set(gsi, message) {
+                    tracing::warn!(%error, "a restored interrupt has no effect");
+                }
+            }
+        }
+        events.iter().try_for_each(|(gsi, event)| self.attach(*gsi, event))
+    }
+
+    fn attach(&self, gsi: u32, event: &EventFd) -> Result<()> {
+        self.vm.register_irqfd(event, gsi).map_err(|e| kvm_error("cannot unmask an interrupt", e))
     }
 
     fn allocate(&mut self) -> Result<u32> {
@@ -46,13 +72,13 @@ impl Routes {
             Error::new(ErrorKind::InvalidConfig, "the VM has no free interrupt route")
                 .with_remedy("give the VM fewer devices, or its devices fewer queues")
         })?;
-        self.messages.insert(gsi, Message { address: 0, data: 0 });
+        self.messages.insert(gsi, Message::default());
         Ok(gsi)
     }
 
     fn set(&mut self, gsi: u32, message: Message) -> Result<()> {
         let before = self.messages.insert(gsi, message);
-        if before == Some(message) {
+        if before == Some(message) || self.deferred.is_some() {
             return Ok(());
         }
         let applied = self.apply();
@@ -140,13 +166,13 @@ pub(crate) struct MessageInterrupt {
     vm: Arc<VmFd>,
     routes: Arc<Mutex<Routes>>,
     gsi: u32,
-    event: EventFd,
+    event: Arc<EventFd>,
     attached: Mutex<bool>,
 }
 
 impl MessageInterrupt {
     pub(super) fn new(vm: Arc<VmFd>, routes: Arc<Mutex<Routes>>) -> Result<Self> {
-        let event = interrupt_event()?;
+        let event = Arc::new(interrupt_event()?);
         let gsi = lock(&routes).allocate()?;
         Ok(Self { vm, routes, gsi, event, attached: Mutex::new(false) })
     }
@@ -167,7 +193,13 @@ impl MessageInterrupt {
         if !*attached {
             return Ok(());
         }
-        self.vm.unregister_irqfd(&self.event, self.gsi).map_err(|e| kvm_error("cannot mask an interrupt", e))?;
+        let mut routes = lock(&self.routes);
+        match &mut routes.deferred {
+            Some(events) => drop(events.remove(&self.gsi)),
+            None => {
+                self.vm.unregister_irqfd(&self.event, self.gsi).map_err(|e| kvm_error("cannot mask an interrupt", e))?
+            }
+        }
         *attached = false;
         Ok(())
     }
@@ -178,7 +210,11 @@ impl MessageInterrupt {
         if *attached {
             return Ok(());
         }
-        self.vm.register_irqfd(&self.event, self.gsi).map_err(|e| kvm_error("cannot unmask an interrupt", e))?;
+        let mut routes = lock(&self.routes);
+        match &mut routes.deferred {
+            Some(events) => drop(events.insert(self.gsi, Arc::clone(&self.event))),
+            None => routes.attach(self.gsi, &self.event)?,
+        }
         *attached = true;
         Ok(())
     }

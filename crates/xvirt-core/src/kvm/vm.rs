@@ -13,6 +13,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::interrupts::Routes;
 use super::{InterruptLine, MessageInterrupt, Vcpu, kvm_error};
 use crate::memory::GuestRam;
+use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// The three pages for real mode on Intel CPUs, below the firmware area at the top of 32-bit space.
@@ -83,6 +84,17 @@ impl Vm {
     /// Creates a message-signalled interrupt, masked and without a message.
     pub(crate) fn message_interrupt(&self) -> Result<MessageInterrupt> {
         MessageInterrupt::new(Arc::clone(&self.fd), Arc::clone(&self.routes))
+    }
+
+    /// Keeps all changes of message-signalled interrupts until
+    /// [`connect_message_interrupts`](Self::connect_message_interrupts): one change of KVM's table takes as long as many.
+    pub(crate) fn defer_message_interrupts(&self) {
+        lock(&self.routes).defer();
+    }
+
+    /// Makes the changes that were kept; interrupts that were sent since are delivered.
+    pub(crate) fn connect_message_interrupts(&self) -> Result<()> {
+        lock(&self.routes).connect()
     }
 
     /// Makes KVM signal `event` when the guest writes to `address`, without an exit to this process.

@@ -157,6 +157,7 @@ impl Machine {
         if let Some(Restore { state, time }) = parts.restore {
             // Before the devices, which deliver interrupts that were pending.
             state.processors.set(&vm, &vcpus, time)?;
+            vm.defer_message_interrupts();
         }
         let pending = saved.map(|state| state.devices.signals.clone()).unwrap_or_default();
         let signals = Arc::new(Signals::new(pending)?);
