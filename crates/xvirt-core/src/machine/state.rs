@@ -84,10 +84,10 @@ pub enum ElapsedTime {
     /// that of one that uses the time stamp counter is too, unless its kernel loses a part of such a long interval
     /// (Linux computes with intervals of up to about ten minutes). One that uses the timer of ACPI is late by that time.
     #[default]
-    Passes,
+    Counted,
     /// The clocks go on as if no time had passed: the guest's date is late by that time until it is set, for example by
     /// the guest's NTP client.
-    Stands,
+    Ignored,
 }
 
 /// A state that a machine is constructed from.
@@ -123,8 +123,9 @@ impl Machine {
         Ok(ProcessorState { cpuid: self.cpuid.clone(), vcpus, tsc_khz, controllers, clock })
     }
 
-    /// Completes a restore, once the guest's memory is there.
-    pub(crate) fn memory_restored(&self) -> Result<()> {
+    /// Completes a restore, once all devices and the guest's memory are there.
+    pub(crate) fn finish_restore(&self) -> Result<()> {
+        self.host.vm.connect_message_interrupts()?;
         self.vcpus.each(Vcpu::reload_page_directory_pointers).map_err(refused)
     }
 
@@ -179,8 +180,8 @@ impl ProcessorState {
 
     fn set_all(&self, vm: &kvm::Vm, vcpus: &[Vcpu], time: ElapsedTime) -> Result<()> {
         let elapsed = match time {
-            ElapsedTime::Passes => self.stopped().as_nanos() as u64,
-            ElapsedTime::Stands => 0,
+            ElapsedTime::Counted => self.stopped().as_nanos() as u64,
+            ElapsedTime::Ignored => 0,
         };
         let ticks = u128::from(elapsed) * u128::from(self.tsc_khz) / 1_000_000;
         let controllers: Vec<_> = self.controllers.iter().map(|controller| controller.0).collect();

@@ -40,7 +40,7 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct NewLayer {
     /// Where it is kept: layers or snapshots.
-    pub(crate) room: Directory,
+    pub(crate) directory: Directory,
     pub(crate) id: Uuid,
     pub(crate) stage: Stage,
     /// The disks that move out of the VM's old folder.
@@ -69,7 +69,7 @@ struct Pending {
 #[derive(Debug, Serialize, Deserialize)]
 struct PendingLayer {
     #[serde(default = "layers")]
-    room: Directory,
+    directory: Directory,
     id: Uuid,
     stage: Uuid,
     disks: Vec<Replacement>,
@@ -89,7 +89,7 @@ impl Repository {
     pub(crate) fn change(&self, lock: ExclusiveLock, change: Change) -> Result<()> {
         let Change { vm, mut stage, mut layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {
-            room: layer.room,
+            directory: layer.directory,
             id: layer.id,
             stage: layer.stage.id(),
             disks: layer.disks.clone(),
@@ -144,7 +144,7 @@ pub(super) fn complete(repository: &Repository, _: &ExclusiveLock) -> Result<()>
         rename(&staged, &trash)?;
     }
     stage::settled(&place);
-    sync_folder(&repository.room(Directory::Vms))?;
+    sync_folder(&repository.directory(Directory::Vms))?;
     let done = repository.folder().join(Pending::FILE);
     fs::remove_file(&done).map_err(|error| Error::io(format!("cannot remove {}", done.display()), error))?;
     sync_folder(repository.folder())
@@ -158,7 +158,7 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
         return Ok(());
     }
     let harmless = |moved: &Replacement| is_disk_name(&moved.from) && is_disk_name(&moved.to);
-    let immutable = matches!(layer.room, Directory::Layers | Directory::Snapshots);
+    let immutable = matches!(layer.directory, Directory::Layers | Directory::Snapshots);
     if !immutable || !layer.disks.iter().all(harmless) {
         let what = "it names a file or a folder that cannot belong to a template or a snapshot";
         return Err(explain_damage(corrupt(&repository.folder().join(Pending::FILE), what), RESTORE_CHANGE));
@@ -171,7 +171,7 @@ fn move_into_layer(repository: &Repository, vm: &Path, layer: &PendingLayer) -> 
         protect(&to)?;
     }
     sync_folder(&staged)?;
-    stage::settle_in(&staged, &repository.place(layer.room, layer.id), &repository.room(layer.room))
+    stage::settle_in(&staged, &repository.place(layer.directory, layer.id), &repository.directory(layer.directory))
 }
 
 /// Makes a file read-only.
@@ -212,7 +212,7 @@ mod tests {
         VmRecord::new(config, None).unwrap().write(new.folder()).unwrap();
         let moved = Replacement { from: "disk-0.raw".to_owned(), to: "disk-0.raw".to_owned() };
         let id = Uuid::new_v4();
-        let names = PendingLayer { room: Directory::Layers, id, stage: layer.id(), disks: vec![moved] };
+        let names = PendingLayer { directory: Directory::Layers, id, stage: layer.id(), disks: vec![moved] };
         let pending = Pending { format: FORMAT, vm: vm.uuid(), stage: new.id(), layer: Some(names) };
         pending.write(repository.folder()).unwrap();
 
@@ -264,9 +264,10 @@ mod tests {
 
     #[test]
     fn a_hostile_change_moves_nothing() {
-        for (good, hostile) in
-            [("\"from\": \"disk-0.raw\"", "\"from\": \"../../lock\""), ("\"room\": \"layers\"", "\"room\": \"vms\"")]
-        {
+        for (good, hostile) in [
+            ("\"from\": \"disk-0.raw\"", "\"from\": \"../../lock\""),
+            ("\"directory\": \"layers\"", "\"directory\": \"vms\""),
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let (repository, vm, layer) = interrupted(folder.path(), 0);
             let path = folder.path().join(Pending::FILE);
@@ -292,7 +293,7 @@ mod tests {
         let path = stage.disk_path(0, ImageFormat::Raw);
         disk::create(path, ImageFormat::Raw, 1024).unwrap();
         // Without it, the old folder has nowhere to go.
-        let (trash, away) = (repository.room(Directory::Trash), folder.path().join("away"));
+        let (trash, away) = (repository.directory(Directory::Trash), folder.path().join("away"));
         fs::rename(&trash, &away).unwrap();
         let lock = repository.lock_exclusive().unwrap();
         repository.change(lock, Change { vm, stage, layer: None }).unwrap();

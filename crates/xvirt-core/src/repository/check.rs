@@ -71,8 +71,8 @@ impl Repository {
     pub fn check(&self, progress: &dyn Progress) -> Result<Check> {
         let mut check = Check::default();
         let lock = self.lock_shared()?;
-        for room in Directory::ALL {
-            self.check_names(room, &mut check)?;
+        for directory in Directory::ALL {
+            self.check_names(directory, &mut check)?;
         }
         let templates = self.check_templates(&mut check)?;
         self.check_snapshots(&templates, &mut check)?;
@@ -85,8 +85,8 @@ impl Repository {
     }
 
     /// Finds foreign files, and missing folders.
-    fn check_names(&self, room: Directory, check: &mut Check) -> Result<()> {
-        let folder = self.room(room);
+    fn check_names(&self, directory: Directory, check: &mut Check) -> Result<()> {
+        let folder = self.directory(directory);
         match names_in(&folder) {
             Ok(names) => {
                 for name in names.iter().filter(|name| id_of(name).is_none()) {

@@ -10,6 +10,9 @@ use super::{Directory, Stage};
 use crate::disk::{self, ImageFormat, OverlayKind};
 use crate::{Error, Result};
 
+/// The most images below a disk: each read may have to search all of them.
+pub(crate) const MAX_IMAGES_BELOW: usize = 48;
+
 /// A disk of a template or a snapshot.
 #[derive(Debug)]
 pub(crate) struct Base<'a> {
@@ -17,7 +20,7 @@ pub(crate) struct Base<'a> {
     pub(crate) image: &'a Path,
     pub(crate) format: ImageFormat,
     /// The template or snapshot that contains it, or will contain it.
-    pub(crate) room: Directory,
+    pub(crate) directory: Directory,
     pub(crate) owner: Uuid,
     /// Its name there.
     pub(crate) name: &'a str,
@@ -38,7 +41,7 @@ pub(crate) struct Child {
 pub(crate) fn child(stage: &Stage, index: usize, base: &Base<'_>) -> Result<Child> {
     // Its format, and so its name, is known only when it is created.
     let draft = stage.folder().join("draft");
-    let below = format!("../../{}/{}/{}", base.room.name(), base.owner, base.name);
+    let below = format!("../../{}/{}/{}", base.directory.name(), base.owner, base.name);
     let kind = disk::overlay_as(base.image, base.format, &draft, &below)?;
     let format = match kind {
         OverlayKind::Reflink => base.format,

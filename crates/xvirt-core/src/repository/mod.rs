@@ -56,7 +56,7 @@ mod vm;
 
 pub(crate) use change::{Change, NewLayer, Replacement, protect};
 pub use check::{Check, Problem};
-pub(crate) use child::{Base, Child, child};
+pub(crate) use child::{Base, Child, MAX_IMAGES_BELOW, child};
 pub(crate) use files::settle_paths;
 pub(crate) use hash::hash_disk;
 pub(crate) use name::{MAX_NAME_LENGTH, check_name, disk_name};
@@ -68,7 +68,7 @@ pub use stage::Stage;
 pub use store::Repository;
 pub(crate) use store::{Directory, ExclusiveLock, sync_folder};
 pub(crate) use suspended::create_saved_state;
-pub(crate) use sweep::{Family, ImageFile, resolved};
+pub(crate) use sweep::{ImageFile, Inventory, resolved};
 pub use template::{Lineage, Template, TemplateDisk};
 pub(crate) use template::{TemplateRecord, absent};
 pub(crate) use update::{claim_if_there, link_file, link_files};

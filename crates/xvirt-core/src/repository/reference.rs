@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 64;
 /// The object to which a file of a repository belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
-    pub(crate) room: Directory,
+    pub(crate) directory: Directory,
     pub(crate) id: Uuid,
 }
 
@@ -70,7 +70,7 @@ impl UsedFile<'_> {
 impl Owner {
     /// Whether its files never change: it is a template or a snapshot.
     fn is_immutable(self) -> bool {
-        matches!(self.room, Directory::Layers | Directory::Snapshots)
+        matches!(self.directory, Directory::Layers | Directory::Snapshots)
     }
 }
 
@@ -94,7 +94,7 @@ impl Reference {
     /// The error for storing a configuration with this reference.
     fn refuse(&self, repository: &Repository, vm: &str) -> Error {
         let what = format!("VM '{vm}' cannot be stored: its {}", self.describe(repository));
-        Error::new(ErrorKind::InvalidConfig, what).with_remedy(match self.owner.room {
+        Error::new(ErrorKind::InvalidConfig, what).with_remedy(match self.owner.directory {
             Directory::Layers => "create an instance of the template: Repository::instantiate",
             Directory::Snapshots => "create a VM from the snapshot: Repository::clone_vm",
             Directory::Staging => "create disks at Stage::disk_path of the stage that is committed",
@@ -128,7 +128,7 @@ impl Repository {
                     }
                     below => below?,
                 };
-                if let Some(owner) = owner.filter(|owner| !own || self.place(owner.room, owner.id) != folder) {
+                if let Some(owner) = owner.filter(|owner| !own || self.place(owner.directory, owner.id) != folder) {
                     let (user, named) = (file.user.clone(), named.clone());
                     found.push(Reference { user, named, path, based: depth > 0, owner });
                 }
@@ -161,7 +161,7 @@ impl Repository {
 
     /// The references of all VMs except the owner. VMs with unreadable records are skipped.
     pub(crate) fn all_references(&self, but: Option<Owner>) -> Result<Vec<(StoredVm, Vec<Reference>)>> {
-        let itself = |vm: &StoredVm| but == Some(Owner { room: Directory::Vms, id: vm.uuid() });
+        let itself = |vm: &StoredVm| but == Some(Owner { directory: Directory::Vms, id: vm.uuid() });
         let others = self.vms()?.into_iter().filter(|vm| !itself(vm));
         let references = |vm: StoredVm| {
             let References { found, unknown } = self.references(&vm.record().config, &vm.folder())?;
@@ -182,7 +182,7 @@ impl Repository {
 
     /// Fails if other VMs use files of this one.
     pub(crate) fn require_unused(&self, vm: Uuid) -> Result<()> {
-        let owner = Owner { room: Directory::Vms, id: vm };
+        let owner = Owner { directory: Directory::Vms, id: vm };
         let users = self.referring(owner)?;
         if users.is_empty() {
             return Ok(());
@@ -196,20 +196,20 @@ impl Repository {
     fn owner(&self, path: &Path) -> Option<Owner> {
         let mut names = path.strip_prefix(self.folder()).ok()?.iter().map(|name| name.to_str());
         let (name, id) = (names.next()??, names.next()??);
-        let room = Directory::ALL.into_iter().find(|room| room.name() == name)?;
-        Some(Owner { room, id: id_of(id)? })
+        let directory = Directory::ALL.into_iter().find(|directory| directory.name() == name)?;
+        Some(Owner { directory, id: id_of(id)? })
     }
 
     /// The name of an owner for messages.
-    fn title(&self, Owner { room, id }: Owner) -> String {
-        let known = match room {
+    fn title(&self, Owner { directory, id }: Owner) -> String {
+        let known = match directory {
             Directory::Vms => self.read_vm(id).map(|vm| vm.title()),
             Directory::Layers => self.read_template(id).map(|template| template.title()),
             Directory::Snapshots => self.read_snapshot(id).map(|snapshot| snapshot.title()),
             Directory::Staging => return "an object in preparation".to_owned(),
             Directory::Trash => return "a removed object".to_owned(),
         };
-        let kind = match room {
+        let kind = match directory {
             Directory::Vms => "VM",
             Directory::Snapshots => "snapshot",
             _ => "template",

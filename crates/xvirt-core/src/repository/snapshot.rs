@@ -173,8 +173,8 @@ impl Snapshot {
 impl OwnDisk {
     /// The disk of a snapshot as the base of a copy.
     pub(crate) fn as_base<'a>(&'a self, snapshot: &Snapshot) -> Base<'a> {
-        let (room, owner) = (Directory::Snapshots, snapshot.uuid());
-        Base { image: &self.path, format: self.format, room, owner, name: &self.name }
+        let (directory, owner) = (Directory::Snapshots, snapshot.uuid());
+        Base { image: &self.path, format: self.format, directory, owner, name: &self.name }
     }
 }
 

@@ -152,8 +152,8 @@ impl Stage {
     }
 
     /// Moves the object to its place, which makes it exist. After a failure it is still staged.
-    pub(crate) fn put(&mut self, _: &ExclusiveLock, room: Directory, id: Uuid) -> Result<()> {
-        settle_in(&self.folder, &self.repository.place(room, id), &self.repository.room(room))?;
+    pub(crate) fn put(&mut self, _: &ExclusiveLock, directory: Directory, id: Uuid) -> Result<()> {
+        settle_in(&self.folder, &self.repository.place(directory, id), &self.repository.directory(directory))?;
         self.committed = true;
         Ok(())
     }
@@ -203,8 +203,8 @@ impl Drop for Stage {
 }
 
 /// Moves a staged folder to its place. After a failure it is still staged.
-pub(super) fn settle_in(staged: &Path, place: &Path, room: &Path) -> Result<()> {
-    move_into(staged, place, room)?;
+pub(super) fn settle_in(staged: &Path, place: &Path, directory: &Path) -> Result<()> {
+    move_into(staged, place, directory)?;
     settled(place);
     Ok(())
 }

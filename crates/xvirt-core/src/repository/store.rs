@@ -111,12 +111,12 @@ impl Repository {
     }
 
     /// The folder of one object.
-    pub(crate) fn place(&self, room: Directory, id: Uuid) -> PathBuf {
-        self.room(room).join(id.to_string())
+    pub(crate) fn place(&self, directory: Directory, id: Uuid) -> PathBuf {
+        self.directory(directory).join(id.to_string())
     }
 
-    pub(super) fn room(&self, room: Directory) -> PathBuf {
-        self.folder.join(room.name())
+    pub(super) fn directory(&self, directory: Directory) -> PathBuf {
+        self.folder.join(directory.name())
     }
 
     /// Takes the exclusive lock, which is held only briefly, and completes interrupted changes.
@@ -139,8 +139,8 @@ impl Repository {
     }
 
     /// The objects in a subfolder; names that are not UUIDs are ignored.
-    pub(crate) fn ids(&self, room: Directory) -> Result<Vec<Uuid>> {
-        let folder = self.room(room);
+    pub(crate) fn ids(&self, directory: Directory) -> Result<Vec<Uuid>> {
+        let folder = self.directory(directory);
         let cannot = |error| Error::io(format!("cannot read {}", folder.display()), error);
         let mut ids = Vec::new();
         for entry in fs::read_dir(&folder).map_err(cannot)? {
@@ -151,10 +151,10 @@ impl Repository {
     }
 
     /// Moves an object to the trash, after which it does not exist. [`empty`](Self::empty) frees its space.
-    pub(crate) fn discard(&self, _: &ExclusiveLock, room: Directory, id: Uuid) -> Result<Uuid> {
+    pub(crate) fn discard(&self, _: &ExclusiveLock, directory: Directory, id: Uuid) -> Result<Uuid> {
         let trash = Uuid::new_v4();
-        rename(&self.place(room, id), &self.place(Directory::Trash, trash))?;
-        sync_folder(&self.room(room))?;
+        rename(&self.place(directory, id), &self.place(Directory::Trash, trash))?;
+        sync_folder(&self.directory(directory))?;
         Ok(trash)
     }
 
@@ -186,7 +186,8 @@ impl Repository {
         let cannot = |error| failed(format!("cannot create repository {}", self.folder.display()), error);
         for entry in fs::read_dir(&self.folder).map_err(cannot)? {
             let name = entry.map_err(cannot)?.file_name();
-            let ours = name == LOCK || name == Marker::FILE || Directory::ALL.iter().any(|room| name == room.name());
+            let ours =
+                name == LOCK || name == Marker::FILE || Directory::ALL.iter().any(|directory| name == directory.name());
             if !ours {
                 let what = format!("{} is not a repository and contains other files", self.folder.display());
                 return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("use an empty or a new folder"));
@@ -198,7 +199,7 @@ impl Repository {
         if self.folder.join(Marker::FILE).exists() {
             return Marker::read(&self.folder).map(drop).map_err(|error| explain_damage(error, RESTORE_MARKER));
         }
-        let draft = self.room(Directory::Staging);
+        let draft = self.directory(Directory::Staging);
         Marker { format: FORMAT }.write(&draft)?;
         move_into(&draft.join(Marker::FILE), &self.folder.join(Marker::FILE), &self.folder)
     }
@@ -231,8 +232,8 @@ pub(crate) fn absent_is<T>(value: T) -> impl FnOnce(io::Error) -> io::Result<T> 
 fn make_folders(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    for room in Directory::ALL {
-        builder.create(folder.join(room.name()))?;
+    for directory in Directory::ALL {
+        builder.create(folder.join(directory.name()))?;
     }
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(LOCK)).map(drop)
 }

@@ -21,12 +21,12 @@ pub(crate) struct ImageFile {
 
 /// The VMs and snapshots of a repository, and what they are based on.
 #[derive(Debug)]
-pub(crate) struct Family {
+pub(crate) struct Inventory {
     pub(crate) vms: Vec<StoredVm>,
     pub(crate) snapshots: Vec<Snapshot>,
 }
 
-impl Family {
+impl Inventory {
     /// Reads all of them, for callers that hold a lock. Fails if one cannot be read, because it might need anything.
     pub(crate) fn read(repository: &Repository) -> Result<Self> {
         Ok(Self { vms: repository.read_vms()?, snapshots: repository.read_snapshots()? })
@@ -75,10 +75,10 @@ impl Repository {
     /// Deletes saved states that can no longer be resumed, which a process left that was killed.
     pub(super) fn sweep_saved_states(&self) -> Result<()> {
         let (lock, mut trash) = (self.lock_exclusive()?, Vec::new());
-        for room in [Directory::Vms, Directory::Snapshots] {
-            for id in self.ids(room)? {
-                let path = saved_state(&self.place(room, id));
-                let dead = || match room {
+        for directory in [Directory::Vms, Directory::Snapshots] {
+            for id in self.ids(directory)? {
+                let path = saved_state(&self.place(directory, id));
+                let dead = || match directory {
                     Directory::Vms => self.read_vm(id).is_ok_and(|vm| !vm.is_suspended()),
                     _ => self.read_snapshot(id).is_ok_and(|snapshot| snapshot.record().removed),
                 };
@@ -103,12 +103,12 @@ impl Repository {
 
     /// Moves what is not needed into the trash, and returns its names there.
     fn sweep(&self, lock: &ExclusiveLock) -> Result<Vec<Uuid>> {
-        let (mut family, mut trash) = (Family::read(self)?, Vec::new());
-        self.name_no_removed(&mut family)?;
-        while family.snapshots.iter().any(|snapshot| snapshot.record().removed) {
-            let bases = family.bases()?;
+        let (mut inventory, mut trash) = (Inventory::read(self)?, Vec::new());
+        self.name_no_removed(&mut inventory)?;
+        while inventory.snapshots.iter().any(|snapshot| snapshot.record().removed) {
+            let bases = inventory.bases()?;
             let unneeded = |path: &PathBuf| path.exists() && !bases.contains(&resolved(path));
-            let removed = || family.snapshots.iter().filter(|snapshot| snapshot.record().removed);
+            let removed = || inventory.snapshots.iter().filter(|snapshot| snapshot.record().removed);
             let files = |snapshot: &Snapshot| snapshot.images().into_iter().map(|own| own.path).collect::<Vec<_>>();
             let states = removed().map(|snapshot| saved_state(&snapshot.folder()));
             let unneeded: Vec<_> = removed().flat_map(files).chain(states).filter(unneeded).collect();
@@ -119,7 +119,7 @@ impl Repository {
             let gone = removed().filter(empty).map(Snapshot::uuid).next();
             if let Some(id) = gone {
                 trash.push(self.discard(lock, Directory::Snapshots, id)?);
-                family.snapshots.retain(|snapshot| snapshot.uuid() != id);
+                inventory.snapshots.retain(|snapshot| snapshot.uuid() != id);
             } else if unneeded.is_empty() {
                 break;
             }
@@ -128,10 +128,10 @@ impl Repository {
     }
 
     /// Lets records that name a removed snapshot name its parent instead.
-    fn name_no_removed(&self, family: &mut Family) -> Result<()> {
+    fn name_no_removed(&self, inventory: &mut Inventory) -> Result<()> {
         let parent = |snapshot: &Snapshot| (snapshot.record().removed, snapshot.record().parent);
         let parents: HashMap<_, _> =
-            family.snapshots.iter().map(|snapshot| (snapshot.uuid(), parent(snapshot))).collect();
+            inventory.snapshots.iter().map(|snapshot| (snapshot.uuid(), parent(snapshot))).collect();
         let above = |mut id: Option<Uuid>| {
             for _ in 0..parents.len() {
                 match id.and_then(|id| parents.get(&id)) {
@@ -141,13 +141,13 @@ impl Repository {
             }
             id
         };
-        for snapshot in &mut family.snapshots {
+        for snapshot in &mut inventory.snapshots {
             let parent = above(snapshot.record().parent);
             if parent != snapshot.record().parent {
                 snapshot.set_parent(parent)?;
             }
         }
-        for vm in &family.vms {
+        for vm in &inventory.vms {
             let snapshot = above(vm.record().snapshot);
             if snapshot != vm.record().snapshot {
                 let mut record = vm.record().clone();

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::request::NewSnapshot;
-use super::take::{Contents, Draft, open_to_repair, require_room};
+use super::take::{Contents, SnapshotDraft, open_to_repair, require_room};
 use crate::agent::FrozenFileSystems;
 use crate::disk::{Access, Image, Opening, OverlayKind};
 use crate::progress::{self, Progress};
 use crate::repository::{OwnDisk, Repository, Snapshot, StoredVm};
-use crate::vm::{NewImage, PowerState, Still, Verb, Vm};
+use crate::vm::{NewImage, PowerState, Stopped, Verb, Vm};
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {
@@ -27,24 +27,26 @@ impl Repository {
         let progress = &operation.progress(progress);
         let stored = self.vm(&vm.uuid().to_string())?;
         require_saved_here(vm, &stored)?;
-        let mut draft = Draft::new(self, stored, new)?;
+        let mut draft = SnapshotDraft::new(self, stored, new)?;
         progress::step(progress, 0, None, "the snapshot")?;
         let frozen = FrozenGuest::freeze(vm, new.quiesce.filter(|_| contents == Contents::Disks))?;
-        let mut still = vm.hold_still(&operation)?;
+        let mut stopped = vm.stop_guest(&operation)?;
         let snapshot = frozen.require_frozen(vm).and_then(|()| {
             // The guest may have ejected a disk until now.
             draft.describe(vm.config()?)?;
             draft.own_disks().iter().try_for_each(require_room)?;
-            still.require_closable()?;
+            stopped.require_closable()?;
             match contents {
                 Contents::Disks => {}
-                Contents::DisksAndMemory if still.in_memory() => still.save(draft.create_saved_state()?, progress)?,
+                Contents::DisksAndMemory if stopped.in_memory() => {
+                    stopped.save(draft.create_saved_state()?, progress)?
+                }
                 Contents::DisksAndMemory => draft.take_saved_state()?,
             }
-            change_images(&mut still, draft)
+            change_images(&mut stopped, draft)
         });
         // The guest must run to be thawed.
-        drop(still);
+        drop(stopped);
         frozen.thaw(vm);
         snapshot
     }
@@ -60,12 +62,12 @@ fn require_saved_here(vm: &Vm, stored: &StoredVm) -> Result<()> {
 }
 
 /// Gives the VM its new images, and commits the snapshot.
-fn change_images(still: &mut Still<'_>, mut draft: Draft<'_>) -> Result<Snapshot> {
-    let positions = still.positions();
+fn change_images(stopped: &mut Stopped<'_>, mut draft: SnapshotDraft<'_>) -> Result<Snapshot> {
+    let positions = stopped.positions();
     let own: Vec<_> = draft.own_disks().into_iter().filter_map(|own| Some((*positions.get(own.index)?, own))).collect();
     let changed: Vec<_> = own.iter().map(|(position, _)| *position).collect();
-    let in_memory = still.in_memory();
-    let mut change = still.close_images(&changed)?;
+    let in_memory = stopped.in_memory();
+    let mut change = stopped.close_images(&changed)?;
     let open = || {
         // The images of a VM in memory are locked by their new disks, and others by these.
         let held = own.iter().filter(|_| !in_memory).map(|(_, own)| open_to_repair(own)).collect::<Result<Vec<_>>>()?;
@@ -84,7 +86,7 @@ fn change_images(still: &mut Still<'_>, mut draft: Draft<'_>) -> Result<Snapshot
 }
 
 /// Creates the new image of a disk, and opens it if the VM is in memory.
-fn new_image(draft: &mut Draft<'_>, position: usize, own: &OwnDisk, in_memory: bool) -> Result<NewImage> {
+fn new_image(draft: &mut SnapshotDraft<'_>, position: usize, own: &OwnDisk, in_memory: bool) -> Result<NewImage> {
     let child = draft.copy(own)?;
     let (access, direct) =
         draft.disk(own.index).map_or((Access::ReadWrite, false), |disk| (disk.access(), disk.direct));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Claim, ImageFormat, ImageStamp};
 use crate::progress::Progress;
-use crate::repository::{Family, ImageFile, Repository, Snapshot, protect, resolved, sync_folder};
+use crate::repository::{ImageFile, Inventory, Repository, Snapshot, protect, resolved, sync_folder};
 use crate::{Error, ErrorKind, Result};
 
 /// An image to merge with the one that it is based on.
@@ -45,14 +45,14 @@ impl Repository {
     /// The next image to merge, except those in `skipped`.
     fn next_merge(&self, skipped: &[PathBuf]) -> Result<Option<Merge>> {
         let _lock = self.lock_shared()?;
-        let family = Family::read(self)?;
+        let inventory = Inventory::read(self)?;
         let mut all = Vec::new();
-        for upper in family.images()? {
+        for upper in inventory.images()? {
             if let Some(lower) = upper.base()? {
                 all.push(Merge { upper, lower });
             }
         }
-        let removed = family.snapshots.iter().filter(|snapshot| snapshot.record().removed);
+        let removed = inventory.snapshots.iter().filter(|snapshot| snapshot.record().removed);
         let removed: Vec<_> = removed.flat_map(Snapshot::images).map(|own| resolved(&own.path)).collect();
         let based: Vec<_> = all.iter().map(|merge| (resolved(&merge.upper.path), merge.lower.clone())).collect();
         let alone = |lower: &Path| based.iter().filter(|(_, below)| below == lower).count() == 1;

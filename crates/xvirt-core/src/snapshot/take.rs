@@ -11,13 +11,11 @@ use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
-    Base, Change, Child, Directory, NewLayer, OwnDisk, Record, Replacement, Repository, Snapshot, SnapshotRecord,
-    Stage, StoredVm, child, create_saved_state, link_file, link_files, own_disks, saved_state, settle_paths,
+    Base, Change, Child, Directory, MAX_IMAGES_BELOW, NewLayer, OwnDisk, Record, Replacement, Repository, Snapshot,
+    SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_file, link_files, own_disks, saved_state,
+    settle_paths,
 };
 use crate::{Error, ErrorKind, Result};
-
-/// The most images below one: each read may have to search all of them.
-const MAX_DEPTH: usize = 48;
 
 impl Repository {
     /// Takes a snapshot of the disks of a VM at one moment.
@@ -89,7 +87,7 @@ impl Repository {
     }
 
     fn take_stored(&self, vm: &StoredVm, new: &NewSnapshot, contents: Contents) -> Result<Snapshot> {
-        let mut draft = Draft::new(self, self.vm(&vm.uuid().to_string())?, new)?;
+        let mut draft = SnapshotDraft::new(self, self.vm(&vm.uuid().to_string())?, new)?;
         draft.describe(draft.vm.current_config())?;
         if contents == Contents::DisksAndMemory {
             draft.take_saved_state()?;
@@ -120,7 +118,7 @@ pub(super) fn open_to_repair(own: &OwnDisk) -> Result<Arc<dyn BlockBackend>> {
 
 /// A snapshot in preparation.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
+pub(super) struct SnapshotDraft<'a> {
     repository: &'a Repository,
     pub(super) vm: StoredVm,
     /// What becomes the snapshot.
@@ -134,7 +132,7 @@ pub(super) struct Draft<'a> {
     children: BTreeMap<String, Child>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> SnapshotDraft<'a> {
     pub(super) fn new(repository: &'a Repository, vm: StoredVm, new: &NewSnapshot) -> Result<Self> {
         let config = vm.record().config.clone();
         let mut record = SnapshotRecord::new(Uuid::new_v4(), new.name.clone(), &vm, config);
@@ -187,8 +185,8 @@ impl<'a> Draft<'a> {
     /// Creates the copy-on-write copy with which the VM continues.
     pub(super) fn copy(&mut self, own: &OwnDisk) -> Result<Child> {
         require_room(own)?;
-        let (room, owner) = (Directory::Snapshots, self.record.uuid);
-        let base = Base { image: &own.path, format: own.format, room, owner, name: &own.name };
+        let (directory, owner) = (Directory::Snapshots, self.record.uuid);
+        let base = Base { image: &own.path, format: own.format, directory, owner, name: &own.name };
         let made = child(&self.renewed, own.index, &base)?;
         self.moves.push(Replacement { from: own.name.clone(), to: own.name.clone() });
         self.children.insert(own.name.clone(), made.clone());
@@ -216,7 +214,7 @@ impl<'a> Draft<'a> {
         record.number = repository.next_number(vm.uuid())?;
         record.write(taken.folder())?;
         let snapshot = Snapshot::new(repository, record)?;
-        let layer = NewLayer { room: Directory::Snapshots, id: snapshot.uuid(), stage: taken, disks: moves };
+        let layer = NewLayer { directory: Directory::Snapshots, id: snapshot.uuid(), stage: taken, disks: moves };
         repository.replace(lock, &vm, Change { vm: vm.uuid(), stage: renewed, layer: Some(layer) })?;
         Ok(snapshot)
     }
@@ -227,8 +225,9 @@ pub(super) fn require_room(own: &OwnDisk) -> Result<()> {
     let (mut below, mut next) = (0, disk::below(&own.path, own.format)?);
     while let Some((path, format)) = next {
         below += 1;
-        if below >= MAX_DEPTH {
-            let what = format!("disk {} is based on {MAX_DEPTH} images, which is the maximum", own.path.display());
+        if below >= MAX_IMAGES_BELOW {
+            let what =
+                format!("disk {} is based on {MAX_IMAGES_BELOW} images, which is the maximum", own.path.display());
             return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy(
                 "remove snapshots and merge their images (Repository::merge_removed), or flatten the VM",
             ));

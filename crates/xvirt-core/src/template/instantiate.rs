@@ -19,7 +19,7 @@ impl Repository {
         renew(&mut config, name.into());
         let mut record = VmRecord::new(config, Some(template.lineage()))?;
         for (index, (name, image, format)) in template.images().iter().enumerate() {
-            let base = Base { image, format: *format, room: Directory::Layers, owner: template.uuid(), name };
+            let base = Base { image, format: *format, directory: Directory::Layers, owner: template.uuid(), name };
             let made = child(&stage, index, &base).map_err(|error| match template.folder().exists() {
                 true => error,
                 false => gone(template),

@@ -78,7 +78,7 @@ impl Repository {
                 written.push(own.path.display().to_string());
                 continue;
             }
-            let base = Base { image, format: *format, room: Directory::Layers, owner: to.uuid(), name };
+            let base = Base { image, format: *format, directory: Directory::Layers, owner: to.uuid(), name };
             let made = child(&stage, own.index, &base)?;
             record.set_disk(own.index, made.name, made.format);
             held.push(opened);

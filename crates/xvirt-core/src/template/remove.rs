@@ -24,7 +24,7 @@ impl Repository {
     /// [`InUse`](ErrorKind::InUse) if VMs, snapshots or other templates are based on it, which the error names;
     /// [`NotFound`](ErrorKind::NotFound) if it was removed already.
     pub fn remove_template(&self, template: &Template) -> Result<()> {
-        let referring = self.referring(Owner { room: Directory::Layers, id: template.uuid() })?;
+        let referring = self.referring(Owner { directory: Directory::Layers, id: template.uuid() })?;
         let lock = self.lock_exclusive()?;
         if !self.place(Directory::Layers, template.uuid()).exists() {
             return Err(absent(&template.uuid().to_string()));
@@ -51,7 +51,7 @@ impl Repository {
         let references = self.all_references(None)?;
         let referenced = references.iter().flat_map(|(_, found)| found).map(|reference| reference.owner);
         let referenced: HashSet<_> =
-            referenced.filter(|owner| owner.room == Directory::Layers).map(|owner| owner.id).collect();
+            referenced.filter(|owner| owner.directory == Directory::Layers).map(|owner| owner.id).collect();
         let lock = self.lock_exclusive()?;
         let (vms, snapshots) = (self.read_vms()?, self.read_snapshots()?);
         let mut left = self.read_templates()?;

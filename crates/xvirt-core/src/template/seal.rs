@@ -9,14 +9,11 @@ use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
-    Base, Change, Directory, FORMAT, Lineage, NewLayer, OwnDisk, Record, Replacement, Repository, Stage, StoredVm,
-    Template, TemplateDisk, TemplateRecord, check_name, child, disk_name, hash_disk, protect,
+    Base, Change, Directory, FORMAT, Lineage, MAX_IMAGES_BELOW, NewLayer, OwnDisk, Record, Replacement, Repository,
+    Stage, StoredVm, Template, TemplateDisk, TemplateRecord, check_name, child, disk_name, hash_disk, protect,
 };
 use crate::vm::{Verb, Vm};
 use crate::{Error, ErrorKind, Result};
-
-/// The most layers: each read of an instance may have to search all of them.
-const MAX_DEPTH: usize = 48;
 
 /// Name, version and description of a new template.
 #[derive(Clone, Debug)]
@@ -112,7 +109,7 @@ impl<'a> From<&'a VmConfig> for Source<'a> {
 }
 
 /// A template without the fields that are set when it is put in place.
-struct Draft {
+struct LayerDraft {
     id: Uuid,
     parent: Option<Lineage>,
     disks: Vec<TemplateDisk>,
@@ -165,7 +162,7 @@ impl Repository {
     /// Copies the disks, which may be anywhere.
     fn seal_copy(&self, seal: &Seal, config: &VmConfig, progress: &dyn Progress) -> Result<Template> {
         let mut stage = self.stage()?;
-        let mut draft = Draft { id: Uuid::new_v4(), parent: None, disks: Vec::new(), config: config.clone() };
+        let mut draft = LayerDraft { id: Uuid::new_v4(), parent: None, disks: Vec::new(), config: config.clone() };
         for (index, disk) in draft.config.disks.iter_mut().enumerate() {
             let opened = disk.open_backend(Access::ReadOnly)?;
             draft.disks.push(take_copy(&stage, index, disk, &*opened, progress)?);
@@ -188,7 +185,7 @@ impl Repository {
         self.require_unused(vm.uuid())?;
         if let Some(layer) = vm.layer() {
             let below = self.template(&layer.template.to_string())?.chain()?.len();
-            if below >= MAX_DEPTH {
+            if below >= MAX_IMAGES_BELOW {
                 let what = format!("VM '{}' is based on {below} layers, which is the maximum", vm.name());
                 return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy("flatten the VM, then seal it"));
             }
@@ -211,26 +208,26 @@ impl Repository {
             disks.push(TemplateDisk { size: opened.capacity(), hash: hash_disk(&*opened, progress)? });
             held.push(opened);
             let to = disk_name(index, format);
-            let base = Base { image: &path, format, room: Directory::Layers, owner: id, name: &to };
+            let base = Base { image: &path, format, directory: Directory::Layers, owner: id, name: &to };
             let made = child(&vm_stage, index, &base)?;
             record.set_disk(index, made.name, made.format);
             disk.source = DiskSource::Image { path: to.clone().into(), format };
             moves.push(Replacement { from: name, to });
         }
         vm.copy_attachments(&vm_stage)?;
-        let draft = Draft { id, parent: vm.layer().cloned(), disks, config: sealed };
+        let draft = LayerDraft { id, parent: vm.layer().cloned(), disks, config: sealed };
         let lock = self.lock_exclusive()?;
         let template = self.finish(seal, draft, &layer_stage)?;
         record.layer = Some(template.lineage());
         record.write(vm_stage.folder())?;
-        let layer = NewLayer { room: Directory::Layers, id, stage: layer_stage, disks: moves };
+        let layer = NewLayer { directory: Directory::Layers, id, stage: layer_stage, disks: moves };
         self.replace(lock, &vm, Change { vm: vm.uuid(), stage: vm_stage, layer: Some(layer) })?;
         drop(held);
         Ok(template)
     }
 
     /// Sets number and version, and writes the record into the stage.
-    fn finish(&self, seal: &Seal, mut draft: Draft, stage: &Stage) -> Result<Template> {
+    fn finish(&self, seal: &Seal, mut draft: LayerDraft, stage: &Stage) -> Result<Template> {
         draft.config.labels.extend(seal.labels.clone());
         check_labels(&draft.config.labels)?;
         let number = self.number(seal)?;

@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// A file that is being written. Unless it is published it disappears, also when this process is killed.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct FileDraft {
     /// The final name.
     path: PathBuf,
     file: File,
@@ -21,7 +21,7 @@ pub(super) struct Draft {
     temporary: Option<PathBuf>,
 }
 
-impl Draft {
+impl FileDraft {
     /// Creates a file that only its owner can read and write, to become `path`.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for FileDraft {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
             // There is nobody to report a failure to.
@@ -113,10 +113,10 @@ mod tests {
     use super::*;
 
     /// A draft of `path` as on a file system without unnamed files.
-    fn with_temporary_name(path: &Path) -> Draft {
+    fn with_temporary_name(path: &Path) -> FileDraft {
         let temporary = path.with_file_name("temporary");
         let file = File::options().read(true).write(true).create_new(true).open(&temporary).unwrap();
-        Draft { path: path.to_owned(), file, temporary: Some(temporary) }
+        FileDraft { path: path.to_owned(), file, temporary: Some(temporary) }
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_file_appears_when_it_is_published_and_not_before() {
-        for create in [|path: &Path| Draft::create(path).unwrap(), with_temporary_name] {
+        for create in [|path: &Path| FileDraft::create(path).unwrap(), with_temporary_name] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
             drop(create(&path));
@@ -148,14 +148,14 @@ mod tests {
 
     #[test]
     fn a_file_that_has_come_meanwhile_is_not_replaced() {
-        for create in [|path: &Path| Draft::create(path).unwrap(), with_temporary_name] {
+        for create in [|path: &Path| FileDraft::create(path).unwrap(), with_temporary_name] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
             let draft = create(&path);
             fs::write(&path, "other").unwrap();
             assert_eq!(draft.publish().unwrap_err().kind(), ErrorKind::AlreadyExists);
             assert_eq!((names(folder.path()), fs::read(&path).unwrap()), (vec!["file".to_owned()], b"other".to_vec()));
-            assert_eq!(Draft::create(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+            assert_eq!(FileDraft::create(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
         }
     }
 }

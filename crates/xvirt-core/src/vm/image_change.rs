@@ -1,4 +1,4 @@
-//! Gives the disks of a VM that is held still other images with the same contents.
+//! Gives the disks of a VM that is held stopped other images with the same contents.
 //!
 //! A disk of a running guest gets another image by the same path as a restore: the device is taken out of its slot with
 //! its state, and a new device is constructed from that state and the new image. The guest notices nothing.
@@ -10,7 +10,7 @@ use super::devices::DiskSlot;
 use super::events::Event;
 use super::handle::Inner;
 use super::state::PowerState;
-use super::still::Still;
+use super::stopped::Stopped;
 use crate::config::{Disk, DiskSource};
 use crate::disk::{BlockBackend, CopyBeforeWrite};
 use crate::virtio::{BlockCounters, DeviceState, VirtioPciState};
@@ -20,7 +20,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug)]
 #[must_use = "the disks are out of the machine until it is kept or undone"]
 pub(crate) struct ImageChange<'a, 'b> {
-    still: &'a mut Still<'b>,
+    stopped: &'a mut Stopped<'b>,
     taken_out: Vec<TakenOut>,
     changed: Vec<Changed>,
 }
@@ -68,11 +68,11 @@ impl Inner {
     }
 }
 
-impl<'b> Still<'b> {
+impl<'b> Stopped<'b> {
     /// Flushes and closes the images of the disks at these positions. If that fails, nothing has changed.
     pub(crate) fn close_images(&mut self, positions: &[usize]) -> Result<ImageChange<'_, 'b>> {
         self.vm.inner.flush_disks()?;
-        let mut change = ImageChange { still: self, taken_out: Vec::new(), changed: Vec::new() };
+        let mut change = ImageChange { stopped: self, taken_out: Vec::new(), changed: Vec::new() };
         match positions.iter().try_for_each(|position| change.take_out(*position)) {
             Ok(()) => Ok(change),
             Err(error) => Err(change.undo(error)),
@@ -82,9 +82,9 @@ impl<'b> Still<'b> {
 
 impl ImageChange<'_, '_> {
     fn take_out(&mut self, position: usize) -> Result<()> {
-        let Some(machine) = &self.still.machine else { return Ok(()) };
+        let Some(machine) = &self.stopped.machine else { return Ok(()) };
         let (disk, device) = {
-            let mut live = self.still.vm.inner.live();
+            let mut live = self.stopped.vm.inner.live();
             let Some(disk) = live.devices.disks.get_mut(&position) else { return Ok(()) };
             let Some(device) = disk.device.take() else { return Ok(()) };
             (disk.clone(), device)
@@ -119,7 +119,7 @@ impl ImageChange<'_, '_> {
 
     /// Lets the VM go on with its new images.
     pub(crate) fn keep(self) {
-        let disks = &mut self.still.vm.inner.live().devices.disks;
+        let disks = &mut self.stopped.vm.inner.live().devices.disks;
         for Changed { position, source, device } in self.changed {
             let Some(disk) = disks.get_mut(&position) else { continue };
             disk.config.source = source;
@@ -137,9 +137,9 @@ impl ImageChange<'_, '_> {
         // Every disk that can be is put back.
         let mut failed: Vec<_> = self.taken_out.iter().filter_map(|taken| self.put_back(taken).err()).collect();
         let Some(second) = failed.pop() else { return error };
-        self.still.run_again = false;
-        self.still.vm.inner.enter(PowerState::Paused, &Event::Paused);
-        let what = format!("VM '{}' stays paused, because a disk cannot be opened again", self.still.vm.name());
+        self.stopped.run_again = false;
+        self.stopped.vm.inner.enter(PowerState::Paused, &Event::Paused);
+        let what = format!("VM '{}' stays paused, because a disk cannot be opened again", self.stopped.vm.name());
         Error::new(second.kind(), what)
             .because(second.without_remedy())
             .with_remedy(format!("shut it down with hard_shutdown; the disk was closed when this failed: {error}"))
@@ -147,7 +147,7 @@ impl ImageChange<'_, '_> {
 
     /// Puts a disk in with the image that it had.
     fn put_back(&self, taken: &TakenOut) -> Result<()> {
-        if let Some(machine) = self.still.machine.as_ref().filter(|machine| machine.has_function(taken.disk.slot)) {
+        if let Some(machine) = self.stopped.machine.as_ref().filter(|machine| machine.has_function(taken.disk.slot)) {
             machine.take_out(taken.disk.slot)?;
         }
         let config = &taken.disk.config;
@@ -158,7 +158,7 @@ impl ImageChange<'_, '_> {
     }
 
     fn put_in(&self, taken: &TakenOut, config: &Disk, backend: Arc<CopyBeforeWrite>) -> Result<DiskDevice> {
-        let inner = &self.still.vm.inner;
+        let inner = &self.stopped.vm.inner;
         let TakenOut { position, disk, state, counters } = taken;
         let DeviceState::Block(saved) = &state.device else {
             let what = format!("the device in PCI slot {} is not a disk", disk.slot);
@@ -172,7 +172,7 @@ impl ImageChange<'_, '_> {
     }
 
     fn set_device(&self, position: usize, device: DiskDevice) {
-        if let Some(disk) = self.still.vm.inner.live().devices.disks.get_mut(&position) {
+        if let Some(disk) = self.stopped.vm.inner.live().devices.disks.get_mut(&position) {
             disk.set_device(device);
         }
     }

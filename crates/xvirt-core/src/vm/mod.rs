@@ -9,7 +9,7 @@
 //! - `lifecycle`: the verbs that change the power state.
 //! - `suspend`: suspends a VM to a file and resumes it; `saved` reads such a file, `saved_devices` its device states,
 //!   and `draft` is a file until it is complete.
-//! - `still`: holds a VM still while it is saved; `image_change` gives its disks other images meanwhile.
+//! - `stopped`: holds a VM stopped while it is saved; `image_change` gives its disks other images meanwhile.
 //! - `events`: what happens to the VM; `halt`: why it is halted, and its last crash.
 //! - `supervisor`: the thread that handles the guest's own requests; `guest`: what those requests and crashes do.
 //! - `consoles`: the consoles and the guest agent's port; `agent`: the guest agent; `vsock`: connections to and from
@@ -50,7 +50,7 @@ mod saved;
 mod saved_devices;
 mod state;
 mod statistics;
-mod still;
+mod stopped;
 mod supervisor;
 mod suspend;
 mod vsock;
@@ -74,6 +74,6 @@ pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,
     VcpuStatistics,
 };
-pub(crate) use still::Still;
+pub(crate) use stopped::Stopped;
 pub use suspend::{ResumeReport, SuspendReport};
 pub use vsock::VsockListener;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::draft::Draft;
+use super::draft::FileDraft;
 use super::events::Event;
 use super::handle::{Inner, Power, Started, Vm};
 use super::live::Live;
@@ -91,7 +91,7 @@ impl Vm {
             .map_err(|e| Error::io(format!("cannot find {}", path.as_ref().display()), e))?;
         // The state of the VM decides first whether it can be suspended.
         Verb::Suspend.check(self.name(), self.power_state())?;
-        let draft = Draft::create(&path)?;
+        let draft = FileDraft::create(&path)?;
         let (file, with_config) = (draft.file()?, true);
         let publish = |config: VmConfig| {
             draft.publish()?;
@@ -188,7 +188,7 @@ impl Vm {
         saved.discard()?;
         started.announce();
         self.inner.run(&mut power, started, &Event::Resumed);
-        if time == ElapsedTime::Passes {
+        if time == ElapsedTime::Counted {
             self.inner.set_guest_clock(stopped);
         }
         Ok(ResumeReport { state, memory, total: began.elapsed() })
@@ -259,7 +259,7 @@ impl Inner {
             let began = Instant::now();
             reader.memory(machine.ram(), progress).map_err(|error| saved::in_file(path, error))?;
             memory = began.elapsed();
-            machine.memory_restored()?;
+            machine.finish_restore()?;
             if description.generation_id != self.config.generation_id {
                 // The guest is a copy of one that ran before, or goes back in time.
                 machine.announce_generation_id()?;

@@ -276,7 +276,7 @@ fn a_guest_with_an_agent_gets_the_time_if_time_has_passed() {
     let agent = guest.vm.agent().with_timeout(PATIENCE);
     agent.ping().unwrap();
     let mut before = SystemTime::now();
-    for time in [ElapsedTime::Stands, ElapsedTime::Passes] {
+    for time in [ElapsedTime::Ignored, ElapsedTime::Counted] {
         guest.vm.suspend(&path, &()).unwrap();
         // How long the guest is stopped, not a wait for something to happen.
         thread::sleep(Duration::from_millis(1100));

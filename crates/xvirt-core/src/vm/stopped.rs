@@ -1,4 +1,4 @@
-//! Holds a VM still, to save it and to give its disks other images.
+//! Holds a VM stopped, to save it and to give its disks other images.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// A VM whose guest does not run, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Still<'a> {
+pub(crate) struct Stopped<'a> {
     pub(super) vm: &'a Vm,
     /// `None` if the VM is in no machine.
     pub(super) machine: Option<Arc<Machine>>,
@@ -22,7 +22,7 @@ pub(crate) struct Still<'a> {
 
 impl Vm {
     /// Stops the guest, if it runs, until the result is dropped.
-    pub(crate) fn hold_still(&self, _: &LongOperation<'_>) -> Result<Still<'_>> {
+    pub(crate) fn stop_guest(&self, _: &LongOperation<'_>) -> Result<Stopped<'_>> {
         self.inner.require_all_disks()?;
         let run_again = self.power_state() == PowerState::Running;
         let machine = self.inner.machine();
@@ -30,11 +30,11 @@ impl Vm {
             machine.park()?;
         }
         self.inner.take_ejected();
-        Ok(Still { vm: self, machine, run_again })
+        Ok(Stopped { vm: self, machine, run_again })
     }
 }
 
-impl Still<'_> {
+impl Stopped<'_> {
     /// Whether the VM is in memory, with its disks open.
     pub(crate) fn in_memory(&self) -> bool {
         self.machine.is_some()
@@ -62,7 +62,7 @@ impl Still<'_> {
     }
 }
 
-impl Drop for Still<'_> {
+impl Drop for Stopped<'_> {
     fn drop(&mut self) {
         if let Some(machine) = self.machine.as_ref().filter(|_| self.run_again) {
             machine.run_again();
