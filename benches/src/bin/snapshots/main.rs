@@ -27,9 +27,9 @@ use xvirt_core::vm::{ResumeReport, SuspendReport, Vm};
 /// Suspends and resumes a VM of the demo guest with two disks and two network interfaces, most of whose memory is in
 /// use, and writes and reads the same number of bytes with dd. Rates of 1 and more mean that xvirt is as fast.
 ///
-/// The peers: QEMU, which is the program in QEMU or qemu-system-x86_64 (QEMU_DATA: its folders of firmware, as in PATH),
-/// and those that FIRECRACKER and CLOUD_HYPERVISOR name. They save and restore a guest with the same memory, without
-/// devices. Peers that are not there are left out and named.
+/// The peers: QEMU, which is the program in QEMU or qemu-system-x86_64 (QEMU_DATA: its folders of firmware, as in
+/// PATH), and those that FIRECRACKER and CLOUD_HYPERVISOR name. They save and restore a guest with the same memory,
+/// without devices. Peers that are not there are left out and named.
 #[derive(Parser)]
 struct Options {
     /// The guest's memory.

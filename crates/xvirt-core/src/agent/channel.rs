@@ -95,8 +95,8 @@ impl Channel {
         self.call_noting(call, arguments, || {})
     }
 
-    /// Like [`call`](Self::call), and calls `note` just before it sends the command. If `note` was not called, the agent has
-    /// not seen the command.
+    /// Like [`call`](Self::call), and calls `note` just before it sends the command. If `note` was not called, the
+    /// agent has not seen the command.
     pub(super) fn call_noting<A: Serialize, T: DeserializeOwned>(
         &self,
         call: Call,
@@ -107,8 +107,8 @@ impl Channel {
         self.answer(call, || request.inspect(|_| note()))
     }
 
-    /// Like [`call`](Self::call), with arguments that `arguments` gives just before they are sent. If it fails, the agent
-    /// has not seen the command.
+    /// Like [`call`](Self::call), with arguments that `arguments` gives just before they are sent. If it fails, the
+    /// agent has not seen the command.
     pub(super) fn call_with<A: Serialize, T: DeserializeOwned>(
         &self,
         call: Call,

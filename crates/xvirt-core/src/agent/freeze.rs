@@ -93,8 +93,8 @@ impl GuestAgent {
         Ok(frozen)
     }
 
-    /// Thaws the file systems of earlier calls whose thaw is due. Each of those calls has a thread until its thaw succeeds:
-    /// without this, the number of threads would grow with every call while the agent does not answer.
+    /// Thaws the file systems of earlier calls whose thaw is due. Each of those calls has a thread until its thaw
+    /// succeeds: without this, the number of threads would grow with every call while the agent does not answer.
     fn thaw_due(&self, deadline: Option<Instant>) -> Result<()> {
         let due = self.channel.freezes.due();
         if !due.is_empty() {

@@ -58,8 +58,8 @@ impl CpuBaseline {
     /// The features that all `hosts` have. It is itself a baseline that can be combined with others.
     ///
     /// # Errors
-    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if their CPUs are of different vendors: no guest can move between
-    /// them. [`InvalidConfig`](ErrorKind::InvalidConfig) if there are no hosts.
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if their CPUs are of different vendors: no guest can move
+    /// between them. [`InvalidConfig`](ErrorKind::InvalidConfig) if there are no hosts.
     pub fn of(hosts: &[Self]) -> Result<Self> {
         let Some((first, others)) = hosts.split_first() else {
             return Err(invalid("no hosts have no CPU features in common", "give at least one host's features"));

@@ -153,7 +153,8 @@ impl VmConfig {
         self
     }
 
-    /// Limits the CPU features of the VM to those that several hosts have in common, so that each of them can resume it.
+    /// Limits the CPU features of the VM to those that several hosts have in common, so that each of them can resume
+    /// it.
     #[must_use]
     pub fn cpu_baseline(mut self, baseline: CpuBaseline) -> Self {
         self.cpus.baseline = Some(baseline);

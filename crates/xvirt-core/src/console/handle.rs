@@ -30,8 +30,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Input goes only to the guest that is running when it is sent. A halted VM accepts none. Input that the guest has not
 /// read when it is halted or reset is dropped, so the next boot never executes old input. The guest of a paused VM
-/// reads its input once it is unpaused, and that of a suspended VM once it is resumed. If another process resumes the VM,
-/// its console has the newest 64 KiB of the output, and the input that the guest had not read at the suspend.
+/// reads its input once it is unpaused, and that of a suspended VM once it is resumed. If another process resumes the
+/// VM, its console has the newest 64 KiB of the output, and the input that the guest had not read at the suspend.
 ///
 /// ```no_run
 /// # fn example(vm: &xvirt_core::vm::Vm) -> xvirt_core::Result<()> {

@@ -146,9 +146,9 @@ impl CommandLine {
         self.with("load", "flush")
     }
 
-    /// [`Mode::BlkLoad`]: also flush in each round. When a disk is set up, first check that it has the data of one round
-    /// or of two in a row, which is what a power loss or a snapshot at any moment leaves, print `continues` with the
-    /// number of the round, and go on from there. Requires [`span`](Self::span) if disks grow.
+    /// [`Mode::BlkLoad`]: also flush in each round. When a disk is set up, first check that it has the data of one
+    /// round or of two in a row, which is what a power loss or a snapshot at any moment leaves, print `continues` with
+    /// the number of the round, and go on from there. Requires [`span`](Self::span) if disks grow.
     pub fn continuing(self) -> CommandLine {
         self.with("load", "continue")
     }

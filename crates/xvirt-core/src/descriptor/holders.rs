@@ -1,7 +1,8 @@
 //! The users of one open file, for which the kernel keeps one lock.
 //!
-//! A lock of the kernel belongs to the open file description (`F_OFD_SETLK`, fcntl(2)), which all duplicates of a descriptor
-//! share. So it excludes other openers of a file, but not two users of one descriptor: those are counted here.
+//! A lock of the kernel belongs to the open file description (`F_OFD_SETLK`, fcntl(2)), which all duplicates of a
+//! descriptor share. So it excludes other openers of a file, but not two users of one descriptor: those are counted
+//! here.
 
 use std::io;
 use std::sync::Mutex;
@@ -24,7 +25,8 @@ pub(crate) enum Hold {
 pub(crate) struct Holders(Mutex<Option<(Hold, usize)>>);
 
 impl Holders {
-    /// Adds one user. The first one locks the file with `acquire`, which answers whether nobody else keeps it from that.
+    /// Adds one user. The first one locks the file with `acquire`, which answers whether nobody else keeps it from
+    /// that.
     pub(crate) fn acquire(&self, hold: Hold, acquire: impl FnOnce() -> io::Result<bool>) -> io::Result<bool> {
         let mut held = lock(&self.0);
         match &mut *held {

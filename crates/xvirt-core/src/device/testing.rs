@@ -12,8 +12,8 @@ use crate::bus::BusDevice;
 const GUESTS: u64 = 200;
 const ACCESSES: usize = 60;
 
-/// The test of a type of device, identified by its saved state: what was restored and is saved again is the same. Each type
-/// of device of a machine must have it.
+/// The test of a type of device, identified by its saved state: what was restored and is saved again is the same. Each
+/// type of device of a machine must have it.
 pub(crate) trait RoundTrip {
     /// Fails the test if the states differ.
     fn round_trip();

@@ -36,8 +36,8 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// Returns when everything written before is on stable storage.
     fn flush(&self) -> io::Result<()>;
 
-    /// Flushes, and also writes whatever would otherwise be written when the backend is dropped. Without a write in between,
-    /// dropping it then changes nothing.
+    /// Flushes, and also writes whatever would otherwise be written when the backend is dropped. Without a write in
+    /// between, dropping it then changes nothing.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).

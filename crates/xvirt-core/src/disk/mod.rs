@@ -9,7 +9,8 @@
 //! - `probe` and `header`: validate untrusted headers before anything else reads them
 //! - `chain`: follows backing files, each of which is a `layer`; `descriptor`: image files that are open already
 //! - `raw` and `qcow2`: the two formats
-//! - `scan` and `copy`: read whole disks without their holes; `merge`: makes one image of two that are based on each other
+//! - `scan` and `copy`: read whole disks without their holes; `merge`: makes one image of two that are based on each
+//!   other
 //! - `snapshot`: a view of a disk at a point in time, while its guest keeps writing
 //! - `streaming`: a disk whose data is fetched on demand; `blocks`: tracks the blocks that either of them has processed
 //! - `engine`: keeps many requests in flight, directly at the `place` in a file that a backend names

@@ -6,7 +6,6 @@ use vm_memory::VolatileSlice;
 
 /// A piece of memory to read into or to write from. It is usually guest memory, which the guest may change at any
 /// moment, so its bytes can be copied, but not referenced.
-/// so its bytes can be copied, and nothing can refer to them.
 #[derive(Clone, Copy)]
 pub struct GuestSlice<'a>(VolatileSlice<'a>);
 

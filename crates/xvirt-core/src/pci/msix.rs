@@ -22,7 +22,6 @@ const MASKED: u32 = 1;
 /// A vector that must not be sent sets its pending bit. The machine's routing changes only when a vector may be sent
 /// and its message differs from the routed one, because drivers mask and unmask far more often than they move an
 /// interrupt.
-/// an interrupt.
 #[derive(Debug)]
 pub(crate) struct Msix {
     table: Mutex<Table>,

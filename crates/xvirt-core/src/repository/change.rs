@@ -84,8 +84,8 @@ impl Record for Pending {
 }
 
 impl Repository {
-    /// Makes a change. Once it is recorded, this does not fail any more: if a rename fails, the next one to take the lock
-    /// completes the change.
+    /// Makes a change. Once it is recorded, this does not fail any more: if a rename fails, the next one to take the
+    /// lock completes the change.
     pub(crate) fn change(&self, lock: ExclusiveLock, change: Change) -> Result<()> {
         let Change { vm, mut stage, mut layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {

@@ -265,7 +265,6 @@ fn check_saved_state(folder: &Path, title: &str, remedy: &str, check: &mut Check
 
 /// Checks that an image can be opened for writing, and that its chain stays within these folders. Returns the size of
 /// the disk.
-/// disk.
 fn check_image(path: &Path, format: ImageFormat, folders: &[PathBuf], check: &mut Check) -> Result<Option<u64>> {
     let info = match disk::inspect(path, Some(format)) {
         Ok(info) => info,

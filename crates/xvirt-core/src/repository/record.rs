@@ -54,8 +54,8 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
         self.write_as(&folder.join(Self::FILE))
     }
 
-    /// Replaces the record in the folder atomically. When this returns, the new one is on stable storage; after an error
-    /// the old one is in place.
+    /// Replaces the record in the folder atomically. When this returns, the new one is on stable storage; after an
+    /// error the old one is in place.
     fn replace(&self, folder: &Path) -> Result<()> {
         let (path, draft) = (folder.join(Self::FILE), folder.join(format!("{}{DRAFT}", Self::FILE)));
         self.write_as(&draft)?;

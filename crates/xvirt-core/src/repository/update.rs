@@ -36,8 +36,9 @@ impl Repository {
     /// returned, and nothing changes. Concurrent updates of one VM are serialized: `change` is called again with the
     /// new configuration if the VM was changed meanwhile. It may use the repository.
     ///
-    /// The VM may be running or suspended; it gets the new configuration when it is next built and started. To store changes made while it ran,
-    /// such as plugged disks and limits, store its [current configuration](crate::vm::Vm::config).
+    /// The VM may be running or suspended; it gets the new configuration when it is next built and started. To store
+    /// changes made while it ran, such as plugged disks and limits, store its [current
+    /// configuration](crate::vm::Vm::config).
     ///
     /// Disks in the VM's folder belong to the VM. To add one, create it at [`StoredVm::new_disk_path`] and add it to
     /// the configuration. **A disk that is no longer in the configuration is deleted.** Disks elsewhere stay where they
@@ -79,7 +80,8 @@ impl Repository {
     ///   format of a disk; a disk, the kernel or the initrd belongs to another VM or a template of the repository, or a
     ///   disk is based on such a disk; a disk added to the VM's folder is based on another file, or is not a plain
     ///   file; or a part of the configuration is an open object, which cannot be stored.
-    /// - [`InvalidState`](ErrorKind::InvalidState): the VM is suspended, and a disk that its guest uses would be deleted.
+    /// - [`InvalidState`](ErrorKind::InvalidState): the VM is suspended, and a disk that its guest uses would be
+    ///   deleted.
     /// - [`Busy`](ErrorKind::Busy): a disk that would be deleted, or is added to the VM's folder, is in use.
     /// - [`InUse`](ErrorKind::InUse): another VM uses a disk that would be deleted.
     /// - Others: an added disk is damaged or cannot be read, or the repository cannot be written.

@@ -198,8 +198,8 @@ impl StoredVm {
         own_disks(&self.record.config, &self.folder())
     }
 
-    /// The names of all disks in its folder. A disk that was plugged in while the VM runs is there before its record has
-    /// it, and one that was unplugged is still there.
+    /// The names of all disks in its folder. A disk that was plugged in while the VM runs is there before its record
+    /// has it, and one that was unplugged is still there.
     pub(crate) fn disk_names(&self) -> Result<Vec<String>> {
         let mut names = names_in(&self.folder())?;
         names.retain(|name| is_disk_name(name));

@@ -27,10 +27,10 @@
 //! # When space returns
 //!
 //! On a file system with reflinks (XFS, Btrfs), the space of a snapshot returns when it is removed. Elsewhere, the
-//! images of later snapshots and of the VM are based on it, so its images stay, unlisted, until nothing is based on them.
-//! [`Repository::merge_removed`](crate::repository::Repository::merge_removed) merges them into the images above; that
-//! does not work for the disks of a VM that is running. The oldest image of a disk is never merged, because that would
-//! copy most of the disk: it stays as long as anything is based on it.
+//! images of later snapshots and of the VM are based on it, so its images stay, unlisted, until nothing is based on
+//! them. [`Repository::merge_removed`](crate::repository::Repository::merge_removed) merges them into the images above;
+//! that does not work for the disks of a VM that is running. The oldest image of a disk is never merged, because that
+//! would copy most of the disk: it stays as long as anything is based on it.
 //!
 //! Inside: `request` says what to take and `take` takes it; `live` is the part of that which concerns a VM in memory;
 //! `revert` goes back; `remove` removes, and `merge` merges images.

@@ -7,7 +7,8 @@ use crate::repository::{Record, Repository, Snapshot};
 
 impl Repository {
     /// Removes a snapshot. Snapshots can be removed in any order, also while the VM is running: those taken after it,
-    /// the VM, and VMs created from it stay as they are. See [when its space returns](crate::snapshot#when-space-returns).
+    /// the VM, and VMs created from it stay as they are. See [when its space
+    /// returns](crate::snapshot#when-space-returns).
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if it was removed already; or the repository cannot be written.

@@ -60,8 +60,8 @@ pub enum Subject<'a> {
     /// A VM of the repository that is halted or suspended.
     Stored(&'a StoredVm),
     /// A VM of the repository in any state, which lists the snapshot in its
-    /// [`current_operations`](Vm::current_operations). Its other verbs wait meanwhile, so the progress observer must not
-    /// call any.
+    /// [`current_operations`](Vm::current_operations). Its other verbs wait meanwhile, so the progress observer must
+    /// not call any.
     Vm(&'a Vm),
 }
 

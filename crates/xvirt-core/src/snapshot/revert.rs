@@ -10,13 +10,13 @@ use crate::{ErrorKind, Result};
 
 impl Repository {
     /// Reverts a VM to a snapshot of it: its disks and its configuration are again as they were then. Everything that
-    /// is in no snapshot is lost: what its disks hold now, disks that were added since, and its memory if it is suspended.
-    /// Name and labels stay.
+    /// is in no snapshot is lost: what its disks hold now, disks that were added since, and its memory if it is
+    /// suspended. Name and labels stay.
     ///
     /// The VM is halted afterwards. After a checkpoint it is suspended, and continues from that moment when it is
     /// resumed; it can be reverted to the same checkpoint as often as desired. Either way it gets a new generation ID,
-    /// by which the guest can notice that it went back in time. A running VM must be shut down first, and the VM must be
-    /// [built](StoredVm::build) again afterwards.
+    /// by which the guest can notice that it went back in time. A running VM must be shut down first, and the VM must
+    /// be [built](StoredVm::build) again afterwards.
     ///
     /// # Errors
     /// After an error the VM is as before.

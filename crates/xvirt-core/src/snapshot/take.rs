@@ -67,7 +67,8 @@ impl Repository {
     /// Takes a checkpoint of a running, paused or suspended VM: its disks and its memory at one moment, consistent with
     /// each other. A VM that is [reverted](Self::revert) to it is suspended, and resumes at that moment.
     ///
-    /// A running guest is stopped until its memory is saved, which takes as long as writing that much to the file system.
+    /// A running guest is stopped until its memory is saved, which takes as long as writing that much to the file
+    /// system.
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot), and: [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, or a device

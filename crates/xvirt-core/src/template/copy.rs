@@ -103,8 +103,8 @@ impl Repository {
         self.copy_original(Sharing::Base, vm.into(), name.into(), progress)
     }
 
-    /// Copies a halted VM or a snapshot like [`clone_vm`](Self::clone_vm), but with independent disks: each contains all of its data
-    /// and has no backing file, not even a template.
+    /// Copies a halted VM or a snapshot like [`clone_vm`](Self::clone_vm), but with independent disks: each contains
+    /// all of its data and has no backing file, not even a template.
     ///
     /// A disk keeps its format, and holes stay holes. A file system with reflinks still shares the data that does not
     /// come from a template, which only affects the space used.

@@ -5,9 +5,10 @@
 //! the template's data until they are written to. An instance can be sealed again, for example as an operating system,
 //! its patches, and an application.
 //!
-//! Inside: `seal` creates templates and `instantiate` VMs from them; `identity` renews what two VMs cannot share, such as UUID and MAC addresses; `copy` copies VMs without a
-//! template; `rebase` makes an instance independent or moves it to another version; `remove` deletes unused templates.
-//! The module [`repository`](crate::repository) stores, reads and checks templates.
+//! Inside: `seal` creates templates and `instantiate` VMs from them; `identity` renews what two VMs cannot share, such
+//! as UUID and MAC addresses; `copy` copies VMs without a template; `rebase` makes an instance independent or moves it
+//! to another version; `remove` deletes unused templates. The module [`repository`](crate::repository) stores, reads
+//! and checks templates.
 
 mod copy;
 mod identity;

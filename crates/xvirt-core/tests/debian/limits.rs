@@ -29,8 +29,8 @@ fn rate(burst: u64, count: impl Fn() -> u64) -> f64 {
     (count() - before) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Asserts that the rate is within 5 % of the limit. It must never be above. It may be below while the host is busy with
-/// something else for longer than the burst, so that is measured again.
+/// Asserts that the rate is within 5 % of the limit. It must never be above. It may be below while the host is busy
+/// with something else for longer than the burst, so that is measured again.
 fn keeps(what: &str, limit: f64, measure: impl Fn() -> f64) {
     for _ in 0..3 {
         let measured = measure();

@@ -1,5 +1,5 @@
-//! A process is killed while it suspends, resumes, takes snapshots of and reverts the VM of a repository: afterwards the
-//! old or the new state is there, whole.
+//! A process is killed while it suspends, resumes, takes snapshots of and reverts the VM of a repository: afterwards
+//! the old or the new state is there, whole.
 
 use std::fs;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A VM of a repository whose guest checks its memory, its disks and its network continuously, and what its output says.
+//! A VM of a repository whose guest checks its memory, its disks and its network continuously, and what its output
+//! says.
 
 use std::fs;
 use std::path::Path;
