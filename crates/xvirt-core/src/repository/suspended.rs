@@ -18,7 +18,7 @@ use super::{Change, Record, Repository, StoredVm, Suspended, VmRecord};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::vm::{SavedImage, SavedState, SuspendReport, SuspendedVm, Vm};
+use crate::vm::{SavedImage, SavedState, SuspendReport, SuspendedVm, Vm, require_unchanged};
 use crate::{Error, ErrorKind, Result};
 
 /// The saved state of a VM in a repository.
@@ -29,7 +29,6 @@ struct StoredState {
     /// Identifies it in the VM's record.
     id: Uuid,
     path: PathBuf,
-    images: Vec<Option<SavedImage>>,
 }
 
 impl SavedState for StoredState {
@@ -37,19 +36,20 @@ impl SavedState for StoredState {
         &self.path
     }
 
-    fn images(&self) -> &[Option<SavedImage>] {
-        &self.images
+    /// Reads the record again, because a snapshot taken since has given the VM other images.
+    fn require_resumable(&self, disks: &[Disk]) -> Result<()> {
+        let lock = self.repository.lock_shared()?;
+        let (vm, suspended) = self.read()?;
+        drop(lock);
+        for (disk, stored) in disks.iter().zip(&suspended.config.disks) {
+            require_same_image(&vm, disk, stored)?;
+        }
+        require_unchanged(&images(&vm, &suspended), disks)
     }
 
     fn discard(&self) -> Result<()> {
         let lock = self.repository.lock_exclusive()?;
-        let vm = self.repository.read_vm(self.vm)?;
-        if vm.record().suspended.as_ref().is_none_or(|suspended| suspended.id != self.id) {
-            let what = format!("the saved state of {} is no longer there", vm.title());
-            return Err(Error::new(ErrorKind::NotFound, what).with_remedy(
-                "the VM was resumed, reverted or shut down by others: build it again from the repository",
-            ));
-        }
+        let (vm, _) = self.read()?;
         let mut record = vm.record().clone();
         record.suspended = None;
         record.replace(&vm.folder())?;
@@ -86,20 +86,51 @@ impl StoredVm {
 
 impl StoredState {
     fn of(vm: &StoredVm, suspended: &Suspended) -> Self {
-        let folder = vm.folder();
-        let image = |disk: &Disk| {
-            let DiskSource::Image { path, .. } = &disk.source else { return None };
-            Some(SavedImage { stamp: *suspended.stamps.get(path.to_str()?)?, path: folder.join(path) })
-        };
-        let images = suspended.config.disks.iter().map(image).collect();
-        let (repository, path) = (vm.repository().clone(), saved_state(&folder));
-        Self { repository, vm: vm.uuid(), id: suspended.id, path, images }
+        let (repository, path) = (vm.repository().clone(), saved_state(&vm.folder()));
+        Self { repository, vm: vm.uuid(), id: suspended.id, path }
+    }
+
+    /// The VM and what its record says of this saved state, for callers that hold a lock.
+    fn read(&self) -> Result<(StoredVm, Suspended)> {
+        let vm = self.repository.read_vm(self.vm)?;
+        let suspended = vm.record().suspended.clone().filter(|suspended| suspended.id == self.id);
+        let suspended = suspended.ok_or_else(|| {
+            let what = format!("the saved state of {} is no longer there", vm.title());
+            Error::new(ErrorKind::NotFound, what)
+                .with_remedy("the VM was resumed, reverted or shut down by others: build it again from the repository")
+        })?;
+        Ok((vm, suspended))
     }
 }
 
+/// The images of a suspended VM's own disks as they were, in the order of its configuration.
+fn images(vm: &StoredVm, suspended: &Suspended) -> Vec<Option<SavedImage>> {
+    let folder = vm.folder();
+    let image = |disk: &Disk| {
+        let DiskSource::Image { path, .. } = &disk.source else { return None };
+        Some(SavedImage { stamp: *suspended.stamps.get(path.to_str()?)?, path: folder.join(path) })
+    };
+    suspended.config.disks.iter().map(image).collect()
+}
+
+/// Fails if the VM has another image for a disk by now than the one that the caller knows.
+fn require_same_image(vm: &StoredVm, disk: &Disk, stored: &Disk) -> Result<()> {
+    let (DiskSource::Image { path: known, .. }, DiskSource::Image { path: own, .. }) = (&disk.source, &stored.source)
+    else {
+        return Ok(());
+    };
+    if own.is_absolute() || known.file_name() == own.file_name() {
+        return Ok(());
+    }
+    let what = format!("disk {} of {} has moved into a snapshot since", known.display(), vm.title());
+    Err(Error::new(ErrorKind::InvalidState, what)
+        .with_remedy("build the VM again from the repository, and resume that"))
+}
+
 impl Repository {
-    /// Suspends a running or paused VM of the repository: like [`Vm::suspend`], with the saved state in the VM's folder,
-    /// and with all that was plugged in. The stored configuration stays as it is; it counts again after the next shutdown.
+    /// Suspends a running or paused VM of the repository: like [`Vm::suspend`], with the saved state in the VM's
+    /// folder, and with all that was plugged in. The stored configuration stays as it is; it counts again after the
+    /// next shutdown.
     ///
     /// `vm` can be resumed. So can, in any process, the VM that [`StoredVm::build`] builds.
     ///
@@ -144,8 +175,8 @@ impl Repository {
     /// power failure. Returns the halted VM; a VM that is not suspended is unchanged.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the VM was removed, or was resumed at the same time; or the repository cannot
-    /// be written.
+    /// [`NotFound`](ErrorKind::NotFound) if the VM was removed, or was resumed at the same time; or the repository
+    /// cannot be written.
     pub fn hard_shutdown(&self, vm: &StoredVm) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
         if let Some(suspended) = &vm.record().suspended {

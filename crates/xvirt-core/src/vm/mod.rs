@@ -68,7 +68,7 @@ pub use metrics::MetricsPublisher;
 pub use nics::NicStatus;
 pub use operation::Operation;
 pub use saved::SuspendedVm;
-pub(crate) use saved::{SavedImage, SavedState};
+pub(crate) use saved::{SavedImage, SavedState, require_unchanged};
 pub use state::{PowerState, Verb};
 pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,

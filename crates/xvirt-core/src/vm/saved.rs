@@ -24,8 +24,8 @@ pub(crate) trait SavedState: Send + Sync + fmt::Debug {
     /// The path of the file.
     fn path(&self) -> &Path;
 
-    /// The images of its disks as they were, in the order of the configuration.
-    fn images(&self) -> &[Option<SavedImage>];
+    /// Fails if it cannot be resumed with these disks, in the order of the configuration.
+    fn require_resumable(&self, disks: &[Disk]) -> Result<()>;
 
     /// Makes sure that it is never resumed again. When this returns, that is on stable storage.
     ///
@@ -34,8 +34,8 @@ pub(crate) trait SavedState: Send + Sync + fmt::Debug {
     fn discard(&self) -> Result<()>;
 }
 
-/// An image that belongs to a saved state. If it was changed since, the state must not be resumed: its guest would destroy
-/// the file systems on the disk.
+/// An image that belongs to a saved state. If it was changed since, the state must not be resumed: its guest would
+/// destroy the file systems on the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedImage {
     pub(crate) path: PathBuf,
@@ -54,15 +54,20 @@ impl SavedImage {
     }
 
     /// Fails if `disk` is this image and it was changed.
-    pub(super) fn require_unchanged(&self, disk: &Disk) -> Result<()> {
-        let same = matches!(&disk.source, DiskSource::Image { path, .. } if *path == self.path);
-        if !same || Self::of(disk).is_none_or(|now| now == *self) {
+    fn require_unchanged(&self, disk: &Disk) -> Result<()> {
+        if Self::of(disk).is_none_or(|now| now.path != self.path || now == *self) {
             return Ok(());
         }
         let what = format!("disk {} was changed after the VM was suspended", self.path.display());
         Err(Error::new(ErrorKind::InvalidState, format!("{what}; resuming it would destroy the file systems on it"))
             .with_remedy("discard the saved state with hard_shutdown, and start the VM"))
     }
+}
+
+/// Fails if one of these disks is the image at the same index, and was changed.
+pub(crate) fn require_unchanged(images: &[Option<SavedImage>], disks: &[Disk]) -> Result<()> {
+    let mut images = images.iter().zip(disks).filter_map(|(image, disk)| Some((image.as_ref()?, disk)));
+    images.try_for_each(|(image, disk)| image.require_unchanged(disk))
 }
 
 /// Saved state that is a file by itself.
@@ -77,8 +82,8 @@ impl SavedState for SavedFile {
         &self.path
     }
 
-    fn images(&self) -> &[Option<SavedImage>] {
-        &self.images
+    fn require_resumable(&self, disks: &[Disk]) -> Result<()> {
+        require_unchanged(&self.images, disks)
     }
 
     fn discard(&self) -> Result<()> {

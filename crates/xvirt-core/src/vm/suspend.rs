@@ -162,7 +162,8 @@ impl Vm {
     /// After an error the VM is still suspended.
     ///
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is not suspended, or the image of a disk was changed since.
-    /// - [`NotFound`](ErrorKind::NotFound) if the file is gone: another process has resumed the VM.
+    /// - [`NotFound`](ErrorKind::NotFound) if the saved state is gone: another process has resumed the VM, or it was
+    ///   reverted.
     /// - [`CorruptState`](ErrorKind::CorruptState), [`UnsupportedState`](ErrorKind::UnsupportedState).
     /// - [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's CPU lacks a feature that the guest uses, which
     ///   is named, its time stamp counter has another frequency, or its KVM refuses the state.
@@ -230,7 +231,7 @@ impl Inner {
             .map_err(|e| Error::io("cannot flush the disks of the VM", e))
     }
 
-    /// Assembles everything for run number `run` from the file at `path`, parked.
+    /// Assembles everything for run number `run` from saved state, parked.
     fn restore_from(
         self: &Arc<Self>,
         saved: &dyn SavedState,
@@ -240,8 +241,7 @@ impl Inner {
     ) -> Result<Restored> {
         let path = saved.path();
         let disks: Vec<_> = self.live().devices.disks.values().map(|disk| disk.config.clone()).collect();
-        let mut images = saved.images().iter().zip(&disks);
-        images.try_for_each(|(image, disk)| image.as_ref().map_or(Ok(()), |image| image.require_unchanged(disk)))?;
+        saved.require_resumable(&disks)?;
         let reader = saved::open(path)?;
         let read = || {
             let description = reader.section::<Description>()?;

@@ -189,8 +189,7 @@ fn a_suspended_vm_of_a_repository_is_resumed_once() {
     goes_on(&mut console);
     assert_eq!(second.disk_positions(), [0, 1, 2]);
     drop(second);
-    // Its guest has written to the disks since.
-    assert_eq!(vm.resume(&()).unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(vm.resume(&()).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(vm.power_state(), PowerState::Suspended);
     vm.hard_shutdown().unwrap();
     assert_eq!(vm.power_state(), PowerState::Halted);
@@ -329,6 +328,48 @@ fn a_suspended_vm_has_snapshots_and_checkpoints() {
     resumed(again_of(&repository, &stored));
     resumed(repository.revert(&by_handle).unwrap());
     resumed(repository.revert(&by_record).unwrap());
+    sound(&repository);
+}
+
+#[test]
+fn a_suspended_vm_resumes_with_the_images_that_snapshots_gave_it() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    // With reflinks or without, the second snapshot leaves the disks their names.
+    repository.snapshot(&vm, "running", &()).unwrap();
+    repository.suspend(&vm, &()).unwrap();
+    repository.snapshot(&vm, "by handle", &()).unwrap();
+    repository.checkpoint(&vm, "with memory", &()).unwrap();
+    vm.resume(&()).unwrap();
+    goes_on(&mut console);
+    // Another process takes one.
+    repository.suspend(&vm, &()).unwrap();
+    repository.snapshot(&again(&repository, &vm), "by record", &()).unwrap();
+    vm.resume(&()).unwrap();
+    goes_on(&mut console);
+    sound(&repository);
+}
+
+#[test]
+fn a_handle_whose_image_moved_into_a_snapshot_is_told_to_build_again() {
+    let host = host!();
+    // Without reflinks, the first snapshot turns a raw disk into a qcow2 one.
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (repository, stored) = workload::create(folder.path(), None);
+    let mut guest = Workload::new(stored.build(&host).unwrap());
+    guest.vm.start().unwrap();
+    guest.goes_on();
+    repository.suspend(&guest.vm, &()).unwrap();
+    repository.snapshot(&again_of(&repository, &stored), "by record", &()).unwrap();
+    let error = guest.vm.resume(&()).unwrap_err();
+    assert_eq!((error.kind(), guest.vm.power_state()), (ErrorKind::InvalidState, PowerState::Suspended));
+    assert_eq!(error.remedy(), Some("build the VM again from the repository, and resume that"));
+    drop(guest);
+    let mut guest = Workload::new(again_of(&repository, &stored).build(&host).unwrap());
+    guest.vm.resume(&()).unwrap();
+    guest.goes_on();
     sound(&repository);
 }
 
