@@ -109,6 +109,18 @@ pub(super) struct Description {
     pub(super) images: Vec<Option<SavedImage>>,
 }
 
+impl Description {
+    /// Fails if it describes another VM than the one with this UUID.
+    pub(super) fn require_uuid(&self, uuid: Uuid, path: &Path) -> Result<()> {
+        if self.uuid == uuid {
+            return Ok(());
+        }
+        let what =
+            format!("{} is the saved state of VM '{}' ({}), not of {uuid}", path.display(), self.name, self.uuid);
+        Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("give the configuration of that VM, with its UUID"))
+    }
+}
+
 impl Section for Description {
     const KIND: Kind = Kind::Description;
     const VERSION: u32 = 1;
@@ -185,8 +197,8 @@ impl SuspendedVm {
     }
 
     /// Builds the VM in the state suspended from another configuration, for example with other disk paths or taps. All
-    /// guest-visible state comes from the file. The configuration must have the same number of vCPUs, disks and network
-    /// interfaces and the same amount of memory as at the suspend.
+    /// guest-visible state comes from the file. The configuration must have the same UUID, the same number of vCPUs,
+    /// disks and network interfaces and the same amount of memory as at the suspend.
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration does not fit; otherwise as [`VmConfig::build`].
@@ -199,6 +211,7 @@ impl SuspendedVm {
     pub(crate) fn build_from(self, state: Arc<dyn SavedState>, config: VmConfig, host: &Host) -> Result<Vm> {
         let Self { path, description: Description { disks, nics, .. }, consoles, .. } = self;
         for (what, count, saved) in
+        self.description.require_uuid(config.uuid, &self.path)?;
             [("disks", config.disks.len(), disks.len()), ("network interfaces", config.nics.len(), nics.len())]
         {
             if count != saved {

@@ -249,10 +249,7 @@ impl Inner {
             Ok((description, state))
         };
         let (description, state) = read().map_err(|error| saved::in_file(path, error))?;
-        if description.uuid != self.config.uuid {
-            let what = format!("{} is the saved state of VM {}", path.display(), description.uuid);
-            return Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("build the VM with that UUID"));
-        }
+        description.require_uuid(self.config.uuid, path)?;
         let restore = Restore { state: &state, time };
         let mut memory = Duration::ZERO;
         let started = self.assemble(run, Some(restore), |machine, _| {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use xvirt_core::ErrorKind;
-use xvirt_core::config::{Boot, Disk, Nic, VmConfig};
+use xvirt_core::config::{Boot, Disk, DiskSource, Nic, Uuid, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
@@ -149,6 +149,10 @@ fn what_cannot_be_resumed_stays_suspended() {
     disk::grow(&raw, Some(ImageFormat::Raw), 2 * DISK).unwrap();
     let error = refused(ErrorKind::InvalidState);
     assert!(error.contains("was changed after the VM was suspended"), "{error}");
+    let mut another = guest.vm.config().unwrap();
+    another.uuid = Uuid::new_v4();
+    let error = SuspendedVm::open(&path).unwrap().build_with(another, &host).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
     // Another image is the responsibility of whoever gives it, but its size must fit.
     let other = folder.path().join("other.raw");
     fs::rename(&raw, &other).unwrap();
