@@ -1,6 +1,6 @@
 //! Suspending a VM to a file, and resuming it from there.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
@@ -14,7 +14,7 @@ use super::handle::{Inner, Power, Started, Vm};
 use super::live::Live;
 use super::saved::{self, Description, SavedFile, SavedImage, SavedState};
 use super::state::{PowerState, Verb};
-use crate::config::VmConfig;
+use crate::config::{DiskSource, VmConfig};
 use crate::disk::BlockBackend;
 use crate::machine::{ElapsedTime, Machine, MachineState, Restore};
 use crate::progress::Progress;
@@ -82,6 +82,7 @@ impl Vm {
     ///
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is neither running nor paused, or a device cannot be saved.
     /// - [`AlreadyExists`](ErrorKind::AlreadyExists) if there is something at `path`.
+    /// - [`NotFound`](ErrorKind::NotFound) if the folder of `path`, or the image of a disk, is not there any more.
     /// - [`NoSpace`](ErrorKind::NoSpace), [`PermissionDenied`](ErrorKind::PermissionDenied) and others of the file, or
     ///   of flushing the disks.
     /// - [`Busy`](ErrorKind::Busy) if the program has taken the signal that interrupts vCPUs for itself.
@@ -122,6 +123,7 @@ impl Vm {
         let _span = self.inner.enter_span();
         let (power, _listed) = self.begin(Verb::Suspend)?;
         self.inner.require_all_disks()?;
+        self.inner.require_images()?;
         let machine = self.inner.running_machine()?;
         let was_running = self.power_state() == PowerState::Running;
         if was_running {
@@ -219,6 +221,21 @@ impl Inner {
         let state = read + began.elapsed();
         writer.finish()?;
         Ok(SavedBytes { memory, state })
+    }
+
+    /// Fails if the image of a disk has lost its name, without which the VM could not be resumed.
+    fn require_images(&self) -> Result<()> {
+        for disk in self.live().config(&self.config).disks {
+            if let DiskSource::Image { path, .. } = &disk.source {
+                fs::metadata(path).map_err(|error| {
+                    let what = format!("cannot find disk {} of VM '{}'", path.display(), self.config.name);
+                    Error::io(what, error).with_remedy(
+                        "if it was moved, or the folder that it is in, move it back: without it, the VM could not be resumed",
+                    )
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the disks of a parked machine to stable storage, so that closing them changes nothing. A crash of the host
