@@ -15,6 +15,7 @@ mod label;
 mod limit;
 mod machine;
 mod nic;
+mod paths;
 mod user_network;
 mod vsock;
 

@@ -1,50 +1,25 @@
 //! Checks the files that a configuration names before it is stored.
 
 use std::fs::{self, File};
-use std::iter;
-use std::path::{Path, PathBuf, absolute};
+use std::path::Path;
 
 use super::name::is_disk_name;
-use crate::config::{Boot, BootFile, DiskSource, NicBackendConfig, VmConfig};
+use crate::config::{DiskSource, VmConfig};
 use crate::disk::{self, Access, ImageFormat};
 use crate::{Error, ErrorKind, Result};
 
 /// Makes relative paths absolute, because the VM may be started with another working directory. Disks in `folder`,
 /// which belong to the VM, get their names in it instead.
 pub(crate) fn settle_paths(config: &mut VmConfig, folder: &Path) -> Result<()> {
+    config.make_paths_absolute()?;
     for disk in &mut config.disks {
-        if let DiskSource::Image { path, .. } = &mut disk.source {
-            let full = full(path)?;
-            *path = name_in(&full, folder).map_or(full, PathBuf::from);
+        if let DiskSource::Image { path, .. } = &mut disk.source
+            && let Some(name) = name_in(path, folder)
+        {
+            *path = name.into();
         }
-    }
-    if let Boot::Kernel { kernel, initrd, .. } = &mut config.boot {
-        for file in iter::once(kernel).chain(initrd) {
-            if let BootFile::Path(path) = file {
-                make_full(path)?;
-            }
-        }
-    }
-    for nic in &mut config.nics {
-        if let NicBackendConfig::Stream(path) = &mut nic.backend {
-            make_full(path)?;
-        }
-    }
-    if let Some(vsock) = &mut config.vsock {
-        make_full(&mut vsock.path)?;
-        // The absolute path may be too long.
-        vsock.check()?;
     }
     Ok(())
-}
-
-fn make_full(path: &mut PathBuf) -> Result<()> {
-    *path = full(path)?;
-    Ok(())
-}
-
-fn full(path: &Path) -> Result<PathBuf> {
-    absolute(path).map_err(|error| Error::io(format!("cannot find {}", path.display()), error))
 }
 
 /// The name of a disk in the folder of a VM, if it is there. The folder may be reached by another path.

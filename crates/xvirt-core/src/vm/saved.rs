@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ impl SavedImage {
             return None;
         }
         // An image that cannot be found makes the resume fail anyway.
-        Some(Self { stamp: ImageStamp::of(path).ok()?, path: path.clone() })
+        Some(Self { stamp: ImageStamp::of(path).ok()?, path: absolute(path).ok()? })
     }
 
     /// Fails if `disk` is this image and it was changed.
@@ -154,7 +154,9 @@ impl SuspendedVm {
     /// something else; [`UnsupportedState`](ErrorKind::UnsupportedState) if another version of xvirt wrote it in a
     /// format that this one does not read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        // The file itself has to be removed at the resume, not a symbolic link to it.
         let path = path.into();
+        let path = path.canonicalize().map_err(|error| cannot_open(&path, error))?;
         let reader = open(&path)?;
         let read = || {
             let description = reader.section::<Description>()?;
@@ -209,9 +211,9 @@ impl SuspendedVm {
 
     /// Builds the VM from another configuration, and resumes it from `state`.
     pub(crate) fn build_from(self, state: Arc<dyn SavedState>, config: VmConfig, host: &Host) -> Result<Vm> {
+        self.description.require_uuid(config.uuid, &self.path)?;
         let Self { path, description: Description { disks, nics, .. }, consoles, .. } = self;
         for (what, count, saved) in
-        self.description.require_uuid(config.uuid, &self.path)?;
             [("disks", config.disks.len(), disks.len()), ("network interfaces", config.nics.len(), nics.len())]
         {
             if count != saved {
@@ -247,7 +249,7 @@ fn read_config(text: &str) -> Result<VmConfig> {
 
 /// Opens the file of a suspended VM.
 pub(super) fn open(path: &Path) -> Result<StateReader> {
-    let cannot = |error| Error::io(format!("cannot open saved state {}", path.display()), error);
+    let cannot = |error| cannot_open(path, error);
     let found = NamedFile::find(path).map_err(cannot)?;
     if !found.is_file() {
         let what = format!("{} cannot be used as saved state: it is {}", path.display(), found.description());
@@ -255,6 +257,11 @@ pub(super) fn open(path: &Path) -> Result<StateReader> {
     }
     let file = found.open(OpenOptions::new().read(true)).map_err(cannot)?;
     StateReader::new(file).map_err(|error| in_file(path, error))
+}
+
+fn cannot_open(path: &Path, error: std::io::Error) -> Error {
+    Error::io(format!("cannot open saved state {}", path.display()), error)
+        .with_remedy("check the path; if the file is gone, the VM was resumed or shut down by others")
 }
 
 /// Adds the path of the file to an error about its contents.

@@ -210,7 +210,7 @@ impl Inner {
         let began = Instant::now();
         let state = machine.save()?;
         let read = began.elapsed();
-        let description = self.describe(&self.live(), with_config);
+        let description = self.describe(&self.live(), with_config)?;
         let mut writer = StateWriter::new(file);
         let memory = writer.memory(machine.ram(), progress)?;
         let began = Instant::now();
@@ -298,14 +298,26 @@ impl Inner {
         Ok(())
     }
 
-    fn describe(&self, live: &Live, with_config: bool) -> Description {
+    fn describe(&self, live: &Live, with_config: bool) -> Result<Description> {
         let (disks, nics) = live.devices.places();
-        // A configuration with open objects cannot be serialized. The VM can still be resumed by this handle, or with
-        // another configuration.
-        let config = with_config.then(|| serde_json::to_string(&live.config(&self.config)).ok()).flatten();
-        let images = if with_config { images_of(&live.config(&self.config)) } else { Vec::new() };
-        let VmConfig { uuid, ref name, generation_id, .. } = self.config;
-        Description { uuid, name: name.clone(), generation_id, config, disks, nics, images }
+        let mut description = Description {
+            uuid: self.config.uuid,
+            name: self.config.name.clone(),
+            generation_id: self.config.generation_id,
+            config: None,
+            disks,
+            nics,
+            images: Vec::new(),
+        };
+        if with_config {
+            let mut config = live.config(&self.config);
+            config.make_paths_absolute()?;
+            description.images = images_of(&config);
+            // A configuration with open objects cannot be serialized. The VM can still be resumed by this handle, or
+            // with another configuration.
+            description.config = serde_json::to_string(&config).ok();
+        }
+        Ok(description)
     }
 }
 

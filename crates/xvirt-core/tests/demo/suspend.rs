@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -189,6 +189,59 @@ fn what_cannot_be_resumed_stays_suspended() {
 
     guest.vm.resume(&()).unwrap();
     guest.expect("pass");
+}
+
+#[test]
+fn a_saved_file_that_is_found_by_a_link_is_resumed_once() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let guest = suspended(folder.path(), &host);
+    let config = guest.vm.config().unwrap();
+    drop(guest);
+    let (path, link) = (folder.path().join("saved"), folder.path().join("link"));
+    std::os::unix::fs::symlink("saved", &link).unwrap();
+    let vm = SuspendedVm::open(&link).unwrap().build_with(config, &host).unwrap();
+    vm.resume(&()).unwrap();
+    for path in [path, link] {
+        assert_eq!(SuspendedVm::open(path).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
+
+#[test]
+fn relative_paths_are_absolute_in_a_saved_file() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let (kernel, raw) = (folder.path().join("kernel"), folder.path().join("disk.raw"));
+    fs::write(&kernel, demo::kernel()).unwrap();
+    disk::create(&raw, ImageFormat::Raw, DISK).unwrap();
+    let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "../").collect::<String>();
+    let relative = PathBuf::from(up).join(raw.strip_prefix("/").unwrap());
+    let line = CommandLine::new([Mode::Counter]).pages(50).every(1);
+    let config = config(&line).boot(Boot::kernel(kernel).command_line(line.to_string()));
+    let mut guest = Guest::start(config.disk(Disk::raw(relative)), &host).unwrap();
+    guest.expect("pass");
+    guest.vm.suspend(folder.path().join("saved"), &()).unwrap();
+    drop(guest);
+    let suspended = SuspendedVm::open(folder.path().join("saved")).unwrap();
+    let DiskSource::Image { path, .. } = &suspended.config().unwrap().disks[0].source else { panic!("no image") };
+    assert!(path.is_absolute(), "{}", path.display());
+    assert_eq!(fs::canonicalize(path).unwrap(), fs::canonicalize(&raw).unwrap());
+    suspended.build(&host).unwrap().resume(&()).unwrap();
+}
+
+#[test]
+fn a_vm_whose_image_has_lost_its_name_is_not_suspended() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = suspended(folder.path(), &host);
+    guest.vm.resume(&()).unwrap();
+    let (path, raw, away) = (folder.path().join("saved"), folder.path().join("disk.raw"), folder.path().join("away"));
+    fs::rename(&raw, &away).unwrap();
+    let error = guest.vm.suspend(&path, &()).unwrap_err();
+    assert_eq!((error.kind(), guest.vm.power_state()), (ErrorKind::NotFound, PowerState::Running), "{error}");
+    guest.expect("pass");
+    fs::rename(&away, &raw).unwrap();
+    guest.vm.suspend(&path, &()).unwrap();
 }
 
 #[test]
