@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
+use uuid::Uuid;
 
 use crate::disk::sync_folder;
 use crate::{Error, ErrorKind, Result};
@@ -30,9 +31,7 @@ impl FileDraft {
         if fs::symlink_metadata(path).is_ok() {
             return Err(exists(path));
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600);
-        match options.clone().custom_flags(libc::O_TMPFILE).open(folder_of(path)) {
+        match options().custom_flags(libc::O_TMPFILE).open(folder_of(path)) {
             Ok(file) if name_of(&file).exists() => {
                 return Ok(Self { path: path.to_owned(), file, temporary: None });
             }
@@ -40,10 +39,16 @@ impl FileDraft {
             // The file system has no unnamed files, or there is no /proc, without which they cannot be named.
             _ => {}
         }
+        Self::create_named(path)
+    }
+
+    /// Creates a file with a temporary name that no other file has, not even one that a killed process left: process
+    /// IDs are used again.
+    fn create_named(path: &Path) -> Result<Self> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.draft", std::process::id()));
+        name.push(format!(".{}.draft", Uuid::new_v4()));
         let temporary = path.with_file_name(name);
-        let file = options.create_new(true).open(&temporary).map_err(|e| cannot("create", &temporary, e))?;
+        let file = options().create_new(true).open(&temporary).map_err(|e| cannot("create", &temporary, e))?;
         Ok(Self { path: path.to_owned(), file, temporary: Some(temporary) })
     }
 
@@ -88,6 +93,13 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     fs::remove_file(path).and_then(|()| sync_folder(path)).map_err(|error| cannot("remove", path, error))
 }
 
+/// How a file that only its owner can read and write is opened.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
@@ -112,13 +124,6 @@ mod tests {
 
     use super::*;
 
-    /// A draft of `path` as on a file system without unnamed files.
-    fn with_temporary_name(path: &Path) -> FileDraft {
-        let temporary = path.with_file_name("temporary");
-        let file = File::options().read(true).write(true).create_new(true).open(&temporary).unwrap();
-        FileDraft { path: path.to_owned(), file, temporary: Some(temporary) }
-    }
-
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> =
             folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -128,12 +133,12 @@ mod tests {
 
     #[test]
     fn a_file_appears_when_it_is_published_and_not_before() {
-        for create in [|path: &Path| FileDraft::create(path).unwrap(), with_temporary_name] {
+        for create in [FileDraft::create, FileDraft::create_named] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
-            drop(create(&path));
+            drop(create(&path).unwrap());
             assert_eq!(names(folder.path()), [""; 0]);
-            let draft = create(&path);
+            let draft = create(&path).unwrap();
             draft.file().unwrap().write_all_at(b"contents", 0).unwrap();
             assert!(!path.exists());
             draft.publish().unwrap();
@@ -147,11 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_process_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let left = FileDraft::create_named(&path).unwrap();
+        FileDraft::create_named(&path).unwrap().publish().unwrap();
+        assert!(path.exists() && left.temporary.as_ref().unwrap().exists());
+    }
+
+    #[test]
     fn a_file_that_has_come_meanwhile_is_not_replaced() {
-        for create in [|path: &Path| FileDraft::create(path).unwrap(), with_temporary_name] {
+        for create in [FileDraft::create, FileDraft::create_named] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
-            let draft = create(&path);
+            let draft = create(&path).unwrap();
             fs::write(&path, "other").unwrap();
             assert_eq!(draft.publish().unwrap_err().kind(), ErrorKind::AlreadyExists);
             assert_eq!((names(folder.path()), fs::read(&path).unwrap()), (vec!["file".to_owned()], b"other".to_vec()));

@@ -161,7 +161,8 @@ impl Vm {
     /// virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
     ///
     /// # Errors
-    /// After an error the VM is still suspended.
+    /// After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the file
+    /// may be gone: then discard the memory with [`hard_shutdown`](Self::hard_shutdown).
     ///
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is not suspended, or the image of a disk was changed since.
     /// - [`NotFound`](ErrorKind::NotFound) if the saved state is gone: another process has resumed the VM, or it was
