@@ -82,6 +82,13 @@ pub enum ErrorKind {
     AgentRefused,
     /// The answer of the guest agent is invalid.
     InvalidAnswer,
+    /// The target of a migration cannot take the VM, or speaks another version of the protocol; the message has all
+    /// reasons.
+    MigrationRefused,
+    /// The other side of a migration failed, closed the connection or broke the protocol.
+    PeerFailed,
+    /// The outcome of a migration is unknown: the VM is stopped at the source, and may run at the target.
+    Indeterminate,
     /// The caller cancelled the operation.
     Cancelled,
     /// Any other I/O error.
@@ -123,6 +130,9 @@ impl ErrorKind {
             Self::AgentAbsent => "agent_absent",
             Self::AgentRefused => "agent_refused",
             Self::InvalidAnswer => "invalid_answer",
+            Self::MigrationRefused => "migration_refused",
+            Self::PeerFailed => "peer_failed",
+            Self::Indeterminate => "indeterminate",
             Self::Cancelled => "cancelled",
             Self::Io => "io",
         }

@@ -84,6 +84,7 @@
 //! | [`repository`] | Store VMs and their disks in a folder, safely for several processes. |
 //! | [`template`] | Seal a VM as a template and create VMs from it in milliseconds. |
 //! | [`snapshot`] | Take snapshots and checkpoints of VMs and go back to them. |
+//! | [`migrate`] | Move running VMs to other hosts: settings, reports, connections. |
 //! | [`xva`] | Import and export the virtual appliances of XenServer and XCP-ng. |
 //! | [`progress`] | Observe long operations and cancel them. |
 //! | [`error`] | The error type: a stable kind, what failed, why, and what to do. |
@@ -108,6 +109,7 @@ pub mod console;
 pub mod disk;
 pub mod error;
 pub mod host;
+pub mod migrate;
 pub mod net;
 pub mod progress;
 pub mod repository;

@@ -20,7 +20,7 @@ use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// The unit in which memory is there or left out, in bytes.
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 /// The unit that has a checksum, and that a thread works on, in bytes.
 const CHUNK: usize = 2 << 20;
 const CHUNK_PAGES: usize = CHUNK / PAGE;
@@ -95,7 +95,7 @@ impl MemoryMap {
 }
 
 /// The ranges of a guest's memory.
-pub(super) fn ranges_of(ram: &GuestRam) -> Vec<MemoryRange> {
+pub(crate) fn ranges_of(ram: &GuestRam) -> Vec<MemoryRange> {
     ram.iter().map(|region| MemoryRange { address: region.start_addr().0, length: region.len() }).collect()
 }
 
@@ -173,7 +173,7 @@ pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn 
 }
 
 /// Copies guest memory from `position`, counted over all ranges, into `bytes`.
-fn read_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &mut [u8]) -> Result<()> {
+pub(crate) fn read_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &mut [u8]) -> Result<()> {
     let mut done = 0;
     for slice in slices(ram, ranges, position, bytes.len())? {
         done += slice.copy_to(&mut bytes[done..]);
@@ -182,7 +182,7 @@ fn read_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &mut
 }
 
 /// Copies `bytes` to guest memory at `position`, counted over all ranges.
-fn write_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &[u8]) -> Result<()> {
     let mut done = 0;
     for slice in slices(ram, ranges, position, bytes.len())? {
         slice.copy_from(&bytes[done..]);
@@ -220,7 +220,8 @@ fn runs(present: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
     runs
 }
 
-fn is_zero(page: &[u8]) -> bool {
+/// Whether all bytes are zero.
+pub(crate) fn is_zero(page: &[u8]) -> bool {
     // Most pages differ from zero early, if at all.
     let (head, rest) = page.split_at(page.len().min(64));
     head.iter().all(|byte| *byte == 0) && rest.chunks(256).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
@@ -235,7 +236,7 @@ fn chunk_length(length: u64, number: u64) -> usize {
 }
 
 fn outside() -> Error {
-    Error::new(ErrorKind::InvalidConfig, "a range of saved memory is not guest memory")
+    Error::new(ErrorKind::InvalidConfig, "a range of memory is not guest memory")
 }
 
 fn too_large() -> Error {

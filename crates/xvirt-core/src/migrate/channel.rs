@@ -1,0 +1,173 @@
+//! The connections between the two sides of a migration.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::sync::lock;
+
+/// The longest time that one call of a [`Connection`] waits.
+pub const CONNECTION_WAIT: Duration = Duration::from_millis(50);
+
+/// Makes the connections of one migration: the source opens them and the target accepts them.
+///
+/// The first one carries the control messages. Memory is divided between all of them.
+pub trait Channel: Send + Sync {
+    /// The next connection to the other side.
+    ///
+    /// # Errors
+    /// Any error of the operating system; that the connection was not made in time, or that no more are available.
+    fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>>;
+}
+
+/// A reliable, ordered stream of bytes in both directions.
+///
+/// One thread at a time sends, and one receives, but any thread may [`close`](Self::close) it, which ends the waits of
+/// the others. No call waits longer than [`CONNECTION_WAIT`], so that the caller can check its time limit and whether
+/// it was cancelled.
+pub trait Connection: Send + Sync {
+    /// Sends a part of `bytes` and returns its length.
+    ///
+    /// After an error the peer has not got, and never will get, all of `bytes`, unless the caller sends again.
+    ///
+    /// # Errors
+    /// `TimedOut` or `WouldBlock` if nothing could be sent within [`CONNECTION_WAIT`]; others for a broken connection.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Receives up to `buffer.len()` bytes and returns how many; 0 means that the peer sends no more.
+    ///
+    /// # Errors
+    /// `TimedOut` or `WouldBlock` if nothing arrived within [`CONNECTION_WAIT`]; others for a broken connection.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Tells the peer that nothing more is sent. Messages of the peer can still be received.
+    fn finish(&self);
+
+    /// Closes both directions.
+    fn close(&self);
+}
+
+/// Connected sockets, each used as one connection, in the given order.
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use xvirt_core::migrate::Sockets;
+///
+/// let (here, there) = UnixStream::pair()?;
+/// let (source, target) = (Sockets::new([here])?, Sockets::new([there])?);
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Debug)]
+pub struct Sockets<S>(Mutex<VecDeque<S>>);
+
+impl<S: Socket> Sockets<S> {
+    /// A channel over `sockets`, whose modes and time limits it changes.
+    ///
+    /// # Errors
+    /// The modes cannot be changed.
+    pub fn new(sockets: impl IntoIterator<Item = S>) -> io::Result<Self> {
+        let sockets: VecDeque<S> = sockets.into_iter().collect();
+        sockets.iter().try_for_each(|socket| socket.prepare(CONNECTION_WAIT))?;
+        Ok(Self(Mutex::new(sockets)))
+    }
+}
+
+impl<S: Socket + 'static> Channel for Sockets<S> {
+    fn connect(&self, _: Duration) -> io::Result<Box<dyn Connection>> {
+        match lock(&self.0).pop_front() {
+            Some(socket) => Ok(Box::new(Stream(socket))),
+            None => Err(io::Error::new(io::ErrorKind::NotConnected, "the channel has no more sockets")),
+        }
+    }
+}
+
+/// A connected stream socket of the operating system.
+pub trait Socket: Send + Sync {
+    /// Makes calls block for at most `wait`.
+    ///
+    /// # Errors
+    /// The operating system refuses it.
+    fn prepare(&self, wait: Duration) -> io::Result<()>;
+
+    /// [`Read::read`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// [`Write::write`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Closes one direction or both.
+    fn shut_down(&self, how: Shutdown);
+}
+
+struct Stream<S>(S);
+
+impl<S: Socket> Connection for Stream<S> {
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+
+    fn finish(&self) {
+        self.0.shut_down(Shutdown::Write);
+    }
+
+    fn close(&self) {
+        self.0.shut_down(Shutdown::Both);
+    }
+}
+
+impl Socket for UnixStream {
+    fn prepare(&self, wait: Duration) -> io::Result<()> {
+        self.set_nonblocking(false)?;
+        self.set_read_timeout(Some(wait))?;
+        self.set_write_timeout(Some(wait))
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut &*self, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut &*self, bytes)
+    }
+
+    fn shut_down(&self, how: Shutdown) {
+        // Fails if the peer has closed the connection already.
+        let _ = self.shutdown(how);
+    }
+}
+
+impl Socket for TcpStream {
+    fn prepare(&self, wait: Duration) -> io::Result<()> {
+        self.set_nonblocking(false)?;
+        // Control messages are small, and the other side waits for each.
+        self.set_nodelay(true)?;
+        self.set_read_timeout(Some(wait))?;
+        self.set_write_timeout(Some(wait))
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut &*self, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut &*self, bytes)
+    }
+
+    fn shut_down(&self, how: Shutdown) {
+        // Fails if the peer has closed the connection already.
+        let _ = self.shutdown(how);
+    }
+}

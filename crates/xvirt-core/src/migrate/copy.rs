@@ -1,0 +1,224 @@
+//! Sends memory: rounds of pages, divided between the connections.
+//!
+//! The number of a page decides over which connection it goes, so its versions arrive in order. Pages of zeroes are
+//! sent as numbers.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::dirty::DirtyPages;
+use super::frame::{HEADER, PAGES_PREFIX, header};
+use super::link::Link;
+use super::message::{EndOfRound, Kind, MAX_PAGES, MAX_RUNS, encode, encode_bytes};
+use super::steering::Steering;
+use crate::config::{ByteSize, RateLimit};
+use crate::limit::Limiter;
+use crate::memory::GuestRam;
+use crate::state::{MemoryRange, PAGE, is_zero, ranges_of, read_guest};
+use crate::thread::with_signals_blocked;
+use crate::{Error, ErrorKind, Result};
+
+/// The pages that follow one another over one connection: 2 MiB.
+pub(super) const CHUNK: u64 = 512;
+/// A round of fewer pages is sent by one thread.
+const SMALL: u64 = 64;
+/// What precedes the pages in a frame.
+const BEFORE: usize = HEADER + PAGES_PREFIX;
+
+/// The connection, of `connections`, over which page `number` goes.
+pub(super) fn connection_of(number: u64, connections: usize) -> usize {
+    (number / CHUNK % connections as u64) as usize
+}
+
+/// Sends the memory of a guest.
+pub(super) struct Copier<'a> {
+    ram: GuestRam,
+    ranges: Vec<MemoryRange>,
+    steering: &'a Steering<'a>,
+    lanes: Vec<Lane>,
+    round: u32,
+}
+
+impl<'a> Copier<'a> {
+    /// For `ram` over `connections` connections.
+    pub(super) fn new(ram: GuestRam, connections: usize, steering: &'a Steering<'a>) -> Self {
+        let lanes = (0..connections).map(|number| Lane::new(number, connections)).collect();
+        Self { ranges: ranges_of(&ram), ram, steering, lanes, round: 0 }
+    }
+
+    /// How many pages the memory has.
+    pub(super) fn pages(&self) -> u64 {
+        self.ranges.iter().map(|range| range.length).sum::<u64>() / PAGE as u64
+    }
+
+    /// Sends the pages of `dirty` and the end of the round, and returns the number of the round.
+    pub(super) fn round(&mut self, links: &[Link<'_>], dirty: &DirtyPages, last: bool) -> Result<u32> {
+        let number = self.round;
+        self.round += 1;
+        self.steering.report(|report| (report.round, report.round_bytes) = (number, dirty.bytes()));
+        let stop = AtomicBool::new(false);
+        let memory = Memory { ram: &self.ram, ranges: &self.ranges, dirty, steering: self.steering, stop: &stop };
+        let end = encode(Kind::EndOfRound, &EndOfRound { round: number, last })?;
+        let send = |lane: &mut Lane, link: &Link<'_>| {
+            let sent = lane.send(&memory, link).and_then(|()| link.send(&end));
+            if sent.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            sent
+        };
+        let mut pairs = self.lanes.iter_mut().zip(links);
+        if dirty.count() < SMALL || links.len() == 1 {
+            pairs.try_for_each(|(lane, link)| send(lane, link))?;
+            return Ok(number);
+        }
+        let Some((first, first_link)) = pairs.next() else { return Ok(number) };
+        std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            let mut outcome = Ok(());
+            for (lane, link) in pairs {
+                let work = || send(lane, link);
+                match with_signals_blocked(|| std::thread::Builder::new().spawn_scoped(scope, work)) {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        stop.store(true, Ordering::Relaxed);
+                        outcome = Err(Error::io("cannot start a thread that sends memory", error));
+                        break;
+                    }
+                }
+            }
+            outcome = outcome.and_then(|()| send(first, first_link));
+            for thread in threads {
+                let ended = thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "a thread that sends memory panicked")));
+                outcome = match (outcome, ended) {
+                    (Ok(()), ended) => ended,
+                    // The failure that made the others stop says more.
+                    (Err(error), Err(cause)) if is_stopped(&error) => Err(cause),
+                    (outcome, _) => outcome,
+                };
+            }
+            outcome.map(|()| number)
+        })
+    }
+}
+
+/// What one round sends.
+struct Memory<'a> {
+    ram: &'a GuestRam,
+    ranges: &'a [MemoryRange],
+    dirty: &'a DirtyPages,
+    steering: &'a Steering<'a>,
+    stop: &'a AtomicBool,
+}
+
+/// What is sent over one connection.
+struct Lane {
+    number: usize,
+    connections: usize,
+    limiter: Limiter,
+    /// Room for one frame.
+    frame: Vec<u8>,
+    /// The runs of zero pages that are not sent yet.
+    zeroes: Vec<u8>,
+}
+
+impl Lane {
+    fn new(number: usize, connections: usize) -> Self {
+        let limiter = Limiter::new(RateLimit::none(), Instant::now());
+        Self { number, connections, limiter, frame: vec![0; BEFORE + MAX_PAGES * PAGE], zeroes: Vec::new() }
+    }
+
+    /// Sends the dirty pages of this connection.
+    fn send(&mut self, memory: &Memory<'_>, link: &Link<'_>) -> Result<()> {
+        let pages = memory.dirty.pages();
+        let starts = (self.number as u64 * CHUNK..pages).step_by(CHUNK as usize * self.connections);
+        for start in starts {
+            for run in memory.dirty.runs(start..pages.min(start + CHUNK), MAX_PAGES as u64) {
+                self.send_run(memory, link, run)?;
+            }
+        }
+        self.send_zeroes(link)
+    }
+
+    fn send_run(&mut self, memory: &Memory<'_>, link: &Link<'_>, run: Range<u64>) -> Result<()> {
+        if memory.stop.load(Ordering::Relaxed) {
+            return Err(stopped());
+        }
+        if self.number == 0 {
+            memory.steering.tick();
+        }
+        let count = (run.end - run.start) as usize;
+        read_guest(memory.ram, memory.ranges, run.start * PAGE as u64, &mut self.frame[BEFORE..][..count * PAGE])?;
+        let zero: Vec<bool> = self.frame[BEFORE..][..count * PAGE].chunks(PAGE).map(is_zero).collect();
+        let mut first = 0;
+        for part in zero.chunk_by(|one, other| one == other) {
+            let (at, number) = (first, run.start + first as u64);
+            first += part.len();
+            if part[0] {
+                self.add_zeroes(link, number, part.len() as u64)?;
+                memory.steering.count(0, part.len() as u64);
+            } else {
+                self.limit(memory.steering, link, (part.len() * PAGE) as u64)?;
+                self.send_pages(link, at, number, part.len())?;
+                memory.steering.count((part.len() * PAGE) as u64, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends `count` pages that are in the frame from page `at` on. Their header takes the place of what is before them,
+    /// which is not needed any more.
+    fn send_pages(&mut self, link: &Link<'_>, at: usize, number: u64, count: usize) -> Result<()> {
+        let frame = &mut self.frame[at * PAGE..][..BEFORE + count * PAGE];
+        frame[HEADER..BEFORE].copy_from_slice(&number.to_le_bytes());
+        let header = header(Kind::Pages, &frame[HEADER..]);
+        frame[..HEADER].copy_from_slice(&header);
+        link.send(frame)
+    }
+
+    fn add_zeroes(&mut self, link: &Link<'_>, number: u64, count: u64) -> Result<()> {
+        self.zeroes.extend(number.to_le_bytes());
+        self.zeroes.extend(count.to_le_bytes());
+        if self.zeroes.len() >= MAX_RUNS * 16 { self.send_zeroes(link) } else { Ok(()) }
+    }
+
+    fn send_zeroes(&mut self, link: &Link<'_>) -> Result<()> {
+        if self.zeroes.is_empty() {
+            return Ok(());
+        }
+        let frame = encode_bytes(Kind::ZeroPages, &self.zeroes)?;
+        self.zeroes.clear();
+        link.send(&frame)
+    }
+
+    /// Waits until the bandwidth allows `bytes` more.
+    fn limit(&mut self, steering: &Steering<'_>, link: &Link<'_>, bytes: u64) -> Result<()> {
+        loop {
+            let rate = steering.settings().bandwidth;
+            if rate != self.limiter.limit().bytes_per_second {
+                self.limiter.change(limit_of(rate), Instant::now());
+            }
+            let Err(later) = self.limiter.grant(bytes, Instant::now()) else { return Ok(()) };
+            link.check()?;
+            if self.number == 0 {
+                steering.tick();
+            }
+            let wait = later.saturating_duration_since(Instant::now());
+            std::thread::sleep(wait.min(Duration::from_millis(50)));
+        }
+    }
+}
+
+fn limit_of(rate: Option<ByteSize>) -> RateLimit {
+    rate.map_or_else(RateLimit::none, |rate| RateLimit::none().bytes_per_second(rate))
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Gone, "another connection of the migration failed")
+}
+
+fn is_stopped(error: &Error) -> bool {
+    error.kind() == ErrorKind::Gone
+}

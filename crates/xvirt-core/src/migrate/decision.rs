@@ -1,0 +1,44 @@
+//! Who decides that the guest runs at the target.
+
+/// What is known about the transaction that makes the target the owner of the VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is applied: the target is the owner.
+    Applied,
+    /// It is not applied, and never will be.
+    Refused,
+    /// It may be applied now or later; nobody can say yet.
+    Unknown,
+}
+
+/// Decides that the guest runs at the target, for programs that keep a record of which host runs which VM.
+///
+/// With `()`, the two sides decide alone: the source commits, and a target that loses the connection before the commit
+/// gives up. With a store, the record decides: a target that loses the connection asks for it, so that an outcome is
+/// indeterminate less often. Both sides have to use the same kind of decision.
+///
+/// The calls may block; each is repeated while it answers [`Decision::Unknown`], until a time limit.
+pub trait CommitDecision: Sync {
+    /// Source: makes the target the owner. Called once, when the target is prepared.
+    fn commit(&self) -> Decision;
+
+    /// Source: prevents that [`commit`](Self::commit) is applied later. `Applied` if it already is.
+    fn withdraw(&self) -> Decision;
+
+    /// Target: reads whether it is the owner.
+    fn read(&self) -> Decision;
+}
+
+impl CommitDecision for () {
+    fn commit(&self) -> Decision {
+        Decision::Applied
+    }
+
+    fn withdraw(&self) -> Decision {
+        Decision::Refused
+    }
+
+    fn read(&self) -> Decision {
+        Decision::Refused
+    }
+}

@@ -1,0 +1,256 @@
+//! A connection with frames, time limits and cancelling.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::channel::Connection;
+use super::frame::{HEADER, Header, PREAMBLE, broken, check_preamble, preamble};
+use super::message::{Kind, Reasons, decode, encode, reasons};
+use crate::{Error, ErrorKind, Result};
+
+/// How much of a body is allocated before more of it has arrived.
+const STEP: usize = 1 << 20;
+
+/// What all connections of one side share.
+pub(super) struct Watch<'a> {
+    /// A peer that is silent for this long is given up.
+    silence: Duration,
+    started: Instant,
+    /// When something was received last, in microseconds from the start.
+    heard: AtomicU64,
+    /// Fails if the migration was cancelled or has lasted too long.
+    check: &'a (dyn Fn() -> Result<()> + Sync),
+    /// `check` no longer counts.
+    too_late: AtomicBool,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(silence: Duration, check: &'a (dyn Fn() -> Result<()> + Sync)) -> Self {
+        let (started, heard) = (Instant::now(), AtomicU64::new(0));
+        Self { silence, started, heard, check, too_late: AtomicBool::new(false) }
+    }
+
+    /// How long a peer may be silent.
+    pub(super) fn silence(&self) -> Duration {
+        self.silence
+    }
+
+    /// From now on the migration can neither be cancelled nor run out of time.
+    pub(super) fn stop(&self) {
+        self.too_late.store(true, Ordering::Relaxed);
+    }
+
+    /// Fails if the migration was cancelled or has lasted too long.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.too_late.load(Ordering::Relaxed) { Ok(()) } else { (self.check)() }
+    }
+
+    fn hear(&self) {
+        self.heard.fetch_max(self.started.elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    fn last_heard(&self) -> Instant {
+        self.started + Duration::from_micros(self.heard.load(Ordering::Relaxed))
+    }
+}
+
+/// A connection to the other side.
+pub(super) struct Link<'a> {
+    connection: Box<dyn Connection>,
+    watch: &'a Watch<'a>,
+}
+
+impl Drop for Link<'_> {
+    fn drop(&mut self) {
+        self.connection.close();
+    }
+}
+
+impl<'a> Link<'a> {
+    pub(super) fn new(connection: Box<dyn Connection>, watch: &'a Watch<'a>) -> Self {
+        Self { connection, watch }
+    }
+
+    /// Sends the first message on this connection.
+    pub(super) fn send_hello<T: serde::Serialize>(&self, hello: &T) -> Result<()> {
+        let mut bytes = preamble().to_vec();
+        bytes.extend(encode(Kind::Hello, hello)?);
+        self.send(&bytes)
+    }
+
+    /// Receives the first message on this connection.
+    pub(super) fn receive_hello<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        let mut bytes = [0; PREAMBLE];
+        self.fill(&mut bytes, &mut Wait::new())?;
+        check_preamble(&bytes)?;
+        let body = self.expect(Kind::Hello)?;
+        decode(Kind::Hello, &body)
+    }
+
+    /// Sends a whole frame. After an error the peer cannot have got all of it.
+    pub(super) fn send(&self, frame: &[u8]) -> Result<()> {
+        let deadline = Instant::now() + self.watch.silence;
+        let mut rest = frame;
+        while !rest.is_empty() {
+            self.watch.check()?;
+            match self.connection.send(rest) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(error) if is_wait(&error) && Instant::now() < deadline => {}
+                Err(error) if is_wait(&error) => return Err(self.silent("has taken no data")),
+                Err(error) => return Err(lost(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives the next message: its kind, and its body in `body`.
+    pub(super) fn receive(&self, body: &mut Vec<u8>) -> Result<Kind> {
+        self.receive_within(body, None)
+    }
+
+    fn receive_within(&self, body: &mut Vec<u8>, deadline: Option<Instant>) -> Result<Kind> {
+        let mut bytes = [0; HEADER];
+        let mut wait = Wait { deadline, ..Wait::new() };
+        self.fill(&mut bytes, &mut wait)?;
+        let header = Header::decode(&bytes)?;
+        body.truncate(header.length);
+        let mut done = 0;
+        while done < header.length {
+            let end = header.length.min(done.max(body.len()).saturating_add(STEP));
+            body.resize(end, 0);
+            self.fill(&mut body[done..end], &mut wait)?;
+            done = end;
+        }
+        header.check(body)?;
+        Ok(header.kind)
+    }
+
+    /// Receives a message that must be of `kind`. Another is an error; the reason of one that ends the migration
+    /// becomes that error.
+    pub(super) fn expect(&self, kind: Kind) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        match self.receive(&mut body)? {
+            got if got == kind => Ok(body),
+            got => Err(unexpected(got, &body, kind)),
+        }
+    }
+
+    /// Tells the peer why the migration ends here. The peer may be gone; that it takes no data is noticed soon.
+    pub(super) fn say_aborted(&self, error: &Error) {
+        let reasons = Reasons { reasons: vec![error.to_string()] };
+        if let Ok(frame) = encode(Kind::Aborted, &reasons) {
+            // Closing the connection says the same without the reason.
+            let _ = self.connection.send(&frame);
+        }
+    }
+
+    /// Tells the peer that nothing more is sent.
+    pub(super) fn finish(&self) {
+        self.connection.finish();
+    }
+
+    /// Fails if the migration was cancelled or has lasted too long.
+    pub(super) fn check(&self) -> Result<()> {
+        self.watch.check()
+    }
+
+    /// Waits until the peer has ended the migration as well or has closed the connection, and returns its reason, but
+    /// no longer than `limit`.
+    pub(super) fn wait_for_end(&self, limit: Duration) -> Option<Error> {
+        let deadline = Instant::now() + limit.min(self.watch.silence);
+        let mut body = Vec::new();
+        while Instant::now() < deadline {
+            match self.receive_within(&mut body, Some(deadline)) {
+                Ok(kind @ (Kind::Aborted | Kind::Refused)) => return Some(unexpected(kind, &body, Kind::Committed)),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// Closes the connection, which ends waits of other threads.
+    pub(super) fn close(&self) {
+        self.connection.close();
+    }
+
+    fn fill(&self, buffer: &mut [u8], wait: &mut Wait) -> Result<()> {
+        let mut done = 0;
+        while done < buffer.len() {
+            self.watch.check()?;
+            match self.connection.receive(&mut buffer[done..]) {
+                Ok(0) => return Err(closed()),
+                Ok(count) => {
+                    done += count;
+                    self.watch.hear();
+                    wait.begin();
+                }
+                Err(error) if is_wait(&error) && !wait.is_over(self.watch) => {}
+                Err(error) if is_wait(&error) => return Err(self.silent("has sent nothing")),
+                Err(error) => return Err(lost(error)),
+            }
+            if done < buffer.len() && wait.is_over(self.watch) {
+                return Err(self.silent("has not completed its message"));
+            }
+        }
+        Ok(())
+    }
+
+    fn silent(&self, what: &str) -> Error {
+        let limit = self.watch.silence;
+        Error::new(ErrorKind::Timeout, format!("the other side of the migration {what} for {limit:?}"))
+            .with_remedy("check the network, or raise the limit for a silent peer")
+    }
+}
+
+/// The wait for one message. Once it has begun to arrive, it must be complete in time, however slowly it comes. Before,
+/// it is enough that something arrives on any connection: one can be idle while others have more pages.
+struct Wait {
+    since: Instant,
+    begun: bool,
+    /// It ends at this time, whatever arrives.
+    deadline: Option<Instant>,
+}
+
+impl Wait {
+    fn new() -> Self {
+        Self { since: Instant::now(), begun: false, deadline: None }
+    }
+
+    fn begin(&mut self) {
+        if !self.begun {
+            (self.since, self.begun) = (Instant::now(), true);
+        }
+    }
+
+    fn is_over(&self, watch: &Watch<'_>) -> bool {
+        let since = if self.begun { self.since } else { self.since.max(watch.last_heard()) };
+        since.elapsed() > watch.silence || self.deadline.is_some_and(|deadline| Instant::now() > deadline)
+    }
+}
+
+fn is_wait(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::PeerFailed, "the other side of the migration closed the connection")
+}
+
+fn lost(cause: io::Error) -> Error {
+    Error::new(ErrorKind::PeerFailed, "the connection to the other side of the migration broke").because(cause)
+}
+
+/// The error for a message of another kind than expected.
+pub(super) fn unexpected(got: Kind, body: &[u8], expected: Kind) -> Error {
+    match got {
+        Kind::Refused => {
+            Error::new(ErrorKind::MigrationRefused, format!("the target refuses the VM: {}", reasons(got, body)))
+        }
+        Kind::Aborted => {
+            Error::new(ErrorKind::PeerFailed, format!("the other side ended the migration: {}", reasons(got, body)))
+        }
+        _ => broken(format!("the peer sent '{got}' where '{expected}' was expected")),
+    }
+}

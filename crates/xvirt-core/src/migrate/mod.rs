@@ -1,0 +1,70 @@
+//! Live migration: moves a running VM to another host.
+//!
+//! ```text
+//!      SOURCE                                             TARGET
+//!
+//!      Running ───────── Hello, Offer ────────────────▶
+//!         │    ◀──────── Hello, Accepted or Refused ────  Receiving
+//!         │                                                  │
+//!         │ ──────────── Pages, ZeroPages, EndOfRound ──▶    │  rounds, while the guest runs
+//!         ▼ stops the guest                                  │
+//!      Parked ────────── Pages, ZeroPages, EndOfRound ──▶    │  the last pages
+//!         ▼ closes and unlocks the disks                     │
+//!      Released ──────── Released ──────────────────────▶    │
+//!         │                                                  ▼ locks and opens the disks, loads the state
+//!         │    ◀──────── Prepared ──────────────────────  Prepared
+//!         ▼ asks the store                                   │
+//!      Deciding                                              │
+//!         ▼                                                  │
+//!      Committing ────── Commit ────────────────────────▶    ▼ runs the guest
+//!         │    ◀──────── Committed ─────────────────────  Running
+//!         ▼
+//!      Migrated
+//!
+//!      any failure before the commit:                     any failure before the commit:
+//!      Running ──▶ Resumed (the guest has run all along)  Receiving ──▶ Aborted
+//!      Parked, Released, Deciding ──▶ Reclaiming          Prepared ──▶ Asking ──▶ Running or Aborted
+//!      Reclaiming ──▶ Resumed or Paused
+//!
+//!      no answer to the commit:
+//!      Committing ──▶ Indeterminate
+//! ```
+//!
+//! The guest never runs at both hosts: the target runs it only after `Commit` (or after its store said that it is the
+//! owner), and after the source has sent `Commit` it only runs the guest again if the target confirms that it never
+//! will. The model in `proofs/migration` has the same phases and messages, and explores all their failures.
+//! `docs/migration.md` describes the protocol for other implementations.
+//!
+//! Inside: `source` and `target` are the two sides, whose phases are types; `copy` sends memory, `pages` takes it, and
+//! `dirty` is the set of pages to send; `convergence` decides when to stop the guest; `frame`, `message` and `link` are
+//! what the sides say over the connections of a `channel`; `steering` joins the settings and reports with their observer.
+
+#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the VM side is connected next"))]
+
+mod channel;
+mod convergence;
+mod copy;
+mod decision;
+mod dirty;
+mod frame;
+mod link;
+mod message;
+mod pages;
+mod report;
+mod settings;
+mod source;
+mod steering;
+mod target;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use channel::{CONNECTION_WAIT, Channel, Connection, Socket, Sockets};
+pub use decision::{CommitDecision, Decision};
+pub(crate) use dirty::DirtyPages;
+pub(crate) use message::Offer;
+pub use report::{Downtime, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary};
+pub use settings::{AtLimit, Migration, Reception};
+pub(crate) use source::{Outcome, SourceVm, migrate};
+pub(crate) use target::{Accept, Admission, Refusal, TargetVm, receive};

@@ -1,0 +1,112 @@
+//! Takes the memory that arrives at the target.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::copy::{CHUNK, connection_of};
+use super::frame::{PAGES_PREFIX, broken};
+use super::link::{Link, unexpected};
+use super::message::{EndOfRound, Kind, decode};
+use super::steering::Steering;
+use crate::Result;
+use crate::memory::GuestRam;
+use crate::state::{MemoryRange, PAGE, ranges_of, write_guest};
+
+const ZEROES: [u8; PAGE] = [0; PAGE];
+
+/// The memory of the guest at the target, which is all zeroes at the start.
+pub(super) struct Pages<'a> {
+    ram: GuestRam,
+    ranges: Vec<MemoryRange>,
+    count: u64,
+    connections: usize,
+    /// A bit for each page that was written. Others are still zero, so zero pages need not be touched.
+    written: Vec<AtomicU64>,
+    steering: &'a Steering<'a>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(ram: GuestRam, connections: usize, steering: &'a Steering<'a>) -> Self {
+        let ranges = ranges_of(&ram);
+        let count = ranges.iter().map(|range| range.length).sum::<u64>() / PAGE as u64;
+        let written = (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Self { ram, ranges, count, connections, written, steering }
+    }
+
+    /// Takes what arrives over connection `number`, until the end of its last round.
+    pub(super) fn receive(&self, link: &Link<'_>, number: usize) -> Result<()> {
+        let (mut body, mut round) = (Vec::new(), 0);
+        loop {
+            match link.receive(&mut body)? {
+                Kind::Pages => self.take_pages(&body, number)?,
+                Kind::ZeroPages => self.take_zero_pages(&body, number)?,
+                Kind::EndOfRound => {
+                    let end: EndOfRound = decode(Kind::EndOfRound, &body)?;
+                    if end.round != round {
+                        return Err(broken(format!("the peer ended round {} in round {round}", end.round)));
+                    }
+                    if end.last {
+                        return Ok(());
+                    }
+                    round += 1;
+                    if number == 0 {
+                        self.steering.report(|report| report.round = round);
+                    }
+                }
+                other => return Err(unexpected(other, &body, Kind::Pages)),
+            }
+            if number == 0 {
+                self.steering.tick();
+            }
+        }
+    }
+
+    fn take_pages(&self, body: &[u8], connection: usize) -> Result<()> {
+        let Some((first, bytes)) = body.split_first_chunk::<PAGES_PREFIX>() else {
+            return Err(broken("the peer sent pages without a number"));
+        };
+        let first = u64::from_le_bytes(*first);
+        if !bytes.len().is_multiple_of(PAGE) {
+            return Err(broken("the peer sent a part of a page"));
+        }
+        let count = (bytes.len() / PAGE) as u64;
+        self.check(first, count, connection)?;
+        for page in first..first + count {
+            self.written[(page / 64) as usize].fetch_or(1 << (page % 64), Ordering::Relaxed);
+        }
+        self.steering.count(bytes.len() as u64, 0);
+        write_guest(&self.ram, &self.ranges, first * PAGE as u64, bytes)
+    }
+
+    fn take_zero_pages(&self, body: &[u8], connection: usize) -> Result<()> {
+        if !body.len().is_multiple_of(16) {
+            return Err(broken("the peer sent a part of a run of zero pages"));
+        }
+        for run in body.chunks_exact(16) {
+            let number = |at: usize| run[at..at + 8].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+            let (first, count) = (number(0), number(8));
+            self.check(first, count, connection)?;
+            for page in first..first + count {
+                if self.written[(page / 64) as usize].load(Ordering::Relaxed) >> (page % 64) & 1 == 1 {
+                    write_guest(&self.ram, &self.ranges, page * PAGE as u64, &ZEROES)?;
+                }
+            }
+            self.steering.count(0, count);
+        }
+        Ok(())
+    }
+
+    /// Checks that the pages exist, are of one chunk, and belong to the connection.
+    fn check(&self, first: u64, count: u64, connection: usize) -> Result<()> {
+        let end = first.checked_add(count).filter(|end| *end <= self.count && count > 0);
+        let Some(end) = end else {
+            let what = format!("the peer sent {count} pages from page {first} on, and the VM has {}", self.count);
+            return Err(broken(what));
+        };
+        if first / CHUNK != (end - 1) / CHUNK || connection_of(first, self.connections) != connection {
+            return Err(broken(format!(
+                "the peer sent page {first} over connection {connection}, where it may not be"
+            )));
+        }
+        Ok(())
+    }
+}

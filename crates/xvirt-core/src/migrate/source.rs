@@ -1,0 +1,397 @@
+//! The source of a migration: its phases, each a type.
+
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::channel::Channel;
+use super::convergence::{Convergence, Round, Step, rate};
+use super::copy::Copier;
+use super::decision::{CommitDecision, Decision};
+use super::dirty::DirtyPages;
+use super::link::{Link, Watch, unexpected};
+use super::message::{Hello, Kind, Offer, Prepared, decode, encode, encode_bytes};
+use super::report::{Downtime, MigrationObserver, MigrationPhase, MigrationSummary};
+use super::settings::Migration;
+use super::steering::{Steering, out_of_time};
+use crate::memory::GuestRam;
+use crate::{Error, ErrorKind, Result};
+
+/// How long a side that has failed waits for the other's confirmation.
+const CONFIRMATION: Duration = Duration::from_millis(500);
+/// How often an unanswered question about the decision, or a lock in use, is tried again.
+pub(super) const RETRY: Duration = Duration::from_millis(10);
+
+/// What the source needs of the VM.
+pub(crate) trait SourceVm {
+    /// What to move. Called once, while the guest runs.
+    fn offer(&self) -> Result<Offer>;
+
+    /// The guest's memory.
+    fn memory(&self) -> &GuestRam;
+
+    /// Begins to record the pages that the guest or a device writes.
+    fn start_dirty_log(&self) -> Result<()>;
+
+    /// The pages that were written since the last call.
+    fn take_dirty(&self) -> Result<DirtyPages>;
+
+    /// Ends the recording.
+    fn stop_dirty_log(&self);
+
+    /// Holds the vCPUs for a share of the time, in percent; 0 lets them run.
+    fn throttle(&self, percent: u8) -> Result<()>;
+
+    /// Stops the guest: vCPUs first, then devices drain.
+    fn park(&mut self) -> Result<()>;
+
+    /// Flushes, closes and unlocks the disks, and returns the state of the machine.
+    fn release(&mut self) -> Result<Vec<u8>>;
+
+    /// Undoes [`park`](Self::park) and [`release`](Self::release), which may have failed half-way: locks and opens the
+    /// disks that are closed, and runs the guest. After an error the guest stays stopped without open disks, and this
+    /// can be called again.
+    fn reclaim(&mut self) -> Result<()>;
+
+    /// The guest runs at the target: gives everything back.
+    fn migrated(&mut self);
+}
+
+/// How a migration ended at its source.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The guest runs at the target.
+    Migrated(MigrationSummary),
+    /// The migration failed, and the guest runs at the source.
+    Resumed(Error),
+    /// The migration failed, and the guest is stopped at the source, because its disks cannot be opened.
+    Paused {
+        /// Why the migration failed.
+        cause: Error,
+        /// Why the guest cannot run.
+        reclaim: Error,
+    },
+    /// The guest is stopped at the source, and may run at the target.
+    Indeterminate(Error),
+}
+
+/// Moves `vm` to the target at the other end of `channel`.
+pub(crate) fn migrate(
+    vm: &mut dyn SourceVm,
+    channel: &dyn Channel,
+    settings: &Migration,
+    decision: &dyn CommitDecision,
+    observer: &dyn MigrationObserver,
+) -> Outcome {
+    if let Err(error) = settings.check() {
+        return Outcome::Resumed(error);
+    }
+    let steering = Steering::new(settings.clone(), observer);
+    let check = || steering.check();
+    let watch = Watch::new(settings.silence_limit, &check);
+    let session =
+        Session { vm, links: Vec::new(), watch: &watch, steering: &steering, decision, downtime: Downtime::default() };
+    let ended = session.connect(channel).and_then(Running::copy).and_then(Parked::release);
+    let ended = ended.and_then(Released::wait).and_then(Deciding::decide).map(Committing::wait);
+    ended.unwrap_or_else(|outcome| *outcome)
+}
+
+/// The next phase, or how the migration ended.
+type Phase<T> = std::result::Result<T, Box<Outcome>>;
+
+/// What all phases have.
+struct Session<'a> {
+    vm: &'a mut dyn SourceVm,
+    links: Vec<Link<'a>>,
+    watch: &'a Watch<'a>,
+    steering: &'a Steering<'a>,
+    decision: &'a dyn CommitDecision,
+    downtime: Downtime,
+}
+
+/// The guest runs, and its memory is copied.
+struct Running<'a>(Session<'a>, Copier<'a>);
+
+/// The guest is stopped, and the disks are still open.
+struct Parked<'a>(Session<'a>, Copier<'a>, DirtyPages);
+
+/// The disks are closed and unlocked.
+struct Released<'a>(Session<'a>, Instant);
+
+/// The target is prepared.
+struct Deciding<'a>(Session<'a>);
+
+/// The target may run the guest.
+struct Committing<'a>(Session<'a>);
+
+/// The migration failed before the commit, and the guest is stopped.
+struct Reclaiming<'a>(Session<'a>, Error);
+
+impl<'a> Session<'a> {
+    fn connect(mut self, channel: &dyn Channel) -> Phase<Running<'a>> {
+        self.steering.enter(MigrationPhase::Running);
+        match self.introduce(channel) {
+            Ok(()) => {
+                let copier = Copier::new(self.vm.memory().clone(), self.links.len(), self.steering);
+                Ok(Running(self, copier))
+            }
+            Err(error) => Err(Outcome::Resumed(self.end(error)).into()),
+        }
+    }
+
+    /// Opens the connections and lets the target accept the VM.
+    fn introduce(&mut self, channel: &dyn Channel) -> Result<()> {
+        let connections = self.steering.settings().connections;
+        let mut hello = Hello { migration: Uuid::new_v4(), connection: 0, connections, features: FEATURES };
+        let offer = encode(Kind::Offer, &self.vm.offer()?)?;
+        self.open(channel, &hello)?;
+        let answer: Hello = self.control()?.receive_hello()?;
+        if (answer.migration, answer.features & !FEATURES) != (hello.migration, 0) {
+            return Err(super::frame::broken("the target answers another migration, or chose what was not offered"));
+        }
+        self.control()?.send(&offer)?;
+        self.control()?.expect(Kind::Accepted)?;
+        for number in 1..connections {
+            hello.connection = number;
+            self.open(channel, &hello)?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, channel: &dyn Channel, hello: &Hello) -> Result<()> {
+        let connection = channel
+            .connect(self.watch.silence())
+            .map_err(|e| Error::io(format!("cannot open connection {} to the target", hello.connection), e))?;
+        self.links.push(Link::new(connection, self.watch));
+        self.links.last().map_or(Ok(()), |link| link.send_hello(hello))
+    }
+
+    fn control(&self) -> Result<&Link<'a>> {
+        self.links.first().ok_or_else(|| Error::new(ErrorKind::Gone, "the migration has no connection"))
+    }
+
+    /// Ends the migration on the wire, and waits shortly for the target to confirm. Returns the error with the reason
+    /// of the target, if it has one.
+    fn end(&mut self, error: Error) -> Error {
+        self.watch.stop();
+        self.vm.stop_dirty_log();
+        if let Err(error) = self.vm.throttle(0) {
+            tracing::warn!(%error, "cannot end the throttling of the vCPUs");
+        }
+        for link in self.links.iter().skip(1) {
+            link.close();
+        }
+        let Some(control) = self.links.first() else { return error };
+        if error.kind() != ErrorKind::PeerFailed {
+            control.say_aborted(&error);
+        }
+        control.finish();
+        let reason = control.wait_for_end(CONFIRMATION);
+        control.close();
+        match reason {
+            Some(reason) if error.kind() == ErrorKind::PeerFailed => reason,
+            _ => error,
+        }
+    }
+}
+
+impl<'a> Running<'a> {
+    /// Sends all pages, then those written meanwhile, until the rest is small enough, and stops the guest.
+    fn copy(mut self) -> Phase<Parked<'a>> {
+        let rest = match self.rounds() {
+            Ok(rest) => rest,
+            Err(error) => return Err(Outcome::Resumed(self.0.end(error)).into()),
+        };
+        let Self(mut session, copier) = self;
+        session.steering.enter(MigrationPhase::Parked);
+        let begin = Instant::now();
+        let parked = session.vm.park();
+        session.downtime.drain = begin.elapsed();
+        match parked {
+            Ok(()) => Ok(Parked(session, copier, rest)),
+            Err(error) => Err(Reclaiming(session, error).reclaim().into()),
+        }
+    }
+
+    fn rounds(&mut self) -> Result<DirtyPages> {
+        let Self(session, copier) = self;
+        session.vm.start_dirty_log()?;
+        let mut dirty = DirtyPages::all(copier.pages());
+        let mut convergence = Convergence::default();
+        loop {
+            let (begin, before) = (Instant::now(), session.steering.bytes());
+            let number = copier.round(&session.links, &dirty, false)?;
+            let (elapsed, sent) = (begin.elapsed(), session.steering.bytes() - before);
+            dirty = session.vm.take_dirty()?;
+            session.watch.check()?;
+            let round = Round { number, sent, dirty: dirty.bytes(), elapsed };
+            let settings = session.steering.settings();
+            let step = convergence.next(&round, &settings, session.steering.elapsed());
+            session.steering.report(|report| {
+                report.dirty_rate = rate(round.dirty, elapsed);
+                report.throughput = convergence.throughput();
+                report.expected_downtime = convergence.expected_downtime(round.dirty);
+            });
+            match step {
+                Step::Continue => {}
+                Step::Throttle(percent) => {
+                    session.vm.throttle(percent)?;
+                    session.steering.report(|report| report.throttle = percent);
+                }
+                Step::Park => return Ok(dirty),
+                Step::Abort => return Err(out_of_time(settings.time_limit)),
+            }
+        }
+    }
+}
+
+impl<'a> Parked<'a> {
+    /// Sends the last pages, closes the disks, and sends the state.
+    fn release(self) -> Phase<Released<'a>> {
+        let Self(mut session, mut copier, rest) = self;
+        match Self::last_pages(&mut session, &mut copier, rest) {
+            Ok(sent) => Ok(Released(session, sent)),
+            Err(error) => Err(Reclaiming(session, error).reclaim().into()),
+        }
+    }
+
+    fn last_pages(session: &mut Session<'a>, copier: &mut Copier<'a>, mut rest: DirtyPages) -> Result<Instant> {
+        let begin = Instant::now();
+        rest.merge(&session.vm.take_dirty()?);
+        copier.round(&session.links, &rest, false)?;
+        session.downtime.last_round = begin.elapsed();
+        session.watch.check()?;
+
+        let begin = Instant::now();
+        let state = session.vm.release()?;
+        // Usually empty, but collecting the state may have written to memory.
+        copier.round(&session.links, &session.vm.take_dirty()?, true)?;
+        session.vm.stop_dirty_log();
+        session.downtime.state = begin.elapsed();
+
+        let begin = Instant::now();
+        session.steering.enter(MigrationPhase::Released);
+        session.control()?.send(&encode_bytes(Kind::Released, &state)?)?;
+        Ok(begin)
+    }
+}
+
+impl<'a> Released<'a> {
+    /// Waits until the target has opened the disks and loaded the state.
+    fn wait(self) -> Phase<Deciding<'a>> {
+        let Self(mut session, sent) = self;
+        let answer = session.control().and_then(|control| control.expect(Kind::Prepared));
+        match answer.and_then(|body| decode::<Prepared>(Kind::Prepared, &body)) {
+            Ok(prepared) => {
+                let elapsed = sent.elapsed();
+                session.downtime.load = Duration::from_micros(prepared.load_us).min(elapsed);
+                session.downtime.send = elapsed - session.downtime.load;
+                Ok(Deciding(session))
+            }
+            Err(error) => Err(Reclaiming(session, error).reclaim().into()),
+        }
+    }
+}
+
+impl<'a> Deciding<'a> {
+    /// Lets the store decide. From here on the migration cannot be cancelled.
+    fn decide(self) -> Phase<Committing<'a>> {
+        let Self(mut session) = self;
+        session.steering.enter(MigrationPhase::Deciding);
+        let begin = Instant::now();
+        if let Err(error) = session.watch.check() {
+            return Err(Reclaiming(session, error).reclaim().into());
+        }
+        session.watch.stop();
+        let mut answer = session.decision.commit();
+        if answer == Decision::Unknown {
+            answer = ask(session.steering.settings().decision_limit, || session.decision.withdraw());
+        }
+        session.downtime.send += begin.elapsed();
+        match answer {
+            Decision::Applied => Ok(Committing(session)),
+            Decision::Refused => {
+                let error =
+                    Error::new(ErrorKind::InvalidState, "the store did not make the target the owner of the VM");
+                Err(Reclaiming(session, error).reclaim().into())
+            }
+            Decision::Unknown => {
+                let error = Error::new(ErrorKind::Indeterminate, "the store did not say which host owns the VM");
+                Err(indeterminate(session, error).into())
+            }
+        }
+    }
+}
+
+impl Committing<'_> {
+    /// Sends the commit and waits until the guest runs at the target.
+    fn wait(self) -> Outcome {
+        let Self(mut session) = self;
+        session.steering.enter(MigrationPhase::Committing);
+        let begin = Instant::now();
+        let mut body = Vec::new();
+        let sent = session.control().and_then(|control| control.send(&encode_bytes(Kind::Commit, &[])?));
+        if let Err(error) = sent {
+            return Self::undelivered(session, error);
+        }
+        match session.control().and_then(|control| control.receive(&mut body)) {
+            Ok(Kind::Committed) => {
+                session.downtime.resume = begin.elapsed();
+                session.vm.migrated();
+                Outcome::Migrated(MigrationSummary { report: session.steering.last(), downtime: session.downtime })
+            }
+            Ok(Kind::Aborted) => Self::undelivered(session, unexpected(Kind::Aborted, &body, Kind::Committed)),
+            Ok(other) => indeterminate(session, unexpected(other, &body, Kind::Committed)),
+            Err(error) => indeterminate(session, error),
+        }
+    }
+
+    /// The target did not get the commit, or confirms that the guest never runs there. That is the end of it unless a
+    /// store has made the target the owner.
+    fn undelivered(session: Session<'_>, error: Error) -> Outcome {
+        match session.decision.withdraw() {
+            Decision::Refused => Reclaiming(session, error).reclaim(),
+            Decision::Applied | Decision::Unknown => indeterminate(session, error),
+        }
+    }
+}
+
+impl Reclaiming<'_> {
+    /// Opens the disks and runs the guest again. The target may need a moment to unlock the disks.
+    fn reclaim(self) -> Outcome {
+        let Self(mut session, error) = self;
+        session.steering.enter(MigrationPhase::Reclaiming);
+        let cause = session.end(error);
+        let deadline = Instant::now() + session.watch.silence();
+        loop {
+            match session.vm.reclaim() {
+                Ok(()) => return Outcome::Resumed(cause),
+                Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < deadline => std::thread::sleep(RETRY),
+                Err(reclaim) => return Outcome::Paused { cause, reclaim },
+            }
+        }
+    }
+}
+
+/// Features of the protocol that this version can use. There are none yet.
+pub(super) const FEATURES: u64 = 0;
+
+fn indeterminate(mut session: Session<'_>, cause: Error) -> Outcome {
+    session.vm.stop_dirty_log();
+    session.links.clear();
+    let what = "the outcome of the migration is unknown: the guest is stopped here, and may run at the target";
+    let error = Error::new(ErrorKind::Indeterminate, what).because(cause);
+    Outcome::Indeterminate(error.with_remedy("find out whether it runs at the target, and resolve the migration"))
+}
+
+/// Repeats a question about the decision until there is an answer, or `limit` is over.
+pub(super) fn ask(limit: Duration, question: impl Fn() -> Decision) -> Decision {
+    let begin = Instant::now();
+    loop {
+        let answer = question();
+        if answer != Decision::Unknown || begin.elapsed() >= limit {
+            return answer;
+        }
+        std::thread::sleep(RETRY);
+    }
+}

@@ -1,0 +1,62 @@
+//! Both sides over socket pairs, with fake VMs.
+
+mod good;
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::source::{Outcome, migrate};
+use super::target::{Refusal, TargetVm, receive};
+use super::testing::{FakeSource, FakeTarget, Task, World, contents};
+use super::{Channel, CommitDecision, Migration, MigrationObserver, Reception, Sockets};
+use crate::Result;
+
+/// Long enough for a busy host where no fault is expected.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn sockets(count: u8) -> (Sockets<UnixStream>, Sockets<UnixStream>) {
+    let (here, there): (Vec<_>, Vec<_>) = (0..count).map(|_| UnixStream::pair().unwrap()).unzip();
+    (Sockets::new(here).unwrap(), Sockets::new(there).unwrap())
+}
+
+fn settings(connections: u8, silence: Duration) -> Migration {
+    Migration::default().connections(connections).silence_limit(silence)
+}
+
+/// Runs the target until it ends.
+fn run_target(
+    world: &Arc<World>,
+    channel: &dyn Channel,
+    silence: Duration,
+    decision: &dyn CommitDecision,
+) -> Result<Box<dyn TargetVm>> {
+    let settings = Reception::default().silence_limit(silence).decision_limit(silence);
+    receive(channel, &settings, decision, &(), &mut |offer| {
+        assert_eq!((offer.name.as_str(), offer.requirements.as_slice()), ("web-1", [1, 2, 3].as_slice()));
+        if world.failing.contains(&Task::Accept) {
+            return Err(Refusal { reasons: vec!["disk 'root' is not here".into(), "no bridge 'xenbr0'".into()] });
+        }
+        Ok(Box::new(FakeTarget::new(world)))
+    })
+}
+
+/// A migration of `source` without faults of the connections.
+fn run_both(
+    world: &Arc<World>,
+    source: &mut FakeSource,
+    settings: &Migration,
+    observer: &dyn MigrationObserver,
+) -> (Outcome, Result<()>) {
+    let (here, there) = sockets(settings.connections);
+    std::thread::scope(|scope| {
+        let ram = source.guest.ram.clone();
+        let target = scope.spawn(move || {
+            let vm = run_target(world, &there, PATIENCE, &())?;
+            assert!(contents(vm.memory()) == contents(&ram), "the memory differs");
+            Ok(())
+        });
+        let outcome = migrate(source, &here, settings, &(), observer);
+        (outcome, target.join().unwrap())
+    })
+}
