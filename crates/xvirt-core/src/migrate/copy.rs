@@ -59,9 +59,10 @@ impl<'a> Copier<'a> {
         self.steering.report(|report| (report.round, report.round_bytes) = (number, dirty.bytes()));
         let stop = AtomicBool::new(false);
         let memory = Memory { ram: &self.ram, ranges: &self.ranges, dirty, steering: self.steering, stop: &stop };
-        let end = encode(Kind::EndOfRound, &EndOfRound { round: number, last })?;
         let send = |lane: &mut Lane, link: &Link<'_>| {
-            let sent = lane.send(&memory, link).and_then(|()| link.send(&end));
+            let sent = lane
+                .send(&memory, link)
+                .and_then(|pages| link.send(&encode(Kind::EndOfRound, &EndOfRound { round: number, pages, last })?));
             if sent.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -130,16 +131,19 @@ impl Lane {
         Self { number, connections, limiter, frame: vec![0; BEFORE + MAX_PAGES * PAGE], zeroes: Vec::new() }
     }
 
-    /// Sends the dirty pages of this connection.
-    fn send(&mut self, memory: &Memory<'_>, link: &Link<'_>) -> Result<()> {
+    /// Sends the dirty pages of this connection, and returns how many there are.
+    fn send(&mut self, memory: &Memory<'_>, link: &Link<'_>) -> Result<u64> {
+        let mut sent = 0;
         let pages = memory.dirty.pages();
         let starts = (self.number as u64 * CHUNK..pages).step_by(CHUNK as usize * self.connections);
         for start in starts {
             for run in memory.dirty.runs(start..pages.min(start + CHUNK), MAX_PAGES as u64) {
+                sent += run.end - run.start;
                 self.send_run(memory, link, run)?;
             }
         }
-        self.send_zeroes(link)
+        self.send_zeroes(link)?;
+        Ok(sent)
     }
 
     fn send_run(&mut self, memory: &Memory<'_>, link: &Link<'_>, run: Range<u64>) -> Result<()> {

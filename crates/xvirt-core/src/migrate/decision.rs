@@ -1,5 +1,10 @@
 //! Who decides that the guest runs at the target.
 
+use std::time::{Duration, Instant};
+
+/// How often an unanswered question about the decision, or a disk in use, is tried again.
+pub(super) const RETRY: Duration = Duration::from_millis(10);
+
 /// What is known about the transaction that makes the target the owner of the VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -40,5 +45,17 @@ impl CommitDecision for () {
 
     fn read(&self) -> Decision {
         Decision::Refused
+    }
+}
+
+/// Repeats a question about the decision until there is an answer, or `limit` is over.
+pub(super) fn ask(limit: Duration, question: impl Fn() -> Decision) -> Decision {
+    let begin = Instant::now();
+    loop {
+        let answer = question();
+        if answer != Decision::Unknown || begin.elapsed() >= limit {
+            return answer;
+        }
+        std::thread::sleep(RETRY);
     }
 }

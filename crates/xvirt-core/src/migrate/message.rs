@@ -10,6 +10,8 @@ use super::frame::{PAGES_PREFIX, broken, frame};
 use crate::state::{MemoryRange, PAGE};
 use crate::{Error, ErrorKind, Result};
 
+/// The features that this version can use, as bits of [`Hello`]. There are none yet.
+pub(super) const FEATURES: u64 = 0;
 /// The most pages in one message.
 pub(super) const MAX_PAGES: usize = 64;
 /// The most runs of zero pages in one message.
@@ -129,6 +131,8 @@ pub(super) struct Reasons {
 pub(super) struct EndOfRound {
     /// The number of the round, from 0.
     pub(super) round: u32,
+    /// How many pages were sent over this connection in the round, with those of zeroes.
+    pub(super) pages: u64,
     /// No more pages follow on this connection.
     pub(super) last: bool,
 }

@@ -67,4 +67,4 @@ pub(crate) use message::Offer;
 pub use report::{Downtime, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary};
 pub use settings::{AtLimit, Migration, Reception};
 pub(crate) use source::{Outcome, SourceVm, migrate};
-pub(crate) use target::{Accept, Admission, Refusal, TargetVm, receive};
+pub(crate) use target::{Refusal, TargetVm, receive};

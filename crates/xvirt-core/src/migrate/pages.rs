@@ -34,20 +34,24 @@ impl<'a> Pages<'a> {
 
     /// Takes what arrives over connection `number`, until the end of its last round.
     pub(super) fn receive(&self, link: &Link<'_>, number: usize) -> Result<()> {
-        let (mut body, mut round) = (Vec::new(), 0);
+        let (mut body, mut round, mut count) = (Vec::new(), 0, 0);
         loop {
             match link.receive(&mut body)? {
-                Kind::Pages => self.take_pages(&body, number)?,
-                Kind::ZeroPages => self.take_zero_pages(&body, number)?,
+                Kind::Pages => count += self.take_pages(&body, number)?,
+                Kind::ZeroPages => count += self.take_zero_pages(&body, number)?,
                 Kind::EndOfRound => {
                     let end: EndOfRound = decode(Kind::EndOfRound, &body)?;
-                    if end.round != round {
-                        return Err(broken(format!("the peer ended round {} in round {round}", end.round)));
+                    if (end.round, end.pages) != (round, count) {
+                        let what = format!(
+                            "the peer ended round {} with {} pages, but round {round} brought {count}",
+                            end.round, end.pages
+                        );
+                        return Err(broken(what));
                     }
                     if end.last {
                         return Ok(());
                     }
-                    round += 1;
+                    (round, count) = (round.saturating_add(1), 0);
                     if number == 0 {
                         self.steering.report(|report| report.round = round);
                     }
@@ -60,7 +64,8 @@ impl<'a> Pages<'a> {
         }
     }
 
-    fn take_pages(&self, body: &[u8], connection: usize) -> Result<()> {
+    /// Takes pages and returns how many.
+    fn take_pages(&self, body: &[u8], connection: usize) -> Result<u64> {
         let Some((first, bytes)) = body.split_first_chunk::<PAGES_PREFIX>() else {
             return Err(broken("the peer sent pages without a number"));
         };
@@ -74,10 +79,13 @@ impl<'a> Pages<'a> {
             self.written[(page / 64) as usize].fetch_or(1 << (page % 64), Ordering::Relaxed);
         }
         self.steering.count(bytes.len() as u64, 0);
-        write_guest(&self.ram, &self.ranges, first * PAGE as u64, bytes)
+        write_guest(&self.ram, &self.ranges, first * PAGE as u64, bytes)?;
+        Ok(count)
     }
 
-    fn take_zero_pages(&self, body: &[u8], connection: usize) -> Result<()> {
+    /// Takes zero pages and returns how many.
+    fn take_zero_pages(&self, body: &[u8], connection: usize) -> Result<u64> {
+        let mut all = 0;
         if !body.len().is_multiple_of(16) {
             return Err(broken("the peer sent a part of a run of zero pages"));
         }
@@ -91,8 +99,9 @@ impl<'a> Pages<'a> {
                 }
             }
             self.steering.count(0, count);
+            all += count;
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Checks that the pages exist, are of one chunk, and belong to the connection.

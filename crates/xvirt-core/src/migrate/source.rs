@@ -7,10 +7,11 @@ use uuid::Uuid;
 use super::channel::Channel;
 use super::convergence::{Convergence, Round, Step, rate};
 use super::copy::Copier;
-use super::decision::{CommitDecision, Decision};
+use super::decision::{CommitDecision, Decision, RETRY, ask};
 use super::dirty::DirtyPages;
+use super::frame::broken;
 use super::link::{Link, Watch, unexpected};
-use super::message::{Hello, Kind, Offer, Prepared, decode, encode, encode_bytes};
+use super::message::{FEATURES, Hello, Kind, Offer, Prepared, decode, encode, encode_bytes};
 use super::report::{Downtime, MigrationObserver, MigrationPhase, MigrationSummary};
 use super::settings::Migration;
 use super::steering::{Steering, out_of_time};
@@ -19,8 +20,6 @@ use crate::{Error, ErrorKind, Result};
 
 /// How long a side that has failed waits for the other's confirmation.
 const CONFIRMATION: Duration = Duration::from_millis(500);
-/// How often an unanswered question about the decision, or a lock in use, is tried again.
-pub(super) const RETRY: Duration = Duration::from_millis(10);
 
 /// What the source needs of the VM.
 pub(crate) trait SourceVm {
@@ -147,7 +146,7 @@ impl<'a> Session<'a> {
         self.open(channel, &hello)?;
         let answer: Hello = self.control()?.receive_hello()?;
         if (answer.migration, answer.features & !FEATURES) != (hello.migration, 0) {
-            return Err(super::frame::broken("the target answers another migration, or chose what was not offered"));
+            return Err(broken("the target answers another migration, or chose what was not offered"));
         }
         self.control()?.send(&offer)?;
         self.control()?.expect(Kind::Accepted)?;
@@ -170,14 +169,19 @@ impl<'a> Session<'a> {
         self.links.first().ok_or_else(|| Error::new(ErrorKind::Gone, "the migration has no connection"))
     }
 
-    /// Ends the migration on the wire, and waits shortly for the target to confirm. Returns the error with the reason
-    /// of the target, if it has one.
-    fn end(&mut self, error: Error) -> Error {
-        self.watch.stop();
+    /// Ends what only copying needs.
+    fn stop_copying(&self) {
         self.vm.stop_dirty_log();
         if let Err(error) = self.vm.throttle(0) {
             tracing::warn!(%error, "cannot end the throttling of the vCPUs");
         }
+    }
+
+    /// Ends the migration on the wire, and waits shortly for the target to confirm. Returns the error with the reason
+    /// of the target, if it has one.
+    fn end(&mut self, error: Error) -> Error {
+        self.watch.stop();
+        self.stop_copying();
         for link in self.links.iter().skip(1) {
             link.close();
         }
@@ -266,7 +270,7 @@ impl<'a> Parked<'a> {
         let state = session.vm.release()?;
         // Usually empty, but collecting the state may have written to memory.
         copier.round(&session.links, &session.vm.take_dirty()?, true)?;
-        session.vm.stop_dirty_log();
+        session.stop_copying();
         session.downtime.state = begin.elapsed();
 
         let begin = Instant::now();
@@ -373,25 +377,10 @@ impl Reclaiming<'_> {
     }
 }
 
-/// Features of the protocol that this version can use. There are none yet.
-pub(super) const FEATURES: u64 = 0;
-
-fn indeterminate(mut session: Session<'_>, cause: Error) -> Outcome {
-    session.vm.stop_dirty_log();
-    session.links.clear();
+fn indeterminate(session: Session<'_>, cause: Error) -> Outcome {
+    // Also closes the connections.
+    drop(session);
     let what = "the outcome of the migration is unknown: the guest is stopped here, and may run at the target";
     let error = Error::new(ErrorKind::Indeterminate, what).because(cause);
     Outcome::Indeterminate(error.with_remedy("find out whether it runs at the target, and resolve the migration"))
-}
-
-/// Repeats a question about the decision until there is an answer, or `limit` is over.
-pub(super) fn ask(limit: Duration, question: impl Fn() -> Decision) -> Decision {
-    let begin = Instant::now();
-    loop {
-        let answer = question();
-        if answer != Decision::Unknown || begin.elapsed() >= limit {
-            return answer;
-        }
-        std::thread::sleep(RETRY);
-    }
 }

@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
-use super::channel::Channel;
-use super::decision::{CommitDecision, Decision};
+use super::channel::{Channel, Connection};
+use super::decision::{CommitDecision, Decision, ask};
 use super::frame::broken;
 use super::link::{Link, Watch, unexpected};
-use super::message::{Hello, Kind, Offer, Prepared as PreparedBody, Reasons, decode, encode, encode_bytes};
+use super::message::{FEATURES, Hello, Kind, Offer, Prepared as PreparedBody, Reasons, decode, encode, encode_bytes};
 use super::pages::Pages;
 use super::report::{MigrationObserver, MigrationPhase};
 use super::settings::{AtLimit, MAX_CONNECTIONS, Migration, Reception};
-use super::source::{FEATURES, ask};
 use super::steering::Steering;
 use crate::memory::GuestRam;
 use crate::state::ranges_of;
@@ -100,7 +99,7 @@ fn introduce<'a>(channel: &dyn Channel, watch: &'a Watch<'a>) -> Result<(Link<'a
     Ok((link, offer, hello))
 }
 
-fn accept_connection(channel: &dyn Channel, watch: &Watch<'_>) -> Result<Box<dyn super::Connection>> {
+fn accept_connection(channel: &dyn Channel, watch: &Watch<'_>) -> Result<Box<dyn Connection>> {
     channel.connect(watch.silence()).map_err(|e| Error::io("cannot accept a connection of the source", e))
 }
 

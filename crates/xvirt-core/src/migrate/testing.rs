@@ -7,17 +7,15 @@ use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 use xvirt_testing::random::Random;
 
-use super::source::SourceVm;
-use super::target::TargetVm;
-use super::{DirtyPages, Offer};
+use super::{DirtyPages, Offer, SourceVm, TargetVm};
 use crate::memory::GuestRam;
 use crate::state::{PAGE, ranges_of, read_guest};
 use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
 
 /// Two ranges of memory with a hole, of which the first ends within a chunk.
-const RANGES: [(u64, usize); 2] = [(0, 700 * PAGE), (0x1_0000_0000, 1100 * PAGE)];
-pub(super) const PAGES: u64 = 1800;
+const RANGES: [(u64, usize); 2] = [(0, 300 * PAGE), (0x1_0000_0000, 900 * PAGE)];
+pub(super) const PAGES: u64 = 1200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Side {
@@ -236,6 +234,8 @@ impl SourceVm for FakeSource {
         self.world.attempt(Task::StartDirtyLog)?;
         assert!(!self.logging.swap(true, Ordering::Relaxed), "the log is started twice");
         lock(&self.guest.inside).dirty = DirtyPages::none(PAGES);
+        // While the first round is sent.
+        self.guest.write(self.writes);
         Ok(())
     }
 
@@ -258,10 +258,9 @@ impl SourceVm for FakeSource {
     }
 
     fn park(&mut self) -> Result<()> {
-        self.world.attempt(Task::Park)?;
         lock(&self.guest.inside).runs = false;
         self.world.stop(Side::Source);
-        Ok(())
+        self.world.attempt(Task::Park)
     }
 
     fn release(&mut self) -> Result<Vec<u8>> {
@@ -274,7 +273,10 @@ impl SourceVm for FakeSource {
     }
 
     fn reclaim(&mut self) -> Result<()> {
-        self.world.attempt(Task::Reclaim)?;
+        if let Err(error) = self.world.attempt(Task::Reclaim) {
+            self.world.unlock_disk(Side::Source);
+            return Err(error);
+        }
         self.world.lock_disk(Side::Source)?;
         if self.world.running() != Some(Side::Source) {
             self.world.run(Side::Source);

@@ -1,5 +1,6 @@
 //! Migrations that succeed, are refused, or are cancelled.
 
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::yield_now;
 
@@ -21,6 +22,19 @@ fn every_page_arrives_over_any_number_of_connections() {
         assert_eq!((world.running(), world.locked()), (Some(Side::Target), Some(Side::Target)));
         assert!(source.is_clean() && source.was_migrated());
     }
+}
+
+#[test]
+fn every_page_arrives_over_tcp() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let pair = |_| (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), listener.accept().unwrap().0);
+    let (here, there): (Vec<_>, Vec<_>) = (0..3).map(pair).unzip();
+    let (here, there) = (Sockets::new(here).unwrap(), Sockets::new(there).unwrap());
+    let world = World::new(&[]);
+    let mut source = FakeSource::new(&world, 40);
+    let (outcome, target) = run_over(&world, &mut source, (&here, &there), &settings(3, PATIENCE), &());
+    assert!(matches!(outcome, Outcome::Migrated(_)), "{outcome:?}");
+    target.unwrap();
 }
 
 #[test]
@@ -135,7 +149,7 @@ fn phases_are_reported_and_settings_change_on_the_way() {
     let expected = [Phase::Running, Phase::Parked, Phase::Released, Phase::Deciding, Phase::Committing];
     assert_eq!(*lock(&observer.phases), expected);
     assert_eq!(summary.report.phase, Phase::Committing);
-    assert!(summary.report.zero_pages > 1000 && summary.report.bytes > 0, "{summary:?}");
+    assert!(summary.report.zero_pages > 900 && summary.report.bytes > 0, "{summary:?}");
     assert!(summary.downtime.total() <= summary.report.elapsed + summary.downtime.resume, "{summary:?}");
 }
 
@@ -144,7 +158,7 @@ fn a_guest_that_writes_too_fast_is_throttled_and_the_time_limit_ends_it() {
     let world = World::new(&[]);
     let mut source = FakeSource::new(&world, 4000);
     let settings =
-        settings(1, PATIENCE).downtime(Duration::ZERO).time_limit(Duration::from_millis(300), AtLimit::Abort);
+        settings(1, PATIENCE).downtime(Duration::ZERO).time_limit(Duration::from_millis(600), AtLimit::Abort);
     let (outcome, target) = run_both(&world, &mut source, &settings, &());
     let Outcome::Resumed(error) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -155,7 +169,7 @@ fn a_guest_that_writes_too_fast_is_throttled_and_the_time_limit_ends_it() {
     let world = World::new(&[]);
     let mut source = FakeSource::new(&world, 4000);
     let (outcome, target) =
-        run_both(&world, &mut source, &settings.time_limit(Duration::from_millis(300), AtLimit::Pause), &());
+        run_both(&world, &mut source, &settings.time_limit(Duration::from_millis(600), AtLimit::Pause), &());
     assert!(matches!(outcome, Outcome::Migrated(_)) && target.is_ok(), "{outcome:?}");
 }
 

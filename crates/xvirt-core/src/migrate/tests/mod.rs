@@ -1,15 +1,19 @@
 //! Both sides over socket pairs, with fake VMs.
 
+mod faults;
+mod faulty;
 mod good;
+mod hostile;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::source::{Outcome, migrate};
-use super::target::{Refusal, TargetVm, receive};
 use super::testing::{FakeSource, FakeTarget, Task, World, contents};
-use super::{Channel, CommitDecision, Migration, MigrationObserver, Reception, Sockets};
+use super::{
+    Channel, CommitDecision, Migration, MigrationObserver, Outcome, Reception, Refusal, Sockets, TargetVm, migrate,
+    receive,
+};
 use crate::Result;
 
 /// Long enough for a busy host where no fault is expected.
@@ -49,14 +53,25 @@ fn run_both(
     observer: &dyn MigrationObserver,
 ) -> (Outcome, Result<()>) {
     let (here, there) = sockets(settings.connections);
+    run_over(world, source, (&here, &there), settings, observer)
+}
+
+/// The same over any channels.
+fn run_over(
+    world: &Arc<World>,
+    source: &mut FakeSource,
+    (here, there): (&dyn Channel, &dyn Channel),
+    settings: &Migration,
+    observer: &dyn MigrationObserver,
+) -> (Outcome, Result<()>) {
     std::thread::scope(|scope| {
         let ram = source.guest.ram.clone();
         let target = scope.spawn(move || {
-            let vm = run_target(world, &there, PATIENCE, &())?;
+            let vm = run_target(world, there, PATIENCE, &())?;
             assert!(contents(vm.memory()) == contents(&ram), "the memory differs");
             Ok(())
         });
-        let outcome = migrate(source, &here, settings, &(), observer);
+        let outcome = migrate(source, here, settings, &(), observer);
         (outcome, target.join().unwrap())
     })
 }
