@@ -4,12 +4,11 @@
 //! sent as numbers.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::dirty::DirtyPages;
 use super::frame::{HEADER, PAGES_PREFIX, header};
-use super::link::Link;
+use super::link::{Link, both};
 use super::message::{EndOfRound, Kind, MAX_PAGES, MAX_RUNS, encode, encode_bytes};
 use super::steering::Steering;
 use crate::config::{ByteSize, RateLimit};
@@ -57,14 +56,13 @@ impl<'a> Copier<'a> {
         let number = self.round;
         self.round += 1;
         self.steering.report(|report| (report.round, report.round_bytes) = (number, dirty.bytes()));
-        let stop = AtomicBool::new(false);
-        let memory = Memory { ram: &self.ram, ranges: &self.ranges, dirty, steering: self.steering, stop: &stop };
+        let memory = Memory { ram: &self.ram, ranges: &self.ranges, dirty, steering: self.steering };
         let send = |lane: &mut Lane, link: &Link<'_>| {
             let sent = lane
                 .send(&memory, link)
                 .and_then(|pages| link.send(&encode(Kind::EndOfRound, &EndOfRound { round: number, pages, last })?));
             if sent.is_err() {
-                stop.store(true, Ordering::Relaxed);
+                link.fail_all();
             }
             sent
         };
@@ -82,7 +80,7 @@ impl<'a> Copier<'a> {
                 match with_signals_blocked(|| std::thread::Builder::new().spawn_scoped(scope, work)) {
                     Ok(thread) => threads.push(thread),
                     Err(error) => {
-                        stop.store(true, Ordering::Relaxed);
+                        first_link.fail_all();
                         outcome = Err(Error::io("cannot start a thread that sends memory", error));
                         break;
                     }
@@ -93,12 +91,7 @@ impl<'a> Copier<'a> {
                 let ended = thread
                     .join()
                     .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "a thread that sends memory panicked")));
-                outcome = match (outcome, ended) {
-                    (Ok(()), ended) => ended,
-                    // The failure that made the others stop says more.
-                    (Err(error), Err(cause)) if is_stopped(&error) => Err(cause),
-                    (outcome, _) => outcome,
-                };
+                outcome = both(outcome, ended);
             }
             outcome.map(|()| number)
         })
@@ -111,7 +104,6 @@ struct Memory<'a> {
     ranges: &'a [MemoryRange],
     dirty: &'a DirtyPages,
     steering: &'a Steering<'a>,
-    stop: &'a AtomicBool,
 }
 
 /// What is sent over one connection.
@@ -147,9 +139,7 @@ impl Lane {
     }
 
     fn send_run(&mut self, memory: &Memory<'_>, link: &Link<'_>, run: Range<u64>) -> Result<()> {
-        if memory.stop.load(Ordering::Relaxed) {
-            return Err(stopped());
-        }
+        link.check()?;
         if self.number == 0 {
             memory.steering.tick();
         }
@@ -217,12 +207,4 @@ impl Lane {
 
 fn limit_of(rate: Option<ByteSize>) -> RateLimit {
     rate.map_or_else(RateLimit::none, |rate| RateLimit::none().bytes_per_second(rate))
-}
-
-fn stopped() -> Error {
-    Error::new(ErrorKind::Gone, "another connection of the migration failed")
-}
-
-fn is_stopped(error: &Error) -> bool {
-    error.kind() == ErrorKind::Gone
 }

@@ -21,14 +21,16 @@ pub(super) struct Watch<'a> {
     heard: AtomicU64,
     /// Fails if the migration was cancelled or has lasted too long.
     check: &'a (dyn Fn() -> Result<()> + Sync),
-    /// `check` no longer counts.
+    /// A connection failed, so the others have to stop.
+    failed: AtomicBool,
+    /// Neither `check` nor `failed` count any more.
     too_late: AtomicBool,
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(silence: Duration, check: &'a (dyn Fn() -> Result<()> + Sync)) -> Self {
         let (started, heard) = (Instant::now(), AtomicU64::new(0));
-        Self { silence, started, heard, check, too_late: AtomicBool::new(false) }
+        Self { silence, started, heard, check, failed: AtomicBool::new(false), too_late: AtomicBool::new(false) }
     }
 
     /// How long a peer may be silent.
@@ -43,7 +45,13 @@ impl<'a> Watch<'a> {
 
     /// Fails if the migration was cancelled or has lasted too long.
     pub(super) fn check(&self) -> Result<()> {
-        if self.too_late.load(Ordering::Relaxed) { Ok(()) } else { (self.check)() }
+        if self.too_late.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Gone, "another connection of the migration failed"));
+        }
+        (self.check)()
     }
 
     fn hear(&self) {
@@ -170,9 +178,14 @@ impl<'a> Link<'a> {
         None
     }
 
-    /// Closes the connection, which ends waits of other threads.
+    /// Closes the connection.
     pub(super) fn close(&self) {
         self.connection.close();
+    }
+
+    /// Stops the waits of all connections of this side.
+    pub(super) fn fail_all(&self) {
+        self.watch.failed.store(true, Ordering::Relaxed);
     }
 
     fn fill(&self, buffer: &mut [u8], wait: &mut Wait) -> Result<()> {
@@ -227,6 +240,15 @@ impl Wait {
     fn is_over(&self, watch: &Watch<'_>) -> bool {
         let since = if self.begun { self.since } else { self.since.max(watch.last_heard()) };
         since.elapsed() > watch.silence || self.deadline.is_some_and(|deadline| Instant::now() > deadline)
+    }
+}
+
+/// The outcome of two connections. If one failed because the other had to be stopped, the failure of that one counts.
+pub(super) fn both(one: Result<()>, other: Result<()>) -> Result<()> {
+    match (one, other) {
+        (Ok(()), other) => other,
+        (Err(error), Err(cause)) if error.kind() == ErrorKind::Gone => Err(cause),
+        (one, _) => one,
     }
 }
 

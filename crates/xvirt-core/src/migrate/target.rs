@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::channel::{Channel, Connection};
 use super::decision::{CommitDecision, Decision, ask};
 use super::frame::broken;
-use super::link::{Link, Watch, unexpected};
+use super::link::{Link, Watch, both, unexpected};
 use super::message::{FEATURES, Hello, Kind, Offer, Prepared as PreparedBody, Reasons, decode, encode, encode_bytes};
 use super::pages::Pages;
 use super::report::{MigrationObserver, MigrationPhase};
@@ -188,8 +188,7 @@ fn receive_pages(links: &[Link<'_>], pages: &Pages<'_>) -> Result<()> {
     let take = |number: usize, link: &Link<'_>| {
         let taken = pages.receive(link, number);
         if taken.is_err() {
-            // Ends the waits of the others. The first connection still carries the reason.
-            links.iter().skip(1).for_each(Link::close);
+            link.fail_all();
         }
         taken
     };
@@ -203,7 +202,7 @@ fn receive_pages(links: &[Link<'_>], pages: &Pages<'_>) -> Result<()> {
         let first = links.first().map_or(Ok(()), |link| take(0, link));
         threads.into_iter().fold(first, |outcome, thread| {
             let panicked = |_| Err(Error::new(ErrorKind::Io, "a thread that receives memory panicked"));
-            outcome.and(thread.join().unwrap_or_else(panicked))
+            both(outcome, thread.join().unwrap_or_else(panicked))
         })
     })
 }

@@ -192,3 +192,19 @@ fn a_source_runs_on_whatever_its_target_answers() {
         assert_eq!((world.running(), world.locked()), (Some(Side::Source), Some(Side::Source)));
     }
 }
+
+#[test]
+fn a_fault_of_one_connection_ends_all_at_once_and_is_the_one_that_is_named() {
+    let (here, there): (Vec<_>, Vec<_>) = (0..2).map(|_| UnixStream::pair().unwrap()).unzip();
+    let channel = Sockets::new(there).unwrap();
+    (&here[0]).write_all(&[hello(0, 2), offer()].concat()).unwrap();
+    // Page 0 belongs to the other connection, which stands and is silent.
+    (&here[1]).write_all(&[hello(1, 2), pages(0, PAGE)].concat()).unwrap();
+    let begin = Instant::now();
+    let error = run_target(&World::new(&[]), &channel, PATIENCE, &()).map(drop).unwrap_err();
+    assert!(error.message().contains("page 0 over connection 1"), "{error}");
+    assert!(begin.elapsed() < PATIENCE / 2, "{:?}", begin.elapsed());
+    let mut said = Vec::new();
+    (&here[0]).read_to_end(&mut said).unwrap();
+    assert!(String::from_utf8_lossy(&said).contains("page 0 over connection 1"), "the source is told");
+}
