@@ -39,7 +39,8 @@
 //! `dirty` is the set of pages to send; `convergence` decides when to stop the guest; `frame`, `message` and `link` are
 //! what the sides say over the connections of a `channel`; `steering` joins the settings and reports with their observer.
 
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the VM side is connected next"))]
+#![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
+#![cfg_attr(not(any(test, fuzzing)), expect(dead_code, unused_imports, reason = "the VM side is connected next"))]
 
 mod channel;
 mod convergence;
@@ -47,6 +48,9 @@ mod copy;
 mod decision;
 mod dirty;
 mod frame;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod message;
 mod pages;
