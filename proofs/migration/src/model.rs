@@ -140,7 +140,8 @@ impl Handover {
             Source::Parked => actions.extend([Action::Release, Action::SourceFails]),
             Source::Released => actions.push(Action::SourceFails),
             Source::Deciding => {
-                actions.push(Action::SourceWithdraws);
+                // The store may not answer in time.
+                actions.extend([Action::SourceWithdraws, Action::SourceGivesUp]);
                 if matches!(state.transaction, Transaction::Applied | Transaction::Refused) {
                     actions.push(Action::SourceReads);
                 }
@@ -173,7 +174,13 @@ impl Handover {
                 }
                 actions.extend([Action::TargetFails, Action::TargetGivesUp]);
             }
-            Target::Asking if state.transaction != Transaction::Sent => actions.push(Action::TargetReads),
+            Target::Asking => {
+                if state.transaction != Transaction::Sent {
+                    actions.push(Action::TargetReads);
+                }
+                // The store may not answer in time.
+                actions.push(Action::TargetFails);
+            }
             _ => {}
         }
         if state.target != Target::Crashed {
@@ -405,9 +412,13 @@ impl Model for Handover {
                 "the source believes that it is migrated only if the guest ran there",
                 |_, state: &State| state.source != Source::Migrated || state.ran_there,
             ),
-            Property::always("the outcome is indeterminate only after a commit", |_, state: &State| {
-                state.source != Source::Indeterminate || state.commit_sent
-            }),
+            Property::always(
+                "the outcome is indeterminate only after a commit or a transaction",
+                |_, state: &State| {
+                    let decided = state.commit_sent || state.transaction != Transaction::NotSent;
+                    state.source != Source::Indeterminate || decided
+                },
+            ),
             Property::always("every end is one that the documentation names", |model: &Self, state: &State| {
                 let mut actions = Vec::new();
                 model.actions(state, &mut actions);
