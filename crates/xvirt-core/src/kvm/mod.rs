@@ -1,10 +1,11 @@
 //! Wrappers of KVM's objects, whose errors name remedies.
 //!
 //! `system` is `/dev/kvm`, `vm` a virtual machine, `vcpu` a virtual processor, `interrupts` its interrupt lines and
-//! messages, `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread. `plain` and
+//! messages, `dirty_log` the log of what it writes to memory, `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread. `plain` and
 //! `xsave` turn KVM's structures into bytes.
 
 mod clock;
+mod dirty_log;
 mod interrupts;
 mod kick;
 pub(crate) mod plain;
@@ -15,6 +16,7 @@ mod vm;
 mod xsave;
 
 pub(crate) use clock::{Clock, real_time};
+pub(crate) use dirty_log::DirtyLog;
 pub(crate) use interrupts::{InterruptLine, MessageInterrupt};
 pub(crate) use kick::{KickSignal, Kicker};
 pub(crate) use system::System;

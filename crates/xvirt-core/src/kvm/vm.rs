@@ -1,5 +1,6 @@
 //! A KVM virtual machine: memory slots, in-kernel interrupt controllers, ioeventfds and vCPUs.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use kvm_bindings::{
@@ -29,19 +30,21 @@ const CONTROLLERS: [u32; 3] = [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KV
 pub(crate) struct Vm {
     pub(super) fd: Arc<VmFd>,
     routes: Arc<Mutex<Routes>>,
+    /// Whether writes to memory are logged.
+    pub(super) logged: AtomicBool,
 }
 
 impl Vm {
     pub(super) fn new(fd: VmFd, ram: &GuestRam) -> Result<Self> {
         // Before creating the interrupt controllers, because that starts a lazy RCU grace period in the kernel, and
         // setting the memory would wait several milliseconds for its end.
-        set_memory(&fd, ram)?;
+        set_memory(&fd, ram, 0)?;
         fd.set_tss_address(TSS_ADDRESS).map_err(|e| kvm_error("cannot place the task state segment", e))?;
         fd.set_identity_map_address(IDENTITY_MAP_ADDRESS).map_err(|e| kvm_error("cannot place the identity map", e))?;
         fd.create_irq_chip().map_err(|e| kvm_error("cannot create the interrupt controllers", e))?;
         let fd = Arc::new(fd);
         let routes = Arc::new(Mutex::new(Routes::new(Arc::clone(&fd))));
-        Ok(Self { fd, routes })
+        Ok(Self { fd, routes, logged: AtomicBool::new(false) })
     }
 
     /// Creates the vCPU with this APIC id.
@@ -112,8 +115,8 @@ impl Vm {
     }
 }
 
-/// Sets the VM's memory, with one slot per region.
-fn set_memory(fd: &VmFd, ram: &GuestRam) -> Result<()> {
+/// Sets the VM's memory, with one slot per region, or the flags of the slots.
+pub(super) fn set_memory(fd: &VmFd, ram: &GuestRam, flags: u32) -> Result<()> {
     for (slot, region) in ram.iter().enumerate() {
         let address = region
             .get_host_address(MemoryRegionAddress(0))
@@ -123,7 +126,7 @@ fn set_memory(fd: &VmFd, ram: &GuestRam) -> Result<()> {
             guest_phys_addr: region.start_addr().raw_value(),
             memory_size: region.len(),
             userspace_addr: address as u64,
-            flags: 0,
+            flags,
         };
         // SAFETY: no vCPU runs once the mapping is gone: the machine owns both and joins the vCPU threads first.
         unsafe { fd.set_user_memory_region(slot) }.map_err(|e| kvm_error("KVM refuses the guest's memory", e))?;

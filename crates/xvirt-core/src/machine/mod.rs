@@ -18,6 +18,7 @@ mod state;
 #[cfg(test)]
 #[cfg(feature = "demo")]
 mod tests;
+mod throttle;
 mod vcpus;
 
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ use crate::device::power::GeneralEvent;
 use crate::device::serial::Serial;
 use crate::device::watchdog::Watchdog;
 use crate::device::{Device, reset_all};
-use crate::kvm::{self, System, Vcpu};
+use crate::kvm::{self, DirtyLog, System, Vcpu};
 use crate::memory::{GuestRam, allocate};
 use crate::sync::lock;
 use crate::virtio::VirtioPci;
@@ -56,6 +57,7 @@ pub use signal::CrashReason;
 pub(crate) use signal::{Signal, Signals};
 pub use state::ElapsedTime;
 pub(crate) use state::{DeviceStates, MachineState, ProcessorState, Restore};
+pub(crate) use throttle::Throttle;
 
 /// The parts of a machine, except its virtio devices.
 pub(crate) struct Parts<'a> {
@@ -91,6 +93,14 @@ impl Processors {
         let cpuid = CpuidTemplate::new(&supported(&system)?, cpus)?;
         let msrs = system.msr_indices()?;
         Ok(Self { system, cpuid, msrs, count: cpus.count })
+    }
+
+    /// Checks that this host has everything that a guest was told of its processors elsewhere.
+    ///
+    /// # Errors
+    /// `HostUnsupported`, which names what is missing.
+    pub(crate) fn check_fits(&self, guest: &CpuidTemplate) -> Result<()> {
+        guest.check_fits(&self.cpuid)
     }
 }
 
@@ -146,7 +156,8 @@ impl Machine {
             }
             None => cpuid,
         };
-        let ram = allocate(parts.memory, parts.backing)?;
+        let there = parts.restore.and_then(|restore| restore.memory).cloned();
+        let ram = there.map_or_else(|| allocate(parts.memory, parts.backing), Ok)?;
         let vm = Arc::new(system.create_vm(&ram)?);
         let created = create_vcpus(&vm, cpuid, *count);
         let vcpus = if saved.is_some() { created.map_err(state::refused)? } else { created? };
@@ -154,7 +165,7 @@ impl Machine {
         let controllers = vm.interrupt_controllers()?;
         let msrs = vcpus.first().map_or_else(|| Ok(Vec::new()), |vcpu| vcpu.msrs(msrs))?;
 
-        if let Some(Restore { state, time }) = parts.restore {
+        if let Some(Restore { state, time, .. }) = parts.restore {
             // Before the devices, which deliver interrupts that were pending.
             state.processors.set(&vm, &vcpus, time)?;
             vm.defer_message_interrupts();
@@ -189,9 +200,22 @@ impl Machine {
         })
     }
 
+    /// What the guest was told of its processors.
+    pub(crate) fn cpuid(&self) -> &CpuidTemplate {
+        &self.cpuid
+    }
+
     /// Guest memory, to be saved and to be filled from saved state.
     pub(crate) fn ram(&self) -> &GuestRam {
         &self.ram
+    }
+
+    /// Starts to log which memory the guest and its devices write.
+    ///
+    /// # Errors
+    /// [`Busy`](ErrorKind::Busy) if that is logged already.
+    pub(crate) fn dirty_log(&self) -> Result<DirtyLog> {
+        DirtyLog::start(Arc::clone(&self.host.vm), self.ram.clone())
     }
 
     /// The serial port; the owner must forward its input.

@@ -17,6 +17,7 @@ use crate::arch::x86_64::cpuid::CpuidTemplate;
 use crate::arch::x86_64::vcpu_state::VcpuState;
 use crate::device::Device;
 use crate::kvm::{self, Clock, Vcpu, plain, real_time};
+use crate::memory::GuestRam;
 use crate::state::{Kind, Section};
 use crate::sync::lock;
 use crate::virtio::VirtioPciState;
@@ -95,6 +96,8 @@ pub enum ElapsedTime {
 pub(crate) struct Restore<'a> {
     pub(crate) state: &'a MachineState,
     pub(crate) time: ElapsedTime,
+    /// The guest's memory, if it is there already.
+    pub(crate) memory: Option<&'a GuestRam>,
 }
 
 impl Machine {

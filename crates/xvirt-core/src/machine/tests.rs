@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::devices::SavedDevice;
-use super::{ElapsedTime, Machine, MachineState, Parts, ProcessorState, Processors, Restore};
+use super::{ElapsedTime, Machine, MachineState, Parts, ProcessorState, Processors, Restore, Throttle};
 use crate::arch::x86_64::layout;
 use crate::bus::BusDevice;
 use crate::config::{Boot, ByteSize, CpuConfig, EntryProtocol, IoEngine, MemoryBacking};
@@ -21,6 +21,7 @@ use crate::demo::{self, CommandLine, Mode};
 use crate::device::Device;
 use crate::disk::{self, Access, CopyBeforeWrite, ImageFormat};
 use crate::host::Host;
+use crate::memory::GuestRam;
 use crate::net::FrameStream;
 use crate::port::PortStream;
 use crate::state::{StateReader, StateWriter};
@@ -130,7 +131,7 @@ impl Rig {
         let reader = StateReader::new(File::open(&path).unwrap()).unwrap();
         let read = MachineState { processors: reader.section().unwrap(), devices: reader.section().unwrap() };
         assert_eq!(read, saved);
-        let restored = machine(folder, Some(Restore { state: &read, time })).unwrap();
+        let restored = machine(folder, Some(Restore { state: &read, time, memory: None })).unwrap();
         reader.memory(restored.machine.ram(), &()).unwrap();
         restored.machine.finish_restore().unwrap();
         let again = restored.machine.save().unwrap();
@@ -271,4 +272,76 @@ fn what_cannot_be_saved_is_named() {
     assert_eq!(failure(rig.machine.save()), (ErrorKind::InvalidState, text.to_owned()));
     rig.machine.take_ejected();
     assert!(rig.machine.save().unwrap().devices.devices.iter().all(|device| device.slot != Some(1)));
+}
+
+/// Copies these pages.
+fn copy_pages(from: &GuestRam, to: &GuestRam, pages: &[Vec<u64>]) -> usize {
+    let mut copied = 0;
+    for (region, words) in from.iter().zip(pages) {
+        for (at, word) in words.iter().enumerate() {
+            for bit in (0..64).filter(|bit| word >> bit & 1 == 1) {
+                let (mut page, place) = ([0; 4096], region.start_addr().unchecked_add((at as u64 * 64 + bit) * 4096));
+                from.read_slice(&mut page, place).unwrap();
+                to.write_slice(&page, place).unwrap();
+                copied += 1;
+            }
+        }
+    }
+    copied
+}
+
+#[test]
+fn all_that_the_guest_and_its_devices_write_is_logged() {
+    let Some(mut rig) = rig() else { return };
+    let ram = rig.machine.ram().clone();
+    let ranges: Vec<_> = ram.iter().map(|region| (region.start_addr(), region.len() as usize)).collect();
+    let copy = GuestRam::from_ranges(&ranges).unwrap();
+    rig.run_for_a_while();
+    let log = rig.machine.dirty_log().unwrap();
+    assert_eq!(rig.machine.dirty_log().unwrap_err().kind(), ErrorKind::Busy);
+    let all: usize = ranges.iter().map(|(_, length)| length / 4096).sum();
+    let pages: Vec<_> = ranges.iter().map(|(_, length)| vec![u64::MAX; length / 4096 / 64]).collect();
+    assert_eq!(copy_pages(&ram, &copy, &pages), all);
+    for round in 0..10 {
+        rig.machine.run();
+        let copied = copy_pages(&ram, &copy, &log.take().unwrap());
+        assert!((usize::from(round > 0)..all / 4).contains(&copied), "{copied} pages of {all} in round {round}");
+        rig.run_for_a_while();
+    }
+    copy_pages(&ram, &copy, &log.take().unwrap());
+    assert_eq!(log.take().unwrap().iter().flatten().map(|word| word.count_ones()).sum::<u32>(), 0);
+    for (start, length) in ranges {
+        for place in (0..length).step_by(4096).map(|offset| start.unchecked_add(offset as u64)) {
+            let mut pages = [[0; 4096]; 2];
+            ram.read_slice(&mut pages[0], place).unwrap();
+            copy.read_slice(&mut pages[1], place).unwrap();
+            assert!(pages[0] == pages[1], "the page at {place:?} differs");
+        }
+    }
+    drop(log);
+    rig.machine.dirty_log().unwrap();
+}
+
+#[test]
+fn slowed_vcpus_run_less_and_still_obey() {
+    let Some(rig) = rig() else { return };
+    let Rig { machine, mut console, .. } = rig;
+    let machine = Arc::new(machine);
+    machine.run();
+    console.wait_for("pass", PATIENCE).unwrap();
+    let spent = || machine.vcpu_statistics().map(|(_, time)| time).sum::<Duration>();
+    let throttle = Throttle::start(Arc::clone(&machine), 99).unwrap();
+    let (before, began) = (spent(), Instant::now());
+    console.wait_for("pass", PATIENCE).unwrap();
+    console.wait_for("pass", PATIENCE).unwrap();
+    let share = (spent() - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    assert!(share < 0.5, "the vCPU has run for {share} of the time");
+    for _ in 0..10 {
+        machine.park().unwrap();
+        machine.run();
+    }
+    throttle.set(0);
+    console.wait_for("pass", PATIENCE).unwrap();
+    drop(throttle);
+    console.wait_for("pass", PATIENCE).unwrap();
 }

@@ -41,6 +41,8 @@ struct Orders {
     number: u64,
     /// The number of vCPUs that run guest code or handle its I/O.
     running: usize,
+    /// No vCPU begins to run, whatever the order.
+    held: bool,
 }
 
 /// State that all vCPU threads of a machine share.
@@ -76,7 +78,7 @@ impl Vcpus {
     /// Starts a parked thread for each vCPU.
     pub(crate) fn spawn(vcpus: Vec<Vcpu>, ports: Arc<Bus>, memory: Arc<Bus>, signals: Arc<Signals>) -> Result<Self> {
         let signal = KickSignal::claim()?;
-        let orders = Mutex::new(Orders { order: Order::Park, number: 0, running: 0 });
+        let orders = Mutex::new(Orders { order: Order::Park, number: 0, running: 0, held: false });
         let shared = Arc::new(Shared { orders, changed: Condvar::new(), ports, memory, signals });
         let vcpus: Vec<_> = vcpus.into_iter().map(|v| Arc::new(Mutex::new(v))).collect();
         let mut group = Self { signal, vcpus, threads: Vec::new(), shared };
@@ -128,6 +130,18 @@ impl Vcpus {
             }
             (orders, checked) = self.kick_and_wait(orders);
         }
+    }
+
+    /// Stops the vCPUs soon, without waiting for that, until [`release`](Self::release). Orders keep their effect.
+    pub(crate) fn hold(&self) {
+        lock(&self.shared.orders).held = true;
+        self.threads.iter().for_each(|thread| thread.kicker.kick());
+    }
+
+    /// Ends [`hold`](Self::hold).
+    pub(crate) fn release(&self) {
+        lock(&self.shared.orders).held = false;
+        self.shared.changed.notify_all();
     }
 
     /// Calls `change` with each vCPU, which must be parked.
@@ -261,7 +275,7 @@ impl Shared {
         loop {
             match orders.order {
                 Order::Stop => return None,
-                Order::Run if obeyed != Some(orders.number) => {
+                Order::Run if obeyed != Some(orders.number) && !orders.held => {
                     orders.running += 1;
                     return Some(Turn { shared: self, number: orders.number });
                 }
