@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Mutex;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::sync::lock;
 
@@ -82,6 +85,50 @@ impl<S: Socket + 'static> Channel for Sockets<S> {
             None => Err(io::Error::new(io::ErrorKind::NotConnected, "the channel has no more sockets")),
         }
     }
+}
+
+/// A function that makes connected sockets within the given time, for the source:
+///
+/// ```
+/// use std::net::{SocketAddr, TcpStream};
+/// use xvirt_core::migrate::Channel;
+///
+/// let address: SocketAddr = ([192, 0, 2, 7], 7400).into();
+/// let channel = move |limit| TcpStream::connect_timeout(&address, limit);
+/// let channel: &dyn Channel = &channel;
+/// ```
+impl<S: Socket + 'static, F: Fn(Duration) -> io::Result<S> + Send + Sync> Channel for F {
+    fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
+        connection(self(limit)?)
+    }
+}
+
+/// Accepts the connections of a source.
+impl Channel for TcpListener {
+    fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
+        wait_readable(self, limit)?;
+        connection(self.accept()?.0)
+    }
+}
+
+/// Accepts the connections of a source.
+impl Channel for UnixListener {
+    fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
+        wait_readable(self, limit)?;
+        connection(self.accept()?.0)
+    }
+}
+
+fn connection<S: Socket + 'static>(socket: S) -> io::Result<Box<dyn Connection>> {
+    socket.prepare(CONNECTION_WAIT)?;
+    Ok(Box::new(Stream(socket)))
+}
+
+/// Waits until a connection can be accepted.
+fn wait_readable(listener: &impl AsFd, limit: Duration) -> io::Result<()> {
+    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+    let ready = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit))?;
+    if ready > 0 { Ok(()) } else { Err(io::Error::new(io::ErrorKind::TimedOut, "nobody has connected")) }
 }
 
 /// A connected stream socket of the operating system.

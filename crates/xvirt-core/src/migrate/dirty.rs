@@ -30,6 +30,7 @@ impl DirtyPages {
     }
 
     /// Adds a page; others than those of the memory are ignored.
+    #[cfg(test)]
     pub(crate) fn insert(&mut self, page: u64) {
         if page < self.pages {
             self.words[(page / 64) as usize] |= 1 << (page % 64);

@@ -9,7 +9,8 @@ use vm_memory::GuestAddress;
 
 use super::frame::{frame, preamble};
 use super::message::{Hello, Kind, Offer, encode};
-use super::{Channel, Connection, Reception, TargetVm, receive};
+use super::target::{TargetVm, receive};
+use super::{Channel, Connection, Reception};
 use crate::Result;
 use crate::memory::GuestRam;
 use crate::state::ranges_of;

@@ -35,12 +35,27 @@
 //! will. The model in `proofs/migration` has the same phases and messages, and explores all their failures.
 //! `docs/migration.md` describes the protocol for other implementations.
 //!
+//! ```no_run
+//! # fn main() -> xvirt_core::Result<()> {
+//! use std::net::{SocketAddr, TcpStream};
+//! use xvirt_core::migrate::Migration;
+//! # let vm: xvirt_core::vm::Vm = unimplemented!();
+//!
+//! let target: SocketAddr = ([192, 0, 2, 7], 7400).into();
+//! let connect = move |limit| TcpStream::connect_timeout(&target, limit);
+//! let summary = vm.migrate(&connect, &Migration::default(), &(), &())?;
+//! println!("its guest was stopped for {:?}", summary.downtime.total());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! At the other host, [`receive`] takes the VM. Both hosts must reach the same disks; nothing is encrypted, so the network
+//! has to be trusted.
+//!
 //! Inside: `source` and `target` are the two sides, whose phases are types; `copy` sends memory, `pages` takes it, and
 //! `dirty` is the set of pages to send; `convergence` decides when to stop the guest; `frame`, `message` and `link` are
-//! what the sides say over the connections of a `channel`; `steering` joins the settings and reports with their observer.
-
-#![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
-#![cfg_attr(not(any(test, fuzzing)), expect(dead_code, unused_imports, reason = "the VM side is connected next"))]
+//! what the sides say over the connections of a `channel`; `steering` joins the settings and reports with their observer;
+//! `vm` connects all this to VMs.
 
 mod channel;
 mod convergence;
@@ -63,12 +78,10 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod vm;
 
 pub use channel::{CONNECTION_WAIT, Channel, Connection, Socket, Sockets};
 pub use decision::{CommitDecision, Decision};
-pub(crate) use dirty::DirtyPages;
-pub(crate) use message::Offer;
 pub use report::{Downtime, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary};
 pub use settings::{AtLimit, Migration, Reception};
-pub(crate) use source::{Outcome, SourceVm, migrate};
-pub(crate) use target::{Refusal, TargetVm, receive};
+pub use vm::receive;

@@ -7,7 +7,10 @@ use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 use xvirt_testing::random::Random;
 
-use super::{DirtyPages, Offer, SourceVm, TargetVm};
+use super::dirty::DirtyPages;
+use super::message::Offer;
+use super::source::SourceVm;
+use super::target::TargetVm;
 use crate::memory::GuestRam;
 use crate::state::{PAGE, ranges_of, read_guest};
 use crate::sync::{Mutex, lock};

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Vm;
-use super::devices::{Devices, Place};
-use super::saved::SavedState;
-use crate::Result;
+use super::devices::Devices;
+use super::saved::{Description, SavedState};
 use crate::config::{CpuBaseline, Disk, VmConfig};
 use crate::disk;
 use crate::host::Host;
 use crate::machine;
 use crate::net::MacAddress;
+use crate::{Error, ErrorKind, Result};
 
 impl VmConfig {
     /// Builds the VM, halted.
@@ -25,18 +25,31 @@ impl VmConfig {
         Vm::new(config, devices, None, host.kvm_device())
     }
 
-    /// Builds the VM, suspended to the file `saved`, with its devices at these places.
-    pub(super) fn build_suspended(
+    /// Builds the VM that is described so, with its devices at their places: suspended to the file `saved`, or halted.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if it has not as many disks and network interfaces.
+    pub(super) fn build_described(
         self,
         host: &Host,
-        saved: Arc<dyn SavedState>,
-        disks: &[Place],
-        nics: &[Place],
+        description: &Description,
+        saved: Option<Arc<dyn SavedState>>,
     ) -> Result<Vm> {
+        let Description { disks, nics, .. } = description;
+        for (what, count, described) in
+            [("disks", self.disks.len(), disks.len()), ("network interfaces", self.nics.len(), nics.len())]
+        {
+            if count != described {
+                let what =
+                    format!("VM '{}' had {described} {what}, and the configuration has {count}", description.name);
+                return Err(Error::new(ErrorKind::InvalidConfig, what)
+                    .with_remedy("give the configuration that the VM had, with other paths where they differ here"));
+            }
+        }
         let mut config = self.checked(host)?;
         let disks = mem::take(&mut config.disks).into_iter().zip(disks);
         let nics = mem::take(&mut config.nics).into_iter().zip(nics);
-        Vm::new(config, Devices::at(disks, nics), Some(saved), host.kvm_device())
+        Vm::new(config, Devices::at(disks, nics), saved, host.kvm_device())
     }
 
     /// The configuration with everything that `build` chooses, if `host` can run it.

@@ -26,6 +26,8 @@ pub enum HaltCause {
     NotStarted,
     /// [`hard_shutdown`](Vm::hard_shutdown).
     HardShutdown,
+    /// It was migrated, and runs elsewhere.
+    Migrated,
     /// The guest powered off.
     GuestShutdown,
     /// The guest crashed, or something it needs on the host failed.
@@ -53,6 +55,7 @@ impl From<&Event> for HaltCause {
     fn from(event: &Event) -> Self {
         match event {
             Event::GuestShutdown => Self::GuestShutdown,
+            Event::Migrated => Self::Migrated,
             Event::Crashed(reason) => Self::Crashed(reason.clone()),
             _ => Self::HardShutdown,
         }

@@ -75,7 +75,7 @@ pub(super) struct Inner {
     process: Process,
     /// The configuration it was built from, without disks and network interfaces, which may change.
     pub(super) config: VmConfig,
-    processors: Processors,
+    pub(super) processors: Processors,
     pub(super) consoles: Consoles,
     /// The connection to its guest agent.
     pub(super) agent: Arc<Channel>,

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use super::assemble::{self, DiskDevice};
 use super::devices::DiskSlot;
-use super::events::Event;
 use super::handle::Inner;
-use super::state::PowerState;
 use super::stopped::Stopped;
 use crate::config::{Disk, DiskSource};
 use crate::disk::{BlockBackend, CopyBeforeWrite};
@@ -37,8 +35,8 @@ pub(crate) struct NewImage {
 }
 
 /// A disk that was taken out of the machine.
-#[derive(Debug)]
-struct TakenOut {
+#[derive(Clone, Debug)]
+pub(super) struct TakenOut {
     position: usize,
     /// The disk as it was, without its device.
     disk: DiskSlot,
@@ -58,6 +56,11 @@ impl Inner {
     /// Fails if a disk is missing from the machine, because its image could not be opened again.
     pub(super) fn require_all_disks(&self) -> Result<()> {
         let live = self.live();
+        if live.released.is_some() {
+            let what = format!("VM '{}' may run at the target of a migration", self.config.name);
+            return Err(Error::new(ErrorKind::InvalidState, what)
+                .with_remedy("find out whether it does, and decide with resolve_migration"));
+        }
         let missing = live.devices.disks.iter().find(|(_, disk)| live.running.is_some() && disk.device.is_none());
         missing.map_or(Ok(()), |(position, _)| {
             let what = format!("disk {position} of VM '{}' could not be opened again", self.config.name);
@@ -77,6 +80,14 @@ impl<'b> Stopped<'b> {
             Ok(()) => Ok(change),
             Err(error) => Err(change.undo(error)),
         }
+    }
+
+    /// Opens the images of disks that were left out, and puts them in again.
+    ///
+    /// # Errors
+    /// One of them cannot be opened. This can be called again.
+    pub(super) fn put_back(&mut self, taken_out: Vec<TakenOut>) -> Result<()> {
+        ImageChange { stopped: self, taken_out, changed: Vec::new() }.put_all_back()
     }
 }
 
@@ -129,20 +140,28 @@ impl ImageChange<'_, '_> {
         }
     }
 
+    /// Leaves the disks out of the machine, until [`Stopped::put_back`].
+    pub(super) fn leave_out(self) -> Vec<TakenOut> {
+        self.taken_out
+    }
+
     /// Lets the VM go on with its old images, and returns the error to report. If an image cannot be opened again, the
     /// VM stays paused without that disk.
     pub(crate) fn undo(mut self, error: Error) -> Error {
         // Closes the new images.
         self.changed.clear();
-        // Every disk that can be is put back.
-        let mut failed: Vec<_> = self.taken_out.iter().filter_map(|taken| self.put_back(taken).err()).collect();
-        let Some(second) = failed.pop() else { return error };
-        self.stopped.run_again = false;
-        self.stopped.vm.inner.enter(PowerState::Paused, &Event::Paused);
+        let Err(second) = self.put_all_back() else { return error };
+        self.stopped.stay_paused();
         let what = format!("VM '{}' stays paused, because a disk cannot be opened again", self.stopped.vm.name());
         Error::new(second.kind(), what)
             .because(second.without_remedy())
             .with_remedy(format!("shut it down with hard_shutdown; the disk was closed when this failed: {error}"))
+    }
+
+    /// Puts every disk back that can be.
+    fn put_all_back(&self) -> Result<()> {
+        let mut failed: Vec<_> = self.taken_out.iter().filter_map(|taken| self.put_back(taken).err()).collect();
+        failed.pop().map_or(Ok(()), Err)
     }
 
     /// Puts a disk in with the image that it had.

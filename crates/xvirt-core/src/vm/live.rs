@@ -11,6 +11,7 @@ use super::devices::Devices;
 use super::disks::DiskStatus;
 use super::events::Event;
 use super::halt::{Crash, HaltCause, Halted};
+use super::image_change::TakenOut;
 use super::nics::NicStatus;
 use super::saved::SavedState;
 use super::state::PowerState;
@@ -28,6 +29,8 @@ pub(super) struct Live {
     pub(super) running: Option<Running>,
     /// The file from which a suspended VM resumes.
     pub(super) saved: Option<Arc<dyn SavedState>>,
+    /// The disks that a migration has closed, of a VM that may run elsewhere or could not open them again.
+    pub(super) released: Option<Vec<TakenOut>>,
     pub(super) halted: Option<Halted>,
     pub(super) last_crash: Option<Crash>,
     /// The last values, returned by queries while the machine is being torn down.
@@ -71,7 +74,7 @@ impl Live {
     pub(super) fn new(devices: Devices, cpu_limit: CpuLimit, saved: Option<Arc<dyn SavedState>>) -> Self {
         let halted = saved.is_none().then(|| Halted::now(HaltCause::NotStarted));
         let state = if saved.is_some() { PowerState::Suspended } else { PowerState::Halted };
-        Self { state, devices, cpu_limit, running: None, saved, halted, last_crash: None, ending: None }
+        Self { state, devices, cpu_limit, running: None, saved, released: None, halted, last_crash: None, ending: None }
     }
 
     /// Records that the VM was started or resumed, as `event` says.
@@ -86,6 +89,7 @@ impl Live {
         let ending = Ending { statistics: self.statistics(), disks: self.disks(), nics: self.nics() };
         let Running { machine, balloon, cpu_group, .. } = self.running.take()?;
         self.ending = Some(ending);
+        self.released = None;
         if let Some(device) = &balloon {
             // Wakes the threads that wait for the guest's balloon driver.
             device.balloon.end();

@@ -10,6 +10,7 @@
 //! - `suspend`: suspends a VM to a file and resumes it; `saved` reads such a file, `saved_devices` its device states,
 //!   and `draft` is a file until it is complete.
 //! - `stopped`: holds a VM stopped while it is saved; `image_change` gives its disks other images meanwhile.
+//! - `outgoing` and `incoming`: a VM at the source and at the target of a migration.
 //! - `events`: what happens to the VM; `halt`: why it is halted, and its last crash.
 //! - `supervisor`: the thread that handles the guest's own requests; `guest`: what those requests and crashes do.
 //! - `consoles`: the consoles and the guest agent's port; `agent`: the guest agent; `vsock`: connections to and from
@@ -37,14 +38,19 @@ mod halt;
 mod handle;
 mod hotplug;
 mod image_change;
+mod incoming;
 mod lifecycle;
 mod limits;
 mod live;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod migration_tests;
 mod nics;
 mod operation;
+mod outgoing;
 mod resize;
 mod saved;
 mod saved_devices;
@@ -62,11 +68,14 @@ pub use events::{CrashReason, Device, Event, EventReceiver, EventRecord, IoOpera
 pub use halt::{Crash, HaltCause, Halted};
 pub use handle::Vm;
 pub(crate) use image_change::NewImage;
+pub use incoming::ArrivingVm;
+pub(crate) use incoming::Incoming;
 pub use memory::{GuestMemory, MemoryStatistics};
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsPublisher;
 pub use nics::NicStatus;
 pub use operation::Operation;
+pub(crate) use outgoing::Outgoing;
 pub use saved::SuspendedVm;
 pub(crate) use saved::{SavedImage, SavedState, require_unchanged};
 pub use state::{PowerState, Verb};

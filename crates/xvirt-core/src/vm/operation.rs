@@ -87,11 +87,16 @@ pub(crate) struct LongOperation<'a> {
     _lock: Option<MutexGuard<'a, Power>>,
 }
 
-impl LongOperation<'_> {
+impl<'a> LongOperation<'a> {
     /// Lets other verbs run from now on.
     pub(crate) fn release(&mut self) {
         self.listed.change(|entry| entry.exclusive = false);
         self._lock = None;
+    }
+
+    /// The operation lock, for a verb that halts the VM. The verb stays listed.
+    pub(super) fn take_lock(&mut self) -> Option<MutexGuard<'a, Power>> {
+        self._lock.take()
     }
 
     /// An observer that records the progress in the list, and passes it on to `observer`.

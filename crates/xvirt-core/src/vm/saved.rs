@@ -53,6 +53,20 @@ impl SavedImage {
         Some(Self { stamp: ImageStamp::of(path).ok()?, path: absolute(path).ok()? })
     }
 
+    /// Fails unless `disk`, which may have another path here, is this image and unchanged.
+    pub(super) fn require_same(&self, disk: &Disk) -> Result<()> {
+        if Self::of(disk).is_none_or(|here| here.stamp == self.stamp) {
+            return Ok(());
+        }
+        let what = match &disk.source {
+            DiskSource::Image { path, .. } => {
+                format!("{} is not the image that was {} there", path.display(), self.path.display())
+            }
+            _ => format!("a disk is not the image that was {} there", self.path.display()),
+        };
+        Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("migrate VMs whose disks both hosts share"))
+    }
+
     /// Fails if `disk` is this image and it was changed.
     fn require_unchanged(&self, disk: &Disk) -> Result<()> {
         if Self::of(disk).is_none_or(|now| now.path != self.path || now == *self) {
@@ -126,6 +140,15 @@ impl Section for Description {
     const VERSION: u32 = 1;
 }
 
+impl Description {
+    /// Checks a description that somebody else wrote, and reads the configuration in it.
+    pub(super) fn check(&self) -> Result<Option<VmConfig>> {
+        check_places(&self.disks)?;
+        check_places(&self.nics)?;
+        self.config.as_deref().map(read_config).transpose()
+    }
+}
+
 /// A VM that was suspended, maybe by another process: the file that [`Vm::suspend`] wrote.
 ///
 /// ```no_run
@@ -160,9 +183,7 @@ impl SuspendedVm {
         let reader = open(&path)?;
         let read = || {
             let description = reader.section::<Description>()?;
-            check_places(&description.disks)?;
-            check_places(&description.nics)?;
-            let config = description.config.as_deref().map(read_config).transpose()?;
+            let config = description.check()?;
             Ok((description, config, reader.section()?))
         };
         let (description, config, consoles) = read().map_err(|error| in_file(&path, error))?;
@@ -212,18 +233,8 @@ impl SuspendedVm {
     /// Builds the VM from another configuration, and resumes it from `state`.
     pub(crate) fn build_from(self, state: Arc<dyn SavedState>, config: VmConfig, host: &Host) -> Result<Vm> {
         self.description.require_uuid(config.uuid, &self.path)?;
-        let Self { path, description: Description { disks, nics, .. }, consoles, .. } = self;
-        for (what, count, saved) in
-            [("disks", config.disks.len(), disks.len()), ("network interfaces", config.nics.len(), nics.len())]
-        {
-            if count != saved {
-                let what =
-                    format!("{} is of a VM with {saved} {what}, and the configuration has {count}", path.display());
-                return Err(Error::new(ErrorKind::InvalidConfig, what)
-                    .with_remedy("give the configuration that the VM had when it was suspended"));
-            }
-        }
-        let vm = config.build_suspended(host, state, &disks, &nics)?;
+        let vm = config.build_described(host, &self.description, Some(state))?;
+        let consoles = self.consoles;
         vm.inner.consoles.go_on_from(consoles);
         Ok(vm)
     }

@@ -39,6 +39,7 @@ pub enum Verb {
     Snapshot,
     Checkpoint,
     Export,
+    Migrate,
     Seal,
     Clone,
     Copy,
@@ -58,7 +59,7 @@ pub enum Verb {
 use PowerState::{Halted, Paused, Running, Suspended};
 
 /// The states in which each verb is legal.
-const LEGAL: [(Verb, &[PowerState]); 26] = [
+const LEGAL: [(Verb, &[PowerState]); 27] = [
     (Verb::Start, &[Halted]),
     (Verb::CleanShutdown, &[Running]),
     (Verb::HardShutdown, &[Running, Paused, Suspended]),
@@ -71,6 +72,7 @@ const LEGAL: [(Verb, &[PowerState]); 26] = [
     (Verb::Snapshot, &[Halted, Running, Paused, Suspended]),
     (Verb::Checkpoint, &[Running, Paused, Suspended]),
     (Verb::Export, &[Halted, Running, Paused, Suspended]),
+    (Verb::Migrate, &[Running]),
     (Verb::Seal, &[Halted]),
     (Verb::Clone, &[Halted]),
     (Verb::Copy, &[Halted]),
@@ -137,6 +139,7 @@ impl fmt::Display for Verb {
             Self::Snapshot => "snapshot",
             Self::Checkpoint => "checkpoint",
             Self::Export => "export",
+            Self::Migrate => "migrate",
             Self::Seal => "seal",
             Self::Clone => "clone",
             Self::Copy => "copy",

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::devices::DiskSlot;
+use super::events::Event;
 use super::handle::Vm;
 use super::operation::LongOperation;
 use super::state::PowerState;
@@ -59,6 +60,19 @@ impl Stopped<'_> {
     pub(crate) fn save(&self, file: File, progress: &dyn Progress) -> Result<()> {
         let machine = self.vm.inner.running_machine()?;
         self.vm.inner.save_to(&machine, file, false, progress).map(drop)
+    }
+}
+
+impl Stopped<'_> {
+    /// The guest does not go on when this is dropped.
+    pub(super) fn stay_stopped(&mut self) {
+        self.run_again = false;
+    }
+
+    /// The VM is paused, also after this is dropped.
+    pub(super) fn stay_paused(&mut self) {
+        self.stay_stopped();
+        self.vm.inner.enter(PowerState::Paused, &Event::Paused);
     }
 }
 

@@ -1,11 +1,13 @@
 //! Suspending a VM to a file, and resuming it from there.
 
 use std::fs::{self, File};
+use std::io::{Read, Seek};
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use super::draft::FileDraft;
@@ -209,16 +211,13 @@ impl Inner {
         progress: &dyn Progress,
     ) -> Result<SavedBytes> {
         let began = Instant::now();
-        let state = machine.save()?;
+        let saved = machine.save()?;
         let read = began.elapsed();
         let description = self.describe(&self.live(), with_config)?;
         let mut writer = StateWriter::new(file);
         let memory = writer.memory(machine.ram(), progress)?;
         let began = Instant::now();
-        writer.section(&state.processors)?;
-        writer.section(&state.devices)?;
-        writer.section(&description)?;
-        writer.section(&self.consoles.save())?;
+        self.write_state(&mut writer, &saved, &description)?;
         let state = read + began.elapsed();
         writer.finish()?;
         Ok(SavedBytes { memory, state })
@@ -237,6 +236,24 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// The state of a parked machine except its memory, as the bytes of a file of saved state.
+    pub(super) fn state_without_memory(&self, machine: &Machine) -> Result<Vec<u8>> {
+        let saved = machine.save()?;
+        let mut writer = StateWriter::new(file_in_memory()?);
+        self.write_state(&mut writer, &saved, &self.describe(&self.live(), true)?)?;
+        let mut bytes = Vec::new();
+        let mut file = writer.finish()?;
+        let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+        read.map(|_| bytes).map_err(|e| Error::io("cannot read the state of the machine back", e))
+    }
+
+    fn write_state(&self, writer: &mut StateWriter, state: &MachineState, description: &Description) -> Result<()> {
+        writer.section(&state.processors)?;
+        writer.section(&state.devices)?;
+        writer.section(description)?;
+        writer.section(&self.consoles.save())
     }
 
     /// Writes the disks of a parked machine to stable storage, so that closing them changes nothing. A crash of the host
@@ -268,7 +285,7 @@ impl Inner {
         };
         let (description, state) = read().map_err(|error| saved::in_file(path, error))?;
         description.require_uuid(self.config.uuid, path)?;
-        let restore = Restore { state: &state, time };
+        let restore = Restore { state: &state, time, memory: None };
         let mut memory = Duration::ZERO;
         let started = self.assemble(run, Some(restore), |machine, _| {
             let began = Instant::now();
@@ -299,7 +316,7 @@ impl Inner {
         Ok(())
     }
 
-    fn describe(&self, live: &Live, with_config: bool) -> Result<Description> {
+    pub(super) fn describe(&self, live: &Live, with_config: bool) -> Result<Description> {
         let (disks, nics) = live.devices.places();
         let mut description = Description {
             uuid: self.config.uuid,
@@ -320,6 +337,13 @@ impl Inner {
         }
         Ok(description)
     }
+}
+
+/// An unnamed file in memory, for saved state that is sent to another host.
+pub(super) fn file_in_memory() -> Result<File> {
+    memfd_create("xvirt-machine-state", MemfdFlags::CLOEXEC)
+        .map(File::from)
+        .map_err(|e| Error::io("cannot create a file in memory for the state of the machine", e.into()))
 }
 
 fn images_of(config: &VmConfig) -> Vec<Option<SavedImage>> {

@@ -21,6 +21,7 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod memory;
+mod migration;
 #[path = "../disk/mount.rs"]
 mod mount;
 mod operations;

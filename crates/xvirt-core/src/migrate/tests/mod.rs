@@ -9,11 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::source::{Outcome, migrate};
+use super::target::{Refusal, TargetVm, receive};
 use super::testing::{FakeSource, FakeTarget, Task, World, contents};
-use super::{
-    Channel, CommitDecision, Migration, MigrationObserver, Outcome, Reception, Refusal, Sockets, TargetVm, migrate,
-    receive,
-};
+use super::{Channel, CommitDecision, Migration, MigrationObserver, Reception, Sockets};
 use crate::Result;
 
 /// Long enough for a busy host where no fault is expected.

@@ -37,6 +37,8 @@ pub enum Event {
     Suspended,
     /// It was resumed from that file, and runs again.
     Resumed,
+    /// It was migrated, and runs elsewhere. The VM here is halted.
+    Migrated,
     /// It was shut down with [`hard_shutdown`](crate::vm::Vm::hard_shutdown), or dropped.
     HardShutdown,
     /// It was reset with [`hard_reboot`](crate::vm::Vm::hard_reboot).

@@ -1,0 +1,183 @@
+//! Moves VMs: what the two sides need of one, and the calls of a program.
+
+use std::sync::{Arc, Mutex};
+
+use super::channel::Channel;
+use super::decision::CommitDecision;
+use super::dirty::DirtyPages;
+use super::message::Offer;
+use super::report::{MigrationObserver, MigrationSummary};
+use super::settings::{Migration, Reception};
+use super::source::{self, Outcome, SourceVm};
+use super::target::{self, Refusal, TargetVm};
+use crate::config::VmConfig;
+use crate::host::Host;
+use crate::memory::GuestRam;
+use crate::state::{PAGE, ranges_of};
+use crate::sync::lock;
+use crate::vm::{ArrivingVm, Incoming, Outgoing, Vm};
+use crate::{Error, ErrorKind, Result};
+
+impl Vm {
+    /// Moves the VM to the target at the other end of `channel`, which called [`receive`], while its guest runs. The
+    /// [module](crate::migrate) has an example and describes all outcomes.
+    ///
+    /// # Errors
+    /// After an error the guest runs on here, unless the VM is [paused](crate::vm::PowerState::Paused), until
+    /// [`resolve_migration`](Self::resolve_migration) decides: with [`Indeterminate`](ErrorKind::Indeterminate), the guest
+    /// may run at the target; with any other kind, a disk could not be opened here again.
+    ///
+    /// Errors are [`InvalidState`](ErrorKind::InvalidState) if it is not running; [`InvalidConfig`](ErrorKind::InvalidConfig)
+    /// if it cannot be moved; [`MigrationRefused`](ErrorKind::MigrationRefused) with all reasons of the target;
+    /// [`PeerFailed`](ErrorKind::PeerFailed); [`Timeout`](ErrorKind::Timeout); [`Cancelled`](ErrorKind::Cancelled); and
+    /// errors of the connections.
+    pub fn migrate(
+        &self,
+        channel: &dyn Channel,
+        settings: &Migration,
+        decision: &dyn CommitDecision,
+        observer: &dyn MigrationObserver,
+    ) -> Result<MigrationSummary> {
+        let mut outgoing = self.begin_migration()?;
+        match source::migrate(&mut outgoing, channel, settings, decision, observer) {
+            Outcome::Migrated(summary) => {
+                outgoing.migrated();
+                Ok(summary)
+            }
+            Outcome::Resumed(error) => Err(error),
+            Outcome::Paused { cause, reclaim } => {
+                outgoing.undecided();
+                let what =
+                    format!("VM '{}' stays paused, because a disk cannot be opened again: {reclaim}", self.name());
+                Err(Error::new(reclaim.kind(), what)
+                    .because(cause)
+                    .with_remedy("make the disk available, and call resolve_migration(false)"))
+            }
+            Outcome::Indeterminate(error) => {
+                outgoing.undecided();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Receives a VM that the source at the other end of `channel` [migrates](Vm::migrate) here. When this returns, its guest
+/// runs here.
+///
+/// `accept` gets the VM as the source describes it, and returns its configuration here: the same with the paths, networks
+/// and sockets of this host; or all reasons why it is not taken, which the source reports. It must have the same number
+/// of vCPUs, disks and network interfaces, and the same memory. Its disks are opened only when the source has closed them.
+///
+/// # Errors
+/// The guest does not run here, and never will: its memory, disks and locks were given back.
+pub fn receive(
+    channel: &dyn Channel,
+    host: &Host,
+    settings: &Reception,
+    decision: &dyn CommitDecision,
+    observer: &dyn MigrationObserver,
+    accept: &mut dyn FnMut(&ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>,
+) -> Result<Vm> {
+    let arrived = Arc::new(Mutex::new(None));
+    let refuse = |error: Error| Refusal { reasons: vec![error.to_string()] };
+    target::receive(channel, settings, decision, observer, &mut |offer: &Offer| {
+        let arriving = ArrivingVm::decode(&offer.requirements, &offer.configuration).map_err(refuse)?;
+        let config = accept(&arriving).map_err(|reasons| Refusal { reasons })?;
+        let incoming = Incoming::new(&arriving, config, host).map_err(refuse)?;
+        Ok(Box::new(Arriving {
+            memory: incoming.memory().clone(),
+            incoming: Some(incoming),
+            arrived: Arc::clone(&arrived),
+        }) as _)
+    })?;
+    let vm = lock(&arrived).take();
+    vm.ok_or_else(|| Error::new(ErrorKind::InvalidState, "the VM that arrived is gone"))
+}
+
+impl SourceVm for Outgoing<'_> {
+    fn offer(&self) -> Result<Offer> {
+        let config = self.vm().config()?;
+        Ok(Offer {
+            uuid: self.vm().uuid(),
+            name: self.vm().name().to_owned(),
+            // Open objects cannot be sent; the target has its own.
+            configuration: serde_json::to_string(&config).unwrap_or_default(),
+            memory: ranges_of(Outgoing::memory(self)),
+            requirements: self.requirements()?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    fn memory(&self) -> &GuestRam {
+        Outgoing::memory(self)
+    }
+
+    fn start_dirty_log(&self) -> Result<()> {
+        Outgoing::start_dirty_log(self)
+    }
+
+    fn take_dirty(&self) -> Result<DirtyPages> {
+        let ranges = ranges_of(Outgoing::memory(self));
+        let mut dirty = DirtyPages::none(ranges.iter().map(|range| range.length / PAGE as u64).sum());
+        let mut first = 0;
+        for (range, bitmap) in ranges.iter().zip(Outgoing::take_dirty(self)?) {
+            dirty.insert_bitmap(first, &bitmap);
+            first += range.length / PAGE as u64;
+        }
+        Ok(dirty)
+    }
+
+    fn stop_dirty_log(&self) {
+        Outgoing::stop_dirty_log(self);
+    }
+
+    fn throttle(&self, percent: u8) -> Result<()> {
+        Outgoing::throttle(self, percent.into())
+    }
+
+    fn park(&mut self) -> Result<()> {
+        Outgoing::park(self)
+    }
+
+    fn release(&mut self) -> Result<Vec<u8>> {
+        Outgoing::release(self)
+    }
+
+    fn reclaim(&mut self) -> Result<()> {
+        Outgoing::reclaim(self)
+    }
+
+    fn migrated(&mut self) {}
+}
+
+/// A VM at the target.
+struct Arriving {
+    incoming: Option<Incoming>,
+    memory: GuestRam,
+    /// Where the VM goes once its guest runs.
+    arrived: Arc<Mutex<Option<Vm>>>,
+}
+
+impl TargetVm for Arriving {
+    fn memory(&self) -> &GuestRam {
+        &self.memory
+    }
+
+    fn prepare(&mut self, state: &[u8]) -> Result<()> {
+        self.incoming.as_mut().map_or_else(|| Err(gone()), |incoming| incoming.prepare(state))
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let vm = self.incoming.take().ok_or_else(gone)?.run()?;
+        *lock(&self.arrived) = Some(vm);
+        Ok(())
+    }
+
+    fn abort(&mut self) {
+        self.incoming = None;
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::InvalidState, "the VM was given back")
+}

@@ -1,0 +1,187 @@
+//! Hands a VM over within one process, step by step, without a protocol.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use vm_memory::{Address, Bytes, GuestMemoryBackend, GuestMemoryRegion};
+
+use super::incoming::{ArrivingVm, Incoming};
+use super::outgoing::Outgoing;
+use super::{HaltCause, PowerState, Vm};
+use crate::ErrorKind;
+use crate::config::{Boot, ByteSize, Disk, VmConfig};
+use crate::console::ConsoleReader;
+use crate::demo::{self, CommandLine, Mode};
+use crate::disk::{self, Access, ImageFormat};
+use crate::host::Host;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn host() -> Option<Host> {
+    let host = Host::probe().unwrap();
+    if let Err(error) = host.require_kvm() {
+        println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));
+        return None;
+    }
+    Some(host)
+}
+
+/// A VM whose guest checks its memory and two disks continuously, and its console.
+fn running(folder: &Path, host: &Host) -> (Vm, ConsoleReader) {
+    let line = CommandLine::new([Mode::Smp, Mode::Counter, Mode::BlkLoad]).pages(500).blocks(16).every(1);
+    let (raw, qcow2) = (folder.join("disk.raw"), folder.join("disk.qcow2"));
+    disk::create(&raw, ImageFormat::Raw, 4 << 20).unwrap();
+    disk::create(&qcow2, ImageFormat::Qcow2, 4 << 20).unwrap();
+    let kernel = folder.join("kernel");
+    std::fs::write(&kernel, demo::kernel()).unwrap();
+    let vm = VmConfig::new("demo")
+        .memory(ByteSize::mib(32))
+        .vcpus(2)
+        .boot(Boot::kernel(kernel).command_line(line.to_string()))
+        .disk(Disk::raw(raw))
+        .disk(Disk::open(qcow2).unwrap())
+        .build(host)
+        .unwrap();
+    vm.start().unwrap();
+    let mut console = vm.console().reader();
+    goes_on(&mut console);
+    (vm, console)
+}
+
+fn goes_on(console: &mut ConsoleReader) {
+    for _ in 0..2 {
+        console.wait_for("blk 1: round", PATIENCE).unwrap();
+        let text = console.wait_for("pass", PATIENCE).unwrap();
+        assert!(!text.contains("failed") && !text.contains("expected"), "{text}");
+    }
+}
+
+fn arriving(outgoing: &Outgoing<'_>) -> ArrivingVm {
+    let config = serde_json::to_string(&outgoing.vm().config().unwrap()).unwrap();
+    ArrivingVm::decode(&outgoing.requirements().unwrap(), &config).unwrap()
+}
+
+fn copy_dirty(from: &Outgoing<'_>, to: &Incoming) -> u64 {
+    let mut copied = 0;
+    for (region, words) in from.memory().iter().zip(from.take_dirty().unwrap()) {
+        for page in 0..region.len() / 4096 {
+            if words[page as usize / 64] >> (page % 64) & 1 == 1 {
+                let (mut bytes, place) = ([0; 4096], region.start_addr().unchecked_add(page * 4096));
+                from.memory().read_slice(&mut bytes, place).unwrap();
+                to.memory().write_slice(&bytes, place).unwrap();
+                copied += 1;
+            }
+        }
+    }
+    copied
+}
+
+/// Copies the memory of a VM that runs, stops it, and hands its disks and the rest of its state over.
+fn handed_over<'a>(vm: &'a Vm, host: &Host) -> (Outgoing<'a>, Incoming) {
+    let mut outgoing = vm.begin_migration().unwrap();
+    let arriving = arriving(&outgoing);
+    assert_eq!((arriving.uuid(), arriving.name()), (vm.uuid(), "demo"));
+    let mut incoming = Incoming::new(&arriving, arriving.config().unwrap().clone(), host).unwrap();
+    outgoing.start_dirty_log().unwrap();
+    for region in outgoing.memory().iter() {
+        let mut bytes = vec![0; region.len() as usize];
+        outgoing.memory().read_slice(&mut bytes, region.start_addr()).unwrap();
+        incoming.memory().write_slice(&bytes, region.start_addr()).unwrap();
+    }
+    for percent in [0, 50, 90] {
+        outgoing.throttle(percent).unwrap();
+        vm.console().reader_at_end().wait_for("pass", PATIENCE).unwrap();
+        assert!(copy_dirty(&outgoing, &incoming) > 0);
+    }
+    // The disks are still in use.
+    assert_eq!(incoming.prepare(&[]).unwrap_err().kind(), ErrorKind::CorruptState);
+    outgoing.park().unwrap();
+    copy_dirty(&outgoing, &incoming);
+    let state = outgoing.release().unwrap();
+    copy_dirty(&outgoing, &incoming);
+    incoming.prepare(&state).unwrap();
+    (outgoing, incoming)
+}
+
+fn rig() -> Option<(TempDir, Host)> {
+    host().map(|host| (tempfile::tempdir().unwrap(), host))
+}
+
+#[test]
+fn a_busy_vm_moves_there_and_back() {
+    let Some((folder, host)) = rig() else { return };
+    let (mut vm, _) = running(folder.path(), &host);
+    for _ in 0..3 {
+        let (outgoing, incoming) = handed_over(&vm, &host);
+        let there = incoming.run().unwrap();
+        outgoing.migrated();
+        assert_eq!(vm.power_state(), PowerState::Halted);
+        assert_eq!(vm.halted().unwrap().cause, HaltCause::Migrated);
+        goes_on(&mut there.console().reader_at_end());
+        vm = there;
+    }
+}
+
+#[test]
+fn a_vm_whose_target_gives_up_goes_on_with_its_disks() {
+    let Some((folder, host)) = rig() else { return };
+    let (vm, mut console) = running(folder.path(), &host);
+    let outgoing = vm.begin_migration().unwrap();
+    drop(outgoing);
+    goes_on(&mut console);
+    let (mut outgoing, incoming) = handed_over(&vm, &host);
+    drop(incoming);
+    outgoing.reclaim().unwrap();
+    drop(outgoing);
+    assert_eq!(vm.power_state(), PowerState::Running);
+    goes_on(&mut console);
+    let error = vm.resolve_migration(false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
+}
+
+#[test]
+fn a_vm_whose_disks_are_in_use_stays_paused_until_it_is_decided() {
+    let Some((folder, host)) = rig() else { return };
+    let (vm, mut console) = running(folder.path(), &host);
+    let (mut outgoing, incoming) = handed_over(&vm, &host);
+    let error = outgoing.reclaim().unwrap_err();
+    outgoing.undecided();
+    assert_eq!((error.kind(), vm.power_state()), (ErrorKind::Busy, PowerState::Paused), "{error}");
+    assert!(vm.unpause().unwrap_err().to_string().contains("decide with resolve_migration"));
+    assert_eq!(vm.resolve_migration(false).unwrap_err().kind(), ErrorKind::Busy);
+    drop(incoming);
+    vm.resolve_migration(false).unwrap();
+    assert_eq!(vm.power_state(), PowerState::Running);
+    goes_on(&mut console);
+
+    let (outgoing, incoming) = handed_over(&vm, &host);
+    outgoing.undecided();
+    let there = incoming.run().unwrap();
+    vm.resolve_migration(true).unwrap();
+    assert_eq!(vm.power_state(), PowerState::Halted);
+    goes_on(&mut there.console().reader_at_end());
+    drop(there);
+    disk::open(folder.path().join("disk.raw"), Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
+}
+
+#[test]
+fn an_image_that_is_not_the_same_is_refused() {
+    let Some((folder, host)) = rig() else { return };
+    let (vm, mut console) = running(folder.path(), &host);
+    let mut outgoing = vm.begin_migration().unwrap();
+    let arriving = arriving(&outgoing);
+    let mut config = arriving.config().unwrap().clone();
+    let copy = folder.path().join("copy.raw");
+    disk::create(&copy, ImageFormat::Raw, 4 << 20).unwrap();
+    config.disks[0] = Disk::raw(copy);
+    let mut incoming = Incoming::new(&arriving, config, &host).unwrap();
+    outgoing.park().unwrap();
+    let error = incoming.prepare(&outgoing.release().unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.to_string().contains("copy.raw is not the image that was"), "{error}");
+    drop(incoming);
+    outgoing.reclaim().unwrap();
+    drop(outgoing);
+    goes_on(&mut console);
+}

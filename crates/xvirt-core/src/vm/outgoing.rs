@@ -1,0 +1,182 @@
+//! A VM that is being migrated to another host: what happens to it at the source.
+//!
+//! The guest runs while its memory is copied. Then it is stopped, its disks are closed and unlocked, and the rest of its
+//! state is read. From there it either runs at the target, or its disks are opened again and it goes on here.
+
+use std::mem;
+use std::sync::{Arc, Mutex};
+
+use super::events::Event;
+use super::handle::Vm;
+use super::image_change::TakenOut;
+use super::incoming::Requirements;
+use super::operation::LongOperation;
+use super::state::{PowerState, Verb};
+use super::stopped::Stopped;
+use crate::config::DiskSource;
+use crate::kvm::DirtyLog;
+use crate::machine::{Machine, Throttle};
+use crate::memory::GuestRam;
+use crate::sync::lock;
+use crate::{Error, ErrorKind, Result};
+
+/// A running VM that is being migrated. Dropping it before its disks are closed lets it go on here.
+pub(crate) struct Outgoing<'a> {
+    // Fields are dropped in this order: the guest goes on before other verbs have their turn.
+    throttle: Mutex<Option<Throttle>>,
+    log: Mutex<Option<DirtyLog>>,
+    stopped: Option<Stopped<'a>>,
+    released: Vec<TakenOut>,
+    machine: Arc<Machine>,
+    operation: LongOperation<'a>,
+    vm: &'a Vm,
+}
+
+impl Vm {
+    /// Begins to migrate the VM: no other verb changes it from now on.
+    ///
+    /// # Errors
+    /// It is not running; or a disk cannot be opened by another process.
+    pub(crate) fn begin_migration(&self) -> Result<Outgoing<'_>> {
+        let operation = self.begin_long(Verb::Migrate)?;
+        self.inner.require_all_disks()?;
+        for (position, disk) in &self.inner.live().devices.disks {
+            let what = match &disk.config.source {
+                DiskSource::Image { .. } => continue,
+                DiskSource::Descriptors(_) => "an open file",
+                DiskSource::Backend(_) => "a backend of the program",
+            };
+            let what = format!("cannot migrate VM '{}': its disk {position} is {what}", self.name());
+            return Err(Error::new(ErrorKind::InvalidConfig, what)
+                .with_remedy("give the VM the path of an image that both hosts share, or unplug the disk first"));
+        }
+        let machine = self.inner.running_machine()?;
+        let (throttle, log) = (Mutex::default(), Mutex::default());
+        Ok(Outgoing { throttle, log, stopped: None, released: Vec::new(), machine, operation, vm: self })
+    }
+
+    /// Decides a migration whose outcome is unknown, or whose disks could not be opened again: the guest has run at the
+    /// target, so that the VM here is halted; or it has not and never will, so that it goes on here. **If it runs there,
+    /// `false` destroys the file systems on its disks.**
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) if no migration of it is to be decided. A disk cannot be opened: the VM
+    /// stays paused, and this can be called again.
+    pub fn resolve_migration(&self, ran_there: bool) -> Result<()> {
+        let _span = self.inner.enter_span();
+        let mut operation = self.begin_long(Verb::Unpause)?;
+        let Some(released) = self.inner.live().released.clone() else {
+            let what = format!("no migration of VM '{}' is to be decided", self.name());
+            return Err(Error::new(ErrorKind::InvalidState, what).with_remedy("use unpause if it is paused"));
+        };
+        if ran_there {
+            if let Some(power) = operation.take_lock() {
+                self.inner.halt(power, Event::Migrated);
+            }
+            return Ok(());
+        }
+        let machine = self.inner.running_machine()?;
+        Stopped { vm: self, machine: Some(Arc::clone(&machine)), run_again: false }.put_back(released)?;
+        self.inner.live().released = None;
+        machine.run_again();
+        self.inner.enter(PowerState::Running, &Event::Unpaused);
+        Ok(())
+    }
+}
+
+impl Outgoing<'_> {
+    pub(crate) fn vm(&self) -> &Vm {
+        self.vm
+    }
+
+    /// What the target has to know before its memory arrives, besides the configuration.
+    pub(crate) fn requirements(&self) -> Result<Vec<u8>> {
+        let description = self.vm.inner.describe(&self.vm.inner.live(), false)?;
+        let requirements = Requirements { description, cpuid: self.machine.cpuid().clone() };
+        rmp_serde::to_vec_named(&requirements)
+            .map_err(|e| Error::new(ErrorKind::InvalidState, "the description of the VM cannot be written").because(e))
+    }
+
+    /// Its memory.
+    pub(crate) fn memory(&self) -> &GuestRam {
+        self.machine.ram()
+    }
+
+    /// Starts to log what is written to memory.
+    pub(crate) fn start_dirty_log(&self) -> Result<()> {
+        *lock(&self.log) = Some(self.machine.dirty_log()?);
+        Ok(())
+    }
+
+    /// The pages that were written since the last call, as [`DirtyLog::take`].
+    pub(crate) fn take_dirty(&self) -> Result<Vec<Vec<u64>>> {
+        lock(&self.log).as_ref().map_or_else(|| Ok(Vec::new()), DirtyLog::take)
+    }
+
+    /// Ends the log.
+    pub(crate) fn stop_dirty_log(&self) {
+        *lock(&self.log) = None;
+    }
+
+    /// Stops the vCPUs for this share of the time.
+    pub(crate) fn throttle(&self, percent: u32) -> Result<()> {
+        let mut throttle = lock(&self.throttle);
+        match &*throttle {
+            _ if percent == 0 => *throttle = None,
+            Some(throttle) => throttle.set(percent),
+            None => *throttle = Some(Throttle::start(Arc::clone(&self.machine), percent)?),
+        }
+        Ok(())
+    }
+
+    /// Stops the guest.
+    pub(crate) fn park(&mut self) -> Result<()> {
+        self.throttle(0)?;
+        self.stopped = Some(self.vm.stop_guest(&self.operation)?);
+        Ok(())
+    }
+
+    /// Closes and unlocks the disks of the stopped guest, and returns its state except its memory, as saved state. If
+    /// that fails, the disks are open as before.
+    pub(crate) fn release(&mut self) -> Result<Vec<u8>> {
+        let not_stopped = || Error::new(ErrorKind::InvalidState, "the guest was not stopped");
+        let stopped = self.stopped.as_mut().ok_or_else(not_stopped)?;
+        stopped.require_closable()?;
+        // The times of the images' last changes are part of the state.
+        self.vm.inner.flush_disks()?;
+        let state = self.vm.inner.state_without_memory(&self.machine)?;
+        let positions = stopped.positions();
+        self.released = stopped.close_images(&positions)?.leave_out();
+        Ok(state)
+    }
+
+    /// Locks and opens the disks again, and lets the guest go on if it ran.
+    ///
+    /// # Errors
+    /// A disk is in use or gone. The guest stays stopped, and this can be called again.
+    pub(crate) fn reclaim(&mut self) -> Result<()> {
+        if let Some(stopped) = &mut self.stopped {
+            stopped.put_back(self.released.clone())?;
+        }
+        self.released.clear();
+        self.stopped = None;
+        Ok(())
+    }
+
+    /// The guest runs at the target: halts the VM here.
+    pub(crate) fn migrated(mut self) {
+        self.stopped.iter_mut().for_each(Stopped::stay_stopped);
+        let Self { vm, mut operation, stopped, machine, log, .. } = self;
+        drop((stopped, log, machine));
+        if let Some(power) = operation.take_lock() {
+            vm.inner.halt(power, Event::Migrated);
+        }
+    }
+
+    /// Nobody knows whether the guest runs at the target, or its disks cannot be opened again: the VM stays paused
+    /// without them, until [`Vm::resolve_migration`].
+    pub(crate) fn undecided(mut self) {
+        self.vm.inner.live().released = Some(mem::take(&mut self.released));
+        self.stopped.iter_mut().for_each(Stopped::stay_paused);
+    }
+}

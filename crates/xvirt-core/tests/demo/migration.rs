@@ -1,0 +1,145 @@
+//! Migrates VMs within one process, over socket pairs.
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use xvirt_core::config::{ByteSize, DiskSource, VmConfig};
+use xvirt_core::disk::{self, Access};
+use xvirt_core::host::Host;
+use xvirt_core::migrate::{Migration, MigrationObserver, MigrationSummary, Reception, Sockets, receive};
+use xvirt_core::vm::{ArrivingVm, HaltCause, PowerState, Vm};
+use xvirt_core::{ErrorKind, Result};
+use xvirt_testing::random::Random;
+
+use crate::host;
+use crate::workload::{self, Workload};
+
+/// How many migrations are cancelled: `XVIRT_CANCELLED_MIGRATIONS`.
+const CANCELLED: u64 = 10;
+
+/// Migrates a VM to this process. Returns what each side does.
+fn migrate(
+    vm: &Vm,
+    host: &Host,
+    connections: u8,
+    observer: &dyn MigrationObserver,
+    accept: fn(&ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>,
+) -> (Result<MigrationSummary>, Result<Vm>) {
+    let pairs: Vec<_> = (0..connections).map(|_| UnixStream::pair().unwrap()).collect();
+    let (here, there): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let (here, there) = (Sockets::new(here).unwrap(), Sockets::new(there).unwrap());
+    thread::scope(|scope| {
+        let target = scope
+            .spawn(move || receive(&there, host, &Reception::default(), &(), &(), &mut |vm: &ArrivingVm| accept(vm)));
+        let sent = vm.migrate(&here, &Migration::default().connections(connections), &(), observer);
+        drop(here);
+        (sent, target.join().unwrap())
+    })
+}
+
+fn as_it_is(arriving: &ArrivingVm) -> std::result::Result<VmConfig, Vec<String>> {
+    Ok(arriving.config().unwrap().clone())
+}
+
+/// A running VM whose guest checks its memory and disks.
+fn running(folder: &std::path::Path, host: &Host) -> Workload {
+    let (_repository, stored) = workload::create(folder, None);
+    let mut guest = Workload::new(stored.config().clone().build(host).unwrap());
+    guest.vm.start().unwrap();
+    guest.goes_on();
+    guest
+}
+
+/// Whether the VM has the locks of its disks.
+fn has_its_disks(vm: &Vm) -> bool {
+    vm.config().unwrap().disks.iter().all(|disk| {
+        let DiskSource::Image { path, format } = &disk.source else { return false };
+        disk::open(path, Some(*format), Access::ReadWrite).is_err_and(|error| error.kind() == ErrorKind::Busy)
+    })
+}
+
+#[test]
+fn a_busy_vm_moves_and_every_page_and_block_is_exact() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = running(folder.path(), &host);
+    for connections in [1, 4, 16] {
+        let (sent, received) = migrate(&guest.vm, &host, connections, &(), as_it_is);
+        let summary = sent.unwrap();
+        println!("{connections} connections: {summary:?}");
+        assert!(summary.report.bytes > 800 * 4096 && summary.report.zero_pages > 1000, "{summary:?}");
+        assert_eq!(guest.vm.power_state(), PowerState::Halted);
+        assert_eq!(guest.vm.halted().unwrap().cause, HaltCause::Migrated);
+        guest.hear();
+        guest = Workload::taken_back(received.unwrap(), guest.progress);
+        assert!(has_its_disks(&guest.vm));
+        guest.goes_on();
+    }
+}
+
+#[test]
+fn a_vm_that_is_not_taken_runs_on_and_all_reasons_arrive() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = running(folder.path(), &host);
+    let other_memory = |arriving: &ArrivingVm| Ok(as_it_is(arriving)?.memory(ByteSize::mib(64)));
+    let two_reasons = |_: &ArrivingVm| Err(vec!["no network 'blue'".to_owned(), "no storage 'fast'".to_owned()]);
+    let fewer_disks = |arriving: &ArrivingVm| {
+        let mut config = as_it_is(arriving)?;
+        config.disks.pop();
+        Ok(config)
+    };
+    for (accept, reason) in [
+        (two_reasons as fn(&ArrivingVm) -> _, "no network 'blue'; no storage 'fast'"),
+        (other_memory, "other memory"),
+        (fewer_disks, "VM 'demo' had 2 disks, and the configuration has 1"),
+    ] {
+        let (sent, received) = migrate(&guest.vm, &host, 2, &(), accept);
+        let error = sent.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MigrationRefused, "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!(received.unwrap_err().kind(), ErrorKind::MigrationRefused);
+        assert_eq!(guest.vm.power_state(), PowerState::Running);
+    }
+    assert!(has_its_disks(&guest.vm));
+    guest.goes_on();
+}
+
+#[test]
+fn a_cancelled_vm_runs_on_with_its_disks() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = running(folder.path(), &host);
+    let count = std::env::var("XVIRT_CANCELLED_MIGRATIONS").map_or(CANCELLED, |text| text.parse().unwrap());
+    let (mut cancelled, mut longest) = (0, Duration::ZERO);
+    for seed in 0..count {
+        let (stop, moment) = (AtomicBool::new(false), Duration::from_micros(Random::new(seed).below_u64(100_000)));
+        let (asked, (sent, received)) = thread::scope(|scope| {
+            let canceller = scope.spawn(|| {
+                thread::sleep(moment);
+                stop.store(true, Ordering::Relaxed);
+                Instant::now()
+            });
+            let outcome = migrate(&guest.vm, &host, 2, &stop, as_it_is);
+            (canceller.join().unwrap(), outcome)
+        });
+        match sent {
+            Ok(_) => {
+                guest.hear();
+                guest = Workload::taken_back(received.unwrap(), guest.progress);
+            }
+            Err(error) => {
+                longest = longest.max(asked.elapsed());
+                cancelled += 1;
+                assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+                assert!(received.is_err());
+            }
+        }
+        assert_eq!(guest.vm.power_state(), PowerState::Running);
+        assert!(has_its_disks(&guest.vm));
+        guest.goes_on();
+    }
+    println!("{cancelled} of {count} were cancelled, after {longest:?} at most");
+}

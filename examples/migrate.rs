@@ -1,0 +1,165 @@
+//! Moves a running VM from one process to another, over TCP.
+//!
+//! In one terminal: `cargo run --release --example migrate -- receive 127.0.0.1:7400`, and in another:
+//! `cargo run --release --example migrate -- send --to 127.0.0.1:7400`. The demo guest counts in each page of its memory
+//! and writes to its disk, and checks both; its disk is in a folder that both processes share.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use xvirt_core::config::{Boot, ByteSize, Disk, VmConfig};
+use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_core::disk::{self, ImageFormat};
+use xvirt_core::host::Host;
+use xvirt_core::migrate::{Migration, MigrationObserver, MigrationReport, Reception, receive};
+use xvirt_core::vm::Vm;
+use xvirt_examples::{Result, Steps};
+
+/// The time limit of each step, which allows for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Moves a running VM with the demo guest from one process to another. Needs /dev/kvm.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    side: Side,
+}
+
+#[derive(Subcommand)]
+enum Side {
+    /// Waits for a VM, lets its guest run on, and shuts it down
+    Receive {
+        /// Where to listen, such as 127.0.0.1:7400
+        listen: SocketAddr,
+    },
+    /// Starts a VM and sends it
+    Send {
+        /// The address at which the receiver listens
+        #[arg(long, value_name = "ADDRESS")]
+        to: SocketAddr,
+        /// How many connections send its memory, from 1 to 16
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        connections: u8,
+        /// How long its guest may be stopped, in milliseconds
+        #[arg(long, value_name = "MS", default_value_t = 300)]
+        downtime: u32,
+        /// Where its disk is made; the receiver must reach it by the same path
+        #[arg(long, value_name = "FOLDER", default_value = "/tmp")]
+        folder: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().side {
+        Side::Receive { listen } => take(listen),
+        Side::Send { to, connections, downtime, folder } => {
+            let settings = Migration::default().connections(connections);
+            send(to, &settings.downtime(Duration::from_millis(downtime.into())), &folder)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("migrate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn take(listen: SocketAddr) -> Result<()> {
+    let mut steps = Steps::default();
+    let host = Host::probe()?;
+    host.require_kvm()?;
+    let listener = TcpListener::bind(listen)?;
+    println!("listening on {}", listener.local_addr()?);
+    let settings = Reception::default().silence_limit(PATIENCE);
+    let vm = receive(&listener, &host, &settings, &(), &Display, &mut |arriving| {
+        println!("VM '{}' wants to come", arriving.name());
+        arriving.config().cloned().ok_or_else(|| vec!["its configuration cannot be sent".to_owned()])
+    })?;
+    steps.done("the guest runs here");
+    let before = next_pass(&vm)?;
+    while next_pass(&vm)? < before + 5 {}
+    steps.done(&format!(
+        "it goes on where it was: it has counted in all of its pages {before} times, and five times since"
+    ));
+    vm.hard_shutdown()?;
+    Ok(())
+}
+
+fn send(to: SocketAddr, settings: &Migration, folder: &Path) -> Result<()> {
+    let mut steps = Steps::default();
+    let host = Host::probe()?;
+    host.require_kvm()?;
+    let folder = tempfile::Builder::new().prefix("xvirt-migrate-").tempdir_in(folder)?;
+    let vm = configuration(folder.path())?.build(&host)?;
+    vm.start()?;
+    let begun = next_pass(&vm)?;
+    steps.done(&format!("started a guest; it has counted in all of its pages {begun} times"));
+    let connect = move |limit| TcpStream::connect_timeout(&to, limit);
+    let summary = vm.migrate(&connect, settings, &(), &Display)?;
+    let (report, downtime) = (summary.report, summary.downtime);
+    steps.done(&format!("sent {} of its memory in {:?}", ByteSize::new(report.bytes), report.elapsed));
+    println!(
+        "the guest was stopped for {:?}: devices {:?}, last pages {:?}, disks and state {:?}, sending {:?}, loading {:?}, \
+         resuming {:?}",
+        downtime.total(),
+        downtime.drain,
+        downtime.last_round,
+        downtime.state,
+        downtime.send,
+        downtime.load,
+        downtime.resume
+    );
+    println!("the guest's disk stays in {}", folder.keep().display());
+    Ok(())
+}
+
+/// A VM that can be sent: everything that it uses has a path.
+fn configuration(folder: &Path) -> Result<VmConfig> {
+    let line = CommandLine::new([Mode::Counter, Mode::BlkLoad]).pages(2000).every(1).blocks(16);
+    let (kernel, data) = (folder.join("kernel"), folder.join("data.raw"));
+    std::fs::write(&kernel, demo::kernel())?;
+    disk::create(&data, ImageFormat::Raw, 64 << 20)?;
+    Ok(VmConfig::new("demo")
+        .memory(ByteSize::mib(256))
+        .boot(Boot::kernel(kernel).command_line(line.to_string()))
+        .disk(Disk::raw(data)))
+}
+
+/// Waits until the guest has counted in all of its pages once more, and returns how often it has.
+fn next_pass(vm: &Vm) -> Result<u64> {
+    let mut console = vm.console().reader_at_end();
+    // The first line may have begun before.
+    console.wait_for("\n", PATIENCE)?;
+    loop {
+        let text = console.wait_for("\n", PATIENCE)?;
+        if let Some((_, pass)) = text.lines().find_map(demo::counter_pass) {
+            return Ok(pass);
+        }
+    }
+}
+
+/// Prints what a migration does.
+struct Display;
+
+impl MigrationObserver for Display {
+    fn report(&self, report: &MigrationReport) {
+        let MigrationReport { phase, round, zero_pages, throughput, dirty_rate, .. } = report;
+        let [sent, throughput, dirty_rate] = [report.bytes, *throughput, *dirty_rate].map(ByteSize::new);
+        println!(
+            "  {phase:?}: round {round}, {sent} moved, {zero_pages} zero pages, {throughput}/s, the guest writes {dirty_rate}/s"
+        );
+    }
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+
+    fn settings(&self) -> Option<Migration> {
+        None
+    }
+}
