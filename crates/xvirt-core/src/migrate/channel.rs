@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionbio;
+use rustix::net::shutdown;
+use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 
 use crate::sync::lock;
 
@@ -175,11 +178,17 @@ impl<S: Socket> Connection for Stream<S> {
     }
 }
 
-impl Socket for UnixStream {
+impl<S: AsFd + Send + Sync> Socket for S
+where
+    for<'a> &'a S: Read + Write,
+{
     fn prepare(&self, wait: Duration) -> io::Result<()> {
-        self.set_nonblocking(false)?;
-        self.set_read_timeout(Some(wait))?;
-        self.set_write_timeout(Some(wait))
+        ioctl_fionbio(self, false)?;
+        set_socket_timeout(self, Timeout::Recv, Some(wait))?;
+        set_socket_timeout(self, Timeout::Send, Some(wait))?;
+        // Control messages are small, and the other side waits for each. Fails for sockets that do not delay them.
+        let _ = set_tcp_nodelay(self, true);
+        Ok(())
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -191,30 +200,12 @@ impl Socket for UnixStream {
     }
 
     fn shut_down(&self, how: Shutdown) {
+        let how = match how {
+            Shutdown::Read => rustix::net::Shutdown::Read,
+            Shutdown::Write => rustix::net::Shutdown::Write,
+            Shutdown::Both => rustix::net::Shutdown::Both,
+        };
         // Fails if the peer has closed the connection already.
-        let _ = self.shutdown(how);
-    }
-}
-
-impl Socket for TcpStream {
-    fn prepare(&self, wait: Duration) -> io::Result<()> {
-        self.set_nonblocking(false)?;
-        // Control messages are small, and the other side waits for each.
-        self.set_nodelay(true)?;
-        self.set_read_timeout(Some(wait))?;
-        self.set_write_timeout(Some(wait))
-    }
-
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Read::read(&mut &*self, buffer)
-    }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Write::write(&mut &*self, bytes)
-    }
-
-    fn shut_down(&self, how: Shutdown) {
-        // Fails if the peer has closed the connection already.
-        let _ = self.shutdown(how);
+        let _ = shutdown(self, how);
     }
 }

@@ -147,7 +147,9 @@ impl SourceVm for Outgoing<'_> {
         Outgoing::reclaim(self)
     }
 
-    fn migrated(&mut self) {}
+    fn migrated(&mut self) {
+        // `Vm::migrate` halts the VM, which ends this value.
+    }
 }
 
 /// A VM at the target.

@@ -55,15 +55,8 @@ impl SavedImage {
 
     /// Fails unless `disk`, which may have another path here, is this image and unchanged.
     pub(super) fn require_same(&self, disk: &Disk) -> Result<()> {
-        if Self::of(disk).is_none_or(|here| here.stamp == self.stamp) {
-            return Ok(());
-        }
-        let what = match &disk.source {
-            DiskSource::Image { path, .. } => {
-                format!("{} is not the image that was {} there", path.display(), self.path.display())
-            }
-            _ => format!("a disk is not the image that was {} there", self.path.display()),
-        };
+        let Some(here) = Self::of(disk).filter(|here| here.stamp != self.stamp) else { return Ok(()) };
+        let what = format!("{} is not the image that was {} there", here.path.display(), self.path.display());
         Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("migrate VMs whose disks both hosts share"))
     }
 
@@ -133,20 +126,18 @@ impl Description {
             format!("{} is the saved state of VM '{}' ({}), not of {uuid}", path.display(), self.name, self.uuid);
         Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("give the configuration of that VM, with its UUID"))
     }
-}
 
-impl Section for Description {
-    const KIND: Kind = Kind::Description;
-    const VERSION: u32 = 1;
-}
-
-impl Description {
     /// Checks a description that somebody else wrote, and reads the configuration in it.
     pub(super) fn check(&self) -> Result<Option<VmConfig>> {
         check_places(&self.disks)?;
         check_places(&self.nics)?;
         self.config.as_deref().map(read_config).transpose()
     }
+}
+
+impl Section for Description {
+    const KIND: Kind = Kind::Description;
+    const VERSION: u32 = 1;
 }
 
 /// A VM that was suspended, maybe by another process: the file that [`Vm::suspend`] wrote.
