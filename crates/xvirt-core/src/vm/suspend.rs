@@ -20,7 +20,7 @@ use crate::config::{DiskSource, VmConfig};
 use crate::disk::BlockBackend;
 use crate::machine::{ElapsedTime, Machine, MachineState, Restore};
 use crate::progress::Progress;
-use crate::state::StateWriter;
+use crate::state::{StateReader, StateWriter};
 use crate::{Error, ErrorKind, Result};
 
 /// The result of a suspend: what it wrote, and how long it took.
@@ -64,6 +64,8 @@ struct Restored {
     memory: Duration,
     /// How long it was stopped.
     stopped: Duration,
+    /// The file, which is still open.
+    reader: StateReader,
 }
 
 impl Vm {
@@ -189,7 +191,8 @@ impl Vm {
         let saved = self.inner.live().saved.clone().ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, format!("VM '{}' has no file to resume from", self.name()))
         })?;
-        let Restored { started, memory, stopped } = self.inner.restore_from(&*saved, power.run + 1, time, progress)?;
+        let Restored { started, memory, stopped, reader } =
+            self.inner.restore_from(&*saved, power.run + 1, time, progress)?;
         let state = began.elapsed().saturating_sub(memory);
         saved.discard()?;
         started.announce();
@@ -197,7 +200,10 @@ impl Vm {
         if time == ElapsedTime::Counted {
             self.inner.set_guest_clock(stopped);
         }
-        Ok(ResumeReport { state, memory, total: began.elapsed() })
+        let total = began.elapsed();
+        // The last descriptor of a removed file: closing it frees the storage, which takes long for much memory.
+        drop(reader);
+        Ok(ResumeReport { state, memory, total })
     }
 }
 
@@ -298,7 +304,7 @@ impl Inner {
             }
             machine.tell_stopped()
         })?;
-        Ok(Restored { started, memory, stopped: state.processors.stopped() })
+        Ok(Restored { started, memory, stopped: state.processors.stopped(), reader })
     }
 
     /// Halts a suspended VM.
