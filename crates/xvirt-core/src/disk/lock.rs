@@ -65,6 +65,11 @@ pub(super) fn acquire(file: &File, hold: Hold) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether somebody else writes to the file.
+pub(super) fn is_written(file: &File) -> io::Result<bool> {
+    others_hold(file, USED + WRITE)
+}
+
 /// Releases all locks, including those inherited by a child process between fork and exec.
 pub(super) fn release(file: &File) {
     // Cannot fail for a valid range; and closing the file has the same effect.

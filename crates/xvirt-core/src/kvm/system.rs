@@ -3,7 +3,7 @@
 use std::io;
 
 use kvm_bindings::{CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{Cap, Kvm};
+use kvm_ioctls::{Cap, Kvm, VmFd};
 
 use super::{Vm, kvm_error};
 use crate::descriptor::Descriptor;
@@ -69,6 +69,17 @@ impl System {
         self.kvm.check_extension(Cap::TscDeadlineTimer)
     }
 
+    /// The frequency at which the time stamp counters of its VMs count, in kHz.
+    pub(crate) fn tsc_khz(&self) -> Result<u32> {
+        let cannot = |e| kvm_error("cannot read the frequency of the time stamp counter", e);
+        self.make_vm()?.create_vcpu(0).and_then(|vcpu| vcpu.get_tsc_khz()).map_err(cannot)
+    }
+
+    /// Whether time stamp counters can count at another frequency.
+    pub(crate) fn scales_tsc(&self) -> bool {
+        self.kvm.check_extension(Cap::TscControl)
+    }
+
     /// The CPUID leaves that KVM supports on this host.
     pub(crate) fn supported_cpuid(&self) -> Result<CpuId> {
         self.kvm
@@ -78,14 +89,17 @@ impl System {
 
     /// Creates a VM with `ram` as its memory, without vCPUs.
     pub(crate) fn create_vm(&self, ram: &GuestRam) -> Result<Vm> {
-        let fd = loop {
+        Vm::new(self.make_vm()?, ram)
+    }
+
+    fn make_vm(&self) -> Result<VmFd> {
+        loop {
             match self.kvm.create_vm() {
                 // A signal of the program may interrupt the call, which can then be repeated.
                 Err(e) if e.errno() == libc::EINTR => {}
-                result => break result.map_err(|e| kvm_error("KVM cannot create a VM", e))?,
+                result => return result.map_err(|e| kvm_error("KVM cannot create a VM", e)),
             }
-        };
-        Vm::new(fd, ram)
+        }
     }
 }
 

@@ -102,6 +102,18 @@ impl Processors {
     pub(crate) fn check_fits(&self, guest: &CpuidTemplate) -> Result<()> {
         guest.check_fits(&self.cpuid)
     }
+
+    /// Checks that this host can run a guest whose time stamp counter counts at `frequency` kHz.
+    ///
+    /// # Errors
+    /// `HostUnsupported`.
+    pub(crate) fn check_tsc(&self, frequency: u32) -> Result<()> {
+        let host = self.system.tsc_khz()?;
+        if self.system.scales_tsc() || state::is_frequency(frequency, host) {
+            return Ok(());
+        }
+        Err(state::other_frequency(frequency, host))
+    }
 }
 
 /// The CPU features that this host has for its guests.
@@ -133,6 +145,7 @@ pub(crate) struct Machine {
     controllers: Vec<kvm_irqchip>,
     msrs: Vec<kvm_msr_entry>,
     cpuid: CpuidTemplate,
+    tsc_khz: u32,
     /// The state of the processors as it was saved first, or restored, until the machine runs. Later saves give its time.
     first_saved: Mutex<Option<ProcessorState>>,
     generation_id: Uuid,
@@ -170,6 +183,7 @@ impl Machine {
             state.processors.set(&vm, &vcpus, time)?;
             vm.defer_message_interrupts();
         }
+        let tsc_khz = vcpus.first().map_or(Ok(0), Vcpu::tsc_khz)?;
         let pending = saved.map(|state| state.devices.signals.clone()).unwrap_or_default();
         let signals = Arc::new(Signals::new(pending)?);
         let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
@@ -193,6 +207,7 @@ impl Machine {
             controllers,
             msrs,
             cpuid: cpuid.clone(),
+            tsc_khz,
             first_saved: Mutex::new(saved.map(|state| state.processors.clone())),
             generation_id: parts.generation_id,
             boot: BootSource::new(parts.boot),
@@ -203,6 +218,11 @@ impl Machine {
     /// What the guest was told of its processors.
     pub(crate) fn cpuid(&self) -> &CpuidTemplate {
         &self.cpuid
+    }
+
+    /// The frequency of the guest's time stamp counter, in kHz.
+    pub(crate) fn tsc_khz(&self) -> u32 {
+        self.tsc_khz
     }
 
     /// Guest memory, to be saved and to be filled from saved state.

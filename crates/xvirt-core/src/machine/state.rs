@@ -200,17 +200,23 @@ impl ProcessorState {
 
     fn set_frequency(&self, vcpu: &Vcpu) -> Result<()> {
         let host = vcpu.tsc_khz()?;
-        let difference = u64::from(host.abs_diff(self.tsc_khz)) * 1_000_000;
-        if difference <= u64::from(self.tsc_khz) * TSC_TOLERANCE {
+        if is_frequency(self.tsc_khz, host) {
             return Ok(());
         }
-        vcpu.set_tsc_khz(self.tsc_khz).map_err(|error| {
-            let what = format!("its time stamp counter counts at {} kHz, and this host's at {host} kHz", self.tsc_khz);
-            Error::new(ErrorKind::HostUnsupported, what)
-                .because(error)
-                .with_remedy("restore it on a host with that frequency, or whose CPU can scale the counter")
-        })
+        vcpu.set_tsc_khz(self.tsc_khz).map_err(|error| other_frequency(self.tsc_khz, host).because(error))
     }
+}
+
+/// Whether a time stamp counter that counts at `guest` kHz can go on at `host` kHz: their difference is that of two
+/// measurements.
+pub(super) fn is_frequency(guest: u32, host: u32) -> bool {
+    u64::from(host.abs_diff(guest)) * 1_000_000 <= u64::from(guest) * TSC_TOLERANCE
+}
+
+pub(super) fn other_frequency(guest: u32, host: u32) -> Error {
+    let what = format!("its time stamp counter counts at {guest} kHz, and this host's at {host} kHz");
+    Error::new(ErrorKind::HostUnsupported, what)
+        .with_remedy("use a host with that frequency, or whose CPU can scale the counter")
 }
 
 /// The error of setting saved state. KVM says only that it refuses a value, which another host accepted.

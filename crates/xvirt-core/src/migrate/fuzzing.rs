@@ -36,6 +36,7 @@ pub fn receive_messages(mut messages: &[u8]) {
         memory: ranges_of(&ram),
         requirements: Vec::new(),
         version: String::new(),
+        check: false,
     };
     let mut bytes = preamble().to_vec();
     for start in [encode(Kind::Hello, &hello), encode(Kind::Offer, &offer)] {

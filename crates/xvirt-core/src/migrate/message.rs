@@ -118,6 +118,9 @@ pub(crate) struct Offer {
     pub(crate) requirements: Vec<u8>,
     /// The version of xvirt at the source.
     pub(crate) version: String,
+    /// The source only asks whether the target would take the VM. The migration ends with the answer.
+    #[serde(default)]
+    pub(crate) check: bool,
 }
 
 /// Why a side refuses or fails.

@@ -88,11 +88,26 @@ pub(crate) fn migrate(
     let steering = Steering::new(settings.clone(), observer);
     let check = || steering.check();
     let watch = Watch::new(settings.silence_limit, &check);
-    let session =
-        Session { vm, links: Vec::new(), watch: &watch, steering: &steering, decision, downtime: Downtime::default() };
+    let session = Session::new(vm, &watch, &steering, decision);
     let ended = session.connect(channel).and_then(Running::copy).and_then(Parked::release);
     let ended = ended.and_then(Released::wait).and_then(Deciding::decide).map(Committing::wait);
     ended.unwrap_or_else(|outcome| *outcome)
+}
+
+/// Asks the target at the other end of `channel` whether it would take `vm`.
+pub(crate) fn check(
+    vm: &mut dyn SourceVm,
+    channel: &dyn Channel,
+    settings: &Migration,
+    observer: &dyn MigrationObserver,
+) -> Result<()> {
+    settings.check()?;
+    let steering = Steering::new(settings.clone().connections(1), observer);
+    let check = || steering.check();
+    let watch = Watch::new(settings.silence_limit, &check);
+    let mut session = Session::new(vm, &watch, &steering, &());
+    let offer = Offer { check: true, ..session.vm.offer()? };
+    session.introduce(channel, &offer).map_err(|error| session.end(error))
 }
 
 /// The next phase, or how the migration ended.
@@ -127,9 +142,18 @@ struct Committing<'a>(Session<'a>);
 struct Reclaiming<'a>(Session<'a>, Error);
 
 impl<'a> Session<'a> {
+    fn new(
+        vm: &'a mut dyn SourceVm,
+        watch: &'a Watch<'a>,
+        steering: &'a Steering<'a>,
+        decision: &'a dyn CommitDecision,
+    ) -> Self {
+        Self { vm, links: Vec::new(), watch, steering, decision, downtime: Downtime::default() }
+    }
+
     fn connect(mut self, channel: &dyn Channel) -> Phase<Running<'a>> {
         self.steering.enter(MigrationPhase::Running);
-        match self.introduce(channel) {
+        match self.vm.offer().and_then(|offer| self.introduce(channel, &offer)) {
             Ok(()) => {
                 let copier = Copier::new(self.vm.memory().clone(), self.links.len(), self.steering);
                 Ok(Running(self, copier))
@@ -139,10 +163,10 @@ impl<'a> Session<'a> {
     }
 
     /// Opens the connections and lets the target accept the VM.
-    fn introduce(&mut self, channel: &dyn Channel) -> Result<()> {
+    fn introduce(&mut self, channel: &dyn Channel, offer: &Offer) -> Result<()> {
         let connections = self.steering.settings().connections;
         let mut hello = Hello { migration: Uuid::new_v4(), connection: 0, connections, features: FEATURES };
-        let offer = encode(Kind::Offer, &self.vm.offer()?)?;
+        let offer = encode(Kind::Offer, offer)?;
         self.open(channel, &hello)?;
         let answer: Hello = self.control()?.receive_hello()?;
         if (answer.migration, answer.features & !FEATURES) != (hello.migration, 0) {

@@ -43,7 +43,8 @@ pub(crate) type Admission = std::result::Result<Box<dyn TargetVm>, Refusal>;
 /// Makes the VM for an offer, or refuses it.
 pub(crate) type Accept<'a> = dyn FnMut(&Offer) -> Admission + 'a;
 
-/// Receives the VM that the source at the other end of `channel` sends. When this returns, its guest runs here.
+/// Receives the VM that the source at the other end of `channel` sends. When this returns, its guest runs here. Sources
+/// that only ask whether it would be taken get their answers before.
 ///
 /// # Errors
 /// The guest does not run here, and never will: its memory, disks and locks were given back.
@@ -54,17 +55,41 @@ pub(crate) fn receive(
     observer: &dyn MigrationObserver,
     accept: &mut Accept<'_>,
 ) -> Result<Box<dyn TargetVm>> {
+    loop {
+        if let Some(vm) = receive_one(channel, settings, decision, observer, accept)? {
+            return Ok(vm);
+        }
+    }
+}
+
+/// Serves one source. `None` if it only asked.
+fn receive_one(
+    channel: &dyn Channel,
+    settings: &Reception,
+    decision: &dyn CommitDecision,
+    observer: &dyn MigrationObserver,
+    accept: &mut Accept<'_>,
+) -> Result<Option<Box<dyn TargetVm>>> {
     let limits = Migration::default().time_limit(settings.time_limit, AtLimit::Abort);
     let steering = Steering::new(limits, observer);
     let check = || steering.check();
     let watch = Watch::new(settings.silence_limit, &check);
     let (link, offer, hello) = introduce(channel, &watch)?;
     let vm = match admit(&offer, accept) {
+        Ok(mut vm) if offer.check => {
+            vm.abort();
+            // A source that is gone has no use for the answer.
+            let _ = link.send(&encode_bytes(Kind::Accepted, &[])?);
+            return Ok(None);
+        }
         Ok(vm) => vm,
-        Err(refusal) => return Err(refuse(&link, &offer, refusal)),
+        Err(refusal) => {
+            let error = refuse(&link, &offer, refusal);
+            return if offer.check { Ok(None) } else { Err(error) };
+        }
     };
     let session = Session { vm, links: vec![link], watch: &watch, steering: &steering, decision, limits: settings };
-    Receiving(session).receive(channel, &hello)?.wait()
+    Receiving(session).receive(channel, &hello)?.wait().map(Some)
 }
 
 /// What all phases have.

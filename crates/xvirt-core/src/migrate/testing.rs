@@ -226,6 +226,7 @@ impl SourceVm for FakeSource {
             memory: ranges_of(&self.guest.ram),
             requirements: vec![1, 2, 3],
             version: "0.1.0".to_owned(),
+            check: false,
         })
     }
 

@@ -19,6 +19,23 @@ use crate::vm::{ArrivingVm, Incoming, Outgoing, Vm};
 use crate::{Error, ErrorKind, Result};
 
 impl Vm {
+    /// Asks the target at the other end of `channel`, which called [`receive`], whether it would take the VM, and moves
+    /// nothing. The target checks the same as for a migration, and then waits for further connections.
+    ///
+    /// Only what can be known while the guest runs is checked; a migration can still fail.
+    ///
+    /// # Errors
+    /// [`MigrationRefused`](ErrorKind::MigrationRefused) with everything that is missing at the target; others as
+    /// [`migrate`](Self::migrate).
+    pub fn check_migration(
+        &self,
+        channel: &dyn Channel,
+        settings: &Migration,
+        observer: &dyn MigrationObserver,
+    ) -> Result<()> {
+        source::check(&mut self.begin_migration()?, channel, settings, observer)
+    }
+
     /// Moves the VM to the target at the other end of `channel`, which called [`receive`], while its guest runs. The
     /// [module](crate::migrate) has an example and describes all outcomes.
     ///
@@ -68,6 +85,9 @@ impl Vm {
 /// and sockets of this host; or all reasons why it is not taken, which the source reports. It must have the same number
 /// of vCPUs, disks and network interfaces, and the same memory. Its disks are opened only when the source has closed them.
 ///
+/// Sources that only [ask](Vm::check_migration) whether their VM would be taken are answered before, so `accept` can be
+/// called several times. It should have no effects that outlast it if the VM [is only checked](ArrivingVm::is_only_checked).
+///
 /// # Errors
 /// The guest does not run here, and never will: its memory, disks and locks were given back.
 pub fn receive(
@@ -79,9 +99,10 @@ pub fn receive(
     accept: &mut dyn FnMut(&ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>,
 ) -> Result<Vm> {
     let arrived = Arc::new(Mutex::new(None));
-    let refuse = |error: Error| Refusal { reasons: vec![error.to_string()] };
+    let refuse = |errors: Vec<Error>| Refusal { reasons: errors.iter().map(Error::to_string).collect() };
     target::receive(channel, settings, decision, observer, &mut |offer: &Offer| {
-        let arriving = ArrivingVm::decode(&offer.requirements, &offer.configuration).map_err(refuse)?;
+        let arriving = ArrivingVm::decode(&offer.requirements, &offer.configuration);
+        let arriving = arriving.map_err(|error| refuse(vec![error]))?.only_checked(offer.check);
         let config = accept(&arriving).map_err(|reasons| Refusal { reasons })?;
         let incoming = Incoming::new(&arriving, config, host).map_err(refuse)?;
         Ok(Box::new(Arriving {
@@ -96,15 +117,15 @@ pub fn receive(
 
 impl SourceVm for Outgoing<'_> {
     fn offer(&self) -> Result<Offer> {
-        let config = self.vm().config()?;
+        let (configuration, requirements) = Outgoing::offer(self)?;
         Ok(Offer {
             uuid: self.vm().uuid(),
             name: self.vm().name().to_owned(),
-            // Open objects cannot be sent; the target has its own.
-            configuration: serde_json::to_string(&config).unwrap_or_default(),
+            configuration,
             memory: ranges_of(Outgoing::memory(self)),
-            requirements: self.requirements()?,
+            requirements,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            check: false,
         })
     }
 

@@ -8,12 +8,12 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Vm;
 use super::consoles::SavedConsoles;
 use super::events::Event;
 use super::handle::Started;
 use super::saved::{Description, SavedImage};
 use super::suspend::file_in_memory;
+use super::{Vm, arrival};
 use crate::arch::x86_64::cpuid::CpuidTemplate;
 use crate::config::VmConfig;
 use crate::host::Host;
@@ -28,6 +28,10 @@ pub(super) struct Requirements {
     pub(super) description: Description,
     /// What the guest was told of its processors.
     pub(super) cpuid: CpuidTemplate,
+    /// The frequency of its time stamp counter, in kHz.
+    pub(super) tsc_khz: u32,
+    /// The sizes of its disks in bytes.
+    pub(super) disk_sizes: Vec<u64>,
 }
 
 /// A VM that another host wants to migrate here.
@@ -35,6 +39,7 @@ pub(super) struct Requirements {
 pub struct ArrivingVm {
     requirements: Requirements,
     config: Option<VmConfig>,
+    only_checked: bool,
 }
 
 impl ArrivingVm {
@@ -45,7 +50,18 @@ impl ArrivingVm {
             .map_err(|e| Error::new(ErrorKind::CorruptState, unreadable).because(e))?;
         requirements.description.config = Some(config.to_owned()).filter(|config| !config.is_empty());
         let config = requirements.description.check()?;
-        Ok(Self { requirements, config })
+        Ok(Self { requirements, config, only_checked: false })
+    }
+
+    /// Sets whether the source only asks if it would be taken.
+    pub(crate) fn only_checked(mut self, only_checked: bool) -> Self {
+        self.only_checked = only_checked;
+        self
+    }
+
+    /// Whether the source only asks if the VM would be taken; it does not arrive then.
+    pub fn is_only_checked(&self) -> bool {
+        self.only_checked
     }
 
     /// The VM's UUID.
@@ -73,17 +89,30 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Allocates the memory of a VM that gets this configuration here.
+    /// Allocates the memory of a VM that gets this configuration here, whose guest still runs at the source.
     ///
     /// # Errors
-    /// The configuration does not fit the VM; or as [`VmConfig::build`]; or there is not enough memory.
-    pub(crate) fn new(arriving: &ArrivingVm, mut config: VmConfig, host: &Host) -> Result<Self> {
-        let Requirements { description, cpuid } = &arriving.requirements;
+    /// Everything that this host lacks: the configuration does not fit the VM; or as [`VmConfig::build`]; or there is not
+    /// enough memory, or a feature of the processors, a disk or a network is not there.
+    pub(crate) fn new(
+        arriving: &ArrivingVm,
+        mut config: VmConfig,
+        host: &Host,
+    ) -> std::result::Result<Self, Vec<Error>> {
+        let Requirements { description, cpuid, tsc_khz, disk_sizes } = &arriving.requirements;
         (config.uuid, config.generation_id) = (description.uuid, description.generation_id);
         let (size, backing) = (config.memory, config.memory_backing.clone());
-        let vm = config.build_described(host, description, None)?;
-        vm.inner.processors.check_fits(cpuid)?;
-        Ok(Self { started: None, vm, memory: allocate(size, &backing)? })
+        let mut checks = arrival::check(&config, disk_sizes);
+        let vm = config.build_described(host, description, None);
+        if let Ok(vm) = &vm {
+            checks.extend([vm.inner.processors.check_fits(cpuid), vm.inner.processors.check_tsc(*tsc_khz)]);
+        }
+        let memory = allocate(size, &backing);
+        let lacks: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
+        match (vm, memory) {
+            (Ok(vm), Ok(memory)) if lacks.is_empty() => Ok(Self { started: None, vm, memory }),
+            (vm, memory) => Err(vm.err().into_iter().chain(lacks).chain(memory.err()).collect()),
+        }
     }
 
     /// Its memory, to be filled.

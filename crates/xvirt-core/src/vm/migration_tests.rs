@@ -58,8 +58,8 @@ fn goes_on(console: &mut ConsoleReader) {
 }
 
 fn arriving(outgoing: &Outgoing<'_>) -> ArrivingVm {
-    let config = serde_json::to_string(&outgoing.vm().config().unwrap()).unwrap();
-    ArrivingVm::decode(&outgoing.requirements().unwrap(), &config).unwrap()
+    let (config, requirements) = outgoing.offer().unwrap();
+    ArrivingVm::decode(&requirements, &config).unwrap()
 }
 
 fn copy_dirty(from: &Outgoing<'_>, to: &Incoming) -> u64 {
@@ -174,8 +174,13 @@ fn an_image_that_is_not_the_same_is_refused() {
     let mut config = arriving.config().unwrap().clone();
     let copy = folder.path().join("copy.raw");
     disk::create(&copy, ImageFormat::Raw, 4 << 20).unwrap();
-    config.disks[0] = Disk::raw(copy);
+    config.disks[0] = Disk::raw(&copy);
+    let lacks = Incoming::new(&arriving, config.clone(), &host).unwrap_err();
+    assert!(lacks.len() == 1 && lacks[0].to_string().contains("copy.raw is not the disk there"), "{lacks:?}");
+    // Somebody writes to it, so that it could be the disk of the VM.
+    let written = disk::open(&copy, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
     let mut incoming = Incoming::new(&arriving, config, &host).unwrap();
+    drop(written);
     outgoing.park().unwrap();
     let error = incoming.prepare(&outgoing.release().unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);

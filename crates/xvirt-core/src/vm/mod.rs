@@ -21,6 +21,7 @@
 //! - `statistics`: counters of a running VM; `metrics` publishes them.
 
 mod agent;
+mod arrival;
 mod assemble;
 mod build;
 mod clock;

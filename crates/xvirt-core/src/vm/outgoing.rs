@@ -14,6 +14,7 @@ use super::operation::LongOperation;
 use super::state::{PowerState, Verb};
 use super::stopped::Stopped;
 use crate::config::DiskSource;
+use crate::disk::BlockBackend;
 use crate::kvm::DirtyLog;
 use crate::machine::{Machine, Throttle};
 use crate::memory::GuestRam;
@@ -89,12 +90,20 @@ impl Outgoing<'_> {
         self.vm
     }
 
-    /// What the target has to know before its memory arrives, besides the configuration.
-    pub(crate) fn requirements(&self) -> Result<Vec<u8>> {
-        let description = self.vm.inner.describe(&self.vm.inner.live(), false)?;
-        let requirements = Requirements { description, cpuid: self.machine.cpuid().clone() };
-        rmp_serde::to_vec_named(&requirements)
-            .map_err(|e| Error::new(ErrorKind::InvalidState, "the description of the VM cannot be written").because(e))
+    /// What the target has to know before its memory arrives: the configuration as JSON, with absolute paths, which is
+    /// empty if it has open objects, because the target has its own; and the rest.
+    pub(crate) fn offer(&self) -> Result<(String, Vec<u8>)> {
+        let live = self.vm.inner.live();
+        let mut description = self.vm.inner.describe(&live, true)?;
+        let config = description.config.take().unwrap_or_default();
+        let disks = live.devices.disks.values();
+        let disk_sizes = disks.map(|disk| disk.backend().map_or(0, |backend| backend.capacity())).collect();
+        let (cpuid, tsc_khz) = (self.machine.cpuid().clone(), self.machine.tsc_khz());
+        let requirements = Requirements { description, cpuid, tsc_khz, disk_sizes };
+        let requirements = rmp_serde::to_vec_named(&requirements).map_err(|e| {
+            Error::new(ErrorKind::InvalidState, "the description of the VM cannot be written").because(e)
+        })?;
+        Ok((config, requirements))
     }
 
     /// Its memory.

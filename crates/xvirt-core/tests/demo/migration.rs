@@ -1,12 +1,13 @@
 //! Migrates VMs within one process, over socket pairs.
 
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xvirt_core::config::{ByteSize, DiskSource, VmConfig};
-use xvirt_core::disk::{self, Access};
+use xvirt_core::config::{ByteSize, Disk, DiskSource, VmConfig, Vsock};
+use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::migrate::{Migration, MigrationObserver, MigrationSummary, Reception, Sockets, receive};
 use xvirt_core::vm::{ArrivingVm, HaltCause, PowerState, Vm};
@@ -44,7 +45,7 @@ fn as_it_is(arriving: &ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>
 }
 
 /// A running VM whose guest checks its memory and disks.
-fn running(folder: &std::path::Path, host: &Host) -> Workload {
+fn running(folder: &Path, host: &Host) -> Workload {
     let (_repository, stored) = workload::create(folder, None);
     let mut guest = Workload::new(stored.config().clone().build(host).unwrap());
     guest.vm.start().unwrap();
@@ -105,6 +106,54 @@ fn a_vm_that_is_not_taken_runs_on_and_all_reasons_arrive() {
     }
     assert!(has_its_disks(&guest.vm));
     guest.goes_on();
+}
+
+#[test]
+fn everything_that_is_missing_is_named_at_once_before_anything_moves() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = running(folder.path(), &host);
+    let address = folder.path().join("socket");
+    let listener = UnixListener::bind(&address).unwrap();
+    let connect = |_| UnixStream::connect(&address);
+    let other = folder.path().join("other.raw");
+    disk::create(&other, ImageFormat::Raw, workload::DISK).unwrap();
+    let small = folder.path().join("small.raw");
+    disk::create(&small, ImageFormat::Raw, 1 << 20).unwrap();
+    let none = folder.path().join("none.raw");
+    let lacking = |arriving: &ArrivingVm, first: &Path, second: &Path| {
+        let mut config = as_it_is(arriving)?;
+        (config.disks[0], config.disks[1]) = (Disk::raw(first), Disk::raw(second));
+        Ok(config.vsock(Vsock::new(3, folder.path().join("no-folder/vsock"))))
+    };
+    let mut offers = 0;
+    let mut accept = |arriving: &ArrivingVm| {
+        offers += 1;
+        assert_eq!(arriving.is_only_checked(), offers < 3);
+        match offers {
+            1 => lacking(arriving, &other, &small),
+            2 => lacking(arriving, &small, &none),
+            _ => as_it_is(arriving),
+        }
+    };
+    let moved = thread::scope(|scope| {
+        let target = scope.spawn(|| receive(&listener, &host, &Reception::default(), &(), &(), &mut accept).unwrap());
+        let settings = Migration::default();
+        let too_small = "small.raw is not the disk there: it has 1048576 bytes";
+        for reasons in [["other.raw is not the disk there: nobody writes to it", too_small], [too_small, "none.raw"]] {
+            let error = guest.vm.check_migration(&connect, &settings, &()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::MigrationRefused, "{error}");
+            for reason in reasons.into_iter().chain(["no-folder: there is no such folder"]) {
+                assert!(error.to_string().contains(reason), "{error}");
+            }
+            assert!(has_its_disks(&guest.vm));
+            guest.goes_on();
+        }
+        guest.vm.migrate(&connect, &settings, &(), &()).unwrap();
+        target.join().unwrap()
+    });
+    guest.hear();
+    Workload::taken_back(moved, guest.progress).goes_on();
 }
 
 #[test]

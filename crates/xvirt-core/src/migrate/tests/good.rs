@@ -7,6 +7,7 @@ use std::thread::yield_now;
 use super::*;
 use crate::ErrorKind;
 use crate::config::ByteSize;
+use crate::migrate::source::check;
 use crate::migrate::testing::Side;
 use crate::migrate::{AtLimit, MigrationPhase, MigrationReport};
 use crate::sync::{Mutex, lock};
@@ -68,6 +69,36 @@ fn all_reasons_of_a_refusal_arrive_at_once() {
     assert!(error.message().contains("disk 'root' is not here; no bridge 'xenbr0'"), "{error}");
     assert_eq!(target.unwrap_err().kind(), ErrorKind::MigrationRefused);
     assert_eq!((world.running(), world.locked()), (Some(Side::Source), Some(Side::Source)));
+}
+
+#[test]
+fn a_target_that_was_only_asked_answers_and_takes_the_vm_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = move |limit| TcpStream::connect_timeout(&address, limit);
+    let (good, settings) = (World::new(&[]), settings(2, PATIENCE));
+    let mut source = FakeSource::new(&good, 0);
+    std::thread::scope(|scope| {
+        let target = scope.spawn(|| run_target(&good, &listener, PATIENCE, &()).map(drop));
+        for _ in 0..2 {
+            check(&mut source, &connect, &settings, &()).unwrap();
+            assert_eq!((good.running(), good.locked()), (Some(Side::Source), Some(Side::Source)));
+        }
+        let outcome = migrate(&mut source, &connect, &settings, &(), &());
+        assert!(matches!(outcome, Outcome::Migrated(_)), "{outcome:?}");
+        target.join().unwrap().unwrap();
+    });
+    let bad = World::new(&[Task::Accept]);
+    std::thread::scope(|scope| {
+        let target = scope.spawn(|| run_target(&bad, &listener, PATIENCE, &()).map(drop));
+        let mut source = FakeSource::new(&bad, 0);
+        let error = check(&mut source, &connect, &settings, &()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MigrationRefused);
+        assert!(error.message().contains("disk 'root' is not here; no bridge 'xenbr0'"), "{error}");
+        let outcome = migrate(&mut source, &connect, &settings, &(), &());
+        assert!(matches!(outcome, Outcome::Resumed(_)), "{outcome:?}");
+        assert_eq!(target.join().unwrap().unwrap_err().kind(), ErrorKind::MigrationRefused);
+    });
 }
 
 /// Cancels in one phase.

@@ -28,6 +28,7 @@ fn offer() -> Vec<u8> {
         memory: ranges_of(&memory()),
         requirements: vec![1, 2, 3],
         version: "99.0.0".to_owned(),
+        check: false,
     };
     encode(Kind::Offer, &offer).unwrap()
 }
