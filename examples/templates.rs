@@ -1,6 +1,6 @@
 //! Makes a template of a Debian disk, VMs from the template, an appliance of one of them, and a VM from the appliance.
 //!
-//! `scripts/quickstart` runs this after `debian.rs`, with the same disk, which is not changed.
+//! `scripts/quickstart` runs this after `debian`, with the same disk, which is not changed.
 
 use std::fs::File;
 use std::path::Path;

@@ -32,6 +32,17 @@ impl Guest {
         Ok(Self { vm, shown, timeout })
     }
 
+    /// A VM that runs already. Its console is shown from now on.
+    pub fn running(vm: Vm, timeout: Duration) -> Self {
+        let (name, rest) = (vm.name().to_owned(), vm.console().reader_at_end());
+        Self { vm, shown: thread::spawn(move || show(&name, rest)), timeout }
+    }
+
+    /// The limit of each step in the guest.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The VM.
     pub fn vm(&self) -> &Vm {
         &self.vm

@@ -1,26 +1,23 @@
-//! Boots a Debian disk, works in it through its guest agent, suspends and resumes it, and shuts it down.
+//! Boots a Debian disk, works in it through its guest agent, suspends and resumes it, moves it to another process while
+//! it runs, and shuts it down there.
 //!
 //! `scripts/quickstart` makes the disk and runs this on hosts that can run a stock kernel. The guest gets two disks
 //! (its root and an empty one) and a NIC on a network with only the host, 10.77.0.1, and the guest, 10.77.0.2. Without
 //! the privileges to create a tap, it gets a user network instead, over which pings are skipped.
 
-use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
-use std::process::{Command, ExitCode};
+mod migration;
+mod network;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Parser;
-use xvirt_core::ErrorKind;
-use xvirt_core::config::{ByteSize, Disk, Nic, UserNetwork, VmConfig};
+use xvirt_core::config::{ByteSize, Disk, Nic, VmConfig};
 use xvirt_core::disk::{self, ImageFormat};
-use xvirt_core::net::Tap;
-use xvirt_core::seed::InterfaceAddress;
 use xvirt_examples::{Guest, GuestOptions, Result, Steps, host_of_stock_kernels};
 
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-const PREFIX: u8 = 24;
-
-/// Boots a Debian disk, works in it through its guest agent, suspends and resumes it, and shuts it down.
+/// Boots a Debian disk, works in it through its guest agent, suspends and resumes it, moves it to another process while
+/// it runs, and shuts it down there.
 ///
 /// Needs a KVM with hardware virtualization and, for the network, root or CAP_NET_ADMIN, or else the package passt.
 #[derive(Parser)]
@@ -36,10 +33,31 @@ struct Options {
     /// A command to run in the guest
     #[arg(long, value_name = "TEXT", default_value = "uname -a; nproc; lsblk; ip -br addr")]
     command: String,
+    /// Takes the VM from the process that listens there, with this second disk, instead of booting it
+    #[arg(long, hide = true, num_args = 2, value_names = ["SOCKET", "FILE"])]
+    take: Option<Vec<PathBuf>>,
+}
+
+impl Options {
+    /// The VM with this second disk, connected to `nic`.
+    fn config(&self, data: &Path, nic: Nic) -> VmConfig {
+        VmConfig::new("debian")
+            .vcpus(self.vcpus)
+            .memory(self.guest.memory)
+            .boot(self.guest.boot())
+            .disk(Disk::raw(&self.guest.disk).serial("root"))
+            .disk(Disk::qcow2(data).serial("data"))
+            .nic(nic)
+    }
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    let done = match options.take.as_deref() {
+        Some([socket, data]) => migration::take(&options, socket, data),
+        _ => run(&options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("debian: {error}");
@@ -57,18 +75,11 @@ fn run(options: &Options) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data.qcow2");
     disk::create(&data, ImageFormat::Qcow2, options.data_size.bytes())?;
-    let (nic, tap) = network()?;
+    let (nic, tap) = network::join()?;
     let network = tap.as_ref().map_or("a user network", |tap| tap.name());
     steps.done(&format!("made a data disk of {}; the guest is connected to {network}", options.data_size));
 
-    let vm = VmConfig::new("debian")
-        .vcpus(options.vcpus)
-        .memory(options.guest.memory)
-        .boot(options.guest.boot())
-        .disk(Disk::raw(&options.guest.disk).serial("root"))
-        .disk(Disk::qcow2(&data).serial("data"))
-        .nic(nic)
-        .build(&host)?;
+    let vm = options.config(&data, nic).build(&host)?;
     let guest = Guest::start(vm, options.guest.timeout())?;
     steps.done(&format!("started a VM of {} vCPUs and {}", options.vcpus, options.guest.memory));
 
@@ -82,8 +93,8 @@ fn run(options: &Options) -> Result<()> {
     steps.done("made a file system on the data disk and wrote to it");
 
     if tap.is_some() {
-        ping_from_host()?;
-        guest.run(&format!("ping -c 3 -i 0.2 {HOST}"))?;
+        network::ping_guest()?;
+        guest.run(&format!("ping -c 3 -i 0.2 {}", network::HOST))?;
         steps.done("pinged from host to guest and from guest to host");
     }
 
@@ -96,32 +107,10 @@ fn run(options: &Options) -> Result<()> {
     guest.run("date; cat /mnt/file")?;
     steps.done(&format!("resumed Debian from the file in {:.2?}; it goes on where it was", report.total));
 
-    guest.shut_down()?;
-    steps.done("shut Debian down");
+    guest.run(migration::COUNT)?;
+    let downtime = migration::give(&guest, folder.path(), &data)?;
+    steps.done(&format!("moved Debian to another process while it ran, which stopped it for {downtime:.2?}"));
+
     steps.summary();
     Ok(())
-}
-
-/// A NIC on a tap of this program, or on a user network if the program may not create a tap.
-fn network() -> Result<(Nic, Option<Tap>)> {
-    let tap = match Tap::create(None) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            let network = UserNetwork::new().address(InterfaceAddress::new(GUEST.into(), PREFIX)?).gateway(HOST);
-            return Ok((Nic::user_network(network), None));
-        }
-        made => made?,
-    };
-    tap.set_address(HOST, PREFIX)?;
-    tap.set_up()?;
-    Ok((Nic::tap_descriptor(tap.as_fd().try_clone_to_owned()?), Some(tap)))
-}
-
-fn ping_from_host() -> Result<()> {
-    let guest = GUEST.to_string();
-    let output = Command::new("ping")
-        .args(["-c", "3", &guest])
-        .output()
-        .map_err(|error| format!("cannot run ping: {error}; install iputils-ping"))?;
-    print!("host# ping -c 3 {guest}\n{}", String::from_utf8_lossy(&output.stdout));
-    if output.status.success() { Ok(()) } else { Err(format!("the guest at {guest} does not answer pings").into()) }
 }
