@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod agent;
+mod busy;
 mod crash;
 #[path = "../demo/echo.rs"]
 mod echo;
@@ -19,6 +20,7 @@ mod passt;
 mod saved;
 mod stored;
 mod suspend;
+mod two_hosts;
 mod vsock;
 
 use std::net::Ipv4Addr;

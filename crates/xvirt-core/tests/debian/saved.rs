@@ -34,12 +34,16 @@ pub struct SavedDebian {
 impl SavedDebian {
     /// A copy for the test; `None` if the test is skipped, after printing the reason.
     pub fn copy() -> Option<Self> {
+        Self::copy_to(tempfile::tempdir().unwrap())
+    }
+
+    /// The same with its disk in `folder`.
+    pub fn copy_to(folder: TempDir) -> Option<Self> {
         let (host, [disk, saved]) = needs(["XVIRT_DEBIAN_DISK", "XVIRT_DEBIAN_SAVED"])?;
         make_once(&host, &disk, &saved);
         // A resume removes the file that it resumes from.
         let state = tempfile::tempdir_in(&saved).unwrap();
         fs::hard_link(saved.join("state"), state.path().join("state")).unwrap();
-        let folder = tempfile::tempdir().unwrap();
         disk::overlay(saved.join("root"), None, folder.path().join("root")).unwrap();
         Some(Self { host, state, folder })
     }
