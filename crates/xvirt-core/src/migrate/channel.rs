@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
-use rustix::net::shutdown;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
+use rustix::net::{SendFlags, send, shutdown};
 
 use crate::sync::lock;
 
@@ -148,7 +148,7 @@ pub trait Socket: Send + Sync {
     /// Those of the socket.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// [`Write::write`].
+    /// [`Write::write`], without the signal SIGPIPE if the peer is gone.
     ///
     /// # Errors
     /// Those of the socket.
@@ -196,7 +196,8 @@ where
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Write::write(&mut &*self, bytes)
+        // The program that uses this library may not ignore SIGPIPE.
+        Ok(send(self, bytes, SendFlags::NOSIGNAL)?)
     }
 
     fn shut_down(&self, how: Shutdown) {

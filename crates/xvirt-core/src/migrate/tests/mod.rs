@@ -4,6 +4,7 @@ mod faults;
 mod faulty;
 mod good;
 mod hostile;
+mod signals;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
