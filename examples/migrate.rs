@@ -1,20 +1,23 @@
-//! Moves a running VM from one process to another, over TCP.
+//! Moves a running VM from one process to another, over TCP or TLS.
 //!
 //! In one terminal: `cargo run --release --example migrate -- receive 127.0.0.1:7400`, and in another:
 //! `cargo run --release --example migrate -- send --to 127.0.0.1:7400`. The demo guest counts in each page of its memory
 //! and writes to its disk, and checks both; its disk is in a folder that both processes share.
+//!
+//! With `--tls-certificate`, `--tls-key` and `--tls-authorities` on both sides, the connections are encrypted and each side
+//! checks the other's certificate. `docs/migration.md` shows how to make certificates.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use xvirt_core::config::{Boot, ByteSize, Disk, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::host::Host;
-use xvirt_core::migrate::{Migration, MigrationObserver, MigrationReport, Reception, receive};
+use xvirt_core::migrate::{Channel, Migration, MigrationObserver, MigrationReport, Reception, Tls, receive};
 use xvirt_core::vm::Vm;
 use xvirt_examples::{Result, Steps};
 
@@ -34,12 +37,14 @@ enum Side {
     Receive {
         /// Where to listen, such as 127.0.0.1:7400
         listen: SocketAddr,
+        #[command(flatten)]
+        encryption: Encryption,
     },
     /// Starts a VM and sends it
     Send {
-        /// The address at which the receiver listens
-        #[arg(long, value_name = "ADDRESS")]
-        to: SocketAddr,
+        /// Where the receiver listens, such as 127.0.0.1:7400 or host-b:7400; for TLS, its certificate must be for this host
+        #[arg(long, value_name = "HOST:PORT")]
+        to: String,
         /// How many connections send its memory, from 1 to 16
         #[arg(long, value_name = "N", default_value_t = 1)]
         connections: u8,
@@ -49,15 +54,64 @@ enum Side {
         /// Where its disk is made; the receiver must reach it by the same path
         #[arg(long, value_name = "FOLDER", default_value = "/tmp")]
         folder: PathBuf,
+        #[command(flatten)]
+        encryption: Encryption,
     },
+}
+
+/// The identity of this side for TLS: all of it or nothing. All files are PEM.
+#[derive(Args)]
+struct Encryption {
+    /// The certificate of this side, with intermediate ones; encrypts the connections
+    #[arg(long, value_name = "FILE", requires = "tls_key", requires = "tls_authorities")]
+    tls_certificate: Option<PathBuf>,
+    /// The private key of this side
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// The certificates of the authorities, one of which must have signed the other side's certificate
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_authorities: Option<PathBuf>,
+}
+
+impl Encryption {
+    /// The identity, if there is one.
+    fn tls(&self) -> Result<Option<Tls>> {
+        let (Some(certificate), Some(key), Some(authorities)) =
+            (&self.tls_certificate, &self.tls_key, &self.tls_authorities)
+        else {
+            println!("the connections are not encrypted");
+            return Ok(None);
+        };
+        let tls = Tls::from_files(certificate, key, authorities)?;
+        println!("the connections are encrypted by TLS, and each side checks the other's certificate");
+        Ok(Some(tls))
+    }
+
+    /// Connections to the receiver.
+    fn connect(&self, to: &str) -> Result<Box<dyn Channel>> {
+        if let Some(tls) = self.tls()? {
+            return Ok(Box::new(tls.channel(to)?));
+        }
+        let address = to.to_socket_addrs()?.next().ok_or_else(|| format!("{to} has no address"))?;
+        Ok(Box::new(move |limit| TcpStream::connect_timeout(&address, limit)))
+    }
+
+    /// Connections from the sender.
+    fn accept(&self, listener: TcpListener) -> Result<Box<dyn Channel>> {
+        Ok(match self.tls()? {
+            Some(tls) => Box::new(tls.accept(listener)),
+            None => Box::new(listener),
+        })
+    }
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().side {
-        Side::Receive { listen } => take(listen),
-        Side::Send { to, connections, downtime, folder } => {
+        Side::Receive { listen, encryption } => take(listen, &encryption),
+        Side::Send { to, connections, downtime, folder, encryption } => {
             let settings = Migration::default().connections(connections);
-            send(to, &settings.downtime(Duration::from_millis(downtime.into())), &folder)
+            let settings = settings.downtime(Duration::from_millis(downtime.into()));
+            encryption.connect(&to).and_then(|channel| send(&*channel, &settings, &folder))
         }
     };
     match done {
@@ -69,14 +123,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn take(listen: SocketAddr) -> Result<()> {
+fn take(listen: SocketAddr, encryption: &Encryption) -> Result<()> {
     let mut steps = Steps::default();
     let host = Host::probe()?;
     host.require_kvm()?;
     let listener = TcpListener::bind(listen)?;
     println!("listening on {}", listener.local_addr()?);
+    let channel = encryption.accept(listener)?;
     let settings = Reception::default().silence_limit(PATIENCE);
-    let vm = receive(&listener, &host, &settings, &(), &Display, &mut |arriving| {
+    let vm = receive(&*channel, &host, &settings, &(), &Display, &mut |arriving| {
         println!("VM '{}' wants to come", arriving.name());
         arriving.config().cloned().ok_or_else(|| vec!["its configuration cannot be sent".to_owned()])
     })?;
@@ -90,7 +145,7 @@ fn take(listen: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn send(to: SocketAddr, settings: &Migration, folder: &Path) -> Result<()> {
+fn send(channel: &dyn Channel, settings: &Migration, folder: &Path) -> Result<()> {
     let mut steps = Steps::default();
     let host = Host::probe()?;
     host.require_kvm()?;
@@ -99,8 +154,7 @@ fn send(to: SocketAddr, settings: &Migration, folder: &Path) -> Result<()> {
     vm.start()?;
     let begun = next_pass(&vm)?;
     steps.done(&format!("started a guest; it has counted in all of its pages {begun} times"));
-    let connect = move |limit| TcpStream::connect_timeout(&to, limit);
-    let summary = vm.migrate(&connect, settings, &(), &Display)?;
+    let summary = vm.migrate(channel, settings, &(), &Display)?;
     let (report, downtime) = (summary.report, summary.downtime);
     steps.done(&format!("sent {} of its memory in {:?}", ByteSize::new(report.bytes), report.elapsed));
     println!(

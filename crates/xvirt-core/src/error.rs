@@ -87,6 +87,9 @@ pub enum ErrorKind {
     MigrationRefused,
     /// The other side of a migration failed, closed the connection or broke the protocol.
     PeerFailed,
+    /// The other side of a migration does not trust this host, or is not trusted: a certificate is missing, expired, for
+    /// another name, or not signed by a trusted authority.
+    Untrusted,
     /// The outcome of a migration is unknown: the VM is stopped at the source, and may run at the target.
     Indeterminate,
     /// The caller cancelled the operation.
@@ -132,6 +135,7 @@ impl ErrorKind {
             Self::InvalidAnswer => "invalid_answer",
             Self::MigrationRefused => "migration_refused",
             Self::PeerFailed => "peer_failed",
+            Self::Untrusted => "untrusted",
             Self::Indeterminate => "indeterminate",
             Self::Cancelled => "cancelled",
             Self::Io => "io",
@@ -163,11 +167,16 @@ impl Error {
         Self { kind, what: what.into(), remedy: None, cause: None }
     }
 
-    /// An I/O error. Its kind follows from the operating system's error. The error for a full file system gets a
-    /// remedy.
+    /// An I/O error. Its kind follows from the operating system's error, or is that of an error of this crate in it. The
+    /// error for a full file system gets a remedy.
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         let error = Self::new(kind_of(&source), what).because(source);
         if error.kind == ErrorKind::NoSpace { error.with_remedy("make room on the file system") } else { error }
+    }
+
+    /// The error of this crate in an I/O error.
+    pub(crate) fn inside(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
     }
 
     /// Adds the cause.
@@ -301,6 +310,9 @@ impl Lack {
 }
 
 fn kind_of(error: &io::Error) -> ErrorKind {
+    if let Some(error) = Error::inside(error) {
+        return error.kind;
+    }
     match error.kind() {
         io::ErrorKind::NotFound => ErrorKind::NotFound,
         io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,

@@ -97,6 +97,7 @@
 //! |---|---|---|
 //! | `qcow2` | yes | qcow2 images with backing files, and overlays where the file system has no reflinks |
 //! | `seccomp` | yes | system call filters for the threads that serve guests |
+//! | `tls` | yes | `migrate::Tls`: live migration over TLS with certificates of both hosts |
 //! | `demo` | no | the module `demo`: a small guest to try VMs with; takes gcc, or the compiler that `CC` names |
 //! | `metrics` | no | `vm::MetricsPublisher`, which publishes statistics through the crate [`metrics`] |
 //!

@@ -2,10 +2,11 @@
 //!
 //! [`samples`] are archives of XenServer and Xen Orchestra, [`archives`] writes and reads archives in memory,
 //! [`handmade`] creates parts of archives that no program writes, and [`damage`] damages archives at [`random`].
-//! [`process`] measures the resources of a test, [`files`] provides files and test data, and [`stand_in`] programs.
+//! [`certificates`] are for TLS, [`process`] measures the resources of a test, [`files`] provides files and test data, and [`stand_in`] programs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod archives;
+pub mod certificates;
 pub mod damage;
 pub mod files;
 pub mod handmade;

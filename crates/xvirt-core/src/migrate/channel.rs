@@ -106,7 +106,7 @@ impl<S: Socket + 'static, F: Fn(Duration) -> io::Result<S> + Send + Sync> Channe
     }
 }
 
-/// Accepts the connections of a source.
+/// Accepts the connections of a source, for which it takes whoever connects.
 impl Channel for TcpListener {
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
         wait_readable(self, limit)?;
@@ -114,7 +114,7 @@ impl Channel for TcpListener {
     }
 }
 
-/// Accepts the connections of a source.
+/// Accepts the connections of a source, for which it takes whoever connects.
 impl Channel for UnixListener {
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
         wait_readable(self, limit)?;

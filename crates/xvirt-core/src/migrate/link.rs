@@ -252,7 +252,8 @@ pub(super) fn both(one: Result<()>, other: Result<()>) -> Result<()> {
     }
 }
 
-fn is_wait(error: &io::Error) -> bool {
+/// Whether nothing could be sent or received for now.
+pub(super) fn is_wait(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
@@ -261,7 +262,8 @@ fn closed() -> Error {
 }
 
 fn lost(cause: io::Error) -> Error {
-    Error::new(ErrorKind::PeerFailed, "the connection to the other side of the migration broke").because(cause)
+    let kind = Error::inside(&cause).map_or(ErrorKind::PeerFailed, Error::kind);
+    Error::new(kind, "the connection to the other side of the migration broke").because(cause)
 }
 
 /// The error for a message of another kind than expected.

@@ -49,12 +49,13 @@
 //! # }
 //! ```
 //!
-//! At the other host, [`receive`] takes the VM. Both hosts must reach the same disks; nothing is encrypted, so the network
-//! has to be trusted.
+//! At the other host, [`receive`] takes the VM. Both hosts must reach the same disks. Over plain sockets nothing is encrypted
+//! and nobody is authenticated, so the network has to be trusted; with the feature `tls`, `Tls` makes encrypted connections
+//! on which both hosts prove with certificates who they are.
 //!
 //! Inside: `source` and `target` are the two sides, whose phases are types; `copy` sends memory, `pages` takes it, and
 //! `dirty` is the set of pages to send; `convergence` decides when to stop the guest; `frame`, `message` and `link` are
-//! what the sides say over the connections of a `channel`; `steering` joins the settings and reports with their observer;
+//! what the sides say over the connections of a `channel`; `tls` encrypts these; `steering` joins the settings and reports with their observer;
 //! `vm` connects all this to VMs.
 
 mod channel;
@@ -78,10 +79,14 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 mod vm;
 
 pub use channel::{CONNECTION_WAIT, Channel, Connection, Socket, Sockets};
 pub use decision::{CommitDecision, Decision};
 pub use report::{Downtime, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary};
 pub use settings::{AtLimit, Migration, Reception};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 pub use vm::receive;

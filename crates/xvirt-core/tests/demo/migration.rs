@@ -1,4 +1,4 @@
-//! Migrates VMs within one process, over socket pairs.
+//! Migrates VMs within one process, over socket pairs, plain and with TLS.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use xvirt_core::config::{ByteSize, Disk, DiskSource, VmConfig, Vsock};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
-use xvirt_core::migrate::{Migration, MigrationObserver, MigrationSummary, Reception, Sockets, receive};
+use xvirt_core::migrate::{Channel, Migration, MigrationObserver, MigrationSummary, Reception, Sockets, receive};
 use xvirt_core::vm::{ArrivingVm, HaltCause, PowerState, Vm};
 use xvirt_core::{ErrorKind, Result};
 use xvirt_testing::random::Random;
@@ -31,6 +31,18 @@ fn migrate(
     let pairs: Vec<_> = (0..connections).map(|_| UnixStream::pair().unwrap()).collect();
     let (here, there): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let (here, there) = (Sockets::new(here).unwrap(), Sockets::new(there).unwrap());
+    migrate_over(vm, host, (here, there), connections, observer, accept)
+}
+
+/// The same over any channels.
+fn migrate_over(
+    vm: &Vm,
+    host: &Host,
+    (here, there): (impl Channel, impl Channel),
+    connections: u8,
+    observer: &dyn MigrationObserver,
+    accept: fn(&ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>,
+) -> (Result<MigrationSummary>, Result<Vm>) {
     thread::scope(|scope| {
         let target = scope
             .spawn(move || receive(&there, host, &Reception::default(), &(), &(), &mut |vm: &ArrivingVm| accept(vm)));
@@ -67,16 +79,48 @@ fn a_busy_vm_moves_and_every_page_and_block_is_exact() {
     let folder = tempfile::tempdir().unwrap();
     let mut guest = running(folder.path(), &host);
     for connections in [1, 4, 16] {
-        let (sent, received) = migrate(&guest.vm, &host, connections, &(), as_it_is);
-        let summary = sent.unwrap();
-        println!("{connections} connections: {summary:?}");
-        assert!(summary.report.bytes > 800 * 4096 && summary.report.zero_pages > 1000, "{summary:?}");
-        assert_eq!(guest.vm.power_state(), PowerState::Halted);
-        assert_eq!(guest.vm.halted().unwrap().cause, HaltCause::Migrated);
-        guest.hear();
-        guest = Workload::taken_back(received.unwrap(), guest.progress);
-        assert!(has_its_disks(&guest.vm));
-        guest.goes_on();
+        let outcome = migrate(&guest.vm, &host, connections, &(), as_it_is);
+        guest = moved(guest, outcome);
+    }
+}
+
+/// The VM at the target after a migration, whose guest goes on with its memory and disks.
+fn moved(mut guest: Workload, (sent, received): (Result<MigrationSummary>, Result<Vm>)) -> Workload {
+    let summary = sent.unwrap();
+    println!("{summary:?}");
+    assert!(summary.report.bytes > 800 * 4096 && summary.report.zero_pages > 1000, "{summary:?}");
+    assert_eq!(guest.vm.power_state(), PowerState::Halted);
+    assert_eq!(guest.vm.halted().unwrap().cause, HaltCause::Migrated);
+    guest.hear();
+    let mut guest = Workload::taken_back(received.unwrap(), guest.progress);
+    assert!(has_its_disks(&guest.vm));
+    guest.goes_on();
+    guest
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_busy_vm_moves_over_tls_and_every_page_and_block_is_exact() {
+    use std::net::TcpListener;
+
+    use xvirt_core::migrate::Tls;
+    use xvirt_testing::certificates::Authority;
+
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = running(folder.path(), &host);
+    let authority = Authority::new("the pool");
+    let [source, target] = ["host-a", "127.0.0.1"].map(|name| {
+        let identity = authority.sign(name, |_| {});
+        let [chain, key, authorities] = [&identity.certificate, &identity.key, &authority.certificate];
+        Tls::from_pem(chain.as_bytes(), key.as_bytes(), authorities.as_bytes()).unwrap()
+    });
+    for connections in [1, 4] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = source.channel(&listener.local_addr().unwrap().to_string()).unwrap();
+        let channels = (here, target.accept(listener));
+        let outcome = migrate_over(&guest.vm, &host, channels, connections, &(), as_it_is);
+        guest = moved(guest, outcome);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::faulty::{Fault, FaultyChannel, Killed, Plan};
+use super::faulty::{Fault, FaultyChannel, Killed, Layer, Plan, plain};
 use super::*;
 use crate::migrate::message::Kind;
 use crate::migrate::testing::Side;
@@ -154,8 +154,8 @@ fn in_parallel<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
 }
 
 /// The first, a middle and the last message of each kind, as counted in a migration without a fault.
-fn places(kind: Kind, scenario: &Scenario, connections: u8) -> Vec<usize> {
-    let (world, plan) = (World::new(scenario.failing), Plan::new(None, Fault::Lost, SILENCE));
+fn places(layer: Layer, kind: Kind, scenario: &Scenario, connections: u8) -> Vec<usize> {
+    let (world, plan) = (World::new(scenario.failing), Plan::over(layer, None, Fault::Lost, SILENCE));
     run_case(&world, &plan, connections, &());
     let count = plan.count(scenario.side, kind);
     assert!(count > 0, "{kind} is not sent by the {:?}", scenario.side);
@@ -166,11 +166,15 @@ fn places(kind: Kind, scenario: &Scenario, connections: u8) -> Vec<usize> {
 
 #[test]
 fn every_fault_at_every_message_leaves_one_guest_or_says_where_it_may_be() {
+    every_fault(plain);
+}
+
+pub(super) fn every_fault(layer: Layer) {
     let mut cases = Vec::new();
     for connections in [1, 3] {
         for kind in Kind::ALL {
             for scenario in scenarios(kind) {
-                for place in places(kind, &scenario, connections) {
+                for place in places(layer, kind, &scenario, connections) {
                     for fault in Fault::ALL {
                         // With several connections, a message can be sent by a thread that is not the process.
                         let killed = matches!(fault, Fault::KilledBefore | Fault::KilledAfter);
@@ -185,7 +189,7 @@ fn every_fault_at_every_message_leaves_one_guest_or_says_where_it_may_be() {
     assert!(cases.len() > 300, "{}", cases.len());
     in_parallel(&cases, |&(connections, kind, side, failing, place, fault)| {
         let case = format!("{fault:?} at {kind} {place} of the {side:?} over {connections}, {failing:?} failing");
-        let (world, plan) = (World::new(failing), Plan::new(Some((side, kind, place)), fault, SILENCE * 2));
+        let (world, plan) = (World::new(failing), Plan::over(layer, Some((side, kind, place)), fault, SILENCE * 2));
         let ends = run_case(&world, &plan, connections, &());
         check(&world, &plan, &ends, false, &case);
         // What fails before the commit leaves the guest where it was.

@@ -64,11 +64,26 @@ pub(super) struct Plan {
     /// How many of each kind each side began to send.
     pub(super) counts: [[AtomicUsize; Kind::ALL.len() + 1]; 2],
     sockets: Mutex<Vec<UnixStream>>,
+    layer: Layer,
+}
+
+/// Makes the channel of a side of sockets.
+pub(super) type Layer = fn(Side, Sockets<UnixStream>) -> Box<dyn Channel>;
+
+/// The sockets as they are.
+pub(super) fn plain(_: Side, sockets: Sockets<UnixStream>) -> Box<dyn Channel> {
+    Box::new(sockets)
 }
 
 impl Plan {
     pub(super) fn new(at: Option<(Side, Kind, usize)>, fault: Fault, late: Duration) -> Arc<Self> {
+        Self::over(plain, at, fault, late)
+    }
+
+    /// The same over another layer.
+    pub(super) fn over(layer: Layer, at: Option<(Side, Kind, usize)>, fault: Fault, late: Duration) -> Arc<Self> {
         Arc::new(Self {
+            layer,
             at,
             fault,
             late,
@@ -87,7 +102,10 @@ impl Plan {
     pub(super) fn channels(self: &Arc<Self>, count: u8) -> (FaultyChannel, FaultyChannel) {
         let (here, there): (Vec<_>, Vec<_>) = (0..count).map(|_| UnixStream::pair().unwrap()).unzip();
         lock(&self.sockets).extend(here.iter().chain(&there).map(|socket| socket.try_clone().unwrap()));
-        let channel = |sockets, side| FaultyChannel { inner: Sockets::new(sockets).unwrap(), side, plan: self.clone() };
+        let channel = |sockets, side| {
+            let inner = (self.layer)(side, Sockets::new(sockets).unwrap());
+            FaultyChannel { inner, side, plan: self.clone() }
+        };
         (channel(here, Side::Source), channel(there, Side::Target))
     }
 
@@ -99,7 +117,7 @@ impl Plan {
 }
 
 pub(super) struct FaultyChannel {
-    inner: Sockets<UnixStream>,
+    inner: Box<dyn Channel>,
     side: Side,
     plan: Arc<Plan>,
 }

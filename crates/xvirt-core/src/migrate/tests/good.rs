@@ -102,7 +102,13 @@ fn a_target_that_was_only_asked_answers_and_takes_the_vm_later() {
 }
 
 /// Cancels in one phase.
-struct CancelIn(MigrationPhase, AtomicBool);
+pub(super) struct CancelIn(MigrationPhase, AtomicBool);
+
+impl CancelIn {
+    pub(super) fn new(phase: MigrationPhase) -> Self {
+        Self(phase, AtomicBool::new(false))
+    }
+}
 
 impl MigrationObserver for CancelIn {
     fn report(&self, report: &MigrationReport) {
@@ -125,7 +131,7 @@ fn a_migration_can_be_cancelled_until_the_commit() {
     for phase in [Phase::Running, Phase::Parked, Phase::Released, Phase::Deciding] {
         let world = World::new(&[]);
         let mut source = FakeSource::new(&world, 5);
-        let observer = CancelIn(phase, AtomicBool::new(false));
+        let observer = CancelIn::new(phase);
         let (outcome, target) = run_both(&world, &mut source, &settings(2, PATIENCE), &observer);
         let Outcome::Resumed(error) = outcome else { panic!("{phase:?}: {outcome:?}") };
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{phase:?}");
@@ -136,7 +142,7 @@ fn a_migration_can_be_cancelled_until_the_commit() {
     }
     let world = World::new(&[]);
     let mut source = FakeSource::new(&world, 5);
-    let observer = CancelIn(Phase::Committing, AtomicBool::new(false));
+    let observer = CancelIn::new(Phase::Committing);
     let (outcome, target) = run_both(&world, &mut source, &settings(2, PATIENCE), &observer);
     assert!(matches!(outcome, Outcome::Migrated(_)) && target.is_ok(), "it is too late: {outcome:?}");
 }

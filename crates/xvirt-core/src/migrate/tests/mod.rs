@@ -1,5 +1,7 @@
 //! Both sides over socket pairs, with fake VMs.
 
+#[cfg(feature = "tls")]
+mod encrypted;
 mod faults;
 mod faulty;
 mod good;
