@@ -175,7 +175,7 @@ fn an_image_that_is_not_the_same_is_refused() {
     let copy = folder.path().join("copy.raw");
     disk::create(&copy, ImageFormat::Raw, 4 << 20).unwrap();
     config.disks[0] = Disk::raw(&copy);
-    let lacks = Incoming::new(&arriving, config.clone(), &host).unwrap_err();
+    let lacks = Incoming::new(&arriving, config.clone(), &host).err().unwrap();
     assert!(lacks.len() == 1 && lacks[0].to_string().contains("copy.raw is not the disk there"), "{lacks:?}");
     // Somebody writes to it, so that it could be the disk of the VM.
     let written = disk::open(&copy, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
