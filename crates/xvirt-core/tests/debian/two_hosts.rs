@@ -2,7 +2,8 @@
 //!
 //! Both hosts run this test at the same time. `XVIRT_TWO_HOSTS` names an empty folder that they share, with its locks, and
 //! the names of the hosts end in their numbers, 1 and 2. Host 1 starts the VM, and is outside of it what talks to its
-//! guest, through a bridge that spans both hosts. `XVIRT_ROUND_TRIPS` says how often the VM moves there and back.
+//! guest, through a bridge that spans both hosts. The VM moves there over TCP, and back over TLS. `XVIRT_ROUND_TRIPS` says
+//! how often.
 
 use std::env;
 use std::fs;
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use xvirt_core::config::{Disk, Nic, Vsock};
 use xvirt_core::host::Host;
-use xvirt_core::migrate::{Migration, Reception, receive};
+use xvirt_core::migrate::{Channel, Migration, Reception, Tls, receive};
 use xvirt_core::vm::Vm;
+use xvirt_testing::certificates::Authority;
 
 use crate::busy::{check_load, end_load, is_clean, run, start, start_load};
 use crate::guest::PATIENCE;
@@ -39,17 +41,19 @@ fn a_busy_debian_moves_there_and_back() {
     let listener = TcpListener::bind((address(here), PORT)).unwrap();
     let trips = env::var("XVIRT_ROUND_TRIPS").map_or(1, |text| text.parse().unwrap());
     if here == 1 {
-        first(&host, &listener, &folder, trips);
+        sign(&folder);
+        first(&host, listener, &folder, trips);
     } else {
         for _ in 0..trips {
             let vm = take(&listener, &host);
             check_load(&vm);
-            send(&vm, 1);
+            let tls = tls(&folder, here);
+            send(&vm, &tls.connect_to(&address(1).to_string(), |limit| connect(1, limit)).unwrap());
         }
     }
 }
 
-fn first(host: &Host, listener: &TcpListener, folder: &Path, trips: u32) {
+fn first(host: &Host, listener: TcpListener, folder: &Path, trips: u32) {
     let debian = SavedDebian::copy_to(tempfile::tempdir_in(folder).unwrap()).unwrap();
     let mut config = debian.config(Nic::tap("vm0").bridge(BRIDGE));
     config.vsock = Some(Vsock::new(1234, "/tmp/vsock"));
@@ -63,10 +67,11 @@ fn first(host: &Host, listener: &TcpListener, folder: &Path, trips: u32) {
     run(&vm, &format!("printf '%s' '{echo}' >/run/echo.py"));
     start(&vm, "exec python3 /run/echo.py");
     let (session, ping) = (Session::open(), Ping::start());
+    let channel = tls(folder, 1).accept(listener);
     for _ in 0..trips {
-        send(&vm, 2);
+        send(&vm, &|limit| connect(2, limit));
         drop(vm);
-        vm = take(listener, host);
+        vm = take(&channel, host);
         check_load(&vm);
     }
     session.end();
@@ -106,25 +111,44 @@ fn join(host: u8) {
     }
 }
 
-/// Moves the VM to the other host.
-fn send(vm: &Vm, to: u8) {
-    let to = SocketAddr::from((address(to), PORT));
-    let deadline = Instant::now() + PATIENCE;
-    // The other host may still start.
-    let connect = |limit| loop {
+/// Makes the certificates of both hosts.
+fn sign(folder: &Path) {
+    let authority = Authority::new("both hosts");
+    fs::write(folder.join("authority.pem"), &authority.certificate).unwrap();
+    for host in [1, 2] {
+        let identity = authority.sign(&address(host).to_string(), |_| ());
+        fs::write(folder.join(format!("{host}.pem")), identity.certificate).unwrap();
+        fs::write(folder.join(format!("{host}.key")), identity.key).unwrap();
+    }
+}
+
+/// The certificates that host 1 made before the VM came.
+fn tls(folder: &Path, host: u8) -> Tls {
+    let [chain, key, authority] = [format!("{host}.pem"), format!("{host}.key"), "authority.pem".to_owned()];
+    Tls::from_files(folder.join(chain), folder.join(key), folder.join(authority)).unwrap()
+}
+
+/// Connects to the other host, which may still start.
+fn connect(host: u8, limit: Duration) -> std::io::Result<TcpStream> {
+    let (to, deadline) = (SocketAddr::from((address(host), PORT)), Instant::now() + limit);
+    loop {
         match TcpStream::connect_timeout(&to, limit) {
             Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(200)),
             connected => return connected,
         }
-    };
+    }
+}
+
+/// Moves the VM to the other host.
+fn send(vm: &Vm, channel: &dyn Channel) {
     let settings = Migration::default().connections(2).silence_limit(PATIENCE);
-    println!("{:?}", vm.migrate(&connect, &settings, &(), &()).unwrap());
+    println!("{:?}", vm.migrate(channel, &settings, &(), &()).unwrap());
 }
 
 /// Takes the VM from the other host.
-fn take(listener: &TcpListener, host: &Host) -> Vm {
+fn take(channel: &dyn Channel, host: &Host) -> Vm {
     let settings = Reception::default().silence_limit(PATIENCE);
-    receive(listener, host, &settings, &(), &(), &mut |vm| Ok(vm.config().unwrap().clone())).unwrap()
+    receive(channel, host, &settings, &(), &(), &mut |vm| Ok(vm.config().unwrap().clone())).unwrap()
 }
 
 /// A TCP session with the guest, in which it returns all that it gets.
