@@ -85,9 +85,16 @@ impl<'b> Stopped<'b> {
     /// Opens the images of disks that were left out, and puts them in again.
     ///
     /// # Errors
-    /// One of them cannot be opened. This can be called again.
-    pub(super) fn put_back(&mut self, taken_out: Vec<TakenOut>) -> Result<()> {
-        ImageChange { stopped: self, taken_out, changed: Vec::new() }.put_all_back()
+    /// One of them cannot be opened. Then all are closed and unlocked, and this can be called again.
+    pub(super) fn put_back(&mut self, taken_out: &[TakenOut]) -> Result<()> {
+        let mut change = ImageChange { stopped: self, taken_out: Vec::new(), changed: Vec::new() };
+        let Err(error) = taken_out.iter().try_for_each(|taken| change.put_back(taken)) else { return Ok(()) };
+        for TakenOut { position, .. } in taken_out {
+            if let Err(error) = change.take_out(*position) {
+                tracing::warn!(%error, disk = position, "cannot close a disk again");
+            }
+        }
+        Err(error)
     }
 }
 

@@ -166,6 +166,31 @@ fn a_vm_whose_disks_are_in_use_stays_paused_until_it_is_decided() {
 }
 
 #[test]
+fn a_vm_takes_back_all_its_disks_or_none() {
+    let Some((folder, host)) = rig() else { return };
+    let (vm, mut console) = running(folder.path(), &host);
+    let open = |(name, format)| disk::open(folder.path().join(name), Some(format), Access::ReadWrite);
+    let (raw, qcow2) = (("disk.raw", ImageFormat::Raw), ("disk.qcow2", ImageFormat::Qcow2));
+    for (used, other) in [(raw, qcow2), (qcow2, raw)] {
+        let (mut outgoing, incoming) = handed_over(&vm, &host);
+        drop(incoming);
+        let user = open(used).unwrap();
+        for _ in 0..2 {
+            let error = outgoing.reclaim().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Busy);
+            assert!(error.to_string().contains(used.0), "{error}");
+            open(other).unwrap();
+        }
+        outgoing.undecided();
+        assert!(vm.resolve_migration(false).unwrap_err().to_string().contains(used.0));
+        open(other).unwrap();
+        drop(user);
+        vm.resolve_migration(false).unwrap();
+        goes_on(&mut console);
+    }
+}
+
+#[test]
 fn an_image_that_is_not_the_same_is_refused() {
     let Some((folder, host)) = rig() else { return };
     let (vm, mut console) = running(folder.path(), &host);

@@ -77,7 +77,7 @@ impl Vm {
             return Ok(());
         }
         let machine = self.inner.running_machine()?;
-        Stopped { vm: self, machine: Some(Arc::clone(&machine)), run_again: false }.put_back(released)?;
+        Stopped { vm: self, machine: Some(Arc::clone(&machine)), run_again: false }.put_back(&released)?;
         self.inner.live().released = None;
         machine.run_again();
         self.inner.enter(PowerState::Running, &Event::Unpaused);
@@ -162,10 +162,10 @@ impl Outgoing<'_> {
     /// Locks and opens the disks again, and lets the guest go on if it ran.
     ///
     /// # Errors
-    /// A disk is in use or gone. The guest stays stopped, and this can be called again.
+    /// A disk is in use or gone. The guest stays stopped, all disks stay closed, and this can be called again.
     pub(crate) fn reclaim(&mut self) -> Result<()> {
         if let Some(stopped) = &mut self.stopped {
-            stopped.put_back(self.released.clone())?;
+            stopped.put_back(&self.released)?;
         }
         self.released.clear();
         self.stopped = None;
