@@ -22,7 +22,7 @@ use super::live::{Live, Running, Teardown};
 use super::operation::{LongOperation, Operations};
 use super::saved::SavedState;
 use super::state::{PowerState, Verb};
-use super::supervisor::{self, Supervisor};
+use super::supervisor::{self, IdleSupervisor, Supervisor};
 use super::vsock::VsockListeners;
 use crate::agent::Channel;
 use crate::config::VmConfig;
@@ -113,12 +113,12 @@ pub(super) struct Power {
     pub(super) ended: Option<JoinHandle<()>>,
 }
 
-/// Everything that a start has assembled.
+/// Everything that a start has assembled. Dropping it gives it back.
 pub(super) struct Started {
     running: Running,
     disks: BTreeMap<usize, DiskDevice>,
     nics: BTreeMap<usize, NicDevice>,
-    supervisor: Supervisor,
+    supervisor: IdleSupervisor,
 }
 
 impl Started {
@@ -385,7 +385,7 @@ impl Inner {
         running.machine.run();
         // Threads that wait for the VM to halt wait for the end of this run.
         let run_end = mem::take(&mut power.run_end);
-        *power = Power { run: power.run + 1, run_end, supervisor: Some(supervisor), ..Power::default() };
+        *power = Power { run: power.run + 1, run_end, supervisor: supervisor.take(), ..Power::default() };
         let mut live = self.live();
         live.devices.enter_machine(disks, nics);
         live.started(running, event);

@@ -27,24 +27,42 @@ const WATCHDOG: u64 = 3;
 /// A running supervisor. Its thread ends by itself when the guest powers off.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    stop: EventFd,
+    stop: Arc<EventFd>,
     handle: JoinHandle<()>,
+}
+
+/// The supervisor of a machine that has not run yet. Dropping it lets the thread end, without waiting for it, because the
+/// caller may hold the VM's lock.
+pub(super) struct IdleSupervisor(Option<Supervisor>);
+
+impl IdleSupervisor {
+    /// The supervisor, when the machine runs.
+    pub(super) fn take(mut self) -> Option<Supervisor> {
+        self.0.take()
+    }
+}
+
+impl Drop for IdleSupervisor {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Supervisor::stop);
+    }
 }
 
 impl Supervisor {
     /// Starts the supervisor of run number `run` of `vm`, whose machine is `machine`.
-    pub(super) fn spawn(vm: &Arc<Inner>, run: u64, machine: &Machine) -> Result<Self> {
+    pub(super) fn spawn(vm: &Arc<Inner>, run: u64, machine: &Machine) -> Result<IdleSupervisor> {
         let failed = |e| Error::io("cannot start the supervisor thread", e).with_remedy("raise the process's limits");
-        let stop = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?;
+        let stop = Arc::new(EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?);
         let (serial, signals) = (Arc::clone(machine.serial()), Arc::clone(machine.signals()));
         let watchdog = Arc::clone(machine.watchdog());
         let epoll = watch(&stop, &signals, &serial, &watchdog).map_err(failed)?;
-        let watcher = Watcher { epoll, vm: Arc::clone(vm), run, serial, _signals: signals, _watchdog: watchdog };
+        let watched = (Arc::clone(&stop), signals, watchdog);
+        let watcher = Watcher { epoll, vm: Arc::clone(vm), run, serial, _watched: watched };
         let vm = Arc::clone(vm);
         let panicked = move |panic: Panicked| vm.supervisor_failed(run, panic.into());
         let handle = thread::spawn("vm-supervisor", STACK_SIZE, Span::current(), move || watcher.watch(), panicked)
             .map_err(failed)?;
-        Ok(Self { stop, handle })
+        Ok(IdleSupervisor(Some(Self { stop, handle })))
     }
 
     /// The thread, which is about to end by itself.
@@ -52,10 +70,14 @@ impl Supervisor {
         self.handle
     }
 
-    /// Ends the thread and waits for it, unless called on that thread.
-    pub(super) fn join(self) {
+    fn stop(&self) {
         // Fails only when the counter is full, and then the event is readable already.
         let _ = self.stop.write(1);
+    }
+
+    /// Ends the thread and waits for it, unless called on that thread.
+    pub(super) fn join(self) {
+        self.stop();
         join(self.handle);
     }
 }
@@ -84,9 +106,8 @@ struct Watcher {
     vm: Arc<Inner>,
     run: u64,
     serial: Arc<Serial>,
-    // Keep their descriptors open while epoll watches them.
-    _signals: Arc<Signals>,
-    _watchdog: Arc<Watchdog>,
+    /// Keeps the descriptors open that epoll watches.
+    _watched: (Arc<EventFd>, Arc<Signals>, Arc<Watchdog>),
 }
 
 impl Watcher {

@@ -1,5 +1,6 @@
 //! Migrates VMs within one process, over socket pairs, plain and with TLS.
 
+use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +10,13 @@ use std::time::{Duration, Instant};
 use xvirt_core::config::{ByteSize, Disk, DiskSource, VmConfig, Vsock};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
-use xvirt_core::migrate::{Channel, Migration, MigrationObserver, MigrationSummary, Reception, Sockets, receive};
+use xvirt_core::migrate::{
+    Channel, Migration, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary, Reception, Sockets,
+    receive,
+};
 use xvirt_core::vm::{ArrivingVm, HaltCause, PowerState, Vm};
 use xvirt_core::{ErrorKind, Result};
+use xvirt_testing::process::{Taken, comes_to, in_own_process, threads};
 use xvirt_testing::random::Random;
 
 use crate::host;
@@ -19,19 +24,21 @@ use crate::workload::{self, Workload};
 
 /// How many migrations are cancelled: `XVIRT_CANCELLED_MIGRATIONS`.
 const CANCELLED: u64 = 10;
+/// How soon after the user cancels both sides have ended, and the target holds nothing.
+const SOON: Duration = Duration::from_secs(1);
 
-/// Migrates a VM to this process. Returns what each side does.
+/// Migrates a VM to this process, with an observer of each side. Returns what each side does.
 fn migrate(
     vm: &Vm,
     host: &Host,
     connections: u8,
-    observer: &dyn MigrationObserver,
+    observers: [&dyn MigrationObserver; 2],
     accept: fn(&ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>,
 ) -> (Result<MigrationSummary>, Result<Vm>) {
     let pairs: Vec<_> = (0..connections).map(|_| UnixStream::pair().unwrap()).collect();
     let (here, there): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let (here, there) = (Sockets::new(here).unwrap(), Sockets::new(there).unwrap());
-    migrate_over(vm, host, (here, there), connections, observer, accept)
+    migrate_over(vm, host, (here, there), connections, observers, accept)
 }
 
 /// The same over any channels.
@@ -40,13 +47,14 @@ fn migrate_over(
     host: &Host,
     (here, there): (impl Channel, impl Channel),
     connections: u8,
-    observer: &dyn MigrationObserver,
+    [source, target]: [&dyn MigrationObserver; 2],
     accept: fn(&ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>,
 ) -> (Result<MigrationSummary>, Result<Vm>) {
     thread::scope(|scope| {
-        let target = scope
-            .spawn(move || receive(&there, host, &Reception::default(), &(), &(), &mut |vm: &ArrivingVm| accept(vm)));
-        let sent = vm.migrate(&here, &Migration::default().connections(connections), &(), observer);
+        let receive =
+            move || receive(&there, host, &Reception::default(), &(), target, &mut |vm: &ArrivingVm| accept(vm));
+        let target = scope.spawn(receive);
+        let sent = vm.migrate(&here, &Migration::default().connections(connections), &(), source);
         drop(here);
         (sent, target.join().unwrap())
     })
@@ -56,10 +64,10 @@ fn as_it_is(arriving: &ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>
     Ok(arriving.config().unwrap().clone())
 }
 
-/// A running VM whose guest checks its memory and disks.
+/// A running VM whose guest checks its memory and disks. Its memory is in files, so that it can be counted.
 fn running(folder: &Path, host: &Host) -> Workload {
     let (_repository, stored) = workload::create(folder, None);
-    let mut guest = Workload::new(stored.config().clone().build(host).unwrap());
+    let mut guest = Workload::new(stored.config().clone().shared_memory().build(host).unwrap());
     guest.vm.start().unwrap();
     guest.goes_on();
     guest
@@ -79,7 +87,7 @@ fn a_busy_vm_moves_and_every_page_and_block_is_exact() {
     let folder = tempfile::tempdir().unwrap();
     let mut guest = running(folder.path(), &host);
     for connections in [1, 4, 16] {
-        let outcome = migrate(&guest.vm, &host, connections, &(), as_it_is);
+        let outcome = migrate(&guest.vm, &host, connections, [&(), &()], as_it_is);
         guest = moved(guest, outcome);
     }
 }
@@ -119,7 +127,7 @@ fn a_busy_vm_moves_over_tls_and_every_page_and_block_is_exact() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let here = source.channel(&listener.local_addr().unwrap().to_string()).unwrap();
         let channels = (here, target.accept(listener));
-        let outcome = migrate_over(&guest.vm, &host, channels, connections, &(), as_it_is);
+        let outcome = migrate_over(&guest.vm, &host, channels, connections, [&(), &()], as_it_is);
         guest = moved(guest, outcome);
     }
 }
@@ -141,7 +149,7 @@ fn a_vm_that_is_not_taken_runs_on_and_all_reasons_arrive() {
         (other_memory, "other memory"),
         (fewer_disks, "VM 'demo' had 2 disks, and the configuration has 1"),
     ] {
-        let (sent, received) = migrate(&guest.vm, &host, 2, &(), accept);
+        let (sent, received) = migrate(&guest.vm, &host, 2, [&(), &()], accept);
         let error = sent.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::MigrationRefused, "{error}");
         assert!(error.to_string().contains(reason), "{error}");
@@ -150,6 +158,33 @@ fn a_vm_that_is_not_taken_runs_on_and_all_reasons_arrive() {
     }
     assert!(has_its_disks(&guest.vm));
     guest.goes_on();
+}
+
+/// The descriptors and threads of this process, and how often guest memory is mapped.
+fn taken() -> (usize, Vec<String>, usize) {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let mapped = maps.lines().filter(|line| line.contains("guest-memory")).count();
+    // A disk has as many threads as its guest's requests need.
+    let mut threads: Vec<_> = threads().into_iter().filter(|name| name != "disk-io").collect();
+    threads.sort();
+    (Taken::now().descriptors, threads, mapped)
+}
+
+/// Cancels when this phase begins.
+struct CancelIn(MigrationPhase, AtomicBool);
+
+impl MigrationObserver for CancelIn {
+    fn report(&self, report: &MigrationReport) {
+        self.1.fetch_or(report.phase == self.0, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    fn settings(&self) -> Option<Migration> {
+        None
+    }
 }
 
 #[test]
@@ -201,13 +236,46 @@ fn everything_that_is_missing_is_named_at_once_before_anything_moves() {
 }
 
 #[test]
-fn a_cancelled_vm_runs_on_with_its_disks() {
+fn a_side_that_cancels_in_any_phase_keeps_nothing() {
+    in_own_process("migration::a_side_that_cancels_in_any_phase_keeps_nothing", cancel_in_all_phases);
+}
+
+fn cancel_in_all_phases() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = running(folder.path(), &host);
+    let before = taken();
+    use MigrationPhase::{Parked, Prepared, Receiving, Released, Running};
+    for phase in [Running, Parked, Released, Receiving, Prepared] {
+        let observer = CancelIn(phase, AtomicBool::new(false));
+        let at_source = ![Receiving, Prepared].contains(&phase);
+        let observers: [&dyn MigrationObserver; 2] = if at_source { [&observer, &()] } else { [&(), &observer] };
+        let (sent, received) = migrate(&guest.vm, &host, 2, observers, as_it_is);
+        let (sent, received) = (sent.unwrap_err(), received.unwrap_err());
+        let error = if at_source { sent } else { received };
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{phase:?}: {error}");
+        assert_eq!(comes_to(&before, SOON, taken), Ok(()), "{phase:?}");
+        assert_eq!(guest.vm.power_state(), PowerState::Running);
+        assert!(has_its_disks(&guest.vm));
+        guest.goes_on();
+    }
+}
+
+#[test]
+fn a_cancelled_vm_runs_on_with_its_disks_and_the_target_holds_nothing() {
+    let name = "migration::a_cancelled_vm_runs_on_with_its_disks_and_the_target_holds_nothing";
+    in_own_process(name, cancel_at_random);
+}
+
+fn cancel_at_random() {
     let host = host!();
     let folder = tempfile::tempdir().unwrap();
     let mut guest = running(folder.path(), &host);
     let count = std::env::var("XVIRT_CANCELLED_MIGRATIONS").map_or(CANCELLED, |text| text.parse().unwrap());
     let (mut cancelled, mut longest) = (0, Duration::ZERO);
     for seed in 0..count {
+        let before = taken();
+        assert_eq!(before.2, 1, "guest memory is mapped more than once");
         let (stop, moment) = (AtomicBool::new(false), Duration::from_micros(Random::new(seed).below_u64(100_000)));
         let (asked, (sent, received)) = thread::scope(|scope| {
             let canceller = scope.spawn(|| {
@@ -215,7 +283,7 @@ fn a_cancelled_vm_runs_on_with_its_disks() {
                 stop.store(true, Ordering::Relaxed);
                 Instant::now()
             });
-            let outcome = migrate(&guest.vm, &host, 2, &stop, as_it_is);
+            let outcome = migrate(&guest.vm, &host, 2, [&stop, &()], as_it_is);
             (canceller.join().unwrap(), outcome)
         });
         match sent {
@@ -224,6 +292,10 @@ fn a_cancelled_vm_runs_on_with_its_disks() {
                 guest = Workload::taken_back(received.unwrap(), guest.progress);
             }
             Err(error) => {
+                let took = asked.elapsed();
+                assert!(took < SOON, "{seed}: both sides ended after {took:?}");
+                let left = comes_to(&before, SOON - took, taken);
+                assert_eq!(left, Ok(()), "{seed}: {before:?} were taken before");
                 longest = longest.max(asked.elapsed());
                 cancelled += 1;
                 assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");

@@ -8,10 +8,11 @@ use xvirt_core::config::{Disk, Nic};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::net::Tap;
+use xvirt_testing::process::Taken;
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
-use crate::{ALONE, limit_arenas, taken, virtual_memory};
+use crate::{ALONE, limit_arenas, virtual_memory};
 
 /// A run with 500 also left nothing behind; that takes some minutes if the guest is emulated.
 const CYCLES: usize = 100;
@@ -54,10 +55,10 @@ fn disks_and_nics_that_come_and_go_leave_nothing_behind() {
     };
     limit_arenas();
     (0..10).for_each(|n| cycle(&hot[n % 2]));
-    let (before, memory, began) = (taken(), virtual_memory(), Instant::now());
+    let (before, memory, began) = (Taken::now(), virtual_memory(), Instant::now());
     (0..CYCLES).for_each(|n| cycle(&hot[n % 2]));
     println!("{CYCLES} cycles: {:.1?}", began.elapsed());
-    assert_eq!(taken(), before);
+    assert_eq!(Taken::now(), before);
     let grown = virtual_memory().saturating_sub(memory);
     // One leaked thread stack would be 512 KiB, 100 of them 50 MiB.
     assert!(grown < 4 << 10, "{grown} KiB more are mapped than before");

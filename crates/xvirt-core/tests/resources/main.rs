@@ -14,27 +14,16 @@ mod filters;
 
 use std::fs;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use support::{Guest, PATIENCE, config};
 use xvirt_core::config::Disk;
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::vm::Event;
+use xvirt_testing::process::{Taken, comes_to};
 
 /// These tests count resources of the whole process, so they must not run in parallel.
 static ALONE: Mutex<()> = Mutex::new(());
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Taken {
-    descriptors: usize,
-    threads: usize,
-}
-
-fn taken() -> Taken {
-    let count = |folder| fs::read_dir(folder).unwrap().count();
-    Taken { descriptors: count("/proc/self/fd"), threads: count("/proc/self/task") }
-}
 
 /// Virtual memory of the process in KiB: all mappings, touched or not.
 fn virtual_memory() -> u64 {
@@ -82,9 +71,9 @@ fn a_thousand_rounds_end_as_they_began() {
     limit_arenas();
     // The first rounds fill the allocator's pools and the thread stacks that glibc keeps.
     (0..10).for_each(|_| round());
-    let (before, memory) = (taken(), virtual_memory());
+    let (before, memory) = (Taken::now(), virtual_memory());
     (0..1000).for_each(|_| round());
-    assert_eq!(taken(), before);
+    assert_eq!(Taken::now(), before);
     let grown = virtual_memory().saturating_sub(memory);
     // One leaked VM would be 64 MiB, one leaked thread stack 256 KiB.
     assert!(grown < 4 << 10, "{grown} KiB more are mapped than before");
@@ -95,22 +84,18 @@ fn a_vm_that_switched_itself_off_keeps_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let host = host!();
     let vm = config(&CommandLine::new([Mode::Hello, Mode::PowerOff])).build(&host).unwrap();
-    let before = taken();
+    let before = Taken::now();
     vm.start().unwrap();
     vm.wait_halted(PATIENCE).unwrap();
     // The thread that tore the machine down is about to end.
-    let began = Instant::now();
-    while taken() != before && began.elapsed() < PATIENCE {
-        std::thread::yield_now();
-    }
-    assert_eq!(taken(), before);
+    assert_eq!(comes_to(&before, PATIENCE, Taken::now), Ok(()));
 }
 
 #[test]
 fn fifty_vms_run_at_once() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let host = host!();
-    let before = taken();
+    let before = Taken::now();
     let line = CommandLine::new([Mode::Counter, Mode::Hello]).pages(8).passes(3);
     let mut guests: Vec<_> = (0..50).map(|_| Guest::start(config(&line), &host).unwrap()).collect();
     for guest in &mut guests {
@@ -121,5 +106,5 @@ fn fifty_vms_run_at_once() {
         guest.vm.clean_shutdown(PATIENCE).unwrap();
     }
     drop(guests);
-    assert_eq!(taken(), before);
+    assert_eq!(Taken::now(), before);
 }

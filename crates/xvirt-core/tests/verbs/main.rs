@@ -34,7 +34,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use findings::Findings;
-use process::Taken;
 use scene::Scene;
 use subject::{Bench, MEMORY};
 use watch::Watch;
@@ -42,6 +41,7 @@ use xvirt_core::config::CpuLimit;
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::host::Host;
 use xvirt_core::net::Tap;
+use xvirt_testing::process::{Taken, comes_to};
 use xvirt_testing::random;
 
 /// Additional mappings that may stay: glibc keeps stacks for further threads, up to 40 MiB of 256 KiB and more, each
@@ -74,7 +74,7 @@ fn random_verbs_have_their_documented_outcomes() {
     scene.run(Duration::from_secs(seconds));
     drop(scene);
     println!("{}", bench.findings.summary());
-    if let Err(found) = process::comes_to(&before, Taken::now) {
+    if let Err(found) = comes_to(&before, process::FAREWELL, Taken::now) {
         let descriptors = process::descriptors();
         bench.findings.report(format!("at the end there are {found:?}, not {before:?}: {descriptors:?}"));
     }

@@ -3,61 +3,20 @@
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How long the kernel may still list a thread that has ended.
-const FAREWELL: Duration = Duration::from_secs(10);
-
-/// The resources of the process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
-    pub descriptors: usize,
-    pub threads: usize,
-}
-
-impl Taken {
-    pub fn now() -> Self {
-        // The folder that is being read is open, too.
-        Self { descriptors: count("/proc/self/fd") - 1, threads: count("/proc/self/task") }
-    }
-}
-
-fn count(folder: &str) -> usize {
-    fs::read_dir(folder).unwrap().count()
-}
-
-/// The names of all threads.
-pub fn threads() -> Vec<String> {
-    // A thread may end while this reads its name.
-    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
-    let tasks = fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
-    tasks.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
-}
+pub const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The targets of the descriptors.
 pub fn descriptors() -> Vec<String> {
     let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
     let entries = fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap);
     entries.filter_map(target).map(|target| target.display().to_string()).collect()
-}
-
-/// Waits until the process has these resources, while ended threads disappear.
-pub fn comes_to<T: PartialEq>(expected: &T, now: impl Fn() -> T) -> Result<(), T> {
-    let began = Instant::now();
-    loop {
-        let found = now();
-        if found == *expected {
-            return Ok(());
-        }
-        if began.elapsed() > FAREWELL {
-            return Err(found);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// A part of the address space.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use xvirt_core::ErrorKind;
 use xvirt_core::vm::{ExitStatistics, PowerState};
+use xvirt_testing::process::{Taken, comes_to, threads};
 
 use crate::devices;
 use crate::model::Model;
 use crate::power;
-use crate::process::{self, Taken};
+use crate::process;
 use crate::program::Program;
 use crate::serving;
 use crate::subject::Subject;
@@ -56,8 +57,8 @@ pub fn check_halted(subjects: &[Arc<Subject>], empty: &mut Option<Taken>) {
         check_state(subject, &subject.settle());
     }
     let expected = empty.get_or_insert_with(Taken::now);
-    if let Err(found) = process::comes_to(expected, Taken::now) {
-        let (threads, descriptors) = (process::threads(), process::descriptors());
+    if let Err(found) = comes_to(expected, process::FAREWELL, Taken::now) {
+        let (threads, descriptors) = (threads(), process::descriptors());
         let what =
             format!("all VMs are halted, and there are {found:?}, not {expected:?}: {threads:?} {descriptors:?}");
         subjects[0].bench().findings.report(what);
@@ -84,11 +85,11 @@ fn check_threads(subjects: &[Arc<Subject>], models: &[Model]) {
         (vcpus + subject.rules.program.vcpus() as usize, supervisors + 1)
     });
     let now = || {
-        let names = process::threads();
+        let names = threads();
         let count = |prefix| names.iter().filter(|name| name.starts_with(prefix)).count();
         (count("vcpu"), count("vm-supervisor"))
     };
-    if let Err(found) = process::comes_to(&expected, now) {
+    if let Err(found) = comes_to(&expected, process::FAREWELL, now) {
         let what = format!("there are {found:?} threads of vCPUs and supervisors, not {expected:?}");
         subjects[0].bench().findings.report(what);
     }

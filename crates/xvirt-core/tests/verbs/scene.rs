@@ -6,7 +6,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{self, Taken};
+use xvirt_testing::process::Taken;
+
+use crate::process;
 use crate::random::Random;
 use crate::subject::{Bench, Subject};
 use crate::{asking, devices, looking, power, quiet, talking};
