@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod migration;
+mod migration_faults;
 #[path = "../disk/mount.rs"]
 mod mount;
 mod operations;

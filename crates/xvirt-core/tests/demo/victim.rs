@@ -35,10 +35,17 @@ pub fn say(word: &str) {
     }
 }
 
-/// Starts the process that runs `test`, kills it, and returns its last word.
-pub fn killed(test: &str, folder: &Path, seed: u64, moment: &Moment) -> String {
+/// The command for a process that runs `test`, with pipes to talk with it.
+pub fn command(test: &str, folder: &Path, seed: u64) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder).env(SEED, seed.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+/// Starts the process that runs `test`, kills it, and returns its last word.
+pub fn killed(test: &str, folder: &Path, seed: u64, moment: &Moment) -> String {
+    let mut command = command(test, folder, seed);
     let (word, times, delay) = match moment {
         Moment::After { word, times, delay } => (*word, *times, *delay),
         Moment::At(word) => {
@@ -46,7 +53,7 @@ pub fn killed(test: &str, folder: &Path, seed: u64, moment: &Moment) -> String {
             (*word, 1, Duration::ZERO)
         }
     };
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let (mut last, mut said) = (String::new(), 0);
     while said < times {
@@ -63,7 +70,7 @@ pub fn killed(test: &str, folder: &Path, seed: u64, moment: &Moment) -> String {
 }
 
 /// The next word; `None` at the end.
-fn next(lines: &mut BufReader<ChildStdout>) -> Option<String> {
+pub fn next(lines: &mut BufReader<ChildStdout>) -> Option<String> {
     loop {
         let mut line = String::new();
         if lines.read_line(&mut line).unwrap() == 0 {

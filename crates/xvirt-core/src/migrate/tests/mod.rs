@@ -1,5 +1,6 @@
 //! Both sides over socket pairs, with fake VMs.
 
+mod documented;
 #[cfg(feature = "tls")]
 mod encrypted;
 mod faults;

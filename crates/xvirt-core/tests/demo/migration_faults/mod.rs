@@ -1,0 +1,66 @@
+//! Migrations between two real processes, each with a fault before, within or after a message: the guest never runs
+//! twice, is never lost without saying so, and goes on with all its memory and disks.
+//!
+//! Runs `XVIRT_MIGRATION_FAULTS` of the cases, or `all`, which are chosen by `XVIRT_MIGRATION_FAULTS_SEED`. With
+//! `XVIRT_MIGRATION_FAULT`, runs the case of this number alone.
+
+mod cases;
+mod channel;
+mod circle;
+mod judge;
+mod processes;
+mod side;
+mod store;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use xvirt_testing::random::Random;
+
+use crate::host;
+
+/// How many cases run unless the environment says otherwise.
+const CASES: usize = 12;
+/// How many run at the same time. They often wait.
+const THREADS: usize = 4;
+
+/// The numbers of the cases to run.
+fn chosen(all: usize) -> Vec<usize> {
+    let variable = |name| std::env::var(name).ok();
+    let number = |name| variable(name).map(|text| text.parse::<usize>().unwrap());
+    if let Some(one) = number("XVIRT_MIGRATION_FAULT") {
+        return vec![one];
+    }
+    let mut numbers: Vec<_> = (0..all).collect();
+    if variable("XVIRT_MIGRATION_FAULTS").as_deref() == Some("all") {
+        return numbers;
+    }
+    let seed = number("XVIRT_MIGRATION_FAULTS_SEED").unwrap_or_else(|| getrandom::u32().unwrap() as usize);
+    let count = number("XVIRT_MIGRATION_FAULTS").unwrap_or(CASES);
+    println!("XVIRT_MIGRATION_FAULTS={count} XVIRT_MIGRATION_FAULTS_SEED={seed}");
+    let mut random = Random::new(seed as u64);
+    (0..count.min(all)).map(|_| numbers.swap_remove(random.below(numbers.len()))).collect()
+}
+
+#[test]
+fn every_fault_at_every_message_leaves_one_guest_in_two_processes() {
+    let host = host!();
+    let cases = cases::cases();
+    let chosen = chosen(cases.len());
+    let (next, ends) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(number) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Some(ended) = judge::run(*number, &cases[*number], &host) {
+                        *ends.lock().unwrap().entry(ended).or_insert(0) += 1;
+                    }
+                }
+            });
+        }
+    });
+    println!("{} of {} cases: {:?}", chosen.len(), cases.len(), ends.into_inner().unwrap());
+}
