@@ -1,4 +1,4 @@
-//! Moves a running VM from one process to another, over TCP or TLS.
+//! Moves a running VM from one process to another, over TCP, TLS or a unix socket.
 //!
 //! In one terminal: `cargo run --release --example migrate -- receive 127.0.0.1:7400`, and in another:
 //! `cargo run --release --example migrate -- send --to 127.0.0.1:7400`. The demo guest counts in each page of its memory
@@ -6,8 +6,12 @@
 //!
 //! With `--tls-certificate`, `--tls-key` and `--tls-authorities` on both sides, the connections are encrypted and each side
 //! checks the other's certificate. `docs/migration.md` shows how to make certificates.
+//!
+//! With the path of a unix socket as the address, such as `./socket`, `send --hand-over` copies no memory: it hands over
+//! the memory file of the VM, as a program does that is replaced by its next version.
 
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +21,9 @@ use xvirt_core::config::{Boot, ByteSize, Disk, VmConfig};
 use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::host::Host;
-use xvirt_core::migrate::{Channel, Migration, MigrationObserver, MigrationReport, Reception, Tls, receive};
+use xvirt_core::migrate::{
+    Channel, MemoryTransfer, Migration, MigrationObserver, MigrationReport, Reception, Tls, receive,
+};
 use xvirt_core::vm::Vm;
 use xvirt_examples::{Result, Steps};
 
@@ -35,16 +41,26 @@ struct Arguments {
 enum Side {
     /// Waits for a VM, lets its guest run on, and shuts it down
     Receive {
-        /// Where to listen, such as 127.0.0.1:7400
-        listen: SocketAddr,
+        /// Where to listen, such as 127.0.0.1:7400 or ./socket
+        listen: String,
         #[command(flatten)]
         encryption: Encryption,
     },
     /// Starts a VM and sends it
     Send {
-        /// Where the receiver listens, such as 127.0.0.1:7400 or host-b:7400; for TLS, its certificate must be for this host
-        #[arg(long, value_name = "HOST:PORT")]
+        /// Where the receiver listens, such as 127.0.0.1:7400, host-b:7400 or ./socket; for TLS, its certificate must be for
+        /// this host
+        #[arg(long, value_name = "HOST:PORT|SOCKET")]
         to: String,
+        /// Hands its memory over instead of copying it; needs a unix socket
+        #[arg(long)]
+        hand_over: bool,
+        /// Keeps its memory in a memory file, as a hand-over needs it
+        #[arg(long)]
+        shared_memory: bool,
+        /// The size of its memory in MiB; its guest uses half of it
+        #[arg(long, value_name = "MIB", default_value_t = 64)]
+        memory: u64,
         /// How many connections send its memory, from 1 to 16
         #[arg(long, value_name = "N", default_value_t = 1)]
         connections: u8,
@@ -87,8 +103,12 @@ impl Encryption {
         Ok(Some(tls))
     }
 
-    /// Connections to the receiver.
+    /// Connections to the receiver; over a unix socket they are not encrypted.
     fn connect(&self, to: &str) -> Result<Box<dyn Channel>> {
+        if is_path(to) {
+            let path = to.to_owned();
+            return Ok(Box::new(move |_| UnixStream::connect(&path)));
+        }
         if let Some(tls) = self.tls()? {
             return Ok(Box::new(tls.channel(to)?));
         }
@@ -97,7 +117,14 @@ impl Encryption {
     }
 
     /// Connections from the sender.
-    fn accept(&self, listener: TcpListener) -> Result<Box<dyn Channel>> {
+    fn accept(&self, listen: &str) -> Result<Box<dyn Channel>> {
+        if is_path(listen) {
+            let listener = UnixListener::bind(listen)?;
+            println!("listening on {listen}");
+            return Ok(Box::new(listener));
+        }
+        let listener = TcpListener::bind(listen)?;
+        println!("listening on {}", listener.local_addr()?);
         Ok(match self.tls()? {
             Some(tls) => Box::new(tls.accept(listener)),
             None => Box::new(listener),
@@ -107,11 +134,13 @@ impl Encryption {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().side {
-        Side::Receive { listen, encryption } => take(listen, &encryption),
-        Side::Send { to, connections, downtime, folder, encryption } => {
-            let settings = Migration::default().connections(connections);
+        Side::Receive { listen, encryption } => take(&listen, &encryption),
+        Side::Send { to, hand_over, shared_memory, memory, connections, downtime, folder, encryption } => {
+            let transfer = if hand_over { MemoryTransfer::HandOver } else { MemoryTransfer::Copy };
+            let settings = Migration::default().connections(connections).memory(transfer);
             let settings = settings.downtime(Duration::from_millis(downtime.into()));
-            encryption.connect(&to).and_then(|channel| send(&*channel, &settings, &folder))
+            let (memory, shared) = (ByteSize::mib(memory), shared_memory || hand_over);
+            encryption.connect(&to).and_then(|channel| send(&*channel, &settings, &folder, memory, shared))
         }
     };
     match done {
@@ -123,16 +152,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn take(listen: SocketAddr, encryption: &Encryption) -> Result<()> {
+/// Whether an address is the path of a unix socket.
+fn is_path(address: &str) -> bool {
+    address.contains('/')
+}
+
+fn take(listen: &str, encryption: &Encryption) -> Result<()> {
     let mut steps = Steps::default();
     let host = Host::probe()?;
     host.require_kvm()?;
-    let listener = TcpListener::bind(listen)?;
-    println!("listening on {}", listener.local_addr()?);
-    let channel = encryption.accept(listener)?;
+    let channel = encryption.accept(listen)?;
     let settings = Reception::default().silence_limit(PATIENCE);
     let vm = receive(&*channel, &host, &settings, &(), &Display, &mut |arriving| {
-        println!("VM '{}' wants to come", arriving.name());
+        let how = if arriving.memory_is_handed_over() { "memory that is handed over" } else { "a copy of its memory" };
+        println!("VM '{}' wants to come with {how}", arriving.name());
         arriving.config().cloned().ok_or_else(|| vec!["its configuration cannot be sent".to_owned()])
     })?;
     steps.done("the guest runs here");
@@ -145,12 +178,16 @@ fn take(listen: SocketAddr, encryption: &Encryption) -> Result<()> {
     Ok(())
 }
 
-fn send(channel: &dyn Channel, settings: &Migration, folder: &Path) -> Result<()> {
+fn send(channel: &dyn Channel, settings: &Migration, folder: &Path, memory: ByteSize, shared: bool) -> Result<()> {
     let mut steps = Steps::default();
     let host = Host::probe()?;
     host.require_kvm()?;
     let folder = tempfile::Builder::new().prefix("xvirt-migrate-").tempdir_in(folder)?;
-    let vm = configuration(folder.path())?.build(&host)?;
+    let mut config = configuration(folder.path(), memory)?;
+    if shared {
+        config = config.shared_memory();
+    }
+    let vm = config.build(&host)?;
     vm.start()?;
     let begun = next_pass(&vm)?;
     steps.done(&format!("started a guest; it has counted in all of its pages {begun} times"));
@@ -173,13 +210,14 @@ fn send(channel: &dyn Channel, settings: &Migration, folder: &Path) -> Result<()
 }
 
 /// A VM that can be sent: everything that it uses has a path.
-fn configuration(folder: &Path) -> Result<VmConfig> {
-    let line = CommandLine::new([Mode::Counter, Mode::BlkLoad]).pages(2000).every(1).blocks(16);
+fn configuration(folder: &Path, memory: ByteSize) -> Result<VmConfig> {
+    let pages = memory.bytes() / 2 / 4096;
+    let line = CommandLine::new([Mode::Counter, Mode::BlkLoad]).pages(pages).every(1).blocks(16);
     let (kernel, data) = (folder.join("kernel"), folder.join("data.raw"));
     std::fs::write(&kernel, demo::kernel())?;
     disk::create(&data, ImageFormat::Raw, 64 << 20)?;
     Ok(VmConfig::new("demo")
-        .memory(ByteSize::mib(256))
+        .memory(memory)
         .boot(Boot::kernel(kernel).command_line(line.to_string()))
         .disk(Disk::raw(data)))
 }

@@ -4,6 +4,7 @@
 //! descriptors and memory to the host. It knows no power states; those belong to `vm`.
 
 mod acpi;
+mod bare;
 mod boot_file;
 mod boot_source;
 mod devices;
@@ -31,7 +32,6 @@ use uuid::Uuid;
 
 use crate::arch::x86_64::cpuid::{CpuidTemplate, Supported};
 use crate::arch::x86_64::registers::{self, Pristine};
-use crate::bus::Bus;
 use crate::cgroup::OutsideGroup;
 use crate::config::{Boot, ByteSize, CpuBaseline, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
@@ -40,7 +40,7 @@ use crate::device::power::GeneralEvent;
 use crate::device::serial::Serial;
 use crate::device::watchdog::Watchdog;
 use crate::device::{Device, reset_all};
-use crate::kvm::{self, DirtyLog, System, Vcpu};
+use crate::kvm::{DirtyLog, System};
 use crate::memory::{GuestRam, allocate};
 use crate::sync::lock;
 use crate::virtio::VirtioPci;
@@ -51,6 +51,7 @@ use pci_host::MachinePciHost;
 use platform::Platform;
 use vcpus::Vcpus;
 
+pub(crate) use bare::BareMachine;
 pub(crate) use boot_source::DiskAt;
 pub(crate) use exits::ExitCounts;
 pub use signal::CrashReason;
@@ -160,35 +161,30 @@ impl Machine {
     /// # Errors
     /// The host lacks something, or the saved state does not fit it.
     pub(crate) fn new(parts: Parts<'_>) -> Result<Self> {
-        let Processors { system, cpuid, msrs, count } = parts.processors;
-        let saved = parts.restore.map(|restore| restore.state);
-        let cpuid = match saved {
-            Some(state) => {
-                state.processors.check_fits(parts.processors)?;
-                state.processors.cpuid()
+        let processors = parts.processors;
+        let (saved, bare) = match parts.restore {
+            None => (None, BareMachine::new(processors, &processors.cpuid, allocate(parts.memory, parts.backing)?)?),
+            Some(Restore { state, time, bare }) => {
+                state.processors.check_fits(processors)?;
+                let bare = match bare {
+                    Some(bare) => bare,
+                    None => {
+                        let ram = allocate(parts.memory, parts.backing)?;
+                        BareMachine::new(processors, state.processors.cpuid(), ram).map_err(state::refused)?
+                    }
+                };
+                // Before the devices, which deliver interrupts that were pending.
+                state.processors.set(&bare, time)?;
+                bare.vm.defer_message_interrupts();
+                bare.signals.restore(state.devices.signals.clone());
+                (Some(state), bare)
             }
-            None => cpuid,
         };
-        let there = parts.restore.and_then(|restore| restore.memory).cloned();
-        let ram = there.map_or_else(|| allocate(parts.memory, parts.backing), Ok)?;
-        let vm = Arc::new(system.create_vm(&ram)?);
-        let created = create_vcpus(&vm, cpuid, *count);
-        let vcpus = if saved.is_some() { created.map_err(state::refused)? } else { created? };
-        let pristine = vcpus.iter().map(Pristine::of).collect::<Result<_>>()?;
-        let controllers = vm.interrupt_controllers()?;
-        let msrs = vcpus.first().map_or_else(|| Ok(Vec::new()), |vcpu| vcpu.msrs(msrs))?;
-
-        if let Some(Restore { state, time, .. }) = parts.restore {
-            // Before the devices, which deliver interrupts that were pending.
-            state.processors.set(&vm, &vcpus, time)?;
-            vm.defer_message_interrupts();
-        }
-        let tsc_khz = vcpus.first().map_or(Ok(0), Vcpu::tsc_khz)?;
-        let pending = saved.map(|state| state.devices.signals.clone()).unwrap_or_default();
-        let signals = Arc::new(Signals::new(pending)?);
-        let (ports, memory) = (Arc::new(Bus::new("port")), Arc::new(Bus::new("memory-mapped I/O")));
+        // If this fails, they are dropped in the opposite order: the vCPUs before their memory.
+        let BareMachine { ram, cpuid, msrs, controllers, pristine, vm, signals, memory, ports, vcpus } = bare;
+        let mut tsc_khz = 0;
+        vcpus.each(|vcpu| vcpu.tsc_khz().map(|khz| tsc_khz = khz))?;
         let platform = Platform::new(&vm, &ports, &memory, parts.serial, &signals, saved.map(|state| &state.devices))?;
-        let vcpus = Vcpus::spawn(vcpus, ports, Arc::clone(&memory), Arc::clone(&signals))?;
         let host = Arc::new(MachinePciHost {
             vm,
             memory,
@@ -206,7 +202,7 @@ impl Machine {
             pristine,
             controllers,
             msrs,
-            cpuid: cpuid.clone(),
+            cpuid,
             tsc_khz,
             first_saved: Mutex::new(saved.map(|state| state.processors.clone())),
             generation_id: parts.generation_id,
@@ -363,13 +359,4 @@ fn check_vcpus(system: &System, count: u32) -> Result<()> {
             .with_remedy(format!("give the VM at most {most}")));
     }
     Ok(())
-}
-
-fn create_vcpus(vm: &kvm::Vm, cpuid: &CpuidTemplate, count: u32) -> Result<Vec<Vcpu>> {
-    let create = |id| {
-        let vcpu = vm.create_vcpu(id)?;
-        vcpu.set_cpuid(&cpuid.for_vcpu(id))?;
-        Ok(vcpu)
-    };
-    (0..count).map(create).collect()
 }

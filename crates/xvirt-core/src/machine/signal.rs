@@ -102,12 +102,17 @@ pub(super) struct PendingSignals {
 }
 
 impl Signals {
-    /// The signals of a machine that is parked, of which some may be pending.
-    pub(super) fn new(pending: PendingSignals) -> Result<Self> {
+    /// The signals of a machine that is parked.
+    pub(super) fn new() -> Result<Self> {
         let event = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
             .map_err(|e: io::Error| Error::io("cannot create an event for the machine", e))?;
-        let waiting = Waiting { held: true, pending };
+        let waiting = Waiting { held: true, pending: PendingSignals::default() };
         Ok(Self { waiting: Mutex::new(waiting), event })
+    }
+
+    /// Takes over what is pending in a saved state.
+    pub(super) fn restore(&self, pending: PendingSignals) {
+        lock(&self.waiting).pending = pending;
     }
 
     /// Sends a signal.
@@ -165,7 +170,7 @@ impl Signals {
 
     /// Discards all pending signals.
     pub(crate) fn clear(&self) {
-        lock(&self.waiting).pending = PendingSignals::default();
+        self.restore(PendingSignals::default());
     }
 
     /// The signals that are pending.
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_again_and_again_is_kept_once_and_the_first_end_counts() {
-        let signals = Signals::new(PendingSignals::default()).unwrap();
+        let signals = Signals::new().unwrap();
         signals.release();
         for _ in 0..100_000 {
             for signal in [Signal::Ejected, Signal::PowerOff, Signal::Panicked(true), Signal::Reset] {
@@ -216,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_parked_machine_holds_its_signals_back() {
-        let signals = Signals::new(PendingSignals::default()).unwrap();
+        let signals = Signals::new().unwrap();
         signals.send(Signal::Reset);
         assert!(!readable(&signals));
         assert_eq!(signals.take(), None);

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use kvm_bindings::kvm_irqchip;
 use serde::{Deserialize, Serialize};
+use vm_memory::{Bytes, GuestAddress};
 use zerocopy::IntoBytes;
 
 use super::devices::SavedDevice;
 use super::signal::PendingSignals;
-use super::{Machine, Processors};
+use super::{BareMachine, Machine, Processors};
 use crate::arch::x86_64::cpuid::CpuidTemplate;
 use crate::arch::x86_64::vcpu_state::VcpuState;
 use crate::device::Device;
-use crate::kvm::{self, Clock, Vcpu, plain, real_time};
+use crate::kvm::{Clock, Vcpu, plain, real_time};
 use crate::memory::GuestRam;
 use crate::state::{Kind, Section};
 use crate::sync::lock;
@@ -26,6 +27,8 @@ use crate::{Error, ErrorKind, Result};
 /// The largest difference between two frequencies of time stamp counters at which KVM treats them as equal, in
 /// millionths (`tsc_tolerance_ppm` of the kernel module).
 const TSC_TOLERANCE: u64 = 250;
+/// The size of `struct pvclock_wall_clock` of Linux `arch/x86/include/asm/pvclock-abi.h`.
+const WALL_CLOCK: usize = 12;
 
 /// All state of a machine except its memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,12 +95,12 @@ pub enum ElapsedTime {
 }
 
 /// A state that a machine is constructed from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Restore<'a> {
     pub(crate) state: &'a MachineState,
     pub(crate) time: ElapsedTime,
-    /// The guest's memory, if it is there already.
-    pub(crate) memory: Option<&'a GuestRam>,
+    /// What was created before the state was there, with the guest's memory.
+    pub(crate) bare: Option<BareMachine>,
 }
 
 impl Machine {
@@ -145,6 +148,12 @@ impl ProcessorState {
         self.vcpus.iter_mut().zip(&earlier.vcpus).for_each(|(vcpu, earlier)| vcpu.keep_time_of(earlier));
     }
 
+    /// The guest has asked for the time of its boot at this address.
+    #[cfg(test)]
+    pub(super) fn ask_for_wall_clock(&mut self, address: u64) {
+        self.vcpus.iter_mut().for_each(|vcpu| vcpu.ask_for_wall_clock(address));
+    }
+
     /// How many vCPUs there are.
     pub(crate) fn count(&self) -> u32 {
         self.vcpus.len() as u32
@@ -177,11 +186,33 @@ impl ProcessorState {
     /// # Errors
     /// `HostUnsupported`: the time stamp counters of this host count at another frequency, or KVM refuses a part of the
     /// state.
-    pub(super) fn set(&self, vm: &kvm::Vm, vcpus: &[Vcpu], time: ElapsedTime) -> Result<()> {
-        self.set_all(vm, vcpus, time).map_err(refused)
+    pub(super) fn set(&self, bare: &BareMachine, time: ElapsedTime) -> Result<()> {
+        if bare.cpuid != self.cpuid {
+            return Err(Error::new(ErrorKind::CorruptState, "it is of other processors than were announced"));
+        }
+        self.keeping_wall_clock(&bare.ram, || self.set_all(bare, time)).map_err(refused)
     }
 
-    fn set_all(&self, vm: &kvm::Vm, vcpus: &[Vcpu], time: ElapsedTime) -> Result<()> {
+    /// KVM writes the time of the boot to the guest's memory when it is told the address, as if the guest asked for it. But
+    /// the guest has its answer, and its memory belongs to the source of a migration until the commit.
+    fn keeping_wall_clock(&self, ram: &GuestRam, set: impl FnOnce() -> Result<()>) -> Result<()> {
+        let addresses = self.vcpus.iter().flat_map(VcpuState::wall_clocks);
+        let kept: Vec<_> = addresses
+            .filter_map(|address| {
+                let mut bytes = [0; WALL_CLOCK];
+                ram.read_slice(&mut bytes, GuestAddress(address)).ok().map(|()| (address, bytes))
+            })
+            .collect();
+        let done = set();
+        for (address, bytes) in kept {
+            // It was read from there.
+            let _ = ram.write_slice(&bytes, GuestAddress(address));
+        }
+        done
+    }
+
+    fn set_all(&self, bare: &BareMachine, time: ElapsedTime) -> Result<()> {
+        let vm = &bare.vm;
         let elapsed = match time {
             ElapsedTime::Counted => self.stopped().as_nanos() as u64,
             ElapsedTime::Ignored => 0,
@@ -189,12 +220,14 @@ impl ProcessorState {
         let ticks = u128::from(elapsed) * u128::from(self.tsc_khz) / 1_000_000;
         let controllers: Vec<_> = self.controllers.iter().map(|controller| controller.0).collect();
         vm.set_interrupt_controllers(&controllers)?;
-        for (vcpu, state) in vcpus.iter().zip(&self.vcpus) {
+        let mut states = self.vcpus.iter();
+        bare.vcpus.each(|vcpu| {
+            let Some(state) = states.next() else { return Ok(()) };
             self.set_frequency(vcpu)?;
             let mut state = state.clone();
             state.advance_tsc(ticks as u64);
-            state.set(vcpu)?;
-        }
+            state.set(vcpu)
+        })?;
         vm.set_clock(self.clock.kvm.saturating_add(elapsed))
     }
 

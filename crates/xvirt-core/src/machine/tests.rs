@@ -12,7 +12,7 @@ use uuid::Uuid;
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::devices::SavedDevice;
-use super::{ElapsedTime, Machine, MachineState, Parts, ProcessorState, Processors, Restore, Throttle};
+use super::{BareMachine, ElapsedTime, Machine, MachineState, Parts, ProcessorState, Processors, Restore, Throttle};
 use crate::arch::x86_64::layout;
 use crate::bus::BusDevice;
 use crate::config::{Boot, ByteSize, CpuConfig, EntryProtocol, IoEngine, MemoryBacking};
@@ -21,7 +21,7 @@ use crate::demo::{self, CommandLine, Mode};
 use crate::device::Device;
 use crate::disk::{self, Access, CopyBeforeWrite, ImageFormat};
 use crate::host::Host;
-use crate::memory::GuestRam;
+use crate::memory::{GuestRam, allocate};
 use crate::net::FrameStream;
 use crate::port::PortStream;
 use crate::state::{StateReader, StateWriter};
@@ -44,7 +44,7 @@ struct Rig {
 /// A machine that has not run yet, or one that goes on from a saved state with the disk of the one that was saved. `None`
 /// if this host cannot run one.
 fn machine(folder: TempDir, restore: Option<Restore<'_>>) -> Option<Rig> {
-    let saved = restore.map(|restore| restore.state);
+    let saved = restore.as_ref().map(|restore| restore.state);
     if let Err(error) = Host::probe().unwrap().require_kvm() {
         println!("SKIPPED {}: {error}", std::thread::current().name().unwrap_or("?"));
         return None;
@@ -131,7 +131,7 @@ impl Rig {
         let reader = StateReader::new(File::open(&path).unwrap()).unwrap();
         let read = MachineState { processors: reader.section().unwrap(), devices: reader.section().unwrap() };
         assert_eq!(read, saved);
-        let restored = machine(folder, Some(Restore { state: &read, time, memory: None })).unwrap();
+        let restored = machine(folder, Some(Restore { state: &read, time, bare: None })).unwrap();
         reader.memory(restored.machine.ram(), &()).unwrap();
         restored.machine.finish_restore().unwrap();
         let again = restored.machine.save().unwrap();
@@ -180,6 +180,22 @@ fn names(saved: &[SavedDevice]) -> Vec<String> {
         format!("{name}{}", device.slot.map(|slot| format!(" {slot}")).unwrap_or_default())
     };
     saved.iter().map(name).collect()
+}
+
+#[test]
+fn setting_the_state_of_the_processors_leaves_the_memory_as_it_is() {
+    let Some(mut rig) = rig() else { return };
+    rig.run_for_a_while();
+    let mut saved = rig.machine.save().unwrap();
+    saved.processors.ask_for_wall_clock(0x2008);
+    let processors = Processors::new(&CpuConfig::default(), None).unwrap();
+    let ram = allocate(ByteSize::mib(64), &MemoryBacking::default()).unwrap();
+    ram.write_slice(&[0xa5; 64], GuestAddress(0x2000)).unwrap();
+    let bare = BareMachine::new(&processors, saved.processors.cpuid(), ram).unwrap();
+    saved.processors.set(&bare, ElapsedTime::Counted).unwrap();
+    let mut bytes = [0; 64];
+    bare.ram.read_slice(&mut bytes, GuestAddress(0x2000)).unwrap();
+    assert_eq!(bytes, [0xa5; 64]);
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Files that hold guest memory: created here, or passed by the program.
+//! Files that hold guest memory: created here, passed by the program, or handed over by another process.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::FromRawFd;
 
-use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstatfs};
+use rustix::fs::{FileType, SealFlags, fcntl_add_seals, fcntl_get_seals, fstatfs};
 
 use crate::descriptor::{Descriptor, Use};
 use crate::size::ByteSize;
@@ -13,10 +13,13 @@ use crate::{Error, Result};
 /// `HUGETLBFS_MAGIC` of linux/magic.h.
 const HUGETLBFS: i64 = 0x9584_58f6;
 const WHAT: &str = "guest memory";
+/// The page size without huge pages.
+const PAGE: u64 = 4096;
 
-/// An unnamed file in memory, of huge pages if so configured.
+/// An unnamed file in memory, of huge pages if so configured. Nobody who gets its descriptor can change its length: an
+/// access beyond the end of a mapped file kills the process.
 pub(super) fn make(length: u64, huge_pages: bool) -> io::Result<File> {
-    let mut flags = libc::MFD_CLOEXEC;
+    let mut flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     if huge_pages {
         flags |= libc::MFD_HUGETLB;
     }
@@ -28,23 +31,76 @@ pub(super) fn make(length: u64, huge_pages: bool) -> io::Result<File> {
     // SAFETY: the descriptor was just made and nobody else owns it.
     let file = unsafe { File::from_raw_fd(fd) };
     file.set_len(length)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(file)
 }
 
 /// Takes a file from the program, if it can hold `size` of guest memory.
 pub(super) fn given(descriptor: &Descriptor, size: ByteSize, huge_pages: bool) -> Result<File> {
     let file = descriptor.file(WHAT, &[FileType::RegularFile], Use::ReadWrite)?;
-    let length = file.metadata().map_err(|error| failed(descriptor, error))?.len();
-    if length < size.bytes() {
-        let why = format!("it has {}, and the VM {size}", ByteSize::new(length));
-        return Err(descriptor.unfit(WHAT, &why).with_remedy("make the file as large as the memory: ftruncate(2)"));
+    require_length(descriptor, &file, size)?;
+    require_writable(descriptor, &file)?;
+    let page = page_size(descriptor, &file, huge_pages)?;
+    if size.bytes().is_multiple_of(page) {
+        return Ok(file);
     }
-    // A file that does not support seals has none.
-    let seals = fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
-    if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
+    let page = ByteSize::new(page);
+    let why = format!("its huge pages have {page}, and the VM {size}");
+    Err(descriptor.unfit(WHAT, &why).with_remedy(format!("give the VM memory in steps of {page}")))
+}
+
+/// Takes a file that another process passed, if it holds `length` of guest memory from `offset` on, and always will:
+/// that process still has the file.
+pub(super) fn handed_over(descriptor: &Descriptor, offset: u64, length: u64, huge_pages: bool) -> Result<File> {
+    let file = descriptor.file(WHAT, &[FileType::RegularFile], Use::ReadWrite)?;
+    // Before the length is read, which cannot decrease from then on.
+    require_no_shrinking(descriptor, &file)?;
+    require_writable(descriptor, &file)?;
+    let end = offset.checked_add(length).ok_or_else(|| descriptor.unfit(WHAT, "no file is as long as its offset"))?;
+    require_length(descriptor, &file, ByteSize::new(end))?;
+    let page = page_size(descriptor, &file, huge_pages)?;
+    if offset.is_multiple_of(page) && length.is_multiple_of(page) {
+        return Ok(file);
+    }
+    let why =
+        format!("its pages have {}, and {length} bytes from {offset} on are not whole pages", ByteSize::new(page));
+    Err(descriptor.unfit(WHAT, &why))
+}
+
+/// Fails unless nobody can make the file shorter.
+pub(super) fn require_no_shrinking(descriptor: &Descriptor, file: &File) -> Result<()> {
+    if seals(file).contains(SealFlags::SHRINK) {
+        return Ok(());
+    }
+    Err(descriptor
+        .unfit(WHAT, "others could shrink it, which would kill a process that uses it")
+        .with_remedy("use a memory file that is sealed before its VM starts: memfd_create(2), F_SEAL_SHRINK"))
+}
+
+fn require_writable(descriptor: &Descriptor, file: &File) -> Result<()> {
+    if seals(file).intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
         return Err(descriptor.unfit(WHAT, "it is sealed against writing").with_remedy("do not set that seal"));
     }
-    let system = fstatfs(&file).map_err(|errno| failed(descriptor, errno.into()))?;
+    Ok(())
+}
+
+/// A file that does not support seals has none.
+fn seals(file: &File) -> SealFlags {
+    fcntl_get_seals(file).unwrap_or(SealFlags::empty())
+}
+
+fn require_length(descriptor: &Descriptor, file: &File, needed: ByteSize) -> Result<()> {
+    let length = file.metadata().map_err(|error| failed(descriptor, error))?.len();
+    if length >= needed.bytes() {
+        return Ok(());
+    }
+    let why = format!("it has {}, and the VM {needed}", ByteSize::new(length));
+    Err(descriptor.unfit(WHAT, &why).with_remedy("make the file as large as the memory: ftruncate(2)"))
+}
+
+/// The size of the file's pages, which must be huge or not, as the VM is configured.
+fn page_size(descriptor: &Descriptor, file: &File, huge_pages: bool) -> Result<u64> {
+    let system = fstatfs(file).map_err(|errno| failed(descriptor, errno.into()))?;
     match (system.f_type == HUGETLBFS, huge_pages) {
         (true, false) => Err(descriptor
             .unfit(WHAT, "it has huge pages")
@@ -52,12 +108,8 @@ pub(super) fn given(descriptor: &Descriptor, size: ByteSize, huge_pages: bool) -
         (false, true) => Err(descriptor
             .unfit(WHAT, "it has no huge pages")
             .with_remedy("make it with MFD_HUGETLB or in a hugetlbfs, or turn huge pages off for this VM")),
-        (true, true) if !size.bytes().is_multiple_of(u64::try_from(system.f_bsize).unwrap_or(1).max(1)) => {
-            let page = ByteSize::new(u64::try_from(system.f_bsize).unwrap_or(1));
-            let why = format!("its huge pages have {page}, and the VM {size}");
-            Err(descriptor.unfit(WHAT, &why).with_remedy(format!("give the VM memory in steps of {page}")))
-        }
-        _ => Ok(file),
+        (true, true) => Ok(u64::try_from(system.f_bsize).unwrap_or(1).max(1)),
+        (false, false) => Ok(PAGE),
     }
 }
 
@@ -69,7 +121,6 @@ fn failed(descriptor: &Descriptor, error: io::Error) -> Error {
 mod tests {
     use std::os::unix::fs::FileExt;
 
-    use rustix::fs::fcntl_add_seals;
     use vm_memory::{Bytes, GuestAddress};
 
     use super::*;

@@ -4,6 +4,7 @@ mod backing;
 mod buffers;
 mod file;
 mod give_back;
+mod hand_over;
 mod huge_page;
 mod layout;
 mod process;
@@ -16,7 +17,8 @@ pub(crate) use buffers::GuestBuffers;
 pub(crate) use give_back::give_back;
 #[cfg(test)]
 pub(crate) use give_back::tests::resident;
+pub(crate) use hand_over::{MemoryFile, files_of};
 pub(crate) use layout::{LOW_RAM_LIMIT, ram_ranges};
-pub(crate) use ram::{GuestRam, allocate};
+pub(crate) use ram::{GuestRam, allocate, take_over};
 pub use slice::GuestSlice;
 pub(crate) use slices::{append_slices, mark_dirty};

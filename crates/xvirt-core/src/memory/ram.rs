@@ -9,6 +9,7 @@ use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::memory::MemoryBacking;
 use crate::memory::file;
+use crate::memory::hand_over::MemoryFile;
 use crate::memory::huge_page::{self, Placeholder};
 use crate::memory::process;
 use crate::memory::ram_ranges;
@@ -20,12 +21,7 @@ pub(crate) type GuestRam = GuestMemoryMmap<AtomicBitmap>;
 
 /// Maps guest memory of this size.
 pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
-    // This also limits the dirty bitmap, which is allocated with the memory.
-    let host = host_memory()?;
-    if size > host {
-        let cause = io::Error::other(format!("this host has {host}, swap included"));
-        return Err(allocation_error(size, backing, cause));
-    }
+    require_host_memory(size, backing)?;
     let given =
         backing.file.as_ref().map(|file| file::given(file, size, backing.huge_pages)).transpose()?.map(Arc::new);
     let (mut regions, mut offset) = (Vec::new(), 0);
@@ -42,8 +38,43 @@ pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestR
         let length = usize::try_from(length).map_err(|_| too_large(size))?;
         regions.push(region(start, length, file, size, backing)?);
     }
+    joined(regions)
+}
+
+/// Maps memory that another process hands over: each range (address and length) with its file.
+///
+/// # Errors
+/// [`InvalidConfig`](ErrorKind::InvalidConfig): a file does not hold its range, could shrink, or does not have the page
+/// size that the VM is configured with; or as [`allocate`].
+pub(crate) fn take_over(ranges: &[(u64, u64)], files: &[MemoryFile], backing: &MemoryBacking) -> Result<GuestRam> {
+    let size = ByteSize::new(ranges.iter().fold(0, |sum: u64, (_, length)| sum.saturating_add(*length)));
+    require_host_memory(size, backing)?;
+    if files.len() != ranges.len() {
+        let what = format!("the memory that is handed over has {} parts, and the VM's {}", files.len(), ranges.len());
+        return Err(Error::new(ErrorKind::InvalidConfig, what));
+    }
+    let map = |(range, part): (&(u64, u64), &MemoryFile)| {
+        let (start, length) = *range;
+        let file = file::handed_over(&part.file, part.offset, length, backing.huge_pages)?;
+        let length = usize::try_from(length).map_err(|_| too_large(size))?;
+        region(start, length, Some(FileOffset::new(file, part.offset)), size, backing)
+    };
+    joined(ranges.iter().zip(files).map(map).collect::<Result<_>>()?)
+}
+
+fn joined(regions: Vec<GuestRegionMmap<AtomicBitmap>>) -> Result<GuestRam> {
     GuestMemoryMmap::from_regions(regions)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, "bad memory layout").because(e))
+}
+
+/// Fails if the host does not have `size` of memory. This also limits the dirty bitmap, which is allocated with it.
+fn require_host_memory(size: ByteSize, backing: &MemoryBacking) -> Result<()> {
+    let host = host_memory()?;
+    if size <= host {
+        return Ok(());
+    }
+    let cause = io::Error::other(format!("this host has {host}, swap included"));
+    Err(allocation_error(size, backing, cause))
 }
 
 /// The host's total memory, including swap.

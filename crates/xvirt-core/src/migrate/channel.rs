@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use rustix::net::{SendFlags, send, shutdown};
 
+use super::ancillary;
 use crate::sync::lock;
 
 /// The longest time that one call of a [`Connection`] waits.
@@ -49,11 +50,37 @@ pub trait Connection: Send + Sync {
     /// `TimedOut` or `WouldBlock` if nothing arrived within [`CONNECTION_WAIT`]; others for a broken connection.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// Whether it passes open descriptors to the peer, as unix sockets do.
+    fn passes_descriptors(&self) -> bool {
+        false
+    }
+
+    /// Like [`send`](Self::send), and passes duplicates of `descriptors` with the first of the sent bytes.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and nothing is passed then; `Unsupported` if it passes no descriptors.
+    fn send_descriptors(&self, _bytes: &[u8], _descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        Err(no_descriptors())
+    }
+
+    /// Like [`receive`](Self::receive), and appends the descriptors that were passed with these bytes. They are
+    /// close-on-exec.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive); or descriptors are lost; `Unsupported` if it passes no descriptors.
+    fn receive_descriptors(&self, _buffer: &mut [u8], _descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+        Err(no_descriptors())
+    }
+
     /// Tells the peer that nothing more is sent. Messages of the peer can still be received.
     fn finish(&self);
 
     /// Closes both directions.
     fn close(&self);
+}
+
+fn no_descriptors() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "this connection passes no descriptors")
 }
 
 /// Connected sockets, each used as one connection, in the given order.
@@ -154,6 +181,27 @@ pub trait Socket: Send + Sync {
     /// Those of the socket.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// [`Connection::passes_descriptors`].
+    fn passes_descriptors(&self) -> bool {
+        false
+    }
+
+    /// [`Connection::send_descriptors`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn send_descriptors(&self, _bytes: &[u8], _descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        Err(no_descriptors())
+    }
+
+    /// [`Connection::receive_descriptors`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn receive_descriptors(&self, _buffer: &mut [u8], _descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+        Err(no_descriptors())
+    }
+
     /// Closes one direction or both.
     fn shut_down(&self, how: Shutdown);
 }
@@ -167,6 +215,18 @@ impl<S: Socket> Connection for Stream<S> {
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
+    }
+
+    fn passes_descriptors(&self) -> bool {
+        self.0.passes_descriptors()
+    }
+
+    fn send_descriptors(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        self.0.send_descriptors(bytes, descriptors)
+    }
+
+    fn receive_descriptors(&self, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+        self.0.receive_descriptors(buffer, descriptors)
     }
 
     fn finish(&self) {
@@ -198,6 +258,18 @@ where
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         // The program that uses this library may not ignore SIGPIPE.
         Ok(send(self, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn passes_descriptors(&self) -> bool {
+        ancillary::is_possible(self)
+    }
+
+    fn send_descriptors(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        ancillary::send(self, bytes, descriptors)
+    }
+
+    fn receive_descriptors(&self, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+        ancillary::receive(self, buffer, descriptors)
     }
 
     fn shut_down(&self, how: Shutdown) {

@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Result};
 /// What each direction of a connection begins with.
 pub(super) const MAGIC: [u8; 8] = *b"XVMIGRAT";
 /// The version of the protocol. Peers of another major version are refused; minor versions differ in features.
-pub(super) const VERSION: (u16, u16) = (1, 0);
+pub(super) const VERSION: (u16, u16) = (1, 1);
 /// The length of the preamble: magic, major and minor version.
 pub(super) const PREAMBLE: usize = 12;
 /// The length of a frame's header: kind, three bytes of zero, length of the body, CRC-32C of the body. The frames of

@@ -55,7 +55,7 @@ pub fn receive_messages(mut messages: &[u8]) {
 
 fn run(bytes: Vec<u8>) {
     let settings = Reception::default().silence_limit(Duration::from_secs(5));
-    let _ = receive(&Sent(Mutex::new(Some(bytes))), &settings, &(), &(), &mut |_| {
+    let _ = receive(&Sent(Mutex::new(Some(bytes))), &settings, &(), &(), &mut |_, _| {
         let ram = memory().ok_or_else(Default::default)?;
         Ok(Box::new(Vm(ram)))
     });

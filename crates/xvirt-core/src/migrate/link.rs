@@ -1,9 +1,11 @@
 //! A connection with frames, time limits and cancelling.
 
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::ancillary::MAX_DESCRIPTORS;
 use super::channel::Connection;
 use super::frame::{HEADER, Header, PREAMBLE, broken, check_preamble, preamble};
 use super::message::{Kind, Reasons, decode, encode, reasons};
@@ -11,6 +13,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// How much of a body is allocated before more of it has arrived.
 const STEP: usize = 1 << 20;
+const TOO_MANY: &str = "the peer passes more descriptors than a message can have";
 
 /// What all connections of one side share.
 pub(super) struct Watch<'a> {
@@ -96,13 +99,28 @@ impl<'a> Link<'a> {
         decode(Kind::Hello, &body)
     }
 
+    /// Whether it passes descriptors.
+    pub(super) fn passes_descriptors(&self) -> bool {
+        self.connection.passes_descriptors()
+    }
+
     /// Sends a whole frame. After an error the peer cannot have got all of it.
     pub(super) fn send(&self, frame: &[u8]) -> Result<()> {
+        self.send_with(frame, &[])
+    }
+
+    /// Sends a whole frame with descriptors.
+    pub(super) fn send_with(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
         let deadline = Instant::now() + self.watch.silence;
         let mut rest = frame;
         while !rest.is_empty() {
             self.watch.check()?;
-            match self.connection.send(rest) {
+            // They go with the first byte.
+            let sent = match descriptors {
+                [_, ..] if rest.len() == frame.len() => self.connection.send_descriptors(rest, descriptors),
+                _ => self.connection.send(rest),
+            };
+            match sent {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
                 Err(error) if is_wait(&error) && Instant::now() < deadline => {}
                 Err(error) if is_wait(&error) => return Err(self.silent("has taken no data")),
@@ -114,12 +132,11 @@ impl<'a> Link<'a> {
 
     /// Receives the next message: its kind, and its body in `body`.
     pub(super) fn receive(&self, body: &mut Vec<u8>) -> Result<Kind> {
-        self.receive_within(body, None)
+        self.receive_within(body, Wait::new())
     }
 
-    fn receive_within(&self, body: &mut Vec<u8>, deadline: Option<Instant>) -> Result<Kind> {
+    fn receive_within(&self, body: &mut Vec<u8>, mut wait: Wait<'_>) -> Result<Kind> {
         let mut bytes = [0; HEADER];
-        let mut wait = Wait { deadline, ..Wait::new() };
         self.fill(&mut bytes, &mut wait)?;
         let header = Header::decode(&bytes)?;
         body.truncate(header.length);
@@ -140,6 +157,17 @@ impl<'a> Link<'a> {
         let mut body = Vec::new();
         match self.receive(&mut body)? {
             got if got == kind => Ok(body),
+            got => Err(unexpected(got, &body, kind)),
+        }
+    }
+
+    /// Like [`expect`](Self::expect), and returns the descriptors that came with the message. Those that come with other
+    /// messages are closed by the kernel.
+    pub(super) fn expect_with_descriptors(&self, kind: Kind) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+        let (mut body, mut descriptors) = (Vec::new(), Vec::new());
+        let wait = Wait { descriptors: Some(&mut descriptors), ..Wait::new() };
+        match self.receive_within(&mut body, wait)? {
+            got if got == kind => Ok((body, descriptors)),
             got => Err(unexpected(got, &body, kind)),
         }
     }
@@ -169,7 +197,7 @@ impl<'a> Link<'a> {
         let deadline = Instant::now() + limit.min(self.watch.silence);
         let mut body = Vec::new();
         while Instant::now() < deadline {
-            match self.receive_within(&mut body, Some(deadline)) {
+            match self.receive_within(&mut body, Wait { deadline: Some(deadline), ..Wait::new() }) {
                 Ok(kind @ (Kind::Aborted | Kind::Refused)) => return Some(unexpected(kind, &body, Kind::Committed)),
                 Ok(_) => {}
                 Err(_) => return None,
@@ -188,11 +216,17 @@ impl<'a> Link<'a> {
         self.watch.failed.store(true, Ordering::Relaxed);
     }
 
-    fn fill(&self, buffer: &mut [u8], wait: &mut Wait) -> Result<()> {
+    fn fill(&self, buffer: &mut [u8], wait: &mut Wait<'_>) -> Result<()> {
         let mut done = 0;
         while done < buffer.len() {
             self.watch.check()?;
-            match self.connection.receive(&mut buffer[done..]) {
+            let rest = &mut buffer[done..];
+            let received = match wait.descriptors.as_deref_mut() {
+                Some(descriptors) if descriptors.len() > MAX_DESCRIPTORS => return Err(broken(TOO_MANY)),
+                Some(descriptors) => self.connection.receive_descriptors(rest, descriptors),
+                None => self.connection.receive(rest),
+            };
+            match received {
                 Ok(0) => return Err(closed()),
                 Ok(count) => {
                     done += count;
@@ -219,16 +253,18 @@ impl<'a> Link<'a> {
 
 /// The wait for one message. Once it has begun to arrive, it must be complete in time, however slowly it comes. Before,
 /// it is enough that something arrives on any connection: one can be idle while others have more pages.
-struct Wait {
+struct Wait<'a> {
+    /// Where descriptors go that come with the message.
+    descriptors: Option<&'a mut Vec<OwnedFd>>,
     since: Instant,
     begun: bool,
     /// It ends at this time, whatever arrives.
     deadline: Option<Instant>,
 }
 
-impl Wait {
+impl Wait<'_> {
     fn new() -> Self {
-        Self { since: Instant::now(), begun: false, deadline: None }
+        Self { descriptors: None, since: Instant::now(), begun: false, deadline: None }
     }
 
     fn begin(&mut self) {

@@ -10,8 +10,10 @@ use super::frame::{PAGES_PREFIX, broken, frame};
 use crate::state::{MemoryRange, PAGE};
 use crate::{Error, ErrorKind, Result};
 
-/// The features that this version can use, as bits of [`Hello`]. There are none yet.
-pub(super) const FEATURES: u64 = 0;
+/// The feature that memory is not sent: the source passes the descriptors of the files that hold it.
+pub(super) const HAND_OVER: u64 = 1 << 0;
+/// The features that this version can use, as bits of [`Hello`].
+pub(super) const FEATURES: u64 = HAND_OVER;
 /// The most pages in one message.
 pub(super) const MAX_PAGES: usize = 64;
 /// The most runs of zero pages in one message.
@@ -44,11 +46,13 @@ pub(super) enum Kind {
     Committed = 11,
     /// Both sides: the migration ended, and the guest does not run at the target: [`Reasons`].
     Aborted = 12,
+    /// Source, after the offer, if memory is handed over: [`MemoryFiles`], with a descriptor for each.
+    Memory = 13,
 }
 
 impl Kind {
     /// All kinds.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Hello,
         Self::Offer,
         Self::Accepted,
@@ -61,6 +65,7 @@ impl Kind {
         Self::Commit,
         Self::Committed,
         Self::Aborted,
+        Self::Memory,
     ];
 
     /// The kind with a number of the protocol.
@@ -71,7 +76,7 @@ impl Kind {
     /// The longest body in bytes.
     pub(super) fn limit(self) -> usize {
         match self {
-            Self::Hello | Self::EndOfRound | Self::Prepared => 1 << 10,
+            Self::Hello | Self::EndOfRound | Self::Prepared | Self::Memory => 1 << 10,
             Self::Accepted | Self::Commit | Self::Committed => 64,
             Self::Offer => 16 << 20,
             Self::Refused | Self::Aborted => 256 << 10,
@@ -121,6 +126,13 @@ pub(crate) struct Offer {
     /// The source only asks whether the target would take the VM. The migration ends with the answer.
     #[serde(default)]
     pub(crate) check: bool,
+}
+
+/// Where the memory is in the files whose descriptors come with this message: one for each range of [`Offer::memory`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MemoryFiles {
+    /// The offsets at which the ranges begin, in bytes.
+    pub(super) offsets: Vec<u64>,
 }
 
 /// Why a side refuses or fails.

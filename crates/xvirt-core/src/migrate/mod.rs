@@ -49,15 +49,35 @@
 //! # }
 //! ```
 //!
+//! Between two processes of one host, memory need not be copied: with [`MemoryTransfer::HandOver`], the source passes the
+//! descriptors of the files that hold it over a unix socket, and the target maps them. There are no rounds then, and the
+//! guest is stopped for a few milliseconds whatever the size of its memory. This is how a program is replaced by its next
+//! version while its guests run:
+//!
+//! ```no_run
+//! # fn main() -> xvirt_core::Result<()> {
+//! use std::os::unix::net::UnixStream;
+//! use xvirt_core::migrate::{MemoryTransfer, Migration};
+//! # let vm: xvirt_core::vm::Vm = unimplemented!();
+//!
+//! // The VM was built with `VmConfig::shared_memory`.
+//! let connect = |_| UnixStream::connect("/run/vms/upgrade.socket");
+//! vm.migrate(&connect, &Migration::default().memory(MemoryTransfer::HandOver), &(), &())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! At the other host, [`receive`] takes the VM. Both hosts must reach the same disks. Over plain sockets nothing is encrypted
 //! and nobody is authenticated, so the network has to be trusted; with the feature `tls`, `Tls` makes encrypted connections
 //! on which both hosts prove with certificates who they are.
 //!
 //! Inside: `source` and `target` are the two sides, whose phases are types; `copy` sends memory, `pages` takes it, and
 //! `dirty` is the set of pages to send; `convergence` decides when to stop the guest; `frame`, `message` and `link` are
-//! what the sides say over the connections of a `channel`; `tls` encrypts these; `steering` joins the settings and reports with their observer;
+//! what the sides say over the connections of a `channel`; `ancillary` passes descriptors over these, and `tls` encrypts
+//! them; `steering` joins the settings and reports with their observer;
 //! `vm` connects all this to VMs.
 
+mod ancillary;
 mod channel;
 mod convergence;
 mod copy;
@@ -86,7 +106,7 @@ mod vm;
 pub use channel::{CONNECTION_WAIT, Channel, Connection, Socket, Sockets};
 pub use decision::{CommitDecision, Decision};
 pub use report::{Downtime, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary};
-pub use settings::{AtLimit, Migration, Reception};
+pub use settings::{AtLimit, MemoryTransfer, Migration, Reception};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub use vm::receive;

@@ -19,8 +19,8 @@ pub trait MigrationObserver: Sync {
     /// and the guest runs on at the source.
     fn cancelled(&self) -> bool;
 
-    /// New settings of the source, which is asked for after each report. The number of connections and the silence
-    /// limit cannot change.
+    /// New settings of the source, which is asked for after each report. How memory is moved, the number of
+    /// connections and the silence limit cannot change.
     fn settings(&self) -> Option<Migration>;
 }
 

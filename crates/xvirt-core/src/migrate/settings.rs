@@ -28,6 +28,8 @@ const MAX_THROTTLE: u8 = 99;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Migration {
+    /// How the target gets the guest's memory. Cannot be changed on the way.
+    pub memory: MemoryTransfer,
     /// How many connections memory is sent over, from 1 to 16. Cannot be changed on the way.
     pub connections: u8,
     /// The most that each connection sends, in bytes per second; without it there is no limit.
@@ -49,6 +51,24 @@ pub struct Migration {
     pub decision_limit: Duration,
 }
 
+/// How the target of a migration gets the guest's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MemoryTransfer {
+    /// It is copied over the connections while the guest runs.
+    #[default]
+    Copy,
+    /// Nothing is copied: the target gets the descriptors of the files that hold the memory, and maps them. This moves a
+    /// VM to another process of the same host, such as the next version of the program, and stops its guest for a few
+    /// milliseconds whatever the size of its memory.
+    ///
+    /// It needs memory in a file ([`VmConfig::shared_memory`](crate::config::VmConfig::shared_memory), huge pages, or a
+    /// sealed [`VmConfig::memory_file`](crate::config::VmConfig::memory_file)), and one connection, which is a unix
+    /// socket. Both processes can write to the memory from then on, so they must trust each other.
+    HandOver,
+}
+
 /// What a migration does when its time is over and its guest still writes too fast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,6 +84,7 @@ pub enum AtLimit {
 impl Default for Migration {
     fn default() -> Self {
         Self {
+            memory: MemoryTransfer::Copy,
             connections: 1,
             bandwidth: None,
             downtime: Duration::from_millis(300),
@@ -77,6 +98,13 @@ impl Default for Migration {
 }
 
 impl Migration {
+    /// Sets how the target gets the guest's memory.
+    #[must_use]
+    pub fn memory(mut self, transfer: MemoryTransfer) -> Self {
+        self.memory = transfer;
+        self
+    }
+
     /// Sets the number of connections.
     #[must_use]
     pub fn connections(mut self, count: u8) -> Self {
@@ -131,6 +159,11 @@ impl Migration {
         let (connections, throttle) = (self.connections, self.max_throttle);
         let wrong = if !(1..=MAX_CONNECTIONS).contains(&connections) {
             Some((format!("a migration cannot have {connections} connections"), "choose 1 to 16"))
+        } else if self.memory == MemoryTransfer::HandOver && connections > 1 {
+            Some((
+                format!("memory is not handed over with {connections} connections"),
+                "choose 1, which sends no memory",
+            ))
         } else if self.bandwidth.is_some_and(|rate| rate.bytes() == 0) {
             Some(("a bandwidth of 0 would stop the migration for ever".to_owned(), "choose at least 1 byte per second"))
         } else if throttle > MAX_THROTTLE {
@@ -202,6 +235,7 @@ mod tests {
         for (settings, named) in [
             (good.clone().connections(0), "0 connections"),
             (good.clone().connections(17), "17 connections"),
+            (good.clone().memory(MemoryTransfer::HandOver).connections(2), "with 2 connections"),
             (good.clone().bandwidth(ByteSize::new(0)), "bandwidth of 0"),
             (good.clone().max_throttle(100), "100 percent"),
             (good.silence_limit(Duration::ZERO), "silence limit of 0"),

@@ -1,5 +1,6 @@
 //! The source of a migration: its phases, each a type.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -11,11 +12,11 @@ use super::decision::{CommitDecision, Decision, RETRY, ask};
 use super::dirty::DirtyPages;
 use super::frame::broken;
 use super::link::{Link, Watch, unexpected};
-use super::message::{FEATURES, Hello, Kind, Offer, Prepared, decode, encode, encode_bytes};
+use super::message::{HAND_OVER, Hello, Kind, MemoryFiles, Offer, Prepared, decode, encode, encode_bytes};
 use super::report::{Downtime, MigrationObserver, MigrationPhase, MigrationSummary};
-use super::settings::Migration;
+use super::settings::{MemoryTransfer, Migration};
 use super::steering::{Steering, out_of_time};
-use crate::memory::GuestRam;
+use crate::memory::{GuestRam, MemoryFile, files_of};
 use crate::{Error, ErrorKind, Result};
 
 /// How long a side that has failed waits for the other's confirmation.
@@ -40,6 +41,9 @@ pub(crate) trait SourceVm {
 
     /// Holds the vCPUs for a share of the time, in percent; 0 lets them run.
     fn throttle(&self, percent: u8) -> Result<()>;
+
+    /// Writes the disks to stable storage while the guest runs, so that [`release`](Self::release) has little to write.
+    fn flush(&self) -> Result<()>;
 
     /// Stops the guest: vCPUs first, then devices drain.
     fn park(&mut self) -> Result<()>;
@@ -110,6 +114,23 @@ pub(crate) fn check(
     session.introduce(channel, &offer).map_err(|error| session.end(error))
 }
 
+/// Passes the files that hold the memory.
+fn send_memory(control: &Link<'_>, files: &[MemoryFile]) -> Result<()> {
+    let body = MemoryFiles { offsets: files.iter().map(|part| part.offset).collect() };
+    let descriptors: Vec<_> = files.iter().map(|part| part.file.as_fd()).collect();
+    control.send_with(&encode(Kind::Memory, &body)?, &descriptors)
+}
+
+/// Memory that cannot be handed over can still be copied.
+fn not_handed_over(cause: Error) -> Error {
+    let what = format!("cannot hand over the memory: {cause}; or let the memory be copied: MemoryTransfer::Copy");
+    Error::new(cause.kind(), what)
+}
+
+fn no_connection() -> Error {
+    Error::new(ErrorKind::Gone, "the migration has no connection")
+}
+
 /// The next phase, or how the migration ended.
 type Phase<T> = std::result::Result<T, Box<Outcome>>;
 
@@ -123,11 +144,11 @@ struct Session<'a> {
     downtime: Downtime,
 }
 
-/// The guest runs, and its memory is copied.
-struct Running<'a>(Session<'a>, Copier<'a>);
+/// The guest runs, and its memory is copied, unless the target has been handed it.
+struct Running<'a>(Session<'a>, Option<Copier<'a>>);
 
-/// The guest is stopped, and the disks are still open.
-struct Parked<'a>(Session<'a>, Copier<'a>, DirtyPages);
+/// The guest is stopped, and the disks are still open. With the rest of its memory that is to be copied.
+struct Parked<'a>(Session<'a>, Option<(Copier<'a>, DirtyPages)>);
 
 /// The disks are closed and unlocked.
 struct Released<'a>(Session<'a>, Instant);
@@ -155,7 +176,9 @@ impl<'a> Session<'a> {
         self.steering.enter(MigrationPhase::Running);
         match self.vm.offer().and_then(|offer| self.introduce(channel, &offer)) {
             Ok(()) => {
-                let copier = Copier::new(self.vm.memory().clone(), self.links.len(), self.steering);
+                let copies = self.steering.settings().memory == MemoryTransfer::Copy;
+                let copier = || Copier::new(self.vm.memory().clone(), self.links.len(), self.steering);
+                let copier = copies.then(copier);
                 Ok(Running(self, copier))
             }
             Err(error) => Err(Outcome::Resumed(self.end(error)).into()),
@@ -164,33 +187,52 @@ impl<'a> Session<'a> {
 
     /// Opens the connections and lets the target accept the VM.
     fn introduce(&mut self, channel: &dyn Channel, offer: &Offer) -> Result<()> {
-        let connections = self.steering.settings().connections;
-        let mut hello = Hello { migration: Uuid::new_v4(), connection: 0, connections, features: FEATURES };
+        let Migration { connections, memory, .. } = self.steering.settings();
+        let files = match memory {
+            MemoryTransfer::Copy => None,
+            MemoryTransfer::HandOver => Some(files_of(self.vm.memory()).map_err(not_handed_over)?),
+        };
+        let features = if files.is_some() { HAND_OVER } else { 0 };
+        let mut hello = Hello { migration: Uuid::new_v4(), connection: 0, connections, features };
         let offer = encode(Kind::Offer, offer)?;
-        self.open(channel, &hello)?;
-        let answer: Hello = self.control()?.receive_hello()?;
-        if (answer.migration, answer.features & !FEATURES) != (hello.migration, 0) {
+        let control = self.open(channel, 0)?;
+        control.send_hello(&hello)?;
+        let answer: Hello = control.receive_hello()?;
+        if (answer.migration, answer.features & !features) != (hello.migration, 0) {
             return Err(broken("the target answers another migration, or chose what was not offered"));
         }
-        self.control()?.send(&offer)?;
-        self.control()?.expect(Kind::Accepted)?;
+        if answer.features != features {
+            let error = Error::new(ErrorKind::MigrationRefused, "the target does not take descriptors of memory");
+            return Err(not_handed_over(
+                error.with_remedy("let it run a version of xvirt that can, and listen on a unix socket"),
+            ));
+        }
+        control.send(&offer)?;
+        if let Some(files) = files {
+            send_memory(control, &files)?;
+        }
+        control.expect(Kind::Accepted)?;
         for number in 1..connections {
             hello.connection = number;
-            self.open(channel, &hello)?;
+            self.open(channel, number)?.send_hello(&hello)?;
         }
         Ok(())
     }
 
-    fn open(&mut self, channel: &dyn Channel, hello: &Hello) -> Result<()> {
+    fn open(&mut self, channel: &dyn Channel, number: u8) -> Result<&Link<'a>> {
         let connection = channel
             .connect(self.watch.silence())
-            .map_err(|e| Error::io(format!("cannot open connection {} to the target", hello.connection), e))?;
+            .map_err(|e| Error::io(format!("cannot open connection {number} to the target"), e))?;
+        if self.steering.settings().memory == MemoryTransfer::HandOver && !connection.passes_descriptors() {
+            let error = Error::new(ErrorKind::InvalidConfig, "the connection to the target passes no descriptors");
+            return Err(not_handed_over(error.with_remedy("connect to the target over a unix socket")));
+        }
         self.links.push(Link::new(connection, self.watch));
-        self.links.last().map_or(Ok(()), |link| link.send_hello(hello))
+        self.links.last().ok_or_else(no_connection)
     }
 
     fn control(&self) -> Result<&Link<'a>> {
-        self.links.first().ok_or_else(|| Error::new(ErrorKind::Gone, "the migration has no connection"))
+        self.links.first().ok_or_else(no_connection)
     }
 
     /// Ends what only copying needs.
@@ -225,50 +267,51 @@ impl<'a> Session<'a> {
 
 impl<'a> Running<'a> {
     /// Sends all pages, then those written meanwhile, until the rest is small enough, and stops the guest.
-    fn copy(mut self) -> Phase<Parked<'a>> {
-        let rest = match self.rounds() {
+    fn copy(self) -> Phase<Parked<'a>> {
+        let Self(mut session, mut copier) = self;
+        let rounds = |copier: &mut Copier<'_>| rounds(&session, copier);
+        let rest = match session.vm.flush().and_then(|()| copier.as_mut().map(rounds).transpose()) {
             Ok(rest) => rest,
-            Err(error) => return Err(Outcome::Resumed(self.0.end(error)).into()),
+            Err(error) => return Err(Outcome::Resumed(session.end(error)).into()),
         };
-        let Self(mut session, copier) = self;
         session.steering.enter(MigrationPhase::Parked);
         let begin = Instant::now();
         let parked = session.vm.park();
         session.downtime.drain = begin.elapsed();
         match parked {
-            Ok(()) => Ok(Parked(session, copier, rest)),
+            Ok(()) => Ok(Parked(session, copier.zip(rest))),
             Err(error) => Err(Reclaiming(session, error).reclaim().into()),
         }
     }
+}
 
-    fn rounds(&mut self) -> Result<DirtyPages> {
-        let Self(session, copier) = self;
-        session.vm.start_dirty_log()?;
-        let mut dirty = DirtyPages::all(copier.pages());
-        let mut convergence = Convergence::default();
-        loop {
-            let (begin, before) = (Instant::now(), session.steering.bytes());
-            let number = copier.round(&session.links, &dirty, false)?;
-            let (elapsed, sent) = (begin.elapsed(), session.steering.bytes() - before);
-            dirty = session.vm.take_dirty()?;
-            session.watch.check()?;
-            let round = Round { number, sent, dirty: dirty.bytes(), elapsed };
-            let settings = session.steering.settings();
-            let step = convergence.next(&round, &settings, session.steering.elapsed());
-            session.steering.report(|report| {
-                report.dirty_rate = rate(round.dirty, elapsed);
-                report.throughput = convergence.throughput();
-                report.expected_downtime = convergence.expected_downtime(round.dirty);
-            });
-            match step {
-                Step::Continue => {}
-                Step::Throttle(percent) => {
-                    session.vm.throttle(percent)?;
-                    session.steering.report(|report| report.throttle = percent);
-                }
-                Step::Park => return Ok(dirty),
-                Step::Abort => return Err(out_of_time(settings.time_limit)),
+/// Sends all pages, then those written meanwhile, until the rest, which is returned, is small enough.
+fn rounds(session: &Session<'_>, copier: &mut Copier<'_>) -> Result<DirtyPages> {
+    session.vm.start_dirty_log()?;
+    let mut dirty = DirtyPages::all(copier.pages());
+    let mut convergence = Convergence::default();
+    loop {
+        let (begin, before) = (Instant::now(), session.steering.bytes());
+        let number = copier.round(&session.links, &dirty, false)?;
+        let (elapsed, sent) = (begin.elapsed(), session.steering.bytes() - before);
+        dirty = session.vm.take_dirty()?;
+        session.watch.check()?;
+        let round = Round { number, sent, dirty: dirty.bytes(), elapsed };
+        let settings = session.steering.settings();
+        let step = convergence.next(&round, &settings, session.steering.elapsed());
+        session.steering.report(|report| {
+            report.dirty_rate = rate(round.dirty, elapsed);
+            report.throughput = convergence.throughput();
+            report.expected_downtime = convergence.expected_downtime(round.dirty);
+        });
+        match step {
+            Step::Continue => {}
+            Step::Throttle(percent) => {
+                session.vm.throttle(percent)?;
+                session.steering.report(|report| report.throttle = percent);
             }
+            Step::Park => return Ok(dirty),
+            Step::Abort => return Err(out_of_time(settings.time_limit)),
         }
     }
 }
@@ -276,25 +319,31 @@ impl<'a> Running<'a> {
 impl<'a> Parked<'a> {
     /// Sends the last pages, closes the disks, and sends the state.
     fn release(self) -> Phase<Released<'a>> {
-        let Self(mut session, mut copier, rest) = self;
-        match Self::last_pages(&mut session, &mut copier, rest) {
+        let Self(mut session, rest) = self;
+        match Self::last_pages(&mut session, rest) {
             Ok(sent) => Ok(Released(session, sent)),
             Err(error) => Err(Reclaiming(session, error).reclaim().into()),
         }
     }
 
-    fn last_pages(session: &mut Session<'a>, copier: &mut Copier<'a>, mut rest: DirtyPages) -> Result<Instant> {
+    fn last_pages(session: &mut Session<'a>, rest: Option<(Copier<'a>, DirtyPages)>) -> Result<Instant> {
         let begin = Instant::now();
-        rest.merge(&session.vm.take_dirty()?);
-        copier.round(&session.links, &rest, false)?;
+        let mut copier = None;
+        if let Some((mut copies, mut rest)) = rest {
+            rest.merge(&session.vm.take_dirty()?);
+            copies.round(&session.links, &rest, false)?;
+            copier = Some(copies);
+        }
         session.downtime.last_round = begin.elapsed();
         session.watch.check()?;
 
         let begin = Instant::now();
         let state = session.vm.release()?;
-        // Usually empty, but collecting the state may have written to memory.
-        copier.round(&session.links, &session.vm.take_dirty()?, true)?;
-        session.stop_copying();
+        if let Some(copier) = &mut copier {
+            // Usually empty, but collecting the state may have written to memory.
+            copier.round(&session.links, &session.vm.take_dirty()?, true)?;
+            session.stop_copying();
+        }
         session.downtime.state = begin.elapsed();
 
         let begin = Instant::now();

@@ -91,8 +91,8 @@ impl<'a> Steering<'a> {
         match new.check() {
             Ok(()) => {
                 let settings = &mut lock(&self.state).settings;
-                let (connections, silence_limit) = (settings.connections, settings.silence_limit);
-                *settings = Migration { connections, silence_limit, ..new };
+                let Migration { memory, connections, silence_limit, .. } = *settings;
+                *settings = Migration { memory, connections, silence_limit, ..new };
             }
             Err(error) => tracing::warn!(%error, "new settings of the migration are ignored"),
         }

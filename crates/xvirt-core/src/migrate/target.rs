@@ -6,19 +6,22 @@ use super::channel::{Channel, Connection};
 use super::decision::{CommitDecision, Decision, ask};
 use super::frame::broken;
 use super::link::{Link, Watch, both, unexpected};
-use super::message::{FEATURES, Hello, Kind, Offer, Prepared as PreparedBody, Reasons, decode, encode, encode_bytes};
+use super::message::{
+    FEATURES, HAND_OVER, Hello, Kind, MemoryFiles, Offer, Prepared as PreparedBody, Reasons, decode, encode,
+    encode_bytes,
+};
 use super::pages::Pages;
 use super::report::{MigrationObserver, MigrationPhase};
 use super::settings::{AtLimit, MAX_CONNECTIONS, Migration, Reception};
 use super::steering::Steering;
-use crate::memory::GuestRam;
+use crate::memory::{GuestRam, MemoryFile};
 use crate::state::ranges_of;
 use crate::thread::with_signals_blocked;
 use crate::{Error, ErrorKind, Result};
 
 /// What the target needs of the VM.
 pub(crate) trait TargetVm {
-    /// The guest's memory, which must be all zeroes.
+    /// The guest's memory: that which was handed over, or else all zeroes.
     fn memory(&self) -> &GuestRam;
 
     /// Locks and opens the disks, and loads the state, which `release` of the source returned.
@@ -40,8 +43,8 @@ pub(crate) struct Refusal {
 /// The VM for an offer, or the reasons why it is not taken.
 pub(crate) type Admission = std::result::Result<Box<dyn TargetVm>, Refusal>;
 
-/// Makes the VM for an offer, or refuses it.
-pub(crate) type Accept<'a> = dyn FnMut(&Offer) -> Admission + 'a;
+/// Makes the VM for an offer, or refuses it: with the memory that the source hands over, if it does.
+pub(crate) type Accept<'a> = dyn FnMut(&Offer, Option<&[MemoryFile]>) -> Admission + 'a;
 
 /// Receives the VM that the source at the other end of `channel` sends. When this returns, its guest runs here. Sources
 /// that only ask whether it would be taken get their answers before.
@@ -74,8 +77,8 @@ fn receive_one(
     let steering = Steering::new(limits, observer);
     let check = || steering.check();
     let watch = Watch::new(settings.silence_limit, &check);
-    let (link, offer, hello) = introduce(channel, &watch)?;
-    let vm = match admit(&offer, accept) {
+    let Introduced { link, offer, hello, memory } = introduce(channel, &watch)?;
+    let vm = match admit(&offer, memory.as_deref(), accept) {
         Ok(mut vm) if offer.check => {
             vm.abort();
             // A source that is gone has no use for the answer.
@@ -89,7 +92,7 @@ fn receive_one(
         }
     };
     let session = Session { vm, links: vec![link], watch: &watch, steering: &steering, decision, limits: settings };
-    Receiving(session).receive(channel, &hello)?.wait().map(Some)
+    Receiving(session).receive(channel, &hello, memory.is_some())?.wait().map(Some)
 }
 
 /// What all phases have.
@@ -111,17 +114,43 @@ struct Prepared<'a>(Session<'a>);
 /// The connection broke: the store knows who owns the VM.
 struct Asking<'a>(Session<'a>, Error);
 
+/// What a source says first.
+struct Introduced<'a> {
+    link: Link<'a>,
+    offer: Offer,
+    hello: Hello,
+    /// The memory, if it is handed over.
+    memory: Option<Vec<MemoryFile>>,
+}
+
 /// Accepts the first connection and its offer.
-fn introduce<'a>(channel: &dyn Channel, watch: &'a Watch<'a>) -> Result<(Link<'a>, Offer, Hello)> {
+fn introduce<'a>(channel: &dyn Channel, watch: &'a Watch<'a>) -> Result<Introduced<'a>> {
     let link = Link::new(accept_connection(channel, watch)?, watch);
     let hello: Hello = link.receive_hello()?;
     if hello.connection != 0 || !(1..=MAX_CONNECTIONS).contains(&hello.connections) {
         let (number, all) = (hello.connection, hello.connections);
         return Err(broken(format!("the source begins with connection {number} of {all}, which is not possible")));
     }
-    link.send_hello(&Hello { features: hello.features & FEATURES, ..hello.clone() })?;
-    let offer = decode(Kind::Offer, &link.expect(Kind::Offer)?)?;
-    Ok((link, offer, hello))
+    let possible = if link.passes_descriptors() && hello.connections == 1 { FEATURES } else { FEATURES & !HAND_OVER };
+    let features = hello.features & possible;
+    link.send_hello(&Hello { features, ..hello.clone() })?;
+    let offer: Offer = decode(Kind::Offer, &link.expect(Kind::Offer)?)?;
+    let handed_over = features & HAND_OVER != 0;
+    let memory = handed_over.then(|| receive_memory(&link, offer.memory.len())).transpose()?;
+    Ok(Introduced { link, offer, hello, memory })
+}
+
+/// Receives the files that hold the memory, which has this number of ranges.
+fn receive_memory(link: &Link<'_>, ranges: usize) -> Result<Vec<MemoryFile>> {
+    let (body, descriptors) = link.expect_with_descriptors(Kind::Memory)?;
+    let MemoryFiles { offsets } = decode(Kind::Memory, &body)?;
+    let (named, passed) = (offsets.len(), descriptors.len());
+    if (named, passed) != (ranges, ranges) {
+        let what = format!("the source passes {passed} descriptors and names {named}, for {ranges} ranges of memory");
+        return Err(broken(what));
+    }
+    let files = descriptors.into_iter().zip(offsets);
+    Ok(files.map(|(file, offset)| MemoryFile { file: file.into(), offset }).collect())
 }
 
 fn accept_connection(channel: &dyn Channel, watch: &Watch<'_>) -> Result<Box<dyn Connection>> {
@@ -129,8 +158,8 @@ fn accept_connection(channel: &dyn Channel, watch: &Watch<'_>) -> Result<Box<dyn
 }
 
 /// Lets the embedder decide, and checks that its VM has the memory of the offer.
-fn admit(offer: &Offer, accept: &mut Accept<'_>) -> Admission {
-    let mut vm = accept(offer)?;
+fn admit(offer: &Offer, memory: Option<&[MemoryFile]>, accept: &mut Accept<'_>) -> Admission {
+    let mut vm = accept(offer, memory)?;
     if ranges_of(vm.memory()) == offer.memory {
         return Ok(vm);
     }
@@ -168,21 +197,23 @@ impl<'a> Session<'a> {
 }
 
 impl<'a> Receiving<'a> {
-    /// Takes the memory and the state.
-    fn receive(mut self, channel: &dyn Channel, hello: &Hello) -> Result<Prepared<'a>> {
-        match self.prepare(channel, hello) {
+    /// Takes the memory, unless it is there already, and the state.
+    fn receive(mut self, channel: &dyn Channel, hello: &Hello, handed_over: bool) -> Result<Prepared<'a>> {
+        match self.prepare(channel, hello, handed_over) {
             Ok(()) => Ok(Prepared(self.0)),
             Err(error) => Err(self.0.abort(error)),
         }
     }
 
-    fn prepare(&mut self, channel: &dyn Channel, hello: &Hello) -> Result<()> {
+    fn prepare(&mut self, channel: &dyn Channel, hello: &Hello, handed_over: bool) -> Result<()> {
         let Self(session) = self;
         session.steering.enter(MigrationPhase::Receiving);
         session.control()?.send(&encode_bytes(Kind::Accepted, &[])?)?;
-        accept_others(session, channel, hello)?;
-        let pages = Pages::new(session.vm.memory().clone(), session.links.len(), session.steering);
-        receive_pages(&session.links, &pages)?;
+        if !handed_over {
+            accept_others(session, channel, hello)?;
+            let pages = Pages::new(session.vm.memory().clone(), session.links.len(), session.steering);
+            receive_pages(&session.links, &pages)?;
+        }
         let state = session.control()?.expect(Kind::Released)?;
         let begin = Instant::now();
         session.vm.prepare(&state)?;

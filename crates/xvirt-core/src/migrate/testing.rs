@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 use xvirt_testing::random::Random;
@@ -11,7 +12,7 @@ use super::dirty::DirtyPages;
 use super::message::Offer;
 use super::source::SourceVm;
 use super::target::TargetVm;
-use crate::memory::GuestRam;
+use crate::memory::{GuestRam, MemoryBacking, MemoryFile, take_over};
 use crate::state::{PAGE, ranges_of, read_guest};
 use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
@@ -32,6 +33,7 @@ pub(super) enum Task {
     Offer,
     StartDirtyLog,
     TakeDirty,
+    Flush,
     Park,
     Release,
     Reclaim,
@@ -41,10 +43,11 @@ pub(super) enum Task {
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Offer,
         Self::StartDirtyLog,
         Self::TakeDirty,
+        Self::Flush,
         Self::Park,
         Self::Release,
         Self::Reclaim,
@@ -172,6 +175,25 @@ pub(super) fn memory() -> GuestRam {
     GuestRam::from_ranges(&RANGES.map(|(start, length)| (GuestAddress(start), length))).unwrap()
 }
 
+/// Maps memory that was handed over.
+pub(super) fn map(files: &[MemoryFile]) -> Result<GuestRam> {
+    take_over(&RANGES.map(|(start, length)| (start, length as u64)), files, &MemoryBacking::default())
+}
+
+/// A memory file with these seals, and where a range is in it.
+pub(super) fn memory_file(length: u64, seals: SealFlags, offset: u64) -> MemoryFile {
+    let file = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&file, length).unwrap();
+    fcntl_add_seals(&file, seals).unwrap();
+    MemoryFile { file: file.into(), offset }
+}
+
+/// The files for both ranges, the second of which begins within its file.
+pub(super) fn memory_files() -> Vec<MemoryFile> {
+    let file = |offset, length| memory_file(offset + length as u64, SealFlags::SHRINK, offset);
+    vec![file(0, RANGES[0].1), file(16 * PAGE as u64, RANGES[1].1)]
+}
+
 /// All bytes of a memory.
 pub(super) fn contents(ram: &GuestRam) -> Vec<u8> {
     let mut bytes = vec![0; PAGES as usize * PAGE];
@@ -191,7 +213,11 @@ pub(super) struct FakeSource {
 
 impl FakeSource {
     pub(super) fn new(world: &Arc<World>, writes: u64) -> Self {
-        let guest = Arc::new(Guest::new(memory(), true));
+        Self::with_memory(memory(), world, writes)
+    }
+
+    pub(super) fn with_memory(ram: GuestRam, world: &Arc<World>, writes: u64) -> Self {
+        let guest = Arc::new(Guest::new(ram, true));
         guest.write(90);
         let throttled = Mutex::new(Vec::new());
         Self { world: Arc::clone(world), guest, writes, migrated: false, logging: AtomicBool::new(false), throttled }
@@ -261,6 +287,10 @@ impl SourceVm for FakeSource {
         Ok(())
     }
 
+    fn flush(&self) -> Result<()> {
+        self.world.attempt(Task::Flush)
+    }
+
     fn park(&mut self) -> Result<()> {
         lock(&self.guest.inside).runs = false;
         self.world.stop(Side::Source);
@@ -300,8 +330,9 @@ pub(super) struct FakeTarget {
 }
 
 impl FakeTarget {
-    pub(super) fn new(world: &Arc<World>) -> Self {
-        Self { world: Arc::clone(world), ram: memory() }
+    pub(super) fn new(world: &Arc<World>, files: Option<&[MemoryFile]>) -> Result<Self> {
+        let ram = files.map_or_else(|| Ok(memory()), map)?;
+        Ok(Self { world: Arc::clone(world), ram })
     }
 }
 

@@ -83,7 +83,8 @@ impl Vm {
 ///
 /// `accept` gets the VM as the source describes it, and returns its configuration here: the same with the paths, networks
 /// and sockets of this host; or all reasons why it is not taken, which the source reports. It must have the same number
-/// of vCPUs, disks and network interfaces, and the same memory. Its disks are opened only when the source has closed them.
+/// of vCPUs, disks and network interfaces, and the same memory, in a file if it is
+/// [handed over](ArrivingVm::memory_is_handed_over). Its disks are opened only when the source has closed them.
 ///
 /// Sources that only [ask](Vm::check_migration) whether their VM would be taken are answered before, so `accept` can be
 /// called several times. It should have no effects that outlast it if the VM [is only checked](ArrivingVm::is_only_checked).
@@ -100,11 +101,12 @@ pub fn receive(
 ) -> Result<Vm> {
     let arrived = Arc::new(Mutex::new(None));
     let refuse = |errors: Vec<Error>| Refusal { reasons: errors.iter().map(Error::to_string).collect() };
-    target::receive(channel, settings, decision, observer, &mut |offer: &Offer| {
+    target::receive(channel, settings, decision, observer, &mut |offer, memory| {
         let arriving = ArrivingVm::decode(&offer.requirements, &offer.configuration);
-        let arriving = arriving.map_err(|error| refuse(vec![error]))?.only_checked(offer.check);
+        let arriving = arriving.map_err(|error| refuse(vec![error]))?;
+        let arriving = arriving.only_checked(offer.check).handed_over(memory.is_some());
         let config = accept(&arriving).map_err(|reasons| Refusal { reasons })?;
-        let incoming = Incoming::new(&arriving, config, host).map_err(refuse)?;
+        let incoming = Incoming::new(&arriving, config, host, memory).map_err(refuse)?;
         Ok(Box::new(Arriving {
             memory: incoming.memory().clone(),
             incoming: Some(incoming),
@@ -154,6 +156,10 @@ impl SourceVm for Outgoing<'_> {
 
     fn throttle(&self, percent: u8) -> Result<()> {
         Outgoing::throttle(self, percent.into())
+    }
+
+    fn flush(&self) -> Result<()> {
+        Outgoing::flush(self)
     }
 
     fn park(&mut self) -> Result<()> {

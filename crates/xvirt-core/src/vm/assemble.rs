@@ -98,7 +98,7 @@ pub(super) fn machine(
     events: &Events,
     restore: Option<Restore<'_>>,
 ) -> Result<Assembled> {
-    let saved = SavedDevices(restore.map(|restore| &restore.state.devices));
+    let saved = SavedDevices(restore.as_ref().map(|restore| &restore.state.devices));
     if config.seccomp {
         sandbox::require()?;
     }

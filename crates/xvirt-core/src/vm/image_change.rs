@@ -74,7 +74,7 @@ impl Inner {
 impl<'b> Stopped<'b> {
     /// Flushes and closes the images of the disks at these positions. If that fails, nothing has changed.
     pub(crate) fn close_images(&mut self, positions: &[usize]) -> Result<ImageChange<'_, 'b>> {
-        self.vm.inner.flush_disks()?;
+        self.vm.inner.flush_disks(|disk| disk.flush_to_close())?;
         let mut change = ImageChange { stopped: self, taken_out: Vec::new(), changed: Vec::new() };
         match positions.iter().try_for_each(|position| change.take_out(*position)) {
             Ok(()) => Ok(change),

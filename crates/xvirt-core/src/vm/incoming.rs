@@ -15,10 +15,10 @@ use super::saved::{Description, SavedImage};
 use super::suspend::file_in_memory;
 use super::{Vm, arrival};
 use crate::arch::x86_64::cpuid::CpuidTemplate;
-use crate::config::VmConfig;
+use crate::config::{ByteSize, MemoryBacking, VmConfig};
 use crate::host::Host;
-use crate::machine::{ElapsedTime, MachineState, Restore};
-use crate::memory::{GuestRam, allocate};
+use crate::machine::{BareMachine, ElapsedTime, MachineState, Restore};
+use crate::memory::{GuestRam, MemoryFile, allocate, ram_ranges, take_over};
 use crate::state::StateReader;
 use crate::{Error, ErrorKind, Result};
 
@@ -40,6 +40,7 @@ pub struct ArrivingVm {
     requirements: Requirements,
     config: Option<VmConfig>,
     only_checked: bool,
+    handed_over: bool,
 }
 
 impl ArrivingVm {
@@ -50,12 +51,18 @@ impl ArrivingVm {
             .map_err(|e| Error::new(ErrorKind::CorruptState, unreadable).because(e))?;
         requirements.description.config = Some(config.to_owned()).filter(|config| !config.is_empty());
         let config = requirements.description.check()?;
-        Ok(Self { requirements, config, only_checked: false })
+        Ok(Self { requirements, config, only_checked: false, handed_over: false })
     }
 
     /// Sets whether the source only asks if it would be taken.
     pub(crate) fn only_checked(mut self, only_checked: bool) -> Self {
         self.only_checked = only_checked;
+        self
+    }
+
+    /// Sets whether its memory is handed over.
+    pub(crate) fn handed_over(mut self, handed_over: bool) -> Self {
+        self.handed_over = handed_over;
         self
     }
 
@@ -78,26 +85,36 @@ impl ArrivingVm {
     pub fn config(&self) -> Option<&VmConfig> {
         self.config.as_ref()
     }
+
+    /// Whether its memory is not copied: the source passed the descriptors of the files that hold it, which this process
+    /// then shares with the source. See [`MemoryTransfer::HandOver`](crate::migrate::MemoryTransfer::HandOver).
+    pub fn memory_is_handed_over(&self) -> bool {
+        self.handed_over
+    }
 }
 
 /// A VM that does not run here yet. Dropping it gives everything back.
 pub(crate) struct Incoming {
     // Dropped in this order: the machine before the memory.
     started: Option<Started>,
+    /// The part of the machine that is there before the state arrives.
+    bare: Option<BareMachine>,
     vm: Vm,
     memory: GuestRam,
 }
 
 impl Incoming {
-    /// Allocates the memory of a VM that gets this configuration here, whose guest still runs at the source.
+    /// Allocates the memory of a VM that gets this configuration here, whose guest still runs at the source, or maps that
+    /// which was handed over. Creates what does not depend on the state.
     ///
     /// # Errors
-    /// Everything that this host lacks: the configuration does not fit the VM; or as [`VmConfig::build`]; or there is not
-    /// enough memory, or a feature of the processors, a disk or a network is not there.
+    /// Everything that this host lacks: the configuration does not fit the VM, or the memory that was handed over; or as
+    /// [`VmConfig::build`]; or there is not enough memory, or a feature of the processors, a disk or a network is not there.
     pub(crate) fn new(
         arriving: &ArrivingVm,
         mut config: VmConfig,
         host: &Host,
+        files: Option<&[MemoryFile]>,
     ) -> std::result::Result<Self, Vec<Error>> {
         let Requirements { description, cpuid, tsc_khz, disk_sizes } = &arriving.requirements;
         (config.uuid, config.generation_id) = (description.uuid, description.generation_id);
@@ -107,10 +124,14 @@ impl Incoming {
         if let Ok(vm) = &vm {
             checks.extend([vm.inner.processors.check_fits(cpuid), vm.inner.processors.check_tsc(*tsc_khz)]);
         }
-        let memory = allocate(size, &backing);
+        let memory = files.map_or_else(|| allocate(size, &backing), |files| handed_over(size, &backing, files));
         let lacks: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
         match (vm, memory) {
-            (Ok(vm), Ok(memory)) if lacks.is_empty() => Ok(Self { started: None, vm, memory }),
+            (Ok(vm), Ok(memory)) if lacks.is_empty() => {
+                let bare = BareMachine::new(&vm.inner.processors, cpuid, memory.clone());
+                let bare = Some(bare.map_err(|error| vec![error])?);
+                Ok(Self { started: None, bare, vm, memory })
+            }
             (vm, memory) => Err(vm.err().into_iter().chain(lacks).chain(memory.err()).collect()),
         }
     }
@@ -139,7 +160,9 @@ impl Incoming {
             image.as_ref().map_or(Ok(()), |image: &SavedImage| image.require_same(disk))
         })?;
         inner.consoles.go_on_from(consoles);
-        let restore = Restore { state: &state, time: ElapsedTime::Counted, memory: Some(&self.memory) };
+        let bare = self.bare.take();
+        let bare = bare.ok_or_else(|| Error::new(ErrorKind::InvalidState, "the VM's machine was assembled before"))?;
+        let restore = Restore { state: &state, time: ElapsedTime::Counted, bare: Some(bare) };
         let started = inner.assemble(1, Some(restore), |machine, _| {
             machine.finish_restore()?;
             machine.tell_stopped()
@@ -159,4 +182,17 @@ impl Incoming {
         vm.inner.run(&mut vm.inner.lock(), started, &Event::Resumed);
         Ok(vm)
     }
+}
+
+/// Maps memory that was handed over, for a VM that is configured to have its memory in a file.
+fn handed_over(size: ByteSize, backing: &MemoryBacking, files: &[MemoryFile]) -> Result<GuestRam> {
+    let (what, remedy) = if backing.file.is_some() {
+        ("the VM would have a memory file of its own here", "leave out VmConfig::memory_file here")
+    } else if !backing.needs_file() {
+        ("the VM would have private memory here", "give it memory in a file: VmConfig::shared_memory")
+    } else {
+        return take_over(&ram_ranges(size.bytes()), files, backing);
+    };
+    let what = format!("its memory is handed over, and {what}");
+    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy))
 }

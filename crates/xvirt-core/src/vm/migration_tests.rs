@@ -82,7 +82,7 @@ fn handed_over<'a>(vm: &'a Vm, host: &Host) -> (Outgoing<'a>, Incoming) {
     let mut outgoing = vm.begin_migration().unwrap();
     let arriving = arriving(&outgoing);
     assert_eq!((arriving.uuid(), arriving.name()), (vm.uuid(), "demo"));
-    let mut incoming = Incoming::new(&arriving, arriving.config().unwrap().clone(), host).unwrap();
+    let mut incoming = Incoming::new(&arriving, arriving.config().unwrap().clone(), host, None).unwrap();
     outgoing.start_dirty_log().unwrap();
     for region in outgoing.memory().iter() {
         let mut bytes = vec![0; region.len() as usize];
@@ -200,11 +200,11 @@ fn an_image_that_is_not_the_same_is_refused() {
     let copy = folder.path().join("copy.raw");
     disk::create(&copy, ImageFormat::Raw, 4 << 20).unwrap();
     config.disks[0] = Disk::raw(&copy);
-    let lacks = Incoming::new(&arriving, config.clone(), &host).err().unwrap();
+    let lacks = Incoming::new(&arriving, config.clone(), &host, None).err().unwrap();
     assert!(lacks.len() == 1 && lacks[0].to_string().contains("copy.raw is not the disk there"), "{lacks:?}");
     // Somebody writes to it, so that it could be the disk of the VM.
     let written = disk::open(&copy, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
-    let mut incoming = Incoming::new(&arriving, config, &host).unwrap();
+    let mut incoming = Incoming::new(&arriving, config, &host, None).unwrap();
     drop(written);
     outgoing.park().unwrap();
     let error = incoming.prepare(&outgoing.release().unwrap()).unwrap_err();

@@ -138,6 +138,11 @@ impl Outgoing<'_> {
         Ok(())
     }
 
+    /// Writes the disks to stable storage while the guest runs.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.vm.inner.flush_disks(|disk| disk.flush())
+    }
+
     /// Stops the guest.
     pub(crate) fn park(&mut self) -> Result<()> {
         self.throttle(0)?;
@@ -152,7 +157,7 @@ impl Outgoing<'_> {
         let stopped = self.stopped.as_mut().ok_or_else(not_stopped)?;
         stopped.require_closable()?;
         // The times of the images' last changes are part of the state.
-        self.vm.inner.flush_disks()?;
+        self.vm.inner.flush_disks(|disk| disk.flush_to_close())?;
         let state = self.vm.inner.state_without_memory(&self.machine)?;
         let positions = stopped.positions();
         self.released = stopped.close_images(&positions)?.leave_out();

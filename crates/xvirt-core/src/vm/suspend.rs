@@ -1,7 +1,7 @@
 //! Suspending a VM to a file, and resuming it from there.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
@@ -136,7 +136,7 @@ impl Vm {
         self.inner.take_ejected();
         let parking = began.elapsed();
         let save = || {
-            self.inner.flush_disks()?;
+            self.inner.flush_disks(|disk| disk.flush_to_close())?;
             let saved = self.inner.save_to(&machine, file, with_config, progress)?;
             let config = self.inner.live().config(&self.inner.config);
             Ok((saved, publish(config)?))
@@ -262,14 +262,12 @@ impl Inner {
         writer.section(&self.consoles.save())
     }
 
-    /// Writes the disks of a parked machine to stable storage, so that closing them changes nothing. A crash of the host
-    /// must not lose writes that the guest, whose memory survives, considers complete.
-    pub(super) fn flush_disks(&self) -> Result<()> {
+    /// Writes the open disks to stable storage with `flush`. For a parked machine, that has to be
+    /// [`BlockBackend::flush_to_close`], so that closing them changes nothing: a crash of the host must not lose writes
+    /// that the guest, whose memory survives, considers complete.
+    pub(super) fn flush_disks(&self, flush: impl Fn(&dyn BlockBackend) -> io::Result<()>) -> Result<()> {
         let disks: Vec<_> = self.live().devices.disks.values().filter_map(|disk| disk.backend()).collect();
-        disks
-            .iter()
-            .try_for_each(|disk| disk.flush_to_close())
-            .map_err(|e| Error::io("cannot flush the disks of the VM", e))
+        disks.iter().try_for_each(|disk| flush(&**disk)).map_err(|e| Error::io("cannot flush the disks of the VM", e))
     }
 
     /// Assembles everything for run number `run` from saved state, parked.
@@ -291,7 +289,7 @@ impl Inner {
         };
         let (description, state) = read().map_err(|error| saved::in_file(path, error))?;
         description.require_uuid(self.config.uuid, path)?;
-        let restore = Restore { state: &state, time, memory: None };
+        let restore = Restore { state: &state, time, bare: None };
         let mut memory = Duration::ZERO;
         let started = self.assemble(run, Some(restore), |machine, _| {
             let began = Instant::now();

@@ -20,6 +20,7 @@ mod hotplug;
 mod kill;
 mod lifecycle;
 mod limits;
+mod local_hand_over;
 mod memory;
 mod migration;
 mod migration_faults;

@@ -27,6 +27,9 @@ const CURRENT_COUNT: Range<usize> = 0x390..0x394;
 /// type (Intel SDM volume 3, section 12.11).
 const MTRRS: [RangeInclusive<u32>; 5] = [0x200..=0x20F, 0x250..=0x250, 0x258..=0x259, 0x268..=0x26F, 0x2FF..=0x2FF];
 
+/// `MSR_KVM_WALL_CLOCK` and `MSR_KVM_WALL_CLOCK_NEW`.
+const WALL_CLOCKS: [u32; 2] = [0x11, 0x4b56_4d00];
+
 /// The state of a vCPU, all but its CPUID.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct VcpuState {
@@ -103,11 +106,28 @@ impl VcpuState {
         self.lapic.regs[CURRENT_COUNT].copy_from_slice(&earlier.lapic.regs[CURRENT_COUNT]);
     }
 
+    /// Where KVM writes the time of the boot when the registers that hold these addresses are set (Linux
+    /// `Documentation/virt/kvm/x86/msr.rst`, `MSR_KVM_WALL_CLOCK`).
+    pub(crate) fn wall_clocks(&self) -> impl Iterator<Item = u64> {
+        let set = |msr: &&Msr| WALL_CLOCKS.contains(&msr.index) && msr.value != 0;
+        self.msrs.iter().filter(set).map(|msr| msr.value)
+    }
+
     /// Lets the time stamp counter go on by `ticks`.
     pub(crate) fn advance_tsc(&mut self, ticks: u64) {
         if let Some(msr) = self.msrs.iter_mut().find(|msr| msr.index == MSR_IA32_TSC) {
             msr.value = msr.value.wrapping_add(ticks);
         }
+    }
+}
+
+#[cfg(test)]
+impl VcpuState {
+    /// The guest has asked for the time of the boot at this address.
+    pub(crate) fn ask_for_wall_clock(&mut self, address: u64) {
+        let index = WALL_CLOCKS[1];
+        self.msrs.retain(|msr| msr.index != index);
+        self.msrs.push(Msr { index, value: address });
     }
 }
 

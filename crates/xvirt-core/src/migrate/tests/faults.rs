@@ -13,6 +13,8 @@ use crate::{Error, ErrorKind};
 
 /// The time limit for a silent peer, as short as a busy host allows.
 const SILENCE: Duration = Duration::from_millis(250);
+/// All ways to move memory.
+const MEMORY: [MemoryTransfer; 2] = [MemoryTransfer::Copy, MemoryTransfer::HandOver];
 /// How many cases run at the same time. They mostly wait.
 const THREADS: usize = 24;
 
@@ -21,24 +23,30 @@ struct Scenario {
     side: Side,
     /// What fails besides.
     failing: &'static [Task],
+    memory: MemoryTransfer,
 }
 
 /// Who sends each message, and when. A new kind of message does not compile without its scenarios.
 fn scenarios(kind: Kind) -> Vec<Scenario> {
-    let good = |side| Scenario { side, failing: &[] };
+    let only = |memory, side| vec![Scenario { side, failing: &[], memory }];
+    let with = |side, failing| MEMORY.map(|memory| Scenario { side, failing, memory });
+    let good = |side| with(side, &[]);
     match kind {
-        Kind::Hello => vec![good(Side::Source), good(Side::Target)],
-        Kind::Offer | Kind::Pages | Kind::ZeroPages | Kind::EndOfRound | Kind::Released | Kind::Commit => {
-            vec![good(Side::Source)]
-        }
-        Kind::Accepted | Kind::Prepared | Kind::Committed => vec![good(Side::Target)],
-        Kind::Refused => vec![Scenario { side: Side::Target, failing: &[Task::Accept] }],
-        Kind::Aborted => vec![
-            Scenario { side: Side::Source, failing: &[Task::Park] },
-            Scenario { side: Side::Source, failing: &[Task::Release] },
-            Scenario { side: Side::Target, failing: &[Task::Prepare] },
-            Scenario { side: Side::Target, failing: &[Task::Run] },
-        ],
+        Kind::Hello => [good(Side::Source), good(Side::Target)].into_iter().flatten().collect(),
+        Kind::Pages | Kind::ZeroPages | Kind::EndOfRound => only(MemoryTransfer::Copy, Side::Source),
+        Kind::Memory => only(MemoryTransfer::HandOver, Side::Source),
+        Kind::Offer | Kind::Released | Kind::Commit => good(Side::Source).into(),
+        Kind::Accepted | Kind::Prepared | Kind::Committed => good(Side::Target).into(),
+        Kind::Refused => with(Side::Target, &[Task::Accept]).into(),
+        Kind::Aborted => [
+            with(Side::Source, &[Task::Park]),
+            with(Side::Source, &[Task::Release]),
+            with(Side::Target, &[Task::Prepare]),
+            with(Side::Target, &[Task::Run]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     }
 }
 
@@ -78,9 +86,14 @@ impl CommitDecision for Store {
     }
 }
 
-fn run_case(world: &Arc<World>, plan: &Arc<Plan>, connections: u8, decision: &dyn Decides) -> Ends {
-    let (here, there) = plan.channels(connections);
-    let mut source = FakeSource::new(world, 10);
+/// A migration without a fault of its settings.
+fn over(connections: u8, memory: MemoryTransfer) -> Migration {
+    settings(connections, SILENCE).decision_limit(SILENCE).memory(memory)
+}
+
+fn run_case(world: &Arc<World>, plan: &Arc<Plan>, settings: &Migration, decision: &dyn Decides) -> Ends {
+    let (here, there) = plan.channels(settings.connections);
+    let mut source = source_for(settings.memory, world, 10);
     let ram = source.guest.ram.clone();
     std::thread::scope(|scope| {
         let target = scope.spawn(move || {
@@ -88,7 +101,7 @@ fn run_case(world: &Arc<World>, plan: &Arc<Plan>, connections: u8, decision: &dy
             assert!(contents(vm.memory()) == contents(&ram), "the memory differs");
             Ok(())
         });
-        let source = scope.spawn(move || send(&mut source, &here, connections, decision));
+        let source = scope.spawn(move || send(&mut source, &here, settings, decision));
         Ends { source: end_of(source.join()), target: end_of(target.join()) }
     })
 }
@@ -97,9 +110,13 @@ fn run_case(world: &Arc<World>, plan: &Arc<Plan>, connections: u8, decision: &dy
 trait Decides: CommitDecision + Sync {}
 impl<T: CommitDecision + Sync> Decides for T {}
 
-fn send(source: &mut FakeSource, channel: &FaultyChannel, connections: u8, decision: &dyn CommitDecision) -> Outcome {
-    let settings = settings(connections, SILENCE).decision_limit(SILENCE);
-    let outcome = migrate(source, channel, &settings, decision, &());
+fn send(
+    source: &mut FakeSource,
+    channel: &FaultyChannel,
+    settings: &Migration,
+    decision: &dyn CommitDecision,
+) -> Outcome {
+    let outcome = migrate(source, channel, settings, decision, &());
     assert!(source.is_clean(), "the log or the throttling is still on");
     assert_eq!(source.was_migrated(), matches!(outcome, Outcome::Migrated(_)));
     outcome
@@ -154,9 +171,9 @@ fn in_parallel<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
 }
 
 /// The first, a middle and the last message of each kind, as counted in a migration without a fault.
-fn places(layer: Layer, kind: Kind, scenario: &Scenario, connections: u8) -> Vec<usize> {
+fn places(layer: Layer, kind: Kind, scenario: &Scenario, settings: &Migration) -> Vec<usize> {
     let (world, plan) = (World::new(scenario.failing), Plan::over(layer, None, Fault::Lost, SILENCE));
-    run_case(&world, &plan, connections, &());
+    run_case(&world, &plan, settings, &());
     let count = plan.count(scenario.side, kind);
     assert!(count > 0, "{kind} is not sent by the {:?}", scenario.side);
     let mut places = vec![0, count / 2, count - 1];
@@ -166,20 +183,24 @@ fn places(layer: Layer, kind: Kind, scenario: &Scenario, connections: u8) -> Vec
 
 #[test]
 fn every_fault_at_every_message_leaves_one_guest_or_says_where_it_may_be() {
-    every_fault(plain);
+    every_fault(plain, &MEMORY);
 }
 
-pub(super) fn every_fault(layer: Layer) {
+pub(super) fn every_fault(layer: Layer, ways: &[MemoryTransfer]) {
     let mut cases = Vec::new();
     for connections in [1, 3] {
         for kind in Kind::ALL {
             for scenario in scenarios(kind) {
-                for place in places(layer, kind, &scenario, connections) {
+                if !ways.contains(&scenario.memory) || scenario.memory == MemoryTransfer::HandOver && connections > 1 {
+                    continue;
+                }
+                let settings = over(connections, scenario.memory);
+                for place in places(layer, kind, &scenario, &settings) {
                     for fault in Fault::ALL {
                         // With several connections, a message can be sent by a thread that is not the process.
                         let killed = matches!(fault, Fault::KilledBefore | Fault::KilledAfter);
                         if connections == 1 || !killed && fault != Fault::Late {
-                            cases.push((connections, kind, scenario.side, scenario.failing, place, fault));
+                            cases.push((settings.clone(), kind, scenario.side, scenario.failing, place, fault));
                         }
                     }
                 }
@@ -187,10 +208,13 @@ pub(super) fn every_fault(layer: Layer) {
         }
     }
     assert!(cases.len() > 300, "{}", cases.len());
-    in_parallel(&cases, |&(connections, kind, side, failing, place, fault)| {
-        let case = format!("{fault:?} at {kind} {place} of the {side:?} over {connections}, {failing:?} failing");
+    in_parallel(&cases, |&(ref settings, kind, side, failing, place, fault)| {
+        let case = format!(
+            "{fault:?} at {kind} {place} of the {side:?} over {}, {:?}, {failing:?} failing",
+            settings.connections, settings.memory
+        );
         let (world, plan) = (World::new(failing), Plan::over(layer, Some((side, kind, place)), fault, SILENCE * 2));
-        let ends = run_case(&world, &plan, connections, &());
+        let ends = run_case(&world, &plan, settings, &());
         check(&world, &plan, &ends, false, &case);
         // What fails before the commit leaves the guest where it was.
         let early = !matches!(kind, Kind::Commit | Kind::Committed | Kind::Aborted);
@@ -204,19 +228,24 @@ pub(super) fn every_fault(layer: Layer) {
 
 #[test]
 fn every_task_may_fail() {
-    let mut cases: Vec<Vec<Task>> = Task::ALL.into_iter().map(|task| vec![task]).collect();
-    cases.extend(Task::ALL.into_iter().map(|task| vec![task, Task::Reclaim]));
-    in_parallel(&cases, |failing| {
+    let mut cases = Vec::new();
+    for settings in [over(2, MemoryTransfer::Copy), over(1, MemoryTransfer::HandOver)] {
+        cases.extend(Task::ALL.into_iter().map(|task| (vec![task], settings.clone())));
+        cases.extend(Task::ALL.into_iter().map(|task| (vec![task, Task::Reclaim], settings.clone())));
+    }
+    in_parallel(&cases, |(failing, settings)| {
         let (world, plan) = (World::new(failing), Plan::new(None, Fault::Lost, SILENCE));
-        let ends = run_case(&world, &plan, 2, &());
-        let case = format!("{failing:?}");
+        let ends = run_case(&world, &plan, settings, &());
+        let case = format!("{failing:?}, {:?}", settings.memory);
+        let unlogged = settings.memory == MemoryTransfer::HandOver;
         check(&world, &plan, &ends, false, &case);
         let source = ends.source.unwrap();
         let stopped = failing.iter().any(|task| match task {
-            Task::Offer | Task::StartDirtyLog | Task::TakeDirty | Task::Accept | Task::Reclaim => false,
+            Task::Offer | Task::StartDirtyLog | Task::TakeDirty | Task::Flush | Task::Accept | Task::Reclaim => false,
             Task::Park | Task::Release | Task::Prepare | Task::Run => true,
         });
         match source {
+            Outcome::Migrated(_) if unlogged && matches!(failing[0], Task::StartDirtyLog | Task::TakeDirty) => {}
             Outcome::Migrated(_) => assert_eq!(failing[0], Task::Reclaim, "{case}"),
             Outcome::Paused { cause, reclaim } => {
                 assert!(stopped && failing.contains(&Task::Reclaim), "{case}");
@@ -232,20 +261,22 @@ fn every_task_may_fail() {
 #[test]
 fn a_store_decides_and_its_answers_can_be_late_or_missing() {
     let mut cases = Vec::new();
-    for store in ["applies", "refuses", "gone"] {
-        cases.push((store, None));
+    for (store, memory) in
+        ["applies", "refuses", "gone"].into_iter().flat_map(|store| MEMORY.map(|memory| (store, memory)))
+    {
+        cases.push((store, memory, None));
         for kind in [Kind::Prepared, Kind::Commit, Kind::Committed] {
             let side = if kind == Kind::Commit { Side::Source } else { Side::Target };
-            cases.extend(Fault::ALL.into_iter().map(|fault| (store, Some((side, kind, fault)))));
+            cases.extend(Fault::ALL.into_iter().map(|fault| (store, memory, Some((side, kind, fault)))));
         }
     }
-    in_parallel(&cases, |&(name, at)| {
+    in_parallel(&cases, |&(name, memory, at)| {
         let store = Store { refuses: name == "refuses", gone: name == "gone", ..Store::default() };
         let fault = at.map_or(Fault::Lost, |(_, _, fault)| fault);
         let plan = Plan::new(at.map(|(side, kind, _)| (side, kind, 0)), fault, SILENCE * 2);
         let world = World::new(&[]);
-        let ends = run_case(&world, &plan, 1, &store);
-        let case = format!("{at:?}, the store {name}");
+        let ends = run_case(&world, &plan, &over(1, memory), &store);
+        let case = format!("{at:?}, the store {name}, {memory:?}");
         check(&world, &plan, &ends, true, &case);
         match (name, &ends.source) {
             ("refuses", Some(Outcome::Resumed(_))) | (_, None) => {}
@@ -273,12 +304,12 @@ fn a_lost_answer_to_the_commit_is_indeterminate_and_an_abort_in_its_place_is_not
         (Fault::Lost, Kind::Committed, Side::Target),
     ] {
         let (world, plan) = (World::new(&[]), Plan::new(Some((side, kind, 0)), fault, SILENCE * 2));
-        let ends = run_case(&world, &plan, 1, &());
+        let ends = run_case(&world, &plan, &over(1, MemoryTransfer::Copy), &());
         assert!(matches!(ends.source, Some(Outcome::Indeterminate(_))), "{fault:?} {kind}: {:?}", ends.source);
         assert!(matches!(ends.target, Some(Ok(()))), "{fault:?} {kind}");
     }
     let (world, plan) = (World::new(&[Task::Run]), Plan::new(None, Fault::Lost, SILENCE));
-    let ends = run_case(&world, &plan, 1, &());
+    let ends = run_case(&world, &plan, &over(1, MemoryTransfer::Copy), &());
     let Some(Outcome::Resumed(error)) = ends.source else { panic!("{:?}", ends.source) };
     assert!(error.message().contains("Run fails"), "{error}");
     assert_eq!(world.running(), Some(Side::Source));
@@ -287,7 +318,7 @@ fn a_lost_answer_to_the_commit_is_indeterminate_and_an_abort_in_its_place_is_not
 #[test]
 fn the_reason_of_a_failed_target_reaches_the_source() {
     let (world, plan) = (World::new(&[Task::Prepare]), Plan::new(None, Fault::Lost, SILENCE));
-    let ends = run_case(&world, &plan, 2, &());
+    let ends = run_case(&world, &plan, &over(2, MemoryTransfer::Copy), &());
     let Some(Outcome::Resumed(error)) = ends.source else { panic!("{:?}", ends.source) };
     assert_eq!(error.kind(), ErrorKind::PeerFailed);
     assert!(error.to_string().contains("Prepare fails"), "{error}");

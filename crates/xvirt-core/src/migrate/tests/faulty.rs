@@ -1,6 +1,7 @@
 //! A channel with a fault at one message.
 
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -138,52 +139,72 @@ struct FaultyConnection {
 }
 
 impl FaultyConnection {
-    fn pass(&self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.inner.send(bytes);
+    fn pass(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        let sent = self.pass_some(bytes, descriptors);
         self.rest.store(bytes.len() - sent.as_ref().map_or(0, |sent| *sent), Ordering::Relaxed);
         sent
     }
 
     /// The frame goes on in a socket whose buffer may be full.
-    fn pass_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    fn pass_all(&self, mut bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         while !bytes.is_empty() {
-            bytes = &bytes[self.inner.send(bytes)?..];
+            bytes = &bytes[self.pass_some(bytes, descriptors)?..];
+            descriptors = &[];
         }
         Ok(())
+    }
+
+    fn pass_some(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        match descriptors {
+            [] => self.inner.send(bytes),
+            _ => self.inner.send_descriptors(bytes, descriptors),
+        }
     }
 }
 
 impl Connection for FaultyConnection {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.send_descriptors(bytes, &[])
+    }
+
+    fn passes_descriptors(&self) -> bool {
+        self.inner.passes_descriptors()
+    }
+
+    fn receive_descriptors(&self, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+        self.inner.receive_descriptors(buffer, descriptors)
+    }
+
+    fn send_descriptors(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
         let kind = if bytes.starts_with(&MAGIC) { Some(Kind::Hello) } else { Kind::from_number(bytes[0]) };
         let kind = kind.filter(|_| self.rest.load(Ordering::Relaxed) == 0);
-        let Some(kind) = kind else { return self.pass(bytes) };
+        let Some(kind) = kind else { return self.pass(bytes, descriptors) };
         let number = self.plan.counts[self.side as usize][kind as usize].fetch_add(1, Ordering::Relaxed);
         let commit = || self.plan.commit_sent.fetch_or(kind == Kind::Commit, Ordering::Relaxed);
         if self.plan.at != Some((self.side, kind, number)) {
             commit();
-            return self.pass(bytes);
+            return self.pass(bytes, descriptors);
         }
         self.plan.hit.store(true, Ordering::Relaxed);
         match self.plan.fault {
             Fault::CutBefore => {
                 self.plan.cut();
-                self.pass(bytes)
+                self.pass(bytes, descriptors)
             }
             Fault::CutWithin => {
-                self.pass_all(&bytes[..bytes.len() / 2])?;
+                self.pass_all(&bytes[..bytes.len() / 2], descriptors)?;
                 self.plan.cut();
                 Err(io::ErrorKind::BrokenPipe.into())
             }
             Fault::CutAfter => {
                 commit();
-                self.pass_all(bytes)?;
+                self.pass_all(bytes, descriptors)?;
                 self.plan.cut();
                 Ok(bytes.len())
             }
             Fault::CutOne => {
                 self.inner.close();
-                self.pass(bytes)
+                self.pass(bytes, descriptors)
             }
             Fault::Lost => {
                 commit();
@@ -192,7 +213,7 @@ impl Connection for FaultyConnection {
             Fault::Late => {
                 commit();
                 std::thread::sleep(self.plan.late);
-                self.pass(bytes)
+                self.pass(bytes, descriptors)
             }
             Fault::Damaged => {
                 commit();
@@ -200,13 +221,13 @@ impl Connection for FaultyConnection {
                 // In the checksum, which precedes the body.
                 let at = if kind == Kind::Hello { MAGIC.len() + 4 + 9 } else { 9 };
                 bytes[at] ^= 16;
-                self.pass_all(&bytes)?;
+                self.pass_all(&bytes, descriptors)?;
                 Ok(bytes.len())
             }
             Fault::KilledBefore => resume_unwind(Box::new(Killed)),
             Fault::KilledAfter => {
                 commit();
-                self.pass_all(bytes)?;
+                self.pass_all(bytes, descriptors)?;
                 resume_unwind(Box::new(Killed))
             }
         }

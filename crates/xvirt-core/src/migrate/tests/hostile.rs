@@ -8,19 +8,21 @@ use xvirt_testing::random::Random;
 
 use super::*;
 use crate::migrate::frame::{VERSION, frame, preamble};
-use crate::migrate::message::{EndOfRound, Hello, Kind, Offer, encode};
-use crate::migrate::testing::{PAGES, Side, memory};
+use crate::migrate::message::{EndOfRound, HAND_OVER, Hello, Kind, Offer, encode};
+use crate::migrate::testing::{PAGES, Side};
 use crate::state::{MemoryRange, PAGE, ranges_of};
 use crate::{Error, ErrorKind};
 
 const SILENCE: Duration = Duration::from_millis(300);
 
 fn hello(connection: u8, connections: u8) -> Vec<u8> {
-    let hello = Hello { migration: Uuid::nil(), connection, connections, features: u64::MAX };
+    // Features that do not exist are not chosen.
+    let features = !HAND_OVER;
+    let hello = Hello { migration: Uuid::nil(), connection, connections, features };
     [preamble().to_vec(), encode(Kind::Hello, &hello).unwrap()].concat()
 }
 
-fn offer() -> Vec<u8> {
+pub(super) fn offer() -> Vec<u8> {
     let offer = Offer {
         uuid: Uuid::nil(),
         name: "web-1".to_owned(),

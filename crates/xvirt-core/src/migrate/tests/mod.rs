@@ -6,6 +6,7 @@ mod encrypted;
 mod faults;
 mod faulty;
 mod good;
+mod hand_over;
 mod hostile;
 mod signals;
 
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 use super::source::{Outcome, migrate};
 use super::target::{Refusal, TargetVm, receive};
-use super::testing::{FakeSource, FakeTarget, Task, World, contents};
-use super::{Channel, CommitDecision, Migration, MigrationObserver, Reception, Sockets};
+use super::testing::{FakeSource, FakeTarget, Task, World, contents, map, memory, memory_files};
+use super::{Channel, CommitDecision, MemoryTransfer, Migration, MigrationObserver, Reception, Sockets};
 use crate::Result;
 
 /// Long enough for a busy host where no fault is expected.
@@ -31,6 +32,15 @@ fn settings(connections: u8, silence: Duration) -> Migration {
     Migration::default().connections(connections).silence_limit(silence)
 }
 
+/// A source whose memory can be moved like this.
+fn source_for(memory_transfer: MemoryTransfer, world: &Arc<World>, writes: u64) -> FakeSource {
+    let ram = match memory_transfer {
+        MemoryTransfer::Copy => memory(),
+        MemoryTransfer::HandOver => map(&memory_files()).unwrap(),
+    };
+    FakeSource::with_memory(ram, world, writes)
+}
+
 /// Runs the target until it ends.
 fn run_target(
     world: &Arc<World>,
@@ -39,12 +49,13 @@ fn run_target(
     decision: &dyn CommitDecision,
 ) -> Result<Box<dyn TargetVm>> {
     let settings = Reception::default().silence_limit(silence).decision_limit(silence);
-    receive(channel, &settings, decision, &(), &mut |offer| {
+    receive(channel, &settings, decision, &(), &mut |offer, memory| {
         assert_eq!((offer.name.as_str(), offer.requirements.as_slice()), ("web-1", [1, 2, 3].as_slice()));
         if world.failing.contains(&Task::Accept) {
             return Err(Refusal { reasons: vec!["disk 'root' is not here".into(), "no bridge 'xenbr0'".into()] });
         }
-        Ok(Box::new(FakeTarget::new(world)))
+        let vm = FakeTarget::new(world, memory).map_err(|error| Refusal { reasons: vec![error.to_string()] })?;
+        Ok(Box::new(vm))
     })
 }
 
