@@ -97,7 +97,7 @@ fn run_case(world: &Arc<World>, plan: &Arc<Plan>, settings: &Migration, decision
     let ram = source.guest.ram.clone();
     std::thread::scope(|scope| {
         let target = scope.spawn(move || {
-            let vm = run_target(world, &there, SILENCE, decision)?;
+            let vm = run_target(world, &there, settings.silence_limit, decision)?;
             assert!(contents(vm.memory()) == contents(&ram), "the memory differs");
             Ok(())
         });
@@ -173,7 +173,7 @@ fn in_parallel<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
 /// The first, a middle and the last message of each kind, as counted in a migration without a fault.
 fn places(layer: Layer, kind: Kind, scenario: &Scenario, settings: &Migration) -> Vec<usize> {
     let (world, plan) = (World::new(scenario.failing), Plan::over(layer, None, Fault::Lost, SILENCE));
-    run_case(&world, &plan, settings, &());
+    run_case(&world, &plan, &settings.clone().silence_limit(PATIENCE), &());
     let count = plan.count(scenario.side, kind);
     assert!(count > 0, "{kind} is not sent by the {:?}", scenario.side);
     let mut places = vec![0, count / 2, count - 1];

@@ -127,6 +127,8 @@ fn moments(sender: Side, message: &str) -> Vec<(Scenario, When)> {
         (Side::Source, "Offer" | "ZeroPages" | "Released" | "Commit") => first,
         (Side::Target, "Hello" | "Accepted" | "Prepared" | "Committed") => first,
         (Side::Target, "Refused") => vec![(Scenario::Refused, When::Number(0))],
+        // Only sent if memory is handed over, which these migrations do not do: the library has tests of its faults.
+        (Side::Source, "Memory") => Vec::new(),
         (Side::Source, "Aborted") => vec![(Scenario::CancelledHere, When::Number(0))],
         (Side::Target, "Aborted") => vec![(Scenario::CancelledThere, When::Number(0))],
         _ => panic!("'{message}' of the {sender:?} has no case"),
