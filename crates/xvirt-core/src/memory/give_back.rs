@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::{GuestRam, mark_dirty};
 
@@ -42,10 +42,26 @@ pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> 
     Ok(())
 }
 
+/// Makes memory that lies in files all zeroes. Other memory is, because it is new.
+pub(crate) fn clear_files(memory: &GuestRam) -> io::Result<()> {
+    for region in memory.iter().filter(|region| region.file_offset().is_some()) {
+        let range = region.start_addr().0..region.start_addr().0.saturating_add(region.len());
+        if region.is_hugetlbfs() == Some(true) {
+            let zeroes = vec![0; 2 << 20];
+            for address in range.step_by(zeroes.len()) {
+                let length = zeroes.len().min((region.start_addr().0 + region.len() - address) as usize);
+                memory.write_slice(&zeroes[..length], GuestAddress(address)).map_err(io::Error::other)?;
+            }
+        } else {
+            give_back(memory, range)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use vm_memory::bitmap::Bitmap;
-    use vm_memory::{Bytes, GuestAddress};
 
     use super::*;
     use crate::memory::MemoryBacking;

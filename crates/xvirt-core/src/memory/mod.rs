@@ -14,9 +14,9 @@ mod slices;
 
 pub use backing::MemoryBacking;
 pub(crate) use buffers::GuestBuffers;
-pub(crate) use give_back::give_back;
 #[cfg(test)]
 pub(crate) use give_back::tests::resident;
+pub(crate) use give_back::{clear_files, give_back};
 pub(crate) use hand_over::{MemoryFile, files_of};
 pub(crate) use layout::{LOW_RAM_LIMIT, ram_ranges};
 pub(crate) use ram::{GuestRam, allocate, take_over};

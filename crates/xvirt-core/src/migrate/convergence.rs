@@ -69,7 +69,7 @@ impl Convergence {
                 AtLimit::Pause => Step::Park,
             };
         }
-        self.behind = if round.dirty > round.sent / 2 { self.behind + 1 } else { 0 };
+        self.behind = if round.dirty > round.sent / 2 { self.behind.saturating_add(1) } else { 0 };
         if self.behind < 2 || self.throttle >= settings.max_throttle {
             return Step::Continue;
         }
@@ -97,7 +97,7 @@ impl Convergence {
 /// The downtime that is allowed after round `number`.
 fn allowed(settings: &Migration, number: u32) -> Duration {
     let (from, to) = (settings.downtime / 4, settings.downtime);
-    from + (to - from) * number.min(RAMP) / RAMP
+    from + (to - from) / RAMP * number.min(RAMP)
 }
 
 /// Bytes per second.

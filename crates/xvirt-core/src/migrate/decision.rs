@@ -22,7 +22,9 @@ pub enum Decision {
 /// gives up. With a store, the record decides: a target that loses the connection asks for it, so that an outcome is
 /// indeterminate less often. Both sides have to use the same kind of decision.
 ///
-/// The calls may block; each is repeated while it answers [`Decision::Unknown`], until a time limit.
+/// The calls may block, but not longer than the other side's limit for silence. After an `Unknown` of
+/// [`commit`](Self::commit), the source asks [`withdraw`](Self::withdraw); this and [`read`](Self::read) are repeated while
+/// they answer [`Decision::Unknown`], until the limit for decisions. The target's limit should be the longer one.
 pub trait CommitDecision: Sync {
     /// Source: makes the target the owner. Called once, when the target is prepared.
     fn commit(&self) -> Decision;
@@ -30,7 +32,7 @@ pub trait CommitDecision: Sync {
     /// Source: prevents that [`commit`](Self::commit) is applied later. `Applied` if it already is.
     fn withdraw(&self) -> Decision;
 
-    /// Target: reads whether it is the owner.
+    /// Target: reads whether it is the owner. `Refused` only if it never will be: `Unknown` while the source may still commit.
     fn read(&self) -> Decision;
 }
 

@@ -9,6 +9,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// The most connections of one migration.
 pub(super) const MAX_CONNECTIONS: u8 = 16;
+/// The longest time that a silent peer can be waited for.
+const MAX_SILENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The most that vCPUs can be throttled, in percent.
 const MAX_THROTTLE: u8 = 99;
 
@@ -157,24 +159,27 @@ impl Migration {
     /// Checks the values.
     pub(super) fn check(&self) -> Result<()> {
         let (connections, throttle) = (self.connections, self.max_throttle);
-        let wrong = if !(1..=MAX_CONNECTIONS).contains(&connections) {
-            Some((format!("a migration cannot have {connections} connections"), "choose 1 to 16"))
+        let (what, remedy) = if !(1..=MAX_CONNECTIONS).contains(&connections) {
+            (format!("a migration cannot have {connections} connections"), "choose 1 to 16")
         } else if self.memory == MemoryTransfer::HandOver && connections > 1 {
-            Some((
-                format!("memory is not handed over with {connections} connections"),
-                "choose 1, which sends no memory",
-            ))
+            (format!("memory is not handed over with {connections} connections"), "choose 1, which sends no memory")
         } else if self.bandwidth.is_some_and(|rate| rate.bytes() == 0) {
-            Some(("a bandwidth of 0 would stop the migration for ever".to_owned(), "choose at least 1 byte per second"))
+            ("a bandwidth of 0 would stop the migration for ever".to_owned(), "choose at least 1 byte per second")
         } else if throttle > MAX_THROTTLE {
-            Some((format!("vCPUs cannot be throttled by {throttle} percent"), "choose 0 to 99"))
-        } else if self.silence_limit.is_zero() {
-            Some(("a silence limit of 0 would end every migration".to_owned(), "choose some seconds"))
+            (format!("vCPUs cannot be throttled by {throttle} percent"), "choose 0 to 99")
         } else {
-            None
+            return check_silence(self.silence_limit);
         };
-        wrong.map_or(Ok(()), |(what, remedy)| Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy)))
+        Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy))
     }
+}
+
+fn check_silence(limit: Duration) -> Result<()> {
+    if !limit.is_zero() && limit <= MAX_SILENCE {
+        return Ok(());
+    }
+    let what = format!("a silence limit of {limit:?} would end every migration, or none");
+    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("choose some seconds, and a week at most"))
 }
 
 /// The settings of a migration at its target.
@@ -202,6 +207,11 @@ impl Default for Reception {
 }
 
 impl Reception {
+    /// Checks the values.
+    pub(super) fn check(&self) -> Result<()> {
+        check_silence(self.silence_limit)
+    }
+
     /// Sets how long the source may be silent.
     #[must_use]
     pub fn silence_limit(mut self, limit: Duration) -> Self {
@@ -238,7 +248,8 @@ mod tests {
             (good.clone().memory(MemoryTransfer::HandOver).connections(2), "with 2 connections"),
             (good.clone().bandwidth(ByteSize::new(0)), "bandwidth of 0"),
             (good.clone().max_throttle(100), "100 percent"),
-            (good.silence_limit(Duration::ZERO), "silence limit of 0"),
+            (good.clone().silence_limit(Duration::ZERO), "silence limit of 0ns"),
+            (good.silence_limit(Duration::MAX), "silence limit of 18446744073709551615"),
         ] {
             let error = settings.check().unwrap_err();
             assert!(error.kind() == ErrorKind::InvalidConfig && error.message().contains(named), "{error}");

@@ -269,8 +269,11 @@ impl<'a> Running<'a> {
     /// Sends all pages, then those written meanwhile, until the rest is small enough, and stops the guest.
     fn copy(self) -> Phase<Parked<'a>> {
         let Self(mut session, mut copier) = self;
-        let rounds = |copier: &mut Copier<'_>| rounds(&session, copier);
-        let rest = match session.vm.flush().and_then(|()| copier.as_mut().map(rounds).transpose()) {
+        let rest = match &mut copier {
+            Some(copier) => rounds(&session, copier).map(Some),
+            None => session.vm.flush().and_then(|()| session.watch.check()).map(|()| None),
+        };
+        let rest = match rest {
             Ok(rest) => rest,
             Err(error) => return Err(Outcome::Resumed(session.end(error)).into()),
         };
@@ -294,6 +297,10 @@ fn rounds(session: &Session<'_>, copier: &mut Copier<'_>) -> Result<DirtyPages> 
         let (begin, before) = (Instant::now(), session.steering.bytes());
         let number = copier.round(&session.links, &dirty, false)?;
         let (elapsed, sent) = (begin.elapsed(), session.steering.bytes() - before);
+        if number == 0 {
+            // The first round takes longest, so that little is left to write while the guest is stopped.
+            session.vm.flush()?;
+        }
         dirty = session.vm.take_dirty()?;
         session.watch.check()?;
         let round = Round { number, sent, dirty: dirty.bytes(), elapsed };
@@ -426,7 +433,7 @@ impl Committing<'_> {
     /// The target did not get the commit, or confirms that the guest never runs there. That is the end of it unless a
     /// store has made the target the owner.
     fn undelivered(session: Session<'_>, error: Error) -> Outcome {
-        match session.decision.withdraw() {
+        match ask(session.steering.settings().decision_limit, || session.decision.withdraw()) {
             Decision::Refused => Reclaiming(session, error).reclaim(),
             Decision::Applied | Decision::Unknown => indeterminate(session, error),
         }

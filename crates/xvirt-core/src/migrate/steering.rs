@@ -19,6 +19,8 @@ pub(super) struct Steering<'a> {
     bytes: AtomicU64,
     zero_pages: AtomicU64,
     state: Mutex<State>,
+    /// Whether the observer is asked for new settings.
+    changeable: bool,
 }
 
 struct State {
@@ -31,7 +33,12 @@ impl<'a> Steering<'a> {
     pub(super) fn new(settings: Migration, observer: &'a dyn MigrationObserver) -> Self {
         let (started, report) = (Instant::now(), MigrationReport::default());
         let state = Mutex::new(State { settings, report, reported: started });
-        Self { observer, started, bytes: AtomicU64::new(0), zero_pages: AtomicU64::new(0), state }
+        Self { observer, started, bytes: AtomicU64::new(0), zero_pages: AtomicU64::new(0), state, changeable: true }
+    }
+
+    /// Settings that the observer does not change: those of the target.
+    pub(super) fn fixed(settings: Migration, observer: &'a dyn MigrationObserver) -> Self {
+        Self { changeable: false, ..Self::new(settings, observer) }
     }
 
     /// The settings in force.
@@ -87,7 +94,7 @@ impl<'a> Steering<'a> {
         };
         // Without the lock, because observers may call other parts of xvirt.
         self.observer.report(&report);
-        let Some(new) = self.observer.settings() else { return };
+        let Some(new) = self.observer.settings().filter(|_| self.changeable) else { return };
         match new.check() {
             Ok(()) => {
                 let settings = &mut lock(&self.state).settings;

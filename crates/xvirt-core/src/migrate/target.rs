@@ -58,6 +58,7 @@ pub(crate) fn receive(
     observer: &dyn MigrationObserver,
     accept: &mut Accept<'_>,
 ) -> Result<Box<dyn TargetVm>> {
+    settings.check()?;
     loop {
         if let Some(vm) = receive_one(channel, settings, decision, observer, accept)? {
             return Ok(vm);
@@ -74,7 +75,7 @@ fn receive_one(
     accept: &mut Accept<'_>,
 ) -> Result<Option<Box<dyn TargetVm>>> {
     let limits = Migration::default().time_limit(settings.time_limit, AtLimit::Abort);
-    let steering = Steering::new(limits, observer);
+    let steering = Steering::fixed(limits, observer);
     let check = || steering.check();
     let watch = Watch::new(settings.silence_limit, &check);
     let Introduced { link, offer, hello, memory } = introduce(channel, &watch)?;

@@ -63,17 +63,15 @@ impl Vm {
             }
             Outcome::Resumed(error) => Err(error),
             Outcome::Paused { cause, reclaim } => {
-                outgoing.undecided();
+                drop(outgoing);
                 let what =
                     format!("VM '{}' stays paused, because a disk cannot be opened again: {reclaim}", self.name());
                 Err(Error::new(reclaim.kind(), what)
                     .because(cause)
                     .with_remedy("make the disk available, and call resolve_migration(false)"))
             }
-            Outcome::Indeterminate(error) => {
-                outgoing.undecided();
-                Err(error)
-            }
+            // Dropped, `outgoing` leaves the VM paused.
+            Outcome::Indeterminate(error) => Err(error),
         }
     }
 }

@@ -14,7 +14,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use super::header::damaged;
 use super::parallel::{Work, divide};
 use super::section::{Kind, Section};
-use crate::memory::{GuestRam, GuestSlice, append_slices};
+use crate::memory::{GuestRam, GuestSlice, append_slices, clear_files};
 use crate::progress::Progress;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
@@ -138,7 +138,7 @@ pub(super) fn save(ram: &GuestRam, file: &File, progress: &dyn Progress) -> Resu
     Ok(map.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
-/// Reads the pages that `map` says are in `file` into memory that is all zeroes.
+/// Reads the pages that `map` says are in `file` into memory. Others become zeroes.
 pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn Progress) -> Result<()> {
     if map.ranges != ranges_of(ram) {
         let what = format!("its guest has {} bytes of memory, and not as much as the VM", map.length());
@@ -146,6 +146,7 @@ pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn 
             Error::new(ErrorKind::InvalidConfig, what).with_remedy("restore it with the memory it was saved with")
         );
     }
+    clear_files(ram).map_err(|e| Error::io("cannot clear the file of the guest's memory", e))?;
     let length = map.length();
     let work =
         Work { parts: length.div_ceil(CHUNK as u64), bytes: length, name: "loading the guest's memory", progress };

@@ -82,6 +82,18 @@ impl<'b> Stopped<'b> {
         }
     }
 
+    /// Closes the images of all disks, whose disks are added to `left_out`, until [`put_back`](Self::put_back).
+    ///
+    /// # Errors
+    /// Not all of them were closed; those that were are in `left_out`.
+    pub(super) fn leave_out_images(&mut self, left_out: &mut Vec<TakenOut>) -> Result<()> {
+        let positions = self.positions();
+        let mut change = ImageChange { stopped: self, taken_out: Vec::new(), changed: Vec::new() };
+        let closed = positions.into_iter().try_for_each(|position| change.take_out(position));
+        left_out.append(&mut change.taken_out);
+        closed
+    }
+
     /// Opens the images of disks that were left out, and puts them in again.
     ///
     /// # Errors
@@ -145,11 +157,6 @@ impl ImageChange<'_, '_> {
                 disk.set_device(device);
             }
         }
-    }
-
-    /// Leaves the disks out of the machine, until [`Stopped::put_back`].
-    pub(super) fn leave_out(self) -> Vec<TakenOut> {
-        self.taken_out
     }
 
     /// Lets the VM go on with its old images, and returns the error to report. If an image cannot be opened again, the

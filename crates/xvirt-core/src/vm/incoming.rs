@@ -18,7 +18,7 @@ use crate::arch::x86_64::cpuid::CpuidTemplate;
 use crate::config::{ByteSize, MemoryBacking, VmConfig};
 use crate::host::Host;
 use crate::machine::{BareMachine, ElapsedTime, MachineState, Restore};
-use crate::memory::{GuestRam, MemoryFile, allocate, ram_ranges, take_over};
+use crate::memory::{GuestRam, MemoryFile, allocate, clear_files, ram_ranges, take_over};
 use crate::state::StateReader;
 use crate::{Error, ErrorKind, Result};
 
@@ -124,7 +124,14 @@ impl Incoming {
         if let Ok(vm) = &vm {
             checks.extend([vm.inner.processors.check_fits(cpuid), vm.inner.processors.check_tsc(*tsc_khz)]);
         }
-        let memory = files.map_or_else(|| allocate(size, &backing), |files| handed_over(size, &backing, files));
+        let memory = match files {
+            Some(files) => handed_over(size, &backing, files),
+            None => allocate(size, &backing).and_then(|memory| {
+                // A file of the program may have been used before, and pages of zeroes are not written.
+                let cleared = clear_files(&memory).map(|()| memory);
+                cleared.map_err(|e| Error::io("cannot clear the file of the guest's memory", e))
+            }),
+        };
         let lacks: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
         match (vm, memory) {
             (Ok(vm), Ok(memory)) if lacks.is_empty() => {

@@ -146,7 +146,7 @@ fn a_vm_whose_disks_are_in_use_stays_paused_until_it_is_decided() {
     let (vm, mut console) = running(folder.path(), &host);
     let (mut outgoing, incoming) = handed_over(&vm, &host);
     let error = outgoing.reclaim().unwrap_err();
-    outgoing.undecided();
+    drop(outgoing);
     assert_eq!((error.kind(), vm.power_state()), (ErrorKind::Busy, PowerState::Paused), "{error}");
     assert!(vm.unpause().unwrap_err().to_string().contains("decide with resolve_migration"));
     assert_eq!(vm.resolve_migration(false).unwrap_err().kind(), ErrorKind::Busy);
@@ -156,7 +156,7 @@ fn a_vm_whose_disks_are_in_use_stays_paused_until_it_is_decided() {
     goes_on(&mut console);
 
     let (outgoing, incoming) = handed_over(&vm, &host);
-    outgoing.undecided();
+    drop(outgoing);
     let there = incoming.run().unwrap();
     vm.resolve_migration(true).unwrap();
     assert_eq!(vm.power_state(), PowerState::Halted);
@@ -181,7 +181,7 @@ fn a_vm_takes_back_all_its_disks_or_none() {
             assert!(error.to_string().contains(used.0), "{error}");
             open(other).unwrap();
         }
-        outgoing.undecided();
+        drop(outgoing);
         assert!(vm.resolve_migration(false).unwrap_err().to_string().contains(used.0));
         open(other).unwrap();
         drop(user);

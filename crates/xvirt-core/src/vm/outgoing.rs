@@ -3,7 +3,6 @@
 //! The guest runs while its memory is copied. Then it is stopped, its disks are closed and unlocked, and the rest of its
 //! state is read. From there it either runs at the target, or its disks are opened again and it goes on here.
 
-use std::mem;
 use std::sync::{Arc, Mutex};
 
 use super::events::Event;
@@ -21,13 +20,14 @@ use crate::memory::GuestRam;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
-/// A running VM that is being migrated. Dropping it before its disks are closed lets it go on here.
+/// A running VM that is being migrated. Dropping it before its disks are closed lets it go on here; afterwards, the VM stays
+/// paused without them until [`Vm::resolve_migration`].
 pub(crate) struct Outgoing<'a> {
     // Fields are dropped in this order: the guest goes on before other verbs have their turn.
     throttle: Mutex<Option<Throttle>>,
     log: Mutex<Option<DirtyLog>>,
     stopped: Option<Stopped<'a>>,
-    released: Vec<TakenOut>,
+    released: Released<'a>,
     machine: Arc<Machine>,
     operation: LongOperation<'a>,
     vm: &'a Vm,
@@ -41,6 +41,7 @@ impl Vm {
     pub(crate) fn begin_migration(&self) -> Result<Outgoing<'_>> {
         let operation = self.begin_long(Verb::Migrate)?;
         self.inner.require_all_disks()?;
+        self.inner.require_closable()?;
         for (position, disk) in &self.inner.live().devices.disks {
             let what = match &disk.config.source {
                 DiskSource::Image { .. } => continue,
@@ -53,7 +54,15 @@ impl Vm {
         }
         let machine = self.inner.running_machine()?;
         let (throttle, log) = (Mutex::default(), Mutex::default());
-        Ok(Outgoing { throttle, log, stopped: None, released: Vec::new(), machine, operation, vm: self })
+        Ok(Outgoing {
+            throttle,
+            log,
+            stopped: None,
+            released: Released { vm: self, disks: None },
+            machine,
+            operation,
+            vm: self,
+        })
     }
 
     /// Decides a migration whose outcome is unknown, or whose disks could not be opened again: the guest has run at the
@@ -151,16 +160,17 @@ impl Outgoing<'_> {
     }
 
     /// Closes and unlocks the disks of the stopped guest, and returns its state except its memory, as saved state. If
-    /// that fails, the disks are open as before.
+    /// that fails, some of the disks may be closed, until [`reclaim`](Self::reclaim).
     pub(crate) fn release(&mut self) -> Result<Vec<u8>> {
         let not_stopped = || Error::new(ErrorKind::InvalidState, "the guest was not stopped");
         let stopped = self.stopped.as_mut().ok_or_else(not_stopped)?;
-        stopped.require_closable()?;
+        self.vm.inner.require_closable()?;
         // The times of the images' last changes are part of the state.
         self.vm.inner.flush_disks(|disk| disk.flush_to_close())?;
         let state = self.vm.inner.state_without_memory(&self.machine)?;
-        let positions = stopped.positions();
-        self.released = stopped.close_images(&positions)?.leave_out();
+        // From here on, whatever happens, the guest must not run without its disks.
+        stopped.stay_stopped();
+        stopped.leave_out_images(self.released.disks.insert(Vec::new()))?;
         Ok(state)
     }
 
@@ -169,10 +179,11 @@ impl Outgoing<'_> {
     /// # Errors
     /// A disk is in use or gone. The guest stays stopped, all disks stay closed, and this can be called again.
     pub(crate) fn reclaim(&mut self) -> Result<()> {
-        if let Some(stopped) = &mut self.stopped {
-            stopped.put_back(&self.released)?;
+        if let (Some(stopped), Some(disks)) = (&mut self.stopped, &self.released.disks) {
+            stopped.put_back(disks)?;
+            stopped.run_again = true;
         }
-        self.released.clear();
+        self.released.disks = None;
         self.stopped = None;
         Ok(())
     }
@@ -180,17 +191,29 @@ impl Outgoing<'_> {
     /// The guest runs at the target: halts the VM here.
     pub(crate) fn migrated(mut self) {
         self.stopped.iter_mut().for_each(Stopped::stay_stopped);
+        self.released.disks = None;
         let Self { vm, mut operation, stopped, machine, log, .. } = self;
         drop((stopped, log, machine));
         if let Some(power) = operation.take_lock() {
             vm.inner.halt(power, Event::Migrated);
         }
     }
+}
 
-    /// Nobody knows whether the guest runs at the target, or its disks cannot be opened again: the VM stays paused
-    /// without them, until [`Vm::resolve_migration`].
-    pub(crate) fn undecided(mut self) {
-        self.vm.inner.live().released = Some(mem::take(&mut self.released));
-        self.stopped.iter_mut().for_each(Stopped::stay_paused);
+/// The disks that are closed for the target.
+struct Released<'a> {
+    vm: &'a Vm,
+    /// `None` while none was closed.
+    disks: Option<Vec<TakenOut>>,
+}
+
+impl Drop for Released<'_> {
+    /// Nobody knows whether the guest runs at the target, or its disks cannot be opened again, or a callback of the
+    /// program panicked: the VM stays paused without them.
+    fn drop(&mut self) {
+        if let Some(disks) = self.disks.take() {
+            self.vm.inner.live().released = Some(disks);
+            self.vm.inner.enter(PowerState::Paused, &Event::Paused);
+        }
     }
 }

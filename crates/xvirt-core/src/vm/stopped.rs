@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::devices::DiskSlot;
 use super::events::Event;
-use super::handle::Vm;
+use super::handle::{Inner, Vm};
 use super::operation::LongOperation;
 use super::state::PowerState;
 use crate::machine::Machine;
@@ -48,12 +48,7 @@ impl Stopped<'_> {
 
     /// Fails if an image cannot be closed, because somebody reads it as it was at an earlier point in time.
     pub(crate) fn require_closable(&self) -> Result<()> {
-        let disks: Vec<_> = self.vm.inner.live().devices.disks.values().filter_map(DiskSlot::backend).collect();
-        if !disks.iter().any(|disk| disk.has_views()) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Busy, format!("a disk of VM '{}' is being exported", self.vm.name()))
-            .with_remedy("wait for the end of the export, or cancel it"))
+        self.vm.inner.require_closable()
     }
 
     /// Writes memory and devices to an empty file, and that to stable storage.
@@ -81,5 +76,16 @@ impl Drop for Stopped<'_> {
         if let Some(machine) = self.machine.as_ref().filter(|_| self.run_again) {
             machine.run_again();
         }
+    }
+}
+
+impl Inner {
+    /// Fails if an image cannot be closed, because somebody reads it as it was at an earlier point in time.
+    pub(super) fn require_closable(&self) -> Result<()> {
+        if !self.live().devices.disks.values().filter_map(DiskSlot::backend).any(|disk| disk.has_views()) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Busy, format!("a disk of VM '{}' is being exported", self.config.name))
+            .with_remedy("wait for the end of the export, or cancel it"))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,8 +12,8 @@ use xvirt_core::config::{ByteSize, Disk, DiskSource, VmConfig, Vsock};
 use xvirt_core::disk::{self, Access, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::migrate::{
-    Channel, Migration, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary, Reception, Sockets,
-    receive,
+    Channel, CommitDecision, Decision, Migration, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary,
+    Reception, Sockets, receive,
 };
 use xvirt_core::vm::{ArrivingVm, HaltCause, PowerState, Vm};
 use xvirt_core::{ErrorKind, Result};
@@ -307,4 +308,46 @@ fn cancel_at_random() {
         guest.goes_on();
     }
     println!("{cancelled} of {count} were cancelled, after {longest:?} at most");
+}
+
+/// A store whose client panics once the transaction is sent.
+struct PanickingStore;
+
+impl CommitDecision for PanickingStore {
+    fn commit(&self) -> Decision {
+        panic!("the reply cannot be read");
+    }
+
+    fn withdraw(&self) -> Decision {
+        Decision::Unknown
+    }
+
+    fn read(&self) -> Decision {
+        Decision::Refused
+    }
+}
+
+#[test]
+fn a_vm_whose_store_panics_stays_stopped_until_it_is_decided() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = running(folder.path(), &host);
+    let (here, there) = UnixStream::pair().unwrap();
+    let (here, there) = (Sockets::new([here]).unwrap(), Sockets::new([there]).unwrap());
+    thread::scope(|scope| {
+        let target = scope.spawn(|| {
+            let settings = Reception::default();
+            receive(&there, &host, &settings, &PanickingStore, &(), &mut |vm: &ArrivingVm| as_it_is(vm))
+        });
+        let migrate = || guest.vm.migrate(&here, &Migration::default(), &PanickingStore, &());
+        assert!(catch_unwind(AssertUnwindSafe(migrate)).is_err());
+        assert_eq!(guest.vm.power_state(), PowerState::Paused);
+        drop(here);
+        assert!(target.join().unwrap().is_err());
+    });
+    let error = guest.vm.unpause().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
+    guest.vm.resolve_migration(false).unwrap();
+    assert!(has_its_disks(&guest.vm));
+    guest.goes_on();
 }
