@@ -52,10 +52,16 @@ static void watch(void)
     power_off();
 }
 
+/* Whether a mode has work now, without an interrupt. */
+static int working(void)
+{
+    return (counting && !counter_waits()) || loading || soaking || attacking;
+}
+
 /* Whether a mode that does not wait for interrupts is active. */
 static int busy(void)
 {
-    return counting || loading || soaking || attacking;
+    return counting || working();
 }
 
 /* Polls all active modes in turn; sleeps when none has work. */
@@ -86,7 +92,7 @@ static void run(void)
         loading = loading && blk_load_poll();
         soaking = soaking && soak_poll();
         attacking = attacking && hostile_poll();
-        if (!busy() && waiting())
+        if (!working() && waiting())
             interrupt_wait(seen);
     }
 }

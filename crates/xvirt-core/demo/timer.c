@@ -27,3 +27,8 @@ int timer_poll(void)
         print("timer: tick %lu\n", ++told);
     return !wanted || told < wanted;
 }
+
+uint64_t timer_ticks(void)
+{
+    return ticks;
+}

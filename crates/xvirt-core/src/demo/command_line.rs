@@ -185,6 +185,12 @@ impl CommandLine {
         self.with("every", passes)
     }
 
+    /// [`Mode::Counter`] with [`Mode::Timer`]: after the first pass, count in this many pages per tick and CPU. Default: no
+    /// limit.
+    pub fn pages_per_tick(self, pages: u64) -> CommandLine {
+        self.with("pertick", pages)
+    }
+
     /// [`Mode::Watchdog`]: the time until it expires, in tenths of a second. Default 5.
     pub fn periods(self, periods: u32) -> CommandLine {
         self.with("periods", periods)

@@ -110,6 +110,19 @@ fn a_paused_guest_stands_still_and_goes_on() {
 }
 
 #[test]
+fn a_guest_writes_as_many_pages_as_its_ticks_allow() {
+    let host = host!();
+    let line = CommandLine::new([Mode::Counter, Mode::Timer]).hertz(100).ticks(0);
+    let line = line.pages(8).every(1).pages_per_tick(4);
+    let mut guest = Guest::start(config(&line), &host).unwrap();
+    guest.expect("pass 2\r");
+    let text = guest.expect("pass 6\r");
+    // A pass takes two ticks. That of the last one may not have been printed yet.
+    assert!(text.matches("timer: tick").count() >= 7, "{text}");
+    guest.vm.hard_shutdown().unwrap();
+}
+
+#[test]
 fn a_guest_that_reboots_all_the_time_stays_paused() {
     let host = host!();
     let guest = Guest::start(config(&CommandLine::new([Mode::Reboot])), &host).unwrap();
