@@ -58,7 +58,9 @@ impl Convergence {
     /// The step after `round`, `elapsed` after the start.
     pub(super) fn next(&mut self, round: &Round, settings: &Migration, elapsed: Duration) -> Step {
         if self.throughput.is_none() || round.sent >= MEASURABLE {
-            self.throughput = Some(rate(round.sent, round.elapsed));
+            // A short round may profit from bandwidth that was not used before.
+            let limit = settings.bandwidth.map(|rate| rate.bytes().saturating_mul(settings.connections.into()));
+            self.throughput = Some(rate(round.sent, round.elapsed).min(limit.unwrap_or(u64::MAX)));
         }
         if self.expected_downtime(round.dirty).is_some_and(|expected| expected <= allowed(settings, round.number)) {
             return Step::Park;
@@ -108,6 +110,7 @@ pub(super) fn rate(bytes: u64, elapsed: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ByteSize;
 
     const MIB: u64 = 1 << 20;
 
@@ -183,6 +186,15 @@ mod tests {
         let (steps, _) = simulate(1024 * MIB, 100_000 * MIB, &settings().max_throttle(45));
         let most = steps.iter().filter_map(|step| if let Step::Throttle(by) = step { Some(*by) } else { None }).max();
         assert_eq!(most, Some(45));
+    }
+
+    #[test]
+    fn the_throughput_is_not_more_than_the_bandwidth() {
+        let limited = settings().connections(2).bandwidth(ByteSize::mib(100));
+        let mut convergence = Convergence::default();
+        let burst = Round { elapsed: Duration::from_millis(1), ..round(9, 2 * MIB, 100 * MIB) };
+        assert_eq!(convergence.next(&burst, &limited, Duration::ZERO), Step::Continue);
+        assert_eq!(convergence.expected_downtime(100 * MIB), Some(Duration::from_millis(500)));
     }
 
     #[test]
