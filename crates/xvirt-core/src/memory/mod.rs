@@ -11,6 +11,7 @@ mod process;
 mod ram;
 mod slice;
 mod slices;
+mod socket;
 
 pub use backing::MemoryBacking;
 pub(crate) use buffers::GuestBuffers;
@@ -22,3 +23,4 @@ pub(crate) use layout::{LOW_RAM_LIMIT, ram_ranges};
 pub(crate) use ram::{GuestRam, allocate, take_over};
 pub use slice::GuestSlice;
 pub(crate) use slices::{append_slices, mark_dirty};
+pub(crate) use socket::{receive_memory, send_memory};

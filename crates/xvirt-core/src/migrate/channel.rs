@@ -14,10 +14,14 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use rustix::net::{SendFlags, send, shutdown};
 
 use super::ancillary;
+use crate::memory::{self, GuestSlice};
 use crate::sync::lock;
 
 /// The longest time that one call of a [`Connection`] waits.
 pub const CONNECTION_WAIT: Duration = Duration::from_millis(50);
+
+/// How much is received at once for connections that cannot receive to where it belongs.
+const PIECE: usize = 64 << 10;
 
 /// Makes the connections of one migration: the source opens them and the target accepts them.
 ///
@@ -72,6 +76,26 @@ pub trait Connection: Send + Sync {
         Err(no_descriptors())
     }
 
+    /// As [`send`](Self::send) of `before`, which may be empty, and the `memory` that follows it. The guest may write the
+    /// memory meanwhile, also between this call and the one that sends it again after an error.
+    ///
+    /// # Errors
+    /// As those of [`send`](Self::send).
+    fn send_memory(&self, before: &[u8], memory: GuestSlice<'_>) -> io::Result<usize> {
+        self.send(&joined(before, memory))
+    }
+
+    /// As [`receive`](Self::receive) into `memory`.
+    ///
+    /// # Errors
+    /// As those of [`receive`](Self::receive).
+    fn receive_memory(&self, memory: GuestSlice<'_>) -> io::Result<usize> {
+        let mut bytes = [0; PIECE];
+        let length = self.receive(&mut bytes[..memory.len().min(PIECE)])?.min(PIECE);
+        memory.copy_from(&bytes[..length]);
+        Ok(length)
+    }
+
     /// Tells the peer that nothing more is sent. Messages of the peer can still be received.
     fn finish(&self);
 
@@ -81,6 +105,15 @@ pub trait Connection: Send + Sync {
 
 fn no_descriptors() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "this connection passes no descriptors")
+}
+
+/// A copy of `before` and of the `memory` that follows it.
+pub(super) fn joined(before: &[u8], memory: GuestSlice<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; before.len() + memory.len()];
+    let (start, rest) = bytes.split_at_mut(before.len());
+    start.copy_from_slice(before);
+    memory.copy_to(rest);
+    bytes
 }
 
 /// Connected sockets, each used as one connection, in the given order.
@@ -202,6 +235,18 @@ pub trait Socket: Send + Sync {
         Err(no_descriptors())
     }
 
+    /// As [`Connection::send_memory`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn send_memory(&self, before: &[u8], memory: GuestSlice<'_>) -> io::Result<usize>;
+
+    /// As [`Connection::receive_memory`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn receive_memory(&self, memory: GuestSlice<'_>) -> io::Result<usize>;
+
     /// Closes one direction or both.
     fn shut_down(&self, how: Shutdown);
 }
@@ -227,6 +272,14 @@ impl<S: Socket> Connection for Stream<S> {
 
     fn receive_descriptors(&self, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
         self.0.receive_descriptors(buffer, descriptors)
+    }
+
+    fn send_memory(&self, before: &[u8], memory: GuestSlice<'_>) -> io::Result<usize> {
+        self.0.send_memory(before, memory)
+    }
+
+    fn receive_memory(&self, memory: GuestSlice<'_>) -> io::Result<usize> {
+        self.0.receive_memory(memory)
     }
 
     fn finish(&self) {
@@ -270,6 +323,14 @@ where
 
     fn receive_descriptors(&self, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
         ancillary::receive(self, buffer, descriptors)
+    }
+
+    fn send_memory(&self, before: &[u8], memory: GuestSlice<'_>) -> io::Result<usize> {
+        memory::send_memory(self.as_fd(), before, memory)
+    }
+
+    fn receive_memory(&self, memory: GuestSlice<'_>) -> io::Result<usize> {
+        memory::receive_memory(self.as_fd(), memory)
     }
 
     fn shut_down(&self, how: Shutdown) {

@@ -7,14 +7,14 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::dirty::DirtyPages;
-use super::frame::{HEADER, PAGES_PREFIX, header};
+use super::frame::before_pages;
 use super::link::{Link, both};
 use super::message::{EndOfRound, Kind, MAX_PAGES, MAX_RUNS, encode, encode_bytes};
 use super::steering::Steering;
 use crate::config::{ByteSize, RateLimit};
 use crate::limit::Limiter;
-use crate::memory::GuestRam;
-use crate::state::{MemoryRange, PAGE, is_zero, ranges_of, read_guest};
+use crate::memory::{GuestRam, GuestSlice};
+use crate::state::{MemoryRange, PAGE, guest_slices, is_zero, ranges_of};
 use crate::thread::with_signals_blocked;
 use crate::{Error, ErrorKind, Result};
 
@@ -22,8 +22,6 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const CHUNK: u64 = 512;
 /// A round of fewer pages is sent by one thread.
 const SMALL: u64 = 64;
-/// What precedes the pages in a frame.
-const BEFORE: usize = HEADER + PAGES_PREFIX;
 
 /// The connection, of `connections`, over which page `number` goes.
 pub(super) fn connection_of(number: u64, connections: usize) -> usize {
@@ -106,13 +104,19 @@ struct Memory<'a> {
     steering: &'a Steering<'a>,
 }
 
+impl Memory<'_> {
+    /// Where these pages are.
+    fn slices(&self, pages: &Range<u64>) -> Result<Vec<GuestSlice<'_>>> {
+        let length = (pages.end - pages.start) as usize * PAGE;
+        guest_slices(self.ram, self.ranges, pages.start * PAGE as u64, length)
+    }
+}
+
 /// What is sent over one connection.
 struct Lane {
     number: usize,
     connections: usize,
     limiter: Limiter,
-    /// Room for one frame.
-    frame: Vec<u8>,
     /// The runs of zero pages that are not sent yet.
     zeroes: Vec<u8>,
 }
@@ -120,7 +124,7 @@ struct Lane {
 impl Lane {
     fn new(number: usize, connections: usize) -> Self {
         let limiter = Limiter::new(RateLimit::none(), Instant::now());
-        Self { number, connections, limiter, frame: vec![0; BEFORE + MAX_PAGES * PAGE], zeroes: Vec::new() }
+        Self { number, connections, limiter, zeroes: Vec::new() }
     }
 
     /// Sends the dirty pages of this connection, and returns how many there are.
@@ -143,33 +147,23 @@ impl Lane {
         if self.number == 0 {
             memory.steering.tick();
         }
-        let count = (run.end - run.start) as usize;
-        read_guest(memory.ram, memory.ranges, run.start * PAGE as u64, &mut self.frame[BEFORE..][..count * PAGE])?;
-        let zero: Vec<bool> = self.frame[BEFORE..][..count * PAGE].chunks(PAGE).map(is_zero).collect();
-        let mut first = 0;
+        let slices = memory.slices(&run)?;
+        let zero: Vec<bool> = slices.iter().flat_map(pages_of).map(|page| is_zero_page(&page)).collect();
+        let mut first = run.start;
         for part in zero.chunk_by(|one, other| one == other) {
-            let (at, number) = (first, run.start + first as u64);
-            first += part.len();
+            let pages = first..first + part.len() as u64;
+            first = pages.end;
             if part[0] {
-                self.add_zeroes(link, number, part.len() as u64)?;
+                self.add_zeroes(link, pages.start, part.len() as u64)?;
                 memory.steering.count(0, part.len() as u64);
             } else {
-                self.limit(memory.steering, link, (part.len() * PAGE) as u64)?;
-                self.send_pages(link, at, number, part.len())?;
-                memory.steering.count((part.len() * PAGE) as u64, 0);
+                let bytes = part.len() * PAGE;
+                self.limit(memory.steering, link, bytes as u64)?;
+                send_pages(memory, link, &pages)?;
+                memory.steering.count(bytes as u64, 0);
             }
         }
         Ok(())
-    }
-
-    /// Sends `count` pages that are in the frame from page `at` on. Their header takes the place of what is before them,
-    /// which is not needed any more.
-    fn send_pages(&mut self, link: &Link<'_>, at: usize, number: u64, count: usize) -> Result<()> {
-        let frame = &mut self.frame[at * PAGE..][..BEFORE + count * PAGE];
-        frame[HEADER..BEFORE].copy_from_slice(&number.to_le_bytes());
-        let header = header(Kind::Pages, &frame[HEADER..]);
-        frame[..HEADER].copy_from_slice(&header);
-        link.send(frame)
     }
 
     fn add_zeroes(&mut self, link: &Link<'_>, number: u64, count: u64) -> Result<()> {
@@ -203,6 +197,34 @@ impl Lane {
             std::thread::sleep(wait.min(Duration::from_millis(50)));
         }
     }
+}
+
+/// Sends pages from where they are.
+fn send_pages(memory: &Memory<'_>, link: &Link<'_>, pages: &Range<u64>) -> Result<()> {
+    let mut first = pages.start;
+    for slice in memory.slices(pages)? {
+        link.send_memory(&before_pages(first, slice.len()), slice)?;
+        first += (slice.len() / PAGE) as u64;
+    }
+    Ok(())
+}
+
+/// The pages of a slice. Ranges of memory begin and end with pages.
+fn pages_of<'a>(slice: &GuestSlice<'a>) -> impl Iterator<Item = GuestSlice<'a>> {
+    let slice = *slice;
+    (0..slice.len() / PAGE).filter_map(move |number| slice.part(number * PAGE, PAGE))
+}
+
+/// Whether a page is all zeroes. Most others begin with something else, and need not be copied.
+fn is_zero_page(page: &GuestSlice<'_>) -> bool {
+    let mut start = [0; 64];
+    page.copy_to(&mut start);
+    if !is_zero(&start) {
+        return false;
+    }
+    let mut bytes = [0; PAGE];
+    page.copy_to(&mut bytes);
+    is_zero(&bytes)
 }
 
 fn limit_of(rate: Option<ByteSize>) -> RateLimit {

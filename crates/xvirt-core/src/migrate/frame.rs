@@ -52,14 +52,26 @@ pub(super) fn check_preamble(bytes: &[u8; PREAMBLE]) -> Result<()> {
     Ok(())
 }
 
-/// Writes the header of a frame whose body is `body` to the `HEADER` bytes before it.
-pub(super) fn header(kind: Kind, body: &[u8]) -> [u8; HEADER] {
+/// The header of a frame whose body is `body`.
+fn header(kind: Kind, body: &[u8]) -> [u8; HEADER] {
+    header_of(kind, body.len(), checksum(kind, body))
+}
+
+fn header_of(kind: Kind, length: usize, checksum: u32) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
     bytes[0] = kind as u8;
     // The limits of all kinds fit.
-    bytes[4..8].copy_from_slice(&(body.len() as u32).to_le_bytes());
-    bytes[8..].copy_from_slice(&checksum(kind, body).to_le_bytes());
+    bytes[4..8].copy_from_slice(&(length as u32).to_le_bytes());
+    bytes[8..].copy_from_slice(&checksum.to_le_bytes());
     bytes
+}
+
+/// What precedes `bytes` bytes of pages, from page `first` on, in their frame.
+pub(super) fn before_pages(first: u64, bytes: usize) -> [u8; HEADER + PAGES_PREFIX] {
+    let (mut all, prefix) = ([0; HEADER + PAGES_PREFIX], first.to_le_bytes());
+    all[..HEADER].copy_from_slice(&header_of(Kind::Pages, PAGES_PREFIX + bytes, checksum(Kind::Pages, &prefix)));
+    all[HEADER..].copy_from_slice(&prefix);
+    all
 }
 
 /// A whole frame.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::ancillary::MAX_DESCRIPTORS;
 use super::channel::Connection;
-use super::frame::{HEADER, Header, PREAMBLE, broken, check_preamble, preamble};
+use super::frame::{HEADER, Header, PAGES_PREFIX, PREAMBLE, broken, check_preamble, preamble};
 use super::message::{Kind, Reasons, decode, encode, reasons};
+use crate::memory::GuestSlice;
 use crate::{Error, ErrorKind, Result};
 
 /// How much of a body is allocated before more of it has arrived.
@@ -111,17 +112,29 @@ impl<'a> Link<'a> {
 
     /// Sends a whole frame with descriptors.
     pub(super) fn send_with(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
-        let deadline = Instant::now() + self.watch.silence;
-        let mut rest = frame;
-        while !rest.is_empty() {
-            self.watch.check()?;
+        self.send_by(frame.len(), |done| match descriptors {
             // They go with the first byte.
-            let sent = match descriptors {
-                [_, ..] if rest.len() == frame.len() => self.connection.send_descriptors(rest, descriptors),
-                _ => self.connection.send(rest),
-            };
-            match sent {
-                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+            [_, ..] if done == 0 => self.connection.send_descriptors(frame, descriptors),
+            _ => self.connection.send(&frame[done..]),
+        })
+    }
+
+    /// Sends `before` and the memory that follows it.
+    pub(super) fn send_memory(&self, before: &[u8], memory: GuestSlice<'_>) -> Result<()> {
+        self.send_by(before.len() + memory.len(), |done| {
+            let rest = before.get(done..).unwrap_or_default();
+            self.connection.send_memory(rest, after(memory, done.saturating_sub(before.len()))?)
+        })
+    }
+
+    /// Sends `length` bytes by calls that get how many were sent before.
+    fn send_by(&self, length: usize, mut send: impl FnMut(usize) -> io::Result<usize>) -> Result<()> {
+        let deadline = Instant::now() + self.watch.silence;
+        let mut done = 0;
+        while done < length {
+            self.watch.check()?;
+            match send(done) {
+                Ok(sent) => done += sent,
                 Err(error) if is_wait(&error) && Instant::now() < deadline => {}
                 Err(error) if is_wait(&error) => return Err(self.silent("has taken no data")),
                 Err(error) => return Err(lost(error)),
@@ -135,20 +148,53 @@ impl<'a> Link<'a> {
         self.receive_within(body, Wait::new())
     }
 
-    fn receive_within(&self, body: &mut Vec<u8>, mut wait: Wait<'_>) -> Result<Kind> {
+    fn receive_within(&self, body: &mut Vec<u8>, wait: Wait<'_>) -> Result<Kind> {
+        let mut arriving = self.begin_within(wait)?;
+        self.receive_body(&mut arriving, body)?;
+        Ok(arriving.kind())
+    }
+
+    /// Receives the header of the next message.
+    pub(super) fn begin(&self) -> Result<Arriving<'static>> {
+        self.begin_within(Wait::new())
+    }
+
+    fn begin_within<'w>(&self, mut wait: Wait<'w>) -> Result<Arriving<'w>> {
         let mut bytes = [0; HEADER];
         self.fill(&mut bytes, &mut wait)?;
-        let header = Header::decode(&bytes)?;
+        Ok(Arriving { header: Header::decode(&bytes)?, wait })
+    }
+
+    /// Receives the body of a message.
+    pub(super) fn receive_body(&self, arriving: &mut Arriving<'_>, body: &mut Vec<u8>) -> Result<()> {
+        let Arriving { header, wait } = arriving;
         body.truncate(header.length);
         let mut done = 0;
         while done < header.length {
             let end = header.length.min(done.max(body.len()).saturating_add(STEP));
             body.resize(end, 0);
-            self.fill(&mut body[done..end], &mut wait)?;
+            self.fill(&mut body[done..end], wait)?;
             done = end;
         }
-        header.check(body)?;
-        Ok(header.kind)
+        header.check(body)
+    }
+
+    /// Receives what precedes the pages in the body of [`Kind::Pages`]: the number of the first one. Returns it with the
+    /// number of bytes that follow.
+    pub(super) fn receive_pages_prefix(&self, arriving: &mut Arriving<'_>) -> Result<(u64, usize)> {
+        let Arriving { header, wait } = arriving;
+        let Some(bytes) = header.length.checked_sub(PAGES_PREFIX) else {
+            return Err(broken("the peer sent pages without a number"));
+        };
+        let mut prefix = [0; PAGES_PREFIX];
+        self.fill(&mut prefix, wait)?;
+        header.check(&prefix)?;
+        Ok((u64::from_le_bytes(prefix), bytes))
+    }
+
+    /// Receives a part of a body into memory.
+    pub(super) fn receive_memory(&self, arriving: &mut Arriving<'_>, memory: GuestSlice<'_>) -> Result<()> {
+        self.fill_by(memory.len(), &mut arriving.wait, |done, _| self.connection.receive_memory(after(memory, done)?))
     }
 
     /// Receives a message that must be of `kind`. Another is an error; the reason of one that ends the migration
@@ -217,16 +263,26 @@ impl<'a> Link<'a> {
     }
 
     fn fill(&self, buffer: &mut [u8], wait: &mut Wait<'_>) -> Result<()> {
+        self.fill_by(buffer.len(), wait, |done, wait| match wait.descriptors.as_deref_mut() {
+            Some(descriptors) => self.connection.receive_descriptors(&mut buffer[done..], descriptors),
+            None => self.connection.receive(&mut buffer[done..]),
+        })
+    }
+
+    /// Receives `length` bytes by calls that get how many were received before.
+    fn fill_by<'w>(
+        &self,
+        length: usize,
+        wait: &mut Wait<'w>,
+        mut receive: impl FnMut(usize, &mut Wait<'w>) -> io::Result<usize>,
+    ) -> Result<()> {
         let mut done = 0;
-        while done < buffer.len() {
+        while done < length {
             self.watch.check()?;
-            let rest = &mut buffer[done..];
-            let received = match wait.descriptors.as_deref_mut() {
-                Some(descriptors) if descriptors.len() > MAX_DESCRIPTORS => return Err(broken(TOO_MANY)),
-                Some(descriptors) => self.connection.receive_descriptors(rest, descriptors),
-                None => self.connection.receive(rest),
-            };
-            match received {
+            if wait.descriptors.as_ref().is_some_and(|descriptors| descriptors.len() > MAX_DESCRIPTORS) {
+                return Err(broken(TOO_MANY));
+            }
+            match receive(done, wait) {
                 Ok(0) => return Err(closed()),
                 Ok(count) => {
                     done += count;
@@ -237,7 +293,7 @@ impl<'a> Link<'a> {
                 Err(error) if is_wait(&error) => return Err(self.silent("has sent nothing")),
                 Err(error) => return Err(lost(error)),
             }
-            if done < buffer.len() && wait.is_over(self.watch) {
+            if done < length && wait.is_over(self.watch) {
                 return Err(self.silent("has not completed its message"));
             }
         }
@@ -248,6 +304,19 @@ impl<'a> Link<'a> {
         let limit = self.watch.silence;
         Error::new(ErrorKind::Timeout, format!("the other side of the migration {what} for {limit:?}"))
             .with_remedy("check the network, or raise the limit for a silent peer")
+    }
+}
+
+/// A message whose header has arrived.
+pub(super) struct Arriving<'a> {
+    header: Header,
+    wait: Wait<'a>,
+}
+
+impl Arriving<'_> {
+    /// The kind of the message.
+    pub(super) fn kind(&self) -> Kind {
+        self.header.kind
     }
 }
 
@@ -286,6 +355,12 @@ pub(super) fn both(one: Result<()>, other: Result<()>) -> Result<()> {
         (Err(error), Err(cause)) if error.kind() == ErrorKind::Gone => Err(cause),
         (one, _) => one,
     }
+}
+
+/// The memory after its first `done` bytes.
+fn after(memory: GuestSlice<'_>, done: usize) -> io::Result<GuestSlice<'_>> {
+    let rest = memory.len().checked_sub(done).and_then(|length| memory.part(done, length));
+    rest.ok_or_else(|| io::Error::other("more was moved than there is"))
 }
 
 /// Whether nothing could be sent or received for now.

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::copy::{CHUNK, connection_of};
-use super::frame::{PAGES_PREFIX, broken};
-use super::link::{Link, unexpected};
+use super::frame::broken;
+use super::link::{Arriving, Link, unexpected};
 use super::message::{EndOfRound, Kind, decode};
 use super::steering::Steering;
 use crate::Result;
 use crate::memory::GuestRam;
-use crate::state::{MemoryRange, PAGE, ranges_of, write_guest};
+use crate::state::{MemoryRange, PAGE, guest_slices, ranges_of};
 
 const ZEROES: [u8; PAGE] = [0; PAGE];
 
@@ -36,8 +36,12 @@ impl<'a> Pages<'a> {
     pub(super) fn receive(&self, link: &Link<'_>, number: usize) -> Result<()> {
         let (mut body, mut round, mut count) = (Vec::new(), 0, 0);
         loop {
-            match link.receive(&mut body)? {
-                Kind::Pages => count += self.take_pages(&body, number)?,
+            let mut arriving = link.begin()?;
+            if arriving.kind() != Kind::Pages {
+                link.receive_body(&mut arriving, &mut body)?;
+            }
+            match arriving.kind() {
+                Kind::Pages => count += self.take_pages(link, &mut arriving, number)?,
                 Kind::ZeroPages => count += self.take_zero_pages(&body, number)?,
                 Kind::EndOfRound => {
                     let end: EndOfRound = decode(Kind::EndOfRound, &body)?;
@@ -64,22 +68,21 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Takes pages and returns how many.
-    fn take_pages(&self, body: &[u8], connection: usize) -> Result<u64> {
-        let Some((first, bytes)) = body.split_first_chunk::<PAGES_PREFIX>() else {
-            return Err(broken("the peer sent pages without a number"));
-        };
-        let first = u64::from_le_bytes(*first);
-        if !bytes.len().is_multiple_of(PAGE) {
+    /// Receives pages to where they belong, and returns how many.
+    fn take_pages(&self, link: &Link<'_>, arriving: &mut Arriving<'_>, connection: usize) -> Result<u64> {
+        let (first, bytes) = link.receive_pages_prefix(arriving)?;
+        if !bytes.is_multiple_of(PAGE) {
             return Err(broken("the peer sent a part of a page"));
         }
-        let count = (bytes.len() / PAGE) as u64;
+        let count = (bytes / PAGE) as u64;
         self.check(first, count, connection)?;
         for page in first..first + count {
             self.written[(page / 64) as usize].fetch_or(1 << (page % 64), Ordering::Relaxed);
         }
-        self.steering.count(bytes.len() as u64, 0);
-        write_guest(&self.ram, &self.ranges, first * PAGE as u64, bytes)?;
+        for slice in guest_slices(&self.ram, &self.ranges, first * PAGE as u64, bytes)? {
+            link.receive_memory(arriving, slice)?;
+        }
+        self.steering.count(bytes as u64, 0);
         Ok(count)
     }
 
@@ -95,7 +98,8 @@ impl<'a> Pages<'a> {
             self.check(first, count, connection)?;
             for page in first..first + count {
                 if self.written[(page / 64) as usize].load(Ordering::Relaxed) >> (page % 64) & 1 == 1 {
-                    write_guest(&self.ram, &self.ranges, page * PAGE as u64, &ZEROES)?;
+                    let slices = guest_slices(&self.ram, &self.ranges, page * PAGE as u64, PAGE)?;
+                    slices.iter().for_each(|slice| slice.copy_from(&ZEROES));
                 }
             }
             self.steering.count(0, count);

@@ -13,7 +13,7 @@ use super::message::Offer;
 use super::source::SourceVm;
 use super::target::TargetVm;
 use crate::memory::{GuestRam, MemoryBacking, MemoryFile, take_over};
-use crate::state::{PAGE, ranges_of, read_guest};
+use crate::state::{PAGE, guest_slices, ranges_of};
 use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
 
@@ -196,8 +196,10 @@ pub(super) fn memory_files() -> Vec<MemoryFile> {
 
 /// All bytes of a memory.
 pub(super) fn contents(ram: &GuestRam) -> Vec<u8> {
-    let mut bytes = vec![0; PAGES as usize * PAGE];
-    read_guest(ram, &ranges_of(ram), 0, &mut bytes).unwrap();
+    let (mut bytes, mut done) = (vec![0; PAGES as usize * PAGE], 0);
+    for slice in guest_slices(ram, &ranges_of(ram), 0, bytes.len()).unwrap() {
+        done += slice.copy_to(&mut bytes[done..]);
+    }
     bytes
 }
 

@@ -174,18 +174,18 @@ pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn 
 }
 
 /// Copies guest memory from `position`, counted over all ranges, into `bytes`.
-pub(crate) fn read_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &mut [u8]) -> Result<()> {
+fn read_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &mut [u8]) -> Result<()> {
     let mut done = 0;
-    for slice in slices(ram, ranges, position, bytes.len())? {
+    for slice in guest_slices(ram, ranges, position, bytes.len())? {
         done += slice.copy_to(&mut bytes[done..]);
     }
     Ok(())
 }
 
 /// Copies `bytes` to guest memory at `position`, counted over all ranges.
-pub(crate) fn write_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &[u8]) -> Result<()> {
+fn write_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &[u8]) -> Result<()> {
     let mut done = 0;
-    for slice in slices(ram, ranges, position, bytes.len())? {
+    for slice in guest_slices(ram, ranges, position, bytes.len())? {
         slice.copy_from(&bytes[done..]);
         done += slice.len();
     }
@@ -193,7 +193,12 @@ pub(crate) fn write_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64,
 }
 
 /// The guest memory at `position`, counted over all ranges.
-fn slices<'a>(ram: &'a GuestRam, ranges: &[MemoryRange], position: u64, length: usize) -> Result<Vec<GuestSlice<'a>>> {
+pub(crate) fn guest_slices<'a>(
+    ram: &'a GuestRam,
+    ranges: &[MemoryRange],
+    position: u64,
+    length: usize,
+) -> Result<Vec<GuestSlice<'a>>> {
     let mut slices = Vec::new();
     let (mut start, mut position, mut left) = (0, position, length as u64);
     for range in ranges {

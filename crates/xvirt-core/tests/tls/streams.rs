@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
+use xvirt_core::disk::GuestSlice;
 use xvirt_core::migrate::{CONNECTION_WAIT, Channel, Connection, Sockets};
 use xvirt_testing::random::Random;
 
@@ -109,6 +110,39 @@ fn data_is_exact_over_a_channel_that_moves_short_parts() {
     let [here, there] = [here, there].map(|socket| Short(Sockets::new([socket]).unwrap()));
     let (here, there) = connect_over(&both(), here, there, PATIENCE);
     exchange(&*here.unwrap(), &*there.unwrap(), 300_000);
+}
+
+#[test]
+fn memory_that_is_written_while_it_is_sent_arrives_as_it_once_was() {
+    let (here, there) = UnixStream::pair().unwrap();
+    set_socket_send_buffer_size(&here, 16 << 10).unwrap();
+    let (here, there) = (Sockets::new([here]).unwrap(), Sockets::new([there]).unwrap());
+    let (here, there) = connect_over(&both(), here, there, PATIENCE);
+    let (here, there) = (here.unwrap(), there.unwrap());
+    let mut memory = vec![1; 200_000];
+    let waits = here.send_memory(b"pages", GuestSlice::from(&mut memory[..])).unwrap_err();
+    assert!(is_wait(&waits), "{waits}");
+    memory.fill(2);
+    let mut received = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let sent = |bytes: &mut [u8]| loop {
+                match here.send_memory(b"pages", GuestSlice::from(&mut *bytes)) {
+                    Err(error) if is_wait(&error) => {}
+                    sent => break sent.unwrap(),
+                }
+            };
+            assert_eq!(sent(&mut memory), 5 + 200_000);
+        });
+        let mut bytes = [0; 4096];
+        while received.len() < 5 + 200_000 {
+            match there.receive(&mut bytes) {
+                Err(error) if is_wait(&error) => {}
+                count => received.extend_from_slice(&bytes[..count.unwrap()]),
+            }
+        }
+    });
+    assert!(received.starts_with(b"pages") && received[5..].iter().all(|byte| *byte == 1));
 }
 
 #[test]

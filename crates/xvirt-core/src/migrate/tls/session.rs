@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::PROTOCOL;
 use super::refusal::{closed_early, explain, other_protocol};
 use crate::Error;
-use crate::migrate::channel::{CONNECTION_WAIT, Connection};
+use crate::memory::GuestSlice;
+use crate::migrate::channel::{CONNECTION_WAIT, Connection, joined};
 use crate::migrate::link::is_wait;
 use crate::sync::lock;
 
@@ -197,6 +198,16 @@ impl Connection for Session {
             Err(error) if !is_wait(&error) => Err(self.broken(error)),
             passed => passed.map(|()| taken),
         }
+    }
+
+    fn send_memory(&self, before: &[u8], memory: GuestSlice<'_>) -> io::Result<usize> {
+        let unsent = lock(&self.outgoing).unsent.clone();
+        let same = unsent.starts_with(before) && unsent.len() <= before.len() + memory.len();
+        if !unsent.is_empty() && same {
+            // It is sent as it was encrypted, although the guest may have written the memory since.
+            return self.send(&unsent);
+        }
+        self.send(&joined(before, memory))
     }
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
