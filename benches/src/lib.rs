@@ -1,8 +1,11 @@
 //! Code shared by the benchmarks.
 
+pub mod api;
 pub mod demo_vm;
+pub mod guest;
 pub mod monitor;
 pub mod process;
+pub mod qemu;
 pub mod resident;
 pub mod summary;
 

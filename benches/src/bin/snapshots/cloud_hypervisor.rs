@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use xvirt_benches::Result;
+use xvirt_benches::api::request;
+use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::monitor::Monitor;
 
-use crate::api::request;
-use crate::guest::{Guest, READY};
 use crate::peer::{Peer, evict, sync, time};
 
 struct CloudHypervisor(OsString);
@@ -44,7 +44,7 @@ impl Peer for CloudHypervisor {
         command.arg("--memory").arg(format!("size={}M", guest.mebibytes()));
         command.arg("--kernel").arg(&guest.kernel).arg("--cmdline").arg(&guest.command_line);
         let mut monitor = Monitor::start(command)?;
-        monitor.wait_for(READY)?;
+        monitor.wait_for(IN_USE)?;
         request(&first, "PUT", "/api/v1/vm.pause", &Value::Null)?;
         let suspend = time(|| {
             request(&first, "PUT", "/api/v1/vm.snapshot", &json!({"destination_url": url}))?;

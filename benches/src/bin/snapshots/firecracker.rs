@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use xvirt_benches::Result;
+use xvirt_benches::api::request;
+use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::monitor::Monitor;
 
-use crate::api::request;
-use crate::guest::{Guest, READY};
 use crate::peer::{Peer, evict, sync, time};
 
 struct Firecracker(OsString);
@@ -44,7 +44,7 @@ impl Peer for Firecracker {
         request(&first, "PUT", "/boot-source", &source)?;
         request(&first, "PUT", "/machine-config", &json!({"vcpu_count": 1, "mem_size_mib": guest.mebibytes()}))?;
         request(&first, "PUT", "/actions", &json!({"action_type": "InstanceStart"}))?;
-        monitor.wait_for(READY)?;
+        monitor.wait_for(IN_USE)?;
         request(&first, "PATCH", "/vm", &json!({"state": "Paused"}))?;
         let suspend = time(|| {
             let files = json!({"snapshot_type": "Full", "snapshot_path": state, "mem_file_path": memory});

@@ -1,11 +1,9 @@
 //! Measures suspending and resuming a VM beside `dd` of the same bytes and beside peers, in turn, in the same file
 //! system.
 
-mod api;
 mod cloud_hypervisor;
 mod dd;
 mod firecracker;
-mod guest;
 mod peer;
 mod qemu;
 mod report;
@@ -15,11 +13,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use guest::Guest;
 use peer::Peer;
 use report::Times;
+use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::{Result, demo_vm};
 use xvirt_core::config::{ByteSize, Nic};
+use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::host::Host;
 use xvirt_core::net::Tap;
 use xvirt_core::vm::{ResumeReport, SuspendReport, Vm};
@@ -58,7 +57,8 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let folder = tempfile::tempdir_in(&options.folder)?;
-    let guest = Guest::new(options.memory, folder.path())?;
+    let line = CommandLine::new([Mode::Counter]);
+    let guest = Guest::new(options.memory, Guest::pages(options.memory), line, folder.path())?;
     let vm = start(&guest)?;
     let mut peers = find_peers(&guest);
     let saved = folder.path().join("saved");
@@ -90,7 +90,7 @@ fn run(options: &Options) -> Result<()> {
 /// A VM whose guest has most of its memory in use. Its taps exist for as long as it does, as those that a program's
 /// network set-up makes.
 fn start(guest: &Guest) -> Result<Vm> {
-    let config = demo_vm::with_disks(guest.config(), guest.folder(), 2)?;
+    let config = demo_vm::with_disks(guest.config("snapshots"), guest.folder(), 2)?;
     let nic = || -> Result<Nic> {
         let tap = Tap::create(None)?;
         tap.set_up()?;
@@ -98,7 +98,7 @@ fn start(guest: &Guest) -> Result<Vm> {
     };
     let vm = config.nic(nic()?).nic(nic()?).build(&Host::probe()?)?;
     vm.start()?;
-    vm.console().reader().wait_for(guest::READY, Duration::from_secs(120))?;
+    vm.console().reader().wait_for(IN_USE, Duration::from_secs(120))?;
     Ok(vm)
 }
 

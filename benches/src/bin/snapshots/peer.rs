@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use xvirt_benches::Result;
+use xvirt_benches::guest::Guest;
 
 use crate::dd;
-use crate::guest::Guest;
 
 pub(crate) trait Peer {
     /// The name in the table.

@@ -7,13 +7,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use xvirt_benches::Result;
+
+use crate::Result;
 
 /// How long a program may take to create its socket.
 const APPEARS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Sends a request, and waits until it is done.
-pub(crate) fn request(socket: &Path, method: &str, path: &str, body: &Value) -> Result<()> {
+///
+/// # Errors
+/// The request is refused, or the program ends.
+pub fn request(socket: &Path, method: &str, path: &str, body: &Value) -> Result<()> {
     let mut stream = connect(socket)?;
     let body = if body.is_null() { String::new() } else { body.to_string() };
     write!(

@@ -1,0 +1,136 @@
+//! What is measured: guests, and how they are moved.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xvirt_benches::Result;
+use xvirt_benches::guest::Guest;
+use xvirt_core::config::ByteSize;
+use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_core::migrate::Migration;
+
+use crate::contender::{Contender, Moved};
+use crate::tls::write_certificate;
+use crate::xvirt::Xvirt;
+use crate::{cloud_hypervisor, qemu, raw};
+
+/// The downtime that is asked for an idle guest.
+pub(crate) const IDLE_DOWNTIME: Duration = Duration::from_millis(5);
+/// The limit of each capped connection, per second.
+const CAP: u64 = 200_000_000;
+/// The ticks per second.
+const HERTZ: u32 = 20;
+const PAGE: u64 = 4096;
+/// The pages that a guest uses that is mostly zeroes.
+const FEW: u64 = 256;
+
+/// A guest, and how it is moved.
+pub(crate) struct Scenario {
+    pub(crate) guest: Guest,
+    pub(crate) settings: Migration,
+    /// The contenders and what was measured of them. The first one is xvirt.
+    pub(crate) measured: Vec<(Box<dyn Contender>, Vec<Moved>)>,
+}
+
+pub(crate) struct Scenarios {
+    /// An idle guest whose memory is full.
+    pub(crate) full: Scenario,
+    /// The same over four connections.
+    pub(crate) full_by_four: Scenario,
+    /// The same with limited bandwidth, over one connection and over four.
+    pub(crate) capped: Scenario,
+    pub(crate) capped_by_four: Scenario,
+    /// A guest that writes its memory, over a connection that is twice as fast.
+    pub(crate) writing: Scenario,
+    /// A large idle guest that uses little memory, and one that uses all.
+    pub(crate) zero: Scenario,
+    pub(crate) large: Scenario,
+    /// The first over TLS.
+    pub(crate) tls: Scenario,
+    /// The times of a raw socket for the bytes of the first, and of rustls.
+    pub(crate) raw: Vec<Duration>,
+    pub(crate) rustls: Vec<Duration>,
+    /// Where the certificate for TLS is.
+    folder: PathBuf,
+}
+
+impl Scenarios {
+    pub(crate) fn new(memory: ByteSize, large: ByteSize, folder: &Path) -> Result<Self> {
+        let new = |memory: ByteSize, pages: u64, line: CommandLine, settings: Migration| -> Result<Scenario> {
+            let measured = vec![(Box::new(Xvirt { tls: None }) as Box<dyn Contender>, Vec::new())];
+            Ok(Scenario { guest: Guest::new(memory, pages, line, folder)?, settings, measured })
+        };
+        let pages = Guest::pages(memory);
+        let one = Migration::default().downtime(IDLE_DOWNTIME);
+        let four = one.clone().connections(4);
+        let cap = ByteSize::new(CAP);
+        let mut all = Self {
+            full: new(memory, pages, idle(), one.clone())?,
+            full_by_four: new(memory, pages, idle(), four.clone())?,
+            capped: new(memory, pages, idle(), one.clone().bandwidth(cap))?,
+            capped_by_four: new(memory, pages, idle(), four.bandwidth(cap))?,
+            writing: new(memory, pages, writing(), Migration::default().bandwidth(cap))?,
+            zero: new(large, FEW, idle(), one.clone())?,
+            large: new(large, Guest::pages(large), idle(), one.clone())?,
+            tls: new(memory, pages, idle(), one)?,
+            raw: Vec::new(),
+            rustls: Vec::new(),
+            folder: folder.to_owned(),
+        };
+        write_certificate(folder)?;
+        all.tls.measured = vec![(Box::new(Xvirt { tls: Some(folder.to_owned()) }), Vec::new())];
+        let has_cap = [&mut all.capped_by_four, &mut all.writing];
+        has_cap.into_iter().for_each(|scenario| scenario.add("qemu", qemu::find));
+        for scenario in [&mut all.full, &mut all.full_by_four, &mut all.zero] {
+            scenario.add("qemu", qemu::find);
+            scenario.add("cloud-hypervisor", cloud_hypervisor::find);
+        }
+        Ok(all)
+    }
+
+    /// Measures everything once.
+    pub(crate) fn run(&mut self) -> Result<()> {
+        self.raw.push(raw::send(self.full.guest.used, None)?);
+        self.full.run()?;
+        self.rustls.push(raw::send(self.full.guest.used, Some(&self.folder))?);
+        let Self { full_by_four, capped, capped_by_four, writing, zero, large, tls, .. } = self;
+        for scenario in [tls, full_by_four, capped, capped_by_four, writing, zero, large] {
+            scenario.run()?;
+        }
+        Ok(())
+    }
+}
+
+impl Scenario {
+    /// Adds a peer if it works, or says why not.
+    fn add(&mut self, name: &str, find: fn() -> Result<Box<dyn Contender>>) {
+        let tried = find().and_then(|mut peer| peer.migrate(&self.guest, &self.settings).map(|_| peer));
+        match tried {
+            Ok(peer) => self.measured.push((peer, Vec::new())),
+            Err(reason) => println!("{name}: not measured: {reason}"),
+        }
+    }
+
+    fn run(&mut self) -> Result<()> {
+        for (contender, measured) in &mut self.measured {
+            let moved = contender.migrate(&self.guest, &self.settings);
+            measured.push(moved.map_err(|error| format!("{}: {error}", contender.name()))?);
+        }
+        Ok(())
+    }
+}
+
+/// A guest that fills its pages once.
+fn idle() -> CommandLine {
+    ticking().passes(1)
+}
+
+/// A guest that goes on to write its pages, half as fast as a capped connection.
+fn writing() -> CommandLine {
+    ticking().pages_per_tick(CAP / 2 / PAGE / u64::from(HERTZ))
+}
+
+/// A guest that shows with each tick that it runs.
+fn ticking() -> CommandLine {
+    CommandLine::new([Mode::Counter, Mode::Timer]).hertz(HERTZ).ticks(0)
+}
