@@ -149,7 +149,7 @@ impl ProcessorState {
     }
 
     /// The guest has asked for the time of its boot at this address.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "demo"))]
     pub(super) fn ask_for_wall_clock(&mut self, address: u64) {
         self.vcpus.iter_mut().for_each(|vcpu| vcpu.ask_for_wall_clock(address));
     }

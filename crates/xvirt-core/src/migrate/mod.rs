@@ -32,7 +32,7 @@
 //!
 //! The guest never runs at both hosts: the target runs it only after `Commit` (or after its store said that it is the
 //! owner), and after the source has sent `Commit` it only runs the guest again if the target confirms that it never
-//! will. The model in `proofs/migration` has the same phases and messages, and explores all their failures.
+//! will. The model in `proofs/migration` explores all failures of this part.
 //! `docs/migration.md` describes the protocol for other implementations.
 //!
 //! ```no_run

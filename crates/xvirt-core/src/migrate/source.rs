@@ -123,8 +123,9 @@ fn send_memory(control: &Link<'_>, files: &[MemoryFile]) -> Result<()> {
 
 /// Memory that cannot be handed over can still be copied.
 fn not_handed_over(cause: Error) -> Error {
-    let what = format!("cannot hand over the memory: {cause}; or let the memory be copied: MemoryTransfer::Copy");
-    Error::new(cause.kind(), what)
+    let remedy = cause.remedy().map(|remedy| format!("{remedy}; or ")).unwrap_or_default();
+    Error::new(cause.kind(), format!("cannot hand over the memory: {}", cause.message()))
+        .with_remedy(format!("{remedy}let the memory be copied: MemoryTransfer::Copy"))
 }
 
 fn no_connection() -> Error {
@@ -256,7 +257,12 @@ impl<'a> Session<'a> {
             control.say_aborted(&error);
         }
         control.finish();
-        let reason = control.wait_for_end(CONFIRMATION);
+        let limit = match self.steering.settings().memory {
+            MemoryTransfer::Copy => CONFIRMATION,
+            // The target may still load the state, for which KVM writes to the memory that both have.
+            MemoryTransfer::HandOver => self.watch.silence(),
+        };
+        let reason = control.wait_for_end(limit);
         control.close();
         match reason {
             Some(reason) if error.kind() == ErrorKind::PeerFailed => reason,

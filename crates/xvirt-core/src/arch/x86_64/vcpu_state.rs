@@ -121,7 +121,7 @@ impl VcpuState {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "demo"))]
 impl VcpuState {
     /// The guest has asked for the time of the boot at this address.
     pub(crate) fn ask_for_wall_clock(&mut self, address: u64) {
