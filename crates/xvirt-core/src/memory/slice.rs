@@ -40,6 +40,17 @@ impl<'a> GuestSlice<'a> {
         self.0.copy_to(bytes)
     }
 
+    /// Whether all its bytes are zero. The guest may change them meanwhile.
+    pub(crate) fn is_zero(&self) -> bool {
+        static ZEROES: [u8; 4096] = [0; 4096];
+        (0..self.len()).step_by(ZEROES.len()).all(|start| {
+            let length = ZEROES.len().min(self.len() - start);
+            // SAFETY: both ranges are mapped for `length` bytes. The C library reads them, so that nothing is assumed
+            // about bytes that the guest changes; it only makes the answer that of one moment or another.
+            unsafe { libc::memcmp(self.as_mut_ptr().add(start).cast(), ZEROES.as_ptr().cast(), length) == 0 }
+        })
+    }
+
     /// The `length` bytes from `start`; `None` if that exceeds its end.
     pub fn part(&self, start: usize, length: usize) -> Option<Self> {
         self.0.subslice(start, length).ok().map(Self)
@@ -67,5 +78,23 @@ impl<'a> From<&'a mut [u8]> for GuestSlice<'a> {
 impl fmt::Debug for GuestSlice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes of guest memory", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bit_anywhere_is_not_zero() {
+        for length in [1, 63, 4096, 10_000] {
+            let mut bytes = vec![0; length];
+            assert!(GuestSlice::from(&mut bytes[..]).is_zero());
+            for at in [0, length / 2, length - 1] {
+                bytes[at] = 0x80;
+                assert!(!GuestSlice::from(&mut bytes[..]).is_zero(), "{at} of {length}");
+                bytes[at] = 0;
+            }
+        }
     }
 }

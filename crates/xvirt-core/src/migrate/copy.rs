@@ -14,7 +14,7 @@ use super::steering::Steering;
 use crate::config::{ByteSize, RateLimit};
 use crate::limit::Limiter;
 use crate::memory::{GuestRam, GuestSlice};
-use crate::state::{MemoryRange, PAGE, guest_slices, is_zero, ranges_of};
+use crate::state::{MemoryRange, PAGE, guest_slices, ranges_of};
 use crate::thread::with_signals_blocked;
 use crate::{Error, ErrorKind, Result};
 
@@ -148,7 +148,7 @@ impl Lane {
             memory.steering.tick();
         }
         let slices = memory.slices(&run)?;
-        let zero: Vec<bool> = slices.iter().flat_map(pages_of).map(|page| is_zero_page(&page)).collect();
+        let zero: Vec<bool> = slices.iter().flat_map(pages_of).map(|page| page.is_zero()).collect();
         let mut first = run.start;
         for part in zero.chunk_by(|one, other| one == other) {
             let pages = first..first + part.len() as u64;
@@ -213,18 +213,6 @@ fn send_pages(memory: &Memory<'_>, link: &Link<'_>, pages: &Range<u64>) -> Resul
 fn pages_of<'a>(slice: &GuestSlice<'a>) -> impl Iterator<Item = GuestSlice<'a>> {
     let slice = *slice;
     (0..slice.len() / PAGE).filter_map(move |number| slice.part(number * PAGE, PAGE))
-}
-
-/// Whether a page is all zeroes. Most others begin with something else, and need not be copied.
-fn is_zero_page(page: &GuestSlice<'_>) -> bool {
-    let mut start = [0; 64];
-    page.copy_to(&mut start);
-    if !is_zero(&start) {
-        return false;
-    }
-    let mut bytes = [0; PAGE];
-    page.copy_to(&mut bytes);
-    is_zero(&bytes)
 }
 
 fn limit_of(rate: Option<ByteSize>) -> RateLimit {

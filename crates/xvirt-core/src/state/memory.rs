@@ -227,7 +227,7 @@ fn runs(present: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
 }
 
 /// Whether all bytes are zero.
-pub(crate) fn is_zero(page: &[u8]) -> bool {
+fn is_zero(page: &[u8]) -> bool {
     // Most pages differ from zero early, if at all.
     let (head, rest) = page.split_at(page.len().min(64));
     head.iter().all(|byte| *byte == 0) && rest.chunks(256).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)

@@ -18,7 +18,7 @@ mod section;
 mod tests;
 mod writer;
 
-pub(crate) use memory::{MemoryRange, PAGE, guest_slices, is_zero, ranges_of};
+pub(crate) use memory::{MemoryRange, PAGE, guest_slices, ranges_of};
 pub(crate) use reader::StateReader;
 pub(crate) use section::{Kind, Section};
 pub(crate) use writer::StateWriter;
