@@ -35,7 +35,7 @@ struct Options {
     #[arg(long, default_value = "4GiB")]
     large: ByteSize,
     /// How often each is measured.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Where files are written.
     #[arg(long, default_value = ".")]
@@ -56,6 +56,9 @@ enum Target {
         /// With the certificate in this folder.
         #[arg(long)]
         tls: Option<PathBuf>,
+        /// Over this unix socket.
+        #[arg(long)]
+        socket: Option<PathBuf>,
     },
     /// Receives bytes.
     #[command(hide = true)]
@@ -69,7 +72,7 @@ enum Target {
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.target {
-        Some(Target::ReceiveVm { tls }) => xvirt::receive_vm(tls.as_deref()),
+        Some(Target::ReceiveVm { tls, socket }) => xvirt::receive_vm(tls.as_deref(), socket.as_deref()),
         Some(Target::ReceiveBytes { count, tls }) => raw::receive_bytes(*count, tls.as_deref()),
         None => measure(&options),
     };

@@ -10,7 +10,7 @@ use xvirt_core::config::ByteSize;
 
 use crate::memory::{PAGE, map, touch_free};
 use crate::tls::{Stream, client, server};
-use crate::xvirt::{listen, start_target};
+use crate::xvirt::{TLS, listen, start_target};
 
 /// How much is written and read with one call.
 pub(crate) const PIECE: usize = 1 << 20;
@@ -18,7 +18,7 @@ pub(crate) const PIECE: usize = 1 << 20;
 /// The time to send so many bytes, which are written as the guest writes its pages.
 pub(crate) fn send(size: ByteSize, tls: Option<&Path>) -> Result<Duration> {
     let bytes = size.bytes() as usize;
-    let (_target, address) = start_target(&["receive-bytes", &bytes.to_string()], tls)?;
+    let (_target, address) = start_target(&["receive-bytes", &bytes.to_string()], TLS, tls)?;
     let mut memory = map(bytes)?;
     for (number, page) in memory.chunks_mut(PAGE).enumerate() {
         page[..8].copy_from_slice(&number.to_le_bytes());

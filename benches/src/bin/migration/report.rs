@@ -41,6 +41,10 @@ pub(crate) fn print(scenarios: &Scenarios, runs: usize, file: Option<&Path>) -> 
     let what = "downtime, writing half as fast as sent";
     rows.add(what, downtime(writing, 0), asked(writing.settings.downtime), Some(1.0))?;
     rows.add_peers(what, writing, downtime)?;
+    for (memory, scenario) in [(memory, &scenarios.hand_over), (most, &scenarios.hand_over_large)] {
+        let what = format!("downtime, {memory} handed over");
+        rows.add(&what, downtime(scenario, 0), asked(IDLE_DOWNTIME), Some(1.0))?;
+    }
     if let Some(path) = file {
         let all = json!({"memory": memory.bytes(), "large": most.bytes(), "runs": runs, "rows": rows.0});
         std::fs::write(path, serde_json::to_string_pretty(&all)?)?;

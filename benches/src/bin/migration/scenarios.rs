@@ -7,7 +7,7 @@ use xvirt_benches::Result;
 use xvirt_benches::guest::Guest;
 use xvirt_core::config::ByteSize;
 use xvirt_core::demo::{CommandLine, Mode};
-use xvirt_core::migrate::Migration;
+use xvirt_core::migrate::{MemoryTransfer, Migration};
 
 use crate::contender::{Contender, Moved};
 use crate::tls::write_certificate;
@@ -18,6 +18,8 @@ use crate::{cloud_hypervisor, qemu, raw};
 pub(crate) const IDLE_DOWNTIME: Duration = Duration::from_millis(5);
 /// The limit of each capped connection, per second.
 const CAP: u64 = 200_000_000;
+/// The memory of the guest with which peers are tried.
+const SMALL: ByteSize = ByteSize::mib(64);
 /// The ticks per second.
 const HERTZ: u32 = 20;
 const PAGE: u64 = 4096;
@@ -47,6 +49,9 @@ pub(crate) struct Scenarios {
     pub(crate) large: Scenario,
     /// The first over TLS.
     pub(crate) tls: Scenario,
+    /// Idle guests whose memory is handed over.
+    pub(crate) hand_over: Scenario,
+    pub(crate) hand_over_large: Scenario,
     /// The times of a raw socket for the bytes of the first, and of rustls.
     pub(crate) raw: Vec<Duration>,
     pub(crate) rustls: Vec<Duration>,
@@ -57,7 +62,7 @@ pub(crate) struct Scenarios {
 impl Scenarios {
     pub(crate) fn new(memory: ByteSize, large: ByteSize, folder: &Path) -> Result<Self> {
         let new = |memory: ByteSize, pages: u64, line: CommandLine, settings: Migration| -> Result<Scenario> {
-            let measured = vec![(Box::new(Xvirt { tls: None }) as Box<dyn Contender>, Vec::new())];
+            let measured = vec![(Box::new(Xvirt::Tcp) as Box<dyn Contender>, Vec::new())];
             Ok(Scenario { guest: Guest::new(memory, pages, line, folder)?, settings, measured })
         };
         let pages = Guest::pages(memory);
@@ -72,29 +77,43 @@ impl Scenarios {
             writing: new(memory, pages, writing(), Migration::default().bandwidth(cap))?,
             zero: new(large, FEW, idle(), one.clone())?,
             large: new(large, Guest::pages(large), idle(), one.clone())?,
-            tls: new(memory, pages, idle(), one)?,
+            tls: new(memory, pages, idle(), one.clone())?,
+            hand_over: new(memory, pages, idle(), one.clone().memory(MemoryTransfer::HandOver))?,
+            hand_over_large: new(large, Guest::pages(large), idle(), one.memory(MemoryTransfer::HandOver))?,
             raw: Vec::new(),
             rustls: Vec::new(),
             folder: folder.to_owned(),
         };
         write_certificate(folder)?;
-        all.tls.measured = vec![(Box::new(Xvirt { tls: Some(folder.to_owned()) }), Vec::new())];
-        let has_cap = [&mut all.capped_by_four, &mut all.writing];
-        has_cap.into_iter().for_each(|scenario| scenario.add("qemu", qemu::find));
-        for scenario in [&mut all.full, &mut all.full_by_four, &mut all.zero] {
-            scenario.add("qemu", qemu::find);
-            scenario.add("cloud-hypervisor", cloud_hypervisor::find);
+        all.tls.measured = vec![(Box::new(Xvirt::Tls(folder.to_owned())), Vec::new())];
+        for scenario in [&mut all.hand_over, &mut all.hand_over_large] {
+            scenario.measured = vec![(Box::new(Xvirt::HandOver(folder.to_owned())), Vec::new())];
+        }
+        let small = new(SMALL, FEW, idle(), Migration::default())?;
+        if small.works("qemu", qemu::find) {
+            for scenario in
+                [&mut all.full, &mut all.full_by_four, &mut all.capped_by_four, &mut all.writing, &mut all.zero]
+            {
+                scenario.measured.push((qemu::find()?, Vec::new()));
+            }
+        }
+        if small.works("cloud-hypervisor", cloud_hypervisor::find) {
+            for scenario in [&mut all.full, &mut all.full_by_four, &mut all.zero] {
+                scenario.measured.push((cloud_hypervisor::find()?, Vec::new()));
+            }
         }
         Ok(all)
     }
 
     /// Measures everything once.
     pub(crate) fn run(&mut self) -> Result<()> {
-        self.raw.push(raw::send(self.full.guest.used, None)?);
         self.full.run()?;
+        self.raw.push(raw::send(self.full.guest.used, None)?);
         self.rustls.push(raw::send(self.full.guest.used, Some(&self.folder))?);
-        let Self { full_by_four, capped, capped_by_four, writing, zero, large, tls, .. } = self;
-        for scenario in [tls, full_by_four, capped, capped_by_four, writing, zero, large] {
+        let Self {
+            full_by_four, capped, capped_by_four, writing, zero, large, tls, hand_over, hand_over_large, ..
+        } = self;
+        for scenario in [tls, full_by_four, capped, capped_by_four, writing, zero, large, hand_over, hand_over_large] {
             scenario.run()?;
         }
         Ok(())
@@ -102,13 +121,10 @@ impl Scenarios {
 }
 
 impl Scenario {
-    /// Adds a peer if it works, or says why not.
-    fn add(&mut self, name: &str, find: fn() -> Result<Box<dyn Contender>>) {
-        let tried = find().and_then(|mut peer| peer.migrate(&self.guest, &self.settings).map(|_| peer));
-        match tried {
-            Ok(peer) => self.measured.push((peer, Vec::new())),
-            Err(reason) => println!("{name}: not measured: {reason}"),
-        }
+    /// Whether a peer can do it. If not, prints why.
+    fn works(&self, name: &str, find: fn() -> Result<Box<dyn Contender>>) -> bool {
+        let tried = find().and_then(|mut peer| peer.migrate(&self.guest, &self.settings));
+        tried.inspect_err(|reason| println!("{name}: not measured: {reason}")).is_ok()
     }
 
     fn run(&mut self) -> Result<()> {

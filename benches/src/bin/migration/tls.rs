@@ -17,7 +17,7 @@ use xvirt_testing::certificates::Authority;
 
 use crate::raw::PIECE;
 
-pub(crate) const HOST: &str = "127.0.0.1";
+const HOST: &str = "127.0.0.1";
 const CERTIFICATE: &str = "host.pem";
 const KEY: &str = "host.key";
 const AUTHORITY: &str = "authority.pem";
