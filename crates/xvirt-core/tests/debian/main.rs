@@ -20,6 +20,7 @@ mod passt;
 mod saved;
 mod stored;
 mod suspend;
+#[cfg(feature = "tls")]
 mod two_hosts;
 mod vsock;
 
