@@ -15,6 +15,7 @@ mod hotplug;
 mod identity;
 mod io;
 mod limits;
+mod local_hand_over;
 mod memory;
 mod passt;
 mod saved;
