@@ -14,7 +14,7 @@ use crate::saved::SavedDebian;
 use crate::{GUEST, HOST};
 
 /// Long enough to measure a rate to a few percent.
-const MEASURED: Duration = Duration::from_secs(10);
+const MEASURED: Duration = Duration::from_secs(6);
 
 /// How much `count` rises per second, after it has risen by `burst`: twice the burst of a limit.
 fn rate(burst: u64, count: impl Fn() -> u64) -> f64 {
