@@ -21,6 +21,7 @@ use crate::demo::{self, CommandLine, Mode};
 use crate::device::Device;
 use crate::disk::{self, Access, CopyBeforeWrite, ImageFormat};
 use crate::host::Host;
+use crate::memory::testing::copy_pages;
 use crate::memory::{GuestRam, allocate};
 use crate::net::FrameStream;
 use crate::port::PortStream;
@@ -288,22 +289,6 @@ fn what_cannot_be_saved_is_named() {
     assert_eq!(failure(rig.machine.save()), (ErrorKind::InvalidState, text.to_owned()));
     rig.machine.take_ejected();
     assert!(rig.machine.save().unwrap().devices.devices.iter().all(|device| device.slot != Some(1)));
-}
-
-/// Copies these pages.
-fn copy_pages(from: &GuestRam, to: &GuestRam, pages: &[Vec<u64>]) -> usize {
-    let mut copied = 0;
-    for (region, words) in from.iter().zip(pages) {
-        for (at, word) in words.iter().enumerate() {
-            for bit in (0..64).filter(|bit| word >> bit & 1 == 1) {
-                let (mut page, place) = ([0; 4096], region.start_addr().unchecked_add((at as u64 * 64 + bit) * 4096));
-                from.read_slice(&mut page, place).unwrap();
-                to.write_slice(&page, place).unwrap();
-                copied += 1;
-            }
-        }
-    }
-    copied
 }
 
 #[test]

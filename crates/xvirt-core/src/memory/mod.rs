@@ -12,6 +12,8 @@ mod ram;
 mod slice;
 mod slices;
 mod socket;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use backing::MemoryBacking;
 pub(crate) use buffers::GuestBuffers;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use vm_memory::{Address, Bytes, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::incoming::{ArrivingVm, Incoming};
 use super::outgoing::Outgoing;
@@ -15,6 +15,7 @@ use crate::console::ConsoleReader;
 use crate::demo::{self, CommandLine, Mode};
 use crate::disk::{self, Access, ImageFormat};
 use crate::host::Host;
+use crate::memory::testing::copy_pages;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -62,19 +63,9 @@ fn arriving(outgoing: &Outgoing<'_>) -> ArrivingVm {
     ArrivingVm::decode(&requirements, &config).unwrap()
 }
 
-fn copy_dirty(from: &Outgoing<'_>, to: &Incoming) -> u64 {
-    let mut copied = 0;
-    for (region, words) in from.memory().iter().zip(from.take_dirty().unwrap()) {
-        for page in 0..region.len() / 4096 {
-            if words[page as usize / 64] >> (page % 64) & 1 == 1 {
-                let (mut bytes, place) = ([0; 4096], region.start_addr().unchecked_add(page * 4096));
-                from.memory().read_slice(&mut bytes, place).unwrap();
-                to.memory().write_slice(&bytes, place).unwrap();
-                copied += 1;
-            }
-        }
-    }
-    copied
+/// Copies the pages that were written, and returns how many.
+fn copy_dirty(from: &Outgoing<'_>, to: &Incoming) -> usize {
+    copy_pages(from.memory(), to.memory(), &from.take_dirty().unwrap())
 }
 
 /// Copies the memory of a VM that runs, stops it, and hands its disks and the rest of its state over.
