@@ -44,7 +44,8 @@ impl Vm {
     /// [`resolve_migration`](Self::resolve_migration) decides: with [`Indeterminate`](ErrorKind::Indeterminate), the guest
     /// may run at the target; with any other kind, a disk could not be opened here again.
     ///
-    /// Errors are [`InvalidState`](ErrorKind::InvalidState) if it is not running; [`InvalidConfig`](ErrorKind::InvalidConfig)
+    /// Errors are [`InvalidState`](ErrorKind::InvalidState) if it is not running; [`Busy`](ErrorKind::Busy) while a
+    /// [`clean_shutdown`](Self::clean_shutdown) or [`clean_reboot`](Self::clean_reboot) waits for the guest; [`InvalidConfig`](ErrorKind::InvalidConfig)
     /// if it cannot be moved; [`MigrationRefused`](ErrorKind::MigrationRefused) with all reasons of the target;
     /// [`PeerFailed`](ErrorKind::PeerFailed); [`Timeout`](ErrorKind::Timeout); [`Cancelled`](ErrorKind::Cancelled); and
     /// errors of the connections.

@@ -97,7 +97,8 @@ impl Vm {
     /// Nothing prevents a guest from ejecting a disk that it uses or boots from.
     ///
     /// # Errors
-    /// There is no such disk ([`NotFound`](ErrorKind::NotFound)), or the guest did not eject it in time
+    /// There is no such disk ([`NotFound`](ErrorKind::NotFound)); the VM was migrated with it while this waited
+    /// ([`InvalidState`](ErrorKind::InvalidState)); or the guest did not eject it in time
     /// ([`Timeout`](ErrorKind::Timeout)): then the VM keeps it. If the guest ejects it later, it is unplugged then,
     /// which is reported by an event.
     pub fn unplug_disk(&self, position: usize, timeout: Duration) -> Result<()> {
@@ -139,6 +140,10 @@ impl Vm {
         loop {
             let Some(slot) = inner.live().devices.slot_of(kind, position, id) else { return Ok(()) };
             let Some(machine) = inner.machine() else {
+                if inner.live().was_migrated() {
+                    inner.stop_waiting(kind, position);
+                    return Err(self.was_migrated(Verb::Unplug));
+                }
                 inner.detach(kind, position);
                 return Ok(());
             };

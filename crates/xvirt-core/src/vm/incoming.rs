@@ -32,6 +32,9 @@ pub(super) struct Requirements {
     pub(super) tsc_khz: u32,
     /// The sizes of its disks in bytes.
     pub(super) disk_sizes: Vec<u64>,
+    /// Whether its guest's next power-off is the first half of a reboot.
+    #[serde(default)]
+    pub(super) reboot_on_power_off: bool,
 }
 
 /// A VM that another host wants to migrate here.
@@ -101,6 +104,7 @@ pub(crate) struct Incoming {
     bare: Option<BareMachine>,
     vm: Vm,
     memory: GuestRam,
+    reboot_on_power_off: bool,
 }
 
 impl Incoming {
@@ -116,7 +120,7 @@ impl Incoming {
         host: &Host,
         files: Option<&[MemoryFile]>,
     ) -> std::result::Result<Self, Vec<Error>> {
-        let Requirements { description, cpuid, tsc_khz, disk_sizes } = &arriving.requirements;
+        let Requirements { description, cpuid, tsc_khz, disk_sizes, reboot_on_power_off } = &arriving.requirements;
         (config.uuid, config.generation_id) = (description.uuid, description.generation_id);
         let (size, backing) = (config.memory, config.memory_backing.clone());
         let mut checks = arrival::check(&config, disk_sizes);
@@ -137,7 +141,7 @@ impl Incoming {
             (Ok(vm), Ok(memory)) if lacks.is_empty() => {
                 let bare = BareMachine::new(&vm.inner.processors, cpuid, memory.clone());
                 let bare = Some(bare.map_err(|error| vec![error])?);
-                Ok(Self { started: None, bare, vm, memory })
+                Ok(Self { started: None, bare, vm, memory, reboot_on_power_off: *reboot_on_power_off })
             }
             (vm, memory) => Err(vm.err().into_iter().chain(lacks).chain(memory.err()).collect()),
         }
@@ -183,10 +187,13 @@ impl Incoming {
     /// # Errors
     /// It was not prepared.
     pub(crate) fn run(self) -> Result<Vm> {
-        let Self { started, vm, .. } = self;
+        let Self { started, vm, reboot_on_power_off, .. } = self;
         let started = started.ok_or_else(|| Error::new(ErrorKind::InvalidState, "the VM has no machine here yet"))?;
         started.announce();
-        vm.inner.run(&mut vm.inner.lock(), started, &Event::Resumed);
+        let mut power = vm.inner.lock();
+        vm.inner.run(&mut power, started, &Event::Resumed);
+        power.reboot_on_power_off = reboot_on_power_off;
+        drop(power);
         Ok(vm)
     }
 }

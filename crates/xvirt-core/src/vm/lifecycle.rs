@@ -77,8 +77,8 @@ impl Vm {
     /// order.
     ///
     /// # Errors
-    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or was halted by
-    ///   [`hard_shutdown`](Self::hard_shutdown) while this waited.
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, was halted by
+    ///   [`hard_shutdown`](Self::hard_shutdown) while this waited, or was migrated while this waited for its turn.
     /// - [`Timeout`](ErrorKind::Timeout) if it has not powered off within `timeout`; then it still runs, and may still
     ///   power off later.
     /// - [`GuestFault`](ErrorKind::GuestFault) if it crashed while this waited and was halted as a result.
@@ -117,9 +117,9 @@ impl Vm {
     /// # Errors
     /// - [`InvalidState`](ErrorKind::InvalidState) if it is not running, or another verb intervened: a
     ///   [`clean_shutdown`](Self::clean_shutdown) or [`hard_shutdown`](Self::hard_shutdown), after which it is halted,
-    ///   or a [`hard_reboot`](Self::hard_reboot).
+    ///   or a [`hard_reboot`](Self::hard_reboot), or it was migrated while this waited for its turn.
     /// - [`Timeout`](ErrorKind::Timeout) if it has not powered off within `timeout`; then it still runs. If its guest
-    ///   powers off later, it is still rebooted, unless `clean_shutdown` was called meanwhile.
+    ///   powers off later, it is still rebooted, even if it was migrated meanwhile, unless `clean_shutdown` was called.
     /// - [`GuestFault`](ErrorKind::GuestFault) if it crashed while this waited; then it is in the state that its
     ///   configuration specifies for crashes.
     /// - [`NotBootable`](ErrorKind::NotBootable) if its boot source could no longer be loaded; then it is halted.
@@ -194,6 +194,7 @@ impl Vm {
             Event::Crashed(reason) => (ErrorKind::GuestFault, format!("it crashed ({reason})")),
             Event::HardReset => (ErrorKind::InvalidState, "it was reset by hard_reboot".to_owned()),
             Event::Suspended => (ErrorKind::InvalidState, "it was suspended".to_owned()),
+            Event::Migrated => (ErrorKind::InvalidState, "it was migrated".to_owned()),
             Event::GuestShutdown => (ErrorKind::InvalidState, "it was shut down by clean_shutdown".to_owned()),
             _ => (ErrorKind::InvalidState, "it was shut down by hard_shutdown".to_owned()),
         };

@@ -112,6 +112,11 @@ impl Live {
         }
     }
 
+    /// Whether it was migrated, and runs elsewhere.
+    pub(super) fn was_migrated(&self) -> bool {
+        self.halted.as_ref().is_some_and(|halted| halted.cause == HaltCause::Migrated)
+    }
+
     pub(super) fn statistics(&self) -> Statistics {
         match (&self.running, &self.ending) {
             (Some(running), _) => Statistics::of(running, &self.devices),

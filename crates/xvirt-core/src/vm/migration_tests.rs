@@ -206,3 +206,27 @@ fn an_image_that_is_not_the_same_is_refused() {
     drop(outgoing);
     goes_on(&mut console);
 }
+
+#[test]
+fn verbs_that_come_too_late_say_that_the_vm_was_migrated() {
+    let Some((folder, host)) = rig() else { return };
+    let (vm, _) = running(folder.path(), &host);
+    let there = std::thread::scope(|scope| {
+        let unplug = scope.spawn(|| vm.unplug_disk(1, PATIENCE).unwrap_err());
+        while vm.current_operations().is_empty() {
+            std::thread::yield_now();
+        }
+        let (outgoing, incoming) = handed_over(&vm, &host);
+        let shutdown = scope.spawn(|| vm.clean_shutdown(PATIENCE).unwrap_err());
+        let reboot = scope.spawn(|| vm.clean_reboot(PATIENCE).unwrap_err());
+        let there = incoming.run().unwrap();
+        outgoing.migrated();
+        for late in [unplug, shutdown, reboot] {
+            let error = late.join().unwrap();
+            assert_eq!(error.kind(), ErrorKind::InvalidState);
+            assert!(error.to_string().contains("it was migrated, and is halted here"), "{error}");
+        }
+        there
+    });
+    assert_eq!([vm.disk_positions(), there.disk_positions()], [[0, 1], [0, 1]]);
+}

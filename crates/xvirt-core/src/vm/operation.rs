@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::handle::{Power, Vm};
 use super::state::Verb;
-use crate::Result;
 use crate::progress::{Done, Progress};
 use crate::sync::lock;
+use crate::{Error, ErrorKind, Result};
 
 /// A verb in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,10 @@ impl Operations {
         lock(&self.0).operations.values().map(|entry| entry.operation.clone()).collect()
     }
 
+    fn contains(&self, verb: Verb) -> bool {
+        lock(&self.0).operations.values().any(|entry| entry.operation.verb == verb)
+    }
+
     fn is_exclusive(&self) -> bool {
         lock(&self.0).operations.values().any(|entry| entry.exclusive)
     }
@@ -84,19 +88,24 @@ impl InProgress {
 pub(crate) struct LongOperation<'a> {
     // Fields are dropped in this order, so that the next owner of the lock does not see it listed.
     listed: InProgress,
-    _lock: Option<MutexGuard<'a, Power>>,
+    lock: Option<MutexGuard<'a, Power>>,
 }
 
 impl<'a> LongOperation<'a> {
     /// Lets other verbs run from now on.
     pub(crate) fn release(&mut self) {
         self.listed.change(|entry| entry.exclusive = false);
-        self._lock = None;
+        self.lock = None;
     }
 
     /// The operation lock, for a verb that halts the VM. The verb stays listed.
     pub(super) fn take_lock(&mut self) -> Option<MutexGuard<'a, Power>> {
-        self._lock.take()
+        self.lock.take()
+    }
+
+    /// What the holder of the operation lock may change; `None` after [`release`](Self::release).
+    pub(super) fn power(&self) -> Option<&Power> {
+        self.lock.as_deref()
     }
 
     /// An observer that records the progress in the list, and passes it on to `observer`.
@@ -154,14 +163,37 @@ impl Vm {
     /// Like [`begin`](Self::begin), for a verb that is implemented outside this folder.
     pub(crate) fn begin_long(&self, verb: Verb) -> Result<LongOperation<'_>> {
         let (lock, listed) = self.begin(verb)?;
-        Ok(LongOperation { listed, _lock: Some(lock) })
+        Ok(LongOperation { listed, lock: Some(lock) })
     }
 
     /// Checks whether the VM's state still allows `verb`, after a wait that failed and after any ongoing teardown has
     /// ended.
     pub(super) fn still_allows(&self, verb: Verb) -> Result<()> {
         let _turn = self.lock()?;
-        verb.check(self.name(), self.inner.live().state)
+        self.check(verb)
+    }
+
+    /// Checks whether the VM's state allows `verb`, which only lasts while the caller holds the operation lock.
+    pub(super) fn check(&self, verb: Verb) -> Result<()> {
+        let live = self.inner.live();
+        match verb.check(self.name(), live.state) {
+            Err(_) if live.was_migrated() => Err(self.was_migrated(verb)),
+            checked => checked,
+        }
+    }
+
+    /// The error of a verb that comes too late for a VM that runs elsewhere.
+    pub(super) fn was_migrated(&self, verb: Verb) -> Error {
+        let what = format!("cannot {verb} VM '{}': it was migrated, and is halted here", self.name());
+        Error::new(ErrorKind::InvalidState, what).with_remedy("call this at the target of the migration, where it runs")
+    }
+
+    /// Fails if one of `verbs` is in progress, which would be lost if `verb` began now. The caller holds the operation
+    /// lock.
+    pub(super) fn require_none_of(&self, verbs: &[Verb], verb: Verb) -> Result<()> {
+        let Some(other) = verbs.iter().find(|other| self.inner.operations.contains(**other)) else { return Ok(()) };
+        let what = format!("cannot {verb} VM '{}' while another thread waits to {other} it", self.name());
+        Err(Error::new(ErrorKind::Busy, what).with_remedy("wait until that has ended"))
     }
 
     /// Like [`begin`](Self::begin), after the supervisor of a run that the guest ended has been joined.
@@ -172,7 +204,7 @@ impl Vm {
 
     /// Lists `verb`, whose turn has come, if the VM's state allows it.
     fn list<'a>(&self, power: MutexGuard<'a, Power>, verb: Verb) -> Result<(MutexGuard<'a, Power>, InProgress)> {
-        verb.check(self.name(), self.inner.live().state)?;
+        self.check(verb)?;
         Ok((power, self.inner.operations.begin(verb)))
     }
 }

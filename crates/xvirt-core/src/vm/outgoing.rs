@@ -37,9 +37,11 @@ impl Vm {
     /// Begins to migrate the VM: no other verb changes it from now on.
     ///
     /// # Errors
-    /// It is not running; or a disk cannot be opened by another process.
+    /// It is not running; a clean shutdown or reboot is in progress, which could not go on at the target; or a disk cannot
+    /// be opened by another process.
     pub(crate) fn begin_migration(&self) -> Result<Outgoing<'_>> {
         let operation = self.begin_long(Verb::Migrate)?;
+        self.require_none_of(&[Verb::CleanShutdown, Verb::CleanReboot], Verb::Migrate)?;
         self.inner.require_all_disks()?;
         self.inner.require_closable()?;
         for (position, disk) in &self.inner.live().devices.disks {
@@ -108,7 +110,8 @@ impl Outgoing<'_> {
         let disks = live.devices.disks.values();
         let disk_sizes = disks.map(|disk| disk.backend().map_or(0, |backend| backend.capacity())).collect();
         let (cpuid, tsc_khz) = (self.machine.cpuid().clone(), self.machine.tsc_khz());
-        let requirements = Requirements { description, cpuid, tsc_khz, disk_sizes };
+        let reboot_on_power_off = self.operation.power().is_some_and(|power| power.reboot_on_power_off);
+        let requirements = Requirements { description, cpuid, tsc_khz, disk_sizes, reboot_on_power_off };
         let requirements = rmp_serde::to_vec_named(&requirements).map_err(|e| {
             Error::new(ErrorKind::InvalidState, "the description of the VM cannot be written").because(e)
         })?;

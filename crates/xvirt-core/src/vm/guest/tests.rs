@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+
 use crate::ErrorKind;
 use crate::config::{Boot, ByteSize, VmConfig};
 use crate::demo::{self, CommandLine, Mode};
 use crate::host::Host;
 use crate::machine::Signal;
+use crate::memory::testing::copy_pages;
 use crate::vm::events::{CrashReason, Event, EventReceiver};
 use crate::vm::handle::Vm;
+use crate::vm::incoming::{ArrivingVm, Incoming};
 use crate::vm::state::{PowerState, Verb};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -144,4 +148,54 @@ fn a_clean_shutdown_says_what_came_between() {
             "{error}"
         );
     });
+}
+
+/// What a VM says that cannot be migrated because of `verb`.
+fn require_refused(vm: &Vm, verb: Verb) {
+    let error = vm.begin_migration().err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(error.to_string().contains(&format!("while another thread waits to {verb} it")), "{error}");
+}
+
+#[test]
+fn a_vm_whose_guest_is_to_shut_down_or_reboot_is_not_migrated() {
+    let Some((vm, _events)) = running() else { return };
+    interrupted(&vm, |vm| {
+        require_refused(vm, Verb::CleanReboot);
+        vm.hard_reboot().unwrap();
+    });
+    std::thread::scope(|scope| {
+        let shutdown = scope.spawn(|| vm.clean_shutdown(PATIENCE).unwrap_err());
+        while vm.current_operations().is_empty() {
+            std::thread::yield_now();
+        }
+        require_refused(&vm, Verb::CleanShutdown);
+        vm.hard_shutdown().unwrap();
+        shutdown.join().unwrap();
+    });
+}
+
+#[test]
+fn a_guest_that_is_late_for_a_reboot_is_rebooted_at_the_target() {
+    let Some((vm, _events)) = running() else { return };
+    assert_eq!(vm.clean_reboot(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
+    let mut outgoing = vm.begin_migration().unwrap();
+    let (config, requirements) = outgoing.offer().unwrap();
+    let arriving = ArrivingVm::decode(&requirements, &config).unwrap();
+    let config = vm.config().unwrap();
+    let mut incoming = Incoming::new(&arriving, config, &Host::probe().unwrap(), None).unwrap();
+    outgoing.park().unwrap();
+    let state = outgoing.release().unwrap();
+    let all: Vec<_> =
+        outgoing.memory().iter().map(|region| vec![u64::MAX; region.len() as usize / 4096 / 64]).collect();
+    copy_pages(outgoing.memory(), incoming.memory(), &all);
+    incoming.prepare(&state).unwrap();
+    let there = incoming.run().unwrap();
+    outgoing.migrated();
+    let events = there.events().unwrap();
+    {
+        let _turn = there.inner.lock();
+        there.inner.machine().unwrap().signals().send(Signal::PowerOff);
+    }
+    assert_eq!(next(&events), Event::GuestReset);
 }
