@@ -56,11 +56,7 @@ impl Inner {
     /// Fails if a disk is missing from the machine, because its image could not be opened again.
     pub(super) fn require_all_disks(&self) -> Result<()> {
         let live = self.live();
-        if live.released.is_some() {
-            let what = format!("VM '{}' may run at the target of a migration", self.config.name);
-            return Err(Error::new(ErrorKind::InvalidState, what)
-                .with_remedy("find out whether it does, and decide with resolve_migration"));
-        }
+        live.require_decided(&self.config.name)?;
         let missing = live.devices.disks.iter().find(|(_, disk)| live.running.is_some() && disk.device.is_none());
         missing.map_or(Ok(()), |(position, _)| {
             let what = format!("disk {position} of VM '{}' could not be opened again", self.config.name);

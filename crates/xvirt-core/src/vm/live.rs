@@ -19,6 +19,7 @@ use super::statistics::Statistics;
 use crate::cgroup::CpuGroup;
 use crate::config::{ByteSize, CpuLimit, VmConfig};
 use crate::machine::Machine;
+use crate::{Error, ErrorKind, Result};
 
 #[derive(Debug)]
 pub(super) struct Live {
@@ -115,6 +116,16 @@ impl Live {
     /// Whether it was migrated, and runs elsewhere.
     pub(super) fn was_migrated(&self) -> bool {
         self.halted.as_ref().is_some_and(|halted| halted.cause == HaltCause::Migrated)
+    }
+
+    /// Fails if a migration has closed the disks of the VM called `name`, and its outcome has not been decided.
+    pub(super) fn require_decided(&self, name: &str) -> Result<()> {
+        if self.released.is_none() {
+            return Ok(());
+        }
+        let what = format!("VM '{name}' may run at the target of a migration");
+        Err(Error::new(ErrorKind::InvalidState, what)
+            .with_remedy("find out whether it does, and decide with resolve_migration"))
     }
 
     pub(super) fn statistics(&self) -> Statistics {

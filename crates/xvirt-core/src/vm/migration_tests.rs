@@ -8,6 +8,7 @@ use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::incoming::{ArrivingVm, Incoming};
 use super::outgoing::Outgoing;
+use super::state::Verb;
 use super::{HaltCause, PowerState, Vm};
 use crate::ErrorKind;
 use crate::config::{Boot, ByteSize, Disk, VmConfig};
@@ -229,4 +230,32 @@ fn verbs_that_come_too_late_say_that_the_vm_was_migrated() {
         there
     });
     assert_eq!([vm.disk_positions(), there.disk_positions()], [[0, 1], [0, 1]]);
+}
+
+#[test]
+fn an_undecided_vm_only_waits_for_the_decision() {
+    let Some((folder, host)) = rig() else { return };
+    let (vm, _) = running(folder.path(), &host);
+    let (outgoing, incoming) = handed_over(&vm, &host);
+    drop(incoming);
+    drop(outgoing);
+    // Nobody has the disks open now, so each of these would open them.
+    let spare = folder.path().join("spare.raw");
+    disk::create(&spare, ImageFormat::Raw, 1 << 20).unwrap();
+    for error in [
+        vm.resize_disk(0, 8 << 20).unwrap_err(),
+        vm.plug_disk(Disk::raw(spare)).unwrap_err(),
+        vm.unplug_disk(0, Duration::ZERO).unwrap_err(),
+        vm.snapshot_views(folder.path()).unwrap_err(),
+        vm.suspend(folder.path().join("saved"), &()).unwrap_err(),
+        vm.hard_reboot().unwrap_err(),
+        vm.unpause().unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::InvalidState);
+        assert!(error.to_string().contains("decide with resolve_migration"), "{error}");
+    }
+    assert_eq!(vm.allowed_operations(), [Verb::HardShutdown, Verb::Unpause]);
+    vm.resolve_migration(false).unwrap();
+    assert_eq!(vm.power_state(), PowerState::Running);
+    vm.resize_disk(0, 8 << 20).unwrap();
 }

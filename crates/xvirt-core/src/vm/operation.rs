@@ -148,8 +148,7 @@ impl Vm {
         if self.require_process().is_ok() && self.inner.operations.is_exclusive() {
             return Vec::new();
         }
-        let state = self.power_state();
-        Verb::all().filter(|verb| verb.legal_states().contains(&state)).collect()
+        Verb::all().filter(|verb| self.check(*verb).is_ok()).collect()
     }
 
     /// Waits for the operation lock and lists `verb` as in progress.
@@ -177,6 +176,7 @@ impl Vm {
     pub(super) fn check(&self, verb: Verb) -> Result<()> {
         let live = self.inner.live();
         match verb.check(self.name(), live.state) {
+            Ok(()) if verb.waits_for_decision() => live.require_decided(self.name()),
             Err(_) if live.was_migrated() => Err(self.was_migrated(verb)),
             checked => checked,
         }

@@ -108,6 +108,12 @@ impl Verb {
         )
     }
 
+    /// Whether it is refused while it is unknown whether the VM runs at the target of a migration. `Unpause` is also the
+    /// verb by which that is decided.
+    pub(super) fn waits_for_decision(self) -> bool {
+        !matches!(self, Self::HardShutdown | Self::Unpause)
+    }
+
     /// The states in which it is legal.
     pub fn legal_states(self) -> &'static [PowerState] {
         LEGAL.iter().find(|(verb, _)| *verb == self).map_or(&[], |(_, states)| states)
