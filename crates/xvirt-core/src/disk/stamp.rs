@@ -1,11 +1,13 @@
 //! Detects that the contents of an image were changed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::named_file::NamedFile;
 
 /// When an image was changed last, by its file system. Every write and every change of its length changes it; reading
 /// and renaming do not. An image with the same contents that takes its place has to [keep](Self::keep) it.
@@ -16,26 +18,59 @@ pub(crate) struct ImageStamp {
 }
 
 impl ImageStamp {
-    /// The stamp of the image at `path` now.
+    /// The stamp of the image at `path` now, also if another host has changed it.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let file = fs::metadata(path)?;
+        let file = metadata(path)?;
         Ok(Self { modified: (file.mtime(), file.mtime_nsec()) })
     }
 
     /// Gives `copy`, which has the contents of `image`, the same stamp, on stable storage.
     pub(crate) fn keep(image: &Path, copy: &Path) -> io::Result<()> {
-        let modified = fs::metadata(image)?.modified()?;
+        let modified = metadata(image)?.modified()?;
         let copy = File::options().write(true).open(copy)?;
         copy.set_modified(modified)?;
         copy.sync_all()
     }
 }
 
+/// The metadata of an image, through a descriptor: NFS only asks the server for the attributes of a file when it is opened
+/// (close-to-open consistency, nfs(5)); by path, it may return those that it read some seconds ago.
+fn metadata(path: &Path) -> io::Result<Metadata> {
+    let found = NamedFile::find(path)?;
+    if !found.is_file() && !found.is_block_device() {
+        let what = format!("{} is {}", path.display(), found.description());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    match found.open(OpenOptions::new().read(true)) {
+        Ok(file) => file.metadata(),
+        // It was opened before this process lost the right to. What can be known of it without is better than nothing.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::metadata(path),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::mem::MaybeUninit;
     use std::time::{Duration, SystemTime};
 
+    use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+
     use super::*;
+
+    #[test]
+    fn an_image_is_opened_so_that_nfs_asks_its_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        fs::write(&path, "one").unwrap();
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&watch, &path, WatchFlags::OPEN).unwrap();
+        ImageStamp::of(&path).unwrap();
+        let mut buffer = [MaybeUninit::uninit(); 256];
+        let event = Reader::new(&watch, &mut buffer).next().unwrap().events();
+        assert!(event.contains(ReadFlags::OPEN), "{event:?}");
+        assert_eq!(ImageStamp::of(folder.path()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
 
     #[test]
     fn a_change_is_seen_and_a_new_name_is_not() {
