@@ -61,6 +61,9 @@ pub(crate) fn clear_files(memory: &GuestRam) -> io::Result<()> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
     use vm_memory::bitmap::Bitmap;
 
     use super::*;
@@ -119,6 +122,36 @@ pub(crate) mod tests {
         }
         give_back(&memory, 0x3f_f000..u64::MAX).unwrap();
         assert_eq!(resident(&memory, 0x3f_e000, 2), [true, false]);
+    }
+
+    /// A file of `length` bytes that was used before.
+    fn used_file(length: usize) -> File {
+        let file = File::from(rustix::fs::memfd_create("used", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        file.write_all_at(&vec![0x5a; length], 0).unwrap();
+        file
+    }
+
+    #[test]
+    fn only_memory_in_files_is_cleared_and_the_rest_of_the_file_stays() {
+        const LENGTH: usize = 4 << 20;
+        let file = used_file(LENGTH + 4096);
+        let backing = MemoryBacking { file: Some(file.try_clone().unwrap().into()), ..MemoryBacking::default() };
+        for memory in [allocate(ByteSize::mib(4), &backing).unwrap(), filled(true)] {
+            let mut bytes = vec![0; LENGTH];
+            memory.read_slice(&mut bytes, GuestAddress(0)).unwrap();
+            assert!(bytes.iter().all(|byte| *byte != 0), "it is in use");
+            clear_files(&memory).unwrap();
+            memory.read_slice(&mut bytes, GuestAddress(0)).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == 0));
+            assert!(dirty(&memory, 0) && dirty(&memory, LENGTH as u64 - 4096));
+        }
+        let mut after = [0; 4096];
+        file.read_exact_at(&mut after, LENGTH as u64).unwrap();
+        assert_eq!(after, [0x5a; 4096]);
+
+        let private = filled(false);
+        clear_files(&private).unwrap();
+        assert_eq!(private.read_obj::<u8>(GuestAddress(0x1234)).unwrap(), 0xa5);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Hands a VM over within one process, step by step, without a protocol.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -258,4 +260,22 @@ fn an_undecided_vm_only_waits_for_the_decision() {
     vm.resolve_migration(false).unwrap();
     assert_eq!(vm.power_state(), PowerState::Running);
     vm.resize_disk(0, 8 << 20).unwrap();
+}
+
+#[test]
+fn a_memory_file_that_was_used_before_is_all_zeroes_when_the_vm_arrives() {
+    let Some((folder, host)) = rig() else { return };
+    let (vm, _) = running(folder.path(), &host);
+    let outgoing = vm.begin_migration().unwrap();
+    let arriving = arriving(&outgoing);
+    let used = File::from(rustix::fs::memfd_create("used", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+    used.write_all_at(&vec![7; 32 << 20], 0).unwrap();
+    let config = arriving.config().unwrap().clone().memory_file(used);
+    let incoming = Incoming::new(&arriving, config, &host, None).unwrap();
+    // The source does not send pages of zeroes in the first round.
+    for region in incoming.memory().iter() {
+        let mut bytes = vec![7; region.len() as usize];
+        incoming.memory().read_slice(&mut bytes, region.start_addr()).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 0));
+    }
 }
