@@ -55,9 +55,6 @@ pub(crate) trait SourceVm {
     /// disks that are closed, and runs the guest. After an error the guest stays stopped without open disks, and this
     /// can be called again.
     fn reclaim(&mut self) -> Result<()>;
-
-    /// The guest runs at the target: gives everything back.
-    fn migrated(&mut self);
 }
 
 /// How a migration ended at its source.
@@ -427,7 +424,6 @@ impl Committing<'_> {
         match session.control().and_then(|control| control.receive(&mut body)) {
             Ok(Kind::Committed) => {
                 session.downtime.resume = begin.elapsed();
-                session.vm.migrated();
                 Outcome::Migrated(MigrationSummary { report: session.steering.last(), downtime: session.downtime })
             }
             Ok(Kind::Aborted) => Self::undelivered(session, unexpected(Kind::Aborted, &body, Kind::Committed)),

@@ -208,7 +208,6 @@ pub(super) struct FakeSource {
     pub(super) guest: Arc<Guest>,
     /// How many pages the guest writes per round.
     writes: u64,
-    migrated: bool,
     logging: AtomicBool,
     pub(super) throttled: Mutex<Vec<u8>>,
 }
@@ -222,16 +221,12 @@ impl FakeSource {
         let guest = Arc::new(Guest::new(ram, true));
         guest.write(90);
         let throttled = Mutex::new(Vec::new());
-        Self { world: Arc::clone(world), guest, writes, migrated: false, logging: AtomicBool::new(false), throttled }
+        Self { world: Arc::clone(world), guest, writes, logging: AtomicBool::new(false), throttled }
     }
 
     /// Whether nothing of the migration is left.
     pub(super) fn is_clean(&self) -> bool {
         !self.logging.load(Ordering::Relaxed) && lock(&self.throttled).last().is_none_or(|last| *last == 0)
-    }
-
-    pub(super) fn was_migrated(&self) -> bool {
-        self.migrated
     }
 }
 
@@ -319,10 +314,6 @@ impl SourceVm for FakeSource {
         }
         lock(&self.guest.inside).runs = true;
         Ok(())
-    }
-
-    fn migrated(&mut self) {
-        self.migrated = true;
     }
 }
 

@@ -172,10 +172,6 @@ impl SourceVm for Outgoing<'_> {
     fn reclaim(&mut self) -> Result<()> {
         Outgoing::reclaim(self)
     }
-
-    fn migrated(&mut self) {
-        // `Vm::migrate` halts the VM, which ends this value.
-    }
 }
 
 /// A VM at the target.

@@ -118,7 +118,6 @@ fn send(
 ) -> Outcome {
     let outcome = migrate(source, channel, settings, decision, &());
     assert!(source.is_clean(), "the log or the throttling is still on");
-    assert_eq!(source.was_migrated(), matches!(outcome, Outcome::Migrated(_)));
     outcome
 }
 
