@@ -102,7 +102,7 @@ pub fn receive(
     let refuse = |errors: Vec<Error>| Refusal { reasons: errors.iter().map(Error::to_string).collect() };
     target::receive(channel, settings, decision, observer, &mut |offer, memory| {
         let arriving = ArrivingVm::decode(&offer.requirements, &offer.configuration);
-        let arriving = arriving.map_err(|error| refuse(vec![error]))?;
+        let arriving = arriving.map_err(|error| unreadable(&error, &offer.version))?;
         let arriving = arriving.only_checked(offer.check).handed_over(memory.is_some());
         let config = accept(&arriving).map_err(|reasons| Refusal { reasons })?;
         let incoming = Incoming::new(&arriving, config, host, memory).map_err(refuse)?;
@@ -114,6 +114,12 @@ pub fn receive(
     })?;
     let vm = lock(&arrived).take();
     vm.ok_or_else(|| Error::new(ErrorKind::InvalidState, "the VM that arrived is gone"))
+}
+
+/// Refuses a VM whose description cannot be read, with the versions, which may be the cause.
+fn unreadable(error: &Error, source: &str) -> Refusal {
+    let target = env!("CARGO_PKG_VERSION");
+    Refusal { reasons: vec![format!("{error} (the source runs xvirt {source:?}, and the target {target:?})")] }
 }
 
 impl SourceVm for Outgoing<'_> {
