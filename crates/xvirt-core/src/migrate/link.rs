@@ -12,7 +12,7 @@ use super::message::{Kind, Reasons, decode, encode, reasons};
 use crate::memory::GuestSlice;
 use crate::{Error, ErrorKind, Result};
 
-/// How much of a body is allocated before more of it has arrived.
+/// How much of a body is allocated before more of it has arrived, and how much has to arrive within the limit for silence.
 const STEP: usize = 1 << 20;
 const TOO_MANY: &str = "the peer passes more descriptors than a message can have";
 
@@ -129,13 +129,12 @@ impl<'a> Link<'a> {
 
     /// Sends `length` bytes by calls that get how many were sent before.
     fn send_by(&self, length: usize, mut send: impl FnMut(usize) -> io::Result<usize>) -> Result<()> {
-        let deadline = Instant::now() + self.watch.silence;
-        let mut done = 0;
+        let (mut done, mut moved) = (0, Instant::now());
         while done < length {
             self.watch.check()?;
             match send(done) {
-                Ok(sent) => done += sent,
-                Err(error) if is_wait(&error) && Instant::now() < deadline => {}
+                Ok(sent) => (done, moved) = (done + sent, Instant::now()),
+                Err(error) if is_wait(&error) && moved.elapsed() < self.watch.silence => {}
                 Err(error) if is_wait(&error) => return Err(self.silent("has taken no data")),
                 Err(error) => return Err(lost(error)),
             }
@@ -174,7 +173,7 @@ impl<'a> Link<'a> {
             let end = header.length.min(done.max(body.len()).saturating_add(STEP));
             body.resize(end, 0);
             self.fill(&mut body[done..end], wait)?;
-            done = end;
+            (done, wait.since) = (end, Instant::now());
         }
         header.check(body)
     }
@@ -320,8 +319,9 @@ impl Arriving<'_> {
     }
 }
 
-/// The wait for one message. Once it has begun to arrive, it must be complete in time, however slowly it comes. Before,
-/// it is enough that something arrives on any connection: one can be idle while others have more pages.
+/// The wait for one message. Once it has begun to arrive, it must be complete in time, or each MiB of it if it is longer:
+/// single bytes do not extend the time. Before, it is enough that something arrives on any connection: one can be idle
+/// while others have more pages.
 struct Wait<'a> {
     /// Where descriptors go that come with the message.
     descriptors: Option<&'a mut Vec<OwnedFd>>,

@@ -9,6 +9,7 @@ mod good;
 mod hand_over;
 mod hostile;
 mod signals;
+mod slow;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
