@@ -27,10 +27,12 @@ const PIECE: usize = 64 << 10;
 ///
 /// The first one carries the control messages. Memory is divided between all of them.
 pub trait Channel: Send + Sync {
-    /// The next connection to the other side.
+    /// The next connection to the other side. A target calls this with a short `limit`, again and again, so that its wait
+    /// for a source can be cancelled.
     ///
     /// # Errors
-    /// Any error of the operating system; that the connection was not made in time, or that no more are available.
+    /// `TimedOut` or `WouldBlock` if the connection was not made in time; any other error of the operating system, or that
+    /// no more connections are available.
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>>;
 }
 
@@ -166,7 +168,7 @@ impl<S: Socket + 'static, F: Fn(Duration) -> io::Result<S> + Send + Sync> Channe
     }
 }
 
-/// Accepts the connections of a source, for which it takes whoever connects.
+/// Accepts whoever connects. A target drops those who are not its source.
 impl Channel for TcpListener {
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
         wait_readable(self, limit)?;
@@ -174,7 +176,7 @@ impl Channel for TcpListener {
     }
 }
 
-/// Accepts the connections of a source, for which it takes whoever connects.
+/// Accepts whoever connects. A target drops those who are not its source.
 impl Channel for UnixListener {
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
         wait_readable(self, limit)?;

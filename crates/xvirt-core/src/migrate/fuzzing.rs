@@ -57,7 +57,7 @@ fn run(bytes: Vec<u8>) {
     let settings = Reception::default().silence_limit(Duration::from_secs(5));
     let _ = receive(&Sent(Mutex::new(Some(bytes))), &settings, &(), &(), &mut |_, _| {
         let ram = memory().ok_or_else(Default::default)?;
-        Ok(Box::new(Vm(ram)))
+        Ok(Vm(ram))
     });
 }
 
@@ -94,6 +94,8 @@ impl Connection for Stream {
 struct Vm(GuestRam);
 
 impl TargetVm for Vm {
+    type Running = ();
+
     fn memory(&self) -> &GuestRam {
         &self.0
     }
@@ -102,9 +104,7 @@ impl TargetVm for Vm {
         Ok(())
     }
 
-    fn run(&mut self) -> Result<()> {
+    fn run(self) -> Result<()> {
         Ok(())
     }
-
-    fn abort(&mut self) {}
 }

@@ -368,11 +368,11 @@ pub(super) fn is_wait(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(ErrorKind::PeerFailed, "the other side of the migration closed the connection")
 }
 
-fn lost(cause: io::Error) -> Error {
+pub(super) fn lost(cause: io::Error) -> Error {
     let kind = Error::inside(&cause).map_or(ErrorKind::PeerFailed, Error::kind);
     Error::new(kind, "the connection to the other side of the migration broke").because(cause)
 }

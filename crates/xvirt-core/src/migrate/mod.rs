@@ -73,11 +73,13 @@
 //!
 //! Inside: `source` and `target` are the two sides, whose phases are types; `copy` sends memory, `pages` takes it, and
 //! `dirty` is the set of pages to send; `convergence` decides when to stop the guest; `frame`, `message` and `link` are
-//! what the sides say over the connections of a `channel`; `ancillary` passes descriptors over these, and `tls` encrypts
+//! what the sides say over the connections of a `channel`; `arrivals` are those that a target accepts, which wait in a
+//! `lobby` until it is known whose they are; `ancillary` passes descriptors over these, and `tls` encrypts
 //! them; `steering` joins the settings and reports with their observer;
 //! `vm` connects all this to VMs.
 
 mod ancillary;
+mod arrivals;
 mod channel;
 mod convergence;
 mod copy;
@@ -88,6 +90,7 @@ mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 mod link;
+mod lobby;
 mod message;
 mod pages;
 mod report;

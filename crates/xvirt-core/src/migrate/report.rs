@@ -15,8 +15,8 @@ pub trait MigrationObserver: Sync {
     /// Reports a new phase or round, and the state of a round about ten times per second.
     fn report(&self, report: &MigrationReport);
 
-    /// Whether to cancel. This counts until the commit: the migration then fails with an error of the kind `Cancelled`,
-    /// and the guest runs on at the source.
+    /// Whether to cancel. This counts until the commit, also while a target waits for a source: the call then fails with
+    /// an error of the kind `Cancelled`, and the guest runs on at the source.
     fn cancelled(&self) -> bool;
 
     /// New settings of the source, which is asked for after each report. How memory is moved, the number of

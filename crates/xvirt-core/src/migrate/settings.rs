@@ -182,7 +182,7 @@ fn check_silence(limit: Duration) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("choose some seconds, and a week at most"))
 }
 
-/// The settings of a migration at its target.
+/// The settings of a migration at its target. None of them limits how long it waits for a source to connect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -190,7 +190,7 @@ pub struct Reception {
     /// How long the source may be silent before it is given up. It has to be able to stop the guest and to flush and
     /// close its disks in this time.
     pub silence_limit: Duration,
-    /// How long the migration may take until the target is prepared.
+    /// How long the migration may take, from the first connection of its source until the target is prepared.
     pub time_limit: Duration,
     /// How long to ask the [`CommitDecision`](super::CommitDecision) while it answers `Unknown`.
     pub decision_limit: Duration,

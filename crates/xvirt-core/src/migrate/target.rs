@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::channel::{Channel, Connection};
+use super::arrivals::{Arrivals, Arrived};
+use super::channel::Channel;
 use super::decision::{CommitDecision, Decision, ask};
 use super::frame::broken;
 use super::link::{Link, Watch, both, unexpected};
@@ -12,15 +13,19 @@ use super::message::{
 };
 use super::pages::Pages;
 use super::report::{MigrationObserver, MigrationPhase};
-use super::settings::{AtLimit, MAX_CONNECTIONS, Migration, Reception};
+use super::settings::{AtLimit, Migration, Reception};
 use super::steering::Steering;
 use crate::memory::{GuestRam, MemoryFile};
 use crate::state::ranges_of;
 use crate::thread::with_signals_blocked;
 use crate::{Error, ErrorKind, Result};
 
-/// What the target needs of the VM.
-pub(crate) trait TargetVm {
+/// What the target needs of a VM that does not run here yet. Dropping it closes and unlocks the disks, and then its guest
+/// never runs here.
+pub(crate) trait TargetVm: Sized {
+    /// The VM whose guest runs here.
+    type Running;
+
     /// The guest's memory: that which was handed over, or else all zeroes.
     fn memory(&self) -> &GuestRam;
 
@@ -28,10 +33,7 @@ pub(crate) trait TargetVm {
     fn prepare(&mut self, state: &[u8]) -> Result<()>;
 
     /// Runs the guest. After an error it has not executed an instruction.
-    fn run(&mut self) -> Result<()>;
-
-    /// Closes and unlocks the disks. The guest never runs here.
-    fn abort(&mut self);
+    fn run(self) -> Result<Self::Running>;
 }
 
 /// Why the target does not take the VM: all reasons at once.
@@ -41,47 +43,54 @@ pub(crate) struct Refusal {
 }
 
 /// The VM for an offer, or the reasons why it is not taken.
-pub(crate) type Admission = std::result::Result<Box<dyn TargetVm>, Refusal>;
+pub(crate) type Admission<V> = std::result::Result<V, Refusal>;
 
 /// Makes the VM for an offer, or refuses it: with the memory that the source hands over, if it does.
-pub(crate) type Accept<'a> = dyn FnMut(&Offer, Option<&[MemoryFile]>) -> Admission + 'a;
+pub(crate) type Accept<'a, V> = dyn FnMut(&Offer, Option<&[MemoryFile]>) -> Admission<V> + 'a;
 
-/// Receives the VM that the source at the other end of `channel` sends. When this returns, its guest runs here. Sources
+/// Waits for a source at the other end of `channel`, and receives its VM. When this returns, its guest runs here. Sources
 /// that only ask whether it would be taken get their answers before.
 ///
 /// # Errors
 /// The guest does not run here, and never will: its memory, disks and locks were given back.
-pub(crate) fn receive(
+pub(crate) fn receive<V: TargetVm>(
     channel: &dyn Channel,
     settings: &Reception,
     decision: &dyn CommitDecision,
     observer: &dyn MigrationObserver,
-    accept: &mut Accept<'_>,
-) -> Result<Box<dyn TargetVm>> {
+    accept: &mut Accept<'_, V>,
+) -> Result<V::Running> {
     settings.check()?;
+    let mut arrivals = Arrivals::new(channel, settings.silence_limit);
+    let check = || match observer.cancelled() {
+        true => Err(Error::new(ErrorKind::Cancelled, "the wait for a migration was cancelled")),
+        false => Ok(()),
+    };
     loop {
-        if let Some(vm) = receive_one(channel, settings, decision, observer, accept)? {
+        let first = arrivals.first(&check)?;
+        if let Some(vm) = receive_one(&mut arrivals, first, settings, decision, observer, accept)? {
             return Ok(vm);
         }
     }
 }
 
 /// Serves one source. `None` if it only asked.
-fn receive_one(
-    channel: &dyn Channel,
+fn receive_one<V: TargetVm>(
+    arrivals: &mut Arrivals<'_>,
+    first: Arrived,
     settings: &Reception,
     decision: &dyn CommitDecision,
     observer: &dyn MigrationObserver,
-    accept: &mut Accept<'_>,
-) -> Result<Option<Box<dyn TargetVm>>> {
+    accept: &mut Accept<'_, V>,
+) -> Result<Option<V::Running>> {
     let limits = Migration::default().time_limit(settings.time_limit, AtLimit::Abort);
     let steering = Steering::fixed(limits, observer);
     let check = || steering.check();
     let watch = Watch::new(settings.silence_limit, &check);
-    let Introduced { link, offer, hello, memory } = introduce(channel, &watch)?;
+    let Introduced { link, offer, hello, memory } = introduce(first, &watch)?;
     let vm = match admit(&offer, memory.as_deref(), accept) {
-        Ok(mut vm) if offer.check => {
-            vm.abort();
+        Ok(vm) if offer.check => {
+            drop(vm);
             // A source that is gone has no use for the answer.
             let _ = link.send(&encode_bytes(Kind::Accepted, &[])?);
             return Ok(None);
@@ -93,12 +102,12 @@ fn receive_one(
         }
     };
     let session = Session { vm, links: vec![link], watch: &watch, steering: &steering, decision, limits: settings };
-    Receiving(session).receive(channel, &hello, memory.is_some())?.wait().map(Some)
+    Receiving(session).receive(arrivals, &hello, memory.is_some())?.wait().map(Some)
 }
 
 /// What all phases have.
-struct Session<'a> {
-    vm: Box<dyn TargetVm>,
+struct Session<'a, V> {
+    vm: V,
     links: Vec<Link<'a>>,
     watch: &'a Watch<'a>,
     steering: &'a Steering<'a>,
@@ -107,13 +116,13 @@ struct Session<'a> {
 }
 
 /// Memory arrives.
-struct Receiving<'a>(Session<'a>);
+struct Receiving<'a, V>(Session<'a, V>);
 
 /// The disks are locked and open, and the state is loaded.
-struct Prepared<'a>(Session<'a>);
+struct Prepared<'a, V>(Session<'a, V>);
 
 /// The connection broke: the store knows who owns the VM.
-struct Asking<'a>(Session<'a>, Error);
+struct Asking<'a, V>(Session<'a, V>, Error);
 
 /// What a source says first.
 struct Introduced<'a> {
@@ -124,14 +133,10 @@ struct Introduced<'a> {
     memory: Option<Vec<MemoryFile>>,
 }
 
-/// Accepts the first connection and its offer.
-fn introduce<'a>(channel: &dyn Channel, watch: &'a Watch<'a>) -> Result<Introduced<'a>> {
-    let link = Link::new(accept_connection(channel, watch)?, watch);
-    let hello: Hello = link.receive_hello()?;
-    if hello.connection != 0 || !(1..=MAX_CONNECTIONS).contains(&hello.connections) {
-        let (number, all) = (hello.connection, hello.connections);
-        return Err(broken(format!("the source begins with connection {number} of {all}, which is not possible")));
-    }
+/// Answers the first connection, and receives its offer.
+fn introduce<'a>(first: Arrived, watch: &'a Watch<'a>) -> Result<Introduced<'a>> {
+    let hello = first.hello.clone();
+    let link = Link::new(first.into_connection(), watch);
     let possible = if link.passes_descriptors() && hello.connections == 1 { FEATURES } else { FEATURES & !HAND_OVER };
     let features = hello.features & possible;
     link.send_hello(&Hello { features, ..hello.clone() })?;
@@ -154,17 +159,12 @@ fn receive_memory(link: &Link<'_>, ranges: usize) -> Result<Vec<MemoryFile>> {
     Ok(files.map(|(file, offset)| MemoryFile { file: file.into(), offset }).collect())
 }
 
-fn accept_connection(channel: &dyn Channel, watch: &Watch<'_>) -> Result<Box<dyn Connection>> {
-    channel.connect(watch.silence()).map_err(|e| Error::io("cannot accept a connection of the source", e))
-}
-
 /// Lets the embedder decide, and checks that its VM has the memory of the offer.
-fn admit(offer: &Offer, memory: Option<&[MemoryFile]>, accept: &mut Accept<'_>) -> Admission {
-    let mut vm = accept(offer, memory)?;
+fn admit<V: TargetVm>(offer: &Offer, memory: Option<&[MemoryFile]>, accept: &mut Accept<'_, V>) -> Admission<V> {
+    let vm = accept(offer, memory)?;
     if ranges_of(vm.memory()) == offer.memory {
         return Ok(vm);
     }
-    vm.abort();
     Err(Refusal { reasons: vec!["the VM would have other memory at the target".to_owned()] })
 }
 
@@ -180,38 +180,44 @@ fn refuse(link: &Link<'_>, offer: &Offer, Refusal { reasons }: Refusal) -> Error
     }
 }
 
-impl<'a> Session<'a> {
+impl<'a, V: TargetVm> Session<'a, V> {
     fn control(&self) -> Result<&Link<'a>> {
         self.links.first().ok_or_else(|| Error::new(ErrorKind::Gone, "the migration has no connection"))
     }
 
     /// Gives everything back, and then tells the source so.
-    fn abort(mut self, error: Error) -> Error {
-        self.watch.stop();
-        self.vm.abort();
-        if let Some(control) = self.links.first() {
-            control.say_aborted(&error);
-            control.finish();
-        }
+    fn abort(self, error: Error) -> Error {
+        let Self { vm, links, watch, .. } = self;
+        watch.stop();
+        drop(vm);
+        say_aborted(&links, &error);
         error
     }
 }
 
-impl<'a> Receiving<'a> {
+/// Tells the source that the guest never runs here.
+fn say_aborted(links: &[Link<'_>], error: &Error) {
+    if let Some(control) = links.first() {
+        control.say_aborted(error);
+        control.finish();
+    }
+}
+
+impl<'a, V: TargetVm> Receiving<'a, V> {
     /// Takes the memory, unless it is there already, and the state.
-    fn receive(mut self, channel: &dyn Channel, hello: &Hello, handed_over: bool) -> Result<Prepared<'a>> {
-        match self.prepare(channel, hello, handed_over) {
+    fn receive(mut self, arrivals: &mut Arrivals<'_>, hello: &Hello, handed_over: bool) -> Result<Prepared<'a, V>> {
+        match self.prepare(arrivals, hello, handed_over) {
             Ok(()) => Ok(Prepared(self.0)),
             Err(error) => Err(self.0.abort(error)),
         }
     }
 
-    fn prepare(&mut self, channel: &dyn Channel, hello: &Hello, handed_over: bool) -> Result<()> {
+    fn prepare(&mut self, arrivals: &mut Arrivals<'_>, hello: &Hello, handed_over: bool) -> Result<()> {
         let Self(session) = self;
         session.steering.enter(MigrationPhase::Receiving);
         session.control()?.send(&encode_bytes(Kind::Accepted, &[])?)?;
         if !handed_over {
-            accept_others(session, channel, hello)?;
+            accept_others(session, arrivals, hello)?;
             let pages = Pages::new(session.vm.memory().clone(), session.links.len(), session.steering);
             receive_pages(&session.links, &pages)?;
         }
@@ -225,16 +231,17 @@ impl<'a> Receiving<'a> {
 }
 
 /// Accepts the other connections, which may arrive in any order.
-fn accept_others(session: &mut Session<'_>, channel: &dyn Channel, hello: &Hello) -> Result<()> {
-    let mut others: Vec<Option<Link<'_>>> = (1..hello.connections).map(|_| None).collect();
-    for _ in 1..hello.connections {
-        let link = Link::new(accept_connection(channel, session.watch)?, session.watch);
-        let other: Hello = link.receive_hello()?;
-        let place = usize::from(other.connection).checked_sub(1).and_then(|number| others.get_mut(number));
-        match place {
-            Some(place) if place.is_none() && other.migration == hello.migration => *place = Some(link),
-            _ => return Err(broken(format!("connection {} is not one of this migration", other.connection))),
-        }
+fn accept_others<V>(session: &mut Session<'_, V>, arrivals: &mut Arrivals<'_>, first: &Hello) -> Result<()> {
+    let watch = session.watch;
+    let mut others: Vec<Option<Link<'_>>> = (1..first.connections).map(|_| None).collect();
+    for _ in 1..first.connections {
+        let arrived = arrivals.another(first, watch.silence(), &|| watch.check())?;
+        let number = arrived.hello.connection;
+        let place = usize::from(number).checked_sub(1).and_then(|number| others.get_mut(number));
+        let Some(place) = place.filter(|place| place.is_none()) else {
+            return Err(broken(format!("the source opened connection {number} of {} twice", first.connections)));
+        };
+        *place = Some(Link::new(arrived.into_connection(), watch));
     }
     session.links.extend(others.into_iter().flatten());
     Ok(())
@@ -264,9 +271,9 @@ fn receive_pages(links: &[Link<'_>], pages: &Pages<'_>) -> Result<()> {
     })
 }
 
-impl Prepared<'_> {
+impl<V: TargetVm> Prepared<'_, V> {
     /// Waits for the commit.
-    fn wait(self) -> Result<Box<dyn TargetVm>> {
+    fn wait(self) -> Result<V::Running> {
         let Self(session) = self;
         let mut body = Vec::new();
         match session.control().and_then(|control| control.receive(&mut body)) {
@@ -280,9 +287,9 @@ impl Prepared<'_> {
     }
 }
 
-impl Asking<'_> {
+impl<V: TargetVm> Asking<'_, V> {
     /// Reads from the store whether the guest runs here.
-    fn ask(self) -> Result<Box<dyn TargetVm>> {
+    fn ask(self) -> Result<V::Running> {
         let Self(session, error) = self;
         session.steering.enter(MigrationPhase::Asking);
         match ask(session.limits.decision_limit, || session.decision.read()) {
@@ -293,15 +300,15 @@ impl Asking<'_> {
 }
 
 /// Runs the guest and tells the source so.
-fn run(mut session: Session<'_>) -> Result<Box<dyn TargetVm>> {
-    session.watch.stop();
-    if let Err(error) = session.vm.run() {
-        return Err(session.abort(error));
-    }
+fn run<V: TargetVm>(session: Session<'_, V>) -> Result<V::Running> {
+    let Session { vm, links, watch, .. } = session;
+    watch.stop();
+    let running = vm.run().inspect_err(|error| say_aborted(&links, error))?;
     // If this does not arrive, the source reports that the outcome is indeterminate.
     let committed = encode_bytes(Kind::Committed, &[]);
-    if let Err(error) = session.control().and_then(|control| control.send(&committed?)) {
+    let told = links.first().map_or(Ok(()), |control| control.send(&committed?));
+    if let Err(error) = told {
         tracing::warn!(%error, "cannot tell the source of the migration that the guest runs");
     }
-    Ok(session.vm)
+    Ok(running)
 }

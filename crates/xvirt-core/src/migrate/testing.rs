@@ -319,13 +319,14 @@ impl SourceVm for FakeSource {
 
 pub(super) struct FakeTarget {
     world: Arc<World>,
-    ram: GuestRam,
+    pub(super) ram: GuestRam,
+    runs: bool,
 }
 
 impl FakeTarget {
     pub(super) fn new(world: &Arc<World>, files: Option<&[MemoryFile]>) -> Result<Self> {
         let ram = files.map_or_else(|| Ok(memory()), map)?;
-        Ok(Self { world: Arc::clone(world), ram })
+        Ok(Self { world: Arc::clone(world), ram, runs: false })
     }
 }
 
@@ -333,11 +334,15 @@ impl Drop for FakeTarget {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.world.crash(Side::Target);
+        } else if !self.runs {
+            self.world.unlock_disk(Side::Target);
         }
     }
 }
 
 impl TargetVm for FakeTarget {
+    type Running = Self;
+
     fn memory(&self) -> &GuestRam {
         &self.ram
     }
@@ -348,13 +353,10 @@ impl TargetVm for FakeTarget {
         self.world.attempt(Task::Prepare)
     }
 
-    fn run(&mut self) -> Result<()> {
+    fn run(mut self) -> Result<Self> {
         self.world.attempt(Task::Run)?;
         self.world.run(Side::Target);
-        Ok(())
-    }
-
-    fn abort(&mut self) {
-        self.world.unlock_disk(Side::Target);
+        self.runs = true;
+        Ok(self)
     }
 }

@@ -1,7 +1,5 @@
 //! Moves VMs: what the two sides need of one, and the calls of a program.
 
-use std::sync::{Arc, Mutex};
-
 use super::channel::Channel;
 use super::decision::CommitDecision;
 use super::dirty::DirtyPages;
@@ -14,9 +12,8 @@ use crate::config::VmConfig;
 use crate::host::Host;
 use crate::memory::GuestRam;
 use crate::state::{PAGE, ranges_of};
-use crate::sync::lock;
 use crate::vm::{ArrivingVm, Incoming, Outgoing, Vm};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 impl Vm {
     /// Asks the target at the other end of `channel`, which called [`receive`], whether it would take the VM, and moves
@@ -25,7 +22,7 @@ impl Vm {
     /// Only what can be known while the guest runs is checked; a migration can still fail.
     ///
     /// # Errors
-    /// [`MigrationRefused`](ErrorKind::MigrationRefused) with everything that is missing at the target; others as
+    /// [`MigrationRefused`](crate::ErrorKind::MigrationRefused) with everything that is missing at the target; others as
     /// [`migrate`](Self::migrate).
     pub fn check_migration(
         &self,
@@ -41,13 +38,13 @@ impl Vm {
     ///
     /// # Errors
     /// After an error the guest runs on here, unless the VM is [paused](crate::vm::PowerState::Paused), until
-    /// [`resolve_migration`](Self::resolve_migration) decides: with [`Indeterminate`](ErrorKind::Indeterminate), the guest
+    /// [`resolve_migration`](Self::resolve_migration) decides: with [`Indeterminate`](crate::ErrorKind::Indeterminate), the guest
     /// may run at the target; with any other kind, a disk could not be opened here again.
     ///
-    /// Errors are [`InvalidState`](ErrorKind::InvalidState) if it is not running; [`Busy`](ErrorKind::Busy) while a
-    /// [`clean_shutdown`](Self::clean_shutdown) or [`clean_reboot`](Self::clean_reboot) waits for the guest; [`InvalidConfig`](ErrorKind::InvalidConfig)
-    /// if it cannot be moved; [`MigrationRefused`](ErrorKind::MigrationRefused) with all reasons of the target;
-    /// [`PeerFailed`](ErrorKind::PeerFailed); [`Timeout`](ErrorKind::Timeout); [`Cancelled`](ErrorKind::Cancelled); and
+    /// Errors are [`InvalidState`](crate::ErrorKind::InvalidState) if it is not running; [`Busy`](crate::ErrorKind::Busy) while a
+    /// [`clean_shutdown`](Self::clean_shutdown) or [`clean_reboot`](Self::clean_reboot) waits for the guest; [`InvalidConfig`](crate::ErrorKind::InvalidConfig)
+    /// if it cannot be moved; [`MigrationRefused`](crate::ErrorKind::MigrationRefused) with all reasons of the target;
+    /// [`PeerFailed`](crate::ErrorKind::PeerFailed); [`Timeout`](crate::ErrorKind::Timeout); [`Cancelled`](crate::ErrorKind::Cancelled); and
     /// errors of the connections.
     pub fn migrate(
         &self,
@@ -77,8 +74,11 @@ impl Vm {
     }
 }
 
-/// Receives a VM that the source at the other end of `channel` [migrates](Vm::migrate) here. When this returns, its guest
-/// runs here.
+/// Waits for a source to connect over `channel`, and receives the VM that it [migrates](Vm::migrate) here. When this
+/// returns, its guest runs here.
+///
+/// The wait has no time limit; `observer` can [cancel](MigrationObserver::cancelled) it. Peers that connect but are not a
+/// source, or not the first one, are logged and dropped.
 ///
 /// `accept` gets the VM as the source describes it, and returns its configuration here: the same with the paths, networks
 /// and sockets of this host; or all reasons why it is not taken, which the source reports. It must have the same number
@@ -90,6 +90,9 @@ impl Vm {
 ///
 /// # Errors
 /// The guest does not run here, and never will: its memory, disks and locks were given back.
+/// [`Cancelled`](crate::ErrorKind::Cancelled); [`MigrationRefused`](crate::ErrorKind::MigrationRefused) with all reasons of `accept` and
+/// of this host; [`PeerFailed`](crate::ErrorKind::PeerFailed); [`Timeout`](crate::ErrorKind::Timeout); or an error of the connections,
+/// disks or machine.
 pub fn receive(
     channel: &dyn Channel,
     host: &Host,
@@ -98,22 +101,14 @@ pub fn receive(
     observer: &dyn MigrationObserver,
     accept: &mut dyn FnMut(&ArrivingVm) -> std::result::Result<VmConfig, Vec<String>>,
 ) -> Result<Vm> {
-    let arrived = Arc::new(Mutex::new(None));
     let refuse = |errors: Vec<Error>| Refusal { reasons: errors.iter().map(Error::to_string).collect() };
     target::receive(channel, settings, decision, observer, &mut |offer, memory| {
         let arriving = ArrivingVm::decode(&offer.requirements, &offer.configuration);
         let arriving = arriving.map_err(|error| unreadable(&error, &offer.version))?;
         let arriving = arriving.only_checked(offer.check).handed_over(memory.is_some());
         let config = accept(&arriving).map_err(|reasons| Refusal { reasons })?;
-        let incoming = Incoming::new(&arriving, config, host, memory).map_err(refuse)?;
-        Ok(Box::new(Arriving {
-            memory: incoming.memory().clone(),
-            incoming: Some(incoming),
-            arrived: Arc::clone(&arrived),
-        }) as _)
-    })?;
-    let vm = lock(&arrived).take();
-    vm.ok_or_else(|| Error::new(ErrorKind::InvalidState, "the VM that arrived is gone"))
+        Incoming::new(&arriving, config, host, memory).map_err(refuse)
+    })
 }
 
 /// Refuses a VM whose description cannot be read, with the versions, which may be the cause.
@@ -180,34 +175,18 @@ impl SourceVm for Outgoing<'_> {
     }
 }
 
-/// A VM at the target.
-struct Arriving {
-    incoming: Option<Incoming>,
-    memory: GuestRam,
-    /// Where the VM goes once its guest runs.
-    arrived: Arc<Mutex<Option<Vm>>>,
-}
+impl TargetVm for Incoming {
+    type Running = Vm;
 
-impl TargetVm for Arriving {
     fn memory(&self) -> &GuestRam {
-        &self.memory
+        Self::memory(self)
     }
 
     fn prepare(&mut self, state: &[u8]) -> Result<()> {
-        self.incoming.as_mut().map_or_else(|| Err(gone()), |incoming| incoming.prepare(state))
+        Self::prepare(self, state)
     }
 
-    fn run(&mut self) -> Result<()> {
-        let vm = self.incoming.take().ok_or_else(gone)?.run()?;
-        *lock(&self.arrived) = Some(vm);
-        Ok(())
+    fn run(self) -> Result<Vm> {
+        Self::run(self)
     }
-
-    fn abort(&mut self) {
-        self.incoming = None;
-    }
-}
-
-fn gone() -> Error {
-    Error::new(ErrorKind::InvalidState, "the VM was given back")
 }

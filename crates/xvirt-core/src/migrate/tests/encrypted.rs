@@ -39,7 +39,7 @@ fn run(
 ) -> (Outcome, Result<()>) {
     let (here, there) = sockets(connections);
     let (here, there) = (encrypted(Side::Source, here), encrypted(Side::Target, there));
-    run_over(world, source, (&*here, &*there), &settings(connections, PATIENCE), observer)
+    run_over(world, source, (here, &*there), &settings(connections, PATIENCE), observer)
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_vm_stays_where_it_is_if_either_host_is_not_trusted() {
         let (here, there) = (source_tls.connect_to("host-b", here).unwrap(), target_tls.accept(there));
         let world = World::new(&[]);
         let mut source = FakeSource::new(&world, 5);
-        let (outcome, target) = run_over(&world, &mut source, (&here, &there), &settings(1, PATIENCE), &());
+        let (outcome, target) = run_over(&world, &mut source, (Box::new(here), &there), &settings(1, PATIENCE), &());
         let Outcome::Resumed(error) = outcome else { panic!("{outcome:?}") };
         assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
         assert!(error.to_string().contains("not signed by an authority"), "{error}");

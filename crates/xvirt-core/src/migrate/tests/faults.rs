@@ -98,7 +98,7 @@ fn run_case(world: &Arc<World>, plan: &Arc<Plan>, settings: &Migration, decision
     std::thread::scope(|scope| {
         let target = scope.spawn(move || {
             let vm = run_target(world, &there, settings.silence_limit, decision)?;
-            assert!(contents(vm.memory()) == contents(&ram), "the memory differs");
+            assert!(contents(&vm.ram) == contents(&ram), "the memory differs");
             Ok(())
         });
         let source = scope.spawn(move || send(&mut source, &here, settings, decision));

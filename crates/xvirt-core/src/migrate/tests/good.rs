@@ -33,7 +33,7 @@ fn every_page_arrives_over_tcp() {
     let (here, there) = (Sockets::new(here).unwrap(), Sockets::new(there).unwrap());
     let world = World::new(&[]);
     let mut source = FakeSource::new(&world, 40);
-    let (outcome, target) = run_over(&world, &mut source, (&here, &there), &settings(3, PATIENCE), &());
+    let (outcome, target) = run_over(&world, &mut source, (Box::new(here), &there), &settings(3, PATIENCE), &());
     assert!(matches!(outcome, Outcome::Migrated(_)), "{outcome:?}");
     target.unwrap();
 }

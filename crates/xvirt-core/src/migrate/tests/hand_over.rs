@@ -25,8 +25,8 @@ fn hand_over() -> Migration {
 }
 
 /// What happens to a source with this memory.
-fn run(source: &mut FakeSource, world: &Arc<World>, channels: (&dyn Channel, &dyn Channel)) -> (Outcome, Result<()>) {
-    run_over(world, source, channels, &hand_over(), &())
+fn run(source: &mut FakeSource, world: &Arc<World>) -> (Outcome, Result<()>) {
+    run_both(world, source, &hand_over(), &())
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn the_target_has_the_memory_of_the_source_and_no_page_is_sent() {
     let guest = Arc::clone(&source.guest);
     let (here, there) = sockets(1);
     std::thread::scope(|scope| {
-        let target = scope.spawn(|| run_target(&world, &there, PATIENCE, &()).unwrap().memory().clone());
+        let target = scope.spawn(|| run_target(&world, &there, PATIENCE, &()).unwrap().ram.clone());
         let Outcome::Migrated(summary) = migrate(&mut source, &here, &hand_over(), &(), &()) else { panic!() };
         assert_eq!((summary.report.bytes, summary.report.zero_pages), (0, 0), "{summary:?}");
         let there = target.join().unwrap();
@@ -109,9 +109,8 @@ fn a_target_that_does_not_choose_the_feature_gets_no_memory() {
 fn a_hand_over_can_be_cancelled() {
     let world = World::new(&[]);
     let mut source = source_for(MemoryTransfer::HandOver, &world, 0);
-    let (here, there) = sockets(1);
     let cancelled = AtomicBool::new(true);
-    let (outcome, target) = run_over(&world, &mut source, (&here, &there), &hand_over(), &cancelled);
+    let (outcome, target) = run_both(&world, &mut source, &hand_over(), &cancelled);
     let Outcome::Resumed(error) = outcome else { panic!("{outcome:?}") };
     assert!(error.kind() == ErrorKind::Cancelled && target.is_err(), "{error}");
 }
@@ -222,8 +221,7 @@ fn descriptors_that_cannot_hold_the_memory_are_refused() {
 fn a_refusal_of_the_memory_reaches_the_source_and_its_guest_runs_on() {
     let world = World::new(&[Task::Accept]);
     let mut source = source_for(MemoryTransfer::HandOver, &world, 0);
-    let (here, there) = sockets(1);
-    let (outcome, target) = run(&mut source, &world, (&here, &there));
+    let (outcome, target) = run(&mut source, &world);
     let Outcome::Resumed(error) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.kind(), ErrorKind::MigrationRefused, "{error}");
     assert!(target.is_err() && source.is_clean());

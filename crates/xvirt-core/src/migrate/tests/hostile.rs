@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind};
 
 const SILENCE: Duration = Duration::from_millis(300);
 
-fn hello(connection: u8, connections: u8) -> Vec<u8> {
+pub(super) fn hello(connection: u8, connections: u8) -> Vec<u8> {
     // Features that do not exist are not chosen.
     let features = !HAND_OVER;
     let hello = Hello { migration: Uuid::nil(), connection, connections, features };

@@ -168,9 +168,8 @@ impl Tls {
 
     /// Encrypts the connections of `channel`, usually a [`TcpListener`](std::net::TcpListener), for the target.
     ///
-    /// A peer whose handshake fails, or takes longer than ten seconds, is logged and closed, and others are accepted
-    /// until the time limit is over; so a stranger who connects does not end a migration. Only then does the error name
-    /// the last refusal.
+    /// A peer whose handshake fails, or takes longer than ten seconds, is logged and closed, and others are accepted: so
+    /// a stranger who connects does not end a migration. If no more can be accepted, the error names the last refusal.
     pub fn accept<C: Channel>(&self, channel: C) -> impl Channel + use<C> {
         Acceptor::new(Arc::clone(&self.server), channel)
     }

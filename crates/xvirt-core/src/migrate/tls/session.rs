@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::PROTOCOL;
-use super::refusal::{closed_early, explain, other_protocol};
-use crate::Error;
+use super::refusal::{closed_early, explain, other_protocol, too_slow};
 use crate::memory::GuestSlice;
 use crate::migrate::channel::{CONNECTION_WAIT, Connection, joined};
 use crate::migrate::link::is_wait;
+use crate::migrate::lobby::Newcomer;
 use crate::sync::lock;
+use crate::{Error, Result};
 
 /// The most bytes that are encrypted at a time. The longest message with pages fits into it.
 const BATCH: usize = 512 << 10;
@@ -62,7 +63,7 @@ impl Session {
         if !self.is_secure(&outgoing) {
             match self.exchange(&mut outgoing, &mut incoming) {
                 Err(error) if is_wait(&error) => return Ok(false),
-                Err(error) => return Err(self.refuse(&mut outgoing, error)),
+                Err(error) => return Err(self.end_handshake(&mut outgoing, error)),
                 Ok(()) if !self.is_secure(&outgoing) => return Ok(false),
                 Ok(()) => {}
             }
@@ -79,7 +80,7 @@ impl Session {
     }
 
     /// Ends a handshake that failed, and tells the peer why.
-    fn refuse(&self, outgoing: &mut Outgoing, error: io::Error) -> io::Error {
+    fn end_handshake(&self, outgoing: &mut Outgoing, error: io::Error) -> io::Error {
         let _ = outgoing.collect(&mut lock(&self.tls)).and_then(|()| outgoing.pass(&*self.inner));
         self.inner.finish();
         match Error::inside(&error) {
@@ -170,6 +171,21 @@ impl Session {
             Ok(cause) => io::Error::other(explain(&self.peer, cause)),
             Err(error) => error,
         }
+    }
+}
+
+impl Newcomer for Session {
+    fn advance(&mut self) -> Result<bool> {
+        let failed = |error: io::Error| error.downcast().unwrap_or_else(|e| closed_early(&self.peer).because(e));
+        self.shake_hands().map_err(failed)
+    }
+
+    fn too_slow(&self) -> Error {
+        too_slow(&self.peer)
+    }
+
+    fn refuse(&self, _: &Error) {
+        // The peer was told when its handshake failed.
     }
 }
 

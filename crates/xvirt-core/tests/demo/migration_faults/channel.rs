@@ -92,6 +92,11 @@ pub struct FaultyChannel<'a> {
 
 impl Channel for FaultyChannel<'_> {
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
+        // A target would wait for another source, for ever, if its own fails before it says who it is.
+        let (accepted, case) = (self.plan.connections.lock().unwrap().len(), self.plan.case.as_ref());
+        if case.is_some_and(|case| accepted >= usize::from(case.connections)) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let inner: Arc<dyn Connection> = self.inner.connect(limit)?.into();
         self.plan.connections.lock().unwrap().push(Arc::clone(&inner));
         Ok(Box::new(FaultyConnection { inner, plan: Arc::clone(&self.plan), rest: AtomicUsize::new(0) }))
