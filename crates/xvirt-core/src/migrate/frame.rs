@@ -18,6 +18,9 @@ pub(super) const HEADER: usize = 12;
 /// The length of what precedes the pages in the body of [`Kind::Pages`]: the number of the first page.
 pub(super) const PAGES_PREFIX: usize = 8;
 
+/// What to do if only one side encrypts.
+pub(super) const ONE_USES_TLS: &str = "use TLS on both sides of the migration, or on neither";
+
 /// A decoded header whose length is within the limit of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -38,7 +41,8 @@ pub(super) fn preamble() -> [u8; PREAMBLE] {
 /// Checks the preamble of the peer.
 pub(super) fn check_preamble(bytes: &[u8; PREAMBLE]) -> Result<()> {
     if bytes[..8] != MAGIC {
-        return Err(broken("the peer does not speak the migration protocol of xvirt"));
+        let other = || broken("the peer does not speak the migration protocol of xvirt");
+        return Err(speaks_tls(bytes).unwrap_or_else(other));
     }
     let number = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
     let (major, minor) = (number(8), number(10));
@@ -50,6 +54,14 @@ pub(super) fn check_preamble(bytes: &[u8; PREAMBLE]) -> Result<()> {
             .with_remedy("use versions of xvirt with the same major version of the protocol on both sides"));
     }
     Ok(())
+}
+
+/// The error for a peer that speaks TLS, by the first bytes that it sends: the header of a TLS record with a handshake or
+/// an alert (RFC 8446, section 5.1).
+pub(super) fn speaks_tls(bytes: &[u8]) -> Option<Error> {
+    let [21 | 22, 3, 0..=4, ..] = bytes else { return None };
+    let error = Error::new(ErrorKind::PeerFailed, "the peer speaks TLS, and this side of the migration does not");
+    Some(error.with_remedy(ONE_USES_TLS))
 }
 
 /// The header of a frame whose body is `body`.

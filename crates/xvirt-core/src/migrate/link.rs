@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ancillary::MAX_DESCRIPTORS;
 use super::channel::Connection;
-use super::frame::{HEADER, Header, PAGES_PREFIX, PREAMBLE, broken, check_preamble, preamble};
+use super::frame::{HEADER, Header, PAGES_PREFIX, PREAMBLE, broken, check_preamble, preamble, speaks_tls};
 use super::message::{Kind, Reasons, decode, encode, reasons};
 use crate::memory::GuestSlice;
 use crate::{Error, ErrorKind, Result};
@@ -94,7 +94,9 @@ impl<'a> Link<'a> {
     /// Receives the first message on this connection.
     pub(super) fn receive_hello<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         let mut bytes = [0; PREAMBLE];
-        self.fill(&mut bytes, &mut Wait::new())?;
+        let filled = self.fill(&mut bytes, &mut Wait::new());
+        // A peer that speaks TLS ends the connection with less than a preamble.
+        filled.map_err(|error| speaks_tls(&bytes).unwrap_or(error))?;
         check_preamble(&bytes)?;
         let body = self.expect(Kind::Hello)?;
         decode(Kind::Hello, &body)

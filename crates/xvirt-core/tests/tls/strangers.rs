@@ -61,7 +61,7 @@ const STRANGERS: [(Behaviour, ErrorKind, &str); 6] = [
     (random, ErrorKind::PeerFailed, "does not speak TLS 1.3"),
     (huge, ErrorKind::PeerFailed, "does not speak TLS 1.3"),
     (closes, ErrorKind::PeerFailed, "closed the connection during the TLS handshake"),
-    (plain, ErrorKind::PeerFailed, "does not speak TLS 1.3"),
+    (plain, ErrorKind::PeerFailed, "speaks the migration protocol without TLS"),
 ];
 
 #[test]

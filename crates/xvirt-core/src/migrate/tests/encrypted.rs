@@ -78,6 +78,25 @@ fn every_fault_over_encrypted_connections_leaves_one_guest_or_says_where_it_may_
 }
 
 #[test]
+fn both_sides_say_that_only_one_of_them_uses_tls() {
+    for encrypting in [Side::Source, Side::Target] {
+        let (here, there) = sockets(1);
+        let layer = |side, sockets| if side == encrypting { encrypted(side, sockets) } else { Box::new(sockets) };
+        let (here, there) = (layer(Side::Source, here), layer(Side::Target, there));
+        let world = World::new(&[]);
+        let mut source = FakeSource::new(&world, 5);
+        let (outcome, target) = run_over(&world, &mut source, (here, &*there), &settings(1, PATIENCE), &());
+        let Outcome::Resumed(error) = outcome else { panic!("{outcome:?}") };
+        let (source, target) = (error.to_string(), target.unwrap_err().to_string());
+        let (with, without) = if encrypting == Side::Source { (source, target) } else { (target, source) };
+        assert!(with.contains("speaks the migration protocol without TLS"), "{encrypting:?}: {with}");
+        assert!(without.contains("speaks TLS, and this side of the migration does not"), "{encrypting:?}: {without}");
+        assert!([with, without].iter().all(|said| said.contains("use TLS on both sides")), "{encrypting:?}");
+        assert_eq!((world.running(), world.locked()), (Some(Side::Source), Some(Side::Source)));
+    }
+}
+
+#[test]
 fn a_vm_stays_where_it_is_if_either_host_is_not_trusted() {
     let (pool, others) = (Authority::new("the pool"), Authority::new("others"));
     let [good, good_target] = ["host-a", "host-b"].map(|name| identity(&pool, name, &pool));

@@ -2,6 +2,7 @@
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
+use crate::migrate::frame::ONE_USES_TLS;
 use crate::{Error, ErrorKind};
 
 const OTHER_ADDRESS: &str = "check the address and port, and that both sides of the migration use TLS";
@@ -42,6 +43,12 @@ pub(super) fn explain(peer: &str, cause: TlsError) -> Error {
 /// The error for a peer that speaks TLS for something else.
 pub(super) fn other_protocol(peer: &str) -> Error {
     Error::new(ErrorKind::PeerFailed, not_xvirt(peer)).with_remedy(OTHER_ADDRESS)
+}
+
+/// The error for a peer that begins the migration without TLS.
+pub(super) fn not_encrypted(peer: &str) -> Error {
+    let what = format!("{peer} speaks the migration protocol without TLS");
+    Error::new(ErrorKind::PeerFailed, what).with_remedy(ONE_USES_TLS)
 }
 
 /// The error for a peer that closes the connection before it is secure.

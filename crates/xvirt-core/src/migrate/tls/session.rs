@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::PROTOCOL;
-use super::refusal::{closed_early, explain, other_protocol, too_slow};
+use super::refusal::{closed_early, explain, not_encrypted, other_protocol, too_slow};
 use crate::memory::GuestSlice;
 use crate::migrate::channel::{CONNECTION_WAIT, Connection, joined};
+use crate::migrate::frame::MAGIC;
 use crate::migrate::link::is_wait;
 use crate::migrate::lobby::Newcomer;
 use crate::sync::lock;
@@ -98,9 +99,12 @@ impl Session {
         if incoming.is_empty() && !incoming.fill(&*self.inner)? {
             return Err(io::Error::other(closed_early(&self.peer)));
         }
+        let plain = incoming.bytes[incoming.start..incoming.end].starts_with(&MAGIC);
         let mut tls = lock(&self.tls);
         while tls.is_handshaking() && !incoming.is_empty() {
-            self.feed(&mut tls, incoming)?;
+            // TLS also has to see what it cannot read, to tell the peer.
+            let fed = self.feed(&mut tls, incoming);
+            fed.map_err(|error| if plain { io::Error::other(not_encrypted(&self.peer)) } else { error })?;
         }
         Ok(())
     }
