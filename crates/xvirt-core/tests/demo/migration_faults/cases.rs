@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use xvirt_core::migrate::MemoryTransfer;
+
 /// The protocol's documentation, whose table lists the messages. A test of the library compares the table with its code.
 const PROTOCOL: &str = include_str!("../../../../../docs/migration.md");
 
@@ -86,6 +88,7 @@ pub struct Case {
     pub fault: Fault,
     pub place: Place,
     pub decider: Decider,
+    pub memory: MemoryTransfer,
     pub connections: u8,
     /// How much longer than usual a peer may be silent, because this machine is slow.
     pub slowness: u32,
@@ -117,18 +120,20 @@ pub fn messages() -> Vec<Message> {
 }
 
 /// When a side sends a message. A new message has no moments until they are written here.
-fn moments(sender: Side, message: &str) -> Vec<(Scenario, When)> {
+fn moments(sender: Side, message: &str, memory: MemoryTransfer) -> Vec<(Scenario, When)> {
     let first = vec![(Scenario::Good, When::Number(0))];
+    let copies = memory == MemoryTransfer::Copy;
     let also = |more: &[When]| first.iter().copied().chain(more.iter().map(|when| (Scenario::Good, *when))).collect();
     match (sender, message) {
+        (Side::Source, "Pages" | "ZeroPages" | "EndOfRound") if !copies => Vec::new(),
+        (Side::Source, "Memory") if copies => Vec::new(),
+        (Side::Source, "Hello" | "Memory") if !copies => first,
         (Side::Source, "Hello") => also(&[When::Number(1)]),
         (Side::Source, "Pages") => also(&[When::Number(5), When::Stopped]),
         (Side::Source, "EndOfRound") => also(&[When::Stopped, When::LastRound]),
         (Side::Source, "Offer" | "ZeroPages" | "Released" | "Commit") => first,
         (Side::Target, "Hello" | "Accepted" | "Prepared" | "Committed") => first,
         (Side::Target, "Refused") => vec![(Scenario::Refused, When::Number(0))],
-        // Only sent if memory is handed over, which these migrations do not do: the library has tests of its faults.
-        (Side::Source, "Memory") => Vec::new(),
         (Side::Source, "Aborted") => vec![(Scenario::CancelledHere, When::Number(0))],
         (Side::Target, "Aborted") => vec![(Scenario::CancelledThere, When::Number(0))],
         _ => panic!("'{message}' of the {sender:?} has no case"),
@@ -147,6 +152,10 @@ fn faults() -> Vec<(Fault, Place)> {
 
 /// All cases, in an order that is the same in all processes.
 pub fn cases() -> Vec<Case> {
+    [MemoryTransfer::Copy, MemoryTransfer::HandOver].into_iter().flat_map(cases_of).collect()
+}
+
+fn cases_of(memory: MemoryTransfer) -> Vec<Case> {
     let mut cases = Vec::new();
     for decider in [Decider::Sides, Decider::Store, Decider::ForgetfulStore, Decider::LostStore] {
         for message in messages() {
@@ -160,9 +169,13 @@ pub fn cases() -> Vec<Case> {
                 continue;
             }
             for sender in message.senders.iter().copied() {
-                for (scenario, when) in moments(sender, message.name) {
+                for (scenario, when) in moments(sender, message.name, memory) {
                     for (fault, place) in faults() {
-                        let connections = if when == When::Number(1) { 2 } else { 1 + cases.len() as u8 % 2 };
+                        let connections = match memory {
+                            MemoryTransfer::Copy if when == When::Number(1) => 2,
+                            MemoryTransfer::Copy => 1 + cases.len() as u8 % 2,
+                            _ => 1,
+                        };
                         let message = message.clone();
                         cases.push(Case {
                             message,
@@ -172,6 +185,7 @@ pub fn cases() -> Vec<Case> {
                             fault,
                             place,
                             decider,
+                            memory,
                             connections,
                             slowness: 1,
                         });

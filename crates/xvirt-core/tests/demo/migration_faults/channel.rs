@@ -1,6 +1,7 @@
 //! The channel of a process, with a fault at one message.
 
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -111,11 +112,18 @@ struct FaultyConnection {
 }
 
 impl FaultyConnection {
+    fn pass(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        match descriptors {
+            [] => self.inner.send(bytes),
+            _ => self.inner.send_descriptors(bytes, descriptors),
+        }
+    }
+
     /// Sends all of a part of a message.
-    fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    fn send_all(&self, mut bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.inner.send(bytes) {
-                Ok(count) => bytes = &bytes[count..],
+            match self.pass(bytes, descriptors) {
+                Ok(count) => (bytes, descriptors) = (&bytes[count..], &[]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
@@ -129,13 +137,13 @@ impl FaultyConnection {
         }
     }
 
-    fn send_with_fault(&self, bytes: &[u8], case: &Case) -> io::Result<usize> {
+    fn send_with_fault(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>], case: &Case) -> io::Result<usize> {
         let before = match case.place {
             Place::Before => 0,
             Place::Within => bytes.len() / 2,
             Place::After => bytes.len(),
         };
-        self.send_all(&bytes[..before])?;
+        self.send_all(&bytes[..before], descriptors)?;
         if case.place == Place::After {
             // The process may be killed now.
             self.say_sent(case.message.number);
@@ -153,16 +161,28 @@ impl FaultyConnection {
             Fault::Kill(_) | Fault::Stop(_) | Fault::Lock | Fault::Hide | Fault::Fill => {}
         }
         match before {
-            0 => self.inner.send(bytes),
-            _ => self.send_all(&bytes[before..]).map(|()| bytes.len()),
+            0 => self.pass(bytes, descriptors),
+            _ => self.send_all(&bytes[before..], &[]).map(|()| bytes.len()),
         }
     }
 }
 
 impl Connection for FaultyConnection {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.send_descriptors(bytes, &[])
+    }
+
+    fn passes_descriptors(&self) -> bool {
+        self.inner.passes_descriptors()
+    }
+
+    fn receive_descriptors(&self, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+        self.inner.receive_descriptors(buffer, descriptors)
+    }
+
+    fn send_descriptors(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
         if self.rest.load(Ordering::Relaxed) > 0 {
-            let sent = self.inner.send(bytes)?;
+            let sent = self.pass(bytes, descriptors)?;
             self.rest.fetch_sub(sent, Ordering::Relaxed);
             return Ok(sent);
         }
@@ -171,8 +191,8 @@ impl Connection for FaultyConnection {
             report("commits");
         }
         let sent = match self.plan.fault_at(kind) {
-            Some(case) => self.send_with_fault(bytes, case)?,
-            None => self.inner.send(bytes)?,
+            Some(case) => self.send_with_fault(bytes, descriptors, case)?,
+            None => self.pass(bytes, descriptors)?,
         };
         self.rest.store(bytes.len() - sent, Ordering::Relaxed);
         if sent == bytes.len() {

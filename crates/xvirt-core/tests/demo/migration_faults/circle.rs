@@ -14,7 +14,7 @@ fn a_writing_guest_moves_over_three_processes_and_back() {
     fs::create_dir(&small).unwrap();
     workload::create(&small, None);
     let mut processes = Processes::start(3, folder, "A, B and C".to_owned());
-    processes.order(0, "start");
+    processes.order(0, "start private");
     processes.expect(0, "started");
     let mut last = 0;
     for (from, to) in [(0, 1), (1, 2), (2, 0)] {

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use xvirt_core::config::{DiskSource, VmConfig};
 use xvirt_core::disk::{self, Access, BlockBackend, GuestSlice};
 use xvirt_core::host::Host;
+use xvirt_core::migrate::MemoryTransfer;
 use xvirt_core::{ErrorKind, Result};
 
 use super::cases::{Case, Fault, Side};
@@ -126,7 +127,8 @@ impl Judge<'_> {
     /// Lets the guest start and migrate, until both sides have ended.
     fn migrate(&mut self, number: usize) {
         let slowness = self.case.slowness;
-        self.processes.order(SOURCE, "start");
+        let memory = if self.case.memory == MemoryTransfer::Copy { "private" } else { "shared" };
+        self.processes.order(SOURCE, &format!("start {memory}"));
         self.processes.expect(SOURCE, "started");
         self.processes.order(TARGET, &format!("receive socket {number} {slowness}"));
         self.processes.expect(TARGET, "ready");

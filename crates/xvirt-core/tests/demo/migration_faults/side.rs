@@ -48,8 +48,10 @@ impl Process {
         self.guest.as_mut().unwrap()
     }
 
-    fn start(&mut self) {
-        let mut guest = Workload::new(configuration(&self.folder).build(&self.host).unwrap());
+    fn start(&mut self, shared: bool) {
+        let config = configuration(&self.folder);
+        let config = if shared { config.shared_memory() } else { config };
+        let mut guest = Workload::new(config.build(&self.host).unwrap());
         guest.vm.start().unwrap();
         guest.goes_on();
         self.guest = Some(guest);
@@ -67,7 +69,7 @@ impl Process {
         let mut settings = Migration::default().connections(2);
         if let Some(case) = &case {
             let (limit, at_limit) = (case.time_limit(Side::Source), settings.at_limit);
-            settings = settings.connections(case.connections).time_limit(limit, at_limit);
+            settings = settings.memory(case.memory).connections(case.connections).time_limit(limit, at_limit);
             settings = settings.silence_limit(case.silence()).decision_limit(DECISION);
         }
         let vm = &self.guest().vm;
@@ -136,8 +138,8 @@ fn obeys() {
     };
     while let Some(order) = wait_for_order() {
         match order.split(' ').collect::<Vec<_>>()[..] {
-            ["start"] => {
-                process.start();
+            ["start", memory] => {
+                process.start(memory == "shared");
                 report("started");
             }
             ["send", socket] => report(&format!("ended {}", process.send(None, socket))),
