@@ -7,8 +7,8 @@
 //! With `--tls-certificate`, `--tls-key` and `--tls-authorities` on both sides, the connections are encrypted and each side
 //! checks the other's certificate. `docs/migration.md` shows how to make certificates.
 //!
-//! With the path of a unix socket as the address, such as `./socket`, `send --hand-over` copies no memory: it hands over
-//! the memory file of the VM, as a program does that is replaced by its next version.
+//! With the path of a unix socket as the address, such as `./socket`, `send --local-hand-over` copies no memory: it
+//! passes the memory file of the VM, as a program does that is replaced by its next version.
 
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -52,10 +52,10 @@ enum Side {
         /// this host
         #[arg(long, value_name = "HOST:PORT|SOCKET")]
         to: String,
-        /// Hands its memory over instead of copying it; needs a unix socket
+        /// Passes its memory file instead of copying its memory; needs a unix socket
         #[arg(long)]
-        hand_over: bool,
-        /// Keeps its memory in a memory file, as a hand-over needs it
+        local_hand_over: bool,
+        /// Keeps its memory in a memory file, as a local hand-over needs it
         #[arg(long)]
         shared_memory: bool,
         /// The size of its memory in MiB; its guest uses half of it
@@ -135,11 +135,11 @@ impl Encryption {
 fn main() -> ExitCode {
     let done = match Arguments::parse().side {
         Side::Receive { listen, encryption } => take(&listen, &encryption),
-        Side::Send { to, hand_over, shared_memory, memory, connections, downtime, folder, encryption } => {
-            let transfer = if hand_over { MemoryTransfer::HandOver } else { MemoryTransfer::Copy };
+        Side::Send { to, local_hand_over, shared_memory, memory, connections, downtime, folder, encryption } => {
+            let transfer = if local_hand_over { MemoryTransfer::LocalHandOver } else { MemoryTransfer::Copy };
             let settings = Migration::default().connections(connections).memory(transfer);
             let settings = settings.downtime(Duration::from_millis(downtime.into()));
-            let (memory, shared) = (ByteSize::mib(memory), shared_memory || hand_over);
+            let (memory, shared) = (ByteSize::mib(memory), shared_memory || local_hand_over);
             encryption.connect(&to).and_then(|channel| send(&*channel, &settings, &folder, memory, shared))
         }
     };
@@ -164,7 +164,11 @@ fn take(listen: &str, encryption: &Encryption) -> Result<()> {
     let channel = encryption.accept(listen)?;
     let settings = Reception::default().silence_limit(PATIENCE);
     let vm = receive(&*channel, &host, &settings, &(), &Display, &mut |arriving| {
-        let how = if arriving.memory_is_handed_over() { "memory that is handed over" } else { "a copy of its memory" };
+        let how = if arriving.is_local_hand_over() {
+            "the same memory, by a local hand-over"
+        } else {
+            "a copy of its memory"
+        };
         println!("VM '{}' wants to come with {how}", arriving.name());
         arriving.config().cloned().ok_or_else(|| vec!["its configuration cannot be sent".to_owned()])
     })?;

@@ -41,8 +41,8 @@ pub(crate) fn print(scenarios: &Scenarios, runs: usize, file: Option<&Path>) -> 
     let what = "downtime, writing half as fast as sent";
     rows.add(what, downtime(writing, 0), asked(writing.settings.downtime), Some(1.0))?;
     rows.add_peers(what, writing, downtime)?;
-    for (memory, scenario) in [(memory, &scenarios.hand_over), (most, &scenarios.hand_over_large)] {
-        let what = format!("downtime, {memory} handed over");
+    for (memory, scenario) in [(memory, &scenarios.local_hand_over), (most, &scenarios.local_hand_over_large)] {
+        let what = format!("downtime, local hand-over of {memory}");
         rows.add(&what, downtime(scenario, 0), asked(IDLE_DOWNTIME), Some(1.0))?;
     }
     if let Some(path) = file {

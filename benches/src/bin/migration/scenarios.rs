@@ -49,9 +49,9 @@ pub(crate) struct Scenarios {
     pub(crate) large: Scenario,
     /// The first over TLS.
     pub(crate) tls: Scenario,
-    /// Idle guests whose memory is handed over.
-    pub(crate) hand_over: Scenario,
-    pub(crate) hand_over_large: Scenario,
+    /// Local hand-overs of idle guests.
+    pub(crate) local_hand_over: Scenario,
+    pub(crate) local_hand_over_large: Scenario,
     /// The times of a raw socket for the bytes of the first, and of rustls.
     pub(crate) raw: Vec<Duration>,
     pub(crate) rustls: Vec<Duration>,
@@ -78,16 +78,16 @@ impl Scenarios {
             zero: new(large, FEW, idle(), one.clone())?,
             large: new(large, Guest::pages(large), idle(), one.clone())?,
             tls: new(memory, pages, idle(), one.clone())?,
-            hand_over: new(memory, pages, idle(), one.clone().memory(MemoryTransfer::HandOver))?,
-            hand_over_large: new(large, Guest::pages(large), idle(), one.memory(MemoryTransfer::HandOver))?,
+            local_hand_over: new(memory, pages, idle(), one.clone().memory(MemoryTransfer::LocalHandOver))?,
+            local_hand_over_large: new(large, Guest::pages(large), idle(), one.memory(MemoryTransfer::LocalHandOver))?,
             raw: Vec::new(),
             rustls: Vec::new(),
             folder: folder.to_owned(),
         };
         write_certificate(folder)?;
         all.tls.measured = vec![(Box::new(Xvirt::Tls(folder.to_owned())), Vec::new())];
-        for scenario in [&mut all.hand_over, &mut all.hand_over_large] {
-            scenario.measured = vec![(Box::new(Xvirt::HandOver(folder.to_owned())), Vec::new())];
+        for scenario in [&mut all.local_hand_over, &mut all.local_hand_over_large] {
+            scenario.measured = vec![(Box::new(Xvirt::LocalHandOver(folder.to_owned())), Vec::new())];
         }
         let small = new(SMALL, FEW, idle(), Migration::default())?;
         if small.works("qemu", qemu::find) {
@@ -111,9 +111,20 @@ impl Scenarios {
         self.raw.push(raw::send(self.full.guest.used, None)?);
         self.rustls.push(raw::send(self.full.guest.used, Some(&self.folder))?);
         let Self {
-            full_by_four, capped, capped_by_four, writing, zero, large, tls, hand_over, hand_over_large, ..
+            full_by_four,
+            capped,
+            capped_by_four,
+            writing,
+            zero,
+            large,
+            tls,
+            local_hand_over,
+            local_hand_over_large,
+            ..
         } = self;
-        for scenario in [tls, full_by_four, capped, capped_by_four, writing, zero, large, hand_over, hand_over_large] {
+        for scenario in
+            [tls, full_by_four, capped, capped_by_four, writing, zero, large, local_hand_over, local_hand_over_large]
+        {
             scenario.run()?;
         }
         Ok(())

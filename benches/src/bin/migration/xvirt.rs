@@ -29,7 +29,7 @@ pub(crate) enum Xvirt {
     /// With the certificate in this folder.
     Tls(PathBuf),
     /// Over a unix socket in this folder, without a copy of the memory.
-    HandOver(PathBuf),
+    LocalHandOver(PathBuf),
 }
 
 impl Contender for Xvirt {
@@ -40,7 +40,7 @@ impl Contender for Xvirt {
     fn migrate(&mut self, guest: &Guest, settings: &Migration) -> Result<Moved> {
         let mut config = guest.config("migration");
         let (mut target, channel): (Monitor, Box<dyn Channel>) = match self {
-            Self::HandOver(folder) => {
+            Self::LocalHandOver(folder) => {
                 config = config.shared_memory();
                 let private = tempfile::tempdir_in(folder)?;
                 let socket = private.path().join("socket");

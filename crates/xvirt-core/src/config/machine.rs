@@ -196,8 +196,8 @@ impl VmConfig {
         self
     }
 
-    /// Backs its memory with a shareable memory file, which can be handed over to another process:
-    /// [`MemoryTransfer::HandOver`](crate::migrate::MemoryTransfer::HandOver).
+    /// Backs its memory with a shareable memory file, whose descriptor a local hand-over passes to another process:
+    /// [`MemoryTransfer::LocalHandOver`](crate::migrate::MemoryTransfer::LocalHandOver).
     ///
     /// Linux gives private memory huge pages by itself, but memory files only if
     /// `/sys/kernel/mm/transparent_hugepage/shmem_enabled` is `advise` or `always`; it is usually `never`. Without huge

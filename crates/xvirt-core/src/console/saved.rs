@@ -1,10 +1,10 @@
-//! What a console hands over to the process that resumes its VM.
+//! What a console passes on to the process that resumes its VM.
 
 use serde::{Deserialize, Serialize};
 
 use super::shared::INPUT_LIMIT;
 
-/// How much of the newest output is handed over: several hundred lines.
+/// How much of the newest output is passed on: several hundred lines.
 pub(super) const OUTPUT_LIMIT: usize = 64 << 10;
 
 /// Positions in the output stay below this, so that they never wrap.

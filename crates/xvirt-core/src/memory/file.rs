@@ -1,4 +1,4 @@
-//! Files that hold guest memory: created here, passed by the program, or handed over by another process.
+//! Files that hold guest memory: created here, or passed by the program or another process.
 
 use std::fs::File;
 use std::io;
@@ -51,7 +51,7 @@ pub(super) fn given(descriptor: &Descriptor, size: ByteSize, huge_pages: bool) -
 
 /// Takes a file that another process passed, if it holds `length` of guest memory from `offset` on, and always will:
 /// that process still has the file.
-pub(super) fn handed_over(descriptor: &Descriptor, offset: u64, length: u64, huge_pages: bool) -> Result<File> {
+pub(super) fn passed(descriptor: &Descriptor, offset: u64, length: u64, huge_pages: bool) -> Result<File> {
     let file = descriptor.file(WHAT, &[FileType::RegularFile], Use::ReadWrite)?;
     // Before the length is read, which cannot decrease from then on.
     require_no_shrinking(descriptor, &file)?;

@@ -9,8 +9,8 @@ use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::memory::MemoryBacking;
 use crate::memory::file;
-use crate::memory::hand_over::MemoryFile;
 use crate::memory::huge_page::{self, Placeholder};
+use crate::memory::local_hand_over::MemoryFile;
 use crate::memory::process;
 use crate::memory::ram_ranges;
 use crate::size::ByteSize;
@@ -41,7 +41,7 @@ pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestR
     joined(regions)
 }
 
-/// Maps memory that another process hands over: each range (address and length) with its file.
+/// Maps the memory of a local hand-over, which another process uses as well: each range (address and length) with its file.
 ///
 /// # Errors
 /// [`InvalidConfig`](ErrorKind::InvalidConfig): a file does not hold its range, could shrink, or does not have the page
@@ -50,12 +50,12 @@ pub(crate) fn take_over(ranges: &[(u64, u64)], files: &[MemoryFile], backing: &M
     let size = ByteSize::new(ranges.iter().fold(0, |sum: u64, (_, length)| sum.saturating_add(*length)));
     require_host_memory(size, backing)?;
     if files.len() != ranges.len() {
-        let what = format!("the memory that is handed over has {} parts, and the VM's {}", files.len(), ranges.len());
+        let what = format!("the memory that was passed has {} parts, and the VM's {}", files.len(), ranges.len());
         return Err(Error::new(ErrorKind::InvalidConfig, what));
     }
     let map = |(range, part): (&(u64, u64), &MemoryFile)| {
         let (start, length) = *range;
-        let file = file::handed_over(&part.file, part.offset, length, backing.huge_pages)?;
+        let file = file::passed(&part.file, part.offset, length, backing.huge_pages)?;
         let length = usize::try_from(length).map_err(|_| too_large(size))?;
         region(start, length, Some(FileOffset::new(file, part.offset)), size, backing)
     };

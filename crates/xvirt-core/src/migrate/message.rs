@@ -10,10 +10,10 @@ use super::frame::{PAGES_PREFIX, broken, frame};
 use crate::state::{MemoryRange, PAGE};
 use crate::{Error, ErrorKind, Result};
 
-/// The feature that memory is not sent: the source passes the descriptors of the files that hold it.
-pub(super) const HAND_OVER: u64 = 1 << 0;
+/// The feature of a local hand-over: memory is not sent, but the source passes the descriptors of the files that hold it.
+pub(super) const LOCAL_HAND_OVER: u64 = 1 << 0;
 /// The features that this version can use, as bits of [`Hello`].
-pub(super) const FEATURES: u64 = HAND_OVER;
+pub(super) const FEATURES: u64 = LOCAL_HAND_OVER;
 /// The most pages in one message.
 pub(super) const MAX_PAGES: usize = 64;
 /// The most runs of zero pages in one message.
@@ -46,7 +46,7 @@ pub(super) enum Kind {
     Committed = 11,
     /// Both sides: the migration ended, and the guest does not run at the target: [`Reasons`].
     Aborted = 12,
-    /// Source, after the offer, if memory is handed over: [`MemoryFiles`], with a descriptor for each.
+    /// Source, after the offer, in a local hand-over: [`MemoryFiles`], with a descriptor for each.
     Memory = 13,
 }
 

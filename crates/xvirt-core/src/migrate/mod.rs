@@ -49,10 +49,10 @@
 //! # }
 //! ```
 //!
-//! Between two processes of one host, memory need not be copied: with [`MemoryTransfer::HandOver`], the source passes the
-//! descriptors of the files that hold it over a unix socket, and the target maps them. There are no rounds then, and the
-//! guest is stopped for a few milliseconds whatever the size of its memory. This is how a program is replaced by its next
-//! version while its guests run:
+//! Between two processes of one host, memory need not be copied: in a local hand-over
+//! ([`MemoryTransfer::LocalHandOver`]), the source passes the descriptors of the files that hold it over a unix socket, and
+//! the target maps them. There are no rounds then, and the guest is stopped for a few milliseconds whatever the size of
+//! its memory. This is how a program is replaced by its next version while its guests run:
 //!
 //! ```no_run
 //! # fn main() -> xvirt_core::Result<()> {
@@ -62,7 +62,7 @@
 //!
 //! // The VM was built with `VmConfig::shared_memory`.
 //! let connect = |_| UnixStream::connect("/run/vms/upgrade.socket");
-//! vm.migrate(&connect, &Migration::default().memory(MemoryTransfer::HandOver), &(), &())?;
+//! vm.migrate(&connect, &Migration::default().memory(MemoryTransfer::LocalHandOver), &(), &())?;
 //! # Ok(())
 //! # }
 //! ```
@@ -74,9 +74,8 @@
 //! Inside: `source` and `target` are the two sides, whose phases are types; `copy` sends memory, `pages` takes it, and
 //! `dirty` is the set of pages to send; `convergence` decides when to stop the guest; `frame`, `message` and `link` are
 //! what the sides say over the connections of a `channel`; `arrivals` are those that a target accepts, which wait in a
-//! `lobby` until it is known whose they are; `ancillary` passes descriptors over these, and `tls` encrypts
-//! them; `steering` joins the settings and reports with their observer;
-//! `vm` connects all this to VMs.
+//! `lobby` until it is known whose they are; `ancillary` passes descriptors over them, and `tls` encrypts them; `steering`
+//! joins the settings and reports with their observer; `vm` connects all this to VMs.
 
 mod ancillary;
 mod arrivals;

@@ -61,14 +61,14 @@ pub enum MemoryTransfer {
     /// It is copied over the connections while the guest runs.
     #[default]
     Copy,
-    /// Nothing is copied: the target gets the descriptors of the files that hold the memory, and maps them. This moves a
-    /// VM to another process of the same host, such as the next version of the program, and stops its guest for a few
-    /// milliseconds whatever the size of its memory.
+    /// A local hand-over: nothing is copied, but the target gets the descriptors of the files that hold the memory, and
+    /// maps them. This moves a VM to another process of the same host, such as the next version of the program, and stops
+    /// its guest for a few milliseconds whatever the size of its memory.
     ///
     /// It needs memory in a file ([`VmConfig::shared_memory`](crate::config::VmConfig::shared_memory), huge pages, or a
     /// sealed [`VmConfig::memory_file`](crate::config::VmConfig::memory_file)), and one connection, which is a unix
     /// socket. Both processes can write to the memory from then on, so they must trust each other.
-    HandOver,
+    LocalHandOver,
 }
 
 /// What a migration does when its time is over and its guest still writes too fast.
@@ -161,8 +161,11 @@ impl Migration {
         let (connections, throttle) = (self.connections, self.max_throttle);
         let (what, remedy) = if !(1..=MAX_CONNECTIONS).contains(&connections) {
             (format!("a migration cannot have {connections} connections"), "choose 1 to 16")
-        } else if self.memory == MemoryTransfer::HandOver && connections > 1 {
-            (format!("memory is not handed over with {connections} connections"), "choose 1, which sends no memory")
+        } else if self.memory == MemoryTransfer::LocalHandOver && connections > 1 {
+            (
+                format!("a local hand-over is not possible with {connections} connections"),
+                "choose 1, which sends no memory",
+            )
         } else if self.bandwidth.is_some_and(|rate| rate.bytes() == 0) {
             ("a bandwidth of 0 would stop the migration for ever".to_owned(), "choose at least 1 byte per second")
         } else if throttle > MAX_THROTTLE {
@@ -245,7 +248,7 @@ mod tests {
         for (settings, named) in [
             (good.clone().connections(0), "0 connections"),
             (good.clone().connections(17), "17 connections"),
-            (good.clone().memory(MemoryTransfer::HandOver).connections(2), "with 2 connections"),
+            (good.clone().memory(MemoryTransfer::LocalHandOver).connections(2), "with 2 connections"),
             (good.clone().bandwidth(ByteSize::new(0)), "bandwidth of 0"),
             (good.clone().max_throttle(100), "100 percent"),
             (good.clone().silence_limit(Duration::ZERO), "silence limit of 0ns"),

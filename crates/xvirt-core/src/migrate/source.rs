@@ -12,7 +12,7 @@ use super::decision::{CommitDecision, Decision, RETRY, ask};
 use super::dirty::DirtyPages;
 use super::frame::broken;
 use super::link::{Link, Watch, unexpected};
-use super::message::{HAND_OVER, Hello, Kind, MemoryFiles, Offer, Prepared, decode, encode, encode_bytes};
+use super::message::{Hello, Kind, LOCAL_HAND_OVER, MemoryFiles, Offer, Prepared, decode, encode, encode_bytes};
 use super::report::{Downtime, MigrationObserver, MigrationPhase, MigrationSummary};
 use super::settings::{MemoryTransfer, Migration};
 use super::steering::{Steering, out_of_time};
@@ -118,10 +118,10 @@ fn send_memory(control: &Link<'_>, files: &[MemoryFile]) -> Result<()> {
     control.send_with(&encode(Kind::Memory, &body)?, &descriptors)
 }
 
-/// Memory that cannot be handed over can still be copied.
-fn not_handed_over(cause: Error) -> Error {
+/// The error for a local hand-over that is not possible: the memory can still be copied.
+fn not_possible(cause: Error) -> Error {
     let remedy = cause.remedy().map(|remedy| format!("{remedy}; or ")).unwrap_or_default();
-    Error::new(cause.kind(), format!("cannot hand over the memory: {}", cause.message()))
+    Error::new(cause.kind(), format!("a local hand-over is not possible: {}", cause.message()))
         .with_remedy(format!("{remedy}let the memory be copied: MemoryTransfer::Copy"))
 }
 
@@ -188,9 +188,9 @@ impl<'a> Session<'a> {
         let Migration { connections, memory, .. } = self.steering.settings();
         let files = match memory {
             MemoryTransfer::Copy => None,
-            MemoryTransfer::HandOver => Some(files_of(self.vm.memory()).map_err(not_handed_over)?),
+            MemoryTransfer::LocalHandOver => Some(files_of(self.vm.memory()).map_err(not_possible)?),
         };
-        let features = if files.is_some() { HAND_OVER } else { 0 };
+        let features = if files.is_some() { LOCAL_HAND_OVER } else { 0 };
         let mut hello = Hello { migration: Uuid::new_v4(), connection: 0, connections, features };
         let offer = encode(Kind::Offer, offer)?;
         let control = self.open(channel, 0)?;
@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
         }
         if answer.features != features {
             let error = Error::new(ErrorKind::MigrationRefused, "the target does not take descriptors of memory");
-            return Err(not_handed_over(
+            return Err(not_possible(
                 error.with_remedy("let it run a version of xvirt that can, and listen on a unix socket"),
             ));
         }
@@ -221,9 +221,9 @@ impl<'a> Session<'a> {
         let connection = channel
             .connect(self.watch.silence())
             .map_err(|e| Error::io(format!("cannot open connection {number} to the target"), e))?;
-        if self.steering.settings().memory == MemoryTransfer::HandOver && !connection.passes_descriptors() {
+        if self.steering.settings().memory == MemoryTransfer::LocalHandOver && !connection.passes_descriptors() {
             let error = Error::new(ErrorKind::InvalidConfig, "the connection to the target passes no descriptors");
-            return Err(not_handed_over(error.with_remedy("connect to the target over a unix socket")));
+            return Err(not_possible(error.with_remedy("connect to the target over a unix socket")));
         }
         self.links.push(Link::new(connection, self.watch));
         self.links.last().ok_or_else(no_connection)
@@ -257,7 +257,7 @@ impl<'a> Session<'a> {
         let limit = match self.steering.settings().memory {
             MemoryTransfer::Copy => CONFIRMATION,
             // The target may still load the state, for which KVM writes to the memory that both have.
-            MemoryTransfer::HandOver => self.watch.silence(),
+            MemoryTransfer::LocalHandOver => self.watch.silence(),
         };
         let reason = control.wait_for_end(limit);
         control.close();

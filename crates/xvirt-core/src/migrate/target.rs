@@ -8,7 +8,7 @@ use super::decision::{CommitDecision, Decision, ask};
 use super::frame::broken;
 use super::link::{Link, Watch, both, unexpected};
 use super::message::{
-    FEATURES, HAND_OVER, Hello, Kind, MemoryFiles, Offer, Prepared as PreparedBody, Reasons, decode, encode,
+    FEATURES, Hello, Kind, LOCAL_HAND_OVER, MemoryFiles, Offer, Prepared as PreparedBody, Reasons, decode, encode,
     encode_bytes,
 };
 use super::pages::Pages;
@@ -26,7 +26,7 @@ pub(crate) trait TargetVm: Sized {
     /// The VM whose guest runs here.
     type Running;
 
-    /// The guest's memory: that which was handed over, or else all zeroes.
+    /// The guest's memory: that which the source passed in a local hand-over, or else all zeroes.
     fn memory(&self) -> &GuestRam;
 
     /// Locks and opens the disks, and loads the state, which `release` of the source returned.
@@ -45,7 +45,7 @@ pub(crate) struct Refusal {
 /// The VM for an offer, or the reasons why it is not taken.
 pub(crate) type Admission<V> = std::result::Result<V, Refusal>;
 
-/// Makes the VM for an offer, or refuses it: with the memory that the source hands over, if it does.
+/// Makes the VM for an offer, or refuses it: with the memory that the source passes, in a local hand-over.
 pub(crate) type Accept<'a, V> = dyn FnMut(&Offer, Option<&[MemoryFile]>) -> Admission<V> + 'a;
 
 /// Waits for a source at the other end of `channel`, and receives its VM. When this returns, its guest runs here. Sources
@@ -129,7 +129,7 @@ struct Introduced<'a> {
     link: Link<'a>,
     offer: Offer,
     hello: Hello,
-    /// The memory, if it is handed over.
+    /// The memory, in a local hand-over.
     memory: Option<Vec<MemoryFile>>,
 }
 
@@ -137,12 +137,13 @@ struct Introduced<'a> {
 fn introduce<'a>(first: Arrived, watch: &'a Watch<'a>) -> Result<Introduced<'a>> {
     let hello = first.hello.clone();
     let link = Link::new(first.into_connection(), watch);
-    let possible = if link.passes_descriptors() && hello.connections == 1 { FEATURES } else { FEATURES & !HAND_OVER };
+    let possible =
+        if link.passes_descriptors() && hello.connections == 1 { FEATURES } else { FEATURES & !LOCAL_HAND_OVER };
     let features = hello.features & possible;
     link.send_hello(&Hello { features, ..hello.clone() })?;
     let offer: Offer = decode(Kind::Offer, &link.expect(Kind::Offer)?)?;
-    let handed_over = features & HAND_OVER != 0;
-    let memory = handed_over.then(|| receive_memory(&link, offer.memory.len())).transpose()?;
+    let local_hand_over = features & LOCAL_HAND_OVER != 0;
+    let memory = local_hand_over.then(|| receive_memory(&link, offer.memory.len())).transpose()?;
     Ok(Introduced { link, offer, hello, memory })
 }
 
@@ -205,18 +206,18 @@ fn say_aborted(links: &[Link<'_>], error: &Error) {
 
 impl<'a, V: TargetVm> Receiving<'a, V> {
     /// Takes the memory, unless it is there already, and the state.
-    fn receive(mut self, arrivals: &mut Arrivals<'_>, hello: &Hello, handed_over: bool) -> Result<Prepared<'a, V>> {
-        match self.prepare(arrivals, hello, handed_over) {
+    fn receive(mut self, arrivals: &mut Arrivals<'_>, hello: &Hello, local_hand_over: bool) -> Result<Prepared<'a, V>> {
+        match self.prepare(arrivals, hello, local_hand_over) {
             Ok(()) => Ok(Prepared(self.0)),
             Err(error) => Err(self.0.abort(error)),
         }
     }
 
-    fn prepare(&mut self, arrivals: &mut Arrivals<'_>, hello: &Hello, handed_over: bool) -> Result<()> {
+    fn prepare(&mut self, arrivals: &mut Arrivals<'_>, hello: &Hello, local_hand_over: bool) -> Result<()> {
         let Self(session) = self;
         session.steering.enter(MigrationPhase::Receiving);
         session.control()?.send(&encode_bytes(Kind::Accepted, &[])?)?;
-        if !handed_over {
+        if !local_hand_over {
             accept_others(session, arrivals, hello)?;
             let pages = Pages::new(session.vm.memory().clone(), session.links.len(), session.steering);
             receive_pages(&session.links, &pages)?;

@@ -175,7 +175,7 @@ pub(super) fn memory() -> GuestRam {
     GuestRam::from_ranges(&RANGES.map(|(start, length)| (GuestAddress(start), length))).unwrap()
 }
 
-/// Maps memory that was handed over.
+/// Maps the memory of a local hand-over.
 pub(super) fn map(files: &[MemoryFile]) -> Result<GuestRam> {
     take_over(&RANGES.map(|(start, length)| (start, length as u64)), files, &MemoryBacking::default())
 }

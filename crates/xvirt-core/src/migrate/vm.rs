@@ -82,8 +82,8 @@ impl Vm {
 ///
 /// `accept` gets the VM as the source describes it, and returns its configuration here: the same with the paths, networks
 /// and sockets of this host; or all reasons why it is not taken, which the source reports. It must have the same number
-/// of vCPUs, disks and network interfaces, and the same memory, in a file if it is
-/// [handed over](ArrivingVm::memory_is_handed_over). Its disks are opened only when the source has closed them.
+/// of vCPUs, disks and network interfaces, and the same memory, in a file for a
+/// [local hand-over](ArrivingVm::is_local_hand_over). Its disks are opened only when the source has closed them.
 ///
 /// Sources that only [ask](Vm::check_migration) whether their VM would be taken are answered before, so `accept` can be
 /// called several times. It should have no effects that outlast it if the VM [is only checked](ArrivingVm::is_only_checked).
@@ -105,7 +105,7 @@ pub fn receive(
     target::receive(channel, settings, decision, observer, &mut |offer, memory| {
         let arriving = ArrivingVm::decode(&offer.requirements, &offer.configuration);
         let arriving = arriving.map_err(|error| unreadable(&error, &offer.version))?;
-        let arriving = arriving.only_checked(offer.check).handed_over(memory.is_some());
+        let arriving = arriving.only_checked(offer.check).local_hand_over(memory.is_some());
         let config = accept(&arriving).map_err(|reasons| Refusal { reasons })?;
         Incoming::new(&arriving, config, host, memory).map_err(refuse)
     })

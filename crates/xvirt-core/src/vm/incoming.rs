@@ -43,7 +43,7 @@ pub struct ArrivingVm {
     requirements: Requirements,
     config: Option<VmConfig>,
     only_checked: bool,
-    handed_over: bool,
+    local_hand_over: bool,
 }
 
 impl ArrivingVm {
@@ -54,7 +54,7 @@ impl ArrivingVm {
             .map_err(|e| Error::new(ErrorKind::CorruptState, unreadable).because(e))?;
         requirements.description.config = Some(config.to_owned()).filter(|config| !config.is_empty());
         let config = requirements.description.check()?;
-        Ok(Self { requirements, config, only_checked: false, handed_over: false })
+        Ok(Self { requirements, config, only_checked: false, local_hand_over: false })
     }
 
     /// Sets whether the source only asks if it would be taken.
@@ -63,9 +63,9 @@ impl ArrivingVm {
         self
     }
 
-    /// Sets whether its memory is handed over.
-    pub(crate) fn handed_over(mut self, handed_over: bool) -> Self {
-        self.handed_over = handed_over;
+    /// Sets whether this is a local hand-over.
+    pub(crate) fn local_hand_over(mut self, local_hand_over: bool) -> Self {
+        self.local_hand_over = local_hand_over;
         self
     }
 
@@ -89,10 +89,10 @@ impl ArrivingVm {
         self.config.as_ref()
     }
 
-    /// Whether its memory is not copied: the source passed the descriptors of the files that hold it, which this process
-    /// then shares with the source. See [`MemoryTransfer::HandOver`](crate::migrate::MemoryTransfer::HandOver).
-    pub fn memory_is_handed_over(&self) -> bool {
-        self.handed_over
+    /// Whether this is a local hand-over, in which memory is not copied: the source passed the descriptors of the files that hold it, which this process
+    /// then shares with the source. See [`MemoryTransfer::LocalHandOver`](crate::migrate::MemoryTransfer::LocalHandOver).
+    pub fn is_local_hand_over(&self) -> bool {
+        self.local_hand_over
     }
 }
 
@@ -109,10 +109,10 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Allocates the memory of a VM that gets this configuration here, whose guest still runs at the source, or maps that
-    /// which was handed over. Creates what does not depend on the state.
+    /// which the source passed. Creates what does not depend on the state.
     ///
     /// # Errors
-    /// Everything that this host lacks: the configuration does not fit the VM, or the memory that was handed over; or as
+    /// Everything that this host lacks: the configuration does not fit the VM, or the memory that the source passed; or as
     /// [`VmConfig::build`]; or there is not enough memory, or a feature of the processors, a disk or a network is not there.
     pub(crate) fn new(
         arriving: &ArrivingVm,
@@ -129,7 +129,7 @@ impl Incoming {
             checks.extend([vm.inner.processors.check_fits(cpuid), vm.inner.processors.check_tsc(*tsc_khz)]);
         }
         let memory = match files {
-            Some(files) => handed_over(size, &backing, files),
+            Some(files) => map_passed(size, &backing, files),
             None => allocate(size, &backing).and_then(|memory| {
                 // A file of the program may have been used before, and pages of zeroes are not written.
                 let cleared = clear_files(&memory).map(|()| memory);
@@ -198,8 +198,8 @@ impl Incoming {
     }
 }
 
-/// Maps memory that was handed over, for a VM that is configured to have its memory in a file.
-fn handed_over(size: ByteSize, backing: &MemoryBacking, files: &[MemoryFile]) -> Result<GuestRam> {
+/// Maps the memory of a local hand-over, for a VM that is configured to have its memory in a file.
+fn map_passed(size: ByteSize, backing: &MemoryBacking, files: &[MemoryFile]) -> Result<GuestRam> {
     let (what, remedy) = if backing.file.is_some() {
         ("the VM would have a memory file of its own here", "leave out VmConfig::memory_file here")
     } else if !backing.needs_file() {
@@ -207,6 +207,6 @@ fn handed_over(size: ByteSize, backing: &MemoryBacking, files: &[MemoryFile]) ->
     } else {
         return take_over(&ram_ranges(size.bytes()), files, backing);
     };
-    let what = format!("its memory is handed over, and {what}");
+    let what = format!("a local hand-over shares its memory, and {what}");
     Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy))
 }

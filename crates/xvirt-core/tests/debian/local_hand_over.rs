@@ -1,4 +1,4 @@
-//! A busy Debian is handed over to another process of its host, without a copy of its memory, and back.
+//! A local hand-over of a busy Debian to another process of its host, without a copy of its memory, and back.
 
 use std::env;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -40,7 +40,7 @@ fn take(channel: &dyn Channel) -> Vm {
 }
 
 fn hand_over(vm: &Vm, channel: &dyn Channel) {
-    let settings = Migration::default().memory(MemoryTransfer::HandOver).silence_limit(PATIENCE);
+    let settings = Migration::default().memory(MemoryTransfer::LocalHandOver).silence_limit(PATIENCE);
     let summary = vm.migrate(channel, &settings, &(), &()).unwrap();
     println!("{summary:?}");
     assert_eq!(summary.report.bytes, 0, "memory was copied");

@@ -1,4 +1,4 @@
-//! Hands VMs over to another process, or within this one, with the descriptor of their memory and without a copy.
+//! Local hand-overs to another process, or within this one, with the descriptors of their memory and without a copy.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -23,14 +23,14 @@ use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 use crate::workload::{self, Workload};
 
-/// How often a VM is handed over in a row: `XVIRT_HAND_OVERS`.
-const HAND_OVERS: u64 = 10;
+/// How many local hand-overs there are in a row: `XVIRT_LOCAL_HAND_OVERS`.
+const LOCAL_HAND_OVERS: u64 = 10;
 /// The folder of a test's second process, which is this program again.
-const FOLDER: &str = "XVIRT_TEST_HAND_OVER";
-/// What hand-overs may leave of private memory, which the allocator keeps.
+const FOLDER: &str = "XVIRT_TEST_LOCAL_HAND_OVER";
+/// What local hand-overs may leave of private memory, which the allocator keeps.
 const LEFT: u64 = 8 << 20;
 
-/// Hands a VM over within this process. Returns what each side does.
+/// A local hand-over within this process. Returns what each side does.
 fn hand_over(
     vm: &Vm,
     host: &Host,
@@ -48,11 +48,11 @@ fn hand_over(
 }
 
 fn settings() -> Migration {
-    Migration::default().memory(MemoryTransfer::HandOver)
+    Migration::default().memory(MemoryTransfer::LocalHandOver)
 }
 
 fn as_it_is(arriving: &ArrivingVm) -> std::result::Result<VmConfig, Vec<String>> {
-    assert!(arriving.memory_is_handed_over());
+    assert!(arriving.is_local_hand_over());
     Ok(arriving.config().unwrap().clone())
 }
 
@@ -77,7 +77,7 @@ fn memory_file(size: ByteSize) -> File {
     file
 }
 
-/// Lets a hand-over go on until a phase, if any. Remembers the memory when the source has collected its state, and checks
+/// Lets a local hand-over go on until a phase, if any. Remembers the memory when the source has collected its state, and checks
 /// that it is the same when the target is prepared.
 struct Watch {
     memory: File,
@@ -143,7 +143,7 @@ impl CommitDecision for Watch {
     }
 }
 
-/// Lets a hand-over go on.
+/// Lets a local hand-over go on.
 struct Go;
 
 impl MigrationObserver for Go {
@@ -173,7 +173,7 @@ impl CommitDecision for Go {
 }
 
 #[test]
-fn a_busy_vm_is_handed_over_and_only_the_guest_writes_to_its_memory() {
+fn only_the_guest_writes_to_its_memory_in_a_local_hand_over() {
     let host = host!();
     let folder = tempfile::tempdir().unwrap();
     let there = configuration(folder.path()).shared_memory();
@@ -202,7 +202,7 @@ fn a_busy_vm_is_handed_over_and_only_the_guest_writes_to_its_memory() {
 }
 
 #[test]
-fn a_hand_over_that_fails_in_any_phase_leaves_the_guest_with_its_memory_and_disks() {
+fn a_local_hand_over_that_fails_in_any_phase_leaves_the_guest_with_its_memory_and_disks() {
     use MigrationPhase as Phase;
 
     let host = host!();
@@ -255,7 +255,7 @@ fn private_memory_is_refused_before_the_target_hears_of_it() {
 }
 
 #[test]
-fn the_balloon_gives_memory_back_that_was_handed_over() {
+fn the_balloon_gives_memory_back_after_a_local_hand_over() {
     let host = host!();
     let there = config(&CommandLine::new([Mode::Balloon])).shared_memory();
     let memory = memory_file(there.memory);
@@ -335,32 +335,32 @@ fn again_and_again(host: &Host, config: &VmConfig, count: u64) {
     let mut guest = running(host, config.clone());
     for number in 0..count {
         let (sent, received) = hand_over(&guest.vm, host, &Go, &as_it_is);
-        println!("hand-over {number}: {:?}, {:?}", sent.unwrap().downtime, held());
+        println!("local hand-over {number}: {:?}, {:?}", sent.unwrap().downtime, held());
         guest.hear();
         guest = Workload::taken_back(received.unwrap(), guest.progress);
         guest.goes_on();
     }
 }
 
-/// Hands VMs over in a process in which nothing else happens.
+/// Local hand-overs in a process in which nothing else happens.
 #[test]
 fn other_process_hands_a_vm_over_and_over() {
     let Some(folder) = ordered() else { return };
     let host = Host::probe().unwrap();
-    let count = std::env::var("XVIRT_HAND_OVERS").map_or(HAND_OVERS, |text| text.parse().unwrap());
+    let count = std::env::var("XVIRT_LOCAL_HAND_OVERS").map_or(LOCAL_HAND_OVERS, |text| text.parse().unwrap());
     let config = configuration(&folder).shared_memory();
     // The first one starts what the process keeps.
     again_and_again(&host, &config, 1);
     let (descriptors, threads, memory) = held();
     again_and_again(&host, &config, count);
     let after = held();
-    println!("{count} hand-overs: {:?}, then {after:?}", (descriptors, threads, memory));
+    println!("{count} local hand-overs: {:?}, then {after:?}", (descriptors, threads, memory));
     assert_eq!((after.0, after.1), (descriptors, threads), "descriptors or threads are left");
     assert!(after.2 < memory + LEFT, "memory is left: {memory}, then {}", after.2);
 }
 
 #[test]
-fn many_hand_overs_in_a_row_leave_nothing_behind() {
+fn many_local_hand_overs_in_a_row_leave_nothing_behind() {
     let _ = host!();
     let folder = tempfile::tempdir().unwrap();
     let test = "local_hand_over::other_process_hands_a_vm_over_and_over";

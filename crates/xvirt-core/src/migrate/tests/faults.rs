@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind};
 /// The time limit for a silent peer, as short as a busy host allows.
 const SILENCE: Duration = Duration::from_millis(250);
 /// All ways to move memory.
-const MEMORY: [MemoryTransfer; 2] = [MemoryTransfer::Copy, MemoryTransfer::HandOver];
+const MEMORY: [MemoryTransfer; 2] = [MemoryTransfer::Copy, MemoryTransfer::LocalHandOver];
 /// How many cases run at the same time. They mostly wait.
 const THREADS: usize = 24;
 
@@ -34,7 +34,7 @@ fn scenarios(kind: Kind) -> Vec<Scenario> {
     match kind {
         Kind::Hello => [good(Side::Source), good(Side::Target)].into_iter().flatten().collect(),
         Kind::Pages | Kind::ZeroPages | Kind::EndOfRound => only(MemoryTransfer::Copy, Side::Source),
-        Kind::Memory => only(MemoryTransfer::HandOver, Side::Source),
+        Kind::Memory => only(MemoryTransfer::LocalHandOver, Side::Source),
         Kind::Offer | Kind::Released | Kind::Commit => good(Side::Source).into(),
         Kind::Accepted | Kind::Prepared | Kind::Committed => good(Side::Target).into(),
         Kind::Refused => with(Side::Target, &[Task::Accept]).into(),
@@ -190,7 +190,9 @@ pub(super) fn every_fault(layer: Layer, ways: &[MemoryTransfer]) {
     for connections in [1, 3] {
         for kind in Kind::ALL {
             for scenario in scenarios(kind) {
-                if !ways.contains(&scenario.memory) || scenario.memory == MemoryTransfer::HandOver && connections > 1 {
+                if !ways.contains(&scenario.memory)
+                    || scenario.memory == MemoryTransfer::LocalHandOver && connections > 1
+                {
                     continue;
                 }
                 let settings = over(connections, scenario.memory);
@@ -228,7 +230,7 @@ pub(super) fn every_fault(layer: Layer, ways: &[MemoryTransfer]) {
 #[test]
 fn every_task_may_fail() {
     let mut cases = Vec::new();
-    for settings in [over(2, MemoryTransfer::Copy), over(1, MemoryTransfer::HandOver)] {
+    for settings in [over(2, MemoryTransfer::Copy), over(1, MemoryTransfer::LocalHandOver)] {
         cases.extend(Task::ALL.into_iter().map(|task| (vec![task], settings.clone())));
         cases.extend(Task::ALL.into_iter().map(|task| (vec![task, Task::Reclaim], settings.clone())));
     }
@@ -236,7 +238,7 @@ fn every_task_may_fail() {
         let (world, plan) = (World::new(failing), Plan::new(None, Fault::Lost, SILENCE));
         let ends = run_case(&world, &plan, settings, &());
         let case = format!("{failing:?}, {:?}", settings.memory);
-        let unlogged = settings.memory == MemoryTransfer::HandOver;
+        let unlogged = settings.memory == MemoryTransfer::LocalHandOver;
         check(&world, &plan, &ends, false, &case);
         let source = ends.source.unwrap();
         let stopped = failing.iter().any(|task| match task {

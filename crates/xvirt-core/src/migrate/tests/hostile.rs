@@ -8,7 +8,7 @@ use xvirt_testing::random::Random;
 
 use super::*;
 use crate::migrate::frame::{VERSION, frame, preamble};
-use crate::migrate::message::{EndOfRound, HAND_OVER, Hello, Kind, Offer, encode};
+use crate::migrate::message::{EndOfRound, Hello, Kind, LOCAL_HAND_OVER, Offer, encode};
 use crate::migrate::testing::{PAGES, Side};
 use crate::state::{MemoryRange, PAGE, ranges_of};
 use crate::{Error, ErrorKind};
@@ -17,7 +17,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 pub(super) fn hello(connection: u8, connections: u8) -> Vec<u8> {
     // Features that do not exist are not chosen.
-    let features = !HAND_OVER;
+    let features = !LOCAL_HAND_OVER;
     let hello = Hello { migration: Uuid::nil(), connection, connections, features };
     [preamble().to_vec(), encode(Kind::Hello, &hello).unwrap()].concat()
 }

@@ -7,8 +7,8 @@ mod encrypted;
 mod faults;
 mod faulty;
 mod good;
-mod hand_over;
 mod hostile;
+mod local_hand_over;
 mod signals;
 mod slow;
 
@@ -38,7 +38,7 @@ fn settings(connections: u8, silence: Duration) -> Migration {
 fn source_for(memory_transfer: MemoryTransfer, world: &Arc<World>, writes: u64) -> FakeSource {
     let ram = match memory_transfer {
         MemoryTransfer::Copy => memory(),
-        MemoryTransfer::HandOver => map(&memory_files()).unwrap(),
+        MemoryTransfer::LocalHandOver => map(&memory_files()).unwrap(),
     };
     FakeSource::with_memory(ram, world, writes)
 }

@@ -152,7 +152,7 @@ fn faults() -> Vec<(Fault, Place)> {
 
 /// All cases, in an order that is the same in all processes.
 pub fn cases() -> Vec<Case> {
-    [MemoryTransfer::Copy, MemoryTransfer::HandOver].into_iter().flat_map(cases_of).collect()
+    [MemoryTransfer::Copy, MemoryTransfer::LocalHandOver].into_iter().flat_map(cases_of).collect()
 }
 
 fn cases_of(memory: MemoryTransfer) -> Vec<Case> {

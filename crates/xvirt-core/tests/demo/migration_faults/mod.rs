@@ -54,7 +54,7 @@ fn every_fault_at_every_message_leaves_one_guest_in_two_processes() {
 
 #[test]
 fn every_fault_of_a_local_hand_over_leaves_one_guest_in_two_processes() {
-    run(MemoryTransfer::HandOver, LOCAL_CASES);
+    run(MemoryTransfer::LocalHandOver, LOCAL_CASES);
 }
 
 /// Runs `count` cases of migrations that move memory like this.

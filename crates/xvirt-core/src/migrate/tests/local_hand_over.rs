@@ -1,4 +1,4 @@
-//! Memory that is handed over: nothing is copied, and hostile descriptors are refused.
+//! Local hand-overs: no memory is copied, and hostile descriptors are refused.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,28 +16,28 @@ use crate::ErrorKind;
 use crate::memory::MemoryFile;
 use crate::migrate::ancillary;
 use crate::migrate::frame::preamble;
-use crate::migrate::message::{HAND_OVER, Hello, Kind, MemoryFiles, encode};
+use crate::migrate::message::{Hello, Kind, LOCAL_HAND_OVER, MemoryFiles, encode};
 use crate::migrate::testing::{Side, memory_file};
 use crate::state::PAGE;
 
-fn hand_over() -> Migration {
-    settings(1, PATIENCE).memory(MemoryTransfer::HandOver)
+fn local_hand_over() -> Migration {
+    settings(1, PATIENCE).memory(MemoryTransfer::LocalHandOver)
 }
 
 /// What happens to a source with this memory.
 fn run(source: &mut FakeSource, world: &Arc<World>) -> (Outcome, Result<()>) {
-    run_both(world, source, &hand_over(), &())
+    run_both(world, source, &local_hand_over(), &())
 }
 
 #[test]
 fn the_target_has_the_memory_of_the_source_and_no_page_is_sent() {
     let world = World::new(&[]);
-    let mut source = source_for(MemoryTransfer::HandOver, &world, 40);
+    let mut source = source_for(MemoryTransfer::LocalHandOver, &world, 40);
     let guest = Arc::clone(&source.guest);
     let (here, there) = sockets(1);
     std::thread::scope(|scope| {
         let target = scope.spawn(|| run_target(&world, &there, PATIENCE, &()).unwrap().ram.clone());
-        let Outcome::Migrated(summary) = migrate(&mut source, &here, &hand_over(), &(), &()) else { panic!() };
+        let Outcome::Migrated(summary) = migrate(&mut source, &here, &local_hand_over(), &(), &()) else { panic!() };
         assert_eq!((summary.report.bytes, summary.report.zero_pages), (0, 0), "{summary:?}");
         let there = target.join().unwrap();
         // It is the same memory, not a copy.
@@ -48,9 +48,9 @@ fn the_target_has_the_memory_of_the_source_and_no_page_is_sent() {
     assert!(source.is_clean());
 }
 
-/// What a source says that cannot hand its memory over, whose guest runs on.
+/// What a source says that cannot do a local hand-over, whose guest runs on.
 fn refused(source: &mut FakeSource, world: &Arc<World>, here: &dyn Channel) -> String {
-    let Outcome::Resumed(error) = migrate(source, here, &hand_over(), &(), &()) else { panic!() };
+    let Outcome::Resumed(error) = migrate(source, here, &local_hand_over(), &(), &()) else { panic!() };
     assert_eq!((world.running(), world.locked()), (Some(Side::Source), Some(Side::Source)));
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
     error.to_string()
@@ -62,7 +62,7 @@ fn private_memory_and_other_connections_are_refused_before_anything_is_sent() {
     let copied = "; or let the memory be copied: MemoryTransfer::Copy";
     let (here, there) = UnixStream::pair().unwrap();
     let said = refused(&mut FakeSource::new(&world, 0), &world, &Sockets::new([here]).unwrap());
-    let expected = "cannot hand over the memory: the VM's memory is private to this process; build the VM with \
+    let expected = "a local hand-over is not possible: the VM's memory is private to this process; build the VM with \
                     memory in a file: VmConfig::shared_memory";
     assert_eq!(said, format!("{expected}{copied}"));
     assert_eq!(std::io::Read::read(&mut &there, &mut [0]).unwrap(), 0, "nothing was sent");
@@ -70,7 +70,7 @@ fn private_memory_and_other_connections_are_refused_before_anything_is_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (there, _) = listener.accept().unwrap();
-    let mut source = source_for(MemoryTransfer::HandOver, &world, 0);
+    let mut source = source_for(MemoryTransfer::LocalHandOver, &world, 0);
     let said = refused(&mut source, &world, &Sockets::new([here]).unwrap());
     assert!(said.contains("passes no descriptors; connect to the target over a unix socket"), "{said}");
     assert!(said.ends_with(copied), "{said}");
@@ -88,7 +88,7 @@ fn a_target_that_does_not_choose_the_feature_gets_no_memory() {
         let mut body = vec![0; header[4] as usize];
         std::io::Read::read_exact(&mut there, &mut body).unwrap();
         let theirs: Hello = rmp_serde::from_slice(&body).unwrap();
-        assert_eq!(theirs.features, HAND_OVER);
+        assert_eq!(theirs.features, LOCAL_HAND_OVER);
         let answer = encode(Kind::Hello, &Hello { features: 0, ..theirs }).unwrap();
         there.write_all(&[hello, answer].concat()).unwrap();
         let mut rest = Vec::new();
@@ -96,9 +96,9 @@ fn a_target_that_does_not_choose_the_feature_gets_no_memory() {
         rest
     });
     let world = World::new(&[]);
-    let mut source = source_for(MemoryTransfer::HandOver, &world, 0);
+    let mut source = source_for(MemoryTransfer::LocalHandOver, &world, 0);
     let channel = Sockets::new([here]).unwrap();
-    let Outcome::Resumed(error) = migrate(&mut source, &channel, &hand_over(), &(), &()) else { panic!() };
+    let Outcome::Resumed(error) = migrate(&mut source, &channel, &local_hand_over(), &(), &()) else { panic!() };
     assert_eq!(error.kind(), ErrorKind::MigrationRefused);
     assert!(error.to_string().contains("the target does not take descriptors of memory"), "{error}");
     let rest = answers.join().unwrap();
@@ -106,11 +106,11 @@ fn a_target_that_does_not_choose_the_feature_gets_no_memory() {
 }
 
 #[test]
-fn a_hand_over_can_be_cancelled() {
+fn a_local_hand_over_can_be_cancelled() {
     let world = World::new(&[]);
-    let mut source = source_for(MemoryTransfer::HandOver, &world, 0);
+    let mut source = source_for(MemoryTransfer::LocalHandOver, &world, 0);
     let cancelled = AtomicBool::new(true);
-    let (outcome, target) = run_both(&world, &mut source, &hand_over(), &cancelled);
+    let (outcome, target) = run_both(&world, &mut source, &local_hand_over(), &cancelled);
     let Outcome::Resumed(error) = outcome else { panic!("{outcome:?}") };
     assert!(error.kind() == ErrorKind::Cancelled && target.is_err(), "{error}");
 }
@@ -142,9 +142,9 @@ fn descriptors_arrive_close_on_exec_and_too_many_at_once_are_closed() {
     assert!(arrived.len() <= 2 * ancillary::MAX_DESCRIPTORS, "{}", arrived.len());
 }
 
-/// The start of a migration that hands memory over, with `connections` connections.
+/// The start of a local hand-over with `connections` connections.
 fn start(connections: u8) -> Vec<u8> {
-    let hello = Hello { migration: Uuid::nil(), connection: 0, connections, features: HAND_OVER };
+    let hello = Hello { migration: Uuid::nil(), connection: 0, connections, features: LOCAL_HAND_OVER };
     [preamble().to_vec(), encode(Kind::Hello, &hello).unwrap(), offer()].concat()
 }
 
@@ -220,7 +220,7 @@ fn descriptors_that_cannot_hold_the_memory_are_refused() {
 #[test]
 fn a_refusal_of_the_memory_reaches_the_source_and_its_guest_runs_on() {
     let world = World::new(&[Task::Accept]);
-    let mut source = source_for(MemoryTransfer::HandOver, &world, 0);
+    let mut source = source_for(MemoryTransfer::LocalHandOver, &world, 0);
     let (outcome, target) = run(&mut source, &world);
     let Outcome::Resumed(error) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.kind(), ErrorKind::MigrationRefused, "{error}");
@@ -229,7 +229,7 @@ fn a_refusal_of_the_memory_reaches_the_source_and_its_guest_runs_on() {
 }
 
 #[test]
-fn several_connections_are_never_chosen_for_a_hand_over() {
+fn several_connections_are_never_chosen_for_a_local_hand_over() {
     let (mut here, there) = UnixStream::pair().unwrap();
     let world = World::new(&[]);
     let channel = Sockets::new([there]).unwrap();
