@@ -7,6 +7,7 @@ use uuid::Uuid;
 use xvirt_testing::random::Random;
 
 use super::*;
+use crate::host::Host;
 use crate::migrate::frame::{VERSION, frame, preamble};
 use crate::migrate::message::{EndOfRound, Hello, Kind, LOCAL_HAND_OVER, Offer, encode};
 use crate::migrate::testing::{PAGES, Side};
@@ -166,6 +167,22 @@ fn a_vm_with_other_memory_is_refused() {
     let error = target_gets(&[hello(0, 1), encode(Kind::Offer, &other).unwrap()].concat(), false);
     assert_eq!(error.kind(), ErrorKind::MigrationRefused);
     assert!(error.message().contains("other memory"), "{error}");
+}
+
+#[test]
+fn a_description_that_cannot_be_read_is_refused_with_both_versions() {
+    let (mut here, there) = UnixStream::pair().unwrap();
+    here.write_all(&[hello(0, 1), offer()].concat()).unwrap();
+    let (channel, host) = (Sockets::new([there]).unwrap(), Host::probe().unwrap());
+    let settings = Reception::default();
+    let received = crate::migrate::receive(&channel, &host, &settings, &(), &(), &mut |_| panic!("it was offered"));
+    let error = received.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MigrationRefused);
+    let versions = format!("the source runs xvirt \"99.0.0\", and the target \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(error.to_string().contains(&versions), "{error}");
+    let mut said = Vec::new();
+    here.read_to_end(&mut said).unwrap();
+    assert!(String::from_utf8_lossy(&said).contains(&versions), "the source is told");
 }
 
 #[test]
