@@ -106,7 +106,7 @@ int balloon_start(void)
 
 void balloon_poll(void)
 {
-    if (virtqueue_take(&statistics, 0))
+    while (virtqueue_take(&statistics, 0))
         send_report();
 }
 
