@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 /// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -16,7 +18,8 @@ const MORE_FILES: &str = "close files in other programs, or raise the host's lim
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The kind of an [`Error`]. It is stable, so that programs can act on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A configuration or argument is invalid; the message names the field.

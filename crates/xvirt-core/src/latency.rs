@@ -34,8 +34,7 @@ impl LatencyCounter {
     }
 
     pub(crate) fn read(&self) -> Latencies {
-        let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
-        Latencies { counts }
+        Latencies::new(self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect())
     }
 }
 
@@ -43,9 +42,46 @@ impl LatencyCounter {
 ///
 /// The width of a bucket is at most an eighth of its lower end, so a reported duration is at most that much too long.
 /// All durations below 1024 ns share a bucket, and so do those of 69 s and more.
+///
+/// Serialized, it is a list of the non-empty buckets: `{"buckets": [{"end_ns": 1152, "count": 3}]}`. `end_ns` is the upper
+/// end in nanoseconds, without which the bucket is that of 69 s and more.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Buckets", into = "Buckets")]
 pub struct Latencies {
     counts: Vec<u64>,
+}
+
+/// The serialized form.
+#[derive(Serialize, Deserialize)]
+struct Buckets {
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Bucket {
+    end_ns: Option<u64>,
+    count: u64,
+}
+
+impl From<Latencies> for Buckets {
+    fn from(latencies: Latencies) -> Self {
+        let filled = latencies.counts.iter().take(BUCKETS).enumerate().filter(|(_, count)| **count > 0);
+        let end = |bucket| (bucket < BUCKETS - 1).then(|| end_of(bucket));
+        Self { buckets: filled.map(|(bucket, count)| Bucket { end_ns: end(bucket), count: *count }).collect() }
+    }
+}
+
+impl From<Buckets> for Latencies {
+    fn from(Buckets { buckets }: Buckets) -> Self {
+        let mut counts = vec![0_u64; BUCKETS];
+        for Bucket { end_ns, count } in buckets {
+            let bucket = end_ns.map_or(BUCKETS - 1, |end| bucket_of(end.saturating_sub(1)));
+            if let Some(total) = counts.get_mut(bucket) {
+                *total = total.saturating_add(count);
+            }
+        }
+        Self::new(counts)
+    }
 }
 
 impl fmt::Debug for Latencies {
@@ -60,6 +96,12 @@ impl fmt::Debug for Latencies {
 }
 
 impl Latencies {
+    /// Without empty buckets at the end, so that equal histograms are equal.
+    fn new(mut counts: Vec<u64>) -> Self {
+        counts.truncate(counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1));
+        Self { counts }
+    }
+
     /// The number of counted durations.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
@@ -89,7 +131,7 @@ impl Latencies {
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = earlier.counts.iter().copied().chain(std::iter::repeat(0));
-        Self { counts: self.counts.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect() }
+        Self::new(self.counts.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect())
     }
 }
 
@@ -129,6 +171,27 @@ mod tests {
             }
         }
         assert_eq!(end_of(BUCKETS - 1), 1 << HIGHEST);
+    }
+
+    #[test]
+    fn other_languages_get_the_buckets() {
+        let counter = LatencyCounter::default();
+        for nanoseconds in [3, 1100, 1100, (1 << HIGHEST) - 1, 1 << HIGHEST, u64::MAX] {
+            counter.count(Duration::from_nanos(nanoseconds));
+        }
+        let latencies = counter.read();
+        let json = serde_json::json!({ "buckets": [
+            { "end_ns": 1024, "count": 1 },
+            { "end_ns": 1152, "count": 2 },
+            { "end_ns": 1_u64 << HIGHEST, "count": 1 },
+            { "end_ns": null, "count": 2 },
+        ] });
+        assert_eq!(serde_json::to_value(&latencies).unwrap(), json);
+        assert_eq!(serde_json::from_value::<Latencies>(json).unwrap(), latencies);
+        assert_eq!(serde_json::from_str::<Latencies>(r#"{"buckets":[]}"#).unwrap(), LatencyCounter::default().read());
+        // Buckets of others are added to those in which they end.
+        let others = r#"{"buckets":[{"end_ns":0,"count":18446744073709551615},{"end_ns":1,"count":2}]}"#;
+        assert_eq!(serde_json::from_str::<Latencies>(others).unwrap().total(), u64::MAX);
     }
 
     #[test]

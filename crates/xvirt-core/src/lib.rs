@@ -140,6 +140,8 @@ mod named_file;
 mod pci;
 mod port;
 mod process;
+#[cfg(test)]
+mod records_tests;
 mod sandbox;
 mod size;
 mod socket;

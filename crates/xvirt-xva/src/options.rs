@@ -1,11 +1,14 @@
 //! Options for reading and writing archives.
 
+use serde::{Deserialize, Serialize};
+
 use crate::chunk::Checksum;
 use crate::codec::Compression;
 use crate::{Error, ErrorKind, Result};
 
 /// Options for reading an archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ReadOptions {
     /// The window limit of a zstd stream in bytes: see [`max_window`](Self::max_window).
@@ -34,7 +37,10 @@ impl ReadOptions {
 }
 
 /// Options for writing an archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Deserialized, each has a default: zstd, the compression's level, and the checksum of current hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Given")]
 #[non_exhaustive]
 pub struct WriteOptions {
     /// The compression.
@@ -43,6 +49,22 @@ pub struct WriteOptions {
     pub level: i32,
     /// The checksum of chunks.
     pub checksum: Checksum,
+}
+
+/// The options that are given.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Given {
+    compression: Compression,
+    level: Option<i32>,
+    checksum: Checksum,
+}
+
+impl From<Given> for WriteOptions {
+    fn from(given: Given) -> Self {
+        let options = Self::with(given.compression).checksum(given.checksum);
+        given.level.map_or(options, |level| options.level(level))
+    }
 }
 
 impl Default for WriteOptions {

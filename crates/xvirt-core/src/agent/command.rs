@@ -1,6 +1,9 @@
 //! The description of a command to run in the guest.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -24,14 +27,24 @@ const MAX_ARGUMENTS: usize = 2 << 20;
 /// let script = GuestCommand::shell("apt-get update && apt-get -y upgrade").env("PATH", "/usr/sbin:/usr/bin");
 /// # let _ = (sort, script);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GuestCommand {
     pub(super) program: String,
+    #[serde(default)]
     pub(super) args: Vec<String>,
-    pub(super) env: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default, with = "serde_bytes")]
     pub(super) input: Vec<u8>,
+    #[serde(default)]
     pub(super) timeout: Option<Duration>,
+    #[serde(default = "default_output_limit")]
     pub(super) output_limit: usize,
+}
+
+fn default_output_limit() -> usize {
+    OUTPUT_LIMIT
 }
 
 impl GuestCommand {
@@ -60,11 +73,11 @@ impl GuestCommand {
         self
     }
 
-    /// Adds an environment variable. The command gets exactly the variables added here; without any, it gets those of
+    /// Sets an environment variable. The command gets exactly the variables set here; without any, it gets those of
     /// the agent.
     #[must_use]
-    pub fn env(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        self.env.push(format!("{}={}", name.as_ref(), value.as_ref()));
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(name.into(), value.into());
         self
     }
 
@@ -91,21 +104,26 @@ impl GuestCommand {
         self
     }
 
+    /// Its environment variables, as `NAME=VALUE`.
+    pub(super) fn variables(&self) -> Vec<String> {
+        self.env.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
     /// Rejects commands that the guest would misunderstand.
     pub(super) fn check(&self) -> Result<()> {
         let refused = |what: String, remedy: &str| Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy(remedy));
         if self.program.is_empty() {
             return refused("a command without a program cannot be run".into(), "name a program of the guest");
         }
-        let mut texts = [&self.program].into_iter().chain(&self.args).chain(&self.env);
-        if let Some(text) = texts.find(|text| text.contains('\0')) {
+        let variables = self.variables();
+        let texts = || [&self.program].into_iter().chain(&self.args).chain(&variables);
+        if let Some(text) = texts().find(|text| text.contains('\0')) {
             return refused(format!("{text:?} cannot be passed to a command"), "remove the zero byte");
         }
-        if self.env.iter().any(|variable| variable.starts_with('=')) {
+        if self.env.contains_key("") {
             return refused("an environment variable must have a name".into(), "give it one");
         }
-        let texts = [&self.program].into_iter().chain(&self.args).chain(&self.env);
-        let length: usize = texts.map(String::len).sum();
+        let length: usize = texts().map(String::len).sum();
         if length > MAX_ARGUMENTS {
             let what = format!("{length} bytes are too much for a command's arguments and environment");
             return refused(what, "pass at most 2 MiB, or pass the data as input");

@@ -15,7 +15,7 @@ const MAX_TEXT: usize = 512;
 
 /// An error with which the guest agent answered, the cause of errors of the kind
 /// [`AgentRefused`](ErrorKind::AgentRefused).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{description} ({class})")]
 #[non_exhaustive]
 pub struct AgentFailure {

@@ -12,8 +12,10 @@ pub struct CommandOutput {
     /// How it ended.
     pub status: CommandStatus,
     /// Its standard output, up to the [limit](super::GuestCommand::output_limit).
+    #[serde(with = "serde_bytes")]
     pub stdout: Vec<u8>,
     /// Its standard error, up to the limit.
+    #[serde(with = "serde_bytes")]
     pub stderr: Vec<u8>,
     /// Whether its standard output was longer than that.
     pub stdout_truncated: bool,

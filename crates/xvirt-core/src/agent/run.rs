@@ -27,7 +27,8 @@ impl GuestAgent {
     pub fn run(&self, command: &GuestCommand) -> Result<CommandOutput> {
         command.check()?;
         let deadline = deadline(command.timeout.unwrap_or(self.timeout()));
-        let GuestCommand { program, args, env, input, .. } = command;
+        let GuestCommand { program, args, input, .. } = command;
+        let env = &command.variables();
         let process = self.start(&Program { path: program, args, env, input, capture: true }, deadline)?;
         let (status, state) = process.wait(deadline).map_err(|error| process.kill(error))?;
         let (stdout, stdout_truncated) = bounded(state.out_data, state.out_truncated, command.output_limit);

@@ -83,7 +83,8 @@ impl GuestAgent {
         let mut args = shell(RUN, folder);
         args.push(command.program.clone());
         args.extend(command.args.iter().cloned());
-        self.start(&Program { env: &command.env, input: &command.input, ..script(&args) }, deadline)
+        let env = &command.variables();
+        self.start(&Program { env, input: &command.input, ..script(&args) }, deadline)
     }
 
     /// Removes the folder of a command that could not be started.

@@ -104,12 +104,14 @@ pub enum EntryChoice {
 }
 
 /// The files and the command line to start a kernel with.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BootFiles {
     /// The kernel image.
+    #[serde(with = "serde_bytes")]
     pub kernel: Vec<u8>,
     /// The initial RAM disks, concatenated.
+    #[serde(with = "serde_bytes")]
     pub initrd: Option<Vec<u8>>,
     /// The kernel command line.
     pub command_line: String,

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use serde::{Deserialize, Serialize};
+
 use super::entry::{BootEntry, BootFiles, BootSource};
 use super::file::{BootFile, Initrd};
 use super::unified;
@@ -9,7 +11,8 @@ use super::volume::{DiskPath, Volumes, within};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Size limits of the files read from a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Limits {
     /// The largest kernel image, in bytes.

@@ -81,7 +81,8 @@ impl Section for DeviceStates {
 ///
 /// The real-time clock always shows the host's time. The timer of ACPI does not count while a guest is saved. The host
 /// cannot see which of its clocks a guest derives its date from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ElapsedTime {
     /// The clocks go on as if the guest had run all the time. The date of a guest that uses kvmclock is right at once, and

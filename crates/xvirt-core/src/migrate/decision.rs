@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// How often an unanswered question about the decision, or a disk in use, is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(10);
 
 /// What is known about the transaction that makes the target the owner of the VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// It is applied: the target is the owner.
     Applied,

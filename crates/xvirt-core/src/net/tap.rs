@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use serde::{Deserialize, Serialize};
 
 use super::interface::{self, NEEDS_NET_ADMIN, check_name};
 use super::ioctl::{self, IfReq};
@@ -29,7 +30,8 @@ const KIND: u16 = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as u16;
 /// The offloads that the guest's driver supports, so that the host may leave that work undone in frames.
 ///
 /// By default none: every frame is complete and no larger than the MTU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Offloads {
     /// Partial checksums. All other offloads need it.
     pub checksum: bool,

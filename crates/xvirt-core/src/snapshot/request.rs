@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Result;
 use crate::repository::{StoredVm, check_name};
 use crate::vm::Vm;
 
 /// Name and options of a new snapshot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewSnapshot {
     pub(super) name: String,
+    #[serde(default)]
     pub(super) description: String,
+    #[serde(default)]
     pub(super) quiesce: Option<Duration>,
 }
 

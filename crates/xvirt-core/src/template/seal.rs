@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::config::{Disk, DiskSource, VmConfig, check_labels};
@@ -16,11 +17,15 @@ use crate::vm::{Verb, Vm};
 use crate::{Error, ErrorKind, Result};
 
 /// Name, version and description of a new template.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Seal {
     name: String,
+    #[serde(default)]
     version: Option<String>,
+    #[serde(default)]
     description: String,
+    #[serde(default)]
     labels: BTreeMap<String, String>,
 }
 

@@ -1,11 +1,13 @@
 //! Lists the disks of a running VM.
 
+use serde::{Deserialize, Serialize};
+
 use super::devices::DiskSlot;
 use super::handle::Vm;
 use crate::config::IoEngine;
 
 /// A disk of a running VM.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DiskStatus {
     /// Its position.

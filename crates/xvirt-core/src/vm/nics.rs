@@ -1,5 +1,7 @@
 //! Lists the network interfaces of a running VM and sets their link state.
 
+use serde::{Deserialize, Serialize};
+
 use super::devices::{Kind, NicSlot};
 use super::handle::Vm;
 use super::state::Verb;
@@ -9,7 +11,7 @@ use crate::net::MacAddress;
 use crate::virtio::NetState;
 
 /// A network interface of a running VM.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NicStatus {
     /// Its position.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use xvirt_xva::ova::Document;
 use xvirt_xva::{DiskContents, DiskSource, ReadAt, WriteOptions};
 
@@ -18,7 +19,7 @@ use crate::repository::StoredVm;
 use crate::vm::{Verb, Vm};
 
 /// The result of an export.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Exported {
     /// The size of the archive in bytes.

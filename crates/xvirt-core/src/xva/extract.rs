@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use xvirt_xva::{Appliance, ExpectedDisk, ReadOptions};
 
@@ -16,7 +16,8 @@ use crate::sync::lock;
 use crate::{Error, Result};
 
 /// Options for extracting disks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Extract {
     /// The format of the images.

@@ -1,8 +1,10 @@
 //! Imports an archive as a VM of a repository.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use xvirt_xva::{Appliance, ExpectedDisk, ReadOptions};
 
 use super::configure::{Choices, configure};
@@ -18,9 +20,13 @@ use crate::repository::{Repository, Stage, StoredVm};
 pub(super) const METADATA: &str = "ova.xml";
 
 /// Options for an import.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Import {
-    choices: Choices,
+    name: Option<String>,
+    /// The bridges to use for networks, by network name.
+    networks: BTreeMap<String, String>,
+    preserve: bool,
     accept_unchecked: bool,
     read: ReadOptions,
 }
@@ -29,7 +35,7 @@ impl Import {
     /// Gives the VM another name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.choices.name = Some(name.into());
+        self.name = Some(name.into());
         self
     }
 
@@ -37,7 +43,7 @@ impl Import {
     /// connected.
     #[must_use]
     pub fn network(mut self, name: impl Into<String>, bridge: impl Into<String>) -> Self {
-        self.choices.networks.insert(name.into(), bridge.into());
+        self.networks.insert(name.into(), bridge.into());
         self
     }
 
@@ -45,7 +51,7 @@ impl Import {
     /// default, the VM is a copy with a new identity.
     #[must_use]
     pub fn preserve(mut self) -> Self {
-        self.choices.preserve = true;
+        self.preserve = true;
         self
     }
 
@@ -64,7 +70,8 @@ impl Import {
     }
 
     pub(super) fn configure(&self, appliance: &Appliance, disks: Vec<Disk>) -> Result<(VmConfig, Vec<String>)> {
-        configure(appliance, disks, &self.choices)
+        let Self { name, networks, preserve, .. } = self.clone();
+        configure(appliance, disks, &Choices { name, networks, preserve })
     }
 }
 
@@ -96,7 +103,7 @@ pub fn import(
     let mut stage = repository.stage()?;
     let targets = Targets::new(options.accept_unchecked, |appliance, disk| {
         // Checked early to avoid useless work. The commit checks again.
-        if let Some(uuid) = appliance.uuid.filter(|_| options.choices.preserve) {
+        if let Some(uuid) = appliance.uuid.filter(|_| options.preserve) {
             repository.require_new(uuid)?;
         }
         make_disk(&stage, appliance, disk)

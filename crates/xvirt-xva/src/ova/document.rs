@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use serde::Serialize;
+
 use super::value::{Record, Value};
 use super::{parse, write};
 use crate::Result;
@@ -28,7 +30,7 @@ pub struct Object {
 }
 
 /// A disk whose contents should be in the archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExpectedDisk {
     /// The id of its VDI object, which is the name of its folder in the archive.

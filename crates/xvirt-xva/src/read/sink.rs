@@ -1,5 +1,7 @@
 //! The receiver of an archive's contents.
 
+use serde::Serialize;
+
 use crate::appliance::Appliance;
 use crate::ova::ExpectedDisk;
 use crate::{Error, Result};
@@ -49,7 +51,8 @@ pub struct Defect {
 }
 
 /// The severity of a defect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
     /// A violation of the format without loss.
