@@ -86,10 +86,11 @@
 //! | [`snapshot`] | Take snapshots and checkpoints of VMs and go back to them. |
 //! | [`migrate`] | Move running VMs to other hosts: settings, reports, connections. |
 //! | [`xva`] | Import and export the virtual appliances of XenServer and XCP-ng. |
-//! | [`progress`] | Observe long operations and cancel them. |
+//! | [`progress`] | Observe long operations, and cancel any call. |
 //! | [`error`] | The error type: a stable kind, what failed, why, and what to do. |
 //!
-//! All calls block, none needs an async runtime, and every type can be shared between threads.
+//! All calls block, none needs an async runtime, and every type can be shared between threads. Any call can be ended
+//! early: see [`progress::interruptible`].
 //!
 //! # Features
 //!
@@ -149,6 +150,7 @@ mod state;
 mod sync;
 mod thread;
 mod virtio;
+mod wait;
 
 pub use error::{Error, ErrorKind, Result};
 

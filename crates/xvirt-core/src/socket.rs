@@ -19,10 +19,14 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 
 use crate::descriptor::Descriptor;
 use crate::process::Process;
+use crate::wait::{Ended, Wait, cancelled};
 use crate::{Error, ErrorKind, Result};
 
 /// How long to wait for the lock of a folder, which its holders need only briefly.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a call waits that connects, before the caller may cancel it.
+const CONNECT_STEP: Duration = Duration::from_millis(20);
 
 /// The file of a bound socket. It is removed on drop, by the process that created it, unless another file has replaced
 /// it.
@@ -171,24 +175,28 @@ pub(crate) fn connect_at_once(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Connects to the socket at `path`, waiting at most `limit`; the connection is blocking, without a timeout.
+/// Connects to the socket at `path`; the connection is blocking, without a timeout.
 ///
 /// # Errors
-/// `TimedOut` if the listener's backlog stayed full; any other error of the operating system.
-pub(crate) fn connect_within(path: &Path, limit: Duration) -> io::Result<UnixStream> {
-    let (began, address) = (Instant::now(), SocketAddrUnix::new(path)?);
+/// `TimedOut` if the listener's backlog stayed full until the end of `wait`; one with an [`Error`] of the kind
+/// `Cancelled` in it; any other error of the operating system.
+pub(crate) fn connect_within(path: &Path, wait: Wait) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
     let stream = UnixStream::from(stream_socket(SocketFlags::empty())?);
     loop {
         // A timeout of zero would mean no timeout.
-        let left = limit.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
-        stream.set_write_timeout(Some(left))?;
+        let step = wait.left().unwrap_or(CONNECT_STEP).clamp(Duration::from_millis(1), CONNECT_STEP);
+        stream.set_write_timeout(Some(step))?;
         match connect(&stream, &address) {
             Ok(()) => break,
-            // Interrupted by a signal of the program.
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+            // Interrupted by a signal of the program, or the backlog is still full.
+            Err(Errno::INTR | Errno::AGAIN) => {}
             Err(errno) => return Err(errno.into()),
         }
+        wait.check().map_err(|ended| match ended {
+            Ended::TooLate => io::ErrorKind::TimedOut.into(),
+            Ended::Cancelled => io::Error::other(cancelled(format_args!("a connection to {}", path.display()))),
+        })?;
     }
     stream.set_write_timeout(None)?;
     Ok(stream)
@@ -268,13 +276,13 @@ mod tests {
         let path = full.path();
         let (error, took) = ends(move || {
             let began = Instant::now();
-            (connect_within(&path, Duration::from_millis(50)).unwrap_err(), began.elapsed())
+            (connect_within(&path, Wait::at_most(Duration::from_millis(50))).unwrap_err(), began.elapsed())
         });
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(took >= Duration::from_millis(50));
         assert_eq!(connect_at_once(&full.path()).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
         let path = full.path();
-        let waiting = thread::spawn(move || connect_within(&path, PATIENCE));
+        let waiting = thread::spawn(move || connect_within(&path, Wait::at_most(PATIENCE)));
         // Makes room in the backlog.
         drop(full.listener.accept().unwrap());
         waiting.join().unwrap().unwrap();

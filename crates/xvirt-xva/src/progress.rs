@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::interrupt::interrupted;
 use crate::{Error, ErrorKind, Result};
 
 /// The progress of a long operation.
@@ -65,9 +66,14 @@ impl Progress for AtomicBool {
     }
 }
 
+/// Whether the observer has cancelled the operation, or its caller has [interrupted](crate::interruptible) it.
+pub(crate) fn is_cancelled(progress: &dyn Progress) -> bool {
+    progress.cancelled() || interrupted()
+}
+
 /// Reports progress, and fails if the operation was cancelled; `work` names it, such as "the import".
 pub(crate) fn step(progress: &dyn Progress, bytes: u64, total: Option<u64>, work: &str) -> Result<()> {
-    if progress.cancelled() {
+    if is_cancelled(progress) {
         return Err(Error::new(ErrorKind::Cancelled, format!("{work} was cancelled")));
     }
     progress.report(Done { bytes, total });

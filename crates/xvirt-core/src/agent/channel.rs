@@ -5,7 +5,7 @@
 //! guest are taken for the answer. And a request is only sent to an agent that has just answered, so a request that was
 //! given up is not executed much later.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -16,6 +16,7 @@ use super::message::{self, not_understood};
 use crate::port::{PortConnection, PortStream};
 use crate::process::Process;
 use crate::sync::lock;
+use crate::wait::Wait;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest answer, in bytes, unless a call expects more.
@@ -144,6 +145,7 @@ impl Channel {
                     Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::InvalidAnswer) => {
                         return Err(refused.unwrap_or(error));
                     }
+                    Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                     Err(_) => return Ok(()),
                 }
             }
@@ -171,15 +173,14 @@ impl Channel {
     }
 
     fn turn(&self, deadline: Option<Instant>) -> Result<Turn<'_>> {
-        let mut busy = lock(&self.busy);
-        while *busy {
-            let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return Err(Error::new(ErrorKind::Timeout, "other calls of the guest agent used up the time limit")
-                    .with_remedy("give it more time, or call it less often"));
-            }
-            busy = self.idle.wait_timeout(busy, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let free = |busy: &bool| !*busy;
+        let (mut busy, waited) = Wait::until(deadline).until_done(&self.idle, &self.busy, lock(&self.busy), free);
+        waited.map_err(|ended| {
+            ended.error("other calls of the guest agent", || {
+                Error::new(ErrorKind::Timeout, "other calls of the guest agent used up the time limit")
+                    .with_remedy("give it more time, or call it less often")
+            })
+        })?;
         *busy = true;
         Ok(Turn(self))
     }
@@ -274,10 +275,12 @@ impl Exchange<'_> {
 
     fn receive(&mut self) -> Result<()> {
         // The guest may send without end, so check here and not only when waiting.
-        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Err(Error::new(ErrorKind::Timeout, "the guest agent has not answered in time")
-                .with_remedy("check the agent in the guest, or give it more time with GuestAgent::with_timeout"));
-        }
+        Wait::until(self.deadline).check().map_err(|ended| {
+            ended.error("the answer of the guest agent", || {
+                Error::new(ErrorKind::Timeout, "the guest agent has not answered in time")
+                    .with_remedy("check the agent in the guest, or give it more time with GuestAgent::with_timeout")
+            })
+        })?;
         let mut chunk = [0; CHUNK];
         let count = self.connection.receive(&mut chunk, self.deadline).map_err(absent_if_closed)?;
         self.buffer.extend(&chunk[..count]);

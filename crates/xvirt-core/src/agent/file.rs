@@ -199,10 +199,13 @@ impl Drop for OpenFile<'_> {
         if self.closed {
             return;
         }
-        let close = Handle { handle: self.handle };
-        if let Err(error) = self.agent.call_until::<_, Nothing>("guest-file-close", close, deadline(TIDYING)) {
-            tracing::debug!(handle = self.handle, %error, "the guest agent cannot close a file");
-        }
+        let handle = self.handle;
+        self.agent.clean_up(move |agent| {
+            let close = Handle { handle };
+            if let Err(error) = agent.call_until::<_, Nothing>("guest-file-close", close, deadline(TIDYING)) {
+                tracing::debug!(handle, %error, "the guest agent cannot close a file");
+            }
+        });
     }
 }
 

@@ -1,20 +1,20 @@
 //! Freezes the guest's file systems, and ensures that they are thawed.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tracing::Span;
 
 use super::channel::{Call, MAX_ANSWER, deadline};
-use super::handle::GuestAgent;
+use super::handle::{GuestAgent, STACK_SIZE};
 use super::message::{NoArguments, not_understood};
 use crate::sync::lock;
 use crate::thread::{self, Panicked};
+use crate::wait::Wait;
 use crate::{Error, ErrorKind, Result};
 
 const FREEZE: &str = "guest-fsfreeze-freeze";
 const THAW: &str = "guest-fsfreeze-thaw";
-const STACK_SIZE: usize = 256 << 10;
 /// How long after a failed thaw the next is tried. This doubles with each failure up to the maximum.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(30);
@@ -212,13 +212,7 @@ impl Freeze {
 
     /// Waits while `asked` holds for the phase, until `until` at the latest.
     fn wait(&self, until: Option<Instant>, asked: impl Fn(Phase) -> bool) {
-        let mut phase = lock(&self.phase);
-        while asked(*phase) {
-            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return;
-            }
-            phase = self.changed.wait_timeout(phase, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let done = |phase: &Phase| !asked(*phase);
+        let _ = Wait::until(until).until_done(&self.changed, &self.phase, lock(&self.phase), done);
     }
 }

@@ -1,20 +1,25 @@
 //! The agent's handle, and the agent's information about itself.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tracing::Span;
 
 use super::channel::{Call, Channel, MAX_ANSWER, deadline};
 use super::message::{NoArguments, Nothing};
+use crate::progress::{interrupted, uninterruptible};
+use crate::thread::{self, Panicked};
+use crate::wait::Wait;
 use crate::{ErrorKind, Result};
 
 /// The default time limit of a call.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How much longer a failing call may take for each thing that it has to clean up in the guest.
 pub(super) const TIDYING: Duration = Duration::from_secs(2);
+/// The stack of a thread that makes calls.
+pub(super) const STACK_SIZE: usize = 256 << 10;
 /// How often an agent that is present but does not answer yet is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -22,8 +27,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// A clone is cheap and refers to the same agent. All calls may be made from any thread; those to one VM take turns.
 /// Each has a time limit, 10 s unless changed by [`with_timeout`](Self::with_timeout), which includes waiting for its
-/// turn. A call that fails may take a few seconds longer, to close files and kill commands in the guest. The handle
-/// does not keep the VM alive: calls fail with [`Gone`](ErrorKind::Gone) after the VM is dropped, and with
+/// turn. A call that fails may take a few seconds longer, to close files and kill commands in the guest; if it was
+/// [interrupted](crate::progress::interruptible), a thread does that. The handle does not keep the VM alive: calls fail with [`Gone`](ErrorKind::Gone) after the VM is dropped, and with
 /// [`InvalidState`](ErrorKind::InvalidState) in a child of fork(2).
 ///
 /// # Errors
@@ -110,8 +115,8 @@ impl GuestAgent {
                 Err(error) if error.kind() == ErrorKind::AgentAbsent || error.kind() == ErrorKind::InvalidState => {}
                 Err(error) => return Err(error),
             }
-            let left = end.map_or(ASK_AGAIN, |end| end.saturating_duration_since(Instant::now()));
-            thread::sleep(left.min(ASK_AGAIN));
+            // If this was the last time, waiting for the agent fails with the reason.
+            let _ = Wait::until(end).pause(ASK_AGAIN);
         }
     }
 
@@ -129,6 +134,20 @@ impl GuestAgent {
     /// Those of [all calls](Self#errors).
     pub fn info(&self) -> Result<AgentInfo> {
         self.call("guest-info", NoArguments {})
+    }
+
+    /// Cleans up in the guest after a call that has failed. If the caller has cancelled it, this does not keep it
+    /// waiting: a thread does it.
+    pub(super) fn clean_up(&self, work: impl FnOnce(&Self) + Send + 'static) {
+        if !interrupted() {
+            return uninterruptible(|| work(self));
+        }
+        let agent = self.clone();
+        let panicked = |panic: Panicked| tracing::error!(?panic, "the thread that cleans up in a guest has panicked");
+        if let Err(error) = thread::spawn("agent-clean-up", STACK_SIZE, Span::current(), move || work(&agent), panicked)
+        {
+            tracing::warn!(%error, "cannot start a thread, so something is left behind in a guest");
+        }
     }
 
     /// Executes `command` within the time limit.

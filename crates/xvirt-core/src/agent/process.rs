@@ -1,6 +1,5 @@
 //! A process that the agent has started: queries its state, and kills it.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,8 @@ use super::channel::{Call, MAX_ANSWER, deadline};
 use super::handle::{GuestAgent, TIDYING};
 use super::message::{Decoded, Encoded, not_understood};
 use super::output::CommandStatus;
+use crate::progress::{interrupted, uninterruptible};
+use crate::wait::Wait;
 use crate::{Error, ErrorKind, Result};
 
 /// How much of each output of a process the agent keeps, in bytes.
@@ -87,12 +88,12 @@ impl Pause {
 
     /// Waits, and longer the next time; fails if `deadline` has passed.
     pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
-        thread::sleep(left.min(self.0));
-        if left <= self.0 {
-            return Err(Error::new(ErrorKind::Timeout, "it did not end in time")
-                .with_remedy("give it more time with GuestCommand::timeout"));
-        }
+        Wait::until(deadline).pause(self.0).map_err(|ended| {
+            ended.error("a command in the guest", || {
+                Error::new(ErrorKind::Timeout, "it did not end in time")
+                    .with_remedy("give it more time with GuestCommand::timeout")
+            })
+        })?;
         self.0 = (2 * self.0).min(ASK_AGAIN_MAX);
         Ok(())
     }
@@ -149,7 +150,12 @@ impl Process<'_> {
         let became = match error.kind() {
             // After a reset, this process ID may already be that of another process.
             ErrorKind::InvalidState | ErrorKind::Gone => "ended with its guest",
-            _ if self.is_killed_within(TIDYING) => "was killed",
+            _ if interrupted() => {
+                let pid = self.pid;
+                self.agent.clean_up(move |agent| _ = Process { agent, pid }.is_killed_within(TIDYING));
+                "is being killed"
+            }
+            _ if uninterruptible(|| self.is_killed_within(TIDYING)) => "was killed",
             _ => "may still run",
         };
         let name = self.agent.channel.name();

@@ -90,10 +90,12 @@ impl GuestAgent {
     /// Removes the folder of a command that could not be started.
     fn remove(&self, folder: &str) {
         let args = shell(REMOVE, folder);
-        let until = deadline(super::handle::TIDYING);
-        if let Err(error) = self.start(&script(&args), until).and_then(|process| process.wait(until)) {
-            tracing::debug!(folder, %error, "the guest agent cannot remove a folder in the guest");
-        }
+        self.clean_up(move |agent| {
+            let until = deadline(super::handle::TIDYING);
+            if let Err(error) = agent.start(&script(&args), until).and_then(|process| process.wait(until)) {
+                tracing::debug!(?args, %error, "the guest agent cannot remove a folder in the guest");
+            }
+        });
     }
 }
 

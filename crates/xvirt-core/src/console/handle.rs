@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vmm_sys_util::eventfd::EventFd;
 
@@ -14,6 +14,7 @@ use super::reader::ConsoleReader;
 use super::saved::ConsoleContents;
 use super::shared::Shared;
 use super::socket::SocketAttachment;
+use crate::wait::{Ended, Wait};
 use crate::{Error, ErrorKind, Result};
 
 /// How many bytes of output a console keeps by default.
@@ -92,14 +93,12 @@ impl Console {
     /// # Errors
     /// As [`write_all`](Self::write_all).
     pub fn write_all_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<()> {
-        let deadline = Instant::now().checked_add(timeout);
+        let wait = Wait::at_most(timeout);
         let boot = self.shared.boot()?;
         let mut written = 0;
         while written < bytes.len() {
-            match self.shared.input(&bytes[written..], boot, deadline)? {
-                Some(n) => written += n,
-                None => return Err(guest_does_not_read(written, bytes.len(), timeout)),
-            }
+            let accepted = self.shared.input(&bytes[written..], boot, wait)?;
+            written += accepted.map_err(|ended| guest_does_not_read(ended, written, bytes.len(), timeout))?;
         }
         Ok(())
     }
@@ -207,10 +206,12 @@ impl io::Write for Console {
 /// Blocks like [`Console::write_all`].
 impl io::Write for &Console {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let deadline = Instant::now().checked_add(WRITE_TIMEOUT);
-        match self.shared.boot().and_then(|boot| self.shared.input(buf, boot, deadline)) {
-            Ok(Some(n)) => Ok(n),
-            Ok(None) => Err(io::Error::new(io::ErrorKind::TimedOut, guest_does_not_read(0, buf.len(), WRITE_TIMEOUT))),
+        let wait = Wait::at_most(WRITE_TIMEOUT);
+        let not_read = |ended| guest_does_not_read(ended, 0, buf.len(), WRITE_TIMEOUT);
+        match self.shared.boot().and_then(|boot| self.shared.input(buf, boot, wait)) {
+            Ok(Ok(n)) => Ok(n),
+            Ok(Err(Ended::TooLate)) => Err(io::Error::new(io::ErrorKind::TimedOut, not_read(Ended::TooLate))),
+            Ok(Err(Ended::Cancelled)) => Err(io::Error::other(not_read(Ended::Cancelled))),
             Err(error) => Err(io::Error::new(io::ErrorKind::BrokenPipe, error)),
         }
     }
@@ -226,8 +227,17 @@ impl fmt::Debug for Console {
     }
 }
 
-fn guest_does_not_read(written: usize, total: usize, timeout: Duration) -> Error {
-    let what = format!("the guest does not read its console: {written} of {total} bytes were accepted in {timeout:?}");
-    Error::new(ErrorKind::Timeout, what)
-        .with_remedy("check that the VM is running and reads its console, or use try_write")
+fn guest_does_not_read(ended: Ended, written: usize, total: usize, timeout: Duration) -> Error {
+    let accepted = format!("{written} of {total} bytes were accepted");
+    match ended {
+        Ended::TooLate => {
+            let what = format!("the guest does not read its console: {accepted} in {timeout:?}");
+            Error::new(ErrorKind::Timeout, what)
+                .with_remedy("check that the VM is running and reads its console, or use try_write")
+        }
+        Ended::Cancelled => {
+            let what = format!("the wait for the guest to read its console was cancelled: {accepted}");
+            Error::new(ErrorKind::Cancelled, what)
+        }
+    }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::shared::{Shared, State, Watcher};
+use crate::wait::{Wait, cancelled};
 use crate::{Error, ErrorKind, Result};
 
 /// How much of the output `wait_for` keeps.
@@ -18,6 +19,10 @@ const QUOTED: usize = 240;
 /// Reads a console's output from its own position; other readers are not affected.
 ///
 /// [`Read`](io::Read) blocks until there is output; it returns 0 once the console is closed and all output was read.
+///
+/// Threads that are to share one position share it behind a lock, such as a `Mutex`. A call that waits with the lock held
+/// can be [interrupted](crate::progress::interruptible); in an event loop, [`event_fd`](Self::event_fd) and
+/// [`try_read`](Self::try_read) never wait.
 pub struct ConsoleReader {
     shared: Arc<Shared>,
     position: u64,
@@ -39,7 +44,8 @@ impl ConsoleReader {
     /// Reads the available output without waiting. `None` if there is no output yet; 0 bytes if the console is closed
     /// and all output was read.
     pub fn try_read(&mut self, buf: &mut [u8]) -> Option<usize> {
-        self.read_until(buf, Some(Instant::now()))
+        // It does not wait, so it cannot be cancelled.
+        self.read_until(buf, Wait::at_most(Duration::ZERO)).unwrap_or(None)
     }
 
     /// Reads, waiting at most `timeout` for output; 0 bytes if the console is closed and all output was read.
@@ -47,7 +53,7 @@ impl ConsoleReader {
     /// # Errors
     /// `Timeout` if there was no output.
     pub fn read_timeout(&mut self, buf: &mut [u8], timeout: Duration) -> Result<usize> {
-        self.read_until(buf, Instant::now().checked_add(timeout))
+        self.read_until(buf, Wait::at_most(timeout))?
             .ok_or_else(|| Error::new(ErrorKind::Timeout, format!("no console output within {timeout:?}")))
     }
 
@@ -57,7 +63,7 @@ impl ConsoleReader {
     /// # Errors
     /// `Timeout` if it was not printed in time, `Gone` if the console was closed first. Both quote the last output.
     pub fn wait_for(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
-        let deadline = Instant::now().checked_add(timeout);
+        let wait = Wait::at_most(timeout);
         let (origin, skipped) = (self.position, self.skipped);
         let mut text = Vec::new();
         let mut chunk = [0; 4096];
@@ -73,10 +79,11 @@ impl ConsoleReader {
             }
             // The pattern may begin at the end of this text; anything earlier needs no second search.
             searched = text.len().saturating_sub(pattern.len().saturating_sub(1));
-            match self.read_until(&mut chunk, deadline) {
-                Some(0) => break Seen::Closed,
-                None => break Seen::TooLate,
-                Some(n) => text.extend_from_slice(&chunk[..n]),
+            match self.read_until(&mut chunk, wait) {
+                Ok(Some(0)) => break Seen::Closed,
+                Ok(None) => break Seen::TooLate,
+                Ok(Some(n)) => text.extend_from_slice(&chunk[..n]),
+                Err(_) => break Seen::Cancelled,
             }
         };
         self.skipped = skipped;
@@ -91,6 +98,7 @@ impl ConsoleReader {
                 ErrorKind::Timeout,
                 format!("the console did not show {pattern:?} within {timeout:?}; {seen_last}"),
             ),
+            Seen::Cancelled => cancelled(format_args!("{pattern:?} on the console")),
         })
     }
 
@@ -134,15 +142,20 @@ impl ConsoleReader {
         }
     }
 
-    fn read_until(&mut self, buf: &mut [u8], deadline: Option<Instant>) -> Option<usize> {
+    /// `None` at the deadline.
+    ///
+    /// # Errors
+    /// The caller has cancelled the wait.
+    fn read_until(&mut self, buf: &mut [u8], wait: Wait) -> Result<Option<usize>> {
         if buf.is_empty() {
-            return Some(0);
+            return Ok(Some(0));
         }
         let shared = Arc::clone(&self.shared);
-        match shared.wait_output(self.position, deadline) {
-            Ok(state) => state.map(|state| self.take(&state, buf)),
+        match shared.wait_output(self.position, wait) {
+            Ok(state) => Ok(state.map(|state| self.take(&state, buf))),
+            Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
             // In a forked child, the console is closed.
-            Err(_) => Some(0),
+            Err(_) => Ok(Some(0)),
         }
     }
 
@@ -165,11 +178,12 @@ impl ConsoleReader {
 enum Seen {
     Closed,
     TooLate,
+    Cancelled,
 }
 
 impl io::Read for ConsoleReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(self.read_until(buf, None).unwrap_or(0))
+        Ok(self.read_until(buf, Wait::until(None)).map_err(io::Error::other)?.unwrap_or(0))
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
 use rustix::event::{EventfdFlags, eventfd};
 use vmm_sys_util::eventfd::EventFd;
@@ -14,6 +13,7 @@ use super::ring::ConsoleRing;
 use super::saved::{ConsoleContents, OUTPUT_LIMIT};
 use crate::process::Process;
 use crate::sync::{self, lock};
+use crate::wait::{Ended, Wait, cancelled};
 use crate::{Error, ErrorKind, Result};
 
 /// How much input may wait for the guest: more than a pasted page needs.
@@ -230,20 +230,21 @@ impl Shared {
         }
     }
 
-    /// The state once there is output after `position` or the console is closed; `None` at `deadline`.
-    pub(super) fn wait_output(
-        &self,
-        position: u64,
-        deadline: Option<Instant>,
-    ) -> Result<Option<MutexGuard<'_, State>>> {
+    /// The state once there is output after `position` or the console is closed; `None` at the deadline.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock), or the caller has cancelled the wait.
+    pub(super) fn wait_output(&self, position: u64, wait: Wait) -> Result<Option<MutexGuard<'_, State>>> {
         let mut state = self.lock()?;
         while state.ring.end() <= position && !state.closed {
             state.readers_waiting += 1;
-            let (next, in_time) = wait(&self.output_ready, state, deadline);
+            let (next, waited) = wait.changed(&self.output_ready, &self.state, state);
             state = next;
             state.readers_waiting -= 1;
-            if !in_time && state.ring.end() <= position && !state.closed {
-                return Ok(None);
+            match waited {
+                Ok(()) => {}
+                Err(Ended::TooLate) => return Ok(None),
+                Err(Ended::Cancelled) => return Err(cancelled("console output")),
             }
         }
         Ok(Some(state))
@@ -268,20 +269,20 @@ impl Shared {
         Ok(accepted)
     }
 
-    /// Queues at least one of `bytes`, waiting for room until `deadline`; `None` at `deadline`.
-    pub(super) fn input(&self, bytes: &[u8], boot: u64, deadline: Option<Instant>) -> Result<Option<usize>> {
+    /// Queues at least one of `bytes`, unless the wait for room ends before.
+    pub(super) fn input(&self, bytes: &[u8], boot: u64, wait: Wait) -> Result<std::result::Result<usize, Ended>> {
         let mut state = self.lock()?;
         loop {
             let accepted = self.queue(&mut state, bytes, boot)?;
             if accepted > 0 || bytes.is_empty() {
-                return Ok(Some(accepted));
+                return Ok(Ok(accepted));
             }
             state.writers_waiting += 1;
-            let (next, in_time) = wait(&self.input_room, state, deadline);
+            let (next, waited) = wait.changed(&self.input_room, &self.state, state);
             state = next;
             state.writers_waiting -= 1;
-            if !in_time && state.input.len() >= INPUT_LIMIT && !state.closed {
-                return Ok(None);
+            if let Err(ended) = waited {
+                return Ok(Err(ended));
             }
         }
     }
@@ -338,21 +339,6 @@ impl State {
                 .with_remedy("check the console's output, and send the input again"));
         }
         Ok(())
-    }
-}
-
-fn wait<'a>(
-    condition: &Condvar,
-    guard: MutexGuard<'a, State>,
-    deadline: Option<Instant>,
-) -> (MutexGuard<'a, State>, bool) {
-    match deadline {
-        None => (condition.wait(guard).unwrap_or_else(PoisonError::into_inner), true),
-        Some(deadline) => {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let (guard, result) = condition.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
-            (guard, !result.timed_out())
-        }
     }
 }
 

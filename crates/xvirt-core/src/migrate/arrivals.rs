@@ -46,7 +46,10 @@ impl<'a> Arrivals<'a> {
                 Ok(Some(arrived)) => arrived,
                 Ok(None) => continue,
                 Err(error) if may_come_later(&error) => continue,
-                Err(error) => return Err(self.lobby.refused().take().unwrap_or_else(|| cannot_accept(error))),
+                Err(error) => {
+                    check()?;
+                    return Err(self.lobby.refused().take().unwrap_or_else(|| cannot_accept(error)));
+                }
             };
             let Hello { connection, connections, .. } = arrived.hello;
             if connection == 0 && (1..=MAX_CONNECTIONS).contains(&connections) {

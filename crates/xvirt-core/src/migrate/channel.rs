@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::ioctl_fionbio;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use rustix::net::{SendFlags, send, shutdown};
@@ -16,6 +16,7 @@ use rustix::net::{SendFlags, send, shutdown};
 use super::ancillary;
 use crate::memory::{self, GuestSlice};
 use crate::sync::lock;
+use crate::wait::Wait;
 
 /// The longest time that one call of a [`Connection`] waits.
 pub const CONNECTION_WAIT: Duration = Duration::from_millis(50);
@@ -191,9 +192,8 @@ fn connection<S: Socket + 'static>(socket: S) -> io::Result<Box<dyn Connection>>
 
 /// Waits until a connection can be accepted.
 fn wait_readable(listener: &impl AsFd, limit: Duration) -> io::Result<()> {
-    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
-    let ready = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit))?;
-    if ready > 0 { Ok(()) } else { Err(io::Error::new(io::ErrorKind::TimedOut, "nobody has connected")) }
+    let ready = Wait::at_most(limit).ready(listener, PollFlags::IN, "the source of a migration to connect")?;
+    if ready { Ok(()) } else { Err(io::Error::new(io::ErrorKind::TimedOut, "nobody has connected")) }
 }
 
 /// A connected stream socket of the operating system.

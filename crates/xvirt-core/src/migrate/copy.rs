@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::dirty::DirtyPages;
 use super::frame::before_pages;
-use super::link::{Link, both};
+use super::link::{Link, both, join_checked};
 use super::message::{EndOfRound, Kind, MAX_PAGES, MAX_RUNS, encode, encode_bytes};
 use super::steering::Steering;
 use crate::config::{ByteSize, RateLimit};
@@ -86,10 +86,9 @@ impl<'a> Copier<'a> {
             }
             outcome = outcome.and_then(|()| send(first, first_link));
             for thread in threads {
-                let ended = thread
-                    .join()
-                    .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "a thread that sends memory panicked")));
-                outcome = both(outcome, ended);
+                let (ended, checked) = join_checked(thread, first_link);
+                let panicked = |_| Err(Error::new(ErrorKind::Io, "a thread that sends memory panicked"));
+                outcome = both(outcome.and(checked), ended.unwrap_or_else(panicked));
             }
             outcome.map(|()| number)
         })

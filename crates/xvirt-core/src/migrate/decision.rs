@@ -1,8 +1,10 @@
 //! Who decides that the guest runs at the target.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::wait::Wait;
 
 /// How often an unanswered question about the decision, or a disk in use, is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(10);
@@ -53,14 +55,13 @@ impl CommitDecision for () {
     }
 }
 
-/// Repeats a question about the decision until there is an answer, or `limit` is over.
+/// Repeats a question about the decision until there is an answer, `limit` is over, or the caller has cancelled it.
 pub(super) fn ask(limit: Duration, question: impl Fn() -> Decision) -> Decision {
-    let begin = Instant::now();
+    let wait = Wait::at_most(limit);
     loop {
         let answer = question();
-        if answer != Decision::Unknown || begin.elapsed() >= limit {
+        if answer != Decision::Unknown || wait.pause(RETRY).is_err() {
             return answer;
         }
-        std::thread::sleep(RETRY);
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::ancillary::MAX_DESCRIPTORS;
@@ -10,6 +11,7 @@ use super::channel::Connection;
 use super::frame::{HEADER, Header, PAGES_PREFIX, PREAMBLE, broken, check_preamble, preamble, speaks_tls};
 use super::message::{Kind, Reasons, decode, encode, reasons};
 use crate::memory::GuestSlice;
+use crate::wait;
 use crate::{Error, ErrorKind, Result};
 
 /// How much of a body is allocated before more of it has arrived, and how much has to arrive within the limit for silence.
@@ -357,6 +359,22 @@ pub(super) fn both(one: Result<()>, other: Result<()>) -> Result<()> {
         (Err(error), Err(cause)) if error.kind() == ErrorKind::Gone => Err(cause),
         (one, _) => one,
     }
+}
+
+/// Waits for a thread that uses another connection of the same side. With the thread's result, this returns whether the
+/// migration may go on: the thread cannot ask the caller of the migration.
+pub(super) fn join_checked<T>(
+    thread: ScopedJoinHandle<'_, T>,
+    link: &Link<'_>,
+) -> (std::thread::Result<T>, Result<()>) {
+    let mut checked = Ok(());
+    let ended = wait::join(thread, || {
+        checked = link.check();
+        if checked.is_err() {
+            link.fail_all();
+        }
+    });
+    (ended, checked)
 }
 
 /// The memory after its first `done` bytes.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::report::{MigrationObserver, MigrationPhase, MigrationReport};
 use super::settings::{AtLimit, Migration};
+use crate::progress::interrupted;
 use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
 
@@ -53,7 +54,7 @@ impl<'a> Steering<'a> {
 
     /// Fails if the migration was cancelled or has lasted too long.
     pub(super) fn check(&self) -> Result<()> {
-        if self.observer.cancelled() {
+        if self.observer.cancelled() || interrupted() {
             return Err(Error::new(ErrorKind::Cancelled, "the migration was cancelled"));
         }
         let (limit, then) = {

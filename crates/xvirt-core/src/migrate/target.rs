@@ -6,7 +6,7 @@ use super::arrivals::{Arrivals, Arrived};
 use super::channel::Channel;
 use super::decision::{CommitDecision, Decision, ask};
 use super::frame::broken;
-use super::link::{Link, Watch, both, unexpected};
+use super::link::{Link, Watch, both, join_checked, unexpected};
 use super::message::{
     FEATURES, Hello, Kind, LOCAL_HAND_OVER, MemoryFiles, Offer, Prepared as PreparedBody, Reasons, decode, encode,
     encode_bytes,
@@ -16,8 +16,10 @@ use super::report::{MigrationObserver, MigrationPhase};
 use super::settings::{AtLimit, Migration, Reception};
 use super::steering::Steering;
 use crate::memory::{GuestRam, MemoryFile};
+use crate::progress::{interrupted, uninterruptible};
 use crate::state::ranges_of;
 use crate::thread::with_signals_blocked;
+use crate::wait::cancelled;
 use crate::{Error, ErrorKind, Result};
 
 /// What the target needs of a VM that does not run here yet. Dropping it closes and unlocks the disks, and then its guest
@@ -62,8 +64,8 @@ pub(crate) fn receive<V: TargetVm>(
 ) -> Result<V::Running> {
     settings.check()?;
     let mut arrivals = Arrivals::new(channel, settings.silence_limit);
-    let check = || match observer.cancelled() {
-        true => Err(Error::new(ErrorKind::Cancelled, "the wait for a migration was cancelled")),
+    let check = || match observer.cancelled() || interrupted() {
+        true => Err(cancelled("a migration")),
         false => Ok(()),
     };
     loop {
@@ -265,9 +267,10 @@ fn receive_pages(links: &[Link<'_>], pages: &Pages<'_>) -> Result<()> {
             threads.push(started.map_err(|e| Error::io("cannot start a thread that receives memory", e))?);
         }
         let first = links.first().map_or(Ok(()), |link| take(0, link));
-        threads.into_iter().fold(first, |outcome, thread| {
+        threads.into_iter().zip(links).fold(first, |outcome, (thread, link)| {
+            let (ended, checked) = join_checked(thread, link);
             let panicked = |_| Err(Error::new(ErrorKind::Io, "a thread that receives memory panicked"));
-            both(outcome, thread.join().unwrap_or_else(panicked))
+            both(outcome.and(checked), ended.unwrap_or_else(panicked))
         })
     })
 }
@@ -293,7 +296,8 @@ impl<V: TargetVm> Asking<'_, V> {
     fn ask(self) -> Result<V::Running> {
         let Self(session, error) = self;
         session.steering.enter(MigrationPhase::Asking);
-        match ask(session.limits.decision_limit, || session.decision.read()) {
+        // Not interruptible: the guest may be this target's already.
+        match uninterruptible(|| ask(session.limits.decision_limit, || session.decision.read())) {
             Decision::Applied => run(session),
             Decision::Refused | Decision::Unknown => Err(session.abort(error)),
         }

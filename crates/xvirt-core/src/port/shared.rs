@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use vmm_sys_util::eventfd::EventFd;
 
 use super::backend::PortBackend;
 use crate::process::Process;
 use crate::sync::lock;
+use crate::wait::{Ended, Wait};
 use crate::{Error, ErrorKind, Result};
 
 /// How many bytes may wait in either direction.
@@ -77,23 +77,16 @@ impl Shared {
         Ok(lock(&self.state))
     }
 
-    /// Waits for a change; `false` at `deadline`.
+    /// Waits for a change.
     pub(super) fn wait<'a>(
-        &self,
+        &'a self,
+        wait: Wait,
         mut state: MutexGuard<'a, State>,
-        deadline: Option<Instant>,
-    ) -> (MutexGuard<'a, State>, bool) {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return (state, false);
-        }
+    ) -> (MutexGuard<'a, State>, std::result::Result<(), Ended>) {
         state.waiting += 1;
-        let mut state = match left {
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-        };
+        let (mut state, waited) = wait.changed(&self.changed, &self.state, state);
         state.waiting -= 1;
-        (state, true)
+        (state, waited)
     }
 
     /// Changes the state, and wakes waiting threads.

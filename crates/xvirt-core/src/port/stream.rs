@@ -7,6 +7,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::backend::PortBackend;
 use super::shared::Shared;
+use crate::wait::Wait;
 use crate::{Error, ErrorKind, Result};
 
 /// A named port of a VM, which is kept across runs and reboots and ends with the VM.
@@ -51,13 +52,15 @@ impl PortStream {
             if state.open {
                 return Ok(PortConnection { shared: Arc::clone(shared), opening: state.opening });
             }
-            let (next, in_time) = shared.wait(state, deadline);
+            let (next, waited) = shared.wait(Wait::until(deadline), state);
             state = next;
-            if !in_time {
-                let what = format!("no program in the guest has opened port '{}'", shared.name);
-                return Err(Error::new(ErrorKind::Timeout, what)
-                    .with_remedy("start the program in the guest that serves the port, or give it more time"));
-            }
+            waited.map_err(|ended| {
+                ended.error(format_args!("a program in the guest to open port '{}'", shared.name), || {
+                    let what = format!("no program in the guest has opened port '{}'", shared.name);
+                    Error::new(ErrorKind::Timeout, what)
+                        .with_remedy("start the program in the guest that serves the port, or give it more time")
+                })
+            })?;
         }
     }
 
@@ -126,12 +129,14 @@ impl PortConnection {
                 return Ok(count);
             }
             state.require(&shared.name, self.opening)?;
-            let (next, in_time) = shared.wait(state, deadline);
+            let (next, waited) = shared.wait(Wait::until(deadline), state);
             state = next;
-            if !in_time {
-                let what = format!("the guest has sent nothing through port '{}' in time", shared.name);
-                return Err(Error::new(ErrorKind::Timeout, what).with_remedy("check that the VM runs, or wait longer"));
-            }
+            waited.map_err(|ended| {
+                ended.error(format_args!("data of the guest through port '{}'", shared.name), || {
+                    let what = format!("the guest has sent nothing through port '{}' in time", shared.name);
+                    Error::new(ErrorKind::Timeout, what).with_remedy("check that the VM runs, or wait longer")
+                })
+            })?;
         }
     }
 
@@ -149,14 +154,16 @@ impl PortConnection {
             if sent == bytes.len() {
                 return Ok(());
             }
-            let (next, in_time) = shared.wait(state, deadline);
+            let (next, waited) = shared.wait(Wait::until(deadline), state);
             state = next;
-            if !in_time {
-                let (name, total) = (&shared.name, bytes.len());
-                let what =
-                    format!("the guest does not read port '{name}': {sent} of {total} bytes were accepted in time");
-                return Err(Error::new(ErrorKind::Timeout, what).with_remedy("check that the VM runs, or wait longer"));
-            }
+            let (name, total) = (&shared.name, bytes.len());
+            waited.map_err(|ended| {
+                ended.error(format_args!("the guest to read {total} bytes from port '{name}'"), || {
+                    let what =
+                        format!("the guest does not read port '{name}': {sent} of {total} bytes were accepted in time");
+                    Error::new(ErrorKind::Timeout, what).with_remedy("check that the VM runs, or wait longer")
+                })
+            })?;
         }
     }
 }

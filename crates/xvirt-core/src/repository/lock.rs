@@ -8,6 +8,8 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::store::failed;
 use crate::process::Process;
+use crate::progress::interruption_due;
+use crate::wait::{cancelled, until_some};
 use crate::{Error, ErrorKind, Result};
 
 /// A lock on a file until it is dropped; the kernel releases it when the holder dies.
@@ -24,10 +26,21 @@ pub(super) struct FileLock {
 impl FileLock {
     /// Waits for an exclusive or a shared lock.
     pub(super) fn wait(path: &Path, exclusive: bool) -> Result<Self> {
-        let kind = if exclusive { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
         let file = OpenOptions::new().read(!exclusive).write(exclusive).open(path);
         let file = file.map_err(|error| failed(format!("cannot open lock {}", path.display()), error))?;
-        retry_on_intr(|| flock(&file, kind)).map_err(|error| cannot(path, error))?;
+        let (wait, attempt) = match exclusive {
+            true => (FlockOperation::LockExclusive, FlockOperation::NonBlockingLockExclusive),
+            false => (FlockOperation::LockShared, FlockOperation::NonBlockingLockShared),
+        };
+        let locked = match interruption_due() {
+            None => Some(retry_on_intr(|| flock(&file, wait))),
+            Some(_) => until_some(|| match flock(&file, attempt) {
+                Err(Errno::WOULDBLOCK | Errno::INTR) => None,
+                locked => Some(locked),
+            }),
+        };
+        let locked = locked.ok_or_else(|| cancelled(format_args!("lock {}", path.display())))?;
+        locked.map_err(|error| cannot(path, error))?;
         Ok(Self { process: Process::current(), file })
     }
 

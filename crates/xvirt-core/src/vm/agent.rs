@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::handle::{Inner, Vm};
+use crate::ErrorKind;
 use crate::agent::GuestAgent;
+use crate::wait::Ended;
 
 /// The longest time that a shutdown waits for the agent before it presses the power button.
 const AGENT_FIRST: Duration = Duration::from_secs(10);
@@ -36,15 +38,23 @@ impl Vm {
 impl Inner {
     /// Asks the guest agent, if there is one, to shut down the guest, and waits until it does: at most a quarter of
     /// `timeout`.
-    pub(super) fn shut_down_by_agent(&self, timeout: Duration) {
+    ///
+    /// # Errors
+    /// The caller has cancelled the wait. Any other failure leaves the rest to the power button.
+    pub(super) fn shut_down_by_agent(&self, timeout: Duration) -> Result<(), Ended> {
         let agent = GuestAgent::new(Arc::clone(&self.agent));
         if !agent.is_present() {
-            return;
+            return Ok(());
         }
         let limit = (timeout / 4).min(AGENT_FIRST);
-        if let Err(error) = agent.shutdown_until(Instant::now().checked_add(limit)) {
-            tracing::debug!(%error, "the guest agent does not shut the guest down, so the power button has to");
+        match agent.shutdown_until(Instant::now().checked_add(limit)) {
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(Ended::Cancelled),
+            Err(error) => {
+                tracing::debug!(%error, "the guest agent does not shut the guest down, so the power button has to");
+            }
+            Ok(()) => {}
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The VM handle and its shared state.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::mem;
 use std::path::Path;
@@ -33,6 +34,7 @@ use crate::machine::{DiskAt, Machine, Processors, Restore};
 use crate::process::Process;
 use crate::sync::lock;
 use crate::thread::caught;
+use crate::wait;
 use crate::{Error, ErrorKind, Result};
 
 /// A virtual machine.
@@ -81,7 +83,7 @@ pub(super) struct Inner {
     pub(super) agent: Arc<Channel>,
     pub(super) events: Events,
     /// The operation lock, held while the VM is changed, however long that takes.
-    power: Mutex<Power>,
+    pub(super) power: Mutex<Power>,
     /// The VM's current state. Locked after the operation lock, and only for a moment.
     live: Mutex<Live>,
     pub(super) operations: Operations,
@@ -258,10 +260,16 @@ impl Vm {
     /// The operation lock, which prevents all other changes.
     ///
     /// # Errors
-    /// As [`live`](Self::live).
+    /// As [`live`](Self::live); or the caller has cancelled the wait for another verb.
     pub(super) fn lock(&self) -> Result<MutexGuard<'_, Power>> {
         self.require_process()?;
-        Ok(self.inner.lock())
+        let others = || wait::cancelled(format_args!("other verbs on VM '{}'", self.name()));
+        wait::lock(&self.inner.power).ok_or_else(others)
+    }
+
+    /// [`lock`](Self::lock), after the supervisor of a run that the guest ended has been joined.
+    pub(super) fn lock_alone(&self) -> Result<MutexGuard<'_, Power>> {
+        Inner::lock_alone(|| self.lock())
     }
 
     /// Fails in a child of the process that made the VM.
@@ -315,11 +323,13 @@ impl Inner {
         lock(&self.power)
     }
 
-    /// Locks it after the supervisor of a run that the guest ended has been joined.
-    pub(super) fn lock_alone(&self) -> MutexGuard<'_, Power> {
+    /// Locks it, by `lock`, after the supervisor of a run that the guest ended has been joined.
+    fn lock_alone<'a, E>(
+        lock: impl Fn() -> std::result::Result<MutexGuard<'a, Power>, E>,
+    ) -> std::result::Result<MutexGuard<'a, Power>, E> {
         loop {
-            let mut power = self.lock();
-            let Some(thread) = power.ended.take() else { return power };
+            let mut power = lock()?;
+            let Some(thread) = power.ended.take() else { return Ok(power) };
             drop(power);
             supervisor::join(thread);
         }
@@ -348,7 +358,8 @@ impl Inner {
 
     /// Halts the VM and tells all waiting threads that it is gone, because its handle is dropped.
     fn end(&self) {
-        self.halt(self.lock_alone(), Event::HardShutdown);
+        let Ok(power) = Self::lock_alone(|| Ok::<_, Infallible>(self.lock()));
+        self.halt(power, Event::HardShutdown);
         self.consoles.close();
         self.agent.end();
         self.clock_threads.join();

@@ -5,8 +5,8 @@
 //! verbs may run in between. A reset or the end of the run also ends the guest's use of the device, and so counts as an
 //! ejection.
 
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::assemble::{self, DiskDevice, NicDevice};
 use super::descriptors;
@@ -17,6 +17,7 @@ use super::state::Verb;
 use crate::config::{Disk, Nic};
 use crate::machine::Machine;
 use crate::net::MacAddress;
+use crate::wait::{Ended, Wait};
 use crate::{Error, ErrorKind, Result};
 
 /// How often a request is repeated to a guest that did not notice it, for example because it was booting.
@@ -128,7 +129,7 @@ impl Vm {
     fn unplug(&self, kind: Kind, position: usize, timeout: Duration) -> Result<()> {
         let inner = &*self.inner;
         let (mut power, _listed) = self.begin(Verb::Unplug)?;
-        let began = Instant::now();
+        let wait = Wait::at_most(timeout);
         let id = {
             let mut live = inner.live();
             let (_, removal) = live.devices.get(kind, position).ok_or_else(|| self.no_such(kind, position))?;
@@ -137,6 +138,7 @@ impl Vm {
         };
         // The guest that was asked, identified by the run and its number of reboots.
         let mut asked = None;
+        let mut reminder = wait.within(REMINDER);
         loop {
             let Some(slot) = inner.live().devices.slot_of(kind, position, id) else { return Ok(()) };
             let Some(machine) = inner.machine() else {
@@ -148,20 +150,24 @@ impl Vm {
                 return Ok(());
             };
             let guest = (power.run, power.reboots);
-            if asked.replace(guest) == Some(guest) {
-                machine.remind();
-            } else {
+            if asked.replace(guest) != Some(guest) {
                 machine.request_removal(slot);
+            } else if reminder.is_over() {
+                machine.remind();
+                reminder = wait.within(REMINDER);
             }
             // Another verb may halt the VM while we wait, and must then drop the last reference to the machine.
             drop(machine);
-            let left = timeout.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                inner.stop_waiting(kind, position);
-                return Err(self.not_let_go(kind, position, timeout));
+            let (next, waited) = reminder.changed(&inner.changed, &inner.power, power);
+            power = next;
+            match waited {
+                Err(Ended::TooLate) if !wait.is_over() => {}
+                Err(ended) => {
+                    inner.stop_waiting(kind, position);
+                    return Err(self.not_let_go(kind, position, timeout, ended));
+                }
+                Ok(()) => {}
             }
-            let waited = inner.changed.wait_timeout(power, left.min(REMINDER));
-            power = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -174,14 +180,16 @@ impl Vm {
             .with_remedy("give the position that plugging gave, or that of the configuration, from 0")
     }
 
-    fn not_let_go(&self, kind: Kind, position: usize, timeout: Duration) -> Error {
+    fn not_let_go(&self, kind: Kind, position: usize, timeout: Duration, ended: Ended) -> Error {
         let what = match kind {
             Kind::Disk => "eject disk",
             Kind::Nic => "eject NIC",
         };
-        self.too_late(&format!("{what} {position}"), timeout).with_remedy(
-            "stop what uses it in the guest and try again; a guest without ACPI hot plug has to be shut down",
-        )
+        ended.error(format_args!("VM '{}' to {what} {position}", self.name()), || {
+            self.too_late(&format!("{what} {position}"), timeout).with_remedy(
+                "stop what uses it in the guest and try again; a guest without ACPI hot plug has to be shut down",
+            )
+        })
     }
 }
 

@@ -1,13 +1,14 @@
 //! The verbs that change the power state, which are XenServer's.
 
-use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use super::descriptors;
 use super::events::{CrashReason, Event};
 use super::handle::{Inner, Power, Vm};
 use super::state::{PowerState, Verb};
 use crate::machine::{DiskAt, Machine};
+use crate::wait::{self, Ended, Wait};
 use crate::{Error, ErrorKind, Result};
 
 /// A press of the power button is lost before the guest's kernel listens, or while nothing in the guest acts on it. So
@@ -87,10 +88,12 @@ impl Vm {
         let (mut power, _listed) = self.begin(Verb::CleanShutdown)?;
         power.reboot_on_power_off = false;
         let end = Arc::clone(&power.run_end);
-        let Some(end) = self.inner.shut_down_until(power, &end, timeout) else {
-            return Err(self.too_late("shut down", timeout).with_remedy("give it more time, or use hard_shutdown"));
-        };
-        match end {
+        let ended = self.inner.shut_down_until(power, &end, timeout).map_err(|ended| {
+            let too_late =
+                || self.too_late("shut down", timeout).with_remedy("give it more time, or use hard_shutdown");
+            ended.error(format_args!("VM '{}' to shut down", self.name()), too_late)
+        });
+        match ended? {
             Event::GuestShutdown => Ok(()),
             other => Err(self.ended_otherwise(Verb::CleanShutdown, other)),
         }
@@ -128,10 +131,11 @@ impl Vm {
         let (mut power, _listed) = self.begin(Verb::CleanReboot)?;
         power.reboot_on_power_off = true;
         let end = Arc::clone(&power.boot_end);
-        let Some(end) = self.inner.shut_down_until(power, &end, timeout) else {
-            return Err(self.too_late("reboot", timeout).with_remedy("give it more time, or use hard_reboot"));
-        };
-        match end {
+        let ended = self.inner.shut_down_until(power, &end, timeout).map_err(|ended| {
+            let too_late = || self.too_late("reboot", timeout).with_remedy("give it more time, or use hard_reboot");
+            ended.error(format_args!("VM '{}' to reboot", self.name()), too_late)
+        });
+        match ended? {
             Event::GuestReset => Ok(()),
             other => Err(self.ended_otherwise(Verb::CleanReboot, other)),
         }
@@ -164,13 +168,17 @@ impl Vm {
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) if it is not halted within `timeout`.
     pub fn wait_halted(&self, timeout: Duration) -> Result<()> {
-        let (mut power, began) = (self.lock()?, Instant::now());
+        let (mut power, wait) = (self.lock()?, Wait::at_most(timeout));
         while self.power_state() != PowerState::Halted {
             // Another thread may start it again before this one looks.
             let end = Arc::clone(&power.run_end);
-            let left = timeout.saturating_sub(began.elapsed());
-            power = self.inner.wait(power, left, || end.get().is_some()).map_err(|_| {
-                self.too_late("halt", timeout).with_remedy("give it more time, or use clean_shutdown or hard_shutdown")
+            let (next, waited) =
+                wait.until_done(&self.inner.changed, &self.inner.power, power, |_| end.get().is_some());
+            power = next;
+            waited.map_err(|ended| {
+                let remedy = "give it more time, or use clean_shutdown or hard_shutdown";
+                let too_late = || self.too_late("halt", timeout).with_remedy(remedy);
+                ended.error(format_args!("VM '{}' to halt", self.name()), too_late)
             })?;
             if end.get() != Some(&Event::Suspended) {
                 break;
@@ -204,28 +212,33 @@ impl Vm {
 }
 
 impl Inner {
-    /// Shuts the guest down, through its agent and then the power button, and returns `end` once it is set; `None` if
-    /// it is not set within `timeout`.
-    fn shut_down_until(&self, power: MutexGuard<'_, Power>, end: &OnceLock<Event>, timeout: Duration) -> Option<Event> {
-        let began = Instant::now();
+    /// Shuts the guest down, through its agent and then the power button, and returns `end` once it is set, unless the
+    /// wait for it ends before.
+    fn shut_down_until(
+        &self,
+        power: MutexGuard<'_, Power>,
+        end: &OnceLock<Event>,
+        timeout: Duration,
+    ) -> std::result::Result<Event, Ended> {
+        let wait = Wait::at_most(timeout);
         // Other verbs may run meanwhile, as in the wait below.
         drop(power);
-        self.shut_down_by_agent(timeout);
-        let mut power = self.lock();
+        self.shut_down_by_agent(timeout)?;
+        let mut power = wait::lock(&self.power).ok_or(Ended::Cancelled)?;
         let mut pause = PRESS_AGAIN;
         loop {
             // The guest may have ended meanwhile, and the next one may run already: that is not to be shut down.
             if let Some(event) = end.get() {
-                return Some(event.clone());
+                return Ok(event.clone());
             }
             self.press_power_button();
-            let left = timeout.saturating_sub(began.elapsed());
-            power = match self.wait(power, left.min(pause), || end.get().is_some()) {
-                Ok(_) => return end.get().cloned(),
-                Err(_) if left <= pause => return None,
-                Err(power) => power,
-            };
-            pause = (2 * pause).min(PRESS_AGAIN_MAX);
+            let (next, waited) =
+                wait.within(pause).until_done(&self.changed, &self.power, power, |_| end.get().is_some());
+            power = next;
+            match waited {
+                Err(Ended::TooLate) if !wait.is_over() => pause = (2 * pause).min(PRESS_AGAIN_MAX),
+                waited => waited?,
+            }
         }
     }
 
@@ -234,22 +247,5 @@ impl Inner {
         if let Some(running) = live.running.as_ref().filter(|_| live.state == PowerState::Running) {
             running.machine.press_power_button();
         }
-    }
-
-    /// Waits until `done` returns true; `Err` if it does not within `timeout`.
-    fn wait<'a>(
-        &self,
-        mut power: MutexGuard<'a, Power>,
-        timeout: Duration,
-        done: impl Fn() -> bool,
-    ) -> std::result::Result<MutexGuard<'a, Power>, MutexGuard<'a, Power>> {
-        let began = Instant::now();
-        while !done() {
-            let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
-                return Err(power);
-            };
-            power = self.changed.wait_timeout(power, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Ok(power)
     }
 }

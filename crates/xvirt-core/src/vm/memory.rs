@@ -103,7 +103,7 @@ impl Vm {
         let (turn, _listed) = self.begin(Verb::WaitMemoryTarget)?;
         let balloon = self.balloon(Verb::WaitMemoryTarget)?;
         drop(turn);
-        if balloon.wait_target(timeout) {
+        if balloon.wait_target(timeout)? {
             return Ok(());
         }
         self.still_allows(Verb::WaitMemoryTarget)?;
@@ -133,7 +133,7 @@ impl Vm {
         let (turn, _listed) = self.begin(Verb::ReadMemoryStatistics)?;
         let balloon = self.balloon(Verb::ReadMemoryStatistics)?;
         drop(turn);
-        if balloon.answers() && balloon.refresh(timeout) {
+        if balloon.answers() && balloon.refresh(timeout)? {
             return Ok(MemoryStatistics::of(&balloon, self.inner.config.memory));
         }
         self.still_allows(Verb::ReadMemoryStatistics)?;

@@ -198,8 +198,7 @@ impl Vm {
 
     /// Like [`begin`](Self::begin), after the supervisor of a run that the guest ended has been joined.
     pub(super) fn begin_alone(&self, verb: Verb) -> Result<(MutexGuard<'_, Power>, InProgress)> {
-        self.require_process()?;
-        self.list(self.inner.lock_alone(), verb)
+        self.list(self.lock_alone()?, verb)
     }
 
     /// Lists `verb`, whose turn has come, if the VM's state allows it.

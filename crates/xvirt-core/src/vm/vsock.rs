@@ -4,8 +4,11 @@ use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::event::PollFlags;
 
 use super::handle::Vm;
 use super::state::Verb;
@@ -13,6 +16,7 @@ use crate::config::Vsock;
 use crate::socket::{self, SocketFile};
 use crate::sync::lock;
 use crate::virtio;
+use crate::wait::Wait;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest answer is `OK 4294967295`.
@@ -31,6 +35,8 @@ struct Listening {
     // Fields are dropped in this order: the file is removed before the socket is closed.
     file: SocketFile,
     listener: UnixListener,
+    /// Whether the VM is gone. The listener is shut down then, which a non-blocking accept(2) does not report.
+    ended: AtomicBool,
 }
 
 /// All listeners of a VM.
@@ -48,6 +54,7 @@ impl VsockListeners {
     pub(super) fn end(&self) {
         for listening in lock(&self.0).iter().filter_map(Weak::upgrade) {
             listening.file.remove();
+            listening.ended.store(true, Ordering::Release);
             // Fails only for a descriptor that is not a socket.
             let _ = rustix::net::shutdown(&listening.listener, rustix::net::Shutdown::Both);
         }
@@ -60,15 +67,35 @@ impl VsockListener {
     /// # Errors
     /// The VM was dropped ([`Gone`](ErrorKind::Gone)), or [`OutOfDescriptors`](ErrorKind::OutOfDescriptors).
     pub fn accept(&self) -> Result<UnixStream> {
-        let what = || format!("cannot accept a connection on {}", self.0.file.path().display());
-        match self.0.listener.accept() {
-            Ok((stream, _)) => Ok(stream),
-            // The listener was shut down.
-            Err(error) if error.kind() == IoKind::InvalidInput => {
-                Err(Error::new(ErrorKind::Gone, format!("{}: its VM is gone", what())))
+        loop {
+            if let Some(stream) = self.try_accept()? {
+                return Ok(stream);
             }
-            Err(error) => Err(Error::io(what(), error)),
+            let what = format_args!("a connection on {}", self.0.file.path().display());
+            // If another thread takes the connection, this one waits for the next.
+            Wait::until(None)
+                .ready(self, PollFlags::IN, what)
+                .map_err(|error| Error::io(self.cannot_accept(), error))?;
         }
+    }
+
+    /// Takes a connection that waits; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn try_accept(&self) -> Result<Option<UnixStream>> {
+        match self.0.listener.accept() {
+            Ok((stream, _)) => Ok(Some(stream)),
+            Err(_) if self.0.ended.load(Ordering::Acquire) => {
+                Err(Error::new(ErrorKind::Gone, format!("{}: its VM is gone", self.cannot_accept())))
+            }
+            Err(error) if matches!(error.kind(), IoKind::WouldBlock | IoKind::Interrupted) => Ok(None),
+            Err(error) => Err(Error::io(self.cannot_accept(), error)),
+        }
+    }
+
+    fn cannot_accept(&self) -> String {
+        format!("cannot accept a connection on {}", self.0.file.path().display())
     }
 }
 
@@ -79,7 +106,7 @@ impl AsFd for VsockListener {
 }
 
 impl AsRef<UnixListener> for VsockListener {
-    /// For use in the program's own event loop.
+    /// For use in the program's own event loop. The listener is non-blocking.
     fn as_ref(&self) -> &UnixListener {
         &self.0.listener
     }
@@ -98,11 +125,14 @@ impl Vm {
         let (turn, _listed) = self.begin(Verb::ConnectVsock)?;
         drop(turn);
         let connected = self.connect(path, port, timeout);
-        connected.map_err(|error| self.still_allows(Verb::ConnectVsock).err().unwrap_or(error))
+        connected.map_err(|error| match error.kind() {
+            ErrorKind::Cancelled => error,
+            _ => self.still_allows(Verb::ConnectVsock).err().unwrap_or(error),
+        })
     }
 
     fn connect(&self, path: &Path, port: u32, timeout: Duration) -> Result<UnixStream> {
-        let began = Instant::now();
+        let wait = Wait::at_most(timeout);
         let failed = |error: io::Error| match error.kind() {
             IoKind::WouldBlock | IoKind::TimedOut => self
                 .too_late(&format!("accept a connection to vsock port {port}"), timeout)
@@ -110,17 +140,16 @@ impl Vm {
             _ => Error::io(format!("cannot reach vsock port {port} of VM '{}'", self.name()), error)
                 .with_remedy("the VM must run, and its guest have a vsock driver"),
         };
-        let stream = socket::connect_within(path, timeout).map_err(failed)?;
+        let stream = socket::connect_within(path, wait).map_err(failed)?;
         // One line fits into the buffer of a new socket, even before anything reads it.
         (&stream).write_all(format!("CONNECT {port}\n").as_bytes()).map_err(failed)?;
-        if !granted(&stream, || timeout.saturating_sub(began.elapsed())).map_err(failed)? {
+        if !granted(&stream, wait).map_err(failed)? {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("nothing in VM '{}' listens on vsock port {port}", self.name()),
             )
             .with_remedy("start the program in the guest first"));
         }
-        stream.set_read_timeout(None).map_err(failed)?;
         Ok(stream)
     }
 
@@ -131,9 +160,7 @@ impl Vm {
     pub fn vsock_listen(&self, port: u32) -> Result<VsockListener> {
         let path = virtio::port_path(&self.vsock()?.path, port);
         let (listener, file) = socket::listen_at(&path, "vsock socket")?;
-        let failed = |e| Error::io(format!("cannot listen on {}", path.display()), e);
-        listener.set_nonblocking(false).map_err(failed)?;
-        let listening = Arc::new(Listening { file, listener });
+        let listening = Arc::new(Listening { file, listener, ended: AtomicBool::new(false) });
         self.inner.vsock_listeners.add(&listening);
         Ok(VsockListener(listening))
     }
@@ -152,14 +179,14 @@ impl Vm {
     }
 }
 
-/// Reads the answer, and no byte after it, as long as there is time `left`. `false` means that nothing listens on the
-/// port.
-fn granted(mut stream: &UnixStream, left: impl Fn() -> Duration) -> io::Result<bool> {
+/// Reads the answer, and no byte after it. `false` means that nothing listens on the port.
+fn granted(mut stream: &UnixStream, wait: Wait) -> io::Result<bool> {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") && line.len() < MAX_ANSWER {
+        if !wait.ready(stream, PollFlags::IN, "a program in the guest to accept a vsock connection")? {
+            return Err(IoKind::TimedOut.into());
+        }
         let mut byte = [0];
-        // A timeout of zero is an error, so wait at least a millisecond.
-        stream.set_read_timeout(Some(left().max(Duration::from_millis(1))))?;
         match stream.read(&mut byte) {
             Ok(0) => return Ok(false),
             Ok(_) => line.extend(byte),

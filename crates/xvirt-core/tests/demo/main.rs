@@ -17,6 +17,7 @@ mod fork;
 mod golden;
 mod hostile;
 mod hotplug;
+mod interrupted;
 mod kill;
 mod lifecycle;
 mod limits;

@@ -22,7 +22,7 @@ use crate::index::Index;
 use crate::options::WriteOptions;
 use crate::ova::Document;
 use crate::pool::Pool;
-use crate::progress::{Progress, step};
+use crate::progress::{Progress, is_cancelled, step};
 use crate::tar::BLOCK;
 use crate::{Error, ErrorKind, Result, parallel};
 
@@ -75,7 +75,7 @@ fn write_sources(
     progress: &dyn Progress,
 ) -> Result<u64> {
     let total = disks.iter().map(|disk| disk.size).sum();
-    let plan = Plan::new(disks, || progress.cancelled());
+    let plan = Plan::new(disks, || is_cancelled(progress));
     let members = Members { disks, checksum: options.checksum, pool: Pool::new(MEMBER) };
     let mut archive = Archive {
         output,

@@ -1,12 +1,13 @@
 //! Fetches the rest of a disk in the background.
 
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 
 use super::StreamingDisk;
 use crate::disk::backend::BlockBackend;
 use crate::progress::{Progress, step};
 use crate::sync::lock;
+use crate::wait::{Wait, cancelled};
 use crate::{Error, Result};
 
 /// How many bytes to fetch between flushes, so that they survive a kill.
@@ -29,9 +30,11 @@ impl Guests {
     }
 
     /// Waits until no request needs the source.
-    fn let_pass(&self) {
-        let count = lock(&self.count);
-        drop(self.gone.wait_while(count, |count| *count > 0).unwrap_or_else(PoisonError::into_inner));
+    fn let_pass(&self) -> Result<()> {
+        let gone = |count: &u64| *count == 0;
+        let wait = Wait::until(None);
+        let (_count, waited) = wait.until_done(&self.gone, &self.count, lock(&self.count), gone);
+        waited.map_err(|_| cancelled("the requests of the guest"))
     }
 }
 
@@ -57,7 +60,7 @@ impl StreamingDisk {
         while at < capacity {
             let done = (self.blocks.done_count() * size).min(capacity);
             step(progress, done, Some(capacity), "the completion of a disk")?;
-            self.guests.let_pass();
+            self.guests.let_pass()?;
             at += self.complete_next(at..capacity, &mut unsettled)?;
             if unsettled >= SETTLE_EVERY {
                 self.settle().map_err(|error| self.cannot_settle(error))?;

@@ -12,7 +12,9 @@ use super::session::Session;
 use crate::Error;
 use crate::migrate::channel::{Channel, Connection};
 use crate::migrate::lobby::{INTRODUCTION, Lobby};
+use crate::progress::interrupted;
 use crate::sync::lock;
+use crate::wait::{Wait, cancelled};
 
 /// The source's side.
 pub(super) struct Connector<C> {
@@ -30,15 +32,14 @@ impl<C> Connector<C> {
 
 impl<C: Channel> Channel for Connector<C> {
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
-        let deadline = Instant::now() + limit;
+        let wait = Wait::at_most(limit);
         let inner = self.inner.connect(limit)?;
         let tls = ClientConnection::new(Arc::clone(&self.config), self.server.clone())
             .map_err(|e| io::Error::other(explain(&self.peer, e)))?;
         let session = Session::new(inner, tls.into(), self.peer.clone());
         while !session.shake_hands()? {
-            if Instant::now() > deadline {
-                return Err(io::Error::other(too_slow(&self.peer)));
-            }
+            let secure = format_args!("a TLS connection to {}", self.peer);
+            wait.check().map_err(|ended| io::Error::other(ended.error(secure, || too_slow(&self.peer))))?;
         }
         Ok(Box::new(session))
     }
@@ -71,6 +72,9 @@ impl<C: Channel> Channel for Acceptor<C> {
         let deadline = Instant::now() + limit;
         let mut handshakes = lock(&self.handshakes);
         loop {
+            if interrupted() {
+                return Err(io::Error::other(cancelled("the source of a migration to connect")));
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if let Err(error) = handshakes.accept(left, |limit| self.begin(limit)) {
                 return Err(after(handshakes.refused().as_ref(), error));

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 use nix::sys::signal::SigSet;
@@ -21,6 +21,7 @@ use super::PasstCommand;
 use super::output::Output;
 use super::refusal::{not_started, refused};
 use crate::net::MacAddress;
+use crate::wait::Wait;
 use crate::{Error, ErrorKind, Result};
 
 /// The descriptor number of its end of the socket pair: the first after standard input, output and error.
@@ -61,7 +62,7 @@ impl Passt {
     }
 
     fn wait_until_it_reads(&mut self, command: &PasstCommand, far: &UnixStream, stop: BorrowedFd<'_>) -> Result<()> {
-        let deadline = Instant::now() + MAX_START;
+        let wait = Wait::at_most(MAX_START);
         let failed = |e| Error::io("cannot watch the start of passt", e);
         while ioctl_fionread(far).map_err(|errno| failed(errno.into()))? > 0 {
             let [ended, stopped] = readable([self.pidfd.as_fd(), stop], Some(LOOK)).map_err(failed)?;
@@ -72,10 +73,13 @@ impl Passt {
                 let ending = self.reap();
                 return Err(refused(command, &ending, self.output.last_lines()));
             }
-            if Instant::now() > deadline {
-                let what = format!("{} has not begun to carry frames within {MAX_START:?}", command.program.display());
-                return Err(Error::new(ErrorKind::Timeout, what).with_remedy("try to start it in a shell"));
-            }
+            wait.check().map_err(|ended| {
+                let program = command.program.display();
+                ended.error(format_args!("{program} to carry frames"), || {
+                    let what = format!("{program} has not begun to carry frames within {MAX_START:?}");
+                    Error::new(ErrorKind::Timeout, what).with_remedy("try to start it in a shell")
+                })
+            })?;
         }
         Ok(())
     }

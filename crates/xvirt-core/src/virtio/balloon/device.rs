@@ -1,8 +1,8 @@
 //! The driver-visible side of a balloon, and the operations of the VM's owner on it.
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -12,6 +12,7 @@ use crate::sandbox::Work;
 use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
 use crate::virtio::{BalloonState, DeviceKind, DeviceState, Handler, VirtioDevice};
+use crate::wait::{Ended, Wait, cancelled};
 use crate::{Error, Result};
 
 /// Inflate, deflate, statistics, and two for free page reporting: see [`handler`](super::handler).
@@ -99,17 +100,28 @@ impl Balloon {
     }
 
     /// Requests statistics and waits for them; `false` if none arrive within `timeout`, or if the driver is gone.
-    pub(crate) fn refresh(&self, timeout: Duration) -> bool {
+    ///
+    /// # Errors
+    /// The caller has cancelled the wait.
+    pub(crate) fn refresh(&self, timeout: Duration) -> Result<bool> {
         let question = self.shared.ask();
         // Fails only if the counter is full; then the worker is awake already.
         let _ = self.shared.question.write(1);
-        self.shared.wait(timeout, |inner| inner.answered >= question || !inner.answering).answered >= question
+        let answered = |inner: &Inner| inner.answered >= question;
+        let inner = self
+            .shared
+            .wait(timeout, "the memory statistics of the guest", |inner| answered(inner) || !inner.answering)?;
+        Ok(answered(&inner))
     }
 
     /// Waits until the balloon has its target size; `false` if it has not within `timeout`, or if the VM was halted.
-    pub(crate) fn wait_target(&self, timeout: Duration) -> bool {
-        let inner = self.shared.wait(timeout, |inner| inner.actual == inner.target);
-        inner.actual == inner.target && !inner.ended
+    ///
+    /// # Errors
+    /// The caller has cancelled the wait.
+    pub(crate) fn wait_target(&self, timeout: Duration) -> Result<bool> {
+        let reached = |inner: &Inner| inner.actual == inner.target;
+        let inner = self.shared.wait(timeout, "the guest to reach its memory target", reached)?;
+        Ok(reached(&inner) && !inner.ended)
     }
 }
 
@@ -146,14 +158,13 @@ impl Shared {
         let _ = self.question.read();
     }
 
-    fn wait(&self, timeout: Duration, done: impl Fn(&Inner) -> bool) -> MutexGuard<'_, Inner> {
-        let began = Instant::now();
-        let mut inner = self.lock();
-        while !done(&inner) && !inner.ended {
-            let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else { break };
-            inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+    /// Waits until `done`, at most `timeout`, or until the VM is halted.
+    fn wait(&self, timeout: Duration, what: &str, done: impl Fn(&Inner) -> bool) -> Result<MutexGuard<'_, Inner>> {
+        let over = |inner: &Inner| done(inner) || inner.ended;
+        match Wait::at_most(timeout).until_done(&self.changed, &self.inner, self.lock(), over) {
+            (_, Err(Ended::Cancelled)) => Err(cancelled(what)),
+            (inner, _) => Ok(inner),
         }
-        inner
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use uuid::Uuid;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -13,6 +13,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::{Event, EventRecord};
 use crate::process::Process;
 use crate::sync::lock;
+use crate::wait::Wait;
 use crate::{Error, ErrorKind, Result};
 
 /// The number of events queued for a listener before the oldest are dropped.
@@ -69,16 +70,18 @@ impl EventReceiver {
     /// were dropped and all their events were taken.
     pub fn next_timeout(&self, timeout: Duration) -> Result<EventRecord> {
         self.require_process()?;
-        let began = Instant::now();
+        let wait = Wait::at_most(timeout);
         let mut waiting = lock(&self.mailbox.waiting);
         loop {
             if let Some(record) = self.mailbox.take(&mut waiting)? {
                 return Ok(record);
             }
-            let Some(left) = timeout.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
-                return Err(Error::new(ErrorKind::Timeout, format!("nothing happened to the VM within {timeout:?}")));
-            };
-            waiting = self.mailbox.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            let (next, waited) = wait.changed(&self.mailbox.arrived, &self.mailbox.waiting, waiting);
+            waiting = next;
+            waited.map_err(|ended| {
+                let nothing = format!("nothing happened to the VM within {timeout:?}");
+                ended.error("an event", || Error::new(ErrorKind::Timeout, nothing))
+            })?;
         }
     }
 
