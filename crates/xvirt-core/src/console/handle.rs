@@ -14,6 +14,7 @@ use super::reader::ConsoleReader;
 use super::saved::ConsoleContents;
 use super::shared::Shared;
 use super::socket::SocketAttachment;
+use super::writer::ConsoleWriter;
 use crate::wait::{Ended, Wait};
 use crate::{Error, ErrorKind, Result};
 
@@ -103,12 +104,21 @@ impl Console {
         Ok(())
     }
 
-    /// Sends as much of `bytes` as there is room for, without waiting; returns how many bytes, possibly 0.
+    /// Sends as much of `bytes` as there is room for, without waiting; returns how many bytes, possibly 0. A
+    /// [`writer`](Self::writer) can also tell when there is room again.
     ///
     /// # Errors
     /// `InvalidState` if the VM is halted, `Gone` if the console is closed.
     pub fn try_write(&self, bytes: &[u8]) -> Result<usize> {
         self.shared.try_input(bytes, self.shared.boot()?, None)
+    }
+
+    /// A writer for an event loop, which tells when there is room for more input.
+    ///
+    /// # Errors
+    /// `OutOfDescriptors`; `InvalidState` in a child of fork(2).
+    pub fn writer(&self) -> Result<ConsoleWriter> {
+        ConsoleWriter::new(Arc::clone(&self.shared))
     }
 
     /// Opens a pseudo-terminal whose other end can be opened by path, for example by `screen` or `minicom`. Its output

@@ -18,6 +18,7 @@ mod shared;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use handle::Console;
 pub(crate) use port::ConsolePort;
@@ -25,3 +26,4 @@ pub use pty::PtyAttachment;
 pub use reader::ConsoleReader;
 pub(crate) use saved::ConsoleContents;
 pub use socket::SocketAttachment;
+pub use writer::ConsoleWriter;

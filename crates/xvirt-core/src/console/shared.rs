@@ -37,7 +37,10 @@ pub(super) struct State {
     off: bool,
     /// Counts power-ons, resets and power-offs, so that no guest gets input that was meant for another.
     pub(super) boot: u64,
+    /// Those of readers and attachments, which follow the output.
     watchers: Vec<Weak<Watcher>>,
+    /// Those of writers, which only wait for room.
+    room_watchers: Vec<Weak<Watcher>>,
     attachments: Vec<Attached>,
     // Notifying a condition variable is a system call even if no thread waits, and a serial port writes single bytes.
     readers_waiting: usize,
@@ -61,6 +64,12 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
+    fn new() -> Result<Arc<Self>> {
+        let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC);
+        let event = event.map_err(|errno| no_event(errno.into()))?;
+        Ok(Arc::new(Self { event, raised: false.into(), wants_room: false.into() }))
+    }
+
     pub(super) fn raise(&self) {
         if !self.raised.swap(true, Ordering::Relaxed) {
             // Cannot fail: the counter is 0 and the descriptor is valid.
@@ -97,6 +106,7 @@ impl Shared {
             off: false,
             boot: 0,
             watchers: Vec::new(),
+            room_watchers: Vec::new(),
             attachments: Vec::new(),
             readers_waiting: 0,
             writers_waiting: 0,
@@ -120,10 +130,17 @@ impl Shared {
 
     /// A new event, not raised yet, which is raised by all output and by closing the console.
     pub(super) fn watch(&self) -> Result<Arc<Watcher>> {
-        let event =
-            eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(|errno| no_event(errno.into()))?;
-        let watcher = Arc::new(Watcher { event, raised: false.into(), wants_room: false.into() });
+        let watcher = Watcher::new()?;
         self.lock()?.watchers.push(Arc::downgrade(&watcher));
+        Ok(watcher)
+    }
+
+    /// A new event for a writer, not raised yet.
+    pub(super) fn watch_room(&self) -> Result<Arc<Watcher>> {
+        let watcher = Watcher::new()?;
+        let mut state = self.lock()?;
+        state.room_watchers.retain(|other| other.strong_count() > 0);
+        state.room_watchers.push(Arc::downgrade(&watcher));
         Ok(watcher)
     }
 
@@ -220,7 +237,7 @@ impl Shared {
         state.closed = true;
         state.input = VecDeque::new();
         self.announce(&mut state);
-        self.input_room.notify_all();
+        self.tell_room(&state);
     }
 
     fn announce(&self, state: &mut State) {
@@ -266,6 +283,17 @@ impl Shared {
         {
             watcher.wants_room.store(true, Ordering::Relaxed);
         }
+        Ok(accepted)
+    }
+
+    /// Queues as much of `bytes` as there is room for, for the guest that runs now. Unless that is all, `watcher` is
+    /// raised once there is room; until then it is not.
+    pub(super) fn try_input_and_watch(&self, bytes: &[u8], watcher: &Watcher) -> Result<usize> {
+        let mut state = self.lock()?;
+        watcher.clear();
+        let boot = state.boot;
+        let accepted = self.queue(&mut state, bytes, boot)?;
+        watcher.wants_room.store(accepted < bytes.len(), Ordering::Relaxed);
         Ok(accepted)
     }
 
@@ -315,7 +343,8 @@ impl Shared {
         if state.writers_waiting > 0 {
             self.input_room.notify_all();
         }
-        for watcher in state.watchers.iter().filter_map(Weak::upgrade) {
+        let watchers = state.watchers.iter().chain(&state.room_watchers);
+        for watcher in watchers.filter_map(Weak::upgrade) {
             if watcher.wants_room.swap(false, Ordering::Relaxed) {
                 watcher.raise();
             }

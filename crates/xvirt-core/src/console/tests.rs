@@ -1,5 +1,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
@@ -14,8 +15,11 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(5);
 
 fn readable(reader: &ConsoleReader) -> bool {
-    let fd = reader.event_fd().unwrap();
-    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+    is_raised(&reader.event_fd().unwrap())
+}
+
+fn is_raised(event: &impl AsFd) -> bool {
+    poll(&mut [PollFd::new(event, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
 }
 
 /// Waits for input like a device, until `n` bytes arrived.
@@ -470,4 +474,29 @@ fn a_full_console_prints_briefly() {
     let console = Console::new().unwrap();
     console.output(&vec![b'x'; 2 << 20]);
     assert!(format!("{console:?} {:?}", console.reader()).len() < 4 << 10);
+}
+
+#[test]
+fn an_event_loop_is_told_when_there_is_room_for_input() {
+    let console = Console::new().unwrap();
+    let (writer, other) = (console.writer().unwrap(), console.writer().unwrap());
+    let bytes = vec![7; shared::INPUT_LIMIT];
+    assert_eq!(writer.try_write(&bytes[1..]).unwrap(), bytes.len() - 1);
+    console.read_input(&mut [0; 3]);
+    assert!(!is_raised(&writer), "everything was accepted");
+    assert_eq!(writer.try_write(&bytes).unwrap(), 4);
+    assert_eq!(other.try_write(b"").unwrap(), 0);
+    console.output(b"more output");
+    assert!(!is_raised(&writer), "there is no room");
+    console.read_input(&mut [0; 10]);
+    assert!(is_raised(&writer) && !is_raised(&other));
+    assert_eq!(writer.try_write(&bytes).unwrap(), 10);
+    assert!(!is_raised(&writer));
+    // Nobody waits forever for room that will not come.
+    console.reset();
+    assert!(is_raised(&writer));
+    assert_eq!(writer.try_write(&[&bytes[..], b"x"].concat()).unwrap(), bytes.len());
+    console.close();
+    assert!(is_raised(&writer));
+    assert_eq!(writer.try_write(b"x").unwrap_err().kind(), ErrorKind::Gone);
 }
