@@ -1,6 +1,10 @@
 //! The demo guest with a part of its memory in use, for xvirt and its peers.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use xvirt_core::config::{Boot, ByteSize, VmConfig};
 use xvirt_core::demo::{self, CommandLine};
@@ -12,6 +16,8 @@ pub const IN_USE: &str = "pass 1\r";
 /// The guest's own memory, which is not in use.
 const OWN: u64 = 16 << 20;
 const PAGE: u64 = 4096;
+/// How much of it is filled at a time.
+const PIECE: u64 = 1 << 20;
 
 /// A guest with one vCPU and without devices, that all VMMs can boot.
 #[derive(Debug)]
@@ -25,6 +31,8 @@ pub struct Guest {
     pub memory: ByteSize,
     /// How much of it is in use.
     pub used: ByteSize,
+    /// Whether this program fills it, which is faster than the guest where KVM emulates the guest.
+    filled: bool,
 }
 
 impl Guest {
@@ -36,7 +44,14 @@ impl Guest {
         let kernel = folder.join("demo.elf");
         std::fs::write(&kernel, demo::kernel())?;
         let command_line = line.pages(pages).every(1).to_string();
-        Ok(Self { folder: folder.to_owned(), kernel, command_line, memory, used: ByteSize::new(pages * PAGE) })
+        let used = ByteSize::new(pages * PAGE);
+        Ok(Self { folder: folder.to_owned(), kernel, command_line, memory, used, filled: false })
+    }
+
+    /// Fills all of its memory from outside, in a memory file. Only xvirt can run it then.
+    pub fn fill(&mut self) {
+        self.filled = true;
+        self.used = ByteSize::new(Self::pages(self.memory) * PAGE);
     }
 
     /// The pages that `Mode::Counter` can use of `memory`.
@@ -55,8 +70,24 @@ impl Guest {
     }
 
     /// The VM for xvirt.
-    pub fn config(&self, name: &str) -> VmConfig {
+    ///
+    /// # Errors
+    /// There is no room for its memory.
+    pub fn config(&self, name: &str) -> Result<VmConfig> {
         let boot = Boot::kernel(self.kernel.clone()).command_line(&self.command_line);
-        VmConfig::new(name).memory(self.memory).boot(boot)
+        let config = VmConfig::new(name).memory(self.memory).boot(boot);
+        Ok(if self.filled { config.memory_file(self.memory_file()?) } else { config })
+    }
+
+    /// A sealed memory file, as VMs take it, in which no page is zero.
+    fn memory_file(&self) -> Result<File> {
+        let file = File::from(memfd_create("guest", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+        file.set_len(self.memory.bytes())?;
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
+        let piece = vec![0x5a; PIECE as usize];
+        for offset in (0..self.memory.bytes()).step_by(PIECE as usize) {
+            file.write_all_at(&piece[..PIECE.min(self.memory.bytes() - offset) as usize], offset)?;
+        }
+        Ok(file)
     }
 }

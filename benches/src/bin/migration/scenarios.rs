@@ -76,14 +76,17 @@ impl Scenarios {
             capped_by_four: new(memory, pages, idle(), four.bandwidth(cap))?,
             writing: new(memory, pages, writing(), Migration::default().bandwidth(cap))?,
             zero: new(large, FEW, idle(), one.clone())?,
-            large: new(large, Guest::pages(large), idle(), one.clone())?,
+            large: new(large, FEW, idle(), one.clone())?,
             tls: new(memory, pages, idle(), one.clone())?,
             local_hand_over: new(memory, pages, idle(), one.clone().memory(MemoryTransfer::LocalHandOver))?,
-            local_hand_over_large: new(large, Guest::pages(large), idle(), one.memory(MemoryTransfer::LocalHandOver))?,
+            local_hand_over_large: new(large, FEW, idle(), one.memory(MemoryTransfer::LocalHandOver))?,
             raw: Vec::new(),
             rustls: Vec::new(),
             folder: folder.to_owned(),
         };
+        for scenario in [&mut all.large, &mut all.local_hand_over_large] {
+            scenario.guest.fill();
+        }
         write_certificate(folder)?;
         all.tls.measured = vec![(Box::new(Xvirt::Tls(folder.to_owned())), Vec::new())];
         for scenario in [&mut all.local_hand_over, &mut all.local_hand_over_large] {

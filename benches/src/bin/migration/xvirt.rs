@@ -38,7 +38,7 @@ impl Contender for Xvirt {
     }
 
     fn migrate(&mut self, guest: &Guest, settings: &Migration) -> Result<Moved> {
-        let mut config = guest.config("migration");
+        let mut config = guest.config("migration")?;
         let (mut target, channel): (Monitor, Box<dyn Channel>) = match self {
             Self::LocalHandOver(folder) => {
                 config = config.shared_memory();
