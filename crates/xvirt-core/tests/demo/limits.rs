@@ -21,7 +21,7 @@ use crate::host;
 use crate::support::{Guest, PATIENCE, config};
 
 /// Long enough to measure a rate to a few percent.
-const MEASURED: Duration = Duration::from_secs(10);
+const MEASURED: Duration = Duration::from_secs(5);
 
 const ORDER: &str = "XVIRT_TEST_DEMO_LIMITS";
 const STARTED: &str = "the VM has started";

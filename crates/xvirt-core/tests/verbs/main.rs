@@ -1,7 +1,7 @@
 //! Many threads call all verbs of many VMs at random. Every call must have a documented outcome, every event must be
 //! allowed, and when all threads stop, the resources in use must be the expected ones.
 //!
-//! Takes 20 seconds, or `XVIRT_VERBS_SECONDS`. With `XVIRT_VERBS_SEED`, each thread makes the same choices as in an
+//! Takes 10 seconds, or `XVIRT_VERBS_SECONDS`. With `XVIRT_VERBS_SEED`, each thread makes the same choices as in an
 //! earlier run, though the interleaving differs. This is a separate process, because it counts the resources of the
 //! process and has a log that panics.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -63,7 +63,7 @@ fn can_limit(host: &Host) -> xvirt_core::Result<()> {
 fn random_verbs_have_their_documented_outcomes() {
     let host = host!();
     let seed = number("XVIRT_VERBS_SEED").unwrap_or_else(|| getrandom::u64().unwrap() >> 16);
-    let seconds = number("XVIRT_VERBS_SECONDS").unwrap_or(20);
+    let seconds = number("XVIRT_VERBS_SECONDS").unwrap_or(10);
     println!("XVIRT_VERBS_SEED={seed} XVIRT_VERBS_SECONDS={seconds}");
     let taps = Tap::create(None).inspect_err(|error| println!("without taps: {error}")).is_ok();
     let (before, mappings) = (Taken::now(), process::mappings().len());
