@@ -1,10 +1,18 @@
 //! Memory as guests have it.
 
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+
 use memmap2::{Advice, MmapMut};
 use xvirt_benches::Result;
+use xvirt_benches::guest::OWN;
 use xvirt_core::config::ByteSize;
 
 pub(crate) const PAGE: usize = 4096;
+/// How much is filled at a time.
+const PIECE: u64 = 1 << 20;
+/// The memory of a guest below the addresses of its devices.
+const BELOW_DEVICES: u64 = 3 << 30;
 
 /// Memory with the same huge pages as that of a guest.
 pub(crate) fn map(bytes: usize) -> Result<MmapMut> {
@@ -18,4 +26,32 @@ pub(crate) fn map(bytes: usize) -> Result<MmapMut> {
 pub(crate) fn touch_free(size: ByteSize) -> Result<()> {
     map(size.bytes() as usize)?.chunks_mut(PAGE).for_each(|page| page[0] = 1);
     Ok(())
+}
+
+/// Fills the memory of the guest of this process, except what is the guest's own. It is mapped in two parts of known sizes,
+/// which Linux may show as one: then the later one, for addresses from 4 GiB on, comes first.
+pub(crate) fn fill(size: ByteSize) -> Result<()> {
+    let below = size.bytes().min(BELOW_DEVICES);
+    let above = size.bytes() - below;
+    let memory = OpenOptions::new().write(true).open("/proc/self/mem")?;
+    let piece = vec![0x5a; PIECE as usize];
+    let mut filled = 0;
+    for line in fs::read_to_string("/proc/self/maps")?.lines() {
+        let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).ok_or("no range")?;
+        let (start, end) = (u64::from_str_radix(start, 16)?, u64::from_str_radix(end, 16)?);
+        let length = end - start;
+        if length != below && length != above && length != size.bytes() {
+            continue;
+        }
+        let own = if length == size.bytes() { start + above } else { start };
+        for at in (start..end).step_by(PIECE as usize).filter(|at| !(own..own + OWN).contains(at)) {
+            memory.write_all_at(&piece[..PIECE.min(end - at) as usize], at)?;
+        }
+        filled += length;
+    }
+    if filled == size.bytes() {
+        Ok(())
+    } else {
+        Err(format!("{filled} bytes of mappings look like the guest's memory").into())
+    }
 }

@@ -14,7 +14,7 @@ use xvirt_core::host::Host;
 use xvirt_core::migrate::{Channel, Migration, Reception, Sockets, receive};
 
 use crate::contender::{Contender, Moved, RUNS};
-use crate::memory::touch_free;
+use crate::memory::{fill, touch_free};
 use crate::tls::load;
 
 /// What the other process prints before its address, and once the guest runs there.
@@ -38,7 +38,7 @@ impl Contender for Xvirt {
     }
 
     fn migrate(&mut self, guest: &Guest, settings: &Migration) -> Result<Moved> {
-        let mut config = guest.config("migration")?;
+        let mut config = guest.config("migration");
         let (mut target, channel): (Monitor, Box<dyn Channel>) = match self {
             Self::LocalHandOver(folder) => {
                 config = config.shared_memory();
@@ -61,6 +61,9 @@ impl Contender for Xvirt {
         let vm = config.build(&Host::probe()?)?;
         vm.start()?;
         vm.console().reader().wait_for(IN_USE, PATIENCE)?;
+        if guest.filled {
+            fill(guest.memory)?;
+        }
         touch_free(guest.used)?;
         let began = Instant::now();
         let summary = vm.migrate(&*channel, settings, &(), &())?;

@@ -90,7 +90,7 @@ fn run(options: &Options) -> Result<()> {
 /// A VM whose guest has most of its memory in use. Its taps exist for as long as it does, as those that a program's
 /// network set-up makes.
 fn start(guest: &Guest) -> Result<Vm> {
-    let config = demo_vm::with_disks(guest.config("snapshots")?, guest.folder(), 2)?;
+    let config = demo_vm::with_disks(guest.config("snapshots"), guest.folder(), 2)?;
     let nic = || -> Result<Nic> {
         let tap = Tap::create(None)?;
         tap.set_up()?;
