@@ -29,7 +29,7 @@ use xvirt_core::config::ByteSize;
 #[command(args_conflicts_with_subcommands = true)]
 struct Options {
     /// The guest's memory.
-    #[arg(long, default_value = "1GiB")]
+    #[arg(long, default_value = "512MiB")]
     memory: ByteSize,
     /// The memory of the guest that uses little of it.
     #[arg(long, default_value = "4GiB")]
