@@ -12,7 +12,7 @@ mod ram;
 mod slice;
 mod slices;
 mod socket;
-#[cfg(test)]
+#[cfg(all(test, feature = "demo"))]
 pub(crate) mod testing;
 
 pub use backing::MemoryBacking;
