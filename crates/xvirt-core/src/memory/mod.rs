@@ -12,7 +12,8 @@ mod ram;
 mod slice;
 mod slices;
 mod socket;
-#[cfg(all(test, feature = "demo"))]
+#[cfg(test)]
+#[cfg(feature = "demo")]
 pub(crate) mod testing;
 
 pub use backing::MemoryBacking;
