@@ -58,8 +58,8 @@ enum Side {
         /// Keeps its memory in a memory file, as a local hand-over needs it
         #[arg(long)]
         shared_memory: bool,
-        /// The size of its memory in MiB; its guest uses half of it
-        #[arg(long, value_name = "MIB", default_value_t = 64)]
+        /// The size of its memory in MiB, at least 32; its guest uses half of it
+        #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(32..))]
         memory: u64,
         /// How many connections send its memory, from 1 to 16
         #[arg(long, value_name = "N", default_value_t = 1)]

@@ -13,6 +13,8 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const INTRODUCTION: Duration = Duration::from_secs(10);
 /// How many connections wait at a time. If another one comes, the oldest is dropped.
 const PLACES: usize = 16;
+/// How many connections are taken in between two steps of all, so that each has several steps before it is the oldest.
+const AT_ONCE: usize = PLACES / 4;
 
 /// A connection of which it is not known yet whose it is.
 pub(super) trait Newcomer: Send {
@@ -49,20 +51,22 @@ impl<N: Newcomer> Lobby<N> {
         &mut self.refused
     }
 
-    /// Takes a connection in if one is there. Waits for it if no other waits.
+    /// Takes in the connections that are there, some at a time. Waits for the first if no other waits.
     ///
     /// # Errors
     /// Those of `accept`, but only while no other connection waits.
-    pub(super) fn accept(&mut self, limit: Duration, accept: impl FnOnce(Duration) -> io::Result<N>) -> io::Result<()> {
-        let limit = if self.is_empty() { limit } else { Duration::ZERO };
-        match accept(limit) {
-            Ok(newcomer) => self.waiting.push((newcomer, Instant::now() + self.patience)),
-            Err(error) if self.is_empty() => return Err(error),
-            Err(_) => {}
-        }
-        if self.waiting.len() > PLACES {
-            let (oldest, _) = self.waiting.remove(0);
-            self.drop_one(oldest, Error::new(ErrorKind::LimitExceeded, "too many connections wait"));
+    pub(super) fn accept(&mut self, limit: Duration, accept: impl Fn(Duration) -> io::Result<N>) -> io::Result<()> {
+        for _ in 0..AT_ONCE {
+            let limit = if self.is_empty() { limit } else { Duration::ZERO };
+            match accept(limit) {
+                Ok(newcomer) => self.waiting.push((newcomer, Instant::now() + self.patience)),
+                Err(error) if self.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+            if self.waiting.len() > PLACES {
+                let (oldest, _) = self.waiting.remove(0);
+                self.drop_one(oldest, Error::new(ErrorKind::LimitExceeded, "too many connections wait"));
+            }
         }
         Ok(())
     }

@@ -49,6 +49,23 @@
 //! # }
 //! ```
 //!
+//! The program at the other host listens, and says which disks and networks of its host the VM gets:
+//!
+//! ```no_run
+//! # fn main() -> xvirt_core::Result<()> {
+//! # let listener: std::net::TcpListener = unimplemented!();
+//! use xvirt_core::host::Host;
+//! use xvirt_core::migrate::{Reception, receive};
+//!
+//! let host = Host::probe()?;
+//! let vm = receive(&listener, &host, &Reception::default(), &(), &(), &mut |arriving| {
+//!     arriving.config().cloned().ok_or_else(|| vec!["its configuration contains open files".to_owned()])
+//! })?;
+//! println!("VM '{}' runs here", vm.name());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Between two processes of one host, memory need not be copied: in a local hand-over
 //! ([`MemoryTransfer::LocalHandOver`]), the source passes the descriptors of the files that hold it over a unix socket, and
 //! the target maps them. There are no rounds then, and the guest is stopped for a few milliseconds whatever the size of
