@@ -29,18 +29,25 @@ const MAX_ARGUMENTS: usize = 2 << 20;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct GuestCommand {
-    pub(super) program: String,
+    /// The program: a path, or a name that is looked up in the agent's `PATH`.
+    pub program: String,
+    /// Its arguments.
     #[serde(default)]
-    pub(super) args: Vec<String>,
+    pub args: Vec<String>,
+    /// Its environment; that of the agent if empty.
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, String>,
+    /// Its standard input.
     #[serde(default, with = "serde_bytes")]
-    pub(super) input: Vec<u8>,
+    pub input: Vec<u8>,
+    /// When it is killed; never if absent.
     #[serde(default)]
-    pub(super) timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
+    /// How many bytes of each of its outputs are kept.
     #[serde(default = "default_output_limit")]
-    pub(super) output_limit: usize,
+    pub output_limit: usize,
 }
 
 fn default_output_limit() -> usize {

@@ -11,12 +11,16 @@ use crate::vm::Vm;
 /// Name and options of a new snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NewSnapshot {
-    pub(super) name: String,
+    /// The name.
+    pub name: String,
+    /// The description for users.
     #[serde(default)]
-    pub(super) description: String,
+    pub description: String,
+    /// Freezes the file systems of a running guest through its agent, for at most this long.
     #[serde(default)]
-    pub(super) quiesce: Option<Duration>,
+    pub quiesce: Option<Duration>,
 }
 
 impl NewSnapshot {

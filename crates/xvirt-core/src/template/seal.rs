@@ -19,14 +19,19 @@ use crate::{Error, ErrorKind, Result};
 /// Name, version and description of a new template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Seal {
-    name: String,
+    /// The name.
+    pub name: String,
+    /// The version, which can be any text; the next number if absent.
     #[serde(default)]
-    version: Option<String>,
+    pub version: Option<String>,
+    /// The description for users.
     #[serde(default)]
-    description: String,
+    pub description: String,
+    /// Keys and values by which programs find the template.
     #[serde(default)]
-    labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The source of a template.

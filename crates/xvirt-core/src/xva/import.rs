@@ -22,13 +22,18 @@ pub(super) const METADATA: &str = "ova.xml";
 /// Options for an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Import {
-    name: Option<String>,
-    /// The bridges to use for networks, by network name.
-    networks: BTreeMap<String, String>,
-    preserve: bool,
-    accept_unchecked: bool,
-    read: ReadOptions,
+    /// The name of the VM; that of the appliance if absent.
+    pub name: Option<String>,
+    /// The bridges to use for networks, by network name. Interfaces on other networks are not connected.
+    pub networks: BTreeMap<String, String>,
+    /// Keeps UUID, generation ID and MAC addresses, for a VM that moves here and will not run at its origin again.
+    pub preserve: bool,
+    /// Accepts chunks without a checksum, instead of rejecting the archive.
+    pub accept_unchecked: bool,
+    /// How the archive is read.
+    pub read: ReadOptions,
 }
 
 impl Import {
