@@ -1,0 +1,455 @@
+"""Handles for asyncio: what the generated classes do not say.
+
+A call runs on a thread of its own, and its event loop waits for the descriptor that says that it has ended. A call whose
+task is cancelled is cancelled as well, and the task ends when the call has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from socket import socket
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+from . import _xvirt
+from ._handle import BaseHandle
+from ._generated.data import (
+    BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, Limits, Migration, MigrationSummary, Reception,
+    VmConfig,
+)
+from ._migrate import (
+    Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, native_listener, native_sockets,
+)
+from ._migrate import reporter as reporter_of
+from ._quantities import StrPath
+from ._resources import with_resources
+from ._work import reporter
+
+if TYPE_CHECKING:
+    from ._generated.data import EventRecord, GuestCommand
+    from uuid import UUID
+
+    from ._generated.aio import BlockBackend, Host, StoredVm, Vm
+    from ._work import ProgressCallback
+
+_H = TypeVar("_H", bound="Handle")
+
+__all__ = [
+    "BlockBackendMethods", "ConsoleReaderMethods", "EventReceiverMethods", "GuestAgentMethods", "Handle", "Imported",
+    "RepositoryMethods", "VmMethods", "start",
+]
+
+
+async def start(work: _xvirt.Work, progress: ProgressCallback | None = None) -> Any:
+    """Runs a call on a thread of its own, and waits for its end."""
+    return await Calls.of(asyncio.get_running_loop()).run(work, progress)
+
+
+class Calls:
+    """The calls of one event loop."""
+
+    _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Calls] = WeakKeyDictionary()
+
+    # It does not refer to its loop, which would keep both forever.
+    def __init__(self) -> None:
+        self._completions = _xvirt.Completions()
+        self._numbers = itertools.count()
+        self._waiting: dict[int, tuple[asyncio.Future[Any], Callable[[int, int | None], object] | None]] = {}
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> Calls:
+        """Those of a loop."""
+        calls = cls._by_loop.get(loop)
+        if calls is None:
+            calls = cls._by_loop[loop] = cls()
+        return calls
+
+    async def run(self, work: _xvirt.Work, progress: ProgressCallback | None) -> Any:
+        """Starts a call and waits for its end."""
+        loop = asyncio.get_running_loop()
+        number, future = next(self._numbers), loop.create_future()
+        if not self._waiting:
+            # Only while there are calls, so that a loop without any holds nothing.
+            loop.add_reader(self._completions.fileno(), self._drain)
+        self._waiting[number] = future, None if progress is None else reporter(progress)
+        try:
+            work.start(self._completions, number)
+        except BaseException:
+            self._forget(number)
+            raise
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            work.cancel()
+            await ended(future)
+            raise
+
+    def _drain(self) -> None:
+        for number, what, value in self._completions.drain():
+            future, report = self._waiting[number]
+            if what == "progress":
+                if report is not None and not future.cancelled():
+                    report(*value)
+                continue
+            self._forget(number)
+            if future.cancelled():
+                continue
+            if what == "error":
+                future.set_exception(value)
+            else:
+                future.set_result(value)
+
+    def _forget(self, number: int) -> None:
+        del self._waiting[number]
+        if not self._waiting:
+            asyncio.get_running_loop().remove_reader(self._completions.fileno())
+
+
+async def ended(future: asyncio.Future[Any]) -> None:
+    """Waits for the end of a cancelled call, however often the task is cancelled meanwhile."""
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            continue
+    if not future.cancelled():
+        # It is the cancelled call's own.
+        future.exception()
+
+
+async def readable(descriptor: int) -> None:
+    """Waits until a descriptor is readable."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.add_reader(descriptor, lambda: None if future.done() else future.set_result(None))
+    try:
+        await future
+    finally:
+        loop.remove_reader(descriptor)
+
+
+class Handle(BaseHandle):
+    """A handle for asyncio."""
+
+    __slots__ = ()
+
+    async def close(self) -> None:
+        """Cancels the calls in progress, waits for their end, and releases what the handle stands for."""
+        await start(self._native.dispose())
+
+    async def __aenter__(self: _H) -> _H:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class BlockBackendMethods:
+    """An open disk image."""
+
+    __slots__ = ()
+    _native: Any
+
+    @property
+    def capacity(self) -> int:
+        """The size of the disk in bytes."""
+        return int(self._native.capacity())
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it cannot be written."""
+        return bool(self._native.read_only())
+
+    @property
+    def block_size(self) -> int:
+        """The size of its blocks in bytes."""
+        return int(self._native.block_size())
+
+
+class ConsoleReaderMethods:
+    """Reading the output of a console."""
+
+    __slots__ = ()
+    _native: Any
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there is output. Only poll it."""
+        return _xvirt.console_reader_fd(self._native)
+
+    def try_read(self, size: int = 65536) -> bytes | None:
+        """The output that is there, at most `size` bytes; None if there is none yet, and b"" at the end."""
+        return _xvirt.console_try_read(self._native, size)
+
+    async def read(self, size: int = 65536) -> bytes:
+        """Waits for output and returns at most `size` bytes of it; b"" at the end, when the console is closed."""
+        while (chunk := self.try_read(size)) is None:
+            await readable(self.fileno())
+        return chunk
+
+    async def lines(self) -> AsyncIterator[str]:
+        """The lines of the output, without their ends, until the console is closed.
+
+        Bytes that are not UTF-8 are replaced.
+        """
+        pending = b""
+        while chunk := await self.read():
+            *whole, pending = (pending + chunk).split(b"\n")
+            for line in whole:
+                yield line.removesuffix(b"\r").decode(errors="replace")
+        if pending:
+            yield pending.decode(errors="replace")
+
+    __aiter__ = lines
+
+
+class EventReceiverMethods:
+    """Receiving events."""
+
+    __slots__ = ()
+    _native: Any
+    try_next: Callable[[], EventRecord | None]
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there is an event. Only poll it."""
+        return _xvirt.event_receiver_fd(self._native)
+
+    async def next(self) -> EventRecord:
+        """Waits for the next event."""
+        while (record := self.try_next()) is None:
+            await readable(self.fileno())
+        return record
+
+    def __aiter__(self) -> AsyncIterator[EventRecord]:
+        """Waits for each next event. A VM's last event is `EventDropped`; the iteration itself has no end."""
+        return self._events()
+
+    async def _events(self) -> AsyncIterator[EventRecord]:
+        while True:
+            yield await self.next()
+
+
+class GuestAgentMethods:
+    """The guest agent."""
+
+    __slots__ = ()
+    _native: Any
+
+    async def run_streamed(self, command: GuestCommand, output: Callable[[str, bytes], object]) -> CommandStatus:
+        """Runs a command and calls `output` with each piece of its output as it comes: `"stdout"` or `"stderr"`, and the
+        bytes. If it returns False, the command is killed. It is called on the thread of the call.
+        """
+        work = _xvirt.agent_run_streamed(self._native, command._wire(), output)
+        return CommandStatus._load(await start(work))
+
+
+class RepositoryMethods:
+    """A repository."""
+
+    __slots__ = ()
+    _native: Any
+
+    async def update(self, uuid: UUID | str, change: Callable[[VmConfig], VmConfig]) -> StoredVm:
+        """Changes the configuration of a VM: `change` gets the present one and returns the new one. It is called again if
+        another process changed the VM meanwhile. It is called on the thread of the call.
+        """
+        from ._generated.aio import StoredVm
+
+        def changed(wire: Any) -> Any:
+            return with_resources(change(VmConfig._load(wire))._wire())
+
+        return StoredVm._of(await start(_xvirt.repository_update(self._native, str(uuid), changed)))
+
+
+class VmMethods:
+    """A virtual machine."""
+
+    __slots__ = ()
+    _native: Any
+
+    @classmethod
+    async def build(cls, config: VmConfig, host: Host) -> Vm:
+        """A VM of this configuration. It is halted: `start` runs it."""
+        from ._generated.aio import Vm
+
+        return Vm._of(await start(_xvirt.vm_config_build(with_resources(config._wire()), host._native)))
+
+    async def check_migration(
+        self, channel: Channel, settings: Migration | None = None, *, progress: MigrationCallback | None = None
+    ) -> None:
+        """Checks whether this VM could migrate to the target of `channel`, without moving anything.
+
+        Raises:
+        `MigrationRefusedError` with all reasons against it.
+        """
+        work = _xvirt.vm_check_migration(self._native, channel._native, settings_of(settings), reporter_of(progress))
+        await start(work)
+
+    async def migrate(
+        self,
+        channel: Channel,
+        settings: Migration | None = None,
+        *,
+        decision: CommitDecision | None = None,
+        progress: MigrationCallback | None = None,
+    ) -> MigrationSummary:
+        """Moves this VM, which runs, to the target of `channel`, while its guest goes on. `Vm.migrate` of the Rust library
+        describes it in full.
+
+        `progress` is called with each new phase and about ten times per second, and may return new settings. `decision` is
+        a record of which host runs the VM; without one, both sides decide alone.
+
+        Raises:
+        `MigrationRefusedError` if the target cannot take it, with all reasons; `IndeterminateError` if it may run there:
+        then `resolve_migration` says where it ran. After any other error it runs here, as before.
+        """
+        work = _xvirt.vm_migrate(
+            self._native, channel._native, settings_of(settings), decision, reporter_of(progress)
+        )
+        return MigrationSummary._load(await start(work))
+
+    @classmethod
+    async def receive(
+        cls,
+        channel: Channel,
+        host: Host,
+        accept: Accept,
+        settings: Reception | None = None,
+        *,
+        decision: CommitDecision | None = None,
+        progress: MigrationCallback | None = None,
+    ) -> Vm:
+        """Receives a VM that a source sends over `channel`, and returns it when it runs here.
+
+        `accept` is called with the VM that arrives, and returns its configuration on this host, with the disks and networks
+        that are there, or a list of reasons against it.
+        """
+        from ._generated.aio import Vm
+
+        work = _xvirt.migrate_receive(
+            channel._native, host._native, (settings or Reception())._wire(), accepter(accept), decision, reporter_of(progress)
+        )
+        return Vm._of(await start(work))
+
+
+class Channel(Handle):
+    """The connections of a migration: the source opens them, and the target accepts them."""
+
+    __slots__ = ()
+
+    @classmethod
+    async def connect(cls, address: Address) -> Channel:
+        """Connects to a target: `"host:port"`, or the path of a unix socket."""
+        made = native_channel(address)
+        return cls._of(await start(made) if isinstance(made, _xvirt.Work) else made)
+
+    @classmethod
+    def accept(cls, listening: socket) -> Channel:
+        """Accepts the connections of a source on a socket that listens, such as `socket.create_server` makes."""
+        return cls._of(native_listener(listening))
+
+    @classmethod
+    def sockets(cls, sockets: Iterable[socket]) -> Channel:
+        """Uses sockets that are connected, in their order."""
+        return cls._of(native_sockets(sockets))
+
+
+class Tls:
+    """Certificates for migrations over TLS, with which both sides prove who they are."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: _xvirt.Tls) -> None:
+        self._native = native
+
+    @classmethod
+    def from_files(cls, chain: StrPath, key: StrPath, authorities: StrPath) -> Tls:
+        """Reads PEM files: this host's certificate with those up to its authority, its private key, and the authorities that
+        the other side's certificate may be signed by.
+        """
+        return cls(_xvirt.Tls.from_files(os.fspath(chain), os.fspath(key), os.fspath(authorities)))
+
+    @classmethod
+    def from_pem(cls, chain: bytes, key: bytes, authorities: bytes) -> Tls:
+        """The same from the text of PEM files."""
+        return cls(_xvirt.Tls.from_pem(chain, key, authorities))
+
+    async def connect(self, target: str) -> Channel:
+        """Connects to a target, `"host:port"`, whose certificate must be for that host."""
+        return Channel._of(await start(self._native.channel(target)))
+
+    def connect_to(self, name: str, channel: Channel) -> Channel:
+        """Encrypts the connections of `channel` to a target whose certificate must be for `name`."""
+        return Channel._of(self._native.connect_to(name, channel._native))
+
+    def accept(self, channel: Channel) -> Channel:
+        """Encrypts the connections that `channel` accepts."""
+        return Channel._of(self._native.accept(channel._native))
+
+
+def settings_of(settings: Migration | None) -> Any:
+    """Settings as the native half takes them."""
+    return (settings or Migration())._wire()
+
+
+class Imported(NamedTuple):
+    """What an import made."""
+
+    #: The VM in the repository.
+    vm: StoredVm
+    #: What of the appliance could not be kept.
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def _of(cls, native: Any) -> Imported:
+        from ._generated.aio import StoredVm
+
+        vm, remarks = native
+        return cls(StoredVm._of(vm), tuple(remarks))
+
+
+class BootMenu(Handle):
+    """The boot menu of a disk, as its boot loader would show it."""
+
+    __slots__ = ()
+    _native: _xvirt.BootMenu
+
+    @classmethod
+    async def read(cls, disk: BlockBackend) -> BootMenu:
+        """Reads the menu of a disk, which `disk_open` opens.
+
+        Raises:
+        `NotBootableError` if there is none.
+        """
+        return cls._of(await start(_xvirt.BootMenu.read(disk._native)))
+
+    @property
+    def entries(self) -> tuple[BootEntry, ...]:
+        """All entries, in their order."""
+        return tuple(map(BootEntry._load, self._native.entries()))
+
+    @property
+    def default_entry(self) -> BootEntry | None:
+        """The entry that boots by itself, if one can."""
+        entry = self._native.default_entry()
+        return None if entry is None else BootEntry._load(entry)
+
+    async def entry(self, choice: EntryChoice | None = None) -> BootEntry:
+        """The entry that a choice means, at first the default.
+
+        Raises:
+        `NotBootableError` if there is none; it names those that exist.
+        """
+        return BootEntry._load(await start(self._native.entry((choice or EntryChoiceDefault())._wire())))
+
+    async def load(self, choice: EntryChoice | None = None, *, limits: Limits | None = None) -> BootFiles:
+        """The kernel, the initrd and the command line of the entry that a choice means, at first the default. `limits` says
+        how large they may be.
+        """
+        wire = None if limits is None else limits._wire()
+        return BootFiles._load(await start(self._native.load((choice or EntryChoiceDefault())._wire(), wire)))

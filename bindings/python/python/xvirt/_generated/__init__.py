@@ -1,0 +1,1 @@
+"""Classes that follow from the Rust API."""

@@ -1,0 +1,106 @@
+"""What migrations need in both kinds of programs: arguments, and the VM that arrives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeAlias, Union, cast
+from uuid import UUID
+
+from . import _xvirt
+from ._generated.data import Decision, Migration, MigrationReport, VmConfig
+from ._resources import with_resources
+
+#: Where a migration goes: ``"host:port"``, or the path of a unix socket.
+Address: TypeAlias = Union[str, "os.PathLike[str]"]
+#: Is called with how a migration goes, and may return new settings. An exception of it cancels the migration.
+MigrationCallback: TypeAlias = Callable[[MigrationReport], Union[Migration, None]]
+#: Is called with a VM that arrives. It returns the VM's configuration on this host, or reasons against it.
+Accept: TypeAlias = Callable[["ArrivingVm"], Union[VmConfig, Iterable[str]]]
+
+
+class CommitDecision(Protocol):
+    """A record of which host runs which VM, which decides whether a migrated VM runs at its target.
+
+    The methods are called on the thread of the migration, and must not wait longer than the other side's limit for
+    silence. Both sides have to use the same kind of decision.
+    """
+
+    def commit(self) -> Decision:
+        """Source: makes the target the owner. Called once, when the target is prepared."""
+        ...
+
+    def withdraw(self) -> Decision:
+        """Source: prevents that `commit` is applied later. `Decision.APPLIED` if it already is."""
+        ...
+
+    def read(self) -> Decision:
+        """Target: reads whether it is the owner. `Decision.REFUSED` only if it never will be."""
+        ...
+
+
+class ArrivingVm:
+    """A VM that arrives by a migration."""
+
+    __slots__ = ("config", "is_local_hand_over", "is_only_checked", "name", "uuid")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        #: Its unique identifier.
+        self.uuid = UUID(fields["uuid"])
+        #: Its name.
+        self.name: str = fields["name"]
+        config = fields["config"]
+        #: Its configuration at the source; None if it contains open files.
+        self.config = None if config is None else VmConfig._load(config)
+        #: Whether the source only asks, and will not send it now.
+        self.is_only_checked: bool = fields["is_only_checked"]
+        #: Whether its memory comes as an open file, without a copy.
+        self.is_local_hand_over: bool = fields["is_local_hand_over"]
+
+
+def native_channel(address: Address) -> _xvirt.Work | _xvirt.Channel:
+    """What makes the channel to an address."""
+    text = os.fspath(address)
+    if isinstance(address, os.PathLike) or text.startswith(("/", "./", "../")):
+        return _xvirt.Channel.connect_unix(text)
+    return _xvirt.Channel.connect_tcp(text)
+
+
+def native_listener(listening: socket.socket) -> _xvirt.Channel:
+    """The channel of a socket that listens."""
+    return _xvirt.Channel.listener(listening, listening.family == socket.AF_UNIX)
+
+
+def native_sockets(sockets: Iterable[socket.socket]) -> _xvirt.Channel:
+    """The channel of connected sockets."""
+    connected = list(sockets)
+    return _xvirt.Channel.sockets(connected, any(each.family == socket.AF_UNIX for each in connected))
+
+
+def reporter(progress: MigrationCallback | None) -> Callable[[Any], Any] | None:
+    """What the native half calls with reports."""
+    if progress is None:
+        return None
+
+    def report(wire: Any) -> Any:
+        settings = progress(MigrationReport._load(wire))
+        return None if settings is None else settings._wire()
+
+    return report
+
+
+def accepter(accept: Accept) -> Callable[[Any], Any]:
+    """What the native half calls with a VM that arrives."""
+
+    def answer(fields: Any) -> Any:
+        accepted = cast(object, accept(ArrivingVm(fields)))
+        if isinstance(accepted, VmConfig):
+            return with_resources(accepted._wire())
+        if isinstance(accepted, str) or not isinstance(accepted, Iterable):
+            raise TypeError(f"accept has to return a VmConfig, or a list of reasons against the VM, not {accepted!r}")
+        return [str(each) for each in cast("Iterable[object]", accepted)]
+
+    return answer
+
+

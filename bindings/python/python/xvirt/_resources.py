@@ -1,0 +1,80 @@
+"""What configurations contain that is no data: open files, images in memory, disks that a program serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, cast
+
+_ABSENT = object()
+
+
+class HasFileno(Protocol):
+    """An open file, socket or other object with a descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        ...
+
+
+class ImageDescriptor(NamedTuple):
+    """An open file that contains a disk image, and the format of the image: ``raw`` or ``qcow2``."""
+
+    file: HasFileno | int
+    format: str
+
+
+class Resource:
+    """A value that only this process can use, what it is, and the data that stands in its place meanwhile."""
+
+    __slots__ = ("kind", "placeholder", "value")
+
+    def __init__(self, kind: str, value: object, placeholder: object = _ABSENT) -> None:
+        self.kind = kind
+        self.value = value
+        self.placeholder = placeholder
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def resource(kind: str) -> Callable[[Any], Any]:
+    """What makes a resource of the value of a field that may be absent."""
+    return lambda value: _ABSENT if value is None else Resource(kind, value)
+
+
+def taken_out(wire: Any, path: tuple[Any, ...] = ()) -> tuple[Any, list[tuple[tuple[Any, ...], Resource]]]:
+    """The data without its resources, and these with their places."""
+    if isinstance(wire, Resource):
+        return wire.placeholder, [(path, wire)]
+    found: list[tuple[tuple[Any, ...], Resource]] = []
+    if isinstance(wire, dict):
+        fields: dict[str, Any] = {}
+        entries = cast("dict[str, Any]", wire)
+        for key, value in entries.items():
+            part, inside = taken_out(value, (*path, key))
+            if part is not _ABSENT:
+                fields[key] = part
+            found += inside
+        return fields, found
+    if isinstance(wire, list):
+        parts: list[Any] = []
+        values = cast("list[Any]", wire)
+        for index, value in enumerate(values):
+            part, inside = taken_out(value, (*path, index))
+            parts.append(part)
+            found += inside
+        return parts, found
+    return wire, found
+
+
+def with_resources(wire: Any) -> tuple[Any, list[tuple[tuple[Any, ...], str, Any]]]:
+    """Data for the library, with the resources that belong into it."""
+    plain, found = taken_out(wire)
+    return plain, [(path, each.kind, each.value) for path, each in found]
+
+
+def put_back(wire: Any, path: tuple[Any, ...], value: Resource) -> None:
+    """Puts a resource into data from which it was taken out."""
+    for step in path[:-1]:
+        wire = wire[step]
+    wire[path[-1]] = value

@@ -1,0 +1,352 @@
+"""Handles whose calls block: what the generated classes do not say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from socket import socket
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from . import _xvirt
+from ._handle import BaseHandle
+from ._quantities import Seconds, StrPath, limit_of
+from ._generated.data import (
+    BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, Limits, Migration, MigrationSummary, Reception,
+    VmConfig,
+)
+from ._migrate import (
+    Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, native_listener, native_sockets,
+)
+from ._migrate import reporter as reporter_of
+from ._resources import with_resources
+from ._work import run
+
+if TYPE_CHECKING:
+    from ._generated.data import EventRecord, GuestCommand
+    from uuid import UUID
+
+    from ._generated.sync import BlockBackend, Host, StoredVm, Vm
+
+_H = TypeVar("_H", bound="Handle")
+
+__all__ = [
+    "BlockBackendMethods", "ConsoleReaderMethods", "EventReceiverMethods", "GuestAgentMethods", "Handle", "Imported",
+    "RepositoryMethods", "VmMethods", "run",
+]
+
+
+class Handle(BaseHandle):
+    """A handle whose calls block."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Cancels the calls in progress, waits for their end, and releases what the handle stands for."""
+        run(self._native.dispose())
+
+    def __enter__(self: _H) -> _H:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class BlockBackendMethods:
+    """An open disk image."""
+
+    __slots__ = ()
+    _native: Any
+
+    @property
+    def capacity(self) -> int:
+        """The size of the disk in bytes."""
+        return int(self._native.capacity())
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it cannot be written."""
+        return bool(self._native.read_only())
+
+    @property
+    def block_size(self) -> int:
+        """The size of its blocks in bytes."""
+        return int(self._native.block_size())
+
+
+class ConsoleReaderMethods:
+    """Reading the output of a console."""
+
+    __slots__ = ()
+    _native: Any
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there is output, for ``select`` and event loops. Only poll it."""
+        return _xvirt.console_reader_fd(self._native)
+
+    def try_read(self, size: int = 65536) -> bytes | None:
+        """The output that is there, at most `size` bytes; None if there is none yet, and b"" at the end."""
+        return _xvirt.console_try_read(self._native, size)
+
+    def read(self, size: int = 65536, *, timeout: Seconds | None = None) -> bytes:
+        """Waits for output and returns at most `size` bytes of it; b"" at the end, when the console is closed.
+
+        Raises:
+        `TimeoutError` if there was no output in time.
+        """
+        return bytes(run(_xvirt.console_read(self._native, size, limit_of(timeout))))
+
+    def lines(self) -> Iterator[str]:
+        """The lines of the output, without their ends, until the console is closed.
+
+        Bytes that are not UTF-8 are replaced.
+        """
+        pending = b""
+        while chunk := self.read():
+            *whole, pending = (pending + chunk).split(b"\n")
+            for line in whole:
+                yield line.removesuffix(b"\r").decode(errors="replace")
+        if pending:
+            yield pending.decode(errors="replace")
+
+    __iter__ = lines
+
+
+class EventReceiverMethods:
+    """Receiving events."""
+
+    __slots__ = ()
+    _native: Any
+    next_timeout: Callable[..., EventRecord]
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there is an event, for ``select`` and event loops. Only poll it."""
+        return _xvirt.event_receiver_fd(self._native)
+
+    def __iter__(self) -> Iterator[EventRecord]:
+        """Waits for each next event. A VM's last event is `EventDropped`; the iteration itself has no end."""
+        while True:
+            yield self.next_timeout()
+
+
+class GuestAgentMethods:
+    """The guest agent."""
+
+    __slots__ = ()
+    _native: Any
+
+    def run_streamed(self, command: GuestCommand, output: Callable[[str, bytes], object]) -> CommandStatus:
+        """Runs a command and calls `output` with each piece of its output as it comes: `"stdout"` or `"stderr"`, and the
+        bytes. If it returns False, the command is killed.
+        """
+        work = _xvirt.agent_run_streamed(self._native, command._wire(), output)
+        return CommandStatus._load(run(work))
+
+
+class RepositoryMethods:
+    """A repository."""
+
+    __slots__ = ()
+    _native: Any
+
+    def update(self, uuid: UUID | str, change: Callable[[VmConfig], VmConfig]) -> StoredVm:
+        """Changes the configuration of a VM: `change` gets the present one and returns the new one. It is called again if
+        another process changed the VM meanwhile.
+        """
+        from ._generated.sync import StoredVm
+
+        def changed(wire: Any) -> Any:
+            return with_resources(change(VmConfig._load(wire))._wire())
+
+        return StoredVm._of(run(_xvirt.repository_update(self._native, str(uuid), changed)))
+
+
+class VmMethods:
+    """A virtual machine."""
+
+    __slots__ = ()
+    _native: Any
+
+    @classmethod
+    def build(cls, config: VmConfig, host: Host) -> Vm:
+        """A VM of this configuration. It is halted: `start` runs it."""
+        from ._generated.sync import Vm
+
+        return Vm._of(run(_xvirt.vm_config_build(with_resources(config._wire()), host._native)))
+
+    def check_migration(
+        self, channel: Channel, settings: Migration | None = None, *, progress: MigrationCallback | None = None
+    ) -> None:
+        """Checks whether this VM could migrate to the target of `channel`, without moving anything.
+
+        Raises:
+        `MigrationRefusedError` with all reasons against it.
+        """
+        work = _xvirt.vm_check_migration(self._native, channel._native, settings_of(settings), reporter_of(progress))
+        run(work)
+
+    def migrate(
+        self,
+        channel: Channel,
+        settings: Migration | None = None,
+        *,
+        decision: CommitDecision | None = None,
+        progress: MigrationCallback | None = None,
+    ) -> MigrationSummary:
+        """Moves this VM, which runs, to the target of `channel`, while its guest goes on. `Vm.migrate` of the Rust library
+        describes it in full.
+
+        `progress` is called with each new phase and about ten times per second, and may return new settings. `decision` is
+        a record of which host runs the VM; without one, both sides decide alone.
+
+        Raises:
+        `MigrationRefusedError` if the target cannot take it, with all reasons; `IndeterminateError` if it may run there:
+        then `resolve_migration` says where it ran. After any other error it runs here, as before.
+        """
+        work = _xvirt.vm_migrate(
+            self._native, channel._native, settings_of(settings), decision, reporter_of(progress)
+        )
+        return MigrationSummary._load(run(work))
+
+    @classmethod
+    def receive(
+        cls,
+        channel: Channel,
+        host: Host,
+        accept: Accept,
+        settings: Reception | None = None,
+        *,
+        decision: CommitDecision | None = None,
+        progress: MigrationCallback | None = None,
+    ) -> Vm:
+        """Receives a VM that a source sends over `channel`, and returns it when it runs here.
+
+        `accept` is called with the VM that arrives, and returns its configuration on this host, with the disks and networks
+        that are there, or a list of reasons against it.
+        """
+        from ._generated.sync import Vm
+
+        work = _xvirt.migrate_receive(
+            channel._native, host._native, (settings or Reception())._wire(), accepter(accept), decision, reporter_of(progress)
+        )
+        return Vm._of(run(work))
+
+
+class Channel(Handle):
+    """The connections of a migration: the source opens them, and the target accepts them."""
+
+    __slots__ = ()
+
+    @classmethod
+    def connect(cls, address: Address) -> Channel:
+        """Connects to a target: `"host:port"`, or the path of a unix socket."""
+        made = native_channel(address)
+        return cls._of(run(made) if isinstance(made, _xvirt.Work) else made)
+
+    @classmethod
+    def accept(cls, listening: socket) -> Channel:
+        """Accepts the connections of a source on a socket that listens, such as `socket.create_server` makes."""
+        return cls._of(native_listener(listening))
+
+    @classmethod
+    def sockets(cls, sockets: Iterable[socket]) -> Channel:
+        """Uses sockets that are connected, in their order."""
+        return cls._of(native_sockets(sockets))
+
+
+class Tls:
+    """Certificates for migrations over TLS, with which both sides prove who they are."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: _xvirt.Tls) -> None:
+        self._native = native
+
+    @classmethod
+    def from_files(cls, chain: StrPath, key: StrPath, authorities: StrPath) -> Tls:
+        """Reads PEM files: this host's certificate with those up to its authority, its private key, and the authorities that
+        the other side's certificate may be signed by.
+        """
+        return cls(_xvirt.Tls.from_files(os.fspath(chain), os.fspath(key), os.fspath(authorities)))
+
+    @classmethod
+    def from_pem(cls, chain: bytes, key: bytes, authorities: bytes) -> Tls:
+        """The same from the text of PEM files."""
+        return cls(_xvirt.Tls.from_pem(chain, key, authorities))
+
+    def connect(self, target: str) -> Channel:
+        """Connects to a target, `"host:port"`, whose certificate must be for that host."""
+        return Channel._of(run(self._native.channel(target)))
+
+    def connect_to(self, name: str, channel: Channel) -> Channel:
+        """Encrypts the connections of `channel` to a target whose certificate must be for `name`."""
+        return Channel._of(self._native.connect_to(name, channel._native))
+
+    def accept(self, channel: Channel) -> Channel:
+        """Encrypts the connections that `channel` accepts."""
+        return Channel._of(self._native.accept(channel._native))
+
+
+def settings_of(settings: Migration | None) -> Any:
+    """Settings as the native half takes them."""
+    return (settings or Migration())._wire()
+
+
+class Imported(NamedTuple):
+    """What an import made."""
+
+    #: The VM in the repository.
+    vm: StoredVm
+    #: What of the appliance could not be kept.
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def _of(cls, native: Any) -> Imported:
+        from ._generated.sync import StoredVm
+
+        vm, remarks = native
+        return cls(StoredVm._of(vm), tuple(remarks))
+
+
+class BootMenu(Handle):
+    """The boot menu of a disk, as its boot loader would show it."""
+
+    __slots__ = ()
+    _native: _xvirt.BootMenu
+
+    @classmethod
+    def read(cls, disk: BlockBackend) -> BootMenu:
+        """Reads the menu of a disk, which `disk_open` opens.
+
+        Raises:
+        `NotBootableError` if there is none.
+        """
+        return cls._of(run(_xvirt.BootMenu.read(disk._native)))
+
+    @property
+    def entries(self) -> tuple[BootEntry, ...]:
+        """All entries, in their order."""
+        return tuple(map(BootEntry._load, self._native.entries()))
+
+    @property
+    def default_entry(self) -> BootEntry | None:
+        """The entry that boots by itself, if one can."""
+        entry = self._native.default_entry()
+        return None if entry is None else BootEntry._load(entry)
+
+    def entry(self, choice: EntryChoice | None = None) -> BootEntry:
+        """The entry that a choice means, at first the default.
+
+        Raises:
+        `NotBootableError` if there is none; it names those that exist.
+        """
+        return BootEntry._load(run(self._native.entry((choice or EntryChoiceDefault())._wire())))
+
+    def load(self, choice: EntryChoice | None = None, *, limits: Limits | None = None) -> BootFiles:
+        """The kernel, the initrd and the command line of the entry that a choice means, at first the default. `limits` says
+        how large they may be.
+        """
+        wire = None if limits is None else limits._wire()
+        return BootFiles._load(run(self._native.load((choice or EntryChoiceDefault())._wire(), wire)))

@@ -1,0 +1,39 @@
+"""Calls of the native half, and the arguments that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import socket
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ._resources import with_resources
+
+if TYPE_CHECKING:
+    from . import _xvirt
+    from ._generated.data import Done
+
+#: Is called now and then with how far a call is. An exception of it cancels the call.
+ProgressCallback: TypeAlias = Callable[["Done"], object]
+
+
+def run(work: _xvirt.Work, progress: ProgressCallback | None = None) -> Any:
+    """Runs a call on this thread. Signals such as Ctrl-C interrupt it."""
+    return work.run(None if progress is None else reporter(progress))
+
+
+def reporter(progress: ProgressCallback) -> Callable[[int, int | None], object]:
+    """What the native half calls with the progress of a call."""
+    from ._generated.data import Done
+
+    return lambda count, total: progress(Done(bytes=count, total=total))
+
+
+def native_of(value: Any) -> Any:
+    """A handle or configuration as the native half takes it."""
+    native = getattr(value, "_native", None)
+    return with_resources(value._wire()) if native is None else native
+
+
+def socket_of(descriptor: int) -> socket:
+    """A socket of Python that owns this descriptor."""
+    return socket(fileno=descriptor)

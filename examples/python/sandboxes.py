@@ -1,0 +1,100 @@
+"""A pool of sandboxes: VMs of one template, each of which runs one command and is forgotten.
+
+    python sandboxes.py vms/ debian-12 --size 4 'uname -a' 'cat /etc/hostname'
+
+The template's guest needs the QEMU guest agent. The pool keeps sandboxes that have booted, so a command starts at once.
+"""
+
+import argparse
+import queue
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import xvirt
+
+PATIENCE = 120
+
+
+class Sandbox:
+    """A VM of the template that has booted."""
+
+    def __init__(self, repository, template, host):
+        self.repository = repository
+        self.stored = repository.instantiate(template, f"sandbox-{uuid.uuid4()}")
+        self.vm = self.stored.build(host)
+        self.vm.start()
+        self.agent = self.vm.agent()
+        self.agent.wait_ready(timeout=PATIENCE)
+
+    def run(self, script):
+        """What a command prints, and how it ended."""
+        return self.agent.run(xvirt.GuestCommand(program="/bin/sh", args=["-c", script], timeout=PATIENCE))
+
+    def close(self):
+        """Forgets the VM and its disks."""
+        self.vm.close()
+        self.repository.remove_vm(self.stored.uuid)
+        self.stored.close()
+
+
+class Pool:
+    """Keeps `size` sandboxes ready."""
+
+    def __init__(self, repository, template, host, size):
+        self.make = lambda: Sandbox(repository, template, host)
+        self.ready = queue.Queue()
+        self.makers = ThreadPoolExecutor(size)
+        for _ in range(size):
+            self.makers.submit(self.add)
+
+    def add(self):
+        try:
+            self.ready.put(self.make())
+        except xvirt.Error as error:
+            self.ready.put(error)
+
+    def run(self, script):
+        """Runs a command in a sandbox of its own."""
+        sandbox = self.ready.get()
+        if isinstance(sandbox, xvirt.Error):
+            raise sandbox
+        self.makers.submit(self.add)
+        try:
+            return sandbox.run(script)
+        finally:
+            sandbox.close()
+
+    def close(self):
+        self.makers.shutdown()
+        while not self.ready.empty():
+            sandbox = self.ready.get()
+            if isinstance(sandbox, Sandbox):
+                sandbox.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repository", help="the folder of the repository")
+    parser.add_argument("template", help="the name of the template")
+    parser.add_argument("command", nargs="+", help="a shell command")
+    parser.add_argument("--size", type=int, default=2, help="how many sandboxes are kept ready (default 2)")
+    options = parser.parse_args()
+    try:
+        host = xvirt.Host.probe()
+        host.require_kvm()
+        with xvirt.Repository.open(options.repository) as repository:
+            pool = Pool(repository, repository.template(options.template), host, options.size)
+            try:
+                for command in options.command:
+                    output = pool.run(command)
+                    sys.stdout.write(output.stdout_lossy())
+                    print(f"{command}: {type(output.status).__name__} {output.status.value}")
+            finally:
+                pool.close()
+    except xvirt.Error as error:
+        sys.exit(f"sandboxes: {error}")
+
+
+if __name__ == "__main__":
+    main()
