@@ -3,6 +3,7 @@
 use std::env;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use xvirt_core::config::{Disk, Nic};
 use xvirt_core::host::Host;
@@ -69,9 +70,11 @@ fn a_busy_debian_is_handed_to_another_process_and_back() {
 
 /// Does something while the other process runs, which must succeed.
 fn with_other<T>(socket: &Path, run: impl FnOnce() -> T) -> T {
-    let other = in_another_process("local_hand_over::another_process_takes_it_and_returns_it", SOCKET, socket).spawn();
-    let mut other = other.unwrap();
+    let mut other = in_another_process("local_hand_over::another_process_takes_it_and_returns_it", SOCKET, socket);
+    // What it says must not be taken for a result of this process.
+    let other = other.stdout(Stdio::piped()).spawn().unwrap();
     let result = run();
-    assert!(other.wait().unwrap().success());
+    let said = other.wait_with_output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
     result
 }
