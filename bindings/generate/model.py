@@ -128,8 +128,6 @@ class Api:
     enums: dict = field(default_factory=dict)
     handles: dict = field(default_factory=dict)
     functions: list = field(default_factory=list)
-    traits: dict = field(default_factory=dict)
-    constants: list = field(default_factory=list)
 
     def data(self, name):
         return self.records.get(name) or self.enums.get(name)
@@ -157,26 +155,16 @@ def _add(api, crate, module, name, item):
     if kind in ("struct", "enum") and (api.data(name) or name in api.handles or name == "Error"):
         return
     if kind == "enum":
-        enum = _enum(crate, module, name, item)
-        if not any("Reference" in str(f.type) for variant in enum.variants for f in variant.fields):
-            api.enums[name] = enum
+        api.enums[name] = _enum(crate, module, name, item)
     elif kind == "struct":
-        fields = _fields(crate, item)
-        serde = _traits(crate, item) & {"Serialize", "Deserialize"}
-        methods, traits = _methods(crate, item), _traits(crate, item)
+        fields, methods, traits = _fields(crate, item), _methods(crate, item), _traits(crate, item)
         if fields is not None:
-            api.records[name] = Record(name, module, item["docs"] or "", fields, "Deserialize" in serde,
-                                       "Serialize" in serde, methods, traits)
+            api.records[name] = Record(name, module, item["docs"] or "", fields, "Deserialize" in traits,
+                                       "Serialize" in traits, methods, traits)
         else:
             api.handles[name] = Handle(name, module, item["docs"] or "", methods, traits)
     elif kind == "function":
         api.functions.append((module, _function(crate, item)))
-    elif kind == "trait":
-        methods = [_function(crate, crate.item(i)) for i in item["inner"]["trait"]["items"]
-                   if "function" in crate.item(i)["inner"]]
-        api.traits[name] = Handle(name, module, item["docs"] or "", methods)
-    elif kind == "constant":
-        api.constants.append((module, name, item["docs"] or ""))
 
 
 def _impls(crate, item):

@@ -33,7 +33,7 @@ NUMBERS = {"bool", "u8", "u16", "u32", "u64", "usize", "i32", "i64", "f64"}
 # Data whose output is written by hand, because it may contain what is no data.
 WRITTEN_BY_HAND = {"VmConfig"}
 # Data that has no class in Python, or that only hand-written code uses.
-WITHOUT_WRAPPER = NOT_COVERED.keys() | TEXT | {"CommandLine", "Sockets", "Tls", "ArrivingVm", "BootMenu", "ImageDescriptor"}
+WITHOUT_WRAPPER = NOT_COVERED.keys() | TEXT | {"Sockets", "Tls", "ArrivingVm", "BootMenu", "ImageDescriptor"}
 
 
 class Native:
@@ -155,7 +155,7 @@ impl {name} {{{methods}
             return None
         names = [each.split(":")[0] for each in params]
         params = "".join(f", {each}" for each in params)
-        instant = full in INSTANT or (not function.fallible and function.receiver == "ref" and not needs_watch(function))
+        instant = is_instant(full, function)
         self.classes[handle.name].append(stub(function.name, names, instant, function.receiver == "none"))
         if function.receiver == "none":
             call = f"{self.path(handle.name)}::{function.name}({args})"
@@ -165,15 +165,9 @@ impl {name} {{{methods}
         if function.receiver == "own":
             receiver = "let this = self.slot.get()?.as_ref().clone();" if handle.name in (
                 "GuestAgent", "Host") else "let this = self.slot.take()?;"
-        target = "locked(&this)?" if self._exclusive(handle) else "this"
+        call = f"this.{function.name}({args})"
         if self._exclusive(handle):
-            mutable = "mut " if function.receiver == "mut" else ""
-            call = f"locked(&this).and_then(|{mutable}this| this.{function.name}({args}))" if function.fallible else (
-                f"locked(&this).map(|this| this.{function.name}({args}))")
-        else:
-            call = f"{target}.{function.name}({args})"
-        if function.fallible is False and self._exclusive(handle) and instant:
-            call = f"locked(&this).map_err(crate::error::raised)?.{function.name}({args})"
+            call = locked_call(function, args, instant)
         body = [receiver, *lines, self._return(function, call, instant, "Work::new(self.slot.closing(), move |{watch}| ")]
         return definition(function, params, body, instant)
 
@@ -195,9 +189,16 @@ impl {name} {{{methods}
             return f"{call}.map(Bytes)" if function.fallible else f"Bytes({call}.to_vec())"
         if kind == Type("Option", (Type("Bytes"),)):
             return f"{call}.map(|bytes| bytes.map(Bytes))" if function.fallible else f"{call}.map(Bytes)"
-        if kind == Type("str") and function.fallible:
-            return call
         return call
+
+    def can_express(self, function):
+        """Whether the generated code can call it."""
+        try:
+            self._arguments(function)
+            self._check_output(function.output)
+        except NotExpressible:
+            return False
+        return True
 
     def _check_output(self, kind):
         for part in (kind, *kind.args):
@@ -430,6 +431,22 @@ def vm_migrate(vm: Vm, channel: Channel, settings: Any, decision: Any, observer:
 
 class NotExpressible(Exception):
     """A type that the generated code cannot pass."""
+
+
+def is_instant(full_name, function):
+    """Whether a call returns at once, so that it needs no thread and no `Work`."""
+    return full_name in INSTANT or (not function.fallible and function.receiver == "ref" and not needs_watch(function))
+
+
+def locked_call(function, args, instant):
+    """A call of a method on a value that one call at a time may use."""
+    call = f"this.{function.name}({args})"
+    mutable = "mut " if function.receiver == "mut" else ""
+    if function.fallible:
+        return f"locked(&this).and_then(|{mutable}this| {call})"
+    if instant:
+        return f"locked(&this).map_err(crate::error::raised)?.{function.name}({args})"
+    return f"locked(&this).map(|this| {call})"
 
 
 def needs_watch(function):

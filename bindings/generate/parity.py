@@ -82,7 +82,7 @@ def text(api):
 
 def operations(handle):
     """The methods of a handle that are no settings."""
-    if handle.name in NOT_COVERED.keys() | TEXT | OPAQUE | {"CommandLine"}:
+    if handle.name in NOT_COVERED.keys() | TEXT | OPAQUE:
         return []
     return [function for function in handle.methods if not (function.receiver == "own" and function.output == Type("Self"))]
 
@@ -97,8 +97,8 @@ def python_names():
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 names.add(node.name)
             if isinstance(node, ast.ClassDef):
-                # Methods that are written by hand are in a class of their own.
-                owner = node.name.removesuffix("Methods")
+                # Methods that are written by hand are in classes of their own.
+                owner = node.name.removesuffix("Methods").removesuffix("Shared")
                 names |= {f"{owner}.{name}" for name in members(node)}
     return names
 

@@ -1,7 +1,7 @@
 """How the types of the API appear in Python."""
 
-from model import Type, snake
-from surface import COERCED, OPAQUE, TEXT, UNIONS, WITH_RESOURCES
+from model import snake
+from surface import COERCED, OPAQUE, TEXT, UNIONS
 
 INTEGERS = {"u8", "u16", "u32", "u64", "usize", "i32", "i64"}
 # By the type: the type that attributes have, what constructors and calls accept, how it is loaded and dumped.
@@ -100,10 +100,3 @@ class Python:
             return f"dump_{snake(kind.name)}"
         return SIMPLE[kind.name][3] if kind.name in SIMPLE else None
 
-
-def is_flag(kind):
-    return kind == Type("bool")
-
-
-def has_resources(kind):
-    return kind.name in WITH_RESOURCES

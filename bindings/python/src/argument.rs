@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
 use xvirt_core::config::Descriptor;
-use xvirt_core::disk::{BlockBackend, ImageDescriptor, ImageFormat};
+use xvirt_core::disk::{BlockBackend, ImageDescriptor};
 use xvirt_core::net::FrameStream;
 
-use crate::data::invalid;
+use crate::data::{invalid, loaded};
 
 /// A limit in seconds; without one there is no limit.
 pub fn limit(seconds: Option<f64>) -> PyResult<Duration> {
@@ -56,16 +56,8 @@ pub fn owned(value: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
 
 /// Images as open files: a list of files and formats.
 pub fn image_descriptors(value: &Bound<'_, PyAny>) -> PyResult<Vec<ImageDescriptor>> {
-    let images: Vec<(Bound<'_, PyAny>, String)> = value.extract()?;
-    images.iter().map(|(file, format)| Ok(ImageDescriptor::new(descriptor(file)?, image_format(format)?))).collect()
-}
-
-fn image_format(name: &str) -> PyResult<ImageFormat> {
-    match name {
-        "raw" => Ok(ImageFormat::Raw),
-        "qcow2" => Ok(ImageFormat::Qcow2),
-        _ => Err(invalid(format!("{name:?} is no format of images: it is raw or qcow2"))),
-    }
+    let images: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = value.extract()?;
+    images.iter().map(|(file, format)| Ok(ImageDescriptor::new(descriptor(file)?, loaded(format)?))).collect()
 }
 
 /// An open image.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use xvirt_core::agent::{GuestCommand, OutputStream};
+use xvirt_core::agent::GuestCommand;
 use xvirt_core::{Error, ErrorKind};
 
 use crate::argument::parsed;
@@ -24,12 +24,8 @@ pub fn agent_run_streamed(
     let (agent, command) = (slot.get()?, loaded::<GuestCommand>(command)?);
     Ok(Work::new(slot.closing(), move |watch| {
         agent.run_streamed(&command, |stream, bytes| {
-            let name = match stream {
-                OutputStream::Stdout => "stdout",
-                _ => "stderr",
-            };
             let called = Python::attach(|py| {
-                let answer = output.bind(py).call1((name, PyBytes::new(py, bytes)))?;
+                let answer = output.bind(py).call1((dumped(py, &stream)?, PyBytes::new(py, bytes)))?;
                 Ok(answer.is_none() || answer.is_truthy()?)
             });
             match called {

@@ -19,7 +19,7 @@ use xvirt_core::vm::ArrivingVm;
 use xvirt_core::{Error, ErrorKind};
 
 use crate::argument::owned;
-use crate::data::{dumped, invalid, loaded, loaded_with_resources};
+use crate::data::{dumped, loaded, loaded_with_resources};
 use crate::error::raised;
 use crate::generated::{Host, Vm};
 use crate::slot::Slot;
@@ -261,15 +261,7 @@ struct Store<'a> {
 impl Store<'_> {
     /// What a method of the store answers. Nobody knows what a store has done that fails.
     fn asked(&self, method: &str) -> Decision {
-        let answer = Python::attach(|py| {
-            let answer: String = self.object.bind(py).call_method0(method)?.extract()?;
-            match answer.as_str() {
-                "applied" => Ok(Decision::Applied),
-                "refused" => Ok(Decision::Refused),
-                "unknown" => Ok(Decision::Unknown),
-                other => Err(invalid(format!("{method}() returned {other:?}, which is no decision"))),
-            }
-        });
+        let answer = Python::attach(|py| loaded(&self.object.bind(py).call_method0(method)?));
         answer.unwrap_or_else(|failure| {
             self.watch.fail(failure);
             Decision::Unknown

@@ -15,8 +15,6 @@ use xvirt_core::{Error, Result};
 use crate::error::raised;
 use crate::output::ToPython;
 
-/// How often a call looks for signals, of which Ctrl-C is one.
-const SIGNALS: Duration = Duration::from_millis(20);
 /// How often progress is reported.
 const REPORTS: Duration = Duration::from_millis(50);
 
@@ -56,7 +54,7 @@ impl Work {
 
     fn watch(&self, reports: Reports, signals: bool) -> Watch {
         let (closing, cancelled) = (Arc::clone(&self.closing), Arc::clone(&self.cancelled));
-        let state = Mutex::new(WatchState { looked: Instant::now(), reported: None, failure: None });
+        let state = Mutex::default();
         Watch(Arc::new(Watched { closing, cancelled, signals, reports, state }))
     }
 }
@@ -119,9 +117,8 @@ struct Watched {
     state: Mutex<WatchState>,
 }
 
+#[derive(Default)]
 struct WatchState {
-    /// When signals were looked for.
-    looked: Instant,
     /// When progress was reported.
     reported: Option<Instant>,
     failure: Option<PyErr>,
@@ -130,7 +127,7 @@ struct WatchState {
 impl Watch {
     fn over(&self, job: Job) -> Result<Finish> {
         let watch = self.clone();
-        interruptible(move || watch.cancelled(), || job(self))
+        interruptible(move || watch.cancelled() || watch.signalled(), || job(self))
     }
 
     /// The exception because of which the call was cancelled.
@@ -138,24 +135,13 @@ impl Watch {
         lock(&self.0.state).failure.take()
     }
 
-    /// Whether a signal's handler raised an exception.
-    fn interrupted(&self) -> bool {
-        let mut state = lock(&self.0.state);
-        if state.failure.is_some() {
-            return true;
-        }
-        if !self.0.signals || state.looked.elapsed() < SIGNALS {
-            return false;
-        }
-        state.looked = Instant::now();
-        // Handlers are code of Python, which may use this object.
-        drop(state);
-        let failure = Python::attach(|py| py.check_signals()).err();
-        let failed = failure.is_some();
-        if failed {
-            lock(&self.0.state).failure = failure;
-        }
-        failed
+    /// Whether a signal's handler, such as that of Ctrl-C, raises an exception now.
+    fn signalled(&self) -> bool {
+        // Handlers are code of Python, which may use this object, so it is not locked meanwhile.
+        let raised = self.0.signals.then(|| Python::attach(|py| py.check_signals()).err()).flatten();
+        let signalled = raised.is_some();
+        raised.into_iter().for_each(|failure| self.fail(failure));
+        signalled
     }
 
     /// Whether it is time to report.
@@ -191,7 +177,8 @@ impl Progress for Watch {
     }
 
     fn cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::Relaxed) || self.0.closing.load(Ordering::Relaxed) || self.interrupted()
+        [&self.0.cancelled, &self.0.closing].iter().any(|flag| flag.load(Ordering::Relaxed))
+            || lock(&self.0.state).failure.is_some()
     }
 }
 

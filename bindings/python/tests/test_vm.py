@@ -24,21 +24,17 @@ def test_a_guest_runs_and_powers_off(host):
 
 def test_events_tell_what_happened(host):
     with xvirt.Vm.build(demo("hello", "poweroff"), host) as vm:
-        events = vm.events()
+        events, uuid = vm.events(), vm.uuid
         vm.start()
         vm.wait_halted(timeout=PATIENCE)
     kinds = []
     for record in events:
         kinds.append(type(record.event).__name__)
-        assert record.vm == vm_uuid(record)
+        assert record.vm == uuid
         match record.event:
             case xvirt.EventDropped():
                 break
     assert kinds == ["EventStarted", "EventGuestShutdown", "EventDropped"]
-
-
-def vm_uuid(record):
-    return record.vm
 
 
 def test_lines_of_the_console_end_when_the_vm_is_closed(host):

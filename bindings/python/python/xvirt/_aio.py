@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-from collections.abc import AsyncIterator, Callable, Iterable
-from socket import socket
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
@@ -22,11 +20,13 @@ from ._generated.data import (
     VmConfig,
 )
 from ._migrate import (
-    Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, native_listener, native_sockets,
+    Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, settings_of,
 )
 from ._migrate import reporter as reporter_of
-from ._quantities import StrPath
 from ._resources import with_resources
+from ._shared import (
+    BlockBackendMethods, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
+)
 from ._work import reporter
 
 if TYPE_CHECKING:
@@ -150,41 +150,10 @@ class Handle(BaseHandle):
         await self.close()
 
 
-class BlockBackendMethods:
-    """An open disk image."""
-
-    __slots__ = ()
-    _native: Any
-
-    @property
-    def capacity(self) -> int:
-        """The size of the disk in bytes."""
-        return int(self._native.capacity())
-
-    @property
-    def read_only(self) -> bool:
-        """Whether it cannot be written."""
-        return bool(self._native.read_only())
-
-    @property
-    def block_size(self) -> int:
-        """The size of its blocks in bytes."""
-        return int(self._native.block_size())
-
-
-class ConsoleReaderMethods:
+class ConsoleReaderMethods(ConsoleReaderShared):
     """Reading the output of a console."""
 
     __slots__ = ()
-    _native: Any
-
-    def fileno(self) -> int:
-        """A descriptor that is readable while there is output. Only poll it."""
-        return _xvirt.console_reader_fd(self._native)
-
-    def try_read(self, size: int = 65536) -> bytes | None:
-        """The output that is there, at most `size` bytes; None if there is none yet, and b"" at the end."""
-        return _xvirt.console_try_read(self._native, size)
 
     async def read(self, size: int = 65536) -> bytes:
         """Waits for output and returns at most `size` bytes of it; b"" at the end, when the console is closed."""
@@ -197,27 +166,21 @@ class ConsoleReaderMethods:
 
         Bytes that are not UTF-8 are replaced.
         """
-        pending = b""
+        lines = Lines()
         while chunk := await self.read():
-            *whole, pending = (pending + chunk).split(b"\n")
-            for line in whole:
-                yield line.removesuffix(b"\r").decode(errors="replace")
-        if pending:
-            yield pending.decode(errors="replace")
+            for line in lines.add(chunk):
+                yield line
+        for line in lines.add(b""):
+            yield line
 
     __aiter__ = lines
 
 
-class EventReceiverMethods:
+class EventReceiverMethods(EventReceiverShared):
     """Receiving events."""
 
     __slots__ = ()
-    _native: Any
     try_next: Callable[[], EventRecord | None]
-
-    def fileno(self) -> int:
-        """A descriptor that is readable while there is an event. Only poll it."""
-        return _xvirt.event_receiver_fd(self._native)
 
     async def next(self) -> EventRecord:
         """Waits for the next event."""
@@ -337,7 +300,7 @@ class VmMethods:
         return Vm._of(await start(work))
 
 
-class Channel(Handle):
+class Channel(ChannelShared, Handle):
     """The connections of a migration: the source opens them, and the target accepts them."""
 
     __slots__ = ()
@@ -348,53 +311,15 @@ class Channel(Handle):
         made = native_channel(address)
         return cls._of(await start(made) if isinstance(made, _xvirt.Work) else made)
 
-    @classmethod
-    def accept(cls, listening: socket) -> Channel:
-        """Accepts the connections of a source on a socket that listens, such as `socket.create_server` makes."""
-        return cls._of(native_listener(listening))
 
-    @classmethod
-    def sockets(cls, sockets: Iterable[socket]) -> Channel:
-        """Uses sockets that are connected, in their order."""
-        return cls._of(native_sockets(sockets))
-
-
-class Tls:
+class Tls(TlsShared):
     """Certificates for migrations over TLS, with which both sides prove who they are."""
 
-    __slots__ = ("_native",)
-
-    def __init__(self, native: _xvirt.Tls) -> None:
-        self._native = native
-
-    @classmethod
-    def from_files(cls, chain: StrPath, key: StrPath, authorities: StrPath) -> Tls:
-        """Reads PEM files: this host's certificate with those up to its authority, its private key, and the authorities that
-        the other side's certificate may be signed by.
-        """
-        return cls(_xvirt.Tls.from_files(os.fspath(chain), os.fspath(key), os.fspath(authorities)))
-
-    @classmethod
-    def from_pem(cls, chain: bytes, key: bytes, authorities: bytes) -> Tls:
-        """The same from the text of PEM files."""
-        return cls(_xvirt.Tls.from_pem(chain, key, authorities))
+    __slots__ = ()
 
     async def connect(self, target: str) -> Channel:
         """Connects to a target, `"host:port"`, whose certificate must be for that host."""
         return Channel._of(await start(self._native.channel(target)))
-
-    def connect_to(self, name: str, channel: Channel) -> Channel:
-        """Encrypts the connections of `channel` to a target whose certificate must be for `name`."""
-        return Channel._of(self._native.connect_to(name, channel._native))
-
-    def accept(self, channel: Channel) -> Channel:
-        """Encrypts the connections that `channel` accepts."""
-        return Channel._of(self._native.accept(channel._native))
-
-
-def settings_of(settings: Migration | None) -> Any:
-    """Settings as the native half takes them."""
-    return (settings or Migration())._wire()
 
 
 class Imported(NamedTuple):
@@ -413,11 +338,10 @@ class Imported(NamedTuple):
         return cls(StoredVm._of(vm), tuple(remarks))
 
 
-class BootMenu(Handle):
+class BootMenu(BootMenuShared, Handle):
     """The boot menu of a disk, as its boot loader would show it."""
 
     __slots__ = ()
-    _native: _xvirt.BootMenu
 
     @classmethod
     async def read(cls, disk: BlockBackend) -> BootMenu:
@@ -427,17 +351,6 @@ class BootMenu(Handle):
         `NotBootableError` if there is none.
         """
         return cls._of(await start(_xvirt.BootMenu.read(disk._native)))
-
-    @property
-    def entries(self) -> tuple[BootEntry, ...]:
-        """All entries, in their order."""
-        return tuple(map(BootEntry._load, self._native.entries()))
-
-    @property
-    def default_entry(self) -> BootEntry | None:
-        """The entry that boots by itself, if one can."""
-        entry = self._native.default_entry()
-        return None if entry is None else BootEntry._load(entry)
 
     async def entry(self, choice: EntryChoice | None = None) -> BootEntry:
         """The entry that a choice means, at first the default.

@@ -104,3 +104,8 @@ def accepter(accept: Accept) -> Callable[[Any], Any]:
     return answer
 
 
+
+
+def settings_of(settings: Migration | None) -> Any:
+    """Settings as the native half takes them."""
+    return (settings or Migration())._wire()

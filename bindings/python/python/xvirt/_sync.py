@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from socket import socket
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import _xvirt
 from ._handle import BaseHandle
-from ._quantities import Seconds, StrPath, limit_of
+from ._quantities import Seconds, limit_of
 from ._generated.data import (
     BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, Limits, Migration, MigrationSummary, Reception,
     VmConfig,
 )
 from ._migrate import (
-    Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, native_listener, native_sockets,
+    Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, settings_of,
 )
 from ._migrate import reporter as reporter_of
 from ._resources import with_resources
+from ._shared import (
+    BlockBackendMethods, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
+)
 from ._work import run
 
 if TYPE_CHECKING:
@@ -54,41 +55,10 @@ class Handle(BaseHandle):
         self.close()
 
 
-class BlockBackendMethods:
-    """An open disk image."""
-
-    __slots__ = ()
-    _native: Any
-
-    @property
-    def capacity(self) -> int:
-        """The size of the disk in bytes."""
-        return int(self._native.capacity())
-
-    @property
-    def read_only(self) -> bool:
-        """Whether it cannot be written."""
-        return bool(self._native.read_only())
-
-    @property
-    def block_size(self) -> int:
-        """The size of its blocks in bytes."""
-        return int(self._native.block_size())
-
-
-class ConsoleReaderMethods:
+class ConsoleReaderMethods(ConsoleReaderShared):
     """Reading the output of a console."""
 
     __slots__ = ()
-    _native: Any
-
-    def fileno(self) -> int:
-        """A descriptor that is readable while there is output, for ``select`` and event loops. Only poll it."""
-        return _xvirt.console_reader_fd(self._native)
-
-    def try_read(self, size: int = 65536) -> bytes | None:
-        """The output that is there, at most `size` bytes; None if there is none yet, and b"" at the end."""
-        return _xvirt.console_try_read(self._native, size)
 
     def read(self, size: int = 65536, *, timeout: Seconds | None = None) -> bytes:
         """Waits for output and returns at most `size` bytes of it; b"" at the end, when the console is closed.
@@ -103,27 +73,19 @@ class ConsoleReaderMethods:
 
         Bytes that are not UTF-8 are replaced.
         """
-        pending = b""
+        lines = Lines()
         while chunk := self.read():
-            *whole, pending = (pending + chunk).split(b"\n")
-            for line in whole:
-                yield line.removesuffix(b"\r").decode(errors="replace")
-        if pending:
-            yield pending.decode(errors="replace")
+            yield from lines.add(chunk)
+        yield from lines.add(b"")
 
     __iter__ = lines
 
 
-class EventReceiverMethods:
+class EventReceiverMethods(EventReceiverShared):
     """Receiving events."""
 
     __slots__ = ()
-    _native: Any
     next_timeout: Callable[..., EventRecord]
-
-    def fileno(self) -> int:
-        """A descriptor that is readable while there is an event, for ``select`` and event loops. Only poll it."""
-        return _xvirt.event_receiver_fd(self._native)
 
     def __iter__(self) -> Iterator[EventRecord]:
         """Waits for each next event. A VM's last event is `EventDropped`; the iteration itself has no end."""
@@ -234,7 +196,7 @@ class VmMethods:
         return Vm._of(run(work))
 
 
-class Channel(Handle):
+class Channel(ChannelShared, Handle):
     """The connections of a migration: the source opens them, and the target accepts them."""
 
     __slots__ = ()
@@ -245,53 +207,15 @@ class Channel(Handle):
         made = native_channel(address)
         return cls._of(run(made) if isinstance(made, _xvirt.Work) else made)
 
-    @classmethod
-    def accept(cls, listening: socket) -> Channel:
-        """Accepts the connections of a source on a socket that listens, such as `socket.create_server` makes."""
-        return cls._of(native_listener(listening))
 
-    @classmethod
-    def sockets(cls, sockets: Iterable[socket]) -> Channel:
-        """Uses sockets that are connected, in their order."""
-        return cls._of(native_sockets(sockets))
-
-
-class Tls:
+class Tls(TlsShared):
     """Certificates for migrations over TLS, with which both sides prove who they are."""
 
-    __slots__ = ("_native",)
-
-    def __init__(self, native: _xvirt.Tls) -> None:
-        self._native = native
-
-    @classmethod
-    def from_files(cls, chain: StrPath, key: StrPath, authorities: StrPath) -> Tls:
-        """Reads PEM files: this host's certificate with those up to its authority, its private key, and the authorities that
-        the other side's certificate may be signed by.
-        """
-        return cls(_xvirt.Tls.from_files(os.fspath(chain), os.fspath(key), os.fspath(authorities)))
-
-    @classmethod
-    def from_pem(cls, chain: bytes, key: bytes, authorities: bytes) -> Tls:
-        """The same from the text of PEM files."""
-        return cls(_xvirt.Tls.from_pem(chain, key, authorities))
+    __slots__ = ()
 
     def connect(self, target: str) -> Channel:
         """Connects to a target, `"host:port"`, whose certificate must be for that host."""
         return Channel._of(run(self._native.channel(target)))
-
-    def connect_to(self, name: str, channel: Channel) -> Channel:
-        """Encrypts the connections of `channel` to a target whose certificate must be for `name`."""
-        return Channel._of(self._native.connect_to(name, channel._native))
-
-    def accept(self, channel: Channel) -> Channel:
-        """Encrypts the connections that `channel` accepts."""
-        return Channel._of(self._native.accept(channel._native))
-
-
-def settings_of(settings: Migration | None) -> Any:
-    """Settings as the native half takes them."""
-    return (settings or Migration())._wire()
 
 
 class Imported(NamedTuple):
@@ -310,11 +234,10 @@ class Imported(NamedTuple):
         return cls(StoredVm._of(vm), tuple(remarks))
 
 
-class BootMenu(Handle):
+class BootMenu(BootMenuShared, Handle):
     """The boot menu of a disk, as its boot loader would show it."""
 
     __slots__ = ()
-    _native: _xvirt.BootMenu
 
     @classmethod
     def read(cls, disk: BlockBackend) -> BootMenu:
@@ -324,17 +247,6 @@ class BootMenu(Handle):
         `NotBootableError` if there is none.
         """
         return cls._of(run(_xvirt.BootMenu.read(disk._native)))
-
-    @property
-    def entries(self) -> tuple[BootEntry, ...]:
-        """All entries, in their order."""
-        return tuple(map(BootEntry._load, self._native.entries()))
-
-    @property
-    def default_entry(self) -> BootEntry | None:
-        """The entry that boots by itself, if one can."""
-        entry = self._native.default_entry()
-        return None if entry is None else BootEntry._load(entry)
 
     def entry(self, choice: EntryChoice | None = None) -> BootEntry:
         """The entry that a choice means, at first the default.
