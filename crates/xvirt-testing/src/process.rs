@@ -13,11 +13,17 @@ pub fn in_own_process(test: &str, work: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         return work();
     }
-    let program = std::env::current_exe().unwrap();
-    let output = Command::new(program).args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let output = another(test).env(CHILD, "1").output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"), "{test} failed: {}\n{text}", output.status);
     print!("{text}");
+}
+
+/// The command that runs `test` of this program, by its full name, in another process.
+pub fn another(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]);
+    command
 }
 
 /// The resources of the process.

@@ -1,8 +1,5 @@
 //! Load in a Debian that is stopped and goes on: it must go on without damage, and with the right time.
 
-use std::env;
-use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -38,13 +35,6 @@ fn agent(vm: &Vm) -> GuestAgent {
 /// Starts a command that runs on by itself.
 pub fn start(vm: &Vm, command: &str) {
     run(vm, &format!("nohup sh -c '{command}' >/dev/null 2>&1 </dev/null &"));
-}
-
-/// Runs a test of this program in another process, in which `variable` names a file.
-pub fn in_another_process(test: &str, variable: &str, file: &Path) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env(variable, file);
-    command
 }
 
 /// Keeps the guest's disk and processors busy.

@@ -9,8 +9,9 @@ use xvirt_core::config::{Disk, Nic};
 use xvirt_core::host::Host;
 use xvirt_core::migrate::{Channel, MemoryTransfer, Migration, Reception, receive};
 use xvirt_core::vm::{ArrivingVm, Vm};
+use xvirt_testing::process::another;
 
-use crate::busy::{check_load, end_load, in_another_process, is_clean, start_load};
+use crate::busy::{check_load, end_load, is_clean, start_load};
 use crate::guest::PATIENCE;
 use crate::saved::SavedDebian;
 
@@ -70,9 +71,9 @@ fn a_busy_debian_is_handed_to_another_process_and_back() {
 
 /// Does something while the other process runs, which must succeed.
 fn with_other<T>(socket: &Path, run: impl FnOnce() -> T) -> T {
-    let mut other = in_another_process("local_hand_over::another_process_takes_it_and_returns_it", SOCKET, socket);
+    let mut other = another("local_hand_over::another_process_takes_it_and_returns_it");
     // What it says must not be taken for a result of this process.
-    let other = other.stdout(Stdio::piped()).spawn().unwrap();
+    let other = other.env(SOCKET, socket).stdout(Stdio::piped()).spawn().unwrap();
     let result = run();
     let said = other.wait_with_output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));

@@ -8,8 +8,9 @@ use std::time::Duration;
 use xvirt_core::config::{Disk, Nic};
 use xvirt_core::host::Host;
 use xvirt_core::vm::{SuspendedVm, Vm};
+use xvirt_testing::process::another;
 
-use crate::busy::{check_load, end_load, in_another_process, is_clean, start_load};
+use crate::busy::{check_load, end_load, is_clean, start_load};
 use crate::saved::SavedDebian;
 
 /// Makes this program the other process: it names the file of the suspended VM.
@@ -53,7 +54,7 @@ fn a_busy_debian_is_suspended_and_resumed_by_other_processes() {
     drop(vm);
     for _ in 1..count {
         thread::sleep(Duration::from_secs(seconds));
-        let other = in_another_process("suspend::another_process_resumes_it", FILE, &file).output().unwrap();
+        let other = another("suspend::another_process_resumes_it").env(FILE, &file).output().unwrap();
         let said = [other.stdout, other.stderr].map(|output| String::from_utf8_lossy(&output).into_owned()).concat();
         assert!(other.status.success() && file.exists(), "{said}");
     }

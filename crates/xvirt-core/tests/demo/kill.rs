@@ -11,6 +11,7 @@ use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, BlockBackend, ImageFormat};
 use xvirt_core::host::Host;
+use xvirt_testing::process::another;
 
 use crate::host;
 use crate::support::config;
@@ -59,8 +60,7 @@ struct Victim {
 
 impl Victim {
     fn start(image: &Path, engine: IoEngine, seed: u64) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "kill::obeys", "--nocapture"])
+        let mut child = another("kill::obeys")
             .env(ORDER, format!("{engine}:{seed}:{}", image.display()))
             .stdout(Stdio::piped())
             .stdin(Stdio::piped())

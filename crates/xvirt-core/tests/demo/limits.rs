@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use xvirt_core::disk::GuestSlice;
 use xvirt_core::host::Host;
 use xvirt_core::net::FrameStream;
 use xvirt_core::vm::Vm;
+use xvirt_testing::process::another;
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
@@ -136,8 +137,7 @@ fn the_group_of_a_process_that_was_killed_goes_with_the_next_start() {
         started => started.unwrap(),
     }
     let gone = vm();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "limits::obeys", "--nocapture"])
+    let mut child = another("limits::obeys")
         .env(ORDER, gone.uuid().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

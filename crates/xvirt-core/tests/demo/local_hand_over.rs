@@ -18,6 +18,7 @@ use xvirt_core::migrate::{
 };
 use xvirt_core::vm::{ArrivingVm, HaltCause, PowerState, Vm};
 use xvirt_core::{ErrorKind, Result};
+use xvirt_testing::process::another;
 
 use crate::host;
 use crate::support::{Guest, PATIENCE, config};
@@ -280,8 +281,8 @@ fn the_balloon_gives_memory_back_after_a_local_hand_over() {
 
 /// Runs `test` of this program in another process, which works in `folder`.
 fn in_another_process(test: &str, folder: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder);
+    let mut command = another(test);
+    command.env(FOLDER, folder);
     // Otherwise the allocator keeps memory for each thread that there has been.
     command.env("MALLOC_ARENA_MAX", "1");
     command

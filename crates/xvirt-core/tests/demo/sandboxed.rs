@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
@@ -20,6 +20,7 @@ use xvirt_core::disk::{self, Access, ImageDescriptor, ImageFormat, OverlayKind};
 use xvirt_core::host::Host;
 use xvirt_core::net::FrameStream;
 use xvirt_core::vm::{HaltCause, Vm};
+use xvirt_testing::process::another;
 
 use crate::host;
 use crate::support::{PATIENCE, config};
@@ -147,8 +148,7 @@ fn a_vm_runs_in_a_process_that_can_open_nothing() {
     ];
     let (here, there) = UnixStream::pair().unwrap();
     here.set_read_timeout(Some(PATIENCE)).unwrap();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "sandboxed::obeys", "--nocapture"])
+    let child = another("sandboxed::obeys")
         .env(ORDER, "")
         .stdin(Stdio::from(OwnedFd::from(there)))
         .stdout(Stdio::piped())

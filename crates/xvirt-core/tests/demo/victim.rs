@@ -6,6 +6,8 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use xvirt_testing::process::another;
+
 const FOLDER: &str = "XVIRT_TEST_VICTIM";
 const SEED: &str = "XVIRT_TEST_VICTIM_SEED";
 /// Names the word after which the process waits to be killed.
@@ -37,8 +39,8 @@ pub fn say(word: &str) {
 
 /// The command for a process that runs `test`, with pipes to talk with it.
 pub fn command(test: &str, folder: &Path, seed: u64) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder).env(SEED, seed.to_string());
+    let mut command = another(test);
+    command.env(FOLDER, folder).env(SEED, seed.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
 }

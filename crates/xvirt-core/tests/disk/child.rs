@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use xvirt_core::disk::{self, Access, BlockBackend};
+use xvirt_testing::process::another;
 
 use crate::support::*;
 
@@ -20,8 +21,7 @@ pub fn start(order: &str, image: &Path) -> Child {
 
 /// Like [`start`], and returns the rest of its output.
 pub fn start_talking(order: &str, image: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child::obeys", "--nocapture"])
+    let mut child = another("child::obeys")
         .env(ORDER, format!("{order}:{}", text(image)))
         .stdout(Stdio::piped())
         .stdin(Stdio::piped())

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use xvirt_core::config::Disk;
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::template::Unused;
 use xvirt_core::{ErrorKind, Result};
+use xvirt_testing::process::another;
 
 use crate::support::*;
 
@@ -17,8 +18,7 @@ const ORDER: &str = "XVIRT_TEST_REPOSITORY_CHILD";
 
 /// Starts a child with a task for a repository.
 pub fn start(order: &str, repository: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child::obeys", "--nocapture"])
+    another("child::obeys")
         .env(ORDER, format!("{order}:{}", repository.to_str().unwrap()))
         .stdout(Stdio::piped())
         .spawn()

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Command;
 use std::sync::PoisonError;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,6 +15,7 @@ use xvirt_core::host::Host;
 use xvirt_core::net::{FrameStream, Tap};
 use xvirt_core::vm::{PowerState, Vm};
 use xvirt_core::{Error, ErrorKind};
+use xvirt_testing::process::another;
 use xvirt_testing::stand_in::StandIn;
 
 use crate::ALONE;
@@ -127,11 +127,7 @@ fn explains(error: &Error, needed: usize) {
 fn with_too_few_a_start_fails_and_else_the_guest_works() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     host!();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "descriptors::obeys", "--nocapture"])
-        .env(ORDER, "")
-        .output()
-        .unwrap();
+    let child = another("descriptors::obeys").env(ORDER, "").output().unwrap();
     let text = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success(), "{text}{}", String::from_utf8_lossy(&child.stderr));
     assert!(text.contains("all was tried"), "{text}");

@@ -1,16 +1,15 @@
 //! Which operations wait for which.
 
-use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
+
+use xvirt_testing::process::in_own_process;
 
 use super::*;
 use crate::disk::{CopyBeforeWrite, snapshot_views};
 
 /// Longer than anything takes that does not wait.
 const MOMENT: Duration = Duration::from_millis(50);
-/// Set if the test runs alone in its process.
-const ALONE: &str = "XVIRT_TEST_ALONE";
 
 #[test]
 fn a_view_waits_for_writes_that_are_in_flight() {
@@ -73,33 +72,22 @@ fn a_dropped_engine_has_done_everything() {
 
 #[test]
 fn threads_end_with_their_disk() {
-    const NAME: &str = "disk::engine::tests::waiting::threads_end_with_their_disk";
-
-    // Runs in a process of its own, because other tests start and end threads at any time.
-    if std::env::var_os(ALONE).is_none() {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        let output = child.args(["--exact", NAME, "--nocapture"]).env(ALONE, "1").output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains("1 passed"),
-            "{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        return;
-    }
-    let count = || std::fs::read_dir("/proc/self/task").unwrap().count();
-    let folder = tempfile::tempdir().unwrap();
-    let disk = image(folder.path(), ImageFormat::Qcow2, 2 << 20);
-    let before = count();
-    let mut rig = Rig::new(&disk, IoEngine::Threads).unwrap();
-    assert_eq!(count(), before, "no thread is there before it is needed");
-    for block in 0..300 {
-        rig.engine.add(rig.transfer(IoOperation::Write, block * BLOCK, &[(block * BLOCK, 4096)]));
-    }
-    rig.engine.submit();
-    assert!(count() <= before + pool::MAX_THREADS);
-    drop(rig);
-    assert_eq!(count(), before);
+    // Other tests start and end threads at any time.
+    in_own_process("disk::engine::tests::waiting::threads_end_with_their_disk", || {
+        let count = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        let folder = tempfile::tempdir().unwrap();
+        let disk = image(folder.path(), ImageFormat::Qcow2, 2 << 20);
+        let before = count();
+        let mut rig = Rig::new(&disk, IoEngine::Threads).unwrap();
+        assert_eq!(count(), before, "no thread is there before it is needed");
+        for block in 0..300 {
+            rig.engine.add(rig.transfer(IoOperation::Write, block * BLOCK, &[(block * BLOCK, 4096)]));
+        }
+        rig.engine.submit();
+        assert!(count() <= before + pool::MAX_THREADS);
+        drop(rig);
+        assert_eq!(count(), before);
+    });
 }
 
 /// The threads that create and drop a ring belong to the program and wait for events of their own.
