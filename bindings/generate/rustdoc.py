@@ -1,16 +1,13 @@
-"""The public items of the Rust crates, as rustdoc sees them.
+"""The public items of the Rust crates, as rustdoc sees them."""
 
-The JSON of rustdoc is written by stable Rust only when it acts as a nightly version.
-"""
-
-import json
-import os
-import subprocess
-import tempfile
+import sys
 from pathlib import Path
 
 FORMAT = 57
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts/support"))
+
+from rustdoc_json import documentation  # noqa: E402
 
 
 class Crate:
@@ -57,19 +54,3 @@ class Crate:
 def load():
     """The crates that the bindings cover."""
     return [Crate(name, documentation(name)) for name in ("xvirt-core", "xvirt-xva")]
-
-
-def documentation(crate):
-    """The output of rustdoc for the public items of a crate."""
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    with tempfile.TemporaryDirectory() as folder:
-        # Only rustdoc should act as a nightly version: what is built must stay the same as for others.
-        rustdoc = Path(folder, "rustdoc")
-        rustdoc.write_text('#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc "$@"\n', encoding="utf-8")
-        rustdoc.chmod(0o755)
-        subprocess.run(
-            ["cargo", "rustdoc", "--quiet", "--locked", "--package", crate, "--lib", "--all-features", "--",
-             "-Z", "unstable-options", "--output-format", "json"],
-            check=True, cwd=ROOT, env=os.environ | {"RUSTDOC": str(rustdoc)},
-        )
-    return json.loads((target / "doc" / f"{crate.replace('-', '_')}.json").read_text(encoding="utf-8"))
