@@ -111,7 +111,7 @@ fn no_descriptors() -> io::Error {
 }
 
 /// A copy of `before` and of the `memory` that follows it.
-pub(super) fn joined(before: &[u8], memory: GuestSlice<'_>) -> Vec<u8> {
+fn joined(before: &[u8], memory: GuestSlice<'_>) -> Vec<u8> {
     let mut bytes = vec![0; before.len() + memory.len()];
     let (start, rest) = bytes.split_at_mut(before.len());
     start.copy_from_slice(before);

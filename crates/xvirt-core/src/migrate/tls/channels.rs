@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ServerConfig};
 
+use super::records::Records;
 use super::refusal::{explain, too_slow};
 use super::session::Session;
 use crate::Error;
@@ -34,9 +35,9 @@ impl<C: Channel> Channel for Connector<C> {
     fn connect(&self, limit: Duration) -> io::Result<Box<dyn Connection>> {
         let wait = Wait::at_most(limit);
         let inner = self.inner.connect(limit)?;
-        let tls = ClientConnection::new(Arc::clone(&self.config), self.server.clone())
+        let tls = Records::client(Arc::clone(&self.config), self.server.clone())
             .map_err(|e| io::Error::other(explain(&self.peer, e)))?;
-        let session = Session::new(inner, tls.into(), self.peer.clone());
+        let session = Session::new(inner, tls, self.peer.clone());
         while !session.shake_hands()? {
             let secure = format_args!("a TLS connection to {}", self.peer);
             wait.check().map_err(|ended| io::Error::other(ended.error(secure, || too_slow(&self.peer))))?;
@@ -62,8 +63,8 @@ impl<C: Channel> Acceptor<C> {
 
     fn begin(&self, limit: Duration) -> io::Result<Session> {
         let inner = self.inner.connect(limit)?;
-        let tls = ServerConnection::new(Arc::clone(&self.config)).map_err(|e| io::Error::other(explain(PEER, e)))?;
-        Ok(Session::new(inner, tls.into(), PEER.to_owned()))
+        let tls = Records::server(Arc::clone(&self.config)).map_err(|e| io::Error::other(explain(PEER, e)))?;
+        Ok(Session::new(inner, tls, PEER.to_owned()))
     }
 }
 

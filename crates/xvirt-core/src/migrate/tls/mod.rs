@@ -1,6 +1,7 @@
 //! Migration over TLS 1.3, in which both hosts prove with certificates who they are.
 
 mod channels;
+mod records;
 mod refusal;
 mod session;
 
