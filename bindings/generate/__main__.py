@@ -28,7 +28,7 @@ def main():
     options = parser.parse_args()
     api = model.read(rustdoc.load())
     stale = [path for path, text in files(api).items() if update(rustdoc.ROOT / path, text, options.check)]
-    c_binding.header(options.check)
+    stale += [path for path, text in c_binding.header(options.check).items() if update(rustdoc.ROOT / path, text, options.check)]
     table, missing = parity.text(api)
     if missing:
         sys.exit("\n".join(["these have no counterpart, and no reason in bindings/generate/parity.py:", *missing]))

@@ -12,15 +12,13 @@ from c_numbers import Numbers
 from c_status import status
 from c_surface import REFERENCES
 from c_types import C
-from model import snake
 
 CRATE = Path("bindings/c")
 
 
 def files(api):
     """The generated files of the C binding."""
-    pinned = rustdoc.ROOT / CRATE / "abi.json"
-    numbers = Numbers(pinned.read_text(encoding="utf-8") if pinned.exists() else None)
+    numbers = pinned()
     c = C(api)
     data = Data(api, c, numbers)
     result = {CRATE / "src/data.rs": data.text()}
@@ -28,7 +26,7 @@ def files(api):
     result[CRATE / "src/functions.rs"] = functions.text()
     result[CRATE / "src/lists.rs"] = functions.list_structs()
     result[CRATE / "src/status.rs"] = status(api, data, numbers)
-    result = {path: referring(text, functions.names, data.types) for path, text in result.items()}
+    result = {path: referring(text, functions.names, data.prose.functions) for path, text in result.items()}
     result = {path: formatted(text) for path, text in result.items()}
     result[CRATE / "abi.json"] = numbers.text()
     if missing := data.missing + functions.uncovered():
@@ -36,7 +34,13 @@ def files(api):
     return result
 
 
-def referring(text, generated, types):
+def pinned():
+    """What `abi.json` has."""
+    path = rustdoc.ROOT / CRATE / "abi.json"
+    return Numbers(path.read_text(encoding="utf-8") if path.exists() else None)
+
+
+def referring(text, generated, prefixes):
     """The text with references to functions that exist, and to members instead of others."""
     sources = (rustdoc.ROOT / CRATE / "src").glob("*.rs")
     known = set(generated) | {name for source in sources for name in re.findall(r"fn (xvirt_\w+)", source.read_text(encoding="utf-8"))}
@@ -46,7 +50,7 @@ def referring(text, generated, types):
         if name in known:
             return f"{name}()"
         # Such as `xvirt_nic_mac`, which is the member `mac`.
-        owners = [f"xvirt_{snake(each)}_" for each in types if name.startswith(f"xvirt_{snake(each)}_")]
+        owners = [each for each in prefixes if name.startswith(each)]
         return f"`{name.removeprefix(max(owners, key=len, default='xvirt_'))}`"
 
     return re.sub(r"\b(xvirt_\w+)\(\)(?! \{)", reference, text)
@@ -59,7 +63,10 @@ def formatted(text):
 
 
 def header(only_check):
-    """Writes the header, or compares it."""
+    """Writes the header, or compares it. The text of `abi.json` with the functions and structs in it."""
     writes = {} if only_check else {"XVIRT_WRITE_HEADER": "1"}
     subprocess.run(["cargo", "test", "--quiet", "--locked", "--package", "xvirt-c", "--test", "header"], check=True,
                    cwd=rustdoc.ROOT, env=os.environ | writes)
+    numbers = pinned()
+    numbers.pin((rustdoc.ROOT / CRATE / "include/xvirt.h").read_text(encoding="utf-8"))
+    return {CRATE / "abi.json": numbers.text()}

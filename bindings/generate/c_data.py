@@ -1,7 +1,7 @@
 """Writes C's structs and constants of plain data, and what converts them from and to the Rust types."""
 
 from dataclasses import dataclass, replace
-import prose
+from c_prose import Prose
 from c_surface import BEGINNINGS, HANDLES_BY_HAND, MEMBERS, ON_BY_DEFAULT, TAKEN_BY_HAND, WITHOUT_STRUCT, ZERO_IS_A_VALUE
 from c_types import DESCRIPTORS, INTEGERS, TIMES, singular, with_unit
 from model import Field, Type, snake
@@ -54,9 +54,7 @@ class Data:
 
     def __init__(self, api, c, numbers):
         self.api, self.c, self.numbers = api, c, numbers
-        self.kinds = [variant.name for variant in api.enums["ErrorKind"].variants]
-        self.types = (set(api.records) | set(api.enums) | set(api.handles))
-        self.handles = {name for name in api.handles if c.is_handle(name)}
+        self.prose = Prose(api)
         self.inputs = inputs(api, c)
         self.out, self.missing, self.structs = [HEADER], [], []
 
@@ -77,7 +75,7 @@ class Data:
         return "".join(self.out)
 
     def docs(self, text, indent="", owner=None):
-        lines = prose.c(text, self.kinds, self.types, self.handles, owner).splitlines()
+        lines = self.prose.text(text, owner).splitlines()
         return "".join(f"{indent}/// {line}".rstrip() + "\n" for line in lines)
 
     def _attempt(self, name, write, item):
@@ -94,9 +92,9 @@ class Data:
     def _constants(self, name, variants, docs, suffix=""):
         numbers = self.numbers.constants(f"Xvirt{name}{suffix}", [v for v, _ in variants if v != "Default"])
         default = "    /// The default.\n    Default = 0,\n" if name in self.inputs else ""
-        rows = "".join(f"{self.docs(text, '    ')}    {v} = {numbers[v]},\n" for v, text in
+        rows = "".join(f"{self.docs(text, '    ', name)}    {v} = {numbers[v]},\n" for v, text in
                        sorted(((v, t) for v, t in variants if v != "Default"), key=lambda each: numbers[each[0]]))
-        self.out.append(f"{self.docs(docs)}#[repr(u32)]\n#[derive(Clone, Copy)]\npub enum Xvirt{name}{suffix} {{\n"
+        self.out.append(f"{self.docs(docs, owner=name)}#[repr(u32)]\n#[derive(Clone, Copy)]\npub enum Xvirt{name}{suffix} {{\n"
                         f"{default}{rows}}}\n\n")
 
     def _plain(self, enum):
@@ -124,15 +122,23 @@ impl FromC<MaybeUninit<Xvirt{enum.name}>> for {path} {{
 
     # Structs
 
-    def _struct(self, name, members, docs, is_input):
+    def _struct(self, name, members, docs, is_input, owner=None):
         order = self.numbers.fields(f"Xvirt{name}", [member.name for member in members])
-        members = sorted(members, key=lambda member: order.index(member.name))
+        named = {member.name: member for member in members}
+        named |= {f"{each}[{count}]": Member(each, f"[u8; {count}]", "Unused.", "") for each, count in self.numbers.padding(f"Xvirt{name}")}
+        members = [named[each] for each in order]
         size = "    /// The size of this struct, which the caller sets.\n    pub struct_size: usize,\n" if is_input else ""
-        rows = "".join(f"{self.docs(m.docs, '    ')}    pub {m.name}: {m.type},\n" for m in members)
-        self.out.append(f"{self.docs(docs)}#[repr(C)]\n#[derive(Clone, Copy)]\npub struct Xvirt{name} {{\n{size}{rows}}}\n\n")
+        owner = owner or name
+        rows = "".join(f"{self.docs(m.docs, '    ', owner)}    pub {m.name}: {m.type},\n" for m in members)
+        self.out.append(f"{self.docs(docs, owner=owner)}#[repr(C)]\n#[derive(Clone, Copy)]\npub struct Xvirt{name} {{\n{size}{rows}}}\n\n")
         if is_input:
             self.out.append(f"// SAFETY: numbers, and pointers that are not followed without a check; zeroes mean that nothing is "
                             f"set.\nunsafe impl Plain for Xvirt{name} {{}}\n\n")
+
+    def _rest(self, name, is_input):
+        """The values of the members of a struct that say nothing about it: its size and its padding."""
+        padding = "".join(f"{each}: [0; {count}], " for each, count in self.numbers.padding(f"Xvirt{name}"))
+        return (f"struct_size: size_of::<Xvirt{name}>(), " if is_input else "") + padding
 
     def _members(self, owner, field, is_input):
         full = f"{owner}.{field.name}"
@@ -243,13 +249,13 @@ impl FromC<MaybeUninit<Xvirt{enum.name}>> for {path} {{
             self._from_record(record)
 
     def _to(self, name, path, rows, is_input):
-        size = f"            struct_size: size_of::<Xvirt{name}>(),\n" if is_input else ""
         self.out.append(f"""impl Struct for {path} {{
     type C = Xvirt{name};
 
     fn to_struct(&self, arena: &Arena) -> Xvirt{name} {{
         Xvirt{name} {{
-{size}{rows}        }}
+            {self._rest(name, is_input)}
+{rows}        }}
     }}
 }}
 
@@ -301,7 +307,7 @@ impl FromC<MaybeUninit<Xvirt{enum.name}>> for {path} {{
             if variant.kind == "struct":
                 part = f"{name}{variant.name}"
                 inner = [m for f in variant.fields for m in self._members(part, f, is_input)]
-                self._struct(part, inner, variant.docs, is_input)
+                self._struct(part, inner, variant.docs, is_input, name)
                 parts[variant.name] = [Member(member, f"*const Xvirt{part}", variant.docs, "")]
             elif variant.kind == "tuple":
                 field = Field(member, variant.fields[0].type, variant.docs, True)
@@ -328,20 +334,19 @@ impl FromC<MaybeUninit<Xvirt{enum.name}>> for {path} {{
                 arms += f"            Self::{variant.name}(value) => {{ c.kind = number({code});{sets} }}\n"
                 continue
             part = f"{name}{variant.name}"
-            size = f"struct_size: size_of::<Xvirt{part}>(), " if is_input else ""
             rows = ", ".join(f"{m.name}: {m.write.format(e=f.name)}" for f in variant.fields
                              for m in self._members(part, f, is_input))
             names = ", ".join(f.name for f in variant.fields)
             arms += (f"            Self::{variant.name} {{ {names} }} => {{ c.kind = number({code}); c.{snake(variant.name)} = "
-                     f"arena.keep(Xvirt{part} {{ {size}{rows} }}); }}\n")
+                     f"arena.keep(Xvirt{part} {{ {self._rest(part, is_input)}{rows} }}); }}\n")
         zero = "".join(f"            {m.name}: {zero_of(m)},\n" for m in members)
-        size = f"            struct_size: size_of::<Xvirt{name}>(),\n" if is_input else ""
         self.out.append(f"""impl Struct for {self.c.path(name)} {{
     type C = Xvirt{name};
 
     fn to_struct(&self, arena: &Arena) -> Xvirt{name} {{
         let mut c = Xvirt{name} {{
-{size}{zero}        }};
+            {self._rest(name, is_input)}
+{zero}        }};
         match self {{
 {arms}            #[allow(unreachable_patterns, reason = "a newer core may have more")]
             _ => {{}}
@@ -391,7 +396,9 @@ impl FromC<MaybeUninit<Xvirt{enum.name}>> for {path} {{
         alternatives = len(constructors) > 1
         for constructor in constructors:
             for parameter in constructor.params:
-                fields.append((Field(parameter.name, parameter.type, constructor.docs if alternatives else "", alternatives), None))
+                getter = next((m.docs for m in handle.methods if m.name == parameter.name and m.receiver == "ref"), "")
+                docs = constructor.docs if alternatives else getter
+                fields.append((Field(parameter.name, parameter.type, docs, alternatives), None))
         for method in handle.methods:
             if method.receiver != "own" or any("Iterator" in str(p.type) for p in method.params):
                 continue

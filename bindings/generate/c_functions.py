@@ -1,7 +1,7 @@
 """Writes C's handles and functions."""
 
 from c_data import NotExpressible
-from c_surface import DESCRIPTORS_TELL, HANDLES_BY_HAND, INSTANT_HERE, LEFT_OUT, LISTED_BY_HAND, MADE_BY_HAND, PARTS, RENAMED, RESULTS, RETURNED_BY_HAND
+from c_surface import DESCRIBED_AS, DESCRIPTORS_TELL, HANDLES_BY_HAND, INSTANT_HERE, LEFT_OUT, LISTED_BY_HAND, MADE_BY_HAND, PARTS, RENAMED, RESULTS, RETURNED_BY_HAND
 from c_types import DESCRIPTORS, INTEGERS, TEXTS, TIMES, singular, with_unit
 from model import Function, Type, snake
 from surface import INSTANT, NOT_COVERED, OPAQUE, TEXT, UNIONS
@@ -110,7 +110,8 @@ class Functions:
                   if self.exclusive(name) else "Several threads may use it at once.")
         owner = ("It belongs to the result that contains it." if name in PARTS else
                  f"Free it with xvirt_{snake(name)}_free() when no call uses it any more.")
-        self.out.append(f"{self.data.docs(handle.docs, owner=name)}///\n/// {safety} {owner}\npub struct Xvirt{name}(pub {inner});\n\n")
+        docs = self.data.docs(f"{handle.docs}\n\n{safety} {owner}", owner=name)
+        self.out.append(f"{docs}pub struct Xvirt{name}(pub {inner});\n\n")
         if name in OPAQUE or "Clone" in handle.traits and not self.exclusive(name) and name not in SHARED:
             self.out.append(f"""impl ToC<*const Xvirt{name}> for {path} {{
     fn to_c(&self, arena: &Arena) -> *const Xvirt{name} {{
@@ -179,7 +180,12 @@ class Functions:
             call.lines.append(f"{REASON}        let call = unsafe {{ Call::of(call) }}?;\n")
         params = ", ".join([*call.params, *call.outs, ERROR])
         body = "    entry(error, || {\n" + "".join(call.prepared) + "".join(call.lines) + call.finish(path) + "    })\n"
-        self._define(name, function.docs + call.docs(), params, body, owner=owner)
+        self._define(name, self._docs(function, owner, full) + call.docs(), params, body, owner=owner or full.split(".")[0])
+
+    def _docs(self, function, owner, full):
+        """The documentation of a function; of one that is like another, which C does not have, that of the other one."""
+        like = DESCRIBED_AS.get(full)
+        return next((m.docs for m in self.api.handles[owner].methods if f"{owner}.{m.name}" == like), "") if like else function.docs
 
     def _define(self, name, docs, params, body, output=" -> XvirtStatus", owner=None):
         self.names.append(name)

@@ -2,10 +2,12 @@
 
 import json
 
+import c_abi
+
 
 class Numbers:
     def __init__(self, text):
-        self.table = json.loads(text) if text else {"constants": {}, "fields": {}}
+        self.table = {"constants": {}, "fields": {}, "functions": {}, "structs": {}} | json.loads(text or "{}")
         self.used = {"constants": set(), "fields": set()}
 
     def constants(self, name, constants):
@@ -14,9 +16,13 @@ class Numbers:
         return {constant: number for number, constant in enumerate(known, 1) if constant in constants}
 
     def fields(self, name, fields):
-        """The fields of a struct in the order that they have had."""
+        """The fields of a struct in the order that they have had. Between them may be padding, such as `padding_3[7]`."""
+        known = self.table["fields"].get(name, [])
+        gap = c_abi.padding(self.table["structs"].get(name, ["size_t struct_size"]))
+        if gap and gap not in known and any(field not in known for field in fields):
+            known.append(gap)
         known = self._extended("fields", name, fields)
-        if gone := [field for field in known if field not in fields]:
+        if gone := [field for field in known if field not in fields and "[" not in field]:
             raise SystemExit(f"{name} had the fields {', '.join(gone)}: a struct of the C API loses none. If that is meant, "
                              "delete them in bindings/c/abi.json and count up the version in the soname.")
         return known
@@ -26,6 +32,18 @@ class Numbers:
         known = self.table[what].setdefault(name, [])
         known.extend(value for value in values if value not in known)
         return known
+
+    def padding(self, name):
+        """The padding between the fields of a struct: names and sizes."""
+        return [field.removesuffix("]").split("[") for field in self.table["fields"].get(name, []) if "[" in field]
+
+    def pin(self, header):
+        """Takes over the functions and structs of a header, which programs that were compiled before must be able to use."""
+        new = c_abi.described(header)
+        if problems := list(c_abi.broken(self.table, new)):
+            raise SystemExit("\n".join(["programs that were compiled with earlier headers would break:", *problems, "If that is "
+                             "meant, delete what was in bindings/c/abi.json, and count up the version in the soname."]))
+        self.table |= new
 
     def text(self):
         table = {what: {name: entries[name] for name in sorted(entries)} for what, entries in self.table.items()}

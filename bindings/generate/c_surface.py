@@ -108,6 +108,15 @@ MADE_BY_HAND = {
     "BlockBackend.write": "xvirt_block_backend_write", "BlockBackend.flush": "xvirt_block_backend_flush",
 }
 
+# Functions that Rust describes as being like others, which C does not have.
+DESCRIBED_AS = {"Console.write_all_timeout": "Console.write_all", "Vm.resume_with": "Vm.resume"}
+
+# What comments call other things, where C has other names.
+WORDS = {
+    "None": "NULL", "Some": "something", "MAX_VCPUS": "XVIRT_MAX_VCPUS", "VNET_HEADER_LEN": "XVIRT_VNET_HEADER_LENGTH",
+    "CommitDecision": "XvirtCommitDecision", "Unknown": "XVIRT_DECISION_UNKNOWN", "InvalidInput": "XVIRT_STATUS_INVALID_CONFIG",
+}
+
 # What comments call functions, where C's have other names.
 REFERENCES = {
     "xvirt_vm_resume": "xvirt_vm_resume_with", "xvirt_console_writer_as_fd": "xvirt_console_writer_fd",

@@ -13,13 +13,15 @@
  * threads may use it at once. No thread may use a handle while another one frees it.
  *
  * Structs that go in. They begin with `size_t struct_size`, which is set to sizeof; everything else may be zero, which means
- * "as by default": `XvirtDisk disk = {.struct_size = sizeof disk, ...}`. Structs contain others by pointer, and lists as a
- * pointer to pointers and a count. Numbers whose zero is none of their values have a flag, such as `has_queues`. A struct
- * with a `kind` is one of several things: the member of that name says more. Nothing is kept: a call copies what it needs.
+ * "as by default": `XvirtDisk disk = {.struct_size = sizeof disk, ...}`, or in C++ `XvirtDisk disk = {}; disk.struct_size =
+ * sizeof disk;`. Members whose comments say "Required" have no default. Structs contain others by pointer, and lists as a
+ * pointer to pointers and a count. Numbers that may be absent have a flag, such as `has_queues`. A struct with a `kind` is
+ * one of several things: the member of that name says more. Nothing is kept: a call copies what it needs.
  *
  * Structs that come out. A call puts a pointer to one somewhere. With all that it points to, it is freed by one call of the
- * function of its type, such as xvirt_statistics_free(). A struct that came out may go in again. Its bytes must not change.
- * Enums have the value 0 if there is none, or if this header is older than the library.
+ * function of its type, such as xvirt_statistics_free(). A struct that came out may go in again, also with members changed,
+ * which does not change what is freed. Change it in place: a copy needs the `struct_size` of the copy, and lacks the members
+ * that a later library has added. Enums have the value 0 if there is none, or if this header is older than the library.
  *
  * Text is UTF-8 and ends with a NUL, in both directions; paths have any bytes but NUL. Bytes are a pointer and a length.
  * Text and bytes that a call puts somewhere are freed with xvirt_free().
@@ -30,14 +32,21 @@
  * Numbers: sizes are in bytes. Names that end with `_ns` are nanoseconds, of durations or since 1970.
  *
  * Waiting. Calls that may take long have a parameter `const XvirtCall *call`: NULL, or a time limit, what cancels it, and a
- * callback for its progress. Callbacks run on the thread of the call, unless their comment says otherwise, and must return: no
- * longjmp(3) or exceptions through the library.
+ * callback for its progress. Other calls are short, unless their comments say otherwise.
+ *
+ * Callbacks run on the thread of the call, before it returns. Only the functions of XvirtDiskOperations and
+ * XvirtNetworkOperations run on threads of the library. Callbacks must return: no longjmp(3) or exceptions through the
+ * library.
+ *
+ * Threads. Functions may be called on any thread. The comment of each handle says whether several may use it at once.
+ * XvirtError, and structs that came out, may be read by several threads at once.
  *
  * After fork(2), the child may exec or exit. Using a handle of a VM there fails with XVIRT_STATUS_INVALID_STATE.
  *
  * Versions. The library's soname is libxvirt.so.0. As long as that stays, programs run with each later library without being
- * compiled again: functions, constants and their numbers stay, structs only get more members at their ends, and functions get
- * no more parameters.
+ * compiled again. Functions stay and keep their parameters, constants keep their numbers, and structs their members. What is
+ * new becomes a new function, a new constant, or a member at the end of a struct: `struct_size` tells the library which
+ * members the program knows, and the others are as by default. A member that is set but too new for the library is an error.
  */
 
 #ifndef XVIRT_H
@@ -46,6 +55,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/**
+ * The most vCPUs of a VM.
+ */
+#define XVIRT_MAX_VCPUS 254
+
+/**
+ * The length in bytes of the header before each frame of an XvirtTap: a `struct virtio_net_hdr_v1`.
+ */
+#define XVIRT_VNET_HEADER_LENGTH 12
 
 /**
  * What a call returns: 0 for success, else the kind of the error. The numbers never change.
@@ -169,7 +188,7 @@ enum XvirtStatus
      */
     XVIRT_STATUS_TIMEOUT = 27,
     /**
-     * The awaited event can no longer occur: the VM was dropped, or the console was closed.
+     * The awaited event can no longer occur: the VM was freed, or the console was closed.
      */
     XVIRT_STATUS_GONE = 28,
     /**
@@ -664,7 +683,7 @@ enum XvirtDiskSourceKind
      */
     XVIRT_DISK_SOURCE_KIND_DESCRIPTORS = 2,
     /**
-     * A backend of the embedder.
+     * A backend of the program.
      */
     XVIRT_DISK_SOURCE_KIND_BACKEND = 3,
 };
@@ -875,7 +894,7 @@ enum XvirtEventKind
      */
     XVIRT_EVENT_KIND_MIGRATED = 6,
     /**
-     * It was shut down with xvirt_vm_hard_shutdown(), or dropped.
+     * It was shut down with xvirt_vm_hard_shutdown(), or freed.
      */
     XVIRT_EVENT_KIND_HARD_SHUTDOWN = 7,
     /**
@@ -891,12 +910,12 @@ enum XvirtEventKind
      */
     XVIRT_EVENT_KIND_GUEST_RESET = 10,
     /**
-     * The guest's kernel reported a panic. Unless its crash kernel takes over, `Crashed` follows.
+     * The guest's kernel reported a panic. Unless its crash kernel takes over, XVIRT_EVENT_KIND_CRASHED follows.
      */
     XVIRT_EVENT_KIND_GUEST_PANICKED = 11,
     /**
-     * The guest cannot continue. Depending on the configuration, the VM is halted, or `Restarted` or `Paused`
-     * follows.
+     * The guest cannot continue. Depending on the configuration, the VM is halted, or XVIRT_EVENT_KIND_RESTARTED or
+     * XVIRT_EVENT_KIND_PAUSED follows.
      */
     XVIRT_EVENT_KIND_CRASHED = 12,
     /**
@@ -1564,8 +1583,8 @@ typedef uint32_t XvirtDecision;
 /**
  * An archive with random access to its disks.
  *
- * It must be a file that is uncompressed, or that `export` compressed with zstd. May be used from several
- * threads. The file must not change meanwhile.
+ * It must be a file that is uncompressed, or that xvirt_xva_export() compressed with zstd. The file must not
+ * change meanwhile.
  *
  * Several threads may use it at once. Free it with xvirt_archive_free() when no call uses it any more.
  */
@@ -1598,10 +1617,9 @@ typedef struct XvirtChannel XvirtChannel;
 /**
  * The console of a VM: its output so far, and its input.
  *
- * A clone is cheap and refers to the same console; all methods may be called from any thread. No user of the
- * console slows the guest down: output goes into a bounded ring, and readers that fall behind lose the oldest
- * bytes and are told so. The console is kept across reboots and ends with the VM. In a child of fork(2) it is
- * closed.
+ * No user of the console slows the guest down: output goes into a bounded ring, and readers that fall behind
+ * lose the oldest bytes and are told so. The console is kept across reboots and ends with the VM. In a child of
+ * fork(2) it is closed.
  *
  * Input goes only to the guest that is running when it is sent. A halted VM accepts none. Input that the guest
  * has not read when it is halted or reset is dropped, so the next boot never executes old input. The guest of a
@@ -1616,21 +1634,16 @@ typedef struct XvirtConsole XvirtConsole;
 /**
  * Reads a console's output from its own position; other readers are not affected.
  *
- * `Read` blocks until there is output; it returns 0 once the console is closed and all output was read.
- *
- * Threads that are to share one position share it behind a lock, such as a `Mutex`. A call that waits with the
- * lock held can be interrupted; in an event loop, xvirt_console_reader_event_fd() and
- * xvirt_console_reader_try_read() never wait.
- *
- * One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with xvirt_console_reader_free() when no call uses it any more.
+ * One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with
+ * xvirt_console_reader_free() when no call uses it any more.
  */
 typedef struct XvirtConsoleReader XvirtConsoleReader;
 
 /**
  * Sends input to a console without waiting, for event loops. xvirt_console_writer() returns it.
  *
- * May be used from several threads, but they share one descriptor, which tells of the last `try_write` only.
- * Create one for each user otherwise.
+ * May be used from several threads, but they share one descriptor, which tells of the last
+ * xvirt_console_writer_try_write() only. Create one for each user otherwise.
  *
  * Several threads may use it at once. Free it with xvirt_console_writer_free() when no call uses it any more.
  */
@@ -1647,10 +1660,11 @@ typedef struct XvirtConsoleWriter XvirtConsoleWriter;
  * This covers the feature bits of CPUID (Intel SDM volume 2A; AMD APM volume 3, appendix E). It does not cover
  * these:
  *
- * - The frequency of the time stamp counter. A host whose counter has another frequency (by more than 250 millionths)
- *   can resume a guest only if its CPU can scale the counter; otherwise the resume fails and says so.
- * - What model-specific registers say, such as the mitigations in `IA32_ARCH_CAPABILITIES` that a CPU does not need. A
- *   guest keeps the answers of the host on which it booted, so boot it on the host with the oldest CPU.
+ * - The frequency of the time stamp counter. A host whose counter has another frequency (by more than 250
+ *   millionths) can resume a guest only if its CPU can scale the counter; otherwise the resume fails and says
+ *   so.
+ * - What model-specific registers say, such as the mitigations in `IA32_ARCH_CAPABILITIES` that a CPU does not
+ *   need. A guest keeps the answers of the host on which it booted, so boot it on the host with the oldest CPU.
  * - The width of physical addresses, which the guest also keeps. It matters to guests with more memory than the
  *   smallest host can address.
  *
@@ -1668,14 +1682,15 @@ typedef struct XvirtError XvirtError;
 
 /**
  * A listener for the events of one VM or of many. It gets all events from xvirt_event_receiver_listen() on,
- * those of each VM in their order, and then reports that the VMs are gone. May be used from several threads.
+ * those of each VM in their order, and then reports that the VMs are gone.
  *
  * Several threads may use it at once. Free it with xvirt_event_receiver_free() when no call uses it any more.
  */
 typedef struct XvirtEventReceiver XvirtEventReceiver;
 
 /**
- * One end of a connection that carries Ethernet frames. No method blocks, and all may be called from any thread.
+ * One end of a connection that carries Ethernet frames. No function blocks, and all may be called from any
+ * thread.
  *
  * Partly received and sent frames are kept here, so that a connection can outlive the NIC that uses it.
  *
@@ -1685,30 +1700,33 @@ typedef struct XvirtFrameStream XvirtFrameStream;
 
 /**
  * The frozen file systems of a guest: nothing is written to them until they are thawed, by
- * xvirt_frozen_file_systems_thaw(), by dropping this, or at the time limit. Dropping this waits for the agent at
- * most for its xvirt_guest_agent_timeout(); a failed thaw is retried on a thread as long as the VM exists and
- * runs.
+ * xvirt_frozen_file_systems_thaw(), by freeing this, or at the time limit. Freeing this waits for the agent at
+ * most for its time limit (xvirt_guest_agent_timeout()); a failed thaw is retried on a thread as long as the VM
+ * exists and runs.
  *
- * One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with xvirt_frozen_file_systems_free() when no call uses it any more.
+ * One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with
+ * xvirt_frozen_file_systems_free() when no call uses it any more.
  */
 typedef struct XvirtFrozenFileSystems XvirtFrozenFileSystems;
 
 /**
  * The QEMU guest agent of a VM, returned by xvirt_vm_agent().
  *
- * A clone is cheap and refers to the same agent. All calls may be made from any thread; those to one VM take
- * turns. Each has a time limit, 10 s unless changed by xvirt_guest_agent_with_timeout(), which includes waiting
- * for its turn. A call that fails may take a few seconds longer, to close files and kill commands in the guest;
- * if it was interrupted, a thread does that. The handle does not keep the VM alive: calls fail with
- * XVIRT_STATUS_GONE after the VM is dropped, and with XVIRT_STATUS_INVALID_STATE in a child of fork(2).
+ * All calls may be made from any thread; those to one VM take turns. Each has a time limit, 10 s unless changed
+ * by xvirt_guest_agent_with_timeout(), which includes waiting for its turn. A call that fails may take a few
+ * seconds longer, to close files and kill commands in the guest; if it was interrupted, a thread does that. The
+ * handle does not keep the VM alive: calls fail with XVIRT_STATUS_GONE after the VM is freed, and with
+ * XVIRT_STATUS_INVALID_STATE in a child of fork(2).
  *
  * Errors:
- * All calls may fail with these kinds: - XVIRT_STATUS_AGENT_ABSENT: no program in the guest has the port open,
- * or it has closed it. Install and start `qemu-guest-agent` in the guest; xvirt_guest_agent_wait_ready() waits
- * for it. - XVIRT_STATUS_AGENT_REFUSED: the agent answered with an error, which xvirt_error_cause()
- * returns. - XVIRT_STATUS_INVALID_ANSWER: its answer is malformed or too long. - XVIRT_STATUS_TIMEOUT: it did
- * not answer in time, for example because the VM is paused. The agent may execute the call later. -
- * XVIRT_STATUS_INVALID_STATE: the VM is halted, or was halted or reset during the call.
+ * All calls may fail with these kinds:
+ * - XVIRT_STATUS_AGENT_ABSENT: no program in the guest has the port open, or it has closed it. Install and start
+ *   `qemu-guest-agent` in the guest; xvirt_guest_agent_wait_ready() waits for it.
+ * - XVIRT_STATUS_AGENT_REFUSED: the agent answered with an error, which xvirt_error_cause() returns.
+ * - XVIRT_STATUS_INVALID_ANSWER: its answer is malformed or too long.
+ * - XVIRT_STATUS_TIMEOUT: it did not answer in time, for example because the VM is paused. The agent may execute
+ *   the call later.
+ * - XVIRT_STATUS_INVALID_STATE: the VM is halted, or was halted or reset during the call.
  *
  * Trust:
  * The guest controls its answers: each is checked and bounded, and costs no more than the time limit, but may be
@@ -1721,8 +1739,7 @@ typedef struct XvirtGuestAgent XvirtGuestAgent;
 /**
  * What a host offers to VMs, at the time of the probe.
  *
- * `Display` prints a table for people, `Serialize` and `Deserialize` exchange the report with programs and other
- * hosts. Sizes are in bytes.
+ * Sizes are in bytes.
  *
  * Several threads may use it at once. Free it with xvirt_host_free() when no call uses it any more.
  */
@@ -1733,9 +1750,6 @@ typedef struct XvirtHost XvirtHost;
  *
  * The width of a bucket is at most an eighth of its lower end, so a reported duration is at most that much too
  * long. All durations below 1024 ns share a bucket, and so do those of 69 s and more.
- *
- * Serialized, it is a list of the non-empty buckets: `{"buckets": {"end_ns": 1152, "count": 3}}`. `end_ns` is
- * the upper end in nanoseconds, without which the bucket is that of 69 s and more.
  *
  * Several threads may use it at once. It belongs to the result that contains it.
  */
@@ -1749,7 +1763,7 @@ typedef struct XvirtLatencies XvirtLatencies;
 typedef struct XvirtNetwork XvirtNetwork;
 
 /**
- * A console attached to a pseudo-terminal. Dropping it closes the terminal and ends its thread.
+ * A console attached to a pseudo-terminal. Freeing it closes the terminal and ends its thread.
  *
  * Several threads may use it at once. Free it with xvirt_pty_attachment_free() when no call uses it any more.
  */
@@ -1758,8 +1772,8 @@ typedef struct XvirtPtyAttachment XvirtPtyAttachment;
 /**
  * A folder that stores templates, VMs and their disks.
  *
- * Several processes may use it at once, and all methods may be called from any thread. A clone of this value
- * refers to the same repository. Nothing is held open between calls.
+ * Several processes may use it at once, and all functions may be called from any thread. Nothing is held open
+ * between calls.
  *
  * Several threads may use it at once. Free it with xvirt_repository_free() when no call uses it any more.
  */
@@ -1777,14 +1791,14 @@ typedef struct XvirtSnapshot XvirtSnapshot;
  *
  * While the view exists, the disk's image stays locked, and old contents of overwritten blocks take space in the
  * scratch file. If the host cannot preserve them, usually because the scratch file's file system is full, all
- * further reads fail with that reason; the guest is not affected. May be used from several threads.
+ * further reads fail with that reason; the guest is not affected.
  *
  * Several threads may use it at once. It belongs to the result that contains it.
  */
 typedef struct XvirtSnapshotView XvirtSnapshotView;
 
 /**
- * A console that listens on a Unix socket. Dropping it disconnects all clients, ends the thread and removes the
+ * A console that listens on a Unix socket. Freeing it disconnects all clients, ends the thread and removes the
  * file.
  *
  * Several threads may use it at once. Free it with xvirt_socket_attachment_free() when no call uses it any more.
@@ -1792,13 +1806,14 @@ typedef struct XvirtSnapshotView XvirtSnapshotView;
 typedef struct XvirtSocketAttachment XvirtSocketAttachment;
 
 /**
- * A folder in which the disks of a new VM are created until it is committed. Dropping it uncommitted removes
+ * A folder in which the disks of a new VM are created until it is committed. Freeing it uncommitted removes
  * everything in it.
  *
- * It may be used from any thread of the process that created it; dropping it in a child of fork(2) has no
- * effect. If the process dies, the next opening of the repository removes it.
+ * It may be used from any thread of the process that created it; freeing it in a child of fork(2) has no effect.
+ * If the process dies, the next opening of the repository removes it.
  *
- * One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with xvirt_stage_free() when no call uses it any more.
+ * One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with
+ * xvirt_stage_free() when no call uses it any more.
  */
 typedef struct XvirtStage XvirtStage;
 
@@ -1812,8 +1827,8 @@ typedef struct XvirtStoredVm XvirtStoredVm;
 /**
  * A disk that fetches its data from a slow source on demand and keeps it in a target image.
  *
- * May be used from several threads. While a block is fetched, only requests that need it wait. An error of the
- * source fails the request that needed it; the next one tries again.
+ * While a block is fetched, only requests that need it wait. An error of the source fails the request that
+ * needed it; the next one tries again.
  *
  * Several threads may use it at once. Free it with xvirt_streaming_disk_free() when no call uses it any more.
  */
@@ -1825,11 +1840,9 @@ typedef struct XvirtStreamingDisk XvirtStreamingDisk;
  * xvirt_streaming_import_config() can be built and started immediately: data that the guest reads is fetched
  * from the archive on demand, and data that it writes goes to images in the repository. Meanwhile,
  * xvirt_streaming_import_complete() copies the rest and turns it into a VM of the repository, which may keep
- * running. Until then, the VM exists only as long as this value: when it is dropped, or the process dies, the
+ * running. Until then, the VM exists only as long as this value: when it is freed, or the process dies, the
  * images are removed, and the guest's writes are lost. So keep it until xvirt_streaming_import_complete() has
  * succeeded.
- *
- * May be used from several threads.
  *
  * Several threads may use it at once. Free it with xvirt_streaming_import_free() when no call uses it any more.
  */
@@ -1838,7 +1851,8 @@ typedef struct XvirtStreamingImport XvirtStreamingImport;
 /**
  * A VM that was suspended, maybe by another process: the file that xvirt_vm_suspend() wrote.
  *
- * One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with xvirt_suspended_vm_free() when no call uses it any more.
+ * One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with
+ * xvirt_suspended_vm_free() when no call uses it any more.
  */
 typedef struct XvirtSuspendedVm XvirtSuspendedVm;
 
@@ -1846,10 +1860,11 @@ typedef struct XvirtSuspendedVm XvirtSuspendedVm;
  * A tap interface of the host: frames written to it are received by the host, and frames that the host sends are
  * read from it.
  *
- * Each read and write is one Ethernet frame after a header of `VNET_HEADER_LEN` bytes. The descriptor is
- * non-blocking; poll it through `AsFd`. All methods may be called from any thread. Those that concern the
- * interface rather than frames (MTU, state, address, bridge) work in the network namespace of the calling
- * thread.
+ * Each read and write is one Ethernet frame after a header of XVIRT_VNET_HEADER_LENGTH bytes. The descriptor is
+ * non-blocking and can be polled.
+ *
+ * Methods that concern the interface rather than frames (MTU, state, address, bridge) work in the network
+ * namespace of the calling thread.
  *
  * Several threads may use it at once. Free it with xvirt_tap_free() when no call uses it any more.
  */
@@ -1873,42 +1888,41 @@ typedef struct XvirtTls XvirtTls;
 /**
  * A virtual machine.
  *
- * All methods may be called from any thread. Verbs change the VM one at a time: each waits for its turn, and
- * xvirt_vm_current_operations() lists those in progress. Queries (power state, statistics, lists, events) never
- * wait for a verb. The timeout of a verb starts when its turn comes. Dropping the VM is a hard shutdown: it
- * releases threads, descriptors, locks and memory.
+ * Verbs change the VM one at a time: each waits for its turn, and xvirt_vm_current_operations() lists those in
+ * progress. Queries (power state, statistics, lists, events) never wait for a verb. The timeout of a verb starts
+ * when its turn comes. Freeing the VM is a hard shutdown: it releases threads, descriptors, locks and memory.
  *
  * It belongs to the process that made it. In a child of fork(2), verbs fail with XVIRT_STATUS_INVALID_STATE,
- * queries return what they do for a halted VM without devices, and dropping it has no effect.
+ * queries return what they do for a halted VM without devices, and freeing it has no effect.
  *
  * A verb that the VM's state does not allow fails with XVIRT_STATUS_INVALID_STATE, which names both. Another
  * thread or the guest may have caused that state.
  *
- * Signals and panics: The VM's own threads block all signals. One signal interrupts vCPU threads: the first
- * real-time signal without a handler when the first VM of the process starts. If the program installs a handler
- * for it later, the verbs that need it fail with XVIRT_STATUS_BUSY.
+ * Signals and panics:
+ * The VM's own threads block all signals. One signal interrupts vCPU threads: the first real-time signal without
+ * a handler when the first VM of the process starts. If the program installs a handler for it later, the verbs
+ * that need it fail with XVIRT_STATUS_BUSY.
  *
  * A panic on one of the VM's threads, for example in the program's log subscriber, is a crash of the VM
- * (XVIRT_CRASH_REASON_THREAD_PANICKED). If a log subscriber panics on a caller's thread, the panic unwinds
- * through the verb; the VM's power state is still accurate.
+ * (XVIRT_CRASH_REASON_KIND_THREAD_PANICKED).
  *
  * Several threads may use it at once. Free it with xvirt_vm_free() when no call uses it any more.
  */
 typedef struct XvirtVm XvirtVm;
 
 /**
- * Listens for connections from the guest to one port of its host. Dropping the listener or the VM refuses
- * further connections; halting the VM does not.
+ * Listens for connections from the guest to one port of its host. Freeing the listener or the VM refuses further
+ * connections; halting the VM does not.
  *
- * May be used from several threads. Its descriptor is readable while a connection waits or the VM is gone, for
- * use in the program's own event loop.
+ * Its descriptor is readable while a connection waits or the VM is gone, for use in the program's own event
+ * loop.
  *
  * Several threads may use it at once. Free it with xvirt_vsock_listener_free() when no call uses it any more.
  */
 typedef struct XvirtVsockListener XvirtVsockListener;
 
 /**
- * A name and its value, both NUL-terminated.
+ * A name and its value, both NUL-terminated. Programs make arrays of them, so they never get another member.
  */
 typedef struct XvirtStringPair {
     /**
@@ -1968,13 +1982,16 @@ typedef struct XvirtGuestCommand {
      */
     uint64_t timeout_ns;
     /**
-     * How many bytes of each of its outputs are kept.
+     * How many bytes of each of its outputs are kept: 1 MiB by default, and at most 16 MiB.
      */
     size_t output_limit;
 } XvirtGuestCommand;
 
 /**
- * How a call that may take long runs. All zeroes, or NULL in its place, is fine.
+ * How a call runs that may take long. All zeroes, or NULL in its place, is fine.
+ *
+ * The call only reads it, so several calls may use one at the same time. What calls are told in addition in later
+ * versions of the library is added here, with zero for what was done before.
  */
 typedef struct XvirtCall {
     /**
@@ -2188,11 +2205,11 @@ typedef struct XvirtLimits {
      */
     size_t struct_size;
     /**
-     * The largest kernel image, in bytes.
+     * The largest kernel image, in bytes; 256 MiB by default.
      */
     uint64_t kernel;
     /**
-     * The largest sum of all initial RAM disks, in bytes.
+     * The largest sum of all initial RAM disks, in bytes; 1 GiB by default.
      */
     uint64_t initrd;
 } XvirtLimits;
@@ -2314,7 +2331,7 @@ typedef struct XvirtCommandOutput {
      */
     const struct XvirtCommandStatus *status;
     /**
-     * Its standard output, up to the limit.
+     * Its standard output, up to the limit (`output_limit`).
      */
     const uint8_t *standard_output;
     /**
@@ -2727,13 +2744,13 @@ typedef struct XvirtCpuConfig {
      */
     size_t struct_size;
     /**
-     * The number of vCPUs, 1 to `MAX_VCPUS`.
+     * The number of vCPUs, 1 to XVIRT_MAX_VCPUS; 1 by default.
      */
     uint32_t count;
     /**
-     * The number of vCPUs per core, as the guest sees it: a power of two that divides `count`. A guest derives the
-     * core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM volume 3, "Hierarchical
-     * Mapping of Shared Resources").
+     * The number of vCPUs per core, as the guest sees it: a power of two that divides `count`, by default 1. A guest
+     * derives the core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM volume 3,
+     * "Hierarchical Mapping of Shared Resources").
      */
     uint32_t threads_per_core;
     /**
@@ -2942,17 +2959,19 @@ typedef struct XvirtDiskSourceImage {
  *
  * The file is locked like one that is opened by its path. The lock belongs to the open file description
  * (`F_OFD_SETLK`, fcntl(2)), so duplicates made by dup(2) share it, in other processes too, and do not exclude
- * each other. Clones of this value do, and so do all values made of clones of one XvirtDescriptor. Open the file
- * once for each disk, and close the descriptors that were sent to another process.
+ * each other. Open the file once for each disk, and close the descriptors that were sent to another process.
  */
 typedef struct XvirtImageDescriptor {
     /**
      * The size of this struct, which the caller sets.
      */
     size_t struct_size;
+    /**
+     * The descriptor.
+     */
     int descriptor;
     /**
-     * Required.
+     * The format of the image. Required.
      */
     XvirtImageFormat format;
 } XvirtImageDescriptor;
@@ -2983,7 +3002,7 @@ typedef struct XvirtDiskSource {
      */
     size_t descriptor_count;
     /**
-     * A backend of the embedder.
+     * A backend of the program.
      */
     const struct XvirtBlockBackend *backend;
 } XvirtDiskSource;
@@ -3060,7 +3079,7 @@ typedef struct XvirtDisk {
      */
     bool has_queues;
     /**
-     * The number of request queues, 1 to 16; NULL means one per vCPU, up to four.
+     * The number of request queues, 1 to 16; by default one per vCPU, up to four.
      */
     uint16_t queues;
     /**
@@ -3302,11 +3321,11 @@ typedef struct XvirtVmConfig {
      */
     size_t label_count;
     /**
-     * The unique identifier.
+     * The unique identifier; random by default.
      */
     const char *uuid;
     /**
-     * The VM generation ID: it changes whenever the VM becomes a copy of another or is reverted.
+     * The VM generation ID, random by default: it changes whenever the VM becomes a copy of another or is reverted.
      */
     const char *generation_id;
     /**
@@ -3314,7 +3333,7 @@ typedef struct XvirtVmConfig {
      */
     const struct XvirtCpuConfig *cpus;
     /**
-     * Its memory, a multiple of 4 KiB and at least 2 MiB. In bytes.
+     * Its memory, a multiple of 4 KiB and at least 2 MiB; 512 MiB by default. In bytes.
      */
     uint64_t memory;
     /**
@@ -3326,15 +3345,16 @@ typedef struct XvirtVmConfig {
      */
     const struct XvirtBalloon *balloon;
     /**
-     * What to do when the guest crashes: by a triple fault, or by a kernel panic without a crash kernel.
+     * What to do when the guest crashes, by a triple fault or by a kernel panic without a crash kernel. By default
+     * it is halted.
      */
     XvirtCrashAction on_crash;
     /**
-     * What to do when the guest's watchdog expires.
+     * What to do when the guest's watchdog expires. By default it is restarted.
      */
     XvirtCrashAction on_watchdog;
     /**
-     * What it boots.
+     * What it boots; by default what its first disk names.
      */
     const struct XvirtBoot *boot;
     /**
@@ -3647,7 +3667,7 @@ typedef struct XvirtLineage {
 } XvirtLineage;
 
 /**
- * The guest's kernel reported a panic. Unless its crash kernel takes over, `Crashed` follows.
+ * The guest's kernel reported a panic. Unless its crash kernel takes over, XVIRT_EVENT_KIND_CRASHED follows.
  */
 typedef struct XvirtEventGuestPanicked {
     /**
@@ -3844,12 +3864,12 @@ typedef struct XvirtEvent {
      */
     XvirtEventKind kind;
     /**
-     * The guest's kernel reported a panic. Unless its crash kernel takes over, `Crashed` follows.
+     * The guest's kernel reported a panic. Unless its crash kernel takes over, XVIRT_EVENT_KIND_CRASHED follows.
      */
     const struct XvirtEventGuestPanicked *guest_panicked;
     /**
-     * The guest cannot continue. Depending on the configuration, the VM is halted, or `Restarted` or `Paused`
-     * follows.
+     * The guest cannot continue. Depending on the configuration, the VM is halted, or XVIRT_EVENT_KIND_RESTARTED or
+     * XVIRT_EVENT_KIND_PAUSED follows.
      */
     const struct XvirtCrashReason *crashed;
     /**
@@ -4021,7 +4041,7 @@ typedef struct XvirtSizeList {
 } XvirtSizeList;
 
 /**
- * A guest's report on its memory. Counters start at its boot; values that the guest does not report are NULL.
+ * A guest's report on its memory. Counters start at its boot; values that the guest does not report are absent.
  */
 typedef struct XvirtGuestMemory {
     /**
@@ -4649,7 +4669,7 @@ typedef struct XvirtBlockBackendList {
 } XvirtBlockBackendList;
 
 /**
- * Some text.
+ * Some text. It never gets another member.
  */
 typedef struct XvirtStringList {
     /**
@@ -4731,15 +4751,15 @@ typedef struct XvirtExport {
      */
     size_t struct_size;
     /**
-     * The compression.
+     * The compression; zstd by default.
      */
     XvirtCompression compression;
     /**
-     * The compression level: 1 to 9 for gzip, 1 to 19 for zstd.
+     * The compression level: 1 to 9 for gzip, 1 to 19 for zstd. Each has a level of its own by default.
      */
     int32_t level;
     /**
-     * The checksum of chunks.
+     * The checksum of chunks; by default that of current hosts.
      */
     XvirtChecksum checksum;
 } XvirtExport;
@@ -4771,7 +4791,8 @@ typedef struct XvirtReadOptions {
      */
     size_t struct_size;
     /**
-     * The window limit of a zstd stream in bytes: see `max_window`.
+     * The window limit of a zstd stream in bytes, which is how much memory reading it may take: 128 MiB by default,
+     * at most 2 GiB.
      */
     uint64_t max_window;
 } XvirtReadOptions;
@@ -5061,8 +5082,7 @@ typedef struct XvirtSeedNic {
 /**
  * A guest's identity at its first boot.
  *
- * Equal values yield equal bytes. Two calls of `new` yield different identities, because each has its own
- * instance id.
+ * Equal values yield equal bytes.
  */
 typedef struct XvirtSeed {
     /**
@@ -5252,11 +5272,11 @@ typedef struct XvirtMigration {
      */
     size_t struct_size;
     /**
-     * How the target gets the guest's memory. Cannot be changed on the way.
+     * How the target gets the guest's memory; by default it is copied. Cannot be changed on the way.
      */
     XvirtMemoryTransfer memory;
     /**
-     * How many connections memory is sent over, from 1 to 16. Cannot be changed on the way.
+     * How many connections memory is sent over, from 1 to 16; 1 by default. Cannot be changed on the way.
      */
     uint8_t connections;
     /**
@@ -5268,8 +5288,8 @@ typedef struct XvirtMigration {
      */
     uint64_t bandwidth;
     /**
-     * How long the guest may be stopped while the last pages are sent. Earlier rounds aim lower, see
-     * `docs/migration.md`. In nanoseconds.
+     * How long the guest may be stopped while the last pages are sent, 300 ms by default. Earlier rounds aim lower,
+     * see `docs/migration.md`. In nanoseconds.
      */
     uint64_t downtime_ns;
     /**
@@ -5278,24 +5298,25 @@ typedef struct XvirtMigration {
     bool has_max_throttle;
     /**
      * The most that the vCPUs are throttled if the guest writes faster than the connections send: the share of time
-     * for which they are held, in percent, from 0 to 99.
+     * for which they are held, in percent, from 0 to 99; 99 by default.
      */
     uint8_t max_throttle;
     /**
-     * How long the migration may take. In nanoseconds.
+     * How long the migration may take; an hour by default. In nanoseconds.
      */
     uint64_t time_limit_ns;
     /**
-     * What happens then.
+     * What happens then; by default it fails.
      */
     XvirtAtLimit at_limit;
     /**
-     * How long the target may be silent, or take no data, before it is given up. It has to be able to open the disks
-     * and load the state in this time. In nanoseconds.
+     * How long the target may be silent, or take no data, before it is given up; 30 s by default. It has to be able
+     * to open the disks and load the state in this time. In nanoseconds.
      */
     uint64_t silence_limit_ns;
     /**
-     * How long to ask the `CommitDecision` while it answers `Unknown`. In nanoseconds.
+     * How long to ask the XvirtCommitDecision while it answers XVIRT_DECISION_UNKNOWN; a minute by default. In
+     * nanoseconds.
      */
     uint64_t decision_limit_ns;
 } XvirtMigration;
@@ -5325,8 +5346,16 @@ typedef struct XvirtMigrationObserver {
 } XvirtMigrationObserver;
 
 /**
- * A store that decides which host runs the VM. See the Rust trait `CommitDecision` for what is asked when; without a
- * store, the two sides decide alone. The functions may block, but not longer than the other side's limit for silence.
+ * A store that decides on which host the VM runs, for programs that keep a record of that.
+ *
+ * Without one, the two sides decide alone: the source commits, and a target that loses the connection before gives up.
+ * With a store, a target that loses the connection reads it, so that an outcome is indeterminate less often. Both sides
+ * must use the same store.
+ *
+ * The functions are called on the thread of the call. They may block, but not longer than the other side's limit for
+ * silence. If `commit` answers XVIRT_DECISION_UNKNOWN, `withdraw` is called; it and `read` are called again as long as
+ * they answer that, until the `decision_limit_ns` of the settings. That of the target should be the longer one. Any
+ * number that is no XvirtDecision counts as XVIRT_DECISION_UNKNOWN.
  */
 typedef struct XvirtCommitDecision {
     /**
@@ -5342,7 +5371,8 @@ typedef struct XvirtCommitDecision {
      */
     XvirtDecision (*withdraw)(void *user_data);
     /**
-     * Target: reads whether it is the owner. XVIRT_DECISION_REFUSED only if it never will be. Required.
+     * Target: reads whether it is the owner. XVIRT_DECISION_REFUSED only if it never will be: XVIRT_DECISION_UNKNOWN while
+     * the source may still commit. Required.
      */
     XvirtDecision (*read)(void *user_data);
     /**
@@ -5360,17 +5390,18 @@ typedef struct XvirtReception {
      */
     size_t struct_size;
     /**
-     * How long the source may be silent before it is given up. It has to be able to stop the guest and to flush and
-     * close its disks in this time. In nanoseconds.
+     * How long the source may be silent before it is given up; 30 s by default. It has to be able to stop the guest
+     * and to flush and close its disks in this time. In nanoseconds.
      */
     uint64_t silence_limit_ns;
     /**
-     * How long the migration may take, from the first connection of its source until the target is prepared. In
-     * nanoseconds.
+     * How long the migration may take, from the first connection of its source until the target is prepared; four
+     * hours by default. In nanoseconds.
      */
     uint64_t time_limit_ns;
     /**
-     * How long to ask the `CommitDecision` while it answers `Unknown`. In nanoseconds.
+     * How long to ask the XvirtCommitDecision while it answers XVIRT_DECISION_UNKNOWN; a minute by default. In
+     * nanoseconds.
      */
     uint64_t decision_limit_ns;
 } XvirtReception;
@@ -5388,9 +5419,9 @@ typedef struct XvirtArrivingVm {
      */
     const char *name;
     /**
-     * Its configuration at the source; NULL if that has parts that are no data.
+     * Its configuration at the source, which may be changed; NULL if that has parts that are no data.
      */
-    const struct XvirtVmConfig *config;
+    struct XvirtVmConfig *config;
     /**
      * Whether the source only checks whether it could migrate.
      */
@@ -5852,7 +5883,7 @@ XvirtStatus xvirt_guest_agent_shutdown(const struct XvirtGuestAgent *guest_agent
 
 /**
  * Asks the guest to reboot, and waits until that has begun, which is when its agent is gone. The VM is reset
- * later (XVIRT_EVENT_GUEST_RESET); xvirt_guest_agent_wait_ready() waits for its next boot.
+ * later (XVIRT_EVENT_KIND_GUEST_RESET); xvirt_guest_agent_wait_ready() waits for its next boot.
  *
  * Errors:
  * As xvirt_guest_agent_shutdown().
@@ -5868,9 +5899,9 @@ XvirtStatus xvirt_guest_agent_reboot(const struct XvirtGuestAgent *guest_agent,
  * see `status`.
  *
  * It needs only the agent in the guest, which keeps the output until the command has ended: up to 16 MiB of each
- * stream, of which `output_limit` is returned. Other calls can be made meanwhile. A command has ended when it
- * has exited and all processes that inherited its output have closed it, so one that leaves a process in the
- * background should redirect its output.
+ * stream, of which `output_limit` is returned. Other calls can be made meanwhile. A command
+ * has ended when it has exited and all processes that inherited its output have closed it, so one that leaves a
+ * process in the background should redirect its output.
  *
  * At the time limit, the command is killed (`kill -9`, with the guest's `/bin/sh`), but not the processes that
  * it has started. If the agent does not answer then, or this process ends first, the command keeps running.
@@ -5902,7 +5933,7 @@ XvirtStatus xvirt_guest_agent_time(const struct XvirtGuestAgent *guest_agent,
                                    struct XvirtError **error);
 
 /**
- * Sets the guest's system clock and hardware clock: `set_time(SystemTime::now())` corrects a clock that stood
+ * Sets the guest's system clock and hardware clock. With the present time, that corrects a clock that stood
  * still while the VM was paused. In a Linux guest the agent uses `hwclock` for the hardware clock; if that is
  * missing or fails, the call fails, but the system clock is set.
  *
@@ -5995,10 +6026,12 @@ XvirtStatus xvirt_console_reader_at_end(const struct XvirtConsole *console,
                                         struct XvirtError **error);
 
 /**
- * Like xvirt_console_write_all(), with a timeout.
+ * Sends `bytes` as input. Up to 64 KiB wait for the guest; beyond that, this blocks until the guest reads.
  *
  * Errors:
- * As xvirt_console_write_all().
+ * XVIRT_STATUS_TIMEOUT if the guest did not read in time (the message says how many bytes were accepted),
+ * XVIRT_STATUS_INVALID_STATE if the VM is halted, or is halted or reset while this waits, XVIRT_STATUS_GONE if
+ * the console is closed.
  *
  * `call.timeout_ns` is the timeout. `call` is NULL, or has a timeout, the means to cancel the call and a
  * callback for its progress.
@@ -6037,7 +6070,7 @@ XvirtStatus xvirt_console_writer(const struct XvirtConsole *console,
 /**
  * Opens a pseudo-terminal whose other end can be opened by path, for example by `screen` or `minicom`. Its
  * output starts with the oldest byte kept. Input is dropped while the VM is halted. One thread serves it until
- * the attachment is dropped.
+ * the attachment is freed.
  *
  * Errors:
  * XVIRT_STATUS_NOT_FOUND or XVIRT_STATUS_IO if the host cannot provide a pseudo-terminal.
@@ -6053,7 +6086,7 @@ XvirtStatus xvirt_console_attach_pty(const struct XvirtConsole *console,
 /**
  * Listens on a Unix socket at `path` (mode 0600). Up to 32 clients at a time may connect. Each gets the output
  * from the oldest byte kept, and may send input, which is dropped while the VM is halted. A stale socket file on
- * which no process listens is replaced. One thread serves all clients until the attachment is dropped.
+ * which no process listens is replaced. One thread serves all clients until the attachment is freed.
  *
  * Errors:
  * XVIRT_STATUS_BUSY if a process listens there, XVIRT_STATUS_ALREADY_EXISTS if the path is something other than
@@ -6070,8 +6103,8 @@ XvirtStatus xvirt_console_attach_unix_socket(const struct XvirtConsole *console,
                                              struct XvirtError **error);
 
 /**
- * Closes the console permanently, as dropping its VM does: readers get the remaining output and then end of
- * file, input is refused. Closing it twice has no effect.
+ * Closes the console permanently, as freeing its VM does: readers get the remaining output and then end of file,
+ * input is refused. Closing it twice has no effect.
  */
 XvirtStatus xvirt_console_close(const struct XvirtConsole *console,
                                 struct XvirtError **error);
@@ -6162,7 +6195,7 @@ XvirtStatus xvirt_console_writer_fd(const struct XvirtConsoleWriter *console_wri
 
 /**
  * Sends as much of `bytes` as there is room for; returns how many bytes, possibly 0. If that was not all, the
- * xvirt_console_writer_fd() becomes readable when the rest should be tried.
+ * descriptor (xvirt_console_writer_fd()) becomes readable when the rest should be tried.
  *
  * Errors:
  * As xvirt_console_try_write().
@@ -6269,8 +6302,8 @@ XvirtStatus xvirt_host_probe(const struct XvirtCall *call,
                              struct XvirtError **error);
 
 /**
- * Sets an open `/dev/kvm`, which VMs that are built on this host use instead of opening the device, and updates
- * the report with what it offers.
+ * Sets an open `/dev/kvm`, which VMs that are built (xvirt_vm_config_build()) on this host use instead of
+ * opening the device, and updates the report with what it offers.
  *
  * A process that cannot open anything receives the descriptor, and the report of a xvirt_host_probe() as JSON,
  * from another process.
@@ -6433,7 +6466,7 @@ XvirtStatus xvirt_tap_fd(const struct XvirtTap *tap,
                          struct XvirtError **error);
 
 /**
- * Creates a tap that disappears when dropped, named `name` or `xvtap0`, `xvtap1`, … It is down at first.
+ * Creates a tap that disappears when freed, named `name` or `xvtap0`, `xvtap1`, … It is down at first.
  *
  * Errors:
  * XVIRT_STATUS_PERMISSION_DENIED without `CAP_NET_ADMIN`, XVIRT_STATUS_HOST_UNSUPPORTED if the host does not
@@ -6705,13 +6738,12 @@ XvirtStatus xvirt_stage_attach(const struct XvirtStage *stage,
  *
  * - XVIRT_STATUS_ALREADY_EXISTS: there is a VM with this UUID.
  * - XVIRT_STATUS_BUSY: a disk is still open.
- * - XVIRT_STATUS_INVALID_CONFIG: a disk, the kernel or the initrd belongs to another VM or a
- *   template of the repository, or a disk is based on such a disk, which could be removed with its owner; a disk
- *   in the stage is based on another file, or is not a plain file; or a part of the configuration is an open
- *   object, which cannot be stored.
+ * - XVIRT_STATUS_INVALID_CONFIG: a disk, the kernel or the initrd belongs to another VM or a template of the
+ *   repository, or a disk is based on such a disk, which could be removed with its owner; a disk in the stage is
+ *   based on another file, or is not a plain file; or a part of the configuration is an open object, which
+ *   cannot be stored.
  * - XVIRT_STATUS_NO_SPACE: the file system is full.
- * - XVIRT_STATUS_INVALID_STATE: it was committed already, or the stage belongs to the parent
- *   process.
+ * - XVIRT_STATUS_INVALID_STATE: it was committed already, or the stage belongs to the parent process.
  * - XVIRT_STATUS_NOT_FOUND: a disk is missing, in the stage or outside the repository.
  * - Others: a disk is damaged, is not an image file or block device, or cannot be read.
  *
@@ -7037,13 +7069,13 @@ XvirtStatus xvirt_repository_remove_snapshot(const struct XvirtRepository *repos
  * The VM is halted afterwards. After a checkpoint it is suspended, and continues from that moment when it is
  * resumed; it can be reverted to the same checkpoint as often as desired. Either way it gets a new generation
  * ID, by which the guest can notice that it went back in time. A running VM must be shut down first, and the VM
- * must be xvirt_stored_vm_build() again afterwards.
+ * must be built (xvirt_stored_vm_build()) again afterwards.
  *
  * Errors:
  * After an error the VM is as before.
  *
- * - XVIRT_STATUS_NOT_FOUND if the snapshot or the VM was removed; the remedy is to create a VM from the
- *   snapshot with xvirt_repository_clone_vm().
+ * - XVIRT_STATUS_NOT_FOUND if the snapshot or the VM was removed; the remedy is to create a VM from the snapshot
+ *   with xvirt_repository_clone_vm().
  * - XVIRT_STATUS_BUSY if a disk is in use, or the VM was changed meanwhile.
  * - XVIRT_STATUS_IN_USE if other VMs use disks of this VM.
  *
@@ -7066,13 +7098,11 @@ XvirtStatus xvirt_repository_revert(const struct XvirtRepository *repository,
  * After an error there is no snapshot, and the VM is as before.
  *
  * - XVIRT_STATUS_NOT_FOUND if the VM is not in the repository.
- * - XVIRT_STATUS_INVALID_CONFIG if a writable disk is not in the repository, or the configuration
- *   contains open objects, which cannot be stored.
- * - XVIRT_STATUS_BUSY if a XvirtStoredVm is running, a disk is being exported, or the VM was changed
- *   meanwhile.
+ * - XVIRT_STATUS_INVALID_CONFIG if a writable disk is not in the repository, or the configuration contains open
+ *   objects, which cannot be stored.
+ * - XVIRT_STATUS_BUSY if a XvirtStoredVm is running, a disk is being exported, or the VM was changed meanwhile.
  * - XVIRT_STATUS_UNSUPPORTED_IMAGE if there are 48 images below a disk already.
- * - XVIRT_STATUS_TIMEOUT and those of
- *   xvirt_guest_agent_freeze_file_systems(), if file systems are to be frozen.
+ * - XVIRT_STATUS_TIMEOUT and those of xvirt_guest_agent_freeze_file_systems(), if file systems are to be frozen.
  * - XVIRT_STATUS_CANCELLED; or an image cannot be created.
  *
  * Free `snapshot` with xvirt_snapshot_free(). `call` is NULL, or has a timeout, the means to cancel the call and
@@ -7087,7 +7117,8 @@ XvirtStatus xvirt_repository_snapshot(const struct XvirtRepository *repository,
 
 /**
  * Takes a checkpoint of a running, paused or suspended VM: its disks and its memory at one moment, consistent
- * with each other. A VM that is xvirt_repository_revert() to it is suspended, and resumes at that moment.
+ * with each other. A VM that is reverted (xvirt_repository_revert()) to it is suspended, and resumes at that
+ * moment.
  *
  * A running guest is stopped until its memory is saved, which takes as long as writing that much to the file
  * system.
@@ -7519,8 +7550,8 @@ XvirtStatus xvirt_latencies_total(const struct XvirtLatencies *latencies,
                                   struct XvirtError **error);
 
 /**
- * The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; NULL if nothing
- * was counted. `percentile(50.0)` is the median.
+ * The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; none if nothing
+ * was counted. With 50, that is the median.
  */
 XvirtStatus xvirt_latencies_percentile(const struct XvirtLatencies *latencies,
                                        double percent,
@@ -7556,7 +7587,7 @@ XvirtStatus xvirt_event_receiver_new(struct XvirtEventReceiver **event_receiver,
  * Takes the next event; NULL if none is queued.
  *
  * Errors:
- * XVIRT_STATUS_GONE once all VMs that it listened to were dropped and all their events were taken.
+ * XVIRT_STATUS_GONE once all VMs that it listened to were freed and all their events were taken.
  *
  * Free `event_record` with xvirt_event_record_free(). `event_record` is NULL if there is none.
  */
@@ -7713,7 +7744,7 @@ XvirtStatus xvirt_vm_events(const struct XvirtVm *vm,
  * The views are crash-consistent: they contain what the guest has written, but not what it still caches in
  * memory. The guest is not stopped. New writes wait until those in flight are done. Later, the first write to
  * each block waits until the old contents are copied to an unnamed file in the folder `scratch`. That file needs
- * as much space as the guest changes, at most the size of the disks. Dropping a view ends the copying for its
+ * as much space as the guest changes, at most the size of the disks. Freeing a view ends the copying for its
  * disk.
  *
  * A view keeps its disk locked, even when the VM is halted. This VM can still be started again, unless the view
@@ -7827,8 +7858,8 @@ XvirtStatus xvirt_vm_nic_positions(const struct XvirtVm *vm,
  *
  * Errors:
  * XVIRT_STATUS_INVALID_STATE if it is not halted. XVIRT_STATUS_OUT_OF_DESCRIPTORS, which says how many it needs
- * and how many are left. Otherwise, any error of these steps. On error, the VM stays halted and nothing is left
- * behind.
+ * (xvirt_vm_config_file_descriptors()) and how many are left. Otherwise, any error of these steps. On error, the
+ * VM stays halted and nothing is left behind.
  *
  * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
  */
@@ -7840,8 +7871,8 @@ XvirtStatus xvirt_vm_start(const struct XvirtVm *vm,
  * Pauses a running VM, which stays in memory.
  *
  * A paused VM stays paused until a verb changes that. Pending requests of its guest (power-off or reset), its
- * crashes and its watchdog wait: xvirt_vm_unpause() handles them, `hard_reboot` and `hard_shutdown` discard
- * them.
+ * crashes and its watchdog wait: xvirt_vm_unpause() handles them, xvirt_vm_hard_reboot() and
+ * xvirt_vm_hard_shutdown() discard them.
  *
  * Errors:
  * XVIRT_STATUS_INVALID_STATE if it is not running. XVIRT_STATUS_BUSY if the program has installed its own
@@ -7868,16 +7899,16 @@ XvirtStatus xvirt_vm_unpause(const struct XvirtVm *vm,
 /**
  * Asks the guest to shut down, and waits until it has powered off.
  *
- * If a xvirt_vm_agent() runs, it is asked first, and has a quarter of `timeout`, at most 10 s, to begin. After
- * that, or if there is no agent, the power button is pressed (ACPI), repeatedly and at growing intervals, until
- * the VM is halted: a guest that is still booting, rebooting or paused misses a press. libvirt uses the same
- * order.
+ * If a guest agent (xvirt_vm_agent()) runs, it is asked first, and has a quarter of `timeout`, at most 10 s, to
+ * begin. After that, or if there is no agent, the power button is pressed (ACPI), repeatedly and at growing
+ * intervals, until the VM is halted: a guest that is still booting, rebooting or paused misses a press. libvirt
+ * uses the same order.
  *
  * Errors:
- * - XVIRT_STATUS_INVALID_STATE if it is not running, was halted by
- *   xvirt_vm_hard_shutdown() while this waited, or was migrated while this waited for its turn.
- * - XVIRT_STATUS_TIMEOUT if it has not powered off within `timeout`; then it still runs, and may still
- *   power off later.
+ * - XVIRT_STATUS_INVALID_STATE if it is not running, was halted by xvirt_vm_hard_shutdown() while this waited,
+ *   or was migrated while this waited for its turn.
+ * - XVIRT_STATUS_TIMEOUT if it has not powered off within `timeout`; then it still runs, and may still power off
+ *   later.
  * - XVIRT_STATUS_GUEST_FAULT if it crashed while this waited and was halted as a result.
  *
  * `call.timeout_ns` is the timeout. `call` is NULL, or has a timeout, the means to cancel the call and a
@@ -7905,13 +7936,13 @@ XvirtStatus xvirt_vm_hard_shutdown(const struct XvirtVm *vm,
  * again.
  *
  * Errors:
- * - XVIRT_STATUS_INVALID_STATE if it is not running, or another verb intervened: a
- *   xvirt_vm_clean_shutdown() or xvirt_vm_hard_shutdown(), after which it is halted,
- *   or a xvirt_vm_hard_reboot(), or it was migrated while this waited for its turn.
- * - XVIRT_STATUS_TIMEOUT if it has not powered off within `timeout`; then it still runs. If its guest
- *   powers off later, it is still rebooted, even if it was migrated meanwhile, unless `clean_shutdown` was called.
- * - XVIRT_STATUS_GUEST_FAULT if it crashed while this waited; then it is in the state that its
- *   configuration specifies for crashes.
+ * - XVIRT_STATUS_INVALID_STATE if it is not running, or another verb intervened: a xvirt_vm_clean_shutdown() or
+ *   xvirt_vm_hard_shutdown(), after which it is halted, or a xvirt_vm_hard_reboot(), or it was migrated while
+ *   this waited for its turn.
+ * - XVIRT_STATUS_TIMEOUT if it has not powered off within `timeout`; then it still runs. If its guest powers off
+ *   later, it is still rebooted, even if it was migrated meanwhile, unless `clean_shutdown` was called.
+ * - XVIRT_STATUS_GUEST_FAULT if it crashed while this waited; then it is in the state that its configuration
+ *   specifies for crashes.
  * - XVIRT_STATUS_NOT_BOOTABLE if its boot source could no longer be loaded; then it is halted.
  *
  * `call.timeout_ns` is the timeout. `call` is NULL, or has a timeout, the means to cancel the call and a
@@ -7927,8 +7958,8 @@ XvirtStatus xvirt_vm_clean_reboot(const struct XvirtVm *vm,
  *
  * Errors:
  * - XVIRT_STATUS_INVALID_STATE if it is halted.
- * - XVIRT_STATUS_BUSY if the program has installed its own handler for the signal that interrupts vCPUs;
- *   then the VM keeps running.
+ * - XVIRT_STATUS_BUSY if the program has installed its own handler for the signal that interrupts vCPUs; then
+ *   the VM keeps running.
  * - Any error of loading its boot source or resetting its devices; then it is halted.
  *
  * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
@@ -8003,7 +8034,7 @@ XvirtStatus xvirt_vm_disk_limit(const struct XvirtVm *vm,
  * Limits the CPU time of all vCPUs together. The limit applies immediately, and across reboots and starts.
  *
  * The vCPU threads get their own control group below the group of this process. It is removed with the machine.
- * A process that is killed, or ends without dropping its VMs, leaves it behind empty; the next process that
+ * A process that is killed, or ends without freeing its VMs, leaves it behind empty; the next process that
  * limits a VM from the same group removes it.
  *
  * This needs the CPU controller, of cgroup v2 or v1, and permission to create groups below this process's own.
@@ -8204,8 +8235,7 @@ XvirtStatus xvirt_vm_statistics(const struct XvirtVm *vm,
  * - XVIRT_STATUS_INVALID_STATE if it is neither running nor paused, or a device cannot be saved.
  * - XVIRT_STATUS_ALREADY_EXISTS if there is something at `path`.
  * - XVIRT_STATUS_NOT_FOUND if the folder of `path`, or the image of a disk, is not there any more.
- * - XVIRT_STATUS_NO_SPACE, XVIRT_STATUS_PERMISSION_DENIED and others of the file, or
- *   of flushing the disks.
+ * - XVIRT_STATUS_NO_SPACE, XVIRT_STATUS_PERMISSION_DENIED and others of the file, or of flushing the disks.
  * - XVIRT_STATUS_BUSY if the program has taken the signal that interrupts vCPUs for itself.
  * - XVIRT_STATUS_CANCELLED.
  *
@@ -8219,10 +8249,29 @@ XvirtStatus xvirt_vm_suspend(const struct XvirtVm *vm,
                              struct XvirtError **error);
 
 /**
- * Like xvirt_vm_resume_with(), with a choice of how the guest's clocks account for the time in between.
+ * Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before
+ * the guest runs, so that the VM can never be resumed a second time with disks that have changed since.
+ *
+ * The guest's clocks continue as if it had run all the time; see XvirtElapsedTime for what a guest sees. A guest
+ * that uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's
+ * agent was running at the suspend and a second has passed since, a thread also sets the guest's date through it
+ * (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
+ * xvirt_guest_agent_set_time() if the guest has no agent, or it did not answer.
+ *
+ * Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
+ * virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
  *
  * Errors:
- * As xvirt_vm_resume_with().
+ * After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the
+ * file may be gone: then discard the memory with xvirt_vm_hard_shutdown().
+ *
+ * - XVIRT_STATUS_INVALID_STATE if it is not suspended, or the image of a disk was changed since.
+ * - XVIRT_STATUS_NOT_FOUND if the saved state is gone: another process has resumed the VM, or it was reverted.
+ * - XVIRT_STATUS_CORRUPT_STATE, XVIRT_STATUS_UNSUPPORTED_STATE.
+ * - XVIRT_STATUS_HOST_UNSUPPORTED if the host's CPU lacks a feature that the guest uses, which is named, its
+ *   time stamp counter has another frequency, or its KVM refuses the state.
+ * - XVIRT_STATUS_INVALID_CONFIG if a disk has another size than it had.
+ * - XVIRT_STATUS_CANCELLED, and everything that xvirt_vm_start() fails with.
  *
  * Free `resume_report` with xvirt_resume_report_free(). `call` is NULL, or has a timeout, the means to cancel
  * the call and a callback for its progress.
@@ -8376,7 +8425,7 @@ XvirtStatus xvirt_vsock_listener_fd(const struct XvirtVsockListener *vsock_liste
  * Waits for the next connection, as long as the VM exists.
  *
  * Errors:
- * The VM was dropped (XVIRT_STATUS_GONE), or XVIRT_STATUS_OUT_OF_DESCRIPTORS.
+ * The VM was freed (XVIRT_STATUS_GONE), or XVIRT_STATUS_OUT_OF_DESCRIPTORS.
  *
  * `socket` gets a descriptor, which the caller closes. `call` is NULL, or has a timeout, the means to cancel the
  * call and a callback for its progress.
@@ -8387,7 +8436,7 @@ XvirtStatus xvirt_vsock_listener_accept(const struct XvirtVsockListener *vsock_l
                                         struct XvirtError **error);
 
 /**
- * Takes a connection that waits; NULL if there is none.
+ * Takes a connection that waits, if there is one.
  *
  * Errors:
  * As xvirt_vsock_listener_accept().
@@ -8508,7 +8557,7 @@ XvirtStatus xvirt_disk_create(const char *path,
  *
  * XVIRT_STATUS_BUSY if the image is open elsewhere; XVIRT_STATUS_INVALID_CONFIG if `size` is smaller than the
  * disk is, because that would destroy data, or not a multiple of 512, or if it is a block device; otherwise as
- * `open`.
+ * xvirt_disk_open().
  *
  * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
  */
@@ -8524,7 +8573,7 @@ XvirtStatus xvirt_disk_grow(const char *path,
  *
  * Errors:
  *
- * As `open`, but never XVIRT_STATUS_BUSY.
+ * As xvirt_disk_open(), but never XVIRT_STATUS_BUSY.
  *
  * Free `image_info` with xvirt_image_info_free(). `call` is NULL, or has a timeout, the means to cancel the call
  * and a callback for its progress.
@@ -8536,7 +8585,7 @@ XvirtStatus xvirt_disk_inspect(const char *path,
                                struct XvirtError **error);
 
 /**
- * Opens a disk image or block device and locks it, with its backing files, until the backend is dropped.
+ * Opens a disk image or block device and locks it, with its backing files, until the backend is freed.
  *
  * The locks exclude other openers in this process and in others, including QEMU and `qemu-img`: a writer
  * excludes everyone, and readers exclude writers. Backing files are only read.
@@ -8577,16 +8626,16 @@ XvirtStatus xvirt_disk_open(const char *path,
                             struct XvirtError **error);
 
 /**
- * Opens a disk image on open files, and locks them like `open`. The first descriptor is that of the image,
- * followed by those of its backing files from the nearest to the deepest. The names of backing files in the
- * images are ignored, and no file is opened by its path. A format that an image records for its backing file
+ * Opens a disk image on open files, and locks them like xvirt_disk_open(). The first descriptor is that of the
+ * image, followed by those of its backing files from the nearest to the deepest. The names of backing files in
+ * the images are ignored, and no file is opened by its path. A format that an image records for its backing file
  * must match the given one.
  *
  * Errors:
  *
- * As for `open`. XVIRT_STATUS_INVALID_CONFIG also means that a descriptor does not meet the requirements of
- * XvirtImageDescriptor, that one is missing or superfluous, or that its format is not the one that the image
- * records.
+ * As for xvirt_disk_open(). XVIRT_STATUS_INVALID_CONFIG also means that a descriptor does not meet the
+ * requirements of XvirtImageDescriptor, that one is missing or superfluous, or that its format is not the one
+ * that the image records.
  *
  * Free `block_backend` with xvirt_block_backend_free(). `call` is NULL, or has a timeout, the means to cancel
  * the call and a callback for its progress.
@@ -8605,13 +8654,13 @@ XvirtStatus xvirt_disk_open_descriptors(const struct XvirtImageDescriptor *const
  * it is a qcow2 image on top of the base. The result tells which. A qcow2 copy in the directory of its base
  * stores a relative name, so that both can be moved together; elsewhere it stores the full path.
  *
- * Give the `format` of a raw base that a guest has written to: see `open`. When this returns, the copy is on
- * stable storage.
+ * Give the `format` of a raw base that a guest has written to: see xvirt_disk_open(). When this returns, the
+ * copy is on stable storage.
  *
  * Errors:
  *
  * XVIRT_STATUS_BUSY if the base is open for writing; XVIRT_STATUS_ALREADY_EXISTS if `copy` exists; otherwise as
- * `open`. On failure no file is left behind.
+ * xvirt_disk_open(). On failure no file is left behind.
  *
  * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
  */
@@ -8644,16 +8693,18 @@ XvirtStatus xvirt_xva_export(const struct XvirtVmConfig *config,
                              struct XvirtError **error);
 
 /**
- * Writes a running VM into an archive, like `export`, with its disks at one point in time at the start.
+ * Writes a running VM into an archive, like xvirt_xva_export(), with its disks at one point in time at the
+ * start.
  *
  * The guest keeps writing, which does not affect the archive. The old contents of overwritten blocks are kept in
  * unnamed files in the folder `scratch`, which need at most as much space as the guest changes. To the guest,
  * the file systems in the archive look as after a power failure. Until this returns, it is one of the VM's
  * xvirt_vm_current_operations(), and other verbs are allowed. `stored` is the VM in the repository, if there is
- * one: see `export_stored`.
+ * one: see xvirt_xva_export_stored().
  *
  * Errors:
- * As for `export`; or `scratch` has no space for old contents: then the export fails, and the guest continues.
+ * As for xvirt_xva_export(); or `scratch` has no space for old contents: then the export fails, and the guest
+ * continues.
  *
  * `output` is a descriptor, which is duplicated and stays open. `options` is NULL for the defaults. Free
  * `exported` with xvirt_exported_free(). `call` is NULL, or has a timeout, the means to cancel the call and a
@@ -8669,11 +8720,11 @@ XvirtStatus xvirt_xva_export_running(const struct XvirtVm *vm,
                                      struct XvirtError **error);
 
 /**
- * Writes a halted VM of a repository into an archive, like `export`. Fields of an imported VM that have no
- * meaning here are written back to the archive.
+ * Writes a halted VM of a repository into an archive, like xvirt_xva_export(). Fields of an imported VM that
+ * have no meaning here are written back to the archive.
  *
  * Errors:
- * As for `export`; or the VM's metadata is damaged.
+ * As for xvirt_xva_export(); or the VM's metadata is damaged.
  *
  * `output` is a descriptor, which is duplicated and stays open. `options` is NULL for the defaults. Free
  * `exported` with xvirt_exported_free(). `call` is NULL, or has a timeout, the means to cancel the call and a
@@ -8711,7 +8762,7 @@ XvirtStatus xvirt_xva_extract(int input,
  * Imports an archive as a VM of `repository`, in one pass and in bounded memory.
  *
  * Each chunk is checked before it is written; zeroes become holes. When this returns, the VM is complete and on
- * stable storage. Data of the archive that has no meaning here is kept for a later `export_stored`.
+ * stable storage. Data of the archive that has no meaning here is kept for a later xvirt_xva_export_stored().
  *
  * Errors:
  * The archive is damaged, incomplete or unsupported, and the message names the member;
@@ -8766,12 +8817,12 @@ XvirtStatus xvirt_xva_verify(int input,
 
 /**
  * Prepares a VM from an archive so that it can start immediately. The archive must be a file that is
- * uncompressed, or that this crate exported with zstd, and must not change until all of it was copied.
+ * uncompressed, or that this library exported with zstd, and must not change until all of it was copied.
  *
  * Errors:
- * XVIRT_STATUS_UNSUPPORTED_ARCHIVE if the archive supports only sequential reading (use `import`);
- * XVIRT_STATUS_ALREADY_EXISTS if its UUID is to be preserved and a VM has it. Otherwise as for `import`, except
- * damaged chunks, which are I/O errors to the guest.
+ * XVIRT_STATUS_UNSUPPORTED_ARCHIVE if the archive supports only sequential reading (use xvirt_xva_import());
+ * XVIRT_STATUS_ALREADY_EXISTS if its UUID is to be preserved and a VM has it. Otherwise as for
+ * xvirt_xva_import(), except damaged chunks, which are I/O errors to the guest.
  *
  * `options` is NULL for the defaults. Free `streaming_import` with xvirt_streaming_import_free(). `call` is
  * NULL, or has a timeout, the means to cancel the call and a callback for its progress.
@@ -8811,9 +8862,10 @@ XvirtStatus xvirt_vm_config_build(const struct XvirtVmConfig *vm_config,
                                   struct XvirtError **error);
 
 /**
- * How many file descriptors a VM of this configuration has open while it runs. All of them are opened by `build`
- * and xvirt_vm_start(), or when a device is plugged in, which fail with XVIRT_STATUS_OUT_OF_DESCRIPTORS if there
- * are too few. Neither a reboot nor the guest opens more, except for connections over its vsock device.
+ * How many file descriptors a VM of this configuration has open while it runs. All of them are opened by
+ * xvirt_vm_config_build() and xvirt_vm_start(), or when a device is plugged in, which fail with
+ * XVIRT_STATUS_OUT_OF_DESCRIPTORS if there are too few. Neither a reboot nor the guest opens more, except for
+ * connections over its vsock device.
  *
  * | what | descriptors |
  * |---|---|
@@ -8828,9 +8880,10 @@ XvirtStatus xvirt_vm_config_build(const struct XvirtVmConfig *vm_config,
  * | each network interface | 9, and its tap or socket, or 4 for a user network |
  * | the vsock device | 11, and 1 for each connection |
  *
- * The files of a disk are its image and its backing files, each open twice if the disk is direct. Only the image
- * itself is counted here, unless all files were given as descriptors, and nothing is counted for a program's own
- * backend. Descriptors from the program are duplicated while they are used, and counted the same way.
+ * The files of a disk are its image and its backing files, each open twice if the disk is direct
+ * (`direct`). Only the image itself is counted here, unless all files were given as descriptors, and
+ * nothing is counted for a program's own backend. Descriptors from the program are duplicated while they are
+ * used, and counted the same way.
  *
  * In addition, the program has those it requests: one for each XvirtEventReceiver, and those that it attaches to
  * consoles. A common soft limit is 1024; a program with many VMs raises it with `setrlimit(RLIMIT_NOFILE)`,
@@ -8856,7 +8909,7 @@ XvirtStatus xvirt_seed_check(const struct XvirtSeed *seed,
  * The disk image: a FAT file system with the label `CIDATA`, of one or a few MiB.
  *
  * Errors:
- * As for `check`, and XVIRT_STATUS_INVALID_CONFIG if the contents exceed 14 MiB.
+ * As for xvirt_seed_check(), and XVIRT_STATUS_INVALID_CONFIG if the contents exceed 14 MiB.
  *
  * Free `image` with xvirt_free(). `call` is NULL, or has a timeout, the means to cancel the call and a callback
  * for its progress.
@@ -8873,8 +8926,8 @@ XvirtStatus xvirt_seed_image(const struct XvirtSeed *seed,
  * Add it to the VM as a read-only disk. When this returns, it is on stable storage.
  *
  * Errors:
- * As for `image`; XVIRT_STATUS_ALREADY_EXISTS if `path` exists, which is then unchanged. On failure no file is
- * left behind.
+ * As for xvirt_seed_image(); XVIRT_STATUS_ALREADY_EXISTS if `path` exists, which is then unchanged. On failure
+ * no file is left behind.
  *
  * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
  */
@@ -8887,7 +8940,7 @@ XvirtStatus xvirt_seed_write(const struct XvirtSeed *seed,
  * Checks the compression level.
  *
  * Errors:
- * `InvalidInput` if the compression does not have this level.
+ * XVIRT_STATUS_INVALID_CONFIG if the compression does not have this level.
  *
  * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
  */
@@ -9303,8 +9356,8 @@ XvirtStatus xvirt_vm_migrate(const struct XvirtVm *vm,
 /**
  * Receives a VM that migrates to this host. `accept` is called with the VM that arrives, on this thread, and returns the
  * configuration that it gets here, with the disks and networks of this host. To refuse it, it returns NULL, after it
- * has written the reason, NUL-terminated, into `reason`, which has `reason_size` bytes. What it returns may be a
- * copy of what it gets with some members changed, and must be valid until this call returns.
+ * has written the reason, NUL-terminated, into `reason`, which has `reason_size` bytes. It may change members of the
+ * configuration that it gets, and return that; another one must be valid until this call returns.
  *
  * `settings`, `decision` and `observer` may be NULL. `vm` gets the VM, which runs; free it with xvirt_vm_free(). `call`
  * is NULL, or has a timeout and the means to cancel the call.
@@ -9389,9 +9442,9 @@ XvirtStatus xvirt_frame_stream_receive(const struct XvirtFrameStream *frame_stre
 
 /**
  * Changes the configuration of a VM in a repository. `change` gets the present one, and returns another one, or NULL to
- * leave it as it is; the call then fails with XVIRT_STATUS_CANCELLED. What it gets is valid until it returns; what it
- * returns must be valid until this call returns. It may return a copy of what it gets with some members changed. It is
- * called again if another process has changed the VM meanwhile, always on this thread.
+ * leave it as it is; the call then fails with XVIRT_STATUS_CANCELLED. It may change members of what it gets, and return
+ * that. What it gets is valid until it returns, and another one that it returns must be valid until this call returns.
+ * It is called again if another process has changed the VM meanwhile, always on this thread.
  *
  * `uuid` is the VM's. `vm` gets the changed VM; free it with xvirt_stored_vm_free(). `call` is NULL, or has a timeout
  * and the means to cancel the call.
@@ -9399,7 +9452,7 @@ XvirtStatus xvirt_frame_stream_receive(const struct XvirtFrameStream *frame_stre
 XvirtStatus xvirt_repository_update(const struct XvirtRepository *repository,
                                     const char *uuid,
                                     const struct XvirtVmConfig *(*change)(void *user_data,
-                                                                          const struct XvirtVmConfig *config),
+                                                                          struct XvirtVmConfig *config),
                                     void *user_data,
                                     const struct XvirtCall *call,
                                     struct XvirtStoredVm **vm,

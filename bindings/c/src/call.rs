@@ -15,7 +15,10 @@ use crate::cancel::XvirtCancel;
 use crate::error::{Failure, XvirtError, XvirtStatus};
 use crate::input::{At, Plain, sized};
 
-/// How a call that may take long runs. All zeroes, or NULL in its place, is fine.
+/// How a call runs that may take long. All zeroes, or NULL in its place, is fine.
+///
+/// The call only reads it, so several calls may use one at the same time. What calls are told in addition in later
+/// versions of the library is added here, with zero for what was done before.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtCall {

@@ -572,7 +572,7 @@ pub enum XvirtDiskSourceKind {
     /// Open image files: the image, followed by its backing files from the nearest to the deepest. They are locked
     /// while the VM runs. No file is opened by its path.
     Descriptors = 2,
-    /// A backend of the embedder.
+    /// A backend of the program.
     Backend = 3,
 }
 
@@ -606,7 +606,7 @@ pub struct XvirtDiskSource {
     pub descriptors: *const *const XvirtImageDescriptor,
     /// The number of `descriptors`.
     pub descriptor_count: usize,
-    /// A backend of the embedder.
+    /// A backend of the program.
     pub backend: *const XvirtBlockBackend,
 }
 
@@ -1612,7 +1612,7 @@ pub enum XvirtEventKind {
     Resumed = 5,
     /// It was migrated, and runs elsewhere. The VM here is halted.
     Migrated = 6,
-    /// It was shut down with xvirt_vm_hard_shutdown(), or dropped.
+    /// It was shut down with xvirt_vm_hard_shutdown(), or freed.
     HardShutdown = 7,
     /// It was reset with xvirt_vm_hard_reboot().
     HardReset = 8,
@@ -1620,10 +1620,10 @@ pub enum XvirtEventKind {
     GuestShutdown = 9,
     /// The guest reset itself, and runs again.
     GuestReset = 10,
-    /// The guest's kernel reported a panic. Unless its crash kernel takes over, `Crashed` follows.
+    /// The guest's kernel reported a panic. Unless its crash kernel takes over, XVIRT_EVENT_KIND_CRASHED follows.
     GuestPanicked = 11,
-    /// The guest cannot continue. Depending on the configuration, the VM is halted, or `Restarted` or `Paused`
-    /// follows.
+    /// The guest cannot continue. Depending on the configuration, the VM is halted, or XVIRT_EVENT_KIND_RESTARTED or
+    /// XVIRT_EVENT_KIND_PAUSED follows.
     Crashed = 12,
     /// It was reset after a crash, and runs again.
     Restarted = 13,
@@ -1653,7 +1653,7 @@ pub enum XvirtEventKind {
     Missed = 24,
 }
 
-/// The guest's kernel reported a panic. Unless its crash kernel takes over, `Crashed` follows.
+/// The guest's kernel reported a panic. Unless its crash kernel takes over, XVIRT_EVENT_KIND_CRASHED follows.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtEventGuestPanicked {
@@ -1753,10 +1753,10 @@ pub struct XvirtEventDeviceFailed {
 pub struct XvirtEvent {
     /// Which of the variants it is, and which member says more.
     pub kind: MaybeUninit<XvirtEventKind>,
-    /// The guest's kernel reported a panic. Unless its crash kernel takes over, `Crashed` follows.
+    /// The guest's kernel reported a panic. Unless its crash kernel takes over, XVIRT_EVENT_KIND_CRASHED follows.
     pub guest_panicked: *const XvirtEventGuestPanicked,
-    /// The guest cannot continue. Depending on the configuration, the VM is halted, or `Restarted` or `Paused`
-    /// follows.
+    /// The guest cannot continue. Depending on the configuration, the VM is halted, or XVIRT_EVENT_KIND_RESTARTED or
+    /// XVIRT_EVENT_KIND_PAUSED follows.
     pub crashed: *const XvirtCrashReason,
     /// A disk was plugged in.
     pub disk_plugged: *const XvirtEventDiskPlugged,
@@ -2364,7 +2364,7 @@ pub struct XvirtGuestCommand {
     pub has_timeout: MaybeUninit<bool>,
     /// When it is killed; never if absent. In nanoseconds.
     pub timeout_ns: u64,
-    /// How many bytes of each of its outputs are kept.
+    /// How many bytes of each of its outputs are kept: 1 MiB by default, and at most 16 MiB.
     pub output_limit: usize,
 }
 
@@ -2511,7 +2511,7 @@ impl Struct for core::agent::NetworkInterface {
 pub struct XvirtCommandOutput {
     /// How it ended.
     pub status: *const XvirtCommandStatus,
-    /// Its standard output, up to the limit.
+    /// Its standard output, up to the limit (`output_limit`).
     pub standard_output: *const u8,
     /// The number of bytes of `standard_output`.
     pub standard_output_length: usize,
@@ -2625,9 +2625,9 @@ impl Struct for core::boot::BootFiles {
 pub struct XvirtLimits {
     /// The size of this struct, which the caller sets.
     pub struct_size: usize,
-    /// The largest kernel image, in bytes.
+    /// The largest kernel image, in bytes; 256 MiB by default.
     pub kernel: u64,
-    /// The largest sum of all initial RAM disks, in bytes.
+    /// The largest sum of all initial RAM disks, in bytes; 1 GiB by default.
     pub initrd: u64,
 }
 
@@ -2744,11 +2744,11 @@ impl FromC<*const XvirtBalloon> for core::config::Balloon {
 pub struct XvirtCpuConfig {
     /// The size of this struct, which the caller sets.
     pub struct_size: usize,
-    /// The number of vCPUs, 1 to `MAX_VCPUS`.
+    /// The number of vCPUs, 1 to XVIRT_MAX_VCPUS; 1 by default.
     pub count: u32,
-    /// The number of vCPUs per core, as the guest sees it: a power of two that divides `count`. A guest derives the
-    /// core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM volume 3, "Hierarchical
-    /// Mapping of Shared Resources").
+    /// The number of vCPUs per core, as the guest sees it: a power of two that divides `count`, by default 1. A guest
+    /// derives the core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM volume 3,
+    /// "Hierarchical Mapping of Shared Resources").
     pub threads_per_core: u32,
     /// The CPU features that the VM has at most, so that it can be resumed on several hosts.
     pub baseline: *const XvirtCpuBaseline,
@@ -2925,7 +2925,7 @@ pub struct XvirtDisk {
     pub serial: *const c_char,
     /// Whether `queues` is set.
     pub has_queues: MaybeUninit<bool>,
-    /// The number of request queues, 1 to 16; NULL means one per vCPU, up to four.
+    /// The number of request queues, 1 to 16; by default one per vCPU, up to four.
     pub queues: u16,
     /// The rate limit.
     pub limit: *const XvirtRateLimit,
@@ -3123,23 +3123,24 @@ pub struct XvirtVmConfig {
     pub labels: *const XvirtStringPair,
     /// The number of `labels`.
     pub label_count: usize,
-    /// The unique identifier.
+    /// The unique identifier; random by default.
     pub uuid: *const c_char,
-    /// The VM generation ID: it changes whenever the VM becomes a copy of another or is reverted.
+    /// The VM generation ID, random by default: it changes whenever the VM becomes a copy of another or is reverted.
     pub generation_id: *const c_char,
     /// Its vCPUs.
     pub cpus: *const XvirtCpuConfig,
-    /// Its memory, a multiple of 4 KiB and at least 2 MiB. In bytes.
+    /// Its memory, a multiple of 4 KiB and at least 2 MiB; 512 MiB by default. In bytes.
     pub memory: u64,
     /// The host memory that backs its memory.
     pub memory_backing: *const XvirtMemoryBacking,
     /// Its memory balloon.
     pub balloon: *const XvirtBalloon,
-    /// What to do when the guest crashes: by a triple fault, or by a kernel panic without a crash kernel.
+    /// What to do when the guest crashes, by a triple fault or by a kernel panic without a crash kernel. By default
+    /// it is halted.
     pub on_crash: MaybeUninit<XvirtCrashAction>,
-    /// What to do when the guest's watchdog expires.
+    /// What to do when the guest's watchdog expires. By default it is restarted.
     pub on_watchdog: MaybeUninit<XvirtCrashAction>,
-    /// What it boots.
+    /// What it boots; by default what its first disk names.
     pub boot: *const XvirtBoot,
     /// Its disks, in the order the guest sees them.
     pub disks: *const *const XvirtDisk,
@@ -3934,30 +3935,31 @@ impl Struct for core::migrate::MigrationSummary {
 pub struct XvirtMigration {
     /// The size of this struct, which the caller sets.
     pub struct_size: usize,
-    /// How the target gets the guest's memory. Cannot be changed on the way.
+    /// How the target gets the guest's memory; by default it is copied. Cannot be changed on the way.
     pub memory: MaybeUninit<XvirtMemoryTransfer>,
-    /// How many connections memory is sent over, from 1 to 16. Cannot be changed on the way.
+    /// How many connections memory is sent over, from 1 to 16; 1 by default. Cannot be changed on the way.
     pub connections: u8,
     /// Whether `bandwidth` is set.
     pub has_bandwidth: MaybeUninit<bool>,
     /// The most that each connection sends, in bytes per second; without it there is no limit. In bytes.
     pub bandwidth: u64,
-    /// How long the guest may be stopped while the last pages are sent. Earlier rounds aim lower, see
-    /// `docs/migration.md`. In nanoseconds.
+    /// How long the guest may be stopped while the last pages are sent, 300 ms by default. Earlier rounds aim lower,
+    /// see `docs/migration.md`. In nanoseconds.
     pub downtime_ns: u64,
     /// Whether `max_throttle` is set.
     pub has_max_throttle: MaybeUninit<bool>,
     /// The most that the vCPUs are throttled if the guest writes faster than the connections send: the share of time
-    /// for which they are held, in percent, from 0 to 99.
+    /// for which they are held, in percent, from 0 to 99; 99 by default.
     pub max_throttle: u8,
-    /// How long the migration may take. In nanoseconds.
+    /// How long the migration may take; an hour by default. In nanoseconds.
     pub time_limit_ns: u64,
-    /// What happens then.
+    /// What happens then; by default it fails.
     pub at_limit: MaybeUninit<XvirtAtLimit>,
-    /// How long the target may be silent, or take no data, before it is given up. It has to be able to open the disks
-    /// and load the state in this time. In nanoseconds.
+    /// How long the target may be silent, or take no data, before it is given up; 30 s by default. It has to be able
+    /// to open the disks and load the state in this time. In nanoseconds.
     pub silence_limit_ns: u64,
-    /// How long to ask the `CommitDecision` while it answers `Unknown`. In nanoseconds.
+    /// How long to ask the XvirtCommitDecision while it answers XVIRT_DECISION_UNKNOWN; a minute by default. In
+    /// nanoseconds.
     pub decision_limit_ns: u64,
 }
 
@@ -4029,13 +4031,14 @@ impl FromC<*const XvirtMigration> for core::migrate::Migration {
 pub struct XvirtReception {
     /// The size of this struct, which the caller sets.
     pub struct_size: usize,
-    /// How long the source may be silent before it is given up. It has to be able to stop the guest and to flush and
-    /// close its disks in this time. In nanoseconds.
+    /// How long the source may be silent before it is given up; 30 s by default. It has to be able to stop the guest
+    /// and to flush and close its disks in this time. In nanoseconds.
     pub silence_limit_ns: u64,
-    /// How long the migration may take, from the first connection of its source until the target is prepared. In
-    /// nanoseconds.
+    /// How long the migration may take, from the first connection of its source until the target is prepared; four
+    /// hours by default. In nanoseconds.
     pub time_limit_ns: u64,
-    /// How long to ask the `CommitDecision` while it answers `Unknown`. In nanoseconds.
+    /// How long to ask the XvirtCommitDecision while it answers XVIRT_DECISION_UNKNOWN; a minute by default. In
+    /// nanoseconds.
     pub decision_limit_ns: u64,
 }
 
@@ -4231,8 +4234,7 @@ impl Struct for core::repository::TemplateDisk {
 
 /// A guest's identity at its first boot.
 ///
-/// Equal values yield equal bytes. Two calls of `new` yield different identities, because each has its own
-/// instance id.
+/// Equal values yield equal bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtSeed {
@@ -4679,7 +4681,7 @@ impl Struct for core::vm::Halted {
     }
 }
 
-/// A guest's report on its memory. Counters start at its boot; values that the guest does not report are NULL.
+/// A guest's report on its memory. Counters start at its boot; values that the guest does not report are absent.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtGuestMemory {
@@ -5527,7 +5529,8 @@ impl Struct for core::xva::Inspected {
 pub struct XvirtReadOptions {
     /// The size of this struct, which the caller sets.
     pub struct_size: usize,
-    /// The window limit of a zstd stream in bytes: see `max_window`.
+    /// The window limit of a zstd stream in bytes, which is how much memory reading it may take: 128 MiB by default,
+    /// at most 2 GiB.
     pub max_window: u64,
 }
 
@@ -5564,11 +5567,11 @@ impl FromC<*const XvirtReadOptions> for core::xva::ReadOptions {
 pub struct XvirtExport {
     /// The size of this struct, which the caller sets.
     pub struct_size: usize,
-    /// The compression.
+    /// The compression; zstd by default.
     pub compression: MaybeUninit<XvirtCompression>,
-    /// The compression level: 1 to 9 for gzip, 1 to 19 for zstd.
+    /// The compression level: 1 to 9 for gzip, 1 to 19 for zstd. Each has a level of its own by default.
     pub level: i32,
-    /// The checksum of chunks.
+    /// The checksum of chunks; by default that of current hosts.
     pub checksum: MaybeUninit<XvirtChecksum>,
 }
 
@@ -5734,15 +5737,15 @@ impl Struct for core::xva::Report {
 ///
 /// The file is locked like one that is opened by its path. The lock belongs to the open file description
 /// (`F_OFD_SETLK`, fcntl(2)), so duplicates made by dup(2) share it, in other processes too, and do not exclude
-/// each other. Clones of this value do, and so do all values made of clones of one XvirtDescriptor. Open the file
-/// once for each disk, and close the descriptors that were sent to another process.
+/// each other. Open the file once for each disk, and close the descriptors that were sent to another process.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtImageDescriptor {
     /// The size of this struct, which the caller sets.
     pub struct_size: usize,
+    /// The descriptor.
     pub descriptor: c_int,
-    /// Required.
+    /// The format of the image. Required.
     pub format: MaybeUninit<XvirtImageFormat>,
 }
 

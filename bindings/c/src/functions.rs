@@ -29,11 +29,12 @@ use crate::text::{XvirtStringList, XvirtStringPairList};
 use crate::union::{XvirtOriginal, XvirtSource, XvirtSubject};
 
 /// The frozen file systems of a guest: nothing is written to them until they are thawed, by
-/// xvirt_frozen_file_systems_thaw(), by dropping this, or at the time limit. Dropping this waits for the agent at
-/// most for its xvirt_guest_agent_timeout(); a failed thaw is retried on a thread as long as the VM exists and
-/// runs.
+/// xvirt_frozen_file_systems_thaw(), by freeing this, or at the time limit. Freeing this waits for the agent at
+/// most for its time limit (xvirt_guest_agent_timeout()); a failed thaw is retried on a thread as long as the VM
+/// exists and runs.
 ///
-/// One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with xvirt_frozen_file_systems_free() when no call uses it any more.
+/// One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with
+/// xvirt_frozen_file_systems_free() when no call uses it any more.
 pub struct XvirtFrozenFileSystems(pub Exclusive<core::agent::FrozenFileSystems>);
 
 /// Frees it. NULL is fine.
@@ -86,19 +87,21 @@ pub unsafe extern "C" fn xvirt_frozen_file_systems_thaw(
 
 /// The QEMU guest agent of a VM, returned by xvirt_vm_agent().
 ///
-/// A clone is cheap and refers to the same agent. All calls may be made from any thread; those to one VM take
-/// turns. Each has a time limit, 10 s unless changed by xvirt_guest_agent_with_timeout(), which includes waiting
-/// for its turn. A call that fails may take a few seconds longer, to close files and kill commands in the guest;
-/// if it was interrupted, a thread does that. The handle does not keep the VM alive: calls fail with
-/// XVIRT_STATUS_GONE after the VM is dropped, and with XVIRT_STATUS_INVALID_STATE in a child of fork(2).
+/// All calls may be made from any thread; those to one VM take turns. Each has a time limit, 10 s unless changed
+/// by xvirt_guest_agent_with_timeout(), which includes waiting for its turn. A call that fails may take a few
+/// seconds longer, to close files and kill commands in the guest; if it was interrupted, a thread does that. The
+/// handle does not keep the VM alive: calls fail with XVIRT_STATUS_GONE after the VM is freed, and with
+/// XVIRT_STATUS_INVALID_STATE in a child of fork(2).
 ///
 /// Errors:
-/// All calls may fail with these kinds: - XVIRT_STATUS_AGENT_ABSENT: no program in the guest has the port open,
-/// or it has closed it. Install and start `qemu-guest-agent` in the guest; xvirt_guest_agent_wait_ready() waits
-/// for it. - XVIRT_STATUS_AGENT_REFUSED: the agent answered with an error, which xvirt_error_cause()
-/// returns. - XVIRT_STATUS_INVALID_ANSWER: its answer is malformed or too long. - XVIRT_STATUS_TIMEOUT: it did
-/// not answer in time, for example because the VM is paused. The agent may execute the call later. -
-/// XVIRT_STATUS_INVALID_STATE: the VM is halted, or was halted or reset during the call.
+/// All calls may fail with these kinds:
+/// - XVIRT_STATUS_AGENT_ABSENT: no program in the guest has the port open, or it has closed it. Install and start
+///   `qemu-guest-agent` in the guest; xvirt_guest_agent_wait_ready() waits for it.
+/// - XVIRT_STATUS_AGENT_REFUSED: the agent answered with an error, which xvirt_error_cause() returns.
+/// - XVIRT_STATUS_INVALID_ANSWER: its answer is malformed or too long.
+/// - XVIRT_STATUS_TIMEOUT: it did not answer in time, for example because the VM is paused. The agent may execute
+///   the call later.
+/// - XVIRT_STATUS_INVALID_STATE: the VM is halted, or was halted or reset during the call.
 ///
 /// Trust:
 /// The guest controls its answers: each is checked and bounded, and costs no more than the time limit, but may be
@@ -455,7 +458,7 @@ pub unsafe extern "C" fn xvirt_guest_agent_shutdown(
 }
 
 /// Asks the guest to reboot, and waits until that has begun, which is when its agent is gone. The VM is reset
-/// later (XVIRT_EVENT_GUEST_RESET); xvirt_guest_agent_wait_ready() waits for its next boot.
+/// later (XVIRT_EVENT_KIND_GUEST_RESET); xvirt_guest_agent_wait_ready() waits for its next boot.
 ///
 /// Errors:
 /// As xvirt_guest_agent_shutdown().
@@ -479,9 +482,9 @@ pub unsafe extern "C" fn xvirt_guest_agent_reboot(
 /// see `status`.
 ///
 /// It needs only the agent in the guest, which keeps the output until the command has ended: up to 16 MiB of each
-/// stream, of which `output_limit` is returned. Other calls can be made meanwhile. A command has ended when it
-/// has exited and all processes that inherited its output have closed it, so one that leaves a process in the
-/// background should redirect its output.
+/// stream, of which `output_limit` is returned. Other calls can be made meanwhile. A command
+/// has ended when it has exited and all processes that inherited its output have closed it, so one that leaves a
+/// process in the background should redirect its output.
 ///
 /// At the time limit, the command is killed (`kill -9`, with the guest's `/bin/sh`), but not the processes that
 /// it has started. If the agent does not answer then, or this process ends first, the command keeps running.
@@ -538,7 +541,7 @@ pub unsafe extern "C" fn xvirt_guest_agent_time(
     })
 }
 
-/// Sets the guest's system clock and hardware clock: `set_time(SystemTime::now())` corrects a clock that stood
+/// Sets the guest's system clock and hardware clock. With the present time, that corrects a clock that stood
 /// still while the VM was paused. In a Linux guest the agent uses `hwclock` for the hardware clock; if that is
 /// missing or fails, the call fails, but the system clock is set.
 ///
@@ -574,10 +577,11 @@ pub unsafe extern "C" fn xvirt_guest_agent_set_time(
 /// This covers the feature bits of CPUID (Intel SDM volume 2A; AMD APM volume 3, appendix E). It does not cover
 /// these:
 ///
-/// - The frequency of the time stamp counter. A host whose counter has another frequency (by more than 250 millionths)
-///   can resume a guest only if its CPU can scale the counter; otherwise the resume fails and says so.
-/// - What model-specific registers say, such as the mitigations in `IA32_ARCH_CAPABILITIES` that a CPU does not need. A
-///   guest keeps the answers of the host on which it booted, so boot it on the host with the oldest CPU.
+/// - The frequency of the time stamp counter. A host whose counter has another frequency (by more than 250
+///   millionths) can resume a guest only if its CPU can scale the counter; otherwise the resume fails and says
+///   so.
+/// - What model-specific registers say, such as the mitigations in `IA32_ARCH_CAPABILITIES` that a CPU does not
+///   need. A guest keeps the answers of the host on which it booted, so boot it on the host with the oldest CPU.
 /// - The width of physical addresses, which the guest also keeps. It matters to guests with more memory than the
 ///   smallest host can address.
 ///
@@ -652,10 +656,9 @@ pub unsafe extern "C" fn xvirt_cpu_baseline_vendor(
 
 /// The console of a VM: its output so far, and its input.
 ///
-/// A clone is cheap and refers to the same console; all methods may be called from any thread. No user of the
-/// console slows the guest down: output goes into a bounded ring, and readers that fall behind lose the oldest
-/// bytes and are told so. The console is kept across reboots and ends with the VM. In a child of fork(2) it is
-/// closed.
+/// No user of the console slows the guest down: output goes into a bounded ring, and readers that fall behind
+/// lose the oldest bytes and are told so. The console is kept across reboots and ends with the VM. In a child of
+/// fork(2) it is closed.
 ///
 /// Input goes only to the guest that is running when it is sent. A halted VM accepts none. Input that the guest
 /// has not read when it is halted or reset is dropped, so the next boot never executes old input. The guest of a
@@ -756,10 +759,12 @@ pub unsafe extern "C" fn xvirt_console_reader_at_end(
     })
 }
 
-/// Like xvirt_console_write_all(), with a timeout.
+/// Sends `bytes` as input. Up to 64 KiB wait for the guest; beyond that, this blocks until the guest reads.
 ///
 /// Errors:
-/// As xvirt_console_write_all().
+/// XVIRT_STATUS_TIMEOUT if the guest did not read in time (the message says how many bytes were accepted),
+/// XVIRT_STATUS_INVALID_STATE if the VM is halted, or is halted or reset while this waits, XVIRT_STATUS_GONE if
+/// the console is closed.
 ///
 /// `call.timeout_ns` is the timeout. `call` is NULL, or has a timeout, the means to cancel the call and a
 /// callback for its progress.
@@ -828,7 +833,7 @@ pub unsafe extern "C" fn xvirt_console_writer(
 
 /// Opens a pseudo-terminal whose other end can be opened by path, for example by `screen` or `minicom`. Its
 /// output starts with the oldest byte kept. Input is dropped while the VM is halted. One thread serves it until
-/// the attachment is dropped.
+/// the attachment is freed.
 ///
 /// Errors:
 /// XVIRT_STATUS_NOT_FOUND or XVIRT_STATUS_IO if the host cannot provide a pseudo-terminal.
@@ -855,7 +860,7 @@ pub unsafe extern "C" fn xvirt_console_attach_pty(
 
 /// Listens on a Unix socket at `path` (mode 0600). Up to 32 clients at a time may connect. Each gets the output
 /// from the oldest byte kept, and may send input, which is dropped while the VM is halted. A stale socket file on
-/// which no process listens is replaced. One thread serves all clients until the attachment is dropped.
+/// which no process listens is replaced. One thread serves all clients until the attachment is freed.
 ///
 /// Errors:
 /// XVIRT_STATUS_BUSY if a process listens there, XVIRT_STATUS_ALREADY_EXISTS if the path is something other than
@@ -885,8 +890,8 @@ pub unsafe extern "C" fn xvirt_console_attach_unix_socket(
     })
 }
 
-/// Closes the console permanently, as dropping its VM does: readers get the remaining output and then end of
-/// file, input is refused. Closing it twice has no effect.
+/// Closes the console permanently, as freeing its VM does: readers get the remaining output and then end of file,
+/// input is refused. Closing it twice has no effect.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn xvirt_console_close(
     console: Option<&XvirtConsole>,
@@ -899,7 +904,7 @@ pub unsafe extern "C" fn xvirt_console_close(
     })
 }
 
-/// A console attached to a pseudo-terminal. Dropping it closes the terminal and ends its thread.
+/// A console attached to a pseudo-terminal. Freeing it closes the terminal and ends its thread.
 ///
 /// Several threads may use it at once. Free it with xvirt_pty_attachment_free() when no call uses it any more.
 pub struct XvirtPtyAttachment(pub core::console::PtyAttachment);
@@ -930,13 +935,8 @@ pub unsafe extern "C" fn xvirt_pty_attachment_path(
 
 /// Reads a console's output from its own position; other readers are not affected.
 ///
-/// `Read` blocks until there is output; it returns 0 once the console is closed and all output was read.
-///
-/// Threads that are to share one position share it behind a lock, such as a `Mutex`. A call that waits with the
-/// lock held can be interrupted; in an event loop, xvirt_console_reader_event_fd() and
-/// xvirt_console_reader_try_read() never wait.
-///
-/// One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with xvirt_console_reader_free() when no call uses it any more.
+/// One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with
+/// xvirt_console_reader_free() when no call uses it any more.
 pub struct XvirtConsoleReader(pub Exclusive<core::console::ConsoleReader>);
 
 /// Frees it. NULL is fine.
@@ -1013,7 +1013,7 @@ pub unsafe extern "C" fn xvirt_console_reader_event_fd(
     })
 }
 
-/// A console that listens on a Unix socket. Dropping it disconnects all clients, ends the thread and removes the
+/// A console that listens on a Unix socket. Freeing it disconnects all clients, ends the thread and removes the
 /// file.
 ///
 /// Several threads may use it at once. Free it with xvirt_socket_attachment_free() when no call uses it any more.
@@ -1045,8 +1045,8 @@ pub unsafe extern "C" fn xvirt_socket_attachment_path(
 
 /// Sends input to a console without waiting, for event loops. xvirt_console_writer() returns it.
 ///
-/// May be used from several threads, but they share one descriptor, which tells of the last `try_write` only.
-/// Create one for each user otherwise.
+/// May be used from several threads, but they share one descriptor, which tells of the last
+/// xvirt_console_writer_try_write() only. Create one for each user otherwise.
 ///
 /// Several threads may use it at once. Free it with xvirt_console_writer_free() when no call uses it any more.
 pub struct XvirtConsoleWriter(pub core::console::ConsoleWriter);
@@ -1074,7 +1074,7 @@ pub unsafe extern "C" fn xvirt_console_writer_fd(
 }
 
 /// Sends as much of `bytes` as there is room for; returns how many bytes, possibly 0. If that was not all, the
-/// xvirt_console_writer_fd() becomes readable when the rest should be tried.
+/// descriptor (xvirt_console_writer_fd()) becomes readable when the rest should be tried.
 ///
 /// Errors:
 /// As xvirt_console_try_write().
@@ -1101,7 +1101,7 @@ pub unsafe extern "C" fn xvirt_console_writer_try_write(
 ///
 /// While the view exists, the disk's image stays locked, and old contents of overwritten blocks take space in the
 /// scratch file. If the host cannot preserve them, usually because the scratch file's file system is full, all
-/// further reads fail with that reason; the guest is not affected. May be used from several threads.
+/// further reads fail with that reason; the guest is not affected.
 ///
 /// Several threads may use it at once. It belongs to the result that contains it.
 pub struct XvirtSnapshotView(pub Arc<core::disk::SnapshotView>);
@@ -1123,8 +1123,8 @@ pub unsafe extern "C" fn xvirt_snapshot_view_release(
 
 /// A disk that fetches its data from a slow source on demand and keeps it in a target image.
 ///
-/// May be used from several threads. While a block is fetched, only requests that need it wait. An error of the
-/// source fails the request that needed it; the next one tries again.
+/// While a block is fetched, only requests that need it wait. An error of the source fails the request that
+/// needed it; the next one tries again.
 ///
 /// Several threads may use it at once. Free it with xvirt_streaming_disk_free() when no call uses it any more.
 pub struct XvirtStreamingDisk(pub core::disk::StreamingDisk);
@@ -1248,8 +1248,7 @@ pub unsafe extern "C" fn xvirt_streaming_disk_is_complete(
 
 /// What a host offers to VMs, at the time of the probe.
 ///
-/// `Display` prints a table for people, `Serialize` and `Deserialize` exchange the report with programs and other
-/// hosts. Sizes are in bytes.
+/// Sizes are in bytes.
 ///
 /// Several threads may use it at once. Free it with xvirt_host_free() when no call uses it any more.
 pub struct XvirtHost(pub core::host::Host);
@@ -1289,8 +1288,8 @@ pub unsafe extern "C" fn xvirt_host_probe(
     })
 }
 
-/// Sets an open `/dev/kvm`, which VMs that are built on this host use instead of opening the device, and updates
-/// the report with what it offers.
+/// Sets an open `/dev/kvm`, which VMs that are built (xvirt_vm_config_build()) on this host use instead of
+/// opening the device, and updates the report with what it offers.
 ///
 /// A process that cannot open anything receives the descriptor, and the report of a xvirt_host_probe() as JSON,
 /// from another process.
@@ -1518,7 +1517,8 @@ pub unsafe extern "C" fn xvirt_host_cpu_baseline(
     })
 }
 
-/// One end of a connection that carries Ethernet frames. No method blocks, and all may be called from any thread.
+/// One end of a connection that carries Ethernet frames. No function blocks, and all may be called from any
+/// thread.
 ///
 /// Partly received and sent frames are kept here, so that a connection can outlive the NIC that uses it.
 ///
@@ -1581,10 +1581,11 @@ pub unsafe extern "C" fn xvirt_frame_stream_path(
 /// A tap interface of the host: frames written to it are received by the host, and frames that the host sends are
 /// read from it.
 ///
-/// Each read and write is one Ethernet frame after a header of `VNET_HEADER_LEN` bytes. The descriptor is
-/// non-blocking; poll it through `AsFd`. All methods may be called from any thread. Those that concern the
-/// interface rather than frames (MTU, state, address, bridge) work in the network namespace of the calling
-/// thread.
+/// Each read and write is one Ethernet frame after a header of XVIRT_VNET_HEADER_LENGTH bytes. The descriptor is
+/// non-blocking and can be polled.
+///
+/// Methods that concern the interface rather than frames (MTU, state, address, bridge) work in the network
+/// namespace of the calling thread.
 ///
 /// Several threads may use it at once. Free it with xvirt_tap_free() when no call uses it any more.
 pub struct XvirtTap(pub core::net::Tap);
@@ -1610,7 +1611,7 @@ pub unsafe extern "C" fn xvirt_tap_fd(
     })
 }
 
-/// Creates a tap that disappears when dropped, named `name` or `xvtap0`, `xvtap1`, … It is down at first.
+/// Creates a tap that disappears when freed, named `name` or `xvtap0`, `xvtap1`, … It is down at first.
 ///
 /// Errors:
 /// XVIRT_STATUS_PERMISSION_DENIED without `CAP_NET_ADMIN`, XVIRT_STATUS_HOST_UNSUPPORTED if the host does not
@@ -2048,13 +2049,14 @@ pub unsafe extern "C" fn xvirt_snapshot_size(
     })
 }
 
-/// A folder in which the disks of a new VM are created until it is committed. Dropping it uncommitted removes
+/// A folder in which the disks of a new VM are created until it is committed. Freeing it uncommitted removes
 /// everything in it.
 ///
-/// It may be used from any thread of the process that created it; dropping it in a child of fork(2) has no
-/// effect. If the process dies, the next opening of the repository removes it.
+/// It may be used from any thread of the process that created it; freeing it in a child of fork(2) has no effect.
+/// If the process dies, the next opening of the repository removes it.
 ///
-/// One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with xvirt_stage_free() when no call uses it any more.
+/// One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with
+/// xvirt_stage_free() when no call uses it any more.
 pub struct XvirtStage(pub Exclusive<core::repository::Stage>);
 
 /// Frees it. NULL is fine.
@@ -2128,13 +2130,12 @@ pub unsafe extern "C" fn xvirt_stage_attach(
 ///
 /// - XVIRT_STATUS_ALREADY_EXISTS: there is a VM with this UUID.
 /// - XVIRT_STATUS_BUSY: a disk is still open.
-/// - XVIRT_STATUS_INVALID_CONFIG: a disk, the kernel or the initrd belongs to another VM or a
-///   template of the repository, or a disk is based on such a disk, which could be removed with its owner; a disk
-///   in the stage is based on another file, or is not a plain file; or a part of the configuration is an open
-///   object, which cannot be stored.
+/// - XVIRT_STATUS_INVALID_CONFIG: a disk, the kernel or the initrd belongs to another VM or a template of the
+///   repository, or a disk is based on such a disk, which could be removed with its owner; a disk in the stage is
+///   based on another file, or is not a plain file; or a part of the configuration is an open object, which
+///   cannot be stored.
 /// - XVIRT_STATUS_NO_SPACE: the file system is full.
-/// - XVIRT_STATUS_INVALID_STATE: it was committed already, or the stage belongs to the parent
-///   process.
+/// - XVIRT_STATUS_INVALID_STATE: it was committed already, or the stage belongs to the parent process.
 /// - XVIRT_STATUS_NOT_FOUND: a disk is missing, in the stage or outside the repository.
 /// - Others: a disk is damaged, is not an image file or block device, or cannot be read.
 ///
@@ -2164,8 +2165,8 @@ pub unsafe extern "C" fn xvirt_stage_commit(
 
 /// A folder that stores templates, VMs and their disks.
 ///
-/// Several processes may use it at once, and all methods may be called from any thread. A clone of this value
-/// refers to the same repository. Nothing is held open between calls.
+/// Several processes may use it at once, and all functions may be called from any thread. Nothing is held open
+/// between calls.
 ///
 /// Several threads may use it at once. Free it with xvirt_repository_free() when no call uses it any more.
 pub struct XvirtRepository(pub core::repository::Repository);
@@ -2716,13 +2717,13 @@ pub unsafe extern "C" fn xvirt_repository_remove_snapshot(
 /// The VM is halted afterwards. After a checkpoint it is suspended, and continues from that moment when it is
 /// resumed; it can be reverted to the same checkpoint as often as desired. Either way it gets a new generation
 /// ID, by which the guest can notice that it went back in time. A running VM must be shut down first, and the VM
-/// must be xvirt_stored_vm_build() again afterwards.
+/// must be built (xvirt_stored_vm_build()) again afterwards.
 ///
 /// Errors:
 /// After an error the VM is as before.
 ///
-/// - XVIRT_STATUS_NOT_FOUND if the snapshot or the VM was removed; the remedy is to create a VM from the
-///   snapshot with xvirt_repository_clone_vm().
+/// - XVIRT_STATUS_NOT_FOUND if the snapshot or the VM was removed; the remedy is to create a VM from the snapshot
+///   with xvirt_repository_clone_vm().
 /// - XVIRT_STATUS_BUSY if a disk is in use, or the VM was changed meanwhile.
 /// - XVIRT_STATUS_IN_USE if other VMs use disks of this VM.
 ///
@@ -2757,13 +2758,11 @@ pub unsafe extern "C" fn xvirt_repository_revert(
 /// After an error there is no snapshot, and the VM is as before.
 ///
 /// - XVIRT_STATUS_NOT_FOUND if the VM is not in the repository.
-/// - XVIRT_STATUS_INVALID_CONFIG if a writable disk is not in the repository, or the configuration
-///   contains open objects, which cannot be stored.
-/// - XVIRT_STATUS_BUSY if a XvirtStoredVm is running, a disk is being exported, or the VM was changed
-///   meanwhile.
+/// - XVIRT_STATUS_INVALID_CONFIG if a writable disk is not in the repository, or the configuration contains open
+///   objects, which cannot be stored.
+/// - XVIRT_STATUS_BUSY if a XvirtStoredVm is running, a disk is being exported, or the VM was changed meanwhile.
 /// - XVIRT_STATUS_UNSUPPORTED_IMAGE if there are 48 images below a disk already.
-/// - XVIRT_STATUS_TIMEOUT and those of
-///   xvirt_guest_agent_freeze_file_systems(), if file systems are to be frozen.
+/// - XVIRT_STATUS_TIMEOUT and those of xvirt_guest_agent_freeze_file_systems(), if file systems are to be frozen.
 /// - XVIRT_STATUS_CANCELLED; or an image cannot be created.
 ///
 /// Free `snapshot` with xvirt_snapshot_free(). `call` is NULL, or has a timeout, the means to cancel the call and
@@ -2794,7 +2793,8 @@ pub unsafe extern "C" fn xvirt_repository_snapshot(
 }
 
 /// Takes a checkpoint of a running, paused or suspended VM: its disks and its memory at one moment, consistent
-/// with each other. A VM that is xvirt_repository_revert() to it is suspended, and resumes at that moment.
+/// with each other. A VM that is reverted (xvirt_repository_revert()) to it is suspended, and resumes at that
+/// moment.
 ///
 /// A running guest is stopped until its memory is saved, which takes as long as writing that much to the file
 /// system.
@@ -3587,9 +3587,6 @@ pub unsafe extern "C" fn xvirt_stored_vm_folder(
 /// The width of a bucket is at most an eighth of its lower end, so a reported duration is at most that much too
 /// long. All durations below 1024 ns share a bucket, and so do those of 69 s and more.
 ///
-/// Serialized, it is a list of the non-empty buckets: `{"buckets": {"end_ns": 1152, "count": 3}}`. `end_ns` is
-/// the upper end in nanoseconds, without which the bucket is that of 69 s and more.
-///
 /// Several threads may use it at once. It belongs to the result that contains it.
 pub struct XvirtLatencies(pub core::vm::Latencies);
 
@@ -3622,8 +3619,8 @@ pub unsafe extern "C" fn xvirt_latencies_total(
     })
 }
 
-/// The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; NULL if nothing
-/// was counted. `percentile(50.0)` is the median.
+/// The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; none if nothing
+/// was counted. With 50, that is the median.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn xvirt_latencies_percentile(
     latencies: Option<&XvirtLatencies>,
@@ -3646,7 +3643,7 @@ pub unsafe extern "C" fn xvirt_latencies_percentile(
 }
 
 /// A listener for the events of one VM or of many. It gets all events from xvirt_event_receiver_listen() on,
-/// those of each VM in their order, and then reports that the VMs are gone. May be used from several threads.
+/// those of each VM in their order, and then reports that the VMs are gone.
 ///
 /// Several threads may use it at once. Free it with xvirt_event_receiver_free() when no call uses it any more.
 pub struct XvirtEventReceiver(pub core::vm::EventReceiver);
@@ -3694,7 +3691,7 @@ pub unsafe extern "C" fn xvirt_event_receiver_new(
 /// Takes the next event; NULL if none is queued.
 ///
 /// Errors:
-/// XVIRT_STATUS_GONE once all VMs that it listened to were dropped and all their events were taken.
+/// XVIRT_STATUS_GONE once all VMs that it listened to were freed and all their events were taken.
 ///
 /// Free `event_record` with xvirt_event_record_free(). `event_record` is NULL if there is none.
 #[unsafe(no_mangle)]
@@ -3760,24 +3757,23 @@ pub unsafe extern "C" fn xvirt_event_receiver_listen(
 
 /// A virtual machine.
 ///
-/// All methods may be called from any thread. Verbs change the VM one at a time: each waits for its turn, and
-/// xvirt_vm_current_operations() lists those in progress. Queries (power state, statistics, lists, events) never
-/// wait for a verb. The timeout of a verb starts when its turn comes. Dropping the VM is a hard shutdown: it
-/// releases threads, descriptors, locks and memory.
+/// Verbs change the VM one at a time: each waits for its turn, and xvirt_vm_current_operations() lists those in
+/// progress. Queries (power state, statistics, lists, events) never wait for a verb. The timeout of a verb starts
+/// when its turn comes. Freeing the VM is a hard shutdown: it releases threads, descriptors, locks and memory.
 ///
 /// It belongs to the process that made it. In a child of fork(2), verbs fail with XVIRT_STATUS_INVALID_STATE,
-/// queries return what they do for a halted VM without devices, and dropping it has no effect.
+/// queries return what they do for a halted VM without devices, and freeing it has no effect.
 ///
 /// A verb that the VM's state does not allow fails with XVIRT_STATUS_INVALID_STATE, which names both. Another
 /// thread or the guest may have caused that state.
 ///
-/// Signals and panics: The VM's own threads block all signals. One signal interrupts vCPU threads: the first
-/// real-time signal without a handler when the first VM of the process starts. If the program installs a handler
-/// for it later, the verbs that need it fail with XVIRT_STATUS_BUSY.
+/// Signals and panics:
+/// The VM's own threads block all signals. One signal interrupts vCPU threads: the first real-time signal without
+/// a handler when the first VM of the process starts. If the program installs a handler for it later, the verbs
+/// that need it fail with XVIRT_STATUS_BUSY.
 ///
 /// A panic on one of the VM's threads, for example in the program's log subscriber, is a crash of the VM
-/// (XVIRT_CRASH_REASON_THREAD_PANICKED). If a log subscriber panics on a caller's thread, the panic unwinds
-/// through the verb; the VM's power state is still accurate.
+/// (XVIRT_CRASH_REASON_KIND_THREAD_PANICKED).
 ///
 /// Several threads may use it at once. Free it with xvirt_vm_free() when no call uses it any more.
 pub struct XvirtVm(pub core::vm::Vm);
@@ -4014,7 +4010,7 @@ pub unsafe extern "C" fn xvirt_vm_events(
 /// The views are crash-consistent: they contain what the guest has written, but not what it still caches in
 /// memory. The guest is not stopped. New writes wait until those in flight are done. Later, the first write to
 /// each block waits until the old contents are copied to an unnamed file in the folder `scratch`. That file needs
-/// as much space as the guest changes, at most the size of the disks. Dropping a view ends the copying for its
+/// as much space as the guest changes, at most the size of the disks. Freeing a view ends the copying for its
 /// disk.
 ///
 /// A view keeps its disk locked, even when the VM is halted. This VM can still be started again, unless the view
@@ -4202,8 +4198,8 @@ pub unsafe extern "C" fn xvirt_vm_nic_positions(
 ///
 /// Errors:
 /// XVIRT_STATUS_INVALID_STATE if it is not halted. XVIRT_STATUS_OUT_OF_DESCRIPTORS, which says how many it needs
-/// and how many are left. Otherwise, any error of these steps. On error, the VM stays halted and nothing is left
-/// behind.
+/// (xvirt_vm_config_file_descriptors()) and how many are left. Otherwise, any error of these steps. On error, the
+/// VM stays halted and nothing is left behind.
 ///
 /// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
 #[unsafe(no_mangle)]
@@ -4223,8 +4219,8 @@ pub unsafe extern "C" fn xvirt_vm_start(
 /// Pauses a running VM, which stays in memory.
 ///
 /// A paused VM stays paused until a verb changes that. Pending requests of its guest (power-off or reset), its
-/// crashes and its watchdog wait: xvirt_vm_unpause() handles them, `hard_reboot` and `hard_shutdown` discard
-/// them.
+/// crashes and its watchdog wait: xvirt_vm_unpause() handles them, xvirt_vm_hard_reboot() and
+/// xvirt_vm_hard_shutdown() discard them.
 ///
 /// Errors:
 /// XVIRT_STATUS_INVALID_STATE if it is not running. XVIRT_STATUS_BUSY if the program has installed its own
@@ -4267,16 +4263,16 @@ pub unsafe extern "C" fn xvirt_vm_unpause(
 
 /// Asks the guest to shut down, and waits until it has powered off.
 ///
-/// If a xvirt_vm_agent() runs, it is asked first, and has a quarter of `timeout`, at most 10 s, to begin. After
-/// that, or if there is no agent, the power button is pressed (ACPI), repeatedly and at growing intervals, until
-/// the VM is halted: a guest that is still booting, rebooting or paused misses a press. libvirt uses the same
-/// order.
+/// If a guest agent (xvirt_vm_agent()) runs, it is asked first, and has a quarter of `timeout`, at most 10 s, to
+/// begin. After that, or if there is no agent, the power button is pressed (ACPI), repeatedly and at growing
+/// intervals, until the VM is halted: a guest that is still booting, rebooting or paused misses a press. libvirt
+/// uses the same order.
 ///
 /// Errors:
-/// - XVIRT_STATUS_INVALID_STATE if it is not running, was halted by
-///   xvirt_vm_hard_shutdown() while this waited, or was migrated while this waited for its turn.
-/// - XVIRT_STATUS_TIMEOUT if it has not powered off within `timeout`; then it still runs, and may still
-///   power off later.
+/// - XVIRT_STATUS_INVALID_STATE if it is not running, was halted by xvirt_vm_hard_shutdown() while this waited,
+///   or was migrated while this waited for its turn.
+/// - XVIRT_STATUS_TIMEOUT if it has not powered off within `timeout`; then it still runs, and may still power off
+///   later.
 /// - XVIRT_STATUS_GUEST_FAULT if it crashed while this waited and was halted as a result.
 ///
 /// `call.timeout_ns` is the timeout. `call` is NULL, or has a timeout, the means to cancel the call and a
@@ -4320,13 +4316,13 @@ pub unsafe extern "C" fn xvirt_vm_hard_shutdown(
 /// again.
 ///
 /// Errors:
-/// - XVIRT_STATUS_INVALID_STATE if it is not running, or another verb intervened: a
-///   xvirt_vm_clean_shutdown() or xvirt_vm_hard_shutdown(), after which it is halted,
-///   or a xvirt_vm_hard_reboot(), or it was migrated while this waited for its turn.
-/// - XVIRT_STATUS_TIMEOUT if it has not powered off within `timeout`; then it still runs. If its guest
-///   powers off later, it is still rebooted, even if it was migrated meanwhile, unless `clean_shutdown` was called.
-/// - XVIRT_STATUS_GUEST_FAULT if it crashed while this waited; then it is in the state that its
-///   configuration specifies for crashes.
+/// - XVIRT_STATUS_INVALID_STATE if it is not running, or another verb intervened: a xvirt_vm_clean_shutdown() or
+///   xvirt_vm_hard_shutdown(), after which it is halted, or a xvirt_vm_hard_reboot(), or it was migrated while
+///   this waited for its turn.
+/// - XVIRT_STATUS_TIMEOUT if it has not powered off within `timeout`; then it still runs. If its guest powers off
+///   later, it is still rebooted, even if it was migrated meanwhile, unless `clean_shutdown` was called.
+/// - XVIRT_STATUS_GUEST_FAULT if it crashed while this waited; then it is in the state that its configuration
+///   specifies for crashes.
 /// - XVIRT_STATUS_NOT_BOOTABLE if its boot source could no longer be loaded; then it is halted.
 ///
 /// `call.timeout_ns` is the timeout. `call` is NULL, or has a timeout, the means to cancel the call and a
@@ -4350,8 +4346,8 @@ pub unsafe extern "C" fn xvirt_vm_clean_reboot(
 ///
 /// Errors:
 /// - XVIRT_STATUS_INVALID_STATE if it is halted.
-/// - XVIRT_STATUS_BUSY if the program has installed its own handler for the signal that interrupts vCPUs;
-///   then the VM keeps running.
+/// - XVIRT_STATUS_BUSY if the program has installed its own handler for the signal that interrupts vCPUs; then
+///   the VM keeps running.
 /// - Any error of loading its boot source or resetting its devices; then it is halted.
 ///
 /// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
@@ -4473,7 +4469,7 @@ pub unsafe extern "C" fn xvirt_vm_disk_limit(
 /// Limits the CPU time of all vCPUs together. The limit applies immediately, and across reboots and starts.
 ///
 /// The vCPU threads get their own control group below the group of this process. It is removed with the machine.
-/// A process that is killed, or ends without dropping its VMs, leaves it behind empty; the next process that
+/// A process that is killed, or ends without freeing its VMs, leaves it behind empty; the next process that
 /// limits a VM from the same group removes it.
 ///
 /// This needs the CPU controller, of cgroup v2 or v1, and permission to create groups below this process's own.
@@ -4796,8 +4792,7 @@ pub unsafe extern "C" fn xvirt_vm_statistics(
 /// - XVIRT_STATUS_INVALID_STATE if it is neither running nor paused, or a device cannot be saved.
 /// - XVIRT_STATUS_ALREADY_EXISTS if there is something at `path`.
 /// - XVIRT_STATUS_NOT_FOUND if the folder of `path`, or the image of a disk, is not there any more.
-/// - XVIRT_STATUS_NO_SPACE, XVIRT_STATUS_PERMISSION_DENIED and others of the file, or
-///   of flushing the disks.
+/// - XVIRT_STATUS_NO_SPACE, XVIRT_STATUS_PERMISSION_DENIED and others of the file, or of flushing the disks.
 /// - XVIRT_STATUS_BUSY if the program has taken the signal that interrupts vCPUs for itself.
 /// - XVIRT_STATUS_CANCELLED.
 ///
@@ -4824,10 +4819,29 @@ pub unsafe extern "C" fn xvirt_vm_suspend(
     })
 }
 
-/// Like xvirt_vm_resume_with(), with a choice of how the guest's clocks account for the time in between.
+/// Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before
+/// the guest runs, so that the VM can never be resumed a second time with disks that have changed since.
+///
+/// The guest's clocks continue as if it had run all the time; see XvirtElapsedTime for what a guest sees. A guest
+/// that uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's
+/// agent was running at the suspend and a second has passed since, a thread also sets the guest's date through it
+/// (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
+/// xvirt_guest_agent_set_time() if the guest has no agent, or it did not answer.
+///
+/// Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
+/// virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
 ///
 /// Errors:
-/// As xvirt_vm_resume_with().
+/// After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the
+/// file may be gone: then discard the memory with xvirt_vm_hard_shutdown().
+///
+/// - XVIRT_STATUS_INVALID_STATE if it is not suspended, or the image of a disk was changed since.
+/// - XVIRT_STATUS_NOT_FOUND if the saved state is gone: another process has resumed the VM, or it was reverted.
+/// - XVIRT_STATUS_CORRUPT_STATE, XVIRT_STATUS_UNSUPPORTED_STATE.
+/// - XVIRT_STATUS_HOST_UNSUPPORTED if the host's CPU lacks a feature that the guest uses, which is named, its
+///   time stamp counter has another frequency, or its KVM refuses the state.
+/// - XVIRT_STATUS_INVALID_CONFIG if a disk has another size than it had.
+/// - XVIRT_STATUS_CANCELLED, and everything that xvirt_vm_start() fails with.
 ///
 /// Free `resume_report` with xvirt_resume_report_free(). `call` is NULL, or has a timeout, the means to cancel
 /// the call and a callback for its progress.
@@ -4928,7 +4942,8 @@ pub unsafe extern "C" fn xvirt_vm_vsock_path(
 
 /// A VM that was suspended, maybe by another process: the file that xvirt_vm_suspend() wrote.
 ///
-/// One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with xvirt_suspended_vm_free() when no call uses it any more.
+/// One call at a time can use it: another one at the same time fails with XVIRT_STATUS_BUSY. Free it with
+/// xvirt_suspended_vm_free() when no call uses it any more.
 pub struct XvirtSuspendedVm(pub Exclusive<core::vm::SuspendedVm>);
 
 /// Frees it. NULL is fine.
@@ -5088,11 +5103,11 @@ pub unsafe extern "C" fn xvirt_suspended_vm_build_with(
     })
 }
 
-/// Listens for connections from the guest to one port of its host. Dropping the listener or the VM refuses
-/// further connections; halting the VM does not.
+/// Listens for connections from the guest to one port of its host. Freeing the listener or the VM refuses further
+/// connections; halting the VM does not.
 ///
-/// May be used from several threads. Its descriptor is readable while a connection waits or the VM is gone, for
-/// use in the program's own event loop.
+/// Its descriptor is readable while a connection waits or the VM is gone, for use in the program's own event
+/// loop.
 ///
 /// Several threads may use it at once. Free it with xvirt_vsock_listener_free() when no call uses it any more.
 pub struct XvirtVsockListener(pub core::vm::VsockListener);
@@ -5122,7 +5137,7 @@ pub unsafe extern "C" fn xvirt_vsock_listener_fd(
 /// Waits for the next connection, as long as the VM exists.
 ///
 /// Errors:
-/// The VM was dropped (XVIRT_STATUS_GONE), or XVIRT_STATUS_OUT_OF_DESCRIPTORS.
+/// The VM was freed (XVIRT_STATUS_GONE), or XVIRT_STATUS_OUT_OF_DESCRIPTORS.
 ///
 /// `socket` gets a descriptor, which the caller closes. `call` is NULL, or has a timeout, the means to cancel the
 /// call and a callback for its progress.
@@ -5144,7 +5159,7 @@ pub unsafe extern "C" fn xvirt_vsock_listener_accept(
     })
 }
 
-/// Takes a connection that waits; NULL if there is none.
+/// Takes a connection that waits, if there is one.
 ///
 /// Errors:
 /// As xvirt_vsock_listener_accept().
@@ -5169,8 +5184,8 @@ pub unsafe extern "C" fn xvirt_vsock_listener_try_accept(
 
 /// An archive with random access to its disks.
 ///
-/// It must be a file that is uncompressed, or that `export` compressed with zstd. May be used from several
-/// threads. The file must not change meanwhile.
+/// It must be a file that is uncompressed, or that xvirt_xva_export() compressed with zstd. The file must not
+/// change meanwhile.
 ///
 /// Several threads may use it at once. Free it with xvirt_archive_free() when no call uses it any more.
 pub struct XvirtArchive(pub core::xva::Archive);
@@ -5250,11 +5265,9 @@ pub unsafe extern "C" fn xvirt_archive_disks(
 /// xvirt_streaming_import_config() can be built and started immediately: data that the guest reads is fetched
 /// from the archive on demand, and data that it writes goes to images in the repository. Meanwhile,
 /// xvirt_streaming_import_complete() copies the rest and turns it into a VM of the repository, which may keep
-/// running. Until then, the VM exists only as long as this value: when it is dropped, or the process dies, the
+/// running. Until then, the VM exists only as long as this value: when it is freed, or the process dies, the
 /// images are removed, and the guest's writes are lost. So keep it until xvirt_streaming_import_complete() has
 /// succeeded.
-///
-/// May be used from several threads.
 ///
 /// Several threads may use it at once. Free it with xvirt_streaming_import_free() when no call uses it any more.
 pub struct XvirtStreamingImport(pub core::xva::StreamingImport);
@@ -5371,7 +5384,7 @@ pub unsafe extern "C" fn xvirt_disk_create(
 ///
 /// XVIRT_STATUS_BUSY if the image is open elsewhere; XVIRT_STATUS_INVALID_CONFIG if `size` is smaller than the
 /// disk is, because that would destroy data, or not a multiple of 512, or if it is a block device; otherwise as
-/// `open`.
+/// xvirt_disk_open().
 ///
 /// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
 #[unsafe(no_mangle)]
@@ -5398,7 +5411,7 @@ pub unsafe extern "C" fn xvirt_disk_grow(
 ///
 /// Errors:
 ///
-/// As `open`, but never XVIRT_STATUS_BUSY.
+/// As xvirt_disk_open(), but never XVIRT_STATUS_BUSY.
 ///
 /// Free `image_info` with xvirt_image_info_free(). `call` is NULL, or has a timeout, the means to cancel the call
 /// and a callback for its progress.
@@ -5424,7 +5437,7 @@ pub unsafe extern "C" fn xvirt_disk_inspect(
     })
 }
 
-/// Opens a disk image or block device and locks it, with its backing files, until the backend is dropped.
+/// Opens a disk image or block device and locks it, with its backing files, until the backend is freed.
 ///
 /// The locks exclude other openers in this process and in others, including QEMU and `qemu-img`: a writer
 /// excludes everyone, and readers exclude writers. Backing files are only read.
@@ -5481,16 +5494,16 @@ pub unsafe extern "C" fn xvirt_disk_open(
     })
 }
 
-/// Opens a disk image on open files, and locks them like `open`. The first descriptor is that of the image,
-/// followed by those of its backing files from the nearest to the deepest. The names of backing files in the
-/// images are ignored, and no file is opened by its path. A format that an image records for its backing file
+/// Opens a disk image on open files, and locks them like xvirt_disk_open(). The first descriptor is that of the
+/// image, followed by those of its backing files from the nearest to the deepest. The names of backing files in
+/// the images are ignored, and no file is opened by its path. A format that an image records for its backing file
 /// must match the given one.
 ///
 /// Errors:
 ///
-/// As for `open`. XVIRT_STATUS_INVALID_CONFIG also means that a descriptor does not meet the requirements of
-/// XvirtImageDescriptor, that one is missing or superfluous, or that its format is not the one that the image
-/// records.
+/// As for xvirt_disk_open(). XVIRT_STATUS_INVALID_CONFIG also means that a descriptor does not meet the
+/// requirements of XvirtImageDescriptor, that one is missing or superfluous, or that its format is not the one
+/// that the image records.
 ///
 /// Free `block_backend` with xvirt_block_backend_free(). `call` is NULL, or has a timeout, the means to cancel
 /// the call and a callback for its progress.
@@ -5524,13 +5537,13 @@ pub unsafe extern "C" fn xvirt_disk_open_descriptors(
 /// it is a qcow2 image on top of the base. The result tells which. A qcow2 copy in the directory of its base
 /// stores a relative name, so that both can be moved together; elsewhere it stores the full path.
 ///
-/// Give the `format` of a raw base that a guest has written to: see `open`. When this returns, the copy is on
-/// stable storage.
+/// Give the `format` of a raw base that a guest has written to: see xvirt_disk_open(). When this returns, the
+/// copy is on stable storage.
 ///
 /// Errors:
 ///
 /// XVIRT_STATUS_BUSY if the base is open for writing; XVIRT_STATUS_ALREADY_EXISTS if `copy` exists; otherwise as
-/// `open`. On failure no file is left behind.
+/// xvirt_disk_open(). On failure no file is left behind.
 ///
 /// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
 #[unsafe(no_mangle)]
@@ -5595,16 +5608,18 @@ pub unsafe extern "C" fn xvirt_xva_export(
     })
 }
 
-/// Writes a running VM into an archive, like `export`, with its disks at one point in time at the start.
+/// Writes a running VM into an archive, like xvirt_xva_export(), with its disks at one point in time at the
+/// start.
 ///
 /// The guest keeps writing, which does not affect the archive. The old contents of overwritten blocks are kept in
 /// unnamed files in the folder `scratch`, which need at most as much space as the guest changes. To the guest,
 /// the file systems in the archive look as after a power failure. Until this returns, it is one of the VM's
 /// xvirt_vm_current_operations(), and other verbs are allowed. `stored` is the VM in the repository, if there is
-/// one: see `export_stored`.
+/// one: see xvirt_xva_export_stored().
 ///
 /// Errors:
-/// As for `export`; or `scratch` has no space for old contents: then the export fails, and the guest continues.
+/// As for xvirt_xva_export(); or `scratch` has no space for old contents: then the export fails, and the guest
+/// continues.
 ///
 /// `output` is a descriptor, which is duplicated and stays open. `options` is NULL for the defaults. Free
 /// `exported` with xvirt_exported_free(). `call` is NULL, or has a timeout, the means to cancel the call and a
@@ -5638,11 +5653,11 @@ pub unsafe extern "C" fn xvirt_xva_export_running(
     })
 }
 
-/// Writes a halted VM of a repository into an archive, like `export`. Fields of an imported VM that have no
-/// meaning here are written back to the archive.
+/// Writes a halted VM of a repository into an archive, like xvirt_xva_export(). Fields of an imported VM that
+/// have no meaning here are written back to the archive.
 ///
 /// Errors:
-/// As for `export`; or the VM's metadata is damaged.
+/// As for xvirt_xva_export(); or the VM's metadata is damaged.
 ///
 /// `output` is a descriptor, which is duplicated and stays open. `options` is NULL for the defaults. Free
 /// `exported` with xvirt_exported_free(). `call` is NULL, or has a timeout, the means to cancel the call and a
@@ -5709,7 +5724,7 @@ pub unsafe extern "C" fn xvirt_xva_extract(
 /// Imports an archive as a VM of `repository`, in one pass and in bounded memory.
 ///
 /// Each chunk is checked before it is written; zeroes become holes. When this returns, the VM is complete and on
-/// stable storage. Data of the archive that has no meaning here is kept for a later `export_stored`.
+/// stable storage. Data of the archive that has no meaning here is kept for a later xvirt_xva_export_stored().
 ///
 /// Errors:
 /// The archive is damaged, incomplete or unsupported, and the message names the member;
@@ -5806,12 +5821,12 @@ pub unsafe extern "C" fn xvirt_xva_verify(
 }
 
 /// Prepares a VM from an archive so that it can start immediately. The archive must be a file that is
-/// uncompressed, or that this crate exported with zstd, and must not change until all of it was copied.
+/// uncompressed, or that this library exported with zstd, and must not change until all of it was copied.
 ///
 /// Errors:
-/// XVIRT_STATUS_UNSUPPORTED_ARCHIVE if the archive supports only sequential reading (use `import`);
-/// XVIRT_STATUS_ALREADY_EXISTS if its UUID is to be preserved and a VM has it. Otherwise as for `import`, except
-/// damaged chunks, which are I/O errors to the guest.
+/// XVIRT_STATUS_UNSUPPORTED_ARCHIVE if the archive supports only sequential reading (use xvirt_xva_import());
+/// XVIRT_STATUS_ALREADY_EXISTS if its UUID is to be preserved and a VM has it. Otherwise as for
+/// xvirt_xva_import(), except damaged chunks, which are I/O errors to the guest.
 ///
 /// `options` is NULL for the defaults. Free `streaming_import` with xvirt_streaming_import_free(). `call` is
 /// NULL, or has a timeout, the means to cancel the call and a callback for its progress.
@@ -5891,9 +5906,10 @@ pub unsafe extern "C" fn xvirt_vm_config_build(
     })
 }
 
-/// How many file descriptors a VM of this configuration has open while it runs. All of them are opened by `build`
-/// and xvirt_vm_start(), or when a device is plugged in, which fail with XVIRT_STATUS_OUT_OF_DESCRIPTORS if there
-/// are too few. Neither a reboot nor the guest opens more, except for connections over its vsock device.
+/// How many file descriptors a VM of this configuration has open while it runs. All of them are opened by
+/// xvirt_vm_config_build() and xvirt_vm_start(), or when a device is plugged in, which fail with
+/// XVIRT_STATUS_OUT_OF_DESCRIPTORS if there are too few. Neither a reboot nor the guest opens more, except for
+/// connections over its vsock device.
 ///
 /// | what | descriptors |
 /// |---|---|
@@ -5908,9 +5924,10 @@ pub unsafe extern "C" fn xvirt_vm_config_build(
 /// | each network interface | 9, and its tap or socket, or 4 for a user network |
 /// | the vsock device | 11, and 1 for each connection |
 ///
-/// The files of a disk are its image and its backing files, each open twice if the disk is direct. Only the image
-/// itself is counted here, unless all files were given as descriptors, and nothing is counted for a program's own
-/// backend. Descriptors from the program are duplicated while they are used, and counted the same way.
+/// The files of a disk are its image and its backing files, each open twice if the disk is direct
+/// (`direct`). Only the image itself is counted here, unless all files were given as descriptors, and
+/// nothing is counted for a program's own backend. Descriptors from the program are duplicated while they are
+/// used, and counted the same way.
 ///
 /// In addition, the program has those it requests: one for each XvirtEventReceiver, and those that it attaches to
 /// consoles. A common soft limit is 1024; a program with many VMs raises it with `setrlimit(RLIMIT_NOFILE)`,
@@ -5956,7 +5973,7 @@ pub unsafe extern "C" fn xvirt_seed_check(
 /// The disk image: a FAT file system with the label `CIDATA`, of one or a few MiB.
 ///
 /// Errors:
-/// As for `check`, and XVIRT_STATUS_INVALID_CONFIG if the contents exceed 14 MiB.
+/// As for xvirt_seed_check(), and XVIRT_STATUS_INVALID_CONFIG if the contents exceed 14 MiB.
 ///
 /// Free `image` with xvirt_free(). `call` is NULL, or has a timeout, the means to cancel the call and a callback
 /// for its progress.
@@ -5986,8 +6003,8 @@ pub unsafe extern "C" fn xvirt_seed_image(
 /// Add it to the VM as a read-only disk. When this returns, it is on stable storage.
 ///
 /// Errors:
-/// As for `image`; XVIRT_STATUS_ALREADY_EXISTS if `path` exists, which is then unchanged. On failure no file is
-/// left behind.
+/// As for xvirt_seed_image(); XVIRT_STATUS_ALREADY_EXISTS if `path` exists, which is then unchanged. On failure
+/// no file is left behind.
 ///
 /// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
 #[unsafe(no_mangle)]
@@ -6011,7 +6028,7 @@ pub unsafe extern "C" fn xvirt_seed_write(
 /// Checks the compression level.
 ///
 /// Errors:
-/// `InvalidInput` if the compression does not have this level.
+/// XVIRT_STATUS_INVALID_CONFIG if the compression does not have this level.
 ///
 /// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
 #[unsafe(no_mangle)]

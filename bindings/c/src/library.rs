@@ -6,6 +6,16 @@ use crate::call::entry;
 use crate::error::{XvirtError, XvirtStatus};
 use crate::output::out;
 
+/// The most vCPUs of a VM.
+pub const XVIRT_MAX_VCPUS: u32 = 254;
+
+/// The length in bytes of the header before each frame of an XvirtTap: a `struct virtio_net_hdr_v1`.
+pub const XVIRT_VNET_HEADER_LENGTH: usize = 12;
+
+// The header has only numbers that are written here.
+const _: () = assert!(XVIRT_MAX_VCPUS == xvirt_core::config::MAX_VCPUS);
+const _: () = assert!(XVIRT_VNET_HEADER_LENGTH == xvirt_core::net::VNET_HEADER_LEN);
+
 /// The version of the library, such as "0.1.0". The text is never freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn xvirt_version() -> *const c_char {

@@ -298,8 +298,16 @@ pub struct XvirtMigrationObserver {
     pub user_data: *mut c_void,
 }
 
-/// A store that decides which host runs the VM. See the Rust trait `CommitDecision` for what is asked when; without a
-/// store, the two sides decide alone. The functions may block, but not longer than the other side's limit for silence.
+/// A store that decides on which host the VM runs, for programs that keep a record of that.
+///
+/// Without one, the two sides decide alone: the source commits, and a target that loses the connection before gives up.
+/// With a store, a target that loses the connection reads it, so that an outcome is indeterminate less often. Both sides
+/// must use the same store.
+///
+/// The functions are called on the thread of the call. They may block, but not longer than the other side's limit for
+/// silence. If `commit` answers XVIRT_DECISION_UNKNOWN, `withdraw` is called; it and `read` are called again as long as
+/// they answer that, until the `decision_limit_ns` of the settings. That of the target should be the longer one. Any
+/// number that is no XvirtDecision counts as XVIRT_DECISION_UNKNOWN.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtCommitDecision {
@@ -309,7 +317,8 @@ pub struct XvirtCommitDecision {
     pub commit: Option<extern "C" fn(user_data: *mut c_void) -> MaybeUninit<XvirtDecision>>,
     /// Source: prevents that `commit` is applied later. XVIRT_DECISION_APPLIED if it already is. Required.
     pub withdraw: Option<extern "C" fn(user_data: *mut c_void) -> MaybeUninit<XvirtDecision>>,
-    /// Target: reads whether it is the owner. XVIRT_DECISION_REFUSED only if it never will be. Required.
+    /// Target: reads whether it is the owner. XVIRT_DECISION_REFUSED only if it never will be: XVIRT_DECISION_UNKNOWN while
+    /// the source may still commit. Required.
     pub read: Option<extern "C" fn(user_data: *mut c_void) -> MaybeUninit<XvirtDecision>>,
     /// What the functions get.
     pub user_data: *mut c_void,
@@ -323,8 +332,8 @@ pub struct XvirtArrivingVm {
     pub uuid: *const c_char,
     /// Its name.
     pub name: *const c_char,
-    /// Its configuration at the source; NULL if that has parts that are no data.
-    pub config: *const XvirtVmConfig,
+    /// Its configuration at the source, which may be changed; NULL if that has parts that are no data.
+    pub config: *mut XvirtVmConfig,
     /// Whether the source only checks whether it could migrate.
     pub is_only_checked: MaybeUninit<bool>,
     /// Whether its memory is handed over within one host.
@@ -501,8 +510,8 @@ pub unsafe extern "C" fn xvirt_vm_migrate(
 
 /// Receives a VM that migrates to this host. `accept` is called with the VM that arrives, on this thread, and returns the
 /// configuration that it gets here, with the disks and networks of this host. To refuse it, it returns NULL, after it
-/// has written the reason, NUL-terminated, into `reason`, which has `reason_size` bytes. What it returns may be a
-/// copy of what it gets with some members changed, and must be valid until this call returns.
+/// has written the reason, NUL-terminated, into `reason`, which has `reason_size` bytes. It may change members of the
+/// configuration that it gets, and return that; another one must be valid until this call returns.
 ///
 /// `settings`, `decision` and `observer` may be NULL. `vm` gets the VM, which runs; free it with xvirt_vm_free(). `call`
 /// is NULL, or has a timeout and the means to cancel the call.
@@ -564,7 +573,7 @@ fn arriving_vm(arriving: &ArrivingVm, arena: &Arena) -> XvirtArrivingVm {
     XvirtArrivingVm {
         uuid: arriving.uuid().to_c(arena),
         name: arriving.name().to_owned().to_c(arena),
-        config: arriving.config().map_or(ptr::null(), |config| config.to_c(arena)),
+        config: arriving.config().map_or(ptr::null_mut(), |config| config.to_c(arena).cast_mut()),
         is_only_checked: flag(arriving.is_only_checked()),
         is_local_hand_over: flag(arriving.is_local_hand_over()),
     }

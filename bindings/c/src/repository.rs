@@ -16,9 +16,9 @@ use crate::input::{At, FromC, argument};
 use crate::output::{Struct, out};
 
 /// Changes the configuration of a VM in a repository. `change` gets the present one, and returns another one, or NULL to
-/// leave it as it is; the call then fails with XVIRT_STATUS_CANCELLED. What it gets is valid until it returns; what it
-/// returns must be valid until this call returns. It may return a copy of what it gets with some members changed. It is
-/// called again if another process has changed the VM meanwhile, always on this thread.
+/// leave it as it is; the call then fails with XVIRT_STATUS_CANCELLED. It may change members of what it gets, and return
+/// that. What it gets is valid until it returns, and another one that it returns must be valid until this call returns.
+/// It is called again if another process has changed the VM meanwhile, always on this thread.
 ///
 /// `uuid` is the VM's. `vm` gets the changed VM; free it with xvirt_stored_vm_free(). `call` is NULL, or has a timeout
 /// and the means to cancel the call.
@@ -26,7 +26,7 @@ use crate::output::{Struct, out};
 pub unsafe extern "C" fn xvirt_repository_update(
     repository: Option<&XvirtRepository>,
     uuid: *const c_char,
-    change: Option<extern "C" fn(user_data: *mut c_void, config: *const XvirtVmConfig) -> *const XvirtVmConfig>,
+    change: Option<extern "C" fn(user_data: *mut c_void, config: *mut XvirtVmConfig) -> *const XvirtVmConfig>,
     user_data: *mut c_void,
     call: *const XvirtCall,
     vm: Option<&mut *mut XvirtStoredVm>,
@@ -40,8 +40,8 @@ pub unsafe extern "C" fn xvirt_repository_update(
         let (uuid, change) = (argument(uuid, "uuid")?, argument(change, "change")?);
         let changed = |config: &mut VmConfig| {
             let arena = Arena::new();
-            let present = config.to_struct(&arena);
-            let answer = change(user_data, &raw const present);
+            let mut present = config.to_struct(&arena);
+            let answer = change(user_data, &raw mut present);
             // SAFETY: the function returns NULL or what the header asks for; what it got is still there.
             let answer = unsafe { VmConfig::from_c(answer, &At::root("config")) }?;
             *config = answer.ok_or_else(|| Error::new(ErrorKind::Cancelled, "the configuration was left as it is"))?;

@@ -65,7 +65,7 @@ pub enum XvirtStatus {
     GuestFault = 26,
     /// A time limit was exceeded.
     Timeout = 27,
-    /// The awaited event can no longer occur: the VM was dropped, or the console was closed.
+    /// The awaited event can no longer occur: the VM was freed, or the console was closed.
     Gone = 28,
     /// The guest agent is not running, or has stopped.
     AgentAbsent = 29,

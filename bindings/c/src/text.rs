@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use crate::input::Plain;
 
-/// Some text.
+/// Some text. It never gets another member.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtStringList {
@@ -14,7 +14,7 @@ pub struct XvirtStringList {
     pub count: usize,
 }
 
-/// A name and its value, both NUL-terminated.
+/// A name and its value, both NUL-terminated. Programs make arrays of them, so they never get another member.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtStringPair {

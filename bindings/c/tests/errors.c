@@ -108,10 +108,9 @@ static void json(void) {
     CHECK(count > 3);
 
     /* The same, with one thing changed. */
-    XvirtVmConfig changed = *read;
-    changed.name = "k";
+    read->name = "k";
     char *written = NULL, *again = NULL;
-    OK(xvirt_vm_config_to_json(&changed, &written, &error));
+    OK(xvirt_vm_config_to_json(read, &written, &error));
     XvirtVmConfig *back = NULL;
     OK(xvirt_vm_config_from_json(written, &back, &error));
     CHECK(strcmp(back->name, "k") == 0 && strcmp(back->uuid, read->uuid) == 0);

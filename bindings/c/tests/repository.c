@@ -74,13 +74,11 @@ static void look_at(const XvirtRepository *repository, const XvirtStoredVm *vm) 
     xvirt_free(uuid);
 }
 
-static const XvirtVmConfig *describe(void *user_data, const XvirtVmConfig *config) {
-    static XvirtVmConfig changed;
+static const XvirtVmConfig *describe(void *user_data, XvirtVmConfig *config) {
     if (user_data == NULL)
         return NULL;
-    changed = *config;
-    changed.description = user_data;
-    return &changed;
+    config->description = user_data;
+    return config;
 }
 
 static void change(const XvirtRepository *repository) {

@@ -107,9 +107,9 @@ impl Latencies {
         self.counts.iter().sum()
     }
 
-    /// The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; `None` if nothing
+    /// The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; none if nothing
     /// was counted.
-    /// `percentile(50.0)` is the median.
+    /// With 50, that is the median.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let total = self.total();
         // The rank of the requested duration, from 1.

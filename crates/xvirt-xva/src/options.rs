@@ -11,7 +11,8 @@ use crate::{Error, ErrorKind, Result};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ReadOptions {
-    /// The window limit of a zstd stream in bytes: see [`max_window`](Self::max_window).
+    /// The window limit of a zstd stream in bytes, which is how much memory reading it may take: 128 MiB by default, at
+    /// most 2 GiB.
     pub max_window: u64,
 }
 
@@ -43,11 +44,11 @@ impl ReadOptions {
 #[serde(from = "Given")]
 #[non_exhaustive]
 pub struct WriteOptions {
-    /// The compression.
+    /// The compression; zstd by default.
     pub compression: Compression,
-    /// The compression level: 1 to 9 for gzip, 1 to 19 for zstd.
+    /// The compression level: 1 to 9 for gzip, 1 to 19 for zstd. Each has a level of its own by default.
     pub level: i32,
-    /// The checksum of chunks.
+    /// The checksum of chunks; by default that of current hosts.
     pub checksum: Checksum,
 }
 

@@ -45,7 +45,7 @@ pub struct GuestCommand {
     /// When it is killed; never if absent.
     #[serde(default)]
     pub timeout: Option<Duration>,
-    /// How many bytes of each of its outputs are kept.
+    /// How many bytes of each of its outputs are kept: 1 MiB by default, and at most 16 MiB.
     #[serde(default = "default_output_limit")]
     pub output_limit: usize,
 }

@@ -32,9 +32,9 @@ impl GuestAgent {
         time.ok_or_else(|| self.channel.failed("guest-get-time", not_understood("the time is out of range")))
     }
 
-    /// Sets the guest's system clock and hardware clock: `set_time(SystemTime::now())` corrects a clock that stood
-    /// still while the VM was paused. In a Linux guest the agent uses `hwclock` for the hardware clock; if that is
-    /// missing or fails, the call fails, but the system clock is set.
+    /// Sets the guest's system clock and hardware clock. With the present time, that corrects a clock that stood still
+    /// while the VM was paused. In a Linux guest the agent uses `hwclock` for the hardware clock; if that is missing or
+    /// fails, the call fails, but the system clock is set.
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) for times before 1970 or after 2262, and those of

@@ -15,9 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest kernel image, in bytes.
+    /// The largest kernel image, in bytes; 256 MiB by default.
     pub kernel: u64,
-    /// The largest sum of all initial RAM disks, in bytes.
+    /// The largest sum of all initial RAM disks, in bytes; 1 GiB by default.
     pub initrd: u64,
 }
 

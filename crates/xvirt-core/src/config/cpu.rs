@@ -16,10 +16,10 @@ pub const MAX_VCPUS: u32 = 254;
 #[serde(default)]
 #[non_exhaustive]
 pub struct CpuConfig {
-    /// The number of vCPUs, 1 to [`MAX_VCPUS`].
+    /// The number of vCPUs, 1 to [`MAX_VCPUS`]; 1 by default.
     pub count: u32,
-    /// The number of vCPUs per core, as the guest sees it: a power of two that divides `count`. A guest derives the
-    /// core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM volume 3, "Hierarchical
+    /// The number of vCPUs per core, as the guest sees it: a power of two that divides `count`, by default 1. A guest
+    /// derives the core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM volume 3, "Hierarchical
     /// Mapping of Shared Resources").
     pub threads_per_core: u32,
     /// The CPU features that the VM has at most, so that it can be resumed on several hosts.

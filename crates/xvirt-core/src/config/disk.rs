@@ -28,7 +28,7 @@ pub struct Disk {
     /// The serial number the guest sees (`/dev/disk/by-id/virtio-SERIAL`), at most 20 bytes.
     #[serde(default)]
     pub serial: String,
-    /// The number of request queues, 1 to 16; `None` means one per vCPU, up to four.
+    /// The number of request queues, 1 to 16; by default one per vCPU, up to four.
     #[serde(default)]
     pub queues: Option<u16>,
     /// The rate limit.
@@ -58,7 +58,7 @@ pub enum DiskSource {
     /// while the VM runs. No file is opened by its path.
     #[serde(skip)]
     Descriptors(Vec<ImageDescriptor>),
-    /// A backend of the embedder.
+    /// A backend of the program.
     #[serde(skip)]
     Backend(Arc<dyn BlockBackend>),
 }
@@ -115,7 +115,7 @@ impl Disk {
         self
     }
 
-    /// A disk on a backend of the embedder.
+    /// A disk on a backend of the program.
     pub fn backend(backend: Arc<dyn BlockBackend>) -> Self {
         Self::new(DiskSource::Backend(backend))
     }
@@ -188,7 +188,7 @@ impl Disk {
         }
     }
 
-    /// Opens the disk and locks it until the backend is dropped. A backend of the embedder is returned as it is.
+    /// Opens the disk and locks it until the backend is dropped. A backend of the program is returned as it is.
     ///
     /// # Errors
     /// As [`open`](crate::disk::open) and [`open_descriptors`](crate::disk::open_descriptors).
@@ -253,7 +253,7 @@ impl Disk {
     }
 }
 
-/// A backend of the embedder, if the guest can use all of it.
+/// A backend of the program, if the guest can use all of it.
 fn whole(backend: &Arc<dyn BlockBackend>) -> Result<Arc<dyn BlockBackend>> {
     let capacity = backend.capacity();
     if capacity > 0 && capacity.is_multiple_of(SECTOR) {

@@ -34,16 +34,16 @@ pub struct VmConfig {
     /// characters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The unique identifier.
+    /// The unique identifier; random by default.
     #[serde(default = "Uuid::new_v4")]
     pub uuid: Uuid,
-    /// The VM generation ID: it changes whenever the VM becomes a copy of another or is reverted.
+    /// The VM generation ID, random by default: it changes whenever the VM becomes a copy of another or is reverted.
     #[serde(default = "Uuid::new_v4")]
     pub generation_id: Uuid,
     /// Its vCPUs.
     #[serde(default)]
     pub cpus: CpuConfig,
-    /// Its memory, a multiple of 4 KiB and at least 2 MiB.
+    /// Its memory, a multiple of 4 KiB and at least 2 MiB; 512 MiB by default.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
     /// The host memory that backs its memory.
@@ -52,13 +52,14 @@ pub struct VmConfig {
     /// Its memory balloon.
     #[serde(default)]
     pub balloon: Balloon,
-    /// What to do when the guest crashes: by a triple fault, or by a kernel panic without a crash kernel.
+    /// What to do when the guest crashes, by a triple fault or by a kernel panic without a crash kernel. By default it
+    /// is halted.
     #[serde(default)]
     pub on_crash: CrashAction,
-    /// What to do when the guest's watchdog expires.
+    /// What to do when the guest's watchdog expires. By default it is restarted.
     #[serde(default = "default_on_watchdog")]
     pub on_watchdog: CrashAction,
-    /// What it boots.
+    /// What it boots; by default what its first disk names.
     #[serde(default)]
     pub boot: Boot,
     /// Its disks, in the order the guest sees them.

@@ -79,8 +79,8 @@ impl Console {
         ConsoleReader::new(Arc::clone(&self.shared), end)
     }
 
-    /// Sends `bytes` as input. Up to 64 KiB wait for the guest; beyond that, this blocks until the guest reads, at most
-    /// 10 s.
+    /// Sends `bytes` as input. Up to 64 KiB wait for the guest; beyond that, this blocks until the guest reads. It waits
+    /// at most 10 s.
     ///
     /// # Errors
     /// `Timeout` if the guest did not read in time (the message says how many bytes were accepted), `InvalidState` if

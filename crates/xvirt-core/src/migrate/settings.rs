@@ -30,26 +30,26 @@ const MAX_THROTTLE: u8 = 99;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Migration {
-    /// How the target gets the guest's memory. Cannot be changed on the way.
+    /// How the target gets the guest's memory; by default it is copied. Cannot be changed on the way.
     pub memory: MemoryTransfer,
-    /// How many connections memory is sent over, from 1 to 16. Cannot be changed on the way.
+    /// How many connections memory is sent over, from 1 to 16; 1 by default. Cannot be changed on the way.
     pub connections: u8,
     /// The most that each connection sends, in bytes per second; without it there is no limit.
     pub bandwidth: Option<ByteSize>,
-    /// How long the guest may be stopped while the last pages are sent. Earlier rounds aim lower, see
+    /// How long the guest may be stopped while the last pages are sent, 300 ms by default. Earlier rounds aim lower, see
     /// `docs/migration.md`.
     pub downtime: Duration,
     /// The most that the vCPUs are throttled if the guest writes faster than the connections send: the share of time
-    /// for which they are held, in percent, from 0 to 99.
+    /// for which they are held, in percent, from 0 to 99; 99 by default.
     pub max_throttle: u8,
-    /// How long the migration may take.
+    /// How long the migration may take; an hour by default.
     pub time_limit: Duration,
-    /// What happens then.
+    /// What happens then; by default it fails.
     pub at_limit: AtLimit,
-    /// How long the target may be silent, or take no data, before it is given up. It has to be able to open the disks
+    /// How long the target may be silent, or take no data, before it is given up; 30 s by default. It has to be able to open the disks
     /// and load the state in this time.
     pub silence_limit: Duration,
-    /// How long to ask the [`CommitDecision`](super::CommitDecision) while it answers `Unknown`.
+    /// How long to ask the [`CommitDecision`](super::CommitDecision) while it answers `Unknown`; a minute by default.
     pub decision_limit: Duration,
 }
 
@@ -190,12 +190,13 @@ fn check_silence(limit: Duration) -> Result<()> {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Reception {
-    /// How long the source may be silent before it is given up. It has to be able to stop the guest and to flush and
+    /// How long the source may be silent before it is given up; 30 s by default. It has to be able to stop the guest and to flush and
     /// close its disks in this time.
     pub silence_limit: Duration,
-    /// How long the migration may take, from the first connection of its source until the target is prepared.
+    /// How long the migration may take, from the first connection of its source until the target is prepared; four hours
+    /// by default.
     pub time_limit: Duration,
-    /// How long to ask the [`CommitDecision`](super::CommitDecision) while it answers `Unknown`.
+    /// How long to ask the [`CommitDecision`](super::CommitDecision) while it answers `Unknown`; a minute by default.
     pub decision_limit: Duration,
 }
 

@@ -64,8 +64,10 @@ impl Offloads {
 /// from it.
 ///
 /// Each read and write is one Ethernet frame after a header of [`VNET_HEADER_LEN`] bytes. The descriptor is
-/// non-blocking; poll it through [`AsFd`]. All methods may be called from any thread. Those that concern the interface
-/// rather than frames (MTU, state, address, bridge) work in the network namespace of the calling thread.
+/// non-blocking and can be polled. All methods may be called from any thread.
+///
+/// Methods that concern the interface rather than frames (MTU, state, address, bridge) work in the network namespace of
+/// the calling thread.
 #[derive(Debug)]
 pub struct Tap {
     fd: OwnedFd,

@@ -25,7 +25,7 @@ pub struct MemoryStatistics {
     pub guest: Option<GuestMemory>,
 }
 
-/// A guest's report on its memory. Counters start at its boot; values that the guest does not report are `None`.
+/// A guest's report on its memory. Counters start at its boot; values that the guest does not report are absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GuestMemory {

@@ -79,7 +79,7 @@ impl VsockListener {
         }
     }
 
-    /// Takes a connection that waits; `None` if there is none.
+    /// Takes a connection that waits, if there is one.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).

@@ -39,7 +39,7 @@ pub struct StreamingImport {
 }
 
 /// Prepares a VM from an archive so that it can start immediately. The archive must be a file that is uncompressed, or
-/// that this crate exported with zstd, and must not change until all of it was copied.
+/// that this library exported with zstd, and must not change until all of it was copied.
 ///
 /// # Errors
 /// [`UnsupportedArchive`](ErrorKind::UnsupportedArchive) if the archive supports only sequential reading (use

@@ -253,7 +253,7 @@ class GuestAgent(GuestAgentMethods, Handle):
         return returned
 
     async def set_time(self, time: datetime) -> None:
-        """Sets the guest's system clock and hardware clock: `set_time(SystemTime.now())` corrects a clock that stood still
+        """Sets the guest's system clock and hardware clock. With the present time, that corrects a clock that stood still
         while the VM was paused. In a Linux guest the agent uses `hwclock` for the hardware clock; if that is missing or
         fails, the call fails, but the system clock is set.
 
@@ -312,8 +312,8 @@ class Console(Handle):
         return returned
 
     async def write_all(self, bytes: bytes | bytearray | memoryview) -> None:
-        """Sends `bytes` as input. Up to 64 KiB wait for the guest; beyond that, this blocks until the guest reads, at most 10
-        s.
+        """Sends `bytes` as input. Up to 64 KiB wait for the guest; beyond that, this blocks until the guest reads. It waits at
+        most 10 s.
 
         Raises:
         `TimeoutError` if the guest did not read in time (the message says how many bytes were accepted), `InvalidStateError` if
@@ -678,9 +678,11 @@ class Tap(Handle):
     """A tap interface of the host: frames written to it are received by the host, and frames that the host sends are read
     from it.
 
-    Each read and write is one Ethernet frame after a header of `VNET_HEADER_LEN` bytes. The descriptor is non-blocking;
-    poll it through `AsFd`. All methods may be called from any thread. Those that concern the interface rather than
-    frames (MTU, state, address, bridge) work in the network namespace of the calling thread.
+    Each read and write is one Ethernet frame after a header of `VNET_HEADER_LEN` bytes. The descriptor is non-blocking
+    and can be polled. All methods may be called from any thread.
+
+    Methods that concern the interface rather than frames (MTU, state, address, bridge) work in the network namespace of
+    the calling thread.
     """
 
     __slots__ = ()
@@ -2128,7 +2130,7 @@ class VsockListener(Handle):
         return returned
 
     async def try_accept(self) -> socket | None:
-        """Takes a connection that waits; `None` if there is none.
+        """Takes a connection that waits, if there is one.
 
         Raises:
         As `accept`.
@@ -2445,7 +2447,7 @@ async def xva_verify(
 
 async def xva_import_streaming(archive: StrPath, repository: Repository, options: Import) -> StreamingImport:
     """Prepares a VM from an archive so that it can start immediately. The archive must be a file that is uncompressed, or
-    that this crate exported with zstd, and must not change until all of it was copied.
+    that this library exported with zstd, and must not change until all of it was copied.
 
     Raises:
     `UnsupportedArchiveError` if the archive supports only sequential reading (use

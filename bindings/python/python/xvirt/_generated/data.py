@@ -79,8 +79,8 @@ class Latencies(Opaque):
         return returned
 
     def percentile(self, percent: float) -> float | None:
-        """The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; `None` if nothing was
-        counted. `percentile(50.0)` is the median.
+        """The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; none if nothing was
+        counted. With 50, that is the median.
         """
         returned: float | None = optional(load_duration)(_xvirt.latencies_percentile(self._wire(), percent))
         return returned
@@ -463,7 +463,7 @@ class DiskSource(Variant):
 
     - `DiskSourceImage`: An image file or block device, which is locked while the VM runs.
     - `DiskSourceDescriptors`: Open image files: the image, followed by its backing files from the nearest to the deepest. They are locked while the VM runs. No file is opened by its path.
-    - `DiskSourceBackend`: A backend of the embedder.
+    - `DiskSourceBackend`: A backend of the program.
     """
 
     __slots__ = ()
@@ -512,7 +512,7 @@ class DiskSourceDescriptors(DiskSource):
 
 
 class DiskSourceBackend(DiskSource):
-    """A backend of the embedder.
+    """A backend of the program.
 
     Attributes:
         value
@@ -1942,7 +1942,7 @@ class GuestCommand(Record):
         env: Its environment; that of the agent if empty.
         input: Its standard input.
         timeout: When it is killed; never if absent.
-        output_limit: How many bytes of each of its outputs are kept.
+        output_limit: How many bytes of each of its outputs are kept: 1 MiB by default, and at most 16 MiB.
     """
 
     __slots__ = ("program", "args", "env", "input", "timeout", "output_limit",)
@@ -2186,8 +2186,8 @@ class Limits(Record):
     """Size limits of the files read from a disk.
 
     Attributes:
-        kernel: The largest kernel image, in bytes.
-        initrd: The largest sum of all initial RAM disks, in bytes.
+        kernel: The largest kernel image, in bytes; 256 MiB by default.
+        initrd: The largest sum of all initial RAM disks, in bytes; 1 GiB by default.
     """
 
     __slots__ = ("kernel", "initrd",)
@@ -2288,10 +2288,10 @@ class CpuConfig(Record):
     VMs are not possible.
 
     Attributes:
-        count: The number of vCPUs, 1 to `MAX_VCPUS`.
-        threads_per_core: The number of vCPUs per core, as the guest sees it: a power of two that divides `count`. A
-            guest derives the core from the upper bits of the APIC id, so other numbers are not possible (Intel SDM
-            volume 3, "Hierarchical Mapping of Shared Resources").
+        count: The number of vCPUs, 1 to `MAX_VCPUS`; 1 by default.
+        threads_per_core: The number of vCPUs per core, as the guest sees it: a power of two that divides `count`, by
+            default 1. A guest derives the core from the upper bits of the APIC id, so other numbers are not possible
+            (Intel SDM volume 3, "Hierarchical Mapping of Shared Resources").
         baseline: The CPU features that the VM has at most, so that it can be resumed on several hosts.
         mask: CPUID bits to hide from the guest.
         limit: The limit on host CPU time.
@@ -2358,7 +2358,7 @@ class Disk(Record):
         source: The storage of the disk.
         read_only: Whether the disk is read-only for the guest.
         serial: The serial number the guest sees (`/dev/disk/by-id/virtio-SERIAL`), at most 20 bytes.
-        queues: The number of request queues, 1 to 16; `None` means one per vCPU, up to four.
+        queues: The number of request queues, 1 to 16; by default one per vCPU, up to four.
         limit: The rate limit.
         engine: The I/O engine of the host.
         direct: Whether the disk's data bypasses the host's page cache (`O_DIRECT`).
@@ -2559,15 +2559,17 @@ class VmConfig(Record):
         labels: Keys and values by which programs find the VM; xvirt does not interpret them. At most 64. A key has 1
             to 63 bytes: ASCII letters and digits, `-`, `.`, `_` and `/`. A value has at most 1024 bytes, and no
             control characters.
-        uuid: The unique identifier.
-        generation_id: The VM generation ID: it changes whenever the VM becomes a copy of another or is reverted.
+        uuid: The unique identifier; random by default.
+        generation_id: The VM generation ID, random by default: it changes whenever the VM becomes a copy of another
+            or is reverted.
         cpus: Its vCPUs.
-        memory: Its memory, a multiple of 4 KiB and at least 2 MiB.
+        memory: Its memory, a multiple of 4 KiB and at least 2 MiB; 512 MiB by default.
         memory_backing: The host memory that backs its memory.
         balloon: Its memory balloon.
-        on_crash: What to do when the guest crashes: by a triple fault, or by a kernel panic without a crash kernel.
-        on_watchdog: What to do when the guest's watchdog expires.
-        boot: What it boots.
+        on_crash: What to do when the guest crashes, by a triple fault or by a kernel panic without a crash kernel. By
+            default it is halted.
+        on_watchdog: What to do when the guest's watchdog expires. By default it is restarted.
+        boot: What it boots; by default what its first disk names.
         disks: Its disks, in the order the guest sees them.
         nics: Its network interfaces, in the order the guest sees them.
         vsock: Its vsock device.
@@ -2921,18 +2923,19 @@ class Migration(Record):
     """The settings of a migration at its source.
 
     Attributes:
-        memory: How the target gets the guest's memory. Cannot be changed on the way.
-        connections: How many connections memory is sent over, from 1 to 16. Cannot be changed on the way.
+        memory: How the target gets the guest's memory; by default it is copied. Cannot be changed on the way.
+        connections: How many connections memory is sent over, from 1 to 16; 1 by default. Cannot be changed on the
+            way.
         bandwidth: The most that each connection sends, in bytes per second; without it there is no limit.
-        downtime: How long the guest may be stopped while the last pages are sent. Earlier rounds aim lower, see
-            `docs/migration.md`.
+        downtime: How long the guest may be stopped while the last pages are sent, 300 ms by default. Earlier rounds
+            aim lower, see `docs/migration.md`.
         max_throttle: The most that the vCPUs are throttled if the guest writes faster than the connections send: the
-            share of time for which they are held, in percent, from 0 to 99.
-        time_limit: How long the migration may take.
-        at_limit: What happens then.
-        silence_limit: How long the target may be silent, or take no data, before it is given up. It has to be able to
-            open the disks and load the state in this time.
-        decision_limit: How long to ask the `CommitDecision` while it answers `Unknown`.
+            share of time for which they are held, in percent, from 0 to 99; 99 by default.
+        time_limit: How long the migration may take; an hour by default.
+        at_limit: What happens then; by default it fails.
+        silence_limit: How long the target may be silent, or take no data, before it is given up; 30 s by default. It
+            has to be able to open the disks and load the state in this time.
+        decision_limit: How long to ask the `CommitDecision` while it answers `Unknown`; a minute by default.
     """
 
     __slots__ = ("memory", "connections", "bandwidth", "downtime", "max_throttle", "time_limit", "at_limit", "silence_limit", "decision_limit",)
@@ -2968,11 +2971,11 @@ class Reception(Record):
     """The settings of a migration at its target. None of them limits how long it waits for a source to connect.
 
     Attributes:
-        silence_limit: How long the source may be silent before it is given up. It has to be able to stop the guest
-            and to flush and close its disks in this time.
+        silence_limit: How long the source may be silent before it is given up; 30 s by default. It has to be able to
+            stop the guest and to flush and close its disks in this time.
         time_limit: How long the migration may take, from the first connection of its source until the target is
-            prepared.
-        decision_limit: How long to ask the `CommitDecision` while it answers `Unknown`.
+            prepared; four hours by default.
+        decision_limit: How long to ask the `CommitDecision` while it answers `Unknown`; a minute by default.
     """
 
     __slots__ = ("silence_limit", "time_limit", "decision_limit",)
@@ -3389,7 +3392,7 @@ class Halted(Record):
 
 
 class GuestMemory(Record):
-    """A guest's report on its memory. Counters start at its boot; values that the guest does not report are `None`.
+    """A guest's report on its memory. Counters start at its boot; values that the guest does not report are absent.
 
     Attributes:
         taken: When the report arrived.
@@ -3811,7 +3814,8 @@ class ReadOptions(Record):
     """Options for reading an archive.
 
     Attributes:
-        max_window: The window limit of a zstd stream in bytes: see `max_window`.
+        max_window: The window limit of a zstd stream in bytes, which is how much memory reading it may take: 128 MiB
+            by default, at most 2 GiB.
     """
 
     __slots__ = ("max_window",)
@@ -4106,9 +4110,9 @@ class Export(Record):
     Deserialized, each has a default: zstd, the compression's level, and the checksum of current hosts.
 
     Attributes:
-        compression: The compression.
-        level: The compression level: 1 to 9 for gzip, 1 to 19 for zstd.
-        checksum: The checksum of chunks.
+        compression: The compression; zstd by default.
+        level: The compression level: 1 to 9 for gzip, 1 to 19 for zstd. Each has a level of its own by default.
+        checksum: The checksum of chunks; by default that of current hosts.
     """
 
     __slots__ = ("compression", "level", "checksum",)
