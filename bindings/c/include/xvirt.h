@@ -5613,6 +5613,20 @@ XvirtStatus xvirt_console_reader_read(const struct XvirtConsoleReader *console_r
                                       struct XvirtError **error);
 
 /**
+ * Waits for output, and calls `output` with each piece of it, on this thread, until `output` returns false or the
+ * console ends. The bytes are those of the guest, as for xvirt_console_reader_read(). `output` may use the reader.
+ *
+ * Fails with XVIRT_STATUS_TIMEOUT after `call.timeout_ns`.
+ */
+XvirtStatus xvirt_console_reader_follow(const struct XvirtConsoleReader *console_reader,
+                                        bool (*output)(void *user_data,
+                                                       const uint8_t *bytes,
+                                                       size_t length),
+                                        void *user_data,
+                                        const struct XvirtCall *call,
+                                        struct XvirtError **error);
+
+/**
  * Reads the output that is there, at most `size` bytes. `is_ready` gets whether there is any, or the end; `count` gets
  * the number of bytes, which is 0 at the end of the console.
  */

@@ -1,5 +1,6 @@
 //! Reading consoles.
 
+use std::ffi::c_void;
 use std::slice;
 
 use xvirt_core::Result;
@@ -8,7 +9,7 @@ use crate::call::{Call, XvirtCall, entry};
 use crate::error::{XvirtError, XvirtStatus};
 use crate::functions::XvirtConsoleReader;
 use crate::handle::given;
-use crate::input::invalid;
+use crate::input::{argument, invalid};
 use crate::output::out;
 
 /// The caller's buffer.
@@ -47,6 +48,37 @@ pub unsafe extern "C" fn xvirt_console_reader_read(
         let (buffer, call) = unsafe { (self::buffer(buffer, size)?, Call::of(call)?) };
         *count = call.run(|_| reader.0.with(|reader| reader.read_timeout(buffer, call.timeout())))?;
         Ok(())
+    })
+}
+
+/// How much output the caller's function gets at once, at most.
+const PIECE: usize = 64 << 10;
+
+/// Waits for output, and calls `output` with each piece of it, on this thread, until `output` returns false or the
+/// console ends. The bytes are those of the guest, as for xvirt_console_reader_read(). `output` may use the reader.
+///
+/// Fails with XVIRT_STATUS_TIMEOUT after `call.timeout_ns`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_console_reader_follow(
+    console_reader: Option<&XvirtConsoleReader>,
+    output: Option<extern "C" fn(user_data: *mut c_void, bytes: *const u8, length: usize) -> bool>,
+    user_data: *mut c_void,
+    call: *const XvirtCall,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let (reader, output) = (given(console_reader, "console_reader")?, argument(output, "output")?);
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        let mut piece = vec![0; PIECE];
+        call.run(|_| {
+            loop {
+                let count = reader.0.with(|reader| reader.read_timeout(&mut piece, call.timeout()))?;
+                if count == 0 || !output(user_data, piece.as_ptr(), count) {
+                    return Ok(());
+                }
+            }
+        })
     })
 }
 

@@ -25,6 +25,35 @@ static void wait_event(const XvirtEventReceiver *events, XvirtEventKind kind) {
     }
 }
 
+/* Counts the lines until the guest says that it is done. */
+static bool count_lines(void *user_data, const uint8_t *bytes, size_t length) {
+    static char all[1 << 16];
+    size_t there = strlen(all);
+    CHECK(length > 0 && there + length < sizeof all);
+    memcpy(all + there, bytes, length);
+    for (size_t i = 0; i < length; i++)
+        *(unsigned *)user_data += bytes[i] == '\n';
+    return strstr(all, "demo: done") == NULL;
+}
+
+static void follow(const XvirtVm *vm) {
+    unsigned lines = 0;
+    XvirtConsoleReader *reader = reader_of(vm);
+    XvirtCall minute = {.struct_size = sizeof minute, .timeout_ns = SECONDS(60)};
+    OK(xvirt_console_reader_follow(reader, count_lines, &lines, &minute, &error));
+    CHECK(lines > 1);
+    /* No more comes, since the VM is halted. */
+    XvirtCall soon = {.struct_size = sizeof soon, .timeout_ns = SECONDS(1) / 10};
+    FAILS(XVIRT_STATUS_TIMEOUT, xvirt_console_reader_follow(reader, count_lines, &lines, &soon, &error));
+    /* After the console, nothing is to be waited for. */
+    XvirtConsole *console = NULL;
+    OK(xvirt_vm_console(vm, &console, &error));
+    OK(xvirt_console_close(console, &error));
+    OK(xvirt_console_reader_follow(reader, count_lines, &lines, NULL, &error));
+    xvirt_console_free(console);
+    xvirt_console_reader_free(reader);
+}
+
 int main(void) {
     XvirtHost *host = probe();
     XvirtVm *vm = demo_vm(host, "lifecycle", "mode=hello,poweroff", NULL, 0);
@@ -50,6 +79,7 @@ int main(void) {
     xvirt_halted_free(halted);
 
     FAILS(XVIRT_STATUS_INVALID_STATE, xvirt_vm_pause(vm, NULL, &error));
+    follow(vm);
     xvirt_vm_free(vm);
 
     vm = demo_vm(host, "runs", "mode=counter", NULL, 0);
