@@ -22,6 +22,9 @@ use crate::{Error, ErrorKind, Result};
 /// How long a side that has failed waits for the other's confirmation.
 const CONFIRMATION: Duration = Duration::from_millis(500);
 
+/// The same for a migration that this side's program has cancelled: it knows the reason, and waits for the end of the call.
+const CANCELLATION: Duration = Duration::from_millis(50);
+
 /// What the source needs of the VM.
 pub(crate) trait SourceVm {
     /// What to move. Called once, while the guest runs.
@@ -255,6 +258,7 @@ impl<'a> Session<'a> {
         }
         control.finish();
         let limit = match self.steering.settings().memory {
+            MemoryTransfer::Copy if error.kind() == ErrorKind::Cancelled => CANCELLATION,
             MemoryTransfer::Copy => CONFIRMATION,
             // The target may still load the state, for which KVM writes to the memory that both have.
             MemoryTransfer::LocalHandOver => self.watch.silence(),
