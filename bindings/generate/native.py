@@ -168,6 +168,9 @@ impl {name} {{{methods}
         call = f"this.{function.name}({args})"
         if self._exclusive(handle):
             call = locked_call(function, args, instant)
+        if instant and handle.name == "Vm" and not function.borrowed and not is_member(self.api, function.output):
+            # It may wait for a lock of a verb, which may wait for a disk that the program implements.
+            call = f"py.detach(|| {call})"
         body = [receiver, *lines, self._return(function, call, instant, "Work::new(self.slot.closing(), move |{watch}| ")]
         return definition(function, params, body, instant)
 
@@ -175,6 +178,8 @@ impl {name} {{{methods}
         call = self._output(function, call, instant)
         if instant:
             call = f"{call}.map_err(crate::error::raised)?" if function.fallible else call
+            if is_member(self.api, function.output):
+                return f'crate::members!("{function.output.name}").member(py, {call} as usize)'
             return f"{call}.to_python(py)"
         call = call if function.fallible else f"Ok({call})"
         return f"Ok({start.format(watch='watch' if needs_watch(function) else '_')}{call}))"
@@ -436,6 +441,12 @@ class NotExpressible(Exception):
 def is_instant(full_name, function):
     """Whether a call returns at once, so that it needs no thread and no `Work`."""
     return full_name in INSTANT or (not function.fallible and function.receiver == "ref" and not needs_watch(function))
+
+
+def is_member(api, kind):
+    """Whether a call that returns at once gives a member of Python's enum, without a way through its text."""
+    enum = api.enums.get(kind.name)
+    return enum is not None and enum.is_plain
 
 
 def locked_call(function, args, instant):

@@ -3,7 +3,7 @@
 import prose
 import python_imports
 from model import snake
-from native import is_instant, needs_watch
+from native import is_instant, is_member, needs_watch
 from python_data import method_name, wrapped
 from python_types import SIMPLE
 from surface import BY_HAND, COMPOUND, METHODS, RENAMED, UNIONS, WITH_RESOURCES
@@ -16,7 +16,6 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from socket import socket
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import UUID
 
@@ -31,6 +30,7 @@ from {base} import {names}
 from .data import *
 
 if TYPE_CHECKING:
+    from socket import socket
     from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 '''
 
@@ -108,7 +108,7 @@ class BlockBackend(BlockBackendMethods, Handle):
     def _definition(self, function, call, waits, decorator, first, owner, indent, name=None):
         call = self._run(function, call) if waits else call
         kind = function.output
-        load = self._load(kind, owner)
+        load = self._load(kind, owner) if waits or not is_member(self.api, kind) else None
         if waits and self.asynchronous:
             call = f"await {call}"
         body = f"{load}({call})" if load else call

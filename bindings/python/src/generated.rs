@@ -669,12 +669,12 @@ impl Host {
 
     fn io_uring<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.io_uring().to_python(py)
+        crate::members!("Availability").member(py, this.io_uring() as usize)
     }
 
     fn userfaultfd<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.userfaultfd().to_python(py)
+        crate::members!("Availability").member(py, this.userfaultfd() as usize)
     }
 
     fn problems<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -1375,22 +1375,22 @@ impl ToPython for std::sync::Arc<core::vm::Vm> {
 impl Vm {
     fn agent<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.agent().to_python(py)
+        py.detach(|| this.agent()).to_python(py)
     }
 
     fn disks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.disks().to_python(py)
+        py.detach(|| this.disks()).to_python(py)
     }
 
     fn halted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.halted().to_python(py)
+        py.detach(|| this.halted()).to_python(py)
     }
 
     fn last_crash<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.last_crash().to_python(py)
+        py.detach(|| this.last_crash()).to_python(py)
     }
 
     fn name<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -1400,7 +1400,7 @@ impl Vm {
 
     fn uuid<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.uuid().to_python(py)
+        py.detach(|| this.uuid()).to_python(py)
     }
 
     fn config(&self) -> PyResult<Work> {
@@ -1410,7 +1410,7 @@ impl Vm {
 
     fn power_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.power_state().to_python(py)
+        crate::members!("PowerState").member(py, this.power_state() as usize)
     }
 
     fn console<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -1425,7 +1425,7 @@ impl Vm {
 
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.events().map_err(crate::error::raised)?.to_python(py)
+        py.detach(|| this.events()).map_err(crate::error::raised)?.to_python(py)
     }
 
     fn snapshot_views(&self, scratch: PathBuf) -> PyResult<Work> {
@@ -1459,12 +1459,12 @@ impl Vm {
 
     fn disk_positions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.disk_positions().to_python(py)
+        py.detach(|| this.disk_positions()).to_python(py)
     }
 
     fn nic_positions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.nic_positions().to_python(py)
+        py.detach(|| this.nic_positions()).to_python(py)
     }
 
     fn start(&self) -> PyResult<Work> {
@@ -1563,7 +1563,7 @@ impl Vm {
 
     fn nics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.nics().to_python(py)
+        py.detach(|| this.nics()).to_python(py)
     }
 
     fn set_link(&self, nic: usize, up: bool) -> PyResult<Work> {
@@ -1573,12 +1573,12 @@ impl Vm {
 
     fn current_operations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.current_operations().to_python(py)
+        py.detach(|| this.current_operations()).to_python(py)
     }
 
     fn allowed_operations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.allowed_operations().to_python(py)
+        py.detach(|| this.allowed_operations()).to_python(py)
     }
 
     fn resolve_migration(&self, ran_there: bool) -> PyResult<Work> {
@@ -1593,7 +1593,7 @@ impl Vm {
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
-        this.statistics().to_python(py)
+        py.detach(|| this.statistics()).to_python(py)
     }
 
     fn suspend(&self, path: PathBuf) -> PyResult<Work> {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use xvirt_core::config::{ByteSize, Uuid};
 use xvirt_core::net::MacAddress;
@@ -142,4 +144,35 @@ macro_rules! handle_output {
             }
         }
     };
+}
+
+/// The members of a class of Python that is an enum without data, in the order of the variants.
+pub struct Members {
+    class: &'static str,
+    members: PyOnceLock<Vec<Py<PyAny>>>,
+}
+
+impl Members {
+    pub const fn new(class: &'static str) -> Self {
+        Self { class, members: PyOnceLock::new() }
+    }
+
+    /// The member for the variant with this number.
+    pub fn member<'py>(&self, py: Python<'py>, number: usize) -> PyResult<Bound<'py, PyAny>> {
+        let members = self.members.get_or_try_init(py, || {
+            let class = py.import("xvirt._generated.data")?.getattr(self.class)?;
+            class.try_iter()?.map(|member| Ok::<_, PyErr>(member?.unbind())).collect()
+        })?;
+        let missing = || PyValueError::new_err(format!("{} has no member with the number {number}", self.class));
+        members.get(number).map(|member| member.bind(py).clone()).ok_or_else(missing)
+    }
+}
+
+/// The members of a class, which are looked up once.
+#[macro_export]
+macro_rules! members {
+    ($class:literal) => {{
+        static MEMBERS: $crate::output::Members = $crate::output::Members::new($class);
+        &MEMBERS
+    }};
 }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 from . import _xvirt
 
-_LOGGER = logging.getLogger("xvirt")
 
-
+# `logging` is imported when needed, because it takes milliseconds.
 def _handle(level: int, name: str, text: str) -> None:
+    import logging
+
     # The crates of the library are one logger for users.
     below = name.replace("xvirt_core", "xvirt").replace("xvirt_xva", "xvirt.xva")
     logger = logging.getLogger(below)
@@ -19,8 +18,10 @@ def _handle(level: int, name: str, text: str) -> None:
 
 def log_level(level: int) -> None:
     """Sets the least severe level of what the library logs at all, such as ``logging.DEBUG``; at first ``logging.INFO``."""
+    import logging
+
     _xvirt.set_log_level(min(max(level, 0), 255))
-    _LOGGER.setLevel(level)
+    logging.getLogger("xvirt").setLevel(level)
 
 
 _xvirt.forward_log(_handle)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeAlias, Union, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union, cast
 from uuid import UUID
 
 from . import _xvirt
 from ._generated.data import Decision, Migration, MigrationReport, VmConfig
 from ._resources import with_resources
+
+if TYPE_CHECKING:
+    from socket import socket
 
 #: Where a migration goes: ``"host:port"``, or the path of a unix socket.
 Address: TypeAlias = Union[str, "os.PathLike[str]"]
@@ -67,15 +69,23 @@ def native_channel(address: Address) -> _xvirt.Work | _xvirt.Channel:
     return _xvirt.Channel.connect_tcp(text)
 
 
-def native_listener(listening: socket.socket) -> _xvirt.Channel:
+def native_listener(listening: socket) -> _xvirt.Channel:
     """The channel of a socket that listens."""
-    return _xvirt.Channel.listener(listening, listening.family == socket.AF_UNIX)
+    return _xvirt.Channel.listener(listening, is_unix(listening))
 
 
-def native_sockets(sockets: Iterable[socket.socket]) -> _xvirt.Channel:
+def native_sockets(sockets: Iterable[socket]) -> _xvirt.Channel:
     """The channel of connected sockets."""
     connected = list(sockets)
-    return _xvirt.Channel.sockets(connected, any(each.family == socket.AF_UNIX for each in connected))
+    return _xvirt.Channel.sockets(connected, any(map(is_unix, connected)))
+
+
+def is_unix(each: socket) -> bool:
+    """Whether it is a unix socket."""
+    # Imported when needed, because it takes milliseconds.
+    from socket import AF_UNIX
+
+    return each.family == AF_UNIX
 
 
 def reporter(progress: MigrationCallback | None) -> Callable[[Any], Any] | None:
@@ -102,8 +112,6 @@ def accepter(accept: Accept) -> Callable[[Any], Any]:
         return [str(each) for each in cast("Iterable[object]", accepted)]
 
     return answer
-
-
 
 
 def settings_of(settings: Migration | None) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from socket import socket
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _xvirt
 from ._generated.data import BootEntry
 from ._handle import BaseHandle
 from ._migrate import native_listener, native_sockets
 from ._quantities import StrPath
+
+if TYPE_CHECKING:
+    from socket import socket
 
 _C = TypeVar("_C", bound="ChannelShared")
 _T = TypeVar("_T", bound="TlsShared")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from socket import socket
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._resources import with_resources
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from . import _xvirt
     from ._generated.data import Done
 
@@ -36,4 +37,7 @@ def native_of(value: Any) -> Any:
 
 def socket_of(descriptor: int) -> socket:
     """A socket of Python that owns this descriptor."""
+    # Imported when needed, because it takes milliseconds.
+    from socket import socket
+
     return socket(fileno=descriptor)

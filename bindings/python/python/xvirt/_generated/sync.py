@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from socket import socket
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import UUID
 
@@ -29,6 +28,7 @@ from .._sync import (
 from .data import *
 
 if TYPE_CHECKING:
+    from socket import socket
     from ipaddress import IPv4Address, IPv6Address
 
 
@@ -216,7 +216,7 @@ class GuestAgent(GuestAgentMethods, Handle):
 
     def reboot(self) -> None:
         """Asks the guest to reboot, and waits until that has begun, which is when its agent is gone. The VM is reset later
-        (`Event.GuestReset`); `wait_ready` waits for its next boot.
+        (`EventGuestReset`); `wait_ready` waits for its next boot.
 
         Raises:
         As `shutdown`.
@@ -591,13 +591,13 @@ class Host(Handle):
     @property
     def io_uring(self) -> Availability:
         """Whether disks can use io_uring, found by a test."""
-        returned: Availability = Availability._load(self._native.io_uring())
+        returned: Availability = self._native.io_uring()
         return returned
 
     @property
     def userfaultfd(self) -> Availability:
         """Whether guest memory can be filled while the guest runs (userfaultfd), found by a test."""
-        returned: Availability = Availability._load(self._native.userfaultfd())
+        returned: Availability = self._native.userfaultfd()
         return returned
 
     @property
@@ -1402,7 +1402,7 @@ class StoredVm(Handle):
         A suspended VM continues with `Vm.resume`.
 
         Raises:
-        As `VmConfig.build`, and as `SuspendedVm.open` if it is suspended.
+        As `Vm.build`, and as `SuspendedVm.open` if it is suspended.
         """
         returned: Vm = Vm._of(run(self._native.build(host._native)))
         return returned
@@ -1525,7 +1525,7 @@ class Vm(VmMethods, Handle):
     the verbs that need it fail with `BusyError`.
 
     A panic on one of the VM's threads, for example in the program's log subscriber, is a crash of the VM
-    (`CrashReason.ThreadPanicked`). If a log subscriber panics on a caller's thread, the panic unwinds through the verb;
+    (`CrashReasonThreadPanicked`). If a log subscriber panics on a caller's thread, the panic unwinds through the verb;
     the VM's power state is still accurate.
     """
 
@@ -1587,7 +1587,7 @@ class Vm(VmMethods, Handle):
     @property
     def power_state(self) -> PowerState:
         """Its power state. Does not wait for a verb that is changing it."""
-        returned: PowerState = PowerState._load(self._native.power_state())
+        returned: PowerState = self._native.power_state()
         return returned
 
     @property
@@ -1906,7 +1906,7 @@ class Vm(VmMethods, Handle):
     def resolve_migration(self, *, ran_there: bool) -> None:
         """Decides a migration whose outcome is unknown, or whose disks could not be opened again: the guest has run at the
         target, so that the VM here is halted; or it has not and never will, so that it goes on here. **If it runs there,
-        `false` destroys the file systems on its disks.**
+        `False` destroys the file systems on its disks.**
 
         Raises:
         `InvalidStateError` if no migration of it is to be decided. A disk cannot be opened: the VM
@@ -2070,7 +2070,7 @@ class SuspendedVm(Handle):
 
         Raises:
         `InvalidConfigError` if the configuration contained open objects, which cannot be stored:
-        use `build_with`. Otherwise as `VmConfig.build`.
+        use `build_with`. Otherwise as `Vm.build`.
         """
         returned: Vm = Vm._of(run(self._native.build(host._native)))
         return returned
@@ -2081,7 +2081,7 @@ class SuspendedVm(Handle):
         and network interfaces and the same amount of memory as at the suspend.
 
         Raises:
-        `InvalidConfigError` if the configuration does not fit; otherwise as `VmConfig.build`.
+        `InvalidConfigError` if the configuration does not fit; otherwise as `Vm.build`.
         """
         returned: Vm = Vm._of(run(self._native.build_with(with_resources(config._wire()), host._native)))
         return returned
