@@ -20,12 +20,13 @@ mod generated;
 mod log;
 mod migrate;
 mod output;
+mod program_disk;
 mod slot;
 mod union;
 mod vm;
 mod work;
 
-#[pymodule]
+#[pymodule(gil_used = true)]
 mod _xvirt {
     use pyo3::prelude::*;
 
@@ -42,6 +43,8 @@ mod _xvirt {
     #[pymodule_export]
     use crate::migrate::{Channel, Tls, migrate_receive, vm_check_migration, vm_migrate};
     #[pymodule_export]
+    use crate::program_disk::program_disk;
+    #[pymodule_export]
     use crate::vm::{event_receiver_fd, vm_config_build};
     #[pymodule_export]
     use crate::work::{Completions, Work};
@@ -54,7 +57,18 @@ mod _xvirt {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        refuse_free_threaded(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         crate::generated::add_to(module)
+    }
+    /// This half has not been tested in interpreters without a global lock.
+    fn refuse_free_threaded(py: Python<'_>) -> PyResult<()> {
+        let flags: String = py.import("sys")?.getattr("abiflags")?.extract()?;
+        if !flags.contains('t') {
+            return Ok(());
+        }
+        Err(pyo3::exceptions::PyImportError::new_err(
+            "xvirt does not support free-threaded builds of Python, such as python3.14t; use an ordinary one",
+        ))
     }
 }

@@ -94,3 +94,9 @@ def test_the_log_is_that_of_logging(tmp_path):
         logger.removeHandler(handler)
     assert record.name.startswith("xvirt.") and record.levelno == logging.WARNING
     assert broken.name in record.getMessage()
+
+
+def test_builds_without_a_global_lock_are_refused_by_name():
+    program = "import sys\nsys.abiflags += 't'\nimport xvirt\nxvirt.Vm"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "ImportError: xvirt does not support free-threaded builds" in done.stderr

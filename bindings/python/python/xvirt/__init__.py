@@ -30,6 +30,7 @@ if _TYPE_CHECKING:
     from ._quantities import Size as Size
     from ._quantities import StrPath as StrPath
     from ._resources import ImageDescriptor as ImageDescriptor
+    from ._resources import ProgramDisk as ProgramDisk
     from ._sync import BootMenu as BootMenu
     from ._sync import Channel as Channel
     from ._sync import Imported as Imported
@@ -39,7 +40,8 @@ else:
     # Loading all classes takes many times longer than starting, so they are loaded when one is asked for.
     _BY_HAND = {
         "ArrivingVm": "_migrate", "BootMenu": "_sync", "Channel": "_sync", "CommitDecision": "_migrate", "Error": "_errors",
-        "ImageDescriptor": "_resources", "Imported": "_sync", "Rate": "_quantities", "Seconds": "_quantities",
+        "ImageDescriptor": "_resources", "Imported": "_sync", "ProgramDisk": "_resources",
+        "Rate": "_quantities", "Seconds": "_quantities",
         "Size": "_quantities", "StrPath": "_quantities", "Tls": "_sync", "__version__": "_xvirt", "log_level": "_log",
     }
 

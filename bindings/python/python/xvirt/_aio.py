@@ -23,9 +23,10 @@ from ._migrate import (
     Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, settings_of,
 )
 from ._migrate import reporter as reporter_of
+from ._quantities import dump_bytes
 from ._resources import with_resources
 from ._shared import (
-    BlockBackendMethods, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
+    BlockBackendShared, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
 )
 from ._work import reporter
 
@@ -148,6 +149,24 @@ class Handle(BaseHandle):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+
+class BlockBackendMethods(BlockBackendShared):
+    """An open disk image, or a disk that the program implements."""
+
+    __slots__ = ()
+
+    async def read_at(self, offset: int, size: int) -> bytes:
+        """Reads `size` bytes from `offset` on."""
+        return bytes(await start(self._native.read_at(offset, size)))
+
+    async def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Writes `data` from `offset` on. A VM that has the disk does not expect that."""
+        await start(self._native.write_at(offset, dump_bytes(data)))
+
+    async def flush(self) -> None:
+        """Returns when everything written before is on stable storage."""
+        await start(self._native.flush())
 
 
 class ConsoleReaderMethods(ConsoleReaderShared):

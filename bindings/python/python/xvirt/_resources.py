@@ -16,6 +16,35 @@ class HasFileno(Protocol):
         ...
 
 
+class ProgramDisk(Protocol):
+    """A disk that the program implements. `BlockBackend.of` makes a disk for VMs of it.
+
+    The methods are called on threads of the VM's device, possibly several at once. They take Python's global lock, so a
+    program that holds it for long slows the guest's disk. An exception is an I/O error to the guest; that of an `OSError`
+    tells the library its number, and any other one is also reported by `sys.unraisablehook`. They must not call methods of
+    the VM that has the disk.
+
+    Two more methods are called if they are there: ``discard(offset, size)``, after which a range may read as anything that
+    was in it or as zeroes, and ``write_zeroes(offset, size, unmap)``; without it, zeroes are written with `write_at`.
+    """
+
+    def length(self) -> int:
+        """The size of the disk in bytes, a multiple of 512. Called once."""
+        ...
+
+    def read_at(self, offset: int, size: int) -> bytes | bytearray | memoryview:
+        """Exactly `size` bytes from `offset` on."""
+        ...
+
+    def write_at(self, offset: int, data: bytes) -> object:
+        """Writes all of `data` from `offset` on. Not needed for read-only disks."""
+        ...
+
+    def flush(self) -> object:
+        """Returns when everything written before is on stable storage. Not needed for read-only disks."""
+        ...
+
+
 class ImageDescriptor(NamedTuple):
     """An open file that contains a disk image, and the format of the image: ``raw`` or ``qcow2``."""
 

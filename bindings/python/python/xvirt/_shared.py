@@ -11,19 +11,30 @@ from ._generated.data import BootEntry
 from ._handle import BaseHandle
 from ._migrate import native_listener, native_sockets
 from ._quantities import StrPath
+from ._resources import ProgramDisk
 
 if TYPE_CHECKING:
     from socket import socket
 
+_B = TypeVar("_B", bound="BlockBackendShared")
 _C = TypeVar("_C", bound="ChannelShared")
 _T = TypeVar("_T", bound="TlsShared")
 
 
-class BlockBackendMethods:
-    """An open disk image."""
+class BlockBackendShared:
+    """An open disk image, or a disk that the program implements."""
 
     __slots__ = ()
     _native: Any
+
+    @classmethod
+    def of(cls: type[_B], disk: ProgramDisk, *, read_only: bool = False, block_size: int = 512) -> _B:
+        """A disk that the program implements, for `DiskSourceBackend`. `block_size` is the physical block size in bytes, a
+        power of two.
+        """
+        new = object.__new__(cls)
+        new._native = _xvirt.program_disk(disk, read_only, block_size)
+        return new
 
     @property
     def capacity(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import _xvirt
 from ._handle import BaseHandle
-from ._quantities import Seconds, limit_of
+from ._quantities import Seconds, dump_bytes, limit_of
 from ._generated.data import (
     BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, Limits, Migration, MigrationSummary, Reception,
     VmConfig,
@@ -19,7 +19,7 @@ from ._migrate import (
 from ._migrate import reporter as reporter_of
 from ._resources import with_resources
 from ._shared import (
-    BlockBackendMethods, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
+    BlockBackendShared, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
 )
 from ._work import run
 
@@ -53,6 +53,24 @@ class Handle(BaseHandle):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class BlockBackendMethods(BlockBackendShared):
+    """An open disk image, or a disk that the program implements."""
+
+    __slots__ = ()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Reads `size` bytes from `offset` on."""
+        return bytes(run(self._native.read_at(offset, size)))
+
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Writes `data` from `offset` on. A VM that has the disk does not expect that."""
+        run(self._native.write_at(offset, dump_bytes(data)))
+
+    def flush(self) -> None:
+        """Returns when everything written before is on stable storage."""
+        run(self._native.flush())
 
 
 class ConsoleReaderMethods(ConsoleReaderShared):
