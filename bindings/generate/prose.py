@@ -26,9 +26,16 @@ def first_line(docs):
     return " ".join(plain(docs).split("\n\n")[0].split())
 
 
+# What has another name or form in Python.
+IN_PYTHON = {"VmConfig.build": "Vm.build", "Disk.backend": "DiskSourceBackend", "true": "True", "false": "False"}
+
+
 def python(docs, errors, width=116):
-    """A docstring's text: names of errors become those of exceptions."""
+    """A docstring's text: names of errors become those of exceptions, and variants with data those of classes."""
     text = plain(docs)
+    text = re.sub(r"`((?:Event|CrashReason|HaltCause|Boot)\.[A-Z]\w*)`", lambda found: found[0].replace(".", ""), text)
+    for rust, name in IN_PYTHON.items():
+        text = text.replace(f"`{rust}`", f"`{name}`")
     for kind in errors:
         text = re.sub(rf"`(?:ErrorKind\.)?{kind}`", f"`{kind}Error`", text)
     text = text.replace("\nErrors:\n", "\nRaises:\n").replace("\\", "\\\\")

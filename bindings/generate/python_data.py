@@ -80,7 +80,7 @@ class Data:
     def _plain_enum(self, enum):
         self.names.append(enum.name)
         lines = [prose.python(enum.docs, self.errors)]
-        lines.append("\n".join(f"- `{snake(v.name).upper()}`: {prose.first_line(v.docs)}" for v in enum.variants))
+        lines.append("\n".join(f"- `{snake(v.name).upper()}`: {prose.first_line(v.docs)}".removesuffix(": ") for v in enum.variants))
         self.out.append(f"\n\nclass {enum.name}(StrEnum):\n{prose.docstring(chr(10).join([lines[0], '', lines[1]]), '    ')}\n")
         for variant in enum.variants:
             self.out.append(f'    {snake(variant.name).upper()} = "{variant.wire}"\n')

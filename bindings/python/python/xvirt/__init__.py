@@ -25,6 +25,7 @@ if _TYPE_CHECKING:
     from ._log import log_level as log_level
     from ._migrate import ArrivingVm as ArrivingVm
     from ._migrate import CommitDecision as CommitDecision
+    from ._progress import Progress as Progress
     from ._quantities import Rate as Rate
     from ._quantities import Seconds as Seconds
     from ._quantities import Size as Size
@@ -40,7 +41,7 @@ else:
     # Loading all classes takes many times longer than starting, so they are loaded when one is asked for.
     _BY_HAND = {
         "ArrivingVm": "_migrate", "BootMenu": "_sync", "Channel": "_sync", "CommitDecision": "_migrate", "Error": "_errors",
-        "ImageDescriptor": "_resources", "Imported": "_sync", "ProgramDisk": "_resources",
+        "ImageDescriptor": "_resources", "Imported": "_sync", "ProgramDisk": "_resources", "Progress": "_progress",
         "Rate": "_quantities", "Seconds": "_quantities",
         "Size": "_quantities", "StrPath": "_quantities", "Tls": "_sync", "__version__": "_xvirt", "log_level": "_log",
     }

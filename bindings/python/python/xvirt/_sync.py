@@ -21,7 +21,7 @@ from ._resources import with_resources
 from ._shared import (
     BlockBackendShared, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
 )
-from ._work import run
+from ._work import begun, run
 
 if TYPE_CHECKING:
     from ._generated.data import EventRecord, GuestCommand
@@ -165,7 +165,7 @@ class VmMethods:
         `MigrationRefusedError` with all reasons against it.
         """
         work = _xvirt.vm_check_migration(self._native, channel._native, settings_of(settings), reporter_of(progress))
-        run(work)
+        run(begun(work, progress))
 
     def migrate(
         self,
@@ -188,7 +188,7 @@ class VmMethods:
         work = _xvirt.vm_migrate(
             self._native, channel._native, settings_of(settings), decision, reporter_of(progress)
         )
-        return MigrationSummary._load(run(work))
+        return MigrationSummary._load(run(begun(work, progress)))
 
     @classmethod
     def receive(
@@ -211,7 +211,7 @@ class VmMethods:
         work = _xvirt.migrate_receive(
             channel._native, host._native, (settings or Reception())._wire(), accepter(accept), decision, reporter_of(progress)
         )
-        return Vm._of(run(work))
+        return Vm._of(run(begun(work, progress)))
 
 
 class Channel(ChannelShared, Handle):

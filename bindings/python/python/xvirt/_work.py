@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._errors import exception
 from ._resources import with_resources
 
 if TYPE_CHECKING:
@@ -19,7 +20,41 @@ ProgressCallback: TypeAlias = Callable[["Done"], object]
 
 def run(work: _xvirt.Work, progress: ProgressCallback | None = None) -> Any:
     """Runs a call on this thread. Signals such as Ctrl-C interrupt it."""
-    return work.run(None if progress is None else reporter(progress))
+    return begun(work, progress).run(None if progress is None else reporter(progress))
+
+
+def begun(work: _xvirt.Work, progress: object) -> _xvirt.Work:
+    """A call, after its callback got to know it if that can cancel it."""
+    if isinstance(progress, Reports):
+        progress.begin(work)
+    return work
+
+
+class Reports:
+    """A callback of a call that another thread can cancel."""
+
+    def __init__(self, report: Callable[[Any], object]) -> None:
+        self._report = report
+        self._work: _xvirt.Work | None = None
+        self._cancelled = False
+
+    def begin(self, work: _xvirt.Work) -> None:
+        """Knows the call from now on."""
+        self._work = work
+        if self._cancelled:
+            work.cancel()
+
+    def __call__(self, done: Any) -> None:
+        if self._cancelled:
+            # Not every call is known, but all end at an exception.
+            raise exception("cancelled", "the call was cancelled", "the call was cancelled", None, None)
+        self._report(done)
+
+    def cancel(self) -> None:
+        """Cancels the call, now or when it begins."""
+        self._cancelled = True
+        if self._work is not None:
+            self._work.cancel()
 
 
 def reporter(progress: ProgressCallback) -> Callable[[int, int | None], object]:

@@ -17,4 +17,5 @@ from ._aio import BootMenu as BootMenu
 from ._aio import Channel as Channel
 from ._aio import Imported as Imported
 from ._aio import Tls as Tls
+from ._aio_progress import Progress as Progress
 from ._generated.aio import *

@@ -420,10 +420,10 @@ class BootKernel(Boot):
 class CpuidRegister(StrEnum):
     """An output register of CPUID.
 
-    - `EAX`: 
-    - `EBX`: 
-    - `ECX`: 
-    - `EDX`: 
+    - `EAX`
+    - `EBX`
+    - `ECX`
+    - `EDX`
     """
 
     EAX = "eax"
@@ -1763,33 +1763,33 @@ class PowerState(StrEnum):
 class Verb(StrEnum):
     """An operation on a VM.
 
-    - `START`: 
-    - `CLEAN_SHUTDOWN`: 
-    - `HARD_SHUTDOWN`: 
-    - `CLEAN_REBOOT`: 
-    - `HARD_REBOOT`: 
-    - `PAUSE`: 
-    - `UNPAUSE`: 
-    - `SUSPEND`: 
-    - `RESUME`: 
-    - `SNAPSHOT`: 
-    - `CHECKPOINT`: 
-    - `EXPORT`: 
-    - `MIGRATE`: 
-    - `SEAL`: 
-    - `CLONE`: 
-    - `COPY`: 
-    - `PLUG`: 
-    - `UNPLUG`: 
-    - `RESIZE_DISK`: 
-    - `SET_LINK`: 
-    - `SET_DISK_LIMIT`: 
-    - `SET_NIC_LIMIT`: 
-    - `SET_CPU_LIMIT`: 
-    - `SET_MEMORY_TARGET`: 
-    - `WAIT_MEMORY_TARGET`: 
-    - `READ_MEMORY_STATISTICS`: 
-    - `CONNECT_VSOCK`: 
+    - `START`
+    - `CLEAN_SHUTDOWN`
+    - `HARD_SHUTDOWN`
+    - `CLEAN_REBOOT`
+    - `HARD_REBOOT`
+    - `PAUSE`
+    - `UNPAUSE`
+    - `SUSPEND`
+    - `RESUME`
+    - `SNAPSHOT`
+    - `CHECKPOINT`
+    - `EXPORT`
+    - `MIGRATE`
+    - `SEAL`
+    - `CLONE`
+    - `COPY`
+    - `PLUG`
+    - `UNPLUG`
+    - `RESIZE_DISK`
+    - `SET_LINK`
+    - `SET_DISK_LIMIT`
+    - `SET_NIC_LIMIT`
+    - `SET_CPU_LIMIT`
+    - `SET_MEMORY_TARGET`
+    - `WAIT_MEMORY_TARGET`
+    - `READ_MEMORY_STATISTICS`
+    - `CONNECT_VSOCK`
     """
 
     START = "start"

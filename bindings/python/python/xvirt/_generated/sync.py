@@ -1576,7 +1576,7 @@ class Vm(VmMethods, Handle):
         """The configuration that builds this VM as it is now, with all changes since it was built: devices that were plugged
         in or unplugged, and limits. Positions of disks and network interfaces have no gaps in it. Does not wait for a verb.
 
-        It can be serialized, unless it holds open objects such as a `Disk.backend`.
+        It can be serialized, unless it holds open objects such as a `DiskSourceBackend`.
 
         Raises:
         `InvalidStateError` in a child of the process that made the VM.
