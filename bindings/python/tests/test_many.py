@@ -4,34 +4,18 @@
 """
 
 import asyncio
-import gc
 import os
 import random
 import threading
-import time
 
 import xvirt
 from xvirt import aio
 
 from conftest import PATIENCE, demo
+from resources import held, settled
 
 VMS, THREADS, TASKS = 20, 32, 200
 CANCELLED = int(os.environ.get("XVIRT_CANCELLED_CALLS", "50"))
-
-
-def held():
-    """The descriptors and threads of this process."""
-    return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
-
-
-def settled(before):
-    """Whether the process comes to hold no more than before: threads end a moment after what they did."""
-    deadline = time.monotonic() + PATIENCE
-    while held() > before and time.monotonic() < deadline:
-        # Event loops refer to themselves.
-        gc.collect()
-        threading.Event().wait(0.01)
-    return held() <= before
 
 
 def test_threads_and_tasks_drive_vms_together(host):
