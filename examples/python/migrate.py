@@ -15,7 +15,7 @@ PATIENCE = 60
 
 def guest():
     """A guest that counts in its memory, and prints each pass."""
-    line = xvirt.demo.command_line("counter", pages=4096)
+    line = xvirt.demo.command_line("counter", pages=512)
     boot = xvirt.BootKernel(kernel=xvirt.demo.kernel(), command_line=line)
     return xvirt.VmConfig(name="counting", memory="128MiB", boot=boot)
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -79,9 +78,8 @@ def test_service(host, tmp_path):
         assert "listening" in service.stdout.readline()
         ask(path)
         service.send_signal(signal.SIGINT)
-        began = time.monotonic()
         service.wait(timeout=PATIENCE)
-    assert service.returncode == 0 and time.monotonic() - began < 10
+    assert service.returncode == 0
 
 
 def ask(path):

@@ -18,14 +18,20 @@ def vm(host):
 
 @pytest.mark.parametrize("name", WAITS)
 def test_ctrl_c_interrupts(vm, name):
-    waiting = threading.get_ident()
     # The signal may come before the call waits, which must not lose it either.
-    timer = threading.Timer(0.05, signal.pthread_kill, (waiting, signal.SIGINT))
-    timer.start()
+    timer = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    returned = False
     with pytest.raises(KeyboardInterrupt):
+        timer.start()
         WAITS[name](vm)
+        returned = True
+        # Otherwise the signal would interrupt what runs the tests.
+        timer.join()
+    assert not returned
     timer.join()
     assert vm.power_state is xvirt.PowerState.RUNNING and not vm.current_operations
     reader = vm.console.reader_at_end()
     vm.console.write_all(b"ping\n")
-    assert "pong" in reader.wait_for("pong", timeout=PATIENCE)
+    reader.wait_for("pong", timeout=PATIENCE)
+    # The next one must not find the rest.
+    reader.wait_for("\n", timeout=PATIENCE)
