@@ -15,20 +15,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from uuid import UUID
 
 from .. import _xvirt
 from .._data import Opaque, Record, StrEnum, Variant, as_it_is, each, load_resource, mapping, optional, sequence
 from .._quantities import (
     Rate, Seconds, Size, StrPath, dump_bytes, dump_duration, dump_moment, dump_text, load_address, load_duration,
-    load_interface, load_moment, rate, seconds, size,
+    load_interface, load_moment, load_path, load_uuid, rate, seconds, size,
 )
 from .._resources import HasFileno, ImageDescriptor, resource, with_resources
 from .._work import run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
     from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
     from .sync import BlockBackend, FrameStream, Host, StoredVm, Vm

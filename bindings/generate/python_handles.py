@@ -15,14 +15,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-from uuid import UUID
 
 from .. import _xvirt
 from .._data import as_it_is, dump, mapping, optional, sequence
 from .._quantities import (
-    Rate, Seconds, Size, StrPath, dump_bytes, dump_text, limit_of, load_address, load_duration, load_moment, rate, size,
+    Rate, Seconds, Size, StrPath, dump_bytes, dump_text, limit_of, load_address, load_duration, load_moment, load_path,
+    load_uuid, rate, size,
 )
 from .._resources import HasFileno, with_resources
 from .._work import ProgressCallback, native_of, socket_of
@@ -30,6 +29,8 @@ from {base} import {names}
 from .data import *
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
     from socket import socket
     from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 '''

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from types import MappingProxyType
@@ -17,6 +16,21 @@ _E = TypeVar("_E", bound="StrEnum")
 _O = TypeVar("_O", bound="Opaque")
 _K = TypeVar("_K")
 _T = TypeVar("_T")
+
+
+# Imported when needed, because it takes milliseconds.
+def json_text(data: Any) -> str:
+    """Data as JSON."""
+    import json
+
+    return json.dumps(data)
+
+
+def json_data(text: str | bytes) -> Any:
+    """The data in JSON."""
+    import json
+
+    return json.loads(text)
 
 
 class StrEnum(str, Enum):
@@ -99,7 +113,7 @@ class Record:
 
     def to_json(self) -> str:
         """The record as JSON."""
-        return json.dumps(self.to_dict())
+        return json_text(self.to_dict())
 
     @classmethod
     def from_dict(cls: type[_R], fields: Mapping[str, Any]) -> _R:
@@ -109,7 +123,7 @@ class Record:
     @classmethod
     def from_json(cls: type[_R], text: str | bytes) -> _R:
         """The record from JSON."""
-        return cls.from_dict(json.loads(text))
+        return cls.from_dict(json_data(text))
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -210,12 +224,12 @@ class Opaque:
 
     def to_json(self) -> str:
         """The data as JSON."""
-        return json.dumps(self._value)
+        return json_text(self._value)
 
     @classmethod
     def from_json(cls: type[_O], text: str | bytes) -> _O:
         """The data from JSON. It is checked where it is used."""
-        return cls(json.loads(text))
+        return cls(json_data(text))
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self._value == cast(Opaque, other)._value

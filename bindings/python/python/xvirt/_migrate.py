@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union, cast
-from uuid import UUID
 
 from . import _xvirt
 from ._generated.data import Decision, Migration, MigrationReport, VmConfig
+from ._quantities import load_uuid
 from ._resources import with_resources
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ArrivingVm:
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         #: Its unique identifier.
-        self.uuid = UUID(fields["uuid"])
+        self.uuid = load_uuid(fields["uuid"])
         #: Its name.
         self.name: str = fields["name"]
         config = fields["config"]

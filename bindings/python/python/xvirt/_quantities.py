@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias, Union, cast
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+    from pathlib import Path
+    from uuid import UUID
 
 #: A number of bytes, or text such as ``"1GiB"``.
 Size: TypeAlias = Union[int, str]
@@ -99,9 +101,23 @@ def dump_moment(value: datetime) -> dict[str, int]:
     return {"secs_since_epoch": microseconds // 10**6, "nanos_since_epoch": microseconds % 10**6 * 1000}
 
 
+def load_path(wire: str) -> Path:
+    """A path."""
+    # Imported when needed, because it takes milliseconds.
+    from pathlib import Path
+
+    return Path(wire)
+
+
+def load_uuid(wire: str) -> UUID:
+    """A unique identifier."""
+    from uuid import UUID
+
+    return UUID(wire)
+
+
 def load_address(wire: str) -> IPv4Address | IPv6Address:
     """An IP address."""
-    # Imported when needed, because it takes milliseconds.
     from ipaddress import ip_address
 
     return ip_address(wire)

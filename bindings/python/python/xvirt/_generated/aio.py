@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-from uuid import UUID
 
 from .. import _xvirt
 from .._data import as_it_is, dump, mapping, optional, sequence
-from .._quantities import Seconds, Size, StrPath, dump_bytes, dump_text, limit_of, load_duration, load_moment, size
+from .._quantities import (
+    Seconds,
+    Size,
+    StrPath,
+    dump_bytes,
+    dump_text,
+    limit_of,
+    load_duration,
+    load_moment,
+    load_path,
+    load_uuid,
+    size,
+)
 from .._resources import HasFileno, with_resources
 from .._work import ProgressCallback, native_of, socket_of
 from .._aio import (
@@ -28,6 +38,8 @@ from .._aio import (
 from .data import *
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
     from socket import socket
     from ipaddress import IPv4Address, IPv6Address
 
@@ -392,7 +404,7 @@ class PtyAttachment(Handle):
     @property
     def path(self) -> Path:
         """The path of the terminal, such as `/dev/pts/3`."""
-        returned: Path = Path(self._native.path())
+        returned: Path = load_path(self._native.path())
         return returned
 
 
@@ -435,7 +447,7 @@ class SocketAttachment(Handle):
     @property
     def path(self) -> Path:
         """The path of the socket."""
-        returned: Path = Path(self._native.path())
+        returned: Path = load_path(self._native.path())
         return returned
 
 
@@ -670,7 +682,7 @@ class FrameStream(Handle):
     @property
     def path(self) -> Path | None:
         """The path of the socket, if it was connected by path."""
-        returned: Path | None = optional(Path)(self._native.path())
+        returned: Path | None = optional(load_path)(self._native.path())
         return returned
 
 
@@ -786,7 +798,7 @@ class Snapshot(Handle):
     @property
     def uuid(self) -> UUID:
         """The UUID."""
-        returned: UUID = UUID(self._native.uuid())
+        returned: UUID = load_uuid(self._native.uuid())
         return returned
 
     @property
@@ -810,14 +822,14 @@ class Snapshot(Handle):
     @property
     def vm(self) -> UUID:
         """The UUID of the VM of which it was taken. The VM may have been removed since."""
-        returned: UUID = UUID(self._native.vm())
+        returned: UUID = load_uuid(self._native.vm())
         return returned
 
     @property
     def parent(self) -> UUID | None:
         """The snapshot from which the VM had continued when this one was taken: its parent in the tree of snapshots.
         """
-        returned: UUID | None = optional(UUID)(self._native.parent())
+        returned: UUID | None = optional(load_uuid)(self._native.parent())
         return returned
 
     @property
@@ -856,7 +868,7 @@ class Stage(Handle):
 
     def disk_path(self, index: int, format: ImageFormat | str) -> Path:
         """The path for the disk of this number, counted from 0, with this format."""
-        returned: Path = Path(self._native.disk_path(index, dump(format)))
+        returned: Path = load_path(self._native.disk_path(index, dump(format)))
         return returned
 
     async def attach(self, name: str, bytes: bytes | bytearray | memoryview) -> None:
@@ -984,7 +996,7 @@ class Repository(RepositoryMethods, Handle):
     @property
     def folder(self) -> Path:
         """The absolute path of its folder."""
-        returned: Path = Path(self._native.folder())
+        returned: Path = load_path(self._native.folder())
         return returned
 
     async def suspend(self, vm: Vm, *, progress: ProgressCallback | None = None) -> SuspendReport:
@@ -1323,7 +1335,7 @@ class Template(Handle):
     @property
     def uuid(self) -> UUID:
         """The UUID."""
-        returned: UUID = UUID(self._native.uuid())
+        returned: UUID = load_uuid(self._native.uuid())
         return returned
 
     @property
@@ -1426,13 +1438,13 @@ class StoredVm(Handle):
 
     def new_disk_path(self, format: ImageFormat | str) -> Path:
         """A path for a disk that `Repository.update` will add to the VM: a free name in the VM's folder."""
-        returned: Path = Path(self._native.new_disk_path(dump(format)))
+        returned: Path = load_path(self._native.new_disk_path(dump(format)))
         return returned
 
     @property
     def uuid(self) -> UUID:
         """The UUID."""
-        returned: UUID = UUID(self._native.uuid())
+        returned: UUID = load_uuid(self._native.uuid())
         return returned
 
     @property
@@ -1472,7 +1484,7 @@ class StoredVm(Handle):
     @property
     def folder(self) -> Path:
         """The folder with its disks."""
-        returned: Path = Path(self._native.folder())
+        returned: Path = load_path(self._native.folder())
         return returned
 
 
@@ -1586,7 +1598,7 @@ class Vm(VmMethods, Handle):
     @property
     def uuid(self) -> UUID:
         """Its UUID, which identifies it."""
-        returned: UUID = UUID(self._native.uuid())
+        returned: UUID = load_uuid(self._native.uuid())
         return returned
 
     async def config(self) -> VmConfig:
@@ -2046,7 +2058,7 @@ class Vm(VmMethods, Handle):
     @property
     def vsock_path(self) -> Path | None:
         """The Unix socket for host programs, if the VM has a vsock device."""
-        returned: Path | None = optional(Path)(self._native.vsock_path())
+        returned: Path | None = optional(load_path)(self._native.vsock_path())
         return returned
 
 
@@ -2071,7 +2083,7 @@ class SuspendedVm(Handle):
     @property
     def uuid(self) -> UUID:
         """The VM's UUID."""
-        returned: UUID = UUID(self._native.uuid())
+        returned: UUID = load_uuid(self._native.uuid())
         return returned
 
     @property

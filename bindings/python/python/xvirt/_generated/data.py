@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from uuid import UUID
 
 from .. import _xvirt
 from .._data import Opaque, Record, StrEnum, Variant, as_it_is, each, load_resource, mapping, optional, sequence
@@ -24,6 +22,8 @@ from .._quantities import (
     load_duration,
     load_interface,
     load_moment,
+    load_path,
+    load_uuid,
     rate,
     size,
 )
@@ -31,6 +31,8 @@ from .._resources import HasFileno, ImageDescriptor, resource, with_resources
 from .._work import run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
     from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
     from .sync import FrameStream
@@ -284,7 +286,7 @@ class BootFilePath(BootFile):
     _variant = "path"
     _kind = "tuple"
     value: Path
-    _loads = {"value": Path}
+    _loads = {"value": load_path}
     _dumps = {"value": dump_text}
 
     def __init__(self, value: StrPath) -> None:
@@ -484,7 +486,7 @@ class DiskSourceImage(DiskSource):
     _kind = "struct"
     path: Path
     format: ImageFormat
-    _loads = {"path": Path, "format": ImageFormat._load}
+    _loads = {"path": load_path, "format": ImageFormat._load}
     _dumps = {"path": dump_text}
 
     def __init__(self, *, path: StrPath, format: ImageFormat | str) -> None:
@@ -703,7 +705,7 @@ class NicBackendConfigStream(NicBackendConfig):
     _variant = "stream"
     _kind = "tuple"
     value: Path
-    _loads = {"value": Path}
+    _loads = {"value": load_path}
     _dumps = {"value": dump_text}
 
     def __init__(self, value: StrPath) -> None:
@@ -2453,7 +2455,7 @@ class Vsock(Record):
     cid: int
     path: Path
     listener: HasFileno | int | None
-    _loads = {"cid": None, "path": Path, "listener": load_resource}
+    _loads = {"cid": None, "path": load_path, "listener": load_resource}
     _dumps = {"path": dump_text, "listener": resource("listener")}
 
     def __init__(self, *, cid: int, path: StrPath, listener: HasFileno | int | None = None) -> None:
@@ -2595,7 +2597,7 @@ class VmConfig(Record):
     nics: tuple[Nic, ...]
     vsock: Vsock | None
     seccomp: bool
-    _loads = {"name": None, "description": None, "labels": mapping(str, as_it_is), "uuid": UUID, "generation_id": UUID, "cpus": CpuConfig._load, "memory": None, "memory_backing": MemoryBacking._load, "balloon": Balloon._load, "on_crash": CrashAction._load, "on_watchdog": CrashAction._load, "boot": Boot._load, "disks": sequence(Disk._load), "nics": sequence(Nic._load), "vsock": optional(Vsock._load), "seccomp": None}
+    _loads = {"name": None, "description": None, "labels": mapping(str, as_it_is), "uuid": load_uuid, "generation_id": load_uuid, "cpus": CpuConfig._load, "memory": None, "memory_backing": MemoryBacking._load, "balloon": Balloon._load, "on_crash": CrashAction._load, "on_watchdog": CrashAction._load, "boot": Boot._load, "disks": sequence(Disk._load), "nics": sequence(Nic._load), "vsock": optional(Vsock._load), "seccomp": None}
     _dumps = {"uuid": dump_text, "generation_id": dump_text, "memory": size}
 
     def __init__(
@@ -2668,7 +2670,7 @@ class BackingFile(Record):
     __slots__ = ("path", "format",)
     path: Path
     format: ImageFormat
-    _loads = {"path": Path, "format": ImageFormat._load}
+    _loads = {"path": load_path, "format": ImageFormat._load}
     _dumps = {"path": dump_text}
 
     def __init__(self, *, path: StrPath, format: ImageFormat | str) -> None:
@@ -3088,7 +3090,7 @@ class Lineage(Record):
     template: UUID
     name: str
     version: str
-    _loads = {"template": UUID, "name": None, "version": None}
+    _loads = {"template": load_uuid, "name": None, "version": None}
     _dumps = {"template": dump_text}
 
     def __init__(self, *, template: UUID | str, name: str, version: str) -> None:
@@ -3346,7 +3348,7 @@ class EventRecord(Record):
     sequence: int
     time: datetime
     event: Event
-    _loads = {"vm": UUID, "sequence": None, "time": load_moment, "event": Event._load}
+    _loads = {"vm": load_uuid, "sequence": None, "time": load_moment, "event": Event._load}
     _dumps = {"vm": dump_text, "time": dump_moment}
 
     def __init__(self, *, vm: UUID | str, sequence: int, time: datetime, event: Event) -> None:
@@ -3996,7 +3998,7 @@ class Appliance(Record):
     nics: tuple[ApplianceNic, ...]
     settings: tuple[Setting, ...]
     producer: Producer
-    _loads = {"name": None, "description": None, "uuid": optional(UUID), "generation_id": optional(UUID), "vcpus": None, "memory": None, "template": None, "suspended": None, "firmware": Firmware._load, "after_crash": optional(AfterCrash._load), "disks": sequence(ApplianceDisk._load), "cd_drives": sequence(as_it_is), "nics": sequence(ApplianceNic._load), "settings": sequence(Setting._load), "producer": Producer._load}
+    _loads = {"name": None, "description": None, "uuid": optional(load_uuid), "generation_id": optional(load_uuid), "vcpus": None, "memory": None, "template": None, "suspended": None, "firmware": Firmware._load, "after_crash": optional(AfterCrash._load), "disks": sequence(ApplianceDisk._load), "cd_drives": sequence(as_it_is), "nics": sequence(ApplianceNic._load), "settings": sequence(Setting._load), "producer": Producer._load}
     _dumps = {"uuid": optional(dump_text), "generation_id": optional(dump_text)}
 
     def __init__(
@@ -4035,7 +4037,7 @@ class Extracted(Record):
     disks: tuple[Path, ...]
     memory_image: Path | None
     remarks: tuple[str, ...]
-    _loads = {"appliance": Appliance._load, "disks": sequence(Path), "memory_image": optional(Path), "remarks": sequence(as_it_is)}
+    _loads = {"appliance": Appliance._load, "disks": sequence(load_path), "memory_image": optional(load_path), "remarks": sequence(as_it_is)}
     _dumps = {"disks": each(dump_text), "memory_image": optional(dump_text)}
 
     def __init__(
