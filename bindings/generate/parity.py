@@ -26,13 +26,14 @@ IN_C = {
 }
 # What a language does not have, with the reasons.
 FRAMES = "carries frames; give the descriptor to a NIC, or use a socket"
+NETWORKS = "frames are for native code; name the tap or the path of a socket in a NIC"
 IMAGES = "an open file and its format, in the settings of a disk"
 ARRIVING = "a member of the arriving VM"
 NOT_IN_PYTHON = {
     "CpuBaseline.of": "levels CPUs of several hosts, which the pool does",
     "disk.open_descriptors": IMAGES, "ImageDescriptor": IMAGES, "ArrivingVm": ARRIVING,
-    "FrameStream.receive": FRAMES, "FrameStream.send": FRAMES, "FrameStream.new": FRAMES,
-    "Tap.read": FRAMES, "Tap.write": FRAMES, "Tap.read_vectored": FRAMES, "Tap.write_vectored": FRAMES, "Tap.from_fd": FRAMES,
+    "FrameStream.receive": NETWORKS, "FrameStream.send": NETWORKS, "FrameStream.new": NETWORKS,
+    "Tap.read": NETWORKS, "Tap.write": NETWORKS, "Tap.read_vectored": NETWORKS, "Tap.write_vectored": NETWORKS, "Tap.from_fd": NETWORKS,
 }
 NOT_IN_C = {
     "disk.open_descriptors": IMAGES, "ImageDescriptor": IMAGES, "ArrivingVm": ARRIVING,

@@ -15,12 +15,13 @@ const INTERRUPT: f64 = 100.0;
 
 pub(crate) fn report(rust: &Figures, python: &Value, file: Option<&Path>) -> Result<()> {
     let mut rows = calls(rust, python)?;
-    for (name, theirs) in [("live", rust.console.live), ("kept", rust.console.kept)] {
+    let asked = Some(Asked::Least(THROUGHPUT));
+    for (name, theirs, asked) in [("live", rust.console.live, asked), ("kept", rust.console.kept, None)] {
         let ours = number(python, &format!("/console/{name}"))?;
-        let what = format!("console, {name} (MB/s; Rust: {:.1})", theirs / 1e6);
-        rows.push(Row { what, value: ours / 1e6, asked: None });
+        let what = format!("console, {name} (kB/s; Rust: {:.1})", theirs / 1e3);
+        rows.push(Row { what, value: ours / 1e3, asked: None });
         let what = format!("console, {name}, as part of Rust's");
-        rows.push(Row { what, value: ours / theirs, asked: Some(Asked::Least(THROUGHPUT)) });
+        rows.push(Row { what, value: ours / theirs, asked });
     }
     for (what, value) in entries(python, "import")? {
         rows.push(Row { what: format!("{what} (ms)"), value, asked: Some(Asked::Most(IMPORT)) });
