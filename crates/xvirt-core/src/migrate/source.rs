@@ -253,9 +253,7 @@ impl<'a> Session<'a> {
             link.close();
         }
         let Some(control) = self.links.first() else { return error };
-        if error.kind() != ErrorKind::PeerFailed {
-            control.say_aborted(&error);
-        }
+        control.say_aborted(&error);
         control.finish();
         let limit = match self.steering.settings().memory {
             MemoryTransfer::Copy if error.kind() == ErrorKind::Cancelled => CANCELLATION,

@@ -139,14 +139,24 @@ struct Introduced<'a> {
 fn introduce<'a>(first: Arrived, watch: &'a Watch<'a>) -> Result<Introduced<'a>> {
     let hello = first.hello.clone();
     let link = Link::new(first.into_connection(), watch);
+    match receive_offer(&link, &hello) {
+        Ok((offer, memory)) => Ok(Introduced { link, offer, hello, memory }),
+        Err(error) => {
+            say_aborted(&[link], &error);
+            Err(error)
+        }
+    }
+}
+
+fn receive_offer(link: &Link<'_>, hello: &Hello) -> Result<(Offer, Option<Vec<MemoryFile>>)> {
     let possible =
         if link.passes_descriptors() && hello.connections == 1 { FEATURES } else { FEATURES & !LOCAL_HAND_OVER };
     let features = hello.features & possible;
     link.send_hello(&Hello { features, ..hello.clone() })?;
     let offer: Offer = decode(Kind::Offer, &link.expect(Kind::Offer)?)?;
     let local_hand_over = features & LOCAL_HAND_OVER != 0;
-    let memory = local_hand_over.then(|| receive_memory(&link, offer.memory.len())).transpose()?;
-    Ok(Introduced { link, offer, hello, memory })
+    let memory = local_hand_over.then(|| receive_memory(link, offer.memory.len())).transpose()?;
+    Ok((offer, memory))
 }
 
 /// Receives the files that hold the memory, which has this number of ranges.

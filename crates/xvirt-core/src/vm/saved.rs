@@ -56,7 +56,12 @@ impl SavedImage {
     /// Fails unless `disk`, which may have another path here, is this image and unchanged.
     pub(super) fn require_same(&self, disk: &Disk) -> Result<()> {
         let Some(here) = Self::of(disk).filter(|here| here.stamp != self.stamp) else { return Ok(()) };
-        let what = format!("{} is not the image that was {} there", here.path.display(), self.path.display());
+        let what = format!(
+            "{} is not the image that was {} at the source: the hosts do not share it, or it was changed since, as by the \
+             guest if it runs at the source again",
+            here.path.display(),
+            self.path.display()
+        );
         Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("migrate VMs whose disks both hosts share"))
     }
 

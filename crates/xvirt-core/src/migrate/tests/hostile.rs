@@ -48,8 +48,14 @@ fn zero_pages(first: u64, count: u64) -> Vec<u8> {
     frame(Kind::ZeroPages, &[first.to_le_bytes(), count.to_le_bytes()].concat())
 }
 
-/// What a target says to a source that sends `bytes` and then closes the connection, or keeps it open and silent.
+/// The error of a target whose source sends `bytes` and then closes the connection, or keeps it open and silent.
 fn target_gets(bytes: &[u8], stays: bool) -> Error {
+    target_answers(bytes, stays).0
+}
+
+/// The same, with what the source is told.
+fn target_answers(bytes: &[u8], stays: bool) -> (Error, String) {
+    let mut answer = Vec::new();
     let (mut here, there) = UnixStream::pair().unwrap();
     let world = World::new(&[]);
     let begin = Instant::now();
@@ -62,12 +68,12 @@ fn target_gets(bytes: &[u8], stays: bool) -> Error {
         if !stays {
             let _ = here.shutdown(std::net::Shutdown::Write);
         }
-        let _ = here.read_to_end(&mut Vec::new());
+        let _ = here.read_to_end(&mut answer);
         target.join().unwrap()
     });
     assert!(begin.elapsed() < SILENCE * 20, "{:?}", begin.elapsed());
     assert_eq!(world.locked(), Some(Side::Source), "the disk was not touched");
-    received.unwrap_err()
+    (received.unwrap_err(), String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[test]
@@ -102,9 +108,10 @@ fn a_target_takes_nothing_that_breaks_the_protocol() {
         ("only closes", ready(), "closed the connection"),
     ];
     for (name, bytes, said) in cases {
-        let error = target_gets(&bytes, false);
+        let (error, answer) = target_answers(&bytes, false);
         assert_eq!(error.kind(), ErrorKind::PeerFailed, "{name}: {error}");
         assert!(error.to_string().contains(said), "{name}: {error}");
+        assert!(answer.contains(said), "{name}: the source is told {answer}");
     }
     let mut other = hello(0, 1);
     other[8] = VERSION.0 as u8 + 1;
