@@ -165,6 +165,12 @@ impl From<String> for BootFile {
     }
 }
 
+impl From<&String> for BootFile {
+    fn from(path: &String) -> Self {
+        Self::Path(path.into())
+    }
+}
+
 impl From<&str> for BootFile {
     fn from(path: &str) -> Self {
         Self::Path(path.into())
