@@ -10,6 +10,7 @@
 //! With the path of a unix socket as the address, such as `./socket`, `send --local-hand-over` copies no memory: it
 //! passes the memory file of the VM, as a program does that is replaced by its next version.
 
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ use xvirt_core::migrate::{
 };
 use xvirt_core::vm::Vm;
 use xvirt_examples::{Result, Steps};
+
+const ADDRESSES: &str = "write HOST:PORT, or the path of a unix socket with a slash, such as ./socket";
 
 /// The time limit of each step, which allows for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -112,18 +115,25 @@ impl Encryption {
         if let Some(tls) = self.tls()? {
             return Ok(Box::new(tls.channel(to)?));
         }
-        let address = to.to_socket_addrs()?.next().ok_or_else(|| format!("{to} has no address"))?;
+        let addresses = to.to_socket_addrs().map_err(|error| format!("cannot connect to {to}: {error}; {ADDRESSES}"));
+        let address = addresses?.next().ok_or_else(|| format!("{to} has no address"))?;
         Ok(Box::new(move |limit| TcpStream::connect_timeout(&address, limit)))
     }
 
     /// Connections from the sender.
     fn accept(&self, listen: &str) -> Result<Box<dyn Channel>> {
         if is_path(listen) {
-            let listener = UnixListener::bind(listen)?;
+            let listener = UnixListener::bind(listen).map_err(|error| match error.kind() {
+                ErrorKind::AddrInUse => {
+                    format!("{listen} is there already; remove it if no other process listens on it")
+                }
+                _ => format!("cannot listen on {listen}: {error}"),
+            })?;
             println!("listening on {listen}");
             return Ok(Box::new(listener));
         }
-        let listener = TcpListener::bind(listen)?;
+        let listener =
+            TcpListener::bind(listen).map_err(|error| format!("cannot listen on {listen}: {error}; {ADDRESSES}"))?;
         println!("listening on {}", listener.local_addr()?);
         Ok(match self.tls()? {
             Some(tls) => Box::new(tls.accept(listener)),
@@ -162,6 +172,7 @@ fn take(listen: &str, encryption: &Encryption) -> Result<()> {
     let host = Host::probe()?;
     host.require_kvm()?;
     let channel = encryption.accept(listen)?;
+    let _socket = is_path(listen).then(|| SocketFile(listen));
     let settings = Reception::default().silence_limit(PATIENCE);
     let vm = receive(&*channel, &host, &settings, &(), &Display, &mut |arriving| {
         let how = if arriving.is_local_hand_over() {
@@ -180,6 +191,15 @@ fn take(listen: &str, encryption: &Encryption) -> Result<()> {
     ));
     vm.hard_shutdown()?;
     Ok(())
+}
+
+/// Removes the socket that this process has made, however its work ends.
+struct SocketFile<'a>(&'a str);
+
+impl Drop for SocketFile<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.0);
+    }
 }
 
 fn send(channel: &dyn Channel, settings: &Migration, folder: &Path, memory: ByteSize, shared: bool) -> Result<()> {
@@ -246,9 +266,12 @@ impl MigrationObserver for Display {
     fn report(&self, report: &MigrationReport) {
         let MigrationReport { phase, round, zero_pages, throughput, dirty_rate, .. } = report;
         let [sent, throughput, dirty_rate] = [report.bytes, *throughput, *dirty_rate].map(ByteSize::new);
-        println!(
-            "  {phase:?}: round {round}, {sent} moved, {zero_pages} zero pages, {throughput}/s, the guest writes {dirty_rate}/s"
-        );
+        print!("  {phase:?}: round {round}, {sent} moved, {zero_pages} zero pages");
+        // Only the source measures them, once a round has been sent.
+        if throughput > ByteSize::new(0) {
+            print!(", {throughput}/s, the guest writes {dirty_rate}/s");
+        }
+        println!();
     }
 
     fn cancelled(&self) -> bool {
