@@ -5162,11 +5162,11 @@ typedef struct XvirtMigrationReport {
      */
     uint64_t round_bytes;
     /**
-     * How fast the guest wrote in the last round, in bytes per second.
+     * How fast the guest wrote in the last round, in bytes per second. 0 at the target.
      */
     uint64_t dirty_rate;
     /**
-     * How fast the last round was sent, in bytes per second.
+     * How fast the last round was sent, in bytes per second. 0 at the target.
      */
     uint64_t throughput;
     /**

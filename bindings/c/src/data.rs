@@ -3874,9 +3874,9 @@ pub struct XvirtMigrationReport {
     pub zero_pages: u64,
     /// The bytes of the pages that had to be sent at the beginning of the round.
     pub round_bytes: u64,
-    /// How fast the guest wrote in the last round, in bytes per second.
+    /// How fast the guest wrote in the last round, in bytes per second. 0 at the target.
     pub dirty_rate: u64,
-    /// How fast the last round was sent, in bytes per second.
+    /// How fast the last round was sent, in bytes per second. 0 at the target.
     pub throughput: u64,
     /// Whether `expected_downtime_ns` is set.
     pub has_expected_downtime: MaybeUninit<bool>,

@@ -2862,8 +2862,8 @@ class MigrationReport(Record):
         bytes: The bytes of all pages that were sent, or received at the target.
         zero_pages: The pages that were all zeroes, of which only the numbers are sent.
         round_bytes: The bytes of the pages that had to be sent at the beginning of the round.
-        dirty_rate: How fast the guest wrote in the last round, in bytes per second.
-        throughput: How fast the last round was sent, in bytes per second.
+        dirty_rate: How fast the guest wrote in the last round, in bytes per second. 0 at the target.
+        throughput: How fast the last round was sent, in bytes per second. 0 at the target.
         expected_downtime: How long sending the rest would take with the guest stopped.
         throttle: The share of time for which the vCPUs are held, in percent.
         elapsed: How long the migration has lasted.
