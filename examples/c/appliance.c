@@ -15,15 +15,15 @@
 
 #include <xvirt.h>
 
-static void check(XvirtStatus status, XvirtError *error) {
+static void check(XvirtStatus status, XvirtError **error) {
     if (status == XVIRT_STATUS_OK)
         return;
-    fprintf(stderr, "appliance: %s\n", xvirt_error_message(error));
-    for (const XvirtError *cause = xvirt_error_cause(error); cause != NULL; cause = xvirt_error_cause(cause))
+    fprintf(stderr, "appliance: %s\n", xvirt_error_message(*error));
+    for (const XvirtError *cause = xvirt_error_cause(*error); cause != NULL; cause = xvirt_error_cause(cause))
         fprintf(stderr, "  because: %s\n", xvirt_error_message(cause));
-    if (xvirt_error_remedy(error) != NULL)
-        fprintf(stderr, "  remedy: %s\n", xvirt_error_remedy(error));
-    xvirt_error_free(error);
+    if (xvirt_error_remedy(*error) != NULL)
+        fprintf(stderr, "  remedy: %s\n", xvirt_error_remedy(*error));
+    xvirt_error_free(*error);
     exit(1);
 }
 
@@ -49,7 +49,7 @@ static bool show_progress(void *user_data, uint64_t done, uint64_t total) {
 static void list(int input) {
     XvirtError *error = NULL;
     XvirtInspected *inspected = NULL;
-    check(xvirt_xva_inspect(input, NULL, NULL, &inspected, &error), error);
+    check(xvirt_xva_inspect(input, NULL, NULL, &inspected, &error), &error);
     const XvirtAppliance *appliance = inspected->appliance;
     printf("%s: %u vCPUs, %llu MiB of memory\n", appliance->name, (unsigned)appliance->vcpus,
            (unsigned long long)appliance->memory >> 20);
@@ -63,7 +63,7 @@ static void list(int input) {
 static int verify(int input, const XvirtCall *call) {
     XvirtError *error = NULL;
     XvirtReport *report = NULL;
-    check(xvirt_xva_verify(input, NULL, call, &report, &error), error);
+    check(xvirt_xva_verify(input, NULL, call, &report, &error), &error);
     fputs("\n", stderr);
     for (size_t i = 0; i < report->problem_count; i++)
         printf("%s: %s\n", report->problems[i]->serious ? "damage" : "remark", report->problems[i]->what);
@@ -76,7 +76,7 @@ static int verify(int input, const XvirtCall *call) {
 static void extract(int input, const char *folder, const XvirtCall *call) {
     XvirtError *error = NULL;
     XvirtExtracted *extracted = NULL;
-    check(xvirt_xva_extract(input, folder, NULL, call, &extracted, &error), error);
+    check(xvirt_xva_extract(input, folder, NULL, call, &extracted, &error), &error);
     fputs("\n", stderr);
     for (size_t i = 0; i < extracted->disk_count; i++)
         puts(extracted->disks[i]);
@@ -87,11 +87,11 @@ static void import(int input, const XvirtRepository *repository, const XvirtCall
     XvirtError *error = NULL;
     XvirtImported *imported = NULL;
     char *uuid = NULL;
-    check(xvirt_xva_import(input, repository, NULL, call, &imported, &error), error);
+    check(xvirt_xva_import(input, repository, NULL, call, &imported, &error), &error);
     fputs("\n", stderr);
     for (size_t i = 0; i < imported->remark_count; i++)
         printf("remark: %s\n", imported->remarks[i]);
-    check(xvirt_stored_vm_uuid(imported->vm, &uuid, &error), error);
+    check(xvirt_stored_vm_uuid(imported->vm, &uuid, &error), &error);
     puts(uuid);
     xvirt_free(uuid);
     xvirt_imported_free(imported);
@@ -101,10 +101,10 @@ static void export(const XvirtRepository *repository, const char *name, const ch
     XvirtError *error = NULL;
     XvirtStoredVm *vm = NULL;
     XvirtExported *exported = NULL;
-    check(xvirt_repository_vm(repository, name, NULL, &vm, &error), error);
+    check(xvirt_repository_vm(repository, name, NULL, &vm, &error), &error);
     int output = opened(path, O_WRONLY | O_CREAT | O_EXCL);
     XvirtExport options = {.struct_size = sizeof options, .compression = XVIRT_COMPRESSION_ZSTD};
-    check(xvirt_xva_export_stored(vm, output, &options, call, &exported, &error), error);
+    check(xvirt_xva_export_stored(vm, output, &options, call, &exported, &error), &error);
     fprintf(stderr, "\n%llu bytes\n", (unsigned long long)exported->size);
     xvirt_exported_free(exported);
     xvirt_stored_vm_free(vm);
@@ -114,7 +114,7 @@ static void export(const XvirtRepository *repository, const char *name, const ch
 static XvirtRepository *repository_at(const char *folder) {
     XvirtError *error = NULL;
     XvirtRepository *repository = NULL;
-    check(xvirt_repository_open(folder, NULL, &repository, &error), error);
+    check(xvirt_repository_open(folder, NULL, &repository, &error), &error);
     return repository;
 }
 
@@ -127,7 +127,7 @@ static int demonstrate(const XvirtCall *call) {
     if (mkdtemp(folder) == NULL)
         return 1;
     snprintf(path, sizeof path, "%s/disk.raw", folder);
-    check(xvirt_disk_create(path, XVIRT_IMAGE_FORMAT_RAW, 1 << 20, NULL, &error), error);
+    check(xvirt_disk_create(path, XVIRT_IMAGE_FORMAT_RAW, 1 << 20, NULL, &error), &error);
     XvirtDiskSourceImage image = {.struct_size = sizeof image, .path = path, .format = XVIRT_IMAGE_FORMAT_RAW};
     XvirtDiskSource source = {.struct_size = sizeof source, .kind = XVIRT_DISK_SOURCE_KIND_IMAGE, .image = &image};
     XvirtDisk disk = {.struct_size = sizeof disk, .source = &source};
@@ -136,7 +136,7 @@ static int demonstrate(const XvirtCall *call) {
     snprintf(where, sizeof where, "%s/demo.xva", folder);
     int file = opened(where, O_RDWR | O_CREAT | O_EXCL);
     XvirtExported *exported = NULL;
-    check(xvirt_xva_export(&config, file, NULL, call, &exported, &error), error);
+    check(xvirt_xva_export(&config, file, NULL, call, &exported, &error), &error);
     xvirt_exported_free(exported);
     lseek(file, 0, SEEK_SET);
     list(file);

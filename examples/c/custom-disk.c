@@ -45,11 +45,11 @@ static int flush_disk(void *user_data) {
     return 0;
 }
 
-static void check(XvirtStatus status, XvirtError *error) {
+static void check(XvirtStatus status, XvirtError **error) {
     if (status == XVIRT_STATUS_OK)
         return;
-    fprintf(stderr, "custom-disk: %s\n", xvirt_error_text(error));
-    xvirt_error_free(error);
+    fprintf(stderr, "custom-disk: %s\n", xvirt_error_text(*error));
+    xvirt_error_free(*error);
     exit(1);
 }
 
@@ -68,7 +68,7 @@ int main(void) {
         .user_data = &disk,
     };
     XvirtBlockBackend *backend = NULL;
-    check(xvirt_block_backend_new(&operations, &backend, &error), error);
+    check(xvirt_block_backend_new(&operations, &backend, &error), &error);
     XvirtDiskSource source = {
         .struct_size = sizeof source, .kind = XVIRT_DISK_SOURCE_KIND_BACKEND, .backend = backend};
     XvirtDisk config_disk = {.struct_size = sizeof config_disk, .source = &source};
@@ -76,7 +76,7 @@ int main(void) {
 
     const uint8_t *image = NULL;
     size_t length = 0;
-    check(xvirt_demo_kernel(&image, &length, &error), error);
+    check(xvirt_demo_kernel(&image, &length, &error), &error);
     XvirtBootFile file = {
         .struct_size = sizeof file, .kind = XVIRT_BOOT_FILE_KIND_BYTES, .bytes = image, .bytes_length = length};
     XvirtBootKernel kernel = {
@@ -86,14 +86,14 @@ int main(void) {
                             .boot = &boot, .disks = disks, .disk_count = 1};
     XvirtHost *host = NULL;
     XvirtVm *vm = NULL;
-    check(xvirt_host_probe(NULL, &host, &error), error);
-    check(xvirt_vm_config_build(&config, host, NULL, &vm, &error), error);
+    check(xvirt_host_probe(NULL, &host, &error), &error);
+    check(xvirt_vm_config_build(&config, host, NULL, &vm, &error), &error);
     /* The VM keeps the disk. */
     xvirt_block_backend_free(backend);
 
-    check(xvirt_vm_start(vm, NULL, &error), error);
+    check(xvirt_vm_start(vm, NULL, &error), &error);
     XvirtCall call = {.struct_size = sizeof call, .timeout_ns = UINT64_C(60000000000)};
-    check(xvirt_vm_wait_halted(vm, &call, &error), error);
+    check(xvirt_vm_wait_halted(vm, &call, &error), &error);
     xvirt_vm_free(vm);
     xvirt_host_free(host);
 

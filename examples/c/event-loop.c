@@ -8,11 +8,11 @@
 
 #define VMS 3
 
-static void check(XvirtStatus status, XvirtError *error) {
+static void check(XvirtStatus status, XvirtError **error) {
     if (status == XVIRT_STATUS_OK)
         return;
-    fprintf(stderr, "event-loop: %s\n", xvirt_error_text(error));
-    xvirt_error_free(error);
+    fprintf(stderr, "event-loop: %s\n", xvirt_error_text(*error));
+    xvirt_error_free(*error);
     exit(1);
 }
 
@@ -22,7 +22,7 @@ static XvirtVm *build(const XvirtHost *host, int number) {
     size_t length = 0;
     char name[32];
     snprintf(name, sizeof name, "vm-%d", number);
-    check(xvirt_demo_kernel(&image, &length, &error), error);
+    check(xvirt_demo_kernel(&image, &length, &error), &error);
     XvirtBootFile file = {
         .struct_size = sizeof file, .kind = XVIRT_BOOT_FILE_KIND_BYTES, .bytes = image, .bytes_length = length};
     XvirtBootKernel kernel = {
@@ -30,7 +30,7 @@ static XvirtVm *build(const XvirtHost *host, int number) {
     XvirtBoot boot = {.struct_size = sizeof boot, .kind = XVIRT_BOOT_KIND_KERNEL, .kernel = &kernel};
     XvirtVmConfig config = {.struct_size = sizeof config, .name = name, .memory = 64 << 20, .boot = &boot};
     XvirtVm *vm = NULL;
-    check(xvirt_vm_config_build(&config, host, NULL, &vm, &error), error);
+    check(xvirt_vm_config_build(&config, host, NULL, &vm, &error), &error);
     return vm;
 }
 
@@ -41,7 +41,7 @@ static size_t drain(XvirtConsoleReader *reader) {
     size_t count = 0, total = 0;
     bool is_ready = false;
     do {
-        check(xvirt_console_reader_try_read(reader, buffer, sizeof buffer, &is_ready, &count, &error), error);
+        check(xvirt_console_reader_try_read(reader, buffer, sizeof buffer, &is_ready, &count, &error), &error);
         total += count;
     } while (is_ready && count > 0);
     return total;
@@ -53,7 +53,7 @@ static int halted(XvirtEventReceiver *events) {
     int count = 0;
     for (;;) {
         XvirtEventRecord *record = NULL;
-        check(xvirt_event_receiver_try_next(events, &record, &error), error);
+        check(xvirt_event_receiver_try_next(events, &record, &error), &error);
         if (record == NULL)
             return count;
         switch (record->event->kind) {
@@ -78,27 +78,27 @@ static int halted(XvirtEventReceiver *events) {
 int main(void) {
     XvirtError *error = NULL;
     XvirtHost *host = NULL;
-    check(xvirt_host_probe(NULL, &host, &error), error);
+    check(xvirt_host_probe(NULL, &host, &error), &error);
 
     /* One receiver for the events of all VMs, and a reader for each console. */
     XvirtEventReceiver *events = NULL;
-    check(xvirt_event_receiver_new(&events, &error), error);
+    check(xvirt_event_receiver_new(&events, &error), &error);
     XvirtVm *vms[VMS];
     XvirtConsoleReader *readers[VMS];
     struct pollfd polled[VMS + 1];
     for (int i = 0; i < VMS; i++) {
         XvirtConsole *console = NULL;
         vms[i] = build(host, i);
-        check(xvirt_event_receiver_listen(events, vms[i], &error), error);
-        check(xvirt_vm_console(vms[i], &console, &error), error);
-        check(xvirt_console_reader(console, &readers[i], &error), error);
+        check(xvirt_event_receiver_listen(events, vms[i], &error), &error);
+        check(xvirt_vm_console(vms[i], &console, &error), &error);
+        check(xvirt_console_reader(console, &readers[i], &error), &error);
         xvirt_console_free(console);
         polled[i].events = POLLIN;
-        check(xvirt_console_reader_event_fd(readers[i], &polled[i].fd, &error), error);
-        check(xvirt_vm_start(vms[i], NULL, &error), error);
+        check(xvirt_console_reader_event_fd(readers[i], &polled[i].fd, &error), &error);
+        check(xvirt_vm_start(vms[i], NULL, &error), &error);
     }
     polled[VMS].events = POLLIN;
-    check(xvirt_event_receiver_fd(events, &polled[VMS].fd, &error), error);
+    check(xvirt_event_receiver_fd(events, &polled[VMS].fd, &error), &error);
 
     size_t printed = 0;
     for (int running = VMS; running > 0;) {
