@@ -282,6 +282,10 @@ impl Buffer {
 
     /// Takes the bytes of `other`.
     fn append(&mut self, other: &mut Self) {
+        if other.end == 0 {
+            // What the memory held before stays, so that the next write need not clear it again.
+            return;
+        }
         self.bytes.truncate(self.end);
         self.bytes.extend_from_slice(other.bytes());
         self.end = self.bytes.len();
@@ -325,14 +329,14 @@ fn encrypt_error(error: EncryptError) -> Missing {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use xvirt_testing::certificates::Authority;
 
     use super::*;
     use crate::migrate::Tls;
 
     /// Both sides of a connection that is secure.
-    fn connected() -> [Records; 2] {
+    pub(in super::super) fn connected() -> [Records; 2] {
         let authority = Authority::new("the pool");
         let host = authority.sign("host", |_| {});
         let pem = [host.certificate, host.key, authority.certificate];

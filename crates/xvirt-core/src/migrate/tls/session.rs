@@ -213,10 +213,11 @@ impl Connection for Session {
     fn finish(&self) {
         let mut outgoing = lock(&self.outgoing);
         if outgoing.filled == 0 {
-            let closing = lock(&self.tls).close(&mut outgoing.records);
+            // If TLS has failed, the records are the alert that tells the peer why.
+            let _ = lock(&self.tls).close(&mut outgoing.records);
             let deadline = Instant::now() + CONNECTION_WAIT;
             // If it does not arrive, the peer takes the connection for cut.
-            while closing.is_ok() && Instant::now() < deadline {
+            while Instant::now() < deadline {
                 match outgoing.pass(&*self.inner) {
                     Err(error) if is_wait(&error) => {}
                     _ => break,
@@ -256,4 +257,31 @@ fn copy_start(bytes: &[u8], to: &mut [u8]) -> usize {
     let count = bytes.len().min(to.len());
     to[..count].copy_from_slice(&bytes[..count]);
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::migrate::tls::records::tests;
+    use crate::migrate::{Channel, Sockets};
+
+    #[test]
+    fn the_peer_of_a_damaged_record_is_told() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let [source, target] = tests::connected();
+        let session = |socket, tls| {
+            let inner = Sockets::new([socket]).unwrap().connect(CONNECTION_WAIT).unwrap();
+            Session::new(inner, tls, "the other side".to_owned())
+        };
+        let (source, target) = (session(here, source), session(there, target));
+        // 32 bytes that nobody has encrypted.
+        source.inner.send(&[&[0x17, 3, 3, 0, 32], &[0; 32][..]].concat()).unwrap();
+        let error = target.receive(&mut [0; 8]).unwrap_err();
+        assert!(!is_wait(&error), "{error}");
+        target.finish();
+        let error = source.receive(&mut [0; 8]).unwrap_err();
+        assert!(error.to_string().contains("has ended the TLS connection"), "{error}");
+    }
 }
