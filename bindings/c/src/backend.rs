@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::slice;
 use std::sync::Arc;
 
 use xvirt_core::disk::{BlockBackend, GuestSlice};
@@ -13,7 +14,7 @@ use xvirt_core::{Error, ErrorKind};
 use crate::call::entry;
 use crate::error::{XvirtError, XvirtStatus};
 use crate::handle::{free, given, put_handle};
-use crate::input::{At, Plain, argument, code, invalid, sized};
+use crate::input::{At, Plain, argument, bytes, code, invalid, sized};
 use crate::output::{flag, out};
 
 /// An open disk image, or a disk that the program implements.
@@ -245,8 +246,15 @@ pub unsafe extern "C" fn xvirt_block_backend_read(
 ) -> XvirtStatus {
     entry(error, || {
         let backend = given(block_backend, "block_backend")?;
-        // SAFETY: the caller passes NULL or a buffer of this length.
-        let buffer = unsafe { within(&*backend.0, buffer, length, offset) }?;
+        within(&*backend.0, offset, length)?;
+        if buffer.is_null() || isize::try_from(length).is_err() {
+            return Err(invalid("buffer is NULL"));
+        }
+        // SAFETY: the caller passes a buffer of this length. Some of it may not be initialized yet, so all is, once.
+        let buffer = unsafe {
+            buffer.write_bytes(0, length);
+            slice::from_raw_parts_mut(buffer, length)
+        };
         backend.0.read(&[GuestSlice::from(buffer)], offset).map_err(|error| Error::io("cannot read the disk", error))
     })
 }
@@ -264,8 +272,9 @@ pub unsafe extern "C" fn xvirt_block_backend_write(
 ) -> XvirtStatus {
     entry(error, || {
         let backend = given(block_backend, "block_backend")?;
+        within(&*backend.0, offset, length)?;
         // SAFETY: the caller passes NULL or a buffer of this length. It is copied, since it may be constant.
-        let mut copy = unsafe { within(&*backend.0, buffer.cast_mut(), length, offset) }?.to_vec();
+        let mut copy = argument(unsafe { bytes(buffer, length, &At::root("buffer")) }?, "buffer")?;
         let written = backend.0.write(&[GuestSlice::from(copy.as_mut_slice())], offset);
         written.map_err(|error| Error::io("cannot write the disk", error))
     })
@@ -283,26 +292,15 @@ pub unsafe extern "C" fn xvirt_block_backend_flush(
     })
 }
 
-/// A buffer for a range of the disk.
-///
-/// # Safety
-/// `buffer` is NULL or has `length` initialized bytes.
-unsafe fn within<'a>(
-    backend: &dyn BlockBackend,
-    buffer: *mut u8,
-    length: usize,
-    offset: u64,
-) -> xvirt_core::Result<&'a mut [u8]> {
-    if buffer.is_null() || isize::try_from(length).is_err() {
-        return Err(invalid("buffer is NULL"));
+/// Checks that a range is inside of the disk.
+fn within(backend: &dyn BlockBackend, offset: u64, length: usize) -> xvirt_core::Result<()> {
+    match offset.checked_add(length as u64) {
+        Some(end) if end <= backend.capacity() => Ok(()),
+        _ => {
+            let what = format!("{length} bytes from offset {offset} exceed the disk of {} bytes", backend.capacity());
+            Err(Error::new(ErrorKind::InvalidConfig, what))
+        }
     }
-    let end = offset.checked_add(length as u64);
-    if end.is_none_or(|end| end > backend.capacity()) {
-        let what = format!("{length} bytes from offset {offset} exceed the disk of {} bytes", backend.capacity());
-        return Err(Error::new(ErrorKind::InvalidConfig, what));
-    }
-    // SAFETY: as for this function.
-    Ok(unsafe { std::slice::from_raw_parts_mut(buffer, length) })
 }
 
 /// Frees it. NULL is fine.

@@ -143,7 +143,7 @@ pub fn argument<T>(value: Option<T>, name: &str) -> Result<T> {
 ///
 /// # Safety
 /// `items` is NULL or points to `count` values.
-unsafe fn items<'a, C>(items: *const C, count: usize, at: &At<'_>) -> Result<&'a [C]> {
+pub unsafe fn items<'a, C>(items: *const C, count: usize, at: &At<'_>) -> Result<&'a [C]> {
     if count == 0 {
         return Ok(&[]);
     }

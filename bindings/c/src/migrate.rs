@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::ptr;
-use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use crate::data::{
 use crate::error::{XvirtError, XvirtStatus};
 use crate::functions::{XvirtHost, XvirtVm};
 use crate::handle::{free, given, put_handle};
-use crate::input::{At, FromC, Plain, argument, bytes, invalid, owned, sized};
+use crate::input::{At, FromC, Plain, argument, bytes, invalid, items, owned, sized};
 use crate::output::{Struct, ToC, flag, out, put_record};
 
 /// The room for the reason for which a program refuses a VM that arrives.
@@ -140,11 +139,11 @@ pub unsafe extern "C" fn xvirt_channel_use(
 ) -> XvirtStatus {
     entry(error, || {
         let channel = out(channel, ptr::null_mut(), "channel")?;
-        if sockets.is_null() || !(1..=256).contains(&socket_count) {
-            return Err(invalid("sockets is NULL, or their number is not between 1 and 256"));
+        if !(1..=256).contains(&socket_count) {
+            return Err(invalid(format!("socket_count is {socket_count}, but must be between 1 and 256")));
         }
         // SAFETY: the caller says that so many are there.
-        let numbers = unsafe { slice::from_raw_parts(sockets, socket_count) };
+        let numbers = unsafe { items(sockets, socket_count, &At::root("sockets")) }?;
         let sockets: Vec<OwnedFd> = numbers.iter().map(|number| owned(*number, "sockets")).collect::<Result<_>>()?;
         let unix = sockets.first().map(|first| is_unix(first, "sockets")).transpose()? == Some(true);
         let failed = |error| Error::io("cannot use the sockets of a migration", error);

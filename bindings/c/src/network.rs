@@ -48,8 +48,9 @@ struct Program(XvirtNetworkOperations);
 // SAFETY: the program promises that its functions may be called on another thread with its data.
 unsafe impl Send for Program {}
 
-impl Drop for Program {
-    fn drop(&mut self) {
+impl Program {
+    /// Not by dropping it: a network that cannot be created leaves the data to the caller.
+    fn release(self) {
         if let Some(release) = self.0.release {
             release(self.0.user_data);
         }
@@ -78,7 +79,10 @@ impl XvirtNetwork {
         let (program, stream, end) = (Program(operations), std::sync::Arc::clone(&ours), std::sync::Arc::clone(&ends));
         let thread = thread::Builder::new()
             .name("xvirt-network".to_owned())
-            .spawn(move || carry(&program, &stream, &watched, &end))
+            .spawn(move || {
+                carry(&program, &stream, &watched, &end);
+                program.release();
+            })
             .map_err(failed)?;
         Ok(Self { ours, socket, theirs, ends, thread: Some(thread) })
     }

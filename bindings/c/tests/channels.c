@@ -117,19 +117,16 @@ static void networks(const XvirtHost *host) {
     XvirtNicBackendConfig backend = {
         .struct_size = sizeof backend, .kind = XVIRT_NIC_BACKEND_CONFIG_KIND_CONNECTION, .connection = stream};
     XvirtNic nic = {.struct_size = sizeof nic, .backend = &backend, .mac = "02:00:00:00:00:07"};
-    XvirtVm *vm = demo_vm(host, "network", "mode=net", NULL, 0);
-    OK(xvirt_vm_start(vm, NULL, &error));
-    xvirt_vm_free(vm);
     const uint8_t *bytes = NULL;
     size_t length = 0;
     OK(xvirt_demo_kernel(&bytes, &length, &error));
     XvirtBootFile file = {.struct_size = sizeof file, .kind = XVIRT_BOOT_FILE_KIND_BYTES, .bytes = bytes, .bytes_length = length};
-    XvirtBootKernel kernel = {.struct_size = sizeof kernel, .kernel = &file, .command_line = "mode=hotplug,net,echo"};
+    XvirtBootKernel kernel = {.struct_size = sizeof kernel, .kernel = &file, .command_line = "mode=net"};
     XvirtBoot boot = {.struct_size = sizeof boot, .kind = XVIRT_BOOT_KIND_KERNEL, .kernel = &kernel};
     const XvirtNic *nics[] = {&nic};
     XvirtVmConfig config = {.struct_size = sizeof config, .name = "network", .memory = UINT64_C(64) << 20, .seccomp = seccomp(), .boot = &boot,
                             .nics = nics, .nic_count = 1};
-    kernel.command_line = "mode=net";
+    XvirtVm *vm = NULL;
     OK(xvirt_vm_config_build(&config, host, NULL, &vm, &error));
     xvirt_frame_stream_free(stream);
     XvirtConsoleReader *reader = reader_of(vm);
