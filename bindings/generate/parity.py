@@ -37,7 +37,7 @@ NOT_IN_PYTHON = {
 }
 NOT_IN_C = {
     "disk.open_descriptors": IMAGES, "ImageDescriptor": IMAGES, "ArrivingVm": ARRIVING,
-    "Tap.read": FRAMES, "Tap.write": FRAMES, "Tap.read_vectored": FRAMES, "Tap.write_vectored": FRAMES, "Tap.from_fd": FRAMES,
+    "Tap.read": FRAMES, "Tap.write": FRAMES, "Tap.read_vectored": FRAMES, "Tap.write_vectored": FRAMES,
 }
 
 HEAD = """# The API in Rust, Python and C
