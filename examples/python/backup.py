@@ -24,16 +24,20 @@ def bar(name):
 
 
 def back_up(repository, name, target):
-    """Writes the appliance under a draft name first, so that `target` is always whole."""
+    """Writes the appliance under a draft name first, so that `target` is always whole and verified."""
     draft = target.with_name(f".{target.name}.draft")
     try:
         with repository.vm(name) as vm:
             exported = xvirt.xva_export_stored(vm, draft, xvirt.Export(), progress=bar(name))
+        with open(draft, "rb") as archive:
+            report = xvirt.xva_verify(archive, xvirt.ReadOptions(), progress=bar("verify"))
+        if not report.good:
+            sys.exit(f"\nbackup: {draft} is damaged: {report.problems[0].what}")
         os.replace(draft, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
-    return exported
+    return exported, report
 
 
 def main():
@@ -44,9 +48,7 @@ def main():
     options = parser.parse_args()
     try:
         with xvirt.Repository.open(options.repository) as repository:
-            exported = back_up(repository, options.vm, options.target)
-        with open(options.target, "rb") as archive:
-            report = xvirt.xva_verify(archive, xvirt.ReadOptions(), progress=bar("verify"))
+            exported, report = back_up(repository, options.vm, options.target)
     except xvirt.Error as error:
         sys.exit(f"\nbackup: {error}")
     except KeyboardInterrupt:
