@@ -56,6 +56,14 @@ def test_records_are_pickled_and_handles_are_not():
         pickle.dumps(xvirt.Host.probe())
 
 
+def test_what_only_this_process_has_is_not_written():
+    for boot in (xvirt.BootKernel(kernel=xvirt.demo.kernel()), xvirt.VmConfig(name="a", boot=xvirt.BootKernel(kernel=b"k"))):
+        with pytest.raises(TypeError, match="cannot be written"):
+            boot.to_json()
+        with pytest.raises(TypeError, match="cannot be written"):
+            pickle.dumps(boot)
+
+
 def test_errors_are_those_that_one_would_catch(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         xvirt.Disk.open(tmp_path / "none")

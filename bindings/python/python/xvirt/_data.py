@@ -106,10 +106,13 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as a dictionary of plain values, which ``json`` can write."""
+        return cast("dict[str, Any]", self._plain())
+
+    def _plain(self) -> Any:
         plain, resources = taken_out(self._wire())
         if resources:
             raise TypeError(f"{type(self).__name__} contains {resources[0][1]!r}, which cannot be written to a file")
-        return cast("dict[str, Any]", plain)
+        return plain
 
     def to_json(self) -> str:
         """The record as JSON."""
@@ -201,10 +204,7 @@ class Variant(Record):
 
     def to_dict(self) -> Any:
         """The variant as plain values: its name, or a dictionary from its name to its data."""
-        return taken_out(self._wire())[0]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._load, (self.to_dict(),)
+        return self._plain()
 
 
 class Opaque:
