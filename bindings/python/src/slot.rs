@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use xvirt_core::progress::Progress;
+use xvirt_core::progress::{Progress, interrupted};
 use xvirt_core::{Error, ErrorKind};
 
 use crate::error::raised;
@@ -66,7 +66,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
                     }
                     Err(still_shared) => shared = still_shared,
                 }
-                if watch.cancelled() {
+                if watch.cancelled() || interrupted() {
                     *lock(&slot) = Some(shared);
                     return Err(Error::new(ErrorKind::Cancelled, "closing was cancelled"));
                 }

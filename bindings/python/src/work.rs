@@ -1,12 +1,14 @@
 //! Calls that may wait: run by the thread of Python that asks, or by a thread of their own that an event loop awaits.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, eventfd};
 use xvirt_core::progress::{Done, Progress, interruptible};
@@ -81,8 +83,12 @@ impl Work {
         let shared = Arc::clone(&completions.shared);
         let watch = self.watch(Reports::Queue(Arc::clone(&shared), call), false);
         let run = move || {
-            let result = watch.over(job);
-            shared.push(Completion::Ended(call, result));
+            // Whoever waits for the call would never know that it panicked.
+            let end = match catch_unwind(AssertUnwindSafe(|| watch.over(job))) {
+                Ok(result) => Completion::Ended(call, result),
+                Err(_) => Completion::Panicked(call),
+            };
+            shared.push(end);
         };
         thread::Builder::new()
             .name("xvirt-call".to_owned())
@@ -186,6 +192,7 @@ impl Progress for Watch {
 enum Completion {
     Progress(u64, Done),
     Ended(u64, Result<Finish>),
+    Panicked(u64),
 }
 
 /// The progress and the ends of calls, for one event loop, which polls `fileno` and then drains them.
@@ -240,6 +247,7 @@ impl Completion {
                 };
             }
             Self::Ended(call, result) => (call, result.map_err(raised).and_then(|finish| finish(py))),
+            Self::Panicked(call) => (call, Err(PanicException::new_err("the library has a defect: a call panicked"))),
         };
         match outcome {
             Ok(value) => (call, "result", value),

@@ -47,6 +47,21 @@ def test_a_call_of_asyncio_tells_how_far_it_is(stored, tmp_path):
     assert steps and all(isinstance(step, xvirt.Done) for step in steps)
 
 
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), LookupError("the tape is full")])
+def test_an_exception_of_a_file_is_that_of_the_call_or_its_cause(stored, failure):
+    class Tape:
+        def write(self, data):
+            raise failure
+
+    expected = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else xvirt.Error
+    with pytest.raises(expected) as caught:
+        xvirt.xva_export_stored(stored, Tape(), xvirt.Export())
+    error = caught.value
+    while error is not failure:
+        error = error.__cause__
+        assert error is not None
+
+
 def test_a_failure_is_that_of_the_call(tmp_path):
     with xvirt.Progress(xvirt.xva_verify, tmp_path / "none", xvirt.ReadOptions()) as progress:
         assert list(progress) == []
