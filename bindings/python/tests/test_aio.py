@@ -19,7 +19,7 @@ def test_a_guest_runs_and_powers_off(host):
             await vm.wait_halted(timeout=PATIENCE)
             assert vm.power_state is xvirt.PowerState.HALTED
         assert vm.closed
-        return [type((await events.next()).event).__name__ for _ in range(3)]
+        return [type(record.event).__name__ async for record in events]
 
     assert asyncio.run(main()) == ["EventStarted", "EventGuestShutdown", "EventDropped"]
 
@@ -51,3 +51,31 @@ def test_the_loop_goes_on_while_calls_wait(host):
             await asyncio.gather(*waits)
 
     asyncio.run(main())
+
+
+def test_tasks_wait_for_the_same_receiver(host):
+    async def main():
+        here = await aio.Host.probe()
+        async with await aio.Vm.build(demo("hello", "echo"), here) as vm:
+            events = vm.events()
+            tasks = [asyncio.create_task(events.next()) for _ in range(2)]
+            await asyncio.sleep(0)
+            await vm.start()
+            await vm.pause()
+            return sorted(type(record.event).__name__ for record in await asyncio.gather(*tasks))
+
+    assert asyncio.run(asyncio.wait_for(main(), PATIENCE)) == ["EventPaused", "EventStarted"]
+
+
+def test_closing_a_reader_ends_the_waits_of_other_tasks(host):
+    async def main():
+        here = await aio.Host.probe()
+        async with await aio.Vm.build(demo("hello", "echo"), here) as vm:
+            reader = vm.console.reader_at_end()
+            task = asyncio.create_task(reader.read())
+            await asyncio.sleep(0)
+            await reader.close()
+            with pytest.raises(xvirt.InvalidStateError, match="was closed"):
+                await task
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))

@@ -47,6 +47,18 @@ def test_a_call_of_asyncio_tells_how_far_it_is(stored, tmp_path):
     assert steps and all(isinstance(step, xvirt.Done) for step in steps)
 
 
+def test_an_exception_of_the_callback_ends_the_call(stored, tmp_path):
+    def fail(done):
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        xvirt.xva_export_stored(stored, tmp_path / "a.xva", xvirt.Export(), progress=fail)
+    source = aio.StoredVm._of(stored._native)
+    call = aio.xva_export_stored(source, tmp_path / "b.xva", xvirt.Export(), progress=fail)
+    with pytest.raises(LookupError, match="enough"):
+        asyncio.run(asyncio.wait_for(call, PATIENCE))
+
+
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), LookupError("the tape is full")])
 def test_an_exception_of_a_file_is_that_of_the_call_or_its_cause(stored, failure):
     class Tape:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -15,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from . import _xvirt
 from ._handle import BaseHandle
+from ._generated.errors import GoneError
 from ._generated.data import (
     BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, Limits, Migration, MigrationSummary, Reception,
     VmConfig,
@@ -24,7 +26,7 @@ from ._migrate import (
 )
 from ._migrate import reporter as reporter_of
 from ._quantities import dump_bytes
-from ._resources import with_resources
+from ._resources import HasFileno, with_resources
 from ._shared import (
     BlockBackendShared, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
 )
@@ -50,6 +52,40 @@ async def start(work: _xvirt.Work, progress: ProgressCallback | None = None) -> 
     return await Calls.of(asyncio.get_running_loop()).run(work, progress)
 
 
+class Call:
+    """A call in progress."""
+
+    __slots__ = ("_failure", "_future", "_reporter", "_work")
+
+    def __init__(
+        self, work: _xvirt.Work, future: asyncio.Future[Any], reporter: Callable[[int, int | None], object] | None
+    ) -> None:
+        self._work = work
+        self._future = future
+        self._reporter = reporter
+        self._failure: BaseException | None = None
+
+    def report(self, count: int, total: int | None) -> None:
+        """Tells the callback how far it is. An exception of it cancels the call."""
+        if self._reporter is None or self._failure is not None or self._future.cancelled():
+            return
+        try:
+            self._reporter(count, total)
+        except BaseException as failure:
+            # Other calls must get their ends all the same. A future does not take a StopIteration.
+            self._failure = RuntimeError("progress has raised StopIteration") if isinstance(failure, StopIteration) else failure
+            self._work.cancel()
+
+    def end(self, error: BaseException | None, value: Any) -> None:
+        """Gives the call's task its exception or its value."""
+        if self._future.cancelled():
+            return
+        if (failure := self._failure or error) is not None:
+            self._future.set_exception(failure)
+        else:
+            self._future.set_result(value)
+
+
 class Calls:
     """The calls of one event loop."""
 
@@ -59,7 +95,7 @@ class Calls:
     def __init__(self) -> None:
         self._completions = _xvirt.Completions()
         self._numbers = itertools.count()
-        self._waiting: dict[int, tuple[asyncio.Future[Any], Callable[[int, int | None], object] | None]] = {}
+        self._waiting: dict[int, Call] = {}
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Calls:
@@ -76,7 +112,7 @@ class Calls:
         if not self._waiting:
             # Only while there are calls, so that a loop without any holds nothing.
             loop.add_reader(self._completions.fileno(), self._drain)
-        self._waiting[number] = future, None if progress is None else reporter(progress)
+        self._waiting[number] = Call(work, future, None if progress is None else reporter(progress))
         try:
             work.start(self._completions, number)
         except BaseException:
@@ -91,18 +127,12 @@ class Calls:
 
     def _drain(self) -> None:
         for number, what, value in self._completions.drain():
-            future, report = self._waiting[number]
+            call = self._waiting[number]
             if what == "progress":
-                if report is not None and not future.cancelled():
-                    report(*value)
-                continue
-            self._forget(number)
-            if future.cancelled():
-                continue
-            if what == "error":
-                future.set_exception(value)
+                call.report(*value)
             else:
-                future.set_result(value)
+                self._forget(number)
+                call.end(value if what == "error" else None, value)
 
     def _forget(self, number: int) -> None:
         del self._waiting[number]
@@ -122,15 +152,31 @@ async def ended(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
-async def readable(descriptor: int) -> None:
-    """Waits until a descriptor is readable."""
+#: The waits for the descriptors of handles, which end when the handle is closed.
+_waits: WeakKeyDictionary[Any, set[asyncio.Future[None]]] = WeakKeyDictionary()
+
+
+async def readable(handle: HasFileno) -> None:
+    """Waits until the descriptor of a handle is readable, or the handle is closed."""
     loop = asyncio.get_running_loop()
-    future = loop.create_future()
-    loop.add_reader(descriptor, lambda: None if future.done() else future.set_result(None))
+    future: asyncio.Future[None] = loop.create_future()
+    # A loop has one reader for each descriptor, and several tasks may wait for this one.
+    descriptor = os.dup(handle.fileno())
+    waits = _waits.setdefault(handle, set())
+    waits.add(future)
+    loop.add_reader(descriptor, wake, future)
     try:
         await future
     finally:
+        waits.discard(future)
         loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def wake(future: asyncio.Future[None]) -> None:
+    """Ends a wait."""
+    if not future.done():
+        future.set_result(None)
 
 
 class Handle(BaseHandle):
@@ -140,7 +186,11 @@ class Handle(BaseHandle):
 
     async def close(self) -> None:
         """Cancels the calls in progress, waits for their end, and releases what the handle stands for."""
-        await start(self._native.dispose())
+        try:
+            await start(self._native.dispose())
+        finally:
+            for future in tuple(_waits.get(self, ())):
+                future.get_loop().call_soon_threadsafe(wake, future)
 
     async def __aenter__(self: _H) -> _H:
         return self
@@ -177,7 +227,7 @@ class ConsoleReaderMethods(ConsoleReaderShared):
     async def read(self, size: int = 65536) -> bytes:
         """Waits for output and returns at most `size` bytes of it; b"" at the end, when the console is closed."""
         while (chunk := self.try_read(size)) is None:
-            await readable(self.fileno())
+            await readable(self)
         return chunk
 
     async def lines(self) -> AsyncIterator[str]:
@@ -204,16 +254,20 @@ class EventReceiverMethods(EventReceiverShared):
     async def next(self) -> EventRecord:
         """Waits for the next event."""
         while (record := self.try_next()) is None:
-            await readable(self.fileno())
+            await readable(self)
         return record
 
     def __aiter__(self) -> AsyncIterator[EventRecord]:
-        """Waits for each next event. A VM's last event is `EventDropped`; the iteration itself has no end."""
+        """Waits for each next event, until all VMs are gone: the last event of each is `EventDropped`."""
         return self._events()
 
     async def _events(self) -> AsyncIterator[EventRecord]:
         while True:
-            yield await self.next()
+            try:
+                record = await self.next()
+            except GoneError:
+                return
+            yield record
 
 
 class GuestAgentMethods:

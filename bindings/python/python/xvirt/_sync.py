@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from . import _xvirt
 from ._handle import BaseHandle
 from ._quantities import Seconds, dump_bytes, limit_of
+from ._generated.errors import GoneError
 from ._generated.data import (
     BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, Limits, Migration, MigrationSummary, Reception,
     VmConfig,
@@ -106,9 +107,13 @@ class EventReceiverMethods(EventReceiverShared):
     next_timeout: Callable[..., EventRecord]
 
     def __iter__(self) -> Iterator[EventRecord]:
-        """Waits for each next event. A VM's last event is `EventDropped`; the iteration itself has no end."""
+        """Waits for each next event, until all VMs are gone: the last event of each is `EventDropped`."""
         while True:
-            yield self.next_timeout()
+            try:
+                record = self.next_timeout()
+            except GoneError:
+                return
+            yield record
 
 
 class GuestAgentMethods:
