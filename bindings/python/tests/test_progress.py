@@ -74,6 +74,14 @@ def test_an_exception_of_a_file_is_that_of_the_call_or_its_cause(stored, failure
         assert error is not None
 
 
+def test_it_is_not_waited_for_before_it_is_started(stored, tmp_path):
+    progress = xvirt.Progress(xvirt.xva_export_stored, stored, tmp_path / "a.xva", xvirt.Export())
+    with pytest.raises(RuntimeError, match="not been started"):
+        progress.result()
+    with pytest.raises(RuntimeError, match="not been started"):
+        list(progress)
+
+
 def test_a_failure_is_that_of_the_call(tmp_path):
     with xvirt.Progress(xvirt.xva_verify, tmp_path / "none", xvirt.ReadOptions()) as progress:
         assert list(progress) == []

@@ -55,7 +55,13 @@ class Progress(Generic[_T]):
         self._reports.cancel()
         self._thread.join()
 
+    def _require_started(self) -> None:
+        # Otherwise it would wait for ever.
+        if self._thread.ident is None:
+            raise RuntimeError("the call has not been started; use this in a with")
+
     def __iter__(self) -> Iterator[Any]:
+        self._require_started()
         while (done := self._queue.get()) is not None:
             yield done
         # Further iterations end as well.
@@ -63,4 +69,5 @@ class Progress(Generic[_T]):
 
     def result(self) -> _T:
         """Waits for the end of the call, and returns what it returns or raises what it raises."""
+        self._require_started()
         return self._outcome.result()
