@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from . import aio as aio
     from . import demo as demo
     from ._errors import Error as Error
     from ._generated.data import *
@@ -46,6 +47,8 @@ else:
         "Size": "_quantities", "StrPath": "_quantities", "Tls": "_sync", "__version__": "_xvirt", "log_level": "_log",
     }
 
+    _MODULES = ("aio", "demo")
+
     def _all() -> dict[str, object]:
         # The library's log goes to Python's from here on.
         from . import _log as _log
@@ -56,8 +59,8 @@ else:
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        if name == "demo":
-            return import_module(".demo", __name__)
+        if name in _MODULES:
+            return import_module(f".{name}", __name__)
         if name in _BY_HAND:
             value = getattr(import_module(f".{_BY_HAND[name]}", __name__), name)
         elif name.startswith("_"):
@@ -72,4 +75,4 @@ else:
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_BY_HAND, *_all(), "demo"})
+        return sorted({*globals(), *_BY_HAND, *_MODULES, *_all()})

@@ -13,6 +13,8 @@ ends when the call has ended. Nothing blocks the event loop.
 
 from __future__ import annotations
 
+# The library's log goes to Python's from here on.
+from . import _log as _log
 from ._aio import BootMenu as BootMenu
 from ._aio import Channel as Channel
 from ._aio import Imported as Imported
