@@ -13,6 +13,9 @@ use super::place::Place;
 /// Offsets and lengths are in bytes. A device only asks for ranges inside [`capacity`](Self::capacity). All methods may
 /// be called from several threads at once. A failed call leaves the contents of the range undefined, and nothing else.
 /// Buffers are pieces of guest memory, which the guest may change at any moment.
+///
+/// No call of a method can be interrupted. Until it returns, everything waits that needs the device to be idle, such as
+/// pausing the VM and shutting it down, also beyond its own time limit.
 pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// Size of the disk in bytes, a multiple of 512.
     fn capacity(&self) -> u64;
