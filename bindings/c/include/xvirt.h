@@ -5,7 +5,11 @@
  *
  * Status. Almost every function returns an XvirtStatus: 0 (XVIRT_STATUS_OK) for success, else the kind of the error. Its last
  * parameter is `XvirtError **error`: NULL, or where a failed call puts an error, which the caller frees with
- * xvirt_error_free(). After success, NULL is put there.
+ * xvirt_error_free(). After success, NULL is put there. Do not pass the call and its error to one function, as in
+ * `check(xvirt_vm_start(vm, NULL, &error), error)`: C does not say which of them is evaluated first. Pass `&error`, as the
+ * examples do.
+ *
+ * Results. A failed call puts NULL, 0 or false where its results would go, unless its comment says otherwise.
  *
  * Handles. A pointer to a type without members, such as XvirtVm, is a handle. Each one that a call puts somewhere is the
  * caller's, and is freed with the function whose name ends with `_free`, also if a call has used it up. Freeing NULL is
