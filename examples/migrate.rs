@@ -11,7 +11,7 @@
 //! passes the memory file of the VM, as a program does that is replaced by its next version.
 
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ use xvirt_core::demo::{self, CommandLine, Mode};
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::migrate::{
-    Channel, MemoryTransfer, Migration, MigrationObserver, MigrationReport, Reception, Tls, receive,
+    Channel, MemoryTransfer, Migration, MigrationObserver, MigrationReport, Reception, Tls, receive, tcp_channel,
 };
 use xvirt_core::vm::Vm;
 use xvirt_examples::{Result, Steps};
@@ -115,9 +115,7 @@ impl Encryption {
         if let Some(tls) = self.tls()? {
             return Ok(Box::new(tls.channel(to)?));
         }
-        let addresses = to.to_socket_addrs().map_err(|error| format!("cannot connect to {to}: {error}; {ADDRESSES}"));
-        let address = addresses?.next().ok_or_else(|| format!("{to} has no address"))?;
-        Ok(Box::new(move |limit| TcpStream::connect_timeout(&address, limit)))
+        Ok(Box::new(tcp_channel(to).map_err(|error| format!("{error}; {ADDRESSES}"))?))
     }
 
     /// Connections from the sender.

@@ -102,7 +102,7 @@ MADE_BY_HAND = {
     "Sockets.new": "xvirt_channel_use", "Tls.accept": "xvirt_tls_accept", "Tls.channel": "xvirt_tls_connect_tcp",
     "Tls.connect_to": "xvirt_tls_connect", "Tls.from_files": "xvirt_tls_from_files", "Tls.from_pem": "xvirt_tls_from_pem",
     "Vm.check_migration": "xvirt_vm_check_migration", "Vm.migrate": "xvirt_vm_migrate", "demo.kernel": "xvirt_demo_kernel",
-    "migrate.receive": "xvirt_migrate_receive", "VmConfig.from_json": "xvirt_vm_config_from_json",
+    "migrate.receive": "xvirt_migrate_receive", "migrate.tcp_channel": "xvirt_channel_connect_tcp", "VmConfig.from_json": "xvirt_vm_config_from_json",
     "BlockBackend.capacity": "xvirt_block_backend_capacity", "BlockBackend.block_size": "xvirt_block_backend_block_size",
     "BlockBackend.read_only": "xvirt_block_backend_read_only", "BlockBackend.read": "xvirt_block_backend_read",
     "BlockBackend.write": "xvirt_block_backend_write", "BlockBackend.flush": "xvirt_block_backend_flush",

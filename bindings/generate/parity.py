@@ -16,13 +16,14 @@ HEADER = rustdoc.ROOT / "bindings/c/include/xvirt.h"
 # What has another name, because a language has its own shapes for files, callbacks and addresses.
 IN_PYTHON = {
     "ConsoleReader.read_timeout": "ConsoleReader.read", "ConsoleReader.event_fd": "ConsoleReader.fileno",
-    "migrate.receive": "Vm.receive", "Sockets.new": "Channel.sockets", "Tls.channel": "Tls.connect",
+    "migrate.receive": "Vm.receive", "migrate.tcp_channel": "Channel.connect", "Sockets.new": "Channel.sockets", "Tls.channel": "Tls.connect",
     "BootMenu.load_within": "BootMenu.load",
 }
 IN_C = {
     "BootMenu.read": "xvirt_boot_menu_entries", "BootMenu.default_entry": "xvirt_boot_menu_entry",
     "BootMenu.load_within": "xvirt_boot_menu_load", "ConsoleReader.read_timeout": "xvirt_console_reader_read",
-    "Sockets.new": "xvirt_channel_use", "Tls.channel": "xvirt_tls_connect_tcp", "Tls.connect_to": "xvirt_tls_connect",
+    "Sockets.new": "xvirt_channel_use", "migrate.tcp_channel": "xvirt_channel_connect_tcp",
+    "Tls.channel": "xvirt_tls_connect_tcp", "Tls.connect_to": "xvirt_tls_connect",
 }
 # What a language does not have, with the reasons.
 FRAMES = "carries frames; give the descriptor to a NIC, or use a socket"

@@ -64,7 +64,7 @@ BY_HAND = {
     "ConsoleReader.try_read", "ConsoleReader.event_fd", "ConsoleReader.read_timeout", "FrameStream.receive", "FrameStream.send", "Tap.read",
     "Tap.write", "Tap.read_vectored", "Tap.write_vectored", "Tap.from_fd", "Repository.update", "GuestAgent.run_streamed",
     "CpuBaseline.of", "FrameStream.new", "Tls.channel", "Vm.migrate", "Vm.check_migration", "Tls.connect_to", "Tls.accept", "Sockets.new", "migrate.receive",
-    "Latencies.buckets", "Latencies.since", "ImageDescriptor.new", "ImageDescriptor.descriptor", "disk.open_descriptors",
+    "migrate.tcp_channel", "Latencies.buckets", "Latencies.since", "ImageDescriptor.new", "ImageDescriptor.descriptor", "disk.open_descriptors",
     "demo.kernel", "demo.soak_digest",
 }
 

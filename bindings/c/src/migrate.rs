@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use xvirt_core::migrate::{
 };
 use xvirt_core::progress::Progress;
 use xvirt_core::vm::ArrivingVm;
-use xvirt_core::{Error, ErrorKind, Result};
+use xvirt_core::{Error, Result};
 
 use crate::arena::Arena;
 use crate::call::{Call, Watch, XvirtCall, entry};
@@ -81,10 +81,7 @@ pub unsafe extern "C" fn xvirt_channel_connect_tcp(
         // SAFETY: the caller passes NULL or what the header asks for.
         let (address, call) = unsafe { (String::from_c(address, &At::root("address"))?, Call::of(call)?) };
         let address = argument(address, "address")?;
-        let failed = |error| Error::io(format!("cannot find the address of '{address}'"), error);
-        let first = call.run(|_| address.to_socket_addrs().map_err(failed))?.next();
-        let target = first.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("'{address}' has no address")))?;
-        put_channel(channel, move |limit: Duration| TcpStream::connect_timeout(&target, limit));
+        put_channel(channel, call.run(|_| migrate::tcp_channel(&address))?);
         Ok(())
     })
 }

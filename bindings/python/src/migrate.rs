@@ -1,7 +1,7 @@
 //! Live migration: channels, and what Python is asked and told during one.
 
 use std::io;
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use xvirt_core::Error;
 use xvirt_core::config::VmConfig;
 use xvirt_core::migrate::{
     self, CommitDecision, Connection, Decision, Migration, MigrationObserver, MigrationReport, Reception, Sockets,
 };
 use xvirt_core::progress::Progress;
 use xvirt_core::vm::ArrivingVm;
-use xvirt_core::{Error, ErrorKind};
 
 use crate::argument::owned;
 use crate::data::{dumped, loaded, loaded_with_resources};
@@ -56,12 +56,7 @@ impl Channel {
     /// Connects to a host and port by TCP.
     #[staticmethod]
     fn connect_tcp(address: String) -> PyResult<Work> {
-        Ok(Work::free(move |_| {
-            let failed = |error| Error::io(format!("cannot find the address of '{address}'"), error);
-            let first = address.to_socket_addrs().map_err(failed)?.next();
-            let target = first.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("'{address}' has no address")))?;
-            Ok(Self::new(move |limit| TcpStream::connect_timeout(&target, limit)))
-        }))
+        Ok(Work::free(move |_| Ok(Self::new(migrate::tcp_channel(&address)?))))
     }
 
     /// Connects to a unix socket.

@@ -94,6 +94,7 @@
 //! `lobby` until it is known whose they are; `ancillary` passes descriptors over them, and `tls` encrypts them; `steering`
 //! joins the settings and reports with their observer; `vm` connects all this to VMs.
 
+mod address;
 mod ancillary;
 mod arrivals;
 mod channel;
@@ -122,6 +123,7 @@ mod tests;
 mod tls;
 mod vm;
 
+pub use address::tcp_channel;
 pub use channel::{CONNECTION_WAIT, Channel, Connection, Socket, Sockets};
 pub use decision::{CommitDecision, Decision};
 pub use report::{Downtime, MigrationObserver, MigrationPhase, MigrationReport, MigrationSummary};

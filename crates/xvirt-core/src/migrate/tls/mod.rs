@@ -6,10 +6,8 @@ mod refusal;
 mod session;
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -21,6 +19,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use self::channels::{Acceptor, Connector};
+use super::address::{connect, resolve};
 use super::channel::Channel;
 use crate::{Error, ErrorKind, Result};
 
@@ -132,11 +131,7 @@ impl Tls {
     /// # Errors
     /// The name cannot be resolved, or has no port.
     pub fn channel(&self, target: &str) -> Result<impl Channel + use<>> {
-        let addresses = target.to_socket_addrs().map_err(|e| {
-            let error = Error::io(format!("cannot find the address of migration target '{target}'"), e);
-            error.with_remedy("give it as HOST:PORT, such as host-b:7400, and check the name")
-        })?;
-        let addresses: Vec<SocketAddr> = addresses.collect();
+        let addresses = resolve(target)?;
         let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         self.connect_to(host, move |limit| connect(&addresses, limit))
@@ -184,20 +179,6 @@ fn provider() -> CryptoProvider {
         cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
     ];
     CryptoProvider { cipher_suites, ..default_provider() }
-}
-
-/// Connects to the first address that answers. Each gets an equal part of the time that is left.
-fn connect(addresses: &[SocketAddr], limit: Duration) -> std::io::Result<TcpStream> {
-    let deadline = Instant::now() + limit;
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for (address, left) in addresses.iter().zip((1..=addresses.len() as u32).rev()) {
-        let part = deadline.saturating_duration_since(Instant::now()) / left;
-        match TcpStream::connect_timeout(address, part.max(Duration::from_millis(1))) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// A PEM text, and what it is for errors.
