@@ -61,6 +61,8 @@ def reporter(progress: ProgressCallback) -> Callable[[int, int | None], object]:
     """What the native half calls with the progress of a call."""
     from ._generated.data import Done
 
+    if not callable(progress):
+        raise TypeError(f"progress: {progress!r} is not a function that can be called with how far the call is")
     return lambda count, total: progress(Done(bytes=count, total=total))
 
 
