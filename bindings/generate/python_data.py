@@ -18,10 +18,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .. import _xvirt
-from .._data import Opaque, Record, StrEnum, Variant, as_it_is, each, load_resource, mapping, optional, sequence
+from .._checks import (
+    argument, dump_bool, dump_each, dump_entries, dump_float, dump_int, dump_member, dump_record, dump_str,
+)
+from .._data import Opaque, Record, StrEnum, Variant, as_it_is, dump, load_resource, mapping, optional, sequence
 from .._quantities import (
-    Rate, Seconds, Size, StrPath, dump_bytes, dump_duration, dump_moment, dump_text, load_address, load_duration,
-    load_interface, load_moment, load_path, load_uuid, rate, seconds, size,
+    Rate, Seconds, Size, StrPath, dump_address, dump_bytes, dump_duration, dump_moment, dump_path, dump_rate, dump_size,
+    dump_uuid, load_address, load_duration, load_interface, load_moment, load_path, load_uuid, seconds,
 )
 from .._resources import HasFileno, ImageDescriptor, resource, with_resources
 from .._work import run
@@ -127,7 +130,9 @@ class Data:
                 if isinstance(value, (bytes, bytearray, memoryview)):
                     return {kinds["bytes"]}(value=dump_bytes(cast(object, value)))._wire()
                 if isinstance(value, (str, os.PathLike)):
-                    return {kinds["path"]}(value=dump_text(cast(object, value)))._wire()
+                    return {kinds["path"]}(value=dump_path(cast(object, value)))._wire()
+                if not isinstance(value, int) and not hasattr(value, "fileno"):
+                    raise TypeError(f"expected a path, bytes or an open file, not {{value!r}}")
                 return {kinds["file"]}(value=cast(HasFileno, value))._wire()
             '''))
 
@@ -258,13 +263,8 @@ def method_name(name):
 def converted(python, parameter):
     """The expression that converts an argument for a native call."""
     name, kind = parameter.name, parameter.type
-    if kind.name == "Duration":
-        return f"seconds({name})"
-    if kind.name == "ByteSize":
-        return f"{python.dump(kind, name)}({name})"
-    if kind.name in ("Uuid", "IpAddr", "InterfaceAddress", "Path"):
-        return f"dump_text({name})"
-    return name
+    dump = "seconds" if kind.name == "Duration" else python.dump(kind, name)
+    return f'argument("{name}", {dump}, {name})' if dump else name
 
 
 def types_in(item):

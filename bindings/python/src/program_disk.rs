@@ -33,18 +33,21 @@ pub fn program_disk<'py>(
     read_only: bool,
     block_size: u32,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let required: &[&str] = if read_only { &["length", "read_at"] } else { &["length", "read_at", "write_at", "flush"] };
+    for name in required {
+        if !object.hasattr(*name)? {
+            let class = object.get_type().name()?.to_string();
+            return Err(invalid(format!(
+                "disk: an object of the class {class} has no method {name}; help(xvirt.ProgramDisk) says what a disk needs"
+            )));
+        }
+    }
     let capacity: u64 = object.call_method0("length")?.extract()?;
     if capacity == 0 || !capacity.is_multiple_of(512) {
         return Err(invalid(format!("the disk has a length of {capacity} bytes, but it must be a multiple of 512")));
     }
     if !block_size.is_power_of_two() || block_size < 512 {
         return Err(invalid(format!("block_size is {block_size}, but it must be a power of two, at least 512")));
-    }
-    let required: &[&str] = if read_only { &["read_at"] } else { &["read_at", "write_at", "flush"] };
-    for name in required {
-        if !object.hasattr(*name)? {
-            return Err(invalid(format!("the disk has no method {name}")));
-        }
     }
     let (discards, writes_zeroes) = (object.hasattr("discard")?, object.hasattr("write_zeroes")?);
     let object = object.unbind();

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from . import _xvirt
+from ._checks import argument, dump_record, native
 from ._handle import BaseHandle
 from ._generated.errors import GoneError
 from ._generated.data import (
-    BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, Limits, Migration, MigrationSummary, Reception,
-    VmConfig,
+    BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, GuestCommand, Limits, Migration, MigrationSummary,
+    Reception, VmConfig,
 )
 from ._migrate import (
     Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, settings_of,
 )
 from ._migrate import reporter as reporter_of
-from ._quantities import dump_bytes
+from ._quantities import dump_bytes, dump_uuid
 from ._resources import HasFileno, with_resources
 from ._shared import (
     BlockBackendShared, BootMenuShared, ChannelShared, ConsoleReaderShared, EventReceiverShared, Lines, TlsShared,
@@ -33,7 +34,7 @@ from ._shared import (
 from ._work import reporter
 
 if TYPE_CHECKING:
-    from ._generated.data import EventRecord, GuestCommand
+    from ._generated.data import EventRecord
     from uuid import UUID
 
     from ._generated.aio import BlockBackend, Host, StoredVm, Vm
@@ -280,7 +281,7 @@ class GuestAgentMethods:
         """Runs a command and calls `output` with each piece of its output as it comes: `"stdout"` or `"stderr"`, and the
         bytes. If it returns False, the command is killed. It is called on the thread of the call.
         """
-        work = _xvirt.agent_run_streamed(self._native, command._wire(), output)
+        work = _xvirt.agent_run_streamed(self._native, argument("command", dump_record(GuestCommand), command), output)
         return CommandStatus._load(await start(work))
 
 
@@ -299,7 +300,7 @@ class RepositoryMethods:
         def changed(wire: Any) -> Any:
             return with_resources(change(VmConfig._load(wire))._wire())
 
-        return StoredVm._of(await start(_xvirt.repository_update(self._native, str(uuid), changed)))
+        return StoredVm._of(await start(_xvirt.repository_update(self._native, argument("uuid", dump_uuid, uuid), changed)))
 
 
 class VmMethods:
@@ -313,7 +314,10 @@ class VmMethods:
         """A VM of this configuration. It is halted: `start` runs it."""
         from ._generated.aio import Vm
 
-        return Vm._of(await start(_xvirt.vm_config_build(with_resources(config._wire()), host._native)))
+        work = _xvirt.vm_config_build(
+            with_resources(argument("config", dump_record(VmConfig), config)), native("host", host, "Host")
+        )
+        return Vm._of(await start(work))
 
     async def check_migration(
         self, channel: Channel, settings: Migration | None = None, *, progress: MigrationCallback | None = None
@@ -323,7 +327,7 @@ class VmMethods:
         Raises:
         `MigrationRefusedError` with all reasons against it.
         """
-        work = _xvirt.vm_check_migration(self._native, channel._native, settings_of(settings), reporter_of(progress))
+        work = _xvirt.vm_check_migration(self._native, native("channel", channel, "Channel"), settings_of(settings), reporter_of(progress))
         await start(work)
 
     async def migrate(
@@ -345,7 +349,7 @@ class VmMethods:
         then `resolve_migration` says where it ran. After any other error it runs here, as before.
         """
         work = _xvirt.vm_migrate(
-            self._native, channel._native, settings_of(settings), decision, reporter_of(progress)
+            self._native, native("channel", channel, "Channel"), settings_of(settings), decision, reporter_of(progress)
         )
         return MigrationSummary._load(await start(work))
 
@@ -368,7 +372,8 @@ class VmMethods:
         from ._generated.aio import Vm
 
         work = _xvirt.migrate_receive(
-            channel._native, host._native, (settings or Reception())._wire(), accepter(accept), decision, reporter_of(progress)
+            native("channel", channel, "Channel"), native("host", host, "Host"), (settings or Reception())._wire(),
+            accepter(accept), decision, reporter_of(progress)
         )
         return Vm._of(await start(work))
 
@@ -423,7 +428,7 @@ class BootMenu(BootMenuShared, Handle):
         Raises:
         `NotBootableError` if there is none.
         """
-        return cls._of(await start(_xvirt.BootMenu.read(disk._native)))
+        return cls._of(await start(_xvirt.BootMenu.read(native("disk", disk, "BlockBackend"))))
 
     async def entry(self, choice: EntryChoice | None = None) -> BootEntry:
         """The entry that a choice means, at first the default.

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, cast
 
 from . import _xvirt
+from ._checks import argument
 from ._resources import Resource, put_back, taken_out
 
 _R = TypeVar("_R", bound="Record")
@@ -93,7 +94,12 @@ class Record:
 
     @classmethod
     def _dump(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: cls._dumps.get(name, dump)(value) for name, value in fields.items()}
+        return {name: argument(cls._where(name), cls._dumps.get(name, dump), value) for name, value in fields.items()}
+
+    @classmethod
+    def _where(cls, name: str) -> str:
+        """A field in the text of an error."""
+        return cls.__name__ if name == "value" else f"{cls.__name__}.{name}"
 
     def _wire(self) -> Any:
         return self._dump({name: getattr(self, name) for name in self._loads})
@@ -276,11 +282,6 @@ def optional(load: Callable[[Any], _T]) -> Callable[[Any], _T | None]:
 def as_it_is(value: Any) -> Any:
     """Loads or dumps what needs no change."""
     return value
-
-
-def each(dump_one: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Dumps a list."""
-    return lambda values: [dump_one(value) for value in values]
 
 
 def sequence(load: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union, cast
 
 from . import _xvirt
+from ._checks import argument
 from ._generated.data import Decision, Migration, MigrationReport, VmConfig
-from ._quantities import load_uuid
+from ._quantities import dump_path, load_uuid
 from ._resources import with_resources
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class ArrivingVm:
 
 def native_channel(address: Address) -> _xvirt.Work | _xvirt.Channel:
     """What makes the channel to an address."""
-    text = os.fspath(address)
+    text = argument("address", dump_path, address)
     if isinstance(address, os.PathLike) or text.startswith(("/", "./", "../")):
         return _xvirt.Channel.connect_unix(text)
     return _xvirt.Channel.connect_tcp(text)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _xvirt
 from ._generated.data import BootEntry
+from ._checks import argument
 from ._handle import BaseHandle
 from ._migrate import native_listener, native_sockets
-from ._quantities import StrPath
+from ._quantities import StrPath, dump_path, dump_size
 from ._resources import ProgramDisk
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class BlockBackendShared:
         power of two.
         """
         new = object.__new__(cls)
-        new._native = _xvirt.program_disk(disk, read_only, block_size)
+        new._native = _xvirt.program_disk(disk, read_only, argument("block_size", dump_size, block_size))
         return new
 
     @property
@@ -121,7 +121,10 @@ class TlsShared:
         """Reads PEM files: this host's certificate with those up to its authority, its private key, and the authorities that
         the other side's certificate may be signed by.
         """
-        return cls(_xvirt.Tls.from_files(os.fspath(chain), os.fspath(key), os.fspath(authorities)))
+        return cls(_xvirt.Tls.from_files(*(
+            argument(name, dump_path, value)
+            for name, value in (("chain", chain), ("key", key), ("authorities", authorities))
+        )))
 
     @classmethod
     def from_pem(cls: type[_T], chain: bytes, key: bytes, authorities: bytes) -> _T:

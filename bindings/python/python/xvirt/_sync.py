@@ -7,12 +7,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import _xvirt
+from ._checks import argument, dump_record, native
 from ._handle import BaseHandle
-from ._quantities import Seconds, dump_bytes, limit_of
+from ._quantities import Seconds, dump_bytes, dump_uuid, limit_of
 from ._generated.errors import GoneError
 from ._generated.data import (
-    BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, Limits, Migration, MigrationSummary, Reception,
-    VmConfig,
+    BootEntry, BootFiles, CommandStatus, EntryChoice, EntryChoiceDefault, GuestCommand, Limits, Migration, MigrationSummary,
+    Reception, VmConfig,
 )
 from ._migrate import (
     Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, settings_of,
@@ -25,7 +26,7 @@ from ._shared import (
 from ._work import begun, run
 
 if TYPE_CHECKING:
-    from ._generated.data import EventRecord, GuestCommand
+    from ._generated.data import EventRecord
     from uuid import UUID
 
     from ._generated.sync import BlockBackend, Host, StoredVm, Vm
@@ -44,7 +45,11 @@ class Handle(BaseHandle):
     __slots__ = ()
 
     def close(self) -> None:
-        """Cancels the calls in progress, waits for their end, and releases what the handle stands for."""
+        """Cancels the calls in progress, waits for their end, and releases what the handle stands for.
+
+        In a callback of a call, and in the handler of a signal that interrupts one, it does not wait: the calls fail soon,
+        and the last of them releases what the handle stands for.
+        """
         run(self._native.dispose())
 
     def __enter__(self: _H) -> _H:
@@ -85,7 +90,7 @@ class ConsoleReaderMethods(ConsoleReaderShared):
         Raises:
         `TimeoutError` if there was no output in time.
         """
-        return bytes(run(_xvirt.console_read(self._native, size, limit_of(timeout))))
+        return bytes(run(_xvirt.console_read(self._native, size, argument("timeout", limit_of, timeout))))
 
     def lines(self) -> Iterator[str]:
         """The lines of the output, without their ends, until the console is closed.
@@ -126,7 +131,7 @@ class GuestAgentMethods:
         """Runs a command and calls `output` with each piece of its output as it comes: `"stdout"` or `"stderr"`, and the
         bytes. If it returns False, the command is killed.
         """
-        work = _xvirt.agent_run_streamed(self._native, command._wire(), output)
+        work = _xvirt.agent_run_streamed(self._native, argument("command", dump_record(GuestCommand), command), output)
         return CommandStatus._load(run(work))
 
 
@@ -145,7 +150,7 @@ class RepositoryMethods:
         def changed(wire: Any) -> Any:
             return with_resources(change(VmConfig._load(wire))._wire())
 
-        return StoredVm._of(run(_xvirt.repository_update(self._native, str(uuid), changed)))
+        return StoredVm._of(run(_xvirt.repository_update(self._native, argument("uuid", dump_uuid, uuid), changed)))
 
 
 class VmMethods:
@@ -159,7 +164,10 @@ class VmMethods:
         """A VM of this configuration. It is halted: `start` runs it."""
         from ._generated.sync import Vm
 
-        return Vm._of(run(_xvirt.vm_config_build(with_resources(config._wire()), host._native)))
+        work = _xvirt.vm_config_build(
+            with_resources(argument("config", dump_record(VmConfig), config)), native("host", host, "Host")
+        )
+        return Vm._of(run(work))
 
     def check_migration(
         self, channel: Channel, settings: Migration | None = None, *, progress: MigrationCallback | None = None
@@ -169,7 +177,7 @@ class VmMethods:
         Raises:
         `MigrationRefusedError` with all reasons against it.
         """
-        work = _xvirt.vm_check_migration(self._native, channel._native, settings_of(settings), reporter_of(progress))
+        work = _xvirt.vm_check_migration(self._native, native("channel", channel, "Channel"), settings_of(settings), reporter_of(progress))
         run(begun(work, progress))
 
     def migrate(
@@ -191,7 +199,7 @@ class VmMethods:
         then `resolve_migration` says where it ran. After any other error it runs here, as before.
         """
         work = _xvirt.vm_migrate(
-            self._native, channel._native, settings_of(settings), decision, reporter_of(progress)
+            self._native, native("channel", channel, "Channel"), settings_of(settings), decision, reporter_of(progress)
         )
         return MigrationSummary._load(run(begun(work, progress)))
 
@@ -214,7 +222,8 @@ class VmMethods:
         from ._generated.sync import Vm
 
         work = _xvirt.migrate_receive(
-            channel._native, host._native, (settings or Reception())._wire(), accepter(accept), decision, reporter_of(progress)
+            native("channel", channel, "Channel"), native("host", host, "Host"), (settings or Reception())._wire(),
+            accepter(accept), decision, reporter_of(progress)
         )
         return Vm._of(run(begun(work, progress)))
 
@@ -269,7 +278,7 @@ class BootMenu(BootMenuShared, Handle):
         Raises:
         `NotBootableError` if there is none.
         """
-        return cls._of(run(_xvirt.BootMenu.read(disk._native)))
+        return cls._of(run(_xvirt.BootMenu.read(native("disk", disk, "BlockBackend"))))
 
     def entry(self, choice: EntryChoice | None = None) -> BootEntry:
         """The entry that a choice means, at first the default.

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._errors import exception
-from ._resources import with_resources
 
 if TYPE_CHECKING:
     from socket import socket
@@ -64,12 +63,6 @@ def reporter(progress: ProgressCallback) -> Callable[[int, int | None], object]:
     if not callable(progress):
         raise TypeError(f"progress: {progress!r} is not a function that can be called with how far the call is")
     return lambda count, total: progress(Done(bytes=count, total=total))
-
-
-def native_of(value: Any) -> Any:
-    """A handle or configuration as the native half takes it."""
-    native = getattr(value, "_native", None)
-    return with_resources(value._wire()) if native is None else native
 
 
 def socket_of(descriptor: int) -> socket:

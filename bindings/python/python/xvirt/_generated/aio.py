@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from .. import _xvirt
-from .._data import as_it_is, dump, mapping, optional, sequence
+from .._checks import argument, dump_bool, dump_file, dump_int, dump_member, dump_record, dump_str, native
+from .._data import as_it_is, mapping, optional, sequence
 from .._quantities import (
     Seconds,
     Size,
     StrPath,
+    dump_address,
     dump_bytes,
-    dump_text,
+    dump_path,
+    dump_size,
+    dump_timestamp,
+    dump_uuid,
     limit_of,
     load_duration,
     load_moment,
     load_path,
     load_uuid,
-    size,
 )
 from .._resources import HasFileno, with_resources
-from .._work import ProgressCallback, native_of, socket_of
+from .._work import ProgressCallback, socket_of
 from .._aio import (
     Imported,
     Handle,
@@ -103,14 +106,14 @@ class GuestAgent(GuestAgentMethods, Handle):
     __slots__ = ()
     _native: _xvirt.GuestAgent
 
-    async def read_file(self, path: str, limit: int) -> bytes:
+    async def read_file(self, path: str, limit: Size) -> bytes:
         """Reads a file of the guest, of at most `limit` bytes. The agent's time limit applies to the whole file.
 
         Raises:
         `LimitExceededError` if it is longer, `AgentRefusedError` also if
         it does not exist, and those of all calls.
         """
-        returned: bytes = await start(self._native.read_file(path, limit))
+        returned: bytes = await start(self._native.read_file(argument("path", dump_str, path), argument("limit", dump_size, limit)))
         return returned
 
     async def read_file_to(self, path: str, target: StrPath | BinaryIO) -> int:
@@ -120,7 +123,7 @@ class GuestAgent(GuestAgentMethods, Handle):
         Raises:
         Any error of writing to `target`, and those of `read_file`.
         """
-        returned: int = await start(self._native.read_file_to(path, target))
+        returned: int = await start(self._native.read_file_to(argument("path", dump_str, path), argument("target", dump_file("write"), target)))
         return returned
 
     async def write_file(self, path: str, bytes: bytes | bytearray | memoryview) -> None:
@@ -134,7 +137,7 @@ class GuestAgent(GuestAgentMethods, Handle):
         Raises:
         Those of all calls. Part of the file may have been written.
         """
-        await start(self._native.write_file(path, dump_bytes(bytes)))
+        await start(self._native.write_file(argument("path", dump_str, path), argument("bytes", dump_bytes, bytes)))
 
     async def write_file_from(self, path: str, source: StrPath | BinaryIO) -> int:
         """Writes the data of `source` to a file of the guest, as `write_file` does, and returns its length.
@@ -142,7 +145,7 @@ class GuestAgent(GuestAgentMethods, Handle):
         Raises:
         Any error of reading from `source`, and those of `write_file`.
         """
-        returned: int = await start(self._native.write_file_from(path, source))
+        returned: int = await start(self._native.write_file_from(argument("path", dump_str, path), argument("source", dump_file("read"), source)))
         return returned
 
     async def freeze_file_systems(self, *, limit: Seconds | None = None) -> FrozenFileSystems:
@@ -161,12 +164,12 @@ class GuestAgent(GuestAgentMethods, Handle):
         `AgentRefusedError` also if they are already frozen, and those of all
         calls, also if the file systems of an earlier call have to be thawed first and cannot be.
         """
-        returned: FrozenFileSystems = FrozenFileSystems._of(await start(self._native.freeze_file_systems(limit_of(limit))))
+        returned: FrozenFileSystems = FrozenFileSystems._of(await start(self._native.freeze_file_systems(argument("limit", limit_of, limit))))
         return returned
 
     def with_timeout(self, *, timeout: Seconds | None = None) -> GuestAgent:
         """The same agent, with this time limit for each call."""
-        returned: GuestAgent = GuestAgent._of(self._native.with_timeout(limit_of(timeout)))
+        returned: GuestAgent = GuestAgent._of(self._native.with_timeout(argument("timeout", limit_of, timeout)))
         return returned
 
     @property
@@ -187,7 +190,7 @@ class GuestAgent(GuestAgentMethods, Handle):
         `TimeoutError`; `InvalidStateError` if the VM is halted, or is halted
         while this waits.
         """
-        await start(self._native.wait_ready(limit_of(timeout)))
+        await start(self._native.wait_ready(argument("timeout", limit_of, timeout)))
 
     async def ping(self) -> None:
         """Checks that the agent answers.
@@ -252,7 +255,7 @@ class GuestAgent(GuestAgentMethods, Handle):
         invalid command; `AgentRefusedError` also if the guest has no such program; and
         those of all calls.
         """
-        returned: CommandOutput = CommandOutput._load(await start(self._native.run(dump(command))))
+        returned: CommandOutput = CommandOutput._load(await start(self._native.run(argument("command", dump_record(GuestCommand), command))))
         return returned
 
     async def time(self) -> datetime:
@@ -273,7 +276,7 @@ class GuestAgent(GuestAgentMethods, Handle):
         `InvalidConfigError` for times before 1970 or after 2262, and those of
         all calls.
         """
-        await start(self._native.set_time(time.timestamp()))
+        await start(self._native.set_time(argument("time", dump_timestamp, time)))
 
 
 class Console(Handle):
@@ -303,13 +306,13 @@ class Console(Handle):
         return returned
 
     @classmethod
-    def with_capacity(cls, capacity: int) -> Console:
+    def with_capacity(cls, capacity: Size) -> Console:
         """A console that keeps the newest `capacity` bytes of output.
 
         Raises:
         `OutOfDescriptorsError`.
         """
-        returned: Console = Console._of(_xvirt.Console.with_capacity(capacity))
+        returned: Console = Console._of(_xvirt.Console.with_capacity(argument("capacity", dump_size, capacity)))
         return returned
 
     def reader(self) -> ConsoleReader:
@@ -331,7 +334,7 @@ class Console(Handle):
         `TimeoutError` if the guest did not read in time (the message says how many bytes were accepted), `InvalidStateError` if
         the VM is halted, or is halted or reset while this waits, `GoneError` if the console is closed.
         """
-        await start(self._native.write_all(dump_bytes(bytes)))
+        await start(self._native.write_all(argument("bytes", dump_bytes, bytes)))
 
     async def write_all_timeout(
         self,
@@ -344,7 +347,7 @@ class Console(Handle):
         Raises:
         As `write_all`.
         """
-        await start(self._native.write_all_timeout(dump_bytes(bytes), limit_of(timeout)))
+        await start(self._native.write_all_timeout(argument("bytes", dump_bytes, bytes), argument("timeout", limit_of, timeout)))
 
     def try_write(self, bytes: bytes | bytearray | memoryview) -> int:
         """Sends as much of `bytes` as there is room for, without waiting; returns how many bytes, possibly 0. A `writer` can
@@ -353,7 +356,7 @@ class Console(Handle):
         Raises:
         `InvalidStateError` if the VM is halted, `GoneError` if the console is closed.
         """
-        returned: int = self._native.try_write(dump_bytes(bytes))
+        returned: int = self._native.try_write(argument("bytes", dump_bytes, bytes))
         return returned
 
     async def writer(self) -> ConsoleWriter:
@@ -385,7 +388,7 @@ class Console(Handle):
         `BusyError` if a process listens there, `AlreadyExistsError` if the path is something other than a socket, `InvalidConfigError`
         if the path is too long for a socket address, `NotFoundError` or `PermissionDeniedError` because of its folder.
         """
-        returned: SocketAttachment = SocketAttachment._of(await start(self._native.attach_unix_socket(os.fspath(path))))
+        returned: SocketAttachment = SocketAttachment._of(await start(self._native.attach_unix_socket(argument("path", dump_path, path))))
         return returned
 
     def shut_down(self) -> None:
@@ -433,7 +436,7 @@ class ConsoleReader(ConsoleReaderMethods, Handle):
         Raises:
         `TimeoutError` if it was not printed in time, `GoneError` if the console was closed first. Both quote the last output.
         """
-        returned: str = await start(self._native.wait_for(pattern, limit_of(timeout)))
+        returned: str = await start(self._native.wait_for(argument("pattern", dump_str, pattern), argument("timeout", limit_of, timeout)))
         return returned
 
 
@@ -468,7 +471,7 @@ class ConsoleWriter(Handle):
         Raises:
         As `Console.try_write`.
         """
-        returned: int = await start(self._native.try_write(dump_bytes(bytes)))
+        returned: int = await start(self._native.try_write(argument("bytes", dump_bytes, bytes)))
         return returned
 
 
@@ -487,7 +490,7 @@ class SnapshotView(Handle):
         """Releases everything before byte `end`: its old contents are not preserved any more, and reading it fails. A reader
         that goes from start to end reduces the copies that the guest waits for this way.
         """
-        self._native.release(end)
+        self._native.release(argument("end", dump_int(0, 2**64 - 1), end))
 
 
 class StreamingDisk(Handle):
@@ -518,7 +521,7 @@ class StreamingDisk(Handle):
         source: BlockBackend,
         target: BlockBackend,
         map: StrPath,
-        block_size: int,
+        block_size: Size,
     ) -> StreamingDisk:
         """Creates a disk that fetches from `source` in blocks of `block_size` bytes, and records fetched blocks in a new file
         `map`. When this returns, the map is on stable storage.
@@ -531,7 +534,7 @@ class StreamingDisk(Handle):
         `InvalidConfigError` if source and target differ in size, the target is read-only, or the
         block size is not a power of two from 4 KiB to 64 MiB or is too small for the disk; or `map` cannot be written.
         """
-        returned: StreamingDisk = StreamingDisk._of(await start(_xvirt.StreamingDisk.create(source._native, target._native, os.fspath(map), block_size)))
+        returned: StreamingDisk = StreamingDisk._of(await start(_xvirt.StreamingDisk.create(native("source", source, "BlockBackend"), native("target", target, "BlockBackend"), argument("map", dump_path, map), argument("block_size", dump_size, block_size))))
         return returned
 
     @classmethod
@@ -543,7 +546,7 @@ class StreamingDisk(Handle):
         `UnsupportedImageError` if a newer version wrote it; `NotFoundError`
         if it is missing; `InvalidConfigError` if it belongs to a disk of another size.
         """
-        returned: StreamingDisk = StreamingDisk._of(await start(_xvirt.StreamingDisk.open(source._native, target._native, os.fspath(map))))
+        returned: StreamingDisk = StreamingDisk._of(await start(_xvirt.StreamingDisk.open(native("source", source, "BlockBackend"), native("target", target, "BlockBackend"), argument("map", dump_path, map))))
         return returned
 
     def is_complete(self) -> bool:
@@ -637,7 +640,7 @@ class Host(Handle):
         `NotFoundError` or `InvalidConfigError` if `dir` does not exist or is not a folder, `PermissionDeniedError` if it is not
         writable, `NoSpaceError` if it is full.
         """
-        returned: bool = await start(self._native.reflink_support(os.fspath(dir)))
+        returned: bool = await start(self._native.reflink_support(argument("dir", dump_path, dir)))
         return returned
 
     async def require_kvm(self) -> None:
@@ -676,7 +679,7 @@ class FrameStream(Handle):
         No program listens there, this user lacks the permission, or the listener's backlog is full
         (`BusyError`).
         """
-        returned: FrameStream = FrameStream._of(await start(_xvirt.FrameStream.connect(os.fspath(path))))
+        returned: FrameStream = FrameStream._of(await start(_xvirt.FrameStream.connect(argument("path", dump_path, path))))
         return returned
 
     @property
@@ -708,7 +711,7 @@ class Tap(Handle):
         `PermissionDeniedError` without `CAP_NET_ADMIN`, `HostUnsupportedError` if the host does not support taps, `InvalidConfigError`
         if the name is invalid, `AlreadyExistsError` if it is taken.
         """
-        returned: Tap = Tap._of(await start(_xvirt.Tap.create(name)))
+        returned: Tap = Tap._of(await start(_xvirt.Tap.create(None if name is None else argument("name", dump_str, name))))
         return returned
 
     @classmethod
@@ -719,7 +722,7 @@ class Tap(Handle):
         `NotFoundError` when there is no such interface, `InvalidConfigError` when it is not a tap, `BusyError` when another program is
         attached to it, `PermissionDeniedError` when it belongs to another user, `HostUnsupportedError` when the host has no taps.
         """
-        returned: Tap = Tap._of(await start(_xvirt.Tap.open(name)))
+        returned: Tap = Tap._of(await start(_xvirt.Tap.open(argument("name", dump_str, name))))
         return returned
 
     @property
@@ -752,7 +755,7 @@ class Tap(Handle):
         Raises:
         `InvalidConfigError` outside 68 to 65521, `PermissionDeniedError` without `CAP_NET_ADMIN`.
         """
-        await start(self._native.set_mtu(mtu))
+        await start(self._native.set_mtu(argument("mtu", dump_int(0, 2**32 - 1), mtu)))
 
     async def set_up(self) -> None:
         """Brings the interface up; before that the host neither sends nor accepts frames.
@@ -768,7 +771,7 @@ class Tap(Handle):
         Raises:
         `InvalidConfigError` when `prefix` is over 32, `PermissionDeniedError` without `CAP_NET_ADMIN`.
         """
-        await start(self._native.set_address(dump_text(address), prefix))
+        await start(self._native.set_address(argument("address", dump_address, address), argument("prefix", dump_int(0, 2**8 - 1), prefix)))
 
     async def attach_to_bridge(self, bridge: str) -> None:
         """Adds the tap to the Linux bridge `bridge`; succeeds if it is a port of it already.
@@ -777,7 +780,7 @@ class Tap(Handle):
         `NotFoundError` when there is no such bridge, `InvalidConfigError` when it is not a Linux bridge, `BusyError` when the tap is
         in another one, `PermissionDeniedError` without `CAP_NET_ADMIN`.
         """
-        await start(self._native.attach_to_bridge(bridge))
+        await start(self._native.attach_to_bridge(argument("bridge", dump_str, bridge)))
 
     async def set_offloads(self, offloads: Offloads) -> None:
         """Sets the offloads that the host may leave to the guest.
@@ -786,7 +789,7 @@ class Tap(Handle):
         `InvalidConfigError` if an offload lacks one that it needs, `HostUnsupportedError` if the host's kernel does not support
         it.
         """
-        await start(self._native.set_offloads(dump(offloads)))
+        await start(self._native.set_offloads(argument("offloads", dump_record(Offloads), offloads)))
 
 
 class Snapshot(Handle):
@@ -868,7 +871,7 @@ class Stage(Handle):
 
     def disk_path(self, index: int, format: ImageFormat | str) -> Path:
         """The path for the disk of this number, counted from 0, with this format."""
-        returned: Path = load_path(self._native.disk_path(index, dump(format)))
+        returned: Path = load_path(self._native.disk_path(argument("index", dump_int(0, 2**64 - 1), index), argument("format", dump_member(ImageFormat), format)))
         return returned
 
     async def attach(self, name: str, bytes: bytes | bytearray | memoryview) -> None:
@@ -880,7 +883,7 @@ class Stage(Handle):
         `AlreadyExistsError` for a name in use; `InvalidStateError` after
         the commit and in a child of fork(2); or the file cannot be written, and nothing of it is left.
         """
-        await start(self._native.attach(name, dump_bytes(bytes)))
+        await start(self._native.attach(argument("name", dump_str, name), argument("bytes", dump_bytes, bytes)))
 
     async def commit(self, config: VmConfig) -> StoredVm:
         """Turns the stage into a VM, atomically.
@@ -905,7 +908,7 @@ class Stage(Handle):
         - `NotFoundError`: a disk is missing, in the stage or outside the repository.
         - Others: a disk is damaged, is not an image file or block device, or cannot be read.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.commit(with_resources(config._wire()))))
+        returned: StoredVm = StoredVm._of(await start(self._native.commit(with_resources(argument("config", dump_record(VmConfig), config)))))
         return returned
 
 
@@ -940,7 +943,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         The repository cannot be read.
         """
-        returned: tuple[Snapshot, ...] = sequence(Snapshot._of)(await start(self._native.snapshots(dump_text(vm))))
+        returned: tuple[Snapshot, ...] = sequence(Snapshot._of)(await start(self._native.snapshots(argument("vm", dump_uuid, vm))))
         return returned
 
     async def all_snapshots(self) -> tuple[Snapshot, ...]:
@@ -958,7 +961,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         `NotFoundError`; `CorruptRepositoryError`.
         """
-        returned: Snapshot = Snapshot._of(await start(self._native.find_snapshot(dump_text(uuid))))
+        returned: Snapshot = Snapshot._of(await start(self._native.find_snapshot(argument("uuid", dump_uuid, uuid))))
         return returned
 
     async def current_snapshot(self, vm: StoredVm) -> Snapshot | None:
@@ -967,7 +970,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         The repository cannot be read.
         """
-        returned: Snapshot | None = optional(Snapshot._of)(await start(self._native.current_snapshot(vm._native)))
+        returned: Snapshot | None = optional(Snapshot._of)(await start(self._native.current_snapshot(native("vm", vm, "StoredVm"))))
         return returned
 
     async def stage(self) -> Stage:
@@ -990,7 +993,7 @@ class Repository(RepositoryMethods, Handle):
         `InvalidConfigError` if the folder contains other files; `UnsupportedRepositoryError` if a newer version created it;
         `CorruptRepositoryError`; or the folder cannot be read and written.
         """
-        returned: Repository = Repository._of(await start(_xvirt.Repository.open(os.fspath(folder))))
+        returned: Repository = Repository._of(await start(_xvirt.Repository.open(argument("folder", dump_path, folder))))
         return returned
 
     @property
@@ -1010,7 +1013,7 @@ class Repository(RepositoryMethods, Handle):
         `InvalidConfigError` if its configuration contains open objects, which cannot be stored;
         `BusyError` if the stored VM was changed meanwhile. Then the VM is as before.
         """
-        returned: SuspendReport = SuspendReport._load(await start(self._native.suspend(vm._native), progress))
+        returned: SuspendReport = SuspendReport._load(await start(self._native.suspend(native("vm", vm, "Vm")), progress))
         return returned
 
     async def hard_shutdown(self, vm: StoredVm) -> StoredVm:
@@ -1021,7 +1024,7 @@ class Repository(RepositoryMethods, Handle):
         `NotFoundError` if the VM was removed, or was resumed at the same time; or the repository
         cannot be written.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.hard_shutdown(vm._native)))
+        returned: StoredVm = StoredVm._of(await start(self._native.hard_shutdown(native("vm", vm, "StoredVm"))))
         return returned
 
     async def templates(self) -> tuple[Template, ...]:
@@ -1041,7 +1044,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         The repository cannot be read.
         """
-        returned: tuple[Template, ...] = sequence(Template._of)(await start(self._native.templates_labelled(key, value)))
+        returned: tuple[Template, ...] = sequence(Template._of)(await start(self._native.templates_labelled(argument("key", dump_str, key), None if value is None else argument("value", dump_str, value))))
         return returned
 
     async def template(self, which: str) -> Template:
@@ -1051,7 +1054,7 @@ class Repository(RepositoryMethods, Handle):
         `NotFoundError`; `CorruptRepositoryError` if `which` is a UUID and
         the record is damaged.
         """
-        returned: Template = Template._of(await start(self._native.template(which)))
+        returned: Template = Template._of(await start(self._native.template(argument("which", dump_str, which))))
         return returned
 
     async def vms(self) -> tuple[StoredVm, ...]:
@@ -1069,7 +1072,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         The repository cannot be read.
         """
-        returned: tuple[StoredVm, ...] = sequence(StoredVm._of)(await start(self._native.vms_labelled(key, value)))
+        returned: tuple[StoredVm, ...] = sequence(StoredVm._of)(await start(self._native.vms_labelled(argument("key", dump_str, key), None if value is None else argument("value", dump_str, value))))
         return returned
 
     async def vm(self, name_or_uuid: str) -> StoredVm:
@@ -1079,7 +1082,7 @@ class Repository(RepositoryMethods, Handle):
         `NotFoundError`; `InvalidConfigError` if several VMs have the name;
         `CorruptRepositoryError` if `name_or_uuid` is a UUID and the record is damaged.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.vm(name_or_uuid)))
+        returned: StoredVm = StoredVm._of(await start(self._native.vm(argument("name_or_uuid", dump_str, name_or_uuid))))
         return returned
 
     async def remove_vm(self, uuid: UUID | str) -> None:
@@ -1091,7 +1094,7 @@ class Repository(RepositoryMethods, Handle):
         of other VMs in the repository cannot be read. Unreadable disks outside the repository are skipped with a
         warning in the log.
         """
-        await start(self._native.remove_vm(dump_text(uuid)))
+        await start(self._native.remove_vm(argument("uuid", dump_uuid, uuid)))
 
     async def merge_removed(self, *, progress: ProgressCallback | None = None) -> int:
         """Merges each image of a removed snapshot into the only image that is based on it, so that their chains become shorter
@@ -1115,7 +1118,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         `NotFoundError` if it was removed already; or the repository cannot be written.
         """
-        await start(self._native.remove_snapshot(snapshot._native))
+        await start(self._native.remove_snapshot(native("snapshot", snapshot, "Snapshot")))
 
     async def revert(self, snapshot: Snapshot) -> StoredVm:
         """Reverts a VM to a snapshot of it: its disks and its configuration are again as they were then. Everything that is in
@@ -1135,7 +1138,7 @@ class Repository(RepositoryMethods, Handle):
         - `BusyError` if a disk is in use, or the VM was changed meanwhile.
         - `InUseError` if other VMs use disks of this VM.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.revert(snapshot._native)))
+        returned: StoredVm = StoredVm._of(await start(self._native.revert(native("snapshot", snapshot, "Snapshot"))))
         return returned
 
     async def snapshot(
@@ -1163,7 +1166,7 @@ class Repository(RepositoryMethods, Handle):
           `freeze_file_systems`, if file systems are to be frozen.
         - `CancelledError`; or an image cannot be created.
         """
-        returned: Snapshot = Snapshot._of(await start(self._native.snapshot(native_of(vm), dump(new)), progress))
+        returned: Snapshot = Snapshot._of(await start(self._native.snapshot(native("vm", vm, "StoredVm", "Vm"), argument("new", dump_record(NewSnapshot), new)), progress))
         return returned
 
     async def checkpoint(
@@ -1182,7 +1185,7 @@ class Repository(RepositoryMethods, Handle):
         As `snapshot`, and: `InvalidStateError` if the VM is halted, or a device
         cannot be saved; `NoSpaceError`. Then there is no checkpoint, and the VM is as before.
         """
-        returned: Snapshot = Snapshot._of(await start(self._native.checkpoint(native_of(vm), dump(new)), progress))
+        returned: Snapshot = Snapshot._of(await start(self._native.checkpoint(native("vm", vm, "StoredVm", "Vm"), argument("new", dump_record(NewSnapshot), new)), progress))
         return returned
 
     async def clone_vm(
@@ -1212,7 +1215,7 @@ class Repository(RepositoryMethods, Handle):
         `InvalidConfigError` for an invalid name; `CancelledError`; or a disk cannot be read, or its copy cannot be written.
         Then there is no copy.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.clone_vm(native_of(vm), name), progress))
+        returned: StoredVm = StoredVm._of(await start(self._native.clone_vm(native("vm", vm, "StoredVm", "Vm", "Snapshot"), argument("name", dump_str, name)), progress))
         return returned
 
     async def copy_vm(
@@ -1231,7 +1234,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         As `clone_vm`.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.copy_vm(native_of(vm), name), progress))
+        returned: StoredVm = StoredVm._of(await start(self._native.copy_vm(native("vm", vm, "StoredVm", "Vm", "Snapshot"), argument("name", dump_str, name)), progress))
         return returned
 
     async def instantiate(self, template: Template, name: str) -> StoredVm:
@@ -1244,7 +1247,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         `NotFoundError` if the template was removed; or the disks cannot be created.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.instantiate(template._native, name)))
+        returned: StoredVm = StoredVm._of(await start(self._native.instantiate(native("template", template, "Template"), argument("name", dump_str, name))))
         return returned
 
     async def flatten(self, vm: StoredVm, *, progress: ProgressCallback | None = None) -> StoredVm:
@@ -1260,7 +1263,7 @@ class Repository(RepositoryMethods, Handle):
         `CancelledError`; or a disk cannot be read, or its copy cannot be written. Then nothing has
         changed.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.flatten(vm._native), progress))
+        returned: StoredVm = StoredVm._of(await start(self._native.flatten(native("vm", vm, "StoredVm")), progress))
         return returned
 
     async def rebase(self, vm: StoredVm, to: Template, *, progress: ProgressCallback | None = None) -> StoredVm:
@@ -1277,7 +1280,7 @@ class Repository(RepositoryMethods, Handle):
         `NotFoundError` if one of them was removed; `BusyError` while the VM runs, or if it was changed meanwhile;
         `InUseError` if other VMs use its disks or disks based on them; `CancelledError`. Then nothing has changed.
         """
-        returned: StoredVm = StoredVm._of(await start(self._native.rebase(vm._native, to._native), progress))
+        returned: StoredVm = StoredVm._of(await start(self._native.rebase(native("vm", vm, "StoredVm"), native("to", to, "Template")), progress))
         return returned
 
     async def remove_template(self, template: Template) -> None:
@@ -1287,7 +1290,7 @@ class Repository(RepositoryMethods, Handle):
         `InUseError` if VMs, snapshots or other templates are based on it, which the error names;
         `NotFoundError` if it was removed already.
         """
-        await start(self._native.remove_template(template._native))
+        await start(self._native.remove_template(native("template", template, "Template")))
 
     async def collect(self, which: Unused | str) -> tuple[Template, ...]:
         """Deletes templates on which nothing is based, and those below them that become unused. Returns the deleted templates.
@@ -1295,7 +1298,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         A record is damaged, or a template cannot be removed.
         """
-        returned: tuple[Template, ...] = sequence(Template._of)(await start(self._native.collect(dump(which))))
+        returned: tuple[Template, ...] = sequence(Template._of)(await start(self._native.collect(argument("which", dump_member(Unused), which))))
         return returned
 
     async def seal(
@@ -1322,7 +1325,7 @@ class Repository(RepositoryMethods, Handle):
         `UnsupportedImageError` if there are 48 layers below already. Then nothing has
         changed.
         """
-        returned: Template = Template._of(await start(self._native.seal(dump(seal), native_of(source)), progress))
+        returned: Template = Template._of(await start(self._native.seal(argument("seal", dump_record(Seal), seal), native("source", source, "StoredVm", "Vm", "VmConfig")), progress))
         return returned
 
 
@@ -1433,12 +1436,12 @@ class StoredVm(Handle):
         Raises:
         As `Vm.build`, and as `SuspendedVm.open` if it is suspended.
         """
-        returned: Vm = Vm._of(await start(self._native.build(host._native)))
+        returned: Vm = Vm._of(await start(self._native.build(native("host", host, "Host"))))
         return returned
 
     def new_disk_path(self, format: ImageFormat | str) -> Path:
         """A path for a disk that `Repository.update` will add to the VM: a free name in the VM's folder."""
-        returned: Path = load_path(self._native.new_disk_path(dump(format)))
+        returned: Path = load_path(self._native.new_disk_path(argument("format", dump_member(ImageFormat), format)))
         return returned
 
     @property
@@ -1478,7 +1481,7 @@ class StoredVm(Handle):
         The file cannot be read, or `CorruptRepositoryError`: it is not a plain file, or too
         large.
         """
-        returned: bytes | None = await start(self._native.attachment(name))
+        returned: bytes | None = await start(self._native.attachment(argument("name", dump_str, name)))
         return returned
 
     @property
@@ -1522,7 +1525,7 @@ class EventReceiver(EventReceiverMethods, Handle):
         `TimeoutError` if no event came, `GoneError` once all VMs that it listened to
         were dropped and all their events were taken.
         """
-        returned: EventRecord = EventRecord._load(await start(self._native.next_timeout(limit_of(timeout))))
+        returned: EventRecord = EventRecord._load(await start(self._native.next_timeout(argument("timeout", limit_of, timeout))))
         return returned
 
     def listen(self, vm: Vm) -> None:
@@ -1532,7 +1535,7 @@ class EventReceiver(EventReceiverMethods, Handle):
         Raises:
         `InvalidStateError` in a child of the process that made the VM or the listener.
         """
-        self._native.listen(vm._native)
+        self._native.listen(native("vm", vm, "Vm"))
 
 
 class Vm(VmMethods, Handle):
@@ -1655,7 +1658,7 @@ class Vm(VmMethods, Handle):
         The VM is in a state that cannot be exported; `scratch` cannot be written; a disk already has four views
         (`BusyError`); a disk of a halted VM cannot be opened.
         """
-        returned: tuple[SnapshotView, ...] = sequence(SnapshotView._of)(await start(self._native.snapshot_views(os.fspath(scratch))))
+        returned: tuple[SnapshotView, ...] = sequence(SnapshotView._of)(await start(self._native.snapshot_views(argument("scratch", dump_path, scratch))))
         return returned
 
     async def plug_disk(self, disk: Disk) -> int:
@@ -1669,7 +1672,7 @@ class Vm(VmMethods, Handle):
         image, or the VM has the maximum number of devices. While the VM runs or is paused, also any error of opening
         the disk. On error, the VM is unchanged.
         """
-        returned: int = await start(self._native.plug_disk(with_resources(disk._wire())))
+        returned: int = await start(self._native.plug_disk(with_resources(argument("disk", dump_record(Disk), disk))))
         return returned
 
     async def plug_nic(self, nic: Nic) -> int:
@@ -1680,7 +1683,7 @@ class Vm(VmMethods, Handle):
         maximum number of devices. While the VM runs or is paused, also any error of opening its backend. On error, the
         VM is unchanged.
         """
-        returned: int = await start(self._native.plug_nic(with_resources(nic._wire())))
+        returned: int = await start(self._native.plug_nic(with_resources(argument("nic", dump_record(Nic), nic))))
         return returned
 
     async def unplug_disk(self, position: int, *, timeout: Seconds | None = None) -> None:
@@ -1698,7 +1701,7 @@ class Vm(VmMethods, Handle):
         (`TimeoutError`): then the VM keeps it. If the guest ejects it later, it is unplugged then,
         which is reported by an event.
         """
-        await start(self._native.unplug_disk(position, limit_of(timeout)))
+        await start(self._native.unplug_disk(argument("position", dump_int(0, 2**64 - 1), position), argument("timeout", limit_of, timeout)))
 
     async def unplug_nic(self, position: int, *, timeout: Seconds | None = None) -> None:
         """Unplugs the network interface at `position`, as `unplug_disk` does for a disk. A tap interface that was created for
@@ -1707,7 +1710,7 @@ class Vm(VmMethods, Handle):
         Raises:
         As `unplug_disk`.
         """
-        await start(self._native.unplug_nic(position, limit_of(timeout)))
+        await start(self._native.unplug_nic(argument("position", dump_int(0, 2**64 - 1), position), argument("timeout", limit_of, timeout)))
 
     def disk_positions(self) -> tuple[int, ...]:
         """The positions of the disks, whether the VM runs or not: those of the views that `snapshot_views` returns."""
@@ -1764,7 +1767,7 @@ class Vm(VmMethods, Handle):
           power off later.
         - `GuestFaultError` if it crashed while this waited and was halted as a result.
         """
-        await start(self._native.clean_shutdown(limit_of(timeout)))
+        await start(self._native.clean_shutdown(argument("timeout", limit_of, timeout)))
 
     async def hard_shutdown(self) -> None:
         """Powers the VM off immediately: data that its guest has not written to its disks is lost. The file of a suspended VM
@@ -1788,7 +1791,7 @@ class Vm(VmMethods, Handle):
           configuration specifies for crashes.
         - `NotBootableError` if its boot source could no longer be loaded; then it is halted.
         """
-        await start(self._native.clean_reboot(limit_of(timeout)))
+        await start(self._native.clean_reboot(argument("timeout", limit_of, timeout)))
 
     async def hard_reboot(self) -> None:
         """Resets the machine in place: data that the guest has not written to its disks is lost. A paused VM runs afterwards.
@@ -1808,7 +1811,7 @@ class Vm(VmMethods, Handle):
         Raises:
         `TimeoutError` if it is not halted within `timeout`.
         """
-        await start(self._native.wait_halted(limit_of(timeout)))
+        await start(self._native.wait_halted(argument("timeout", limit_of, timeout)))
 
     async def set_nic_limit(self, position: int, limit: NicLimit) -> None:
         """Limits the rates at which the network interface at `position` receives and sends. The limit applies immediately, and
@@ -1818,7 +1821,7 @@ class Vm(VmMethods, Handle):
         Raises:
         The limit is invalid, or there is no interface at that position.
         """
-        await start(self._native.set_nic_limit(position, dump(limit)))
+        await start(self._native.set_nic_limit(argument("position", dump_int(0, 2**64 - 1), position), argument("limit", dump_record(NicLimit), limit)))
 
     async def set_disk_limit(self, position: int, limit: RateLimit) -> None:
         """Limits the rate of the disk at `position`. The limit applies immediately, and across reboots and starts. Requests
@@ -1827,7 +1830,7 @@ class Vm(VmMethods, Handle):
         Raises:
         The limit is invalid, or there is no disk at that position.
         """
-        await start(self._native.set_disk_limit(position, dump(limit)))
+        await start(self._native.set_disk_limit(argument("position", dump_int(0, 2**64 - 1), position), argument("limit", dump_record(RateLimit), limit)))
 
     async def disk_limit(self, position: int) -> RateLimit:
         """The rate limit of the disk at `position`: the one in force while the VM runs.
@@ -1835,7 +1838,7 @@ class Vm(VmMethods, Handle):
         Raises:
         There is no disk at that position.
         """
-        returned: RateLimit = RateLimit._load(await start(self._native.disk_limit(position)))
+        returned: RateLimit = RateLimit._load(await start(self._native.disk_limit(argument("position", dump_int(0, 2**64 - 1), position))))
         return returned
 
     async def set_cpu_limit(self, limit: CpuLimit) -> None:
@@ -1853,7 +1856,7 @@ class Vm(VmMethods, Handle):
         The limit is invalid, or the host does not let this process set it; the message states the remedy. On error,
         nothing is changed. For a halted VM, the host is asked only at the next start.
         """
-        await start(self._native.set_cpu_limit(dump(limit)))
+        await start(self._native.set_cpu_limit(argument("limit", dump_record(CpuLimit), limit)))
 
     async def cpu_limit(self) -> CpuLimit:
         """The CPU limit of the vCPUs, as reported by the kernel while the VM runs.
@@ -1873,7 +1876,7 @@ class Vm(VmMethods, Handle):
         `InvalidConfigError` if the target is too high or too low,
         `InvalidStateError` if it is halted or has no balloon.
         """
-        await start(self._native.set_memory_target(size(target)))
+        await start(self._native.set_memory_target(argument("target", dump_size, target)))
 
     async def wait_memory_target(self, *, timeout: Seconds | None = None) -> None:
         """Waits until the guest has exactly the memory of its target.
@@ -1882,7 +1885,7 @@ class Vm(VmMethods, Handle):
         `InvalidStateError` if it is halted, or is halted while this waits, or has no balloon;
         `TimeoutError` if it has not reached its target within `timeout`.
         """
-        await start(self._native.wait_memory_target(limit_of(timeout)))
+        await start(self._native.wait_memory_target(argument("timeout", limit_of, timeout)))
 
     async def memory_statistics(self) -> MemoryStatistics:
         """The last known memory statistics, without asking the guest.
@@ -1901,7 +1904,7 @@ class Vm(VmMethods, Handle):
         guest has no balloon driver loaded; `TimeoutError` if the guest has not answered within
         `timeout`.
         """
-        returned: MemoryStatistics = MemoryStatistics._load(await start(self._native.refresh_memory_statistics(limit_of(timeout))))
+        returned: MemoryStatistics = MemoryStatistics._load(await start(self._native.refresh_memory_statistics(argument("timeout", limit_of, timeout))))
         return returned
 
     def nics(self) -> tuple[NicStatus, ...]:
@@ -1916,7 +1919,7 @@ class Vm(VmMethods, Handle):
         `InvalidStateError` if the VM is halted,
         `NotFoundError` if it has no interface at that position.
         """
-        await start(self._native.set_link(nic, up))
+        await start(self._native.set_link(argument("nic", dump_int(0, 2**64 - 1), nic), argument("up", dump_bool, up)))
 
     @property
     def current_operations(self) -> tuple[Operation, ...]:
@@ -1941,9 +1944,9 @@ class Vm(VmMethods, Handle):
         `InvalidStateError` if no migration of it is to be decided. A disk cannot be opened: the VM
         stays paused, and this can be called again.
         """
-        await start(self._native.resolve_migration(ran_there))
+        await start(self._native.resolve_migration(argument("ran_there", dump_bool, ran_there)))
 
-    async def resize_disk(self, position: int, size: int) -> None:
+    async def resize_disk(self, position: int, size: Size) -> None:
         """Grows the disk at `position` to `size` bytes; the new part reads as zeroes.
 
         The guest of a running VM sees the new size immediately; it has to grow partitions and file systems itself. When
@@ -1956,7 +1959,7 @@ class Vm(VmMethods, Handle):
         (`UnsupportedImageError`); the file system is full; the disk of a halted VM cannot be
         opened.
         """
-        await start(self._native.resize_disk(position, size))
+        await start(self._native.resize_disk(argument("position", dump_int(0, 2**64 - 1), position), argument("size", dump_size, size)))
 
     def statistics(self) -> Statistics:
         """The counters since the VM was started; empty while it is halted.
@@ -1989,7 +1992,7 @@ class Vm(VmMethods, Handle):
         - `BusyError` if the program has taken the signal that interrupts vCPUs for itself.
         - `CancelledError`.
         """
-        returned: SuspendReport = SuspendReport._load(await start(self._native.suspend(os.fspath(path)), progress))
+        returned: SuspendReport = SuspendReport._load(await start(self._native.suspend(argument("path", dump_path, path)), progress))
         return returned
 
     async def resume(self, *, progress: ProgressCallback | None = None) -> ResumeReport:
@@ -2032,7 +2035,7 @@ class Vm(VmMethods, Handle):
         Raises:
         As `resume`.
         """
-        returned: ResumeReport = ResumeReport._load(await start(self._native.resume_with(dump(time)), progress))
+        returned: ResumeReport = ResumeReport._load(await start(self._native.resume_with(argument("time", dump_member(ElapsedTime), time)), progress))
         return returned
 
     async def vsock_connect(self, port: int, *, timeout: Seconds | None = None) -> socket:
@@ -2043,7 +2046,7 @@ class Vm(VmMethods, Handle):
         (`InvalidStateError`); nothing listens on that port in the guest
         (`NotFoundError`); or it takes too long (`TimeoutError`).
         """
-        returned: socket = socket_of(await start(self._native.vsock_connect(port, limit_of(timeout))))
+        returned: socket = socket_of(await start(self._native.vsock_connect(argument("port", dump_int(0, 2**32 - 1), port), argument("timeout", limit_of, timeout))))
         return returned
 
     async def vsock_listen(self, port: int) -> VsockListener:
@@ -2052,7 +2055,7 @@ class Vm(VmMethods, Handle):
         Raises:
         The VM has no vsock device, or the port already has a listener.
         """
-        returned: VsockListener = VsockListener._of(await start(self._native.vsock_listen(port)))
+        returned: VsockListener = VsockListener._of(await start(self._native.vsock_listen(argument("port", dump_int(0, 2**32 - 1), port))))
         return returned
 
     @property
@@ -2077,7 +2080,7 @@ class SuspendedVm(Handle):
         something else; `UnsupportedStateError` if another version of xvirt wrote it in a
         format that this one does not read.
         """
-        returned: SuspendedVm = SuspendedVm._of(await start(_xvirt.SuspendedVm.open(os.fspath(path))))
+        returned: SuspendedVm = SuspendedVm._of(await start(_xvirt.SuspendedVm.open(argument("path", dump_path, path))))
         return returned
 
     @property
@@ -2106,7 +2109,7 @@ class SuspendedVm(Handle):
         `InvalidConfigError` if the configuration contained open objects, which cannot be stored:
         use `build_with`. Otherwise as `Vm.build`.
         """
-        returned: Vm = Vm._of(await start(self._native.build(host._native)))
+        returned: Vm = Vm._of(await start(self._native.build(native("host", host, "Host"))))
         return returned
 
     async def build_with(self, config: VmConfig, host: Host) -> Vm:
@@ -2117,7 +2120,7 @@ class SuspendedVm(Handle):
         Raises:
         `InvalidConfigError` if the configuration does not fit; otherwise as `Vm.build`.
         """
-        returned: Vm = Vm._of(await start(self._native.build_with(with_resources(config._wire()), host._native)))
+        returned: Vm = Vm._of(await start(self._native.build_with(with_resources(argument("config", dump_record(VmConfig), config)), native("host", host, "Host"))))
         return returned
 
 
@@ -2169,7 +2172,7 @@ class Archive(Handle):
         `UnsupportedArchiveError` if the archive supports only sequential reading; or it is
         damaged, or cannot be read.
         """
-        returned: Archive = Archive._of(await start(_xvirt.Archive.open(os.fspath(path))))
+        returned: Archive = Archive._of(await start(_xvirt.Archive.open(argument("path", dump_path, path))))
         return returned
 
     @property
@@ -2229,7 +2232,7 @@ class StreamingImport(Handle):
         return returned
 
 
-async def disk_create(path: StrPath, format: ImageFormat | str, size: int) -> None:
+async def disk_create(path: StrPath, format: ImageFormat | str, size: Size) -> None:
     """Creates an empty disk of `size` bytes. It reads as zeroes and takes almost no space yet.
 
     Only the file's owner may read and write it. When this returns, the image is on stable storage.
@@ -2240,10 +2243,10 @@ async def disk_create(path: StrPath, format: ImageFormat | str, size: int) -> No
     multiple of 512 or more than 8 EiB - 512 bytes, for qcow2 2 PiB; `NotFoundError` if the directory does not exist. A
     failure leaves no file behind.
     """
-    await start(_xvirt.disk_create(os.fspath(path), dump(format), size))
+    await start(_xvirt.disk_create(argument("path", dump_path, path), argument("format", dump_member(ImageFormat), format), argument("size", dump_size, size)))
 
 
-async def disk_grow(path: StrPath, size: int, *, format: ImageFormat | str | None = None) -> None:
+async def disk_grow(path: StrPath, size: Size, *, format: ImageFormat | str | None = None) -> None:
     """Grows the disk in an image. The new part reads as zeroes.
 
     `size` is in bytes. The guest sees the new size the next time it starts. When this returns, the new size is on
@@ -2254,7 +2257,7 @@ async def disk_grow(path: StrPath, size: int, *, format: ImageFormat | str | Non
     `BusyError` if the image is open elsewhere; `InvalidConfigError` if `size` is smaller than the disk is, because that
     would destroy data, or not a multiple of 512, or if it is a block device; otherwise as `open`.
     """
-    await start(_xvirt.disk_grow(os.fspath(path), None if format is None else dump(format), size))
+    await start(_xvirt.disk_grow(argument("path", dump_path, path), None if format is None else argument("format", dump_member(ImageFormat), format), argument("size", dump_size, size)))
 
 
 async def disk_inspect(path: StrPath, *, format: ImageFormat | str | None = None) -> ImageInfo:
@@ -2264,7 +2267,7 @@ async def disk_inspect(path: StrPath, *, format: ImageFormat | str | None = None
 
     As `open`, but never `BusyError`.
     """
-    returned: ImageInfo = ImageInfo._load(await start(_xvirt.disk_inspect(os.fspath(path), None if format is None else dump(format))))
+    returned: ImageInfo = ImageInfo._load(await start(_xvirt.disk_inspect(argument("path", dump_path, path), None if format is None else argument("format", dump_member(ImageFormat), format))))
     return returned
 
 
@@ -2298,7 +2301,7 @@ async def disk_open(path: StrPath, access: Access | str, *, format: ImageFormat 
     `EncryptedImageError`, `UnsupportedImageError`, `InvalidConfigError` if it is not a file or block device. Errors
     about backing files name the file and the image that needs it.
     """
-    returned: BlockBackend = BlockBackend._of(await start(_xvirt.disk_open(os.fspath(path), None if format is None else dump(format), dump(access))))
+    returned: BlockBackend = BlockBackend._of(await start(_xvirt.disk_open(argument("path", dump_path, path), None if format is None else argument("format", dump_member(ImageFormat), format), argument("access", dump_member(Access), access))))
     return returned
 
 
@@ -2317,7 +2320,7 @@ async def disk_overlay(base: StrPath, copy: StrPath, *, format: ImageFormat | st
     `BusyError` if the base is open for writing; `AlreadyExistsError` if `copy` exists; otherwise as `open`. On failure
     no file is left behind.
     """
-    returned: OverlayKind = OverlayKind._load(await start(_xvirt.disk_overlay(os.fspath(base), None if format is None else dump(format), os.fspath(copy))))
+    returned: OverlayKind = OverlayKind._load(await start(_xvirt.disk_overlay(argument("base", dump_path, base), None if format is None else argument("format", dump_member(ImageFormat), format), argument("copy", dump_path, copy))))
     return returned
 
 
@@ -2337,7 +2340,7 @@ async def xva_export(
     A disk cannot be opened or read, or is in use; `output` cannot be written; the operation was cancelled. The bytes
     written so far are not a valid archive.
     """
-    returned: Exported = Exported._load(await start(_xvirt.xva_export(with_resources(config._wire()), output, dump(options)), progress))
+    returned: Exported = Exported._load(await start(_xvirt.xva_export(with_resources(argument("config", dump_record(VmConfig), config)), argument("output", dump_file("write"), output), argument("options", dump_record(Export), options)), progress))
     return returned
 
 
@@ -2361,7 +2364,7 @@ async def xva_export_running(
     Raises:
     As for `export`; or `scratch` has no space for old contents: then the export fails, and the guest continues.
     """
-    returned: Exported = Exported._load(await start(_xvirt.xva_export_running(vm._native, None if stored is None else stored._native, os.fspath(scratch), output, dump(options)), progress))
+    returned: Exported = Exported._load(await start(_xvirt.xva_export_running(native("vm", vm, "Vm"), None if stored is None else native("stored", stored, "StoredVm"), argument("scratch", dump_path, scratch), argument("output", dump_file("write"), output), argument("options", dump_record(Export), options)), progress))
     return returned
 
 
@@ -2378,7 +2381,7 @@ async def xva_export_stored(
     Raises:
     As for `export`; or the VM's metadata is damaged.
     """
-    returned: Exported = Exported._load(await start(_xvirt.xva_export_stored(vm._native, output, dump(options)), progress))
+    returned: Exported = Exported._load(await start(_xvirt.xva_export_stored(native("vm", vm, "StoredVm"), argument("output", dump_file("write"), output), argument("options", dump_record(Export), options)), progress))
     return returned
 
 
@@ -2398,7 +2401,7 @@ async def xva_extract(
     The archive is damaged, incomplete or unsupported, or its window exceeds the limit; a file already exists, or cannot
     be written; the operation was cancelled. Then no new file is left.
     """
-    returned: Extracted = Extracted._load(await start(_xvirt.xva_extract(input, os.fspath(folder), dump(options)), progress))
+    returned: Extracted = Extracted._load(await start(_xvirt.xva_extract(argument("input", dump_file("read"), input), argument("folder", dump_path, folder), argument("options", dump_record(Extract), options)), progress))
     return returned
 
 
@@ -2419,7 +2422,7 @@ async def xva_import(
     `LimitExceededError` if its window exceeds the limit; the repository cannot be
     written; a VM has the UUID that is to be preserved; the operation was cancelled. Then nothing is left behind.
     """
-    returned: Imported = Imported._of(await start(_xvirt.xva_import(input, repository._native, dump(options)), progress))
+    returned: Imported = Imported._of(await start(_xvirt.xva_import(argument("input", dump_file("read"), input), native("repository", repository, "Repository"), argument("options", dump_record(Import), options)), progress))
     return returned
 
 
@@ -2435,7 +2438,7 @@ async def xva_inspect(
     It is not an archive, or its start is damaged, or it cannot be read; the operation was cancelled;
     `LimitExceededError` if its window exceeds the limit in `options`.
     """
-    returned: Inspected = Inspected._load(await start(_xvirt.xva_inspect(input, dump(options)), progress))
+    returned: Inspected = Inspected._load(await start(_xvirt.xva_inspect(argument("input", dump_file("read"), input), argument("options", dump_record(ReadOptions), options)), progress))
     return returned
 
 
@@ -2453,7 +2456,7 @@ async def xva_verify(
     `LimitExceededError` if its window exceeds the limit in `options`. The report contains
     the defects of the archive.
     """
-    returned: Report = Report._load(await start(_xvirt.xva_verify(input, dump(options)), progress))
+    returned: Report = Report._load(await start(_xvirt.xva_verify(argument("input", dump_file("read"), input), argument("options", dump_record(ReadOptions), options)), progress))
     return returned
 
 
@@ -2466,7 +2469,7 @@ async def xva_import_streaming(archive: StrPath, repository: Repository, options
     `import`); `AlreadyExistsError` if its UUID is to be preserved and a VM has
     it. Otherwise as for `import`, except damaged chunks, which are I/O errors to the guest.
     """
-    returned: StreamingImport = StreamingImport._of(await start(_xvirt.xva_import_streaming(os.fspath(archive), repository._native, dump(options))))
+    returned: StreamingImport = StreamingImport._of(await start(_xvirt.xva_import_streaming(argument("archive", dump_path, archive), native("repository", repository, "Repository"), argument("options", dump_record(Import), options))))
     return returned
 
 

@@ -8,24 +8,37 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .. import _xvirt
-from .._data import Opaque, Record, StrEnum, Variant, as_it_is, each, load_resource, mapping, optional, sequence
+from .._checks import (
+    argument,
+    dump_bool,
+    dump_each,
+    dump_entries,
+    dump_float,
+    dump_int,
+    dump_member,
+    dump_record,
+    dump_str,
+)
+from .._data import Opaque, Record, StrEnum, Variant, as_it_is, load_resource, mapping, optional, sequence
 from .._quantities import (
     Rate,
     Seconds,
     Size,
     StrPath,
+    dump_address,
     dump_bytes,
     dump_duration,
     dump_moment,
-    dump_text,
+    dump_path,
+    dump_rate,
+    dump_size,
+    dump_uuid,
     load_address,
     load_duration,
     load_interface,
     load_moment,
     load_path,
     load_uuid,
-    rate,
-    size,
 )
 from .._resources import HasFileno, ImageDescriptor, resource, with_resources
 from .._work import run
@@ -84,7 +97,7 @@ class Latencies(Opaque):
         """The duration that `percent` percent of all did not exceed, rounded up to the end of a bucket; none if nothing was
         counted. With 50, that is the median.
         """
-        returned: float | None = optional(load_duration)(_xvirt.latencies_percentile(self._wire(), percent))
+        returned: float | None = optional(load_duration)(_xvirt.latencies_percentile(self._wire(), argument("percent", dump_float, percent)))
         return returned
 
 
@@ -119,6 +132,7 @@ class CommandStatusExited(CommandStatus):
     _kind = "tuple"
     value: int
     _loads = {"value": None}
+    _dumps = {"value": dump_int(-2**31, 2**31 - 1)}
 
     def __init__(self, value: int) -> None:
         self._init({"value": value})
@@ -136,6 +150,7 @@ class CommandStatusSignalled(CommandStatus):
     _kind = "tuple"
     value: int
     _loads = {"value": None}
+    _dumps = {"value": dump_int(-2**31, 2**31 - 1)}
 
     def __init__(self, value: int) -> None:
         self._init({"value": value})
@@ -208,6 +223,7 @@ class EntryChoiceIndex(EntryChoice):
     _kind = "tuple"
     value: int
     _loads = {"value": None}
+    _dumps = {"value": dump_int(0, 2**64 - 1)}
 
     def __init__(self, value: int) -> None:
         self._init({"value": value})
@@ -225,6 +241,7 @@ class EntryChoiceTitle(EntryChoice):
     _kind = "tuple"
     value: str
     _loads = {"value": None}
+    _dumps = {"value": dump_str}
 
     def __init__(self, value: str) -> None:
         self._init({"value": value})
@@ -242,6 +259,7 @@ class EntryChoiceId(EntryChoice):
     _kind = "tuple"
     value: str
     _loads = {"value": None}
+    _dumps = {"value": dump_str}
 
     def __init__(self, value: str) -> None:
         self._init({"value": value})
@@ -287,7 +305,7 @@ class BootFilePath(BootFile):
     _kind = "tuple"
     value: Path
     _loads = {"value": load_path}
-    _dumps = {"value": dump_text}
+    _dumps = {"value": dump_path}
 
     def __init__(self, value: StrPath) -> None:
         self._init({"value": value})
@@ -339,7 +357,9 @@ def dump_boot_file(value: object) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return BootFileBytes(value=dump_bytes(cast(object, value)))._wire()
     if isinstance(value, (str, os.PathLike)):
-        return BootFilePath(value=dump_text(cast(object, value)))._wire()
+        return BootFilePath(value=dump_path(cast(object, value)))._wire()
+    if not isinstance(value, int) and not hasattr(value, "fileno"):
+        raise TypeError(f"expected a path, bytes or an open file, not {value!r}")
     return BootFileDescriptor(value=cast(HasFileno, value))._wire()
 
 
@@ -379,6 +399,7 @@ class BootDisk(Boot):
     entry: EntryChoice
     append: str
     _loads = {"disk": None, "entry": EntryChoice._load, "append": None}
+    _dumps = {"disk": dump_int(0, 2**64 - 1), "entry": dump_record(EntryChoice), "append": dump_str}
 
     def __init__(
         self, *,
@@ -407,7 +428,7 @@ class BootKernel(Boot):
     command_line: str
     protocol: EntryProtocol
     _loads = {"kernel": BootFile._load, "initrd": optional(BootFile._load), "command_line": None, "protocol": EntryProtocol._load}
-    _dumps = {"kernel": dump_boot_file, "initrd": optional(dump_boot_file)}
+    _dumps = {"kernel": dump_boot_file, "initrd": optional(dump_boot_file), "command_line": dump_str, "protocol": dump_member(EntryProtocol)}
 
     def __init__(
         self, *,
@@ -487,7 +508,7 @@ class DiskSourceImage(DiskSource):
     path: Path
     format: ImageFormat
     _loads = {"path": load_path, "format": ImageFormat._load}
-    _dumps = {"path": dump_text}
+    _dumps = {"path": dump_path, "format": dump_member(ImageFormat)}
 
     def __init__(self, *, path: StrPath, format: ImageFormat | str) -> None:
         self._init({"path": path, "format": format})
@@ -560,7 +581,7 @@ class PortForward(Record):
     host_port: int
     guest_port: int
     _loads = {"protocol": TransportProtocol._load, "host_address": optional(load_address), "host_port": None, "guest_port": None}
-    _dumps = {"host_address": optional(dump_text)}
+    _dumps = {"protocol": dump_member(TransportProtocol), "host_address": optional(dump_address), "host_port": dump_int(0, 2**16 - 1), "guest_port": dump_int(0, 2**16 - 1)}
 
     def __init__(
         self, *,
@@ -574,13 +595,13 @@ class PortForward(Record):
     @classmethod
     def tcp(cls, host_port: int, guest_port: int, **changes: Any) -> PortForward:
         """Forwards TCP connections to `host_port` of the host to `guest_port` of the guest."""
-        made = PortForward._load(_xvirt.new_port_forward_tcp(host_port, guest_port))
+        made = PortForward._load(_xvirt.new_port_forward_tcp(argument("host_port", dump_int(0, 2**16 - 1), host_port), argument("guest_port", dump_int(0, 2**16 - 1), guest_port)))
         return made.replace(**changes) if changes else made
 
     @classmethod
     def udp(cls, host_port: int, guest_port: int, **changes: Any) -> PortForward:
         """Forwards UDP datagrams to `host_port` of the host to `guest_port` of the guest."""
-        made = PortForward._load(_xvirt.new_port_forward_udp(host_port, guest_port))
+        made = PortForward._load(_xvirt.new_port_forward_udp(argument("host_port", dump_int(0, 2**16 - 1), host_port), argument("guest_port", dump_int(0, 2**16 - 1), guest_port)))
         return made.replace(**changes) if changes else made
 
 
@@ -616,7 +637,7 @@ class UserNetwork(Record):
     host_loopback: bool
     program: Path | None
     _loads = {"address": optional(load_interface), "gateway": optional(load_address), "name_server": optional(load_address), "interface": None, "forwards": sequence(PortForward._load), "host_loopback": None, "program": load_resource}
-    _dumps = {"address": optional(dump_text), "gateway": optional(dump_text), "name_server": optional(dump_text), "program": resource("program")}
+    _dumps = {"address": optional(dump_address), "gateway": optional(dump_address), "name_server": optional(dump_address), "interface": optional(dump_str), "forwards": dump_each(dump_record(PortForward)), "host_loopback": dump_bool, "program": resource("program")}
 
     def __init__(
         self, *,
@@ -661,6 +682,7 @@ class NicBackendConfigTap(NicBackendConfig):
     _kind = "tuple"
     value: str
     _loads = {"value": None}
+    _dumps = {"value": dump_str}
 
     def __init__(self, value: str) -> None:
         self._init({"value": value})
@@ -706,7 +728,7 @@ class NicBackendConfigStream(NicBackendConfig):
     _kind = "tuple"
     value: Path
     _loads = {"value": load_path}
-    _dumps = {"value": dump_text}
+    _dumps = {"value": dump_path}
 
     def __init__(self, value: StrPath) -> None:
         self._init({"value": value})
@@ -743,6 +765,7 @@ class NicBackendConfigUser(NicBackendConfig):
     _kind = "tuple"
     value: UserNetwork
     _loads = {"value": UserNetwork._load}
+    _dumps = {"value": dump_record(UserNetwork)}
 
     def __init__(self, value: UserNetwork) -> None:
         self._init({"value": value})
@@ -879,6 +902,7 @@ class KvmCapabilities(Record):
     recommended_vcpus: int
     max_memory_slots: int
     _loads = {"api_version": None, "user_memory": None, "irqchip": None, "irqfd": None, "ioeventfd": None, "signal_msi": None, "immediate_exit": None, "split_irqchip": None, "x2apic_api": None, "dirty_log": None, "dirty_ring": None, "msr_filter": None, "xsave2": None, "tsc_control": None, "nested_state": None, "guest_memfd": None, "max_vcpus": None, "recommended_vcpus": None, "max_memory_slots": None}
+    _dumps = {"api_version": dump_int(-2**31, 2**31 - 1), "user_memory": dump_bool, "irqchip": dump_bool, "irqfd": dump_bool, "ioeventfd": dump_bool, "signal_msi": dump_bool, "immediate_exit": dump_bool, "split_irqchip": dump_bool, "x2apic_api": dump_bool, "dirty_log": dump_bool, "dirty_ring": dump_int(0, 2**32 - 1), "msr_filter": dump_bool, "xsave2": dump_int(0, 2**32 - 1), "tsc_control": dump_bool, "nested_state": dump_bool, "guest_memfd": dump_bool, "max_vcpus": dump_int(0, 2**32 - 1), "recommended_vcpus": dump_int(0, 2**32 - 1), "max_memory_slots": dump_int(0, 2**32 - 1)}
 
     def __init__(
         self, *,
@@ -936,6 +960,7 @@ class KvmStatusReady(KvmStatus):
     _kind = "struct"
     capabilities: KvmCapabilities
     _loads = {"capabilities": KvmCapabilities._load}
+    _dumps = {"capabilities": dump_record(KvmCapabilities)}
 
     def __init__(self, *, capabilities: KvmCapabilities) -> None:
         self._init({"capabilities": capabilities})
@@ -955,6 +980,7 @@ class KvmStatusEmulated(KvmStatus):
     module: str | None
     capabilities: KvmCapabilities
     _loads = {"module": None, "capabilities": KvmCapabilities._load}
+    _dumps = {"module": optional(dump_str), "capabilities": dump_record(KvmCapabilities)}
 
     def __init__(self, *, module: str | None = None, capabilities: KvmCapabilities) -> None:
         self._init({"module": module, "capabilities": capabilities})
@@ -981,6 +1007,7 @@ class KvmStatusAbsent(KvmStatus):
     _kind = "struct"
     cause: KvmAbsence
     _loads = {"cause": KvmAbsence._load}
+    _dumps = {"cause": dump_member(KvmAbsence)}
 
     def __init__(self, *, cause: KvmAbsence | str) -> None:
         self._init({"cause": cause})
@@ -1000,6 +1027,7 @@ class KvmStatusTooOld(KvmStatus):
     api_version: int
     missing: tuple[str, ...]
     _loads = {"api_version": None, "missing": sequence(as_it_is)}
+    _dumps = {"api_version": dump_int(-2**31, 2**31 - 1), "missing": dump_each(dump_str)}
 
     def __init__(self, *, api_version: int, missing: Iterable[str]) -> None:
         self._init({"api_version": api_version, "missing": missing})
@@ -1017,6 +1045,7 @@ class KvmStatusFailed(KvmStatus):
     _kind = "struct"
     reason: str
     _loads = {"reason": None}
+    _dumps = {"reason": dump_str}
 
     def __init__(self, *, reason: str) -> None:
         self._init({"reason": reason})
@@ -1166,6 +1195,7 @@ class CrashReasonHardware(CrashReason):
     _kind = "tuple"
     value: str
     _loads = {"value": None}
+    _dumps = {"value": dump_str}
 
     def __init__(self, value: str) -> None:
         self._init({"value": value})
@@ -1184,6 +1214,7 @@ class CrashReasonNotStopped(CrashReason):
     _kind = "tuple"
     value: str
     _loads = {"value": None}
+    _dumps = {"value": dump_str}
 
     def __init__(self, value: str) -> None:
         self._init({"value": value})
@@ -1201,6 +1232,7 @@ class CrashReasonReset(CrashReason):
     _kind = "tuple"
     value: str
     _loads = {"value": None}
+    _dumps = {"value": dump_str}
 
     def __init__(self, value: str) -> None:
         self._init({"value": value})
@@ -1222,6 +1254,7 @@ class CrashReasonThreadPanicked(CrashReason):
     thread: str
     message: str
     _loads = {"thread": None, "message": None}
+    _dumps = {"thread": dump_str, "message": dump_str}
 
     def __init__(self, *, thread: str, message: str) -> None:
         self._init({"thread": thread, "message": message})
@@ -1257,6 +1290,7 @@ class DeviceDisk(Device):
     _kind = "tuple"
     value: int
     _loads = {"value": None}
+    _dumps = {"value": dump_int(0, 2**64 - 1)}
 
     def __init__(self, value: int) -> None:
         self._init({"value": value})
@@ -1274,6 +1308,7 @@ class DeviceNic(Device):
     _kind = "tuple"
     value: int
     _loads = {"value": None}
+    _dumps = {"value": dump_int(0, 2**64 - 1)}
 
     def __init__(self, value: int) -> None:
         self._init({"value": value})
@@ -1453,6 +1488,7 @@ class EventGuestPanicked(Event):
     _kind = "struct"
     crash_kernel: bool
     _loads = {"crash_kernel": None}
+    _dumps = {"crash_kernel": dump_bool}
 
     def __init__(self, *, crash_kernel: bool) -> None:
         self._init({"crash_kernel": crash_kernel})
@@ -1470,6 +1506,7 @@ class EventCrashed(Event):
     _kind = "tuple"
     value: CrashReason
     _loads = {"value": CrashReason._load}
+    _dumps = {"value": dump_record(CrashReason)}
 
     def __init__(self, value: CrashReason) -> None:
         self._init({"value": value})
@@ -1496,6 +1533,7 @@ class EventDiskPlugged(Event):
     _kind = "struct"
     disk: int
     _loads = {"disk": None}
+    _dumps = {"disk": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, disk: int) -> None:
         self._init({"disk": disk})
@@ -1513,6 +1551,7 @@ class EventDiskUnplugged(Event):
     _kind = "struct"
     disk: int
     _loads = {"disk": None}
+    _dumps = {"disk": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, disk: int) -> None:
         self._init({"disk": disk})
@@ -1532,8 +1571,9 @@ class EventDiskResized(Event):
     disk: int
     size: int
     _loads = {"disk": None, "size": None}
+    _dumps = {"disk": dump_int(0, 2**64 - 1), "size": dump_size}
 
-    def __init__(self, *, disk: int, size: int) -> None:
+    def __init__(self, *, disk: int, size: Size) -> None:
         self._init({"disk": disk, "size": size})
 
 
@@ -1549,6 +1589,7 @@ class EventNicPlugged(Event):
     _kind = "struct"
     nic: int
     _loads = {"nic": None}
+    _dumps = {"nic": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, nic: int) -> None:
         self._init({"nic": nic})
@@ -1566,6 +1607,7 @@ class EventNicUnplugged(Event):
     _kind = "struct"
     nic: int
     _loads = {"nic": None}
+    _dumps = {"nic": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, nic: int) -> None:
         self._init({"nic": nic})
@@ -1591,6 +1633,7 @@ class EventIoError(Event):
     length: int
     reason: str
     _loads = {"disk": None, "operation": IoOperation._load, "offset": None, "length": None, "reason": None}
+    _dumps = {"disk": dump_int(0, 2**64 - 1), "operation": dump_member(IoOperation), "offset": dump_int(0, 2**64 - 1), "length": dump_int(0, 2**64 - 1), "reason": dump_str}
 
     def __init__(self, *, disk: int, operation: IoOperation | str, offset: int, length: int, reason: str) -> None:
         self._init({"disk": disk, "operation": operation, "offset": offset, "length": length, "reason": reason})
@@ -1608,6 +1651,7 @@ class EventNicDisconnected(Event):
     _kind = "struct"
     nic: int
     _loads = {"nic": None}
+    _dumps = {"nic": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, nic: int) -> None:
         self._init({"nic": nic})
@@ -1625,6 +1669,7 @@ class EventNicConnected(Event):
     _kind = "struct"
     nic: int
     _loads = {"nic": None}
+    _dumps = {"nic": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, nic: int) -> None:
         self._init({"nic": nic})
@@ -1646,6 +1691,7 @@ class EventDeviceFailed(Event):
     device: Device
     reason: str
     _loads = {"device": Device._load, "reason": None}
+    _dumps = {"device": dump_record(Device), "reason": dump_str}
 
     def __init__(self, *, device: Device, reason: str) -> None:
         self._init({"device": device, "reason": reason})
@@ -1672,6 +1718,7 @@ class EventMissed(Event):
     _kind = "tuple"
     value: int
     _loads = {"value": None}
+    _dumps = {"value": dump_int(0, 2**64 - 1)}
 
     def __init__(self, value: int) -> None:
         self._init({"value": value})
@@ -1742,6 +1789,7 @@ class HaltCauseCrashed(HaltCause):
     _kind = "tuple"
     value: CrashReason
     _loads = {"value": CrashReason._load}
+    _dumps = {"value": dump_record(CrashReason)}
 
     def __init__(self, value: CrashReason) -> None:
         self._init({"value": value})
@@ -1956,7 +2004,7 @@ class GuestCommand(Record):
     timeout: float | None
     output_limit: int
     _loads = {"program": None, "args": sequence(as_it_is), "env": mapping(str, as_it_is), "input": None, "timeout": optional(load_duration), "output_limit": None}
-    _dumps = {"input": dump_bytes, "timeout": optional(dump_duration)}
+    _dumps = {"program": dump_str, "args": dump_each(dump_str), "env": dump_entries(dump_str, dump_str), "input": dump_bytes, "timeout": optional(dump_duration), "output_limit": dump_size}
 
     def __init__(
         self, *,
@@ -1965,14 +2013,14 @@ class GuestCommand(Record):
         env: Mapping[str, str] | None = None,
         input: bytes | bytearray | memoryview | None = None,
         timeout: Seconds | None = None,
-        output_limit: int | None = None,
+        output_limit: Size | None = None,
     ) -> None:
         self._init({"program": program, "args": args, "env": env, "input": input, "timeout": timeout, "output_limit": output_limit})
 
     @classmethod
     def shell(cls, script: str, **changes: Any) -> GuestCommand:
         """A command that runs `script` in the guest's `/bin/sh`."""
-        made = GuestCommand._load(_xvirt.new_guest_command_shell(script))
+        made = GuestCommand._load(_xvirt.new_guest_command_shell(argument("script", dump_str, script)))
         return made.replace(**changes) if changes else made
 
 
@@ -1989,6 +2037,7 @@ class AgentCommand(Record):
     name: str
     enabled: bool
     _loads = {"name": None, "enabled": None}
+    _dumps = {"name": dump_str, "enabled": dump_bool}
 
     def __init__(self, *, name: str, enabled: bool) -> None:
         self._init({"name": name, "enabled": enabled})
@@ -2007,13 +2056,14 @@ class AgentInfo(Record):
     version: str
     commands: tuple[AgentCommand, ...]
     _loads = {"version": None, "commands": sequence(AgentCommand._load)}
+    _dumps = {"version": dump_str, "commands": dump_each(dump_record(AgentCommand))}
 
     def __init__(self, *, version: str, commands: Iterable[AgentCommand]) -> None:
         self._init({"version": version, "commands": commands})
 
     def is_enabled(self, command: str) -> bool:
         """Whether the agent executes this command, such as `guest-exec`."""
-        returned: bool = _xvirt.agent_info_is_enabled(self._wire(), command)
+        returned: bool = _xvirt.agent_info_is_enabled(self._wire(), argument("command", dump_str, command))
         return returned
 
 
@@ -2030,7 +2080,7 @@ class GuestAddress(Record):
     address: IPv4Address | IPv6Address
     prefix: int
     _loads = {"address": load_address, "prefix": None}
-    _dumps = {"address": dump_text}
+    _dumps = {"address": dump_address, "prefix": dump_int(0, 2**8 - 1)}
 
     def __init__(self, *, address: IPv4Address | IPv6Address | str, prefix: int) -> None:
         self._init({"address": address, "prefix": prefix})
@@ -2052,6 +2102,7 @@ class NetworkInterface(Record):
     mac: str | None
     addresses: tuple[GuestAddress, ...]
     _loads = {"name": None, "mac": None, "addresses": sequence(GuestAddress._load)}
+    _dumps = {"name": dump_str, "mac": optional(dump_str), "addresses": dump_each(dump_record(GuestAddress))}
 
     def __init__(self, *, name: str, mac: str | None = None, addresses: Iterable[GuestAddress]) -> None:
         self._init({"name": name, "mac": mac, "addresses": addresses})
@@ -2076,7 +2127,7 @@ class CommandOutput(Record):
     stdout_truncated: bool
     stderr_truncated: bool
     _loads = {"status": CommandStatus._load, "stdout": None, "stderr": None, "stdout_truncated": None, "stderr_truncated": None}
-    _dumps = {"stdout": dump_bytes, "stderr": dump_bytes}
+    _dumps = {"status": dump_record(CommandStatus), "stdout": dump_bytes, "stderr": dump_bytes, "stdout_truncated": dump_bool, "stderr_truncated": dump_bool}
 
     def __init__(
         self, *,
@@ -2111,6 +2162,7 @@ class DiskPath(Record):
     partition: int
     path: str
     _loads = {"partition": None, "path": None}
+    _dumps = {"partition": dump_int(0, 2**32 - 1), "path": dump_str}
 
     def __init__(self, *, partition: int, path: str) -> None:
         self._init({"partition": partition, "path": path})
@@ -2142,6 +2194,7 @@ class BootEntry(Record):
     source: BootSource
     not_bootable: str | None
     _loads = {"id": None, "title": None, "submenu": sequence(as_it_is), "kernel": optional(DiskPath._load), "initrds": sequence(DiskPath._load), "command_line": None, "default": None, "source": BootSource._load, "not_bootable": None}
+    _dumps = {"id": dump_str, "title": dump_str, "submenu": dump_each(dump_str), "kernel": optional(dump_record(DiskPath)), "initrds": dump_each(dump_record(DiskPath)), "command_line": dump_str, "default": dump_bool, "source": dump_member(BootSource), "not_bootable": optional(dump_str)}
 
     def __init__(
         self, *,
@@ -2173,7 +2226,7 @@ class BootFiles(Record):
     initrd: bytes | None
     command_line: str
     _loads = {"kernel": None, "initrd": None, "command_line": None}
-    _dumps = {"kernel": dump_bytes, "initrd": optional(dump_bytes)}
+    _dumps = {"kernel": dump_bytes, "initrd": optional(dump_bytes), "command_line": dump_str}
 
     def __init__(
         self, *,
@@ -2197,8 +2250,9 @@ class Limits(Record):
     kernel: int
     initrd: int
     _loads = {"kernel": None, "initrd": None}
+    _dumps = {"kernel": dump_size, "initrd": dump_size}
 
-    def __init__(self, *, kernel: int | None = None, initrd: int | None = None) -> None:
+    def __init__(self, *, kernel: Size | None = None, initrd: Size | None = None) -> None:
         self._init({"kernel": kernel, "initrd": initrd})
 
 
@@ -2218,7 +2272,7 @@ class Balloon(Record):
     target: int | None
     statistics_seconds: int
     _loads = {"enabled": None, "target": None, "statistics_seconds": None}
-    _dumps = {"target": optional(size)}
+    _dumps = {"enabled": dump_bool, "target": optional(dump_size), "statistics_seconds": dump_int(0, 2**32 - 1)}
 
     def __init__(
         self, *,
@@ -2250,6 +2304,7 @@ class CpuLimit(Record):
     weight: int | None
     cap: int
     _loads = {"weight": None, "cap": None}
+    _dumps = {"weight": optional(dump_int(0, 2**32 - 1)), "cap": dump_int(0, 2**32 - 1)}
 
     def __init__(self, *, weight: int | None = None, cap: int | None = None) -> None:
         self._init({"weight": weight, "cap": cap})
@@ -2272,6 +2327,7 @@ class CpuidMask(Record):
     register: CpuidRegister
     clear: int
     _loads = {"leaf": None, "subleaf": None, "register": CpuidRegister._load, "clear": None}
+    _dumps = {"leaf": dump_int(0, 2**32 - 1), "subleaf": dump_int(0, 2**32 - 1), "register": dump_member(CpuidRegister), "clear": dump_int(0, 2**32 - 1)}
 
     def __init__(
         self, *,
@@ -2307,6 +2363,7 @@ class CpuConfig(Record):
     mask: tuple[CpuidMask, ...]
     limit: CpuLimit
     _loads = {"count": None, "threads_per_core": None, "baseline": optional(CpuBaseline._load), "mask": sequence(CpuidMask._load), "limit": CpuLimit._load}
+    _dumps = {"count": dump_int(0, 2**32 - 1), "threads_per_core": dump_int(0, 2**32 - 1), "baseline": optional(dump_record(CpuBaseline)), "mask": dump_each(dump_record(CpuidMask)), "limit": dump_record(CpuLimit)}
 
     def __init__(
         self, *,
@@ -2341,7 +2398,7 @@ class RateLimit(Record):
     bytes_per_second: int | None
     bytes_burst: int | None
     _loads = {"operations_per_second": None, "operations_burst": None, "bytes_per_second": None, "bytes_burst": None}
-    _dumps = {"bytes_per_second": optional(rate), "bytes_burst": optional(size)}
+    _dumps = {"operations_per_second": optional(dump_int(0, 2**64 - 1)), "operations_burst": optional(dump_int(0, 2**64 - 1)), "bytes_per_second": optional(dump_rate), "bytes_burst": optional(dump_size)}
 
     def __init__(
         self, *,
@@ -2376,6 +2433,7 @@ class Disk(Record):
     engine: IoEngine
     direct: bool
     _loads = {"source": DiskSource._load, "read_only": None, "serial": None, "queues": None, "limit": RateLimit._load, "engine": IoEngine._load, "direct": None}
+    _dumps = {"source": dump_record(DiskSource), "read_only": dump_bool, "serial": dump_str, "queues": optional(dump_int(0, 2**16 - 1)), "limit": dump_record(RateLimit), "engine": dump_member(IoEngine), "direct": dump_bool}
 
     def __init__(
         self, *,
@@ -2392,13 +2450,13 @@ class Disk(Record):
     @classmethod
     def raw(cls, path: StrPath, **changes: Any) -> Disk:
         """The raw image at `path`."""
-        made = Disk._load(_xvirt.new_disk_raw(dump_text(path)))
+        made = Disk._load(_xvirt.new_disk_raw(argument("path", dump_path, path)))
         return made.replace(**changes) if changes else made
 
     @classmethod
     def qcow2(cls, path: StrPath, **changes: Any) -> Disk:
         """The qcow2 image at `path`."""
-        made = Disk._load(_xvirt.new_disk_qcow2(dump_text(path)))
+        made = Disk._load(_xvirt.new_disk_qcow2(argument("path", dump_path, path)))
         return made.replace(**changes) if changes else made
 
     @classmethod
@@ -2409,7 +2467,7 @@ class Disk(Record):
         Raises:
         The file is missing, unreadable, damaged, or an unsupported image. It is not locked yet.
         """
-        made = Disk._load(run(_xvirt.new_disk_open(dump_text(path))))
+        made = Disk._load(run(_xvirt.new_disk_open(argument("path", dump_path, path))))
         return made.replace(**changes) if changes else made
 
 
@@ -2426,6 +2484,7 @@ class NicLimit(Record):
     receive: RateLimit
     transmit: RateLimit
     _loads = {"receive": RateLimit._load, "transmit": RateLimit._load}
+    _dumps = {"receive": dump_record(RateLimit), "transmit": dump_record(RateLimit)}
 
     def __init__(self, *, receive: RateLimit | None = None, transmit: RateLimit | None = None) -> None:
         self._init({"receive": receive, "transmit": transmit})
@@ -2456,7 +2515,7 @@ class Vsock(Record):
     path: Path
     listener: HasFileno | int | None
     _loads = {"cid": None, "path": load_path, "listener": load_resource}
-    _dumps = {"path": dump_text, "listener": resource("listener")}
+    _dumps = {"cid": dump_int(0, 2**32 - 1), "path": dump_path, "listener": resource("listener")}
 
     def __init__(self, *, cid: int, path: StrPath, listener: HasFileno | int | None = None) -> None:
         self._init({"cid": cid, "path": path, "listener": listener})
@@ -2481,6 +2540,7 @@ class Nic(Record):
     bridge: str | None
     limit: NicLimit
     _loads = {"backend": NicBackendConfig._load, "mac": None, "mtu": None, "bridge": None, "limit": NicLimit._load}
+    _dumps = {"backend": dump_record(NicBackendConfig), "mac": optional(dump_str), "mtu": optional(dump_int(0, 2**16 - 1)), "bridge": optional(dump_str), "limit": dump_record(NicLimit)}
 
     def __init__(
         self, *,
@@ -2495,7 +2555,7 @@ class Nic(Record):
     @classmethod
     def tap(cls, name: str, **changes: Any) -> Nic:
         """Connects to the tap interface `name`, which is created if it does not exist."""
-        made = Nic._load(_xvirt.new_nic_tap(name))
+        made = Nic._load(_xvirt.new_nic_tap(argument("name", dump_str, name)))
         return made.replace(**changes) if changes else made
 
     @classmethod
@@ -2518,7 +2578,7 @@ class Nic(Record):
         listens; this needs no privileges. When the peer is gone, the guest's link goes down, and the connection is restored
         as soon as a program listens again.
         """
-        made = Nic._load(_xvirt.new_nic_stream(dump_text(path)))
+        made = Nic._load(_xvirt.new_nic_stream(argument("path", dump_path, path)))
         return made.replace(**changes) if changes else made
 
 
@@ -2540,7 +2600,7 @@ class MemoryBacking(Record):
     core_dumps: bool
     file: HasFileno | int | None
     _loads = {"huge_pages": None, "shared": None, "core_dumps": None, "file": load_resource}
-    _dumps = {"file": resource("file")}
+    _dumps = {"huge_pages": dump_bool, "shared": dump_bool, "core_dumps": dump_bool, "file": resource("file")}
 
     def __init__(
         self, *,
@@ -2598,7 +2658,7 @@ class VmConfig(Record):
     vsock: Vsock | None
     seccomp: bool
     _loads = {"name": None, "description": None, "labels": mapping(str, as_it_is), "uuid": load_uuid, "generation_id": load_uuid, "cpus": CpuConfig._load, "memory": None, "memory_backing": MemoryBacking._load, "balloon": Balloon._load, "on_crash": CrashAction._load, "on_watchdog": CrashAction._load, "boot": Boot._load, "disks": sequence(Disk._load), "nics": sequence(Nic._load), "vsock": optional(Vsock._load), "seccomp": None}
-    _dumps = {"uuid": dump_text, "generation_id": dump_text, "memory": size}
+    _dumps = {"name": dump_str, "description": dump_str, "labels": dump_entries(dump_str, dump_str), "uuid": dump_uuid, "generation_id": dump_uuid, "cpus": dump_record(CpuConfig), "memory": dump_size, "memory_backing": dump_record(MemoryBacking), "balloon": dump_record(Balloon), "on_crash": dump_member(CrashAction), "on_watchdog": dump_member(CrashAction), "boot": dump_record(Boot), "disks": dump_each(dump_record(Disk)), "nics": dump_each(dump_record(Nic)), "vsock": optional(dump_record(Vsock)), "seccomp": dump_bool}
 
     def __init__(
         self, *,
@@ -2671,7 +2731,7 @@ class BackingFile(Record):
     path: Path
     format: ImageFormat
     _loads = {"path": load_path, "format": ImageFormat._load}
-    _dumps = {"path": dump_text}
+    _dumps = {"path": dump_path, "format": dump_member(ImageFormat)}
 
     def __init__(self, *, path: StrPath, format: ImageFormat | str) -> None:
         self._init({"path": path, "format": format})
@@ -2693,6 +2753,7 @@ class ImageInfo(Record):
     allocated: int
     backing: tuple[BackingFile, ...]
     _loads = {"format": ImageFormat._load, "virtual_size": None, "allocated": None, "backing": sequence(BackingFile._load)}
+    _dumps = {"format": dump_member(ImageFormat), "virtual_size": dump_int(0, 2**64 - 1), "allocated": dump_int(0, 2**64 - 1), "backing": dump_each(dump_record(BackingFile))}
 
     def __init__(
         self, *,
@@ -2729,6 +2790,7 @@ class Cpus(Record):
     virtualization: str | None
     is_guest: bool
     _loads = {"vendor": None, "model": None, "logical": None, "cores": None, "sockets": None, "numa_nodes": None, "virtualization": None, "is_guest": None}
+    _dumps = {"vendor": dump_str, "model": dump_str, "logical": dump_int(0, 2**64 - 1), "cores": dump_int(0, 2**64 - 1), "sockets": dump_int(0, 2**64 - 1), "numa_nodes": dump_int(0, 2**64 - 1), "virtualization": optional(dump_str), "is_guest": dump_bool}
 
     def __init__(
         self, *,
@@ -2759,6 +2821,7 @@ class HugePages(Record):
     total: int
     free: int
     _loads = {"page_size": None, "total": None, "free": None}
+    _dumps = {"page_size": dump_int(0, 2**64 - 1), "total": dump_int(0, 2**64 - 1), "free": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, page_size: int, total: int, free: int) -> None:
         self._init({"page_size": page_size, "total": total, "free": free})
@@ -2782,6 +2845,7 @@ class Memory(Record):
     huge_pages: tuple[HugePages, ...]
     transparent_huge_pages: str | None
     _loads = {"total": None, "available": None, "huge_pages": sequence(HugePages._load), "transparent_huge_pages": None}
+    _dumps = {"total": dump_int(0, 2**64 - 1), "available": dump_int(0, 2**64 - 1), "huge_pages": dump_each(dump_record(HugePages)), "transparent_huge_pages": optional(dump_str)}
 
     def __init__(
         self, *,
@@ -2808,6 +2872,7 @@ class HostProblem(Record):
     consequence: str
     remedy: str
     _loads = {"what": None, "consequence": None, "remedy": None}
+    _dumps = {"what": dump_str, "consequence": dump_str, "remedy": dump_str}
 
     def __init__(self, *, what: str, consequence: str, remedy: str) -> None:
         self._init({"what": what, "consequence": consequence, "remedy": remedy})
@@ -2884,7 +2949,7 @@ class MigrationReport(Record):
     elapsed: float
     time_left: float
     _loads = {"phase": MigrationPhase._load, "round": None, "bytes": None, "zero_pages": None, "round_bytes": None, "dirty_rate": None, "throughput": None, "expected_downtime": optional(load_duration), "throttle": None, "elapsed": load_duration, "time_left": load_duration}
-    _dumps = {"expected_downtime": optional(dump_duration), "elapsed": dump_duration, "time_left": dump_duration}
+    _dumps = {"phase": dump_member(MigrationPhase), "round": dump_int(0, 2**32 - 1), "bytes": dump_int(0, 2**64 - 1), "zero_pages": dump_int(0, 2**64 - 1), "round_bytes": dump_int(0, 2**64 - 1), "dirty_rate": dump_int(0, 2**64 - 1), "throughput": dump_int(0, 2**64 - 1), "expected_downtime": optional(dump_duration), "throttle": dump_int(0, 2**8 - 1), "elapsed": dump_duration, "time_left": dump_duration}
 
     def __init__(
         self, *,
@@ -2916,6 +2981,7 @@ class MigrationSummary(Record):
     report: MigrationReport
     downtime: Downtime
     _loads = {"report": MigrationReport._load, "downtime": Downtime._load}
+    _dumps = {"report": dump_record(MigrationReport), "downtime": dump_record(Downtime)}
 
     def __init__(self, *, report: MigrationReport | None = None, downtime: Downtime | None = None) -> None:
         self._init({"report": report, "downtime": downtime})
@@ -2952,7 +3018,7 @@ class Migration(Record):
     silence_limit: float
     decision_limit: float
     _loads = {"memory": MemoryTransfer._load, "connections": None, "bandwidth": None, "downtime": load_duration, "max_throttle": None, "time_limit": load_duration, "at_limit": AtLimit._load, "silence_limit": load_duration, "decision_limit": load_duration}
-    _dumps = {"bandwidth": optional(rate), "downtime": dump_duration, "time_limit": dump_duration, "silence_limit": dump_duration, "decision_limit": dump_duration}
+    _dumps = {"memory": dump_member(MemoryTransfer), "connections": dump_int(0, 2**8 - 1), "bandwidth": optional(dump_rate), "downtime": dump_duration, "max_throttle": dump_int(0, 2**8 - 1), "time_limit": dump_duration, "at_limit": dump_member(AtLimit), "silence_limit": dump_duration, "decision_limit": dump_duration}
 
     def __init__(
         self, *,
@@ -3018,6 +3084,7 @@ class Offloads(Record):
     tso_ecn: bool
     uso: bool
     _loads = {"checksum": None, "tso4": None, "tso6": None, "tso_ecn": None, "uso": None}
+    _dumps = {"checksum": dump_bool, "tso4": dump_bool, "tso6": dump_bool, "tso_ecn": dump_bool, "uso": dump_bool}
 
     def __init__(
         self, *,
@@ -3043,6 +3110,7 @@ class Problem(Record):
     what: str
     remedy: str
     _loads = {"what": None, "remedy": None}
+    _dumps = {"what": dump_str, "remedy": dump_str}
 
     def __init__(self, *, what: str, remedy: str) -> None:
         self._init({"what": what, "remedy": remedy})
@@ -3065,6 +3133,7 @@ class Check(Record):
     snapshots: int
     problems: tuple[Problem, ...]
     _loads = {"vms": None, "templates": None, "snapshots": None, "problems": sequence(Problem._load)}
+    _dumps = {"vms": dump_int(0, 2**64 - 1), "templates": dump_int(0, 2**64 - 1), "snapshots": dump_int(0, 2**64 - 1), "problems": dump_each(dump_record(Problem))}
 
     def __init__(
         self, *,
@@ -3091,7 +3160,7 @@ class Lineage(Record):
     name: str
     version: str
     _loads = {"template": load_uuid, "name": None, "version": None}
-    _dumps = {"template": dump_text}
+    _dumps = {"template": dump_uuid, "name": dump_str, "version": dump_str}
 
     def __init__(self, *, template: UUID | str, name: str, version: str) -> None:
         self._init({"template": template, "name": name, "version": version})
@@ -3110,8 +3179,9 @@ class TemplateDisk(Record):
     size: int
     hash: str
     _loads = {"size": None, "hash": None}
+    _dumps = {"size": dump_size, "hash": dump_str}
 
-    def __init__(self, *, size: int, hash: str) -> None:
+    def __init__(self, *, size: Size, hash: str) -> None:
         self._init({"size": size, "hash": hash})
 
 
@@ -3136,7 +3206,7 @@ class SeedNic(Record):
     nameservers: tuple[IPv4Address | IPv6Address, ...]
     search_domains: tuple[str, ...]
     _loads = {"mac": None, "dhcp": None, "addresses": sequence(load_interface), "gateways": sequence(load_address), "nameservers": sequence(load_address), "search_domains": sequence(as_it_is)}
-    _dumps = {"addresses": each(dump_text), "gateways": each(dump_text), "nameservers": each(dump_text)}
+    _dumps = {"mac": dump_str, "dhcp": dump_bool, "addresses": dump_each(dump_address), "gateways": dump_each(dump_address), "nameservers": dump_each(dump_address), "search_domains": dump_each(dump_str)}
 
     def __init__(
         self, *,
@@ -3152,7 +3222,7 @@ class SeedNic(Record):
     @classmethod
     def static_address(cls, mac: str, address: IPv4Interface | IPv6Interface | str, **changes: Any) -> SeedNic:
         """Has a static address."""
-        made = SeedNic._load(_xvirt.new_seed_nic_static_address(mac, dump_text(address)))
+        made = SeedNic._load(_xvirt.new_seed_nic_static_address(argument("mac", dump_str, mac), argument("address", dump_address, address)))
         return made.replace(**changes) if changes else made
 
 
@@ -3177,6 +3247,7 @@ class User(Record):
     password_hash: str | None
     lock_password: bool
     _loads = {"name": None, "sudo": None, "groups": sequence(as_it_is), "authorized_keys": sequence(as_it_is), "password_hash": None, "lock_password": None}
+    _dumps = {"name": dump_str, "sudo": dump_bool, "groups": dump_each(dump_str), "authorized_keys": dump_each(dump_str), "password_hash": optional(dump_str), "lock_password": dump_bool}
 
     def __init__(
         self, *,
@@ -3219,6 +3290,7 @@ class Seed(Record):
     nics: tuple[SeedNic, ...]
     user_data: str | None
     _loads = {"hostname": None, "instance_id": None, "users": sequence(User._load), "root_authorized_keys": sequence(as_it_is), "commands": sequence(sequence(as_it_is)), "nics": sequence(SeedNic._load), "user_data": None}
+    _dumps = {"hostname": dump_str, "instance_id": dump_str, "users": dump_each(dump_record(User)), "root_authorized_keys": dump_each(dump_str), "commands": dump_each(dump_each(dump_str)), "nics": dump_each(dump_record(SeedNic)), "user_data": optional(dump_str)}
 
     def __init__(
         self, *,
@@ -3260,7 +3332,7 @@ class Seed(Record):
         As for `image`; `AlreadyExistsError` if `path` exists, which is
         then unchanged. On failure no file is left behind.
         """
-        run(_xvirt.seed_write(self._wire(), dump_text(path)))
+        run(_xvirt.seed_write(self._wire(), argument("path", dump_path, path)))
 
 
 class NewSnapshot(Record):
@@ -3278,7 +3350,7 @@ class NewSnapshot(Record):
     description: str
     quiesce: float | None
     _loads = {"name": None, "description": None, "quiesce": optional(load_duration)}
-    _dumps = {"quiesce": optional(dump_duration)}
+    _dumps = {"name": dump_str, "description": dump_str, "quiesce": optional(dump_duration)}
 
     def __init__(self, *, name: str, description: str | None = None, quiesce: Seconds | None = None) -> None:
         self._init({"name": name, "description": description, "quiesce": quiesce})
@@ -3301,6 +3373,7 @@ class Seal(Record):
     description: str
     labels: Mapping[str, str]
     _loads = {"name": None, "version": None, "description": None, "labels": mapping(str, as_it_is)}
+    _dumps = {"name": dump_str, "version": optional(dump_str), "description": dump_str, "labels": dump_entries(dump_str, dump_str)}
 
     def __init__(
         self, *,
@@ -3327,6 +3400,7 @@ class DiskStatus(Record):
     engine: IoEngine
     direct: bool
     _loads = {"position": None, "engine": IoEngine._load, "direct": None}
+    _dumps = {"position": dump_int(0, 2**64 - 1), "engine": dump_member(IoEngine), "direct": dump_bool}
 
     def __init__(self, *, position: int, engine: IoEngine | str, direct: bool) -> None:
         self._init({"position": position, "engine": engine, "direct": direct})
@@ -3349,7 +3423,7 @@ class EventRecord(Record):
     time: datetime
     event: Event
     _loads = {"vm": load_uuid, "sequence": None, "time": load_moment, "event": Event._load}
-    _dumps = {"vm": dump_text, "time": dump_moment}
+    _dumps = {"vm": dump_uuid, "sequence": dump_int(0, 2**64 - 1), "time": dump_moment, "event": dump_record(Event)}
 
     def __init__(self, *, vm: UUID | str, sequence: int, time: datetime, event: Event) -> None:
         self._init({"vm": vm, "sequence": sequence, "time": time, "event": event})
@@ -3368,7 +3442,7 @@ class Crash(Record):
     reason: CrashReason
     time: datetime
     _loads = {"reason": CrashReason._load, "time": load_moment}
-    _dumps = {"time": dump_moment}
+    _dumps = {"reason": dump_record(CrashReason), "time": dump_moment}
 
     def __init__(self, *, reason: CrashReason, time: datetime) -> None:
         self._init({"reason": reason, "time": time})
@@ -3387,7 +3461,7 @@ class Halted(Record):
     cause: HaltCause
     since: datetime
     _loads = {"cause": HaltCause._load, "since": load_moment}
-    _dumps = {"since": dump_moment}
+    _dumps = {"cause": dump_record(HaltCause), "since": dump_moment}
 
     def __init__(self, *, cause: HaltCause, since: datetime) -> None:
         self._init({"cause": cause, "since": since})
@@ -3420,7 +3494,7 @@ class GuestMemory(Record):
     major_faults: int | None
     minor_faults: int | None
     _loads = {"taken": load_moment, "total": None, "free": None, "available": None, "disk_caches": None, "swapped_in": None, "swapped_out": None, "major_faults": None, "minor_faults": None}
-    _dumps = {"taken": dump_moment, "total": optional(size), "free": optional(size), "available": optional(size), "disk_caches": optional(size), "swapped_in": optional(size), "swapped_out": optional(size)}
+    _dumps = {"taken": dump_moment, "total": optional(dump_size), "free": optional(dump_size), "available": optional(dump_size), "disk_caches": optional(dump_size), "swapped_in": optional(dump_size), "swapped_out": optional(dump_size), "major_faults": optional(dump_int(0, 2**64 - 1)), "minor_faults": optional(dump_int(0, 2**64 - 1))}
 
     def __init__(
         self, *,
@@ -3452,7 +3526,7 @@ class MemoryStatistics(Record):
     actual: int
     guest: GuestMemory | None
     _loads = {"target": None, "actual": None, "guest": optional(GuestMemory._load)}
-    _dumps = {"target": size, "actual": size}
+    _dumps = {"target": dump_size, "actual": dump_size, "guest": optional(dump_record(GuestMemory))}
 
     def __init__(self, *, target: Size, actual: Size, guest: GuestMemory | None = None) -> None:
         self._init({"target": target, "actual": actual, "guest": guest})
@@ -3477,6 +3551,7 @@ class NicStatus(Record):
     link_up: bool
     limit: NicLimit
     _loads = {"position": None, "interface": None, "mac": None, "link_up": None, "limit": NicLimit._load}
+    _dumps = {"position": dump_int(0, 2**64 - 1), "interface": dump_str, "mac": dump_str, "link_up": dump_bool, "limit": dump_record(NicLimit)}
 
     def __init__(self, *, position: int, interface: str, mac: str, link_up: bool, limit: NicLimit) -> None:
         self._init({"position": position, "interface": interface, "mac": mac, "link_up": link_up, "limit": limit})
@@ -3495,6 +3570,7 @@ class Done(Record):
     bytes: int
     total: int | None
     _loads = {"bytes": None, "total": None}
+    _dumps = {"bytes": dump_int(0, 2**64 - 1), "total": optional(dump_int(0, 2**64 - 1))}
 
     def __init__(self, *, bytes: int | None = None, total: int | None = None) -> None:
         self._init({"bytes": bytes, "total": total})
@@ -3520,7 +3596,7 @@ class Operation(Record):
     since: datetime
     done: Done | None
     _loads = {"verb": Verb._load, "since": load_moment, "done": optional(Done._load)}
-    _dumps = {"since": dump_moment}
+    _dumps = {"verb": dump_member(Verb), "since": dump_moment, "done": optional(dump_record(Done))}
 
     def __init__(self, *, verb: Verb | str, since: datetime, done: Done | None = None) -> None:
         self._init({"verb": verb, "since": since, "done": done})
@@ -3539,7 +3615,7 @@ class DeviceStatistics(Record):
     name: str
     cpu_time: float
     _loads = {"name": None, "cpu_time": load_duration}
-    _dumps = {"cpu_time": dump_duration}
+    _dumps = {"name": dump_str, "cpu_time": dump_duration}
 
     def __init__(self, *, name: str | None = None, cpu_time: Seconds | None = None) -> None:
         self._init({"name": name, "cpu_time": cpu_time})
@@ -3562,6 +3638,7 @@ class OperationStatistics(Record):
     errors: int
     latency: Latencies
     _loads = {"operations": None, "bytes": None, "errors": None, "latency": Latencies._load}
+    _dumps = {"operations": dump_int(0, 2**64 - 1), "bytes": dump_int(0, 2**64 - 1), "errors": dump_int(0, 2**64 - 1), "latency": dump_record(Latencies)}
 
     def __init__(
         self, *,
@@ -3594,7 +3671,7 @@ class DiskStatistics(Record):
     zeroes: OperationStatistics
     cpu_time: float
     _loads = {"reads": OperationStatistics._load, "writes": OperationStatistics._load, "flushes": OperationStatistics._load, "discards": OperationStatistics._load, "zeroes": OperationStatistics._load, "cpu_time": load_duration}
-    _dumps = {"cpu_time": dump_duration}
+    _dumps = {"reads": dump_record(OperationStatistics), "writes": dump_record(OperationStatistics), "flushes": dump_record(OperationStatistics), "discards": dump_record(OperationStatistics), "zeroes": dump_record(OperationStatistics), "cpu_time": dump_duration}
 
     def __init__(
         self, *,
@@ -3631,6 +3708,7 @@ class ExitStatistics(Record):
     interrupted: int
     others: int
     _loads = {"port_reads": None, "port_writes": None, "memory_reads": None, "memory_writes": None, "halts": None, "interrupted": None, "others": None}
+    _dumps = {"port_reads": dump_int(0, 2**64 - 1), "port_writes": dump_int(0, 2**64 - 1), "memory_reads": dump_int(0, 2**64 - 1), "memory_writes": dump_int(0, 2**64 - 1), "halts": dump_int(0, 2**64 - 1), "interrupted": dump_int(0, 2**64 - 1), "others": dump_int(0, 2**64 - 1)}
 
     def __init__(
         self, *,
@@ -3661,6 +3739,7 @@ class FrameStatistics(Record):
     bytes: int
     dropped: int
     _loads = {"frames": None, "bytes": None, "dropped": None}
+    _dumps = {"frames": dump_int(0, 2**64 - 1), "bytes": dump_int(0, 2**64 - 1), "dropped": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, frames: int | None = None, bytes: int | None = None, dropped: int | None = None) -> None:
         self._init({"frames": frames, "bytes": bytes, "dropped": dropped})
@@ -3681,7 +3760,7 @@ class NicStatistics(Record):
     sent: FrameStatistics
     cpu_time: float
     _loads = {"received": FrameStatistics._load, "sent": FrameStatistics._load, "cpu_time": load_duration}
-    _dumps = {"cpu_time": dump_duration}
+    _dumps = {"received": dump_record(FrameStatistics), "sent": dump_record(FrameStatistics), "cpu_time": dump_duration}
 
     def __init__(
         self, *,
@@ -3705,7 +3784,7 @@ class VcpuStatistics(Record):
     cpu_time: float
     exits: ExitStatistics
     _loads = {"cpu_time": load_duration, "exits": ExitStatistics._load}
-    _dumps = {"cpu_time": dump_duration}
+    _dumps = {"cpu_time": dump_duration, "exits": dump_record(ExitStatistics)}
 
     def __init__(self, *, cpu_time: Seconds | None = None, exits: ExitStatistics | None = None) -> None:
         self._init({"cpu_time": cpu_time, "exits": exits})
@@ -3736,7 +3815,7 @@ class Statistics(Record):
     nics: Mapping[int, NicStatistics]
     devices: tuple[DeviceStatistics, ...]
     _loads = {"uptime": load_duration, "vcpus": sequence(VcpuStatistics._load), "memory": optional(MemoryStatistics._load), "disks": mapping(int, DiskStatistics._load), "nics": mapping(int, NicStatistics._load), "devices": sequence(DeviceStatistics._load)}
-    _dumps = {"uptime": dump_duration}
+    _dumps = {"uptime": dump_duration, "vcpus": dump_each(dump_record(VcpuStatistics)), "memory": optional(dump_record(MemoryStatistics)), "disks": dump_entries(dump_int(0, 2**64 - 1), dump_record(DiskStatistics)), "nics": dump_entries(dump_int(0, 2**64 - 1), dump_record(NicStatistics)), "devices": dump_each(dump_record(DeviceStatistics))}
 
     def __init__(
         self, *,
@@ -3788,7 +3867,7 @@ class SuspendReport(Record):
     state: float
     total: float
     _loads = {"memory": None, "parking": load_duration, "state": load_duration, "total": load_duration}
-    _dumps = {"parking": dump_duration, "state": dump_duration, "total": dump_duration}
+    _dumps = {"memory": dump_int(0, 2**64 - 1), "parking": dump_duration, "state": dump_duration, "total": dump_duration}
 
     def __init__(self, *, memory: int, parking: Seconds, state: Seconds, total: Seconds) -> None:
         self._init({"memory": memory, "parking": parking, "state": state, "total": total})
@@ -3807,8 +3886,9 @@ class Exported(Record):
     size: int
     remarks: tuple[str, ...]
     _loads = {"size": None, "remarks": sequence(as_it_is)}
+    _dumps = {"size": dump_size, "remarks": dump_each(dump_str)}
 
-    def __init__(self, *, size: int, remarks: Iterable[str]) -> None:
+    def __init__(self, *, size: Size, remarks: Iterable[str]) -> None:
         self._init({"size": size, "remarks": remarks})
 
 
@@ -3824,8 +3904,9 @@ class ReadOptions(Record):
     _input = "ReadOptions"
     max_window: int
     _loads = {"max_window": None}
+    _dumps = {"max_window": dump_size}
 
-    def __init__(self, *, max_window: int | None = None) -> None:
+    def __init__(self, *, max_window: Size | None = None) -> None:
         self._init({"max_window": max_window})
 
 
@@ -3844,6 +3925,7 @@ class Extract(Record):
     accept_unchecked: bool
     read: ReadOptions
     _loads = {"format": ImageFormat._load, "accept_unchecked": None, "read": ReadOptions._load}
+    _dumps = {"format": dump_member(ImageFormat), "accept_unchecked": dump_bool, "read": dump_record(ReadOptions)}
 
     def __init__(
         self, *,
@@ -3870,6 +3952,7 @@ class Producer(Record):
     xapi: str
     export_version: int
     _loads = {"brand": None, "version": None, "xapi": None, "export_version": None}
+    _dumps = {"brand": dump_str, "version": dump_str, "xapi": dump_str, "export_version": dump_int(0, 2**64 - 1)}
 
     def __init__(self, *, brand: str, version: str, xapi: str, export_version: int) -> None:
         self._init({"brand": brand, "version": version, "xapi": xapi, "export_version": export_version})
@@ -3890,6 +3973,7 @@ class Setting(Record):
     value: str
     device: str | None
     _loads = {"field": None, "value": None, "device": None}
+    _dumps = {"field": dump_str, "value": dump_str, "device": optional(dump_str)}
 
     def __init__(self, *, field: str, value: str, device: str | None = None) -> None:
         self._init({"field": field, "value": value, "device": device})
@@ -3913,6 +3997,7 @@ class ApplianceNic(Record):
     network: str
     bridge: str
     _loads = {"mac": None, "mtu": None, "transmit_limit": None, "network": None, "bridge": None}
+    _dumps = {"mac": dump_str, "mtu": optional(dump_int(0, 2**16 - 1)), "transmit_limit": optional(dump_int(0, 2**64 - 1)), "network": dump_str, "bridge": dump_str}
 
     def __init__(
         self, *,
@@ -3947,13 +4032,14 @@ class ApplianceDisk(Record):
     bootable: bool
     read_only: bool
     _loads = {"id": None, "name": None, "description": None, "size": None, "device": None, "bootable": None, "read_only": None}
+    _dumps = {"id": dump_str, "name": dump_str, "description": dump_str, "size": dump_size, "device": dump_str, "bootable": dump_bool, "read_only": dump_bool}
 
     def __init__(
         self, *,
         id: str,
         name: str,
         description: str,
-        size: int,
+        size: Size,
         device: str,
         bootable: bool,
         read_only: bool,
@@ -3999,7 +4085,7 @@ class Appliance(Record):
     settings: tuple[Setting, ...]
     producer: Producer
     _loads = {"name": None, "description": None, "uuid": optional(load_uuid), "generation_id": optional(load_uuid), "vcpus": None, "memory": None, "template": None, "suspended": None, "firmware": Firmware._load, "after_crash": optional(AfterCrash._load), "disks": sequence(ApplianceDisk._load), "cd_drives": sequence(as_it_is), "nics": sequence(ApplianceNic._load), "settings": sequence(Setting._load), "producer": Producer._load}
-    _dumps = {"uuid": optional(dump_text), "generation_id": optional(dump_text)}
+    _dumps = {"name": dump_str, "description": dump_str, "uuid": optional(dump_uuid), "generation_id": optional(dump_uuid), "vcpus": dump_int(0, 2**32 - 1), "memory": dump_int(0, 2**64 - 1), "template": dump_bool, "suspended": dump_bool, "firmware": dump_member(Firmware), "after_crash": optional(dump_member(AfterCrash)), "disks": dump_each(dump_record(ApplianceDisk)), "cd_drives": dump_each(optional(dump_str)), "nics": dump_each(dump_record(ApplianceNic)), "settings": dump_each(dump_record(Setting)), "producer": dump_record(Producer)}
 
     def __init__(
         self, *,
@@ -4038,7 +4124,7 @@ class Extracted(Record):
     memory_image: Path | None
     remarks: tuple[str, ...]
     _loads = {"appliance": Appliance._load, "disks": sequence(load_path), "memory_image": optional(load_path), "remarks": sequence(as_it_is)}
-    _dumps = {"disks": each(dump_text), "memory_image": optional(dump_text)}
+    _dumps = {"appliance": dump_record(Appliance), "disks": dump_each(dump_path), "memory_image": optional(dump_path), "remarks": dump_each(dump_str)}
 
     def __init__(
         self, *,
@@ -4070,6 +4156,7 @@ class Import(Record):
     accept_unchecked: bool
     read: ReadOptions
     _loads = {"name": None, "networks": mapping(str, as_it_is), "preserve": None, "accept_unchecked": None, "read": ReadOptions._load}
+    _dumps = {"name": optional(dump_str), "networks": dump_entries(dump_str, dump_str), "preserve": dump_bool, "accept_unchecked": dump_bool, "read": dump_record(ReadOptions)}
 
     def __init__(
         self, *,
@@ -4096,6 +4183,7 @@ class Inspected(Record):
     compression: Compression
     checksum: Checksum | None
     _loads = {"appliance": Appliance._load, "compression": Compression._load, "checksum": optional(Checksum._load)}
+    _dumps = {"appliance": dump_record(Appliance), "compression": dump_member(Compression), "checksum": optional(dump_member(Checksum))}
 
     def __init__(
         self, *,
@@ -4123,6 +4211,7 @@ class Export(Record):
     level: int
     checksum: Checksum
     _loads = {"compression": Compression._load, "level": None, "checksum": Checksum._load}
+    _dumps = {"compression": dump_member(Compression), "level": dump_int(-2**31, 2**31 - 1), "checksum": dump_member(Checksum)}
 
     def __init__(
         self, *,
@@ -4166,6 +4255,7 @@ class ArchiveProblem(Record):
     serious: bool
     what: str
     _loads = {"serious": None, "what": None}
+    _dumps = {"serious": dump_bool, "what": dump_str}
 
     def __init__(self, *, serious: bool, what: str) -> None:
         self._init({"serious": serious, "what": what})
@@ -4187,8 +4277,9 @@ class DiskReport(Record):
     reached: int
     whole: bool
     _loads = {"id": None, "size": None, "reached": None, "whole": None}
+    _dumps = {"id": dump_str, "size": dump_size, "reached": dump_int(0, 2**64 - 1), "whole": dump_bool}
 
-    def __init__(self, *, id: str, size: int, reached: int, whole: bool) -> None:
+    def __init__(self, *, id: str, size: Size, reached: int, whole: bool) -> None:
         self._init({"id": id, "size": size, "reached": reached, "whole": whole})
 
 
@@ -4216,6 +4307,7 @@ class Report(Record):
     good: bool
     problems: tuple[ArchiveProblem, ...]
     _loads = {"appliance": optional(Appliance._load), "compression": Compression._load, "checksums": sequence(Checksum._load), "disks": sequence(DiskReport._load), "size": None, "decompressed": None, "good": None, "problems": sequence(ArchiveProblem._load)}
+    _dumps = {"appliance": optional(dump_record(Appliance)), "compression": dump_member(Compression), "checksums": dump_each(dump_member(Checksum)), "disks": dump_each(dump_record(DiskReport)), "size": dump_size, "decompressed": dump_int(0, 2**64 - 1), "good": dump_bool, "problems": dump_each(dump_record(ArchiveProblem))}
 
     def __init__(
         self, *,
@@ -4223,7 +4315,7 @@ class Report(Record):
         compression: Compression | str,
         checksums: Iterable[Checksum | str],
         disks: Iterable[DiskReport],
-        size: int,
+        size: Size,
         decompressed: int,
         good: bool,
         problems: Iterable[ArchiveProblem],
