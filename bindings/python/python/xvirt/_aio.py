@@ -23,7 +23,7 @@ from ._generated.data import (
     Reception, VmConfig,
 )
 from ._migrate import (
-    Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, settings_of,
+    Accept, Accepter, Address, CommitDecision, MigrationCallback, native_channel, settings_of,
 )
 from ._migrate import reporter as reporter_of
 from ._quantities import dump_bytes, dump_uuid
@@ -367,15 +367,18 @@ class VmMethods:
         """Receives a VM that a source sends over `channel`, and returns it when it runs here.
 
         `accept` is called with the VM that arrives, and returns its configuration on this host, with the disks and networks
-        that are there, or a list of reasons against it.
+        that are there, or a list of reasons against it. If it raises an exception, the source is refused with its text, and
+        this raises it. It is called on the thread of the call.
         """
         from ._generated.aio import Vm
 
+        accepter = Accepter(accept)
         work = _xvirt.migrate_receive(
             native("channel", channel, "Channel"), native("host", host, "Host"), (settings or Reception())._wire(),
-            accepter(accept), decision, reporter_of(progress)
+            accepter, decision, reporter_of(progress)
         )
-        return Vm._of(await start(work))
+        with accepter.raising():
+            return Vm._of(await start(work))
 
 
 class Channel(ChannelShared, Handle):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union, cast
 
 from . import _xvirt
-from ._checks import argument
+from ._checks import argument, expected
+from ._errors import Error
 from ._generated.data import Decision, Migration, MigrationReport, VmConfig
 from ._quantities import dump_path, load_uuid
 from ._resources import with_resources
+from ._shown import shown
 
 if TYPE_CHECKING:
     from socket import socket
@@ -20,6 +23,7 @@ Address: TypeAlias = Union[str, "os.PathLike[str]"]
 #: Is called with how a migration goes, and may return new settings. An exception of it cancels the migration.
 MigrationCallback: TypeAlias = Callable[[MigrationReport], Union[Migration, None]]
 #: Is called with a VM that arrives. It returns the VM's configuration on this host, or reasons against it.
+#: An exception of it refuses the VM as well.
 Accept: TypeAlias = Callable[["ArrivingVm"], Union[VmConfig, Iterable[str]]]
 
 
@@ -101,18 +105,46 @@ def reporter(progress: MigrationCallback | None) -> Callable[[Any], Any] | None:
     return report
 
 
-def accepter(accept: Accept) -> Callable[[Any], Any]:
-    """What the native half calls with a VM that arrives."""
+class Accepter:
+    """What the native half calls with a VM that arrives.
 
-    def answer(fields: Any) -> Any:
-        accepted = cast(object, accept(ArrivingVm(fields)))
+    An exception of the program's function refuses the VM, so that the source learns the reason, and is raised afterwards.
+    """
+
+    def __init__(self, accept: Accept) -> None:
+        if not callable(accept):
+            raise expected("accept: a function", accept)
+        self._accept = accept
+        self._failure: Exception | None = None
+
+    def __call__(self, fields: Any) -> Any:
+        self._failure = None
+        try:
+            return self._answer(fields)
+        except Error as failure:
+            self._failure = failure
+            return [str(failure)]
+        except Exception as failure:
+            self._failure = failure
+            return [f"its program failed: {type(failure).__name__}: {failure}"]
+
+    def _answer(self, fields: Any) -> Any:
+        accepted = cast(object, self._accept(ArrivingVm(fields)))
         if isinstance(accepted, VmConfig):
             return with_resources(accepted._wire())
-        if isinstance(accepted, str) or not isinstance(accepted, Iterable):
-            raise TypeError(f"accept has to return a VmConfig, or a list of reasons against the VM, not {accepted!r}")
+        if isinstance(accepted, (str, bytes, Mapping)) or not isinstance(accepted, Iterable):
+            raise TypeError(f"accept has to return a VmConfig, or a list of reasons against the VM, not {shown(accepted)}")
         return [str(each) for each in cast("Iterable[object]", accepted)]
 
-    return answer
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Raises the exception of the program's function instead of the refusal that it made."""
+        try:
+            yield
+        except Error:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
 
 
 def settings_of(settings: Migration | None) -> Any:

@@ -16,7 +16,7 @@ from ._generated.data import (
     Reception, VmConfig,
 )
 from ._migrate import (
-    Accept, Address, CommitDecision, MigrationCallback, accepter, native_channel, settings_of,
+    Accept, Accepter, Address, CommitDecision, MigrationCallback, native_channel, settings_of,
 )
 from ._migrate import reporter as reporter_of
 from ._resources import with_resources
@@ -217,15 +217,18 @@ class VmMethods:
         """Receives a VM that a source sends over `channel`, and returns it when it runs here.
 
         `accept` is called with the VM that arrives, and returns its configuration on this host, with the disks and networks
-        that are there, or a list of reasons against it.
+        that are there, or a list of reasons against it. If it raises an exception, the source is refused with its text, and
+        this raises it.
         """
         from ._generated.sync import Vm
 
+        accepter = Accepter(accept)
         work = _xvirt.migrate_receive(
             native("channel", channel, "Channel"), native("host", host, "Host"), (settings or Reception())._wire(),
-            accepter(accept), decision, reporter_of(progress)
+            accepter, decision, reporter_of(progress)
         )
-        return Vm._of(run(begun(work, progress)))
+        with accepter.raising():
+            return Vm._of(run(begun(work, progress)))
 
 
 class Channel(ChannelShared, Handle):
