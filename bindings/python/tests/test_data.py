@@ -1,5 +1,6 @@
 """Plain data."""
 
+import copy
 import pickle
 from datetime import timedelta
 
@@ -57,11 +58,12 @@ def test_records_are_pickled_and_handles_are_not():
 
 
 def test_what_only_this_process_has_is_not_written():
-    for boot in (xvirt.BootKernel(kernel=xvirt.demo.kernel()), xvirt.VmConfig(name="a", boot=xvirt.BootKernel(kernel=b"k"))):
-        with pytest.raises(TypeError, match="cannot be written"):
-            boot.to_json()
-        with pytest.raises(TypeError, match="cannot be written"):
-            pickle.dumps(boot)
+    with open(__file__, "rb") as file:
+        for boot in (xvirt.BootKernel(kernel=file), xvirt.VmConfig(name="a", boot=xvirt.BootKernel(kernel=file))):
+            with pytest.raises(TypeError, match="cannot be written"):
+                boot.to_json()
+            with pytest.raises(TypeError, match="cannot be pickled"):
+                pickle.dumps(boot)
 
 
 def test_errors_are_those_that_one_would_catch(tmp_path):
@@ -71,3 +73,29 @@ def test_errors_are_those_that_one_would_catch(tmp_path):
     assert isinstance(error, xvirt.NotFoundError) and error.kind == "not_found"
     assert "none" in error.message and error.message in str(error)
     assert isinstance(error.__cause__, OSError) and error.__cause__.errno == 2
+
+
+def test_records_with_images_in_memory_are_short_in_texts_and_can_be_copied():
+    kernel = bytes(range(256)) * 36
+    config = xvirt.VmConfig(name="a", boot=xvirt.BootKernel(kernel=kernel))
+    assert "<9216 bytes>" in repr(config) and len(repr(config)) < 3000
+    for copied in (pickle.loads(pickle.dumps(config)), copy.copy(config), copy.deepcopy(config)):
+        assert copied == config and copied.boot.kernel.value == kernel
+    for write in (config.to_json, config.to_dict, config.boot.to_json):
+        with pytest.raises(TypeError, match="<9216 bytes>, which cannot be written"):
+            write()
+    with open(__file__, "rb") as file, pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(config.replace(boot=xvirt.BootKernel(kernel=file)))
+
+
+def test_handles_say_their_name(host):
+    with xvirt.Vm.build(xvirt.VmConfig(name="web", boot=xvirt.BootKernel(kernel=xvirt.demo.kernel())), host) as vm:
+        assert repr(vm) == "<xvirt.Vm 'web'>"
+    assert repr(vm) == "<xvirt.Vm (closed)>"
+
+
+def test_the_modes_of_the_demo_guest_are_listed():
+    assert xvirt.demo.command_line("hello", xvirt.Mode.POWER_OFF, pages=4) == "mode=hello,poweroff pages=4"
+    assert "blkverify" in xvirt.demo.modes()
+    with pytest.raises(ValueError, match="no mode 'nonsense'; it has hello, .*panic"):
+        xvirt.demo.command_line("nonsense")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from . import _xvirt
 from ._checks import argument
 from ._resources import Resource, put_back, taken_out
+from ._shown import shown
 
 _R = TypeVar("_R", bound="Record")
 _V = TypeVar("_V", bound="Variant")
@@ -143,11 +144,18 @@ class Record:
         return hash((type(self), *(hashable(getattr(self, name)) for name in self._loads)))
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._loads)
+        fields = ", ".join(f"{name}={listed(getattr(self, name))}" for name in self._loads)
         return f"{type(self).__name__}({fields})"
 
+    def __copy__(self: _R) -> _R:
+        return self
+
+    def __deepcopy__(self: _R, memo: object) -> _R:
+        # It cannot be changed, and an open file in it stays the same one.
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._load, (self.to_dict(),)
+        return restored, (type(self), *taken_out(self._wire()))
 
 
 class Variant(Record):
@@ -259,6 +267,20 @@ def dump(value: Any) -> Any:
         values = cast("Iterable[Any]", value)
         return [dump(entry) for entry in values]
     return str(value)
+
+
+def restored(kind: type[Record], plain: Any, resources: list[tuple[tuple[Any, ...], Resource]]) -> Record:
+    """A record that was pickled."""
+    for path, value in resources:
+        if not path:
+            return kind._load(value)
+        put_back(plain, path, value)
+    return kind._load(plain)
+
+
+def listed(value: object) -> str:
+    """The value of a field in the text of its record. Only bytes are shortened."""
+    return shown(value) if isinstance(value, bytes) else repr(value)
 
 
 def load_resource(wire: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, TypeVar
 
+from ._errors import Error
+
 _H = TypeVar("_H", bound="BaseHandle")
 
 
@@ -31,4 +33,15 @@ class BaseHandle:
         raise TypeError(f"a {type(self).__name__} cannot be pickled: it stands for something in this process")
 
     def __repr__(self) -> str:
-        return f"<xvirt.{type(self).__name__}{' (closed)' if self.closed else ''}>"
+        if self.closed:
+            return f"<xvirt.{type(self).__name__} (closed)>"
+        return f"<xvirt.{type(self).__name__}{self._described()}>"
+
+    def _described(self) -> str:
+        """Its name, if it has one that can be had at once."""
+        try:
+            name = getattr(self, "name", None)
+        except Error:
+            # It was closed meanwhile, or belongs to the process that forked this one.
+            return ""
+        return f" {name!r}" if isinstance(name, str) else ""

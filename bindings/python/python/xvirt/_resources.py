@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast
 
+from ._shown import shown
+
 _ABSENT = object()
 
 
@@ -63,7 +65,12 @@ class Resource:
         self.placeholder = placeholder
 
     def __repr__(self) -> str:
-        return repr(self.value)
+        return shown(self.value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not isinstance(self.value, bytes):
+            raise TypeError(f"{self!r} cannot be pickled: it stands for something in this process")
+        return type(self), (self.kind, self.value, self.placeholder)
 
 
 def resource(kind: str) -> Callable[[Any], Any]:
