@@ -83,7 +83,7 @@ class Data:
     def _plain_enum(self, enum):
         self.names.append(enum.name)
         lines = [prose.python(enum.docs, self.errors)]
-        lines.append("\n".join(f"- `{snake(v.name).upper()}`: {prose.first_line(v.docs)}".removesuffix(": ") for v in enum.variants))
+        lines.append("\n".join(f"- `{snake(v.name).upper()}`: {self._line(v.docs)}".removesuffix(": ") for v in enum.variants))
         self.out.append(f"\n\nclass {enum.name}(StrEnum):\n{prose.docstring(chr(10).join([lines[0], '', lines[1]]), '    ')}\n")
         for variant in enum.variants:
             self.out.append(f'    {snake(variant.name).upper()} = "{variant.wire}"\n')
@@ -91,7 +91,7 @@ class Data:
 
     def _variants(self, enum):
         self.names.append(enum.name)
-        listed = "\n".join(f"- `{enum.name}{v.name}`: {prose.first_line(v.docs)}" for v in enum.variants
+        listed = "\n".join(f"- `{enum.name}{v.name}`: {self._line(v.docs)}" for v in enum.variants
                            if self._has(v))
         docs = f"{prose.python(enum.docs, self.errors)}\n\nIt is one of these:\n\n{listed}"
         tag = f'    _tag = "{enum.tag}"\n' if enum.tag else ""
@@ -146,12 +146,16 @@ class Data:
         self._constructors(record)
         self._computed(record.name, record.methods)
 
+    def _line(self, docs):
+        """The first paragraph of the documentation in one line."""
+        return " ".join(prose.python(prose.first_line(docs), self.errors).split())
+
     def _docs(self, item):
         docs = prose.python(item.docs, self.errors)
         if item.fields:
             entries = []
             for field in item.fields:
-                text = f"{field.name}: {prose.first_line(field.docs)}" if field.docs else field.name
+                text = f"{field.name}: {self._line(field.docs)}" if field.docs else field.name
                 entries.append(textwrap.fill(text, 110, subsequent_indent="    ", break_on_hyphens=False))
             docs += "\n\nAttributes:\n" + textwrap.indent("\n".join(entries), "    ")
         return prose.docstring(docs, "    ")

@@ -107,7 +107,7 @@ def dump_each(dump_one: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     def dumped(values: object) -> list[Any]:
         if isinstance(values, (str, bytes, Mapping, type)) or not isinstance(values, Iterable):
-            raise expected("a list", values)
+            raise expected("a list", cast(object, values))
         return [dump_one(value) for value in cast("Iterable[Any]", values)]
 
     return dumped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union, cast
 
@@ -133,11 +133,12 @@ class Accepter:
         if isinstance(accepted, VmConfig):
             return with_resources(accepted._wire())
         if isinstance(accepted, (str, bytes, Mapping)) or not isinstance(accepted, Iterable):
-            raise TypeError(f"accept has to return a VmConfig, or a list of reasons against the VM, not {shown(accepted)}")
+            answer = shown(cast(object, accepted))
+            raise TypeError(f"accept has to return a VmConfig, or a list of reasons against the VM, not {answer}")
         return [str(each) for each in cast("Iterable[object]", accepted)]
 
     @contextmanager
-    def raising(self) -> Iterator[None]:
+    def raising(self) -> Generator[None, None, None]:
         """Raises the exception of the program's function instead of the refusal that it made."""
         try:
             yield

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 _LONGEST = 64
 
 
 def shown(value: object) -> str:
     """A value as `repr` writes it, or what it is and how long if that would be too long to read."""
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return repr(value) if len(value) <= _LONGEST else f"<{len(value)} bytes>"
+        data = cast("bytes", value)
+        return repr(data) if len(data) <= _LONGEST else f"<{len(data)} bytes>"
     if isinstance(value, int) and value.bit_length() > 256:
         return f"<an integer of {value.bit_length()} bits>"
     text = repr(value)

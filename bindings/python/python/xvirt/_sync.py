@@ -188,8 +188,7 @@ class VmMethods:
         decision: CommitDecision | None = None,
         progress: MigrationCallback | None = None,
     ) -> MigrationSummary:
-        """Moves this VM, which runs, to the target of `channel`, while its guest goes on. `Vm.migrate` of the Rust library
-        describes it in full.
+        """Moves this VM, which runs, to the target of `channel`, while its guest goes on.
 
         `progress` is called with each new phase and about ten times per second, and may return new settings. `decision` is
         a record of which host runs the VM; without one, both sides decide alone.

@@ -55,9 +55,9 @@ class BlockBackend(BlockBackendMethods, Handle):
 
 
 class FrozenFileSystems(Handle):
-    """The frozen file systems of a guest: nothing is written to them until they are thawed, by `thaw`, by dropping this,
-    or at the time limit. Dropping this waits for the agent at most for its time limit; a failed thaw is retried on a
-    thread as long as the VM exists and runs.
+    """The frozen file systems of a guest: nothing is written to them until they are thawed, by `thaw`, by closing this, or
+    at the time limit. Closing this waits for the agent at most for its time limit; a failed thaw is retried on a thread
+    as long as the VM exists and runs.
     """
 
     __slots__ = ()
@@ -85,7 +85,7 @@ class GuestAgent(GuestAgentMethods, Handle):
     A clone is cheap and refers to the same agent. All calls may be made from any thread; those to one VM take turns.
     Each has a time limit, 10 s unless changed by `with_timeout`, which includes waiting for its turn. A call that fails
     may take a few seconds longer, to close files and kill commands in the guest; if it was interrupted, a thread does
-    that. The handle does not keep the VM alive: calls fail with `GoneError` after the VM is dropped, and with
+    that. The handle does not keep the VM alive: calls fail with `GoneError` after the VM is closed, and with
     `InvalidStateError` in a child of fork(2).
 
     Raises:
@@ -392,14 +392,14 @@ class Console(Handle):
         return returned
 
     def shut_down(self) -> None:
-        """Closes the console permanently, as dropping its VM does: readers get the remaining output and then end of file,
-        input is refused. Closing it twice has no effect.
+        """Closes the console permanently, as closing its VM does: readers get the remaining output and then end of file, input
+        is refused. Closing it twice has no effect.
         """
         self._native.close()
 
 
 class PtyAttachment(Handle):
-    """A console attached to a pseudo-terminal. Dropping it closes the terminal and ends its thread."""
+    """A console attached to a pseudo-terminal. Closing it closes the terminal and ends its thread."""
 
     __slots__ = ()
     _native: _xvirt.PtyAttachment
@@ -441,7 +441,7 @@ class ConsoleReader(ConsoleReaderMethods, Handle):
 
 
 class SocketAttachment(Handle):
-    """A console that listens on a Unix socket. Dropping it disconnects all clients, ends the thread and removes the file.
+    """A console that listens on a Unix socket. Closing it disconnects all clients, ends the thread and removes the file.
     """
 
     __slots__ = ()
@@ -859,10 +859,10 @@ class Snapshot(Handle):
 
 
 class Stage(Handle):
-    """A folder in which the disks of a new VM are created until it is committed. Dropping it uncommitted removes
-    everything in it.
+    """A folder in which the disks of a new VM are created until it is committed. Closing it uncommitted removes everything
+    in it.
 
-    It may be used from any thread of the process that created it; dropping it in a child of fork(2) has no effect. If
+    It may be used from any thread of the process that created it; closing it in a child of fork(2) has no effect. If
     the process dies, the next opening of the repository removes it.
     """
 
@@ -1543,11 +1543,11 @@ class Vm(VmMethods, Handle):
 
     All methods may be called from any thread. Verbs change the VM one at a time: each waits for its turn, and
     `current_operations` lists those in progress. Queries (power state, statistics, lists, events) never wait for a
-    verb. The timeout of a verb starts when its turn comes. Dropping the VM is a hard shutdown: it releases threads,
+    verb. The timeout of a verb starts when its turn comes. Closing the VM is a hard shutdown: it releases threads,
     descriptors, locks and memory.
 
     It belongs to the process that made it. In a child of fork(2), verbs fail with `InvalidStateError`, queries return
-    what they do for a halted VM without devices, and dropping it has no effect.
+    what they do for a halted VM without devices, and closing it has no effect.
 
     A verb that the VM's state does not allow fails with `InvalidStateError`, which names both. Another thread or the
     guest may have caused that state.
@@ -1556,9 +1556,7 @@ class Vm(VmMethods, Handle):
     signal without a handler when the first VM of the process starts. If the program installs a handler for it later,
     the verbs that need it fail with `BusyError`.
 
-    A panic on one of the VM's threads, for example in the program's log subscriber, is a crash of the VM
-    (`CrashReasonThreadPanicked`). If a log subscriber panics on a caller's thread, the panic unwinds through the verb;
-    the VM's power state is still accurate.
+    A panic on one of the VM's threads is a crash of the VM (`CrashReasonThreadPanicked`).
     """
 
     __slots__ = ()
@@ -1649,7 +1647,7 @@ class Vm(VmMethods, Handle):
         The views are crash-consistent: they contain what the guest has written, but not what it still caches in memory. The
         guest is not stopped. New writes wait until those in flight are done. Later, the first write to each block waits
         until the old contents are copied to an unnamed file in the folder `scratch`. That file needs as much space as the
-        guest changes, at most the size of the disks. Dropping a view ends the copying for its disk.
+        guest changes, at most the size of the disks. Closing a view ends the copying for its disk.
 
         A view keeps its disk locked, even when the VM is halted. This VM can still be started again, unless the view was
         made while it was halted.
@@ -1845,7 +1843,7 @@ class Vm(VmMethods, Handle):
         """Limits the CPU time of all vCPUs together. The limit applies immediately, and across reboots and starts.
 
         The vCPU threads get their own control group below the group of this process. It is removed with the machine. A
-        process that is killed, or ends without dropping its VMs, leaves it behind empty; the next process that limits a VM
+        process that is killed, or ends without closing its VMs, leaves it behind empty; the next process that limits a VM
         from the same group removes it.
 
         This needs the CPU controller, of cgroup v2 or v1, and permission to create groups below this process's own. Root
@@ -2125,7 +2123,7 @@ class SuspendedVm(Handle):
 
 
 class VsockListener(Handle):
-    """Listens for connections from the guest to one port of its host. Dropping the listener or the VM refuses further
+    """Listens for connections from the guest to one port of its host. Closing the listener or the VM refuses further
     connections; halting the VM does not.
 
     May be used from several threads. Its descriptor is readable while a connection waits or the VM is gone, for use in
@@ -2195,7 +2193,7 @@ class StreamingImport(Handle):
 
     `config` can be built and started immediately: data that the guest reads is fetched from the archive on demand, and
     data that it writes goes to images in the repository. Meanwhile, `complete` copies the rest and turns it into a VM
-    of the repository, which may keep running. Until then, the VM exists only as long as this value: when it is dropped,
+    of the repository, which may keep running. Until then, the VM exists only as long as this value: when it is closed,
     or the process dies, the images are removed, and the guest's writes are lost. So keep it until `complete` has
     succeeded.
 

@@ -285,7 +285,7 @@ class BootFile(Variant):
 
     - `BootFilePath`: In a file, read at every start and reboot.
     - `BootFileBytes`: In memory.
-    - `BootFileDescriptor`: An open regular file, read from its beginning at every start and reboot. The offset of the descriptor is neither used nor changed. A start fails with `InvalidConfig` if it is not a regular file, or not open for reading.
+    - `BootFileDescriptor`: An open regular file, read from its beginning at every start and reboot. The offset of the descriptor is neither used nor changed. A start fails with `InvalidConfigError` if it is not a regular file, or not open for reading.
     """
 
     __slots__ = ()
@@ -1148,7 +1148,7 @@ class CrashReason(Variant):
     - `CrashReasonHardware`: KVM or the CPU cannot continue, for the given reason.
     - `CrashReasonNotStopped`: The vCPUs could not be stopped for a reset or after a crash, for the given reason: the program blocks or handles the signal that interrupts them.
     - `CrashReasonReset`: The kernel could not be loaded again for a reset, for the given reason.
-    - `CrashReasonThreadPanicked`: A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads, such as a log subscriber. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM is halted in any case, even when paused.
+    - `CrashReasonThreadPanicked`: A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM is halted in any case, even when paused.
     """
 
     __slots__ = ()
@@ -1239,9 +1239,9 @@ class CrashReasonReset(CrashReason):
 
 
 class CrashReasonThreadPanicked(CrashReason):
-    """A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads, such as a
-    log subscriber. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM is halted
-    in any case, even when paused.
+    """A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads. If the
+    thread was `vm-supervisor`, which carries out the configured crash action, the VM is halted in any case, even when
+    paused.
 
     Attributes:
         thread: The name of the thread, such as `vcpu0`.
@@ -1885,21 +1885,21 @@ class Mode(StrEnum):
     - `RNG`: Read some bytes from every entropy device.
     - `GENERATION`: Print the generation ID.
     - `BLK`: Write patterned blocks to every disk, flush, read them back and compare; read-only disks are only read.
-    - `BLK_VERIFY`: Verify the blocks that an earlier run of `Mode.Blk` with the same seed and number of blocks wrote.
-    - `NET`: Send every network frame back to its sender, endlessly or until `CommandLine.frames`.
+    - `BLK_VERIFY`: Verify the blocks that an earlier run of `Mode.BLK` with the same seed and number of blocks wrote.
+    - `NET`: Send every network frame back to its sender, endlessly or until the option `frames`.
     - `VSOCK`: Echo the data of all stream sockets, endlessly; listens on ports 1000 to 1007.
-    - `BALLOON`: Touch `CommandLine.pages` pages, and inflate the memory balloon to its target.
+    - `BALLOON`: Touch as many pages as the option `pages` says, and inflate the memory balloon to its target.
     - `WATCHDOG`: Start the watchdog without pinging it; if it has expired before, only report that.
     - `COUNTER`: Keep a counter in every page of a range and check it in every pass, to detect lost, stale or swapped memory.
-    - `SMP`: Start the other CPUs; with `Mode.Counter` each takes its share of the pages.
+    - `SMP`: Start the other CPUs; with `Mode.COUNTER` each takes its share of the pages.
     - `TIMER`: Count timer interrupts and report each.
-    - `BLK_LOAD`: Write and compare blocks with a new pattern each round, endlessly or until `CommandLine.rounds`.
-    - `BLK_BENCH`: Benchmark the first disk with requests as set by `CommandLine.requests`, without checking data.
-    - `SOAK`: Write blocks and compare reads with the last writes, in random order with occasional flushes, endlessly or until `CommandLine.rounds`. At the end, or when the power button is pressed, print a digest of each disk, which `soak_digest` verifies.
-    - `HOSTILE`: Violate the protocol of every device, controlled by the seed, endlessly or until `CommandLine.rounds`; with `Mode.Smp` the other CPUs modify the devices' input meanwhile. Prints only on COM1.
+    - `BLK_LOAD`: Write and compare blocks with a new pattern each round, endlessly or until the option `rounds`.
+    - `BLK_BENCH`: Benchmark the first disk with requests as set by the option `requests`, without checking data.
+    - `SOAK`: Write blocks and compare reads with the last writes, in random order with occasional flushes, endlessly or until the option `rounds`. At the end, or when the power button is pressed, print a digest of each disk, which `soak_digest` verifies.
+    - `HOSTILE`: Violate the protocol of every device, controlled by the seed, endlessly or until the option `rounds`; with `Mode.SMP` the other CPUs modify the devices' input meanwhile. Prints only on COM1.
     - `ECHO`: Answer lines on COM1 and the virtio console: `ping`, `status`, `poweroff`, `reboot`, `crash`, `eject` with the number of a PCI slot, or anything else.
-    - `AGENT`: Answer some commands of the QEMU guest agent, endlessly: syncs, `guest-ping`, `guest-info`, `guest-get-time`, `guest-set-time`, which prints the time, `guest-exec` of any program, which prints `hello` and exits with 3, `guest-exec-status`, `guest-shutdown`. Or misbehave as set by `CommandLine.agent`. Prints `agent: open` once.
-    - `HOT_PLUG`: Set up disks and network cards that are plugged in, write and verify the disks, and send a frame; eject them on request. With `Mode.BlkLoad`, plugged disks take part. Runs endlessly.
+    - `AGENT`: Answer some commands of the QEMU guest agent, endlessly: syncs, `guest-ping`, `guest-info`, `guest-get-time`, `guest-set-time`, which prints the time, `guest-exec` of any program, which prints `hello` and exits with 3, `guest-exec-status`, `guest-shutdown`. Or misbehave as set by the option `agent`. Prints `agent: open` once.
+    - `HOT_PLUG`: Set up disks and network cards that are plugged in, write and verify the disks, and send a frame; eject them on request. With `Mode.BLK_LOAD`, plugged disks take part. Runs endlessly.
     - `POWER_OFF`: At the end, power off with ACPI. Without an ending the guest halts and waits for the power button.
     - `REBOOT`: At the end, reset the machine with the FADT's reset register.
     - `CRASH`: At the end, triple-fault.
