@@ -23,7 +23,7 @@ use crate::data::{dumped, loaded, loaded_with_resources};
 use crate::error::raised;
 use crate::generated::{Host, Vm};
 use crate::slot::Slot;
-use crate::work::{Watch, Work};
+use crate::work::{InCall, Watch, Work};
 
 /// A channel that calls in progress share with its handle.
 #[derive(Clone)]
@@ -222,6 +222,8 @@ impl<'a> Observer<'a> {
     }
 
     fn told(&self, callback: &Py<PyAny>, report: &MigrationReport) -> PyResult<Option<Migration>> {
+        // It may be called on a thread that the call waits for.
+        let _in_call = InCall::enter();
         Python::attach(|py| {
             let answer = callback.bind(py).call1((dumped(py, report)?,))?;
             if answer.is_none() { Ok(None) } else { loaded(&answer).map(Some) }
@@ -256,6 +258,7 @@ struct Store<'a> {
 impl Store<'_> {
     /// What a method of the store answers. Nobody knows what a store has done that fails.
     fn asked(&self, method: &str) -> Decision {
+        let _in_call = InCall::enter();
         let answer = Python::attach(|py| loaded(&self.object.bind(py).call_method0(method)?));
         answer.unwrap_or_else(|failure| {
             self.watch.fail(failure);

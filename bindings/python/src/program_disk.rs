@@ -33,7 +33,8 @@ pub fn program_disk<'py>(
     read_only: bool,
     block_size: u32,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let required: &[&str] = if read_only { &["length", "read_at"] } else { &["length", "read_at", "write_at", "flush"] };
+    let required: &[&str] =
+        if read_only { &["length", "read_at"] } else { &["length", "read_at", "write_at", "flush"] };
     for name in required {
         if !object.hasattr(*name)? {
             let class = object.get_type().name()?.to_string();

@@ -10,7 +10,7 @@ use xvirt_core::progress::{Progress, interrupted};
 use xvirt_core::{Error, ErrorKind};
 
 use crate::error::raised;
-use crate::work::Work;
+use crate::work::{InCall, Work};
 
 /// How often a close looks whether the calls in progress have ended.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -53,8 +53,12 @@ impl<T: Send + Sync + 'static> Slot<T> {
     }
 
     /// A call that cancels the calls in progress, waits for their end, and drops the value. Closing twice has no effect.
+    ///
+    /// In a callback or the handler of a signal, it does not wait: the call that this thread is in may be one of them. The
+    /// last of them drops the value then.
     pub fn close(&self) -> Work {
         let (closing, slot) = (Arc::clone(&self.closing), Arc::clone(&self.value));
+        let waits = !InCall::now();
         Work::free(move |watch| {
             closing.store(true, Ordering::Relaxed);
             let Some(mut shared) = lock(&slot).take() else { return Ok(()) };
@@ -64,6 +68,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
                         drop(value);
                         return Ok(());
                     }
+                    Err(_) if !waits => return Ok(()),
                     Err(still_shared) => shared = still_shared,
                 }
                 if watch.cancelled() || interrupted() {

@@ -1,5 +1,6 @@
 //! Calls that may wait: run by the thread of Python that asks, or by a thread of their own that an event loop awaits.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,32 @@ const REPORTS: Duration = Duration::from_millis(50);
 /// The result of a call as an object of Python.
 type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 type Job = Box<dyn FnOnce(&Watch) -> Result<Finish> + Send>;
+
+thread_local! {
+    /// How many calls this thread is in: more than one if a callback of a call makes another one.
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Says that what this thread does meanwhile belongs to a call.
+pub struct InCall(());
+
+impl InCall {
+    pub fn enter() -> Self {
+        CALLS.with(|calls| calls.set(calls.get() + 1));
+        Self(())
+    }
+
+    /// Whether this thread is in a call, which then cannot end before what the thread does.
+    pub fn now() -> bool {
+        CALLS.with(|calls| calls.get() > 0)
+    }
+}
+
+impl Drop for InCall {
+    fn drop(&mut self) {
+        CALLS.with(|calls| calls.set(calls.get().saturating_sub(1)));
+    }
+}
 
 /// A call that has not run yet. It runs once.
 #[pyclass(frozen, module = "xvirt._xvirt")]
@@ -69,6 +96,7 @@ impl Work {
         let job = self.take()?;
         let watch = self.watch(progress.map_or(Reports::None, Reports::Call), true);
         py.check_signals()?;
+        let _in_call = InCall::enter();
         let result = py.detach(|| watch.over(job));
         // An exception of a signal's handler or of the callback is why the call was cancelled.
         if let Some(failure) = watch.failure() {
@@ -83,9 +111,10 @@ impl Work {
         let shared = Arc::clone(&completions.shared);
         let watch = self.watch(Reports::Queue(Arc::clone(&shared), call), false);
         let run = move || {
+            let _in_call = InCall::enter();
             // Whoever waits for the call would never know that it panicked.
             let end = match catch_unwind(AssertUnwindSafe(|| watch.over(job))) {
-                Ok(result) => Completion::Ended(call, result),
+                Ok(result) => Completion::Ended(call, result, watch.failure()),
                 Err(_) => Completion::Panicked(call),
             };
             shared.push(end);
@@ -191,7 +220,8 @@ impl Progress for Watch {
 /// What an event loop learns of its calls.
 enum Completion {
     Progress(u64, Done),
-    Ended(u64, Result<Finish>),
+    /// With the exception because of which the call was cancelled.
+    Ended(u64, Result<Finish>, Option<PyErr>),
     Panicked(u64),
 }
 
@@ -246,7 +276,8 @@ impl Completion {
                     Err(failure) => (call, "progress", failure.into_value(py).into_any()),
                 };
             }
-            Self::Ended(call, result) => (call, result.map_err(raised).and_then(|finish| finish(py))),
+            Self::Ended(call, _, Some(failure)) => (call, Err(failure)),
+            Self::Ended(call, result, None) => (call, result.map_err(raised).and_then(|finish| finish(py))),
             Self::Panicked(call) => (call, Err(PanicException::new_err("the library has a defect: a call panicked"))),
         };
         match outcome {

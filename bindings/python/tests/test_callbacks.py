@@ -80,3 +80,16 @@ def test_all_calls_end_that_are_told_of_together():
 def test_a_callback_has_to_be_a_function(tmp_path):
     with xvirt.Repository.open(tmp_path / "vms") as repository, pytest.raises(TypeError, match="progress: 3 is not"):
         repository.check(progress=3)
+
+
+def test_an_exception_of_a_callback_on_a_thread_is_that_of_its_call_of_asyncio(tmp_path):
+    def change(config):
+        raise ZeroDivisionError("no change")
+
+    async def main():
+        async with await aio.Repository.open(tmp_path / "vms") as repository, await repository.stage() as stage:
+            async with await stage.commit(xvirt.VmConfig(name="a")) as stored:
+                with pytest.raises(ZeroDivisionError, match="no change"):
+                    await repository.update(stored.uuid, change)
+
+    asyncio.run(main())
