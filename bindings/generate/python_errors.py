@@ -21,7 +21,7 @@ def text(api):
     for kind in kinds:
         bases = f"Error, builtins.{BUILTINS[kind.name]}" if kind.name in BUILTINS else "Error"
         docs = prose.docstring(prose.python(kind.docs, []), "    ")
-        out.append(f'\n\nclass {kind.name}Error({bases}):\n{docs}\n    kind = "{snake(kind.name)}"\n')
+        out.append(f'\n\nclass {kind.name}Error({bases}):\n{docs}\n    __module__ = "xvirt"\n    kind = "{snake(kind.name)}"\n')
     entries = ", ".join(f"{kind.name}Error" for kind in kinds)
     out.append(f"\n\nBY_KIND: dict[str, type[Error]] = {{each.kind: each for each in ({entries})}}\n")
     out.append(f"\n__all__ = {sorted(f'{kind.name}Error' for kind in kinds)!r}\n")

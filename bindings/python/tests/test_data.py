@@ -99,3 +99,9 @@ def test_the_modes_of_the_demo_guest_are_listed():
     assert "blkverify" in xvirt.demo.modes()
     with pytest.raises(ValueError, match="no mode 'nonsense'; it has hello, .*panic"):
         xvirt.demo.command_line("nonsense")
+
+
+def test_exceptions_are_those_of_the_package():
+    error = xvirt.NotFoundError("none")
+    assert type(error).__module__ == xvirt.Error.__module__ == "xvirt"
+    assert type(pickle.loads(pickle.dumps(error))) is xvirt.NotFoundError

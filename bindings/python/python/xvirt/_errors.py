@@ -13,6 +13,9 @@ class Error(Exception):
     ``FileNotFoundError``. The cause, if there is one, is ``__cause__``.
     """
 
+    # Where users find it, for tracebacks and pickles.
+    __module__ = "xvirt"
+
     #: The name of the kind, which never changes, such as ``not_found``.
     kind: ClassVar[str] = ""
     #: What failed and on what, without the reason and the remedy.

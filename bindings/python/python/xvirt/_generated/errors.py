@@ -10,66 +10,77 @@ from .._errors import Error
 class InvalidConfigError(Error, builtins.ValueError):
     """A configuration or argument is invalid; the message names the field."""
 
+    __module__ = "xvirt"
     kind = "invalid_config"
 
 
 class NotFoundError(Error, builtins.FileNotFoundError):
     """A named object, such as a file or interface, does not exist."""
 
+    __module__ = "xvirt"
     kind = "not_found"
 
 
 class AlreadyExistsError(Error, builtins.FileExistsError):
     """The object to be created already exists."""
 
+    __module__ = "xvirt"
     kind = "already_exists"
 
 
 class PermissionDeniedError(Error, builtins.PermissionError):
     """The operating system refused access."""
 
+    __module__ = "xvirt"
     kind = "permission_denied"
 
 
 class BusyError(Error, builtins.BlockingIOError):
     """The object is in use, such as a disk locked by another process."""
 
+    __module__ = "xvirt"
     kind = "busy"
 
 
 class NoSpaceError(Error, builtins.OSError):
     """A disk or file system is full."""
 
+    __module__ = "xvirt"
     kind = "no_space"
 
 
 class OutOfMemoryError(Error, builtins.MemoryError):
     """The host does not have enough memory."""
 
+    __module__ = "xvirt"
     kind = "out_of_memory"
 
 
 class OutOfDescriptorsError(Error, builtins.OSError):
     """The process has reached its limit of file descriptors, or the host its limit of open files."""
 
+    __module__ = "xvirt"
     kind = "out_of_descriptors"
 
 
 class KvmAbsentError(Error, builtins.FileNotFoundError):
     """There is no KVM on this host."""
 
+    __module__ = "xvirt"
     kind = "kvm_absent"
 
 
 class KvmDeniedError(Error, builtins.PermissionError):
     """KVM exists, but this user lacks the permission to use it."""
 
+    __module__ = "xvirt"
     kind = "kvm_denied"
 
 
 class HostUnsupportedError(Error):
     """The host lacks a required capability."""
 
+    __module__ = "xvirt"
     kind = "host_unsupported"
 
 
@@ -77,120 +88,140 @@ class InvalidStateError(Error, builtins.RuntimeError):
     """The operation is not allowed in the VM's power state, in the current state of its disks, or in a child of fork(2).
     """
 
+    __module__ = "xvirt"
     kind = "invalid_state"
 
 
 class CorruptImageError(Error):
     """A disk image is damaged, or does not have the expected format."""
 
+    __module__ = "xvirt"
     kind = "corrupt_image"
 
 
 class EncryptedImageError(Error):
     """A disk image is encrypted, which is not supported."""
 
+    __module__ = "xvirt"
     kind = "encrypted_image"
 
 
 class UnsupportedImageError(Error):
     """A disk image uses a feature that is not supported."""
 
+    __module__ = "xvirt"
     kind = "unsupported_image"
 
 
 class CorruptArchiveError(Error):
     """A virtual appliance is damaged or incomplete, or is not a valid archive."""
 
+    __module__ = "xvirt"
     kind = "corrupt_archive"
 
 
 class UnsupportedArchiveError(Error):
     """A virtual appliance uses a feature that is not supported."""
 
+    __module__ = "xvirt"
     kind = "unsupported_archive"
 
 
 class CorruptRepositoryError(Error):
     """A storage repository is damaged."""
 
+    __module__ = "xvirt"
     kind = "corrupt_repository"
 
 
 class UnsupportedRepositoryError(Error):
     """A storage repository was created by a newer version."""
 
+    __module__ = "xvirt"
     kind = "unsupported_repository"
 
 
 class CorruptStateError(Error):
     """The file with the saved state of a VM is damaged, cut off, or another kind of file."""
 
+    __module__ = "xvirt"
     kind = "corrupt_state"
 
 
 class UnsupportedStateError(Error):
     """The saved state of a VM has an unsupported format, section or architecture."""
 
+    __module__ = "xvirt"
     kind = "unsupported_state"
 
 
 class InUseError(Error):
     """Other objects depend on the object; the message names them."""
 
+    __module__ = "xvirt"
     kind = "in_use"
 
 
 class LimitExceededError(Error, builtins.ValueError):
     """A limit would be exceeded; the message names it and the setting that raises it."""
 
+    __module__ = "xvirt"
     kind = "limit_exceeded"
 
 
 class InvalidKernelError(Error):
     """A kernel or initrd cannot be loaded."""
 
+    __module__ = "xvirt"
     kind = "invalid_kernel"
 
 
 class NotBootableError(Error):
     """No bootable kernel was found on a disk."""
 
+    __module__ = "xvirt"
     kind = "not_bootable"
 
 
 class GuestFaultError(Error):
     """The guest did something that no real machine could handle."""
 
+    __module__ = "xvirt"
     kind = "guest_fault"
 
 
 class TimeoutError(Error, builtins.TimeoutError):
     """A time limit was exceeded."""
 
+    __module__ = "xvirt"
     kind = "timeout"
 
 
 class GoneError(Error):
     """The awaited event can no longer occur: the VM was dropped, or the console was closed."""
 
+    __module__ = "xvirt"
     kind = "gone"
 
 
 class AgentAbsentError(Error, builtins.ConnectionError):
     """The guest agent is not running, or has stopped."""
 
+    __module__ = "xvirt"
     kind = "agent_absent"
 
 
 class AgentRefusedError(Error):
     """The guest agent answered with an error."""
 
+    __module__ = "xvirt"
     kind = "agent_refused"
 
 
 class InvalidAnswerError(Error):
     """The answer of the guest agent is invalid."""
 
+    __module__ = "xvirt"
     kind = "invalid_answer"
 
 
@@ -199,12 +230,14 @@ class MigrationRefusedError(Error):
     reasons.
     """
 
+    __module__ = "xvirt"
     kind = "migration_refused"
 
 
 class PeerFailedError(Error, builtins.ConnectionError):
     """The other side of a migration failed, closed the connection or broke the protocol."""
 
+    __module__ = "xvirt"
     kind = "peer_failed"
 
 
@@ -213,24 +246,28 @@ class UntrustedError(Error):
     another name, or not signed by a trusted authority.
     """
 
+    __module__ = "xvirt"
     kind = "untrusted"
 
 
 class IndeterminateError(Error):
     """The outcome of a migration is unknown: the VM is stopped at the source, and may run at the target."""
 
+    __module__ = "xvirt"
     kind = "indeterminate"
 
 
 class CancelledError(Error):
     """The caller cancelled the operation."""
 
+    __module__ = "xvirt"
     kind = "cancelled"
 
 
 class IoError(Error, builtins.OSError):
     """Any other I/O error."""
 
+    __module__ = "xvirt"
     kind = "io"
 
 
