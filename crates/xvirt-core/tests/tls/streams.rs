@@ -119,7 +119,7 @@ fn memory_that_is_written_while_it_is_sent_arrives_as_it_once_was() {
     let (here, there) = (Sockets::new([here]).unwrap(), Sockets::new([there]).unwrap());
     let (here, there) = connect_over(&both(), here, there, PATIENCE);
     let (here, there) = (here.unwrap(), there.unwrap());
-    let mut memory = vec![1; 200_000];
+    let mut memory = vec![1; 100_000];
     let waits = here.send_memory(b"pages", GuestSlice::from(&mut memory[..])).unwrap_err();
     assert!(is_wait(&waits), "{waits}");
     memory.fill(2);
@@ -132,10 +132,10 @@ fn memory_that_is_written_while_it_is_sent_arrives_as_it_once_was() {
                     sent => break sent.unwrap(),
                 }
             };
-            assert_eq!(sent(&mut memory), 5 + 200_000);
+            assert_eq!(sent(&mut memory), 5 + 100_000);
         });
         let mut bytes = [0; 4096];
-        while received.len() < 5 + 200_000 {
+        while received.len() < 5 + 100_000 {
             match there.receive(&mut bytes) {
                 Err(error) if is_wait(&error) => {}
                 count => received.extend_from_slice(&bytes[..count.unwrap()]),
