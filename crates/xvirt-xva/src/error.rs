@@ -116,6 +116,11 @@ pub(crate) fn corrupt(member: &str, why: impl Into<String>) -> Error {
         .with_remedy("copy or export the archive again; verify tells which disks are whole")
 }
 
+/// The error for a checksum whose chunk is missing, because the chunk would read as zeroes.
+pub(crate) fn without_chunk(checksum: &str) -> Error {
+    corrupt(checksum, "it does not follow the chunk with this name")
+}
+
 /// The error for a valid but unsupported archive.
 pub(crate) fn unsupported(what: impl Into<String>, remedy: &str) -> Error {
     Error::new(ErrorKind::Unsupported, what).with_remedy(remedy)

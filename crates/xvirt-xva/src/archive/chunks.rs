@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::Source;
-use crate::chunk::{CHUNK, Layout, MAX_CHUNK, MEMBER, Name, name};
+use crate::chunk::{CHUNK, Layout, MAX_CHUNK, MEMBER, Name, Role, name};
 use crate::codec::{self, Compression, Frame, SeekTable};
-use crate::error::{corrupt, unsupported};
+use crate::error::{corrupt, unsupported, without_chunk};
 use crate::index::Index;
 use crate::input::{Cursor, read_exact_at};
 use crate::ova::{self, Document, ExpectedDisk};
 use crate::stream::Stream;
-use crate::tar::{BLOCK, EntryKind, Walk};
+use crate::tar::{BLOCK, Walk};
 use crate::{Error, Result};
 
 /// The size limit of an index: that of a 2 TiB disk in which every second MiB is empty.
@@ -60,22 +60,33 @@ fn plain(source: &Source) -> Result<(Document, Map)> {
     let first = walk.next()?.filter(|entry| entry.name == "ova.xml");
     first.ok_or_else(|| corrupt("ova.xml", "it is not the first member"))?;
     let document = Document::parse(&walk.take_all(ova::MAX_BYTES)?)?;
-    let mut layout = Layout::new(&document.expected()?);
+    let expected = document.expected()?;
+    let mut layout = Layout::new(&expected);
     let mut map = Map::new();
+    let mut last = String::new();
     let mut at = walk.position().next_multiple_of(BLOCK as u64);
     loop {
         // A new walk for each member, because the data in between is not read.
         let mut walk = Walk::new(Stream::new(pieces(source, at, BLOCK)));
         let Some(entry) = walk.next()? else { break };
-        if let (Name::Chunk { disk, number }, EntryKind::File) = (Name::parse(&entry.name), entry.kind) {
-            if entry.size > MAX_CHUNK {
-                return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
+        match Role::of(&entry, &expected) {
+            Role::Chunk { disk, number } => {
+                if entry.size > MAX_CHUNK {
+                    return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
+                }
+                let place = layout.place(disk, number, entry.size).map_err(|why| corrupt(&entry.name, why))?;
+                layout.pass(&place);
+                let chunk = Chunk { offset: place.offset, length: place.length, number, place: Place::Plain(at) };
+                map.entry(disk.to_owned()).or_default().extend((place.length > 0).then_some(chunk));
             }
-            let place = layout.place(disk, number, entry.size).map_err(|why| corrupt(&entry.name, why))?;
-            layout.pass(&place);
-            let chunk = Chunk { offset: place.offset, length: place.length, number, place: Place::Plain(at) };
-            map.entry(disk.to_owned()).or_default().extend((place.length > 0).then_some(chunk));
+            Role::Checksum => match Name::parse(&entry.name) {
+                Name::Checksum { chunk, .. } if chunk == last => {}
+                _ => return Err(without_chunk(&entry.name)),
+            },
+            Role::Misfit(misfit) => return Err(misfit.error),
+            Role::Other => {}
         }
+        last.clone_from(&entry.name);
         let next = at.checked_add(walk.position()).and_then(|end| end.checked_add(entry.size));
         at = next
             .and_then(|end| end.checked_next_multiple_of(BLOCK as u64))
@@ -124,6 +135,9 @@ fn frames(source: &Source, frames: &[Frame]) -> Result<(Document, Map)> {
             }
         }
         map.insert(disk.id.clone(), found);
+    }
+    if left.next().is_some() {
+        return Err(corrupt("index", "it lists fewer chunks than the archive contains"));
     }
     Ok((document, map))
 }

@@ -13,7 +13,7 @@ use crate::chunk::{MEMBER, Name, Sum, name};
 use crate::error::corrupt;
 use crate::input::read_exact_at;
 use crate::stream::Stream;
-use crate::tar::{BLOCK, Walk};
+use crate::tar::{BLOCK, Entry, EntryKind, Walk};
 use crate::thread::lock;
 
 /// The number of cached chunks: a reader of small pieces needs each chunk several times.
@@ -99,7 +99,8 @@ impl ArchiveDisk {
         };
         let mut pieces = Some(Bytes::from(bytes));
         let mut walk = Walk::new(Stream::new(move || Ok(pieces.take())));
-        let entry = walk.next()?.filter(|entry| entry.name == member && entry.size >= chunk.length);
+        let fits = |entry: &Entry| entry.name == member && entry.kind == EntryKind::File && entry.size >= chunk.length;
+        let entry = walk.next()?.filter(fits);
         let entry = entry.ok_or_else(|| corrupt(&member, "it is not at the position given in the index"))?;
         let contents = walk.take(entry.size)?.concat();
         let next = walk.next()?;

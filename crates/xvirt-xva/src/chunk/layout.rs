@@ -4,6 +4,8 @@
 //! missing number stands for as many zeroes as the archive's first chunk has bytes. A chunk without bytes, which
 //! exports over slow networks contain, uses a number but adds nothing.
 
+use std::ops::Range;
+
 use super::CHUNK;
 use crate::ova::ExpectedDisk;
 
@@ -73,6 +75,15 @@ impl Layout {
             disk.offset = place.offset + place.length;
             disk.begun = true;
         }
+    }
+
+    /// The bytes that a chunk which was not read should have, if it has none before it that was not read either.
+    pub(crate) fn missed(&self, disk: usize, number: u64) -> Option<Range<u64>> {
+        let disk = self.disks.get(disk)?;
+        let unit = self.unit.unwrap_or(CHUNK);
+        let skipped = number.checked_sub(disk.next)?.checked_mul(unit)?;
+        let start = disk.offset.checked_add(skipped).filter(|start| *start < disk.size)?;
+        Some(start..start.saturating_add(unit).min(disk.size))
     }
 
     /// Whether a disk is complete.
@@ -154,6 +165,8 @@ mod tests {
         for number in [u64::MAX, u64::MAX / MIB, 1 << 43] {
             assert!(place(&mut layout, 0, number, MIB).unwrap_err().contains("beyond the end"), "{number}");
         }
+        assert_eq!(layout.missed(0, 7), Some(7 * MIB..8 * MIB));
+        assert_eq!((layout.missed(0, 5), layout.missed(0, u64::MAX), layout.missed(7, 0)), (None, None, None));
         assert_eq!(place(&mut layout, 1, 0, MIB), Ok((0, MIB)));
     }
 }

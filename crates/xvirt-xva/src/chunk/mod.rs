@@ -1,17 +1,20 @@
 //! Disk contents inside an archive: chunks, each followed by its checksum.
 //!
-//! `name` parses the names of members, `layout` computes the positions of chunks, and `checksum` checks them.
+//! `name` parses the names of members, and `role` tells chunks from what merely stands where one belongs. `layout`
+//! computes the positions of chunks, and `checksum` checks them.
 
 use crate::tar::BLOCK;
 
 mod checksum;
 mod layout;
 mod name;
+mod role;
 
 pub use checksum::Checksum;
 pub(crate) use checksum::Sum;
 pub(crate) use layout::{Layout, Place};
 pub(crate) use name::{Name, name};
+pub(crate) use role::{Misfit, Role};
 
 /// The usual size of a chunk in bytes.
 pub(crate) const CHUNK: u64 = 1 << 20;

@@ -119,7 +119,8 @@ fn work<E: From<Error> + Send>(jobs: &Receiver<(Job, Held)>, sink: &dyn DiskSink
 fn check<E: From<Error> + Send>(mut job: Job, sink: &dyn DiskSink<Error = E>) -> Result<(), E> {
     let defect = |severity, why: String| {
         let error = corrupt(&job.member, why);
-        sink.defect(Defect { severity, disk: Some(job.place.disk), error })
+        let range = job.place.offset..job.place.offset + job.place.length;
+        sink.defect(Defect { severity, disk: Some(job.place.disk), range: Some(range), error })
     };
     match &job.checksum {
         None => defect(Severity::Unchecked, "its checksum is missing".to_owned())?,

@@ -20,9 +20,9 @@ pub use sink::{Defect, DiskSink, Severity};
 
 use crate::Result;
 use crate::appliance::Appliance;
-use crate::chunk::{Checksum, Layout, MAX_CHUNK, Name};
+use crate::chunk::{Checksum, Layout, MAX_CHUNK, Misfit, Name, Role};
 use crate::codec::{self, Compression};
-use crate::error::corrupt;
+use crate::error::{corrupt, without_chunk};
 use crate::options::ReadOptions;
 use crate::ova::{self, Document, ExpectedDisk};
 use crate::progress::{Progress, step};
@@ -172,6 +172,14 @@ pub(crate) fn as_far_as_possible<E: From<crate::Error> + Send>(
     })
 }
 
+fn early(entry: &Entry) -> crate::Error {
+    corrupt(&entry.name, "it comes before ova.xml")
+}
+
+fn is_file(entry: Option<&Entry>) -> bool {
+    entry.is_some_and(|entry| entry.kind == EntryKind::File)
+}
+
 fn no_metadata() -> crate::Error {
     corrupt("ova.xml", "the archive does not contain it")
 }
@@ -212,18 +220,20 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
                 None => walk.next()?,
             };
             let Some(entry) = entry else { break };
-            if entry.kind == EntryKind::Directory {
-                continue;
-            }
-            match Name::parse(&entry.name) {
-                Name::Chunk { disk, number } if entry.kind == EntryKind::File && self.metadata.is_some() => {
+            match Role::of(&entry, &self.expected) {
+                Role::Other if entry.kind == EntryKind::Directory => {}
+                Role::Other => self.other(walk, &entry)?,
+                // The disk of what is in a folder is unknown before ova.xml.
+                _ if self.metadata.is_none() => return Err(early(&entry).into()),
+                Role::Chunk { disk, number } => {
                     let (job, next) = self.chunk(walk, &entry, disk, number)?;
                     waiting = next;
                     if !checkers.check(job) {
                         break;
                     }
                 }
-                _ => self.other(walk, &entry)?,
+                Role::Checksum => self.without_chunk(&entry.name)?,
+                Role::Misfit(misfit) => self.misfit(misfit)?,
             }
         }
         if self.metadata.is_none() {
@@ -245,7 +255,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
         let next = walk.next()?;
         let mut job = Job { member: entry.name.clone(), place, pieces, checksum: None };
         let kind = match next.as_ref().map(|next| Name::parse(&next.name)) {
-            Some(Name::Checksum { chunk, kind }) if chunk == entry.name => kind,
+            Some(Name::Checksum { chunk, kind }) if chunk == entry.name && is_file(next.as_ref()) => kind,
             _ => {
                 self.layout.pass(&job.place);
                 return Ok((job, next));
@@ -264,14 +274,16 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
 
     fn other(&mut self, walk: &mut Walk<'_>, entry: &Entry) -> Result<(), E> {
         match (entry.name.as_str(), &self.metadata) {
+            ("ova.xml" | table::NAME, _) if entry.kind != EntryKind::File => {
+                Err(corrupt(&entry.name, "it is not a plain file").into())
+            }
             ("ova.xml", None) => self.begin(&walk.take_all(ova::MAX_BYTES)?),
             ("ova.xml", Some(_)) => Err(corrupt("ova.xml", "it occurs twice").into()),
             (table::NAME, Some(_)) if self.listed.is_some() => {
                 let xml = walk.take_all(ova::MAX_BYTES)?;
                 Ok(self.listed.take().map_or(Ok(()), |listed| listed.compare(&xml))?)
             }
-            (name, None) if Name::parse(name) != Name::Other => Err(corrupt(name, "it comes before ova.xml").into()),
-            (name, Some(_)) if matches!(Name::parse(name), Name::Checksum { .. }) => self.without_chunk(name),
+            (name, None) if name.contains('/') => Err(early(entry).into()),
             (name, _) => self.harmless(name, "it does not belong to an appliance; XenServer would refuse the archive"),
         }
     }
@@ -296,22 +308,37 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             }
             let why = format!("the disk ends after {} of {} bytes", self.layout.offset(index), disk.size);
             let error = corrupt(&disk.id, why);
-            self.sink.defect(Defect { severity: Severity::Damage, disk: Some(index), error })?;
+            let range = Some(self.layout.offset(index)..disk.size);
+            self.sink.defect(Defect { severity: Severity::Damage, disk: Some(index), range, error })?;
         }
         Ok(())
     }
 
     /// Reports a checksum that does not follow its chunk, because the missing chunk would read as zeroes.
     fn without_chunk(&self, name: &str) -> Result<(), E> {
-        let id = name.rsplit_once('/').map_or("", |(id, _)| id);
-        let disk = self.expected.iter().position(|disk| disk.id == id);
-        let error = corrupt(name, "it does not follow the chunk with this name");
-        self.sink.defect(Defect { severity: Severity::Damage, disk, error })
+        let chunk = match Name::parse(name) {
+            Name::Checksum { chunk, .. } => Name::parse(chunk),
+            other => other,
+        };
+        let (disk, range) = match chunk {
+            Name::Chunk { disk, number } => {
+                let disk = self.expected.iter().position(|other| other.id == disk);
+                (disk, disk.and_then(|disk| self.layout.missed(disk, number)))
+            }
+            _ => (None, None),
+        };
+        self.sink.defect(Defect { severity: Severity::Damage, disk, range, error: without_chunk(name) })
+    }
+
+    fn misfit(&self, misfit: Misfit) -> Result<(), E> {
+        let Misfit { disk, number, error } = misfit;
+        let range = disk.zip(number).and_then(|(disk, number)| self.layout.missed(disk, number));
+        self.sink.defect(Defect { severity: Severity::Damage, disk, range, error })
     }
 
     fn harmless(&self, member: &str, why: &str) -> Result<(), E> {
         let error = corrupt(member, why);
-        self.sink.defect(Defect { severity: Severity::Harmless, disk: None, error })
+        self.sink.defect(Defect { severity: Severity::Harmless, disk: None, range: None, error })
     }
 
     fn outcomes(&self) -> Vec<DiskOutcome> {

@@ -1,5 +1,7 @@
 //! The receiver of an archive's contents.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use crate::appliance::Appliance;
@@ -46,6 +48,8 @@ pub struct Defect {
     pub severity: Severity,
     /// The affected disk, by its index among the expected disks.
     pub disk: Option<usize>,
+    /// The bytes of the disk that are affected; all of them if that is not known.
+    pub range: Option<Range<u64>>,
     /// A description that names the member of the archive.
     pub error: Error,
 }

@@ -6,6 +6,9 @@
 /// The unit of a tar archive: headers, and data padded to whole blocks.
 pub(crate) const BLOCK: usize = 512;
 
+/// What a file is that GNU tar stored without its holes.
+pub(super) const SPARSE: &str = "a sparse file of GNU tar";
+
 /// One header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -27,8 +30,8 @@ pub(super) enum Kind {
     GnuName,
     /// The link target of the next member.
     GnuLink,
-    /// A link, device or other special file.
-    Special,
+    /// A link, device or other special file, and what it is.
+    Special(&'static str),
 }
 
 /// Parses a header; `None` for the block of zeroes that ends an archive. The error is a description.
@@ -48,7 +51,12 @@ pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Option<Header>, &'static str>
         b'g' => Kind::PaxGlobal,
         b'L' => Kind::GnuName,
         b'K' => Kind::GnuLink,
-        _ => Kind::Special,
+        b'1' => Kind::Special("a hard link"),
+        b'2' => Kind::Special("a symbolic link"),
+        b'3' | b'4' => Kind::Special("a device"),
+        b'6' => Kind::Special("a named pipe"),
+        b'S' => Kind::Special(SPARSE),
+        _ => Kind::Special("of a type that is not supported"),
     };
     let size = number(&block[124..136]).ok_or("its size is not a number")?;
     let mut name = text(&block[..100]).to_vec();

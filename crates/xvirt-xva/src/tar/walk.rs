@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::header::{self, BLOCK, Header, Kind};
+use super::header::{self, BLOCK, Header, Kind, SPARSE};
 use crate::error::corrupt;
 use crate::stream::Stream;
 use crate::zeroes::is_zero;
@@ -28,8 +28,8 @@ pub(crate) struct Entry {
 pub(crate) enum EntryKind {
     File,
     Directory,
-    /// A link, device or other special file.
-    Special,
+    /// A link, device or other special file, and what it is.
+    Special(&'static str),
 }
 
 /// Iterates over the members of an archive.
@@ -48,6 +48,9 @@ pub(crate) struct Walk<'a> {
 struct Overrides {
     name: Option<String>,
     size: Option<u64>,
+    /// Whether it is a sparse file, and its true name.
+    sparse: bool,
+    sparse_name: Option<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -73,9 +76,12 @@ impl<'a> Walk<'a> {
                     overrides.name = Some(utf8(name).map_err(|why| self.damaged(why))?);
                 }
                 Kind::PaxGlobal | Kind::GnuLink => drop(self.records(&header)?),
+                Kind::File if overrides.sparse => {
+                    return self.entry(header, overrides, EntryKind::Special(SPARSE)).map(Some);
+                }
                 Kind::File => return self.entry(header, overrides, EntryKind::File).map(Some),
                 Kind::Directory => return self.entry(header, overrides, EntryKind::Directory).map(Some),
-                Kind::Special => return self.entry(header, overrides, EntryKind::Special).map(Some),
+                Kind::Special(what) => return self.entry(header, overrides, EntryKind::Special(what)).map(Some),
             }
         }
     }
@@ -107,7 +113,7 @@ impl<'a> Walk<'a> {
     }
 
     fn entry(&mut self, header: Header, overrides: Overrides, kind: EntryKind) -> Result<Entry> {
-        let name = match overrides.name {
+        let name = match overrides.sparse_name.or(overrides.name) {
             Some(name) => name,
             None => utf8(&header.name).map_err(|why| self.damaged(why))?,
         };
@@ -175,6 +181,12 @@ impl Overrides {
                     let digits = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                     self.size = Some(digits.ok_or(BROKEN)?);
                 }
+                _ if key.starts_with(b"GNU.sparse.") => {
+                    self.sparse = true;
+                    if key == b"GNU.sparse.name" {
+                        self.sparse_name = Some(utf8(value)?);
+                    }
+                }
                 _ => {}
             }
             records = records.get(length..).unwrap_or_default();
@@ -230,7 +242,7 @@ mod tests {
             ("Ref:4/00000001", 0, EntryKind::File),
             ("Ref:4/", 0, EntryKind::Directory),
             ("ova.xml", 600, EntryKind::File),
-            ("link", 0, EntryKind::Special),
+            ("link", 0, EntryKind::Special("a symbolic link")),
         ];
         assert_eq!(names(&archive).unwrap(), expected.map(|(name, size, kind)| (name.to_owned(), size, kind)));
         // The end marker is optional.
