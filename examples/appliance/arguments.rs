@@ -12,7 +12,7 @@ use crate::writing::Writing;
 /// Works with virtual appliances (.xva), the format of XenServer and XCP-ng
 ///
 /// For an archive, - means standard input or standard output. The exit status is 0 on success, 1 if something failed or
-/// an archive is damaged, 2 for invalid arguments, 130 after Ctrl-C.
+/// an archive is damaged, 2 for invalid arguments, 130 after Ctrl-C or when the terminal is closed.
 #[derive(Debug, Parser)]
 #[command(name = "appliance", version, arg_required_else_help = false)]
 pub struct Appliance {
@@ -53,6 +53,12 @@ pub struct Extract {
     pub file: PathBuf,
     /// The folder for the disks, created if missing
     pub folder: PathBuf,
+    /// Extract only disk N, counted from 0; damage elsewhere in the archive is then no failure
+    #[arg(long, value_name = "N")]
+    pub disk: Option<u32>,
+    /// Save what is whole of a damaged archive, and say which ranges are not; the exit status is then 1
+    #[arg(long)]
+    pub keep_going: bool,
     /// The format of the disk images
     #[arg(long, value_enum, default_value_t = Format::Raw)]
     pub format: Format,

@@ -14,6 +14,12 @@ pub fn extract(arguments: &Extract, interrupt: &Interrupt) -> Result<()> {
     if arguments.accept_unchecked {
         options = options.accept_unchecked();
     }
+    if let Some(disk) = arguments.disk {
+        options = options.disk(disk);
+    }
+    if arguments.keep_going {
+        options = options.keep_going();
+    }
     let input = Input::open(&arguments.file, interrupt)?;
     let bar = Bar::new(input.size(), interrupt);
     let extracted = xva::extract(input, &arguments.folder, &options, &bar)
@@ -21,5 +27,14 @@ pub fn extract(arguments: &Extract, interrupt: &Interrupt) -> Result<()> {
     drop(bar);
     extracted.remarks.iter().for_each(note);
     let images = extracted.disks.iter().chain(&extracted.memory_image);
-    print(&images.map(|path| format!("{}\n", path.display())).collect::<String>())
+    print(&images.map(|path| format!("{}\n", path.display())).collect::<String>())?;
+    if extracted.damage.is_empty() {
+        return Ok(());
+    }
+    extracted.damage.iter().for_each(note);
+    let what = match extracted.damage.len() {
+        1 => "1 range is not whole".to_owned(),
+        count => format!("{count} ranges are not whole"),
+    };
+    Err(Failure::new(Name(&arguments.file), what))
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C: the first ends the work and removes partial results, the second ends the program immediately.
 
+use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{SigId, flag, low_level};
 
 use crate::failure::{Failure, Result};
 
-/// Handles Ctrl-C and SIGTERM.
+/// Handles Ctrl-C, SIGTERM, and SIGHUP, which comes when the terminal is closed.
 #[derive(Debug)]
 pub struct Interrupt {
     flag: Arc<AtomicBool>,
@@ -29,7 +30,8 @@ impl Interrupt {
         let flag = Arc::new(AtomicBool::new(false));
         let (wakeup, ring) = UnixStream::pair().map_err(cannot)?;
         let mut endings = Vec::new();
-        for signal in [SIGINT, SIGTERM] {
+        let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
             // In this order, because the first signal must find the flag unset.
             endings.push(flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag)).map_err(cannot)?);
             flag::register(signal, Arc::clone(&flag)).map_err(cannot)?;
@@ -70,4 +72,11 @@ impl Interrupt {
             }
         }
     }
+}
+
+/// Whether a signal was ignored when the program started: `nohup` does that, and wants it to stay so.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

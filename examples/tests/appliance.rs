@@ -101,7 +101,11 @@ fn start(folder: &TempDir, arguments: &[&str]) -> Running {
 }
 
 fn interrupt(child: &Child) {
-    let killed = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    signal(child, "INT");
+}
+
+fn signal(child: &Child, name: &str) {
+    let killed = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(killed.success());
 }
 
@@ -329,6 +333,101 @@ fn an_interrupted_pack_leaves_no_file() {
 }
 
 #[test]
+fn a_closed_terminal_ends_a_pack_without_a_trace_unless_that_is_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("big.raw"), noise(2, 64 * MIB)).unwrap();
+    let program = env!("CARGO_BIN_EXE_appliance");
+    for (how, names_then) in
+        [("--default-signal=HUP", vec!["big.raw"]), ("--ignore-signal=HUP", vec!["big.raw", "web.xva"])]
+    {
+        let mut packing = Command::new("env");
+        packing.args([how, program, "pack", "--name", "web", "--disk", "big.raw", "--level", "9", "web.xva"]);
+        let packing = packing.current_dir(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until("the beginning", || {
+            let drafts = folder.path().read_dir().unwrap().map(|entry| entry.unwrap());
+            drafts.filter(|file| file.file_name() != "big.raw").any(|file| file.metadata().unwrap().len() > 0)
+        });
+        signal(&packing, "HUP");
+        let (status, _, error) = text(packing.wait_with_output().unwrap());
+        assert_eq!(status, if names_then.len() == 1 { 130 } else { 0 }, "{how}: {error}");
+        assert_eq!(names(folder.path()), names_then, "{how}");
+    }
+}
+
+/// A plain archive of `a.raw` and `b.raw`, of 4 MiB each, whose second MiB of `a.raw` is damaged.
+fn damaged_archive() -> TempDir {
+    let folder = folder_with_disk();
+    fs::write(folder.path().join("b.raw"), noise(7, 4 * MIB)).unwrap();
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--disk", "b.raw", "--compress", "none", "web.xva"]);
+    let mut bytes = fs::read(folder.path().join("web.xva")).unwrap();
+    bytes[3 * MIB / 2] ^= 1;
+    fs::write(folder.path().join("web.xva"), bytes).unwrap();
+    folder
+}
+
+#[test]
+fn what_is_whole_of_a_damaged_archive_can_be_saved() {
+    let folder = damaged_archive();
+    let (original, file) = (fs::read(folder.path().join("a.raw")).unwrap(), |name: &str| folder.path().join(name));
+    assert_eq!(good(&folder, &["extract", "web.xva", "one", "--disk", "1"]), "one/disk-1.raw\n");
+    assert_eq!(names(&file("one")), ["disk-1.raw", "ova.xml"]);
+    assert!(same(&file("b.raw"), &file("one/disk-1.raw")));
+    let (status, stdout, error) = run(&folder, &["extract", "web.xva", "none", "--disk", "0"]);
+    assert!(status == 1 && stdout.is_empty() && error.contains("/00000001"), "{error}");
+    let (status, _, error) = run(&folder, &["extract", "web.xva", "none", "--disk", "2"]);
+    assert!(status == 1 && error.contains("the archive has 2 disks, and none with the number 2"), "{error}");
+
+    let (status, stdout, error) = run(&folder, &["extract", "web.xva", "all", "--keep-going"]);
+    assert_eq!((status, stdout.as_str()), (1, "all/disk-0.raw\nall/disk-1.raw\n"));
+    assert!(error.contains("disk 0: bytes 1048576 to 2097152 are not whole: "), "{error}");
+    assert!(error.ends_with("web.xva: 1 range is not whole\n"), "{error}");
+    let mut expected = original.clone();
+    expected[MIB..2 * MIB].fill(0);
+    assert!(fs::read(file("all/disk-0.raw")).unwrap() == expected);
+    assert!(same(&file("b.raw"), &file("all/disk-1.raw")));
+
+    // Cut inside the second disk, the first one is whole but for the same damage.
+    let bytes = fs::read(file("web.xva")).unwrap();
+    fs::write(file("web.xva"), &bytes[..6 * MIB]).unwrap();
+    let (status, _, error) = run(&folder, &["extract", "web.xva", "cut", "--keep-going"]);
+    assert!(status == 1 && error.contains("disk 1: bytes 2097152 to 4194304 are not whole: "), "{error}");
+    assert!(fs::read(file("cut/disk-0.raw")).unwrap() == expected);
+    let second = fs::read(file("cut/disk-1.raw")).unwrap();
+    assert!(second[..2 * MIB] == fs::read(file("b.raw")).unwrap()[..2 * MIB]);
+    let (status, _, error) = run(&folder, &["extract", "web.xva", "none", "--disk", "1"]);
+    assert!(status == 1 && error.contains("the archive ends inside it"), "{error}");
+    assert!(!file("none").exists());
+}
+
+#[test]
+fn a_disk_before_the_damage_can_be_extracted_alone() {
+    let folder = folder_with_disk();
+    fs::write(folder.path().join("b.raw"), noise(7, 4 * MIB)).unwrap();
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--disk", "b.raw", "--compress", "none", "web.xva"]);
+    let bytes = fs::read(folder.path().join("web.xva")).unwrap();
+    fs::write(folder.path().join("web.xva"), &bytes[..6 * MIB]).unwrap();
+    let (status, _, notes) = run(&folder, &["extract", "web.xva", "out", "--disk", "0"]);
+    assert!(status == 0 && notes.contains("the archive ends inside it"), "{notes}");
+    assert!(same(&folder.path().join("a.raw"), &folder.path().join("out/disk-0.raw")));
+}
+
+#[test]
+fn existing_images_are_kept_and_found_at_once() {
+    let folder = folder_with_disk();
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "web.xva"]);
+    let bytes = fs::read(folder.path().join("web.xva")).unwrap();
+    fs::write(folder.path().join("web.xva"), &bytes[..2 * MIB]).unwrap();
+    for name in ["disk-0.raw", "ova.xml"] {
+        fs::create_dir_all(folder.path().join("out")).unwrap();
+        fs::write(folder.path().join("out").join(name), "precious").unwrap();
+        let (status, _, error) = run(&folder, &["extract", "web.xva", "out"]);
+        assert!(status == 1 && error.contains(&format!("out/{name} already exists")), "{error}");
+        assert_eq!(names(&folder.path().join("out")), [name]);
+        fs::remove_dir_all(folder.path().join("out")).unwrap();
+    }
+}
+
+#[test]
 fn an_interrupt_ends_the_wait_for_more_of_an_archive() {
     let folder = folder_with_disk();
     good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--compress", "none", "web.xva"]);
@@ -337,7 +436,8 @@ fn an_interrupt_ends_the_wait_for_more_of_an_archive() {
     let mut extracting = start(&folder, &extract);
     let mut pipe = extracting.0.stdin.take().unwrap();
     pipe.write_all(&bytes[..2 * MIB]).unwrap();
-    wait_until("the beginning", || folder.path().join("out/disk-0.raw").exists());
+    wait_until("the beginning", || folder.path().join("out").exists());
+    assert!(!folder.path().join("out/disk-0.raw").exists(), "what is not complete has its final name");
     interrupt(&extracting.0);
     // The pipe stays open: only the signal can end it.
     let mut error = String::new();

@@ -12,6 +12,7 @@
 //! | describe an archive from its first few MiB | [`inspect`] |
 //! | check a whole archive | [`verify`] |
 //! | extract its disks | [`read`](read()) with a [`DiskSink`] |
+//! | save what is whole of a damaged one | [`salvage`] |
 //! | read its disks in any order | [`Archive`] |
 //! | write an archive | [`write`](write()) with an [`ova::Document`] and [`DiskContents`] |
 //!
@@ -92,7 +93,7 @@ pub use interrupt::{interrupted, interruptible, interruption_due, uninterruptibl
 pub use options::{ReadOptions, WriteOptions};
 pub use ova::{AfterCrash, ExpectedDisk};
 pub use progress::{Done, Progress};
-pub use read::{Defect, DiskSink, Severity, Summary, read};
+pub use read::{Defect, DiskSink, Salvaged, SalvagedDisk, Severity, Summary, read, salvage};
 pub use verify::{ArchiveProblem, DiskReport, Report, verify};
 pub use write::{DiskContents, DiskSource, write};
 

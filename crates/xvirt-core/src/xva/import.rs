@@ -9,7 +9,7 @@ use xvirt_xva::{Appliance, ExpectedDisk, ReadOptions};
 
 use super::configure::{Choices, configure};
 use super::root_device;
-use super::target::{Targets, make_image};
+use super::target::{Targets, Tolerance, make_image};
 use crate::Result;
 use crate::config::{Disk, VmConfig};
 use crate::disk::{Access, BlockBackend, ImageFormat};
@@ -106,7 +106,8 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Imported> {
     let mut stage = repository.stage()?;
-    let targets = Targets::new(options.accept_unchecked, |appliance, disk| {
+    let tolerance = Tolerance { unchecked: options.accept_unchecked, ..Tolerance::default() };
+    let targets = Targets::new(tolerance, |appliance, disk| {
         // Checked early to avoid useless work. The commit checks again.
         if let Some(uuid) = appliance.uuid.filter(|_| options.preserve) {
             repository.require_new(uuid)?;
@@ -114,7 +115,7 @@ pub fn import(
         make_disk(&stage, appliance, disk)
     });
     let read = xvirt_xva::read(input, &options.read, &targets, progress)?;
-    let odd = targets.finish()?;
+    let (odd, _) = targets.finish()?;
     let disks =
         (0..read.appliance.disks.len()).map(|index| Disk::raw(stage.disk_path(index, ImageFormat::Raw))).collect();
     let (mut config, mut remarks) = options.configure(&read.appliance, disks)?;

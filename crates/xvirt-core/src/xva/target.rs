@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use xvirt_xva::{Appliance, Defect, DiskSink, ExpectedDisk, Severity};
+use xvirt_xva::{Appliance, Defect, DiskSink, ExpectedDisk, SalvagedDisk, Severity};
 
+use super::damage::Damage;
 use crate::disk::{self, Access, BlockBackend, ImageFormat, is_zero, write_bytes};
 use crate::sync::lock;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The unit and minimum size of disks.
 const SECTOR: u64 = 512;
@@ -28,29 +30,109 @@ const MAX_REMARKS: usize = 100;
 /// Creates the image of a disk, or `None` if the disk is not wanted. The image must read as zeroes.
 type MakeImage<'a> = dyn Fn(&Appliance, &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
 
+/// Which defects of an archive are no error.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tolerance {
+    /// Chunks without a checksum.
+    pub(super) unchecked: bool,
+    /// Defects of disks for which no image is made.
+    pub(super) other_disks: bool,
+    /// Damage, which is listed.
+    pub(super) damage: bool,
+}
+
 /// Writes the disks of an archive into images; zeroes are skipped, because new images read as zeroes.
 pub(super) struct Targets<'a> {
     make: Box<MakeImage<'a>>,
-    accept_unchecked: bool,
-    disks: OnceLock<Vec<Option<Arc<dyn BlockBackend>>>>,
+    tolerance: Tolerance,
+    disks: OnceLock<Vec<Target>>,
     remarks: Mutex<Vec<String>>,
+    damage: Mutex<Damage>,
+    /// Whether a defect was rejected.
+    rejected: AtomicBool,
+}
+
+/// A disk of the archive, and its image if it is wanted.
+struct Target {
+    label: String,
+    size: u64,
+    image: Option<Arc<dyn BlockBackend>>,
 }
 
 impl<'a> Targets<'a> {
-    /// Writes to the images that `make` creates. Chunks without a checksum are rejected unless `accept_unchecked`.
+    /// Writes to the images that `make` creates.
     pub(super) fn new(
-        accept_unchecked: bool,
+        tolerance: Tolerance,
         make: impl Fn(&Appliance, &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a,
     ) -> Self {
-        Self { make: Box::new(make), accept_unchecked, disks: OnceLock::new(), remarks: Mutex::default() }
+        Self {
+            make: Box::new(make),
+            tolerance,
+            disks: OnceLock::new(),
+            remarks: Mutex::default(),
+            damage: Mutex::default(),
+            rejected: AtomicBool::new(false),
+        }
     }
 
-    /// Puts everything on stable storage, and returns the remarks about the archive.
-    pub(super) fn finish(self) -> Result<Vec<String>> {
-        for disk in self.disks.into_inner().into_iter().flatten().flatten() {
+    /// Accepts the failure that ended reading, if enough is tolerated.
+    ///
+    /// # Errors
+    /// The failure, if it is not.
+    pub(super) fn ended_early(&self, failure: Error, disks: &[SalvagedDisk]) -> Result<()> {
+        let of_archive = matches!(failure.kind(), ErrorKind::CorruptArchive | ErrorKind::UnsupportedArchive);
+        let wanted = |index: &usize| self.target(*index).is_some_and(|target| target.image.is_some());
+        let cut: Vec<_> = disks
+            .iter()
+            .enumerate()
+            .filter(|(index, disk)| wanted(index) && disk.reached < disk.expected.size)
+            .collect();
+        let tolerated = self.tolerance.damage || (self.tolerance.other_disks && cut.is_empty());
+        if !of_archive || !tolerated || self.rejected.load(Ordering::Acquire) {
+            return Err(failure);
+        }
+        let why = failure.to_string();
+        for (index, disk) in cut {
+            lock(&self.damage).add(index, disk.reached..disk.expected.size, why.clone());
+        }
+        self.remark(why);
+        Ok(())
+    }
+
+    /// Puts everything on stable storage, and returns remarks about the archive, and the damaged ranges of its disks.
+    pub(super) fn finish(self) -> Result<(Vec<String>, Vec<String>)> {
+        let disks = self.disks.into_inner().unwrap_or_default();
+        for disk in disks.iter().filter_map(|target| target.image.as_ref()) {
             disk.flush().map_err(|error| Error::io("cannot write a disk of the archive to stable storage", error))?;
         }
-        Ok(self.remarks.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let damage = self.damage.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let label = |disk: usize| disks.get(disk).map_or_else(String::new, |target| target.label.clone());
+        let remarks = self.remarks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((remarks, damage.lines(label)))
+    }
+
+    fn target(&self, disk: usize) -> Option<&Target> {
+        self.disks.get().and_then(|disks| disks.get(disk))
+    }
+
+    fn remark(&self, what: String) {
+        let mut remarks = lock(&self.remarks);
+        if remarks.len() < MAX_REMARKS {
+            remarks.push(what);
+        }
+    }
+
+    /// Whether what is not whole is tolerated. That of the wanted disks is listed.
+    fn accept_damage(&self, defect: &Defect) -> bool {
+        match defect.disk.and_then(|index| Some((index, self.target(index)?))) {
+            Some((_, target)) if target.image.is_none() => self.tolerance.damage || self.tolerance.other_disks,
+            Some((index, target)) if self.tolerance.damage => {
+                let range = defect.range.clone().unwrap_or(0..target.size);
+                lock(&self.damage).add(index, range, defect.error.to_string());
+                true
+            }
+            _ => self.tolerance.damage,
+        }
     }
 }
 
@@ -58,33 +140,39 @@ impl DiskSink for Targets<'_> {
     type Error = Error;
 
     fn begin(&self, appliance: &Appliance, disks: &[ExpectedDisk]) -> Result<()> {
-        let made = disks.iter().map(|disk| (self.make)(appliance, disk)).collect::<Result<Vec<_>>>()?;
+        let target = |disk: &ExpectedDisk| {
+            let place = appliance.disks.iter().position(|other| other.id == disk.id);
+            let label = place.map_or_else(|| format!("memory image {}", disk.id), |index| format!("disk {index}"));
+            Ok(Target { label, size: disk.size, image: (self.make)(appliance, disk)? })
+        };
+        let made = disks.iter().map(target).collect::<Result<Vec<_>>>()?;
         // This is called once.
         let _ = self.disks.set(made);
         Ok(())
     }
 
     fn write(&self, disk: usize, offset: u64, pieces: &[&[u8]]) -> Result<()> {
-        let target = self.disks.get().and_then(|disks| disks.get(disk)).and_then(Option::as_ref);
+        let target = self.target(disk).and_then(|target| target.image.as_ref());
         let Some(target) = target.filter(|_| !pieces.iter().all(|piece| is_zero(piece))) else { return Ok(()) };
         write_bytes(&**target, pieces.iter().copied(), offset)
             .map_err(|error| Error::io(format!("cannot write byte {offset} of disk {disk} of the archive"), error))
     }
 
     fn defect(&self, defect: Defect) -> Result<()> {
-        match defect.severity {
-            Severity::Harmless => {}
-            Severity::Unchecked if self.accept_unchecked => {}
-            Severity::Unchecked => {
-                let remedy = "export the VM again, or accept unchecked contents if you trust the file";
-                return Err(defect.error.with_remedy(remedy).into());
-            }
-            _ => return Err(defect.error.into()),
+        let accepted = match defect.severity {
+            Severity::Harmless => true,
+            Severity::Unchecked if self.tolerance.unchecked => true,
+            _ => self.accept_damage(&defect),
+        };
+        if !accepted {
+            self.rejected.store(true, Ordering::Release);
+            let remedy = "export the VM again, or accept unchecked contents if you trust the file";
+            return Err(match defect.severity {
+                Severity::Unchecked => defect.error.with_remedy(remedy).into(),
+                _ => defect.error.into(),
+            });
         }
-        let mut remarks = lock(&self.remarks);
-        if remarks.len() < MAX_REMARKS {
-            remarks.push(defect.error.to_string());
-        }
+        self.remark(defect.error.to_string());
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! time.
 
 mod check;
+mod salvage;
 mod sink;
 mod table;
 
@@ -16,6 +17,7 @@ use std::thread;
 use check::{Checkers, Job};
 use table::Checksums;
 
+pub use salvage::{Salvaged, SalvagedDisk, salvage};
 pub use sink::{Defect, DiskSink, Severity};
 
 use crate::Result;
