@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xvirt_core::config::ByteSize;
@@ -88,7 +88,7 @@ pub struct Pack {
     /// A disk image; the first is the boot disk. If its name ends in .raw, it is raw; otherwise, its format is detected
     #[arg(long = "disk", value_name = "FILE", required = true)]
     pub disks: Vec<PathBuf>,
-    /// A network interface; on import, it is connected to the network of this bridge
+    /// A network interface; on import, it is connected to the network of this bridge, whose name follows an equals sign
     #[arg(long = "nic", value_name = "BRIDGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub nics: Vec<String>,
     #[command(flatten)]
@@ -105,7 +105,7 @@ pub struct Import {
     /// Another name for the VM
     #[arg(long)]
     pub name: Option<String>,
-    /// Connect interfaces on the network NAME to a bridge of this host
+    /// Connect interfaces on the network NAME to a bridge of this host; =BRIDGE is for a network without a name
     #[arg(long = "network", value_name = "NAME=BRIDGE", value_parser = pair)]
     pub networks: Vec<(String, String)>,
     /// Keep the UUID and hardware addresses: for a VM that is moved here and will not run at its origin again
@@ -149,10 +149,16 @@ impl From<Format> for ImageFormat {
     }
 }
 
+/// Whether an archive is named right after `--nic`, where its name looks like that of a bridge.
+pub fn follows_nic(archive: &Path) -> bool {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    archive != Path::new("-") && arguments.windows(2).any(|pair| pair[0] == "--nic" && *pair[1] == *archive.as_os_str())
+}
+
 /// Parses `NAME=BRIDGE`. Network names may contain an equals sign, bridge names cannot.
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.rsplit_once('=') {
-        Some((name, bridge)) if !name.is_empty() && !bridge.is_empty() => Ok((name.to_owned(), bridge.to_owned())),
+        Some((name, bridge)) if !bridge.is_empty() => Ok((name.to_owned(), bridge.to_owned())),
         _ => Err("write the network's name, an equals sign, and the bridge".into()),
     }
 }

@@ -34,6 +34,16 @@ impl Failure {
         Self { what: format!("{}; see --help", what.strip_prefix("error: ").unwrap_or(&what)), status: 2 }
     }
 
+    /// The arguments are valid each, but not together.
+    pub fn misused(what: impl Display) -> Self {
+        Self { what: format!("{what}; see --help"), status: 2 }
+    }
+
+    /// Adds what holds in spite of the failure.
+    pub fn but(self, what: impl Display) -> Self {
+        Self { what: format!("{}; {what}", self.what), ..self }
+    }
+
     /// Prints the failure to standard error; returns the exit status.
     pub fn report(&self) -> ExitCode {
         eprintln!("appliance: {}", Plain(&self.what));

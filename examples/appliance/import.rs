@@ -13,14 +13,15 @@ use crate::failure::{Failure, Result, note};
 use crate::input::{Input, Name};
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
-use crate::run::run;
+use crate::run::Running;
+use crate::store::Store;
 use crate::table::print;
 
 pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
     // First, so that a host that cannot run the VM is reported before the long import.
     let host = arguments.start.then(host).transpose()?;
     let input = Input::open(&arguments.file, interrupt)?;
-    let repository = Repository::open(&arguments.repository)?;
+    let repository = Store::open(&arguments.repository)?;
     if let Some(host) = &host
         && let Some(streaming) = streaming(arguments, &repository)?
     {
@@ -36,7 +37,12 @@ pub fn import(arguments: &Import, interrupt: &Interrupt) -> Result<()> {
         Some(host) => {
             note(format!("{} is VM {}", imported.vm.name(), imported.vm.uuid()));
             let typed = arguments.file != Path::new("-");
-            run(imported.vm.config().build(&host)?, typed, interrupt)
+            let vm = imported.vm.config().build(&host).map_err(Failure::from);
+            let started = vm.and_then(|vm| Running::start(vm, typed, interrupt));
+            let stored = |failure: Failure| {
+                failure.but(format!("VM {} is imported all the same, and stays in the repository", imported.vm.uuid()))
+            };
+            started.map_err(stored)?.wait(interrupt)
         }
         None => print(&format!("{}  {}\n", imported.vm.uuid(), imported.vm.name())),
     }
@@ -59,14 +65,16 @@ fn start_at_once(streaming: &StreamingImport, host: &Host, interrupt: &Interrupt
     streaming.remarks().iter().for_each(note);
     let config = streaming.config();
     note(format!("{} is VM {}, and starts directly from the archive", config.name, config.uuid));
-    let vm = config.clone().build(host)?;
+    // Before the import, so that nothing is left of a VM that cannot start.
+    let running = Running::start(config.clone().build(host)?, true, interrupt)
+        .map_err(|failure| failure.but("nothing was imported"))?;
     thread::scope(|scope| {
         let completed = scope.spawn(|| {
             streaming.complete(&()).inspect_err(|error| {
                 note(format!("the import failed, and is retried when the VM is halted: {error}"));
             })
         });
-        let ran = run(vm, true, interrupt);
+        let ran = running.wait(interrupt);
         match completed.join() {
             Ok(Ok(_)) => ran,
             // Otherwise all data that the guest has written would be lost.

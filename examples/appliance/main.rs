@@ -17,6 +17,7 @@ mod pack;
 mod progress;
 mod reading;
 mod run;
+mod store;
 mod table;
 mod terminal;
 mod verify;

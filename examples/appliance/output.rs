@@ -4,9 +4,11 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
+use xvirt_core::config::{DiskSource, VmConfig};
 use xvirt_core::xva::Exported;
 
 use crate::failure::{Failure, Result, note};
@@ -23,8 +25,9 @@ pub enum Output {
 }
 
 impl Output {
-    /// Creates an archive; `-` is standard output. An existing file is only replaced with `force`.
-    pub fn create(path: &Path, force: bool) -> Result<Self> {
+    /// Creates an archive of `vm`; `-` is standard output. An existing file is only replaced with `force`, and no disk of
+    /// the VM at all.
+    pub fn create(path: &Path, force: bool, vm: &VmConfig) -> Result<Self> {
         if path == Path::new("-") {
             return standard_output();
         }
@@ -39,6 +42,9 @@ impl Output {
                 ));
             }
             Ok(_) if !force => return Err(exists(&path)),
+            Ok(_) if is_disk(&path, vm) => {
+                return Err(Failure::new(path.display(), "is a disk of the VM; give the archive another name"));
+            }
             _ => {}
         }
         let draft = tempfile::Builder::new().prefix(".appliance-").tempfile_in(folder(&path)).map_err(cannot)?;
@@ -88,6 +94,16 @@ fn standard_output() -> Result<Output> {
     // Bypasses the line buffer of standard output.
     let file = stdout.as_fd().try_clone_to_owned().map_err(|error| Failure::new(STDOUT, error))?;
     Ok(Output::Stream(file.into()))
+}
+
+/// Whether a file is a disk of the VM, under whatever name.
+fn is_disk(path: &Path, vm: &VmConfig) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let file = identity(path);
+    vm.disks.iter().any(|disk| match &disk.source {
+        DiskSource::Image { path, .. } => file.is_some() && identity(path) == file,
+        _ => false,
+    })
 }
 
 fn folder(path: &Path) -> &Path {

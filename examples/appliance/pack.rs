@@ -5,15 +5,21 @@ use std::path::Path;
 use xvirt_core::config::{Disk, Nic, VmConfig};
 use xvirt_core::xva;
 
-use crate::arguments::Pack;
-use crate::failure::Result;
+use crate::arguments::{Pack, follows_nic};
+use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress::Bar;
 
 pub fn pack(arguments: &Pack, interrupt: &Interrupt) -> Result<()> {
+    if follows_nic(&arguments.output) {
+        let name = arguments.output.display();
+        return Err(Failure::misused(format!(
+            "write --nic={name} if {name} is a bridge, or name the archive before --nic if it is that"
+        )));
+    }
     let config = config(arguments)?;
-    let output = Output::create(&arguments.output, arguments.writing.force)?;
+    let output = Output::create(&arguments.output, arguments.writing.force, &config)?;
     let bar = Bar::new(None, interrupt);
     let exported =
         xva::export(&config, output.file(), &arguments.writing.export(), &bar).map_err(|error| output.failed(error))?;

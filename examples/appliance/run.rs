@@ -1,7 +1,7 @@
 //! Runs a VM with its serial console on standard input and output.
 
 use std::io::{self, Read, Write};
-use std::thread::{self, Scope};
+use std::thread::{self, JoinHandle, Scope};
 use std::time::Duration;
 
 use xvirt_core::console::{Console, ConsoleReader};
@@ -16,25 +16,41 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often Ctrl-C is checked.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Starts a VM and returns when it is halted. The first Ctrl-C presses its power button, the second powers it off
-/// immediately. Standard input goes to the guest if `typed`.
-pub fn run(vm: Vm, typed: bool, interrupt: &Interrupt) -> Result<()> {
-    interrupt.only_count();
-    let output = vm.console().reader();
-    let shown = thread::spawn(move || show(output));
-    vm.start()?;
-    let keys = typed.then(Keys::one_by_one);
-    if typed {
-        let console = vm.console().clone();
-        // Not joined, because it may still be waiting for a key when the guest is gone.
-        thread::spawn(move || forward(&console));
+/// A VM that was started, with its console on this terminal.
+#[derive(Debug)]
+pub struct Running {
+    vm: Vm,
+    shown: JoinHandle<()>,
+    keys: Option<Keys>,
+}
+
+impl Running {
+    /// Starts a VM. From now on, the first Ctrl-C presses its power button, and the second powers it off immediately.
+    /// Standard input goes to the guest if `typed`.
+    pub fn start(vm: Vm, typed: bool, interrupt: &Interrupt) -> Result<Self> {
+        let output = vm.console().reader();
+        let shown = thread::spawn(move || show(output));
+        vm.start()?;
+        interrupt.only_count();
+        let keys = typed.then(Keys::one_by_one);
+        if typed {
+            let console = vm.console().clone();
+            // Not joined, because it may still be waiting for a key when the guest is gone.
+            thread::spawn(move || forward(&console));
+        }
+        Ok(Self { vm, shown, keys })
     }
-    let ended = thread::scope(|scope| wait(&vm, interrupt, scope));
-    drop(keys);
-    // The console ends with the VM, after all its output was shown.
-    drop(vm);
-    let _ = shown.join();
-    ended
+
+    /// Returns when it is halted.
+    pub fn wait(self, interrupt: &Interrupt) -> Result<()> {
+        let Self { vm, shown, keys } = self;
+        let ended = thread::scope(|scope| wait(&vm, interrupt, scope));
+        drop(keys);
+        // The console ends with the VM, after all its output was shown.
+        drop(vm);
+        let _ = shown.join();
+        ended
+    }
 }
 
 /// Waits until the VM is halted, and shuts it down on Ctrl-C.

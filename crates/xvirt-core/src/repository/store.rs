@@ -105,6 +105,29 @@ impl Repository {
         Ok(repository)
     }
 
+    /// Removes the repository, if nothing is in it, and returns whether it did. The folder itself stays, empty.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read and written.
+    pub fn remove_if_empty(self) -> Result<bool> {
+        let cannot = |error| failed(format!("cannot remove repository {}", self.folder.display()), error);
+        let _lock = self.lock_exclusive()?;
+        for directory in Directory::ALL {
+            match fs::remove_dir(self.directory(directory)).or_else(absent_is(())) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    make_folders(&self.folder).map_err(cannot)?;
+                    return Ok(false);
+                }
+                removed => removed.map_err(cannot)?,
+            }
+        }
+        for file in [Marker::FILE, LOCK] {
+            fs::remove_file(self.folder.join(file)).or_else(absent_is(())).map_err(cannot)?;
+        }
+        Ok(true)
+    }
+
     /// The absolute path of its folder.
     pub fn folder(&self) -> &Path {
         &self.folder

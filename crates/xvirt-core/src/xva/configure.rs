@@ -39,6 +39,12 @@ pub(super) fn configure(appliance: &Appliance, disks: Vec<Disk>, choices: &Choic
     for (disk, described) in disks.into_iter().zip(&appliance.disks) {
         config = config.disk(if described.read_only { disk.read_only() } else { disk });
     }
+    for unknown in choices.networks.keys().filter(|name| appliance.nics.iter().all(|nic| nic.network != **name)) {
+        let mut names: Vec<_> = appliance.nics.iter().map(|nic| format!("'{}'", nic.network)).collect();
+        names.dedup();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        remarks.push(format!("none of its interfaces was on the network '{unknown}'; its networks: {names}"));
+    }
     for (index, described) in appliance.nics.iter().enumerate() {
         config = config.nic(nic(index, described, choices, &mut remarks)?);
     }

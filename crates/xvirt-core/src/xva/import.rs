@@ -1,8 +1,8 @@
 //! Imports an archive as a VM of a repository.
 
-use std::collections::BTreeMap;
-use std::io::Read;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use xvirt_xva::{Appliance, ExpectedDisk, ReadOptions};
@@ -10,11 +10,12 @@ use xvirt_xva::{Appliance, ExpectedDisk, ReadOptions};
 use super::configure::{Choices, configure};
 use super::root_device;
 use super::target::{Targets, Tolerance, make_image};
-use crate::Result;
 use crate::config::{Disk, VmConfig};
 use crate::disk::{Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
-use crate::repository::{Repository, Stage, StoredVm};
+use crate::repository::{Repository, Stage, StoredVm, check_name};
+use crate::sync::lock;
+use crate::{Error, Result};
 
 /// The name under which `ova.xml` is attached to an imported VM, for a later export.
 pub(super) const METADATA: &str = "ova.xml";
@@ -45,7 +46,7 @@ impl Import {
     }
 
     /// Connects network interfaces on the network with this name to a bridge of the host. Other interfaces are not
-    /// connected.
+    /// connected. A network without a name has the name "".
     #[must_use]
     pub fn network(mut self, name: impl Into<String>, bridge: impl Into<String>) -> Self {
         self.networks.insert(name.into(), bridge.into());
@@ -72,6 +73,11 @@ impl Import {
     pub fn read(mut self, options: ReadOptions) -> Self {
         self.read = options;
         self
+    }
+
+    /// Checks what can be checked before the archive is read.
+    pub(super) fn check(&self) -> Result<()> {
+        self.name.as_deref().map_or(Ok(()), |name| check_name("VM", name))
     }
 
     pub(super) fn configure(&self, appliance: &Appliance, disks: Vec<Disk>) -> Result<(VmConfig, Vec<String>)> {
@@ -105,27 +111,55 @@ pub fn import(
     options: &Import,
     progress: &dyn Progress,
 ) -> Result<Imported> {
+    options.check()?;
     let mut stage = repository.stage()?;
+    let large = Mutex::default();
     let tolerance = Tolerance { unchecked: options.accept_unchecked, ..Tolerance::default() };
     let targets = Targets::new(tolerance, |appliance, disk| {
         // Checked early to avoid useless work. The commit checks again.
         if let Some(uuid) = appliance.uuid.filter(|_| options.preserve) {
             repository.require_new(uuid)?;
         }
-        make_disk(&stage, appliance, disk)
+        make_disk(&stage, appliance, disk, &large)
     });
     let read = xvirt_xva::read(input, &options.read, &targets, progress)?;
     let (odd, _) = targets.finish()?;
-    let disks =
-        (0..read.appliance.disks.len()).map(|index| Disk::raw(stage.disk_path(index, ImageFormat::Raw))).collect();
+    let large = large.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let disks = (0..read.appliance.disks.len()).map(|index| match large.contains(&index) {
+        true => Disk::qcow2(stage.disk_path(index, ImageFormat::Qcow2)),
+        false => Disk::raw(stage.disk_path(index, ImageFormat::Raw)),
+    });
+    let disks = disks.collect();
     let (mut config, mut remarks) = options.configure(&read.appliance, disks)?;
     remarks.extend(odd);
+    remarks.extend(large.iter().map(|index| {
+        format!("disk {index} is a qcow2 image, because the file system of the repository has no files as large as it")
+    }));
     remarks.extend(root_device::adapt(&mut config, |disk| disk.open_backend(Access::ReadOnly))?);
     stage.attach(METADATA, read.document.to_xml().as_bytes())?;
     Ok(Imported { vm: stage.commit(config)?, remarks })
 }
 
-fn make_disk(stage: &Stage, appliance: &Appliance, disk: &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> {
+/// Creates the image of a disk: raw, or qcow2 if the file system has no files as large as the disk, such as ext4 above
+/// 16 TiB. The latter are added to `large`.
+fn make_disk(
+    stage: &Stage,
+    appliance: &Appliance,
+    disk: &ExpectedDisk,
+    large: &Mutex<BTreeSet<usize>>,
+) -> Result<Option<Arc<dyn BlockBackend>>> {
     let Some(index) = appliance.disks.iter().position(|other| other.id == disk.id) else { return Ok(None) };
-    make_image(&stage.disk_path(index, ImageFormat::Raw), ImageFormat::Raw, disk.size).map(Some)
+    let make = |format| make_image(&stage.disk_path(index, format), format, disk.size);
+    match make(ImageFormat::Raw) {
+        Err(error) if is_too_large(&error) => {
+            lock(large).insert(index);
+            make(ImageFormat::Qcow2).map(Some)
+        }
+        made => made.map(Some),
+    }
+}
+
+fn is_too_large(error: &Error) -> bool {
+    let cause = error.cause().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::FileTooLarge)
 }

@@ -50,6 +50,7 @@ pub fn import_streaming(
     repository: &Repository,
     options: &Import,
 ) -> Result<StreamingImport> {
+    options.check()?;
     let archive = Archive::open(archive)?;
     let stage = repository.stage()?;
     let (mut streaming, mut maps, mut paths) = (Vec::new(), Vec::new(), Vec::new());
