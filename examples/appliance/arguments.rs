@@ -24,7 +24,7 @@ pub struct Appliance {
 pub enum Verb {
     /// Describe an archive, reading only its beginning
     Inspect(Look),
-    /// Check a whole archive: every header, offset and checksum
+    /// Check a whole archive, every header, offset and checksum, and whether XenServer and XCP-ng can import it
     Verify(Look),
     /// Extract the disks of an archive
     Extract(Extract),

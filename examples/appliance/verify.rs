@@ -1,4 +1,4 @@
-//! `appliance verify`: checks whether an archive is intact.
+//! `appliance verify`: checks whether an archive is intact, and whether XenServer can import it.
 
 use xvirt_core::xva::{self, Report};
 
@@ -40,7 +40,10 @@ fn table(report: &Report) -> Table {
     for problem in &report.problems {
         table.line(if problem.serious { "damage" } else { "oddity" }, &problem.what);
     }
-    table.line("verdict", if report.good { "good" } else { "DAMAGED" });
+    report.obstacles.iter().filter(|_| report.good).for_each(|obstacle| table.line("obstacle", obstacle));
+    table.line("verdict", if report.good { "good: whole, and can be imported here" } else { "DAMAGED" });
+    let can = report.obstacles.is_empty();
+    table.line("XenServer", if can { "can import it, as can XCP-ng" } else { "CANNOT import it, nor can XCP-ng" });
     table
 }
 

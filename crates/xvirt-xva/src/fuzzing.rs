@@ -1,7 +1,6 @@
 //! The interface of the fuzzers in `fuzz/`, in plain types. Only cargo-fuzz builds it.
 
 use std::io::{self, Read};
-use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use bytes::Bytes;
@@ -59,9 +58,9 @@ pub fn read(input: impl Read + Send, sink: &dyn DiskSink<Error = Error>) -> Resu
 pub fn decode(input: impl Read + Send, most: usize) -> Result<(Compression, Vec<u8>)> {
     let opened = codec::open(input)?;
     let compression = opened.compression;
-    let read = AtomicU64::new(0);
+    let counters = codec::Counters::default();
     thread::scope(|scope| {
-        let mut stream = codec::decode(scope, opened, ReadOptions::default().max_window, &read);
+        let mut stream = codec::decode(scope, opened, ReadOptions::default().max_window, &counters);
         let mut content = Vec::new();
         while let Some(piece) = stream.next_piece()?.filter(|_| content.len() < most) {
             content.extend_from_slice(&piece);

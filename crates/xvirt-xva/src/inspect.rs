@@ -1,7 +1,7 @@
 //! Describes an archive from its start.
 
 use std::io::Read;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::appliance::Appliance;
 use crate::chunk::{Checksum, Name};
-use crate::codec::{self, Compression};
+use crate::codec::{self, Compression, Counters};
 use crate::error::corrupt;
 use crate::options::ReadOptions;
 use crate::ova::{self, Document};
@@ -36,10 +36,10 @@ pub struct Inspected {
 pub fn inspect(input: impl Read + Send, options: &ReadOptions, progress: &dyn Progress) -> Result<Inspected> {
     let opened = codec::open(input)?;
     let compression = opened.compression;
-    let read = AtomicU64::new(0);
+    let counters = Counters::default();
     let (document, checksum) = thread::scope(|scope| {
-        let mut walk = Walk::new(codec::decode(scope, opened, options.max_window, &read));
-        look(&mut walk, &mut || step(progress, read.load(Ordering::Relaxed), None, "inspecting the archive"))
+        let mut walk = Walk::new(codec::decode(scope, opened, options.max_window, &counters));
+        look(&mut walk, &mut || step(progress, counters.read.load(Ordering::Relaxed), None, "inspecting the archive"))
     })?;
     Ok(Inspected { appliance: Appliance::read(&document)?, compression, checksum })
 }

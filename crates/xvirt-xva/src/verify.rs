@@ -1,6 +1,6 @@
 //! Verifies an archive without importing it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,12 +12,9 @@ use crate::codec::Compression;
 use crate::options::ReadOptions;
 use crate::ova::ExpectedDisk;
 use crate::progress::Progress;
-use crate::read::{Defect, DiskOutcome, DiskSink, Severity, as_far_as_possible};
+use crate::read::{Defect, DiskOutcome, DiskSink, Kind, Severity, as_far_as_possible};
 use crate::thread::lock;
 use crate::{Error, ErrorKind, Result};
-
-/// The most problems of each severity in a report.
-const MAX_PROBLEMS: usize = 1000;
 
 /// The result of verifying an archive.
 #[derive(Clone, Debug, Serialize)]
@@ -37,8 +34,10 @@ pub struct Report {
     pub decompressed: u64,
     /// Whether the archive is complete and valid.
     pub good: bool,
-    /// The problems, serious ones first, at most a thousand of each severity.
+    /// The problems, serious ones first, one for each kind.
     pub problems: Vec<ArchiveProblem>,
+    /// What keeps XenServer and XCP-ng from importing the archive, one line for each kind; empty if they can.
+    pub obstacles: Vec<String>,
 }
 
 /// The result for one disk.
@@ -80,9 +79,22 @@ pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Pro
         if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) {
             return Err(error);
         }
-        found.add(true, error.to_string());
+        found.failure = Some(error.to_string());
     }
-    let Found { serious, harmless, mut damaged } = found;
+    let mut obstacles = outcome.obstacles;
+    let Found { kinds, failure, mut damaged } = found;
+    let failure = failure.map(|what| ArchiveProblem { serious: true, what });
+    let (mut serious, mut harmless) = (Vec::new(), Vec::new());
+    for ((is_serious, kind), (what, count)) in kinds {
+        let what = if count == 1 { what } else { format!("{what} (and {} more of this kind)", count - 1) };
+        // XenServer reads no further than it has to.
+        if kind != Kind::AfterEnd {
+            obstacles.push(what.clone());
+        }
+        if is_serious { &mut serious } else { &mut harmless }.push(ArchiveProblem { serious: is_serious, what });
+    }
+    obstacles.extend(failure.iter().map(|failure| failure.what.clone()));
+    serious.extend(failure);
     let disk = |(index, disk): (usize, DiskOutcome)| DiskReport {
         whole: disk.offset == disk.expected.size && !damaged.remove(&index),
         reached: disk.offset,
@@ -99,6 +111,7 @@ pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Pro
         decompressed: outcome.decompressed,
         good: serious.is_empty(),
         problems: serious.into_iter().chain(harmless).collect(),
+        obstacles,
     })
 }
 
@@ -110,19 +123,11 @@ struct Verifier {
 
 #[derive(Default)]
 struct Found {
-    serious: Vec<ArchiveProblem>,
-    harmless: Vec<ArchiveProblem>,
+    /// By whether they are serious, and by kind: the first, and their number.
+    kinds: BTreeMap<(bool, Kind), (String, u64)>,
+    failure: Option<String>,
     /// The disks with serious problems.
     damaged: BTreeSet<usize>,
-}
-
-impl Found {
-    fn add(&mut self, serious: bool, what: String) {
-        let list = if serious { &mut self.serious } else { &mut self.harmless };
-        if list.len() < MAX_PROBLEMS {
-            list.push(ArchiveProblem { serious, what });
-        }
-    }
 }
 
 impl DiskSink for Verifier {
@@ -142,7 +147,7 @@ impl DiskSink for Verifier {
         if let (true, Some(disk)) = (serious, defect.disk) {
             found.damaged.insert(disk);
         }
-        found.add(serious, defect.error.to_string());
+        found.kinds.entry((serious, defect.kind)).or_insert_with(|| (defect.error.to_string(), 0)).1 += 1;
         Ok(())
     }
 }

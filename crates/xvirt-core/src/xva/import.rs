@@ -152,8 +152,10 @@ fn make_disk(
     let make = |format| make_image(&stage.disk_path(index, format), format, disk.size);
     match make(ImageFormat::Raw) {
         Err(error) if is_too_large(&error) => {
+            // If it is too large for qcow2 as well, the first error tells why.
+            let image = make(ImageFormat::Qcow2).map_err(|_| error)?;
             lock(large).insert(index);
-            make(ImageFormat::Qcow2).map(Some)
+            Ok(Some(image))
         }
         made => made.map(Some),
     }

@@ -75,7 +75,7 @@ mod tests {
 
     fn role(name: &str, kind: EntryKind) -> String {
         let disks = [ExpectedDisk { id: "Ref:4".to_owned(), size: 1, required: true }];
-        match Role::of(&Entry { name: name.to_owned(), size: 0, kind }, &disks) {
+        match Role::of(&Entry { name: name.to_owned(), size: 0, kind, dotted: false }, &disks) {
             Role::Chunk { disk, number } => format!("chunk {number} of {disk}"),
             Role::Checksum => "checksum".to_owned(),
             Role::Misfit(Misfit { disk, number, .. }) => format!("misfit {disk:?} {number:?}"),

@@ -50,20 +50,28 @@ enum Slot {
     Pending(Receiver<Result<Bytes>>),
 }
 
-/// Decompresses an input on threads of `scope`, with a window of at most `max_window` bytes; `read` counts the bytes
-/// taken from it.
+/// What is known about an input so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// The bytes taken from it.
+    pub(crate) read: AtomicU64,
+    /// The largest window that it needed, in bytes.
+    pub(crate) window: AtomicU64,
+}
+
+/// Decompresses an input on threads of `scope`, with a window of at most `max_window` bytes.
 pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     opened: Opened<R>,
     max_window: u64,
-    read: &'scope AtomicU64,
+    counters: &'scope Counters,
 ) -> Stream<'scope> {
     let Opened { compression, input } = opened;
     let (sender, receiver) = bounded(WAITING);
     spawn_scoped(scope, move || {
-        let mut input = Counted { input, read };
+        let mut input = Counted { input, read: &counters.read };
         let most_memory = max_window.min(1 << MAX_WINDOW);
-        let mut output = Output { pool: Pool::new(PIECE), slots: sender, most_memory };
+        let mut output = Output { pool: Pool::new(PIECE), slots: sender, most_memory, window: &counters.window };
         let done = match compression {
             Compression::None => output.copy(&mut input),
             Compression::Gzip => output.copy(&mut MultiGzDecoder::new(Ahead::spawn(scope, input))),
@@ -81,14 +89,15 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
     })
 }
 
-struct Output {
+struct Output<'a> {
     pool: Pool,
     slots: Sender<Slot>,
     /// The memory limit for a zstd frame that is decompressed as a stream, in bytes.
     most_memory: u64,
+    window: &'a AtomicU64,
 }
 
-impl Output {
+impl Output<'_> {
     /// Passes on `input` unchanged.
     fn copy(&mut self, input: &mut impl Read) -> io::Result<()> {
         loop {
@@ -144,6 +153,7 @@ impl Output {
             let too_large = WindowTooLarge { window: header.memory(), most: self.most_memory };
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, too_large));
         }
+        self.window.fetch_max(header.window, Ordering::Relaxed);
         decoder.reinit()?;
         let mut head = InBuffer::around(&header.bytes);
         let (mut ended, mut content) = (false, 0);
@@ -343,9 +353,9 @@ mod tests {
     use super::*;
 
     fn content(stream: &[u8]) -> Result<Vec<u8>> {
-        let (opened, read) = (open(stream)?, AtomicU64::new(0));
+        let (opened, counters) = (open(stream)?, Counters::default());
         std::thread::scope(|scope| {
-            let mut stream = decode(scope, opened, 128 << 20, &read);
+            let mut stream = decode(scope, opened, 128 << 20, &counters);
             let mut content = Vec::new();
             while let Some(piece) = stream.next_piece()? {
                 content.extend_from_slice(&piece);

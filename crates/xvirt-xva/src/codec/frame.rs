@@ -42,7 +42,7 @@ pub(super) struct Header {
     /// The size of the contents in bytes, if the header has it.
     pub(super) content: Option<u64>,
     /// The window size in bytes.
-    window: u64,
+    pub(super) window: u64,
     checksum: bool,
 }
 

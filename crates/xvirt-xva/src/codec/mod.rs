@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use decode::{decode, fill, open};
+pub(crate) use decode::{Counters, decode, fill, open};
 pub(crate) use frame::skippable;
 pub(crate) use seek_table::{Frame, SeekTable};
 

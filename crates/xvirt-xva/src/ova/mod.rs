@@ -14,6 +14,7 @@ mod document;
 mod fields;
 mod parse;
 mod policy;
+mod required;
 mod value;
 mod write;
 

@@ -7,23 +7,26 @@
 mod check;
 mod salvage;
 mod sink;
+mod strict;
 mod table;
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use check::{Checkers, Job};
+use strict::Strict;
 use table::Checksums;
 
 pub use salvage::{Salvaged, SalvagedDisk, salvage};
+pub(crate) use sink::Kind;
 pub use sink::{Defect, DiskSink, Severity};
 
 use crate::Result;
 use crate::appliance::Appliance;
 use crate::chunk::{Checksum, Layout, MAX_CHUNK, Misfit, Name, Role};
-use crate::codec::{self, Compression};
+use crate::codec::{self, Compression, Counters};
 use crate::error::{corrupt, without_chunk};
 use crate::options::ReadOptions;
 use crate::ova::{self, Document, ExpectedDisk};
@@ -128,6 +131,8 @@ pub(crate) struct Outcome<E> {
     /// The bytes read from the archive, compressed and decompressed.
     pub(crate) read: u64,
     pub(crate) decompressed: u64,
+    /// What keeps XenServer from importing it, besides defects, one line for each kind.
+    pub(crate) obstacles: Vec<String>,
     /// The error that ended reading early.
     pub(crate) failure: Option<E>,
 }
@@ -151,24 +156,26 @@ pub(crate) fn as_far_as_possible<E: From<crate::Error> + Send>(
 ) -> Result<Outcome<E>> {
     let opened = codec::open(input)?;
     let compression = opened.compression;
-    let read = AtomicU64::new(0);
+    let counters = Counters::default();
     let mut reading = Reading::new(sink);
     let mut decompressed = 0;
     let failure = thread::scope(|scope| {
         let checkers = Checkers::spawn(scope, sink);
-        let mut walk = Walk::new(codec::decode(scope, opened, options.max_window, &read));
-        let mut report = || step(progress, read.load(Ordering::Relaxed), None, "reading the archive");
+        let mut walk = Walk::new(codec::decode(scope, opened, options.max_window, &counters));
+        let mut report = || step(progress, counters.read.load(Ordering::Relaxed), None, "reading the archive");
         let walked = reading.members(&mut walk, &checkers, &mut report);
         decompressed = walk.position();
         // A failed check precedes any later failure of the walk.
         checkers.finish().and(walked).and_then(|()| reading.missing()).err()
     });
+    let obstacles = reading.obstacles(counters.window.load(Ordering::Relaxed));
     Ok(Outcome {
         compression,
         disks: reading.outcomes(),
         metadata: reading.metadata,
         checksums: reading.checksums,
-        read: read.into_inner(),
+        read: counters.read.into_inner(),
+        obstacles,
         decompressed,
         failure,
     })
@@ -194,6 +201,7 @@ struct Reading<'a, E> {
     checksums: BTreeSet<Checksum>,
     /// The checksums that the table at the end must list, if there is one.
     listed: Option<Checksums>,
+    strict: Strict,
 }
 
 impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
@@ -205,6 +213,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             layout: Layout::new(&[]),
             checksums: BTreeSet::new(),
             listed: None,
+            strict: Strict::default(),
         }
     }
 
@@ -222,7 +231,9 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
                 None => walk.next()?,
             };
             let Some(entry) = entry else { break };
-            match Role::of(&entry, &self.expected) {
+            let role = Role::of(&entry, &self.expected);
+            self.strict.member(&entry, &role, &self.expected);
+            match role {
                 Role::Other if entry.kind == EntryKind::Directory => {}
                 Role::Other => self.other(walk, &entry)?,
                 // The disk of what is in a folder is unknown before ova.xml.
@@ -242,7 +253,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             return Err(no_metadata().into());
         }
         if !checkers.failed() && walk.has_garbage()? {
-            self.harmless("the end of the archive", "there is data after it")?;
+            self.harmless(Kind::AfterEnd, "the end of the archive", "there is data after it")?;
         }
         Ok(())
     }
@@ -286,7 +297,11 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
                 Ok(self.listed.take().map_or(Ok(()), |listed| listed.compare(&xml))?)
             }
             (name, None) if name.contains('/') => Err(early(entry).into()),
-            (name, _) => self.harmless(name, "it does not belong to an appliance; XenServer would refuse the archive"),
+            (name, _) => self.harmless(
+                Kind::Foreign,
+                name,
+                "it does not belong to an appliance; XenServer would refuse the archive",
+            ),
         }
     }
 
@@ -311,7 +326,13 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             let why = format!("the disk ends after {} of {} bytes", self.layout.offset(index), disk.size);
             let error = corrupt(&disk.id, why);
             let range = Some(self.layout.offset(index)..disk.size);
-            self.sink.defect(Defect { severity: Severity::Damage, disk: Some(index), range, error })?;
+            self.sink.defect(Defect {
+                severity: Severity::Damage,
+                disk: Some(index),
+                range,
+                kind: Kind::Incomplete,
+                error,
+            })?;
         }
         Ok(())
     }
@@ -329,18 +350,32 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             }
             _ => (None, None),
         };
-        self.sink.defect(Defect { severity: Severity::Damage, disk, range, error: without_chunk(name) })
+        self.sink.defect(Defect {
+            severity: Severity::Damage,
+            disk,
+            range,
+            kind: Kind::NoChunk,
+            error: without_chunk(name),
+        })
     }
 
     fn misfit(&self, misfit: Misfit) -> Result<(), E> {
         let Misfit { disk, number, error } = misfit;
         let range = disk.zip(number).and_then(|(disk, number)| self.layout.missed(disk, number));
-        self.sink.defect(Defect { severity: Severity::Damage, disk, range, error })
+        self.sink.defect(Defect { severity: Severity::Damage, disk, range, kind: Kind::Misfit, error })
     }
 
-    fn harmless(&self, member: &str, why: &str) -> Result<(), E> {
+    fn harmless(&self, kind: Kind, member: &str, why: &str) -> Result<(), E> {
         let error = corrupt(member, why);
-        self.sink.defect(Defect { severity: Severity::Harmless, disk: None, range: None, error })
+        self.sink.defect(Defect { severity: Severity::Harmless, disk: None, range: None, kind, error })
+    }
+
+    fn obstacles(&mut self, window: u64) -> Vec<String> {
+        let mut found = self.metadata.as_ref().map(|(document, _)| document.obstacles()).unwrap_or_default();
+        found.extend(std::mem::take(&mut self.strict).lines(window));
+        let table = self.listed.is_some().then(|| "it is of export version 1, and its table of checksums is missing");
+        found.extend(table.map(str::to_owned));
+        found
     }
 
     fn outcomes(&self) -> Vec<DiskOutcome> {

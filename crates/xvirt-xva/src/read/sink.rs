@@ -50,8 +50,23 @@ pub struct Defect {
     pub disk: Option<usize>,
     /// The bytes of the disk that are affected; all of them if that is not known.
     pub range: Option<Range<u64>>,
+    pub(crate) kind: Kind,
     /// A description that names the member of the archive.
     pub error: Error,
+}
+
+/// What is wrong, so that defects of one kind can be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Checksum,
+    ChecksumForm,
+    NoChecksum,
+    Beyond,
+    Misfit,
+    NoChunk,
+    Incomplete,
+    Foreign,
+    AfterEnd,
 }
 
 /// The severity of a defect.

@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     /// Its size in bytes.
     pub(crate) size: u64,
     pub(crate) kind: EntryKind,
+    /// Whether its path has a leading `./`.
+    pub(crate) dotted: bool,
 }
 
 /// The type of a member.
@@ -120,11 +122,12 @@ impl<'a> Walk<'a> {
         if name.len() > MAX_NAME_LENGTH {
             return Err(self.damaged("its name is too long"));
         }
+        let dotted = name.starts_with("./");
         let name = name.trim_start_matches("./").to_owned();
         let size = overrides.size.unwrap_or(header.size);
         self.last.clone_from(&name);
         self.begin(size);
-        Ok(Entry { name, size, kind })
+        Ok(Entry { name, size, kind, dotted })
     }
 
     fn begin(&mut self, size: u64) {

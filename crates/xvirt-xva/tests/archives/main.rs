@@ -9,6 +9,7 @@ mod missing;
 mod peers;
 mod samples;
 mod write;
+mod xenserver;
 
 /// Verifies an archive as it is done by default.
 fn verify(archive: &[u8]) -> xvirt_xva::Result<xvirt_xva::Report> {
