@@ -121,6 +121,19 @@ pub(crate) fn without_chunk(checksum: &str) -> Error {
     corrupt(checksum, "it does not follow the chunk with this name")
 }
 
+/// Whether a member describes a VM in another format, OVF.
+pub(crate) fn is_ovf(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("ovf"))
+}
+
+/// The error for a package of an OVF description and its disks.
+pub(crate) fn ova_package() -> Error {
+    unsupported(
+        "this is not a virtual appliance (XVA): it is an OVA, the format of VMware and VirtualBox",
+        "unpack it with tar, convert its disk images to raw or qcow2, and use them as disks",
+    )
+}
+
 /// The error for a valid but unsupported archive.
 pub(crate) fn unsupported(what: impl Into<String>, remedy: &str) -> Error {
     Error::new(ErrorKind::Unsupported, what).with_remedy(remedy)

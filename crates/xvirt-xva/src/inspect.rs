@@ -10,7 +10,7 @@ use crate::Result;
 use crate::appliance::Appliance;
 use crate::chunk::{Checksum, Name};
 use crate::codec::{self, Compression, Counters};
-use crate::error::corrupt;
+use crate::error::{corrupt, is_ovf, ova_package};
 use crate::options::ReadOptions;
 use crate::ova::{self, Document};
 use crate::progress::{Progress, step};
@@ -53,6 +53,7 @@ fn look(walk: &mut Walk<'_>, report: &mut dyn FnMut() -> Result<()>) -> Result<(
                 document = Some(Document::parse(&walk.take_all(ova::MAX_BYTES)?)?);
             }
             (Name::Checksum { kind, .. }, Some(document)) => return Ok((document, Some(kind))),
+            (Name::Other, None) if is_ovf(&entry.name) => return Err(ova_package()),
             (Name::Other, known) => document = known,
             (_, None) => return Err(corrupt(&entry.name, "it comes before ova.xml")),
             (_, known) => document = known,

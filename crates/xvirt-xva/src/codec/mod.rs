@@ -70,11 +70,20 @@ fn detect(start: &[u8]) -> Result<Compression> {
     let what = match (known, start) {
         (Some((.., what)), _) => what,
         (None, []) => "empty; copy it again",
+        (None, start) if is_web_page(start) => {
+            "a web page, probably of a login or an error; download the archive again, and look at the page"
+        }
         (None, [b'<', ..]) => "an XML file; name the archive that holds it",
         (None, _) => "neither a tar archive nor compressed with gzip or zstd; check that it is the right file",
     };
     let (what, remedy) = what.split_once("; ").unwrap_or((what, ""));
     Err(unsupported(format!("this is not a virtual appliance (XVA): it is {what}"), remedy))
+}
+
+fn is_web_page(start: &[u8]) -> bool {
+    let start = start.trim_ascii_start();
+    let begins = |text: &str| start.get(..text.len()).is_some_and(|bytes| bytes.eq_ignore_ascii_case(text.as_bytes()));
+    begins("<!doctype html") || begins("<html")
 }
 
 #[cfg(test)]
@@ -89,6 +98,7 @@ mod tests {
         assert_eq!(detect(&tar::file_header("ova.xml", 5)).unwrap(), Compression::None);
         for (start, text) in [
             (&b""[..], "this is not a virtual appliance (XVA): it is empty; copy it again"),
+            (b"\n<!DOCTYPE HTML><p>", "it is a web page, probably of a login or an error; download the archive again"),
             (b"PK\x03\x04", "it is a zip archive; unpack it first"),
             (&[7; 512], "it is neither a tar archive nor compressed with gzip or zstd; check that"),
         ] {

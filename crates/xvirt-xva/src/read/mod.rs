@@ -27,7 +27,7 @@ use crate::Result;
 use crate::appliance::Appliance;
 use crate::chunk::{Checksum, Layout, MAX_CHUNK, Misfit, Name, Role};
 use crate::codec::{self, Compression, Counters};
-use crate::error::{corrupt, without_chunk};
+use crate::error::{corrupt, is_ovf, ova_package, without_chunk};
 use crate::options::ReadOptions;
 use crate::ova::{self, Document, ExpectedDisk};
 use crate::progress::{Progress, step};
@@ -296,6 +296,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
                 let xml = walk.take_all(ova::MAX_BYTES)?;
                 Ok(self.listed.take().map_or(Ok(()), |listed| listed.compare(&xml))?)
             }
+            (name, None) if is_ovf(name) => Err(ova_package().into()),
             (name, None) if name.contains('/') => Err(early(entry).into()),
             (name, _) => self.harmless(
                 Kind::Foreign,
@@ -324,7 +325,14 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
                 continue;
             }
             let why = format!("the disk ends after {} of {} bytes", self.layout.offset(index), disk.size);
-            let error = corrupt(&disk.id, why);
+            let error = match (0..self.expected.len()).any(|index| self.layout.has_begun(index)) {
+                true => corrupt(&disk.id, why),
+                false => corrupt(
+                    &disk.id,
+                    format!("{why}: the archive has no contents of any disk, as an export of metadata"),
+                )
+                .with_remedy("export the VM with its disks, without the option for metadata"),
+            };
             let range = Some(self.layout.offset(index)..disk.size);
             self.sink.defect(Defect {
                 severity: Severity::Damage,
@@ -373,7 +381,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
     fn obstacles(&mut self, window: u64) -> Vec<String> {
         let mut found = self.metadata.as_ref().map(|(document, _)| document.obstacles()).unwrap_or_default();
         found.extend(std::mem::take(&mut self.strict).lines(window));
-        let table = self.listed.is_some().then(|| "it is of export version 1, and its table of checksums is missing");
+        let table = self.listed.is_some().then_some("it is of export version 1, and its table of checksums is missing");
         found.extend(table.map(str::to_owned));
         found
     }

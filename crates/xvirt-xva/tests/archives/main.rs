@@ -4,6 +4,7 @@
 mod any_order;
 mod bounds;
 mod damaged;
+mod foreign;
 mod misfits;
 mod missing;
 mod peers;
