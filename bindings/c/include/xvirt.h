@@ -4821,6 +4821,19 @@ typedef struct XvirtExtract {
      * Options for reading the archive.
      */
     const struct XvirtReadOptions *read;
+    /**
+     * Whether `disk` is set.
+     */
+    bool has_disk;
+    /**
+     * The only disk to extract, by its place in the appliance; all of them if absent. Damage elsewhere is then no
+     * error.
+     */
+    uint32_t disk;
+    /**
+     * Extracts what is whole of a damaged archive, instead of rejecting it.
+     */
+    bool keep_going;
 } XvirtExtract;
 
 /**
@@ -4832,7 +4845,7 @@ typedef struct XvirtExtracted {
      */
     const struct XvirtAppliance *appliance;
     /**
-     * The image file of each disk, in the order of the appliance.
+     * The image files of the extracted disks, in the order of the appliance.
      */
     const char *const *disks;
     /**
@@ -4851,6 +4864,15 @@ typedef struct XvirtExtracted {
      * The number of `remarks`.
      */
     size_t remark_count;
+    /**
+     * The ranges of disks that are not whole, and why: zeroes in the images where contents are damaged or missing,
+     * and contents without a checksum, unless those are accepted. Empty unless `keep_going` is set.
+     */
+    const char *const *damage;
+    /**
+     * The number of `damage`.
+     */
+    size_t damage_count;
 } XvirtExtracted;
 
 /**
@@ -4982,13 +5004,21 @@ typedef struct XvirtReport {
      */
     bool good;
     /**
-     * The problems, serious ones first, at most a thousand of each severity.
+     * The problems, serious ones first, one for each kind.
      */
     const struct XvirtArchiveProblem *const *problems;
     /**
      * The number of `problems`.
      */
     size_t problem_count;
+    /**
+     * What keeps XenServer and XCP-ng from importing the archive, one line for each kind; empty if they can.
+     */
+    const char *const *obstacles;
+    /**
+     * The number of `obstacles`.
+     */
+    size_t obstacle_count;
 } XvirtReport;
 
 /**
@@ -6890,6 +6920,20 @@ XvirtStatus xvirt_repository_open(const char *folder,
                                   struct XvirtError **error);
 
 /**
+ * Removes the repository, if nothing is in it, and returns whether it did. The folder itself stays, empty.
+ *
+ * Errors:
+ *
+ * The folder cannot be read and written.
+ *
+ * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
+ */
+XvirtStatus xvirt_repository_remove_if_empty(const struct XvirtRepository *repository,
+                                             const struct XvirtCall *call,
+                                             bool *remove_if_empty,
+                                             struct XvirtError **error);
+
+/**
  * The absolute path of its folder.
  *
  * Free `folder` with xvirt_free().
@@ -8759,11 +8803,12 @@ XvirtStatus xvirt_xva_export_stored(const struct XvirtStoredVm *vm,
  * Writes the disks of an archive as `disk-0.raw`, `disk-1.raw` … into `folder`, which is created if it does not
  * exist, and its metadata as `ova.xml`.
  *
- * Each chunk is checked before it is written. When this returns, everything is on stable storage.
+ * Each chunk is checked before it is written. Until everything is complete and on stable storage, the files are
+ * in a hidden folder inside `folder`.
  *
  * Errors:
- * The archive is damaged, incomplete or unsupported, or its window exceeds the limit; a file already exists, or
- * cannot be written; the operation was cancelled. Then no new file is left.
+ * The archive is damaged, incomplete or unsupported, or its window exceeds the limit; it does not have the disk
+ * asked for; a file already exists, or cannot be written; the operation was cancelled. Then no new file is left.
  *
  * `input` is a descriptor, which is duplicated and stays open. `options` is NULL for the defaults. Free
  * `extracted` with xvirt_extracted_free(). `call` is NULL, or has a timeout, the means to cancel the call and a

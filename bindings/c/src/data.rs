@@ -5144,6 +5144,13 @@ pub struct XvirtExtract {
     pub accept_unchecked: MaybeUninit<bool>,
     /// Options for reading the archive.
     pub read: *const XvirtReadOptions,
+    /// Whether `disk` is set.
+    pub has_disk: MaybeUninit<bool>,
+    /// The only disk to extract, by its place in the appliance; all of them if absent. Damage elsewhere is then no
+    /// error.
+    pub disk: u32,
+    /// Extracts what is whole of a damaged archive, instead of rejecting it.
+    pub keep_going: MaybeUninit<bool>,
 }
 
 // SAFETY: numbers, and pointers that are not followed without a check; zeroes mean that nothing is set.
@@ -5157,6 +5164,9 @@ impl Struct for core::xva::Extract {
             struct_size: size_of::<XvirtExtract>(),
             format: self.format.to_c(arena),
             accept_unchecked: self.accept_unchecked.to_c(arena),
+            has_disk: flag(self.disk.is_some()),
+            disk: self.disk.as_ref().map(|value| value.to_c(arena)).unwrap_or_default(),
+            keep_going: self.keep_going.to_c(arena),
             read: self.read.to_c(arena),
         }
     }
@@ -5174,6 +5184,12 @@ impl FromC<*const XvirtExtract> for core::xva::Extract {
             if let Some(set) = FromC::from_c(c.accept_unchecked, &at.field("accept_unchecked"))? {
                 value.accept_unchecked = set;
             }
+            if code(c.has_disk) != 0 {
+                value.disk = Some(c.disk);
+            }
+            if let Some(set) = FromC::from_c(c.keep_going, &at.field("keep_going"))? {
+                value.keep_going = set;
+            }
             if let Some(set) = FromC::from_c(c.read, &at.field("read"))? {
                 value.read = set;
             }
@@ -5188,7 +5204,7 @@ impl FromC<*const XvirtExtract> for core::xva::Extract {
 pub struct XvirtExtracted {
     /// The VM.
     pub appliance: *const XvirtAppliance,
-    /// The image file of each disk, in the order of the appliance.
+    /// The image files of the extracted disks, in the order of the appliance.
     pub disks: *const *const c_char,
     /// The number of `disks`.
     pub disk_count: usize,
@@ -5198,6 +5214,11 @@ pub struct XvirtExtracted {
     pub remarks: *const *const c_char,
     /// The number of `remarks`.
     pub remark_count: usize,
+    /// The ranges of disks that are not whole, and why: zeroes in the images where contents are damaged or missing,
+    /// and contents without a checksum, unless those are accepted. Empty unless `keep_going` is set.
+    pub damage: *const *const c_char,
+    /// The number of `damage`.
+    pub damage_count: usize,
 }
 
 impl Struct for core::xva::Extracted {
@@ -5211,6 +5232,8 @@ impl Struct for core::xva::Extracted {
             memory_image: self.memory_image.to_c(arena),
             remarks: arena.list(self.remarks.iter()),
             remark_count: self.remarks.len(),
+            damage: arena.list(self.damage.iter()),
+            damage_count: self.damage.len(),
         }
     }
 }
@@ -5702,10 +5725,14 @@ pub struct XvirtReport {
     pub decompressed: u64,
     /// Whether the archive is complete and valid.
     pub good: MaybeUninit<bool>,
-    /// The problems, serious ones first, at most a thousand of each severity.
+    /// The problems, serious ones first, one for each kind.
     pub problems: *const *const XvirtArchiveProblem,
     /// The number of `problems`.
     pub problem_count: usize,
+    /// What keeps XenServer and XCP-ng from importing the archive, one line for each kind; empty if they can.
+    pub obstacles: *const *const c_char,
+    /// The number of `obstacles`.
+    pub obstacle_count: usize,
 }
 
 impl Struct for core::xva::Report {
@@ -5724,6 +5751,8 @@ impl Struct for core::xva::Report {
             good: self.good.to_c(arena),
             problems: arena.list(self.problems.iter()),
             problem_count: self.problems.len(),
+            obstacles: arena.list(self.obstacles.iter()),
+            obstacle_count: self.obstacles.len(),
         }
     }
 }

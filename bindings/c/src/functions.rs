@@ -2378,6 +2378,31 @@ pub unsafe extern "C" fn xvirt_repository_open(
     })
 }
 
+/// Removes the repository, if nothing is in it, and returns whether it did. The folder itself stays, empty.
+///
+/// Errors:
+///
+/// The folder cannot be read and written.
+///
+/// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_repository_remove_if_empty(
+    repository: Option<&XvirtRepository>,
+    call: *const XvirtCall,
+    remove_if_empty: Option<&mut MaybeUninit<bool>>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let remove_if_empty = out(remove_if_empty, MaybeUninit::zeroed(), "remove_if_empty")?;
+        let this = given(repository, "repository")?;
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        let value = call.run(|_| lift(this.0.clone().remove_if_empty()))?;
+        *remove_if_empty = value.to_c(&Arena::new());
+        Ok(())
+    })
+}
+
 /// The absolute path of its folder.
 ///
 /// Free `folder` with xvirt_free().
@@ -5688,11 +5713,12 @@ pub unsafe extern "C" fn xvirt_xva_export_stored(
 /// Writes the disks of an archive as `disk-0.raw`, `disk-1.raw` … into `folder`, which is created if it does not
 /// exist, and its metadata as `ova.xml`.
 ///
-/// Each chunk is checked before it is written. When this returns, everything is on stable storage.
+/// Each chunk is checked before it is written. Until everything is complete and on stable storage, the files are
+/// in a hidden folder inside `folder`.
 ///
 /// Errors:
-/// The archive is damaged, incomplete or unsupported, or its window exceeds the limit; a file already exists, or
-/// cannot be written; the operation was cancelled. Then no new file is left.
+/// The archive is damaged, incomplete or unsupported, or its window exceeds the limit; it does not have the disk
+/// asked for; a file already exists, or cannot be written; the operation was cancelled. Then no new file is left.
 ///
 /// `input` is a descriptor, which is duplicated and stays open. `options` is NULL for the defaults. Free
 /// `extracted` with xvirt_extracted_free(). `call` is NULL, or has a timeout, the means to cancel the call and a

@@ -993,6 +993,11 @@ impl Repository {
         Ok(Work::free(move |_| core::repository::Repository::open(folder)))
     }
 
+    fn remove_if_empty(&self) -> PyResult<Work> {
+        let this = self.slot.take()?;
+        Ok(Work::new(self.slot.closing(), move |_| this.remove_if_empty()))
+    }
+
     fn folder<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
         this.folder().to_python(py)

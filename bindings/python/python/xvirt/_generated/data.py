@@ -3916,24 +3916,31 @@ class Extract(Record):
     Attributes:
         format: The format of the images.
         accept_unchecked: Accepts chunks without a checksum, instead of rejecting the archive.
+        disk: The only disk to extract, by its place in the appliance; all of them if absent. Damage elsewhere is then
+            no error.
+        keep_going: Extracts what is whole of a damaged archive, instead of rejecting it.
         read: Options for reading the archive.
     """
 
-    __slots__ = ("format", "accept_unchecked", "read",)
+    __slots__ = ("format", "accept_unchecked", "disk", "keep_going", "read",)
     _input = "Extract"
     format: ImageFormat
     accept_unchecked: bool
+    disk: int | None
+    keep_going: bool
     read: ReadOptions
-    _loads = {"format": ImageFormat._load, "accept_unchecked": None, "read": ReadOptions._load}
-    _dumps = {"format": dump_member(ImageFormat), "accept_unchecked": dump_bool, "read": dump_record(ReadOptions)}
+    _loads = {"format": ImageFormat._load, "accept_unchecked": None, "disk": None, "keep_going": None, "read": ReadOptions._load}
+    _dumps = {"format": dump_member(ImageFormat), "accept_unchecked": dump_bool, "disk": optional(dump_int(0, 2**32 - 1)), "keep_going": dump_bool, "read": dump_record(ReadOptions)}
 
     def __init__(
         self, *,
         format: ImageFormat | str | None = None,
         accept_unchecked: bool | None = None,
+        disk: int | None = None,
+        keep_going: bool | None = None,
         read: ReadOptions | None = None,
     ) -> None:
-        self._init({"format": format, "accept_unchecked": accept_unchecked, "read": read})
+        self._init({"format": format, "accept_unchecked": accept_unchecked, "disk": disk, "keep_going": keep_going, "read": read})
 
 
 class Producer(Record):
@@ -4113,18 +4120,22 @@ class Extracted(Record):
 
     Attributes:
         appliance: The VM.
-        disks: The image file of each disk, in the order of the appliance.
+        disks: The image files of the extracted disks, in the order of the appliance.
         memory_image: The memory image, if the VM was exported suspended. Only Xen can use it.
         remarks: Harmless oddities of the archive.
+        damage: The ranges of disks that are not whole, and why: zeroes in the images where contents are damaged or
+            missing, and contents without a checksum, unless those are accepted. Empty unless `Extract.keep_going` is
+            set.
     """
 
-    __slots__ = ("appliance", "disks", "memory_image", "remarks",)
+    __slots__ = ("appliance", "disks", "memory_image", "remarks", "damage",)
     appliance: Appliance
     disks: tuple[Path, ...]
     memory_image: Path | None
     remarks: tuple[str, ...]
-    _loads = {"appliance": Appliance._load, "disks": sequence(load_path), "memory_image": optional(load_path), "remarks": sequence(as_it_is)}
-    _dumps = {"appliance": dump_record(Appliance), "disks": dump_each(dump_path), "memory_image": optional(dump_path), "remarks": dump_each(dump_str)}
+    damage: tuple[str, ...]
+    _loads = {"appliance": Appliance._load, "disks": sequence(load_path), "memory_image": optional(load_path), "remarks": sequence(as_it_is), "damage": sequence(as_it_is)}
+    _dumps = {"appliance": dump_record(Appliance), "disks": dump_each(dump_path), "memory_image": optional(dump_path), "remarks": dump_each(dump_str), "damage": dump_each(dump_str)}
 
     def __init__(
         self, *,
@@ -4132,8 +4143,9 @@ class Extracted(Record):
         disks: Iterable[StrPath],
         memory_image: StrPath | None = None,
         remarks: Iterable[str],
+        damage: Iterable[str],
     ) -> None:
-        self._init({"appliance": appliance, "disks": disks, "memory_image": memory_image, "remarks": remarks})
+        self._init({"appliance": appliance, "disks": disks, "memory_image": memory_image, "remarks": remarks, "damage": damage})
 
 
 class Import(Record):
@@ -4294,10 +4306,12 @@ class Report(Record):
         size: The size of the archive in bytes, as far as it was read.
         decompressed: Its size in bytes without compression.
         good: Whether the archive is complete and valid.
-        problems: The problems, serious ones first, at most a thousand of each severity.
+        problems: The problems, serious ones first, one for each kind.
+        obstacles: What keeps XenServer and XCP-ng from importing the archive, one line for each kind; empty if they
+            can.
     """
 
-    __slots__ = ("appliance", "compression", "checksums", "disks", "size", "decompressed", "good", "problems",)
+    __slots__ = ("appliance", "compression", "checksums", "disks", "size", "decompressed", "good", "problems", "obstacles",)
     appliance: Appliance | None
     compression: Compression
     checksums: tuple[Checksum, ...]
@@ -4306,8 +4320,9 @@ class Report(Record):
     decompressed: int
     good: bool
     problems: tuple[ArchiveProblem, ...]
-    _loads = {"appliance": optional(Appliance._load), "compression": Compression._load, "checksums": sequence(Checksum._load), "disks": sequence(DiskReport._load), "size": None, "decompressed": None, "good": None, "problems": sequence(ArchiveProblem._load)}
-    _dumps = {"appliance": optional(dump_record(Appliance)), "compression": dump_member(Compression), "checksums": dump_each(dump_member(Checksum)), "disks": dump_each(dump_record(DiskReport)), "size": dump_size, "decompressed": dump_int(0, 2**64 - 1), "good": dump_bool, "problems": dump_each(dump_record(ArchiveProblem))}
+    obstacles: tuple[str, ...]
+    _loads = {"appliance": optional(Appliance._load), "compression": Compression._load, "checksums": sequence(Checksum._load), "disks": sequence(DiskReport._load), "size": None, "decompressed": None, "good": None, "problems": sequence(ArchiveProblem._load), "obstacles": sequence(as_it_is)}
+    _dumps = {"appliance": optional(dump_record(Appliance)), "compression": dump_member(Compression), "checksums": dump_each(dump_member(Checksum)), "disks": dump_each(dump_record(DiskReport)), "size": dump_size, "decompressed": dump_int(0, 2**64 - 1), "good": dump_bool, "problems": dump_each(dump_record(ArchiveProblem)), "obstacles": dump_each(dump_str)}
 
     def __init__(
         self, *,
@@ -4319,7 +4334,8 @@ class Report(Record):
         decompressed: int,
         good: bool,
         problems: Iterable[ArchiveProblem],
+        obstacles: Iterable[str],
     ) -> None:
-        self._init({"appliance": appliance, "compression": compression, "checksums": checksums, "disks": disks, "size": size, "decompressed": decompressed, "good": good, "problems": problems})
+        self._init({"appliance": appliance, "compression": compression, "checksums": checksums, "disks": disks, "size": size, "decompressed": decompressed, "good": good, "problems": problems, "obstacles": obstacles})
 
 __all__ = ['Access', 'AfterCrash', 'AgentCommand', 'AgentInfo', 'Appliance', 'ApplianceDisk', 'ApplianceNic', 'ArchiveProblem', 'AtLimit', 'Availability', 'BackingFile', 'Balloon', 'Boot', 'BootDisk', 'BootEntry', 'BootFile', 'BootFileBytes', 'BootFileDescriptor', 'BootFilePath', 'BootFiles', 'BootKernel', 'BootSource', 'Check', 'Checksum', 'CommandOutput', 'CommandStatus', 'CommandStatusExited', 'CommandStatusSignalled', 'Compression', 'CpuBaseline', 'CpuConfig', 'CpuLimit', 'CpuidMask', 'CpuidRegister', 'Cpus', 'Crash', 'CrashAction', 'CrashReason', 'CrashReasonHardware', 'CrashReasonNotStopped', 'CrashReasonPanic', 'CrashReasonReset', 'CrashReasonThreadPanicked', 'CrashReasonTripleFault', 'CrashReasonWatchdog', 'Decision', 'Device', 'DeviceBalloon', 'DeviceConsole', 'DeviceDisk', 'DeviceNic', 'DeviceRng', 'DeviceStatistics', 'DeviceVsock', 'Disk', 'DiskPath', 'DiskReport', 'DiskSource', 'DiskSourceBackend', 'DiskSourceDescriptors', 'DiskSourceImage', 'DiskStatistics', 'DiskStatus', 'Done', 'Downtime', 'ElapsedTime', 'EntryChoice', 'EntryChoiceDefault', 'EntryChoiceId', 'EntryChoiceIndex', 'EntryChoiceTitle', 'EntryProtocol', 'Event', 'EventCrashed', 'EventDeviceFailed', 'EventDiskPlugged', 'EventDiskResized', 'EventDiskUnplugged', 'EventDropped', 'EventGuestPanicked', 'EventGuestReset', 'EventGuestShutdown', 'EventHardReset', 'EventHardShutdown', 'EventIoError', 'EventMigrated', 'EventMissed', 'EventNicConnected', 'EventNicDisconnected', 'EventNicPlugged', 'EventNicUnplugged', 'EventPaused', 'EventRecord', 'EventRestarted', 'EventResumed', 'EventStarted', 'EventSuspended', 'EventUnpaused', 'ExitStatistics', 'Export', 'Exported', 'Extract', 'Extracted', 'Firmware', 'FrameStatistics', 'GuestAddress', 'GuestCommand', 'GuestMemory', 'HaltCause', 'HaltCauseCrashed', 'HaltCauseGuestShutdown', 'HaltCauseHardShutdown', 'HaltCauseMigrated', 'HaltCauseNotStarted', 'Halted', 'HostProblem', 'HugePages', 'ImageFormat', 'ImageInfo', 'Import', 'Inspected', 'IoEngine', 'IoOperation', 'KvmAbsence', 'KvmCapabilities', 'KvmStatus', 'KvmStatusAbsent', 'KvmStatusDenied', 'KvmStatusEmulated', 'KvmStatusFailed', 'KvmStatusReady', 'KvmStatusTooOld', 'Latencies', 'Limits', 'Lineage', 'Memory', 'MemoryBacking', 'MemoryStatistics', 'MemoryTransfer', 'Migration', 'MigrationPhase', 'MigrationReport', 'MigrationSummary', 'Mode', 'NetworkInterface', 'NewSnapshot', 'Nic', 'NicBackendConfig', 'NicBackendConfigConnection', 'NicBackendConfigNewTap', 'NicBackendConfigStream', 'NicBackendConfigTap', 'NicBackendConfigTapDescriptor', 'NicBackendConfigUser', 'NicLimit', 'NicStatistics', 'NicStatus', 'Offloads', 'Operation', 'OperationStatistics', 'OutputStream', 'OverlayKind', 'PortForward', 'PowerState', 'Problem', 'Producer', 'RateLimit', 'ReadOptions', 'Reception', 'Report', 'ResumeReport', 'Seal', 'Seed', 'SeedNic', 'Setting', 'Statistics', 'SuspendReport', 'TemplateDisk', 'TransportProtocol', 'Unused', 'User', 'UserNetwork', 'VcpuStatistics', 'Verb', 'VmConfig', 'Vsock']

@@ -985,6 +985,16 @@ class Repository(RepositoryMethods, Handle):
         returned: Repository = Repository._of(run(_xvirt.Repository.open(argument("folder", dump_path, folder))))
         return returned
 
+    def remove_if_empty(self) -> bool:
+        """Removes the repository, if nothing is in it, and returns whether it did. The folder itself stays, empty.
+
+        Raises:
+
+        The folder cannot be read and written.
+        """
+        returned: bool = run(self._native.remove_if_empty())
+        return returned
+
     @property
     def folder(self) -> Path:
         """The absolute path of its folder."""
@@ -2371,11 +2381,12 @@ def xva_extract(
     """Writes the disks of an archive as `disk-0.raw`, `disk-1.raw` … into `folder`, which is created if it does not exist,
     and its metadata as `ova.xml`.
 
-    Each chunk is checked before it is written. When this returns, everything is on stable storage.
+    Each chunk is checked before it is written. Until everything is complete and on stable storage, the files are in a
+    hidden folder inside `folder`.
 
     Raises:
-    The archive is damaged, incomplete or unsupported, or its window exceeds the limit; a file already exists, or cannot
-    be written; the operation was cancelled. Then no new file is left.
+    The archive is damaged, incomplete or unsupported, or its window exceeds the limit; it does not have the disk asked
+    for; a file already exists, or cannot be written; the operation was cancelled. Then no new file is left.
     """
     returned: Extracted = Extracted._load(run(_xvirt.xva_extract(argument("input", dump_file("read"), input), argument("folder", dump_path, folder), argument("options", dump_record(Extract), options)), progress))
     return returned
