@@ -445,7 +445,16 @@ int main(void) {
     CHECK(check->problem_count == 0 && check->vms == 3);
     xvirt_check_free(check);
     xvirt_stored_vm_free(vm);
+    bool removed = true;
+    OK(xvirt_repository_remove_if_empty(repository, NULL, &removed, &error));
+    CHECK(!removed);
     xvirt_repository_free(repository);
+    char *other = path_of("empty");
+    OK(xvirt_repository_open(other, NULL, &repository, &error));
+    OK(xvirt_repository_remove_if_empty(repository, NULL, &removed, &error));
+    CHECK(removed);
+    xvirt_repository_free(repository);
+    free(other);
     xvirt_host_free(host);
     free(folder);
     free(kernel);
