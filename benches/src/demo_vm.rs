@@ -1,5 +1,6 @@
 //! VMs with the demo guest, for measurements.
 
+use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -54,4 +55,13 @@ pub fn start(vm: &Vm) -> Result<Duration> {
 pub fn wait_up(vm: &Vm) -> Result<()> {
     vm.console().reader().wait_for(demo::ECHO_READY, PATIENCE)?;
     Ok(())
+}
+
+/// How long reading the power state takes, in nanoseconds, as the mean of so many calls.
+pub fn power_state_time(vm: &Vm, calls: u32) -> f64 {
+    let begun = Instant::now();
+    for _ in 0..calls {
+        black_box(black_box(vm).power_state());
+    }
+    begun.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
 }

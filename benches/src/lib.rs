@@ -1,5 +1,7 @@
 //! Code shared by the benchmarks.
 
+use std::process::ExitCode;
+
 pub mod api;
 pub mod demo_vm;
 pub mod guest;
@@ -11,3 +13,14 @@ pub mod summary;
 
 /// Errors are only printed, because a measurement cannot recover.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The exit status of a program, after its error was printed with its name.
+pub fn ended(program: &str, outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,13 +1,11 @@
 //! Measures what a call of the C library costs beside one of the Rust library.
 
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
 
 use clap::Parser;
 use serde_json::json;
-use xvirt_benches::{Result, demo_vm};
+use xvirt_benches::{Result, demo_vm, ended};
 use xvirt_core::host::Host;
 use xvirt_core::vm::PowerState;
 
@@ -30,13 +28,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("c: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("c", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -83,13 +75,11 @@ fn rust_call(host: &Host, calls: u32) -> Result<f64> {
     let vm = demo_vm::config("cost").build(host)?;
     vm.start()?;
     demo_vm::wait_up(&vm)?;
-    let start = Instant::now();
-    for _ in 0..calls {
-        if black_box(&vm).power_state() != PowerState::Running {
-            return Err("the VM does not run any more".into());
-        }
+    let time = demo_vm::power_state_time(&vm, calls);
+    if vm.power_state() != PowerState::Running {
+        return Err("the VM does not run any more".into());
     }
-    Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(calls))
+    Ok(time)
 }
 
 /// The program in C, with the library of this workspace.

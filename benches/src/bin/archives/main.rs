@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use options::Options;
-use xvirt_benches::Result;
 use xvirt_benches::summary::{Summary, milliseconds};
+use xvirt_benches::{Result, ended};
 use xvirt_core::config::{Disk, VmConfig};
 use xvirt_core::repository::Repository;
 use xvirt_core::xva::{self, Export, Import, ReadOptions};
@@ -28,13 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("archives: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("archives", run(&options))
 }
 
 fn run(options: &Options) -> Result<()> {

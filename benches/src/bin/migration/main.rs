@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use scenarios::Scenarios;
-use xvirt_benches::Result;
+use xvirt_benches::{Result, ended};
 use xvirt_core::config::ByteSize;
 
 /// Migrates VMs of the demo guest from this process to another over TCP, and does the same with the peers. Rates are
@@ -76,13 +76,7 @@ fn main() -> ExitCode {
         Some(Target::ReceiveBytes { count, tls }) => raw::receive_bytes(*count, tls.as_deref()),
         None => measure(&options),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("migration: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("migration", done)
 }
 
 fn measure(options: &Options) -> Result<()> {

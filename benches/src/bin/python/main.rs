@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
 use serde_json::Value;
-use xvirt_benches::Result;
+use xvirt_benches::{Result, ended};
 use xvirt_core::host::Host;
 
 /// Measures the Python package beside the Rust library: a call that reads the power state, the output of the demo guest's
@@ -32,13 +32,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("python: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("python", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {

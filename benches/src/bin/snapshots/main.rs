@@ -16,7 +16,7 @@ use clap::Parser;
 use peer::Peer;
 use report::Times;
 use xvirt_benches::guest::{Guest, IN_USE};
-use xvirt_benches::{Result, demo_vm};
+use xvirt_benches::{Result, demo_vm, ended};
 use xvirt_core::config::{ByteSize, Nic};
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_core::host::Host;
@@ -46,13 +46,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("snapshots: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("snapshots", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
