@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use xvirt_core::demo::{self, CommandLine, Mode};
+use xvirt_testing::files::pattern;
 
 const MIB: usize = 1 << 20;
 
@@ -43,22 +44,10 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// Incompressible bytes that differ from place to place.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
-}
-
 /// A folder with `a.raw`, a disk of 4 MiB whose third MiB is empty.
 fn folder_with_disk() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut disk = noise(1, 4 * MIB);
+    let mut disk = pattern(1, 4 * MIB);
     disk[2 * MIB..3 * MIB].fill(0);
     fs::write(folder.path().join("a.raw"), disk).unwrap();
     folder
@@ -303,7 +292,7 @@ fn mistakes_on_the_command_line_give_status_2_and_one_line() {
 #[test]
 fn an_interrupted_pack_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("big.raw"), noise(2, 64 * MIB)).unwrap();
+    fs::write(folder.path().join("big.raw"), pattern(2, 64 * MIB)).unwrap();
     // So slow that it cannot end before it is interrupted.
     let pack = ["pack", "--name", "web", "--disk", "big.raw", "--level", "19", "web.xva"];
     let packing = appliance(&pack).current_dir(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
@@ -320,7 +309,7 @@ fn an_interrupted_pack_leaves_no_file() {
 #[test]
 fn a_closed_terminal_ends_a_pack_without_a_trace_unless_that_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("big.raw"), noise(2, 64 * MIB)).unwrap();
+    fs::write(folder.path().join("big.raw"), pattern(2, 64 * MIB)).unwrap();
     let program = env!("CARGO_BIN_EXE_appliance");
     for (how, names_then) in
         [("--default-signal=HUP", vec!["big.raw"]), ("--ignore-signal=HUP", vec!["big.raw", "web.xva"])]
@@ -342,7 +331,7 @@ fn a_closed_terminal_ends_a_pack_without_a_trace_unless_that_is_ignored() {
 /// A plain archive of `a.raw` and `b.raw`, of 4 MiB each, whose second MiB of `a.raw` is damaged.
 fn damaged_archive() -> TempDir {
     let folder = folder_with_disk();
-    fs::write(folder.path().join("b.raw"), noise(7, 4 * MIB)).unwrap();
+    fs::write(folder.path().join("b.raw"), pattern(7, 4 * MIB)).unwrap();
     good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--disk", "b.raw", "--compress", "none", "web.xva"]);
     let mut bytes = fs::read(folder.path().join("web.xva")).unwrap();
     bytes[3 * MIB / 2] ^= 1;
@@ -387,7 +376,7 @@ fn what_is_whole_of_a_damaged_archive_can_be_saved() {
 #[test]
 fn a_disk_before_the_damage_can_be_extracted_alone() {
     let folder = folder_with_disk();
-    fs::write(folder.path().join("b.raw"), noise(7, 4 * MIB)).unwrap();
+    fs::write(folder.path().join("b.raw"), pattern(7, 4 * MIB)).unwrap();
     good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "--disk", "b.raw", "--compress", "none", "web.xva"]);
     let bytes = fs::read(folder.path().join("web.xva")).unwrap();
     fs::write(folder.path().join("web.xva"), &bytes[..6 * MIB]).unwrap();
