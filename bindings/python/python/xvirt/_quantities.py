@@ -102,10 +102,15 @@ def load_moment(wire: Mapping[str, int]) -> datetime:
     return whole + timedelta(microseconds=wire["nanos_since_epoch"] // 1000)
 
 
+def require_moment(value: object) -> None:
+    """Fails if a value is no moment."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"{shown(value)} is not a moment: give a datetime")
+
+
 def dump_moment(value: datetime) -> dict[str, int]:
     """A moment as the library's data contains it. A time without a zone is local, as elsewhere in Python."""
-    if not isinstance(cast(object, value), datetime):
-        raise TypeError(f"{shown(value)} is not a moment: give a datetime")
+    require_moment(value)
     since = value.astimezone(timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)
     microseconds = since // timedelta(microseconds=1)
     return {"secs_since_epoch": microseconds // 10**6, "nanos_since_epoch": microseconds % 10**6 * 1000}
@@ -142,8 +147,7 @@ def load_interface(wire: str) -> IPv4Interface | IPv6Interface:
 
 def dump_timestamp(value: datetime) -> float:
     """A moment as the seconds since 1970."""
-    if not isinstance(cast(object, value), datetime):
-        raise TypeError(f"{shown(value)} is not a moment: give a datetime")
+    require_moment(value)
     return value.timestamp()
 
 
