@@ -77,6 +77,7 @@ impl ImageFile {
         let file = found.open(OpenOptions::new().read(true).write(write).custom_flags(flags));
         let image = Self::adopt(file.map_err(|error| explain_open(what(), error))?, path)?;
         if image.block_device && write {
+            image.refuse_read_only_device()?;
             image.claim_device()?;
         }
         Ok(image)
@@ -85,6 +86,9 @@ impl ImageFile {
     /// Takes an open file, without locking it.
     pub(super) fn of_descriptor(image: &ImageDescriptor, write: bool) -> Result<Self> {
         let mut file = Self::adopt(image.open(write)?, Path::new(&image.name()))?;
+        if file.block_device && write {
+            file.refuse_read_only_device()?;
+        }
         file.holders = Some(image.descriptor().holders());
         Ok(file)
     }
@@ -147,6 +151,16 @@ impl ImageFile {
             holders: None,
             locked: AtomicBool::new(false),
         })
+    }
+
+    /// Fails if the block device is set to read-only: Linux opens it for writing all the same, and only its writes fail.
+    fn refuse_read_only_device(&self) -> Result<()> {
+        if !is_read_only_device(&self.file) {
+            return Ok(());
+        }
+        let what = format!("cannot open block device {} for writing", self.path.display());
+        Err(Error::io(what, io::Error::new(io::ErrorKind::PermissionDenied, "the host has set it to read-only"))
+            .with_remedy("open it read-only, or make it writable with `blockdev --setrw`"))
     }
 
     /// Fails if the host itself uses the block device, such as a mounted one.
@@ -333,6 +347,16 @@ impl fmt::Debug for ImageFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ImageFile").field(&self.path).finish()
     }
+}
+
+/// Whether the host has set a block device to read-only (`BLKROGET` of linux/fs.h). A kernel without this call is taken
+/// to say no.
+fn is_read_only_device(device: &File) -> bool {
+    const BLKROGET: rustix::ioctl::Opcode = rustix::ioctl::opcode::none(0x12, 94);
+    // SAFETY: BLKROGET writes one `int` through the pointer.
+    let question = unsafe { rustix::ioctl::Getter::<BLKROGET, libc::c_int>::new() };
+    // SAFETY: the call is what its constant says, for any open file.
+    unsafe { rustix::ioctl::ioctl(device, question) }.is_ok_and(|read_only| read_only != 0)
 }
 
 /// For file systems without `O_TMPFILE`, such as NFS: creates a file and removes its name at once.

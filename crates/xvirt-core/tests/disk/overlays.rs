@@ -104,6 +104,43 @@ fn where_blocks_can_be_shared_they_are() {
 }
 
 #[test]
+fn a_read_only_block_device_is_not_opened_for_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("disk");
+    fs::write(&file, pattern(7, MIB as usize)).unwrap();
+    let output = Command::new("losetup").args(["-f", "--show", text(&file)]).output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        println!("SKIPPED a_read_only_block_device_is_not_opened_for_writing: cannot make a loop device");
+        return;
+    };
+    let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let result = std::panic::catch_unwind(|| {
+        run("blockdev", &["--setro", &device]);
+        let expected = format!(
+            "cannot open block device {device} for writing: the host has set it to read-only; \
+             open it read-only, or make it writable with `blockdev --setrw`"
+        );
+        let error = disk::open(&device, Some(ImageFormat::Raw), Access::ReadWrite).unwrap_err();
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::PermissionDenied, expected));
+        let opened = fs::File::options().read(true).write(true).open(&device).unwrap();
+        let descriptor = disk::ImageDescriptor::new(opened, ImageFormat::Raw);
+        let error = disk::open_descriptors(&[descriptor], Access::ReadWrite).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert!(error.to_string().contains("the host has set it to read-only"), "{error}");
+        let disk = disk::open(&device, Some(ImageFormat::Raw), Access::ReadOnly).unwrap();
+        assert!(all(&*disk) == pattern(7, MIB as usize));
+        drop(disk);
+        run("blockdev", &["--setrw", &device]);
+        let disk = disk::open(&device, Some(ImageFormat::Raw), Access::ReadWrite).unwrap();
+        write(&*disk, 0, &[1; 512]).unwrap();
+    });
+    // A device keeps the setting for its next file.
+    run("blockdev", &["--setrw", &device]);
+    run("losetup", &["-d", &device]);
+    result.unwrap();
+}
+
+#[test]
 fn block_devices_are_raw_images() {
     let name = "block_devices_are_raw_images";
     let folder = tempfile::tempdir().unwrap();
