@@ -17,6 +17,9 @@ use crate::output::{out, put_list, put_record};
 /// usual names. At most one of them is the default; there is none if no entry can be booted.
 ///
 /// Free `entries` with xvirt_boot_entry_list_free(). `call` is NULL, or has a timeout and the means to cancel the call.
+///
+/// Errors: XVIRT_STATUS_NOT_BOOTABLE if there is nothing to boot. XVIRT_STATUS_LIMIT_EXCEEDED if the disk takes more work
+/// than any real one, because its directories, links or menus lead in circles.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn xvirt_boot_menu_entries(
     disk: Option<&XvirtBlockBackend>,

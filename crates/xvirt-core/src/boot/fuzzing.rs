@@ -15,7 +15,7 @@ use crate::disk::BlockBackend;
 /// The partitions of a disk: number, start and length in bytes.
 pub fn partitions(disk: &dyn BlockBackend) -> Result<Vec<(u32, u64, u64)>> {
     let plain = |Partition { number, start, length, .. }: Partition| (number, start, length);
-    Ok(partition::read(disk)?.into_iter().map(plain).collect())
+    Ok(partition::read(disk, &Reads::new())?.into_iter().map(plain).collect())
 }
 
 /// The checksum of a GPT.

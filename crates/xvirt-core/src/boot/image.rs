@@ -97,7 +97,13 @@ fn read_all(file: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
 
 /// The error for an unreadable file of an entry.
 fn unreadable(role: &str, title: &str, path: &DiskPath, source: io::Error) -> Error {
+    if let Some(inside) = Error::inside(&source).filter(|inside| inside.kind() == ErrorKind::Cancelled) {
+        return Error::new(ErrorKind::Cancelled, inside.message());
+    }
     let (kind, remedy) = match source.kind() {
+        io::ErrorKind::QuotaExceeded => {
+            (ErrorKind::LimitExceeded, "check the file system in the guest, or choose another boot entry")
+        }
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
             (ErrorKind::NotFound, "choose another boot entry, or repair the guest's boot configuration")
         }

@@ -27,6 +27,12 @@ impl fmt::Debug for BootMenu<'_> {
 impl<'d> BootMenu<'d> {
     /// Reads the boot menu of a disk: GRUB's first, then those of other boot loaders, then kernels by their usual
     /// names.
+    ///
+    /// # Errors
+    /// [`NotBootable`](ErrorKind::NotBootable) if there is nothing to boot; the message names what was found.
+    /// [`LimitExceeded`](ErrorKind::LimitExceeded) if the disk takes more work than any real one, because its
+    /// directories, links or menus lead in circles. [`Cancelled`](ErrorKind::Cancelled) if the caller
+    /// [interrupts](crate::progress::interruptible) it.
     pub fn read(disk: &'d dyn BlockBackend) -> Result<Self> {
         Self::of(Volumes::open(disk)?)
     }
@@ -36,7 +42,11 @@ impl<'d> BootMenu<'d> {
             [grub::read, loader_entries::read, extlinux::read, legacy::read, kernel_files::read];
         // A configuration without bootable entries is a fallback, because it shows the reasons.
         let mut second_best = None;
-        for found in readers.iter().filter_map(|read| read(&volumes)) {
+        for read in readers {
+            let found = read(&volumes);
+            // What was read until then could name another default than the whole.
+            volumes.budget().check()?;
+            let Some(found) = found else { continue };
             if found.is_bootable() {
                 return Ok(Self::new(volumes, found));
             }
@@ -119,7 +129,7 @@ impl<'d> BootMenu<'d> {
             )
             .with_remedy("choose another entry, or give the kernel explicitly with Boot::kernel"));
         };
-        self.volumes.allow(limits.kernel.saturating_add(limits.initrd));
+        self.volumes.budget().renew(limits.kernel.saturating_add(limits.initrd));
         BootImage::open(&self.volumes, entry, kernel, limits)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::budget::Budget;
 use super::filesystem::{self, Contents, FileSystem, Kind, OpenFile};
 use super::partition::{self, Partition, Scheme};
 use super::window::{Reads, Window};
@@ -15,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The cost of a byte of text, charged to the disk's read budget: menus are built from text, and the text of all disks
 /// must not exceed 32 MiB.
-const TEXT_COST: u64 = 32;
+const TEXT_COST: u64 = 64;
 
 /// A file on a partition of the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -82,7 +83,10 @@ impl<'d> Volumes<'d> {
             let window = Window::new(disk, partition.start, partition.length, Arc::clone(&reads));
             Volume { contents: filesystem::open(window), partition }
         };
-        let volumes = partition::read(disk)?.into_iter().map(open).collect();
+        let partitions = partition::read(disk, &reads);
+        reads.budget.check()?;
+        let volumes = partitions?.into_iter().map(open).collect();
+        reads.budget.check()?;
         Ok(Self { volumes, reads })
     }
 
@@ -128,9 +132,9 @@ impl<'d> Volumes<'d> {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Resets the read budget, with `bytes` added for files to be loaded.
-    pub(super) fn allow(&self, bytes: u64) {
-        self.reads.renew(bytes);
+    /// The work done and left for this disk's menu.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.reads.budget
     }
 
     /// The length of a file, or an error.

@@ -1,9 +1,9 @@
 //! Read-only access to a disk or partition, with a small cache for the many small reads of metadata.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::budget::{Budget, Work};
 use crate::disk::BlockBackend;
 use crate::memory::GuestSlice;
 
@@ -16,42 +16,26 @@ const CHUNKS: usize = 16;
 /// Reads go to the disk in whole sectors of this size.
 const SECTOR: u64 = 512;
 
+/// The cost of a read besides its bytes.
+const PER_READ: u64 = 256;
+
 /// State that all windows of a disk share.
 #[derive(Debug)]
 pub(super) struct Reads {
-    /// The read budget in bytes, which bounds the cost of hostile metadata.
-    left: AtomicU64,
+    pub(super) budget: Budget,
     /// Recently read chunks, for all partitions together, because there may be many and they may overlap.
     cache: Mutex<Vec<Chunk>>,
 }
 
 impl Reads {
-    /// The initial budget, far more than all configurations of a disk need.
-    const START: u64 = 1 << 30;
-
-    /// The cost of a read besides its bytes.
-    const PER_READ: u64 = 256;
-
-    /// The budget for reading configurations.
+    /// With the budget for reading configurations.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { left: AtomicU64::new(Self::START), cache: Mutex::default() })
-    }
-
-    /// Resets the budget, with `more` for files to be loaded.
-    pub(super) fn renew(&self, more: u64) {
-        self.left.store(Self::START.saturating_add(more), Ordering::Relaxed);
+        Arc::new(Self { budget: Budget::new(), cache: Mutex::default() })
     }
 
     /// Takes from the budget; also used for data kept in memory.
     pub(super) fn spend(&self, bytes: u64) -> io::Result<()> {
-        let take = |left: u64| left.checked_sub(bytes.saturating_add(Self::PER_READ));
-        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "too much was read; the metadata probably contains a loop",
-            )),
-        }
+        self.budget.spend(Work::Bytes, bytes.saturating_add(PER_READ))
     }
 }
 
@@ -72,7 +56,8 @@ struct Chunk {
 }
 
 impl<'d> Window<'d> {
-    /// The whole disk.
+    /// The whole disk, with a budget of its own.
+    #[cfg(fuzzing)]
     pub(super) fn whole(disk: &'d dyn BlockBackend) -> Self {
         Self::new(disk, 0, disk.capacity(), Reads::new())
     }
@@ -92,6 +77,11 @@ impl<'d> Window<'d> {
     /// Charges the read budget for data kept in memory.
     pub(super) fn charge(&self, bytes: u64) -> io::Result<()> {
         self.reads.spend(bytes)
+    }
+
+    /// Charges the budget for other work than bytes.
+    pub(super) fn spend(&self, work: Work, count: u64) -> io::Result<()> {
+        self.reads.budget.spend(work, count)
     }
 
     /// Reads from `offset` into `buffer`. Whole sectors of a large read bypass the cache.

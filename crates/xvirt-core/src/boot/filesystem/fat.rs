@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::run::{Run, read_runs};
 use super::tree::{NodeKind, Tree};
 use super::{MAX_DIRECTORY, corrupt};
+use crate::boot::budget::Work;
 use crate::boot::window::{Window, le16, le32};
 
 /// A FAT file system in a partition. All positions are in bytes.
@@ -166,6 +167,7 @@ impl<'d> Fat<'d> {
         // The directory size limit ends a looping chain.
         for run in self.chain(directory, 0..MAX_DIRECTORY)? {
             let bytes = self.window.read_vec(run.physical, run.count as usize)?;
+            self.window.spend(Work::DirectoryEntries, run.count / 32)?;
             for entry in bytes.chunks_exact(32) {
                 let attributes = entry[11] & attribute::MASK;
                 match entry[0] {
@@ -197,6 +199,10 @@ impl<'d> Fat<'d> {
 
 impl Tree for Fat<'_> {
     type Node = Node;
+
+    fn window(&self) -> &Window<'_> {
+        &self.window
+    }
 
     fn uuid(&self) -> &str {
         &self.serial

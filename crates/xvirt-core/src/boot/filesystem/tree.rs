@@ -6,9 +6,14 @@ use std::ops::Range;
 
 use super::run::Run;
 use super::{FileSystem, Kind, Metadata, OpenFile, corrupt, not_found, unsupported};
+use crate::boot::budget::Work;
+use crate::boot::window::Window;
 
 /// Linux's limit of symbolic links on one path, which ends loops.
 const MAX_LINKS: u32 = 40;
+
+/// The number of bytes of a directory read at once: the largest block of a directory, or a multiple of it.
+const DIRECTORY_PIECE: u64 = 64 << 10;
 
 /// The most components of a path, including those of its symbolic links.
 const MAX_COMPONENTS: u32 = 512;
@@ -27,6 +32,8 @@ pub(super) trait Tree: fmt::Debug + Send + Sync {
     /// A file, directory or link.
     type Node;
 
+    /// The partition, whose budget counts the work.
+    fn window(&self) -> &Window<'_>;
     fn uuid(&self) -> &str;
     fn label(&self) -> &str;
     fn root(&self) -> io::Result<Self::Node>;
@@ -95,6 +102,29 @@ impl<T: Tree> FileSystem for T {
     }
 }
 
+/// Reads the first `length` bytes of a directory with these runs piece by piece, until `scan` finds what it looks for.
+/// `scan` returns how many entries it has looked at, besides what it has found.
+pub(super) fn scan_directory<T: Tree, F>(
+    tree: &T,
+    runs: &[Run],
+    length: u64,
+    mut scan: impl FnMut(&[u8]) -> (u64, Option<F>),
+) -> io::Result<Option<F>> {
+    let mut bytes = vec![0; DIRECTORY_PIECE.min(length) as usize];
+    let mut at = 0;
+    while at < length {
+        let piece = bytes.get_mut(..DIRECTORY_PIECE.min(length - at) as usize).unwrap_or_default();
+        tree.read_runs(runs, at, piece)?;
+        let (entries, found) = scan(piece);
+        tree.window().spend(Work::DirectoryEntries, entries)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        at += DIRECTORY_PIECE;
+    }
+    Ok(None)
+}
+
 /// Follows a path from the root. `..` at the root stays there, so a path cannot leave the file system.
 fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
     let mut stack = vec![tree.root()?];
@@ -102,6 +132,7 @@ fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
     let (mut links, mut steps) = (0, 0);
     while let Some(name) = ahead.pop() {
         steps += 1;
+        tree.window().spend(Work::PathComponents, 1)?;
         let Some(here) = stack.last().filter(|_| steps <= MAX_COMPONENTS) else {
             return Err(corrupt("a path has too many components"));
         };

@@ -156,7 +156,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
 
     /// Takes steps from the budget; `false` if there are not enough.
     pub(super) fn spend(&self, steps: u32) -> bool {
-        self.steps.spend(steps)
+        self.steps.spend(steps) && !self.volumes.budget().has_stopped()
     }
 
     /// Parses a script, if the budget suffices.

@@ -6,7 +6,9 @@
 mod gpt;
 mod mbr;
 
-use super::window::{Window, le16};
+use std::sync::Arc;
+
+use super::window::{Reads, Window, le16};
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(any(test, fuzzing))]
@@ -31,8 +33,8 @@ pub(super) struct Partition {
 }
 
 /// The partitions of `disk` in the order of their numbers, or the whole disk if there is no table.
-pub(super) fn read(disk: &dyn BlockBackend) -> Result<Vec<Partition>> {
-    let window = Window::whole(disk);
+pub(super) fn read(disk: &dyn BlockBackend, reads: &Arc<Reads>) -> Result<Vec<Partition>> {
+    let window = Window::new(disk, 0, disk.capacity(), Arc::clone(reads));
     let capacity = window.length();
     let failed = |source| Error::io("cannot read the partition table", source);
     if capacity < 512 {

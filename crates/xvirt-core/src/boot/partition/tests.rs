@@ -1,6 +1,10 @@
 use super::super::testing::*;
 use super::*;
 
+fn read(disk: &MemoryDisk) -> Result<Vec<Partition>> {
+    super::read(disk, &Reads::new())
+}
+
 fn places(disk: &MemoryDisk) -> Vec<(u32, u64, u64)> {
     read(disk).unwrap().iter().map(|p| (p.number, p.start, p.length)).collect()
 }

@@ -6,9 +6,9 @@ use std::ops::Range;
 use super::Ext;
 use super::inode::Inode;
 use crate::boot::filesystem::run::{Run, read_runs};
-use crate::boot::filesystem::tree::{NodeKind, Tree};
+use crate::boot::filesystem::tree::{NodeKind, Tree, scan_directory};
 use crate::boot::filesystem::{MAX_DIRECTORY, corrupt};
-use crate::boot::window::{le16, le32};
+use crate::boot::window::{Window, le16, le32};
 
 const ROOT: u32 = 2;
 
@@ -24,36 +24,53 @@ impl Ext<'_> {
     /// The contents of a small file.
     fn small(&self, inode: &Inode, limit: u64) -> io::Result<Vec<u8>> {
         if inode.length > limit {
-            return Err(corrupt("a directory or symbolic link is too large"));
+            return Err(too_large());
         }
         let mut bytes = vec![0; inode.length as usize];
         self.read_inode(inode, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// The names and inode numbers of a directory.
-    fn entries(&self, directory: &Inode) -> io::Result<Vec<(Vec<u8>, u32)>> {
-        let bytes = self.small(directory, MAX_DIRECTORY)?;
-        let mut entries = Vec::new();
-        // The nodes of a hash tree look like unused entries, so a linear scan finds all names.
-        for block in bytes.chunks(self.block_size as usize) {
-            let mut rest = block;
-            while rest.len() >= 8 {
-                let (number, length, name_length) = (le32(rest, 0), le16(rest, 4), usize::from(rest[6]));
-                // 64 KiB does not fit into the field.
-                let length = if length == 0 || length == u16::MAX { rest.len() } else { length.into() };
-                if let Some(name) = rest.get(8..8 + name_length).filter(|name| number != 0 && !name.is_empty()) {
-                    entries.push((name.to_vec(), number));
-                }
-                rest = rest.get(length.max(8)..).unwrap_or_default();
-            }
+    /// Calls `visit` with the names and inode numbers of a directory, until it returns something.
+    fn visit<F>(&self, directory: &Inode, mut visit: impl FnMut(&[u8], u32) -> Option<F>) -> io::Result<Option<F>> {
+        let length = directory.length;
+        if length > MAX_DIRECTORY {
+            return Err(too_large());
         }
-        Ok(entries)
+        let runs = self.inode_runs(directory, 0..length)?;
+        scan_directory(self, &runs, length, |piece| {
+            let mut entries = 0;
+            // The nodes of a hash tree look like unused entries, so a linear scan finds all names.
+            for block in piece.chunks(self.block_size as usize) {
+                let mut rest = block;
+                while rest.len() >= 8 {
+                    entries += 1;
+                    let (number, length, name_length) = (le32(rest, 0), le16(rest, 4), usize::from(rest[6]));
+                    // 64 KiB does not fit into the field.
+                    let length = if length == 0 || length == u16::MAX { rest.len() } else { length.into() };
+                    if let Some(name) = rest.get(8..8 + name_length).filter(|name| number != 0 && !name.is_empty())
+                        && let Some(found) = visit(name, number)
+                    {
+                        return (entries, Some(found));
+                    }
+                    rest = rest.get(length.max(8)..).unwrap_or_default();
+                }
+            }
+            (entries, None)
+        })
     }
+}
+
+fn too_large() -> io::Error {
+    corrupt("a directory or symbolic link is too large")
 }
 
 impl Tree for Ext<'_> {
     type Node = Inode;
+
+    fn window(&self) -> &Window<'_> {
+        &self.window
+    }
 
     fn uuid(&self) -> &str {
         &self.uuid
@@ -76,12 +93,17 @@ impl Tree for Ext<'_> {
     }
 
     fn find(&self, directory: &Inode, name: &[u8]) -> io::Result<Option<Inode>> {
-        let found = self.entries(directory)?.into_iter().find(|(found, _)| found == name);
-        found.map(|(_, number)| self.inode(number)).transpose()
+        let found = self.visit(directory, |found, number| (found == name).then_some(number))?;
+        found.map(|number| self.inode(number)).transpose()
     }
 
     fn names(&self, directory: &Inode) -> io::Result<Vec<Vec<u8>>> {
-        Ok(self.entries(directory)?.into_iter().map(|(name, _)| name).collect())
+        let mut names = Vec::new();
+        self.visit(directory, |name, _| -> Option<()> {
+            names.push(name.to_vec());
+            None
+        })?;
+        Ok(names)
     }
 
     fn link_target(&self, link: &Inode) -> io::Result<Vec<u8>> {

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use super::inode::{Format, Inode};
 use super::{Xfs, map};
+use crate::boot::budget::Work;
 use crate::boot::filesystem::run::{Run, read_runs};
-use crate::boot::filesystem::tree::{NodeKind, Tree};
+use crate::boot::filesystem::tree::{NodeKind, Tree, scan_directory};
 use crate::boot::filesystem::{MAX_DIRECTORY, corrupt};
-use crate::boot::window::{be16, be32, be64};
+use crate::boot::window::{Window, be16, be32, be64};
 
 const MAX_TARGET: u64 = 1024;
 
@@ -16,23 +17,28 @@ const MAX_TARGET: u64 = 1024;
 const DIRECTORY_DATA: u64 = 32 << 30;
 
 impl Xfs<'_> {
-    /// The names and inode numbers of a directory.
-    fn entries(&self, directory: &Inode) -> io::Result<Vec<(Vec<u8>, u64)>> {
+    /// Calls `visit` with the names and inode numbers of a directory, until it returns something.
+    fn visit<F>(&self, directory: &Inode, mut visit: impl FnMut(&[u8], u64) -> Option<F>) -> io::Result<Option<F>> {
         if directory.format == Format::Local {
-            return Ok(self.short_entries(&directory.fork));
+            let entries = self.short_entries(&directory.fork);
+            self.window.spend(Work::DirectoryEntries, entries.len() as u64)?;
+            return Ok(entries.iter().find_map(|(name, number)| visit(name, *number)));
         }
         let length = directory.length.min(DIRECTORY_DATA);
         if length > MAX_DIRECTORY {
             return Err(corrupt("a directory is too large"));
         }
-        let mut bytes = vec![0; length as usize];
         let runs = self.inode_runs(directory, 0..length)?;
-        self.read_runs(&runs, 0, &mut bytes)?;
-        let mut entries = Vec::new();
-        for block in bytes.chunks_exact(self.directory_block) {
-            self.block_entries(block, &mut entries);
-        }
-        Ok(entries)
+        scan_directory(self, &runs, length, |piece| {
+            let mut entries = 0;
+            for block in piece.chunks_exact(self.directory_block) {
+                let found = self.visit_block(block, &mut entries, &mut visit);
+                if found.is_some() {
+                    return (entries, found);
+                }
+            }
+            (entries, None)
+        })
     }
 
     /// The entries of a short-form directory, which is stored in its inode.
@@ -56,8 +62,13 @@ impl Xfs<'_> {
         entries
     }
 
-    /// The entries in a block of a larger directory.
-    fn block_entries(&self, block: &[u8], entries: &mut Vec<(Vec<u8>, u64)>) {
+    /// The same for a block of a larger directory; counts the entries.
+    fn visit_block<F>(
+        &self,
+        block: &[u8],
+        entries: &mut u64,
+        visit: &mut impl FnMut(&[u8], u64) -> Option<F>,
+    ) -> Option<F> {
         let header = if self.is_v5 { 64 } else { 16 };
         let end = match block.get(..4) {
             Some(b"XD2D" | b"XDD3") => block.len(),
@@ -66,27 +77,34 @@ impl Xfs<'_> {
                 let count = be32(block, block.len() - 8) as usize;
                 block.len().saturating_sub(8).saturating_sub(count.saturating_mul(8))
             }
-            _ => return,
+            _ => return None,
         };
         let mut rest = block.get(header..end).unwrap_or_default();
         while rest.len() >= 12 {
+            *entries += 1;
             let length = if be16(rest, 0) == 0xffff {
                 be16(rest, 2).into()
             } else {
                 let name_length = usize::from(rest[8]);
-                if let Some(name) = rest.get(9..9 + name_length) {
-                    entries.push((name.to_vec(), be64(rest, 0)));
+                let found = rest.get(9..9 + name_length).and_then(|name| visit(name, be64(rest, 0)));
+                if found.is_some() {
+                    return found;
                 }
                 // Inode number, name length, name, optional file type, and tag.
                 (9 + name_length + usize::from(self.has_file_types) + 2).next_multiple_of(8)
             };
             rest = rest.get(length.max(8)..).unwrap_or_default();
         }
+        None
     }
 }
 
 impl Tree for Xfs<'_> {
     type Node = Inode;
+
+    fn window(&self) -> &Window<'_> {
+        &self.window
+    }
 
     fn uuid(&self) -> &str {
         &self.uuid
@@ -114,12 +132,17 @@ impl Tree for Xfs<'_> {
     }
 
     fn find(&self, directory: &Inode, name: &[u8]) -> io::Result<Option<Inode>> {
-        let found = self.entries(directory)?.into_iter().find(|(found, _)| found == name);
-        found.map(|(_, number)| self.inode(number)).transpose()
+        let found = self.visit(directory, |found, number| (found == name).then_some(number))?;
+        found.map(|number| self.inode(number)).transpose()
     }
 
     fn names(&self, directory: &Inode) -> io::Result<Vec<Vec<u8>>> {
-        Ok(self.entries(directory)?.into_iter().map(|(name, _)| name).collect())
+        let mut names = Vec::new();
+        self.visit(directory, |name, _| -> Option<()> {
+            names.push(name.to_vec());
+            None
+        })?;
+        Ok(names)
     }
 
     fn link_target(&self, link: &Inode) -> io::Result<Vec<u8>> {

@@ -3,6 +3,9 @@
 use std::io::{Read, Seek};
 
 use super::*;
+use crate::boot::budget::Work;
+use crate::boot::volume::DiskPath;
+use crate::progress::interruptible;
 
 /// The error message for reading the menu of a disk.
 fn refusal(disk: &MemoryDisk) -> String {
@@ -192,17 +195,96 @@ fn reading_a_hole_again_and_again_ends() {
         let mut bytes = vec![1; HOLE];
         let mut read = || image.kernel.rewind().and_then(|()| image.kernel.read_exact(&mut bytes));
         // The limits, and the budget for configurations.
-        let most = 1024 + 2;
+        let most = 2048 + 2;
         let ended = (0..=most).find_map(|_| read().err());
-        assert_eq!(ended.map(|error| error.kind()), Some(std::io::ErrorKind::InvalidData));
+        assert_eq!(ended.map(|error| error.kind()), Some(std::io::ErrorKind::QuotaExceeded));
         assert!(bytes.iter().all(|byte| *byte == 0));
         let error = image.take_failure().unwrap();
         assert_eq!(
             error.to_string(),
-            "cannot read the kernel /vmlinuz of boot entry \"Linux /vmlinuz\": too much was read; the metadata probably contains a loop; check the \
-             file system in the guest, or choose another boot entry"
+            "cannot read the kernel /vmlinuz of boot entry \"Linux /vmlinuz\": it takes more than 2147483648 bytes, the \
+             limit for all its file systems and configurations; check the file system in the guest, or choose another \
+             boot entry"
         );
     }
+}
+
+/// A disk with a directory `/d` that contains itself as `x` and claims to have `length` bytes.
+fn looped(length: u64, entries: &[Entry<'_>]) -> Option<MemoryDisk> {
+    let folder = scratch();
+    let image = folder.path().join("image");
+    std::fs::write(&image, ext(&["-t", "ext4"], 8, entries)?).unwrap();
+    for request in ["mkdir d".to_owned(), "ln d d/x".to_owned(), format!("sif d size {length}")] {
+        tool("debugfs", &["-w", "-R", &request, image.to_str().unwrap()])?;
+    }
+    Some(MemoryDisk(std::fs::read(image).unwrap()))
+}
+
+/// Every size on this disk is small, and all of it together would take minutes.
+#[test]
+fn a_menu_that_walks_in_circles_is_refused_by_the_work_it_takes() {
+    let path = format!("/d{}", "/x".repeat(199));
+    let lines = |start: &str, end: &str| format!("{start} {path}{end}\n").repeat(2000);
+    let cases = [
+        (1024, lines("source", ""), "262144 path components"),
+        (1024, lines("if [ -e", " ]; then true; fi"), "262144 path components"),
+        (1 << 20, lines("source", ""), "2147483648 bytes"),
+    ];
+    for (length, config, limit) in cases {
+        let entries = [text("/boot/grub/grub.cfg", &config), text("/boot/vmlinuz", "x")];
+        let Some(disk) = looped(length, &entries) else { return };
+        let error = BootMenu::read(&disk).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (
+                ErrorKind::LimitExceeded,
+                format!(
+                    "cannot read the boot menu of the disk: it takes more than {limit}, the limit for all its file \
+                     systems and configurations; look for directories, links and menus on the disk that lead in circles, \
+                     or give the kernel explicitly with Boot::kernel"
+                )
+            )
+        );
+    }
+}
+
+#[test]
+fn the_work_of_all_reads_is_counted_together() {
+    let Some(disk) = looped(1 << 20, &[]) else { return };
+    let volumes = Volumes::open(&disk).unwrap();
+    let path = DiskPath::new(0, format!("/d{}", "/x".repeat(199)));
+    let spent = |work| volumes.budget().spent(work);
+    let before = spent(Work::PathComponents);
+    assert_eq!(volumes.file_length(&path), None);
+    assert_eq!(spent(Work::PathComponents) - before, 200);
+    assert!(spent(Work::DirectoryEntries) >= 200);
+    // A directory is read piece by piece, holes are counted, and nothing is read behind what was looked for.
+    let bytes = spent(Work::Bytes);
+    assert!(((200 * 64) << 10..(200 * 80) << 10).contains(&bytes), "{bytes}");
+
+    let walks = (0..2000).take_while(|_| volumes.budget().check().is_ok() && volumes.file_length(&path).is_none());
+    let walks = walks.count() as u64;
+    assert!((100..200).contains(&walks), "{walks}");
+    let left = spent(Work::PathComponents);
+    assert_eq!(volumes.length(&path).unwrap_err().kind(), std::io::ErrorKind::QuotaExceeded);
+    assert_eq!(volumes.text(&path, 1), None);
+    assert_eq!(spent(Work::PathComponents), left, "nothing is done once the budget is used up");
+    assert_eq!(volumes.budget().check().unwrap_err().kind(), ErrorKind::LimitExceeded);
+}
+
+#[test]
+fn reading_a_menu_can_be_cancelled() {
+    let config = "menuentry x { linux /vmlinuz }";
+    let Some(root) = ext4(ROOT, "", &[text("/boot/grub/grub.cfg", config), text("/vmlinuz", "x")]) else { return };
+    let disk = MemoryDisk(root);
+    let error = interruptible(|| true, || BootMenu::read(&disk).map(drop)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(error.to_string(), "reading the boot menu of the disk was cancelled");
+    let menu = BootMenu::read(&disk).unwrap();
+    let error = interruptible(|| true, || menu.load(menu.default_entry().unwrap())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    // Later calls are whole again.
+    assert_eq!(menu.load(menu.default_entry().unwrap()).unwrap().kernel, b"x");
 }
 
 /// Changes the length of the only file with length `from` in an XFS, without adding blocks.
