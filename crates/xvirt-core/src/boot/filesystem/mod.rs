@@ -15,7 +15,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use super::window::Window;
+use super::window::{Window, le16};
 
 /// A size limit for directories, which a hostile disk may claim to be huge; no `/boot` has a larger one.
 const MAX_DIRECTORY: u64 = 1 << 20;
@@ -98,6 +98,18 @@ fn try_open(window: Window<'_>) -> io::Result<Contents<'_>> {
         Err(window) => window,
     };
     Ok(foreign::file_system(&window)?.map_or(Contents::Nothing, Contents::Foreign))
+}
+
+/// Whether a partition begins with the signature of a file system or container, supported or not.
+pub(super) fn is_known(window: &Window<'_>) -> io::Result<bool> {
+    if window.length() < 2048 {
+        return Ok(false);
+    }
+    let start = window.read_vec(0, 2048)?;
+    let is_ext = le16(&start, 1024 + 0x38) == 0xef53;
+    let is_fat = le16(&start, 510) == 0xaa55 && (start[54..].starts_with(b"FAT") || start[82..].starts_with(b"FAT"));
+    let is_supported = is_ext || is_fat || start.starts_with(b"XFSB");
+    Ok(is_supported || foreign::container(window)?.is_some() || foreign::file_system(window)?.is_some())
 }
 
 /// An error for bytes that violate the format.

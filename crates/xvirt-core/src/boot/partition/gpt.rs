@@ -7,8 +7,8 @@ use crate::boot::window::{Window, le32, le64};
 
 const SIGNATURE: &[u8] = b"EFI PART";
 
-/// The usual number of entries; the checksum covers all entries of a larger table, but the rest are not listed.
-const MAX_PARTITIONS: usize = 128;
+/// The partitions that Linux gives a device node on one disk; it ignores later entries too.
+const MAX_PARTITIONS: usize = 255;
 
 /// The largest supported entry array.
 const MAX_TABLE: u64 = 4 << 20;

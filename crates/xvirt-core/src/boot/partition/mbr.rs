@@ -5,8 +5,6 @@ use std::io;
 use super::{Partition, Scheme, has_boot_signature};
 use crate::boot::window::{Window, le32};
 
-const SECTOR: u64 = 512;
-
 /// The type of the protective entry of a GPT disk.
 const PROTECTIVE: u8 = 0xee;
 
@@ -28,49 +26,58 @@ pub(super) fn is_real(window: &Window<'_>) -> io::Result<bool> {
     }))
 }
 
-/// Reads the table; the list is empty if there is none.
-pub(super) fn read(window: &Window<'_>) -> io::Result<Vec<Partition>> {
-    let sector = window.read_vec(0, 512)?;
-    let Some(slots) = table(&sector) else { return Ok(Vec::new()) };
-    let mut partitions = Vec::new();
-    let mut next_logical = 5;
+/// Reads the table of a disk with sectors of `sector` bytes; the list is empty if there is none.
+pub(super) fn read(window: &Window<'_>, sector: u64) -> io::Result<Vec<Partition>> {
+    let Some(slots) = table(&window.read_vec(0, 512)?) else { return Ok(Vec::new()) };
+    let mut disk = Table { window, sector, partitions: Vec::new(), next_logical: 5 };
     for (slot, number) in slots.iter().zip(1..) {
         if is_extended(slot.kind) {
-            read_logical(window, slot.first, &mut next_logical, &mut partitions)?;
+            disk.read_logical(slot.first)?;
         } else if slot.kind != 0 && slot.kind != PROTECTIVE {
-            partitions.push(partition(number, slot.first, slot.sectors));
+            disk.push(number, slot.first, slot.sectors);
         }
     }
-    Ok(partitions)
+    Ok(disk.partitions)
 }
 
-/// Follows the chain of tables in an extended partition: each contains one partition and the position of the next
-/// table.
-fn read_logical(window: &Window<'_>, base: u64, number: &mut u32, out: &mut Vec<Partition>) -> io::Result<()> {
-    let mut at = base;
-    for _ in 0..MAX_LOGICAL {
-        if (at + 1) * SECTOR > window.length() {
-            break;
+/// What was found so far.
+struct Table<'w, 'd> {
+    window: &'w Window<'d>,
+    sector: u64,
+    partitions: Vec<Partition>,
+    next_logical: u32,
+}
+
+impl Table<'_, '_> {
+    /// Follows the chain of tables in an extended partition: each contains one partition and the position of the next
+    /// table.
+    fn read_logical(&mut self, base: u64) -> io::Result<()> {
+        let mut at = base;
+        for _ in 0..MAX_LOGICAL {
+            if at * self.sector + 512 > self.window.length() {
+                break;
+            }
+            let sector = self.window.read_vec(at * self.sector, 512)?;
+            if !has_boot_signature(&sector) {
+                break;
+            }
+            let [logical, next, ..] = slots(&sector);
+            if logical.kind != 0 && !is_extended(logical.kind) {
+                self.push(self.next_logical, at + logical.first, logical.sectors);
+                self.next_logical += 1;
+            }
+            if !is_extended(next.kind) || next.first == 0 {
+                break;
+            }
+            at = base + next.first;
         }
-        let sector = window.read_vec(at * SECTOR, 512)?;
-        if !has_boot_signature(&sector) {
-            break;
-        }
-        let [logical, next, ..] = slots(&sector);
-        if logical.kind != 0 && !is_extended(logical.kind) {
-            out.push(partition(*number, at + logical.first, logical.sectors));
-            *number += 1;
-        }
-        if !is_extended(next.kind) || next.first == 0 {
-            break;
-        }
-        at = base + next.first;
+        Ok(())
     }
-    Ok(())
-}
 
-fn partition(number: u32, first: u64, sectors: u64) -> Partition {
-    Partition { number, start: first * SECTOR, length: sectors * SECTOR, scheme: Scheme::Mbr }
+    fn push(&mut self, number: u32, first: u64, sectors: u64) {
+        let (start, length) = (first * self.sector, sectors * self.sector);
+        self.partitions.push(Partition { number, start, length, scheme: Scheme::Mbr });
+    }
 }
 
 fn is_extended(kind: u8) -> bool {

@@ -6,8 +6,10 @@
 mod gpt;
 mod mbr;
 
+use std::io;
 use std::sync::Arc;
 
+use super::filesystem;
 use super::window::{Reads, Window, le16};
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,7 +54,7 @@ pub(super) fn read(disk: &dyn BlockBackend, reads: &Arc<Reads>) -> Result<Vec<Pa
             return Err(Error::new(ErrorKind::CorruptImage, format!("the GPT partition table is damaged: {why}"))
                 .with_remedy("repair it with sgdisk, or give the kernel explicitly with Boot::kernel"));
         }
-        gpt::Found::None => mbr::read(&window).map_err(failed)?,
+        gpt::Found::None => read_mbr(disk, reads, &window).map_err(failed)?,
     };
     partitions.retain(|partition| partition.length > 0 && partition.start < capacity);
     partitions.sort_by_key(|partition| partition.number);
@@ -60,6 +62,26 @@ pub(super) fn read(disk: &dyn BlockBackend, reads: &Arc<Reads>) -> Result<Vec<Pa
         partitions.push(Partition { number: 0, start: 0, length: capacity, scheme: Scheme::Whole });
     }
     Ok(partitions)
+}
+
+/// Reads an MBR, which counts in sectors and does not say how large these are. They are those with which more of its
+/// partitions begin with something known; 512 bytes if it is the same.
+fn read_mbr(disk: &dyn BlockBackend, reads: &Arc<Reads>, window: &Window<'_>) -> io::Result<Vec<Partition>> {
+    let usual = mbr::read(window, 512)?;
+    let count_known = |partitions: &[Partition]| {
+        let is_known = |partition: &&Partition| {
+            let window = Window::new(disk, partition.start, partition.length, Arc::clone(reads));
+            // What cannot be read is not known.
+            filesystem::is_known(&window).unwrap_or(false)
+        };
+        partitions.iter().filter(is_known).count()
+    };
+    let known = count_known(&usual);
+    if known == usual.len() {
+        return Ok(usual);
+    }
+    let large = mbr::read(window, 4096)?;
+    Ok(if count_known(&large) > known { large } else { usual })
 }
 
 /// Whether the first sector has the signature of an MBR or a FAT boot sector.

@@ -105,6 +105,66 @@ fn sectors_may_have_4096_bytes() {
     assert_eq!(places(&damaged), expected);
 }
 
+/// Writes a table of an MBR: partition type, first sector and number of sectors of its entries.
+fn write_mbr(disk: &mut [u8], at: usize, slots: &[(u8, u32, u32)]) {
+    for (slot, (kind, first, sectors)) in slots.iter().enumerate() {
+        let slot = at + 446 + slot * 16;
+        disk[slot + 4] = *kind;
+        disk[slot + 8..slot + 12].copy_from_slice(&first.to_le_bytes());
+        disk[slot + 12..slot + 16].copy_from_slice(&sectors.to_le_bytes());
+    }
+    disk[at + 510..at + 512].copy_from_slice(&[0x55, 0xaa]);
+}
+
+/// An MBR does not say how large its sectors are; what is where the partitions begin does.
+#[test]
+fn an_mbr_counts_in_the_sectors_of_its_disk() {
+    const SECTOR: usize = 4096;
+    let ext = |disk: &mut [u8], at: usize| disk[at + 0x438..at + 0x43a].copy_from_slice(&[0x53, 0xef]);
+    let mut disk = MemoryDisk(vec![0; 16 << 20]);
+    write_mbr(&mut disk.0, 0, &[(0x83, 256, 512), (5, 1024, 2048), (0x82, 768, 256)]);
+    write_mbr(&mut disk.0, 1024 * SECTOR, &[(0x83, 256, 256), (5, 512, 512)]);
+    write_mbr(&mut disk.0, 1536 * SECTOR, &[(0x83, 1, 128)]);
+    let sectors = |number, first: u64, count: u64| (number, first * SECTOR as u64, count * SECTOR as u64);
+    ext(&mut disk.0, 256 * SECTOR);
+    let expected = [sectors(1, 256, 512), sectors(3, 768, 256), sectors(5, 1280, 256), sectors(6, 1537, 128)];
+    assert_eq!(places(&disk), expected);
+
+    // The same table on a disk of small sectors: all of its partitions are in the first part of it.
+    disk.0[256 * SECTOR..256 * SECTOR + 2048].fill(0);
+    assert_eq!(places(&disk)[..2], [(1, 256 * 512, 512 * 512), (3, 768 * 512, 256 * 512)]);
+    ext(&mut disk.0, 256 * 512);
+    assert_eq!(places(&disk)[0], (1, 256 * 512, 512 * 512));
+    ext(&mut disk.0, 256 * SECTOR);
+    assert_eq!(places(&disk)[0], (1, 256 * 512, 512 * 512), "512 bytes are usual");
+}
+
+#[test]
+fn a_gpt_may_have_more_than_128_entries() {
+    let mut disk = vec![0; 4 << 20];
+    let mut table = vec![0; 300 * 128];
+    for (entry, number) in table.chunks_exact_mut(128).zip(0u64..) {
+        entry[..16].fill(0xaf);
+        entry[32..40].copy_from_slice(&(2048 + number).to_le_bytes());
+        entry[40..48].copy_from_slice(&(2048 + number).to_le_bytes());
+    }
+    let mut header = [0; 92];
+    header[..16].copy_from_slice(b"EFI PART\0\0\x01\0\x5c\0\0\0");
+    header[72..80].copy_from_slice(&2u64.to_le_bytes());
+    header[80..84].copy_from_slice(&300u32.to_le_bytes());
+    header[84..88].copy_from_slice(&128u32.to_le_bytes());
+    header[88..92].copy_from_slice(&crc32(&table).to_le_bytes());
+    let sum = crc32(&header);
+    header[16..20].copy_from_slice(&sum.to_le_bytes());
+    disk[512..604].copy_from_slice(&header);
+    disk[1024..1024 + table.len()].copy_from_slice(&table);
+    write_mbr(&mut disk, 0, &[(0xee, 1, 8191)]);
+    let found = places(&MemoryDisk(disk));
+    // Linux lists 255 partitions of a disk.
+    assert_eq!(found.len(), 255);
+    assert_eq!(found[254], (255, (2048 + 254) * 512, 512));
+}
+
 #[test]
 fn a_disk_without_a_table_is_one_partition() {
     let mut fat = vec![0; 1 << 20];
@@ -130,15 +190,7 @@ fn an_empty_disk_is_an_error() {
 #[test]
 fn a_chain_of_logical_partitions_may_loop() {
     let mut disk = MemoryDisk(vec![0; 4 << 20]);
-    let mut table = |at: usize, slots: &[(u8, u32, u32)]| {
-        for (slot, (kind, first, sectors)) in slots.iter().enumerate() {
-            let slot = at + 446 + slot * 16;
-            disk.0[slot + 4] = *kind;
-            disk.0[slot + 8..slot + 12].copy_from_slice(&first.to_le_bytes());
-            disk.0[slot + 12..slot + 16].copy_from_slice(&sectors.to_le_bytes());
-        }
-        disk.0[at + 510..at + 512].copy_from_slice(&[0x55, 0xaa]);
-    };
+    let mut table = |at: usize, slots: &[(u8, u32, u32)]| write_mbr(&mut disk.0, at, slots);
     table(0, &[(5, 1000, 4000)]);
     table(1000 * 512, &[(0x83, 1, 100), (5, 1000, 100)]);
     table(2000 * 512, &[(0x83, 1, 100), (5, 1000, 100)]);
@@ -170,7 +222,7 @@ fn damaged_tables_do_no_harm() {
             }
             if let Ok(partitions) = read(&disk) {
                 assert!(
-                    partitions.len() <= 128 && partitions.iter().all(|partition| partition.start < disk.capacity())
+                    partitions.len() <= 255 && partitions.iter().all(|partition| partition.start < disk.capacity())
                 );
             }
         }
