@@ -17,9 +17,10 @@
 //! All bytes read here are guest-controlled, so the memory and the work that one menu takes are bounded, and no reader
 //! panics.
 //!
-//! Supported are GPT, MBR and unpartitioned disks; ext2, ext3, ext4 (with journal replay), XFS and FAT; GRUB 2 with
-//! Fedora's loader entries, systemd-boot entries and unified kernel images, extlinux and syslinux, and GRUB 0.97. A
-//! `/boot` on LVM, RAID, LUKS, btrfs or another file system is not supported; the error names what was found.
+//! Supported are GPT, MBR and unpartitioned disks; ext2, ext3, ext4 (with replay of the journal and of fast commits),
+//! XFS and FAT; GRUB 2 with Fedora's loader entries, systemd-boot entries and unified kernel images, extlinux and
+//! syslinux, and GRUB 0.97. A `/boot` on LVM, RAID, LUKS, btrfs or another file system is not supported; the error names
+//! what was found.
 
 mod budget;
 mod entry;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Ext;
 use super::inode::Inode;
+use crate::boot::budget::Work;
 use crate::boot::filesystem::run::{Run, read_runs};
 use crate::boot::filesystem::tree::{NodeKind, Tree, scan_directory};
 use crate::boot::filesystem::{MAX_DIRECTORY, corrupt};
@@ -33,6 +34,12 @@ impl Ext<'_> {
 
     /// Calls `visit` with the names and inode numbers of a directory, until it returns something.
     fn visit<F>(&self, directory: &Inode, mut visit: impl FnMut(&[u8], u32) -> Option<F>) -> io::Result<Option<F>> {
+        let newer = self.fast_commits.names(directory.number);
+        self.window.spend(Work::DirectoryEntries, newer.map_or(0, |newer| newer.len() as u64))?;
+        let found = newer.into_iter().flatten().find_map(|(name, number)| visit(name, (*number)?));
+        if found.is_some() || self.fast_commits.is_new_directory(directory.number) {
+            return Ok(found);
+        }
         let length = directory.length;
         if length > MAX_DIRECTORY {
             return Err(too_large());
@@ -49,6 +56,7 @@ impl Ext<'_> {
                     // 64 KiB does not fit into the field.
                     let length = if length == 0 || length == u16::MAX { rest.len() } else { length.into() };
                     if let Some(name) = rest.get(8..8 + name_length).filter(|name| number != 0 && !name.is_empty())
+                        && !newer.is_some_and(|newer| newer.contains_key(name))
                         && let Some(found) = visit(name, number)
                     {
                         return (entries, Some(found));

@@ -13,6 +13,9 @@ const INODE_ENCRYPTED: u32 = 0x800;
 const INODE_EXTENTS: u32 = 0x8_0000;
 const INODE_INLINE_DATA: u32 = 0x1000_0000;
 
+/// The bytes of an inode with all fields needed for reading.
+pub(super) const RAW: usize = 128;
+
 /// The location of group descriptors.
 #[derive(Debug)]
 pub(super) struct Descriptors {
@@ -26,6 +29,7 @@ pub(super) struct Descriptors {
 /// The fields of an inode needed for reading.
 #[derive(Clone, Debug)]
 pub(in crate::boot::filesystem) struct Inode {
+    pub(super) number: u32,
     mode: u16,
     flags: u32,
     pub(super) length: u64,
@@ -45,6 +49,11 @@ impl Inode {
 
     pub(super) fn has_extents(&self) -> bool {
         self.flags & INODE_EXTENTS != 0
+    }
+
+    /// Whether an inode has a tree of extents, rather than contents, where its block map is.
+    pub(super) fn is_mapped_by_extents(inode: &[u8]) -> bool {
+        le32(inode, 0x20) & INODE_EXTENTS != 0
     }
 }
 
@@ -66,7 +75,8 @@ impl Ext<'_> {
         block.saturating_mul(self.block_size).saturating_add(group % per_block * size)
     }
 
-    pub(super) fn inode(&self, number: u32) -> io::Result<Inode> {
+    /// The first bytes of an inode.
+    pub(super) fn raw_inode(&self, number: u32) -> io::Result<[u8; RAW]> {
         if number == 0 || number > self.inodes {
             return Err(corrupt("an inode number is outside the ext file system"));
         }
@@ -78,11 +88,18 @@ impl Ext<'_> {
         let table = u64::from(le32(&descriptor, 0x8)) | u64::from(le32(&descriptor, 0x28)) << 32;
         let offset_in_table = u64::from(index) * self.inode_size;
         let block = table.saturating_add(offset_in_table / self.block_size);
-        let mut bytes = [0; 128];
+        let mut bytes = [0; RAW];
         self.read_blocks(block, offset_in_table % self.block_size, &mut bytes)?;
+        self.fast_commits.update(number, &mut bytes);
+        Ok(bytes)
+    }
+
+    pub(super) fn inode(&self, number: u32) -> io::Result<Inode> {
+        let bytes = self.raw_inode(number)?;
         let mut map = [0; 60];
         map.copy_from_slice(&bytes[0x28..0x64]);
-        let mut inode = Inode { mode: le16(&bytes, 0), flags: le32(&bytes, 0x20), length: le32(&bytes, 4).into(), map };
+        let (mode, flags) = (le16(&bytes, 0), le32(&bytes, 0x20));
+        let mut inode = Inode { number, mode, flags, length: le32(&bytes, 4).into(), map };
         // In an ext2 directory, the upper half has another meaning.
         if inode.kind() == NodeKind::File {
             inode.length |= u64::from(le32(&bytes, 0x6c)) << 32;
@@ -98,7 +115,11 @@ impl Ext<'_> {
         if inode.flags & INODE_INLINE_DATA != 0 {
             return Err(unsupported("the file has inline data, which is not supported"));
         }
-        map::runs(self, inode, range)
+        let runs = map::runs(self, inode, range.clone())?;
+        Ok(match self.fast_commits.ranges(inode.number) {
+            Some(newer) => newer.over(&runs, range.start / self.block_size, range.end.div_ceil(self.block_size)),
+            None => runs,
+        })
     }
 }
 

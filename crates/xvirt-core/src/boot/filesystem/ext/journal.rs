@@ -53,9 +53,16 @@ struct Copy {
     escaped: bool,
 }
 
+/// The blocks of a journal that are for fast commits, and the number of the transaction that these would become.
+#[derive(Debug, Default)]
+pub(super) struct FastArea {
+    pub(super) blocks: Vec<u64>,
+    pub(super) sequence: u32,
+}
+
 impl Overlay {
     /// Reads the journal in inode `number`.
-    pub(super) fn read(ext: &Ext<'_>, number: u32) -> io::Result<Self> {
+    pub(super) fn read(ext: &Ext<'_>, number: u32) -> io::Result<(Self, FastArea)> {
         let inode = ext.inode(number)?;
         let mut journal = Journal { ext, blocks: Vec::new(), first: 1, features: 0 };
         let superblock = {
@@ -76,24 +83,28 @@ impl Overlay {
         }
         let start = be32(&superblock, 28);
         if start == 0 {
-            return Ok(Self::default());
+            return Ok(Default::default());
         }
-        let mut length = be32(&superblock, 16);
+        let whole = be32(&superblock, 16);
+        let mut length = whole;
         if journal.features & feature::FAST_COMMIT != 0 {
-            // The end is for fast commits, which only contain data that a regular commit also writes.
+            // The end is for fast commits.
             let fast = Some(be32(&superblock, 0x54)).filter(|blocks| *blocks != 0).unwrap_or(256);
             length = length.saturating_sub(fast);
         }
         journal.first = be32(&superblock, 20);
-        if length > MAX_BLOCKS || start >= length || journal.first >= length {
+        if whole > MAX_BLOCKS || start >= length || journal.first >= length {
             return Err(corrupt("the journal of the ext file system is damaged"));
         }
-        for run in super::map::runs(ext, &inode, 0..u64::from(length) * block_size)? {
+        for run in super::map::runs(ext, &inode, 0..u64::from(whole) * block_size)? {
             journal.blocks.resize(run.logical as usize, 0);
             journal.blocks.extend(run.physical..run.physical + run.count);
         }
-        journal.blocks.truncate(length as usize);
-        Ok(Self(journal.replay(start, be32(&superblock, 24))?))
+        let mut fast = journal.blocks.split_off(journal.blocks.len().min(length as usize));
+        // The first block after the log is not used.
+        let blocks = fast.drain(..).skip(1).collect();
+        let (writes, sequence) = journal.replay(start, be32(&superblock, 24))?;
+        Ok((Self(writes), FastArea { blocks, sequence }))
     }
 
     /// Overwrites data read from byte `start` of the file system with newer contents from the journal.
@@ -136,8 +147,8 @@ struct Write {
 
 impl Journal<'_, '_> {
     /// Processes all committed transactions. A block with an unexpected sequence number is left over from an earlier
-    /// pass of the log.
-    fn replay(&self, start: u32, mut sequence: u32) -> io::Result<BTreeMap<u64, Copy>> {
+    /// pass of the log. Returns also the number of the transaction that would follow.
+    fn replay(&self, start: u32, mut sequence: u32) -> io::Result<(BTreeMap<u64, Copy>, u32)> {
         let (mut committed, mut pending): (Vec<Write>, Vec<Write>) = (Vec::new(), Vec::new());
         let (mut revoked, mut revoking) = (HashMap::new(), Vec::new());
         let mut at = start;
@@ -179,7 +190,8 @@ impl Journal<'_, '_> {
         let counts = |write: &Write| {
             revoked.get(&write.block).is_none_or(|revoked: &u32| (write.sequence.wrapping_sub(*revoked) as i32) > 0)
         };
-        Ok(committed.into_iter().filter(counts).map(|write| (write.block, write.copy)).collect())
+        let writes = committed.into_iter().filter(counts).map(|write| (write.block, write.copy));
+        Ok((writes.collect(), sequence))
     }
 
     fn block(&self, at: u32) -> io::Result<Vec<u8>> {

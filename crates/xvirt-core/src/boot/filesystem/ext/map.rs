@@ -9,6 +9,9 @@ use crate::boot::filesystem::corrupt;
 use crate::boot::filesystem::run::Run;
 use crate::boot::window::{le16, le32};
 
+/// The first bytes of a node of an extent tree.
+pub(super) const EXTENTS_MAGIC: u16 = 0xf30a;
+
 /// The runs of a file in a range, in order; gaps between them are zeroes.
 ///
 /// The caller limits the end of the range, which bounds the work: blocks beyond it are ignored, and blocks out of order
@@ -62,7 +65,7 @@ impl Map<'_, '_> {
     /// Reads a node of the extent tree, whose depth must match `depth`.
     fn extents(&mut self, node: &[u8], depth: Option<u16>) -> io::Result<()> {
         let (magic, count, own_depth) = (le16(node, 0), usize::from(le16(node, 2)), le16(node, 6));
-        if magic != 0xf30a || own_depth > 5 || depth.is_some_and(|depth| depth != own_depth) {
+        if magic != EXTENTS_MAGIC || own_depth > 5 || depth.is_some_and(|depth| depth != own_depth) {
             return Err(corrupt("a node of an extent tree is damaged"));
         }
         let mut before = None;

@@ -1,18 +1,22 @@
 //! ext2, ext3 and ext4.
 //!
 //! This file handles the superblock and the blocks. `inode` finds a file's inode, `map` its blocks, and `directory`
-//! reads directories and symbolic links. `journal` provides data that is in the journal but not yet in its place.
+//! reads directories and symbolic links. `journal` provides data that is in the journal but not yet in its place, and
+//! `fast_commit` what was written after that; `ranges` are the parts of files that it moved.
 
 mod directory;
+mod fast_commit;
 mod inode;
 mod journal;
 mod map;
+mod ranges;
 
 use std::io;
 
 use super::{corrupt, unsupported, until_nul};
 use crate::boot::window::{Window, le16, le32};
 
+use fast_commit::FastCommits;
 use inode::Descriptors;
 use journal::Overlay;
 
@@ -42,6 +46,8 @@ pub(super) struct Ext<'d> {
     descriptors: Descriptors,
     /// The contents of the journal that override the blocks.
     overlay: Overlay,
+    /// What was written after the transactions of the journal.
+    fast_commits: FastCommits,
 }
 
 impl<'d> Ext<'d> {
@@ -82,6 +88,7 @@ impl<'d> Ext<'d> {
                 first_meta_block: (features & incompatible::META_BG != 0).then(|| le32(&sb, 0x104).into()),
             },
             overlay: Overlay::default(),
+            fast_commits: FastCommits::default(),
             window,
         };
         let inode_fits = (128..=block_size).contains(&ext.inode_size);
@@ -89,8 +96,15 @@ impl<'d> Ext<'d> {
         if !inode_fits || !descriptor_fits || ext.inodes_per_group == 0 || ext.descriptors.blocks_per_group == 0 {
             return Err(corrupt("the ext superblock has invalid sizes"));
         }
-        if features & incompatible::RECOVER != 0 && le32(&sb, 0xe0) != 0 {
-            ext.overlay = Overlay::read(&ext, le32(&sb, 0xe0))?;
+        if features & incompatible::RECOVER != 0 {
+            let journal = le32(&sb, 0xe0);
+            if journal == 0 {
+                let what = "the ext file system was not unmounted, and its journal, which is on another device, is not applied";
+                return Err(unsupported(what));
+            }
+            let (overlay, fast_area) = Overlay::read(&ext, journal)?;
+            ext.overlay = overlay;
+            ext.fast_commits = FastCommits::read(&ext, &fast_area)?;
         }
         Ok(Ok(ext))
     }
@@ -122,3 +136,6 @@ impl<'d> Ext<'d> {
         self.window.read(block * self.block_size, buffer)
     }
 }
+
+#[cfg(test)]
+mod tests;
