@@ -53,6 +53,11 @@ impl InterfaceAddress {
         }
     }
 
+    /// Whether its network is this address alone.
+    pub(super) fn is_host(self) -> bool {
+        u32::from(self.prefix) == self.bits()
+    }
+
     fn bits(self) -> u32 {
         if self.ip.is_ipv4() { 32 } else { 128 }
     }

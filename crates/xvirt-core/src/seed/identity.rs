@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::fat::{self, File};
-use super::{SeedNic, User, invalid, name, render};
+use super::{SeedNic, User, invalid, name, network, render};
 use crate::Result;
 use crate::disk;
 
@@ -164,7 +164,7 @@ impl Seed {
             None => render::user_data(self)?,
         };
         let meta_data = render::meta_data(self)?;
-        let network = if self.nics.is_empty() { None } else { Some(render::network_config(&self.nics)?) };
+        let network = if self.nics.is_empty() { None } else { Some(network::network_config(&self.nics)?) };
         let mut files = vec![File::new("meta-data", &meta_data), File::new("user-data", &user_data)];
         files.extend(network.as_ref().map(|text| File::new("network-config", text)));
         fat::image(LABEL, &files).ok_or_else(|| {

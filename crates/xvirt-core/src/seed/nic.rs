@@ -22,7 +22,11 @@ pub struct SeedNic {
     /// Static addresses.
     #[serde(default)]
     pub addresses: Vec<InterfaceAddress>,
-    /// Default gateways: at most one IPv4 and one IPv6 address.
+    /// Default gateways: at most one IPv4 and one IPv6 address, each with a static address of its IP version.
+    ///
+    /// With a static address of 32 or 128 bits, a gateway outside of it is taken to be on the link. Guests with netplan or
+    /// NetworkManager then reach it, and for IPv4 those with ifupdown; cloud-init does not tell networkd that the gateway
+    /// is there. For IPv6, a gateway's link-local address (`fe80::1`) is right in every guest.
     #[serde(default)]
     pub gateways: Vec<IpAddr>,
     /// Name servers.
@@ -31,6 +35,9 @@ pub struct SeedNic {
     /// Domains in which short names are looked up.
     #[serde(default)]
     pub search_domains: Vec<String>,
+    /// Whether it gets IPv6 addresses and the IPv6 gateway from router advertisements.
+    #[serde(default)]
+    pub router_advertisements: bool,
 }
 
 impl SeedNic {
@@ -42,6 +49,18 @@ impl SeedNic {
     /// Has a static address.
     pub fn static_address(mac: MacAddress, address: InterfaceAddress) -> Self {
         Self { addresses: vec![address], ..Self::new(mac) }
+    }
+
+    /// Gets IPv6 addresses and the IPv6 gateway from router advertisements, and no IPv4 address.
+    pub fn router_advertised(mac: MacAddress) -> Self {
+        Self::new(mac).router_advertisements()
+    }
+
+    /// Also gets IPv6 addresses and the IPv6 gateway from router advertisements.
+    #[must_use]
+    pub fn router_advertisements(mut self) -> Self {
+        self.router_advertisements = true;
+        self
     }
 
     /// Adds an address.
@@ -80,7 +99,18 @@ impl SeedNic {
             gateways: Vec::new(),
             nameservers: Vec::new(),
             search_domains: Vec::new(),
+            router_advertisements: false,
         }
+    }
+
+    /// The address of 32 or 128 bits with which a gateway must be on the link; `None` if it is in a network of the NIC, or
+    /// link-local.
+    pub(super) fn on_link_address(&self, gateway: IpAddr) -> Option<InterfaceAddress> {
+        let is_local = matches!(gateway, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        if is_local || self.addresses.iter().any(|address| address.reaches(gateway)) {
+            return None;
+        }
+        self.addresses.iter().copied().find(|own| own.is_host() && own.ip().is_ipv4() == gateway.is_ipv4())
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -91,8 +121,9 @@ impl SeedNic {
                 "use the MAC address of the VM's NIC, which is not a multicast address",
             ));
         }
-        if !self.dhcp && self.addresses.is_empty() {
-            return Err(invalid(format!("NIC {mac} has no addresses"), "add an address, or use dhcp"));
+        if !self.dhcp && !self.router_advertisements && self.addresses.is_empty() {
+            let remedy = "add an address, or use dhcp or router_advertisements";
+            return Err(invalid(format!("NIC {mac} has no addresses"), remedy));
         }
         self.check_gateways()?;
         self.search_domains.iter().try_for_each(|domain| name::check_search_domain(domain))
@@ -108,10 +139,18 @@ impl SeedNic {
                 ));
             }
             let is_local = matches!(gateway, IpAddr::V6(ip) if ip.is_unicast_link_local());
-            if !is_local && !self.addresses.iter().any(|address| address.reaches(*gateway)) {
+            let is_reached = is_local || self.addresses.iter().any(|address| address.reaches(*gateway));
+            if !is_reached && self.on_link_address(*gateway).is_none() {
                 return Err(invalid(
                     format!("the gateway {gateway} is in none of the networks of NIC {mac}"),
-                    "give the NIC an address in the network of its gateway",
+                    "give the NIC an address in the network of its gateway, or one of 32 or 128 bits if the gateway is \
+                     on the link",
+                ));
+            }
+            if !self.addresses.iter().any(|address| address.ip().is_ipv4() == gateway.is_ipv4()) {
+                return Err(invalid(
+                    format!("NIC {mac} has the gateway {gateway}, but no static address of its IP version"),
+                    "add an address, or leave the gateway to router advertisements",
                 ));
             }
         }

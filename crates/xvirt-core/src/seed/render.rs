@@ -1,12 +1,8 @@
-//! Renders the three files of cloud-init as JSON, which is valid YAML: names and keys are always quoted.
-
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+//! Renders `meta-data` and `user-data` of cloud-init as JSON, which is valid YAML: names and keys are always quoted.
 
 use serde::Serialize;
 
-use super::{InterfaceAddress, Seed, SeedNic, User};
-use crate::net::MacAddress;
+use super::{Seed, User};
 use crate::{Error, ErrorKind, Result};
 
 /// All commands, as any user, without a password (sudoers(5)).
@@ -43,56 +39,13 @@ struct CloudUser<'a> {
     lock_passwd: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     hashed_passwd: Option<&'a str>,
+    /// A string, because cloud-init 22.4 warns of a list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    sudo: Option<[&'a str; 1]>,
+    sudo: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     groups: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ssh_authorized_keys: &'a [String],
-}
-
-/// Network configuration, version 2.
-#[derive(Serialize)]
-struct Network<'a> {
-    version: u8,
-    ethernets: BTreeMap<String, Ethernet<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Ethernet<'a> {
-    r#match: Match,
-    set_name: String,
-    dhcp4: bool,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    addresses: &'a [InterfaceAddress],
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    routes: Vec<Route>,
-    #[serde(skip_serializing_if = "NameServers::is_empty")]
-    nameservers: NameServers<'a>,
-}
-
-#[derive(Serialize)]
-struct Match {
-    macaddress: MacAddress,
-}
-
-#[derive(Serialize)]
-struct Route {
-    to: &'static str,
-    via: IpAddr,
-}
-
-#[derive(Serialize)]
-struct NameServers<'a> {
-    addresses: &'a [IpAddr],
-    search: &'a [String],
-}
-
-impl NameServers<'_> {
-    fn is_empty(&self) -> bool {
-        self.addresses.is_empty() && self.search.is_empty()
-    }
 }
 
 pub(super) fn meta_data(seed: &Seed) -> Result<String> {
@@ -117,33 +70,15 @@ fn cloud_user(user: &User) -> CloudUser<'_> {
         name: &user.name,
         lock_passwd: user.lock_password || user.password_hash.is_none(),
         hashed_passwd: user.password_hash.as_deref(),
-        sudo: user.sudo.then_some([SUDO_ALL]),
+        sudo: user.sudo.then_some(SUDO_ALL),
         groups: &user.groups,
         ssh_authorized_keys: &user.authorized_keys,
     }
 }
 
-pub(super) fn network_config(nics: &[SeedNic]) -> Result<String> {
-    let named = |(number, nic)| (format!("eth{number}"), ethernet(number, nic));
-    yaml(&Network { version: 2, ethernets: nics.iter().enumerate().map(named).collect() })
-}
-
-fn ethernet(number: usize, nic: &SeedNic) -> Ethernet<'_> {
-    let route = |via: &IpAddr| Route { to: if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" }, via: *via };
-    Ethernet {
-        r#match: Match { macaddress: nic.mac },
-        // Without it, cloud-init's renderers other than netplan's use the key as the interface's name.
-        set_name: format!("eth{number}"),
-        dhcp4: nic.dhcp,
-        addresses: &nic.addresses,
-        routes: nic.gateways.iter().map(route).collect(),
-        nameservers: NameServers { addresses: &nic.nameservers, search: &nic.search_domains },
-    }
-}
-
 /// JSON that YAML readers parse alike. Some characters are line breaks in YAML 1.1 or not allowed; up to U+FFFF, JSON
 /// can escape them with a single `\u`. YAML accepts characters beyond U+FFFF unescaped.
-fn yaml(value: &impl Serialize) -> Result<String> {
+pub(super) fn yaml(value: &impl Serialize) -> Result<String> {
     let json = serde_json::to_string_pretty(value)
         .map_err(|error| Error::new(ErrorKind::InvalidConfig, "cannot encode the seed").because(error))?;
     let mut text = String::with_capacity(json.len() + 1);

@@ -1,5 +1,7 @@
 //! Checks seeds with `fsck.vfat`, mtools, blkid, a JSON parser and the YAML parser of cloud-init.
 
+mod cloud_init;
+
 use std::fs;
 use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -46,7 +48,7 @@ fn user_data() -> Value {
         "manage_etc_hosts": "localhost",
         "ssh_deletekeys": true,
         "users": [
-            {"name": "alice", "lock_passwd": false, "hashed_passwd": HASH, "sudo": ["ALL=(ALL) NOPASSWD:ALL"],
+            {"name": "alice", "lock_passwd": false, "hashed_passwd": HASH, "sudo": "ALL=(ALL) NOPASSWD:ALL",
              "groups": ["adm"], "ssh_authorized_keys": [KEY]},
             {"name": "bob", "lock_passwd": true, "hashed_passwd": HASH},
         ],
@@ -65,7 +67,8 @@ fn network_config() -> Value {
                 "set-name": "eth0",
                 "dhcp4": false,
                 "addresses": ["192.0.2.10/24", "2001:db8::10/64"],
-                "routes": [{"to": "0.0.0.0/0", "via": "192.0.2.1"}, {"to": "::/0", "via": "fe80::1"}],
+                "gateway4": "192.0.2.1",
+                "gateway6": "fe80::1",
                 "nameservers": {"addresses": ["192.0.2.53"], "search": ["example.org"]},
             },
             "eth1": {"match": {"macaddress": "02:00:00:00:00:02"}, "set-name": "eth1", "dhcp4": true},
@@ -115,7 +118,7 @@ fn usual_tools_read_the_disk() {
 fn yaml_readers_see_the_same() {
     let files = [
         (render::user_data(&full()).unwrap(), user_data()),
-        (render::network_config(&full().nics).unwrap(), network_config()),
+        (network::network_config(&full().nics).unwrap(), network_config()),
     ];
     let Some(said) = tool("python3", &["-c", "import importlib.util as u; print(bool(u.find_spec('yaml')))"]) else {
         return;
@@ -268,11 +271,19 @@ fn mistakes_in_nics_are_named_with_their_remedy() {
         "a NIC cannot have the mac ff:ff:ff:ff:ff:ff; use the MAC address of the VM's NIC, which is not a multicast address"
     );
     let none: SeedNic = serde_json::from_str(r#"{"mac": "02:00:00:00:00:01"}"#).unwrap();
-    assert_eq!(refused(&[none]), "NIC 02:00:00:00:00:01 has no addresses; add an address, or use dhcp");
+    assert_eq!(
+        refused(&[none]),
+        "NIC 02:00:00:00:00:01 has no addresses; add an address, or use dhcp or router_advertisements"
+    );
     assert_eq!(
         refused(&[fixed().gateway([192, 0, 3, 1])]),
         "the gateway 192.0.3.1 is in none of the networks of NIC 02:00:00:00:00:01; \
-         give the NIC an address in the network of its gateway"
+         give the NIC an address in the network of its gateway, or one of 32 or 128 bits if the gateway is on the link"
+    );
+    assert_eq!(
+        refused(&[fixed().gateway("fe80::1".parse::<Ipv6Addr>().unwrap())]),
+        "NIC 02:00:00:00:00:01 has the gateway fe80::1, but no static address of its IP version; \
+         add an address, or leave the gateway to router advertisements"
     );
     assert_eq!(
         refused(&[fixed().gateway([192, 0, 2, 1]).gateway([192, 0, 2, 2])]),
