@@ -42,6 +42,7 @@ use crate::device::watchdog::Watchdog;
 use crate::device::{Device, reset_all};
 use crate::kvm::{DirtyLog, System};
 use crate::memory::{GuestRam, allocate};
+use crate::progress::uninterruptible;
 use crate::sync::lock;
 use crate::virtio::VirtioPci;
 use crate::{Error, ErrorKind, Result};
@@ -274,7 +275,8 @@ impl Machine {
         self.host.vm.set_interrupt_controllers(&self.controllers)?;
         self.vcpus.each(|vcpu| registers::reset_msrs(vcpu, &self.msrs))?;
         reset_all(self.devices().iter().map(|placed| &*placed.device as &dyn Device))?;
-        self.power_on(disk_at)
+        // Whoever cancels the call now would have a VM that cannot run.
+        uninterruptible(|| self.power_on(disk_at))
     }
 
     /// Sets a new generation ID and notifies the guest that it is a copy or was reverted.

@@ -249,3 +249,36 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::testing::{File, ext, scratch};
+    use crate::config::{Boot, ByteSize, Disk, VmConfig};
+    use crate::demo::{self, CommandLine, Mode};
+    use crate::host::Host;
+    use crate::progress::interruptible;
+
+    #[test]
+    fn a_cancelled_call_does_not_start_a_vm_but_reboots_one() {
+        let host = Host::probe().unwrap();
+        if let Err(error) = host.require_kvm() {
+            println!("SKIPPED a_cancelled_call_does_not_start_a_vm_but_reboots_one: {error}");
+            return;
+        }
+        let Some(image) = ext(&["-t", "ext4"], 8, &[File("/vmlinuz", demo::kernel())]) else { return };
+        let folder = scratch();
+        let path = folder.path().join("disk");
+        std::fs::write(&path, image).unwrap();
+        // The guest runs on until it is ended.
+        let boot = Boot::from_disk().command_line(CommandLine::new([Mode::Panic]).panic_event(0).to_string());
+        let config = VmConfig::new("a").memory(ByteSize::mib(64)).boot(boot).disk(Disk::raw(path));
+        let vm = config.build(&host).unwrap();
+        let error = interruptible(|| true, || vm.start()).unwrap_err();
+        assert_eq!((error.kind(), vm.power_state()), (ErrorKind::Cancelled, PowerState::Halted), "{error}");
+        vm.start().unwrap();
+        interruptible(|| true, || vm.hard_reboot()).unwrap();
+        assert_eq!(vm.power_state(), PowerState::Running);
+        vm.hard_shutdown().unwrap();
+    }
+}
