@@ -5088,7 +5088,11 @@ typedef struct XvirtSeedNic {
      */
     size_t address_count;
     /**
-     * Default gateways: at most one IPv4 and one IPv6 address.
+     * Default gateways: at most one IPv4 and one IPv6 address, each with a static address of its IP version.
+     *
+     * With a static address of 32 or 128 bits, a gateway outside of it is taken to be on the link. Guests with
+     * netplan or NetworkManager then reach it, and for IPv4 those with ifupdown; cloud-init does not tell networkd
+     * that the gateway is there. For IPv6, a gateway's link-local address (`fe80::1`) is right in every guest.
      */
     const char *const *gateways;
     /**
@@ -5111,6 +5115,10 @@ typedef struct XvirtSeedNic {
      * The number of `search_domains`.
      */
     size_t search_domain_count;
+    /**
+     * Whether it gets IPv6 addresses and the IPv6 gateway from router advertisements.
+     */
+    bool router_advertisements;
 } XvirtSeedNic;
 
 /**
@@ -5580,6 +5588,9 @@ void xvirt_block_backend_free(struct XvirtBlockBackend *block_backend);
  * usual names. At most one of them is the default; there is none if no entry can be booted.
  *
  * Free `entries` with xvirt_boot_entry_list_free(). `call` is NULL, or has a timeout and the means to cancel the call.
+ *
+ * Errors: XVIRT_STATUS_NOT_BOOTABLE if there is nothing to boot. XVIRT_STATUS_LIMIT_EXCEEDED if the disk takes more work
+ * than any real one, because its directories, links or menus lead in circles.
  */
 XvirtStatus xvirt_boot_menu_entries(const struct XvirtBlockBackend *disk,
                                     const struct XvirtCall *call,

@@ -4339,7 +4339,11 @@ pub struct XvirtSeedNic {
     pub addresses: *const *const c_char,
     /// The number of `addresses`.
     pub address_count: usize,
-    /// Default gateways: at most one IPv4 and one IPv6 address.
+    /// Default gateways: at most one IPv4 and one IPv6 address, each with a static address of its IP version.
+    ///
+    /// With a static address of 32 or 128 bits, a gateway outside of it is taken to be on the link. Guests with
+    /// netplan or NetworkManager then reach it, and for IPv4 those with ifupdown; cloud-init does not tell networkd
+    /// that the gateway is there. For IPv6, a gateway's link-local address (`fe80::1`) is right in every guest.
     pub gateways: *const *const c_char,
     /// The number of `gateways`.
     pub gateway_count: usize,
@@ -4351,6 +4355,8 @@ pub struct XvirtSeedNic {
     pub search_domains: *const *const c_char,
     /// The number of `search_domains`.
     pub search_domain_count: usize,
+    /// Whether it gets IPv6 addresses and the IPv6 gateway from router advertisements.
+    pub router_advertisements: MaybeUninit<bool>,
 }
 
 // SAFETY: numbers, and pointers that are not followed without a check; zeroes mean that nothing is set.
@@ -4372,6 +4378,7 @@ impl Struct for core::seed::SeedNic {
             nameserver_count: self.nameservers.len(),
             search_domains: arena.list(self.search_domains.iter()),
             search_domain_count: self.search_domains.len(),
+            router_advertisements: self.router_advertisements.to_c(arena),
         }
     }
 }
@@ -4401,6 +4408,9 @@ impl FromC<*const XvirtSeedNic> for core::seed::SeedNic {
             }
             if let Some(set) = FromC::from_c((c.search_domains, c.search_domain_count), &at.field("search_domains"))? {
                 value.search_domains = set;
+            }
+            if let Some(set) = FromC::from_c(c.router_advertisements, &at.field("router_advertisements"))? {
+                value.router_advertisements = set;
             }
             Ok(Some(value))
         }

@@ -177,6 +177,12 @@ static void seeds(void) {
     OK(xvirt_seed_write(&seed, path, NULL, &error));
     CHECK(access(path, R_OK) == 0);
     free(path);
+    nic.dhcp = false;
+    FAILS(XVIRT_STATUS_INVALID_CONFIG, xvirt_seed_check(&seed, NULL, &error));
+    nic.router_advertisements = true;
+    OK(xvirt_seed_image(&seed, NULL, &image, &length, &error));
+    CHECK(memmem(image, length, "ipv6_slaac", 10) != NULL);
+    xvirt_free(image);
     nic.mac = "not an address";
     FAILS(XVIRT_STATUS_INVALID_CONFIG, xvirt_seed_check(&seed, NULL, &error));
 }

@@ -2000,6 +2000,12 @@ fn new_seed_nic_static_address<'py>(py: Python<'py>, mac: &str, address: &str) -
 }
 
 #[pyfunction]
+fn new_seed_nic_router_advertised<'py>(py: Python<'py>, mac: &str) -> PyResult<Bound<'py, PyAny>> {
+    let mac = parsed(mac)?;
+    core::seed::SeedNic::router_advertised(mac).to_python(py)
+}
+
+#[pyfunction]
 fn new_export_gzip<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
     core::xva::Export::gzip().to_python(py)
 }
@@ -2263,6 +2269,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(new_nic_user, module)?)?;
     module.add_function(wrap_pyfunction!(new_nic_stream, module)?)?;
     module.add_function(wrap_pyfunction!(new_seed_nic_static_address, module)?)?;
+    module.add_function(wrap_pyfunction!(new_seed_nic_router_advertised, module)?)?;
     module.add_function(wrap_pyfunction!(new_export_gzip, module)?)?;
     module.add_function(wrap_pyfunction!(new_export_zstd, module)?)?;
     module.add_function(wrap_pyfunction!(cpu_baseline_vendor, module)?)?;

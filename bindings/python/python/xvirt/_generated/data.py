@@ -3192,12 +3192,14 @@ class SeedNic(Record):
         mac: The MAC address that identifies the interface.
         dhcp: Whether it gets an IPv4 address by DHCP.
         addresses: Static addresses.
-        gateways: Default gateways: at most one IPv4 and one IPv6 address.
+        gateways: Default gateways: at most one IPv4 and one IPv6 address, each with a static address of its IP
+            version.
         nameservers: Name servers.
         search_domains: Domains in which short names are looked up.
+        router_advertisements: Whether it gets IPv6 addresses and the IPv6 gateway from router advertisements.
     """
 
-    __slots__ = ("mac", "dhcp", "addresses", "gateways", "nameservers", "search_domains",)
+    __slots__ = ("mac", "dhcp", "addresses", "gateways", "nameservers", "search_domains", "router_advertisements",)
     _input = "SeedNic"
     mac: str
     dhcp: bool
@@ -3205,8 +3207,9 @@ class SeedNic(Record):
     gateways: tuple[IPv4Address | IPv6Address, ...]
     nameservers: tuple[IPv4Address | IPv6Address, ...]
     search_domains: tuple[str, ...]
-    _loads = {"mac": None, "dhcp": None, "addresses": sequence(load_interface), "gateways": sequence(load_address), "nameservers": sequence(load_address), "search_domains": sequence(as_it_is)}
-    _dumps = {"mac": dump_str, "dhcp": dump_bool, "addresses": dump_each(dump_address), "gateways": dump_each(dump_address), "nameservers": dump_each(dump_address), "search_domains": dump_each(dump_str)}
+    router_advertisements: bool
+    _loads = {"mac": None, "dhcp": None, "addresses": sequence(load_interface), "gateways": sequence(load_address), "nameservers": sequence(load_address), "search_domains": sequence(as_it_is), "router_advertisements": None}
+    _dumps = {"mac": dump_str, "dhcp": dump_bool, "addresses": dump_each(dump_address), "gateways": dump_each(dump_address), "nameservers": dump_each(dump_address), "search_domains": dump_each(dump_str), "router_advertisements": dump_bool}
 
     def __init__(
         self, *,
@@ -3216,13 +3219,20 @@ class SeedNic(Record):
         gateways: Iterable[IPv4Address | IPv6Address | str] | None = None,
         nameservers: Iterable[IPv4Address | IPv6Address | str] | None = None,
         search_domains: Iterable[str] | None = None,
+        router_advertisements: bool | None = None,
     ) -> None:
-        self._init({"mac": mac, "dhcp": dhcp, "addresses": addresses, "gateways": gateways, "nameservers": nameservers, "search_domains": search_domains})
+        self._init({"mac": mac, "dhcp": dhcp, "addresses": addresses, "gateways": gateways, "nameservers": nameservers, "search_domains": search_domains, "router_advertisements": router_advertisements})
 
     @classmethod
     def static_address(cls, mac: str, address: IPv4Interface | IPv6Interface | str, **changes: Any) -> SeedNic:
         """Has a static address."""
         made = SeedNic._load(_xvirt.new_seed_nic_static_address(argument("mac", dump_str, mac), argument("address", dump_address, address)))
+        return made.replace(**changes) if changes else made
+
+    @classmethod
+    def router_advertised(cls, mac: str, **changes: Any) -> SeedNic:
+        """Gets IPv6 addresses and the IPv6 gateway from router advertisements, and no IPv4 address."""
+        made = SeedNic._load(_xvirt.new_seed_nic_router_advertised(argument("mac", dump_str, mac)))
         return made.replace(**changes) if changes else made
 
 
