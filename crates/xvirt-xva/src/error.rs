@@ -116,14 +116,28 @@ pub(crate) fn corrupt(member: &str, why: impl Into<String>) -> Error {
         .with_remedy("copy or export the archive again; verify tells which disks are whole")
 }
 
-/// The error for a checksum whose chunk is missing, because the chunk would read as zeroes.
-pub(crate) fn without_chunk(checksum: &str) -> Error {
-    corrupt(checksum, "it does not follow the chunk with this name")
+/// How to pack an archive again, in the folder to which it was unpacked.
+const IN_ORDER: &str = "if the archive was packed again by another program, unpack it into an empty folder, and pack it \
+                        there in the order of an appliance: { echo ova.xml; find * -type f ! -name ova.xml | LC_ALL=C \
+                        sort; } | tar --format=ustar -cf ../new.xva -T -; otherwise, copy or export it again";
+
+/// The error for a member that an appliance has in another place.
+pub(crate) fn out_of_order(member: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("archive member {member} is out of order: {why}")).with_remedy(IN_ORDER)
 }
 
-/// Whether a member describes a VM in another format, OVF.
-pub(crate) fn is_ovf(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("ovf"))
+/// The error for a checksum whose chunk is missing, because the chunk would read as zeroes.
+pub(crate) fn without_chunk(checksum: &str) -> Error {
+    corrupt(checksum, "it does not follow the chunk with this name").with_remedy(IN_ORDER)
+}
+
+/// The error for a disk of an archive that has no contents of any disk.
+pub(crate) fn without_contents(disk: &str) -> Error {
+    let what = format!(
+        "archive member {disk} is missing: this is an export of metadata, which has no contents of disks, or it ends too \
+         early"
+    );
+    Error::new(ErrorKind::Corrupt, what).with_remedy("export the VM with its disks, without the option for metadata")
 }
 
 /// The error for a package of an OVF description and its disks.

@@ -10,10 +10,10 @@ use crate::Result;
 use crate::appliance::Appliance;
 use crate::chunk::{Checksum, Name};
 use crate::codec::{self, Compression, Counters};
-use crate::error::{corrupt, is_ovf, ova_package};
 use crate::options::ReadOptions;
 use crate::ova::{self, Document};
 use crate::progress::{Progress, step};
+use crate::read::{may_precede_metadata, no_metadata};
 use crate::tar::Walk;
 
 /// The description of an archive.
@@ -24,8 +24,10 @@ pub struct Inspected {
     pub appliance: Appliance,
     /// The compression of the archive.
     pub compression: Compression,
-    /// The checksum of its chunks; `None` if it contains no chunk.
+    /// The checksum of its chunks, as the first one has it.
     pub checksum: Option<Checksum>,
+    /// Whether it has contents of disks. An export of metadata has none.
+    pub has_contents: bool,
 }
 
 /// Describes an archive. Reads its metadata and the first chunk, at most a few MiB.
@@ -37,27 +39,40 @@ pub fn inspect(input: impl Read + Send, options: &ReadOptions, progress: &dyn Pr
     let opened = codec::open(input)?;
     let compression = opened.compression;
     let counters = Counters::default();
-    let (document, checksum) = thread::scope(|scope| {
+    let start = thread::scope(|scope| {
         let mut walk = Walk::new(codec::decode(scope, opened, options.max_window, &counters));
         look(&mut walk, &mut || step(progress, counters.read.load(Ordering::Relaxed), None, "inspecting the archive"))
     })?;
-    Ok(Inspected { appliance: Appliance::read(&document)?, compression, checksum })
+    let Start { document, has_contents, checksum } = start;
+    Ok(Inspected { appliance: Appliance::read(&document)?, compression, checksum, has_contents })
 }
 
-fn look(walk: &mut Walk<'_>, report: &mut dyn FnMut() -> Result<()>) -> Result<(Document, Option<Checksum>)> {
-    let mut document = None;
+/// The start of an archive.
+struct Start {
+    document: Document,
+    has_contents: bool,
+    checksum: Option<Checksum>,
+}
+
+fn look(walk: &mut Walk<'_>, report: &mut dyn FnMut() -> Result<()>) -> Result<Start> {
+    let document = loop {
+        let entry = walk.next()?.ok_or_else(no_metadata)?;
+        report()?;
+        if entry.name == "ova.xml" {
+            break Document::parse(&walk.take_all(ova::MAX_BYTES)?)?;
+        }
+        may_precede_metadata(&entry)?;
+    };
+    let mut has_contents = false;
     while let Some(entry) = walk.next()? {
         report()?;
-        match (Name::parse(&entry.name), document) {
-            (Name::Other, None) if entry.name == "ova.xml" => {
-                document = Some(Document::parse(&walk.take_all(ova::MAX_BYTES)?)?);
-            }
-            (Name::Checksum { kind, .. }, Some(document)) => return Ok((document, Some(kind))),
-            (Name::Other, None) if is_ovf(&entry.name) => return Err(ova_package()),
-            (Name::Other, known) => document = known,
-            (_, None) => return Err(corrupt(&entry.name, "it comes before ova.xml")),
-            (_, known) => document = known,
+        match Name::parse(&entry.name) {
+            Name::Checksum { kind, .. } => return Ok(Start { document, has_contents: true, checksum: Some(kind) }),
+            // Its checksum would come next, and whatever follows is long.
+            _ if has_contents => break,
+            Name::Chunk { .. } => has_contents = true,
+            Name::Other => {}
         }
     }
-    document.map(|document| (document, None)).ok_or_else(|| corrupt("ova.xml", "the archive does not contain it"))
+    Ok(Start { document, has_contents, checksum: None })
 }

@@ -93,7 +93,7 @@ pub use interrupt::{interrupted, interruptible, interruption_due, uninterruptibl
 pub use options::{ReadOptions, WriteOptions};
 pub use ova::{AfterCrash, ExpectedDisk};
 pub use progress::{Done, Progress};
-pub use read::{Defect, DiskSink, Salvaged, SalvagedDisk, Severity, Summary, read, salvage};
+pub use read::{Defect, DefectKind, DiskSink, Salvaged, SalvagedDisk, Severity, Summary, read, salvage};
 pub use verify::{ArchiveProblem, DiskReport, Report, verify};
 pub use write::{DiskContents, DiskSource, write};
 

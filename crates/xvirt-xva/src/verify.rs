@@ -12,7 +12,7 @@ use crate::codec::Compression;
 use crate::options::ReadOptions;
 use crate::ova::ExpectedDisk;
 use crate::progress::Progress;
-use crate::read::{Defect, DiskOutcome, DiskSink, Kind, Severity, as_far_as_possible};
+use crate::read::{Defect, DefectKind, DiskOutcome, DiskSink, Severity, as_far_as_possible};
 use crate::thread::lock;
 use crate::{Error, ErrorKind, Result};
 
@@ -76,7 +76,9 @@ pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Pro
     let outcome = as_far_as_possible(input, options, &verifier, progress)?;
     let mut found = verifier.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = outcome.failure {
-        if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) {
+        let is_archive = error.kind() == ErrorKind::Corrupt
+            || (error.kind() == ErrorKind::Unsupported && outcome.metadata.is_some());
+        if !is_archive {
             return Err(error);
         }
         found.failure = Some(error.to_string());
@@ -85,10 +87,10 @@ pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Pro
     let Found { kinds, failure, mut damaged } = found;
     let failure = failure.map(|what| ArchiveProblem { serious: true, what });
     let (mut serious, mut harmless) = (Vec::new(), Vec::new());
-    for ((is_serious, kind), (what, count)) in kinds {
-        let what = if count == 1 { what } else { format!("{what} (and {} more of this kind)", count - 1) };
-        // XenServer reads no further than it has to.
-        if kind != Kind::AfterEnd {
+    for ((is_serious, kind), (first, count)) in kinds {
+        let what = of_kind(&first, count);
+        // XenServer reads no further than it has to, and takes a missing chunk for zeroes.
+        if !matches!(kind, DefectKind::AfterEnd | DefectKind::LateStart) {
             obstacles.push(what.clone());
         }
         if is_serious { &mut serious } else { &mut harmless }.push(ArchiveProblem { serious: is_serious, what });
@@ -115,6 +117,16 @@ pub fn verify(input: impl Read + Send, options: &ReadOptions, progress: &dyn Pro
     })
 }
 
+/// One line for all defects of a kind, of which this is the first.
+fn of_kind(first: &Error, count: u64) -> String {
+    let what = first.message();
+    let remedy = first.remedy().map_or_else(String::new, |remedy| format!("; {remedy}"));
+    match count {
+        1 => first.to_string(),
+        count => format!("{what} (and {} more of this kind){remedy}", count - 1),
+    }
+}
+
 /// A sink that records defects and discards data.
 #[derive(Default)]
 struct Verifier {
@@ -124,7 +136,7 @@ struct Verifier {
 #[derive(Default)]
 struct Found {
     /// By whether they are serious, and by kind: the first, and their number.
-    kinds: BTreeMap<(bool, Kind), (String, u64)>,
+    kinds: BTreeMap<(bool, DefectKind), (Error, u64)>,
     failure: Option<String>,
     /// The disks with serious problems.
     damaged: BTreeSet<usize>,
@@ -147,7 +159,7 @@ impl DiskSink for Verifier {
         if let (true, Some(disk)) = (serious, defect.disk) {
             found.damaged.insert(disk);
         }
-        found.kinds.entry((serious, defect.kind)).or_insert_with(|| (defect.error.to_string(), 0)).1 += 1;
+        found.kinds.entry((serious, defect.kind)).or_insert((defect.error, 0)).1 += 1;
         Ok(())
     }
 }

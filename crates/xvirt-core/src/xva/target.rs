@@ -1,11 +1,12 @@
 //! Writes the disks of an archive to images.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use xvirt_xva::{Appliance, Defect, DiskSink, ExpectedDisk, SalvagedDisk, Severity};
+use xvirt_xva::{Appliance, Defect, DefectKind, DiskSink, ExpectedDisk, SalvagedDisk, Severity};
 
 use super::damage::Damage;
 use crate::disk::{self, Access, BlockBackend, ImageFormat, is_zero, write_bytes};
@@ -23,9 +24,6 @@ pub(super) fn make_image(path: &Path, format: ImageFormat, size: u64) -> Result<
         let _ = fs::remove_file(path);
     })
 }
-
-/// The most remarks about harmless defects.
-const MAX_REMARKS: usize = 100;
 
 /// Creates the image of a disk, or `None` if the disk is not wanted. The image must read as zeroes.
 type MakeImage<'a> = dyn Fn(&Appliance, &ExpectedDisk) -> Result<Option<Arc<dyn BlockBackend>>> + Sync + 'a;
@@ -46,7 +44,10 @@ pub(super) struct Targets<'a> {
     make: Box<MakeImage<'a>>,
     tolerance: Tolerance,
     disks: OnceLock<Vec<Target>>,
-    remarks: Mutex<Vec<String>>,
+    /// The tolerated defects that are not listed as damage, by kind: the first, and their number.
+    tolerated: Mutex<BTreeMap<DefectKind, (String, u64)>>,
+    /// The failure that ended reading early.
+    ended: Mutex<Option<String>>,
     damage: Mutex<Damage>,
     /// Whether a defect was rejected.
     rejected: AtomicBool,
@@ -69,7 +70,8 @@ impl<'a> Targets<'a> {
             make: Box::new(make),
             tolerance,
             disks: OnceLock::new(),
-            remarks: Mutex::default(),
+            tolerated: Mutex::default(),
+            ended: Mutex::default(),
             damage: Mutex::default(),
             rejected: AtomicBool::new(false),
         }
@@ -95,7 +97,7 @@ impl<'a> Targets<'a> {
         for (index, disk) in cut {
             lock(&self.damage).add(index, disk.reached..disk.expected.size, why.clone());
         }
-        self.remark(why);
+        *lock(&self.ended) = Some(why);
         Ok(())
     }
 
@@ -107,32 +109,37 @@ impl<'a> Targets<'a> {
         }
         let damage = self.damage.into_inner().unwrap_or_else(PoisonError::into_inner);
         let label = |disk: usize| disks.get(disk).map_or_else(String::new, |target| target.label.clone());
-        let remarks = self.remarks.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok((remarks, damage.lines(label)))
+        let tolerated = self.tolerated.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let remark = |(first, count): (String, u64)| match count {
+            1 => first,
+            count => format!("{first} (and {} more of this kind)", count - 1),
+        };
+        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((tolerated.into_values().map(remark).chain(ended).collect(), damage.lines(label)))
     }
 
     fn target(&self, disk: usize) -> Option<&Target> {
         self.disks.get().and_then(|disks| disks.get(disk))
     }
 
-    fn remark(&self, what: String) {
-        let mut remarks = lock(&self.remarks);
-        if remarks.len() < MAX_REMARKS {
-            remarks.push(what);
-        }
+    fn remark(&self, defect: &Defect) {
+        lock(&self.tolerated).entry(defect.kind).or_insert_with(|| (defect.error.message().to_owned(), 0)).1 += 1;
     }
 
-    /// Whether what is not whole is tolerated. That of the wanted disks is listed.
+    /// Whether what is not whole is tolerated. That of the wanted disks is listed, other than that there is a remark.
     fn accept_damage(&self, defect: &Defect) -> bool {
         match defect.disk.and_then(|index| Some((index, self.target(index)?))) {
-            Some((_, target)) if target.image.is_none() => self.tolerance.damage || self.tolerance.other_disks,
-            Some((index, target)) if self.tolerance.damage => {
+            Some((index, target)) if self.tolerance.damage && target.image.is_some() => {
                 let range = defect.range.clone().unwrap_or(0..target.size);
                 lock(&self.damage).add(index, range, defect.error.to_string());
-                true
+                return true;
             }
-            _ => self.tolerance.damage,
+            Some((_, target)) if target.image.is_none() && self.tolerance.other_disks => {}
+            _ if self.tolerance.damage => {}
+            _ => return false,
         }
+        self.remark(defect);
+        true
     }
 }
 
@@ -159,20 +166,20 @@ impl DiskSink for Targets<'_> {
     }
 
     fn defect(&self, defect: Defect) -> Result<()> {
-        let accepted = match defect.severity {
-            Severity::Harmless => true,
-            Severity::Unchecked if self.tolerance.unchecked => true,
-            _ => self.accept_damage(&defect),
-        };
-        if !accepted {
-            self.rejected.store(true, Ordering::Release);
-            let remedy = "export the VM again, or accept unchecked contents if you trust the file";
-            return Err(match defect.severity {
-                Severity::Unchecked => defect.error.with_remedy(remedy).into(),
-                _ => defect.error.into(),
-            });
+        match defect.severity {
+            Severity::Harmless => self.remark(&defect),
+            Severity::Unchecked if self.tolerance.unchecked => self.remark(&defect),
+            _ if self.accept_damage(&defect) => {}
+            Severity::Unchecked => {
+                self.rejected.store(true, Ordering::Release);
+                let remedy = "export the VM again, or accept unchecked contents if you trust the file";
+                return Err(defect.error.with_remedy(remedy).into());
+            }
+            _ => {
+                self.rejected.store(true, Ordering::Release);
+                return Err(defect.error.into());
+            }
         }
-        self.remark(defect.error.to_string());
         Ok(())
     }
 }

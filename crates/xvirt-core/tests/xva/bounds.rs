@@ -31,7 +31,7 @@ fn a_window_takes_no_more_memory_than_is_allowed() {
         for result in results {
             let error = result.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
-            assert!(error.to_string().contains("a window of 2 GiB, but max_window only allows 128 MiB"), "{error}");
+            assert!(error.to_string().contains("a window of 2 GiB, but only 128 MiB are allowed"), "{error}");
             assert!(error.remedy().unwrap().contains("ReadOptions::max_window"), "{error}");
         }
         let more = ReadOptions::default().max_window(ByteSize::mib(256));

@@ -58,11 +58,10 @@ fn chunk(members: &[Member], random: &mut Random) -> usize {
     *random.pick(&chunks)
 }
 
-/// The disks of an archive without a chunk, if that is valid: zeroes in the middle of disks may be omitted.
+/// The disks of an archive without a chunk, if that is valid: zeroes may be omitted, but not at the end of a disk.
 fn without(base: &Base, members: &[Member], index: usize) -> Option<Disks> {
     let member = &members[index];
-    let same_disk = |other: Option<&Member>| other.is_some_and(|other| other.disk() == member.disk());
-    if !same_disk(members.get(index - 1)) || !same_disk(members.get(index + 2)) {
+    if members.get(index + 2).is_none_or(|next| next.disk() != member.disk()) {
         return None;
     }
     let mut disks = base.disks.clone();

@@ -11,7 +11,7 @@ use crate::index::Index;
 use crate::input::{Cursor, read_exact_at};
 use crate::ova::{self, Document, ExpectedDisk};
 use crate::stream::Stream;
-use crate::tar::{BLOCK, Walk};
+use crate::tar::{self, BLOCK, Walk};
 use crate::{Error, Result};
 
 /// The size limit of an index: that of a 2 TiB disk in which every second MiB is empty.
@@ -69,12 +69,14 @@ fn plain(source: &Source) -> Result<(Document, Map)> {
         // A new walk for each member, because the data in between is not read.
         let mut walk = Walk::new(Stream::new(pieces(source, at, BLOCK)));
         let Some(entry) = walk.next()? else { break };
-        match Role::of(&entry, &expected) {
+        let role = Role::of(&entry, &expected);
+        let is_chunk = matches!(role, Role::Chunk { .. });
+        match role {
             Role::Chunk { disk, number } => {
                 if entry.size > MAX_CHUNK {
                     return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
                 }
-                let place = layout.place(disk, number, entry.size).map_err(|why| corrupt(&entry.name, why))?;
+                let place = layout.place(disk, number, entry.size).map_err(|why| why.error(&entry.name))?;
                 layout.pass(&place);
                 let chunk = Chunk { offset: place.offset, length: place.length, number, place: Place::Plain(at) };
                 map.entry(disk.to_owned()).or_default().extend((place.length > 0).then_some(chunk));
@@ -87,12 +89,19 @@ fn plain(source: &Source) -> Result<(Document, Map)> {
             Role::Other => {}
         }
         last.clone_from(&entry.name);
-        let next = at.checked_add(walk.position()).and_then(|end| end.checked_add(entry.size));
-        at = next
-            .and_then(|end| end.checked_next_multiple_of(BLOCK as u64))
-            .ok_or_else(|| corrupt(&entry.name, "its size is invalid"))?;
+        let end = at.checked_add(walk.position()).and_then(|end| end.checked_add(entry.size));
+        let end = end.filter(|end| *end <= u64::MAX - BLOCK as u64);
+        let end = end.ok_or_else(|| corrupt(&entry.name, "its size is invalid"))?;
+        let padding = entry.size.wrapping_neg() % BLOCK as u64;
+        at = if padding > 0 && is_chunk && is_header_at(source, end)? { end } else { end + padding };
     }
     Ok((document, map))
+}
+
+/// Whether a member begins at this offset, in place of the padding of the one before.
+fn is_header_at(source: &Source, at: u64) -> Result<bool> {
+    let piece = pieces(source, at, BLOCK)()?;
+    Ok(piece.is_some_and(|block| tar::is_header(&block)))
 }
 
 /// The archive from an offset, in pieces of `size` bytes.

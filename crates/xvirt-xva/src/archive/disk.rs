@@ -92,16 +92,19 @@ impl ArchiveDisk {
     }
 
     fn read_chunk(&self, chunk: &Chunk) -> Result<Bytes> {
-        let member = name(&self.id, chunk.number);
+        let mut member = name(&self.id, chunk.number);
         let bytes = match chunk.place {
             Place::Frame(frame) => chunks::decompress(&self.source, &frame, MEMBER)?,
             Place::Plain(at) => self.read_plain(at, chunk)?,
         };
         let mut pieces = Some(Bytes::from(bytes));
         let mut walk = Walk::new(Stream::new(move || Ok(pieces.take())));
-        let fits = |entry: &Entry| entry.name == member && entry.kind == EntryKind::File && entry.size >= chunk.length;
+        let is_it = |name: &str| Name::parse(name) == Name::Chunk { disk: &self.id, number: chunk.number };
+        let fits = |entry: &Entry| is_it(&entry.name) && entry.kind == EntryKind::File && entry.size >= chunk.length;
         let entry = walk.next()?.filter(fits);
         let entry = entry.ok_or_else(|| corrupt(&member, "it is not at the position given in the index"))?;
+        // Its number may be padded otherwise.
+        member.clone_from(&entry.name);
         let contents = walk.take(entry.size)?.concat();
         let next = walk.next()?;
         let kind = match next.as_ref().map(|next| Name::parse(&next.name)) {

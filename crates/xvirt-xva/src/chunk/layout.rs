@@ -1,12 +1,14 @@
 //! The positions of chunks on their disks.
 //!
 //! The number of a chunk does not determine its position, which is the sum of what precedes it on its disk. Each
-//! missing number stands for as many zeroes as the archive's first chunk has bytes. A chunk without bytes, which
-//! exports over slow networks contain, uses a number but adds nothing.
+//! missing number stands for as many zeroes as the archive's first chunk has bytes, also before a disk's first chunk. A
+//! chunk without bytes, which exports over slow networks contain, uses a number but adds nothing.
 
 use std::ops::Range;
 
 use super::CHUNK;
+use crate::Error;
+use crate::error::{corrupt, out_of_order};
 use crate::ova::ExpectedDisk;
 
 /// The positions of all chunks of an archive.
@@ -34,8 +36,29 @@ pub(crate) struct Place {
     pub(crate) offset: u64,
     /// The number of its bytes on the disk; bytes beyond the disk's end must be zeroes.
     pub(crate) length: u64,
+    /// Whether chunks are missing before the first one of the disk.
+    pub(crate) late: bool,
     number: u64,
     unit: Option<u64>,
+}
+
+/// The reason why a chunk has no position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unplaced {
+    NoDisk,
+    Order,
+    Beyond,
+}
+
+impl Unplaced {
+    /// The error for the chunk with this name.
+    pub(crate) fn error(self, chunk: &str) -> Error {
+        match self {
+            Self::NoDisk => corrupt(chunk, "ova.xml contains no disk with its id"),
+            Self::Order => out_of_order(chunk, "it does not follow a chunk with a lower number"),
+            Self::Beyond => corrupt(chunk, "it is beyond the end of its disk"),
+        }
+    }
 }
 
 impl Layout {
@@ -46,25 +69,21 @@ impl Layout {
     }
 
     /// The position of the next chunk, or the reason why it has none.
-    pub(crate) fn place(&self, id: &str, number: u64, length: u64) -> Result<Place, String> {
-        let index = self.disks.iter().position(|disk| disk.id == id);
-        let (Some(index), Some(disk)) = (index, index.and_then(|index| self.disks.get(index))) else {
-            return Err("ova.xml contains no disk with its id".to_owned());
-        };
-        if number > 0 && !disk.begun {
-            return Err("the first chunk of its disk is missing".to_owned());
-        }
-        let gap = number.checked_sub(disk.next).ok_or("its number is a duplicate or out of order")?;
+    pub(crate) fn place(&self, id: &str, number: u64, length: u64) -> Result<Place, Unplaced> {
+        let found = self.disks.iter().enumerate().find(|(_, disk)| disk.id == id);
+        let (index, disk) = found.ok_or(Unplaced::NoDisk)?;
+        let gap = number.checked_sub(disk.next).ok_or(Unplaced::Order)?;
         let skipped = match gap {
             0 => Some(0),
             _ => gap.checked_mul(self.unit.unwrap_or(length.max(CHUNK))),
         };
         let left = skipped.and_then(|skipped| (disk.size - disk.offset).checked_sub(skipped));
-        let left = left.filter(|left| *left > 0 || length == 0).ok_or("it is beyond the end of its disk")?;
+        let left = left.filter(|left| *left > 0 || length == 0).ok_or(Unplaced::Beyond)?;
         // A chunk that is short because its disk ends does not determine the chunk size.
         let told = if length < left { length } else { length.max(CHUNK) };
         let unit = self.unit.or((length > 0).then_some(told));
-        Ok(Place { disk: index, offset: disk.size - left, length: length.min(left), number, unit })
+        let late = !disk.begun && gap > 0;
+        Ok(Place { disk: index, offset: disk.size - left, length: length.min(left), late, number, unit })
     }
 
     /// Records a complete chunk.
@@ -114,7 +133,7 @@ mod tests {
         Layout::new(&sizes.iter().enumerate().map(disk).collect::<Vec<_>>())
     }
 
-    fn place(layout: &mut Layout, disk: usize, number: u64, length: u64) -> Result<(u64, u64), String> {
+    fn place(layout: &mut Layout, disk: usize, number: u64, length: u64) -> Result<(u64, u64), Unplaced> {
         let place = layout.place(&format!("Ref:{disk}"), number, length)?;
         layout.pass(&place);
         Ok((place.offset, place.length))
@@ -144,26 +163,36 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_may_begin_with_missing_chunks() {
+        let mut layout = layout(&[4 * MIB, 3 * MIB]);
+        let first = layout.place("Ref:0", 2, MIB).unwrap();
+        assert_eq!((first.offset, first.late), (2 * MIB, true));
+        layout.pass(&first);
+        assert!(!layout.place("Ref:0", 3, MIB).unwrap().late);
+        assert!(!layout.place("Ref:1", 0, MIB).unwrap().late);
+        assert_eq!(place(&mut layout, 1, 2, 512), Ok((2 * MIB, 512)));
+    }
+
+    #[test]
     fn a_tail_is_cut_at_the_end_of_the_disk() {
         let mut layout = layout(&[MIB + 512]);
         assert_eq!(place(&mut layout, 0, 0, MIB), Ok((0, MIB)));
         assert_eq!(place(&mut layout, 0, 1, MIB), Ok((MIB, 512)));
         assert!(layout.is_complete(0));
-        assert!(place(&mut layout, 0, 2, 512).unwrap_err().contains("beyond the end"));
+        assert_eq!(place(&mut layout, 0, 2, 512), Err(Unplaced::Beyond));
     }
 
     #[test]
     fn impossible_places_are_refused() {
         let mut layout = layout(&[u64::MAX / 2, MIB]);
-        assert!(place(&mut layout, 7, 0, MIB).unwrap_err().contains("no disk"));
-        assert!(place(&mut layout, 0, 5, MIB).unwrap_err().contains("first chunk of its disk is missing"));
+        assert_eq!(place(&mut layout, 7, 0, MIB), Err(Unplaced::NoDisk));
         assert_eq!(place(&mut layout, 0, 0, MIB), Ok((0, MIB)));
         assert_eq!(place(&mut layout, 0, 5, MIB), Ok((5 * MIB, MIB)));
         for number in [0, 5] {
-            assert!(place(&mut layout, 0, number, MIB).unwrap_err().contains("out of order"));
+            assert_eq!(place(&mut layout, 0, number, MIB), Err(Unplaced::Order));
         }
         for number in [u64::MAX, u64::MAX / MIB, 1 << 43] {
-            assert!(place(&mut layout, 0, number, MIB).unwrap_err().contains("beyond the end"), "{number}");
+            assert_eq!(place(&mut layout, 0, number, MIB), Err(Unplaced::Beyond), "{number}");
         }
         assert_eq!(layout.missed(0, 7), Some(7 * MIB..8 * MIB));
         assert_eq!((layout.missed(0, 5), layout.missed(0, u64::MAX), layout.missed(7, 0)), (None, None, None));

@@ -1,4 +1,5 @@
-//! The names of members: `Ref:4/00000003` is a chunk, `Ref:4/00000003.xxhash` its checksum.
+//! The names of members: `Ref:4/00000003` is a chunk, `Ref:4/00000003.xxhash` its checksum. XenServer pads numbers to 8
+//! digits, and also reads others.
 
 use super::Checksum;
 
@@ -22,10 +23,7 @@ impl<'a> Name<'a> {
         }
         let Some((disk, digits)) = name.rsplit_once('/') else { return Self::Other };
         let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
-        match number {
-            Some(number) if digits.len() >= 8 => Self::Chunk { disk, number },
-            _ => Self::Other,
-        }
+        number.map_or(Self::Other, |number| Self::Chunk { disk, number })
     }
 }
 
@@ -43,9 +41,10 @@ mod tests {
         let chunk = |disk, number| Name::Chunk { disk, number };
         assert_eq!(Name::parse("Ref:4/00000012"), chunk("Ref:4", 12));
         assert_eq!(Name::parse("Ref:4/100000000"), chunk("Ref:4", 100_000_000));
+        assert_eq!(Name::parse("Ref:4/12"), chunk("Ref:4", 12));
         let checksum = Name::Checksum { chunk: "Ref:4/00000012", kind: Checksum::Sha1 };
         assert_eq!(Name::parse("Ref:4/00000012.checksum"), checksum);
-        for other in ["ova.xml", "Ref:4/", "Ref:4/12", "Ref:4/+0000012", "Ref:4/99999999999999999999999", "00000001"] {
+        for other in ["ova.xml", "Ref:4/", "Ref:4/+0000012", "Ref:4/99999999999999999999999", "00000001"] {
             assert_eq!(Name::parse(other), Name::Other, "{other}");
         }
         assert_eq!(Name::parse(&name("Ref:4", 7)), chunk("Ref:4", 7));

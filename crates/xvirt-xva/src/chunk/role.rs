@@ -58,7 +58,7 @@ fn why(entry: &Entry) -> Error {
     let what = match entry.kind {
         EntryKind::File => {
             return corrupt(&entry.name, "it stands where a chunk belongs, and does not have the name of one")
-                .with_remedy("name chunks by their disk and 8 digits or more, such as Ref:4/00000012");
+                .with_remedy("name chunks by their disk and number, such as Ref:4/00000012");
         }
         EntryKind::Directory => "a directory",
         EntryKind::Special(what) => what,
@@ -75,7 +75,7 @@ mod tests {
 
     fn role(name: &str, kind: EntryKind) -> String {
         let disks = [ExpectedDisk { id: "Ref:4".to_owned(), size: 1, required: true }];
-        match Role::of(&Entry { name: name.to_owned(), size: 0, kind, dotted: false }, &disks) {
+        match Role::of(&Entry { name: name.to_owned(), size: 0, kind, dotted: false, unpadded: false }, &disks) {
             Role::Chunk { disk, number } => format!("chunk {number} of {disk}"),
             Role::Checksum => "checksum".to_owned(),
             Role::Misfit(Misfit { disk, number, .. }) => format!("misfit {disk:?} {number:?}"),
@@ -93,11 +93,12 @@ mod tests {
             ("Ref:4/00000012", link, "misfit Some(0) Some(12)"),
             ("Ref:4/00000012.xxhash", link, "misfit Some(0) Some(12)"),
             ("Ref:4/00000012/", Directory, "misfit Some(0) Some(12)"),
-            ("Ref:4/12", File, "misfit Some(0) Some(12)"),
+            ("Ref:4/12", File, "chunk 12 of Ref:4"),
             ("Ref:4/99999999999999999999999", File, "misfit Some(0) None"),
             ("Ref:4/00000012.gz", File, "misfit Some(0) None"),
             ("Ref:4/./more/x", File, "misfit Some(0) None"),
-            ("Ref:9/12", File, "misfit None Some(12)"),
+            ("Ref:9/12", File, "chunk 12 of Ref:9"),
+            ("Ref:4/12", link, "misfit Some(0) Some(12)"),
             ("00000012", File, "misfit None Some(12)"),
             ("Ref:4/", Directory, "other"),
             ("Ref:4", Directory, "other"),

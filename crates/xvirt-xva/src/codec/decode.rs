@@ -7,17 +7,18 @@ use std::thread::Scope;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use flate2::bufread::MultiGzDecoder;
 use zstd::bulk::Decompressor;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use super::ahead::Ahead;
 use super::frame::{self, Header, Start};
-use super::{Compression, detect};
+use super::members::Members;
+use super::{Compression, detect, detect_inside};
 use crate::chunk::MEMBER;
 use crate::parallel::threads;
 use crate::pool::Pool;
 use crate::stream::Stream;
+use crate::tar::BLOCK;
 use crate::thread::spawn_scoped;
 use crate::{Error, ErrorKind, Result};
 
@@ -74,7 +75,7 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
         let mut output = Output { pool: Pool::new(PIECE), slots: sender, most_memory, window: &counters.window };
         let done = match compression {
             Compression::None => output.copy(&mut input),
-            Compression::Gzip => output.copy(&mut MultiGzDecoder::new(Ahead::spawn(scope, input))),
+            Compression::Gzip => output.copy(&mut Members::new(Ahead::spawn(scope, input))),
             Compression::Zstd => output.frames(scope, &mut Ahead::spawn(scope, input)),
         };
         if let Err(error) = done {
@@ -82,11 +83,33 @@ pub(crate) fn decode<'scope, R: Read + Send + 'scope>(
             let _ = output.slots.send(Slot::Ready(Err(explain(error, compression))));
         }
     });
-    Stream::new(move || match receiver.recv() {
+    let mut next = move || match receiver.recv() {
         Ok(Slot::Ready(piece)) => piece.map(Some),
         Ok(Slot::Pending(piece)) => piece.recv().unwrap_or_else(|_| Err(stopped())).map(Some),
         Err(_) => Ok(None),
+    };
+    let mut begun = false;
+    Stream::new(move || match std::mem::replace(&mut begun, true) {
+        true => next(),
+        false => first(&mut next, compression),
     })
+}
+
+/// The first piece of a stream, long enough to tell what was compressed.
+fn first(next: &mut impl FnMut() -> Result<Option<Bytes>>, compression: Compression) -> Result<Option<Bytes>> {
+    let mut start = Vec::new();
+    while let Some(piece) = next()? {
+        if start.is_empty() && piece.len() >= BLOCK {
+            detect_inside(compression, &piece[..BLOCK])?;
+            return Ok(Some(piece));
+        }
+        start.extend_from_slice(&piece);
+        if start.len() >= BLOCK {
+            break;
+        }
+    }
+    detect_inside(compression, &start[..start.len().min(BLOCK)])?;
+    Ok(Some(start.into()))
 }
 
 struct Output<'a> {
@@ -283,7 +306,7 @@ struct WindowTooLarge {
 impl WindowTooLarge {
     fn explain(&self) -> Error {
         let [window, most] = [self.window, self.most].map(size);
-        let what = format!("decompressing the archive needs a window of {window}, but max_window only allows {most}");
+        let what = format!("decompressing the archive needs a window of {window}, but only {most} are allowed");
         Error::new(ErrorKind::LimitExceeded, what).with_remedy(format!(
             "if that much memory is acceptable, raise ReadOptions::max_window (to {} at the highest), or compress the \
              archive with a smaller window: zstd -dc --long=31 OLD | zstd -o NEW",
@@ -376,9 +399,10 @@ mod tests {
 
     #[test]
     fn a_frame_holds_as_much_as_it_tells_whatever_its_size() {
-        assert_eq!(content(&frame(3, b"abc")).unwrap(), b"abc");
-        for told in [4, 151, MAX_FRAME as u32 + 1] {
-            let error = content(&frame(told, b"abc")).unwrap_err();
+        let header = crate::tar::file_header("ova.xml", 0);
+        assert_eq!(content(&frame(512, &header)).unwrap(), header);
+        for told in [513, 700, MAX_FRAME as u32 + 1] {
+            let error = content(&frame(told, &header)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{told}");
         }
     }

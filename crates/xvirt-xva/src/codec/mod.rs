@@ -1,12 +1,13 @@
 //! The compression of an archive: none, gzip or zstd, detected automatically.
 //!
 //! The `decode` thread decompresses the input, which another thread reads `ahead`; gzip members and zstd frames may be
-//! concatenated. `frame` extracts small zstd frames from the input, which all CPUs decompress in parallel. `seek_table`
+//! concatenated: `members` reads those of gzip. `frame` extracts small zstd frames from the input, which all CPUs decompress in parallel. `seek_table`
 //! locates frames without reading earlier ones.
 
 mod ahead;
 mod decode;
 mod frame;
+mod members;
 mod seek_table;
 
 use std::fmt;
@@ -17,9 +18,9 @@ pub(crate) use decode::{Counters, decode, fill, open};
 pub(crate) use frame::skippable;
 pub(crate) use seek_table::{Frame, SeekTable};
 
-use crate::Result;
 use crate::error::unsupported;
 use crate::tar;
+use crate::{Error, Result};
 
 /// The compression of an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,6 +58,34 @@ const FOREIGN: [(&[u8], usize, &str); 6] = [
 
 /// Detects the compression from at most 512 bytes, with XenServer's rules. Other formats are errors.
 fn detect(start: &[u8]) -> Result<Compression> {
+    recognize(start).map_err(|what| foreign("it is", what))
+}
+
+/// Checks the first bytes, at most 512, of what was compressed.
+fn detect_inside(outside: Compression, start: &[u8]) -> Result<()> {
+    let decompress = match outside {
+        Compression::None => return Ok(()),
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+    };
+    match recognize(start) {
+        Ok(Compression::None) => Ok(()),
+        Ok(inside) => Err(unsupported(
+            format!("the archive is compressed twice, with {inside} and then with {outside}"),
+            &format!("decompress it once: {decompress} -dc OLD >NEW"),
+        )),
+        Err(what) => Err(foreign(&format!("it is compressed with {outside}, and inside"), what)),
+    }
+}
+
+/// The error for something else. `what` says what it is and, after a semicolon, what to do.
+fn foreign(begin: &str, what: &str) -> Error {
+    let (what, remedy) = what.split_once("; ").unwrap_or((what, ""));
+    unsupported(format!("this is not a virtual appliance (XVA): {begin} {what}"), remedy)
+}
+
+/// The compression of an archive that begins so, or what it is in place of an archive, and what to do.
+fn recognize(start: &[u8]) -> std::result::Result<Compression, &'static str> {
     if frame::is_magic(start) {
         return Ok(Compression::Zstd);
     }
@@ -67,7 +96,7 @@ fn detect(start: &[u8]) -> Result<Compression> {
         return Ok(Compression::None);
     }
     let known = FOREIGN.iter().find(|(magic, at, _)| start.get(*at..).is_some_and(|bytes| bytes.starts_with(magic)));
-    let what = match (known, start) {
+    Err(match (known, start) {
         (Some((.., what)), _) => what,
         (None, []) => "empty; copy it again",
         (None, start) if is_web_page(start) => {
@@ -75,9 +104,7 @@ fn detect(start: &[u8]) -> Result<Compression> {
         }
         (None, [b'<', ..]) => "an XML file; name the archive that holds it",
         (None, _) => "neither a tar archive nor compressed with gzip or zstd; check that it is the right file",
-    };
-    let (what, remedy) = what.split_once("; ").unwrap_or((what, ""));
-    Err(unsupported(format!("this is not a virtual appliance (XVA): it is {what}"), remedy))
+    })
 }
 
 fn is_web_page(start: &[u8]) -> bool {
@@ -103,6 +130,28 @@ mod tests {
             (&[7; 512], "it is neither a tar archive nor compressed with gzip or zstd; check that"),
         ] {
             let error = detect(start).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+    #[test]
+    fn what_was_compressed_is_named() {
+        detect_inside(Compression::Gzip, &tar::file_header("ova.xml", 5)).unwrap();
+        for (outside, start, text) in [
+            (
+                Compression::Gzip,
+                &b"\x1f\x8b\x08"[..],
+                "is compressed twice, with gzip and then with gzip; decompress it \
+                                                      once: gzip -dc OLD >NEW",
+            ),
+            (Compression::Zstd, b"\x1f\x8b\x08", "with gzip and then with zstd; decompress it once: zstd -dc OLD >NEW"),
+            (
+                Compression::Gzip,
+                b"QFI\xfb",
+                "it is compressed with gzip, and inside a qcow2 disk image; use it as a disk",
+            ),
+            (Compression::Zstd, b"", "it is compressed with zstd, and inside empty; copy it again"),
+        ] {
+            let error = detect_inside(outside, start).unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
         }
     }

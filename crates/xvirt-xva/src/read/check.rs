@@ -7,8 +7,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use bytes::{Buf, Bytes};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::sink::Kind;
-use super::{Defect, DiskSink, Severity};
+use super::{Defect, DefectKind, DiskSink, Severity};
 use crate::chunk::{Checksum, Place, Sum};
 use crate::error::corrupt;
 use crate::parallel::threads;
@@ -124,7 +123,7 @@ fn check<E: From<Error> + Send>(mut job: Job, sink: &dyn DiskSink<Error = E>) ->
         sink.defect(Defect { severity, disk: Some(job.place.disk), range: Some(range), kind, error })
     };
     match &job.checksum {
-        None => defect(Severity::Unchecked, Kind::NoChecksum, "its checksum is missing".to_owned())?,
+        None => defect(Severity::Unchecked, DefectKind::NoChecksum, "its checksum is missing".to_owned())?,
         Some((kind, claimed)) => {
             let mut sum = Sum::new(*kind);
             job.pieces.iter().for_each(|piece| sum.update(piece));
@@ -132,18 +131,18 @@ fn check<E: From<Error> + Send>(mut job: Job, sink: &dyn DiskSink<Error = E>) ->
             if *claimed != found && claimed.trim().eq_ignore_ascii_case(&found) {
                 defect(
                     Severity::Harmless,
-                    Kind::ChecksumForm,
+                    DefectKind::ChecksumForm,
                     format!("XenServer would reject its checksum '{claimed}'"),
                 )?;
             } else if *claimed != found {
                 let why = format!("its {kind} checksum is {found}, not '{}'", claimed.trim());
-                return defect(Severity::Damage, Kind::Checksum, why);
+                return defect(Severity::Damage, DefectKind::Checksum, why);
             }
         }
     }
     let beyond = cut(&mut job.pieces, job.place.length);
     if !beyond.iter().all(|piece| is_zero(piece)) {
-        defect(Severity::Damage, Kind::Beyond, "it has non-zero data beyond the end of its disk".to_owned())?;
+        defect(Severity::Damage, DefectKind::Beyond, "it has non-zero data beyond the end of its disk".to_owned())?;
     }
     let pieces: Vec<&[u8]> = job.pieces.iter().map(AsRef::as_ref).collect();
     if pieces.is_empty() { Ok(()) } else { sink.write(job.place.disk, job.place.offset, &pieces) }

@@ -7,6 +7,7 @@
 mod check;
 mod salvage;
 mod sink;
+mod start;
 mod strict;
 mod table;
 
@@ -20,18 +21,18 @@ use strict::Strict;
 use table::Checksums;
 
 pub use salvage::{Salvaged, SalvagedDisk, salvage};
-pub(crate) use sink::Kind;
-pub use sink::{Defect, DiskSink, Severity};
+pub use sink::{Defect, DefectKind, DiskSink, Severity};
+pub(crate) use start::may_precede_metadata;
 
-use crate::Result;
 use crate::appliance::Appliance;
 use crate::chunk::{Checksum, Layout, MAX_CHUNK, Misfit, Name, Role};
 use crate::codec::{self, Compression, Counters};
-use crate::error::{corrupt, is_ovf, ova_package, without_chunk};
+use crate::error::{corrupt, unsupported, without_chunk, without_contents};
 use crate::options::ReadOptions;
 use crate::ova::{self, Document, ExpectedDisk};
 use crate::progress::{Progress, step};
 use crate::tar::{Entry, EntryKind, Walk};
+use crate::{ErrorKind, Result};
 
 /// The size limit of a checksum in bytes.
 const MAX_CHECKSUM: u64 = 128;
@@ -181,16 +182,15 @@ pub(crate) fn as_far_as_possible<E: From<crate::Error> + Send>(
     })
 }
 
-fn early(entry: &Entry) -> crate::Error {
-    corrupt(&entry.name, "it comes before ova.xml")
-}
-
 fn is_file(entry: Option<&Entry>) -> bool {
     entry.is_some_and(|entry| entry.kind == EntryKind::File)
 }
 
-fn no_metadata() -> crate::Error {
-    corrupt("ova.xml", "the archive does not contain it")
+pub(crate) fn no_metadata() -> crate::Error {
+    unsupported(
+        "this is not a virtual appliance (XVA): it is a tar archive without ova.xml",
+        "check that it is the right file",
+    )
 }
 
 struct Reading<'a, E> {
@@ -231,13 +231,14 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
                 None => walk.next()?,
             };
             let Some(entry) = entry else { break };
+            if self.metadata.is_none() && entry.name != "ova.xml" {
+                may_precede_metadata(&entry)?;
+            }
             let role = Role::of(&entry, &self.expected);
             self.strict.member(&entry, &role, &self.expected);
             match role {
                 Role::Other if entry.kind == EntryKind::Directory => {}
                 Role::Other => self.other(walk, &entry)?,
-                // The disk of what is in a folder is unknown before ova.xml.
-                _ if self.metadata.is_none() => return Err(early(&entry).into()),
                 Role::Chunk { disk, number } => {
                     let (job, next) = self.chunk(walk, &entry, disk, number)?;
                     waiting = next;
@@ -253,19 +254,30 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             return Err(no_metadata().into());
         }
         if !checkers.failed() && walk.has_garbage()? {
-            self.harmless(Kind::AfterEnd, "the end of the archive", "there is data after it")?;
+            self.harmless(DefectKind::AfterEnd, "the end of the archive", "there is data after it")?;
         }
         Ok(())
     }
 
     /// Reads a chunk and its checksum; if there is no checksum, also returns the member in its place.
-    fn chunk(&mut self, walk: &mut Walk<'_>, entry: &Entry, disk: &str, number: u64) -> Result<(Job, Option<Entry>)> {
+    fn chunk(
+        &mut self,
+        walk: &mut Walk<'_>,
+        entry: &Entry,
+        disk: &str,
+        number: u64,
+    ) -> Result<(Job, Option<Entry>), E> {
         if entry.size > MAX_CHUNK {
-            return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)));
+            return Err(corrupt(&entry.name, format!("{} bytes are too many for a chunk", entry.size)).into());
         }
-        let place = self.layout.place(disk, number, entry.size).map_err(|why| corrupt(&entry.name, why))?;
+        let place = self.layout.place(disk, number, entry.size).map_err(|why| why.error(&entry.name))?;
+        if place.late {
+            let why = "its disk begins with it: the chunks before it are missing, which are zeroes if nothing was lost";
+            self.harmless(DefectKind::LateStart, &entry.name, why)?;
+        }
         let pieces = walk.take(entry.size)?;
         let next = walk.next()?;
+        self.strict.after_chunk(entry, next.as_ref());
         let mut job = Job { member: entry.name.clone(), place, pieces, checksum: None };
         let kind = match next.as_ref().map(|next| Name::parse(&next.name)) {
             Some(Name::Checksum { chunk, kind }) if chunk == entry.name && is_file(next.as_ref()) => kind,
@@ -296,10 +308,8 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
                 let xml = walk.take_all(ova::MAX_BYTES)?;
                 Ok(self.listed.take().map_or(Ok(()), |listed| listed.compare(&xml))?)
             }
-            (name, None) if is_ovf(name) => Err(ova_package().into()),
-            (name, None) if name.contains('/') => Err(early(entry).into()),
             (name, _) => self.harmless(
-                Kind::Foreign,
+                DefectKind::Foreign,
                 name,
                 "it does not belong to an appliance; XenServer would refuse the archive",
             ),
@@ -324,21 +334,17 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             if !wanted || self.layout.is_complete(index) {
                 continue;
             }
-            let why = format!("the disk ends after {} of {} bytes", self.layout.offset(index), disk.size);
+            let reached = self.layout.offset(index);
             let error = match (0..self.expected.len()).any(|index| self.layout.has_begun(index)) {
-                true => corrupt(&disk.id, why),
-                false => corrupt(
-                    &disk.id,
-                    format!("{why}: the archive has no contents of any disk, as an export of metadata"),
-                )
-                .with_remedy("export the VM with its disks, without the option for metadata"),
+                true => corrupt(&disk.id, format!("the disk ends after {reached} of {} bytes", disk.size)),
+                false => without_contents(&disk.id),
             };
-            let range = Some(self.layout.offset(index)..disk.size);
+            let range = Some(reached..disk.size);
             self.sink.defect(Defect {
                 severity: Severity::Damage,
                 disk: Some(index),
                 range,
-                kind: Kind::Incomplete,
+                kind: DefectKind::Incomplete,
                 error,
             })?;
         }
@@ -362,7 +368,7 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
             severity: Severity::Damage,
             disk,
             range,
-            kind: Kind::NoChunk,
+            kind: DefectKind::NoChunk,
             error: without_chunk(name),
         })
     }
@@ -370,11 +376,11 @@ impl<'a, E: From<crate::Error> + Send> Reading<'a, E> {
     fn misfit(&self, misfit: Misfit) -> Result<(), E> {
         let Misfit { disk, number, error } = misfit;
         let range = disk.zip(number).and_then(|(disk, number)| self.layout.missed(disk, number));
-        self.sink.defect(Defect { severity: Severity::Damage, disk, range, kind: Kind::Misfit, error })
+        self.sink.defect(Defect { severity: Severity::Damage, disk, range, kind: DefectKind::Misfit, error })
     }
 
-    fn harmless(&self, kind: Kind, member: &str, why: &str) -> Result<(), E> {
-        let error = corrupt(member, why);
+    fn harmless(&self, kind: DefectKind, member: &str, why: &str) -> Result<(), E> {
+        let error = crate::Error::new(ErrorKind::Corrupt, format!("archive member {member}: {why}"));
         self.sink.defect(Defect { severity: Severity::Harmless, disk: None, range: None, kind, error })
     }
 

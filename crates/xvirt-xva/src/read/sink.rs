@@ -50,22 +50,35 @@ pub struct Defect {
     pub disk: Option<usize>,
     /// The bytes of the disk that are affected; all of them if that is not known.
     pub range: Option<Range<u64>>,
-    pub(crate) kind: Kind,
+    /// What is wrong, so that defects of one kind can be counted.
+    pub kind: DefectKind,
     /// A description that names the member of the archive.
     pub error: Error,
 }
 
-/// What is wrong, so that defects of one kind can be counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+/// What is wrong. An archive can have many defects of one kind, one for each chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DefectKind {
+    /// A chunk has another checksum.
     Checksum,
+    /// A checksum is right, but not written as XenServer wants it.
     ChecksumForm,
+    /// A chunk has no checksum.
     NoChecksum,
+    /// A chunk has data beyond the end of its disk.
     Beyond,
+    /// Something stands where a chunk belongs, and is none.
     Misfit,
+    /// A checksum has no chunk.
     NoChunk,
+    /// A disk begins with missing chunks, which are zeroes if nothing was lost.
+    LateStart,
+    /// A disk ends too early.
     Incomplete,
+    /// A member does not belong to an appliance.
     Foreign,
+    /// There is data after the end of the archive.
     AfterEnd,
 }
 

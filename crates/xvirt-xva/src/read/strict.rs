@@ -15,8 +15,8 @@ pub(super) struct Strict {
     /// Each kind, with the first member of it and the number of members.
     kinds: BTreeMap<&'static str, (String, u64)>,
     members: u64,
-    /// The disk of the last chunk, and the number of the next one.
-    last: Option<(usize, u64)>,
+    /// The disk of the last chunk, the number of the next one, and its number as it is written.
+    last: Option<(usize, u64, String)>,
     /// The length of the first chunk, which is that of all gaps.
     first: Option<u64>,
 }
@@ -42,22 +42,32 @@ impl Strict {
     }
 
     fn chunk(&mut self, entry: &Entry, disk: usize, number: u64) {
-        if !entry.size.is_multiple_of(512) {
-            self.add("a chunk has no multiple of 512 bytes", entry);
-        }
         let unit = *self.first.get_or_insert(entry.size);
-        let next = match self.last {
-            Some((last, _)) if disk < last => {
+        let digits = entry.name.rsplit('/').next().unwrap_or_default();
+        let next = match self.last.take() {
+            Some((last, ..)) if disk < last => {
                 self.add("disks are interleaved, or not in the order of their ids", entry);
                 number
             }
-            Some((last, next)) if disk == last => next,
+            Some((last, next, before)) if disk == last => {
+                if *digits <= *before {
+                    self.add("the numbers of chunks do not have 8 digits, and are not in the order of texts", entry);
+                }
+                next
+            }
             _ => 0,
         };
         if number > next && unit != CHUNK {
             self.add("chunks are missing, but the first one, which tells their size, has not 1 MiB", entry);
         }
-        self.last = Some((disk, number.saturating_add(1)));
+        self.last = Some((disk, number.saturating_add(1), digits.to_owned()));
+    }
+
+    /// Looks at what follows a chunk: XenServer does not skip the padding there.
+    pub(super) fn after_chunk(&mut self, chunk: &Entry, next: Option<&Entry>) {
+        if !chunk.size.is_multiple_of(512) && next.is_none_or(|next| !next.unpadded) {
+            self.add("a chunk has no multiple of 512 bytes", chunk);
+        }
     }
 
     fn add(&mut self, kind: &'static str, entry: &Entry) {

@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
     /// Whether its path has a leading `./`.
     pub(crate) dotted: bool,
+    /// Whether it follows the data of the member before it without padding.
+    pub(crate) unpadded: bool,
 }
 
 /// The type of a member.
@@ -41,6 +43,8 @@ pub(crate) struct Walk<'a> {
     /// The rest of the member's data and its padding, in bytes.
     left: u64,
     padding: u64,
+    /// Whether the padding of the member before this one is missing.
+    unpadded: bool,
     /// The previous member, for messages.
     last: String,
 }
@@ -57,7 +61,7 @@ struct Overrides {
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(stream: Stream<'a>) -> Self {
-        Self { stream, left: 0, padding: 0, last: "the start".to_owned() }
+        Self { stream, left: 0, padding: 0, unpadded: false, last: "the start".to_owned() }
     }
 
     /// The number of decompressed bytes read.
@@ -127,7 +131,7 @@ impl<'a> Walk<'a> {
         let size = overrides.size.unwrap_or(header.size);
         self.last.clone_from(&name);
         self.begin(size);
-        Ok(Entry { name, size, kind, dotted })
+        Ok(Entry { name, size, kind, dotted, unpadded: self.unpadded })
     }
 
     fn begin(&mut self, size: u64) {
@@ -136,19 +140,32 @@ impl<'a> Walk<'a> {
     }
 
     /// The next header of any type; `None` at the end.
+    ///
+    /// Its padding may be missing, as XenServer's reader wants it after a chunk, or at the end of the archive.
     fn header(&mut self) -> Result<Option<Header>> {
-        let rest = self.left.saturating_add(self.padding);
-        if !self.stream.skip(rest)? {
+        if !self.stream.skip(self.left)? {
             return Err(self.ended());
         }
+        let padding = self.padding as usize;
         self.begin(0);
-        let mut block = [0; BLOCK];
-        match self.stream.read(&mut block)? {
-            0 => return Ok(None),
-            BLOCK => {}
-            _ => return Err(self.ended()),
+        let mut bytes = [0; 2 * BLOCK];
+        let mut done = self.stream.read(&mut bytes[..padding])?;
+        if done < padding {
+            return if is_zero(&bytes[..done]) { Ok(None) } else { Err(self.ended()) };
         }
-        header::parse(&block).map_err(|why| self.damaged(why))
+        self.unpadded = false;
+        if !is_zero(&bytes[..padding]) {
+            // Padding with other bytes than zeroes, or none, and the header is here.
+            done += self.stream.read(&mut bytes[padding..BLOCK])?;
+            self.unpadded = header::is_header(&bytes[..done]);
+        }
+        let start = if self.unpadded { 0 } else { padding };
+        done += self.stream.read(&mut bytes[done..start + BLOCK])?;
+        match bytes[start..done].first_chunk() {
+            Some(block) => header::parse(block).map_err(|why| self.damaged(why)),
+            None if done == start => Ok(None),
+            None => Err(self.ended()),
+        }
     }
 
     /// The data of an extended header.
@@ -250,6 +267,23 @@ mod tests {
         assert_eq!(names(&archive).unwrap(), expected.map(|(name, size, kind)| (name.to_owned(), size, kind)));
         // The end marker is optional.
         assert_eq!(names(&archive[..archive.len() - 1024]).unwrap().len(), 5);
+    }
+
+    #[test]
+    fn padding_may_be_missing_or_have_other_bytes_than_zeroes() {
+        let odd = member("Ref:4/00000000", 0, &[1; 700]);
+        let next = member("Ref:4/00000000.xxhash", 0, b"0123456789ABCDEF");
+        let dirty = [&odd[..BLOCK + 700], &[9; 324]].concat();
+        for (first, unpadded) in [(&odd[..], false), (&dirty, false), (&odd[..BLOCK + 700], true)] {
+            // The padding at the end is missing as well, up to the checksum itself.
+            for end in [BLOCK + 16, BLOCK + 20, 2 * BLOCK] {
+                let mut walk = Walk::new(Stream::of_bytes([first, &next[..end]].concat()));
+                let entries: Vec<_> = std::iter::from_fn(|| walk.next().unwrap()).collect();
+                let found: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.unpadded)).collect();
+                assert_eq!(found, [("Ref:4/00000000", false), ("Ref:4/00000000.xxhash", unpadded)]);
+            }
+        }
+        assert!(names(&[&odd[..BLOCK + 700], &next[..300]].concat()).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Archives of others, ours in the hands of others, and damaged ones.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod accepted;
 mod any_order;
 mod bounds;
 mod damaged;
