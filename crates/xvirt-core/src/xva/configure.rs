@@ -1,6 +1,6 @@
 //! Converts an appliance to a configuration, and lists what cannot be converted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xvirt_xva::{AfterCrash, Appliance, ApplianceNic, Firmware, Setting};
 
@@ -39,18 +39,22 @@ pub(super) fn configure(appliance: &Appliance, disks: Vec<Disk>, choices: &Choic
     for (disk, described) in disks.into_iter().zip(&appliance.disks) {
         config = config.disk(if described.read_only { disk.read_only() } else { disk });
     }
-    for unknown in choices.networks.keys().filter(|name| appliance.nics.iter().all(|nic| nic.network != **name)) {
-        let mut names: Vec<_> = appliance.nics.iter().map(|nic| format!("'{}'", nic.network)).collect();
-        names.dedup();
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        remarks.push(format!("none of its interfaces was on the network '{unknown}'; its networks: {names}"));
-    }
+    remarks.extend(unknown_networks(appliance, choices));
     for (index, described) in appliance.nics.iter().enumerate() {
         config = config.nic(nic(index, described, choices, &mut remarks)?);
     }
     machine_remarks(appliance, &mut remarks);
     remarks.extend(appliance.settings.iter().map(setting_remark));
     Ok((config, remarks))
+}
+
+/// A remark for each network that was mapped, and on which no interface is.
+fn unknown_networks(appliance: &Appliance, choices: &Choices) -> Vec<String> {
+    let known: BTreeSet<_> = appliance.nics.iter().map(|nic| nic.network.as_str()).collect();
+    let names: Vec<_> = known.iter().map(|name| format!("'{name}'")).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let unknown = choices.networks.keys().filter(|name| !known.contains(name.as_str()));
+    unknown.map(|name| format!("none of its interfaces was on the network '{name}'; its networks: {names}")).collect()
 }
 
 fn crash_action(action: AfterCrash) -> Option<CrashAction> {
@@ -192,8 +196,6 @@ fn setting_remark(setting: &Setting) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use xvirt_xva::ova::{Document, Object, Value};
 
     use super::*;
