@@ -5,6 +5,7 @@
 //! a terminal, and `interrupt`, which ends long work on Ctrl-C.
 
 mod arguments;
+mod draft;
 mod export;
 mod extract;
 mod failure;

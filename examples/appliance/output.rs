@@ -7,10 +7,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use xvirt_core::config::{DiskSource, VmConfig};
+use xvirt_core::disk;
 use xvirt_core::xva::Exported;
 
+use crate::draft::Draft;
 use crate::failure::{Failure, Result, note};
 use crate::table::{Size, print};
 
@@ -21,7 +22,7 @@ const STDOUT: &str = "standard output";
 #[derive(Debug)]
 pub enum Output {
     Stream(File),
-    File { draft: NamedTempFile, path: PathBuf, replace: bool },
+    File { draft: Draft, path: PathBuf, replace: bool },
 }
 
 impl Output {
@@ -43,11 +44,14 @@ impl Output {
             }
             Ok(_) if !force => return Err(exists(&path)),
             Ok(_) if is_disk(&path, vm) => {
-                return Err(Failure::new(path.display(), "is a disk of the VM; give the archive another name"));
+                return Err(Failure::new(
+                    path.display(),
+                    "is a disk of the VM, or backs one; give the archive another name",
+                ));
             }
             _ => {}
         }
-        let draft = tempfile::Builder::new().prefix(".appliance-").tempfile_in(folder(&path)).map_err(cannot)?;
+        let draft = Draft::create(folder(&path)).map_err(cannot)?;
         Ok(Self::File { draft, path, replace: force })
     }
 
@@ -55,7 +59,7 @@ impl Output {
     pub fn file(&self) -> &File {
         match self {
             Self::Stream(file) => file,
-            Self::File { draft, .. } => draft.as_file(),
+            Self::File { draft, .. } => draft.file(),
         }
     }
 
@@ -72,11 +76,10 @@ impl Output {
         exported.remarks.iter().for_each(note);
         let Self::File { draft, path, replace } = self else { return Ok(()) };
         let cannot = |error: io::Error| Failure::new(path.display(), error);
-        draft.as_file().sync_all().map_err(cannot)?;
-        let kept = if replace { draft.persist(&path) } else { draft.persist_noclobber(&path) };
-        kept.map_err(|error| match error.error.kind() {
+        draft.file().sync_all().map_err(cannot)?;
+        draft.rename(&path, replace).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => exists(&path),
-            _ => cannot(error.error),
+            _ => cannot(error),
         })?;
         File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(cannot)?;
         print(&format!("{}: {}\n", path.display(), Size(exported.size)))
@@ -96,12 +99,17 @@ fn standard_output() -> Result<Output> {
     Ok(Output::Stream(file.into()))
 }
 
-/// Whether a file is a disk of the VM, under whatever name.
+/// Whether a file is a disk of the VM or backs one, under whatever name.
 fn is_disk(path: &Path, vm: &VmConfig) -> bool {
     let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let file = identity(path);
+    let is_it = |path: &Path| file.is_some() && identity(path) == file;
     vm.disks.iter().any(|disk| match &disk.source {
-        DiskSource::Image { path, .. } => file.is_some() && identity(path) == file,
+        DiskSource::Image { path, format, .. } => {
+            // What cannot be inspected cannot be packed either, which is told later.
+            let backing = disk::inspect(path, Some(*format)).map(|info| info.backing).unwrap_or_default();
+            is_it(path) || backing.iter().any(|backing| is_it(&backing.path))
+        }
         _ => false,
     })
 }

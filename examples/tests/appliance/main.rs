@@ -1,6 +1,7 @@
 //! Runs the program `appliance` as users do.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod drafts;
 mod repositories;
 
 use std::fs::{self, File};

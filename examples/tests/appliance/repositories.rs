@@ -61,7 +61,7 @@ fn a_pack_does_not_replace_its_own_input() {
     std::os::unix::fs::symlink("a.raw", folder.path().join("link.raw")).unwrap();
     for (disk, output) in [("a.raw", "a.raw"), ("link.raw", "./a.raw"), ("a.raw", "link.raw")] {
         let (status, _, error) = run(&folder, &["pack", "--name", "web", "--disk", disk, output, "--force"]);
-        assert!(status == 1 && error.contains("is a disk of the VM; give the archive another name"), "{error}");
+        assert!(status == 1 && error.contains("is a disk of the VM, or backs one; give the archive another name"), "{error}");
     }
     assert!(fs::read(folder.path().join("a.raw")).unwrap() == before);
     assert_eq!(names(folder.path()), ["a.raw", "link.raw"]);

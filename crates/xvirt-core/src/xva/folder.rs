@@ -1,6 +1,8 @@
 //! A folder whose new files appear together, when all are complete.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,13 +13,21 @@ use crate::repository::sync_folder;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
+/// The start of the names of hidden folders; a UUID follows.
+const PREFIX: &str = ".extract-";
+
 /// New files for a folder. Until they are published, they are in a hidden folder inside it, which is removed on drop:
 /// what bears a final name is complete, even after a power failure.
+///
+/// A process that is killed leaves its hidden folder. So each is locked, and those that nobody has locked are removed
+/// when something else is extracted into the same folder.
 #[derive(Debug)]
 pub(super) struct DraftFolder {
     folder: PathBuf,
     made_folder: bool,
     drafts: PathBuf,
+    /// The lock on the hidden folder.
+    _alive: File,
     names: Mutex<Vec<String>>,
 }
 
@@ -29,9 +39,13 @@ impl DraftFolder {
         if made_folder {
             fs::create_dir(folder).map_err(cannot)?;
         }
-        let drafts = folder.join(format!(".extract-{}", Uuid::new_v4()));
-        let files = Self { folder: folder.to_owned(), made_folder, drafts, names: Mutex::default() };
-        fs::create_dir(&files.drafts).map_err(cannot)?;
+        remove_abandoned(folder);
+        let made = make_drafts(folder).map_err(cannot);
+        let (drafts, alive) = made.inspect_err(|_| {
+            // The reported error matters more than an empty folder.
+            let _ = made_folder.then(|| fs::remove_dir(folder));
+        })?;
+        let files = Self { folder: folder.to_owned(), made_folder, drafts, _alive: alive, names: Mutex::default() };
         files.require_free("ova.xml")?;
         Ok(files)
     }
@@ -94,6 +108,41 @@ impl DraftFolder {
     fn require_free(&self, name: &str) -> Result<()> {
         let path = self.path(name);
         if path.symlink_metadata().is_ok() { Err(exists(&path)) } else { Ok(()) }
+    }
+}
+
+/// Makes a hidden folder, and locks it.
+fn make_drafts(folder: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let drafts = folder.join(format!("{PREFIX}{}", Uuid::new_v4()));
+        fs::create_dir(&drafts)?;
+        let alive = match File::open(&drafts) {
+            // Another process may take it for abandoned before it is locked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        match alive.try_lock() {
+            Err(TryLockError::WouldBlock) => {}
+            Ok(()) if alive.metadata()?.nlink() == 0 => {}
+            // On a file system without locks, nobody removes it either.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok((drafts, alive)),
+        }
+    }
+}
+
+/// Removes hidden folders of dead processes. What cannot be removed only takes space.
+fn remove_abandoned(folder: &Path) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let is_ours = id.is_some_and(|id| Uuid::try_parse(id).is_ok());
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let Ok(drafts) = File::open(entry.path()) else { continue };
+        if drafts.try_lock().is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
