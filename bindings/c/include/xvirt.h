@@ -4922,9 +4922,13 @@ typedef struct XvirtInspected {
      */
     XvirtCompression compression;
     /**
-     * The checksum of its chunks; NULL if it contains no chunk.
+     * The checksum of its chunks, as the first one has it.
      */
     XvirtChecksum checksum;
+    /**
+     * Whether it has contents of disks. An export of metadata has none.
+     */
+    bool has_contents;
 } XvirtInspected;
 
 /**

@@ -5540,8 +5540,10 @@ pub struct XvirtInspected {
     pub appliance: *const XvirtAppliance,
     /// The compression of the archive.
     pub compression: MaybeUninit<XvirtCompression>,
-    /// The checksum of its chunks; NULL if it contains no chunk.
+    /// The checksum of its chunks, as the first one has it.
     pub checksum: MaybeUninit<XvirtChecksum>,
+    /// Whether it has contents of disks. An export of metadata has none.
+    pub has_contents: MaybeUninit<bool>,
 }
 
 impl Struct for core::xva::Inspected {
@@ -5552,6 +5554,7 @@ impl Struct for core::xva::Inspected {
             appliance: self.appliance.to_c(arena),
             compression: self.compression.to_c(arena),
             checksum: self.checksum.to_c(arena),
+            has_contents: self.has_contents.to_c(arena),
         }
     }
 }

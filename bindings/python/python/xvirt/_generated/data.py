@@ -4197,23 +4197,26 @@ class Inspected(Record):
     Attributes:
         appliance: The VM.
         compression: The compression of the archive.
-        checksum: The checksum of its chunks; `None` if it contains no chunk.
+        checksum: The checksum of its chunks, as the first one has it.
+        has_contents: Whether it has contents of disks. An export of metadata has none.
     """
 
-    __slots__ = ("appliance", "compression", "checksum",)
+    __slots__ = ("appliance", "compression", "checksum", "has_contents",)
     appliance: Appliance
     compression: Compression
     checksum: Checksum | None
-    _loads = {"appliance": Appliance._load, "compression": Compression._load, "checksum": optional(Checksum._load)}
-    _dumps = {"appliance": dump_record(Appliance), "compression": dump_member(Compression), "checksum": optional(dump_member(Checksum))}
+    has_contents: bool
+    _loads = {"appliance": Appliance._load, "compression": Compression._load, "checksum": optional(Checksum._load), "has_contents": None}
+    _dumps = {"appliance": dump_record(Appliance), "compression": dump_member(Compression), "checksum": optional(dump_member(Checksum)), "has_contents": dump_bool}
 
     def __init__(
         self, *,
         appliance: Appliance,
         compression: Compression | str,
         checksum: Checksum | str | None = None,
+        has_contents: bool,
     ) -> None:
-        self._init({"appliance": appliance, "compression": compression, "checksum": checksum})
+        self._init({"appliance": appliance, "compression": compression, "checksum": checksum, "has_contents": has_contents})
 
 
 class Export(Record):
