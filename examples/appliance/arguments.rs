@@ -12,7 +12,10 @@ use crate::writing::Writing;
 /// Works with virtual appliances (.xva), the format of XenServer and XCP-ng
 ///
 /// For an archive, - means standard input or standard output. The exit status is 0 on success, 1 if something failed or
-/// an archive is damaged, 2 for invalid arguments, 130 after Ctrl-C or when the terminal is closed.
+/// an archive or a repository is damaged, 2 for invalid arguments, 130 after Ctrl-C or when the terminal is closed.
+///
+/// Files appear under their names when they are complete. What a killed run leaves beside them, under hidden names, is
+/// removed by the next run that writes into the same folder.
 #[derive(Debug, Parser)]
 #[command(name = "appliance", version, arg_required_else_help = false)]
 pub struct Appliance {
@@ -34,6 +37,12 @@ pub enum Verb {
     Import(Import),
     /// Export a VM of a repository as an archive
     Export(ExportStored),
+    /// List the VMs of a repository
+    List(List),
+    /// Remove a VM of a repository, with its disks
+    Remove(Remove),
+    /// Check a repository for damage
+    Check(CheckStored),
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +141,35 @@ pub struct ExportStored {
     pub repository: PathBuf,
     #[command(flatten)]
     pub writing: Writing,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// The folder of the repository
+    #[arg(long, value_name = "DIR")]
+    pub repository: PathBuf,
+    /// Print JSON instead of a line for each VM
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// The name or UUID of the VM
+    pub vm: String,
+    /// The folder of the repository
+    #[arg(long, value_name = "DIR")]
+    pub repository: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckStored {
+    /// The folder of the repository
+    #[arg(long, value_name = "DIR")]
+    pub repository: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

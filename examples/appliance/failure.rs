@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use crate::table::Plain;
+use crate::words::Words;
 
 /// The result of every part of the program.
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -46,14 +47,14 @@ impl Failure {
 
     /// Prints the failure to standard error; returns the exit status.
     pub fn report(&self) -> ExitCode {
-        eprintln!("appliance: {}", Plain(&self.what));
+        eprintln!("appliance: {}", Plain(Words(&self.what)));
         ExitCode::from(self.status)
     }
 }
 
 /// Prints a note to standard error that is no failure.
 pub fn note(text: impl Display) {
-    eprintln!("appliance: note: {}", Plain(text));
+    eprintln!("appliance: note: {}", Plain(Words(text)));
 }
 
 impl From<xvirt_core::Error> for Failure {

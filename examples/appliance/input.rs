@@ -21,6 +21,9 @@ impl<'a> Input<'a> {
     pub fn open(path: &Path, interrupt: &'a Interrupt) -> Result<Self> {
         let file = if path == Path::new("-") { standard_input() } else { File::open(path) };
         let file = file.map_err(|error| Failure::new(Name(path), error))?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(Failure::new(Name(path), "is a folder; name an archive"));
+        }
         if file.is_terminal() {
             return Err(Failure::new(Name(path), "cannot read an archive from a terminal; name a file, or use a pipe"));
         }

@@ -23,11 +23,17 @@ fn table(inspected: &Inspected) -> Table {
     let mut table = Table::default();
     describe(&inspected.appliance, &mut table);
     table.line("compression", inspected.compression);
-    table.line(
-        "checksums",
-        inspected.checksum.map_or_else(|| "none: it has no disk contents".into(), |sum| sum.to_string()),
-    );
+    table.line("checksums", checksums(inspected));
     table
+}
+
+fn checksums(inspected: &Inspected) -> String {
+    match inspected.checksum {
+        Some(sum) => sum.to_string(),
+        None if inspected.has_contents => "none".into(),
+        None if inspected.appliance.disks.is_empty() => "none: it has no disks".into(),
+        None => "none: it has no contents of its disks, as an export of metadata".into(),
+    }
 }
 
 /// Adds the description of an appliance.

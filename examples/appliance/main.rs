@@ -1,8 +1,9 @@
 //! Works with virtual appliances (`.xva`): inspects, verifies, makes, imports and exports them.
 //!
-//! See `cargo run --release --bin appliance -- --help`. Each subcommand is one call of the library, in its own file.
-//! The rest is what any such program needs: `arguments`, `input` and `output` for files and pipes, a `progress` bar on
-//! a terminal, and `interrupt`, which ends long work on Ctrl-C.
+//! See `cargo run --release --bin appliance -- --help`. Each subcommand is one call of the library, in its own file;
+//! those that look after a `repository` share one. The rest is what any such program needs: `arguments`, `input` and
+//! `output` for files and pipes, a `progress` bar on a terminal, `interrupt`, which ends long work on Ctrl-C, the
+//! library's warnings in `log`, and its messages in the program's `words`.
 
 mod arguments;
 mod draft;
@@ -13,15 +14,18 @@ mod import;
 mod input;
 mod inspect;
 mod interrupt;
+mod log;
 mod output;
 mod pack;
 mod progress;
 mod reading;
+mod repository;
 mod run;
 mod store;
 mod table;
 mod terminal;
 mod verify;
+mod words;
 mod writing;
 
 use std::process::ExitCode;
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn work(verb: Verb) -> Result<()> {
+    log::show();
     let interrupt = Interrupt::listen()?;
     let done = match verb {
         Verb::Inspect(arguments) => inspect::inspect(&arguments, &interrupt),
@@ -57,6 +62,9 @@ fn work(verb: Verb) -> Result<()> {
         Verb::Pack(arguments) => pack::pack(&arguments, &interrupt),
         Verb::Import(arguments) => import::import(&arguments, &interrupt),
         Verb::Export(arguments) => export::export(&arguments, &interrupt),
+        Verb::List(arguments) => repository::list(&arguments),
+        Verb::Remove(arguments) => repository::remove(&arguments),
+        Verb::Check(arguments) => repository::check(&arguments, &interrupt),
     };
     // Whatever the failure says, it is a consequence of the interrupt.
     done.map_err(|failure| if interrupt.came() { Failure::interrupted() } else { failure })

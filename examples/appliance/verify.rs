@@ -9,6 +9,7 @@ use crate::inspect::describe;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 use crate::table::{Size, Table, print_json};
+use crate::words::Words;
 
 pub fn verify(arguments: &Look, interrupt: &Interrupt) -> Result<()> {
     let input = Input::open(&arguments.file, interrupt)?;
@@ -34,13 +35,20 @@ fn table(report: &Report) -> Table {
     table.line("checksums", if checksums.is_empty() { "none".into() } else { checksums.join(", ") });
     table.line("read", format!("{}, {} without compression", Size(report.size), Size(report.decompressed)));
     for disk in &report.disks {
-        let state = if disk.whole { "whole".into() } else { format!("INCOMPLETE, ends at {}", Size(disk.reached)) };
+        let state = match disk.whole {
+            true => "whole".into(),
+            false if disk.reached < disk.size => format!("INCOMPLETE, ends at {}", Size(disk.reached)),
+            false => "NOT WHOLE: see the damage".into(),
+        };
         table.line("contents", format!("{}  {}  {state}", disk.id, Size(disk.size)));
     }
     for problem in &report.problems {
-        table.line(if problem.serious { "damage" } else { "oddity" }, &problem.what);
+        table.line(if problem.serious { "damage" } else { "oddity" }, Words(&problem.what));
     }
-    report.obstacles.iter().filter(|_| report.good).for_each(|obstacle| table.line("obstacle", obstacle));
+    // Otherwise the damage is among them.
+    if report.good {
+        report.obstacles.iter().for_each(|obstacle| table.line("obstacle", Words(obstacle)));
+    }
     table.line("verdict", if report.good { "good: whole, and can be imported here" } else { "DAMAGED" });
     let can = report.obstacles.is_empty();
     table.line("XenServer", if can { "can import it, as can XCP-ng" } else { "CANNOT import it, nor can XCP-ng" });

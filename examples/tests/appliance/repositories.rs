@@ -26,23 +26,24 @@ fn what_is_imported_can_be_exported() {
 #[test]
 fn networks_are_mapped_by_name_even_by_none_and_misspelt_ones_are_named() {
     let folder = folder_with_disk();
-    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "web.xva", "--nic"]);
-    let import = ["import", "web.xva", "--repository", "repo"];
-    let (status, _, notes) = run(&folder, &[&import[..], &["--network", "LNA=br0"]].concat());
-    assert!(
-        status == 0 && notes.contains("none of its interfaces was on the network 'LNA'; its networks: '"),
-        "{notes}"
-    );
-    // A name in this archive would make the next import test nothing.
+    good(&folder, &["pack", "--name", "web", "--disk", "a.raw", "web.xva", "--nic", "--nic", "--compress", "none"]);
+    let import = |archive: &str, network: &str| {
+        let (status, _, notes) = run(&folder, &["import", archive, "--repository", "repo", "--network", network]);
+        assert_eq!(status, 0, "{notes}");
+        notes
+    };
     let network = json(&good(&folder, &["inspect", "--json", "web.xva"]))["appliance"]["nics"][0]["network"].clone();
-    let named = format!("{}=br0", network.as_str().unwrap());
-    let (status, _, notes) = run(&folder, &[&import[..], &["--network", &named]].concat());
-    assert!(status == 0 && !notes.contains("network"), "{named}: {notes}");
-    let (status, _, notes) = run(&folder, &[&import[..], &["--network", "=br0"]].concat());
-    assert!(
-        status == 0 && (network == "" || notes.contains("none of its interfaces was on the network ''")),
-        "{notes}"
+    let name = network.as_str().unwrap();
+    assert_ne!(name, "");
+    assert!(!import("web.xva", &format!("{name}=br0")).contains("network"));
+    let misspelt = format!("none of its interfaces was on the network 'LNA'; its networks: '{name}'\n");
+    assert!(import("web.xva", "LNA=br0").contains(&misspelt));
+    assert!(import("web.xva", "=br0").contains("none of its interfaces was on the network ''; its networks: "));
+    let unnamed = format!(
+        "mkdir in; cd in; tar -xf ../web.xva; sed -i 's/{name}//' ova.xml; tar -cf ../unnamed.xva ova.xml $(ls -d */*)"
     );
+    shell(&folder, &unnamed);
+    assert!(!import("unnamed.xva", "=br0").contains("network"));
 }
 
 #[test]
@@ -61,7 +62,10 @@ fn a_pack_does_not_replace_its_own_input() {
     std::os::unix::fs::symlink("a.raw", folder.path().join("link.raw")).unwrap();
     for (disk, output) in [("a.raw", "a.raw"), ("link.raw", "./a.raw"), ("a.raw", "link.raw")] {
         let (status, _, error) = run(&folder, &["pack", "--name", "web", "--disk", disk, output, "--force"]);
-        assert!(status == 1 && error.contains("is a disk of the VM, or backs one; give the archive another name"), "{error}");
+        assert!(
+            status == 1 && error.contains("is a disk of the VM, or backs one; give the archive another name"),
+            "{error}"
+        );
     }
     assert!(fs::read(folder.path().join("a.raw")).unwrap() == before);
     assert_eq!(names(folder.path()), ["a.raw", "link.raw"]);
