@@ -133,3 +133,29 @@ fn a_vm_that_cannot_start_is_not_left_unsaid() {
     assert!(status == 1 && error.contains("is imported all the same, and stays in the repository"), "{error}");
     good(&folder, &["export", "web", "back.xva", "--repository", "repo"]);
 }
+
+#[test]
+fn a_vm_that_runs_while_it_is_imported_may_have_a_disk_larger_than_the_largest_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = "a_vm_that_runs_while_it_is_imported_may_have_a_disk_larger_than_the_largest_file";
+    if !bootable_appliance(test, &folder, demo::kernel()) {
+        return;
+    }
+    // A limit of 4 MiB for files, in blocks of 512 bytes. The disk has 8 MiB.
+    let limited = "trap '' XFSZ; ulimit -f 8192; exec \"$0\" import demo.xva --repository repo --start";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_appliance")]).current_dir(folder.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut started = Running(command.spawn().unwrap());
+    let keys = started.0.stdin.take();
+    read_until(&mut started.0.stdout.take().unwrap(), demo::ECHO_READY);
+    interrupt(&started.0);
+    let mut notes = String::new();
+    started.0.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
+    assert_eq!(started.0.wait().unwrap().code(), Some(0), "{notes}");
+    assert!(notes.contains("disk 0 is a qcow2 image, because the file system"), "{notes}");
+    drop(keys);
+    good(&folder, &["export", "demo", "back.xva", "--repository", "repo"]);
+    good(&folder, &["extract", "back.xva", "out"]);
+    assert!(same(&folder.path().join("boot.raw"), &folder.path().join("out/disk-0.raw")));
+}

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use xvirt_xva::{Appliance, ExpectedDisk, ReadOptions};
+use xvirt_xva::{Appliance, ReadOptions};
 
 use super::configure::{Choices, configure};
 use super::root_device;
@@ -113,14 +113,19 @@ pub fn import(
 ) -> Result<Imported> {
     options.check()?;
     let mut stage = repository.stage()?;
-    let large = Mutex::default();
+    let large = Mutex::new(BTreeSet::new());
     let tolerance = Tolerance { unchecked: options.accept_unchecked, ..Tolerance::default() };
     let targets = Targets::new(tolerance, |appliance, disk| {
         // Checked early to avoid useless work. The commit checks again.
         if let Some(uuid) = appliance.uuid.filter(|_| options.preserve) {
             repository.require_new(uuid)?;
         }
-        make_disk(&stage, appliance, disk, &large)
+        let Some(index) = appliance.disks.iter().position(|other| other.id == disk.id) else { return Ok(None) };
+        let (image, format) = make_disk(&stage, index, disk.size)?;
+        if format == ImageFormat::Qcow2 {
+            lock(&large).insert(index);
+        }
+        Ok(Some(image))
     });
     let read = xvirt_xva::read(input, &options.read, &targets, progress)?;
     let (odd, _) = targets.finish()?;
@@ -132,33 +137,29 @@ pub fn import(
     let disks = disks.collect();
     let (mut config, mut remarks) = options.configure(&read.appliance, disks)?;
     remarks.extend(odd);
-    remarks.extend(large.iter().map(|index| {
-        format!("disk {index} is a qcow2 image, because the file system of the repository has no files as large as it")
-    }));
+    remarks.extend(large.into_iter().map(large_remark));
     remarks.extend(root_device::adapt(&mut config, |disk| disk.open_backend(Access::ReadOnly))?);
     stage.attach(METADATA, read.document.to_xml().as_bytes())?;
     Ok(Imported { vm: stage.commit(config)?, remarks })
 }
 
-/// Creates the image of a disk: raw, or qcow2 if the file system has no files as large as the disk, such as ext4 above
-/// 16 TiB. The latter are added to `large`.
-fn make_disk(
-    stage: &Stage,
-    appliance: &Appliance,
-    disk: &ExpectedDisk,
-    large: &Mutex<BTreeSet<usize>>,
-) -> Result<Option<Arc<dyn BlockBackend>>> {
-    let Some(index) = appliance.disks.iter().position(|other| other.id == disk.id) else { return Ok(None) };
-    let make = |format| make_image(&stage.disk_path(index, format), format, disk.size);
+/// Creates the image of a staged disk: raw, or qcow2 if the file system has no files as large as the disk, such as ext4
+/// above 16 TiB.
+pub(super) fn make_disk(stage: &Stage, index: usize, size: u64) -> Result<(Arc<dyn BlockBackend>, ImageFormat)> {
+    let make = |format| make_image(&stage.disk_path(index, format), format, size);
     match make(ImageFormat::Raw) {
         Err(error) if is_too_large(&error) => {
             // If it is too large for qcow2 as well, the first error tells why.
             let image = make(ImageFormat::Qcow2).map_err(|_| error)?;
-            lock(large).insert(index);
-            Ok(Some(image))
+            Ok((image, ImageFormat::Qcow2))
         }
-        made => made.map(Some),
+        made => Ok((made?, ImageFormat::Raw)),
     }
+}
+
+/// The remark about a disk that became a qcow2 image.
+pub(super) fn large_remark(index: usize) -> String {
+    format!("disk {index} is a qcow2 image, because the file system of the repository has no files as large as it")
 }
 
 fn is_too_large(error: &Error) -> bool {

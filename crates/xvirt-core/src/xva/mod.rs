@@ -36,7 +36,8 @@
 //!
 //! Inside: `compose` converts a configuration to an appliance, and `export` writes it. `import`, `streaming` and
 //! `extract` write into a `target`; the first two `configure` a VM from the appliance. `root_device` fixes the root
-//! device of kernels that come from Xen. `damage` lists what is not whole, and `folder` makes files appear together. `archive` and `reading` adapt that crate's disks and errors to this one's.
+//! device of kernels that come from Xen. `damage` lists what is not whole, and `folder` makes files appear together.
+//! `archive` and `reading` adapt that crate's disks and errors to this one's.
 
 mod archive;
 mod compose;

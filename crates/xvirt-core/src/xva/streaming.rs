@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::archive::Archive;
-use super::import::{Import, Imported, METADATA};
+use super::import::{Import, Imported, METADATA, large_remark, make_disk};
 use super::root_device;
-use super::target::make_image;
 use crate::config::{Disk, VmConfig};
 use crate::disk::{BlockBackend, ImageFormat, StreamingDisk};
 use crate::progress::{Done, Progress};
@@ -54,16 +53,24 @@ pub fn import_streaming(
     let archive = Archive::open(archive)?;
     let stage = repository.stage()?;
     let (mut streaming, mut maps, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut stored, mut large) = (Vec::new(), Vec::new());
     for (index, source) in archive.disks().into_iter().enumerate() {
-        let path = stage.disk_path(index, ImageFormat::Raw);
-        let target = make_image(&path, ImageFormat::Raw, source.capacity())?;
+        let (target, format) = make_disk(&stage, index, source.capacity())?;
+        let path = stage.disk_path(index, format);
         let map = path.with_extension("map");
         streaming.push(Arc::new(StreamingDisk::create(source, target, &map, CHUNK)?));
         maps.push(map);
+        stored.push(match format {
+            ImageFormat::Qcow2 => {
+                large.push(large_remark(index));
+                Disk::qcow2(&path)
+            }
+            ImageFormat::Raw => Disk::raw(&path),
+        });
         paths.push(path);
     }
-    let stored = paths.iter().map(Disk::raw).collect();
     let (mut stored, mut remarks) = options.configure(archive.appliance(), stored)?;
+    remarks.extend(large);
     repository.require_new(stored.uuid)?;
     let backend =
         |disk: &Disk| position(disk, &paths).and_then(|index| streaming.get(index)).map(|disk| Arc::clone(disk) as _);
