@@ -89,7 +89,7 @@ fn a_disk_may_begin_with_chunks_that_are_left_out() {
 #[test]
 fn zeroes_may_follow_gzip() {
     let disk = pattern(4, 2 * MIB);
-    let mut archive = archive("vm", &[disk.clone()], &WriteOptions::gzip());
+    let mut archive = archive("vm", std::slice::from_ref(&disk), &WriteOptions::gzip());
     archive.resize(archive.len().next_multiple_of(10_240) + 10_240, 0);
     let (_, found) = disks(&archive).unwrap();
     assert!(found.into_values().eq([disk]));
