@@ -1,7 +1,7 @@
 //! Wrappers of KVM's objects, whose errors name remedies.
 //!
-//! `system` is `/dev/kvm`, `vm` a virtual machine, `vcpu` a virtual processor, `interrupts` its interrupt lines and
-//! messages, `dirty_log` the log of what it writes to memory, `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread. `plain` and
+//! `system` is `/dev/kvm`, `vm` a virtual machine, `vcpu` a virtual processor, `interrupts` its interrupt lines,
+//! `dirty_log` the log of what it writes to memory, `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread. `plain` and
 //! `xsave` turn KVM's structures into bytes.
 
 mod clock;
@@ -17,7 +17,7 @@ mod xsave;
 
 pub(crate) use clock::{Clock, real_time};
 pub(crate) use dirty_log::DirtyLog;
-pub(crate) use interrupts::{InterruptLine, MessageInterrupt};
+pub(crate) use interrupts::InterruptLine;
 pub(crate) use kick::{KickSignal, Kicker};
 pub(crate) use system::System;
 pub(crate) use thread_time::ThreadTime;

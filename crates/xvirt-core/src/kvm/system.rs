@@ -12,10 +12,9 @@ use crate::memory::GuestRam;
 use crate::{Error, ErrorKind, Result};
 
 /// The capabilities that every VM needs.
-const REQUIRED: [(Cap, &str); 8] = [
+const REQUIRED: [(Cap, &str); 7] = [
     (Cap::Irqchip, "in-kernel interrupt controller"),
-    (Cap::Irqfd, "irqfd"),
-    (Cap::IrqRouting, "interrupt routing"),
+    (Cap::SignalMsi, "message-signalled interrupts"),
     (Cap::Ioeventfd, "ioeventfd"),
     (Cap::UserMemory, "user memory regions"),
     (Cap::ImmediateExit, "immediate exit"),

@@ -1,20 +1,18 @@
 //! A KVM virtual machine: memory slots, in-kernel interrupt controllers, ioeventfds and vCPUs.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use kvm_bindings::{
-    KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_irqchip, kvm_userspace_memory_region,
-    kvm_xsave,
+    KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_irqchip, kvm_msi,
+    kvm_userspace_memory_region, kvm_xsave,
 };
 use kvm_ioctls::{Cap, IoEventAddress, NoDatamatch, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::interrupts::Routes;
-use super::{InterruptLine, MessageInterrupt, Vcpu, kvm_error};
+use super::{InterruptLine, Vcpu, kvm_error};
 use crate::memory::GuestRam;
-use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// The three pages for real mode on Intel CPUs, below the firmware area at the top of 32-bit space.
@@ -29,7 +27,6 @@ const CONTROLLERS: [u32; 3] = [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KV
 #[derive(Debug)]
 pub(crate) struct Vm {
     pub(super) fd: Arc<VmFd>,
-    routes: Arc<Mutex<Routes>>,
     /// Whether writes to memory are logged.
     pub(super) logged: AtomicBool,
 }
@@ -42,9 +39,7 @@ impl Vm {
         fd.set_tss_address(TSS_ADDRESS).map_err(|e| kvm_error("cannot place the task state segment", e))?;
         fd.set_identity_map_address(IDENTITY_MAP_ADDRESS).map_err(|e| kvm_error("cannot place the identity map", e))?;
         fd.create_irq_chip().map_err(|e| kvm_error("cannot create the interrupt controllers", e))?;
-        let fd = Arc::new(fd);
-        let routes = Arc::new(Mutex::new(Routes::new(Arc::clone(&fd))));
-        Ok(Self { fd, routes, logged: AtomicBool::new(false) })
+        Ok(Self { fd: Arc::new(fd), logged: AtomicBool::new(false) })
     }
 
     /// Creates the vCPU with this APIC id.
@@ -84,20 +79,14 @@ impl Vm {
         InterruptLine::new(Arc::clone(&self.fd), gsi)
     }
 
-    /// Creates a message-signalled interrupt, masked and without a message.
-    pub(crate) fn message_interrupt(&self) -> Result<MessageInterrupt> {
-        MessageInterrupt::new(Arc::clone(&self.fd), Arc::clone(&self.routes))
-    }
-
-    /// Keeps all changes of message-signalled interrupts until
-    /// [`connect_message_interrupts`](Self::connect_message_interrupts): one change of KVM's table takes as long as many.
-    pub(crate) fn defer_message_interrupts(&self) {
-        lock(&self.routes).defer();
-    }
-
-    /// Makes the changes that were kept; interrupts that were sent since are delivered.
-    pub(crate) fn connect_message_interrupts(&self) -> Result<()> {
-        lock(&self.routes).connect()
+    /// Sends a message-signalled interrupt. Unlike an irqfd, this needs neither a descriptor nor a route, whose table
+    /// KVM takes milliseconds to replace, and it takes a system call as well.
+    pub(crate) fn send_message(&self, address: u64, data: u32) -> Result<()> {
+        let (address_lo, address_hi) = (address as u32, (address >> 32) as u32);
+        let message = kvm_msi { address_lo, address_hi, data, ..Default::default() };
+        let sent = self.fd.signal_msi(message);
+        // A guest that blocks the message yields 0, which is no error.
+        sent.map(drop).map_err(|e| kvm_error(format!("KVM cannot send {data:#x} to {address:#x}"), e))
     }
 
     /// Makes KVM signal `event` when the guest writes to `address`, without an exit to this process.

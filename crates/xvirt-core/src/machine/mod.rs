@@ -176,7 +176,6 @@ impl Machine {
                 };
                 // Before the devices, which deliver interrupts that were pending.
                 state.processors.set(&bare, time)?;
-                bare.vm.defer_message_interrupts();
                 bare.signals.restore(state.devices.signals.clone());
                 (Some(state), bare)
             }

@@ -1,4 +1,4 @@
-//! The host side of PCI functions: KVM's interrupts and ioeventfds, and the memory bus.
+//! The host side of PCI functions: KVM's messages and ioeventfds, and the memory bus.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,8 +8,8 @@ use super::signal::{Signal, Signals};
 use crate::Result;
 use crate::bus::{Bus, BusDevice};
 use crate::cgroup::OutsideGroup;
-use crate::kvm::{self, MessageInterrupt};
-use crate::pci::{MsiVector, PciHost};
+use crate::kvm;
+use crate::pci::PciHost;
 use crate::sync::lock;
 use crate::thread::Panicked;
 
@@ -26,8 +26,8 @@ pub(super) struct MachinePciHost {
 }
 
 impl PciHost for MachinePciHost {
-    fn msi_vector(&self) -> Result<Box<dyn MsiVector>> {
-        Ok(Box::new(self.vm.message_interrupt()?))
+    fn send_message(&self, address: u64, data: u32) -> Result<()> {
+        self.vm.send_message(address, data)
     }
 
     fn attach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
@@ -58,23 +58,5 @@ impl PciHost for MachinePciHost {
 
     fn thread_panicked(&self, panic: Panicked) {
         self.signals.send(Signal::Crashed(panic.into()));
-    }
-}
-
-impl MsiVector for MessageInterrupt {
-    fn set_message(&self, address: u64, data: u32) -> Result<()> {
-        MessageInterrupt::set_message(self, address, data)
-    }
-
-    fn mask(&self) -> Result<()> {
-        MessageInterrupt::mask(self)
-    }
-
-    fn unmask(&self) -> Result<()> {
-        MessageInterrupt::unmask(self)
-    }
-
-    fn event(&self) -> &EventFd {
-        MessageInterrupt::event(self)
     }
 }

@@ -132,7 +132,6 @@ impl Machine {
 
     /// Completes a restore, once all devices and the guest's memory are there.
     pub(crate) fn finish_restore(&self) -> Result<()> {
-        self.host.vm.connect_message_interrupts()?;
         self.vcpus.each(Vcpu::reload_page_directory_pointers).map_err(refused)
     }
 

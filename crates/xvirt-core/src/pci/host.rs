@@ -11,8 +11,8 @@ use crate::thread::Panicked;
 
 /// The services of a machine for the functions on its PCI bus.
 pub(crate) trait PciHost: Send + Sync + fmt::Debug {
-    /// Creates a message-signalled interrupt, masked and without a message.
-    fn msi_vector(&self) -> Result<Box<dyn MsiVector>>;
+    /// Sends a message-signalled interrupt.
+    fn send_message(&self, address: u64, data: u32) -> Result<()>;
 
     /// Makes a guest write of any size at `address` signal `event` instead of reaching the bus.
     fn attach_doorbell(&self, address: u64, event: &EventFd) -> Result<()>;
@@ -34,22 +34,4 @@ pub(crate) trait PciHost: Send + Sync + fmt::Debug {
 
     /// Called when a device thread has panicked.
     fn thread_panicked(&self, panic: Panicked);
-}
-
-/// One message-signalled interrupt. Dropping it releases its machine resources.
-///
-/// [`Msix`](super::Msix) implements the guest's mask and pending bits, and writes the event only if the message may be
-/// sent. It calls `unmask` once a driver uses the vector, and `mask` once the driver is gone.
-pub(crate) trait MsiVector: Send + Sync + fmt::Debug {
-    /// Sets the message.
-    fn set_message(&self, address: u64, data: u32) -> Result<()>;
-
-    /// Detaches the event from the interrupt controller.
-    fn mask(&self) -> Result<()>;
-
-    /// Attaches the event to the interrupt controller: writing to it sends the message.
-    fn unmask(&self) -> Result<()>;
-
-    /// The event that sends the message.
-    fn event(&self) -> &EventFd;
 }

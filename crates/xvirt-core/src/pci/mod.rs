@@ -18,6 +18,6 @@ pub(crate) mod testing;
 
 pub(crate) use bus::{PciBus, PciBusState};
 pub(crate) use config::{ConfigSpace, ConfigState, Identity};
-pub(crate) use host::{MsiVector, PciHost};
+pub(crate) use host::PciHost;
 pub(crate) use msix::{Msix, MsixState};
 pub(crate) use slots::PciFunction;

@@ -1,10 +1,10 @@
-//! MSI-X (PCI 3.0, section 6.8.2): vector table, masks, pending bits, and message routing.
+//! MSI-X (PCI 3.0, section 6.8.2): vector table, masks and pending bits.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use super::host::{MsiVector, PciHost};
+use super::host::PciHost;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
@@ -17,13 +17,10 @@ const ENTRY: u64 = 16;
 /// Vector control: the vector is masked.
 const MASKED: u32 = 1;
 
-/// The MSI-X table of one function and its interrupts.
-///
-/// A vector that must not be sent sets its pending bit. The machine's routing changes only when a vector may be sent
-/// and its message differs from the routed one, because drivers mask and unmask far more often than they move an
-/// interrupt.
+/// The MSI-X table of one function. A vector that must not be sent sets its pending bit.
 #[derive(Debug)]
 pub(crate) struct Msix {
+    host: Arc<dyn PciHost>,
     table: Mutex<Table>,
 }
 
@@ -31,17 +28,14 @@ pub(crate) struct Msix {
 struct Table {
     control: u16,
     vectors: Vec<Vector>,
+    /// A failure to send was logged already.
+    reported: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Vector {
     entry: MsixEntry,
     pending: bool,
-    /// The message that `interrupt` sends, once there is one.
-    routed: Option<(u64, u32)>,
-    interrupt: Box<dyn MsiVector>,
-    /// The failure was logged already.
-    reported: bool,
 }
 
 /// An entry of the vector table, as the guest wrote it.
@@ -74,26 +68,21 @@ pub(crate) struct MsixState {
 
 impl Msix {
     /// A table of `vectors` masked vectors, or the saved one.
-    pub(crate) fn new(host: &dyn PciHost, vectors: usize, state: Option<&MsixState>) -> Result<Self> {
+    pub(crate) fn new(host: Arc<dyn PciHost>, vectors: usize, state: Option<&MsixState>) -> Result<Self> {
         if let Some(state) = state
             && (state.entries.len() != vectors || state.pending.len() != vectors)
         {
             return Err(Error::new(ErrorKind::InvalidConfig, "the saved MSI-X table does not fit this PCI function")
                 .with_remedy("restore with the devices that the VM was saved with"));
         }
-        let vector = |i: usize| -> Result<Vector> {
-            Ok(Vector {
-                entry: state.and_then(|s| s.entries.get(i)).copied().unwrap_or_default(),
-                pending: state.and_then(|s| s.pending.get(i)).copied().unwrap_or_default(),
-                routed: None,
-                interrupt: host.msi_vector()?,
-                reported: false,
-            })
+        let vector = |i: usize| Vector {
+            entry: state.and_then(|s| s.entries.get(i)).copied().unwrap_or_default(),
+            pending: state.and_then(|s| s.pending.get(i)).copied().unwrap_or_default(),
         };
         let control = state.map_or(0, |s| s.control & (ENABLE | FUNCTION_MASK));
-        let mut table = Table { control, vectors: (0..vectors).map(vector).collect::<Result<_>>()? };
-        table.update_all();
-        Ok(Self { table: Mutex::new(table) })
+        let mut table = Table { control, vectors: (0..vectors).map(vector).collect(), reported: false };
+        table.send_pending(&*host);
+        Ok(Self { host, table: Mutex::new(table) })
     }
 
     /// The body of the capability for a table and pending bits in BAR `bar`, and its writable bits.
@@ -111,20 +100,18 @@ impl Msix {
     pub(crate) fn set_control(&self, control: u16) {
         let mut table = lock(&self.table);
         table.control = control & (ENABLE | FUNCTION_MASK);
-        table.update_all();
+        table.send_pending(&*self.host);
     }
 
     /// Sends `vector`, or sets its pending bit while it is masked. Nonexistent vectors are ignored.
     pub(crate) fn trigger(&self, vector: u16) {
         let mut table = lock(&self.table);
-        let (enabled, open) = (table.control & ENABLE != 0, table.open());
-        let Some(vector) = table.vectors.get_mut(usize::from(vector)).filter(|_| enabled) else {
+        if table.control & ENABLE == 0 {
             return;
-        };
-        if open && vector.routed.is_some() && vector.entry.control & MASKED == 0 {
-            vector.send();
-        } else {
+        }
+        if let Some(vector) = table.vectors.get_mut(usize::from(vector)) {
             vector.pending = true;
+            table.send_pending(&*self.host);
         }
     }
 
@@ -138,7 +125,6 @@ impl Msix {
     /// Writes the vector table, four or eight aligned bytes at a time.
     pub(crate) fn write_table(&self, offset: u64, data: &[u8]) {
         let mut table = lock(&self.table);
-        let (enabled, open) = (table.control & ENABLE != 0, table.open());
         let Some(vector) = usize::try_from(offset / ENTRY).ok().and_then(|i| table.vectors.get_mut(i)) else {
             return;
         };
@@ -149,7 +135,7 @@ impl Msix {
         let mut bytes = vector.entry.bytes();
         bytes[at..at + data.len()].copy_from_slice(data);
         vector.entry = MsixEntry::from_bytes(bytes);
-        vector.update(enabled, open);
+        table.send_pending(&*self.host);
     }
 
     /// Reads the pending bits.
@@ -168,9 +154,8 @@ impl Msix {
         let mut table = lock(&self.table);
         table.control = 0;
         for vector in &mut table.vectors {
-            (vector.entry, vector.pending) = (MsixEntry::default(), false);
+            *vector = Vector { entry: MsixEntry::default(), pending: false };
         }
-        table.update_all();
     }
 
     /// The state to save.
@@ -185,58 +170,20 @@ impl Msix {
 }
 
 impl Table {
-    /// Whether the function as a whole may send.
-    fn open(&self) -> bool {
-        self.control & (ENABLE | FUNCTION_MASK) == ENABLE
-    }
-
-    fn update_all(&mut self) {
-        let (enabled, open) = (self.control & ENABLE != 0, self.open());
-        for vector in &mut self.vectors {
-            vector.update(enabled, open);
+    /// Sends each pending vector that may be sent now.
+    fn send_pending(&mut self, host: &dyn PciHost) {
+        if self.control & (ENABLE | FUNCTION_MASK) != ENABLE {
+            return;
         }
-    }
-}
-
-impl Vector {
-    /// Updates the interrupt after a change of the table.
-    fn update(&mut self, enabled: bool, open: bool) {
-        if !enabled {
-            if self.routed.take().is_some() {
-                let masked = self.interrupt.mask();
-                self.report(masked);
+        for vector in self.vectors.iter_mut().filter(|vector| vector.pending && vector.entry.control & MASKED == 0) {
+            vector.pending = false;
+            // The guest cannot be told that its message has no effect. Only the first failure is logged, because a
+            // guest can cause failures at any rate.
+            if let Err(error) = host.send_message(vector.entry.address, vector.entry.data)
+                && !std::mem::replace(&mut self.reported, true)
+            {
+                tracing::error!(%error, "cannot send an MSI-X message; further failures are not logged");
             }
-        } else if open && self.entry.control & MASKED == 0 {
-            let message = (self.entry.address, self.entry.data);
-            if self.routed != Some(message) {
-                let first = self.routed.is_none();
-                let mut result = self.interrupt.set_message(message.0, message.1);
-                if result.is_ok() && first {
-                    result = self.interrupt.unmask();
-                }
-                if result.is_err() {
-                    return self.report(result);
-                }
-                self.routed = Some(message);
-            }
-            if std::mem::take(&mut self.pending) {
-                self.send();
-            }
-        }
-    }
-
-    fn send(&self) {
-        // Fails only if the counter is full; then the interrupt is pending already.
-        let _ = self.interrupt.event().write(1);
-    }
-
-    /// The guest cannot be told that the host failed to route its interrupt. Only the first failure is logged, because
-    /// a guest can cause failures at any rate.
-    fn report(&mut self, result: Result<()>) {
-        if let Err(error) = result
-            && !std::mem::replace(&mut self.reported, true)
-        {
-            tracing::error!(%error, "cannot set up an MSI-X vector; its further failures are not logged");
         }
     }
 }
@@ -279,69 +226,67 @@ mod tests {
         byte[0]
     }
 
+    const DATA: u32 = 0x41;
+    const ADDRESS: u64 = 0xfee0_1000;
+
     /// A table with MSI-X enabled and vector 1 set up.
-    fn table(host: &TestHost) -> Msix {
-        let msix = Msix::new(host, 3, None).unwrap();
+    fn table(host: &Arc<TestHost>) -> Msix {
+        let msix = Msix::new(host.clone(), 3, None).unwrap();
         msix.set_control(ENABLE);
-        write(&msix, 1, 0, 0xfee0_1000);
-        write(&msix, 1, 8, 0x41);
+        write(&msix, 1, 0, ADDRESS as u32);
+        write(&msix, 1, 8, DATA);
         write(&msix, 1, 12, 0);
         msix
     }
 
     #[test]
-    fn a_message_is_routed_once_and_sent() {
-        let host = TestHost::new();
+    fn a_vector_sends_the_message_that_it_has_then() {
+        let host = Arc::new(TestHost::new());
         let msix = table(&host);
         msix.trigger(1);
-        assert_eq!(host.taken(1), 1);
-        for _ in 0..3 {
-            write(&msix, 1, 12, MASKED);
-            write(&msix, 1, 12, 0);
-        }
-        assert_eq!(host.vector(1).routes(), [(0xfee0_1000, 0x41)]);
+        assert_eq!(host.taken(DATA), [ADDRESS]);
         write(&msix, 1, 8, 0x42);
-        assert_eq!(host.vector(1).routes(), [(0xfee0_1000, 0x41), (0xfee0_1000, 0x42)]);
-        assert!(host.vector(0).routes().is_empty());
-        assert_eq!((host.vector(1).attached(), host.vector(0).attached()), (true, false));
+        write(&msix, 1, 4, 1);
+        msix.trigger(1);
+        msix.trigger(1);
+        assert_eq!((host.taken(DATA), host.taken(0x42)), (vec![], vec![ADDRESS | 1 << 32; 2]));
     }
 
     #[test]
     fn masked_vectors_pend() {
-        let host = TestHost::new();
+        let host = Arc::new(TestHost::new());
         let msix = table(&host);
         write(&msix, 1, 12, MASKED);
         msix.trigger(1);
         msix.trigger(1);
-        assert_eq!((pending(&msix), host.taken(1)), (0b10, 0));
+        assert_eq!((pending(&msix), host.taken(DATA)), (0b10, vec![]));
         write(&msix, 1, 12, 0);
-        assert_eq!((pending(&msix), host.taken(1)), (0, 1));
+        assert_eq!((pending(&msix), host.taken(DATA)), (0, vec![ADDRESS]));
 
         msix.set_control(ENABLE | FUNCTION_MASK);
         msix.trigger(1);
-        assert_eq!((pending(&msix), host.taken(1)), (0b10, 0));
+        assert_eq!((pending(&msix), host.taken(DATA)), (0b10, vec![]));
         msix.set_control(ENABLE);
-        assert_eq!((pending(&msix), host.taken(1)), (0, 1));
+        assert_eq!((pending(&msix), host.taken(DATA)), (0, vec![ADDRESS]));
     }
 
     #[test]
     fn disabled_and_absent_vectors_are_ignored() {
-        let host = TestHost::new();
+        let host = Arc::new(TestHost::new());
         let msix = table(&host);
         msix.trigger(3);
         msix.trigger(0xffff);
         msix.set_control(0);
         msix.trigger(1);
-        assert_eq!((pending(&msix), host.taken(1), host.vector(1).attached()), (0, 0, false));
+        assert_eq!((pending(&msix), host.taken(DATA)), (0, vec![]));
         msix.set_control(ENABLE);
         msix.trigger(1);
-        assert_eq!((host.taken(1), host.vector(1).attached()), (1, true));
+        assert_eq!(host.taken(DATA), [ADDRESS]);
     }
 
     #[test]
     fn odd_accesses_do_nothing() {
-        let host = TestHost::new();
-        let msix = table(&host);
+        let msix = table(&Arc::new(TestHost::new()));
         let before = msix.save();
         for (offset, length) in [(1, 4), (4, 8), (0, 1), (0, 16), (48, 4), (u64::MAX - 15, 4)] {
             msix.write_table(offset, &vec![0xff; length]);
@@ -351,23 +296,26 @@ mod tests {
         msix.read_table(u64::MAX, &mut data);
         msix.read_pending(u64::MAX - 2, &mut data);
         msix.read_table(16, &mut data);
-        assert_eq!(u64::from_le_bytes(data), 0xfee0_1000);
+        assert_eq!(u64::from_le_bytes(data), ADDRESS);
     }
 
     #[test]
     fn state_goes_round_with_what_was_pending() {
-        let old_host = TestHost::new();
-        let old = table(&old_host);
+        let old = table(&Arc::new(TestHost::new()));
         old.set_control(ENABLE | FUNCTION_MASK);
         old.trigger(1);
         let state = old.save();
-        let host = TestHost::new();
-        let new = Msix::new(&host, 3, Some(&state)).unwrap();
-        assert_eq!(new.save(), state);
+        let host = Arc::new(TestHost::new());
+        let new = Msix::new(host.clone(), 3, Some(&state)).unwrap();
+        assert_eq!((new.save(), host.taken(DATA)), (state.clone(), vec![]));
         new.set_control(ENABLE);
-        assert_eq!((host.taken(1), host.vector(1).routes()), (1, vec![(0xfee0_1000, 0x41)]));
-        assert!(Msix::new(&host, 2, Some(&state)).is_err());
+        assert_eq!(host.taken(DATA), [ADDRESS]);
+        // One that was pending and may be sent is sent at once.
+        let open = MsixState { control: ENABLE, ..state.clone() };
+        Msix::new(host.clone(), 3, Some(&open)).unwrap();
+        assert_eq!(host.taken(DATA), [ADDRESS]);
+        assert!(Msix::new(host.clone(), 2, Some(&state)).is_err());
         new.reset();
-        assert_eq!(new.save(), Msix::new(&TestHost::new(), 3, None).unwrap().save());
+        assert_eq!(new.save(), Msix::new(host, 3, None).unwrap().save());
     }
 }

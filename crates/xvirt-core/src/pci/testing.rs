@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::config::{ConfigSpace, Identity};
-use super::host::{MsiVector, PciHost};
+use super::host::PciHost;
 use super::slots::PciFunction;
 use crate::Result;
 use crate::bus::{Bus, BusDevice};
@@ -16,37 +16,28 @@ use crate::thread::Panicked;
 #[derive(Debug)]
 pub(crate) struct TestHost {
     pub(crate) mmio: Bus,
-    vectors: Mutex<Vec<Arc<TestVector>>>,
+    /// The messages sent since they were taken.
+    messages: Mutex<Vec<(u64, u32)>>,
     doorbells: Mutex<BTreeMap<u64, EventFd>>,
     maps: Mutex<usize>,
     panics: Mutex<Vec<Panicked>>,
-}
-
-#[derive(Debug)]
-pub(crate) struct TestVector {
-    event: EventFd,
-    routes: Mutex<Vec<(u64, u32)>>,
-    attached: Mutex<bool>,
 }
 
 impl TestHost {
     pub(crate) fn new() -> Self {
         Self {
             mmio: Bus::new("test"),
-            vectors: Mutex::default(),
+            messages: Mutex::default(),
             doorbells: Mutex::default(),
             maps: Mutex::default(),
             panics: Mutex::default(),
         }
     }
 
-    pub(crate) fn vector(&self, index: usize) -> Arc<TestVector> {
-        self.vectors.lock().unwrap()[index].clone()
-    }
-
-    /// How often a vector was sent since the last call.
-    pub(crate) fn taken(&self, index: usize) -> u64 {
-        self.vector(index).event.read().unwrap_or(0)
+    /// The messages with this data that were sent since the last call, by their addresses.
+    pub(crate) fn taken(&self, data: u32) -> Vec<u64> {
+        let taken = self.messages.lock().unwrap().extract_if(.., |message| message.1 == data).collect::<Vec<_>>();
+        taken.into_iter().map(|message| message.0).collect()
     }
 
     /// Signals the ioeventfd at `address`; `false` if there is none.
@@ -70,11 +61,9 @@ impl TestHost {
 }
 
 impl PciHost for TestHost {
-    fn msi_vector(&self) -> Result<Box<dyn MsiVector>> {
-        let event = EventFd::new(EFD_NONBLOCK).unwrap();
-        let vector = Arc::new(TestVector { event, routes: Mutex::default(), attached: Mutex::default() });
-        self.vectors.lock().unwrap().push(vector.clone());
-        Ok(Box::new(vector))
+    fn send_message(&self, address: u64, data: u32) -> Result<()> {
+        self.messages.lock().unwrap().push((address, data));
+        Ok(())
     }
 
     fn attach_doorbell(&self, address: u64, event: &EventFd) -> Result<()> {
@@ -105,38 +94,6 @@ impl PciHost for TestHost {
 
     fn thread_panicked(&self, panic: Panicked) {
         self.panics.lock().unwrap().push(panic);
-    }
-}
-
-impl TestVector {
-    /// All messages that were set.
-    pub(crate) fn routes(&self) -> Vec<(u64, u32)> {
-        self.routes.lock().unwrap().clone()
-    }
-
-    pub(crate) fn attached(&self) -> bool {
-        *self.attached.lock().unwrap()
-    }
-}
-
-impl MsiVector for Arc<TestVector> {
-    fn set_message(&self, address: u64, data: u32) -> Result<()> {
-        self.routes.lock().unwrap().push((address, data));
-        Ok(())
-    }
-
-    fn mask(&self) -> Result<()> {
-        *self.attached.lock().unwrap() = false;
-        Ok(())
-    }
-
-    fn unmask(&self) -> Result<()> {
-        *self.attached.lock().unwrap() = true;
-        Ok(())
-    }
-
-    fn event(&self) -> &EventFd {
-        &self.event
     }
 }
 

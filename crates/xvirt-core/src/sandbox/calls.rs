@@ -84,6 +84,9 @@ const NETWORK: &[c_long] = &[
 /// Connecting and accepting.
 const SOCKETS: &[c_long] = &[libc::SYS_connect, libc::SYS_accept4];
 
+/// `KVM_SIGNAL_MSI` of linux/kvm.h, with which devices interrupt the guest.
+const SIGNAL_MSI: u64 = 0x4020_aea5;
+
 /// `BLKDISCARD`, `BLKZEROOUT` and `BLKGETSIZE64` of linux/fs.h.
 const BLOCK_DEVICE: [u64; 3] = [0x1277, 0x127f, 0x8008_1272];
 
@@ -95,12 +98,13 @@ type Rules = Vec<(c_long, Vec<SeccompRule>)>;
 /// The rules for a kind of work.
 pub(super) fn of(work: Work) -> Result<Rules> {
     let mut rules = common()?;
+    let mut ioctls = vec![SIGNAL_MSI];
     match work {
         Work::Memory => {}
         Work::Disk => {
             rules.extend(all(DISK));
             rules.extend(all(THREADS));
-            rules.push((libc::SYS_ioctl, any(1, &BLOCK_DEVICE)?));
+            ioctls.extend(BLOCK_DEVICE);
             rules.push((libc::SYS_clone, vec![masked(0, THREAD_FLAGS, THREAD_FLAGS)?]));
             rules.push((libc::SYS_prctl, any(0, &[libc::PR_SET_NAME as u64])?));
         }
@@ -109,9 +113,10 @@ pub(super) fn of(work: Work) -> Result<Rules> {
             rules.extend(all(NETWORK));
             rules.extend(all(SOCKETS));
             rules.push((libc::SYS_socket, any(0, &[libc::AF_UNIX as u64])?));
-            rules.push((libc::SYS_ioctl, any(1, &[libc::FIONBIO])?));
+            ioctls.push(libc::FIONBIO);
         }
     }
+    rules.push((libc::SYS_ioctl, any(1, &ioctls)?));
     Ok(rules)
 }
 

@@ -1,6 +1,7 @@
 //! Notifications from a device to its driver: interrupts, and the status bits that the device sets.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -46,8 +47,8 @@ pub(crate) struct InterruptState {
 }
 
 impl Interrupt {
-    /// Allocates one vector per queue and one for configuration changes.
-    pub(super) fn new(host: &dyn PciHost, queues: usize, state: Option<&InterruptState>) -> Result<Self> {
+    /// Has one vector per queue and one for configuration changes.
+    pub(super) fn new(host: Arc<dyn PciHost>, queues: usize, state: Option<&InterruptState>) -> Result<Self> {
         let vectors = queues + 1;
         let vector = |vector: Option<u16>| AtomicU16::new(vector.map_or(NO_VECTOR, |v| checked(v, vectors)));
         Ok(Self {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
 use vm_memory::{Bytes, GuestAddress};
-use vmm_sys_util::eventfd::EventFd;
 
 use super::interrupt::Interrupt;
 use super::{Chain, Malformed, ServeError, Served};
@@ -50,8 +49,10 @@ pub(crate) struct VirtQueue {
     index: usize,
     memory: GuestRam,
     interrupt: Arc<Interrupt>,
-    /// Carries the driver's notifications.
-    pub(super) kick: Arc<EventFd>,
+    /// The available index up to which the worker knows of buffers, once it has looked.
+    seen: Option<u16>,
+    /// The worker is to serve the queue again.
+    renotified: bool,
     /// Set while the worker should leave the queue.
     stop_serving: Arc<AtomicBool>,
     /// The used index up to which the driver was notified.
@@ -72,12 +73,11 @@ impl VirtQueue {
         index: usize,
         memory: GuestRam,
         interrupt: Arc<Interrupt>,
-        kick: Arc<EventFd>,
         stop_serving: Arc<AtomicBool>,
     ) -> Option<Self> {
         let queue = Queue::try_from(state).ok().filter(|queue| queue.is_valid(&memory))?;
         let told = queue.next_used();
-        Some(Self { queue, index, memory, interrupt, kick, stop_serving, told })
+        Some(Self { queue, index, memory, interrupt, seen: None, renotified: false, stop_serving, told })
     }
 
     /// The guest's memory.
@@ -96,9 +96,21 @@ impl VirtQueue {
     }
 
     /// Makes the worker return to this queue after it has served the others.
-    pub(crate) fn renotify(&self) {
-        // Fails only if the counter is full, which suffices.
-        let _ = self.kick.write(1);
+    pub(crate) fn renotify(&mut self) {
+        self.renotified = true;
+    }
+
+    /// Whether the worker is to return to this queue.
+    pub(super) fn is_renotified(&self) -> bool {
+        self.renotified
+    }
+
+    /// Whether the driver has made buffers available since the last call, or the worker is to return to this queue.
+    pub(super) fn take_notification(&mut self) -> bool {
+        let renotified = std::mem::take(&mut self.renotified);
+        // A ring that cannot be read is an error that the handler meets.
+        let available = self.queue.avail_idx(&self.memory, Ordering::Acquire).ok().map(|index| index.0);
+        available.is_none() || std::mem::replace(&mut self.seen, available) != available || renotified
     }
 
     /// Whether the worker is wanted elsewhere: nothing is popped until it comes back.

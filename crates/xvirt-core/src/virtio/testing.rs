@@ -22,6 +22,8 @@ pub(super) const SIZE: u16 = 16;
 pub(super) const DATA: u64 = 0x10_0000;
 pub(super) const RAM: u64 = 0x40_0000;
 const MSIX_CONTROL: u16 = 0x9a;
+/// The message data of the first vector.
+pub(super) const FIRST_MESSAGE: u32 = 0x30;
 
 pub(super) const VERSION_1: u64 = 1 << 32;
 pub(super) const EVENT_IDX: u64 = 1 << 29;
@@ -167,7 +169,7 @@ impl Rig {
         for index in 0..=self.queues.len() as u16 {
             let entry = 0x4000 + 16 * u64::from(index);
             self.write(entry, &0xfee0_0000_u64.to_le_bytes());
-            self.write(entry + 8, &(0x30 + u32::from(index)).to_le_bytes());
+            self.write(entry + 8, &(FIRST_MESSAGE + u32::from(index)).to_le_bytes());
             self.write(entry + 12, &[0; 4]);
         }
         self.write(0x10, &(self.queues.len() as u16).to_le_bytes());
@@ -230,6 +232,11 @@ impl Rig {
         self.queues[queue].next_descriptor = first.wrapping_add(pieces.len() as u16) % SIZE;
         self.offer(queue, first % SIZE);
         first % SIZE
+    }
+
+    /// How often a vector was sent since the last call.
+    pub(super) fn interrupts(&self, vector: usize) -> usize {
+        self.host.taken(FIRST_MESSAGE + vector as u32).len()
     }
 
     pub(super) fn kick(&self, queue: usize) {

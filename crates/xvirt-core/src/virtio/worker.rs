@@ -1,20 +1,21 @@
 //! The thread that serves the queues of one device.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tracing::Span;
-use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::failure::Failures;
 use super::interrupt::Interrupt;
 use super::pause::{PauseControl, Wanted};
 use super::queue::Position;
-use super::{Handler, Queues, ServeError, Served};
+use super::{Handler, Queues, ServeError, Served, VirtQueue};
 use crate::kvm::ThreadTime;
 use crate::pci::PciHost;
 use crate::sandbox::Filter;
@@ -24,10 +25,6 @@ use crate::{Error, Result};
 /// Enough for the deepest image format; the default of 2 MiB would be wasted in every device of every VM.
 const STACK: usize = 512 << 10;
 
-/// The `epoll` data of events that are not queues.
-const WAKE: u64 = u64::MAX;
-const INPUT: u64 = u64::MAX - 1;
-
 /// A running worker thread. Dropping it waits for the requests in flight and ends the thread.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -35,34 +32,45 @@ pub(super) struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The events for which the successive workers of a device wait. They are created with the device: otherwise a driver
-/// could not start it when the process has no descriptors left.
+/// Wakes the successive workers of a device: the driver notifies a queue, or the owner wants something. It is created
+/// with the device: otherwise a driver could not start it when the process has no descriptors left. All queues share
+/// it, because a worker sees in memory which of them have new buffers.
 #[derive(Debug)]
-pub(super) struct WorkerEvents {
-    epoll: Epoll,
-    /// Wakes the worker for its owner.
-    wake: EventFd,
+pub(super) struct Wake {
+    event: EventFd,
+    /// The worker should serve all queues, with new buffers or without.
+    all: AtomicBool,
 }
 
-impl WorkerEvents {
+impl Wake {
     pub(super) fn new() -> Result<Self> {
-        let failed = |e| Error::io("cannot create the events of a device's worker", e);
-        let epoll = Epoll::new().map_err(failed)?;
-        let wake = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(failed)?;
-        let events = Self { epoll, wake };
-        events.watch(events.wake.as_raw_fd(), WAKE)?;
-        Ok(events)
+        let event = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC)
+            .map_err(|e| Error::io("cannot create the event of a device's worker", e))?;
+        Ok(Self { event, all: AtomicBool::new(false) })
     }
 
-    fn watch(&self, fd: RawFd, data: u64) -> Result<()> {
-        self.epoll
-            .ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, data))
-            .map_err(|e| Error::io("cannot watch a device's event", e))
+    /// The event that the driver's notifications raise.
+    pub(super) fn event(&self) -> &EventFd {
+        &self.event
     }
 
-    fn forget(&self, fd: RawFd) {
-        // Fails if it is not watched or was closed, which is the desired state.
-        let _ = self.epoll.ctl(ControlOperation::Delete, fd, EpollEvent::default());
+    /// Makes the worker look for new buffers.
+    pub(super) fn raise(&self) {
+        // Fails only if the counter is full; then the event is raised already.
+        let _ = self.event.write(1);
+    }
+
+    /// Makes the worker serve all queues.
+    pub(super) fn serve_all(&self) {
+        self.all.store(true, Ordering::Release);
+        self.raise();
+    }
+
+    /// Whether to serve all queues. Lowers the event.
+    fn lower(&self) -> bool {
+        // Fails if the event is not raised, which is the desired state.
+        let _ = self.event.read();
+        self.all.swap(false, Ordering::Acquire)
     }
 }
 
@@ -70,13 +78,13 @@ impl WorkerEvents {
 #[derive(Debug)]
 pub(super) struct Control {
     pause: PauseControl<Vec<Option<Position>>>,
-    events: Arc<WorkerEvents>,
+    wake: Arc<Wake>,
 }
 
 impl Control {
     /// For a worker that starts paused or running.
-    pub(super) fn new(paused: bool, events: Arc<WorkerEvents>) -> Self {
-        Self { pause: PauseControl::new(paused), events }
+    pub(super) fn new(paused: bool, wake: Arc<Wake>) -> Self {
+        Self { pause: PauseControl::new(paused), wake }
     }
 
     /// The flag that the queues check.
@@ -86,8 +94,7 @@ impl Control {
 
     fn set(&self, wanted: Wanted) {
         self.pause.want(wanted);
-        // Fails only if the counter is full, which wakes it as well.
-        let _ = self.events.wake.write(1);
+        self.wake.raise();
     }
 }
 
@@ -114,22 +121,15 @@ impl Worker {
     ) -> Result<Self> {
         let control = Arc::new(control);
         let stop_serving = control.stop_serving();
-        let watched = Watched { events: Arc::clone(&control.events), fds: Vec::new(), input: None };
-        let mut service = Service {
+        let service = Service {
             control: control.clone(),
             stop_serving,
             handler,
             queues,
             interrupt,
-            watched,
             failures: Arc::clone(&surroundings.failures),
             broken: false,
         };
-        for (i, queue) in service.queues.0.iter().enumerate() {
-            if let Some(queue) = queue {
-                service.watched.add(queue.kick.as_raw_fd(), i as u64)?;
-            }
-        }
         // Created before the thread, which may panic at once.
         let ending = Ending(Arc::clone(&control));
         let host = Arc::clone(&surroundings.host);
@@ -179,47 +179,9 @@ struct Service {
     handler: Box<dyn Handler>,
     queues: Queues,
     interrupt: Arc<Interrupt>,
-    watched: Watched,
     failures: Arc<Failures>,
     /// No queue is served any more, because the driver violated the protocol or the host lacks something.
     broken: bool,
-}
-
-/// The descriptors that a worker watches, apart from the owner's event. Dropping it removes them.
-struct Watched {
-    events: Arc<WorkerEvents>,
-    fds: Vec<RawFd>,
-    /// The backend's descriptor.
-    input: Option<RawFd>,
-}
-
-impl Watched {
-    fn add(&mut self, fd: RawFd, data: u64) -> Result<()> {
-        self.events.watch(fd, data)?;
-        self.fds.push(fd);
-        Ok(())
-    }
-
-    /// Watches the backend's descriptor while the handler wants input.
-    fn set_input(&mut self, wanted: Option<RawFd>) -> Result<()> {
-        if wanted == self.input {
-            return Ok(());
-        }
-        if let Some(old) = self.input.take() {
-            self.events.forget(old);
-        }
-        if let Some(new) = wanted {
-            self.events.watch(new, INPUT)?;
-            self.input = Some(new);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.fds.drain(..).chain(self.input.take()).for_each(|fd| self.events.forget(fd));
-    }
 }
 
 /// Marks the worker as ended on every exit path, so that no one waits for it. Its handler and the requests in flight
@@ -239,7 +201,7 @@ impl Service {
         }
         while self.obey() {
             // Notifications may have arrived before this thread started, or been lost in a restore.
-            let all = (0..self.queues.0.len()).try_for_each(|i| self.serve(i as u64));
+            let all = self.serve_queues(true);
             let served = all.and_then(|()| self.serve_events());
             let settled = self.handler.settle(&mut self.queues);
             if let Err(reason) = served.and(settled) {
@@ -266,23 +228,14 @@ impl Service {
 
     /// Serves events until the owner wants something else.
     fn serve_events(&mut self) -> Served {
-        let mut events = [EpollEvent::default(); 16];
         loop {
-            self.watched.set_input(self.handler.input())?;
-            let count = match self.watched.events.epoll.wait(self.poll_timeout(), &mut events) {
-                Ok(count) => count,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Error::io("cannot wait for a device's events", error).into()),
-            };
-            for event in &events[..count] {
-                match event.data() {
-                    WAKE => {
-                        // It may have been read already.
-                        let _ = self.watched.events.wake.read();
-                    }
-                    INPUT => self.handler.receive(&mut self.queues)?,
-                    queue => self.serve(queue)?,
-                }
+            let ready = self.wait()?;
+            if ready.queues {
+                let all = self.control.wake.lower();
+                self.serve_queues(all)?;
+            }
+            if ready.input {
+                self.handler.receive(&mut self.queues)?;
             }
             // Not earlier: a new thread may still find that it cannot serve the device.
             self.failures.forget();
@@ -295,23 +248,51 @@ impl Service {
         }
     }
 
-    /// The timeout for events in milliseconds: until the handler's deadline, or infinite.
-    fn poll_timeout(&self) -> i32 {
-        let Some(deadline) = self.handler.deadline() else { return -1 };
-        // Rounded up, because an early wakeup would only wait again.
-        let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
-        i32::try_from(left).unwrap_or(i32::MAX)
+    /// Waits until the worker is woken, the handler has input, its deadline passes, or a queue is to be served again.
+    fn wait(&self) -> Served<Ready> {
+        let again = self.queues.0.iter().flatten().any(VirtQueue::is_renotified);
+        let left = match again {
+            true => Some(Duration::ZERO),
+            false => self.handler.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now())),
+        };
+        // A deadline that is too far away for the kernel is none.
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        // SAFETY: `wake` is open as long as `self` is.
+        let wake = unsafe { BorrowedFd::borrow_raw(self.control.wake.event.as_raw_fd()) };
+        // SAFETY: the handler, which owns it, cannot close it during the call. If it is closed, the call says so.
+        let input = self.handler.input().map(|input| unsafe { BorrowedFd::borrow_raw(input) });
+        let mut polled = [wake, input.unwrap_or(wake)].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let count = if input.is_some() { 2 } else { 1 };
+        match poll(&mut polled[..count], left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::io("cannot wait for a device's events", error.into()).into()),
+        }
+        let ready = |index: usize| index < count && !polled[index].revents().is_empty();
+        if polled[count - 1].revents().contains(PollFlags::NVAL) {
+            return Err(Error::io("cannot watch a device's event", Errno::BADF.into()).into());
+        }
+        Ok(Ready { queues: again || ready(0), input: ready(1) })
     }
 
-    fn serve(&mut self, queue: u64) -> Served {
-        let Ok(index) = usize::try_from(queue) else { return Ok(()) };
-        if let Some(queue) = self.queues.get(index) {
-            // Empty if the queue is served without a notification.
-            let _ = queue.kick.read();
-            self.handler.queue(index, &mut self.queues)?;
+    /// Serves the queues with new buffers and those that are to be served again, or all of them.
+    fn serve_queues(&mut self, all: bool) -> Served {
+        for index in 0..self.queues.0.len() {
+            if let Some(queue) = self.queues.get(index)
+                && (queue.take_notification() || all)
+            {
+                self.handler.queue(index, &mut self.queues)?;
+            }
         }
         Ok(())
     }
+}
+
+/// What a worker waited for.
+struct Ready {
+    /// A queue may have work.
+    queues: bool,
+    /// The handler has input.
+    input: bool,
 }
 
 #[cfg(test)]

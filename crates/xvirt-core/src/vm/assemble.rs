@@ -206,7 +206,7 @@ pub(super) fn block(
 }
 
 /// The number of request queues of a disk in a VM with `vcpus` vCPUs.
-pub(super) fn queues(disk: &Disk, vcpus: u32) -> u16 {
+fn queues(disk: &Disk, vcpus: u32) -> u16 {
     disk.queues.unwrap_or(vcpus.min(MAX_DEFAULT_QUEUES) as u16)
 }
 

@@ -4,7 +4,6 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit};
 
-use super::assemble::queues;
 use crate::Error;
 use crate::config::{Disk, DiskSource, IoEngine, Nic, NicBackendConfig, VmConfig};
 use crate::error::Lack;
@@ -14,17 +13,11 @@ use crate::memory::ram_ranges;
 const HALTED: usize = 3;
 /// The VM file of KVM, the guest's signals, the serial port, the watchdog, and two of the supervisor.
 const RUNNING: usize = 6;
-/// The events of a device's worker and its configuration change interrupt.
-const DEVICE: usize = 3;
-/// A notification and an interrupt.
-const QUEUE: usize = 2;
+/// The event of a device's worker.
+const DEVICE: usize = 1;
 /// The event on which the engine of a disk waits, and io_uring.
 const ENGINE: usize = 2;
 const RING: usize = 1;
-
-const fn device(queues: usize) -> usize {
-    DEVICE + queues * QUEUE
-}
 
 impl VmConfig {
     /// How many file descriptors a VM of this configuration has open while it runs. All of them are opened by
@@ -38,12 +31,11 @@ impl VmConfig {
     /// | the VM while it runs | 6 |
     /// | each vCPU | 1 |
     /// | memory that is shared or in huge pages | 1, or 2 from 3 GiB on |
-    /// | the virtio console, with the port of the guest agent | 15 |
-    /// | the entropy source | 5 |
-    /// | the memory balloon | 14 |
-    /// | each disk | 5, 2 for each of its queues, 1 for io_uring, and its files |
-    /// | each network interface | 9, and its tap or socket, or 4 for a user network |
-    /// | the vsock device | 11, and 1 for each connection |
+    /// | the virtio console and the entropy source | 1 each |
+    /// | the memory balloon | 2 |
+    /// | each disk | 3, 1 for io_uring, and its files |
+    /// | each network interface | 1, and its tap or socket, or 4 for a user network |
+    /// | the vsock device | 3, and 1 for each connection |
     ///
     /// The files of a disk are its image and its backing files, each open twice if the disk is [direct](Disk::direct).
     /// Only the image itself is counted here, unless all files were given as descriptors, and nothing is counted for a
@@ -60,20 +52,19 @@ impl VmConfig {
 
     /// How many of them a start opens.
     pub(super) fn file_descriptors_to_start(&self) -> usize {
-        let vcpus = self.cpus.count;
         let files = if self.memory_backing.needs_file() { ram_ranges(self.memory.bytes()).len() } else { 0 };
-        let (console, rng) = (device(6), device(1));
-        let balloon = if self.balloon.enabled { device(5) + 1 } else { 0 };
+        let (console, rng) = (DEVICE, DEVICE);
+        let balloon = if self.balloon.enabled { DEVICE + 1 } else { 0 };
         // Including its socket and the epoll that watches connections.
-        let vsock = if self.vsock.is_some() { device(3) + 2 } else { 0 };
-        let disks: usize = self.disks.iter().map(|disk| of_disk(disk, vcpus)).sum();
+        let vsock = if self.vsock.is_some() { DEVICE + 2 } else { 0 };
+        let disks: usize = self.disks.iter().map(of_disk).sum();
         let nics: usize = self.nics.iter().map(of_nic).sum();
-        RUNNING + vcpus as usize + files + console + rng + balloon + vsock + disks + nics
+        RUNNING + self.cpus.count as usize + files + console + rng + balloon + vsock + disks + nics
     }
 }
 
-/// How many a disk needs in a VM with `vcpus` vCPUs, without its backing files.
-pub(super) fn of_disk(disk: &Disk, vcpus: u32) -> usize {
+/// How many a disk needs, without its backing files.
+pub(super) fn of_disk(disk: &Disk) -> usize {
     let files = match &disk.source {
         DiskSource::Image { .. } if disk.direct => 2,
         DiskSource::Image { .. } => 1,
@@ -81,7 +72,7 @@ pub(super) fn of_disk(disk: &Disk, vcpus: u32) -> usize {
         DiskSource::Backend(_) => 0,
     };
     let ring = if disk.engine == IoEngine::Threads { 0 } else { RING };
-    device(queues(disk, vcpus).into()) + ENGINE + ring + files
+    DEVICE + ENGINE + ring + files
 }
 
 /// How many a network interface needs.
@@ -92,7 +83,7 @@ pub(super) fn of_nic(nic: &Nic) -> usize {
         NicBackendConfig::User(_) => 4,
         _ => 1,
     };
-    device(3) + connection
+    DEVICE + connection
 }
 
 /// Turns a lack of descriptors into an error that says how many `what` needs, and how many are left, if there are too

@@ -45,7 +45,7 @@ impl Vm {
         let machine = self.inner.machine();
         let plugged = machine.map(|machine| self.plug_disk_now(&machine, position, slot, &disk)).transpose();
         let device = plugged.map_err(|error| {
-            let needed = descriptors::of_disk(&disk, self.inner.config.cpus.count);
+            let needed = descriptors::of_disk(&disk);
             descriptors::explain(error, &format!("plugging disk {} in", disk.name()), needed)
         })?;
         self.inner.live().devices.attach_disk(position, slot, disk, device);

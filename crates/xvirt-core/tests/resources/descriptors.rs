@@ -73,6 +73,7 @@ fn a_vm_takes_as_many_as_it_says() {
     let line = CommandLine::new([Mode::Rng, Mode::Blk, Mode::Echo]).blocks(4);
     let base = || config(&line);
     measured(&base().without_balloon(), &host);
+    assert!(base().without_balloon().file_descriptors() <= 16);
     measured(&base().vcpus(3).shared_memory(), &host);
     let raw = image(folder.path(), "a.raw", ImageFormat::Raw);
     let qcow2 = image(folder.path(), "b.qcow2", ImageFormat::Qcow2).engine(IoEngine::Threads);

@@ -7,28 +7,27 @@ use serde::{Deserialize, Serialize};
 pub(super) const REQUIRED: &[(&str, u32)] = &[
     ("user_memory", bindings::KVM_CAP_USER_MEMORY),
     ("irqchip", bindings::KVM_CAP_IRQCHIP),
-    ("irqfd", bindings::KVM_CAP_IRQFD),
     ("ioeventfd", bindings::KVM_CAP_IOEVENTFD),
     ("signal_msi", bindings::KVM_CAP_SIGNAL_MSI),
     ("immediate_exit", bindings::KVM_CAP_IMMEDIATE_EXIT),
 ];
 
-/// The capabilities of KVM that xvirt uses.
+/// The capabilities of KVM that matter to xvirt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvmCapabilities {
     /// The API version; always 12.
     pub api_version: i32,
-    /// Guest memory in the memory of this process. Required, like the next five.
+    /// Guest memory in the memory of this process. Required.
     pub user_memory: bool,
-    /// In-kernel interrupt controllers.
+    /// In-kernel interrupt controllers. Required.
     pub irqchip: bool,
-    /// Interrupts through event descriptors.
+    /// Interrupts through event descriptors, which xvirt does not use.
     pub irqfd: bool,
-    /// Event descriptors that are signalled by guest writes.
+    /// Event descriptors that are signalled by guest writes. Required.
     pub ioeventfd: bool,
-    /// Message-signalled interrupts through a system call.
+    /// Message-signalled interrupts through a system call. Required.
     pub signal_msi: bool,
-    /// A vCPU can be stopped before it enters the guest.
+    /// A vCPU can be stopped before it enters the guest. Required.
     pub immediate_exit: bool,
     /// The in-kernel interrupt controllers can be limited to the local APICs.
     pub split_irqchip: bool,

@@ -154,7 +154,7 @@ fn the_target_is_told_and_survives_a_reset_but_not_what_the_driver_said() {
     let (mut rig, balloon) = started(ALL);
     balloon.set_target(1000);
     rig.pci.config_changed();
-    wait("a configuration interrupt", || rig.host.taken(5) == 1);
+    wait("a configuration interrupt", || rig.interrupts(5) == 1);
     assert_eq!(rig.config(0), 1000_u32.to_le_bytes());
     assert!(!balloon.wait_target(Duration::ZERO).unwrap());
     set_config(&rig, 4, 1000);

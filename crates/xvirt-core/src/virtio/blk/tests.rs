@@ -303,7 +303,7 @@ fn growing_tells_the_driver() {
     assert_eq!(request(&mut rig, READ, 2048, &[Piece::Write(BUFFER, 512)]), 1);
     block.refresh_capacity();
     rig.pci.config_changed();
-    assert_eq!((rig.config(0), rig.host.taken(4)), (4096_u64.to_le_bytes(), 1));
+    assert_eq!((rig.config(0), rig.interrupts(4)), (4096_u64.to_le_bytes(), 1));
     assert_ne!(rig.read::<1>(0x15), generation);
     assert_eq!(rig.read::<1>(0x1000)[0] & 2, 2);
     assert_eq!(request(&mut rig, READ, 2048, &[Piece::Write(BUFFER, 512)]), 0);
@@ -319,7 +319,7 @@ fn all_queues_work() {
     for queue in 0..4 {
         let pieces = [Piece::Read(HEADER, 16), Piece::Write(BUFFER, 512), Piece::Write(STATUS, 1)];
         assert_eq!(rig.request(queue, &pieces), 513);
-        wait("an interrupt", || rig.host.taken(queue) > 0);
+        wait("an interrupt", || rig.interrupts(queue) > 0);
     }
 }
 

@@ -162,7 +162,7 @@ fn input_waits_for_buffers_and_buffers_for_input() {
         assert_eq!(rig.used(RECEIVE).1, 0);
         port.type_in(b"late");
         assert_eq!((rig.used(RECEIVE).1, rig.bytes(DATA, 4)), (4, b"late".to_vec()));
-        wait("an interrupt", || rig.host.taken(RECEIVE) > 0);
+        wait("an interrupt", || rig.interrupts(RECEIVE) > 0);
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_queue::QueueState;
 use vm_memory::{Bytes, GuestAddress};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::devices::{self, Endpoint, Kind};
 use super::requests::{RequestTracker, Rings};
@@ -143,9 +142,8 @@ impl Driver {
             avail_ring: rings.available,
             used_ring: rings.used,
         };
-        let kick = Arc::new(EventFd::new(EFD_NONBLOCK).expect("there are descriptors"));
         let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
-        VirtQueue::new(state, index, memory, interrupt, kick, self.stop_serving.clone()).map(Some)
+        VirtQueue::new(state, index, memory, interrupt, self.stop_serving.clone()).map(Some)
     }
 
     fn stop(&mut self) {
@@ -233,7 +231,7 @@ impl Driver {
         self.serve(|handler, queues| handler.queue(queue, queues));
         for _ in 0..TURNS {
             let live = self.live.as_mut().and_then(|(_, queues)| queues.get(queue));
-            if live.is_none_or(|queue| queue.kick.read().is_err()) {
+            if live.is_none_or(|queue| !queue.is_renotified() || !queue.take_notification()) {
                 break;
             }
             self.serve(|handler, queues| handler.queue(queue, queues));

@@ -110,9 +110,9 @@ impl NetHandler {
                 }
             }
             if turn == 0 {
-                // The backend may hold more frames than its descriptor shows. Fails only if the counter is full, which
-                // suffices.
-                let _ = queue.kick.write(1);
+                // The backend may hold more frames than its descriptor shows.
+                self.listening = false;
+                queue.renotify();
             }
         }
         queue.signal()
@@ -264,6 +264,8 @@ impl Handler for NetHandler {
     fn queue(&mut self, index: usize, queues: &mut Queues) -> Served {
         let Some(queue) = queues.get(index) else { return Ok(()) };
         match index {
+            // The driver has room already, and a frame will be input.
+            RECEIVE if self.input().is_some() => Ok(()),
             RECEIVE => self.feed(queue),
             TRANSMIT => self.transmit(queue),
             CONTROL if self.controls => control::serve(&self.port, queue, &mut self.chain),

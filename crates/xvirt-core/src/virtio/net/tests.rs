@@ -99,7 +99,7 @@ fn the_driver_sees_address_link_and_mtu() {
     assert_eq!((rig.config(0), rig.config(6), rig.config(10)), ([2, 0, 0, 1, 2, 3], [1, 0], 1400_u16.to_le_bytes()));
     net.set_link(false);
     rig.pci.config_changed();
-    assert_eq!((rig.config(6), rig.host.taken(3)), ([0, 0], 1));
+    assert_eq!((rig.config(6), rig.interrupts(3)), ([0, 0], 1));
     let without = Net::new(cable().0, NetState::new([0; 6], None));
     assert_eq!(without.features() & 1 << 3, 0);
     assert_eq!(rig.offered() & 1 << 3, 1 << 3);

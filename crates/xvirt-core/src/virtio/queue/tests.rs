@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicBool;
 
 use virtio_queue::QueueState;
 use vm_memory::{Bytes, GuestAddress};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::VirtQueue;
 use crate::memory::GuestRam;
@@ -44,9 +43,9 @@ impl Ring {
             avail_ring: AVAILABLE,
             used_ring: USED,
         };
-        let interrupt = Arc::new(Interrupt::new(&TestHost::new(), 1, None).unwrap());
-        let (kick, stop_serving) = (Arc::new(EventFd::new(EFD_NONBLOCK).unwrap()), Arc::new(AtomicBool::new(false)));
-        let queue = VirtQueue::new(state, 0, memory.clone(), interrupt, kick, stop_serving).unwrap();
+        let interrupt = Arc::new(Interrupt::new(Arc::new(TestHost::new()), 1, None).unwrap());
+        let stop_serving = Arc::new(AtomicBool::new(false));
+        let queue = VirtQueue::new(state, 0, memory.clone(), interrupt, stop_serving).unwrap();
         Self { memory, queue, size }
     }
 
@@ -106,4 +105,18 @@ fn a_ring_of_two_is_right_at_every_position() {
 #[test]
 fn a_ring_of_eight_is_right_at_every_position() {
     check(8);
+}
+
+#[test]
+fn a_queue_has_work_once_for_new_buffers_and_once_when_asked_for() {
+    let mut ring = Ring::new(4);
+    ring.offer_up_to(0);
+    assert!(ring.queue.take_notification(), "the worker has not looked yet");
+    assert!(!ring.queue.take_notification());
+    ring.offer_up_to(3);
+    assert_eq!([ring.queue.take_notification(), ring.queue.take_notification()], [true, false]);
+    ring.queue.renotify();
+    assert!(ring.queue.is_renotified());
+    assert_eq!([ring.queue.take_notification(), ring.queue.take_notification()], [true, false]);
+    assert!(!ring.queue.is_renotified());
 }

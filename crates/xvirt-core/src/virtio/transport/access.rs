@@ -1,7 +1,7 @@
 //! Dispatches the guest's reads and writes.
 
 use super::function::{VirtioPci, log};
-use super::layout::{self, NOTIFY_MULTIPLIER, PAGE};
+use super::layout::{self, PAGE};
 use super::registers::Request;
 use crate::pci::PciFunction;
 use crate::sync::lock;
@@ -44,10 +44,7 @@ impl VirtioPci {
             }
             // Usually an ioeventfd handles this, and no exit reaches this code.
             layout::NOTIFY => {
-                if let Some(kick) = self.kicks.get((offset / u64::from(NOTIFY_MULTIPLIER)) as usize) {
-                    // Fails only if the counter is full; then a notification is pending.
-                    let _ = kick.write(1);
-                }
+                self.wake.raise();
             }
             layout::TABLE => self.interrupt.msix.write_table(offset, data),
             layout::DEVICE => self.device.write_config(offset as usize, data),

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET,
 };
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::layout::{self, BAR, BAR_SIZE, MAX_QUEUES, NOTIFY, PAGE, Places};
 use super::registers::{Registers, TRANSPORT_FEATURES, notify_offset};
@@ -20,7 +19,7 @@ use crate::sandbox::Filter;
 use crate::sync::lock;
 use crate::virtio::failure::Failures;
 use crate::virtio::interrupt::{Interrupt, InterruptState};
-use crate::virtio::worker::{Control, Surroundings, Worker, WorkerEvents};
+use crate::virtio::worker::{Control, Surroundings, Wake, Worker};
 use crate::virtio::{DeviceKind, DeviceState, Malformed, Queues, VirtQueue, VirtioDevice};
 use crate::{Error, ErrorKind, Result};
 
@@ -35,9 +34,7 @@ pub(crate) struct VirtioPci {
     memory: GuestRam,
     host: Arc<dyn PciHost>,
     pub(super) interrupt: Arc<Interrupt>,
-    /// Carry the driver's notifications, by queue.
-    pub(super) kicks: Vec<Arc<EventFd>>,
-    worker_events: Arc<WorkerEvents>,
+    pub(super) wake: Arc<Wake>,
     /// The address of the BAR at power-on.
     bar: u64,
     /// The host CPU time of its workers.
@@ -59,8 +56,8 @@ pub(super) struct Inner {
     paused: bool,
     /// The address at which the machine maps the BAR.
     mapped: Option<u64>,
-    /// The queues with an ioeventfd, and its address.
-    doorbells: Vec<(usize, u64)>,
+    /// The addresses of the ioeventfds.
+    doorbells: Vec<u64>,
 }
 
 /// All guest-visible state of a device, and nothing of the host.
@@ -134,7 +131,7 @@ impl VirtioPci {
             return Err(Error::new(ErrorKind::InvalidConfig, format!("{name} cannot have {queues} queues"))
                 .with_remedy(format!("use at most {MAX_QUEUES}")));
         }
-        let interrupt = Arc::new(Interrupt::new(&*host, queues, state.map(|s| &s.interrupt))?);
+        let interrupt = Arc::new(Interrupt::new(Arc::clone(&host), queues, state.map(|s| &s.interrupt))?);
         let (mut config, places) = layout::config_space(device.kind(), queues, &interrupt.msix, bar)?;
         if !enabled {
             config.disable_memory();
@@ -145,10 +142,7 @@ impl VirtioPci {
             check(state, sizes, device.features() | TRANSPORT_FEATURES, name)?;
             registers = state.registers.clone();
         }
-        let kick = |_| EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map(Arc::new);
-        let kicks = (0..queues).map(kick).collect::<std::io::Result<_>>();
-        let kicks = kicks.map_err(|e| Error::io(format!("cannot create the queue events of {name}"), e))?;
-        let worker_events = Arc::new(WorkerEvents::new()?);
+        let wake = Arc::new(Wake::new()?);
         let paused = state.is_some();
         let inner = Inner { config, places, registers, worker: None, paused, mapped: None, doorbells: Vec::new() };
         let this = Arc::new_cyclic(|this| Self {
@@ -156,8 +150,7 @@ impl VirtioPci {
             memory,
             host,
             interrupt,
-            kicks,
-            worker_events,
+            wake,
             bar,
             worker_time: Arc::default(),
             failures: Arc::default(),
@@ -191,10 +184,7 @@ impl VirtioPci {
 
     /// Makes the worker check all queues, as after a notification, because something it waited for has happened.
     pub(crate) fn kick(&self) {
-        for kick in &self.kicks {
-            // Fails only if the counter is full, which suffices.
-            let _ = kick.write(1);
-        }
+        self.wake.serve_all();
     }
 
     /// Notifies the driver of a changed device configuration, such as a grown disk or a link that went down.
@@ -245,15 +235,15 @@ impl VirtioPci {
     /// Starts to serve the queues that the driver enabled.
     fn activate(&self, inner: &mut Inner) -> Result<()> {
         let name = self.device.kind().name();
-        let control = Control::new(inner.paused, Arc::clone(&self.worker_events));
+        let control = Control::new(inner.paused, Arc::clone(&self.wake));
         let mut queues = Vec::new();
-        for (index, kick) in self.kicks.iter().enumerate() {
+        for index in 0..self.device.queue_sizes().len() {
             let Some(state) = inner.registers.queue_state(index) else {
                 queues.push(None);
                 continue;
             };
-            let (memory, interrupt, kick) = (self.memory.clone(), self.interrupt.clone(), Arc::clone(kick));
-            let queue = VirtQueue::new(state, index, memory, interrupt, kick, control.stop_serving());
+            let (memory, interrupt) = (self.memory.clone(), self.interrupt.clone());
+            let queue = VirtQueue::new(state, index, memory, interrupt, control.stop_serving());
             let why = || Malformed("a ring is not aligned or not in guest memory");
             queues.push(Some(queue.ok_or_else(why).map_err(|why| {
                 Error::new(ErrorKind::GuestFault, format!("queue {index} of {name} cannot be used: {why}"))
@@ -279,10 +269,6 @@ impl VirtioPci {
     fn reset_device(&self, inner: &mut Inner) {
         inner.worker = None;
         self.detach_doorbells(inner);
-        for kick in &self.kicks {
-            // Usually empty, unless the driver has just notified.
-            let _ = kick.read();
-        }
         self.device.reset();
         self.interrupt.reset_device();
         inner.registers = Registers::new(self.device.queue_sizes());
@@ -311,19 +297,16 @@ impl VirtioPci {
     fn attach_doorbells(&self, inner: &mut Inner) -> Result<()> {
         let Some(bar) = inner.mapped else { return Ok(()) };
         for queue in inner.registers.enabled() {
-            let Some(kick) = self.kicks.get(queue) else { continue };
             let address = bar + NOTIFY * PAGE + notify_offset(queue);
-            self.host.attach_doorbell(address, kick)?;
-            inner.doorbells.push((queue, address));
+            self.host.attach_doorbell(address, self.wake.event())?;
+            inner.doorbells.push(address);
         }
         Ok(())
     }
 
     fn detach_doorbells(&self, inner: &mut Inner) {
-        for (queue, address) in inner.doorbells.drain(..) {
-            if let Some(kick) = self.kicks.get(queue) {
-                log(self.host.detach_doorbell(address, kick));
-            }
+        for address in inner.doorbells.drain(..) {
+            log(self.host.detach_doorbell(address, self.wake.event()));
         }
     }
 }

@@ -52,8 +52,8 @@ impl VsockHandler {
             queue.push(self.chain.head(), 0)?;
         }
         if turn == 0 {
-            // Comes back here after the other queues. Fails only if the counter is full, which suffices.
-            let _ = queue.kick.write(1);
+            // Comes back here after the other queues.
+            queue.renotify();
         }
         queue.signal()
     }
@@ -85,7 +85,7 @@ impl VsockHandler {
             self.give(queue)?;
         }
         if turn == 0 {
-            let _ = queue.kick.write(1);
+            queue.renotify();
         }
         queue.signal()
     }
@@ -117,7 +117,7 @@ impl VsockHandler {
             && let Some(queue) = queues.get(TRANSMIT)
         {
             // Makes the worker come back after the other queue, so that neither direction starves.
-            let _ = queue.kick.write(1);
+            queue.renotify();
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ fn a_driver_that_announces_is_asked_to_after_a_move_until_it_has() {
     let (rig, ..) = started(ANNOUNCES);
     assert_eq!(rig.config(6), LINK_UP);
     let (mut rig, far) = moved(rig);
-    assert_eq!((rig.config(6), rig.host.taken(CONFIG_VECTOR)), (LINK_UP_AND_ANNOUNCE, 1));
+    assert_eq!((rig.config(6), rig.interrupts(CONFIG_VECTOR)), (LINK_UP_AND_ANNOUNCE, 1));
     assert_eq!(frame_type(&far), None);
     rig.pci.resume();
     assert_eq!((command(&mut rig, &ANNOUNCE_ACK), rig.config(6)), (OK, LINK_UP));
@@ -77,7 +77,7 @@ fn a_driver_that_is_moved_again_before_it_has_announced_is_still_asked_and_helpe
 fn a_driver_that_cannot_announce_is_not_asked_to() {
     for features in [0, ANNOUNCES & !STATUS, ANNOUNCES & !CONTROL_QUEUE, STATUS | CONTROL_QUEUE] {
         let (rig, far) = moved(started(features).0);
-        assert_eq!((rig.config(6), rig.host.taken(CONFIG_VECTOR)), (LINK_UP, 0), "{features:#x}");
+        assert_eq!((rig.config(6), rig.interrupts(CONFIG_VECTOR)), (LINK_UP, 0), "{features:#x}");
         assert_eq!(frame_type(&far), Some([0x80, 0x35]), "{features:#x}");
     }
 }
