@@ -17,17 +17,17 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// Measures this process, whose guests have `guest` KiB of memory each.
+    /// Measures this process.
     ///
     /// # Errors
     /// `/proc` cannot be read.
-    pub fn of_this_process(guest: u64) -> Result<Self> {
-        Self::parse(&fs::read_to_string("/proc/self/smaps")?, guest)
+    pub fn of_this_process() -> Result<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/smaps")?)
     }
 
-    /// Guest memory has no name in smaps, but it is the only large, writable mapping without reserved swap (`nr`). The
-    /// memory of several guests may form one mapping. Callers compare `guest_size` with the expected value.
-    fn parse(smaps: &str, guest: u64) -> Result<Self> {
+    /// Guest memory has no name in smaps, but it is the only writable memory without reserved swap (`nr`) that child
+    /// processes do not get (`dc`). Callers compare `guest_size` with the expected value.
+    fn parse(smaps: &str) -> Result<Self> {
         let mut sum = Self::default();
         let (mut size, mut pss) = (0, 0);
         for line in smaps.lines() {
@@ -38,7 +38,7 @@ impl Resident {
                 // The last line of each area.
                 "VmFlags" => {
                     let has = |flag| value.split_ascii_whitespace().any(|word| word == flag);
-                    if size >= guest && has("wr") && has("nr") {
+                    if ["wr", "nr", "dc"].into_iter().all(has) {
                         sum.guests += pss;
                         sum.guest_size += size;
                     } else {
@@ -70,7 +70,7 @@ VmFlags: rd ex mr mw me
 7f3800000000-7f3810000000 rw-p 00000000 00:00 0
 Size:             262144 kB
 Pss:                 208 kB
-VmFlags: rd wr mr mw me nr
+VmFlags: rd wr mr mw me dc nr dd
 7f3818000000-7f3818021000 rw-p 00000000 00:00 0
 Size:                132 kB
 Pss:                  12 kB
@@ -78,17 +78,17 @@ VmFlags: rd wr mr mw me nr
 7f3820000000-7f3830000000 ---p 00000000 00:00 0
 Size:             262144 kB
 Pss:                   0 kB
-VmFlags: mr mw me nr
+VmFlags: mr mw me dc nr
 ";
 
     #[test]
-    fn guest_memory_is_what_is_large_and_writable_and_not_committed() {
-        let sum = Resident::parse(SMAPS, 131_072).unwrap();
+    fn guest_memory_is_what_is_writable_and_neither_reserved_nor_inherited() {
+        let sum = Resident::parse(SMAPS).unwrap();
         assert_eq!(sum, Resident { guests: 208, rest: 162, guest_size: 262_144 });
     }
 
     #[test]
     fn what_the_kernel_never_writes_is_an_error() {
-        assert!(Resident::parse("Size: many kB\n", 1).is_err());
+        assert!(Resident::parse("Size: many kB\n").is_err());
     }
 }

@@ -84,12 +84,10 @@ impl Plan {
 /// Measures this process, in which `vms` VMs run.
 fn look(vms: usize) -> Result<Resident> {
     let each = demo_vm::MEMORY.bytes() >> 10;
-    let mut now = Resident::of_this_process(each)?;
-    let surplus = now.guest_size.checked_sub(each * vms as u64).filter(|surplus| *surplus < each);
+    let now = Resident::of_this_process()?;
     // Otherwise the two kinds of memory were not distinguished correctly, and the result would be wrong.
-    let surplus =
-        surplus.ok_or_else(|| format!("{vms} guests of {each} KiB seem to have {} KiB of memory", now.guest_size))?;
-    // Heap that shares a mapping with guest memory. How much of it was touched is unknown, so all of it counts.
-    now.rest += surplus;
+    if now.guest_size != each * vms as u64 {
+        return Err(format!("{vms} guests of {each} KiB seem to have {} KiB of memory", now.guest_size).into());
+    }
     Ok(now)
 }

@@ -46,11 +46,18 @@ impl Drop for Placeholder {
     }
 }
 
-/// Requests huge pages, for hosts that provide them on request.
-pub(super) fn advise<B: Bitmap>(mapping: &MmapRegion<B>) {
-    // SAFETY: the range is this mapping, and the advice does not change its contents. If huge pages are disabled, the
-    // call fails without effect.
-    unsafe { libc::madvise(mapping.as_ptr().cast(), mapping.size(), libc::MADV_HUGEPAGE) };
+/// Requests huge pages for a mapping of guest memory from address `start` on, for hosts that provide them on request.
+///
+/// The first 2 MiB of a guest stay in small pages: a boot touches little of them, and zeroing a huge page for that takes a
+/// sixth of the time until the guest's first output. Linux guests keep nothing there that they use often.
+pub(super) fn advise<B: Bitmap>(mapping: &MmapRegion<B>, start: u64) {
+    let low = HUGE_PAGE.saturating_sub(usize::try_from(start).unwrap_or(HUGE_PAGE)).min(mapping.size());
+    // SAFETY: both ranges are of this mapping, and the advice does not change its contents. If huge pages are disabled,
+    // the calls fail without effect.
+    unsafe {
+        libc::madvise(mapping.as_ptr().cast(), low, libc::MADV_NOHUGEPAGE);
+        libc::madvise(mapping.as_ptr().add(low).cast(), mapping.size() - low, libc::MADV_HUGEPAGE);
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,21 @@ mod tests {
     }
 
     #[test]
+    fn all_but_the_lowest_memory_may_be_in_huge_pages() {
+        let ram = allocate(ByteSize::gib(4), &MemoryBacking::default()).unwrap();
+        let huge = |address| {
+            let flags = flags(ram.get_host_address(GuestAddress(address)).unwrap() as usize);
+            ["hg", "nh"].map(|flag| flags.iter().any(|other| other == flag))
+        };
+        for (address, expected) in [(0, [false, true]), (0x1f_ffff, [false, true])] {
+            assert_eq!(huge(address), expected, "{address:#x}");
+        }
+        for address in [0x20_0000, 0x3fff_ffff, 1 << 32] {
+            assert_eq!(huge(address), [true, false], "{address:#x}");
+        }
+    }
+
+    #[test]
     fn children_and_core_dumps_do_not_get_guest_memory() {
         for shared in [false, true] {
             for core_dumps in [false, true] {

@@ -116,7 +116,7 @@ fn region(
         other => Error::new(ErrorKind::OutOfMemory, format!("cannot map {size} of guest memory")).because(other),
     })?;
     drop(placeholder);
-    huge_page::advise(&mapping);
+    huge_page::advise(&mapping, start);
     process::keep_private(&mapping, backing.core_dumps).map_err(|e| {
         Error::new(ErrorKind::HostUnsupported, "cannot keep guest memory out of child processes and core dumps")
             .because(e)
