@@ -17,7 +17,9 @@ mod syscall;
 mod tests;
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
+use kvm_bindings::CpuId;
 use serde::{Deserialize, Serialize};
 
 use crate::descriptor::Descriptor;
@@ -56,6 +58,9 @@ pub struct Host {
     /// An open `/dev/kvm`, if one was given.
     #[serde(skip)]
     device: Option<Descriptor>,
+    /// The CPUID that KVM supports, once it was asked.
+    #[serde(skip)]
+    supported_cpuid: Arc<OnceLock<CpuId>>,
 }
 
 impl Host {
@@ -79,6 +84,7 @@ impl Host {
             cpus,
             problems,
             device: None,
+            supported_cpuid: Arc::default(),
         })
     }
 
@@ -119,12 +125,22 @@ impl Host {
             self.problems.insert(0, problem);
         }
         self.device = Some(device);
+        self.supported_cpuid = Arc::default();
         Ok(self)
     }
 
     /// The open `/dev/kvm`, where one was given.
     pub(crate) fn kvm_device(&self) -> Option<&Descriptor> {
         self.device.as_ref()
+    }
+
+    /// The CPUID that KVM supports. Asks KVM the first time only, because its answer takes longer than other parts of a
+    /// start.
+    pub(crate) fn supported_cpuid(&self, ask: impl FnOnce() -> Result<CpuId>) -> Result<CpuId> {
+        match self.supported_cpuid.get() {
+            Some(known) => Ok(known.clone()),
+            None => ask().map(|cpuid| self.supported_cpuid.get_or_init(|| cpuid).clone()),
+        }
     }
 
     /// The release of the running kernel.

@@ -106,3 +106,17 @@ fn requiring_kvm_gives_the_kind_and_the_remedy() {
     let denied = Host { kvm: KvmStatus::Denied, ..host };
     assert_eq!(denied.require_kvm().unwrap_err().kind(), ErrorKind::KvmDenied);
 }
+
+#[test]
+fn kvm_is_asked_once_for_the_cpuid_that_it_supports() {
+    let folder = made_up();
+    let host = Host::probe_at(&HostRoot::new(folder.path())).unwrap();
+    let failed = host.supported_cpuid(|| Err(Error::new(ErrorKind::Io, "not now")));
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Io);
+    let first = host.supported_cpuid(|| Ok(CpuId::new(3).unwrap())).unwrap();
+    let copy = host.clone();
+    for host in [&host, &copy] {
+        let known = host.supported_cpuid(|| panic!("KVM is asked again")).unwrap();
+        assert_eq!(known, first);
+    }
+}

@@ -35,11 +35,11 @@ use crate::arch::x86_64::registers::{self, Pristine};
 use crate::cgroup::OutsideGroup;
 use crate::config::{Boot, ByteSize, CpuBaseline, CpuConfig, MemoryBacking};
 use crate::console::ConsolePort;
-use crate::descriptor::Descriptor;
 use crate::device::power::GeneralEvent;
 use crate::device::serial::Serial;
 use crate::device::watchdog::Watchdog;
 use crate::device::{Device, reset_all};
+use crate::host::Host;
 use crate::kvm::{DirtyLog, System};
 use crate::memory::{GuestRam, allocate};
 use crate::progress::uninterruptible;
@@ -89,10 +89,10 @@ pub(crate) struct Processors {
 
 impl Processors {
     /// Asks KVM on this host.
-    pub(crate) fn new(cpus: &CpuConfig, kvm: Option<&Descriptor>) -> Result<Self> {
-        let system = System::open(kvm)?;
+    pub(crate) fn new(cpus: &CpuConfig, host: &Host) -> Result<Self> {
+        let system = System::open(host.kvm_device())?;
         check_vcpus(&system, cpus.count)?;
-        let cpuid = CpuidTemplate::new(&supported(&system)?, cpus)?;
+        let cpuid = CpuidTemplate::new(&supported(&system, host)?, cpus)?;
         let msrs = system.msr_indices()?;
         Ok(Self { system, cpuid, msrs, count: cpus.count })
     }
@@ -122,12 +122,13 @@ impl Processors {
 ///
 /// # Errors
 /// KVM cannot be used.
-pub(crate) fn cpu_baseline(kvm: Option<&Descriptor>) -> Result<CpuBaseline> {
-    Ok(supported(&System::open(kvm)?)?.baseline())
+pub(crate) fn cpu_baseline(host: &Host) -> Result<CpuBaseline> {
+    Ok(supported(&System::open(host.kvm_device())?, host)?.baseline())
 }
 
-fn supported(system: &System) -> Result<Supported> {
-    Ok(Supported { cpuid: system.supported_cpuid()?, tsc_deadline: system.has_tsc_deadline() })
+fn supported(system: &System, host: &Host) -> Result<Supported> {
+    let cpuid = host.supported_cpuid(|| system.supported_cpuid())?;
+    Ok(Supported { cpuid, tsc_deadline: system.has_tsc_deadline() })
 }
 
 /// An assembled VM.

@@ -57,7 +57,7 @@ fn machine(folder: TempDir, restore: Option<Restore<'_>>) -> Option<Rig> {
     let line = CommandLine::new(modes).blocks(16).pages(16).every(1).net_every(1000).to_string();
     let boot = Boot::kernel(demo::kernel()).command_line(line).protocol(EntryProtocol::Pvh);
     let mut machine = Machine::new(Parts {
-        processors: &Processors::new(&CpuConfig::default(), None).unwrap(),
+        processors: &Processors::new(&CpuConfig::default(), &Host::probe().unwrap()).unwrap(),
         memory: ByteSize::mib(64),
         backing: &MemoryBacking::default(),
         generation_id: Uuid::nil(),
@@ -189,7 +189,7 @@ fn setting_the_state_of_the_processors_leaves_the_memory_as_it_is() {
     rig.run_for_a_while();
     let mut saved = rig.machine.save().unwrap();
     saved.processors.ask_for_wall_clock(0x2008);
-    let processors = Processors::new(&CpuConfig::default(), None).unwrap();
+    let processors = Processors::new(&CpuConfig::default(), &Host::probe().unwrap()).unwrap();
     let ram = allocate(ByteSize::mib(64), &MemoryBacking::default()).unwrap();
     ram.write_slice(&[0xa5; 64], GuestAddress(0x2000)).unwrap();
     let bare = BareMachine::new(&processors, saved.processors.cpuid(), ram).unwrap();

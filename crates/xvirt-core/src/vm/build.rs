@@ -22,7 +22,7 @@ impl VmConfig {
     pub fn build(self, host: &Host) -> Result<Vm> {
         let mut config = self.checked(host)?;
         let devices = Devices::new(mem::take(&mut config.disks), mem::take(&mut config.nics))?;
-        Vm::new(config, devices, None, host.kvm_device())
+        Vm::new(config, devices, None, host)
     }
 
     /// Builds the VM that is described so, with its devices at their places: suspended to the file `saved`, or halted.
@@ -49,7 +49,7 @@ impl VmConfig {
         let mut config = self.checked(host)?;
         let disks = mem::take(&mut config.disks).into_iter().zip(disks);
         let nics = mem::take(&mut config.nics).into_iter().zip(nics);
-        Vm::new(config, Devices::at(disks, nics), saved, host.kvm_device())
+        Vm::new(config, Devices::at(disks, nics), saved, host)
     }
 
     /// The configuration with everything that `build` chooses, if `host` can run it.
@@ -71,7 +71,7 @@ impl Host {
     /// the remedy.
     pub fn cpu_baseline(&self) -> Result<CpuBaseline> {
         self.require_kvm()?;
-        machine::cpu_baseline(self.kvm_device())
+        machine::cpu_baseline(self)
     }
 }
 

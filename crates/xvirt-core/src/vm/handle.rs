@@ -28,8 +28,8 @@ use super::vsock::VsockListeners;
 use crate::agent::Channel;
 use crate::config::VmConfig;
 use crate::console::Console;
-use crate::descriptor::Descriptor;
 use crate::disk::{self, Access, SnapshotView};
+use crate::host::Host;
 use crate::machine::{DiskAt, Machine, Processors, Restore};
 use crate::process::Process;
 use crate::sync::lock;
@@ -140,9 +140,9 @@ impl Vm {
         config: VmConfig,
         devices: Devices,
         saved: Option<Arc<dyn SavedState>>,
-        kvm: Option<&Descriptor>,
+        host: &Host,
     ) -> Result<Self> {
-        let processors = Processors::new(&config.cpus, kvm)?;
+        let processors = Processors::new(&config.cpus, host)?;
         let consoles = Consoles::powered_off()?;
         let agent = Arc::new(Channel::new(config.name.clone(), consoles.agent.clone()));
         let live = Live::new(devices, config.cpus.limit, saved);
