@@ -1,13 +1,11 @@
 //! Makes an instance independent of its template, or moves it to another version.
 
-use std::fs;
-use std::path::Path;
-
-use crate::disk::{self, Access, BlockBackend};
+use super::unwritten::overlay_is_unwritten;
+use crate::disk::{self, Access};
 use crate::progress::Progress;
 use crate::repository::{
-    Base, Change, Directory, Lineage, OwnDisk, Record, Repository, Stage, StoredVm, Template, TemplateDisk, VmRecord,
-    child, disk_name, hash_disk,
+    Base, Change, Directory, Lineage, OwnDisk, Record, Repository, Stage, StoredVm, Template, VmRecord, child,
+    disk_name, hash_disk,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -74,7 +72,11 @@ impl Repository {
                 continue;
             };
             let opened = disk::open(&own.path, Some(own.format), Access::ReadWrite)?;
-            if !is_untouched(&own, &*opened, below, was, progress)? {
+            let unwritten = match overlay_is_unwritten(&own, &*opened, below, was)? {
+                Some(unwritten) => unwritten,
+                None => opened.capacity() == was.size && hash_disk(&*opened, progress)? == was.hash,
+            };
+            if !unwritten {
                 written.push(own.path.display().to_string());
                 continue;
             }
@@ -131,26 +133,4 @@ impl Repository {
         self.replace(lock, vm, Change { vm: vm.uuid(), stage, layer: None })?;
         self.read_vm(vm.uuid())
     }
-}
-
-/// Whether a disk is unmodified since it was created as a copy of the disk at `below`.
-fn is_untouched(
-    own: &OwnDisk,
-    opened: &dyn BlockBackend,
-    below: &Path,
-    was: &TemplateDisk,
-    progress: &dyn Progress,
-) -> Result<bool> {
-    if opened.capacity() != was.size {
-        return Ok(false);
-    }
-    let base = disk::inspect(&own.path, Some(own.format))?.backing.into_iter().next();
-    if base.is_some_and(|base| is_same(&base.path, below)) {
-        return disk::has_own_data(&own.path, own.format).map(|written| !written);
-    }
-    Ok(hash_disk(opened, progress)? == was.hash)
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
 }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::unwritten::overlay_is_unwritten;
 use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
@@ -129,8 +130,8 @@ struct LayerDraft {
 impl Repository {
     /// Turns a halted VM into a template.
     ///
-    /// The pair of name and version must be unique. The contents of the disks are hashed, which requires reading them;
-    /// only disks outside the repository are copied. Kernels given by path stay where they are.
+    /// The pair of name and version must be unique. The contents of the disks are hashed, which requires reading them,
+    /// except those of overlays that an instance has not written to; only disks outside the repository are copied. Kernels given by path stay where they are.
     ///
     /// A [`Vm`] lists the operation in its [`current_operations`](Vm::current_operations). Its other verbs wait
     /// meanwhile, so `progress` must not call any.
@@ -193,10 +194,11 @@ impl Repository {
             return self.seal_copy(seal, &vm.config(), progress);
         }
         self.require_unused(vm.uuid())?;
-        if let Some(layer) = vm.layer() {
-            let below = self.template(&layer.template.to_string())?.chain()?.len();
-            if below >= MAX_IMAGES_BELOW {
-                let what = format!("VM '{}' is based on {below} layers, which is the maximum", vm.name());
+        let below = vm.layer().map(|layer| self.template(&layer.template.to_string())).transpose()?;
+        if let Some(below) = &below {
+            let count = below.chain()?.len();
+            if count >= MAX_IMAGES_BELOW {
+                let what = format!("VM '{}' is based on {count} layers, which is the maximum", vm.name());
                 return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy("flatten the VM, then seal it"));
             }
         }
@@ -208,14 +210,19 @@ impl Repository {
         let mut held = Vec::new();
         let mut own = vm.own_disks().into_iter().peekable();
         for (index, disk) in sealed.disks.iter_mut().enumerate() {
-            let Some(OwnDisk { name, path, format, .. }) = own.next_if(|own| own.index == index) else {
+            let Some(own) = own.next_if(|own| own.index == index) else {
                 let opened = disk.open_backend(Access::ReadOnly)?;
                 disks.push(take_copy(&layer_stage, index, disk, &*opened, progress)?);
                 continue;
             };
             // Opened for writing, because that also repairs an image that a killed process left dirty.
-            let opened = disk::open(&path, Some(format), Access::ReadWrite)?;
-            disks.push(TemplateDisk { size: opened.capacity(), hash: hash_disk(&*opened, progress)? });
+            let opened = disk::open(&own.path, Some(own.format), Access::ReadWrite)?;
+            let hash = match below.as_ref().map_or(Ok(None), |below| known_hash(&own, &*opened, below))? {
+                Some(hash) => hash,
+                None => hash_disk(&*opened, progress)?,
+            };
+            let OwnDisk { name, path, format, .. } = own;
+            disks.push(TemplateDisk { size: opened.capacity(), hash });
             held.push(opened);
             let to = disk_name(index, format);
             let base = Base { image: &path, format, directory: Directory::Layers, owner: id, name: &to };
@@ -294,4 +301,14 @@ fn take_copy(
     protect(&path)?;
     disk.source = DiskSource::Image { path: disk_name(index, format).into(), format };
     Ok(TemplateDisk { size: opened.capacity(), hash })
+}
+
+/// The hash of a disk that its template knows, because the disk is an overlay without data of its own.
+fn known_hash(own: &OwnDisk, opened: &dyn BlockBackend, template: &Template) -> Result<Option<String>> {
+    let images = template.images();
+    let (Some((_, below, _)), Some(was)) = (images.get(own.index), template.disks().get(own.index)) else {
+        return Ok(None);
+    };
+    let unwritten = overlay_is_unwritten(own, opened, below, was)? == Some(true);
+    Ok(unwritten.then(|| was.hash.clone()))
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{NicBackendConfig, VmConfig, Vsock};
 use xvirt_core::disk::{self, Access, ImageFormat};
-use xvirt_core::progress::{Done, Progress};
+use xvirt_core::progress::Progress;
 use xvirt_core::repository::{Repository, StoredVm};
 
 use crate::support::*;
@@ -96,16 +96,6 @@ fn a_disk_outside_is_copied_into_the_repository() {
         assert!(image(&copy.config(), 0).0.starts_with(copy.folder()));
         fs::remove_file(&path).unwrap();
         assert_eq!(read_vm(&copy, 0, 4), b"mine");
-    }
-}
-
-struct Cancelled;
-
-impl Progress for Cancelled {
-    fn report(&self, _: Done) {}
-
-    fn cancelled(&self) -> bool {
-        true
     }
 }
 

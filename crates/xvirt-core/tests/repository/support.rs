@@ -7,6 +7,7 @@ use xvirt_core::Result;
 use xvirt_core::config::{Disk, Nic, VmConfig};
 use xvirt_core::disk::GuestSlice;
 use xvirt_core::disk::{self, Access, ImageFormat};
+use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::{Repository, StoredVm};
 pub use xvirt_testing::random::Random;
 
@@ -90,4 +91,15 @@ pub fn sound(repository: &Repository) {
 pub fn names(repository: &Repository, room: &str) -> Vec<String> {
     let entries = std::fs::read_dir(repository.folder().join(room)).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Cancels an operation as soon as it reads or writes a disk.
+pub struct Cancelled;
+
+impl Progress for Cancelled {
+    fn report(&self, _: Done) {}
+
+    fn cancelled(&self) -> bool {
+        true
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::NicBackendConfig;
 use xvirt_core::disk::{self, Access, ImageFormat};
+use xvirt_core::repository::Repository;
 use xvirt_core::template::{Seal, Unused};
 
 use crate::support::*;
@@ -250,5 +251,26 @@ fn cancelled_work_leaves_everything_as_it_was() {
     assert_eq!(repository.flatten(&vm, &cancelled).unwrap_err().kind(), ErrorKind::Cancelled);
     assert!(repository.vm("a").unwrap().layer().is_some());
     assert_eq!(names(&repository, "staging").len(), 0);
+    sound(&repository);
+}
+
+#[test]
+fn sealing_what_was_not_written_again_reads_no_disk() {
+    let folder = other_file_system();
+    let repository = Repository::open(folder.path().join("repository")).unwrap();
+    let golden = vm(&repository, "golden", ImageFormat::Qcow2, 16 * MIB, b"contents");
+    let first = repository.seal("golden", &golden, &()).unwrap();
+    let instance = repository.instantiate(&first, "instance").unwrap();
+    assert_eq!(image(&instance.config(), 0).1, ImageFormat::Qcow2, "not an overlay");
+    let again = repository.seal("again", &instance, &Cancelled).unwrap();
+    assert_eq!(again.disks()[0].hash, first.disks()[0].hash);
+    sound(&repository);
+
+    let written = repository.instantiate(&again, "written").unwrap();
+    write_vm(&written, MIB, b"more");
+    let error = repository.seal("more", &written, &Cancelled).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    let more = repository.seal("more", &written, &()).unwrap();
+    assert_ne!(more.disks()[0].hash, first.disks()[0].hash);
     sound(&repository);
 }
