@@ -5,6 +5,8 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use vmm_sys_util::eventfd::EventFd;
@@ -18,6 +20,11 @@ use crate::{Error, ErrorKind, Result};
 
 /// How much input may wait for the guest: more than a pasted page needs.
 pub(super) const INPUT_LIMIT: usize = 64 << 10;
+
+/// How long a thread may run before another on its processor gets its turn. The scheduler often wakes a reader on the
+/// processor of the guest's thread, where it would wait that long for the first output after a silence. So the guest's
+/// thread lets it run then, but not more often, because a serial port writes single bytes.
+const TIME_SLICE: Duration = Duration::from_millis(4);
 
 pub(super) struct Shared {
     process: Process,
@@ -43,7 +50,10 @@ pub(super) struct State {
     room_watchers: Vec<Weak<Watcher>>,
     attachments: Vec<Attached>,
     // Notifying a condition variable is a system call even if no thread waits, and a serial port writes single bytes.
-    readers_waiting: usize,
+    /// Whether a reader has begun to wait since readers were notified last.
+    readers_waiting: bool,
+    /// When a guest's thread last let a reader run.
+    yielded: Option<Instant>,
     writers_waiting: usize,
 }
 
@@ -108,7 +118,8 @@ impl Shared {
             watchers: Vec::new(),
             room_watchers: Vec::new(),
             attachments: Vec::new(),
-            readers_waiting: 0,
+            readers_waiting: false,
+            yielded: None,
             writers_waiting: 0,
         };
         Ok(Self {
@@ -228,7 +239,12 @@ impl Shared {
             return;
         }
         state.ring.push(bytes);
-        self.announce(&mut state);
+        if !self.announce(&mut state) || state.yielded.is_some_and(|at| at.elapsed() < TIME_SLICE) {
+            return;
+        }
+        state.yielded = Some(Instant::now());
+        drop(state);
+        thread::yield_now();
     }
 
     /// Closes the console: readers get the remaining output and then end of file, writers are refused.
@@ -240,11 +256,14 @@ impl Shared {
         self.tell_room(&state);
     }
 
-    fn announce(&self, state: &mut State) {
+    /// Tells readers of news; whether one waited for it.
+    fn announce(&self, state: &mut State) -> bool {
         state.watchers.retain(|watcher| watcher.upgrade().inspect(|watcher| watcher.raise()).is_some());
-        if state.readers_waiting > 0 {
+        let waiting = std::mem::take(&mut state.readers_waiting);
+        if waiting {
             self.output_ready.notify_all();
         }
+        waiting
     }
 
     /// The state once there is output after `position` or the console is closed; `None` at the deadline.
@@ -254,10 +273,9 @@ impl Shared {
     pub(super) fn wait_output(&self, position: u64, wait: Wait) -> Result<Option<MutexGuard<'_, State>>> {
         let mut state = self.lock()?;
         while state.ring.end() <= position && !state.closed {
-            state.readers_waiting += 1;
+            state.readers_waiting = true;
             let (next, waited) = wait.changed(&self.output_ready, &self.state, state);
             state = next;
-            state.readers_waiting -= 1;
             match waited {
                 Ok(()) => {}
                 Err(Ended::TooLate) => return Ok(None),
