@@ -51,7 +51,11 @@ fn compare(options: &Options) -> Result<()> {
             Err(reason) => println!("{name}: not measured: {reason}"),
         }
     }
+    contenders.retain(|contender| options.wants(contender.name()));
     let mut contenders = qualify(contenders, &guest)?;
+    if contenders.is_empty() {
+        return Err("nobody is left to be measured; see --only in --help".into());
+    }
     let mut report = Report::new(contenders.len());
     for run in 0..options.runs {
         // The first run after a pause has colder caches, so the order rotates.
@@ -59,7 +63,7 @@ fn compare(options: &Options) -> Result<()> {
             let index = (turn + run) % contenders.len();
             report.add(index, take(&mut contenders[index], &guest)?);
         }
-        eprintln!("run {} of {}: {}", run + 1, options.runs, report.last());
+        eprintln!("run {} of {}: {}", run + 1, options.runs, report.last(&contenders));
     }
     print!("{}", report.table(&contenders));
     Ok(())

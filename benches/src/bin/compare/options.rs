@@ -12,7 +12,7 @@ use crate::guest::Guest;
 pub(crate) const USAGE: &str = "\
 usage: compare [--runs N] [--guest demo]
        compare [--runs N] --guest linux --kernel VMLINUX --initrd INITRAMFS [--append WORDS] [--marker TEXT]
-either may have: [--memory SIZE] [--timeout SECONDS]
+either may have: [--memory SIZE] [--timeout SECONDS] [--only NAME]...
 
 Starts the same guest under xvirt (as a library call and as a process of its own) and under every peer there is, in
 turns, and prints how long each takes until the guest's marker is on the serial port: for the demo guest its first
@@ -20,7 +20,8 @@ byte, for Linux a line that the init in the initramfs prints on /dev/console ('x
 otherwise). The kernel must be an uncompressed one with a PVH entry, which is what all of them start.
 
 The peers: QEMU is the program in QEMU, or qemu-system-x86_64 on the PATH (QEMU_DATA: its folders of firmware, as in
-PATH); FIRECRACKER and CLOUD_HYPERVISOR name those programs. Peers that are not there are left out and named.";
+PATH); FIRECRACKER and CLOUD_HYPERVISOR name those programs. Peers that are not there are left out and named. --only
+measures those whose name contains NAME, such as 'library' or 'firecracker'; it can be given several times.";
 
 /// The command.
 pub(crate) enum Command {
@@ -33,6 +34,8 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) runs: usize,
+    /// Parts of the names of those to measure; empty for all.
+    only: Vec<String>,
     linux: bool,
     kernel: Option<PathBuf>,
     initrd: Option<PathBuf>,
@@ -53,6 +56,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
     };
     let mut options = Options {
         runs: 11,
+        only: Vec::new(),
         linux: false,
         kernel: None,
         initrd: None,
@@ -80,6 +84,7 @@ impl Options {
         let number = || value.parse::<u32>().map_err(|_| wrong(&format!("{option} needs a number, not '{value}'")));
         match option {
             "--runs" => self.runs = number()?.max(1) as usize,
+            "--only" => self.only.push(value.to_owned()),
             "--timeout" => self.timeout = Some(Duration::from_secs(number()?.into())),
             "--guest" if value == "demo" => self.linux = false,
             "--guest" if value == "linux" => self.linux = true,
@@ -91,6 +96,11 @@ impl Options {
             _ => return Err(wrong(&format!("there is no option {option} {value}"))),
         }
         Ok(())
+    }
+
+    /// Whether to measure the contender of this name.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
     }
 
     /// The requested guest; the demo guest's image is written to `folder`.

@@ -36,9 +36,12 @@ fn firecracker(program: OsString, guest: &Guest, folder: &Path) -> Found {
     let config = json!({ "boot-source": source, "drives": [], "machine-config": machine });
     let path = folder.join("firecracker.json");
     std::fs::write(&path, config.to_string())?;
+    // Otherwise it logs to the standard output, in between the guest's text.
+    let log = folder.join("firecracker.log");
+    std::fs::write(&log, "")?;
     Ok(vec![Box::new(Program::new("firecracker", true, move |_| {
         let mut command = Command::new(&program);
-        command.args(["--no-api", "--config-file"]).arg(&path);
+        command.args(["--no-api", "--config-file"]).arg(&path).arg("--log-path").arg(&log);
         command
     }))])
 }

@@ -22,9 +22,12 @@ impl Report {
     }
 
     /// The latest time of each contender.
-    pub(crate) fn last(&self) -> String {
-        let time = |series: &Vec<_>| series.last().copied().flatten().map_or("failed".to_owned(), milliseconds);
-        self.series.iter().map(time).collect::<Vec<_>>().join(" ")
+    pub(crate) fn last(&self, contenders: &[Box<dyn Contender>]) -> String {
+        let time = |(contender, series): (&Box<dyn Contender>, &Vec<_>)| {
+            let time = series.last().copied().flatten().map_or("failed".to_owned(), milliseconds);
+            format!("{} {time}", contender.name())
+        };
+        contenders.iter().zip(&self.series).map(time).collect::<Vec<_>>().join(", ")
     }
 
     /// The times of all contenders, and their ratios to each of xvirt's rows.

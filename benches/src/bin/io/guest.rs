@@ -22,6 +22,9 @@ pub(crate) struct Guest {
     /// The root disk, if any, and the measured disks.
     #[arg(long = "disk")]
     pub(crate) disks: Vec<Image>,
+    /// Past the page cache.
+    #[arg(long)]
+    pub(crate) direct: bool,
     /// The tap of its network interface.
     #[arg(long)]
     pub(crate) tap: Option<String>,

@@ -1,5 +1,6 @@
 //! Compares the disk and network performance of a guest under xvirt and under QEMU.
 
+mod cloud_hypervisor;
 mod data;
 mod demo;
 mod guest;
@@ -21,11 +22,13 @@ use shell::Shell;
 use xvirt_benches::Result;
 use xvirt_core::config::ByteSize;
 
-/// Measures a raw disk, a qcow2 disk, an overlay and the network to the host, under xvirt and under QEMU
-/// (virtio-blk-pci with io_uring, virtio-net-pci on a tap without vhost), in turns, on the same images and the same
-/// tap. The raw and the qcow2 disk are fully allocated; the overlay is a layer over a raw disk, empty at each boot.
+/// Measures a raw disk, a qcow2 disk, an overlay and the network to the host, under xvirt, QEMU (virtio-blk-pci with
+/// io_uring, virtio-net-pci on a tap without vhost) and Cloud Hypervisor, each through the page cache and past it, in
+/// turns, on the same images and the same tap. The raw and the qcow2 disk are fully allocated; the overlay is a layer
+/// over a raw disk, empty at each boot.
 ///
 /// QEMU is the program in QEMU, or qemu-system-x86_64 on the PATH (QEMU_DATA: its folders of firmware, as in PATH).
+/// CLOUD_HYPERVISOR names that program. Peers that are not there are left out and named.
 #[derive(Debug, Parser)]
 struct Options {
     #[command(subcommand)]
@@ -69,9 +72,9 @@ struct Common {
     /// Only jobs whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
-    /// Leave QEMU out.
-    #[arg(long)]
-    alone: bool,
+    /// Only contenders whose name contains this, such as `xvirt` or `direct`; can be given several times.
+    #[arg(long, value_name = "NAME")]
+    contender: Vec<String>,
     /// The CPU that QEMU gives the guest: qemu64 where KVM refuses the host's.
     #[arg(long, default_value = "host")]
     qemu_cpu: String,
@@ -117,9 +120,17 @@ impl Bench {
         };
         let data = data::all(folder.path(), common.size.bytes())?;
         let network = if common.no_network { None } else { Some(Network::new(serve)?) };
-        let mut contenders = vec![xvirt::contender()?];
-        if !common.alone {
-            contenders.extend(qemu::contenders(&common.qemu_cpu)?);
+        let mut contenders = Vec::from(xvirt::contenders()?);
+        for peers in [qemu::contenders(&common.qemu_cpu), cloud_hypervisor::contenders()] {
+            match peers {
+                Ok(peers) => contenders.extend(peers),
+                Err(reason) => println!("not measured: {reason}"),
+            }
+        }
+        let wanted = |name: &str| common.contender.iter().any(|part| name.contains(part.as_str()));
+        contenders.retain(|contender| common.contender.is_empty() || wanted(&contender.name));
+        if contenders.is_empty() {
+            return Err("nobody is left to be measured; see --contender in --help".into());
         }
         Ok(Self { folder, data, network, contenders })
     }
@@ -165,6 +176,7 @@ fn linux_guest(disk: &Path, kernels: &Path, bench: &Bench) -> Result<Guest> {
         initrd: Some(kernels.join("initrd.img")),
         append: LINUX_COMMAND_LINE.to_owned(),
         disks,
+        direct: false,
         tap: bench.tap(),
     })
 }
@@ -185,7 +197,8 @@ fn demo(common: &Common) -> Result<()> {
                 demo::Job::Disk { disk, .. } => (vec![bench.data[*disk].image()?], None),
                 demo::Job::Ping => (Vec::new(), bench.tap()),
             };
-            let guest = Guest { kernel: kernel.clone(), initrd: None, append: job.command_line(), disks, tap };
+            let guest =
+                Guest { kernel: kernel.clone(), initrd: None, append: job.command_line(), disks, direct: false, tap };
             let value = job.run(command(&guest)).map_err(|e| format!("{name}, {}: {e}", job.name(&data)))?;
             report.add(index, number, value);
         }

@@ -2,8 +2,6 @@
 
 use std::process::Command;
 
-use xvirt_benches::Result;
-
 use crate::Contender;
 use crate::guest::{Guest, MEMORY};
 
@@ -11,10 +9,10 @@ use crate::guest::{Guest, MEMORY};
 const CACHES: [&str; 2] = ["writeback", "none"];
 
 /// With the host's CPU, or another if KVM does not support that one.
-pub(crate) fn contenders(cpu: &str) -> Result<Vec<Contender>> {
+pub(crate) fn contenders(cpu: &str) -> Result<Vec<Contender>, String> {
     let program = std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-x86_64".into());
     let answer = Command::new(&program).arg("--version").output();
-    let answer = answer.map_err(|e| format!("cannot run {} ({e}); set QEMU, or use --alone", program.display()))?;
+    let answer = answer.map_err(|e| format!("cannot run {} ({e}); set QEMU", program.display()))?;
     println!("{}", String::from_utf8_lossy(&answer.stdout).lines().next().unwrap_or_default());
     let contender = |cache| {
         let (program, cpu) = (program.clone(), cpu.to_owned());

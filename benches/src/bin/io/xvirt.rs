@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::Command;
 
 use xvirt_benches::Result;
@@ -12,8 +13,13 @@ use xvirt_core::host::Host;
 use crate::Contender;
 use crate::guest::{Guest, MEMORY};
 
-pub(crate) fn contender() -> Result<Contender> {
+/// Through the page cache, and past it.
+pub(crate) fn contenders() -> Result<[Contender; 2]> {
     let program = std::env::current_exe()?;
+    Ok([("xvirt", false), ("xvirt direct", true)].map(|(name, direct)| contender(name, program.clone(), direct)))
+}
+
+fn contender(name: &str, program: PathBuf, direct: bool) -> Contender {
     let command = move |guest: &Guest| {
         let mut command = Command::new(&program);
         command.arg("boot").arg("--kernel").arg(&guest.kernel).arg("--append").arg(&guest.append);
@@ -26,9 +32,12 @@ pub(crate) fn contender() -> Result<Contender> {
         if let Some(tap) = &guest.tap {
             command.arg("--tap").arg(tap);
         }
+        if direct {
+            command.arg("--direct");
+        }
         command
     };
-    Ok(Contender { name: "xvirt".to_owned(), command: Box::new(command) })
+    Contender { name: name.to_owned(), command: Box::new(command) }
 }
 
 /// Boots the guest and forwards its serial port until this process is killed.
@@ -39,10 +48,11 @@ pub(crate) fn boot(guest: &Guest) -> Result<()> {
     }
     let mut config = VmConfig::new("measured").memory(MEMORY).boot(boot);
     for disk in &guest.disks {
-        config = config.disk(match disk.format_name() {
+        let opened = match disk.format_name() {
             "raw" => Disk::raw(&disk.path),
             _ => Disk::qcow2(&disk.path),
-        });
+        };
+        config = config.disk(if guest.direct { opened.direct() } else { opened });
     }
     if let Some(tap) = &guest.tap {
         config = config.nic(Nic::tap(tap));

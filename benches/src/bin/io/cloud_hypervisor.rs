@@ -1,0 +1,43 @@
+//! Cloud Hypervisor.
+
+use std::process::Command;
+
+use crate::Contender;
+use crate::guest::{Guest, MEMORY};
+
+/// It opens the images like xvirt: through the page cache, or past it.
+pub(crate) fn contenders() -> Result<Vec<Contender>, String> {
+    let program = std::env::var_os("CLOUD_HYPERVISOR").ok_or("CLOUD_HYPERVISOR does not name a program")?;
+    let contender = |direct| {
+        let program = program.clone();
+        let command = move |guest: &Guest| {
+            let mut command = Command::new(&program);
+            machine(&mut command, guest, direct);
+            command
+        };
+        let name = if direct { "cloud-hypervisor direct" } else { "cloud-hypervisor" };
+        Contender { name: name.to_owned(), command: Box::new(command) }
+    };
+    Ok([false, true].map(contender).into())
+}
+
+fn machine(command: &mut Command, guest: &Guest, direct: bool) {
+    command.args(["--serial", "tty", "--console", "off", "--cpus", "boot=1"]);
+    command.arg("--memory").arg(format!("size={}M", MEMORY.bytes() >> 20));
+    command.arg("--kernel").arg(&guest.kernel).arg("--cmdline").arg(&guest.append);
+    if let Some(initrd) = &guest.initrd {
+        command.arg("--initramfs").arg(initrd);
+    }
+    let on = |yes| if yes { "on" } else { "off" };
+    let disk = |disk: &crate::guest::Image| {
+        let (format, path) = (disk.format_name(), disk.path.display());
+        let layered = on(format == "qcow2");
+        format!("path={path},image_type={format},backing_files={layered},direct={}", on(direct))
+    };
+    if !guest.disks.is_empty() {
+        command.arg("--disk").args(guest.disks.iter().map(disk));
+    }
+    if let Some(tap) = &guest.tap {
+        command.arg("--net").arg(format!("tap={tap}"));
+    }
+}
