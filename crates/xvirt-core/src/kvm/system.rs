@@ -96,6 +96,10 @@ impl System {
             match self.kvm.create_vm() {
                 // A signal of the program may interrupt the call, which can then be repeated.
                 Err(e) if e.errno() == libc::EINTR => {}
+                Err(e) if e.errno() == libc::EBUSY => {
+                    return Err(kvm_error("KVM cannot create a VM", e)
+                        .with_remedy("end the other hypervisor on this host, such as VirtualBox or VMware"));
+                }
                 result => return result.map_err(|e| kvm_error("KVM cannot create a VM", e)),
             }
         }

@@ -78,7 +78,7 @@ pub enum KvmAbsence {
 struct Answers<'a> {
     api_version: i32,
     extension: &'a dyn Fn(u32) -> i32,
-    /// The result of creating a VM.
+    /// The result of creating a VM, if that was tried.
     vm: Result<(), Errno>,
 }
 
@@ -106,8 +106,10 @@ impl KvmStatus {
         let answers = Answers {
             api_version: kvm.get_api_version(),
             extension: &|cap| kvm.check_extension_raw(cap.into()),
-            // A KVM can be there while another hypervisor holds the hardware: only a VM shows.
-            vm: kvm.create_vm().map(drop).map_err(|error| Errno::from_raw_os_error(error.errno())),
+            vm: match may_be_held(root) {
+                true => kvm.create_vm().map(drop).map_err(|error| Errno::from_raw_os_error(error.errno())),
+                false => Ok(()),
+            },
         };
         judge(root, cpus, &answers)
     }
@@ -209,6 +211,14 @@ fn judge(root: &HostRoot, cpus: &Cpus, answers: &Answers<'_>) -> KvmStatus {
 /// The module for the hardware, if it is loaded or built in.
 fn hardware_module(root: &HostRoot) -> Option<String> {
     ["kvm_intel", "kvm_amd"].into_iter().find(|name| root.exists(&format!("sys/module/{name}"))).map(Into::into)
+}
+
+/// Whether another hypervisor may hold the hardware, so that KVM is there but cannot create a VM. Only trying shows that,
+/// and takes as long as the rest of the probe.
+fn may_be_held(root: &HostRoot) -> bool {
+    let modules = root.names("sys/module");
+    // A container may hide the modules.
+    modules.is_empty() || ["vboxdrv", "vmmon"].into_iter().any(|other| modules.iter().any(|module| module == other))
 }
 
 /// A module that replaces the hardware.

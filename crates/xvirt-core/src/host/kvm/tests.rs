@@ -133,3 +133,16 @@ fn a_denied_kvm_names_the_group_that_helps() {
     mode(0o600);
     assert!(text().contains("chgrp kvm /dev/kvm && chmod 660 /dev/kvm"), "{}", text());
 }
+
+#[test]
+fn a_vm_is_tried_only_beside_another_hypervisor_or_unknown_modules() {
+    for (modules, tried) in [
+        (&["kvm", "kvm_intel"][..], false),
+        (&["kvm", "kvm_intel", "vboxdrv"], true),
+        (&["kvm", "kvm_amd", "vmmon"], true),
+        (&[], true),
+    ] {
+        let (_folder, root, _) = host(INTEL, modules);
+        assert_eq!(may_be_held(&root), tried, "{modules:?}");
+    }
+}
