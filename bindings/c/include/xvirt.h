@@ -2361,7 +2361,7 @@ typedef struct XvirtCommandOutput {
 } XvirtCommandOutput;
 
 /**
- * The capabilities of KVM that xvirt uses.
+ * The capabilities of KVM that matter to xvirt.
  */
 typedef struct XvirtKvmCapabilities {
     /**
@@ -2369,27 +2369,27 @@ typedef struct XvirtKvmCapabilities {
      */
     int32_t api_version;
     /**
-     * Guest memory in the memory of this process. Required, like the next five.
+     * Guest memory in the memory of this process. Required.
      */
     bool user_memory;
     /**
-     * In-kernel interrupt controllers.
+     * In-kernel interrupt controllers. Required.
      */
     bool irqchip;
     /**
-     * Interrupts through event descriptors.
+     * Interrupts through event descriptors, which xvirt does not use.
      */
     bool irqfd;
     /**
-     * Event descriptors that are signalled by guest writes.
+     * Event descriptors that are signalled by guest writes. Required.
      */
     bool ioeventfd;
     /**
-     * Message-signalled interrupts through a system call.
+     * Message-signalled interrupts through a system call. Required.
      */
     bool signal_msi;
     /**
-     * A vCPU can be stopped before it enters the guest.
+     * A vCPU can be stopped before it enters the guest. Required.
      */
     bool immediate_exit;
     /**
@@ -7365,7 +7365,8 @@ XvirtStatus xvirt_repository_collect(const struct XvirtRepository *repository,
  * Turns a halted VM into a template.
  *
  * The pair of name and version must be unique. The contents of the disks are hashed, which requires reading
- * them; only disks outside the repository are copied. Kernels given by path stay where they are.
+ * them, except those of overlays that an instance has not written to; only disks outside the repository are
+ * copied. Kernels given by path stay where they are.
  *
  * A XvirtVm lists the operation in its xvirt_vm_current_operations(). Its other verbs wait meanwhile, so
  * `progress` must not call any.
@@ -8951,12 +8952,11 @@ XvirtStatus xvirt_vm_config_build(const struct XvirtVmConfig *vm_config,
  * | the VM while it runs | 6 |
  * | each vCPU | 1 |
  * | memory that is shared or in huge pages | 1, or 2 from 3 GiB on |
- * | the virtio console, with the port of the guest agent | 15 |
- * | the entropy source | 5 |
- * | the memory balloon | 14 |
- * | each disk | 5, 2 for each of its queues, 1 for io_uring, and its files |
- * | each network interface | 9, and its tap or socket, or 4 for a user network |
- * | the vsock device | 11, and 1 for each connection |
+ * | the virtio console and the entropy source | 1 each |
+ * | the memory balloon | 2 |
+ * | each disk | 3, 1 for io_uring, and its files |
+ * | each network interface | 1, and its tap or socket, or 4 for a user network |
+ * | the vsock device | 3, and 1 for each connection |
  *
  * The files of a disk are its image and its backing files, each open twice if the disk is direct
  * (`direct`). Only the image itself is counted here, unless all files were given as descriptors, and

@@ -3677,23 +3677,23 @@ impl Struct for core::host::Cpus {
     }
 }
 
-/// The capabilities of KVM that xvirt uses.
+/// The capabilities of KVM that matter to xvirt.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtKvmCapabilities {
     /// The API version; always 12.
     pub api_version: i32,
-    /// Guest memory in the memory of this process. Required, like the next five.
+    /// Guest memory in the memory of this process. Required.
     pub user_memory: MaybeUninit<bool>,
-    /// In-kernel interrupt controllers.
+    /// In-kernel interrupt controllers. Required.
     pub irqchip: MaybeUninit<bool>,
-    /// Interrupts through event descriptors.
+    /// Interrupts through event descriptors, which xvirt does not use.
     pub irqfd: MaybeUninit<bool>,
-    /// Event descriptors that are signalled by guest writes.
+    /// Event descriptors that are signalled by guest writes. Required.
     pub ioeventfd: MaybeUninit<bool>,
-    /// Message-signalled interrupts through a system call.
+    /// Message-signalled interrupts through a system call. Required.
     pub signal_msi: MaybeUninit<bool>,
-    /// A vCPU can be stopped before it enters the guest.
+    /// A vCPU can be stopped before it enters the guest. Required.
     pub immediate_exit: MaybeUninit<bool>,
     /// The in-kernel interrupt controllers can be limited to the local APICs.
     pub split_irqchip: MaybeUninit<bool>,

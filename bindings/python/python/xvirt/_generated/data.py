@@ -856,16 +856,16 @@ class KvmAbsence(StrEnum):
 
 
 class KvmCapabilities(Record):
-    """The capabilities of KVM that xvirt uses.
+    """The capabilities of KVM that matter to xvirt.
 
     Attributes:
         api_version: The API version; always 12.
-        user_memory: Guest memory in the memory of this process. Required, like the next five.
-        irqchip: In-kernel interrupt controllers.
-        irqfd: Interrupts through event descriptors.
-        ioeventfd: Event descriptors that are signalled by guest writes.
-        signal_msi: Message-signalled interrupts through a system call.
-        immediate_exit: A vCPU can be stopped before it enters the guest.
+        user_memory: Guest memory in the memory of this process. Required.
+        irqchip: In-kernel interrupt controllers. Required.
+        irqfd: Interrupts through event descriptors, which xvirt does not use.
+        ioeventfd: Event descriptors that are signalled by guest writes. Required.
+        signal_msi: Message-signalled interrupts through a system call. Required.
+        immediate_exit: A vCPU can be stopped before it enters the guest. Required.
         split_irqchip: The in-kernel interrupt controllers can be limited to the local APICs.
         x2apic_api: Interrupts for more than 255 vCPUs.
         dirty_log: The log of pages changed by the guest can be cleared in parts.
@@ -2700,12 +2700,11 @@ class VmConfig(Record):
         | the VM while it runs | 6 |
         | each vCPU | 1 |
         | memory that is shared or in huge pages | 1, or 2 from 3 GiB on |
-        | the virtio console, with the port of the guest agent | 15 |
-        | the entropy source | 5 |
-        | the memory balloon | 14 |
-        | each disk | 5, 2 for each of its queues, 1 for io_uring, and its files |
-        | each network interface | 9, and its tap or socket, or 4 for a user network |
-        | the vsock device | 11, and 1 for each connection |
+        | the virtio console and the entropy source | 1 each |
+        | the memory balloon | 2 |
+        | each disk | 3, 1 for io_uring, and its files |
+        | each network interface | 1, and its tap or socket, or 4 for a user network |
+        | the vsock device | 3, and 1 for each connection |
 
         The files of a disk are its image and its backing files, each open twice if the disk is direct. Only the image
         itself is counted here, unless all files were given as descriptors, and nothing is counted for a program's own
