@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::grub::Rewrite;
 use super::volume::DiskPath;
 
 /// A limit above the length of any kernel's command line, in bytes.
@@ -132,6 +133,10 @@ impl std::fmt::Debug for BootFiles {
 pub(super) struct Found {
     pub(super) entries: Vec<BootEntry>,
     pub(super) default: Option<usize>,
+    /// The command on which the default depends, if that command is not known here.
+    pub(super) unknown_default: Option<String>,
+    /// What the boot loader writes to the disk when it starts each entry.
+    pub(super) writes: Vec<Vec<Rewrite>>,
 }
 
 impl Found {

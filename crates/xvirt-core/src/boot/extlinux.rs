@@ -64,6 +64,12 @@ struct Reader<'v, 'd> {
     labels: Vec<Label>,
     /// The value of `DEFAULT`: a label or a command line.
     default: String,
+    /// The value of `ONTIMEOUT`: what is started when nobody chooses.
+    on_timeout: Option<String>,
+    /// Whether there is a `TIMEOUT`; without one, nothing runs out.
+    has_timeout: bool,
+    /// Whether the user is asked; otherwise the default is started at once.
+    asks: bool,
     append: String,
     /// The menus around the current line; those without a title so far are empty.
     submenu: Vec<String>,
@@ -78,6 +84,9 @@ impl<'v, 'd> Reader<'v, 'd> {
             directory,
             labels: Vec::new(),
             default: String::new(),
+            on_timeout: None,
+            has_timeout: false,
+            asks: false,
             append: String::new(),
             submenu: Vec::new(),
             includes_left: MAX_INCLUDES,
@@ -94,6 +103,10 @@ impl<'v, 'd> Reader<'v, 'd> {
                     self.labels.push(Label { name: clipped(rest, MAX_TITLE), submenu, ..Label::default() });
                 }
                 ("DEFAULT", _) => rest.clone_into(&mut self.default),
+                ("ONTIMEOUT", _) => self.on_timeout = Some(rest.to_owned()),
+                ("PROMPT", _) => self.asks |= rest != "0",
+                ("UI", _) => self.asks = true,
+                ("TIMEOUT" | "TOTALTIMEOUT", _) => self.has_timeout |= rest.parse::<u64>().is_ok_and(|time| time > 0),
                 // One byte more than the limit, so that the excess is detected.
                 ("APPEND", None) => self.append = clipped(rest, MAX_COMMAND_LINE + 1),
                 ("APPEND", Some(label)) => label.append = Some(clipped(rest, MAX_COMMAND_LINE + 1)),
@@ -152,9 +165,15 @@ impl<'v, 'd> Reader<'v, 'd> {
 
     fn finish(self) -> Found {
         let labels = &self.labels;
-        let by_name = labels.iter().position(|label| label.name == self.default);
-        let default = labels.iter().position(|label| label.is_default).or(by_name);
-        Found { entries: labels.iter().map(|label| self.entry(label)).collect(), default }
+        let named = |wanted: &str| {
+            // Arguments for the kernel may follow the label.
+            labels.iter().position(|label| [wanted, split(wanted).0].contains(&label.name.as_str()))
+        };
+        let asks = self.asks || split(&self.default).0.to_ascii_lowercase().ends_with(".c32");
+        let on_timeout = self.on_timeout.as_deref().filter(|_| asks && self.has_timeout).and_then(named);
+        let marked = labels.iter().position(|label| label.is_default);
+        let default = on_timeout.or(marked).or_else(|| named(&self.default));
+        Found { entries: labels.iter().map(|label| self.entry(label)).collect(), default, ..Found::default() }
     }
 
     fn entry(&self, label: &Label) -> BootEntry {

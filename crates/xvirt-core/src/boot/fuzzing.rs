@@ -89,6 +89,22 @@ impl FileSystem for Given {
         "label"
     }
 
+    fn grub_name(&self) -> &'static str {
+        "ext2"
+    }
+
+    fn limit(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn real_path(&self, path: &str) -> io::Result<String> {
+        Ok(path.to_owned())
+    }
+
+    fn rewrite(&self, _: &str, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn metadata(&self, path: &str) -> io::Result<Metadata> {
         if self.below(path).next().is_some() {
             return Ok(Metadata { kind: Kind::Directory, length: 0 });
@@ -123,7 +139,7 @@ impl OpenFile for GivenFile<'_> {
 /// Reads the boot menu of partitions with these files, given by paths without a leading `/`, and loads every entry.
 pub fn menu(partitions: Vec<Vec<(String, Vec<u8>)>>) -> Result<usize> {
     let volume = |(number, files): (u32, Vec<(String, Vec<u8>)>)| Volume {
-        partition: Partition { number, start: 0, length: 1 << 30, scheme: Scheme::Gpt },
+        partition: Partition { number, start: 0, length: 1 << 30, scheme: Scheme::Gpt, gpt: None },
         contents: Contents::Files(Box::new(Given {
             uuid: format!("{number:08x}-0000-4000-8000-000000000000"),
             files: files.into_iter().collect(),

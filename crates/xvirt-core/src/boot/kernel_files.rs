@@ -31,8 +31,11 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
             }
         }
     }
+    let kernels = entries.iter().filter_map(|entry: &BootEntry| entry.kernel.clone()).collect();
+    let without_links = volumes.without_links(kernels);
+    entries.retain(|entry| entry.kernel.as_ref().is_some_and(|kernel| without_links.contains(kernel)));
     let default = (!entries.is_empty()).then_some(0);
-    Some(Found { entries, default })
+    Some(Found { entries, default, ..Found::default() })
 }
 
 fn rank(left: &str, right: &str) -> std::cmp::Ordering {

@@ -81,7 +81,7 @@ fn parse(volumes: &Volumes<'_>, partition: u32, text: &str) -> Found {
     }
     let bootable = |index: &usize| entries.get(*index).is_some_and(BootEntry::is_bootable);
     let default = Some(default).filter(bootable).or(fallback.filter(bootable));
-    Found { entries, default }
+    Found { entries, default, ..Found::default() }
 }
 
 /// The partition in `(hd0,0)`, which counts from 0. An unpartitioned disk has only itself.

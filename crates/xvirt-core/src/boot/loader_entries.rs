@@ -3,10 +3,11 @@
 
 use std::cmp::Ordering;
 
-use super::entry::{BootEntry, BootSource, Found, MAX_INITRDS};
+use super::entry::{BootEntry, BootSource, Found, MAX_COMMAND_LINE, MAX_INITRDS};
 use super::unified;
 use super::version;
 use super::volume::{DiskPath, Volumes};
+use super::{glob, grub};
 
 /// The length limit of an entry file.
 const MAX_FILE: u64 = 64 << 10;
@@ -78,13 +79,17 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
     let mut found: Vec<(LoaderEntry, BootEntry)> = Vec::new();
     let mut default = String::new();
     for (partition, _) in volumes.readable() {
+        let mut directories = Vec::new();
         for loader in ["/loader", "/boot/loader"] {
             let config = volumes.text(&DiskPath::new(partition, format!("{loader}/loader.conf")), MAX_FILE);
             default = config.as_deref().and_then(default_pattern).unwrap_or(default);
-            let directory = DiskPath::new(partition, format!("{loader}/entries"));
+            directories.push(DiskPath::new(partition, format!("{loader}/entries")));
+        }
+        for directory in volumes.without_links(directories) {
+            let variables = Variables::read(volumes, partition);
             let left = MAX_ENTRIES - found.len();
             for entry in read_directory(volumes, &directory).into_iter().take(left) {
-                let boot_entry = boot_entry(volumes, &directory, &entry);
+                let boot_entry = boot_entry(volumes, &directory, &entry, &variables);
                 // The options are in the command line now, and may be long.
                 found.push((LoaderEntry { options: Vec::new(), ..entry }, boot_entry));
             }
@@ -103,7 +108,7 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
         names.iter().any(|name| glob(default.as_bytes(), name.as_bytes()))
     };
     let default = entries.iter().position(|entry| entry.is_bootable() && matches(entry));
-    (!entries.is_empty()).then_some(Found { entries, default })
+    (!entries.is_empty()).then_some(Found { entries, default, ..Found::default() })
 }
 
 /// systemd-boot's order: bad entries last, entries with a sort key first, newest first.
@@ -120,7 +125,7 @@ fn order(left: &LoaderEntry, right: &LoaderEntry) -> Ordering {
         .then_with(|| version::compare(&right.id, &left.id))
 }
 
-fn boot_entry(volumes: &Volumes<'_>, directory: &DiskPath, entry: &LoaderEntry) -> BootEntry {
+fn boot_entry(volumes: &Volumes<'_>, directory: &DiskPath, entry: &LoaderEntry, variables: &Variables) -> BootEntry {
     let mut boot = BootEntry::new(BootSource::LoaderEntries, &entry.id, &entry.title);
     let resolve = |path: &String| resolve(volumes, directory, path);
     if entry.linux.is_empty() {
@@ -135,10 +140,45 @@ fn boot_entry(volumes: &Volumes<'_>, directory: &DiskPath, entry: &LoaderEntry) 
     }
     boot.kernel = Some(resolve(&entry.linux));
     // A line may name several files.
-    let words = entry.initrds.iter().flat_map(|line| line.split_whitespace());
+    let lines: Vec<_> = entry.initrds.iter().map(|line| variables.expand(line)).collect();
+    let words = lines.iter().flat_map(|line| line.split_whitespace());
     boot.initrds = words.take(MAX_INITRDS).map(|path| resolve(&path.into())).collect();
-    boot.set_command_line(entry.options.join(" "));
+    boot.set_command_line(variables.expand(&entry.options.join(" ")));
     boot
+}
+
+/// GRUB's variables, which the entries of Fedora name. GRUB's own menu is read first; these are for a disk without one.
+struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    fn read(volumes: &Volumes<'_>, partition: u32) -> Self {
+        let places = ["/grub2/grubenv", "/boot/grub2/grubenv"].map(|path| DiskPath::new(partition, path));
+        Self(places.iter().find_map(|place| grub::environment(volumes, place)).unwrap_or_default())
+    }
+
+    /// Replaces `$name` and `${name}` by the variable's value, as GRUB does: by nothing if it is not set.
+    fn expand(&self, text: &str) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let (name, after) = match after.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
+                Some((name, after)) if name.chars().all(is_name) => (name, after),
+                _ => after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len())),
+            };
+            if name.is_empty() {
+                out.push('$');
+            }
+            out.extend(self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str()));
+            rest = after;
+            if out.len() > MAX_COMMAND_LINE {
+                break;
+            }
+        }
+        out.push_str(rest);
+        out.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// The file at a path in an entry. If `/boot` is not a separate partition, some entries give the path relative to it.
@@ -172,29 +212,9 @@ fn without_attempts(stem: &str) -> (&str, bool) {
     }
 }
 
-/// Whether a name matches a pattern with `*` and `?`, case-insensitively. Takes time proportional to the product of the
-/// lengths.
+/// Whether a name matches a pattern, without regard to case.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    // The position of the last star, and how much of the name it covers so far.
-    let mut star = None;
-    while let Some(c) = name.get(n) {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(want) if *want == b'?' || want.eq_ignore_ascii_case(c) => (p, n) = (p + 1, n + 1),
-            _ => match star {
-                Some((at, covered)) => {
-                    star = Some((at, covered + 1));
-                    (p, n) = (at + 1, covered + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == b'*')
+    glob::matches(pattern, name, |_| true, |left, right| left.eq_ignore_ascii_case(&right))
 }
 
 #[cfg(test)]

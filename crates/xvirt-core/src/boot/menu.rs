@@ -1,11 +1,13 @@
 //! A disk's boot menu.
 
 use std::fmt;
+use std::io;
 
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::entry::{BootEntry, BootFiles, EntryChoice, Found};
+use super::grub::Rewrite;
 use super::image::{BootImage, Limits};
 use super::volume::Volumes;
 use super::{extlinux, grub, kernel_files, legacy, loader_entries};
@@ -16,6 +18,10 @@ use super::{extlinux, grub, kernel_files, legacy, loader_entries};
 pub struct BootMenu<'d> {
     volumes: Volumes<'d>,
     entries: Vec<BootEntry>,
+    /// What the boot loader writes when it starts each entry.
+    writes: Vec<Vec<Rewrite>>,
+    /// The command on which the default depends, if that command is not known here.
+    unknown_default: Option<String>,
 }
 
 impl fmt::Debug for BootMenu<'_> {
@@ -59,13 +65,15 @@ impl<'d> BootMenu<'d> {
     }
 
     fn new(volumes: Volumes<'d>, found: Found) -> Self {
-        let mut entries = found.entries;
+        let Found { mut entries, writes, unknown_default, .. } = found;
         let wanted = found.default.filter(|index| entries.get(*index).is_some_and(BootEntry::is_bootable));
         let default = wanted.or_else(|| entries.iter().position(BootEntry::is_bootable));
+        // Another entry than the boot loader's would be a wrong one.
+        let default = default.filter(|_| unknown_default.is_none());
         if let Some(entry) = default.and_then(|index| entries.get_mut(index)) {
             entry.default = true;
         }
-        Self { volumes, entries }
+        Self { volumes, entries, writes, unknown_default }
     }
 
     /// All entries in the order of the menu, including those that cannot be booted.
@@ -73,13 +81,22 @@ impl<'d> BootMenu<'d> {
         &self.entries
     }
 
-    /// The default entry; `None` if no entry can be booted.
+    /// The default entry; `None` if no entry can be booted, or if the default depends on a command of the boot loader
+    /// that is not known here.
     pub fn default_entry(&self) -> Option<&BootEntry> {
         self.entries.iter().find(|entry| entry.default)
     }
 
     /// The selected entry. It may be one that cannot be booted; then [`load`](Self::load) fails with the reason.
     pub fn entry(&self, choice: &EntryChoice) -> Result<&BootEntry> {
+        if let (EntryChoice::Default, Some(command)) = (choice, &self.unknown_default) {
+            let what = "the disk's boot menu does not tell its default";
+            return Err(Error::new(
+                ErrorKind::NotBootable,
+                format!("{what}: that depends on GRUB's command {command}, which xvirt does not know"),
+            )
+            .with_remedy(format!("choose one of its {} entries: {}", self.entries.len(), self.listing())));
+        }
         let (found, wanted) = match choice {
             // If no entry can be booted, the first one gives a reason.
             EntryChoice::Default => (self.default_entry().or(self.entries.first()), "a default".to_owned()),
@@ -116,6 +133,22 @@ impl<'d> BootMenu<'d> {
     /// Reads the kernel and initial RAM disks of an entry.
     pub fn load_within(&self, entry: &BootEntry, limits: &Limits) -> Result<BootFiles> {
         self.open(entry, limits)?.read(limits)
+    }
+
+    /// Writes to the disk what its boot loader writes when it starts an entry, such as that the entry for the next start
+    /// has had its turn. A disk that cannot be written stays as it is.
+    pub(crate) fn record_start(&self, entry: &BootEntry) -> Result<()> {
+        let index = self.entries.iter().position(|listed| std::ptr::eq(listed, entry));
+        let writes = index.and_then(|index| self.writes.get(index)).filter(|_| self.volumes.is_writable());
+        for (file, contents) in writes.into_iter().flatten() {
+            match self.volumes.rewrite(file, contents) {
+                // GRUB starts the entry all the same if the file has no place of its own.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                written => written
+                    .map_err(|source| Error::io(format!("cannot write GRUB's environment block {file}"), source))?,
+            }
+        }
+        Ok(())
     }
 
     /// Opens the kernel and initial RAM disks of an entry without reading them; the caller must check the length of the

@@ -17,6 +17,9 @@
 //! All bytes read here are guest-controlled, so the memory and the work that one menu takes are bounded, and no reader
 //! panics.
 //!
+//! Listing a menu changes nothing. When a VM starts an entry, what its boot loader would write is written to a disk that
+//! can be written: GRUB's environment block, in its place, so that an entry for the next start has one turn.
+//!
 //! Supported are GPT, MBR and unpartitioned disks; ext2, ext3, ext4 (with replay of the journal and of fast commits),
 //! XFS and FAT; GRUB 2 with Fedora's loader entries, systemd-boot entries and unified kernel images, extlinux and
 //! syslinux, and GRUB 0.97. A `/boot` on LVM, RAID, LUKS, btrfs or another file system is not supported; the error names
@@ -30,6 +33,7 @@ mod filesystem;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod glob;
 mod grub;
 mod image;
 mod kernel_files;

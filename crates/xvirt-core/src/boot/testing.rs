@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 pub(super) use xvirt_testing::files::pattern;
 pub(super) use xvirt_testing::random::Random;
 
@@ -48,6 +49,55 @@ impl BlockBackend for MemoryDisk {
 
     fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}
+
+/// A disk in memory that can be written.
+#[derive(Debug)]
+pub(crate) struct WritableDisk(Mutex<MemoryDisk>);
+
+impl WritableDisk {
+    pub(crate) fn new(disk: MemoryDisk) -> Self {
+        Self(Mutex::new(disk))
+    }
+
+    pub(crate) fn bytes(&self) -> std::sync::MutexGuard<'_, MemoryDisk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BlockBackend for WritableDisk {
+    fn capacity(&self) -> u64 {
+        self.bytes().capacity()
+    }
+
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    fn read(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
+        self.bytes().read(buffers, offset)
+    }
+
+    fn write(&self, buffers: &[GuestSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut at = usize::try_from(offset).unwrap();
+        for buffer in buffers {
+            buffer.copy_to(&mut self.bytes().0[at..at + buffer.len()]);
+            at += buffer.len();
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -215,6 +265,15 @@ pub(super) fn gpt_in_sectors(size: usize, partitions: &[&[u8]]) -> MemoryDisk {
     disk[446 + 4] = 0xee;
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     MemoryDisk(disk)
+}
+
+/// Makes the checksums of the first table of a GPT disk right again.
+pub(super) fn renew_gpt(disk: &mut [u8]) {
+    let table = crc32(&disk[1024..1024 + 128 * 128]);
+    disk[512 + 88..512 + 92].copy_from_slice(&table.to_le_bytes());
+    disk[512 + 16..512 + 20].fill(0);
+    let header = crc32(&disk[512..512 + 92]);
+    disk[512 + 16..512 + 20].copy_from_slice(&header.to_le_bytes());
 }
 
 /// An MBR disk with these partitions in order.

@@ -38,15 +38,24 @@ pub(super) struct Sections {
     system: Option<Section>,
 }
 
-/// The unified kernel images of a partition, ordered by name.
+/// Where firmware looks for the one program that it starts without being told of it.
+const REMOVABLE: &str = "/EFI/BOOT/BOOTX64.EFI";
+
+/// The unified kernel images of a partition, ordered by name. The last is the one at the path of removable media, which
+/// is a boot loader on most disks.
 pub(super) fn read(volumes: &Volumes<'_>, partition: u32) -> Vec<BootEntry> {
     let names = volumes.list(&DiskPath::new(partition, "/EFI/Linux")).into_iter();
     let images = names.filter(|name| name.to_lowercase().ends_with(".efi")).take(MAX_IMAGES);
-    images.map(|name| entry(volumes, partition, &name)).collect()
+    let mut found: Vec<_> =
+        images.map(|name| entry(volumes, DiskPath::new(partition, format!("/EFI/Linux/{name}")), &name)).collect();
+    let removable = DiskPath::new(partition, REMOVABLE);
+    if sections(volumes, &removable).is_some_and(|sections| sections.linux.is_some()) {
+        found.push(entry(volumes, removable, "BOOTX64.EFI"));
+    }
+    found
 }
 
-fn entry(volumes: &Volumes<'_>, partition: u32, name: &str) -> BootEntry {
-    let file = DiskPath::new(partition, format!("/EFI/Linux/{name}"));
+fn entry(volumes: &Volumes<'_>, file: DiskPath, name: &str) -> BootEntry {
     let mut entry = BootEntry::new(BootSource::UnifiedKernel, name, name);
     let sections = sections(volumes, &file);
     let text = |section: Option<Section>| {

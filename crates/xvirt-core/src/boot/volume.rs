@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::budget::Budget;
 use super::filesystem::{self, Contents, FileSystem, Kind, OpenFile};
 use super::partition::{self, Partition, Scheme};
-use super::window::{Reads, Window};
+use super::window::{Reads, Window, le32};
 use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -64,6 +64,11 @@ impl Volume<'_> {
 pub(super) struct Volumes<'d> {
     volumes: Vec<Volume<'d>>,
     reads: Arc<Reads>,
+    /// The number by which a disk with an MBR is known.
+    mbr_signature: u32,
+    /// The UUID of a disk with a GPT.
+    gpt_uuid: Option<uuid::Uuid>,
+    read_only: bool,
 }
 
 /// Checks a length against a limit; the error has the kind `FileTooLarge`.
@@ -87,13 +92,17 @@ impl<'d> Volumes<'d> {
         reads.budget.check()?;
         let volumes = partitions?.into_iter().map(open).collect();
         reads.budget.check()?;
-        Ok(Self { volumes, reads })
+        // The partition table was read, so this can be read as well; a short disk has neither.
+        let start = Window::new(disk, 0, disk.capacity(), Arc::clone(&reads)).read_vec(0, 1024).unwrap_or_default();
+        let header = start.get(512..).filter(|header| header.starts_with(b"EFI PART"));
+        let gpt_uuid = header.and_then(|header| uuid::Uuid::from_slice_le(header.get(56..72)?).ok());
+        Ok(Self { volumes, reads, mbr_signature: le32(&start, 440), gpt_uuid, read_only: disk.read_only() })
     }
 
     /// Uses the given partitions.
     #[cfg(fuzzing)]
     pub(super) fn of(volumes: Vec<Volume<'d>>, reads: Arc<Reads>) -> Self {
-        Self { volumes, reads }
+        Self { volumes, reads, mbr_signature: 0, gpt_uuid: None, read_only: true }
     }
 
     /// The partitions with a readable file system, in order.
@@ -104,6 +113,26 @@ impl<'d> Volumes<'d> {
     /// The file system of a partition.
     pub(super) fn files(&self, partition: u32) -> Option<&dyn FileSystem> {
         self.volumes.iter().find(|volume| volume.partition.number == partition)?.files()
+    }
+
+    /// All partitions.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.volumes.iter().map(|volume| &volume.partition)
+    }
+
+    /// The partition with this number.
+    pub(super) fn partition(&self, number: u32) -> Option<&Partition> {
+        self.partitions().find(|partition| partition.number == number)
+    }
+
+    /// The number by which a disk with an MBR is known.
+    pub(super) fn mbr_signature(&self) -> u32 {
+        self.mbr_signature
+    }
+
+    /// The UUID of a disk with a GPT.
+    pub(super) fn gpt_uuid(&self) -> Option<uuid::Uuid> {
+        self.gpt_uuid
     }
 
     /// The kind of partition table of the disk.
@@ -117,19 +146,57 @@ impl<'d> Volumes<'d> {
         (metadata.kind == Kind::File).then_some(metadata.length)
     }
 
+    /// Whether there is a file or directory at a path.
+    pub(super) fn exists(&self, at: &DiskPath) -> bool {
+        self.files(at.partition).is_some_and(|files| files.metadata(&at.path).is_ok())
+    }
+
+    /// Leaves out paths that lead to the same file or directory as one before, through links.
+    pub(super) fn without_links(&self, paths: Vec<DiskPath>) -> Vec<DiskPath> {
+        let mut seen = Vec::new();
+        let is_new = |at: &DiskPath| {
+            let real = self.files(at.partition).and_then(|files| files.real_path(&at.path).ok());
+            let real = (at.partition, real.unwrap_or_else(|| at.path.clone()));
+            let is_new = !seen.contains(&real);
+            seen.extend(is_new.then_some(real));
+            is_new
+        };
+        paths.into_iter().filter(is_new).collect()
+    }
+
+    /// The names in a directory in the order of the file system; empty if the directory does not exist.
+    pub(super) fn names(&self, at: &DiskPath) -> Vec<String> {
+        self.files(at.partition).and_then(|files| files.list(&at.path).ok()).unwrap_or_default()
+    }
+
     /// The names in a directory in alphabetical order; empty if the directory does not exist.
     pub(super) fn list(&self, at: &DiskPath) -> Vec<String> {
-        let mut names = self.files(at.partition).and_then(|files| files.list(&at.path).ok()).unwrap_or_default();
+        let mut names = self.names(at);
         names.sort();
         names
     }
 
-    /// A text file with invalid UTF-8 replaced; `None` if it is unreadable or longer than `limit`.
-    pub(super) fn text(&self, at: &DiskPath, limit: u64) -> Option<String> {
+    /// A small file; `None` if it is unreadable or longer than `limit`.
+    pub(super) fn bytes(&self, at: &DiskPath, limit: u64) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         self.read(at, limit, &mut bytes).ok()?;
         self.reads.spend(TEXT_COST * bytes.len() as u64).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        Some(bytes)
+    }
+
+    /// A text file with invalid UTF-8 replaced; `None` if it is unreadable or longer than `limit`.
+    pub(super) fn text(&self, at: &DiskPath, limit: u64) -> Option<String> {
+        self.bytes(at, limit).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether the disk can be written.
+    pub(super) fn is_writable(&self) -> bool {
+        !self.read_only
+    }
+
+    /// Replaces the contents of a file by others of the same length, in its place.
+    pub(super) fn rewrite(&self, at: &DiskPath, contents: &[u8]) -> io::Result<()> {
+        self.mounted(at)?.rewrite(&at.path, contents)
     }
 
     /// The work done and left for this disk's menu.
@@ -166,10 +233,20 @@ impl<'d> Volumes<'d> {
     }
 
     fn mounted(&self, at: &DiskPath) -> io::Result<&dyn FileSystem> {
-        self.files(at.partition).ok_or_else(|| {
-            let what = format!("partition {} has no readable file system", at.partition);
-            io::Error::new(io::ErrorKind::NotFound, what)
-        })
+        let number = at.partition;
+        let error = |kind, what: String| Err(io::Error::new(kind, what));
+        match self.volumes.iter().find(|volume| volume.partition.number == number).map(|volume| &volume.contents) {
+            Some(Contents::Files(files)) => Ok(files.as_ref()),
+            Some(Contents::Foreign(name)) => error(
+                io::ErrorKind::Unsupported,
+                format!("there is {name} on partition {number}, which is not supported"),
+            ),
+            Some(Contents::Unreadable(why)) => {
+                error(why.kind(), format!("the file system on partition {number} is unreadable: {why}"))
+            }
+            Some(Contents::Nothing) => error(io::ErrorKind::NotFound, format!("partition {number} has no file system")),
+            None => error(io::ErrorKind::NotFound, format!("the disk has no partition {number}")),
+        }
     }
 
     /// The error for a disk without anything to boot; it names what was found.
@@ -184,7 +261,12 @@ impl<'d> Volumes<'d> {
             match contents {
                 Contents::Foreign(name) => found.push(format!("{name} on {place}")),
                 Contents::Unreadable(why) => found.push(format!("an unreadable file system on {place} ({why})")),
-                Contents::Files(_) | Contents::Nothing => {}
+                Contents::Files(files) => {
+                    found.extend(
+                        files.limit().map(|limit| format!("a file system on {place} with {limit}, which is not read")),
+                    );
+                }
+                Contents::Nothing => {}
             }
         }
         let readable = self.readable().next().is_some();

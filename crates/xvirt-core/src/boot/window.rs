@@ -108,6 +108,19 @@ impl<'d> Window<'d> {
         Ok(bytes)
     }
 
+    /// Writes to `offset`, which must be the start of a sector. The rest of the last sector keeps its contents.
+    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let length = (bytes.len() as u64).next_multiple_of(SECTOR);
+        let position = self.start + offset;
+        if !position.is_multiple_of(SECTOR) || offset.checked_add(length).is_none_or(|end| end > self.length) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a write beyond the partition or between sectors"));
+        }
+        let mut sectors = self.read_vec(offset, usize::try_from(length).unwrap_or(0))?;
+        sectors.get_mut(..bytes.len()).unwrap_or_default().copy_from_slice(bytes);
+        self.reads.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.disk.write(&[GuestSlice::from(sectors.as_mut_slice())], position)
+    }
+
     fn read_cached(&self, mut position: u64, mut buffer: &mut [u8]) -> io::Result<()> {
         let mut cache = self.reads.cache.lock().unwrap_or_else(PoisonError::into_inner);
         while !buffer.is_empty() {

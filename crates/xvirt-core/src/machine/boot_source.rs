@@ -65,7 +65,8 @@ fn from_files(
 fn from_disk(disk: &dyn BlockBackend, entry: &EntryChoice, append: &str, ram: &GuestRam) -> Result<Entry> {
     let menu = BootMenu::read(disk)?;
     let memory = ram.iter().map(|region| region.len()).sum();
-    let mut image = menu.open(menu.entry(entry)?, &Limits { initrd: memory, ..Limits::default() })?;
+    let entry = menu.entry(entry)?;
+    let mut image = menu.open(entry, &Limits { initrd: memory, ..Limits::default() })?;
     let command_line = [image.command_line.as_str(), append].join(" ");
     let initrd = image.initrd.as_mut().map(|initrd| {
         let length = initrd.length();
@@ -77,8 +78,9 @@ fn from_disk(disk: &dyn BlockBackend, entry: &EntryChoice, append: &str, ram: &G
         command_line: command_line.trim_end(),
         protocol: EntryProtocol::Auto,
     };
-    let loaded = boot::load(ram, payload);
-    loaded.map_err(|error| image.take_failure().unwrap_or(error))
+    let loaded = boot::load(ram, payload).map_err(|error| image.take_failure().unwrap_or(error))?;
+    menu.record_start(entry)?;
+    Ok(loaded)
 }
 
 fn no_such_disk(disk: usize) -> Error {
@@ -92,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::arch::x86_64::layout;
-    use crate::boot::testing::{File, ext, text};
+    use crate::boot::testing::{File, MemoryDisk, WritableDisk, ext, text};
     use crate::config::{ByteSize, MemoryBacking};
     use crate::memory::allocate;
 
@@ -102,7 +104,7 @@ mod tests {
         let config = format!("LABEL a\nLINUX /vmlinuz\nINITRD {}\n", names.join(","));
         let mut files = vec![File("/vmlinuz", crate::demo::kernel()), text("/extlinux.conf", &config)];
         files.extend(names.iter().zip(initrds).map(|(name, bytes)| File(name, bytes)));
-        let disk = crate::boot::testing::MemoryDisk(ext(&["-t", "ext4"], 32, &files)?);
+        let disk = MemoryDisk(ext(&["-t", "ext4"], 32, &files)?);
         let ram = allocate(ByteSize::mib(16), &MemoryBacking::default()).unwrap();
         Some(from_disk(&disk, &EntryChoice::Default, "", &ram).map(|_| {
             let [address, size] = [0, 8].map(|at| ram.read_obj::<u64>(GuestAddress(layout::PVH_MODULES + at)).unwrap());
@@ -118,6 +120,29 @@ mod tests {
         let Some(bytes) = loaded(&[b"first", &large, b"", b"last one"]) else { return };
         let expected = [b"first\0\0\0", large.as_slice(), b"\0", b"last one"].concat();
         assert!(bytes.unwrap() == expected);
+    }
+
+    /// An entry that GRUB starts once is started once: the disk knows that it had its turn.
+    #[test]
+    fn the_next_entry_of_grub_has_one_turn() {
+        let config = "load_env\nif [ \"$next_entry\" ]; then\nset default=$next_entry\nset next_entry=\nsave_env next_entry\nfi\n\
+                      menuentry a { linux /vmlinuz a }\nmenuentry b { linux /vmlinuz b }\n";
+        let block = format!("{:#<1024}", "# GRUB Environment Block\nnext_entry=b\n");
+        let files =
+            [File("/vmlinuz", crate::demo::kernel()), text("/grub/grub.cfg", config), text("/grub/grubenv", &block)];
+        let Some(image) = ext(&["-t", "ext4"], 32, &files) else { return };
+        let disk = WritableDisk::new(MemoryDisk(image));
+        let ram = allocate(ByteSize::mib(16), &MemoryBacking::default()).unwrap();
+        let starts = || {
+            from_disk(&disk, &EntryChoice::Default, "", &ram).unwrap();
+            let mut line = vec![0; 64];
+            ram.read_slice(&mut line, GuestAddress(layout::COMMAND_LINE)).unwrap();
+            String::from_utf8(line).unwrap().split('\0').next().unwrap().to_owned()
+        };
+        // An entry that cannot be loaded has not had its turn.
+        let small = allocate(ByteSize::mib(1), &MemoryBacking::default()).unwrap();
+        assert!(from_disk(&disk, &EntryChoice::Default, "", &small).is_err());
+        assert_eq!([starts(), starts()], ["BOOT_IMAGE=/vmlinuz b", "BOOT_IMAGE=/vmlinuz a"]);
     }
 
     #[test]

@@ -212,6 +212,10 @@ impl Tree for Fat<'_> {
         &self.label
     }
 
+    fn grub_name(&self) -> &'static str {
+        "fat"
+    }
+
     fn root(&self) -> io::Result<Node> {
         Ok(Node { name: String::new(), is_directory: true, length: 0, place: self.root })
     }
@@ -250,6 +254,18 @@ impl Tree for Fat<'_> {
     fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let read = |start, skipped, part: &mut [u8]| self.window.read(start + skipped, part);
         read_runs(runs, 1, offset, buffer, &self.window, read)
+    }
+
+    fn unit(&self) -> u64 {
+        1
+    }
+
+    fn check_own_blocks(&self, _: &Node) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_run(&self, run: &Run, _: &[u8], bytes: &[u8]) -> io::Result<()> {
+        self.window.write(run.physical, bytes)
     }
 }
 

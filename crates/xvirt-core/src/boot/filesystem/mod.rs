@@ -17,8 +17,11 @@ use std::ops::Range;
 
 use super::window::{Window, le16};
 
-/// A size limit for directories, which a hostile disk may claim to be huge; no `/boot` has a larger one.
+/// A size limit for directories that are listed, which a hostile disk may claim to be huge; no `/boot` has a larger one.
 const MAX_DIRECTORY: u64 = 1 << 20;
+
+/// A size limit for directories in which a name is looked up: the store of NixOS has millions of bytes of names.
+const MAX_SEARCHED: u64 = 256 << 20;
 
 /// The kind of object at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,19 @@ pub(super) trait FileSystem: fmt::Debug + Send + Sync {
 
     /// The label, empty if there is none.
     fn label(&self) -> &str;
+
+    /// The name of GRUB's driver for it.
+    fn grub_name(&self) -> &'static str;
+
+    /// What the file system may have and is not read.
+    fn limit(&self) -> Option<&'static str>;
+
+    /// The path without links to the same file or directory.
+    fn real_path(&self, path: &str) -> io::Result<String>;
+
+    /// Replaces the contents of a file by others of the same length, in its place, as GRUB does: nothing else of the
+    /// file system changes. Fails if the file has no such place, or the disk says otherwise than the file.
+    fn rewrite(&self, path: &str, contents: &[u8]) -> io::Result<()>;
 
     /// The metadata of `path`. Symbolic links are followed, but only inside this file system.
     fn metadata(&self, path: &str) -> io::Result<Metadata>;

@@ -176,6 +176,39 @@ fn fat_file_systems_are_read_back() {
     }
 }
 
+/// A directory of more than 4 MiB, such as a store of NixOS. Its last name leads to the root directory.
+#[test]
+fn names_are_found_in_large_directories() {
+    const BLOCK: usize = 4096;
+    let mut directory = Vec::new();
+    while directory.len() < 5 << 20 {
+        let number = directory.len() / BLOCK;
+        let mut block = Vec::new();
+        for index in 0..8 {
+            let name = format!("{:a<240}-{number}-{index}", "");
+            let length = if index == 7 { BLOCK - block.len() } else { (8 + name.len()).next_multiple_of(4) };
+            let start = block.len();
+            block.extend(2u32.to_le_bytes());
+            block.extend((length as u16).to_le_bytes());
+            block.extend([name.len() as u8, 2]);
+            block.extend(name.as_bytes());
+            block.resize(start + length, 0);
+        }
+        directory.extend(block);
+    }
+    let last = format!("{:a<240}-{}-7", "", directory.len() / BLOCK - 1);
+    let files = [File("/store", &directory), text("/kernel", "kernel")];
+    let Some(mut image) = ext(&["-t", "ext4", "-b", "4096"], 16, &files) else { return };
+    let length = (directory.len() as u32).to_le_bytes();
+    let is_store = |inode: &&mut [u8]| inode[4..8] == length && inode[1] & 0xf0 == 0x80;
+    let inode = image.chunks_exact_mut(256).find(is_store).unwrap();
+    inode[1] = inode[1] & 0x0f | 0x40;
+    let disk = MemoryDisk(image);
+    let Contents::Files(files) = contents(&disk) else { panic!("{:?}", contents(&disk)) };
+    assert!(read(files.as_ref(), &format!("/store/{last}/kernel")) == b"kernel");
+    assert_eq!(files.metadata("/store/none").unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
 /// Reads back what our own writer writes, with a file of several clusters among small ones.
 #[test]
 fn a_seed_is_read_back() {

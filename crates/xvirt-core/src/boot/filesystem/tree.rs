@@ -36,6 +36,12 @@ pub(super) trait Tree: fmt::Debug + Send + Sync {
     fn window(&self) -> &Window<'_>;
     fn uuid(&self) -> &str;
     fn label(&self) -> &str;
+    /// The name of GRUB's driver for it.
+    fn grub_name(&self) -> &'static str;
+    /// What the file system may have and is not read.
+    fn limit(&self) -> Option<&'static str> {
+        None
+    }
     fn root(&self) -> io::Result<Self::Node>;
     fn kind(&self, node: &Self::Node) -> NodeKind;
     fn length(&self, node: &Self::Node) -> u64;
@@ -48,6 +54,12 @@ pub(super) trait Tree: fmt::Debug + Send + Sync {
     fn runs(&self, file: &Self::Node, range: Range<u64>) -> io::Result<Vec<Run>>;
     /// Reads from `offset` in a file with these runs into `buffer`.
     fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// The length of what runs count, in bytes.
+    fn unit(&self) -> u64;
+    /// Fails if the blocks of a file must not be written in their place.
+    fn check_own_blocks(&self, file: &Self::Node) -> io::Result<()>;
+    /// Writes to the start of a run; `old` is what the file contains there.
+    fn write_run(&self, run: &Run, old: &[u8], bytes: &[u8]) -> io::Result<()>;
 }
 
 /// A range of a file in a tree.
@@ -70,6 +82,52 @@ impl<T: Tree> FileSystem for T {
 
     fn label(&self) -> &str {
         Tree::label(self)
+    }
+
+    fn grub_name(&self) -> &'static str {
+        Tree::grub_name(self)
+    }
+
+    fn limit(&self) -> Option<&'static str> {
+        Tree::limit(self)
+    }
+
+    fn real_path(&self, path: &str) -> io::Result<String> {
+        let (_, names) = walk_named(self, path)?;
+        let names: Vec<_> = names.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        Ok(format!("/{}", names.join("/")))
+    }
+
+    fn rewrite(&self, path: &str, contents: &[u8]) -> io::Result<()> {
+        let node = walk(self, path)?;
+        let length = contents.len() as u64;
+        if self.kind(&node) != NodeKind::File || self.length(&node) != length {
+            return Err(unsupported("the file has another length now"));
+        }
+        self.check_own_blocks(&node)?;
+        let runs = self.runs(&node, 0..length)?;
+        let mut old = vec![0; contents.len()];
+        self.read_runs(&runs, 0, &mut old)?;
+        let mut covered = 0;
+        for run in &runs {
+            if run.logical * self.unit() != covered {
+                break;
+            }
+            covered = (run.logical + run.count) * self.unit();
+        }
+        if covered < length {
+            return Err(unsupported("the file has holes"));
+        }
+        for run in &runs {
+            let start = (run.logical * self.unit()) as usize;
+            let end = ((run.logical + run.count) * self.unit()).min(length) as usize;
+            if let (Some(old), Some(new)) = (old.get(start..end), contents.get(start..end))
+                && old != new
+            {
+                self.write_run(run, old, new)?;
+            }
+        }
+        Ok(())
     }
 
     fn metadata(&self, path: &str) -> io::Result<Metadata> {
@@ -127,7 +185,13 @@ pub(super) fn scan_directory<T: Tree, F>(
 
 /// Follows a path from the root. `..` at the root stays there, so a path cannot leave the file system.
 fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
+    walk_named(tree, path).map(|(node, _)| node)
+}
+
+/// Follows a path, and returns the names on the way without those of links.
+fn walk_named<T: Tree>(tree: &T, path: &str) -> io::Result<(T::Node, Vec<Vec<u8>>)> {
     let mut stack = vec![tree.root()?];
+    let mut names = Vec::new();
     let mut ahead = components(path.as_bytes());
     let (mut links, mut steps) = (0, 0);
     while let Some(name) = ahead.pop() {
@@ -142,12 +206,14 @@ fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
         if name == b".." {
             if stack.len() > 1 {
                 stack.pop();
+                names.pop();
             }
             continue;
         }
         let node = tree.find(here, &name)?.ok_or_else(not_found)?;
         if tree.kind(&node) != NodeKind::Link {
             stack.push(node);
+            names.push(name);
             continue;
         }
         links += 1;
@@ -157,10 +223,11 @@ fn walk<T: Tree>(tree: &T, path: &str) -> io::Result<T::Node> {
         let target = tree.link_target(&node)?;
         if target.starts_with(b"/") {
             stack.truncate(1);
+            names.clear();
         }
         ahead.append(&mut components(&target));
     }
-    stack.pop().ok_or_else(not_found)
+    Ok((stack.pop().ok_or_else(not_found)?, names))
 }
 
 /// The components of a path in reverse order, without `.`.

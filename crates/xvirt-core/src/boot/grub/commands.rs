@@ -4,17 +4,17 @@ use super::super::entry::{MAX_INITRDS, MAX_TITLE};
 use super::super::filesystem::Metadata;
 use super::super::loader_entries;
 use super::super::volume::DiskPath;
-use super::interpreter::{Block, Flow, Interpreter, Item};
+use super::devices::By;
+use super::interpreter::{Block, FILE_STEPS, Flow, Interpreter, Item};
+use super::known::is_command;
+use super::options::{self, Known, Takes};
 use super::parser::Script;
-use super::{device, test_command};
-
-/// A `grubenv` has 1024 bytes; this allows for larger ones.
-const MAX_ENVIRONMENT: u64 = 64 << 10;
+use super::selection::Names;
+use super::{device, doubt, number, regexp, test_command};
 
 const MAX_ITEMS: usize = 512;
 
-/// The cost of a file system lookup in steps.
-const FILE_STEPS: u32 = 20;
+const REGEXP: [Known; 1] = [('s', "set", Takes::Value)];
 
 impl Interpreter<'_, '_> {
     /// Runs a built-in command.
@@ -22,16 +22,23 @@ impl Interpreter<'_, '_> {
         self.success = true;
         match name {
             "menuentry" | "submenu" => self.menu_item(name == "submenu", arguments, block),
-            "set" => arguments.iter().for_each(|argument| self.assign(argument)),
+            "set" => arguments.iter().for_each(|argument| self.assignment(argument)),
             "unset" => arguments.iter().for_each(|name| self.environment.unset(name)),
+            "export" => arguments.iter().for_each(|name| self.environment.export(name)),
             "setparams" => self.arguments = arguments,
             "shift" => {
-                let count = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(1);
+                let count = arguments.first().map_or(Some(1), |count| number::unsigned(count).map(|(count, _)| count));
+                let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
                 self.arguments.drain(..self.arguments.len().min(count));
             }
             "[" | "test" => self.test(name, &arguments),
+            "regexp" => self.regexp(arguments),
+            "insmod" => self.has_patterns |= arguments.iter().any(|module| module == "regexp"),
             // Conditions that do not hold here: no key is pressed, and no special hardware is present.
-            "false" | "keystatus" | "regexp" | "fwsetup" => self.success = false,
+            "false" | "keystatus" | "fwsetup" | "smbios" => self.success = false,
+            // The graphics of the guest are not on any list.
+            "hwmatch" => self.assign("match", "0"),
+            "increment" | "decrement" => self.count(name == "increment", &arguments),
             "return" => {
                 self.success = arguments.first().is_none_or(|status| status == "0");
                 return Flow::Return;
@@ -39,43 +46,119 @@ impl Interpreter<'_, '_> {
             "break" => return Flow::Break,
             "continue" => return Flow::Continue,
             "eval" => return self.run_text(&arguments.join(" ")),
-            "source" | "." | "configfile" | "normal" => {
-                // Without an argument, `normal` runs the standard file.
-                let file = arguments.into_iter().next().unwrap_or_else(|| "$prefix/grub.cfg".into());
-                let file = file.replace("$prefix", self.environment.get("prefix"));
-                return self.include_file(&file);
-            }
-            "load_env" => self.load_env(&arguments),
-            "search" | "search.fs_uuid" | "search.fs_label" | "search.file" => self.search(name, &arguments),
-            "probe" => self.probe(&arguments),
+            "source" | "." => return self.source(&arguments),
+            "configfile" | "normal" => return self.configfile(arguments),
+            "load_env" => self.load_env(arguments),
+            "save_env" => self.save_env(arguments),
+            "file_env" => self.file_env(arguments),
+            "search" => self.search(arguments),
+            "search.fs_uuid" => self.short_search(By::Uuid, &arguments),
+            "search.fs_label" => self.short_search(By::Label, &arguments),
+            "search.file" => self.short_search(By::File, &arguments),
+            "probe" => self.probe(arguments),
+            "loopback" => self.loopback(&arguments),
             "linux" | "linux16" | "linuxefi" => {
+                self.pass_doubt_on();
                 if let Some((path, rest)) = positional(&arguments).split_first() {
-                    let at = device::resolve(path, self.environment.get("root"));
+                    let at = self.resolve(path);
                     self.outcome.linux(path, at, rest);
                 }
             }
             "initrd" | "initrd16" | "initrdefi" => {
-                let root = self.environment.get("root");
-                self.outcome.initrd(positional(&arguments).iter().map(|path| device::resolve(path, root)));
+                self.pass_doubt_on();
+                let files: Vec<_> = positional(&arguments).iter().map(|path| self.resolve(path)).collect();
+                self.outcome.initrd(files.into_iter());
             }
             "multiboot" | "multiboot2" | "xen_hypervisor" => {
                 self.outcome.obstacle("it starts the Xen hypervisor or another multiboot program, not Linux");
             }
             "chainloader" => self.outcome.obstacle("it starts another boot loader"),
-            "blscfg" => self.loader_entries(),
+            "blscfg" | "bls_import" => self.loader_entries(),
+            // GRUB starts what it has loaded, and does not return from that.
+            "boot" if self.outcome.has_kernel() => return Flow::Halt,
+            "boot" => self.success = false,
             "exit" => return Flow::Halt,
-            _ => {
-                if block.is_none() && arguments.is_empty() && name.contains('=') {
-                    self.assign(name);
+            "gptprio.next" => {
+                if !self.flatcar_next(arguments.clone()) {
+                    doubt::command(self, name, &arguments);
                 }
             }
+            _ if is_command(name) => {}
+            _ if name.contains('=') => self.assignment(name),
+            _ => doubt::command(self, name, &arguments),
+        }
+        if self.success_unknown.is_none() {
+            self.success_unknown.clone_from(&self.touched);
         }
         Flow::Next
     }
 
-    fn assign(&mut self, argument: &str) {
+    fn assignment(&mut self, argument: &str) {
         if let Some((name, value)) = argument.split_once('=') {
-            self.environment.set(name, value);
+            self.assign(name, value);
+        }
+    }
+
+    /// An entry that is started with words that depend on an unknown command is not known.
+    fn pass_doubt_on(&mut self) {
+        if let Some(unknown) = &self.touched {
+            self.outcome.doubt(unknown);
+        }
+    }
+
+    /// The file at a path; an error that says where it is instead.
+    fn resolve(&self, path: &str) -> Result<DiskPath, String> {
+        device::resolve(path, self.environment.get("root")).map_err(|device| match self.images.get(&device) {
+            Some(image) => format!(
+                "in the disk image {image}, which GRUB mounts as {device}; images inside of a file \
+                 system are not supported"
+            ),
+            None if device.is_empty() => "on a device that was not found on this disk".into(),
+            None => format!("on {device}, which is not on this disk"),
+        })
+    }
+
+    /// Mounts a disk image: `loopback name file`.
+    fn loopback(&mut self, arguments: &[String]) {
+        const MAX_IMAGES: usize = 64;
+        if let [name, file] = positional(arguments)
+            && self.images.len() < MAX_IMAGES
+            && name.len() + file.len() <= MAX_TITLE
+        {
+            self.images.insert(name.clone(), file.clone());
+        }
+    }
+
+    /// Matches a text, and sets variables to its parts: `regexp --set NUMBER:VARIABLE EXPRESSION TEXT`.
+    fn regexp(&mut self, arguments: Vec<String>) {
+        // The command is in the module that expands patterns.
+        self.has_patterns = true;
+        let options = options::parse(arguments, &REGEXP);
+        let [expression, text] = options.plain.as_slice() else { return self.success = false };
+        let steps = u32::try_from(expression.len() + text.len()).unwrap_or(u32::MAX);
+        let groups = self.spend(steps.saturating_add(FILE_STEPS)).then(|| regexp::find(expression, text)).flatten();
+        self.success = groups.is_some();
+        let Some(groups) = groups else { return };
+        for wanted in options.values("set") {
+            let (number, variable) = match wanted.split_once(':') {
+                Some((number, variable)) => (number.parse::<usize>().ok(), variable),
+                None => (Some(1), wanted),
+            };
+            let Some(number) = number else { return self.success = false };
+            let part = groups.get(number).cloned().flatten().and_then(|range| text.get(range));
+            match part {
+                Some(part) => self.assign(variable, part),
+                None => self.environment.unset(variable),
+            }
+        }
+    }
+
+    /// Fedora's counters in the environment block.
+    fn count(&mut self, up: bool, arguments: &[String]) {
+        for name in arguments {
+            let value = number::signed(self.environment.get(name));
+            let next = if up { value.saturating_add(1) } else { value.saturating_sub(1).max(0) };
+            self.assign(name, next.to_string());
         }
     }
 
@@ -100,6 +183,9 @@ impl Interpreter<'_, '_> {
             return;
         };
         let id = id.unwrap_or_else(|| title.clone());
+        if let Some(unknown) = self.touched.clone() {
+            self.doubt_menu(&unknown);
+        }
         if self.items.len() < MAX_ITEMS && title.len() <= MAX_TITLE && id.len() <= MAX_TITLE {
             let block = Block { id, title, body: body.clone(), arguments: plain };
             self.items.push(if is_submenu { Item::Submenu(block) } else { Item::Entry(block) });
@@ -122,92 +208,6 @@ impl Interpreter<'_, '_> {
         self.volumes.files(at.partition)?.metadata(&at.path).ok()
     }
 
-    fn include_file(&mut self, path: &str) -> Flow {
-        match device::resolve(path, self.environment.get("root")) {
-            Ok(at) => {
-                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                self.environment.set("config_directory", directory);
-                self.environment.set("config_file", path);
-                self.include(&at)
-            }
-            Err(_) => {
-                self.success = false;
-                Flow::Next
-            }
-        }
-    }
-
-    fn load_env(&mut self, arguments: &[String]) {
-        let (mut file, mut names) = (None, Vec::new());
-        let mut arguments = arguments.iter();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "-f" | "--file" => file = arguments.next().cloned(),
-                "-s" | "--skip-sig" => {}
-                _ => match argument.strip_prefix("--file=") {
-                    Some(given) => file = Some(given.to_owned()),
-                    None => names.push(argument.clone()),
-                },
-            }
-        }
-        let file = file.unwrap_or_else(|| format!("{}/grubenv", self.environment.get("prefix")));
-        let at = device::resolve(&file, self.environment.get("root")).ok().filter(|_| self.spend(FILE_STEPS));
-        match at.and_then(|at| self.volumes.text(&at, MAX_ENVIRONMENT)) {
-            Some(block) => self.environment.load_block(&block, &names),
-            None => self.success = false,
-        }
-    }
-
-    /// Searches for a partition and sets a variable (default `root`) to its name.
-    fn search(&mut self, name: &str, arguments: &[String]) {
-        let mut by = match name {
-            "search.fs_uuid" => By::Uuid,
-            "search.fs_label" => By::Label,
-            _ => By::File,
-        };
-        // The short forms take the variable as an argument: `search.fs_uuid UUID root hints…`.
-        let is_short = name != "search";
-        let mut variable = None;
-        let mut wanted = Vec::new();
-        let mut arguments = arguments.iter();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "-u" | "--fs-uuid" => by = By::Uuid,
-                "-l" | "--label" | "--fs-label" => by = By::Label,
-                "-f" | "--file" => by = By::File,
-                "-s" | "--set" => variable = Some("root".to_owned()),
-                "-h" | "--hint" | "--hint-bios" | "--hint-efi" | "--hint-baremetal" => drop(arguments.next()),
-                option if option.starts_with('-') => {
-                    if let Some(given) = option.strip_prefix("--set=") {
-                        variable = Some(given.to_owned());
-                    }
-                }
-                plain => wanted.push(plain.to_owned()),
-            }
-        }
-        if is_short && variable.is_none() {
-            variable = wanted.get(1).cloned();
-        }
-        let found = wanted.first().and_then(|wanted| self.find_partition(by, wanted));
-        self.success = found.is_some();
-        if let (Some(partition), Some(variable)) = (found, variable) {
-            self.environment.set(&variable, device::name(self.volumes, partition));
-        }
-    }
-
-    fn find_partition(&self, by: By, wanted: &str) -> Option<u32> {
-        let mut volumes = self.volumes.readable();
-        let found = volumes.find(|(partition, files)| match by {
-            By::Uuid => files.uuid().eq_ignore_ascii_case(wanted),
-            By::Label => files.label() == wanted,
-            By::File => {
-                let at = DiskPath::new(*partition, wanted);
-                self.spend(FILE_STEPS) && self.volumes.file_length(&at).is_some()
-            }
-        });
-        found.map(|(partition, _)| partition)
-    }
-
     /// Fedora's `blscfg`: creates menu entries from the files in `/loader/entries`, which may contain variables.
     fn loader_entries(&mut self) {
         let devices = [self.environment.get("boot"), self.environment.get("root")];
@@ -226,17 +226,21 @@ impl Interpreter<'_, '_> {
             self.success = false;
             return;
         };
+        self.names = Names::NumberLast;
         let device = device::name(self.volumes, directory.partition);
         let place = |path: &str| match path.strip_prefix('$') {
             // A variable expands to a whole path, or to nothing.
             Some(_) => path.to_owned(),
             None => format!("({device}){}", loader_entries::resolve(self.volumes, &directory, path).path),
         };
-        for entry in entries {
+        let saves = if self.environment.get("save_default") == "true" { "savedefault\n" } else { "" };
+        for entry in entries.into_iter().filter(|entry| !entry.linux.is_empty()) {
             let words = entry.initrds.iter().flat_map(|line| line.split_whitespace());
             let initrds: Vec<_> = words.take(MAX_INITRDS).map(place).collect();
-            let script =
-                format!("linux {} {}\ninitrd {}", place(&entry.linux), entry.options.join(" "), initrds.join(" "));
+            // GRUB reads the first line of options, unlike systemd-boot.
+            let options = entry.options.first().map_or("$default_kernelopts", String::as_str);
+            let initrd = if initrds.is_empty() { String::new() } else { format!("initrd {}", initrds.join(" ")) };
+            let script = format!("{saves}linux {} {options}\n{initrd}", place(&entry.linux));
             if self.items.len() < MAX_ITEMS
                 && let Some(body) = self.parse(&script)
             {
@@ -246,35 +250,6 @@ impl Interpreter<'_, '_> {
             }
         }
     }
-
-    /// Queries a device: `probe --set=variable --fs-uuid device`.
-    fn probe(&mut self, arguments: &[String]) {
-        let (mut variable, mut label, mut partition) = (None, false, None);
-        let mut arguments = arguments.iter();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "-s" | "--set" => variable = arguments.next().cloned(),
-                "-l" | "--label" => label = true,
-                option if option.starts_with('-') => {
-                    variable = option.strip_prefix("--set=").map(str::to_owned).or(variable);
-                }
-                name => partition = device::partition(name.trim_matches(['(', ')'])),
-            }
-        }
-        let files = partition.and_then(|partition| self.volumes.files(partition));
-        self.success = files.is_some();
-        if let (Some(files), Some(variable)) = (files, variable) {
-            let value = if label { files.label() } else { files.uuid() };
-            self.environment.set(&variable, value);
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum By {
-    Uuid,
-    Label,
-    File,
 }
 
 /// The arguments after the options, which these commands ignore here.

@@ -6,14 +6,21 @@ use std::rc::Rc;
 
 use super::super::entry::{BootEntry, Found};
 use super::super::volume::{DiskPath, Volumes};
-use super::environment::Environment;
-use super::lexer::{Piece, Word};
+use super::devices::By;
+use super::doubt;
+use super::environment::{Environment, Unknown};
+use super::files::Rewrite;
+use super::known::is_command;
 use super::outcome::Outcome;
 use super::parser::{Command, Script, parse};
+use super::selection::{self, Line, Menu, Names, What};
 use super::{MAX_CONFIG, device, lexer};
 
 /// The most steps of all commands, weighted by cost: enough for hundreds of entries, and used up within a second.
-const MAX_STEPS: u32 = 200_000;
+pub(super) const MAX_STEPS: u32 = 200_000;
+
+/// The cost of a file system lookup in steps.
+pub(super) const FILE_STEPS: u32 = 20;
 
 /// The most tokens of one script; each costs a step and takes some hundred bytes of memory.
 const MAX_TOKENS: usize = 64 << 10;
@@ -40,10 +47,6 @@ const MAX_DEPTH: u32 = 16;
 
 const MAX_ENTRIES: usize = 512;
 const MAX_FUNCTIONS: usize = 512;
-
-/// The most arguments of one command.
-const MAX_ARGUMENTS: usize = 1024;
-const MAX_ARGUMENT_BYTES: usize = 256 << 10;
 
 /// How a command affects the control flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,24 @@ pub(super) struct Interpreter<'v, 'd> {
     pub(super) outcome: Outcome,
     /// Whether the last command succeeded.
     pub(super) success: bool,
+    /// What GRUB writes into environment blocks up to here.
+    pub(super) written: Vec<Rewrite>,
+    /// Where things were found that the script searched for.
+    pub(super) searches: Vec<(By, String, u32)>,
+    /// The disk images that the script has mounted, by the name of the device.
+    pub(super) images: HashMap<String, String>,
+    /// Whether patterns in arguments stand for files.
+    pub(super) has_patterns: bool,
+    /// How names of entries are understood.
+    pub(super) names: Names,
+    /// The unknown command on which the words of the current command depend.
+    pub(super) touched: Option<Unknown>,
+    /// The unknown command on which it depends whether this part of the script runs.
+    pub(super) branch_unknown: Option<Unknown>,
+    /// The unknown command on which the success of the last command depends.
+    pub(super) success_unknown: Option<Unknown>,
+    /// The unknown command on which the lines of the menu depend.
+    menu_unknown: Option<Unknown>,
     steps: Steps,
     depth: u32,
 }
@@ -95,11 +116,14 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         let features = ["menuentry_id", "menuentry_options", "timeout_style", "200_final", "default_font_path"];
         for (name, value) in constants {
             environment.set(name, value);
+            environment.export(name);
         }
         for feature in
             features.into_iter().chain(["all_video_module", "platform_search_hint", "chainloader_bpb", "ntldr"])
         {
-            environment.set(&format!("feature_{feature}"), "y");
+            let name = format!("feature_{feature}");
+            environment.set(&name, "y");
+            environment.export(&name);
         }
         Self {
             volumes,
@@ -109,6 +133,15 @@ impl<'v, 'd> Interpreter<'v, 'd> {
             items: Vec::new(),
             outcome: Outcome::default(),
             success: true,
+            written: Vec::new(),
+            searches: Vec::new(),
+            images: HashMap::new(),
+            has_patterns: false,
+            names: Names::NumberFirst,
+            touched: None,
+            branch_unknown: None,
+            success_unknown: None,
+            menu_unknown: None,
             steps,
             depth: 0,
         }
@@ -118,14 +151,32 @@ impl<'v, 'd> Interpreter<'v, 'd> {
     pub(super) fn boot_menu(mut self, config: &DiskPath) -> Found {
         let device = device::name(self.volumes, config.partition);
         let directory = config.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        self.environment.set("root", &device);
-        self.environment.set("prefix", format!("({device}){directory}"));
+        for (name, value) in [("root", device.clone()), ("prefix", format!("({device}){directory}"))] {
+            self.environment.set(name, value);
+            self.environment.export(name);
+        }
         self.environment.set("cmdpath", format!("({device}){directory}"));
-        self.include(config);
-        let mut entries = Vec::new();
-        let menu = self.finish(&[], &mut entries);
-        let default = self.default(&menu, &entries);
-        Found { entries, default }
+        // The images that are signed for EFI contain this module.
+        self.has_patterns = config.path.starts_with("/EFI/");
+        self.source(&[format!("({device}){}", config.path)]);
+        let mut collected = Collected::default();
+        let menu = self.finish_menu(&[], &mut collected);
+        let Collected { entries, writes, unknown } = collected;
+        let can_boot = |entry: &BootEntry| {
+            let is_there = |at: &DiskPath| self.spend(FILE_STEPS) && self.volumes.file_length(at).is_some();
+            entry.is_bootable() && entry.kernel.as_ref().is_some_and(is_there)
+        };
+        let fallback = self.environment.get("fallback").to_owned();
+        let default = match fallback.is_empty() {
+            true => menu.chosen(None, self.names),
+            false => selection::choose(&menu, self.names, &fallback, &entries, can_boot),
+        };
+        let unknown = self
+            .menu_unknown
+            .clone()
+            .or_else(|| self.environment.unknown("default"))
+            .or_else(|| unknown.get(default?).cloned().flatten());
+        Found { entries, default, writes, unknown_default: unknown.map(|name| name.to_string()) }
     }
 
     /// Runs another file; fails if it does not exist.
@@ -187,15 +238,14 @@ impl<'v, 'd> Interpreter<'v, 'd> {
                 self.call(words, block.as_ref())
             }
             Command::If { branches, otherwise } => {
-                for (condition, body) in branches {
-                    match self.run(condition) {
-                        Flow::Next if self.success => return self.run(body),
-                        Flow::Next => {}
-                        flow => return flow,
-                    }
+                let outer = self.branch_unknown.clone();
+                let flow = self.conditional(branches, otherwise);
+                if self.branch_unknown != outer
+                    && let Some(unknown) = std::mem::replace(&mut self.branch_unknown, outer)
+                {
+                    doubt::other_branches(self, branches, otherwise, &unknown);
                 }
-                self.success = true;
-                self.run(otherwise)
+                flow
             }
             Command::While { condition, until, body } => loop {
                 match self.run(condition) {
@@ -233,6 +283,32 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         }
     }
 
+    fn conditional(&mut self, branches: &[(Script, Script)], otherwise: &Script) -> Flow {
+        for (condition, body) in branches {
+            let flow = self.run(condition);
+            if let Some(unknown) = self.success_unknown.take() {
+                self.branch_unknown = Some(unknown);
+            }
+            match flow {
+                Flow::Next if self.success => return self.run(body),
+                Flow::Next => {}
+                flow => return flow,
+            }
+        }
+        self.success = true;
+        self.run(otherwise)
+    }
+
+    /// Notes that the lines of the menu may be others.
+    pub(super) fn doubt_menu(&mut self, unknown: &Unknown) {
+        self.menu_unknown.get_or_insert_with(|| Rc::clone(unknown));
+    }
+
+    /// Sets a variable.
+    pub(super) fn assign(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.set_doubtful(name, value, self.touched.clone());
+    }
+
     /// Runs a command with expanded words.
     pub(super) fn call(&mut self, mut words: Vec<String>, block: Option<&Script>) -> Flow {
         let negated = words.len() > 1 && words.first().is_some_and(|first| first == "!");
@@ -244,7 +320,9 @@ impl<'v, 'd> Interpreter<'v, 'd> {
             return Flow::Next;
         }
         let name = words.remove(0);
-        let flow = match self.functions.get(&name).map(Rc::clone) {
+        self.success_unknown = None;
+        let function = self.functions.get(&name).filter(|_| !is_command(&name)).map(Rc::clone);
+        let flow = match function {
             Some(body) => {
                 let outer = std::mem::replace(&mut self.arguments, words);
                 let flow = self.run_nested(&body);
@@ -265,154 +343,67 @@ impl<'v, 'd> Interpreter<'v, 'd> {
         }
     }
 
-    /// Expands variables, and splits unquoted ones into words.
-    fn expand(&mut self, words: &[Word]) -> Vec<String> {
-        let mut expanded = Vec::new();
-        let mut bytes = 0;
-        for word in words {
-            let mut current: Option<String> = None;
-            for piece in word.iter() {
-                match piece {
-                    Piece::Text { text, .. } => current.get_or_insert_default().push_str(text),
-                    Piece::Variable { name, quoted: true } if name == "@" => {
-                        // Each argument remains a separate word.
-                        let mut arguments = self.arguments.iter();
-                        current.get_or_insert_default().extend(arguments.next().map(String::as_str));
-                        for argument in arguments {
-                            expanded.extend(current.replace(argument.clone()));
-                        }
-                    }
-                    Piece::Variable { name, quoted: true } => {
-                        current.get_or_insert_default().push_str(&self.variable(name));
-                    }
-                    Piece::Variable { name, quoted: false } => {
-                        let value = self.variable(name);
-                        let starts_apart = value.starts_with([' ', '\t', '\n']);
-                        let ends_apart = value.ends_with([' ', '\t', '\n']);
-                        for (index, part) in value.split_ascii_whitespace().enumerate() {
-                            if index > 0 || starts_apart {
-                                expanded.extend(current.take());
-                            }
-                            current.get_or_insert_default().push_str(part);
-                        }
-                        if ends_apart {
-                            expanded.extend(current.take());
-                        }
-                    }
-                }
-                bytes += current.as_ref().map_or(0, String::len);
-                if bytes > MAX_ARGUMENT_BYTES || expanded.len() > MAX_ARGUMENTS {
-                    self.spend(MAX_STEPS);
-                    return Vec::new();
-                }
-            }
-            expanded.extend(current);
-        }
-        self.spend(u32::try_from(bytes / 64).unwrap_or(u32::MAX));
-        expanded
-    }
-
-    fn variable(&self, name: &str) -> String {
-        match name {
-            "@" | "*" => self.arguments.join(" "),
-            "#" => self.arguments.len().to_string(),
-            _ => match name.parse::<usize>().ok().and_then(|number| number.checked_sub(1)) {
-                Some(index) => self.arguments.get(index).cloned().unwrap_or_default(),
-                None => self.environment.get(name).to_owned(),
-            },
-        }
-    }
-
     /// Runs all menu items and returns the structure of the menu.
-    fn finish(&mut self, submenu: &[String], entries: &mut Vec<BootEntry>) -> Vec<Place> {
-        let mut places = Vec::new();
+    fn finish_menu(&mut self, submenu: &[String], collected: &mut Collected) -> Menu {
+        let mut lines = Vec::new();
         for item in std::mem::take(&mut self.items) {
-            if entries.len() >= MAX_ENTRIES {
+            if collected.entries.len() >= MAX_ENTRIES {
                 break;
             }
-            let place = match item {
-                Item::Entry(block) => {
-                    let mut run = self.enter(submenu, &block);
-                    run.run_nested(&block.body);
-                    let place = Place::entry(&block.id, &block.title, entries.len());
-                    entries.push(run.outcome.into_entry(&block.id, &block.title, submenu));
-                    place
+            let (Item::Entry(block) | Item::Submenu(block)) = &item;
+            let mut run = self.enter(&item);
+            let inherited = run.environment.find("default").map(str::to_owned);
+            run.run_nested(&block.body);
+            // An entry that runs another configuration has a menu of its own, as a submenu does.
+            let is_menu = matches!(item, Item::Submenu(_)) || !run.items.is_empty();
+            let what = if is_menu {
+                let mut path = submenu.to_vec();
+                path.push(block.title.clone());
+                let mut inside = match path.len() < MAX_DEPTH as usize {
+                    true => run.finish_menu(&path, collected),
+                    false => Menu::default(),
+                };
+                if matches!(item, Item::Submenu(_)) {
+                    inside.default = inside.default.filter(|default| inherited.as_ref() != Some(default));
                 }
-                Item::Submenu(block) => {
-                    let mut run = self.enter(submenu, &block);
-                    run.run_nested(&block.body);
-                    let mut path = submenu.to_vec();
-                    path.push(block.title.clone());
-                    let inside = match path.len() < MAX_DEPTH as usize {
-                        true => run.finish(&path, entries),
-                        false => Vec::new(),
-                    };
-                    Place { id: block.id, title: block.title, what: What::Menu(inside) }
-                }
+                What::Menu(inside)
+            } else {
+                let index = collected.entries.len();
+                collected.unknown.push(run.outcome.unknown());
+                collected.entries.push(run.outcome.into_entry(&block.id, &block.title, submenu));
+                collected.writes.push(run.written);
+                What::Entry(index)
             };
-            places.push(place);
+            lines.push(Line { id: block.id.clone(), title: block.title.clone(), what });
         }
-        places
+        Menu { lines, default: self.environment.find("default").map(str::to_owned) }
     }
 
-    /// A copy of the state for running the body of an entry or submenu, because their variables are separate.
-    fn enter(&self, submenu: &[String], block: &Block) -> Self {
+    /// A copy of the state for running the body of an entry or submenu. A submenu has only the exported variables.
+    fn enter(&self, item: &Item) -> Self {
         let mut inner = self.clone();
-        let path = submenu.iter().chain([&block.title]).map(String::as_str).collect::<Vec<_>>();
-        inner.environment.set("chosen", path.join(">"));
+        let (Item::Entry(block) | Item::Submenu(block)) = item;
+        if matches!(item, Item::Submenu(_)) {
+            inner.environment = self.environment.inner();
+        }
+        let id = block.id.replace('>', ">>");
+        let chosen = match self.environment.get("chosen") {
+            "" => id,
+            outer => format!("{outer}>{id}"),
+        };
+        inner.environment.set("chosen", chosen);
+        inner.environment.export("chosen");
         inner.arguments = block.arguments.clone();
         inner
     }
-
-    /// The default entry: `default`, else `fallback`.
-    fn default(&self, menu: &[Place], entries: &[BootEntry]) -> Option<usize> {
-        let default = match self.environment.get("default") {
-            "saved" => self.environment.get("saved_entry"),
-            "" => "0",
-            default => default,
-        };
-        // GRUB uses the first entry if the default does not exist.
-        let chosen = find(menu, default).or_else(|| find(menu, "0"));
-        let bootable = |index: &usize| entries.get(*index).is_some_and(BootEntry::is_bootable);
-        let fallbacks = self.environment.get("fallback").split_ascii_whitespace();
-        chosen.filter(bootable).or_else(|| fallbacks.filter_map(|name| find(menu, name)).find(bootable))
-    }
 }
 
-/// A line of the menu.
-struct Place {
-    id: String,
-    title: String,
-    what: What,
-}
-
-enum What {
-    /// An index into the list of all entries.
-    Entry(usize),
-    Menu(Vec<Place>),
-}
-
-impl Place {
-    fn entry(id: &str, title: &str, index: usize) -> Self {
-        Self { id: id.to_owned(), title: title.to_owned(), what: What::Entry(index) }
-    }
-}
-
-/// Finds an entry by number, id or title, with `>` between those of submenus.
-fn find(menu: &[Place], name: &str) -> Option<usize> {
-    let by_name = |name: &str| menu.iter().find(|place| place.id == name || place.title == name);
-    let (first, rest) = match name.split_once('>') {
-        // A `>` in a title is written twice.
-        Some(_) if by_name(&name.replace(">>", ">")).is_some() => (name.replace(">>", ">"), "0"),
-        Some((first, rest)) => (first.to_owned(), rest),
-        None => (name.to_owned(), "0"),
-    };
-    let place = match first.trim().parse::<usize>() {
-        Ok(index) => menu.get(index),
-        Err(_) => by_name(&first),
-    };
-    match &place?.what {
-        What::Entry(index) => Some(*index),
-        What::Menu(inside) => find(inside, rest),
-    }
+/// The entries of a menu and its submenus.
+#[derive(Default)]
+struct Collected {
+    entries: Vec<BootEntry>,
+    /// What GRUB writes when it starts them.
+    writes: Vec<Vec<Rewrite>>,
+    /// The unknown commands on which they depend.
+    unknown: Vec<Option<Unknown>>,
 }

@@ -1,23 +1,35 @@
 //! GRUB 2: finds `grub.cfg` and runs it up to the boot menu.
 
+mod block;
 mod commands;
 mod device;
+mod devices;
+mod doubt;
 mod environment;
+mod expand;
+mod files;
 mod interpreter;
+mod known;
 mod lexer;
+mod number;
+mod options;
 mod outcome;
 mod parser;
+mod regexp;
+mod selection;
 mod test_command;
 
 use super::entry::Found;
 use super::volume::{DiskPath, Volumes};
+pub(super) use files::Rewrite;
 use interpreter::{Interpreter, Steps};
 
 /// The length limit of a `grub.cfg`.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// The paths of `grub.cfg` in its partition, which is a separate boot partition or the root.
-const PLACES: [&str; 4] = ["/grub2/grub.cfg", "/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"];
+/// The paths of `grub.cfg` in its partition, which is a separate boot partition or the root; Flatcar's is last.
+const PLACES: [&str; 5] =
+    ["/grub2/grub.cfg", "/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/flatcar/grub/grub.cfg"];
 
 /// Reads the menu of the first `grub.cfg` with a bootable entry, or the first of all if there is none.
 pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
@@ -30,6 +42,12 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
         first = first.or(Some(found).filter(|found| !found.entries.is_empty()));
     }
     first
+}
+
+/// The variables in an environment block.
+pub(super) fn environment(volumes: &Volumes<'_>, at: &DiskPath) -> Option<Vec<(String, String)>> {
+    let block = block::Block::new(volumes.bytes(at, block::MAX_LENGTH)?)?;
+    Some(block.variables().collect())
 }
 
 /// All `grub.cfg` files of the disk. Those on the EFI system partition come first: firmware would read them first, and
@@ -45,7 +63,7 @@ fn candidates(volumes: &Volumes<'_>) -> Vec<DiskPath> {
         found.extend(volumes.readable().map(|(partition, _)| DiskPath::new(partition, place)));
     }
     found.retain(|config| volumes.file_length(config).is_some());
-    found
+    volumes.without_links(found)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::super::entry::{BootEntry, BootSource, MAX_COMMAND_LINE, MAX_INITRDS};
 use super::super::volume::DiskPath;
+use super::environment::Unknown;
 
 /// What an entry's commands have loaded so far.
 #[derive(Clone, Debug, Default)]
@@ -10,14 +11,15 @@ pub(super) struct Outcome {
     initrds: Vec<DiskPath>,
     command_line: String,
     obstacle: Option<String>,
+    unknown: Option<Unknown>,
 }
 
 impl Outcome {
-    /// The command `linux`: the path as written, the file it refers to, and the kernel's arguments.
+    /// The command `linux`: the path as written, the file it refers to or where that is, and the kernel's arguments.
     pub(super) fn linux(&mut self, path: &str, at: Result<DiskPath, String>, arguments: &[String]) {
         match at {
             Ok(at) => self.kernel = Some(at),
-            Err(device) => self.obstacle(not_here("kernel", &device)),
+            Err(place) => self.obstacle(format!("its kernel is {place}")),
         }
         // GRUB passes the kernel's path as the first argument.
         let mut line = format!("BOOT_IMAGE={path}");
@@ -38,7 +40,7 @@ impl Outcome {
         for at in files.take(MAX_INITRDS) {
             match at {
                 Ok(at) => self.initrds.push(at),
-                Err(device) => self.obstacle(not_here("initrd", &device)),
+                Err(place) => self.obstacle(format!("its initrd is {place}")),
             }
         }
     }
@@ -46,6 +48,22 @@ impl Outcome {
     /// Records why the entry cannot be booted; the first reason is kept.
     pub(super) fn obstacle(&mut self, why: impl Into<String>) {
         self.obstacle.get_or_insert_with(|| why.into());
+    }
+
+    /// Whether a kernel is loaded.
+    pub(super) fn has_kernel(&self) -> bool {
+        self.kernel.is_some()
+    }
+
+    /// Records that the entry depends on a command that is not known here.
+    pub(super) fn doubt(&mut self, unknown: &Unknown) {
+        self.unknown.get_or_insert_with(|| unknown.clone());
+        self.obstacle(format!("it depends on GRUB's command {unknown}, which xvirt does not know"));
+    }
+
+    /// The unknown command on which the entry depends.
+    pub(super) fn unknown(&self) -> Option<Unknown> {
+        self.unknown.clone()
     }
 
     /// The resulting entry.
@@ -60,13 +78,6 @@ impl Outcome {
         entry.initrds = self.initrds;
         entry.command_line = self.command_line;
         entry
-    }
-}
-
-fn not_here(role: &str, device: &str) -> String {
-    match device {
-        "" => format!("its {role} is on a device that was not found on this disk"),
-        device => format!("its {role} is on {device}, which is not on this disk"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command `test`, also written `[ … ]`.
 
 use super::super::filesystem::{Kind, Metadata};
+use super::number;
 
 /// The most arguments; with more, the result is false.
 const MAX_ARGUMENTS: usize = 256;
@@ -101,8 +102,7 @@ impl Test<'_> {
 }
 
 fn compare(left: &str, operator: &str, right: &str) -> Option<bool> {
-    // As in GRUB's strtol, invalid numbers count as zero.
-    let number = |text: &str| text.trim().parse::<i64>().unwrap_or(0);
+    let number = number::signed;
     Some(match operator {
         "=" | "==" => left == right,
         "!=" => left != right,
@@ -116,8 +116,19 @@ fn compare(left: &str, operator: &str, right: &str) -> Option<bool> {
         "-le" => number(left) <= number(right),
         "-gt" => number(left) > number(right),
         "-ge" => number(left) >= number(right),
+        "-pgt" => after_same_start(left, right).is_gt(),
+        "-plt" => after_same_start(left, right).is_lt(),
         _ => return None,
     })
+}
+
+/// Compares the first numbers that differ, as in `vmlinuz-2` and `vmlinuz-11`.
+fn after_same_start(left: &str, right: &str) -> std::cmp::Ordering {
+    let same = left.bytes().zip(right.bytes()).take_while(|(left, right)| left == right).count();
+    let digits =
+        left.get(..same).map_or(0, |start| start.len() - start.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    let value = |text: &str| text.get(same - digits..).and_then(number::unsigned).map_or(0, |(number, _)| number);
+    value(left).cmp(&value(right))
 }
 
 #[cfg(test)]
@@ -153,6 +164,12 @@ mod tests {
             ("! -e /file -o -e /dir", true),
             ("10 -gt 9", true),
             ("x -eq 0", true),
+            ("0x10 -eq 16", true),
+            ("010 -eq 8", true),
+            ("3abc -eq 3", true),
+            ("-5 -lt 2", true),
+            ("vmlinuz-2 -plt vmlinuz-11", true),
+            ("vmlinuz-12 -pgt vmlinuz-11", true),
             ("= = =", true),
             ("! = !", true),
         ];

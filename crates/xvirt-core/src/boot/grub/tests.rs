@@ -55,7 +55,7 @@ fn scripts_do_what_they_do_in_grub() {
             "/k 11111111-1111-4111-8111-111111111111 second",
         ),
         ("linux /k $prefix $cmdpath $config_file", "/k (hd0,gpt2)/boot/grub (hd0,gpt2)/boot/grub"),
-        ("source $prefix/more.cfg; linux /k $more $config_directory", "/k yes (hd0,gpt2)/boot/grub"),
+        ("source $prefix/more.cfg; linux /k $more [$config_directory]", "/k yes []"),
         ("if source /nothing; then linux /1; else linux /2; fi", "/2"),
         ("load_env; linux /k $saved $other", "/k a\\\\b yes"),
         ("load_env --file (hd0,gpt2)/boot/grub/grubenv saved; linux /k $saved $other", "/k a\\\\b"),
@@ -63,11 +63,18 @@ fn scripts_do_what_they_do_in_grub() {
         ("unknown command; set x=$?; if nonsense; then linux /k $x; fi", "/k 0"),
         ("false; linux /k $?", "/k 1"),
         ("insmod gzio; linuxefi /k; exit; linux /never", "/k"),
+        ("if boot; then linux /1; else linux /2; fi; boot; linux /never", "/2"),
         ("linux /k # comment\n", "/k"),
+        (
+            "file_env -f /boot/grub/line.txt x; if ! file_env -f /gone y; then linux /k $x [$y]; fi",
+            "/k console=tty0 quiet []",
+        ),
+        ("set n=3; increment n; set m=0; decrement m; linux /k $n $m", "/k 4 0"),
         ("linux /k a\\\n b", "/k a b"),
     ];
     let more = [
         text("/boot/grub/more.cfg", "set more=yes\n"),
+        text("/boot/grub/line.txt", "console=tty0 quiet\n"),
         text("/boot/grub/grubenv", "# GRUB Environment Block\nsaved=a\\\\b\nother=yes\n#####"),
     ];
     for (body, expected) in cases {
@@ -104,15 +111,9 @@ menuentry last { linux (hd0,gpt1)/k; initrd (hd0,gpt1)/i; set x=$shared; linux (
     assert_eq!(
         summary,
         [
-            (
-                "the id",
-                String::new(),
-                Some((2, "/k")),
-                "BOOT_IMAGE=/k \"Title with > sign\" extra Title with > sign",
-                0
-            ),
+            ("the id", String::new(), Some((2, "/k")), "BOOT_IMAGE=/k \"Title with > sign\" extra the id", 0),
             ("first", "Outer".into(), Some((2, "/1")), "BOOT_IMAGE=/1", 0),
-            ("second", "Outer/Inner".into(), Some((2, "/2")), "BOOT_IMAGE=/2 yes", 0),
+            ("second", "Outer/Inner".into(), Some((2, "/2")), "BOOT_IMAGE=/2", 0),
             ("third", String::new(), None, "BOOT_IMAGE=(lvm/vg-root)/k", 1),
             ("last", String::new(), Some((1, "/k")), "BOOT_IMAGE=(hd0,gpt1)/k x=", 1),
         ]
@@ -141,20 +142,88 @@ menuentry four { linux /4 }
         ("set default='2>1'", Some("/3")),
         ("set default='s>i'", Some("/2")),
         ("set default='sub>inner'", Some("/2")),
-        ("set default='s>gone'", Some("/0")),
+        ("set default='s>gone'", Some("/2")),
+        ("set default='2>9'", Some("/2")),
+        ("set default=0x1", Some("/1")),
+        ("set default=1abc", Some("/1")),
         ("set default=99", Some("/0")),
         ("set default=saved", Some("/0")),
-        ("set default=saved; set saved_entry=four", Some("/4")),
+        ("set default=saved; set saved_entry=four", Some("/0")),
         ("set default=3", None),
-        ("set default=3; set fallback='3 9 four'", Some("/4")),
-        ("set default=3; set fallback=\"2>1\"", Some("/3")),
+        ("set default=3; set fallback='3 4'", Some("/4")),
+        ("set default=3; set fallback='four 4'", None),
+        ("set default=3; set fallback=\"2>1\"", Some("/2")),
     ];
     for (settings, expected) in cases {
-        let Some(found) = menu(&format!("{settings}\n{entries}"), &[]) else { return };
-        let default = found.default.map(|index| found.entries[index].kernel.as_ref().unwrap().path.as_str());
+        let kernels = ["/0", "/1", "/2", "/3", "/4"].map(|path| text(path, "kernel"));
+        let Some(found) = menu(&format!("{settings}\n{entries}"), &kernels) else { return };
+        let default = found.default.and_then(|index| Some(found.entries[index].kernel.as_ref()?.path.as_str()));
         assert_eq!(default, expected, "{settings}");
         assert!(found.is_bootable());
     }
+}
+
+/// What is unknown about a menu: the command on which its default depends, and why its entries cannot be booted.
+fn unknown(config: &str) -> Option<(Option<String>, Vec<bool>)> {
+    let entries = "menuentry a { linux /0 }\nmenuentry b { linux /1 $line }\n";
+    let found = menu(&config.replace("ENTRIES", entries), &[])?;
+    Some((found.unknown_default, found.entries.iter().map(BootEntry::is_bootable).collect()))
+}
+
+/// A build of GRUB may have more commands. What they decide is not known, and nothing else is in doubt.
+#[test]
+fn what_an_unknown_command_decides_is_not_known() {
+    let cases = [
+        ("ENTRIES", None, [true, true]),
+        ("pick.slot -d slot\nENTRIES", None, [true, true]),
+        ("pick.slot -d slot\nset default=$slot\nENTRIES", Some("pick.slot"), [true, true]),
+        ("pick.slot -d default\nENTRIES", Some("pick.slot"), [true, true]),
+        ("pick.slot default\nset default=1\nENTRIES", None, [true, true]),
+        ("if is_second; then set default=1; fi\nENTRIES", Some("is_second"), [true, true]),
+        ("if ! is_first; then true; else default=1; fi\nENTRIES", Some("is_first"), [true, true]),
+        ("pick.slot -d slot\nif [ \"$slot\" = B ]; then set default=1; fi\nENTRIES", Some("pick.slot"), [true, true]),
+        ("pick.slot slot\nset copy=x$slot\nset default=\"$copy\"\nENTRIES", Some("pick.slot"), [true, true]),
+        ("function f { pick.slot slot; default=$slot; }\nf\nENTRIES", Some("pick.slot"), [true, true]),
+        ("if has_more; then source /more; fi\nENTRIES", Some("has_more"), [true, true]),
+        ("if has_more; then set timeout=1; fi\nENTRIES", None, [true, true]),
+        ("pick.slot -d line\nENTRIES", None, [true, false]),
+        ("pick.slot -d line\nset default=1\nENTRIES", Some("pick.slot"), [true, false]),
+        ("if hwmatch /list 3; then if [ $match = 0 ]; then set default=1; fi; fi\nENTRIES", None, [true, true]),
+        ("increment default\nENTRIES", None, [true, true]),
+        ("sleep --interruptible 0; loadfont default; play default\nENTRIES", None, [true, true]),
+    ];
+    for (config, command, bootable) in cases {
+        let Some(found) = unknown(config) else { return };
+        assert_eq!(found, (command.map(str::to_owned), bootable.to_vec()), "{config}");
+    }
+}
+
+#[test]
+fn files_in_disk_images_are_named() {
+    let config = "menuentry x { loopback loop /live.iso; linux (loop)/casper/vmlinuz; initrd (loop)/casper/initrd }";
+    let Some(found) = menu(config, &[]) else { return };
+    let why = "its kernel is in the disk image /live.iso, which GRUB mounts as loop; images inside of a file system are not supported";
+    assert_eq!(found.entries[0].not_bootable.as_deref(), Some(why));
+}
+
+/// A menu writes what GRUB would, by the entry that is started.
+#[test]
+fn what_each_entry_saves_is_noted() {
+    let config = "load_env
+if [ \"$next_entry\" ]; then set default=$next_entry; set next_entry=; save_env next_entry; fi
+menuentry a --id a { saved_entry=$chosen; save_env saved_entry; linux /a $next_entry }
+menuentry b --id b { linux /b; save_env -f /gone/grubenv saved_entry; load_env; linux /b [$next_entry] }
+";
+    let block = format!("{:#<1024}", "# GRUB Environment Block\nnext_entry=b\n");
+    let Some(found) = menu(config, &[text("/boot/grub/grubenv", &block)]) else { return };
+    let written = |index: usize| {
+        let [(at, bytes)] = found.writes[index].as_slice() else { panic!("{:?}", found.writes) };
+        assert_eq!((at, bytes.len()), (&DiskPath::new(2, "/boot/grub/grubenv"), 1024));
+        std::str::from_utf8(bytes).unwrap().trim_end_matches('#').lines().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!((written(0), written(1)), ("next_entry= saved_entry=a".into(), "next_entry=".into()));
+    assert_eq!(found.default, Some(1));
+    assert_eq!(found.entries[1].command_line, "BOOT_IMAGE=/b []");
 }
 
 /// Endless and memory-consuming scripts are stopped.

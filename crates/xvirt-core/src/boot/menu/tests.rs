@@ -2,7 +2,9 @@
 
 mod grub;
 mod other_loaders;
+mod real_grub;
 mod refusals;
+mod writing;
 
 use super::super::testing::*;
 use super::*;

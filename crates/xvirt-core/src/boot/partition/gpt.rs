@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::{Partition, Scheme};
-use crate::boot::window::{Window, le32, le64};
+use super::{Gpt, Partition, Scheme};
+use crate::boot::window::{Window, le16, le32, le64};
 
 const SIGNATURE: &[u8] = b"EFI PART";
 
@@ -91,7 +91,19 @@ fn partition(entry: &[u8], number: u32, sector: u64) -> Option<Partition> {
         start: first.checked_mul(sector)?,
         length: sectors.checked_mul(sector)?,
         scheme: Scheme::Gpt,
+        gpt: Some(Gpt {
+            kind: uuid::Uuid::from_slice_le(entry.get(..16)?).ok()?,
+            id: uuid::Uuid::from_slice_le(entry.get(16..32)?).ok()?,
+            attributes: le64(entry, 48),
+            name: name(entry.get(56..128)?),
+        }),
     })
+}
+
+/// A name in UTF-16, up to a zero.
+fn name(bytes: &[u8]) -> String {
+    let units = bytes.chunks_exact(2).map(|unit| le16(unit, 0)).take_while(|unit| *unit != 0);
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// CRC-32 as in zip and Ethernet; bit by bit, because tables are small.

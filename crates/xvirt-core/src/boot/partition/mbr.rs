@@ -76,7 +76,7 @@ impl Table<'_, '_> {
 
     fn push(&mut self, number: u32, first: u64, sectors: u64) {
         let (start, length) = (first * self.sector, sectors * self.sector);
-        self.partitions.push(Partition { number, start, length, scheme: Scheme::Mbr });
+        self.partitions.push(Partition { number, start, length, scheme: Scheme::Mbr, gpt: None });
     }
 }
 

@@ -32,6 +32,17 @@ pub(super) struct Partition {
     pub(super) start: u64,
     pub(super) length: u64,
     pub(super) scheme: Scheme,
+    /// What a GPT says of it besides.
+    pub(super) gpt: Option<Gpt>,
+}
+
+/// The type, the identity, the attributes and the name of a partition in a GPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gpt {
+    pub(super) kind: uuid::Uuid,
+    pub(super) id: uuid::Uuid,
+    pub(super) attributes: u64,
+    pub(super) name: String,
 }
 
 /// The partitions of `disk` in the order of their numbers, or the whole disk if there is no table.
@@ -59,7 +70,7 @@ pub(super) fn read(disk: &dyn BlockBackend, reads: &Arc<Reads>) -> Result<Vec<Pa
     partitions.retain(|partition| partition.length > 0 && partition.start < capacity);
     partitions.sort_by_key(|partition| partition.number);
     if partitions.is_empty() {
-        partitions.push(Partition { number: 0, start: 0, length: capacity, scheme: Scheme::Whole });
+        partitions.push(Partition { number: 0, start: 0, length: capacity, scheme: Scheme::Whole, gpt: None });
     }
     Ok(partitions)
 }

@@ -8,7 +8,7 @@ use super::inode::Inode;
 use crate::boot::budget::Work;
 use crate::boot::filesystem::run::{Run, read_runs};
 use crate::boot::filesystem::tree::{NodeKind, Tree, scan_directory};
-use crate::boot::filesystem::{MAX_DIRECTORY, corrupt};
+use crate::boot::filesystem::{MAX_DIRECTORY, MAX_SEARCHED, corrupt};
 use crate::boot::window::{Window, le16, le32};
 
 const ROOT: u32 = 2;
@@ -32,8 +32,14 @@ impl Ext<'_> {
         Ok(bytes)
     }
 
-    /// Calls `visit` with the names and inode numbers of a directory, until it returns something.
-    fn visit<F>(&self, directory: &Inode, mut visit: impl FnMut(&[u8], u32) -> Option<F>) -> io::Result<Option<F>> {
+    /// Calls `visit` with the names and inode numbers of a directory of at most `limit` bytes, until it returns
+    /// something.
+    fn visit<F>(
+        &self,
+        directory: &Inode,
+        limit: u64,
+        mut visit: impl FnMut(&[u8], u32) -> Option<F>,
+    ) -> io::Result<Option<F>> {
         let newer = self.fast_commits.names(directory.number);
         self.window.spend(Work::DirectoryEntries, newer.map_or(0, |newer| newer.len() as u64))?;
         let found = newer.into_iter().flatten().find_map(|(name, number)| visit(name, (*number)?));
@@ -41,7 +47,7 @@ impl Ext<'_> {
             return Ok(found);
         }
         let length = directory.length;
-        if length > MAX_DIRECTORY {
+        if length > limit {
             return Err(too_large());
         }
         let runs = self.inode_runs(directory, 0..length)?;
@@ -88,6 +94,14 @@ impl Tree for Ext<'_> {
         &self.label
     }
 
+    fn grub_name(&self) -> &'static str {
+        "ext2"
+    }
+
+    fn limit(&self) -> Option<&'static str> {
+        self.has_inline_data.then_some("small files and directories in its inodes (inline_data)")
+    }
+
     fn root(&self) -> io::Result<Inode> {
         self.inode(ROOT)
     }
@@ -101,13 +115,13 @@ impl Tree for Ext<'_> {
     }
 
     fn find(&self, directory: &Inode, name: &[u8]) -> io::Result<Option<Inode>> {
-        let found = self.visit(directory, |found, number| (found == name).then_some(number))?;
+        let found = self.visit(directory, MAX_SEARCHED, |found, number| (found == name).then_some(number))?;
         found.map(|number| self.inode(number)).transpose()
     }
 
     fn names(&self, directory: &Inode) -> io::Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
-        self.visit(directory, |name, _| -> Option<()> {
+        self.visit(directory, MAX_DIRECTORY, |name, _| -> Option<()> {
             names.push(name.to_vec());
             None
         })?;
@@ -128,5 +142,17 @@ impl Tree for Ext<'_> {
     fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let read = |block, offset, part: &mut [u8]| self.read_blocks(block, offset, part);
         read_runs(runs, self.block_size, offset, buffer, &self.window, read)
+    }
+
+    fn unit(&self) -> u64 {
+        self.block_size
+    }
+
+    fn check_own_blocks(&self, file: &Inode) -> io::Result<()> {
+        file.check_own_blocks()
+    }
+
+    fn write_run(&self, run: &Run, old: &[u8], bytes: &[u8]) -> io::Result<()> {
+        self.write_blocks(run.physical, old, bytes)
     }
 }

@@ -9,7 +9,9 @@ use crate::boot::filesystem::tree::NodeKind;
 use crate::boot::filesystem::{corrupt, unsupported};
 use crate::boot::window::{le16, le32};
 
+const INODE_IMMUTABLE: u32 = 0x10;
 const INODE_ENCRYPTED: u32 = 0x800;
+const INODE_VERITY: u32 = 0x10_0000;
 const INODE_EXTENTS: u32 = 0x8_0000;
 const INODE_INLINE_DATA: u32 = 0x1000_0000;
 
@@ -47,6 +49,14 @@ impl Inode {
         }
     }
 
+    /// Fails if the file is immutable, or its blocks are part of a whole that is checked.
+    pub(super) fn check_own_blocks(&self) -> io::Result<()> {
+        match self.flags & (INODE_IMMUTABLE | INODE_VERITY) {
+            0 => Ok(()),
+            _ => Err(unsupported("the file is protected against writes")),
+        }
+    }
+
     pub(super) fn has_extents(&self) -> bool {
         self.flags & INODE_EXTENTS != 0
     }
@@ -62,15 +72,18 @@ impl Ext<'_> {
     fn descriptor_offset(&self, group: u64) -> u64 {
         let Descriptors { size, first_data_block, blocks_per_group, first_meta_block } = self.descriptors;
         let per_block = self.block_size / size;
+        // The superblock is at byte 1024: in block 1 if blocks are that small, wherever the first data block is.
+        let superblock = 1024 / self.block_size;
         let table_block = group / per_block;
         let block = match first_meta_block {
             Some(first) if table_block >= first => {
                 let holder = table_block * per_block;
                 // The backup superblock comes first in groups that have one.
                 let group_start = holder.saturating_mul(blocks_per_group).saturating_add(first_data_block);
-                group_start.saturating_add(has_superblock(holder).into())
+                let is_late = holder == 0 && first_data_block < superblock;
+                group_start.saturating_add(has_superblock(holder).into()).saturating_add(is_late.into())
             }
-            _ => first_data_block + 1 + table_block,
+            _ => superblock + 1 + table_block,
         };
         block.saturating_mul(self.block_size).saturating_add(group % per_block * size)
     }

@@ -22,14 +22,33 @@ use journal::Overlay;
 
 /// Features that readers must support. Features that matter only to writers or to case-insensitive lookup are ignored.
 mod incompatible {
-    pub(super) const COMPRESSION: u32 = 0x1;
+    const COMPRESSION: u32 = 0x1;
     pub(super) const RECOVER: u32 = 0x4;
-    pub(super) const JOURNAL_DEVICE: u32 = 0x8;
+    const JOURNAL_DEVICE: u32 = 0x8;
     pub(super) const META_BG: u32 = 0x10;
     pub(super) const BITS64: u32 = 0x80;
-    pub(super) const DIRDATA: u32 = 0x1000;
+    const DIRDATA: u32 = 0x1000;
     /// All features defined at the time of writing.
-    pub(super) const KNOWN: u32 = 0x3_f7df;
+    const KNOWN: u32 = 0x3_f7df;
+    pub(super) const INLINE_DATA: u32 = 0x8000;
+
+    /// The features with which a file system is not read.
+    pub(super) const REFUSED: u32 = COMPRESSION | JOURNAL_DEVICE | DIRDATA | !KNOWN;
+
+    /// The refused ones among these features, for an error.
+    pub(super) fn names(features: u32) -> String {
+        let named = [
+            (COMPRESSION, "compressed files (compression)"),
+            (JOURNAL_DEVICE, "no files, but the journal of another file system (journal_dev)"),
+            (DIRDATA, "data in directory entries (dirdata)"),
+        ];
+        let mut names: Vec<String> =
+            named.into_iter().filter(|(feature, _)| features & feature != 0).map(|(_, name)| name.to_owned()).collect();
+        if features & !KNOWN != 0 {
+            names.push(format!("features that are not known here ({:#x})", features & !KNOWN));
+        }
+        names.join(", ")
+    }
 }
 
 /// An ext file system in a partition.
@@ -48,6 +67,7 @@ pub(super) struct Ext<'d> {
     overlay: Overlay,
     /// What was written after the transactions of the journal.
     fast_commits: FastCommits,
+    has_inline_data: bool,
 }
 
 impl<'d> Ext<'d> {
@@ -61,9 +81,8 @@ impl<'d> Ext<'d> {
             return Ok(Err(window));
         }
         let features = le32(&sb, 0x60);
-        let refused = incompatible::COMPRESSION | incompatible::JOURNAL_DEVICE | incompatible::DIRDATA;
-        if features & (refused | !incompatible::KNOWN) != 0 {
-            return Err(unsupported(format!("the ext file system has unsupported features ({features:#x})")));
+        if features & incompatible::REFUSED != 0 {
+            return Err(unsupported(format!("the ext file system has {}", incompatible::names(features))));
         }
         let log_block_size = le32(&sb, 0x18);
         if log_block_size > 6 {
@@ -89,6 +108,7 @@ impl<'d> Ext<'d> {
             },
             overlay: Overlay::default(),
             fast_commits: FastCommits::default(),
+            has_inline_data: features & incompatible::INLINE_DATA != 0,
             window,
         };
         let inode_fits = (128..=block_size).contains(&ext.inode_size);
@@ -134,6 +154,18 @@ impl<'d> Ext<'d> {
             return Err(corrupt("a block number is outside the ext file system"));
         }
         self.window.read(block * self.block_size, buffer)
+    }
+
+    /// Writes to the start of a block, in whose place `old` must be: not in the journal, from which a replay would bring
+    /// back the contents that it has.
+    fn write_blocks(&self, block: u64, old: &[u8], bytes: &[u8]) -> io::Result<()> {
+        let start = block * self.block_size;
+        let mut unlike: Vec<u8> = old.iter().map(|byte| !byte).collect();
+        self.overlay.apply(self, start, &mut unlike)?;
+        if block == 0 || block >= self.blocks || unlike.iter().zip(old).any(|(unlike, old)| *unlike != !old) {
+            return Err(unsupported("the newest contents of the file are in the journal"));
+        }
+        self.window.write(start, bytes)
     }
 }
 

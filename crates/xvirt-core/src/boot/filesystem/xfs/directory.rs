@@ -8,7 +8,7 @@ use super::{Xfs, map};
 use crate::boot::budget::Work;
 use crate::boot::filesystem::run::{Run, read_runs};
 use crate::boot::filesystem::tree::{NodeKind, Tree, scan_directory};
-use crate::boot::filesystem::{MAX_DIRECTORY, corrupt};
+use crate::boot::filesystem::{MAX_DIRECTORY, MAX_SEARCHED, corrupt};
 use crate::boot::window::{Window, be16, be32, be64};
 
 const MAX_TARGET: u64 = 1024;
@@ -17,15 +17,21 @@ const MAX_TARGET: u64 = 1024;
 const DIRECTORY_DATA: u64 = 32 << 30;
 
 impl Xfs<'_> {
-    /// Calls `visit` with the names and inode numbers of a directory, until it returns something.
-    fn visit<F>(&self, directory: &Inode, mut visit: impl FnMut(&[u8], u64) -> Option<F>) -> io::Result<Option<F>> {
+    /// Calls `visit` with the names and inode numbers of a directory of at most `limit` bytes, until it returns
+    /// something.
+    fn visit<F>(
+        &self,
+        directory: &Inode,
+        limit: u64,
+        mut visit: impl FnMut(&[u8], u64) -> Option<F>,
+    ) -> io::Result<Option<F>> {
         if directory.format == Format::Local {
             let entries = self.short_entries(&directory.fork);
             self.window.spend(Work::DirectoryEntries, entries.len() as u64)?;
             return Ok(entries.iter().find_map(|(name, number)| visit(name, *number)));
         }
         let length = directory.length.min(DIRECTORY_DATA);
-        if length > MAX_DIRECTORY {
+        if length > limit {
             return Err(corrupt("a directory is too large"));
         }
         let runs = self.inode_runs(directory, 0..length)?;
@@ -114,6 +120,10 @@ impl Tree for Xfs<'_> {
         &self.label
     }
 
+    fn grub_name(&self) -> &'static str {
+        "xfs"
+    }
+
     fn root(&self) -> io::Result<Inode> {
         self.inode(self.root)
     }
@@ -132,13 +142,13 @@ impl Tree for Xfs<'_> {
     }
 
     fn find(&self, directory: &Inode, name: &[u8]) -> io::Result<Option<Inode>> {
-        let found = self.visit(directory, |found, number| (found == name).then_some(number))?;
+        let found = self.visit(directory, MAX_SEARCHED, |found, number| (found == name).then_some(number))?;
         found.map(|number| self.inode(number)).transpose()
     }
 
     fn names(&self, directory: &Inode) -> io::Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
-        self.visit(directory, |name, _| -> Option<()> {
+        self.visit(directory, MAX_DIRECTORY, |name, _| -> Option<()> {
             names.push(name.to_vec());
             None
         })?;
@@ -172,5 +182,17 @@ impl Tree for Xfs<'_> {
     fn read_runs(&self, runs: &[Run], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let read = |block, offset, part: &mut [u8]| self.read_blocks(block, offset, part);
         read_runs(runs, self.block_size, offset, buffer, &self.window, read)
+    }
+
+    fn unit(&self) -> u64 {
+        self.block_size
+    }
+
+    fn check_own_blocks(&self, file: &Inode) -> io::Result<()> {
+        file.check_own_blocks()
+    }
+
+    fn write_run(&self, run: &Run, _: &[u8], bytes: &[u8]) -> io::Result<()> {
+        self.window.write(self.position(run.physical)?, bytes)
     }
 }

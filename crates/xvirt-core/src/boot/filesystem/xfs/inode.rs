@@ -9,6 +9,9 @@ use crate::boot::filesystem::{corrupt, unsupported};
 use crate::boot::window::{be16, be32, be64};
 
 const INODE_REALTIME: u16 = 0x1;
+const INODE_IMMUTABLE: u16 = 0x8;
+/// The file may share blocks with others.
+const INODE_REFLINK: u64 = 0x2;
 const INODE_LARGE_COUNTS: u64 = 0x10;
 
 /// The fields of an inode needed for reading.
@@ -16,6 +19,8 @@ const INODE_LARGE_COUNTS: u64 = 0x10;
 pub(in crate::boot::filesystem) struct Inode {
     pub(super) mode: u16,
     flags: u16,
+    /// More flags, in a version 5.
+    more_flags: u64,
     pub(super) format: Format,
     pub(super) extents: u64,
     pub(super) length: u64,
@@ -41,7 +46,8 @@ impl Xfs<'_> {
             return Err(corrupt("an XFS inode is damaged"));
         }
         let is_v3 = bytes[4] == 3;
-        let has_large_counts = is_v3 && be64(&bytes, 120) & INODE_LARGE_COUNTS != 0;
+        let more_flags = if is_v3 { be64(&bytes, 120) } else { 0 };
+        let has_large_counts = more_flags & INODE_LARGE_COUNTS != 0;
         let start = if is_v3 { 176 } else { 100 };
         let end = match usize::from(bytes[82]) * 8 {
             0 => self.inode_size,
@@ -50,6 +56,7 @@ impl Xfs<'_> {
         Ok(Inode {
             mode: be16(&bytes, 2),
             flags: be16(&bytes, 90),
+            more_flags,
             format: match bytes[5] {
                 1 => Format::Local,
                 2 => Format::Extents,
@@ -67,5 +74,18 @@ impl Xfs<'_> {
             return Err(unsupported("the file is in the realtime section of the XFS, which is not supported"));
         }
         map::runs(self, inode, inode.format, range)
+    }
+}
+
+impl Inode {
+    /// Fails if the blocks must not be written in their place.
+    pub(super) fn check_own_blocks(&self) -> io::Result<()> {
+        if self.flags & INODE_IMMUTABLE != 0 {
+            return Err(unsupported("the file is protected against writes"));
+        }
+        match self.more_flags & INODE_REFLINK {
+            0 => Ok(()),
+            _ => Err(unsupported("the file shares blocks with another file")),
+        }
     }
 }

@@ -99,13 +99,17 @@ impl<'d> Xfs<'d> {
         self.block_size
     }
 
-    /// Reads from `offset` in a block into `buffer`. The upper bits of a block number are its group.
-    fn read_blocks(&self, block: u64, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    /// The position of a block in the partition. The upper bits of a block number are its group.
+    fn position(&self, block: u64) -> io::Result<u64> {
         let (group, in_group) = (block >> self.group_bits, block & ((1 << self.group_bits) - 1));
         if group >= self.groups || in_group >= self.group_blocks {
             return Err(corrupt("a block number is outside the XFS"));
         }
-        let start = (group * self.group_blocks + in_group).saturating_mul(self.block_size).saturating_add(offset);
-        self.window.read(start, buffer)
+        Ok((group * self.group_blocks + in_group).saturating_mul(self.block_size))
+    }
+
+    /// Reads from `offset` in a block into `buffer`.
+    fn read_blocks(&self, block: u64, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.window.read(self.position(block)?.saturating_add(offset), buffer)
     }
 }

@@ -83,6 +83,75 @@ MENU END
     assert!(!menu.entries()[2].is_bootable());
 }
 
+/// What a timeout starts differs from what Enter starts, if there is a timeout.
+#[test]
+fn extlinux_starts_what_is_for_the_timeout() {
+    let labels = "LABEL a\nLINUX /a\nLABEL b\nLINUX /b\nLABEL c\nLINUX /c\nMENU DEFAULT\n";
+    let cases = [
+        ("DEFAULT a\nPROMPT 1\nTIMEOUT 50\nONTIMEOUT b\n", "b"),
+        ("DEFAULT a\nPROMPT 1\nTIMEOUT 50\nONTIMEOUT b quiet\n", "b"),
+        ("UI menu.c32\nTOTALTIMEOUT 50\nONTIMEOUT b\n", "b"),
+        ("DEFAULT menu.c32\nTIMEOUT 50\nontimeout b\n", "b"),
+        ("UI menu.c32\nTIMEOUT 50\nONTIMEOUT gone\n", "c"),
+        ("UI menu.c32\nTIMEOUT 0\nONTIMEOUT b\n", "c"),
+        ("UI menu.c32\nONTIMEOUT b\n", "c"),
+        ("DEFAULT a\nPROMPT 0\nTIMEOUT 50\nONTIMEOUT b\n", "c"),
+    ];
+    for (settings, expected) in cases {
+        let config = format!("{settings}{labels}");
+        let files = ["a", "b", "c"].map(|name| (format!("/{name}"), name));
+        let mut entries: Vec<_> = files.iter().map(|(path, name)| text(path, name)).collect();
+        entries.push(text("/extlinux.conf", &config));
+        let Some(image) = ext4(ROOT, "", &entries) else { return };
+        assert_eq!(boot(&mbr(&[&image])).0, expected, "{settings}");
+    }
+}
+
+/// A folder that is reached by two paths holds its entries once.
+#[test]
+fn entries_that_links_repeat_are_listed_once() {
+    let entry = "title Arch\nlinux /vmlinuz-linux\noptions root=/dev/vda2\n";
+    let kernels = [
+        text("/boot/vmlinuz-6.1", "new"),
+        Link("/vmlinuz", "boot/vmlinuz-6.1"),
+        Link("/boot/vmlinuz", "vmlinuz-6.1"),
+        text("/boot/vmlinuz-5.9", "old"),
+    ];
+    let loader = [text("/loader/entries/arch.conf", entry), text("/vmlinuz-linux", "kernel"), Link("/boot", ".")];
+    let grub = [
+        text("/grub/grub.cfg", "menuentry a { true }\n"),
+        Link("/grub2", "grub"),
+        Link("/boot", "."),
+        text("/vmlinuz-linux", "kernel"),
+        text("/extlinux.conf", "LABEL x\nLINUX /vmlinuz-linux\n"),
+    ];
+    let cases: [(&[Entry<'_>], &[&str]); 3] =
+        [(&kernels, &["Linux /vmlinuz", "Linux /boot/vmlinuz-5.9"]), (&loader, &["Arch"]), (&grub, &["x"])];
+    for (entries, expected) in cases {
+        let Some(image) = ext4(ROOT, "", entries) else { return };
+        let disk = mbr(&[&image]);
+        let menu = BootMenu::read(&disk).unwrap();
+        assert_eq!(titles(&menu), expected.iter().map(|title| (0, *title)).collect::<Vec<_>>());
+    }
+}
+
+/// Without GRUB's own menu, the entries of Fedora still name its variables.
+#[test]
+fn variables_of_grub_do_not_reach_the_kernel() {
+    let entry = "title Fedora\nlinux /vmlinuz\ninitrd /initrd.img $tuned_initrd\n\
+                 options $kernelopts ${more}x $unset rd.foo=$$ a$unset-b\n";
+    let block = "# GRUB Environment Block\nkernelopts=root=/dev/vda2 ro\nmore=1\n####";
+    let files = [
+        text("/loader/entries/fedora.conf", entry),
+        text("/grub2/grubenv", block),
+        text("/vmlinuz", "kernel"),
+        text("/initrd.img", "initrd"),
+    ];
+    let Some(image) = ext4(ROOT, "", &files) else { return };
+    let line = "root=/dev/vda2 ro 1x rd.foo=$$ a-b";
+    assert_eq!(boot(&mbr(&[&image])), booted("Fedora", b"kernel", Some(b"initrd"), line));
+}
+
 /// `loader.conf`, files, titles in order, and the default's title.
 type LoaderCase<'a> = (&'a str, &'a [&'a [Entry<'a>]], &'a [&'a str], &'a str);
 
@@ -167,6 +236,40 @@ fn unified_kernels_are_taken_apart() {
     let menu = BootMenu::read(&disk).unwrap();
     assert_eq!(menu.entries().len(), 3);
     assert_eq!(menu.entries().iter().filter(|entry| entry.is_bootable()).count(), 1);
+}
+
+/// Files, the default's command line, and the number of entries.
+type UnifiedCase<'a> = (&'a [Entry<'a>], Option<(&'a str, usize)>);
+
+/// Firmware starts the program at the path for removable media, which may be the kernel itself.
+#[test]
+fn a_unified_kernel_may_be_all_there_is() {
+    let image = |line: &str| {
+        crate::boot::unified::tests::image(&[
+            (".cmdline", line.as_bytes()),
+            (".linux", b"kernel"),
+            (".initrd", b"initrd"),
+        ])
+    };
+    let loader = crate::boot::unified::tests::image(&[(".text", b"code")]);
+    let (alone, beside) = (image("alone"), image("beside"));
+    let cases: [UnifiedCase<'_>; 4] = [
+        (&[File("/EFI/BOOT/BOOTX64.EFI", &alone)], Some(("alone", 1))),
+        (&[File("/EFI/boot/bootx64.efi", &alone)], Some(("alone", 1))),
+        (&[File("/EFI/BOOT/BOOTX64.EFI", &loader), File("/EFI/Linux/a.efi", &beside)], Some(("beside", 1))),
+        (&[File("/EFI/BOOT/BOOTX64.EFI", &loader)], None),
+    ];
+    for (entries, expected) in cases {
+        let Some(esp) = fat(&["-F", "16"], 20 << 10, entries) else { return };
+        let disk = gpt(&[&esp]);
+        let found = BootMenu::read(&disk).ok();
+        let found =
+            found.as_ref().and_then(|menu| Some((menu.default_entry()?.command_line.as_str(), menu.entries().len())));
+        assert_eq!(found, expected);
+        if expected.is_some() {
+            assert_eq!(boot(&disk).1, b"kernel");
+        }
+    }
 }
 
 #[test]
