@@ -8,6 +8,7 @@ use super::entry::{BootEntry, BootFiles, BootSource};
 use super::file::{BootFile, Initrd};
 use super::unified;
 use super::volume::{DiskPath, Volumes, within};
+use super::xen;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Size limits of the files read from a disk.
@@ -58,10 +59,23 @@ impl<'m> BootImage<'m> {
             let initrds = entry.initrds.iter().map(|path| whole("initrd", path)).collect::<Result<Vec<_>>>()?;
             (whole("kernel", kernel)?, initrds)
         };
+        let mut kernel = kernel;
+        let system = xen::foreign_system(&mut kernel);
+        let path = kernel.path().clone();
+        let system =
+            system.map_err(|source| unreadable("kernel", title, &path, kernel.take_failure().unwrap_or(source)))?;
+        if let Some(system) = system {
+            let what = format!(
+                "boot entry {title:?} cannot be booted: {path} is {system} for paravirtual machines of Xen, not Linux"
+            );
+            return Err(Error::new(ErrorKind::NotBootable, what)
+                .with_remedy("choose another entry, or give the kernel explicitly with Boot::kernel"));
+        }
         within(kernel.length(), limits.kernel).map_err(|source| unreadable("kernel", title, kernel.path(), source))?;
         let initrd = (!initrds.is_empty()).then(|| Initrd::new(initrds));
         Ok(Self { title: title.clone(), kernel, initrd, command_line: entry.command_line.clone() })
     }
+
     /// Reads everything into memory.
     pub(super) fn read(mut self, limits: &Limits) -> Result<BootFiles> {
         if let Some(initrd) = &self.initrd {

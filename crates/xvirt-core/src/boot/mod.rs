@@ -47,6 +47,7 @@ mod unified;
 mod version;
 mod volume;
 mod window;
+mod xen;
 
 pub use entry::{BootEntry, BootFiles, BootSource, EntryChoice};
 pub(crate) use file::read_volatile;

@@ -1,5 +1,6 @@
 //! Whole disks as installed by distributions, from the partition table to the bytes of the kernel.
 
+mod causes;
 mod grub;
 mod other_loaders;
 mod real_grub;
