@@ -70,6 +70,11 @@ impl FastCommits {
         Ok(commits)
     }
 
+    /// Whether there are none, so that the journal will not move any part of a file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inodes.is_empty() && self.ranges.is_empty() && self.names.is_empty()
+    }
+
     /// Reads the records of a block. Returns whether another one may follow: what was cut off by the end of the VM, or is
     /// left over from earlier, is not an error.
     fn read_block(

@@ -162,7 +162,11 @@ impl<'d> Ext<'d> {
         let start = block * self.block_size;
         let mut unlike: Vec<u8> = old.iter().map(|byte| !byte).collect();
         self.overlay.apply(self, start, &mut unlike)?;
-        if block == 0 || block >= self.blocks || unlike.iter().zip(old).any(|(unlike, old)| *unlike != !old) {
+        if !self.fast_commits.is_empty()
+            || block == 0
+            || block >= self.blocks
+            || unlike.iter().zip(old).any(|(unlike, old)| *unlike != !old)
+        {
             return Err(unsupported("the newest contents of the file are in the journal"));
         }
         self.window.write(start, bytes)
