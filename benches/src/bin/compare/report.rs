@@ -23,11 +23,11 @@ impl Report {
 
     /// The latest time of each contender.
     pub(crate) fn last(&self, contenders: &[Box<dyn Contender>]) -> String {
-        let time = |(contender, series): (&Box<dyn Contender>, &Vec<_>)| {
+        let time = |(index, series): (usize, &Vec<_>)| {
             let time = series.last().copied().flatten().map_or("failed".to_owned(), milliseconds);
-            format!("{} {time}", contender.name())
+            format!("{} {time}", contenders[index].name())
         };
-        contenders.iter().zip(&self.series).map(time).collect::<Vec<_>>().join(", ")
+        self.series.iter().enumerate().map(time).collect::<Vec<_>>().join(", ")
     }
 
     /// The times of all contenders, and their ratios to each of xvirt's rows.

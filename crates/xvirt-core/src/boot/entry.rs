@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::grub::Rewrite;
-use super::volume::DiskPath;
+use super::volume::{DiskPath, Rewrite};
 
 /// A limit above the length of any kernel's command line, in bytes.
 pub(super) const MAX_COMMAND_LINE: usize = 64 << 10;

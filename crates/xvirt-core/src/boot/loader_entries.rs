@@ -7,7 +7,7 @@ use super::entry::{BootEntry, BootSource, Found, MAX_COMMAND_LINE, MAX_INITRDS};
 use super::unified;
 use super::version;
 use super::volume::{DiskPath, Volumes};
-use super::{glob, grub};
+use super::{environment_block, glob};
 
 /// The length limit of an entry file.
 const MAX_FILE: u64 = 64 << 10;
@@ -153,7 +153,7 @@ struct Variables(Vec<(String, String)>);
 impl Variables {
     fn read(volumes: &Volumes<'_>, partition: u32) -> Self {
         let places = ["/grub2/grubenv", "/boot/grub2/grubenv"].map(|path| DiskPath::new(partition, path));
-        Self(places.iter().find_map(|place| grub::environment(volumes, place)).unwrap_or_default())
+        Self(places.iter().find_map(|place| environment_block::variables(volumes, place)).unwrap_or_default())
     }
 
     /// Replaces `$name` and `${name}` by the variable's value, as GRUB does: by nothing if it is not set.

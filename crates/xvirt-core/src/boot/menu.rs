@@ -7,8 +7,8 @@ use crate::disk::BlockBackend;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::entry::{BootEntry, BootFiles, EntryChoice, Found};
-use super::grub::Rewrite;
 use super::image::{BootImage, Limits};
+use super::volume::Rewrite;
 use super::volume::Volumes;
 use super::{extlinux, grub, kernel_files, legacy, loader_entries};
 

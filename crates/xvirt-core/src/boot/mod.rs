@@ -27,6 +27,7 @@
 
 mod budget;
 mod entry;
+mod environment_block;
 mod extlinux;
 mod file;
 mod filesystem;

@@ -27,6 +27,9 @@ pub struct DiskPath {
     pub path: String,
 }
 
+/// A file with the contents that a boot loader writes into it.
+pub(super) type Rewrite = (DiskPath, Arc<[u8]>);
+
 impl DiskPath {
     pub(super) fn new(partition: u32, path: impl Into<String>) -> Self {
         Self { partition, path: path.into() }

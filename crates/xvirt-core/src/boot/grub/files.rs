@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::super::environment_block::{EnvironmentBlock, MAX_LENGTH};
 use super::super::volume::DiskPath;
-use super::block::{Block, MAX_LENGTH};
 use super::device;
 use super::interpreter::{FILE_STEPS, Flow, Interpreter};
 use super::options::{self, Known, Takes};
@@ -12,9 +12,6 @@ use super::options::{self, Known, Takes};
 const MAX_WRITTEN: usize = 8;
 
 const ENVIRONMENT: [Known; 2] = [('f', "file", Takes::Value), ('s', "skip-sig", Takes::Nothing)];
-
-/// A file with the contents that GRUB writes into it.
-pub(in crate::boot) type Rewrite = (DiskPath, Arc<[u8]>);
 
 impl Interpreter<'_, '_> {
     /// Runs a file with the variables of this script.
@@ -85,17 +82,17 @@ impl Interpreter<'_, '_> {
     }
 
     /// An environment block, as this script has written it so far.
-    fn block(&self, at: &DiskPath) -> Option<Block> {
+    fn block(&self, at: &DiskPath) -> Option<EnvironmentBlock> {
         let written = self.written.iter().find(|(path, _)| path == at).map(|(_, bytes)| bytes.to_vec());
         let bytes = written.or_else(|| self.spend(FILE_STEPS).then(|| self.volumes.bytes(at, MAX_LENGTH))?)?;
-        Block::new(bytes)
+        EnvironmentBlock::new(bytes)
     }
 
     pub(super) fn load_env(&mut self, arguments: Vec<String>) {
         let options = options::parse(arguments, &ENVIRONMENT);
         let block = self.environment_file(options.value("file")).and_then(|at| self.block(&at));
         self.success = block.is_some();
-        for (name, value) in block.iter().flat_map(Block::variables) {
+        for (name, value) in block.iter().flat_map(EnvironmentBlock::variables) {
             if options.plain.is_empty() || options.plain.contains(&name) {
                 self.environment.set(&name, value);
             }

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::super::entry::{BootEntry, Found};
-use super::super::volume::{DiskPath, Volumes};
+use super::super::volume::{DiskPath, Rewrite, Volumes};
 use super::devices::By;
 use super::doubt;
 use super::environment::{Environment, Unknown};
-use super::files::Rewrite;
 use super::known::is_command;
 use super::outcome::Outcome;
 use super::parser::{Command, Script, parse};

@@ -1,6 +1,5 @@
 //! GRUB 2: finds `grub.cfg` and runs it up to the boot menu.
 
-mod block;
 mod commands;
 mod device;
 mod devices;
@@ -21,7 +20,6 @@ mod test_command;
 
 use super::entry::Found;
 use super::volume::{DiskPath, Volumes};
-pub(super) use files::Rewrite;
 use interpreter::{Interpreter, Steps};
 
 /// The length limit of a `grub.cfg`.
@@ -42,12 +40,6 @@ pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
         first = first.or(Some(found).filter(|found| !found.entries.is_empty()));
     }
     first
-}
-
-/// The variables in an environment block.
-pub(super) fn environment(volumes: &Volumes<'_>, at: &DiskPath) -> Option<Vec<(String, String)>> {
-    let block = block::Block::new(volumes.bytes(at, block::MAX_LENGTH)?)?;
-    Some(block.variables().collect())
 }
 
 /// All `grub.cfg` files of the disk. Those on the EFI system partition come first: firmware would read them first, and

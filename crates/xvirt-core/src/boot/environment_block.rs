@@ -1,16 +1,24 @@
 //! The environment block, `grubenv`: a file of fixed length with variables, which GRUB rewrites in its place.
 
+use super::volume::{DiskPath, Volumes};
+
 /// The first line of every block.
 const SIGNATURE: &[u8] = b"# GRUB Environment Block\n";
 
 /// A block has 1024 bytes; this allows for longer ones.
 pub(super) const MAX_LENGTH: u64 = 64 << 10;
 
+/// The variables of the block in a file; `None` if it is no environment block.
+pub(super) fn variables(volumes: &Volumes<'_>, at: &DiskPath) -> Option<Vec<(String, String)>> {
+    let block = EnvironmentBlock::new(volumes.bytes(at, MAX_LENGTH)?)?;
+    Some(block.variables().collect())
+}
+
 /// A block as `load_env` and `save_env` handle it.
 #[derive(Clone, Debug)]
-pub(super) struct Block(Vec<u8>);
+pub(super) struct EnvironmentBlock(Vec<u8>);
 
-impl Block {
+impl EnvironmentBlock {
     /// Takes the contents of a file; `None` if it is no environment block.
     pub(super) fn new(bytes: Vec<u8>) -> Option<Self> {
         bytes.starts_with(SIGNATURE).then_some(Self(bytes))
@@ -114,7 +122,7 @@ mod tests {
     fn block(variables: &str, length: usize) -> Block {
         let mut bytes = [SIGNATURE, variables.as_bytes()].concat();
         bytes.resize(length, b'#');
-        Block::new(bytes).unwrap()
+        EnvironmentBlock::new(bytes).unwrap()
     }
 
     fn text(block: &Block) -> &str {
@@ -147,7 +155,7 @@ mod tests {
         assert!(!unfinished.set("a", "2"));
         assert_eq!(text(&unfinished), "a=1#####");
         for bytes in [&b""[..], b"# GRUB", b"a=1\n"] {
-            assert!(Block::new(bytes.to_vec()).is_none());
+            assert!(EnvironmentBlock::new(bytes.to_vec()).is_none());
         }
     }
 }
