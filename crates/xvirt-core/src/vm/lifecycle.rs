@@ -251,6 +251,7 @@ impl Inner {
 }
 
 #[cfg(test)]
+#[cfg(feature = "demo")]
 mod tests {
     use super::*;
     use crate::boot::testing::{File, ext, scratch};
