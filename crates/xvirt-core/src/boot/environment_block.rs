@@ -119,13 +119,13 @@ fn unescaped(value: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn block(variables: &str, length: usize) -> Block {
+    fn block(variables: &str, length: usize) -> EnvironmentBlock {
         let mut bytes = [SIGNATURE, variables.as_bytes()].concat();
         bytes.resize(length, b'#');
         EnvironmentBlock::new(bytes).unwrap()
     }
 
-    fn text(block: &Block) -> &str {
+    fn text(block: &EnvironmentBlock) -> &str {
         std::str::from_utf8(&block.bytes()[SIGNATURE.len()..]).unwrap()
     }
 
