@@ -76,7 +76,7 @@ impl Driver {
         let ranges = MEMORY.map(|(start, length)| (GuestAddress(start), length));
         let memory = GuestRam::from_ranges(&ranges).expect("there is memory");
         let queues = device.queue_sizes().len();
-        let interrupt = Interrupt::new(&TestHost::new(), queues, None).expect("the host can do anything");
+        let interrupt = Interrupt::new(Arc::new(TestHost::new()), queues, None).expect("the host can do anything");
         Self {
             kind,
             endpoint,
