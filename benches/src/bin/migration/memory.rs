@@ -13,6 +13,8 @@ pub(crate) const PAGE: usize = 4096;
 const PIECE: u64 = 1 << 20;
 /// The memory of a guest below the addresses of its devices.
 const BELOW_DEVICES: u64 = 3 << 30;
+/// The lowest memory, which is a mapping of its own.
+const LOW: u64 = 2 << 20;
 
 /// Memory with the same huge pages as that of a guest.
 pub(crate) fn map(bytes: usize) -> Result<MmapMut> {
@@ -28,30 +30,32 @@ pub(crate) fn touch_free(size: ByteSize) -> Result<()> {
     Ok(())
 }
 
-/// Fills the memory of the guest of this process, except what is the guest's own. It is mapped in two parts of known sizes,
-/// which Linux may show as one: then the later one, for addresses from 4 GiB on, comes first.
+/// Fills the memory of the guest of this process, except what is the guest's own, all at its beginning. It is mapped in
+/// parts of known sizes: the first [`LOW`] bytes, which are not in huge pages, the rest below the devices, and what is
+/// above 4 GiB.
 pub(crate) fn fill(size: ByteSize) -> Result<()> {
     let below = size.bytes().min(BELOW_DEVICES);
-    let above = size.bytes() - below;
+    let (rest, above) = (below - LOW, size.bytes() - below);
     let memory = OpenOptions::new().write(true).open("/proc/self/mem")?;
     let piece = vec![0x5a; PIECE as usize];
-    let mut filled = 0;
+    let mut found = 0;
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
         let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).ok_or("no range")?;
         let (start, end) = (u64::from_str_radix(start, 16)?, u64::from_str_radix(end, 16)?);
         let length = end - start;
-        if length != below && length != above && length != size.bytes() {
-            continue;
-        }
-        let own = if length == size.bytes() { start + above } else { start };
-        for at in (start..end).step_by(PIECE as usize).filter(|at| !(own..own + OWN).contains(at)) {
+        let own = match length {
+            _ if length == rest => OWN - LOW,
+            _ if length == above => 0,
+            _ => continue,
+        };
+        for at in (start + own..end).step_by(PIECE as usize) {
             memory.write_all_at(&piece[..PIECE.min(end - at) as usize], at)?;
         }
-        filled += length;
+        found += length;
     }
-    if filled == size.bytes() {
+    if found == size.bytes() - LOW {
         Ok(())
     } else {
-        Err(format!("{filled} bytes of mappings look like the guest's memory").into())
+        Err(format!("{found} bytes of mappings look like the guest's memory").into())
     }
 }
