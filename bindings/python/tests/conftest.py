@@ -1,9 +1,14 @@
 """What the tests share."""
 
+import signal
+
 import pytest
 import xvirt
 
 PATIENCE = 30
+
+# A shell starts what it runs in the background with this signal ignored, which is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
