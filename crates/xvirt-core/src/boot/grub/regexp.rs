@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The most nested groups of an expression.
+/// The most nested groups of an expression, and the most repetitions of a repetition.
 const MAX_DEPTH: usize = 16;
 
 /// The most repetitions that an expression may ask for, as in Linux.
@@ -39,8 +39,10 @@ pub(super) fn find(expression: &str, text: &str) -> Option<Groups> {
     }
     let whole = [Node::Group(0, alternatives)];
     let mut search = Search { text: text.as_bytes(), steps: MAX_STEPS, way: 0, best: None };
+    // Each try leaves it as it was. A new one for each would take long if there are many groups.
+    let mut groups = vec![None; parser.groups + 1];
     for start in 0..=text.len() {
-        search.run(&Rest { nodes: &whole, after: None }, start, &mut vec![None; parser.groups + 1]);
+        search.run(&Rest { nodes: &whole, after: None }, start, &mut groups);
         if search.steps == 0 {
             return None;
         }
@@ -93,7 +95,12 @@ impl Parser<'_> {
                 b'\\' => Node::Byte(self.next()?),
                 byte => Node::Byte(byte),
             };
+            let mut depth = 0;
             while let Some((least, most)) = self.count()? {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return None;
+                }
                 node = Node::Repeat(Box::new(node), least, most);
             }
             nodes.push(node);
@@ -314,6 +321,9 @@ mod tests {
         let text = "a".repeat(60);
         assert_eq!(find("^(a|a)*$b", &text), None);
         assert_eq!(find(&"(".repeat(1000), &text), None);
+        // Dropping so deep a part would overflow the stack.
+        assert_eq!(find(&format!("a{}", "*".repeat(1 << 20)), &text), None);
+        assert_eq!(find("a**", "aa").unwrap()[0], Some(0..2));
         assert_eq!(find("((a{200}){200}){200}", &text), None);
         assert_eq!(find("a*", &"a".repeat(1 << 20)), None);
     }
