@@ -81,7 +81,7 @@ impl Interpreter<'_, '_> {
             }
             self.finish(current, &mut expanded);
         }
-        self.spend(u32::try_from(bytes / 64).unwrap_or(u32::MAX));
+        self.spend(length_steps(bytes));
         expanded
     }
 
@@ -130,10 +130,14 @@ impl Interpreter<'_, '_> {
             let name = part.strip_suffix('/').unwrap_or(part);
             let slash = part.strip_prefix(name).unwrap_or_default();
             let here = start..start + name.len();
+            if !self.spend(length_steps(found.len() * (1 + part.len()))) {
+                return Vec::new();
+            }
             if here.clone().any(is_wild) {
                 had_pattern = true;
                 let is_wild = |at: usize| wild.binary_search(&(here.start + at)).is_ok();
-                found = found.iter().flat_map(|directory| self.children(directory, name, &is_wild)).collect();
+                let children = found.iter().flat_map(|directory| self.children(directory, name, &is_wild));
+                found = children.take(MAX_ARGUMENTS).collect();
             } else {
                 found.iter_mut().for_each(|path| path.push_str(name));
                 if had_pattern && !name.is_empty() {
@@ -141,7 +145,6 @@ impl Interpreter<'_, '_> {
                 }
             }
             found.iter_mut().for_each(|path| path.push_str(slash));
-            found.truncate(MAX_ARGUMENTS);
             start += part.len();
         }
         found
@@ -153,8 +156,11 @@ impl Interpreter<'_, '_> {
             Ok(at) if self.spend(DIRECTORY_STEPS) => self.volumes.names(&at),
             _ => Vec::new(),
         };
-        let matches =
-            |name: &String| self.spend(1) && glob::matches(pattern.as_bytes(), name.as_bytes(), is_wild, |a, b| a == b);
+        // A name takes as long as the pattern, and what is found of it as much memory as the whole path.
+        let steps = 1 + length_steps(directory.len() + pattern.len());
+        let matches = |name: &String| {
+            self.spend(steps) && glob::matches(pattern.as_bytes(), name.as_bytes(), is_wild, |a, b| a == b)
+        };
         names.into_iter().filter(matches).map(|name| format!("{directory}{name}")).collect()
     }
 
@@ -162,6 +168,11 @@ impl Interpreter<'_, '_> {
         let at = device::resolve(path, self.environment.get("root"));
         at.is_ok_and(|at| self.spend(FILE_STEPS) && self.volumes.exists(&at))
     }
+}
+
+/// The cost of this many bytes of text in steps.
+fn length_steps(bytes: usize) -> u32 {
+    u32::try_from(bytes / 64).unwrap_or(u32::MAX)
 }
 
 /// The names of the disk and its partitions, in GRUB's order.

@@ -85,7 +85,8 @@ impl Interpreter<'_, '_> {
     fn block(&self, at: &DiskPath) -> Option<EnvironmentBlock> {
         let written = self.written.iter().find(|(path, _)| path == at).map(|(_, bytes)| bytes.to_vec());
         let bytes = written.or_else(|| self.spend(FILE_STEPS).then(|| self.volumes.bytes(at, MAX_LENGTH))?)?;
-        EnvironmentBlock::new(bytes)
+        let block = EnvironmentBlock::new(bytes)?;
+        self.spend(steps(&block)).then_some(block)
     }
 
     pub(super) fn load_env(&mut self, arguments: Vec<String>) {
@@ -118,9 +119,9 @@ impl Interpreter<'_, '_> {
             return;
         };
         let Some(mut block) = self.block(&at) else { return };
-        let cost = u32::try_from(block.bytes().len() / 64).unwrap_or(u32::MAX);
+        let cost = steps(&block);
         for name in &options.plain {
-            if !self.spend(1 + cost) {
+            if !self.spend(cost) {
                 return;
             }
             match self.environment.find(name) {
@@ -138,4 +139,9 @@ impl Interpreter<'_, '_> {
         }
         self.success = true;
     }
+}
+
+/// The cost of going through an environment block in steps.
+fn steps(block: &EnvironmentBlock) -> u32 {
+    u32::try_from(1 + block.bytes().len() / 64).unwrap_or(u32::MAX)
 }

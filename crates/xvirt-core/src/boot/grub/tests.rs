@@ -226,6 +226,21 @@ menuentry b --id b { linux /b; save_env -f /gone/grubenv saved_entry; load_env; 
     assert_eq!(found.entries[1].command_line, "BOOT_IMAGE=/b []");
 }
 
+/// Few commands can take much time and memory with long paths and blocks. They leave no steps for what follows.
+#[test]
+fn commands_cost_as_much_as_they_handle() {
+    let names: Vec<_> = (0..80).map(|number| format!("/d/{number}")).collect();
+    let block = format!("# GRUB Environment Block\na=b\n{}", "#".repeat(65_000));
+    let mut files: Vec<_> = names.iter().map(|name| text(name, "")).collect();
+    files.push(text("/boot/grub/grubenv", &block));
+    let path = |dots: usize| format!("insmod regexp; echo {}/d/*", "/.".repeat(dots));
+    let loads = |count: usize| format!("load_env; save_env a\n{}", "load_env\n".repeat(count));
+    for (script, is_bounded) in [(path(10), false), (path(100_000), true), (loads(10), false), (loads(300), true)] {
+        let Some(found) = menu(&format!("{script}\nmenuentry end {{ linux /k }}\n"), &files) else { return };
+        assert_eq!(found.entries.is_empty(), is_bounded, "{script:.80}");
+    }
+}
+
 /// Endless and memory-consuming scripts are stopped.
 #[test]
 fn scripts_are_bounded() {
