@@ -51,13 +51,15 @@ impl Ext<'_> {
             return Err(too_large());
         }
         let runs = self.inode_runs(directory, 0..length)?;
+        // Each name is looked for among the newer ones as well.
+        let cost = 1 + newer.map_or(0, |newer| u64::from(newer.len().checked_ilog2().unwrap_or(0)));
         scan_directory(self, &runs, length, |piece| {
             let mut entries = 0;
             // The nodes of a hash tree look like unused entries, so a linear scan finds all names.
             for block in piece.chunks(self.block_size as usize) {
                 let mut rest = block;
                 while rest.len() >= 8 {
-                    entries += 1;
+                    entries += cost;
                     let (number, length, name_length) = (le32(rest, 0), le16(rest, 4), usize::from(rest[6]));
                     // 64 KiB does not fit into the field.
                     let length = if length == 0 || length == u16::MAX { rest.len() } else { length.into() };

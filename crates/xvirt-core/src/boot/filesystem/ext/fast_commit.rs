@@ -36,6 +36,9 @@ const MAP: std::ops::Range<usize> = 0x28..0x64;
 /// How much a record counts against the disk's read budget: more than it takes in memory.
 const COST: u64 = 4096;
 
+/// The most bytes of a record's contents that matter: two inode numbers and a name.
+const MAX_CONTENTS: usize = 8 + 255;
+
 /// The changes of all valid fast commits.
 #[derive(Debug, Default)]
 pub(super) struct FastCommits {
@@ -49,7 +52,7 @@ pub(super) struct FastCommits {
     directories: HashSet<u32>,
 }
 
-/// A record: its kind and contents.
+/// A record: its kind, and its contents as far as they matter.
 type Record = (u16, Vec<u8>);
 
 impl FastCommits {
@@ -106,7 +109,8 @@ impl FastCommits {
                     *checksum = 0;
                     pending.drain(..).try_for_each(|(kind, contents)| self.apply(ext, kind, &contents))?;
                 }
-                _ => pending.push((kind, contents.to_vec())),
+                tag::PADDING => {}
+                _ => pending.push((kind, contents.iter().take(MAX_CONTENTS).copied().collect())),
             }
             rest = rest.get(HEADER + length..).unwrap_or_default();
         }

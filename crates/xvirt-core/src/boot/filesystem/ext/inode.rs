@@ -129,10 +129,10 @@ impl Ext<'_> {
             return Err(unsupported("the file has inline data, which is not supported"));
         }
         let runs = map::runs(self, inode, range.clone())?;
-        Ok(match self.fast_commits.ranges(inode.number) {
-            Some(newer) => newer.over(&runs, range.start / self.block_size, range.end.div_ceil(self.block_size)),
-            None => runs,
-        })
+        let Some(newer) = self.fast_commits.ranges(inode.number) else { return Ok(runs) };
+        // Unlike the runs of a block map, these are not read again for each look-up.
+        self.charge((newer.len() * size_of::<Run>()) as u64)?;
+        Ok(newer.over(&runs, range.start / self.block_size, range.end.div_ceil(self.block_size)))
     }
 }
 

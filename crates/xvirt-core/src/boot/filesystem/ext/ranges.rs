@@ -46,6 +46,11 @@ impl Ranges {
         self.0.insert(range.logical, range);
     }
 
+    /// The number of ranges.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The runs of a file in blocks `from..to` with these ranges instead of what is there in `runs`.
     pub(super) fn over(&self, runs: &[Run], from: u64, to: u64) -> Vec<Run> {
         let mut result = Vec::new();
