@@ -8,8 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::entry::{BootEntry, BootFiles, EntryChoice, Found};
 use super::image::{BootImage, Limits};
-use super::volume::Rewrite;
-use super::volume::Volumes;
+use super::volume::{DiskPath, Rewrite, Volumes};
 use super::{extlinux, grub, kernel_files, legacy, loader_entries};
 
 /// The boot menu of a disk.
@@ -140,12 +139,13 @@ impl<'d> BootMenu<'d> {
     pub(crate) fn record_start(&self, entry: &BootEntry) -> Result<()> {
         let index = self.entries.iter().position(|listed| std::ptr::eq(listed, entry));
         let writes = index.and_then(|index| self.writes.get(index)).filter(|_| self.volumes.is_writable());
+        // Loading the entry may have used it up.
+        self.volumes.budget().renew(0);
         for (file, contents) in writes.into_iter().flatten() {
             match self.volumes.rewrite(file, contents) {
                 // GRUB starts the entry all the same if the file has no place of its own.
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                written => written
-                    .map_err(|source| Error::io(format!("cannot write GRUB's environment block {file}"), source))?,
+                written => written.map_err(|source| not_recorded(file, source))?,
             }
         }
         Ok(())
@@ -164,6 +164,14 @@ impl<'d> BootMenu<'d> {
         };
         self.volumes.budget().renew(limits.kernel.saturating_add(limits.initrd));
         BootImage::open(&self.volumes, entry, kernel, limits)
+    }
+}
+
+fn not_recorded(file: &DiskPath, source: io::Error) -> Error {
+    let error = Error::io(format!("cannot write GRUB's environment block {file}"), source);
+    match error.remedy() {
+        Some(_) => error,
+        None => error.with_remedy("check the disk image, or give the kernel explicitly with Boot::kernel"),
     }
 }
 

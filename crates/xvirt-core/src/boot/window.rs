@@ -1,4 +1,4 @@
-//! Read-only access to a disk or partition, with a small cache for the many small reads of metadata.
+//! Access to a disk or partition, with a small cache for the many small reads of metadata.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

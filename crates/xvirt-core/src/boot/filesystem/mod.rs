@@ -1,4 +1,5 @@
-//! Read-only access to the file systems of a `/boot`: ext2, ext3, ext4, XFS and FAT.
+//! The file systems of a `/boot`: ext2, ext3, ext4, XFS and FAT. They are read; the only write is that of new contents in
+//! the place of a file's old ones.
 //!
 //! These readers are our own, because the input is hostile and boot speed matters. `ext4-view` allocates whatever
 //! length a symbolic link's inode claims, rejects an ext3 journal that needs replay, and copies files in 4 KiB pieces;
