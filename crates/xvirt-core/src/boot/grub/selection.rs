@@ -66,8 +66,7 @@ impl Menu {
         match (names, number::unsigned(wanted)) {
             (Names::NumberFirst, Some((number, _))) => by_number(number),
             (Names::NumberFirst, None) => by_name(),
-            (Names::NumberLast, Some((number, "" | ">"))) => by_name().or_else(|| by_number(number)),
-            (Names::NumberLast, Some((number, rest))) if rest.starts_with('>') => {
+            (Names::NumberLast, Some((number, rest))) if rest.is_empty() || rest.starts_with('>') => {
                 by_name().or_else(|| by_number(number))
             }
             (Names::NumberLast, _) => by_name(),
