@@ -1,4 +1,4 @@
-//! Compares the disk and network performance of a guest under xvirt and under QEMU.
+//! Compares the disk and network performance of a guest under xvirt and its peers.
 
 mod cloud_hypervisor;
 mod data;

@@ -1,8 +1,8 @@
 //! Wrappers of KVM's objects, whose errors name remedies.
 //!
 //! `system` is `/dev/kvm`, `vm` a virtual machine, `vcpu` a virtual processor, `interrupts` its interrupt lines,
-//! `dirty_log` the log of what it writes to memory, `kick` the signal that interrupts a running vCPU, and `thread_time` the CPU time of a thread. `plain` and
-//! `xsave` turn KVM's structures into bytes.
+//! `dirty_log` the log of what it writes to memory, `kick` the signal that interrupts a running vCPU, and `thread_time`
+//! the CPU time of a thread. `plain` and `xsave` turn KVM's structures into bytes.
 
 mod clock;
 mod dirty_log;

@@ -27,8 +27,8 @@
 //! not set here; the image of a template should contain an empty `/etc/machine-id`.
 //!
 //! Inside: `identity`, `user`, `nic` and `address` are the user-facing types, and `name` checks names in them; `render`
-//! and `network` create the three files, and `fat` the disk that contains them. The FAT writer is our own: `fatfs` has had no
-//! release since January 2023, and a fixed layout with one folder needs little code.
+//! and `network` create the three files, and `fat` the disk that contains them. The FAT writer is our own: `fatfs` has
+//! had no release since January 2023, and a fixed layout with one folder needs little code.
 
 mod address;
 mod fat;

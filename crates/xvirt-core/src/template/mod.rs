@@ -7,8 +7,8 @@
 //!
 //! Inside: `seal` creates templates and `instantiate` VMs from them; `identity` renews what two VMs cannot share, such
 //! as UUID and MAC addresses; `copy` copies VMs without a template; `rebase` makes an instance independent or moves it
-//! to another version; `remove` deletes unused templates; `unwritten` tells whether an instance has changed a disk. The module [`repository`](crate::repository) stores, reads
-//! and checks templates.
+//! to another version; `remove` deletes unused templates; `unwritten` tells whether an instance has changed a disk. The
+//! module [`repository`](crate::repository) stores, reads and checks templates.
 
 mod copy;
 mod identity;

@@ -131,7 +131,8 @@ impl Repository {
     /// Turns a halted VM into a template.
     ///
     /// The pair of name and version must be unique. The contents of the disks are hashed, which requires reading them,
-    /// except those of overlays that an instance has not written to; only disks outside the repository are copied. Kernels given by path stay where they are.
+    /// except those of overlays that an instance has not written to; only disks outside the repository are copied.
+    /// Kernels given by path stay where they are.
     ///
     /// A [`Vm`] lists the operation in its [`current_operations`](Vm::current_operations). Its other verbs wait
     /// meanwhile, so `progress` must not call any.

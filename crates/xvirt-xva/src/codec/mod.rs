@@ -1,8 +1,8 @@
 //! The compression of an archive: none, gzip or zstd, detected automatically.
 //!
 //! The `decode` thread decompresses the input, which another thread reads `ahead`; gzip members and zstd frames may be
-//! concatenated: `members` reads those of gzip. `frame` extracts small zstd frames from the input, which all CPUs decompress in parallel. `seek_table`
-//! locates frames without reading earlier ones.
+//! concatenated: `members` reads those of gzip. `frame` extracts small zstd frames from the input, which all CPUs
+//! decompress in parallel. `seek_table` locates frames without reading earlier ones.
 
 mod ahead;
 mod decode;
@@ -133,6 +133,7 @@ mod tests {
             assert!(error.contains(text), "{error}");
         }
     }
+
     #[test]
     fn what_was_compressed_is_named() {
         detect_inside(Compression::Gzip, &tar::file_header("ova.xml", 5)).unwrap();
