@@ -23,10 +23,12 @@ pub(super) enum Work {
     DirectoryEntries,
     /// Names in paths that were looked up.
     PathComponents,
+    /// What GRUB's scripts do: a step is a short command.
+    Steps,
 }
 
 impl Work {
-    const ALL: [Self; 3] = [Self::Bytes, Self::DirectoryEntries, Self::PathComponents];
+    const ALL: [Self; 4] = [Self::Bytes, Self::DirectoryEntries, Self::PathComponents, Self::Steps];
 
     /// The most of it for one menu: far more than all configurations of a disk need, and done within seconds.
     pub(super) const fn limit(self) -> u64 {
@@ -34,6 +36,7 @@ impl Work {
             Self::Bytes => 2 << 30,
             Self::DirectoryEntries => 64 << 20,
             Self::PathComponents => 256 << 10,
+            Self::Steps => 200_000,
         }
     }
 
@@ -42,6 +45,7 @@ impl Work {
             Self::Bytes => "bytes",
             Self::DirectoryEntries => "directory entries",
             Self::PathComponents => "path components",
+            Self::Steps => "steps of scripts",
         }
     }
 }
@@ -53,7 +57,7 @@ const CANCELLED: u8 = u8::MAX - 1;
 /// What is left of each kind of work. Once one is used up, or the caller has cancelled the call, all further work fails.
 #[derive(Debug)]
 pub(super) struct Budget {
-    left: [AtomicU64; 3],
+    left: [AtomicU64; Work::ALL.len()],
     /// The kind of work that was used up, or one of the constants above.
     stop: AtomicU8,
 }

@@ -2,7 +2,7 @@
 
 use super::super::volume::Volumes;
 use super::device;
-use super::interpreter::{FILE_STEPS, Interpreter, MAX_STEPS};
+use super::interpreter::{FILE_STEPS, Interpreter};
 use super::lexer::{Piece, Word};
 use crate::boot::glob;
 
@@ -75,7 +75,7 @@ impl Interpreter<'_, '_> {
                 }
                 bytes += current.as_ref().map_or(0, |argument| argument.text.len());
                 if bytes > MAX_ARGUMENT_BYTES || expanded.len() > MAX_ARGUMENTS {
-                    self.spend(MAX_STEPS);
+                    self.spend(u32::MAX);
                     return Vec::new();
                 }
             }

@@ -1,9 +1,9 @@
 //! Runs a GRUB script up to the boot menu, and then each menu entry up to its kernel.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::super::budget::Work;
 use super::super::entry::{BootEntry, Found};
 use super::super::volume::{DiskPath, Rewrite, Volumes};
 use super::devices::By;
@@ -15,31 +15,11 @@ use super::parser::{Command, Script, parse};
 use super::selection::{self, Line, Menu, Names, What};
 use super::{MAX_CONFIG, device, lexer};
 
-/// The most steps of all commands, weighted by cost: enough for hundreds of entries, and used up within a second.
-pub(super) const MAX_STEPS: u32 = 200_000;
-
 /// The cost of a file system lookup in steps.
 pub(super) const FILE_STEPS: u32 = 20;
 
 /// The most tokens of one script; each costs a step and takes some hundred bytes of memory.
 const MAX_TOKENS: usize = 64 << 10;
-
-/// The step budget that all scripts of a disk share.
-#[derive(Clone, Debug)]
-pub(super) struct Steps(Rc<Cell<u32>>);
-
-impl Steps {
-    pub(super) fn new() -> Self {
-        Self(Rc::new(Cell::new(MAX_STEPS)))
-    }
-
-    /// Takes steps from the budget; `false` if there are not enough.
-    fn spend(&self, steps: u32) -> bool {
-        let left = self.0.get().checked_sub(steps);
-        self.0.set(left.unwrap_or(0));
-        left.is_some()
-    }
-}
 
 /// The most nested functions, included files and submenus.
 const MAX_DEPTH: u32 = 16;
@@ -103,12 +83,11 @@ pub(super) struct Interpreter<'v, 'd> {
     pub(super) success_unknown: Option<Unknown>,
     /// The unknown command on which the lines of the menu depend.
     menu_unknown: Option<Unknown>,
-    steps: Steps,
     depth: u32,
 }
 
 impl<'v, 'd> Interpreter<'v, 'd> {
-    pub(super) fn new(volumes: &'v Volumes<'d>, steps: Steps) -> Self {
+    pub(super) fn new(volumes: &'v Volumes<'d>) -> Self {
         let mut environment = Environment::default();
         // Values of GRUB for BIOS: scripts check these, and take the most direct path to a kernel there.
         let constants = [("grub_platform", "pc"), ("grub_cpu", "i386"), ("?", "0")];
@@ -141,7 +120,6 @@ impl<'v, 'd> Interpreter<'v, 'd> {
             branch_unknown: None,
             success_unknown: None,
             menu_unknown: None,
-            steps,
             depth: 0,
         }
     }
@@ -206,7 +184,7 @@ impl<'v, 'd> Interpreter<'v, 'd> {
 
     /// Takes steps from the budget; `false` if there are not enough.
     pub(super) fn spend(&self, steps: u32) -> bool {
-        self.steps.spend(steps) && !self.volumes.budget().has_stopped()
+        self.volumes.budget().spend(Work::Steps, steps.into()).is_ok()
     }
 
     /// Parses a script, if the budget suffices.

@@ -20,7 +20,7 @@ mod test_command;
 
 use super::entry::Found;
 use super::volume::{DiskPath, Volumes};
-use interpreter::{Interpreter, Steps};
+use interpreter::Interpreter;
 
 /// The length limit of a `grub.cfg`.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -31,9 +31,9 @@ const PLACES: [&str; 5] =
 
 /// Reads the menu of the first `grub.cfg` with a bootable entry, or the first of all if there is none.
 pub(super) fn read(volumes: &Volumes<'_>) -> Option<Found> {
-    let (mut first, steps) = (None, Steps::new());
+    let mut first = None;
     for config in candidates(volumes) {
-        let found = Interpreter::new(volumes, steps.clone()).boot_menu(&config);
+        let found = Interpreter::new(volumes).boot_menu(&config);
         if found.is_bootable() {
             return Some(found);
         }

@@ -10,7 +10,7 @@ fn menu(config: &str, more: &[Entry<'_>]) -> Option<Found> {
     let second = ext4(UUID, "second", &[&[text("/boot/grub/grub.cfg", config)], more].concat())?;
     let disk = gpt(&[&first, &second]);
     let volumes = Volumes::open(&disk).unwrap();
-    Some(Interpreter::new(&volumes, Steps::new()).boot_menu(&DiskPath::new(2, "/boot/grub/grub.cfg")))
+    Some(Interpreter::new(&volumes).boot_menu(&DiskPath::new(2, "/boot/grub/grub.cfg")))
 }
 
 /// The command line of the only entry, whose arguments show what the script did.

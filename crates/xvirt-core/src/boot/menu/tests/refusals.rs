@@ -229,6 +229,8 @@ fn a_menu_that_walks_in_circles_is_refused_by_the_work_it_takes() {
         (1024, lines("source", ""), "262144 path components"),
         (1024, lines("if [ -e", " ]; then true; fi"), "262144 path components"),
         (1 << 20, lines("source", ""), "2147483648 bytes"),
+        // What the loop keeps from being set could be the default.
+        (1024, "menuentry x { linux /boot/vmlinuz }\nwhile true; do true; done".to_owned(), "200000 steps of scripts"),
     ];
     for (length, config, limit) in cases {
         let entries = [text("/boot/grub/grub.cfg", &config), text("/boot/vmlinuz", "x")];
