@@ -33,8 +33,9 @@ const PROBE: [Known; 7] = [
     (' ', "part-uuid", Takes::Nothing),
 ];
 
-/// The most different things that a menu searches for.
+/// The most searches whose results are remembered, and the longest of what they search for.
 const MAX_SEARCHES: usize = 256;
+const MAX_SEARCHED: usize = 256;
 
 /// The type of the partitions that Flatcar chooses from.
 const FLATCAR_USR: &str = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6";
@@ -114,15 +115,15 @@ impl Interpreter<'_, '_> {
         };
         let all: Vec<u32> = self.volumes.readable().map(|(partition, _)| partition).collect();
         let before = self.searches.iter().find(|(found_by, name, _)| *found_by == by && name == wanted);
+        let before = before.map(|(.., partition)| *partition);
         let hinted = hints.flat_map(|hint| match hint.strip_suffix(',') {
             // A comma at the end stands for all partitions of the disk.
             Some(disk) if device::partition(disk) == Some(0) => all.clone(),
             _ => device::partition(hint).into_iter().collect(),
         });
-        let mut order =
-            before.map(|(.., partition)| *partition).into_iter().chain(hinted).chain(all.iter().rev().copied());
+        let mut order = before.into_iter().chain(hinted).chain(all.iter().rev().copied());
         let found = order.find(|partition| is_it(*partition))?;
-        if self.searches.len() < MAX_SEARCHES {
+        if before.is_none() && self.searches.len() < MAX_SEARCHES && wanted.len() <= MAX_SEARCHED {
             self.searches.push((by, wanted.to_owned(), found));
         }
         Some(found)

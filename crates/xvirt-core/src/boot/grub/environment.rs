@@ -77,6 +77,11 @@ impl Environment {
         }
     }
 
+    /// The cost of a copy in steps.
+    pub(super) fn copy_steps(&self) -> u32 {
+        u32::try_from(self.bytes / 2048).unwrap_or(u32::MAX)
+    }
+
     /// The variables of a submenu: those that are exported.
     pub(super) fn inner(&self) -> Self {
         let mut inner = self.clone();

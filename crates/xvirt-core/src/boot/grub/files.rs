@@ -31,6 +31,9 @@ impl Interpreter<'_, '_> {
     /// Runs a file for a menu of its own, with the exported variables. If it has entries, that menu is the one that is
     /// shown; otherwise the script goes on.
     pub(super) fn configfile(&mut self, arguments: Vec<String>) -> Flow {
+        if !self.spend(self.environment.copy_steps()) {
+            return Flow::Halt;
+        }
         let inner = self.environment.inner();
         let outer = std::mem::replace(&mut self.environment, inner);
         let items = std::mem::take(&mut self.items);

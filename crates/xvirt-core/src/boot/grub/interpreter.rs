@@ -358,6 +358,8 @@ impl<'v, 'd> Interpreter<'v, 'd> {
 
     /// A copy of the state for running the body of an entry or submenu. A submenu has only the exported variables.
     fn enter(&self, item: &Item) -> Self {
+        // Without these steps, its body does not run.
+        self.spend(self.environment.copy_steps());
         let mut inner = self.clone();
         let (Item::Entry(block) | Item::Submenu(block)) = item;
         if matches!(item, Item::Submenu(_)) {

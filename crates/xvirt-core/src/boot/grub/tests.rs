@@ -226,7 +226,7 @@ menuentry b --id b { linux /b; save_env -f /gone/grubenv saved_entry; load_env; 
     assert_eq!(found.entries[1].command_line, "BOOT_IMAGE=/b []");
 }
 
-/// Few commands can take much time and memory with long paths and blocks. They leave no steps for what follows.
+/// Few commands can take much time and memory with long paths, blocks and values. They leave no steps for what follows.
 #[test]
 fn commands_cost_as_much_as_they_handle() {
     let names: Vec<_> = (0..80).map(|number| format!("/d/{number}")).collect();
@@ -235,7 +235,17 @@ fn commands_cost_as_much_as_they_handle() {
     files.push(text("/boot/grub/grubenv", &block));
     let path = |dots: usize| format!("insmod regexp; echo {}/d/*", "/.".repeat(dots));
     let loads = |count: usize| format!("load_env; save_env a\n{}", "load_env\n".repeat(count));
-    for (script, is_bounded) in [(path(10), false), (path(100_000), true), (loads(10), false), (loads(300), true)] {
+    let values: String = (0..1000).map(|number| format!("v{number}={}\n", "x".repeat(100))).collect();
+    let copies = |count: usize| format!("{values}{}", "configfile /d/1\n".repeat(count));
+    let cases = [
+        (path(10), false),
+        (path(100_000), true),
+        (loads(10), false),
+        (loads(300), true),
+        (copies(10), false),
+        (copies(2500), true),
+    ];
+    for (script, is_bounded) in cases {
         let Some(found) = menu(&format!("{script}\nmenuentry end {{ linux /k }}\n"), &files) else { return };
         assert_eq!(found.entries.is_empty(), is_bounded, "{script:.80}");
     }
