@@ -80,7 +80,7 @@ impl Vm {
     }
 
     /// Sends a message-signalled interrupt. Unlike an irqfd, this needs neither a descriptor nor a route, whose table
-    /// KVM takes milliseconds to replace, and it takes a system call as well.
+    /// KVM takes milliseconds to replace. Both take one system call.
     pub(crate) fn send_message(&self, address: u64, data: u32) -> Result<()> {
         let (address_lo, address_hi) = (address as u32, (address >> 32) as u32);
         let message = kvm_msi { address_lo, address_hi, data, ..Default::default() };

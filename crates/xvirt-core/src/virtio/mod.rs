@@ -17,7 +17,7 @@
 //! pci.resume();
 //! blk.refresh_capacity(); pci.config_changed();
 //! pci.reset()?;                        // machine reboot: back to power-on, base address included
-//! pci.stop();                          // or drop it: joins the worker, releases addresses and interrupts
+//! pci.stop();                          // or drop it: joins the worker, releases addresses
 //! ```
 //!
 //! A device built from a saved state is paused until `resume()`.
