@@ -582,6 +582,7 @@ enum XvirtBootKind
     XVIRT_BOOT_KIND_DEFAULT = 0,
     /**
      * Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+     * What GRUB would write into its environment block then is written to the disk, if it can be written.
      */
     XVIRT_BOOT_KIND_DISK = 1,
     /**
@@ -2835,6 +2836,7 @@ typedef struct XvirtBalloon {
 
 /**
  * Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+ * What GRUB would write into its environment block then is written to the disk, if it can be written.
  */
 typedef struct XvirtBootDisk {
     /**
@@ -2927,6 +2929,7 @@ typedef struct XvirtBoot {
     XvirtBootKind kind;
     /**
      * Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+     * What GRUB would write into its environment block then is written to the disk, if it can be written.
      */
     const struct XvirtBootDisk *disk;
     /**

@@ -235,12 +235,14 @@ pub enum XvirtBootKind {
     /// The default.
     Default = 0,
     /// Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+    /// What GRUB would write into its environment block then is written to the disk, if it can be written.
     Disk = 1,
     /// Loads a given kernel.
     Kernel = 2,
 }
 
 /// Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+/// What GRUB would write into its environment block then is written to the disk, if it can be written.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct XvirtBootDisk {
@@ -285,6 +287,7 @@ pub struct XvirtBoot {
     /// Which of the variants it is, and which member says more.
     pub kind: MaybeUninit<XvirtBootKind>,
     /// Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+    /// What GRUB would write into its environment block then is written to the disk, if it can be written.
     pub disk: *const XvirtBootDisk,
     /// Loads a given kernel.
     pub kernel: *const XvirtBootKernel,

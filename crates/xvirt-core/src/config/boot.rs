@@ -16,7 +16,8 @@ use crate::descriptor::Descriptor;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Boot {
-    /// Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+    /// Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot. What
+    /// GRUB would write into its environment block then is written to the disk, if it can be written.
     Disk {
         /// The index of the disk in the configuration, from 0.
         #[serde(default)]

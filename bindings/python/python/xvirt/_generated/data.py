@@ -368,7 +368,7 @@ class Boot(Variant):
 
     It is one of these:
 
-    - `BootDisk`: Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+    - `BootDisk`: Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot. What GRUB would write into its environment block then is written to the disk, if it can be written.
     - `BootKernel`: Loads a given kernel.
     """
 
@@ -384,7 +384,8 @@ class Boot(Variant):
 
 
 class BootDisk(Boot):
-    """Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot.
+    """Reads the boot loader configuration on a disk and loads the kernel that it names, at every start and reboot. What
+    GRUB would write into its environment block then is written to the disk, if it can be written.
 
     Attributes:
         disk: The index of the disk in the configuration, from 0.
