@@ -109,9 +109,9 @@ impl Msix {
         if table.control & ENABLE == 0 {
             return;
         }
-        if let Some(vector) = table.vectors.get_mut(usize::from(vector)) {
-            vector.pending = true;
-            table.send_pending(&*self.host);
+        if let Some(entry) = table.vectors.get_mut(usize::from(vector)) {
+            entry.pending = true;
+            table.send_if_pending(vector.into(), &*self.host);
         }
     }
 
@@ -125,9 +125,8 @@ impl Msix {
     /// Writes the vector table, four or eight aligned bytes at a time.
     pub(crate) fn write_table(&self, offset: u64, data: &[u8]) {
         let mut table = lock(&self.table);
-        let Some(vector) = usize::try_from(offset / ENTRY).ok().and_then(|i| table.vectors.get_mut(i)) else {
-            return;
-        };
+        let index = usize::try_from(offset / ENTRY).unwrap_or(usize::MAX);
+        let Some(vector) = table.vectors.get_mut(index) else { return };
         let at = (offset % ENTRY) as usize;
         if !matches!(data.len(), 4 | 8) || !at.is_multiple_of(data.len()) {
             return;
@@ -135,7 +134,7 @@ impl Msix {
         let mut bytes = vector.entry.bytes();
         bytes[at..at + data.len()].copy_from_slice(data);
         vector.entry = MsixEntry::from_bytes(bytes);
-        table.send_pending(&*self.host);
+        table.send_if_pending(index, &*self.host);
     }
 
     /// Reads the pending bits.
@@ -172,18 +171,26 @@ impl Msix {
 impl Table {
     /// Sends each pending vector that may be sent now.
     fn send_pending(&mut self, host: &dyn PciHost) {
-        if self.control & (ENABLE | FUNCTION_MASK) != ENABLE {
+        (0..self.vectors.len()).for_each(|index| self.send_if_pending(index, host));
+    }
+
+    /// Sends a vector if it is pending and may be sent now.
+    fn send_if_pending(&mut self, index: usize, host: &dyn PciHost) {
+        let is_open = self.control & (ENABLE | FUNCTION_MASK) == ENABLE;
+        let Some(vector) = self
+            .vectors
+            .get_mut(index)
+            .filter(|vector| is_open && vector.pending && vector.entry.control & MASKED == 0)
+        else {
             return;
-        }
-        for vector in self.vectors.iter_mut().filter(|vector| vector.pending && vector.entry.control & MASKED == 0) {
-            vector.pending = false;
-            // The guest cannot be told that its message has no effect. Only the first failure is logged, because a
-            // guest can cause failures at any rate.
-            if let Err(error) = host.send_message(vector.entry.address, vector.entry.data)
-                && !std::mem::replace(&mut self.reported, true)
-            {
-                tracing::error!(%error, "cannot send an MSI-X message; further failures are not logged");
-            }
+        };
+        vector.pending = false;
+        // The guest cannot be told that its message has no effect. Only the first failure is logged, because a guest can
+        // cause failures at any rate.
+        if let Err(error) = host.send_message(vector.entry.address, vector.entry.data)
+            && !std::mem::replace(&mut self.reported, true)
+        {
+            tracing::error!(%error, "cannot send an MSI-X message; further failures are not logged");
         }
     }
 }
