@@ -3,11 +3,11 @@ use super::super::volume::{DiskPath, Volumes};
 use super::super::window::{Reads, Window, le16};
 use super::*;
 
-fn contents(disk: &MemoryDisk) -> Contents<'_> {
+pub(super) fn contents(disk: &MemoryDisk) -> Contents<'_> {
     open(Window::new(disk, 0, disk.0.len() as u64, Reads::new()))
 }
 
-fn read(files: &dyn FileSystem, path: &str) -> Vec<u8> {
+pub(super) fn read(files: &dyn FileSystem, path: &str) -> Vec<u8> {
     let mut bytes = vec![0xee; files.metadata(path).unwrap().length as usize];
     files.read(path, 0, &mut bytes).unwrap();
     bytes

@@ -4,20 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{Contents, FileSystem, Kind, open};
+use super::super::tests::{contents, read};
+use super::super::{Contents, Kind};
 use super::fast_commit::checksum_of;
 use crate::boot::testing::*;
-use crate::boot::window::{Reads, Window, le32};
-
-fn contents(disk: &MemoryDisk) -> Contents<'_> {
-    open(Window::new(disk, 0, disk.0.len() as u64, Reads::new()))
-}
-
-fn read(files: &dyn FileSystem, path: &str) -> Vec<u8> {
-    let mut bytes = vec![0xee; files.metadata(path).unwrap().length as usize];
-    files.read(path, 0, &mut bytes).unwrap();
-    bytes
-}
+use crate::boot::window::le32;
 
 const BLOCK: usize = 1024;
 
