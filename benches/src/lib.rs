@@ -6,6 +6,7 @@ pub mod api;
 pub mod demo_vm;
 pub mod guest;
 pub mod monitor;
+pub mod peers;
 pub mod process;
 pub mod qemu;
 pub mod resident;

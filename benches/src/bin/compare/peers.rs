@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 use xvirt_benches::Result;
+use xvirt_benches::peers::{add_cloud_hypervisor_guest, named};
 
 use crate::contender::Contender;
 use crate::guest::Guest;
@@ -21,10 +22,6 @@ pub(crate) fn find(guest: &Guest, folder: &Path) -> [(&'static str, Found); 3] {
         ("firecracker", named("FIRECRACKER").and_then(|program| firecracker(program, guest, folder))),
         ("cloud-hypervisor", named("CLOUD_HYPERVISOR").and_then(cloud_hypervisor)),
     ]
-}
-
-fn named(variable: &str) -> Result<OsString> {
-    std::env::var_os(variable).ok_or_else(|| format!("{variable} does not name a program").into())
 }
 
 fn firecracker(program: OsString, guest: &Guest, folder: &Path) -> Found {
@@ -49,9 +46,7 @@ fn firecracker(program: OsString, guest: &Guest, folder: &Path) -> Found {
 fn cloud_hypervisor(program: OsString) -> Found {
     Ok(vec![Box::new(Program::new("cloud-hypervisor", true, move |guest| {
         let mut command = Command::new(&program);
-        command.args(["--serial", "tty", "--console", "off", "--cpus", "boot=1"]);
-        command.arg("--memory").arg(format!("size={}M", guest.mebibytes()));
-        command.arg("--kernel").arg(&guest.kernel).arg("--cmdline").arg(&guest.command_line);
+        add_cloud_hypervisor_guest(&mut command, guest.memory, &guest.kernel, &guest.command_line);
         if let Some(initrd) = &guest.initrd {
             command.arg("--initramfs").arg(initrd);
         }

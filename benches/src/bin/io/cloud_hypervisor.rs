@@ -2,12 +2,15 @@
 
 use std::process::Command;
 
+use xvirt_benches::Result;
+use xvirt_benches::peers::{add_cloud_hypervisor_guest, named};
+
 use crate::Contender;
 use crate::guest::{Guest, MEMORY};
 
 /// It opens the images like xvirt: through the page cache, or past it.
-pub(crate) fn contenders() -> Result<Vec<Contender>, String> {
-    let program = std::env::var_os("CLOUD_HYPERVISOR").ok_or("CLOUD_HYPERVISOR does not name a program")?;
+pub(crate) fn contenders() -> Result<Vec<Contender>> {
+    let program = named("CLOUD_HYPERVISOR")?;
     let contender = |direct| {
         let program = program.clone();
         let command = move |guest: &Guest| {
@@ -22,9 +25,7 @@ pub(crate) fn contenders() -> Result<Vec<Contender>, String> {
 }
 
 fn machine(command: &mut Command, guest: &Guest, direct: bool) {
-    command.args(["--serial", "tty", "--console", "off", "--cpus", "boot=1"]);
-    command.arg("--memory").arg(format!("size={}M", MEMORY.bytes() >> 20));
-    command.arg("--kernel").arg(&guest.kernel).arg("--cmdline").arg(&guest.append);
+    add_cloud_hypervisor_guest(command, MEMORY, &guest.kernel, &guest.append);
     if let Some(initrd) = &guest.initrd {
         command.arg("--initramfs").arg(initrd);
     }

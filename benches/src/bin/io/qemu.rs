@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use xvirt_benches::Result;
+
 use crate::Contender;
 use crate::guest::{Guest, MEMORY};
 
@@ -9,7 +11,7 @@ use crate::guest::{Guest, MEMORY};
 const CACHES: [&str; 2] = ["writeback", "none"];
 
 /// With the host's CPU, or another if KVM does not support that one.
-pub(crate) fn contenders(cpu: &str) -> Result<Vec<Contender>, String> {
+pub(crate) fn contenders(cpu: &str) -> Result<Vec<Contender>> {
     let program = std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-x86_64".into());
     let answer = Command::new(&program).arg("--version").output();
     let answer = answer.map_err(|e| format!("cannot run {} ({e}); set QEMU", program.display()))?;

@@ -12,6 +12,7 @@ use xvirt_benches::Result;
 use xvirt_benches::api::request;
 use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::monitor::Monitor;
+use xvirt_benches::peers::{add_cloud_hypervisor_guest, named};
 use xvirt_core::migrate::Migration;
 
 use crate::contender::{Contender, Moved, RUNS};
@@ -23,8 +24,7 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(10);
 struct CloudHypervisor(OsString);
 
 pub(crate) fn find() -> Result<Box<dyn Contender>> {
-    let program = std::env::var_os("CLOUD_HYPERVISOR").ok_or("CLOUD_HYPERVISOR does not name a program")?;
-    Ok(Box::new(CloudHypervisor(program)))
+    Ok(Box::new(CloudHypervisor(named("CLOUD_HYPERVISOR")?)))
 }
 
 impl CloudHypervisor {
@@ -44,9 +44,7 @@ impl Contender for CloudHypervisor {
         let folder = tempfile::tempdir_in(guest.folder())?;
         let (first, second) = (folder.path().join("first.sock"), folder.path().join("second.sock"));
         let mut command = self.command(&first);
-        command.args(["--serial", "tty", "--console", "off", "--cpus", "boot=1"]);
-        command.arg("--memory").arg(format!("size={}M", guest.mebibytes()));
-        command.arg("--kernel").arg(&guest.kernel).arg("--cmdline").arg(&guest.command_line);
+        add_cloud_hypervisor_guest(&mut command, guest.memory, &guest.kernel, &guest.command_line);
         let mut monitor = Monitor::start(command)?;
         monitor.wait_for(IN_USE)?;
         let mut target = Monitor::start(self.command(&second))?;

@@ -10,14 +10,14 @@ use xvirt_benches::Result;
 use xvirt_benches::api::request;
 use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::monitor::Monitor;
+use xvirt_benches::peers::{add_cloud_hypervisor_guest, named};
 
 use crate::peer::{Peer, evict, sync, time};
 
 struct CloudHypervisor(OsString);
 
 pub(crate) fn find() -> Result<Box<dyn Peer>> {
-    let program = std::env::var_os("CLOUD_HYPERVISOR").ok_or("CLOUD_HYPERVISOR does not name a program")?;
-    Ok(Box::new(CloudHypervisor(program)))
+    Ok(Box::new(CloudHypervisor(named("CLOUD_HYPERVISOR")?)))
 }
 
 impl CloudHypervisor {
@@ -40,9 +40,7 @@ impl Peer for CloudHypervisor {
         let url = format!("file://{}", saved.canonicalize()?.display());
         let first = folder.path().join("first.sock");
         let mut command = self.command(&first);
-        command.args(["--serial", "tty", "--console", "off", "--cpus", "boot=1"]);
-        command.arg("--memory").arg(format!("size={}M", guest.mebibytes()));
-        command.arg("--kernel").arg(&guest.kernel).arg("--cmdline").arg(&guest.command_line);
+        add_cloud_hypervisor_guest(&mut command, guest.memory, &guest.kernel, &guest.command_line);
         let mut monitor = Monitor::start(command)?;
         monitor.wait_for(IN_USE)?;
         request(&first, "PUT", "/api/v1/vm.pause", &Value::Null)?;

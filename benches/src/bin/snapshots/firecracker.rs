@@ -10,14 +10,14 @@ use xvirt_benches::Result;
 use xvirt_benches::api::request;
 use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::monitor::Monitor;
+use xvirt_benches::peers::named;
 
 use crate::peer::{Peer, evict, sync, time};
 
 struct Firecracker(OsString);
 
 pub(crate) fn find() -> Result<Box<dyn Peer>> {
-    let program = std::env::var_os("FIRECRACKER").ok_or("FIRECRACKER does not name a program")?;
-    Ok(Box::new(Firecracker(program)))
+    Ok(Box::new(Firecracker(named("FIRECRACKER")?)))
 }
 
 impl Firecracker {
