@@ -5,12 +5,14 @@ use std::ops::Range;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
-use super::{GuestRam, mark_dirty};
+use super::{GuestRam, mark_dirty, with_zeroes};
 
 const PAGE: u64 = 4096;
 
 /// Releases the whole pages in `range` that are guest memory. They read as zeroes from now on, and the host allocates
 /// them again when the guest touches them. Other parts of `range` are ignored.
+///
+/// Of memory that is mapped from the file of a saved state, only whole blocks of 2 MiB are released.
 ///
 /// Reserved huge pages are kept: releasing them would give up their reservation, and if another program then took the
 /// last one, the guest's next access would kill this process.
@@ -24,11 +26,15 @@ pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> 
         if from >= to || region.is_hugetlbfs() == Some(true) {
             continue;
         }
-        // With `MADV_DONTNEED`, pages of a private file would show the file's contents again.
         let advice = match (region.get_mmap().flags() & libc::MAP_SHARED != 0, region.file_offset().is_some()) {
             (true, _) => libc::MADV_REMOVE,
             (false, false) => libc::MADV_DONTNEED,
-            (false, true) => continue,
+            (false, true) => {
+                // With `MADV_DONTNEED`, pages of a private file would show the file's contents again.
+                let replaced = with_zeroes(memory, from..to)?;
+                mark_dirty(memory, replaced.start, (replaced.end - replaced.start) as usize);
+                continue;
+            }
         };
         let address = region.get_host_address(MemoryRegionAddress(from - base)).map_err(io::Error::other)?;
         let length = usize::try_from(to - from).map_err(io::Error::other)?;
@@ -63,12 +69,13 @@ pub(crate) fn clear_files(memory: &GuestRam) -> io::Result<()> {
 pub(crate) mod tests {
     use std::fs::File;
     use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
 
     use vm_memory::bitmap::Bitmap;
 
     use super::*;
     use crate::memory::MemoryBacking;
-    use crate::memory::{allocate, append_slices};
+    use crate::memory::{allocate, append_slices, map_privately};
     use crate::size::ByteSize;
 
     /// For each of `count` pages from `address`, whether the host has allocated memory.
@@ -155,19 +162,21 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn pages_of_a_private_file_stay_as_they_are() {
-        let file = tempfile::tempfile().unwrap();
-        file.set_len(0x2000).unwrap();
-        let region = vm_memory::mmap::MmapRegionBuilder::new_with_bitmap(0x2000, Default::default())
-            .with_file_offset(vm_memory::FileOffset::new(file, 0))
-            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
-            .with_mmap_flags(libc::MAP_PRIVATE)
-            .build()
-            .unwrap();
-        let region = vm_memory::GuestRegionMmap::new(region, GuestAddress(0)).unwrap();
-        let memory = GuestRam::from_regions(vec![region]).unwrap();
-        memory.write_obj(7_u8, GuestAddress(0)).unwrap();
-        give_back(&memory, 0..0x2000).unwrap();
-        assert_eq!(memory.read_obj::<u8>(GuestAddress(0)).unwrap(), 7);
+    fn whole_blocks_of_a_private_file_go_and_its_other_pages_stay_as_they_are() {
+        const BLOCK: u64 = 2 << 20;
+        let file = Arc::new(used_file(4 * BLOCK as usize));
+        let memory = map_privately(&[(0, 4 * BLOCK)], &file, 0, &MemoryBacking::default()).unwrap();
+        memory.write_obj(7_u8, GuestAddress(BLOCK)).unwrap();
+        give_back(&memory, BLOCK - 4096..3 * BLOCK + 4096).unwrap();
+        let first = |address| memory.read_obj::<u8>(GuestAddress(address)).unwrap();
+        assert_eq!([BLOCK - 4096, BLOCK, 3 * BLOCK - 1, 3 * BLOCK].map(first), [0x5a, 0, 0, 0x5a]);
+        assert_eq!(
+            [BLOCK - 4096, BLOCK, 3 * BLOCK - 1, 3 * BLOCK].map(|a| dirty(&memory, a)),
+            [false, true, true, false]
+        );
+        memory.write_obj(9_u8, GuestAddress(2 * BLOCK)).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 2 * BLOCK).unwrap();
+        assert_eq!((first(2 * BLOCK), byte), (9, [0x5a]));
     }
 }

@@ -7,8 +7,10 @@ mod give_back;
 mod huge_page;
 mod layout;
 mod local_hand_over;
+mod prefault;
 mod process;
 mod ram;
+mod replace;
 mod slice;
 mod slices;
 mod socket;
@@ -18,12 +20,15 @@ pub(crate) mod testing;
 
 pub use backing::MemoryBacking;
 pub(crate) use buffers::GuestBuffers;
+pub(crate) use file::is_local;
 #[cfg(test)]
 pub(crate) use give_back::tests::resident;
 pub(crate) use give_back::{clear_files, give_back};
 pub(crate) use layout::{LOW_RAM_LIMIT, ram_ranges};
 pub(crate) use local_hand_over::{MemoryFile, files_of};
-pub(crate) use ram::{GuestRam, allocate, take_over};
+pub(crate) use prefault::Prefault;
+pub(crate) use ram::{GuestRam, allocate, map_privately, take_over};
+pub(crate) use replace::with_zeroes;
 pub use slice::GuestSlice;
 pub(crate) use slices::{append_slices, mark_dirty};
 pub(crate) use socket::{receive_memory, send_memory};

@@ -4,6 +4,7 @@
 //! page that the guest writes is copied first, and a device could write to a copy that the guest does not see. A core
 //! dump would be as large as all guests together and contain their secrets.
 
+use std::ffi::c_void;
 use std::io;
 
 use vm_memory::MmapRegion;
@@ -11,13 +12,20 @@ use vm_memory::bitmap::Bitmap;
 
 /// Excludes `mapping` from children of `fork`, and from core dumps unless `core_dumps`.
 pub(super) fn keep_private<B: Bitmap>(mapping: &MmapRegion<B>, core_dumps: bool) -> io::Result<()> {
-    advise(mapping, libc::MADV_DONTFORK)?;
-    if core_dumps { Ok(()) } else { advise(mapping, libc::MADV_DONTDUMP) }
+    let (start, length) = (mapping.as_ptr().cast(), mapping.size());
+    advise(start, length, libc::MADV_DONTFORK)?;
+    if core_dumps { Ok(()) } else { advise(start, length, libc::MADV_DONTDUMP) }
 }
 
-fn advise<B: Bitmap>(mapping: &MmapRegion<B>, advice: libc::c_int) -> io::Result<()> {
-    // SAFETY: the range is exactly this mapping, and neither advice changes its contents for this process.
-    let result = unsafe { libc::madvise(mapping.as_ptr().cast(), mapping.size(), advice) };
+/// Excludes the mapped range at `start` from children of `fork` and from core dumps.
+pub(super) fn keep_range_private(start: *mut c_void, length: usize) -> io::Result<()> {
+    advise(start, length, libc::MADV_DONTFORK)?;
+    advise(start, length, libc::MADV_DONTDUMP)
+}
+
+fn advise(start: *mut c_void, length: usize, advice: libc::c_int) -> io::Result<()> {
+    // SAFETY: the range is mapped guest memory, and neither advice changes its contents for this process.
+    let result = unsafe { libc::madvise(start, length, advice) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -1,5 +1,6 @@
 //! Allocates guest memory.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -26,17 +27,38 @@ pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestR
         backing.file.as_ref().map(|file| file::given(file, size, backing.huge_pages)).transpose()?.map(Arc::new);
     let (mut regions, mut offset) = (Vec::new(), 0);
     for (start, length) in ram_ranges(size.bytes()) {
-        let file = match &given {
-            Some(file) => Some(FileOffset::from_arc(Arc::clone(file), offset)),
+        let source = match &given {
+            Some(file) => Source::Shared(FileOffset::from_arc(Arc::clone(file), offset)),
             None if backing.needs_file() => {
                 let made = file::make(length, backing.huge_pages);
-                Some(FileOffset::new(made.map_err(|error| allocation_error(size, backing, error))?, 0))
+                Source::Shared(FileOffset::new(made.map_err(|error| allocation_error(size, backing, error))?, 0))
             }
-            None => None,
+            None => Source::New,
         };
         offset += length;
         let length = usize::try_from(length).map_err(|_| too_large(size))?;
-        regions.push(region(start, length, file, size, backing)?);
+        regions.push(region(start, length, source, size, backing)?);
+    }
+    joined(regions)
+}
+
+/// Maps the memory that lies in `file` from `offset` on, one range (address and length) behind the other, privately: pages
+/// are read when they are used, those that are not written stay shared with others that map the file, and the file never
+/// changes. The file must be as long, and must not become shorter: an access behind its end would kill the process.
+pub(crate) fn map_privately(
+    ranges: &[(u64, u64)],
+    file: &Arc<File>,
+    mut offset: u64,
+    backing: &MemoryBacking,
+) -> Result<GuestRam> {
+    let size = ByteSize::new(ranges.iter().fold(0, |sum: u64, (_, length)| sum.saturating_add(*length)));
+    require_host_memory(size, backing)?;
+    let mut regions = Vec::new();
+    for (start, length) in ranges {
+        let source = Source::Private(FileOffset::from_arc(Arc::clone(file), offset));
+        offset += length;
+        let length = usize::try_from(*length).map_err(|_| too_large(size))?;
+        regions.push(region(*start, length, source, size, backing)?);
     }
     joined(regions)
 }
@@ -57,7 +79,7 @@ pub(crate) fn take_over(ranges: &[(u64, u64)], files: &[MemoryFile], backing: &M
         let (start, length) = *range;
         let file = file::passed(&part.file, part.offset, length, backing.huge_pages)?;
         let length = usize::try_from(length).map_err(|_| too_large(size))?;
-        region(start, length, Some(FileOffset::new(file, part.offset)), size, backing)
+        region(start, length, Source::Shared(FileOffset::new(file, part.offset)), size, backing)
     };
     joined(ranges.iter().zip(files).map(map).collect::<Result<_>>()?)
 }
@@ -89,10 +111,20 @@ fn host_memory() -> Result<ByteSize> {
     Ok(ByteSize::new(units.saturating_mul(info.mem_unit.into())))
 }
 
+/// What the pages of a region of memory are.
+enum Source {
+    /// New pages of zeroes.
+    New,
+    /// Those of a file, which others may use as well.
+    Shared(FileOffset),
+    /// Those of a file until they are written.
+    Private(FileOffset),
+}
+
 fn region(
     start: u64,
     length: usize,
-    file: Option<FileOffset>,
+    source: Source,
     size: ByteSize,
     backing: &MemoryBacking,
 ) -> Result<GuestRegionMmap<AtomicBitmap>> {
@@ -100,11 +132,16 @@ fn region(
     let mut flags = libc::MAP_NORESERVE;
     let mut builder = MmapRegionBuilder::new_with_bitmap(length, AtomicBitmap::with_len(length))
         .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE);
-    if let Some(file) = file {
-        flags |= libc::MAP_SHARED;
-        builder = builder.with_file_offset(file).with_hugetlbfs(backing.huge_pages);
-    } else {
-        flags |= libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    match source {
+        Source::New => flags |= libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        Source::Shared(file) => {
+            flags |= libc::MAP_SHARED;
+            builder = builder.with_file_offset(file).with_hugetlbfs(backing.huge_pages);
+        }
+        Source::Private(file) => {
+            flags |= libc::MAP_PRIVATE;
+            builder = builder.with_file_offset(file);
+        }
     }
     if backing.huge_pages {
         // Reserved now, so that missing huge pages are this error instead of a SIGBUS later.

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
@@ -14,8 +14,11 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use super::header::damaged;
 use super::parallel::{Work, divide};
 use super::section::{Kind, Section};
-use crate::memory::{GuestRam, GuestSlice, append_slices, clear_files};
+use crate::memory::{
+    GuestRam, GuestSlice, MemoryBacking, append_slices, clear_files, map_privately, ram_ranges, with_zeroes,
+};
 use crate::progress::Progress;
+use crate::size::ByteSize;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
@@ -24,6 +27,8 @@ pub(crate) const PAGE: usize = 4096;
 /// The unit that has a checksum, and that a thread works on, in bytes.
 const CHUNK: usize = 2 << 20;
 const CHUNK_PAGES: usize = CHUNK / PAGE;
+/// Where so many bytes are not in the file, they are not mapped from it: new memory is faster, and can be in huge pages.
+const ABSENT: u64 = 8 << 20;
 /// Where memory begins in the file: at a multiple of what huge pages need to be mapped.
 pub(super) const OFFSET: u64 = CHUNK as u64;
 
@@ -84,6 +89,43 @@ impl MemoryMap {
         Ok(())
     }
 
+    /// The guest's memory that is in the file, in ranges of addresses.
+    pub(super) fn present(&self) -> Vec<Range<u64>> {
+        let chunks = 0..self.checksums.len();
+        let runs = chunks.flat_map(|number| {
+            let start = (number * CHUNK) as u64;
+            self.runs(number).into_iter().map(move |run| start + run.start as u64..start + run.end as u64)
+        });
+        self.addresses_of(&joined(runs))
+    }
+
+    /// The guest's memory of which long parts are not in the file, in ranges of addresses.
+    fn absent(&self) -> Vec<Range<u64>> {
+        let is_absent = |bits: &[u8]| bits.iter().all(|byte| *byte == 0);
+        let chunks = self.present.chunks(CHUNK_PAGES / 8).enumerate();
+        let absent = chunks.filter(|(_, bits)| is_absent(bits)).map(|(number, _)| {
+            let start = (number * CHUNK) as u64;
+            start..self.length().min(start + CHUNK as u64)
+        });
+        let mut absent = joined(absent);
+        absent.retain(|range| range.end - range.start >= ABSENT);
+        self.addresses_of(&absent)
+    }
+
+    /// The addresses of parts of memory that are counted over all ranges.
+    fn addresses_of(&self, parts: &[Range<u64>]) -> Vec<Range<u64>> {
+        let (mut addresses, mut start) = (Vec::new(), 0);
+        for range in &self.ranges {
+            let end = start + range.length;
+            let inside = parts.iter().map(|part| part.start.max(start)..part.end.min(end));
+            let inside = inside.filter(|part| part.start < part.end);
+            addresses
+                .extend(inside.map(|part| range.address + (part.start - start)..range.address + (part.end - start)));
+            start = end;
+        }
+        addresses
+    }
+
     /// The pages of chunk `number` that are in the file, in runs, as bytes from the start of the chunk.
     fn runs(&self, number: usize) -> Vec<Range<usize>> {
         let first = number * CHUNK_PAGES;
@@ -140,12 +182,7 @@ pub(super) fn save(ram: &GuestRam, file: &File, progress: &dyn Progress) -> Resu
 
 /// Reads the pages that `map` says are in `file` into memory. Others become zeroes.
 pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn Progress) -> Result<()> {
-    if map.ranges != ranges_of(ram) {
-        let what = format!("its guest has {} bytes of memory, and not as much as the VM", map.length());
-        return Err(
-            Error::new(ErrorKind::InvalidConfig, what).with_remedy("restore it with the memory it was saved with")
-        );
-    }
+    require_ranges(map, &ranges_of(ram))?;
     clear_files(ram).map_err(|e| Error::io("cannot clear the file of the guest's memory", e))?;
     let length = map.length();
     let work =
@@ -171,6 +208,27 @@ pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn 
             Ok(length as u64)
         },
     )
+}
+
+/// Maps memory of `size` privately from `file`. Where long parts are not in the file, memory is new.
+pub(super) fn map(map: &MemoryMap, file: &Arc<File>, size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
+    let ranges = ram_ranges(size.bytes());
+    let expected: Vec<_> = ranges.iter().map(|&(address, length)| MemoryRange { address, length }).collect();
+    require_ranges(map, &expected)?;
+    let ram = map_privately(&ranges, file, OFFSET, backing)?;
+    for range in map.absent() {
+        with_zeroes(&ram, range).map_err(|e| Error::io("cannot map guest memory that is all zeroes", e))?;
+    }
+    Ok(ram)
+}
+
+/// Fails unless `map` is of memory with these ranges.
+fn require_ranges(map: &MemoryMap, ranges: &[MemoryRange]) -> Result<()> {
+    if map.ranges == ranges {
+        return Ok(());
+    }
+    let what = format!("its guest has {} bytes of memory, and not as much as the VM", map.length());
+    Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("restore it with the memory it was saved with"))
 }
 
 /// Copies guest memory from `position`, counted over all ranges, into `bytes`.
@@ -211,6 +269,18 @@ pub(crate) fn guest_slices<'a>(
         start = end;
     }
     if left > 0 { Err(outside()) } else { Ok(slices) }
+}
+
+/// Ranges in ascending order, those that touch joined.
+fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 /// The runs of pages that are `present`, as bytes.

@@ -1,19 +1,22 @@
 //! Reads saved state. Nothing in the file is trusted.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::header::{Entry, Header, LENGTH, damaged, unsupported};
 use super::memory::{self, MemoryMap, OFFSET};
 use super::section::{Kind, MAX_BODY, Section, decode};
-use crate::memory::GuestRam;
+use crate::memory::{GuestRam, MemoryBacking, is_local};
 use crate::progress::Progress;
+use crate::size::ByteSize;
 use crate::{Error, Result};
 
 /// A file of saved state, whose header and sections' places have been checked.
 #[derive(Debug)]
 pub(crate) struct StateReader {
-    file: File,
+    file: Arc<File>,
     header: Header,
 }
 
@@ -44,7 +47,7 @@ impl StateReader {
                 return Err(damaged(format!("it has section '{}' twice", kind.name())));
             }
         }
-        Ok(Self { file, header })
+        Ok(Self { file: Arc::new(file), header })
     }
 
     /// A section that has to be there.
@@ -70,6 +73,28 @@ impl StateReader {
     /// As [`section`](Self::section), `InvalidConfig` when `ram` has other ranges, or `Cancelled`.
     pub(crate) fn memory(&self, ram: &GuestRam, progress: &dyn Progress) -> Result<()> {
         memory::load(&self.memory_map()?, &self.file, ram, progress)
+    }
+
+    /// Maps the guest's memory from the file, privately: the guest can run before it is read. Damage of the memory is not
+    /// noticed.
+    ///
+    /// # Errors
+    /// As [`memory`](Self::memory), and `OutOfMemory`.
+    pub(crate) fn map_memory(&self, size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
+        memory::map(&self.memory_map()?, &self.file, size, backing)
+    }
+
+    /// The guest's memory that is not zeroes, in ranges of addresses.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section).
+    pub(crate) fn present_memory(&self) -> Result<Vec<Range<u64>>> {
+        Ok(self.memory_map()?.present())
+    }
+
+    /// Whether the file is on a file system of this host, so that reading it hardly ever fails.
+    pub(crate) fn is_local(&self) -> bool {
+        is_local(&self.file)
     }
 
     fn memory_map(&self) -> Result<MemoryMap> {
