@@ -61,6 +61,19 @@ static void give(struct card *card, struct packet *packet)
     virtqueue_add(&card->receive, &piece, 1, packet);
 }
 
+/* Reads the card's address; returns whether it has changed. */
+static int read_address(struct card *card)
+{
+    int changed = 0;
+
+    for (uint32_t i = 0; i < 6; i++) {
+        uint8_t byte = virtio_config8(&card->device, CONFIG_MAC + i);
+        changed |= byte != card->mac[i];
+        card->mac[i] = byte;
+    }
+    return changed;
+}
+
 static int setup(struct card *card, const struct pci_function *function, uint32_t number)
 {
     card->number = number;
@@ -76,8 +89,7 @@ static int setup(struct card *card, const struct pci_function *function, uint32_
         result_fail();
         return 0;
     }
-    for (uint32_t i = 0; i < 6; i++)
-        card->mac[i] = virtio_config8(&card->device, CONFIG_MAC + i);
+    read_address(card);
     card->mtu = virtio_has(&card->device, FEATURE_MTU) ? virtio_config16(&card->device, CONFIG_MTU) : MTU_DEFAULT;
     if (card->mtu > MTU_MOST)
         card->mtu = MTU_MOST;
@@ -243,6 +255,9 @@ void net_watch(void)
     for (uint32_t i = 0; i < card_count; i++) {
         if (!cards[i]->device.function)
             continue;
+        /* In a copy of this VM, the card has an address of its own. */
+        if (read_address(cards[i]))
+            print("net %u: another address\n", i);
         if (virtio_has(&cards[i]->device, FEATURE_ANNOUNCE)
             && (virtio_config16(&cards[i]->device, CONFIG_STATUS) & STATUS_ANNOUNCE))
             announce(cards[i]);

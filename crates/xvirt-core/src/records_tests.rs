@@ -210,7 +210,9 @@ tested! {
         vm::OperationStatistics => { "operations": 1, "bytes": 512, "errors": 0, "latency": { "buckets": [] } },
         vm::ResumeReport => {
             "state": { "secs": 0, "nanos": 1 }, "memory": { "secs": 0, "nanos": 1 }, "total": { "secs": 0, "nanos": 2 },
+            "loaded": "mapped",
         },
+        vm::ResumeTimes => { "running": { "secs": 0, "nanos": 1 }, "resident": { "secs": 0, "nanos": 2 } },
         vm::SuspendReport => {
             "memory": 4096, "parking": { "secs": 0, "nanos": 1 }, "state": { "secs": 0, "nanos": 1 },
             "total": { "secs": 0, "nanos": 2 },
@@ -247,6 +249,7 @@ tested! {
         seed::User => { "name": "ana" },
         snapshot::NewSnapshot => { "name": "before" },
         template::Seal => { "name": "debian" },
+        vm::Resume => { "time": "ignored", "memory": "lazy", "prefault": true },
         xva::Export => { "level": 7 },
         xva::Extract => { "format": "qcow2" },
         xva::Import => { "networks": { "lan": "br0" } },
@@ -271,6 +274,8 @@ tested! {
         migrate::MigrationPhase => ["running", "receiving"],
         template::Unused => ["superseded", "all"],
         vm::ElapsedTime => ["counted", "ignored"],
+        vm::MemoryLoaded => ["read", "mapped"],
+        vm::MemoryLoading => ["auto", "read", "lazy"],
         vm::IoOperation => ["read", "write"],
         vm::PowerState => ["halted", "running", "paused", "suspended"],
         vm::Verb => ["start", "clean_shutdown"],

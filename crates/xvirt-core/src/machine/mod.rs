@@ -58,7 +58,7 @@ pub(crate) use exits::ExitCounts;
 pub use signal::CrashReason;
 pub(crate) use signal::{Signal, Signals};
 pub use state::ElapsedTime;
-pub(crate) use state::{DeviceStates, MachineState, ProcessorState, Restore};
+pub(crate) use state::{DeviceStates, MachineState, Prepared, ProcessorState, Restore};
 pub(crate) use throttle::Throttle;
 
 /// The parts of a machine, except its virtio devices.
@@ -166,14 +166,13 @@ impl Machine {
         let processors = parts.processors;
         let (saved, bare) = match parts.restore {
             None => (None, BareMachine::new(processors, &processors.cpuid, allocate(parts.memory, parts.backing)?)?),
-            Some(Restore { state, time, bare }) => {
+            Some(Restore { state, time, prepared, .. }) => {
                 state.processors.check_fits(processors)?;
-                let bare = match bare {
-                    Some(bare) => bare,
-                    None => {
-                        let ram = allocate(parts.memory, parts.backing)?;
-                        BareMachine::new(processors, state.processors.cpuid(), ram).map_err(state::refused)?
-                    }
+                let with = |ram| BareMachine::new(processors, state.processors.cpuid(), ram).map_err(state::refused);
+                let bare = match prepared {
+                    Prepared::Bare(bare) => bare,
+                    Prepared::Memory(ram) => with(ram)?,
+                    Prepared::Nothing => with(allocate(parts.memory, parts.backing)?)?,
                 };
                 // Before the devices, which deliver interrupts that were pending.
                 state.processors.set(&bare, time)?;

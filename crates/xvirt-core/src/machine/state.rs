@@ -100,8 +100,21 @@ pub enum ElapsedTime {
 pub(crate) struct Restore<'a> {
     pub(crate) state: &'a MachineState,
     pub(crate) time: ElapsedTime,
-    /// What was created before the state was there, with the guest's memory.
-    pub(crate) bare: Option<BareMachine>,
+    /// Whether it is the state of another VM, of which this one is a copy.
+    pub(crate) of_another: bool,
+    /// What is there already.
+    pub(crate) prepared: Prepared,
+}
+
+/// The parts of a machine that were created before the rest is restored.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// Nothing; the owner fills new memory.
+    Nothing,
+    /// The guest's memory.
+    Memory(GuestRam),
+    /// All that does not depend on the state.
+    Bare(BareMachine),
 }
 
 impl Machine {

@@ -12,7 +12,9 @@ use uuid::Uuid;
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::devices::SavedDevice;
-use super::{BareMachine, ElapsedTime, Machine, MachineState, Parts, ProcessorState, Processors, Restore, Throttle};
+use super::{
+    BareMachine, ElapsedTime, Machine, MachineState, Parts, Prepared, ProcessorState, Processors, Restore, Throttle,
+};
 use crate::arch::x86_64::layout;
 use crate::bus::BusDevice;
 use crate::config::{Boot, ByteSize, CpuConfig, EntryProtocol, IoEngine, MemoryBacking};
@@ -132,7 +134,9 @@ impl Rig {
         let reader = StateReader::new(File::open(&path).unwrap()).unwrap();
         let read = MachineState { processors: reader.section().unwrap(), devices: reader.section().unwrap() };
         assert_eq!(read, saved);
-        let restored = machine(folder, Some(Restore { state: &read, time, bare: None })).unwrap();
+        let restored =
+            machine(folder, Some(Restore { state: &read, time, of_another: false, prepared: Prepared::Nothing }))
+                .unwrap();
         reader.memory(restored.machine.ram(), &()).unwrap();
         restored.machine.finish_restore().unwrap();
         let again = restored.machine.save().unwrap();

@@ -114,8 +114,12 @@ impl Repository {
 
     /// Checks a template; the chain below it is known.
     fn check_template(&self, chain: Vec<Template>, check: &mut Check) -> Result<Option<Template>> {
-        let folders: Vec<_> = chain.iter().skip(1).map(Template::folder).collect();
+        let mut folders: Vec<_> = chain.iter().skip(1).map(Template::folder).collect();
+        folders.extend(self.snapshots_below(&chain)?);
         let Some(template) = chain.into_iter().next() else { return Ok(None) };
+        if template.has_memory() {
+            check_saved_state(&template.folder(), &template.title(), RESTORE_TEMPLATE, check)?;
+        }
         for (disk, (_, path, format)) in template.disks().iter().zip(template.images()) {
             require_read_only(&path, "a template", check);
             let size = check_image(&path, format, &folders, check)?;
@@ -167,7 +171,10 @@ impl Repository {
             let template = templates.iter().find(|template| template.uuid() == layer.template);
             match template.map(|template| self.read_chain(template.clone())) {
                 Some(Err(error)) if error.is_shortage() => return Err(error),
-                Some(Ok(chain)) => folders.extend(chain.iter().map(Template::folder)),
+                Some(Ok(chain)) => {
+                    folders.extend(chain.iter().map(Template::folder));
+                    folders.extend(self.snapshots_below(&chain)?);
+                }
                 _ => {
                     let what = format!("{title} is based on a template that is missing or damaged");
                     check.add(format!("{what}: '{}:{}'", layer.name, layer.version), RESTORE_TEMPLATE);
@@ -186,6 +193,15 @@ impl Repository {
             }
         }
         Ok(Some(folders))
+    }
+
+    /// The folders of the snapshots on which these templates may be based: those of VMs that were sealed while they ran,
+    /// whose images stay as long as anything is based on them.
+    fn snapshots_below(&self, chain: &[Template]) -> Result<Vec<PathBuf>> {
+        if !chain.iter().any(Template::has_memory) {
+            return Ok(Vec::new());
+        }
+        Ok(self.readable_snapshots()?.iter().map(Snapshot::folder).collect())
     }
 
     fn check_snapshots(&self, templates: &[Template], check: &mut Check) -> Result<()> {

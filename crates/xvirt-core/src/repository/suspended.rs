@@ -28,12 +28,17 @@ struct StoredState {
     vm: Uuid,
     /// Identifies it in the VM's record.
     id: Uuid,
+    original: Option<Uuid>,
     path: PathBuf,
 }
 
 impl SavedState for StoredState {
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn original(&self) -> Option<Uuid> {
+        self.original
     }
 
     /// Reads the record again, because a snapshot taken since has given the VM other images.
@@ -87,7 +92,7 @@ impl StoredVm {
 impl StoredState {
     fn of(vm: &StoredVm, suspended: &Suspended) -> Self {
         let (repository, path) = (vm.repository().clone(), saved_state(&vm.folder()));
-        Self { repository, vm: vm.uuid(), id: suspended.id, path }
+        Self { repository, vm: vm.uuid(), id: suspended.id, original: suspended.original, path }
     }
 
     /// The VM and what its record says of this saved state, for callers that hold a lock.

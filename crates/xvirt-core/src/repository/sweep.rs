@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::{Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, saved_state};
+use super::{Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, Template, saved_state};
 use crate::Result;
 use crate::disk::{self, ImageFormat};
 
-/// An image of a VM or a snapshot.
+/// An image of a template, a VM or a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct ImageFile {
     pub(crate) path: PathBuf,
@@ -19,9 +19,10 @@ pub(crate) struct ImageFile {
     pub(crate) of_vm: bool,
 }
 
-/// The VMs and snapshots of a repository, and what they are based on.
+/// What a repository has, and what that is based on.
 #[derive(Debug)]
 pub(crate) struct Inventory {
+    templates: Vec<Template>,
     pub(crate) vms: Vec<StoredVm>,
     pub(crate) snapshots: Vec<Snapshot>,
 }
@@ -29,13 +30,16 @@ pub(crate) struct Inventory {
 impl Inventory {
     /// Reads all of them, for callers that hold a lock. Fails if one cannot be read, because it might need anything.
     pub(crate) fn read(repository: &Repository) -> Result<Self> {
-        Ok(Self { vms: repository.read_vms()?, snapshots: repository.read_snapshots()? })
+        let (templates, vms) = (repository.read_templates()?, repository.read_vms()?);
+        Ok(Self { templates, vms, snapshots: repository.read_snapshots()? })
     }
 
-    /// The images of all VMs and snapshots, also of disks that the record of a VM does not have.
+    /// The images of all templates, VMs and snapshots, also of disks that the record of a VM does not have.
     pub(crate) fn images(&self) -> Result<Vec<ImageFile>> {
         let image = |own: OwnDisk, of_vm| ImageFile { path: own.path, format: own.format, of_vm };
         let mut all: Vec<_> = self.snapshots.iter().flat_map(Snapshot::images).map(|own| image(own, false)).collect();
+        let of_templates = self.templates.iter().flat_map(Template::images);
+        all.extend(of_templates.map(|(_, path, format)| ImageFile { path, format, of_vm: false }));
         for vm in &self.vms {
             let (folder, own) = (vm.folder(), vm.own_disks());
             let names = vm.disk_names()?.into_iter().filter(|name| !own.iter().any(|own| own.name == *name));

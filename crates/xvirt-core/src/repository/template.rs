@@ -56,6 +56,9 @@ pub(crate) struct TemplateRecord {
     pub(crate) parent: Option<Lineage>,
     /// One entry for each disk of the configuration.
     pub(crate) disks: Vec<TemplateDisk>,
+    /// The VM whose memory it has, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<Uuid>,
     /// The initial configuration of instances. The paths of disks are names beside the record.
     pub(crate) config: VmConfig,
 }
@@ -109,6 +112,11 @@ impl Template {
     /// Its disks, in the order of its configuration.
     pub fn disks(&self) -> &[TemplateDisk] {
         &self.record.disks
+    }
+
+    /// Whether it has the memory of a VM: its instances are suspended, and go on where that VM was.
+    pub fn has_memory(&self) -> bool {
+        self.record.memory.is_some()
     }
 
     /// The initial configuration of instances, with the absolute paths of the template's disks.

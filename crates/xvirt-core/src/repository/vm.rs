@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use super::name::{check_name, is_disk_name, is_plain, shown};
 use super::record::{corrupt, read_bounded, write_new};
+use super::snapshot::saved_state;
 use super::store::absent_is;
 use super::template::Lineage;
+use super::update::link_file;
 use super::{Change, Child, Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
 use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, ImageFormat, ImageStamp};
@@ -48,12 +50,15 @@ pub(crate) struct Suspended {
     /// Its own disks as they were, by name.
     #[serde(default)]
     pub(crate) stamps: BTreeMap<String, ImageStamp>,
+    /// The VM whose state it is, of a copy that has not run yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) original: Option<Uuid>,
 }
 
 impl Suspended {
     /// A saved state of a VM whose disks are in `folder`, and do not change any more.
     pub(crate) fn new(config: VmConfig, folder: &Path) -> Self {
-        let mut suspended = Self { id: Uuid::new_v4(), config, stamps: BTreeMap::new() };
+        let mut suspended = Self { id: Uuid::new_v4(), config, stamps: BTreeMap::new(), original: None };
         suspended.read_stamps(folder);
         suspended
     }
@@ -81,6 +86,15 @@ impl VmRecord {
     pub(crate) fn with_config(&self, config: VmConfig) -> Result<Self> {
         let new = Self::new(config, self.layer.clone())?;
         Ok(Self { snapshot: self.snapshot, suspended: self.suspended.clone(), ..new })
+    }
+
+    /// Lets the VM be suspended with the saved state in the folder `from`, which is one of the VM `original`. The disks of
+    /// this record are in `folder`, and do not change any more.
+    pub(crate) fn suspend_as_copy(&mut self, from: &Path, original: Uuid, folder: &Path) -> Result<()> {
+        link_file(&saved_state(from), &saved_state(folder))?;
+        let suspended = Suspended::new(self.config.clone(), folder);
+        self.suspended = Some(Suspended { original: Some(original), ..suspended });
+        Ok(())
     }
 
     /// Sets a disk to its image beside the record.

@@ -46,16 +46,18 @@ impl<'a> From<&'a Snapshot> for Original<'a> {
 
 /// What the disks of a copy may share with those of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
+pub(super) enum Sharing {
     /// The template or the snapshot on which both are based, or the snapshot that is copied.
     Base,
+    /// The same, and the memory of the checkpoint that is copied: the copy is suspended.
+    BaseAndMemory,
     Nothing,
 }
 
 impl Sharing {
     fn verb(self) -> Verb {
         match self {
-            Self::Base => Verb::Clone,
+            Self::Base | Self::BaseAndMemory => Verb::Clone,
             Self::Nothing => Verb::Copy,
         }
     }
@@ -172,7 +174,7 @@ impl Repository {
         })
     }
 
-    fn copy_snapshot(
+    pub(super) fn copy_snapshot(
         &self,
         sharing: Sharing,
         snapshot: &Snapshot,
@@ -182,12 +184,12 @@ impl Repository {
         let mut stage = self.stage()?;
         let mut config = snapshot.record().config.clone();
         renew(&mut config, name);
-        let layer = snapshot.record().layer.clone().filter(|_| sharing == Sharing::Base);
+        let layer = snapshot.record().layer.clone().filter(|_| sharing != Sharing::Nothing);
         let mut record = VmRecord::new(config, layer)?;
-        record.snapshot = Some(snapshot.uuid()).filter(|_| sharing == Sharing::Base);
+        record.snapshot = Some(snapshot.uuid()).filter(|_| sharing != Sharing::Nothing);
         for own in snapshot.images() {
             let (name, format) = match sharing {
-                Sharing::Base => {
+                Sharing::Base | Sharing::BaseAndMemory => {
                     let base = own.as_base(snapshot);
                     let made = child(&stage, own.index, &base)?;
                     (made.name, made.format)
@@ -201,6 +203,9 @@ impl Repository {
                 }
             };
             record.set_disk(own.index, name, format);
+        }
+        if sharing == Sharing::BaseAndMemory {
+            record.suspend_as_copy(&snapshot.folder(), snapshot.vm(), stage.folder())?;
         }
         stage.commit_record(record, |_| self.require_snapshot(snapshot.uuid()).map(drop))
     }

@@ -5,7 +5,7 @@ use crate::repository::{Base, Directory, Repository, StoredVm, Template, VmRecor
 use crate::{Error, Result};
 
 impl Repository {
-    /// Creates a VM from a template, in a time that does not depend on the size of its disks.
+    /// Creates a VM from a template: halted, or suspended if the template [has memory](Self::seal_hot), in a time that does not depend on the size of its disks.
     ///
     /// Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation ID
     /// and MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no host
@@ -18,13 +18,14 @@ impl Repository {
         let mut config = template.record().config.clone();
         renew(&mut config, name.into());
         let mut record = VmRecord::new(config, Some(template.lineage()))?;
+        let explain = |error| if template.folder().exists() { error } else { gone(template) };
         for (index, (name, image, format)) in template.images().iter().enumerate() {
             let base = Base { image, format: *format, directory: Directory::Layers, owner: template.uuid(), name };
-            let made = child(&stage, index, &base).map_err(|error| match template.folder().exists() {
-                true => error,
-                false => gone(template),
-            })?;
+            let made = child(&stage, index, &base).map_err(explain)?;
             record.set_disk(index, made.name, made.format);
+        }
+        if let Some(original) = template.record().memory {
+            record.suspend_as_copy(&template.folder(), original, stage.folder()).map_err(explain)?;
         }
         stage.commit_record(record, |_| {
             // A template in use is not removed without this lock, so it still exists if its folder does.

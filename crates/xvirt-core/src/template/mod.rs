@@ -5,12 +5,16 @@
 //! the template's data until they are written to. An instance can be sealed again, for example as an operating system,
 //! its patches, and an application.
 //!
+//! [`seal_hot`](crate::repository::Repository::seal_hot) makes a template of a VM that runs, with its memory: instances go on
+//! from there within milliseconds.
+//!
 //! Inside: `seal` creates templates and `instantiate` VMs from them; `identity` renews what two VMs cannot share, such
 //! as UUID and MAC addresses; `copy` copies VMs without a template; `rebase` makes an instance independent or moves it
 //! to another version; `remove` deletes unused templates; `unwritten` tells whether an instance has changed a disk. The
 //! module [`repository`](crate::repository) stores, reads and checks templates.
 
 mod copy;
+mod hot;
 mod identity;
 mod instantiate;
 mod rebase;

@@ -41,6 +41,7 @@ impl Repository {
         let trash = self.discard(&lock, Directory::Layers, template.uuid())?;
         drop(lock);
         self.empty(trash);
+        self.sweep_removed();
         Ok(())
     }
 
@@ -50,6 +51,19 @@ impl Repository {
     /// # Errors
     /// A record is damaged, or a template cannot be removed.
     pub fn collect(&self, which: Unused) -> Result<Vec<Template>> {
+        let mut removed = Vec::new();
+        loop {
+            let unused = self.collect_unused(which)?;
+            if unused.is_empty() {
+                return Ok(removed);
+            }
+            removed.extend(unused);
+            // A removed snapshot may have stayed for one of them, and be based on the next.
+            self.sweep_removed();
+        }
+    }
+
+    fn collect_unused(&self, which: Unused) -> Result<Vec<Template>> {
         let references = self.all_references(None)?;
         let referenced = references.iter().flat_map(|(_, found)| found).map(|reference| reference.owner);
         let referenced: HashSet<_> =

@@ -120,11 +120,20 @@ impl<'a> From<&'a VmConfig> for Source<'a> {
 }
 
 /// A template without the fields that are set when it is put in place.
-struct LayerDraft {
+pub(super) struct LayerDraft {
     id: Uuid,
-    parent: Option<Lineage>,
-    disks: Vec<TemplateDisk>,
-    config: VmConfig,
+    pub(super) parent: Option<Lineage>,
+    pub(super) disks: Vec<TemplateDisk>,
+    pub(super) config: VmConfig,
+    /// The VM whose memory it has.
+    pub(super) memory: Option<Uuid>,
+}
+
+impl LayerDraft {
+    /// One for this configuration, without memory.
+    pub(super) fn new(config: VmConfig) -> Self {
+        Self { id: Uuid::new_v4(), parent: None, disks: Vec::new(), config, memory: None }
+    }
 }
 
 impl Repository {
@@ -152,10 +161,7 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<Template> {
         let seal = seal.into();
-        seal.check()?;
-        let lock = self.lock_shared()?;
-        self.number(&seal)?;
-        drop(lock);
+        self.require_sealable(&seal)?;
         match source.into() {
             Source::Stored(vm) => self.seal_stored(&seal, self.vm(&vm.uuid().to_string())?, progress),
             Source::Config(config) => self.seal_copy(&seal, config, progress),
@@ -171,10 +177,17 @@ impl Repository {
         }
     }
 
+    /// Fails if there cannot be a template of this name and version.
+    pub(super) fn require_sealable(&self, seal: &Seal) -> Result<()> {
+        seal.check()?;
+        let _lock = self.lock_shared()?;
+        self.number(seal).map(drop)
+    }
+
     /// Copies the disks, which may be anywhere.
     fn seal_copy(&self, seal: &Seal, config: &VmConfig, progress: &dyn Progress) -> Result<Template> {
         let mut stage = self.stage()?;
-        let mut draft = LayerDraft { id: Uuid::new_v4(), parent: None, disks: Vec::new(), config: config.clone() };
+        let mut draft = LayerDraft::new(config.clone());
         for (index, disk) in draft.config.disks.iter_mut().enumerate() {
             let opened = disk.open_backend(Access::ReadOnly)?;
             draft.disks.push(take_copy(&stage, index, disk, &*opened, progress)?);
@@ -204,16 +217,16 @@ impl Repository {
             }
         }
         let (layer_stage, vm_stage) = (self.stage()?, self.stage()?);
-        let id = Uuid::new_v4();
         let mut record = vm.record().clone();
-        let (mut sealed, mut disks, mut moves) = (record.config.clone(), Vec::new(), Vec::new());
+        let mut draft = LayerDraft { parent: vm.layer().cloned(), ..LayerDraft::new(record.config.clone()) };
+        let (id, mut moves) = (draft.id, Vec::new());
         // Held open until the end, so that no one writes to disks that become immutable.
         let mut held = Vec::new();
         let mut own = vm.own_disks().into_iter().peekable();
-        for (index, disk) in sealed.disks.iter_mut().enumerate() {
+        for (index, disk) in draft.config.disks.iter_mut().enumerate() {
             let Some(own) = own.next_if(|own| own.index == index) else {
                 let opened = disk.open_backend(Access::ReadOnly)?;
-                disks.push(take_copy(&layer_stage, index, disk, &*opened, progress)?);
+                draft.disks.push(take_copy(&layer_stage, index, disk, &*opened, progress)?);
                 continue;
             };
             // Opened for writing, because that also repairs an image that a killed process left dirty.
@@ -223,7 +236,7 @@ impl Repository {
                 None => hash_disk(&*opened, progress)?,
             };
             let OwnDisk { name, path, format, .. } = own;
-            disks.push(TemplateDisk { size: opened.capacity(), hash });
+            draft.disks.push(TemplateDisk { size: opened.capacity(), hash });
             held.push(opened);
             let to = disk_name(index, format);
             let base = Base { image: &path, format, directory: Directory::Layers, owner: id, name: &to };
@@ -233,7 +246,6 @@ impl Repository {
             moves.push(Replacement { from: name, to });
         }
         vm.copy_attachments(&vm_stage)?;
-        let draft = LayerDraft { id, parent: vm.layer().cloned(), disks, config: sealed };
         let lock = self.lock_exclusive()?;
         let template = self.finish(seal, draft, &layer_stage)?;
         record.layer = Some(template.lineage());
@@ -245,7 +257,7 @@ impl Repository {
     }
 
     /// Sets number and version, and writes the record into the stage.
-    fn finish(&self, seal: &Seal, mut draft: LayerDraft, stage: &Stage) -> Result<Template> {
+    pub(super) fn finish(&self, seal: &Seal, mut draft: LayerDraft, stage: &Stage) -> Result<Template> {
         draft.config.labels.extend(seal.labels.clone());
         check_labels(&draft.config.labels)?;
         let number = self.number(seal)?;
@@ -259,6 +271,7 @@ impl Repository {
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
             parent: draft.parent,
             disks: draft.disks,
+            memory: draft.memory,
             config: draft.config,
         };
         record.write(stage.folder())?;
@@ -284,7 +297,7 @@ impl Repository {
 }
 
 /// Copies a disk into the stage of a layer, and sets it in the configuration.
-fn take_copy(
+pub(super) fn take_copy(
     stage: &Stage,
     index: usize,
     disk: &mut Disk,
@@ -305,7 +318,7 @@ fn take_copy(
 }
 
 /// The hash of a disk that its template knows, because the disk is an overlay without data of its own.
-fn known_hash(own: &OwnDisk, opened: &dyn BlockBackend, template: &Template) -> Result<Option<String>> {
+pub(super) fn known_hash(own: &OwnDisk, opened: &dyn BlockBackend, template: &Template) -> Result<Option<String>> {
     let images = template.images();
     let (Some((_, below, _)), Some(was)) = (images.get(own.index), template.disks().get(own.index)) else {
         return Ok(None);

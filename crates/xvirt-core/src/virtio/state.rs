@@ -55,12 +55,25 @@ pub(crate) struct NetState {
     /// Whether the driver is asked to announce the card to the network, and has not acknowledged that.
     #[serde(default)]
     pub(crate) announce: bool,
+    /// The addresses of the VMs of which this one is a copy. A driver that still uses one of them sends nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former: Vec<[u8; 6]>,
 }
 
 impl NetState {
+    /// The same card in a copy of its VM, with an address of its own.
+    pub(crate) fn copied_as(mut self, mac: [u8; 6]) -> Self {
+        if self.mac != mac {
+            self.former.push(self.mac);
+            self.former.retain(|former| *former != mac);
+            self.mac = mac;
+        }
+        self
+    }
+
     /// The state before the first driver.
     pub(crate) fn new(mac: [u8; 6], mtu: Option<u16>) -> Self {
-        Self { mac, mtu, link_up: true, announce: false }
+        Self { mac, mtu, link_up: true, announce: false, former: Vec::new() }
     }
 }
 

@@ -98,11 +98,14 @@ pub(super) fn machine(
     events: &Events,
     restore: Option<Restore<'_>>,
 ) -> Result<Assembled> {
-    let saved = SavedDevices(restore.as_ref().map(|restore| &restore.state.devices));
+    let saved = SavedDevices {
+        states: restore.as_ref().map(|restore| &restore.state.devices),
+        of_another: restore.as_ref().is_some_and(|restore| restore.of_another),
+    };
     if config.seccomp {
         sandbox::require()?;
     }
-    let open = |nic: &NicSlot| open_nic(&nic.config, saved.net(nic.slot)?);
+    let open = |nic: &NicSlot| open_nic(&nic.config, |mac| saved.net(nic.slot, mac));
     let opened = devices.nics.values().map(open).collect::<Result<Vec<_>>>()?;
     let mut machine = Machine::new(Parts {
         processors,
@@ -134,7 +137,7 @@ pub(super) fn machine(
     if let Some(vsock) = &config.vsock {
         let state = VsockState { guest_cid: vsock.cid.into() };
         // Tells the driver that its earlier connections are gone.
-        let moved = saved.0.is_some();
+        let moved = saved.states.is_some();
         let device = match &vsock.listener {
             Some(listener) => Vsock::with_listener(&vsock.path, listener, state, moved),
             None => Vsock::new(&vsock.path, state, moved),
@@ -216,9 +219,10 @@ pub(super) struct OpenedNic {
     pub(super) net: Arc<Net>,
 }
 
-/// Opens the backend of a NIC and creates its device.
-pub(super) fn open_nic(nic: &Nic, saved: Option<NetState>) -> Result<OpenedNic> {
+/// Opens the backend of a NIC and creates its device, in the state that is saved for a NIC with its address, if any.
+pub(super) fn open_nic(nic: &Nic, saved: impl FnOnce(MacAddress) -> Result<Option<NetState>>) -> Result<OpenedNic> {
     let mac = nic.mac.unwrap_or_else(MacAddress::random);
+    let saved = saved(mac)?;
     let NicBackend { interface, backend, mtu } = open_backend(nic, mac)?;
     let state = saved.unwrap_or(NetState::new(mac.octets(), mtu));
     let net = Arc::new(Net::new(backend, state));

@@ -21,6 +21,7 @@ use super::events::{Event, EventReceiver, Events};
 use super::limits;
 use super::live::{Live, Running, Teardown};
 use super::operation::{LongOperation, Operations};
+use super::resume::Resumed;
 use super::saved::SavedState;
 use super::state::{PowerState, Verb};
 use super::supervisor::{self, IdleSupervisor, Supervisor};
@@ -124,10 +125,15 @@ pub(super) struct Started {
 }
 
 impl Started {
+    /// Records how it was resumed.
+    pub(super) fn resumed(&mut self, resumed: Resumed) {
+        self.running.resumed = Some(resumed);
+    }
+
     /// Announces the network interfaces, so that switches learn where they are.
     pub(super) fn announce(&self) {
         for nic in self.nics.values() {
-            if nic.net.announce() {
+            if nic.net.announce() | nic.net.has_other_address() {
                 nic.function.config_changed();
             }
         }
@@ -386,7 +392,7 @@ impl Inner {
         let cpu_group = limits::make_cpu_group(config, cpu_limit, &machine)?;
         let supervisor = Supervisor::spawn(self, run, &machine)?;
         let (machine, memory) = (Arc::new(machine), config.memory);
-        let running = Running { machine, memory, balloon, cpu_group, since: Instant::now() };
+        let running = Running { machine, memory, balloon, cpu_group, since: Instant::now(), resumed: None };
         Ok(Started { running, disks, nics, supervisor })
     }
 

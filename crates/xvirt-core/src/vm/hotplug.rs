@@ -84,7 +84,7 @@ impl Vm {
     }
 
     fn plug_nic_now(&self, machine: &Machine, position: usize, slot: usize, nic: &Nic) -> Result<NicDevice> {
-        let opened = assemble::open_nic(nic, None)?;
+        let opened = assemble::open_nic(nic, |_| Ok(None))?;
         let function = machine.plug(slot, Arc::clone(&opened.net) as _)?;
         Ok(NicDevice::new(position, opened, function, &self.inner.events))
     }

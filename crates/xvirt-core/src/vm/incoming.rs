@@ -17,7 +17,7 @@ use super::{Vm, arrival};
 use crate::arch::x86_64::cpuid::CpuidTemplate;
 use crate::config::{ByteSize, MemoryBacking, VmConfig};
 use crate::host::Host;
-use crate::machine::{BareMachine, ElapsedTime, MachineState, Restore};
+use crate::machine::{BareMachine, ElapsedTime, MachineState, Prepared, Restore};
 use crate::memory::{GuestRam, MemoryFile, allocate, clear_files, ram_ranges, take_over};
 use crate::state::StateReader;
 use crate::{Error, ErrorKind, Result};
@@ -173,7 +173,8 @@ impl Incoming {
         inner.consoles.go_on_from(consoles);
         let bare = self.bare.take();
         let bare = bare.ok_or_else(|| Error::new(ErrorKind::InvalidState, "the VM's machine was assembled before"))?;
-        let restore = Restore { state: &state, time: ElapsedTime::Counted, bare: Some(bare) };
+        let restore =
+            Restore { state: &state, time: ElapsedTime::Counted, of_another: false, prepared: Prepared::Bare(bare) };
         let started = inner.assemble(1, Some(restore), |machine, _| {
             machine.finish_restore()?;
             machine.tell_stopped()

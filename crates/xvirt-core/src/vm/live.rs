@@ -13,6 +13,7 @@ use super::events::Event;
 use super::halt::{Crash, HaltCause, Halted};
 use super::image_change::TakenOut;
 use super::nics::NicStatus;
+use super::resume::Resumed;
 use super::saved::SavedState;
 use super::state::PowerState;
 use super::statistics::Statistics;
@@ -54,6 +55,7 @@ pub(super) struct Teardown {
     devices: (Vec<DiskDevice>, Vec<NicDevice>),
     balloon: Option<BalloonDevice>,
     cpu_group: Option<CpuGroup>,
+    resumed: Option<Resumed>,
 }
 
 /// The parts of a VM in memory other than disks and network interfaces.
@@ -68,6 +70,8 @@ pub(super) struct Running {
     pub(super) cpu_group: Option<CpuGroup>,
     /// When it was started.
     pub(super) since: Instant,
+    /// How it was resumed, if it was.
+    pub(super) resumed: Option<Resumed>,
 }
 
 impl Live {
@@ -88,14 +92,14 @@ impl Live {
     /// Takes the machine, if there is one, to tear it down. Queries get the last values until the VM is halted.
     pub(super) fn begin_teardown(&mut self) -> Option<Teardown> {
         let ending = Ending { statistics: self.statistics(), disks: self.disks(), nics: self.nics() };
-        let Running { machine, balloon, cpu_group, .. } = self.running.take()?;
+        let Running { machine, balloon, cpu_group, resumed, .. } = self.running.take()?;
         self.ending = Some(ending);
         self.released = None;
         if let Some(device) = &balloon {
             // Wakes the threads that wait for the guest's balloon driver.
             device.balloon.end();
         }
-        Some(Teardown { machine, devices: self.devices.leave_machine(), balloon, cpu_group })
+        Some(Teardown { machine, devices: self.devices.leave_machine(), balloon, cpu_group, resumed })
     }
 
     /// Sets the power state, because of `event`.

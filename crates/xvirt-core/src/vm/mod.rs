@@ -7,7 +7,7 @@
 //! - `state`: the table of power states in which each verb is legal.
 //! - `build`: makes the handle from a configuration; `assemble` makes its machine.
 //! - `lifecycle`: the verbs that change the power state.
-//! - `suspend`: suspends a VM to a file and resumes it; `saved` reads such a file, `saved_devices` its device states,
+//! - `suspend`: suspends a VM to a file; `resume` resumes it; `saved` reads such a file, `saved_devices` its device states,
 //!   and `draft` is a file until it is complete.
 //! - `stopped`: holds a VM stopped while it is saved; `image_change` gives its disks other images meanwhile.
 //! - `outgoing` and `incoming`: a VM at the source and at the target of a migration.
@@ -53,6 +53,7 @@ mod nics;
 mod operation;
 mod outgoing;
 mod resize;
+mod resume;
 mod saved;
 mod saved_devices;
 mod state;
@@ -77,6 +78,7 @@ pub use metrics::MetricsPublisher;
 pub use nics::NicStatus;
 pub use operation::Operation;
 pub(crate) use outgoing::Outgoing;
+pub use resume::{MemoryLoaded, MemoryLoading, Resume, ResumeReport, ResumeTimes};
 pub use saved::SuspendedVm;
 pub(crate) use saved::{SavedImage, SavedState, require_unchanged};
 pub use state::{PowerState, Verb};
@@ -85,5 +87,5 @@ pub use statistics::{
     VcpuStatistics,
 };
 pub(crate) use stopped::Stopped;
-pub use suspend::{ResumeReport, SuspendReport};
+pub use suspend::SuspendReport;
 pub use vsock::VsockListener;

@@ -24,6 +24,9 @@ pub(crate) trait SavedState: Send + Sync + fmt::Debug {
     /// The path of the file.
     fn path(&self) -> &Path;
 
+    /// The VM whose state it is, if it is another one than the one that resumes: a VM of which that one is a copy.
+    fn original(&self) -> Option<Uuid>;
+
     /// Fails if it cannot be resumed with these disks, in the order of the configuration.
     fn require_resumable(&self, disks: &[Disk]) -> Result<()>;
 
@@ -92,6 +95,10 @@ pub(super) struct SavedFile {
 impl SavedState for SavedFile {
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn original(&self) -> Option<Uuid> {
+        None
     }
 
     fn require_resumable(&self, disks: &[Disk]) -> Result<()> {
@@ -228,7 +235,7 @@ impl SuspendedVm {
 
     /// Builds the VM from another configuration, and resumes it from `state`.
     pub(crate) fn build_from(self, state: Arc<dyn SavedState>, config: VmConfig, host: &Host) -> Result<Vm> {
-        self.description.require_uuid(config.uuid, &self.path)?;
+        self.description.require_uuid(state.original().unwrap_or(config.uuid), &self.path)?;
         let vm = config.build_described(host, &self.description, Some(state))?;
         let consoles = self.consoles;
         vm.inner.consoles.go_on_from(consoles);

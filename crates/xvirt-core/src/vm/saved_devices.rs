@@ -2,17 +2,22 @@
 
 use crate::disk::{BlockBackend, CopyBeforeWrite};
 use crate::machine::{DeviceStates, Machine};
+use crate::net::MacAddress;
 use crate::virtio::{BalloonState, BlockState, ConsoleState, DeviceState, NetState, VirtioPciState};
 use crate::{Error, ErrorKind, Result};
 
 /// The saved states of all devices; `None` for a VM that starts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SavedDevices<'a>(pub(super) Option<&'a DeviceStates>);
+pub(super) struct SavedDevices<'a> {
+    pub(super) states: Option<&'a DeviceStates>,
+    /// Whether they are of another VM, of which this one is a copy.
+    pub(super) of_another: bool,
+}
 
 impl<'a> SavedDevices<'a> {
     /// The state of the device in a PCI slot.
     pub(super) fn at(self, slot: usize) -> Result<Option<&'a VirtioPciState>> {
-        self.0.map(|states| states.function(slot)).transpose()
+        self.states.map(|states| states.function(slot)).transpose()
     }
 
     /// The state of the disk at a position, in a PCI slot, with its data in `backend`.
@@ -31,10 +36,11 @@ impl<'a> SavedDevices<'a> {
         Ok(Some(state.clone()))
     }
 
-    /// The state of the network interface in a PCI slot.
-    pub(super) fn net(self, slot: usize) -> Result<Option<NetState>> {
+    /// The state of the network interface in a PCI slot, which has the address `mac` in a copy.
+    pub(super) fn net(self, slot: usize, mac: MacAddress) -> Result<Option<NetState>> {
         let Some(saved) = self.at(slot)? else { return Ok(None) };
         match &saved.device {
+            DeviceState::Net(state) if self.of_another => Ok(Some(state.clone().copied_as(mac.octets()))),
             DeviceState::Net(state) => Ok(Some(state.clone())),
             _ => Err(other_device(slot, "a network interface")),
         }
@@ -60,7 +66,7 @@ impl<'a> SavedDevices<'a> {
 
     /// Checks that `machine` has every saved device.
     pub(super) fn require_all_used(self, machine: &Machine) -> Result<()> {
-        let Some(states) = self.0 else { return Ok(()) };
+        let Some(states) = self.states else { return Ok(()) };
         match states.functions().find(|(slot, _)| !machine.has_function(*slot)) {
             None => Ok(()),
             Some((slot, _)) => {

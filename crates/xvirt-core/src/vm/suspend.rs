@@ -1,27 +1,25 @@
-//! Suspending a VM to a file, and resuming it from there.
+//! Suspending a VM to a file.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
-use std::mem;
 use std::path::Path;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use super::draft::FileDraft;
-use super::events::Event;
-use super::handle::{Inner, Power, Started, Vm};
+use super::handle::{Inner, Vm};
 use super::live::Live;
-use super::saved::{self, Description, SavedFile, SavedImage, SavedState};
+use super::saved::{Description, SavedFile, SavedImage, SavedState};
 use super::state::{PowerState, Verb};
 use crate::config::{DiskSource, VmConfig};
 use crate::disk::BlockBackend;
-use crate::machine::{ElapsedTime, Machine, MachineState, Restore};
+use crate::machine::{Machine, MachineState};
 use crate::progress::Progress;
-use crate::state::{StateReader, StateWriter};
-use crate::{Error, ErrorKind, Result};
+use crate::state::StateWriter;
+use crate::{Error, Result};
 
 /// The result of a suspend: what it wrote, and how long it took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,29 +41,6 @@ pub(super) struct SavedBytes {
     pub(super) memory: u64,
     /// The time to read and write the rest.
     pub(super) state: Duration,
-}
-
-/// How long a resume took.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct ResumeReport {
-    /// The time to read the state of processors and devices, and to build the machine from it.
-    pub state: Duration,
-    /// The time to read the guest's memory.
-    pub memory: Duration,
-    /// The time from the call until the guest ran.
-    pub total: Duration,
-}
-
-/// A VM that was assembled from its saved state.
-struct Restored {
-    started: Started,
-    /// The time to load its memory.
-    memory: Duration,
-    /// How long it was stopped.
-    stopped: Duration,
-    /// The file, which is still open.
-    reader: StateReader,
 }
 
 impl Vm {
@@ -151,60 +126,6 @@ impl Vm {
         self.inner.leave_memory(power, saved);
         Ok(SuspendReport { memory, parking, state, total: began.elapsed() })
     }
-
-    /// Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before the
-    /// guest runs, so that the VM can never be resumed a second time with disks that have changed since.
-    ///
-    /// The guest's clocks continue as if it had run all the time; see [`ElapsedTime`] for what a guest sees. A guest that
-    /// uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's agent was
-    /// running at the suspend and a second has passed since, a thread also sets the guest's date through it
-    /// (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
-    /// [`GuestAgent::set_time`](crate::agent::GuestAgent::set_time) if the guest has no agent, or it did not answer.
-    ///
-    /// Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
-    /// virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
-    ///
-    /// # Errors
-    /// After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the file
-    /// may be gone: then discard the memory with [`hard_shutdown`](Self::hard_shutdown).
-    ///
-    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not suspended, or the image of a disk was changed since.
-    /// - [`NotFound`](ErrorKind::NotFound) if the saved state is gone: another process has resumed the VM, or it was
-    ///   reverted.
-    /// - [`CorruptState`](ErrorKind::CorruptState), [`UnsupportedState`](ErrorKind::UnsupportedState).
-    /// - [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's CPU lacks a feature that the guest uses, which
-    ///   is named, its time stamp counter has another frequency, or its KVM refuses the state.
-    /// - [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk has another size than it had.
-    /// - [`Cancelled`](ErrorKind::Cancelled), and everything that [`start`](Self::start) fails with.
-    pub fn resume(&self, progress: &dyn Progress) -> Result<ResumeReport> {
-        self.resume_with(ElapsedTime::default(), progress)
-    }
-
-    /// Like [`resume`](Self::resume), with a choice of how the guest's clocks account for the time in between.
-    ///
-    /// # Errors
-    /// As [`resume`](Self::resume).
-    pub fn resume_with(&self, time: ElapsedTime, progress: &dyn Progress) -> Result<ResumeReport> {
-        let began = Instant::now();
-        let _span = self.inner.enter_span();
-        let (mut power, _listed) = self.begin_alone(Verb::Resume)?;
-        let saved = self.inner.live().saved.clone().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidState, format!("VM '{}' has no file to resume from", self.name()))
-        })?;
-        let Restored { started, memory, stopped, reader } =
-            self.inner.restore_from(&*saved, power.run + 1, time, progress)?;
-        let state = began.elapsed().saturating_sub(memory);
-        saved.discard()?;
-        started.announce();
-        self.inner.run(&mut power, started, &Event::Resumed);
-        if time == ElapsedTime::Counted {
-            self.inner.set_guest_clock(stopped);
-        }
-        let total = began.elapsed();
-        // The last descriptor of a removed file: closing it frees the storage, which takes long for much memory.
-        drop(reader);
-        Ok(ResumeReport { state, memory, total })
-    }
 }
 
 impl Inner {
@@ -268,56 +189,6 @@ impl Inner {
     pub(super) fn flush_disks(&self, flush: impl Fn(&dyn BlockBackend) -> io::Result<()>) -> Result<()> {
         let disks: Vec<_> = self.live().devices.disks.values().filter_map(|disk| disk.backend()).collect();
         disks.iter().try_for_each(|disk| flush(&**disk)).map_err(|e| Error::io("cannot flush the disks of the VM", e))
-    }
-
-    /// Assembles everything for run number `run` from saved state, parked.
-    fn restore_from(
-        self: &Arc<Self>,
-        saved: &dyn SavedState,
-        run: u64,
-        time: ElapsedTime,
-        progress: &dyn Progress,
-    ) -> Result<Restored> {
-        let path = saved.path();
-        let disks: Vec<_> = self.live().devices.disks.values().map(|disk| disk.config.clone()).collect();
-        saved.require_resumable(&disks)?;
-        let reader = saved::open(path)?;
-        let read = || {
-            let description = reader.section::<Description>()?;
-            let state = MachineState { processors: reader.section()?, devices: reader.section()? };
-            Ok((description, state))
-        };
-        let (description, state) = read().map_err(|error| saved::in_file(path, error))?;
-        description.require_uuid(self.config.uuid, path)?;
-        let restore = Restore { state: &state, time, bare: None };
-        let mut memory = Duration::ZERO;
-        let started = self.assemble(run, Some(restore), |machine, _| {
-            let began = Instant::now();
-            reader.memory(machine.ram(), progress).map_err(|error| saved::in_file(path, error))?;
-            memory = began.elapsed();
-            machine.finish_restore()?;
-            if description.generation_id != self.config.generation_id {
-                // The guest is a copy of one that ran before, or goes back in time.
-                machine.announce_generation_id()?;
-            }
-            machine.tell_stopped()
-        })?;
-        Ok(Restored { started, memory, stopped: state.processors.stopped(), reader })
-    }
-
-    /// Halts a suspended VM.
-    pub(super) fn discard_saved(&self, mut power: MutexGuard<'_, Power>) -> Result<()> {
-        let saved = self.live().saved.clone();
-        match saved.map_or(Ok(()), |saved| saved.discard()) {
-            // Others have resumed or discarded it, so that there is nothing left to discard.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            discarded => discarded?,
-        }
-        self.live().saved = None;
-        self.consoles.power_off();
-        let _ = mem::take(&mut power.run_end).set(Event::HardShutdown);
-        self.enter(PowerState::Halted, &Event::HardShutdown);
-        Ok(())
     }
 
     pub(super) fn describe(&self, live: &Live, with_config: bool) -> Result<Description> {

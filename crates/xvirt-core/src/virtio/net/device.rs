@@ -64,6 +64,11 @@ impl Net {
         NetState { link_up: self.port.plugged(), announce: self.port.announce(), ..self.state.clone() }
     }
 
+    /// Whether it is the card of a copy of a VM, whose driver may use the address of that one.
+    pub(crate) fn has_other_address(&self) -> bool {
+        !self.state.former.is_empty()
+    }
+
     /// The link state that the driver sees: the cable is plugged in, and the backend is connected.
     pub(crate) fn link_up(&self) -> bool {
         self.port.link_up()

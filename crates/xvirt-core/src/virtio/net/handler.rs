@@ -227,7 +227,7 @@ impl NetHandler {
             };
             pieces.clear();
             chain.readable.slices(&memory, &mut pieces)?;
-            if length > MAX_FRAME as u64 || !self.port.link_up() {
+            if length > MAX_FRAME as u64 || !self.port.link_up() || self.port.is_from_another(&pieces) {
                 self.port.counters.sent.dropped();
                 return Ok(Some(0));
             }

@@ -11,11 +11,16 @@ use super::backend::NetBackend;
 use super::statistics::NetCounters;
 use crate::config::{NicLimit, RateLimit};
 use crate::limit::Limiter;
+use crate::memory::GuestSlice;
+use crate::net::VNET_HEADER_LEN;
 use crate::sync::lock;
 use crate::virtio::NetState;
 
 /// The most frames discarded at once: more than a tap holds, and a bound in case they arrive faster.
 const MAX_DISCARDED: usize = 1 << 16;
+
+/// Where the address of the sender ends, behind the header and the address of the receiver.
+const SOURCE_END: usize = VNET_HEADER_LEN + 12;
 
 /// Receives changes of the connection on the device's thread. It must not block.
 type Listener = Box<dyn Fn(bool) + Send + Sync>;
@@ -37,6 +42,8 @@ pub(super) struct Port {
     /// The limit on sent frames.
     pub(super) transmit: Mutex<Limiter>,
     pub(super) counters: NetCounters,
+    /// The addresses of the VMs of which this one is a copy, from which nothing is sent.
+    former: Vec<[u8; 6]>,
 }
 
 impl fmt::Debug for Port {
@@ -59,6 +66,7 @@ impl Port {
             receive: unlimited(),
             transmit: unlimited(),
             counters: NetCounters::default(),
+            former: state.former.clone(),
         }
     }
 
@@ -109,6 +117,19 @@ impl Port {
     pub(super) fn listen(&self, listener: Listener) {
         // It is called once per device.
         let _ = self.listener.set(listener);
+    }
+
+    /// Whether a frame, with the header before it, is sent from the address of another VM, of which this one is a copy.
+    pub(super) fn is_from_another(&self, frame: &[GuestSlice<'_>]) -> bool {
+        if self.former.is_empty() {
+            return false;
+        }
+        let mut start = [0; SOURCE_END];
+        let mut filled = 0;
+        for piece in frame {
+            filled += piece.copy_to(&mut start[filled..]);
+        }
+        self.former.iter().any(|former| start.ends_with(former))
     }
 
     /// Drops frames that wait in the backend, like a card without a driver. The next handler handles a lost connection.

@@ -1,0 +1,128 @@
+//! Templates with the memory of a booted VM, and forks: VMs that go on where another one is.
+
+use super::copy::Sharing;
+use super::seal::{LayerDraft, Seal, known_hash, take_copy};
+use crate::config::DiskSource;
+use crate::disk::{self, Access};
+use crate::progress::Progress;
+use crate::repository::{
+    Directory, Repository, Snapshot, StoredVm, Template, TemplateDisk, disk_name, hash_disk, link_file, saved_state,
+};
+use crate::vm::Vm;
+use crate::{Error, ErrorKind, Result};
+
+/// The most VMs of one fork.
+const MAX_FORKS: usize = 10_000;
+
+impl Repository {
+    /// Makes a template with memory of a running, paused or suspended VM of the repository, which goes on. Its
+    /// [instances](Self::instantiate) are suspended at the moment of the seal, and
+    /// [resume](crate::vm::Vm::resume) within milliseconds: they map the same file of memory, and share the pages that
+    /// they do not write.
+    ///
+    /// No disk is copied, except read-only ones outside the repository. The guest is stopped as for a
+    /// [`checkpoint`](Self::checkpoint); the disks are hashed while it runs again.
+    ///
+    /// # What the guest has to do
+    ///
+    /// Each instance has its own UUID, MAC addresses, generation ID, vsock socket, console and copy-on-write disks. But
+    /// what the guest keeps in memory is the same in all of them until it renews that:
+    ///
+    /// - *MAC addresses:* the card shows its new address, and sends nothing from the old one. A guest that does not read
+    ///   it again needs a command, such as `ip link set dev eth0 address MAC` through the [agent](crate::agent), or a card
+    ///   that is plugged in after the resume.
+    /// - *IP addresses and host name:* an agent or a seed disk that is plugged in after the resume sets them; a DHCP
+    ///   client has to ask again.
+    /// - *Random numbers:* Linux reseeds its generator when the generation ID changes (5.18 and later). Programs that keep
+    ///   their own state, such as keys, tokens and UUIDs in memory, must not have made them before the seal.
+    /// - *Clocks:* go on as after a resume; see [`ElapsedTime`](crate::vm::ElapsedTime).
+    /// - *Connections* that were open at the seal belong to the sealed VM.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal) and [`checkpoint`](Self::checkpoint). Then there is no template, and the VM is as before.
+    pub fn seal_hot(&self, seal: impl Into<Seal>, vm: &Vm, progress: &dyn Progress) -> Result<Template> {
+        let seal = seal.into();
+        self.require_sealable(&seal)?;
+        let checkpoint = self.checkpoint(vm, format!("template {}", seal.name), progress)?;
+        let sealed = self.seal_checkpoint(&seal, &checkpoint, progress);
+        self.forget(&checkpoint);
+        sealed
+    }
+
+    /// Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called `name`
+    /// with a dash and a number from 1, and are suspended at the same moment, as instances of a template
+    /// [with memory](Self::seal_hot). Their configuration is that of the VM, with an identity of their own.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Self::checkpoint), and [`InvalidConfig`](ErrorKind::InvalidConfig) for an invalid name or more
+    /// than 10,000 VMs. Then none is left, and the VM is as before.
+    pub fn fork(
+        &self,
+        vm: &Vm,
+        count: usize,
+        name: impl Into<String>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<StoredVm>> {
+        let name = name.into();
+        if count > MAX_FORKS {
+            let what = format!("cannot fork VM '{}' {count} times at once", vm.name());
+            return Err(
+                Error::new(ErrorKind::InvalidConfig, what).with_remedy(format!("fork it {MAX_FORKS} times at most"))
+            );
+        }
+        let checkpoint = self.checkpoint(vm, format!("fork {name}"), progress)?;
+        let mut made = Vec::new();
+        let outcome = (1..=count).try_for_each(|number| {
+            made.push(self.copy_snapshot(Sharing::BaseAndMemory, &checkpoint, format!("{name}-{number}"), progress)?);
+            Ok(())
+        });
+        if outcome.is_err() {
+            for vm in made.drain(..) {
+                if let Err(error) = self.remove_vm(vm.uuid()) {
+                    tracing::warn!("{} stays, although the fork failed: {error}", vm.title());
+                }
+            }
+        }
+        self.forget(&checkpoint);
+        outcome.map(|()| made)
+    }
+
+    /// Makes a template of a checkpoint, whose files get another name.
+    fn seal_checkpoint(&self, seal: &Seal, checkpoint: &Snapshot, progress: &dyn Progress) -> Result<Template> {
+        let mut stage = self.stage()?;
+        let record = checkpoint.record();
+        let below = record.layer.as_ref().map(|layer| self.template(&layer.template.to_string())).transpose()?;
+        let mut draft = LayerDraft::new(record.config.clone());
+        (draft.parent, draft.memory) = (record.layer.clone(), Some(checkpoint.vm()));
+        let mut own = checkpoint.images().into_iter().peekable();
+        for (index, disk) in draft.config.disks.iter_mut().enumerate() {
+            let Some(own) = own.next_if(|own| own.index == index) else {
+                let opened = disk.open_backend(Access::ReadOnly)?;
+                draft.disks.push(take_copy(&stage, index, disk, &*opened, progress)?);
+                continue;
+            };
+            let opened = disk::open(&own.path, Some(own.format), Access::ReadOnly)?;
+            let hash = match below.as_ref().map_or(Ok(None), |below| known_hash(&own, &*opened, below))? {
+                Some(hash) => hash,
+                None => hash_disk(&*opened, progress)?,
+            };
+            draft.disks.push(TemplateDisk { size: opened.capacity(), hash });
+            let to = stage.disk_path(index, own.format);
+            link_file(&own.path, &to)?;
+            let path = disk_name(index, own.format).into();
+            disk.source = DiskSource::Image { path, format: own.format };
+        }
+        link_file(&saved_state(&checkpoint.folder()), &saved_state(stage.folder()))?;
+        let lock = self.lock_exclusive()?;
+        let template = self.finish(seal, draft, &stage)?;
+        stage.put(&lock, Directory::Layers, template.uuid())?;
+        Ok(template)
+    }
+
+    /// Removes a checkpoint that was only a step.
+    fn forget(&self, checkpoint: &Snapshot) {
+        if let Err(error) = self.remove_snapshot(checkpoint) {
+            tracing::warn!("{} stays, and can be removed: {error}", checkpoint.title());
+        }
+    }
+}

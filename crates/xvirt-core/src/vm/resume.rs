@@ -1,0 +1,346 @@
+//! Resuming a suspended VM from its saved state.
+
+use std::mem;
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::events::Event;
+use super::handle::{Inner, Power, Started, Vm};
+use super::saved::{self, Description, SavedState};
+use super::state::{PowerState, Verb};
+use crate::machine::{ElapsedTime, MachineState, Prepared, Restore};
+use crate::memory::{GuestRam, Prefault};
+use crate::progress::Progress;
+use crate::state::StateReader;
+use crate::{Error, ErrorKind, Result};
+
+/// How to resume a VM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Resume {
+    /// How the guest's clocks account for the time in which it was stopped.
+    pub time: ElapsedTime,
+    /// When the guest's memory is loaded.
+    pub memory: MemoryLoading,
+    /// Whether memory that is mapped from the file is loaded by a thread in the background, so that later the guest does
+    /// not wait for it. [`Vm::resume_times`] says when all of it is there.
+    pub prefault: bool,
+}
+
+impl Resume {
+    /// Sets how the guest's clocks account for the time in which it was stopped.
+    #[must_use]
+    pub fn time(mut self, time: ElapsedTime) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// Sets when the guest's memory is loaded.
+    #[must_use]
+    pub fn memory(mut self, memory: MemoryLoading) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Sets whether memory that is mapped from the file is loaded in the background.
+    #[must_use]
+    pub fn prefault(mut self, prefault: bool) -> Self {
+        self.prefault = prefault;
+        self
+    }
+}
+
+impl From<ElapsedTime> for Resume {
+    fn from(time: ElapsedTime) -> Self {
+        Self::default().time(time)
+    }
+}
+
+/// When a resume loads the guest's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MemoryLoading {
+    /// Lazily for the first run of an instance of a template with memory or of a fork, and before the guest runs for
+    /// other VMs.
+    #[default]
+    Auto,
+    /// Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.
+    Read,
+    /// When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are
+    /// resumed from the same file.
+    ///
+    /// The memory is mapped privately, so the VM cannot have [shared memory](crate::config::VmConfig::shared_memory) or
+    /// huge pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
+    /// this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted. Checksums
+    /// are not verified. Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
+    Lazy,
+}
+
+/// How the guest's memory was loaded by a resume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MemoryLoaded {
+    /// It was read before the guest ran.
+    #[default]
+    Read,
+    /// It is mapped from the file.
+    Mapped,
+}
+
+/// How long a resume took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ResumeReport {
+    /// The time to read the state of processors and devices, and to build the machine from it.
+    pub state: Duration,
+    /// The time to read or map the guest's memory.
+    pub memory: Duration,
+    /// The time from the call until the guest ran.
+    pub total: Duration,
+    /// How the memory was loaded.
+    #[serde(default)]
+    pub loaded: MemoryLoaded,
+}
+
+/// The times of a resume, from its call on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ResumeTimes {
+    /// Until the guest ran.
+    pub running: Duration,
+    /// Until all memory was in place; `None` if the guest waits when it uses more of it.
+    pub resident: Option<Duration>,
+}
+
+/// The resume of a VM that has not been halted since.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    asked: Instant,
+    running: Instant,
+    loading: Loading,
+}
+
+/// The memory of a VM that was resumed.
+#[derive(Debug)]
+enum Loading {
+    /// All there at this moment.
+    Complete(Instant),
+    /// Mapped, and loaded in the background if that was asked for.
+    Mapped(Option<Prefault>),
+}
+
+impl Loading {
+    fn loaded(&self) -> MemoryLoaded {
+        match self {
+            Self::Complete(_) => MemoryLoaded::Read,
+            Self::Mapped(_) => MemoryLoaded::Mapped,
+        }
+    }
+}
+
+impl Resumed {
+    fn times(&self) -> ResumeTimes {
+        let complete = match &self.loading {
+            Loading::Complete(moment) => Some(*moment),
+            Loading::Mapped(prefault) => prefault.as_ref().and_then(Prefault::complete),
+        };
+        let since = |moment: Instant| moment.saturating_duration_since(self.asked);
+        ResumeTimes { running: since(self.running), resident: complete.map(since) }
+    }
+}
+
+/// A VM that was assembled from its saved state.
+struct Restored {
+    started: Started,
+    loading: Loading,
+    /// The time to load its memory.
+    memory: Duration,
+    /// How long it was stopped.
+    stopped: Duration,
+    /// The file, which is still open.
+    reader: StateReader,
+}
+
+impl Vm {
+    /// Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before the
+    /// guest runs, so that the VM can never be resumed a second time with disks that have changed since.
+    ///
+    /// The guest's clocks continue as if it had run all the time; see [`ElapsedTime`] for what a guest sees. A guest that
+    /// uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's agent was
+    /// running at the suspend and a second has passed since, a thread also sets the guest's date through it
+    /// (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
+    /// [`GuestAgent::set_time`](crate::agent::GuestAgent::set_time) if the guest has no agent, or it did not answer.
+    ///
+    /// Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
+    /// virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
+    ///
+    /// # Errors
+    /// After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the file
+    /// may be gone: then discard the memory with [`hard_shutdown`](Self::hard_shutdown).
+    ///
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is not suspended, or the image of a disk was changed since.
+    /// - [`NotFound`](ErrorKind::NotFound) if the saved state is gone: another process has resumed the VM, or it was
+    ///   reverted.
+    /// - [`CorruptState`](ErrorKind::CorruptState), [`UnsupportedState`](ErrorKind::UnsupportedState).
+    /// - [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's CPU lacks a feature that the guest uses, which
+    ///   is named, its time stamp counter has another frequency, or its KVM refuses the state.
+    /// - [`InvalidConfig`](ErrorKind::InvalidConfig) if a disk has another size than it had.
+    /// - [`Cancelled`](ErrorKind::Cancelled), and everything that [`start`](Self::start) fails with.
+    pub fn resume(&self, progress: &dyn Progress) -> Result<ResumeReport> {
+        self.resume_with(Resume::default(), progress)
+    }
+
+    /// Like [`resume`](Self::resume), with choices: how the guest's clocks account for the time in between, and when its
+    /// memory is loaded.
+    ///
+    /// ```no_run
+    /// # fn main() -> xvirt_core::Result<()> {
+    /// # let vm: xvirt_core::vm::Vm = unimplemented!();
+    /// use xvirt_core::vm::{MemoryLoading, Resume};
+    ///
+    /// let lazily = Resume::default().memory(MemoryLoading::Lazy).prefault(true);
+    /// println!("the guest ran after {:?}", vm.resume_with(lazily, &())?.total);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume), and [`InvalidConfig`](ErrorKind::InvalidConfig) if memory cannot be loaded
+    /// [lazily](MemoryLoading::Lazy).
+    pub fn resume_with(&self, how: impl Into<Resume>, progress: &dyn Progress) -> Result<ResumeReport> {
+        let (asked, how) = (Instant::now(), how.into());
+        let _span = self.inner.enter_span();
+        let (mut power, _listed) = self.begin_alone(Verb::Resume)?;
+        let saved = self.inner.live().saved.clone().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidState, format!("VM '{}' has no file to resume from", self.name()))
+        })?;
+        let Restored { mut started, loading, memory, stopped, reader } =
+            self.inner.restore_from(&*saved, power.run + 1, how, progress)?;
+        let state = asked.elapsed().saturating_sub(memory);
+        let loaded = loading.loaded();
+        saved.discard()?;
+        started.announce();
+        started.resumed(Resumed { asked, running: Instant::now(), loading });
+        self.inner.run(&mut power, started, &Event::Resumed);
+        let total = asked.elapsed();
+        if how.time == ElapsedTime::Counted {
+            self.inner.set_guest_clock(stopped);
+        }
+        // The last descriptor of a removed file: closing it frees the storage, which takes long for much memory.
+        drop(reader);
+        Ok(ResumeReport { state, memory, total, loaded })
+    }
+
+    /// The times of the resume after which the VM has been in memory until now; `None` if it was started, or is not in
+    /// memory. Does not wait for a verb.
+    pub fn resume_times(&self) -> Option<ResumeTimes> {
+        let live = self.live().ok()?;
+        live.running.as_ref()?.resumed.as_ref().map(Resumed::times)
+    }
+}
+
+impl Inner {
+    /// Assembles everything for run number `run` from saved state, parked.
+    fn restore_from(
+        self: &Arc<Self>,
+        saved: &dyn SavedState,
+        run: u64,
+        how: Resume,
+        progress: &dyn Progress,
+    ) -> Result<Restored> {
+        let path = saved.path();
+        let disks: Vec<_> = self.live().devices.disks.values().map(|disk| disk.config.clone()).collect();
+        saved.require_resumable(&disks)?;
+        let reader = saved::open(path)?;
+        let read = || {
+            let description = reader.section::<Description>()?;
+            let state = MachineState { processors: reader.section()?, devices: reader.section()? };
+            Ok((description, state))
+        };
+        let (description, state) = read().map_err(|error| saved::in_file(path, error))?;
+        description.require_uuid(saved.original().unwrap_or(self.config.uuid), path)?;
+        let began = Instant::now();
+        let mapped = self.mapped_memory(&reader, saved, how.memory)?;
+        let mut memory = began.elapsed();
+        let is_mapped = mapped.is_some();
+        let prepared = mapped.map_or(Prepared::Nothing, Prepared::Memory);
+        let of_another = saved.original().is_some();
+        let restore = Restore { state: &state, time: how.time, of_another, prepared };
+        let mut ram = None;
+        let started = self.assemble(run, Some(restore), |machine, _| {
+            if !is_mapped {
+                let began = Instant::now();
+                reader.memory(machine.ram(), progress).map_err(|error| saved::in_file(path, error))?;
+                memory = began.elapsed();
+            }
+            ram = Some(machine.ram().clone());
+            machine.finish_restore()?;
+            if description.generation_id != self.config.generation_id {
+                // The guest is a copy of one that ran before, or goes back in time.
+                machine.announce_generation_id()?;
+            }
+            machine.tell_stopped()
+        })?;
+        let loading = match ram.filter(|_| is_mapped) {
+            None => Loading::Complete(Instant::now()),
+            Some(ram) if how.prefault => {
+                let present = reader.present_memory().map_err(|error| saved::in_file(path, error))?;
+                Loading::Mapped(Some(Prefault::start(ram, present)?))
+            }
+            Some(_) => Loading::Mapped(None),
+        };
+        Ok(Restored { started, loading, memory, stopped: state.processors.stopped(), reader })
+    }
+
+    /// The memory that the guest uses while it is still in the file, if it shall.
+    fn mapped_memory(
+        &self,
+        reader: &StateReader,
+        saved: &dyn SavedState,
+        loading: MemoryLoading,
+    ) -> Result<Option<GuestRam>> {
+        let backing = &self.config.memory_backing;
+        let obstacle = if backing.needs_file() {
+            Some(("the VM's memory is shared or in huge pages", "give the VM private memory"))
+        } else if !reader.is_local() {
+            let what = "its file is on a file system that is not known to be of this host, and an error there would kill \
+                        this process";
+            Some((what, "keep saved state on ext4, XFS, Btrfs or tmpfs"))
+        } else {
+            None
+        };
+        match (loading, obstacle) {
+            (MemoryLoading::Read, _) => Ok(None),
+            (MemoryLoading::Auto, obstacle) if saved.original().is_none() || obstacle.is_some() => Ok(None),
+            (MemoryLoading::Lazy, Some((what, remedy))) => {
+                let what = format!("cannot load the memory of VM '{}' lazily: {what}", self.config.name);
+                Err(Error::new(ErrorKind::InvalidConfig, what)
+                    .with_remedy(format!("{remedy}, or load it before the guest runs: MemoryLoading::Read")))
+            }
+            _ => {
+                let mapped = reader.map_memory(self.config.memory, backing);
+                mapped.map(Some).map_err(|error| saved::in_file(saved.path(), error))
+            }
+        }
+    }
+
+    /// Halts a suspended VM.
+    pub(super) fn discard_saved(&self, mut power: MutexGuard<'_, Power>) -> Result<()> {
+        let saved = self.live().saved.clone();
+        match saved.map_or(Ok(()), |saved| saved.discard()) {
+            // Others have resumed or discarded it, so that there is nothing left to discard.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            discarded => discarded?,
+        }
+        self.live().saved = None;
+        self.consoles.power_off();
+        let _ = mem::take(&mut power.run_end).set(Event::HardShutdown);
+        self.enter(PowerState::Halted, &Event::HardShutdown);
+        Ok(())
+    }
+}
