@@ -12,7 +12,7 @@ use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::monitor::Monitor;
 use xvirt_benches::peers::{add_cloud_hypervisor_guest, named};
 
-use crate::peer::{Peer, evict, sync, time};
+use crate::peer::{Cache, Peer, sync, time};
 
 struct CloudHypervisor(OsString);
 
@@ -33,7 +33,7 @@ impl Peer for CloudHypervisor {
         "cloud-hypervisor"
     }
 
-    fn suspend_and_resume(&mut self, guest: &Guest) -> Result<(Duration, Duration)> {
+    fn suspend_and_resume(&mut self, guest: &Guest, cache: Cache) -> Result<(Duration, Duration)> {
         let folder = tempfile::tempdir_in(guest.folder())?;
         let saved = folder.path().join("saved");
         std::fs::create_dir(&saved)?;
@@ -49,11 +49,15 @@ impl Peer for CloudHypervisor {
             sync(&saved)
         })?;
         drop(monitor);
-        evict(&saved)?;
+        cache.prepare(&saved)?;
         let second = folder.path().join("second.sock");
         let mut monitor = Monitor::start(self.command(&second))?;
+        let how = match cache {
+            Cache::Cold => json!({"source_url": url, "prefault": true}),
+            Cache::Warm => json!({"source_url": url, "memory_restore_mode": "OnDemand"}),
+        };
         let resume = time(|| {
-            request(&second, "PUT", "/api/v1/vm.restore", &json!({"source_url": url, "prefault": true}))?;
+            request(&second, "PUT", "/api/v1/vm.restore", &how)?;
             request(&second, "PUT", "/api/v1/vm.resume", &Value::Null)
         })?;
         monitor.wait_for("pass ")?;

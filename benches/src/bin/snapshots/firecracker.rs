@@ -12,7 +12,7 @@ use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::monitor::Monitor;
 use xvirt_benches::peers::named;
 
-use crate::peer::{Peer, evict, sync, time};
+use crate::peer::{Cache, Peer, sync, time};
 
 struct Firecracker(OsString);
 
@@ -33,7 +33,7 @@ impl Peer for Firecracker {
         "firecracker"
     }
 
-    fn suspend_and_resume(&mut self, guest: &Guest) -> Result<(Duration, Duration)> {
+    fn suspend_and_resume(&mut self, guest: &Guest, cache: Cache) -> Result<(Duration, Duration)> {
         let folder = tempfile::tempdir_in(guest.folder())?;
         let saved = folder.path().join("saved");
         std::fs::create_dir(&saved)?;
@@ -52,7 +52,7 @@ impl Peer for Firecracker {
             sync(&saved)
         })?;
         drop(monitor);
-        evict(&saved)?;
+        cache.prepare(&saved)?;
         let second = folder.path().join("second.sock");
         let mut monitor = self.start(&second)?;
         let backend = json!({"backend_type": "File", "backend_path": memory});

@@ -4,6 +4,7 @@
 mod cloud_hypervisor;
 mod dd;
 mod firecracker;
+mod lazy;
 mod peer;
 mod qemu;
 mod report;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use peer::Peer;
+use peer::{Cache, Peer};
 use report::Times;
 use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::{Result, demo_vm, ended};
@@ -34,6 +35,9 @@ struct Options {
     /// The guest's memory.
     #[arg(long, default_value = "1GiB")]
     memory: ByteSize,
+    /// Measures resumes that run the guest before its memory is read, and instances of a template with memory, instead.
+    #[arg(long)]
+    lazy: bool,
     /// How often each is measured.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -50,6 +54,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if options.lazy {
+        return lazy::run(options);
+    }
     let folder = tempfile::tempdir_in(&options.folder)?;
     let line = CommandLine::new([Mode::Counter]);
     let guest = Guest::new(options.memory, Guest::pages(options.memory), line, folder.path())?;
@@ -71,7 +78,7 @@ fn run(options: &Options) -> Result<()> {
         for peer in &mut peers {
             // The guests take turns, because two of them do not always fit into memory or onto a processor.
             vm.pause()?;
-            let measured = peer.suspend_and_resume(&guest);
+            let measured = peer.suspend_and_resume(&guest, Cache::Cold);
             vm.unpause()?;
             let (suspend, resume) = measured.map_err(|error| format!("{}: {error}", peer.name()))?;
             times.peer(peer.name()).add(suspend, resume);
@@ -102,7 +109,7 @@ fn find_peers(guest: &Guest) -> Vec<Box<dyn Peer>> {
     for (name, peer) in
         [("qemu", qemu::find()), ("firecracker", firecracker::find()), ("cloud-hypervisor", cloud_hypervisor::find())]
     {
-        match peer.and_then(|mut peer| peer.suspend_and_resume(guest).map(|_| peer)) {
+        match peer.and_then(|mut peer| peer.suspend_and_resume(guest, Cache::Cold).map(|_| peer)) {
             Ok(peer) => found.push(peer),
             Err(reason) => println!("{name}: not measured: {reason}"),
         }

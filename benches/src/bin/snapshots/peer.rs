@@ -9,13 +9,34 @@ use xvirt_benches::guest::Guest;
 
 use crate::dd;
 
+/// Where the files of a saved guest are when it is resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// On the storage only.
+    Cold,
+    /// In memory. Then peers that can load the guest's memory while it runs do so.
+    Warm,
+}
+
+impl Cache {
+    /// Brings the files of a folder there.
+    pub(crate) fn prepare(self, folder: &Path) -> Result<()> {
+        match self {
+            Self::Cold => files(folder)?.iter().try_for_each(|file| dd::evict(file)),
+            Self::Warm => files(folder)?
+                .iter()
+                .try_for_each(|file| Ok(std::io::copy(&mut File::open(file)?, &mut std::io::sink()).map(drop)?)),
+        }
+    }
+}
+
 pub(crate) trait Peer {
     /// The name in the table.
     fn name(&self) -> &str;
 
     /// Starts the guest, saves it to files, and continues it in another process. Returns the time until the files are
     /// on stable storage, and that from the request to the other process until the guest runs.
-    fn suspend_and_resume(&mut self, guest: &Guest) -> Result<(Duration, Duration)>;
+    fn suspend_and_resume(&mut self, guest: &Guest, cache: Cache) -> Result<(Duration, Duration)>;
 }
 
 /// The time that `work` takes.
@@ -28,11 +49,6 @@ pub(crate) fn time(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
 /// Writes the files of a folder to stable storage.
 pub(crate) fn sync(folder: &Path) -> Result<()> {
     files(folder)?.iter().try_for_each(|file| Ok(File::open(file)?.sync_all()?))
-}
-
-/// Removes the files of a folder from the page cache.
-pub(crate) fn evict(folder: &Path) -> Result<()> {
-    files(folder)?.iter().try_for_each(|file| dd::evict(file))
 }
 
 fn files(folder: &Path) -> Result<Vec<std::path::PathBuf>> {

@@ -8,7 +8,7 @@ use xvirt_benches::Result;
 use xvirt_benches::guest::{Guest, IN_USE};
 use xvirt_benches::qemu::{Qemu, Qmp};
 
-use crate::peer::{Peer, evict, sync, time};
+use crate::peer::{Cache, Peer, sync, time};
 
 struct QemuFile {
     qemu: Qemu,
@@ -38,7 +38,7 @@ impl Peer for QemuFile {
         &self.name
     }
 
-    fn suspend_and_resume(&mut self, guest: &Guest) -> Result<(Duration, Duration)> {
+    fn suspend_and_resume(&mut self, guest: &Guest, cache: Cache) -> Result<(Duration, Duration)> {
         let folder = tempfile::tempdir_in(guest.folder())?;
         let saved = folder.path().join("saved");
         std::fs::create_dir(&saved)?;
@@ -55,7 +55,7 @@ impl Peer for QemuFile {
             sync(&saved)
         })?;
         drop(monitor);
-        evict(&saved)?;
+        cache.prepare(&saved)?;
         let socket = folder.path().join("second.sock");
         let mut monitor = self.qemu.start(guest, &socket, &["-incoming", "defer"])?;
         let mut qmp = Qmp::connect(&socket)?;
