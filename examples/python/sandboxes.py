@@ -3,6 +3,7 @@
     python sandboxes.py vms/ debian-12 --size 4 'uname -a' 'cat /etc/hostname'
 
 The template's guest needs the QEMU guest agent. The pool keeps sandboxes that have booted, so a command starts at once.
+With --hot, one VM boots, and the sandboxes go on from its memory, which takes milliseconds.
 """
 
 import argparse
@@ -23,7 +24,10 @@ class Sandbox:
         self.repository = repository
         self.stored = repository.instantiate(template, f"sandbox-{uuid.uuid4()}")
         self.vm = self.stored.build(host)
-        self.vm.start()
+        if self.stored.is_suspended():
+            self.vm.resume()
+        else:
+            self.vm.start()
         self.agent = self.vm.agent()
         self.agent.wait_ready(timeout=PATIENCE)
 
@@ -36,6 +40,15 @@ class Sandbox:
         self.vm.close()
         self.repository.remove_vm(self.stored.uuid)
         self.stored.close()
+
+
+def booted(repository, template, host):
+    """A template with the memory of a VM of `template` that has booted."""
+    first = Sandbox(repository, template, host)
+    try:
+        return repository.seal_hot(f"{template.name}-booted", first.vm)
+    finally:
+        first.close()
 
 
 class Pool:
@@ -79,12 +92,16 @@ def main():
     parser.add_argument("template", help="the name of the template")
     parser.add_argument("command", nargs="+", help="a shell command")
     parser.add_argument("--size", type=int, default=2, help="how many sandboxes are kept ready (default 2)")
+    parser.add_argument("--hot", action="store_true", help="sandboxes go on from the memory of one that has booted")
     options = parser.parse_args()
     try:
         host = xvirt.Host.probe()
         host.require_kvm()
         with xvirt.Repository.open(options.repository) as repository:
-            pool = Pool(repository, repository.template(options.template), host, options.size)
+            template = repository.template(options.template)
+            if options.hot:
+                template = booted(repository, template, host)
+            pool = Pool(repository, template, host, options.size)
             try:
                 for command in options.command:
                     output = pool.run(command)
