@@ -229,7 +229,8 @@ static XvirtStoredVm *revert(const XvirtRepository *repository, const XvirtSnaps
     OK(xvirt_stored_vm_build(reverted, host, NULL, &vm, &error));
     xvirt_stored_vm_free(reverted);
     const char *before = state_name(vm);
-    OK(xvirt_vm_resume_with(vm, XVIRT_ELAPSED_TIME_COUNTED, NULL, &report, &error));
+    XvirtResume how = {.struct_size = sizeof how, .time = XVIRT_ELAPSED_TIME_COUNTED};
+    OK(xvirt_vm_resume_with(vm, &how, NULL, &report, &error));
     xvirt_resume_report_free(report);
     const char *after = state_name(vm);
     char *answer = answer_of(vm);

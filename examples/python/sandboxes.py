@@ -24,7 +24,7 @@ class Sandbox:
         self.repository = repository
         self.stored = repository.instantiate(template, f"sandbox-{uuid.uuid4()}")
         self.vm = self.stored.build(host)
-        if self.stored.is_suspended():
+        if self.stored.is_suspended:
             self.vm.resume()
         else:
             self.vm.start()
@@ -46,7 +46,7 @@ def booted(repository, template, host):
     """A template with the memory of a VM of `template` that has booted."""
     first = Sandbox(repository, template, host)
     try:
-        return repository.seal_hot(f"{template.name}-booted", first.vm)
+        return repository.seal_hot(xvirt.Seal(name=f"{template.name}-booted"), first.vm)
     finally:
         first.close()
 

@@ -1260,6 +1260,71 @@ typedef uint32_t XvirtElapsedTime;
 #endif // __cplusplus
 
 /**
+ * When a resume loads the guest's memory.
+ */
+enum XvirtMemoryLoading
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The default.
+     */
+    XVIRT_MEMORY_LOADING_DEFAULT = 0,
+    /**
+     * Lazily for the first run of an instance of a template with memory or of a fork, and before the guest runs for
+     * other VMs.
+     */
+    XVIRT_MEMORY_LOADING_AUTO = 1,
+    /**
+     * Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.
+     */
+    XVIRT_MEMORY_LOADING_READ = 2,
+    /**
+     * When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are
+     * resumed from the same file.
+     *
+     * The memory is mapped privately, so the VM cannot have shared memory (`shared_memory`) or huge
+     * pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
+     * this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted.
+     * Checksums are not verified. Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
+     */
+    XVIRT_MEMORY_LOADING_LAZY = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum XvirtMemoryLoading XvirtMemoryLoading;
+#else
+typedef uint32_t XvirtMemoryLoading;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How the guest's memory was loaded by a resume.
+ */
+enum XvirtMemoryLoaded
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * It was read before the guest ran.
+     */
+    XVIRT_MEMORY_LOADED_READ = 1,
+    /**
+     * It is mapped from the file.
+     */
+    XVIRT_MEMORY_LOADED_MAPPED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum XvirtMemoryLoaded XvirtMemoryLoaded;
+#else
+typedef uint32_t XvirtMemoryLoaded;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * The kind of firmware of a VM.
  */
 enum XvirtFirmware
@@ -4244,6 +4309,69 @@ typedef struct XvirtVerbList {
 } XvirtVerbList;
 
 /**
+ * How to resume a VM.
+ */
+typedef struct XvirtResume {
+    /**
+     * The size of this struct, which the caller sets.
+     */
+    size_t struct_size;
+    /**
+     * How the guest's clocks account for the time in which it was stopped.
+     */
+    XvirtElapsedTime time;
+    /**
+     * When the guest's memory is loaded.
+     */
+    XvirtMemoryLoading memory;
+    /**
+     * Whether memory that is mapped from the file is loaded by a thread in the background, so that later the guest
+     * does not wait for it. xvirt_vm_resume_times() says when all of it is there.
+     */
+    bool prefault;
+} XvirtResume;
+
+/**
+ * How long a resume took.
+ */
+typedef struct XvirtResumeReport {
+    /**
+     * The time to read the state of processors and devices, and to build the machine from it. In nanoseconds.
+     */
+    uint64_t state_ns;
+    /**
+     * The time to read or map the guest's memory. In nanoseconds.
+     */
+    uint64_t memory_ns;
+    /**
+     * The time from the call until the guest ran. In nanoseconds.
+     */
+    uint64_t total_ns;
+    /**
+     * How the memory was loaded.
+     */
+    XvirtMemoryLoaded loaded;
+} XvirtResumeReport;
+
+/**
+ * The times of a resume, from its call on.
+ */
+typedef struct XvirtResumeTimes {
+    /**
+     * Until the guest ran. In nanoseconds.
+     */
+    uint64_t running_ns;
+    /**
+     * Whether `resident_ns` is set.
+     */
+    bool has_resident;
+    /**
+     * Until all memory was in place; NULL if the guest waits when it uses more of it. In nanoseconds.
+     */
+    uint64_t resident_ns;
+} XvirtResumeTimes;
+
+/**
  * The number of a vCPU's exits to user space, by reason.
  */
 typedef struct XvirtExitStatistics {
@@ -4451,24 +4579,6 @@ typedef struct XvirtStatistics {
      */
     size_t device_count;
 } XvirtStatistics;
-
-/**
- * How long a resume took.
- */
-typedef struct XvirtResumeReport {
-    /**
-     * The time to read the state of processors and devices, and to build the machine from it. In nanoseconds.
-     */
-    uint64_t state_ns;
-    /**
-     * The time to read the guest's memory. In nanoseconds.
-     */
-    uint64_t memory_ns;
-    /**
-     * The time from the call until the guest ran. In nanoseconds.
-     */
-    uint64_t total_ns;
-} XvirtResumeReport;
 
 /**
  * A disk of an appliance.
@@ -7269,7 +7379,66 @@ XvirtStatus xvirt_repository_copy_vm(const struct XvirtRepository *repository,
                                      struct XvirtError **error);
 
 /**
- * Creates a VM from a template, in a time that does not depend on the size of its disks.
+ * Makes a template with memory of a running, paused or suspended VM of the repository, which goes on. Its
+ * instances (xvirt_repository_instantiate()) are suspended at the moment of the seal, and resume
+ * (xvirt_vm_resume_with()) within milliseconds: they map the same file of memory, and share the pages that they do
+ * not write.
+ *
+ * No disk is copied, except read-only ones outside the repository. The guest is stopped as for a
+ * xvirt_repository_checkpoint(); the disks are hashed while it runs again.
+ *
+ * What the guest has to do:
+ *
+ * Each instance has its own UUID, MAC addresses, generation ID, vsock socket, console and copy-on-write disks.
+ * But what the guest keeps in memory is the same in all of them until it renews that:
+ *
+ * - *MAC addresses:* the card shows its new address, and sends nothing from the old one. A guest that does not
+ *   read it again needs a command, such as `ip link set dev eth0 address MAC` through the agent, or a card that
+ *   is plugged in after the resume.
+ * - *IP addresses and host name:* an agent or a seed disk that is plugged in after the resume sets them; a DHCP
+ *   client has to ask again.
+ * - *Random numbers:* Linux reseeds its generator when the generation ID changes (5.18 and later). Programs that
+ *   keep their own state, such as keys, tokens and UUIDs in memory, must not have made them before the seal.
+ * - *Clocks:* go on as after a resume; see XvirtElapsedTime.
+ * - *Connections* that were open at the seal belong to the sealed VM.
+ *
+ * Errors:
+ * As xvirt_repository_seal() and xvirt_repository_checkpoint(). Then there is no template, and the VM is as
+ * before.
+ *
+ * Free `template` with xvirt_template_free(). `call` is NULL, or has a timeout, the means to cancel the call and
+ * a callback for its progress.
+ */
+XvirtStatus xvirt_repository_seal_hot(const struct XvirtRepository *repository,
+                                      const struct XvirtSeal *seal,
+                                      const struct XvirtVm *vm,
+                                      const struct XvirtCall *call,
+                                      struct XvirtTemplate **template_,
+                                      struct XvirtError **error);
+
+/**
+ * Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called
+ * `name` with a dash and a number from 1, and are suspended at the same moment, as instances of a template with
+ * memory (xvirt_repository_seal_hot()). Their configuration is that of the VM, with an identity of their own.
+ *
+ * Errors:
+ * As xvirt_repository_checkpoint(), and XVIRT_STATUS_INVALID_CONFIG for an invalid name or more than 10,000 VMs.
+ * Then none is left, and the VM is as before.
+ *
+ * Free `fork` with xvirt_stored_vm_list_free(). `call` is NULL, or has a timeout, the means to cancel the call
+ * and a callback for its progress.
+ */
+XvirtStatus xvirt_repository_fork(const struct XvirtRepository *repository,
+                                  const struct XvirtVm *vm,
+                                  size_t count,
+                                  const char *name,
+                                  const struct XvirtCall *call,
+                                  struct XvirtStoredVmList **fork,
+                                  struct XvirtError **error);
+
+/**
+ * Creates a VM from a template: halted, or suspended if the template has memory (xvirt_repository_seal_hot()),
+ * in a time that does not depend on the size of its disks.
  *
  * Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation
  * ID and MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no
@@ -7456,6 +7625,13 @@ XvirtStatus xvirt_template_created(const struct XvirtTemplate *template_,
 XvirtStatus xvirt_template_disks(const struct XvirtTemplate *template_,
                                  struct XvirtTemplateDiskList **disks,
                                  struct XvirtError **error);
+
+/**
+ * Whether it has the memory of a VM: its instances are suspended, and go on where that VM was.
+ */
+XvirtStatus xvirt_template_has_memory(const struct XvirtTemplate *template_,
+                                      bool *has_memory,
+                                      struct XvirtError **error);
 
 /**
  * The initial configuration of instances, with the absolute paths of the template's disks.
@@ -8287,6 +8463,50 @@ XvirtStatus xvirt_vm_resize_disk(const struct XvirtVm *vm,
                                  struct XvirtError **error);
 
 /**
+ * Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before
+ * the guest runs, so that the VM can never be resumed a second time with disks that have changed since.
+ *
+ * The guest's clocks continue as if it had run all the time; see XvirtElapsedTime for what a guest sees. A guest
+ * that uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's
+ * agent was running at the suspend and a second has passed since, a thread also sets the guest's date through it
+ * (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
+ * xvirt_guest_agent_set_time() if the guest has no agent, or it did not answer.
+ *
+ * Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
+ * virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
+ *
+ * Errors:
+ * After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the
+ * file may be gone: then discard the memory with xvirt_vm_hard_shutdown().
+ *
+ * - XVIRT_STATUS_INVALID_STATE if it is not suspended, or the image of a disk was changed since.
+ * - XVIRT_STATUS_NOT_FOUND if the saved state is gone: another process has resumed the VM, or it was reverted.
+ * - XVIRT_STATUS_CORRUPT_STATE, XVIRT_STATUS_UNSUPPORTED_STATE.
+ * - XVIRT_STATUS_HOST_UNSUPPORTED if the host's CPU lacks a feature that the guest uses, which is named, its
+ *   time stamp counter has another frequency, or its KVM refuses the state.
+ * - XVIRT_STATUS_INVALID_CONFIG if a disk has another size than it had.
+ * - XVIRT_STATUS_CANCELLED, and everything that xvirt_vm_start() fails with.
+ *
+ * `how` is NULL for the defaults. Free `resume_report` with xvirt_resume_report_free(). `call` is NULL, or has a
+ * timeout, the means to cancel the call and a callback for its progress.
+ */
+XvirtStatus xvirt_vm_resume_with(const struct XvirtVm *vm,
+                                 const struct XvirtResume *how,
+                                 const struct XvirtCall *call,
+                                 struct XvirtResumeReport **resume_report,
+                                 struct XvirtError **error);
+
+/**
+ * The times of the resume after which the VM has been in memory until now; NULL if it was started, or is not in
+ * memory. Does not wait for a verb.
+ *
+ * Free `resume_times` with xvirt_resume_times_free(). `resume_times` is NULL if there is none.
+ */
+XvirtStatus xvirt_vm_resume_times(const struct XvirtVm *vm,
+                                  struct XvirtResumeTimes **resume_times,
+                                  struct XvirtError **error);
+
+/**
  * The counters since the VM was started; empty while it is halted.
  *
  * Cheap enough to call every second: it takes some microseconds, one system call for each of the VM's threads,
@@ -8328,40 +8548,6 @@ XvirtStatus xvirt_vm_suspend(const struct XvirtVm *vm,
                              const struct XvirtCall *call,
                              struct XvirtSuspendReport **suspend_report,
                              struct XvirtError **error);
-
-/**
- * Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before
- * the guest runs, so that the VM can never be resumed a second time with disks that have changed since.
- *
- * The guest's clocks continue as if it had run all the time; see XvirtElapsedTime for what a guest sees. A guest
- * that uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's
- * agent was running at the suspend and a second has passed since, a thread also sets the guest's date through it
- * (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
- * xvirt_guest_agent_set_time() if the guest has no agent, or it did not answer.
- *
- * Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
- * virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
- *
- * Errors:
- * After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the
- * file may be gone: then discard the memory with xvirt_vm_hard_shutdown().
- *
- * - XVIRT_STATUS_INVALID_STATE if it is not suspended, or the image of a disk was changed since.
- * - XVIRT_STATUS_NOT_FOUND if the saved state is gone: another process has resumed the VM, or it was reverted.
- * - XVIRT_STATUS_CORRUPT_STATE, XVIRT_STATUS_UNSUPPORTED_STATE.
- * - XVIRT_STATUS_HOST_UNSUPPORTED if the host's CPU lacks a feature that the guest uses, which is named, its
- *   time stamp counter has another frequency, or its KVM refuses the state.
- * - XVIRT_STATUS_INVALID_CONFIG if a disk has another size than it had.
- * - XVIRT_STATUS_CANCELLED, and everything that xvirt_vm_start() fails with.
- *
- * Free `resume_report` with xvirt_resume_report_free(). `call` is NULL, or has a timeout, the means to cancel
- * the call and a callback for its progress.
- */
-XvirtStatus xvirt_vm_resume_with(const struct XvirtVm *vm,
-                                 XvirtElapsedTime time,
-                                 const struct XvirtCall *call,
-                                 struct XvirtResumeReport **resume_report,
-                                 struct XvirtError **error);
 
 /**
  * Connects to a program in the guest that listens on `port` (`AF_VSOCK`). Waits at most `timeout` for it to
@@ -9228,6 +9414,11 @@ void xvirt_report_free(struct XvirtReport *report);
  * Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.
  */
 void xvirt_resume_report_free(struct XvirtResumeReport *resume_report);
+
+/**
+ * Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.
+ */
+void xvirt_resume_times_free(struct XvirtResumeTimes *resume_times);
 
 /**
  * Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.

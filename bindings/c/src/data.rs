@@ -1926,6 +1926,83 @@ impl Struct for core::vm::HaltCause {
     }
 }
 
+/// How the guest's memory was loaded by a resume.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum XvirtMemoryLoaded {
+    /// It was read before the guest ran.
+    Read = 1,
+    /// It is mapped from the file.
+    Mapped = 2,
+}
+
+impl ToC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
+    fn to_c(&self, _: &Arena) -> MaybeUninit<XvirtMemoryLoaded> {
+        number(match self {
+            Self::Read => 1,
+            Self::Mapped => 2,
+            #[allow(unreachable_patterns, reason = "a newer core may have more")]
+            _ => 0,
+        })
+    }
+}
+
+impl FromC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
+    unsafe fn from_c(c: MaybeUninit<XvirtMemoryLoaded>, at: &At<'_>) -> Result<Option<Self>> {
+        match code(c) {
+            0 => Ok(None),
+            1 => Ok(Some(Self::Read)),
+            2 => Ok(Some(Self::Mapped)),
+            other => Err(unknown("XvirtMemoryLoaded", other, at)),
+        }
+    }
+}
+
+/// When a resume loads the guest's memory.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum XvirtMemoryLoading {
+    /// The default.
+    Default = 0,
+    /// Lazily for the first run of an instance of a template with memory or of a fork, and before the guest runs for
+    /// other VMs.
+    Auto = 1,
+    /// Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.
+    Read = 2,
+    /// When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are
+    /// resumed from the same file.
+    ///
+    /// The memory is mapped privately, so the VM cannot have shared memory (`shared_memory`) or huge
+    /// pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
+    /// this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted.
+    /// Checksums are not verified. Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
+    Lazy = 3,
+}
+
+impl ToC<MaybeUninit<XvirtMemoryLoading>> for core::vm::MemoryLoading {
+    fn to_c(&self, _: &Arena) -> MaybeUninit<XvirtMemoryLoading> {
+        number(match self {
+            Self::Auto => 1,
+            Self::Read => 2,
+            Self::Lazy => 3,
+            #[allow(unreachable_patterns, reason = "a newer core may have more")]
+            _ => 0,
+        })
+    }
+}
+
+impl FromC<MaybeUninit<XvirtMemoryLoading>> for core::vm::MemoryLoading {
+    unsafe fn from_c(c: MaybeUninit<XvirtMemoryLoading>, at: &At<'_>) -> Result<Option<Self>> {
+        match code(c) {
+            0 => Ok(None),
+            1 => Ok(Some(Self::Auto)),
+            2 => Ok(Some(Self::Read)),
+            3 => Ok(Some(Self::Lazy)),
+            other => Err(unknown("XvirtMemoryLoading", other, at)),
+        }
+    }
+}
+
 /// The power state of a VM.
 #[repr(u32)]
 #[derive(Clone, Copy)]
@@ -4834,6 +4911,108 @@ impl Struct for core::vm::Operation {
     }
 }
 
+/// How to resume a VM.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct XvirtResume {
+    /// The size of this struct, which the caller sets.
+    pub struct_size: usize,
+    /// How the guest's clocks account for the time in which it was stopped.
+    pub time: MaybeUninit<XvirtElapsedTime>,
+    /// When the guest's memory is loaded.
+    pub memory: MaybeUninit<XvirtMemoryLoading>,
+    /// Whether memory that is mapped from the file is loaded by a thread in the background, so that later the guest
+    /// does not wait for it. xvirt_vm_resume_times() says when all of it is there.
+    pub prefault: MaybeUninit<bool>,
+}
+
+// SAFETY: numbers, and pointers that are not followed without a check; zeroes mean that nothing is set.
+unsafe impl Plain for XvirtResume {}
+
+impl Struct for core::vm::Resume {
+    type C = XvirtResume;
+
+    fn to_struct(&self, arena: &Arena) -> XvirtResume {
+        XvirtResume {
+            struct_size: size_of::<XvirtResume>(),
+            time: self.time.to_c(arena),
+            memory: self.memory.to_c(arena),
+            prefault: self.prefault.to_c(arena),
+        }
+    }
+}
+
+impl FromC<*const XvirtResume> for core::vm::Resume {
+    unsafe fn from_c(c: *const XvirtResume, at: &At<'_>) -> Result<Option<Self>> {
+        // SAFETY: as for this function.
+        unsafe {
+            let Some(c) = sized(c, at)? else { return Ok(None) };
+            let mut value = Self::default();
+            if let Some(set) = FromC::from_c(c.time, &at.field("time"))? {
+                value.time = set;
+            }
+            if let Some(set) = FromC::from_c(c.memory, &at.field("memory"))? {
+                value.memory = set;
+            }
+            if let Some(set) = FromC::from_c(c.prefault, &at.field("prefault"))? {
+                value.prefault = set;
+            }
+            Ok(Some(value))
+        }
+    }
+}
+
+/// How long a resume took.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct XvirtResumeReport {
+    /// The time to read the state of processors and devices, and to build the machine from it. In nanoseconds.
+    pub state_ns: u64,
+    /// The time to read or map the guest's memory. In nanoseconds.
+    pub memory_ns: u64,
+    /// The time from the call until the guest ran. In nanoseconds.
+    pub total_ns: u64,
+    /// How the memory was loaded.
+    pub loaded: MaybeUninit<XvirtMemoryLoaded>,
+}
+
+impl Struct for core::vm::ResumeReport {
+    type C = XvirtResumeReport;
+
+    fn to_struct(&self, arena: &Arena) -> XvirtResumeReport {
+        XvirtResumeReport {
+            state_ns: self.state.to_c(arena),
+            memory_ns: self.memory.to_c(arena),
+            total_ns: self.total.to_c(arena),
+            loaded: self.loaded.to_c(arena),
+        }
+    }
+}
+
+/// The times of a resume, from its call on.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct XvirtResumeTimes {
+    /// Until the guest ran. In nanoseconds.
+    pub running_ns: u64,
+    /// Whether `resident_ns` is set.
+    pub has_resident: MaybeUninit<bool>,
+    /// Until all memory was in place; NULL if the guest waits when it uses more of it. In nanoseconds.
+    pub resident_ns: u64,
+}
+
+impl Struct for core::vm::ResumeTimes {
+    type C = XvirtResumeTimes;
+
+    fn to_struct(&self, arena: &Arena) -> XvirtResumeTimes {
+        XvirtResumeTimes {
+            running_ns: self.running.to_c(arena),
+            has_resident: flag(self.resident.is_some()),
+            resident_ns: self.resident.as_ref().map(|value| value.to_c(arena)).unwrap_or_default(),
+        }
+    }
+}
+
 /// Any other device.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -5067,30 +5246,6 @@ impl Struct for core::vm::VcpuStatistics {
 
     fn to_struct(&self, arena: &Arena) -> XvirtVcpuStatistics {
         XvirtVcpuStatistics { cpu_time_ns: self.cpu_time.to_c(arena), exits: self.exits.to_c(arena) }
-    }
-}
-
-/// How long a resume took.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct XvirtResumeReport {
-    /// The time to read the state of processors and devices, and to build the machine from it. In nanoseconds.
-    pub state_ns: u64,
-    /// The time to read the guest's memory. In nanoseconds.
-    pub memory_ns: u64,
-    /// The time from the call until the guest ran. In nanoseconds.
-    pub total_ns: u64,
-}
-
-impl Struct for core::vm::ResumeReport {
-    type C = XvirtResumeReport;
-
-    fn to_struct(&self, arena: &Arena) -> XvirtResumeReport {
-        XvirtResumeReport {
-            state_ns: self.state.to_c(arena),
-            memory_ns: self.memory.to_c(arena),
-            total_ns: self.total.to_c(arena),
-        }
     }
 }
 

@@ -2936,7 +2936,94 @@ pub unsafe extern "C" fn xvirt_repository_copy_vm(
     })
 }
 
-/// Creates a VM from a template, in a time that does not depend on the size of its disks.
+/// Makes a template with memory of a running, paused or suspended VM of the repository, which goes on. Its
+/// instances (xvirt_repository_instantiate()) are suspended at the moment of the seal, and resume
+/// (xvirt_vm_resume_with()) within milliseconds: they map the same file of memory, and share the pages that they do
+/// not write.
+///
+/// No disk is copied, except read-only ones outside the repository. The guest is stopped as for a
+/// xvirt_repository_checkpoint(); the disks are hashed while it runs again.
+///
+/// What the guest has to do:
+///
+/// Each instance has its own UUID, MAC addresses, generation ID, vsock socket, console and copy-on-write disks.
+/// But what the guest keeps in memory is the same in all of them until it renews that:
+///
+/// - *MAC addresses:* the card shows its new address, and sends nothing from the old one. A guest that does not
+///   read it again needs a command, such as `ip link set dev eth0 address MAC` through the agent, or a card that
+///   is plugged in after the resume.
+/// - *IP addresses and host name:* an agent or a seed disk that is plugged in after the resume sets them; a DHCP
+///   client has to ask again.
+/// - *Random numbers:* Linux reseeds its generator when the generation ID changes (5.18 and later). Programs that
+///   keep their own state, such as keys, tokens and UUIDs in memory, must not have made them before the seal.
+/// - *Clocks:* go on as after a resume; see XvirtElapsedTime.
+/// - *Connections* that were open at the seal belong to the sealed VM.
+///
+/// Errors:
+/// As xvirt_repository_seal() and xvirt_repository_checkpoint(). Then there is no template, and the VM is as
+/// before.
+///
+/// Free `template` with xvirt_template_free(). `call` is NULL, or has a timeout, the means to cancel the call and
+/// a callback for its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_repository_seal_hot(
+    repository: Option<&XvirtRepository>,
+    seal: *const XvirtSeal,
+    vm: Option<&XvirtVm>,
+    call: *const XvirtCall,
+    template: Option<&mut *mut XvirtTemplate>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let template = out(template, std::ptr::null_mut(), "template")?;
+        let this = given(repository, "repository")?;
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let seal: core::template::Seal = need(unsafe { FromC::from_c(seal, &At::root("seal")) }?, &At::root("seal"))?;
+        let vm = &given(vm, "vm")?.0;
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        let value = call.run(|watch| lift(this.0.seal_hot(seal, vm, watch)))?;
+        put_handle(template, XvirtTemplate(value));
+        Ok(())
+    })
+}
+
+/// Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called
+/// `name` with a dash and a number from 1, and are suspended at the same moment, as instances of a template with
+/// memory (xvirt_repository_seal_hot()). Their configuration is that of the VM, with an identity of their own.
+///
+/// Errors:
+/// As xvirt_repository_checkpoint(), and XVIRT_STATUS_INVALID_CONFIG for an invalid name or more than 10,000 VMs.
+/// Then none is left, and the VM is as before.
+///
+/// Free `fork` with xvirt_stored_vm_list_free(). `call` is NULL, or has a timeout, the means to cancel the call
+/// and a callback for its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_repository_fork(
+    repository: Option<&XvirtRepository>,
+    vm: Option<&XvirtVm>,
+    count: usize,
+    name: *const c_char,
+    call: *const XvirtCall,
+    fork: Option<&mut *mut XvirtStoredVmList>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let fork = out(fork, std::ptr::null_mut(), "fork")?;
+        let this = given(repository, "repository")?;
+        let vm = &given(vm, "vm")?.0;
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let name: String = argument(unsafe { FromC::from_c(name, &At::root("name")) }?, "name")?;
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        let value = call.run(|watch| lift(this.0.fork(vm, count, name, watch)))?;
+        output::put_handles(fork, value.into_iter().map(XvirtStoredVm));
+        Ok(())
+    })
+}
+
+/// Creates a VM from a template: halted, or suspended if the template has memory (xvirt_repository_seal_hot()),
+/// in a time that does not depend on the size of its disks.
 ///
 /// Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation
 /// ID and MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no
@@ -3272,6 +3359,22 @@ pub unsafe extern "C" fn xvirt_template_disks(
         let this = given(template, "template")?;
         let value = this.0.disks();
         output::put_list(disks, value.iter());
+        Ok(())
+    })
+}
+
+/// Whether it has the memory of a VM: its instances are suspended, and go on where that VM was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_template_has_memory(
+    template: Option<&XvirtTemplate>,
+    has_memory: Option<&mut MaybeUninit<bool>>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let has_memory = out(has_memory, MaybeUninit::zeroed(), "has_memory")?;
+        let this = given(template, "template")?;
+        let value = this.0.has_memory();
+        *has_memory = value.to_c(&Arena::new());
         Ok(())
     })
 }
@@ -4780,6 +4883,74 @@ pub unsafe extern "C" fn xvirt_vm_resize_disk(
     })
 }
 
+/// Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before
+/// the guest runs, so that the VM can never be resumed a second time with disks that have changed since.
+///
+/// The guest's clocks continue as if it had run all the time; see XvirtElapsedTime for what a guest sees. A guest
+/// that uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's
+/// agent was running at the suspend and a second has passed since, a thread also sets the guest's date through it
+/// (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
+/// xvirt_guest_agent_set_time() if the guest has no agent, or it did not answer.
+///
+/// Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
+/// virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
+///
+/// Errors:
+/// After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the
+/// file may be gone: then discard the memory with xvirt_vm_hard_shutdown().
+///
+/// - XVIRT_STATUS_INVALID_STATE if it is not suspended, or the image of a disk was changed since.
+/// - XVIRT_STATUS_NOT_FOUND if the saved state is gone: another process has resumed the VM, or it was reverted.
+/// - XVIRT_STATUS_CORRUPT_STATE, XVIRT_STATUS_UNSUPPORTED_STATE.
+/// - XVIRT_STATUS_HOST_UNSUPPORTED if the host's CPU lacks a feature that the guest uses, which is named, its
+///   time stamp counter has another frequency, or its KVM refuses the state.
+/// - XVIRT_STATUS_INVALID_CONFIG if a disk has another size than it had.
+/// - XVIRT_STATUS_CANCELLED, and everything that xvirt_vm_start() fails with.
+///
+/// `how` is NULL for the defaults. Free `resume_report` with xvirt_resume_report_free(). `call` is NULL, or has a
+/// timeout, the means to cancel the call and a callback for its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_vm_resume_with(
+    vm: Option<&XvirtVm>,
+    how: *const XvirtResume,
+    call: *const XvirtCall,
+    resume_report: Option<&mut *mut XvirtResumeReport>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let resume_report = out(resume_report, std::ptr::null_mut(), "resume_report")?;
+        let this = given(vm, "vm")?;
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let how: core::vm::Resume = unsafe { FromC::from_c(how, &At::root("how")) }?.unwrap_or_default();
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        let value = call.run(|watch| lift(this.0.resume_with(how, watch)))?;
+        output::put_record(resume_report, &value);
+        Ok(())
+    })
+}
+
+/// The times of the resume after which the VM has been in memory until now; NULL if it was started, or is not in
+/// memory. Does not wait for a verb.
+///
+/// Free `resume_times` with xvirt_resume_times_free(). `resume_times` is NULL if there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_vm_resume_times(
+    vm: Option<&XvirtVm>,
+    resume_times: Option<&mut *mut XvirtResumeTimes>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let resume_times = out(resume_times, std::ptr::null_mut(), "resume_times")?;
+        let this = given(vm, "vm")?;
+        let value = this.0.resume_times();
+        if let Some(value) = value {
+            output::put_record(resume_times, &value);
+        }
+        Ok(())
+    })
+}
+
 /// The counters since the VM was started; empty while it is halted.
 ///
 /// Cheap enough to call every second: it takes some microseconds, one system call for each of the VM's threads,
@@ -4841,53 +5012,6 @@ pub unsafe extern "C" fn xvirt_vm_suspend(
         let call = unsafe { Call::of(call) }?;
         let value = call.run(|watch| lift(this.0.suspend(path, watch)))?;
         output::put_record(suspend_report, &value);
-        Ok(())
-    })
-}
-
-/// Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before
-/// the guest runs, so that the VM can never be resumed a second time with disks that have changed since.
-///
-/// The guest's clocks continue as if it had run all the time; see XvirtElapsedTime for what a guest sees. A guest
-/// that uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's
-/// agent was running at the suspend and a second has passed since, a thread also sets the guest's date through it
-/// (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with
-/// xvirt_guest_agent_set_time() if the guest has no agent, or it did not answer.
-///
-/// Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does;
-/// virtio 1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
-///
-/// Errors:
-/// After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the
-/// file may be gone: then discard the memory with xvirt_vm_hard_shutdown().
-///
-/// - XVIRT_STATUS_INVALID_STATE if it is not suspended, or the image of a disk was changed since.
-/// - XVIRT_STATUS_NOT_FOUND if the saved state is gone: another process has resumed the VM, or it was reverted.
-/// - XVIRT_STATUS_CORRUPT_STATE, XVIRT_STATUS_UNSUPPORTED_STATE.
-/// - XVIRT_STATUS_HOST_UNSUPPORTED if the host's CPU lacks a feature that the guest uses, which is named, its
-///   time stamp counter has another frequency, or its KVM refuses the state.
-/// - XVIRT_STATUS_INVALID_CONFIG if a disk has another size than it had.
-/// - XVIRT_STATUS_CANCELLED, and everything that xvirt_vm_start() fails with.
-///
-/// Free `resume_report` with xvirt_resume_report_free(). `call` is NULL, or has a timeout, the means to cancel
-/// the call and a callback for its progress.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn xvirt_vm_resume_with(
-    vm: Option<&XvirtVm>,
-    time: MaybeUninit<XvirtElapsedTime>,
-    call: *const XvirtCall,
-    resume_report: Option<&mut *mut XvirtResumeReport>,
-    error: Option<&mut *mut XvirtError>,
-) -> XvirtStatus {
-    entry(error, || {
-        let resume_report = out(resume_report, std::ptr::null_mut(), "resume_report")?;
-        let this = given(vm, "vm")?;
-        // SAFETY: the caller passes NULL or what the header asks for.
-        let time: core::vm::ElapsedTime = unsafe { FromC::from_c(time, &At::root("time")) }?.unwrap_or_default();
-        // SAFETY: the caller passes NULL or what the header asks for.
-        let call = unsafe { Call::of(call) }?;
-        let value = call.run(|watch| lift(this.0.resume_with(time, watch)))?;
-        output::put_record(resume_report, &value);
         Ok(())
     })
 }
@@ -6351,6 +6475,13 @@ pub unsafe extern "C" fn xvirt_report_free(report: *mut XvirtReport) {
 pub unsafe extern "C" fn xvirt_resume_report_free(resume_report: *mut XvirtResumeReport) {
     // SAFETY: a call returned it, and the caller passes it once.
     unsafe { output::free(resume_report) };
+}
+
+/// Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_resume_times_free(resume_times: *mut XvirtResumeTimes) {
+    // SAFETY: a call returned it, and the caller passes it once.
+    unsafe { output::free(resume_times) };
 }
 
 /// Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.

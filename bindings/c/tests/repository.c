@@ -246,6 +246,39 @@ static void appliances(const XvirtRepository *repository, const XvirtStoredVm *v
     free(folder);
 }
 
+/* A template with the memory of a VM that runs, an instance of it, and forks. */
+static void copy_running(const XvirtRepository *repository, const XvirtVm *vm, const XvirtHost *host) {
+    XvirtSeal seal = {.struct_size = sizeof seal, .name = "booted"};
+    XvirtTemplate *template = NULL;
+    OK(xvirt_repository_seal_hot(repository, &seal, vm, NULL, &template, &error));
+    bool has_memory = false;
+    OK(xvirt_template_has_memory(template, &has_memory, &error));
+    CHECK(has_memory);
+    XvirtStoredVm *instance = NULL;
+    OK(xvirt_repository_instantiate(repository, template, "instance", NULL, &instance, &error));
+    XvirtVm *copy = NULL;
+    OK(xvirt_stored_vm_build(instance, host, NULL, &copy, &error));
+    XvirtResumeReport *resumed = NULL;
+    XvirtResume how = {.struct_size = sizeof how};
+    OK(xvirt_vm_resume_with(copy, &how, NULL, &resumed, &error));
+    CHECK(resumed->loaded == XVIRT_MEMORY_LOADED_MAPPED);
+    xvirt_resume_report_free(resumed);
+    xvirt_vm_free(copy);
+    XvirtStoredVmList *forks = NULL;
+    OK(xvirt_repository_fork(repository, vm, 2, "fork", NULL, &forks, &error));
+    CHECK(forks->count == 2);
+    for (size_t i = 0; i <= forks->count; i++) {
+        char *uuid = NULL;
+        OK(xvirt_stored_vm_uuid(i < forks->count ? forks->items[i] : instance, &uuid, &error));
+        OK(xvirt_repository_remove_vm(repository, uuid, NULL, &error));
+        xvirt_free(uuid);
+    }
+    xvirt_stored_vm_list_free(forks);
+    xvirt_stored_vm_free(instance);
+    OK(xvirt_repository_remove_template(repository, template, NULL, &error));
+    xvirt_template_free(template);
+}
+
 static void snapshots(const XvirtRepository *repository, const XvirtStoredVm *of, const XvirtHost *host) {
     XvirtVm *vm = NULL;
     OK(xvirt_stored_vm_build(of, host, NULL, &vm, &error));
@@ -331,10 +364,16 @@ static void snapshots(const XvirtRepository *repository, const XvirtStoredVm *of
     OK(xvirt_stored_vm_build(reverted, host, NULL, &vm, &error));
     CHECK(state_of(vm) == XVIRT_POWER_STATE_SUSPENDED);
     XvirtResumeReport *resumed = NULL;
-    OK(xvirt_vm_resume_with(vm, XVIRT_ELAPSED_TIME_COUNTED, NULL, &resumed, &error));
-    CHECK(resumed->total_ns > 0);
+    XvirtResume lazily = {.struct_size = sizeof lazily, .memory = XVIRT_MEMORY_LOADING_LAZY};
+    OK(xvirt_vm_resume_with(vm, &lazily, NULL, &resumed, &error));
+    CHECK(resumed->total_ns > 0 && resumed->loaded == XVIRT_MEMORY_LOADED_MAPPED);
     xvirt_resume_report_free(resumed);
     CHECK(state_of(vm) == XVIRT_POWER_STATE_RUNNING);
+    XvirtResumeTimes *times = NULL;
+    OK(xvirt_vm_resume_times(vm, &times, &error));
+    CHECK(times->running_ns > 0 && !times->has_resident);
+    xvirt_resume_times_free(times);
+    copy_running(repository, vm, host);
     XvirtSuspendReport *report = NULL;
     OK(xvirt_repository_suspend(repository, vm, NULL, &report, &error));
     xvirt_suspend_report_free(report);

@@ -108,13 +108,17 @@ plain!(
     core::vm::HaltCause,
     core::vm::Halted,
     core::vm::Latencies,
+    core::vm::MemoryLoaded,
+    core::vm::MemoryLoading,
     core::vm::MemoryStatistics,
     core::vm::NicStatistics,
     core::vm::NicStatus,
     core::vm::Operation,
     core::vm::OperationStatistics,
     core::vm::PowerState,
+    core::vm::Resume,
     core::vm::ResumeReport,
+    core::vm::ResumeTimes,
     core::vm::Statistics,
     core::vm::SuspendReport,
     core::vm::VcpuStatistics,
@@ -1094,6 +1098,19 @@ impl Repository {
         Ok(Work::new(self.slot.closing(), move |watch| this.copy_vm(vm.get(), name, watch)))
     }
 
+    fn seal_hot(&self, seal: &Bound<'_, PyAny>, vm: &Bound<'_, Vm>) -> PyResult<Work> {
+        let this = self.slot.get()?;
+        let seal = loaded::<core::template::Seal>(seal)?;
+        let vm = vm.get().slot.get()?;
+        Ok(Work::new(self.slot.closing(), move |watch| this.seal_hot(seal, &vm, watch)))
+    }
+
+    fn fork(&self, vm: &Bound<'_, Vm>, count: usize, name: String) -> PyResult<Work> {
+        let this = self.slot.get()?;
+        let vm = vm.get().slot.get()?;
+        Ok(Work::new(self.slot.closing(), move |watch| this.fork(&vm, count, name, watch)))
+    }
+
     fn instantiate(&self, template: &Bound<'_, Template>, name: String) -> PyResult<Work> {
         let this = self.slot.get()?;
         let template = template.get().slot.get()?;
@@ -1193,6 +1210,11 @@ impl Template {
     fn disks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
         this.disks().to_python(py)
+    }
+
+    fn has_memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let this = self.slot.get()?;
+        this.has_memory().to_python(py)
     }
 
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -1596,6 +1618,22 @@ impl Vm {
         Ok(Work::new(self.slot.closing(), move |_| this.resize_disk(position, size)))
     }
 
+    fn resume(&self) -> PyResult<Work> {
+        let this = self.slot.get()?;
+        Ok(Work::new(self.slot.closing(), move |watch| this.resume(watch)))
+    }
+
+    fn resume_with(&self, how: &Bound<'_, PyAny>) -> PyResult<Work> {
+        let this = self.slot.get()?;
+        let how = loaded::<core::vm::Resume>(how)?;
+        Ok(Work::new(self.slot.closing(), move |watch| this.resume_with(how, watch)))
+    }
+
+    fn resume_times<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let this = self.slot.get()?;
+        py.detach(|| this.resume_times()).to_python(py)
+    }
+
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
         py.detach(|| this.statistics()).to_python(py)
@@ -1604,17 +1642,6 @@ impl Vm {
     fn suspend(&self, path: PathBuf) -> PyResult<Work> {
         let this = self.slot.get()?;
         Ok(Work::new(self.slot.closing(), move |watch| this.suspend(path, watch)))
-    }
-
-    fn resume(&self) -> PyResult<Work> {
-        let this = self.slot.get()?;
-        Ok(Work::new(self.slot.closing(), move |watch| this.resume(watch)))
-    }
-
-    fn resume_with(&self, time: &Bound<'_, PyAny>) -> PyResult<Work> {
-        let this = self.slot.get()?;
-        let time = loaded::<core::vm::ElapsedTime>(time)?;
-        Ok(Work::new(self.slot.closing(), move |watch| this.resume_with(time, watch)))
     }
 
     fn vsock_connect(&self, port: u32, timeout: Option<f64>) -> PyResult<Work> {
@@ -2168,6 +2195,9 @@ fn normalize<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
         "MemoryStatistics" => normalized::<core::vm::MemoryStatistics>(value),
         "NicStatus" => normalized::<core::vm::NicStatus>(value),
         "Operation" => normalized::<core::vm::Operation>(value),
+        "Resume" => normalized::<core::vm::Resume>(value),
+        "ResumeReport" => normalized::<core::vm::ResumeReport>(value),
+        "ResumeTimes" => normalized::<core::vm::ResumeTimes>(value),
         "DeviceStatistics" => normalized::<core::vm::DeviceStatistics>(value),
         "DiskStatistics" => normalized::<core::vm::DiskStatistics>(value),
         "ExitStatistics" => normalized::<core::vm::ExitStatistics>(value),
@@ -2176,7 +2206,6 @@ fn normalize<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
         "OperationStatistics" => normalized::<core::vm::OperationStatistics>(value),
         "Statistics" => normalized::<core::vm::Statistics>(value),
         "VcpuStatistics" => normalized::<core::vm::VcpuStatistics>(value),
-        "ResumeReport" => normalized::<core::vm::ResumeReport>(value),
         "SuspendReport" => normalized::<core::vm::SuspendReport>(value),
         "Exported" => normalized::<core::xva::Exported>(value),
         "Extract" => normalized::<core::xva::Extract>(value),
@@ -2212,6 +2241,8 @@ fn normalize<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
         "Device" => normalized::<core::vm::Device>(value),
         "Event" => normalized::<core::vm::Event>(value),
         "HaltCause" => normalized::<core::vm::HaltCause>(value),
+        "MemoryLoaded" => normalized::<core::vm::MemoryLoaded>(value),
+        "MemoryLoading" => normalized::<core::vm::MemoryLoading>(value),
         "PowerState" => normalized::<core::vm::PowerState>(value),
         "Verb" => normalized::<core::vm::Verb>(value),
         "Checksum" => normalized::<core::xva::Checksum>(value),

@@ -60,6 +60,9 @@ def test_sandboxes(host, tmp_path):
     out = run("sandboxes.py", tmp_path / "vms", "base", "true", "false", "--size", 2)
     assert out.count("hello") == 2 and out.count("CommandStatusExited 3") == 2
     assert [vm.name for vm in repository.vms()] == ["web"]
+    out = run("sandboxes.py", tmp_path / "vms", "base", "true", "--hot")
+    assert out.count("hello") == 1
+    assert [template.has_memory for template in repository.templates()] == [False, True]
 
 
 def test_migrate(host):

@@ -1247,8 +1247,57 @@ class Repository(RepositoryMethods, Handle):
         returned: StoredVm = StoredVm._of(await start(self._native.copy_vm(native("vm", vm, "StoredVm", "Vm", "Snapshot"), argument("name", dump_str, name)), progress))
         return returned
 
+    async def seal_hot(self, seal: Seal, vm: Vm, *, progress: ProgressCallback | None = None) -> Template:
+        """Makes a template with memory of a running, paused or suspended VM of the repository, which goes on. Its instances
+        are suspended at the moment of the seal, and resume within milliseconds: they map the same file of memory, and share
+        the pages that they do not write.
+
+        No disk is copied, except read-only ones outside the repository. The guest is stopped as for a `checkpoint`; the
+        disks are hashed while it runs again.
+
+        What the guest has to do:
+
+        Each instance has its own UUID, MAC addresses, generation ID, vsock socket, console and copy-on-write disks. But
+        what the guest keeps in memory is the same in all of them until it renews that:
+
+        - *MAC addresses:* the card shows its new address, and sends nothing from the old one. A guest that does not read
+          it again needs a command, such as `ip link set dev eth0 address MAC` through the agent, or a card
+          that is plugged in after the resume.
+        - *IP addresses and host name:* an agent or a seed disk that is plugged in after the resume sets them; a DHCP
+          client has to ask again.
+        - *Random numbers:* Linux reseeds its generator when the generation ID changes (5.18 and later). Programs that keep
+          their own state, such as keys, tokens and UUIDs in memory, must not have made them before the seal.
+        - *Clocks:* go on as after a resume; see `ElapsedTime`.
+        - *Connections* that were open at the seal belong to the sealed VM.
+
+        Raises:
+        As `seal` and `checkpoint`. Then there is no template, and the VM is as before.
+        """
+        returned: Template = Template._of(await start(self._native.seal_hot(argument("seal", dump_record(Seal), seal), native("vm", vm, "Vm")), progress))
+        return returned
+
+    async def fork(
+        self,
+        vm: Vm,
+        count: int,
+        name: str,
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> tuple[StoredVm, ...]:
+        """Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called `name` with
+        a dash and a number from 1, and are suspended at the same moment, as instances of a template with memory. Their
+        configuration is that of the VM, with an identity of their own.
+
+        Raises:
+        As `checkpoint`, and `InvalidConfigError` for an invalid name or more
+        than 10,000 VMs. Then none is left, and the VM is as before.
+        """
+        returned: tuple[StoredVm, ...] = sequence(StoredVm._of)(await start(self._native.fork(native("vm", vm, "Vm"), argument("count", dump_int(0, 2**64 - 1), count), argument("name", dump_str, name)), progress))
+        return returned
+
     async def instantiate(self, template: Template, name: str) -> StoredVm:
-        """Creates a VM from a template, in a time that does not depend on the size of its disks.
+        """Creates a VM from a template: halted, or suspended if the template has memory, in a time that does not depend on the
+        size of its disks.
 
         Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation ID and
         MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no host ports are
@@ -1386,6 +1435,12 @@ class Template(Handle):
     def disks(self) -> tuple[TemplateDisk, ...]:
         """Its disks, in the order of its configuration."""
         returned: tuple[TemplateDisk, ...] = sequence(TemplateDisk._load)(self._native.disks())
+        return returned
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether it has the memory of a VM: its instances are suspended, and go on where that VM was."""
+        returned: bool = self._native.has_memory()
         return returned
 
     @property
@@ -1970,6 +2025,53 @@ class Vm(VmMethods, Handle):
         """
         await start(self._native.resize_disk(argument("position", dump_int(0, 2**64 - 1), position), argument("size", dump_size, size)))
 
+    async def resume(self, *, progress: ProgressCallback | None = None) -> ResumeReport:
+        """Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before the
+        guest runs, so that the VM can never be resumed a second time with disks that have changed since.
+
+        The guest's clocks continue as if it had run all the time; see `ElapsedTime` for what a guest sees. A guest that
+        uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's agent was
+        running at the suspend and a second has passed since, a thread also sets the guest's date through it
+        (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with `GuestAgent.set_time` if
+        the guest has no agent, or it did not answer.
+
+        Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does; virtio
+        1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
+
+        Raises:
+        After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the file
+        may be gone: then discard the memory with `hard_shutdown`.
+
+        - `InvalidStateError` if it is not suspended, or the image of a disk was changed since.
+        - `NotFoundError` if the saved state is gone: another process has resumed the VM, or it was
+          reverted.
+        - `CorruptStateError`, `UnsupportedStateError`.
+        - `HostUnsupportedError` if the host's CPU lacks a feature that the guest uses, which
+          is named, its time stamp counter has another frequency, or its KVM refuses the state.
+        - `InvalidConfigError` if a disk has another size than it had.
+        - `CancelledError`, and everything that `start` fails with.
+        """
+        returned: ResumeReport = ResumeReport._load(await start(self._native.resume(), progress))
+        return returned
+
+    async def resume_with(self, how: Resume, *, progress: ProgressCallback | None = None) -> ResumeReport:
+        """Like `resume`, with choices: how the guest's clocks account for the time in between, and when its memory is loaded.
+
+        Raises:
+        As `resume`, and `InvalidConfigError` if memory cannot be loaded
+        lazily.
+        """
+        returned: ResumeReport = ResumeReport._load(await start(self._native.resume_with(argument("how", dump_record(Resume), how)), progress))
+        return returned
+
+    @property
+    def resume_times(self) -> ResumeTimes | None:
+        """The times of the resume after which the VM has been in memory until now; `None` if it was started, or is not in
+        memory. Does not wait for a verb.
+        """
+        returned: ResumeTimes | None = optional(ResumeTimes._load)(self._native.resume_times())
+        return returned
+
     def statistics(self) -> Statistics:
         """The counters since the VM was started; empty while it is halted.
 
@@ -2002,49 +2104,6 @@ class Vm(VmMethods, Handle):
         - `CancelledError`.
         """
         returned: SuspendReport = SuspendReport._load(await start(self._native.suspend(argument("path", dump_path, path)), progress))
-        return returned
-
-    async def resume(self, *, progress: ProgressCallback | None = None) -> ResumeReport:
-        """Resumes a suspended VM: opens and locks its disks, loads its memory and runs it. Its file is removed before the
-        guest runs, so that the VM can never be resumed a second time with disks that have changed since.
-
-        The guest's clocks continue as if it had run all the time; see `ElapsedTime` for what a guest sees. A guest that
-        uses kvmclock is notified that it was stopped, so that its lockup detectors do not fire. If the guest's agent was
-        running at the suspend and a second has passed since, a thread also sets the guest's date through it
-        (`guest-set-time`), within a minute; the resume does not wait for that. Set it later with `GuestAgent.set_time` if
-        the guest has no agent, or it did not answer.
-
-        Switches learn where the network interfaces are now: the guest announces them if its driver can (Linux does; virtio
-        1.2, section 5.1.6.5.4), and otherwise a reverse ARP request (RFC 903) is sent for each.
-
-        Raises:
-        After an error the VM is still suspended. Only if the removal of its file fails to reach stable storage, the file
-        may be gone: then discard the memory with `hard_shutdown`.
-
-        - `InvalidStateError` if it is not suspended, or the image of a disk was changed since.
-        - `NotFoundError` if the saved state is gone: another process has resumed the VM, or it was
-          reverted.
-        - `CorruptStateError`, `UnsupportedStateError`.
-        - `HostUnsupportedError` if the host's CPU lacks a feature that the guest uses, which
-          is named, its time stamp counter has another frequency, or its KVM refuses the state.
-        - `InvalidConfigError` if a disk has another size than it had.
-        - `CancelledError`, and everything that `start` fails with.
-        """
-        returned: ResumeReport = ResumeReport._load(await start(self._native.resume(), progress))
-        return returned
-
-    async def resume_with(
-        self,
-        time: ElapsedTime | str,
-        *,
-        progress: ProgressCallback | None = None,
-    ) -> ResumeReport:
-        """Like `resume`, with a choice of how the guest's clocks account for the time in between.
-
-        Raises:
-        As `resume`.
-        """
-        returned: ResumeReport = ResumeReport._load(await start(self._native.resume_with(argument("time", dump_member(ElapsedTime), time)), progress))
         return returned
 
     async def vsock_connect(self, port: int, *, timeout: Seconds | None = None) -> socket:

@@ -1796,6 +1796,30 @@ class HaltCauseCrashed(HaltCause):
         self._init({"value": value})
 
 
+class MemoryLoaded(StrEnum):
+    """How the guest's memory was loaded by a resume.
+
+    - `READ`: It was read before the guest ran.
+    - `MAPPED`: It is mapped from the file.
+    """
+
+    READ = "read"
+    MAPPED = "mapped"
+
+
+class MemoryLoading(StrEnum):
+    """When a resume loads the guest's memory.
+
+    - `AUTO`: Lazily for the first run of an instance of a template with memory or of a fork, and before the guest runs for other VMs.
+    - `READ`: Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.
+    - `LAZY`: When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are resumed from the same file.
+    """
+
+    AUTO = "auto"
+    READ = "read"
+    LAZY = "lazy"
+
+
 class PowerState(StrEnum):
     """The power state of a VM.
 
@@ -3612,6 +3636,81 @@ class Operation(Record):
         self._init({"verb": verb, "since": since, "done": done})
 
 
+class Resume(Record):
+    """How to resume a VM.
+
+    Attributes:
+        time: How the guest's clocks account for the time in which it was stopped.
+        memory: When the guest's memory is loaded.
+        prefault: Whether memory that is mapped from the file is loaded by a thread in the background, so that later
+            the guest does not wait for it. `Vm.resume_times` says when all of it is there.
+    """
+
+    __slots__ = ("time", "memory", "prefault",)
+    _input = "Resume"
+    time: ElapsedTime
+    memory: MemoryLoading
+    prefault: bool
+    _loads = {"time": ElapsedTime._load, "memory": MemoryLoading._load, "prefault": None}
+    _dumps = {"time": dump_member(ElapsedTime), "memory": dump_member(MemoryLoading), "prefault": dump_bool}
+
+    def __init__(
+        self, *,
+        time: ElapsedTime | str | None = None,
+        memory: MemoryLoading | str | None = None,
+        prefault: bool | None = None,
+    ) -> None:
+        self._init({"time": time, "memory": memory, "prefault": prefault})
+
+
+class ResumeReport(Record):
+    """How long a resume took.
+
+    Attributes:
+        state: The time to read the state of processors and devices, and to build the machine from it.
+        memory: The time to read or map the guest's memory.
+        total: The time from the call until the guest ran.
+        loaded: How the memory was loaded.
+    """
+
+    __slots__ = ("state", "memory", "total", "loaded",)
+    _input = "ResumeReport"
+    state: float
+    memory: float
+    total: float
+    loaded: MemoryLoaded
+    _loads = {"state": load_duration, "memory": load_duration, "total": load_duration, "loaded": MemoryLoaded._load}
+    _dumps = {"state": dump_duration, "memory": dump_duration, "total": dump_duration, "loaded": dump_member(MemoryLoaded)}
+
+    def __init__(
+        self, *,
+        state: Seconds,
+        memory: Seconds,
+        total: Seconds,
+        loaded: MemoryLoaded | str | None = None,
+    ) -> None:
+        self._init({"state": state, "memory": memory, "total": total, "loaded": loaded})
+
+
+class ResumeTimes(Record):
+    """The times of a resume, from its call on.
+
+    Attributes:
+        running: Until the guest ran.
+        resident: Until all memory was in place; `None` if the guest waits when it uses more of it.
+    """
+
+    __slots__ = ("running", "resident",)
+    _input = "ResumeTimes"
+    running: float
+    resident: float | None
+    _loads = {"running": load_duration, "resident": optional(load_duration)}
+    _dumps = {"running": dump_duration, "resident": optional(dump_duration)}
+
+    def __init__(self, *, running: Seconds, resident: Seconds | None = None) -> None:
+        self._init({"running": running, "resident": resident})
+
+
 class DeviceStatistics(Record):
     """Any other device.
 
@@ -3837,27 +3936,6 @@ class Statistics(Record):
         devices: Iterable[DeviceStatistics] | None = None,
     ) -> None:
         self._init({"uptime": uptime, "vcpus": vcpus, "memory": memory, "disks": disks, "nics": nics, "devices": devices})
-
-
-class ResumeReport(Record):
-    """How long a resume took.
-
-    Attributes:
-        state: The time to read the state of processors and devices, and to build the machine from it.
-        memory: The time to read the guest's memory.
-        total: The time from the call until the guest ran.
-    """
-
-    __slots__ = ("state", "memory", "total",)
-    _input = "ResumeReport"
-    state: float
-    memory: float
-    total: float
-    _loads = {"state": load_duration, "memory": load_duration, "total": load_duration}
-    _dumps = {"state": dump_duration, "memory": dump_duration, "total": dump_duration}
-
-    def __init__(self, *, state: Seconds, memory: Seconds, total: Seconds) -> None:
-        self._init({"state": state, "memory": memory, "total": total})
 
 
 class SuspendReport(Record):
@@ -4351,4 +4429,4 @@ class Report(Record):
     ) -> None:
         self._init({"appliance": appliance, "compression": compression, "checksums": checksums, "disks": disks, "size": size, "decompressed": decompressed, "good": good, "problems": problems, "obstacles": obstacles})
 
-__all__ = ['Access', 'AfterCrash', 'AgentCommand', 'AgentInfo', 'Appliance', 'ApplianceDisk', 'ApplianceNic', 'ArchiveProblem', 'AtLimit', 'Availability', 'BackingFile', 'Balloon', 'Boot', 'BootDisk', 'BootEntry', 'BootFile', 'BootFileBytes', 'BootFileDescriptor', 'BootFilePath', 'BootFiles', 'BootKernel', 'BootSource', 'Check', 'Checksum', 'CommandOutput', 'CommandStatus', 'CommandStatusExited', 'CommandStatusSignalled', 'Compression', 'CpuBaseline', 'CpuConfig', 'CpuLimit', 'CpuidMask', 'CpuidRegister', 'Cpus', 'Crash', 'CrashAction', 'CrashReason', 'CrashReasonHardware', 'CrashReasonNotStopped', 'CrashReasonPanic', 'CrashReasonReset', 'CrashReasonThreadPanicked', 'CrashReasonTripleFault', 'CrashReasonWatchdog', 'Decision', 'Device', 'DeviceBalloon', 'DeviceConsole', 'DeviceDisk', 'DeviceNic', 'DeviceRng', 'DeviceStatistics', 'DeviceVsock', 'Disk', 'DiskPath', 'DiskReport', 'DiskSource', 'DiskSourceBackend', 'DiskSourceDescriptors', 'DiskSourceImage', 'DiskStatistics', 'DiskStatus', 'Done', 'Downtime', 'ElapsedTime', 'EntryChoice', 'EntryChoiceDefault', 'EntryChoiceId', 'EntryChoiceIndex', 'EntryChoiceTitle', 'EntryProtocol', 'Event', 'EventCrashed', 'EventDeviceFailed', 'EventDiskPlugged', 'EventDiskResized', 'EventDiskUnplugged', 'EventDropped', 'EventGuestPanicked', 'EventGuestReset', 'EventGuestShutdown', 'EventHardReset', 'EventHardShutdown', 'EventIoError', 'EventMigrated', 'EventMissed', 'EventNicConnected', 'EventNicDisconnected', 'EventNicPlugged', 'EventNicUnplugged', 'EventPaused', 'EventRecord', 'EventRestarted', 'EventResumed', 'EventStarted', 'EventSuspended', 'EventUnpaused', 'ExitStatistics', 'Export', 'Exported', 'Extract', 'Extracted', 'Firmware', 'FrameStatistics', 'GuestAddress', 'GuestCommand', 'GuestMemory', 'HaltCause', 'HaltCauseCrashed', 'HaltCauseGuestShutdown', 'HaltCauseHardShutdown', 'HaltCauseMigrated', 'HaltCauseNotStarted', 'Halted', 'HostProblem', 'HugePages', 'ImageFormat', 'ImageInfo', 'Import', 'Inspected', 'IoEngine', 'IoOperation', 'KvmAbsence', 'KvmCapabilities', 'KvmStatus', 'KvmStatusAbsent', 'KvmStatusDenied', 'KvmStatusEmulated', 'KvmStatusFailed', 'KvmStatusReady', 'KvmStatusTooOld', 'Latencies', 'Limits', 'Lineage', 'Memory', 'MemoryBacking', 'MemoryStatistics', 'MemoryTransfer', 'Migration', 'MigrationPhase', 'MigrationReport', 'MigrationSummary', 'Mode', 'NetworkInterface', 'NewSnapshot', 'Nic', 'NicBackendConfig', 'NicBackendConfigConnection', 'NicBackendConfigNewTap', 'NicBackendConfigStream', 'NicBackendConfigTap', 'NicBackendConfigTapDescriptor', 'NicBackendConfigUser', 'NicLimit', 'NicStatistics', 'NicStatus', 'Offloads', 'Operation', 'OperationStatistics', 'OutputStream', 'OverlayKind', 'PortForward', 'PowerState', 'Problem', 'Producer', 'RateLimit', 'ReadOptions', 'Reception', 'Report', 'ResumeReport', 'Seal', 'Seed', 'SeedNic', 'Setting', 'Statistics', 'SuspendReport', 'TemplateDisk', 'TransportProtocol', 'Unused', 'User', 'UserNetwork', 'VcpuStatistics', 'Verb', 'VmConfig', 'Vsock']
+__all__ = ['Access', 'AfterCrash', 'AgentCommand', 'AgentInfo', 'Appliance', 'ApplianceDisk', 'ApplianceNic', 'ArchiveProblem', 'AtLimit', 'Availability', 'BackingFile', 'Balloon', 'Boot', 'BootDisk', 'BootEntry', 'BootFile', 'BootFileBytes', 'BootFileDescriptor', 'BootFilePath', 'BootFiles', 'BootKernel', 'BootSource', 'Check', 'Checksum', 'CommandOutput', 'CommandStatus', 'CommandStatusExited', 'CommandStatusSignalled', 'Compression', 'CpuBaseline', 'CpuConfig', 'CpuLimit', 'CpuidMask', 'CpuidRegister', 'Cpus', 'Crash', 'CrashAction', 'CrashReason', 'CrashReasonHardware', 'CrashReasonNotStopped', 'CrashReasonPanic', 'CrashReasonReset', 'CrashReasonThreadPanicked', 'CrashReasonTripleFault', 'CrashReasonWatchdog', 'Decision', 'Device', 'DeviceBalloon', 'DeviceConsole', 'DeviceDisk', 'DeviceNic', 'DeviceRng', 'DeviceStatistics', 'DeviceVsock', 'Disk', 'DiskPath', 'DiskReport', 'DiskSource', 'DiskSourceBackend', 'DiskSourceDescriptors', 'DiskSourceImage', 'DiskStatistics', 'DiskStatus', 'Done', 'Downtime', 'ElapsedTime', 'EntryChoice', 'EntryChoiceDefault', 'EntryChoiceId', 'EntryChoiceIndex', 'EntryChoiceTitle', 'EntryProtocol', 'Event', 'EventCrashed', 'EventDeviceFailed', 'EventDiskPlugged', 'EventDiskResized', 'EventDiskUnplugged', 'EventDropped', 'EventGuestPanicked', 'EventGuestReset', 'EventGuestShutdown', 'EventHardReset', 'EventHardShutdown', 'EventIoError', 'EventMigrated', 'EventMissed', 'EventNicConnected', 'EventNicDisconnected', 'EventNicPlugged', 'EventNicUnplugged', 'EventPaused', 'EventRecord', 'EventRestarted', 'EventResumed', 'EventStarted', 'EventSuspended', 'EventUnpaused', 'ExitStatistics', 'Export', 'Exported', 'Extract', 'Extracted', 'Firmware', 'FrameStatistics', 'GuestAddress', 'GuestCommand', 'GuestMemory', 'HaltCause', 'HaltCauseCrashed', 'HaltCauseGuestShutdown', 'HaltCauseHardShutdown', 'HaltCauseMigrated', 'HaltCauseNotStarted', 'Halted', 'HostProblem', 'HugePages', 'ImageFormat', 'ImageInfo', 'Import', 'Inspected', 'IoEngine', 'IoOperation', 'KvmAbsence', 'KvmCapabilities', 'KvmStatus', 'KvmStatusAbsent', 'KvmStatusDenied', 'KvmStatusEmulated', 'KvmStatusFailed', 'KvmStatusReady', 'KvmStatusTooOld', 'Latencies', 'Limits', 'Lineage', 'Memory', 'MemoryBacking', 'MemoryLoaded', 'MemoryLoading', 'MemoryStatistics', 'MemoryTransfer', 'Migration', 'MigrationPhase', 'MigrationReport', 'MigrationSummary', 'Mode', 'NetworkInterface', 'NewSnapshot', 'Nic', 'NicBackendConfig', 'NicBackendConfigConnection', 'NicBackendConfigNewTap', 'NicBackendConfigStream', 'NicBackendConfigTap', 'NicBackendConfigTapDescriptor', 'NicBackendConfigUser', 'NicLimit', 'NicStatistics', 'NicStatus', 'Offloads', 'Operation', 'OperationStatistics', 'OutputStream', 'OverlayKind', 'PortForward', 'PowerState', 'Problem', 'Producer', 'RateLimit', 'ReadOptions', 'Reception', 'Report', 'Resume', 'ResumeReport', 'ResumeTimes', 'Seal', 'Seed', 'SeedNic', 'Setting', 'Statistics', 'SuspendReport', 'TemplateDisk', 'TransportProtocol', 'Unused', 'User', 'UserNetwork', 'VcpuStatistics', 'Verb', 'VmConfig', 'Vsock']
