@@ -164,7 +164,7 @@ fn padded(length: u64) -> u64 {
 /// Fills volatile memory through a private buffer, as far as there is data.
 ///
 /// It fills all of `buffer`, because `vm-memory` treats a short read as the end of the file.
-pub(crate) fn read_volatile<B: BitmapSlice>(
+fn read_volatile<B: BitmapSlice>(
     reader: &mut impl Read,
     buffer: &mut VolatileSlice<'_, B>,
 ) -> Result<usize, VolatileMemoryError> {

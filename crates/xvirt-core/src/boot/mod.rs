@@ -51,7 +51,6 @@ mod window;
 mod xen;
 
 pub use entry::{BootEntry, BootFiles, BootSource, EntryChoice};
-pub(crate) use file::read_volatile;
 pub use image::Limits;
 pub use menu::BootMenu;
 pub use volume::DiskPath;

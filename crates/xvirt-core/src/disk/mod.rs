@@ -81,3 +81,4 @@ pub use snapshot::SnapshotView;
 pub(crate) use snapshot::{CopyBeforeWrite, PreviousDisk, snapshot_views};
 pub(crate) use stamp::ImageStamp;
 pub use streaming::StreamingDisk;
+pub(crate) use transfer::read_slice;

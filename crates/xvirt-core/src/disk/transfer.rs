@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use super::segments::Segments;
+use crate::memory::GuestSlice;
 
 /// Reads until `into` is full or the file ends; missing bytes remain in `into`.
 pub(super) fn read(file: &File, into: &mut Segments<'_>, mut offset: u64) -> io::Result<()> {
@@ -25,6 +26,13 @@ pub(super) fn read(file: &File, into: &mut Segments<'_>, mut offset: u64) -> io:
         }
     }
     Ok(())
+}
+
+/// Reads until `into` is full or the file ends, and returns how many bytes were read.
+pub(crate) fn read_slice(file: &File, into: GuestSlice<'_>, offset: u64) -> io::Result<usize> {
+    let mut left = Segments::of_guest(&[into]);
+    read(file, &mut left, offset)?;
+    Ok(into.len() - left.len() as usize)
 }
 
 /// Writes all of `from`.

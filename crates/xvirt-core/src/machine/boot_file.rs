@@ -9,9 +9,10 @@ use rustix::fs::FileType;
 use vm_memory::bitmap::BitmapSlice;
 use vm_memory::{ReadVolatile, VolatileMemoryError, VolatileSlice};
 
-use crate::boot::read_volatile;
 use crate::config::BootFile;
 use crate::descriptor::Use;
+use crate::disk::read_slice;
+use crate::memory::GuestSlice;
 use crate::named_file::open_file;
 use crate::{Error, Result};
 
@@ -47,16 +48,18 @@ impl Opened {
         };
         Ok(Self { source, length, offset: 0 })
     }
+
+    /// What comes after the offset.
+    fn rest<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        usize::try_from(self.offset).ok().and_then(|start| bytes.get(start..)).unwrap_or_default()
+    }
 }
 
 impl Read for Opened {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match &self.source {
             Source::File(file) => file.read_at(buffer, self.offset)?,
-            Source::Bytes(bytes) => {
-                let start = usize::try_from(self.offset).unwrap_or(usize::MAX).min(bytes.len());
-                bytes.get(start..).unwrap_or_default().read(buffer)?
-            }
+            Source::Bytes(bytes) => self.rest(bytes).read(buffer)?,
         };
         self.offset += count as u64;
         Ok(count)
@@ -80,7 +83,19 @@ impl ReadVolatile for Opened {
         &mut self,
         slice: &mut VolatileSlice<'_, B>,
     ) -> std::result::Result<usize, VolatileMemoryError> {
-        read_volatile(self, slice)
+        let count = match &self.source {
+            Source::File(file) => {
+                // SAFETY: `slice` is these bytes of a mapping, to which there is no reference.
+                let memory = unsafe { GuestSlice::new(slice.ptr_guard_mut().as_ptr(), slice.len()) };
+                let count = read_slice(file, memory, self.offset);
+                // An error may follow bytes that were read.
+                slice.bitmap().mark_dirty(0, slice.len());
+                count.map_err(VolatileMemoryError::IOError)?
+            }
+            Source::Bytes(bytes) => self.rest(bytes).read_volatile(slice)?,
+        };
+        self.offset += count as u64;
+        Ok(count)
     }
 }
 
@@ -88,8 +103,12 @@ impl ReadVolatile for Opened {
 mod tests {
     use std::os::fd::OwnedFd;
 
+    use vm_memory::bitmap::Bitmap;
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+
     use super::*;
     use crate::ErrorKind;
+    use crate::memory::GuestRam;
 
     fn whole(file: &BootFile) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -113,10 +132,29 @@ mod tests {
     #[test]
     fn a_large_file_is_read_into_guest_memory_at_once() {
         let bytes: Vec<u8> = (0..3_000_001_u32).map(|number| (number / 7) as u8).collect();
-        let mut memory = vec![0; bytes.len()];
-        let mut opened = Opened::new(&BootFile::from(bytes.as_slice()), "kernel").unwrap();
-        assert_eq!(opened.read_volatile(&mut VolatileSlice::from(&mut memory[..])).unwrap(), bytes.len());
-        assert!(memory == bytes);
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), &bytes).unwrap();
+        for source in [BootFile::from(bytes.as_slice()), BootFile::from(path.path())] {
+            // From an offset, and with more room than there are bytes.
+            let mut memory = vec![0; bytes.len()];
+            let mut opened = Opened::new(&source, "kernel").unwrap();
+            opened.seek(SeekFrom::Start(3)).unwrap();
+            assert_eq!(opened.read_volatile(&mut VolatileSlice::from(&mut memory[..])).unwrap(), bytes.len() - 3);
+            assert!(memory[..bytes.len() - 3] == bytes[3..] && memory[bytes.len() - 3..] == [0; 3]);
+            assert_eq!(opened.read_volatile(&mut VolatileSlice::from(&mut memory[..])).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_read_into_guest_memory_is_dirty() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), [7; 4097]).unwrap();
+        let memory = GuestRam::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+        let mut opened = Opened::new(&BootFile::from(path.path()), "kernel").unwrap();
+        memory.read_exact_volatile_from(GuestAddress(0x1000), &mut opened, 4097).unwrap();
+        let dirty =
+            memory.iter().next().map(|region| [0, 0x1000, 0x2000, 0x3000].map(|at| region.bitmap().dirty_at(at)));
+        assert_eq!(dirty, Some([false, true, true, false]));
     }
 
     #[test]
