@@ -8,6 +8,7 @@ pub mod guest;
 pub mod monitor;
 pub mod peers;
 pub mod process;
+pub mod programs;
 pub mod qemu;
 pub mod resident;
 pub mod summary;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use xvirt_benches::Result;
-
-use crate::guest::Guest;
+use xvirt_benches::programs::{Guest, Program};
 
 pub(crate) trait Contender {
     /// The name in the table.
@@ -20,4 +19,22 @@ pub(crate) trait Contender {
 
     /// Starts the guest, shuts it down, and returns the start time.
     fn run(&mut self, guest: &Guest) -> Result<Duration>;
+}
+
+impl Contender for Program {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    fn is_peer(&self) -> bool {
+        self.peer
+    }
+
+    fn run(&mut self, guest: &Guest) -> Result<Duration> {
+        self.start(guest).map(|(_running, time)| time)
+    }
 }

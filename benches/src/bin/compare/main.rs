@@ -1,22 +1,20 @@
 //! Compares the boot times of the same guest under xvirt and every available peer, in turns.
 
 mod contender;
-mod guest;
+mod library;
 mod options;
-mod peers;
-mod process;
 mod qemu;
 mod report;
-mod xvirt;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use contender::Contender;
-use guest::Guest;
+use library::Library;
 use options::{Command, Options};
 use report::Report;
 use xvirt_benches::Result;
+use xvirt_benches::programs::{self, Guest, Program};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -35,7 +33,6 @@ fn run(command: Command) -> Result<()> {
             println!("{}", options::USAGE);
             Ok(())
         }
-        Command::Boot(guest) => xvirt::boot(&guest),
         Command::Compare(options) => compare(&options),
     }
 }
@@ -44,8 +41,14 @@ fn compare(options: &Options) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let guest = options.guest(folder.path())?;
     println!("{guest}, {} runs each, in turns", options.runs);
-    let mut contenders = xvirt::contenders()?;
-    for (name, found) in peers::find(&guest, folder.path()) {
+    let one = |found: Result<Program>| found.map(|program| vec![Box::new(program) as Box<dyn Contender>]);
+    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(Library::new()?)];
+    for (name, found) in [
+        ("xvirt, process", one(programs::xvirt())),
+        ("qemu", qemu::find()),
+        ("firecracker", one(programs::firecracker(&guest, folder.path()))),
+        ("cloud-hypervisor", one(programs::cloud_hypervisor())),
+    ] {
         match found {
             Ok(found) => contenders.extend(found),
             Err(reason) => println!("{name}: not measured: {reason}"),

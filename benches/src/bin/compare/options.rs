@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xvirt_benches::Result;
+use xvirt_benches::programs::Guest;
 use xvirt_core::config::ByteSize;
-use xvirt_core::demo::{self, CommandLine, Mode};
-
-use crate::guest::Guest;
 
 pub(crate) const USAGE: &str = "\
 usage: compare [--runs N] [--guest demo]
@@ -27,8 +25,6 @@ measures those whose name contains NAME, such as 'library' or 'firecracker'; it 
 pub(crate) enum Command {
     Help,
     Compare(Options),
-    /// Internal: start one guest and forward its console, as the process that is compared.
-    Boot(Guest),
 }
 
 #[derive(Debug)]
@@ -50,10 +46,6 @@ const LINUX_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1";
 const LINUX_MARKER: &str = "xvirt-init-reached";
 
 pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
-    let (boot, arguments) = match arguments.split_first() {
-        Some((first, rest)) if first == "boot" => (true, rest),
-        _ => (false, arguments),
-    };
     let mut options = Options {
         runs: 11,
         only: Vec::new(),
@@ -72,9 +64,6 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
         }
         let value = words.next().ok_or_else(|| wrong(&format!("{option} needs a value")))?;
         options.set(option, value)?;
-    }
-    if boot {
-        return options.linux_guest().map(Command::Boot);
     }
     Ok(Command::Compare(options))
 }
@@ -112,17 +101,9 @@ impl Options {
         if self.kernel.is_some() || self.initrd.is_some() {
             return Err(wrong("--kernel and --initrd go with --guest linux"));
         }
-        let kernel = folder.join("demo.elf");
-        std::fs::write(&kernel, demo::kernel())?;
-        Ok(Guest {
-            kernel,
-            initrd: None,
-            command_line: CommandLine::new([Mode::Hello]).to_string(),
-            // Its first byte is a line feed, printed before anything else.
-            marker: format!("\n{}", demo::STARTED),
-            memory: self.memory.unwrap_or(ByteSize::mib(128)),
-            timeout: self.timeout.unwrap_or(Duration::from_secs(60)),
-        })
+        let guest = Guest::demo(folder)?;
+        let (memory, timeout) = (self.memory.unwrap_or(guest.memory), self.timeout.unwrap_or(guest.timeout));
+        Ok(Guest { memory, timeout, ..guest })
     }
 
     fn linux_guest(&self) -> Result<Guest> {

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use xvirt_benches::Result;
+use xvirt_benches::programs::Program;
 
 use crate::contender::Contender;
-use crate::process::Program;
 
 /// The names in the table and the machine options, without devices that only older kernels need.
 const MACHINES: [(&str, &str); 3] = [

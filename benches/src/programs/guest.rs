@@ -1,25 +1,58 @@
-//! The guest that all contenders start, and the detection of its boot.
+//! The guest that all programs start, and the detection of its boot.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use xvirt_core::config::ByteSize;
+use xvirt_core::demo::{self, CommandLine, Mode};
 
-/// The guest that all contenders start, with one vCPU.
-pub(crate) struct Guest {
-    pub(crate) kernel: PathBuf,
-    pub(crate) initrd: Option<PathBuf>,
-    pub(crate) command_line: String,
+use crate::Result;
+
+/// The guest that all programs start, with one vCPU.
+#[derive(Debug)]
+pub struct Guest {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Its initial file system.
+    pub initrd: Option<PathBuf>,
+    /// Its command line.
+    pub command_line: String,
     /// The text on the serial port that marks the end of the measurement.
-    pub(crate) marker: String,
-    pub(crate) memory: ByteSize,
+    pub marker: String,
+    /// The size of its memory.
+    pub memory: ByteSize,
     /// The timeout for the marker.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
 }
 
 impl Guest {
-    pub(crate) fn mebibytes(&self) -> u64 {
+    /// The demo guest, whose image is written to `folder`; the first thing that it prints is the marker.
+    ///
+    /// # Errors
+    /// The image cannot be written.
+    pub fn demo(folder: &Path) -> Result<Self> {
+        let kernel = folder.join("demo.elf");
+        std::fs::write(&kernel, demo::kernel())?;
+        Ok(Self {
+            kernel,
+            initrd: None,
+            command_line: CommandLine::new([Mode::Hello]).to_string(),
+            // Its first byte is a line feed, printed before anything else.
+            marker: format!("\n{}", demo::STARTED),
+            memory: ByteSize::mib(128),
+            timeout: Duration::from_secs(60),
+        })
+    }
+
+    /// With the marker that the demo guest prints last, before it idles.
+    #[must_use]
+    pub fn idle(self) -> Self {
+        Self { marker: demo::DONE.to_owned(), ..self }
+    }
+
+    /// The size of its memory in MiB.
+    pub fn mebibytes(&self) -> u64 {
         self.memory.bytes() >> 20
     }
 }
@@ -33,7 +66,8 @@ impl fmt::Display for Guest {
 
 /// Waits for the marker on a serial port and records the time of its first byte. Earlier output of firmware or a kernel
 /// does not count.
-pub(crate) struct Stopwatch<'a> {
+#[derive(Debug)]
+pub struct Stopwatch<'a> {
     begun: Instant,
     marker: &'a [u8],
     text: Vec<u8>,
@@ -42,17 +76,18 @@ pub(crate) struct Stopwatch<'a> {
 }
 
 impl<'a> Stopwatch<'a> {
-    pub(crate) fn start(guest: &'a Guest) -> Self {
+    /// Starts now.
+    pub fn start(guest: &'a Guest) -> Self {
         Self { begun: Instant::now(), marker: guest.marker.as_bytes(), text: Vec::new(), arrivals: Vec::new() }
     }
 
     /// The time since the start.
-    pub(crate) fn elapsed(&self) -> Duration {
+    pub fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
     /// Takes new output; returns the arrival time of the marker's first byte once the marker is complete.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Duration> {
+    pub fn take(&mut self, bytes: &[u8]) -> Option<Duration> {
         let now = self.begun.elapsed();
         self.text.extend_from_slice(bytes);
         self.arrivals.push((self.text.len(), now));
@@ -61,7 +96,7 @@ impl<'a> Stopwatch<'a> {
     }
 
     /// The end of the output, for an error message.
-    pub(crate) fn last(&self) -> String {
+    pub fn last(&self) -> String {
         let text = String::from_utf8_lossy(&self.text[self.text.len().saturating_sub(200)..]).into_owned();
         if text.is_empty() { "it printed nothing".to_owned() } else { format!("it printed last: {text:?}") }
     }

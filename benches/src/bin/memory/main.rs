@@ -1,6 +1,8 @@
 //! Measures the memory overhead of a running VM.
 //!
-//! `cargo run --release -p xvirt-benches --bin memory [-- --vms N --disks N]`
+//! `cargo run --release -p xvirt-benches --bin memory [-- --vms N --disks N --runs N]`
+
+mod processes;
 
 use std::process::ExitCode;
 
@@ -10,11 +12,14 @@ use xvirt_core::host::Host;
 use xvirt_core::vm::Vm;
 
 const USAGE: &str = "\
-usage: memory [--vms N] [--disks N]
+usage: memory [--vms N] [--disks N] [--runs N]
 
 Runs 1 and then N (50) VMs of 1 vCPU and 128 MiB with the demo guest in this process, each with so many disks (0), and
 tells the process's proportional set size beyond guest memory: in all, and for each VM. What the kernel keeps for a VM
-does not count to any process and is not in it.";
+does not count to any process and is not in it.
+
+Then starts programs that run one such VM each, so many times (5): the program vm of this package, and the programs
+named in FIRECRACKER and CLOUD_HYPERVISOR, if they are set.";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -34,11 +39,12 @@ fn main() -> ExitCode {
 struct Plan {
     vms: usize,
     disks: usize,
+    runs: usize,
 }
 
 impl Plan {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut plan = Self { vms: 50, disks: 0 };
+        let mut plan = Self { vms: 50, disks: 0, runs: 5 };
         let mut words = arguments.iter();
         while let Some(option) = words.next() {
             let number = words.next().and_then(|word| word.parse().ok());
@@ -46,6 +52,7 @@ impl Plan {
             match option.as_str() {
                 "--vms" => plan.vms = number,
                 "--disks" => plan.disks = number,
+                "--runs" => plan.runs = number,
                 _ => return Err(format!("there is no option {option}\n\n{USAGE}").into()),
             }
         }
@@ -69,7 +76,8 @@ impl Plan {
             let further = each(now.rest.saturating_sub(empty));
             println!("{count:>5} {:>12} {:>12} {further:>14} {:>16}", now.rest, each(now.rest), each(now.guests));
         }
-        Ok(())
+        drop(vms);
+        processes::measure(self.runs)
     }
 
     fn start(&self, host: &Host, folder: &tempfile::TempDir, number: usize) -> Result<Vm> {
