@@ -17,6 +17,8 @@ mod socket;
 #[cfg(test)]
 #[cfg(feature = "demo")]
 pub(crate) mod testing;
+#[allow(dead_code, reason = "its users follow")]
+mod userfault;
 
 pub use backing::MemoryBacking;
 pub(crate) use buffers::GuestBuffers;
