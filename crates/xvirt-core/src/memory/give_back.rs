@@ -38,6 +38,8 @@ pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> 
         };
         let address = region.get_host_address(MemoryRegionAddress(from - base)).map_err(io::Error::other)?;
         let length = usize::try_from(to - from).map_err(io::Error::other)?;
+        let mapping = region.get_mmap();
+        let _kept = mapping.bitmap().before_release(&(address as usize..address as usize + length));
         // SAFETY: `length` bytes from `address` are in this region's mapping, which `memory` keeps. The range stays
         // mapped, and guest memory is only accessed through volatile accesses and system calls, whatever it contains.
         if unsafe { libc::madvise(address.cast(), length, advice) } != 0 {

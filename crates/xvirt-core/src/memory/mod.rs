@@ -17,8 +17,10 @@ mod socket;
 #[cfg(test)]
 #[cfg(feature = "demo")]
 pub(crate) mod testing;
-#[allow(dead_code, reason = "its users follow")]
+#[allow(dead_code, reason = "nothing fills missing pages yet")]
 mod userfault;
+mod write_protect;
+mod written;
 
 pub use backing::MemoryBacking;
 pub(crate) use buffers::GuestBuffers;
@@ -34,3 +36,5 @@ pub(crate) use replace::with_zeroes;
 pub use slice::GuestSlice;
 pub(crate) use slices::{append_slices, mark_dirty};
 pub(crate) use socket::{receive_memory, send_memory};
+pub(crate) use write_protect::{Stalls, WriteProtection};
+pub(crate) use written::Keeper;

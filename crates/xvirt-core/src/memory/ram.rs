@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use vm_memory::bitmap::{AtomicBitmap, NewBitmap};
+use vm_memory::bitmap::NewBitmap;
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
@@ -14,11 +14,12 @@ use crate::memory::huge_page::{self, Placeholder};
 use crate::memory::local_hand_over::MemoryFile;
 use crate::memory::process;
 use crate::memory::ram_ranges;
+use crate::memory::written::WrittenPages;
 use crate::size::ByteSize;
 use crate::{Error, ErrorKind, Result};
 
 /// Guest memory with a dirty bitmap for writes by devices; clones share both.
-pub(crate) type GuestRam = GuestMemoryMmap<AtomicBitmap>;
+pub(crate) type GuestRam = GuestMemoryMmap<WrittenPages>;
 
 /// Maps guest memory of this size.
 pub(crate) fn allocate(size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
@@ -84,7 +85,7 @@ pub(crate) fn take_over(ranges: &[(u64, u64)], files: &[MemoryFile], backing: &M
     joined(ranges.iter().zip(files).map(map).collect::<Result<_>>()?)
 }
 
-fn joined(regions: Vec<GuestRegionMmap<AtomicBitmap>>) -> Result<GuestRam> {
+fn joined(regions: Vec<GuestRegionMmap<WrittenPages>>) -> Result<GuestRam> {
     GuestMemoryMmap::from_regions(regions)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, "bad memory layout").because(e))
 }
@@ -127,10 +128,10 @@ fn region(
     source: Source,
     size: ByteSize,
     backing: &MemoryBacking,
-) -> Result<GuestRegionMmap<AtomicBitmap>> {
+) -> Result<GuestRegionMmap<WrittenPages>> {
     let refused = |error: io::Error| allocation_error(size, backing, error);
     let mut flags = libc::MAP_NORESERVE;
-    let mut builder = MmapRegionBuilder::new_with_bitmap(length, AtomicBitmap::with_len(length))
+    let mut builder = MmapRegionBuilder::new_with_bitmap(length, WrittenPages::with_len(length))
         .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE);
     match source {
         Source::New => flags |= libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,

@@ -6,7 +6,6 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::dirty::DirtyPages;
 use super::frame::before_pages;
 use super::link::{Link, both, join_checked};
 use super::message::{EndOfRound, Kind, MAX_PAGES, MAX_RUNS, encode, encode_bytes};
@@ -14,6 +13,7 @@ use super::steering::Steering;
 use crate::config::{ByteSize, RateLimit};
 use crate::limit::Limiter;
 use crate::memory::{GuestRam, GuestSlice};
+use crate::state::DirtyPages;
 use crate::state::{MemoryRange, PAGE, guest_slices, ranges_of};
 use crate::thread::with_signals_blocked;
 use crate::{Error, ErrorKind, Result};

@@ -88,8 +88,8 @@
 //! and nobody is authenticated, so the network has to be trusted; with the feature `tls`, `Tls` makes encrypted connections
 //! on which both hosts prove with certificates who they are.
 //!
-//! Inside: `source` and `target` are the two sides, whose phases are types; `copy` sends memory, `pages` takes it, and
-//! `dirty` is the set of pages to send; `convergence` decides when to stop the guest; `frame`, `message` and `link` are
+//! Inside: `source` and `target` are the two sides, whose phases are types; `copy` sends memory, `pages` takes it;
+//! `convergence` decides when to stop the guest; `frame`, `message` and `link` are
 //! what the sides say over the connections of a `channel`; `arrivals` are those that a target accepts, which wait in a
 //! `lobby` until it is known whose they are; `ancillary` passes descriptors over them, and `tls` encrypts them; `steering`
 //! joins the settings and reports with their observer; `vm` connects all this to VMs.
@@ -101,7 +101,6 @@ mod channel;
 mod convergence;
 mod copy;
 mod decision;
-mod dirty;
 mod frame;
 #[cfg(fuzzing)]
 #[doc(hidden)]

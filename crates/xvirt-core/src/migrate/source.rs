@@ -9,7 +9,6 @@ use super::channel::Channel;
 use super::convergence::{Convergence, Round, Step, rate};
 use super::copy::Copier;
 use super::decision::{CommitDecision, Decision, RETRY, ask};
-use super::dirty::DirtyPages;
 use super::frame::broken;
 use super::link::{Link, Watch, unexpected};
 use super::message::{Hello, Kind, LOCAL_HAND_OVER, MemoryFiles, Offer, Prepared, decode, encode, encode_bytes};
@@ -17,6 +16,7 @@ use super::report::{Downtime, MigrationObserver, MigrationPhase, MigrationSummar
 use super::settings::{MemoryTransfer, Migration};
 use super::steering::{Steering, out_of_time};
 use crate::memory::{GuestRam, MemoryFile, files_of};
+use crate::state::DirtyPages;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a side that has failed waits for the other's confirmation.

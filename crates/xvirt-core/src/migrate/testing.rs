@@ -8,11 +8,11 @@ use uuid::Uuid;
 use vm_memory::{Bytes, GuestAddress};
 use xvirt_testing::random::Random;
 
-use super::dirty::DirtyPages;
 use super::message::Offer;
 use super::source::SourceVm;
 use super::target::TargetVm;
 use crate::memory::{GuestRam, MemoryBacking, MemoryFile, take_over};
+use crate::state::DirtyPages;
 use crate::state::{PAGE, guest_slices, ranges_of};
 use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};

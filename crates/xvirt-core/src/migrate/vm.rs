@@ -2,7 +2,6 @@
 
 use super::channel::Channel;
 use super::decision::CommitDecision;
-use super::dirty::DirtyPages;
 use super::message::Offer;
 use super::report::{MigrationObserver, MigrationSummary};
 use super::settings::{Migration, Reception};
@@ -11,6 +10,7 @@ use super::target::{self, Refusal, TargetVm};
 use crate::config::VmConfig;
 use crate::host::Host;
 use crate::memory::GuestRam;
+use crate::state::DirtyPages;
 use crate::state::{PAGE, ranges_of};
 use crate::vm::{ArrivingVm, Incoming, Outgoing, Vm};
 use crate::{Error, Result};

@@ -36,6 +36,7 @@
 //! The operations on templates are in [`template`](crate::template), those on snapshots in
 //! [`snapshot`](crate::snapshot).
 
+mod being_taken;
 mod change;
 mod check;
 mod child;
@@ -54,6 +55,7 @@ mod template;
 mod update;
 mod vm;
 
+pub(crate) use being_taken::BeingTaken;
 pub(crate) use change::{Change, NewLayer, Replacement, protect};
 pub use check::{Check, Problem};
 pub(crate) use child::{Base, Child, MAX_IMAGES_BELOW, child};

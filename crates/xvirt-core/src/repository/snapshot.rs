@@ -12,10 +12,12 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::being_taken::is_being_taken;
 use super::record::corrupt;
 use super::vm::{check_disks, names_in, own_disks, readable, with_full_paths};
 use super::{Base, Directory, FORMAT, Lineage, OwnDisk, Record, Repository, StoredVm};
 use crate::config::VmConfig;
+use crate::vm::CheckpointReport;
 use crate::{Error, ErrorKind, Result};
 
 /// The file with the memory and the devices of a VM.
@@ -48,6 +50,9 @@ pub(crate) struct SnapshotRecord {
     /// Whether it was removed, and stays only because others are based on it.
     #[serde(default)]
     pub(crate) removed: bool,
+    /// How its memory was saved, if the VM was in memory.
+    #[serde(default)]
+    pub(crate) checkpoint: Option<CheckpointReport>,
     /// The configuration of the VM. The paths of its own disks are names beside the record.
     pub(crate) config: VmConfig,
 }
@@ -73,6 +78,7 @@ impl SnapshotRecord {
             layer,
             memory: false,
             removed: false,
+            checkpoint: None,
             config,
         }
     }
@@ -84,13 +90,20 @@ pub struct Snapshot {
     repository: Repository,
     record: SnapshotRecord,
     parent: Option<Uuid>,
+    /// Whether it is a checkpoint that is not complete yet.
+    being_taken: bool,
 }
 
 impl Snapshot {
     /// A snapshot that is about to be put in place, for callers that hold a lock.
     pub(crate) fn new(repository: &Repository, record: SnapshotRecord) -> Result<Self> {
         let parent = repository.ancestry(record.parent)?.into_iter().find(|parent| !parent.record.removed);
-        Ok(Self { repository: repository.clone(), record, parent: parent.map(|parent| parent.uuid()) })
+        Ok(Self {
+            repository: repository.clone(),
+            record,
+            parent: parent.map(|parent| parent.uuid()),
+            being_taken: false,
+        })
     }
 
     /// The UUID.
@@ -128,6 +141,11 @@ impl Snapshot {
         self.record.memory
     }
 
+    /// How a checkpoint was taken; `None` if it is none, or its VM was suspended.
+    pub fn checkpoint_report(&self) -> Option<&CheckpointReport> {
+        self.record.checkpoint.as_ref()
+    }
+
     /// The VM's configuration at that moment, with the absolute paths of the snapshot's disks.
     pub fn config(&self) -> VmConfig {
         with_full_paths(&self.record.config, &self.folder())
@@ -149,6 +167,11 @@ impl Snapshot {
     pub(super) fn set_parent(&mut self, parent: Option<Uuid>) -> Result<()> {
         self.record.parent = parent;
         self.record.replace(&self.folder())
+    }
+
+    /// Whether it was removed, and what nobody needs of it can be deleted.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.record.removed && !self.being_taken
     }
 
     pub(crate) fn record(&self) -> &SnapshotRecord {
@@ -265,8 +288,8 @@ impl Repository {
             return Err(corrupt(&folder, "its record belongs to another snapshot"));
         }
         check_disks(&record.config, &folder)?;
-        let parent = record.parent;
-        Ok(Snapshot { repository: self.clone(), record, parent })
+        let (parent, being_taken) = (record.parent, record.removed && is_being_taken(&folder)?);
+        Ok(Snapshot { repository: self.clone(), record, parent, being_taken })
     }
 
     /// A snapshot and those on which it is based, removed or not, for callers that hold a lock.

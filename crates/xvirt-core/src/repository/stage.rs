@@ -53,7 +53,7 @@ impl Repository {
         // it.
         let _lock = self.lock_exclusive()?;
         DirBuilder::new().mode(0o700).create(&folder).map_err(cannot)?;
-        let alive = alive(&folder).inspect_err(|_| {
+        let alive = create_locked(&folder, ALIVE).inspect_err(|_| {
             // The reported error matters more than a leftover folder. There is nothing else in it.
             let _ = fs::remove_file(folder.join(ALIVE));
             let _ = fs::remove_dir(&folder);
@@ -63,9 +63,9 @@ impl Repository {
     }
 }
 
-/// Creates and locks the file that shows that the owner is alive.
-fn alive(folder: &Path) -> Result<FileLock> {
-    let path = folder.join(ALIVE);
+/// Creates and locks a file that shows that the owner of a folder is alive.
+pub(super) fn create_locked(folder: &Path, name: &str) -> Result<FileLock> {
+    let path = folder.join(name);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     let file = file.map_err(|error| Error::io(format!("cannot create {}", path.display()), error))?;
     FileLock::take(&path, file)?
@@ -222,15 +222,16 @@ pub(super) fn settled(place: &Path) {
 pub(super) fn clear(repository: &Repository) -> Result<Vec<Uuid>> {
     let lock = repository.lock_exclusive()?;
     for id in repository.ids(Directory::Staging)? {
-        if !is_alive(&repository.place(Directory::Staging, id))? {
+        if !is_locked(&repository.place(Directory::Staging, id), ALIVE)? {
             repository.discard(&lock, Directory::Staging, id)?;
         }
     }
     repository.ids(Directory::Trash)
 }
 
-fn is_alive(folder: &Path) -> Result<bool> {
-    let path = folder.join(ALIVE);
+/// Whether such a file is there and its owner is alive.
+pub(super) fn is_locked(folder: &Path, name: &str) -> Result<bool> {
+    let path = folder.join(name);
     let opened = OpenOptions::new().write(true).open(&path).map(Some).or_else(absent_is(None));
     match opened.map_err(|error: io::Error| Error::io(format!("cannot open {}", path.display()), error))? {
         Some(file) => Ok(FileLock::take(&path, file)?.is_none()),

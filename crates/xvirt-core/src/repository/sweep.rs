@@ -84,7 +84,7 @@ impl Repository {
                 let path = saved_state(&self.place(directory, id));
                 let dead = || match directory {
                     Directory::Vms => self.read_vm(id).is_ok_and(|vm| !vm.is_suspended()),
-                    _ => self.read_snapshot(id).is_ok_and(|snapshot| snapshot.record().removed),
+                    _ => self.read_snapshot(id).is_ok_and(|snapshot| snapshot.is_removed()),
                 };
                 if path.exists() && dead() {
                     trash.push(self.discard_file(&lock, &path)?);
@@ -109,10 +109,10 @@ impl Repository {
     fn sweep(&self, lock: &ExclusiveLock) -> Result<Vec<Uuid>> {
         let (mut inventory, mut trash) = (Inventory::read(self)?, Vec::new());
         self.name_no_removed(&mut inventory)?;
-        while inventory.snapshots.iter().any(|snapshot| snapshot.record().removed) {
+        while inventory.snapshots.iter().any(Snapshot::is_removed) {
             let bases = inventory.bases()?;
             let unneeded = |path: &PathBuf| path.exists() && !bases.contains(&resolved(path));
-            let removed = || inventory.snapshots.iter().filter(|snapshot| snapshot.record().removed);
+            let removed = || inventory.snapshots.iter().filter(|snapshot| snapshot.is_removed());
             let files = |snapshot: &Snapshot| snapshot.images().into_iter().map(|own| own.path).collect::<Vec<_>>();
             let states = removed().map(|snapshot| saved_state(&snapshot.folder()));
             let unneeded: Vec<_> = removed().flat_map(files).chain(states).filter(unneeded).collect();
@@ -133,7 +133,7 @@ impl Repository {
 
     /// Lets records that name a removed snapshot name its parent instead.
     fn name_no_removed(&self, inventory: &mut Inventory) -> Result<()> {
-        let parent = |snapshot: &Snapshot| (snapshot.record().removed, snapshot.record().parent);
+        let parent = |snapshot: &Snapshot| (snapshot.is_removed(), snapshot.record().parent);
         let parents: HashMap<_, _> =
             inventory.snapshots.iter().map(|snapshot| (snapshot.uuid(), parent(snapshot))).collect();
         let above = |mut id: Option<Uuid>| {

@@ -8,7 +8,7 @@ use crate::agent::FrozenFileSystems;
 use crate::disk::{Access, Image, Opening, OverlayKind};
 use crate::progress::{self, Progress};
 use crate::repository::{OwnDisk, Repository, Snapshot, StoredVm};
-use crate::vm::{NewImage, PowerState, Stopped, Verb, Vm};
+use crate::vm::{CheckpointMethod, NewImage, PowerState, Stopped, Verb, Vm};
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {
@@ -29,26 +29,44 @@ impl Repository {
         require_saved_here(vm, &stored)?;
         let mut draft = SnapshotDraft::new(self, stored, new)?;
         progress::step(progress, 0, None, "the snapshot")?;
+        let mut taking = match contents {
+            Contents::DisksAndMemory if vm.is_in_memory() => {
+                // A guest that does not run can wait.
+                let running = vm.power_state() == PowerState::Running;
+                let method = if running { new.method } else { CheckpointMethod::Stop };
+                let file = draft.create_saved_state()?;
+                Some((draft.begin_taking()?, vm.begin_saving(&operation, file, method, progress)?))
+            }
+            _ => None,
+        };
         let frozen = FrozenGuest::freeze(vm, new.quiesce.filter(|_| contents == Contents::Disks))?;
+        let began = Instant::now();
         let mut stopped = vm.stop_guest(&operation)?;
         let snapshot = frozen.require_frozen(vm).and_then(|()| {
             // The guest may have ejected a disk until now.
             draft.describe(vm.config()?)?;
             draft.own_disks().iter().try_for_each(require_room)?;
             stopped.require_closable()?;
-            match contents {
-                Contents::Disks => {}
-                Contents::DisksAndMemory if stopped.in_memory() => {
-                    stopped.save(draft.create_saved_state()?, progress)?
-                }
-                Contents::DisksAndMemory => draft.take_saved_state()?,
+            match (contents, &mut taking) {
+                (Contents::Disks, _) => {}
+                (Contents::DisksAndMemory, Some((_, saving))) => saving.stop(&stopped, progress)?,
+                (Contents::DisksAndMemory, None) => draft.take_saved_state()?,
             }
             change_images(&mut stopped, draft)
         });
         // The guest must run to be thawed.
         drop(stopped);
+        let pause = began.elapsed();
         frozen.thaw(vm);
-        snapshot
+        let snapshot = snapshot?;
+        let Some((mark, saving)) = taking else { return Ok(snapshot) };
+        match saving.finish(pause, progress) {
+            Ok(report) => self.complete_checkpoint(snapshot.uuid(), mark, report),
+            Err(error) => {
+                self.abandon_checkpoint(mark);
+                Err(error)
+            }
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Repository {
                 all.push(Merge { upper, lower });
             }
         }
-        let removed = inventory.snapshots.iter().filter(|snapshot| snapshot.record().removed);
+        let removed = inventory.snapshots.iter().filter(|snapshot| snapshot.is_removed());
         let removed: Vec<_> = removed.flat_map(Snapshot::images).map(|own| resolved(&own.path)).collect();
         let based: Vec<_> = all.iter().map(|merge| (resolved(&merge.upper.path), merge.lower.clone())).collect();
         let alone = |lower: &Path| based.iter().filter(|(_, below)| below == lower).count() == 1;

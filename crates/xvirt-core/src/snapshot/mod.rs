@@ -43,4 +43,5 @@ mod revert;
 mod take;
 
 pub use crate::repository::Snapshot;
+pub use crate::vm::{CheckpointMethod, CheckpointReport};
 pub use request::{NewSnapshot, Subject};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::repository::{StoredVm, check_name};
-use crate::vm::Vm;
+use crate::vm::{CheckpointMethod, Vm};
 
 /// Name and options of a new snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +21,15 @@ pub struct NewSnapshot {
     /// Freezes the file systems of a running guest through its agent, for at most this long.
     #[serde(default)]
     pub quiesce: Option<Duration>,
+    /// How a checkpoint saves the memory of a running guest.
+    #[serde(default)]
+    pub method: CheckpointMethod,
 }
 
 impl NewSnapshot {
     /// A snapshot with this name.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), description: String::new(), quiesce: None }
+        Self { name: name.into(), description: String::new(), quiesce: None, method: CheckpointMethod::Auto }
     }
 
     /// Sets the description for users.
@@ -42,6 +45,13 @@ impl NewSnapshot {
     #[must_use]
     pub fn quiesce(mut self, limit: Duration) -> Self {
         self.quiesce = Some(limit);
+        self
+    }
+
+    /// Sets how a checkpoint saves the memory of a running guest.
+    #[must_use]
+    pub fn method(mut self, method: CheckpointMethod) -> Self {
+        self.method = method;
         self
     }
 

@@ -11,9 +11,9 @@ use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
-    Base, Change, Child, Directory, MAX_IMAGES_BELOW, NewLayer, OwnDisk, Record, Replacement, Repository, Snapshot,
-    SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_file, link_files, own_disks, saved_state,
-    settle_paths,
+    Base, BeingTaken, Change, Child, Directory, MAX_IMAGES_BELOW, NewLayer, OwnDisk, Record, Replacement, Repository,
+    Snapshot, SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_file, link_files, own_disks,
+    saved_state, settle_paths,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -67,8 +67,9 @@ impl Repository {
     /// Takes a checkpoint of a running, paused or suspended VM: its disks and its memory at one moment, consistent with
     /// each other. A VM that is [reverted](Self::revert) to it is suspended, and resumes at that moment.
     ///
-    /// A running guest is stopped until its memory is saved, which takes as long as writing that much to the file
-    /// system.
+    /// A running guest is stopped only shortly, and its memory is saved while it runs, as
+    /// [`NewSnapshot::method`] says; [`Snapshot::checkpoint_report`] says how that went. The checkpoint is listed when it
+    /// is complete. After a failure, images may stay on which the VM's are based, as those of a removed snapshot do.
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot), and: [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, or a device
@@ -164,6 +165,12 @@ impl<'a> SnapshotDraft<'a> {
 
     pub(super) fn disk(&self, index: usize) -> Option<&Disk> {
         self.record.config.disks.get(index)
+    }
+
+    /// Keeps the snapshot from being listed until the result is given to [`Repository::complete_checkpoint`].
+    pub(super) fn begin_taking(&mut self) -> Result<BeingTaken> {
+        self.record.removed = true;
+        BeingTaken::mark(self.taken.folder())
     }
 
     /// Creates the file for the saved state of a checkpoint.

@@ -25,8 +25,8 @@ use crate::{Error, ErrorKind, Result};
 /// The unit in which memory is there or left out, in bytes.
 pub(crate) const PAGE: usize = 4096;
 /// The unit that has a checksum, and that a thread works on, in bytes.
-const CHUNK: usize = 2 << 20;
-const CHUNK_PAGES: usize = CHUNK / PAGE;
+pub(super) const CHUNK: usize = 2 << 20;
+pub(super) const CHUNK_PAGES: usize = CHUNK / PAGE;
 /// Where so many bytes are not in the file, they are not mapped from it: new memory is faster, and can be in huge pages.
 const ABSENT: u64 = 8 << 20;
 /// Where memory begins in the file: at a multiple of what huge pages need to be mapped.
@@ -40,9 +40,9 @@ pub(crate) struct MemoryMap {
     /// A bit for each page of 4 KiB, the lowest bit of the first byte for the first page: it is in the file. Other
     /// pages are zeroes.
     #[serde(with = "serde_bytes")]
-    present: Vec<u8>,
+    pub(super) present: Vec<u8>,
     /// For each 2 MiB of the file, the CRC-32C of the pages in it that are there.
-    checksums: Vec<u32>,
+    pub(super) checksums: Vec<u32>,
 }
 
 /// A range of guest memory.
@@ -232,7 +232,7 @@ fn require_ranges(map: &MemoryMap, ranges: &[MemoryRange]) -> Result<()> {
 }
 
 /// Copies guest memory from `position`, counted over all ranges, into `bytes`.
-fn read_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &mut [u8]) -> Result<()> {
+pub(super) fn read_guest(ram: &GuestRam, ranges: &[MemoryRange], position: u64, bytes: &mut [u8]) -> Result<()> {
     let mut done = 0;
     for slice in guest_slices(ram, ranges, position, bytes.len())? {
         done += slice.copy_to(&mut bytes[done..]);
@@ -284,7 +284,7 @@ fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
 }
 
 /// The runs of pages that are `present`, as bytes.
-fn runs(present: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
+pub(super) fn runs(present: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (page, _) in present.enumerate().filter(|(_, present)| *present) {
         let start = page * PAGE;
@@ -297,13 +297,13 @@ fn runs(present: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
 }
 
 /// Whether all bytes are zero.
-fn is_zero(page: &[u8]) -> bool {
+pub(super) fn is_zero(page: &[u8]) -> bool {
     // Most pages differ from zero early, if at all.
     let (head, rest) = page.split_at(page.len().min(64));
     head.iter().all(|byte| *byte == 0) && rest.chunks(256).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
-fn total(ranges: &[MemoryRange]) -> u64 {
+pub(super) fn total(ranges: &[MemoryRange]) -> u64 {
     ranges.iter().map(|range| range.length).sum()
 }
 
@@ -315,6 +315,6 @@ fn outside() -> Error {
     Error::new(ErrorKind::InvalidConfig, "a range of memory is not guest memory")
 }
 
-fn too_large() -> Error {
+pub(super) fn too_large() -> Error {
     Error::new(ErrorKind::LimitExceeded, "the guest has more memory than can be saved")
 }

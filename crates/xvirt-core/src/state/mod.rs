@@ -2,23 +2,33 @@
 //!
 //! `docs/snapshot-format.md` describes the format for other implementations. `header` is the plain header that every
 //! version reads, `section` the typed bodies behind it, `memory` the pages of the guest. `writer` makes such a file and
-//! `reader` reads one; `parallel` divides work on memory between threads.
+//! `reader` reads one; `parallel` divides work on memory between threads. `pages` writes pages in any order, for memory
+//! that is saved while its guest runs: in the `background`, or in `rounds` over the pages that were written meanwhile.
 //!
 //! The file is written from back to front: the header comes last, after everything else is on stable storage. So a file
 //! with a valid header is complete.
 
+mod background;
+mod dirty;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod header;
 mod memory;
+mod pages;
 mod parallel;
 mod reader;
+mod rounds;
+#[cfg(test)]
+mod running_tests;
 mod section;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub(crate) use background::BackgroundSave;
+pub(crate) use dirty::DirtyPages;
 pub(crate) use memory::{MemoryRange, PAGE, guest_slices, ranges_of};
 pub(crate) use reader::StateReader;
+pub(crate) use rounds::Rounds;
 pub(crate) use section::{Kind, Section};
 pub(crate) use writer::StateWriter;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::header::{Entry, Header, LENGTH};
-use super::memory::{self, OFFSET};
+use super::memory::{self, MemoryMap, OFFSET};
 use super::section::{Kind, Section, encode};
 use crate::memory::GuestRam;
 use crate::progress::Progress;
@@ -35,11 +35,20 @@ impl StateWriter {
     /// `NoSpace` or another failure of the file, or `Cancelled`.
     pub(crate) fn memory(&mut self, ram: &GuestRam, progress: &dyn Progress) -> Result<u64> {
         let map = memory::save(ram, &self.file, progress)?;
+        self.memory_written(&map)
+    }
+
+    /// Describes memory that was written to the file as `map` says; returns how many bytes it has. Comes before all other
+    /// sections.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section).
+    pub(crate) fn memory_written(&mut self, map: &MemoryMap) -> Result<u64> {
         let length = map.length();
         let entry = Entry { kind: Kind::Memory as u32, version: 1, offset: OFFSET, length, checksum: 0 };
         self.sections.push(entry);
         self.end = (OFFSET + length).next_multiple_of(ALIGNMENT);
-        self.section(&map)?;
+        self.section(map)?;
         Ok(map.bytes_present())
     }
 

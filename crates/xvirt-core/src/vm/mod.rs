@@ -24,6 +24,7 @@ mod agent;
 mod arrival;
 mod assemble;
 mod build;
+mod checkpoint;
 mod clock;
 mod consoles;
 mod descriptors;
@@ -65,6 +66,7 @@ mod vsock;
 
 pub use crate::latency::Latencies;
 pub use crate::machine::ElapsedTime;
+pub use checkpoint::{CheckpointMethod, CheckpointReport};
 pub use disks::DiskStatus;
 pub use events::{CrashReason, Device, Event, EventReceiver, EventRecord, IoOperation};
 pub use halt::{Crash, HaltCause, Halted};

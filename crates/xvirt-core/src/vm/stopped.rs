@@ -1,6 +1,5 @@
 //! Holds a VM stopped, to save it and to give its disks other images.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use super::devices::DiskSlot;
@@ -9,7 +8,6 @@ use super::handle::{Inner, Vm};
 use super::operation::LongOperation;
 use super::state::PowerState;
 use crate::machine::Machine;
-use crate::progress::Progress;
 use crate::{Error, ErrorKind, Result};
 
 /// A VM whose guest does not run, until this is dropped.
@@ -49,12 +47,6 @@ impl Stopped<'_> {
     /// Fails if an image cannot be closed, because somebody reads it as it was at an earlier point in time.
     pub(crate) fn require_closable(&self) -> Result<()> {
         self.vm.inner.require_closable()
-    }
-
-    /// Writes memory and devices to an empty file, and that to stable storage.
-    pub(crate) fn save(&self, file: File, progress: &dyn Progress) -> Result<()> {
-        let machine = self.vm.inner.running_machine()?;
-        self.vm.inner.save_to(&machine, file, false, progress).map(drop)
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use super::consoles::SavedConsoles;
 use super::draft::FileDraft;
 use super::handle::{Inner, Vm};
 use super::live::Live;
@@ -144,7 +145,7 @@ impl Inner {
         let mut writer = StateWriter::new(file);
         let memory = writer.memory(machine.ram(), progress)?;
         let began = Instant::now();
-        self.write_state(&mut writer, &saved, &description)?;
+        write_state(&mut writer, &saved, &description, &self.consoles.save())?;
         let state = read + began.elapsed();
         writer.finish()?;
         Ok(SavedBytes { memory, state })
@@ -169,18 +170,11 @@ impl Inner {
     pub(super) fn state_without_memory(&self, machine: &Machine) -> Result<Vec<u8>> {
         let saved = machine.save()?;
         let mut writer = StateWriter::new(file_in_memory()?);
-        self.write_state(&mut writer, &saved, &self.describe(&self.live(), true)?)?;
+        write_state(&mut writer, &saved, &self.describe(&self.live(), true)?, &self.consoles.save())?;
         let mut bytes = Vec::new();
         let mut file = writer.finish()?;
         let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
         read.map(|_| bytes).map_err(|e| Error::io("cannot read the state of the machine back", e))
-    }
-
-    fn write_state(&self, writer: &mut StateWriter, state: &MachineState, description: &Description) -> Result<()> {
-        writer.section(&state.processors)?;
-        writer.section(&state.devices)?;
-        writer.section(description)?;
-        writer.section(&self.consoles.save())
     }
 
     /// Writes the open disks to stable storage with `flush`. For a parked machine, that has to be
@@ -212,6 +206,19 @@ impl Inner {
         }
         Ok(description)
     }
+}
+
+/// Writes everything but memory.
+pub(super) fn write_state(
+    writer: &mut StateWriter,
+    state: &MachineState,
+    description: &Description,
+    consoles: &SavedConsoles,
+) -> Result<()> {
+    writer.section(&state.processors)?;
+    writer.section(&state.devices)?;
+    writer.section(description)?;
+    writer.section(consoles)
 }
 
 /// An unnamed file in memory, for saved state that is sent to another host.

@@ -23,6 +23,7 @@ mod interrupted;
 mod kill;
 mod lifecycle;
 mod limits;
+mod live_checkpoints;
 mod local_hand_over;
 mod memory;
 mod migration;

@@ -1,8 +1,8 @@
-//! The set of pages that have to be sent.
+//! A set of pages of guest memory.
 
 use std::ops::Range;
 
-use crate::state::PAGE;
+use super::memory::PAGE;
 
 /// A set of pages, numbered over all ranges of the guest's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,11 @@ impl DirtyPages {
     /// Adds the pages of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.insert_bitmap(0, &other.words);
+    }
+
+    /// Removes the pages that `other` does not have.
+    pub(crate) fn retain(&mut self, other: &Self) {
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= other);
     }
 
     /// How many pages it has.

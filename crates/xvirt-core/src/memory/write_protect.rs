@@ -1,0 +1,160 @@
+//! Keeps guest memory as it is at one moment while the guest runs on: pages are protected against writes, and whoever
+//! writes one waits until it has been read.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+
+use super::GuestRam;
+use super::userfault::{Event, Faults, Userfault};
+
+const PAGE: usize = 4096;
+/// The bits of an entry in `/proc/self/pagemap` that say that a page is in memory, or swapped out.
+const POPULATED: u64 = 3 << 62;
+
+/// Protects the pages of a guest against writes. Dropping it ends that for all of them.
+#[derive(Debug)]
+pub(crate) struct WriteProtection {
+    userfault: Userfault,
+    parts: Vec<Part>,
+    pagemap: File,
+    /// Keeps the memory mapped.
+    _ram: GuestRam,
+}
+
+/// A region of guest memory.
+#[derive(Debug)]
+struct Part {
+    /// Its addresses in this process.
+    host: Range<usize>,
+    /// Where it begins, counted over all regions.
+    position: u64,
+}
+
+/// How long threads have waited for pages to be read before they could write them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stalls {
+    pub(crate) longest: Duration,
+    pub(crate) total: Duration,
+}
+
+impl WriteProtection {
+    /// Prepares to protect the pages of `ram`, which costs the guest nothing yet.
+    ///
+    /// # Errors
+    /// This host or this kind of memory cannot be protected.
+    pub(crate) fn new(ram: &GuestRam) -> io::Result<Self> {
+        // A page of a file that is not mapped here is not protected, and other processes may write it.
+        if ram.iter().any(|region| region.file_offset().is_some()) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the guest's memory lies in a file"));
+        }
+        let (mut parts, mut position) = (Vec::new(), 0);
+        for region in ram.iter() {
+            let start = region.get_mmap().as_ptr() as usize;
+            parts.push(Part { host: start..start + region.get_mmap().size(), position });
+            position += region.len();
+        }
+        let pagemap = File::open("/proc/self/pagemap")?;
+        let userfault = Userfault::open(Faults::Protected)?;
+        for part in &parts {
+            // SAFETY: the range is this region's mapping, which `_ram` keeps.
+            unsafe { userfault.register(&part.host, Faults::Protected) }?;
+        }
+        Ok(Self { userfault, parts, pagemap, _ram: ram.clone() })
+    }
+
+    /// For each region of memory a bitmap of the pages that the host has allocated, with the lowest bit of the first
+    /// word for its first page. All others are zeroes.
+    pub(crate) fn populated(&self) -> io::Result<Vec<Vec<u64>>> {
+        self.parts.iter().map(|part| self.populated_in(&part.host)).collect()
+    }
+
+    fn populated_in(&self, host: &Range<usize>) -> io::Result<Vec<u64>> {
+        let pages = host.len() / PAGE;
+        let (mut bitmap, mut buffer) = (vec![0_u64; pages.div_ceil(64)], vec![0_u8; 8 * 64 * 128]);
+        let mut page = 0;
+        while page < pages {
+            let bytes = ((pages - page) * 8).min(buffer.len());
+            self.pagemap.read_exact_at(&mut buffer[..bytes], ((host.start / PAGE + page) * 8) as u64)?;
+            for (word, entries) in bitmap[page / 64..].iter_mut().zip(buffer[..bytes].chunks(8 * 64)) {
+                for (bit, entry) in entries.chunks_exact(8).enumerate() {
+                    let entry = u64::from_ne_bytes(entry.try_into().unwrap_or_default());
+                    *word |= u64::from(entry & POPULATED != 0) << bit;
+                }
+            }
+            page += bytes / 8;
+        }
+        Ok(bitmap)
+    }
+
+    /// Protects the pages at these positions that the host has allocated.
+    pub(crate) fn protect(&self, positions: &Range<u64>) -> io::Result<()> {
+        self.host(positions).try_for_each(|range| self.userfault.protect(&range))
+    }
+
+    /// Lets pages be written, and wakes those who wait for that.
+    pub(crate) fn unprotect(&self, positions: &Range<u64>) -> io::Result<()> {
+        self.host(positions).try_for_each(|range| self.userfault.unprotect(&range))
+    }
+
+    /// Calls `keep` with the position of each page that somebody waits to write, until `end` is readable. `keep`
+    /// returns when the page is no longer protected.
+    pub(crate) fn serve(&self, end: BorrowedFd<'_>, mut keep: impl FnMut(u64)) -> io::Result<Stalls> {
+        let (mut stalls, mut last) = (Stalls::default(), Instant::now());
+        loop {
+            let began = Instant::now();
+            let mut ready = [PollFd::new(&self.userfault, PollFlags::IN), PollFd::from_borrowed_fd(end, PollFlags::IN)];
+            retry_on_intr(|| poll(&mut ready, None))?;
+            if ready[1].revents().contains(PollFlags::IN) {
+                return Ok(stalls);
+            }
+            // Who was there at once may have come any time after the last look.
+            let waited = began.elapsed() > Duration::from_micros(50);
+            let since = if waited { Instant::now() } else { last };
+            last = Instant::now();
+            for event in self.userfault.events()? {
+                let Event::Protected { address } = event else { continue };
+                self.position(address).into_iter().for_each(&mut keep);
+                // One whose page was unprotected before it was seen here.
+                self.userfault.wake(&(address & !(PAGE - 1)..(address & !(PAGE - 1)) + PAGE))?;
+                let stall = since.elapsed();
+                (stalls.longest, stalls.total) = (stalls.longest.max(stall), stalls.total + stall);
+            }
+        }
+    }
+
+    /// The position of an address of this process.
+    pub(crate) fn position(&self, address: usize) -> Option<u64> {
+        let part = self.parts.iter().find(|part| part.host.contains(&address))?;
+        Some(part.position + (address - part.host.start) as u64)
+    }
+
+    /// The addresses of these positions.
+    fn host(&self, positions: &Range<u64>) -> impl Iterator<Item = Range<usize>> + use<'_> {
+        let positions = positions.clone();
+        self.parts.iter().filter_map(move |part| {
+            let end = part.position + part.host.len() as u64;
+            let (from, to) = (positions.start.max(part.position), positions.end.min(end));
+            let address = |position: u64| part.host.start + (position - part.position) as usize;
+            (from < to).then(|| address(from)..address(to))
+        })
+    }
+}
+
+impl Drop for WriteProtection {
+    fn drop(&mut self) {
+        // Kernels before 5.19 do not do this when the descriptor is closed.
+        for part in &self.parts {
+            if let Err(error) = self.userfault.unprotect(&part.host) {
+                tracing::error!("guest memory stays protected, so the guest may hang: {error}");
+            }
+        }
+    }
+}

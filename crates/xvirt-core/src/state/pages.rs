@@ -1,0 +1,139 @@
+//! Writes pages of memory into a file in any order, and as often as they change.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::memory::{CHUNK_PAGES, MemoryMap, MemoryRange, OFFSET, PAGE, is_zero, read_guest, runs, too_large, total};
+use crate::memory::GuestRam;
+use crate::{Error, Result};
+
+/// The mark of a page that is in the file, beside its checksum.
+const PRESENT: u64 = 1 << 32;
+
+/// The pages of a guest in a new file. A page must not be written by two threads at once.
+#[derive(Debug)]
+pub(super) struct PageFile {
+    pub(super) ram: GuestRam,
+    ranges: Vec<MemoryRange>,
+    file: File,
+    /// For each page its CRC-32C and [`PRESENT`]; 0 if it is not in the file.
+    pages: Vec<AtomicU64>,
+}
+
+impl PageFile {
+    /// For the memory of `ram` in `file`, which must be empty.
+    pub(super) fn new(ram: GuestRam, file: File) -> Result<Self> {
+        let ranges = super::ranges_of(&ram);
+        let count = usize::try_from(total(&ranges) / PAGE as u64).map_err(|_| too_large())?;
+        let mut pages = Vec::new();
+        pages.resize_with(count, AtomicU64::default);
+        Ok(Self { ram, ranges, file, pages })
+    }
+
+    /// How many pages the memory has.
+    pub(super) fn count(&self) -> u64 {
+        self.pages.len() as u64
+    }
+
+    /// Copies guest memory from page `first` on into `bytes`.
+    pub(super) fn read(&self, first: u64, bytes: &mut [u8]) -> Result<()> {
+        read_guest(&self.ram, &self.ranges, first * PAGE as u64, bytes)
+    }
+
+    /// Writes the pages from `first` on. Those of zeroes become holes. Returns how many bytes were written.
+    pub(super) fn write(&self, first: u64, bytes: &[u8]) -> Result<u64> {
+        let cannot = |e| Error::io("cannot write the guest's memory", e);
+        let place = |at: usize| OFFSET + first * PAGE as u64 + at as u64;
+        let there: Vec<_> = bytes.chunks(PAGE).map(|page| !is_zero(page)).collect();
+        let entries = usize::try_from(first).ok().and_then(|first| self.pages.get(first..)).unwrap_or_default();
+        let was = |page: usize| entries.get(page).is_some_and(|entry| entry.load(Ordering::Relaxed) != 0);
+        for gone in runs((0..there.len()).map(|page| !there[page] && was(page))) {
+            punch(&self.file, place(gone.start), gone.len() as u64).map_err(cannot)?;
+        }
+        let mut written = 0;
+        for run in runs(there.iter().copied()) {
+            self.file.write_all_at(&bytes[run.clone()], place(run.start)).map_err(cannot)?;
+            written += run.len() as u64;
+        }
+        for ((entry, page), there) in entries.iter().zip(bytes.chunks(PAGE)).zip(there) {
+            let value = if there { PRESENT | u64::from(crc32c::crc32c(page)) } else { 0 };
+            entry.store(value, Ordering::Relaxed);
+        }
+        Ok(written)
+    }
+
+    /// What is in the file.
+    pub(super) fn map(&self) -> MemoryMap {
+        let (ranges, pages) = (self.ranges.clone(), &self.pages);
+        let (mut present, after) = (vec![0_u8; pages.len().div_ceil(8)], AfterPage::new());
+        let mut checksums = Vec::with_capacity(pages.len().div_ceil(CHUNK_PAGES));
+        for (number, chunk) in pages.chunks(CHUNK_PAGES).enumerate() {
+            let mut checksum = 0;
+            for (page, entry) in chunk.iter().enumerate() {
+                let entry = entry.load(Ordering::Relaxed);
+                if entry != 0 {
+                    let page = number * CHUNK_PAGES + page;
+                    present[page / 8] |= 1 << (page % 8);
+                    checksum = after.append(checksum, entry as u32);
+                }
+            }
+            checksums.push(checksum);
+        }
+        MemoryMap { ranges, present, checksums }
+    }
+}
+
+/// Makes a range of a file a hole. Where the file system cannot, it keeps bytes that nobody reads.
+fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length) {
+        Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        punched => Ok(punched?),
+    }
+}
+
+/// Computes the CRC-32C of bytes and a page behind them from those of both. What a page of zeroes does to a checksum is
+/// linear in its bits, so it is looked up byte by byte.
+struct AfterPage([[u32; 256]; 4]);
+
+impl AfterPage {
+    fn new() -> Self {
+        let mut tables = [[0; 256]; 4];
+        for (byte, table) in tables.iter_mut().enumerate() {
+            let bits: [u32; 8] = std::array::from_fn(|bit| crc32c::crc32c_combine(1 << (8 * byte + bit), 0, PAGE));
+            for (value, entry) in table.iter_mut().enumerate() {
+                *entry = (0..8).filter(|bit| value >> bit & 1 == 1).fold(0, |sum, bit| sum ^ bits[bit]);
+            }
+        }
+        Self(tables)
+    }
+
+    /// The checksum of bytes with checksum `before` and a page with checksum `page`.
+    fn append(&self, before: u32, page: u32) -> u32 {
+        let bytes = before.to_le_bytes();
+        bytes.iter().zip(&self.0).fold(page, |sum, (byte, table)| sum ^ table[usize::from(*byte)])
+    }
+}
+
+/// The pages of chunk `number` of a memory of `count` pages.
+pub(super) fn pages_of(number: u64, count: u64) -> Range<u64> {
+    let first = number * CHUNK_PAGES as u64;
+    first..(first + CHUNK_PAGES as u64).min(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_of_pages_are_combined() {
+        let bytes: Vec<u8> = (0..4 * PAGE).map(|at| (at * 7 + at / 251) as u8).collect();
+        let after = AfterPage::new();
+        let combined = bytes.chunks(PAGE).fold(0, |sum, page| after.append(sum, crc32c::crc32c(page)));
+        assert_eq!(combined, crc32c::crc32c(&bytes));
+    }
+}

@@ -1,0 +1,169 @@
+//! Checkpoints of VMs whose guest runs on while their memory is saved.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use xvirt_core::ErrorKind;
+use xvirt_core::config::ByteSize;
+use xvirt_core::host::Host;
+use xvirt_core::progress::{Done, Progress};
+use xvirt_core::repository::{Repository, StoredVm};
+use xvirt_core::snapshot::{CheckpointMethod, NewSnapshot};
+use xvirt_core::vm::{PowerState, Verb, Vm};
+
+use crate::host;
+use crate::workload::{self, Workload};
+
+const METHODS: [CheckpointMethod; 3] = [CheckpointMethod::Protect, CheckpointMethod::Rounds, CheckpointMethod::Stop];
+
+fn running(host: &Host) -> (TempDir, Repository, Workload) {
+    let folder = tempfile::tempdir().unwrap();
+    let (repository, stored) = workload::create(folder.path(), None);
+    let guest = started(&stored, host);
+    (folder, repository, guest)
+}
+
+fn started(stored: &StoredVm, host: &Host) -> Workload {
+    let mut guest = Workload::new(stored.build(host).unwrap());
+    guest.vm.start().unwrap();
+    guest.goes_on();
+    guest
+}
+
+fn sound(repository: &Repository) {
+    assert_eq!(repository.check(&()).unwrap().problems, []);
+    for room in ["staging", "trash"] {
+        let left: Vec<_> = repository.folder().join(room).read_dir().unwrap().collect();
+        assert!(left.is_empty(), "{room} has {left:?}");
+    }
+}
+
+#[test]
+fn each_way_takes_the_guest_back_to_the_moment_of_the_stop() {
+    let host = host!();
+    let (_folder, repository, mut guest) = running(&host);
+    let mut taken = Vec::new();
+    for method in METHODS.into_iter().chain([CheckpointMethod::Auto]) {
+        guest.hear();
+        let least = guest.progress;
+        let checkpoint = repository.checkpoint(&guest.vm, NewSnapshot::new("live").method(method), &()).unwrap();
+        let report = checkpoint.checkpoint_report().unwrap();
+        let expected = if method == CheckpointMethod::Auto { CheckpointMethod::Protect } else { method };
+        assert_eq!((report.method, report.not_protected.as_deref()), (expected, None));
+        assert!(report.memory > 0 && report.written >= report.memory, "{report:?}");
+        assert!(report.pause > Duration::ZERO && report.longest_stall <= report.total_stall, "{report:?}");
+        assert_eq!(report.rounds > 0, expected != CheckpointMethod::Protect);
+        let found = repository.find_snapshot(checkpoint.uuid()).unwrap();
+        assert_eq!(found.checkpoint_report(), Some(report));
+        guest.goes_on();
+        taken.push((checkpoint, least));
+        sound(&repository);
+    }
+    drop(guest);
+    for (checkpoint, least) in taken {
+        let stored = repository.revert(&checkpoint).unwrap();
+        let mut guest = Workload::taken_back(stored.build(&host).unwrap(), least);
+        guest.vm.resume(&()).unwrap();
+        guest.goes_on();
+        assert!(guest.progress.round() >= least.round());
+    }
+    sound(&repository);
+}
+
+#[test]
+fn memory_that_cannot_be_protected_is_saved_in_rounds() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let (repository, stored) = workload::create(folder.path(), None);
+    let stored = repository
+        .update(stored.uuid(), |config| {
+            config.memory_backing.shared = true;
+            Ok(())
+        })
+        .unwrap();
+    let mut guest = started(&stored, &host);
+    let new = || NewSnapshot::new("shared");
+    let error = repository.checkpoint(&guest.vm, new().method(CheckpointMethod::Protect), &()).unwrap_err();
+    assert!(error.to_string().contains("lies in a file"), "{error}");
+    guest.goes_on();
+    let checkpoint = repository.checkpoint(&guest.vm, new(), &()).unwrap();
+    let report = checkpoint.checkpoint_report().unwrap();
+    assert_eq!(report.method, CheckpointMethod::Rounds);
+    assert!(report.not_protected.as_ref().unwrap().contains("lies in a file"), "{report:?}");
+    guest.goes_on();
+    drop(guest);
+    let mut guest =
+        Workload::taken_back(repository.revert(&checkpoint).unwrap().build(&host).unwrap(), Default::default());
+    guest.vm.resume(&()).unwrap();
+    guest.goes_on();
+    sound(&repository);
+}
+
+#[test]
+fn a_paused_vm_stays_paused() {
+    let host = host!();
+    let (_folder, repository, mut guest) = running(&host);
+    guest.vm.pause().unwrap();
+    let checkpoint = repository.checkpoint(&guest.vm, "paused", &()).unwrap();
+    assert_eq!(checkpoint.checkpoint_report().unwrap().method, CheckpointMethod::Stop);
+    assert_eq!(guest.vm.power_state(), PowerState::Paused);
+    guest.vm.unpause().unwrap();
+    guest.goes_on();
+    sound(&repository);
+}
+
+/// Cancels once the guest runs again, which is when the snapshot is in its place.
+struct CancelAfterStop<'a> {
+    vm: &'a Vm,
+    repository: &'a Repository,
+    seen: AtomicBool,
+}
+
+impl Progress for CancelAfterStop<'_> {
+    fn report(&self, _: Done) {
+        let folders = self.repository.folder().join("snapshots").read_dir().unwrap().count();
+        if folders > 0 {
+            self.seen.store(true, Ordering::Relaxed);
+            assert_eq!(self.vm.power_state(), PowerState::Running);
+            assert_eq!(self.vm.current_operations()[0].verb, Verb::Checkpoint);
+            // It is not listed before it is complete, and nobody deletes it.
+            assert_eq!(self.repository.all_snapshots().unwrap().len(), 0);
+            self.repository.merge_removed(&()).unwrap();
+            assert_eq!(self.repository.check(&()).unwrap().problems, []);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.seen.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_cancelled_checkpoint_leaves_the_vm_running() {
+    let host = host!();
+    let (_folder, repository, mut guest) = running(&host);
+    for method in METHODS {
+        let cancel = AtomicBool::new(true);
+        let error = repository.checkpoint(&guest.vm, NewSnapshot::new("no").method(method), &cancel).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        guest.goes_on();
+        sound(&repository);
+    }
+    let cancel = CancelAfterStop { vm: &guest.vm, repository: &repository, seen: AtomicBool::new(false) };
+    let new = NewSnapshot::new("no").method(CheckpointMethod::Protect);
+    match repository.checkpoint(&guest.vm, new, &cancel) {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled),
+        // It may be complete before the observer is asked once more.
+        Ok(checkpoint) => repository.remove_snapshot(&checkpoint).unwrap(),
+    }
+    assert!(cancel.seen.load(Ordering::Relaxed));
+    assert_eq!(repository.all_snapshots().unwrap().len(), 0);
+    guest.goes_on();
+    repository.merge_removed(&()).unwrap();
+    guest.vm.hard_shutdown().unwrap();
+    guest.vm.start().unwrap();
+    guest.goes_on();
+    sound(&repository);
+    assert_eq!(guest.vm.config().unwrap().memory, ByteSize::mib(32));
+}
