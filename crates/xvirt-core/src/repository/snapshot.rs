@@ -14,9 +14,11 @@ use uuid::Uuid;
 
 use super::being_taken::is_being_taken;
 use super::record::corrupt;
+use super::update::link_file;
 use super::vm::{check_disks, names_in, own_disks, readable, with_full_paths};
 use super::{Base, Directory, FORMAT, Lineage, OwnDisk, Record, Repository, StoredVm};
 use crate::config::VmConfig;
+use crate::state::{MAX_BASES, base_path};
 use crate::vm::CheckpointReport;
 use crate::{Error, ErrorKind, Result};
 
@@ -159,7 +161,11 @@ impl Snapshot {
     pub fn size(&self) -> Result<u64> {
         let folder = self.folder();
         let size = |name: &String| fs::symlink_metadata(folder.join(name)).map_or(0, |file| file.blocks() * 512);
-        let names = names_in(&folder).map_err(|error| explain(self.uuid(), error))?;
+        let mut names = names_in(&folder).map_err(|error| explain(self.uuid(), error))?;
+        // The checkpoints on which it is based have these too, or had them.
+        let bases: Vec<_> = saved_state_files().into_iter().skip(1).collect();
+        let shared = |name: &String| fs::symlink_metadata(folder.join(name)).is_ok_and(|file| file.nlink() > 1);
+        names.retain(|name| !(bases.contains(name) && shared(name)));
         Ok(names.iter().map(size).sum())
     }
 
@@ -325,6 +331,33 @@ fn explain(id: Uuid, error: Error) -> Error {
 fn absent(id: Uuid) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}"))
         .with_remedy("list the snapshots with Repository::snapshots")
+}
+
+/// The names of all files of a saved state.
+pub(crate) fn saved_state_files() -> Vec<String> {
+    let name = |number| base_path(Path::new(SAVED_STATE), number).to_string_lossy().into_owned();
+    std::iter::once(SAVED_STATE.to_owned()).chain((1..=MAX_BASES).map(name)).collect()
+}
+
+/// Gives the saved state in one folder, with the files on which it is based, a name in another, too.
+pub(crate) fn link_saved_state(from: &Path, to: &Path) -> Result<()> {
+    for name in saved_state_files().iter().filter(|name| *name == SAVED_STATE || from.join(name).exists()) {
+        link_file(&from.join(name), &to.join(name))?;
+    }
+    Ok(())
+}
+
+/// Lets a saved state that is created in folder `to` be based on the one in `from`, which stays there as long as it is
+/// needed, because it has a name there.
+pub(crate) fn link_as_base(from: &Path, to: &Path) -> Result<()> {
+    link_file(&saved_state(from), &base_path(&saved_state(to), 1))?;
+    for number in 1..MAX_BASES {
+        let base = base_path(&saved_state(from), number);
+        if base.exists() {
+            link_file(&base, &base_path(&saved_state(to), number + 1))?;
+        }
+    }
+    Ok(())
 }
 
 /// The path of the saved state in the folder of a VM or a snapshot.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::files::settle_paths;
-use super::snapshot::{SAVED_STATE, saved_state};
+use super::snapshot::{saved_state, saved_state_files};
 use super::update::link_files;
 use super::{Change, Record, Repository, StoredVm, Suspended, VmRecord};
 use crate::config::{Disk, DiskSource, VmConfig};
@@ -59,13 +59,15 @@ impl SavedState for StoredState {
         record.suspended = None;
         record.replace(&vm.folder())?;
         // Under the lock: later, the file could be the saved state of the next suspend.
-        match self.repository.discard_file(&lock, &self.path) {
-            Ok(trash) => {
-                drop(lock);
-                self.repository.empty(trash);
+        let mut trash = Vec::new();
+        for path in saved_state_files().iter().map(|name| vm.folder().join(name)).filter(|path| path.exists()) {
+            match self.repository.discard_file(&lock, &path) {
+                Ok(id) => trash.push(id),
+                Err(error) => tracing::warn!("{} stays and takes space: {error}", path.display()),
             }
-            Err(error) => tracing::warn!("{} stays and takes space: {error}", self.path.display()),
         }
+        drop(lock);
+        trash.into_iter().for_each(|id| self.repository.empty(id));
         Ok(())
     }
 }
@@ -169,7 +171,7 @@ impl Repository {
             let (record, state) = suspended_record(&stored, config)?;
             record.write(stage.folder())?;
             let lock = self.lock_exclusive()?;
-            link_files(&stored.folder(), &[SAVED_STATE], &stage)?;
+            link_files(&stored.folder(), &saved_state_files(), &stage)?;
             self.replace(lock, &stored, Change { vm: stored.uuid(), stage, layer: None })?;
             Ok(Arc::new(state) as _)
         };

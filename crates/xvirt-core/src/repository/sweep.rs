@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::{Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, Template, saved_state};
+use super::{
+    Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, Template, saved_state_files,
+};
 use crate::Result;
 use crate::disk::{self, ImageFormat};
 
@@ -81,13 +83,17 @@ impl Repository {
         let (lock, mut trash) = (self.lock_exclusive()?, Vec::new());
         for directory in [Directory::Vms, Directory::Snapshots] {
             for id in self.ids(directory)? {
-                let path = saved_state(&self.place(directory, id));
+                let folder = self.place(directory, id);
                 let dead = || match directory {
                     Directory::Vms => self.read_vm(id).is_ok_and(|vm| !vm.is_suspended()),
                     _ => self.read_snapshot(id).is_ok_and(|snapshot| snapshot.is_removed()),
                 };
-                if path.exists() && dead() {
-                    trash.push(self.discard_file(&lock, &path)?);
+                let files = saved_state_files().into_iter().map(|name| folder.join(name));
+                let files: Vec<_> = files.filter(|path| path.exists()).collect();
+                if !files.is_empty() && dead() {
+                    for path in files {
+                        trash.push(self.discard_file(&lock, &path)?);
+                    }
                 }
             }
         }
@@ -114,7 +120,10 @@ impl Repository {
             let unneeded = |path: &PathBuf| path.exists() && !bases.contains(&resolved(path));
             let removed = || inventory.snapshots.iter().filter(|snapshot| snapshot.is_removed());
             let files = |snapshot: &Snapshot| snapshot.images().into_iter().map(|own| own.path).collect::<Vec<_>>();
-            let states = removed().map(|snapshot| saved_state(&snapshot.folder()));
+            let in_folder = |snapshot: &Snapshot| {
+                saved_state_files().into_iter().map(|name| snapshot.folder().join(name)).collect::<Vec<_>>()
+            };
+            let states = removed().flat_map(in_folder);
             let unneeded: Vec<_> = removed().flat_map(files).chain(states).filter(unneeded).collect();
             for path in &unneeded {
                 trash.push(self.discard_file(lock, path)?);

@@ -8,7 +8,8 @@ use crate::agent::FrozenFileSystems;
 use crate::disk::{Access, Image, Opening, OverlayKind};
 use crate::progress::{self, Progress};
 use crate::repository::{OwnDisk, Repository, Snapshot, StoredVm};
-use crate::vm::{CheckpointMethod, NewImage, PowerState, Stopped, Verb, Vm};
+use crate::state::MAX_BASES;
+use crate::vm::{CheckpointMethod, Extent, NewImage, PowerState, Stopped, Verb, Vm};
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {
@@ -35,7 +36,8 @@ impl Repository {
                 let running = vm.power_state() == PowerState::Running;
                 let method = if running { new.method } else { CheckpointMethod::Stop };
                 let file = draft.create_saved_state()?;
-                Some((draft.begin_taking()?, vm.begin_saving(&operation, file, method, progress)?))
+                let extent = if new.incremental { incremental(vm, &draft) } else { Extent::Full };
+                Some((draft.begin_taking()?, vm.begin_saving(&operation, file, method, extent, progress)?))
             }
             _ => None,
         };
@@ -60,13 +62,27 @@ impl Repository {
         frozen.thaw(vm);
         let snapshot = snapshot?;
         let Some((mark, saving)) = taking else { return Ok(snapshot) };
-        match saving.finish(pause, progress) {
+        match saving.finish(snapshot.uuid(), pause, progress) {
             Ok(report) => self.complete_checkpoint(snapshot.uuid(), mark, report),
             Err(error) => {
                 self.abandon_checkpoint(mark);
                 Err(error)
             }
         }
+    }
+}
+
+/// Lets a checkpoint be based on the one since which changes are tracked, if it can be.
+fn incremental(vm: &Vm, draft: &SnapshotDraft<'_>) -> Extent {
+    let Some(base) = vm.tracked() else {
+        return Extent::FirstOfMany("no earlier checkpoint is tracked since the VM is in memory".to_owned());
+    };
+    if base.depth >= MAX_BASES {
+        return Extent::FirstOfMany(format!("the last one is based on {MAX_BASES} others, which is the maximum"));
+    }
+    match draft.link_base(base.snapshot) {
+        Ok(()) => Extent::Incremental,
+        Err(error) => Extent::FirstOfMany(format!("the last one cannot be used: {}", error.without_remedy())),
     }
 }
 

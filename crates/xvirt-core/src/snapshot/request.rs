@@ -24,12 +24,21 @@ pub struct NewSnapshot {
     /// How a checkpoint saves the memory of a running guest.
     #[serde(default)]
     pub method: CheckpointMethod,
+    /// Whether a checkpoint has only the memory that has changed since the last one that was taken with this.
+    #[serde(default)]
+    pub incremental: bool,
 }
 
 impl NewSnapshot {
     /// A snapshot with this name.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), description: String::new(), quiesce: None, method: CheckpointMethod::Auto }
+        Self {
+            name: name.into(),
+            description: String::new(),
+            quiesce: None,
+            method: CheckpointMethod::Auto,
+            incremental: false,
+        }
     }
 
     /// Sets the description for users.
@@ -52,6 +61,20 @@ impl NewSnapshot {
     #[must_use]
     pub fn method(mut self, method: CheckpointMethod) -> Self {
         self.method = method;
+        self
+    }
+
+    /// Lets a checkpoint have only the memory that has changed since the last one that was taken with this. From the first
+    /// one on, all writes to memory are tracked, which makes the guest somewhat slower until it is shut down.
+    ///
+    /// It has all memory if there is no such checkpoint: it was removed, the VM was not in memory all the time since, a
+    /// migration or a checkpoint [in rounds](CheckpointMethod::Rounds) has tracked writes for itself, or it is based on 16
+    /// others. [`CheckpointReport::full_because`](crate::vm::CheckpointReport::full_because) says so.
+    ///
+    /// The checkpoints on which it is based can be removed; their memory stays on the host as long as it is needed.
+    #[must_use]
+    pub fn incremental(mut self, incremental: bool) -> Self {
+        self.incremental = incremental;
         self
     }
 

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use crate::repository::{
-    Change, Record, Repository, SAVED_STATE, Snapshot, StoredVm, Suspended, VmRecord, child, claim_if_there, link_file,
-    link_files, saved_state,
+    Change, Record, Repository, Snapshot, StoredVm, Suspended, VmRecord, child, claim_if_there, link_files,
+    link_saved_state, saved_state_files,
 };
 use crate::{ErrorKind, Result};
 
@@ -42,14 +42,14 @@ impl Repository {
         let (folder, old) = (vm.folder(), vm.disk_names()?);
         // The locks show that no one uses these disks.
         let claims = old.iter().map(|name| claim_if_there(&folder.join(name))).collect::<Result<Vec<_>>>()?;
-        let replaced: Vec<_> = old.iter().map(String::as_str).chain([SAVED_STATE]).collect();
+        let replaced: Vec<_> = old.iter().cloned().chain(saved_state_files()).collect();
         link_files(&folder, &replaced, &stage)?;
         for own in snapshot.images() {
             let made = child(&stage, own.index, &own.as_base(&snapshot))?;
             record.set_disk(own.index, made.name, made.format);
         }
         if snapshot.has_memory() {
-            link_file(&saved_state(&snapshot.folder()), &saved_state(stage.folder()))?;
+            link_saved_state(&snapshot.folder(), stage.folder())?;
             record.suspended = Some(Suspended::new(record.config.clone(), stage.folder()));
         }
         record.write(stage.folder())?;

@@ -12,8 +12,8 @@ use crate::disk::{self, Access, BlockBackend, ImageFormat};
 use crate::progress::Progress;
 use crate::repository::{
     Base, BeingTaken, Change, Child, Directory, MAX_IMAGES_BELOW, NewLayer, OwnDisk, Record, Replacement, Repository,
-    Snapshot, SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_file, link_files, own_disks,
-    saved_state, settle_paths,
+    Snapshot, SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_as_base, link_files, link_saved_state,
+    own_disks, settle_paths,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -167,6 +167,11 @@ impl<'a> SnapshotDraft<'a> {
         self.record.config.disks.get(index)
     }
 
+    /// Lets the saved state that will be created be based on that of a checkpoint.
+    pub(super) fn link_base(&self, checkpoint: Uuid) -> Result<()> {
+        link_as_base(&self.repository.find_snapshot(checkpoint)?.folder(), self.taken.folder())
+    }
+
     /// Keeps the snapshot from being listed until the result is given to [`Repository::complete_checkpoint`].
     pub(super) fn begin_taking(&mut self) -> Result<BeingTaken> {
         self.record.removed = true;
@@ -187,7 +192,7 @@ impl<'a> SnapshotDraft<'a> {
                 .with_remedy("give the running Vm, or take a snapshot: a halted VM has no memory"));
         }
         self.record.memory = true;
-        link_file(&saved_state(&self.vm.folder()), &saved_state(self.taken.folder()))
+        link_saved_state(&self.vm.folder(), self.taken.folder())
     }
 
     /// Creates the copy-on-write copy with which the VM continues.

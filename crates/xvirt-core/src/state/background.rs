@@ -170,7 +170,7 @@ impl BackgroundSave {
     ///
     /// # Errors
     /// `NoSpace` or another failure of the file, or `Cancelled`.
-    pub(crate) fn finish(mut self, progress: &dyn Progress) -> Result<InBackground> {
+    pub(crate) fn finish(&mut self, progress: &dyn Progress) -> Result<InBackground> {
         let is_done = |work: &Work| work.left == 0 || work.failed.is_some();
         let total = lock(&self.shared.work).left as u64;
         loop {

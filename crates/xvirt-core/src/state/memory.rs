@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
+use super::base::MemoryBase;
 use super::header::damaged;
 use super::parallel::{Work, divide};
 use super::section::{Kind, Section};
@@ -126,6 +127,14 @@ impl MemoryMap {
         addresses
     }
 
+    /// The pages of chunk `number` that are zeroes, of a file that is based on another.
+    fn zeroes<'a>(&'a self, number: usize, base: &'a MemoryBase) -> impl Iterator<Item = usize> + use<'a> {
+        let first = number * CHUNK_PAGES;
+        let last = (first + CHUNK_PAGES).min((self.length() / PAGE as u64) as usize);
+        let is_present = |page: usize| self.present.get(page / 8).is_some_and(|b| b >> (page % 8) & 1 == 1);
+        (first..last).filter(move |page| !is_present(*page) && !base.inherits(*page))
+    }
+
     /// The pages of chunk `number` that are in the file, in runs, as bytes from the start of the chunk.
     fn runs(&self, number: usize) -> Vec<Range<usize>> {
         let first = number * CHUNK_PAGES;
@@ -180,10 +189,19 @@ pub(super) fn save(ram: &GuestRam, file: &File, progress: &dyn Progress) -> Resu
     Ok(map.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
-/// Reads the pages that `map` says are in `file` into memory. Others become zeroes.
-pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn Progress) -> Result<()> {
+/// Reads the pages that `map` says are in `file` into memory. Others become zeroes, except those that are as in the `base`,
+/// whose memory is there already.
+pub(super) fn load(
+    map: &MemoryMap,
+    base: Option<&MemoryBase>,
+    file: &File,
+    ram: &GuestRam,
+    progress: &dyn Progress,
+) -> Result<()> {
     require_ranges(map, &ranges_of(ram))?;
-    clear_files(ram).map_err(|e| Error::io("cannot clear the file of the guest's memory", e))?;
+    if base.is_none() {
+        clear_files(ram).map_err(|e| Error::io("cannot clear the file of the guest's memory", e))?;
+    }
     let length = map.length();
     let work =
         Work { parts: length.div_ceil(CHUNK as u64), bytes: length, name: "loading the guest's memory", progress };
@@ -200,6 +218,12 @@ pub(super) fn load(map: &MemoryMap, file: &File, ram: &GuestRam, progress: &dyn 
                     .map_err(|e| Error::io("cannot read the guest's memory", e))?;
                 checksum = crc32c::crc32c_append(checksum, bytes);
                 write_guest(ram, &map.ranges, start, bytes)?;
+            }
+            for page in base.iter().flat_map(|base| map.zeroes(number as usize, base)) {
+                guest_slices(ram, &map.ranges, page as u64 * PAGE as u64, PAGE)?
+                    .iter()
+                    .filter(|slice| !slice.is_zero())
+                    .for_each(|slice| slice.copy_from(&[0; PAGE]));
             }
             if map.checksums.get(number as usize) != Some(&checksum) {
                 let from = number * CHUNK as u64;

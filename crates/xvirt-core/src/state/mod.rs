@@ -2,13 +2,15 @@
 //!
 //! `docs/snapshot-format.md` describes the format for other implementations. `header` is the plain header that every
 //! version reads, `section` the typed bodies behind it, `memory` the pages of the guest. `writer` makes such a file and
-//! `reader` reads one; `parallel` divides work on memory between threads. `pages` writes pages in any order, for memory
+//! `reader` reads one; `parallel` divides work on memory between threads. A file can be based on
+//! another, its `base`. `pages` writes pages in any order, for memory
 //! that is saved while its guest runs: in the `background`, or in `rounds` over the pages that were written meanwhile.
 //!
 //! The file is written from back to front: the header comes last, after everything else is on stable storage. So a file
 //! with a valid header is complete.
 
 mod background;
+mod base;
 mod dirty;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -26,6 +28,7 @@ mod tests;
 mod writer;
 
 pub(crate) use background::BackgroundSave;
+pub(crate) use base::{Identity, MAX_BASES, MemoryBase, base_path};
 pub(crate) use dirty::DirtyPages;
 pub(crate) use memory::{MemoryRange, PAGE, guest_slices, ranges_of};
 pub(crate) use reader::StateReader;

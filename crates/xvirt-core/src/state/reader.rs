@@ -5,6 +5,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
+use super::base::{Identity, MAX_BASES, MemoryBase};
 use super::header::{Entry, Header, LENGTH, damaged, unsupported};
 use super::memory::{self, MemoryMap, OFFSET};
 use super::section::{Kind, MAX_BODY, Section, decode};
@@ -18,6 +21,9 @@ use crate::{Error, Result};
 pub(crate) struct StateReader {
     file: Arc<File>,
     header: Header,
+    identity: Identity,
+    /// The file on which it is based.
+    base: Option<Box<Self>>,
 }
 
 impl StateReader {
@@ -47,7 +53,26 @@ impl StateReader {
                 return Err(damaged(format!("it has section '{}' twice", kind.name())));
             }
         }
-        Ok(Self { file: Arc::new(file), header })
+        let identity = Sha256::digest(bytes).into();
+        Ok(Self { file: Arc::new(file), header, identity, base: None })
+    }
+
+    /// Opens the files on which this one is based, from the nearest on; `open` gets their numbers.
+    ///
+    /// # Errors
+    /// `CorruptState`: one is not the one that this is based on; or as [`new`](Self::new).
+    pub(crate) fn open_bases(&mut self, open: impl Fn(usize) -> Result<File>) -> Result<()> {
+        let (mut reader, mut number) = (self, 0);
+        while let Some(base) = reader.memory_base()? {
+            number += 1;
+            if number > MAX_BASES {
+                return Err(damaged(format!("it is based on more than {MAX_BASES} others")));
+            }
+            let below = Self::new(open(number)?)?;
+            base.check(&reader.memory_map()?, &below.identity)?;
+            reader = reader.base.insert(Box::new(below));
+        }
+        Ok(())
     }
 
     /// A section that has to be there.
@@ -72,7 +97,22 @@ impl StateReader {
     /// # Errors
     /// As [`section`](Self::section), `InvalidConfig` when `ram` has other ranges, or `Cancelled`.
     pub(crate) fn memory(&self, ram: &GuestRam, progress: &dyn Progress) -> Result<()> {
-        memory::load(&self.memory_map()?, &self.file, ram, progress)
+        let (map, base) = (self.memory_map()?, self.memory_base()?);
+        match (&base, &self.base) {
+            (None, _) => {}
+            (Some(base), Some(below)) => {
+                below.memory(ram, progress)?;
+                base.check(&map, &below.identity)?;
+            }
+            (Some(_), None) => return Err(damaged("it is based on another file, which is not there")),
+        }
+        memory::load(&map, base.as_ref(), &self.file, ram, progress)
+    }
+
+    /// What it takes from the file on which it is based, if it is based on one.
+    fn memory_base(&self) -> Result<Option<MemoryBase>> {
+        let has = self.header.sections.iter().any(|entry| entry.kind == Kind::MemoryBase as u32);
+        has.then(|| self.section()).transpose()
     }
 
     /// Maps the guest's memory from the file, privately: the guest can run before it is read. Damage of the memory is not

@@ -8,7 +8,7 @@ use vm_memory::{Bytes, GuestAddress};
 use xvirt_testing::random::Random;
 
 use super::memory::MemoryMap;
-use super::{BackgroundSave, DirtyPages, PAGE, Rounds, StateReader, StateWriter};
+use super::{BackgroundSave, DirtyPages, MemoryBase, PAGE, Rounds, StateReader, StateWriter};
 use crate::ErrorKind;
 use crate::memory::{GuestRam, MemoryBacking, allocate, give_back};
 use crate::size::ByteSize;
@@ -78,7 +78,7 @@ fn memory_saved_in_the_background_is_that_of_the_moment() {
     for seed in 0..4 {
         let mut random = Random::new(seed);
         let (ram, file) = (filled(&mut random), tempfile::tempfile().unwrap());
-        let save = BackgroundSave::new(ram.clone(), file.try_clone().unwrap()).unwrap();
+        let mut save = BackgroundSave::new(ram.clone(), file.try_clone().unwrap()).unwrap();
         let (stop, end, barrier) = (AtomicBool::new(false), AtomicBool::new(false), Barrier::new(3));
         let mut changed = DirtyPages::none((SIZE / PAGE) as u64);
         (0..SIZE / PAGE).filter(|page| page % 7 > 3 || *page > 1500).for_each(|page| changed.insert(page as u64));
@@ -111,7 +111,7 @@ fn memory_saved_in_the_background_is_that_of_the_moment() {
 #[test]
 fn a_full_file_system_lets_everybody_write_again() {
     let ram = filled(&mut Random::new(1));
-    let save = BackgroundSave::new(ram.clone(), File::options().write(true).open("/dev/full").unwrap()).unwrap();
+    let mut save = BackgroundSave::new(ram.clone(), File::options().write(true).open("/dev/full").unwrap()).unwrap();
     save.begin(None).unwrap();
     ram.write_slice(&[1; SIZE], GuestAddress(0)).unwrap();
     assert_eq!(save.finish(&()).unwrap_err().kind(), ErrorKind::NoSpace);
@@ -121,10 +121,11 @@ fn a_full_file_system_lets_everybody_write_again() {
 #[test]
 fn whoever_ends_it_early_lets_everybody_write_again() {
     let ram = filled(&mut Random::new(1));
-    let save = BackgroundSave::new(ram.clone(), tempfile::tempfile().unwrap()).unwrap();
+    let mut save = BackgroundSave::new(ram.clone(), tempfile::tempfile().unwrap()).unwrap();
     save.begin(None).unwrap();
     let cancelled = AtomicBool::new(true);
     assert_eq!(save.finish(&cancelled).unwrap_err().kind(), ErrorKind::Cancelled);
+    drop(save);
     ram.write_slice(&[2; SIZE], GuestAddress(0)).unwrap();
     drop(BackgroundSave::new(ram.clone(), tempfile::tempfile().unwrap()).unwrap());
     ram.write_slice(&[3; SIZE], GuestAddress(0)).unwrap();
@@ -156,4 +157,42 @@ fn the_last_round_counts() {
     }
     let map = rounds.map();
     require_same(&read(file, &map), &contents(&ram));
+}
+
+#[test]
+fn files_that_are_based_on_others_have_what_has_changed() {
+    let mut random = Random::new(9);
+    let (ram, mut files) = (filled(&mut random), Vec::<File>::new());
+    let (mut base, mut dirty) = (None, DirtyPages::all((SIZE / PAGE) as u64));
+    for number in 0..4 {
+        let file = tempfile::tempfile().unwrap();
+        let mut rounds = Rounds::new(ram.clone(), file.try_clone().unwrap()).unwrap();
+        rounds.write(&dirty, &()).unwrap();
+        let mut writer = StateWriter::new(file);
+        writer.memory_written(&rounds.map()).unwrap();
+        if let Some(identity) = base {
+            writer.section(&MemoryBase::new(identity, &dirty)).unwrap();
+        }
+        let (file, identity) = writer.finish_identified().unwrap();
+        (base, _) = (Some(identity), files.insert(0, file));
+
+        let open = |number: usize| Ok(files[number].try_clone().unwrap());
+        let mut reader = StateReader::new(open(0).unwrap()).unwrap();
+        assert_eq!(reader.memory(&memory(), &()).is_err(), number > 0, "without its base");
+        reader.open_bases(open).unwrap();
+        let read = memory();
+        reader.memory(&read, &()).unwrap();
+        require_same(&contents(&read), &contents(&ram));
+
+        dirty = DirtyPages::none((SIZE / PAGE) as u64);
+        for _ in 0..100 {
+            let page = random.below_u64((SIZE / PAGE) as u64);
+            dirty.insert(page);
+            ram.write_slice(&[random.below(2) as u8; PAGE], GuestAddress(page * PAGE as u64)).unwrap();
+        }
+    }
+    // Another file in place of the base.
+    let mut reader = StateReader::new(files[0].try_clone().unwrap()).unwrap();
+    let error = reader.open_bases(|_| Ok(files[2].try_clone().unwrap())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CorruptState, "{error}");
 }

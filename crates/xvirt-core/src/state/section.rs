@@ -24,11 +24,20 @@ pub(crate) enum Kind {
     Memory = 5,
     /// What the consoles hold.
     Consoles = 6,
+    /// What is taken from the file on which this one is based.
+    MemoryBase = 7,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Description, Self::Processors, Self::Devices, Self::MemoryMap, Self::Memory, Self::Consoles];
+    const ALL: [Self; 7] = [
+        Self::Description,
+        Self::Processors,
+        Self::Devices,
+        Self::MemoryMap,
+        Self::Memory,
+        Self::Consoles,
+        Self::MemoryBase,
+    ];
 
     pub(super) fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u32 == number)
@@ -42,6 +51,7 @@ impl Kind {
             Self::MemoryMap => "memory map",
             Self::Memory => "memory",
             Self::Consoles => "consoles",
+            Self::MemoryBase => "memory base",
         }
     }
 }

@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use sha2::{Digest, Sha256};
+
+use super::base::Identity;
 use super::header::{Entry, Header, LENGTH};
 use super::memory::{self, MemoryMap, OFFSET};
 use super::section::{Kind, Section, encode};
@@ -75,15 +78,24 @@ impl StateWriter {
     /// # Errors
     /// `NoSpace` or another failure of the file.
     pub(crate) fn finish(self) -> Result<File> {
+        self.finish_identified().map(|(file, _)| file)
+    }
+
+    /// Like [`finish`](Self::finish), with what identifies the file for others that are based on it.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub(crate) fn finish_identified(self) -> Result<(File, Identity)> {
         let failed = |e| Error::io("cannot complete the saved state", e);
         self.file.set_len(self.end).map_err(failed)?;
         // The header makes the file valid, so everything else must be there first.
         self.file.sync_data().map_err(failed)?;
         let writer = env!("CARGO_PKG_VERSION").to_owned();
         let header = Header { writer, length: self.end, sections: self.sections };
-        self.file.write_all_at(&header.encode(), 0).map_err(failed)?;
+        let header = header.encode();
+        self.file.write_all_at(&header, 0).map_err(failed)?;
         self.file.sync_all().map_err(failed)?;
-        Ok(self.file)
+        Ok((self.file, Sha256::digest(header).into()))
     }
 }
 

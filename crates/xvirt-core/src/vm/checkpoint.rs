@@ -4,10 +4,10 @@
 //! last of which comes at that moment. The guest is stopped only for that.
 
 use std::fs::File;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::consoles::SavedConsoles;
 use super::handle::Vm;
@@ -15,10 +15,11 @@ use super::operation::LongOperation;
 use super::saved::Description;
 use super::stopped::Stopped;
 use super::suspend::write_state;
+use super::tracking::{Base, Tracked};
 use crate::kvm::DirtyLog;
 use crate::machine::{Machine, MachineState};
 use crate::progress::Progress;
-use crate::state::{BackgroundSave, DirtyPages, PAGE, Rounds, StateWriter, ranges_of};
+use crate::state::{BackgroundSave, DirtyPages, MemoryBase, PAGE, Rounds, StateWriter, ranges_of};
 use crate::{Error, ErrorKind, Result};
 
 /// The guest is stopped once this little is left to be written, in bytes.
@@ -72,13 +73,33 @@ pub struct CheckpointReport {
     /// How many rounds there were, with the one for which the guest was stopped.
     #[serde(default)]
     pub rounds: u32,
+    /// The checkpoint on which an incremental one is based: only what has changed since is in the file.
+    #[serde(default)]
+    pub base: Option<Uuid>,
+    /// Why one that was to be incremental has all memory.
+    #[serde(default)]
+    pub full_because: Option<String>,
 }
 
-/// A VM that is being saved while its guest runs.
-pub(crate) struct Saving {
+/// Whether a checkpoint has all memory.
+#[derive(Clone, Debug)]
+pub(crate) enum Extent {
+    Full,
+    /// The next checkpoint can be based on it; this one cannot be based on an earlier one, for this reason.
+    FirstOfMany(String),
+    /// Only what has changed since the [tracked](Vm::tracked) checkpoint.
+    Incremental,
+}
+
+/// A VM that is being saved while its guest runs. Dropping it ends that.
+pub(crate) struct Saving<'a> {
+    vm: &'a Vm,
     way: Way,
     file: File,
     not_protected: Option<String>,
+    /// What is written to memory, unless nobody needs to know.
+    changes: Option<Changes>,
+    full_because: Option<String>,
     /// What the VM was when the guest was stopped.
     moment: Option<Moment>,
 }
@@ -92,8 +113,35 @@ struct Moment {
 
 enum Way {
     Protect(BackgroundSave),
-    Rounds(Rounds, DirtyLog, DirtyPages),
+    /// With the pages that were not written since they changed.
+    Rounds(Rounds, DirtyPages),
     Stop(Rounds),
+}
+
+/// The changes of memory.
+struct Changes {
+    log: DirtyLog,
+    /// All that were taken out of the log.
+    taken: DirtyPages,
+    /// The checkpoint since which they are complete.
+    base: Option<Base>,
+    /// Whether they are needed after this checkpoint.
+    go_on: bool,
+}
+
+impl Changes {
+    /// The pages that were written since the last call.
+    fn take(&mut self, machine: &Machine) -> Result<DirtyPages> {
+        let ranges = ranges_of(machine.ram());
+        let mut dirty = DirtyPages::none(ranges.iter().map(|range| range.length / PAGE as u64).sum());
+        let mut first = 0;
+        for (range, bitmap) in ranges.iter().zip(self.log.take()?) {
+            dirty.insert_bitmap(first, &bitmap);
+            first += range.length / PAGE as u64;
+        }
+        self.taken.merge(&dirty);
+        Ok(dirty)
+    }
 }
 
 impl Vm {
@@ -111,17 +159,19 @@ impl Vm {
         _: &LongOperation<'_>,
         file: File,
         method: CheckpointMethod,
+        extent: Extent,
         progress: &dyn Progress,
-    ) -> Result<Saving> {
+    ) -> Result<Saving<'_>> {
         let machine = self.inner.running_machine()?;
         // So that little is left to be flushed while the guest is stopped.
         self.inner.flush_disks(|disk| disk.flush())?;
         let copy = || file.try_clone().map_err(|e| Error::io("cannot duplicate the descriptor of the checkpoint", e));
+        let in_file = || Rounds::new(machine.ram().clone(), copy()?);
         let protect = || BackgroundSave::new(machine.ram().clone(), copy()?).map(Way::Protect);
-        let in_rounds = || rounds(&machine, Rounds::new(machine.ram().clone(), copy()?)?, progress);
+        let in_rounds = || in_file().map(|rounds| Way::Rounds(rounds, DirtyPages::none(0)));
         let mut not_protected = None;
         let way = match method {
-            CheckpointMethod::Stop => Way::Stop(Rounds::new(machine.ram().clone(), copy()?)?),
+            CheckpointMethod::Stop => Way::Stop(in_file()?),
             CheckpointMethod::Rounds => in_rounds()?,
             CheckpointMethod::Protect => protect().map_err(|error| {
                 error.with_remedy("see what Host::probe says of userfaultfd, or let memory be saved in rounds")
@@ -134,38 +184,59 @@ impl Vm {
                 }
             },
         };
-        Ok(Saving { way, file, not_protected, moment: None })
+        let (changes, full_because) = self.changes(&machine, matches!(way, Way::Rounds(..)), extent)?;
+        // From here on, what was taken out of the log is not lost.
+        let mut saving = Saving { vm: self, way, file, not_protected, changes, full_because, moment: None };
+        saving.rounds(&machine, progress)?;
+        Ok(saving)
+    }
+
+    /// The changes that a checkpoint of this extent needs, and why it is full if it is.
+    fn changes(&self, machine: &Machine, needed: bool, extent: Extent) -> Result<(Option<Changes>, Option<String>)> {
+        let (go_on, full_because) = match extent {
+            Extent::Full if !needed => return Ok((None, None)),
+            Extent::Full => (false, None),
+            Extent::FirstOfMany(reason) => (true, Some(reason)),
+            Extent::Incremental => {
+                let tracked = self.take_tracked();
+                let changes = tracked.map(|Tracked { log, changed: taken, base }| Changes {
+                    log,
+                    taken,
+                    base: Some(base),
+                    go_on: true,
+                });
+                return Ok((changes, None));
+            }
+        };
+        // There is one log.
+        self.track(None);
+        let log = machine.dirty_log()?;
+        let pages = ranges_of(machine.ram()).iter().map(|range| range.length / PAGE as u64).sum();
+        Ok((Some(Changes { log, taken: DirtyPages::none(pages), base: None, go_on }), full_because))
     }
 }
 
-/// Saves memory while the guest runs, until little is left.
-fn rounds(machine: &Arc<Machine>, mut rounds: Rounds, progress: &dyn Progress) -> Result<Way> {
-    let log = machine.dirty_log()?;
-    let mut dirty = rounds.all();
-    loop {
-        rounds.write(&dirty, progress)?;
-        let before = dirty.bytes();
-        dirty = written(machine, &log)?;
-        // A guest that writes as fast as storage does is stopped with what is left.
-        if dirty.bytes() <= SMALL || rounds.count >= MOST_ROUNDS || dirty.bytes() > before / 4 * 3 {
-            return Ok(Way::Rounds(rounds, log, dirty));
+impl Saving<'_> {
+    /// Saves memory in rounds while the guest runs, until little is left.
+    fn rounds(&mut self, machine: &Machine, progress: &dyn Progress) -> Result<()> {
+        let (Way::Rounds(rounds, rest), Some(changes)) = (&mut self.way, &mut self.changes) else { return Ok(()) };
+        let mut dirty = rounds.all();
+        if changes.base.is_some() {
+            changes.take(machine)?;
+            dirty = changes.taken.clone();
+        }
+        loop {
+            rounds.write(&dirty, progress)?;
+            let before = dirty.bytes();
+            dirty = changes.take(machine)?;
+            // A guest that writes as fast as storage does is stopped with what is left.
+            if dirty.bytes() <= SMALL || rounds.count >= MOST_ROUNDS || dirty.bytes() > before / 4 * 3 {
+                *rest = dirty;
+                return Ok(());
+            }
         }
     }
-}
 
-/// The pages that were written since the last call.
-fn written(machine: &Machine, log: &DirtyLog) -> Result<DirtyPages> {
-    let ranges = ranges_of(machine.ram());
-    let mut dirty = DirtyPages::none(ranges.iter().map(|range| range.length / PAGE as u64).sum());
-    let mut first = 0;
-    for (range, bitmap) in ranges.iter().zip(log.take()?) {
-        dirty.insert_bitmap(first, &bitmap);
-        first += range.length / PAGE as u64;
-    }
-    Ok(dirty)
-}
-
-impl Saving {
     /// Saves what has to be saved while the guest is stopped. The VM is saved as it is now.
     pub(crate) fn stop(&mut self, stopped: &Stopped<'_>, progress: &dyn Progress) -> Result<()> {
         let (vm, machine) = (stopped.vm, stopped.vm.inner.running_machine()?);
@@ -173,40 +244,80 @@ impl Saving {
         let state = machine.save()?;
         let description = vm.inner.describe(&vm.inner.live(), false)?;
         let consoles = vm.inner.consoles.save();
+        let last = self.changes.as_mut().map(|changes| changes.take(&machine)).transpose()?;
+        let since_base = self.changes.as_ref().filter(|changes| changes.base.is_some()).map(|changes| &changes.taken);
         match &mut self.way {
-            Way::Protect(save) => save.begin(None)?,
-            Way::Rounds(rounds, log, dirty) => {
-                dirty.merge(&written(&machine, log)?);
-                rounds.write(dirty, progress)?;
+            Way::Protect(save) => save.begin(since_base)?,
+            Way::Rounds(rounds, rest) => {
+                last.iter().for_each(|last| rest.merge(last));
+                rounds.write(rest, progress)?;
             }
-            Way::Stop(rounds) => rounds.write(&rounds.all(), progress)?,
+            Way::Stop(rounds) => rounds.write(since_base.unwrap_or(&rounds.all()), progress)?,
         }
         self.moment = Some(Moment { state, description, consoles });
         Ok(())
     }
 
-    /// Completes the file, while the guest runs again after it was stopped for `pause`. When this returns, everything is
-    /// on stable storage.
-    pub(crate) fn finish(self, pause: Duration, progress: &dyn Progress) -> Result<CheckpointReport> {
-        let Self { way, file, not_protected, moment } = self;
+    /// Completes the file of this checkpoint, while the guest runs again after it was stopped for `pause`. When this
+    /// returns, everything is on stable storage.
+    pub(crate) fn finish(
+        mut self,
+        snapshot: Uuid,
+        pause: Duration,
+        progress: &dyn Progress,
+    ) -> Result<CheckpointReport> {
+        let moment = self.moment.take();
         let moment = moment.ok_or_else(|| Error::new(ErrorKind::InvalidState, "the guest was not stopped"))?;
-        let (method, map, stalls, written, rounds) = match way {
+        let (method, map, stalls, written, rounds) = match &mut self.way {
             Way::Protect(save) => {
                 let saved = save.finish(progress)?;
                 (CheckpointMethod::Protect, saved.map, saved.stalls, saved.written, 0)
             }
-            Way::Rounds(rounds, log, _) => {
-                drop(log);
-                let Rounds { count, written, .. } = rounds;
-                (CheckpointMethod::Rounds, rounds.map(), Default::default(), written, count)
+            Way::Rounds(rounds, _) => {
+                (CheckpointMethod::Rounds, rounds.map(), Default::default(), rounds.written, rounds.count)
             }
             Way::Stop(rounds) => (CheckpointMethod::Stop, rounds.map(), Default::default(), rounds.written, 1),
         };
-        let mut writer = StateWriter::new(file);
+        let file = self.file.try_clone();
+        let mut writer =
+            StateWriter::new(file.map_err(|e| Error::io("cannot duplicate the descriptor of the checkpoint", e))?);
         let memory = writer.memory_written(&map)?;
         write_state(&mut writer, &moment.state, &moment.description, &moment.consoles)?;
-        writer.finish()?;
-        let (longest_stall, total_stall) = (stalls.longest, stalls.total);
-        Ok(CheckpointReport { method, not_protected, pause, longest_stall, total_stall, memory, written, rounds })
+        let based = self.changes.as_ref().and_then(|changes| Some((changes.base?, &changes.taken)));
+        if let Some((base, changed)) = based {
+            writer.section(&MemoryBase::new(base.identity, changed))?;
+        }
+        let base = based.map(|(base, _)| base);
+        let (_, identity) = writer.finish_identified()?;
+        self.track_from(Base { snapshot, identity, depth: base.map_or(0, |base| base.depth + 1) });
+        Ok(CheckpointReport {
+            method,
+            not_protected: self.not_protected.take(),
+            pause,
+            longest_stall: stalls.longest,
+            total_stall: stalls.total,
+            memory,
+            written,
+            rounds,
+            base: base.map(|base| base.snapshot),
+            full_because: self.full_because.take(),
+        })
+    }
+
+    /// Tracks what is written from the moment of this checkpoint on, if it was to be.
+    fn track_from(&mut self, base: Base) {
+        if let Some(Changes { log, taken, .. }) = self.changes.take().filter(|changes| changes.go_on) {
+            let changed = DirtyPages::none(taken.pages());
+            self.vm.track(Some(Tracked { log, changed, base }));
+        }
+    }
+}
+
+impl Drop for Saving<'_> {
+    /// After a failure, the next checkpoint can still be based on the one before.
+    fn drop(&mut self) {
+        if let Some(Changes { log, taken: changed, base: Some(base), .. }) = self.changes.take() {
+            self.vm.track(Some(Tracked { log, changed, base }));
+        }
     }
 }

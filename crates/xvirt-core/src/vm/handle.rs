@@ -392,7 +392,8 @@ impl Inner {
         let cpu_group = limits::make_cpu_group(config, cpu_limit, &machine)?;
         let supervisor = Supervisor::spawn(self, run, &machine)?;
         let (machine, memory) = (Arc::new(machine), config.memory);
-        let running = Running { machine, memory, balloon, cpu_group, since: Instant::now(), resumed: None };
+        let running =
+            Running { machine, memory, balloon, cpu_group, since: Instant::now(), resumed: None, tracked: None };
         Ok(Started { running, disks, nics, supervisor })
     }
 

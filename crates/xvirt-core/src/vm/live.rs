@@ -17,6 +17,7 @@ use super::resume::Resumed;
 use super::saved::SavedState;
 use super::state::PowerState;
 use super::statistics::Statistics;
+use super::tracking::Tracked;
 use crate::cgroup::CpuGroup;
 use crate::config::{ByteSize, CpuLimit, VmConfig};
 use crate::machine::Machine;
@@ -72,6 +73,8 @@ pub(super) struct Running {
     pub(super) since: Instant,
     /// How it was resumed, if it was.
     pub(super) resumed: Option<Resumed>,
+    /// What its guest has written since a checkpoint.
+    pub(super) tracked: Option<Tracked>,
 }
 
 impl Live {

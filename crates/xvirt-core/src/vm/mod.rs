@@ -62,10 +62,12 @@ mod statistics;
 mod stopped;
 mod supervisor;
 mod suspend;
+mod tracking;
 mod vsock;
 
 pub use crate::latency::Latencies;
 pub use crate::machine::ElapsedTime;
+pub(crate) use checkpoint::Extent;
 pub use checkpoint::{CheckpointMethod, CheckpointReport};
 pub use disks::DiskStatus;
 pub use events::{CrashReason, Device, Event, EventReceiver, EventRecord, IoOperation};

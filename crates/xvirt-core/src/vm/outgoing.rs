@@ -125,6 +125,8 @@ impl Outgoing<'_> {
 
     /// Starts to log what is written to memory.
     pub(crate) fn start_dirty_log(&self) -> Result<()> {
+        // There is one log. The next incremental checkpoint here will be a full one.
+        self.vm.track(None);
         *lock(&self.log) = Some(self.machine.dirty_log()?);
         Ok(())
     }

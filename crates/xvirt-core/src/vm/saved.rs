@@ -16,7 +16,7 @@ use crate::config::{Disk, DiskSource, MAX_DEVICES, VmConfig};
 use crate::disk::ImageStamp;
 use crate::host::Host;
 use crate::named_file::NamedFile;
-use crate::state::{Kind, Section, StateReader};
+use crate::state::{Kind, Section, StateReader, base_path};
 use crate::{Error, ErrorKind, Result};
 
 /// Where the saved state of a suspended VM is kept.
@@ -270,7 +270,17 @@ pub(super) fn open(path: &Path) -> Result<StateReader> {
         return Err(Error::new(ErrorKind::CorruptState, what).with_remedy("give the file that a suspend wrote"));
     }
     let file = found.open(OpenOptions::new().read(true)).map_err(cannot)?;
-    StateReader::new(file).map_err(|error| in_file(path, error))
+    let open_base = |number| {
+        let path = base_path(path, number);
+        let found = NamedFile::find(&path).and_then(|found| found.open(OpenOptions::new().read(true)));
+        found.map_err(|error| cannot_open(&path, error))
+    };
+    let read = || {
+        let mut reader = StateReader::new(file)?;
+        reader.open_bases(open_base)?;
+        Ok(reader)
+    };
+    read().map_err(|error| in_file(path, error))
 }
 
 fn cannot_open(path: &Path, error: std::io::Error) -> Error {

@@ -9,7 +9,7 @@ use xvirt_core::config::ByteSize;
 use xvirt_core::host::Host;
 use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::{Repository, StoredVm};
-use xvirt_core::snapshot::{CheckpointMethod, NewSnapshot};
+use xvirt_core::snapshot::{CheckpointMethod, NewSnapshot, Snapshot};
 use xvirt_core::vm::{PowerState, Verb, Vm};
 
 use crate::host;
@@ -166,4 +166,58 @@ fn a_cancelled_checkpoint_leaves_the_vm_running() {
     guest.goes_on();
     sound(&repository);
     assert_eq!(guest.vm.config().unwrap().memory, ByteSize::mib(32));
+}
+
+#[test]
+fn incremental_checkpoints_have_what_has_changed_and_need_no_listed_base() {
+    let host = host!();
+    for method in METHODS {
+        let (_folder, repository, mut guest) = running(&host);
+        let new = |name| NewSnapshot::new(name).method(method).incremental(true);
+        let mut taken = Vec::new();
+        for number in 0..4 {
+            guest.hear();
+            let least = guest.progress;
+            let checkpoint = repository.checkpoint(&guest.vm, new("next"), &()).unwrap();
+            let report = checkpoint.checkpoint_report().unwrap().clone();
+            assert_eq!(report.method, method);
+            match taken.last() {
+                None => assert!(report.full_because.as_ref().unwrap().contains("no earlier checkpoint"), "{report:?}"),
+                Some((base, _)) => {
+                    let base: &Snapshot = base;
+                    assert_eq!((report.base, report.full_because.clone()), (Some(base.uuid()), None));
+                }
+            }
+            taken.push((checkpoint, least));
+            sound(&repository);
+            if number == 1 {
+                // Others in between, and failures, change nothing.
+                let other =
+                    repository.checkpoint(&guest.vm, NewSnapshot::new("full").method(CheckpointMethod::Stop), &());
+                assert_eq!(other.unwrap().checkpoint_report().unwrap().base, None);
+                repository.checkpoint(&guest.vm, new("no"), &AtomicBool::new(true)).unwrap_err();
+            }
+            guest.goes_on();
+        }
+        // A base that was removed.
+        repository.remove_snapshot(&taken.remove(3).0).unwrap();
+        let full = repository.checkpoint(&guest.vm, new("full"), &()).unwrap();
+        let report = full.checkpoint_report().unwrap();
+        assert!(report.base.is_none() && report.full_because.is_some(), "{report:?}");
+        drop(guest);
+        // The second is based on the first, which is removed, and the third on both.
+        let (first, _) = taken.remove(0);
+        repository.remove_snapshot(&first).unwrap();
+        sound(&repository);
+        for (checkpoint, least) in taken.into_iter().rev() {
+            let stored = repository.revert(&checkpoint).unwrap();
+            sound(&repository);
+            let mut guest = Workload::taken_back(stored.build(&host).unwrap(), least);
+            guest.vm.resume(&()).unwrap();
+            guest.goes_on();
+            let left = stored.folder().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+            assert_eq!(left.filter(|name| name.to_string_lossy().starts_with("saved-state")).count(), 0);
+        }
+        sound(&repository);
+    }
 }

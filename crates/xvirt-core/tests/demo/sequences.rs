@@ -10,6 +10,7 @@ use xvirt_core::disk::{self, ImageFormat};
 use xvirt_core::host::Host;
 use xvirt_core::net::MacAddress;
 use xvirt_core::repository::{Repository, Snapshot, StoredVm};
+use xvirt_core::snapshot::{CheckpointMethod, NewSnapshot};
 use xvirt_core::vm::{SuspendedVm, Vm};
 use xvirt_testing::random::Random;
 
@@ -21,6 +22,7 @@ use crate::workload::{self, DISK, Progress, Workload};
 const SEQUENCES: u64 = 2;
 const SEED: u64 = 1;
 const VERBS: usize = 10;
+const METHODS: [CheckpointMethod; 3] = [CheckpointMethod::Auto, CheckpointMethod::Rounds, CheckpointMethod::Stop];
 const STEP: u64 = 1 << 20;
 /// The third disk comes and goes.
 const PLUGGED: usize = 2;
@@ -183,7 +185,13 @@ impl<'a> Sequence<'a> {
         self.guest().hear();
         let least = self.guest().progress;
         let snapshot = match memory {
-            true => self.repository.checkpoint(self.vm(), "checkpoint", &()).unwrap(),
+            true => {
+                let method = *self.random.pick(&METHODS);
+                let new = NewSnapshot::new("checkpoint").method(method).incremental(self.random.below(3) > 0);
+                let checkpoint = self.repository.checkpoint(self.vm(), new, &()).unwrap();
+                println!("  {:?}", checkpoint.checkpoint_report().unwrap());
+                checkpoint
+            }
             false => self.repository.snapshot(self.vm(), "snapshot", &()).unwrap(),
         };
         if paused {

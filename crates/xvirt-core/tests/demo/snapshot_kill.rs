@@ -7,6 +7,7 @@ use std::time::Duration;
 use xvirt_core::ErrorKind;
 use xvirt_core::host::Host;
 use xvirt_core::repository::{Repository, StoredVm};
+use xvirt_core::snapshot::NewSnapshot;
 use xvirt_testing::random::Random;
 
 use crate::host;
@@ -70,7 +71,10 @@ fn obeys() {
         say(&format!("begin {verb} {}", report(&repository, round)));
         match verb {
             "snapshot" => drop(repository.snapshot(&guest.vm, "s", &()).unwrap()),
-            "checkpoint" => drop(repository.checkpoint(&guest.vm, "c", &()).unwrap()),
+            "checkpoint" => {
+                let new = NewSnapshot::new("c").incremental(number % 3 > 0);
+                drop(repository.checkpoint(&guest.vm, new, &()).unwrap());
+            }
             "remove" => {
                 repository.remove_snapshot(random.pick(&snapshots)).unwrap();
                 repository.merge_removed(&()).unwrap();

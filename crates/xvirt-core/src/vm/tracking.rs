@@ -1,0 +1,47 @@
+//! Keeps track of what a guest writes after a checkpoint, so that the next one needs to store only that.
+
+use uuid::Uuid;
+
+use super::handle::Vm;
+use crate::kvm::DirtyLog;
+use crate::state::{DirtyPages, Identity};
+
+/// What was written since a checkpoint.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) log: DirtyLog,
+    /// What was taken out of the log already.
+    pub(super) changed: DirtyPages,
+    pub(super) base: Base,
+}
+
+/// A checkpoint on which another can be based.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base {
+    /// The checkpoint.
+    pub(crate) snapshot: Uuid,
+    /// Its file.
+    pub(crate) identity: Identity,
+    /// On how many others it is based.
+    pub(crate) depth: usize,
+}
+
+impl Vm {
+    /// The checkpoint since which all writes to memory are tracked.
+    pub(crate) fn tracked(&self) -> Option<Base> {
+        self.inner.live().running.as_ref()?.tracked.as_ref().map(|tracked| tracked.base)
+    }
+
+    /// Tracks the changes since another checkpoint, or none.
+    pub(super) fn track(&self, tracked: Option<Tracked>) {
+        let ended = match &mut self.inner.live().running {
+            Some(running) => std::mem::replace(&mut running.tracked, tracked),
+            None => tracked,
+        };
+        drop(ended);
+    }
+
+    pub(super) fn take_tracked(&self) -> Option<Tracked> {
+        self.inner.live().running.as_mut()?.tracked.take()
+    }
+}
