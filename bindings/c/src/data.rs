@@ -1375,6 +1375,53 @@ impl FromC<MaybeUninit<XvirtMemoryTransfer>> for core::migrate::MemoryTransfer {
     }
 }
 
+/// How the memory of a running guest is saved.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum XvirtCheckpointMethod {
+    /// The default.
+    Default = 0,
+    /// XVIRT_CHECKPOINT_METHOD_PROTECT where host and memory allow it, otherwise XVIRT_CHECKPOINT_METHOD_ROUNDS.
+    Auto = 1,
+    /// The guest is stopped shortly. Afterwards its memory is protected against writes, and saved while the guest
+    /// runs; who writes a page that was not read yet waits until it has been, usually less than a millisecond.
+    ///
+    /// Needs userfaultfd with write protection (Linux 5.7), which xvirt_host_userfaultfd() reports, and memory that
+    /// is no file: XvirtMemoryBacking without `shared`, `file` and `huge_pages`.
+    Protect = 2,
+    /// Memory is saved while the guest runs, then what it has written meanwhile, in rounds. The guest is stopped for
+    /// the last one.
+    Rounds = 3,
+    /// The guest is stopped until its memory is saved.
+    Stop = 4,
+}
+
+impl ToC<MaybeUninit<XvirtCheckpointMethod>> for core::snapshot::CheckpointMethod {
+    fn to_c(&self, _: &Arena) -> MaybeUninit<XvirtCheckpointMethod> {
+        number(match self {
+            Self::Auto => 1,
+            Self::Protect => 2,
+            Self::Rounds => 3,
+            Self::Stop => 4,
+            #[allow(unreachable_patterns, reason = "a newer core may have more")]
+            _ => 0,
+        })
+    }
+}
+
+impl FromC<MaybeUninit<XvirtCheckpointMethod>> for core::snapshot::CheckpointMethod {
+    unsafe fn from_c(c: MaybeUninit<XvirtCheckpointMethod>, at: &At<'_>) -> Result<Option<Self>> {
+        match code(c) {
+            0 => Ok(None),
+            1 => Ok(Some(Self::Auto)),
+            2 => Ok(Some(Self::Protect)),
+            3 => Ok(Some(Self::Rounds)),
+            4 => Ok(Some(Self::Stop)),
+            other => Err(unknown("XvirtCheckpointMethod", other, at)),
+        }
+    }
+}
+
 /// Which unused templates to delete.
 #[repr(u32)]
 #[derive(Clone, Copy)]
@@ -4573,6 +4620,51 @@ impl FromC<*const XvirtUser> for core::seed::User {
     }
 }
 
+/// How a checkpoint of a running VM was taken.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct XvirtCheckpointReport {
+    /// How memory was saved, never `Auto`.
+    pub method: MaybeUninit<XvirtCheckpointMethod>,
+    /// Why memory was not protected, if it was to be where possible.
+    pub not_protected: *const c_char,
+    /// How long the guest was stopped. In nanoseconds.
+    pub pause_ns: u64,
+    /// The longest time that a vCPU or a device waited for a page to be read before writing it. In nanoseconds.
+    pub longest_stall_ns: u64,
+    /// All these times together. In nanoseconds.
+    pub total_stall_ns: u64,
+    /// The bytes of guest memory in the file.
+    pub memory: u64,
+    /// The bytes of guest memory that were written, which are more if pages were written several times.
+    pub written: u64,
+    /// How many rounds there were, with the one for which the guest was stopped.
+    pub rounds: u32,
+    /// The checkpoint on which an incremental one is based: only what has changed since is in the file.
+    pub base: *const c_char,
+    /// Why one that was to be incremental has all memory.
+    pub full_because: *const c_char,
+}
+
+impl Struct for core::snapshot::CheckpointReport {
+    type C = XvirtCheckpointReport;
+
+    fn to_struct(&self, arena: &Arena) -> XvirtCheckpointReport {
+        XvirtCheckpointReport {
+            method: self.method.to_c(arena),
+            not_protected: self.not_protected.to_c(arena),
+            pause_ns: self.pause.to_c(arena),
+            longest_stall_ns: self.longest_stall.to_c(arena),
+            total_stall_ns: self.total_stall.to_c(arena),
+            memory: self.memory.to_c(arena),
+            written: self.written.to_c(arena),
+            rounds: self.rounds.to_c(arena),
+            base: self.base.to_c(arena),
+            full_because: self.full_because.to_c(arena),
+        }
+    }
+}
+
 /// Name and options of a new snapshot.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -4587,6 +4679,10 @@ pub struct XvirtNewSnapshot {
     pub has_quiesce: MaybeUninit<bool>,
     /// Freezes the file systems of a running guest through its agent, for at most this long. In nanoseconds.
     pub quiesce_ns: u64,
+    /// How a checkpoint saves the memory of a running guest.
+    pub method: MaybeUninit<XvirtCheckpointMethod>,
+    /// Whether a checkpoint has only the memory that has changed since the last one that was taken with this.
+    pub incremental: MaybeUninit<bool>,
 }
 
 // SAFETY: numbers, and pointers that are not followed without a check; zeroes mean that nothing is set.
@@ -4602,6 +4698,8 @@ impl Struct for core::snapshot::NewSnapshot {
             description: self.description.to_c(arena),
             has_quiesce: flag(self.quiesce.is_some()),
             quiesce_ns: self.quiesce.as_ref().map(|value| value.to_c(arena)).unwrap_or_default(),
+            method: self.method.to_c(arena),
+            incremental: self.incremental.to_c(arena),
         }
     }
 }
@@ -4618,6 +4716,12 @@ impl FromC<*const XvirtNewSnapshot> for core::snapshot::NewSnapshot {
             }
             if code(c.has_quiesce) != 0 {
                 value.quiesce = Some(std::time::Duration::from_nanos(c.quiesce_ns));
+            }
+            if let Some(set) = FromC::from_c(c.method, &at.field("method"))? {
+                value.method = set;
+            }
+            if let Some(set) = FromC::from_c(c.incremental, &at.field("incremental"))? {
+                value.incremental = set;
             }
             Ok(Some(value))
         }

@@ -2006,6 +2006,26 @@ pub unsafe extern "C" fn xvirt_snapshot_has_memory(
     })
 }
 
+/// How a checkpoint was taken; NULL if it is none, or its VM was suspended.
+///
+/// Free `checkpoint_report` with xvirt_checkpoint_report_free(). `checkpoint_report` is NULL if there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_snapshot_checkpoint_report(
+    snapshot: Option<&XvirtSnapshot>,
+    checkpoint_report: Option<&mut *mut XvirtCheckpointReport>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let checkpoint_report = out(checkpoint_report, std::ptr::null_mut(), "checkpoint_report")?;
+        let this = given(snapshot, "snapshot")?;
+        let value = this.0.checkpoint_report();
+        if let Some(value) = value {
+            output::put_record(checkpoint_report, value);
+        }
+        Ok(())
+    })
+}
+
 /// The VM's configuration at that moment, with the absolute paths of the snapshot's disks.
 ///
 /// Free `vm_config` with xvirt_vm_config_free().
@@ -2821,8 +2841,9 @@ pub unsafe extern "C" fn xvirt_repository_snapshot(
 /// with each other. A VM that is reverted (xvirt_repository_revert()) to it is suspended, and resumes at that
 /// moment.
 ///
-/// A running guest is stopped until its memory is saved, which takes as long as writing that much to the file
-/// system.
+/// A running guest is stopped only shortly, and its memory is saved while it runs, as `method`
+/// says; xvirt_snapshot_checkpoint_report() says how that went. The checkpoint is listed when it is complete.
+/// After a failure, images may stay on which the VM's are based, as those of a removed snapshot do.
 ///
 /// Errors:
 /// As xvirt_repository_snapshot(), and: XVIRT_STATUS_INVALID_STATE if the VM is halted, or a device cannot be
@@ -6335,6 +6356,13 @@ pub unsafe extern "C" fn xvirt_boot_files_free(boot_files: *mut XvirtBootFiles) 
 pub unsafe extern "C" fn xvirt_check_free(check: *mut XvirtCheck) {
     // SAFETY: a call returned it, and the caller passes it once.
     unsafe { output::free(check) };
+}
+
+/// Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_checkpoint_report_free(checkpoint_report: *mut XvirtCheckpointReport) {
+    // SAFETY: a call returned it, and the caller passes it once.
+    unsafe { output::free(checkpoint_report) };
 }
 
 /// Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.

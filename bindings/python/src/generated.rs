@@ -90,6 +90,8 @@ plain!(
     core::seed::Seed,
     core::seed::SeedNic,
     core::seed::User,
+    core::snapshot::CheckpointMethod,
+    core::snapshot::CheckpointReport,
     core::snapshot::NewSnapshot,
     core::template::Seal,
     core::template::Unused,
@@ -880,6 +882,11 @@ impl Snapshot {
     fn has_memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let this = self.slot.get()?;
         this.has_memory().to_python(py)
+    }
+
+    fn checkpoint_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let this = self.slot.get()?;
+        this.checkpoint_report().to_python(py)
     }
 
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -2185,6 +2192,7 @@ fn normalize<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
         "Seed" => normalized::<core::seed::Seed>(value),
         "SeedNic" => normalized::<core::seed::SeedNic>(value),
         "User" => normalized::<core::seed::User>(value),
+        "CheckpointReport" => normalized::<core::snapshot::CheckpointReport>(value),
         "NewSnapshot" => normalized::<core::snapshot::NewSnapshot>(value),
         "Seal" => normalized::<core::template::Seal>(value),
         "DiskStatus" => normalized::<core::vm::DiskStatus>(value),
@@ -2235,6 +2243,7 @@ fn normalize<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
         "MigrationPhase" => normalized::<core::migrate::MigrationPhase>(value),
         "AtLimit" => normalized::<core::migrate::AtLimit>(value),
         "MemoryTransfer" => normalized::<core::migrate::MemoryTransfer>(value),
+        "CheckpointMethod" => normalized::<core::snapshot::CheckpointMethod>(value),
         "Unused" => normalized::<core::template::Unused>(value),
         "ElapsedTime" => normalized::<core::vm::ElapsedTime>(value),
         "CrashReason" => normalized::<core::vm::CrashReason>(value),

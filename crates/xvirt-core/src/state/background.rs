@@ -124,6 +124,14 @@ impl BackgroundSave {
         Ok(save)
     }
 
+    /// Makes room in the file for the memory that the guest has used until now, or of that for these pages.
+    ///
+    /// # Errors
+    /// `NoSpace`.
+    pub(crate) fn reserve(&self, changed: Option<&DirtyPages>) -> Result<()> {
+        self.shared.pages.reserve(&self.shared.populated(changed)?)
+    }
+
     /// Saves memory as it is now. The guest must not run until this returns. With `changed`, only these pages are saved.
     ///
     /// # Errors
@@ -132,20 +140,7 @@ impl BackgroundSave {
         let cannot = |e| Error::io("cannot protect guest memory against writes", e);
         let shared = &self.shared;
         let count = shared.pages.count();
-        let mut wanted = DirtyPages::none(count);
-        let mut first = 0;
-        for (range, bitmap) in super::ranges_of(&shared.pages.ram).iter().zip(
-            shared
-                .protection
-                .populated()
-                .map_err(|e| Error::io("cannot find out which memory the guest has used", e))?,
-        ) {
-            wanted.insert_bitmap(first, &bitmap);
-            first += range.length / PAGE as u64;
-        }
-        if let Some(changed) = changed {
-            wanted.retain(changed);
-        }
+        let wanted = shared.populated(changed)?;
         let has_any = |number: u64| wanted.runs(pages_of(number, count), 1).next().is_some();
         let chunks: Vec<_> = (0..shared.chunks.len() as u64).filter(|number| has_any(*number)).collect();
         for number in &chunks {
@@ -188,6 +183,7 @@ impl BackgroundSave {
         drop(work);
         self.end();
         failed.map_or(Ok(()), Err)?;
+        self.shared.pages.release()?;
         let stalls = lock(&self.shared.work).stalls;
         Ok(InBackground { map: self.shared.pages.map(), stalls, written })
     }
@@ -221,6 +217,20 @@ impl Drop for BackgroundSave {
 }
 
 impl Shared {
+    /// The pages that the host has allocated, or those of them that have `changed`.
+    fn populated(&self, changed: Option<&DirtyPages>) -> Result<DirtyPages> {
+        let cannot = |e| Error::io("cannot find out which memory the guest has used", e);
+        let (mut populated, mut first) = (DirtyPages::none(self.pages.count()), 0);
+        for (range, bitmap) in
+            super::ranges_of(&self.pages.ram).iter().zip(self.protection.populated().map_err(cannot)?)
+        {
+            populated.insert_bitmap(first, &bitmap);
+            first += range.length / PAGE as u64;
+        }
+        changed.into_iter().for_each(|changed| populated.retain(changed));
+        Ok(populated)
+    }
+
     fn set_keeper(&self, keeper: Option<Arc<dyn Keeper>>) {
         use vm_memory::GuestMemoryBackend;
         self.pages.ram.iter().for_each(|region| region.get_mmap().bitmap().set_keeper(keeper.clone()));

@@ -4,14 +4,18 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
+use super::dirty::DirtyPages;
 use super::memory::{CHUNK_PAGES, MemoryMap, MemoryRange, OFFSET, PAGE, is_zero, read_guest, runs, too_large, total};
 use crate::memory::GuestRam;
 use crate::{Error, Result};
 
+/// A smaller hole is not worth its place in the file system's tables.
+const SMALL_HOLE: usize = 64 << 10;
 /// The mark of a page that is in the file, beside its checksum.
 const PRESENT: u64 = 1 << 32;
 
@@ -23,6 +27,8 @@ pub(super) struct PageFile {
     file: File,
     /// For each page its CRC-32C and [`PRESENT`]; 0 if it is not in the file.
     pages: Vec<AtomicU64>,
+    /// Ranges of pages for which the file has room already.
+    reserved: OnceLock<Vec<Range<u64>>>,
 }
 
 impl PageFile {
@@ -32,12 +38,56 @@ impl PageFile {
         let count = usize::try_from(total(&ranges) / PAGE as u64).map_err(|_| too_large())?;
         let mut pages = Vec::new();
         pages.resize_with(count, AtomicU64::default);
-        Ok(Self { ram, ranges, file, pages })
+        Ok(Self { ram, ranges, file, pages, reserved: OnceLock::new() })
     }
 
     /// How many pages the memory has.
     pub(super) fn count(&self) -> u64 {
         self.pages.len() as u64
+    }
+
+    /// Makes room in the file for these pages, by chunks, and for what comes behind memory, so that the file system does
+    /// not become full after the guest was stopped.
+    ///
+    /// # Errors
+    /// `NoSpace`.
+    pub(super) fn reserve(&self, pages: &DirtyPages) -> Result<()> {
+        let count = self.count();
+        let chunks = (0..count.div_ceil(CHUNK_PAGES as u64)).map(|number| pages_of(number, count));
+        let mut reserved = Vec::<Range<u64>>::new();
+        for chunk in chunks.filter(|chunk| pages.runs(chunk.clone(), 1).next().is_some()) {
+            match reserved.last_mut().filter(|last| last.end == chunk.start) {
+                Some(last) => last.end = chunk.end,
+                None => reserved.push(chunk),
+            }
+        }
+        let place = |page: u64| OFFSET + page * PAGE as u64;
+        // The memory map, what is inherited, and the state of the devices.
+        let behind = (place(count), count / 4 + (1 << 20));
+        let ranges = reserved.iter().map(|run| (place(run.start), (run.end - run.start) * PAGE as u64));
+        for (offset, length) in ranges.chain([behind]) {
+            match fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, length) {
+                Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
+                made => made.map_err(|e| Error::io("cannot make room for the guest's memory", e.into()))?,
+            }
+        }
+        let _ = self.reserved.set(reserved);
+        Ok(())
+    }
+
+    /// Gives up the room for pages that are not in the file, except for small holes.
+    pub(super) fn release(&self) -> Result<()> {
+        for run in self.reserved.get().into_iter().flatten() {
+            let entries = self.pages.get(run.start as usize..run.end as usize).unwrap_or_default();
+            for hole in runs(entries.iter().map(|entry| entry.load(Ordering::Relaxed) == 0)) {
+                if hole.len() >= SMALL_HOLE {
+                    let offset = OFFSET + run.start * PAGE as u64 + hole.start as u64;
+                    let punched = punch(&self.file, offset, hole.len() as u64);
+                    punched.map_err(|e| Error::io("cannot give up room that the checkpoint does not need", e))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Copies guest memory from page `first` on into `bytes`.

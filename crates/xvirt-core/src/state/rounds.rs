@@ -33,6 +33,14 @@ impl Rounds {
         DirtyPages::all(self.pages.count())
     }
 
+    /// Makes room for what comes behind memory.
+    ///
+    /// # Errors
+    /// `NoSpace`.
+    pub(crate) fn reserve(&self) -> Result<()> {
+        self.pages.reserve(&DirtyPages::none(self.pages.count()))
+    }
+
     /// Writes these pages as they are now.
     ///
     /// # Errors

@@ -187,7 +187,7 @@ impl Vm {
         let (changes, full_because) = self.changes(&machine, matches!(way, Way::Rounds(..)), extent)?;
         // From here on, what was taken out of the log is not lost.
         let mut saving = Saving { vm: self, way, file, not_protected, changes, full_because, moment: None };
-        saving.rounds(&machine, progress)?;
+        saving.prepare(&machine, progress)?;
         Ok(saving)
     }
 
@@ -217,9 +217,18 @@ impl Vm {
 }
 
 impl Saving<'_> {
-    /// Saves memory in rounds while the guest runs, until little is left.
-    fn rounds(&mut self, machine: &Machine, progress: &dyn Progress) -> Result<()> {
-        let (Way::Rounds(rounds, rest), Some(changes)) = (&mut self.way, &mut self.changes) else { return Ok(()) };
+    /// Makes room for what will be saved, and saves memory in rounds while the guest runs, until little is left.
+    fn prepare(&mut self, machine: &Machine, progress: &dyn Progress) -> Result<()> {
+        let (rounds, rest, changes) = match (&mut self.way, &mut self.changes) {
+            (Way::Rounds(rounds, rest), Some(changes)) => (rounds, rest, changes),
+            (Way::Rounds(rounds, _) | Way::Stop(rounds), _) => return rounds.reserve(),
+            (Way::Protect(save), Some(changes)) if changes.base.is_some() => {
+                changes.take(machine)?;
+                return save.reserve(Some(&changes.taken));
+            }
+            (Way::Protect(save), _) => return save.reserve(None),
+        };
+        rounds.reserve()?;
         let mut dirty = rounds.all();
         if changes.base.is_some() {
             changes.take(machine)?;

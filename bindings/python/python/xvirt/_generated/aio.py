@@ -842,6 +842,12 @@ class Snapshot(Handle):
         return returned
 
     @property
+    def checkpoint_report(self) -> CheckpointReport | None:
+        """How a checkpoint was taken; `None` if it is none, or its VM was suspended."""
+        returned: CheckpointReport | None = optional(CheckpointReport._load)(self._native.checkpoint_report())
+        return returned
+
+    @property
     def config(self) -> VmConfig:
         """The VM's configuration at that moment, with the absolute paths of the snapshot's disks."""
         returned: VmConfig = VmConfig._load(self._native.config())
@@ -1189,7 +1195,9 @@ class Repository(RepositoryMethods, Handle):
         """Takes a checkpoint of a running, paused or suspended VM: its disks and its memory at one moment, consistent with
         each other. A VM that is reverted to it is suspended, and resumes at that moment.
 
-        A running guest is stopped until its memory is saved, which takes as long as writing that much to the file system.
+        A running guest is stopped only shortly, and its memory is saved while it runs, as `NewSnapshot.method` says;
+        `Snapshot.checkpoint_report` says how that went. The checkpoint is listed when it is complete. After a failure,
+        images may stay on which the VM's are based, as those of a removed snapshot do.
 
         Raises:
         As `snapshot`, and: `InvalidStateError` if the VM is halted, or a device
