@@ -5,6 +5,7 @@ use std::process::ExitCode;
 pub mod api;
 pub mod demo_vm;
 pub mod guest;
+pub mod memory;
 pub mod monitor;
 pub mod peers;
 pub mod process;

@@ -2702,6 +2702,32 @@ pub unsafe extern "C" fn xvirt_repository_remove_vm(
     })
 }
 
+/// Copies the memory that an incremental (`incremental`) checkpoint shares with those on which
+/// it is based, so that it is based on none. That makes going back to it faster, and lets the space of removed
+/// ones return. Others that are based on it stay as they are; the next one has all memory. A checkpoint that has
+/// all memory is unchanged.
+///
+/// Errors:
+/// XVIRT_STATUS_NOT_FOUND if it was removed, or is no checkpoint; XVIRT_STATUS_CORRUPT_STATE;
+/// XVIRT_STATUS_NO_SPACE; XVIRT_STATUS_CANCELLED. Then it is as before.
+///
+/// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_repository_flatten_checkpoint(
+    repository: Option<&XvirtRepository>,
+    checkpoint: Option<&XvirtSnapshot>,
+    call: *const XvirtCall,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let this = given(repository, "repository")?;
+        let checkpoint = &given(checkpoint, "checkpoint")?.0;
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        call.run(|watch| lift(this.0.flatten_checkpoint(checkpoint, watch)))
+    })
+}
+
 /// Merges each image of a removed snapshot into the only image that is based on it, so that their chains become
 /// shorter and space returns. Returns the number of merged images.
 ///

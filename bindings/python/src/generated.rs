@@ -1062,6 +1062,12 @@ impl Repository {
         Ok(Work::new(self.slot.closing(), move |_| this.remove_vm(uuid)))
     }
 
+    fn flatten_checkpoint(&self, checkpoint: &Bound<'_, Snapshot>) -> PyResult<Work> {
+        let this = self.slot.get()?;
+        let checkpoint = checkpoint.get().slot.get()?;
+        Ok(Work::new(self.slot.closing(), move |watch| this.flatten_checkpoint(&checkpoint, watch)))
+    }
+
     fn merge_removed(&self) -> PyResult<Work> {
         let this = self.slot.get()?;
         Ok(Work::new(self.slot.closing(), move |watch| this.merge_removed(watch)))

@@ -16,7 +16,7 @@ use xvirt_benches::peers::{add_cloud_hypervisor_guest, named};
 use xvirt_core::migrate::Migration;
 
 use crate::contender::{Contender, Moved, RUNS};
-use crate::memory::touch_free;
+use xvirt_benches::memory::touch_free;
 
 /// How long the target may take to listen.
 const LISTENS_WITHIN: Duration = Duration::from_secs(10);

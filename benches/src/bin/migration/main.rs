@@ -2,7 +2,6 @@
 
 mod cloud_hypervisor;
 mod contender;
-mod memory;
 mod qemu;
 mod raw;
 mod report;

@@ -9,7 +9,7 @@ use xvirt_benches::qemu::{Qemu, Qmp};
 use xvirt_core::migrate::Migration;
 
 use crate::contender::{Contender, Moved, RUNS};
-use crate::memory::touch_free;
+use xvirt_benches::memory::touch_free;
 
 /// More than any machine has.
 const UNLIMITED: u64 = 1 << 40;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use xvirt_benches::Result;
 use xvirt_core::config::ByteSize;
 
-use crate::memory::{PAGE, map, touch_free};
 use crate::tls::{Stream, client, server};
 use crate::xvirt::{TLS, listen, start_target};
+use xvirt_benches::memory::{PAGE, map, touch_free};
 
 /// How much is written and read with one call.
 pub(crate) const PIECE: usize = 1 << 20;

@@ -14,8 +14,8 @@ use xvirt_core::host::Host;
 use xvirt_core::migrate::{Channel, Migration, Reception, Sockets, receive};
 
 use crate::contender::{Contender, Moved, RUNS};
-use crate::memory::{fill, touch_free};
 use crate::tls::load;
+use xvirt_benches::memory::{fill, touch_free};
 
 /// What the other process prints before its address, and once the guest runs there.
 const LISTENING: &str = "listening on ";

@@ -111,7 +111,9 @@ fn judge_userfaultfd(root: &HostRoot, tried: Result<(), Errno>, problems: &mut V
         ),
         other => (Availability::Failed, format!("userfaultfd does not work: {other}"), "see the kernel's log: dmesg"),
     };
-    problems.push(HostProblem::new(what, "memory cannot be loaded or moved while the guest runs", remedy));
+    let consequence =
+        "memory cannot be loaded while the guest runs, and checkpoints of running VMs stop the guest for longer";
+    problems.push(HostProblem::new(what, consequence, remedy));
     availability
 }
 
@@ -175,7 +177,8 @@ mod tests {
             userfaultfd(&[], Errno::PERM),
             (
                 Availability::Denied,
-                "userfaultfd is for privileged users only: memory cannot be loaded or moved while the guest runs; \
+                "userfaultfd is for privileged users only: memory cannot be loaded while the guest runs, and checkpoints of \
+                 running VMs stop the guest for longer; \
                  sysctl -w vm.unprivileged_userfaultfd=1, or give the program CAP_SYS_PTRACE; \
                  in a container also allow userfaultfd in its seccomp profile"
                     .into()

@@ -4,7 +4,7 @@
 //! record, under the repository's lock and on stable storage. So the same saved state is never resumed twice, whatever
 //! crashes, and whoever has the file under another name.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::files::settle_paths;
 use super::snapshot::{saved_state, saved_state_files};
 use super::update::link_files;
-use super::{Change, Record, Repository, StoredVm, Suspended, VmRecord};
+use super::{Change, ExclusiveLock, Record, Repository, Stage, StoredVm, Suspended, VmRecord, sync_folder};
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::host::Host;
 use crate::progress::Progress;
@@ -198,6 +198,21 @@ pub(crate) fn create_saved_state(folder: &Path) -> Result<File> {
     let path = saved_state(folder);
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
     file.map_err(|error| Error::io(format!("cannot create {}", path.display()), error))
+}
+
+/// Puts the staged saved state, which is based on no other, in the place of the one in a folder. What that was based on goes
+/// to the trash.
+pub(crate) fn replace_saved_state(
+    repository: &Repository,
+    lock: &ExclusiveLock,
+    stage: &Stage,
+    folder: &Path,
+) -> Result<Vec<Uuid>> {
+    let (from, to) = (saved_state(stage.folder()), saved_state(folder));
+    fs::rename(&from, &to).map_err(|error| Error::io(format!("cannot replace {}", to.display()), error))?;
+    sync_folder(folder)?;
+    let bases = saved_state_files().into_iter().skip(1).map(|name| folder.join(name));
+    bases.filter(|path| path.exists()).map(|path| repository.discard_file(lock, &path)).collect()
 }
 
 /// The record of a VM that is suspended with this configuration, and its saved state.

@@ -80,7 +80,7 @@ fn incremental(vm: &Vm, draft: &SnapshotDraft<'_>) -> Extent {
     if base.depth >= MAX_BASES {
         return Extent::FirstOfMany(format!("the last one is based on {MAX_BASES} others, which is the maximum"));
     }
-    match draft.link_base(base.snapshot) {
+    match draft.link_base(&base) {
         Ok(()) => Extent::Incremental,
         Err(error) => Extent::FirstOfMany(format!("the last one cannot be used: {}", error.without_remedy())),
     }

@@ -24,6 +24,15 @@
 //! The snapshots of a VM are a tree ([`Snapshot::parent`]), because a VM that was reverted continues from there. They
 //! can be removed in any order.
 //!
+//! # Checkpoints of running VMs
+//!
+//! The guest is stopped for some milliseconds: its processors and devices are saved, its disks get their new images, and its
+//! memory is protected against writes. Then it runs on while its memory is saved; where it writes a page too early, it
+//! waits until that has been read. Memory that cannot be protected is saved in rounds ([`CheckpointMethod`]). Room for
+//! memory is made first, so that a full file system fails the checkpoint while nothing has changed.
+//!
+//! [`NewSnapshot::incremental`] stores only the memory that has changed since the last checkpoint.
+//!
 //! # When space returns
 //!
 //! On a file system with reflinks (XFS, Btrfs), the space of a snapshot returns when it is removed. Elsewhere, the
@@ -33,8 +42,9 @@
 //! would copy most of the disk: it stays as long as anything is based on it.
 //!
 //! Inside: `request` says what to take and `take` takes it; `live` is the part of that which concerns a VM in memory;
-//! `revert` goes back; `remove` removes, and `merge` merges images.
+//! `revert` goes back; `flatten` makes checkpoints independent of others; `remove` removes, and `merge` merges images.
 
+mod flatten;
 mod live;
 mod merge;
 mod remove;

@@ -13,8 +13,9 @@ use crate::progress::Progress;
 use crate::repository::{
     Base, BeingTaken, Change, Child, Directory, MAX_IMAGES_BELOW, NewLayer, OwnDisk, Record, Replacement, Repository,
     Snapshot, SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_as_base, link_files, link_saved_state,
-    own_disks, settle_paths,
+    own_disks, saved_state, settle_paths,
 };
+use crate::vm::{CheckpointBase, open_saved_state};
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {
@@ -168,8 +169,13 @@ impl<'a> SnapshotDraft<'a> {
     }
 
     /// Lets the saved state that will be created be based on that of a checkpoint.
-    pub(super) fn link_base(&self, checkpoint: Uuid) -> Result<()> {
-        link_as_base(&self.repository.find_snapshot(checkpoint)?.folder(), self.taken.folder())
+    pub(super) fn link_base(&self, base: &CheckpointBase) -> Result<()> {
+        let folder = self.repository.find_snapshot(base.snapshot)?.folder();
+        link_as_base(&folder, self.taken.folder())?;
+        if open_saved_state(&saved_state(&folder))?.identity() == base.identity {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidState, "the saved state of the checkpoint was replaced"))
     }
 
     /// Keeps the snapshot from being listed until the result is given to [`Repository::complete_checkpoint`].

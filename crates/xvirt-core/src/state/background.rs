@@ -58,6 +58,7 @@ pub(crate) struct InBackground {
 
 #[derive(Debug)]
 struct Shared {
+    ram: GuestRam,
     pages: PageFile,
     protection: WriteProtection,
     chunks: Vec<AtomicU8>,
@@ -100,11 +101,11 @@ impl BackgroundSave {
         let cannot = |e| Error::io("guest memory cannot be protected against writes", e);
         let protection = WriteProtection::new(&ram).map_err(cannot)?;
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| cannot(e.into()))?);
-        let pages = PageFile::new(ram, file)?;
+        let pages = PageFile::new(super::ranges_of(&ram), file)?;
         let mut chunks = Vec::new();
         chunks.resize_with(pages.count().div_ceil(CHUNK_PAGES as u64) as usize, AtomicU8::default);
         let (wanted, work, changed) = Default::default();
-        let shared = Arc::new(Shared { pages, protection, chunks, wanted, work, changed });
+        let shared = Arc::new(Shared { ram, pages, protection, chunks, wanted, work, changed });
         let mut save = Self { shared, writers: Vec::new(), server: None, end };
         let start = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
             let (shared, panicked) = (Arc::clone(&save.shared), Arc::clone(&save.shared));
@@ -221,9 +222,7 @@ impl Shared {
     fn populated(&self, changed: Option<&DirtyPages>) -> Result<DirtyPages> {
         let cannot = |e| Error::io("cannot find out which memory the guest has used", e);
         let (mut populated, mut first) = (DirtyPages::none(self.pages.count()), 0);
-        for (range, bitmap) in
-            super::ranges_of(&self.pages.ram).iter().zip(self.protection.populated().map_err(cannot)?)
-        {
+        for (range, bitmap) in super::ranges_of(&self.ram).iter().zip(self.protection.populated().map_err(cannot)?) {
             populated.insert_bitmap(first, &bitmap);
             first += range.length / PAGE as u64;
         }
@@ -233,7 +232,7 @@ impl Shared {
 
     fn set_keeper(&self, keeper: Option<Arc<dyn Keeper>>) {
         use vm_memory::GuestMemoryBackend;
-        self.pages.ram.iter().for_each(|region| region.get_mmap().bitmap().set_keeper(keeper.clone()));
+        self.ram.iter().for_each(|region| region.get_mmap().bitmap().set_keeper(keeper.clone()));
     }
 
     fn fail(&self, error: Error) {
@@ -300,7 +299,7 @@ impl Shared {
     fn read(&self, number: u64, buffer: &mut [u8]) -> Result<()> {
         let read = self.wanted(number).try_for_each(|run| {
             let bytes = &mut buffer[within(number, &run)];
-            self.pages.read(run.start, bytes)
+            self.pages.read(&self.ram, run.start, bytes)
         });
         self.chunks[number as usize].store(FREE, Ordering::Release);
         self.unprotect(number);

@@ -225,10 +225,7 @@ pub(super) fn load(
                     .filter(|slice| !slice.is_zero())
                     .for_each(|slice| slice.copy_from(&[0; PAGE]));
             }
-            if map.checksums.get(number as usize) != Some(&checksum) {
-                let from = number * CHUNK as u64;
-                return Err(damaged(format!("the checksum of its memory from byte {from} on is wrong")));
-            }
+            require_checksum(map, number, checksum)?;
             Ok(length as u64)
         },
     )
@@ -253,6 +250,39 @@ fn require_ranges(map: &MemoryMap, ranges: &[MemoryRange]) -> Result<()> {
     }
     let what = format!("its guest has {} bytes of memory, and not as much as the VM", map.length());
     Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("restore it with the memory it was saved with"))
+}
+
+/// Reads chunk `number` of memory from a file into `bytes`, which has that of the `base` already.
+pub(super) fn read_chunk(
+    map: &MemoryMap,
+    base: Option<&MemoryBase>,
+    file: &File,
+    number: u64,
+    bytes: &mut [u8],
+) -> Result<()> {
+    match base {
+        None => bytes.fill(0),
+        Some(base) => map.zeroes(number as usize, base).for_each(|page| {
+            let start = (page - number as usize * CHUNK_PAGES) * PAGE;
+            bytes[start..start + PAGE].fill(0);
+        }),
+    }
+    let mut checksum = 0;
+    for run in map.runs(number as usize) {
+        let part = &mut bytes[run.clone()];
+        let offset = OFFSET + number * CHUNK as u64 + run.start as u64;
+        file.read_exact_at(part, offset).map_err(|e| Error::io("cannot read the guest's memory", e))?;
+        checksum = crc32c::crc32c_append(checksum, part);
+    }
+    require_checksum(map, number, checksum)
+}
+
+fn require_checksum(map: &MemoryMap, number: u64, checksum: u32) -> Result<()> {
+    if map.checksums.get(number as usize) == Some(&checksum) {
+        return Ok(());
+    }
+    let from = number * CHUNK as u64;
+    Err(damaged(format!("the checksum of its memory from byte {from} on is wrong")))
 }
 
 /// Copies guest memory from `position`, counted over all ranges, into `bytes`.
@@ -331,7 +361,7 @@ pub(super) fn total(ranges: &[MemoryRange]) -> u64 {
     ranges.iter().map(|range| range.length).sum()
 }
 
-fn chunk_length(length: u64, number: u64) -> usize {
+pub(super) fn chunk_length(length: u64, number: u64) -> usize {
     (length - number * CHUNK as u64).min(CHUNK as u64) as usize
 }
 

@@ -22,7 +22,6 @@ const PRESENT: u64 = 1 << 32;
 /// The pages of a guest in a new file. A page must not be written by two threads at once.
 #[derive(Debug)]
 pub(super) struct PageFile {
-    pub(super) ram: GuestRam,
     ranges: Vec<MemoryRange>,
     file: File,
     /// For each page its CRC-32C and [`PRESENT`]; 0 if it is not in the file.
@@ -32,13 +31,12 @@ pub(super) struct PageFile {
 }
 
 impl PageFile {
-    /// For the memory of `ram` in `file`, which must be empty.
-    pub(super) fn new(ram: GuestRam, file: File) -> Result<Self> {
-        let ranges = super::ranges_of(&ram);
+    /// For memory with these ranges in `file`, which must be empty.
+    pub(super) fn new(ranges: Vec<MemoryRange>, file: File) -> Result<Self> {
         let count = usize::try_from(total(&ranges) / PAGE as u64).map_err(|_| too_large())?;
         let mut pages = Vec::new();
         pages.resize_with(count, AtomicU64::default);
-        Ok(Self { ram, ranges, file, pages, reserved: OnceLock::new() })
+        Ok(Self { ranges, file, pages, reserved: OnceLock::new() })
     }
 
     /// How many pages the memory has.
@@ -91,8 +89,8 @@ impl PageFile {
     }
 
     /// Copies guest memory from page `first` on into `bytes`.
-    pub(super) fn read(&self, first: u64, bytes: &mut [u8]) -> Result<()> {
-        read_guest(&self.ram, &self.ranges, first * PAGE as u64, bytes)
+    pub(super) fn read(&self, ram: &GuestRam, first: u64, bytes: &mut [u8]) -> Result<()> {
+        read_guest(ram, &self.ranges, first * PAGE as u64, bytes)
     }
 
     /// Writes the pages from `first` on. Those of zeroes become holes. Returns how many bytes were written.

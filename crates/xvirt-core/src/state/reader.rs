@@ -9,8 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::base::{Identity, MAX_BASES, MemoryBase};
 use super::header::{Entry, Header, LENGTH, damaged, unsupported};
-use super::memory::{self, MemoryMap, OFFSET};
+use super::memory::{self, CHUNK, MemoryMap, OFFSET, PAGE};
+use super::pages::PageFile;
+use super::parallel::{Work, divide};
 use super::section::{Kind, MAX_BODY, Section, decode};
+use super::writer::StateWriter;
 use crate::memory::{GuestRam, MemoryBacking, is_local};
 use crate::progress::Progress;
 use crate::size::ByteSize;
@@ -80,7 +83,13 @@ impl StateReader {
     /// # Errors
     /// `CorruptState`: it is missing, or damaged. `UnsupportedState`: it has another version.
     pub(crate) fn section<S: Section>(&self) -> Result<S> {
-        let (name, entry) = (S::KIND.name(), self.entry(S::KIND)?);
+        let (bytes, version) = self.encoded(S::KIND)?;
+        decode(&bytes, version)
+    }
+
+    /// The body of a section, and its version.
+    fn encoded(&self, kind: Kind) -> Result<(Vec<u8>, u32)> {
+        let (name, entry) = (kind.name(), self.entry(kind)?);
         if entry.length > MAX_BODY {
             return Err(damaged(format!("section '{name}' has {} bytes, and {MAX_BODY} is the limit", entry.length)));
         }
@@ -89,7 +98,7 @@ impl StateReader {
         if crc32c::crc32c(&bytes) != entry.checksum {
             return Err(damaged(format!("the checksum of section '{name}' is wrong")));
         }
-        decode(&bytes, entry.version)
+        Ok((bytes, entry.version))
     }
 
     /// Reads the guest's memory into `ram`, which must be all zeroes.
@@ -107,6 +116,59 @@ impl StateReader {
             (Some(_), None) => return Err(damaged("it is based on another file, which is not there")),
         }
         memory::load(&map, base.as_ref(), &self.file, ram, progress)
+    }
+
+    /// Whether it is based on another file.
+    pub(crate) fn has_base(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// What identifies it for others that are based on it.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Writes the same saved state to an empty file that is based on no other.
+    ///
+    /// # Errors
+    /// As [`memory`](Self::memory), and `NoSpace` or another failure of that file.
+    pub(crate) fn flatten(&self, file: File, progress: &dyn Progress) -> Result<()> {
+        let mut chain = Vec::new();
+        let mut next = Some(self);
+        while let Some(reader) = next {
+            chain.insert(0, (reader.memory_map()?, reader.memory_base()?, &reader.file));
+            next = reader.base.as_deref();
+        }
+        let copy = file.try_clone().map_err(|e| Error::io("cannot duplicate the descriptor of the saved state", e))?;
+        let (ranges, length) = self.memory_map().map(|map| (map.ranges.clone(), map.length()))?;
+        if chain.iter().any(|(map, ..)| map.ranges != ranges) {
+            return Err(damaged("it and the file that it is based on differ in the guest's memory"));
+        }
+        let (pages, parts) = (PageFile::new(ranges, copy)?, length.div_ceil(CHUNK as u64));
+        divide(
+            &Work { parts, bytes: length, name: "copying the guest's memory", progress },
+            || vec![0; CHUNK],
+            |number, buffer| {
+                let bytes = &mut buffer[..memory::chunk_length(length, number)];
+                for (map, base, file) in &chain {
+                    memory::read_chunk(map, base.as_ref(), file, number, bytes)?;
+                }
+                pages.write(number * (CHUNK / PAGE) as u64, bytes)?;
+                Ok(bytes.len() as u64)
+            },
+        )?;
+        let mut writer = StateWriter::new(file);
+        writer.memory_written(&pages.map())?;
+        for entry in &self.header.sections {
+            match Kind::from_number(entry.kind) {
+                None | Some(Kind::Memory | Kind::MemoryMap | Kind::MemoryBase) => {}
+                Some(kind) => {
+                    let (bytes, version) = self.encoded(kind)?;
+                    writer.encoded(kind, version, &bytes)?;
+                }
+            }
+        }
+        writer.finish().map(drop)
     }
 
     /// What it takes from the file on which it is based, if it is based on one.

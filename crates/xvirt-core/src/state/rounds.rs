@@ -15,6 +15,7 @@ use crate::progress::Progress;
 /// Memory that is being saved in rounds.
 #[derive(Debug)]
 pub(crate) struct Rounds {
+    ram: GuestRam,
     pages: PageFile,
     /// How many rounds there were.
     pub(crate) count: u32,
@@ -25,7 +26,7 @@ pub(crate) struct Rounds {
 impl Rounds {
     /// For the memory of `ram` in `file`, which must be empty.
     pub(crate) fn new(ram: GuestRam, file: File) -> Result<Self> {
-        Ok(Self { pages: PageFile::new(ram, file)?, count: 0, written: 0 })
+        Ok(Self { pages: PageFile::new(super::ranges_of(&ram), file)?, ram, count: 0, written: 0 })
     }
 
     /// All pages, for the first round.
@@ -61,7 +62,7 @@ impl Rounds {
                 let pages = chunks.get(number as usize).cloned().unwrap_or_default();
                 for run in dirty.runs(pages, CHUNK as u64) {
                     let bytes = &mut buffer[..(run.end - run.start) as usize * PAGE];
-                    self.pages.read(run.start, bytes)?;
+                    self.pages.read(&self.ram, run.start, bytes)?;
                     written.fetch_add(self.pages.write(run.start, bytes)?, Ordering::Relaxed);
                     done += bytes.len() as u64;
                 }

@@ -184,6 +184,12 @@ fn files_that_are_based_on_others_have_what_has_changed() {
         reader.memory(&read, &()).unwrap();
         require_same(&contents(&read), &contents(&ram));
 
+        let file = tempfile::tempfile().unwrap();
+        reader.flatten(file.try_clone().unwrap(), &()).unwrap();
+        let read = memory();
+        StateReader::new(file).unwrap().memory(&read, &()).unwrap();
+        require_same(&contents(&read), &contents(&ram));
+
         dirty = DirtyPages::none((SIZE / PAGE) as u64);
         for _ in 0..100 {
             let page = random.below_u64((SIZE / PAGE) as u64);

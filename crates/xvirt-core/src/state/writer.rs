@@ -60,15 +60,17 @@ impl StateWriter {
     /// # Errors
     /// `NoSpace` or another failure of the file.
     pub(crate) fn section<S: Section>(&mut self, section: &S) -> Result<()> {
-        let bytes = encode(section)?;
-        self.file.write_all_at(&bytes, self.end).map_err(|e| cannot_write(S::KIND, e))?;
-        self.sections.push(Entry {
-            kind: S::KIND as u32,
-            version: S::VERSION,
-            offset: self.end,
-            length: bytes.len() as u64,
-            checksum: crc32c::crc32c(&bytes),
-        });
+        self.encoded(S::KIND, S::VERSION, &encode(section)?)
+    }
+
+    /// Writes the body of a section.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section).
+    pub(super) fn encoded(&mut self, kind: Kind, version: u32, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, self.end).map_err(|e| cannot_write(kind, e))?;
+        let (offset, length, checksum) = (self.end, bytes.len() as u64, crc32c::crc32c(bytes));
+        self.sections.push(Entry { kind: kind as u32, version, offset, length, checksum });
         self.end = (self.end + bytes.len() as u64).next_multiple_of(ALIGNMENT);
         Ok(())
     }

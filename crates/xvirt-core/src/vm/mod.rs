@@ -84,7 +84,7 @@ pub use operation::Operation;
 pub(crate) use outgoing::Outgoing;
 pub use resume::{MemoryLoaded, MemoryLoading, Resume, ResumeReport, ResumeTimes};
 pub use saved::SuspendedVm;
-pub(crate) use saved::{SavedImage, SavedState, require_unchanged};
+pub(crate) use saved::{SavedImage, SavedState, open as open_saved_state, require_unchanged};
 pub use state::{PowerState, Verb};
 pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,
@@ -92,4 +92,5 @@ pub use statistics::{
 };
 pub(crate) use stopped::Stopped;
 pub use suspend::SuspendReport;
+pub(crate) use tracking::Base as CheckpointBase;
 pub use vsock::VsockListener;

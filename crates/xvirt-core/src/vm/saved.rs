@@ -261,8 +261,8 @@ fn read_config(text: &str) -> Result<VmConfig> {
         .map_err(|e| Error::new(ErrorKind::CorruptState, "its configuration cannot be read").because(e))
 }
 
-/// Opens the file of a suspended VM.
-pub(super) fn open(path: &Path) -> Result<StateReader> {
+/// Opens the file of a suspended VM, and those on which it is based.
+pub(crate) fn open(path: &Path) -> Result<StateReader> {
     let cannot = |error| cannot_open(path, error);
     let found = NamedFile::find(path).map_err(cannot)?;
     if !found.is_file() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use xvirt_core::ErrorKind;
-use xvirt_core::config::ByteSize;
+use xvirt_core::config::{ByteSize, DiskSource};
 use xvirt_core::host::Host;
 use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::{Repository, StoredVm};
@@ -208,6 +208,14 @@ fn incremental_checkpoints_have_what_has_changed_and_need_no_listed_base() {
         // The second is based on the first, which is removed, and the third on both.
         let (first, _) = taken.remove(0);
         repository.remove_snapshot(&first).unwrap();
+        sound(&repository);
+        repository.flatten_checkpoint(&taken[0].0, &()).unwrap();
+        let files = |snapshot: &Snapshot| {
+            let DiskSource::Image { path, .. } = &snapshot.config().disks[0].source else { panic!("no image") };
+            let names = path.parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().starts_with("saved-state")).count()
+        };
+        assert_eq!([files(&taken[0].0), files(&taken[1].0)], [1, 3]);
         sound(&repository);
         for (checkpoint, least) in taken.into_iter().rev() {
             let stored = repository.revert(&checkpoint).unwrap();

@@ -1112,6 +1112,18 @@ class Repository(RepositoryMethods, Handle):
         """
         await start(self._native.remove_vm(argument("uuid", dump_uuid, uuid)))
 
+    async def flatten_checkpoint(self, checkpoint: Snapshot, *, progress: ProgressCallback | None = None) -> None:
+        """Copies the memory that an incremental checkpoint shares with those on which it is based, so that it is based on
+        none. That makes going back to it faster, and lets the space of removed ones return. Others that are based on it
+        stay as they are; the next one has all memory. A checkpoint that has all memory is unchanged.
+
+        Raises:
+        `NotFoundError` if it was removed, or is no checkpoint;
+        `CorruptStateError`; `NoSpaceError`;
+        `CancelledError`. Then it is as before.
+        """
+        await start(self._native.flatten_checkpoint(native("checkpoint", checkpoint, "Snapshot")), progress)
+
     async def merge_removed(self, *, progress: ProgressCallback | None = None) -> int:
         """Merges each image of a removed snapshot into the only image that is based on it, so that their chains become shorter
         and space returns. Returns the number of merged images.

@@ -4,11 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
 use memmap2::{Advice, MmapMut};
-use xvirt_benches::Result;
-use xvirt_benches::guest::OWN;
 use xvirt_core::config::ByteSize;
 
-pub(crate) const PAGE: usize = 4096;
+use crate::Result;
+use crate::guest::OWN;
+
+/// The size of a page in bytes.
+pub const PAGE: usize = 4096;
 /// How much is filled at a time.
 const PIECE: u64 = 1 << 20;
 /// The memory of a guest below the addresses of its devices.
@@ -17,7 +19,10 @@ const BELOW_DEVICES: u64 = 3 << 30;
 const LOW: u64 = 2 << 20;
 
 /// Memory with the same huge pages as that of a guest.
-pub(crate) fn map(bytes: usize) -> Result<MmapMut> {
+///
+/// # Errors
+/// The memory cannot be mapped.
+pub fn map(bytes: usize) -> Result<MmapMut> {
     let memory = MmapMut::map_anon(bytes)?;
     memory.advise(Advice::HugePage)?;
     Ok(memory)
@@ -25,15 +30,21 @@ pub(crate) fn map(bytes: usize) -> Result<MmapMut> {
 
 /// Writes to so much of the free memory. If this host is a VM itself, its hypervisor may have taken free memory back, and
 /// needs many times longer than a migration to provide it again.
-pub(crate) fn touch_free(size: ByteSize) -> Result<()> {
+///
+/// # Errors
+/// The memory cannot be mapped.
+pub fn touch_free(size: ByteSize) -> Result<()> {
     map(size.bytes() as usize)?.chunks_mut(PAGE).for_each(|page| page[0] = 1);
     Ok(())
 }
 
 /// Fills the memory of the guest of this process, except what is the guest's own, all at its beginning. It is mapped in
-/// parts of known sizes: the first [`LOW`] bytes, which are not in huge pages, the rest below the devices, and what is
+/// parts of known sizes: the first 2 MiB, which are not in huge pages, the rest below the devices, and what is
 /// above 4 GiB.
-pub(crate) fn fill(size: ByteSize) -> Result<()> {
+///
+/// # Errors
+/// The memory is not found.
+pub fn fill(size: ByteSize) -> Result<()> {
     let below = size.bytes().min(BELOW_DEVICES);
     let (rest, above) = (below - LOW, size.bytes() - below);
     let memory = OpenOptions::new().write(true).open("/proc/self/mem")?;
