@@ -100,7 +100,8 @@ pub(super) fn of(work: Work) -> Result<Rules> {
     let mut rules = common()?;
     let mut ioctls = vec![SIGNAL_MSI];
     match work {
-        Work::Memory => {}
+        // Before it releases memory that is being saved, the balloon reads it, and lets it be written again.
+        Work::Memory => ioctls.push(linux_raw_sys::ioctl::UFFDIO_WRITEPROTECT.into()),
         Work::Disk => {
             rules.extend(all(DISK));
             rules.extend(all(THREADS));
