@@ -73,6 +73,6 @@ pub(crate) use suspended::{create_saved_state, replace_saved_state};
 pub(crate) use sweep::{ImageFile, Inventory, resolved};
 pub use template::{Lineage, Template, TemplateDisk};
 pub(crate) use template::{TemplateRecord, absent};
-pub(crate) use update::{claim_if_there, link_files};
+pub(crate) use update::{claim_if_there, link_file, link_files};
 pub use vm::StoredVm;
 pub(crate) use vm::{OwnDisk, Suspended, VmRecord, own_disks};

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::{
-    Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, Template, saved_state_files,
-};
+use super::{Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, Template, saved_state_files};
 use crate::Result;
 use crate::disk::{self, ImageFormat};
 

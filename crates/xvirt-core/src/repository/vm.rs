@@ -9,10 +9,9 @@ use uuid::Uuid;
 
 use super::name::{check_name, is_disk_name, is_plain, shown};
 use super::record::{corrupt, read_bounded, write_new};
-use super::snapshot::saved_state;
+use super::snapshot::link_saved_state;
 use super::store::absent_is;
 use super::template::Lineage;
-use super::update::link_file;
 use super::{Change, Child, Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
 use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, ImageFormat, ImageStamp};
@@ -91,7 +90,7 @@ impl VmRecord {
     /// Lets the VM be suspended with the saved state in the folder `from`, which is one of the VM `original`. The disks of
     /// this record are in `folder`, and do not change any more.
     pub(crate) fn suspend_as_copy(&mut self, from: &Path, original: Uuid, folder: &Path) -> Result<()> {
-        link_file(&saved_state(from), &saved_state(folder))?;
+        link_saved_state(from, folder)?;
         let suspended = Suspended::new(self.config.clone(), folder);
         self.suspended = Some(Suspended { original: Some(original), ..suspended });
         Ok(())

@@ -6,7 +6,8 @@ use crate::config::DiskSource;
 use crate::disk::{self, Access};
 use crate::progress::Progress;
 use crate::repository::{
-    Directory, Repository, Snapshot, StoredVm, Template, TemplateDisk, disk_name, hash_disk, link_file, saved_state,
+    Directory, Repository, Snapshot, StoredVm, Template, TemplateDisk, disk_name, hash_disk, link_file,
+    link_saved_state,
 };
 use crate::vm::Vm;
 use crate::{Error, ErrorKind, Result};
@@ -112,7 +113,7 @@ impl Repository {
             let path = disk_name(index, own.format).into();
             disk.source = DiskSource::Image { path, format: own.format };
         }
-        link_file(&saved_state(&checkpoint.folder()), &saved_state(stage.folder()))?;
+        link_saved_state(&checkpoint.folder(), stage.folder())?;
         let lock = self.lock_exclusive()?;
         let template = self.finish(seal, draft, &stage)?;
         stage.put(&lock, Directory::Layers, template.uuid())?;

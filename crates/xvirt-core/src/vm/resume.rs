@@ -307,6 +307,9 @@ impl Inner {
         let backing = &self.config.memory_backing;
         let obstacle = if backing.needs_file() {
             Some(("the VM's memory is shared or in huge pages", "give the VM private memory"))
+        } else if reader.has_base() {
+            let what = "its file has only the memory that has changed since another checkpoint";
+            Some((what, "flatten the checkpoint: Repository::flatten_checkpoint"))
         } else if !reader.is_local() {
             let what = "its file is on a file system that is not known to be of this host, and an error there would kill \
                         this process";
