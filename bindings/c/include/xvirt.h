@@ -482,6 +482,48 @@ typedef uint32_t XvirtAvailability;
 #endif // __cplusplus
 
 /**
+ * How the memory of a running guest is saved.
+ */
+enum XvirtCheckpointMethod
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The default.
+     */
+    XVIRT_CHECKPOINT_METHOD_DEFAULT = 0,
+    /**
+     * XVIRT_CHECKPOINT_METHOD_PROTECT where host and memory allow it, otherwise XVIRT_CHECKPOINT_METHOD_ROUNDS.
+     */
+    XVIRT_CHECKPOINT_METHOD_AUTO = 1,
+    /**
+     * The guest is stopped shortly. Afterwards its memory is protected against writes, and saved while the guest
+     * runs; who writes a page that was not read yet waits until it has been, usually less than a millisecond.
+     *
+     * Needs userfaultfd with write protection (Linux 5.7), which xvirt_host_userfaultfd() reports, and memory that
+     * is no file: XvirtMemoryBacking without `shared`, `file` and `huge_pages`.
+     */
+    XVIRT_CHECKPOINT_METHOD_PROTECT = 2,
+    /**
+     * Memory is saved while the guest runs, then what it has written meanwhile, in rounds. The guest is stopped for
+     * the last one.
+     */
+    XVIRT_CHECKPOINT_METHOD_ROUNDS = 3,
+    /**
+     * The guest is stopped until its memory is saved.
+     */
+    XVIRT_CHECKPOINT_METHOD_STOP = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum XvirtCheckpointMethod XvirtCheckpointMethod;
+#else
+typedef uint32_t XvirtCheckpointMethod;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * An output register of CPUID.
  */
 enum XvirtCpuidRegister
@@ -2747,6 +2789,52 @@ typedef struct XvirtOffloads {
 } XvirtOffloads;
 
 /**
+ * How a checkpoint of a running VM was taken.
+ */
+typedef struct XvirtCheckpointReport {
+    /**
+     * How memory was saved, never `Auto`.
+     */
+    XvirtCheckpointMethod method;
+    /**
+     * Why memory was not protected, if it was to be where possible.
+     */
+    const char *not_protected;
+    /**
+     * How long the guest was stopped. In nanoseconds.
+     */
+    uint64_t pause_ns;
+    /**
+     * The longest time that a vCPU or a device waited for a page to be read before writing it. In nanoseconds.
+     */
+    uint64_t longest_stall_ns;
+    /**
+     * All these times together. In nanoseconds.
+     */
+    uint64_t total_stall_ns;
+    /**
+     * The bytes of guest memory in the file.
+     */
+    uint64_t memory;
+    /**
+     * The bytes of guest memory that were written, which are more if pages were written several times.
+     */
+    uint64_t written;
+    /**
+     * How many rounds there were, with the one for which the guest was stopped.
+     */
+    uint32_t rounds;
+    /**
+     * The checkpoint on which an incremental one is based: only what has changed since is in the file.
+     */
+    const char *base;
+    /**
+     * Why one that was to be incremental has all memory.
+     */
+    const char *full_because;
+} XvirtCheckpointReport;
+
+/**
  * Bits of one CPUID register that the guest sees as zero.
  */
 typedef struct XvirtCpuidMask {
@@ -3602,6 +3690,14 @@ typedef struct XvirtNewSnapshot {
      * Freezes the file systems of a running guest through its agent, for at most this long. In nanoseconds.
      */
     uint64_t quiesce_ns;
+    /**
+     * How a checkpoint saves the memory of a running guest.
+     */
+    XvirtCheckpointMethod method;
+    /**
+     * Whether a checkpoint has only the memory that has changed since the last one that was taken with this.
+     */
+    bool incremental;
 } XvirtNewSnapshot;
 
 /**
@@ -6845,6 +6941,15 @@ XvirtStatus xvirt_snapshot_has_memory(const struct XvirtSnapshot *snapshot,
                                       struct XvirtError **error);
 
 /**
+ * How a checkpoint was taken; NULL if it is none, or its VM was suspended.
+ *
+ * Free `checkpoint_report` with xvirt_checkpoint_report_free(). `checkpoint_report` is NULL if there is none.
+ */
+XvirtStatus xvirt_snapshot_checkpoint_report(const struct XvirtSnapshot *snapshot,
+                                             struct XvirtCheckpointReport **checkpoint_report,
+                                             struct XvirtError **error);
+
+/**
  * The VM's configuration at that moment, with the absolute paths of the snapshot's disks.
  *
  * Free `vm_config` with xvirt_vm_config_free().
@@ -7219,6 +7324,23 @@ XvirtStatus xvirt_repository_remove_vm(const struct XvirtRepository *repository,
                                        struct XvirtError **error);
 
 /**
+ * Copies the memory that an incremental (`incremental`) checkpoint shares with those on which
+ * it is based, so that it is based on none. That makes going back to it faster, and lets the space of removed
+ * ones return. Others that are based on it stay as they are; the next one has all memory. A checkpoint that has
+ * all memory is unchanged.
+ *
+ * Errors:
+ * XVIRT_STATUS_NOT_FOUND if it was removed, or is no checkpoint; XVIRT_STATUS_CORRUPT_STATE;
+ * XVIRT_STATUS_NO_SPACE; XVIRT_STATUS_CANCELLED. Then it is as before.
+ *
+ * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
+ */
+XvirtStatus xvirt_repository_flatten_checkpoint(const struct XvirtRepository *repository,
+                                                const struct XvirtSnapshot *checkpoint,
+                                                const struct XvirtCall *call,
+                                                struct XvirtError **error);
+
+/**
  * Merges each image of a removed snapshot into the only image that is based on it, so that their chains become
  * shorter and space returns. Returns the number of merged images.
  *
@@ -7310,8 +7432,9 @@ XvirtStatus xvirt_repository_snapshot(const struct XvirtRepository *repository,
  * with each other. A VM that is reverted (xvirt_repository_revert()) to it is suspended, and resumes at that
  * moment.
  *
- * A running guest is stopped until its memory is saved, which takes as long as writing that much to the file
- * system.
+ * A running guest is stopped only shortly, and its memory is saved while it runs, as `method`
+ * says; xvirt_snapshot_checkpoint_report() says how that went. The checkpoint is listed when it is complete.
+ * After a failure, images may stay on which the VM's are based, as those of a removed snapshot do.
  *
  * Errors:
  * As xvirt_repository_snapshot(), and: XVIRT_STATUS_INVALID_STATE if the VM is halted, or a device cannot be
@@ -9314,6 +9437,11 @@ void xvirt_boot_files_free(struct XvirtBootFiles *boot_files);
  * Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.
  */
 void xvirt_check_free(struct XvirtCheck *check);
+
+/**
+ * Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.
+ */
+void xvirt_checkpoint_report_free(struct XvirtCheckpointReport *checkpoint_report);
 
 /**
  * Frees it with all that is in it. NULL is fine. Only for what a call has returned, not for a part of it.

@@ -288,7 +288,13 @@ static void snapshots(const XvirtRepository *repository, const XvirtStoredVm *of
     XvirtSubject subject = {.struct_size = sizeof subject, .vm = vm};
     XvirtNewSnapshot new_snapshot = {.struct_size = sizeof new_snapshot, .name = "while it runs", .description = "d"};
     XvirtSnapshot *checkpoint = NULL, *snapshot = NULL, *found = NULL;
+    new_snapshot.method = XVIRT_CHECKPOINT_METHOD_ROUNDS;
     OK(xvirt_repository_checkpoint(repository, &subject, &new_snapshot, NULL, &checkpoint, &error));
+    XvirtCheckpointReport *taken = NULL;
+    OK(xvirt_snapshot_checkpoint_report(checkpoint, &taken, &error));
+    CHECK(taken->method == XVIRT_CHECKPOINT_METHOD_ROUNDS && taken->rounds > 0 && taken->base == NULL);
+    xvirt_checkpoint_report_free(taken);
+    OK(xvirt_repository_flatten_checkpoint(repository, checkpoint, NULL, &error));
     new_snapshot.name = "disks";
     OK(xvirt_repository_snapshot(repository, &subject, &new_snapshot, NULL, &snapshot, &error));
     XvirtSubject two = {.struct_size = sizeof two, .vm = vm, .stored_vm = of};

@@ -164,6 +164,9 @@ tested! {
         repository::Problem => { "what": "it is gone", "remedy": "restore it" },
         repository::TemplateDisk => { "size": 1, "hash": "ab" },
         seed::InterfaceAddress => "192.0.2.7/24",
+        vm::CheckpointReport => {
+            "method": "protect", "pause": { "secs": 0, "nanos": 1 }, "memory": 4096, "written": 4096,
+        },
         vm::Crash => {
             "reason": { "reset": "no" }, "time": { "secs_since_epoch": 1, "nanos_since_epoch": 2 },
         },
@@ -273,6 +276,7 @@ tested! {
         migrate::MemoryTransfer => ["copy", "local_hand_over"],
         migrate::MigrationPhase => ["running", "receiving"],
         template::Unused => ["superseded", "all"],
+        vm::CheckpointMethod => ["auto", "protect", "rounds", "stop"],
         vm::ElapsedTime => ["counted", "ignored"],
         vm::MemoryLoaded => ["read", "mapped"],
         vm::MemoryLoading => ["auto", "read", "lazy"],

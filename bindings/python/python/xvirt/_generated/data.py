@@ -1112,6 +1112,21 @@ class MemoryTransfer(StrEnum):
     LOCAL_HAND_OVER = "local_hand_over"
 
 
+class CheckpointMethod(StrEnum):
+    """How the memory of a running guest is saved.
+
+    - `AUTO`: `Protect` where host and memory allow it, otherwise `Rounds`.
+    - `PROTECT`: The guest is stopped shortly. Afterwards its memory is protected against writes, and saved while the guest runs; who writes a page that was not read yet waits until it has been, usually less than a millisecond.
+    - `ROUNDS`: Memory is saved while the guest runs, then what it has written meanwhile, in rounds. The guest is stopped for the last one.
+    - `STOP`: The guest is stopped until its memory is saved.
+    """
+
+    AUTO = "auto"
+    PROTECT = "protect"
+    ROUNDS = "rounds"
+    STOP = "stop"
+
+
 class Unused(StrEnum):
     """Which unused templates to delete.
 
@@ -3369,6 +3384,53 @@ class Seed(Record):
         run(_xvirt.seed_write(self._wire(), argument("path", dump_path, path)))
 
 
+class CheckpointReport(Record):
+    """How a checkpoint of a running VM was taken.
+
+    Attributes:
+        method: How memory was saved, never `Auto`.
+        not_protected: Why memory was not protected, if it was to be where possible.
+        pause: How long the guest was stopped.
+        longest_stall: The longest time that a vCPU or a device waited for a page to be read before writing it.
+        total_stall: All these times together.
+        memory: The bytes of guest memory in the file.
+        written: The bytes of guest memory that were written, which are more if pages were written several times.
+        rounds: How many rounds there were, with the one for which the guest was stopped.
+        base: The checkpoint on which an incremental one is based: only what has changed since is in the file.
+        full_because: Why one that was to be incremental has all memory.
+    """
+
+    __slots__ = ("method", "not_protected", "pause", "longest_stall", "total_stall", "memory", "written", "rounds", "base", "full_because",)
+    _input = "CheckpointReport"
+    method: CheckpointMethod
+    not_protected: str | None
+    pause: float
+    longest_stall: float
+    total_stall: float
+    memory: int
+    written: int
+    rounds: int
+    base: UUID | None
+    full_because: str | None
+    _loads = {"method": CheckpointMethod._load, "not_protected": None, "pause": load_duration, "longest_stall": load_duration, "total_stall": load_duration, "memory": None, "written": None, "rounds": None, "base": optional(load_uuid), "full_because": None}
+    _dumps = {"method": dump_member(CheckpointMethod), "not_protected": optional(dump_str), "pause": dump_duration, "longest_stall": dump_duration, "total_stall": dump_duration, "memory": dump_int(0, 2**64 - 1), "written": dump_int(0, 2**64 - 1), "rounds": dump_int(0, 2**32 - 1), "base": optional(dump_uuid), "full_because": optional(dump_str)}
+
+    def __init__(
+        self, *,
+        method: CheckpointMethod | str,
+        not_protected: str | None = None,
+        pause: Seconds,
+        longest_stall: Seconds | None = None,
+        total_stall: Seconds | None = None,
+        memory: int,
+        written: int,
+        rounds: int | None = None,
+        base: UUID | str | None = None,
+        full_because: str | None = None,
+    ) -> None:
+        self._init({"method": method, "not_protected": not_protected, "pause": pause, "longest_stall": longest_stall, "total_stall": total_stall, "memory": memory, "written": written, "rounds": rounds, "base": base, "full_because": full_because})
+
+
 class NewSnapshot(Record):
     """Name and options of a new snapshot.
 
@@ -3376,18 +3438,30 @@ class NewSnapshot(Record):
         name: The name.
         description: The description for users.
         quiesce: Freezes the file systems of a running guest through its agent, for at most this long.
+        method: How a checkpoint saves the memory of a running guest.
+        incremental: Whether a checkpoint has only the memory that has changed since the last one that was taken with
+            this.
     """
 
-    __slots__ = ("name", "description", "quiesce",)
+    __slots__ = ("name", "description", "quiesce", "method", "incremental",)
     _input = "NewSnapshot"
     name: str
     description: str
     quiesce: float | None
-    _loads = {"name": None, "description": None, "quiesce": optional(load_duration)}
-    _dumps = {"name": dump_str, "description": dump_str, "quiesce": optional(dump_duration)}
+    method: CheckpointMethod
+    incremental: bool
+    _loads = {"name": None, "description": None, "quiesce": optional(load_duration), "method": CheckpointMethod._load, "incremental": None}
+    _dumps = {"name": dump_str, "description": dump_str, "quiesce": optional(dump_duration), "method": dump_member(CheckpointMethod), "incremental": dump_bool}
 
-    def __init__(self, *, name: str, description: str | None = None, quiesce: Seconds | None = None) -> None:
-        self._init({"name": name, "description": description, "quiesce": quiesce})
+    def __init__(
+        self, *,
+        name: str,
+        description: str | None = None,
+        quiesce: Seconds | None = None,
+        method: CheckpointMethod | str | None = None,
+        incremental: bool | None = None,
+    ) -> None:
+        self._init({"name": name, "description": description, "quiesce": quiesce, "method": method, "incremental": incremental})
 
 
 class Seal(Record):
@@ -4429,4 +4503,4 @@ class Report(Record):
     ) -> None:
         self._init({"appliance": appliance, "compression": compression, "checksums": checksums, "disks": disks, "size": size, "decompressed": decompressed, "good": good, "problems": problems, "obstacles": obstacles})
 
-__all__ = ['Access', 'AfterCrash', 'AgentCommand', 'AgentInfo', 'Appliance', 'ApplianceDisk', 'ApplianceNic', 'ArchiveProblem', 'AtLimit', 'Availability', 'BackingFile', 'Balloon', 'Boot', 'BootDisk', 'BootEntry', 'BootFile', 'BootFileBytes', 'BootFileDescriptor', 'BootFilePath', 'BootFiles', 'BootKernel', 'BootSource', 'Check', 'Checksum', 'CommandOutput', 'CommandStatus', 'CommandStatusExited', 'CommandStatusSignalled', 'Compression', 'CpuBaseline', 'CpuConfig', 'CpuLimit', 'CpuidMask', 'CpuidRegister', 'Cpus', 'Crash', 'CrashAction', 'CrashReason', 'CrashReasonHardware', 'CrashReasonNotStopped', 'CrashReasonPanic', 'CrashReasonReset', 'CrashReasonThreadPanicked', 'CrashReasonTripleFault', 'CrashReasonWatchdog', 'Decision', 'Device', 'DeviceBalloon', 'DeviceConsole', 'DeviceDisk', 'DeviceNic', 'DeviceRng', 'DeviceStatistics', 'DeviceVsock', 'Disk', 'DiskPath', 'DiskReport', 'DiskSource', 'DiskSourceBackend', 'DiskSourceDescriptors', 'DiskSourceImage', 'DiskStatistics', 'DiskStatus', 'Done', 'Downtime', 'ElapsedTime', 'EntryChoice', 'EntryChoiceDefault', 'EntryChoiceId', 'EntryChoiceIndex', 'EntryChoiceTitle', 'EntryProtocol', 'Event', 'EventCrashed', 'EventDeviceFailed', 'EventDiskPlugged', 'EventDiskResized', 'EventDiskUnplugged', 'EventDropped', 'EventGuestPanicked', 'EventGuestReset', 'EventGuestShutdown', 'EventHardReset', 'EventHardShutdown', 'EventIoError', 'EventMigrated', 'EventMissed', 'EventNicConnected', 'EventNicDisconnected', 'EventNicPlugged', 'EventNicUnplugged', 'EventPaused', 'EventRecord', 'EventRestarted', 'EventResumed', 'EventStarted', 'EventSuspended', 'EventUnpaused', 'ExitStatistics', 'Export', 'Exported', 'Extract', 'Extracted', 'Firmware', 'FrameStatistics', 'GuestAddress', 'GuestCommand', 'GuestMemory', 'HaltCause', 'HaltCauseCrashed', 'HaltCauseGuestShutdown', 'HaltCauseHardShutdown', 'HaltCauseMigrated', 'HaltCauseNotStarted', 'Halted', 'HostProblem', 'HugePages', 'ImageFormat', 'ImageInfo', 'Import', 'Inspected', 'IoEngine', 'IoOperation', 'KvmAbsence', 'KvmCapabilities', 'KvmStatus', 'KvmStatusAbsent', 'KvmStatusDenied', 'KvmStatusEmulated', 'KvmStatusFailed', 'KvmStatusReady', 'KvmStatusTooOld', 'Latencies', 'Limits', 'Lineage', 'Memory', 'MemoryBacking', 'MemoryLoaded', 'MemoryLoading', 'MemoryStatistics', 'MemoryTransfer', 'Migration', 'MigrationPhase', 'MigrationReport', 'MigrationSummary', 'Mode', 'NetworkInterface', 'NewSnapshot', 'Nic', 'NicBackendConfig', 'NicBackendConfigConnection', 'NicBackendConfigNewTap', 'NicBackendConfigStream', 'NicBackendConfigTap', 'NicBackendConfigTapDescriptor', 'NicBackendConfigUser', 'NicLimit', 'NicStatistics', 'NicStatus', 'Offloads', 'Operation', 'OperationStatistics', 'OutputStream', 'OverlayKind', 'PortForward', 'PowerState', 'Problem', 'Producer', 'RateLimit', 'ReadOptions', 'Reception', 'Report', 'Resume', 'ResumeReport', 'ResumeTimes', 'Seal', 'Seed', 'SeedNic', 'Setting', 'Statistics', 'SuspendReport', 'TemplateDisk', 'TransportProtocol', 'Unused', 'User', 'UserNetwork', 'VcpuStatistics', 'Verb', 'VmConfig', 'Vsock']
+__all__ = ['Access', 'AfterCrash', 'AgentCommand', 'AgentInfo', 'Appliance', 'ApplianceDisk', 'ApplianceNic', 'ArchiveProblem', 'AtLimit', 'Availability', 'BackingFile', 'Balloon', 'Boot', 'BootDisk', 'BootEntry', 'BootFile', 'BootFileBytes', 'BootFileDescriptor', 'BootFilePath', 'BootFiles', 'BootKernel', 'BootSource', 'Check', 'CheckpointMethod', 'CheckpointReport', 'Checksum', 'CommandOutput', 'CommandStatus', 'CommandStatusExited', 'CommandStatusSignalled', 'Compression', 'CpuBaseline', 'CpuConfig', 'CpuLimit', 'CpuidMask', 'CpuidRegister', 'Cpus', 'Crash', 'CrashAction', 'CrashReason', 'CrashReasonHardware', 'CrashReasonNotStopped', 'CrashReasonPanic', 'CrashReasonReset', 'CrashReasonThreadPanicked', 'CrashReasonTripleFault', 'CrashReasonWatchdog', 'Decision', 'Device', 'DeviceBalloon', 'DeviceConsole', 'DeviceDisk', 'DeviceNic', 'DeviceRng', 'DeviceStatistics', 'DeviceVsock', 'Disk', 'DiskPath', 'DiskReport', 'DiskSource', 'DiskSourceBackend', 'DiskSourceDescriptors', 'DiskSourceImage', 'DiskStatistics', 'DiskStatus', 'Done', 'Downtime', 'ElapsedTime', 'EntryChoice', 'EntryChoiceDefault', 'EntryChoiceId', 'EntryChoiceIndex', 'EntryChoiceTitle', 'EntryProtocol', 'Event', 'EventCrashed', 'EventDeviceFailed', 'EventDiskPlugged', 'EventDiskResized', 'EventDiskUnplugged', 'EventDropped', 'EventGuestPanicked', 'EventGuestReset', 'EventGuestShutdown', 'EventHardReset', 'EventHardShutdown', 'EventIoError', 'EventMigrated', 'EventMissed', 'EventNicConnected', 'EventNicDisconnected', 'EventNicPlugged', 'EventNicUnplugged', 'EventPaused', 'EventRecord', 'EventRestarted', 'EventResumed', 'EventStarted', 'EventSuspended', 'EventUnpaused', 'ExitStatistics', 'Export', 'Exported', 'Extract', 'Extracted', 'Firmware', 'FrameStatistics', 'GuestAddress', 'GuestCommand', 'GuestMemory', 'HaltCause', 'HaltCauseCrashed', 'HaltCauseGuestShutdown', 'HaltCauseHardShutdown', 'HaltCauseMigrated', 'HaltCauseNotStarted', 'Halted', 'HostProblem', 'HugePages', 'ImageFormat', 'ImageInfo', 'Import', 'Inspected', 'IoEngine', 'IoOperation', 'KvmAbsence', 'KvmCapabilities', 'KvmStatus', 'KvmStatusAbsent', 'KvmStatusDenied', 'KvmStatusEmulated', 'KvmStatusFailed', 'KvmStatusReady', 'KvmStatusTooOld', 'Latencies', 'Limits', 'Lineage', 'Memory', 'MemoryBacking', 'MemoryLoaded', 'MemoryLoading', 'MemoryStatistics', 'MemoryTransfer', 'Migration', 'MigrationPhase', 'MigrationReport', 'MigrationSummary', 'Mode', 'NetworkInterface', 'NewSnapshot', 'Nic', 'NicBackendConfig', 'NicBackendConfigConnection', 'NicBackendConfigNewTap', 'NicBackendConfigStream', 'NicBackendConfigTap', 'NicBackendConfigTapDescriptor', 'NicBackendConfigUser', 'NicLimit', 'NicStatistics', 'NicStatus', 'Offloads', 'Operation', 'OperationStatistics', 'OutputStream', 'OverlayKind', 'PortForward', 'PowerState', 'Problem', 'Producer', 'RateLimit', 'ReadOptions', 'Reception', 'Report', 'Resume', 'ResumeReport', 'ResumeTimes', 'Seal', 'Seed', 'SeedNic', 'Setting', 'Statistics', 'SuspendReport', 'TemplateDisk', 'TransportProtocol', 'Unused', 'User', 'UserNetwork', 'VcpuStatistics', 'Verb', 'VmConfig', 'Vsock']
