@@ -11,6 +11,7 @@ use super::memory::MemoryMap;
 use super::{BackgroundSave, DirtyPages, MemoryBase, PAGE, Rounds, StateReader, StateWriter};
 use crate::ErrorKind;
 use crate::memory::{GuestRam, MemoryBacking, allocate, give_back};
+#[cfg(feature = "seccomp")]
 use crate::sandbox::{Filter, Work};
 use crate::size::ByteSize;
 
@@ -60,6 +61,7 @@ fn require_same(one: &[u8], other: &[u8]) {
 /// Writes to memory, and releases pages, at random until it is told to end. It stops for each wait at the barrier.
 fn disturb(ram: &GuestRam, seed: u64, stop: &AtomicBool, end: &AtomicBool, barrier: &Barrier) {
     // As the threads of balloons have.
+    #[cfg(feature = "seccomp")]
     Filter::new(Work::Memory).unwrap().apply().unwrap();
     let mut random = Random::new(seed);
     while !end.load(Ordering::Relaxed) {

@@ -17,6 +17,8 @@ use super::saved::{Description, SavedFile, SavedImage, SavedState};
 use super::state::{PowerState, Verb};
 use crate::config::{DiskSource, VmConfig};
 use crate::disk::BlockBackend;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::machine::{Machine, MachineState};
 use crate::progress::Progress;
 use crate::state::StateWriter;
