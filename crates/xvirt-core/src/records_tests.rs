@@ -165,7 +165,9 @@ tested! {
         repository::TemplateDisk => { "size": 1, "hash": "ab" },
         seed::InterfaceAddress => "192.0.2.7/24",
         vm::CheckpointReport => {
-            "method": "protect", "pause": { "secs": 0, "nanos": 1 }, "memory": 4096, "written": 4096,
+            "method": "rounds", "not_protected": "no", "pause": { "secs": 0, "nanos": 1 },
+            "longest_stall": { "secs": 0, "nanos": 1 }, "total_stall": { "secs": 0, "nanos": 1 }, "memory": 4096,
+            "written": 4096, "rounds": 2, "base": null, "full_because": "no",
         },
         vm::Crash => {
             "reason": { "reset": "no" }, "time": { "secs_since_epoch": 1, "nanos_since_epoch": 2 },
