@@ -17,7 +17,6 @@ mod socket;
 #[cfg(test)]
 #[cfg(feature = "demo")]
 pub(crate) mod testing;
-#[allow(dead_code, reason = "nothing fills missing pages yet")]
 mod userfault;
 mod write_protect;
 mod written;

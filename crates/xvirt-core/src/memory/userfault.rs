@@ -1,8 +1,8 @@
-//! Handles page faults of memory in this process: userfaultfd (Linux `Documentation/admin-guide/mm/userfaultfd.rst` and
+//! Handles writes to protected memory in this process: userfaultfd (Linux `Documentation/admin-guide/mm/userfaultfd.rst` and
 //! ioctl_userfaultfd(2)).
 //!
-//! A thread, of the guest or of the kernel, that touches a missing page of registered memory, or writes a protected one,
-//! waits until the page has been filled or is no longer protected.
+//! A thread, of the guest or of the kernel, that writes a protected page of registered memory waits until it is no longer
+//! protected.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -11,13 +11,10 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use linux_raw_sys::general::{
-    UFFD_API, UFFD_EVENT_PAGEFAULT, UFFD_EVENT_REMOVE, UFFD_FEATURE_EVENT_REMOVE, UFFD_FEATURE_PAGEFAULT_FLAG_WP,
-    UFFD_PAGEFAULT_FLAG_WP, UFFD_PAGEFAULT_FLAG_WRITE, UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, uffd_msg,
-    uffdio_api, uffdio_copy, uffdio_range, uffdio_register, uffdio_writeprotect, uffdio_zeropage,
+    UFFD_API, UFFD_EVENT_PAGEFAULT, UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFDIO_REGISTER_MODE_WP, uffd_msg, uffdio_api,
+    uffdio_range, uffdio_register, uffdio_writeprotect,
 };
-use linux_raw_sys::ioctl::{
-    UFFDIO_API, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
-};
+use linux_raw_sys::ioctl::{UFFDIO_API, UFFDIO_REGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT};
 use rustix::io::retry_on_intr;
 
 /// `USERFAULTFD_IOC_NEW`, from `linux/userfaultfd.h`.
@@ -27,31 +24,7 @@ const PROTECT: u64 = 1;
 /// How many events are read at once.
 const EVENTS: usize = 64;
 
-/// Faults that are to be handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Faults {
-    /// Any access to a page that is not there. Releasing pages with madvise(2) waits until [`Event::Removed`] was read.
-    Missing,
-    /// Writes to a page that is protected, since Linux 5.7.
-    Protected,
-}
-
-/// What has happened to registered memory. Addresses are of this process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A thread waits for the missing page of this address.
-    Missing {
-        address: usize,
-        /// Whether it writes.
-        write: bool,
-    },
-    /// A thread waits to write the protected page of this address.
-    Protected { address: usize },
-    /// Pages are being released, and will be missing again.
-    Removed(Range<usize>),
-}
-
-/// A userfaultfd. Dropping it lets all threads that wait go on, with missing pages as zeroes.
+/// A userfaultfd that handles writes to protected pages. Dropping it lets all threads that wait go on.
 #[derive(Debug)]
 pub(crate) struct Userfault(OwnedFd);
 
@@ -61,73 +34,26 @@ impl Userfault {
     /// # Errors
     /// `PermissionDenied`: the host's probe says what to do about it. `InvalidInput`: the kernel cannot handle these
     /// faults.
-    pub(crate) fn open(faults: Faults) -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let fault = Self(create()?);
-        let features = match faults {
-            Faults::Missing => UFFD_FEATURE_EVENT_REMOVE,
-            Faults::Protected => UFFD_FEATURE_PAGEFAULT_FLAG_WP,
-        };
-        let mut api = uffdio_api { api: UFFD_API.into(), features: features.into(), ioctls: 0 };
+        let mut api = uffdio_api { api: UFFD_API.into(), features: UFFD_FEATURE_PAGEFAULT_FLAG_WP.into(), ioctls: 0 };
         // SAFETY: UFFDIO_API reads and writes a `uffdio_api`.
         unsafe { fault.call(UFFDIO_API, &mut api) }?;
         Ok(fault)
     }
 
-    /// Handles the faults in `range`, which begins and ends with pages.
+    /// Handles writes to protected pages in `range`, which begins and ends with pages.
     ///
     /// # Errors
     /// The kernel cannot handle them for memory of this kind.
     ///
     /// # Safety
-    /// `range` must be mapped, and must contain nothing but guest memory, until it is unregistered or this is dropped.
-    pub(crate) unsafe fn register(&self, range: &Range<usize>, faults: Faults) -> io::Result<()> {
-        let mode = match faults {
-            Faults::Missing => UFFDIO_REGISTER_MODE_MISSING,
-            Faults::Protected => UFFDIO_REGISTER_MODE_WP,
-        };
-        let mut register = uffdio_register { range: kernel_range(range), mode: mode.into(), ioctls: 0 };
+    /// `range` must be mapped, and must contain nothing but guest memory, until this is dropped.
+    pub(crate) unsafe fn register(&self, range: &Range<usize>) -> io::Result<()> {
+        let mut register =
+            uffdio_register { range: kernel_range(range), mode: UFFDIO_REGISTER_MODE_WP.into(), ioctls: 0 };
         // SAFETY: UFFDIO_REGISTER reads and writes a `uffdio_register`; the caller vouches for the memory.
         unsafe { self.call(UFFDIO_REGISTER, &mut register) }
-    }
-
-    /// Ends the handling of faults in `range`, and wakes the threads that wait there.
-    pub(crate) fn unregister(&self, range: &Range<usize>) -> io::Result<()> {
-        // SAFETY: UFFDIO_UNREGISTER reads a `uffdio_range`.
-        unsafe { self.call(UFFDIO_UNREGISTER, &mut kernel_range(range)) }
-    }
-
-    /// Fills missing pages from `to` on, which is registered memory, with `bytes`, whole pages, and wakes the threads
-    /// that wait for them.
-    ///
-    /// # Errors
-    /// `AlreadyExists` if a page is there already, which may be after some were filled; `WouldBlock` if pages are being
-    /// released, after which it can be tried again.
-    pub(crate) fn copy(&self, bytes: &[u8], to: usize) -> io::Result<()> {
-        let mut done = 0;
-        while done < bytes.len() {
-            let rest = &bytes[done..];
-            let (dst, src, len) = ((to + done) as u64, rest.as_ptr() as u64, rest.len() as u64);
-            let mut copy = uffdio_copy { dst, src, len, mode: 0, copy: 0 };
-            // SAFETY: UFFDIO_COPY reads and writes a `uffdio_copy`, and reads `rest`; it only writes registered memory.
-            let copied = unsafe { self.call(UFFDIO_COPY, &mut copy) };
-            done += progress(copied, copy.copy)?;
-        }
-        Ok(())
-    }
-
-    /// Fills missing pages of registered memory with zeroes, and wakes the threads that wait for them.
-    ///
-    /// # Errors
-    /// As [`copy`](Self::copy), and `InvalidInput` for memory that is a file.
-    pub(crate) fn zero(&self, range: &Range<usize>) -> io::Result<()> {
-        let mut start = range.start;
-        while start < range.end {
-            let mut zero = uffdio_zeropage { range: kernel_range(&(start..range.end)), mode: 0, zeropage: 0 };
-            // SAFETY: UFFDIO_ZEROPAGE reads and writes a `uffdio_zeropage`, and only fills registered memory.
-            let zeroed = unsafe { self.call(UFFDIO_ZEROPAGE, &mut zero) };
-            start += progress(zeroed, zero.zeropage)?;
-        }
-        Ok(())
     }
 
     /// Protects the pages of registered memory that are there, also those that are swapped out, against writes.
@@ -152,21 +78,22 @@ impl Userfault {
         }
     }
 
-    /// Wakes the threads that wait in `range`. Those whose page is still missing or protected wait again.
+    /// Wakes the threads that wait in `range`. Those whose page is still protected wait again.
     pub(crate) fn wake(&self, range: &Range<usize>) -> io::Result<()> {
         // SAFETY: UFFDIO_WAKE reads a `uffdio_range`.
         unsafe { self.call(UFFDIO_WAKE, &mut kernel_range(range)) }
     }
 
-    /// The events since the last call, without waiting for any; the descriptor is readable when there are some.
-    pub(crate) fn events(&self) -> io::Result<Vec<Event>> {
+    /// The addresses that threads have begun to wait to write since the last call, without waiting for any; the descriptor
+    /// is readable when there are some.
+    pub(crate) fn faults(&self) -> io::Result<Vec<usize>> {
         const MESSAGE: usize = size_of::<uffd_msg>();
         let mut bytes = [0; MESSAGE * EVENTS];
         let length = match retry_on_intr(|| rustix::io::read(&self.0, &mut bytes)) {
             Err(rustix::io::Errno::AGAIN) => 0,
             read => read?,
         };
-        Ok(bytes[..length].chunks_exact(MESSAGE).filter_map(event).collect())
+        Ok(bytes[..length].chunks_exact(MESSAGE).filter_map(fault).collect())
     }
 
     /// # Safety
@@ -211,29 +138,10 @@ fn kernel_range(range: &Range<usize>) -> uffdio_range {
     uffdio_range { start: range.start as u64, len: range.len() as u64 }
 }
 
-/// How many bytes were filled by a call that may have ended early.
-fn progress(called: io::Result<()>, done: i64) -> io::Result<usize> {
-    match called {
-        Ok(()) => Ok(done.max(0) as usize),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock && done > 0 => Ok(done as usize),
-        Err(error) => Err(error),
-    }
-}
-
-/// The event in a message of the kernel, whose layout is that of `struct uffd_msg`.
-fn event(message: &[u8]) -> Option<Event> {
-    let word = |at: usize| message.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
-    let (kind, first, second) = (u32::from(*message.first()?), word(8)?, word(16)? as usize);
-    match kind {
-        UFFD_EVENT_PAGEFAULT if first & u64::from(UFFD_PAGEFAULT_FLAG_WP) != 0 => {
-            Some(Event::Protected { address: second })
-        }
-        UFFD_EVENT_PAGEFAULT => {
-            Some(Event::Missing { address: second, write: first & u64::from(UFFD_PAGEFAULT_FLAG_WRITE) != 0 })
-        }
-        UFFD_EVENT_REMOVE => Some(Event::Removed(first as usize..second)),
-        _ => None,
-    }
+/// The address in a message of the kernel, whose layout is that of `struct uffd_msg`.
+fn fault(message: &[u8]) -> Option<usize> {
+    let address = message.get(16..24)?.try_into().ok().map(u64::from_ne_bytes)?;
+    (u32::from(*message.first()?) == UFFD_EVENT_PAGEFAULT).then_some(address as usize)
 }
 
 #[cfg(test)]
@@ -241,7 +149,7 @@ mod tests {
     use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
     use super::*;
-    use crate::memory::{GuestRam, MemoryBacking, allocate, give_back};
+    use crate::memory::{GuestRam, MemoryBacking, allocate};
     use crate::size::ByteSize;
 
     const PAGE: usize = 4096;
@@ -253,74 +161,37 @@ mod tests {
         (memory, start)
     }
 
-    fn registered(faults: Faults, start: usize) -> Userfault {
-        let userfault = Userfault::open(faults).unwrap();
+    fn registered(start: usize) -> Userfault {
+        let userfault = Userfault::open().unwrap();
         // SAFETY: this is the memory of the test's guest, which outlives it.
-        unsafe { userfault.register(&(start..start + SIZE), faults) }.unwrap();
+        unsafe { userfault.register(&(start..start + SIZE)) }.unwrap();
         userfault
     }
 
-    /// The first event that comes.
-    fn wait(userfault: &Userfault) -> Event {
+    /// The first address that somebody waits for.
+    fn wait(userfault: &Userfault) -> usize {
         loop {
             let mut ready = [rustix::event::PollFd::new(userfault, rustix::event::PollFlags::IN)];
             rustix::event::poll(&mut ready, None).unwrap();
-            if let Some(event) = userfault.events().unwrap().pop() {
-                return event;
+            if let Some(address) = userfault.faults().unwrap().pop() {
+                return address;
             }
         }
-    }
-
-    #[test]
-    fn missing_pages_are_filled_when_they_are_touched() {
-        let (memory, start) = memory();
-        let userfault = registered(Faults::Missing, start);
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(|| memory.read_obj::<u8>(GuestAddress(0x1234)).unwrap());
-            assert_eq!(wait(&userfault), Event::Missing { address: start + 0x1000, write: false });
-            userfault.copy(&[7; 2 * PAGE], start + 0x1000).unwrap();
-            assert_eq!(reader.join().unwrap(), 7);
-            assert_eq!(memory.read_obj::<u8>(GuestAddress(0x2fff)).unwrap(), 7);
-
-            let writer = scope.spawn(|| memory.write_obj(9_u8, GuestAddress(0x8000)).unwrap());
-            assert_eq!(wait(&userfault), Event::Missing { address: start + 0x8000, write: true });
-            userfault.zero(&(start + 0x8000..start + 0x9000)).unwrap();
-            writer.join().unwrap();
-            assert_eq!(memory.read_obj::<u16>(GuestAddress(0x8000)).unwrap(), 9);
-        });
-        let there = userfault.copy(&[1; PAGE], start + 0x1000).unwrap_err();
-        assert_eq!(there.kind(), io::ErrorKind::AlreadyExists);
-    }
-
-    #[test]
-    fn released_pages_are_missing_again() {
-        let (memory, start) = memory();
-        let userfault = registered(Faults::Missing, start);
-        userfault.copy(&[7; PAGE], start).unwrap();
-        std::thread::scope(|scope| {
-            let release = scope.spawn(|| give_back(&memory, 0..0x1000).unwrap());
-            assert_eq!(wait(&userfault), Event::Removed(start..start + PAGE));
-            release.join().unwrap();
-            let reader = scope.spawn(|| memory.read_obj::<u8>(GuestAddress(0)).unwrap());
-            assert_eq!(wait(&userfault), Event::Missing { address: start, write: false });
-            userfault.unregister(&(start..start + SIZE)).unwrap();
-            assert_eq!(reader.join().unwrap(), 0);
-        });
     }
 
     #[test]
     fn writes_to_protected_pages_wait_and_reads_do_not() {
         let (memory, start) = memory();
         memory.write_slice(&[5; SIZE], GuestAddress(0)).unwrap();
-        let userfault = registered(Faults::Protected, start);
+        let userfault = registered(start);
         userfault.protect(&(start..start + SIZE)).unwrap();
         assert_eq!(memory.read_obj::<u8>(GuestAddress(0x20_0000)).unwrap(), 5);
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| memory.write_obj(9_u8, GuestAddress(0x20_1000)).unwrap());
-            assert_eq!(wait(&userfault), Event::Protected { address: start + 0x20_1000 });
+            assert_eq!(wait(&userfault), start + 0x20_1000);
             // Awake, it finds the page still protected.
             userfault.wake(&(start..start + SIZE)).unwrap();
-            assert_eq!(wait(&userfault), Event::Protected { address: start + 0x20_1000 });
+            assert_eq!(wait(&userfault), start + 0x20_1000);
             assert_eq!(memory.read_obj::<u8>(GuestAddress(0x20_1000)).unwrap(), 5);
             userfault.unprotect(&(start + 0x20_0000..start + SIZE)).unwrap();
             writer.join().unwrap();
@@ -341,9 +212,9 @@ mod tests {
             .build()
             .unwrap();
         let start = region.as_ptr() as usize;
-        let userfault = Userfault::open(Faults::Protected).unwrap();
+        let userfault = Userfault::open().unwrap();
         // SAFETY: nothing else uses the mapping, which outlives the userfaultfd.
-        let refused = unsafe { userfault.register(&(start..start + PAGE), Faults::Protected) }.unwrap_err();
+        let refused = unsafe { userfault.register(&(start..start + PAGE)) }.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         drop(userfault);
     }

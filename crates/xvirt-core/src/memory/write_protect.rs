@@ -13,7 +13,7 @@ use rustix::io::retry_on_intr;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::GuestRam;
-use super::userfault::{Event, Faults, Userfault};
+use super::userfault::Userfault;
 
 const PAGE: usize = 4096;
 /// The bits of an entry in `/proc/self/pagemap` that say that a page is in memory, or swapped out.
@@ -62,10 +62,10 @@ impl WriteProtection {
             position += region.len();
         }
         let pagemap = File::open("/proc/self/pagemap")?;
-        let userfault = Userfault::open(Faults::Protected)?;
+        let userfault = Userfault::open()?;
         for part in &parts {
             // SAFETY: the range is this region's mapping, which `_ram` keeps.
-            unsafe { userfault.register(&part.host, Faults::Protected) }?;
+            unsafe { userfault.register(&part.host) }?;
         }
         Ok(Self { userfault, parts, pagemap, _ram: ram.clone() })
     }
@@ -119,8 +119,7 @@ impl WriteProtection {
             let waited = began.elapsed() > Duration::from_micros(50);
             let since = if waited { Instant::now() } else { last };
             last = Instant::now();
-            for event in self.userfault.events()? {
-                let Event::Protected { address } = event else { continue };
+            for address in self.userfault.faults()? {
                 self.position(address).into_iter().for_each(&mut keep);
                 // One whose page was unprotected before it was seen here.
                 self.userfault.wake(&(address & !(PAGE - 1)..(address & !(PAGE - 1)) + PAGE))?;
