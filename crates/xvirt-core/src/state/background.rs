@@ -70,7 +70,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Work {
-    /// The next chunk that was not looked at; `None` before the moment at which memory is saved.
+    /// The next chunk that was not looked at; `None` before chunks are read that nobody waits for.
     next: Option<u64>,
     /// How many chunks are not written yet.
     left: usize,
@@ -155,10 +155,7 @@ impl BackgroundSave {
                 shared.protection.protect(&positions(&pages)).map_err(cannot)?;
             }
         }
-        let mut work = lock(&shared.work);
-        (work.next, work.left) = (Some(0), chunks.len());
-        drop(work);
-        shared.changed.notify_all();
+        lock(&shared.work).left = chunks.len();
         Ok(())
     }
 
@@ -167,6 +164,9 @@ impl BackgroundSave {
     /// # Errors
     /// `NoSpace` or another failure of the file, or `Cancelled`.
     pub(crate) fn finish(&mut self, progress: &dyn Progress) -> Result<InBackground> {
+        // Not before, so that the guest runs again as soon as possible.
+        lock(&self.shared.work).next = Some(0);
+        self.shared.changed.notify_all();
         let is_done = |work: &Work| work.left == 0 || work.failed.is_some();
         let total = lock(&self.shared.work).left as u64;
         loop {
