@@ -14,7 +14,7 @@ use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::vm::{MemoryLoading, Resume, Vm};
 
 use crate::peer::Cache;
-use crate::{Options, dd, find_peers, start};
+use crate::{Options, find_peers, start};
 
 /// The rows of the table.
 #[derive(Default)]
@@ -53,15 +53,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let guest = Guest::new(options.memory, Guest::pages(options.memory), line, folder.path())?;
     let (mut rows, mut peers) = (Rows::default(), find_peers(&guest));
     let vm = start(&guest)?;
-    let saved = folder.path().join("saved");
+    let saved = tempfile::tempdir_in(folder.path())?;
     let lazily = Resume::default().memory(MemoryLoading::Lazy);
     for _ in 0..options.runs {
         for (cache, what) in [(Cache::Warm, "resume, lazily"), (Cache::Cold, "resume, lazily, file not in memory")] {
-            vm.suspend(&saved, &())?;
-            match cache {
-                Cache::Warm => drop(std::io::copy(&mut std::fs::File::open(&saved)?, &mut std::io::sink())?),
-                Cache::Cold => dd::evict(&saved)?,
-            }
+            vm.suspend(saved.path().join("saved"), &())?;
+            cache.prepare(saved.path())?;
             rows.add(what, vm.resume_with(lazily, &())?.total);
         }
         for peer in &mut peers {
