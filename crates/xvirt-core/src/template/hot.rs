@@ -1,14 +1,11 @@
 //! Templates with the memory of a booted VM, and forks: VMs that go on where another one is.
 
 use super::copy::Sharing;
-use super::seal::{LayerDraft, Seal, known_hash, take_copy};
+use super::seal::{LayerDraft, Seal, describe, take_copy};
 use crate::config::DiskSource;
 use crate::disk::{self, Access};
 use crate::progress::Progress;
-use crate::repository::{
-    Directory, Repository, Snapshot, StoredVm, Template, TemplateDisk, disk_name, hash_disk, link_file,
-    link_saved_state,
-};
+use crate::repository::{Directory, Repository, Snapshot, StoredVm, Template, disk_name, link_file, link_saved_state};
 use crate::vm::Vm;
 use crate::{Error, ErrorKind, Result};
 
@@ -103,11 +100,7 @@ impl Repository {
                 continue;
             };
             let opened = disk::open(&own.path, Some(own.format), Access::ReadOnly)?;
-            let hash = match below.as_ref().map_or(Ok(None), |below| known_hash(&own, &*opened, below))? {
-                Some(hash) => hash,
-                None => hash_disk(&*opened, progress)?,
-            };
-            draft.disks.push(TemplateDisk { size: opened.capacity(), hash });
+            draft.disks.push(describe(&own, &*opened, below.as_ref(), progress)?);
             let to = stage.disk_path(index, own.format);
             link_file(&own.path, &to)?;
             let path = disk_name(index, own.format).into();

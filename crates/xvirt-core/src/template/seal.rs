@@ -231,12 +231,8 @@ impl Repository {
             };
             // Opened for writing, because that also repairs an image that a killed process left dirty.
             let opened = disk::open(&own.path, Some(own.format), Access::ReadWrite)?;
-            let hash = match below.as_ref().map_or(Ok(None), |below| known_hash(&own, &*opened, below))? {
-                Some(hash) => hash,
-                None => hash_disk(&*opened, progress)?,
-            };
+            draft.disks.push(describe(&own, &*opened, below.as_ref(), progress)?);
             let OwnDisk { name, path, format, .. } = own;
-            draft.disks.push(TemplateDisk { size: opened.capacity(), hash });
             held.push(opened);
             let to = disk_name(index, format);
             let base = Base { image: &path, format, directory: Directory::Layers, owner: id, name: &to };
@@ -317,8 +313,22 @@ pub(super) fn take_copy(
     Ok(TemplateDisk { size: opened.capacity(), hash })
 }
 
+/// Describes a disk, which may be an overlay of a disk of the template `below`.
+pub(super) fn describe(
+    own: &OwnDisk,
+    opened: &dyn BlockBackend,
+    below: Option<&Template>,
+    progress: &dyn Progress,
+) -> Result<TemplateDisk> {
+    let hash = match below.map_or(Ok(None), |below| known_hash(own, opened, below))? {
+        Some(hash) => hash,
+        None => hash_disk(opened, progress)?,
+    };
+    Ok(TemplateDisk { size: opened.capacity(), hash })
+}
+
 /// The hash of a disk that its template knows, because the disk is an overlay without data of its own.
-pub(super) fn known_hash(own: &OwnDisk, opened: &dyn BlockBackend, template: &Template) -> Result<Option<String>> {
+fn known_hash(own: &OwnDisk, opened: &dyn BlockBackend, template: &Template) -> Result<Option<String>> {
     let images = template.images();
     let (Some((_, below, _)), Some(was)) = (images.get(own.index), template.disks().get(own.index)) else {
         return Ok(None);
