@@ -11,7 +11,7 @@ use crate::config::VmConfig;
 use crate::host::Host;
 use crate::memory::GuestRam;
 use crate::state::DirtyPages;
-use crate::state::{PAGE, ranges_of};
+use crate::state::ranges_of;
 use crate::vm::{ArrivingVm, Incoming, Outgoing, Vm};
 use crate::{Error, Result};
 
@@ -140,14 +140,8 @@ impl SourceVm for Outgoing<'_> {
     }
 
     fn take_dirty(&self) -> Result<DirtyPages> {
-        let ranges = ranges_of(Outgoing::memory(self));
-        let mut dirty = DirtyPages::none(ranges.iter().map(|range| range.length / PAGE as u64).sum());
-        let mut first = 0;
-        for (range, bitmap) in ranges.iter().zip(Outgoing::take_dirty(self)?) {
-            dirty.insert_bitmap(first, &bitmap);
-            first += range.length / PAGE as u64;
-        }
-        Ok(dirty)
+        let bitmaps = Outgoing::take_dirty(self)?;
+        Ok(DirtyPages::of_regions(Outgoing::memory(self), &bitmaps))
     }
 
     fn stop_dirty_log(&self) {

@@ -221,11 +221,7 @@ impl Shared {
     /// The pages that the host has allocated, or those of them that have `changed`.
     fn populated(&self, changed: Option<&DirtyPages>) -> Result<DirtyPages> {
         let cannot = |e| Error::io("cannot find out which memory the guest has used", e);
-        let (mut populated, mut first) = (DirtyPages::none(self.pages.count()), 0);
-        for (range, bitmap) in super::ranges_of(&self.ram).iter().zip(self.protection.populated().map_err(cannot)?) {
-            populated.insert_bitmap(first, &bitmap);
-            first += range.length / PAGE as u64;
-        }
+        let mut populated = DirtyPages::of_regions(&self.ram, &self.protection.populated().map_err(cannot)?);
         changed.into_iter().for_each(|changed| populated.retain(changed));
         Ok(populated)
     }

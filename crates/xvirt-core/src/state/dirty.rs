@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+
 use super::memory::PAGE;
+use crate::memory::GuestRam;
 
 /// A set of pages, numbered over all ranges of the guest's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,21 @@ impl DirtyPages {
     /// No page of a memory of `pages` pages.
     pub(crate) fn none(pages: u64) -> Self {
         Self { words: vec![0; pages.div_ceil(64) as usize], pages }
+    }
+
+    /// No page of the memory of `ram`.
+    pub(crate) fn none_of(ram: &GuestRam) -> Self {
+        Self::none(ram.iter().map(|region| region.len() / PAGE as u64).sum())
+    }
+
+    /// The pages of the memory of `ram` whose bit is set in the bitmap of their region.
+    pub(crate) fn of_regions(ram: &GuestRam, bitmaps: &[Vec<u64>]) -> Self {
+        let (mut pages, mut first) = (Self::none_of(ram), 0);
+        for (region, bitmap) in ram.iter().zip(bitmaps) {
+            pages.insert_bitmap(first, bitmap);
+            first += region.len() / PAGE as u64;
+        }
+        pages
     }
 
     /// All pages.
@@ -38,7 +56,7 @@ impl DirtyPages {
     }
 
     /// Adds the pages from `first` on whose bit is set, such as those of a region in the bitmap of KVM.
-    pub(crate) fn insert_bitmap(&mut self, first: u64, bitmap: &[u64]) {
+    fn insert_bitmap(&mut self, first: u64, bitmap: &[u64]) {
         let (start, shift) = ((first / 64) as usize, first % 64);
         for (offset, bits) in bitmap.iter().enumerate().filter(|(_, bits)| **bits != 0) {
             self.add_word(start + offset, bits << shift);

@@ -19,7 +19,7 @@ use super::tracking::{Base, Tracked};
 use crate::kvm::DirtyLog;
 use crate::machine::{Machine, MachineState};
 use crate::progress::Progress;
-use crate::state::{BackgroundSave, DirtyPages, MemoryBase, PAGE, Rounds, StateWriter, ranges_of};
+use crate::state::{BackgroundSave, DirtyPages, MemoryBase, Rounds, StateWriter};
 use crate::{Error, ErrorKind, Result};
 
 /// The guest is stopped once this little is left to be written, in bytes.
@@ -132,13 +132,7 @@ struct Changes {
 impl Changes {
     /// The pages that were written since the last call.
     fn take(&mut self, machine: &Machine) -> Result<DirtyPages> {
-        let ranges = ranges_of(machine.ram());
-        let mut dirty = DirtyPages::none(ranges.iter().map(|range| range.length / PAGE as u64).sum());
-        let mut first = 0;
-        for (range, bitmap) in ranges.iter().zip(self.log.take()?) {
-            dirty.insert_bitmap(first, &bitmap);
-            first += range.length / PAGE as u64;
-        }
+        let dirty = DirtyPages::of_regions(machine.ram(), &self.log.take()?);
         self.taken.merge(&dirty);
         Ok(dirty)
     }
@@ -211,8 +205,8 @@ impl Vm {
         // There is one log.
         self.track(None);
         let log = machine.dirty_log()?;
-        let pages = ranges_of(machine.ram()).iter().map(|range| range.length / PAGE as u64).sum();
-        Ok((Some(Changes { log, taken: DirtyPages::none(pages), base: None, go_on }), full_because))
+        let taken = DirtyPages::none_of(machine.ram());
+        Ok((Some(Changes { log, taken, base: None, go_on }), full_because))
     }
 }
 
