@@ -129,19 +129,23 @@ impl MemoryMap {
 
     /// The pages of chunk `number` that are zeroes, of a file that is based on another.
     fn zeroes<'a>(&'a self, number: usize, base: &'a MemoryBase) -> impl Iterator<Item = usize> + use<'a> {
-        let first = number * CHUNK_PAGES;
-        let last = (first + CHUNK_PAGES).min((self.length() / PAGE as u64) as usize);
-        let is_present = |page: usize| self.present.get(page / 8).is_some_and(|b| b >> (page % 8) & 1 == 1);
-        (first..last).filter(move |page| !is_present(*page) && !base.inherits(*page))
+        self.pages_of(number).filter(move |page| !self.has(*page) && !base.inherits(*page))
     }
 
     /// The pages of chunk `number` that are in the file, in runs, as bytes from the start of the chunk.
     fn runs(&self, number: usize) -> Vec<Range<usize>> {
+        runs(self.pages_of(number).map(|page| self.has(page)))
+    }
+
+    /// The pages of chunk `number`.
+    fn pages_of(&self, number: usize) -> Range<usize> {
         let first = number * CHUNK_PAGES;
-        runs(
-            (first..first + CHUNK_PAGES)
-                .map(|page| self.present.get(page / 8).is_some_and(|b| b >> (page % 8) & 1 == 1)),
-        )
+        first..(first + CHUNK_PAGES).min((self.length() / PAGE as u64) as usize)
+    }
+
+    /// Whether a page is in the file.
+    fn has(&self, page: usize) -> bool {
+        self.present.get(page / 8).is_some_and(|byte| byte >> (page % 8) & 1 == 1)
     }
 }
 
@@ -209,15 +213,9 @@ pub(super) fn load(
         &work,
         || vec![0; CHUNK],
         |number, buffer| {
-            let length = chunk_length(length, number);
-            let mut checksum = 0;
-            for run in map.runs(number as usize) {
-                let bytes = &mut buffer[..run.end.min(length).saturating_sub(run.start)];
+            for run in read_present(map, file, number, buffer)? {
                 let start = number * CHUNK as u64 + run.start as u64;
-                file.read_exact_at(bytes, OFFSET + start)
-                    .map_err(|e| Error::io("cannot read the guest's memory", e))?;
-                checksum = crc32c::crc32c_append(checksum, bytes);
-                write_guest(ram, &map.ranges, start, bytes)?;
+                write_guest(ram, &map.ranges, start, &buffer[run])?;
             }
             for page in base.iter().flat_map(|base| map.zeroes(number as usize, base)) {
                 guest_slices(ram, &map.ranges, page as u64 * PAGE as u64, PAGE)?
@@ -225,8 +223,7 @@ pub(super) fn load(
                     .filter(|slice| !slice.is_zero())
                     .for_each(|slice| slice.copy_from(&[0; PAGE]));
             }
-            require_checksum(map, number, checksum)?;
-            Ok(length as u64)
+            Ok(chunk_length(length, number) as u64)
         },
     )
 }
@@ -267,19 +264,20 @@ pub(super) fn read_chunk(
             bytes[start..start + PAGE].fill(0);
         }),
     }
-    let mut checksum = 0;
-    for run in map.runs(number as usize) {
+    read_present(map, file, number, bytes).map(drop)
+}
+
+/// Reads the pages of chunk `number` that are in the file to their places in `bytes`, and returns their runs.
+fn read_present(map: &MemoryMap, file: &File, number: u64, bytes: &mut [u8]) -> Result<Vec<Range<usize>>> {
+    let (runs, mut checksum) = (map.runs(number as usize), 0);
+    for run in &runs {
         let part = &mut bytes[run.clone()];
         let offset = OFFSET + number * CHUNK as u64 + run.start as u64;
         file.read_exact_at(part, offset).map_err(|e| Error::io("cannot read the guest's memory", e))?;
         checksum = crc32c::crc32c_append(checksum, part);
     }
-    require_checksum(map, number, checksum)
-}
-
-fn require_checksum(map: &MemoryMap, number: u64, checksum: u32) -> Result<()> {
     if map.checksums.get(number as usize) == Some(&checksum) {
-        return Ok(());
+        return Ok(runs);
     }
     let from = number * CHUNK as u64;
     Err(damaged(format!("the checksum of its memory from byte {from} on is wrong")))
@@ -326,7 +324,7 @@ pub(crate) fn guest_slices<'a>(
 }
 
 /// Ranges in ascending order, those that touch joined.
-fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+pub(super) fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match joined.last_mut() {

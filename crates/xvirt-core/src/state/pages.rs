@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::dirty::DirtyPages;
-use super::memory::{CHUNK_PAGES, MemoryMap, MemoryRange, OFFSET, PAGE, is_zero, read_guest, runs, too_large, total};
+use super::memory::{
+    CHUNK_PAGES, MemoryMap, MemoryRange, OFFSET, PAGE, is_zero, joined, read_guest, runs, too_large, total,
+};
 use crate::memory::GuestRam;
 use crate::{Error, Result};
 
@@ -52,13 +54,7 @@ impl PageFile {
     pub(super) fn reserve(&self, pages: &DirtyPages) -> Result<()> {
         let count = self.count();
         let chunks = (0..count.div_ceil(CHUNK_PAGES as u64)).map(|number| pages_of(number, count));
-        let mut reserved = Vec::<Range<u64>>::new();
-        for chunk in chunks.filter(|chunk| pages.runs(chunk.clone(), 1).next().is_some()) {
-            match reserved.last_mut().filter(|last| last.end == chunk.start) {
-                Some(last) => last.end = chunk.end,
-                None => reserved.push(chunk),
-            }
-        }
+        let reserved = joined(chunks.filter(|chunk| pages.runs(chunk.clone(), 1).next().is_some()));
         let place = |page: u64| OFFSET + page * PAGE as u64;
         // The memory map, what is inherited, and the state of the devices.
         let behind = (place(count), count / 4 + (1 << 20));

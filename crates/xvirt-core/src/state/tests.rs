@@ -8,7 +8,7 @@ use vm_memory::{Bytes, GuestAddress};
 use xvirt_testing::random::Random;
 
 use super::header::{Header, LENGTH};
-use super::memory::OFFSET;
+use super::memory::{MemoryMap, MemoryRange, OFFSET, PAGE, read_chunk};
 use super::{Kind, Section, StateReader, StateWriter};
 use crate::memory::GuestRam;
 use crate::progress::{Done, Progress};
@@ -240,4 +240,17 @@ fn saving_and_loading_can_be_cancelled() {
         let reader = StateReader::new(saved()).unwrap();
         assert_eq!(reader.memory(&empty(), &after()).unwrap_err().kind(), ErrorKind::Cancelled);
     }
+}
+
+#[test]
+fn bits_of_the_memory_map_behind_the_memory_mean_nothing() {
+    let (bytes, length) = (vec![7; 3 * PAGE], 3 * PAGE as u64);
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&[7; 8 * PAGE], OFFSET).unwrap();
+    let ranges = vec![MemoryRange { address: 0, length }];
+    let map = MemoryMap { ranges, present: vec![0xff], checksums: vec![crc32c::crc32c(&bytes)] };
+    map.check(length).unwrap();
+    let mut read = vec![0; bytes.len()];
+    read_chunk(&map, None, &file, 0, &mut read).unwrap();
+    assert_eq!(read, bytes);
 }
