@@ -3,20 +3,31 @@
 use std::io;
 use std::ops::Range;
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
 
+use super::written::WrittenPages;
 use super::{GuestRam, mark_dirty, with_zeroes};
 
 const PAGE: u64 = 4096;
 
-/// Releases the whole pages in `range` that are guest memory. They read as zeroes from now on, and the host allocates
-/// them again when the guest touches them. Other parts of `range` are ignored.
+/// What released pages contain when they are read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    Zeroes,
+    /// Whatever is cheapest for the host.
+    Undefined,
+}
+
+/// Releases the whole pages in `range` that are guest memory. The host allocates them again when the guest touches them.
+/// Other parts of `range` are ignored.
 ///
-/// Of memory that is mapped from the file of a saved state, only whole blocks of 2 MiB are released.
+/// Released pages are zeroes, except those of memory that is mapped from the file of a saved state: they are as in the
+/// file again, which other VMs may share. If they must be zeroes they are kept, because each range of new memory would
+/// be another mapping, of which a process must not have many.
 ///
 /// Reserved huge pages are kept: releasing them would give up their reservation, and if another program then took the
 /// last one, the guest's next access would kill this process.
-pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> {
+pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>, contents: Contents) -> io::Result<()> {
     let (Some(start), end) = (range.start.checked_next_multiple_of(PAGE), range.end & !(PAGE - 1)) else {
         return Ok(());
     };
@@ -26,26 +37,24 @@ pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>) -> io::Result<()> 
         if from >= to || region.is_hugetlbfs() == Some(true) {
             continue;
         }
-        let advice = match (region.get_mmap().flags() & libc::MAP_SHARED != 0, region.file_offset().is_some()) {
-            (true, _) => libc::MADV_REMOVE,
-            (false, false) => libc::MADV_DONTNEED,
-            (false, true) => {
-                // With `MADV_DONTNEED`, pages of a private file would show the file's contents again.
-                let replaced = with_zeroes(memory, from..to)?;
-                mark_dirty(memory, replaced.start, (replaced.end - replaced.start) as usize);
-                continue;
-            }
-        };
+        if is_private_file(region) && contents == Contents::Zeroes {
+            continue;
+        }
+        let is_shared = region.get_mmap().flags() & libc::MAP_SHARED != 0;
+        let advice = if is_shared { libc::MADV_REMOVE } else { libc::MADV_DONTNEED };
         let address = region.get_host_address(MemoryRegionAddress(from - base)).map_err(io::Error::other)?;
         let length = usize::try_from(to - from).map_err(io::Error::other)?;
         let mapping = region.get_mmap();
         let _kept = mapping.bitmap().before_release(&(address as usize..address as usize + length));
         // SAFETY: `length` bytes from `address` are in this region's mapping, which `memory` keeps. The range stays
         // mapped, and guest memory is only accessed through volatile accesses and system calls, whatever it contains.
-        if unsafe { libc::madvise(address.cast(), length, advice) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let advised = match unsafe { libc::madvise(address.cast(), length, advice) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        };
+        // Also after a failure, before which a part may have been released.
         mark_dirty(memory, from, length);
+        advised?;
     }
     Ok(())
 }
@@ -60,11 +69,21 @@ pub(crate) fn clear_files(memory: &GuestRam) -> io::Result<()> {
                 let length = zeroes.len().min((region.start_addr().0 + region.len() - address) as usize);
                 memory.write_slice(&zeroes[..length], GuestAddress(address)).map_err(io::Error::other)?;
             }
+        } else if is_private_file(region) {
+            let start = range.start;
+            let replaced = with_zeroes(memory, range);
+            mark_dirty(memory, start, region.len() as usize);
+            replaced?;
         } else {
-            give_back(memory, range)?;
+            give_back(memory, range, Contents::Zeroes)?;
         }
     }
     Ok(())
+}
+
+/// Whether the region is mapped from the file of a saved state, which it does not change.
+fn is_private_file(region: &GuestRegionMmap<WrittenPages>) -> bool {
+    region.get_mmap().flags() & libc::MAP_SHARED == 0 && region.file_offset().is_some()
 }
 
 #[cfg(test)]
@@ -107,7 +126,7 @@ pub(crate) mod tests {
     fn whole_pages_go_and_come_back_as_zeroes() {
         for shared in [false, true] {
             let memory = filled(shared);
-            give_back(&memory, 0x10_0800..0x10_4800).unwrap();
+            give_back(&memory, 0x10_0800..0x10_4800, Contents::Zeroes).unwrap();
             assert_eq!(resident(&memory, 0x10_0000, 6), [true, false, false, false, true, true], "shared: {shared}");
             let first = |address| memory.read_obj::<u8>(GuestAddress(address)).unwrap();
             assert_eq!([first(0x10_0fff), first(0x10_1000), first(0x10_3fff), first(0x10_4000)], [0xa5, 0, 0, 0xa5]);
@@ -126,10 +145,10 @@ pub(crate) mod tests {
         let empty =
             [(0, 0), (5, 4096), (0x2000, 0x1000), (u64::MAX - 8, u64::MAX), (u64::MAX, 0), (0x40_0000, 0x50_0000)];
         for (start, end) in empty {
-            give_back(&memory, start..end).unwrap();
+            give_back(&memory, start..end, Contents::Zeroes).unwrap();
             assert_eq!(memory.read_obj::<u8>(GuestAddress(0)).unwrap(), 0xa5, "{start:#x} to {end:#x}");
         }
-        give_back(&memory, 0x3f_f000..u64::MAX).unwrap();
+        give_back(&memory, 0x3f_f000..u64::MAX, Contents::Zeroes).unwrap();
         assert_eq!(resident(&memory, 0x3f_e000, 2), [true, false]);
     }
 
@@ -164,21 +183,26 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn whole_blocks_of_a_private_file_go_and_its_other_pages_stay_as_they_are() {
-        const BLOCK: u64 = 2 << 20;
-        let file = Arc::new(used_file(4 * BLOCK as usize));
-        let memory = map_privately(&[(0, 4 * BLOCK)], &file, 0, &MemoryBacking::default()).unwrap();
-        memory.write_obj(7_u8, GuestAddress(BLOCK)).unwrap();
-        give_back(&memory, BLOCK - 4096..3 * BLOCK + 4096).unwrap();
-        let first = |address| memory.read_obj::<u8>(GuestAddress(address)).unwrap();
-        assert_eq!([BLOCK - 4096, BLOCK, 3 * BLOCK - 1, 3 * BLOCK].map(first), [0x5a, 0, 0, 0x5a]);
-        assert_eq!(
-            [BLOCK - 4096, BLOCK, 3 * BLOCK - 1, 3 * BLOCK].map(|a| dirty(&memory, a)),
-            [false, true, true, false]
-        );
-        memory.write_obj(9_u8, GuestAddress(2 * BLOCK)).unwrap();
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, 2 * BLOCK).unwrap();
-        assert_eq!((first(2 * BLOCK), byte), (9, [0x5a]));
+    fn pages_of_a_private_file_are_as_in_the_file_again_or_kept() {
+        let file = Arc::new(used_file(8 * PAGE as usize));
+        let memory = map_privately(&[(0, 8 * PAGE)], &file, 0, &MemoryBacking::default()).unwrap();
+        let first = |page| memory.read_obj::<u8>(GuestAddress(page * PAGE)).unwrap();
+        for page in 0..8 {
+            memory.write_obj(7_u8, GuestAddress(page * PAGE)).unwrap();
+        }
+        memory.iter().for_each(|region| region.get_mmap().bitmap().reset());
+        give_back(&memory, PAGE..3 * PAGE, Contents::Zeroes).unwrap();
+        assert!([1, 2].into_iter().all(|page| first(page) == 7 && !dirty(&memory, page * PAGE)));
+        give_back(&memory, PAGE + 1..4 * PAGE - 1, Contents::Undefined).unwrap();
+        assert_eq!([1, 2, 3].map(first), [7, 0x5a, 7]);
+        assert_eq!([1, 2, 3].map(|page| dirty(&memory, page * PAGE)), [false, true, false]);
+        memory.write_obj(9_u8, GuestAddress(2 * PAGE)).unwrap();
+
+        clear_files(&memory).unwrap();
+        assert!((0..8).all(|page| first(page) == 0 && dirty(&memory, page * PAGE)));
+        memory.write_obj(9_u8, GuestAddress(2 * PAGE)).unwrap();
+        let mut bytes = vec![0; 8 * PAGE as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 0x5a), "the file is as it was");
     }
 }

@@ -26,7 +26,7 @@ pub(crate) use buffers::GuestBuffers;
 pub(crate) use file::is_local;
 #[cfg(test)]
 pub(crate) use give_back::tests::resident;
-pub(crate) use give_back::{clear_files, give_back};
+pub(crate) use give_back::{Contents, clear_files, give_back};
 pub(crate) use layout::{LOW_RAM_LIMIT, ram_ranges};
 pub(crate) use local_hand_over::{MemoryFile, files_of};
 pub(crate) use prefault::Prefault;

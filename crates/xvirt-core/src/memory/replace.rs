@@ -7,16 +7,10 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::{GuestRam, process};
 
-/// Pages are replaced in blocks of this size, in bytes. Each block may become a mapping of its own, and Linux allows a
-/// process 65,530 (`vm.max_map_count`).
-const BLOCK: u64 = 2 << 20;
-
-/// Replaces the blocks of 2 MiB that are whole in `range`, which is in one region. Returns the replaced range.
-pub(crate) fn with_zeroes(memory: &GuestRam, range: Range<u64>) -> io::Result<Range<u64>> {
-    let (start, end) = (range.start.next_multiple_of(BLOCK), range.end / BLOCK * BLOCK);
-    if start >= end {
-        return Ok(start..start);
-    }
+/// Replaces a range of whole pages, which is in one region. It may become a mapping of its own, and Linux allows a process
+/// 65,530 (`vm.max_map_count`): the guest must not choose how many there are.
+pub(crate) fn with_zeroes(memory: &GuestRam, range: Range<u64>) -> io::Result<()> {
+    let Range { start, end } = range;
     let region = memory.iter().find(|region| {
         let base = region.start_addr().0;
         base <= start && end <= base.saturating_add(region.len())
@@ -35,5 +29,5 @@ pub(crate) fn with_zeroes(memory: &GuestRam, range: Range<u64>) -> io::Result<Ra
     process::keep_range_private(mapped, length)?;
     // SAFETY: the new mapping; without huge pages, the call fails without effect.
     unsafe { libc::madvise(mapped, length, libc::MADV_HUGEPAGE) };
-    Ok(start..end)
+    Ok(())
 }

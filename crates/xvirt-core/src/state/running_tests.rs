@@ -10,7 +10,7 @@ use xvirt_testing::random::Random;
 use super::memory::MemoryMap;
 use super::{BackgroundSave, DirtyPages, MemoryBase, PAGE, Rounds, StateReader, StateWriter};
 use crate::ErrorKind;
-use crate::memory::{GuestRam, MemoryBacking, allocate, give_back};
+use crate::memory::{Contents, GuestRam, MemoryBacking, allocate, give_back};
 #[cfg(feature = "seccomp")]
 use crate::sandbox::{Filter, Work};
 use crate::size::ByteSize;
@@ -71,7 +71,7 @@ fn disturb(ram: &GuestRam, seed: u64, stop: &AtomicBool, end: &AtomicBool, barri
         }
         let address = random.below_u64(SIZE as u64 - 8);
         match random.below(8) {
-            0 => give_back(ram, address..address + 3 * PAGE as u64).unwrap(),
+            0 => give_back(ram, address..address + 3 * PAGE as u64, Contents::Zeroes).unwrap(),
             1 => ram.write_slice(&[0; PAGE], GuestAddress(address / PAGE as u64 * PAGE as u64)).unwrap(),
             _ => ram.write_obj(random.below_u64(u64::MAX), GuestAddress(address)).unwrap(),
         }

@@ -76,7 +76,8 @@ pub enum MemoryLoading {
     /// The memory is mapped privately, so the VM cannot have [shared memory](crate::config::VmConfig::shared_memory) or
     /// huge pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
     /// this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted. Checksums
-    /// are not verified. Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
+    /// are not verified. What the guest gives back is as in the file again, and shared; a guest that initialises free
+    /// memory (`init_on_free`) keeps what it reports as free.
     Lazy,
 }
 

@@ -8,6 +8,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::GuestReport;
 use super::handler::BalloonHandler;
+use crate::memory::Contents;
 use crate::sandbox::Work;
 use crate::sync::lock;
 use crate::virtio::device::read_config_bytes;
@@ -201,7 +202,10 @@ impl VirtioDevice for Balloon {
         let statistics = features & STATISTICS != 0;
         self.shared.change(|inner| inner.answering = statistics);
         let interval = self.interval.filter(|_| statistics);
-        Ok(Box::new(BalloonHandler::new(Arc::clone(&self.shared), interval, features & REPORTING != 0)))
+        // Without the feature, drivers must expect anything in reported pages; with it, what they had (section 5.5.6.7).
+        let contents = if features & PAGE_POISON == 0 { Contents::Undefined } else { Contents::Zeroes };
+        let reported = (features & REPORTING != 0).then_some(contents);
+        Ok(Box::new(BalloonHandler::new(Arc::clone(&self.shared), interval, reported)))
     }
 
     fn reset(&self) {

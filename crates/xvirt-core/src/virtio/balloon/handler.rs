@@ -1,6 +1,7 @@
 //! The queues of a balloon.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +10,7 @@ use super::GuestReport;
 use super::device::Shared;
 use super::report::{ENTRY, MAX_ENTRIES};
 use crate::arch::x86_64::layout::HIGH_MEMORY;
-use crate::memory::{GuestRam, give_back};
+use crate::memory::{Contents, GuestRam, give_back};
 use crate::virtio::{Chain, Handler, Queues, Served, VirtQueue};
 
 const INFLATE: usize = 0;
@@ -32,7 +33,8 @@ pub(super) struct BalloonHandler {
     /// The interval of requests for statistics, and the time of the next one.
     interval: Option<Duration>,
     next: Option<Instant>,
-    reporting: bool,
+    /// What the driver expects of the pages that it reports, if it reports any.
+    reported: Option<Contents>,
     /// The number of the request that the driver has not answered; it sends its first statistics unasked.
     sent: Option<u64>,
     /// The number of the last request sent.
@@ -45,13 +47,13 @@ pub(super) struct BalloonHandler {
 }
 
 impl BalloonHandler {
-    pub(super) fn new(shared: Arc<Shared>, interval: Option<Duration>, reporting: bool) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, interval: Option<Duration>, reported: Option<Contents>) -> Self {
         let last_sent = shared.lock().asked;
         Self {
             next: interval.and_then(|interval| Instant::now().checked_add(interval)),
             shared,
             interval,
-            reporting,
+            reported,
             sent: Some(0),
             last_sent,
             chain: Chain::default(),
@@ -78,7 +80,8 @@ impl BalloonHandler {
                 for run in pages.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {
                     let Some(first) = run.first() else { continue };
                     let start = u64::from(*first) * PAGE;
-                    lend(&memory, start, start + run.len() as u64 * PAGE, failed);
+                    let end = start + run.len() as u64 * PAGE;
+                    lend(&memory, start..end, Contents::Undefined, failed);
                 }
                 left -= count;
             }
@@ -95,13 +98,14 @@ impl BalloonHandler {
         let memory = queue.memory().clone();
         // The guest expects the poison pattern in its free pages (section 5.5.6.7), but released pages read as zero.
         let zeroes = self.shared.lock().poison == 0;
+        let Some(contents) = self.reported else { return Ok(()) };
         let Self { chain, failed, .. } = self;
         queue.drain(chain, |chain| {
             let mut left = if zeroes { MAX_REPORTED } else { 0 };
             for range in chain.writable.ranges() {
                 let end = range.end.min(range.start.saturating_add(left));
                 left -= end - range.start;
-                lend(&memory, range.start, end, failed);
+                lend(&memory, range.start..end, contents, failed);
             }
             Ok(0)
         })
@@ -144,8 +148,8 @@ impl BalloonHandler {
 }
 
 /// Releases `[start, end)` to the host, except below 1 MiB, where the firmware tables are.
-fn lend(memory: &GuestRam, start: u64, end: u64, failed: &mut bool) {
-    let result: io::Result<()> = give_back(memory, start.max(HIGH_MEMORY)..end);
+fn lend(memory: &GuestRam, range: Range<u64>, contents: Contents, failed: &mut bool) {
+    let result: io::Result<()> = give_back(memory, range.start.max(HIGH_MEMORY)..range.end, contents);
     if let Err(error) = result
         && !std::mem::replace(failed, true)
     {
@@ -159,7 +163,7 @@ impl Handler for BalloonHandler {
         match index {
             INFLATE => self.inflate(queue),
             STATISTICS => self.statistics(queue),
-            index if REPORTING.contains(&index) && self.reporting => self.free_pages(queue),
+            index if REPORTING.contains(&index) && self.reported.is_some() => self.free_pages(queue),
             _ => self.deflate(queue),
         }
     }
