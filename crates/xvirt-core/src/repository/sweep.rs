@@ -111,6 +111,10 @@ impl Repository {
 
     /// Moves what is not needed into the trash, and returns its names there.
     fn sweep(&self, lock: &ExclusiveLock) -> Result<Vec<Uuid>> {
+        // Mostly there is nothing to do, and reading all VMs each time one is removed takes long if there are many.
+        if !self.read_snapshots()?.iter().any(Snapshot::is_removed) {
+            return Ok(Vec::new());
+        }
         let (mut inventory, mut trash) = (Inventory::read(self)?, Vec::new());
         self.name_no_removed(&mut inventory)?;
         while inventory.snapshots.iter().any(Snapshot::is_removed) {
