@@ -11,7 +11,7 @@ use xvirt_core::host::Host;
 use xvirt_core::net::MacAddress;
 use xvirt_core::repository::{Repository, Snapshot, StoredVm};
 use xvirt_core::snapshot::{CheckpointMethod, NewSnapshot};
-use xvirt_core::vm::{SuspendedVm, Vm};
+use xvirt_core::vm::{MemoryLoaded, MemoryLoading, Resume, SuspendedVm, Vm};
 use xvirt_testing::random::Random;
 
 use crate::host;
@@ -24,6 +24,7 @@ const SEED: u64 = 1;
 const VERBS: usize = 10;
 const METHODS: [CheckpointMethod; 3] = [CheckpointMethod::Auto, CheckpointMethod::Rounds, CheckpointMethod::Stop];
 const STEP: u64 = 1 << 20;
+const MOST_FORKS: usize = 2;
 /// The third disk comes and goes.
 const PLUGGED: usize = 2;
 
@@ -112,7 +113,7 @@ impl<'a> Sequence<'a> {
     fn step(&mut self) {
         let before = self.guest().progress;
         let paused = self.random.below(4) == 0;
-        match self.random.below(10) {
+        match self.random.below(12) {
             0 => self.pause(),
             1 => self.suspend_to_file(paused),
             2 => self.suspend(paused),
@@ -122,7 +123,9 @@ impl<'a> Sequence<'a> {
             6 => self.remove(),
             7 => self.plug(),
             8 => self.grow(),
-            _ => self.reboot(),
+            9 => self.reboot(),
+            10 => self.copy(paused, false),
+            _ => self.copy(paused, true),
         }
         self.check();
         println!("  {before:?} -> {:?}", self.guest().progress);
@@ -171,10 +174,21 @@ impl<'a> Sequence<'a> {
 
     /// Resumes the suspended VM with another handle.
     fn resume(&mut self, build: impl FnOnce(&Host) -> Vm) {
+        let how = self.loading();
         let guest = self.workload.take().unwrap();
         let guest = guest.moved_to(build(self.host));
-        guest.vm.resume(&()).unwrap();
+        load(&guest.vm, how);
         self.workload = Some(guest);
+    }
+
+    /// One of the ways to load memory.
+    fn loading(&mut self) -> Resume {
+        let how = Resume::default();
+        match self.random.below(3) {
+            0 => how.memory(MemoryLoading::Read),
+            1 => how.memory(MemoryLoading::Lazy),
+            _ => how.memory(MemoryLoading::Lazy).prefault(true),
+        }
     }
 
     fn take(&mut self, paused: bool, memory: bool) {
@@ -209,6 +223,12 @@ impl<'a> Sequence<'a> {
         let at = self.random.below(self.taken.len());
         let (snapshot, least, most) = (self.taken[at].snapshot.clone(), self.taken[at].least, self.taken[at].most);
         println!("revert to {at}, with memory: {}", snapshot.has_memory());
+        let how = self.loading();
+        let based = snapshot.checkpoint_report().is_some_and(|report| report.base.is_some());
+        if based && how.memory == MemoryLoading::Lazy {
+            println!("  flatten it");
+            self.repository.flatten_checkpoint(&snapshot, &()).unwrap();
+        }
         self.workload = None;
         let stored = self.repository.revert(&snapshot).unwrap();
         assert_eq!(stored.is_suspended(), snapshot.has_memory());
@@ -223,7 +243,7 @@ impl<'a> Sequence<'a> {
             return;
         }
         let guest = Workload::taken_back(stored.build(self.host).unwrap(), least);
-        guest.vm.resume(&()).unwrap();
+        load(&guest.vm, how);
         self.workload = Some(guest);
         self.guest().goes_on();
         let now = self.guest().progress;
@@ -277,6 +297,39 @@ impl<'a> Sequence<'a> {
         self.guest().progress.require_after(&before);
     }
 
+    /// Copies of the VM go on beside it: forks, or an instance of a template with its memory.
+    fn copy(&mut self, paused: bool, sealed: bool) {
+        let forks = 1 + self.random.below(MOST_FORKS);
+        println!("copy, sealed: {sealed}, forks: {forks}, paused: {paused}");
+        if paused {
+            self.vm().pause().unwrap();
+        }
+        self.guest().hear();
+        let least = self.guest().progress;
+        let template = sealed.then(|| self.repository.seal_hot("sealed", self.vm(), &()).unwrap());
+        let copies = match &template {
+            Some(template) => vec![self.repository.instantiate(template, "instance").unwrap()],
+            None => self.repository.fork(self.vm(), forks, "fork", &()).unwrap(),
+        };
+        if paused {
+            self.vm().unpause().unwrap();
+        }
+        let mut guests = Vec::new();
+        for copy in &copies {
+            let (own, original) = (copy.config(), self.vm().config().unwrap());
+            assert!(own.uuid != original.uuid && own.generation_id != original.generation_id, "{own:?}");
+            assert!(own.nics[0].mac.is_some_and(|mac| mac.octets() != GUEST), "{own:?}");
+            let guest = Workload::taken_back(copy.build(self.host).unwrap(), least);
+            load(&guest.vm, Resume::default().memory(MemoryLoading::Lazy));
+            guests.push(guest);
+        }
+        guests.iter_mut().for_each(Workload::goes_on);
+        self.guest().goes_on();
+        drop(guests);
+        copies.iter().for_each(|copy| self.repository.remove_vm(copy.uuid()).unwrap());
+        template.iter().for_each(|template| self.repository.remove_template(template).unwrap());
+    }
+
     /// Nothing is left when everything is removed.
     fn end(mut self) {
         let uuid = self.vm().uuid();
@@ -285,11 +338,18 @@ impl<'a> Sequence<'a> {
             self.repository.remove_snapshot(&taken.snapshot).unwrap();
         }
         self.repository.remove_vm(uuid).unwrap();
-        for room in ["vms", "snapshots", "staging", "trash"] {
+        for room in ["vms", "layers", "snapshots", "staging", "trash"] {
             let left: Vec<_> = self.repository.folder().join(room).read_dir().unwrap().collect();
             assert!(left.is_empty(), "{room} has {left:?}");
         }
     }
+}
+
+/// Resumes a VM, whose memory is loaded in this way.
+fn load(vm: &Vm, how: Resume) {
+    println!("  memory: {:?}, prefault: {}", how.memory, how.prefault);
+    let expected = if how.memory == MemoryLoading::Lazy { MemoryLoaded::Mapped } else { MemoryLoaded::Read };
+    assert_eq!(vm.resume_with(how, &()).unwrap().loaded, expected);
 }
 
 fn image(disk: &Disk) -> &Path {

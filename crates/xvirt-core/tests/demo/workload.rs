@@ -135,9 +135,25 @@ impl Workload {
             let mut bytes = [0; 4096];
             match self.console.read_timeout(&mut bytes, left) {
                 Ok(count) => self.take(&bytes[..count]),
-                Err(error) => panic!("{disks} disks, {:?} {:?}: {error}", self.passes, self.rounds),
+                Err(error) => {
+                    panic!("{disks} disks, {:?} {:?}: {error}; {}", self.passes, self.rounds, self.activity())
+                }
             }
         }
+    }
+
+    /// What the VM has done, to tell one that waits for ever from one that gets no time from the host.
+    fn activity(&self) -> String {
+        let statistics = self.vm.statistics();
+        let mut lines: Vec<_> = statistics.vcpus.iter().map(|vcpu| format!("{vcpu:?}")).collect();
+        for (position, disk) in &statistics.disks {
+            let [reads, writes, flushes] = [&disk.reads, &disk.writes, &disk.flushes].map(|kind| kind.operations);
+            let time = disk.cpu_time;
+            lines.push(format!("disk {position}: {reads} reads, {writes} writes, {flushes} flushes in {time:?}"));
+        }
+        lines.extend(statistics.nics.iter().map(|(position, nic)| format!("NIC {position}: {nic:?}")));
+        lines.push(format!("the last line: {:?}; in {:?}", self.line, statistics.uptime));
+        lines.join("; ")
     }
 
     /// Checks everything that the guest has said until now.
