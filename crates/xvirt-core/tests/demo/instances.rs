@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout};
 use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -23,8 +25,8 @@ use crate::echo::{pattern, round_trip};
 use crate::host;
 use crate::hub::Hub;
 use crate::support::{PATIENCE, config};
+use crate::victim::{self, say};
 
-/// Each needs about 20 descriptors, which leaves room for many tests beside this one.
 const INSTANCES: usize = 40;
 const SHARING: usize = 8;
 /// Where the guest's free memory begins.
@@ -42,7 +44,7 @@ fn raise_limit() {
 }
 
 struct Bench {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     hub: Hub,
     repository: Repository,
     template: Template,
@@ -69,11 +71,7 @@ impl Bench {
         drop(vm);
         repository.remove_vm(stored.uuid()).unwrap();
         hub.clear();
-        Self { _folder: folder, hub, repository, template }
-    }
-
-    fn instance(&self, number: usize) -> StoredVm {
-        self.repository.instantiate(&self.template, format!("instance-{number}")).unwrap()
+        Self { folder, hub, repository, template }
     }
 
     /// Removes everything, and nothing is left.
@@ -96,7 +94,7 @@ fn mac(stored: &StoredVm) -> [u8; 6] {
     stored.config().nics[0].mac.unwrap().octets()
 }
 
-fn socket(stored: &StoredVm) -> std::path::PathBuf {
+fn socket(stored: &StoredVm) -> PathBuf {
     stored.config().vsock.unwrap().path
 }
 
@@ -120,52 +118,91 @@ fn kibibytes(line: &str, name: &str) -> Option<u64> {
     line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok()
 }
 
+/// The process that runs a part of the instances: this many.
+#[test]
+fn obeys() {
+    let Some((folder, count)) = victim::order() else { return };
+    let host = Host::probe().unwrap();
+    raise_limit();
+    let repository = Repository::open(folder.join("repository")).unwrap();
+    let template = repository.templates().unwrap().pop().unwrap();
+    let before = Taken::now();
+    let began = Instant::now();
+    let made = (0..count).map(|_| repository.instantiate(&template, "instance").unwrap());
+    let stored: Vec<_> = made.collect();
+    println!("{count} instances were made in {:?}", began.elapsed());
+    let began = Instant::now();
+    let vms: Vec<_> = stored.iter().map(|stored| resumed(stored, Resume::default(), &host)).collect();
+    println!("they were resumed in {:?}", began.elapsed());
+    for (number, vm) in vms.iter().enumerate() {
+        round_trip(vm.vsock_connect(1000, PATIENCE).unwrap(), &pattern(1000, number));
+    }
+    let with = Taken::now();
+    let each = |now: usize, before: usize| (now - before) as f64 / count as f64;
+    println!(
+        "they had answered after {:?}; each has {} threads, {} descriptors and {} KiB of its own in this process",
+        began.elapsed(),
+        each(with.threads, before.threads),
+        each(with.descriptors, before.descriptors),
+        memory("/proc/self/smaps_rollup", "Anonymous") / count,
+    );
+    say("running");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let began = Instant::now();
+    drop(vms);
+    assert_eq!(comes_to(&before, PATIENCE, Taken::now), Ok(()));
+    println!("they were gone after {:?}", began.elapsed());
+    say("gone");
+}
+
+/// A part of the instances, in a process of its own: all together may need more descriptors than one may have.
+struct Part {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Part {
+    fn new(folder: &Path, count: usize) -> Self {
+        let mut child = victim::command("instances::obeys", folder, count as u64).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    fn expect(&mut self, word: &str) {
+        assert_eq!(victim::next(&mut self.lines).as_deref(), Some(word));
+    }
+}
+
 #[test]
 fn all_instances_of_a_template_answer_and_leave_nothing() {
-    in_own_process("instances::all_instances_of_a_template_answer_and_leave_nothing", || {
-        let host = host!();
-        let count = instances(INSTANCES);
-        raise_limit();
-        let line = CommandLine::new([Mode::Blk, Mode::Net, Mode::Vsock, Mode::Echo]).net_every(1 << 40);
-        let bench = Bench::new(&host, &line, ByteSize::mib(32), "vsock: cid=77 ready");
-        let before = Taken::now();
-        let free = || memory("/proc/meminfo", "MemAvailable");
-        let (free_before, began) = (free(), Instant::now());
-        let stored: Vec<_> = (0..count).map(|number| bench.instance(number)).collect();
-        println!("{count} instances were made in {:?}", began.elapsed());
-        let began = Instant::now();
-        let vms: Vec<_> = stored.iter().map(|stored| resumed(stored, Resume::default(), &host)).collect();
-        println!("they were resumed in {:?}", began.elapsed());
-        let addresses: Vec<_> = stored.iter().map(mac).collect();
-        assert_eq!(bench.hub.expect(&addresses).len(), count);
-        println!("they had answered after {:?}", began.elapsed());
-        for (number, vm) in vms.iter().enumerate() {
-            round_trip(vm.vsock_connect(1000, PATIENCE).unwrap(), &pattern(1000, number));
-        }
-        println!("they had answered on sockets too after {:?}", began.elapsed());
-        let (with, free_now) = (Taken::now(), free());
-        let each = |now: usize, before: usize| (now - before) as f64 / count as f64;
-        println!(
-            "each has {} threads, {} descriptors with one of the test, {} KiB of the process alone, {} KiB of the host",
-            each(with.threads, before.threads),
-            each(with.descriptors, before.descriptors),
-            memory("/proc/self/smaps_rollup", "Anonymous") / count as u64,
-            free_before.saturating_sub(free_now) / count as u64,
-        );
-        let configs: Vec<_> = stored.iter().map(StoredVm::config).collect();
-        all_differ("UUIDs", configs.iter().map(|config| config.uuid), count);
-        all_differ("generation IDs", configs.iter().map(|config| config.generation_id), count);
-        all_differ("addresses", addresses.iter(), count);
-        all_differ("sockets", stored.iter().map(socket), count);
-        assert!(stored.iter().all(|stored| socket(stored).exists()));
-        let began = Instant::now();
-        drop(vms);
-        println!("they were gone after {:?}", began.elapsed());
-        // The hub has yet to see that they are gone.
-        assert_eq!(comes_to(&before, PATIENCE, Taken::now), Ok(()));
-        assert!(!stored.iter().map(socket).any(|socket| socket.exists()));
-        bench.end(&stored);
-    });
+    let host = host!();
+    let count = instances(INSTANCES);
+    let line = CommandLine::new([Mode::Blk, Mode::Net, Mode::Vsock, Mode::Echo]).net_every(1 << 40);
+    let bench = Bench::new(&host, &line, ByteSize::mib(32), "vsock: cid=77 ready");
+    let free = || memory("/proc/meminfo", "MemAvailable");
+    let (before, began) = (free(), Instant::now());
+    let halves = [count / 2, count - count / 2];
+    let mut parts = halves.map(|half| Part::new(bench.folder.path(), half));
+    parts.iter_mut().for_each(|part| part.expect("running"));
+    let stored = bench.repository.vms().unwrap();
+    let addresses: Vec<_> = stored.iter().map(mac).collect();
+    assert_eq!(bench.hub.expect(&addresses).len(), count);
+    let each = before.saturating_sub(free()) / count as u64;
+    println!("{count} instances had answered after {:?}; each takes {each} KiB of the host", began.elapsed());
+    let configs: Vec<_> = stored.iter().map(StoredVm::config).collect();
+    all_differ("UUIDs", configs.iter().map(|config| config.uuid), count);
+    all_differ("generation IDs", configs.iter().map(|config| config.generation_id), count);
+    all_differ("addresses", addresses.iter(), count);
+    all_differ("sockets", stored.iter().map(socket), count);
+    assert!(stored.iter().all(|stored| socket(stored).exists()));
+    // A line lets them end.
+    parts.iter_mut().for_each(|part| writeln!(part.child.stdin.as_mut().unwrap()).unwrap());
+    for mut part in parts {
+        part.expect("gone");
+        assert!(part.child.wait().unwrap().success());
+    }
+    assert!(!stored.iter().map(socket).any(|socket| socket.exists()));
+    bench.end(&stored);
 }
 
 #[test]
@@ -179,7 +216,8 @@ fn instances_share_the_memory_that_they_do_not_write() {
         let line = CommandLine::new([Mode::Counter, Mode::Net, Mode::Echo]).net_every(1 << 40);
         let line = line.start(START).pages(pages).passes(1).every(1);
         let bench = Bench::new(&host, &line, size, "counter: cpu 0 pass 1");
-        let stored: Vec<_> = (0..count).map(|number| bench.instance(number)).collect();
+        let stored: Vec<_> =
+            (0..count).map(|_| bench.repository.instantiate(&bench.template, "instance").unwrap()).collect();
         let how = Resume::default().memory(MemoryLoading::Lazy).prefault(true);
         let vms: Vec<_> = stored.iter().map(|stored| resumed(stored, how, &host)).collect();
         bench.hub.expect(&stored.iter().map(mac).collect::<Vec<_>>());

@@ -131,7 +131,7 @@ impl Workload {
     pub fn goes_on(&mut self) {
         self.hear();
         (self.passes, self.rounds) = Default::default();
-        let (mut began, mut heard, disks) = (Instant::now(), 0, self.vm.disk_positions().len());
+        let (mut began, mut heard, disks) = (Instant::now(), None, self.vm.disk_positions().len());
         // The first report may be of what it did before.
         while self.passes.iter().chain(&self.rounds[..disks]).any(|reports| *reports < 2) {
             let left = PATIENCE.saturating_sub(began.elapsed());
@@ -139,11 +139,11 @@ impl Workload {
             match self.console.read_timeout(&mut bytes, left) {
                 Ok(count) => self.take(&bytes[..count]),
                 Err(error) => {
-                    let reports = self.passes.iter().chain(&self.rounds).sum();
+                    let reports: Option<u32> = Some(self.passes.iter().chain(&self.rounds).sum());
                     if reports == heard || self.passes.iter().any(|passes| *passes > MOST_PASSES) {
                         panic!("{disks} disks, {:?} {:?}: {error}; {}", self.passes, self.rounds, self.activity());
                     }
-                    // The host is busy, and gives it little time.
+                    // The host is busy, and gives it little time; or this process was stopped for long.
                     (began, heard) = (Instant::now(), reports);
                 }
             }
