@@ -140,7 +140,9 @@ static void broadcast(struct card *card)
     struct packet *packet;
 
     memcpy(frame.from, card->mac, 6);
-    virtqueue_add(&card->transmit, &piece, 1, &frame);
+    /* Frames that were sent back may take up the whole ring. */
+    while (!virtqueue_add(&card->transmit, &piece, 1, &frame))
+        give(card, virtqueue_wait(&card->transmit, 0));
     virtqueue_kick(&card->transmit);
     while ((packet = virtqueue_wait(&card->transmit, 0)) != (void *)&frame)
         give(card, packet);

@@ -1,12 +1,12 @@
 //! Suspending VMs to files, and resuming them.
 
 use std::fs::{self, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{Boot, Disk, DiskSource, Nic, Uuid, VmConfig};
@@ -345,4 +345,34 @@ fn a_guest_with_an_agent_gets_the_time_if_time_has_passed() {
     let set: u64 = guest.expect("\r").trim_end().parse().unwrap();
     let set = UNIX_EPOCH + Duration::from_nanos(set);
     assert!(set >= before && set <= SystemTime::now(), "set at the resume without elapsed time, or to a wrong time");
+}
+
+/// All of the ring is taken by frames that the network does not accept when the guest is asked to announce its card.
+#[test]
+fn a_guest_with_a_full_transmit_ring_announces_its_card() {
+    const RING: u64 = 64;
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, saved) = (folder.path().join("socket"), folder.path().join("saved"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut guest = Guest::start(config(&CommandLine::new([Mode::Net])).nic(Nic::stream(&socket)), &host).unwrap();
+    guest.expect("net 0: mac=");
+    let (mut cable, _) = listener.accept().unwrap();
+    cable.set_nonblocking(true).unwrap();
+    let frame = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1], &[0x88, 0xb6], &[0; 1400]].concat();
+    let packet = [&(frame.len() as u32).to_be_bytes()[..], &frame].concat();
+    // Nobody reads what the guest sends back.
+    let began = Instant::now();
+    let received = loop {
+        let full = cable.write(&packet).is_err();
+        let nic = &guest.vm.statistics().nics[&0];
+        if full && nic.received.frames >= nic.sent.frames + RING {
+            break nic.received.frames;
+        }
+        assert!(began.elapsed() < PATIENCE, "{nic:?}");
+    };
+    guest.expect(&format!("frames={received} "));
+    guest.vm.suspend(&saved, &()).unwrap();
+    guest.vm.resume(&()).unwrap();
+    guest.expect("net 0: announced");
 }
