@@ -1,9 +1,10 @@
 //! Guest memory as slices for host backends.
 
 use vm_memory::bitmap::Bitmap;
-use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::{GuestRam, GuestSlice};
+use crate::Result;
 
 /// Appends the pieces of host memory behind guest memory `[address, address + length)` to `slices`.
 ///
@@ -23,6 +24,27 @@ pub(crate) fn append_slices<'a>(
         slices.push(unsafe { GuestSlice::new(pointer, length) });
     }
     Some(())
+}
+
+/// Waits until guest memory `[address, address + length)` has been loaded, in a VM that runs before all of it is there.
+/// What is not guest memory is ignored.
+///
+/// Devices must do so before they move data. A touch of missing memory waits as well, but if loading fails, it finds
+/// zeroes, which must not get to a disk.
+///
+/// # Errors
+/// It cannot be loaded.
+pub(crate) fn require_loaded(memory: &GuestRam, address: u64, length: usize) -> Result<()> {
+    let end = address.saturating_add(length as u64);
+    for region in memory.iter() {
+        let (start, stop) = (region.start_addr().0, region.start_addr().0.saturating_add(region.len()));
+        let (from, to) = (address.max(start), end.min(stop));
+        if from < to {
+            let base = region.get_mmap().as_ptr() as usize;
+            region.get_mmap().bitmap().before_use(&(base + (from - start) as usize..base + (to - start) as usize))?;
+        }
+    }
+    Ok(())
 }
 
 /// Marks guest memory `[address, address + length)` in the dirty bitmap after an untracked write.

@@ -1,8 +1,8 @@
-//! Handles writes to protected memory in this process: userfaultfd (Linux `Documentation/admin-guide/mm/userfaultfd.rst` and
+//! Handles page faults of memory in this process: userfaultfd (Linux `Documentation/admin-guide/mm/userfaultfd.rst` and
 //! ioctl_userfaultfd(2)).
 //!
-//! A thread, of the guest or of the kernel, that writes a protected page of registered memory waits until it is no longer
-//! protected.
+//! A thread, of the guest or of the kernel, that touches a missing page of registered memory, or writes a protected one,
+//! waits until the page has been filled or is no longer protected.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -11,10 +11,13 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use linux_raw_sys::general::{
-    UFFD_API, UFFD_EVENT_PAGEFAULT, UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFDIO_REGISTER_MODE_WP, uffd_msg, uffdio_api,
-    uffdio_range, uffdio_register, uffdio_writeprotect,
+    UFFD_API, UFFD_EVENT_PAGEFAULT, UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFDIO_REGISTER_MODE_MISSING,
+    UFFDIO_REGISTER_MODE_WP, uffd_msg, uffdio_api, uffdio_copy, uffdio_range, uffdio_register, uffdio_writeprotect,
+    uffdio_zeropage,
 };
-use linux_raw_sys::ioctl::{UFFDIO_API, UFFDIO_REGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT};
+use linux_raw_sys::ioctl::{
+    UFFDIO_API, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, UFFDIO_ZEROPAGE,
+};
 use rustix::io::retry_on_intr;
 
 /// `USERFAULTFD_IOC_NEW`, from `linux/userfaultfd.h`.
@@ -24,7 +27,16 @@ const PROTECT: u64 = 1;
 /// How many events are read at once.
 const EVENTS: usize = 64;
 
-/// A userfaultfd that handles writes to protected pages. Dropping it lets all threads that wait go on.
+/// Faults that are to be handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Faults {
+    /// Any access to a page that is not there.
+    Missing,
+    /// Writes to a page that is protected, since Linux 5.7.
+    Protected,
+}
+
+/// A userfaultfd. Dropping it lets all threads that wait go on, with missing pages as zeroes.
 #[derive(Debug)]
 pub(crate) struct Userfault(OwnedFd);
 
@@ -34,26 +46,64 @@ impl Userfault {
     /// # Errors
     /// `PermissionDenied`: the host's probe says what to do about it. `InvalidInput`: the kernel cannot handle these
     /// faults.
-    pub(crate) fn open() -> io::Result<Self> {
+    pub(crate) fn open(faults: Faults) -> io::Result<Self> {
         let fault = Self(create()?);
-        let mut api = uffdio_api { api: UFFD_API.into(), features: UFFD_FEATURE_PAGEFAULT_FLAG_WP.into(), ioctls: 0 };
+        let features = match faults {
+            Faults::Missing => 0,
+            Faults::Protected => UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+        };
+        let mut api = uffdio_api { api: UFFD_API.into(), features: features.into(), ioctls: 0 };
         // SAFETY: UFFDIO_API reads and writes a `uffdio_api`.
         unsafe { fault.call(UFFDIO_API, &mut api) }?;
         Ok(fault)
     }
 
-    /// Handles writes to protected pages in `range`, which begins and ends with pages.
+    /// Handles the faults in `range`, which begins and ends with pages.
     ///
     /// # Errors
     /// The kernel cannot handle them for memory of this kind.
     ///
     /// # Safety
-    /// `range` must be mapped, and must contain nothing but guest memory, until this is dropped.
-    pub(crate) unsafe fn register(&self, range: &Range<usize>) -> io::Result<()> {
-        let mut register =
-            uffdio_register { range: kernel_range(range), mode: UFFDIO_REGISTER_MODE_WP.into(), ioctls: 0 };
+    /// `range` must be mapped, and must contain nothing but guest memory, until it is unregistered or this is dropped.
+    pub(crate) unsafe fn register(&self, range: &Range<usize>, faults: Faults) -> io::Result<()> {
+        let mode = match faults {
+            Faults::Missing => UFFDIO_REGISTER_MODE_MISSING,
+            Faults::Protected => UFFDIO_REGISTER_MODE_WP,
+        };
+        let mut register = uffdio_register { range: kernel_range(range), mode: mode.into(), ioctls: 0 };
         // SAFETY: UFFDIO_REGISTER reads and writes a `uffdio_register`; the caller vouches for the memory.
         unsafe { self.call(UFFDIO_REGISTER, &mut register) }
+    }
+
+    /// Ends the handling of faults in `range`, and wakes the threads that wait there.
+    pub(crate) fn unregister(&self, range: &Range<usize>) -> io::Result<()> {
+        // SAFETY: UFFDIO_UNREGISTER reads a `uffdio_range`.
+        unsafe { self.call(UFFDIO_UNREGISTER, &mut kernel_range(range)) }
+    }
+
+    /// Fills missing pages from `to` on, which is registered memory, with `bytes`, whole pages, and wakes the threads
+    /// that wait for them. Returns how many bytes were filled, which may be fewer.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the first page is there already; `WouldBlock` if the address space is changing, after which it
+    /// can be tried again.
+    pub(crate) fn copy(&self, bytes: &[u8], to: usize) -> io::Result<usize> {
+        let mut copy =
+            uffdio_copy { dst: to as u64, src: bytes.as_ptr() as u64, len: bytes.len() as u64, mode: 0, copy: 0 };
+        // SAFETY: UFFDIO_COPY reads and writes a `uffdio_copy`, and reads `bytes`; it only writes registered memory.
+        let copied = unsafe { self.call(UFFDIO_COPY, &mut copy) };
+        filled(copied, copy.copy)
+    }
+
+    /// Fills missing pages of registered memory with zeroes, as [`copy`](Self::copy).
+    ///
+    /// # Errors
+    /// As [`copy`](Self::copy), and `InvalidInput` for huge pages.
+    pub(crate) fn zero(&self, range: &Range<usize>) -> io::Result<usize> {
+        let mut zero = uffdio_zeropage { range: kernel_range(range), mode: 0, zeropage: 0 };
+        // SAFETY: UFFDIO_ZEROPAGE reads and writes a `uffdio_zeropage`, and only fills registered memory.
+        let zeroed = unsafe { self.call(UFFDIO_ZEROPAGE, &mut zero) };
+        filled(zeroed, zero.zeropage)
     }
 
     /// Protects the pages of registered memory that are there, also those that are swapped out, against writes.
@@ -78,13 +128,13 @@ impl Userfault {
         }
     }
 
-    /// Wakes the threads that wait in `range`. Those whose page is still protected wait again.
+    /// Wakes the threads that wait in `range`. Those whose page is still missing or protected wait again.
     pub(crate) fn wake(&self, range: &Range<usize>) -> io::Result<()> {
         // SAFETY: UFFDIO_WAKE reads a `uffdio_range`.
         unsafe { self.call(UFFDIO_WAKE, &mut kernel_range(range)) }
     }
 
-    /// The addresses that threads have begun to wait to write since the last call, without waiting for any; the descriptor
+    /// The addresses that threads have begun to wait for since the last call, without waiting for any; the descriptor
     /// is readable when there are some.
     pub(crate) fn faults(&self) -> io::Result<Vec<usize>> {
         const MESSAGE: usize = size_of::<uffd_msg>();
@@ -138,6 +188,15 @@ fn kernel_range(range: &Range<usize>) -> uffdio_range {
     uffdio_range { start: range.start as u64, len: range.len() as u64 }
 }
 
+/// How many bytes were filled by a call that may have ended early.
+fn filled(called: io::Result<()>, done: i64) -> io::Result<usize> {
+    match called {
+        Ok(()) => Ok(done.max(0) as usize),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && done > 0 => Ok(done as usize),
+        Err(error) => Err(error),
+    }
+}
+
 /// The address in a message of the kernel, whose layout is that of `struct uffd_msg`.
 fn fault(message: &[u8]) -> Option<usize> {
     let address = message.get(16..24)?.try_into().ok().map(u64::from_ne_bytes)?;
@@ -161,10 +220,10 @@ mod tests {
         (memory, start)
     }
 
-    fn registered(start: usize) -> Userfault {
-        let userfault = Userfault::open().unwrap();
+    fn registered(start: usize, faults: Faults) -> Userfault {
+        let userfault = Userfault::open(faults).unwrap();
         // SAFETY: this is the memory of the test's guest, which outlives it.
-        unsafe { userfault.register(&(start..start + SIZE)) }.unwrap();
+        unsafe { userfault.register(&(start..start + SIZE), faults) }.unwrap();
         userfault
     }
 
@@ -180,10 +239,47 @@ mod tests {
     }
 
     #[test]
+    fn missing_pages_are_filled_when_they_are_touched() {
+        let (memory, start) = memory();
+        let userfault = registered(start, Faults::Missing);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| memory.read_obj::<u8>(GuestAddress(0x1234)).unwrap());
+            assert_eq!(wait(&userfault), start + 0x1000);
+            assert_eq!(userfault.copy(&[7; 2 * PAGE], start + 0x1000).unwrap(), 2 * PAGE);
+            assert_eq!(reader.join().unwrap(), 7);
+            assert_eq!(memory.read_obj::<u8>(GuestAddress(0x2fff)).unwrap(), 7);
+
+            let writer = scope.spawn(|| memory.write_obj(9_u8, GuestAddress(0x8000)).unwrap());
+            assert_eq!(wait(&userfault), start + 0x8000);
+            assert_eq!(userfault.zero(&(start + 0x8000..start + 0x9000)).unwrap(), PAGE);
+            writer.join().unwrap();
+            assert_eq!(memory.read_obj::<u16>(GuestAddress(0x8000)).unwrap(), 9);
+
+            let reader = scope.spawn(|| memory.read_obj::<u8>(GuestAddress(0x10_0000)).unwrap());
+            wait(&userfault);
+            userfault.unregister(&(start..start + SIZE)).unwrap();
+            assert_eq!(reader.join().unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn pages_that_are_there_are_not_filled_again() {
+        let (memory, start) = memory();
+        let userfault = registered(start, Faults::Missing);
+        assert_eq!(userfault.copy(&[7; PAGE], start + PAGE).unwrap(), PAGE);
+        // The pages before it are filled.
+        assert_eq!(userfault.copy(&[5; 2 * PAGE], start).unwrap(), PAGE);
+        let there = userfault.copy(&[1; PAGE], start + PAGE).unwrap_err();
+        assert_eq!(there.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(userfault.zero(&(start..start + PAGE)).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!([0, 0x1000].map(|at| memory.read_obj::<u8>(GuestAddress(at)).unwrap()), [5, 7]);
+    }
+
+    #[test]
     fn writes_to_protected_pages_wait_and_reads_do_not() {
         let (memory, start) = memory();
         memory.write_slice(&[5; SIZE], GuestAddress(0)).unwrap();
-        let userfault = registered(start);
+        let userfault = registered(start, Faults::Protected);
         userfault.protect(&(start..start + SIZE)).unwrap();
         assert_eq!(memory.read_obj::<u8>(GuestAddress(0x20_0000)).unwrap(), 5);
         std::thread::scope(|scope| {
@@ -212,9 +308,9 @@ mod tests {
             .build()
             .unwrap();
         let start = region.as_ptr() as usize;
-        let userfault = Userfault::open().unwrap();
+        let userfault = Userfault::open(Faults::Protected).unwrap();
         // SAFETY: nothing else uses the mapping, which outlives the userfaultfd.
-        let refused = unsafe { userfault.register(&(start..start + PAGE)) }.unwrap_err();
+        let refused = unsafe { userfault.register(&(start..start + PAGE), Faults::Protected) }.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         drop(userfault);
     }

@@ -13,7 +13,8 @@ use rustix::io::retry_on_intr;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::GuestRam;
-use super::userfault::Userfault;
+use super::host_ranges::HostRanges;
+use super::userfault::{Faults, Userfault};
 
 const PAGE: usize = 4096;
 /// The bits of an entry in `/proc/self/pagemap` that say that a page is in memory, or swapped out.
@@ -23,19 +24,10 @@ const POPULATED: u64 = 3 << 62;
 #[derive(Debug)]
 pub(crate) struct WriteProtection {
     userfault: Userfault,
-    parts: Vec<Part>,
+    host: HostRanges,
     pagemap: File,
     /// Keeps the memory mapped.
     _ram: GuestRam,
-}
-
-/// A region of guest memory.
-#[derive(Debug)]
-struct Part {
-    /// Its addresses in this process.
-    host: Range<usize>,
-    /// Where it begins, counted over all regions.
-    position: u64,
 }
 
 /// How long threads have waited for pages to be read before they could write them.
@@ -55,25 +47,19 @@ impl WriteProtection {
         if ram.iter().any(|region| region.file_offset().is_some()) {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the guest's memory lies in a file"));
         }
-        let (mut parts, mut position) = (Vec::new(), 0);
-        for region in ram.iter() {
-            let start = region.get_mmap().as_ptr() as usize;
-            parts.push(Part { host: start..start + region.get_mmap().size(), position });
-            position += region.len();
-        }
         let pagemap = File::open("/proc/self/pagemap")?;
-        let userfault = Userfault::open()?;
-        for part in &parts {
-            // SAFETY: the range is this region's mapping, which `_ram` keeps.
-            unsafe { userfault.register(&part.host) }?;
+        let (userfault, host) = (Userfault::open(Faults::Protected)?, HostRanges::of(ram));
+        for range in host.regions() {
+            // SAFETY: the range is the mapping of a region, which `_ram` keeps.
+            unsafe { userfault.register(range, Faults::Protected) }?;
         }
-        Ok(Self { userfault, parts, pagemap, _ram: ram.clone() })
+        Ok(Self { userfault, host, pagemap, _ram: ram.clone() })
     }
 
     /// For each region of memory a bitmap of the pages that the host has allocated, with the lowest bit of the first
     /// word for its first page. All others are zeroes.
     pub(crate) fn populated(&self) -> io::Result<Vec<Vec<u64>>> {
-        self.parts.iter().map(|part| self.populated_in(&part.host)).collect()
+        self.host.regions().map(|range| self.populated_in(range)).collect()
     }
 
     fn populated_in(&self, host: &Range<usize>) -> io::Result<Vec<u64>> {
@@ -96,12 +82,12 @@ impl WriteProtection {
 
     /// Protects the pages at these positions that the host has allocated.
     pub(crate) fn protect(&self, positions: &Range<u64>) -> io::Result<()> {
-        self.host(positions).try_for_each(|range| self.userfault.protect(&range))
+        self.host.host(positions).try_for_each(|range| self.userfault.protect(&range))
     }
 
     /// Lets pages be written, and wakes those who wait for that.
     pub(crate) fn unprotect(&self, positions: &Range<u64>) -> io::Result<()> {
-        self.host(positions).try_for_each(|range| self.userfault.unprotect(&range))
+        self.host.host(positions).try_for_each(|range| self.userfault.unprotect(&range))
     }
 
     /// Calls `keep` with the position of each page that somebody waits to write, until `end` is readable. `keep`
@@ -131,27 +117,15 @@ impl WriteProtection {
 
     /// The position of an address of this process.
     pub(crate) fn position(&self, address: usize) -> Option<u64> {
-        let part = self.parts.iter().find(|part| part.host.contains(&address))?;
-        Some(part.position + (address - part.host.start) as u64)
-    }
-
-    /// The addresses of these positions.
-    fn host(&self, positions: &Range<u64>) -> impl Iterator<Item = Range<usize>> + use<'_> {
-        let positions = positions.clone();
-        self.parts.iter().filter_map(move |part| {
-            let end = part.position + part.host.len() as u64;
-            let (from, to) = (positions.start.max(part.position), positions.end.min(end));
-            let address = |position: u64| part.host.start + (position - part.position) as usize;
-            (from < to).then(|| address(from)..address(to))
-        })
+        self.host.position(address)
     }
 }
 
 impl Drop for WriteProtection {
     fn drop(&mut self) {
         // Kernels before 5.19 do not do this when the descriptor is closed.
-        for part in &self.parts {
-            if let Err(error) = self.userfault.unprotect(&part.host) {
+        for range in self.host.regions() {
+            if let Err(error) = self.userfault.unprotect(range) {
                 tracing::error!("guest memory stays protected, so the guest may hang: {error}");
             }
         }

@@ -1,4 +1,4 @@
-//! What guest memory knows of its pages: those that were written, and who has to read one before it is released.
+//! What guest memory knows of its pages: those that were written, and who has to know before one is released or used.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -6,10 +6,19 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use vm_memory::bitmap::{AtomicBitmap, Bitmap, NewBitmap, RefSlice, WithBitmapSlice};
 
-/// Reads guest memory as it was at one moment, behind the guest's back.
+use crate::Result;
+
+/// Reads guest memory as it was at one moment, or loads it, behind the guest's back.
 pub(crate) trait Keeper: Send + Sync {
-    /// Reads what is in memory at these addresses of this process, which are about to change, unless that is done.
+    /// The pages at these addresses of this process are about to be released: reads what is in them, or does not load
+    /// them any more.
     fn keep(&self, addresses: &Range<usize>);
+
+    /// Waits until what is at these addresses of this process has been loaded.
+    ///
+    /// # Errors
+    /// It cannot be: what is there must not be used.
+    fn load(&self, addresses: &Range<usize>) -> Result<()>;
 }
 
 /// The pages of a region of guest memory that were written by this process.
@@ -20,7 +29,7 @@ pub(crate) struct WrittenPages {
 }
 
 impl WrittenPages {
-    /// Sets who reads pages before they are released, or that nobody does. Waits until none is being released.
+    /// Sets who has to know before pages are released or used, or that nobody does. Waits until none is being released.
     pub(crate) fn set_keeper(&self, keeper: Option<Arc<dyn Keeper>>) {
         *self.keeper.write().unwrap_or_else(PoisonError::into_inner) = keeper;
     }
@@ -33,6 +42,11 @@ impl WrittenPages {
             keeper.keep(addresses);
         }
         keeper
+    }
+    /// Waits until what is at these addresses of this process has been loaded.
+    pub(super) fn before_use(&self, addresses: &Range<usize>) -> Result<()> {
+        let keeper = self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone();
+        keeper.map_or(Ok(()), |keeper| keeper.load(addresses))
     }
 }
 

@@ -364,6 +364,11 @@ impl Keeper for Shared {
         let (Some(first), Some(last)) = (position(addresses.start), position(addresses.end - 1)) else { return };
         (first / CHUNK as u64..=last / CHUNK as u64).for_each(|number| self.keep_chunk(number));
     }
+
+    fn load(&self, _: &Range<usize>) -> Result<()> {
+        // It is all there.
+        Ok(())
+    }
 }
 
 /// The bytes of a run of pages in the buffer of its chunk.

@@ -9,7 +9,7 @@ use vm_memory::{Bytes, GuestAddress};
 use self::ServeError::Malformed;
 use crate::Error;
 use crate::memory::GuestSlice;
-use crate::memory::{GuestBuffers, GuestRam, append_slices, mark_dirty};
+use crate::memory::{GuestBuffers, GuestRam, append_slices, mark_dirty, require_loaded};
 
 /// The most descriptors in a chain, including indirect ones: the limit of a vectored system call (`IOV_MAX`).
 const MAX_SEGMENTS: usize = 1024;
@@ -57,8 +57,8 @@ impl Chain {
         self.head
     }
 
-    /// Loads the descriptors of `chain`.
-    pub(super) fn load(&mut self, chain: DescriptorChain<&GuestRam>) -> Served {
+    /// Loads the descriptors of `chain`, and waits until the memory of its buffers is there.
+    pub(super) fn load(&mut self, chain: DescriptorChain<&GuestRam>, memory: &GuestRam) -> Served {
         self.head = chain.head_index();
         self.readable.clear();
         self.writable.clear();
@@ -69,6 +69,7 @@ impl Chain {
                 return Err(Malformed("a descriptor chain is too long"));
             }
             more = descriptor.has_next();
+            require_loaded(memory, descriptor.addr().0, descriptor.len() as usize)?;
             let segment = Segment { address: descriptor.addr().0, length: descriptor.len() };
             if descriptor.is_write_only() {
                 self.writable.list.push(segment);

@@ -129,7 +129,7 @@ impl VirtQueue {
         }
         let mut available = self.queue.iter(&self.memory).map_err(|_| BAD_RING)?;
         let Some(descriptors) = available.next() else { return Ok(false) };
-        chain.load(descriptors)?;
+        chain.load(descriptors, &self.memory)?;
         Ok(true)
     }
 

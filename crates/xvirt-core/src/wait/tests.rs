@@ -14,7 +14,7 @@ use crate::progress::interruptible;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The files with other waits, and why their waits cannot or need not be interrupted.
-const OTHER_WAITS: [(&str, &str); 22] = [
+const OTHER_WAITS: [(&str, &str); 23] = [
     ("cgroup/cpu.rs", "the kernel, which removes the last thread from a group"),
     ("console/pump.rs", "a thread of its own"),
     ("console/shared.rs", "threads of attachments, which read their input"),
@@ -25,6 +25,7 @@ const OTHER_WAITS: [(&str, &str); 22] = [
     ("disk/place.rs", "storage"),
     ("machine/throttle.rs", "a thread of its own"),
     ("machine/vcpus.rs", "vCPUs that leave KVM; and threads of its own"),
+    ("memory/missing.rs", "a thread of its own"),
     ("memory/write_protect.rs", "a thread of its own"),
     ("migrate/copy.rs", "bandwidth, and asks the caller before each wait of at most 50 ms"),
     ("migrate/source.rs", "a disk whose guest must run again"),
