@@ -50,7 +50,12 @@ impl DirtyPages {
     /// Adds a page; others than those of the memory are ignored.
     #[cfg(test)]
     pub(crate) fn insert(&mut self, page: u64) {
-        if page < self.pages {
+        self.insert_range(page..page + 1);
+    }
+
+    /// Adds the pages of `range` that are of the memory.
+    pub(crate) fn insert_range(&mut self, range: Range<u64>) {
+        for page in range.start..range.end.min(self.pages) {
             self.words[(page / 64) as usize] |= 1 << (page % 64);
         }
     }

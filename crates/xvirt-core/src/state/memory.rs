@@ -137,6 +137,11 @@ impl MemoryMap {
         runs(self.pages_of(number).map(|page| self.has(page)))
     }
 
+    /// Whether a page of chunk `number` is in the file.
+    pub(super) fn has_any(&self, number: usize) -> bool {
+        self.pages_of(number).any(|page| self.has(page))
+    }
+
     /// The pages of chunk `number`.
     fn pages_of(&self, number: usize) -> Range<usize> {
         let first = number * CHUNK_PAGES;
@@ -202,7 +207,7 @@ pub(super) fn load(
     ram: &GuestRam,
     progress: &dyn Progress,
 ) -> Result<()> {
-    require_ranges(map, &ranges_of(ram))?;
+    require_ranges(&map.ranges, &ranges_of(ram))?;
     if base.is_none() {
         clear_files(ram).map_err(|e| Error::io("cannot clear the file of the guest's memory", e))?;
     }
@@ -232,7 +237,7 @@ pub(super) fn load(
 pub(super) fn map(map: &MemoryMap, file: &Arc<File>, size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
     let ranges = ram_ranges(size.bytes());
     let expected: Vec<_> = ranges.iter().map(|&(address, length)| MemoryRange { address, length }).collect();
-    require_ranges(map, &expected)?;
+    require_ranges(&map.ranges, &expected)?;
     let ram = map_privately(&ranges, file, OFFSET, backing)?;
     for range in map.absent() {
         with_zeroes(&ram, range).map_err(|e| Error::io("cannot map guest memory that is all zeroes", e))?;
@@ -240,12 +245,12 @@ pub(super) fn map(map: &MemoryMap, file: &Arc<File>, size: ByteSize, backing: &M
     Ok(ram)
 }
 
-/// Fails unless `map` is of memory with these ranges.
-fn require_ranges(map: &MemoryMap, ranges: &[MemoryRange]) -> Result<()> {
-    if map.ranges == ranges {
+/// Fails unless memory that was saved with ranges `saved` fits the `ranges` of a VM.
+pub(super) fn require_ranges(saved: &[MemoryRange], ranges: &[MemoryRange]) -> Result<()> {
+    if saved == ranges {
         return Ok(());
     }
-    let what = format!("its guest has {} bytes of memory, and not as much as the VM", map.length());
+    let what = format!("its guest has {} bytes of memory, and not as much as the VM", total(saved));
     Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("restore it with the memory it was saved with"))
 }
 

@@ -3,7 +3,7 @@
 //! `docs/snapshot-format.md` describes the format for other implementations. `header` is the plain header that every
 //! version reads, `section` the typed bodies behind it, `memory` the pages of the guest. `writer` makes such a file and
 //! `reader` reads one; `parallel` divides work on memory between threads. A file can be based on
-//! another, its `base`. `pages` writes pages in any order, for memory
+//! another, its `base`; their `chain` has all memory. A guest can run while its memory is read: `lazy`. `pages` writes pages in any order, for memory
 //! that is saved while its guest runs: in the `background`, or in `rounds` over the pages that were written meanwhile.
 //!
 //! The file is written from back to front: the header comes last, after everything else is on stable storage. So a file
@@ -11,10 +11,14 @@
 
 mod background;
 mod base;
+mod chain;
 mod dirty;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod header;
+mod lazy;
+#[cfg(test)]
+mod lazy_tests;
 mod memory;
 mod pages;
 mod parallel;
@@ -30,6 +34,7 @@ mod writer;
 pub(crate) use background::BackgroundSave;
 pub(crate) use base::{Identity, MAX_BASES, MemoryBase, base_path};
 pub(crate) use dirty::DirtyPages;
+pub(crate) use lazy::LazyMemory;
 pub(crate) use memory::{MemoryRange, PAGE, guest_slices, ranges_of};
 pub(crate) use reader::StateReader;
 pub(crate) use rounds::Rounds;

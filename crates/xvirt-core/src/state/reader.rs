@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::base::{Identity, MAX_BASES, MemoryBase};
+use super::chain::MemoryChain;
 use super::header::{Entry, Header, LENGTH, damaged, unsupported};
 use super::memory::{self, CHUNK, MemoryMap, OFFSET, PAGE};
 use super::pages::PageFile;
@@ -133,26 +134,16 @@ impl StateReader {
     /// # Errors
     /// As [`memory`](Self::memory), and `NoSpace` or another failure of that file.
     pub(crate) fn flatten(&self, file: File, progress: &dyn Progress) -> Result<()> {
-        let mut chain = Vec::new();
-        let mut next = Some(self);
-        while let Some(reader) = next {
-            chain.insert(0, (reader.memory_map()?, reader.memory_base()?, &reader.file));
-            next = reader.base.as_deref();
-        }
+        let chain = self.memory_chain()?;
         let copy = file.try_clone().map_err(|e| Error::io("cannot duplicate the descriptor of the saved state", e))?;
-        let (ranges, length) = self.memory_map().map(|map| (map.ranges.clone(), map.length()))?;
-        if chain.iter().any(|(map, ..)| map.ranges != ranges) {
-            return Err(damaged("it and the file that it is based on differ in the guest's memory"));
-        }
+        let (ranges, length) = (chain.ranges().to_vec(), chain.length());
         let (pages, parts) = (PageFile::new(ranges, copy)?, length.div_ceil(CHUNK as u64));
         divide(
             &Work { parts, bytes: length, name: "copying the guest's memory", progress },
             || vec![0; CHUNK],
             |number, buffer| {
                 let bytes = &mut buffer[..memory::chunk_length(length, number)];
-                for (map, base, file) in &chain {
-                    memory::read_chunk(map, base.as_ref(), file, number, bytes)?;
-                }
+                chain.read(number, bytes)?;
                 pages.write(number * (CHUNK / PAGE) as u64, bytes)?;
                 Ok(bytes.len() as u64)
             },
@@ -184,6 +175,19 @@ impl StateReader {
     /// As [`memory`](Self::memory), and `OutOfMemory`.
     pub(crate) fn map_memory(&self, size: ByteSize, backing: &MemoryBacking) -> Result<GuestRam> {
         memory::map(&self.memory_map()?, &self.file, size, backing)
+    }
+
+    /// The guest's memory in the file and those on which it is based, to be read chunk by chunk.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section).
+    pub(crate) fn memory_chain(&self) -> Result<MemoryChain> {
+        let (mut layers, mut next) = (Vec::new(), Some(self));
+        while let Some(reader) = next {
+            layers.insert(0, (reader.memory_map()?, reader.memory_base()?, Arc::clone(&reader.file)));
+            next = reader.base.as_deref();
+        }
+        MemoryChain::new(layers)
     }
 
     /// The guest's memory that is not zeroes, in ranges of addresses.
