@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use kvm_bindings::{kvm_irqchip, kvm_msr_entry};
 use uuid::Uuid;
+use vm_memory::GuestMemoryBackend;
 
 use crate::arch::x86_64::cpuid::{CpuidTemplate, Supported};
 use crate::arch::x86_64::registers::{self, Pristine};
@@ -268,6 +269,10 @@ impl Machine {
     /// # Errors
     /// As [`power_on`](Self::power_on), or a device cannot be reset. The machine must not run then.
     pub(crate) fn reset(&self, disk_at: DiskAt<'_>) -> Result<()> {
+        if self.vcpus.recover() {
+            // Nobody needs what was in memory.
+            self.ram.iter().for_each(|region| region.get_mmap().bitmap().set_keeper(None));
+        }
         self.signals.clear();
         lock(&self.first_saved).take();
         // Undoes the guest's changes. This opens no file descriptors, because none may be left at this point.
@@ -312,6 +317,17 @@ impl Machine {
         self.signals.hold();
         self.devices().iter().rev().for_each(|placed| placed.device.pause());
         Ok(())
+    }
+
+    /// Lets the guest execute no further instruction, until a reset: if it runs or is told to run, it crashes for this
+    /// reason. Does not wait.
+    pub(crate) fn fail(&self, reason: CrashReason) {
+        self.vcpus.fail(reason);
+    }
+
+    /// Why the guest must not run.
+    pub(crate) fn failure(&self) -> Option<CrashReason> {
+        self.vcpus.failure()
     }
 
     /// The exit counts of each vCPU, and the host CPU time of its thread.

@@ -44,6 +44,8 @@ pub enum CrashReason {
     NotStopped(String),
     /// The kernel could not be loaded again for a reset, for the given reason.
     Reset(String),
+    /// The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
+    MemoryNotLoaded(String),
     /// A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads, such as
     /// a log subscriber. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM is
     /// halted in any case, even when paused.
@@ -61,7 +63,7 @@ impl fmt::Display for CrashReason {
             Self::TripleFault => f.write_str("a vCPU triple-faulted"),
             Self::Panic => f.write_str("the guest's kernel panicked"),
             Self::Watchdog => f.write_str("the guest did not ping its watchdog in time"),
-            Self::Hardware(text) => f.write_str(text),
+            Self::Hardware(text) | Self::MemoryNotLoaded(text) => f.write_str(text),
             Self::NotStopped(text) => write!(f, "its vCPUs could not be stopped: {text}"),
             Self::Reset(text) => write!(f, "its boot files could not be loaded again: {text}"),
             Self::ThreadPanicked { thread, message } => write!(f, "its thread {thread} panicked: {message}"),

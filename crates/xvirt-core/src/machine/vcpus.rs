@@ -4,6 +4,7 @@
 //! after any other crash, the vCPU stops until the next order.
 
 use std::os::unix::thread::JoinHandleExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -53,6 +54,10 @@ struct Shared {
     ports: Arc<Bus>,
     memory: Arc<Bus>,
     signals: Arc<Signals>,
+    /// Why vCPUs must not run, if they must not.
+    failure: Mutex<Option<CrashReason>>,
+    /// There is such a reason, and all vCPUs were kicked.
+    failed: AtomicBool,
 }
 
 /// The vCPUs of a machine and their threads. Dropping it stops and joins them.
@@ -79,7 +84,8 @@ impl Vcpus {
     pub(crate) fn spawn(vcpus: Vec<Vcpu>, ports: Arc<Bus>, memory: Arc<Bus>, signals: Arc<Signals>) -> Result<Self> {
         let signal = KickSignal::claim()?;
         let orders = Mutex::new(Orders { order: Order::Park, number: 0, running: 0, held: false });
-        let shared = Arc::new(Shared { orders, changed: Condvar::new(), ports, memory, signals });
+        let (changed, failure, failed) = Default::default();
+        let shared = Arc::new(Shared { orders, changed, ports, memory, signals, failure, failed });
         let vcpus: Vec<_> = vcpus.into_iter().map(|v| Arc::new(Mutex::new(v))).collect();
         let mut group = Self { signal, vcpus, threads: Vec::new(), shared };
         for (id, vcpu) in group.vcpus.iter().enumerate() {
@@ -142,6 +148,28 @@ impl Vcpus {
     pub(crate) fn release(&self) {
         lock(&self.shared.orders).held = false;
         self.shared.changed.notify_all();
+    }
+
+    /// From now on, no vCPU executes an instruction of the guest, until [`recover`](Self::recover): one that runs or is
+    /// told to run crashes for this reason. Does not wait for that: a vCPU that waits in the kernel gets no further when
+    /// it comes back.
+    pub(crate) fn fail(&self, reason: CrashReason) {
+        lock(&self.shared.failure).get_or_insert(reason);
+        self.threads.iter().for_each(|thread| thread.kicker.kick());
+        // Afterwards: who sees this does not get back into the guest.
+        self.shared.failed.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends [`fail`](Self::fail), after a reset of everything that depends on what was before. Returns whether there was
+    /// a reason. The vCPUs must be parked.
+    pub(crate) fn recover(&self) -> bool {
+        self.shared.failed.store(false, Ordering::SeqCst);
+        lock(&self.shared.failure).take().is_some()
+    }
+
+    /// Why vCPUs must not run.
+    pub(crate) fn failure(&self) -> Option<CrashReason> {
+        lock(&self.shared.failure).clone()
     }
 
     /// Calls `change` with each vCPU, which must be parked.
@@ -263,6 +291,7 @@ impl Shared {
                 Stopped::Kicked => vcpu.clear_kick(),
                 Stopped::Stuck(reason) => {
                     obeyed = Some(turn.number);
+                    let reason = lock(&self.failure).clone().unwrap_or(reason);
                     self.signals.send(Signal::Crashed(reason));
                 }
             }
@@ -290,10 +319,17 @@ impl Shared {
     /// It returns only after `KVM_RUN` was interrupted: KVM has then completed the I/O of the last instruction, so the
     /// registers are consistent.
     fn run(&self, vcpu: &mut Vcpu, exits: &Exits) -> Stopped {
+        if let Some(reason) = lock(&self.failure).clone() {
+            return Stopped::Stuck(reason);
+        }
         loop {
             let exit = vcpu.run();
             exits.count(&exit);
             match exit {
+                // The instruction may be emulated with what is not the guest's memory, so it must have no effect outside.
+                // KVM completes it at the next call, which returns because the vCPU was kicked.
+                Ok(VcpuExit::IoIn(..) | VcpuExit::IoOut(..) | VcpuExit::MmioRead(..) | VcpuExit::MmioWrite(..))
+                    if self.failed.load(Ordering::SeqCst) => {}
                 Ok(VcpuExit::IoIn(port, data)) => self.ports.read(u64::from(port), data),
                 Ok(VcpuExit::IoOut(port, data)) => self.ports.write(u64::from(port), data),
                 Ok(VcpuExit::MmioRead(address, data)) => self.memory.read(address, data),
