@@ -280,7 +280,7 @@ tested! {
         template::Unused => ["superseded", "all"],
         vm::CheckpointMethod => ["auto", "protect", "rounds", "stop"],
         vm::ElapsedTime => ["counted", "ignored"],
-        vm::MemoryLoaded => ["read", "mapped"],
+        vm::MemoryLoaded => ["read", "mapped", "userfault"],
         vm::MemoryLoading => ["auto", "read", "lazy"],
         vm::IoOperation => ["read", "write"],
         vm::PowerState => ["halted", "running", "paused", "suspended"],

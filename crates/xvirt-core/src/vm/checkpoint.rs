@@ -157,6 +157,7 @@ impl Vm {
         progress: &dyn Progress,
     ) -> Result<Saving<'_>> {
         let machine = self.inner.running_machine()?;
+        self.inner.require_memory(progress)?;
         // So that little is left to be flushed while the guest is stopped.
         self.inner.flush_disks(|disk| disk.flush())?;
         let copy = || file.try_clone().map_err(|e| Error::io("cannot duplicate the descriptor of the checkpoint", e));

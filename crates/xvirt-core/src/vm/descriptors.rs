@@ -42,6 +42,9 @@ impl VmConfig {
     /// program's own backend. Descriptors from the program are duplicated while they are used, and counted the same
     /// way.
     ///
+    /// A VM whose memory is read while it runs ([`MemoryLoading::Lazy`](crate::vm::MemoryLoading::Lazy)) has 2 more, and
+    /// until that is done one for each file of its saved state.
+    ///
     /// In addition, the program has those it requests: one for each [`EventReceiver`](crate::vm::EventReceiver), and
     /// those that it attaches to consoles. A common soft limit is 1024; a program with many VMs raises it with
     /// `setrlimit(RLIMIT_NOFILE)`, which this library leaves to it.

@@ -130,6 +130,11 @@ impl Started {
         self.running.resumed = Some(resumed);
     }
 
+    /// The machine, which does not run yet.
+    pub(super) fn machine(&self) -> &Arc<Machine> {
+        &self.running.machine
+    }
+
     /// Announces the network interfaces, so that switches learn where they are.
     pub(super) fn announce(&self) {
         for nic in self.nics.values() {

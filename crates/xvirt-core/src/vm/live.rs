@@ -98,6 +98,7 @@ impl Live {
         let Running { machine, balloon, cpu_group, resumed, .. } = self.running.take()?;
         self.ending = Some(ending);
         self.released = None;
+        resumed.iter().for_each(Resumed::detach);
         if let Some(device) = &balloon {
             // Wakes the threads that wait for the guest's balloon driver.
             device.balloon.end();

@@ -55,6 +55,7 @@ impl Vm {
                 .with_remedy("give the VM the path of an image that both hosts share, or unplug the disk first"));
         }
         let machine = self.inner.running_machine()?;
+        self.inner.require_memory(&())?;
         let (throttle, log) = (Mutex::default(), Mutex::default());
         Ok(Outgoing {
             throttle,

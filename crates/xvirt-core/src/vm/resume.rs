@@ -10,10 +10,10 @@ use super::events::Event;
 use super::handle::{Inner, Power, Started, Vm};
 use super::saved::{self, Description, SavedState};
 use super::state::{PowerState, Verb};
-use crate::machine::{ElapsedTime, MachineState, Prepared, Restore};
-use crate::memory::{GuestRam, Prefault};
+use crate::machine::{CrashReason, ElapsedTime, Machine, MachineState, Prepared, Restore};
+use crate::memory::{GuestRam, Prefault, allocate};
 use crate::progress::Progress;
-use crate::state::StateReader;
+use crate::state::{LazyMemory, StateReader};
 use crate::{Error, ErrorKind, Result};
 
 /// How to resume a VM.
@@ -26,7 +26,7 @@ pub struct Resume {
     /// When the guest's memory is loaded.
     pub memory: MemoryLoading,
     /// Whether memory that is mapped from the file is loaded by a thread in the background, so that later the guest does
-    /// not wait for it. [`Vm::resume_times`] says when all of it is there.
+    /// not wait for it. Memory that is not mapped always is. [`Vm::resume_times`] says when all of it is there.
     pub prefault: bool,
 }
 
@@ -64,20 +64,30 @@ impl From<ElapsedTime> for Resume {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MemoryLoading {
-    /// Lazily for the first run of an instance of a template with memory or of a fork, and before the guest runs for
-    /// other VMs.
+    /// Mapped lazily for the first run of an instance of a template with memory or of a fork, where memory can be mapped,
+    /// and before the guest runs for other VMs.
     #[default]
     Auto,
     /// Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.
     Read,
-    /// When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are
-    /// resumed from the same file.
+    /// When the guest uses it: it runs at once. What the file and the VM are decides how:
     ///
-    /// The memory is mapped privately, so the VM cannot have [shared memory](crate::config::VmConfig::shared_memory) or
-    /// huge pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
-    /// this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted. Checksums
-    /// are not verified. What the guest gives back is as in the file again, and shared; a guest that initialises free
-    /// memory (`init_on_free`) keeps what it reports as free.
+    /// - Private memory in a file on a file system of this host is mapped: pages that the guest does not write stay shared
+    ///   with all VMs that are resumed from the same file. Nobody may shorten the file: an error of reading it would be a
+    ///   SIGBUS in this process. Its storage is used until the VM is halted. Checksums are not verified. What the
+    ///   guest gives back is as in the file again, and shared; a guest that initialises free memory (`init_on_free`)
+    ///   keeps what it reports as free.
+    /// - [Shared memory](crate::config::VmConfig::shared_memory), huge pages, memory in a file on another file system
+    ///   such as NFS, and an incremental checkpoint are read into new memory in blocks of 2 MiB: those that somebody
+    ///   waits for first, then all others in the background. Checksums are verified. If a block cannot be read or is
+    ///   damaged, the guest stops before it executes another instruction, which is a crash
+    ///   ([`MemoryNotLoaded`](super::CrashReason::MemoryNotLoaded)). Then its state is lost, as in a power failure,
+    ///   because the file was removed when it was resumed. Until all is read, its storage is used, and verbs that need all
+    ///   memory wait: suspends, checkpoints and migrations.
+    ///
+    /// The second way needs userfaultfd, which [`Host::userfaultfd`](crate::host::Host::userfaultfd) reports. It is not
+    /// possible with a [memory file](crate::config::VmConfig::memory_file) of the program: another process that maps it
+    /// would find zeroes where memory is not read yet.
     Lazy,
 }
 
@@ -91,6 +101,8 @@ pub enum MemoryLoaded {
     Read,
     /// It is mapped from the file.
     Mapped,
+    /// It is read while the guest runs, with userfaultfd.
+    Userfault,
 }
 
 /// How long a resume took.
@@ -133,6 +145,8 @@ enum Loading {
     Complete(Instant),
     /// Mapped, and loaded in the background if that was asked for.
     Mapped(Option<Prefault>),
+    /// Read into new memory while the guest runs.
+    Lazy(Arc<LazyMemory>),
 }
 
 impl Loading {
@@ -140,19 +154,53 @@ impl Loading {
         match self {
             Self::Complete(_) => MemoryLoaded::Read,
             Self::Mapped(_) => MemoryLoaded::Mapped,
+            Self::Lazy(_) => MemoryLoaded::Userfault,
         }
+    }
+
+    /// Stops the machine, which does not run yet, if its memory cannot be loaded.
+    ///
+    /// # Errors
+    /// That has happened already.
+    fn attach(&self, machine: &Arc<Machine>) -> Result<()> {
+        let Self::Lazy(memory) = self else { return Ok(()) };
+        // Only its owner drops the machine, after it is detached.
+        let machine = Arc::downgrade(machine);
+        memory.on_failure(move |failure| {
+            if let Some(machine) = machine.upgrade() {
+                machine.fail(CrashReason::MemoryNotLoaded(failure.to_string()));
+            }
+        })
     }
 }
 
 impl Resumed {
+    /// The machine is about to be dropped.
+    pub(super) fn detach(&self) {
+        if let Loading::Lazy(memory) = &self.loading {
+            memory.detach();
+        }
+    }
+
     fn times(&self) -> ResumeTimes {
         let complete = match &self.loading {
             Loading::Complete(moment) => Some(*moment),
             Loading::Mapped(prefault) => prefault.as_ref().and_then(Prefault::complete),
+            Loading::Lazy(memory) => memory.complete(),
         };
         let since = |moment: Instant| moment.saturating_duration_since(self.asked);
         ResumeTimes { running: since(self.running), resident: complete.map(since) }
     }
+}
+
+/// Where the guest's memory comes from.
+enum Source {
+    /// It is read before the guest runs.
+    Read,
+    /// It is mapped from the file.
+    Mapped(GuestRam),
+    /// It is read while the guest runs.
+    Lazy(GuestRam, Arc<LazyMemory>),
 }
 
 /// A VM that was assembled from its saved state.
@@ -224,11 +272,15 @@ impl Vm {
             self.inner.restore_from(&*saved, power.run + 1, how, progress)?;
         let state = asked.elapsed().saturating_sub(memory);
         let loaded = loading.loaded();
+        loading.attach(started.machine())?;
         saved.discard()?;
         started.announce();
         started.resumed(Resumed { asked, running: Instant::now(), loading });
         self.inner.run(&mut power, started, &Event::Resumed);
         let total = asked.elapsed();
+        if let Some(memory) = self.inner.lazy_memory() {
+            memory.load_all();
+        }
         if how.time == ElapsedTime::Counted {
             self.inner.set_guest_clock(stopped);
         }
@@ -266,20 +318,20 @@ impl Inner {
         let (description, state) = read().map_err(|error| saved::in_file(path, error))?;
         description.require_uuid(saved.original().unwrap_or(self.config.uuid), path)?;
         let began = Instant::now();
-        let mapped = self.mapped_memory(&reader, saved, how.memory)?;
+        let source = self.memory_source(&reader, saved, how.memory)?;
         let mut memory = began.elapsed();
-        let is_mapped = mapped.is_some();
-        let prepared = mapped.map_or(Prepared::Nothing, Prepared::Memory);
+        let (prepared, is_read) = match &source {
+            Source::Read => (Prepared::Nothing, true),
+            Source::Mapped(ram) | Source::Lazy(ram, _) => (Prepared::Memory(ram.clone()), false),
+        };
         let of_another = saved.original().is_some();
         let restore = Restore { state: &state, time: how.time, of_another, prepared };
-        let mut ram = None;
         let started = self.assemble(run, Some(restore), |machine, _| {
-            if !is_mapped {
+            if is_read {
                 let began = Instant::now();
                 reader.memory(machine.ram(), progress).map_err(|error| saved::in_file(path, error))?;
                 memory = began.elapsed();
             }
-            ram = Some(machine.ram().clone());
             machine.finish_restore()?;
             if description.generation_id != self.config.generation_id {
                 // The guest is a copy of one that ran before, or goes back in time.
@@ -287,48 +339,74 @@ impl Inner {
             }
             machine.tell_stopped()
         })?;
-        let loading = match ram.filter(|_| is_mapped) {
-            None => Loading::Complete(Instant::now()),
-            Some(ram) if how.prefault => {
+        let loading = match source {
+            Source::Read => Loading::Complete(Instant::now()),
+            Source::Mapped(ram) if how.prefault => {
                 let present = reader.present_memory().map_err(|error| saved::in_file(path, error))?;
                 Loading::Mapped(Some(Prefault::start(ram, present)?))
             }
-            Some(_) => Loading::Mapped(None),
+            Source::Mapped(_) => Loading::Mapped(None),
+            Source::Lazy(_, memory) => Loading::Lazy(memory),
         };
         Ok(Restored { started, loading, memory, stopped: state.processors.stopped(), reader })
     }
 
-    /// The memory that the guest uses while it is still in the file, if it shall.
-    fn mapped_memory(
-        &self,
-        reader: &StateReader,
-        saved: &dyn SavedState,
-        loading: MemoryLoading,
-    ) -> Result<Option<GuestRam>> {
-        let backing = &self.config.memory_backing;
-        let obstacle = if backing.needs_file() {
-            Some(("the VM's memory is shared or in huge pages", "give the VM private memory"))
-        } else if reader.has_base() {
-            let what = "its file has only the memory that has changed since another checkpoint";
-            Some((what, "flatten the checkpoint: Repository::flatten_checkpoint"))
-        } else if !reader.is_local() {
-            let what = "its file is on a file system that is not known to be of this host, and an error there would kill \
-                        this process";
-            Some((what, "keep saved state on ext4, XFS, Btrfs or tmpfs"))
-        } else {
-            None
-        };
-        match (loading, obstacle) {
-            (MemoryLoading::Read, _) => Ok(None),
-            (MemoryLoading::Auto, obstacle) if saved.original().is_none() || obstacle.is_some() => Ok(None),
-            (MemoryLoading::Lazy, Some((what, remedy))) => {
-                let what = format!("cannot load the memory of VM '{}' lazily: {what}", self.config.name);
-                Err(Error::new(ErrorKind::InvalidConfig, what)
-                    .with_remedy(format!("{remedy}, or load it before the guest runs: MemoryLoading::Read")))
-            }
+    /// Where the guest's memory comes from.
+    fn memory_source(&self, reader: &StateReader, saved: &dyn SavedState, loading: MemoryLoading) -> Result<Source> {
+        let (size, backing) = (self.config.memory, &self.config.memory_backing);
+        // An error of a file that is not local would kill this process.
+        let mappable = !backing.needs_file() && !reader.has_base() && reader.is_local();
+        let in_file = |error| saved::in_file(saved.path(), error);
+        match loading {
+            MemoryLoading::Read => Ok(Source::Read),
+            MemoryLoading::Auto if saved.original().is_none() || !mappable => Ok(Source::Read),
+            _ if mappable => reader.map_memory(size, backing).map(Source::Mapped).map_err(in_file),
             _ => {
-                let mapped = reader.map_memory(self.config.memory, backing);
-                mapped.map(Some).map_err(|error| saved::in_file(saved.path(), error))
+                let refused = |what: &str| {
+                    let what = format!("cannot load the memory of VM '{}' lazily: {what}", self.config.name);
+                    Error::new(ErrorKind::InvalidConfig, what)
+                };
+                let remedy = "load it before the guest runs: MemoryLoading::Read";
+                if backing.file.is_some() {
+                    let what = "it is in a file of the program, which others may map";
+                    return Err(refused(what).with_remedy(remedy));
+                }
+                let ram = allocate(size, backing)?;
+                let chain = reader.memory_chain().map_err(in_file)?;
+                let memory = LazyMemory::new(ram.clone(), chain, saved.path().display().to_string());
+                let memory = memory.map_err(|error| match error.kind() {
+                    ErrorKind::InvalidConfig => error,
+                    _ => refused("page faults cannot be handled")
+                        .because(error)
+                        .with_remedy(format!("see what Host::probe says of userfaultfd, or {remedy}")),
+                })?;
+                Ok(Source::Lazy(ram, Arc::new(memory)))
+            }
+        }
+    }
+
+    /// The memory that is being loaded, or was, while the guest runs.
+    fn lazy_memory(&self) -> Option<Arc<LazyMemory>> {
+        let live = self.live();
+        match &live.running.as_ref()?.resumed.as_ref()?.loading {
+            Loading::Lazy(memory) => Some(Arc::clone(memory)),
+            Loading::Complete(_) | Loading::Mapped(_) => None,
+        }
+    }
+
+    /// Waits until all memory of the guest is there.
+    ///
+    /// # Errors
+    /// It could not be loaded: what is there must not be saved. Or `Cancelled`.
+    pub(super) fn require_memory(&self, progress: &dyn Progress) -> Result<()> {
+        if let Some(memory) = self.lazy_memory() {
+            memory.wait(progress)?;
+        }
+        match self.machine().and_then(|machine| machine.failure()) {
+            None => Ok(()),
+            Some(reason) => {
+                let what = format!("VM '{}' cannot go on: {reason}", self.config.name);
+                Err(Error::new(ErrorKind::InvalidState, what).with_remedy("start it again: hard_reboot"))
             }
         }
     }

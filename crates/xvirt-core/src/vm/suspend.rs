@@ -62,7 +62,8 @@ impl Vm {
     /// # Errors
     /// After an error the VM is as before, and no file is left.
     ///
-    /// - [`InvalidState`](ErrorKind::InvalidState) if it is neither running nor paused, or a device cannot be saved.
+    /// - [`InvalidState`](ErrorKind::InvalidState) if it is neither running nor paused, a device cannot be saved, or its
+    ///   memory could not be loaded (it crashed for that reason).
     /// - [`AlreadyExists`](ErrorKind::AlreadyExists) if there is something at `path`.
     /// - [`NotFound`](ErrorKind::NotFound) if the folder of `path`, or the image of a disk, is not there any more.
     /// - [`NoSpace`](ErrorKind::NoSpace), [`PermissionDenied`](ErrorKind::PermissionDenied) and others of the file, or
@@ -107,6 +108,7 @@ impl Vm {
         self.inner.require_all_disks()?;
         self.inner.require_images()?;
         let machine = self.inner.running_machine()?;
+        self.inner.require_memory(progress)?;
         let was_running = self.power_state() == PowerState::Running;
         if was_running {
             machine.park()?;

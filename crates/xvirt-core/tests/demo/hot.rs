@@ -88,24 +88,6 @@ fn a_guest_runs_before_its_memory_is_read() {
 }
 
 #[test]
-fn memory_that_cannot_be_mapped_is_named() {
-    let host = host!();
-    let folder = tempfile::tempdir().unwrap();
-    let (_repository, stored) = workload::create(folder.path(), None);
-    let guest = started(&stored, &host);
-    let path = folder.path().join("saved");
-    guest.vm.suspend(&path, &()).unwrap();
-    let saved = SuspendedVm::open(&path).unwrap();
-    let config = saved.config().unwrap().clone().shared_memory();
-    let mut guest = guest.moved_to(saved.build_with(config, &host).unwrap());
-    let error = guest.vm.resume_with(lazily(), &()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
-    assert!(error.to_string().contains("shared or in huge pages"), "{error}");
-    assert_eq!(guest.vm.resume(&()).unwrap().loaded, MemoryLoaded::Read);
-    guest.goes_on();
-}
-
-#[test]
 fn instances_of_a_booted_vm_go_on_at_once_each_with_its_own_identity() {
     let host = host!();
     let (_folder, hub, repository, mut guest) = networked(&host);

@@ -26,6 +26,7 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod live_checkpoints;
+mod loading;
 mod local_hand_over;
 mod memory;
 mod migration;
