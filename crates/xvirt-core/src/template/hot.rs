@@ -51,6 +51,11 @@ impl Repository {
     /// with a dash and a number from 1, and are suspended at the same moment, as instances of a template
     /// [with memory](Self::seal_hot). Their configuration is that of the VM, with an identity of their own.
     ///
+    /// Its memory is copied once, to a file in the repository that all of them share. That is so for
+    /// [shared memory](crate::config::VmConfig::shared_memory) as well, whose pages they could share with the VM without a
+    /// copy: they would be lost with this process, while VMs of a repository outlive it; and the VM would have to leave
+    /// the memory that others, such as a local hand-over, are told is its own.
+    ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint), and [`InvalidConfig`](ErrorKind::InvalidConfig) for an invalid name or more
     /// than 10,000 VMs. Then none is left, and the VM is as before.
