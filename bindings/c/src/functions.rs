@@ -3039,6 +3039,11 @@ pub unsafe extern "C" fn xvirt_repository_seal_hot(
 /// `name` with a dash and a number from 1, and are suspended at the same moment, as instances of a template with
 /// memory (xvirt_repository_seal_hot()). Their configuration is that of the VM, with an identity of their own.
 ///
+/// Its memory is copied once, to a file in the repository that all of them share. That is so for shared memory
+/// (`shared_memory`) as well, whose pages they could share with the VM without a copy: they would
+/// be lost with this process, while VMs of a repository outlive it; and the VM would have to leave the memory
+/// that others, such as a local hand-over, are told is its own.
+///
 /// Errors:
 /// As xvirt_repository_checkpoint(), and XVIRT_STATUS_INVALID_CONFIG for an invalid name or more than 10,000 VMs.
 /// Then none is left, and the VM is as before.
@@ -5033,7 +5038,8 @@ pub unsafe extern "C" fn xvirt_vm_statistics(
 /// Errors:
 /// After an error the VM is as before, and no file is left.
 ///
-/// - XVIRT_STATUS_INVALID_STATE if it is neither running nor paused, or a device cannot be saved.
+/// - XVIRT_STATUS_INVALID_STATE if it is neither running nor paused, a device cannot be saved, or its memory
+///   could not be loaded (it crashed for that reason).
 /// - XVIRT_STATUS_ALREADY_EXISTS if there is something at `path`.
 /// - XVIRT_STATUS_NOT_FOUND if the folder of `path`, or the image of a disk, is not there any more.
 /// - XVIRT_STATUS_NO_SPACE, XVIRT_STATUS_PERMISSION_DENIED and others of the file, or of flushing the disks.
@@ -6125,6 +6131,9 @@ pub unsafe extern "C" fn xvirt_vm_config_build(
 /// (`direct`). Only the image itself is counted here, unless all files were given as descriptors, and
 /// nothing is counted for a program's own backend. Descriptors from the program are duplicated while they are
 /// used, and counted the same way.
+///
+/// A VM whose memory is read while it runs (XVIRT_MEMORY_LOADING_LAZY) has 2 more, and until that is done one for
+/// each file of its saved state.
 ///
 /// In addition, the program has those it requests: one for each XvirtEventReceiver, and those that it attaches to
 /// consoles. A common soft limit is 1024; a program with many VMs raises it with `setrlimit(RLIMIT_NOFILE)`,

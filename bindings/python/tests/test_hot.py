@@ -27,3 +27,18 @@ def test_instances_and_forks_go_on_where_their_vm_was(host, tmp_path):
                 other.console.write_all(b"ping\n")
                 reader.wait_for("pong", timeout=PATIENCE)
                 assert other.resume_times.resident is None
+
+
+def test_shared_memory_is_loaded_while_the_guest_runs(host, tmp_path):
+    boot = xvirt.BootKernel(kernel=xvirt.demo.kernel(), command_line=xvirt.demo.command_line("echo"))
+    config = xvirt.VmConfig(name="shared", memory="64MiB", boot=boot, memory_backing=xvirt.MemoryBacking(shared=True))
+    with xvirt.Vm.build(config, host) as vm:
+        vm.start()
+        vm.console.reader().wait_for("echo: ready", timeout=PATIENCE)
+        vm.suspend(tmp_path / "saved")
+        reader = vm.console.reader_at_end()
+        report = vm.resume_with(xvirt.Resume(memory="lazy"))
+        assert report.loaded == xvirt.MemoryLoaded.USERFAULT
+        while vm.resume_times.resident is None:
+            vm.console.write_all(b"ping\n")
+            reader.wait_for("pong", timeout=PATIENCE)

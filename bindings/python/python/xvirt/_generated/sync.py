@@ -1291,6 +1291,11 @@ class Repository(RepositoryMethods, Handle):
         a dash and a number from 1, and are suspended at the same moment, as instances of a template with memory. Their
         configuration is that of the VM, with an identity of their own.
 
+        Its memory is copied once, to a file in the repository that all of them share. That is so for shared memory as well,
+        whose pages they could share with the VM without a copy: they would be lost with this process, while VMs of a
+        repository outlive it; and the VM would have to leave the memory that others, such as a local hand-over, are told is
+        its own.
+
         Raises:
         As `checkpoint`, and `InvalidConfigError` for an invalid name or more
         than 10,000 VMs. Then none is left, and the VM is as before.
@@ -2098,7 +2103,8 @@ class Vm(VmMethods, Handle):
         Raises:
         After an error the VM is as before, and no file is left.
 
-        - `InvalidStateError` if it is neither running nor paused, or a device cannot be saved.
+        - `InvalidStateError` if it is neither running nor paused, a device cannot be saved, or its
+          memory could not be loaded (it crashed for that reason).
         - `AlreadyExistsError` if there is something at `path`.
         - `NotFoundError` if the folder of `path`, or the image of a disk, is not there any more.
         - `NoSpaceError`, `PermissionDeniedError` and others of the file, or
