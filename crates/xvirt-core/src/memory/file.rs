@@ -15,10 +15,10 @@ const HUGETLBFS: i64 = 0x9584_58f6;
 const WHAT: &str = "guest memory";
 /// The page size without huge pages.
 const PAGE: u64 = 4096;
-/// File systems of this host, by their numbers in linux/magic.h: ext4, XFS, Btrfs, tmpfs, F2FS, bcachefs, overlayfs and
-/// ZFS. An error of another one, such as NFS, would be a SIGBUS under a mapping.
-const LOCAL: [i64; 8] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0xca45_1a4e, 0x794c_7630, 0x2fc1_2fc1];
+/// File systems on disks of this host, by their numbers in linux/magic.h: ext4, XFS, Btrfs, F2FS, bcachefs and ZFS. An
+/// error of another one, such as NFS, would be a SIGBUS under a mapping. So would the first access to a hole on a tmpfs
+/// that is full, which may also be below an overlayfs.
+const LOCAL: [i64; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1];
 
 /// An unnamed file in memory, of huge pages if so configured. Nobody who gets its descriptor can change its length: an
 /// access beyond the end of a mapped file kills the process.
@@ -117,7 +117,7 @@ fn page_size(descriptor: &Descriptor, file: &File, huge_pages: bool) -> Result<u
     }
 }
 
-/// Whether a file is on a file system of this host.
+/// Whether a file is on a file system of a disk of this host, so that it can be mapped.
 pub(crate) fn is_local(file: &File) -> bool {
     fstatfs(file).is_ok_and(|system| LOCAL.contains(&system.f_type))
 }
@@ -148,6 +148,11 @@ mod tests {
 
     fn with(file: File) -> MemoryBacking {
         MemoryBacking { file: Some(file.into()), ..MemoryBacking::default() }
+    }
+
+    #[test]
+    fn a_file_of_a_tmpfs_is_not_mapped_because_it_may_be_full() {
+        assert!(!is_local(&make(4096, false).unwrap()));
     }
 
     #[test]

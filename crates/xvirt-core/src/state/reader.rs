@@ -198,7 +198,7 @@ impl StateReader {
         Ok(self.memory_map()?.present())
     }
 
-    /// Whether the file is on a file system of this host, so that reading it hardly ever fails.
+    /// Whether the file is on a disk of this host, so that reading it hardly ever fails and it can be mapped.
     pub(crate) fn is_local(&self) -> bool {
         is_local(&self.file)
     }

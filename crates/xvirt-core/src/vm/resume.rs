@@ -72,15 +72,15 @@ pub enum MemoryLoading {
     Read,
     /// When the guest uses it: it runs at once. What the file and the VM are decides how:
     ///
-    /// - Private memory in a file on a file system of this host is mapped: pages that the guest does not write stay shared
-    ///   with all VMs that are resumed from the same file. Nobody may shorten the file: an error of reading it would be a
-    ///   SIGBUS in this process. Its storage is used until the VM is halted. Checksums are not verified. What the
-    ///   guest gives back is as in the file again, and shared; a guest that initialises free memory (`init_on_free`)
-    ///   keeps what it reports as free.
-    /// - [Shared memory](crate::config::VmConfig::shared_memory), huge pages, memory in a file on another file system
-    ///   such as NFS, and an incremental checkpoint are read into new memory in blocks of 2 MiB: those that somebody
-    ///   waits for first, then all others in the background. Checksums are verified. If a block cannot be read or is
-    ///   damaged, the guest stops before it executes another instruction, which is a crash
+    /// - Private memory in a file on a disk of this host (ext4, XFS, Btrfs, F2FS, bcachefs or ZFS) is mapped: pages that
+    ///   the guest does not write stay shared with all VMs that are resumed from the same file. Nobody may shorten the
+    ///   file: an error of reading it would be a SIGBUS in this process. Its storage is used until the VM is halted.
+    ///   Checksums are not verified. What the guest gives back is as in the file again, and shared; a guest that
+    ///   initialises free memory (`init_on_free`) keeps what it reports as free.
+    /// - [Shared memory](crate::config::VmConfig::shared_memory), huge pages, memory in a file on another file system,
+    ///   such as NFS, tmpfs and the overlayfs of containers, and an incremental checkpoint are read into new memory in
+    ///   blocks of 2 MiB: those that somebody waits for first, then all others in the background. Checksums are verified.
+    ///   If a block cannot be read or is damaged, the guest stops before it executes another instruction, which is a crash
     ///   ([`MemoryNotLoaded`](super::CrashReason::MemoryNotLoaded)). Then its state is lost, as in a power failure,
     ///   because the file was removed when it was resumed. Until all is read, its storage is used, and verbs that need all
     ///   memory wait: suspends, checkpoints and migrations.
