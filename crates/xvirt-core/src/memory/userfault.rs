@@ -24,6 +24,8 @@ use rustix::io::retry_on_intr;
 const NEW: libc::Ioctl = 0xaa00;
 /// `UFFDIO_WRITEPROTECT_MODE_WP`, from `linux/userfaultfd.h`.
 const PROTECT: u64 = 1;
+/// The page size without huge pages.
+const PAGE: usize = 4096;
 /// How many events are read at once.
 const EVENTS: usize = 64;
 
@@ -117,15 +119,25 @@ impl Userfault {
     }
 
     fn set_protection(&self, range: &Range<usize>, mode: u64) -> io::Result<()> {
-        loop {
-            let mut change = uffdio_writeprotect { range: kernel_range(range), mode };
+        let mut left = vec![range.clone()];
+        while let Some(range) = left.pop() {
+            let mut change = uffdio_writeprotect { range: kernel_range(&range), mode };
             // SAFETY: UFFDIO_WRITEPROTECT reads a `uffdio_writeprotect`.
             match unsafe { self.call(UFFDIO_WRITEPROTECT, &mut change) } {
                 // The address space is changing at this moment.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
-                changed => return changed,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::yield_now();
+                    left.push(range);
+                }
+                // Kernels before 6.3 change pages of a single mapping, and guest memory is several.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && range.len() > PAGE => {
+                    let middle = range.start + (range.len() / 2).next_multiple_of(PAGE);
+                    left.extend([middle..range.end, range.start..middle]);
+                }
+                changed => changed?,
             }
         }
+        Ok(())
     }
 
     /// Wakes the threads that wait in `range`. Those whose page is still missing or protected wait again.
@@ -211,7 +223,6 @@ mod tests {
     use crate::memory::{GuestRam, MemoryBacking, allocate};
     use crate::size::ByteSize;
 
-    const PAGE: usize = 4096;
     const SIZE: usize = 4 << 20;
 
     fn memory() -> (GuestRam, usize) {
