@@ -117,8 +117,8 @@ impl Repository {
         let mut folders: Vec<_> = chain.iter().skip(1).map(Template::folder).collect();
         folders.extend(self.snapshots_below(&chain)?);
         let Some(template) = chain.into_iter().next() else { return Ok(None) };
-        if template.has_memory() {
-            check_saved_state(&template.folder(), &template.title(), RESTORE_TEMPLATE, check)?;
+        if let Some(original) = template.record().memory {
+            check_saved_state(&template.folder(), original, &template.title(), RESTORE_TEMPLATE, check)?;
         }
         for (disk, (_, path, format)) in template.disks().iter().zip(template.images()) {
             require_read_only(&path, "a template", check);
@@ -146,8 +146,9 @@ impl Repository {
 
     fn check_vm(&self, vm: &StoredVm, templates: &[Template], check: &mut Check) -> Result<()> {
         let title = format!("VM '{}' ({})", vm.name(), vm.uuid());
-        if vm.is_suspended() {
-            check_saved_state(&vm.folder(), &title, "discard it: Repository::hard_shutdown", check)?;
+        if let Some(suspended) = &vm.record().suspended {
+            let original = suspended.original.unwrap_or(vm.uuid());
+            check_saved_state(&vm.folder(), original, &title, "discard it: Repository::hard_shutdown", check)?;
         }
         let (layer, snapshot) = (vm.layer(), vm.record().snapshot);
         let Some(folders) = self.check_bases(&title, layer, snapshot, templates, check)? else { return Ok(()) };
@@ -219,7 +220,7 @@ impl Repository {
         let (record, title) = (snapshot.record(), snapshot.title());
         if record.memory && !record.removed {
             let remedy = "restore it from a copy, or remove the snapshot: Repository::remove_snapshot";
-            check_saved_state(&snapshot.folder(), &title, remedy, check)?;
+            check_saved_state(&snapshot.folder(), snapshot.original(), &title, remedy, check)?;
         }
         let bases = self.check_bases(&title, record.layer.as_ref(), record.parent, templates, check)?;
         let Some(folders) = bases else { return Ok(()) };
@@ -268,10 +269,16 @@ fn require_read_only(path: &Path, owner: &str, check: &mut Check) {
     }
 }
 
-/// Checks the saved state in the folder of a VM or a snapshot, except guest memory.
-fn check_saved_state(folder: &Path, title: &str, remedy: &str, check: &mut Check) -> Result<()> {
+/// Checks the saved state in the folder of a template, a VM or a snapshot, which is one of the VM `original`, except guest
+/// memory.
+fn check_saved_state(folder: &Path, original: Uuid, title: &str, remedy: &str, check: &mut Check) -> Result<()> {
     match SuspendedVm::open(saved_state(folder)) {
-        Ok(_) => Ok(()),
+        Ok(saved) if saved.uuid() == original => Ok(()),
+        Ok(saved) => {
+            let what = format!("{title} has the saved state of another VM, '{}' ({})", saved.name(), saved.uuid());
+            check.add(what, remedy);
+            Ok(())
+        }
         Err(error) if error.is_shortage() => Err(error),
         Err(error) => {
             check.add(format!("{title} has no usable saved state: {}", error.without_remedy()), remedy);

@@ -49,6 +49,9 @@ pub(crate) struct SnapshotRecord {
     /// Whether it has the memory of the VM.
     #[serde(default)]
     pub(crate) memory: bool,
+    /// The VM whose memory it has, if that is another: a checkpoint of a copy that had not run yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) original: Option<Uuid>,
     /// Whether it was removed, and stays only because others are based on it.
     #[serde(default)]
     pub(crate) removed: bool,
@@ -79,6 +82,7 @@ impl SnapshotRecord {
             parent,
             layer,
             memory: false,
+            original: None,
             removed: false,
             checkpoint: None,
             config,
@@ -191,6 +195,11 @@ impl Snapshot {
     /// The images of its own disks.
     pub(crate) fn images(&self) -> Vec<OwnDisk> {
         own_disks(&self.record.config, &self.folder())
+    }
+
+    /// The VM whose memory it has: another one than [`vm`](Self::vm) if that was a copy which had not run yet.
+    pub(crate) fn original(&self) -> Uuid {
+        self.record.original.unwrap_or(self.vm())
     }
 
     /// The name for messages.

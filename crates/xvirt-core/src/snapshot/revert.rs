@@ -50,7 +50,8 @@ impl Repository {
         }
         if snapshot.has_memory() {
             link_saved_state(&snapshot.folder(), stage.folder())?;
-            record.suspended = Some(Suspended::new(record.config.clone(), stage.folder()));
+            let suspended = Suspended::new(record.config.clone(), stage.folder());
+            record.suspended = Some(Suspended { original: snapshot.record().original, ..suspended });
         }
         record.write(stage.folder())?;
         let lock = self.lock_exclusive()?;

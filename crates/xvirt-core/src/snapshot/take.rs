@@ -192,12 +192,12 @@ impl<'a> SnapshotDraft<'a> {
 
     /// Takes the saved state of a suspended VM.
     pub(super) fn take_saved_state(&mut self) -> Result<()> {
-        if !self.vm.is_suspended() {
+        let Some(suspended) = &self.vm.record().suspended else {
             let what = format!("cannot take a checkpoint of {}, because it is not suspended", self.vm.title());
             return Err(Error::new(ErrorKind::InvalidState, what)
                 .with_remedy("give the running Vm, or take a snapshot: a halted VM has no memory"));
-        }
-        self.record.memory = true;
+        };
+        (self.record.memory, self.record.original) = (true, suspended.original);
         link_saved_state(&self.vm.folder(), self.taken.folder())
     }
 

@@ -205,7 +205,7 @@ impl Repository {
             record.set_disk(own.index, name, format);
         }
         if sharing == Sharing::BaseAndMemory {
-            record.suspend_as_copy(&snapshot.folder(), snapshot.vm(), stage.folder())?;
+            record.suspend_as_copy(&snapshot.folder(), snapshot.original(), stage.folder())?;
         }
         stage.commit_record(record, |_| self.require_snapshot(snapshot.uuid()).map(drop))
     }

@@ -96,7 +96,7 @@ impl Repository {
         let record = checkpoint.record();
         let below = record.layer.as_ref().map(|layer| self.template(&layer.template.to_string())).transpose()?;
         let mut draft = LayerDraft::new(record.config.clone());
-        (draft.parent, draft.memory) = (record.layer.clone(), Some(checkpoint.vm()));
+        (draft.parent, draft.memory) = (record.layer.clone(), Some(checkpoint.original()));
         let mut own = checkpoint.images().into_iter().peekable();
         for (index, disk) in draft.config.disks.iter_mut().enumerate() {
             let Some(own) = own.next_if(|own| own.index == index) else {

@@ -27,7 +27,7 @@ fn started(stored: &StoredVm, host: &Host) -> Workload {
 }
 
 /// A VM whose guest answers on a network, and checks its memory and its disks.
-fn networked(host: &Host) -> (TempDir, Hub, Repository, Workload) {
+pub fn networked(host: &Host) -> (TempDir, Hub, Repository, Workload) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("hub");
     let hub = Hub::new(&socket);
@@ -36,19 +36,19 @@ fn networked(host: &Host) -> (TempDir, Hub, Repository, Workload) {
     (folder, hub, repository, guest)
 }
 
-fn sound(repository: &Repository) {
+pub fn sound(repository: &Repository) {
     assert_eq!(repository.check(&()).unwrap().problems, []);
 }
 
 /// A copy that goes on where its original was when it had made `progress` at the least.
-fn resumed(copy: &StoredVm, progress: Progress, host: &Host) -> Workload {
+pub fn resumed(copy: &StoredVm, progress: Progress, host: &Host) -> Workload {
     let guest = Workload::taken_back(copy.build(host).unwrap(), progress);
     let report = guest.vm.resume(&()).unwrap();
     assert_eq!(report.loaded, MemoryLoaded::Mapped);
     guest
 }
 
-fn mac(stored: &StoredVm) -> [u8; 6] {
+pub fn mac(stored: &StoredVm) -> [u8; 6] {
     stored.config().nics[0].mac.unwrap().octets()
 }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 mod appliances;
+mod before_first_run;
 mod checkpoints;
 mod configuration;
 mod copy_kill;
