@@ -68,7 +68,7 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{SnapshotRecord, link_as_base, link_saved_state, saved_state, saved_state_files};
 pub use stage::Stage;
 pub use store::Repository;
-pub(crate) use store::{Directory, ExclusiveLock, sync_folder};
+pub(crate) use store::{Directory, ExclusiveLock, Locked, sync_folder};
 pub(crate) use suspended::{create_saved_state, replace_saved_state};
 pub(crate) use sweep::{ImageFile, Inventory, resolved};
 pub use template::{Lineage, Template, TemplateDisk};

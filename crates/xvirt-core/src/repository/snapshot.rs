@@ -16,7 +16,7 @@ use super::being_taken::is_being_taken;
 use super::record::corrupt;
 use super::update::link_file;
 use super::vm::{check_disks, names_in, own_disks, readable, with_full_paths};
-use super::{Base, Directory, FORMAT, Lineage, OwnDisk, Record, Repository, StoredVm};
+use super::{Base, Directory, FORMAT, Lineage, Locked, OwnDisk, Record, Repository, StoredVm};
 use crate::config::VmConfig;
 use crate::state::{MAX_BASES, base_path};
 use crate::vm::CheckpointReport;
@@ -348,8 +348,9 @@ pub(crate) fn saved_state_files() -> Vec<String> {
     std::iter::once(SAVED_STATE.to_owned()).chain((1..=MAX_BASES).map(name)).collect()
 }
 
-/// Gives the saved state in one folder, with the files on which it is based, a name in another, too.
-pub(crate) fn link_saved_state(from: &Path, to: &Path) -> Result<()> {
+/// Gives the saved state in one folder, with the files on which it is based, a name in another, too. Without a lock, others
+/// could replace some of these files meanwhile.
+pub(crate) fn link_saved_state(_: &impl Locked, from: &Path, to: &Path) -> Result<()> {
     for name in saved_state_files().iter().filter(|name| *name == SAVED_STATE || from.join(name).exists()) {
         link_file(&from.join(name), &to.join(name))?;
     }
@@ -358,15 +359,24 @@ pub(crate) fn link_saved_state(from: &Path, to: &Path) -> Result<()> {
 
 /// Lets a saved state that is created in folder `to` be based on the one in `from`, which stays there as long as it is
 /// needed, because it has a name there.
-pub(crate) fn link_as_base(from: &Path, to: &Path) -> Result<()> {
-    link_file(&saved_state(from), &base_path(&saved_state(to), 1))?;
-    for number in 1..MAX_BASES {
-        let base = base_path(&saved_state(from), number);
-        if base.exists() {
-            link_file(&base, &base_path(&saved_state(to), number + 1))?;
+pub(crate) fn link_as_base(_: &impl Locked, from: &Path, to: &Path) -> Result<()> {
+    let base = |number| base_path(&saved_state(to), number);
+    let link = || {
+        link_file(&saved_state(from), &base(1))?;
+        for number in 1..MAX_BASES {
+            let below = base_path(&saved_state(from), number);
+            if below.exists() {
+                link_file(&below, &base(number + 1))?;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    link().inspect_err(|_| {
+        // The saved state will be based on nothing, so nothing would use these.
+        for path in (1..=MAX_BASES).map(base) {
+            let _ = fs::remove_file(path);
+        }
+    })
 }
 
 /// The path of the saved state in the folder of a VM or a snapshot.

@@ -68,6 +68,13 @@ pub(crate) struct SharedLock {
     _lock: FileLock,
 }
 
+/// One of the locks of the repository.
+pub(crate) trait Locked {}
+
+impl Locked for ExclusiveLock {}
+
+impl Locked for SharedLock {}
+
 #[derive(Serialize, Deserialize)]
 struct Marker {
     format: u32,

@@ -223,3 +223,42 @@ fn suspended_record(vm: &StoredVm, mut config: VmConfig) -> Result<(VmRecord, St
     record.suspended = Some(suspended);
     Ok((record, state))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::repository::link_saved_state;
+    use crate::state::base_path;
+
+    #[test]
+    fn a_saved_state_is_linked_with_what_it_is_based_on_while_others_replace_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::open(folder.path().join("repository")).unwrap();
+        for number in 0..200 {
+            let make = |name: &str| {
+                let made = folder.path().join(format!("{name}-{number}"));
+                fs::create_dir(&made).unwrap();
+                made
+            };
+            let (from, to, flat, barrier) = (make("from"), make("to"), make("flat"), Barrier::new(2));
+            for path in [saved_state(&from), base_path(&saved_state(&from), 1)] {
+                fs::write(path, "based").unwrap();
+            }
+            fs::write(saved_state(&flat), "flat").unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    let lock = repository.lock_exclusive().unwrap();
+                    fs::rename(saved_state(&flat), saved_state(&from)).unwrap();
+                    repository.discard_file(&lock, &base_path(&saved_state(&from), 1)).unwrap();
+                });
+                barrier.wait();
+                link_saved_state(&repository.lock_shared().unwrap(), &from, &to).unwrap();
+            });
+            let based = fs::read(saved_state(&to)).unwrap() == b"based";
+            assert_eq!(base_path(&saved_state(&to), 1).exists(), based, "in round {number}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use super::record::{corrupt, read_bounded, write_new};
 use super::snapshot::link_saved_state;
 use super::store::absent_is;
 use super::template::Lineage;
-use super::{Change, Child, Directory, ExclusiveLock, FORMAT, Record, Repository, Stage};
+use super::{Change, Child, Directory, ExclusiveLock, FORMAT, Locked, Record, Repository, Stage};
 use crate::config::{Disk, DiskSource, VmConfig, check_labels};
 use crate::disk::{self, ImageFormat, ImageStamp};
 use crate::{Error, ErrorKind, Result};
@@ -89,8 +89,14 @@ impl VmRecord {
 
     /// Lets the VM be suspended with the saved state in the folder `from`, which is one of the VM `original`. The disks of
     /// this record are in `folder`, and do not change any more.
-    pub(crate) fn suspend_as_copy(&mut self, from: &Path, original: Uuid, folder: &Path) -> Result<()> {
-        link_saved_state(from, folder)?;
+    pub(crate) fn suspend_as_copy(
+        &mut self,
+        lock: &impl Locked,
+        from: &Path,
+        original: Uuid,
+        folder: &Path,
+    ) -> Result<()> {
+        link_saved_state(lock, from, folder)?;
         let suspended = Suspended::new(self.config.clone(), folder);
         self.suspended = Some(Suspended { original: Some(original), ..suspended });
         Ok(())

@@ -49,7 +49,10 @@ impl Repository {
             record.set_disk(own.index, made.name, made.format);
         }
         if snapshot.has_memory() {
-            link_saved_state(&snapshot.folder(), stage.folder())?;
+            let lock = self.lock_shared()?;
+            self.require_snapshot(snapshot.uuid())?;
+            link_saved_state(&lock, &snapshot.folder(), stage.folder())?;
+            drop(lock);
             let suspended = Suspended::new(record.config.clone(), stage.folder());
             record.suspended = Some(Suspended { original: snapshot.record().original, ..suspended });
         }

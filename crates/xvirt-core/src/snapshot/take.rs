@@ -170,12 +170,12 @@ impl<'a> SnapshotDraft<'a> {
 
     /// Lets the saved state that will be created be based on that of a checkpoint.
     pub(super) fn link_base(&self, base: &CheckpointBase) -> Result<()> {
-        let folder = self.repository.find_snapshot(base.snapshot)?.folder();
-        link_as_base(&folder, self.taken.folder())?;
-        if open_saved_state(&saved_state(&folder))?.identity() == base.identity {
-            return Ok(());
+        let lock = self.repository.lock_shared()?;
+        let folder = self.repository.require_snapshot(base.snapshot)?.folder();
+        if open_saved_state(&saved_state(&folder))?.identity() != base.identity {
+            return Err(Error::new(ErrorKind::InvalidState, "the saved state of the checkpoint was replaced"));
         }
-        Err(Error::new(ErrorKind::InvalidState, "the saved state of the checkpoint was replaced"))
+        link_as_base(&lock, &folder, self.taken.folder())
     }
 
     /// Keeps the snapshot from being listed until the result is given to [`Repository::complete_checkpoint`].
@@ -198,7 +198,7 @@ impl<'a> SnapshotDraft<'a> {
                 .with_remedy("give the running Vm, or take a snapshot: a halted VM has no memory"));
         };
         (self.record.memory, self.record.original) = (true, suspended.original);
-        link_saved_state(&self.vm.folder(), self.taken.folder())
+        link_saved_state(&self.repository.lock_shared()?, &self.vm.folder(), self.taken.folder())
     }
 
     /// Creates the copy-on-write copy with which the VM continues.

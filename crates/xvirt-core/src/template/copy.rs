@@ -205,7 +205,8 @@ impl Repository {
             record.set_disk(own.index, name, format);
         }
         if sharing == Sharing::BaseAndMemory {
-            record.suspend_as_copy(&snapshot.folder(), snapshot.original(), stage.folder())?;
+            let lock = self.lock_shared()?;
+            record.suspend_as_copy(&lock, &snapshot.folder(), snapshot.original(), stage.folder())?;
         }
         stage.commit_record(record, |_| self.require_snapshot(snapshot.uuid()).map(drop))
     }

@@ -111,8 +111,8 @@ impl Repository {
             let path = disk_name(index, own.format).into();
             disk.source = DiskSource::Image { path, format: own.format };
         }
-        link_saved_state(&checkpoint.folder(), stage.folder())?;
         let lock = self.lock_exclusive()?;
+        link_saved_state(&lock, &checkpoint.folder(), stage.folder())?;
         let template = self.finish(seal, draft, &stage)?;
         stage.put(&lock, Directory::Layers, template.uuid())?;
         Ok(template)

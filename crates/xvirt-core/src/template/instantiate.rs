@@ -25,7 +25,8 @@ impl Repository {
             record.set_disk(index, made.name, made.format);
         }
         if let Some(original) = template.record().memory {
-            record.suspend_as_copy(&template.folder(), original, stage.folder()).map_err(explain)?;
+            let lock = self.lock_shared()?;
+            record.suspend_as_copy(&lock, &template.folder(), original, stage.folder()).map_err(explain)?;
         }
         stage.commit_record(record, |_| {
             // A template in use is not removed without this lock, so it still exists if its folder does.
