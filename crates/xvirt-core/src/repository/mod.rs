@@ -69,7 +69,7 @@ pub(crate) use snapshot::{SnapshotRecord, link_as_base, link_saved_state, saved_
 pub use stage::Stage;
 pub use store::Repository;
 pub(crate) use store::{Directory, ExclusiveLock, Locked, sync_folder};
-pub(crate) use suspended::{create_saved_state, replace_saved_state};
+pub(crate) use suspended::{create_saved_state, discard_unused_bases, replace_saved_state};
 pub(crate) use sweep::{ImageFile, Inventory, resolved};
 pub use template::{Lineage, Template, TemplateDisk};
 pub(crate) use template::{TemplateRecord, absent};

@@ -18,7 +18,7 @@ use super::{Change, ExclusiveLock, Record, Repository, Stage, StoredVm, Suspende
 use crate::config::{Disk, DiskSource, VmConfig};
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::vm::{SavedImage, SavedState, SuspendReport, SuspendedVm, Vm, require_unchanged};
+use crate::vm::{SavedImage, SavedState, SuspendReport, SuspendedVm, Vm, require_unchanged, saved_state_has_base};
 use crate::{Error, ErrorKind, Result};
 
 /// The saved state of a VM in a repository.
@@ -200,19 +200,26 @@ pub(crate) fn create_saved_state(folder: &Path) -> Result<File> {
     file.map_err(|error| Error::io(format!("cannot create {}", path.display()), error))
 }
 
-/// Puts the staged saved state, which is based on no other, in the place of the one in a folder. What that was based on goes
-/// to the trash.
-pub(crate) fn replace_saved_state(
-    repository: &Repository,
-    lock: &ExclusiveLock,
-    stage: &Stage,
-    folder: &Path,
-) -> Result<Vec<Uuid>> {
+/// Puts the staged saved state, which is based on no other, in the place of the one in a folder, on stable storage.
+pub(crate) fn replace_saved_state(_: &ExclusiveLock, stage: &Stage, folder: &Path) -> Result<()> {
     let (from, to) = (saved_state(stage.folder()), saved_state(folder));
     fs::rename(&from, &to).map_err(|error| Error::io(format!("cannot replace {}", to.display()), error))?;
-    sync_folder(folder)?;
+    sync_folder(folder)
+}
+
+/// Moves the files on which the saved state in a folder was based to the trash, if it is based on none any more. A process
+/// that was killed may have left them.
+pub(crate) fn discard_unused_bases(
+    repository: &Repository,
+    lock: &ExclusiveLock,
+    folder: &Path,
+) -> Result<Vec<Uuid>> {
     let bases = saved_state_files().into_iter().skip(1).map(|name| folder.join(name));
-    bases.filter(|path| path.exists()).map(|path| repository.discard_file(lock, &path)).collect()
+    let bases: Vec<_> = bases.filter(|path| path.exists()).collect();
+    if bases.is_empty() || saved_state_has_base(&saved_state(folder))? {
+        return Ok(Vec::new());
+    }
+    bases.iter().map(|path| repository.discard_file(lock, path)).collect()
 }
 
 /// The record of a VM that is suspended with this configuration, and its saved state.

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::{Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, Template, saved_state_files};
+use super::{
+    Directory, ExclusiveLock, OwnDisk, Record, Repository, Snapshot, StoredVm, Template, discard_unused_bases,
+    saved_state_files,
+};
 use crate::Result;
 use crate::disk::{self, ImageFormat};
 
@@ -76,7 +79,8 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
 }
 
 impl Repository {
-    /// Deletes saved states that can no longer be resumed, which a process left that was killed.
+    /// Deletes saved states that can no longer be resumed, and what others are no longer based on, which a process left
+    /// that was killed.
     pub(super) fn sweep_saved_states(&self) -> Result<()> {
         let (lock, mut trash) = (self.lock_exclusive()?, Vec::new());
         for directory in [Directory::Vms, Directory::Snapshots] {
@@ -88,10 +92,16 @@ impl Repository {
                 };
                 let files = saved_state_files().into_iter().map(|name| folder.join(name));
                 let files: Vec<_> = files.filter(|path| path.exists()).collect();
-                if !files.is_empty() && dead() {
-                    for path in files {
-                        trash.push(self.discard_file(&lock, &path)?);
+                match files.len() {
+                    0 => {}
+                    _ if dead() => {
+                        for path in files {
+                            trash.push(self.discard_file(&lock, &path)?);
+                        }
                     }
+                    1 => {}
+                    // A damaged one stays as it is, as does one that is being written.
+                    _ => trash.extend(discard_unused_bases(self, &lock, &folder).unwrap_or_default()),
                 }
             }
         }

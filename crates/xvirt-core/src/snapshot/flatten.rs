@@ -4,7 +4,9 @@ use crate::Result;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::progress::Progress;
-use crate::repository::{Repository, Snapshot, create_saved_state, replace_saved_state, saved_state};
+use crate::repository::{
+    Repository, Snapshot, create_saved_state, discard_unused_bases, replace_saved_state, saved_state,
+};
 #[cfg(doc)]
 use crate::snapshot::NewSnapshot;
 use crate::vm::open_saved_state;
@@ -18,18 +20,20 @@ impl Repository {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if it was removed, or is no checkpoint;
     /// [`CorruptState`](ErrorKind::CorruptState); [`NoSpace`](ErrorKind::NoSpace);
-    /// [`Cancelled`](ErrorKind::Cancelled). Then it is as before.
+    /// [`Cancelled`](ErrorKind::Cancelled). Then the checkpoint can be used as before.
     pub fn flatten_checkpoint(&self, checkpoint: &Snapshot, progress: &dyn Progress) -> Result<()> {
         let checkpoint = self.find_snapshot(checkpoint.uuid())?;
         let reader = open_saved_state(&saved_state(&checkpoint.folder()))?;
-        if !reader.has_base() {
-            return Ok(());
+        let stage = reader.has_base().then(|| self.stage()).transpose()?;
+        if let Some(stage) = &stage {
+            reader.flatten(create_saved_state(stage.folder())?, progress)?;
         }
-        let stage = self.stage()?;
-        reader.flatten(create_saved_state(stage.folder())?, progress)?;
         let lock = self.lock_exclusive()?;
-        let checkpoint = self.require_snapshot(checkpoint.uuid())?;
-        let trash = replace_saved_state(self, &lock, &stage, &checkpoint.folder())?;
+        let folder = self.require_snapshot(checkpoint.uuid())?.folder();
+        if let Some(stage) = &stage {
+            replace_saved_state(&lock, stage, &folder)?;
+        }
+        let trash = discard_unused_bases(self, &lock, &folder)?;
         drop(lock);
         trash.into_iter().for_each(|id| self.empty(id));
         Ok(())

@@ -121,7 +121,7 @@ impl StateReader {
 
     /// Whether it is based on another file.
     pub(crate) fn has_base(&self) -> bool {
-        self.base.is_some()
+        self.header.sections.iter().any(|entry| entry.kind == Kind::MemoryBase as u32)
     }
 
     /// What identifies it for others that are based on it.
@@ -164,8 +164,7 @@ impl StateReader {
 
     /// What it takes from the file on which it is based, if it is based on one.
     fn memory_base(&self) -> Result<Option<MemoryBase>> {
-        let has = self.header.sections.iter().any(|entry| entry.kind == Kind::MemoryBase as u32);
-        has.then(|| self.section()).transpose()
+        self.has_base().then(|| self.section()).transpose()
     }
 
     /// Maps the guest's memory from the file, privately: the guest can run before it is read. Damage of the memory is not

@@ -84,7 +84,9 @@ pub use operation::Operation;
 pub(crate) use outgoing::Outgoing;
 pub use resume::{MemoryLoaded, MemoryLoading, Resume, ResumeReport, ResumeTimes};
 pub use saved::SuspendedVm;
-pub(crate) use saved::{SavedImage, SavedState, open as open_saved_state, require_unchanged};
+pub(crate) use saved::{
+    SavedImage, SavedState, has_base as saved_state_has_base, open as open_saved_state, require_unchanged,
+};
 pub use state::{PowerState, Verb};
 pub use statistics::{
     DeviceStatistics, DiskStatistics, ExitStatistics, FrameStatistics, NicStatistics, OperationStatistics, Statistics,

@@ -263,6 +263,22 @@ fn read_config(text: &str) -> Result<VmConfig> {
 
 /// Opens the file of a suspended VM, and those on which it is based.
 pub(crate) fn open(path: &Path) -> Result<StateReader> {
+    let open_base = |number| {
+        let path = base_path(path, number);
+        let found = NamedFile::find(&path).and_then(|found| found.open(OpenOptions::new().read(true)));
+        found.map_err(|error| cannot_open(&path, error))
+    };
+    let mut reader = open_alone(path)?;
+    reader.open_bases(open_base).map_err(|error| in_file(path, error))?;
+    Ok(reader)
+}
+
+/// Whether the saved state in a file is based on that in another.
+pub(crate) fn has_base(path: &Path) -> Result<bool> {
+    open_alone(path).map(|reader| reader.has_base())
+}
+
+fn open_alone(path: &Path) -> Result<StateReader> {
     let cannot = |error| cannot_open(path, error);
     let found = NamedFile::find(path).map_err(cannot)?;
     if !found.is_file() {
@@ -270,17 +286,7 @@ pub(crate) fn open(path: &Path) -> Result<StateReader> {
         return Err(Error::new(ErrorKind::CorruptState, what).with_remedy("give the file that a suspend wrote"));
     }
     let file = found.open(OpenOptions::new().read(true)).map_err(cannot)?;
-    let open_base = |number| {
-        let path = base_path(path, number);
-        let found = NamedFile::find(&path).and_then(|found| found.open(OpenOptions::new().read(true)));
-        found.map_err(|error| cannot_open(&path, error))
-    };
-    let read = || {
-        let mut reader = StateReader::new(file)?;
-        reader.open_bases(open_base)?;
-        Ok(reader)
-    };
-    read().map_err(|error| in_file(path, error))
+    StateReader::new(file).map_err(|error| in_file(path, error))
 }
 
 fn cannot_open(path: &Path, error: std::io::Error) -> Error {

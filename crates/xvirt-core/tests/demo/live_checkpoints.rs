@@ -1,5 +1,7 @@
 //! Checkpoints of VMs whose guest runs on while their memory is saved.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -37,6 +39,18 @@ fn sound(repository: &Repository) {
         let left: Vec<_> = repository.folder().join(room).read_dir().unwrap().collect();
         assert!(left.is_empty(), "{room} has {left:?}");
     }
+}
+
+/// The folder of a snapshot.
+fn folder_of(snapshot: &Snapshot) -> PathBuf {
+    let DiskSource::Image { path, .. } = &snapshot.config().disks[0].source else { panic!("no image") };
+    path.parent().unwrap().to_owned()
+}
+
+/// The names of the files of the saved state in a folder.
+fn saved_states(folder: &Path) -> Vec<String> {
+    let names = folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("saved-state")).collect()
 }
 
 #[test]
@@ -210,11 +224,7 @@ fn incremental_checkpoints_have_what_has_changed_and_need_no_listed_base() {
         repository.remove_snapshot(&first).unwrap();
         sound(&repository);
         repository.flatten_checkpoint(&taken[0].0, &()).unwrap();
-        let files = |snapshot: &Snapshot| {
-            let DiskSource::Image { path, .. } = &snapshot.config().disks[0].source else { panic!("no image") };
-            let names = path.parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
-            names.filter(|name| name.to_string_lossy().starts_with("saved-state")).count()
-        };
+        let files = |snapshot: &Snapshot| saved_states(&folder_of(snapshot)).len();
         assert_eq!([files(&taken[0].0), files(&taken[1].0)], [1, 3]);
         sound(&repository);
         for (checkpoint, least) in taken.into_iter().rev() {
@@ -223,9 +233,40 @@ fn incremental_checkpoints_have_what_has_changed_and_need_no_listed_base() {
             let mut guest = Workload::taken_back(stored.build(&host).unwrap(), least);
             guest.vm.resume(&()).unwrap();
             guest.goes_on();
-            let left = stored.folder().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
-            assert_eq!(left.filter(|name| name.to_string_lossy().starts_with("saved-state")).count(), 0);
+            assert_eq!(saved_states(&stored.folder()), [""; 0]);
         }
         sound(&repository);
     }
+}
+
+#[test]
+fn a_checkpoint_keeps_no_file_on_which_it_is_not_based() {
+    let host = host!();
+    let (_folder, repository, mut guest) = running(&host);
+    let mut take = || {
+        guest.goes_on();
+        repository.checkpoint(&guest.vm, NewSnapshot::new("next").incremental(true), &()).unwrap()
+    };
+    let (first, second) = (take(), take());
+    let base = fs::read(folder_of(&second).join("saved-state-base-1")).unwrap();
+    repository.flatten_checkpoint(&second, &()).unwrap();
+    // What it would be based on was replaced.
+    let third = take();
+    let why = third.checkpoint_report().unwrap().full_because.clone().unwrap();
+    assert!(why.contains("was replaced"), "{why}");
+    assert!([&first, &second, &third].iter().all(|taken| saved_states(&folder_of(taken)) == ["saved-state"]));
+
+    // A process that was killed left what the second one was based on.
+    let left = folder_of(&second).join("saved-state-base-1");
+    let fourth = take();
+    for by_opening in [true, false] {
+        fs::write(&left, &base).unwrap();
+        match by_opening {
+            true => drop(Repository::open(repository.folder()).unwrap()),
+            false => repository.flatten_checkpoint(&second, &()).unwrap(),
+        }
+        assert!(!left.exists(), "{by_opening}");
+    }
+    assert_eq!(saved_states(&folder_of(&fourth)).len(), 2);
+    sound(&repository);
 }
