@@ -69,7 +69,8 @@ impl PageFile {
         Ok(())
     }
 
-    /// Gives up the room for pages that are not in the file, except for small holes.
+    /// Gives up the room for pages that are not in the file, except for small holes, and where the file system cannot. They are
+    /// zeroes either way.
     pub(super) fn release(&self) -> Result<()> {
         for run in self.reserved.get().into_iter().flatten() {
             let entries = self.pages.get(run.start as usize..run.end as usize).unwrap_or_default();
@@ -89,7 +90,8 @@ impl PageFile {
         read_guest(ram, &self.ranges, first * PAGE as u64, bytes)
     }
 
-    /// Writes the pages from `first` on. Those of zeroes become holes. Returns how many bytes were written.
+    /// Writes the pages from `first` on. Those of zeroes become holes where the file system can make some, and otherwise
+    /// zeroes. Returns how many bytes of other pages were written.
     pub(super) fn write(&self, first: u64, bytes: &[u8]) -> Result<u64> {
         let cannot = |e| Error::io("cannot write the guest's memory", e);
         let place = |at: usize| OFFSET + first * PAGE as u64 + at as u64;
@@ -97,7 +99,10 @@ impl PageFile {
         let entries = usize::try_from(first).ok().and_then(|first| self.pages.get(first..)).unwrap_or_default();
         let was = |page: usize| entries.get(page).is_some_and(|entry| entry.load(Ordering::Relaxed) != 0);
         for gone in runs((0..there.len()).map(|page| !there[page] && was(page))) {
-            punch(&self.file, place(gone.start), gone.len() as u64).map_err(cannot)?;
+            if !punch(&self.file, place(gone.start), gone.len() as u64).map_err(cannot)? {
+                // Who maps the file finds whatever is there.
+                self.file.write_all_at(&bytes[gone.clone()], place(gone.start)).map_err(cannot)?;
+            }
         }
         let mut written = 0;
         for run in runs(there.iter().copied()) {
@@ -132,11 +137,11 @@ impl PageFile {
     }
 }
 
-/// Makes a range of a file a hole. Where the file system cannot, it keeps bytes that nobody reads.
-fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
+/// Makes a range of a file a hole. Returns `false` if the file system cannot.
+fn punch(file: &File, offset: u64, length: u64) -> io::Result<bool> {
     match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length) {
-        Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
-        punched => Ok(punched?),
+        Err(rustix::io::Errno::OPNOTSUPP) => Ok(false),
+        punched => Ok(punched.map(|()| true)?),
     }
 }
 
@@ -171,6 +176,11 @@ pub(super) fn pages_of(number: u64, count: u64) -> Range<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::{CString, OsStr};
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+    use std::ptr::null;
+
     use super::*;
 
     #[test]
@@ -179,5 +189,42 @@ mod tests {
         let after = AfterPage::new();
         let combined = bytes.chunks(PAGE).fold(0, |sum, page| after.append(sum, crc32c::crc32c(page)));
         assert_eq!(combined, crc32c::crc32c(&bytes));
+    }
+
+    /// Calls `test` with a folder in which no file can have holes made; says so if there can be none.
+    fn without_holes(name: &'static str, test: impl FnOnce(&Path) + Send + 'static) {
+        let folder = tempfile::tempdir().unwrap();
+        let target = CString::new(folder.path().as_os_str().as_bytes()).unwrap();
+        let on_thread = move || {
+            // SAFETY: affects only this thread, which ends with the test.
+            if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+                return println!("SKIPPED {name}: needs root");
+            }
+            // SAFETY: all arguments are NUL-terminated strings, or null where mount(2) allows it.
+            let mounted = unsafe {
+                libc::mount(c"none".as_ptr(), c"/".as_ptr(), null(), libc::MS_REC | libc::MS_PRIVATE, null()) == 0
+                    && libc::mount(c"ramfs".as_ptr(), target.as_ptr(), c"ramfs".as_ptr(), 0, null()) == 0
+            };
+            assert!(mounted, "{}", io::Error::last_os_error());
+            test(Path::new(OsStr::from_bytes(target.as_bytes())));
+        };
+        std::thread::scope(|scope| scope.spawn(on_thread).join()).unwrap();
+    }
+
+    #[test]
+    fn pages_that_become_zeroes_are_so_in_the_file_where_it_can_have_no_holes() {
+        without_holes("pages_that_become_zeroes_are_so_in_the_file_where_it_can_have_no_holes", |folder| {
+            let options = File::options().read(true).write(true).create_new(true).clone();
+            let file = options.open(folder.join("memory")).unwrap();
+            let ranges = vec![MemoryRange { address: 0, length: 8 * PAGE as u64 }];
+            let pages = PageFile::new(ranges, file.try_clone().unwrap()).unwrap();
+            pages.write(0, &[1; 8 * PAGE]).unwrap();
+            pages.write(2, &[0; 3 * PAGE]).unwrap();
+            let mut bytes = [0; 8 * PAGE];
+            file.read_exact_at(&mut bytes, OFFSET).unwrap();
+            let there: Vec<_> = bytes.chunks(PAGE).map(|page| !is_zero(page)).collect();
+            assert_eq!(there, [true, true, false, false, false, true, true, true]);
+            assert_eq!(pages.map().present, [0b1110_0011]);
+        });
     }
 }
