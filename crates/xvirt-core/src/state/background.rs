@@ -291,7 +291,7 @@ impl Shared {
         chunk.compare_exchange(PROTECTED, BEING_READ, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Reads a claimed chunk, and lets it be written.
+    /// Reads a claimed chunk, and lets it be written. Who waits for that goes on, before anything is written to the file.
     fn read(&self, number: u64, buffer: &mut [u8]) -> Result<()> {
         let read = self.wanted(number).try_for_each(|run| {
             let bytes = &mut buffer[within(number, &run)];
@@ -299,6 +299,9 @@ impl Shared {
         });
         self.chunks[number as usize].store(FREE, Ordering::Release);
         self.unprotect(number);
+        // Whoever has seen that it is being read waits by now.
+        drop(lock(&self.work));
+        self.changed.notify_all();
         read
     }
 
@@ -380,3 +383,6 @@ fn within(number: u64, run: &Range<u64>) -> Range<usize> {
 fn positions(pages: &Range<u64>) -> Range<u64> {
     pages.start * PAGE as u64..pages.end * PAGE as u64
 }
+
+#[cfg(test)]
+mod tests;
