@@ -148,6 +148,8 @@ impl BackgroundSave {
             shared.chunks[*number as usize].store(PROTECTED, Ordering::Release);
         }
         let _ = shared.wanted.set(wanted);
+        // First, because whoever writes a page from now on has a chunk written.
+        lock(&shared.work).left = chunks.len();
         shared.set_keeper(Some(Arc::clone(shared) as _));
         for run in chunks.chunk_by(|one, next| one + 1 == *next) {
             if let (Some(first), Some(last)) = (run.first(), run.last()) {
@@ -155,7 +157,6 @@ impl BackgroundSave {
                 shared.protection.protect(&positions(&pages)).map_err(cannot)?;
             }
         }
-        lock(&shared.work).left = chunks.len();
         Ok(())
     }
 
@@ -344,7 +345,7 @@ impl Shared {
                 Some(Err(error)) => return self.fail(error),
                 Some(Ok(bytes)) => {
                     work = lock(&self.work);
-                    (work.left, work.written) = (work.left.saturating_sub(1), work.written + bytes);
+                    (work.left, work.written) = (work.left - 1, work.written + bytes);
                     self.changed.notify_all();
                 }
                 None => work = lock(&self.work),

@@ -1,5 +1,6 @@
 //! Threads that wait for each other.
 
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::mpsc;
 
 use vm_memory::{Bytes, GuestAddress};
@@ -45,4 +46,32 @@ fn who_waits_until_a_chunk_is_read_does_not_wait_for_the_file() {
         });
         assert!(went_on, "who waited for chunk {number} waits for the file");
     }
+}
+
+/// Cancels if it takes very long.
+struct Patience(AtomicU32);
+
+impl Progress for Patience {
+    fn report(&self, _: crate::progress::Done) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) > (PATIENCE.as_millis() / INTERVAL.as_millis()) as u32
+    }
+}
+
+#[test]
+fn a_chunk_that_is_written_before_all_others_are_protected_counts() {
+    // Each run of chunks is protected by a call of its own.
+    let (ram, end) = (memory(1024, 2), AtomicBool::new(false));
+    let mut save = BackgroundSave::new(ram.clone(), tempfile::tempfile().unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !end.load(Ordering::Relaxed) {
+                ram.write_obj(1_u64, GuestAddress(0)).unwrap();
+            }
+        });
+        let saved = save.begin(None).and_then(|()| save.finish(&Patience(AtomicU32::new(0))));
+        end.store(true, Ordering::Relaxed);
+        assert_eq!(saved.unwrap().map.bytes_present(), 512 * PAGE as u64);
+    });
 }
