@@ -90,6 +90,17 @@ impl WriteProtection {
         self.host.host(positions).try_for_each(|range| self.userfault.unprotect(&range))
     }
 
+    /// Whether a thread waits to write a page.
+    #[cfg(test)]
+    pub(crate) fn has_waiting(&self) -> bool {
+        use std::os::fd::{AsFd, AsRawFd};
+        // Written by userfaultfd_show_fdinfo of Linux fs/userfaultfd.c.
+        let fd = self.userfault.as_fd().as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+        let total = info.lines().find_map(|line| line.strip_prefix("total:")).unwrap();
+        total.trim().parse::<u64>().unwrap() > 0
+    }
+
     /// Calls `keep` with the position of each page that somebody waits to write, until `end` is readable. `keep`
     /// returns when the page is no longer protected.
     pub(crate) fn serve(&self, end: BorrowedFd<'_>, mut keep: impl FnMut(u64)) -> io::Result<Stalls> {

@@ -190,8 +190,11 @@ impl BackgroundSave {
         Ok(InBackground { map: self.shared.pages.map(), stalls, written })
     }
 
-    /// Lets everybody write, and ends the threads.
-    fn end(&mut self) {
+    /// Lets everybody write, and ends the threads, if that has not been done.
+    pub(crate) fn end(&mut self) {
+        if self.server.is_none() {
+            return;
+        }
         lock(&self.shared.work).ended = true;
         self.shared.changed.notify_all();
         self.shared.set_keeper(None);
@@ -212,9 +215,7 @@ impl BackgroundSave {
 
 impl Drop for BackgroundSave {
     fn drop(&mut self) {
-        if self.server.is_some() {
-            self.end();
-        }
+        self.end();
     }
 }
 
@@ -386,4 +387,4 @@ fn positions(pages: &Range<u64>) -> Range<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

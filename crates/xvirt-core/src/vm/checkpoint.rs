@@ -320,8 +320,16 @@ impl Saving<'_> {
 impl Drop for Saving<'_> {
     /// After a failure, the next checkpoint can still be based on the one before.
     fn drop(&mut self) {
+        // First, because KVM lets nobody end the log before all vCPUs that wait to write a page have done so.
+        if let Way::Protect(save) = &mut self.way {
+            save.end();
+        }
         if let Some(Changes { log, taken: changed, base: Some(base), .. }) = self.changes.take() {
             self.vm.track(Some(Tracked { log, changed, base }));
         }
     }
 }
+
+#[cfg(feature = "demo")]
+#[cfg(test)]
+mod tests;

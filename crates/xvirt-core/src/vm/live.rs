@@ -53,6 +53,8 @@ struct Ending {
 #[expect(dead_code, reason = "it is kept to be dropped where waiting is allowed")]
 pub(super) struct Teardown {
     machine: Arc<Machine>,
+    /// Not before, because KVM ends the log of a machine that still runs only when its vCPUs let it.
+    tracked: Option<Tracked>,
     devices: (Vec<DiskDevice>, Vec<NicDevice>),
     balloon: Option<BalloonDevice>,
     cpu_group: Option<CpuGroup>,
@@ -95,7 +97,7 @@ impl Live {
     /// Takes the machine, if there is one, to tear it down. Queries get the last values until the VM is halted.
     pub(super) fn begin_teardown(&mut self) -> Option<Teardown> {
         let ending = Ending { statistics: self.statistics(), disks: self.disks(), nics: self.nics() };
-        let Running { machine, balloon, cpu_group, resumed, .. } = self.running.take()?;
+        let Running { machine, balloon, cpu_group, resumed, tracked, memory: _, since: _ } = self.running.take()?;
         self.ending = Some(ending);
         self.released = None;
         resumed.iter().for_each(Resumed::detach);
@@ -103,7 +105,7 @@ impl Live {
             // Wakes the threads that wait for the guest's balloon driver.
             device.balloon.end();
         }
-        Some(Teardown { machine, devices: self.devices.leave_machine(), balloon, cpu_group, resumed })
+        Some(Teardown { machine, tracked, devices: self.devices.leave_machine(), balloon, cpu_group, resumed })
     }
 
     /// Sets the power state, because of `event`.
