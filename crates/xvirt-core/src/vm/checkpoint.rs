@@ -193,14 +193,11 @@ impl Vm {
             Extent::Full => (false, None),
             Extent::FirstOfMany(reason) => (true, Some(reason)),
             Extent::Incremental => {
-                let tracked = self.take_tracked();
-                let changes = tracked.map(|Tracked { log, changed: taken, base }| Changes {
-                    log,
-                    taken,
-                    base: Some(base),
-                    go_on: true,
-                });
-                return Ok((changes, None));
+                let Some(Tracked { log, changed: taken, base }) = self.take_tracked() else {
+                    let what = format!("the writes of VM '{}' are not tracked any more", self.name());
+                    return Err(Error::new(ErrorKind::InvalidState, what).with_remedy("take the checkpoint again"));
+                };
+                return Ok((Some(Changes { log, taken, base: Some(base), go_on: true }), None));
             }
         };
         // There is one log.
@@ -216,7 +213,10 @@ impl Saving<'_> {
     fn prepare(&mut self, machine: &Machine, progress: &dyn Progress) -> Result<()> {
         let (rounds, rest, changes) = match (&mut self.way, &mut self.changes) {
             (Way::Rounds(rounds, rest), Some(changes)) => (rounds, rest, changes),
-            (Way::Rounds(rounds, _) | Way::Stop(rounds), _) => return rounds.reserve(),
+            (Way::Rounds(..), None) => {
+                return Err(Error::new(ErrorKind::InvalidState, "memory cannot be saved in rounds without a log"));
+            }
+            (Way::Stop(rounds), _) => return rounds.reserve(),
             (Way::Protect(save), Some(changes)) if changes.base.is_some() => {
                 changes.take(machine)?;
                 return save.reserve(Some(&changes.taken));

@@ -63,3 +63,18 @@ fn a_guest_that_waits_goes_on_when_a_checkpoint_ends_early() {
     goes_on(&vm);
     vm.inner.machine().unwrap().dirty_log().expect("the log has ended");
 }
+
+#[test]
+fn an_incremental_checkpoint_without_tracked_writes_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(vm) = running(folder.path()) else { return };
+    let operation = vm.begin_long(Verb::Checkpoint).unwrap();
+    for method in [CheckpointMethod::Protect, CheckpointMethod::Rounds, CheckpointMethod::Stop] {
+        let file = tempfile::tempfile().unwrap();
+        let Err(error) = vm.begin_saving(&operation, file, method, Extent::Incremental, &()) else {
+            panic!("{method:?} saves what nobody has tracked");
+        };
+        assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
+        goes_on(&vm);
+    }
+}
