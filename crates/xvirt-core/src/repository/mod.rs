@@ -55,7 +55,7 @@ mod template;
 mod update;
 mod vm;
 
-pub(crate) use being_taken::BeingTaken;
+pub(crate) use being_taken::{BeingTaken, UnlistedCheckpoint};
 pub(crate) use change::{Change, NewLayer, Replacement, protect};
 pub use check::{Check, Problem};
 pub(crate) use child::{Base, Child, MAX_IMAGES_BELOW, child};

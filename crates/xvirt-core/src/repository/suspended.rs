@@ -209,11 +209,7 @@ pub(crate) fn replace_saved_state(_: &ExclusiveLock, stage: &Stage, folder: &Pat
 
 /// Moves the files on which the saved state in a folder was based to the trash, if it is based on none any more. A process
 /// that was killed may have left them.
-pub(crate) fn discard_unused_bases(
-    repository: &Repository,
-    lock: &ExclusiveLock,
-    folder: &Path,
-) -> Result<Vec<Uuid>> {
+pub(crate) fn discard_unused_bases(repository: &Repository, lock: &ExclusiveLock, folder: &Path) -> Result<Vec<Uuid>> {
     let bases = saved_state_files().into_iter().skip(1).map(|name| folder.join(name));
     let bases: Vec<_> = bases.filter(|path| path.exists()).collect();
     if bases.is_empty() || saved_state_has_base(&saved_state(folder))? {

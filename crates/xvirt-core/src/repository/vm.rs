@@ -1,6 +1,6 @@
 //! The VMs of a repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::name::{check_name, is_disk_name, is_plain, shown};
 use super::record::{corrupt, read_bounded, write_new};
+use super::reference::Reference;
 use super::snapshot::link_saved_state;
 use super::store::absent_is;
 use super::template::Lineage;
@@ -340,6 +341,35 @@ impl Repository {
         self.empty(trash);
         self.sweep_removed();
         Ok(())
+    }
+
+    /// Deletes VMs that were just made, all at once. Those that are in use by now stay.
+    pub(crate) fn discard_new(&self, vms: &[StoredVm]) {
+        let discard = || {
+            let references = self.all_references(None)?;
+            let owners = |(vm, found): &(StoredVm, Vec<Reference>)| {
+                let id = vm.uuid();
+                found.iter().map(|reference| reference.owner.id).filter(move |owner| *owner != id).collect::<Vec<_>>()
+            };
+            let used: HashSet<_> = references.iter().flat_map(owners).collect();
+            let (lock, mut trash) = (self.lock_exclusive()?, Vec::new());
+            for vm in vms {
+                let claim = || vm.own_disks().iter().map(|own| disk::claim(&own.path)).collect::<Result<Vec<_>>>();
+                match claim() {
+                    Ok(claims) if !used.contains(&vm.uuid()) => {
+                        trash.push(self.discard(&lock, Directory::Vms, vm.uuid())?);
+                        drop(claims);
+                    }
+                    _ => tracing::warn!("{} stays, because it is in use", vm.title()),
+                }
+            }
+            Ok(trash)
+        };
+        let discarded: Result<Vec<_>> = discard();
+        match discarded {
+            Ok(trash) => trash.into_iter().for_each(|id| self.empty(id)),
+            Err(error) => tracing::warn!("new VMs stay: {error}"),
+        }
     }
 
     /// Fails if there is a VM with this UUID.

@@ -7,7 +7,7 @@ use super::take::{Contents, SnapshotDraft, open_to_repair, require_room};
 use crate::agent::FrozenFileSystems;
 use crate::disk::{Access, Image, Opening, OverlayKind};
 use crate::progress::{self, Progress};
-use crate::repository::{OwnDisk, Repository, Snapshot, StoredVm};
+use crate::repository::{BeingTaken, OwnDisk, Repository, Snapshot, StoredVm, UnlistedCheckpoint};
 use crate::state::MAX_BASES;
 use crate::vm::{CheckpointMethod, Extent, NewImage, PowerState, Stopped, Verb, Vm};
 use crate::{Error, ErrorKind, Result};
@@ -20,6 +20,25 @@ impl Repository {
         contents: Contents,
         progress: &dyn Progress,
     ) -> Result<Snapshot> {
+        self.take_moment(vm, new, contents, Listing::Listed, progress).map(|taken| taken.snapshot)
+    }
+
+    /// Takes a checkpoint that is never listed.
+    pub(crate) fn take_unlisted(&self, vm: &Vm, name: String, progress: &dyn Progress) -> Result<UnlistedCheckpoint> {
+        let new = NewSnapshot::new(name);
+        let taken = self.take_moment(vm, &new, Contents::DisksAndMemory, Listing::Unlisted, progress)?;
+        let mark = taken.mark.ok_or_else(|| Error::new(ErrorKind::InvalidState, "the checkpoint is listed"))?;
+        Ok(UnlistedCheckpoint::new(self, taken.snapshot.uuid(), mark))
+    }
+
+    fn take_moment(
+        &self,
+        vm: &Vm,
+        new: &NewSnapshot,
+        contents: Contents,
+        listing: Listing,
+        progress: &dyn Progress,
+    ) -> Result<Taken> {
         let verb = match contents {
             Contents::Disks => Verb::Snapshot,
             Contents::DisksAndMemory => Verb::Checkpoint,
@@ -30,17 +49,19 @@ impl Repository {
         require_saved_here(vm, &stored)?;
         let mut draft = SnapshotDraft::new(self, stored, new)?;
         progress::step(progress, 0, None, "the snapshot")?;
-        let mut taking = match contents {
+        let mut saving = match contents {
             Contents::DisksAndMemory if vm.is_in_memory() => {
                 // A guest that does not run can wait.
                 let running = vm.power_state() == PowerState::Running;
                 let method = if running { new.method } else { CheckpointMethod::Stop };
                 let file = draft.create_saved_state()?;
                 let extent = if new.incremental { incremental(vm, &draft) } else { Extent::Full };
-                Some((draft.begin_taking()?, vm.begin_saving(&operation, file, method, extent, progress)?))
+                Some(vm.begin_saving(&operation, file, method, extent, progress)?)
             }
             _ => None,
         };
+        let incomplete = saving.is_some() || listing == Listing::Unlisted;
+        let mark = incomplete.then(|| draft.begin_taking()).transpose()?;
         let frozen = FrozenGuest::freeze(vm, new.quiesce.filter(|_| contents == Contents::Disks))?;
         let began = Instant::now();
         let mut stopped = vm.stop_guest(&operation)?;
@@ -49,9 +70,9 @@ impl Repository {
             draft.describe(vm.config()?)?;
             draft.own_disks().iter().try_for_each(require_room)?;
             stopped.require_closable()?;
-            match (contents, &mut taking) {
+            match (contents, &mut saving) {
                 (Contents::Disks, _) => {}
-                (Contents::DisksAndMemory, Some((_, saving))) => saving.stop(&stopped, progress)?,
+                (Contents::DisksAndMemory, Some(saving)) => saving.stop(&stopped, progress)?,
                 (Contents::DisksAndMemory, None) => draft.take_saved_state()?,
             }
             change_images(&mut stopped, draft)
@@ -61,15 +82,32 @@ impl Repository {
         let pause = began.elapsed();
         frozen.thaw(vm);
         let snapshot = snapshot?;
-        let Some((mark, saving)) = taking else { return Ok(snapshot) };
-        match saving.finish(snapshot.uuid(), pause, progress) {
-            Ok(report) => self.complete_checkpoint(snapshot.uuid(), mark, report),
-            Err(error) => {
-                self.abandon_checkpoint(mark);
+        let id = snapshot.uuid();
+        let report = saving.map(|saving| saving.finish(id, pause, progress)).transpose();
+        match (report, mark) {
+            (Ok(Some(report)), Some(mark)) if listing == Listing::Listed => {
+                Ok(Taken { snapshot: self.complete_checkpoint(id, mark, report)?, mark: None })
+            }
+            (Ok(_), mark) => Ok(Taken { snapshot, mark }),
+            (Err(error), mark) => {
+                mark.into_iter().for_each(|mark| self.abandon_checkpoint(mark));
                 Err(error)
             }
         }
     }
+}
+
+/// Whether a snapshot is listed once it is complete.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Listed,
+    Unlisted,
+}
+
+struct Taken {
+    snapshot: Snapshot,
+    /// Keeps it from being deleted, if it is not listed.
+    mark: Option<BeingTaken>,
 }
 
 /// Lets a checkpoint be based on the one since which changes are tracked, if it can be.

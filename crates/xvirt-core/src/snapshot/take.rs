@@ -178,7 +178,8 @@ impl<'a> SnapshotDraft<'a> {
         link_as_base(&lock, &folder, self.taken.folder())
     }
 
-    /// Keeps the snapshot from being listed until the result is given to [`Repository::complete_checkpoint`].
+    /// Keeps the snapshot from being listed until the result is given to [`Repository::complete_checkpoint`], and from being
+    /// deleted.
     pub(super) fn begin_taking(&mut self) -> Result<BeingTaken> {
         self.record.removed = true;
         BeingTaken::mark(self.taken.folder())

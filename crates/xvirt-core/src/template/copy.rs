@@ -46,18 +46,16 @@ impl<'a> From<&'a Snapshot> for Original<'a> {
 
 /// What the disks of a copy may share with those of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sharing {
+enum Sharing {
     /// The template or the snapshot on which both are based, or the snapshot that is copied.
     Base,
-    /// The same, and the memory of the checkpoint that is copied: the copy is suspended.
-    BaseAndMemory,
     Nothing,
 }
 
 impl Sharing {
     fn verb(self) -> Verb {
         match self {
-            Self::Base | Self::BaseAndMemory => Verb::Clone,
+            Self::Base => Verb::Clone,
             Self::Nothing => Verb::Copy,
         }
     }
@@ -174,7 +172,7 @@ impl Repository {
         })
     }
 
-    pub(super) fn copy_snapshot(
+    fn copy_snapshot(
         &self,
         sharing: Sharing,
         snapshot: &Snapshot,
@@ -189,7 +187,7 @@ impl Repository {
         record.snapshot = Some(snapshot.uuid()).filter(|_| sharing != Sharing::Nothing);
         for own in snapshot.images() {
             let (name, format) = match sharing {
-                Sharing::Base | Sharing::BaseAndMemory => {
+                Sharing::Base => {
                     let base = own.as_base(snapshot);
                     let made = child(&stage, own.index, &base)?;
                     (made.name, made.format)
@@ -203,10 +201,6 @@ impl Repository {
                 }
             };
             record.set_disk(own.index, name, format);
-        }
-        if sharing == Sharing::BaseAndMemory {
-            let lock = self.lock_shared()?;
-            record.suspend_as_copy(&lock, &snapshot.folder(), snapshot.original(), stage.folder())?;
         }
         stage.commit_record(record, |_| self.require_snapshot(snapshot.uuid()).map(drop))
     }

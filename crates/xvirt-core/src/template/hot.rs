@@ -1,11 +1,14 @@
 //! Templates with the memory of a booted VM, and forks: VMs that go on where another one is.
 
-use super::copy::Sharing;
+use super::identity::renew;
 use super::seal::{LayerDraft, Seal, describe, take_copy};
 use crate::config::DiskSource;
 use crate::disk::{self, Access};
-use crate::progress::Progress;
-use crate::repository::{Directory, Repository, Snapshot, StoredVm, Template, disk_name, link_file, link_saved_state};
+use crate::progress::{Progress, step};
+use crate::repository::{
+    Directory, Repository, StoredVm, Template, UnlistedCheckpoint, VmRecord, check_name, child, disk_name, link_file,
+    link_saved_state,
+};
 use crate::vm::Vm;
 use crate::{Error, ErrorKind, Result};
 
@@ -37,14 +40,13 @@ impl Repository {
     /// - *Connections* that were open at the seal belong to the sealed VM.
     ///
     /// # Errors
-    /// As [`seal`](Self::seal) and [`checkpoint`](Self::checkpoint). Then there is no template, and the VM is as before.
+    /// As [`seal`](Self::seal) and [`checkpoint`](Self::checkpoint). Then there is no template, and the VM goes on. Its disks
+    /// may be based on one more image, as after a snapshot that was removed.
     pub fn seal_hot(&self, seal: impl Into<Seal>, vm: &Vm, progress: &dyn Progress) -> Result<Template> {
         let seal = seal.into();
         self.require_sealable(&seal)?;
-        let checkpoint = self.checkpoint(vm, format!("template {}", seal.name), progress)?;
-        let sealed = self.seal_checkpoint(&seal, &checkpoint, progress);
-        self.forget(&checkpoint);
-        sealed
+        let checkpoint = self.take_unlisted(vm, format!("template {}", seal.name), progress)?;
+        self.seal_checkpoint(&seal, &checkpoint, progress)
     }
 
     /// Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called `name`
@@ -58,7 +60,8 @@ impl Repository {
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint), and [`InvalidConfig`](ErrorKind::InvalidConfig) for an invalid name or more
-    /// than 10,000 VMs. Then none is left, and the VM is as before.
+    /// than 10,000 VMs. Then none of the new VMs is left, except those that somebody uses already, and the VM goes on. Its
+    /// disks may be based on one more image. VMs that were complete when the process died stay.
     pub fn fork(
         &self,
         vm: &Vm,
@@ -73,31 +76,64 @@ impl Repository {
                 Error::new(ErrorKind::InvalidConfig, what).with_remedy(format!("fork it {MAX_FORKS} times at most"))
             );
         }
-        let checkpoint = self.checkpoint(vm, format!("fork {name}"), progress)?;
+        check_name("VM", &format!("{name}-{count}"))?;
+        let checkpoint = self.take_unlisted(vm, format!("fork {name}"), progress)?;
         let mut made = Vec::new();
         let outcome = (1..=count).try_for_each(|number| {
-            made.push(self.copy_snapshot(Sharing::BaseAndMemory, &checkpoint, format!("{name}-{number}"), progress)?);
+            step(progress, 0, None, "the fork")?;
+            made.push(self.fork_checkpoint(&checkpoint, format!("{name}-{number}"))?);
             Ok(())
         });
-        if outcome.is_err() {
-            for vm in made.drain(..) {
-                if let Err(error) = self.remove_vm(vm.uuid()) {
-                    tracing::warn!("{} stays, although the fork failed: {error}", vm.title());
+        if let Err(error) = outcome {
+            self.discard_new(&made);
+            return Err(error);
+        }
+        Ok(made)
+    }
+
+    /// Makes a VM that is suspended at a checkpoint.
+    fn fork_checkpoint(&self, checkpoint: &UnlistedCheckpoint, name: String) -> Result<StoredVm> {
+        let mut stage = self.stage()?;
+        let taken = checkpoint.read(&self.lock_shared()?)?;
+        let mut config = taken.record().config.clone();
+        renew(&mut config, name);
+        let mut record = VmRecord::new(config, taken.record().layer.clone())?;
+        for own in taken.images() {
+            let made = child(&stage, own.index, &own.as_base(&taken))?;
+            record.set_disk(own.index, made.name, made.format);
+        }
+        record.suspend_as_copy(&self.lock_shared()?, &taken.folder(), taken.original(), stage.folder())?;
+        loop {
+            // The images of the checkpoint stay as long as any is based on them, but not its record.
+            record.snapshot = checkpoint.read(&self.lock_shared()?)?.record().parent;
+            let mut changed = false;
+            let made = stage.commit_record(record.clone(), |lock| {
+                changed = checkpoint.read(lock)?.record().parent != record.snapshot;
+                match changed {
+                    false => Ok(()),
+                    true => Err(Error::new(ErrorKind::Busy, "a snapshot was removed meanwhile")),
                 }
+            });
+            if !changed {
+                return made;
             }
         }
-        self.forget(&checkpoint);
-        outcome.map(|()| made)
     }
 
     /// Makes a template of a checkpoint, whose files get another name.
-    fn seal_checkpoint(&self, seal: &Seal, checkpoint: &Snapshot, progress: &dyn Progress) -> Result<Template> {
+    fn seal_checkpoint(
+        &self,
+        seal: &Seal,
+        checkpoint: &UnlistedCheckpoint,
+        progress: &dyn Progress,
+    ) -> Result<Template> {
         let mut stage = self.stage()?;
-        let record = checkpoint.record();
+        let taken = checkpoint.read(&self.lock_shared()?)?;
+        let record = taken.record();
         let below = record.layer.as_ref().map(|layer| self.template(&layer.template.to_string())).transpose()?;
         let mut draft = LayerDraft::new(record.config.clone());
-        (draft.parent, draft.memory) = (record.layer.clone(), Some(checkpoint.original()));
-        let mut own = checkpoint.images().into_iter().peekable();
+        (draft.parent, draft.memory) = (record.layer.clone(), Some(taken.original()));
+        let (mut own, mut images) = (taken.images().into_iter().peekable(), Vec::new());
         for (index, disk) in draft.config.disks.iter_mut().enumerate() {
             let Some(own) = own.next_if(|own| own.index == index) else {
                 let opened = disk.open_backend(Access::ReadOnly)?;
@@ -106,22 +142,17 @@ impl Repository {
             };
             let opened = disk::open(&own.path, Some(own.format), Access::ReadOnly)?;
             draft.disks.push(describe(&own, &*opened, below.as_ref(), progress)?);
-            let to = stage.disk_path(index, own.format);
-            link_file(&own.path, &to)?;
             let path = disk_name(index, own.format).into();
             disk.source = DiskSource::Image { path, format: own.format };
+            images.push((stage.disk_path(index, own.format), own.path));
         }
         let lock = self.lock_exclusive()?;
-        link_saved_state(&lock, &checkpoint.folder(), stage.folder())?;
+        // Not earlier: a merge may have replaced an image meanwhile with another that has the same contents, and deleted
+        // what the former one was based on.
+        images.iter().try_for_each(|(to, from)| link_file(from, to))?;
+        link_saved_state(&lock, &taken.folder(), stage.folder())?;
         let template = self.finish(seal, draft, &stage)?;
         stage.put(&lock, Directory::Layers, template.uuid())?;
         Ok(template)
-    }
-
-    /// Removes a checkpoint that was only a step.
-    fn forget(&self, checkpoint: &Snapshot) {
-        if let Err(error) = self.remove_snapshot(checkpoint) {
-            tracing::warn!("{} stays, and can be removed: {error}", checkpoint.title());
-        }
     }
 }

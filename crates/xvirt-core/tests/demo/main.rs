@@ -48,6 +48,7 @@ mod suspend;
 mod suspend_kill;
 mod switch;
 mod templates;
+mod unlisted;
 mod user_network;
 mod victim;
 mod vsock;
