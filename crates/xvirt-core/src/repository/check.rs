@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::check_memory::SavedMemory;
 use super::reference::References;
 use super::store::id_of;
 use super::vm::names_in;
@@ -22,7 +23,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct Check {
     /// The number of VMs checked.
     pub vms: usize,
-    /// The number of templates checked, including the contents of their disks.
+    /// The number of templates checked, including the contents of their disks and their memory.
     pub templates: usize,
     /// The number of snapshots, with those that were removed and on which others are based.
     pub snapshots: usize,
@@ -41,7 +42,7 @@ pub struct Problem {
 }
 
 impl Check {
-    fn add(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn add(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
         let problem = Problem { what: what.into(), remedy: remedy.into() };
         // The same problem can be found in several ways.
         if !self.problems.contains(&problem) {
@@ -62,26 +63,28 @@ impl Check {
 impl Repository {
     /// Checks the repository for damage. It reads all records, follows all backing chains, looks for disks that are
     /// missing or belong to another VM, for missing kernels and initrds, and for qcow2 images with inconsistent tables,
-    /// and compares the disks of all templates with their hashes, which requires reading them. The repository may be in
-    /// use meanwhile.
+    /// compares the disks of all templates with their hashes, and verifies the checksums of all saved memory: that of
+    /// suspended VMs, checkpoints and templates. This requires reading those disks and this memory, each file once. The
+    /// repository may be in use meanwhile.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled); [`OutOfDescriptors`](ErrorKind::OutOfDescriptors) or
     /// [`OutOfMemory`](ErrorKind::OutOfMemory) if there is not enough to check everything; or the repository itself
     /// cannot be read. Damage is not an error.
     pub fn check(&self, progress: &dyn Progress) -> Result<Check> {
-        let mut check = Check::default();
+        let (mut check, mut memory) = (Check::default(), SavedMemory::default());
         let lock = self.lock_shared()?;
         for directory in Directory::ALL {
             self.check_names(directory, &mut check)?;
         }
-        let templates = self.check_templates(&mut check)?;
-        self.check_snapshots(&templates, &mut check)?;
-        self.check_vms(&templates, &mut check)?;
+        let templates = self.check_templates(&mut memory, &mut check)?;
+        self.check_snapshots(&templates, &mut memory, &mut check)?;
+        self.check_vms(&templates, &mut memory, &mut check)?;
         drop(lock);
         for template in &templates {
             check_hashes(template, progress, &mut check)?;
         }
+        memory.verify(progress, &mut check)?;
         Ok(check)
     }
 
@@ -100,12 +103,12 @@ impl Repository {
         Ok(())
     }
 
-    fn check_templates(&self, check: &mut Check) -> Result<Vec<Template>> {
+    fn check_templates(&self, memory: &mut SavedMemory, check: &mut Check) -> Result<Vec<Template>> {
         let mut templates = Vec::new();
         for id in self.ids(Directory::Layers)? {
             check.templates += 1;
             match self.read_template(id).and_then(|template| self.read_chain(template)) {
-                Ok(chain) => templates.extend(self.check_template(chain, check)?),
+                Ok(chain) => templates.extend(self.check_template(chain, memory, check)?),
                 Err(error) => check.add_error(error, "restore it from a copy")?,
             }
         }
@@ -113,12 +116,20 @@ impl Repository {
     }
 
     /// Checks a template; the chain below it is known.
-    fn check_template(&self, chain: Vec<Template>, check: &mut Check) -> Result<Option<Template>> {
+    fn check_template(
+        &self,
+        chain: Vec<Template>,
+        memory: &mut SavedMemory,
+        check: &mut Check,
+    ) -> Result<Option<Template>> {
         let mut folders: Vec<_> = chain.iter().skip(1).map(Template::folder).collect();
         folders.extend(self.snapshots_below(&chain)?);
         let Some(template) = chain.into_iter().next() else { return Ok(None) };
         if let Some(original) = template.record().memory {
-            check_saved_state(&template.folder(), original, &template.title(), RESTORE_TEMPLATE, check)?;
+            let (folder, title) = (template.folder(), template.title());
+            check_saved_state(&folder, original, &title, RESTORE_TEMPLATE, check)?;
+            require_read_only(&saved_state(&folder), "a template", check);
+            memory.add(&folder, &title, RESTORE_TEMPLATE);
         }
         for (disk, (_, path, format)) in template.disks().iter().zip(template.images()) {
             require_read_only(&path, "a template", check);
@@ -130,13 +141,13 @@ impl Repository {
         Ok(Some(template))
     }
 
-    fn check_vms(&self, templates: &[Template], check: &mut Check) -> Result<()> {
+    fn check_vms(&self, templates: &[Template], memory: &mut SavedMemory, check: &mut Check) -> Result<()> {
         for id in self.ids(Directory::Vms)? {
             check.vms += 1;
             match self.read_vm(id) {
                 Ok(vm) => {
                     self.check_references(&vm, check)?;
-                    self.check_vm(&vm, templates, check)?;
+                    self.check_vm(&vm, templates, memory, check)?;
                 }
                 Err(error) => check.add_error(error, "restore it from a copy, or remove the VM")?,
             }
@@ -144,11 +155,19 @@ impl Repository {
         Ok(())
     }
 
-    fn check_vm(&self, vm: &StoredVm, templates: &[Template], check: &mut Check) -> Result<()> {
+    fn check_vm(
+        &self,
+        vm: &StoredVm,
+        templates: &[Template],
+        memory: &mut SavedMemory,
+        check: &mut Check,
+    ) -> Result<()> {
         let title = format!("VM '{}' ({})", vm.name(), vm.uuid());
         if let Some(suspended) = &vm.record().suspended {
             let original = suspended.original.unwrap_or(vm.uuid());
-            check_saved_state(&vm.folder(), original, &title, "discard it: Repository::hard_shutdown", check)?;
+            let remedy = "discard it: Repository::hard_shutdown";
+            check_saved_state(&vm.folder(), original, &title, remedy, check)?;
+            memory.add(&vm.folder(), &title, remedy);
         }
         let (layer, snapshot) = (vm.layer(), vm.record().snapshot);
         let Some(folders) = self.check_bases(&title, layer, snapshot, templates, check)? else { return Ok(()) };
@@ -205,22 +224,29 @@ impl Repository {
         Ok(self.readable_snapshots()?.iter().map(Snapshot::folder).collect())
     }
 
-    fn check_snapshots(&self, templates: &[Template], check: &mut Check) -> Result<()> {
+    fn check_snapshots(&self, templates: &[Template], memory: &mut SavedMemory, check: &mut Check) -> Result<()> {
         for id in self.ids(Directory::Snapshots)? {
             check.snapshots += 1;
             match self.read_snapshot(id) {
-                Ok(snapshot) => self.check_snapshot(&snapshot, templates, check)?,
+                Ok(snapshot) => self.check_snapshot(&snapshot, templates, memory, check)?,
                 Err(error) => check.add_error(error, RESTORE_SNAPSHOT)?,
             }
         }
         Ok(())
     }
 
-    fn check_snapshot(&self, snapshot: &Snapshot, templates: &[Template], check: &mut Check) -> Result<()> {
+    fn check_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        templates: &[Template],
+        memory: &mut SavedMemory,
+        check: &mut Check,
+    ) -> Result<()> {
         let (record, title) = (snapshot.record(), snapshot.title());
         if record.memory && !record.removed {
             let remedy = "restore it from a copy, or remove the snapshot: Repository::remove_snapshot";
             check_saved_state(&snapshot.folder(), snapshot.original(), &title, remedy, check)?;
+            memory.add(&snapshot.folder(), &title, remedy);
         }
         let bases = self.check_bases(&title, record.layer.as_ref(), record.parent, templates, check)?;
         let Some(folders) = bases else { return Ok(()) };

@@ -31,7 +31,7 @@
 //! - `stage`: objects in preparation; `update`: changes a configuration; `change`: changes that take several renames
 //! - `hash`: hashes of disk contents
 //! - `reference`: references between the VMs of a repository
-//! - `check`: finds damage
+//! - `check`: finds damage, with that of saved memory in `check_memory`
 //!
 //! The operations on templates are in [`template`](crate::template), those on snapshots in
 //! [`snapshot`](crate::snapshot).
@@ -39,6 +39,7 @@
 mod being_taken;
 mod change;
 mod check;
+mod check_memory;
 mod child;
 mod files;
 mod hash;

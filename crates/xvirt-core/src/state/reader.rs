@@ -119,6 +119,26 @@ impl StateReader {
         memory::load(&map, base.as_ref(), &self.file, ram, progress)
     }
 
+    /// Verifies the checksums of the memory in this file, without that in those on which it is based.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section), or `Cancelled`.
+    pub(crate) fn verify_memory(&self, progress: &dyn Progress) -> Result<()> {
+        let map = self.memory_map()?;
+        let length = map.length();
+        let work =
+            Work { parts: length.div_ceil(CHUNK as u64), bytes: length, name: "checking the saved memory", progress };
+        divide(
+            &work,
+            || vec![0; CHUNK],
+            |number, buffer| {
+                let bytes = &mut buffer[..memory::chunk_length(length, number)];
+                memory::read_chunk(&map, None, &self.file, number, bytes)?;
+                Ok(bytes.len() as u64)
+            },
+        )
+    }
+
     /// Whether it is based on another file.
     pub(crate) fn has_base(&self) -> bool {
         self.header.sections.iter().any(|entry| entry.kind == Kind::MemoryBase as u32)

@@ -7,7 +7,7 @@ use crate::disk::{self, Access};
 use crate::progress::{Progress, step};
 use crate::repository::{
     Directory, Repository, StoredVm, Template, UnlistedCheckpoint, VmRecord, check_name, child, disk_name, link_file,
-    link_saved_state,
+    link_saved_state, protect, saved_state,
 };
 use crate::vm::Vm;
 use crate::{Error, ErrorKind, Result};
@@ -23,6 +23,13 @@ impl Repository {
     ///
     /// No disk is copied, except read-only ones outside the repository. The guest is stopped as for a
     /// [`checkpoint`](Self::checkpoint); the disks are hashed while it runs again.
+    ///
+    /// # The file of memory
+    ///
+    /// Instances that run use the template's file. It is read-only, and does not change. Nobody verifies its checksums at a
+    /// resume, so what is damaged in it is damaged in every instance: [`check`](Self::check) finds that. An error of its
+    /// storage, or somebody who shortens it, ends the process with SIGBUS; with
+    /// [`MemoryLoading::Read`](crate::vm::MemoryLoading), an instance reads and verifies all of it first.
     ///
     /// # What the guest has to do
     ///
@@ -51,7 +58,10 @@ impl Repository {
 
     /// Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called `name`
     /// with a dash and a number from 1, and are suspended at the same moment, as instances of a template
-    /// [with memory](Self::seal_hot). Their configuration is that of the VM, with an identity of their own.
+    /// [with memory](Self::seal_hot), and share a [file of memory](Self::seal_hot#the-file-of-memory) as those do. Their
+    /// configuration is that of the VM, with an identity of their own.
+    ///
+    /// `progress` is asked before each VM whether to cancel.
     ///
     /// Its memory is copied once, to a file in the repository that all of them share. That is so for
     /// [shared memory](crate::config::VmConfig::shared_memory) as well, whose pages they could share with the VM without a
@@ -151,6 +161,8 @@ impl Repository {
         // what the former one was based on.
         images.iter().try_for_each(|(to, from)| link_file(from, to))?;
         link_saved_state(&lock, &taken.folder(), stage.folder())?;
+        // Whoever changes it changes the memory of all instances that run.
+        protect(&saved_state(stage.folder()))?;
         let template = self.finish(seal, draft, &stage)?;
         stage.put(&lock, Directory::Layers, template.uuid())?;
         Ok(template)

@@ -86,6 +86,7 @@ pub use resume::{MemoryLoaded, MemoryLoading, Resume, ResumeReport, ResumeTimes}
 pub use saved::SuspendedVm;
 pub(crate) use saved::{
     SavedImage, SavedState, has_base as saved_state_has_base, open as open_saved_state, require_unchanged,
+    verify_memory as verify_saved_memory,
 };
 pub use state::{PowerState, Verb};
 pub use statistics::{

@@ -64,8 +64,8 @@ impl From<ElapsedTime> for Resume {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MemoryLoading {
-    /// Mapped lazily for the first run of an instance of a template with memory or of a fork, where memory can be mapped,
-    /// and before the guest runs for other VMs.
+    /// [Lazily](Self::Lazy) for the first run of an instance of a template with memory or of a fork, where its file can be
+    /// mapped, which is then neither verified nor may it be shortened; and before the guest runs for other VMs.
     #[default]
     Auto,
     /// Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.

@@ -16,6 +16,7 @@ use crate::config::{Disk, DiskSource, MAX_DEVICES, VmConfig};
 use crate::disk::ImageStamp;
 use crate::host::Host;
 use crate::named_file::NamedFile;
+use crate::progress::Progress;
 use crate::state::{Kind, Section, StateReader, base_path};
 use crate::{Error, ErrorKind, Result};
 
@@ -276,6 +277,11 @@ pub(crate) fn open(path: &Path) -> Result<StateReader> {
 /// Whether the saved state in a file is based on that in another.
 pub(crate) fn has_base(path: &Path) -> Result<bool> {
     open_alone(path).map(|reader| reader.has_base())
+}
+
+/// Verifies the checksums of the memory in a file of saved state, without that in those on which it is based.
+pub(crate) fn verify_memory(path: &Path, progress: &dyn Progress) -> Result<()> {
+    open_alone(path)?.verify_memory(progress).map_err(|error| in_file(path, error))
 }
 
 fn open_alone(path: &Path) -> Result<StateReader> {

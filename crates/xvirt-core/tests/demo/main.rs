@@ -9,6 +9,7 @@ mod checkpoints;
 mod configuration;
 mod copy_kill;
 mod crashes;
+mod damaged_memory;
 mod damaged_state;
 mod debug;
 mod devices;
