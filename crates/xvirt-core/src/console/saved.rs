@@ -32,6 +32,13 @@ struct Unchecked {
     input: Vec<u8>,
 }
 
+impl ConsoleContents {
+    /// The output alone, for a copy of the guest: the input was meant for the guest itself.
+    pub(crate) fn for_copy(self) -> Self {
+        Self { input: Vec::new(), ..self }
+    }
+}
+
 impl TryFrom<Unchecked> for ConsoleContents {
     type Error = String;
 

@@ -27,6 +27,13 @@ impl Section for SavedConsoles {
     const VERSION: u32 = 1;
 }
 
+impl SavedConsoles {
+    /// What a copy of the VM goes on with.
+    pub(super) fn for_copy(self) -> Self {
+        Self { serial: self.serial.for_copy(), virtio: self.virtio.for_copy() }
+    }
+}
+
 impl Consoles {
     /// The consoles of a halted VM.
     pub(super) fn powered_off() -> Result<Self> {
@@ -78,5 +85,33 @@ impl Consoles {
 
     fn all(&self) -> impl Iterator<Item = &Console> {
         [&self.serial, &self.virtio].into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::ConsolePort;
+
+    #[test]
+    fn a_copy_goes_on_without_the_input_of_its_original() {
+        let consoles = Consoles::powered_off().unwrap();
+        consoles.power_on();
+        for console in consoles.all() {
+            console.output(b"login: ");
+            console.write_all(b"root\n").unwrap();
+        }
+        let saved = consoles.save();
+        let copy = Consoles::powered_off().unwrap();
+        copy.go_on_from(saved.clone().for_copy());
+        for console in copy.all() {
+            let mut bytes = [0; 16];
+            assert_eq!(console.read_input(&mut bytes), 0);
+        }
+        assert_eq!(copy.serial.reader().try_read(&mut [0; 16]), Some(7));
+        // The original itself still gets it.
+        let again = Consoles::powered_off().unwrap();
+        again.go_on_from(saved);
+        assert_eq!(again.serial.read_input(&mut [0; 16]), 5);
     }
 }

@@ -236,9 +236,10 @@ impl SuspendedVm {
 
     /// Builds the VM from another configuration, and resumes it from `state`.
     pub(crate) fn build_from(self, state: Arc<dyn SavedState>, config: VmConfig, host: &Host) -> Result<Vm> {
-        self.description.require_uuid(state.original().unwrap_or(config.uuid), &self.path)?;
+        let original = state.original();
+        self.description.require_uuid(original.unwrap_or(config.uuid), &self.path)?;
         let vm = config.build_described(host, &self.description, Some(state))?;
-        let consoles = self.consoles;
+        let consoles = if original.is_some() { self.consoles.for_copy() } else { self.consoles };
         vm.inner.consoles.go_on_from(consoles);
         Ok(vm)
     }
