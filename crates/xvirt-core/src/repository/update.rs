@@ -1,6 +1,7 @@
 //! Changes the configuration of a VM.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -199,10 +200,17 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 /// Gives a file of the repository another name in it.
 pub(crate) fn link_file(from: &Path, to: &Path) -> Result<()> {
     fs::hard_link(from, to).map_err(|error| {
-        Error::io(format!("cannot link {} to {}", from.display(), to.display()), error).with_remedy(
-            "keep the repository on a file system that supports hard links, and create no folders inside those of VMs",
-        )
+        let remedy = link_remedy(&error);
+        Error::io(format!("cannot link {} to {}", from.display(), to.display()), error).with_remedy(remedy)
     })
+}
+
+fn link_remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::TooManyLinks {
+        return "its file has as many names as the file system allows: resume or remove some of the suspended VMs with the \
+                same memory, or seal one again and use that template";
+    }
+    "keep the repository on a file system that supports hard links, and create no folders inside those of VMs"
 }
 
 fn image(disk: &Disk) -> Option<(&Path, ImageFormat)> {
@@ -214,4 +222,16 @@ fn image(disk: &Disk) -> Option<(&Path, ImageFormat)> {
 
 fn path_of(disk: &Disk) -> Option<&Path> {
     image(disk).map(|image| image.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_too_many_names_is_told_from_a_file_system_without_links() {
+        let remedy = |number| link_remedy(&io::Error::from_raw_os_error(number));
+        assert!(remedy(libc::EMLINK).contains("as many names"), "{}", remedy(libc::EMLINK));
+        assert!(remedy(libc::EPERM).contains("supports hard links"), "{}", remedy(libc::EPERM));
+    }
 }

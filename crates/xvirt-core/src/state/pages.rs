@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::retry_on_intr;
 
 use super::dirty::DirtyPages;
 use super::memory::{
@@ -60,7 +61,7 @@ impl PageFile {
         let behind = (place(count), count / 4 + (1 << 20));
         let ranges = reserved.iter().map(|run| (place(run.start), (run.end - run.start) * PAGE as u64));
         for (offset, length) in ranges.chain([behind]) {
-            match fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, length) {
+            match retry_on_intr(|| fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, length)) {
                 Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
                 made => made.map_err(|e| Error::io("cannot make room for the guest's memory", e.into()))?,
             }
@@ -139,7 +140,8 @@ impl PageFile {
 
 /// Makes a range of a file a hole. Returns `false` if the file system cannot.
 fn punch(file: &File, offset: u64, length: u64) -> io::Result<bool> {
-    match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length) {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match retry_on_intr(|| fallocate(file, flags, offset, length)) {
         Err(rustix::io::Errno::OPNOTSUPP) => Ok(false),
         punched => Ok(punched.map(|()| true)?),
     }
