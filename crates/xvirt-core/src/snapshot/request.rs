@@ -57,19 +57,26 @@ impl NewSnapshot {
         self
     }
 
-    /// Sets how a checkpoint saves the memory of a running guest.
+    /// Sets how a checkpoint saves the memory of a running guest. It has no effect on one that is paused, which can wait, or
+    /// suspended, whose memory is saved already.
     #[must_use]
     pub fn method(mut self, method: CheckpointMethod) -> Self {
         self.method = method;
         self
     }
 
-    /// Lets a checkpoint have only the memory that has changed since the last one that was taken with this. From the first
-    /// one on, all writes to memory are tracked, which makes the guest somewhat slower until it is shut down.
+    /// Lets a checkpoint have only the memory that has changed since the last one that was taken with this. It has no
+    /// effect on a suspended VM, whose memory is saved already.
+    ///
+    /// From the first one on, all writes to memory are tracked until the VM is no longer in memory or
+    /// [`Vm::stop_tracking`]. The host then maps the guest's memory in pages of 4 KiB only, and each first write to one
+    /// leaves the guest: one that uses much memory becomes noticeably slower.
     ///
     /// It has all memory if there is no such checkpoint: it was removed, the VM was not in memory all the time since, a
-    /// migration or a checkpoint [in rounds](CheckpointMethod::Rounds) has tracked writes for itself, or it is based on 16
-    /// others. [`CheckpointReport::full_because`](crate::vm::CheckpointReport::full_because) says so.
+    /// migration or a checkpoint [in rounds](CheckpointMethod::Rounds) that is not incremental has tracked writes for
+    /// itself (also one that a template with memory or a fork took, of a VM that was resumed
+    /// [lazily](crate::vm::MemoryLoading::Lazy)), or it is based on 16 others.
+    /// [`CheckpointReport::full_because`](crate::vm::CheckpointReport::full_because) says so.
     ///
     /// The checkpoints on which it is based can be removed; their memory stays on the host as long as it is needed.
     #[must_use]

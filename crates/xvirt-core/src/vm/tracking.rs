@@ -3,6 +3,9 @@
 use uuid::Uuid;
 
 use super::handle::Vm;
+use crate::Result;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::kvm::DirtyLog;
 use crate::state::{DirtyPages, Identity};
 
@@ -27,6 +30,19 @@ pub(crate) struct Base {
 }
 
 impl Vm {
+    /// Stops tracking what the guest writes for [incremental](crate::snapshot::NewSnapshot::incremental) checkpoints, so
+    /// that it runs as fast as before. The next such checkpoint has all memory. Without effect if nothing is tracked. Waits
+    /// for verbs in progress.
+    ///
+    /// # Errors
+    /// [`InvalidState`](ErrorKind::InvalidState) in a child of the process that made the VM;
+    /// [`Cancelled`](ErrorKind::Cancelled) if the call was [interrupted](crate::progress::interruptible).
+    pub fn stop_tracking(&self) -> Result<()> {
+        let _turn = self.lock()?;
+        self.track(None);
+        Ok(())
+    }
+
     /// The checkpoint since which all writes to memory are tracked.
     pub(crate) fn tracked(&self) -> Option<Base> {
         self.inner.live().running.as_ref()?.tracked.as_ref().map(|tracked| tracked.base)

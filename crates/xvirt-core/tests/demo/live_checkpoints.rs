@@ -240,6 +240,23 @@ fn incremental_checkpoints_have_what_has_changed_and_need_no_listed_base() {
 }
 
 #[test]
+fn writes_are_tracked_until_that_is_stopped() {
+    let host = host!();
+    let (_folder, repository, mut guest) = running(&host);
+    let full_because = |guest: &mut Workload| {
+        guest.goes_on();
+        let taken = repository.checkpoint(&guest.vm, NewSnapshot::new("next").incremental(true), &()).unwrap();
+        taken.checkpoint_report().unwrap().full_because.clone()
+    };
+    assert!(full_because(&mut guest).is_some());
+    assert_eq!(full_because(&mut guest), None);
+    guest.vm.stop_tracking().unwrap();
+    assert!(full_because(&mut guest).unwrap().contains("no earlier checkpoint"));
+    guest.vm.hard_shutdown().unwrap();
+    guest.vm.stop_tracking().unwrap();
+}
+
+#[test]
 fn a_checkpoint_keeps_no_file_on_which_it_is_not_based() {
     let host = host!();
     let (_folder, repository, mut guest) = running(&host);
