@@ -15,7 +15,7 @@ static FILE: OnceLock<File> = OnceLock::new();
 fuzz_target!(|data: &[u8]| {
     let Some((kind, rest)) = data.split_first() else { return };
     let file = FILE.get_or_init(|| memfd_create("saved-state", MemfdFlags::CLOEXEC).expect("memory file").into());
-    match kind % 7 {
+    match kind % 8 {
         0 => read_file(rest, file),
         kind => read_section(kind.into(), rest, file),
     }

@@ -10,7 +10,7 @@ use super::saved::Description;
 use crate::machine::{DeviceStates, ProcessorState};
 use crate::memory::GuestRam;
 use crate::state::fuzzing::{with_header, with_section};
-use crate::state::{Section, StateReader};
+use crate::state::{MemoryBase, Section, StateReader};
 
 /// The guest's memory in bytes.
 const MEMORY: usize = 4 << 20;
@@ -35,6 +35,7 @@ fn read(bytes: &[u8], file: &File) {
     section::<ProcessorState>(&reader);
     section::<DeviceStates>(&reader);
     section::<SavedConsoles>(&reader);
+    section::<MemoryBase>(&reader);
 }
 
 /// Decodes a section, and checks that encoding and decoding it again gives the same.
