@@ -1,4 +1,5 @@
 mod control;
+mod copies;
 mod limits;
 
 use std::collections::BTreeSet;
