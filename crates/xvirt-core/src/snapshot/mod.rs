@@ -26,10 +26,12 @@
 //!
 //! # Checkpoints of running VMs
 //!
-//! The guest is stopped for some milliseconds: its processors and devices are saved, its disks get their new images, and its
-//! memory is protected against writes. Then it runs on while its memory is saved; where it writes a page too early, it
-//! waits until that has been read. Memory that cannot be protected is saved in rounds ([`CheckpointMethod`]). Room for
-//! memory is made first, so that a full file system fails the checkpoint while nothing has changed.
+//! The guest is stopped for some milliseconds, and for up to some tens more for each GiB of memory that it has used:
+//! its processors and devices are saved, its disks get their new images, and its memory is protected against writes.
+//! Then it runs on while its memory is saved; where it writes a page too early, it waits until that has been read.
+//! Memory that cannot be protected is saved in rounds ([`CheckpointMethod`]). Room for memory that will be protected is
+//! made first, so that a full file system fails the checkpoint while nothing has changed; what the guest uses for the
+//! first time until it is stopped is little. Memory that is saved in rounds gets its room then.
 //!
 //! [`NewSnapshot::incremental`] stores only the memory that has changed since the last checkpoint.
 //!

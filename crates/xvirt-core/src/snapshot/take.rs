@@ -70,11 +70,12 @@ impl Repository {
     ///
     /// A running guest is stopped only shortly, and its memory is saved while it runs, as
     /// [`NewSnapshot::method`] says; [`Snapshot::checkpoint_report`] says how that went. The checkpoint is listed when it
-    /// is complete. After a failure, images may stay on which the VM's are based, as those of a removed snapshot do.
+    /// is complete.
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot), and: [`InvalidState`](ErrorKind::InvalidState) if the VM is halted, or a device
-    /// cannot be saved; [`NoSpace`](ErrorKind::NoSpace). Then there is no checkpoint, and the VM is as before.
+    /// cannot be saved; [`NoSpace`](ErrorKind::NoSpace). Then there is no checkpoint, and the VM goes on, with one more image
+    /// below its disks if its memory could not be saved after it was stopped.
     pub fn checkpoint<'a>(
         &self,
         vm: impl Into<Subject<'a>>,

@@ -2,9 +2,10 @@
 //!
 //! `docs/snapshot-format.md` describes the format for other implementations. `header` is the plain header that every
 //! version reads, `section` the typed bodies behind it, `memory` the pages of the guest. `writer` makes such a file and
-//! `reader` reads one; `parallel` divides work on memory between threads. A file can be based on
-//! another, its `base`; their `chain` has all memory. A guest can run while its memory is read: `lazy`. `pages` writes pages in any order, for memory
-//! that is saved while its guest runs: in the `background`, or in `rounds` over the pages that were written meanwhile.
+//! `reader` reads one; `parallel` divides work on memory between threads. A file can be based on another, its `base`;
+//! their `chain` has all memory. A guest can run while its memory is read: `lazy`. `pages` writes pages in any order, for
+//! memory that is saved while its guest runs: in the `background`, or in `rounds` over the pages that were written
+//! meanwhile.
 //!
 //! The file is written from back to front: the header comes last, after everything else is on stable storage. So a file
 //! with a valid header is complete.

@@ -40,12 +40,13 @@ pub enum CheckpointMethod {
     ///
     /// Needs userfaultfd with write protection (Linux 5.7), which [`Host::userfaultfd`](crate::host::Host::userfaultfd)
     /// reports, and memory that is no file: [`MemoryBacking`](crate::config::MemoryBacking) without `shared`, `file` and
-    /// `huge_pages`.
+    /// `huge_pages`, of a VM that was not resumed [lazily](crate::vm::MemoryLoading::Lazy), as instances of templates with
+    /// memory and forks are by default.
     Protect,
     /// Memory is saved while the guest runs, then what it has written meanwhile, in rounds. The guest is stopped for the
-    /// last one.
+    /// last one. The file system must not become full meanwhile: room is made only for what comes behind memory.
     Rounds,
-    /// The guest is stopped until its memory is saved.
+    /// The guest is stopped until its memory is saved. Room is made as for `Rounds`.
     Stop,
 }
 
@@ -169,7 +170,10 @@ impl Vm {
             CheckpointMethod::Stop => Way::Stop(in_file()?),
             CheckpointMethod::Rounds => in_rounds()?,
             CheckpointMethod::Protect => protect().map_err(|error| {
-                error.with_remedy("see what Host::probe says of userfaultfd, or let memory be saved in rounds")
+                error.with_remedy(
+                    "see what Host::probe says of userfaultfd, and resume the VM with MemoryLoading::Read; or let memory be \
+                     saved in rounds",
+                )
             })?,
             CheckpointMethod::Auto => match protect() {
                 Ok(way) => way,

@@ -76,7 +76,8 @@ pub enum MemoryLoading {
     ///   the guest does not write stay shared with all VMs that are resumed from the same file. Nobody may shorten the
     ///   file: an error of reading it would be a SIGBUS in this process. Its storage is used until the VM is halted.
     ///   Checksums are not verified. What the guest gives back is as in the file again, and shared; a guest that
-    ///   initialises free memory (`init_on_free`) keeps what it reports as free.
+    ///   initialises free memory (`init_on_free`) keeps what it reports as free. Checkpoints of the running VM save its
+    ///   memory [in rounds](crate::vm::CheckpointMethod::Rounds).
     /// - [Shared memory](crate::config::VmConfig::shared_memory), huge pages, memory in a file on another file system,
     ///   such as NFS, tmpfs and the overlayfs of containers, and an incremental checkpoint are read into new memory in
     ///   blocks of 2 MiB: those that somebody waits for first, then all others in the background. Checksums are verified.

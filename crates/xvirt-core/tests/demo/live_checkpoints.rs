@@ -100,6 +100,7 @@ fn memory_that_cannot_be_protected_is_saved_in_rounds() {
     let new = || NewSnapshot::new("shared");
     let error = repository.checkpoint(&guest.vm, new().method(CheckpointMethod::Protect), &()).unwrap_err();
     assert!(error.to_string().contains("lies in a file"), "{error}");
+    assert!(error.remedy().unwrap().contains("MemoryLoading::Read"), "{error}");
     guest.goes_on();
     let checkpoint = repository.checkpoint(&guest.vm, new(), &()).unwrap();
     let report = checkpoint.checkpoint_report().unwrap();
