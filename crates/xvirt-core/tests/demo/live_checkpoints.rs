@@ -183,6 +183,18 @@ fn a_cancelled_checkpoint_leaves_the_vm_running() {
     assert_eq!(guest.vm.config().unwrap().memory, ByteSize::mib(32));
 }
 
+/// Cancels the second time it is asked: once memory is being saved.
+#[derive(Default)]
+struct CancelSaving(AtomicBool);
+
+impl Progress for CancelSaving {
+    fn report(&self, _: Done) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+}
+
 #[test]
 fn incremental_checkpoints_have_what_has_changed_and_need_no_listed_base() {
     let host = host!();
@@ -210,6 +222,11 @@ fn incremental_checkpoints_have_what_has_changed_and_need_no_listed_base() {
                 let other =
                     repository.checkpoint(&guest.vm, NewSnapshot::new("full").method(CheckpointMethod::Stop), &());
                 assert_eq!(other.unwrap().checkpoint_report().unwrap().base, None);
+                for _ in 0..2 {
+                    guest.goes_on();
+                    let error = repository.checkpoint(&guest.vm, new("no"), &CancelSaving::default()).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+                }
                 repository.checkpoint(&guest.vm, new("no"), &AtomicBool::new(true)).unwrap_err();
             }
             guest.goes_on();
