@@ -502,16 +502,17 @@ enum XvirtCheckpointMethod
      * runs; who writes a page that was not read yet waits until it has been, usually less than a millisecond.
      *
      * Needs userfaultfd with write protection (Linux 5.7), which xvirt_host_userfaultfd() reports, and memory that
-     * is no file: XvirtMemoryBacking without `shared`, `file` and `huge_pages`.
+     * is no file: XvirtMemoryBacking without `shared`, `file` and `huge_pages`, of a VM that was not resumed lazily,
+     * as instances of templates with memory and forks are by default.
      */
     XVIRT_CHECKPOINT_METHOD_PROTECT = 2,
     /**
      * Memory is saved while the guest runs, then what it has written meanwhile, in rounds. The guest is stopped for
-     * the last one.
+     * the last one. The file system must not become full meanwhile: room is made only for what comes behind memory.
      */
     XVIRT_CHECKPOINT_METHOD_ROUNDS = 3,
     /**
-     * The guest is stopped until its memory is saved.
+     * The guest is stopped until its memory is saved. Room is made as for XVIRT_CHECKPOINT_METHOD_ROUNDS.
      */
     XVIRT_CHECKPOINT_METHOD_STOP = 4,
 };
@@ -1063,10 +1064,6 @@ enum XvirtCrashReasonKind
      * is halted in any case, even when paused.
      */
     XVIRT_CRASH_REASON_KIND_THREAD_PANICKED = 7,
-    /**
-     * The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
-     */
-    XVIRT_CRASH_REASON_KIND_MEMORY_NOT_LOADED = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1318,8 +1315,8 @@ enum XvirtMemoryLoading
      */
     XVIRT_MEMORY_LOADING_DEFAULT = 0,
     /**
-     * Mapped lazily for the first run of an instance of a template with memory or of a fork, where memory can be
-     * mapped, and before the guest runs for other VMs.
+     * Lazily for the first run of an instance of a template with memory or of a fork, whose file is then neither
+     * verified nor may it be shortened, and before the guest runs for other VMs.
      */
     XVIRT_MEMORY_LOADING_AUTO = 1,
     /**
@@ -1327,22 +1324,14 @@ enum XvirtMemoryLoading
      */
     XVIRT_MEMORY_LOADING_READ = 2,
     /**
-     * When the guest uses it: it runs at once. What the file and the VM are decides how:
+     * When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are
+     * resumed from the same file.
      *
-     * - Private memory in a file on a file system of this host is mapped: pages that the guest does not write stay
-     *   shared with all VMs that are resumed from the same file. Nobody may shorten the file: an error of reading it
-     *   would be a SIGBUS in this process. Its storage is used until the VM is halted. Checksums are not verified.
-     *   Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
-     * - Shared memory (`shared_memory`), huge pages, memory in a file on another file system such as
-     *   NFS, and an incremental checkpoint are read into new memory in blocks of 2 MiB: those that somebody waits
-     *   for first, then all others in the background. Checksums are verified. If a block cannot be read or is
-     *   damaged, the guest stops before it executes another instruction, which is a crash (`MemoryNotLoaded`). Then
-     *   its state is lost, as in a power failure, because the file was removed when it was resumed. Until all is
-     *   read, its storage is used, and verbs that need all memory wait: suspends, checkpoints and migrations.
-     *
-     * The second way needs userfaultfd, which xvirt_host_userfaultfd() reports. It is not possible with a memory
-     * file (`memory_file`) of the program: another process that maps it would find zeroes where
-     * memory is not read yet.
+     * The memory is mapped privately, so the VM cannot have shared memory (`shared_memory`) or huge
+     * pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
+     * this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted.
+     * Checksums are not verified. Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
+     * Checkpoints of the running VM save its memory in rounds.
      */
     XVIRT_MEMORY_LOADING_LAZY = 3,
 };
@@ -1370,10 +1359,6 @@ enum XvirtMemoryLoaded
      * It is mapped from the file.
      */
     XVIRT_MEMORY_LOADED_MAPPED = 2,
-    /**
-     * It is read while the guest runs, with userfaultfd.
-     */
-    XVIRT_MEMORY_LOADED_USERFAULT = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -3584,7 +3569,7 @@ typedef struct XvirtCheck {
      */
     size_t vms;
     /**
-     * The number of templates checked, including the contents of their disks.
+     * The number of templates checked, including the contents of their disks and their memory.
      */
     size_t templates;
     /**
@@ -3904,10 +3889,6 @@ typedef struct XvirtCrashReason {
      * is halted in any case, even when paused.
      */
     const struct XvirtCrashReasonThreadPanicked *thread_panicked;
-    /**
-     * The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
-     */
-    const char *memory_not_loaded;
 } XvirtCrashReason;
 
 /**
@@ -4443,8 +4424,7 @@ typedef struct XvirtResume {
     XvirtMemoryLoading memory;
     /**
      * Whether memory that is mapped from the file is loaded by a thread in the background, so that later the guest
-     * does not wait for it. Memory that is not mapped always is. xvirt_vm_resume_times() says when all of it is
-     * there.
+     * does not wait for it. xvirt_vm_resume_times() says when all of it is there.
      */
     bool prefault;
 } XvirtResume;
@@ -7067,8 +7047,9 @@ void xvirt_repository_free(struct XvirtRepository *repository);
 /**
  * Checks the repository for damage. It reads all records, follows all backing chains, looks for disks that are
  * missing or belong to another VM, for missing kernels and initrds, and for qcow2 images with inconsistent
- * tables, and compares the disks of all templates with their hashes, which requires reading them. The repository
- * may be in use meanwhile.
+ * tables, compares the disks of all templates with their hashes, and verifies the checksums of all saved memory:
+ * that of suspended VMs, checkpoints and templates. This requires reading those disks and this memory, each file
+ * once. The repository may be in use meanwhile.
  *
  * Errors:
  * XVIRT_STATUS_CANCELLED; XVIRT_STATUS_OUT_OF_DESCRIPTORS or XVIRT_STATUS_OUT_OF_MEMORY if there is not enough
@@ -7353,7 +7334,7 @@ XvirtStatus xvirt_repository_remove_vm(const struct XvirtRepository *repository,
  *
  * Errors:
  * XVIRT_STATUS_NOT_FOUND if it was removed, or is no checkpoint; XVIRT_STATUS_CORRUPT_STATE;
- * XVIRT_STATUS_NO_SPACE; XVIRT_STATUS_CANCELLED. Then it is as before.
+ * XVIRT_STATUS_NO_SPACE; XVIRT_STATUS_CANCELLED. Then the checkpoint can be used as before.
  *
  * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
  */
@@ -7456,11 +7437,11 @@ XvirtStatus xvirt_repository_snapshot(const struct XvirtRepository *repository,
  *
  * A running guest is stopped only shortly, and its memory is saved while it runs, as `method`
  * says; xvirt_snapshot_checkpoint_report() says how that went. The checkpoint is listed when it is complete.
- * After a failure, images may stay on which the VM's are based, as those of a removed snapshot do.
  *
  * Errors:
  * As xvirt_repository_snapshot(), and: XVIRT_STATUS_INVALID_STATE if the VM is halted, or a device cannot be
- * saved; XVIRT_STATUS_NO_SPACE. Then there is no checkpoint, and the VM is as before.
+ * saved; XVIRT_STATUS_NO_SPACE. Then there is no checkpoint, and the VM goes on, with one more image below its
+ * disks if its memory could not be saved after it was stopped.
  *
  * Free `snapshot` with xvirt_snapshot_free(). `call` is NULL, or has a timeout, the means to cancel the call and
  * a callback for its progress.
@@ -7532,6 +7513,13 @@ XvirtStatus xvirt_repository_copy_vm(const struct XvirtRepository *repository,
  * No disk is copied, except read-only ones outside the repository. The guest is stopped as for a
  * xvirt_repository_checkpoint(); the disks are hashed while it runs again.
  *
+ * The file of memory:
+ *
+ * Instances that run use the template's file. It is read-only, and does not change. Nobody verifies its
+ * checksums at a resume, so what is damaged in it is damaged in every instance: xvirt_repository_check() finds
+ * that. An error of its storage, or somebody who shortens it, ends the process with SIGBUS; with
+ * XVIRT_MEMORY_LOADING_READ, an instance reads and verifies all of it first.
+ *
  * What the guest has to do:
  *
  * Each instance has its own UUID, MAC addresses, generation ID, vsock socket, console and copy-on-write disks.
@@ -7548,8 +7536,8 @@ XvirtStatus xvirt_repository_copy_vm(const struct XvirtRepository *repository,
  * - *Connections* that were open at the seal belong to the sealed VM.
  *
  * Errors:
- * As xvirt_repository_seal() and xvirt_repository_checkpoint(). Then there is no template, and the VM is as
- * before.
+ * As xvirt_repository_seal() and xvirt_repository_checkpoint(). Then there is no template, and the VM goes on.
+ * Its disks may be based on one more image, as after a snapshot that was removed.
  *
  * Free `template` with xvirt_template_free(). `call` is NULL, or has a timeout, the means to cancel the call and
  * a callback for its progress.
@@ -7564,16 +7552,15 @@ XvirtStatus xvirt_repository_seal_hot(const struct XvirtRepository *repository,
 /**
  * Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called
  * `name` with a dash and a number from 1, and are suspended at the same moment, as instances of a template with
- * memory (xvirt_repository_seal_hot()). Their configuration is that of the VM, with an identity of their own.
+ * memory (xvirt_repository_seal_hot()), and share a file of memory as those do. Their configuration is that of
+ * the VM, with an identity of their own.
  *
- * Its memory is copied once, to a file in the repository that all of them share. That is so for shared memory
- * (`shared_memory`) as well, whose pages they could share with the VM without a copy: they would
- * be lost with this process, while VMs of a repository outlive it; and the VM would have to leave the memory
- * that others, such as a local hand-over, are told is its own.
+ * `progress` is asked before each VM whether to cancel.
  *
  * Errors:
  * As xvirt_repository_checkpoint(), and XVIRT_STATUS_INVALID_CONFIG for an invalid name or more than 10,000 VMs.
- * Then none is left, and the VM is as before.
+ * Then none of the new VMs is left, except those that somebody uses already, and the VM goes on. Its disks may
+ * be based on one more image. VMs that were complete when the process died stay.
  *
  * Free `fork` with xvirt_stored_vm_list_free(). `call` is NULL, or has a timeout, the means to cancel the call
  * and a callback for its progress.
@@ -7588,7 +7575,10 @@ XvirtStatus xvirt_repository_fork(const struct XvirtRepository *repository,
 
 /**
  * Creates a VM from a template: halted, or suspended if the template has memory (xvirt_repository_seal_hot()),
- * in a time that does not depend on the size of its disks.
+ * in a time that does not depend on the size of its disks. One that is suspended uses the template's file of
+ * memory until its first run ends: xvirt_repository_seal_hot() says what follows from that. It resumes with the
+ * devices of the VM that was sealed: what xvirt_repository_update() changes counts from the first start after a
+ * shutdown.
  *
  * Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation
  * ID and MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no
@@ -8683,8 +8673,7 @@ XvirtStatus xvirt_vm_statistics(const struct XvirtVm *vm,
  * Errors:
  * After an error the VM is as before, and no file is left.
  *
- * - XVIRT_STATUS_INVALID_STATE if it is neither running nor paused, a device cannot be saved, or its memory
- *   could not be loaded (it crashed for that reason).
+ * - XVIRT_STATUS_INVALID_STATE if it is neither running nor paused, or a device cannot be saved.
  * - XVIRT_STATUS_ALREADY_EXISTS if there is something at `path`.
  * - XVIRT_STATUS_NOT_FOUND if the folder of `path`, or the image of a disk, is not there any more.
  * - XVIRT_STATUS_NO_SPACE, XVIRT_STATUS_PERMISSION_DENIED and others of the file, or of flushing the disks.
@@ -8699,6 +8688,21 @@ XvirtStatus xvirt_vm_suspend(const struct XvirtVm *vm,
                              const struct XvirtCall *call,
                              struct XvirtSuspendReport **suspend_report,
                              struct XvirtError **error);
+
+/**
+ * Stops tracking what the guest writes for incremental (`incremental`) checkpoints, so that
+ * it runs as fast as before. The next such checkpoint has all memory. Without effect if nothing is tracked.
+ * Waits for verbs in progress.
+ *
+ * Errors:
+ * XVIRT_STATUS_INVALID_STATE in a child of the process that made the VM; XVIRT_STATUS_CANCELLED if the call was
+ * interrupted.
+ *
+ * `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
+ */
+XvirtStatus xvirt_vm_stop_tracking(const struct XvirtVm *vm,
+                                   const struct XvirtCall *call,
+                                   struct XvirtError **error);
 
 /**
  * Connects to a program in the guest that listens on `port` (`AF_VSOCK`). Waits at most `timeout` for it to
@@ -9302,9 +9306,6 @@ XvirtStatus xvirt_vm_config_build(const struct XvirtVmConfig *vm_config,
  * (`direct`). Only the image itself is counted here, unless all files were given as descriptors, and
  * nothing is counted for a program's own backend. Descriptors from the program are duplicated while they are
  * used, and counted the same way.
- *
- * A VM whose memory is read while it runs (XVIRT_MEMORY_LOADING_LAZY) has 2 more, and until that is done one for
- * each file of its saved state.
  *
  * In addition, the program has those it requests: one for each XvirtEventReceiver, and those that it attaches to
  * consoles. A common soft limit is 1024; a program with many VMs raises it with `setrlimit(RLIMIT_NOFILE)`,

@@ -1387,12 +1387,13 @@ pub enum XvirtCheckpointMethod {
     /// runs; who writes a page that was not read yet waits until it has been, usually less than a millisecond.
     ///
     /// Needs userfaultfd with write protection (Linux 5.7), which xvirt_host_userfaultfd() reports, and memory that
-    /// is no file: XvirtMemoryBacking without `shared`, `file` and `huge_pages`.
+    /// is no file: XvirtMemoryBacking without `shared`, `file` and `huge_pages`, of a VM that was not resumed lazily,
+    /// as instances of templates with memory and forks are by default.
     Protect = 2,
     /// Memory is saved while the guest runs, then what it has written meanwhile, in rounds. The guest is stopped for
-    /// the last one.
+    /// the last one. The file system must not become full meanwhile: room is made only for what comes behind memory.
     Rounds = 3,
-    /// The guest is stopped until its memory is saved.
+    /// The guest is stopped until its memory is saved. Room is made as for XVIRT_CHECKPOINT_METHOD_ROUNDS.
     Stop = 4,
 }
 
@@ -1519,8 +1520,6 @@ pub enum XvirtCrashReasonKind {
     /// as a log subscriber. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM
     /// is halted in any case, even when paused.
     ThreadPanicked = 7,
-    /// The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
-    MemoryNotLoaded = 8,
 }
 
 /// A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads, such
@@ -1552,8 +1551,6 @@ pub struct XvirtCrashReason {
     /// as a log subscriber. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM
     /// is halted in any case, even when paused.
     pub thread_panicked: *const XvirtCrashReasonThreadPanicked,
-    /// The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
-    pub memory_not_loaded: *const c_char,
 }
 
 impl Struct for core::vm::CrashReason {
@@ -1565,7 +1562,6 @@ impl Struct for core::vm::CrashReason {
             hardware: std::ptr::null(),
             not_stopped: std::ptr::null(),
             reset: std::ptr::null(),
-            memory_not_loaded: std::ptr::null(),
             thread_panicked: std::ptr::null(),
         };
         match self {
@@ -1583,10 +1579,6 @@ impl Struct for core::vm::CrashReason {
             Self::Reset(value) => {
                 c.kind = number(6);
                 c.reset = value.to_c(arena);
-            }
-            Self::MemoryNotLoaded(value) => {
-                c.kind = number(8);
-                c.memory_not_loaded = value.to_c(arena);
             }
             Self::ThreadPanicked { thread, message } => {
                 c.kind = number(7);
@@ -1990,8 +1982,6 @@ pub enum XvirtMemoryLoaded {
     Read = 1,
     /// It is mapped from the file.
     Mapped = 2,
-    /// It is read while the guest runs, with userfaultfd.
-    Userfault = 3,
 }
 
 impl ToC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
@@ -1999,7 +1989,6 @@ impl ToC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
         number(match self {
             Self::Read => 1,
             Self::Mapped => 2,
-            Self::Userfault => 3,
             #[allow(unreachable_patterns, reason = "a newer core may have more")]
             _ => 0,
         })
@@ -2012,7 +2001,6 @@ impl FromC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
             0 => Ok(None),
             1 => Ok(Some(Self::Read)),
             2 => Ok(Some(Self::Mapped)),
-            3 => Ok(Some(Self::Userfault)),
             other => Err(unknown("XvirtMemoryLoaded", other, at)),
         }
     }
@@ -2024,27 +2012,19 @@ impl FromC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
 pub enum XvirtMemoryLoading {
     /// The default.
     Default = 0,
-    /// Mapped lazily for the first run of an instance of a template with memory or of a fork, where memory can be
-    /// mapped, and before the guest runs for other VMs.
+    /// Lazily for the first run of an instance of a template with memory or of a fork, whose file is then neither
+    /// verified nor may it be shortened, and before the guest runs for other VMs.
     Auto = 1,
     /// Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.
     Read = 2,
-    /// When the guest uses it: it runs at once. What the file and the VM are decides how:
+    /// When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are
+    /// resumed from the same file.
     ///
-    /// - Private memory in a file on a file system of this host is mapped: pages that the guest does not write stay
-    ///   shared with all VMs that are resumed from the same file. Nobody may shorten the file: an error of reading it
-    ///   would be a SIGBUS in this process. Its storage is used until the VM is halted. Checksums are not verified.
-    ///   Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
-    /// - Shared memory (`shared_memory`), huge pages, memory in a file on another file system such as
-    ///   NFS, and an incremental checkpoint are read into new memory in blocks of 2 MiB: those that somebody waits
-    ///   for first, then all others in the background. Checksums are verified. If a block cannot be read or is
-    ///   damaged, the guest stops before it executes another instruction, which is a crash (`MemoryNotLoaded`). Then
-    ///   its state is lost, as in a power failure, because the file was removed when it was resumed. Until all is
-    ///   read, its storage is used, and verbs that need all memory wait: suspends, checkpoints and migrations.
-    ///
-    /// The second way needs userfaultfd, which xvirt_host_userfaultfd() reports. It is not possible with a memory
-    /// file (`memory_file`) of the program: another process that maps it would find zeroes where
-    /// memory is not read yet.
+    /// The memory is mapped privately, so the VM cannot have shared memory (`shared_memory`) or huge
+    /// pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
+    /// this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted.
+    /// Checksums are not verified. Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
+    /// Checkpoints of the running VM save its memory in rounds.
     Lazy = 3,
 }
 
@@ -4297,7 +4277,7 @@ impl FromC<*const XvirtOffloads> for core::net::Offloads {
 pub struct XvirtCheck {
     /// The number of VMs checked.
     pub vms: usize,
-    /// The number of templates checked, including the contents of their disks.
+    /// The number of templates checked, including the contents of their disks and their memory.
     pub templates: usize,
     /// The number of snapshots, with those that were removed and on which others are based.
     pub snapshots: usize,
@@ -5048,8 +5028,7 @@ pub struct XvirtResume {
     /// When the guest's memory is loaded.
     pub memory: MaybeUninit<XvirtMemoryLoading>,
     /// Whether memory that is mapped from the file is loaded by a thread in the background, so that later the guest
-    /// does not wait for it. Memory that is not mapped always is. xvirt_vm_resume_times() says when all of it is
-    /// there.
+    /// does not wait for it. xvirt_vm_resume_times() says when all of it is there.
     pub prefault: MaybeUninit<bool>,
 }
 

@@ -2205,8 +2205,9 @@ pub unsafe extern "C" fn xvirt_repository_free(repository: Option<Box<XvirtRepos
 
 /// Checks the repository for damage. It reads all records, follows all backing chains, looks for disks that are
 /// missing or belong to another VM, for missing kernels and initrds, and for qcow2 images with inconsistent
-/// tables, and compares the disks of all templates with their hashes, which requires reading them. The repository
-/// may be in use meanwhile.
+/// tables, compares the disks of all templates with their hashes, and verifies the checksums of all saved memory:
+/// that of suspended VMs, checkpoints and templates. This requires reading those disks and this memory, each file
+/// once. The repository may be in use meanwhile.
 ///
 /// Errors:
 /// XVIRT_STATUS_CANCELLED; XVIRT_STATUS_OUT_OF_DESCRIPTORS or XVIRT_STATUS_OUT_OF_MEMORY if there is not enough
@@ -2709,7 +2710,7 @@ pub unsafe extern "C" fn xvirt_repository_remove_vm(
 ///
 /// Errors:
 /// XVIRT_STATUS_NOT_FOUND if it was removed, or is no checkpoint; XVIRT_STATUS_CORRUPT_STATE;
-/// XVIRT_STATUS_NO_SPACE; XVIRT_STATUS_CANCELLED. Then it is as before.
+/// XVIRT_STATUS_NO_SPACE; XVIRT_STATUS_CANCELLED. Then the checkpoint can be used as before.
 ///
 /// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
 #[unsafe(no_mangle)]
@@ -2869,11 +2870,11 @@ pub unsafe extern "C" fn xvirt_repository_snapshot(
 ///
 /// A running guest is stopped only shortly, and its memory is saved while it runs, as `method`
 /// says; xvirt_snapshot_checkpoint_report() says how that went. The checkpoint is listed when it is complete.
-/// After a failure, images may stay on which the VM's are based, as those of a removed snapshot do.
 ///
 /// Errors:
 /// As xvirt_repository_snapshot(), and: XVIRT_STATUS_INVALID_STATE if the VM is halted, or a device cannot be
-/// saved; XVIRT_STATUS_NO_SPACE. Then there is no checkpoint, and the VM is as before.
+/// saved; XVIRT_STATUS_NO_SPACE. Then there is no checkpoint, and the VM goes on, with one more image below its
+/// disks if its memory could not be saved after it was stopped.
 ///
 /// Free `snapshot` with xvirt_snapshot_free(). `call` is NULL, or has a timeout, the means to cancel the call and
 /// a callback for its progress.
@@ -2991,6 +2992,13 @@ pub unsafe extern "C" fn xvirt_repository_copy_vm(
 /// No disk is copied, except read-only ones outside the repository. The guest is stopped as for a
 /// xvirt_repository_checkpoint(); the disks are hashed while it runs again.
 ///
+/// The file of memory:
+///
+/// Instances that run use the template's file. It is read-only, and does not change. Nobody verifies its
+/// checksums at a resume, so what is damaged in it is damaged in every instance: xvirt_repository_check() finds
+/// that. An error of its storage, or somebody who shortens it, ends the process with SIGBUS; with
+/// XVIRT_MEMORY_LOADING_READ, an instance reads and verifies all of it first.
+///
 /// What the guest has to do:
 ///
 /// Each instance has its own UUID, MAC addresses, generation ID, vsock socket, console and copy-on-write disks.
@@ -3007,8 +3015,8 @@ pub unsafe extern "C" fn xvirt_repository_copy_vm(
 /// - *Connections* that were open at the seal belong to the sealed VM.
 ///
 /// Errors:
-/// As xvirt_repository_seal() and xvirt_repository_checkpoint(). Then there is no template, and the VM is as
-/// before.
+/// As xvirt_repository_seal() and xvirt_repository_checkpoint(). Then there is no template, and the VM goes on.
+/// Its disks may be based on one more image, as after a snapshot that was removed.
 ///
 /// Free `template` with xvirt_template_free(). `call` is NULL, or has a timeout, the means to cancel the call and
 /// a callback for its progress.
@@ -3037,7 +3045,10 @@ pub unsafe extern "C" fn xvirt_repository_seal_hot(
 
 /// Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called
 /// `name` with a dash and a number from 1, and are suspended at the same moment, as instances of a template with
-/// memory (xvirt_repository_seal_hot()). Their configuration is that of the VM, with an identity of their own.
+/// memory (xvirt_repository_seal_hot()), and share a file of memory as those do. Their configuration is that of
+/// the VM, with an identity of their own.
+///
+/// `progress` is asked before each VM whether to cancel.
 ///
 /// Its memory is copied once, to a file in the repository that all of them share. That is so for shared memory
 /// (`shared_memory`) as well, whose pages they could share with the VM without a copy: they would
@@ -3046,7 +3057,8 @@ pub unsafe extern "C" fn xvirt_repository_seal_hot(
 ///
 /// Errors:
 /// As xvirt_repository_checkpoint(), and XVIRT_STATUS_INVALID_CONFIG for an invalid name or more than 10,000 VMs.
-/// Then none is left, and the VM is as before.
+/// Then none of the new VMs is left, except those that somebody uses already, and the VM goes on. Its disks may
+/// be based on one more image. VMs that were complete when the process died stay.
 ///
 /// Free `fork` with xvirt_stored_vm_list_free(). `call` is NULL, or has a timeout, the means to cancel the call
 /// and a callback for its progress.
@@ -3075,7 +3087,10 @@ pub unsafe extern "C" fn xvirt_repository_fork(
 }
 
 /// Creates a VM from a template: halted, or suspended if the template has memory (xvirt_repository_seal_hot()),
-/// in a time that does not depend on the size of its disks.
+/// in a time that does not depend on the size of its disks. One that is suspended uses the template's file of
+/// memory until its first run ends: xvirt_repository_seal_hot() says what follows from that. It resumes with the
+/// devices of the VM that was sealed: what xvirt_repository_update() changes counts from the first start after a
+/// shutdown.
 ///
 /// Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation
 /// ID and MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no
@@ -5066,6 +5081,29 @@ pub unsafe extern "C" fn xvirt_vm_suspend(
         let value = call.run(|watch| lift(this.0.suspend(path, watch)))?;
         output::put_record(suspend_report, &value);
         Ok(())
+    })
+}
+
+/// Stops tracking what the guest writes for incremental (`incremental`) checkpoints, so that
+/// it runs as fast as before. The next such checkpoint has all memory. Without effect if nothing is tracked.
+/// Waits for verbs in progress.
+///
+/// Errors:
+/// XVIRT_STATUS_INVALID_STATE in a child of the process that made the VM; XVIRT_STATUS_CANCELLED if the call was
+/// interrupted.
+///
+/// `call` is NULL, or has a timeout, the means to cancel the call and a callback for its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_vm_stop_tracking(
+    vm: Option<&XvirtVm>,
+    call: *const XvirtCall,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let this = given(vm, "vm")?;
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        call.run(|_| lift(this.0.stop_tracking()))
     })
 }
 

@@ -295,6 +295,7 @@ static void snapshots(const XvirtRepository *repository, const XvirtStoredVm *of
     CHECK(taken->method == XVIRT_CHECKPOINT_METHOD_ROUNDS && taken->rounds > 0 && taken->base == NULL);
     xvirt_checkpoint_report_free(taken);
     OK(xvirt_repository_flatten_checkpoint(repository, checkpoint, NULL, &error));
+    OK(xvirt_vm_stop_tracking(vm, NULL, &error));
     new_snapshot.name = "disks";
     OK(xvirt_repository_snapshot(repository, &subject, &new_snapshot, NULL, &snapshot, &error));
     XvirtSubject two = {.struct_size = sizeof two, .vm = vm, .stored_vm = of};

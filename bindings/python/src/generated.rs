@@ -1657,6 +1657,11 @@ impl Vm {
         Ok(Work::new(self.slot.closing(), move |watch| this.suspend(path, watch)))
     }
 
+    fn stop_tracking(&self) -> PyResult<Work> {
+        let this = self.slot.get()?;
+        Ok(Work::new(self.slot.closing(), move |_| this.stop_tracking()))
+    }
+
     fn vsock_connect(&self, port: u32, timeout: Option<f64>) -> PyResult<Work> {
         let this = self.slot.get()?;
         let timeout = crate::argument::limit(timeout)?;

@@ -42,3 +42,21 @@ def test_shared_memory_is_loaded_while_the_guest_runs(host, tmp_path):
         while vm.resume_times.resident is None:
             vm.console.write_all(b"ping\n")
             reader.wait_for("pong", timeout=PATIENCE)
+
+
+def test_tracking_for_incremental_checkpoints_is_stopped(host, tmp_path):
+    repository = xvirt.Repository.open(tmp_path / "repository")
+    (tmp_path / "kernel").write_bytes(xvirt.demo.kernel())
+    boot = xvirt.BootKernel(kernel=tmp_path / "kernel", command_line=xvirt.demo.command_line("echo"))
+    with repository.stage() as stage:
+        stored = stage.commit(xvirt.VmConfig(name="first", memory="64MiB", boot=boot))
+    with stored.build(host) as vm:
+        vm.start()
+
+        def is_full():
+            taken = repository.checkpoint(vm, xvirt.NewSnapshot(name="next", incremental=True))
+            return taken.checkpoint_report.full_because is not None
+
+        assert [is_full(), is_full()] == [True, False]
+        vm.stop_tracking()
+        assert is_full()

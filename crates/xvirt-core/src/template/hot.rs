@@ -58,8 +58,8 @@ impl Repository {
 
     /// Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called `name`
     /// with a dash and a number from 1, and are suspended at the same moment, as instances of a template
-    /// [with memory](Self::seal_hot), and share a [file of memory](Self::seal_hot#the-file-of-memory) as those do. Their
-    /// configuration is that of the VM, with an identity of their own.
+    /// [with memory](Self::seal_hot), and share a file of memory as those do. Their configuration is
+    /// that of the VM, with an identity of their own.
     ///
     /// `progress` is asked before each VM whether to cancel.
     ///

@@ -6,9 +6,9 @@ use crate::{Error, Result};
 
 impl Repository {
     /// Creates a VM from a template: halted, or suspended if the template [has memory](Self::seal_hot), in a time that does
-    /// not depend on the size of its disks. One that is suspended uses the template's [file of
-    /// memory](Self::seal_hot#the-file-of-memory) until its first run ends. It resumes with the devices of the VM that was
-    /// sealed: what [`update`](Self::update) changes counts from the first start after a shutdown.
+    /// not depend on the size of its disks. One that is suspended uses the template's file of memory until its first run
+    /// ends: [`seal_hot`](Self::seal_hot) says what follows from that. It resumes with the devices of the VM that was sealed:
+    /// what [`update`](Self::update) changes counts from the first start after a shutdown.
     ///
     /// Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation ID
     /// and MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no host

@@ -919,9 +919,10 @@ class Repository(RepositoryMethods, Handle):
 
     def check(self, *, progress: ProgressCallback | None = None) -> Check:
         """Checks the repository for damage. It reads all records, follows all backing chains, looks for disks that are missing
-        or belong to another VM, for missing kernels and initrds, and for qcow2 images with inconsistent tables, and
-        compares the disks of all templates with their hashes, which requires reading them. The repository may be in use
-        meanwhile.
+        or belong to another VM, for missing kernels and initrds, and for qcow2 images with inconsistent tables, compares
+        the disks of all templates with their hashes, and verifies the checksums of all saved memory: that of suspended VMs,
+        checkpoints and templates. This requires reading those disks and this memory, each file once. The repository may be
+        in use meanwhile.
 
         Raises:
         `CancelledError`; `OutOfDescriptorsError` or
@@ -1109,7 +1110,7 @@ class Repository(RepositoryMethods, Handle):
         Raises:
         `NotFoundError` if it was removed, or is no checkpoint;
         `CorruptStateError`; `NoSpaceError`;
-        `CancelledError`. Then it is as before.
+        `CancelledError`. Then the checkpoint can be used as before.
         """
         run(self._native.flatten_checkpoint(native("checkpoint", checkpoint, "Snapshot")), progress)
 
@@ -1191,12 +1192,12 @@ class Repository(RepositoryMethods, Handle):
         each other. A VM that is reverted to it is suspended, and resumes at that moment.
 
         A running guest is stopped only shortly, and its memory is saved while it runs, as `NewSnapshot.method` says;
-        `Snapshot.checkpoint_report` says how that went. The checkpoint is listed when it is complete. After a failure,
-        images may stay on which the VM's are based, as those of a removed snapshot do.
+        `Snapshot.checkpoint_report` says how that went. The checkpoint is listed when it is complete.
 
         Raises:
         As `snapshot`, and: `InvalidStateError` if the VM is halted, or a device
-        cannot be saved; `NoSpaceError`. Then there is no checkpoint, and the VM is as before.
+        cannot be saved; `NoSpaceError`. Then there is no checkpoint, and the VM goes on, with one more image
+        below its disks if its memory could not be saved after it was stopped.
         """
         returned: Snapshot = Snapshot._of(run(self._native.checkpoint(native("vm", vm, "StoredVm", "Vm"), argument("new", dump_record(NewSnapshot), new)), progress))
         return returned
@@ -1258,6 +1259,13 @@ class Repository(RepositoryMethods, Handle):
         No disk is copied, except read-only ones outside the repository. The guest is stopped as for a `checkpoint`; the
         disks are hashed while it runs again.
 
+        The file of memory:
+
+        Instances that run use the template's file. It is read-only, and does not change. Nobody verifies its checksums at a
+        resume, so what is damaged in it is damaged in every instance: `check` finds that. An error of its storage, or
+        somebody who shortens it, ends the process with SIGBUS; with `MemoryLoading.Read`, an instance reads and verifies
+        all of it first.
+
         What the guest has to do:
 
         Each instance has its own UUID, MAC addresses, generation ID, vsock socket, console and copy-on-write disks. But
@@ -1274,7 +1282,8 @@ class Repository(RepositoryMethods, Handle):
         - *Connections* that were open at the seal belong to the sealed VM.
 
         Raises:
-        As `seal` and `checkpoint`. Then there is no template, and the VM is as before.
+        As `seal` and `checkpoint`. Then there is no template, and the VM goes on. Its disks
+        may be based on one more image, as after a snapshot that was removed.
         """
         returned: Template = Template._of(run(self._native.seal_hot(argument("seal", dump_record(Seal), seal), native("vm", vm, "Vm")), progress))
         return returned
@@ -1288,8 +1297,10 @@ class Repository(RepositoryMethods, Handle):
         progress: ProgressCallback | None = None,
     ) -> tuple[StoredVm, ...]:
         """Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called `name` with
-        a dash and a number from 1, and are suspended at the same moment, as instances of a template with memory. Their
-        configuration is that of the VM, with an identity of their own.
+        a dash and a number from 1, and are suspended at the same moment, as instances of a template with memory, and share
+        a file of memory as those do. Their configuration is that of the VM, with an identity of their own.
+
+        `progress` is asked before each VM whether to cancel.
 
         Its memory is copied once, to a file in the repository that all of them share. That is so for shared memory as well,
         whose pages they could share with the VM without a copy: they would be lost with this process, while VMs of a
@@ -1298,14 +1309,17 @@ class Repository(RepositoryMethods, Handle):
 
         Raises:
         As `checkpoint`, and `InvalidConfigError` for an invalid name or more
-        than 10,000 VMs. Then none is left, and the VM is as before.
+        than 10,000 VMs. Then none of the new VMs is left, except those that somebody uses already, and the VM goes on. Its
+        disks may be based on one more image. VMs that were complete when the process died stay.
         """
         returned: tuple[StoredVm, ...] = sequence(StoredVm._of)(run(self._native.fork(native("vm", vm, "Vm"), argument("count", dump_int(0, 2**64 - 1), count), argument("name", dump_str, name)), progress))
         return returned
 
     def instantiate(self, template: Template, name: str) -> StoredVm:
         """Creates a VM from a template: halted, or suspended if the template has memory, in a time that does not depend on the
-        size of its disks.
+        size of its disks. One that is suspended uses the template's file of memory until its first run ends: `seal_hot`
+        says what follows from that. It resumes with the devices of the VM that was sealed: what `update` changes counts
+        from the first start after a shutdown.
 
         Its disks are copy-on-write copies of the template's, and it has the template's labels. Its UUID, generation ID and
         MAC addresses are new; an interface on a named tap gets a tap of its own on the same bridge, and no host ports are
@@ -2114,6 +2128,16 @@ class Vm(VmMethods, Handle):
         """
         returned: SuspendReport = SuspendReport._load(run(self._native.suspend(argument("path", dump_path, path)), progress))
         return returned
+
+    def stop_tracking(self) -> None:
+        """Stops tracking what the guest writes for incremental checkpoints, so that it runs as fast as before. The next such
+        checkpoint has all memory. Without effect if nothing is tracked. Waits for verbs in progress.
+
+        Raises:
+        `InvalidStateError` in a child of the process that made the VM;
+        `CancelledError` if the call was interrupted.
+        """
+        run(self._native.stop_tracking())
 
     def vsock_connect(self, port: int, *, timeout: Seconds | None = None) -> socket:
         """Connects to a program in the guest that listens on `port` (`AF_VSOCK`). Waits at most `timeout` for it to accept.
