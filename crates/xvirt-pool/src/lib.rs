@@ -1,0 +1,13 @@
+//! The host service and the pool of xvirt. So far it has one room, the [`store`]: where the configuration of a host or a
+//! pool is kept, and how every part of it learns of changes.
+
+mod error;
+pub mod store;
+mod sync;
+
+pub use error::{Error, ErrorKind, Result};
+
+/// The example of the front page, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct FrontPage;
