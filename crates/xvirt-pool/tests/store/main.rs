@@ -1,15 +1,19 @@
-//! The contract of the store, tested with both engines.
+//! The contract of the store, tested with both engines; and what only the engine on a disk has to stand.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod engines;
+mod failed_commit;
 mod files;
+mod full;
 mod history;
+mod kill;
 mod leases;
 mod model;
 mod random;
 mod reads;
 mod simulated;
 mod snapshots;
+mod torn;
 mod transactions;
 mod watches;
 
