@@ -2,6 +2,9 @@
 //! pool is kept, and how every part of it learns of changes.
 
 mod error;
+#[cfg(all(fuzzing, feature = "simulation"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod store;
 mod sync;
 
