@@ -1064,6 +1064,10 @@ enum XvirtCrashReasonKind
      * is halted in any case, even when paused.
      */
     XVIRT_CRASH_REASON_KIND_THREAD_PANICKED = 7,
+    /**
+     * The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
+     */
+    XVIRT_CRASH_REASON_KIND_MEMORY_NOT_LOADED = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1315,8 +1319,8 @@ enum XvirtMemoryLoading
      */
     XVIRT_MEMORY_LOADING_DEFAULT = 0,
     /**
-     * Lazily for the first run of an instance of a template with memory or of a fork, whose file is then neither
-     * verified nor may it be shortened, and before the guest runs for other VMs.
+     * Lazily for the first run of an instance of a template with memory or of a fork, where its file can be mapped,
+     * which is then neither verified nor may it be shortened; and before the guest runs for other VMs.
      */
     XVIRT_MEMORY_LOADING_AUTO = 1,
     /**
@@ -1324,14 +1328,25 @@ enum XvirtMemoryLoading
      */
     XVIRT_MEMORY_LOADING_READ = 2,
     /**
-     * When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are
-     * resumed from the same file.
+     * When the guest uses it: it runs at once. What the file and the VM are decides how:
      *
-     * The memory is mapped privately, so the VM cannot have shared memory (`shared_memory`) or huge
-     * pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
-     * this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted.
-     * Checksums are not verified. Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
-     * Checkpoints of the running VM save its memory in rounds.
+     * - Private memory in a file on a disk of this host (ext4, XFS, Btrfs, F2FS, bcachefs or ZFS) is mapped: pages
+     *   that the guest does not write stay shared with all VMs that are resumed from the same file. Nobody may
+     *   shorten the file: an error of reading it would be a SIGBUS in this process. Its storage is used until the VM
+     *   is halted. Checksums are not verified. What the guest gives back is as in the file again, and shared; a
+     *   guest that initialises free memory (`init_on_free`) keeps what it reports as free. Checkpoints of the
+     *   running VM save its memory in rounds.
+     * - Shared memory (`shared_memory`), huge pages, memory in a file on another file system, such
+     *   as NFS, tmpfs and the overlayfs of containers, and an incremental checkpoint are read into new memory in
+     *   blocks of 2 MiB: those that somebody waits for first, then all others in the background. Checksums are
+     *   verified. If a block cannot be read or is damaged, the guest stops before it executes another instruction,
+     *   which is a crash (`MemoryNotLoaded`). Then its state is lost, as in a power failure, because the file was
+     *   removed when it was resumed. Until all is read, its storage is used, and verbs that need all memory wait:
+     *   suspends, checkpoints and migrations.
+     *
+     * The second way needs userfaultfd, which xvirt_host_userfaultfd() reports. It is not possible with a memory
+     * file (`memory_file`) of the program: another process that maps it would find zeroes where
+     * memory is not read yet.
      */
     XVIRT_MEMORY_LOADING_LAZY = 3,
 };
@@ -1359,6 +1374,10 @@ enum XvirtMemoryLoaded
      * It is mapped from the file.
      */
     XVIRT_MEMORY_LOADED_MAPPED = 2,
+    /**
+     * It is read while the guest runs, with userfaultfd.
+     */
+    XVIRT_MEMORY_LOADED_USERFAULT = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -3889,6 +3908,10 @@ typedef struct XvirtCrashReason {
      * is halted in any case, even when paused.
      */
     const struct XvirtCrashReasonThreadPanicked *thread_panicked;
+    /**
+     * The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
+     */
+    const char *memory_not_loaded;
 } XvirtCrashReason;
 
 /**
@@ -4424,7 +4447,8 @@ typedef struct XvirtResume {
     XvirtMemoryLoading memory;
     /**
      * Whether memory that is mapped from the file is loaded by a thread in the background, so that later the guest
-     * does not wait for it. xvirt_vm_resume_times() says when all of it is there.
+     * does not wait for it. Memory that is not mapped always is. xvirt_vm_resume_times() says when all of it is
+     * there.
      */
     bool prefault;
 } XvirtResume;
@@ -7557,6 +7581,11 @@ XvirtStatus xvirt_repository_seal_hot(const struct XvirtRepository *repository,
  *
  * `progress` is asked before each VM whether to cancel.
  *
+ * Its memory is copied once, to a file in the repository that all of them share. That is so for shared memory
+ * (`shared_memory`) as well, whose pages they could share with the VM without a copy: they would
+ * be lost with this process, while VMs of a repository outlive it; and the VM would have to leave the memory
+ * that others, such as a local hand-over, are told is its own.
+ *
  * Errors:
  * As xvirt_repository_checkpoint(), and XVIRT_STATUS_INVALID_CONFIG for an invalid name or more than 10,000 VMs.
  * Then none of the new VMs is left, except those that somebody uses already, and the VM goes on. Its disks may
@@ -8673,7 +8702,8 @@ XvirtStatus xvirt_vm_statistics(const struct XvirtVm *vm,
  * Errors:
  * After an error the VM is as before, and no file is left.
  *
- * - XVIRT_STATUS_INVALID_STATE if it is neither running nor paused, or a device cannot be saved.
+ * - XVIRT_STATUS_INVALID_STATE if it is neither running nor paused, a device cannot be saved, or its memory
+ *   could not be loaded (it crashed for that reason).
  * - XVIRT_STATUS_ALREADY_EXISTS if there is something at `path`.
  * - XVIRT_STATUS_NOT_FOUND if the folder of `path`, or the image of a disk, is not there any more.
  * - XVIRT_STATUS_NO_SPACE, XVIRT_STATUS_PERMISSION_DENIED and others of the file, or of flushing the disks.
@@ -9306,6 +9336,9 @@ XvirtStatus xvirt_vm_config_build(const struct XvirtVmConfig *vm_config,
  * (`direct`). Only the image itself is counted here, unless all files were given as descriptors, and
  * nothing is counted for a program's own backend. Descriptors from the program are duplicated while they are
  * used, and counted the same way.
+ *
+ * A VM whose memory is read while it runs (XVIRT_MEMORY_LOADING_LAZY) has 2 more, and until that is done one for
+ * each file of its saved state.
  *
  * In addition, the program has those it requests: one for each XvirtEventReceiver, and those that it attaches to
  * consoles. A common soft limit is 1024; a program with many VMs raises it with `setrlimit(RLIMIT_NOFILE)`,

@@ -1520,6 +1520,8 @@ pub enum XvirtCrashReasonKind {
     /// as a log subscriber. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM
     /// is halted in any case, even when paused.
     ThreadPanicked = 7,
+    /// The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
+    MemoryNotLoaded = 8,
 }
 
 /// A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads, such
@@ -1551,6 +1553,8 @@ pub struct XvirtCrashReason {
     /// as a log subscriber. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM
     /// is halted in any case, even when paused.
     pub thread_panicked: *const XvirtCrashReasonThreadPanicked,
+    /// The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
+    pub memory_not_loaded: *const c_char,
 }
 
 impl Struct for core::vm::CrashReason {
@@ -1562,6 +1566,7 @@ impl Struct for core::vm::CrashReason {
             hardware: std::ptr::null(),
             not_stopped: std::ptr::null(),
             reset: std::ptr::null(),
+            memory_not_loaded: std::ptr::null(),
             thread_panicked: std::ptr::null(),
         };
         match self {
@@ -1579,6 +1584,10 @@ impl Struct for core::vm::CrashReason {
             Self::Reset(value) => {
                 c.kind = number(6);
                 c.reset = value.to_c(arena);
+            }
+            Self::MemoryNotLoaded(value) => {
+                c.kind = number(8);
+                c.memory_not_loaded = value.to_c(arena);
             }
             Self::ThreadPanicked { thread, message } => {
                 c.kind = number(7);
@@ -1982,6 +1991,8 @@ pub enum XvirtMemoryLoaded {
     Read = 1,
     /// It is mapped from the file.
     Mapped = 2,
+    /// It is read while the guest runs, with userfaultfd.
+    Userfault = 3,
 }
 
 impl ToC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
@@ -1989,6 +2000,7 @@ impl ToC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
         number(match self {
             Self::Read => 1,
             Self::Mapped => 2,
+            Self::Userfault => 3,
             #[allow(unreachable_patterns, reason = "a newer core may have more")]
             _ => 0,
         })
@@ -2001,6 +2013,7 @@ impl FromC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
             0 => Ok(None),
             1 => Ok(Some(Self::Read)),
             2 => Ok(Some(Self::Mapped)),
+            3 => Ok(Some(Self::Userfault)),
             other => Err(unknown("XvirtMemoryLoaded", other, at)),
         }
     }
@@ -2012,19 +2025,30 @@ impl FromC<MaybeUninit<XvirtMemoryLoaded>> for core::vm::MemoryLoaded {
 pub enum XvirtMemoryLoading {
     /// The default.
     Default = 0,
-    /// Lazily for the first run of an instance of a template with memory or of a fork, whose file is then neither
-    /// verified nor may it be shortened, and before the guest runs for other VMs.
+    /// Lazily for the first run of an instance of a template with memory or of a fork, where its file can be mapped,
+    /// which is then neither verified nor may it be shortened; and before the guest runs for other VMs.
     Auto = 1,
     /// Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.
     Read = 2,
-    /// When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are
-    /// resumed from the same file.
+    /// When the guest uses it: it runs at once. What the file and the VM are decides how:
     ///
-    /// The memory is mapped privately, so the VM cannot have shared memory (`shared_memory`) or huge
-    /// pages. The file has to be on a file system of this host, because an error of reading it would be a SIGBUS in
-    /// this process. For the same reason, nobody may shorten it. Its storage is used until the VM is halted.
-    /// Checksums are not verified. Pages that the guest gives back return to the host in whole blocks of 2 MiB only.
-    /// Checkpoints of the running VM save its memory in rounds.
+    /// - Private memory in a file on a disk of this host (ext4, XFS, Btrfs, F2FS, bcachefs or ZFS) is mapped: pages
+    ///   that the guest does not write stay shared with all VMs that are resumed from the same file. Nobody may
+    ///   shorten the file: an error of reading it would be a SIGBUS in this process. Its storage is used until the VM
+    ///   is halted. Checksums are not verified. What the guest gives back is as in the file again, and shared; a
+    ///   guest that initialises free memory (`init_on_free`) keeps what it reports as free. Checkpoints of the
+    ///   running VM save its memory in rounds.
+    /// - Shared memory (`shared_memory`), huge pages, memory in a file on another file system, such
+    ///   as NFS, tmpfs and the overlayfs of containers, and an incremental checkpoint are read into new memory in
+    ///   blocks of 2 MiB: those that somebody waits for first, then all others in the background. Checksums are
+    ///   verified. If a block cannot be read or is damaged, the guest stops before it executes another instruction,
+    ///   which is a crash (`MemoryNotLoaded`). Then its state is lost, as in a power failure, because the file was
+    ///   removed when it was resumed. Until all is read, its storage is used, and verbs that need all memory wait:
+    ///   suspends, checkpoints and migrations.
+    ///
+    /// The second way needs userfaultfd, which xvirt_host_userfaultfd() reports. It is not possible with a memory
+    /// file (`memory_file`) of the program: another process that maps it would find zeroes where
+    /// memory is not read yet.
     Lazy = 3,
 }
 
@@ -5028,7 +5052,8 @@ pub struct XvirtResume {
     /// When the guest's memory is loaded.
     pub memory: MaybeUninit<XvirtMemoryLoading>,
     /// Whether memory that is mapped from the file is loaded by a thread in the background, so that later the guest
-    /// does not wait for it. xvirt_vm_resume_times() says when all of it is there.
+    /// does not wait for it. Memory that is not mapped always is. xvirt_vm_resume_times() says when all of it is
+    /// there.
     pub prefault: MaybeUninit<bool>,
 }
 

@@ -1164,6 +1164,7 @@ class CrashReason(Variant):
     - `CrashReasonHardware`: KVM or the CPU cannot continue, for the given reason.
     - `CrashReasonNotStopped`: The vCPUs could not be stopped for a reset or after a crash, for the given reason: the program blocks or handles the signal that interrupts them.
     - `CrashReasonReset`: The kernel could not be loaded again for a reset, for the given reason.
+    - `CrashReasonMemoryNotLoaded`: The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
     - `CrashReasonThreadPanicked`: A thread of the VM panicked, by a fault of this library or of code that the program runs on its threads. If the thread was `vm-supervisor`, which carries out the configured crash action, the VM is halted in any case, even when paused.
     """
 
@@ -1245,6 +1246,24 @@ class CrashReasonReset(CrashReason):
 
     __slots__ = ("value",)
     _variant = "reset"
+    _kind = "tuple"
+    value: str
+    _loads = {"value": None}
+    _dumps = {"value": dump_str}
+
+    def __init__(self, value: str) -> None:
+        self._init({"value": value})
+
+
+class CrashReasonMemoryNotLoaded(CrashReason):
+    """The guest's memory, which was to be loaded while the guest runs, could not be loaded, for the given reason.
+
+    Attributes:
+        value
+    """
+
+    __slots__ = ("value",)
+    _variant = "memory_not_loaded"
     _kind = "tuple"
     value: str
     _loads = {"value": None}
@@ -1816,18 +1835,20 @@ class MemoryLoaded(StrEnum):
 
     - `READ`: It was read before the guest ran.
     - `MAPPED`: It is mapped from the file.
+    - `USERFAULT`: It is read while the guest runs, with userfaultfd.
     """
 
     READ = "read"
     MAPPED = "mapped"
+    USERFAULT = "userfault"
 
 
 class MemoryLoading(StrEnum):
     """When a resume loads the guest's memory.
 
-    - `AUTO`: Lazily for the first run of an instance of a template with memory or of a fork, whose file is then neither verified nor may it be shortened, and before the guest runs for other VMs.
+    - `AUTO`: Lazily for the first run of an instance of a template with memory or of a fork, where its file can be mapped, which is then neither verified nor may it be shortened; and before the guest runs for other VMs.
     - `READ`: Before the guest runs. The checksums of the file are verified, and the file's storage is free afterwards.
-    - `LAZY`: When the guest uses it: it runs at once, and pages that it does not write stay shared with all VMs that are resumed from the same file.
+    - `LAZY`: When the guest uses it: it runs at once. What the file and the VM are decides how:
     """
 
     AUTO = "auto"
@@ -2749,6 +2770,9 @@ class VmConfig(Record):
         The files of a disk are its image and its backing files, each open twice if the disk is direct. Only the image
         itself is counted here, unless all files were given as descriptors, and nothing is counted for a program's own
         backend. Descriptors from the program are duplicated while they are used, and counted the same way.
+
+        A VM whose memory is read while it runs (`MemoryLoading.Lazy`) has 2 more, and until that is done one for each file
+        of its saved state.
 
         In addition, the program has those it requests: one for each `EventReceiver`, and those that it attaches to
         consoles. A common soft limit is 1024; a program with many VMs raises it with `setrlimit(RLIMIT_NOFILE)`, which this
@@ -3717,7 +3741,8 @@ class Resume(Record):
         time: How the guest's clocks account for the time in which it was stopped.
         memory: When the guest's memory is loaded.
         prefault: Whether memory that is mapped from the file is loaded by a thread in the background, so that later
-            the guest does not wait for it. `Vm.resume_times` says when all of it is there.
+            the guest does not wait for it. Memory that is not mapped always is. `Vm.resume_times` says when all of it
+            is there.
     """
 
     __slots__ = ("time", "memory", "prefault",)
@@ -4503,4 +4528,4 @@ class Report(Record):
     ) -> None:
         self._init({"appliance": appliance, "compression": compression, "checksums": checksums, "disks": disks, "size": size, "decompressed": decompressed, "good": good, "problems": problems, "obstacles": obstacles})
 
-__all__ = ['Access', 'AfterCrash', 'AgentCommand', 'AgentInfo', 'Appliance', 'ApplianceDisk', 'ApplianceNic', 'ArchiveProblem', 'AtLimit', 'Availability', 'BackingFile', 'Balloon', 'Boot', 'BootDisk', 'BootEntry', 'BootFile', 'BootFileBytes', 'BootFileDescriptor', 'BootFilePath', 'BootFiles', 'BootKernel', 'BootSource', 'Check', 'CheckpointMethod', 'CheckpointReport', 'Checksum', 'CommandOutput', 'CommandStatus', 'CommandStatusExited', 'CommandStatusSignalled', 'Compression', 'CpuBaseline', 'CpuConfig', 'CpuLimit', 'CpuidMask', 'CpuidRegister', 'Cpus', 'Crash', 'CrashAction', 'CrashReason', 'CrashReasonHardware', 'CrashReasonNotStopped', 'CrashReasonPanic', 'CrashReasonReset', 'CrashReasonThreadPanicked', 'CrashReasonTripleFault', 'CrashReasonWatchdog', 'Decision', 'Device', 'DeviceBalloon', 'DeviceConsole', 'DeviceDisk', 'DeviceNic', 'DeviceRng', 'DeviceStatistics', 'DeviceVsock', 'Disk', 'DiskPath', 'DiskReport', 'DiskSource', 'DiskSourceBackend', 'DiskSourceDescriptors', 'DiskSourceImage', 'DiskStatistics', 'DiskStatus', 'Done', 'Downtime', 'ElapsedTime', 'EntryChoice', 'EntryChoiceDefault', 'EntryChoiceId', 'EntryChoiceIndex', 'EntryChoiceTitle', 'EntryProtocol', 'Event', 'EventCrashed', 'EventDeviceFailed', 'EventDiskPlugged', 'EventDiskResized', 'EventDiskUnplugged', 'EventDropped', 'EventGuestPanicked', 'EventGuestReset', 'EventGuestShutdown', 'EventHardReset', 'EventHardShutdown', 'EventIoError', 'EventMigrated', 'EventMissed', 'EventNicConnected', 'EventNicDisconnected', 'EventNicPlugged', 'EventNicUnplugged', 'EventPaused', 'EventRecord', 'EventRestarted', 'EventResumed', 'EventStarted', 'EventSuspended', 'EventUnpaused', 'ExitStatistics', 'Export', 'Exported', 'Extract', 'Extracted', 'Firmware', 'FrameStatistics', 'GuestAddress', 'GuestCommand', 'GuestMemory', 'HaltCause', 'HaltCauseCrashed', 'HaltCauseGuestShutdown', 'HaltCauseHardShutdown', 'HaltCauseMigrated', 'HaltCauseNotStarted', 'Halted', 'HostProblem', 'HugePages', 'ImageFormat', 'ImageInfo', 'Import', 'Inspected', 'IoEngine', 'IoOperation', 'KvmAbsence', 'KvmCapabilities', 'KvmStatus', 'KvmStatusAbsent', 'KvmStatusDenied', 'KvmStatusEmulated', 'KvmStatusFailed', 'KvmStatusReady', 'KvmStatusTooOld', 'Latencies', 'Limits', 'Lineage', 'Memory', 'MemoryBacking', 'MemoryLoaded', 'MemoryLoading', 'MemoryStatistics', 'MemoryTransfer', 'Migration', 'MigrationPhase', 'MigrationReport', 'MigrationSummary', 'Mode', 'NetworkInterface', 'NewSnapshot', 'Nic', 'NicBackendConfig', 'NicBackendConfigConnection', 'NicBackendConfigNewTap', 'NicBackendConfigStream', 'NicBackendConfigTap', 'NicBackendConfigTapDescriptor', 'NicBackendConfigUser', 'NicLimit', 'NicStatistics', 'NicStatus', 'Offloads', 'Operation', 'OperationStatistics', 'OutputStream', 'OverlayKind', 'PortForward', 'PowerState', 'Problem', 'Producer', 'RateLimit', 'ReadOptions', 'Reception', 'Report', 'Resume', 'ResumeReport', 'ResumeTimes', 'Seal', 'Seed', 'SeedNic', 'Setting', 'Statistics', 'SuspendReport', 'TemplateDisk', 'TransportProtocol', 'Unused', 'User', 'UserNetwork', 'VcpuStatistics', 'Verb', 'VmConfig', 'Vsock']
+__all__ = ['Access', 'AfterCrash', 'AgentCommand', 'AgentInfo', 'Appliance', 'ApplianceDisk', 'ApplianceNic', 'ArchiveProblem', 'AtLimit', 'Availability', 'BackingFile', 'Balloon', 'Boot', 'BootDisk', 'BootEntry', 'BootFile', 'BootFileBytes', 'BootFileDescriptor', 'BootFilePath', 'BootFiles', 'BootKernel', 'BootSource', 'Check', 'CheckpointMethod', 'CheckpointReport', 'Checksum', 'CommandOutput', 'CommandStatus', 'CommandStatusExited', 'CommandStatusSignalled', 'Compression', 'CpuBaseline', 'CpuConfig', 'CpuLimit', 'CpuidMask', 'CpuidRegister', 'Cpus', 'Crash', 'CrashAction', 'CrashReason', 'CrashReasonHardware', 'CrashReasonMemoryNotLoaded', 'CrashReasonNotStopped', 'CrashReasonPanic', 'CrashReasonReset', 'CrashReasonThreadPanicked', 'CrashReasonTripleFault', 'CrashReasonWatchdog', 'Decision', 'Device', 'DeviceBalloon', 'DeviceConsole', 'DeviceDisk', 'DeviceNic', 'DeviceRng', 'DeviceStatistics', 'DeviceVsock', 'Disk', 'DiskPath', 'DiskReport', 'DiskSource', 'DiskSourceBackend', 'DiskSourceDescriptors', 'DiskSourceImage', 'DiskStatistics', 'DiskStatus', 'Done', 'Downtime', 'ElapsedTime', 'EntryChoice', 'EntryChoiceDefault', 'EntryChoiceId', 'EntryChoiceIndex', 'EntryChoiceTitle', 'EntryProtocol', 'Event', 'EventCrashed', 'EventDeviceFailed', 'EventDiskPlugged', 'EventDiskResized', 'EventDiskUnplugged', 'EventDropped', 'EventGuestPanicked', 'EventGuestReset', 'EventGuestShutdown', 'EventHardReset', 'EventHardShutdown', 'EventIoError', 'EventMigrated', 'EventMissed', 'EventNicConnected', 'EventNicDisconnected', 'EventNicPlugged', 'EventNicUnplugged', 'EventPaused', 'EventRecord', 'EventRestarted', 'EventResumed', 'EventStarted', 'EventSuspended', 'EventUnpaused', 'ExitStatistics', 'Export', 'Exported', 'Extract', 'Extracted', 'Firmware', 'FrameStatistics', 'GuestAddress', 'GuestCommand', 'GuestMemory', 'HaltCause', 'HaltCauseCrashed', 'HaltCauseGuestShutdown', 'HaltCauseHardShutdown', 'HaltCauseMigrated', 'HaltCauseNotStarted', 'Halted', 'HostProblem', 'HugePages', 'ImageFormat', 'ImageInfo', 'Import', 'Inspected', 'IoEngine', 'IoOperation', 'KvmAbsence', 'KvmCapabilities', 'KvmStatus', 'KvmStatusAbsent', 'KvmStatusDenied', 'KvmStatusEmulated', 'KvmStatusFailed', 'KvmStatusReady', 'KvmStatusTooOld', 'Latencies', 'Limits', 'Lineage', 'Memory', 'MemoryBacking', 'MemoryLoaded', 'MemoryLoading', 'MemoryStatistics', 'MemoryTransfer', 'Migration', 'MigrationPhase', 'MigrationReport', 'MigrationSummary', 'Mode', 'NetworkInterface', 'NewSnapshot', 'Nic', 'NicBackendConfig', 'NicBackendConfigConnection', 'NicBackendConfigNewTap', 'NicBackendConfigStream', 'NicBackendConfigTap', 'NicBackendConfigTapDescriptor', 'NicBackendConfigUser', 'NicLimit', 'NicStatistics', 'NicStatus', 'Offloads', 'Operation', 'OperationStatistics', 'OutputStream', 'OverlayKind', 'PortForward', 'PowerState', 'Problem', 'Producer', 'RateLimit', 'ReadOptions', 'Reception', 'Report', 'Resume', 'ResumeReport', 'ResumeTimes', 'Seal', 'Seed', 'SeedNic', 'Setting', 'Statistics', 'SuspendReport', 'TemplateDisk', 'TransportProtocol', 'Unused', 'User', 'UserNetwork', 'VcpuStatistics', 'Verb', 'VmConfig', 'Vsock']
