@@ -7554,8 +7554,14 @@ XvirtStatus xvirt_repository_copy_vm(const struct XvirtRepository *repository,
  *   is plugged in after the resume.
  * - *IP addresses and host name:* an agent or a seed disk that is plugged in after the resume sets them; a DHCP
  *   client has to ask again.
- * - *Random numbers:* Linux reseeds its generator when the generation ID changes (5.18 and later). Programs that
- *   keep their own state, such as keys, tokens and UUIDs in memory, must not have made them before the seal.
+ * - *Machine ID and keys:* files such as `/etc/machine-id` and SSH host keys are those of the sealed VM. The
+ *   kernel also keeps the SMBIOS UUID that it read when it booted, from which `systemd-machine-id-setup` would
+ *   make the same ID for all: `systemd-id128 new` makes a random one.
+ * - *Random numbers:* Linux reseeds its generator when the generation ID changes (5.18 and later), if it has the
+ *   driver (`CONFIG_VMGENID`; the cloud kernel of Debian 12 has not). Without it, all instances draw the same
+ *   numbers until random bytes of the host are written to `/dev/urandom` and `RNDRESEEDCRNG` is called there
+ *   (random(4)). Programs that keep their own state, such as keys, tokens and UUIDs in memory, must not have
+ *   made them before the seal.
  * - *Clocks:* go on as after a resume; see XvirtElapsedTime.
  * - *Connections* that were open at the seal belong to the sealed VM.
  *
