@@ -80,7 +80,9 @@ impl Userfault {
     /// Ends the handling of faults in `range`, and wakes the threads that wait there.
     pub(crate) fn unregister(&self, range: &Range<usize>) -> io::Result<()> {
         // SAFETY: UFFDIO_UNREGISTER reads a `uffdio_range`.
-        unsafe { self.call(UFFDIO_UNREGISTER, &mut kernel_range(range)) }
+        unsafe { self.call(UFFDIO_UNREGISTER, &mut kernel_range(range)) }?;
+        // The kernel wakes before it unregisters: since 6.6, a thread may begin to wait between both, for ever.
+        self.wake(range)
     }
 
     /// Fills missing pages from `to` on, which is registered memory, with `bytes`, whole pages, and wakes the threads
