@@ -91,6 +91,7 @@ impl WriteProtection {
     }
 
     /// Whether a thread waits to write a page.
+    #[cfg(feature = "demo")]
     #[cfg(test)]
     pub(crate) fn has_waiting(&self) -> bool {
         use std::os::fd::{AsFd, AsRawFd};

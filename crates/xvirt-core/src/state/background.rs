@@ -387,4 +387,7 @@ fn positions(pages: &Range<u64>) -> Range<u64> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
+#[cfg(feature = "demo")]
+#[cfg(test)]
+pub(crate) mod waiting;
