@@ -1,22 +1,30 @@
 //! The checkpoints that are a step to templates with memory and to forks.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use xvirt_core::ErrorKind;
+use xvirt_core::config::DiskSource;
+use xvirt_core::disk::ImageFormat;
 use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::{Repository, StoredVm};
 
 use crate::host;
 use crate::hot::{networked, resumed, sound};
+use crate::workload;
 
-/// Merges images whenever it is asked, as another process may.
+/// Merges images when the second disk begins to be hashed, as another process may at any time.
 struct Merging<'a> {
     repository: &'a Repository,
-    listed: usize,
+    disks: AtomicUsize,
+    merged: AtomicUsize,
 }
 
 impl Progress for Merging<'_> {
-    fn report(&self, _: Done) {
-        assert_eq!(self.repository.all_snapshots().unwrap().len(), self.listed, "the step between is listed");
-        self.repository.merge_removed(&()).unwrap();
+    fn report(&self, done: Done) {
+        assert_eq!(self.repository.all_snapshots().unwrap().len(), 1, "the step between is listed");
+        if done == Done::new(0, Some(workload::DISK)) && self.disks.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.merged.store(self.repository.merge_removed(&()).unwrap(), Ordering::Relaxed);
+        }
     }
 
     fn cancelled(&self) -> bool {
@@ -37,13 +45,16 @@ fn a_template_with_memory_needs_nothing_that_others_delete_meanwhile() {
     }
     let progress = guest.progress;
     // As long as the name of a template may be.
-    let merging = Merging { repository: &repository, listed: 1 };
+    let merging = Merging { repository: &repository, disks: AtomicUsize::new(0), merged: AtomicUsize::new(0) };
     let template = repository.seal_hot("t".repeat(200), &guest.vm, &merging).unwrap();
+    // With reflinks, images are based on no others.
+    let DiskSource::Image { format, .. } = template.config().disks[0].source else { panic!("no image") };
+    assert!(format == ImageFormat::Raw || merging.merged.load(Ordering::Relaxed) > 0, "nothing was merged meanwhile");
     guest.goes_on();
     sound(&repository);
     let copy = repository.instantiate(&template, "copy").unwrap();
     resumed(&copy, progress, &host).goes_on();
-    let forks = repository.fork(&guest.vm, 2, "f".repeat(198), &merging).unwrap();
+    let forks = repository.fork(&guest.vm, 2, "f".repeat(198), &()).unwrap();
     sound(&repository);
     resumed(&forks[1], progress, &host).goes_on();
     guest.goes_on();
