@@ -13,7 +13,8 @@ use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryReg
 
 use super::devices::SavedDevice;
 use super::{
-    BareMachine, ElapsedTime, Machine, MachineState, Parts, Prepared, ProcessorState, Processors, Restore, Throttle,
+    BareMachine, CrashReason, ElapsedTime, Machine, MachineState, Parts, Prepared, ProcessorState, Processors, Restore,
+    Throttle,
 };
 use crate::arch::x86_64::layout;
 use crate::bus::BusDevice;
@@ -349,4 +350,19 @@ fn slowed_vcpus_run_less_and_still_obey() {
     console.wait_for("pass", PATIENCE).unwrap();
     drop(throttle);
     console.wait_for("pass", PATIENCE).unwrap();
+}
+
+#[test]
+fn a_failure_that_a_reset_meets_is_over_as_a_whole() {
+    let Some(rig) = machine(tempfile::tempdir().unwrap(), None) else { return };
+    let vcpus = &rig.machine.vcpus;
+    for _ in 0..2000 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| vcpus.fail(CrashReason::TripleFault));
+            while !vcpus.recover() {
+                std::hint::spin_loop();
+            }
+        });
+        assert!(vcpus.failure().is_none() && !vcpus.is_failed());
+    }
 }

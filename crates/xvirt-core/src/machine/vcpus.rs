@@ -56,7 +56,7 @@ struct Shared {
     signals: Arc<Signals>,
     /// Why vCPUs must not run, if they must not.
     failure: Mutex<Option<CrashReason>>,
-    /// There is such a reason, and all vCPUs were kicked.
+    /// There is such a reason, and all vCPUs were kicked. Changed only while that is locked.
     failed: AtomicBool,
 }
 
@@ -154,7 +154,9 @@ impl Vcpus {
     /// told to run crashes for this reason. Does not wait for that: a vCPU that waits in the kernel gets no further when
     /// it comes back.
     pub(crate) fn fail(&self, reason: CrashReason) {
-        lock(&self.shared.failure).get_or_insert(reason);
+        // Held to the end, so that a reset in between does not leave only one of the two.
+        let mut failure = lock(&self.shared.failure);
+        failure.get_or_insert(reason);
         self.threads.iter().for_each(|thread| thread.kicker.kick());
         // Afterwards: who sees this does not get back into the guest.
         self.shared.failed.store(true, Ordering::SeqCst);
@@ -163,13 +165,20 @@ impl Vcpus {
     /// Ends [`fail`](Self::fail), after a reset of everything that depends on what was before. Returns whether there was
     /// a reason. The vCPUs must be parked.
     pub(crate) fn recover(&self) -> bool {
+        let mut failure = lock(&self.shared.failure);
         self.shared.failed.store(false, Ordering::SeqCst);
-        lock(&self.shared.failure).take().is_some()
+        failure.take().is_some()
     }
 
     /// Why vCPUs must not run.
     pub(crate) fn failure(&self) -> Option<CrashReason> {
         lock(&self.shared.failure).clone()
+    }
+
+    /// Whether accesses of vCPUs to devices have no effect.
+    #[cfg(test)]
+    pub(super) fn is_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::SeqCst)
     }
 
     /// Calls `change` with each vCPU, which must be parked.
