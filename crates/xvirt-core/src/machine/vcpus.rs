@@ -131,16 +131,20 @@ impl Vcpus {
         let mut checked = self.signal.check();
         while orders.running > 0 {
             if let Err(error) = checked {
-                // Dropping a machine must not panic.
-                let _ = caught(|| tracing::error!(%error, "kicks may not reach the vCPUs; still stopping them"));
+                report_kicks(&error);
             }
             (orders, checked) = self.kick_and_wait(orders);
         }
     }
 
-    /// Stops the vCPUs soon, without waiting for that, until [`release`](Self::release). Orders keep their effect.
+    /// Stops the vCPUs soon, without waiting for that, until [`release`](Self::release). Orders keep their effect. If the
+    /// program handles the kick signal, they stop at their next exit from the guest for another reason.
     pub(crate) fn hold(&self) {
         lock(&self.shared.orders).held = true;
+        // Without a handler, the signal would kill the process.
+        if self.signal.check().is_err() {
+            return;
+        }
         self.threads.iter().for_each(|thread| thread.kicker.kick());
     }
 
@@ -154,12 +158,18 @@ impl Vcpus {
     /// told to run crashes for this reason. Does not wait for that: a vCPU that waits in the kernel gets no further when
     /// it comes back.
     pub(crate) fn fail(&self, reason: CrashReason) {
+        // Without a handler, the signal would kill the process.
+        let checked = self.signal.check();
         // Held to the end, so that a reset in between does not leave only one of the two.
         let mut failure = lock(&self.shared.failure);
         failure.get_or_insert(reason);
         self.threads.iter().for_each(|thread| thread.kicker.kick());
         // Afterwards: who sees this does not get back into the guest.
         self.shared.failed.store(true, Ordering::SeqCst);
+        drop(failure);
+        if let Err(error) = checked {
+            report_kicks(&error);
+        }
     }
 
     /// Ends [`fail`](Self::fail), after a reset of everything that depends on what was before. Returns whether there was
@@ -360,6 +370,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// Says that kicks may call a handler of the program. Must not panic, whatever the log subscriber does.
+fn report_kicks(error: &Error) {
+    let _ = caught(|| tracing::error!(%error, "kicks may not reach the vCPUs; still stopping them"));
 }
 
 fn emulation_failure(vcpu: &Vcpu) -> CrashReason {
