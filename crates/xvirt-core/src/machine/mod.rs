@@ -325,6 +325,12 @@ impl Machine {
         self.vcpus.fail(reason);
     }
 
+    /// Like [`fail`](Self::fail), of a machine that is about to be dropped: nobody is told.
+    pub(crate) fn end(&self) {
+        self.signals.hold();
+        self.vcpus.fail(CrashReason::Hardware("the machine is being torn down".to_owned()));
+    }
+
     /// Why the guest must not run.
     pub(crate) fn failure(&self) -> Option<CrashReason> {
         self.vcpus.failure()

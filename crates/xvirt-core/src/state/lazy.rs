@@ -175,9 +175,18 @@ impl LazyMemory {
         Ok(())
     }
 
-    /// Nobody is told of failures any more, and `stop` does not run when this returns.
-    pub(crate) fn detach(&self) {
-        lock(&self.shared.on_failure).take();
+    /// Loads nothing any more, if not all memory is there: who waits for memory goes on without, after `stop`, which must
+    /// do what is asked of [`on_failure`](Self::on_failure). Nobody is told of failures any more, and what was called for
+    /// one does not run when this returns.
+    pub(crate) fn end(&self, stop: impl FnOnce()) {
+        let mut on_failure = lock(&self.shared.on_failure);
+        on_failure.take();
+        if lock(&self.shared.work).is_over() {
+            return;
+        }
+        stop();
+        lock(&self.shared.work).ended = true;
+        self.shared.finish();
     }
 
     /// Begins to load what nobody waits for.
@@ -215,8 +224,8 @@ impl LazyMemory {
 
 impl Drop for LazyMemory {
     fn drop(&mut self) {
-        self.detach();
-        lock(&self.shared.work).ended = true;
+        self.end(|| {});
+        // Threads that wait for work end although a failure came first.
         self.shared.finish();
         for thread in self.threads.drain(..) {
             // They handle their panics.
@@ -403,8 +412,9 @@ impl Keeper for Shared {
                 if let Some(failed) = &work.failed {
                     return Err(failed.error());
                 }
-                if work.is_over() {
-                    break;
+                if work.ended {
+                    let what = format!("the guest's memory is not loaded from {} any more", self.source);
+                    return Err(Error::new(ErrorKind::Cancelled, what));
                 }
                 self.hurry(work, number);
                 let work = lock(&self.work);

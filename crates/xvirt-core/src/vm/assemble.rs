@@ -308,7 +308,11 @@ fn made(tap: Tap, nic: &Nic) -> Result<Tap> {
 /// Sends an event when a device cannot be served.
 fn tell_failures(device: Device, function: &VirtioPci, events: &Events) {
     let events = events.clone();
-    function.on_failure(move |error| events.send(&Event::DeviceFailed { device, reason: error.to_string() }));
+    function.on_failure(move |error| match error.kind() {
+        // The machine is being torn down, and its memory is not loaded any more.
+        ErrorKind::Cancelled => {}
+        _ => events.send(&Event::DeviceFailed { device, reason: error.to_string() }),
+    });
 }
 
 /// Sends an event for each failed request of a disk.

@@ -47,8 +47,8 @@ struct Ending {
     nics: Vec<NicStatus>,
 }
 
-/// The parts of a machine to tear down. Dropped in this order: the machine before its disk locks and its control
-/// group.
+/// The parts of a machine to tear down. Dropped in this order: the loading of its memory ends before the machine, and the
+/// machine before its disk locks and its control group.
 #[derive(Debug)]
 #[expect(dead_code, reason = "it is kept to be dropped where waiting is allowed")]
 pub(super) struct Teardown {
@@ -59,6 +59,14 @@ pub(super) struct Teardown {
     balloon: Option<BalloonDevice>,
     cpu_group: Option<CpuGroup>,
     resumed: Option<Resumed>,
+}
+
+impl Drop for Teardown {
+    fn drop(&mut self) {
+        if let Some(resumed) = &self.resumed {
+            resumed.end(&self.machine);
+        }
+    }
 }
 
 /// The parts of a VM in memory other than disks and network interfaces.
@@ -100,7 +108,6 @@ impl Live {
         let Running { machine, balloon, cpu_group, resumed, tracked, memory: _, since: _ } = self.running.take()?;
         self.ending = Some(ending);
         self.released = None;
-        resumed.iter().for_each(Resumed::detach);
         if let Some(device) = &balloon {
             // Wakes the threads that wait for the guest's balloon driver.
             device.balloon.end();

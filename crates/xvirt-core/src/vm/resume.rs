@@ -176,10 +176,10 @@ impl Loading {
 }
 
 impl Resumed {
-    /// The machine is about to be dropped.
-    pub(super) fn detach(&self) {
+    /// The machine is about to be dropped: what its memory lacks is not loaded any more, so that nobody waits for storage.
+    pub(super) fn end(&self, machine: &Machine) {
         if let Loading::Lazy(memory) = &self.loading {
-            memory.detach();
+            memory.end(|| machine.end());
         }
     }
 
