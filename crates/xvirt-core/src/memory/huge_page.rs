@@ -60,6 +60,13 @@ pub(super) fn advise<B: Bitmap>(mapping: &MmapRegion<B>, start: u64) {
     }
 }
 
+/// Keeps a mapping in small pages, until [`advise`].
+pub(super) fn refuse<B: Bitmap>(mapping: &MmapRegion<B>) {
+    // SAFETY: the range is this mapping, and the advice does not change its contents. A kernel without huge pages refuses
+    // it, where it is not needed.
+    unsafe { libc::madvise(mapping.as_ptr().cast(), mapping.size(), libc::MADV_NOHUGEPAGE) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

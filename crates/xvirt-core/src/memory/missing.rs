@@ -11,6 +11,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::GuestRam;
 use super::host_ranges::HostRanges;
+use super::huge_page;
 use super::userfault::{Faults, Userfault};
 use crate::thread::caught;
 
@@ -25,7 +26,7 @@ pub(crate) struct MissingPages {
     /// What one page has, in bytes.
     page: usize,
     /// Keeps the memory mapped.
-    _ram: GuestRam,
+    ram: GuestRam,
 }
 
 impl MissingPages {
@@ -41,11 +42,13 @@ impl MissingPages {
             }
         }
         let (userfault, host) = (Userfault::open(Faults::Missing)?, HostRanges::of(ram));
+        // Before Linux 6.4, khugepaged fills missing pages of shared memory with zeroes when it makes huge ones.
+        ram.iter().filter(|region| region.file_offset().is_some()).for_each(|r| huge_page::refuse(&r.get_mmap()));
         for range in host.regions() {
-            // SAFETY: the range is the mapping of a region, which `_ram` keeps.
+            // SAFETY: the range is the mapping of a region, which `ram` keeps.
             unsafe { userfault.register(range, Faults::Missing) }?;
         }
-        Ok(Self { userfault, host, page, _ram: ram.clone() })
+        Ok(Self { userfault, host, page, ram: ram.clone() })
     }
 
     /// What one page has, in bytes.
@@ -66,8 +69,10 @@ impl MissingPages {
         }
     }
 
-    /// Fills the pages from `position` on with `bytes`, whole pages, and wakes those who wait for them. Pages that are
-    /// there already stay as they are.
+    /// Fills the pages from `position` on with `bytes`, whole pages, and wakes those who wait for them.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if a page is there already, which something else than this has filled.
     pub(crate) fn place(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let mut done = 0;
         for range in self.host.host(&(position..position + bytes.len() as u64)) {
@@ -78,14 +83,22 @@ impl MissingPages {
         Ok(())
     }
 
-    /// Fills the page at `position` with zeroes, as [`place`](Self::place).
+    /// Fills the page at `position` with zeroes, unless it is there already, and wakes those who wait for it.
     pub(crate) fn place_zeroes(&self, position: u64) -> io::Result<()> {
         let start = position / self.page as u64 * self.page as u64;
-        if self.page == HUGE_PAGE {
-            return self.place(start, &vec![0; HUGE_PAGE]);
+        let placed = if self.page == HUGE_PAGE {
+            self.place(start, &vec![0; HUGE_PAGE])
+        } else {
+            let mut ranges = self.host.host(&(start..start + PAGE as u64));
+            ranges.try_for_each(|range| self.fill(&range, |at| self.userfault.zero(&(at..range.end))))
+        };
+        match placed {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let mut ranges = self.host.host(&(start..start + self.page as u64));
+                ranges.try_for_each(|range| self.userfault.wake(&range))
+            }
+            placed => placed,
         }
-        let mut ranges = self.host.host(&(start..start + PAGE as u64));
-        ranges.try_for_each(|range| self.fill(&range, |at| self.userfault.zero(&(at..range.end))))
     }
 
     /// Fills a range with `call`, which gets an address and returns how many bytes it has filled from there on.
@@ -94,10 +107,6 @@ impl MissingPages {
         while at < range.end {
             match call(at) {
                 Ok(filled) => at += filled,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    self.userfault.wake(&(at..at + self.page))?;
-                    at += self.page;
-                }
                 // The address space is changing at this moment.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
                 Err(error) => return Err(error),
@@ -113,6 +122,9 @@ impl MissingPages {
                 // Must not panic, whatever the log subscriber does: others have to be released.
                 let _ = caught(|| tracing::error!("guest memory stays missing, so the guest may hang: {error}"));
             }
+        }
+        for region in self.ram.iter().filter(|region| region.file_offset().is_some()) {
+            huge_page::advise(&region.get_mmap(), region.start_addr().0);
         }
     }
 

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 use xvirt_testing::random::Random;
 
 use super::lazy::LazyMemory;
@@ -210,6 +210,40 @@ fn memory_that_cannot_be_read_stops_the_guest_before_others_go_on() {
             require_loaded(&ram, 5 * CHUNK as u64, 1).unwrap();
         }
     }
+}
+
+/// As khugepaged does with shared memory before Linux 6.4.
+#[test]
+fn a_page_that_something_else_has_filled_is_a_failure() {
+    let backing = MemoryBacking { shared: true, ..MemoryBacking::default() };
+    let (original, ram) = (filled(&mut Random::new(5)), memory(&backing));
+    let expected = contents(&original);
+    let used = (5 * CHUNK..6 * CHUNK).step_by(PAGE).find(|at| expected[*at..at + PAGE].iter().any(|byte| *byte != 0));
+    let lazy = lazily(&ram, &saved(&original));
+    let region = ram.iter().next().unwrap();
+    region.file_offset().unwrap().file().write_all_at(&[0], used.unwrap() as u64).unwrap();
+    let (sender, failures) = mpsc::channel();
+    lazy.on_failure(move |failure| sender.send(failure.to_string()).unwrap()).unwrap();
+    lazy.wait(&()).unwrap();
+    assert!(failures.try_recv().unwrap().contains("cannot fill a page of guest memory"));
+    require_loaded(&ram, 5 * CHUNK as u64, 1).unwrap_err();
+}
+
+#[test]
+fn what_is_given_up_stops_the_guest_first_and_is_not_for_devices() {
+    let (original, ram) = (filled(&mut Random::new(6)), memory(&MemoryBacking::default()));
+    let lazy = lazily(&ram, &saved(&original));
+    lazy.on_failure(|failure| panic!("{failure}")).unwrap();
+    let stopped = AtomicBool::new(false);
+    lazy.end(|| {
+        assert!(lazy.complete().is_none());
+        stopped.store(true, Ordering::SeqCst);
+    });
+    assert!(stopped.load(Ordering::SeqCst));
+    assert_eq!(require_loaded(&ram, 5 * CHUNK as u64, 1).unwrap_err().kind(), ErrorKind::Cancelled);
+    lazy.end(|| panic!("it has ended already"));
+    drop(lazy);
+    require_loaded(&ram, 5 * CHUNK as u64, 1).unwrap();
 }
 
 #[test]
