@@ -126,7 +126,13 @@ impl LazyMemory {
     pub(crate) fn new(ram: GuestRam, chain: MemoryChain, source: String) -> Result<Self> {
         require_ranges(chain.ranges(), &ranges_of(&ram))?;
         let cannot = |e| Error::io("cannot handle page faults of guest memory", e);
-        let missing = MissingPages::new(&ram).map_err(cannot)?;
+        let missing = MissingPages::new(&ram).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput => {
+                let what = "this host does not let xvirt handle page faults of guest memory";
+                Error::new(ErrorKind::HostUnsupported, what).because(error)
+            }
+            _ => cannot(error),
+        })?;
         let end = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| cannot(e.into()))?;
         let chunks: Vec<_> =
             (0..chain.chunks()).map(|number| AtomicU8::new(if chain.has(number) { MISSING } else { LOADED })).collect();

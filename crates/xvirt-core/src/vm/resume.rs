@@ -376,10 +376,11 @@ impl Inner {
                 let chain = reader.memory_chain().map_err(in_file)?;
                 let memory = LazyMemory::new(ram.clone(), chain, saved.path().display().to_string());
                 let memory = memory.map_err(|error| match error.kind() {
-                    ErrorKind::InvalidConfig => error,
-                    _ => refused("page faults cannot be handled")
+                    // Errors of files, memory and threads are not for lack of userfaultfd.
+                    ErrorKind::HostUnsupported => refused("page faults cannot be handled")
                         .because(error)
                         .with_remedy(format!("see what Host::probe says of userfaultfd, or {remedy}")),
+                    _ => error,
                 })?;
                 Ok(Source::Lazy(ram, Arc::new(memory)))
             }
