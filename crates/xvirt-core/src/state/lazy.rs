@@ -6,7 +6,7 @@
 //! If a chunk cannot be read, the owner is told to stop the guest before anybody goes on with pages of zeroes in its place,
 //! and devices that ask for that memory get the error.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -69,7 +69,7 @@ struct Work {
     /// Chunks that somebody waits for.
     wanted: VecDeque<u64>,
     /// The pages that somebody waits for, by the chunks that they are in.
-    waiting: HashMap<u64, Vec<u64>>,
+    waiting: HashMap<u64, BTreeSet<u64>>,
     /// The next chunk that nobody has waited for; `None` before those are loaded.
     next: Option<u64>,
     /// How many chunks are not loaded.
@@ -298,7 +298,9 @@ impl Shared {
             // Not in the file, or given back.
             return self.place_zeroes(position);
         }
-        work.waiting.entry(number).or_default().push(position);
+        // A thread that was interrupted, or woken for another page, is heard of again.
+        let page = self.missing.page() as u64;
+        work.waiting.entry(number).or_default().insert(position / page * page);
         self.hurry(work, number);
     }
 
