@@ -10,6 +10,7 @@ use super::target::{self, Refusal, TargetVm};
 use crate::config::VmConfig;
 use crate::host::Host;
 use crate::memory::GuestRam;
+use crate::progress::{Done, Progress};
 use crate::state::DirtyPages;
 use crate::state::ranges_of;
 use crate::vm::{ArrivingVm, Incoming, Outgoing, Vm};
@@ -54,6 +55,7 @@ impl Vm {
         observer: &dyn MigrationObserver,
     ) -> Result<MigrationSummary> {
         let mut outgoing = self.begin_migration()?;
+        outgoing.require_memory(&Cancellation(observer))?;
         match source::migrate(&mut outgoing, channel, settings, decision, observer) {
             Outcome::Migrated(summary) => {
                 outgoing.migrated();
@@ -71,6 +73,17 @@ impl Vm {
             // Dropped, `outgoing` leaves the VM paused.
             Outcome::Indeterminate(error) => Err(error),
         }
+    }
+}
+
+/// Cancels the wait for memory that is still being loaded. It is not part of what a migration reports.
+struct Cancellation<'a>(&'a dyn MigrationObserver);
+
+impl Progress for Cancellation<'_> {
+    fn report(&self, _: Done) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
     }
 }
 

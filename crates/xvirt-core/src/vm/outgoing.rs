@@ -17,6 +17,7 @@ use crate::disk::BlockBackend;
 use crate::kvm::DirtyLog;
 use crate::machine::{Machine, Throttle};
 use crate::memory::GuestRam;
+use crate::progress::Progress;
 use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
@@ -55,7 +56,6 @@ impl Vm {
                 .with_remedy("give the VM the path of an image that both hosts share, or unplug the disk first"));
         }
         let machine = self.inner.running_machine()?;
-        self.inner.require_memory(&())?;
         let (throttle, log) = (Mutex::default(), Mutex::default());
         Ok(Outgoing {
             throttle,
@@ -119,7 +119,15 @@ impl Outgoing<'_> {
         Ok((config, requirements))
     }
 
-    /// Its memory.
+    /// Waits until all its memory is there, if it is still being loaded.
+    ///
+    /// # Errors
+    /// It could not be loaded. Or `Cancelled`.
+    pub(crate) fn require_memory(&self, progress: &dyn Progress) -> Result<()> {
+        self.vm.inner.require_memory(progress)
+    }
+
+    /// Its memory, all of which must be [there](Self::require_memory) before it is read.
     pub(crate) fn memory(&self) -> &GuestRam {
         self.machine.ram()
     }
