@@ -140,6 +140,28 @@ impl Drop for WriteProtection {
             if let Err(error) = self.userfault.unprotect(range) {
                 tracing::error!("guest memory stays protected, so the guest may hang: {error}");
             }
+            // A child process that was forked meanwhile may keep the descriptor open.
+            if let Err(error) = self.userfault.unregister(range) {
+                tracing::warn!("guest memory may not be protected again until the VM is halted: {error}");
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::memory::{MemoryBacking, allocate};
+    use crate::size::ByteSize;
+
+    #[test]
+    fn memory_is_protected_again_while_another_process_has_the_descriptor() {
+        let ram = allocate(ByteSize::mib(4), &MemoryBacking::default()).unwrap();
+        let protection = WriteProtection::new(&ram).unwrap();
+        let _kept = protection.userfault.as_fd().try_clone_to_owned().unwrap();
+        drop(protection);
+        WriteProtection::new(&ram).unwrap();
     }
 }
