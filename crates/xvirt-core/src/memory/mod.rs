@@ -36,7 +36,7 @@ pub(crate) use prefault::Prefault;
 pub(crate) use ram::{GuestRam, allocate, map_privately, take_over};
 pub(crate) use replace::with_zeroes;
 pub use slice::GuestSlice;
-pub(crate) use slices::{append_slices, mark_dirty, require_loaded};
+pub(crate) use slices::{append_slices, mark_dirty, require_loaded, require_was_loaded};
 pub(crate) use socket::{receive_memory, send_memory};
 pub(crate) use write_protect::{Stalls, WriteProtection};
 pub(crate) use written::Keeper;

@@ -47,6 +47,14 @@ pub(crate) fn require_loaded(memory: &GuestRam, address: u64, length: usize) -> 
     Ok(())
 }
 
+/// Checks what was just read from guest memory without [`require_loaded`] before.
+///
+/// # Errors
+/// Some memory cannot be loaded, so zeroes may have been read in its place.
+pub(crate) fn require_was_loaded(memory: &GuestRam) -> Result<()> {
+    memory.iter().try_for_each(|region| region.get_mmap().bitmap().after_use())
+}
+
 /// Marks guest memory `[address, address + length)` in the dirty bitmap after an untracked write.
 pub(crate) fn mark_dirty(memory: &GuestRam, address: u64, length: usize) {
     for slice in memory.get_slices(GuestAddress(address), length).flatten() {

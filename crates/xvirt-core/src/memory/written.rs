@@ -19,6 +19,12 @@ pub(crate) trait Keeper: Send + Sync {
     /// # Errors
     /// It cannot be: what is there must not be used.
     fn load(&self, addresses: &Range<usize>) -> Result<()>;
+
+    /// Checks what was read without [`load`](Self::load) first.
+    ///
+    /// # Errors
+    /// Some memory cannot be loaded, so zeroes may have been read in its place.
+    fn check(&self) -> Result<()>;
 }
 
 /// The pages of a region of guest memory that were written by this process.
@@ -43,10 +49,17 @@ impl WrittenPages {
         }
         keeper
     }
+
     /// Waits until what is at these addresses of this process has been loaded.
     pub(super) fn before_use(&self, addresses: &Range<usize>) -> Result<()> {
         let keeper = self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone();
         keeper.map_or(Ok(()), |keeper| keeper.load(addresses))
+    }
+
+    /// Fails if zeroes may have been read in place of memory that cannot be loaded.
+    pub(super) fn after_use(&self) -> Result<()> {
+        let keeper = self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone();
+        keeper.map_or(Ok(()), |keeper| keeper.check())
     }
 }
 

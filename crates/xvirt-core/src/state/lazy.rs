@@ -282,6 +282,18 @@ impl Shared {
         self.finish();
     }
 
+    /// Fails if memory is missing for good.
+    fn require_going_on(&self, work: &Work) -> Result<()> {
+        if let Some(failed) = &work.failed {
+            return Err(failed.error());
+        }
+        if work.ended {
+            let what = format!("the guest's memory is not loaded from {} any more", self.source);
+            return Err(Error::new(ErrorKind::Cancelled, what));
+        }
+        Ok(())
+    }
+
     /// Sees to the pages that somebody waits for.
     fn serve(&self) {
         if let Err(error) = self.missing.serve(self.end.as_fd(), |position| self.want(position)) {
@@ -417,13 +429,7 @@ impl Keeper for Shared {
         for number in self.chunks_at(addresses) {
             while self.state(number) != LOADED {
                 let work = lock(&self.work);
-                if let Some(failed) = &work.failed {
-                    return Err(failed.error());
-                }
-                if work.ended {
-                    let what = format!("the guest's memory is not loaded from {} any more", self.source);
-                    return Err(Error::new(ErrorKind::Cancelled, what));
-                }
+                self.require_going_on(&work)?;
                 self.hurry(work, number);
                 let work = lock(&self.work);
                 if !work.is_over() && self.state(number) != LOADED {
@@ -432,6 +438,10 @@ impl Keeper for Shared {
             }
         }
         Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.require_going_on(&lock(&self.work))
     }
 }
 

@@ -13,7 +13,7 @@ use super::lazy::LazyMemory;
 use super::memory::OFFSET;
 use super::{DirtyPages, MemoryBase, PAGE, Rounds, StateReader, StateWriter};
 use crate::ErrorKind;
-use crate::memory::{Contents, GuestRam, MemoryBacking, allocate, give_back, require_loaded};
+use crate::memory::{Contents, GuestRam, MemoryBacking, allocate, give_back, require_loaded, require_was_loaded};
 #[cfg(feature = "seccomp")]
 use crate::sandbox::{Filter, Work};
 use crate::size::ByteSize;
@@ -184,6 +184,7 @@ fn memory_that_cannot_be_read_stops_the_guest_before_others_go_on() {
             // What was there before remains.
             assert_eq!(ram.read_obj::<u8>(GuestAddress(7)).unwrap(), expected[7]);
             require_loaded(&ram, 8, 100).unwrap();
+            require_was_loaded(&ram).unwrap();
             if kind == ErrorKind::Io {
                 file.set_len(place).unwrap();
             }
@@ -204,6 +205,7 @@ fn memory_that_cannot_be_read_stops_the_guest_before_others_go_on() {
             assert_eq!(lazy.complete(), None);
             // Devices never get what is there instead, not even later.
             require_loaded(&ram, 5 * CHUNK as u64, 1).unwrap_err();
+            assert_eq!(require_was_loaded(&ram).unwrap_err().kind(), kind);
             give_back(&ram, 0..SIZE as u64, Contents::Zeroes).unwrap();
             assert_eq!(lazy.on_failure(|_| {}).unwrap_err().kind(), kind);
             drop(lazy);

@@ -9,7 +9,7 @@ use vm_memory::{Bytes, GuestAddress};
 use self::ServeError::Malformed;
 use crate::Error;
 use crate::memory::GuestSlice;
-use crate::memory::{GuestBuffers, GuestRam, append_slices, mark_dirty, require_loaded};
+use crate::memory::{GuestBuffers, GuestRam, append_slices, mark_dirty, require_loaded, require_was_loaded};
 
 /// The most descriptors in a chain, including indirect ones: the limit of a vectored system call (`IOV_MAX`).
 const MAX_SEGMENTS: usize = 1024;
@@ -79,6 +79,8 @@ impl Chain {
                 return Err(Malformed("a readable descriptor follows a writable one"));
             }
         }
+        // What the ring and the descriptors say.
+        require_was_loaded(memory)?;
         // The iterator also ends at a loop, at an index or table outside of memory, and at an invalid indirect table.
         if more { Err(Malformed("a descriptor chain is broken")) } else { Ok(()) }
     }
