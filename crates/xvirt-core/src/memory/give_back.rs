@@ -6,7 +6,7 @@ use std::ops::Range;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
 
 use super::written::WrittenPages;
-use super::{GuestRam, mark_dirty, with_zeroes};
+use super::{GuestRam, mark_dirty};
 
 const PAGE: u64 = 4096;
 
@@ -59,7 +59,8 @@ pub(crate) fn give_back(memory: &GuestRam, range: Range<u64>, contents: Contents
     Ok(())
 }
 
-/// Makes memory that lies in files all zeroes. Other memory is, because it is new.
+/// Makes memory that lies in files all zeroes. Other memory is, because it is new. None may be mapped privately from a file:
+/// that is never new.
 pub(crate) fn clear_files(memory: &GuestRam) -> io::Result<()> {
     for region in memory.iter().filter(|region| region.file_offset().is_some()) {
         let range = region.start_addr().0..region.start_addr().0.saturating_add(region.len());
@@ -69,11 +70,6 @@ pub(crate) fn clear_files(memory: &GuestRam) -> io::Result<()> {
                 let length = zeroes.len().min((region.start_addr().0 + region.len() - address) as usize);
                 memory.write_slice(&zeroes[..length], GuestAddress(address)).map_err(io::Error::other)?;
             }
-        } else if is_private_file(region) {
-            let start = range.start;
-            let replaced = with_zeroes(memory, range);
-            mark_dirty(memory, start, region.len() as usize);
-            replaced?;
         } else {
             give_back(memory, range, Contents::Zeroes)?;
         }
@@ -196,10 +192,6 @@ pub(crate) mod tests {
         give_back(&memory, PAGE + 1..4 * PAGE - 1, Contents::Undefined).unwrap();
         assert_eq!([1, 2, 3].map(first), [7, 0x5a, 7]);
         assert_eq!([1, 2, 3].map(|page| dirty(&memory, page * PAGE)), [false, true, false]);
-        memory.write_obj(9_u8, GuestAddress(2 * PAGE)).unwrap();
-
-        clear_files(&memory).unwrap();
-        assert!((0..8).all(|page| first(page) == 0 && dirty(&memory, page * PAGE)));
         memory.write_obj(9_u8, GuestAddress(2 * PAGE)).unwrap();
         let mut bytes = vec![0; 8 * PAGE as usize];
         file.read_exact_at(&mut bytes, 0).unwrap();
