@@ -192,6 +192,7 @@ impl LazyMemory {
         }
         stop();
         lock(&self.shared.work).ended = true;
+        drop(on_failure);
         self.shared.finish();
     }
 
@@ -279,6 +280,7 @@ impl Shared {
         }
         // The guest has stopped before anybody knows.
         lock(&self.work).failed = Some(failure);
+        drop(on_failure);
         self.finish();
     }
 
