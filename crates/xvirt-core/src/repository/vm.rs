@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::name::{check_name, is_disk_name, is_plain, shown};
 use super::record::{corrupt, read_bounded, write_new};
-use super::reference::Reference;
 use super::snapshot::link_saved_state;
 use super::store::absent_is;
 use super::template::Lineage;
@@ -343,33 +342,58 @@ impl Repository {
         Ok(())
     }
 
-    /// Deletes VMs that were just made, all at once. Those that are in use by now stay.
-    pub(crate) fn discard_new(&self, vms: &[StoredVm]) {
-        let discard = || {
-            let references = self.all_references(None)?;
-            let owners = |(vm, found): &(StoredVm, Vec<Reference>)| {
-                let id = vm.uuid();
-                found.iter().map(|reference| reference.owner.id).filter(move |owner| *owner != id).collect::<Vec<_>>()
+    /// Deletes VMs that were just made, all at once, and goes on with the next when one cannot be deleted. Those that are in
+    /// use by now stay. Returns the titles of all that stay.
+    pub(crate) fn discard_new(&self, vms: &[StoredVm]) -> Vec<String> {
+        let prepared = self.used_of(vms).and_then(|used| Ok((used, self.lock_exclusive()?)));
+        let (used, lock) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                tracing::warn!("new VMs stay: {error}");
+                return vms.iter().map(StoredVm::title).collect();
+            }
+        };
+        let (mut trash, mut left) = (Vec::new(), Vec::new());
+        for vm in vms {
+            let discarded = || {
+                if used.contains(&vm.uuid()) {
+                    return Err(Error::new(ErrorKind::InUse, "it is in use"));
+                }
+                let _claims = vm.own_disks().iter().map(|own| disk::claim(&own.path)).collect::<Result<Vec<_>>>()?;
+                self.discard(&lock, Directory::Vms, vm.uuid())
             };
-            let used: HashSet<_> = references.iter().flat_map(owners).collect();
-            let (lock, mut trash) = (self.lock_exclusive()?, Vec::new());
-            for vm in vms {
-                let claim = || vm.own_disks().iter().map(|own| disk::claim(&own.path)).collect::<Result<Vec<_>>>();
-                match claim() {
-                    Ok(claims) if !used.contains(&vm.uuid()) => {
-                        trash.push(self.discard(&lock, Directory::Vms, vm.uuid())?);
-                        drop(claims);
-                    }
-                    _ => tracing::warn!("{} stays, because it is in use", vm.title()),
+            match discarded() {
+                Ok(id) => trash.push(id),
+                Err(error) => {
+                    tracing::warn!("{} stays: {error}", vm.title());
+                    left.push(vm.title());
                 }
             }
-            Ok(trash)
-        };
-        let discarded: Result<Vec<_>> = discard();
-        match discarded {
-            Ok(trash) => trash.into_iter().for_each(|id| self.empty(id)),
-            Err(error) => tracing::warn!("new VMs stay: {error}"),
         }
+        drop(lock);
+        trash.into_iter().for_each(|id| self.empty(id));
+        left
+    }
+
+    /// Which VMs are used by others. One of `vms` whose references cannot be read counts as used.
+    ///
+    /// # Errors
+    /// The VMs cannot be listed, or the references of another cannot be read, which may use any.
+    fn used_of(&self, vms: &[StoredVm]) -> Result<HashSet<Uuid>> {
+        let mut used = HashSet::new();
+        for vm in self.vms()? {
+            let id = vm.uuid();
+            match self.references(&vm.record().config, &vm.folder()) {
+                Ok(references) => {
+                    used.extend(references.found.iter().map(|found| found.owner.id).filter(|owner| *owner != id));
+                }
+                Err(_) if vms.iter().any(|new| new.uuid() == id) => {
+                    used.insert(id);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(used)
     }
 
     /// Fails if there is a VM with this UUID.

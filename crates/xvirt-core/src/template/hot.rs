@@ -75,8 +75,9 @@ impl Repository {
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint), and [`InvalidConfig`](ErrorKind::InvalidConfig) for an invalid name or more
-    /// than 10,000 VMs. Then none of the new VMs is left, except those that somebody uses already, and the VM goes on. Its
-    /// disks may be based on one more image. VMs that were complete when the process died stay.
+    /// than 10,000 VMs. Then none of the new VMs is left, except those that the error names, because somebody uses them
+    /// already or they cannot be removed, and the VM goes on. Its disks may be based on one more image. VMs that were
+    /// complete when the process died stay.
     pub fn fork(
         &self,
         vm: &Vm,
@@ -100,8 +101,14 @@ impl Repository {
             Ok(())
         });
         if let Err(error) = outcome {
-            self.discard_new(&made);
-            return Err(error);
+            let left = self.discard_new(&made);
+            if left.is_empty() {
+                return Err(error);
+            }
+            let what = format!("the fork of VM '{}' failed, and these new VMs stay: {}", vm.name(), left.join(", "));
+            return Err(Error::new(error.kind(), what)
+                .because(error)
+                .with_remedy("correct the cause, and remove them with remove_vm"));
         }
         Ok(made)
     }
