@@ -2,8 +2,8 @@
 
 use xvirt_core::repository::{Repository, StoredVm};
 
-use crate::host;
 use crate::hot::{mac, networked, resumed, sound};
+use crate::{host, mappable_folder};
 
 fn again(repository: &Repository, vm: &StoredVm) -> StoredVm {
     repository.vm(&vm.uuid().to_string()).unwrap()
@@ -12,7 +12,8 @@ fn again(repository: &Repository, vm: &StoredVm) -> StoredVm {
 #[test]
 fn a_copy_that_has_not_run_yet_is_reverted_forked_and_sealed() {
     let host = host!();
-    let (_folder, hub, repository, guest) = networked(&host);
+    let folder = mappable_folder!();
+    let (hub, repository, guest) = networked(&host, folder.path());
     let progress = guest.progress;
     let template = repository.seal_hot("booted", &guest.vm, &()).unwrap();
     drop(guest);

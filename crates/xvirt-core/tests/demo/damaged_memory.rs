@@ -8,8 +8,8 @@ use xvirt_core::config::DiskSource;
 use xvirt_core::repository::Repository;
 use xvirt_core::snapshot::NewSnapshot;
 
-use crate::host;
 use crate::hot::{networked, sound};
+use crate::{host, mappable_folder};
 
 /// Where memory begins: see docs/snapshot-format.md.
 const MEMORY: usize = 2 << 20;
@@ -36,7 +36,8 @@ fn problems(repository: &Repository) -> Vec<String> {
 #[test]
 fn a_check_finds_memory_that_has_changed() {
     let host = host!();
-    let (_folder, _hub, repository, guest) = networked(&host);
+    let folder = mappable_folder!();
+    let (_hub, repository, guest) = networked(&host, folder.path());
     let template = repository.seal_hot("booted", &guest.vm, &()).unwrap();
     let copy = repository.instantiate(&template, "copy").unwrap();
     let incremental = || NewSnapshot::new("checkpoint").incremental(true);

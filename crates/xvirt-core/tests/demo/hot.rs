@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
-use tempfile::TempDir;
 use xvirt_core::ErrorKind;
 use xvirt_core::config::Nic;
 use xvirt_core::host::Host;
@@ -11,9 +11,9 @@ use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::template::Unused;
 use xvirt_core::vm::{MemoryLoaded, MemoryLoading, Resume, SuspendedVm};
 
-use crate::host;
 use crate::hub::Hub;
 use crate::workload::{self, Progress, Workload};
+use crate::{host, mappable_folder};
 
 fn lazily() -> Resume {
     Resume::default().memory(MemoryLoading::Lazy)
@@ -26,14 +26,13 @@ fn started(stored: &StoredVm, host: &Host) -> Workload {
     guest
 }
 
-/// A VM whose guest answers on a network, and checks its memory and its disks.
-pub fn networked(host: &Host) -> (TempDir, Hub, Repository, Workload) {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("hub");
+/// A VM in `folder` whose guest answers on a network, and checks its memory and its disks.
+pub fn networked(host: &Host, folder: &Path) -> (Hub, Repository, Workload) {
+    let socket = folder.join("hub");
     let hub = Hub::new(&socket);
-    let (repository, stored) = workload::create(folder.path(), Some(Nic::stream(&socket)));
+    let (repository, stored) = workload::create(folder, Some(Nic::stream(&socket)));
     let guest = started(&stored, host);
-    (folder, hub, repository, guest)
+    (hub, repository, guest)
 }
 
 pub fn sound(repository: &Repository) {
@@ -55,7 +54,7 @@ pub fn mac(stored: &StoredVm) -> [u8; 6] {
 #[test]
 fn a_guest_runs_before_its_memory_is_read() {
     let host = host!();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = mappable_folder!();
     let (repository, stored) = workload::create(folder.path(), None);
     let mut guest = started(&stored, &host);
     for (how, loaded, resident) in [
@@ -90,7 +89,8 @@ fn a_guest_runs_before_its_memory_is_read() {
 #[test]
 fn instances_of_a_booted_vm_go_on_at_once_each_with_its_own_identity() {
     let host = host!();
-    let (_folder, hub, repository, mut guest) = networked(&host);
+    let folder = mappable_folder!();
+    let (hub, repository, mut guest) = networked(&host, folder.path());
     let original = repository.vm(&guest.vm.uuid().to_string()).unwrap();
     hub.expect(&[mac(&original)]);
     let progress = guest.progress;
@@ -155,7 +155,8 @@ fn instances_of_a_booted_vm_go_on_at_once_each_with_its_own_identity() {
 #[test]
 fn forks_of_a_running_vm_go_on_beside_it() {
     let host = host!();
-    let (_folder, hub, repository, mut guest) = networked(&host);
+    let folder = mappable_folder!();
+    let (hub, repository, mut guest) = networked(&host, folder.path());
     let progress = guest.progress;
     let forks = repository.fork(&guest.vm, 3, "fork", &()).unwrap();
     let names: Vec<_> = forks.iter().map(StoredVm::name).collect();

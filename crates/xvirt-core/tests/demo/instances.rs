@@ -22,10 +22,10 @@ use xvirt_core::vm::{MemoryLoaded, MemoryLoading, Resume, Vm};
 use xvirt_testing::process::{Taken, comes_to, in_own_process};
 
 use crate::echo::{pattern, round_trip};
-use crate::host;
 use crate::hub::Hub;
 use crate::support::{PATIENCE, config};
 use crate::victim::{self, say};
+use crate::{host, mappable_folder};
 
 const INSTANCES: usize = 40;
 const SHARING: usize = 8;
@@ -52,8 +52,7 @@ struct Bench {
 
 impl Bench {
     /// A template of a VM that has booted and said `ready`, and is gone. Its guest waits for interrupts.
-    fn new(host: &Host, line: &CommandLine, memory: ByteSize, ready: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn new(folder: tempfile::TempDir, host: &Host, line: &CommandLine, memory: ByteSize, ready: &str) -> Self {
         let repository = Repository::open(folder.path().join("repository")).unwrap();
         let (socket, mut stage) = (folder.path().join("hub"), repository.stage().unwrap());
         let (hub, image) = (Hub::new(&socket), stage.disk_path(0, ImageFormat::Qcow2));
@@ -178,7 +177,7 @@ fn all_instances_of_a_template_answer_and_leave_nothing() {
     let host = host!();
     let count = instances(INSTANCES);
     let line = CommandLine::new([Mode::Blk, Mode::Net, Mode::Vsock, Mode::Echo]).net_every(1 << 40);
-    let bench = Bench::new(&host, &line, ByteSize::mib(32), "vsock: cid=77 ready");
+    let bench = Bench::new(mappable_folder!(), &host, &line, ByteSize::mib(32), "vsock: cid=77 ready");
     let free = || memory("/proc/meminfo", "MemAvailable");
     let (before, began) = (free(), Instant::now());
     let halves = [count / 2, count - count / 2];
@@ -215,7 +214,7 @@ fn instances_share_the_memory_that_they_do_not_write() {
         let pages = (size.bytes() - START) / PAGE - 64;
         let line = CommandLine::new([Mode::Counter, Mode::Net, Mode::Echo]).net_every(1 << 40);
         let line = line.start(START).pages(pages).passes(1).every(1);
-        let bench = Bench::new(&host, &line, size, "counter: cpu 0 pass 1");
+        let bench = Bench::new(mappable_folder!(), &host, &line, size, "counter: cpu 0 pass 1");
         let stored: Vec<_> =
             (0..count).map(|_| bench.repository.instantiate(&bench.template, "instance").unwrap()).collect();
         let how = Resume::default().memory(MemoryLoading::Lazy).prefault(true);

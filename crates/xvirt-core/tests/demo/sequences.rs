@@ -14,10 +14,10 @@ use xvirt_core::snapshot::{CheckpointMethod, NewSnapshot};
 use xvirt_core::vm::{MemoryLoaded, MemoryLoading, Resume, SuspendedVm, Vm};
 use xvirt_testing::random::Random;
 
-use crate::host;
 use crate::support::PATIENCE;
 use crate::switch::{GUEST, Switch};
 use crate::workload::{self, DISK, Progress, Workload};
+use crate::{host, mappable_folder};
 
 const SEQUENCES: u64 = 2;
 const SEED: u64 = 1;
@@ -38,7 +38,7 @@ fn every_sequence_of_verbs_leaves_memory_disks_and_network_exact() {
     let first = number("XVIRT_SEQUENCES_SEED", SEED);
     for seed in first..first + number("XVIRT_SEQUENCES", SEQUENCES) {
         println!("XVIRT_SEQUENCES_SEED={seed}");
-        let mut sequence = Sequence::new(&host, seed);
+        let mut sequence = Sequence::new(mappable_folder!(), &host, seed);
         for _ in 0..VERBS {
             sequence.step();
         }
@@ -67,8 +67,7 @@ struct Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    fn new(host: &'a Host, seed: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn new(folder: TempDir, host: &'a Host, seed: u64) -> Self {
         let socket = folder.path().join("switch");
         let switch = Switch::new(&socket);
         let (repository, stored) =

@@ -1,7 +1,11 @@
 //! Code shared by the tests with the demo guest.
 
+use std::env;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::fs::statfs;
+use tempfile::TempDir;
 use xvirt_core::Result;
 use xvirt_core::config::{Boot, ByteSize, VmConfig};
 use xvirt_core::console::ConsoleReader;
@@ -28,6 +32,33 @@ macro_rules! host {
     () => {
         match $crate::support::host() {
             Some(host) => host,
+            None => return,
+        }
+    };
+}
+
+/// The types of file systems whose files of memory are mapped: ext4, XFS, Btrfs, F2FS, bcachefs and ZFS (statfs(2)).
+const MAPPABLE: [i64; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1];
+
+/// A folder from whose files memory is mapped; if there is none, prints that the test was skipped.
+pub fn mappable_folder() -> Option<TempDir> {
+    // Names of sockets must be short, and those of builds may be long.
+    let folders = [env::temp_dir(), PathBuf::from(env!("CARGO_TARGET_TMPDIR"))];
+    let mappable = |folder: &&PathBuf| statfs(*folder).is_ok_and(|system| MAPPABLE.contains(&system.f_type));
+    let found = folders.iter().filter(mappable).find_map(|folder| tempfile::tempdir_in(folder).ok());
+    if found.is_none() {
+        let test = std::thread::current().name().unwrap_or("?").to_owned();
+        println!("SKIPPED {test}: none of {folders:?} is on a file system from which memory is mapped");
+    }
+    found
+}
+
+/// Returns from the test if there is no folder from whose files memory is mapped.
+#[macro_export]
+macro_rules! mappable_folder {
+    () => {
+        match $crate::support::mappable_folder() {
+            Some(folder) => folder,
             None => return,
         }
     };

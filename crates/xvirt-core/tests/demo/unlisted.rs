@@ -8,9 +8,8 @@ use xvirt_core::disk::ImageFormat;
 use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::{Repository, StoredVm};
 
-use crate::host;
 use crate::hot::{networked, resumed, sound};
-use crate::workload;
+use crate::{host, mappable_folder, workload};
 
 /// Merges images when the second disk begins to be hashed, as another process may at any time.
 struct Merging<'a> {
@@ -35,7 +34,8 @@ impl Progress for Merging<'_> {
 #[test]
 fn a_template_with_memory_needs_nothing_that_others_delete_meanwhile() {
     let host = host!();
-    let (_folder, _hub, repository, mut guest) = networked(&host);
+    let folder = mappable_folder!();
+    let (_hub, repository, mut guest) = networked(&host, folder.path());
     for name in ["kept", "removed"] {
         let snapshot = repository.snapshot(&guest.vm, name, &()).unwrap();
         if name == "removed" {
@@ -77,7 +77,8 @@ impl Progress for Enough<'_> {
 #[test]
 fn a_fork_that_is_cancelled_leaves_no_vm() {
     let host = host!();
-    let (_folder, _hub, repository, mut guest) = networked(&host);
+    let folder = mappable_folder!();
+    let (_hub, repository, mut guest) = networked(&host, folder.path());
     let snapshot = repository.snapshot(&guest.vm, "before", &()).unwrap();
     let error = repository.fork(&guest.vm, 5, "fork", &Enough { repository: &repository, vms: 4 }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
