@@ -176,7 +176,7 @@ impl<'a> Sequence<'a> {
         let how = self.loading();
         let guest = self.workload.take().unwrap();
         let guest = guest.moved_to(build(self.host));
-        load(&guest.vm, how);
+        load(&guest.vm, how, MemoryLoaded::Mapped);
         self.workload = Some(guest);
     }
 
@@ -223,10 +223,11 @@ impl<'a> Sequence<'a> {
         let (snapshot, least, most) = (self.taken[at].snapshot.clone(), self.taken[at].least, self.taken[at].most);
         println!("revert to {at}, with memory: {}", snapshot.has_memory());
         let how = self.loading();
-        let based = snapshot.checkpoint_report().is_some_and(|report| report.base.is_some());
-        if based && how.memory == MemoryLoading::Lazy {
+        let mut based = snapshot.checkpoint_report().is_some_and(|report| report.base.is_some());
+        if based && how.memory == MemoryLoading::Lazy && self.random.below(2) > 0 {
             println!("  flatten it");
             self.repository.flatten_checkpoint(&snapshot, &()).unwrap();
+            based = false;
         }
         self.workload = None;
         let stored = self.repository.revert(&snapshot).unwrap();
@@ -242,7 +243,8 @@ impl<'a> Sequence<'a> {
             return;
         }
         let guest = Workload::taken_back(stored.build(self.host).unwrap(), least);
-        load(&guest.vm, how);
+        let lazily = if based { MemoryLoaded::Userfault } else { MemoryLoaded::Mapped };
+        load(&guest.vm, how, lazily);
         self.workload = Some(guest);
         self.guest().goes_on();
         let now = self.guest().progress;
@@ -319,7 +321,7 @@ impl<'a> Sequence<'a> {
             assert!(own.uuid != original.uuid && own.generation_id != original.generation_id, "{own:?}");
             assert!(own.nics[0].mac.is_some_and(|mac| mac.octets() != GUEST), "{own:?}");
             let guest = Workload::taken_back(copy.build(self.host).unwrap(), least);
-            load(&guest.vm, Resume::default().memory(MemoryLoading::Lazy));
+            load(&guest.vm, Resume::default().memory(MemoryLoading::Lazy), MemoryLoaded::Mapped);
             guests.push(guest);
         }
         guests.iter_mut().for_each(Workload::goes_on);
@@ -344,10 +346,10 @@ impl<'a> Sequence<'a> {
     }
 }
 
-/// Resumes a VM, whose memory is loaded in this way.
-fn load(vm: &Vm, how: Resume) {
+/// Resumes a VM, whose memory is loaded in this way, and if that is lazily, then so.
+fn load(vm: &Vm, how: Resume, lazily: MemoryLoaded) {
     println!("  memory: {:?}, prefault: {}", how.memory, how.prefault);
-    let expected = if how.memory == MemoryLoading::Lazy { MemoryLoaded::Mapped } else { MemoryLoaded::Read };
+    let expected = if how.memory == MemoryLoading::Lazy { lazily } else { MemoryLoaded::Read };
     assert_eq!(vm.resume_with(how, &()).unwrap().loaded, expected);
 }
 
