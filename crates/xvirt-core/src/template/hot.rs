@@ -17,9 +17,11 @@ const MAX_FORKS: usize = 10_000;
 
 impl Repository {
     /// Makes a template with memory of a running, paused or suspended VM of the repository, which goes on. Its
-    /// [instances](Self::instantiate) are suspended at the moment of the seal, and
-    /// [resume](crate::vm::Vm::resume) within milliseconds: they map the same file of memory, and share the pages that
-    /// they do not write.
+    /// [instances](Self::instantiate) are suspended at the moment of the seal, all with one file of memory, and
+    /// [resume](crate::vm::Vm::resume) within milliseconds where that file can be mapped: then they share the pages that
+    /// they do not write. That needs private memory without huge pages, and a repository on a disk of this host with one
+    /// of the file systems that [`MemoryLoading::Lazy`](crate::vm::MemoryLoading::Lazy) names. Otherwise an instance reads
+    /// all memory before it runs, or with that choice while it runs, and has it for itself.
     ///
     /// No disk is copied, except read-only ones outside the repository. The guest is stopped as for a
     /// [`checkpoint`](Self::checkpoint); the disks are hashed while it runs again.
@@ -63,8 +65,8 @@ impl Repository {
 
     /// Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called `name`
     /// with a dash and a number from 1, and are suspended at the same moment, as instances of a template
-    /// [with memory](Self::seal_hot), and share a file of memory as those do. Their configuration is
-    /// that of the VM, with an identity of their own.
+    /// [with memory](Self::seal_hot), and share a file of memory as those do, under the same conditions
+    /// ([`MemoryLoading`](crate::vm::MemoryLoading)). Their configuration is that of the VM, with an identity of their own.
     ///
     /// `progress` is asked before each VM whether to cancel.
     ///
