@@ -1748,6 +1748,14 @@ typedef struct XvirtCancel XvirtCancel;
 typedef struct XvirtChannel XvirtChannel;
 
 /**
+ * A console that serves one connection. Freeing it disconnects the peer and ends the thread.
+ *
+ * Several threads may use it at once. Free it with xvirt_connection_attachment_free() when no call uses it any
+ * more.
+ */
+typedef struct XvirtConnectionAttachment XvirtConnectionAttachment;
+
+/**
  * The console of a VM: its output so far, and its input.
  *
  * No user of the console slows the guest down: output goes into a bounded ring, and readers that fall behind
@@ -6277,6 +6285,18 @@ XvirtStatus xvirt_cpu_baseline_vendor(const struct XvirtCpuBaseline *cpu_baselin
 
 /**
  * Frees it. NULL is fine.
+ */
+void xvirt_connection_attachment_free(struct XvirtConnectionAttachment *connection_attachment);
+
+/**
+ * Whether the connection has ended: the peer has hung up, or the console was closed.
+ */
+XvirtStatus xvirt_connection_attachment_is_over(const struct XvirtConnectionAttachment *connection_attachment,
+                                                bool *is_over,
+                                                struct XvirtError **error);
+
+/**
+ * Frees it. NULL is fine.
  *
  * The VM keeps its console.
  */
@@ -6399,6 +6419,25 @@ XvirtStatus xvirt_console_attach_unix_socket(const struct XvirtConsole *console,
                                              const struct XvirtCall *call,
                                              struct XvirtSocketAttachment **socket_attachment,
                                              struct XvirtError **error);
+
+/**
+ * Serves the peer of a connected unix stream socket, which becomes non-blocking: it gets the output from the
+ * oldest byte kept, and may send input, which is dropped while the VM is halted. One thread serves it until the
+ * peer hangs up, the console is closed or the attachment is freed. A peer that does not read loses the oldest
+ * output, and is told so.
+ *
+ * Errors:
+ * XVIRT_STATUS_INVALID_CONFIG if it is not a unix stream socket, XVIRT_STATUS_OUT_OF_DESCRIPTORS.
+ *
+ * `connection` is a descriptor, which is duplicated and stays open. Free `connection_attachment` with
+ * xvirt_connection_attachment_free(). `call` is NULL, or has a timeout, the means to cancel the call and a
+ * callback for its progress.
+ */
+XvirtStatus xvirt_console_attach_connection(const struct XvirtConsole *console,
+                                            int connection,
+                                            const struct XvirtCall *call,
+                                            struct XvirtConnectionAttachment **connection_attachment,
+                                            struct XvirtError **error);
 
 /**
  * Closes the console permanently, as freeing its VM does: readers get the remaining output and then end of file,
@@ -8726,6 +8765,24 @@ XvirtStatus xvirt_vm_suspend(const struct XvirtVm *vm,
                              struct XvirtError **error);
 
 /**
+ * Like xvirt_vm_suspend(), to an open, empty, regular file, for a process that cannot open files. Another
+ * process continues with xvirt_suspended_vm_from_descriptor().
+ *
+ * Errors:
+ * As xvirt_vm_suspend(); after an error the file is empty. And XVIRT_STATUS_INVALID_CONFIG if the file is not
+ * empty, or not open for reading and writing.
+ *
+ * `file` is a descriptor, which is duplicated and stays open. Free `suspend_report` with
+ * xvirt_suspend_report_free(). `call` is NULL, or has a timeout, the means to cancel the call and a callback for
+ * its progress.
+ */
+XvirtStatus xvirt_vm_suspend_to(const struct XvirtVm *vm,
+                                int file,
+                                const struct XvirtCall *call,
+                                struct XvirtSuspendReport **suspend_report,
+                                struct XvirtError **error);
+
+/**
  * Stops tracking what the guest writes for incremental (`incremental`) checkpoints, so that
  * it runs as fast as before. The next such checkpoint has all memory. Without effect if nothing is tracked.
  * Waits for verbs in progress.
@@ -8800,6 +8857,25 @@ XvirtStatus xvirt_suspended_vm_open(const char *path,
                                     const struct XvirtCall *call,
                                     struct XvirtSuspendedVm **suspended_vm,
                                     struct XvirtError **error);
+
+/**
+ * Reads the description of the VM from an open file, as xvirt_vm_suspend_to() wrote it, for a process that
+ * cannot open files. This locks and changes nothing.
+ *
+ * The resume makes the file invalid instead of removing it, before the guest runs.
+ *
+ * Errors:
+ * As xvirt_suspended_vm_open(), and XVIRT_STATUS_INVALID_CONFIG if the descriptor is not of a regular file that
+ * is open for reading and writing, or if the file is based on others.
+ *
+ * `file` is a descriptor, which is duplicated and stays open. Free `suspended_vm` with
+ * xvirt_suspended_vm_free(). `call` is NULL, or has a timeout, the means to cancel the call and a callback for
+ * its progress.
+ */
+XvirtStatus xvirt_suspended_vm_from_descriptor(int file,
+                                               const struct XvirtCall *call,
+                                               struct XvirtSuspendedVm **suspended_vm,
+                                               struct XvirtError **error);
 
 /**
  * The VM's UUID.

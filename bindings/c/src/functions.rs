@@ -654,6 +654,36 @@ pub unsafe extern "C" fn xvirt_cpu_baseline_vendor(
     })
 }
 
+/// A console that serves one connection. Freeing it disconnects the peer and ends the thread.
+///
+/// Several threads may use it at once. Free it with xvirt_connection_attachment_free() when no call uses it any
+/// more.
+pub struct XvirtConnectionAttachment(pub core::console::ConnectionAttachment);
+
+/// Frees it. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_connection_attachment_free(
+    connection_attachment: Option<Box<XvirtConnectionAttachment>>,
+) {
+    free(connection_attachment);
+}
+
+/// Whether the connection has ended: the peer has hung up, or the console was closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_connection_attachment_is_over(
+    connection_attachment: Option<&XvirtConnectionAttachment>,
+    is_over: Option<&mut MaybeUninit<bool>>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let is_over = out(is_over, MaybeUninit::zeroed(), "is_over")?;
+        let this = given(connection_attachment, "connection_attachment")?;
+        let value = this.0.is_over();
+        *is_over = value.to_c(&Arena::new());
+        Ok(())
+    })
+}
+
 /// The console of a VM: its output so far, and its input.
 ///
 /// No user of the console slows the guest down: output goes into a bounded ring, and readers that fall behind
@@ -886,6 +916,37 @@ pub unsafe extern "C" fn xvirt_console_attach_unix_socket(
         let call = unsafe { Call::of(call) }?;
         let value = call.run(|_| lift(this.0.attach_unix_socket(path)))?;
         put_handle(socket_attachment, XvirtSocketAttachment(value));
+        Ok(())
+    })
+}
+
+/// Serves the peer of a connected unix stream socket, which becomes non-blocking: it gets the output from the
+/// oldest byte kept, and may send input, which is dropped while the VM is halted. One thread serves it until the
+/// peer hangs up, the console is closed or the attachment is freed. A peer that does not read loses the oldest
+/// output, and is told so.
+///
+/// Errors:
+/// XVIRT_STATUS_INVALID_CONFIG if it is not a unix stream socket, XVIRT_STATUS_OUT_OF_DESCRIPTORS.
+///
+/// `connection` is a descriptor, which is duplicated and stays open. Free `connection_attachment` with
+/// xvirt_connection_attachment_free(). `call` is NULL, or has a timeout, the means to cancel the call and a
+/// callback for its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_console_attach_connection(
+    console: Option<&XvirtConsole>,
+    connection: c_int,
+    call: *const XvirtCall,
+    connection_attachment: Option<&mut *mut XvirtConnectionAttachment>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let connection_attachment = out(connection_attachment, std::ptr::null_mut(), "connection_attachment")?;
+        let this = given(console, "console")?;
+        let connection: core::config::Descriptor = crate::input::owned(connection, "connection")?.into();
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        let value = call.run(|_| lift(this.0.attach_connection(connection)))?;
+        put_handle(connection_attachment, XvirtConnectionAttachment(value));
         Ok(())
     })
 }
@@ -5090,6 +5151,36 @@ pub unsafe extern "C" fn xvirt_vm_suspend(
     })
 }
 
+/// Like xvirt_vm_suspend(), to an open, empty, regular file, for a process that cannot open files. Another
+/// process continues with xvirt_suspended_vm_from_descriptor().
+///
+/// Errors:
+/// As xvirt_vm_suspend(); after an error the file is empty. And XVIRT_STATUS_INVALID_CONFIG if the file is not
+/// empty, or not open for reading and writing.
+///
+/// `file` is a descriptor, which is duplicated and stays open. Free `suspend_report` with
+/// xvirt_suspend_report_free(). `call` is NULL, or has a timeout, the means to cancel the call and a callback for
+/// its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_vm_suspend_to(
+    vm: Option<&XvirtVm>,
+    file: c_int,
+    call: *const XvirtCall,
+    suspend_report: Option<&mut *mut XvirtSuspendReport>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let suspend_report = out(suspend_report, std::ptr::null_mut(), "suspend_report")?;
+        let this = given(vm, "vm")?;
+        let file: core::config::Descriptor = crate::input::owned(file, "file")?.into();
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        let value = call.run(|watch| lift(this.0.suspend_to(file, watch)))?;
+        output::put_record(suspend_report, &value);
+        Ok(())
+    })
+}
+
 /// Stops tracking what the guest writes for incremental (`incremental`) checkpoints, so that
 /// it runs as fast as before. The next such checkpoint has all memory. Without effect if nothing is tracked.
 /// Waits for verbs in progress.
@@ -5221,6 +5312,36 @@ pub unsafe extern "C" fn xvirt_suspended_vm_open(
         // SAFETY: the caller passes NULL or what the header asks for.
         let call = unsafe { Call::of(call) }?;
         let value = call.run(|_| lift(core::vm::SuspendedVm::open(path)))?;
+        put_handle(suspended_vm, XvirtSuspendedVm(Exclusive::new(value)));
+        Ok(())
+    })
+}
+
+/// Reads the description of the VM from an open file, as xvirt_vm_suspend_to() wrote it, for a process that
+/// cannot open files. This locks and changes nothing.
+///
+/// The resume makes the file invalid instead of removing it, before the guest runs.
+///
+/// Errors:
+/// As xvirt_suspended_vm_open(), and XVIRT_STATUS_INVALID_CONFIG if the descriptor is not of a regular file that
+/// is open for reading and writing, or if the file is based on others.
+///
+/// `file` is a descriptor, which is duplicated and stays open. Free `suspended_vm` with
+/// xvirt_suspended_vm_free(). `call` is NULL, or has a timeout, the means to cancel the call and a callback for
+/// its progress.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xvirt_suspended_vm_from_descriptor(
+    file: c_int,
+    call: *const XvirtCall,
+    suspended_vm: Option<&mut *mut XvirtSuspendedVm>,
+    error: Option<&mut *mut XvirtError>,
+) -> XvirtStatus {
+    entry(error, || {
+        let suspended_vm = out(suspended_vm, std::ptr::null_mut(), "suspended_vm")?;
+        let file: core::config::Descriptor = crate::input::owned(file, "file")?.into();
+        // SAFETY: the caller passes NULL or what the header asks for.
+        let call = unsafe { Call::of(call) }?;
+        let value = call.run(|_| lift(core::vm::SuspendedVm::from_descriptor(file)))?;
         put_handle(suspended_vm, XvirtSuspendedVm(Exclusive::new(value)));
         Ok(())
     })

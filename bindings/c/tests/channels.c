@@ -69,6 +69,16 @@ static void consoles(const XvirtHost *host) {
     is_text(path, socket_path);
     xvirt_socket_attachment_free(attached);
     free(socket_path);
+    int pair[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    XvirtConnectionAttachment *connection = NULL;
+    OK(xvirt_console_attach_connection(console, pair[0], NULL, &connection, &error));
+    CHECK(close(pair[0]) == 0 && read(pair[1], buffer, 1) == 1);
+    bool over = true;
+    OK(xvirt_connection_attachment_is_over(connection, &over, &error));
+    CHECK(!over);
+    xvirt_connection_attachment_free(connection);
+    CHECK(close(pair[1]) == 0);
     xvirt_vm_free(vm);
     /* The end of a console. */
     do

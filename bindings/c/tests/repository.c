@@ -448,8 +448,26 @@ static void copies(const XvirtRepository *repository, const XvirtTemplate *templ
     OK(xvirt_suspended_vm_open(path, NULL, &suspended, &error));
     OK(xvirt_suspended_vm_build_with(suspended, config, host, NULL, &vm, &error));
     CHECK(state_of(vm) == XVIRT_POWER_STATE_SUSPENDED);
+    xvirt_suspended_vm_free(suspended);
+    /* The same with an open file. */
+    XvirtResumeReport *resumed = NULL;
+    XvirtResume how = {.struct_size = sizeof how};
+    OK(xvirt_vm_resume_with(vm, &how, NULL, &resumed, &error));
+    xvirt_resume_report_free(resumed);
+    FILE *file = tmpfile();
+    CHECK(file != NULL);
+    OK(xvirt_vm_suspend_to(vm, fileno(file), NULL, &report, &error));
+    xvirt_suspend_report_free(report);
+    FAILS(XVIRT_STATUS_INVALID_STATE, xvirt_vm_suspend_to(vm, fileno(file), NULL, &report, &error));
+    xvirt_vm_free(vm);
+    OK(xvirt_suspended_vm_from_descriptor(fileno(file), NULL, &suspended, &error));
+    OK(xvirt_suspended_vm_build_with(suspended, config, host, NULL, &vm, &error));
+    OK(xvirt_vm_hard_shutdown(vm, NULL, &error));
     xvirt_vm_free(vm);
     xvirt_suspended_vm_free(suspended);
+    /* Its memory was discarded. */
+    FAILS(XVIRT_STATUS_NOT_FOUND, xvirt_suspended_vm_from_descriptor(fileno(file), NULL, &suspended, &error));
+    CHECK(fclose(file) == 0);
     xvirt_vm_config_free(config);
     free(path);
 

@@ -305,6 +305,39 @@ impl GuestAgent {
 }
 
 #[pyclass(frozen, module = "xvirt._xvirt")]
+pub struct ConnectionAttachment {
+    pub slot: Slot<core::console::ConnectionAttachment>,
+}
+
+impl ToPython for core::console::ConnectionAttachment {
+    fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(Bound::new(py, ConnectionAttachment { slot: Slot::new("ConnectionAttachment", self) })?.into_any())
+    }
+}
+
+impl ToPython for std::sync::Arc<core::console::ConnectionAttachment> {
+    fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(Bound::new(py, ConnectionAttachment { slot: Slot::shared("ConnectionAttachment", self) })?.into_any())
+    }
+}
+
+#[pymethods]
+impl ConnectionAttachment {
+    fn is_over<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let this = self.slot.get()?;
+        this.is_over().to_python(py)
+    }
+
+    fn dispose(&self) -> Work {
+        self.slot.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.slot.is_closed()
+    }
+}
+
+#[pyclass(frozen, module = "xvirt._xvirt")]
 pub struct Console {
     pub slot: Slot<core::console::Console>,
 }
@@ -372,6 +405,12 @@ impl Console {
     fn attach_unix_socket(&self, path: PathBuf) -> PyResult<Work> {
         let this = self.slot.get()?;
         Ok(Work::new(self.slot.closing(), move |_| this.attach_unix_socket(path)))
+    }
+
+    fn attach_connection(&self, connection: &Bound<'_, PyAny>) -> PyResult<Work> {
+        let this = self.slot.get()?;
+        let connection = crate::argument::descriptor(connection)?;
+        Ok(Work::new(self.slot.closing(), move |_| this.attach_connection(connection)))
     }
 
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -1657,6 +1696,12 @@ impl Vm {
         Ok(Work::new(self.slot.closing(), move |watch| this.suspend(path, watch)))
     }
 
+    fn suspend_to(&self, file: &Bound<'_, PyAny>) -> PyResult<Work> {
+        let this = self.slot.get()?;
+        let file = crate::argument::descriptor(file)?;
+        Ok(Work::new(self.slot.closing(), move |watch| this.suspend_to(file, watch)))
+    }
+
     fn stop_tracking(&self) -> PyResult<Work> {
         let this = self.slot.get()?;
         Ok(Work::new(self.slot.closing(), move |_| this.stop_tracking()))
@@ -1709,6 +1754,12 @@ impl SuspendedVm {
     #[staticmethod]
     fn open(path: PathBuf) -> PyResult<Work> {
         Ok(Work::free(move |_| core::vm::SuspendedVm::open(path)))
+    }
+
+    #[staticmethod]
+    fn from_descriptor(file: &Bound<'_, PyAny>) -> PyResult<Work> {
+        let file = crate::argument::descriptor(file)?;
+        Ok(Work::free(move |_| core::vm::SuspendedVm::from_descriptor(file)))
     }
 
     fn uuid<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -2274,6 +2325,7 @@ fn normalize<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<FrozenFileSystems>()?;
     module.add_class::<GuestAgent>()?;
+    module.add_class::<ConnectionAttachment>()?;
     module.add_class::<Console>()?;
     module.add_class::<PtyAttachment>()?;
     module.add_class::<ConsoleReader>()?;

@@ -35,6 +35,13 @@ impl Attachment {
     }
 }
 
+impl Attachment {
+    /// Whether its thread has ended by itself.
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Attachment {
     fn drop(&mut self) {
         {

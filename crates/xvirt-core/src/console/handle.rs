@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use vmm_sys_util::eventfd::EventFd;
 
+use super::connection::ConnectionAttachment;
 use super::port::ConsolePort;
 use super::pty::PtyAttachment;
 use super::reader::ConsoleReader;
@@ -15,6 +16,7 @@ use super::saved::ConsoleContents;
 use super::shared::Shared;
 use super::socket::SocketAttachment;
 use super::writer::ConsoleWriter;
+use crate::descriptor::Descriptor;
 use crate::wait::{Ended, Wait};
 use crate::{Error, ErrorKind, Result};
 
@@ -140,6 +142,17 @@ impl Console {
     /// if the path is too long for a socket address, `NotFound` or `PermissionDenied` because of its folder.
     pub fn attach_unix_socket(&self, path: impl AsRef<Path>) -> Result<SocketAttachment> {
         SocketAttachment::new(&self.shared, path.as_ref())
+    }
+
+    /// Serves the peer of a connected unix stream socket, which becomes non-blocking: it gets the output from the oldest
+    /// byte kept, and may send input, which is dropped while the VM is halted. One thread serves it until the peer hangs
+    /// up, the console is closed or the attachment is dropped. A peer that does not read loses the oldest output, and
+    /// is told so.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if it is not a unix stream socket, `OutOfDescriptors`.
+    pub fn attach_connection(&self, connection: impl Into<Descriptor>) -> Result<ConnectionAttachment> {
+        ConnectionAttachment::new(&self.shared, &connection.into())
     }
 
     /// Closes the console permanently, as dropping its VM does: readers get the remaining output and then end of file,

@@ -7,6 +7,7 @@
 //! Threads exist only while a pty or a socket is attached.
 
 mod attach;
+mod connection;
 mod handle;
 mod port;
 mod pty;
@@ -20,6 +21,7 @@ mod socket;
 mod tests;
 mod writer;
 
+pub use connection::ConnectionAttachment;
 pub use handle::Console;
 pub(crate) use port::ConsolePort;
 pub use pty::PtyAttachment;

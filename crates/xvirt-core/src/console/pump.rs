@@ -42,6 +42,13 @@ impl Pump {
         Ok(pump)
     }
 
+    /// Serves the peer of `socket`, which must be non-blocking.
+    pub(super) fn connected(shared: &Arc<Shared>, socket: OwnedFd) -> Result<Self> {
+        let mut pump = Self::new(shared)?;
+        pump.peers.push(Peer::new(shared, Line::Socket(socket)));
+        Ok(pump)
+    }
+
     /// Serves all clients of `listener`, which must be non-blocking.
     pub(super) fn listening(shared: &Arc<Shared>, listener: OwnedFd) -> Result<Self> {
         let mut pump = Self::new(shared)?;

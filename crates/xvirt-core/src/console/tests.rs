@@ -1,6 +1,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
@@ -319,6 +319,42 @@ fn a_socket_serves_two_clients_both_ways() {
     assert_eq!(rest, b"last");
     drop(socket);
     assert!(!path.exists());
+}
+
+#[test]
+fn a_connection_is_served_until_its_peer_leaves_or_the_console_is_closed() {
+    let console = Console::new().unwrap();
+    console.output(b"boot ");
+    let connect = || {
+        let (near, far) = UnixStream::pair().unwrap();
+        (console.attach_connection(OwnedFd::from(near)).unwrap(), far)
+    };
+    let over = |attachment: &ConnectionAttachment| {
+        while !attachment.is_over() {
+            thread::yield_now();
+        }
+    };
+    let (one, mut leaving) = connect();
+    let (two, mut staying) = connect();
+    assert_eq!(read_exactly(&mut leaving, 5), b"boot ");
+    leaving.write_all(b"1").unwrap();
+    assert_eq!(input(&console, 1), b"1");
+    assert!(!one.is_over());
+    drop(leaving);
+    over(&one);
+    console.output(b"last");
+    console.close();
+    let mut rest = Vec::new();
+    staying.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"boot last");
+    over(&two);
+    let file = OwnedFd::from(tempfile::tempfile().unwrap());
+    let error = Console::new().unwrap().attach_connection(file).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(
+        error.to_string().contains("it is not a unix stream socket; give the descriptor of a connected"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ const MAJOR: u16 = 1;
 const MINOR: u16 = 0;
 /// The number of x86-64 in ELF files (`EM_X86_64`).
 const X86_64: u16 = 62;
-const MAGIC: [u8; 8] = *b"xvirtSAV";
+pub(super) const MAGIC: [u8; 8] = *b"xvirtSAV";
 const WRITER: usize = 32;
 const TABLE: usize = 64;
 const ENTRY: usize = 32;

@@ -5,7 +5,7 @@
 //! `reader` reads one; `parallel` divides work on memory between threads. A file can be based on another, its `base`;
 //! their `chain` has all memory. A guest can run while its memory is read: `lazy`. `pages` writes pages in any order, for
 //! memory that is saved while its guest runs: in the `background`, or in `rounds` over the pages that were written
-//! meanwhile.
+//! meanwhile. `discard` makes a file invalid that cannot be removed.
 //!
 //! The file is written from back to front: the header comes last, after everything else is on stable storage. So a file
 //! with a valid header is complete.
@@ -14,6 +14,7 @@ mod background;
 mod base;
 mod chain;
 mod dirty;
+mod discard;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod header;
@@ -35,6 +36,7 @@ mod writer;
 pub(crate) use background::BackgroundSave;
 pub(crate) use base::{Identity, MAX_BASES, MemoryBase, base_path};
 pub(crate) use dirty::DirtyPages;
+pub(crate) use discard::{discard, is_discarded};
 pub(crate) use lazy::LazyMemory;
 pub(crate) use memory::{MemoryRange, PAGE, guest_slices, ranges_of};
 pub(crate) use reader::StateReader;

@@ -8,7 +8,7 @@
 //! - `build`: makes the handle from a configuration; `assemble` makes its machine.
 //! - `lifecycle`: the verbs that change the power state.
 //! - `suspend`: suspends a VM to a file; `resume` resumes it; `saved` reads such a file, `saved_devices` its device states,
-//!   and `draft` is a file until it is complete.
+//!   `saved_descriptor` is one without a path, and `draft` is a file until it is complete.
 //! - `stopped`: holds a VM stopped while it is saved; `image_change` gives its disks other images meanwhile.
 //! - `outgoing` and `incoming`: a VM at the source and at the target of a migration.
 //! - `events`: what happens to the VM; `halt`: why it is halted, and its last crash.
@@ -56,6 +56,7 @@ mod outgoing;
 mod resize;
 mod resume;
 mod saved;
+mod saved_descriptor;
 mod saved_devices;
 mod state;
 mod statistics;

@@ -310,7 +310,7 @@ impl Inner {
         let path = saved.path();
         let disks: Vec<_> = self.live().devices.disks.values().map(|disk| disk.config.clone()).collect();
         saved.require_resumable(&disks)?;
-        let reader = saved::open(path)?;
+        let reader = saved.open()?;
         let read = || {
             let description = reader.section::<Description>()?;
             let state = MachineState { processors: reader.section()?, devices: reader.section()? };

@@ -12,7 +12,9 @@ use super::Vm;
 use super::consoles::SavedConsoles;
 use super::devices::Place;
 use super::draft::remove;
+use super::saved_descriptor::SavedDescriptor;
 use crate::config::{Disk, DiskSource, MAX_DEVICES, VmConfig};
+use crate::descriptor::Descriptor;
 use crate::disk::ImageStamp;
 use crate::host::Host;
 use crate::named_file::NamedFile;
@@ -22,8 +24,13 @@ use crate::{Error, ErrorKind, Result};
 
 /// Where the saved state of a suspended VM is kept.
 pub(crate) trait SavedState: Send + Sync + fmt::Debug {
-    /// The path of the file.
+    /// The path of the file, or another name of it for messages.
     fn path(&self) -> &Path;
+
+    /// Opens the file, and those on which it is based.
+    fn open(&self) -> Result<StateReader> {
+        open(self.path())
+    }
 
     /// The VM whose state it is, if it is another one than the one that resumes: a VM of which that one is a copy.
     fn original(&self) -> Option<Uuid>;
@@ -168,6 +175,8 @@ impl Section for Description {
 #[derive(Debug)]
 pub struct SuspendedVm {
     path: PathBuf,
+    /// The file, if it was given as a descriptor.
+    file: Option<Arc<SavedDescriptor>>,
     description: Description,
     config: Option<VmConfig>,
     consoles: SavedConsoles,
@@ -185,13 +194,31 @@ impl SuspendedVm {
         let path = path.into();
         let path = path.canonicalize().map_err(|error| cannot_open(&path, error))?;
         let reader = open(&path)?;
+        Self::read(path, None, &reader)
+    }
+
+    /// Reads the description of the VM from an open file, as [`Vm::suspend_to`] wrote it, for a process that cannot open
+    /// files. This locks and changes nothing.
+    ///
+    /// The resume makes the file invalid instead of removing it, before the guest runs.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`InvalidConfig`](ErrorKind::InvalidConfig) if the descriptor is not of a regular
+    /// file that is open for reading and writing, or if the file is based on others.
+    pub fn from_descriptor(file: impl Into<Descriptor>) -> Result<Self> {
+        let file = Arc::new(SavedDescriptor::new(file.into()));
+        let reader = file.open()?;
+        Self::read(file.path().to_owned(), Some(file), &reader)
+    }
+
+    fn read(path: PathBuf, file: Option<Arc<SavedDescriptor>>, reader: &StateReader) -> Result<Self> {
         let read = || {
             let description = reader.section::<Description>()?;
             let config = description.check()?;
             Ok((description, config, reader.section()?))
         };
         let (description, config, consoles) = read().map_err(|error| in_file(&path, error))?;
-        Ok(Self { path, description, config, consoles })
+        Ok(Self { path, file, description, config, consoles })
     }
 
     /// The VM's UUID.
@@ -230,8 +257,11 @@ impl SuspendedVm {
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration does not fit; otherwise as [`VmConfig::build`].
     pub fn build_with(self, config: VmConfig, host: &Host) -> Result<Vm> {
-        let state = SavedFile { path: self.path.clone(), images: self.description.images.clone() };
-        self.build_from(Arc::new(state), config, host)
+        let state: Arc<dyn SavedState> = match &self.file {
+            Some(file) => Arc::clone(file) as _,
+            None => Arc::new(SavedFile { path: self.path.clone(), images: self.description.images.clone() }),
+        };
+        self.build_from(state, config, host)
     }
 
     /// Builds the VM from another configuration, and resumes it from `state`.

@@ -14,8 +14,10 @@ use super::draft::FileDraft;
 use super::handle::{Inner, Vm};
 use super::live::Live;
 use super::saved::{Description, SavedFile, SavedImage, SavedState};
+use super::saved_descriptor::SavedDescriptor;
 use super::state::{PowerState, Verb};
 use crate::config::{DiskSource, VmConfig};
+use crate::descriptor::Descriptor;
 use crate::disk::BlockBackend;
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -82,6 +84,26 @@ impl Vm {
             Ok(Arc::new(SavedFile { path, images: images_of(&config) }) as _)
         };
         self.suspend_as(file, with_config, publish, progress)
+    }
+
+    /// Like [`suspend`](Self::suspend), to an open, empty, regular file, for a process that cannot open files. Another
+    /// process continues with [`SuspendedVm::from_descriptor`](super::SuspendedVm::from_descriptor).
+    ///
+    /// # Errors
+    /// As [`suspend`](Self::suspend); after an error the file is empty. And
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the file is not empty, or not open for reading and writing.
+    pub fn suspend_to(&self, file: impl Into<Descriptor>, progress: &dyn Progress) -> Result<SuspendReport> {
+        Verb::Suspend.check(self.name(), self.power_state())?;
+        let saved = SavedDescriptor::new(file.into());
+        let file = saved.empty_file()?;
+        let clear = file.try_clone().map_err(|e| Error::io("cannot duplicate a descriptor", e))?;
+        let publish = |_| Ok(Arc::new(saved) as _);
+        let suspended = self.suspend_as(file, true, publish, progress);
+        if suspended.is_err() {
+            // What is left of it has no valid header, so that nobody resumes from it.
+            let _ = clear.set_len(0);
+        }
+        suspended
     }
 
     /// Saves the VM to an empty file. `publish` gets the VM's configuration, and puts the file in its place; if it

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,36 @@ fn a_busy_vm_is_suspended_and_resumed() {
     }
     goes_on(&mut guest);
     guest.vm.hard_shutdown().unwrap();
+}
+
+#[test]
+fn a_vm_is_suspended_to_an_open_file_and_resumed_from_it_once() {
+    let host = host!();
+    let line = CommandLine::new([Mode::Counter]).pages(50).every(1);
+    let mut guest = Guest::start(config(&line), &host).unwrap();
+    let built = guest.vm.config().unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let descriptor = || OwnedFd::from(file.try_clone().unwrap());
+    guest.expect("pass");
+    guest.vm.suspend_to(descriptor(), &()).unwrap();
+    guest.vm.resume(&()).unwrap();
+    guest.expect("pass");
+    // What is left of it is no saved state, and no empty file either.
+    assert_eq!(SuspendedVm::from_descriptor(descriptor()).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(guest.vm.suspend_to(descriptor(), &()).unwrap_err().kind(), ErrorKind::InvalidConfig);
+    guest.expect("pass");
+    file.set_len(0).unwrap();
+    guest.vm.suspend_to(descriptor(), &()).unwrap();
+    drop(guest.vm);
+
+    let build = || SuspendedVm::from_descriptor(descriptor()).unwrap().build_with(built.clone(), &host).unwrap();
+    let (one, two) = (build(), build());
+    one.resume(&()).unwrap();
+    let mut console = one.console().reader_at_end();
+    console.wait_for("pass", PATIENCE).unwrap();
+    one.hard_shutdown().unwrap();
+    let error = two.resume(&()).unwrap_err();
+    assert_eq!((error.kind(), two.power_state()), (ErrorKind::NotFound, PowerState::Suspended), "{error}");
 }
 
 #[test]

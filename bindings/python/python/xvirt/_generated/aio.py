@@ -279,6 +279,19 @@ class GuestAgent(GuestAgentMethods, Handle):
         await start(self._native.set_time(argument("time", dump_timestamp, time)))
 
 
+class ConnectionAttachment(Handle):
+    """A console that serves one connection. Closing it disconnects the peer and ends the thread."""
+
+    __slots__ = ()
+    _native: _xvirt.ConnectionAttachment
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended: the peer has hung up, or the console was closed."""
+        returned: bool = self._native.is_over()
+        return returned
+
+
 class Console(Handle):
     """The console of a VM: its output so far, and its input.
 
@@ -389,6 +402,18 @@ class Console(Handle):
         if the path is too long for a socket address, `NotFoundError` or `PermissionDeniedError` because of its folder.
         """
         returned: SocketAttachment = SocketAttachment._of(await start(self._native.attach_unix_socket(argument("path", dump_path, path))))
+        return returned
+
+    async def attach_connection(self, connection: HasFileno | int) -> ConnectionAttachment:
+        """Serves the peer of a connected unix stream socket, which becomes non-blocking: it gets the output from the oldest
+        byte kept, and may send input, which is dropped while the VM is halted. One thread serves it until the peer hangs
+        up, the console is closed or the attachment is dropped. A peer that does not read loses the oldest output, and is
+        told so.
+
+        Raises:
+        `InvalidConfigError` if it is not a unix stream socket, `OutOfDescriptorsError`.
+        """
+        returned: ConnectionAttachment = ConnectionAttachment._of(await start(self._native.attach_connection(connection)))
         return returned
 
     def shut_down(self) -> None:
@@ -2151,6 +2176,17 @@ class Vm(VmMethods, Handle):
         returned: SuspendReport = SuspendReport._load(await start(self._native.suspend(argument("path", dump_path, path)), progress))
         return returned
 
+    async def suspend_to(self, file: HasFileno | int, *, progress: ProgressCallback | None = None) -> SuspendReport:
+        """Like `suspend`, to an open, empty, regular file, for a process that cannot open files. Another process continues
+        with `SuspendedVm.from_descriptor`.
+
+        Raises:
+        As `suspend`; after an error the file is empty. And
+        `InvalidConfigError` if the file is not empty, or not open for reading and writing.
+        """
+        returned: SuspendReport = SuspendReport._load(await start(self._native.suspend_to(file), progress))
+        return returned
+
     async def stop_tracking(self) -> None:
         """Stops tracking what the guest writes for incremental checkpoints, so that it runs as fast as before. The next such
         checkpoint has all memory. Without effect if nothing is tracked. Waits for verbs in progress.
@@ -2204,6 +2240,20 @@ class SuspendedVm(Handle):
         format that this one does not read.
         """
         returned: SuspendedVm = SuspendedVm._of(await start(_xvirt.SuspendedVm.open(argument("path", dump_path, path))))
+        return returned
+
+    @classmethod
+    async def from_descriptor(cls, file: HasFileno | int) -> SuspendedVm:
+        """Reads the description of the VM from an open file, as `Vm.suspend_to` wrote it, for a process that cannot open
+        files. This locks and changes nothing.
+
+        The resume makes the file invalid instead of removing it, before the guest runs.
+
+        Raises:
+        As `open`, and `InvalidConfigError` if the descriptor is not of a regular
+        file that is open for reading and writing, or if the file is based on others.
+        """
+        returned: SuspendedVm = SuspendedVm._of(await start(_xvirt.SuspendedVm.from_descriptor(file)))
         return returned
 
     @property
@@ -2597,4 +2647,4 @@ async def xva_import_streaming(archive: StrPath, repository: Repository, options
     return returned
 
 
-__all__ = ['Archive', 'BlockBackend', 'Console', 'ConsoleReader', 'ConsoleWriter', 'EventReceiver', 'FrameStream', 'FrozenFileSystems', 'GuestAgent', 'Host', 'PtyAttachment', 'Repository', 'Snapshot', 'SnapshotView', 'SocketAttachment', 'Stage', 'StoredVm', 'StreamingDisk', 'StreamingImport', 'SuspendedVm', 'Tap', 'Template', 'Vm', 'VsockListener', 'disk_create', 'disk_grow', 'disk_inspect', 'disk_open', 'disk_overlay', 'xva_export', 'xva_export_running', 'xva_export_stored', 'xva_extract', 'xva_import', 'xva_import_streaming', 'xva_inspect', 'xva_verify']
+__all__ = ['Archive', 'BlockBackend', 'ConnectionAttachment', 'Console', 'ConsoleReader', 'ConsoleWriter', 'EventReceiver', 'FrameStream', 'FrozenFileSystems', 'GuestAgent', 'Host', 'PtyAttachment', 'Repository', 'Snapshot', 'SnapshotView', 'SocketAttachment', 'Stage', 'StoredVm', 'StreamingDisk', 'StreamingImport', 'SuspendedVm', 'Tap', 'Template', 'Vm', 'VsockListener', 'disk_create', 'disk_grow', 'disk_inspect', 'disk_open', 'disk_overlay', 'xva_export', 'xva_export_running', 'xva_export_stored', 'xva_extract', 'xva_import', 'xva_import_streaming', 'xva_inspect', 'xva_verify']
