@@ -1,0 +1,184 @@
+//! A service's side of the protocol.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::kind;
+use crate::protocol::{
+    Answer, ConsoleKind, Description, EventFrame, FEATURES, NumberedRequest, Outcome, Reply, Request, VERSIONS,
+    Versions, decode, encode, receive, send,
+};
+use crate::{Error, Result};
+
+/// How long the rest of a message may take once it has begun.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to a worker: one request at a time. For several at once, connect several times.
+#[derive(Debug)]
+pub struct Connection {
+    socket: UnixStream,
+    last_id: u64,
+    version: u32,
+    features: Vec<String>,
+    worker: String,
+}
+
+impl Connection {
+    /// Connects to the worker that listens on the socket at `path`, and agrees on a version.
+    ///
+    /// # Errors
+    /// [`kind::GONE`] if no worker listens there; [`kind::VERSION`] if there is no common version.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let socket = UnixStream::connect(path)
+            .map_err(|e| Error::io(format_args!("cannot connect to the worker at {}", path.display()), &e))?;
+        Self::over(socket)
+    }
+
+    /// Uses a connected socket, and agrees on a version.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn over(socket: UnixStream) -> Result<Self> {
+        Self::negotiate(socket, VERSIONS, FEATURES)
+    }
+
+    /// Like [`over`](Self::over), as a service that speaks these versions and knows these features.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn negotiate(socket: UnixStream, versions: Versions, features: &[&str]) -> Result<Self> {
+        let mut connection = Self { socket, last_id: 0, version: 0, features: Vec::new(), worker: String::new() };
+        let features = features.iter().map(|name| (*name).to_owned()).collect();
+        match connection.call(&Request::Hello { versions, features }, &[])? {
+            Answer::Welcome { version, features, worker } if (versions.oldest..=versions.newest).contains(&version) => {
+                (connection.version, connection.features, connection.worker) = (version, features, worker);
+                Ok(connection)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The version that both sides speak.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whether both sides have this feature.
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|name| name == feature)
+    }
+
+    /// The version of the worker's program.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// Limits how long a call waits for the worker; without a limit by default, because some verbs wait for the guest.
+    ///
+    /// # Errors
+    /// The limit is zero.
+    pub fn set_time_limit(&self, limit: Option<Duration>) -> Result<()> {
+        let set = self.socket.set_read_timeout(limit).and_then(|()| self.socket.set_write_timeout(limit));
+        set.map_err(|e| Error::io("cannot limit the time of calls to a worker", &e))
+    }
+
+    /// Sends a request with the descriptors that its slots mean, and waits for the answer.
+    ///
+    /// # Errors
+    /// The worker's error; or [`kind::GONE`], [`kind::TIMEOUT`], [`kind::PROTOCOL`], after which the connection is of no
+    /// more use.
+    pub fn call(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Answer> {
+        self.last_id += 1;
+        let numbered = NumberedRequest { id: self.last_id, request: request.clone() };
+        send(&self.socket, &encode(&numbered)?, descriptors)?;
+        let frame = receive(&self.socket, PATIENCE)?
+            .ok_or_else(|| Error::new(kind::GONE, "the worker has closed the connection"))?;
+        let reply: Reply = decode(&frame.bytes)?;
+        match reply.outcome {
+            Outcome::Done(answer) if reply.id == self.last_id => Ok(answer),
+            Outcome::Failed(error) if reply.id == self.last_id || reply.id == 0 => Err(error),
+            _ => Err(Error::new(kind::PROTOCOL, "the worker answered another request")),
+        }
+    }
+
+    /// What the worker is and holds.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn describe(&mut self) -> Result<Description> {
+        match self.call(&Request::Describe, &[])? {
+            Answer::Description(description) => Ok(*description),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Turns the connection into a stream of the events after number `after`; 0 for all that are still kept.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn events(mut self, after: u64) -> Result<EventStream> {
+        self.call(&Request::Events { after }, &[])?;
+        Ok(EventStream { socket: self.socket })
+    }
+
+    /// Turns the connection into a console of the VM: what is read is output, what is written is input.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn console(mut self, console: ConsoleKind) -> Result<UnixStream> {
+        self.call(&Request::Console { console }, &[])?;
+        Ok(self.socket)
+    }
+
+    /// A descriptor of the process that bound the worker's socket or, for an accepted connection, that connected
+    /// (`SO_PEERPIDFD`, Linux 6.5).
+    ///
+    /// # Errors
+    /// The kernel cannot tell it.
+    pub fn peer_process(&self) -> Result<OwnedFd> {
+        /// `SO_PEERPIDFD` of asm-generic/socket.h.
+        const PEER_PIDFD: libc::c_int = 77;
+        let mut descriptor: libc::c_int = -1;
+        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes to the integer.
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                PEER_PIDFD,
+                (&raw mut descriptor).cast(),
+                &raw mut length,
+            )
+        };
+        if result != 0 || descriptor < 0 {
+            return Err(Error::io("cannot find the process of a worker", &io::Error::last_os_error()));
+        }
+        // SAFETY: the kernel has just made the descriptor for this process.
+        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    }
+}
+
+/// The events of a worker's VM.
+#[derive(Debug)]
+pub struct EventStream {
+    socket: UnixStream,
+}
+
+impl EventStream {
+    /// Waits for the next event, at most `limit`; `None` once the worker has ended.
+    ///
+    /// # Errors
+    /// [`kind::TIMEOUT`] if none came; [`kind::GONE`] if the worker died, [`kind::PROTOCOL`].
+    pub fn next(&mut self, limit: Option<Duration>) -> Result<Option<EventFrame>> {
+        self.socket.set_read_timeout(limit).map_err(|e| Error::io("cannot wait for an event", &e))?;
+        receive(&self.socket, PATIENCE)?.map(|frame| decode(&frame.bytes)).transpose()
+    }
+}
+
+fn unexpected(answer: &Answer) -> Error {
+    Error::new(kind::PROTOCOL, format!("the worker gave an answer that does not fit the request: {answer:?}"))
+}
