@@ -3046,9 +3046,11 @@ pub unsafe extern "C" fn xvirt_repository_copy_vm(
 }
 
 /// Makes a template with memory of a running, paused or suspended VM of the repository, which goes on. Its
-/// instances (xvirt_repository_instantiate()) are suspended at the moment of the seal, and resume
-/// (xvirt_vm_resume_with()) within milliseconds: they map the same file of memory, and share the pages that they do
-/// not write.
+/// instances (xvirt_repository_instantiate()) are suspended at the moment of the seal, all with one file of
+/// memory, and resume (xvirt_vm_resume_with()) within milliseconds where that file can be mapped: then they share the
+/// pages that they do not write. That needs private memory without huge pages, and a repository on a disk of this
+/// host with one of the file systems that XVIRT_MEMORY_LOADING_LAZY names. Otherwise an instance reads all memory
+/// before it runs, or with that choice while it runs, and has it for itself.
 ///
 /// No disk is copied, except read-only ones outside the repository. The guest is stopped as for a
 /// xvirt_repository_checkpoint(); the disks are hashed while it runs again.
@@ -3112,8 +3114,8 @@ pub unsafe extern "C" fn xvirt_repository_seal_hot(
 
 /// Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called
 /// `name` with a dash and a number from 1, and are suspended at the same moment, as instances of a template with
-/// memory (xvirt_repository_seal_hot()), and share a file of memory as those do. Their configuration is that of
-/// the VM, with an identity of their own.
+/// memory (xvirt_repository_seal_hot()), and share a file of memory as those do, under the same conditions
+/// (XvirtMemoryLoading). Their configuration is that of the VM, with an identity of their own.
 ///
 /// `progress` is asked before each VM whether to cancel.
 ///
@@ -3124,8 +3126,9 @@ pub unsafe extern "C" fn xvirt_repository_seal_hot(
 ///
 /// Errors:
 /// As xvirt_repository_checkpoint(), and XVIRT_STATUS_INVALID_CONFIG for an invalid name or more than 10,000 VMs.
-/// Then none of the new VMs is left, except those that somebody uses already, and the VM goes on. Its disks may
-/// be based on one more image. VMs that were complete when the process died stay.
+/// Then none of the new VMs is left, except those that the error names, because somebody uses them already or
+/// they cannot be removed, and the VM goes on. Its disks may be based on one more image. VMs that were complete
+/// when the process died stay.
 ///
 /// Free `fork` with xvirt_stored_vm_list_free(). `call` is NULL, or has a timeout, the means to cancel the call
 /// and a callback for its progress.

@@ -1295,8 +1295,10 @@ class Repository(RepositoryMethods, Handle):
 
     async def seal_hot(self, seal: Seal, vm: Vm, *, progress: ProgressCallback | None = None) -> Template:
         """Makes a template with memory of a running, paused or suspended VM of the repository, which goes on. Its instances
-        are suspended at the moment of the seal, and resume within milliseconds: they map the same file of memory, and share
-        the pages that they do not write.
+        are suspended at the moment of the seal, all with one file of memory, and resume within milliseconds where that file
+        can be mapped: then they share the pages that they do not write. That needs private memory without huge pages, and a
+        repository on a disk of this host with one of the file systems that `MemoryLoading.Lazy` names. Otherwise an
+        instance reads all memory before it runs, or with that choice while it runs, and has it for itself.
 
         No disk is copied, except read-only ones outside the repository. The guest is stopped as for a `checkpoint`; the
         disks are hashed while it runs again.
@@ -1345,7 +1347,8 @@ class Repository(RepositoryMethods, Handle):
     ) -> tuple[StoredVm, ...]:
         """Makes `count` VMs of a running, paused or suspended VM of the repository, which goes on. They are called `name` with
         a dash and a number from 1, and are suspended at the same moment, as instances of a template with memory, and share
-        a file of memory as those do. Their configuration is that of the VM, with an identity of their own.
+        a file of memory as those do, under the same conditions (`MemoryLoading`). Their configuration is that of the VM,
+        with an identity of their own.
 
         `progress` is asked before each VM whether to cancel.
 
@@ -1356,8 +1359,9 @@ class Repository(RepositoryMethods, Handle):
 
         Raises:
         As `checkpoint`, and `InvalidConfigError` for an invalid name or more
-        than 10,000 VMs. Then none of the new VMs is left, except those that somebody uses already, and the VM goes on. Its
-        disks may be based on one more image. VMs that were complete when the process died stay.
+        than 10,000 VMs. Then none of the new VMs is left, except those that the error names, because somebody uses them
+        already or they cannot be removed, and the VM goes on. Its disks may be based on one more image. VMs that were
+        complete when the process died stay.
         """
         returned: tuple[StoredVm, ...] = sequence(StoredVm._of)(await start(self._native.fork(native("vm", vm, "Vm"), argument("count", dump_int(0, 2**64 - 1), count), argument("name", dump_str, name)), progress))
         return returned
