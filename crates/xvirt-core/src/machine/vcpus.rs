@@ -186,6 +186,7 @@ impl Vcpus {
     }
 
     /// Whether accesses of vCPUs to devices have no effect.
+    #[cfg(feature = "demo")]
     #[cfg(test)]
     pub(super) fn is_failed(&self) -> bool {
         self.shared.failed.load(Ordering::SeqCst)
