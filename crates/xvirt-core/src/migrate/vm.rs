@@ -96,7 +96,8 @@ impl Progress for Cancellation<'_> {
 /// `accept` gets the VM as the source describes it, and returns its configuration here: the same with the paths, networks
 /// and sockets of this host; or all reasons why it is not taken, which the source reports. It must have the same number
 /// of vCPUs, disks and network interfaces, and the same memory, in a file for a
-/// [local hand-over](ArrivingVm::is_local_hand_over). Its disks are opened only when the source has closed them.
+/// [local hand-over](ArrivingVm::is_local_hand_over). Its disks are opened only when the source has closed them; descriptors
+/// of them must have been opened for it alone, since duplicates share the locks of the source.
 ///
 /// Sources that only [ask](Vm::check_migration) whether their VM would be taken are answered before, so `accept` can be
 /// called several times. It should have no effects that outlast it if the VM [is only checked](ArrivingVm::is_only_checked).

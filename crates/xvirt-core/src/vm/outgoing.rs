@@ -46,14 +46,12 @@ impl Vm {
         self.inner.require_all_disks()?;
         self.inner.require_closable()?;
         for (position, disk) in &self.inner.live().devices.disks {
-            let what = match &disk.config.source {
-                DiskSource::Image { .. } => continue,
-                DiskSource::Descriptors(_) => "an open file",
-                DiskSource::Backend(_) => "a backend of the program",
-            };
-            let what = format!("cannot migrate VM '{}': its disk {position} is {what}", self.name());
-            return Err(Error::new(ErrorKind::InvalidConfig, what)
-                .with_remedy("give the VM the path of an image that both hosts share, or unplug the disk first"));
+            if let DiskSource::Backend(_) = &disk.config.source {
+                let name = self.name();
+                let what = format!("cannot migrate VM '{name}': its disk {position} is a backend of the program");
+                return Err(Error::new(ErrorKind::InvalidConfig, what)
+                    .with_remedy("give the VM an image that both hosts share, or unplug the disk first"));
+            }
         }
         let machine = self.inner.running_machine()?;
         let (throttle, log) = (Mutex::default(), Mutex::default());
