@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::ImageDescriptor;
 use crate::named_file::NamedFile;
+use crate::{Error, Result};
 
 /// When an image was changed last, by its file system. Every write and every change of its length changes it; reading
 /// and renaming do not. An image with the same contents that takes its place has to [keep](Self::keep) it.
@@ -20,8 +22,17 @@ pub(crate) struct ImageStamp {
 impl ImageStamp {
     /// The stamp of the image at `path` now, also if another host has changed it.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let file = metadata(path)?;
-        Ok(Self { modified: (file.mtime(), file.mtime_nsec()) })
+        Ok(Self::new(&metadata(path)?))
+    }
+
+    /// The stamp of an open image now; of one on NFS, as this host knew it when the file was opened.
+    pub(crate) fn of_open(image: &ImageDescriptor) -> Result<Self> {
+        let cannot = |error| Error::io(format!("cannot read when {} was changed", image.name()), error);
+        Ok(Self::new(&image.open(false)?.metadata().map_err(cannot)?))
+    }
+
+    fn new(file: &Metadata) -> Self {
+        Self { modified: (file.mtime(), file.mtime_nsec()) }
     }
 
     /// Gives `copy`, which has the contents of `image`, the same stamp, on stable storage.

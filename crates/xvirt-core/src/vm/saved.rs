@@ -49,19 +49,32 @@ pub(crate) trait SavedState: Send + Sync + fmt::Debug {
 /// destroy the file systems on the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedImage {
+    /// Empty for an open file, which may have any name.
     pub(crate) path: PathBuf,
     pub(crate) stamp: ImageStamp,
 }
 
 impl SavedImage {
-    /// The image of a disk; `None` if the guest cannot write to it, or it has no path.
+    /// The image of a disk; `None` if the guest cannot write to it, or it is a backend of the program.
     pub(crate) fn of(disk: &Disk) -> Option<Self> {
-        let DiskSource::Image { path, .. } = &disk.source else { return None };
         if disk.read_only {
             return None;
         }
         // An image that cannot be found makes the resume fail anyway.
-        Some(Self { stamp: ImageStamp::of(path).ok()?, path: absolute(path).ok()? })
+        match &disk.source {
+            DiskSource::Image { path, .. } => {
+                Some(Self { stamp: ImageStamp::of(path).ok()?, path: absolute(path).ok()? })
+            }
+            DiskSource::Descriptors(images) => {
+                Some(Self { stamp: ImageStamp::of_open(images.first()?).ok()?, path: PathBuf::new() })
+            }
+            DiskSource::Backend(_) => None,
+        }
+    }
+
+    /// Its name in messages.
+    fn name(&self) -> String {
+        if self.path.as_os_str().is_empty() { "an open file".to_owned() } else { self.path.display().to_string() }
     }
 
     /// Fails unless `disk`, which may have another path here, is this image and unchanged.
@@ -70,8 +83,8 @@ impl SavedImage {
         let what = format!(
             "{} is not the image that was {} at the source: the hosts do not share it, or it was changed since, as by the \
              guest if it runs at the source again",
-            here.path.display(),
-            self.path.display()
+            here.name(),
+            self.name()
         );
         Err(Error::new(ErrorKind::InvalidConfig, what).with_remedy("migrate VMs whose disks both hosts share"))
     }
@@ -81,7 +94,7 @@ impl SavedImage {
         if Self::of(disk).is_none_or(|now| now.path != self.path || now == *self) {
             return Ok(());
         }
-        let what = format!("disk {} was changed after the VM was suspended", self.path.display());
+        let what = format!("the disk in {} was changed after the VM was suspended", self.name());
         Err(Error::new(ErrorKind::InvalidState, format!("{what}; resuming it would destroy the file systems on it"))
             .with_remedy("discard the saved state with hard_shutdown, and start the VM"))
     }
@@ -176,7 +189,7 @@ impl Section for Description {
 pub struct SuspendedVm {
     path: PathBuf,
     /// The file, if it was given as a descriptor.
-    file: Option<Arc<SavedDescriptor>>,
+    file: Option<Descriptor>,
     description: Description,
     config: Option<VmConfig>,
     consoles: SavedConsoles,
@@ -206,12 +219,13 @@ impl SuspendedVm {
     /// As [`open`](Self::open), and [`InvalidConfig`](ErrorKind::InvalidConfig) if the descriptor is not of a regular
     /// file that is open for reading and writing, or if the file is based on others.
     pub fn from_descriptor(file: impl Into<Descriptor>) -> Result<Self> {
-        let file = Arc::new(SavedDescriptor::new(file.into()));
+        let descriptor = file.into();
+        let file = SavedDescriptor::new(descriptor.clone());
         let reader = file.open()?;
-        Self::read(file.path().to_owned(), Some(file), &reader)
+        Self::read(file.path().to_owned(), Some(descriptor), &reader)
     }
 
-    fn read(path: PathBuf, file: Option<Arc<SavedDescriptor>>, reader: &StateReader) -> Result<Self> {
+    fn read(path: PathBuf, file: Option<Descriptor>, reader: &StateReader) -> Result<Self> {
         let read = || {
             let description = reader.section::<Description>()?;
             let config = description.check()?;
@@ -257,9 +271,10 @@ impl SuspendedVm {
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) if the configuration does not fit; otherwise as [`VmConfig::build`].
     pub fn build_with(self, config: VmConfig, host: &Host) -> Result<Vm> {
+        let images = self.description.images.clone();
         let state: Arc<dyn SavedState> = match &self.file {
-            Some(file) => Arc::clone(file) as _,
-            None => Arc::new(SavedFile { path: self.path.clone(), images: self.description.images.clone() }),
+            Some(file) => Arc::new(SavedDescriptor::new(file.clone()).with_images(images)),
+            None => Arc::new(SavedFile { path: self.path.clone(), images }),
         };
         self.build_from(state, config, host)
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use uuid::Uuid;
 
-use super::saved::{SavedState, in_file};
+use super::saved::{SavedImage, SavedState, in_file, require_unchanged};
 use crate::config::Disk;
 use crate::descriptor::{Descriptor, Use};
 use crate::state::{StateReader, discard, is_discarded};
@@ -20,11 +20,19 @@ pub(super) struct SavedDescriptor {
     descriptor: Descriptor,
     /// Its name in messages, in the place of a path.
     name: PathBuf,
+    /// The images of the disks, in the order of the configuration.
+    images: Vec<Option<SavedImage>>,
 }
 
 impl SavedDescriptor {
     pub(super) fn new(descriptor: Descriptor) -> Self {
-        Self { name: descriptor.name().into(), descriptor }
+        Self { name: descriptor.name().into(), descriptor, images: Vec::new() }
+    }
+
+    /// Sets the images that the disks have to be.
+    pub(super) fn with_images(mut self, images: Vec<Option<SavedImage>>) -> Self {
+        self.images = images;
+        self
     }
 
     /// The file, which has to be empty.
@@ -68,9 +76,8 @@ impl SavedState for SavedDescriptor {
         None
     }
 
-    /// Its disks have no paths by which they could be compared: that is the program's part, which has them.
-    fn require_resumable(&self, _: &[Disk]) -> Result<()> {
-        Ok(())
+    fn require_resumable(&self, disks: &[Disk]) -> Result<()> {
+        require_unchanged(&self.images, disks)
     }
 
     fn discard(&self) -> Result<()> {

@@ -97,7 +97,7 @@ impl Vm {
         let saved = SavedDescriptor::new(file.into());
         let file = saved.empty_file()?;
         let clear = file.try_clone().map_err(|e| Error::io("cannot duplicate a descriptor", e))?;
-        let publish = |_| Ok(Arc::new(saved) as _);
+        let publish = |config: VmConfig| Ok(Arc::new(saved.with_images(images_of(&config))) as _);
         let suspended = self.suspend_as(file, true, publish, progress);
         if suspended.is_err() {
             // What is left of it has no valid header, so that nobody resumes from it.

@@ -63,6 +63,28 @@ fn a_guest_goes_on_in_another_worker_where_it_was_suspended() {
 }
 
 #[test]
+fn a_guest_does_not_go_on_when_its_disk_was_changed() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, saved) = (folder.path().join("disk"), folder.path().join("saved"));
+    [&disk, &saved].into_iter().for_each(|path| drop(File::create(path).unwrap()));
+    writable(&disk).set_len(8 << 20).unwrap();
+    let config = ticking().disk(xvirt_core::config::Disk::raw(&disk));
+    let one = Worker::start();
+    one.run(&Parts::new(&host, &config).disk(&disk));
+    one.connect().call(&Request::Suspend { file: Slot(0) }, &[writable(&saved).as_fd()]).unwrap();
+    one.wait();
+
+    std::os::unix::fs::FileExt::write_all_at(&writable(&disk), b"changed", 0).unwrap();
+    let two = Worker::start();
+    let mut parts = Parts::new(&host, &config).disk(&disk);
+    parts.build.saved_state = Some(parts.add(writable(&saved)));
+    two.build(&parts);
+    let error = two.connect().call(&Request::Resume { how: None }, &[]).unwrap_err();
+    assert!(error.message().contains("an open file was changed after the VM was suspended"), "{error}");
+}
+
+#[test]
 fn a_suspend_that_fails_leaves_the_guest_running() {
     let host = host!();
     let worker = Worker::start();
