@@ -11,6 +11,7 @@ mod crash;
 #[path = "../demo/echo.rs"]
 mod echo;
 mod guest;
+mod hot;
 mod hotplug;
 mod identity;
 mod io;
