@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use xvirt_core::ErrorKind;
 use xvirt_core::config::VmConfig;
-use xvirt_core::host::Host;
 use xvirt_core::vm::{Event, EventReceiver, EventRecord, HaltCause, PowerState, SuspendedVm, Vm};
 
 use super::sources::{Received, Sources};
@@ -28,8 +27,35 @@ pub(super) struct Guest {
     pub(super) suspended: AtomicBool,
 }
 
+impl Guest {
+    pub(super) fn new(vm: Vm, owner_epoch: u64, mut sources: Sources) -> Self {
+        sources.place(&vm);
+        Self { vm, owner_epoch, sources: Mutex::new(sources), suspended: AtomicBool::new(false) }
+    }
+
+    /// The configuration of the VM, and the positions of its disks and network interfaces, all of which have names.
+    pub(super) fn config(&self) -> Result<(VmConfig, Vec<usize>, Vec<usize>)> {
+        let positions = || (self.vm.disk_positions(), self.vm.nic_positions());
+        loop {
+            let (disks, nics) = positions();
+            let config = self.vm.config()?;
+            // A device may have been plugged in or ejected meanwhile, and gets its name in a moment.
+            let named = lock(&self.sources).has(&disks, &nics);
+            if named && (&disks, &nics) == (&self.vm.disk_positions(), &self.vm.nic_positions()) {
+                return Ok((config, disks, nics));
+            }
+            thread::yield_now();
+        }
+    }
+}
+
 /// Builds the VM. If that fails, the worker ends.
 pub(super) fn build(worker: &Worker, build: &Build, descriptors: Vec<OwnedFd>) -> Result<()> {
+    occupy(worker, || construct(build, descriptors))
+}
+
+/// Makes the VM of this worker. If that fails, the worker ends.
+pub(super) fn occupy(worker: &Worker, make: impl FnOnce() -> Result<Guest>) -> Result<()> {
     {
         let mut place = lock(&worker.place);
         if !matches!(*place, Place::Empty) {
@@ -38,7 +64,7 @@ pub(super) fn build(worker: &Worker, build: &Build, descriptors: Vec<OwnedFd>) -
         }
         *place = Place::Taken;
     }
-    let built = construct(build, descriptors).and_then(|guest| {
+    let built = make().and_then(|guest| {
         let events = guest.vm.events()?;
         Ok((Arc::new(guest), events))
     });
@@ -63,11 +89,9 @@ pub(super) fn build(worker: &Worker, build: &Build, descriptors: Vec<OwnedFd>) -
 
 fn construct(build: &Build, descriptors: Vec<OwnedFd>) -> Result<Guest> {
     let mut received = Received::new(descriptors);
-    let host: Host = build.host.read("the report of the host")?;
-    let no_kvm = || Error::new(kind::INVALID_CONFIG, "there is no descriptor of /dev/kvm");
-    let host = host.with_kvm(received.take(build.kvm.ok_or_else(no_kvm)?, "/dev/kvm")?)?;
+    let host = received.host(&build.host, build.kvm)?;
     let mut config: VmConfig = build.config.read("the configuration of the VM")?;
-    let mut sources = Sources::replace(&mut config, build, &mut received)?;
+    let sources = Sources::replace(&mut config, build, &mut received)?;
     let vm = match build.saved_state {
         None => config.build(&host)?,
         Some(slot) => {
@@ -75,8 +99,7 @@ fn construct(build: &Build, descriptors: Vec<OwnedFd>) -> Result<Guest> {
             SuspendedVm::from_descriptor(file)?.build_with(config, &host)?
         }
     };
-    sources.place(&vm);
-    Ok(Guest { vm, owner_epoch: build.owner_epoch, sources: Mutex::new(sources), suspended: AtomicBool::new(false) })
+    Ok(Guest::new(vm, build.owner_epoch, sources))
 }
 
 /// Starts the thread that keeps the VM's events, and ends the worker with the VM.

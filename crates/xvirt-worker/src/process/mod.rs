@@ -2,7 +2,7 @@
 //!
 //! - `begin`: inherits its descriptors, enters the sandbox and leaves its starter.
 //! - `listen`: accepts connections from those who may talk to it; `connection` serves one; `verbs` are its requests.
-//! - `build` builds the VM from descriptors; `sources` keeps the names of what they are.
+//! - `build` builds the VM from descriptors, `hand_over` takes it over from another worker, or hands it over; `sources` keeps the names of what they are.
 //! - `history`: the VM's events, for those who ask later.
 //! - `end`: why the worker ends, and its exit record; `signals` and `log`.
 
@@ -10,6 +10,7 @@ mod begin;
 mod build;
 mod connection;
 mod end;
+mod hand_over;
 mod history;
 mod listen;
 mod log;

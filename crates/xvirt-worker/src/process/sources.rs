@@ -8,10 +8,11 @@ use std::os::fd::OwnedFd;
 
 use xvirt_core::config::{Boot, BootFile, Disk, DiskSource, Nic, NicBackendConfig, VmConfig};
 use xvirt_core::disk::{ImageDescriptor, ImageFormat};
+use xvirt_core::host::Host;
 use xvirt_core::net::FrameStream;
 use xvirt_core::vm::Vm;
 
-use crate::protocol::{Build, Layer, NicBackend, Slot};
+use crate::protocol::{Build, Json, Layer, NicBackend, Slot};
 use crate::{Error, Result, kind};
 
 /// The descriptors that came with a request; each may be used once.
@@ -27,6 +28,21 @@ impl Received {
     pub(super) fn take(&mut self, Slot(index): Slot, what: &str) -> Result<OwnedFd> {
         let found = self.0.get_mut(index as usize).and_then(Option::take);
         found.ok_or_else(|| invalid(format!("descriptor {index}, for {what}, was not sent, or is used twice")))
+    }
+
+    /// Adds the descriptors of a request about these images, whose slots are then those here.
+    pub(super) fn append(&mut self, other: Self, disks: &[Vec<Layer>]) -> Vec<Vec<Layer>> {
+        let before = self.0.len() as u32;
+        self.0.extend(other.0);
+        let moved = |layer: &Layer| Layer { file: Slot(layer.file.0.saturating_add(before)), ..layer.clone() };
+        disks.iter().map(|layers| layers.iter().map(moved).collect()).collect()
+    }
+
+    /// The report of the host, with the descriptor of `/dev/kvm`.
+    pub(super) fn host(&mut self, report: &Json, kvm: Option<Slot>) -> Result<Host> {
+        let host: Host = report.read("the report of the host")?;
+        let no_kvm = || Error::new(kind::INVALID_CONFIG, "there is no descriptor of /dev/kvm");
+        Ok(host.with_kvm(self.take(kvm.ok_or_else(no_kvm)?, "/dev/kvm")?)?)
     }
 
     fn given(&mut self, slot: Option<Slot>, what: &str) -> Result<OwnedFd> {

@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::Duration;
 
 use xvirt_core::config::{ByteSize, Disk, Nic};
@@ -11,6 +10,7 @@ use xvirt_core::console::Console;
 use xvirt_core::vm::{PowerState, Resume};
 
 use super::build::{self, Guest};
+use super::hand_over;
 use super::sources::{Received, replace_disk, replace_nic};
 use super::{Worker, lock};
 use crate::protocol::{Answer, ConsoleKind, Description, Json, NewDisk, NewNic, Request, VERSIONS};
@@ -33,6 +33,7 @@ pub(super) enum Done {
 pub(super) fn carry_out(worker: &Worker, request: Request, descriptors: Vec<OwnedFd>) -> Result<Done> {
     let done = match request {
         Request::Build(build) => build::build(worker, &build, descriptors).map(|()| Answer::Nothing)?,
+        Request::TakeOver(other) => hand_over::take_over(worker, &other, descriptors).map(|()| Answer::Nothing)?,
         Request::Describe => Answer::Description(Box::new(describe(worker)?)),
         Request::Events { after } => return Ok(Done::Events(after)),
         Request::Console { console } => {
@@ -70,6 +71,7 @@ fn of_vm(guest: &Guest, request: Request, mut received: Received) -> Result<Answ
             let file = received.take(file, "the saved state")?;
             return suspend(guest, file);
         }
+        Request::HandOver { channel } => return hand_over::hand_over(guest, received.take(channel, "the channel")?),
         Request::PlugDisk(disk) => return plug_disk(guest, &disk, received),
         Request::UnplugDisk { position, timeout } => vm.unplug_disk(place(position)?, limit(timeout))?,
         Request::ResizeDisk { position, size } => vm.resize_disk(place(position)?, size)?,
@@ -165,16 +167,7 @@ fn describe(worker: &Worker) -> Result<Description> {
 
 fn describe_vm(guest: &Arc<Guest>, description: &mut Description) -> Result<()> {
     let vm = &guest.vm;
-    let (mut config, disks, nics) = loop {
-        let before = (vm.disk_positions(), vm.nic_positions());
-        let config = vm.config()?;
-        // A device may have been plugged in or ejected meanwhile, and gets its name in a moment.
-        let named = lock(&guest.sources).has(&before.0, &before.1);
-        if named && before == (vm.disk_positions(), vm.nic_positions()) {
-            break (config, before.0, before.1);
-        }
-        thread::yield_now();
-    };
+    let (mut config, disks, nics) = guest.config()?;
     lock(&guest.sources).restore(&mut config, &disks, &nics);
     let numbers = |positions: Vec<usize>| positions.into_iter().map(|position| position as u64).collect();
     description.vm = Some(vm.uuid().to_string());

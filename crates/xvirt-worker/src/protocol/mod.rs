@@ -17,7 +17,7 @@ mod version;
 
 pub use frame::{Frame, MAX_DESCRIPTORS, MAX_FRAME, receive, send};
 pub use reply::{Answer, Description, EventFrame, MissingWall, Outcome, Reply};
-pub use request::{Build, ConsoleKind, Layer, NewDisk, NewNic, NicBackend, NumberedRequest, Request, Slot};
+pub use request::{Build, ConsoleKind, Layer, NewDisk, NewNic, NicBackend, NumberedRequest, Request, Slot, TakeOver};
 pub use version::{FEATURES, VERSIONS, Versions, common_features};
 
 use std::io::Cursor;

@@ -42,7 +42,8 @@ pub enum Answer {
     },
     /// The position of a device that was plugged in.
     Position(u64),
-    /// What a suspend or a resume reports (`xvirt_core::vm::SuspendReport`, `xvirt_core::vm::ResumeReport`).
+    /// What a suspend, a resume or a hand-over reports (`xvirt_core::vm::SuspendReport`, `xvirt_core::vm::ResumeReport`,
+    /// `xvirt_core::migrate::MigrationSummary`).
     Report(Json),
     /// `xvirt_core::vm::Statistics`.
     Statistics(Json),

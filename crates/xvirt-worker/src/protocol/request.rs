@@ -14,7 +14,7 @@ pub struct NumberedRequest {
 }
 
 /// A descriptor that was sent with the request: its index among them. Each may be used once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slot(pub u32);
 
@@ -65,6 +65,16 @@ pub enum Request {
         /// An empty file that is open for reading and writing.
         file: Slot,
     },
+    /// Hands the running VM over to another worker of this host, which was asked to [take over](Self::TakeOver). Their
+    /// guest is stopped for a few milliseconds, because both share its memory, which must be in a file. This worker ends
+    /// afterwards; after an error the guest runs on here.
+    HandOver {
+        /// One end of a pair of connected unix stream sockets.
+        channel: Slot,
+    },
+    /// Takes over the VM of another worker of this host, instead of a build. When this is answered, the guest runs here;
+    /// if it fails, this worker ends.
+    TakeOver(Box<TakeOver>),
     /// Plugs a disk in.
     PlugDisk(NewDisk),
     /// Unplugs the disk at a position.
@@ -183,6 +193,22 @@ pub struct Build {
     pub saved_state: Option<Slot>,
 }
 
+/// What a worker needs to take over a VM. All else comes from the other worker: the configuration, and the descriptors of
+/// taps and of what the guest was booted from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeOver {
+    /// The report of the host (`xvirt_core::host::Host`).
+    pub host: Json,
+    /// `/dev/kvm`.
+    pub kvm: Option<Slot>,
+    /// The images of each disk, in the order of the [description](super::Description) of the other worker. They must
+    /// have been opened anew: a descriptor that the other worker has shares its locks.
+    #[serde(default)]
+    pub disks: Vec<Vec<Layer>>,
+    /// The other end of the pair of sockets.
+    pub channel: Slot,
+}
+
 /// An image of a disk. The image itself comes first, then its backing files from the nearest to the deepest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
@@ -197,7 +223,7 @@ pub struct Layer {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NicBackend {
-    /// An open tap interface.
+    /// An open tap interface. The configuration must have its MTU, because a worker cannot ask the host for it.
     Tap(Slot),
     /// A connected unix stream socket that carries frames.
     Stream(Slot),

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 pub const VERSIONS: Versions = Versions { oldest: 1, newest: 1 };
 
 /// What a worker may be able to do beyond its version of the protocol.
-pub const FEATURES: &[&str] = &["suspend", "hot_plug", "limits", "memory_target"];
+pub const FEATURES: &[&str] = &["suspend", "hot_plug", "limits", "memory_target", "hand_over"];
 
 /// A range of versions, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 
 mod devices;
 mod ends;
+mod hand_over;
 mod hostile;
 mod life;
 mod services;
