@@ -7,6 +7,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod model;
+pub mod operation;
 pub mod store;
 mod sync;
 
